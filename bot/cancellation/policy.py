@@ -120,14 +120,22 @@ def people_to_tell(
 
     Left out are the requester, bots, who approved already, and a person's further ids.
     """
-    told: list[Person] = []
     seen = {request.requester, *request.approved_by}
+    return possible_approvers(policy, people, seen)[:MAX_RECIPIENTS]
+
+
+def possible_approvers(
+    policy: Policy, people: Iterable[Person], others: Iterable[str] = ()
+) -> tuple[Person, ...]:
+    """Return those of `people`, in their order and once, who may approve, without `others`."""
+    found: list[Person] = []
+    seen = set(others)
     for person in people:
         may = person.kind is not Kind.BOT and person in policy.approvers
         if may and person.ids.isdisjoint(seen):
-            told.append(person)
+            found.append(person)
             seen |= person.ids
-    return tuple(told[:MAX_RECIPIENTS])
+    return tuple(found)
 
 
 def may_use_channel(policy: Policy, channel: str) -> NotAllowed | None:

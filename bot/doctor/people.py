@@ -1,47 +1,59 @@
 """Checks the channels, people, user groups and approvers that the settings name."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import chain, starmap
+from typing import Any, TypeAlias
 
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.cancellation.people import Kind, People
-from bot.cancellation.policy import Policy
-from bot.doctor.results import CheckResult, Subject
+from bot.cancellation import policy as rules
+from bot.cancellation.errors import RightsNotChecked
+from bot.cancellation.people import NO_ONE, Kind
+from bot.cancellation.policy import MAX_RECIPIENTS, Policy
+from bot.doctor.results import CheckResult, Subject, within
 from bot.settings import PolicyHolder, Settings
 from bot.slack.client import Identity
-from bot.slack.directory import UNKNOWN_USER, Directory
+from bot.slack.directory import MAX_AGE, UNKNOWN_GROUP, UNKNOWN_USER, Directory
 from bot.slack.errors import CALL_ERRORS, DirectoryError, translate_error
 from bot.slack.payloads import kind_of
 from bot.slack.placement import ABSENT, is_direct, read_channel
 
+#: Slack limits calls by the minute.
+MAX_CONCURRENT_CALLS = 5
+
+#: Seconds to wait for one response about a person or a group.
+TIMEOUT = 10.0
+
+#: Seconds for all channels, people and groups together.
+IDS_TIMEOUT = 30.0
+
+#: Why nothing that needs the bot token can be checked.
+LOCKED = "the check of SLACK_BOT_TOKEN failed"
+
 INVITE = "Type /invite in the channel, and choose the bot."
 TAKE_OUT = "Remove the id from the settings."
 MORE = "Name more people or a larger group, or require fewer approvals (BOT_APPROVALS)."
+TURN_ON = "Set it to true, if approvers should not have to find the card in the channel."
+NAME_APPROVERS = "Name people or a user group (BOT_APPROVERS): who may approve by * gets none."
+FEWER = "Name the people who should get it first, or a smaller group (BOT_APPROVERS)."
 
 #: Error codes that mean a wrong id, with message and hint.
-UNKNOWN_CHANNELS = dict.fromkeys(
-    ABSENT,
-    (
+UNKNOWN: Mapping[frozenset[str], tuple[str, str]] = {
+    ABSENT: (
         "the channel does not exist, or it is private and the bot is not a member",
         "Check the id (at the end of the channel's details); if it is private, /invite the bot.",
     ),
-)
-UNKNOWN_USERS = dict.fromkeys(
-    UNKNOWN_USER,
-    (
+    UNKNOWN_USER: (
         "no person of the workspace has this id",
         "Check the id: in the person's profile, under the three dots, Copy member ID.",
     ),
-)
-UNKNOWN_GROUPS = dict.fromkeys(
-    ("no_such_subteam", "subteam_not_found"),
-    (
+    UNKNOWN_GROUP: (
         "the user group does not exist, or it is disabled",
         "Check the id: in Slack under People & user groups, Copy group ID.",
     ),
-)
+}
 
 #: Kinds of people who have rights only because they are named.
 UNUSUAL = {
@@ -72,65 +84,56 @@ def setting_name(project: PolicyHolder, rule: str) -> str:
     return f"BOT_{rule.upper()}" if project.name is None else f"{project.name}, {rule}"
 
 
-def channels(settings: Settings) -> list[NamedId]:
-    """List every channel in the settings, each once."""
-    return _merged(
-        NamedId(check="channel", id=channel, settings=(setting_name(project, rule),), needed=needed)
-        for project in settings.policy_holders
-        for rule, channel, needed in _channels_of(project)
-    )
-
-
-def _channels_of(project: PolicyHolder) -> Iterator[tuple[str, str, bool]]:
-    """Yield the rule, the channel, and whether the bot must be able to post there."""
-    policy = project.policy
-    for channel in sorted(policy.channels):
-        yield "channels", channel, policy.audit_channel is None
-    others = {"audit_channel": policy.audit_channel, "watch_channel": project.watch_channel}
-    yield from ((rule, channel, True) for rule, channel in others.items() if channel)
-
-
-def users(settings: Settings) -> list[NamedId]:
-    """List every person in the settings, each once."""
-    return _named_in_rules(settings, "user", lambda people: people.users)
-
-
-def groups(settings: Settings) -> list[NamedId]:
-    """List every user group in the settings, each once."""
-    return _named_in_rules(settings, "group", lambda people: people.groups)
-
-
-def _named_in_rules(
-    settings: Settings, check: str, ids_of: Callable[[People], frozenset[str]]
-) -> list[NamedId]:
-    return _merged(
-        NamedId(check=check, id=named, settings=(setting_name(project, rule),))
-        for project in settings.policy_holders
-        for rule, people in _rules_of_people(project)
-        for named in sorted(ids_of(people))
-    )
-
-
-def _rules_of_people(project: PolicyHolder) -> Iterator[tuple[str, People]]:
-    policy = project.policy
-    yield "requesters", policy.requesters
-    if policy.first_approvers != policy.requesters:  # by default they are the same
-        yield "approvers", policy.first_approvers
-    yield "escalate_to", policy.escalate_to
-    yield "break_glass", policy.break_glass
-
-
-def _merged(found: Iterable[NamedId]) -> list[NamedId]:
+def named_ids(settings: Settings) -> list[NamedId]:
+    """List every channel, person and user group in the settings, each once, in this order."""
     by_id: dict[str, NamedId] = {}
-    for each in found:
-        kept = by_id.get(each.id)
-        before = kept.settings if kept else ()
-        by_id[each.id] = replace(
-            each,
-            settings=tuple(dict.fromkeys((*before, *each.settings))),
-            needed=each.needed or bool(kept and kept.needed),
+    for found in chain.from_iterable(map(_ids_of, settings.policy_holders)):
+        before = by_id.get(found.id, found)
+        by_id[found.id] = replace(
+            found,
+            settings=tuple(dict.fromkeys((*before.settings, *found.settings))),
+            needed=before.needed or found.needed,
         )
-    return list(by_id.values())
+    return sorted(by_id.values(), key=lambda each: ("channel", "user", "group").index(each.check))
+
+
+def _ids_of(project: PolicyHolder) -> Iterator[NamedId]:
+    policy = project.policy
+    channels = {
+        "channels": policy.channels,
+        "audit_channel": {policy.audit_channel},
+        "watch_channel": {project.watch_channel},
+    }
+    approvers = policy.first_approvers
+    people = {
+        "requesters": policy.requesters,
+        "approvers": NO_ONE if approvers == policy.requesters else approvers,  # the default
+        "escalate_to": policy.escalate_to,
+        "break_glass": policy.break_glass,
+    }
+    ids: list[tuple[str, str, Iterable[str | None]]] = [
+        *(("channel", rule, named) for rule, named in channels.items()),
+        *(("user", rule, named.users) for rule, named in people.items()),
+        *(("group", rule, named.groups) for rule, named in people.items()),
+    ]
+    for check, rule, named in ids:
+        needed = rule != "channels" or policy.audit_channel is None
+        for each in sorted(filter(None, named)):
+            name = setting_name(project, rule)
+            yield NamedId(check=check, id=each, settings=(name,), needed=needed)
+
+
+def with_approvals(settings: Settings) -> list[PolicyHolder]:
+    return [project for project in settings.policy_holders if project.policy.approvals > 0]
+
+
+def approvers_subject(project: PolicyHolder) -> Subject:
+    names = (setting_name(project, rule) for rule in ("approvals", "approvers"))
+    return Subject("approvers", ", ".join(names))
+
+
+def direct_messages_subject(project: PolicyHolder) -> Subject:
+    return Subject("direct_messages", f"direct messages to {setting_name(project, 'approvers')}")
 
 
 def describe_failure(code: str) -> str:
@@ -138,112 +141,150 @@ def describe_failure(code: str) -> str:
     return f"Slack answered {code}" if code else "Slack did not answer"
 
 
-def lookup_failure(
-    subject: Subject, code: str, known: Mapping[str, tuple[str, str]]
-) -> CheckResult:
-    """Return the result of a lookup that failed; `known` has message and hint by error code."""
+def lookup_failure(subject: Subject, code: str) -> CheckResult:
+    """Return the result of a lookup that Slack refused with an error code."""
     if code == "missing_scope":
         return subject.unchecked("the scope for this check is missing, see above")
-    if code in known:
-        return subject.problem(*known[code])
-    return subject.problem(
-        f"it cannot be checked: {describe_failure(code)}", "Try again in a minute."
-    )
+    for codes, (what, hint) in UNKNOWN.items():
+        if code in codes:
+            return subject.problem(what, hint)
+    message = f"it cannot be checked: {describe_failure(code)}"
+    return subject.problem(message, "Try again in a minute.")
 
 
-async def check_channel(
-    client: AsyncWebClient, identity: Identity, channel: NamedId
-) -> CheckResult:
-    """Check that the bot can post in a channel, and that the channel is internal."""
-    subject = channel.subject
-    if is_direct(channel.id):
-        return subject.unchecked("it is a direct message, which the bot has no scope to read")
-    try:
-        answer = await client.conversations_info(channel=channel.id)
-    except CALL_ERRORS as error:
-        return lookup_failure(subject, translate_error(error).code, UNKNOWN_CHANNELS)
-    found: Mapping[str, Any] = answer.get("channel") or {}
-    place = read_channel(found, posts_anywhere=identity.posts_anywhere)
-    name = f"#{found.get('name') or channel.id}"
-    if found.get("is_archived"):
-        return subject.problem(f"{name} is archived", "Set another channel, or unarchive it.")
-    if channel.needed and not place.can_post:
-        return subject.problem(f"the bot cannot post in {name}: {place.why}", INVITE)
-    if place.is_shared:
-        hint = "Verify that they may see what is cancelled, and why."
-        return subject.warning(f"people of another organization can read {name}", hint)
-    posts = "the bot can post there" if place.can_post else "cards go to the audit channel"
-    return subject.ok(f"{name}: {posts}")
+class IdChecks:
+    """The checks of the ids in the settings; one directory remembers what it read for several."""
+
+    def __init__(self, client: AsyncWebClient, identity: Identity) -> None:
+        self._client = client
+        self._identity = identity
+        self._directory = Directory(client, identity, timeout=TIMEOUT)
+
+    async def channel(self, named: NamedId) -> CheckResult:
+        """Check that the bot can post in a channel, and that the channel is internal."""
+        subject = named.subject
+        if is_direct(named.id):
+            return subject.unchecked("it is a direct message, which the bot has no scope to read")
+        try:
+            answer = await self._client.conversations_info(channel=named.id)
+        except CALL_ERRORS as error:
+            return lookup_failure(subject, translate_error(error).code)
+        found: Mapping[str, Any] = answer.get("channel") or {}
+        place = read_channel(found, posts_anywhere=self._identity.posts_anywhere)
+        name = f"#{found.get('name') or named.id}"
+        if found.get("is_archived"):
+            return subject.problem(f"{name} is archived", "Set another channel, or unarchive it.")
+        if named.needed and not place.can_post:
+            return subject.problem(f"the bot cannot post in {name}: {place.why}", INVITE)
+        if place.is_shared:
+            hint = "Verify that they may see what is cancelled, and why."
+            return subject.warning(f"people of another organization can read {name}", hint)
+        posts = "the bot can post there" if place.can_post else "cards go to the audit channel"
+        return subject.ok(f"{name}: {posts}")
+
+    async def user(self, named: NamedId) -> CheckResult:
+        """Check one person."""
+        subject = named.subject
+        try:
+            answer = await self._client.users_info(user=named.id)
+        except CALL_ERRORS as error:
+            return lookup_failure(subject, translate_error(error).code)
+        found = answer.get("user") or {}
+        kind, name = kind_of(found, self._identity), f"@{found.get('name') or named.id}"
+        if kind in UNABLE:
+            return subject.warning(f"{name} is {UNABLE[kind]}", TAKE_OUT)
+        if kind in UNUSUAL:
+            hint = f"If this is not intended: {TAKE_OUT}"
+            return subject.warning(f"{name} is {UNUSUAL[kind]}", hint)
+        return subject.ok(f"{name} is a full member")
+
+    async def group(self, named: NamedId) -> CheckResult:
+        """Check that a user group exists and has members."""
+        subject = named.subject
+        try:
+            members = await self._directory.members_of([named.id])
+        except DirectoryError as error:
+            if error.code == "plan_upgrade_required":
+                return subject.problem(error.why, "Name people by their own ids instead.")
+            return lookup_failure(subject, error.code)
+        if not members:
+            return subject.warning("it has no members", "Add people to the group, or set another.")
+        return subject.ok(f"it has {len(members)} {'member' if len(members) == 1 else 'members'}")
+
+    async def approvers(self, project: PolicyHolder) -> CheckResult:
+        """Check whether requests of a project can be approved."""
+        policy, subject = project.policy, approvers_subject(project)
+        approvers, requesters = policy.approvers, policy.requesters
+        if approvers.everyone:
+            return subject.ok(f"{policy.approvals} required; every full member may approve")
+        try:
+            named = await self._directory.current_people(approvers.users, (), MAX_AGE)
+            able = await self._directory.full_members_of(approvers.groups, policy.approvals + 1)
+            asking = await self._directory.members_of(requesters.groups)
+        except RightsNotChecked:
+            return subject.unchecked("a lookup of one of the people failed, see above")
+        except DirectoryError as error:
+            return subject.unchecked(f"the groups could not be read: {error.why}")
+        able |= {user for user, person in named.items() if person.kind not in UNABLE}
+        known = None if requesters.everyone else requesters.users | asking
+        return check_approvers(subject, policy, able, known)
+
+    async def direct_messages(self, project: PolicyHolder) -> CheckResult:
+        """Count the approvers who get the card of a request directly, by the rules of notices."""
+        policy, subject = project.policy, direct_messages_subject(project)
+        if not policy.notify_approvers:
+            name = setting_name(project, "notify_approvers")
+            return subject.warning(f"no approver gets any ({name})", TURN_ON)
+        try:
+            people = await self._directory.candidates(policy.first_approvers)
+        except RightsNotChecked as error:
+            return subject.unchecked(f"the approvers could not be read: {error.why}")
+        told = rules.possible_approvers(policy, people)
+        if not told:
+            return subject.warning("no approver gets any", NAME_APPROVERS)
+        if len(told) > MAX_RECIPIENTS:
+            message = f"{MAX_RECIPIENTS} approvers get the card of a request, and others get none"
+            return subject.warning(message, FEWER)
+        gets = "1 approver gets" if len(told) == 1 else f"{len(told)} approvers get"
+        return subject.ok(f"{gets} the card of a request")
 
 
-def approvers_subject(project: PolicyHolder) -> Subject:
-    return Subject(
-        "approvers", f"{setting_name(project, 'approvals')}, {setting_name(project, 'approvers')}"
-    )
+#: A check of one id, or of one project with approvals.
+Check: TypeAlias = Callable[[IdChecks, Any], Awaitable[CheckResult]]
+PlannedCheck: TypeAlias = tuple[Subject, Check, NamedId | PolicyHolder]
 
 
-async def check_user(
-    client: AsyncWebClient, identity: Identity, user: NamedId, kinds: dict[str, Kind]
-) -> CheckResult:
-    """Check one person, and add the kind of account to `kinds`."""
-    subject = user.subject
-    try:
-        answer = await client.users_info(user=user.id)
-    except CALL_ERRORS as error:
-        code = translate_error(error).code
-        if code in UNKNOWN_USER:
-            kinds[user.id] = Kind.DEACTIVATED  # not an approver
-        return lookup_failure(subject, code, UNKNOWN_USERS)
-    found = answer.get("user") or {}
-    kind = kinds[user.id] = kind_of(found, identity)
-    name = f"@{found.get('name') or user.id}"
-    if kind in UNABLE:
-        return subject.warning(f"{name} is {UNABLE[kind]}", TAKE_OUT)
-    if kind in UNUSUAL:
-        return subject.warning(f"{name} is {UNUSUAL[kind]}", f"If this is not intended: {TAKE_OUT}")
-    return subject.ok(f"{name} is a full member")
+def checks_of_ids(settings: Settings) -> list[PlannedCheck]:
+    """List the checks of every id, and whether enough people can approve."""
+    by_name = {"channel": IdChecks.channel, "user": IdChecks.user, "group": IdChecks.group}
+    ids = [(each.subject, by_name[each.check], each) for each in named_ids(settings)]
+    projects = with_approvals(settings)
+    return [*ids, *((approvers_subject(each), IdChecks.approvers, each) for each in projects)]
 
 
-async def check_group(directory: Directory, group: NamedId) -> CheckResult:
-    """Check that a user group exists and has members."""
-    subject = group.subject
-    try:
-        members = await directory.members_of([group.id])
-    except DirectoryError as error:
-        no_groups = (error.why, "Name people by their own ids instead.")
-        known = {**UNKNOWN_GROUPS, "plan_upgrade_required": no_groups}
-        return lookup_failure(subject, error.code, known)
-    if not members:
-        return subject.warning("it has no members", "Add people to the group, or set another.")
-    return subject.ok(f"it has {len(members)} {'member' if len(members) == 1 else 'members'}")
+def checks_of_messages(settings: Settings) -> list[PlannedCheck]:
+    """List the checks of the approvers who get direct messages."""
+    projects = with_approvals(settings)
+    return [(direct_messages_subject(p), IdChecks.direct_messages, p) for p in projects]
 
 
-async def check_approvers_of(
-    directory: Directory, project: PolicyHolder, kinds: Mapping[str, Kind]
-) -> CheckResult:
-    """Check whether requests of a project can be approved, given the kinds of the people named."""
-    policy, subject = project.policy, approvers_subject(project)
-    if policy.approvers.everyone:
-        return subject.ok(f"{policy.approvals} required; every full member may approve")
-    if policy.approvers.users - kinds.keys():
-        return subject.unchecked("a lookup of one of the people failed, see above")
-    try:
-        able = _able(policy.approvers, kinds)
-        able |= await directory.full_members_of(policy.approvers.groups, policy.approvals + 1)
-        requesters = await _requesters(directory, policy.requesters)
-    except DirectoryError as error:
-        return subject.unchecked(f"the groups could not be read: {error.why}")
-    return check_approvers(subject, policy, able, requesters)
+async def run_id_checks(
+    client: AsyncWebClient, identity: Identity | None, planned: Iterable[PlannedCheck]
+) -> list[CheckResult]:
+    """Run a few checks at a time; None, where the bot token is refused, leaves them unchecked."""
+    if identity is None:
+        return [subject.unchecked(LOCKED) for subject, *_ in planned]
+    checks = IdChecks(client, identity)
+    slots, now = asyncio.Semaphore(MAX_CONCURRENT_CALLS), asyncio.get_running_loop().time
+    deadline = now() + IDS_TIMEOUT
 
+    async def run(
+        subject: Subject, check: Check, what: NamedId | PolicyHolder
+    ) -> list[CheckResult]:
+        async with slots:
+            return await within(subject, check(checks, what), max(0.0, deadline - now()))
 
-def _able(people: People, kinds: Mapping[str, Kind]) -> frozenset[str]:
-    return frozenset(user for user in people.users if kinds[user] not in UNABLE)
-
-
-async def _requesters(directory: Directory, requesters: People) -> frozenset[str] | None:
-    if requesters.everyone:
-        return None
-    return requesters.users | await directory.members_of(requesters.groups)
+    return [*chain.from_iterable(await asyncio.gather(*starmap(run, planned)))]
 
 
 def check_approvers(

@@ -1,40 +1,32 @@
 """Checks Slack: tokens, scopes and transport, then the ids that the settings name."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
 from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.cancellation.people import Kind
-from bot.doctor import people
-from bot.doctor.people import describe_failure
+from bot.doctor.people import (
+    LOCKED,
+    checks_of_ids,
+    checks_of_messages,
+    describe_failure,
+    named_ids,
+    run_id_checks,
+    with_approvals,
+)
 from bot.doctor.results import CheckResult, Level, Subject, compare_clock, http_date, within
-from bot.settings import PolicyHolder, Settings
+from bot.settings import Settings
 from bot.slack.client import Identity, build_client, new_session
-from bot.slack.directory import Directory
 from bot.slack.errors import CALL_ERRORS, InvalidToken, translate_error
 from bot.slack.manifest import OPTIONAL_SCOPES, SCOPES
 
-#: Slack limits calls by the minute.
-MAX_CONCURRENT_CALLS = 5
-
-#: Seconds to wait for one response about a person or a group.
-TIMEOUT = 10.0
-
-#: Seconds for all channels, people and groups together.
-IDS_TIMEOUT = 30.0
-
 #: Seconds to open a TCP connection to the Socket Mode server.
 CONNECT_TIMEOUT = 5
-
-#: Why nothing that needs the bot token can be checked.
-LOCKED = "the check of SLACK_BOT_TOKEN failed"
 
 #: The fields of `auth.test` that identify the bot.
 IDS = ("team_id", "user_id", "bot_id", "enterprise_id", "url")
@@ -53,6 +45,10 @@ COPY_BOT = "Copy the Bot User OAuth Token again: in Slack's app, OAuth & Permiss
 COPY_APP = (
     "Copy the App-Level Token again: in Slack's app, Basic Information. "
     "It needs the scope connections:write."
+)
+NOT_TESTED = (
+    "it is set, for HTTP mode; only a request that Slack signs can test it "
+    "(the client secret is a different one)"
 )
 TRY_AGAIN = "Check SLACK_API_URL and the network, and try again."
 GRANT = "Add it under OAuth & Permissions, and install the app again."
@@ -95,6 +91,8 @@ async def authenticate(client: AsyncWebClient) -> Authentication:
 
 def _token_failure(subject: Subject, error: BaseException, hint: str) -> CheckResult:
     meaning = translate_error(error)
+    if meaning.code == "missing_scope":  # of the app token: each token may call auth.test
+        return subject.problem("it lacks the scope connections:write", hint)
     if isinstance(meaning, InvalidToken):
         return subject.problem(f"Slack refuses it ({meaning.code})", hint)
     return subject.problem(describe_failure(meaning.code), TRY_AGAIN)
@@ -133,10 +131,7 @@ async def check_transport(settings: Settings, client: AsyncWebClient, app: str) 
     """Check the app token of Socket Mode, or else the signing secret of HTTP mode."""
     if token := settings.slack.app_token:
         return await check_app_token(client, token.get_secret_value(), app)
-    return SIGNING_SECRET.ok(
-        "it is set, for HTTP mode; only a request that Slack signs can test it "
-        "(the client secret is a different one)"
-    )
+    return SIGNING_SECRET.ok(NOT_TESTED)
 
 
 async def check_app_token(client: AsyncWebClient, token: str, app: str) -> CheckResult:
@@ -145,17 +140,11 @@ async def check_app_token(client: AsyncWebClient, token: str, app: str) -> Check
         answer = await client.apps_connections_open(app_token=token)
         own = str((await client.auth_test(token=token)).get("app_id") or "")
     except CALL_ERRORS as error:
-        return _app_token_failure(error)
+        return _token_failure(APP_TOKEN, error, COPY_APP)
     if app and own and own != app:
         message = f"it belongs to another app ({own}) than SLACK_BOT_TOKEN ({app})"
         return APP_TOKEN.problem(message, COPY_APP)
     return await _check_reachable(client, str(answer.get("url") or ""))
-
-
-def _app_token_failure(error: BaseException) -> CheckResult:
-    if translate_error(error).code == "missing_scope":
-        return APP_TOKEN.problem("it lacks the scope connections:write", COPY_APP)
-    return _token_failure(APP_TOKEN, error, COPY_APP)
 
 
 async def _check_reachable(client: AsyncWebClient, address: str) -> CheckResult:
@@ -185,64 +174,21 @@ async def check_slack(settings: Settings, now: Callable[[], datetime]) -> list[C
         bot = await authenticate(client)
         here = now()
         subject = APP_TOKEN if slack.app_token else SIGNING_SECRET
+        planned = [*checks_of_ids(settings), *checks_of_messages(settings)]
         transport, ids = await asyncio.gather(
             within(subject, check_transport(settings, client, bot.app)),
-            check_ids(settings, client, bot.identity),
+            run_id_checks(client, bot.identity, planned),
         )
-    scopes = _scopes(settings, bot)
+    needed = needed_scopes(settings)
+    scopes = check_scopes(bot.scopes, needed) if bot.identity else [SCOPE.unchecked(LOCKED)]
     return [bot.result, *scopes, *transport, *ids, compare_clock("Slack", here, bot.date)]
 
 
-def _scopes(settings: Settings, bot: Authentication) -> list[CheckResult]:
-    if bot.identity is None:
-        return [SCOPE.unchecked(LOCKED)]
-    needed = {
-        "usergroups:read": people.groups(settings),
-        "groups:read": with_approvals(settings),
-    }
-    return check_scopes(bot.scopes, frozenset(scope for scope, by in needed.items() if by))
-
-
-def with_approvals(settings: Settings) -> list[PolicyHolder]:
-    return [project for project in settings.policy_holders if project.policy.approvals > 0]
-
-
-def quarantined(settings: Settings) -> list[PolicyHolder]:
-    return [project for project in settings.policy_holders if project.policy.quarantine.is_on]
-
-
-async def check_ids(
-    settings: Settings, client: AsyncWebClient, identity: Identity | None
-) -> list[CheckResult]:
-    """Check every id in the settings; approvers last, since they depend on the kinds of users."""
-    channels, users, groups = (f(settings) for f in (people.channels, people.users, people.groups))
-    projects = with_approvals(settings)
-    if identity is None:
-        subjects = [each.subject for each in (*channels, *users, *groups)]
-        subjects += map(people.approvers_subject, projects)
-        return [subject.unchecked(LOCKED) for subject in subjects]
-    directory = Directory(client, identity, timeout=TIMEOUT)
-    kinds: dict[str, Kind] = {}
-    slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
-    now = asyncio.get_running_loop().time
-    deadline = now() + IDS_TIMEOUT
-
-    async def run(
-        subject: Subject, check: Callable[..., Awaitable[CheckResult]], *args: object
-    ) -> list[CheckResult]:
-        async with slots:
-            return await within(subject, check(*args), max(0.0, deadline - now()))
-
-    found = await asyncio.gather(
-        *(run(each.subject, people.check_channel, client, identity, each) for each in channels),
-        *(run(each.subject, people.check_user, client, identity, each, kinds) for each in users),
-        *(run(each.subject, people.check_group, directory, each) for each in groups),
-    )
-    check, subject_of = people.check_approvers_of, people.approvers_subject
-    approvers = await asyncio.gather(
-        *(run(subject_of(each), check, directory, each, kinds) for each in projects)
-    )
-    return [*chain.from_iterable((*found, *approvers))]
+def needed_scopes(settings: Settings) -> frozenset[str]:
+    """Return the optional scopes that the settings need."""
+    groups = [each for each in named_ids(settings) if each.check == "group"]
+    needed = {"usergroups:read": groups, "groups:read": with_approvals(settings)}
+    return frozenset(scope for scope, by in needed.items() if by)
 
 
 async def warn_about_ids(settings: Settings, client: AsyncWebClient, identity: Identity) -> None:
@@ -250,9 +196,10 @@ async def warn_about_ids(settings: Settings, client: AsyncWebClient, identity: I
 
     Without it, a wrong id of the audit channel would be noticed only by missing cards.
     """
-    if quarantined(settings) and identity.reads_emails is False:
+    quarantined = any(each.policy.quarantine.is_on for each in settings.policy_holders)
+    if quarantined and identity.reads_emails is False:
         log.warning("scope missing", scope=EMAILS, why=OPTIONAL_SCOPES[EMAILS], what_to_do=GRANT)
-    for found in await check_ids(settings, client, identity):
+    for found in await run_id_checks(client, identity, checks_of_ids(settings)):
         if found.level is Level.PROBLEM:
             log.warning(
                 "setting needs attention",

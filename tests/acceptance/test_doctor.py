@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from bot.doctor import atlas as of_atlas
-from bot.doctor import slack as of_slack
+from bot.doctor import people as of_people
 from bot.doctor.report import is_ok
 from bot.doctor.results import Level
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, Fault, Kind, Role
@@ -48,7 +48,15 @@ async def test_valid_settings_leave_only_the_cancel_role_unchecked(env: DoctorEn
 
     assert at(Level.PROBLEM, findings) == at(Level.WARNING, findings) == []
     assert at(Level.UNCHECKED, findings) == []
-    assert len(at(Level.OK, findings)) == 23
+    assert len(at(Level.OK, findings)) == 24
+
+
+async def test_approvers_who_get_direct_messages_are_counted(env: DoctorEnvironment) -> None:
+    few = the(await env.examine(), "direct_messages")
+    none = the(await env.examine({"BOT_APPROVERS": "*"}), "direct_messages")
+
+    assert (few.level, few.message) == (Level.OK, "2 approvers get the card of a request")
+    assert none.level is Level.WARNING
 
 
 async def test_command_exits_with_0_without_problems(env: DoctorEnvironment) -> None:
@@ -223,7 +231,7 @@ async def test_checks_behind_a_failed_one_are_unchecked_with_the_reason(
     unchecked = {f.check: f.message for f in findings if f.level is Level.UNCHECKED}
 
     assert set(unchecked) == {
-        *("slack_scopes", "channel", "user", "group", "approvers"),
+        *("slack_scopes", "channel", "user", "group", "approvers", "direct_messages"),
         *("atlas_version", "atlas_access_list", "atlas_project", "atlas_clusters"),
         *("atlas_restore_jobs", "atlas_activity_feed", "atlas_rate_limit"),
         *("atlas_roles", "atlas_cancel_role"),
@@ -503,7 +511,7 @@ async def test_hanging_services_are_reported_at_their_timeouts(
 async def test_hanging_checks_of_channels_share_one_timeout(
     env: DoctorEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(of_slack, "IDS_TIMEOUT", 0.5)
+    monkeypatch.setattr(of_people, "IDS_TIMEOUT", 0.5)
     env.slack.faults.add("conversations.info", SlackFault(kind="delay", seconds=300), times=99)
     names = [f"C0MANY{number:04d}" for number in range(30)]
     began = time.monotonic()

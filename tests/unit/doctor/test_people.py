@@ -8,9 +8,10 @@ import pytest
 
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy
-from bot.doctor.people import channels, check_approvers, groups, users
+from bot.doctor.people import check_approvers, checks_of_messages, named_ids, run_id_checks
 from bot.doctor.results import Level, Subject
-from bot.settings import load_settings
+from bot.settings import Settings, load_settings
+from tests.unit.slack.fake_slack import IDENTITY, FakeSlack
 
 SUBJECT = Subject("it", "it")
 
@@ -58,22 +59,23 @@ def test_id_in_several_settings_is_listed_once_with_all_their_names(tmp_path: Pa
         "BOT_REQUESTERS": "U1,S1",
         "BOT_APPROVERS": "U1,U2,S1",
     }
-    settings = load_settings(ENVIRON | given, tmp_path)
 
-    assert [each.subject.name for each in channels(settings)] == [
-        "BOT_CHANNELS, BOT_WATCH_CHANNEL: C1",
-        "BOT_CHANNELS: C2",
+    assert subjects(load_settings(ENVIRON | given, tmp_path)) == [
+        ("channel", "BOT_CHANNELS, BOT_WATCH_CHANNEL: C1"),
+        ("channel", "BOT_CHANNELS: C2"),
+        ("user", "BOT_REQUESTERS, BOT_APPROVERS: U1"),
+        ("user", "BOT_APPROVERS: U2"),
+        ("group", "BOT_REQUESTERS, BOT_APPROVERS: S1"),
     ]
-    assert [each.subject.name for each in users(settings)] == [
-        "BOT_REQUESTERS, BOT_APPROVERS: U1",
-        "BOT_APPROVERS: U2",
-    ]
-    assert [each.subject.name for each in groups(settings)] == ["BOT_REQUESTERS, BOT_APPROVERS: S1"]
+
+
+def subjects(settings: Settings) -> list[tuple[str, str]]:
+    return [(each.check, each.subject.name) for each in named_ids(settings)]
 
 
 def test_command_channel_is_not_needed_for_posts_with_an_audit_channel(tmp_path: Path) -> None:
     given = {"BOT_CHANNELS": "C1", "BOT_AUDIT_CHANNEL": "C2"}
-    found = channels(load_settings(ENVIRON | given, tmp_path))
+    found = named_ids(load_settings(ENVIRON | given, tmp_path))
 
     assert {each.id: each.needed for each in found} == {"C1": False, "C2": True}
 
@@ -87,13 +89,12 @@ def test_ids_of_a_projects_file_are_named_by_project_and_key() -> None:
     }
     settings = load_settings(environ | {"BOT_PROJECTS_FILE": "projects.example.toml"}, Path("docs"))
 
-    assert [each.subject.name for each in channels(settings)] == [
-        "shop-prod, channels, shop-prod, watch_channel: C0OPS00001",
-        "shop-prod, audit_channel: C0AUDIT001",
-    ]
-    assert [each.subject.name for each in groups(settings)] == [
-        "shop-prod, requesters, shop-prod, break_glass: S0ONCALL1",
-        "shop-prod, approvers: S0APPROVE1",
+    assert subjects(settings) == [
+        ("channel", "shop-prod, channels, shop-prod, watch_channel: C0OPS00001"),
+        ("channel", "shop-prod, audit_channel: C0AUDIT001"),
+        ("user", "shop-prod, escalate_to: U0HEAD0001"),
+        ("group", "shop-prod, requesters, shop-prod, break_glass: S0ONCALL1"),
+        ("group", "shop-prod, approvers: S0APPROVE1"),
     ]
 
 
@@ -101,4 +102,70 @@ def test_wildcard_names_no_user_and_no_group(tmp_path: Path) -> None:
     settings = load_settings(ENVIRON, tmp_path)
 
     assert settings.projects[0].policy.requesters == EVERYONE != People()
-    assert (users(settings), groups(settings)) == ([], [])
+    assert subjects(settings) == []
+
+
+async def direct_messages(
+    folder: Path, members: int, answer: str = "", **given: str
+) -> tuple[Level, str]:
+    """Return what is found about a group with so many members, which is the approvers."""
+    slack = FakeSlack()
+    slack.says("usergroups.users.list", answer or {"users": [f"U{n}" for n in range(members)]})
+    rules = {"BOT_APPROVALS": "1", "BOT_REQUESTERS": "U0RINA", "BOT_APPROVERS": "S1", **given}
+    planned = checks_of_messages(load_settings(ENVIRON | rules, folder))
+    (found,) = await run_id_checks(slack, IDENTITY, planned)
+
+    assert found.subject == "direct messages to BOT_APPROVERS"
+    assert bool(found.hint) is (found.level is Level.WARNING)
+    return found.level, found.message
+
+
+@pytest.mark.parametrize(
+    ("members", "level", "message"),
+    [
+        (0, Level.WARNING, "no approver gets any"),
+        (1, Level.OK, "1 approver gets the card of a request"),
+        (20, Level.OK, "20 approvers get the card of a request"),
+        (21, Level.WARNING, "20 approvers get the card of a request, and others get none"),
+        (200, Level.WARNING, "20 approvers get the card of a request, and others get none"),
+    ],
+)
+async def test_no_approver_and_more_than_twenty_get_a_warning(
+    tmp_path: Path, members: int, level: Level, message: str
+) -> None:
+    assert await direct_messages(tmp_path, members) == (level, message)
+
+
+async def test_named_approvers_and_members_of_groups_are_counted_once(tmp_path: Path) -> None:
+    found = await direct_messages(tmp_path, 3, BOT_APPROVERS="S1,U2,U9")
+
+    assert found == (Level.OK, "4 approvers get the card of a request")
+
+
+async def test_people_of_the_escalation_are_not_counted(tmp_path: Path) -> None:
+    found = await direct_messages(tmp_path, 0, BOT_APPROVERS="U1,U2", BOT_ESCALATE_TO="U2,U3")
+
+    assert found == (Level.OK, "2 approvers get the card of a request")
+
+
+async def test_approvers_by_wildcard_get_no_direct_message(tmp_path: Path) -> None:
+    found = await direct_messages(tmp_path, 3, BOT_APPROVERS="*")
+
+    assert found == (Level.WARNING, "no approver gets any")
+
+
+async def test_switched_off_direct_messages_are_a_warning_without_a_call(tmp_path: Path) -> None:
+    found = await direct_messages(tmp_path, 3, "fatal_error", BOT_NOTIFY_APPROVERS="false")
+
+    assert found == (Level.WARNING, "no approver gets any (BOT_NOTIFY_APPROVERS)")
+
+
+async def test_group_that_cannot_be_read_leaves_direct_messages_unchecked(tmp_path: Path) -> None:
+    level, message = await direct_messages(tmp_path, 3, "missing_scope")
+
+    assert level is Level.UNCHECKED
+    assert "lacks a scope" in message
+
+
+def test_project_without_approvals_has_no_direct_messages(tmp_path: Path) -> None:
+    assert checks_of_messages(load_settings(ENVIRON, tmp_path)) == []
