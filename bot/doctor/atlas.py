@@ -1,9 +1,11 @@
-"""Checks Atlas for one project with reads only: credentials, project, clusters, restore jobs."""
+"""Checks Atlas with reads only: the lists of the organizations, then each project."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import takewhile
+from typing import TypeAlias
 
 from bot.atlas import (
     RESTORE_REQUESTED,
@@ -12,6 +14,7 @@ from bot.atlas import (
     CallRecord,
     Cluster,
     ClusterNotFound,
+    Credentials,
     DigestKey,
     KeyAccess,
     KeyRefused,
@@ -22,13 +25,17 @@ from bot.atlas import (
     VersionGone,
     WrongClusterKind,
 )
-from bot.doctor.results import CheckResult, Subject, compare_clock
-from bot.doctor.roles import (
+from bot.doctor.key import (
+    WAIT,
     check_access_list,
     check_cancel_role,
+    check_expiry,
+    check_rate_limit,
     check_roles,
     role_to_read_jobs,
 )
+from bot.doctor.results import CheckResult, Subject, compare_clock
+from bot.services.organizations import selects
 from bot.settings import ProjectSettings, Settings
 
 #: Seconds for each read, including its retries.
@@ -37,51 +44,30 @@ TIMEOUT = 8.0
 #: How many clusters are tried until one returns its restore jobs: flex clusters have none.
 MAX_CLUSTERS = 5
 
-#: Days before the end of a service account's secret at which a warning is reported.
-MIN_SECRET_DAYS = 14
-
-#: A warning is reported when less than one in so many calls is left.
-MIN_RATE_LIMIT_SHARE = 5
-
-
-@dataclass(slots=True)
-class CallObserver:
-    """Records the clock and the rate limit of Atlas's responses."""
-
-    now: Callable[[], datetime]
-    here: datetime | None = None  #: when the last response with a date came, by this machine
-    there: datetime | None = None  #: the date in that response
-    backups: CallRecord | None = None  #: the last call about backups
-
-    def observe(self, call: CallRecord) -> None:
-        if call.date:
-            self.here, self.there = self.now(), call.date
-        if "/backup/" in call.path and call.status and not call.challenge:
-            self.backups = call
+#: The calls that were made, and when their responses came by this machine.
+Calls: TypeAlias = list[tuple[datetime, CallRecord]]
 
 
 def subjects_of(project: ProjectSettings) -> dict[str, Subject]:
     """Return what is checked, in this order: each check needs those before it."""
     name = project.label
-    subjects = {
-        "reach": Subject("atlas", "MONGODB_ATLAS_BASE_URL"),
-        "credentials": Subject("atlas_credentials", _credentials(project)),
-        "version": Subject("atlas_version", "MONGODB_ATLAS_API_VERSION"),
-        "access_list": Subject("atlas_access_list", f"access list of the key for {name}"),
-        "project": Subject(
-            "atlas_project", f"{name}, id" if project.name else "MONGODB_ATLAS_PROJECT_ID"
-        ),
-        "secret": Subject("atlas_secret", f"secret of the service account for {name}"),
-        "roles": Subject("atlas_roles", f"roles of the key for {name}"),
-        "cancel": Subject("atlas_cancel_role", f"role to cancel in {name}"),
-        "clusters": Subject("atlas_clusters", f"clusters of {name}"),
-        "jobs": Subject("atlas_restore_jobs", f"restore jobs of {name}"),
-        "feed": Subject("atlas_activity_feed", f"activity feed of {name}"),
-        "rate_limit": Subject("atlas_rate_limit", f"rate limit of {name}"),
+    names = {
+        "atlas": "MONGODB_ATLAS_BASE_URL",
+        "atlas_credentials": _credentials(project),
+        "atlas_version": "MONGODB_ATLAS_API_VERSION",
+        "atlas_access_list": f"access list of the key for {name}",
+        "atlas_project": f"{name}, id" if project.name else "MONGODB_ATLAS_PROJECT_ID",
+        "atlas_secret": f"secret of the service account for {name}",
+        "atlas_roles": f"roles of the key for {name}",
+        "atlas_cancel_role": f"role to cancel in {name}",
+        "atlas_clusters": f"clusters of {name}",
+        "atlas_restore_jobs": f"restore jobs of {name}",
+        "atlas_activity_feed": f"activity feed of {name}",
+        "atlas_rate_limit": f"rate limit of {name}",
     }
     if isinstance(project.credentials, DigestKey):
-        del subjects["secret"]  # an API key has no end
-    return subjects
+        del names["atlas_secret"]  # an API key has no end
+    return {check: Subject(check, about) for check, about in names.items()}
 
 
 def _credentials(project: ProjectSettings) -> str:
@@ -95,20 +81,28 @@ def _credentials(project: ProjectSettings) -> str:
 
 #: What a successful first call shows, in the order in which Atlas checks it.
 ACCESS_STEPS = {
-    "reach": "Atlas answers",
-    "credentials": "Atlas accepts them",
-    "version": "Atlas serves it",
-    "access_list": "Atlas accepts calls from this address",
+    "atlas": "Atlas answers",
+    "atlas_credentials": "Atlas accepts them",
+    "atlas_version": "Atlas serves it",
+    "atlas_access_list": "Atlas accepts calls from this address",
 }
 
-#: The step that fails with an error of the first call, and what to do.
+#: The check that fails with an error of the first call, and what to do.
 ACCESS_ERRORS: tuple[tuple[type[AtlasError], str, str], ...] = (
-    (KeyRefused, "credentials", "Compare it in Project Identity & Access, or create a new one."),
-    (VersionGone, "version", "Set it to v2, or update this program."),
-    (NotOnAccessList, "access_list", "In Atlas, edit the key: API Access List, Add Entry."),
-    (ProjectNotFound, "project", "Atlas shows the id in Project Settings."),
-    (RoleMissing, "project", "The key also needs the role GROUP_READ_ONLY to read the project."),
-    (AtlasError, "reach", "Check the address and the network, and https://status.mongodb.com."),
+    (
+        KeyRefused,
+        "atlas_credentials",
+        "Compare it in Project Identity & Access, or create a new one.",
+    ),
+    (VersionGone, "atlas_version", "Set it to v2, or update this program."),
+    (NotOnAccessList, "atlas_access_list", "In Atlas, edit the key: API Access List, Add Entry."),
+    (ProjectNotFound, "atlas_project", "Atlas shows the id in Project Settings."),
+    (
+        RoleMissing,
+        "atlas_project",
+        "The key also needs the role GROUP_READ_ONLY to read the project.",
+    ),
+    (AtlasError, "atlas", "Check the address and the network, and https://status.mongodb.com."),
 )
 NOT_NAMED = "Atlas does not say it"
 READ_FEED = "Without it the bot cannot say who started a job. The role GROUP_READ_ONLY allows it."
@@ -117,9 +111,65 @@ FEED_SPAN = timedelta(hours=1)
 NO_CLUSTERS = "Check that the project is the right one, if it should have clusters."
 READ_CLUSTERS = "Reading clusters needs the role GROUP_READ_ONLY."
 UNREAD = "They are left out, also by the watch. Look at them in Atlas, and update this program."
-READ_EXPIRY = "Atlas shows it in Project Identity & Access, Applications."
-RENEW = "Create a second secret there, replace the bot's, and restart it; then delete the old one."
-WAIT = "Wait a few minutes; other programs that read the project's backups share the limit."
+READ_LIST = "Compare the credentials; their list has the projects in which they have a role."
+NO_PROJECTS = "Compare include and exclude with the names in Atlas, and the roles of the key."
+NAME_THEM = "Type their ids, or give each a name in a [[projects]] entry of its own."
+
+
+def open_client(
+    settings: Settings,
+    credentials: Credentials,
+    observe: Callable[[CallRecord], None] | None = None,
+) -> AtlasClient:
+    return AtlasClient(
+        credentials,
+        base_url=settings.atlas.base_url,
+        version=settings.atlas.api_version,
+        envelope=settings.atlas.envelope,
+        timeout=TIMEOUT,
+        observe=observe,
+    )
+
+
+async def check_organizations(
+    settings: Settings,
+) -> tuple[list[CheckResult], list[ProjectSettings]]:
+    """Return a result for each organization, and the settings of all projects."""
+    results, projects = [], [*settings.projects]
+    for organization in settings.organizations:
+        subject = Subject("atlas_organization", organization.label)
+        try:
+            async with open_client(settings, organization.credentials) as atlas:
+                listed = await atlas.projects()
+        except AtlasError as error:
+            results.append(subject.problem(describe(error), READ_LIST))
+            continue
+        known = {project.id for project in projects}
+        found = [
+            organization.project(each.id, each.name)
+            for each in listed
+            if each.id not in known and selects(organization.include, organization.exclude, each)
+        ]
+        results.append(_check_selection(subject, len(listed), projects, found))
+        projects += found
+    return results, projects
+
+
+def _check_selection(
+    subject: Subject,
+    listed: int,
+    others: Sequence[ProjectSettings],
+    found: Sequence[ProjectSettings],
+) -> CheckResult:
+    message = f"{len(found)} of the {listed} projects in its list are selected"
+    if not found:
+        return subject.warning(message, NO_PROJECTS)
+    names = Counter(each.label.casefold() for each in (*others, *found))
+    if twice := [each for each in found if names[each.label.casefold()] > 1]:
+        named = ", ".join(f"{each.label} ({each.id})" for each in twice)
+        message = f"{message}, but another project has the name of {named}"
+        return subject.warning(message, NAME_THEM)
+    return subject.ok(message)
 
 
 async def check_project(
@@ -132,20 +182,16 @@ async def check_project(
 
     The number of its clusters is added to `counts` if it is watched.
     """
-    observer = CallObserver(now)
-    async with AtlasClient(
-        project.credentials,
-        base_url=settings.atlas.base_url,
-        version=settings.atlas.api_version,
-        envelope=settings.atlas.envelope,
-        timeout=TIMEOUT,
-        observe=observer.observe,
+    calls: Calls = []
+    async with open_client(
+        settings, project.credentials, lambda call: calls.append((now(), call))
     ) as atlas:
-        checks = ProjectChecks(project, atlas, observer)
+        checks = ProjectChecks(project, atlas, now(), calls)
         results = await checks.run()
     if project.watch_channel and checks.cluster_count:
         counts[project.id] = checks.cluster_count
-    return [*results, compare_clock("Atlas", observer.here, observer.there)]
+    dates = ((here, call.date) for here, call in reversed(calls) if call.date)
+    return [*results, compare_clock("Atlas", *next(dates, (None, None)))]
 
 
 class Stop(Exception):
@@ -156,11 +202,12 @@ class ProjectChecks:
     """The checks of one project."""
 
     def __init__(
-        self, project: ProjectSettings, atlas: AtlasClient, observer: CallObserver
+        self, project: ProjectSettings, atlas: AtlasClient, now: datetime, calls: Calls
     ) -> None:
         self._project = project
         self._atlas = atlas
-        self._observer = observer
+        self._now = now
+        self._calls = calls
         self._subjects = subjects_of(project)
         self._found: dict[str, CheckResult] = {}
         self.cluster_count = 0
@@ -175,39 +222,44 @@ class ProjectChecks:
         except Stop as stop:
             why = str(stop)
         return [
-            self._found.get(name) or subject.unchecked(why)
-            for name, subject in self._subjects.items()
+            self._found.get(check) or subject.unchecked(why)
+            for check, subject in self._subjects.items()
         ]
 
-    def _failed(self, name: str, error: AtlasError, hint: str) -> Stop:
-        found = self._found[name] = self._subjects[name].problem(describe(error), hint)
-        return Stop(f"the check of {found.subject} failed")
+    def _add(self, *results: CheckResult) -> None:
+        self._found |= {result.check: result for result in results}
+
+    def _failed(self, check: str, error: AtlasError, hint: str) -> Stop:
+        subject = self._subjects[check]
+        self._add(subject.problem(describe(error), hint))
+        return Stop(f"the check of {subject.name} failed")
 
     async def _reach_project(self) -> None:
         """Read the project: the error of this first call says which step failed."""
         try:
             project = await self._atlas.project(self._project.id)
         except AtlasError as error:
-            steps = ((name, hint) for kind, name, hint in ACCESS_ERRORS if isinstance(error, kind))
+            steps = (step for kind, *step in ACCESS_ERRORS if isinstance(error, kind))
             failed, hint = next(steps)
-            self._passed(takewhile(lambda name: name != failed, ACCESS_STEPS))
+            self._passed(takewhile(lambda check: check != failed, ACCESS_STEPS))
             raise self._failed(failed, error, hint) from error
         self._passed(ACCESS_STEPS)
-        self._found["project"] = self._subjects["project"].ok(f"it is {project.name}")
+        self._add(self._subjects["atlas_project"].ok(f"it is {project.name}"))
 
-    def _passed(self, steps: Iterable[str]) -> None:
-        self._found |= {name: self._subjects[name].ok(ACCESS_STEPS[name]) for name in steps}
+    def _passed(self, checks: Iterable[str]) -> None:
+        self._add(*(self._subjects[check].ok(ACCESS_STEPS[check]) for check in checks))
 
     async def _rights(self) -> KeyAccess:
         """Check the access list, the roles, and the end of the secret."""
         access, unread = await self._read_access()
-        found, subjects = self._found, self._subjects
-        read_only, now = self._project.policy.read_only, self._observer.now()
-        found["access_list"] = check_access_list(subjects["access_list"], access.addresses, unread)
-        found["roles"] = check_roles(subjects["roles"], access, unread)
-        found["cancel"] = check_cancel_role(subjects["cancel"], access, unread, read_only=read_only)
-        if "secret" in subjects:
-            found["secret"] = check_expiry(subjects["secret"], access, unread, now)
+        subjects, read_only = self._subjects, self._project.policy.read_only
+        self._add(
+            check_access_list(subjects["atlas_access_list"], access.addresses, unread),
+            check_roles(subjects["atlas_roles"], access, unread),
+            check_cancel_role(subjects["atlas_cancel_role"], access, unread, read_only=read_only),
+        )
+        if secret := subjects.get("atlas_secret"):
+            self._add(check_expiry(secret, access, unread, self._now))
         return access
 
     async def _read_access(self) -> tuple[KeyAccess, str]:
@@ -226,49 +278,47 @@ class ProjectChecks:
         try:
             clusters = await self._atlas.clusters(self._project.id)
         except AtlasError as error:
-            raise self._failed("clusters", error, READ_CLUSTERS) from error
+            raise self._failed("atlas_clusters", error, READ_CLUSTERS) from error
         self.cluster_count = len(clusters)
-        subject = self._subjects["clusters"]
+        subject = self._subjects["atlas_clusters"]
         if not clusters:
-            self._found["clusters"] = subject.warning("this project has no clusters", NO_CLUSTERS)
+            self._add(subject.warning("this project has no clusters", NO_CLUSTERS))
             raise Stop("there is no cluster to try it with")
         unread = clusters.unread_text("cluster")
-        self._found["clusters"] = complete(subject, f"{len(clusters)} can be read", unread)
+        self._add(complete(subject, f"{len(clusters)} can be read", unread))
         return clusters
 
     async def _jobs(self, clusters: list[Cluster], access: KeyAccess) -> None:
-        rate_limit = self._subjects["rate_limit"]
+        """Read restore jobs, which have the rate limit, and the activity feed."""
+        rate_limit = self._subjects["atlas_rate_limit"]
         try:
-            self._found["jobs"] = await self._read_jobs(clusters)
+            self._add(await self._read_jobs(clusters))
         except RateLimited as error:
-            self._found["rate_limit"] = rate_limit.problem(describe(error), WAIT)
+            self._add(rate_limit.problem(describe(error), WAIT))
             raise Stop("Atlas limits the calls, see below") from error
         except AtlasError as error:
-            raise self._failed("jobs", error, role_to_read_jobs(access)) from error
-        self._found["rate_limit"] = check_rate_limit(rate_limit, self._observer.backups)
-        self._found["feed"] = await self._feed()
-
-    async def _feed(self) -> CheckResult:
-        """Read the activity feed, which the bot can do without."""
-        since = self._observer.now() - FEED_SPAN
+            raise self._failed("atlas_restore_jobs", error, role_to_read_jobs(access)) from error
+        self._add(check_rate_limit(rate_limit, (call for _, call in reversed(self._calls))))
+        feed = self._subjects["atlas_activity_feed"]
         try:
+            since = self._now - FEED_SPAN
             await self._atlas.events(self._project.id, [RESTORE_REQUESTED], since)
-        except AtlasError as error:
-            return self._subjects["feed"].warning(describe(error), READ_FEED)
-        return self._subjects["feed"].ok("it can be read")
+        except AtlasError as error:  # the bot can do without it
+            self._add(feed.warning(describe(error), READ_FEED))
+        else:
+            self._add(feed.ok("it can be read"))
 
     async def _read_jobs(self, clusters: list[Cluster]) -> CheckResult:
         """Read the restore jobs of the first cluster of a kind that can have them."""
+        subject = self._subjects["atlas_restore_jobs"]
         for cluster in clusters[:MAX_CLUSTERS]:
             try:
                 jobs = await self._atlas.restore_jobs(self._project.id, cluster.name)
             except (WrongClusterKind, ClusterNotFound):  # flex, or deleted and its backups kept
                 continue
             message = f"those of {cluster.name} can be read ({len(jobs)})"
-            return complete(self._subjects["jobs"], message, jobs.unread_text("job"))
-        return self._subjects["jobs"].unchecked(
-            "the clusters that were tried are flex, serverless, or deleted"
-        )
+            return complete(subject, message, jobs.unread_text("job"))
+        return subject.unchecked("the clusters that were tried are flex, serverless, or deleted")
 
 
 def complete(subject: Subject, message: str, unread: str) -> CheckResult:
@@ -278,29 +328,7 @@ def complete(subject: Subject, message: str, unread: str) -> CheckResult:
     return subject.warning(f"{message}, but {unread}", UNREAD)
 
 
-def check_expiry(subject: Subject, access: KeyAccess, unread: str, now: datetime) -> CheckResult:
-    """Check how long the secret of a service account is still accepted."""
-    if (expires_at := access.secret_expires_at) is None:
-        return subject.unchecked(unread, READ_EXPIRY)
-    left = (expires_at - now).days
-    message = f"it expires {expires_at:%Y-%m-%d}, in {left} day{'s' * (left != 1)}"
-    if left < MIN_SECRET_DAYS:
-        return subject.warning(message, RENEW)
-    return subject.ok(message)
-
-
 def describe(error: AtlasError) -> str:
     """Return the error's sentence, with Atlas's own code and explanation."""
     own = " ".join(part for part in (error.code, error.detail) if part)
     return f"{error} ({own})" if own else str(error)
-
-
-def check_rate_limit(subject: Subject, call: CallRecord | None) -> CheckResult:
-    """Check what is left of the rate limit that all backup calls of a project share."""
-    left, limit = (call.rate_limit_remaining, call.rate_limit) if call else (None, None)
-    if left is None or limit is None:
-        return subject.unchecked("Atlas's response does not contain it")
-    message = f"{left} of {limit} calls are left"
-    if left * MIN_RATE_LIMIT_SHARE < limit:
-        return subject.warning(message, WAIT)
-    return subject.ok(message)

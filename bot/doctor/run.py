@@ -7,16 +7,13 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from bot.doctor.atlas import check_project
-from bot.doctor.audit_webhook import SUBJECT as WEBHOOK
-from bot.doctor.audit_webhook import check_audit_webhook
+from bot.doctor.atlas import check_organizations, check_project
 from bot.doctor.database import SUBJECT as DATABASE
 from bot.doctor.database import check_database
-from bot.doctor.organizations import check_organizations
 from bot.doctor.results import CheckResult, Subject, within
 from bot.doctor.slack import BOT_TOKEN, check_slack
 from bot.services.poll_schedule import round_seconds
-from bot.settings import Settings, warnings
+from bot.settings import AuditWebhookSettings, Settings, warnings
 from bot.timings import DEFAULT_TIMINGS
 from bot.web.server import PortTaken, WebError, WebServer
 
@@ -27,6 +24,7 @@ PORT = Subject("http", "HOST, PORT")
 WATCH = Subject("watch", "watch")
 ATLAS = Subject("atlas", "MONGODB_ATLAS_BASE_URL")
 SETTINGS = Subject("settings", "settings")
+WEBHOOK = Subject("audit_webhook", "BOT_AUDIT_WEBHOOK_URL")
 
 #: The checks of Atlas that concern each project alike.
 COMMON_CHECKS = frozenset({"atlas", "atlas_credentials", "atlas_version", "clock"})
@@ -109,6 +107,26 @@ async def check_port(host: str, port: int) -> CheckResult:
         return PORT.problem(str(error), "Set HOST to an address of this machine.")
     await server.stop()
     return PORT.ok(f"the bot can listen on {host}, port {port}")
+
+
+async def check_audit_webhook(settings: AuditWebhookSettings) -> CheckResult:
+    """Post a test event; only the receiver can say whether the secret is right."""
+    # Loading the libraries takes 40 ms, which most bots save.
+    from bot.webhook.client import WebhookClient, ping  # noqa: PLC0415 - see above
+
+    client = WebhookClient(settings.url, settings.secret)
+    event = ping(datetime.now(UTC))
+    try:
+        problem = await client.post(event)
+    finally:
+        await client.aclose()
+    if problem:
+        return WEBHOOK.problem(
+            f"the receiver does not take a test event: {problem}",
+            "Check the address, that the receiver runs and answers 2xx, and that it has the same "
+            "BOT_AUDIT_WEBHOOK_SECRET; events wait in the database until then.",
+        )
+    return WEBHOOK.ok(f"the receiver took a signed test event ({event.get_type()})")
 
 
 def settings_results(problems: Iterable[str]) -> list[CheckResult]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bot.doctor.organizations import check_organizations
+from bot.doctor.atlas import check_organizations
 from bot.doctor.results import Level
 from bot.doctor.run import check_round
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer

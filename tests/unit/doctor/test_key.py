@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bot.atlas import KeyAccess
+from bot.doctor.key import check_access_list, check_cancel_role, check_roles, role_to_read_jobs
 from bot.doctor.results import Level, Subject
-from bot.doctor.roles import check_access_list, check_cancel_role, check_roles, role_to_read_jobs
 
 SUBJECT = Subject("it", "it")
 UNREAD = "Atlas does not say it"

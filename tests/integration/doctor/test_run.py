@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bot.doctor.audit_webhook import TYPE, check_audit_webhook
 from bot.doctor.results import Level
+from bot.doctor.run import check_audit_webhook
 from bot.settings import AuditWebhookSettings
 from tests.support.receiver import SECRET, Receiver
 
@@ -19,7 +19,9 @@ async def test_receiver_that_takes_the_test_event_is_ok() -> None:
         result = await check_audit_webhook(settings(receiver))
 
     assert result.level is Level.OK
-    assert [(event["type"], "subject" in event) for event in receiver.taken] == [(TYPE, False)]
+    assert [(event["type"], "subject" in event) for event in receiver.taken] == [
+        ("cancel-restore.doctor.ping", False)
+    ]
 
 
 @pytest.mark.parametrize(("status", "why"), [(401, "the answer was 401"), (None, "no answer")])
