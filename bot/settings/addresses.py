@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+from contextlib import suppress
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
@@ -15,6 +16,12 @@ _HOST = re.compile(r"(?![0-9.]+\Z)\w([\w.-]*\w)?", re.ASCII)
 
 #: The prefix of a secret by the Standard Webhooks convention.
 WEBHOOK_SECRET = "whsec_"  # noqa: S105 - a prefix
+STANDARD_SECRET = parsers.secret(
+    (
+        f"(?!{WEBHOOK_SECRET})",
+        f"must begin with {WEBHOOK_SECRET}, with the base64 of the key behind it",
+    )
+)
 
 
 def slack_api_url(value: object) -> str:
@@ -36,24 +43,20 @@ def collector_url(value: object) -> str:
 
 
 def _web_address(value: object, example: str) -> SplitResult:
-    parts = split_url(parsers.text(value))
-    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"must be a web address such as {example}")
+    parts = _split(value, example)
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError(f"must not have a user, a ? or a # in it: {example}, for example")
     return parts
 
 
-def split_url(url: str) -> SplitResult | None:
-    """Split `url`; return None when it or its port is malformed."""
-    if not parsers.PRINTABLE.fullmatch(url):
-        return None
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return None
-    return parts
+def _split(value: object, example: str) -> SplitResult:
+    given = parsers.text(value)
+    with suppress(ValueError):  # a malformed host or port
+        parts = urlsplit(given)
+        is_web = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        if is_web and parsers.PRINTABLE.fullmatch(given):
+            return parts
+    raise ValueError(f"must be a web address such as {example}")
 
 
 def host(value: object) -> str:
@@ -72,22 +75,18 @@ def host(value: object) -> str:
 
 def webhook_url(value: object) -> SecretStr:
     """Parse the address of the audit webhook; it is secret, since its query may hold a token."""
-    parts = split_url(parsers.text(value))
-    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("must be a web address such as https://siem.example.com/events")
+    parts = _split(value, "https://siem.example.com/events")
     if "@" in parts.netloc or parts.fragment:
         raise ValueError("must not have a user or a # in it: the signature is the login")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
+    if is_plain_http(parts.geturl()):
         raise ValueError("must begin with https://: plain http is allowed to this machine only")
     return SecretStr(parts.geturl())
 
 
 def webhook_secret(value: object) -> SecretStr:
     """Parse a secret of the Standard Webhooks convention."""
-    given = parsers.secret(value)
+    given = STANDARD_SECRET(value)
     encoded = given.get_secret_value().removeprefix(WEBHOOK_SECRET)
-    if encoded == given.get_secret_value():
-        raise ValueError(f"must begin with {WEBHOOK_SECRET}, with the base64 of the key behind it")
     try:
         key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
     except binascii.Error:

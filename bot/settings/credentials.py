@@ -1,14 +1,13 @@
 """Read Atlas credentials: an API key or a service account, from the variables that hold them."""
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, TypeAlias
 
 from pydantic import ConfigDict, PlainValidator, SecretStr
 
 from bot.atlas import Credentials, DigestKey, ServiceAccount
-from bot.settings import parsers
 from bot.settings.base import Model, read, setting
+from bot.settings.parsers import secret
 
 #: The credentials, by their parts: a name, and its secret.
 KINDS: Mapping[tuple[str, str], Callable[[str, SecretStr], Credentials]] = {
@@ -16,33 +15,22 @@ KINDS: Mapping[tuple[str, str], Callable[[str, SecretStr], Credentials]] = {
     ("client_id", "client_secret"): ServiceAccount,
 }
 
-#: Values that belong to another part: a pattern, and the message.
+#: The beginnings of values that belong to another part, and what to say about them.
 OF_AN_ACCOUNT = (
-    re.compile(r"mdb_sa_"),
+    "mdb_sa_",
     "is of a service account: set MONGODB_ATLAS_CLIENT_ID and MONGODB_ATLAS_CLIENT_SECRET instead",
 )
 PRIVATE_KEY = (
-    re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"),
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z",
     "is an API key's private part: give its public one",
 )
-ACCOUNT_SECRET = (
-    re.compile(r"mdb_sa_sk_"),
-    "is a service account's secret: give its id, mdb_sa_id_…",
-)
-ACCOUNT_ID = (re.compile(r"mdb_sa_id_"), "is a service account's id: give its secret, mdb_sa_sk_…")
+ACCOUNT_SECRET = ("mdb_sa_sk_", "is a service account's secret: give its id, mdb_sa_id_…")
+ACCOUNT_ID = ("mdb_sa_id_", "is a service account's id: give its secret, mdb_sa_sk_…")
 
-
-def _part(*misplaced: tuple[re.Pattern[str], str]) -> Callable[[object], SecretStr]:
-    """Return a parser of a part that rejects values of other parts."""
-
-    def parse(value: object) -> SecretStr:
-        given = parsers.secret(value)
-        for pattern, message in misplaced:
-            if pattern.match(given.get_secret_value()):
-                raise ValueError(message)
-        return given
-
-    return parse
+PublicKey = Annotated[SecretStr | None, PlainValidator(secret(OF_AN_ACCOUNT, PRIVATE_KEY))]
+PrivateKey = Annotated[SecretStr | None, PlainValidator(secret(OF_AN_ACCOUNT))]
+ClientId = Annotated[SecretStr | None, PlainValidator(secret(ACCOUNT_SECRET))]
+ClientSecret = Annotated[SecretStr | None, PlainValidator(secret(ACCOUNT_ID))]
 
 
 class CredentialSettings(Model):
@@ -50,22 +38,20 @@ class CredentialSettings(Model):
 
     model_config = ConfigDict(loc_by_alias=False)
 
-    public_key: Annotated[SecretStr | None, PlainValidator(_part(OF_AN_ACCOUNT, PRIVATE_KEY))] = (
-        setting(
-            "an API key, public part",
-            alias="MONGODB_ATLAS_PUBLIC_API_KEY",
-            shown="key or service account",
-        )
+    public_key: PublicKey = setting(
+        "an API key, public part",
+        alias="MONGODB_ATLAS_PUBLIC_API_KEY",
+        shown="key or service account",
     )
-    private_key: Annotated[SecretStr | None, PlainValidator(_part(OF_AN_ACCOUNT))] = setting(
+    private_key: PrivateKey = setting(
         "its private part", alias="MONGODB_ATLAS_PRIVATE_API_KEY", shown="with the public part"
     )
-    client_id: Annotated[SecretStr | None, PlainValidator(_part(ACCOUNT_SECRET))] = setting(
+    client_id: ClientId = setting(
         "a service account instead of a key",
         alias="MONGODB_ATLAS_CLIENT_ID",
         shown="key or service account",
     )
-    client_secret: Annotated[SecretStr | None, PlainValidator(_part(ACCOUNT_ID))] = setting(
+    client_secret: ClientSecret = setting(
         "its secret", alias="MONGODB_ATLAS_CLIENT_SECRET", shown="with the client id"
     )
 
@@ -112,5 +98,5 @@ def read_credentials(
     problems.extend(own)
     if own:
         return None
-    public, secret = (getattr(settings, part) for part in parts)
-    return KINDS[parts](public.get_secret_value(), secret)
+    name, its_secret = (getattr(settings, part) for part in parts)
+    return KINDS[parts](name.get_secret_value(), its_secret)

@@ -17,7 +17,6 @@ from bot.settings.credentials import CredentialSettings
 from bot.settings.model import (
     AtlasSettings,
     AuditWebhookSettings,
-    DatabaseSettings,
     Settings,
     SlackSettings,
     TracingSettings,
@@ -100,7 +99,8 @@ def load_database_url(environ: Mapping[str, str] | None = None, folder: Path | N
     """Read `DATABASE_URL` alone; other variables are not checked. Raises `SettingsError`."""
     problems: list[str] = []
     given = read_environment(environ, folder or Path.cwd(), {"DATABASE_URL"}, problems)
-    settings = read(DatabaseSettings, given, problems)
+    given = {name: value for name, value in given.items() if name == "DATABASE_URL"}
+    settings = read(Settings, given, problems)
     if problems:
         raise SettingsError(problems)
     return settings.database_url.get_secret_value()

@@ -20,8 +20,13 @@ from bot.settings.policy import (
     Seconds,
 )
 
-BOT_TOKEN = parsers.token("xoxb-", "the Bot User OAuth Token, in Slack under OAuth & Permissions")
-APP_TOKEN = parsers.token("xapp-", "the App-Level Token, in Slack under Basic Information")
+OF_BOT = "it is the Bot User OAuth Token, in Slack under OAuth & Permissions"
+OF_APP = "it is the App-Level Token, in Slack under Basic Information"
+BOT_TOKEN = parsers.secret(("(?!xoxb-)", f"must begin with xoxb-: {OF_BOT}"))
+APP_TOKEN = parsers.secret(("(?!xapp-)", f"must begin with xapp-: {OF_APP}"))
+SIGNING_SECRET = parsers.secret(
+    ("xox|xapp-", "is a token: the Signing Secret is in Slack under Basic Information")
+)
 
 
 class SlackSettings(Model):
@@ -35,7 +40,7 @@ class SlackSettings(Model):
     app_token: Annotated[SecretStr | None, Parser(APP_TOKEN)] = setting(
         "App-Level Token, `xapp-…`; with it the bot uses Socket Mode", shown="one of these two"
     )
-    signing_secret: Annotated[SecretStr | None, Parser(parsers.signing_secret)] = setting(
+    signing_secret: Annotated[SecretStr | None, Parser(SIGNING_SECRET)] = setting(
         "for HTTP mode, used when there is no app token", shown="one of these two"
     )
     api_url: Annotated[str, Parser(addresses.slack_api_url)] = setting(
@@ -110,17 +115,7 @@ class TracingSettings(Model):
             yield from (SecretStr(text) for text in {value, value.rpartition(" ")[2]} if text)
 
 
-class DatabaseSettings(Model):
-    """The database, for commands that need nothing else."""
-
-    database_url: Annotated[SecretStr, Parser(parsers.database_url)] = setting(
-        "`sqlite:///path`, or `postgresql://user:password@host/name` with the extra `postgres`",
-        default=SecretStr("sqlite:///cancel-restore.db"),
-        alias="DATABASE_URL",
-    )
-
-
-class Settings(DatabaseSettings):
+class Settings(Model):
     """All settings."""
 
     slack: SlackSettings = SlackSettings()
@@ -131,6 +126,11 @@ class Settings(DatabaseSettings):
     audit_webhook: AuditWebhookSettings | None = None
     risks: tuple[str, ...] = ()  #: what was found where the settings come from; sentences
 
+    database_url: Annotated[SecretStr, Parser(parsers.database_url)] = setting(
+        "`sqlite:///path`, or `postgresql://user:password@host/name` with the extra `postgres`",
+        default=SecretStr("sqlite:///cancel-restore.db"),
+        alias="DATABASE_URL",
+    )
     watch_interval: Seconds = setting(
         "seconds between two reads of the jobs",
         default=timedelta(seconds=60),

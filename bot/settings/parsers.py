@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import TypeVar
 
 from pydantic import SecretStr
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from bot.atlas import ApiVersion
@@ -32,8 +32,6 @@ FALSE = frozenset({"false", "no", "off", "0"})
 #: The modules that tracing needs; other packages may install some of them.
 OTEL_MODULES = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
 OTLP_PROTOCOL = "http/protobuf"
-#: The prefixes of Slack's tokens.
-TOKEN_PREFIXES = ("xox", "xapp-")
 
 #: The query parameter that poolers of PostgreSQL need set to 0; SQLAlchemy reads it.
 CACHE_SIZE = "prepared_statement_cache_size"
@@ -110,30 +108,20 @@ api_version = one_of(tuple(ApiVersion), str)
 quarantine_mode = one_of(tuple(Mode))
 
 
-def secret(value: object) -> SecretStr:
-    """Parse a secret that is sent in an HTTP header."""
-    given = text(value)
-    if not PRINTABLE.fullmatch(given):
-        raise ValueError("has spaces or other characters that are not allowed: copy it again")
-    return SecretStr(given)
+def secret(*wrong: tuple[str, str]) -> Callable[[object], SecretStr]:
+    """Return a parser of secrets that are sent in HTTP headers.
 
-
-def signing_secret(value: object) -> SecretStr:
-    """Parse the signing secret; a token in its place is rejected."""
-    given = secret(value)
-    if given.get_secret_value().startswith(TOKEN_PREFIXES):
-        raise ValueError("is a token: the Signing Secret is in Slack under Basic Information")
-    return given
-
-
-def token(prefix: str, where: str) -> Callable[[object], SecretStr]:
-    """Return a parser of Slack tokens with `prefix`; `where` is its place in Slack."""
+    `wrong` are the beginnings of other values, as patterns, and what to say about them.
+    """
 
     def parse(value: object) -> SecretStr:
-        given = secret(value)
-        if not given.get_secret_value().startswith(prefix):
-            raise ValueError(f"must begin with {prefix}: it is {where}")
-        return given
+        given = text(value)
+        if not PRINTABLE.fullmatch(given):
+            raise ValueError("has spaces or other characters that are not allowed: copy it again")
+        for beginning, message in wrong:
+            if re.match(beginning, given):
+                raise ValueError(message)
+        return SecretStr(given)
 
     return parse
 
@@ -294,7 +282,10 @@ def database_url(value: object) -> SecretStr:
         raise ValueError("must begin with sqlite:/// or postgresql://")
     if "@" in (parts.host or ""):
         raise ValueError("has an @ in its user or password: write it as %40, and a % as %25")
-    if not _has_database(parts):
+    # The audit log of a database in memory would be lost with the process.
+    is_in_memory = parts.host or parts.database == ":memory:"
+    is_usable = not is_in_memory if parts.drivername == "sqlite" else (parts.port or 0) <= MAX_PORT
+    if not parts.database or not is_usable:
         raise ValueError("must name a file (sqlite:///path) or a database (postgresql://host/name)")
     if parts.drivername == "sqlite" and parts.query:
         raise ValueError("must not have a ? in it: it is sqlite:///path")
@@ -306,10 +297,3 @@ def database_url(value: object) -> SecretStr:
             "install the bot with its extra postgres, as in pip install '.[postgres]'"
         )
     return SecretStr(given)
-
-
-def _has_database(url: URL) -> bool:
-    """Reject a database in memory: the audit log would be lost with the process."""
-    if url.drivername == "sqlite" and (url.host or url.database == ":memory:"):
-        return False
-    return bool(url.database) and (url.port is None or url.port <= MAX_PORT)

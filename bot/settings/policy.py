@@ -1,6 +1,6 @@
 """The policy of a project, by variables or keys of the projects file, and who has one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from datetime import timedelta
 from typing import Annotated, Any, Self
@@ -10,7 +10,7 @@ from pydantic import PlainValidator as Parser
 
 from bot.atlas import Credentials, DigestKey, ServiceAccount
 from bot.cancellation.people import EVERYONE, NO_ONE, People
-from bot.cancellation.policy import REMIND_AFTER, Policy
+from bot.cancellation.policy import REMIND_AFTER, Policy, check_enough_approvers
 from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
 from bot.settings import parsers
 from bot.settings.base import Model, parser, setting
@@ -194,58 +194,39 @@ class OrganizationSettings(PolicyHolder):
         return ProjectSettings.model_validate({**dict(self), "id": project_id, "name": name})
 
 
-def policy_problems(settings: PolicySettings, label: Callable[[str], str]) -> list[str]:
-    """Return why the policy cannot work, with the names of its rules by `label`."""
+def policy_problems(settings: PolicySettings, label: Callable[[str], str]) -> Iterator[str]:
+    """Say why a policy cannot work, with the names of its rules by `label`."""
     policy = settings.policy()
-    return [
-        *approval_problems(policy, label),
-        *quarantine_problems(policy, settings.watch_channel, label),
-    ]
+    yield from approval_problems(policy, label)
+    if not policy.quarantine.is_on:
+        return
+    mode = f"{label('quarantine')} is {policy.quarantine.mode}"
+    if settings.watch_channel is None:
+        fix = f"set {label('watch_channel')}, in which approvers keep downloads"
+        yield f"{mode}, but no channel is watched: {fix}"
+    if policy.approvers == NO_ONE:
+        yield f"{mode}, but {label('approvers')} names no one who may keep a download"
 
 
-def approval_problems(policy: Policy, label: Callable[[str], str]) -> list[str]:
-    """Return why no request could be approved under `policy`; an empty list when one could.
+def approval_problems(policy: Policy, label: Callable[[str], str]) -> Iterator[str]:
+    """Say why no request could be approved.
 
     Members of user groups are known to Slack only, so a policy that names a group is accepted.
     """
-    if policy.approvals == 0 or policy.approvers.everyone or policy.approvers.groups:
-        return []
+    requesters = policy.requesters
+    # One whose id is not known may approve nothing.
+    asking = {*requesters.users, *([""] if requesters.everyone or requesters.groups else [])}
+    if any(check_enough_approvers(policy, user, members=None) is None for user in asking):
+        return
     available = len(policy.approvers.users)
+    wanted = f"{label('approvals')} is {policy.approvals}, but"
     fix = "name more people there, or a user group, or require fewer"
     if available < policy.approvals:
-        names = f"{label('approvers')} names {_people(available)}"
-        return [f"{label('approvals')} is {policy.approvals}, but {names}: {fix}"]
-    if _can_any_request_be_approved(policy):
-        return []
-    left = f"which leaves {_people(available - 1)} in {label('approvers')}"
-    fix = f"{fix}, or set {label('self_approval')}"
-    return [
-        f"{label('approvals')} is {policy.approvals}, but requesters cannot approve, {left}: {fix}"
-    ]
-
-
-def quarantine_problems(
-    policy: Policy, watch_channel: str | None, label: Callable[[str], str]
-) -> list[str]:
-    """Return why nobody could keep a quarantined download; an empty list when somebody could."""
-    if not policy.quarantine.is_on:
-        return []
-    mode = f"{label('quarantine')} is {policy.quarantine.mode}"
-    problems = []
-    if watch_channel is None:
-        fix = f"set {label('watch_channel')}, in which approvers keep downloads"
-        problems.append(f"{mode}, but no channel is watched: {fix}")
-    if policy.approvers == NO_ONE:
-        problems.append(f"{mode}, but {label('approvers')} names no one who may keep a download")
-    return problems
-
-
-def _can_any_request_be_approved(policy: Policy) -> bool:
-    """Return whether enough approvers remain beside at least one requester."""
-    if policy.self_approval or policy.requesters.everyone or policy.requesters.groups:
-        return True
-    approvers = policy.approvers.users
-    return any(len(approvers - {user}) >= policy.approvals for user in policy.requesters.users)
+        yield f"{wanted} {label('approvers')} names {_people(available)}: {fix}"
+    else:
+        left = f"which leaves {_people(available - 1)} in {label('approvers')}"
+        fix = f"{fix}, or set {label('self_approval')}"
+        yield f"{wanted} requesters cannot approve, {left}: {fix}"
 
 
 def _people(count: int) -> str:

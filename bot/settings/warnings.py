@@ -65,36 +65,29 @@ def _signing_secret_warnings(slack: SlackSettings) -> list[str]:
     ]
 
 
-def _risks(project: PolicyHolder) -> list[str]:
-    policy = project.policy
+def _risks(project: PolicyHolder) -> Iterator[str]:
+    policy, watch_channel = project.policy, project.watch_channel
     if policy.read_only:
-        needs_channel = "the bot only watches, and no channel is set (BOT_WATCH_CHANNEL)."
-        return [] if project.watch_channel else [needs_channel]
-    risks = {
-        "no approvals are needed: each requester cancels alone (BOT_APPROVALS).": (
-            policy.approvals == 0
-        ),
-        "every full member of the workspace may ask (BOT_REQUESTERS).": policy.requesters.everyone,
-        "every full member of the workspace may approve (BOT_APPROVERS).": (
-            policy.approvals > 0 and policy.approvers.everyone
-        ),
-        "the requester's own approval is enough (BOT_SELF_APPROVAL).": (
-            policy.approvals == 1 and policy.self_approval
-        ),
-        "approvers are named, but no approvals are needed (BOT_APPROVALS).": (
-            policy.approvals == 0 and policy.approvers != policy.requesters
-        ),
-        "people may act alone, but no approvals are needed (BOT_BREAK_GLASS, BOT_APPROVALS).": (
-            policy.approvals == 0 and policy.break_glass != NO_ONE
-        ),
-        "the buttons of announcements do not work in the watch channel: add it to "
-        "BOT_CHANNELS (BOT_WATCH_CHANNEL).": bool(
-            project.watch_channel
-            and policy.channels
-            and project.watch_channel not in policy.channels
-        ),
-    }
-    return [sentence for sentence, holds in risks.items() if holds]
+        if not watch_channel:
+            yield "the bot only watches, and no channel is set (BOT_WATCH_CHANNEL)."
+        return
+    if policy.approvals == 0:
+        yield "no approvals are needed: each requester cancels alone (BOT_APPROVALS)."
+    if policy.requesters.everyone:
+        yield "every full member of the workspace may ask (BOT_REQUESTERS)."
+    if policy.approvals > 0 and policy.approvers.everyone:
+        yield "every full member of the workspace may approve (BOT_APPROVERS)."
+    if policy.approvals == 1 and policy.self_approval:
+        yield "the requester's own approval is enough (BOT_SELF_APPROVAL)."
+    if policy.approvals == 0 and policy.approvers != policy.requesters:
+        yield "approvers are named, but no approvals are needed (BOT_APPROVALS)."
+    if policy.approvals == 0 and policy.break_glass != NO_ONE:
+        yield "people may act alone, but no approvals are needed (BOT_BREAK_GLASS, BOT_APPROVALS)."
+    if watch_channel and policy.channels and watch_channel not in policy.channels:
+        yield (
+            "the buttons of announcements do not work in the watch channel: add it to "
+            "BOT_CHANNELS (BOT_WATCH_CHANNEL)."
+        )
 
 
 def _project_warnings(projects: Sequence[PolicyHolder]) -> list[str]:

@@ -29,7 +29,7 @@ def people(*ids: str) -> People:
 
 
 def told(policy: Policy) -> list[str]:
-    return approval_problems(policy, str.upper)
+    return list(approval_problems(policy, str.upper))
 
 
 @pytest.mark.parametrize(
