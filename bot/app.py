@@ -220,9 +220,9 @@ class Bot:
 
     def _start_sweeper(self, services: CoreServices) -> None:
         sweeper = Sweeper(
-            services.requests,
-            services.leases,
-            services.runner,
+            requests=services.requests,
+            leases=services.leases,
+            runner=services.runner,
             clock=services.clock,
             interval=self._timings.sweep_interval,
             on_sweep=self.metrics.set_open,

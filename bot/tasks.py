@@ -1,14 +1,15 @@
 """Supervised background tasks: errors are logged, shutdown waits, and cancellation is awaited."""
 
 import asyncio
+import random
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import structlog
 
-from bot.cancellation.errors import MaybeRecorded
+from bot.cancellation.errors import CancellationError, MaybeRecorded
 from bot.cancellation.request_context import RequestTracer, bind_to_log
 
 #: Reports a failed task to the person who waits for it, with the reference of the log line.
@@ -25,6 +26,38 @@ log = structlog.get_logger(__name__)
 def new_reference() -> str:
     """Return a random id that a person can quote and an operator can find in the log."""
     return secrets.token_hex(4)
+
+
+@contextmanager
+def log_errors(
+    event: str, *, on_error: Callable[[], None] = lambda: None, **place: object
+) -> Iterator[None]:
+    """Log an error within the context as `event`, call `on_error`, and suppress it.
+
+    An error of a request needs no traceback.
+    """
+    try:
+        yield
+    except CancellationError as error:
+        log.warning(event, why=str(error), **place)
+        on_error()
+    except Exception:
+        log.exception(event, **place)
+        on_error()
+
+
+async def repeat(
+    work: Callable[[], Awaitable[None]],
+    interval: float,
+    event: str,
+    *,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> None:
+    """Do `work` until cancelled, about every `interval` seconds; log its errors as `event`."""
+    while True:
+        with log_errors(event):
+            await work()
+        await sleep(interval * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
 
 
 async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:

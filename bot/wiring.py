@@ -13,20 +13,18 @@ from bot.atlas import KeyAccess
 from bot.atlas_clients import AtlasClients
 from bot.cancellation.lifecycle import State
 from bot.cancellation.quarantine import WatchedProject
-from bot.services.activity_feed import ActivityFeeds
-from bot.services.feed_monitor import FeedMonitor
+from bot.services.activity_feed import ActivityFeeds, FeedMonitor
 from bot.services.job_facts import JobFactsService
 from bot.services.job_search import JobFinder
-from bot.services.key_access import follow_key_access
 from bot.services.notifier import Notifier
 from bot.services.organizations import Organizations
-from bot.services.projects import Project, Projects
+from bot.services.projects import Project, Projects, follow_key_access
 from bot.services.quarantine import Quarantine
 from bot.services.rate_limit import CallPacer
 from bot.services.rights import ResolvePeople, RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
-from bot.services.watch import Watcher, WatchIntervals
+from bot.services.watch import Watcher
 from bot.settings import OrganizationSettings, Settings
 from bot.slack.directory import Directory
 from bot.slack.receivers.http import HttpReceiver
@@ -236,10 +234,8 @@ def build_watcher(
         services.watches,
         FeedMonitor(project.id, services.facts.feeds),
         services.pacer,
-        WatchIntervals(
-            clusters=settings.watch_interval.total_seconds(),
-            events=settings.events_interval.total_seconds(),
-        ),
+        interval=settings.watch_interval.total_seconds(),
+        events_interval=settings.events_interval.total_seconds(),
         timings=services.timings,
         on_change=on_change,
         on_read=metrics.watch_success.labels(project=project.name).set_to_current_time,

@@ -146,17 +146,12 @@ def may_use_channel(policy: Policy, channel: str) -> NotAllowed | None:
 
 
 def may_decide(policy: Policy, requester: str, person: Person) -> NotAllowed | None:
-    """Return why `person` may not approve the request of `requester`, or None."""
+    """Return why `person` may not approve or deny the request of `requester`, or None."""
     if person not in policy.approvers:
         return NotAnApprover(ask=policy.approvers)
     if requester in person.ids and not policy.self_approval:
         return OwnRequest(ask=policy.approvers)
     return None
-
-
-def may_deny(policy: Policy, requester: str, person: Person) -> NotAllowed | None:
-    """Return why `person` may not deny, or None: the same people as may approve."""
-    return may_decide(policy, requester, person)
 
 
 def may_keep(

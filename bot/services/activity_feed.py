@@ -1,15 +1,18 @@
-"""Reads the activity feeds of projects; one read serves all jobs of a project for some seconds."""
+"""Reads the activity feeds of projects, and follows them for new restores and for gaps."""
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
+import structlog
+
 from bot.async_cache import AsyncCache
 from bot.atlas import RESTORE_REQUESTED, ActivityEvent, AtlasError, AtlasRejected, JobRef
 from bot.cancellation.errors import RateLimitReserved
+from bot.cancellation.starter import Knowledge, started_by
 from bot.services.projects import Projects
 
 #: Seconds for which a read of a feed is served from the cache.
@@ -28,6 +31,16 @@ OVERLAP = timedelta(minutes=2)
 #: The fraction of the rate limit that the reads of events leave.
 RESERVE = 3 / 4
 
+#: At its first read, a monitor counts only events that are this young as new.
+RECENT = timedelta(minutes=10)
+#: How old a job is when the feed must have its event, which may be a minute late.
+MAX_DELAY = timedelta(seconds=90)
+#: Jobs that were found later than this prove nothing about the feed.
+MAX_JOB_AGE = timedelta(minutes=30)
+#: Seconds for which a read that was made for another purpose counts as fresh.
+FRESH = 1.0
+
+log = structlog.get_logger(__name__)
 
 #: A project's id, and the start of an old job, or None for the feed of the last hours.
 _Key: TypeAlias = tuple[str, datetime | None]
@@ -42,7 +55,10 @@ class Feed:
 
 
 class ActivityFeeds:
-    """The activity feeds of the projects; `now` is the clock of the database."""
+    """The activity feeds of the projects; one read serves all jobs of a project for some seconds.
+
+    `now` is the clock of the database.
+    """
 
     def __init__(
         self,
@@ -103,23 +119,75 @@ class ActivityFeeds:
         known: tuple[ActivityEvent, ...] = ()
         if (before := self._cache.get_stored(key)) and before.events is not None:
             known = tuple(event for event in before.events if event.created >= since)
-            since = _next_since(before.read_at, known, since)
+            if known:  # read on by Atlas's clock, as the bot's may be ahead
+                since = max(since, min(before.read_at, known[0].created) - OVERLAP)
         try:
             with project.events.call(reserve=RESERVE):
                 events = await project.atlas.events(project_id, [RESTORE_REQUESTED], since)
         except AtlasRejected:
             return Feed(now, None)
-        return Feed(now, _newest_first({event.id: event for event in (*known, *events)}.values()))
+        unique = {event.id: event for event in (*known, *events)}.values()
+        newest_first = sorted(unique, key=lambda each: (each.created, each.id), reverse=True)
+        return Feed(now, tuple(newest_first))
 
 
-def _next_since(
-    read_at: datetime, known: tuple[ActivityEvent, ...], earliest: datetime
-) -> datetime:
-    """Return from when on the next read must reach, by Atlas's clock: the bot's may be ahead."""
-    if not known:
-        return earliest
-    return max(earliest, min(read_at, known[0].created) - OVERLAP)
+class FeedMonitor:
+    """The activity feed of one project, as the watch uses it."""
 
+    def __init__(self, project_id: str, feeds: ActivityFeeds) -> None:
+        self._project_id = project_id
+        self._feeds = feeds
+        self._seen: frozenset[str] | None = None
+        self._refused = False
+        self._unmatched: set[JobRef] = set()
 
-def _newest_first(events: Iterable[ActivityEvent]) -> tuple[ActivityEvent, ...]:
-    return tuple(sorted(events, key=lambda event: (event.created, event.id), reverse=True))
+    async def read(self) -> tuple[int, list[JobRef]]:
+        """Read the feed.
+
+        Returns:
+            how many restores were requested since the last read, and the new downloads of which
+            the feed should have an event by now, but has none.
+        """
+        feed = await self._feeds.recent(self._project_id, max_age=FRESH)
+        if feed is None:
+            return 0, []
+        self._report_refusal(refused=feed.events is None)
+        if feed.events is None:
+            self._unmatched.clear()
+            return 0, []
+        return self._count_new(feed.events, feed.read_at), self._missing(feed.events, feed.read_at)
+
+    def expect(self, ref: JobRef) -> None:
+        """Expect an event of a new download."""
+        self._unmatched.add(ref)
+
+    def _count_new(self, events: Sequence[ActivityEvent], read_at: datetime) -> int:
+        """Count the events that the last read did not have."""
+        before, self._seen = self._seen, frozenset(event.id for event in events)
+        if before is None:
+            return sum(event.created >= read_at - RECENT for event in events)
+        return len(self._seen - before)
+
+    def _missing(self, events: Sequence[ActivityEvent], read_at: datetime) -> list[JobRef]:
+        missing = []
+        for ref in [*self._unmatched]:
+            age = read_at - ref.started_at
+            found = started_by(ref.job_id, events, age=age, own_key="")
+            if found.knowledge is Knowledge.KNOWN or age > MAX_JOB_AGE:
+                self._unmatched.discard(ref)
+            elif age >= MAX_DELAY:
+                self._unmatched.discard(ref)
+                missing.append(ref)
+        return missing
+
+    def _report_refusal(self, *, refused: bool) -> None:
+        """Log once that Atlas refuses the feed, and once that it no longer does."""
+        if refused and not self._refused:
+            log.warning(
+                "Atlas refuses the activity feed: downloads are found by the sweep only, later; "
+                "cancel-restore doctor says what to check",
+                project=self._project_id,
+            )
+        elif self._refused and not refused:
+            log.info("the activity feed can be read again", project=self._project_id)
+        self._refused = refused

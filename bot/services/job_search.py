@@ -15,14 +15,13 @@ from bot.atlas import (
     RestoreJob,
     TimedOut,
 )
-from bot.cancellation.errors import CancellationError, UnknownProject
+from bot.cancellation.errors import CancellationError
 from bot.services.projects import Project, Projects
 from bot.services.rate_limit import REFILL_PER_SECOND
 from bot.services.search_results import (
     NOT_FOUND_ERRORS,
     CancellableJob,
     ClusterRef,
-    Failures,
     Listing,
     Search,
     Unavailable,
@@ -136,26 +135,20 @@ class JobFinder:
         clusters, unavailable = await self._list_clusters(projects, cluster)
         age = min(max_age, len(clusters) / REFILL_PER_SECOND)
         age = age if len(clusters) > ALWAYS_FRESH_CLUSTERS else 0.0
-        failures = Failures(unavailable)
         jobs: list[CancellableJob] = []
-        pending = dict.fromkeys(clusters)
 
         async def read(ref: ClusterRef) -> None:
-            async with self._slots:
-                if failures.may_read(ref):
-                    with failures.recorded(ref):
-                        key = (ref.project.id, ref.cluster)
-                        found = await self._jobs.get(key, max_age=age, timeout=CLUSTER_TIMEOUT)
-                        jobs.extend(CancellableJob(place=ref, job=job) for job in found)
-                        unread = found.unread_text("job")
-                        unavailable.extend(incomplete(ref.project, ref.cluster, unread))
-            del pending[ref]
+            key = (ref.project.id, ref.cluster)
+            found = await self._jobs.get(key, max_age=age, timeout=CLUSTER_TIMEOUT)
+            jobs.extend(CancellableJob(place=ref, job=job) for job in found)
+            unavailable.extend(incomplete(ref.project, ref.cluster, found.unread_text("job")))
 
+        search = Search(pending=clusters, unavailable=unavailable)
         try:
             async with asyncio.timeout(self._timeout):
-                await _for_each(clusters, read)
+                await self._read_each(search, [*clusters], read)
         except TimeoutError:
-            unavailable += timed_out([*pending], ())
+            unavailable += timed_out(search.pending, ())
         jobs.sort(key=by_snapshot_time, reverse=True)
         return Listing(jobs=tuple(jobs), unavailable=tuple(unavailable))
 
@@ -185,7 +178,7 @@ class JobFinder:
         try:
             await self.jobs(project.id, cluster, timeout=CLUSTER_TIMEOUT)
         except ClusterNotFound:
-            return []
+            pass
         except (AtlasError, CancellationError) as error:
             return [unavailable_at(project, cluster, error)]
         return []
@@ -204,25 +197,33 @@ class JobFinder:
     async def _search_clusters(
         self, job_id: str, search: Search, clusters: Sequence[ClusterRef], hints: Sequence[str]
     ) -> None:
-        failures = Failures(search.unavailable)
-
         async def read(ref: ClusterRef) -> None:
-            async with self._slots:
-                if failures.may_read(ref):
-                    with failures.recorded(ref):
-                        if await self._has_job(ref, job_id):
-                            search.found = search.found or ref
-                        else:
-                            search.searched += 1
-            search.pending.remove(ref)
-
-        def found() -> bool:
-            return search.found is not None
+            if await self._has_job(ref, job_id):
+                search.found = search.found or ref
+            else:
+                search.searched += 1
 
         hinted = [ref for ref in clusters if ref.cluster in hints]
-        await _for_each(hinted, read, until=found)
-        if not found():
-            await _for_each(clusters[len(hinted) :], read, until=found)
+        await self._read_each(search, hinted, read)
+        if not search.found:
+            await self._read_each(search, clusters[len(hinted) :], read)
+
+    async def _read_each(
+        self,
+        search: Search,
+        clusters: Sequence[ClusterRef],
+        read: Callable[[ClusterRef], Awaitable[None]],
+    ) -> None:
+        """Do `read` for the clusters until the job is found; record what could not be read."""
+
+        async def work(ref: ClusterRef) -> None:
+            async with self._slots:
+                if search.may_read(ref):
+                    with search.recorded(ref):
+                        await read(ref)
+            search.pending.remove(ref)
+
+        await _for_each(clusters, work, until=lambda: search.found is not None)
 
     async def _has_job(self, cluster: ClusterRef, job_id: str) -> bool:
         project = cluster.project
@@ -235,21 +236,16 @@ class JobFinder:
         return True
 
     async def _read_clusters(self, project_id: str) -> ReadItems[str]:
-        clusters = await self._project(project_id).atlas.clusters(project_id)
+        clusters = await self._projects.get(project_id).atlas.clusters(project_id)
         names = sorted((cluster.name for cluster in clusters), key=str.casefold)
         return ReadItems(names, clusters.unread)
 
     async def _read_jobs(self, key: tuple[str, str]) -> ReadItems[RestoreJob]:
         project_id, cluster = key
-        project = self._project(project_id)
+        project = self._projects.get(project_id)
         with project.backups.call():
             jobs = await project.atlas.restore_jobs(project_id, cluster)
         return ReadItems((job for job in jobs if job.can_be_cancelled), jobs.unread)
-
-    def _project(self, project_id: str) -> Project:
-        if project := self._projects.find(project_id):
-            return project
-        raise UnknownProject
 
 
 async def _get_or_stale(cache: AsyncCache[K, V], key: K, max_age: float, timeout: float) -> V:

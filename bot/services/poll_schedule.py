@@ -1,10 +1,19 @@
-"""When each cluster of a project is read next, and how long reads pause after errors (pure)."""
+"""When each cluster of a project is read next, and how long reads pause after errors."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import count
 
+import structlog
+
+from bot.atlas import KeyRefused, NotOnAccessList, ProjectNotFound, RateLimited, RoleMissing
+from bot.cancellation.errors import CancellationError, LedgerError
 from bot.timings import Timings
+
+#: Errors that concern the whole project, not one cluster.
+PROJECT_ERRORS = (KeyRefused, RoleMissing, NotOnAccessList, ProjectNotFound)
 
 #: The longest retry interval of a cluster, in seconds: for long intervals, and for short ones.
 MAX_RETRY_INTERVAL = 60.0
@@ -22,6 +31,8 @@ FEED_ADVANCE = 30.0
 
 #: Below this sweep interval, in seconds, the list of clusters is read in each sweep.
 LIST_OFTEN_BELOW = 60.0
+
+log = structlog.get_logger(__name__)
 
 
 class PollSchedule:
@@ -93,6 +104,48 @@ class PollSchedule:
     def next_due(self) -> float:
         """When the next read is due, negative if urgent; infinity without clusters."""
         return min(self._due.values(), default=math.inf)
+
+
+@dataclass(eq=False)
+class ReadFailures:
+    """The failed reads of one project, by cluster; the list of clusters has an empty name."""
+
+    project_id: str
+    interval: float
+    timings: Timings
+    monotonic: Callable[[], float]
+    jitter: Callable[[], float]
+    paused_until: float = -math.inf
+    counts: Counter[str] = field(default_factory=Counter)
+    rate_limited: int = 0
+
+    def record(self, name: str, error: Exception) -> float:
+        """Return the seconds until the retry; pause the whole project where that helps."""
+        self.counts[name] += 1
+        times = self.counts[name]
+        emit = log.warning if times == 1 else log.info
+        place = {"project": self.project_id, "cluster": name or None}
+        emit("watch read failed", **place, why=str(error), times=times)
+        if seconds := self._project_pause(error):
+            self.paused_until = max(self.paused_until, self.monotonic() + seconds)
+            return 0.0  # read first after the pause
+        return retry_interval(self.interval, times)
+
+    def clear(self, name: str) -> None:
+        """Record a successful read."""
+        if name:
+            self.rate_limited = 0
+        if self.counts.pop(name, 0) and name:
+            log.info("watch reads the cluster again", project=self.project_id, cluster=name)
+
+    def _project_pause(self, error: Exception) -> float:
+        if isinstance(error, RateLimited):
+            # Concurrent reads that get a 429 count as one.
+            self.rate_limited += self.monotonic() >= self.paused_until
+            return rate_limit_backoff(max(self.rate_limited, 1), error.retry_after, self.jitter())
+        if isinstance(error, CancellationError) and not isinstance(error, LedgerError):
+            return self.timings.rate_limit_pause
+        return self.timings.key_refused_pause if isinstance(error, PROJECT_ERRORS) else 0.0
 
 
 def retry_interval(interval: float, failures: int) -> float:

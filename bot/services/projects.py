@@ -1,13 +1,19 @@
 """The projects that the bot serves, each with its policy, client and rate limits."""
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bot.atlas import AtlasClient
-from bot.cancellation.errors import KeyMayNotCancel, NotAllowed
+import structlog
+
+from bot.atlas import AtlasClient, AtlasError, AtlasUnavailable, Credentials, JobRef, KeyAccess
+from bot.cancellation.errors import KeyMayNotCancel, NotAllowed, UnknownProject
 from bot.cancellation.policy import Policy, may_cancel
 from bot.services.rate_limit import RateLimitBudget, events_budget
+from bot.timings import DEFAULT_TIMINGS, Timings
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +66,16 @@ class Projects:
         named = {project.name.casefold(): project for project in self.all}
         return self._by_id.get(name_or_id.lower()) or named.get(name_or_id.casefold())
 
+    def get(self, project_id: str) -> Project:
+        """Return a project by its id; raises `UnknownProject`."""
+        if project := self.find(project_id):
+            return project
+        raise UnknownProject
+
+    def policy(self, ref: JobRef) -> Policy:
+        """Return the current policy for a job; raises `UnknownProject`."""
+        return self.get(ref.project_id).policy
+
     def add(self, project: Project) -> None:
         self._by_id[project.id] = project
 
@@ -89,3 +105,26 @@ class Projects:
     def rename(self, project_id: str, name: str) -> None:
         """Change the name of a project to the one that Atlas has."""
         self._by_id[project_id] = replace(self._by_id[project_id], name=name)
+
+
+async def follow_key_access(
+    atlas: AtlasClient,
+    project_id: str,
+    credentials: Credentials,
+    on_read: Callable[[KeyAccess], None],
+    *,
+    turn: Callable[[], Awaitable[object]],
+    timings: Timings = DEFAULT_TIMINGS,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> None:
+    """Read what a key may do again and again, each time in its `turn`; sooner without an answer."""
+    while True:
+        pause = timings.key_access_interval
+        await turn()
+        try:
+            on_read(await atlas.key_access(project_id, credentials))
+        except AtlasError as error:
+            log.info("what the key may do is not known", project=project_id, why=str(error))
+            if isinstance(error, AtlasUnavailable):
+                pause = timings.key_access_retry
+        await sleep(pause)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -10,13 +11,14 @@ import structlog
 
 from bot.atlas import AtlasError
 from bot.cancellation import quarantine as rules
-from bot.cancellation.errors import CancellationError, StateConflict
+from bot.cancellation.errors import StateConflict
 from bot.cancellation.lifecycle import State
 from bot.cancellation.quarantine import Ending, GraceClock
 from bot.services.job_facts import JobFactsService
 from bot.services.projects import Project, Projects
 from bot.services.runner import Runner
 from bot.storage.quarantine_store import Quarantined, QuarantineStore
+from bot.tasks import log_errors
 from bot.timings import Timings
 
 #: Seconds for the last read of a job, and of the activity feed, before its quarantine ends.
@@ -35,60 +37,32 @@ SEEN_AGE = timedelta(seconds=2)
 log = structlog.get_logger(__name__)
 
 
+@dataclass(eq=False)
 class Quarantine:
-    """Ends quarantines. Replicas may race: each end has one winner.
+    """Ends quarantines. Replicas may race: each end has one winner."""
 
-    Args:
-        slack_answers: whether Slack answers now, so that people see the cards.
-        now: the clock of the database.
-        on_change: called after changes that cards show.
-        interval: seconds between two steps.
-    """
-
-    def __init__(
-        self,
-        store: QuarantineStore,
-        projects: Projects,
-        facts: JobFactsService,
-        runner: Runner,
-        *,
-        slack_answers: Callable[[], Awaitable[bool]],
-        now: Callable[[], datetime],
-        on_change: Callable[[], None] = lambda: None,
-        interval: float = Timings.quarantine_interval,
-        monotonic: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        self._store = store
-        self._projects = projects
-        self._facts = facts
-        self._runner = runner
-        self._slack_answers = slack_answers
-        self._now = now
-        self._on_change = on_change
-        self._interval = interval
-        self._monotonic = monotonic
-        self._sleep = sleep
-        self._clock = GraceClock()
+    store: QuarantineStore
+    projects: Projects
+    facts: JobFactsService
+    runner: Runner
+    _: KW_ONLY
+    slack_answers: Callable[[], Awaitable[bool]]  #: whether people see the cards now
+    now: Callable[[], datetime]  #: the clock of the database
+    on_change: Callable[[], None] = lambda: None  #: called after changes that cards show
+    interval: float = Timings.quarantine_interval  #: seconds between two steps
+    monotonic: Callable[[], float] = time.monotonic
+    clock: GraceClock = field(default_factory=GraceClock)
 
     async def run(self) -> None:
         """Step until cancelled; after an error all grace times start again."""
         while True:
-            await self._sleep(self._interval)
-            try:
+            await asyncio.sleep(self.interval)
+            with log_errors("quarantine interrupted", on_error=self.clock.interrupt):
                 await self.step()
-            except CancellationError as error:
-                self._clock.interrupt()
-                log.warning("quarantine interrupted", why=str(error))
-            except Exception:
-                self._clock.interrupt()
-                log.exception("quarantine broke off")
 
     async def step(self) -> None:
         """End what needs no grace time, then measure the others while Slack answers."""
-        waiting = await self._store.waiting()
-        if not waiting:
-            return
+        waiting = await self.store.waiting()
         ended = await asyncio.gather(*(self._end_early(each) for each in waiting))
         shown = [
             each
@@ -97,8 +71,8 @@ class Quarantine:
         ]
         if not shown:
             return
-        if not await self._slack_answers():
-            self._clock.interrupt()
+        if not await self.slack_answers():
+            self.clock.interrupt()
             log.warning("quarantine waits for Slack", requests=len(shown))
             return
         due = await self._measure(shown)
@@ -107,21 +81,19 @@ class Quarantine:
     async def _end_early(self, each: Quarantined) -> bool:
         """End a quarantine whose job has ended, or whose starter is expected."""
         project = self._project(each)
+        early = None
         if ended := each.facts.clock.ended:
             state = str(ended).replace("_", " ")
-            ending = Ending(state=State.OVER, sentence=rules.ENDED.format(state=state))
-        elif project and (
-            early := rules.early_ending(project.policy.quarantine, each.facts.started_by)
-        ):
-            ending = early
-        else:
-            return False
-        await self._record(each, lambda _count: ending)
-        return True
+            early = Ending(state=State.OVER, sentence=rules.ENDED.format(state=state))
+        elif project:
+            early = rules.early_ending(project.policy.quarantine, each.facts.started_by)
+        if early:
+            await self._record(each, lambda _count: early)
+        return early is not None
 
     async def _measure(self, shown: Sequence[Quarantined]) -> list[Quarantined]:
         """Return the requests whose grace time is over, and record how long the others have."""
-        now = self._now()
+        now = self.now()
         waiting = {
             each.request.id: (
                 project.policy.quarantine.grace,
@@ -130,15 +102,15 @@ class Quarantine:
             for each in shown
             if (project := self._project(each))
         }
-        left = self._clock.measure(waiting, self._monotonic())
+        left = self.clock.measure(waiting, self.monotonic())
         ends = {each: now + timedelta(seconds=seconds) for each, seconds in left.items()}
         stored = {each.request.id: each.request.grace_ends_at for each in shown}
         moved = {each: end for each, end in ends.items() if _differs(stored[each], end)}
         unseen = [each for each in shown if each.seen_at is None or now - each.seen_at > SEEN_AGE]
         if moved or unseen:
-            await self._store.see(left, moved)
+            await self.store.see(left, moved)
         if moved:
-            self._on_change()
+            self.on_change()
         return [each for each in shown if left.get(each.request.id, 1.0) <= 0]
 
     async def _end(self, each: Quarantined) -> None:
@@ -150,24 +122,24 @@ class Quarantine:
         try:
             job, feed = await asyncio.gather(
                 project.atlas.restore_job(ref, timeout=READ_TIMEOUT),
-                self._facts.feeds.read(ref, timeout=FEED_TIMEOUT, max_age=FEED_MAX_AGE),
+                self.facts.feeds.read(ref, timeout=FEED_TIMEOUT, max_age=FEED_MAX_AGE),
             )
-            started_by = (await self._facts.of_job(ref, job, feed)).started_by
+            started_by = (await self.facts.of_job(ref, job, feed)).started_by
         except AtlasError as error:
             log.warning("quarantined job not read", job=ref.job_id, why=str(error))
         await self._record(each, partial(rules.ending, project.policy.quarantine, started_by, job))
 
     async def _record(self, each: Quarantined, ending: Callable[[int], Ending]) -> None:
         try:
-            ended = await self._store.end(each.request, ending)
+            ended = await self.store.end(each.request, ending)
         except StateConflict:
             return  # a person, or another replica, was first
         if ended.state is State.APPROVED:
-            self._runner.start(ended.id)
-        self._on_change()
+            self.runner.start(ended.id)
+        self.on_change()
 
     def _project(self, each: Quarantined) -> Project | None:
-        return self._projects.find(each.request.ref.project_id)
+        return self.projects.find(each.request.ref.project_id)
 
 
 def _differs(shown: datetime | None, ends_at: datetime) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass
 
 from bot.cancellation.errors import RateLimitReserved
 
@@ -26,26 +27,18 @@ MARGIN = 16
 PROBE_INTERVAL = 10.0
 
 
+@dataclass(eq=False)
 class RateLimitBudget:
-    """Tracks one project's token bucket by the headers of Atlas's answers.
+    """Tracks one project's token bucket by the headers of Atlas's answers."""
 
-    Args:
-        size: the documented size of the bucket.
-        refill: its documented refill, in tokens a second.
-    """
+    monotonic: Callable[[], float] = time.monotonic
+    _: KW_ONLY
+    limit: int = BUCKET_SIZE  #: the documented size of the bucket, until headers tell another
+    refill: float = REFILL_PER_SECOND  #: its documented refill, in tokens a second
 
-    def __init__(
-        self,
-        monotonic: Callable[[], float] = time.monotonic,
-        *,
-        size: int = BUCKET_SIZE,
-        refill: float = REFILL_PER_SECOND,
-    ) -> None:
-        self._monotonic = monotonic
-        self._limit = size
-        self._refill = refill
-        self._remaining = float(size)
-        self._updated_at = monotonic()
+    def __post_init__(self) -> None:
+        self._remaining = float(self.limit)
+        self._updated_at = self.monotonic()
         self._in_flight = 0
         self._has_headers = False
 
@@ -56,15 +49,12 @@ class RateLimitBudget:
             self._remaining -= 1
             return
         self._has_headers = True
-        self._limit = limit or self._limit
-        self._remaining, self._updated_at = float(remaining), self._monotonic()
+        self.limit = limit or self.limit
+        self._remaining, self._updated_at = float(remaining), self.monotonic()
 
     @contextmanager
     def call(self, *, reserve: float = RESERVE) -> Iterator[None]:
-        """Make one call within the budget.
-
-        Args:
-            reserve: the fraction of the bucket that this kind of call must leave.
+        """Make one call that leaves `reserve`, a fraction of the bucket.
 
         Raises:
             RateLimitReserved: only the reserve is left.
@@ -79,55 +69,49 @@ class RateLimitBudget:
 
     def _may_call(self, reserve: float) -> bool:
         self._estimate_refill()
-        if self._remaining - self._in_flight > self._limit * reserve + MARGIN:
+        if self._remaining - self._in_flight > self.limit * reserve + MARGIN:
             return True
         # Atlas's refill was seen to come in jumps, so a single call checks from time to time.
-        if self._in_flight or self._monotonic() - self._updated_at < PROBE_INTERVAL:
+        if self._in_flight or self.monotonic() - self._updated_at < PROBE_INTERVAL:
             return False
-        self._updated_at = self._monotonic()
+        self._updated_at = self.monotonic()
         return True
 
     def _estimate_refill(self) -> None:
         """Without headers, assume the documented refill."""
         if self._has_headers:
             return
-        now = self._monotonic()
-        refill = (now - self._updated_at) * self._refill
-        self._remaining = min(self._limit, self._remaining + refill)
+        now = self.monotonic()
+        refilled = self._remaining + (now - self._updated_at) * self.refill
+        self._remaining = min(self.limit, refilled)
         self._updated_at = now
 
 
 def events_budget() -> RateLimitBudget:
     """Return the budget of reads of one project's events."""
-    return RateLimitBudget(size=EVENTS_BUCKET_SIZE, refill=EVENTS_REFILL_PER_SECOND)
+    return RateLimitBudget(limit=EVENTS_BUCKET_SIZE, refill=EVENTS_REFILL_PER_SECOND)
 
 
+@dataclass
 class TokenBucket:
-    """Limits the watch's reads of one project to a fraction of Atlas's documented rate limit.
+    """Limits the watch's reads of one project to a fraction of Atlas's documented rate limit."""
 
-    Args:
-        interval: seconds in which one token comes back.
-        size: reads that may follow each other at once.
-    """
-
-    def __init__(self, interval: float, size: int, now: float) -> None:
-        self._interval = interval
-        self._size = size
-        self._full_at = now
+    interval: float  #: seconds in which one token comes back
+    size: int  #: reads that may follow each other at once
+    full_at: float  #: when all tokens are there again
 
     def wait(self, now: float, *, reserve: int = 0) -> float:
         """Return the seconds until a read may take a token and leave `reserve` tokens."""
-        return max(0.0, self._full_at - (self._size - reserve - 1) * self._interval - now)
+        return max(0.0, self.full_at - (self.size - reserve - 1) * self.interval - now)
 
     def take(self, now: float) -> None:
-        self._full_at = max(now, self._full_at) + self._interval
+        self.full_at = max(now, self.full_at) + self.interval
 
 
 class CallPacer:
-    """Spaces the calls of all watches evenly; where several wait, the lowest rank is first.
+    """Spaces the calls of all watches evenly, `interval` seconds apart; 0: no limit.
 
-    Args:
-        interval: seconds between two calls; 0 for no limit.
+    Where several wait, the lowest rank is first.
     """
 
     def __init__(self, interval: float = 0.0) -> None:
@@ -137,12 +121,7 @@ class CallPacer:
         self._timer: asyncio.TimerHandle | None = None
 
     async def wait(self, rank: Callable[[], float], *, cost: float = 1.0) -> None:
-        """Wait for a turn.
-
-        Args:
-            rank: returns the rank of the call, which may change while it waits.
-            cost: the part of the interval that the call takes.
-        """
+        """Wait for a turn; the call takes `cost` intervals, and its `rank` may change meanwhile."""
         if not self._interval:
             return
         turn = asyncio.get_running_loop().create_future()

@@ -4,7 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from itertools import chain, repeat
 
 import structlog
@@ -46,41 +46,25 @@ UNKNOWN_PROJECT = (
 log = structlog.get_logger(__name__)
 
 
+@dataclass(kw_only=True, eq=False)
 class Run:
-    """One claimed request, from the first GET to its result.
+    """One claimed request, from the first GET to its result."""
 
-    Args:
-        request: the request, as it was claimed.
-        atlas: the client of its project.
-        store: records each DELETE and its answer under the lease.
-        rights: judges the request before each DELETE.
-    """
+    request: Request  #: as it was claimed, and then with its DELETEs
+    atlas: AtlasClient  #: the client of its project
+    store: LeaseStore  #: records each DELETE and its answer under the lease
+    rights: RightsCheck  #: judges the request before each DELETE
+    timings: Timings
+    sleep: Callable[[float], Awaitable[None]]
+    monotonic: Callable[[], float]
 
-    def __init__(
-        self,
-        request: Request,
-        atlas: AtlasClient,
-        store: LeaseStore,
-        rights: RightsCheck,
-        *,
-        timings: Timings,
-        sleep: Callable[[float], Awaitable[None]],
-        monotonic: Callable[[], float],
-    ) -> None:
-        self.request = request
-        self._atlas = atlas
-        self._store = store
-        self._rights = rights
-        self._sleep = sleep
-        self._monotonic = monotonic
-        self._run_timeout = timings.run_timeout
-        self._deadline = monotonic() + timings.run_timeout
-        self._final_read_timeout = timings.final_read_timeout
+    def __post_init__(self) -> None:
+        self._deadline = self.monotonic() + self.timings.run_timeout
         self._backoff = chain(READ_BACKOFF, repeat(READ_BACKOFF[-1]))
         self._check_backoff = chain(CHECK_BACKOFF, repeat(CHECK_BACKOFF[-1]))
         self._report_check_at: float | None = None
         self._delete_error: AtlasError | None = None  # of the last DELETE that failed
-        self._retry_at = monotonic()  # earliest moment that Atlas's Retry-After allows
+        self._retry_at = self.monotonic()  # earliest moment that Atlas's Retry-After allows
 
     async def execute(self) -> RunResult:
         """GET the job; DELETE it while it matches what was shown; repeat until the result is known.
@@ -102,7 +86,7 @@ class Run:
                 return result
             if step is Step.SEND:
                 try:
-                    judgement = await self._rights.judge(self.request)
+                    judgement = await self.rights.judge(self.request)
                 except RightsNotChecked as error:
                     await self._wait_for_slack(error)
                     continue
@@ -112,10 +96,10 @@ class Run:
             await self._wait_before_read()
 
     async def _read_job(self) -> RestoreJob:
-        timeout = self._deadline - self._monotonic()
+        timeout = self._deadline - self.monotonic()
         if self.request.sent.count:
-            timeout = max(timeout, self._final_read_timeout)
-        return await self._atlas.restore_job(self.request.ref, timeout=timeout)
+            timeout = max(timeout, self.timings.final_read_timeout)
+        return await self.atlas.restore_job(self.request.ref, timeout=timeout)
 
     def _result(self, step: Step, job: RestoreJob) -> RunResult | None:
         """Return the result of the run, or None to continue."""
@@ -124,80 +108,63 @@ class Run:
         if step is Step.SEND and isinstance(self._delete_error, AtlasRejected):
             return failed_with(State.REFUSED, self._delete_error)
         # A Retry-After past the deadline ends the run now.
-        if self.request.sent.count and max(self._monotonic(), self._retry_at) >= self._deadline:
+        if self.request.sent.count and max(self.monotonic(), self._retry_at) >= self._deadline:
             return result_of_timeout(self.request.sent, self._delete_error, job)
         return None
 
     async def _send_delete(self, job: RestoreJob) -> None:
         """Record the attempt, send one DELETE, record its answer."""
         unknown_before = self.request.sent.unknown
-        self.request = await self._store.record_delete_sent(
+        self.request = await self.store.record_delete_sent(
             self.request, job.expires_at if job.link_is_live else None
         )
         sent = replace(self.request.sent, unknown=unknown_before)
         try:
-            status = await self._atlas.cancel_restore_job(self.request.ref)
+            status = await self.atlas.cancel_restore_job(self.request.ref)
         except AtlasError as error:
             self._delete_error = error
-            self._retry_at = self._monotonic() + (error.retry_after or 0.0)
+            self._retry_at = self.monotonic() + (error.retry_after or 0.0)
             sent = replace(sent, unknown=sent.unknown or error.may_have_taken_effect)
             answer = {"status": error.status, "code": error.code, "error": type(error).__name__}
         else:
             sent = replace(sent, accepted=True)
             answer = {"status": status, "code": None}
-        self.request = await self._store.record_delete_answer(self.request, sent, answer)
+        self.request = await self.store.record_delete_answer(self.request, sent, answer)
 
     async def _wait_for_slack(self, error: RightsNotChecked) -> None:
         """Wait for the next check of rights; report a lasting failure once."""
-        now, pause = self._monotonic(), max(next(self._check_backoff), error.retry_after)
+        now, pause = self.monotonic(), max(next(self._check_backoff), error.retry_after)
         if self._report_check_at is None:
             self._report_check_at = now + CHECK_REPORT_DELAY
         if self._report_check_at < now + pause:  # the next check is too late for it
             self._report_check_at = math.inf
-            await self._store.record_check_failed(self.request, str(error))
-        await self._sleep(pause)
-        self._deadline = self._monotonic() + self._run_timeout  # Atlas is not to blame
+            await self.store.record_check_failed(self.request, str(error))
+        await self.sleep(pause)
+        self._deadline = self.monotonic() + self.timings.run_timeout  # Atlas is not to blame
 
     async def _wait_before_read(self) -> None:
         """Wait for the backoff, or for Atlas's Retry-After if that ends before the deadline."""
-        now = self._monotonic()
+        now = self.monotonic()
         retry_after = self._retry_at - now if self._retry_at < self._deadline else 0.0
         remaining = max(0.0, self._deadline - now)
-        await self._sleep(min(max(next(self._backoff), retry_after), remaining))
+        await self.sleep(min(max(next(self._backoff), retry_after), remaining))
 
 
+@dataclass(eq=False)
 class Runner:
-    """Runs requests in supervised tasks, at most one task per request in this process.
+    """Runs requests in supervised tasks, at most one task per request in this process."""
 
-    Args:
-        store: claims and settles requests.
-        projects: the projects with their Atlas clients.
-        rights: judges each request before its DELETE.
-        on_change: called after each run, so that its outcome is posted at once.
-        tracer: opens a trace around each run.
-        timings: the timeouts of a run, and the interval of renewals.
-    """
+    store: LeaseStore  #: claims and settles requests
+    projects: Projects
+    rights: RightsCheck  #: judges each request before its DELETE
+    _: KW_ONLY
+    on_change: Callable[[], None] = lambda: None  #: called after each run, to post its outcome
+    tracer: RequestTracer = bind_to_log  #: opens a trace around each run
+    timings: Timings = DEFAULT_TIMINGS
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    monotonic: Callable[[], float] = time.monotonic
 
-    def __init__(
-        self,
-        store: LeaseStore,
-        projects: Projects,
-        rights: RightsCheck,
-        *,
-        on_change: Callable[[], None] = lambda: None,
-        tracer: RequestTracer = bind_to_log,
-        timings: Timings = DEFAULT_TIMINGS,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._store = store
-        self._projects = projects
-        self._rights = rights
-        self._on_change = on_change
-        self._tracer = tracer
-        self._timings = timings
-        self._sleep = sleep
-        self._monotonic = monotonic
+    def __post_init__(self) -> None:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(MAX_CONCURRENT_RUNS)
 
@@ -217,10 +184,10 @@ class Runner:
         for task in late:
             task.cancel()
         if late:
-            await asyncio.wait(late, timeout=self._timings.lease_release_timeout)
+            await asyncio.wait(late, timeout=self.timings.lease_release_timeout)
 
     async def _supervise(self, request_id: str) -> None:
-        with self._tracer("run", request_id):
+        with self.tracer("run", request_id):
             try:
                 await self.run(request_id)
             except CancellationError as error:
@@ -232,7 +199,7 @@ class Runner:
     async def run(self, request_id: str) -> None:
         """Claim one request when a slot is free, and run it to its end."""
         async with self._slots:
-            if request := await self._store.claim(request_id):
+            if request := await self.store.claim(request_id):
                 await self._run_claimed(request)
 
     async def _run_claimed(self, request: Request) -> None:
@@ -240,35 +207,35 @@ class Runner:
         try:
             await self._execute_and_settle(request)
         except asyncio.CancelledError:
-            await self._store.release(request.id)
+            await self.store.release(request.id)
             raise
         finally:
             renewal.cancel()
-        self._on_change()
+        self.on_change()
 
     async def _execute_and_settle(self, request: Request) -> None:
-        project = self._projects.find(request.ref.project_id)
+        project = self.projects.find(request.ref.project_id)
         if project is None:
             outcome = Outcome(sentence=UNKNOWN_PROJECT)
-            await self._store.settle(request, State.FAILED, outcome)
+            await self.store.settle(request, State.FAILED, outcome)
             return
         run = Run(
-            request,
-            project.atlas,
-            self._store,
-            self._rights,
-            timings=self._timings,
-            sleep=self._sleep,
-            monotonic=self._monotonic,
+            request=request,
+            atlas=project.atlas,
+            store=self.store,
+            rights=self.rights,
+            timings=self.timings,
+            sleep=self.sleep,
+            monotonic=self.monotonic,
         )
         result = await run.execute()
-        await self._store.settle(run.request, result.state, result.outcome, result.judgement)
+        await self.store.settle(run.request, result.state, result.outcome, result.judgement)
 
     async def _renew_lease(self, request_id: str) -> None:
         while True:
-            await self._sleep(self._timings.lease_renewal_interval)
+            await self.sleep(self.timings.lease_renewal_interval)
             try:
-                if not await self._store.renew(request_id):
+                if not await self.store.renew(request_id):
                     return
             except CancellationError as error:
                 log.warning("lease not renewed", why=str(error))

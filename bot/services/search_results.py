@@ -75,12 +75,35 @@ class Listing:
 
 @dataclass(slots=True, kw_only=True)
 class Search:
-    """The state of a search for one job."""
+    """The state of a search for one job, or of a listing.
+
+    An error of a whole project is recorded once, and no other cluster of it may be read then.
+    """
 
     found: ClusterRef | None = None
     pending: list[ClusterRef] = field(default_factory=list)  #: in the order of the search
     searched: int = 0  #: clusters that do not have the job
     unavailable: list[Unavailable] = field(default_factory=list)
+    failed_projects: set[str] = field(default_factory=set)
+
+    def may_read(self, ref: ClusterRef) -> bool:
+        return ref.project.id not in self.failed_projects
+
+    @contextmanager
+    def recorded(self, ref: ClusterRef) -> Iterator[None]:
+        """Record the error of a read of the cluster, and suppress it."""
+        try:
+            yield
+        except NOT_FOUND_ERRORS:
+            pass  # a flex cluster, or one that was deleted since the list was read
+        except TimeoutError:
+            self.unavailable.append(unavailable_at(ref.project, ref.cluster, TimedOut()))
+        except (AtlasError, CancellationError) as error:
+            if not _concerns_project(error):
+                self.unavailable.append(unavailable_at(ref.project, ref.cluster, error))
+            elif self.may_read(ref):
+                self.failed_projects.add(ref.project.id)
+                self.unavailable.append(unavailable_at(ref.project, None, error))
 
 
 def by_snapshot_time(found: CancellableJob) -> tuple[float, str]:
@@ -94,36 +117,6 @@ def timed_out(pending: Sequence[ClusterRef], projects: Sequence[Project]) -> lis
     if pending:
         return [unavailable_at(ref.project, ref.cluster, TimedOut()) for ref in pending]
     return [unavailable_at(project, None, TimedOut()) for project in projects]
-
-
-class Failures:
-    """Adds to `unavailable` what could not be read.
-
-    An error of a whole project is added once, and no other cluster of it may be read then.
-    """
-
-    def __init__(self, unavailable: list[Unavailable]) -> None:
-        self._unavailable = unavailable
-        self._projects: set[str] = set()
-
-    def may_read(self, ref: ClusterRef) -> bool:
-        return ref.project.id not in self._projects
-
-    @contextmanager
-    def recorded(self, ref: ClusterRef) -> Iterator[None]:
-        """Record the error of a read of the cluster, and suppress it."""
-        try:
-            yield
-        except NOT_FOUND_ERRORS:
-            pass  # a flex cluster, or one that was deleted since the list was read
-        except TimeoutError:
-            self._unavailable.append(unavailable_at(ref.project, ref.cluster, TimedOut()))
-        except (AtlasError, CancellationError) as error:
-            if not _concerns_project(error):
-                self._unavailable.append(unavailable_at(ref.project, ref.cluster, error))
-            elif self.may_read(ref):
-                self._projects.add(ref.project.id)
-                self._unavailable.append(unavailable_at(ref.project, None, error))
 
 
 def _concerns_project(error: Exception) -> bool:

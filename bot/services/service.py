@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime
 
 from bot.atlas import JobRef, RestoreJob
@@ -13,7 +13,6 @@ from bot.cancellation.errors import (
     KeepReasonMissing,
     NotAllowed,
     NotCancellableNow,
-    UnknownProject,
 )
 from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.judgement import Judgement
@@ -61,33 +60,21 @@ class Submission:
     alone: bool = False  #: whether it is to run without the approvals that the policy requires
 
 
+@dataclass(eq=False)
 class CancellationService:
     """Checks the policy, records the request or the decision, and starts approved requests."""
 
-    def __init__(
-        self,
-        requests: RequestStore,
-        projects: Projects,
-        runner: Runner,
-        rights: RightsCheck,
-        *,
-        finder: JobFinder,
-        facts: JobFactsService,
-        history: History,
-        now: Callable[[], datetime],
-        new_id: Callable[[], str] = new_request_id,
-        on_change: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._requests = requests
-        self._runner = runner
-        self._rights = rights
-        self._now = now
-        self._new_id = new_id
-        self._on_change = on_change
-        self.projects = projects
-        self.finder = finder
-        self.facts = facts
-        self.history = history
+    requests: RequestStore
+    projects: Projects
+    runner: Runner
+    rights: RightsCheck
+    _: KW_ONLY
+    finder: JobFinder
+    facts: JobFactsService
+    history: History
+    now: Callable[[], datetime]
+    new_id: Callable[[], str] = new_request_id
+    on_change: Callable[[], None] = lambda: None
 
     def policy_of(self, project_id: str) -> Policy | None:
         """Return the policy of a project, or None if the bot does not know the project."""
@@ -102,12 +89,12 @@ class CancellationService:
             AtlasError: Atlas refused, or did not answer within `timeout` seconds.
             LedgerError: the database did not answer.
         """
-        project = self._project(ref.project_id)
+        project = self.projects.get(ref.project_id)
         job, feed = await asyncio.gather(
             project.atlas.restore_job(ref, timeout=timeout),
             self.facts.feeds.read(ref, timeout=PATIENCE),
         )
-        earlier = await self._requests.open_request_for(ref)
+        earlier = await self.requests.open_request_for(ref)
         return JobDetails(
             ref=ref,
             project_name=project.name,
@@ -118,7 +105,7 @@ class CancellationService:
 
     async def request(self, request_id: str) -> Request:
         """Read a request; raises `RequestNotFound`."""
-        return await self._requests.get(request_id)
+        return await self.requests.get(request_id)
 
     async def submit(self, submission: Submission) -> Request:
         """Record the request and start it if approved; the same key gives the same request.
@@ -129,15 +116,15 @@ class CancellationService:
             NotRecorded: the database refused the write; nothing was done.
             MaybeRecorded: the database did not answer in time.
         """
-        project = self._project(submission.ref.project_id)
+        project = self.projects.get(submission.ref.project_id)
         policy, person = project.policy, submission.person
         if refusal := refusal_of(policy, submission):
             raise refusal
-        request_id = submission.request_id or self._new_id()
-        request = new_request(project, submission, request_id, self._now())
+        request_id = submission.request_id or self.new_id()
+        request = new_request(project, submission, request_id, self.now())
         members = submission.approver_members or frozenset()
         told = rules.recipients(policy, person.id, members)
-        return self._changed(await self._requests.create(request, person, told))
+        return self._changed(await self.requests.create(request, person, told))
 
     async def approve(self, request_id: str, person: Person) -> Request:
         """Record one approval; the requester and the earlier approvals are judged again.
@@ -149,33 +136,32 @@ class CancellationService:
             RequestNotFound: the database has no such request.
             LedgerError: the database did not answer, or refused the write.
         """
-        people = await self._rights.people_of(await self._requests.get(request_id), person.id)
+        people = await self.rights.people_of(await self.requests.get(request_id), person.id)
         # The requester, or an earlier approver, may click under another id.
         person = replace(person, aliases=person.aliases | people[person.id].aliases)
 
         def judge(request: Request) -> Judgement:
-            return judgement.judge(self._project(request.ref.project_id).policy, request, people)
+            return judgement.judge(self.projects.policy(request.ref), request, people)
 
         def check(request: Request) -> NotAllowed | None:
-            policy = self._project(request.ref.project_id).policy
+            policy = self.projects.policy(request.ref)
             return (
                 rules.may_decide(policy, request.requester, person)
                 or rules.may_approve_once(request, person, policy.approvers)
                 or judge(request).refusal
             )
 
-        return self._changed(await self._requests.approve(request_id, person, check, judge))
+        return self._changed(await self.requests.approve(request_id, person, check, judge))
 
     async def deny(self, request_id: str, person: Person, reason: str) -> Request:
         """End a waiting request as denied; raises as `approve` does."""
 
         def check(request: Request) -> NotAllowed | None:
-            policy = self._project(request.ref.project_id).policy
-            refusal = rules.may_deny(policy, request.requester, person)
+            refusal = rules.may_decide(self.projects.policy(request.ref), request.requester, person)
             return refusal or (None if rules.has_visible_text(reason) else DenialReasonMissing())
 
         kept = without_secrets(reason)
-        return self._changed(await self._requests.deny(request_id, person, kept, check))
+        return self._changed(await self.requests.deny(request_id, person, kept, check))
 
     async def keep(
         self, request_id: str, person: Person, reason: str, email: str | None
@@ -184,16 +170,15 @@ class CancellationService:
 
         `email` is the person's in Slack; None if it is not known.
         """
-        ref = (await self._requests.get(request_id)).ref
+        ref = (await self.requests.get(request_id)).ref
         started_by = await self.facts.starter_of(ref)
 
         def check(request: Request) -> NotAllowed | None:
-            policy = self._project(request.ref.project_id).policy
-            refusal = rules.may_keep(policy, person, started_by, email)
+            refusal = rules.may_keep(self.projects.policy(request.ref), person, started_by, email)
             return refusal or (None if rules.has_visible_text(reason) else KeepReasonMissing())
 
         kept = without_secrets(reason)
-        return self._changed(await self._requests.keep(request_id, person, kept, check))
+        return self._changed(await self.requests.keep(request_id, person, kept, check))
 
     async def withdraw(self, request_id: str, person: Person) -> Request:
         """End a waiting request as withdrawn; raises as `approve` does."""
@@ -201,28 +186,28 @@ class CancellationService:
         def check(request: Request) -> NotAllowed | None:
             return rules.may_withdraw(request.requester, person, request.team)
 
-        return self._changed(await self._requests.withdraw(request_id, person, check))
+        return self._changed(await self.requests.withdraw(request_id, person, check))
 
     async def retry(self, request_id: str, person: Person) -> Request:
         """Start a failed request again, or ask for its approvals again.
 
         Raises as `approve` does, and `JobAlreadyRequested`.
         """
-        failed = await self._requests.get(request_id)
-        people = await self._rights.people_of(failed)
+        failed = await self.requests.get(request_id)
+        people = await self.rights.people_of(failed)
 
         def check(request: Request) -> NotAllowed | None:
-            policy = self._project(request.ref.project_id).policy
+            policy = self.projects.policy(request.ref)
             refusal = rules.may_retry(policy, request, person)
             return refusal or judgement.judge(policy, request, people).refusal
 
-        policy = self._project(failed.ref.project_id).policy
+        policy = self.projects.policy(failed.ref)
 
         def needed(request: Request) -> int:
             return judgement.approvals_of_retry(policy, request, people.get(person.id, person))
 
         return self._changed(
-            await self._requests.retry(
+            await self.requests.retry(
                 request_id, person, check, needed_for=needed, ttl=policy.approval_ttl
             )
         )
@@ -232,25 +217,19 @@ class CancellationService:
 
         Raises as `approve` does; `AlreadyReviewed` names the request with its reviewer.
         """
-        people = await self._rights.people_of(await self._requests.get(request_id), person.id)
+        people = await self.rights.people_of(await self.requests.get(request_id), person.id)
         person = replace(person, aliases=person.aliases | people[person.id].aliases)
 
         def check(request: Request) -> NotAllowed | None:
-            policy = self._project(request.ref.project_id).policy
-            return rules.may_review(policy, request, person)
+            return rules.may_review(self.projects.policy(request.ref), request, person)
 
-        return self._changed(await self._requests.review(request_id, person, check))
-
-    def _project(self, project_id: str) -> Project:
-        if project := self.projects.find(project_id):
-            return project
-        raise UnknownProject
+        return self._changed(await self.requests.review(request_id, person, check))
 
     def _changed(self, request: Request) -> Request:
         """Start the request if it is approved, and notify the outbox."""
         if request.state is State.APPROVED:
-            self._runner.start(request.id)
-        self._on_change()
+            self.runner.start(request.id)
+        self.on_change()
         return request
 
 

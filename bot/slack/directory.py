@@ -303,7 +303,4 @@ def _directory_error(error: BaseException) -> DirectoryError:
 
 def require_policy(service: CancellationService, project_id: str) -> Policy:
     """Return the policy of a project; raises `UnknownProject`."""
-    policy = service.policy_of(project_id)
-    if policy is None:
-        raise UnknownProject
-    return policy
+    return service.projects.get(project_id).policy

@@ -130,7 +130,7 @@ class Click:
             return AlreadyHandled(request)
         policy = require_policy(self._deps.service, request.ref.project_id)
         person = await self._deps.directory.acting_person(self._actor, policy.approvers)
-        return rules.may_deny(policy, request.requester, person)
+        return rules.may_decide(policy, request.requester, person)
 
     async def _report_refusal(self, error: Exception) -> None:
         log.info("click refused", actor=self._actor.id, why=type(error).__name__)

@@ -33,7 +33,6 @@ from bot.cancellation.policy import (
     may_act_alone,
     may_approve_once,
     may_decide,
-    may_deny,
     may_request,
     may_retry,
     may_review,
@@ -205,14 +204,6 @@ def test_higher_number_of_approvals_holds(then: int, now: int, needed: int) -> N
 def approved_by(*users: str, needed: int = 2) -> Request:
     approvals = tuple(Approval(user=user, at=NOON) for user in users)
     return a_request(approvals_needed=needed, approvals=approvals)
-
-
-def test_deny_has_the_rules_of_approve() -> None:
-    policy = Policy(approvals=1, approvers=People(users=frozenset({ADA.id, RINA.id})))
-
-    assert may_deny(policy, RINA.id, ADA) is None
-    assert isinstance(may_deny(policy, RINA.id, RINA), OwnRequest)
-    assert isinstance(may_deny(policy, RINA.id, Person(id="U0ABE", team="T1")), NotAnApprover)
 
 
 def test_people_contain_persons_only() -> None:

@@ -10,8 +10,7 @@ import structlog
 
 from bot.atlas import RESTORE_REQUESTED, ActivityEvent, RoleMissing, Unavailable
 from bot.cancellation.policy import Policy
-from bot.services.activity_feed import OVERLAP, ActivityFeeds
-from bot.services.feed_monitor import FeedMonitor
+from bot.services.activity_feed import OVERLAP, ActivityFeeds, FeedMonitor
 from bot.services.projects import Project, Projects
 from tests.support.clock import NOON, FakeClock
 from tests.support.domain import PROJECT_ID, job_ref

@@ -15,7 +15,7 @@ from bot.atlas import (
     ServiceAccount,
     Unavailable,
 )
-from bot.services.key_access import follow_key_access
+from bot.services.projects import follow_key_access
 from bot.timings import DEFAULT_TIMINGS
 from tests.support.domain import NOON, PROJECT_ID
 
@@ -48,8 +48,11 @@ async def test_access_is_read_at_the_start_and_again_and_sooner_without_an_answe
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
 
+    async def turn() -> None:
+        pauses.append(0)
+
     with pytest.raises(asyncio.CancelledError):
-        await follow_key_access(atlas, PROJECT_ID, ACCOUNT, found.append, sleep=sleep)
+        await follow_key_access(atlas, PROJECT_ID, ACCOUNT, found.append, turn=turn, sleep=sleep)
 
     assert found == [first, later]
-    assert pauses == [SHORT, LONG, LONG, LONG]
+    assert pauses == [0, SHORT, 0, LONG, 0, LONG, 0, LONG, 0]

@@ -179,7 +179,7 @@ async def test_loop_goes_on_after_faults() -> None:
         if setup.store.given:
             raise KeyboardInterrupt
 
-    setup.notifier._sleep = sleep
+    setup.notifier.sleep = sleep
     with pytest.raises(KeyboardInterrupt):
         await setup.notifier.run()
 

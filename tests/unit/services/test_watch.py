@@ -28,10 +28,10 @@ from bot.atlas import (
 from bot.cancellation.errors import NotRecorded, RateLimitReserved
 from bot.cancellation.policy import Policy
 from bot.cancellation.watched_job import JobChange, compare
-from bot.services.feed_monitor import FeedMonitor
+from bot.services.activity_feed import FeedMonitor
 from bot.services.projects import Project
 from bot.services.rate_limit import BUCKET_SIZE, CallPacer, RateLimitBudget
-from bot.services.watch import MAX_CONCURRENT_READS, Watcher, WatchIntervals
+from bot.services.watch import MAX_CONCURRENT_READS, Watcher
 from bot.storage.watch_store import WatchStore
 from bot.timings import Timings
 from tests.support.clock import FakeClock
@@ -231,7 +231,7 @@ def watch_harness(
         store,
         feed,
         CallPacer(),
-        WatchIntervals(clusters=interval),
+        interval=interval,
         on_change=lambda: told.append(clock.monotonic()),
         on_read=lambda: read.append(clock.monotonic()),
         monotonic=clock.monotonic,
