@@ -8,6 +8,7 @@ CancellationError
 """
 
 import inspect
+from dataclasses import dataclass
 
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import People
@@ -16,21 +17,16 @@ from bot.cancellation.people import People
 class CancellationError(Exception):
     """The request could not be handled."""
 
-    def __init__(self) -> None:
-        super().__init__(self.sentence)
-
-    @property
-    def sentence(self) -> str:
-        """The docstring of the class, with its attributes filled in."""
+    def __str__(self) -> str:
+        """Return the docstring of the class, with its attributes filled in."""
         return (inspect.getdoc(type(self)) or "").replace("\n", " ").format(**vars(self))
 
 
+@dataclass(eq=False, repr=False)
 class NotAllowed(CancellationError):
     """The policy does not allow this; the message can name whom to `ask`, who may do it."""
 
-    def __init__(self, ask: People | None = None) -> None:
-        self.ask = ask
-        super().__init__()
+    ask: People | None = None
 
 
 class ReadOnly(NotAllowed):
@@ -73,24 +69,22 @@ class OwnDownload(NotAllowed):
     """You started this download, by Atlas's activity feed, so another approver must keep it."""
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class NotTheRequester(NotAllowed):
     """Only the person who asked can withdraw this request."""
 
-    def __init__(self, requester: str) -> None:
-        self.requester = requester
-        super().__init__()
+    requester: str
 
 
 class AlreadyApproved(NotAllowed):
     """You have approved this request already; it needs another person too."""
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class ChannelNotAllowed(NotAllowed):
     """The command does not work in this channel."""
 
-    def __init__(self, channels: frozenset[str]) -> None:
-        self.channels = channels
-        super().__init__()
+    channels: frozenset[str]
 
 
 class ReasonMissing(NotAllowed):
@@ -105,20 +99,19 @@ class KeepReasonMissing(NotAllowed):
     """A reason is needed: say in a few words why the download may go on."""
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class NameNotTyped(NotAllowed):
     """Type the name of the cluster, {cluster_name}, in upper or lower case."""
 
-    def __init__(self, cluster_name: str) -> None:
-        self.cluster_name = cluster_name
-        super().__init__()
+    cluster_name: str
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class TooFewApprovers(NotAllowed):
     """This needs {needed} approval(s) of other people, but only {able} could give one, so it would wait in vain. Ask an admin of the bot to name more approvers."""  # noqa: E501 - one sentence, shown as it stands
 
-    def __init__(self, needed: int, able: int) -> None:
-        self.needed, self.able = needed, able
-        super().__init__()
+    needed: int
+    able: int
 
 
 class NotCancellableNow(NotAllowed):
@@ -129,12 +122,11 @@ class RequesterLostRight(NotAllowed):
     """The person who asked may not ask for this any more, so it cannot be carried out."""
 
 
+@dataclass(eq=False, repr=False)
 class StateConflict(CancellationError):
     """The request changed before; `request` is as it is now, and says who decided."""
 
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        super().__init__()
+    request: Request
 
 
 class JobAlreadyRequested(StateConflict):
@@ -165,13 +157,12 @@ class RateLimitReserved(CancellationError):
     """Atlas limits how often it may be asked, and what is left is kept for cancelling: try again in a minute, or name the cluster and the restore job."""  # noqa: E501 - one sentence, shown as it stands
 
 
+@dataclass(eq=False, repr=False)
 class RightsNotChecked(CancellationError):
     """{why} So it could not be checked who may do this, and nothing was done."""
 
-    def __init__(self, why: str, retry_after: float = 0.0) -> None:
-        self.why = why
-        self.retry_after = retry_after  # seconds that Slack asked to wait
-        super().__init__()
+    why: str
+    retry_after: float = 0.0  #: seconds that Slack asked to wait
 
 
 class LedgerError(CancellationError):
@@ -195,9 +186,8 @@ class MaybeRecorded(LedgerError):
     """The database did not answer in time, so it is not certain that this was recorded. If it was, the card in the channel will show it; if not, try again: the same click never counts twice."""  # noqa: E501 - one sentence, shown as it stands
 
 
+@dataclass(eq=False, repr=False)
 class RecordUnreadable(LedgerError):
     """The record cannot be read ({why}): check DATABASE_URL."""
 
-    def __init__(self, why: str) -> None:
-        self.why = why
-        super().__init__()
+    why: str

@@ -32,25 +32,21 @@ def judge(
     people: Mapping[str, Person],
     started_by: StartedBy = NOT_READ,
 ) -> Judgement:
-    """Judge a request again by the current policy.
+    """Judge a request again by the current policy; `started_by` is for the bot's own request.
 
-    Args:
-        policy: the current policy of the project.
-        request: the request with its stored approvals.
-        people: the requester and the approvers as Slack has them now. An approval of anyone else
-            was recorded after they were read, and so was judged a moment ago.
-        started_by: the starter of the job, for the bot's own request.
+    `people` are the requester and the approvers as Slack has them now. An approval of anyone else
+    was recorded after they were read, and so was judged a moment ago.
     """
     if request.by_bot:
         return _judge_own(policy, request, people, started_by)
     requester = people[request.requester]
     lost = may_request(policy, requester)
-    voided = set(_voided(policy, request, people))
+    voided = frozenset(_voided(policy, request, people))
     alone = request.runs_alone and not (lost or may_act_alone(policy, requester))
     needed = 0 if alone else approvals_needed(policy, request)
     return Judgement(
         refusal=may_cancel(policy) or (RequesterLostRight(ask=policy.requesters) if lost else None),
-        voided=frozenset(voided),
+        voided=voided,
         approvals_needed=needed,
         approvals_missing=max(0, needed - len(request.approved_by - voided)),
     )

@@ -166,19 +166,16 @@ def may_keep(
     return OwnDownload(ask=policy.approvers) if is_candidate(started_by, email) else None
 
 
-def may_withdraw(requester: str, person: Person, team: str | None = None) -> NotAllowed | None:
+def may_withdraw(request: Request, person: Person) -> NotAllowed | None:
     """Return why `person` may not withdraw, or None: only the requester may.
 
-    Args:
-        requester: the user id of the requester.
-        person: the person who clicked.
-        team: the requester's workspace; an outsider must be of the same. Within the bot's own
-            organization a user may appear under several workspaces, so the id decides.
+    An outsider must be of the requester's workspace. Within the bot's own organization a user may
+    appear under several workspaces, so the id decides.
     """
-    elsewhere = person.kind is Kind.OUTSIDER and team is not None and person.team != team
-    if requester in person.ids and not elsewhere:
+    elsewhere = person.kind is Kind.OUTSIDER and person.team != request.team
+    if request.requester in person.ids and not elsewhere:
         return None
-    return NotTheRequester(requester=requester)
+    return NotTheRequester(requester=request.requester)
 
 
 def may_retry(policy: Policy, request: Request, person: Person) -> NotAllowed | None:
@@ -195,16 +192,14 @@ def is_named_approver(policy: Policy, person: Person) -> bool:
     return person in replace(named, everyone=False)
 
 
-def may_approve_once(
-    request: Request, person: Person, approvers: People | None = None
-) -> NotAllowed | None:
+def may_approve_once(policy: Policy, request: Request, person: Person) -> NotAllowed | None:
     """Return a refusal if `person` has approved before: each person counts once.
 
     With all approvals there, the request waits because its requester had lost the right: then a
     second click lets it run again.
     """
     again = not person.ids.isdisjoint(request.approved_by) and request.approvals_missing > 0
-    return AlreadyApproved(ask=approvers) if again else None
+    return AlreadyApproved(ask=policy.approvers) if again else None
 
 
 def check_reason(policy: Policy, reason: str, *, alone: bool = False) -> NotAllowed | None:
@@ -240,14 +235,9 @@ def check_enough_approvers(
 ) -> NotAllowed | None:
     """Return a refusal if there are fewer possible approvers than required approvals.
 
-    Args:
-        policy: the policy of the project.
-        requester: the user id of the requester.
-        members: the user ids of all members of the approving groups, or None if not known.
+    `members` are the user ids of all members of the approving groups, or None if not known.
     """
-    if policy.approvals == 0 or policy.approvers.everyone:
-        return None
-    if members is None and policy.approvers.groups:
+    if policy.approvers.everyone or (members is None and policy.approvers.groups):
         return None
     able = policy.approvers.users | (members or frozenset())
     if not policy.self_approval:

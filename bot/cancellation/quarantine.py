@@ -159,11 +159,8 @@ def ending(
 ) -> Ending:
     """Decide what happens when the grace time is over.
 
-    Args:
-        policy: the current policy of the project.
-        started_by: what the activity feed says about the starter.
-        job: the job as it was just read; None if Atlas did not answer.
-        cancelled: how many downloads of the project the bot itself cancelled within an hour.
+    `job` is as it was just read; None if Atlas did not answer. `cancelled` is the number of
+    downloads of the project that the bot itself cancelled within an hour.
     """
     if job and job.is_over:
         return Ending(state=State.OVER, sentence=ENDED.format(state=job.state.value))
@@ -198,12 +195,8 @@ class GraceClock:
     ) -> Mapping[str, float]:
         """Return the seconds until the grace time of each request is over.
 
-        Slack and the database have just answered, at the monotonic time `now`.
-
-        Args:
-            waiting: the length of each grace time, and what another process left of it a moment
-                ago, or None.
-            now: in seconds.
+        Slack and the database have just answered, at the monotonic time `now`. `waiting` has the
+        length of each grace time, and what another process left of it a moment ago, or None.
         """
         if self._answered_at is not None and now - self._answered_at > LONGEST_SILENCE:
             self.interrupt()

@@ -10,6 +10,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from bot.atlas import ActivityEvent, created_at
 
 #: How far apart a job and its event are.
@@ -85,12 +87,10 @@ class StartedBy:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "StartedBy":
         """Convert back from `to_json`."""
-        knowledge, fields = Knowledge(values["knowledge"]), values["starter"]
-        if not fields:
-            return cls(knowledge)
-        kind, others = StarterKind(fields["kind"]), tuple(fields["others"])
-        return cls(knowledge, Starter(**fields | {"kind": kind, "others": others}))
+        return _ADAPTER.validate_python(values)
 
+
+_ADAPTER = TypeAdapter(StartedBy)
 
 #: Before the first read of the feed.
 NOT_READ = StartedBy(Knowledge.TOO_EARLY)

@@ -84,14 +84,9 @@ def compare(
     """Compare a cluster's jobs with the database, oldest job first.
 
     A new job that is over already is announced too: it may have started and ended while Atlas or
-    the bot was down. The `first` read announces no such jobs, because they are history.
-
-    Args:
-        jobs: all jobs of the cluster, newest first, as Atlas lists them.
-        known: the cluster's jobs in the database, by id.
-        first: whether the cluster existed before the watch and is read for the first time.
-        unread: ids of jobs that could not be read, empty where an id is not known. They are not
-            gone.
+    the bot was down. The `first` read of a cluster that existed before the watch announces no such
+    jobs, because they are history. Jobs that could not be read, by their ids in `unread`, are not
+    gone; where an id is not known, it is empty.
     """
     downloads = [job for job in reversed(jobs) if job.delivery_type == DeliveryType.DOWNLOAD]
     changes = [_change(job, known.get(job.id), first=first) for job in downloads]

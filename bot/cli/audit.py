@@ -189,7 +189,7 @@ async def with_database(use: Callable[[Database], Awaitable[T]]) -> T:
             return await use(database)
         fail("There is no record yet: the database is empty. Check DATABASE_URL.")
     except RecordUnreadable as error:
-        fail(error.sentence)
+        fail(str(error))
     except SchemaError as error:
         fail(f"The database of DATABASE_URL cannot be used. {error}")
     finally:

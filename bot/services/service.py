@@ -147,7 +147,7 @@ class CancellationService:
             policy = self.projects.policy(request.ref)
             return (
                 rules.may_decide(policy, request.requester, person)
-                or rules.may_approve_once(request, person, policy.approvers)
+                or rules.may_approve_once(policy, request, person)
                 or judge(request).refusal
             )
 
@@ -184,7 +184,7 @@ class CancellationService:
         """End a waiting request as withdrawn; raises as `approve` does."""
 
         def check(request: Request) -> NotAllowed | None:
-            return rules.may_withdraw(request.requester, person, request.team)
+            return rules.may_withdraw(request, person)
 
         return self._changed(await self.requests.withdraw(request_id, person, check))
 

@@ -236,7 +236,7 @@ class JobReader:
             if project and (why := project.why_read_only):
                 details = await reading
                 return self._without_submit(details) or dialog_views.not_cancellable(
-                    details, self.job, self.deps.links, why.sentence
+                    details, self.job, self.deps.links, str(why)
                 )
             info, typed, members, may_act_alone = await asyncio.gather(
                 self.deps.channels.info(target_channel(policy, asked_in)),

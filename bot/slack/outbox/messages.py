@@ -110,5 +110,5 @@ class MessageBuilder:
             raise Undeliverable("the project has no watch channel any more")
         name = project.name if project else job.ref.project_id
         why = project and project.why_read_only
-        content = announcement.message(job, name, self.links, why.sentence if why else "")
+        content = announcement.message(job, name, self.links, str(why or ""))
         return Message(channel=channel, content=content, ts=place.ts if place else None)

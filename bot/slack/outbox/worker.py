@@ -152,7 +152,7 @@ class Outbox:
                 self.owner, free, free_announcements, free_direct, held=held
             )
         except LedgerError as error:
-            log.warning("outbox cannot be read", error=error.sentence)
+            log.warning("outbox cannot be read", error=str(error))
             return 0
         except Exception:  # the next read may succeed, and delivery must continue
             log.exception("outbox cannot be read")
@@ -175,7 +175,7 @@ class Outbox:
                 await self._deliver_or_release(post)
             except LedgerError as error:
                 # The claim runs out, and the next owner repeats the post with the same id.
-                log.warning("delivery not recorded", post=post.id, error=error.sentence)
+                log.warning("delivery not recorded", post=post.id, error=str(error))
 
     async def _deliver_or_release(self, post: Post) -> None:
         try:
@@ -260,7 +260,7 @@ class Outbox:
                 await self.store.mark_sent(post, channel, ts)
                 break
             except LedgerError as error:
-                log.warning("delivery not recorded yet", error=error.sentence)
+                log.warning("delivery not recorded yet", error=str(error))
                 await self.sleep(seconds)
         else:
             await self.store.mark_sent(post, channel, ts)

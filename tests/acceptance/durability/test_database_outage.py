@@ -32,7 +32,7 @@ SLACK_WAITS = 3.0
 PAUSE = 20.0
 
 #: What a person may be told when the ledger is away, whether or not it is certain.
-NOT_RECORDED, MAYBE = NotRecorded().sentence, MaybeRecorded().sentence
+NOT_RECORDED, MAYBE = str(NotRecorded()), str(MaybeRecorded())
 
 
 @contextmanager
@@ -105,7 +105,7 @@ async def test_paused_database_delays_no_answer_beyond_3_seconds_and_loses_nothi
             acks = await asyncio.gather(*(env.submit_dialog(who, job) for who, job in views))
             click = await env.slack.people.clicks("ada", card, "cancel_restore_approve")
             alive, ready = await bot.status("/healthz"), await bot.status("/readyz")
-            await shows(env, "ada", NotRead().sentence)
+            await shows(env, "ada", str(NotRead()))
             told = [env.slack.state.text_of(each) for each in env.slack.state.ephemerals("ada")]
             await asyncio.sleep(until - time.monotonic())
             late = [await env.submit_dialog(who, job) for who, job in views[:2]]

@@ -111,7 +111,7 @@ async def test_what_could_not_be_recorded_is_said_in_the_dialog_which_keeps_its_
         running.core.database.write_error = NotRecorded()
         ack = await running.slack.people.submits("rina", dialog, {"reason": "wrong cluster"})
 
-        assert ack.errors == {"reason": NotRecorded().sentence}
+        assert ack.errors == {"reason": str(NotRecorded())}
         assert running.slack.state.view_of("rina") is not None
 
 

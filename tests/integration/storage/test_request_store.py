@@ -20,7 +20,7 @@ from bot.cancellation.errors import (
     RequestNotFound,
 )
 from bot.cancellation.lifecycle import Outcome, State
-from bot.cancellation.policy import may_approve_once
+from bot.cancellation.policy import Policy, may_approve_once
 from tests.support.domain import (
     ABE,
     ADA,
@@ -174,7 +174,7 @@ async def test_concurrent_approvals_of_one_person_count_once(ledger: RequestStor
     request = await ledger.create(a_waiting_request(approvals=2), RINA)
 
     def again(now: Request) -> NotAllowed | None:
-        return may_approve_once(now, ADA)
+        return may_approve_once(Policy(), now, ADA)
 
     results = await asyncio.gather(
         *(ledger.approve(request.id, ADA, again, keep_all) for _ in range(5)),

@@ -81,7 +81,7 @@ def test_requester_under_another_id_may_not_approve_and_approves_once() -> None:
     request = a_request(requester="U0SAM", approvals_needed=2, approvals=given)
 
     assert isinstance(may_decide(Policy(approvals=1), RINA.id, same), OwnRequest)
-    assert isinstance(may_approve_once(request, same), AlreadyApproved)
+    assert isinstance(may_approve_once(Policy(), request, same), AlreadyApproved)
 
 
 def test_two_ids_of_one_person_are_one_approval() -> None:
@@ -114,7 +114,7 @@ def test_refusal_has_the_people_who_may() -> None:
         may_request(Policy(requesters=people), RINA),
         may_decide(Policy(approvers=people), ADA.id, RINA),
         may_decide(Policy(approvers=People(users=frozenset({"U0RINA"}))), RINA.id, RINA),
-        may_approve_once(approved_by("U0RINA"), RINA, people),
+        may_approve_once(Policy(approvers=people), approved_by("U0RINA"), RINA),
     ]
 
     own = People(users=frozenset({"U0RINA"}))
@@ -136,12 +136,12 @@ def test_self_approval_policy_lets_the_requester_decide() -> None:
 
 
 def test_second_approval_of_a_person_is_refused() -> None:
-    assert isinstance(may_approve_once(approved_by("U0ADA"), ADA), AlreadyApproved)
-    assert may_approve_once(approved_by("U0ABE"), ADA) is None
+    assert isinstance(may_approve_once(Policy(), approved_by("U0ADA"), ADA), AlreadyApproved)
+    assert may_approve_once(Policy(), approved_by("U0ABE"), ADA) is None
 
 
 def test_person_may_approve_again_when_all_approvals_are_there() -> None:
-    assert may_approve_once(approved_by("U0ADA", "U0ABE"), ADA) is None
+    assert may_approve_once(Policy(), approved_by("U0ADA", "U0ABE"), ADA) is None
 
 
 TEAM = People(groups=frozenset({"S0APPROVE"}))
@@ -211,8 +211,8 @@ def test_people_contain_persons_only() -> None:
 
 
 def test_only_the_requester_may_withdraw() -> None:
-    assert may_withdraw(RINA.id, RINA) is None
-    refusal = may_withdraw(RINA.id, ADA)
+    assert may_withdraw(a_request(), RINA) is None
+    refusal = may_withdraw(a_request(), ADA)
     assert isinstance(refusal, NotTheRequester)
     assert refusal.requester == RINA.id
 
@@ -220,8 +220,8 @@ def test_only_the_requester_may_withdraw() -> None:
 def test_outsider_with_the_requesters_id_may_not_withdraw() -> None:
     stranger = Person(id=RINA.id, team="T9", kind=Kind.OUTSIDER)
 
-    assert isinstance(may_withdraw(RINA.id, stranger, RINA.team), NotTheRequester)
-    assert may_withdraw(RINA.id, stranger, "T9") is None
+    assert isinstance(may_withdraw(a_request(team=RINA.team), stranger), NotTheRequester)
+    assert may_withdraw(a_request(team="T9"), stranger) is None
 
 
 def test_only_requesters_may_retry() -> None:

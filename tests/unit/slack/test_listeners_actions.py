@@ -168,7 +168,7 @@ async def test_decision_that_was_not_recorded_is_reported(new_bolt: NewBolt) -> 
     bolt.database.write_error = NotRecorded()
     await bolt.send(payloads.click(ids.APPROVE, request.id))
 
-    assert bolt.private == [NotRecorded().sentence]
+    assert bolt.private == [str(NotRecorded())]
 
 
 async def test_slow_database_is_reported_as_uncertain_and_the_click_counts_later(
@@ -182,7 +182,7 @@ async def test_slow_database_is_reported_as_uncertain_and_the_click_counts_later
     await bolt.background.drain(1.0)
 
     assert answer.status == 200
-    assert bolt.private == [MaybeRecorded().sentence]
+    assert bolt.private == [str(MaybeRecorded())]
     assert (await bolt.request(request.id)).state is State.APPROVED
 
 

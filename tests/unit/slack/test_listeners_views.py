@@ -129,7 +129,7 @@ async def test_submission_for_a_job_that_cannot_be_cancelled_is_refused(new_bolt
     shown = dialog_views.details(automated, samples.asked(), Policy(), samples.HERE, LINKS)
     answer = await bolt.send(payloads.submission(shown))
 
-    assert NotCancellableNow().sentence in words(answer.body)
+    assert str(NotCancellableNow()) in words(answer.body)
     assert await bolt.requests() == []
 
 
@@ -151,7 +151,7 @@ async def test_slow_database_is_reported_in_the_dialog_as_uncertain(new_bolt: Ne
     bolt.database.gate.set()
     await bolt.background.drain(1.0)
 
-    assert answer.body["errors"] == {"reason": MaybeRecorded().sentence}
+    assert answer.body["errors"] == {"reason": str(MaybeRecorded())}
     assert len(await bolt.requests()) == 1
 
 
