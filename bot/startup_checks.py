@@ -139,5 +139,5 @@ async def _load_name(services: CoreServices, project: Project) -> None:
             await asyncio.sleep(PROJECT_RETRY_INTERVAL)
         else:
             if project.name == project.id:
-                services.projects.rename(project.id, found.name)
+                services.projects.update({project.id: {"name": found.name}})
             return

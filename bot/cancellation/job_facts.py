@@ -99,19 +99,20 @@ class JobFacts:
         until = expires_at or clock.until
         return replace(self, clock=replace(clock, live_since=since, until=until, ended=ended))
 
-    def with_job(self, job: RestoreJob) -> "JobFacts":
-        """Add a read of the job."""
+    def add(
+        self,
+        job: RestoreJob | None = None,
+        started_by: StartedBy | None = None,
+        feed_link: str | None = None,
+    ) -> "JobFacts":
+        """Add what was read; a starter only if it says more than is known."""
+        facts = replace(self, feed_link=feed_link or self.feed_link)
+        if started_by and started_by.is_better_than(self.started_by):
+            facts = replace(facts, started_by=started_by)
+        if job is None:
+            return facts
         expires_at = job.expires_at if job.link_is_live else None
-        return self.with_link(expires_at, job.state if job.is_over else None)
-
-    def with_starter(self, started_by: StartedBy) -> "JobFacts":
-        """Add a read of the activity feed, if it says more than is known."""
-        better = started_by.is_better_than(self.started_by)
-        return replace(self, started_by=started_by) if better else self
-
-    def with_feed_link(self, link: str | None) -> "JobFacts":
-        """Add the address of the job's events."""
-        return replace(self, feed_link=link) if link else self
+        return facts.with_link(expires_at, job.state if job.is_over else None)
 
     def at(self, now: datetime) -> "JobFacts":
         """Return the facts with the phase of this time."""

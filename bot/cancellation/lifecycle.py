@@ -47,7 +47,6 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 
 #: The states that block a second request for the same job.
 OPEN = frozenset({State.AWAITING, State.APPROVED, State.CANCELLING, State.QUARANTINED})
-
 #: The states in which people decide.
 UNDECIDED = frozenset({State.AWAITING, State.QUARANTINED})
 

@@ -73,7 +73,6 @@ class People:
 
 EVERYONE = People(everyone=True)
 NO_ONE = People()
-
 #: The prefix of operators' ids; no id of Slack has a colon.
 OPERATOR_PREFIX = "cli:"
 

@@ -31,17 +31,13 @@ from bot.cancellation.starter import StartedBy
 
 #: Letters and symbols that are drawn as nothing: Hangul fillers and the empty Braille pattern.
 BLANK_LETTERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
-
 #: What keyboards put in place of a hyphen.
 EM_DASH = "\u2014"
 DASHES = dict.fromkeys(map(ord, f"{EM_DASH}\u2010\u2011\u2012\u2013\u2015\u2212\ufe63\uff0d"), "-")
-
 #: Quotation marks, blanks and full stops around a typed name.
 AROUND = re.compile(r"^[^\w-]+|[^\w-]+$")
-
 #: People who get a direct message about one request.
 MAX_RECIPIENTS = 20
-
 #: When a waiting request reminds its approvers, by default.
 REMIND_AFTER = (timedelta(minutes=1), timedelta(minutes=3), timedelta(minutes=10))
 

@@ -12,10 +12,8 @@ from bot.cancellation.watched_job import JobChange
 
 #: The time in which the bot itself cancels at most `limit` downloads of a project.
 LIMIT_WINDOW = timedelta(hours=1)
-
 #: Seconds between two confirmations of Slack after which a grace time starts again.
 LONGEST_SILENCE = 8.0
-
 NOT_KEPT = "No approver kept the download within the grace time."
 WOULD_HAVE = (
     "No approver kept the download within the grace time. With BOT_QUARANTINE=enforce the bot would"

@@ -18,13 +18,10 @@ from bot.atlas import ActivityEvent, created_at
 TOLERANCE = timedelta(seconds=2)
 #: An event that is further away, up to this, is only probably the job's.
 WIDE_TOLERANCE = timedelta(seconds=30)
-
 #: How old a job is when its event, if there is one, must be visible: at most 16 s were recorded.
 FEED_DELAY = timedelta(seconds=60)
-
 #: Between the names of an application and of the user for whom it acts.
 FOR = " for "
-
 #: The part of an id that is the same for ids of one process, and where its counter begins.
 _PROCESS = slice(8, 18)
 _COUNTER = 18
@@ -91,10 +88,8 @@ class StartedBy:
 
 
 _ADAPTER = TypeAdapter(StartedBy)
-
 #: Before the first read of the feed.
 NOT_READ = StartedBy(Knowledge.TOO_EARLY)
-
 _RANKS = (Knowledge.TOO_EARLY, Knowledge.NOT_KNOWN, Knowledge.NOT_IN_FEED, Knowledge.KNOWN)
 
 

@@ -82,4 +82,4 @@ async def _load_name(services: CoreServices, project: Project) -> None:
     with suppress(AtlasError, TimeoutError):
         async with asyncio.timeout(NAME_TIMEOUT):
             found = await project.atlas.project(project.id)
-            services.projects.rename(project.id, found.name)
+            services.projects.update({project.id: {"name": found.name}})

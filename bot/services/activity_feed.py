@@ -19,18 +19,14 @@ from bot.services.projects import Projects
 MAX_AGE = 6.0
 #: Seconds for one read with all its pages.
 TIMEOUT = 15.0
-
 #: One read reaches back so far; the feed of an older job is read from its own start.
 LOOK_BACK = timedelta(hours=24)
 #: The link to the feed shows the events from before a job's start until after it.
 LINK_SPAN = timedelta(minutes=5)
-
 #: A later read reaches back so far before the newest known event: Atlas shows some events late.
 OVERLAP = timedelta(minutes=2)
-
 #: The fraction of the rate limit that the reads of events leave.
 RESERVE = 3 / 4
-
 #: At its first read, a monitor counts only events that are this young as new.
 RECENT = timedelta(minutes=10)
 #: How old a job is when the feed must have its event, which may be a minute late.

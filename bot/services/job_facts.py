@@ -13,20 +13,17 @@ from bot.cancellation.job_facts import USUAL_WAIT, JobFacts
 from bot.cancellation.starter import Knowledge, StartedBy, started_by
 from bot.services.activity_feed import ActivityFeeds, Feed
 from bot.services.projects import Projects
-from bot.storage.job_facts import FollowedJob, JobFactsStore, add
+from bot.storage.job_facts import FollowedJob, JobFactsStore
 from bot.tasks import log_errors
 from bot.timings import Timings
 
 #: Seconds for which the details of a job wait for the activity feed; it is added later if slower.
 PATIENCE = 0.2
-
 #: Seconds for which a decision about a quarantined download waits for the activity feed.
 STARTER_TIMEOUT = 1.0
-
 #: How old the feed may be for a job that is followed, in intervals: as old as a watch leaves it,
 #: so that a watched project's feed is not read twice.
 FEED_AGE = 2.5
-
 #: Calls to Atlas at once.
 MAX_CONCURRENT_READS = 8
 
@@ -78,7 +75,7 @@ class JobFactsService:
         ids = [ref.job_id for ref, _ in jobs]
         now = self.now()
         return {
-            ref: add(known[ref], job, self._starter(ref, known[ref], feeds.get(ref), ids)).at(now)
+            ref: known[ref].add(job, self._starter(ref, known[ref], feeds.get(ref), ids)).at(now)
             for ref, job in jobs
         }
 
@@ -94,7 +91,7 @@ class JobFactsService:
             return known.started_by
         feed = await self.feeds.read(ref, timeout=STARTER_TIMEOUT, max_age=0.0)
         known, found = await self._known_and_found(ref, feed)
-        return add(known, None, found).started_by
+        return known.add(started_by=found).started_by
 
     async def known(self, refs: Collection[JobRef]) -> Mapping[JobRef, JobFacts]:
         """Return what is recorded about jobs; raises `LedgerError`."""
@@ -172,7 +169,7 @@ class JobFactsService:
         link: str | None = None,
     ) -> JobFacts:
         """Record what is new; a request that waits for a live link may lack its event."""
-        updated = add(known, job, found, link).at(self.now())
+        updated = known.add(job, found, link).at(self.now())
         if updated == known and not updated.needs_event:
             return known
         return await self.store.record(ref, job, found, link)

@@ -38,20 +38,15 @@ OnStart = Callable[["Sequence[ClusterRef]"], Awaitable[object]]
 K = TypeVar("K")
 T = TypeVar("T")
 V = TypeVar("V")
-
 #: Calls to Atlas at once, over all searches of one bot.
 MAX_CONCURRENT_CALLS = 8
-
 #: Seconds for which cluster names, and the jobs of a cluster, are served from the cache.
 CLUSTERS_MAX_AGE = 60.0
 JOBS_MAX_AGE = 10.0
-
 #: Up to so many clusters are always read afresh for a listing.
 ALWAYS_FRESH_CLUSTERS = 20
-
 #: Seconds for a whole search or listing: people get an answer within 30.
 SEARCH_TIMEOUT = 22.0
-
 #: Seconds of it for the cluster names of one project, and for one cluster.
 CLUSTERS_TIMEOUT = 8.0
 CLUSTER_TIMEOUT = 8.0

@@ -20,7 +20,6 @@ FindPeople = Callable[[People], Awaitable[Sequence[Person]]]
 
 #: How long a notice waits for Slack's answer; after that only the thread mentions the approvers.
 PATIENCE = timedelta(seconds=30)
-
 #: The policy of a request whose project is not in the settings any more.
 NO_NOTICES = Policy(approvers=NO_ONE, remind_after=())
 

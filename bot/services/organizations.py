@@ -26,27 +26,20 @@ class Organization:
     build: Callable[[str, str], Project]
 
 
+@dataclass(eq=False)
 class Organizations:
-    """Keeps the projects of the organizations up to date.
+    """Keeps the projects of the organizations up to date."""
 
-    `on_change` is called after projects were added or are gone.
-    """
+    projects: Projects
+    timings: Timings = DEFAULT_TIMINGS
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    on_change: Callable[[], None] = lambda: None  #: called after projects were added or are gone
 
-    def __init__(
-        self,
-        projects: Projects,
-        *,
-        timings: Timings = DEFAULT_TIMINGS,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-    ) -> None:
-        self._projects = projects
-        self._timings = timings
-        self._sleep = sleep
+    def __post_init__(self) -> None:
         self._all: tuple[Organization, ...] = ()
         self._listed: dict[str, list[AtlasProject]] = {}
-        self._own_ids = frozenset(project.id for project in projects.all)
+        self._own_ids = frozenset(project.id for project in self.projects.all)
         self._conflicts: set[str] = set()
-        self.on_change: Callable[[], None] = lambda: None
 
     def set(self, organizations: Iterable[Organization]) -> None:
         """Set the organizations, and apply their patterns and policies to what is listed."""
@@ -59,10 +52,8 @@ class Organizations:
             failed = await self.read()
             for sentence in failed:
                 log.warning("organization not read, retrying", why=sentence)
-            timings = self._timings
-            await self._sleep(
-                timings.organization_retry if failed else timings.organization_interval
-            )
+            retry, interval = self.timings.organization_retry, self.timings.organization_interval
+            await self.sleep(retry if failed else interval)
 
     async def read(self) -> list[str]:
         """Read all lists, and return why some could not be read; their projects stay."""
@@ -80,7 +71,7 @@ class Organizations:
 
     def _apply(self) -> None:
         found = {project.id: project for project in self._with_unique_names()}
-        added, gone = self._projects.set_listed(found)
+        added, gone = self.projects.set_listed(found)
         for project in added:
             log.info("project of an organization", project=project.id, name=project.name)
         for project in gone:
@@ -94,7 +85,7 @@ class Organizations:
 
     def _with_unique_names(self) -> Iterator[Project]:
         """Yield the selected projects; a name that another one has is replaced by the id."""
-        own = [each for each in self._projects.all if each.id in self._own_ids]
+        own = [each for each in self.projects.all if each.id in self._own_ids]
         names = {project.name.casefold() for project in own}
         for project in self._selected():
             name = project.name.casefold()

@@ -14,21 +14,17 @@ from bot.timings import Timings
 
 #: Errors that concern the whole project, not one cluster.
 PROJECT_ERRORS = (KeyRefused, RoleMissing, NotOnAccessList, ProjectNotFound)
-
 #: The longest retry interval of a cluster, in seconds: for long intervals, and for short ones.
 MAX_RETRY_INTERVAL = 60.0
 MAX_SHORT_RETRY_INTERVAL = 15.0
-
 #: Seconds of backoff after a 429; doubled each time, up to the maximum. Atlas's documentation
 #: recommends its Retry-After first, then 10, 20, 40 seconds, with jitter.
 RATE_LIMIT_BACKOFF = 10.0
 MAX_RATE_LIMIT_BACKOFF = 300.0
-
 #: Seconds for which a feed waits behind reads of clusters where the calls do not suffice, and those
 #: by which a read of a cluster must be later than a feed that has waited so long.
 MAX_FEED_DELAY = 4.0
 FEED_ADVANCE = 30.0
-
 #: Below this sweep interval, in seconds, the list of clusters is read in each sweep.
 LIST_OFTEN_BELOW = 60.0
 

@@ -102,10 +102,6 @@ class Projects:
         self._listed = frozenset(found)
         return added, gone
 
-    def rename(self, project_id: str, name: str) -> None:
-        """Change the name of a project to the one that Atlas has."""
-        self._by_id[project_id] = replace(self._by_id[project_id], name=name)
-
 
 async def follow_key_access(
     atlas: AtlasClient,

@@ -24,13 +24,10 @@ from bot.timings import Timings
 #: Seconds for the last read of a job, and of the activity feed, before its quarantine ends.
 READ_TIMEOUT = 3.0
 FEED_TIMEOUT = 2.0
-
 #: Seconds for which a read of the feed counts as the last one.
 FEED_MAX_AGE = 2.0
-
 #: A smaller difference between two replicas' ends of a grace time is not shown.
 TOLERANCE = timedelta(seconds=1.5)
-
 #: How old the record may be that Slack answers: well below `LONGEST_SILENCE`.
 SEEN_AGE = timedelta(seconds=2)
 

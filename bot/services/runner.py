@@ -24,21 +24,18 @@ from bot.cancellation.run_result import (
 from bot.services.projects import Projects
 from bot.services.rights import RightsCheck
 from bot.storage.lease_store import LeaseStore
+from bot.tasks import log_errors
 from bot.timings import DEFAULT_TIMINGS, Timings
 
 #: Seconds before each GET after a DELETE; the first one follows at once.
 READ_BACKOFF = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
-
 #: Seconds before each further check of rights while Slack does not answer.
 CHECK_BACKOFF = (0.25, 0.5, 1.0, 2.0, 4.0)
-
 #: Seconds without an answer from Slack after which the requester is told.
 CHECK_REPORT_DELAY = 10.0
-
 #: Runs at once. More of them would wait for each other's transactions until their leases run out;
 #: the others wait unclaimed, in order.
 MAX_CONCURRENT_RUNS = 64
-
 UNKNOWN_PROJECT = (
     "The bot has no key for this project any more. Ask an admin of the bot, then try again."
 )
@@ -187,14 +184,9 @@ class Runner:
             await asyncio.wait(late, timeout=self.timings.lease_release_timeout)
 
     async def _supervise(self, request_id: str) -> None:
-        with self.tracer("run", request_id):
-            try:
-                await self.run(request_id)
-            except CancellationError as error:
-                # The lease runs out; the sweeper of some replica starts the request again.
-                log.warning("run interrupted", why=str(error))
-            except Exception:
-                log.exception("run broke off")
+        # After an error the lease runs out; the sweeper of some replica starts the request again.
+        with self.tracer("run", request_id), log_errors("run interrupted"):
+            await self.run(request_id)
 
     async def run(self, request_id: str) -> None:
         """Claim one request when a slot is free, and run it to its end."""

@@ -22,10 +22,8 @@ from bot.services.projects import Project
 
 #: Errors that concern the whole project, except with a code in `CLUSTER_CODES`.
 PROJECT_ERRORS = (KeyRefused, RoleMissing, NotOnAccessList, ProjectNotFound, RateLimitReserved)
-
 #: Codes of such errors that concern one cluster: the smallest clusters have no backups.
 CLUSTER_CODES = frozenset({"FEATURE_UNSUPPORTED"})
-
 #: Errors that mean that the cluster has no such job, or no job that Atlas would cancel.
 NOT_FOUND_ERRORS = (JobNotFound, ClusterNotFound, WrongClusterKind)
 

@@ -12,7 +12,6 @@ from bot.tasks import repeat
 
 #: How long an ended request keeps its row, and so its buttons; its audit events stay for ever.
 RETENTION = timedelta(days=90)
-
 #: Sweeps between two prunings: about an hour.
 SWEEPS_PER_PRUNE = 1800
 

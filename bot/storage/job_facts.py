@@ -173,7 +173,7 @@ class JobFactsStore(Store):
         request = uow.update_or_none(waiting)
         known = get_facts(uow, [ref]).get(ref)
         before = known or get_or_new(uow, [ref])[ref]
-        after = add(before, job, started_by, feed_link).at(uow.now)
+        after = before.add(job, started_by, feed_link).at(uow.now)
         if after != known:
             save_facts(uow, ref, after)
         if request:
@@ -183,18 +183,6 @@ class JobFactsStore(Store):
             counted = announced.values(version=watched_jobs.c.version + 1).returning(watched_jobs)
             announce(uow.execute, uow.now, uow.execute(counted).all())
         return after
-
-
-def add(
-    facts: JobFacts,
-    job: RestoreJob | None,
-    started_by: StartedBy | None,
-    feed_link: str | None = None,
-) -> JobFacts:
-    """Return the facts with what was read (pure)."""
-    facts = facts.with_job(job) if job else facts
-    facts = facts.with_starter(started_by) if started_by else facts
-    return facts.with_feed_link(feed_link)
 
 
 def _refs(uow: UnitOfWork, rows: Select[Any], table: Table) -> list[JobRef]:

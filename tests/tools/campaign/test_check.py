@@ -359,7 +359,7 @@ def test_delay_of_an_expiry_counts_from_the_audit_log() -> None:
     ("line", "rule"),
     [
         ("Traceback (most recent call last):", Rule.TRACES),
-        ('{"event": "run broke off", "level": "error"}', Rule.TRACES),
+        ('{"event": "run interrupted", "level": "error"}', Rule.TRACES),
         ("it is hush-hush", Rule.SECRETS),
     ],
 )

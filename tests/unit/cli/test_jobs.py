@@ -46,7 +46,7 @@ def test_malformed_target_ends_the_command_with_2(words: list[str]) -> None:
 
 
 def shown(starter: StartedBy, at: datetime = NOON) -> ShownJob:
-    facts = JobFacts.new(job_ref(), USUAL_WAIT, at).with_starter(starter)
+    facts = JobFacts.new(job_ref(), USUAL_WAIT, at).add(started_by=starter)
     return ShownJob(
         project="shop-prod", ref=job_ref(), job=a_job(), facts=facts, request=a_request(id="r1")
     )

@@ -700,7 +700,7 @@ async def test_stop_does_not_wait_for_a_database_that_hangs(clock: FakeClock) ->
     ("error", "expected"),
     [
         (NotRecorded(), ("run interrupted", "warning", str(NotRecorded()))),
-        (RuntimeError("bug"), ("run broke off", "error", None)),
+        (RuntimeError("bug"), ("run interrupted", "error", None)),
     ],
 )
 async def test_error_of_a_run_is_logged(

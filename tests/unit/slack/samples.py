@@ -132,7 +132,7 @@ def sight(**changes: Any) -> JobDetails:
         project_name="shop-prod",
         job=job,
         open_request=None,
-        facts=FACTS.with_job(job).at(NOON),
+        facts=FACTS.add(job).at(NOON),
     )
 
 
