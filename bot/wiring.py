@@ -16,7 +16,6 @@ from bot.cancellation.quarantine import WatchedProject
 from bot.services.activity_feed import ActivityFeeds, FeedMonitor
 from bot.services.job_facts import JobFactsService
 from bot.services.job_search import JobFinder
-from bot.services.notifier import Notifier
 from bot.services.organizations import Organizations
 from bot.services.projects import Project, Projects, follow_key_access
 from bot.services.quarantine import Quarantine
@@ -24,6 +23,7 @@ from bot.services.rate_limit import CallPacer
 from bot.services.rights import ResolvePeople, RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
+from bot.services.sweeper import Notifier
 from bot.services.watch import Watcher
 from bot.settings import OrganizationSettings, Settings
 from bot.slack.directory import Directory

@@ -6,25 +6,18 @@ libraries and of child tasks have it too.
 
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import TypeAlias
 
 from structlog.contextvars import bound_contextvars, get_contextvars
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
-class RequestTracer(Protocol):
-    """Traces work for a request: `bind_to_log`, or the tracer with spans."""
-
-    def __call__(self, name: str, request: str | None, /) -> AbstractContextManager[None]:
-        """Trace an operation until the context ends.
-
-        Args:
-            name: the operation.
-            request: the request's id; None keeps the current one.
-        """
+#: Traces an operation until the context ends, given its name and the id of its request; None keeps
+#: the current one. It is `bind_to_log`, or the tracer with spans.
+RequestTracer: TypeAlias = Callable[[str, str | None], AbstractContextManager[None]]
 
 
 @contextmanager

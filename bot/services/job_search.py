@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from bot.async_cache import AsyncCache
@@ -25,7 +26,6 @@ from bot.services.search_results import (
     Listing,
     Search,
     Unavailable,
-    by_snapshot_time,
     incomplete,
     timed_out,
     unavailable_at,
@@ -45,6 +45,8 @@ CLUSTERS_MAX_AGE = 60.0
 JOBS_MAX_AGE = 10.0
 #: Up to so many clusters are always read afresh for a listing.
 ALWAYS_FRESH_CLUSTERS = 20
+#: A snapshot without a time comes last.
+NO_TIME = datetime.min.replace(tzinfo=UTC)
 #: Seconds for a whole search or listing: people get an answer within 30.
 SEARCH_TIMEOUT = 22.0
 #: Seconds of it for the cluster names of one project, and for one cluster.
@@ -144,7 +146,8 @@ class JobFinder:
                 await self._read_each(search, [*clusters], read)
         except TimeoutError:
             unavailable += timed_out(search.pending, ())
-        jobs.sort(key=by_snapshot_time, reverse=True)
+        # Atlas does not return the start of a job.
+        jobs.sort(key=lambda each: (each.job.snapshot_time or NO_TIME, each.job.id), reverse=True)
         return Listing(jobs=tuple(jobs), unavailable=tuple(unavailable))
 
     async def _list_clusters(
@@ -248,8 +251,7 @@ async def _get_or_stale(cache: AsyncCache[K, V], key: K, max_age: float, timeout
     try:
         return await cache.get(key, max_age=max_age, timeout=timeout)
     except (TimeoutError, AtlasUnavailable) as error:
-        stored = cache.get_stored(key)
-        if stored is not None:
+        if (stored := cache.get_stored(key)) is not None:
             return stored
         raise TimedOut if isinstance(error, TimeoutError) else error from error
 
@@ -266,12 +268,11 @@ async def _for_each(
             if until():
                 return
 
-    workers = {asyncio.create_task(worker()) for _ in range(min(MAX_CONCURRENT_CALLS, len(items)))}
-    pending = workers
+    workers = [asyncio.create_task(worker()) for _ in range(min(MAX_CONCURRENT_CALLS, len(items)))]
     try:
-        while pending and not until():
-            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+        for done in asyncio.as_completed(workers):
+            await done
+            if until():
+                return
     finally:
         await cancel_and_wait(*workers)

@@ -34,8 +34,7 @@ log = structlog.get_logger(__name__)
 class PollSchedule:
     """The clusters of one project, each with the time of its next read.
 
-    Args:
-        spread: seconds over which the reads are spread when the clusters change.
+    When they change, the reads are spread over `spread` seconds.
     """
 
     def __init__(self, spread: float) -> None:
@@ -188,11 +187,8 @@ def round_seconds(
 ) -> float:
     """Return the seconds in which the sweep reads all clusters once.
 
-    Args:
-        clusters: the number of clusters of each project.
-        interval: the interval of the sweep.
-        events: the interval of the activity feeds.
-        timings: the pace of the calls.
+    `clusters` has the number of clusters of each project; `interval` and `events` are those of the
+    sweep and of the activity feeds.
     """
     feed = max(events, timings.min_events_interval)
     calls = 1 / timings.watch_call_interval

@@ -104,12 +104,6 @@ class Search:
                 self.unavailable.append(unavailable_at(ref.project, None, error))
 
 
-def by_snapshot_time(found: CancellableJob) -> tuple[float, str]:
-    """Sort key: the snapshot's time, since Atlas does not return the start of a job."""
-    taken = found.job.snapshot_time
-    return (taken.timestamp() if taken else 0.0, found.job.id)
-
-
 def timed_out(pending: Sequence[ClusterRef], projects: Sequence[Project]) -> list[Unavailable]:
     """Return what was not read in time: the pending clusters, else the whole projects."""
     if pending:

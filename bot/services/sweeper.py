@@ -1,24 +1,43 @@
-"""A periodic job of each replica: expires requests, starts unowned ones, prunes old ones."""
+"""Periodic jobs of each replica: sweep due requests, and tell the approvers of waiting ones.
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
+Replicas may race: each change and each notice has one winner.
+"""
 
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
+from datetime import datetime, timedelta
+
+from bot.cancellation import policy as rules
+from bot.cancellation.errors import RightsNotChecked
+from bot.cancellation.lifecycle import Request
+from bot.cancellation.people import NO_ONE, People, Person
+from bot.cancellation.policy import Policy
+from bot.services.projects import Projects
 from bot.services.runner import Runner
 from bot.storage.database import DatabaseClock
 from bot.storage.lease_store import LeaseStore
+from bot.storage.notice_store import NoticeStore
 from bot.storage.request_store import RequestStore
-from bot.tasks import repeat
+from bot.tasks import log_errors, repeat
+from bot.timings import Timings
 
 #: How long an ended request keeps its row, and so its buttons; its audit events stay for ever.
 RETENTION = timedelta(days=90)
 #: Sweeps between two prunings: about an hour.
 SWEEPS_PER_PRUNE = 1800
+#: Reads named people and members of groups from Slack; raises `RightsNotChecked`.
+FindPeople = Callable[[People], Awaitable[Sequence[Person]]]
+
+#: How long a notice waits for Slack's answer; after that only the thread mentions the approvers.
+PATIENCE = timedelta(seconds=30)
+#: The policy of a request whose project is not in the settings any more.
+NO_NOTICES = Policy(approvers=NO_ONE, remind_after=())
 
 
 @dataclass(kw_only=True, eq=False)
 class Sweeper:
-    """Finds due work in the database. Replicas may race: each change has one winner."""
+    """Finds due work: expires requests, starts unowned ones, prunes old ones."""
 
     requests: RequestStore
     leases: LeaseStore
@@ -45,3 +64,53 @@ class Sweeper:
         if self.sweeps % SWEEPS_PER_PRUNE == 0:
             await self.requests.prune(self.clock() - RETENTION)
         self.sweeps += 1
+
+
+@dataclass(eq=False)
+class Notifier:
+    """Tells approvers: the card as a direct message, reminders, escalation."""
+
+    store: NoticeStore
+    projects: Projects
+    find: FindPeople
+    _: KW_ONLY
+    now: Callable[[], datetime]
+    on_change: Callable[[], None]
+    interval: float = Timings.sweep_interval
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    async def run(self) -> None:
+        """Look until cancelled; errors are logged, and what is due is tried again."""
+        await repeat(self.notify_due, self.interval, "approvers not told", sleep=self.sleep)
+
+    async def notify_due(self) -> None:
+        """Give each notice that is due."""
+        for request in await self.store.list_due():
+            with log_errors("approvers not told", request=request.id):
+                await self._notify(request)
+
+    async def _notify(self, request: Request) -> None:
+        project = self.projects.find(request.ref.project_id)
+        policy = project.policy if project else NO_NOTICES
+        notice = rules.due_notice(policy, request, self.now())
+        told: Sequence[Person] = ()
+        if notice.is_first or notice.reminder:
+            told = await self._people(policy, request, policy.first_approvers)
+        escalated = None
+        if notice.escalates and policy.escalate_to != NO_ONE:
+            found = await self._people(policy, request, policy.escalate_to)
+            escalated = [person for person in found if person not in told]
+        if await self.store.give(request, notice, told, escalated):
+            self.on_change()
+
+    async def _people(self, policy: Policy, request: Request, asked: People) -> Sequence[Person]:
+        """Return the people who get a direct message."""
+        if not policy.notify_approvers or not (asked.users or asked.groups):
+            return ()
+        try:
+            return rules.people_to_tell(policy, request, await self.find(asked))
+        except RightsNotChecked:
+            planned = request.next_notice_at
+            if planned and self.now() < planned + PATIENCE:
+                raise
+            return ()

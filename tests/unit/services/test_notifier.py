@@ -11,8 +11,8 @@ from bot.atlas import JobRef
 from bot.cancellation.errors import NotRead, RightsNotChecked
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy
-from bot.services.notifier import PATIENCE, Notifier
 from bot.services.projects import Project, Projects
+from bot.services.sweeper import PATIENCE, Notifier
 from bot.storage.notice_store import NoticeStore
 from tests.support.clock import FakeClock
 from tests.support.domain import ABE, ADA, JOB_ID, NOON, PROJECT_ID, a_waiting_request
