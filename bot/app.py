@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import structlog
+from aiohttp import web
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.cancellation.errors import RightsNotChecked
@@ -20,7 +21,7 @@ from bot.reload import Reloader
 from bot.services.sweeper import Sweeper
 from bot.settings import Settings, load_settings
 from bot.slack.bolt_app import build_app
-from bot.slack.client import Identity, Links, build_client, new_session
+from bot.slack.client import Links, build_client, new_session
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import set_deployment
 from bot.slack.directory import Directory
@@ -37,22 +38,19 @@ from bot.startup_checks import (
     migrate,
     run_steps,
 )
-from bot.storage.database import Database
 from bot.tasks import BackgroundTasks, cancel_and_wait
 from bot.timings import DEFAULT_TIMINGS, Timings
-from bot.tracing import Tracing, open_tracing
-from bot.web.metrics import Metrics
-from bot.web.server import ShutdownState, WebServer
-from bot.web.slack_payloads import envelope_problem, payload_of
-from bot.wiring import (
-    CoreServices,
-    build_watcher,
-    build_web_app,
-    follow_key,
-    notify_approvers,
-    quarantine_loop,
-    start_webhook,
+from bot.tracing import open_tracing
+from bot.web.metrics import Metrics, add_metrics
+from bot.web.server import ShutdownState, WebServer, add_health
+from bot.web.slack_payloads import (
+    MAX_BODY_BYTES,
+    PATH,
+    envelope_problem,
+    payload_of,
+    verify_slack_requests,
 )
+from bot.wiring import CoreServices
 
 log = structlog.get_logger(__name__)
 
@@ -69,7 +67,6 @@ class Bot:
         settings: Settings,
         *,
         timings: Timings = DEFAULT_TIMINGS,
-        tracing: Tracing | None = None,
         load: Callable[[], Settings] = load_settings,
     ) -> None:
         self.settings = settings
@@ -80,10 +77,9 @@ class Bot:
         self._timings = timings
         self._shutdown = ShutdownState()
         self._token_status = TokenStatus()
-        self._tracing = tracing or open_tracing(settings.tracing, self.owner)
+        self._tracing = open_tracing(settings.tracing, self.owner)
         self._background = BackgroundTasks(self._tracing.trace)
         self._loops: set[asyncio.Task[None]] = set()
-        self._names: asyncio.Task[None] | None = None
         self._following: dict[str, list[asyncio.Task[None]]] = {}  # loops by their project
         self._directory: Directory | None = None
         self._outbox: Outbox | None = None
@@ -107,21 +103,24 @@ class Bot:
         """
         set_deployment(self.settings.command, self.settings.label)
         client = self._open_slack_client()
-        authentication = self._authenticate(client)
+        # While the database and the port are opened.
+        authentication = asyncio.create_task(authenticate_slack(client, self.settings.slack))
+        self._exit_stack.push_async_callback(cancel_and_wait, authentication)
         services = self._open_services()
         receiver = self._build_receiver(client)
-        server = self._build_server(services, receiver, client)
+        self._server = self._build_server(services, receiver, client)
         url = self.settings.database_url.get_secret_value()
-        if errors := await run_steps(lambda: migrate(url), server.start):
+        if errors := await run_steps(lambda: migrate(url), self._server.start):
             raise StartError("\n".join([*errors, *await collect_slack_errors(authentication)]))
-        if stop := start_webhook(self.settings, services, self.metrics, self.owner, self._timings):
+        if stop := services.start_webhook():
             self._on_shutdown(stop, self._timings.webhook_stop_timeout)
-        self._start_sweeper(services)
-        self._start_reloader(services)
+        names = self._start_services(services)
         identity = await authentication
         links = Links(atlas=self.settings.atlas.base_url, identity=identity)
         self._start_outbox(services, links)
-        self._start_watchers(services)
+        self._follow_projects(services, names)
+        services.organizations.on_change = partial(self._follow_projects, services, names)
+        self._start_loop(services.organizations.run(), "organizations")
         self._start_receiver(receiver, services, client, links)
         self._start_loop(warn_about_ids(self.settings, client, identity), "ids")
         log.info("ready", socket_mode=self.settings.socket_mode, port=self.port)
@@ -142,18 +141,9 @@ class Bot:
         token = slack.bot_token.get_secret_value()
         return build_client(token, slack.api_url, session, self._token_status.record)
 
-    def _authenticate(self, client: AsyncWebClient) -> asyncio.Task[Identity]:
-        """Authenticate with Slack while the database and the port are opened."""
-        task = asyncio.create_task(authenticate_slack(client, self.settings.slack))
-        self._exit_stack.push_async_callback(cancel_and_wait, task)
-        return task
-
     def _open_services(self) -> CoreServices:
-        database = Database(self.settings.database_url.get_secret_value())
-        self._tracing.instrument_database(database.engine)
         services = CoreServices(
             self.settings,
-            database,
             self.metrics,
             self.owner,
             resolve=self._current_people,
@@ -188,6 +178,13 @@ class Bot:
         receiver: SocketModeReceiver | HttpReceiver,
         client: AsyncWebClient,
     ) -> WebServer:
+        """Build the HTTP side: health, metrics, and in HTTP mode the route for Slack."""
+        app = web.Application(client_max_size=MAX_BODY_BYTES)
+        self._shutdown.watch(app)
+        if isinstance(receiver, HttpReceiver) and (secret := self.settings.slack.signing_secret):
+            app.middlewares.append(verify_slack_requests(secret, time.time))
+            receiver.add_route(app, PATH)
+
         async def check_slack() -> str | None:
             return (
                 self._shutdown.problem
@@ -195,30 +192,16 @@ class Bot:
                 or await self._token_status.problem(client)
             )
 
-        app = build_web_app(
-            self.settings,
-            self.metrics,
-            services,
-            receiver,
-            self._shutdown,
-            check_slack=check_slack,
-        )
-        self._server = WebServer(
-            self.settings.host, self.settings.port, app, grace=self._timings.connection_stop_timeout
-        )
-        self._exit_stack.push_async_callback(self._server.stop)
-        return self._server
+        checks = {"slack": check_slack, "database": services.check_database}
+        add_health(app, checks)
+        add_metrics(app, self.metrics, checks)
+        grace = self._timings.connection_stop_timeout
+        server = WebServer(self.settings.host, self.settings.port, app, grace=grace)
+        self._exit_stack.push_async_callback(server.stop)
+        return server
 
-    def _start_reloader(self, services: CoreServices) -> None:
-        reloader = Reloader(
-            self.settings, services.projects, self._load, self.reload_requested,
-            on_result=lambda *, valid: self.metrics.settings_valid.set(valid),
-            on_organizations=services.set_organizations,
-            interval=self._timings.projects_file_interval,
-        )  # fmt: skip
-        self._start_loop(reloader.run(), "reload")
-
-    def _start_sweeper(self, services: CoreServices) -> None:
+    def _start_services(self, services: CoreServices) -> asyncio.Task[None]:
+        """Start the loops that need no Slack; return the one that reads the projects' names."""
         sweeper = Sweeper(
             requests=services.requests,
             leases=services.leases,
@@ -228,20 +211,29 @@ class Bot:
             on_sweep=self.metrics.set_open,
             on_change=self._notify_outbox,
         )
+        reloader = Reloader(
+            self.settings,
+            services.projects,
+            self._load,
+            self.reload_requested,
+            on_result=lambda *, valid: self.metrics.settings_valid.set(valid),
+            on_organizations=services.set_organizations,
+            interval=self._timings.projects_file_interval,
+        )
         self._exit_stack.push_async_callback(self._stop_runs, services)
         self._start_loop(sweeper.run(), "sweeper")
-        self._names = self._start_loop(load_project_names(services), "projects")
+        self._start_loop(reloader.run(), "reload")
         self._start_loop(services.facts.run(), "job facts")
+        return self._start_loop(load_project_names(services.projects), "projects")
 
     def _start_outbox(self, services: CoreServices, links: Links) -> None:
         # A separate client: calls of dialogs that hang do not delay the outcomes.
         client = self._open_slack_client()
-        messages = MessageBuilder(links, services.projects)
         self._outbox = outbox = Outbox(
             services.outbox,
             client,
             self.owner,
-            messages,
+            MessageBuilder(links, services.projects),
             on_drop=self.metrics.dropped_posts.inc,
             on_announced=lambda job: self.metrics.observe_detection(
                 (services.clock() - job.ref.started_at).total_seconds()
@@ -254,26 +246,20 @@ class Bot:
             lambda seconds: outbox.stop(task, seconds), self._timings.outbox_stop_timeout
         )
 
-    def _start_watchers(self, services: CoreServices) -> None:
-        """Follow each project, also those of organizations once they are listed."""
-        services.organizations.on_change = partial(self._follow_projects, services)
-        self._follow_projects(services)
-        self._start_loop(services.organizations.run(), "organizations")
+    def _follow_projects(self, services: CoreServices, names: asyncio.Task[None]) -> None:
+        """Start the loops of new projects, and end those of projects that are gone.
 
-    def _follow_projects(self, services: CoreServices) -> None:
-        """Start the loops of new projects, and end those of projects that are gone."""
+        Organizations add projects once they are listed.
+        """
         projects = {project.id: project for project in services.projects.all}
         for project_id in self._following.keys() - projects.keys():
             for loop in self._following.pop(project_id):
                 loop.cancel()
         for project_id in projects.keys() - self._following.keys():
             project = projects[project_id]
-            work = [follow_key(services, self.metrics, project, self._names)]
+            work = [services.follow_key(project, names)]
             if project.watch_channel:
-                watcher = build_watcher(
-                    services, self.settings, self.metrics, project, self._notify_outbox
-                )
-                work.append(watcher.run())
+                work.append(services.watch(project))
             self._following[project_id] = [
                 self._start_loop(each, f"project {project_id}") for each in work
             ]
@@ -286,8 +272,7 @@ class Bot:
         links: Links,
     ) -> None:
         self._directory = directory = Directory(client, links.identity)
-        notifying = notify_approvers(services, directory, self._notify_outbox, self._timings)
-        self._start_loop(notifying, "notifier")
+        self._start_loop(services.notify_approvers(directory), "notifier")
         # Runs stop before the outbox, which still posts their outcomes.
         self._exit_stack.push_async_callback(self._stop_runs, services)
         self._on_shutdown(self._background.drain, self._timings.dialog_stop_timeout)
@@ -301,8 +286,7 @@ class Bot:
         app = build_app(deps, self.metrics.ack_seconds.observe, self._tracing.trace)
         self._on_shutdown(receiver.stop, self._timings.receiver_stop_timeout)
         receiver.start(app.async_dispatch)
-        loop = quarantine_loop(services, receiver, client, self._notify_outbox, self._timings)
-        self._start_loop(loop, "quarantine")
+        self._start_loop(services.quarantine(receiver, client), "quarantine")
         if not self.settings.socket_mode:
             self._exit_stack.push_async_callback(asyncio.sleep, self._timings.drain)
 

@@ -9,14 +9,13 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.atlas import AtlasError, AtlasRejected
-from bot.services.projects import Project
+from bot.services.projects import Project, Projects
 from bot.settings import SlackSettings
 from bot.slack.client import Identity, read_identity
 from bot.slack.errors import CALL_ERRORS, InvalidToken, translate_error
 from bot.storage.database import cause_of
 from bot.storage.migrate import SchemaError, ensure_current
 from bot.web.server import WebError
-from bot.wiring import CoreServices
 
 #: Seconds between two attempts to authenticate while Slack does not answer.
 SLACK_RETRY_INTERVAL = 2.0
@@ -118,12 +117,12 @@ async def collect_slack_errors(authentication: asyncio.Task[Identity]) -> list[s
     return await run_steps(lambda: authentication) if done else [SLACK_DOES_NOT_ANSWER]
 
 
-async def load_project_names(services: CoreServices) -> None:
+async def load_project_names(projects: Projects) -> None:
     """Read each project once, so that the log shows a wrong key before its first use."""
-    await asyncio.gather(*(_load_name(services, p) for p in services.projects.all))
+    await asyncio.gather(*(_load_name(projects, project) for project in projects.all))
 
 
-async def _load_name(services: CoreServices, project: Project) -> None:
+async def _load_name(projects: Projects, project: Project) -> None:
     """Rename a project that the settings do not name; until then its id is its name."""
     while True:
         try:
@@ -139,5 +138,5 @@ async def _load_name(services: CoreServices, project: Project) -> None:
             await asyncio.sleep(PROJECT_RETRY_INTERVAL)
         else:
             if project.name == project.id:
-                services.projects.update({project.id: {"name": found.name}})
+                projects.update({project.id: {"name": found.name}})
             return

@@ -1,22 +1,19 @@
-"""Builds the services, the Atlas clients and the web application from the settings."""
+"""Builds the Atlas clients, the services and their loops from the settings."""
 
 import asyncio
-import time
+import re
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
-from aiohttp import web
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.atlas import KeyAccess
-from bot.atlas_clients import AtlasClients
-from bot.cancellation.lifecycle import State
+from bot.atlas import AtlasClient, CallRecord, Credentials, KeyAccess
 from bot.cancellation.quarantine import WatchedProject
 from bot.services.activity_feed import ActivityFeeds, FeedMonitor
 from bot.services.job_facts import JobFactsService
 from bot.services.job_search import JobFinder
-from bot.services.organizations import Organizations
+from bot.services.organizations import Organization, Organizations
 from bot.services.projects import Project, Projects, follow_key_access
 from bot.services.quarantine import Quarantine
 from bot.services.rate_limit import CallPacer
@@ -25,7 +22,7 @@ from bot.services.runner import Runner
 from bot.services.service import CancellationService
 from bot.services.sweeper import Notifier
 from bot.services.watch import Watcher
-from bot.settings import OrganizationSettings, Settings
+from bot.settings import OrganizationSettings, ProjectSettings, Settings
 from bot.slack.directory import Directory
 from bot.slack.receivers.http import HttpReceiver
 from bot.slack.receivers.socket_mode import SocketModeReceiver
@@ -42,9 +39,80 @@ from bot.storage.watch_store import WatchStore
 from bot.storage.webhook_store import WebhookStore
 from bot.timings import Timings
 from bot.tracing import Tracing
-from bot.web.metrics import Metrics, add_metrics
-from bot.web.server import Check, ShutdownState, add_health
-from bot.web.slack_payloads import MAX_BODY_BYTES, PATH, verify_slack_requests
+from bot.web.metrics import Metrics
+
+#: All paths that contain this share one rate limit per project.
+BACKUP_PATH = "/backup/"
+#: The ends of the paths of the activity feed; reads of events have a rate limit of their own.
+EVENTS_PATH = "/events"
+PROJECT_PATH = re.compile(r"/groups/([0-9a-f]{24})/")
+FEED_PATHS = (EVENTS_PATH, "/activityFeed")
+FEED_REFUSALS = frozenset({400, 401, 403, 404})
+
+
+class AtlasClients:
+    """The Atlas clients: projects with the same credentials share one, and so its login."""
+
+    def __init__(
+        self, settings: Settings, metrics: Metrics, tracing: Tracing, projects: Projects
+    ) -> None:
+        self._atlas = settings.atlas
+        self._metrics = metrics
+        self._tracing = tracing
+        self._projects = projects
+        self._clients: dict[Credentials, AtlasClient] = {}
+
+    def get(self, credentials: Credentials) -> AtlasClient:
+        """Return the client of these credentials; it is built at its first use."""
+        if credentials not in self._clients:
+            self._clients[credentials] = AtlasClient(
+                credentials,
+                base_url=self._atlas.base_url,
+                version=self._atlas.api_version,
+                envelope=self._atlas.envelope,
+                observe=self._observe,
+                on_login_refused=self._metrics.login_refused.inc,
+            )
+        return self._clients[credentials]
+
+    def project(self, project: ProjectSettings) -> Project:
+        """Build a project from its settings."""
+        return Project(
+            id=project.id,
+            name=project.label,
+            policy=project.policy,
+            atlas=self.get(project.credentials),
+            watch_channel=project.watch_channel,
+        )
+
+    def organization(self, organization: OrganizationSettings) -> Organization:
+        """Build an organization from its settings."""
+        return Organization(
+            label=organization.label,
+            atlas=self.get(organization.credentials),
+            include=organization.include,
+            exclude=organization.exclude,
+            build=lambda project_id, name: self.project(organization.project(project_id, name)),
+        )
+
+    async def close(self) -> None:
+        for client in self._clients.values():
+            await client.aclose()
+
+    def _observe(self, call: CallRecord) -> None:
+        """Update limits, metrics and traces by an answer."""
+        # A feed that is refused is no fault: only the starters of jobs are not known then.
+        if not (call.path.endswith(FEED_PATHS) and call.status in FEED_REFUSALS):
+            self._metrics.observe_atlas_call(call.method, call.status, call.seconds)
+        self._tracing.record_atlas_call(call)
+        found = PROJECT_PATH.search(call.path)
+        project = self._projects.find(found[1]) if found else None
+        if project is None or not call.status or call.challenge:
+            return
+        if call.path.endswith(EVENTS_PATH):
+            project.events.update(call.rate_limit_remaining, call.rate_limit)
+        if BACKUP_PATH in call.path:
+            project.backups.update(call.rate_limit_remaining, call.rate_limit)
 
 
 class CoreServices:
@@ -58,7 +126,6 @@ class CoreServices:
     def __init__(
         self,
         settings: Settings,
-        database: Database,
         metrics: Metrics,
         owner: str,
         *,
@@ -67,77 +134,73 @@ class CoreServices:
         tracing: Tracing,
         timings: Timings,
     ) -> None:
-        self.database = database
-        self.clock = clock = DatabaseClock(database)
+        self._settings = settings
+        self._metrics = metrics
+        self._owner = owner
         self._on_change = on_change
-        self.projects = Projects()
-        self.clients = AtlasClients(settings, metrics, tracing, self.projects)
+        self._timings = timings
+        self.database = database = Database(settings.database_url.get_secret_value())
+        tracing.instrument_database(database.engine)
+        self.clock = clock = DatabaseClock(database)
+        self.projects = projects = Projects()
+        self.clients = AtlasClients(settings, metrics, tracing, projects)
         for project in settings.projects:
-            self.projects.add(self.clients.project(project))
-        self.organizations = Organizations(self.projects, timings=timings)
+            projects.add(self.clients.project(project))
+        self.organizations = Organizations(projects, timings=timings)
         self.set_organizations(settings.organizations)
-        self.timings = timings
-        self.pacer = CallPacer(timings.watch_call_interval)
-        count = partial(count_state, metrics)
-        self.requests = RequestStore(database, clock, on_state_entered=count)
-        self.leases = self._leases(owner, metrics, timings)
-        self.outbox = OutboxStore(database, clock)
-        self.quarantine = QuarantineStore(
+        self._pacer = CallPacer(timings.watch_call_interval)
+        self.requests = RequestStore(database, clock, on_state_entered=metrics.count_state)
+        self.leases = LeaseStore(
             database,
             clock,
-            partial(quarantined_project, self.projects),
-            on_state_entered=count,
+            owner,
+            lease=timings.request_lease,
+            on_state_entered=metrics.count_state,
+            on_cancelled_before_link=metrics.cancelled_before_link.inc,
+        )
+        self.outbox = OutboxStore(database, clock)
+        self._quarantine = QuarantineStore(
+            database,
+            clock,
+            partial(quarantined_project, projects),
+            on_state_entered=metrics.count_state,
             on_limit=lambda name: metrics.quarantine_limit_reached.labels(project=name).inc(),
         )
-        self.watches = WatchStore(database, clock, owner, self.quarantine, on_state_entered=count)
-        self.facts = self._facts(timings)
-        rights = RightsCheck(self.projects, resolve, self.facts.starter_of)
+        self._watches = WatchStore(
+            database, clock, owner, self._quarantine, on_state_entered=metrics.count_state
+        )
+        self.facts = JobFactsService(
+            projects,
+            JobFactsStore(database, clock),
+            ActivityFeeds(projects, clock),
+            now=clock,
+            on_change=on_change,
+            interval=timings.job_facts_interval,
+        )
+        rights = RightsCheck(projects, resolve, self.facts.starter_of)
         self.runner = Runner(
             self.leases,
-            self.projects,
+            projects,
             rights,
             on_change=on_change,
             tracer=tracing.trace,
             timings=timings,
         )
-        self.cancellation = self._cancellation(rights)
-
-    def _leases(self, owner: str, metrics: Metrics, timings: Timings) -> LeaseStore:
-        return LeaseStore(
-            self.database,
-            self.clock,
-            owner,
-            lease=timings.request_lease,
-            on_state_entered=partial(count_state, metrics),
-            on_cancelled_before_link=metrics.cancelled_before_link.inc,
+        self.cancellation = CancellationService(
+            self.requests,
+            projects,
+            self.runner,
+            rights,
+            finder=JobFinder(projects),
+            facts=self.facts,
+            history=History(database, clock),
+            now=clock,
+            on_change=on_change,
         )
 
     def set_organizations(self, organizations: Iterable[OrganizationSettings]) -> None:
         """Set patterns and policies of the organizations."""
         self.organizations.set(map(self.clients.organization, organizations))
-
-    def _facts(self, timings: Timings) -> JobFactsService:
-        return JobFactsService(
-            self.projects,
-            JobFactsStore(self.database, self.clock),
-            ActivityFeeds(self.projects, self.clock),
-            now=self.clock,
-            on_change=self._on_change,
-            interval=timings.job_facts_interval,
-        )
-
-    def _cancellation(self, rights: RightsCheck) -> CancellationService:
-        return CancellationService(
-            self.requests,
-            self.projects,
-            self.runner,
-            rights,
-            finder=JobFinder(self.projects),
-            facts=self.facts,
-            history=History(self.database, self.clock),
-            now=self.clock,
-            on_change=self._on_change,
-        )
 
     async def close(self) -> None:
         """Cancel the reads in flight, and close all connections to Atlas and the database."""
@@ -146,10 +209,91 @@ class CoreServices:
         await self.clients.close()
         await self.database.close()
 
+    async def quarantine(
+        self, receiver: SocketModeReceiver | HttpReceiver, client: AsyncWebClient
+    ) -> None:
+        """End quarantines until cancelled, also of projects where it was switched off."""
 
-def count_state(metrics: Metrics, state: State) -> None:
-    """Count a request that entered `state`."""
-    metrics.requests.labels(state=state.value).inc()
+        async def slack_answers() -> bool:
+            return await receiver.problem() is None and await answers(client)
+
+        quarantine = Quarantine(
+            self._quarantine,
+            self.projects,
+            self.facts,
+            self.runner,
+            slack_answers=slack_answers,
+            now=self.clock,
+            on_change=self._on_change,
+            interval=self._timings.quarantine_interval,
+        )
+        await quarantine.run()
+
+    async def notify_approvers(self, directory: Directory) -> None:
+        """Tell approvers of waiting requests until cancelled."""
+        notifier = Notifier(
+            NoticeStore(self.database, self.clock),
+            self.projects,
+            directory.candidates,
+            now=self.clock,
+            interval=self._timings.sweep_interval,
+            on_change=self._on_change,
+        )
+        await notifier.run()
+
+    async def watch(self, project: Project) -> None:
+        """Watch one project until cancelled."""
+        watcher = Watcher(
+            project,
+            self._watches,
+            FeedMonitor(project.id, self.facts.feeds),
+            self._pacer,
+            interval=self._settings.watch_interval.total_seconds(),
+            events_interval=self._settings.events_interval.total_seconds(),
+            timings=self._timings,
+            on_change=self._on_change,
+            on_read=self._metrics.watch_success.labels(project=project.name).set_to_current_time,
+        )
+        await watcher.run()
+
+    async def follow_key(self, project: Project, after: asyncio.Task[None]) -> None:
+        """Read what the key of a project may do, from the end of `after` on.
+
+        Those are the first reads, so that these calls need no login of their own.
+        """
+
+        def on_read(access: KeyAccess) -> None:
+            if access.secret_expires_at:
+                self._metrics.set_secret_expiry(project.name, access.secret_expires_at)
+            self.projects.update({project.id: {"key_may_cancel": access.may_cancel}})
+
+        await asyncio.wait({after}, timeout=self._timings.key_access_retry)
+        turn = partial(self._pacer.wait, lambda: 0.0)
+        await follow_key_access(project.atlas, project.id, on_read, turn=turn)
+
+    def start_webhook(self) -> Callable[[float], Coroutine[Any, Any, None]] | None:
+        """Start the audit webhook, if one is configured; return what stops it within seconds."""
+        hook = self._settings.audit_webhook
+        if hook is None:
+            return None
+        # Loading the libraries takes 40 ms, which most bots save.
+        from bot.webhook.client import WebhookClient  # noqa: PLC0415 - see above
+        from bot.webhook.worker import WebhookWorker  # noqa: PLC0415 - see above
+
+        worker = WebhookWorker(
+            WebhookStore(self.database, self.clock, self._owner),
+            WebhookClient(hook.url, hook.secret, timeout=self._timings.webhook_try_timeout),
+            clock=self.clock,
+            timings=self._timings,
+        )
+        self._metrics.webhook_lag.set_function(worker.lag)
+        task = asyncio.create_task(worker.run(), name="audit webhook")
+        return lambda seconds: worker.stop(task, seconds)
+
+    async def check_database(self) -> str | None:
+        """Return a sentence for `/readyz` unless the database can be written."""
+        problem = await self.database.check_writable()
+        return problem and f"The database cannot be written ({problem}): check DATABASE_URL."
 
 
 def quarantined_project(projects: Projects, project_id: str) -> WatchedProject | None:
@@ -160,129 +304,3 @@ def quarantined_project(projects: Projects, project_id: str) -> WatchedProject |
     return WatchedProject(
         name=project.name, channel=project.watch_channel, policy=project.policy.quarantine
     )
-
-
-def quarantine_loop(
-    services: CoreServices,
-    receiver: SocketModeReceiver | HttpReceiver,
-    client: AsyncWebClient,
-    on_change: Callable[[], None],
-    timings: Timings,
-) -> Coroutine[Any, Any, None]:
-    """Build the loop that ends quarantines, also of projects where it was switched off."""
-
-    async def slack_answers() -> bool:
-        return await receiver.problem() is None and await answers(client)
-
-    quarantine = Quarantine(
-        services.quarantine,
-        services.projects,
-        services.facts,
-        services.runner,
-        slack_answers=slack_answers,
-        now=services.clock,
-        on_change=on_change,
-        interval=timings.quarantine_interval,
-    )
-    return quarantine.run()
-
-
-def start_webhook(
-    settings: Settings, services: CoreServices, metrics: Metrics, owner: str, timings: Timings
-) -> Callable[[float], Coroutine[Any, Any, None]] | None:
-    """Start the audit webhook, if one is configured; return what stops it, given the seconds."""
-    hook = settings.audit_webhook
-    if hook is None:
-        return None
-    # Loading the libraries takes 40 ms, which most bots save.
-    from bot.webhook.client import WebhookClient  # noqa: PLC0415 - see above
-    from bot.webhook.worker import WebhookWorker  # noqa: PLC0415 - see above
-
-    client = WebhookClient(hook.url, hook.secret, timeout=timings.webhook_try_timeout)
-    store = WebhookStore(services.database, services.clock, owner)
-    worker = WebhookWorker(store, client, clock=services.clock, timings=timings)
-    metrics.webhook_lag.set_function(worker.lag)
-    task = asyncio.create_task(worker.run(), name="audit webhook")
-    return lambda seconds: worker.stop(task, seconds)
-
-
-def notify_approvers(
-    services: CoreServices, directory: Directory, on_change: Callable[[], None], timings: Timings
-) -> Coroutine[Any, Any, None]:
-    """Build the loop that tells approvers of waiting requests."""
-    notifier = Notifier(
-        NoticeStore(services.database, services.clock),
-        services.projects,
-        directory.candidates,
-        now=services.clock,
-        interval=timings.sweep_interval,
-        on_change=on_change,
-    )
-    return notifier.run()
-
-
-def build_watcher(
-    services: CoreServices,
-    settings: Settings,
-    metrics: Metrics,
-    project: Project,
-    on_change: Callable[[], None],
-) -> Watcher:
-    """Build the watch of one project."""
-    return Watcher(
-        project,
-        services.watches,
-        FeedMonitor(project.id, services.facts.feeds),
-        services.pacer,
-        interval=settings.watch_interval.total_seconds(),
-        events_interval=settings.events_interval.total_seconds(),
-        timings=services.timings,
-        on_change=on_change,
-        on_read=metrics.watch_success.labels(project=project.name).set_to_current_time,
-    )
-
-
-async def follow_key(
-    services: CoreServices, metrics: Metrics, project: Project, after: asyncio.Task[None] | None
-) -> None:
-    """Read what the key of a project may do, from the end of `after` on.
-
-    Those are the first reads, so that these calls need no login of their own.
-    """
-
-    def on_read(access: KeyAccess) -> None:
-        if access.secret_expires_at:
-            metrics.set_secret_expiry(project.name, access.secret_expires_at)
-        services.projects.update({project.id: {"key_may_cancel": access.may_cancel}})
-
-    if after:
-        await asyncio.wait({after}, timeout=services.timings.key_access_retry)
-    credentials = services.clients.credentials[project.id]
-    turn = partial(services.pacer.wait, lambda: 0.0)
-    await follow_key_access(project.atlas, project.id, credentials, on_read, turn=turn)
-
-
-def build_web_app(
-    settings: Settings,
-    metrics: Metrics,
-    services: CoreServices,
-    receiver: SocketModeReceiver | HttpReceiver,
-    shutdown: ShutdownState,
-    *,
-    check_slack: Check,
-) -> web.Application:
-    """Build the web application: health, metrics, and in HTTP mode the route for Slack."""
-    app = web.Application(client_max_size=MAX_BODY_BYTES)
-    shutdown.watch(app)
-    if isinstance(receiver, HttpReceiver) and settings.slack.signing_secret:
-        app.middlewares.append(verify_slack_requests(settings.slack.signing_secret, time.time))
-        receiver.add_route(app, PATH)
-
-    async def check_database() -> str | None:
-        problem = await services.database.check_writable()
-        return problem and f"The database cannot be written ({problem}): check DATABASE_URL."
-
-    checks = {"slack": check_slack, "database": check_database}
-    add_health(app, checks)
-    add_metrics(app, metrics, checks)
-    return app

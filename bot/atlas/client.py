@@ -17,7 +17,7 @@ from bot.atlas import protocol
 from bot.atlas.activity import ActivityEvent, ActivityFeedLink, parse_event
 from bot.atlas.digest import DigestKey
 from bot.atlas.errors import AtlasUnavailable, UnreadableAnswer
-from bot.atlas.http import AtlasHttp, Credentials, key_id_of
+from bot.atlas.http import AtlasHttp, Credentials
 from bot.atlas.key_access import (
     AccessListEntry,
     KeyAccess,
@@ -33,7 +33,6 @@ from bot.atlas.models import (
     RestoreJob,
     is_object_id,
 )
-from bot.atlas.oauth import ServiceAccount
 from bot.atlas.protocol import ApiCall
 from bot.atlas.transport import CallRecord
 from bot.timings import backoff
@@ -90,7 +89,10 @@ class AtlasClient:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         #: The public key or the client id, by which the activity feed names this client.
-        self.key_id = key_id_of(credentials)
+        self.key_id = (
+            credentials.public_key if isinstance(credentials, DigestKey) else credentials.client_id
+        )
+        self._credentials = credentials
         self._options = protocol.ApiOptions(version=version, envelope=envelope, pretty=pretty)
         self._request_timeout = request_timeout
         self._timeout = timeout
@@ -159,21 +161,21 @@ class AtlasClient:
         """Read one project; raises as `restore_jobs` does."""
         return await self._read_one(Project, protocol.get_project(project_id))
 
-    async def key_access(self, project_id: str, credentials: Credentials) -> KeyAccess:
-        """Read what these credentials, the client's own, may do; raises as `restore_jobs` does.
+    async def key_access(self, project_id: str) -> KeyAccess:
+        """Read what the client's credentials may do; raises as `restore_jobs` does.
 
         The access list of a service account is not read.
         """
-        if isinstance(credentials, DigestKey):
+        if isinstance(self._credentials, DigestKey):
             root = await self._read_one(SystemStatus, protocol.get_root())
             return root.access_in(project_id)
-        call = protocol.get_service_account(project_id, credentials.client_id)
+        call = protocol.get_service_account(project_id, self.key_id)
         account = await self._read_one(ServiceAccountDetails, call)
-        return account.access_with(credentials.client_secret.get_secret_value())
+        return account.access_with(self._credentials.client_secret.get_secret_value())
 
-    async def account_addresses(self, project_id: str, account: ServiceAccount) -> tuple[str, ...]:
-        """Read the access list of a service account; raises as `restore_jobs` does."""
-        call = protocol.list_account_addresses(project_id, account.client_id)
+    async def account_addresses(self, project_id: str) -> tuple[str, ...]:
+        """Read the access list of the client's service account; raises as `restore_jobs` does."""
+        call = protocol.list_account_addresses(project_id, self.key_id)
         entries = await self._read_all(AccessListEntry, call, attrgetter("address"))
         return tuple(entry.address for entry in entries)
 

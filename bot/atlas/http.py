@@ -35,13 +35,6 @@ _T = TypeVar("_T")
 Credentials = DigestKey | ServiceAccount
 
 
-def key_id_of(credentials: Credentials) -> str:
-    """Return the public part of the credentials: a public key, or a client id."""
-    if isinstance(credentials, DigestKey):
-        return credentials.public_key
-    return credentials.client_id
-
-
 #: The share of a call's timeout for connecting. A connect timeout comes before the call's own, so
 #: that it is known that nothing was sent.
 CONNECT_SHARE = 0.7

@@ -17,7 +17,6 @@ from bot.redaction import redact
 from bot.services.projects import Project
 from bot.settings import Settings, SettingsError, load_settings
 from bot.slack.deployment import set_deployment
-from bot.storage.database import Database
 from bot.timings import DEFAULT_TIMINGS
 from bot.tracing import Tracing
 from bot.web.metrics import Metrics
@@ -53,10 +52,8 @@ async def open_services(settings: Settings) -> AsyncIterator[CoreServices]:
 
     The database is not touched before its first use.
     """
-    database = Database(settings.database_url.get_secret_value())
     services = CoreServices(
         settings,
-        database,
         Metrics(),
         f"{current_operator().id}-{uuid.uuid4().hex[:8]}",
         resolve=None,

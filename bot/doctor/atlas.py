@@ -264,11 +264,11 @@ class ProjectChecks:
 
     async def _read_access(self) -> tuple[KeyAccess, str]:
         """Return what Atlas says about the credentials, and why the rest is not known."""
-        credentials, access = self._project.credentials, KeyAccess()
+        access = KeyAccess()
         try:
-            access = await self._atlas.key_access(self._project.id, credentials)
-            if not isinstance(credentials, DigestKey):
-                addresses = await self._atlas.account_addresses(self._project.id, credentials)
+            access = await self._atlas.key_access(self._project.id)
+            if not isinstance(self._project.credentials, DigestKey):
+                addresses = await self._atlas.account_addresses(self._project.id)
                 access = replace(access, addresses=addresses)
         except AtlasError as error:
             return access, describe(error)

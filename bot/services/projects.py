@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from bot.atlas import AtlasClient, AtlasError, AtlasUnavailable, Credentials, JobRef, KeyAccess
+from bot.atlas import AtlasClient, AtlasError, AtlasUnavailable, JobRef, KeyAccess
 from bot.cancellation.errors import KeyMayNotCancel, NotAllowed, UnknownProject
 from bot.cancellation.policy import Policy, may_cancel
 from bot.services.rate_limit import RateLimitBudget, events_budget
@@ -106,7 +106,6 @@ class Projects:
 async def follow_key_access(
     atlas: AtlasClient,
     project_id: str,
-    credentials: Credentials,
     on_read: Callable[[KeyAccess], None],
     *,
     turn: Callable[[], Awaitable[object]],
@@ -118,7 +117,7 @@ async def follow_key_access(
         pause = timings.key_access_interval
         await turn()
         try:
-            on_read(await atlas.key_access(project_id, credentials))
+            on_read(await atlas.key_access(project_id))
         except AtlasError as error:
             log.info("what the key may do is not known", project=project_id, why=str(error))
             if isinstance(error, AtlasUnavailable):

@@ -121,6 +121,10 @@ class Metrics:
     def _histogram(self, name: str, text: str, buckets: Sequence[float]) -> Histogram:
         return Histogram(name, text, namespace=NAMESPACE, registry=self._registry, buckets=buckets)
 
+    def count_state(self, state: str) -> None:
+        """Count a request that entered `state`."""
+        self.requests.labels(state=state).inc()
+
     def observe_atlas_call(self, method: str, status: int | None, seconds: float) -> None:
         """Count one call; `status` is None without a response."""
         shown = NO_RESPONSE if status is None else str(status)

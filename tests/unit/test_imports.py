@@ -50,7 +50,6 @@ KNOW_EVERYBODY = {
     "bot.cli",
     "bot.demo",
     "bot.doctor",
-    "bot.atlas_clients",
     "bot.reload",
     "bot.startup_checks",
     "bot.wiring",

@@ -57,8 +57,8 @@ async def test_roles_and_expiry_are_read_from_the_project_of_the_account() -> No
         )
 
     async with AtlasClient(ACCOUNT, transport=httpx.MockTransport(answer)) as atlas:
-        found = await atlas.key_access(PROJECT, ACCOUNT)
-        addresses = await atlas.account_addresses(PROJECT, ACCOUNT)
+        found = await atlas.key_access(PROJECT)
+        addresses = await atlas.account_addresses(PROJECT)
 
     assert found == KeyAccess(
         roles=frozenset({"GROUP_OWNER"}), secret_expires_at=datetime(2026, 12, 5, tzinfo=UTC)
@@ -88,7 +88,7 @@ async def test_roles_and_access_list_of_a_key_are_read_from_the_root() -> None:
 
     key = DigestKey("abcdwxyz", SecretStr("private"))
     async with AtlasClient(key, transport=httpx.MockTransport(answer)) as atlas:
-        found = await atlas.key_access(PROJECT, key)
+        found = await atlas.key_access(PROJECT)
 
     assert asked == ["/api/atlas/v2"]
     assert found == KeyAccess(

@@ -5,21 +5,17 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from pydantic import SecretStr
 
 from bot.atlas import (
     AtlasClient,
-    Credentials,
     KeyAccess,
     RoleMissing,
-    ServiceAccount,
     Unavailable,
 )
 from bot.services.projects import follow_key_access
 from bot.timings import DEFAULT_TIMINGS
 from tests.support.domain import NOON, PROJECT_ID
 
-ACCOUNT = ServiceAccount("mdb_sa_id_1", SecretStr("mdb_sa_sk_1"))
 LONG, SHORT = DEFAULT_TIMINGS.key_access_interval, DEFAULT_TIMINGS.key_access_retry
 
 
@@ -29,7 +25,7 @@ class ScriptedAtlas(AtlasClient):
     def __init__(self, *answers: KeyAccess | Exception) -> None:
         self.answers = [*answers]
 
-    async def key_access(self, project_id: str, credentials: Credentials) -> KeyAccess:
+    async def key_access(self, project_id: str) -> KeyAccess:
         if not self.answers:
             raise asyncio.CancelledError
         answer = self.answers.pop(0)
@@ -52,7 +48,7 @@ async def test_access_is_read_at_the_start_and_again_and_sooner_without_an_answe
         pauses.append(0)
 
     with pytest.raises(asyncio.CancelledError):
-        await follow_key_access(atlas, PROJECT_ID, ACCOUNT, found.append, turn=turn, sleep=sleep)
+        await follow_key_access(atlas, PROJECT_ID, found.append, turn=turn, sleep=sleep)
 
     assert found == [first, later]
     assert pauses == [0, SHORT, 0, LONG, 0, LONG, 0, LONG, 0]
