@@ -19,11 +19,10 @@ from bot.cancellation.errors import (
 from bot.cancellation.lifecycle import UNDECIDED, JobFingerprint, Request, State
 from bot.cancellation.policy import may_cancel
 from bot.cli import FAILED, INTERRUPTED, WAITS_FOR_APPROVAL, WRONG_USAGE, fail, jobs
-from bot.cli.jobs import FormatOption, Target, TargetArgument
+from bot.cli.jobs import FormatOption, ShownJob, Target, TargetArgument
 from bot.cli.output import format_of, write_fields
 from bot.cli.progress import Progress
 from bot.cli.services import current_operator, load_atlas_settings, open_services
-from bot.cli.shown_job import ShownJob
 from bot.services.projects import Project
 from bot.services.service import Submission, refusal_of
 from bot.settings import Settings

@@ -14,10 +14,9 @@ from bot.cancellation.job_facts import USUAL_WAIT, JobFacts
 from bot.cancellation.lifecycle import DeleteAttempts, State
 from bot.cancellation.starter import Knowledge, StartedBy, Starter, StarterKind
 from bot.cli.cancel import exit_code
-from bot.cli.jobs import Target
+from bot.cli.jobs import ShownJob, Target
 from bot.cli.output import Format
 from bot.cli.progress import Progress
-from bot.cli.shown_job import ShownJob
 from tests.support.domain import JOB_ID, NOON, a_job, a_request, a_waiting_request, job_ref
 from tests.support.process import invoke
 
