@@ -277,8 +277,7 @@ class CoreServices:
         if hook is None:
             return None
         # Loading the libraries takes 40 ms, which most bots save.
-        from bot.webhook.client import WebhookClient  # noqa: PLC0415 - see above
-        from bot.webhook.worker import WebhookWorker  # noqa: PLC0415 - see above
+        from bot.webhook import WebhookClient, WebhookWorker  # noqa: PLC0415 - see above
 
         worker = WebhookWorker(
             WebhookStore(self.database, self.clock, self._owner),

@@ -17,7 +17,6 @@ Each failed call raises an `AtlasError`, whose text is a sentence for people.
 from bot.atlas.activity import RESTORE_REQUESTED as RESTORE_REQUESTED
 from bot.atlas.activity import ActivityEvent as ActivityEvent
 from bot.atlas.client import AtlasClient as AtlasClient
-from bot.atlas.digest import DigestKey as DigestKey
 from bot.atlas.errors import AtlasError as AtlasError
 from bot.atlas.errors import AtlasRejected as AtlasRejected
 from bot.atlas.errors import AtlasUnavailable as AtlasUnavailable
@@ -41,6 +40,8 @@ from bot.atlas.errors import VersionGone as VersionGone
 from bot.atlas.errors import WrongClusterKind as WrongClusterKind
 from bot.atlas.http import Credentials as Credentials
 from bot.atlas.key_access import KeyAccess as KeyAccess
+from bot.atlas.logins import DigestKey as DigestKey
+from bot.atlas.logins import ServiceAccount as ServiceAccount
 from bot.atlas.models import LINK_LIFETIME as LINK_LIFETIME
 from bot.atlas.models import Cluster as Cluster
 from bot.atlas.models import DeliveryType as DeliveryType
@@ -53,6 +54,5 @@ from bot.atlas.models import RestoreJob as RestoreJob
 from bot.atlas.models import created_at as created_at
 from bot.atlas.models import is_cluster_name as is_cluster_name
 from bot.atlas.models import is_object_id as is_object_id
-from bot.atlas.oauth import ServiceAccount as ServiceAccount
 from bot.atlas.protocol import ApiVersion as ApiVersion
 from bot.atlas.transport import CallRecord as CallRecord

@@ -15,7 +15,6 @@ from pydantic import ValidationError
 
 from bot.atlas import protocol
 from bot.atlas.activity import ActivityEvent, ActivityFeedLink, parse_event
-from bot.atlas.digest import DigestKey
 from bot.atlas.errors import AtlasUnavailable, UnreadableAnswer
 from bot.atlas.http import AtlasHttp, Credentials
 from bot.atlas.key_access import (
@@ -24,6 +23,7 @@ from bot.atlas.key_access import (
     ServiceAccountDetails,
     SystemStatus,
 )
+from bot.atlas.logins import DigestKey
 from bot.atlas.models import (
     AtlasModel,
     Cluster,

@@ -8,7 +8,6 @@ from typing import TypeVar
 import anyio
 import httpx
 
-from bot.atlas.digest import DigestKey, PooledDigestAuth, UnsupportedChallenge
 from bot.atlas.error_mapping import cleaned, error_for
 from bot.atlas.errors import (
     AtlasUnavailable,
@@ -19,7 +18,13 @@ from bot.atlas.errors import (
     TimedOut,
     UnreadableAnswer,
 )
-from bot.atlas.oauth import ClientCredentialsAuth, ServiceAccount
+from bot.atlas.logins import (
+    ClientCredentialsAuth,
+    DigestKey,
+    PooledDigestAuth,
+    ServiceAccount,
+    UnsupportedChallenge,
+)
 from bot.atlas.protocol import TOKEN_PATH, ApiCall, ApiOptions, parse_body
 from bot.atlas.transport import (
     MAX_CONNECTIONS,

@@ -3,11 +3,15 @@
 import asyncio
 import sys
 import uuid
-from contextlib import AsyncExitStack
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import Annotated, Any, TextIO
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
 from bot.atlas import AtlasError, RestoreJob
 from bot.cancellation.errors import (
@@ -16,12 +20,12 @@ from bot.cancellation.errors import (
     LedgerError,
     StateConflict,
 )
+from bot.cancellation.events import EventName, Recorded, readable_fields
 from bot.cancellation.lifecycle import UNDECIDED, JobFingerprint, Request, State
 from bot.cancellation.policy import may_cancel
 from bot.cli import FAILED, INTERRUPTED, WAITS_FOR_APPROVAL, WRONG_USAGE, fail, jobs
 from bot.cli.jobs import FormatOption, ShownJob, Target, TargetArgument
-from bot.cli.output import format_of, write_fields
-from bot.cli.progress import Progress
+from bot.cli.output import Format, format_of, printable, write_fields, write_json
 from bot.cli.services import current_operator, load_atlas_settings, open_services
 from bot.services.projects import Project
 from bot.services.service import Submission, refusal_of
@@ -43,26 +47,118 @@ ENDED_BY_ITSELF = (
     "by itself or by Atlas. No copy comes of it."
 )
 CANCELLED_ALREADY = "The job is cancelled already: nothing was sent."
+NO_CARD = (
+    "no channel has its card, because neither BOT_AUDIT_CHANNEL nor BOT_WATCH_CHANNEL is set; an "
+    "approver types {approve} in Slack"
+)
+NO_BOT = (
+    "Request {request} was approved in Slack, and no running bot carries it out. The command line "
+    "cannot check approvals: start the bot."
+)
 GO_ON = "Call the same command again: it goes on with this request, or says who does."
 
+#: What a step says, by its event; the fields are those of the event and its detail.
+STEPS: Mapping[str, str] = {
+    EventName.CREATED: "Recorded as request {request}.",
+    EventName.ACTED_ALONE: "It runs without approval; an approver is asked to review it.",
+    EventName.APPROVED: "It may run.",
+    EventName.CLAIMED: "Reading the job ({runner}).",
+    EventName.TAKEN_OVER: "Reading the job again ({runner}); the runner before it has stopped.",
+    EventName.CANCEL_SENT: "DELETE sent, try {try}.",
+    EventName.CANCEL_ANSWERED: "Answer: {answer}. Waiting until the job reads cancelled.",
+}
 
-ReasonOption = Annotated[str, typer.Option(help="Why; it is shown and recorded.")]
-YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask for the cluster's name.")]
-AloneOption = Annotated[
-    bool,
-    typer.Option(
-        "--without-approval",
-        help="Do not wait for approvals; a reason is required, and an approver reviews it.",
-    ),
-]
+
+class Progress:
+    """Shows the steps of a request: lines with a spinner on a terminal, JSON lines elsewhere."""
+
+    def __init__(self, form: Format, out: TextIO) -> None:
+        self._form = form
+        self._out = out
+        self._console = Console(file=out, highlight=False, soft_wrap=not out.isatty())
+        self._shown = 0
+        self._state = State.AWAITING
+        self._request: str | None = None
+        self.fields: dict[str, Any] = {}  #: of the job, for JSON lines
+
+    def waiting(self) -> AbstractContextManager[object]:
+        """Show a spinner on a terminal."""
+        is_terminal = self._form is Format.TABLE and self._out.isatty()
+        return self._console.status("…") if is_terminal else nullcontext()
+
+    def step(self, event: Recorded, request: Request) -> None:
+        """Show an event of the request, once."""
+        if event.number <= self._shown:
+            return
+        self._shown = event.number
+        self._request = request.id
+        self._state = state_after(event.event, self._state, request)
+        sentence = sentence_of(readable_fields(event)[0])
+        self._write(sentence, event.at, request.id, str(self._state), event=event.event)
+
+    def note(self, sentence: str, request: Request | None = None) -> None:
+        """Show a sentence that is no event."""
+        if request:
+            self._request = request.id
+        state = str(request.state) if request else str(self.fields["state"])
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._write(sentence, at, self._request, state, event=None)
+
+    def fail(self, sentence: str) -> None:
+        """Repeat on standard error why the job is not cancelled, where the steps are JSON."""
+        if self._form is Format.JSON:
+            typer.echo(printable(sentence), err=True)
+
+    def interrupted(self) -> str:
+        """Return what holds after Ctrl-C."""
+        if self._request is None:
+            return "Nothing was recorded, and nothing was sent."
+        return f"Request {self._request} is recorded, and a running bot finishes it. {GO_ON}"
+
+    def _write(
+        self, sentence: str, at: str, request: str | None, state: str, *, event: str | None
+    ) -> None:
+        if self._form is Format.JSON:
+            facts = {"state": state, "request": request, "at": at, "event": event}
+            write_json({**self.fields, **facts, "sentence": sentence}, self._out)
+        else:  # as Text: what Atlas and people wrote is no markup
+            self._console.print(Text(f"{at[11:19]}  "), Text(printable(sentence)), sep="")
+        self._out.flush()
+
+
+def state_after(event: str, before: State, request: Request) -> State:
+    """Return the state that an event enters."""
+    if event == EventName.CREATED and request.by_bot:
+        return State.QUARANTINED
+    if event == EventName.CREATED:
+        return State.AWAITING if request.approvals_needed else State.APPROVED
+    name = event.removeprefix("request:")
+    return State(name) if name in set(State) else before
+
+
+def sentence_of(fields: Mapping[str, Any]) -> str:
+    """Describe a step in one sentence."""
+    event = fields["event"]
+    if text := STEPS.get(event):
+        answer = fields.get("code") or fields.get("status") or fields.get("error") or "none"
+        return text.format(**{**fields, "answer": answer})
+    said = str(fields.get("sentence") or "")
+    name = str(event).partition(":")[2].replace("_", " ").capitalize()
+    return f"{name}: {said}" if said else f"{name}."
 
 
 def cancel_job(
     target: TargetArgument,
-    reason: ReasonOption = "",
+    reason: Annotated[str, typer.Option(help="Why; it is shown and recorded.")] = "",
     *,
-    yes: YesOption = False,
-    alone: AloneOption = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the cluster's name.")] = False,
+    alone: Annotated[
+        bool,
+        typer.Option(
+            "--without-approval",
+            help="Do not wait for approvals; a reason is required, and an approver reviews it.",
+        ),
+    ] = False,
     how: FormatOption = "",
 ) -> None:
     r"""Cancel a restore job with the checks and the record of Slack; Slack is not needed.
@@ -96,7 +192,7 @@ def _run(
                 command.confirm(alone=alone)  # not in `runner`, so that Ctrl-C ends the prompt
             return runner.run(command.cancel(reason, alone=alone))
         except (KeyboardInterrupt, typer.Abort):
-            typer.echo(progress.interrupted(GO_ON), err=True)
+            typer.echo(progress.interrupted(), err=True)
             return INTERRUPTED
         except (AtlasError, CancellationError, StartError) as error:
             again = f" {GO_ON}" if isinstance(error, LedgerError) else ""
@@ -123,8 +219,7 @@ async def _open(
         request=details.open_request,
     )
     progress.fields = shown.fields()
-    channel = project.policy.audit_channel or project.watch_channel or ""
-    return CancelCommand(services, project, shown, channel, progress)
+    return CancelCommand(services, project, shown, progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +229,6 @@ class CancelCommand:
     services: CoreServices
     project: Project
     shown: ShownJob  #: with the open request of an earlier call or person
-    channel: str  #: of the card; empty where no setting names one
     progress: Progress
 
     def confirm(self, *, alone: bool) -> None:
@@ -176,13 +270,14 @@ class CancelCommand:
         return True
 
     def _submission(self, reason: str, *, alone: bool) -> Submission:
+        channel = self.project.policy.audit_channel or self.project.watch_channel or ""
         return Submission(
             key=f"cli:{uuid.uuid4().hex}",
             person=current_operator(),
             ref=self.shown.ref,
             project_name=self.project.name,
-            asked_in=self.channel,
-            channel=self.channel,
+            asked_in=channel,
+            channel=channel,
             shown=JobFingerprint.of(self.shown.job),
             reason=reason,
             typed=self.shown.ref.cluster_name,
@@ -216,7 +311,8 @@ class CancelCommand:
         with self.progress.waiting():
             while True:
                 request = await self.services.requests.get(request.id)
-                await self._show_steps(request)
+                async for event in AuditLog(self.services.database).events(request=request.id):
+                    self.progress.step(event, request)
                 if request.state in UNDECIDED:
                     return self._awaiting(request)
                 if request.state.ended:
@@ -226,10 +322,6 @@ class CancelCommand:
                 elif request.state is State.APPROVED and clock() > deadline:
                     fail(NO_BOT.format(request=request.id))
                 await asyncio.sleep(POLL_INTERVAL)
-
-    async def _show_steps(self, request: Request) -> None:
-        async for event in AuditLog(self.services.database).events(request=request.id):
-            self.progress.step(event, request)
 
     def _awaiting(self, request: Request) -> int:
         where = f"its card is in channel {request.channel}" if request.channel else NO_CARD
@@ -242,10 +334,9 @@ class CancelCommand:
         """Return the exit code; a job may read cancelled although the request did not do it."""
         job = self.shown.job
         if request.state is not State.CANCELLED:
+            read = self.project.atlas.restore_job(self.shown.ref, timeout=jobs.READ_TIMEOUT)
             try:
-                job = await self.project.atlas.restore_job(
-                    self.shown.ref, timeout=jobs.READ_TIMEOUT
-                )
+                job = await read
             except AtlasError as error:
                 self.progress.fail(str(error))
                 return FAILED
@@ -253,16 +344,6 @@ class CancelCommand:
             sentence = request.outcome.sentence
             self.progress.fail(f"Request {request.id} is {request.state}. {sentence}".strip())
         return code
-
-
-NO_CARD = (
-    "no channel has its card, because neither BOT_AUDIT_CHANNEL nor BOT_WATCH_CHANNEL is set; an "
-    "approver types {approve} in Slack"
-)
-NO_BOT = (
-    "Request {request} was approved in Slack, and no running bot carries it out. The command line "
-    "cannot check approvals: start the bot."
-)
 
 
 def exit_code(request: Request | None, job: RestoreJob) -> int:

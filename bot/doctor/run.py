@@ -112,7 +112,7 @@ async def check_port(host: str, port: int) -> CheckResult:
 async def check_audit_webhook(settings: AuditWebhookSettings) -> CheckResult:
     """Post a test event; only the receiver can say whether the secret is right."""
     # Loading the libraries takes 40 ms, which most bots save.
-    from bot.webhook.client import WebhookClient, ping  # noqa: PLC0415 - see above
+    from bot.webhook import WebhookClient, ping  # noqa: PLC0415 - see above
 
     client = WebhookClient(settings.url, settings.secret)
     event = ping(datetime.now(UTC))

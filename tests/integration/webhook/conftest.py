@@ -15,8 +15,7 @@ from bot.storage.database import Database, wall_clock
 from bot.storage.request_store import RequestStore
 from bot.storage.webhook_store import WebhookStore
 from bot.timings import Timings
-from bot.webhook.client import WebhookClient
-from bot.webhook.worker import WebhookWorker
+from bot.webhook import WebhookClient, WebhookWorker
 from tests.support.domain import RINA, a_request
 from tests.support.receiver import SECRET, Receiver, until
 

@@ -13,7 +13,7 @@ from sqlalchemy import insert
 from bot.cancellation.events import Event, EventName, as_json, chain
 from bot.storage.audit_log import AuditLog
 from bot.storage.tables import audit_events
-from bot.webhook.worker import MAX_IN_FLIGHT
+from bot.webhook import MAX_IN_FLIGHT
 from tests.support.receiver import CLOSE, HANG, SECRET, Receiver, until
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-from bot.webhook.client import WebhookClient, ping
+from bot.webhook import WebhookClient, ping
 from tests.support.receiver import SECRET
 
 if TYPE_CHECKING:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
-
-from bot.atlas.digest import (
+from bot.atlas.logins import (
     Nonce,
     UnsupportedChallenge,
     is_stale,
     parse_challenges,
     select_challenge,
 )
+from hypothesis import example, given
+from hypothesis import strategies as st
+
 from tests.unit.atlas.strict_server import KEY
 
 RECORDED = (

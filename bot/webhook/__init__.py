@@ -1,1 +1,0 @@
-"""The audit webhook: posts every event of the audit log, signed, to a receiver."""
