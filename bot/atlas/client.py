@@ -61,7 +61,6 @@ class AtlasClient:
         base_url: the address of Atlas; Atlas for Government has https://cloud.mongodbgov.com.
         version: the API version.
         envelope: request enveloped responses, for gateways that hide statuses or headers.
-        pretty: request indented responses.
         transport: replaces the network, for tests.
         request_timeout: seconds for one call with its handshake.
         timeout: seconds for one read (all pages of a list) with its retries.
@@ -78,7 +77,6 @@ class AtlasClient:
         base_url: str = "https://cloud.mongodb.com",
         version: protocol.ApiVersion = protocol.ApiVersion.V2,
         envelope: bool = False,
-        pretty: bool = False,
         transport: httpx.AsyncBaseTransport | None = None,
         request_timeout: float = 8.0,
         timeout: float = 20.0,
@@ -93,8 +91,6 @@ class AtlasClient:
             credentials.public_key if isinstance(credentials, DigestKey) else credentials.client_id
         )
         self._credentials = credentials
-        self._options = protocol.ApiOptions(version=version, envelope=envelope, pretty=pretty)
-        self._request_timeout = request_timeout
         self._timeout = timeout
         self._sleep = sleep
         self._monotonic = monotonic
@@ -102,7 +98,8 @@ class AtlasClient:
         self._http = AtlasHttp(
             credentials,
             base_url=base_url,
-            options=self._options,
+            version=version,
+            envelope=envelope,
             transport=transport,
             request_timeout=request_timeout,
             observe=observe,
@@ -150,7 +147,7 @@ class AtlasClient:
 
     async def clusters(self, project_id: str) -> ReadItems[Cluster]:
         """Read all clusters of a project; raises as `restore_jobs` does."""
-        call = protocol.list_clusters(project_id, self._options.version)
+        call = protocol.list_clusters(project_id, self._http.version)
         return await self._read_all(Cluster, call, attrgetter("name"))
 
     async def projects(self) -> ReadItems[Project]:
@@ -213,8 +210,8 @@ class AtlasClient:
             AtlasRejected: Atlas refused; nothing was changed.
             AtlasUnavailable: not settled; check `may_have_taken_effect`, and read the job.
         """
-        call = protocol.cancel_job(ref)
-        return (await self._http.send(call, self._request_timeout)).status_code
+        response = await self._http.send(protocol.cancel_job(ref), self._http.request_timeout)
+        return response.status_code
 
     def _deadline(self, timeout: float | None = None) -> float:
         return self._monotonic() + (self._timeout if timeout is None else timeout)
@@ -309,4 +306,4 @@ class AtlasClient:
         raise self._unreadable(call, f"unreadable: {fields or model.__name__}"[:200])
 
     def _unreadable(self, call: ApiCall, why: str) -> UnreadableAnswer:
-        return UnreadableAnswer(status=200, detail=why, call=call.name(self._options))
+        return UnreadableAnswer(status=200, detail=why, call=call.name(self._http.version))

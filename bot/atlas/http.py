@@ -25,7 +25,7 @@ from bot.atlas.logins import (
     ServiceAccount,
     UnsupportedChallenge,
 )
-from bot.atlas.protocol import TOKEN_PATH, ApiCall, ApiOptions, parse_body
+from bot.atlas.protocol import TOKEN_PATH, ApiCall, ApiVersion, parse_body
 from bot.atlas.transport import (
     MAX_CONNECTIONS,
     CallRecord,
@@ -56,7 +56,8 @@ class AtlasHttp:
         credentials: Credentials,
         *,
         base_url: str,
-        options: ApiOptions,
+        version: ApiVersion,
+        envelope: bool,
         transport: httpx.AsyncBaseTransport | None,
         request_timeout: float,
         observe: Callable[[CallRecord], None] | None,
@@ -64,8 +65,9 @@ class AtlasHttp:
         monotonic: Callable[[], float],
     ) -> None:
         self._base_url = check_base_url(base_url)
-        self._options = options
-        self._request_timeout = request_timeout
+        self.version = version
+        self._envelope = envelope
+        self.request_timeout = request_timeout
         self._on_login_refused = on_login_refused
         self._monotonic = monotonic
         # Calls wait here and not in httpx's pool, which scans all its connections for each waiting
@@ -77,9 +79,13 @@ class AtlasHttp:
                 transport or open_transport(self._base_url),
                 observe,
                 monotonic,
-                envelope=options.envelope,
+                envelope=envelope,
             ),
-            auth=self._auth(credentials, monotonic),
+            auth=(
+                PooledDigestAuth(credentials)
+                if isinstance(credentials, DigestKey)
+                else ClientCredentialsAuth(credentials, self._base_url, monotonic)
+            ),
             headers={"User-Agent": "cancel-restore", "Accept-Encoding": "gzip"},
             # No cookie is kept: each nonce has those of its challenge, and an older one would hide
             # them.
@@ -87,11 +93,6 @@ class AtlasHttp:
             follow_redirects=False,
             trust_env=False,  # open_transport finds the proxy; a .netrc must not log in
         )
-
-    def _auth(self, credentials: Credentials, monotonic: Callable[[], float]) -> httpx.Auth:
-        if isinstance(credentials, DigestKey):
-            return PooledDigestAuth(credentials)
-        return ClientCredentialsAuth(credentials, self._base_url, monotonic)
 
     async def aclose(self) -> None:
         for task in self._tasks:
@@ -105,10 +106,10 @@ class AtlasHttp:
         The limit of one call, `request_timeout`, begins once a connection is free. Raises
         `AtlasRejected` if Atlas refused the call, and `AtlasUnavailable` for any other failure.
         """
-        name = call.name(self._options)
+        name = call.name(self.version)
         left = await self._acquire_connection(name, timeout)
         try:
-            response = await self._send_in_task(call, name, min(self._request_timeout, left))
+            response = await self._send_in_task(call, name, min(self.request_timeout, left))
             if not response.is_success:
                 payload, headers = parse_body(response.content), response.headers
                 raise error_for(response.status_code, headers, payload, name, call.not_found)
@@ -156,9 +157,9 @@ class AtlasHttp:
             with anyio.fail_after(timeout):
                 return await self._client.request(
                     call.method,
-                    self._base_url + call.path_for(self._options),
-                    params=call.query(self._options),
-                    headers={"Accept": call.accept(self._options)},
+                    self._base_url + call.path_for(self.version),
+                    params=call.query(envelope=self._envelope),
+                    headers={"Accept": call.accept(self.version)},
                     timeout=httpx.Timeout(seconds, connect=connect, pool=connect),
                 )
         except (httpx.HTTPError, OSError, ResponseTooLarge, UnsupportedChallenge) as error:

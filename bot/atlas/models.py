@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar
 
@@ -13,7 +13,6 @@ from pydantic.alias_generators import to_camel
 _OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}")
 _PUNCTUATION = re.compile(r"[^\w .-]")
 _CLUSTER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,63}")
-FIRST_YEAR, LAST_YEAR = 1, 9999
 _MAX_LENGTH = 64  #: characters of an id, a name or an enumeration value
 _MAX_QUOTED = 40  #: characters of an invalid name in an error
 
@@ -134,7 +133,7 @@ _SENTENCES = {
 
 def _aware(moment: datetime) -> datetime:
     """Return the time with a zone; raises `ValueError` if another zone could not represent it."""
-    if not FIRST_YEAR < moment.year < LAST_YEAR:
+    if moment.year in {MINYEAR, MAXYEAR}:
         raise ValueError("a date at the edge of the calendar")
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

@@ -25,17 +25,8 @@ class ApiVersion(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ApiOptions:
-    """The API version, and the two query parameters of every call."""
-
-    version: ApiVersion = ApiVersion.V2
-    envelope: bool = False
-    pretty: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class ApiCall:
-    """One call, without host and options."""
+    """One call, without host and version."""
 
     method: str
     path: str  #: below the root of the version, each part quoted
@@ -45,22 +36,23 @@ class ApiCall:
     #: Further query parameters; a sequence repeats its name.
     parameters: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
 
-    def name(self, options: ApiOptions) -> str:
-        return f"{self.method} {self.path_for(options)}"
+    def name(self, version: ApiVersion) -> str:
+        return f"{self.method} {self.path_for(version)}"
 
-    def path_for(self, options: ApiOptions) -> str:
-        return f"/api/atlas/{options.version}{self.path}"
+    def path_for(self, version: ApiVersion) -> str:
+        return f"/api/atlas/{version}{self.path}"
 
-    def accept(self, options: ApiOptions) -> str:
+    def accept(self, version: ApiVersion) -> str:
         """Return the requested media type."""
-        if options.version is ApiVersion.V1:
+        if version is ApiVersion.V1:
             return "application/json"
         return f"application/vnd.atlas.{self.resource_version}+json"
 
-    def query(self, options: ApiOptions) -> dict[str, str | Sequence[str]]:
+    def query(self, *, envelope: bool) -> dict[str, str | Sequence[str]]:
         """Return the query parameters that differ from their defaults."""
-        flags = {"envelope": options.envelope, "pretty": options.pretty}
-        query = dict(self.parameters) | {name: "true" for name, is_set in flags.items() if is_set}
+        query = dict(self.parameters)
+        if envelope:
+            query["envelope"] = "true"
         if self.page is not None:
             query |= {"pageNum": str(self.page), "itemsPerPage": str(ITEMS_PER_PAGE)}
         return query

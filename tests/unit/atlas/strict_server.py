@@ -147,7 +147,6 @@ class Options(TypedDict, total=False):
 
     version: ApiVersion
     envelope: bool
-    pretty: bool
     timeout: float
     request_timeout: float
     observe: Callable[[CallRecord], None]

@@ -132,13 +132,13 @@ async def test_lists_are_requested_with_their_paths_and_versions() -> None:
     ]
 
 
-async def test_pretty_and_envelope_are_sent_only_when_set() -> None:
+async def test_envelope_is_requested_only_when_set() -> None:
     script = ScriptedTransport(job())
-    async with client(script) as plain, client(script, envelope=True, pretty=True) as other:
+    async with client(script) as plain, client(script, envelope=True) as other:
         await plain.restore_job(REF)
         await other.restore_job(REF)
 
-    assert [r.url.query for r in script.requests] == [b"", b"envelope=true&pretty=true"]
+    assert [r.url.query for r in script.requests] == [b"", b"envelope=true"]
 
 
 @pytest.mark.parametrize("project", ["", "../" * 8, "x" * 24])
