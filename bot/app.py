@@ -41,8 +41,8 @@ from bot.startup_checks import (
 from bot.tasks import BackgroundTasks, cancel_and_wait
 from bot.timings import DEFAULT_TIMINGS, Timings
 from bot.tracing import open_tracing
-from bot.web.metrics import Metrics, add_metrics
-from bot.web.server import ShutdownState, WebServer, add_health
+from bot.web.metrics import Metrics, add_health, add_metrics
+from bot.web.server import ShutdownState, WebServer
 from bot.web.slack_payloads import (
     MAX_BODY_BYTES,
     PATH,

@@ -87,17 +87,16 @@ class SpanTracing(Tracing):
 
     @contextmanager
     def trace(self, name: str, request: str | None, /) -> Iterator[None]:
-        with bind_to_log(name, request), self._span(name) as ids, bound_contextvars(**ids):
-            yield
-
-    @contextmanager
-    def _span(self, name: str) -> Iterator[dict[str, str]]:
         # Only the type of an exception: its text may quote anything.
-        with self._tracer.start_as_current_span(
-            name, record_exception=False, set_status_on_exception=False
-        ) as span:
+        with (
+            bind_to_log(name, request),
+            self._tracer.start_as_current_span(
+                name, record_exception=False, set_status_on_exception=False
+            ) as span,
+            bound_contextvars(**_log_fields(span)),
+        ):
             try:
-                yield _log_fields(span)
+                yield
             except Exception as error:
                 span.set_status(Status(StatusCode.ERROR, type(error).__name__))
                 raise
@@ -185,27 +184,12 @@ def temporary_environment(variables: Mapping[str, SecretStr]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-#: Key of the transaction in the information of its connection.
+#: Key in the information of a connection: the span of its transaction, and the summaries of the
+#: statements as the keys of a dict, which keeps their order.
 TRANSACTION = "cancel_restore.span"
 
 _VERB = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
 _TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+(\w+)")
-
-
-class Transaction:
-    """The span of one transaction, and a summary of its statements."""
-
-    def __init__(self, span: trace.Span) -> None:
-        self.span = span
-        self._summaries: list[str] = []
-
-    def add(self, statement: str) -> None:
-        if (summary := summarize(statement)) and summary not in self._summaries:
-            self._summaries.append(summary)
-
-    def end(self) -> None:
-        self.span.set_attribute("db.query.summary", "; ".join(self._summaries))
-        self.span.end()
 
 
 def instrument_engine(engine: Engine, tracer: Tracer) -> None:
@@ -215,7 +199,7 @@ def instrument_engine(engine: Engine, tracer: Tracer) -> None:
         if is_traced():
             attributes = {"db.system.name": connection.dialect.name}
             span = tracer.start_span("ledger", kind=SpanKind.CLIENT, attributes=attributes)
-            connection.info[TRANSACTION] = Transaction(span)
+            connection.info[TRANSACTION] = (span, {})
 
     # Before the listener that sends BEGIN: waiting for the write lock is part of the span.
     event.listen(engine, "begin", on_begin, insert=True)
@@ -255,19 +239,21 @@ def is_traced() -> bool:
 
 
 def _on_execute(connection: Connection, _cursor: object, statement: str, *_values: Any) -> None:  # noqa: ANN401 - bound values of any type
-    if transaction := connection.info.get(TRANSACTION):
-        transaction.add(statement)
+    if TRANSACTION in connection.info and (summary := summarize(statement)):
+        connection.info[TRANSACTION][1][summary] = None
 
 
 def _on_error(context: ExceptionContext) -> None:
-    transaction = context.connection.info.get(TRANSACTION) if context.connection else None
-    if transaction:
-        transaction.span.set_status(StatusCode.ERROR, type(context.original_exception).__name__)
+    if context.connection and TRANSACTION in context.connection.info:
+        span, _ = context.connection.info[TRANSACTION]
+        span.set_status(StatusCode.ERROR, type(context.original_exception).__name__)
 
 
 def _on_checkin(_connection: object, record: Any) -> None:  # noqa: ANN401 - the pool's own type
-    if transaction := record.info.pop(TRANSACTION, None):
-        transaction.end()
+    if TRANSACTION in record.info:
+        span, summaries = record.info.pop(TRANSACTION)
+        span.set_attribute("db.query.summary", "; ".join(summaries))
+        span.end()
 
 
 async def _on_response(

@@ -1,14 +1,15 @@
-"""Collects metrics and serves them at `/metrics`."""
+"""Serves metrics at `/metrics`, and the health checks at `/healthz` and `/readyz`."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from itertools import product
+from typing import TypeAlias
 
+import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-
-from bot.web.server import Check, run_checks
 
 #: The states of a request, repeated here because this package does not import the rules. Each
 #: counter exists at 0 from the start: Prometheus sees no increase in a series that begins at 1.
@@ -29,6 +30,14 @@ ATLAS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 DETECTION_BUCKETS = (5, 10, 15, 20, 30, 45, 60, 90, 120, 150, 300)
 
 NAMESPACE = "cancel_restore"
+
+#: Returns None on success, otherwise a sentence that names the problem.
+Check: TypeAlias = Callable[[], Awaitable[str | None]]
+
+#: Seconds for each check; probes usually have a slightly longer timeout.
+CHECK_TIMEOUT = 2.0
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 class Metrics:
@@ -159,3 +168,37 @@ def add_metrics(app: web.Application, metrics: Metrics, checks: Mapping[str, Che
         )
 
     app.router.add_get("/metrics", scrape)
+
+
+def add_health(
+    app: web.Application, checks: Mapping[str, Check], timeout: float = CHECK_TIMEOUT
+) -> None:
+    """Serve `/healthz`, and `/readyz` with the result of each check by its name."""
+
+    async def healthz(_request: web.Request) -> web.Response:
+        return web.json_response({"alive": True})
+
+    async def readyz(_request: web.Request) -> web.Response:
+        failed = await run_checks(checks, timeout)
+        body = {"ready": not failed, "checks": dict.fromkeys(checks, "ok") | failed}
+        return web.json_response(body, status=503 if failed else 200)
+
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+
+
+async def run_checks(checks: Mapping[str, Check], timeout: float = CHECK_TIMEOUT) -> dict[str, str]:
+    """Run all checks concurrently; return the sentences of those that failed."""
+    results = await asyncio.gather(*(_run(name, c, timeout) for name, c in checks.items()))
+    return {name: why for name, why in zip(checks, results, strict=True) if why is not None}
+
+
+async def _run(name: str, check: Check, timeout: float) -> str | None:
+    try:
+        async with asyncio.timeout(timeout):
+            return await check()
+    except TimeoutError:
+        return f"No answer within {timeout:g} seconds."
+    except Exception as error:
+        log.exception("health check failed", check=name)
+        return f"The check itself failed ({type(error).__name__}); the log has the details."

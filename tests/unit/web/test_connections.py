@@ -17,8 +17,8 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from bot.log_config import configure_logging
-from bot.web.connections import ConnectionLimiter, max_connections
-from bot.web.server import WebServer, add_health
+from bot.web.metrics import add_health
+from bot.web.server import ConnectionLimiter, WebServer, max_connections
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,7 +32,8 @@ SERVER = """
 import asyncio, resource
 from aiohttp import web
 from bot.log_config import configure_logging
-from bot.web.server import WebServer, add_health
+from bot.web.metrics import add_health
+from bot.web.server import WebServer
 
 async def main():
     configure_logging("INFO", "json")

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-from bot.web.metrics import Metrics, add_metrics
-from bot.web.server import Check, add_health
+from bot.web.metrics import Check, Metrics, add_health, add_metrics
 
 if TYPE_CHECKING:
     import aiohttp
