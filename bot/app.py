@@ -212,10 +212,10 @@ class Bot:
             on_change=self._notify_outbox,
         )
         reloader = Reloader(
-            self.settings,
-            services.projects,
-            self._load,
-            self.reload_requested,
+            settings=self.settings,
+            projects=services.projects,
+            load=self._load,
+            requested=self.reload_requested,
             on_result=lambda *, valid: self.metrics.settings_valid.set(valid),
             on_organizations=services.set_organizations,
             interval=self._timings.projects_file_interval,

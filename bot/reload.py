@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from bot.timings import Timings
 log = structlog.get_logger(__name__)
 
 
+@dataclass(slots=True, kw_only=True)
 class Reloader:
     """Applies changed policies without a restart; settings with a problem change nothing.
 
@@ -32,39 +34,28 @@ class Reloader:
     settings could be read.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        projects: Projects,
-        load: Callable[[], Settings],
-        requested: asyncio.Event,
-        *,
-        on_result: Callable[..., None],
-        on_organizations: Callable[[Iterable[OrganizationSettings]], None] = lambda _: None,
-        interval: float = Timings.projects_file_interval,
-    ) -> None:
-        self._settings = settings
-        self._projects = projects
-        self._load = load
-        self._requested = requested
-        self._on_result = on_result
-        self._on_organizations = on_organizations
-        self._interval = interval
+    settings: Settings
+    projects: Projects
+    load: Callable[[], Settings]
+    requested: asyncio.Event
+    on_result: Callable[..., None]
+    on_organizations: Callable[[Iterable[OrganizationSettings]], None] = lambda _: None
+    interval: float = Timings.projects_file_interval
 
     async def run(self) -> None:
         """Reload until cancelled."""
         applied = seen = await asyncio.to_thread(self._content)
         while True:
-            await wait_up_to(self._interval, self._requested)
+            await wait_up_to(self.interval, self.requested)
             before, seen = seen, await asyncio.to_thread(self._content)
             # A file may be half written: it counts once two reads are equal.
-            if self._requested.is_set() or (seen != applied and seen == before):
-                self._requested.clear()
+            if self.requested.is_set() or (seen != applied and seen == before):
+                self.requested.clear()
                 applied = seen
                 await self._reload()
 
     def _content(self) -> bytes | None:
-        file = self._settings.projects_file
+        file = self.settings.projects_file
         try:
             return Path(file).read_bytes() if file else None
         except OSError:
@@ -72,26 +63,26 @@ class Reloader:
 
     async def _reload(self) -> None:
         try:
-            new = await asyncio.to_thread(self._load)
+            new = await asyncio.to_thread(self.load)
         except SettingsError as error:
-            self._on_result(valid=False)
+            self.on_result(valid=False)
             log.error("settings not reloaded: nothing is changed", why=error.problems)  # noqa: TRY400 - the sentences say it
         except Exception:
             log.exception("settings not reloaded: nothing is changed")
         else:
-            self._on_result(valid=True)
+            self.on_result(valid=True)
             self._apply(new)
 
     def _apply(self, new: Settings) -> None:
-        old, self._settings = self._settings, merge(self._settings, new)
-        self._projects.update({p.id: _fields_of(p) for p in self._settings.projects})
-        self._on_organizations(self._settings.organizations)
+        old, self.settings = self.settings, merge(self.settings, new)
+        self.projects.update({p.id: _fields_of(p) for p in self.settings.projects})
+        self.on_organizations(self.settings.organizations)
         log.info(
             "settings reloaded",
-            changed=list(changes(old, self._settings)),
-            needs_restart=list(needs_restart(self._settings, new)),
+            changed=list(changes(old, self.settings)),
+            needs_restart=list(needs_restart(self.settings, new)),
         )
-        for warning in sorted(set(warnings(self._settings)) - set(warnings(old))):
+        for warning in sorted(set(warnings(self.settings)) - set(warnings(old))):
             log.warning("setting needs attention", why=warning)
 
 
@@ -156,22 +147,22 @@ def _projects_that_need_restart(
     yield from (f"removed project {now[p].name or p}" for p in now.keys() - wanted.keys())
     for project_id in now.keys() & wanted.keys():
         old, new = now[project_id], wanted[project_id]
-        if old.credentials != new.credentials:
-            yield f"credentials of {old.name or project_id}"
-        if old.watch_channel != new.watch_channel:
-            yield f"watch_channel of {old.name or project_id}"
+        for name in ("credentials", "watch_channel"):
+            if getattr(old, name) != getattr(new, name):
+                yield f"{name} of {old.name or project_id}"
 
 
 def _facts(project: PolicyHolder) -> dict[str, Any]:
-    policy = project.policy
-    rules = {key: getattr(policy, key) for key in POLICY_KEYS if hasattr(policy, key)}
-    quarantine = {
-        "quarantine": policy.quarantine.mode,
-        "quarantine_grace": policy.quarantine.grace,
-        "quarantine_expected": policy.quarantine.expected,
-        "quarantine_limit": policy.quarantine.limit,
+    policy, quarantine = project.policy, project.policy.quarantine
+    return {
+        "name": project.name,
+        **{key: getattr(policy, key) for key in POLICY_KEYS if hasattr(policy, key)},
+        "quarantine": quarantine.mode,
+        "quarantine_grace": quarantine.grace,
+        "quarantine_expected": quarantine.expected,
+        "quarantine_limit": quarantine.limit,
+        "watch_channel": project.watch_channel,
     }
-    return {"name": project.name, **rules, **quarantine, "watch_channel": project.watch_channel}
 
 
 def _shown(value: object) -> str:

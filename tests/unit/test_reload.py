@@ -53,7 +53,7 @@ class House:
             [Project(id=SHOP, name="shop", policy=shop.policy, atlas=atlas)],
         )
         reloader = Reloader(
-            settings, self.projects, self.load, self.requested,
+            settings=settings, projects=self.projects, load=self.load, requested=self.requested,
             on_result=lambda *, valid: self.results.append(valid), interval=0.02,
         )  # fmt: skip
         with capture_logs() as logs:
