@@ -8,7 +8,6 @@ from typing import TypeVar
 import anyio
 import httpx
 
-from bot.atlas.error_mapping import cleaned, error_for
 from bot.atlas.errors import (
     AtlasUnavailable,
     ChallengeNotUnderstood,
@@ -17,6 +16,8 @@ from bot.atlas.errors import (
     NoConnection,
     TimedOut,
     UnreadableAnswer,
+    cleaned,
+    error_for,
 )
 from bot.atlas.logins import (
     ClientCredentialsAuth,

@@ -12,8 +12,7 @@ from urllib.request import parse_http_list
 import httpx
 from pydantic import BaseModel, Field, SecretStr, ValidationError
 
-from bot.atlas.error_mapping import token_error_for
-from bot.atlas.errors import UnreadableAnswer
+from bot.atlas.errors import UnreadableAnswer, token_error_for
 from bot.atlas.protocol import TOKEN_PATH, check_visible, parse_body
 
 #: Pooled nonces; further concurrent calls make a handshake each.

@@ -6,11 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import httpx
-from bot.atlas.logins import Nonce, UnsupportedChallenge, is_stale, select_challenge
 from pydantic import SecretStr, ValidationError
 
 from bot.atlas import DigestKey
-from bot.atlas.error_mapping import error_for, token_error_for
+from bot.atlas.errors import error_for, token_error_for
+from bot.atlas.logins import Nonce, UnsupportedChallenge, is_stale, select_challenge
 from bot.atlas.models import Cluster, Project, RestoreJob
 from bot.atlas.protocol import has_next, parse_body, unwrap_envelope
 from bot.services.projects import Projects

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
 from bot.atlas.logins import (
     Nonce,
     UnsupportedChallenge,
@@ -11,9 +14,6 @@ from bot.atlas.logins import (
     parse_challenges,
     select_challenge,
 )
-from hypothesis import example, given
-from hypothesis import strategies as st
-
 from tests.unit.atlas.strict_server import KEY
 
 RECORDED = (

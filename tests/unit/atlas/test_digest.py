@@ -7,9 +7,9 @@ import re
 
 import httpx
 import pytest
-from bot.atlas.logins import MAX_NONCES, PooledDigestAuth
 
 from bot.atlas import AtlasClient, ChallengeNotUnderstood, KeyRefused, RoleMissing
+from bot.atlas.logins import MAX_NONCES, PooledDigestAuth
 from tests.unit.atlas.strict_server import (
     KEY,
     REF,

@@ -28,7 +28,7 @@ from bot.atlas import (
     WrongClusterKind,
     protocol,
 )
-from bot.atlas.error_mapping import error_for
+from bot.atlas.errors import error_for
 from tests.unit.atlas.strict_server import CLUSTER, JOB, PROJECT
 
 LEAVES = [

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import httpx
 import pytest
-from bot.atlas.logins import Token
 from pydantic import SecretStr
 
 from bot.atlas import (
@@ -24,6 +23,7 @@ from bot.atlas import (
     Unavailable,
     UnreadableAnswer,
 )
+from bot.atlas.logins import Token
 from tests.support.clock import FakeClock
 from tests.unit.atlas.strict_server import REF, answer_job, refusal
 
