@@ -77,10 +77,7 @@ class AtlasHttp:
         self._tasks: set[asyncio.Task[httpx.Response]] = set()
         self._client = httpx.AsyncClient(
             transport=InstrumentedTransport(
-                transport or open_transport(self._base_url),
-                observe,
-                monotonic,
-                envelope=envelope,
+                transport or open_transport(self._base_url), observe, monotonic, envelope
             ),
             auth=(
                 PooledDigestAuth(credentials)

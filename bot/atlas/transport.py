@@ -42,42 +42,35 @@ class CallRecord:
     date: datetime | None = field(default=None, compare=False)  #: Atlas's time, if given
 
 
+@dataclass(frozen=True)
 class InstrumentedTransport(httpx.AsyncBaseTransport):
     """Forwards requests to `inner`, opens envelopes, reports calls to `observe`, caps responses."""
 
-    def __init__(
-        self,
-        inner: httpx.AsyncBaseTransport,
-        observe: Callable[[CallRecord], None] | None,
-        monotonic: Callable[[], float],
-        *,
-        envelope: bool = False,
-    ) -> None:
-        self._envelope = envelope
-        self._inner = inner
-        self._observe = observe
-        self._monotonic = monotonic
+    inner: httpx.AsyncBaseTransport
+    observe: Callable[[CallRecord], None] | None
+    monotonic: Callable[[], float]
+    envelope: bool
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        began = self._monotonic()
+        began = self.monotonic()
         response: httpx.Response | None = None
         try:
-            received = await self._inner.handle_async_request(request)
+            received = await self.inner.handle_async_request(request)
             capped = CappedResponse(
                 received.status_code,
                 headers=received.headers,
                 stream=received.stream,
                 extensions=received.extensions,
             )
-            response = await open_envelope(capped) if self._envelope else capped
+            response = await open_envelope(capped) if self.envelope else capped
         finally:
             # Failed and cancelled calls are recorded too: they count against the rate limit.
-            if self._observe is not None:
-                self._observe(_record(request, response, self._monotonic() - began))
+            if self.observe is not None:
+                self.observe(_record(request, response, self.monotonic() - began))
         return response
 
     async def aclose(self) -> None:
-        await self._inner.aclose()
+        await self.inner.aclose()
 
 
 async def open_envelope(response: httpx.Response) -> httpx.Response:
