@@ -8,7 +8,6 @@ from dataclasses import replace
 from itertools import chain
 from typing import TypeVar
 
-from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.async_cache import AsyncCache
@@ -18,7 +17,7 @@ from bot.cancellation.people import Kind, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project
 from bot.services.service import CancellationService
-from bot.slack.client import Identity, code_of
+from bot.slack.client import Identity
 from bot.slack.errors import CALL_ERRORS, DirectoryError, RateLimited, translate_error
 from bot.slack.payloads import Account, Actor, read_account
 
@@ -48,6 +47,7 @@ MAX_CANDIDATES = 2 * rules.MAX_RECIPIENTS
 #: Members of approver groups that are looked up: `users.info` allows 100 calls a minute.
 MAX_LOOKUPS = 20
 
+NO_ANSWER = "Slack did not answer in time."
 TWO_TEAMS = "Slack knows this person in another workspace than the click names."
 
 #: A user that is gone has no rights, and a group that is gone has no members.
@@ -81,7 +81,11 @@ class Directory:
         Where Slack does not answer, `DirectoryError` is raised, and the person has no rights.
         """
         if actor.is_outsider:
-            return await self._outsider(actor, people)
+            # A payload could combine a member's id with another team: Slack's team must match.
+            named = actor.id in people.users
+            if named and (await self._account(actor.id)).kind is not Kind.OUTSIDER:
+                raise DirectoryError(TWO_TEAMS)
+            return Person(id=actor.id, team=actor.team, kind=Kind.OUTSIDER)
         if actor.id in people.users and not self._identity.enterprise:
             return Person(id=actor.id, team=actor.team)
         account, members = await asyncio.gather(
@@ -168,10 +172,8 @@ class Directory:
                 self._current(self._accounts, users, since, GONE_USER),
                 self._current(self._members, groups, since, GONE_GROUP),
             )
-        except CALL_ERRORS as error:
-            limit = translate_error(error)
-            seconds = limit.seconds if isinstance(limit, RateLimited) else 0.0
-            raise RightsNotChecked(_directory_error(error).why, seconds) from error
+        except DirectoryError as error:
+            raise RightsNotChecked(error.why, error.seconds) from error
         return {
             user: Person(
                 id=user,
@@ -193,7 +195,7 @@ class Directory:
         try:
             members = await self._members_by_group(replace(people, everyone=False))
         except DirectoryError as error:
-            raise RightsNotChecked(error.why) from error
+            raise RightsNotChecked(error.why, error.seconds) from error
         users = dict.fromkeys(chain(sorted(people.users), *members.values()))
         found = await self.current_people([*users][:MAX_CANDIDATES], [*members], max_age=MAX_AGE)
         return list(found.values())
@@ -205,19 +207,13 @@ class Directory:
 
         async def load(key: str) -> T:
             try:
-                return await cache.get(key, max_age=MAX_AGE, timeout=self._timeout, since=since)
-            except SlackApiError as error:
-                if code_of(error) in UNKNOWN_USER | UNKNOWN_GROUP:
+                return await self._load(cache, key, since, reuse_at_limit=False)
+            except DirectoryError as error:
+                if error.code in UNKNOWN_USER | UNKNOWN_GROUP:
                     return gone
                 raise
 
         return dict(zip(keys, await asyncio.gather(*map(load, keys)), strict=True))
-
-    async def _outsider(self, actor: Actor, people: People) -> Person:
-        # A payload could combine the id of a member with another team: Slack's team must match.
-        if actor.id in people.users and ((await self._account(actor.id)).kind is not Kind.OUTSIDER):
-            raise DirectoryError(TWO_TEAMS)
-        return Person(id=actor.id, team=actor.team, kind=Kind.OUTSIDER)
 
     async def email_of(self, user: str) -> str | None:
         """Return a user's e-mail address, or None if the bot cannot read it."""
@@ -264,15 +260,26 @@ class Directory:
         lists = await asyncio.gather(*(self._load(self._members, each, since) for each in groups))
         return dict(zip(groups, lists, strict=True))
 
-    async def _load(self, cache: AsyncCache[str, T], key: str, since: float = -math.inf) -> T:
+    async def _load(
+        self,
+        cache: AsyncCache[str, T],
+        key: str,
+        since: float = -math.inf,
+        *,
+        reuse_at_limit: bool = True,
+    ) -> T:
+        """Return an answer; one from before `since` only at Slack's rate limit."""
         try:
             return await cache.get(key, max_age=MAX_AGE, timeout=self._timeout, since=since)
         except CALL_ERRORS as error:
-            limited = isinstance(translate_error(error), RateLimited)
-            stored = cache.get_stored(key, max_age=MAX_AGE) if limited else None
-            if stored is None:
-                raise _directory_error(error) from error
-            return stored
+            meaning = translate_error(error)
+            reuse = reuse_at_limit and isinstance(meaning, RateLimited)
+            stored = cache.get_stored(key, max_age=MAX_AGE) if reuse else None
+            if stored is not None:
+                return stored
+            answer = f"Slack answered {meaning.code}." if meaning.code else NO_ANSWER
+            why = REASONS.get(meaning.code, answer)
+            raise DirectoryError(why, meaning.code, meaning.seconds) from error
 
     async def _read_account(self, user: str) -> Account:
         answer = await self._client.users_info(user=user)
@@ -292,13 +299,6 @@ def _aliases(user: str, accounts: Mapping[str, Account]) -> frozenset[str]:
     ids = accounts[user].ids | {user}
     same = (other for other, account in accounts.items() if not ids.isdisjoint(account.ids))
     return ids.union(same) - {user}
-
-
-def _directory_error(error: BaseException) -> DirectoryError:
-    code = translate_error(error).code
-    if code:
-        return DirectoryError(REASONS.get(code, f"Slack answered {code}."), code)
-    return DirectoryError("Slack did not answer in time.")
 
 
 def require_policy(service: CancellationService, project_id: str) -> Policy:

@@ -33,6 +33,8 @@ MAX_RETRY_AFTER = 60.0
 class SlackError(Exception):
     """Slack did not do what was asked."""
 
+    seconds = 0.0  # to wait, where Slack limits the bot's calls
+
     def __init__(self, code: str = "") -> None:
         self.code = code
         super().__init__(self.sentence)
@@ -91,8 +93,9 @@ class DialogExpired(SlackError):
 class DirectoryError(SlackError):
     """It could not be checked who may do this, so nothing was done; please try again."""
 
-    def __init__(self, why: str, code: str = "") -> None:
+    def __init__(self, why: str, code: str = "", seconds: float = 0.0) -> None:
         self.why = why
+        self.seconds = seconds
         super().__init__(code)
 
     @property

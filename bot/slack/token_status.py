@@ -20,16 +20,12 @@ ANSWER_TIMEOUT = 2.0  # for one call that tests whether Slack answers
 
 
 class TokenStatus:
-    """Whether Slack accepts the bot token, from the last answer to any client that shares it.
-
-    Attributes:
-        refused_with: Slack's error code while it refuses the token, or None.
-    """
+    """Whether Slack accepts the bot token, from the last answer to any client that shares it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._tested_at = clock()
-        self.refused_with: str | None = None
+        self.refused_with: str | None = None  # Slack's error code while it refuses the token
 
     def record(self, code: str | None) -> None:
         """Take the error code of an answer, or None for one without an error."""

@@ -17,17 +17,11 @@ from bot.slack.outbox.delivery import reaches
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A call of chat.postMessage, or of chat.update where `ts` is set.
+    """A call of chat.postMessage, or of chat.update where `ts` is set."""
 
-    Attributes:
-        channel: a channel's id, or a user's for a direct message.
-        content: the other arguments.
-        ts: the message to update.
-    """
-
-    channel: str
-    content: Mapping[str, Any]
-    ts: str | None = None
+    channel: str  # the id of a channel, or of a user for a direct message
+    content: Mapping[str, Any]  # the other arguments
+    ts: str | None = None  # the message to update
 
 
 class Undeliverable(Exception):

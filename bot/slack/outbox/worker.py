@@ -62,22 +62,16 @@ DELIVERED_EVENTS = {
 
 @dataclass(eq=False)
 class Outbox:
-    """The worker of one replica.
-
-    Attributes:
-        client: the Web API without retries.
-        owner: the name of this process, for the claims.
-        on_drop: called when a post reaches nobody, except direct messages to approvers.
-        on_announced: called with a job that started during the watch, once Slack has taken its
-            announcement.
-    """
+    """The worker of one replica."""
 
     store: OutboxStore
     client: AsyncWebClient
-    owner: str
+    owner: str  # the name of this process, for the claims
     messages: MessageBuilder
     _: KW_ONLY
+    # Called when a post reaches nobody, except direct messages to approvers.
     on_drop: Callable[[], None] = lambda: None
+    # Called with a job that started during the watch, once Slack has taken its announcement.
     on_announced: Callable[[WatchedJob], object] = lambda _job: None
     tracer: RequestTracer = bind_to_log
     timings: Timings = DEFAULT_TIMINGS

@@ -15,7 +15,6 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.errors import (
     CALL_ERRORS,
-    RateLimited,
     SlackError,
     SlackUnavailable,
     SocketModeOff,
@@ -60,13 +59,6 @@ class Connection:
     """One open WebSocket, which reads and pings until it ends.
 
     The socket was just opened, with `autoclose` and `autoping` off.
-
-    Attributes:
-        disconnecting: set when Slack announces the end of the connection, and at its end. Until
-            `closed` is set, envelopes still arrive and are answered.
-        closed: set at the end of the connection.
-        reason: why it ends.
-        in_flight: the answers to its envelopes.
     """
 
     def __init__(self, socket: ClientWebSocketResponse, on_envelope: OnEnvelope) -> None:
@@ -75,9 +67,11 @@ class Connection:
         self._has_hello = False
         self._first_frame = asyncio.Event()  # also set at the end
         self._close_sent = False
+        # Set when Slack announces the end of the connection, and at its end. Until `closed` is set,
+        # envelopes still arrive and are answered.
         self.disconnecting = asyncio.Event()
         self.closed = asyncio.Event()
-        self.reason = "no hello"
+        self.reason = "no hello"  # why it ends
         self.in_flight = InFlight()
         self.opened_at = self._last_frame_at = time.monotonic()
         self._pinging = asyncio.create_task(self._ping())
@@ -201,7 +195,6 @@ async def connect(client: AsyncWebClient, app_token: str, on_envelope: OnEnvelop
         autoping=False,
         timeout=ClientWSTimeout(ws_close=CLOSE_TIMEOUT),
         proxy=client.proxy,
-        ssl=True if client.ssl is None else client.ssl,
     )
     connection = Connection(socket, on_envelope)
     try:
@@ -216,10 +209,6 @@ class ConnectionKeeper:
     """Keeps one connection open: opens the next when Slack announces the end of the current one.
 
     Replaced connections are drained in the background.
-
-    Attributes:
-        error: why there is no connection, or None.
-        interrupted: set at the first failure or disconnect; the next keeper need not wait then.
     """
 
     def __init__(
@@ -229,8 +218,8 @@ class ConnectionKeeper:
         self._connect = connect
         self._background = background
         self._attempts = 0
-        self.error: SlackError | None = None
-        self.interrupted = asyncio.Event()
+        self.error: SlackError | None = None  # why there is no connection
+        self.interrupted = asyncio.Event()  # at the first failure or disconnect
 
     async def run(self) -> None:
         """Open connections until cancelled; the open ones stay."""
@@ -274,5 +263,5 @@ class ConnectionKeeper:
 def backoff(attempts: int, error: SlackError | None = None) -> float:
     """Return the seconds before the next attempt, with jitter that spreads replicas."""
     longest = min(MAX_BACKOFF, MIN_BACKOFF * 2 ** min(attempts - 1, 10)) if attempts else 0.0
-    retry_after = error.seconds if isinstance(error, RateLimited) else 0.0
+    retry_after = error.seconds if error else 0.0
     return retry_after + random.uniform(0, longest)  # noqa: S311 - not for security
