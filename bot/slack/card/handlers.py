@@ -15,9 +15,9 @@ from bot.slack.card import views as card_views
 from bot.slack.card.decisions import Decisions
 from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.flow import open_dialog
+from bot.slack.dialog.flow import Dialog
 from bot.slack.directory import require_policy
-from bot.slack.errors import CALL_ERRORS, DirectoryError, SlackError, sentence_for, translate_error
+from bot.slack.errors import CALL_ERRORS, DirectoryError, sentence_for, translate_error
 from bot.slack.home import republish
 from bot.slack.payloads import Actor
 from bot.tasks import run_until_deadline
@@ -81,9 +81,9 @@ class Click:
     def __init__(self, deps: Dependencies, body: dict[str, Any]) -> None:
         by, container = deps.interaction(body), body.get("container") or {}
         self._deps = deps
+        self._by = by
         self._actor = by.actor
         self._reply_to = by.reply_to
-        self._trigger_id = by.trigger_id
         self._request_id = str(body["actions"][0].get("value") or "")
         #: None in the Home tab and in private messages.
         self._message = None if container.get("is_ephemeral") else container.get("message_ts")
@@ -106,13 +106,7 @@ class Click:
         if refusal := await self._early_refusal(state):
             await self._report_refusal(refusal)
             return
-        try:
-            await open_dialog(self._deps.client, self._trigger_id, view(self._request_id))
-        except SlackError as error:
-            log.warning("dialog could not be opened", error=error.sentence)
-            await self._deps.replies.send_text(self._reply_to, sentence_for(error))
-        else:
-            log.info("dialog opened", purpose="reason", actor=self._actor.id)
+        await Dialog(self._deps, self._by).open(view(self._request_id))
 
     async def _early_refusal(self, state: State) -> Exception | None:
         """Return why this person may not decide, if that is known in time."""

@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
-from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.atlas import AtlasError, JobRef
 from bot.cancellation import policy as rules
@@ -63,17 +62,6 @@ class SearchQuery:
     hints: tuple[str, ...] = ()
 
 
-async def open_dialog(client: AsyncWebClient, trigger_id: str, view: View) -> str:
-    """Open a dialog and return its id; raises `SlackError`."""
-    if not trigger_id:
-        raise DialogExpired  # Slack would report an invalid argument
-    try:
-        response = await client.views_open(trigger_id=trigger_id, view=view)
-    except CALL_ERRORS as error:
-        raise translate_error(error) from error
-    return str((response.get("view") or {})["id"])
-
-
 @dataclass(slots=True)
 class Dialog:
     """One dialog of a person, which is updated until it is closed; `view_id` is Slack's."""
@@ -85,7 +73,7 @@ class Dialog:
     async def open(self, view: View) -> bool:
         """Open the dialog; return whether it is open, and tell the person if it is not."""
         try:
-            self.view_id = await open_dialog(self.deps.client, self.by.trigger_id, view)
+            await self._open(view)
         except SlackError as error:
             if error.code in TRIGGER_USED:
                 log.info("dialog is open already", code=error.code)
@@ -95,6 +83,15 @@ class Dialog:
             return False
         log.info("dialog opened", view=self.view_id)
         return True
+
+    async def _open(self, view: View) -> None:
+        if not self.by.trigger_id:
+            raise DialogExpired  # Slack would report an invalid argument
+        try:
+            opened = await self.deps.client.views_open(trigger_id=self.by.trigger_id, view=view)
+        except CALL_ERRORS as error:
+            raise translate_error(error) from error
+        self.view_id = opened["view"]["id"]
 
     async def update(self, view: View) -> None:
         """Show another view, unless the dialog was closed."""
