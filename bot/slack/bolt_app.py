@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -57,8 +57,9 @@ class App(AsyncApp):
     async def async_dispatch(self, req: AsyncBoltRequest) -> BoltResponse:
         """Answer one payload."""
         began = time.perf_counter()
+        new_id = new_request_id() if may_begin(req.body) else None
         try:
-            with self._tracer(name_of(req.body), request_of(req.body)):
+            with self._tracer(name_of(req.body), request_in(req.body) or new_id):
                 return await super().async_dispatch(req)
         finally:
             self._on_ack(time.perf_counter() - began)
@@ -78,11 +79,6 @@ def build_app(
     _register_fallbacks(app, deps)
     _register_error_handler(app, deps)
     return app
-
-
-def request_of(body: Mapping[str, Any]) -> str | None:
-    """Return the request id of a payload, or a new id where the payload may begin a request."""
-    return request_in(body) or (new_request_id() if may_begin(body) else None)
 
 
 def _authorize_as(

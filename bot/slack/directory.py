@@ -4,7 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TypeVar
 
@@ -55,23 +55,18 @@ GONE_USER = Account(kind=Kind.DEACTIVATED)
 GONE_GROUP: tuple[str, ...] = ()
 
 
+@dataclass(eq=False)
 class Directory:
     """People and groups, by `users.info` and `usergroups.users.list`; `clock` is monotonic."""
 
-    def __init__(
-        self,
-        client: AsyncWebClient,
-        identity: Identity,
-        *,
-        timeout: float = LOOKUP_TIMEOUT,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._client = client
-        self._identity = identity
-        self._timeout = timeout
-        self._clock = clock
-        self._accounts = AsyncCache(self._read_account, clock)
-        self._members = AsyncCache(self._read_members, clock)
+    client: AsyncWebClient
+    identity: Identity
+    timeout: float = LOOKUP_TIMEOUT
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._accounts = AsyncCache(self._read_account, self.clock)
+        self._members = AsyncCache(self._read_members, self.clock)
 
     async def person(self, actor: Actor, people: People) -> Person:
         """Return the person, with all that decides whether they are one of `people`.
@@ -86,12 +81,12 @@ class Directory:
             if named and (await self._account(actor.id)).kind is not Kind.OUTSIDER:
                 raise DirectoryError(TWO_TEAMS)
             return Person(id=actor.id, team=actor.team, kind=Kind.OUTSIDER)
-        if actor.id in people.users and not self._identity.enterprise:
+        if actor.id in people.users and not self.identity.enterprise:
             return Person(id=actor.id, team=actor.team)
         account, members = await asyncio.gather(
             self._account(actor.id), self._members_by_group(people)
         )
-        if self._identity.enterprise and actor.team not in account.teams | self._identity.homes:
+        if self.identity.enterprise and actor.team not in account.teams | self.identity.homes:
             raise DirectoryError(TWO_TEAMS)
         ids = account.ids | {actor.id}
         return Person(
@@ -108,7 +103,7 @@ class Directory:
         A refusal may come from the cache. A permission by group may not: a member who was removed
         a moment ago has lost the right. If Slack's rate limit is reached, the cached answer counts.
         """
-        began = self._clock()
+        began = self.clock()
         person = await self.person(actor, people)
         if not person.groups or person not in people:
             return person
@@ -166,7 +161,7 @@ class Directory:
         A cached answer older than `max_age` does not count, not even at Slack's rate limit.
         Raises `RightsNotChecked` where Slack does not answer.
         """
-        since = self._clock() - max_age
+        since = self.clock() - max_age
         try:
             found, in_groups = await asyncio.gather(
                 self._current(self._accounts, users, since, GONE_USER),
@@ -177,7 +172,7 @@ class Directory:
         return {
             user: Person(
                 id=user,
-                team=self._identity.team,
+                team=self.identity.team,
                 kind=account.kind,
                 groups=_groups_with(account.ids | {user}, in_groups),
                 aliases=_aliases(user, found),
@@ -255,7 +250,7 @@ class Directory:
     async def _members_by_group(
         self, people: People, since: float = -math.inf
     ) -> dict[str, tuple[str, ...]]:
-        everyone = people.everyone and not self._identity.enterprise
+        everyone = people.everyone and not self.identity.enterprise
         groups = () if everyone else sorted(people.groups)
         lists = await asyncio.gather(*(self._load(self._members, each, since) for each in groups))
         return dict(zip(groups, lists, strict=True))
@@ -270,7 +265,7 @@ class Directory:
     ) -> T:
         """Return an answer; one from before `since` only at Slack's rate limit."""
         try:
-            return await cache.get(key, max_age=MAX_AGE, timeout=self._timeout, since=since)
+            return await cache.get(key, max_age=MAX_AGE, timeout=self.timeout, since=since)
         except CALL_ERRORS as error:
             meaning = translate_error(error)
             reuse = reuse_at_limit and isinstance(meaning, RateLimited)
@@ -282,11 +277,11 @@ class Directory:
             raise DirectoryError(why, meaning.code, meaning.seconds) from error
 
     async def _read_account(self, user: str) -> Account:
-        answer = await self._client.users_info(user=user)
-        return read_account(answer.get("user") or {}, self._identity)
+        answer = await self.client.users_info(user=user)
+        return read_account(answer.get("user") or {}, self.identity)
 
     async def _read_members(self, group: str) -> tuple[str, ...]:
-        answer = await self._client.usergroups_users_list(usergroup=group)
+        answer = await self.client.usergroups_users_list(usergroup=group)
         return tuple(answer.get("users") or ())
 
 

@@ -45,11 +45,11 @@ def reply_target_of(body: Mapping[str, Any]) -> ReplyTarget:
     )
 
 
+@dataclass(frozen=True, slots=True)
 class PrivateReply:
     """Sends private messages, and falls back to the next way when one fails."""
 
-    def __init__(self, client: AsyncWebClient) -> None:
-        self._client = client
+    client: AsyncWebClient
 
     async def send_text(self, target: ReplyTarget, text: str) -> None:
         """Send one user a sentence, which must be safe mrkdwn."""
@@ -60,16 +60,16 @@ class PrivateReply:
         url = target.response_url
         if url and self._may_call(url) and await self._respond(url, message):
             return
-        post = self._client.chat_postEphemeral
+        post = self.client.chat_postEphemeral
         if target.channel and await self._post(
             post, message, channel=target.channel, user=target.user
         ):
             return
-        await self._post(self._client.chat_postMessage, message, channel=target.user)
+        await self._post(self.client.chat_postMessage, message, channel=target.user)
 
     def _may_call(self, url: str) -> bool:
         """Whether `url` belongs to Slack, or to the host of SLACK_API_URL."""
-        called, api = urlsplit(url), urlsplit(self._client.base_url)
+        called, api = urlsplit(url), urlsplit(self.client.base_url)
         host = called.hostname or ""
         if host == api.hostname and called.scheme in {"https", api.scheme}:
             return True
@@ -80,7 +80,7 @@ class PrivateReply:
 
     async def _respond(self, url: str, message: dict[str, Any]) -> bool:
         webhook = AsyncWebhookClient(
-            url, session=self._client.session, timeout=TIMEOUT, retry_handlers=[]
+            url, session=self.client.session, timeout=TIMEOUT, retry_handlers=[]
         )
         content: Mapping[str, Any] | None = message
         while content:

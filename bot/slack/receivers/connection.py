@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import structlog
@@ -205,21 +206,19 @@ async def connect(client: AsyncWebClient, app_token: str, on_envelope: OnEnvelop
     return connection
 
 
+@dataclass(eq=False)
 class ConnectionKeeper:
     """Keeps one connection open: opens the next when Slack announces the end of the current one.
 
     Replaced connections are drained in the background.
     """
 
-    def __init__(
-        self, name: str, connect: Callable[[], Awaitable[Connection]], background: BackgroundTasks
-    ) -> None:
-        self._name = name
-        self._connect = connect
-        self._background = background
-        self._attempts = 0
-        self.error: SlackError | None = None  # why there is no connection
-        self.interrupted = asyncio.Event()  # at the first failure or disconnect
+    name: str
+    connect: Callable[[], Awaitable[Connection]]
+    background: BackgroundTasks
+    attempts: int = 0
+    error: SlackError | None = None  # why there is no connection
+    interrupted: asyncio.Event = field(default_factory=asyncio.Event)  # at the first failure or end
 
     async def run(self) -> None:
         """Open connections until cancelled; the open ones stay."""
@@ -227,36 +226,36 @@ class ConnectionKeeper:
         while True:
             current = await self._open()
             if old:
-                self._background.start(old.drain(), f"drain of {self._name}")
+                self.background.start(old.drain(), f"drain of {self.name}")
             await current.disconnecting.wait()
-            log.info("disconnecting", connection=self._name, reason=current.reason)
+            log.info("disconnecting", connection=self.name, reason=current.reason)
             self.interrupted.set()
             if time.monotonic() - current.opened_at >= STABLE_AFTER:
-                self._attempts = 0
+                self.attempts = 0
             old = current
 
     async def _open(self) -> Connection:
         while True:
-            await asyncio.sleep(backoff(self._attempts, self.error))
-            self._attempts += 1
+            await asyncio.sleep(backoff(self.attempts, self.error))
+            self.attempts += 1
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
-                    connection = await self._connect()
+                    connection = await self.connect()
             except (*CALL_ERRORS, SlackError) as error:
                 self._failed(error if isinstance(error, SlackError) else translate_error(error))
             except Exception:
-                log.exception("connecting failed unexpectedly", connection=self._name)
+                log.exception("connecting failed unexpectedly", connection=self.name)
                 self._failed(SlackUnavailable())
             else:
                 self.error = None
-                log.info("connected", connection=self._name)
+                log.info("connected", connection=self.name)
                 return connection
 
     def _failed(self, error: SlackError) -> None:
         self.interrupted.set()
         self.error = error
         log.warning(
-            "not connected", connection=self._name, why=error.sentence, attempts=self._attempts
+            "not connected", connection=self.name, why=error.sentence, attempts=self.attempts
         )
 
 

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -22,17 +23,17 @@ from bot.slack.receivers.base import (
 AUTH_TEST_INTERVAL = 30.0
 
 
+@dataclass(eq=False)
 class HttpReceiver:
     """Receives signed HTTP requests; a middleware has verified the signature before.
 
     `client` checks that the token works; `payload_of` returns the payload of a verified request.
     """
 
-    def __init__(
-        self, client: AsyncWebClient, payload_of: Callable[[web.Request], dict[str, Any]]
-    ) -> None:
-        self._client = client
-        self._payload_of = payload_of
+    client: AsyncWebClient
+    payload_of: Callable[[web.Request], dict[str, Any]]
+
+    def __post_init__(self) -> None:
         self._dispatch: Dispatch | None = None
         self._in_flight = InFlight()
         self._tested_at = -math.inf
@@ -52,7 +53,7 @@ class HttpReceiver:
             return None
         self._tested_at = -math.inf
         try:
-            await self._client.auth_test()
+            await self.client.auth_test()
         except CALL_ERRORS as error:
             return translate_error(error).sentence
         self._tested_at = time.monotonic()
@@ -68,7 +69,7 @@ class HttpReceiver:
             return web.Response(status=503, text=NOT_RUNNING)
         with self._in_flight:
             try:
-                payload = bolt_request(self._payload_of(request))
+                payload = bolt_request(self.payload_of(request))
             except UnreadablePayload as error:
                 return web.Response(status=400, text=str(error))
             return await to_aiohttp_response(await self._dispatch(payload))

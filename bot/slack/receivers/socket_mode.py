@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
@@ -34,6 +35,7 @@ UNREADABLE = "The bot could not read what Slack sent for this. Please type the c
 log = structlog.get_logger(__name__)
 
 
+@dataclass(eq=False)
 class SocketModeReceiver:
     """Receives envelopes over any of its connections.
 
@@ -41,18 +43,12 @@ class SocketModeReceiver:
     `app_token` only opens connections; `client` must have a session.
     """
 
-    def __init__(
-        self,
-        app_token: str,
-        client: AsyncWebClient,
-        *,
-        validate: Validate = lambda _kind, _payload: None,
-        stagger: float = CONNECT_STAGGER,
-    ) -> None:
-        self._app_token = app_token
-        self._validate = validate
-        self._client = client
-        self._stagger = stagger
+    app_token: str = field(repr=False)
+    client: AsyncWebClient
+    validate: Validate = lambda _kind, _payload: None
+    stagger: float = CONNECT_STAGGER
+
+    def __post_init__(self) -> None:
         self._dispatcher: EnvelopeDispatcher | None = None
         self._answers = BackgroundTasks()
         self._background = BackgroundTasks()
@@ -70,7 +66,7 @@ class SocketModeReceiver:
 
     def start(self, dispatch: Dispatch) -> None:
         """Pass payloads to Bolt's app; connecting continues in the background."""
-        self._dispatcher = EnvelopeDispatcher(dispatch, self._validate)
+        self._dispatcher = EnvelopeDispatcher(dispatch, self.validate)
         first, second = self.keepers
         self._keeping = [
             self._background.start(first.run(), "first connection"),
@@ -102,11 +98,11 @@ class SocketModeReceiver:
         await self._background.drain(1)
 
     async def _run_later(self, first: ConnectionKeeper, second: ConnectionKeeper) -> None:
-        await wait_up_to(self._stagger, first.interrupted)
+        await wait_up_to(self.stagger, first.interrupted)
         await second.run()
 
     async def _connect(self) -> Connection:
-        connection = await connect(self._client, self._app_token, self._accept)
+        connection = await connect(self.client, self.app_token, self._accept)
         self._connections = {c for c in self._connections if c.can_send} | {connection}
         return connection
 
@@ -129,13 +125,13 @@ class SocketModeReceiver:
 
     async def _send(self, ack: str, connection: Connection) -> bool:
         for each in (connection, *(self._connections - {connection})):
-            if each.can_send:
-                with suppress(ConnectionError):
-                    await each.send(ack)
-                    return True
+            with suppress(ConnectionError):
+                await each.send(ack)
+                return True
         return False
 
 
+@dataclass(eq=False)
 class EnvelopeDispatcher:
     """Passes each envelope to the app once, and repeats the answer to a repeated envelope.
 
@@ -143,10 +139,9 @@ class EnvelopeDispatcher:
     twice would use its trigger twice and report that the dialog could not be opened.
     """
 
-    def __init__(self, dispatch: Dispatch, validate: Validate) -> None:
-        self._dispatch = dispatch
-        self._validate = validate
-        self._answers: dict[str, asyncio.Future[str | None]] = {}
+    dispatch: Dispatch
+    validate: Validate
+    _answers: dict[str, asyncio.Future[str | None]] = field(default_factory=dict)
 
     async def answer(self, envelope: SocketModeRequest) -> str | None:
         """Return the ack's text, or None where Bolt sends none."""
@@ -166,13 +161,13 @@ class EnvelopeDispatcher:
         return answer.result()
 
     async def _answer(self, envelope: SocketModeRequest) -> str | None:
-        problem = self._validate(envelope.type, envelope.payload)
+        problem = self.validate(envelope.type, envelope.payload)
         try:
             request = bolt_request(envelope.payload)
         except UnreadablePayload as error:
             problem = problem or str(error)
         if problem is None:
-            return ack_of(envelope.envelope_id, await self._dispatch(request))
+            return ack_of(envelope.envelope_id, await self.dispatch(request))
         # An ack, so that Slack does not repeat the envelope.
         log.info("refused an envelope", envelope=envelope.envelope_id, why=problem)
         text = private(UNREADABLE) if envelope.type == "slash_commands" else None
