@@ -38,11 +38,9 @@ from bot.tasks import cancel_and_wait
 
 log = structlog.get_logger(__name__)
 
-#: Seconds for reading a job; the dialog then offers to try again.
-ATLAS_TIMEOUT = 12.0
-
-#: Seconds before each retry of a view's update, which is idempotent.
-UPDATE_BACKOFF = (0.5, 2.0)
+# Seconds
+ATLAS_TIMEOUT = 12.0  # for reading a job; the dialog then offers to try again
+UPDATE_BACKOFF = (0.5, 2.0)  # before each retry of a view's update, which is idempotent
 
 #: Shown by a dialog if the process stops before the job was read.
 STOPPING = "The bot is being restarted: try again in a moment."
@@ -235,10 +233,12 @@ class JobReader:
                 return self._without_submit(details) or dialog_views.not_cancellable(
                     details, self.job, self.deps.links, str(why)
                 )
+            groups = policy.approvers.groups if policy.approvals else ()
             info, typed, members, may_act_alone = await asyncio.gather(
                 self.deps.channels.info(target_channel(policy, asked_in)),
                 self.deps.channels.info(asked_in),
-                self._approvers(policy),
+                # One more than needed, because the requester may be one of them.
+                self.deps.directory.full_members_of(groups, policy.approvals + 1),
                 self._may_act_alone(policy),
             )
             placement = choose(policy, asked_in, info, self.actor.id, typed)
@@ -261,13 +261,6 @@ class JobReader:
         if refusal := rules.may_request(policy, person):
             raise refusal
         return policy
-
-    async def _approvers(self, policy: Policy) -> frozenset[str]:
-        if policy.approvals == 0:
-            return frozenset()
-        # One more than needed, because the requester may be one of them.
-        enough = policy.approvals + 1
-        return await self.deps.directory.full_members_of(policy.approvers.groups, enough)
 
     async def _may_act_alone(self, policy: Policy) -> bool:
         if policy.approvals == 0 or policy.break_glass == NO_ONE:

@@ -57,8 +57,8 @@ def encode_target(target: JobTarget) -> str:
 
 
 def encode_state(state: DialogState) -> str:
-    name, because = cut(state.project_name, MAX_NAME_LENGTH), state.because
-    because = cut(because, MAX_REASON_LENGTH) if because else None
+    name = cut(state.project_name, MAX_NAME_LENGTH)
+    because = state.because and cut(state.because, MAX_REASON_LENGTH)
     state = replace(state, project_name=name, because=because)
     return encode_metadata(_STATE.dump_python(state, mode="json"))
 

@@ -26,8 +26,7 @@ Validate: TypeAlias = "Callable[[str, Mapping[str, Any]], str | None]"
 #: not both at once. The second one opens immediately if the first one fails.
 CONNECT_STAGGER = 15.0
 
-#: Answers that are kept for repeated envelopes.
-MAX_KEPT_ANSWERS = 1000
+MAX_KEPT_ANSWERS = 1000  # for repeated envelopes
 
 NO_ANSWER = "check SLACK_APP_TOKEN and the network."
 UNREADABLE = "The bot could not read what Slack sent for this. Please type the command again."
