@@ -114,20 +114,7 @@ MAX_AWAITING = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastRequest:
-    """A request as far as it is known: the audit events remain when its row is pruned.
-
-    Attributes:
-        state: the current or last state.
-        asked_at: when it was created.
-        changed_at: when that state was entered.
-        by: the user who caused that state; None for the bot itself.
-        card: the card's position; None before it is posted, and once the request is pruned.
-        asked_in: the channel in which the command was typed.
-        deciders: the user ids of all who asked or decided.
-        acted_alone: whether the requester acted without approval.
-        reviewed_by: the user who reviewed that, or None.
-        lead: how long before the link the cancellation came, if the job was cancelled.
-    """
+    """A request as far as it is known: the audit events remain when its row is pruned."""
 
     request: str
     project_id: str
@@ -135,16 +122,16 @@ class PastRequest:
     job_id: str
     requester: str
     reason: str
-    state: State
+    state: State  #: the current or last state
     asked_at: datetime
-    changed_at: datetime
-    by: str | None = None
-    card: Card | None = None
-    asked_in: str = ""
-    deciders: frozenset[str] = frozenset()
-    acted_alone: bool = False
-    reviewed_by: str | None = None
-    lead: Lead | None = None
+    changed_at: datetime  #: when that state was entered
+    by: str | None = None  #: the user who caused that state; None for the bot itself
+    card: Card | None = None  #: its position; None before it is posted, and once it is pruned
+    asked_in: str = ""  #: the channel in which the command was typed
+    deciders: frozenset[str] = frozenset()  #: the user ids of all who asked or decided
+    acted_alone: bool = False  #: whether the requester acted without approval
+    reviewed_by: str | None = None  #: the user who reviewed that
+    lead: Lead | None = None  #: how long before the link the cancellation came, if it did
 
 
 class History(Store):

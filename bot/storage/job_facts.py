@@ -112,17 +112,12 @@ def _facts(ref: JobRef, row: Any) -> JobFacts:  # noqa: ANN401 - a database row
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowedJob:
-    """A job whose messages are kept up to date.
-
-    Attributes:
-        waits: whether a request for it waits for a decision of people.
-        neighbours: the ids of jobs of the project that were started at about the same time.
-    """
+    """A job whose messages are kept up to date."""
 
     ref: JobRef
     facts: JobFacts
-    waits: bool
-    neighbours: Sequence[str]
+    waits: bool  #: whether a request for it waits for a decision of people
+    neighbours: Sequence[str]  #: ids of the project's jobs that were started at about that time
 
 
 class JobFactsStore(Store):

@@ -27,18 +27,13 @@ LONGEST_LEASE = timedelta(seconds=20)
 
 @dataclass(eq=False)
 class LeaseStore(Store):
-    """The leases of one runner.
-
-    Attributes:
-        owner: the name of this process, new at each start.
-        lease: the seconds for which a claim holds.
-        on_cancelled_before_link: called after each cancellation whose link was never live.
-    """
+    """The leases of one runner."""
 
     background = True
 
-    owner: str
-    lease: float = field(default=Timings.request_lease, kw_only=True)
+    owner: str  #: the name of this process, new at each start
+    lease: float = field(default=Timings.request_lease, kw_only=True)  #: seconds of a claim
+    #: Called after each cancellation whose link was never live.
     on_cancelled_before_link: Callable[[], None] = field(default=lambda: None, kw_only=True)
 
     @reads
@@ -49,12 +44,20 @@ class LeaseStore(Store):
     @writes
     def claim(self, uow: UnitOfWork, request_id: str) -> Request | None:
         """Take the lease of a request; None if it has ended or another runner's lease runs."""
+        taken = {
+            "state": State.CANCELLING,
+            "changed_at": uow.now,
+            "lease_owner": self.owner,
+            "lease_until": uow.now + timedelta(seconds=self.lease),
+        }
         name = EventName.CLAIMED
-        claimed = self._take(uow, request_id, State.APPROVED)
+        claimed = uow.update_or_none(change_request(request_id, State.APPROVED, **taken))
         if claimed is None:
             name = EventName.TAKEN_OVER
-            expired = _lease_has_expired(uow.now)
-            claimed = self._take(uow, request_id, State.CANCELLING, expired)
+            left = change_request(
+                request_id, State.CANCELLING, _lease_has_expired(uow.now), **taken
+            )
+            claimed = uow.update_or_none(left)
         if claimed is None:
             return None
         event = uow.record(claimed, name, detail={"runner": self.owner})
@@ -62,20 +65,6 @@ class LeaseStore(Store):
         if not claimed.sent.count:
             uow.entered.append(State.CANCELLING)
         return claimed
-
-    def _take(
-        self, uow: UnitOfWork, request_id: str, state: State, *conditions: ColumnElement[bool]
-    ) -> Request | None:
-        change = change_request(
-            request_id,
-            state,
-            *conditions,
-            state=State.CANCELLING,
-            changed_at=uow.now,
-            lease_owner=self.owner,
-            lease_until=uow.now + timedelta(seconds=self.lease),
-        )
-        return uow.update_or_none(change)
 
     @writes
     def renew(self, uow: UnitOfWork, request_id: str) -> bool:
@@ -97,10 +86,7 @@ class LeaseStore(Store):
         """Record that a DELETE is about to be sent, only while the lease runs.
 
         Its effect is unknown until `record_delete_answer`. The link, if it is live,
-        expires at `link_expires_at`.
-
-        Raises:
-            AlreadyHandled: another runner has the lease, or it expired; nothing may be sent.
+        expires at `link_expires_at`. After `AlreadyHandled` nothing may be sent.
         """
         sent = replace(request.sent, count=request.sent.count + 1, unknown=True)
         lease_runs = requests.c.lease_until > uow.now
@@ -115,11 +101,7 @@ class LeaseStore(Store):
     def record_delete_answer(
         self, uow: UnitOfWork, request: Request, sent: DeleteAttempts, answer: Mapping[str, Any]
     ) -> Request:
-        """Record what Atlas answered to the DELETE, or that no answer came.
-
-        Raises:
-            AlreadyHandled: another runner has the lease.
-        """
+        """Record Atlas's answer to the DELETE, or that none came; raises `AlreadyHandled`."""
         updated = uow.update(request.id, self._update_held(request.id, **_columns(sent)))
         known = {"accepted": sent.accepted, "unknown": sent.unknown}
         uow.record(updated, EventName.CANCEL_ANSWERED, detail={**answer, **known})

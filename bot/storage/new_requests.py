@@ -31,11 +31,7 @@ SAME_KEY_OR_OPEN = select(requests).where(or_(_HAS_KEY, _IS_OPEN_FOR_JOB)).order
 def find_or_create(
     uow: UnitOfWork, request: Request, person: Person, recipients: Sequence[str]
 ) -> Request:
-    """Add a person's request; return the earlier one if its key exists already.
-
-    Raises:
-        JobAlreadyRequested: another open request is for the same job.
-    """
+    """Add a person's request, or return the earlier one with its key; see `RequestStore.create`."""
     key_and_job = {"idempotency_key": request.key, **asdict(request.ref)}
     if earlier := uow.get_or_none(SAME_KEY_OR_OPEN, key_and_job):
         if earlier.key == request.key:

@@ -50,16 +50,12 @@ class Quarantined:
 
 @dataclass(eq=False)
 class QuarantineStore(Store):
-    """Quarantined downloads in one database.
-
-    Attributes:
-        project_of: returns the quarantine of a project; None without one.
-        on_limit: called with the project's name when a download is beyond the limit.
-    """
+    """Quarantined downloads in one database."""
 
     background = True
 
-    project_of: Callable[[str], WatchedProject | None]
+    project_of: Callable[[str], WatchedProject | None]  #: None without quarantine
+    #: Called with the project's name when a download is beyond the limit.
     on_limit: Callable[[str], None] = field(default=lambda _project: None, kw_only=True)
 
     def hold(

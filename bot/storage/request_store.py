@@ -68,14 +68,9 @@ class RequestStore(Store):
     ) -> Request:
         """Record a new request, with its audit events and its card.
 
-        `recipients` are the users who get a direct message about it, if it was acted alone.
-
-        Returns:
-            the request; if its key exists already, the earlier request as it is now.
-
-        Raises:
-            JobAlreadyRequested: another open request is for the same job.
-            LedgerError: the database did not answer, or refused the write.
+        Returns the earlier request, as it is now, if its key exists already; raises
+        `JobAlreadyRequested` if another one for the same job is open. `recipients` are the users
+        who get a direct message about it, if it was acted alone.
         """
         try:
             return await self._write(lambda uow: find_or_create(uow, request, person, recipients))
@@ -146,10 +141,7 @@ class RequestStore(Store):
         """Let a failed request run again; where approvals are needed, it waits for new ones.
 
         `needed_for` returns the number of approvals that the request needs now, within `ttl`.
-
-        Raises:
-            AlreadyHandled: the request has not failed, or runs again already.
-            JobAlreadyRequested: another open request is for the same job.
+        Raises `AlreadyHandled` if it has not failed, and `JobAlreadyRequested` as `create` does.
         """
         request = uow.lock(request_id)
         if request.state is not State.FAILED:
@@ -177,18 +169,13 @@ class RequestStore(Store):
 
     @writes
     def review(self, uow: UnitOfWork, request_id: str, person: Person, check: Check) -> Request:
-        """Record who reviewed what was done without approval.
-
-        Raises:
-            AlreadyReviewed: another person was first.
-        """
+        """Record who reviewed what was done without approval; raises `AlreadyReviewed`."""
         request = uow.lock(request_id)
         if not request.unreviewed:
             raise AlreadyReviewed(request)
         _allowed(check(request))
-        reviewed = replace(request, reviewed_by=person.id, reviewed_at=uow.now)
-        values = {"reviewed_by": person.id, "reviewed_at": uow.now}
-        uow.execute(queries.update_request(request_id, **values))
+        by = {"reviewed_by": person.id, "reviewed_at": uow.now}
+        reviewed = uow.update(request_id, queries.change_request(request_id, request.state, **by))
         uow.record_and_notify(reviewed, EventName.REVIEWED, actor=person)
         return reviewed
 

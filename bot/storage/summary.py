@@ -21,21 +21,16 @@ NOT_KNOWN = "not known"
 
 @dataclass(slots=True, kw_only=True)
 class ProjectSummary:
-    """The downloads of one project, without those of the first look at their cluster.
-
-    Attributes:
-        started_by: how many each person or key started.
-        delays: the seconds from the start of each to its announcement.
-    """
+    """The downloads of one project, without those of the first look at their cluster."""
 
     project: str
     downloads: int = 0
-    started_by: Counter[str] = field(default_factory=Counter)
+    started_by: Counter[str] = field(default_factory=Counter)  #: by person or key
     kept: int = 0
     cancelled_before_link: int = 0
     cancelled_after_link: int = 0
     would_have_been_cancelled: int = 0
-    delays: list[float] = field(default_factory=list)
+    delays: list[float] = field(default_factory=list)  #: seconds from start to announcement
 
     def as_json(self) -> dict[str, Any]:
         return {

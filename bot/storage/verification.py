@@ -1,13 +1,16 @@
 """Verifies the record: the chain of all events, and the rows against a replay of their events.
 
 The chain is read in the order of the ids, then each request's events with its row. Both are
-streamed, so memory does not grow with the record.
+streamed, so memory does not grow with the record. Only events that change a row are named here: a
+state has the event that enters it, so a new state and a new event for people need no change.
 """
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
 from itertools import chain, groupby, islice
 from operator import attrgetter
 from typing import Any
@@ -25,10 +28,17 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from bot.cancellation.events import EventName
+from bot.cancellation.events import EventName, Recorded
+from bot.cancellation.lifecycle import Outcome, State
 from bot.storage import queries
-from bot.storage.replay import ApprovalTimes, Replay
-from bot.storage.tables import Instant, approvals, audit_events, requests, to_recorded
+from bot.storage.tables import (
+    Instant,
+    approvals,
+    audit_events,
+    milliseconds,
+    requests,
+    to_recorded,
+)
 
 #: Events read by one query.
 BATCH_SIZE = 1000
@@ -42,6 +52,23 @@ MAX_BREAKS = 100
 #: The form of `Recorded.reference`.
 REFERENCE = re.compile(r"[0-9a-f]+ [0-9]+ .*", re.DOTALL)
 
+#: When an approval was given, and when it was voided, in milliseconds of Unix time.
+ApprovalTimes = tuple[int, int | None]
+
+#: The columns that `request:created` fills, by the fields of its detail.
+_CREATED = {
+    "project": "project_id",
+    "cluster": "cluster_name",
+    "job": "job_id",
+    **{name: name for name in ("state", "reason", "asked_in", "channel")},
+}
+
+_STATES: Mapping[str, State] = {EventName.entering(state): state for state in State}
+_OUTCOME = tuple(each.name for each in fields(Outcome))
+
+#: What reading raises where the bot did not write the text.
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
+
 CHANGED = "was changed"
 MISSING = "is missing"
 MOVED = "is not in its place"
@@ -49,17 +76,11 @@ MOVED = "is not in its place"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordBreak:
-    """An event that was changed or is missing, or a row that disagrees with its events.
+    """An event that was changed or is missing, or a row that disagrees with its events."""
 
-    Attributes:
-        request: the request's id; empty for the end of the record.
-        number: the event's number, or None for the row.
-        why: a clause.
-    """
-
-    request: str = ""
-    number: int | None = None
-    why: str
+    request: str = ""  #: the request's id; empty for the end of the record
+    number: int | None = None  #: the event's number, or None for the row
+    why: str  #: a clause
 
     def __str__(self) -> str:
         if not self.request:
@@ -67,6 +88,98 @@ class RecordBreak:
         if self.number is None:
             return f"the row of request {self.request} {self.why}"
         return f"event {self.number} of request {self.request} {self.why}"
+
+
+@dataclass(slots=True)
+class Replay:
+    """A request by its events."""
+
+    count: int = 0  #: how many events there are, up to the first missing number
+    gap: bool = False  #: whether a number is missing after them
+    last: str = ""  #: the name of the last event
+    columns: dict[str, Any] = field(default_factory=dict)  #: an outcome without its empty fields
+    approvals: dict[str, ApprovalTimes] = field(default_factory=dict)  #: by user
+
+    def add(self, line: Recorded) -> None:
+        """Apply the next event; raises any error of `UNREADABLE` where the bot did not write it."""
+        if self.gap or line.number != self.count + 1:
+            self.gap = True
+            return
+        self.count, self.last = line.number, line.event
+        self.columns["event_count"] = line.number
+        detail = json.loads(line.detail)
+        if state := _STATES.get(line.event):
+            self._enter(state, line, detail)
+        else:
+            self._apply(line, detail)
+        if "approvals_needed" in detail:
+            self.columns["approvals_needed"] = detail["approvals_needed"]
+        if "expires_at" in detail:
+            self.columns["expires_at"] = _moment(detail["expires_at"])
+
+    def _enter(self, state: State, line: Recorded, detail: Mapping[str, Any]) -> None:
+        if state is State.APPROVED and line.actor:
+            self.approvals[line.actor] = (_moment(line.at), None)
+        outcome = {name: detail[name] for name in _OUTCOME if detail.get(name)}
+        self.columns |= {"state": state, "outcome": outcome}
+
+    def _apply(self, line: Recorded, detail: Mapping[str, Any]) -> None:
+        match line.event:
+            case EventName.CREATED:
+                self._create(line, detail)
+            case EventName.ACTED_ALONE:
+                self.columns["acted_alone"] = True
+            case EventName.REVIEWED:
+                self.columns |= {"reviewed_by": line.actor, "reviewed_at": _moment(line.at)}
+            case EventName.APPROVAL_GIVEN:
+                self.approvals[line.actor or ""] = (_moment(line.at), None)
+            case EventName.APPROVAL_VOIDED:
+                given_at, _ = self.approvals[detail["user"]]
+                self.approvals[detail["user"]] = (given_at, _moment(line.at))
+            case EventName.RETRIED:
+                self.approvals.clear()
+                self.columns["delete_unknown"] |= self.columns["delete_accepted"]
+                self.columns["delete_accepted"] = False
+            case EventName.CANCEL_SENT:
+                self.columns |= {"delete_count": detail["try"], "delete_unknown": True}
+            case EventName.CANCEL_ANSWERED:
+                self.columns["delete_accepted"] = detail["accepted"]
+                self.columns["delete_unknown"] = detail["unknown"]
+            case EventName.CARD_MOVED:
+                self.columns["channel"] = detail["to"]
+
+    def _create(self, line: Recorded, detail: Mapping[str, Any]) -> None:
+        self.columns |= {column: detail[name] for name, column in _CREATED.items()}
+        self.columns |= {
+            "shown": json.dumps(detail["shown"], sort_keys=True),
+            "requester": line.actor or "",
+            "team": line.team,
+            "acted_alone": False,
+            "reviewed_by": None,
+            "reviewed_at": None,
+            "delete_count": 0,
+            "delete_accepted": False,
+            "delete_unknown": False,
+            "outcome": {},
+        }
+
+    def differences(self, row: Any, approvals: Mapping[str, ApprovalTimes]) -> list[str]:  # noqa: ANN401 - a database row
+        """Return the columns in which the stored rows differ."""
+        stored = {name: getattr(row, name) for name in self.columns}
+        stored["outcome"] = _outcome(row.outcome)
+        names = [name for name, value in self.columns.items() if stored[name] != value]
+        return names if approvals == self.approvals else [*names, "approvals"]
+
+
+def _moment(text: str) -> int:
+    return milliseconds(datetime.fromisoformat(text))
+
+
+def _outcome(text: Any) -> object:  # noqa: ANN401 - whatever the column has
+    try:
+        return {name: value for name, value in json.loads(text).items() if value}
+    except UNREADABLE:
+        return None
 
 
 def find_breaks(db: Connection) -> list[RecordBreak]:
@@ -136,7 +249,7 @@ def _replay(rows: Iterable[Row[Any]]) -> Replay | None:
     try:
         for row in rows:
             result.add(to_recorded(row))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except UNREADABLE:
         return None
     return result
 

@@ -47,14 +47,10 @@ ENDED = frozenset(WatchedState) - OPEN - {WatchedState.GONE}
 
 @dataclass(eq=False)
 class WatchStore(Store):
-    """The watch's tables.
+    """The watch's tables."""
 
-    Attributes:
-        owner: the name of this process, different at each start.
-        quarantine: quarantines new downloads in the transaction that records them.
-    """
-
-    owner: str
+    owner: str  #: the name of this process, different at each start
+    #: Quarantines new downloads in the transaction that records them.
     quarantine: QuarantineStore | None = None
 
     @writes
@@ -104,14 +100,10 @@ class WatchStore(Store):
     def record_clusters(
         self, uow: UnitOfWork, project_id: str, clusters: Collection[str]
     ) -> Sequence[str] | None:
-        """Record which clusters exist.
+        """Record which clusters exist; return the deleted ones that have open jobs.
 
         Clusters that exist when the watch starts may have a history. All jobs of clusters that are
-        created later are new.
-
-        Returns:
-            the deleted clusters that have open jobs in the database; None if this replica lost
-            the lease.
+        created later are new. None if this replica lost the lease.
         """
         if not self._change_held(uow, project_id, lease_until=uow.now + LEASE):
             return None
@@ -133,12 +125,9 @@ class WatchStore(Store):
         jobs: Sequence[RestoreJob],
         unread: Collection[str] = (),
     ) -> Sequence[JobChange] | None:
-        """Record the jobs of a cluster and enqueue announcements, in one transaction.
+        """Record the jobs of a cluster, and return the changes that are announced.
 
-        `unread` are the ids of jobs that could not be read.
-
-        Returns:
-            the changes that are announced; None if this replica lost the lease.
+        `unread` are the ids of jobs that could not be read. None if this replica lost the lease.
         """
         if not self._change_held(uow, project_id, lease_until=uow.now + LEASE):
             return None

@@ -29,17 +29,11 @@ LEASE = timedelta(seconds=20)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """What is left to send.
+    """What is left to send."""
 
-    Attributes:
-        starts_after: the last event that is not sent, since it precedes the webhook.
-        is_mine: whether this replica holds the lease, and so sends.
-        oldest: when the oldest event was recorded that is not sent yet.
-    """
-
-    starts_after: int
-    is_mine: bool
-    oldest: datetime | None
+    starts_after: int  #: the last event that is not sent, since it precedes the webhook
+    is_mine: bool  #: whether this replica holds the lease, and so sends
+    oldest: datetime | None  #: when the oldest event was recorded that is not sent yet
 
 
 @dataclass(frozen=True, slots=True)
