@@ -280,7 +280,11 @@ class DatabaseClock:
             return
         offset, round_trip = await self.database.read(self._measure, background=True)
         if self._offset is None or round_trip <= MAX_ROUND_TRIP:
-            self._correct(offset)
+            drift = 0.0 if self._offset is None else offset - self._offset
+            if abs(drift) > MAX_DRIFT:
+                seconds = round(drift, 1)
+                log.warning("the clock of the database's machine was set", seconds=seconds)
+            self._offset = offset
 
     def _measure(self, db: Connection) -> tuple[float, float]:
         """Return the server's time when `monotonic` was 0, and the round trip of the answer."""
@@ -288,9 +292,3 @@ class DatabaseClock:
         now: datetime = db.execute(select(func.clock_timestamp())).scalar_one()
         received = self.monotonic()
         return now.timestamp() - (sent + received) / 2, received - sent
-
-    def _correct(self, offset: float) -> None:
-        drift = 0.0 if self._offset is None else offset - self._offset
-        if abs(drift) > MAX_DRIFT:
-            log.warning("the clock of the database's machine was set", seconds=round(drift, 1))
-        self._offset = offset

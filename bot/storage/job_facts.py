@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, Table, and_, exists, insert, or_, select, text, update
@@ -186,14 +186,11 @@ def _refs(uow: UnitOfWork, rows: Select[Any], table: Table) -> list[JobRef]:
 
 
 def _neighbours(uow: UnitOfWork, ref: JobRef) -> list[str]:
-    first, last = (_prefix(ref, by) for by in (-WIDE_TOLERANCE, WIDE_TOLERANCE))
+    times = (ref.started_at - WIDE_TOLERANCE, ref.started_at + WIDE_TOLERANCE)
+    first, last = (f"{max(0, int(time.timestamp())):08x}" for time in times)
     job_id = job_facts.c.job_id
     are_near = (job_facts.c.project_id == ref.project_id, job_id.between(first, f"{last}g"))
     return list(uow.execute(select(job_id).where(*are_near, job_id != ref.job_id)).scalars())
-
-
-def _prefix(ref: JobRef, by: timedelta) -> str:
-    return f"{max(0, int((ref.started_at + by).timestamp())):08x}"
 
 
 def _update_request(uow: UnitOfWork, request: Request, before: JobFacts, after: JobFacts) -> None:

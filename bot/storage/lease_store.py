@@ -1,7 +1,7 @@
 """Leases on requests: a runner claims a request, records its DELETEs, and settles it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -160,8 +160,4 @@ def runnable_requests(now: datetime, limit: int) -> Select[Any]:
 
 
 def _columns(sent: DeleteAttempts) -> dict[str, Any]:
-    return {
-        "delete_count": sent.count,
-        "delete_accepted": sent.accepted,
-        "delete_unknown": sent.unknown,
-    }
+    return {f"delete_{name}": value for name, value in asdict(sent).items()}

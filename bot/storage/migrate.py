@@ -142,8 +142,7 @@ def alembic_config(connection: Connection | None = None) -> "Config":
 def _version_of(connection: Connection) -> str | None:
     if not inspect_database(connection).has_table(VERSIONS.name):
         return None
-    version = connection.execute(select(VERSIONS.c.version_num)).scalar_one_or_none()
-    return None if version is None else str(version)
+    return connection.execute(select(VERSIONS.c.version_num)).scalar_one_or_none()
 
 
 def known_version(connection: Connection) -> str | None:

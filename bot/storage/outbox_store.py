@@ -201,9 +201,9 @@ def _end_delivery(uow: UnitOfWork, post: Post, **values: object) -> None:
 
 
 def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
-    request_ids = {row.request for row in rows if row.request}
+    request_ids = {"ids": [row.request for row in rows if row.request]}
     job_ids = {row.watched_job for row in rows if row.watched_job}
-    requests = uow.get_many(request_ids) if request_ids else {}
+    requests = {each.id: each for each in uow.get_all(queries.REQUESTS_BY_IDS, request_ids)}
     jobs = get_watched_jobs(uow, job_ids) if job_ids else {}
     places = _places(uow, [row.edits for row in rows if row.edits])
     facts = get_facts(uow, {request.ref for request in requests.values()})

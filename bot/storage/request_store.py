@@ -2,11 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, delete, exists, false, func, insert, or_, select, text
+from sqlalchemy import (
+    Select,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    false,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+)
 
 from bot.atlas import JobRef
 from bot.cancellation.errors import (
@@ -21,15 +33,35 @@ from bot.cancellation.events import EventName
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import UNDECIDED, Outcome, Request, State
 from bot.cancellation.people import Person
+from bot.cancellation.posts import PostKind
+from bot.cancellation.quarantine import SUPERSEDED
 from bot.cancellation.request_context import new_request_id
 from bot.storage import queries
-from bot.storage.new_requests import find_or_create
+from bot.storage.job_facts import ensure_facts
 from bot.storage.posts import DUE
-from bot.storage.tables import ENDED, UNREVIEWED, approvals, posts, requests
+from bot.storage.tables import (
+    ENDED,
+    JOB,
+    UNREVIEWED,
+    approvals,
+    posts,
+    requests,
+    shown_to_json,
+)
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 COUNT_OPEN = select(func.count()).select_from(requests).where(queries.IS_OPEN)
 COUNT_UNREVIEWED = select(func.count()).select_from(requests).where(text(UNREVIEWED))
+
+#: Why a new request is approved.
+ACTED_ALONE = "the requester acted alone"
+NO_APPROVAL_NEEDED = "no approval was needed"
+
+_HAS_KEY = requests.c.key == bindparam("idempotency_key")
+_IS_OPEN_FOR_JOB = and_(*(requests.c[name] == bindparam(name) for name in JOB), queries.IS_OPEN)
+
+#: Reads the request with this idempotency key, first, and the open request for the job.
+SAME_KEY_OR_OPEN = select(requests).where(or_(_HAS_KEY, _IS_OPEN_FOR_JOB)).order_by(_HAS_KEY.desc())
 
 #: Checks a decision while the request's row is locked.
 Check = Callable[[Request], NotAllowed | None]
@@ -73,11 +105,11 @@ class RequestStore(Store):
         who get a direct message about it, if it was acted alone.
         """
         try:
-            return await self._write(lambda uow: find_or_create(uow, request, person, recipients))
+            return await self._write(lambda uow: _find_or_create(uow, request, person, recipients))
         except Conflict:
             # Another dialog had the same id.
             new = replace(request, id=new_request_id())
-            return await self._write(lambda uow: find_or_create(uow, new, person, recipients))
+            return await self._write(lambda uow: _find_or_create(uow, new, person, recipients))
 
     @writes
     def approve(
@@ -214,6 +246,60 @@ class RequestStore(Store):
             uow.record(request, EventName.PRUNED)
         uow.execute(delete(requests).where(requests.c.id.in_([each.id for each in ended])))
         return len(ended)
+
+
+def _find_or_create(
+    uow: UnitOfWork, request: Request, person: Person, recipients: Sequence[str]
+) -> Request:
+    """Add a person's request, or return the earlier one with its key; see `RequestStore.create`."""
+    key_and_job = {"idempotency_key": request.key, **asdict(request.ref)}
+    if earlier := uow.get_or_none(SAME_KEY_OR_OPEN, key_and_job):
+        if earlier.key == request.key:
+            return earlier
+        _supersede(uow, earlier, request, person)
+    add_request(uow, request, person)
+    if request.acted_alone:
+        alone = uow.record(request, EventName.ACTED_ALONE, actor=person)
+        uow.enqueue_message(request, PostKind.REPLY, alone)
+        for user in recipients:
+            uow.enqueue_message(request, PostKind.DIRECT, alone, recipient=user)
+    if request.state is State.APPROVED:
+        because = ACTED_ALONE if request.acted_alone else NO_APPROVAL_NEEDED
+        uow.record(request, EventName.APPROVED, detail={"because": because})
+    return request
+
+
+def add_request(uow: UnitOfWork, request: Request, person: Person | None) -> None:
+    """Add a new request with its first event and its card; `person` is None for the bot."""
+    uow.add(request)
+    expires_at = request.shown.expires_at if request.shown.link_is_live else None
+    facts = ensure_facts(uow, request.ref, expires_at)
+    detail = {
+        "project": request.ref.project_id,
+        "cluster": request.ref.cluster_name,
+        "job": request.ref.job_id,
+        "shown": shown_to_json(request.shown),
+        "reason": request.reason,
+        "approvals_needed": request.approvals_needed,
+        "expires_at": request.expires_at.isoformat(),
+        "state": request.state.value,
+        "asked_in": request.asked_in,
+        "channel": request.channel,
+        **facts.audit_detail(),
+    }
+    created = uow.record(request, EventName.CREATED, actor=person, detail=detail)
+    uow.enqueue_message(request, PostKind.CARD, created)
+
+
+def _supersede(uow: UnitOfWork, earlier: Request, request: Request, person: Person) -> None:
+    """End a quarantine, for a person's request that runs at once; otherwise refuse that one.
+
+    A request that waits for approvals would let a quarantined download go on.
+    """
+    if earlier.state is not State.QUARANTINED or request.state is not State.APPROVED:
+        raise JobAlreadyRequested(earlier)
+    outcome = Outcome(sentence=SUPERSEDED.format(request=request.id), by=person.id)
+    uow.transition(earlier, State.QUARANTINED, State.OVER, actor=person, outcome=outcome)
 
 
 def expired_requests(now: datetime, limit: int) -> Select[Any]:

@@ -1,14 +1,14 @@
 """The unit of work, which is one transaction, and the base of the stores that run such units."""
 
 import json
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import structlog
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.errors import AlreadyHandled, Conflict, RequestNotFound
@@ -34,9 +34,6 @@ from bot.storage.tables import (
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
-
-#: Stores the number of a request's events.
-UPDATE_EVENT_COUNT = update(requests).where(requests.c.id == bindparam("request_id"))
 
 
 class UnitOfWork:
@@ -111,11 +108,6 @@ class UnitOfWork:
         self._counts[request.id] = 0
         self.entered.append(request.state)
 
-    def get_many(self, request_ids: Iterable[str]) -> dict[str, Request]:
-        """Return requests by their ids, without those that were pruned."""
-        found = self.get_all(queries.REQUESTS_BY_IDS, {"ids": list(request_ids)})
-        return {request.id: request for request in found}
-
     def transition(
         self,
         request: Request,
@@ -130,10 +122,8 @@ class UnitOfWork:
         """Change a request from the `expected` state to `state`, with its audit event and messages.
 
         `conditions` are further conditions of the UPDATE; `actor` is None for the bot itself;
-        `detail` is added to the outcome in the event.
-
-        Raises:
-            AlreadyHandled: the request has another state by now, or a condition does not hold.
+        `detail` is added to the outcome in the event. Raises `AlreadyHandled` if the request has
+        another state by now, or a condition does not hold.
         """
         ended = asdict(outcome or Outcome())
         values = {"state": state, "changed_at": self.now, "outcome": json.dumps(ended)}
@@ -233,8 +223,8 @@ class UnitOfWork:
             row = request_to_row(request) | {"event_count": self._counts[request.id]}
             self.execute(insert(requests), row)
         for request_id in {event.request for event in self.recorded} - self._new.keys():
-            count = {"request_id": request_id, "event_count": self._counts[request_id]}
-            self.execute(UPDATE_EVENT_COUNT, count)
+            count = self._counts[request_id]
+            self.execute(queries.update_request(request_id, event_count=count))
         updates = self._card_updates.values()
         needed = [row for update in updates for row in needed_updates(self.execute, update)]
         if rows := self._posts + needed:
