@@ -191,7 +191,9 @@ class Database:
         except DATABASE_ERRORS as error:
             committing = writes and guard.committing
             log.warning("database failed", error=str(error), committing=committing)
-            raise _ledger_error(error, committing=committing) from error
+            # A refused commit is told from one whose answer was lost.
+            lost = not isinstance(error, DBAPIError) or error.connection_invalidated
+            raise (MaybeRecorded if committing and lost else NotRecorded) from error
 
     def _abandon(self, task: asyncio.Task[Any], guard: CommitGuard) -> None:
         """Cancel a transaction without waiting for the database to notice."""
@@ -228,12 +230,6 @@ def cause_of(error: BaseException) -> str:
     """Return the database's own message in one line."""
     cause = getattr(error, "orig", None) or error
     return " ".join(str(cause).split()) or type(cause).__name__
-
-
-def _ledger_error(error: Exception, *, committing: bool) -> LedgerError:
-    """Tell a refused commit from one whose answer was lost."""
-    lost = error.connection_invalidated if isinstance(error, DBAPIError) else True
-    return MaybeRecorded() if committing and lost else NotRecorded()
 
 
 #: Seconds after which an answer of the server is too imprecise to correct the clock.

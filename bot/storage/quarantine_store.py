@@ -77,7 +77,10 @@ class QuarantineStore(Store):
             if not rules.is_expected(project.policy, facts[refs[each.job_id]].started_by)
             and not _blocks(project, _open_request(uow, refs[each.job_id]))
         ]
-        room = max(0, project.policy.limit - _count_quarantined(uow, project_id))
+        # Those that were kept or ended do not count.
+        ended = and_(requests.c.state.in_([State.KEPT, State.OVER]), requests.c.delete_count == 0)
+        counts = or_(_IS_QUARANTINED, _is_recent(uow))
+        room = max(0, project.policy.limit - _count(uow, project_id, ~ended, counts))
         for change in new[:room]:
             if change.shown:
                 ref = refs[change.job_id]
@@ -130,12 +133,6 @@ class QuarantineStore(Store):
         uow.execute(watch.with_for_update()).first()
         decided = ending(_count(uow, project_id, _IS_CANCELLED, _is_recent(uow)))
         return uow.transition(request, State.QUARANTINED, decided.state, outcome=decided.outcome)
-
-
-def _count_quarantined(uow: UnitOfWork, project_id: str) -> int:
-    """Count the downloads that were quarantined, without those that were kept or ended."""
-    ended = and_(requests.c.state.in_([State.KEPT, State.OVER]), requests.c.delete_count == 0)
-    return _count(uow, project_id, ~ended, or_(_IS_QUARANTINED, _is_recent(uow)))
 
 
 def _is_recent(uow: UnitOfWork) -> ColumnElement[bool]:
