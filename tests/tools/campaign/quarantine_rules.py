@@ -1,0 +1,167 @@
+"""Rules for random quarantines: which download the bot may and must cancel, when, and how often."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from bot.cancellation.lifecycle import State
+from bot.cancellation.posts import PostKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.tools.campaign.quarantine_season import Download, Season
+
+#: Seconds of the grace time, and until when after it the DELETE must have been sent.
+GRACE = 20
+LATEST = 10.0
+
+HOUR = 3600.0
+
+#: Seconds within which a starter that the feed shows must be taken into account.
+SEEN_WITHIN = 1.0
+
+#: States that a request must not keep.
+UNENDED = {State.QUARANTINED, State.AWAITING, State.APPROVED, State.CANCELLING, State.FAILED}
+
+
+class Rule(StrEnum):
+    """A rule; its value is the text of a violation in the table."""
+
+    OTHER = "a DELETE of an old job, or of one that is no download"
+    EXPECTED = "a DELETE of a download whose starter is expected"
+    KEPT = "a DELETE of a download that was kept"
+    TWICE = "a DELETE after one that took effect"
+    LIMIT = "more DELETEs within an hour than the limit"
+    EARLY = "a DELETE before people could see the card for the grace time"
+    LATE = "a DELETE more than 10 s after the grace time"
+    MISSED = "neither cancelled nor kept, nor over, nor beyond the limit"
+    TRUTH = "the request's state differs from Atlas"
+    POSTS = "other than one card and one outcome"
+    CHAIN = "the audit log does not verify"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One violation of a rule; `what` is a clause with details."""
+
+    rule: Rule
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.what}"
+
+
+def violations(season: Season) -> list[Violation]:
+    found = [*_of_others(season), *_of_limit(season)]
+    for each in season.downloads:
+        found += [Violation(rule, f"job {each.job_id}: {what}") for rule, what in _of(season, each)]
+    return found + [Violation(Rule.CHAIN, each) for each in season.breaks]
+
+
+def _of_others(season: Season) -> Iterator[Violation]:
+    for job_id, at, _ in season.services.deletes:
+        if job_id in season.others:
+            yield Violation(Rule.OTHER, f"job {job_id} at {at:g} s")
+
+
+def _of_limit(season: Season) -> Iterator[Violation]:
+    by_person = {each.job_id for each in season.downloads if each.by_person}
+    own = [at for job, at, effect in season.services.deletes if effect and job not in by_person]
+    for at in own:
+        count = sum(at - HOUR < each <= at for each in own)
+        if season.plan.limit is not None and count > season.plan.limit:
+            yield Violation(Rule.LIMIT, f"{count} in the hour before {at:g} s")
+
+
+def _of(season: Season, each: Download) -> Iterator[tuple[Rule, str]]:
+    deletes = [call for call in season.services.deletes if call[0] == each.job_id]
+    effect_at = next((at for _, at, effect in deletes if effect), None)
+    for number, (_, at, _) in enumerate(deletes):
+        yield from _of_delete(season, each, at, is_first=number == 0)
+        if effect_at is not None and at >= effect_at and not deletes[number][2]:
+            yield Rule.TWICE, f"at {at:g} s, after {effect_at:g} s"
+    if (effect_at is not None) != (each.state is State.CANCELLED):
+        yield Rule.TRUTH, f"it is {each.state}, and the DELETE took effect at {effect_at}"
+    yield from _of_end(season, each)
+    yield from _of_posts(season, each)
+
+
+def _of_delete(
+    season: Season, each: Download, at: float, *, is_first: bool
+) -> Iterator[tuple[Rule, str]]:
+    if each.kept_at is not None:
+        yield Rule.KEPT, f"kept at {each.kept_at:g} s, DELETE at {at:g} s"
+    if each.by_person:
+        return
+    seen_since = max([each.visible_at, *_before(season.feed_away, at)])
+    if each.is_expected and seen_since < at - SEEN_WITHIN:
+        yield Rule.EXPECTED, f"known since {seen_since:g} s, DELETE at {at:g} s"
+    if not is_first:
+        return
+    shown_at = season.services.shown_at.get(each.job_id)
+    if shown_at is None:
+        yield Rule.EARLY, "no card was posted"
+        return
+    shown_since = max([shown_at, *_before(season.away, at)])
+    if at < shown_since + GRACE:
+        yield Rule.EARLY, f"shown since {shown_since:g} s, DELETE at {at:g} s"
+    undisturbed = max([shown_at, *_before(season.disturbed, at)])
+    if at > undisturbed + GRACE + LATEST:
+        yield Rule.LATE, f"undisturbed since {undisturbed:g} s, DELETE at {at:g} s"
+
+
+def _of_end(season: Season, each: Download) -> Iterator[tuple[Rule, str]]:
+    state = each.state
+    if state is None or state is State.WITHDRAWN:
+        # Not seen by the watch as a download that can be cancelled, or expected by then.
+        over = season.services.job(each.job_id).failed
+        if not (over or each.is_expected or season.plan.is_limited):
+            yield Rule.MISSED, "there is no request of the bot's own"
+    elif state in UNENDED and not _is_persons(season, each):
+        yield Rule.MISSED, f"it is still {state}"
+    elif state is State.OBSERVED and not season.plan.is_limited:
+        yield Rule.MISSED, "it was observed only"
+    elif state is State.KEPT and each.kept_at is None and not each.is_expected:
+        yield Rule.TRUTH, "it is kept, and nobody kept it"
+
+
+def _of_posts(season: Season, each: Download) -> Iterator[tuple[Rule, str]]:
+    """Check the messages of the request: repeated ones have the same `client_msg_id`."""
+    if each.request is None or _is_persons(season, each):
+        return
+    kinds = season.services.kinds.get(each.request.id, set())
+    counts = Counter(kind for kind, _, _ in kinds)
+    ends = [event for kind, event, _ in kinds if (kind, event) == _outcome(each)]
+    if counts[PostKind.CARD] != 1 or len(ends) != 1:
+        yield Rule.POSTS, f"{sorted(kinds)}"
+
+
+def _is_persons(season: Season, each: Download) -> bool:
+    """Whether a person's request waits on, as the bot has no reason for one of its own."""
+    return each.state is State.AWAITING and (each.is_expected or season.plan.is_limited)
+
+
+def _outcome(each: Download) -> tuple[str, str]:
+    return PostKind.REPLY, f"request:{each.state}"
+
+
+def _before(moments: list[float], at: float) -> list[float]:
+    """Return the last of the sorted moments before a moment, or nothing."""
+    place = bisect_left(moments, at)
+    return moments[max(0, place - 1) : place]
+
+
+def undisturbed_waits(season: Season) -> Iterator[float]:
+    """Yield the seconds from the end of each grace time that nothing disturbed to its DELETE."""
+    for each in season.downloads:
+        shown_at = season.services.shown_at.get(each.job_id)
+        at = next((at for job_id, at, _ in season.services.deletes if job_id == each.job_id), None)
+        if shown_at is None or at is None or each.by_person:
+            continue
+        if not any(shown_at < moment <= at for moment in season.disturbed):
+            yield at - shown_at - GRACE

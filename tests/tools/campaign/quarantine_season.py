@@ -1,0 +1,317 @@
+"""Downloads in quarantine in simulated time: people act, parts fail, and at last all is calm."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import count
+from typing import TYPE_CHECKING
+
+import structlog
+from sqlalchemy import create_engine
+
+from bot.atlas import JobRef
+from bot.cancellation.errors import CancellationError
+from bot.cancellation.lifecycle import JobFingerprint, State
+from bot.cancellation.quarantine import Mode, QuarantinePolicy
+from bot.services.service import Submission
+from bot.storage.audit_log import AuditLog
+from bot.storage.database import Database
+from bot.storage.migrate import create_tables
+from bot.storage.request_store import RequestStore
+from tests.support.domain import ABE, ADA, PROJECT_ID, RINA
+from tests.tools.campaign.quarantine_rules import GRACE
+from tests.tools.campaign.simulated_bots import SimulatedBot
+from tests.tools.campaign.simulated_services import CHANNEL, CLUSTER, Services
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bot.cancellation.lifecycle import Request
+
+log = structlog.get_logger(__name__)
+
+NO_DOWNLOADS = ("automated", "pointInTime")
+EXPECTED, STRANGER = "etl@shop.example", "mallory@shop.example"
+
+#: Downloads of one database: as many as can be looked at beside each other.
+DOWNLOADS = 100
+
+#: Seconds without faults at the end, in which everything that is due must end.
+CALM = GRACE + 45
+
+#: What people do about a download, each with how often beside the others.
+ACTS = {
+    "nothing": 40,
+    "keep": 20,
+    "own keep": 8,
+    "cancel now": 8,
+    "end in Atlas": 8,
+    "ask before the bot sees it": 6,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One part: how many bots, and how many downloads an hour the bots cancel by themselves."""
+
+    name: str
+    bots: int
+    limit: int | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        return self.limit is not None
+
+
+@dataclass(slots=True)
+class Download:
+    """One download, and what becomes of it.
+
+    Attributes:
+        starter: who started it by the activity feed, which shows that from `visible_at` on.
+        act: what people do about it, from `act_at` on.
+        kept_at: when the bot took a click on **Keep it**.
+        by_person: whether a click on **Cancel it now** was taken.
+        request: the newest request for it, at the end.
+    """
+
+    job_id: str
+    began_at: float
+    starter: str | None
+    visible_at: float
+    act: str
+    act_at: float
+    kept_at: float | None = None
+    by_person: bool = False
+    request: Request | None = None
+
+    @property
+    def ref(self) -> JobRef:
+        return JobRef(PROJECT_ID, CLUSTER, self.job_id)
+
+    @property
+    def is_expected(self) -> bool:
+        return self.starter == EXPECTED
+
+    @property
+    def state(self) -> State | None:
+        return self.request.state if self.request else None
+
+
+@dataclass(slots=True)
+class Season:
+    """One database with its downloads, through faults to a calm end.
+
+    Attributes:
+        others: the ids of jobs that are no downloads, or were there at the first look.
+        away: the seconds in which Slack or the database was away.
+        disturbed: the seconds in which these, or every bot, were away, or something failed.
+        feed_away: the seconds in which the activity feed could not be read.
+        breaks: where the record's chains do not hold.
+    """
+
+    plan: Plan
+    services: Services
+    bots: list[SimulatedBot | None]
+    downloads: list[Download] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    away: list[float] = field(default_factory=list)
+    disturbed: list[float] = field(default_factory=list)
+    feed_away: list[float] = field(default_factory=list)
+    breaks: list[str] = field(default_factory=list)
+    _lives: count[int] = field(default_factory=count)
+    _until: dict[str, float] = field(default_factory=dict)
+
+    async def run(self, downloads: int) -> None:
+        """Begin all downloads while parts fail, then let every grace time pass."""
+        observer = Database(self.services.url)
+        requests = RequestStore(observer, self.services.time)
+        try:
+            self.others = [self.services.begin() for _ in range(3)]
+            self._start_bots()
+            await self._seconds(6, requests)
+            self.services.storm = True
+            for _ in range(downloads):
+                await self._begin()
+                await self._pause(requests)
+            self._end_storm()
+            await self._seconds(CALM, requests)
+            for each in self.downloads:
+                each.request = await requests.newest_request_for(each.ref)
+            self.breaks = [str(each) for each in await AuditLog(observer).verify()]
+        finally:
+            for bot in filter(None, self.bots):
+                await bot.close()
+            await observer.close()
+
+    def _start_bots(self) -> None:
+        for place, bot in enumerate(self.bots):
+            if bot is None:
+                self.bots[place] = SimulatedBot(self.services, f"bot-{next(self._lives)}")
+
+    async def _begin(self) -> None:
+        dice, services = self.services.dice, self.services
+        if dice.random() < 0.1:
+            self.others.append(
+                services.begin(deliveryType=dice.choice(["automated", "pointInTime"]))
+            )
+        if dice.random() < 0.05:
+            self.others.append(services.begin(cancelled=True))
+        job_id, now = services.begin(), services.time.elapsed
+        starter = dice.choices([EXPECTED, STRANGER, None], [2, 5, 3])[0]
+        visible_at = now + dice.uniform(0, GRACE - 5)
+        if starter:
+            services.tell_starter(job_id, starter, visible_at - now)
+        act = dice.choices(list(ACTS), list(ACTS.values()))[0]
+        act_at = now + dice.uniform(0, 1.5 * GRACE)
+        each = Download(job_id, now, starter, visible_at, act, act_at)
+        self.downloads.append(each)
+        if act == "ask before the bot sees it":
+            await self._ask(each)
+
+    async def _pause(self, requests: RequestStore) -> None:
+        """Let time pass until the next download; an hour's limit needs hours."""
+        dice = self.services.dice
+        await self._seconds(dice.choice([0, 0, 1, 3, 8]), requests)
+        if self.plan.is_limited and dice.random() < 0.3:
+            await self._seconds(CALM, requests)
+            if not await requests.count_open():
+                for _ in range(dice.randint(5, 90)):
+                    await self._step(20.0)
+
+    async def _seconds(self, seconds: int, requests: RequestStore) -> None:
+        for _ in range(seconds):
+            self._change_weather()
+            await self._act(requests)
+            await self._step(1.0)
+
+    async def _step(self, seconds: float) -> None:
+        services = self.services
+        faults = services.faults.total()
+        services.time.advance(seconds)
+        await services.settle()
+        alive = any(bot and bot.alive for bot in self.bots)
+        now = services.time.elapsed
+        is_seen = services.slack_is_up and services.database_is_up
+        if not is_seen:
+            self.away.append(now)
+        if not services.feed_is_up:
+            self.feed_away.append(now)
+        if not (is_seen and alive) or services.faults.total() > faults:
+            self.disturbed.append(now)
+
+    def _change_weather(self) -> None:
+        services = self.services
+        services.slack_is_up = not self._lasts("Slack: away", 0.02, (3, 15))
+        services.database_is_up = not self._lasts("database: away", 0.01, (3, 12))
+        services.feed_is_up = not self._lasts("activity feed: away", 0.01, (3, 30))
+        if not self.plan.is_limited and services.happens("clock: jumped", 0.01):
+            services.time.wall += timedelta(seconds=services.dice.choice([-600, 600]))
+        for place, bot in enumerate(self.bots):
+            self._live_or_die(place, bot)
+
+    def _lasts(self, fault: str, chance: float, seconds: tuple[float, float]) -> bool:
+        """Whether a fault lasts, or begins now."""
+        services = self.services
+        if self._until.get(fault, 0.0) > services.time.elapsed:
+            return True
+        if services.happens(fault, chance):
+            self._until[fault] = services.time.elapsed + services.dice.uniform(*seconds)
+            return True
+        return False
+
+    def _live_or_die(self, place: int, bot: SimulatedBot | None) -> None:
+        services = self.services
+        if bot and bot.alive:
+            if services.happens("bot: killed", 0.008):
+                bot.kill()
+            return
+        if not self._lasts(f"bot {place + 1}: away", 0.5, (1, 15)):
+            self.bots[place] = SimulatedBot(services, f"bot-{next(self._lives)}")
+
+    def _end_storm(self) -> None:
+        self.services.storm = False
+        self._until.clear()
+
+    async def _ask(self, each: Download) -> None:
+        """Request the cancellation as a person, which needs an approval."""
+        shown = JobFingerprint.of(self.services.job(each.job_id))
+        submission = Submission(
+            key=f"V{each.job_id}",
+            person=RINA,
+            ref=each.ref,
+            project_name="shop-prod",
+            asked_in=CHANNEL,
+            channel=CHANNEL,
+            shown=shown,
+            reason="mine",
+            approver_members=frozenset({ADA.id, ABE.id}),
+        )
+        bot = self._bot()
+        try:
+            if bot:
+                await bot.service.submit(submission)
+        except CancellationError:
+            return  # the bot was faster, or the database is away
+
+    async def _act(self, requests: RequestStore) -> None:
+        for each in self.downloads:
+            if each.act != "nothing" and each.act_at <= self.services.time.elapsed:
+                await self._act_on(each, requests)
+
+    async def _act_on(self, each: Download, requests: RequestStore) -> None:
+        if each.act == "end in Atlas":
+            each.act = "nothing"
+            if not self.services.job(each.job_id).is_over:
+                self.services.change(each.job_id, failed=True)
+            return
+        request = await requests.newest_request_for(each.ref)
+        bot = self._bot()
+        if request is None or bot is None or not self.services.slack_is_up:
+            return
+        if request.state is not State.QUARANTINED:
+            each.act = "nothing"
+        elif request.card:
+            await self._click(each, request.id, bot)
+
+    async def _click(self, each: Download, request_id: str, bot: SimulatedBot) -> None:
+        """Click once; the next second tries again, unless the click was taken."""
+        try:
+            match each.act:
+                case "keep":
+                    await bot.service.keep(request_id, ADA, "audit", "ada@shop.example")
+                    each.kept_at = self.services.time.elapsed
+                case "own keep":
+                    await bot.service.keep(request_id, ABE, "mine", STRANGER)
+                    each.kept_at = self.services.time.elapsed
+                case "cancel now":
+                    await bot.service.approve(request_id, ADA)
+                    each.by_person = True
+        except CancellationError:
+            return
+        each.act = "nothing"
+
+    def _bot(self) -> SimulatedBot | None:
+        living = [bot for bot in self.bots if bot and bot.alive]
+        return self.services.dice.choice(living) if living else None
+
+
+async def play(plan: Plan, folder: Path, seed: int, downloads: int = DOWNLOADS) -> Season:
+    """Play one season over a new database."""
+    url = f"sqlite:///{folder}/quarantines-{seed}.db"
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        create_tables(connection)
+    engine.dispose()
+    policy = QuarantinePolicy(
+        mode=Mode.ENFORCE,
+        grace=timedelta(seconds=GRACE),
+        expected=frozenset({EXPECTED}),
+        limit=plan.limit or 10 * DOWNLOADS,
+    )
+    services = Services(url, policy, random.Random(seed))  # noqa: S311 - the same at every run
+    season = Season(plan, services, [None] * plan.bots)
+    await season.run(downloads)
+    return season

@@ -1,0 +1,241 @@
+"""Bots in this process, in simulated time: the real loops over SQLite, and fake services."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bot.atlas import JobRef, RestoreJob, TimedOut, Unavailable
+from bot.cancellation.errors import CancellationError, MaybeRecorded, NotRead, NotRecorded
+from bot.cancellation.policy import Policy
+from bot.cancellation.posts import PostKind, RequestPost
+from bot.services.activity_feed import ActivityFeeds
+from bot.services.job_facts import JobFactsService
+from bot.services.job_search import JobFinder
+from bot.services.projects import Project, Projects
+from bot.services.quarantine import READ_TIMEOUT, Quarantine
+from bot.services.rights import RightsCheck
+from bot.services.runner import Runner
+from bot.services.service import CancellationService
+from bot.services.sweeper import Sweeper
+from bot.storage.audit_log import History
+from bot.storage.database import Database, DatabaseClock
+from bot.storage.job_facts_store import JobFactsStore
+from bot.storage.lease_store import LeaseStore
+from bot.storage.outbox_store import OutboxStore
+from bot.storage.quarantine_store import QuarantineStore
+from bot.storage.request_store import RequestStore
+from bot.storage.watch_store import WatchStore
+from bot.wiring import quarantined_project
+from tests.support.domain import PROJECT_ID, resolve_members
+from tests.support.fake_atlas import FakeAtlas
+from tests.tools.campaign.simulated_services import CHANNEL, CLUSTER, Services
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from sqlalchemy import Connection
+
+    from bot.atlas import ActivityEvent
+
+T = TypeVar("T")
+
+
+class BotDatabase(Database):
+    """The connection of one bot, which a kill cuts."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services.url)
+        self._services = services
+        self.is_cut = False
+
+    async def read(self, work: Callable[[Connection], T], **options: Any) -> T:
+        if self.is_cut or not self._services.database_is_up:
+            raise NotRead
+        self._services.transactions += 1
+        try:
+            return await super().read(work, **options)
+        finally:
+            self._services.transactions -= 1
+
+    async def write(self, work: Callable[[Connection], T], **options: Any) -> T:
+        if self.is_cut or not self._services.database_is_up:
+            raise NotRecorded
+        self._services.transactions += 1
+        try:
+            result = await super().write(work, **options)
+        finally:
+            self._services.transactions -= 1
+        if self._services.happens("database: answer to a commit lost", 0.002):
+            raise MaybeRecorded
+        return result
+
+
+class BotAtlas(FakeAtlas):
+    """The client of one bot, which may die in any of its calls."""
+
+    def __init__(self, services: Services, kill: Callable[[], None]) -> None:
+        super().__init__()
+        self._services = services
+        self._kill = kill
+
+    async def restore_jobs(
+        self, project_id: str, cluster_name: str, *, max_attempts: int = 1
+    ) -> Any:
+        self._interfere()
+        self.jobs = {CLUSTER: self._services.jobs}
+        return await super().restore_jobs(project_id, cluster_name)
+
+    async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
+        if timeout and timeout <= READ_TIMEOUT:  # a longer read is repeated until it succeeds
+            self._interfere()
+        return self._services.job(ref.job_id)
+
+    async def events(
+        self, project_id: str, event_types: Sequence[str], since: datetime
+    ) -> list[ActivityEvent]:
+        if not self._services.feed_is_up:
+            raise Unavailable(status=503)
+        return [event for at, event in self._services.feed if at <= self._services.time.elapsed]
+
+    async def cancel_restore_job(self, ref: JobRef) -> int:
+        services = self._services
+        self._interfere()
+        await self._die("bot: killed right before the DELETE")
+        if services.happens("Atlas: DELETE lost on its way", 0.05):
+            raise TimedOut(may_have_taken_effect=True)
+        services.delete(ref.job_id)
+        await self._die("bot: killed right after the DELETE")
+        if services.happens("Atlas: answer to the DELETE lost", 0.1):
+            raise TimedOut(may_have_taken_effect=True)
+        return 204
+
+    def _interfere(self) -> None:
+        if self._services.happens("Atlas: 503", 0.01):
+            raise Unavailable(status=503)
+
+    async def _die(self, fault: str) -> None:
+        if self._services.happens(fault, 0.05):
+            self._kill()
+            await asyncio.sleep(0)  # raises CancelledError
+
+
+class SimulatedBot:
+    """The loops of one process over one database."""
+
+    def __init__(self, services: Services, name: str) -> None:
+        self.services = services
+        self.name = name
+        self.database = BotDatabase(services)
+        self._atlas = BotAtlas(services, self.kill)
+        time = services.time
+        projects = Projects(
+            [
+                Project(
+                    id=PROJECT_ID,
+                    name="shop-prod",
+                    policy=Policy(approvals=1, quarantine=services.policy),
+                    atlas=self._atlas,
+                    watch_channel=CHANNEL,
+                )
+            ]
+        )
+        facts = JobFactsService(
+            projects,
+            JobFactsStore(self.database, time),
+            ActivityFeeds(projects, time, monotonic=time.monotonic),
+            now=time,
+            sleep=time.sleep,
+        )
+        rights = RightsCheck(projects, resolve_members, facts.starter_of)
+        store = QuarantineStore(
+            self.database, time, lambda project_id: quarantined_project(projects, project_id)
+        )
+        leases = LeaseStore(self.database, time, name)
+        self.requests = RequestStore(self.database, time)
+        self._watch = WatchStore(self.database, time, name, store)
+        self._outbox = OutboxStore(self.database, time)
+        runner = Runner(leases, projects, rights, sleep=time.sleep, monotonic=time.monotonic)
+        quarantine = Quarantine(
+            store,
+            projects,
+            facts,
+            runner,
+            slack_answers=self._slack_answers,
+            now=time,
+            monotonic=time.monotonic,
+            sleep=time.sleep,
+        )
+        clock = DatabaseClock(self.database, wall=time, monotonic=time.monotonic)
+        sweeper = Sweeper(self.requests, leases, runner, clock=clock, sleep=time.sleep)
+        self.service = CancellationService(
+            self.requests,
+            projects,
+            runner,
+            rights,
+            finder=JobFinder(projects),
+            facts=facts,
+            history=History(self.database, time),
+            now=time,
+        )
+        self._runner = runner
+        loops = (quarantine.run(), sweeper.run(), facts.run(), self._look(), self._deliver())
+        self._tasks = [self._start(loop) for loop in loops]
+
+    def _start(self, loop: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return asyncio.create_task(loop, name=self.name)
+
+    @property
+    def alive(self) -> bool:
+        return not self.database.is_cut
+
+    def kill(self) -> None:
+        """End it as SIGKILL does: nothing more is written, sent or released."""
+        self.database.is_cut = True
+        for task in (*self._tasks, *self._runner._tasks.values()):
+            task.cancel()
+
+    async def close(self) -> None:
+        self.kill()
+        runs = list(self._runner._tasks.values())
+        await asyncio.gather(*self._tasks, *runs, return_exceptions=True)
+        await self.service.finder.close()
+        await self.database.close()
+
+    async def _slack_answers(self) -> bool:
+        return self.services.slack_is_up
+
+    async def _look(self) -> None:
+        """Read the cluster every two seconds, as the watch does."""
+        while True:
+            try:
+                if await self._watch.acquire(PROJECT_ID):
+                    await self._watch.record_clusters(PROJECT_ID, [CLUSTER])
+                    jobs = await self._atlas.restore_jobs(PROJECT_ID, CLUSTER)
+                    await self._watch.record_jobs(PROJECT_ID, CLUSTER, jobs)
+            except (CancellationError, Unavailable):
+                pass  # the next look comes soon
+            await self.services.time.sleep(2.0)
+
+    async def _deliver(self) -> None:
+        """Deliver what is due every second, while Slack takes it."""
+        while True:
+            try:
+                if self.services.slack_is_up:
+                    for post in await self._outbox.claim(self.name, 50, 50, 50):
+                        self._take(post)
+                        await self._outbox.mark_sent(post, CHANNEL, f"{post.id}.000100")
+            except CancellationError:
+                pass  # the claim runs out
+            await self.services.time.sleep(1.0)
+
+    def _take(self, post: Any) -> None:
+        """Let Slack take a message, which it knows again."""
+        services = self.services
+        services.posted[post.client_msg_id] += 1
+        if isinstance(post, RequestPost):
+            of = services.kinds.setdefault(post.request.id, set())
+            of.add((post.kind.value, str(post.event), post.client_msg_id))
+            if post.kind is PostKind.CARD:
+                services.shown_at.setdefault(post.request.ref.job_id, services.time.elapsed)

@@ -1,0 +1,139 @@
+"""What bots in simulated time share: the time, and the states of Slack, Atlas and the database."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import count
+from typing import TYPE_CHECKING
+
+from bot.atlas import DeliveryType
+from bot.atlas.activity import parse_event
+from tests.support.clock import NOON
+from tests.support.domain import a_job
+
+if TYPE_CHECKING:
+    import random
+
+    from bot.atlas import ActivityEvent, RestoreJob
+    from bot.cancellation.quarantine import QuarantinePolicy
+
+CLUSTER = "prod-eu"
+CHANNEL = "C0WATCH"
+
+#: Turns of the event loop without a transaction after which all loops wait for the time.
+QUIET_TURNS = 12
+
+
+class SimulatedTime:
+    """Time that passes when it is told to; the wall clock may jump beside it."""
+
+    def __init__(self) -> None:
+        self.elapsed = 0.0
+        self.wall = NOON
+        self._numbers = count()
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+
+    def __call__(self) -> datetime:
+        return self.wall
+
+    def monotonic(self) -> float:
+        return self.elapsed
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        woken = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self.elapsed + seconds, next(self._numbers), woken))
+        await woken
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, and wake those who slept until then."""
+        self.elapsed += seconds
+        self.wall += timedelta(seconds=seconds)
+        while self._sleepers and self._sleepers[0][0] <= self.elapsed:
+            woken = heapq.heappop(self._sleepers)[2]
+            if not woken.done():
+                woken.set_result(None)
+
+
+@dataclass(slots=True)
+class Services:
+    """What all bots share: the time, Slack, Atlas's jobs and feed, and the state of the database.
+
+    Attributes:
+        deletes: the job of each DELETE that arrived, when, and whether it took effect.
+        feed: events of the activity feed, with the second from which it shows them.
+        shown_at: when Slack took the first card of each job.
+        posted: how often Slack took each message, by its `client_msg_id`.
+        kinds: the kind and the event of the messages of each request.
+        storm: whether calls to Atlas may fail, and bots may die in them.
+    """
+
+    url: str
+    policy: QuarantinePolicy
+    dice: random.Random
+    time: SimulatedTime = field(default_factory=SimulatedTime)
+    jobs: list[RestoreJob] = field(default_factory=list)
+    deletes: list[tuple[str, float, bool]] = field(default_factory=list)
+    feed: list[tuple[float, ActivityEvent]] = field(default_factory=list)
+    shown_at: dict[str, float] = field(default_factory=dict)
+    posted: Counter[str] = field(default_factory=Counter)
+    kinds: dict[str, set[tuple[str, str, str]]] = field(default_factory=dict)
+    slack_is_up: bool = True
+    database_is_up: bool = True
+    feed_is_up: bool = True
+    storm: bool = False
+    faults: Counter[str] = field(default_factory=Counter)
+    transactions: int = 0
+
+    async def settle(self) -> None:
+        """Wait until every loop waits for the time."""
+        quiet = 0
+        while quiet < QUIET_TURNS:
+            await asyncio.sleep(0 if self.transactions == 0 else 0.0005)
+            quiet = 0 if self.transactions else quiet + 1
+
+    def begin(self, **changes: object) -> str:
+        """Start a job; return its id, which begins with the time."""
+        job_id = f"{int(self.time.wall.timestamp()):08x}{1000 * len(self.jobs):016x}"
+        values = {"id": job_id, "deliveryType": DeliveryType.DOWNLOAD, **changes}
+        self.jobs.insert(0, a_job(**values))
+        return job_id
+
+    def tell_starter(self, job_id: str, name: str, delay: float) -> None:
+        """Let the feed show who started a job, after a delay."""
+        event = parse_event(
+            {
+                "id": f"{job_id[:18]}{int(job_id[18:], 16) + 1:06x}",
+                "created": self.time.wall.isoformat(),
+                "eventTypeName": "CPS_RESTORE_REQUESTED_AUDIT",
+                "username": name,
+            }
+        )
+        assert event
+        self.feed.append((self.time.elapsed + delay, event))
+
+    def change(self, job_id: str, **changes: object) -> None:
+        self.jobs = [
+            each.model_copy(update=changes) if each.id == job_id else each for each in self.jobs
+        ]
+
+    def job(self, job_id: str) -> RestoreJob:
+        return next(each for each in self.jobs if each.id == job_id)
+
+    def delete(self, job_id: str) -> None:
+        takes_effect = not self.job(job_id).is_over
+        self.deletes.append((job_id, self.time.elapsed, takes_effect))
+        if takes_effect:
+            self.change(job_id, cancelled=True)
+
+    def happens(self, fault: str, chance: float) -> bool:
+        """Whether a fault strikes now."""
+        strikes = self.storm and self.dice.random() < chance
+        self.faults[fault] += strikes
+        return strikes
