@@ -43,6 +43,7 @@ class Rule(StrEnum):
     TRUTH = "the request's state differs from Atlas"
     POSTS = "other than one card and one outcome"
     CHAIN = "the audit log does not verify"
+    ERRORS = "an error in a log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,8 @@ def violations(season: Season) -> list[Violation]:
     found = [*_of_others(season), *_of_limit(season)]
     for each in season.downloads:
         found += [Violation(rule, f"job {each.job_id}: {what}") for rule, what in _of(season, each)]
-    return found + [Violation(Rule.CHAIN, each) for each in season.breaks]
+    found += [Violation(Rule.CHAIN, each) for each in season.breaks]
+    return found + [Violation(Rule.ERRORS, each) for each in season.errors]
 
 
 def _of_others(season: Season) -> Iterator[Violation]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import random
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count
 from typing import TYPE_CHECKING
 
 import structlog
+import structlog.testing
 from sqlalchemy import create_engine
 
 from bot.atlas import JobRef
@@ -26,11 +29,12 @@ from tests.tools.campaign.simulated_bots import SimulatedBot
 from tests.tools.campaign.simulated_services import CHANNEL, CLUSTER, Services
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from bot.cancellation.lifecycle import Request
+    from structlog.typing import EventDict
 
-log = structlog.get_logger(__name__)
+    from bot.cancellation.lifecycle import Request
 
 NO_DOWNLOADS = ("automated", "pointInTime")
 EXPECTED, STRANGER = "etl@shop.example", "mallory@shop.example"
@@ -110,6 +114,7 @@ class Season:
         disturbed: the seconds in which these, or every bot, were away, or something failed.
         feed_away: the seconds in which the activity feed could not be read.
         breaks: where the record's chains do not hold.
+        errors: what the bots logged as errors.
     """
 
     plan: Plan
@@ -121,6 +126,7 @@ class Season:
     disturbed: list[float] = field(default_factory=list)
     feed_away: list[float] = field(default_factory=list)
     breaks: list[str] = field(default_factory=list)
+    errors: Sequence[str] = ()
     _lives: count[int] = field(default_factory=count)
     _until: dict[str, float] = field(default_factory=dict)
 
@@ -313,5 +319,19 @@ async def play(plan: Plan, folder: Path, seed: int, downloads: int = DOWNLOADS) 
     )
     services = Services(url, policy, random.Random(seed))  # noqa: S311 - the same at every run
     season = Season(plan, services, [None] * plan.bots)
-    await season.run(downloads)
+    with captured_errors() as errors:
+        await season.run(downloads)
+    season.errors = [str(each) for each in errors]
     return season
+
+
+@contextmanager
+def captured_errors() -> Iterator[Sequence[EventDict]]:
+    """Capture the errors that bots log meanwhile, and print nothing."""
+    before, capture = structlog.get_config(), structlog.testing.LogCapture()
+    wrapper = structlog.make_filtering_bound_logger(logging.ERROR)
+    structlog.configure(processors=[capture], wrapper_class=wrapper)
+    try:
+        yield capture.entries
+    finally:
+        structlog.configure(**before)
