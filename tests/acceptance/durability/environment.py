@@ -24,7 +24,7 @@ from tests.support.process import BotProcess, run_command
 from tests.support.timings import SHORT_PROCESS_TIMINGS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from bot.sandbox.slack import Ack
     from bot.timings import Timings
@@ -46,6 +46,7 @@ class ProcessEnvironment(BotEnvironment[BotProcess]):
 
     Attributes:
         submitted: ids of the jobs whose submission was acknowledged without an error.
+        more: further settings of the bots.
     """
 
     database_url: str
@@ -53,12 +54,13 @@ class ProcessEnvironment(BotEnvironment[BotProcess]):
     approvals: int = 0
     timings: Timings | None = SHORT_PROCESS_TIMINGS
     submitted: list[str] = field(default_factory=list)
+    more: Mapping[str, str] = field(default_factory=dict)
     stack: ExitStack = field(default_factory=ExitStack)
 
     def environment(self) -> dict[str, str]:
         http = self.mode == "http"
         environ = bot_environ(self.slack, self.atlas, self.database_url, http=http)
-        return environ | {"BOT_APPROVALS": str(self.approvals)}
+        return environ | {"BOT_APPROVALS": str(self.approvals), **self.more}
 
     def spawn(self) -> BotProcess:
         """Start one more bot without waiting for it."""
@@ -202,6 +204,7 @@ async def opened(
     approvals: int = 0,
     settings: SlackSettings | None = None,
     timings: Timings | None = SHORT_PROCESS_TIMINGS,
+    more: Mapping[str, str] | None = None,
 ) -> AsyncIterator[ProcessEnvironment]:
     """Open both fake servers; stop all bots at the end."""
     async with FakeAtlasServer() as atlas, FakeSlackServer(settings=settings) as slack:
@@ -212,6 +215,7 @@ async def opened(
             mode=mode,
             approvals=approvals,
             timings=timings,
+            more=more or {},
         )
         with env.stack:
             yield env

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 from tests.tools.campaign.check_deletes import of_deletes, was_hidden
 from tests.tools.campaign.check_logs import of_logs, of_secrets
+from tests.tools.campaign.check_notices import of_notices
 from tests.tools.campaign.check_record import of_record
-from tests.tools.campaign.people import CANCELLED, PLOTS
 from tests.tools.campaign.rules import Rule, Violation
+from tests.tools.campaign.scenarios import CANCELLED, PLOTS
 from tests.tools.campaign.worlds import OPEN, RULES, different
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tests.tools.campaign.observations import Observations
-    from tests.tools.campaign.people import Scenario
+    from tests.tools.campaign.scenarios import Scenario
     from tests.tools.campaign.worlds import Thread
 
 #: What a rule finds: which rule, and a sentence.
@@ -34,6 +35,7 @@ def violations(observations: Observations) -> list[Violation]:
     found = [
         *_of_stories(observations),
         *of_record(observations),
+        *of_notices(observations),
         *of_logs(observations),
         *of_secrets(observations),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.tools.campaign.rules import Rule
-from tests.tools.campaign.worlds import RULES
+from tests.tools.campaign.worlds import GRACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from tests.tools.campaign.fault_injector import InjectedFault
     from tests.tools.campaign.faulty_proxy import BrokenExchange
     from tests.tools.campaign.observations import Observations
-    from tests.tools.campaign.people import Scenario
+    from tests.tools.campaign.scenarios import Scenario
 
 #: What stands still, in the middle of looking and sending: a bot, or the database that it asks.
 STANDSTILLS = ("bot: paused", "database:")
 
 #: Seconds until a resumed bot has sent what it was about to send.
-GRACE = 5.0
+RESUMED = 5.0
+
+#: Seconds by which a message's stamp may be later than the message.
+STAMP = 1.0
 
 #: Faults of Atlas after which a bot that looks sees a job that is still there.
 UNSEEN = {"delay", "stale_read"}
@@ -37,11 +40,22 @@ def of_deletes(observations: Observations, scenario: Scenario) -> Iterator[tuple
 
 
 def _of_approvals(observations: Observations, scenario: Scenario) -> Iterator[tuple[Rule, str]]:
-    needed, _ = RULES[scenario.project]
     for call in observations.deletes(scenario):
         given = [who for who, at in scenario.yes.items() if at <= call.at.timestamp()]
-        if len(given) < needed:
-            yield Rule.APPROVED, f"{len(given)} of {needed} had approved"
+        if len(given) < scenario.needed:
+            yield Rule.APPROVED, f"{len(given)} of {scenario.needed} had approved"
+        if scenario.in_quarantine and not given:
+            yield from _of_grace(observations, scenario, call)
+
+
+def _of_grace(
+    observations: Observations, scenario: Scenario, call: Call
+) -> Iterator[tuple[Rule, str]]:
+    """Check that people could see the card for the grace time, before the bot acted by itself."""
+    thread = observations.board.of(scenario.job.id)
+    shown_at = min(map(float, thread.cards), default=None) if thread else None
+    if shown_at is None or call.at.timestamp() < shown_at + GRACE - STAMP:
+        yield Rule.GRACE, f"shown at {shown_at}, DELETE at {call.at.timestamp()}"
 
 
 def explained(observations: Observations, scenario: Scenario, late: Call) -> bool:
@@ -71,5 +85,5 @@ def _held_up(struck: BrokenExchange, call: Call) -> bool:
 def _stood_still(fault: InjectedFault, done: Call, late: Call) -> bool:
     """Whether it began before the effect, and ended shortly before the late one came."""
     began_before = fault.at <= done.at.timestamp()
-    sent_after = late.at.timestamp() <= fault.until + GRACE
+    sent_after = late.at.timestamp() <= fault.until + RESUMED
     return fault.what.startswith(STANDSTILLS) and began_before and sent_after

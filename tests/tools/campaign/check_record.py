@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 from bot.cancellation.events import CLOSING, EventName
 from tests.tools.campaign.rules import Rule
-from tests.tools.campaign.worlds import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from bot.cancellation.events import Recorded
     from tests.tools.campaign.observations import Observations
-    from tests.tools.campaign.people import Scenario
+    from tests.tools.campaign.scenarios import Scenario
     from tests.tools.campaign.worlds import Thread
 
 #: Events of an approval by a person.
@@ -60,15 +59,21 @@ def _of_approvals(
     observations: Observations, scenario: Scenario, chain: Sequence[Recorded]
 ) -> Iterator[Found]:
     """Check the approvals before the first DELETE in the audit log: enough people, who clicked."""
-    needed, _ = RULES[scenario.project]
     events = [event.event for event in chain]
+    if (EventName.ACTED_ALONE in events) != scenario.alone:
+        yield Rule.ALONE, f"job {scenario.job.id}: {events}"
+    if (reviews := events.count(EventName.REVIEWED)) != scenario.reviewed:
+        yield Rule.ALONE, f"job {scenario.job.id}: reviewed {reviews} times"
     if EventName.CANCEL_SENT not in events:
         return
     before = chain[: events.index(EventName.CANCEL_SENT)]
     yes = {event.actor for event in before if event.event in YES and event.actor}
     clicked = {observations.slack.workspace.user(who).id for who in scenario.yes}
-    if len(yes) < needed:
-        yield Rule.APPROVED, f"job {scenario.job.id}: {len(yes)} of {needed}, by the record"
+    if len(yes) < scenario.needed:
+        yield (
+            Rule.APPROVED,
+            f"job {scenario.job.id}: {len(yes)} of {scenario.needed}, by the record",
+        )
     if yes - clicked:
         yield (
             Rule.APPROVED,

@@ -114,6 +114,7 @@ class CampaignEnvironment:
             "MONGODB_ATLAS_BASE_URL": self._through(self.to_atlas, self.atlas.url),
             "BOT_PROJECTS_FILE": str(self.folder / "projects.toml"),
             "DATABASE_URL": self.database_url,
+            "BOT_WATCH_INTERVAL": "5",
             **way[self.plan.mode],
         }
 
@@ -121,7 +122,7 @@ class CampaignEnvironment:
         return url if self.plan.direct else f"http://127.0.0.1:{proxy.port}"
 
     def people(self) -> People:
-        return People(self.slack, self.board, self.dice)
+        return People(self.slack, self.board, self.dice, self.new_job)
 
     def injector(self) -> FaultInjector:
         return FaultInjector(
@@ -191,7 +192,7 @@ async def opened(
 ) -> AsyncIterator[CampaignEnvironment]:
     """Open an environment; every bot in it ends with it."""
     world, known, dice = build_world(), set[str](), random.Random(seed)  # noqa: S311 - the same scenarios at every run
-    write_projects(world, folder)
+    write_projects(world, folder, plan.people)
     async with AsyncExitStack() as stack:
         stack.enter_context(silence_server_log())
         atlas, slack = await _open_fake_servers(stack, plan, world)

@@ -118,7 +118,9 @@ def _asked(result: Result) -> Figures:
         "withdrawn": told["withdrawn"],
         "expired": told["expired"],
         "over (cancelled elsewhere)": told["over"],
+        "kept": told["kept"],
         "failed": told["failed"],
+        "acted alone, and reviewed": sum(each.reviewed for each in observations.scenarios),
         "of these, second requests for a job": sum(told.values()) - len(observations.board.by_job),
         "reported failures, then retried": sum(
             scenario.retried for scenario in observations.scenarios
@@ -136,6 +138,7 @@ def _done(result: Result) -> Figures:
             len(observations.late(scenario)) for scenario in observations.scenarios
         ),
         "duplicate posts after a lost answer": observations.copies,
+        "copies of cards as direct messages": len(observations.board.direct),
         "events in the audit log": len(observations.events),
         "bot processes": len(observations.lives),
         "errors in their logs": sum(problems_in_logs(observations.logs).values()),

@@ -215,6 +215,20 @@ def _card_click(action_id: str, who: str) -> Callable[[Target], Json]:
     return made
 
 
+def _copy_click(action_id: str, who: str) -> Callable[[Target], Json]:
+    """Click a button of a copy of the card, in a direct message."""
+
+    def made(target: Target) -> Json:
+        slack = target.env.slack
+        payload = _card_click(action_id, who)(target)
+        own = slack.state.dm(who)
+        payload["channel"] = {"id": own, "name": "directmessage"}
+        payload["container"]["channel_id"] = own
+        return payload
+
+    return made
+
+
 def _open_click(target: Target) -> Json:
     made = _card_click(ids.OPEN, "rina")(target)
     made["actions"][0]["value"] = " ".join(LIVE)
@@ -239,12 +253,20 @@ def _pick(block_id: str, value: str) -> Callable[[Target], Json]:
     return made
 
 
-def _submission(view: str) -> Callable[[Target], Json]:
+def _submission(
+    view: str, callback_id: str = "", *, alone: bool = False
+) -> Callable[[Target], Json]:
+    """Submit a dialog, under another callback id or with the box ticked to act alone."""
+
     def made(target: Target) -> Json:
         payload = target.env.slack.payloads.submission(target.views[view])
-        payload["view"]["state"]["values"] = {
-            ids.REASON: {ids.REASON: {"type": "plain_text_input", "value": "no reason"}}
-        }
+        reason = {"type": "plain_text_input", "value": "no reason"}
+        values: Json = {ids.REASON: {ids.REASON: reason}}
+        if alone:
+            ticked = {"type": "checkboxes", "selected_options": [{"value": ids.ALONE}]}
+            values[ids.ALONE] = {ids.ALONE: ticked}
+        payload["view"]["state"]["values"] = values
+        payload["view"]["callback_id"] = callback_id or payload["view"]["callback_id"]
         return payload
 
     return made
@@ -283,6 +305,9 @@ MAKERS: dict[str, Maker] = {
     "deny": ("interactive", _card_click(ids.DENY, "gus")),
     "withdraw": ("interactive", _card_click(ids.WITHDRAW, "gus")),
     "retry": ("interactive", _card_click(ids.RETRY, "rina")),
+    "keep": ("interactive", _card_click(ids.KEEP, "abe")),
+    "review": ("interactive", _card_click(ids.REVIEW, "abe")),
+    "approve in a copy": ("interactive", _copy_click(ids.APPROVE, "rina")),
     "open": ("interactive", _open_click),
     "unknown button": ("interactive", _card_click("no_such_action", "rina")),
     "more": ("interactive", _view_click("home", ids.MORE, "20 prod-eu")),
@@ -294,6 +319,8 @@ MAKERS: dict[str, Maker] = {
     "submit": ("interactive", _submission("details")),
     "submit a pick": ("interactive", _submission("picker")),
     "submit a denial": ("interactive", _submission("denial")),
+    "submit a keep": ("interactive", _submission("denial", ids.KEEP_DIALOG)),
+    "submit alone": ("interactive", _submission("details", alone=True)),
     "close": ("interactive", _closed),
     "suggest clusters": ("interactive", _suggestion(ids.CLUSTER)),
     "suggest jobs": ("interactive", _suggestion(ids.JOB)),

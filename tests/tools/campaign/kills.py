@@ -15,8 +15,8 @@ from tests.tools.campaign.check import violations
 from tests.tools.campaign.environment import Plan, measure_lag, opened
 from tests.tools.campaign.figures import Result, Times, tables
 from tests.tools.campaign.observations import Observations
-from tests.tools.campaign.people import write_scenarios
 from tests.tools.campaign.rules import Rule, Violation
+from tests.tools.campaign.scenarios import write_scenarios
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.tools.campaign.environment import CampaignEnvironment
     from tests.tools.campaign.fault_injector import FaultInjector
     from tests.tools.campaign.options import Options
-    from tests.tools.campaign.people import Scenario
+    from tests.tools.campaign.scenarios import Scenario
 
 log = structlog.get_logger(__name__)
 
@@ -215,7 +215,10 @@ async def settle(env: CampaignEnvironment, scenarios: Sequence[Scenario]) -> Non
 
     def ended() -> bool:
         threads = map(env.board.of, ours)
-        return all(thread is not None and thread.settled for thread in threads)
+        return all(
+            thread is not None and thread.settled and env.board.copies_show(thread)
+            for thread in threads
+        )
 
     with suppress(TimeoutError):
         await env.slack.until(ended, SETTLE)

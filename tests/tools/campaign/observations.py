@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from bot.sandbox.slack import FakeSlackServer
     from tests.tools.campaign.fault_injector import InjectedFault
     from tests.tools.campaign.faulty_proxy import BrokenExchange
-    from tests.tools.campaign.people import Scenario
     from tests.tools.campaign.replicas import Life
+    from tests.tools.campaign.scenarios import Scenario
     from tests.tools.campaign.worlds import Board
 
 

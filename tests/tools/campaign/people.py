@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bot.sandbox.slack import CannotDo
-from tests.tools.campaign.worlds import APPROVERS, CHANNELS, CLUSTER
+from tests.tools.campaign.worlds import APPROVERS, CLUSTER
 
 if TYPE_CHECKING:
     import random
@@ -16,12 +15,14 @@ if TYPE_CHECKING:
 
     from bot.sandbox.atlas.jobs import RestoreJob
     from bot.sandbox.slack import FakeSlackServer
+    from tests.tools.campaign.scenarios import Scenario
     from tests.tools.campaign.worlds import Board
 
 Json = dict[str, Any]
 
 APPROVE, DENY = "cancel_restore_approve", "cancel_restore_deny"
 WITHDRAW, RETRY = "cancel_restore_withdraw", "cancel_restore_retry"
+KEEP, REVIEW = "cancel_restore_keep", "cancel_restore_review"
 
 #: Seconds until a person sends the command again without a dialog.
 DIALOG = 8.0
@@ -30,81 +31,20 @@ DIALOG = 8.0
 SCENARIO_TIMEOUT = 240.0
 
 
-@dataclass(frozen=True, slots=True)
-class ScenarioKind:
-    """What people have in mind with a job, and how it may end.
-
-    `weight`: how often, beside the others.
-    """
-
-    project: str
-    ends: frozenset[str]
-    weight: int
-
-
-CANCELLED = frozenset({"cancelled"})
-
-PLOTS: Mapping[str, ScenarioKind] = {
-    "asked": ScenarioKind("free", CANCELLED, 40),
-    "asked by two": ScenarioKind("free", CANCELLED, 4),
-    "approved": ScenarioKind("pair", CANCELLED, 14),
-    "approved by two": ScenarioKind("trio", CANCELLED, 12),
-    "denied": ScenarioKind("pair", frozenset({"denied"}), 7),
-    "withdrawn": ScenarioKind("trio", frozenset({"withdrawn"}), 6),
-    "no approval": ScenarioKind("brief", frozenset({"expired"}), 5),
-    "one approval of two": ScenarioKind("brief", frozenset({"expired"}), 4),
-    "everybody at once": ScenarioKind("pair", frozenset({"cancelled", "denied", "withdrawn"}), 5),
-    "cancelled elsewhere": ScenarioKind("pair", frozenset({"over"}), 3),
-}
-
-
-@dataclass(slots=True)
-class Scenario:
-    """One job, and what people did about it.
-
-    Attributes:
-        acknowledged: whether a submission was taken without a word against it: on our word.
-        told_off: what the dialog said instead, the last time.
-        yes: who clicked Approve, with the moment of the first click (wall clock).
-        submitted_at: when a submission was sent first (wall clock).
-        elsewhere: whether the job was cancelled in Atlas.
-        seconds: from the first command to the acknowledged submission.
-    """
-
-    number: int
-    plot: str
-    job: RestoreJob
-    channel: str
-    acknowledged: bool = False
-    told_off: str = ""
-    yes: dict[str, float] = field(default_factory=dict)
-    submitted_at: float | None = None
-    elsewhere: bool = False
-    seconds: float | None = None
-    clicks: int = 0
-    retried: int = 0
-
-    @property
-    def project(self) -> str:
-        return PLOTS[self.plot].project
-
-    @property
-    def requester(self) -> str:
-        return f"member-{2 * self.number}"
-
-    @property
-    def second(self) -> str:
-        """Who else asks, where two do."""
-        return f"member-{2 * self.number + 1}"
-
-
 class People:
     """Plays scenarios in one Slack."""
 
-    def __init__(self, slack: FakeSlackServer, board: Board, dice: random.Random) -> None:
+    def __init__(
+        self,
+        slack: FakeSlackServer,
+        board: Board,
+        dice: random.Random,
+        start: Callable[[str], RestoreJob],
+    ) -> None:
         self._slack = slack
         self._board = board
         self._dice = dice
+        self._start = start
         self._plays: Mapping[str, Callable[[Scenario], Awaitable[None]]] = {
             "asked": self._no_more,
             "asked by two": self._no_more,
@@ -116,6 +56,13 @@ class People:
             "one approval of two": self._approve_once,
             "everybody at once": self._all_at_once,
             "cancelled elsewhere": self._cancel_elsewhere,
+            "approved in a copy": self._approve_in_copy,
+            "approved after reminders": self._approve_after_reminders,
+            "copy against channel": self._copy_against_channel,
+            "acts alone": self._no_more,
+            "kept": self._keep,
+            "not kept": self._no_more,
+            "cancelled at once": self._cancel_at_once,
         }
 
     async def play(self, scenario: Scenario) -> None:
@@ -130,9 +77,20 @@ class People:
         askers = [scenario.requester]
         if scenario.plot == "asked by two":
             askers.append(scenario.second)
-        await asyncio.gather(*(self._ask(scenario, who) for who in askers))
+        if scenario.in_quarantine:
+            await self._download(scenario)
+        else:
+            await asyncio.gather(*(self._ask(scenario, who) for who in askers))
         await self._plays[scenario.plot](scenario)
         await self._see_to_the_end(scenario)
+        if scenario.alone:
+            await self._review(scenario)
+
+    async def _download(self, scenario: Scenario) -> None:
+        """Start a download only now, which the bot must find by itself."""
+        scenario.job = self._start(scenario.project)
+        scenario.acknowledged = True
+        await self._until(lambda: self._board.of(scenario.job.id))
 
     async def _ask(self, scenario: Scenario, who: str) -> None:
         """Type the command and submit the dialog, again and again until it is taken."""
@@ -167,10 +125,13 @@ class People:
 
     async def _submit(self, scenario: Scenario, who: str) -> bool:
         """Click the button until the dialog closes; False when it says that there is no use."""
+        values: dict[str, object] = {"reason": "started by mistake"}
+        if scenario.alone:
+            values["alone"] = ["alone"]
         for _ in range(12):
             scenario.submitted_at = scenario.submitted_at or time.time()
             try:
-                ack = await self._slack.people.submits(who, None, {"reason": "started by mistake"})
+                ack = await self._slack.people.submits(who, None, values)
             except CannotDo:
                 return False  # the dialog has no button any more, or is gone
             body = ack.body if isinstance(ack.body, dict) else {}
@@ -224,6 +185,52 @@ class People:
             scenario.job.cancel()
             await self._approve(scenario)
 
+    async def _approve_in_copy(self, scenario: Scenario) -> None:
+        """Approve by the button of the own copy of the card; a copy may never come."""
+        who = self._dice.choice(APPROVERS)
+        while await self._waits(scenario):
+            thread = self._board.of(scenario.job.id)
+            assert thread
+            own = self._slack.state.dm(who)
+            copies = self._board.copies_of(thread.request).items()
+            mine = [each for (channel, _), each in copies if channel == own]
+            card = mine[-1] if mine and self._dice.random() < 0.8 else thread.card
+            await self._click(scenario, who, APPROVE, card)
+            await self._rest()
+
+    async def _approve_after_reminders(self, scenario: Scenario) -> None:
+        await self._waits(scenario)
+        await asyncio.sleep(self._dice.uniform(2.0, 12.0))
+        await self._approve_in_copy(scenario)
+
+    async def _copy_against_channel(self, scenario: Scenario) -> None:
+        await self._waits(scenario)
+        await asyncio.sleep(self._dice.uniform(0.0, 4.0))
+        await asyncio.gather(self._approve_in_copy(scenario), self._deny(scenario))
+
+    async def _keep(self, scenario: Scenario) -> None:
+        who = self._dice.choice(APPROVERS)
+        while await self._is(scenario, "quarantined"):
+            before = self._screen(who)
+            if await self._click(scenario, who, KEEP) and await self._dialog(who, before):
+                await self._submit_reason(who)
+            await self._rest()
+
+    async def _cancel_at_once(self, scenario: Scenario) -> None:
+        who = self._dice.choice(APPROVERS)
+        while await self._is(scenario, "quarantined"):
+            await self._click(scenario, who, APPROVE)
+            await self._rest()
+
+    async def _review(self, scenario: Scenario) -> None:
+        """Click **Reviewed** until the card does not offer it any more."""
+        who, thread = self._dice.choice(APPROVERS), self._board.of(scenario.job.id)
+        assert thread
+        while REVIEW in str(thread.card["blocks"]):
+            await self._click(scenario, who, REVIEW)
+            await self._rest()
+        scenario.reviewed = True
+
     async def _insist(self, scenario: Scenario, who: str, action: str) -> None:
         """Click until the card waits no more; once in a while two times in the same moment."""
         while await self._waits(scenario):
@@ -233,18 +240,23 @@ class People:
 
     async def _waits(self, scenario: Scenario) -> bool:
         """Whether the card still waits for a decision, once there is a card."""
+        return await self._is(scenario, "awaiting")
+
+    async def _is(self, scenario: Scenario, state: str) -> bool:
         await self._until(lambda: self._board.of(scenario.job.id))
         thread = self._board.of(scenario.job.id)
-        return thread is not None and thread.state == "awaiting"
+        return thread is not None and thread.state == state
 
-    async def _click(self, scenario: Scenario, who: str, action: str) -> bool:
+    async def _click(
+        self, scenario: Scenario, who: str, action: str, card: Json | None = None
+    ) -> bool:
         thread = self._board.of(scenario.job.id)
         assert thread
         if action == APPROVE:
             scenario.yes.setdefault(who, time.time())
         scenario.clicks += 1
         try:
-            return (await self._slack.people.clicks(who, thread.card, action)).ok
+            return (await self._slack.people.clicks(who, card or thread.card, action)).ok
         except CannotDo:
             return False  # the card has changed in this moment
 
@@ -269,14 +281,3 @@ class People:
 
     async def _rest(self) -> None:
         await asyncio.sleep(self._dice.uniform(0.5, 2.5))
-
-
-def write_scenarios(
-    count: int, start: Callable[[str], RestoreJob], dice: random.Random
-) -> list[Scenario]:
-    """Think of so many scenarios, each with a job of its own."""
-    plots = dice.choices(list(PLOTS), [plot.weight for plot in PLOTS.values()], k=count)
-    return [
-        Scenario(number, plot, start(PLOTS[plot].project), f"room-{number % CHANNELS}")
-        for number, plot in enumerate(plots)
-    ]

@@ -19,7 +19,7 @@ from tests.tools.campaign.check_logs import problems_in_logs, traces_in
 from tests.tools.campaign.environment import Plan, measure_lag, opened
 from tests.tools.campaign.figures import SHOWN
 from tests.tools.campaign.growth import growth_table, watch
-from tests.tools.campaign.people import Scenario
+from tests.tools.campaign.scenarios import Scenario
 from tests.tools.campaign.worlds import CHANNELS
 
 if TYPE_CHECKING:

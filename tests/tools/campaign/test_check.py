@@ -16,10 +16,10 @@ from tests.tools.campaign.check import violations
 from tests.tools.campaign.fault_injector import InjectedFault
 from tests.tools.campaign.faulty_proxy import BrokenExchange
 from tests.tools.campaign.observations import Observations
-from tests.tools.campaign.people import Scenario
 from tests.tools.campaign.replicas import Life
 from tests.tools.campaign.rules import Rule
-from tests.tools.campaign.worlds import BRIEF, Board, build_workspace, build_world, start_job
+from tests.tools.campaign.scenarios import Scenario
+from tests.tools.campaign.worlds import BRIEF, GRACE, Board, build_workspace, build_world, start_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,12 +68,14 @@ class Aftermath:
         request: str = "r1",
         again: str = "",
         ts: str = "",
+        channel: str = "C0CAMP0000",
     ) -> str:
         self._stamps += 1
         payload = {"request": request, "state": state}
         stamp = ts or f"{self._stamps}.0"
         message = {
             "ts": stamp,
+            "channel": channel,
             "thread_ts": thread or stamp,
             "client_msg_id": again or f"id-{self._stamps}",
             "blocks": [self.scenario.job.id],
@@ -219,9 +221,40 @@ def on_record_and_nowhere_else(after: Aftermath) -> None:
     after.record(*COURSE, request="r2")
 
 
+def told_after_the_decision(after: Aftermath) -> None:
+    after.record((EventName.NOTIFIED, None))
+
+
+def told_twice(after: Aftermath) -> None:
+    after.events.clear()
+    after.record(COURSE[0], *[(EventName.NOTIFIED, None)] * 2, *COURSE[1:])
+
+
+def copy_off_the_record(after: Aftermath) -> None:
+    after.post("cancelled", channel=after.slack.state.dm("approver-1"))
+
+
+def copy_is_behind(after: Aftermath) -> None:
+    after.post("awaiting", channel=after.slack.state.dm("approver-1"))
+
+
+def acted_alone(after: Aftermath) -> None:
+    after.record((EventName.ACTED_ALONE, None))
+
+
+def reviewed_without_a_click(after: Aftermath) -> None:
+    after.record((EventName.REVIEWED, "U0CAMP00000"))
+
+
 @pytest.mark.parametrize(
     ("broken", "violation"),
     [
+        (told_after_the_decision, Rule.NOTICES),
+        (told_twice, Rule.NOTICES),
+        (copy_off_the_record, Rule.NOTICES),
+        (copy_is_behind, Rule.DIRECT),
+        (acted_alone, Rule.ALONE),
+        (reviewed_without_a_click, Rule.ALONE),
         (nothing_posted, f"{Rule.CARDS}: request for job"),
         (nothing_posted, f"{Rule.TRUTH}: request for job"),
         (never_ended, Rule.ENDED),
@@ -334,6 +367,18 @@ def test_duplicate_post_is_allowed_only_without_deduplication_in_slack() -> None
     assert after.found() == [
         f"{Rule.COPIES}: 1 stand there twice, though Slack knows a repeated one"
     ]
+
+
+@pytest.mark.parametrize(("seconds", "early"), [(GRACE - 3, True), (GRACE + 1, False)])
+def test_delete_before_the_grace_time_is_over_is_a_violation(
+    seconds: float, *, early: bool
+) -> None:
+    after = Aftermath(plot="not kept")
+    after.delete(seconds)
+    after.post("cancelled", thread=after.post("cancelled", ts=f"{at(0)}"))
+    after.record(COURSE[0], *COURSE[2:])
+
+    assert [each.startswith(Rule.GRACE) for each in after.found()] == [True] * early
 
 
 @pytest.mark.parametrize(("submitted_at", "early"), [(3.0, False), (7.0, True)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 CLUSTER = "prod-eu"
-OPEN = frozenset({"awaiting", "approved", "cancelling"})
+OPEN = frozenset({"awaiting", "quarantined", "approved", "cancelling"})
 
 #: A job's id as it stands in a card.
 IDS = re.compile(r"(?<![0-9a-f])[0-9a-f]{24}(?![0-9a-f])")
@@ -31,10 +32,23 @@ IDS = re.compile(r"(?<![0-9a-f])[0-9a-f]{24}(?![0-9a-f])")
 #: Seconds for which a request of the project `brief` waits for approval.
 BRIEF = 8
 
+#: Seconds for which a download of the project `guard` can be kept.
+GRACE = 15
+
 #: The projects: how many approvals each wants, and for how long a request waits.
-RULES = {"free": (0, 1800), "pair": (1, 1800), "trio": (2, 1800), "brief": (2, BRIEF)}
+RULES = {
+    "free": (0, 1800),
+    "pair": (1, 1800),
+    "trio": (2, 1800),
+    "brief": (2, BRIEF),
+    "told": (1, 1800),  # its approvers get direct messages, and every member may act alone
+    "guard": (0, 1800),  # its new downloads are in quarantine
+}
 
 APPROVERS = tuple(f"approver-{number}" for number in range(1, 7))
+
+#: The channel of the cards of downloads in quarantine.
+WATCH_CHANNEL = "C0CAMPGUARD"
 
 #: Channels: Slack takes about one message a second in each.
 CHANNELS = 40
@@ -52,8 +66,14 @@ def build_world() -> World:
     return world
 
 
-def write_projects(world: World, folder: Path) -> Path:
-    """Write the bot's projects file."""
+def write_projects(world: World, folder: Path, people: int) -> Path:
+    """Write the bot's projects file, for a workspace with so many members."""
+    approvers, members = _ids(0, len(APPROVERS)), _ids(len(APPROVERS), people)
+    more = {
+        "told": f"approvers = {approvers}\nremind_after = [3, 8]\nbreak_glass = {members}\n",
+        "guard": f'approvers = {approvers}\nwatch_channel = "{WATCH_CHANNEL}"\n'
+        f'quarantine = "enforce"\nquarantine_grace = {GRACE}\nquarantine_limit = 1000\n',
+    }
     path = folder / "projects.toml"
     parts = []
     for project in world.projects.values():
@@ -61,10 +81,15 @@ def write_projects(world: World, folder: Path) -> Path:
         parts.append(
             f'[[projects]]\nname = "{project.name}"\nid = "{project.id}"\n'
             'public_key_env = "SHOP_PUBLIC_KEY"\nprivate_key_env = "SHOP_PRIVATE_KEY"\n'
-            f"approvals = {approvals}\napproval_ttl = {ttl}\n"
+            f"approvals = {approvals}\napproval_ttl = {ttl}\n{more.get(project.name, '')}"
         )
     path.write_text("\n".join(parts))
     return path
+
+
+def _ids(first: int, count: int) -> str:
+    """Return so many users' ids as a TOML list."""
+    return json.dumps([f"U0CAMP{number:05d}" for number in range(first, first + count)])
 
 
 def build_workspace(people: int) -> Workspace:
@@ -74,9 +99,10 @@ def build_workspace(people: int) -> Workspace:
     for number, name in enumerate(names):
         space.add(User(id=f"U0CAMP{number:05d}", name=name, team_id=space.team.id))
     everybody = {user.id for user in space.users.values() if user.id.startswith("U0CAMP")}
+    members = {*everybody, space.app.bot_user}
     for number in range(CHANNELS):
-        members = {*everybody, space.app.bot_user}
-        space.add(Channel(id=f"C0CAMP{number:04d}", name=f"room-{number}", members=members))
+        space.add(Channel(id=f"C0CAMP{number:04d}", name=f"room-{number}", members={*members}))
+    space.add(Channel(id=WATCH_CHANNEL, name="guard", members=members))
     return space
 
 
@@ -130,12 +156,16 @@ class Thread:
 
 
 class Board:
-    """Every card and reply as it stands now, by request and by job; fed with Slack's news."""
+    """Every card and reply as it stands now, by request and by job; fed with Slack's news.
+
+    `direct` has the direct messages about requests, which are copies of cards, by channel and ts.
+    """
 
     def __init__(self, known: set[str]) -> None:
         self._known = known
         self.threads: dict[str, Thread] = {}
         self.by_job: defaultdict[str, list[Thread]] = defaultdict(list)
+        self.direct: dict[tuple[str, str], Json] = {}
 
     def heard(self, item: ChangeEvent) -> None:
         if item.kind in ("message", "message_changed"):
@@ -144,6 +174,10 @@ class Board:
     def _note(self, message: Json) -> None:
         request = request_of(message)
         if not request:
+            return
+        channel = str(message.get("channel", ""))
+        if channel.startswith("D"):
+            self.direct[channel, message["ts"]] = message
             return
         is_card = message.get("thread_ts", message["ts"]) == message["ts"]
         thread = self.threads.get(request) or self._begin(request, message)
@@ -159,6 +193,21 @@ class Board:
         """Return the newest thread about a job."""
         threads = self.by_job.get(job)
         return threads[-1] if threads else None
+
+    def copies_of(self, request: str) -> dict[tuple[str, str], Json]:
+        """Return the copies of a request's card, oldest first; a repeated post counts once."""
+        by_id = {
+            (place[0], str(each.get("client_msg_id") or place[1])): (place, each)
+            for place, each in self.direct.items()
+            if request_of(each) == request
+        }
+        return dict(by_id.values())
+
+    def copies_show(self, thread: Thread) -> bool:
+        """Whether every copy of a card shows the same state."""
+        return {state_of(each) for each in self.copies_of(thread.request).values()} <= {
+            thread.state
+        }
 
     def forget(self, job: str) -> list[Thread]:
         """Forget a job's threads, and return them."""

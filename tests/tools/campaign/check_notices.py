@@ -1,0 +1,85 @@
+"""Rules for notices: nobody is told the same twice, or after the decision; copies show the end."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from bot.cancellation.events import CLOSING, EventName
+from tests.tools.campaign.rules import Rule
+from tests.tools.campaign.worlds import APPROVERS, request_of, state_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from bot.cancellation.events import Recorded
+    from tests.tools.campaign.observations import Observations
+
+#: Events that tell approvers about a request, and those with which it waits (again).
+NOTICES = frozenset({EventName.NOTIFIED, EventName.REMINDED, EventName.ESCALATED})
+WAITS = frozenset({EventName.CREATED, EventName.AWAITING, EventName.RETRIED})
+DECIDED = CLOSING | {EventName.APPROVED}
+
+Found = tuple[Rule, str]
+
+
+def of_notices(observations: Observations) -> Iterator[Found]:
+    people = {observations.slack.state.dm(name): name for name in APPROVERS}
+    ids = {name: observations.slack.workspace.user(name).id for name in APPROVERS}
+    for request, chain in observations.chains.items():
+        for what in _of_chain(chain):
+            yield Rule.NOTICES, f"request {request}: {what}"
+        for channel, count in _copies(observations, request).items():
+            user = ids.get(people.get(channel, ""), "")
+            told = sum(user in _detail(event).get("people", ()) for event in _notices(chain))
+            if count > told:
+                yield Rule.NOTICES, f"request {request}: {user} got {count} copies of {told}"
+        yield from _of_states(observations, request)
+
+
+def _of_chain(chain: Sequence[Recorded]) -> Iterator[str]:
+    """Check that each notice was given once while the request waited, and none afterwards."""
+    given: set[tuple[str, object]] = set()
+    is_decided = False
+    for event in chain:
+        if event.event in WAITS:
+            given, is_decided = set(), False
+        is_decided = is_decided or event.event in DECIDED
+        if event.event in NOTICES:
+            notice = (event.event, _detail(event).get("reminder"))
+            if notice in given or is_decided:
+                yield f"{notice}, {'after the decision' if is_decided else 'twice'}"
+            given.add(notice)
+
+
+def _notices(chain: Sequence[Recorded]) -> list[Recorded]:
+    return [event for event in chain if event.event in NOTICES]
+
+
+def _detail(event: Recorded) -> dict[str, Any]:
+    detail: dict[str, Any] = json.loads(event.detail)
+    return detail
+
+
+def _copies(observations: Observations, request: str) -> Counter[str]:
+    """Count the copies by channel; where Slack knows a repeated post, each counts."""
+    if observations.posts_may_double:
+        return Counter(channel for channel, _ in observations.board.copies_of(request))
+    return Counter(
+        channel
+        for (channel, _), each in observations.board.direct.items()
+        if request_of(each) == request
+    )
+
+
+def _of_states(observations: Observations, request: str) -> Iterator[Found]:
+    thread = observations.board.threads.get(request)
+    if thread is None or not thread.settled:
+        return
+    for (channel, ts), each in observations.board.copies_of(request).items():
+        if state_of(each) != thread.state:
+            yield (
+                Rule.DIRECT,
+                f"request {request} is {thread.state}, copy {channel} {ts}: {state_of(each)}",
+            )
