@@ -21,7 +21,7 @@ from bot.services.service import CancellationService
 from bot.services.sweeper import Sweeper
 from bot.storage.audit_log import History
 from bot.storage.database import Database, DatabaseClock
-from bot.storage.job_facts_store import JobFactsStore
+from bot.storage.job_facts import JobFactsStore
 from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.quarantine_store import QuarantineStore
@@ -42,11 +42,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+#: Seconds of the machine for one transaction: a busy machine is not a database that is away.
+PATIENCE = 60.0
+
+
 class BotDatabase(Database):
     """The connection of one bot, which a kill cuts."""
 
     def __init__(self, services: Services) -> None:
-        super().__init__(services.url)
+        super().__init__(services.url, timeout=PATIENCE)
         self._services = services
         self.is_cut = False
 
