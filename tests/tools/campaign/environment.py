@@ -59,6 +59,8 @@ class Plan:
         direct: whether the bots reach the services without proxies that break.
         client_msg_id: whether this Slack knows a repeated post.
         calls_a_minute: how many calls about backups Atlas takes for each project.
+        quarantine: whether downloads start in quarantine; the first look at the clusters takes the
+            bots up to a minute.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Plan:
     direct: bool = False
     client_msg_id: Literal["dedupe", "ignore"] = "dedupe"
     calls_a_minute: int = Behaviour().rate_refill
+    quarantine: bool = True
 
 
 @dataclass(slots=True, kw_only=True)

@@ -100,7 +100,9 @@ async def part(
         await env.open()
         injector = env.injector()
         trouble(injector)
-        scenarios = write_scenarios(options.requests, env.new_job, env.dice)
+        scenarios = write_scenarios(
+            options.requests, env.new_job, env.dice, quarantine=plan.quarantine
+        )
         times = await played(env, scenarios, injector, options.seconds)
         record = await env.record()
     # The bots have ended by now, and all their logs are there.

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from bot.sandbox.slack import CannotDo
-from tests.tools.campaign.worlds import APPROVERS, CLUSTER
+from tests.tools.campaign.worlds import APPROVERS, CLUSTER, WATCH_CHANNEL
 
 if TYPE_CHECKING:
     import random
@@ -87,7 +87,8 @@ class People:
             await self._review(scenario)
 
     async def _download(self, scenario: Scenario) -> None:
-        """Start a download only now, which the bot must find by itself."""
+        """Start a download once the watch has looked, so that the bot must find it by itself."""
+        await self._until(lambda: self._slack.state.messages(WATCH_CHANNEL))
         scenario.job = self._start(scenario.project)
         scenario.acknowledged = True
         await self._until(lambda: self._board.of(scenario.job.id))

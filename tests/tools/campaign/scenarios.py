@@ -109,12 +109,17 @@ class Scenario:
 
 
 def write_scenarios(
-    count: int, start: Callable[[str], RestoreJob], dice: random.Random
+    count: int,
+    start: Callable[[str], RestoreJob],
+    dice: random.Random,
+    *,
+    quarantine: bool = True,
 ) -> list[Scenario]:
     """Think of so many scenarios, each with a job of its own; of each plot at least one."""
-    weights = [plot.weight for plot in PLOTS.values()]
-    once = list(PLOTS) if count >= len(PLOTS) else []
-    plots = once + dice.choices(list(PLOTS), weights, k=count - len(once))
+    known = {name: plot for name, plot in PLOTS.items() if quarantine or plot.project != GUARD}
+    weights = [plot.weight for plot in known.values()]
+    once = list(known) if count >= len(known) else []
+    plots = once + dice.choices(list(known), weights, k=count - len(once))
     dice.shuffle(plots)
     return [
         Scenario(number, plot, start(_first_project(plot)), f"room-{number % CHANNELS}")

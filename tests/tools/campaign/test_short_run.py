@@ -15,7 +15,8 @@ from tests.tools.campaign.options import Options
 
 @pytest.mark.timeout(300)  # the bots keep their real leases here
 async def test_short_run_has_no_violation(tmp_path: Path) -> None:
-    plan = Plan(name="PostgreSQL, 3 bots, Socket Mode", mode="socket", replicas=3, people=36)
+    name = "PostgreSQL, 3 bots, Socket Mode"
+    plan = Plan(name=name, mode="socket", replicas=3, people=36, quarantine=False)
     options = Options(seed=20261125, minutes=0.15, requests=18, rate=0, folder=tmp_path)
 
     async with open_postgres() as postgres:
