@@ -60,7 +60,9 @@ def build_world() -> World:
     roles: dict[str, Iterable[Role]] = {}
     for name in RULES:
         project = world.add_project(name)
-        world.add_cluster(project, CLUSTER)
+        cluster = world.add_cluster(project, CLUSTER)
+        if name == "guard":
+            world.add_job(cluster)  # the watch announces it after its first look
         roles[project.id] = {Role.RECOVERY_OPERATOR, Role.READ_ONLY}
     world.add_key(PUBLIC_KEY, PRIVATE_KEY, roles)
     return world
