@@ -109,9 +109,10 @@ def _of_delete(
     if shown_at is None:
         yield Rule.EARLY, "no card was posted"
         return
-    shown_since = max([shown_at, *_before(season.away, at)])
-    if at < shown_since + GRACE:
-        yield Rule.EARLY, f"shown since {shown_since:g} s, DELETE at {at:g} s"
+    over_at = at if each.approved_at is None else each.approved_at
+    shown_since = max([shown_at, *_before(season.away, over_at)])
+    if over_at < shown_since + GRACE:
+        yield Rule.EARLY, f"shown since {shown_since:g} s, grace time over at {over_at:g} s"
     undisturbed = max([shown_at, *_before(season.disturbed, at)])
     if at > undisturbed + GRACE + LATEST:
         yield Rule.LATE, f"undisturbed since {undisturbed:g} s, DELETE at {at:g} s"

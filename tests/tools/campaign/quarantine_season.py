@@ -6,7 +6,7 @@ import logging
 import random
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from sqlalchemy import create_engine
 
 from bot.atlas import JobRef
 from bot.cancellation.errors import CancellationError
+from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import JobFingerprint, State
 from bot.cancellation.quarantine import Mode, QuarantinePolicy
 from bot.services.service import Submission
@@ -79,6 +80,7 @@ class Download:
         kept_at: when the bot took a click on **Keep it**.
         by_person: whether a click on **Cancel it now** was taken.
         request: the newest request for it, at the end.
+        approved_at: when its grace time was over, or **Cancel it now** was clicked.
     """
 
     job_id: str
@@ -90,6 +92,7 @@ class Download:
     kept_at: float | None = None
     by_person: bool = False
     request: Request | None = None
+    approved_at: float | None = None
 
     @property
     def ref(self) -> JobRef:
@@ -115,6 +118,7 @@ class Season:
         feed_away: the seconds in which the activity feed could not be read.
         breaks: where the record's chains do not hold.
         errors: what the bots logged as errors.
+        seconds: the simulated second of each time of the wall clock, the last one after a jump.
     """
 
     plan: Plan
@@ -127,6 +131,8 @@ class Season:
     feed_away: list[float] = field(default_factory=list)
     breaks: list[str] = field(default_factory=list)
     errors: Sequence[str] = ()
+    seconds: dict[datetime, float] = field(default_factory=dict)
+    _faults: int = 0
     _lives: count[int] = field(default_factory=count)
     _until: dict[str, float] = field(default_factory=dict)
 
@@ -146,11 +152,19 @@ class Season:
             await self._seconds(CALM, requests)
             for each in self.downloads:
                 each.request = await requests.newest_request_for(each.ref)
-            self.breaks = [str(each) for each in await AuditLog(observer).verify()]
+            await self._read_record(AuditLog(observer))
         finally:
             for bot in filter(None, self.bots):
                 await bot.close()
             await observer.close()
+
+    async def _read_record(self, log: AuditLog) -> None:
+        """Read when each grace time was over; where the clock jumped, the second may be unknown."""
+        self.breaks = [str(each) for each in await log.verify()]
+        of = {each.request.id: each for each in self.downloads if each.request}
+        async for event in log.events():
+            if event.event == EventName.APPROVED and (each := of.get(event.request)):
+                each.approved_at = self.seconds.get(datetime.fromisoformat(event.at))
 
     def _start_bots(self) -> None:
         for place, bot in enumerate(self.bots):
@@ -195,8 +209,8 @@ class Season:
 
     async def _step(self, seconds: float) -> None:
         services = self.services
-        faults = services.faults.total()
         services.time.advance(seconds)
+        self.seconds[services.time.wall] = services.time.elapsed
         await services.settle()
         alive = any(bot and bot.alive for bot in self.bots)
         now = services.time.elapsed
@@ -205,8 +219,9 @@ class Season:
             self.away.append(now)
         if not services.feed_is_up:
             self.feed_away.append(now)
-        if not (is_seen and alive) or services.faults.total() > faults:
+        if not (is_seen and alive) or services.faults.total() > self._faults:
             self.disturbed.append(now)
+        self._faults = services.faults.total()
 
     def _change_weather(self) -> None:
         services = self.services
