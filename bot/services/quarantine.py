@@ -48,12 +48,13 @@ class Quarantine:
     on_change: Callable[[], None] = lambda: None  #: called after changes that cards show
     interval: float = Timings.quarantine_interval  #: seconds between two steps
     monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     clock: GraceClock = field(default_factory=GraceClock)
 
     async def run(self) -> None:
         """Step until cancelled; after an error all grace times start again."""
         while True:
-            await asyncio.sleep(self.interval)
+            await self.sleep(self.interval)
             with log_errors("quarantine interrupted", on_error=self.clock.interrupt):
                 await self.step()
 

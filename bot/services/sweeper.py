@@ -46,11 +46,12 @@ class Sweeper:
     interval: float  #: mean seconds between two sweeps
     on_sweep: Callable[[int, int], None]  #: gets the numbers of open and of unreviewed requests
     on_change: Callable[[], None]  #: called when a request expired, so that its card is edited
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     sweeps: int = 0
 
     async def run(self) -> None:
         """Sweep until cancelled; errors are logged and the next sweep tries again."""
-        await repeat(self.sweep, self.interval, "sweep failed")
+        await repeat(self.sweep, self.interval, "sweep failed", sleep=self.sleep)
 
     async def sweep(self) -> None:
         """Do one sweep."""

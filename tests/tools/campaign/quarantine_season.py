@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 
 import structlog
 import structlog.testing
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, select
 
 from bot.atlas import JobRef
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import JobFingerprint, State
-from bot.cancellation.quarantine import Mode, QuarantinePolicy
+from bot.cancellation.quarantine import Mode, QuarantinePolicy, quarantine_key
 from bot.services.service import Submission
+from bot.storage import tables
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from bot.storage.migrate import create_tables
@@ -151,12 +152,20 @@ class Season:
             self._end_storm()
             await self._seconds(CALM, requests)
             for each in self.downloads:
-                each.request = await requests.newest_request_for(each.ref)
+                each.request = await self._request_of(each, observer)
             await self._read_record(AuditLog(observer))
         finally:
             for bot in filter(None, self.bots):
                 await bot.close()
             await observer.close()
+
+    async def _request_of(self, each: Download, observer: Database) -> Request | None:
+        """Return the bot's own request, or a person's; the clock may have jumped between them."""
+        key = quarantine_key(each.ref)
+        of_bot = select(tables.requests.c.id).where(tables.requests.c.key == key)
+        found = await observer.read(lambda db: db.execute(of_bot).scalar())
+        requests = RequestStore(observer, self.services.time)
+        return await (requests.get(found) if found else requests.newest_request_for(each.ref))
 
     async def _read_record(self, log: AuditLog) -> None:
         """Read when each grace time was over; where the clock jumped, the second may be unknown."""

@@ -27,6 +27,7 @@ from bot.storage.outbox_store import OutboxStore
 from bot.storage.quarantine_store import QuarantineStore
 from bot.storage.request_store import RequestStore
 from bot.storage.watch_store import WatchStore
+from bot.timings import Timings
 from bot.wiring import quarantined_project
 from tests.support.domain import PROJECT_ID, resolve_members
 from tests.support.fake_atlas import FakeAtlas
@@ -172,7 +173,16 @@ class SimulatedBot:
             sleep=time.sleep,
         )
         clock = DatabaseClock(self.database, wall=time, monotonic=time.monotonic)
-        sweeper = Sweeper(self.requests, leases, runner, clock=clock, sleep=time.sleep)
+        sweeper = Sweeper(
+            requests=self.requests,
+            leases=leases,
+            runner=runner,
+            clock=clock,
+            interval=Timings.sweep_interval,
+            on_sweep=lambda _open, _unreviewed: None,
+            on_change=lambda: None,
+            sleep=time.sleep,
+        )
         self.service = CancellationService(
             self.requests,
             projects,
