@@ -72,6 +72,8 @@ class Quarantine:
         if not await self.slack_answers():
             self.clock.interrupt()
             log.warning("quarantine waits for Slack", requests=len(shown))
+            if seen := [each.request.id for each in shown if each.seen_at]:
+                await self.store.lose_sight(seen)
             return
         due = await self._measure(shown)
         await asyncio.gather(*(self._end(each) for each in due))

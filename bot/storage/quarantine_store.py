@@ -121,6 +121,12 @@ class QuarantineStore(Store):
         uow.execute(are_seen.values(seen_at=uow.now))
 
     @writes
+    def lose_sight(self, uow: UnitOfWork, request_ids: Collection[str]) -> None:
+        """Record that Slack is away, so that no other process goes on with these grace times."""
+        are_unseen = update(requests).where(requests.c.id.in_(list(request_ids)), _IS_QUARANTINED)
+        uow.execute(are_unseen.values(seen_at=None))
+
+    @writes
     def end(self, uow: UnitOfWork, request: Request, ending: Callable[[int], Ending]) -> Request:
         """End the time in which a request can be kept; raises `AlreadyHandled`.
 

@@ -186,6 +186,22 @@ async def test_next_process_goes_on_with_the_grace_time(bench: QuarantineBench) 
     assert GRACE <= deleted_at - bench.shown_at[job_id] <= GRACE + 10
 
 
+async def test_process_that_starts_after_slack_was_away_begins_a_new_grace_time(
+    bench: QuarantineBench,
+) -> None:
+    job_id = await quarantined(bench)
+    await pass_seconds(bench, GRACE - 4)
+    bench.slack_is_up = False
+    await pass_seconds(bench, 3)
+    bench.slack_is_up = True
+    bench.replicas = [Replica(bench, "two")]
+    back_at = bench.clock.elapsed
+    await pass_seconds(bench, GRACE + 5)
+
+    (deleted_at,) = bench.deletes(job_id)
+    assert deleted_at - back_at >= GRACE
+
+
 async def test_downloads_beyond_the_limit_are_announced_and_not_held(database: Database) -> None:
     bench = QuarantineBench(database, replace(ENFORCED, limit=2))
     await bench.start()
