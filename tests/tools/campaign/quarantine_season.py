@@ -172,8 +172,13 @@ class Season:
         self.breaks = [str(each) for each in await log.verify()]
         of = {each.request.id: each for each in self.downloads if each.request}
         async for event in log.events():
-            if event.event == EventName.APPROVED and (each := of.get(event.request)):
-                each.approved_at = self.seconds.get(datetime.fromisoformat(event.at))
+            if (each := of.get(event.request)) is None:
+                continue
+            at = self.seconds.get(datetime.fromisoformat(event.at))
+            if event.event == EventName.APPROVED:
+                each.approved_at, each.by_person = at, event.actor is not None
+            if event.event == EventName.KEPT and event.actor:  # its answer may have been lost
+                each.kept_at = each.kept_at or at or 0.0
 
     def _start_bots(self) -> None:
         for place, bot in enumerate(self.bots):
