@@ -223,11 +223,7 @@ def download_link(shown: JobFingerprint) -> str:
 
 
 def job_facts(
-    shown: JobFingerprint,
-    ref: JobRef,
-    project_name: str,
-    *,
-    link_label: str | None = None,
+    shown: JobFingerprint, ref: JobRef, project_name: str, *, link_label: str | None = None
 ) -> list[tuple[str, str]]:
     """List the facts of a fingerprint, with labels; `project_name` is that of `ref`.
 

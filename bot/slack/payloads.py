@@ -54,39 +54,26 @@ def actor_of(body: Mapping[str, Any], identity: Identity) -> Actor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """A user, as `users.info` describes it.
+    """A user, as `users.info` describes it."""
 
-    Attributes:
-        kind: the kind of the user in the bot's workspace.
-        ids: on Enterprise Grid, the person's ids in the workspace and in the organization.
-        teams: the ids of the user's workspaces, and of the organization.
-        name: the name that others see.
-        email: the address, or None without the scope `users:read.email`.
-    """
-
-    kind: Kind
-    ids: frozenset[str] = frozenset()
-    teams: frozenset[str] = frozenset()
-    name: str = ""
-    email: str | None = None
+    kind: Kind  #: in the bot's workspace
+    ids: frozenset[str] = frozenset()  #: on Enterprise Grid, in the workspace and the organization
+    teams: frozenset[str] = frozenset()  #: the user's workspaces, and the organization
+    name: str = ""  #: that others see
+    email: str | None = None  #: None also without the scope `users:read.email`
 
 
 def read_account(user: Mapping[str, Any], identity: Identity) -> Account:
     """Read a user object."""
-    in_organization = _enterprise_user(user).get("id")
+    in_organization, profile = _enterprise_user(user).get("id"), user.get("profile") or {}
+    names = (profile.get("display_name"), profile.get("real_name"), user.get("real_name"))
     return Account(
         kind=kind_of(user, identity),
         ids=frozenset({in_organization, str(user.get("id"))} if in_organization else ()),
         teams=_teams_of(user),
-        name=_name_of(user),
-        email=(user.get("profile") or {}).get("email"),
+        name=next((str(name) for name in (*names, user.get("name")) if name), ""),
+        email=profile.get("email"),
     )
-
-
-def _name_of(user: Mapping[str, Any]) -> str:
-    profile = user.get("profile") or {}
-    names = (profile.get("display_name"), profile.get("real_name"), user.get("real_name"))
-    return next((str(name) for name in (*names, user.get("name")) if name), "")
 
 
 def kind_of(user: Mapping[str, Any], identity: Identity) -> Kind:

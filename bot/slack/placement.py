@@ -72,9 +72,12 @@ def choose(
     none falls back to the direct message with the requester. `info` is about the target channel,
     `typed` about the channel of the command, where that is another one.
     """
+    channel, note = target_channel(policy, asked_in), ""
     if not (obstacle := _obstacle(policy, asked_in, info)):
-        note = _elsewhere(policy, asked_in, typed or ChannelInfo())
-        return Placement(channel=target_channel(policy, asked_in), note=note)
+        if channel != asked_in:
+            why = _certain(typed or ChannelInfo(), "here", named=asked_in in policy.channels)
+            note = f"{why} The card goes to <#{channel}>.".lstrip()
+        return Placement(channel=channel, note=note)
     if policy.approvals == 0:
         note = f"{obstacle} The card goes to your direct messages with the bot."
         return Placement(channel=requester, note=note, because=obstacle)
@@ -92,14 +95,6 @@ def _advice(policy: Policy, info: ChannelInfo) -> str:
         "Use the command in a channel that they read and the bot is in (type /invite there), "
         f"or ask an admin of the bot to {named}set BOT_AUDIT_CHANNEL."
     )
-
-
-def _elsewhere(policy: Policy, asked_in: str, typed: ChannelInfo) -> str:
-    """Return the note about a card that goes to the audit channel instead, and why."""
-    if target_channel(policy, asked_in) == asked_in:
-        return ""
-    why = _certain(typed, "here", named=asked_in in policy.channels)
-    return f"{why} The card goes to <#{policy.audit_channel}>.".lstrip()
 
 
 def _obstacle(policy: Policy, asked_in: str, info: ChannelInfo) -> str:
@@ -150,7 +145,12 @@ class Channels:
             # The bot may have been invited since.
             return info if info.can_post else await look_up(since=began)
         except CALL_ERRORS as error:
-            return _unknown(error)
+            code = translate_error(error).code
+        if code in ABSENT:
+            return ChannelInfo(can_post=False, why="it is not in this channel")
+        if code == "missing_scope":
+            return ChannelInfo(why="it lacks the scope channels:read (private: groups:read)")
+        return ChannelInfo(why=f"Slack answered {code}" if code else "Slack did not answer")
 
     async def _read(self, channel: str) -> ChannelInfo:
         answer = await self._client.conversations_info(channel=channel)
@@ -175,12 +175,3 @@ def read_channel(channel: Mapping[str, Any], *, posts_anywhere: bool = False) ->
     if channel.get("is_member", True) or (posts_anywhere and is_public):
         return ChannelInfo(can_post=True, is_shared=shared)
     return ChannelInfo(can_post=False, is_shared=shared, why="it is not in this channel")
-
-
-def _unknown(error: BaseException) -> ChannelInfo:
-    code = translate_error(error).code
-    if code in ABSENT:
-        return ChannelInfo(can_post=False, why="it is not in this channel")
-    if code == "missing_scope":
-        return ChannelInfo(why="it lacks the scope channels:read (private: groups:read)")
-    return ChannelInfo(why=f"Slack answered {code}" if code else "Slack did not answer")

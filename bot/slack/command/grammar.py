@@ -188,7 +188,8 @@ def _from_keyword(words: Sequence[str]) -> Command | None:
         case verb, _ if verb in DECISIONS:
             return _decision(verb, rest)
         case "list", ([] | [_]):
-            return _list(*rest)
+            valid = not rest or is_cluster_name(rest[0])
+            return ShowList(*rest) if valid else _not_a_cluster(rest[0])
         case "history", ([] | [_]):
             return _history(*rest)
         case ("list" | "history") as word, _ if not is_object_id(rest[-1].lower()):
@@ -207,11 +208,6 @@ def _decision(verb: str, words: Sequence[str]) -> Command:
     return decision
 
 
-def _list(cluster: str | None = None) -> Command:
-    valid = cluster is None or is_cluster_name(cluster)
-    return ShowList(cluster) if valid else _not_a_cluster(str(cluster))
-
-
 def _history(count: str = str(DEFAULT_HISTORY)) -> Command:
     number = int(count) if re.fullmatch("[0-9]{1,4}", count) else 0
     if number:
@@ -223,32 +219,52 @@ def _history(count: str = str(DEFAULT_HISTORY)) -> Command:
 def _from_names(words: Sequence[str]) -> Command:
     *before, last = words
     if is_object_id(last.lower()):
-        return _superfluous_verb(words) or _job_of(before, last.lower())
-    if before and is_object_id(words[0].lower()):
-        return _wrong_order(words)
-    if request_id := next((word for word in words if is_request_id(word.lower())), None):
-        return _loose_request(words[0], request_id.lower())
-    if almost_id := next((word for word in words if _ALMOST_OBJECT_ID.fullmatch(word)), None):
-        return _not_a_job_id(almost_id)
-    if before:
-        return _not_a_command(words)
+        return _job_of(before, last)
+    if problem := _why_not_names(words):
+        return problem
     project, cluster = _split_project(words)
     return OpenDialog(project, cluster) if is_cluster_name(cluster) else _not_a_cluster(last)
 
 
-def _job_of(before: Sequence[str], job_id: str) -> Command:
+def _job_of(before: Sequence[str], last: str) -> Command:
     if not before:
-        return OpenDialog(job_id=job_id)
+        return OpenDialog(job_id=last.lower())
+    if before[0].lower() in VERBS | {command()}:
+        rest = " ".join([*before[1:], last])
+        return InvalidCommand(f"Leave “{before[0]}” out: the command implies it.", rest)
     project, cluster = _split_project(before)
-    valid = is_cluster_name(cluster)
-    return OpenDialog(project, cluster, job_id) if valid else _suggest_hyphens(cluster, job_id)
+    if is_cluster_name(cluster):
+        return OpenDialog(project, cluster, last.lower())
+    # A valid name: hyphens in place of every other character.
+    guess = re.sub(r"[^A-Za-z0-9]+", "-", cluster).strip("-")
+    suggestion = f"{guess} {last.lower()}" if is_cluster_name(guess) else None
+    return replace(_not_a_cluster(cluster), suggestion=suggestion)
 
 
-def _superfluous_verb(words: Sequence[str]) -> InvalidCommand | None:
-    verb, *rest = words
-    if verb.lower() not in VERBS | {command()}:
-        return None
-    return InvalidCommand(f"Leave “{verb}” out: the command implies it.", suggestion=" ".join(rest))
+def _why_not_names(words: Sequence[str]) -> InvalidCommand | None:
+    """Return why words, the last of which is no job's id, name neither project nor cluster."""
+    first, *rest = words
+    if rest and is_object_id(first.lower()):
+        reordered = _shorten(f"{' '.join(rest)} {first.lower()}")
+        return InvalidCommand("The job's id comes last, after its cluster.", reordered)
+    if request_id := next((word for word in words if is_request_id(word.lower())), None):
+        verb = closest_keyword(first)
+        return InvalidCommand(
+            "That is a request's id: put approve, deny or withdraw before it.",
+            suggestion=f"{verb} {request_id.lower()}" if verb in DECISIONS else None,
+        )
+    if almost_id := next((word for word in words if _ALMOST_OBJECT_ID.fullmatch(word)), None):
+        return InvalidCommand(
+            f"“{_shorten(almost_id)}” is not a restore job's id: it has {len(almost_id)} "
+            "characters, and an id has 24, each 0-9 or a-f."
+        )
+    if rest:
+        return InvalidCommand(
+            f"“{_shorten(' '.join(words))}” is not a command: after a cluster comes a job's id, "
+            "24 characters 0-9 or a-f.",
+            suggestion=closest_keyword(first),
+        )
+    return None
 
 
 def _split_project(words: Sequence[str]) -> tuple[str | None, str]:
@@ -256,34 +272,8 @@ def _split_project(words: Sequence[str]) -> tuple[str | None, str]:
     joined = " ".join(words)
     separator = "/" if "/" in joined else " "
     project, _, cluster = joined.rpartition(separator)
-    return _unquoted(project) or None, _unquoted(cluster)
-
-
-def _unquoted(text: str) -> str:
-    return text.strip().strip(_QUOTES).strip()
-
-
-def _wrong_order(words: Sequence[str]) -> Command:
-    job_id, *rest = words
-    return InvalidCommand(
-        "The job's id comes last, after its cluster.",
-        suggestion=_shorten(f"{' '.join(rest)} {job_id.lower()}"),
-    )
-
-
-def _loose_request(word: str, request_id: str) -> InvalidCommand:
-    verb = closest_keyword(word)
-    return InvalidCommand(
-        "That is a request's id: put approve, deny or withdraw before it.",
-        suggestion=f"{verb} {request_id}" if verb in DECISIONS else None,
-    )
-
-
-def _not_a_job_id(word: str) -> InvalidCommand:
-    return InvalidCommand(
-        f"“{_shorten(word)}” is not a restore job's id: it has {len(word)} characters, "
-        "and an id has 24, each 0-9 or a-f."
-    )
+    outside = _QUOTES + " "
+    return project.strip(outside) or None, cluster.strip(outside)
 
 
 def _not_a_cluster(word: str) -> InvalidCommand:
@@ -293,21 +283,6 @@ def _not_a_cluster(word: str) -> InvalidCommand:
         f"“{_shorten(word)}” is not a cluster's name: one has letters, digits and hyphens only, "
         "and begins with a letter or a digit.",
         suggestion=closest_keyword(word),
-    )
-
-
-def _suggest_hyphens(cluster: str, job_id: str) -> InvalidCommand:
-    """Suggest a valid name: hyphens in place of every other character."""
-    guess = re.sub(r"[^A-Za-z0-9]+", "-", cluster).strip("-")
-    suggestion = f"{guess} {job_id}" if is_cluster_name(guess) else None
-    return replace(_not_a_cluster(cluster), suggestion=suggestion)
-
-
-def _not_a_command(words: Sequence[str]) -> InvalidCommand:
-    return InvalidCommand(
-        f"“{_shorten(' '.join(words))}” is not a command: after a cluster comes a job's id, "
-        "24 characters 0-9 or a-f.",
-        suggestion=closest_keyword(words[0]),
     )
 
 

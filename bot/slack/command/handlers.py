@@ -13,19 +13,9 @@ from bot.cancellation.policy import may_use_channel
 from bot.services.projects import Projects
 from bot.slack import deployment, ids, mrkdwn
 from bot.slack.card.decisions import Decisions
+from bot.slack.command import grammar
 from bot.slack.command import views as command_views
-from bot.slack.command.grammar import (
-    Command,
-    Decide,
-    Help,
-    InvalidCommand,
-    OpenDialog,
-    ShowHistory,
-    ShowList,
-    normalise,
-    parse,
-    parse_url,
-)
+from bot.slack.command.grammar import Command, Decide, ShowHistory, ShowList
 from bot.slack.dependencies import Dependencies, Interaction
 from bot.slack.deployment import command_code
 from bot.slack.dialog.flow import SearchQuery, open_job, open_search
@@ -36,12 +26,10 @@ from bot.slack.picker.flow import Picker, PickerQuery
 
 log = structlog.get_logger(__name__)
 
-#: Keys of messages, blocks and attachments that hold text.
-TEXT_KEYS = ("text", "title", "pretext", "fallback", "value", "url", "title_link", "from_url")
-
-#: Keys that hold nested objects.
-NESTED_KEYS = (
-    "blocks", "elements", "fields", "attachments", "rows", "accessory", "element", "message"
+#: Keys of messages, blocks and attachments that hold text, and those that hold nested objects.
+KEYS = (
+    "text", "title", "pretext", "fallback", "value", "url", "title_link", "from_url",
+    "blocks", "elements", "fields", "attachments", "rows", "accessory", "element", "message",
 )  # fmt: skip
 
 #: Characters around names and ids in prose.
@@ -70,7 +58,7 @@ Route: TypeAlias = (
 def register(app: AsyncApp, deps: Dependencies) -> None:
     async def cancel_restore(ack: AsyncAck, body: dict[str, Any]) -> None:
         typed, by = str(body.get("text") or ""), deps.interaction(body)
-        to = route(parse(typed), by.channel, deps.service.projects, typed)
+        to = route(grammar.parse(typed), by.channel, deps.service.projects, typed)
         if isinstance(to, str):
             log_route("command typed", to, by)
             await ack(**command_views.private(to))
@@ -89,22 +77,22 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
 
 
 def route(command: Command, channel: str, projects: Projects, typed: str = "") -> Route:
-    """Choose the route of a command (pure).
-
-    The text itself, `typed`, may be a project's name that the grammar rejects.
-    """
+    """Choose the route of a command, parsed from what was `typed` (pure)."""
     match command:
-        case OpenDialog():
+        case grammar.OpenDialog():
             return _route_dialog(command, channel, projects)
         case ShowList() | ShowHistory() | Decide():
             return command
-        case Help():
+        case grammar.Help():
             return ProjectText(command_views.help_text)
-        case InvalidCommand():
-            return _route_project(typed, channel, projects) or command_views.invalid(command)
+        case grammar.InvalidCommand():
+            # The text itself may be a project's name that the grammar rejects.
+            if typed and (project := projects.find(grammar.normalise(typed))):
+                return PickerQuery(project=project, asked_in=channel)
+            return command_views.invalid(command)
 
 
-def _route_dialog(command: OpenDialog, channel: str, projects: Projects) -> Route:
+def _route_dialog(command: grammar.OpenDialog, channel: str, projects: Projects) -> Route:
     project = projects.find(command.project) if command.project else projects.only
     cluster, job_id = command.cluster, command.job_id
     if project is None and command.project:
@@ -122,27 +110,24 @@ def _route_dialog(command: OpenDialog, channel: str, projects: Projects) -> Rout
     return JobTarget(ref=ref, asked_in=channel)
 
 
-def _route_project(typed: str, channel: str, projects: Projects) -> PickerQuery | None:
-    project = projects.find(normalise(typed)) if typed else None
-    return PickerQuery(project=project, asked_in=channel) if project else None
-
-
 def route_message(message: Mapping[str, Any], channel: str, projects: Projects) -> Route:
     """Choose the route of a message by its first URL, or else by its first job id (pure).
 
     Any word may be the name of the id's cluster, so all words are hints for the search.
     """
-    words = [word for text in _texts(message) for word in _words(text)]
+    texts = " ".join(map(grammar.normalise, _texts(message)))
+    words = [bare for word in texts.split() if (bare := word.strip(PUNCTUATION))]
     object_ids = [word.lower() for word in words if is_object_id(word)]
     job_ids = [each for each in object_ids if projects.find(each) is None]
     for word in words:
-        if url := parse_url(word):
-            command = parse(" ".join([word, *job_ids[:1]]) if url.cluster else word)
-            if isinstance(command, OpenDialog):
+        if url := grammar.parse_url(word):
+            command = grammar.parse(" ".join([word, *job_ids[:1]]) if url.cluster else word)
+            if isinstance(command, grammar.OpenDialog):
                 return route(command, channel, projects)
     if not job_ids:
         return no_job_in_message()
-    hints = tuple(dict.fromkeys(_cluster_names(words)))[:MAX_HINTS]
+    parts = (part for word in words for part in word.split("/") if is_cluster_name(part))
+    hints = tuple(dict.fromkeys(parts))[:MAX_HINTS]
     return SearchQuery(job_id=job_ids[0], projects=projects.all, hints=hints, asked_in=channel)
 
 
@@ -153,32 +138,14 @@ def no_job_in_message() -> str:
     )
 
 
-def _cluster_names(words: Sequence[str]) -> Iterator[str]:
-    for word in words:
-        yield from (part for part in word.split("/") if is_cluster_name(part))
-
-
-def _words(text: str) -> Iterator[str]:
-    for word in normalise(text).split():
-        if bare := word.strip(PUNCTUATION):
-            yield bare
-
-
 def _texts(part: object, depth: int = 8) -> Iterator[str]:
     """Yield every text of a message, its blocks and its attachments."""
-    if isinstance(part, list) and depth:
-        for each in part:
+    if isinstance(part, str):
+        yield part
+    elif isinstance(part, list | dict) and depth:
+        inner = part if isinstance(part, list) else [part.get(key) for key in KEYS]
+        for each in inner:
             yield from _texts(each, depth - 1)
-    if not isinstance(part, dict) or not depth:
-        return
-    for key in TEXT_KEYS:
-        value = part.get(key)
-        if isinstance(value, str):
-            yield value
-        else:
-            yield from _texts(value, depth - 1)
-    for key in NESTED_KEYS:
-        yield from _texts(part.get(key), depth - 1)
 
 
 def dispatch(deps: Dependencies, to: Route, by: Interaction, event: str) -> None:
