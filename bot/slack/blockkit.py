@@ -34,7 +34,7 @@ def mrkdwn(text: str) -> Block:
 
 
 def section(text: str, *, block_id: str | None = None) -> Block:
-    block = {"type": "section", "text": mrkdwn(text)}
+    block = {"type": "section", "text": mrkdwn(cut(text, TEXT))}
     return block | ({"block_id": block_id} if block_id else {})
 
 

@@ -83,7 +83,7 @@ class HomeTab:
         try:
             projects = await directory.allowed_projects(self._actor, channel, candidates)
         except (CancellationError, DirectoryError) as error:
-            refusal = message_blocks(f":no_entry: {sentence_for(error)}")
+            refusal = [blockkit.section(f":no_entry: {sentence_for(error)}")]
         viewer = await lists.viewer_of(directory, self._actor, channel, candidates)
         waiting, unreviewed, past = await asyncio.gather(
             _or_warning(self._waiting(viewer)),
@@ -143,7 +143,7 @@ async def _or_warning(part: Awaitable[list[Block]]) -> list[Block]:
     try:
         return await part
     except (CancellationError, DirectoryError) as error:
-        return message_blocks(f":warning: {sentence_for(error)}")
+        return [blockkit.section(f":warning: {sentence_for(error)}")]
 
 
 def home_view(jobs: Sequence[Block], waiting: Sequence[Block], past: Sequence[Block]) -> View:
@@ -162,12 +162,7 @@ def home_view(jobs: Sequence[Block], waiting: Sequence[Block], past: Sequence[Bl
     return {"type": "home", "blocks": blocks}
 
 
-def message_blocks(text: str) -> list[Block]:
-    """Show a message instead of a part; `text` is trusted mrkdwn."""
-    return [blockkit.section(blockkit.cut(text, blockkit.TEXT))]
-
-
-LOADING = message_blocks(":hourglass_flowing_sand: Looking …")
+LOADING = [blockkit.section(":hourglass_flowing_sand: Looking …")]
 
 
 def job_blocks(listing: Listing, now: datetime, facts: Mapping[JobRef, JobFacts]) -> list[Block]:
@@ -176,7 +171,7 @@ def job_blocks(listing: Listing, now: datetime, facts: Mapping[JobRef, JobFacts]
     more = len(listing.jobs) - len(shown)
     if not shown:
         seen = ", as far as can be seen" if listing.unavailable else ""
-        shown = message_blocks(f"Nothing{seen}.")
+        shown = [blockkit.section(f"Nothing{seen}.")]
     if more > 0:
         shown.append(blockkit.context(f"And {more} more: {command_code('list')} shows all."))
     shown += lists.unavailable_blocks(listing.unavailable)
@@ -196,7 +191,7 @@ def waiting_blocks(
         text = "\n".join([where, *about, f"{asked}, {job}"])
         buttons = blockkit.actions(*card_views.approver_buttons(each))
         shown += [_with_reason(text, each, viewer, links), buttons]
-    return [*shown, *_more(requests)] or message_blocks("Nothing.")
+    return [*shown, *_more(requests)] or [blockkit.section("Nothing.")]
 
 
 def unreviewed_blocks(requests: Sequence[Request], viewer: Viewer, links: Links) -> list[Block]:
@@ -220,7 +215,9 @@ def past_blocks(
     requests: Iterable[PastRequest], projects: Mapping[str, str], links: Links
 ) -> list[Block]:
     """Show the last requests."""
-    return lists.history_sections(requests, projects, links) or message_blocks(lists.NO_REQUESTS)
+    return lists.history_sections(requests, projects, links) or [
+        blockkit.section(lists.NO_REQUESTS)
+    ]
 
 
 def _with_reason(text: str, request: Request, viewer: Viewer, links: Links) -> Block:
@@ -229,7 +226,7 @@ def _with_reason(text: str, request: Request, viewer: Viewer, links: Links) -> B
     if viewer.may_read(request.ref.project_id, request.asked_in, people):
         reason = f"\n{mrkdwn.quote(request.reason, 500)}" if request.reason.strip() else ""
         text += f": see {mrkdwn.link(links.card_of(request), 'its card')}.{reason}"
-    return blockkit.section(blockkit.cut(text, blockkit.TEXT))
+    return blockkit.section(text)
 
 
 def _header(text: str) -> dict[str, Any]:

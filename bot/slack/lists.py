@@ -186,7 +186,7 @@ def job_entry(found: CancellableJob, facts: JobFacts | None) -> Block:
 def unavailable_blocks(unavailable: Iterable[Unavailable]) -> list[Block]:
     """Show what could not be read, and why."""
     lines = unavailable_lines(unavailable)
-    return [blockkit.section(blockkit.cut("\n".join(lines), blockkit.TEXT))] if lines else []
+    return [blockkit.section("\n".join(lines))] if lines else []
 
 
 def unavailable_lines(unavailable: Iterable[Unavailable]) -> list[str]:

@@ -69,7 +69,6 @@ def direct_message(post: RequestPost, links: Links) -> dict[str, Any]:
 
 
 def _content(text: str) -> dict[str, Any]:
-    text = blockkit.cut(text, blockkit.TEXT)
     return {"text": blockkit.cut(text, blockkit.FALLBACK), "blocks": [blockkit.section(text)]}
 
 

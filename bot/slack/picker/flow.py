@@ -179,20 +179,18 @@ class Picker:
         state = content.state
         what = "the restore job" if state.ref else "what can be cancelled"
         note = f"{dialog_views.HOURGLASS} Looking up {what} …"
-        policy = self._deps.service.policy_of(state.project_id or "")
-        return picker_views.view(state, content.projects, policy, note, last=last)
+        return picker_views.view(state, content.projects, note, last=last)
 
     async def _view(self, content: PickerContent) -> View:
         state, projects = content.state, content.projects
         project = next((each for each in projects if each.id == state.project_id), None)
-        policy = project.policy if project else None
         if project and state.ref:
             job = JobTarget(ref=state.ref, asked_in=state.asked_in)
             details = await job_view(self._deps, job, self._by.actor)
-            return picker_views.with_details(details, state, projects, policy)
+            return picker_views.with_details(details, state, projects)
         if project is None:
             note = " ".join(filter(None, [content.note, "Choose a project first."]))
-            return picker_views.view(state, projects, policy, note)
+            return picker_views.view(state, projects, note)
         try:
             note = content.note or await self._note(state, project)
         except (ClusterNotFound, WrongClusterKind) as error:
@@ -200,7 +198,7 @@ class Picker:
             state = replace(state, cluster=None)
         except (AtlasError, CancellationError) as error:
             note = f":warning: {mrkdwn.escape(str(error))}"
-        return picker_views.view(state, projects, policy, note)
+        return picker_views.view(state, projects, note)
 
     async def _note(self, state: PickerState, project: Project) -> str:
         """Count what can be selected next; reading it fills the cache for the options."""

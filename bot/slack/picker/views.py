@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bot.atlas import JobRef, RestoreJob
-from bot.cancellation.policy import Policy
 from bot.services.projects import Project
 from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.blockkit import Block, View
@@ -24,25 +23,17 @@ MAX_OPTIONS = 100
 
 
 def view(
-    state: PickerState,
-    projects: Sequence[Project],
-    policy: Policy | None,
-    note: str,
-    *,
-    last: str = ids.JOB,
+    state: PickerState, projects: Sequence[Project], note: str, *, last: str = ids.JOB
 ) -> View:
     """Build the dialog without a job's details.
 
     `note` is trusted mrkdwn. The selections of the pickers after `last` are lost.
     """
-    section = blockkit.section(blockkit.cut(note, blockkit.TEXT), block_id=ids.DETAILS)
-    blocks = [*_pickers(state, projects, last), section]
-    return _with_submit(blocks, state, projects, policy)
+    section = blockkit.section(note, block_id=ids.DETAILS)
+    return _with_submit([*_pickers(state, projects, last), section], state, projects)
 
 
-def with_details(
-    details: View, state: PickerState, projects: Sequence[Project], policy: Policy | None
-) -> View:
+def with_details(details: View, state: PickerState, projects: Sequence[Project]) -> View:
     """Add the pickers to a job's dialog, so that another job can be selected."""
     blocks = _pickers(state, projects)
     for block in details["blocks"]:
@@ -50,21 +41,25 @@ def with_details(
         renamed = {"block_id": ids.DETAILS} if block.get("block_id") == ids.JOB else {}
         blocks.append(block | renamed)
     shown = decode_metadata(details) if "submit" in details else None
-    return _with_submit(blocks, state, projects, policy, shown)
+    return _with_submit(blocks, state, projects, shown)
 
 
 def _with_submit(
     blocks: list[Block],
     state: PickerState,
     projects: Sequence[Project],
-    policy: Policy | None,
     details: Mapping[str, Any] | None = None,
 ) -> View:
-    """Build the dialog; a submission is accepted only with the metadata of a job's `details`."""
-    # Slack requires the button for inputs.
-    if is_read_only(state, projects):
+    """Build the dialog; a submission is accepted only with the metadata of a job's `details`.
+
+    There is nothing to submit if the bot cancels neither in the selected project nor, without one,
+    in any. Slack requires the button for inputs.
+    """
+    selected = [each for each in projects if each.id == state.project_id]
+    if projects and all(each.why_read_only for each in selected or projects):
         return modal(blocks, close=KEEP, submit=DONE, private_metadata=encode_picker(state))
     if not any(block.get("block_id") == ids.REASON for block in blocks):
+        policy = selected[0].policy if selected else None
         blocks = [*blocks, reason_input(policy)]  # keeps the text that was typed
     metadata = encode_picker(state, details)
     return modal(blocks, close=KEEP, submit=SUBMIT, private_metadata=metadata)
@@ -74,12 +69,6 @@ def loading() -> View:
     """Show that the projects are being looked up."""
     section = blockkit.section(f"{HOURGLASS} Looking up what can be cancelled …")
     return modal([section], close=KEEP)
-
-
-def is_read_only(state: PickerState, projects: Sequence[Project]) -> bool:
-    """Whether the bot cancels neither in the selected project nor, without one, in any."""
-    selected = [each for each in projects if each.id == state.project_id] or projects
-    return bool(selected) and all(each.why_read_only for each in selected)
 
 
 def _pickers(state: PickerState, projects: Sequence[Project], last: str = ids.JOB) -> list[Block]:

@@ -49,18 +49,16 @@ def views() -> dict[str, dict[str, Any]]:
     result = Search(pending=places, searched=3, unavailable=[*FULL.unavailable])
     return {
         "loading": picker_views.loading(),
-        "nothing selected": picker_views.view(PickerState(asked_in="C0OPS"), many, None, NASTY),
+        "nothing selected": picker_views.view(PickerState(asked_in="C0OPS"), many, NASTY),
         "one project": picker_views.view(
-            PickerState(project_id=PROJECT_ID, asked_in="C0OPS"), many[:1], Policy(), "x" * 9000
+            PickerState(project_id=PROJECT_ID, asked_in="C0OPS"), many[:1], "x" * 9000
         ),
-        "all selected": picker_views.view(SELECTED, many, Policy(require_reason=True), "note"),
-        "with details": picker_views.with_details(details, SELECTED, many, Policy()),
+        "all selected": picker_views.view(SELECTED, many, "note"),
+        "with details": picker_views.with_details(details, SELECTED, many),
         "with an error": picker_views.with_details(
-            samples.views()["error_longest"], SELECTED, many, None
+            samples.views()["error_longest"], SELECTED, many
         ),
-        "with a refusal": picker_views.with_details(
-            dialog_views.refused("no"), SELECTED, many, None
-        ),
+        "with a refusal": picker_views.with_details(dialog_views.refused("no"), SELECTED, many),
         "searching": dialog_views.searching(JOB_ID, LONG),
         "search scope": dialog_views.search_scope(JOB_ID, places),
         "not found": dialog_views.not_found(JOB_ID, places, result, None),

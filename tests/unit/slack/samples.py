@@ -410,10 +410,10 @@ def finding() -> dict[str, dict[str, Any]]:
     names = {PROJECT_ID: "shop-prod"}
     nothing = Search(pending=[cluster], searched=1, unavailable=[unseen])
     return {
-        "picker": picker_views.with_details(details, state, [project, other], Policy()),
+        "picker": picker_views.with_details(details, state, [project, other]),
         "picker_loading": picker_views.loading(),
         "picker_note": picker_views.view(
-            replace(state, job_id=None), [project], STRICT, "1 restore job can be cancelled now."
+            replace(state, job_id=None), [project], "1 restore job can be cancelled now."
         ),
         "home": home.home_view(
             home.job_blocks(listing, NOON, {ref: FACTS}),

@@ -27,7 +27,7 @@ NAMES = ("shop-prod", "shop-dev")
 GUEST = {"user": {"id": "U0GUEST", "team_id": HOME, "is_restricted": True}}
 REF = JobRef(project_id=PROJECT_ID, cluster_name=CLUSTER, job_id=JOB_ID)
 PICKER = picker_views.view(
-    PickerState(project_id=PROJECT_ID, cluster=CLUSTER, asked_in="C0OPS"), [], Policy(), ""
+    PickerState(project_id=PROJECT_ID, cluster=CLUSTER, asked_in="C0OPS"), [], ""
 )
 SHORTCUT = {
     "type": "message_action",

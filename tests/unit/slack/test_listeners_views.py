@@ -283,7 +283,7 @@ async def test_done_closes_the_picker_of_a_read_only_project(new_bolt: NewBolt) 
     bolt = new_bolt()
     policy = Policy(read_only=True)
     shop = Project(id=PROJECT_ID, name="shop", policy=policy, atlas=FakeAtlas({}))
-    shown = picker_views.view(PickerState(asked_in="C0OPS"), [shop], policy, "Choose one.")
+    shown = picker_views.view(PickerState(asked_in="C0OPS"), [shop], "Choose one.")
     answer = await bolt.send(payloads.submission(shown))
 
     assert shown["submit"]["text"] == picker_views.DONE

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from bot.cancellation.policy import Policy
 from bot.slack import ids
 from bot.slack.command.grammar import job_value
 from bot.slack.dialog.metadata import (
@@ -28,7 +27,7 @@ from tests.unit.slack.long_samples import SELECTED, project
 def shown(state: PickerState, **selected: str) -> dict[str, Any]:
     """Build a picker dialog with details and selected values."""
     details = samples.views()["details"]
-    view = picker_views.with_details(details, state, [project(), project(1)], Policy())
+    view = picker_views.with_details(details, state, [project(), project(1)])
     values = {
         block: {block: {"selected_option": {"value": value}}} for block, value in selected.items()
     }
@@ -71,7 +70,7 @@ def test_job_that_is_not_selected_and_shown_is_refused(selected: dict[str, str],
 
 
 def test_without_a_job_picker_the_problem_is_at_the_first_input() -> None:
-    view = picker_views.view(PickerState(asked_in="C0OPS"), [project(), project(1)], None, "note")
+    view = picker_views.view(PickerState(asked_in="C0OPS"), [project(), project(1)], "note")
 
     assert submit_problem(view) == (ids.PROJECT, NO_JOB_SELECTED)
 
@@ -102,7 +101,7 @@ def test_too_long_values_in_forged_metadata_are_dropped() -> None:
 
 
 def test_state_is_read_from_the_view() -> None:
-    view = picker_views.view(SELECTED, [project()], None, "note")
+    view = picker_views.view(SELECTED, [project()], "note")
 
     assert read_picker(view) == SELECTED
     assert read_picker(samples.views()["details"]) is None

@@ -96,7 +96,7 @@ def test_picker_of_a_read_only_project_is_only_closed(
     chosen = None if selected is None else projects[selected].id
     state = PickerState(project_id=chosen, asked_in="C1")
 
-    view = picker_views.view(state, projects, Policy(), "Choose one.")
+    view = picker_views.view(state, projects, "Choose one.")
 
     assert view["submit"]["text"] == submit
     assert (ids.REASON in str(view["blocks"])) is asks_reason
