@@ -1,20 +1,18 @@
 """Publishes the Home tab when it is opened, refreshed, or changed by a decision."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any
 
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.atlas import JobRef
 from bot.cancellation import policy as rules
-from bot.cancellation.errors import CancellationError, NotAllowed
+from bot.cancellation.errors import CancellationError
 from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import Request
-from bot.cancellation.people import Person
-from bot.cancellation.policy import Policy
 from bot.services.projects import Project
 from bot.services.search_results import Listing
 from bot.slack import blockkit, ids, job_facts, lists, mrkdwn
@@ -26,7 +24,6 @@ from bot.slack.deployment import command_code, labelled
 from bot.slack.errors import CALL_ERRORS, DirectoryError, sentence_for, translate_error
 from bot.slack.lists import Viewer
 from bot.slack.payloads import Actor, actor_of
-from bot.storage.audit_log import PastRequest
 
 log = structlog.get_logger(__name__)
 
@@ -37,9 +34,6 @@ MAX_LISTING_AGE = 60.0
 MAX_JOBS = 20
 MAX_WAITING = 10
 MAX_PAST = 5
-
-#: A rule of the policy for approvers: the refusal, or None.
-Refusal: TypeAlias = Callable[[Policy, Request, Person], NotAllowed | None]
 
 
 def register(app: AsyncApp, deps: Dependencies) -> None:
@@ -105,30 +99,29 @@ class HomeTab:
             return []  # the refusal is shown
         names = {project.id: project.name for project in projects}
         past = await self._deps.service.history.recent(MAX_PAST, names)
-        return past_blocks(map(viewer.readable, past), names, self._deps.links)
+        return lists.history_sections(map(viewer.readable, past), names, self._deps.links)
 
     async def _waiting(self, viewer: Viewer) -> list[Block]:
-        def refusal(policy: Policy, request: Request, person: Person) -> NotAllowed | None:
-            return rules.may_decide(policy, request.requester, person)
-
         awaiting = await self._deps.service.history.awaiting()
         others = [each for each in awaiting if self._actor.id not in each.approved_by]
-        own = [request for request in others if await self._may(request, refusal)]
+        own = [request for request in others if await self._may(request)]
         facts = await self._deps.service.facts.known([request.ref for request in own])
         return waiting_blocks(own, viewer, self._deps.links, facts)
 
     async def _unreviewed(self, viewer: Viewer) -> list[Block]:
         unreviewed = await self._deps.service.history.unreviewed()
-        own = [request for request in unreviewed if await self._may(request, rules.may_review)]
+        own = [request for request in unreviewed if await self._may(request, review=True)]
         return unreviewed_blocks(own, viewer, self._deps.links)
 
-    async def _may(self, request: Request, refusal: Refusal) -> bool:
-        """Return whether this person gets no refusal as an approver."""
+    async def _may(self, request: Request, *, review: bool = False) -> bool:
+        """Return whether this person may decide about the request, or review it."""
         policy = self._deps.service.policy_of(request.ref.project_id)
         if policy is None:
             return False
         person = await self._deps.directory.person(self._actor, policy.approvers)
-        return refusal(policy, request, person) is None
+        if review:
+            return rules.may_review(policy, request, person) is None
+        return rules.may_decide(policy, request.requester, person) is None
 
     async def _publish(self, view: View) -> None:
         try:
@@ -209,15 +202,6 @@ def unreviewed_blocks(requests: Sequence[Request], viewer: Viewer, links: Links)
 def _more(requests: Sequence[Request]) -> list[Block]:
     more = len(requests) - MAX_WAITING
     return [blockkit.context(f"And {more} more.")] if more > 0 else []
-
-
-def past_blocks(
-    requests: Iterable[PastRequest], projects: Mapping[str, str], links: Links
-) -> list[Block]:
-    """Show the last requests."""
-    return lists.history_sections(requests, projects, links) or [
-        blockkit.section(lists.NO_REQUESTS)
-    ]
 
 
 def _with_reason(text: str, request: Request, viewer: Viewer, links: Links) -> Block:

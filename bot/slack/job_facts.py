@@ -25,12 +25,9 @@ _WITHOUT_STARTER = {
     Knowledge.NOT_KNOWN: "not known: Atlas does not let the bot read the activity feed",
 }
 
-#: The states of a request in which the job and its link are the same as before.
-_JOB_GOES_ON = frozenset(
-    {
-        *(State.AWAITING, State.APPROVED, State.CANCELLING, State.DENIED, State.EXPIRED),
-        *(State.WITHDRAWN, State.QUARANTINED, State.KEPT, State.OBSERVED),
-    }
+#: The states of a request in which the job may have ended or changed.
+_JOB_MAY_HAVE_ENDED = frozenset(
+    {State.CANCELLED, State.OVER, State.REFUSED, State.CHANGED, State.FAILED}
 )
 
 #: Further candidates that are named.
@@ -109,7 +106,7 @@ def card_lines(request: Request, facts: JobFacts | None) -> list[str]:
     started = started_line(request.ref, facts)
     if facts is None:
         return [started]
-    if request.state in _JOB_GOES_ON:
+    if request.state not in _JOB_MAY_HAVE_ENDED:
         return [started, link_line(facts)]
     if request.state is not State.CANCELLED:
         return [started]

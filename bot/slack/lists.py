@@ -229,22 +229,27 @@ def request_list(
 ) -> dict[str, Any]:
     """Build the list of the last requests, newest first; `projects` are names by id."""
     last = "The last request" if len(past) == 1 else f"The last {len(past)} requests"
-    headline = f"*{last}*" if past else NO_REQUESTS
-    blocks = [blockkit.section(headline), *history_sections(past, projects, links)]
+    headline, blocks = NO_REQUESTS, history_sections(past, projects, links)
+    if past:
+        headline = f"*{last}*"
+        blocks = [blockkit.section(headline), *blocks]
     return {"response_type": "ephemeral", "text": headline, "blocks": blocks}
 
 
 def history_sections(
     past: Iterable[PastRequest], projects: Mapping[str, str], links: Links
 ) -> list[Block]:
-    """Put as many requests into each block as fit; a message has at most 50 blocks."""
+    """Put as many requests into each block as fit; a message has at most 50 blocks.
+
+    Without requests, say so.
+    """
     texts = [""]
     for each in past:
         text = _past_request(each, projects, links)
-        if len(texts[-1]) + len(text) + 2 > blockkit.TEXT:
+        if texts[-1] and len(texts[-1]) + len(text) + 2 > blockkit.TEXT:
             texts.append("")
         texts[-1] = f"{texts[-1]}\n\n{text}".strip()
-    return [blockkit.section(part) for part in texts if part]
+    return [blockkit.section(part or NO_REQUESTS) for part in texts]
 
 
 def _past_request(past: PastRequest, projects: Mapping[str, str], links: Links) -> str:

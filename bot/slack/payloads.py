@@ -39,17 +39,19 @@ def actor_of(body: Mapping[str, Any], identity: Identity) -> Actor:
     A channel can be shared with other organizations, whose people can click the bot's buttons
     (docs.slack.dev, apis/slack-connect). So the user's team is compared with the bot's.
     """
-    user = body.get("user")
-    if not isinstance(user, dict):
+    user, installed = body.get("user"), _id_of(body, "team")
+    if isinstance(user, dict):
+        team = str(user.get("team_id") or installed or identity.team)
+        known = {team}
+        if installed in {team, None}:  # the user's own workspace, perhaps of an organization
+            known.add(_id_of(body, "enterprise") or "")
+    else:
+        user = {"id": body["user_id"]}
         team = str(body.get("team_id") or identity.team)
         known = {team, str(body.get("enterprise_id") or "")}
-        return Actor(id=str(body["user_id"]), team=team, is_outsider=_is_outside(known, identity))
-    installed = _id_of(body, "team")
-    team = str(user.get("team_id") or installed or identity.team)
-    known = {team}
-    if installed in {team, None}:  # the user's own workspace, which may belong to an organization
-        known.add(_id_of(body, "enterprise") or "")
-    return Actor(id=str(user["id"]), team=team, is_outsider=_is_outside(known, identity))
+    # A payload need not name every workspace of an organization: users.info decides there.
+    is_outsider = not identity.enterprise and not known & identity.homes
+    return Actor(id=str(user["id"]), team=team, is_outsider=is_outsider)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,7 @@ class Account:
 
 def read_account(user: Mapping[str, Any], identity: Identity) -> Account:
     """Read a user object."""
-    in_organization, profile = _enterprise_user(user).get("id"), user.get("profile") or {}
+    in_organization, profile = _part(user, "enterprise_user").get("id"), _part(user, "profile")
     names = (profile.get("display_name"), profile.get("real_name"), user.get("real_name"))
     return Account(
         kind=kind_of(user, identity),
@@ -92,13 +94,9 @@ def kind_of(user: Mapping[str, Any], identity: Identity) -> Kind:
 
 
 def _teams_of(user: Mapping[str, Any]) -> frozenset[str]:
-    enterprise = _enterprise_user(user)
+    enterprise = _part(user, "enterprise_user")
     teams = {user.get("team_id"), enterprise.get("enterprise_id"), *enterprise.get("teams", ())}
     return frozenset(team for team in teams if team)
-
-
-def _enterprise_user(user: Mapping[str, Any]) -> Mapping[str, Any]:
-    return user.get("enterprise_user") or {}
 
 
 def channel_of(body: Mapping[str, Any]) -> str | None:
@@ -165,11 +163,6 @@ def input_of(view: Mapping[str, Any], block_id: str) -> Mapping[str, Any]:
     """Return the state of an input whose action id is its block id; empty without one."""
     values = (view.get("state") or {}).get("values") or {}
     return (values.get(block_id) or {}).get(block_id) or {}
-
-
-def _is_outside(known: set[str], identity: Identity) -> bool:
-    # A payload need not name every workspace of an organization: users.info decides there.
-    return not identity.enterprise and not known & identity.homes
 
 
 def _request_id(value: object) -> str | None:

@@ -24,6 +24,8 @@ from bot.tasks import run_until_deadline
 
 log = structlog.get_logger(__name__)
 
+Listener = Callable[[AsyncAck, dict[str, Any]], Coroutine[Any, Any, None]]
+
 #: A decision about a request by its id.
 Decision = Callable[[str, Actor], Coroutine[Any, Any, Request]]
 
@@ -36,43 +38,33 @@ REASON_CHECK_TIMEOUT = 1.0
 
 
 def register(app: AsyncApp, deps: Dependencies) -> None:
+    def deciding(decision: Decision) -> Listener:
+        async def clicked(ack: AsyncAck, body: dict[str, Any]) -> None:
+            # The ack waits for the commit, so that an acknowledged decision is durable.
+            await Click(deps, body).decide(decision)
+            await ack()
+            if (body.get("view") or {}).get("type") == "home":
+                republish(deps, body)
+
+        return clicked
+
+    def asking(state: State, view: ReasonView) -> Listener:
+        """Open the dialog for a reason while the request is in `state`."""
+
+        async def clicked(ack: AsyncAck, body: dict[str, Any]) -> None:
+            await ack()
+            click = Click(deps, body)
+            click.start(click.ask_reason(state, view))
+
+        return clicked
+
     decisions = Decisions(deps)
-    for action_id, decision in {
-        ids.APPROVE: decisions.approve,
-        ids.WITHDRAW: decisions.withdraw,
-        ids.RETRY: decisions.retry,
-        ids.REVIEW: decisions.review,
-    }.items():
-        _register_decision(app, deps, action_id, decision)
-
-    _register_reason(app, deps, ids.DENY, State.AWAITING, dialog_views.deny_reason)
-    _register_reason(app, deps, ids.KEEP, State.QUARANTINED, dialog_views.keep_reason)
-
-
-def _register_decision(
-    app: AsyncApp, deps: Dependencies, action_id: str, decision: Decision
-) -> None:
-    async def clicked(ack: AsyncAck, body: dict[str, Any]) -> None:
-        # The ack waits for the commit, so that an acknowledged decision is durable.
-        await Click(deps, body).decide(decision)
-        await ack()
-        if (body.get("view") or {}).get("type") == "home":
-            republish(deps, body)
-
-    app.action(action_id)(clicked)
-
-
-def _register_reason(
-    app: AsyncApp, deps: Dependencies, action_id: str, state: State, view: ReasonView
-) -> None:
-    """Let a button open the dialog for a reason while the request is in `state`."""
-
-    async def clicked(ack: AsyncAck, body: dict[str, Any]) -> None:
-        await ack()
-        click = Click(deps, body)
-        click.start(click.ask_reason(state, view))
-
-    app.action(action_id)(clicked)
+    app.action(ids.APPROVE)(deciding(decisions.approve))
+    app.action(ids.WITHDRAW)(deciding(decisions.withdraw))
+    app.action(ids.RETRY)(deciding(decisions.retry))
+    app.action(ids.REVIEW)(deciding(decisions.review))
+    app.action(ids.DENY)(asking(State.AWAITING, dialog_views.deny_reason))
+    app.action(ids.KEEP)(asking(State.QUARANTINED, dialog_views.keep_reason))
 
 
 class Click:

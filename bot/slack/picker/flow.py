@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from bot.atlas import AtlasError, ClusterNotFound, ReadItems, WrongClusterKind
+from bot.atlas import AtlasError, ClusterNotFound, WrongClusterKind
 from bot.cancellation.errors import CancellationError
 from bot.services.projects import Project
 from bot.slack import ids, mrkdwn
@@ -162,18 +162,16 @@ class Picker:
 
     async def _with_cluster(self, projects: Sequence[Project], cluster: str) -> list[Project]:
         """Return the projects that have this cluster and answer within the timeout."""
+        finder = self._deps.service.finder
 
         async def has_cluster(project: Project) -> bool:
             try:
-                return cluster in await self._clusters(project, SUGGESTION_TIMEOUT)
+                return cluster in await finder.clusters(project.id, timeout=SUGGESTION_TIMEOUT)
             except (AtlasError, CancellationError):
                 return False  # the cluster picker of this project shows the error
 
         results = await asyncio.gather(*map(has_cluster, projects))
         return [project for project, found in zip(projects, results, strict=True) if found]
-
-    async def _clusters(self, project: Project, timeout: float) -> ReadItems[str]:
-        return await self._deps.service.finder.clusters(project.id, timeout=timeout)
 
     def _loading_view(self, content: PickerContent, last: str) -> View:
         state = content.state
@@ -202,11 +200,12 @@ class Picker:
 
     async def _note(self, state: PickerState, project: Project) -> str:
         """Count what can be selected next; reading it fills the cache for the options."""
+        finder = self._deps.service.finder
         if state.cluster is None:
-            clusters = await self._clusters(project, NOTE_TIMEOUT)
+            clusters = await finder.clusters(project.id, timeout=NOTE_TIMEOUT)
             note = f"{mrkdwn.one_line(project.name)} has {mrkdwn.count(len(clusters), 'cluster')}."
             return f"{note} Choose one.{_unread(clusters.unread_text('cluster'))}"
-        jobs = await self._deps.service.finder.jobs(project.id, state.cluster, timeout=NOTE_TIMEOUT)
+        jobs = await finder.jobs(project.id, state.cluster, timeout=NOTE_TIMEOUT)
         count = mrkdwn.count(len(jobs), "restore job") if jobs else "No restore job"
         note = f"{count} of {mrkdwn.code(state.cluster)} can be cancelled now."
         return f"{note}{_unread(jobs.unread_text('job'))}"
@@ -214,7 +213,8 @@ class Picker:
     async def _no_cluster(self, name: str, project: Project, error: AtlasError) -> str:
         problem = f":warning: {mrkdwn.code(name)}: {mrkdwn.escape(str(error))}"
         try:
-            clusters = await self._clusters(project, SUGGESTION_TIMEOUT)
+            finder = self._deps.service.finder
+            clusters = await finder.clusters(project.id, timeout=SUGGESTION_TIMEOUT)
         except (AtlasError, CancellationError):
             return problem
         return f"{problem}{mrkdwn.did_you_mean(difflib.get_close_matches(name, clusters))}"

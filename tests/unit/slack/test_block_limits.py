@@ -46,7 +46,7 @@ def test_longest_home_tab_is_valid_for_slack() -> None:
     view = home.home_view(
         home.job_blocks(FULL, NOON, {}),
         home.waiting_blocks(requests, VIEWER, LINKS, {}),
-        home.past_blocks(past, {}, LINKS),
+        lists.history_sections(past, {}, LINKS),
     )
 
     assert checked_view(view, "home") == view
