@@ -5,6 +5,7 @@ from typing import Any
 
 from bot.cancellation.watched_job import WatchedJob, WatchedState
 from bot.slack import blockkit, ids, job_facts, mrkdwn
+from bot.slack.blockkit import Block
 from bot.slack.client import Links
 from bot.slack.command.grammar import job_value
 from bot.slack.deployment import labelled
@@ -47,38 +48,47 @@ def message(
     was_running = job.was_running and job.state is WatchedState.IN_PROGRESS
     headline = WAS_RUNNING if was_running else HEADLINES[job.state]
     lines = [job_facts.headline(headline, ref, project_name), job_facts.started_line(ref, facts)]
-    note, buttons, details = "", [], [("First seen", mrkdwn.date(job.first_seen_at))]
-    if job.state.is_over:
-        details.append(("Ended", f"seen {mrkdwn.date(job.changed_at)}"))
-        if request := job.request:
-            card = mrkdwn.link(links.card_of(request), "The request")
-            status = mrkdwn.STATE_LABELS[request.state]
-            note = f"*{card}* of {mrkdwn.person(request.requester)}: {status}"
-    else:
-        lines += [BEYOND_LIMIT] if job.beyond_limit else []
-        lines += [job_facts.link_line(facts)] if facts else []
-        note = mrkdwn.escape(why_read_only)
-        cancel = blockkit.button("Cancel this job", ids.OPEN, job_value(ref), style="danger")
-        buttons = [*([] if note else [cancel]), *job_facts.feed_buttons(facts)]
+    if job.beyond_limit and not job.state.is_over:
+        lines.append(BEYOND_LIMIT)
+    if facts and not job.state.is_over:
+        lines.append(job_facts.link_line(facts))
+    note, buttons = _note(job, links, why_read_only), _buttons(job, why_read_only)
+    ended = [("Ended", f"seen {mrkdwn.date(job.changed_at)}")] if job.state.is_over else []
+    details = [
+        ("Snapshot", mrkdwn.snapshot(job.shown)),
+        ("First seen", mrkdwn.date(job.first_seen_at)),
+        *ended,
+        ("Restore job", mrkdwn.code(ref.job_id)),
+    ]
     blocks = [
         blockkit.section("\n".join(lines)),
         *([blockkit.section(note)] if note else []),
         *([blockkit.actions(*buttons)] if buttons else []),
-        blockkit.fields(
-            [
-                ("Snapshot", mrkdwn.snapshot(job.shown)),
-                *details,
-                ("Restore job", mrkdwn.code(ref.job_id)),
-            ]
-        ),
+        blockkit.fields(details),
         blockkit.context(mrkdwn.link(links.cluster_page(ref), "Open in Atlas")),
     ]
-    text = labelled(f"{headline} - {mrkdwn.job(ref, project_name)}")
-    return {
-        "text": blockkit.cut(text, blockkit.FALLBACK),
-        "blocks": blocks,
-        "metadata": metadata(job),
-    }
+    text = blockkit.cut(
+        labelled(f"{headline} - {mrkdwn.job(ref, project_name)}"), blockkit.FALLBACK
+    )
+    return {"text": text, "blocks": blocks, "metadata": metadata(job)}
+
+
+def _note(job: WatchedJob, links: Links, why_read_only: str) -> str:
+    """Say why there is no button, or whose request the job had."""
+    if not job.state.is_over:
+        return mrkdwn.escape(why_read_only)
+    if job.request is None:
+        return ""
+    card = mrkdwn.link(links.card_of(job.request), "The request")
+    status = mrkdwn.STATE_LABELS[job.request.state]
+    return f"*{card}* of {mrkdwn.person(job.request.requester)}: {status}"
+
+
+def _buttons(job: WatchedJob, why_read_only: str) -> list[Block]:
+    if job.state.is_over:
+        return []
+    cancel = blockkit.button("Cancel this job", ids.OPEN, job_value(job.ref), style="danger")
+    return [*([] if why_read_only else [cancel]), *job_facts.feed_buttons(job.facts)]
 
 
 def metadata(job: WatchedJob) -> dict[str, Any]:
