@@ -15,7 +15,7 @@ from bot.cancellation.policy import MAX_RECIPIENTS, Policy
 from bot.doctor.results import CheckResult, Subject, within
 from bot.settings import PolicyHolder, Settings
 from bot.slack.client import Identity
-from bot.slack.directory import MAX_AGE, UNKNOWN_GROUP, UNKNOWN_USER, Directory
+from bot.slack.directory import MAX_AGE, REASONS, UNKNOWN_GROUP, UNKNOWN_USER, Directory
 from bot.slack.errors import CALL_ERRORS, DirectoryError, translate_error
 from bot.slack.payloads import kind_of
 from bot.slack.placement import ABSENT, is_direct, read_channel
@@ -39,6 +39,8 @@ TURN_ON = "Set it to true, if approvers should not have to find the card in the 
 NAME_APPROVERS = "Name people or a user group (BOT_APPROVERS): who may approve by * gets none."
 FEWER = "Name the people who should get it first, or a smaller group (BOT_APPROVERS)."
 
+NO_GROUPS = "plan_upgrade_required"
+
 #: Error codes that mean a wrong id, with message and hint.
 UNKNOWN: Mapping[frozenset[str], tuple[str, str]] = {
     ABSENT: (
@@ -53,6 +55,7 @@ UNKNOWN: Mapping[frozenset[str], tuple[str, str]] = {
         "the user group does not exist, or it is disabled",
         "Check the id: in Slack under People & user groups, Copy group ID.",
     ),
+    frozenset({NO_GROUPS}): (REASONS[NO_GROUPS], "Name people by their own ids instead."),
 }
 
 #: Kinds of people who have rights only because they are named.
@@ -94,16 +97,11 @@ def named_ids(settings: Settings) -> list[NamedId]:
             settings=tuple(dict.fromkeys((*before.settings, *found.settings))),
             needed=before.needed or found.needed,
         )
-    return sorted(by_id.values(), key=lambda each: ("channel", "user", "group").index(each.check))
+    return sorted(by_id.values(), key=lambda each: [*CHECKS].index(each.check))
 
 
 def _ids_of(project: PolicyHolder) -> Iterator[NamedId]:
     policy = project.policy
-    channels = {
-        "channels": policy.channels,
-        "audit_channel": {policy.audit_channel},
-        "watch_channel": {project.watch_channel},
-    }
     approvers = policy.first_approvers
     people = {
         "requesters": policy.requesters,
@@ -111,15 +109,17 @@ def _ids_of(project: PolicyHolder) -> Iterator[NamedId]:
         "escalate_to": policy.escalate_to,
         "break_glass": policy.break_glass,
     }
-    ids: list[tuple[str, str, Iterable[str | None]]] = [
-        *(("channel", rule, named) for rule, named in channels.items()),
+    ids: list[tuple[str, str, Iterable[str]]] = [
+        ("channel", "channels", policy.channels),
+        ("channel", "audit_channel", filter(None, [policy.audit_channel])),
+        ("channel", "watch_channel", filter(None, [project.watch_channel])),
         *(("user", rule, named.users) for rule, named in people.items()),
         *(("group", rule, named.groups) for rule, named in people.items()),
     ]
     for check, rule, named in ids:
         needed = rule != "channels" or policy.audit_channel is None
-        for each in sorted(filter(None, named)):
-            name = setting_name(project, rule)
+        name = setting_name(project, rule)
+        for each in sorted(named):
             yield NamedId(check=check, id=each, settings=(name,), needed=needed)
 
 
@@ -127,13 +127,20 @@ def with_approvals(settings: Settings) -> list[PolicyHolder]:
     return [project for project in settings.policy_holders if project.policy.approvals > 0]
 
 
-def approvers_subject(project: PolicyHolder) -> Subject:
-    names = (setting_name(project, rule) for rule in ("approvals", "approvers"))
-    return Subject("approvers", ", ".join(names))
+#: The subject of a check, and the id or the project that it is about.
+PlannedCheck: TypeAlias = tuple[Subject, NamedId | PolicyHolder]
 
 
-def direct_messages_subject(project: PolicyHolder) -> Subject:
-    return Subject("direct_messages", f"direct messages to {setting_name(project, 'approvers')}")
+def planned_checks(settings: Settings) -> list[PlannedCheck]:
+    """List the checks of every id, and of every project with approvals."""
+    planned: list[PlannedCheck] = [(each.subject, each) for each in named_ids(settings)]
+    for project in with_approvals(settings):
+        approvals, approvers = (setting_name(project, rule) for rule in ("approvals", "approvers"))
+        planned += [
+            (Subject("approvers", f"{approvals}, {approvers}"), project),
+            (Subject("direct_messages", f"direct messages to {approvers}"), project),
+        ]
+    return planned
 
 
 def describe_failure(code: str) -> str:
@@ -160,15 +167,11 @@ class IdChecks:
         self._identity = identity
         self._directory = Directory(client, identity, timeout=TIMEOUT)
 
-    async def channel(self, named: NamedId) -> CheckResult:
+    async def channel(self, subject: Subject, named: NamedId) -> CheckResult:
         """Check that the bot can post in a channel, and that the channel is internal."""
-        subject = named.subject
         if is_direct(named.id):
             return subject.unchecked("it is a direct message, which the bot has no scope to read")
-        try:
-            answer = await self._client.conversations_info(channel=named.id)
-        except CALL_ERRORS as error:
-            return lookup_failure(subject, translate_error(error).code)
+        answer = await self._client.conversations_info(channel=named.id)
         found: Mapping[str, Any] = answer.get("channel") or {}
         place = read_channel(found, posts_anywhere=self._identity.posts_anywhere)
         name = f"#{found.get('name') or named.id}"
@@ -182,13 +185,9 @@ class IdChecks:
         posts = "the bot can post there" if place.can_post else "cards go to the audit channel"
         return subject.ok(f"{name}: {posts}")
 
-    async def user(self, named: NamedId) -> CheckResult:
+    async def user(self, subject: Subject, named: NamedId) -> CheckResult:
         """Check one person."""
-        subject = named.subject
-        try:
-            answer = await self._client.users_info(user=named.id)
-        except CALL_ERRORS as error:
-            return lookup_failure(subject, translate_error(error).code)
+        answer = await self._client.users_info(user=named.id)
         found = answer.get("user") or {}
         kind, name = kind_of(found, self._identity), f"@{found.get('name') or named.id}"
         if kind in UNABLE:
@@ -198,47 +197,33 @@ class IdChecks:
             return subject.warning(f"{name} is {UNUSUAL[kind]}", hint)
         return subject.ok(f"{name} is a full member")
 
-    async def group(self, named: NamedId) -> CheckResult:
+    async def group(self, subject: Subject, named: NamedId) -> CheckResult:
         """Check that a user group exists and has members."""
-        subject = named.subject
-        try:
-            members = await self._directory.members_of([named.id])
-        except DirectoryError as error:
-            if error.code == "plan_upgrade_required":
-                return subject.problem(error.why, "Name people by their own ids instead.")
-            return lookup_failure(subject, error.code)
+        members = await self._directory.members_of([named.id])
         if not members:
             return subject.warning("it has no members", "Add people to the group, or set another.")
         return subject.ok(f"it has {len(members)} {'member' if len(members) == 1 else 'members'}")
 
-    async def approvers(self, project: PolicyHolder) -> CheckResult:
+    async def approvers(self, subject: Subject, project: PolicyHolder) -> CheckResult:
         """Check whether requests of a project can be approved."""
-        policy, subject = project.policy, approvers_subject(project)
+        policy = project.policy
         approvers, requesters = policy.approvers, policy.requesters
         if approvers.everyone:
             return subject.ok(f"{policy.approvals} required; every full member may approve")
-        try:
-            named = await self._directory.current_people(approvers.users, (), MAX_AGE)
-            able = await self._directory.full_members_of(approvers.groups, policy.approvals + 1)
-            asking = await self._directory.members_of(requesters.groups)
-        except RightsNotChecked:
-            return subject.unchecked("a lookup of one of the people failed, see above")
-        except DirectoryError as error:
-            return subject.unchecked(f"the groups could not be read: {error.why}")
+        named = await self._directory.current_people(approvers.users, (), MAX_AGE)
+        able = await self._directory.full_members_of(approvers.groups, policy.approvals + 1)
+        asking = await self._directory.members_of(requesters.groups)
         able |= {user for user, person in named.items() if person.kind not in UNABLE}
         known = None if requesters.everyone else requesters.users | asking
         return check_approvers(subject, policy, able, known)
 
-    async def direct_messages(self, project: PolicyHolder) -> CheckResult:
+    async def direct_messages(self, subject: Subject, project: PolicyHolder) -> CheckResult:
         """Count the approvers who get the card of a request directly, by the rules of notices."""
-        policy, subject = project.policy, direct_messages_subject(project)
+        policy = project.policy
         if not policy.notify_approvers:
             name = setting_name(project, "notify_approvers")
             return subject.warning(f"no approver gets any ({name})", TURN_ON)
-        try:
-            people = await self._directory.candidates(policy.first_approvers)
-        except RightsNotChecked as error:
-            return subject.unchecked(f"the approvers could not be read: {error.why}")
+        people = await self._directory.candidates(policy.first_approvers)
         told = rules.possible_approvers(policy, people)
         if not told:
             return subject.warning("no approver gets any", NAME_APPROVERS)
@@ -249,23 +234,14 @@ class IdChecks:
         return subject.ok(f"{gets} the card of a request")
 
 
-#: A check of one id, or of one project with approvals.
-Check: TypeAlias = Callable[[IdChecks, Any], Awaitable[CheckResult]]
-PlannedCheck: TypeAlias = tuple[Subject, Check, NamedId | PolicyHolder]
-
-
-def checks_of_ids(settings: Settings) -> list[PlannedCheck]:
-    """List the checks of every id, and whether enough people can approve."""
-    by_name = {"channel": IdChecks.channel, "user": IdChecks.user, "group": IdChecks.group}
-    ids = [(each.subject, by_name[each.check], each) for each in named_ids(settings)]
-    projects = with_approvals(settings)
-    return [*ids, *((approvers_subject(each), IdChecks.approvers, each) for each in projects)]
-
-
-def checks_of_messages(settings: Settings) -> list[PlannedCheck]:
-    """List the checks of the approvers who get direct messages."""
-    projects = with_approvals(settings)
-    return [(direct_messages_subject(p), IdChecks.direct_messages, p) for p in projects]
+#: The checks by name, in the order of the report.
+CHECKS: Mapping[str, Callable[[IdChecks, Subject, Any], Awaitable[CheckResult]]] = {
+    "channel": IdChecks.channel,
+    "user": IdChecks.user,
+    "group": IdChecks.group,
+    "approvers": IdChecks.approvers,
+    "direct_messages": IdChecks.direct_messages,
+}
 
 
 async def run_id_checks(
@@ -273,16 +249,26 @@ async def run_id_checks(
 ) -> list[CheckResult]:
     """Run a few checks at a time; None, where the bot token is refused, leaves them unchecked."""
     if identity is None:
-        return [subject.unchecked(LOCKED) for subject, *_ in planned]
+        return [subject.unchecked(LOCKED) for subject, _ in planned]
     checks = IdChecks(client, identity)
     slots, now = asyncio.Semaphore(MAX_CONCURRENT_CALLS), asyncio.get_running_loop().time
     deadline = now() + IDS_TIMEOUT
 
-    async def run(
-        subject: Subject, check: Check, what: NamedId | PolicyHolder
-    ) -> list[CheckResult]:
+    async def run(subject: Subject, what: NamedId | PolicyHolder) -> list[CheckResult]:
         async with slots:
-            return await within(subject, check(checks, what), max(0.0, deadline - now()))
+            return await within(subject, checked(subject, what), max(0.0, deadline - now()))
+
+    async def checked(subject: Subject, what: NamedId | PolicyHolder) -> CheckResult:
+        try:
+            return await CHECKS[subject.check](checks, subject, what)
+        except CALL_ERRORS as error:
+            return lookup_failure(subject, translate_error(error).code)
+        except DirectoryError as error:
+            if isinstance(what, NamedId):
+                return lookup_failure(subject, error.code)
+            return subject.unchecked(f"the people could not be read: {error.why}")
+        except RightsNotChecked as error:
+            return subject.unchecked(f"the people could not be read: {error.why}")
 
     return [*chain.from_iterable(await asyncio.gather(*starmap(run, planned)))]
 

@@ -12,10 +12,9 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.doctor.people import (
     LOCKED,
-    checks_of_ids,
-    checks_of_messages,
     describe_failure,
     named_ids,
+    planned_checks,
     run_id_checks,
     with_approvals,
 )
@@ -174,10 +173,9 @@ async def check_slack(settings: Settings, now: Callable[[], datetime]) -> list[C
         bot = await authenticate(client)
         here = now()
         subject = APP_TOKEN if slack.app_token else SIGNING_SECRET
-        planned = [*checks_of_ids(settings), *checks_of_messages(settings)]
         transport, ids = await asyncio.gather(
             within(subject, check_transport(settings, client, bot.app)),
-            run_id_checks(client, bot.identity, planned),
+            run_id_checks(client, bot.identity, planned_checks(settings)),
         )
     needed = needed_scopes(settings)
     scopes = check_scopes(bot.scopes, needed) if bot.identity else [SCOPE.unchecked(LOCKED)]
@@ -199,7 +197,8 @@ async def warn_about_ids(settings: Settings, client: AsyncWebClient, identity: I
     quarantined = any(each.policy.quarantine.is_on for each in settings.policy_holders)
     if quarantined and identity.reads_emails is False:
         log.warning("scope missing", scope=EMAILS, why=OPTIONAL_SCOPES[EMAILS], what_to_do=GRANT)
-    for found in await run_id_checks(client, identity, checks_of_ids(settings)):
+    planned = [each for each in planned_checks(settings) if each[0].check != "direct_messages"]
+    for found in await run_id_checks(client, identity, planned):
         if found.level is Level.PROBLEM:
             log.warning(
                 "setting needs attention",

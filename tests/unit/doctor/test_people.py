@@ -8,7 +8,7 @@ import pytest
 
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy
-from bot.doctor.people import check_approvers, checks_of_messages, named_ids, run_id_checks
+from bot.doctor.people import check_approvers, named_ids, planned_checks, run_id_checks
 from bot.doctor.results import Level, Subject
 from bot.settings import Settings, load_settings
 from tests.unit.slack.fake_slack import IDENTITY, FakeSlack
@@ -112,7 +112,8 @@ async def direct_messages(
     slack = FakeSlack()
     slack.says("usergroups.users.list", answer or {"users": [f"U{n}" for n in range(members)]})
     rules = {"BOT_APPROVALS": "1", "BOT_REQUESTERS": "U0RINA", "BOT_APPROVERS": "S1", **given}
-    planned = checks_of_messages(load_settings(ENVIRON | rules, folder))
+    planned = planned_checks(load_settings(ENVIRON | rules, folder))
+    planned = [each for each in planned if each[0].check == "direct_messages"]
     (found,) = await run_id_checks(slack, IDENTITY, planned)
 
     assert found.subject == "direct messages to BOT_APPROVERS"
@@ -168,4 +169,4 @@ async def test_group_that_cannot_be_read_leaves_direct_messages_unchecked(tmp_pa
 
 
 def test_project_without_approvals_has_no_direct_messages(tmp_path: Path) -> None:
-    assert checks_of_messages(load_settings(ENVIRON, tmp_path)) == []
+    assert planned_checks(load_settings(ENVIRON, tmp_path)) == []
