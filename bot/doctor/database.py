@@ -15,12 +15,11 @@ from sqlalchemy import (
     Table,
     create_engine,
     literal_column,
+    make_url,
     select,
     text,
 )
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.schema import CreateTable
 
 from bot.doctor.results import CheckResult, Subject
 from bot.storage.database import cause_of
@@ -123,7 +122,8 @@ def _check_schema(connection: Connection) -> CheckResult:
     except SchemaError as error:
         return SUBJECT.problem(error.why, error.do)
     if version != NEWEST:
-        _try_create_table(connection)
+        PROBE.create(connection)  # as an update of the schema does
+        connection.execute(PROBE.insert().values(probe=1))
         if version is None:
             return SUBJECT.ok(EMPTY)
         return SUBJECT.warning(
@@ -136,12 +136,6 @@ def _check_schema(connection: Connection) -> CheckResult:
     if projects := ", ".join(sorted(connection.execute(gaps).scalars())):
         return SUBJECT.warning(f"{message}. {FEED_GAP.format(projects)}", SWEPT_MORE_OFTEN)
     return SUBJECT.ok(message)
-
-
-def _try_create_table(connection: Connection) -> None:
-    """Try what an update of the schema needs."""
-    connection.execute(CreateTable(PROBE))
-    connection.execute(PROBE.insert().values(probe=1))
 
 
 def _try_write(connection: Connection) -> None:

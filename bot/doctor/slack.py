@@ -1,10 +1,9 @@
 """Checks Slack: tokens, scopes and transport, then the ids that the settings name."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -26,9 +25,6 @@ from bot.slack.manifest import OPTIONAL_SCOPES, SCOPES
 
 #: Seconds to open a TCP connection to the Socket Mode server.
 CONNECT_TIMEOUT = 5
-
-#: The fields of `auth.test` that identify the bot.
-IDS = ("team_id", "user_id", "bot_id", "enterprise_id", "url")
 
 log = structlog.get_logger(__name__)
 
@@ -71,20 +67,19 @@ async def authenticate(client: AsyncWebClient) -> Authentication:
     except CALL_ERRORS as error:
         headers = getattr(getattr(error, "response", None), "headers", None) or {}
         refused = _token_failure(BOT_TOKEN, error, COPY_BOT)
-        return Authentication(result=refused, date=http_date(_header(headers, "date")))
-    fields = {name: answer.get(name) for name in (*IDS, "user", "team")}
-    date = http_date(_header(answer.headers, "date"))
-    if not fields["bot_id"]:
+        return Authentication(result=refused, date=http_date(headers.get("date", "")))
+    date = http_date(answer.headers.get("date", ""))
+    if not answer.get("bot_id"):
         message = "Slack accepts it, but it is not a bot's token"
         return Authentication(result=BOT_TOKEN.problem(message, COPY_BOT), date=date)
-    scopes = _header(answer.headers, "x-oauth-scopes")
-    message = f"accepted: the bot is @{fields['user']} in the workspace {fields['team']}"
+    scopes = str(answer.headers.get("x-oauth-scopes", ""))
+    message = f"accepted: the bot is @{answer.get('user')} in the workspace {answer.get('team')}"
     return Authentication(
         result=BOT_TOKEN.ok(message),
         date=date,
-        identity=Identity.of(fields, scopes),
+        identity=Identity.of(answer, scopes),
         scopes=frozenset(scopes.replace(",", " ").split()) or None,
-        app=await _app_of(client, str(fields["bot_id"])),
+        app=await _app_of(client, str(answer["bot_id"])),
     )
 
 
@@ -95,10 +90,6 @@ def _token_failure(subject: Subject, error: BaseException, hint: str) -> CheckRe
     if isinstance(meaning, InvalidToken):
         return subject.problem(f"Slack refuses it ({meaning.code})", hint)
     return subject.problem(describe_failure(meaning.code), TRY_AGAIN)
-
-
-def _header(headers: Mapping[str, Any], name: str) -> str:
-    return str({key.lower(): value for key, value in headers.items()}.get(name, ""))
 
 
 async def _app_of(client: AsyncWebClient, bot: str) -> str:

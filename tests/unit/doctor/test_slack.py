@@ -64,7 +64,7 @@ def identified(**answer: object) -> FakeSlack:
 
 async def test_app_id_and_scopes_of_the_bot_are_read() -> None:
     slack = identified(bot_id="B0BOT")
-    slack.scripts["auth.test"].headers["X-OAuth-Scopes"] = "commands, chat:write"
+    slack.scripts["auth.test"].headers["x-oauth-scopes"] = "commands, chat:write"
     bot = await authenticate(slack)
 
     assert bot.identity
