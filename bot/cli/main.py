@@ -22,7 +22,7 @@ from bot.log_config import configure_logging
 from bot.redaction import redact
 from bot.settings import Settings, SettingsError, SlackSettings, load_settings, warnings
 from bot.settings.parsers import slash_command
-from bot.settings.projects_file import json_schema
+from bot.settings.projects import json_schema
 from bot.slack.manifest import AddressError, manifest
 from bot.startup_checks import StartError
 from bot.timings import DEFAULT_TIMINGS, Timings

@@ -1,6 +1,7 @@
 """Writes the results of the checks: as grouped lines for people, or as JSON for programs."""
 
 import json
+import sys
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -56,40 +57,30 @@ def write_lines(results: Sequence[CheckResult], out: TextIO) -> None:
     Lines are as wide as a terminal, and not broken elsewhere.
     """
     shown = merge_unchecked(map(_clean, results))
+    problems = [replace(each, group="Problems") for each in shown if each.level is Level.PROBLEM]
     console = Console(file=out, highlight=False, soft_wrap=True)
-    width = max(console.width, 2 * TEXT_COLUMN) if out.isatty() else None
-    for group, alike in groupby(shown, lambda each: each.group):
+    width = max(console.width, 2 * TEXT_COLUMN) if out.isatty() else sys.maxsize
+    for group, alike in groupby([*shown, *problems], lambda each: each.group):
         if group:
             console.print(Text(group, style="bold"))
         for result in alike:
-            _print(console, result, width)
-    if problems := [result for result in shown if result.level is Level.PROBLEM]:
-        console.print(Text("Problems", style="bold"))
-        for result in problems:
-            _print(console, result, width)
+            for line in lines_of(result, width):
+                text = Text(line)  # names from Slack and Atlas are not markup
+                text.stylize(STYLES[result.level], LEVEL_COLUMN, TEXT_COLUMN)
+                console.print(text)
     out.write(f"{summary(results)}\n")
 
 
-def _print(console: Console, result: CheckResult, width: int | None) -> None:
-    for line in lines_of(result, width):
-        text = Text(line)  # names from Slack and Atlas are not markup
-        text.stylize(STYLES[result.level], LEVEL_COLUMN, TEXT_COLUMN)
-        console.print(text)
-
-
-def lines_of(result: CheckResult, width: int | None = None) -> Iterator[str]:
+def lines_of(result: CheckResult, width: int = sys.maxsize) -> Iterator[str]:
     """Return a result as lines: level, subject and message, and the hint below them (pure)."""
     indent = " " * TEXT_COLUMN
     begin = f"{'':{LEVEL_COLUMN}}{result.level.value}".ljust(TEXT_COLUMN)
     yield from _wrap(f"{result.subject}: {result.message}", width, begin, indent)
-    if result.hint:
-        yield from _wrap(result.hint, width, f"{indent}→ ", f"{indent}  ")
+    yield from _wrap(result.hint, width, f"{indent}→ ", f"{indent}  ")
 
 
-def _wrap(text: str, width: int | None, first: str, others: str) -> list[str]:
+def _wrap(text: str, width: int, first: str, others: str) -> list[str]:
     """Break text between words; names of settings stay whole."""
-    if width is None:
-        return [first + text]
     return textwrap.wrap(
         text,
         width,

@@ -16,7 +16,7 @@ from bot.doctor.report import lines_of
 from bot.doctor.results import Level
 from bot.sandbox.atlas import PRIVATE_KEY
 from bot.settings.load import KNOWN_VARIABLES
-from bot.settings.projects_file import ProjectEntry
+from bot.settings.projects import ProjectEntry
 from bot.startup_checks import StartError
 from tests.acceptance.doctor_environment import DoctorEnvironment, opened
 from tests.acceptance.environment import wait_until

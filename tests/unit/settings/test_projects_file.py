@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from bot.cli.main import app
 from bot.settings.policy import POLICY_KEYS
-from bot.settings.projects_file import ProjectEntry, json_schema
+from bot.settings.projects import ProjectEntry, json_schema
 
 EXAMPLE = Path("docs/projects.example.toml")
 SCHEMA = Path("docs/projects.schema.json")
