@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from bot.cancellation.people import NO_ONE
 from bot.settings.addresses import is_plain_http
-from bot.settings.model import Settings, SlackSettings
+from bot.settings.model import Settings
 from bot.settings.policy import PolicyHolder
 
 _SIGNING_SECRET = re.compile(r"[0-9a-f]{32}")
@@ -13,21 +13,30 @@ _SIGNING_SECRET = re.compile(r"[0-9a-f]{32}")
 
 def warnings(settings: Settings) -> list[str]:
     """Return one sentence for each risk of `settings`."""
-    addresses = (
-        ("SLACK_API_URL", settings.slack.api_url),
-        ("MONGODB_ATLAS_BASE_URL", settings.atlas.base_url),
-    )
     return [
         *settings.risks,
-        *_signing_secret_warnings(settings.slack),
-        *(
-            f"{name} is plain http: requests can be read and changed on the way."
-            for name, url in addresses
-            if is_plain_http(url)
-        ),
+        *_service_warnings(settings),
         *_project_warnings(settings.policy_holders),
         *_quarantine_warnings(settings),
     ]
+
+
+def _service_warnings(settings: Settings) -> Iterator[str]:
+    """Check addresses, and the signing secret's form: Slack cannot be asked whether it is right."""
+    slack = settings.slack
+    secret = None if slack.app_token else slack.signing_secret
+    if secret and not _SIGNING_SECRET.fullmatch(secret.get_secret_value()):
+        yield (
+            "SLACK_SIGNING_SECRET does not have the 32 hexadecimal digits of Slack's signing "
+            "secrets: compare it with Basic Information."
+        )
+    addresses = {
+        "SLACK_API_URL": slack.api_url,
+        "MONGODB_ATLAS_BASE_URL": settings.atlas.base_url,
+    }
+    for name, url in addresses.items():
+        if is_plain_http(url):
+            yield f"{name} is plain http: requests can be read and changed on the way."
 
 
 #: Seconds between the start of a download and its link, at least.
@@ -50,19 +59,6 @@ def _quarantine_warnings(settings: Settings) -> Iterator[str]:
                 f"a link is live: the download may be used before the bot cancels it. "
                 f"At least {LEAST_LEFT} s should be left."
             )
-
-
-def _signing_secret_warnings(slack: SlackSettings) -> list[str]:
-    """Check the form of the signing secret: Slack cannot be asked whether it is right."""
-    secret = slack.signing_secret
-    if slack.app_token or secret is None or _SIGNING_SECRET.fullmatch(secret.get_secret_value()):
-        return []
-    return [
-        (
-            "SLACK_SIGNING_SECRET does not have the 32 hexadecimal digits of Slack's signing "
-            "secrets: compare it with Basic Information."
-        )
-    ]
 
 
 def _risks(project: PolicyHolder) -> Iterator[str]:
