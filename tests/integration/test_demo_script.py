@@ -34,7 +34,7 @@ async def test_script_shows_the_projects_name_and_never_its_id() -> None:
     assert not any(PROJECT_ID in line for line in seen)
 
 
-async def test_starts_of_the_jobs_are_as_recent_as_their_links() -> None:
+def test_starts_of_the_jobs_are_as_recent_as_their_links() -> None:
     world = new_atlas().world
     downloads = [job for _, job in world.jobs() if job.delivery_type == "download"]
 
