@@ -173,6 +173,11 @@ class Request:
         return self.acted_alone and self.reviewed_by is None
 
     @property
+    def is_escalated(self) -> bool:
+        """Whether it waits, and the last notice was given: every approver was told."""
+        return self.state is State.AWAITING and self.next_notice_at is None
+
+    @property
     def approvals_missing(self) -> int:
         return max(0, self.approvals_needed - len(self.approvals))
 

@@ -68,6 +68,10 @@ class Policy:
         """The approvers who are told from the start."""
         return self.approvers - self.escalate_to
 
+    def told_approvers(self, request: Request) -> People:
+        """The approvers who were told by now; after the escalation all of them."""
+        return self.approvers if request.is_escalated else self.first_approvers
+
     @property
     def groups(self) -> frozenset[str]:
         """Every user group whose members the rules must know."""

@@ -78,6 +78,8 @@ def _tell(
     event = uow.record(request, name, detail={**(detail or {}), "people": ids})
     if name is not EventName.NOTIFIED:
         uow.enqueue_message(request, PostKind.REPLY, event)
+    if name is EventName.ESCALATED:  # the card names these people from now on
+        uow.enqueue_card_update(request, name, event.number)
     for person in people:
         named = replace(event, detail={"name": person.name})
         uow.enqueue_message(request, PostKind.COPY, named, recipient=person.id)

@@ -90,7 +90,7 @@ class MessageBuilder:
         project = self.projects.find(post.request.ref.project_id)
         cancels = project and not project.why_read_only
         mode = project.policy.quarantine.mode if project and cancels else Mode.OFF
-        approvers = project.policy.first_approvers if project else None
+        approvers = project.policy.told_approvers(post.request) if project else None
         return card_views.message(post.request, approvers, self.links, post.facts, mode)
 
     def _announcement(self, post: Announcement) -> Message:

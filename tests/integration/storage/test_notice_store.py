@@ -103,6 +103,8 @@ async def test_reminder_is_recorded_with_its_reply_and_its_copies(
 
     replies = ["request:notified", "request:reminded", "request:escalated"]
     assert (await events(record, request))[1:] == replies
+    card_updates = [post for post in await claim(outbox) if post.kind is PostKind.EDIT]
+    assert [post.event for post in card_updates if not post.recipient] == ["request:escalated"]
     clock.forward(60)
     assert await notices.list_due() == []
     assert await record.verify() == []

@@ -148,3 +148,11 @@ def test_person_of_the_escalation_may_approve_and_review_and_counts_as_named() -
     assert policy.first_approvers == APPROVERS
     assert Policy(approvers=APPROVERS).first_approvers == APPROVERS
     assert BOSS - BOSS == NO_ONE
+
+
+def test_people_of_the_escalation_are_told_once_the_last_notice_was_given() -> None:
+    policy = Policy(approvers=APPROVERS | BOSS, escalate_to=BOSS)
+
+    assert policy.told_approvers(waiting(60)) == APPROVERS
+    assert policy.told_approvers(a_waiting_request(next_notice_at=None)) == APPROVERS | BOSS
+    assert policy.told_approvers(a_request(next_notice_at=None)) == APPROVERS
