@@ -1,22 +1,17 @@
 """The client of the Atlas Administration API: restore jobs, clusters, projects, and one cancel."""
 
-import asyncio
-import random
-import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from operator import attrgetter
-from typing import Self, TypeVar
+from typing import TypeVar
 
-import httpx
 from pydantic import ValidationError
 
-from bot.atlas import protocol
 from bot.atlas.activity import ActivityEvent, ActivityFeedLink, parse_event
-from bot.atlas.errors import AtlasUnavailable, UnreadableAnswer
-from bot.atlas.http import AtlasHttp, Credentials
+from bot.atlas.errors import ClusterNotFound, JobNotFound, ProjectNotFound, UnreadableAnswer
+from bot.atlas.http import MAX_ATTEMPTS, AtlasHttp
 from bot.atlas.key_access import (
     AccessListEntry,
     KeyAccess,
@@ -33,9 +28,18 @@ from bot.atlas.models import (
     RestoreJob,
     is_object_id,
 )
-from bot.atlas.protocol import ApiCall
-from bot.atlas.transport import CallRecord
-from bot.timings import backoff
+from bot.atlas.protocol import (
+    ITEMS_PER_PAGE,
+    ApiCall,
+    ApiVersion,
+    account_path,
+    event_filter,
+    has_next,
+    instant,
+    job_path,
+    jobs_path,
+    project_path,
+)
 
 _T = TypeVar("_T")
 _M = TypeVar("_M", bound=AtlasModel)
@@ -44,14 +48,9 @@ _M = TypeVar("_M", bound=AtlasModel)
 MAX_PAGES = 200
 #: Pages of events that are read at most, newest first.
 MAX_EVENT_PAGES = 5
-#: Attempts of one read, even if the clock stands still.
-MAX_ATTEMPTS = 10
-#: Seconds between the first two attempts, and at most between later ones.
-FIRST_BACKOFF = 0.3
-LONGEST_BACKOFF = 5.0
 
 
-class AtlasClient:
+class AtlasClient(AtlasHttp):
     """Calls the Administration API with one connection pool and one login.
 
     Safe for concurrent calls in one event loop. An async context manager, or call `aclose`.
@@ -70,56 +69,9 @@ class AtlasClient:
     Raises `ValueError` if `base_url` is not a valid address.
     """
 
-    def __init__(
-        self,
-        credentials: Credentials,
-        *,
-        base_url: str = "https://cloud.mongodb.com",
-        version: protocol.ApiVersion = protocol.ApiVersion.V2,
-        envelope: bool = False,
-        transport: httpx.AsyncBaseTransport | None = None,
-        request_timeout: float = 8.0,
-        timeout: float = 20.0,
-        observe: Callable[[CallRecord], None] | None = None,
-        on_login_refused: Callable[[], None] = lambda: None,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        monotonic: Callable[[], float] = time.monotonic,
-        jitter: Callable[[], float] = random.random,
-    ) -> None:
-        #: The public key or the client id, by which the activity feed names this client.
-        self.key_id = (
-            credentials.public_key if isinstance(credentials, DigestKey) else credentials.client_id
-        )
-        self._credentials = credentials
-        self._timeout = timeout
-        self._sleep = sleep
-        self._monotonic = monotonic
-        self._jitter = jitter
-        self._http = AtlasHttp(
-            credentials,
-            base_url=base_url,
-            version=version,
-            envelope=envelope,
-            transport=transport,
-            request_timeout=request_timeout,
-            observe=observe,
-            on_login_refused=on_login_refused,
-            monotonic=monotonic,
-        )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
-
     async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
         """Read one job within `timeout` seconds; raises as `restore_jobs` does."""
-        call = protocol.get_job(ref)
+        call = ApiCall("GET", job_path(ref), JobNotFound)
 
         def parse(payload: object) -> RestoreJob:
             job = self._parse(RestoreJob, call, payload)
@@ -142,21 +94,29 @@ class AtlasClient:
             AtlasRejected: Atlas refused.
             AtlasUnavailable: there was no readable response in time.
         """
-        call = protocol.list_jobs(project_id, cluster_name)
+        call = ApiCall("GET", jobs_path(project_id, cluster_name), ClusterNotFound)
         return await self._read_all(RestoreJob, call, attrgetter("id"), max_attempts)
 
     async def clusters(self, project_id: str) -> ReadItems[Cluster]:
-        """Read all clusters of a project; raises as `restore_jobs` does."""
-        call = protocol.list_clusters(project_id, self._http.version)
+        """Read all clusters of a project; raises as `restore_jobs` does.
+
+        Also deleted clusters whose snapshots are kept; v1.0 cannot list those.
+        """
+        path = f"{project_path(project_id)}/clusters"
+        is_v2 = self._version is ApiVersion.V2
+        query = {"includeDeletedWithRetainedBackups": "true"} if is_v2 else {}
+        call = ApiCall("GET", path, ProjectNotFound, "2024-08-05", parameters=query)
         return await self._read_all(Cluster, call, attrgetter("name"))
 
     async def projects(self) -> ReadItems[Project]:
         """Read all projects that the credentials can access; raises as `restore_jobs` does."""
-        return await self._read_all(Project, protocol.list_projects(), attrgetter("id"))
+        return await self._read_all(Project, ApiCall("GET", "/groups"), attrgetter("id"))
 
     async def project(self, project_id: str) -> Project:
         """Read one project; raises as `restore_jobs` does."""
-        return await self._read_one(Project, protocol.get_project(project_id))
+        return await self._read_one(
+            Project, ApiCall("GET", project_path(project_id), ProjectNotFound)
+        )
 
     async def key_access(self, project_id: str) -> KeyAccess:
         """Read what the client's credentials may do; raises as `restore_jobs` does.
@@ -164,15 +124,17 @@ class AtlasClient:
         The access list of a service account is not read.
         """
         if isinstance(self._credentials, DigestKey):
-            root = await self._read_one(SystemStatus, protocol.get_root())
+            root = await self._read_one(SystemStatus, ApiCall("GET", ""))  # of the key that asks
             return root.access_in(project_id)
-        call = protocol.get_service_account(project_id, self.key_id)
+        path = account_path(project_id, self.key_id)
+        call = ApiCall("GET", path, resource_version="2024-08-05")
         account = await self._read_one(ServiceAccountDetails, call)
         return account.access_with(self._credentials.client_secret.get_secret_value())
 
     async def account_addresses(self, project_id: str) -> tuple[str, ...]:
         """Read the access list of the client's service account; raises as `restore_jobs` does."""
-        call = protocol.list_account_addresses(project_id, self.key_id)
+        path = f"{account_path(project_id, self.key_id)}/accessList"
+        call = ApiCall("GET", path, resource_version="2024-08-05")
         entries = await self._read_all(AccessListEntry, call, attrgetter("address"))
         return tuple(entry.address for entry in entries)
 
@@ -183,22 +145,21 @@ class AtlasClient:
 
         Each page is tried once, for callers that poll. Unreadable events are left out.
         """
-        call = protocol.list_events(project_id, event_types, since)
-        deadline = self._deadline()
+        # Without the count, which Atlas would compute over all events; the pages then have no link.
+        query = event_filter(event_types, since) | {"includeCount": "false"}
+        call = ApiCall("GET", f"{project_path(project_id)}/events", parameters=query)
         events: dict[str, ActivityEvent] = {}
-        for number in range(1, MAX_EVENT_PAGES + 1):
-            page = replace(call, page=number)
-            items, has_next = await self._read_page(page, parse_event, deadline, max_attempts=1)
+        async for items in self._pages(call, parse_event, max_attempts=1, linked=False):
             events |= {event.id: event for event in items if event}
-            if len(items) < protocol.ITEMS_PER_PAGE and not has_next:
-                break
         return [event for event in events.values() if event.event_type_name in event_types]
 
     async def activity_feed_link(
         self, project_id: str, event_types: Sequence[str], since: datetime, until: datetime
     ) -> str:
         """Return the address of these events in Atlas's web interface; raises as `project` does."""
-        call = protocol.get_activity_feed(project_id, event_types, since, until)
+        path = f"{project_path(project_id)}/activityFeed"
+        query = event_filter(event_types, since) | {"maxDate": instant(until)}
+        call = ApiCall("GET", path, resource_version="2025-03-12", parameters=query)
         return (await self._read_one(ActivityFeedLink, call, max_attempts=1)).link
 
     async def cancel_restore_job(self, ref: JobRef) -> int:
@@ -210,40 +171,8 @@ class AtlasClient:
             AtlasRejected: Atlas refused; nothing was changed.
             AtlasUnavailable: not settled; check `may_have_taken_effect`, and read the job.
         """
-        response = await self._http.send(protocol.cancel_job(ref), self._http.request_timeout)
-        return response.status_code
-
-    def _deadline(self, timeout: float | None = None) -> float:
-        return self._monotonic() + (self._timeout if timeout is None else timeout)
-
-    async def _read(
-        self,
-        call: ApiCall,
-        parse: Callable[[object], _T],
-        deadline: float,
-        max_attempts: int = MAX_ATTEMPTS,
-    ) -> _T:
-        """Send a read until it succeeds; stop when the next pause would pass the deadline.
-
-        Raises `AtlasRejected` at once, and `AtlasUnavailable` from the last attempt.
-        """
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                response = await self._http.send(call, deadline - self._monotonic())
-                return parse(protocol.parse_body(response.content))
-            except AtlasUnavailable as error:
-                pause = backoff(
-                    attempt,
-                    first=FIRST_BACKOFF,
-                    longest=LONGEST_BACKOFF,
-                    jitter=self._jitter(),
-                    retry_after=error.retry_after,
-                )
-                if attempt >= max_attempts or pause >= deadline - self._monotonic():
-                    raise
-            await self._sleep(pause)
+        call = ApiCall("DELETE", job_path(ref), JobNotFound)
+        return (await self._send(call, self._request_timeout)).status_code
 
     async def _read_one(
         self, model: type[_M], call: ApiCall, max_attempts: int = MAX_ATTEMPTS
@@ -259,33 +188,44 @@ class AtlasClient:
         max_attempts: int = MAX_ATTEMPTS,
     ) -> ReadItems[_M]:
         """Read all pages of a list, whose items differ in `key`."""
-        deadline = self._deadline()
         # By key: an item created between two pages moves another one to the next page, which
         # repeats it.
         found: dict[str, _M] = {}
         unread: list[str] = []
         parse = partial(self._parse_item, model, call)
-        for number in range(1, MAX_PAGES + 1):
-            page = replace(call, page=number)
-            items, has_next = await self._read_page(page, parse, deadline, max_attempts)
+        async for items in self._pages(call, parse, max_attempts):
             found |= {key(item): item for item in items if not isinstance(item, str)}
             unread += [item for item in items if isinstance(item, str)]
-            if not has_next:
-                return ReadItems(found.values(), unread)
-        raise self._unreadable(call, "the list has no end")
+        return ReadItems(found.values(), unread)
 
-    async def _read_page(
-        self, call: ApiCall, parse: Callable[[object], _T], deadline: float, max_attempts: int
-    ) -> tuple[list[_T], bool]:
-        """Return the parsed items of a page, and whether it links to a next one."""
+    async def _pages(
+        self,
+        call: ApiCall,
+        parse: Callable[[object], _T],
+        max_attempts: int,
+        *,
+        linked: bool = True,
+    ) -> AsyncIterator[list[_T]]:
+        """Yield the parsed items of each page; where pages have no links, a short one is the last.
+
+        Raises `UnreadableAnswer` after `MAX_PAGES`; pages without links end at `MAX_EVENT_PAGES`.
+        """
 
         def parse_page(payload: object) -> tuple[list[_T], bool]:
             results = payload.get("results") if isinstance(payload, Mapping) else None
             if not isinstance(payload, Mapping) or not isinstance(results, list):
                 raise self._unreadable(call, "it is not a page of a list")
-            return [parse(item) for item in results], protocol.has_next(payload)
+            return [parse(item) for item in results], has_next(payload)
 
-        return await self._read(call, parse_page, deadline, max_attempts)
+        deadline = self._deadline()
+        for number in range(1, (MAX_PAGES if linked else MAX_EVENT_PAGES) + 1):
+            page = replace(call, page=number)
+            items, goes_on = await self._read(page, parse_page, deadline, max_attempts)
+            yield items
+            if not goes_on and (linked or len(items) < ITEMS_PER_PAGE):
+                return
+        if linked:
+            raise self._unreadable(call, "the list has no end")
 
     def _parse_item(self, model: type[_M], call: ApiCall, item: object) -> _M | str:
         """Return the item, or the id of an object that cannot be read."""
@@ -306,4 +246,4 @@ class AtlasClient:
         raise self._unreadable(call, f"unreadable: {fields or model.__name__}"[:200])
 
     def _unreadable(self, call: ApiCall, why: str) -> UnreadableAnswer:
-        return UnreadableAnswer(status=200, detail=why, call=call.name(self._http.version))
+        return UnreadableAnswer(status=200, detail=why, call=call.name(self._version))

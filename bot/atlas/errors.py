@@ -13,7 +13,7 @@ import inspect
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from bot.atlas.models import one_line
@@ -217,11 +217,8 @@ def token_error_for(
 ) -> AtlasError:
     """Return the error for a refusal of the OAuth token endpoint."""
     fields = payload if isinstance(payload, Mapping) else {}
-    body = replace(
-        _parse(status, headers, payload),
-        code=_code(fields.get("error")),
-        detail=cleaned(fields.get("error_description")),
-    )
+    named = {"errorCode": fields.get("error"), "detail": fields.get("error_description")}
+    body = _parse(status, headers, named)
     refused = status == HTTPStatus.UNAUTHORIZED or body.code in _BAD_CLIENT
     return _error(_temporary(body) or (KeyRefused if refused else OtherRefusal), body, call)
 

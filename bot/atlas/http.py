@@ -1,9 +1,11 @@
-"""Sends one call and returns its response; exceptions of httpx become `AtlasError`s here."""
+"""Sends calls and returns their responses; exceptions of httpx become `AtlasError`s here."""
 
 import asyncio
+import random
+import time
 from collections.abc import Awaitable, Callable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import anyio
 import httpx
@@ -35,11 +37,17 @@ from bot.atlas.transport import (
     check_base_url,
     open_transport,
 )
+from bot.timings import backoff
 
 _T = TypeVar("_T")
 
 Credentials = DigestKey | ServiceAccount
 
+#: Attempts of one read, even if the clock stands still.
+MAX_ATTEMPTS = 10
+#: Seconds between the first two attempts, and at most between later ones.
+FIRST_BACKOFF = 0.3
+LONGEST_BACKOFF = 5.0
 
 #: The share of a call's timeout for connecting. A connect timeout comes before the call's own, so
 #: that it is known that nothing was sent.
@@ -50,27 +58,38 @@ POOL_SHARE = 0.7
 
 
 class AtlasHttp:
-    """One connection pool with one login; see `AtlasClient` for the arguments."""
+    """Sends calls with one connection pool and one login, and tries reads again."""
 
     def __init__(
         self,
         credentials: Credentials,
         *,
-        base_url: str,
-        version: ApiVersion,
-        envelope: bool,
-        transport: httpx.AsyncBaseTransport | None,
-        request_timeout: float,
-        observe: Callable[[CallRecord], None] | None,
-        on_login_refused: Callable[[], None],
-        monotonic: Callable[[], float],
+        base_url: str = "https://cloud.mongodb.com",
+        version: ApiVersion = ApiVersion.V2,
+        envelope: bool = False,
+        transport: httpx.AsyncBaseTransport | None = None,
+        request_timeout: float = 8.0,
+        timeout: float = 20.0,
+        observe: Callable[[CallRecord], None] | None = None,
+        on_login_refused: Callable[[], None] = lambda: None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
+        #: The public key or the client id, by which the activity feed names this client.
+        self.key_id = (
+            credentials.public_key if isinstance(credentials, DigestKey) else credentials.client_id
+        )
+        self._credentials = credentials
         self._base_url = check_base_url(base_url)
-        self.version = version
+        self._version = version
         self._envelope = envelope
-        self.request_timeout = request_timeout
+        self._request_timeout = request_timeout
+        self._timeout = timeout
         self._on_login_refused = on_login_refused
+        self._sleep = sleep
         self._monotonic = monotonic
+        self._jitter = jitter
         # Calls wait here and not in httpx's pool, which scans all its connections for each waiting
         # call whenever a call begins or ends: some hundreds would keep the CPU busy.
         self._connections = asyncio.Semaphore(MAX_CONNECTIONS)
@@ -92,22 +111,60 @@ class AtlasHttp:
             trust_env=False,  # open_transport finds the proxy; a .netrc must not log in
         )
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
     async def aclose(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._client.aclose()
 
-    async def send(self, call: ApiCall, timeout: float) -> httpx.Response:
+    def _deadline(self, timeout: float | None = None) -> float:
+        return self._monotonic() + (self._timeout if timeout is None else timeout)
+
+    async def _read(
+        self,
+        call: ApiCall,
+        parse: Callable[[object], _T],
+        deadline: float,
+        max_attempts: int = MAX_ATTEMPTS,
+    ) -> _T:
+        """Send a read until it succeeds; stop when the next pause would pass the deadline.
+
+        Raises `AtlasRejected` at once, and `AtlasUnavailable` from the last attempt.
+        """
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                response = await self._send(call, deadline - self._monotonic())
+                return parse(parse_body(response.content))
+            except AtlasUnavailable as error:
+                pause = backoff(
+                    attempt,
+                    first=FIRST_BACKOFF,
+                    longest=LONGEST_BACKOFF,
+                    jitter=self._jitter(),
+                    retry_after=error.retry_after,
+                )
+                if attempt >= max_attempts or pause >= deadline - self._monotonic():
+                    raise
+            await self._sleep(pause)
+
+    async def _send(self, call: ApiCall, timeout: float) -> httpx.Response:
         """Send `call`, with a handshake if needed, and return a success within `timeout` seconds.
 
         The limit of one call, `request_timeout`, begins once a connection is free. Raises
         `AtlasRejected` if Atlas refused the call, and `AtlasUnavailable` for any other failure.
         """
-        name = call.name(self.version)
+        name = call.name(self._version)
         left = await self._acquire_connection(name, timeout)
         try:
-            response = await self._send_in_task(call, name, min(self.request_timeout, left))
+            response = await self._send_in_task(call, name, min(self._request_timeout, left))
             if not response.is_success:
                 payload, headers = parse_body(response.content), response.headers
                 raise error_for(response.status_code, headers, payload, name, call.not_found)
@@ -133,7 +190,7 @@ class AtlasHttp:
         connection in httpcore's pool for ever.
         """
         scope = anyio.CancelScope()
-        task = asyncio.create_task(_run_in(scope, self._send(call, name, timeout)))
+        task = asyncio.create_task(_run_in(scope, self._request(call, name, timeout)))
         self._tasks.add(task)
         task.add_done_callback(self._on_done)
         try:
@@ -148,16 +205,16 @@ class AtlasHttp:
         if not task.cancelled():
             task.exception()  # marks it as retrieved: a caller that was cancelled does not
 
-    async def _send(self, call: ApiCall, name: str, timeout: float) -> httpx.Response:
+    async def _request(self, call: ApiCall, name: str, timeout: float) -> httpx.Response:
         seconds = max(timeout, 0.0)
         connect = seconds * CONNECT_SHARE
         try:
             with anyio.fail_after(timeout):
                 return await self._client.request(
                     call.method,
-                    self._base_url + call.path_for(self.version),
+                    self._base_url + call.path_for(self._version),
                     params=call.query(envelope=self._envelope),
-                    headers={"Accept": call.accept(self.version)},
+                    headers={"Accept": call.accept(self._version)},
                     timeout=httpx.Timeout(seconds, connect=connect, pool=connect),
                 )
         except (httpx.HTTPError, OSError, ResponseTooLarge, UnsupportedChallenge) as error:

@@ -3,13 +3,13 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 from urllib.parse import quote
 
-from bot.atlas.errors import AtlasError, ClusterNotFound, JobNotFound, OtherRefusal, ProjectNotFound
+from bot.atlas.errors import AtlasError, OtherRefusal
 from bot.atlas.models import JobRef, cluster_name, object_id
 
 TOKEN_PATH: Final = "/api/oauth/token"  # noqa: S105 - a path, no password
@@ -58,83 +58,29 @@ class ApiCall:
         return query
 
 
-def get_job(ref: JobRef) -> ApiCall:
-    return ApiCall("GET", _job_path(ref), JobNotFound)
+def event_filter(event_types: Sequence[str], since: datetime) -> dict[str, str | Sequence[str]]:
+    return {"eventType": event_types, "minDate": instant(since)}
 
 
-def cancel_job(ref: JobRef) -> ApiCall:
-    return ApiCall("DELETE", _job_path(ref), JobNotFound)
-
-
-def list_jobs(project_id: str, cluster: str) -> ApiCall:
-    return ApiCall("GET", _jobs_path(project_id, cluster), ClusterNotFound, page=1)
-
-
-def list_clusters(project_id: str, version: ApiVersion = ApiVersion.V2) -> ApiCall:
-    """Also of deleted clusters whose snapshots are kept; v1.0 cannot list those."""
-    path = f"{_project_path(project_id)}/clusters"
-    is_present = version is ApiVersion.V2
-    query = {"includeDeletedWithRetainedBackups": "true"} if is_present else {}
-    return ApiCall("GET", path, ProjectNotFound, "2024-08-05", page=1, parameters=query)
-
-
-def get_project(project_id: str) -> ApiCall:
-    return ApiCall("GET", _project_path(project_id), ProjectNotFound)
-
-
-def get_root() -> ApiCall:
-    """The root resource, which describes the API key that asks."""
-    return ApiCall("GET", "")
-
-
-def get_service_account(project_id: str, client_id: str) -> ApiCall:
-    path = f"{_project_path(project_id)}/serviceAccounts/{quote(client_id, safe='')}"
-    return ApiCall("GET", path, resource_version="2024-08-05")
-
-
-def list_account_addresses(project_id: str, client_id: str) -> ApiCall:
-    account = get_service_account(project_id, client_id)
-    return replace(account, path=f"{account.path}/accessList", page=1)
-
-
-def list_projects() -> ApiCall:
-    return ApiCall("GET", "/groups", page=1)
-
-
-def list_events(project_id: str, event_types: Sequence[str], since: datetime) -> ApiCall:
-    # Without the count, which Atlas would compute over all events; the pages then have no link.
-    query = _event_filter(event_types, since) | {"includeCount": "false"}
-    path = f"{_project_path(project_id)}/events"
-    return ApiCall("GET", path, page=1, parameters=query)
-
-
-def get_activity_feed(
-    project_id: str, event_types: Sequence[str], since: datetime, until: datetime
-) -> ApiCall:
-    query = _event_filter(event_types, since) | {"maxDate": _instant(until)}
-    path = f"{_project_path(project_id)}/activityFeed"
-    return ApiCall("GET", path, resource_version="2025-03-12", parameters=query)
-
-
-def _event_filter(event_types: Sequence[str], since: datetime) -> dict[str, str | Sequence[str]]:
-    return {"eventType": event_types, "minDate": _instant(since)}
-
-
-def _instant(moment: datetime) -> str:
+def instant(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _project_path(project_id: str) -> str:
+def project_path(project_id: str) -> str:
     return f"/groups/{object_id(project_id, 'project id')}"
 
 
-def _jobs_path(project_id: str, cluster: str) -> str:
+def account_path(project_id: str, client_id: str) -> str:
+    return f"{project_path(project_id)}/serviceAccounts/{quote(client_id, safe='')}"
+
+
+def jobs_path(project_id: str, cluster: str) -> str:
     name = quote(cluster_name(cluster), safe="")
-    return f"{_project_path(project_id)}/clusters/{name}/backup/restoreJobs"
+    return f"{project_path(project_id)}/clusters/{name}/backup/restoreJobs"
 
 
-def _job_path(ref: JobRef) -> str:
-    return f"{_jobs_path(ref.project_id, ref.cluster_name)}/{ref.job_id}"
+def job_path(ref: JobRef) -> str:
+    return f"{jobs_path(ref.project_id, ref.cluster_name)}/{ref.job_id}"
 
 
 #: A JSON escape can encode half of a surrogate pair, which cannot be encoded as UTF-8.

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bot import atlas
 from bot.atlas import (
+    AtlasClient,
     AtlasError,
     AtlasRejected,
     AtlasUnavailable,
     ClusterNotFound,
     JobNotFound,
-    JobRef,
     KeyRefused,
     Maintenance,
     NotCancellable,
@@ -26,10 +29,12 @@ from bot.atlas import (
     UnreadableAnswer,
     VersionGone,
     WrongClusterKind,
-    protocol,
 )
 from bot.atlas.errors import error_for
-from tests.unit.atlas.strict_server import CLUSTER, JOB, PROJECT
+from tests.unit.atlas.strict_server import CLUSTER, PROJECT, REF, client
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 LEAVES = [
     thing
@@ -108,19 +113,26 @@ def test_status_and_code_map_to_an_error(
 
 
 @pytest.mark.parametrize(
-    ("call", "leaf"),
+    ("read", "leaf"),
     [
-        (protocol.get_job(JobRef(PROJECT, CLUSTER, JOB)), JobNotFound),
-        (protocol.list_jobs(PROJECT, CLUSTER), ClusterNotFound),
-        (protocol.list_clusters(PROJECT), ProjectNotFound),
-        (protocol.get_project(PROJECT), ProjectNotFound),
-        (protocol.list_projects(), OtherRefusal),
+        (lambda atlas: atlas.restore_job(REF), JobNotFound),
+        (lambda atlas: atlas.restore_jobs(PROJECT, CLUSTER), ClusterNotFound),
+        (lambda atlas: atlas.clusters(PROJECT), ProjectNotFound),
+        (lambda atlas: atlas.project(PROJECT), ProjectNotFound),
+        (lambda atlas: atlas.projects(), OtherRefusal),
     ],
 )
-def test_404_without_a_code_refers_to_the_resource(
-    call: protocol.ApiCall, leaf: type[AtlasError]
+async def test_404_without_a_code_refers_to_the_resource(
+    read: Callable[[AtlasClient], Awaitable[object]], leaf: type[AtlasError]
 ) -> None:
-    assert type(of(404, method="GET", not_found=call.not_found)) is leaf
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(404, json={"error": 404})
+
+    async with client(answer) as atlas:
+        with pytest.raises(leaf) as caught:
+            await read(atlas)
+
+    assert type(caught.value) is leaf
 
 
 @pytest.mark.parametrize("payload", [None, "404: Not Found", ["error"]])
