@@ -63,7 +63,6 @@ def save_facts(uow: UnitOfWork, ref: JobRef, facts: JobFacts) -> None:
         "phase": facts.phase,
         "started_by": json.dumps(facts.started_by.to_json()),
         "feed_link": facts.feed_link,
-        "checked_at": uow.now,
     }
     known = update(job_facts).where(queries.is_job(job_facts, ref)).values(**values)
     if not uow.execute(known).rowcount:

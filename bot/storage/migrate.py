@@ -142,7 +142,8 @@ def alembic_config(connection: Connection | None = None) -> "Config":
 def _version_of(connection: Connection) -> str | None:
     if not inspect_database(connection).has_table(VERSIONS.name):
         return None
-    return connection.execute(select(VERSIONS.c.version_num)).scalar_one_or_none()
+    version = connection.execute(select(VERSIONS.c.version_num)).scalar_one_or_none()
+    return version and str(version)  # another program's may be a number
 
 
 def known_version(connection: Connection) -> str | None:

@@ -90,42 +90,34 @@ JOB = ("project_id", "cluster_name", "job_id")
 
 metadata = MetaData()
 
+
+def _columns(kind: Any, *names: str, nullable: bool = False, **options: Any) -> list[Column[Any]]:  # noqa: ANN401 - SQLAlchemy's types and options
+    """Return columns of one kind, which are never NULL unless `nullable`."""
+    return [Column(name, kind, nullable=nullable, **options) for name in names]
+
+
 requests = Table(
     "requests",
     metadata,
     Column("id", Text, primary_key=True),
     Column("key", Text, nullable=False, unique=True),
-    Column("state", Text, nullable=False),
-    Column("project_id", Text, nullable=False),
-    Column("project_name", Text, nullable=False),
-    Column("cluster_name", Text, nullable=False),
-    Column("job_id", Text, nullable=False),
-    Column("team", Text, nullable=False),
-    Column("requester", Text, nullable=False),
-    Column("asked_in", Text, nullable=False),
-    Column("channel", Text, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("shown", Text, nullable=False),
-    Column("approvals_needed", Integer, nullable=False),
-    Column("created_at", Instant, nullable=False),
-    Column("changed_at", Instant, nullable=False),
-    Column("expires_at", Instant, nullable=False),
+    *_columns(Text, "state", "project_id", "project_name", "cluster_name", "job_id", "team"),
+    *_columns(Text, "requester", "asked_in", "channel", "reason", "shown"),
+    *_columns(Integer, "approvals_needed"),
+    *_columns(Instant, "created_at", "changed_at", "expires_at"),
     Column("lease_owner", Text),
     Column("lease_until", Instant),
-    Column("delete_count", Integer, nullable=False, server_default="0"),
-    Column("delete_accepted", Boolean, nullable=False, server_default=text("false")),
-    Column("delete_unknown", Boolean, nullable=False, server_default=text("false")),
-    Column("outcome", Text, nullable=False, server_default="{}"),
-    Column("card_channel", Text),
-    Column("card_ts", Text),
-    Column("moved_because", Text),
-    Column("acted_alone", Boolean, nullable=False, server_default=text("false")),
+    *_columns(Integer, "delete_count", server_default="0"),
+    *_columns(Boolean, "delete_accepted", "delete_unknown", server_default=text("false")),
+    *_columns(Text, "outcome", server_default="{}"),
+    *_columns(Text, "card_channel", "card_ts", "moved_because", nullable=True),
+    *_columns(Boolean, "acted_alone", server_default=text("false")),
     Column("reviewed_by", Text),
     Column("reviewed_at", Instant),
     Column("next_notice_at", Instant),  # when the approvers are told next
     Column("grace_ends_at", Instant),  # until when the bot's own request can be kept
     Column("seen_at", Instant),  # when Slack last answered while it could be kept
-    Column("event_count", Integer, nullable=False, server_default="0"),
+    *_columns(Integer, "event_count", server_default="0"),
     Index("requests_by_time", "created_at"),
     Index("requests_by_job", "job_id"),
     # At most one open request per job: the database decides between concurrent submissions.
@@ -143,7 +135,7 @@ approvals = Table(
     metadata,
     Column("request", Text, ForeignKey("requests.id", ondelete="CASCADE"), primary_key=True),
     Column("user", Text, primary_key=True),
-    Column("at", Instant, nullable=False),
+    *_columns(Instant, "at"),
     Column("voided_at", Instant),  # when the approver was found to have lost the right
 )
 
@@ -152,14 +144,10 @@ audit_events = Table(
     metadata,
     Column("id", SerialNumber, primary_key=True, autoincrement=True),
     Column("request", Text, nullable=False),  # no foreign key: events outlive the request
-    Column("number", Integer, nullable=False),
-    Column("at", Text, nullable=False),
-    Column("event", Text, nullable=False),
-    Column("actor", Text),
-    Column("team", Text),
-    Column("detail", Text, nullable=False),
-    Column("previous", Text, nullable=False),
-    Column("hash", Text, nullable=False),
+    *_columns(Integer, "number"),
+    *_columns(Text, "at", "event"),
+    *_columns(Text, "actor", "team", nullable=True),
+    *_columns(Text, "detail", "previous", "hash"),
     Column("posted_at", Instant),  # when the audit webhook's receiver took it; not hashed
     UniqueConstraint("request", "number", name="one_event_per_number"),
     Index("audit_events_by_time", "at"),
@@ -171,9 +159,9 @@ audit_webhook = Table(
     "audit_webhook",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("starts_after", BigInteger, nullable=False),
-    Column("lease_owner", Text, nullable=False),
-    Column("lease_until", Instant, nullable=False),
+    *_columns(BigInteger, "starts_after"),
+    *_columns(Text, "lease_owner"),
+    *_columns(Instant, "lease_until"),
 )
 
 # One row, whose lock puts the events of all replicas in one order.
@@ -194,16 +182,10 @@ watched_jobs = Table(
     "watched_jobs",
     metadata,
     Column("id", SerialNumber, primary_key=True, autoincrement=True),
-    Column("project_id", Text, nullable=False),
-    Column("cluster_name", Text, nullable=False),
-    Column("job_id", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("shown", Text, nullable=False),
-    Column("first_seen_at", Instant, nullable=False),
-    Column("changed_at", Instant, nullable=False),
+    *_columns(Text, *JOB, "state", "shown"),
+    *_columns(Instant, "first_seen_at", "changed_at"),
     Column("version", Integer, nullable=False),  # counts announced changes; 0: never announced
-    Column("channel", Text),  # the place of the announcement
-    Column("ts", Text),
+    *_columns(Text, "channel", "ts", nullable=True),  # the place of the announcement
     Column("quarantine", Text),  # of a new download: quarantined, or beyond the limit
     UniqueConstraint(*JOB, name="one_row_per_watched_job"),
     partial_index("open_watched_jobs", "project_id", where=JOB_IS_OPEN),
@@ -217,22 +199,19 @@ posts = Table(
     Column("request", Text, ForeignKey("requests.id", ondelete="CASCADE"), index=True),
     Column("watched_job", BigInteger, ForeignKey("watched_jobs.id", ondelete="CASCADE")),
     Column("priority", Integer, nullable=False, server_default="0"),  # lower ones are sent first
-    Column("kind", Text, nullable=False),
+    *_columns(Text, "kind"),
     Column("recipient", Text),  # the user who gets a direct message
     Column("edits", BigInteger),  # the copy that an edit updates, if not the card
-    Column("event", Text),
-    Column("actor", Text),
-    Column("at", Instant, nullable=False),
-    Column("detail", Text, nullable=False),
+    *_columns(Text, "event", "actor", nullable=True),
+    *_columns(Instant, "at"),
+    *_columns(Text, "detail"),
     Column("client_msg_id", Text, nullable=False, unique=True),
     Column("state", Text, nullable=False),  # due, sent, dropped
-    Column("due_at", Instant, nullable=False),
-    Column("attempts", Integer, nullable=False, server_default="0"),
+    *_columns(Instant, "due_at"),
+    *_columns(Integer, "attempts", server_default="0"),
     Column("lease_owner", Text),
     Column("lease_until", Instant),
-    Column("channel", Text),
-    Column("ts", Text),
-    Column("error", Text),
+    *_columns(Text, "channel", "ts", "error", nullable=True),
     CheckConstraint("(request IS NULL) <> (watched_job IS NULL)", name="one_subject_per_post"),
     partial_index("due_posts", "request", "id", where=DUE),
     partial_index("due_announcements", "watched_job", "id", where=DUE),
@@ -242,8 +221,7 @@ posts = Table(
 watched_clusters = Table(
     "watched_clusters",
     metadata,
-    Column("project_id", Text, primary_key=True),
-    Column("cluster_name", Text, primary_key=True),
+    *_columns(Text, "project_id", "cluster_name", primary_key=True),
     Column("first_read_at", Instant),  # NULL until the cluster's jobs were read once
 )
 
@@ -251,25 +229,22 @@ watch_leases = Table(
     "watch_leases",
     metadata,
     Column("project_id", Text, primary_key=True),
-    Column("lease_owner", Text, nullable=False),
-    Column("lease_until", Instant, nullable=False),
+    *_columns(Text, "lease_owner"),
+    *_columns(Instant, "lease_until"),
     Column("feed_gap_at", Instant),  # when the activity feed was first seen to miss a download
 )
 
 job_facts = Table(
     "job_facts",
     metadata,
-    Column("project_id", Text, primary_key=True),
-    Column("cluster_name", Text, primary_key=True),
-    Column("job_id", Text, primary_key=True),
+    *_columns(Text, *JOB, primary_key=True),
     Column("expected_at", Instant, nullable=False),  # when the link is expected
     Column("live_since", Instant),
     Column("until", Instant),  # when the link expires
     Column("ended", Text),  # the state in which the job ended
     Column("phase", Text, nullable=False),  # what the messages show
-    Column("started_by", Text, nullable=False),
+    *_columns(Text, "started_by"),
     Column("feed_link", Text),
-    Column("checked_at", Instant, nullable=False),
     partial_index("observed_links", "project_id", "live_since", where="live_since IS NOT NULL"),
 )
 

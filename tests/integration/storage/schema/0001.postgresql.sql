@@ -47,7 +47,6 @@ CREATE TABLE job_facts (
     phase TEXT NOT NULL,
     started_by TEXT NOT NULL,
     feed_link TEXT,
-    checked_at BIGINT NOT NULL,
     PRIMARY KEY (project_id, cluster_name, job_id)
 );
 
