@@ -263,7 +263,9 @@ class CancelCommand:
             raise refusal
         try:
             # An operator may act alone, so the requester is not asked.
-            await self.services.requests.withdraw(earlier.id, submission.person, lambda _: None)
+            await self.services.requests.decide(
+                earlier.id, State.WITHDRAWN, submission.person, lambda _: None
+            )
         except StateConflict:
             return False
         self.progress.note(f"Request {earlier.id} of {earlier.requester} waited: it is withdrawn.")

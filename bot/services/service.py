@@ -27,7 +27,7 @@ from bot.services.projects import Project, Projects
 from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
 from bot.storage.audit_log import History
-from bot.storage.request_store import RequestStore
+from bot.storage.request_store import Check, RequestStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +84,7 @@ class CancellationService:
     async def look_up(self, ref: JobRef, *, timeout: float) -> JobDetails:
         """Read the job from Atlas, and the open request for it from the database.
 
-        Raises:
-            UnknownProject: the bot has no key for the project.
-            AtlasError: Atlas refused, or did not answer within `timeout` seconds.
-            LedgerError: the database did not answer.
+        Raises `UnknownProject`, an `AtlasError`, also after `timeout` seconds, or a `LedgerError`.
         """
         project = self.projects.get(ref.project_id)
         job, feed = await asyncio.gather(
@@ -110,11 +107,7 @@ class CancellationService:
     async def submit(self, submission: Submission) -> Request:
         """Record the request and start it if approved; the same key gives the same request.
 
-        Raises:
-            NotAllowed: the policy refuses it.
-            JobAlreadyRequested: another request for this job is open.
-            NotRecorded: the database refused the write; nothing was done.
-            MaybeRecorded: the database did not answer in time.
+        Raises `NotAllowed`, `JobAlreadyRequested` or a `LedgerError`.
         """
         project = self.projects.get(submission.ref.project_id)
         policy, person = project.policy, submission.person
@@ -129,12 +122,7 @@ class CancellationService:
     async def approve(self, request_id: str, person: Person) -> Request:
         """Record one approval; the requester and the earlier approvals are judged again.
 
-        Raises:
-            NotAllowed: the policy refuses it.
-            RightsNotChecked: Slack did not answer who has the rights.
-            StateConflict: the request changed before.
-            RequestNotFound: the database has no such request.
-            LedgerError: the database did not answer, or refused the write.
+        Raises `NotAllowed`, `RightsNotChecked`, `StateConflict`, `RequestNotFound`, `LedgerError`.
         """
         people = await self.rights.people_of(await self.requests.get(request_id), person.id)
         # The requester, or an earlier approver, may click under another id.
@@ -160,8 +148,7 @@ class CancellationService:
             refusal = rules.may_decide(self.projects.policy(request.ref), request.requester, person)
             return refusal or (None if rules.has_visible_text(reason) else DenialReasonMissing())
 
-        kept = without_secrets(reason)
-        return self._changed(await self.requests.deny(request_id, person, kept, check))
+        return await self._decide(request_id, State.DENIED, person, check, reason)
 
     async def keep(
         self, request_id: str, person: Person, reason: str, email: str | None
@@ -177,8 +164,7 @@ class CancellationService:
             refusal = rules.may_keep(self.projects.policy(request.ref), person, started_by, email)
             return refusal or (None if rules.has_visible_text(reason) else KeepReasonMissing())
 
-        kept = without_secrets(reason)
-        return self._changed(await self.requests.keep(request_id, person, kept, check))
+        return await self._decide(request_id, State.KEPT, person, check, reason)
 
     async def withdraw(self, request_id: str, person: Person) -> Request:
         """End a waiting request as withdrawn; raises as `approve` does."""
@@ -186,7 +172,15 @@ class CancellationService:
         def check(request: Request) -> NotAllowed | None:
             return rules.may_withdraw(request, person)
 
-        return self._changed(await self.requests.withdraw(request_id, person, check))
+        return await self._decide(request_id, State.WITHDRAWN, person, check)
+
+    async def _decide(
+        self, request_id: str, state: State, person: Person, check: Check, reason: str = ""
+    ) -> Request:
+        decided = await self.requests.decide(
+            request_id, state, person, check, reason=without_secrets(reason)
+        )
+        return self._changed(decided)
 
     async def retry(self, request_id: str, person: Person) -> Request:
         """Start a failed request again, or ask for its approvals again.

@@ -134,30 +134,21 @@ class RequestStore(Store):
         return uow.transition(request, request.state, State.APPROVED, actor=person)
 
     @writes
-    def deny(
-        self, uow: UnitOfWork, request_id: str, person: Person, reason: str, check: Check
+    def decide(
+        self,
+        uow: UnitOfWork,
+        request_id: str,
+        state: State,
+        person: Person,
+        check: Check,
+        *,
+        reason: str = "",
     ) -> Request:
-        """Deny a waiting request."""
+        """End a waiting request as a person decided: denied, withdrawn, or its download kept."""
         request = _lock_undecided(uow, request_id, check)
+        expected = State.QUARANTINED if state is State.KEPT else State.AWAITING
         outcome = Outcome(sentence=reason, by=person.id)
-        return uow.transition(request, State.AWAITING, State.DENIED, actor=person, outcome=outcome)
-
-    @writes
-    def keep(
-        self, uow: UnitOfWork, request_id: str, person: Person, reason: str, check: Check
-    ) -> Request:
-        """Let a quarantined download go on."""
-        request = _lock_undecided(uow, request_id, check)
-        outcome = Outcome(sentence=reason, by=person.id)
-        quarantined, kept = State.QUARANTINED, State.KEPT
-        return uow.transition(request, quarantined, kept, actor=person, outcome=outcome)
-
-    @writes
-    def withdraw(self, uow: UnitOfWork, request_id: str, person: Person, check: Check) -> Request:
-        """Withdraw a waiting request."""
-        request = _lock_undecided(uow, request_id, check)
-        by = Outcome(by=person.id)
-        return uow.transition(request, State.AWAITING, State.WITHDRAWN, actor=person, outcome=by)
+        return uow.transition(request, expected, state, actor=person, outcome=outcome)
 
     @writes
     def retry(

@@ -49,7 +49,7 @@ async def record(tmp_path: Path) -> Path:
     await leases.record_delete_sent(claimed)
     await leases.settle(claimed, State.CANCELLED, Outcome(sentence="done", status=204))
     await ledger.create(a_waiting_request(id="second", reason="Größe", expires_at=later), RINA)
-    await ledger.deny("second", ABE, "not now", lambda _request: None)
+    await ledger.decide("second", State.DENIED, ABE, lambda _request: None, reason="not now")
     await database.close()
     return path
 

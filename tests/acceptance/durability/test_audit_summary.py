@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bot.cancellation.lifecycle import State
 from bot.cancellation.quarantine import Mode
 from bot.storage.database import Database
 from bot.storage.migrate import ensure_current
@@ -39,7 +40,7 @@ async def url(tmp_path: Path) -> str:
     await bench.second()
     request = await bench.request(kept)
     assert request
-    await bench.requests.keep(request.id, ADA, "audit", allow)
+    await bench.requests.decide(request.id, State.KEPT, ADA, allow, reason="audit")
     bench.clock.jump(WEEK.total_seconds())
     bench.tell_starter(bench.begin(2), "dana@shop.example")
     await bench.look()

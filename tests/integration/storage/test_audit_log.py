@@ -110,7 +110,7 @@ async def test_prune_deletes_only_requests_that_ended_long_ago(
     clock.forward(100)
     before = clock.now
     waiting = await ledger.create(a_waiting_request(), RINA)
-    await ledger.deny(waiting.id, ADA, "no", lambda _request: None)
+    await ledger.decide(waiting.id, State.DENIED, ADA, lambda _request: None, reason="no")
     clock.forward(100)
 
     assert await ledger.prune(before) == 0  # the old one still has something to post

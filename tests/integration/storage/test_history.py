@@ -45,7 +45,7 @@ async def test_recent_requests_come_newest_first_with_their_outcome(
 ) -> None:
     first = await asked(ledger, clock)
     second = await asked(ledger, clock, state=State.AWAITING, approvals_needed=1)
-    await ledger.deny(second.id, ABE, "no", allowed)
+    await ledger.decide(second.id, State.DENIED, ABE, allowed, reason="no")
     past = await history.recent(10, [PROJECT_ID])
 
     assert [(each.request, each.state, each.by) for each in past] == [
@@ -81,7 +81,7 @@ async def test_pruned_request_is_read_from_its_events(
     history: History, ledger: RequestStore, clock: Clock, outbox: OutboxStore
 ) -> None:
     request = await asked(ledger, clock, state=State.AWAITING, approvals_needed=1)
-    await ledger.deny(request.id, ABE, "no", allowed)
+    await ledger.decide(request.id, State.DENIED, ABE, allowed, reason="no")
     clock.forward(60)
     while posts := await outbox.claim("me", 10):
         for post in posts:

@@ -217,9 +217,9 @@ class LifeCycle(RuleBasedStateMachine):
     def deny_or_withdraw(self, number: int, denies: bool) -> None:
         request_id, held = self._one(number, State.AWAITING)
         if denies:
-            act = self.ledger.deny(request_id, ADA, "no", _allowed)
+            act = self.ledger.decide(request_id, State.DENIED, ADA, _allowed, reason="no")
         else:
-            act = self.ledger.withdraw(request_id, RINA, _allowed)
+            act = self.ledger.decide(request_id, State.WITHDRAWN, RINA, _allowed)
         answer = self.tries(act)
         if not self._too_late(answer, held, State.AWAITING):
             self._moved(held, answer, State.DENIED if denies else State.WITHDRAWN)

@@ -115,7 +115,7 @@ async def test_decided_or_expired_request_has_no_notice(
 ) -> None:
     denied = await ask(ledger, outbox)
     (due,) = await notices.list_due()
-    await ledger.deny(denied.id, ADA, "no", allow)
+    await ledger.decide(denied.id, State.DENIED, ADA, allow, reason="no")
     expiring = a_waiting_request(next_notice_at=NOON, expires_at=NOON + MINUTE)
     await ledger.create(expiring, RINA)
     clock.forward(60)
@@ -163,7 +163,7 @@ async def test_decided_request_edits_its_card_and_then_every_copy_in_its_place(
     (reached,) = await claim(outbox)
     await outbox.mark_sent(reached, "C0OPS", "1.2")
 
-    await ledger.deny(request.id, ADA, "still needed", allow)
+    await ledger.decide(request.id, State.DENIED, ADA, allow, reason="still needed")
 
     reply, edit, *copies = await claim(outbox)
     assert (reply.kind, edit.kind, edit.recipient) == (PostKind.REPLY, PostKind.EDIT, None)
@@ -178,7 +178,7 @@ async def test_copy_that_was_not_sent_yet_needs_no_edit(
     request = await ask(ledger, outbox)
     await tell(notices)
 
-    await ledger.deny(request.id, ADA, "still needed", allow)
+    await ledger.decide(request.id, State.DENIED, ADA, allow, reason="still needed")
 
     posts = await claim(outbox)
     copies = [post for post in posts if post.recipient]
@@ -194,7 +194,7 @@ async def test_copy_in_delivery_is_edited_once_it_has_a_place(
     request = await ask(ledger, outbox)
     await tell(notices)
     ada, abe = await claim(outbox)
-    await ledger.deny(request.id, ADA, "still needed", allow)
+    await ledger.decide(request.id, State.DENIED, ADA, allow, reason="still needed")
     assert [post.recipient for post in await claim(outbox)] == [None, None]
 
     await outbox.mark_sent(ada, "D0ADA", "2.1")

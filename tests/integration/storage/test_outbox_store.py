@@ -234,7 +234,7 @@ async def test_postponed_edit_is_no_attempt_and_is_due_when_the_request_ends(
     reply, edit = await claim(outbox)
     await outbox.mark_sent(reply, "C0OPS", "1.2")
     await outbox.postpone(edit, 50)
-    await ledger.withdraw(card.request.id, RINA, lambda _request: None)
+    await ledger.decide(card.request.id, State.WITHDRAWN, RINA, lambda _request: None)
 
     again, outcome = await claim(outbox)
     assert (again.id, again.attempts, again.request.state) == (edit.id, 1, State.WITHDRAWN)

@@ -118,13 +118,13 @@ async def test_kept_download_goes_on_and_a_second_decision_is_told_who_was_first
     job_id = await quarantined(bench)
     request = await bench.request(job_id)
     assert request
-    kept = await bench.requests.keep(request.id, ADA, "audit", allow)
+    kept = await bench.requests.decide(request.id, State.KEPT, ADA, allow, reason="audit")
     await pass_seconds(bench, GRACE + 5)
 
     assert kept.outcome.by == ADA.id
     assert bench.deletes(job_id) == []
     with pytest.raises(AlreadyHandled):
-        await bench.requests.keep(request.id, RINA, "me too", allow)
+        await bench.requests.decide(request.id, State.KEPT, RINA, allow, reason="me too")
     assert await AuditLog(bench.database).verify() == []
 
 
@@ -213,7 +213,7 @@ async def test_downloads_beyond_the_limit_are_announced_and_not_held(database: D
 
     kept = await bench.request(first)
     assert kept
-    await bench.requests.keep(kept.id, ADA, "audit", allow)
+    await bench.requests.decide(kept.id, State.KEPT, ADA, allow, reason="audit")
     fourth = await quarantined(bench, 4)
     await pass_seconds(bench, GRACE + 5)
 
@@ -230,7 +230,7 @@ async def test_persons_request_that_waits_does_not_end_the_quarantine(
     assert held
     waiting = a_request(ref=held.ref, state=State.AWAITING, approvals_needed=1)
     with pytest.raises(AlreadyHandled):
-        await bench.requests.withdraw(held.id, RINA, allow)
+        await bench.requests.decide(held.id, State.WITHDRAWN, RINA, allow)
     with pytest.raises(Exception, match="already"):
         await bench.requests.create(waiting, RINA)
 

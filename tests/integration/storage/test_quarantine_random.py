@@ -102,7 +102,7 @@ class Simulation:
             request = await self.bench.request(each.job_id)
             if request and request.state is State.QUARANTINED:
                 each.keep_at = None
-                await self.bench.requests.keep(request.id, ADA, "audit", allow)
+                await self.bench.requests.decide(request.id, State.KEPT, ADA, allow, reason="audit")
 
     def seen_from(self, job_id: str, until: float) -> float:
         """Return since when people could see a card without interruption."""

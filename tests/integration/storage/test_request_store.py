@@ -120,7 +120,7 @@ async def test_job_can_be_requested_again_after_its_request_ended(
     ledger: RequestStore,
 ) -> None:
     first = await ledger.create(a_waiting_request(ref=job_ref()), RINA)
-    await ledger.withdraw(first.id, RINA, anybody)
+    await ledger.decide(first.id, State.WITHDRAWN, RINA, anybody)
 
     second = await ledger.create(a_waiting_request(ref=job_ref()), RINA)
 
@@ -131,7 +131,7 @@ async def test_late_redelivery_returns_its_own_request_while_another_is_open(
     ledger: RequestStore,
 ) -> None:
     first = await ledger.create(a_waiting_request(key="V1", ref=job_ref()), RINA)
-    ended = await ledger.withdraw(first.id, RINA, anybody)
+    ended = await ledger.decide(first.id, State.WITHDRAWN, RINA, anybody)
     await ledger.create(a_waiting_request(key="V2", ref=job_ref()), ADA)
 
     again = await ledger.create(a_waiting_request(key="V1", ref=job_ref()), RINA)
@@ -198,7 +198,9 @@ async def test_refused_decision_changes_nothing(ledger: RequestStore, record: Au
 async def test_denial_stores_its_reason_and_its_author(ledger: RequestStore) -> None:
     request = await ledger.create(a_waiting_request(), RINA)
 
-    denied = await ledger.deny(request.id, ADA, "needed for the audit", anybody)
+    denied = await ledger.decide(
+        request.id, State.DENIED, ADA, anybody, reason="needed for the audit"
+    )
 
     assert denied.state is State.DENIED
     assert denied.outcome == Outcome(sentence="needed for the audit", by=ADA.id)
@@ -206,7 +208,7 @@ async def test_denial_stores_its_reason_and_its_author(ledger: RequestStore) -> 
 
 async def test_decision_after_the_end_raises_with_the_ended_request(ledger: RequestStore) -> None:
     request = await ledger.create(a_waiting_request(), RINA)
-    await ledger.deny(request.id, ADA, "no", anybody)
+    await ledger.decide(request.id, State.DENIED, ADA, anybody, reason="no")
 
     with pytest.raises(AlreadyHandled) as late:
         await ledger.approve(request.id, ABE, anybody, keep_all)
@@ -266,7 +268,7 @@ async def test_ended_requests_are_not_counted_as_open(ledger: RequestStore) -> N
     waiting = await ledger.create(a_waiting_request(), RINA)
 
     assert await ledger.count_open() == 2
-    await ledger.withdraw(waiting.id, RINA, anybody)
+    await ledger.decide(waiting.id, State.WITHDRAWN, RINA, anybody)
     assert await ledger.count_open() == 1
 
 
@@ -275,7 +277,7 @@ async def test_typed_text_is_not_logged(
 ) -> None:
     with capture_logs() as logs:
         request = await ledger.create(a_waiting_request(reason="typed by Rina"), RINA)
-        await ledger.deny(request.id, ADA, "typed by Ada", anybody)
+        await ledger.decide(request.id, State.DENIED, ADA, anybody, reason="typed by Ada")
         with pytest.raises(NotRecorded):
             await database.write(
                 lambda db: db.execute(text("INSERT INTO nowhere VALUES (:it)"), {"it": "typed"})

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from bot.cancellation.lifecycle import State
 from bot.cancellation.quarantine import Mode
 from bot.storage.summary import read_summary
 from tests.integration.storage.quarantine_bench import QuarantineBench
@@ -27,7 +28,7 @@ async def test_figures_name_starters_ends_and_delays(database: Database) -> None
     await bench.second()
     kept = await bench.request(second)
     assert kept
-    await bench.requests.keep(kept.id, ADA, "audit", allow)
+    await bench.requests.decide(kept.id, State.KEPT, ADA, allow, reason="audit")
     await pass_seconds(bench, GRACE + 5)
 
     (found,) = await database.read_snapshot(lambda db: read_summary(db, None))

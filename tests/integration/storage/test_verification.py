@@ -57,7 +57,7 @@ async def history(
     5 approval_given.
     """
     await ledger.create(a_waiting_request(id="pruned"), RINA)
-    await ledger.deny("pruned", ADA, "no", allow)
+    await ledger.decide("pruned", State.DENIED, ADA, allow, reason="no")
     for post in await outbox.claim("me", 10):
         await outbox.mark_sent(post, "C0OPS", f"{post.id}.0")
     for post in await outbox.claim("me", 10):
