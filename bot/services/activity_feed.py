@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeAlias
 
 import structlog
 
@@ -37,9 +36,6 @@ MAX_JOB_AGE = timedelta(minutes=30)
 FRESH = 1.0
 
 log = structlog.get_logger(__name__)
-
-#: A project's id, and the start of an old job, or None for the feed of the last hours.
-_Key: TypeAlias = tuple[str, datetime | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +73,17 @@ class ActivityFeeds:
     ) -> Feed | None:
         """Return the feed around a job's start; None if it could not be read in time."""
         is_old = ref.started_at < self._now() - LOOK_BACK
-        key = (ref.project_id, ref.started_at if is_old else None)
-        return await self._get(key, timeout, max_age)
+        start = ref.started_at if is_old else None
+        return await self.read_since(ref.project_id, start, timeout=timeout, max_age=max_age)
+
+    async def read_since(
+        self, project_id: str, start: datetime | None, *, timeout: float = TIMEOUT, max_age: float
+    ) -> Feed | None:
+        """Return the feed since an old job's start, or else of the last `LOOK_BACK`."""
+        try:
+            return await self._cache.get((project_id, start), max_age=max_age, timeout=timeout)
+        except (AtlasError, RateLimitReserved, TimeoutError):
+            return None
 
     async def link(self, ref: JobRef) -> str | None:
         """Return the address of the job's events in Atlas's web interface, if Atlas gives one."""
@@ -95,17 +100,7 @@ class ActivityFeeds:
             self._without_link.add(ref)
             return None
 
-    async def recent(self, project_id: str, *, max_age: float) -> Feed | None:
-        """Return the feed of the last `LOOK_BACK`; None if it could not be read in time."""
-        return await self._get((project_id, None), TIMEOUT, max_age)
-
-    async def _get(self, key: _Key, timeout: float, max_age: float) -> Feed | None:
-        try:
-            return await self._cache.get(key, max_age=max_age, timeout=timeout)
-        except (AtlasError, RateLimitReserved, TimeoutError):
-            return None
-
-    async def _load(self, key: _Key) -> Feed:
+    async def _load(self, key: tuple[str, datetime | None]) -> Feed:
         project_id, started_at = key
         now = self._now()
         project = self._projects.find(project_id)
@@ -144,7 +139,7 @@ class FeedMonitor:
             how many restores were requested since the last read, and the new downloads of which
             the feed should have an event by now, but has none.
         """
-        feed = await self._feeds.recent(self._project_id, max_age=FRESH)
+        feed = await self._feeds.read_since(self._project_id, None, max_age=FRESH)
         if feed is None:
             return 0, []
         self._report_refusal(refused=feed.events is None)

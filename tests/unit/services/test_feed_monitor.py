@@ -103,7 +103,7 @@ async def test_later_reads_reach_back_two_minutes_and_keep_older_events(
     await feed.read_after()
 
     assert feed.atlas.feed_since == since
-    recent = await feed.feeds.recent(PROJECT_ID, max_age=60)
+    recent = await feed.feeds.read_since(PROJECT_ID, None, max_age=60)
     assert recent is not None
     assert len(recent.events or ()) == 1
 
