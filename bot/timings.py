@@ -12,6 +12,8 @@ class Timings:
 
     # Requests
     sweep_interval: float = 2.0  # between two sweeps, give or take a half
+    notice_interval: float = 0.5  # between two looks for approvers to tell: short, because minutes
+    # count, and so that reminders a second apart do not count as one
     request_lease: float = 10.0  # for which a claim of a request holds without renewal
     lease_renewal_interval: float = 3.0  # between two renewals: a third of the lease
     run_timeout: float = 15.0  # after which a run starts no new attempt: a lasting fault of Atlas,

@@ -236,7 +236,7 @@ class CoreServices:
             self.projects,
             directory.candidates,
             now=self.clock,
-            interval=self._timings.sweep_interval,
+            interval=self._timings.notice_interval,
             on_change=self._on_change,
         )
         await notifier.run()

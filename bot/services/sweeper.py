@@ -77,7 +77,7 @@ class Notifier:
     _: KW_ONLY
     now: Callable[[], datetime]
     on_change: Callable[[], None]
-    interval: float = Timings.sweep_interval
+    interval: float = Timings.notice_interval
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def run(self) -> None:

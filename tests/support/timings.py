@@ -7,6 +7,7 @@ from bot.timings import Timings
 #: For a bot in the process of the test.
 SHORT_TIMINGS = Timings(
     sweep_interval=0.3,
+    notice_interval=0.3,
     projects_file_interval=0.1,
     outbox_poll_interval=0.3,
     message_interval=0.05,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -184,3 +185,24 @@ async def test_loop_goes_on_after_faults() -> None:
         await setup.notifier.run()
 
     assert len(setup.store.given) == 1
+
+
+async def test_reminders_a_second_apart_are_all_given() -> None:
+    seconds = [timedelta(seconds=each) for each in (1, 2, 3)]
+    setup = Setup(policy(remind_after=tuple(seconds)))
+    clock, store = setup.clock, setup.store
+
+    async def sleep(pause: float) -> None:
+        clock.advance(pause)
+        next_at = store.given[-1][0].next_at
+        if next_at is None:
+            raise KeyboardInterrupt
+        is_due = next_at <= clock.now
+        store.due = [a_waiting_request(next_notice_at=next_at)] if is_due else []
+
+    clock.advance(Notifier.interval * 1.5)  # the longest wait for the first notice
+    setup.notifier.sleep = sleep
+    with pytest.raises(KeyboardInterrupt):
+        await setup.notifier.run()
+
+    assert [notice.reminder for notice, _, _ in store.given] == [0, 1, 2, 3]
