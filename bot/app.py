@@ -27,9 +27,9 @@ from bot.slack.deployment import set_deployment
 from bot.slack.directory import Directory
 from bot.slack.outbox.messages import MessageBuilder
 from bot.slack.outbox.worker import Outbox
-from bot.slack.receivers.http import HttpReceiver
+from bot.slack.receivers.http import MAX_BODY_BYTES, HttpReceiver
 from bot.slack.receivers.socket_mode import SocketModeReceiver
-from bot.slack.token_status import TokenStatus
+from bot.slack.token_status import AUTH_TEST_INTERVAL, TokenStatus
 from bot.startup_checks import (
     StartError,
     authenticate_slack,
@@ -43,13 +43,6 @@ from bot.timings import DEFAULT_TIMINGS, Timings
 from bot.tracing import open_tracing
 from bot.web.metrics import Metrics, add_health, add_metrics
 from bot.web.server import ShutdownState, WebServer
-from bot.web.slack_payloads import (
-    MAX_BODY_BYTES,
-    PATH,
-    envelope_problem,
-    payload_of,
-    verify_slack_requests,
-)
 from bot.wiring import CoreServices
 
 log = structlog.get_logger(__name__)
@@ -76,7 +69,7 @@ class Bot:
         self._load = load
         self._timings = timings
         self._shutdown = ShutdownState()
-        self._token_status = TokenStatus()
+        self._token_status = TokenStatus(math.inf if settings.socket_mode else AUTH_TEST_INTERVAL)
         self._tracing = open_tracing(settings.tracing, self.owner)
         self._background = BackgroundTasks(self._tracing.trace)
         self._loops: set[asyncio.Task[None]] = set()
@@ -107,7 +100,7 @@ class Bot:
         authentication = asyncio.create_task(authenticate_slack(client, self.settings.slack))
         self._exit_stack.push_async_callback(cancel_and_wait, authentication)
         services = self._open_services()
-        receiver = self._build_receiver(client)
+        receiver = self._build_receiver()
         self._server = self._build_server(services, receiver, client)
         url = self.settings.database_url.get_secret_value()
         if errors := await run_steps(lambda: migrate(url), self._server.start):
@@ -161,16 +154,16 @@ class Bot:
             raise RightsNotChecked("Slack has not named the bot's workspace yet.")
         return await self._directory.current_people(users, groups)
 
-    def _build_receiver(self, client: AsyncWebClient) -> SocketModeReceiver | HttpReceiver:
+    def _build_receiver(self) -> SocketModeReceiver | HttpReceiver:
         if token := self.settings.slack.app_token:
             # A separate client: calls that hang do not keep the sockets from reconnecting.
             connector = self._open_slack_client()
-            receiver = SocketModeReceiver(
-                token.get_secret_value(), connector, validate=envelope_problem
-            )
+            receiver = SocketModeReceiver(token.get_secret_value(), connector)
             self.metrics.slack_connections.set_function(lambda: receiver.live)
             return receiver
-        return HttpReceiver(client, payload_of)
+        if secret := self.settings.slack.signing_secret:
+            return HttpReceiver(secret)
+        raise AssertionError("the settings have an app token or a signing secret")
 
     def _build_server(
         self,
@@ -181,14 +174,13 @@ class Bot:
         """Build the HTTP side: health, metrics, and in HTTP mode the route for Slack."""
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         self._shutdown.watch(app)
-        if isinstance(receiver, HttpReceiver) and (secret := self.settings.slack.signing_secret):
-            app.middlewares.append(verify_slack_requests(secret, time.time))
-            receiver.add_route(app, PATH)
+        if isinstance(receiver, HttpReceiver):
+            receiver.add_route(app)
 
         async def check_slack() -> str | None:
             return (
                 self._shutdown.problem
-                or await receiver.problem()
+                or receiver.problem
                 or await self._token_status.problem(client)
             )
 

@@ -215,7 +215,7 @@ class CoreServices:
         """End quarantines until cancelled, also of projects where it was switched off."""
 
         async def slack_answers() -> bool:
-            return await receiver.problem() is None and await answers(client)
+            return receiver.problem is None and await answers(client)
 
         quarantine = Quarantine(
             self._quarantine,

@@ -1,9 +1,9 @@
-"""Whether Slack accepts the bot token, for readiness."""
+"""Whether Slack answers and accepts the bot token, for readiness."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -15,28 +15,39 @@ TOKEN_CODES = frozenset(
 )
 
 # Seconds
+AUTH_TEST_INTERVAL = 30.0  # between two tests in HTTP mode: a failure is noticed in a minute
 TOKEN_RETEST_INTERVAL = 10.0  # between two tests of a token that Slack refused
 ANSWER_TIMEOUT = 2.0  # for one call that tests whether Slack answers
 
 
 class TokenStatus:
-    """Whether Slack accepts the bot token, from the last answer to any client that shares it."""
+    """Whether Slack accepts the bot token, from the last answer to any client that shares it.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    An answer older than `max_age` seconds is tested again. In Socket Mode it is infinite, because
+    the connections tell whether Slack answers.
+    """
+
+    def __init__(
+        self, max_age: float = math.inf, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._max_age = max_age
         self._clock = clock
-        self._tested_at = clock()
+        self._answered_at = clock()
         self.refused_with: str | None = None  # Slack's error code while it refuses the token
 
     def record(self, code: str | None) -> None:
         """Take the error code of an answer, or None for one without an error."""
         if code is None or code in TOKEN_CODES:
-            self._tested_at, self.refused_with = self._clock(), code
+            self._answered_at, self.refused_with = self._clock(), code
 
     async def problem(self, client: AsyncWebClient) -> str | None:
-        """Return why nothing can be posted; tests a refused token again, by `client`."""
-        if self.refused_with and self._clock() - self._tested_at >= TOKEN_RETEST_INTERVAL:
-            with suppress(*CALL_ERRORS):  # the client records the answer
+        """Return why nothing can be posted; `client`, which records the answers, tests again."""
+        max_age = TOKEN_RETEST_INTERVAL if self.refused_with else self._max_age
+        if self._clock() - self._answered_at >= max_age:
+            try:
                 await client.auth_test()
+            except CALL_ERRORS as error:
+                return translate_error(error).sentence
         return InvalidToken(self.refused_with).sentence if self.refused_with else None
 
 

@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "bot.cancellation.policy",
         "bot.cancellation.quarantine",
     },
-    "bot.slack": RULES | {"bot.services", "bot.storage"},
+    "bot.slack": RULES | {"bot.log_throttle", "bot.services", "bot.storage"},
     "bot.storage": RULES,
     "bot.tasks": {"bot.cancellation.errors", "bot.cancellation.request_context"},
     "bot.tracing": {"bot.atlas", "bot.cancellation.request_context", "bot.settings"},

@@ -1,8 +1,8 @@
-"""Shared by both receivers: Bolt's requests, and answers in flight."""
+"""Shared by both receivers: what answers payloads, and how many answers are in flight."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
@@ -42,23 +42,3 @@ class InFlight:
     async def wait_until_idle(self, seconds: float) -> None:
         """Wait up to `seconds` until nothing is in flight."""
         await wait_up_to(seconds, self._idle)
-
-
-class UnreadablePayload(ValueError):
-    """Bolt cannot read this payload."""
-
-    def __init__(self) -> None:
-        super().__init__(self.__doc__)
-
-
-def bolt_request(payload: dict[str, Any]) -> AsyncBoltRequest:
-    """Build Bolt's request from a parsed and verified payload; raises `UnreadablePayload`.
-
-    Bolt must not parse HTTP bodies itself: it takes every form that contains the word "payload"
-    for an interaction, and so loses commands about a cluster with that name. It gets no header,
-    because Slack's signature covers none.
-    """
-    try:
-        return AsyncBoltRequest(mode="socket_mode", body=payload)
-    except (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise UnreadablePayload from error  # a field has an unexpected type

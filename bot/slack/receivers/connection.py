@@ -24,6 +24,7 @@ from bot.slack.errors import (
 )
 from bot.slack.receivers.base import InFlight
 from bot.tasks import BackgroundTasks, wait_up_to
+from bot.timings import backoff
 
 #: Called with each envelope and its connection; must not block.
 OnEnvelope: TypeAlias = "Callable[[SocketModeRequest, Connection], None]"
@@ -41,7 +42,7 @@ IDLE_TIMEOUT = 2.0
 #: For which a replaced connection stays open. Slack announces its end ten seconds ahead, and a
 #: close by Slack loses no envelope; a close by the bot may.
 DRAIN_TIMEOUT = 12.0
-MIN_BACKOFF = 0.25  # before the second attempt, doubled with each attempt
+FIRST_BACKOFF = 0.25  # before the second attempt, doubled with each attempt
 MAX_BACKOFF = 10.0
 STABLE_AFTER = 5.0  # that a connection must have been open to reset the backoff
 
@@ -236,7 +237,8 @@ class ConnectionKeeper:
 
     async def _open(self) -> Connection:
         while True:
-            await asyncio.sleep(backoff(self.attempts, self.error))
+            if self.attempts:
+                await asyncio.sleep(self._pause())
             self.attempts += 1
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
@@ -251,16 +253,18 @@ class ConnectionKeeper:
                 log.info("connected", connection=self.name)
                 return connection
 
+    def _pause(self) -> float:
+        return backoff(
+            self.attempts,
+            first=FIRST_BACKOFF,
+            longest=MAX_BACKOFF,
+            jitter=random.random(),  # noqa: S311 - not for security
+            retry_after=self.error.seconds if self.error else None,
+        )
+
     def _failed(self, error: SlackError) -> None:
         self.interrupted.set()
         self.error = error
         log.warning(
             "not connected", connection=self.name, why=error.sentence, attempts=self.attempts
         )
-
-
-def backoff(attempts: int, error: SlackError | None = None) -> float:
-    """Return the seconds before the next attempt, with jitter that spreads replicas."""
-    longest = min(MAX_BACKOFF, MIN_BACKOFF * 2 ** min(attempts - 1, 10)) if attempts else 0.0
-    retry_after = error.seconds if error else 0.0
-    return retry_after + random.uniform(0, longest)  # noqa: S311 - not for security

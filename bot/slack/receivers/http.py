@@ -1,63 +1,64 @@
-"""HTTP mode: Slack posts its payloads to the bot."""
+"""HTTP mode: Slack posts its payloads to the bot, and signs them."""
 
-import math
+import hashlib
+import hmac
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+import structlog
 from aiohttp import web
+from pydantic import SecretStr
 from slack_bolt.adapter.aiohttp import to_aiohttp_response
-from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.slack.errors import CALL_ERRORS, translate_error
-from bot.slack.receivers.base import (
-    NOT_RUNNING,
-    Dispatch,
-    InFlight,
-    UnreadablePayload,
-    bolt_request,
+from bot.log_throttle import LogThrottle
+from bot.slack.manifest import PATH
+from bot.slack.receivers.base import NOT_RUNNING, Dispatch, InFlight
+from bot.slack.receivers.payloads import InvalidPayload, read_body
+
+#: Seconds, from https://docs.slack.dev/authentication/verifying-requests-from-slack
+MAX_SIGNATURE_AGE = 300
+#: The application's `client_max_size`: a view may have 250 kB, which percent-encoding may triple.
+MAX_BODY_BYTES = 1024 * 1024
+
+_TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
+_SIGNATURE = re.compile(r"v0=[0-9a-f]{64}", re.ASCII)
+
+UNSIGNED = (
+    "A request to Slack's path is not signed with SLACK_SIGNING_SECRET, or is too old."
+    " If commands fail in Slack, check that variable and the clock."
 )
 
-#: Seconds between two `auth.test` calls of readiness, which must notice a failure in a minute.
-AUTH_TEST_INTERVAL = 30.0
+log = structlog.get_logger(__name__)
 
 
 @dataclass(eq=False)
 class HttpReceiver:
-    """Receives signed HTTP requests; a middleware has verified the signature before.
+    """Answers POSTs to `PATH`; `clock` returns seconds since 1970.
 
-    `client` checks that the token works; `payload_of` returns the payload of a verified request.
+    It answers 401 to requests that Slack did not sign within five minutes, and 400 to signed
+    requests that are malformed. aiohttp answers 413 to bodies larger than `client_max_size`.
     """
 
-    client: AsyncWebClient
-    payload_of: Callable[[web.Request], dict[str, Any]]
+    signing_secret: SecretStr
+    clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
         self._dispatch: Dispatch | None = None
         self._in_flight = InFlight()
-        self._tested_at = -math.inf
+        self._unsigned = LogThrottle()  # anyone can send them
 
-    def add_route(self, site: web.Application, path: str) -> None:
-        """Serve Slack's payloads at `path`."""
-        site.router.add_post(path, self._handle)
+    @property
+    def problem(self) -> str | None:
+        """Why no payload can be answered, or None."""
+        return NOT_RUNNING if self._dispatch is None else None
+
+    def add_route(self, app: web.Application) -> None:
+        app.router.add_post(PATH, self._handle)
 
     def start(self, dispatch: Dispatch) -> None:
         self._dispatch = dispatch
-
-    async def problem(self) -> str | None:
-        """Return why no payload can be answered, or None."""
-        if self._dispatch is None:
-            return NOT_RUNNING
-        if time.monotonic() - self._tested_at < AUTH_TEST_INTERVAL:
-            return None
-        self._tested_at = -math.inf
-        try:
-            await self.client.auth_test()
-        except CALL_ERRORS as error:
-            return translate_error(error).sentence
-        self._tested_at = time.monotonic()
-        return None
 
     async def stop(self, seconds: float) -> None:
         """Accept no more payloads, and wait up to `seconds` for the answers in flight."""
@@ -65,11 +66,31 @@ class HttpReceiver:
         await self._in_flight.wait_until_idle(seconds)
 
     async def _handle(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        key = self.signing_secret.get_secret_value().encode()
+        if not is_signed(key, request.headers, body, self.clock()):
+            if count := self._unsigned.count():
+                log.warning(UNSIGNED, requests=count)
+            text = "This request is not signed by Slack, or is too old."
+            return web.Response(status=401, text=text)
+        try:
+            payload = read_body(request.content_type, request.charset, body)
+        except InvalidPayload as error:
+            log.info("refused a request to Slack's path", why=str(error))
+            return web.Response(status=400, text=str(error))
         if self._dispatch is None:
             return web.Response(status=503, text=NOT_RUNNING)
         with self._in_flight:
-            try:
-                payload = bolt_request(self.payload_of(request))
-            except UnreadablePayload as error:
-                return web.Response(status=400, text=str(error))
             return await to_aiohttp_response(await self._dispatch(payload))
+
+
+def is_signed(key: bytes, headers: Mapping[str, str], body: bytes, now: float) -> bool:
+    """Whether `headers` carry a signature of `body` by `key` that is at most five minutes old."""
+    timestamp = headers.get("X-Slack-Request-Timestamp", "")
+    signature = headers.get("X-Slack-Signature", "")
+    if not _TIMESTAMP.fullmatch(timestamp) or not _SIGNATURE.fullmatch(signature):
+        return False
+    if abs(now - int(timestamp)) > MAX_SIGNATURE_AGE:
+        return False
+    digest = hmac.new(key, b"v0:" + timestamp.encode() + b":" + body, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(f"v0={digest}", signature)

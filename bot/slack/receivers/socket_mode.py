@@ -2,11 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, TypeAlias
+from typing import Any
 
 import structlog
 from slack_bolt.response import BoltResponse
@@ -15,12 +14,10 @@ from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.command.views import private
-from bot.slack.receivers.base import NOT_RUNNING, Dispatch, UnreadablePayload, bolt_request
+from bot.slack.receivers.base import NOT_RUNNING, Dispatch
 from bot.slack.receivers.connection import Connection, ConnectionKeeper, connect
+from bot.slack.receivers.payloads import InvalidPayload, read_payload
 from bot.tasks import BackgroundTasks, cancel_and_wait, wait_up_to
-
-#: Given an envelope's type and payload, returns what is wrong with it, or None.
-Validate: TypeAlias = "Callable[[str, Mapping[str, Any]], str | None]"
 
 #: Seconds between opening the two connections. Slack refreshes each one after some hours, and so
 #: not both at once. The second one opens immediately if the first one fails.
@@ -44,7 +41,6 @@ class SocketModeReceiver:
 
     app_token: str = field(repr=False)
     client: AsyncWebClient
-    validate: Validate = lambda _kind, _payload: None
     stagger: float = CONNECT_STAGGER
 
     def __post_init__(self) -> None:
@@ -65,15 +61,16 @@ class SocketModeReceiver:
 
     def start(self, dispatch: Dispatch) -> None:
         """Pass payloads to Bolt's app; connecting continues in the background."""
-        self._dispatcher = EnvelopeDispatcher(dispatch, self.validate)
+        self._dispatcher = EnvelopeDispatcher(dispatch)
         first, second = self.keepers
         self._keeping = [
             self._background.start(first.run(), "first connection"),
             self._background.start(self._run_later(first, second), "second connection"),
         ]
 
-    async def problem(self) -> str | None:
-        """Return why no payload can arrive, or None."""
+    @property
+    def problem(self) -> str | None:
+        """Why no payload can arrive, or None."""
         if not self._keeping:
             return NOT_RUNNING
         if self.live:
@@ -139,7 +136,6 @@ class EnvelopeDispatcher:
     """
 
     dispatch: Dispatch
-    validate: Validate
     _answers: dict[str, asyncio.Future[str | None]] = field(default_factory=dict)
 
     async def answer(self, envelope: SocketModeRequest) -> str | None:
@@ -160,17 +156,14 @@ class EnvelopeDispatcher:
         return answer.result()
 
     async def _answer(self, envelope: SocketModeRequest) -> str | None:
-        problem = self.validate(envelope.type, envelope.payload)
         try:
-            request = bolt_request(envelope.payload)
-        except UnreadablePayload as error:
-            problem = problem or str(error)
-        if problem is None:
-            return ack_of(envelope.envelope_id, await self.dispatch(request))
-        # An ack, so that Slack does not repeat the envelope.
-        log.info("refused an envelope", envelope=envelope.envelope_id, why=problem)
-        text = private(UNREADABLE) if envelope.type == "slash_commands" else None
-        return _frame(envelope.envelope_id, text)
+            request = read_payload(envelope)
+        except InvalidPayload as error:
+            # An ack, so that Slack does not repeat the envelope.
+            log.info("refused an envelope", envelope=envelope.envelope_id, why=str(error))
+            text = private(UNREADABLE) if envelope.type == "slash_commands" else None
+            return _frame(envelope.envelope_id, text)
+        return ack_of(envelope.envelope_id, await self.dispatch(request))
 
 
 def ack_of(envelope_id: str, response: BoltResponse) -> str | None:

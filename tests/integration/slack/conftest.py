@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,7 +18,6 @@ from bot.slack.directory import Directory
 from bot.slack.receivers.http import HttpReceiver
 from bot.slack.receivers.socket_mode import SocketModeReceiver
 from bot.tasks import BackgroundTasks
-from bot.web.slack_payloads import envelope_problem, payload_of, verify_slack_requests
 from tests.support.service import OPEN_TO_ALL, ServiceOnSqlite
 
 if TYPE_CHECKING:
@@ -77,8 +75,12 @@ def start(request: pytest.FixtureRequest, slack: FakeSlackServer, tmp_path: Path
             )
             app = build_app(deps, acks.append)
             stack.push_async_callback(background.drain, 1.0)
-            listen = _over_http if request.param == "http" else _by_socket
-            await stack.enter_async_context(listen(app, slack, client))
+            listening = (
+                _over_http(app, slack)
+                if request.param == "http"
+                else _by_socket(app, slack, client)
+            )
+            await stack.enter_async_context(listening)
             yield RunningApp(
                 slack=slack,
                 core=core,
@@ -92,12 +94,9 @@ def start(request: pytest.FixtureRequest, slack: FakeSlackServer, tmp_path: Path
 
 
 @asynccontextmanager
-async def _over_http(
-    app: App, slack: FakeSlackServer, client: AsyncWebClient
-) -> AsyncIterator[None]:
-    guard = verify_slack_requests(SecretStr(slack.signing_secret), time.time)
-    receiver, site = HttpReceiver(client, payload_of), web.Application(middlewares=[guard])
-    receiver.add_route(site, "/slack/events")
+async def _over_http(app: App, slack: FakeSlackServer) -> AsyncIterator[None]:
+    receiver, site = HttpReceiver(SecretStr(slack.signing_secret)), web.Application()
+    receiver.add_route(site)
     receiver.start(app.async_dispatch)
     runner = web.AppRunner(site, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
@@ -114,7 +113,7 @@ async def _over_http(
 async def _by_socket(
     app: App, slack: FakeSlackServer, client: AsyncWebClient
 ) -> AsyncIterator[None]:
-    receiver = SocketModeReceiver(slack.app_token, client, validate=envelope_problem)
+    receiver = SocketModeReceiver(slack.app_token, client)
     receiver.start(app.async_dispatch)
     try:
         await slack.until(lambda: slack.sockets.connections)

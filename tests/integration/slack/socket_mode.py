@@ -75,4 +75,4 @@ async def until(holds: Callable[[], object], seconds: float = 5.0) -> None:
 async def until_ready(receiver: SocketModeReceiver) -> None:
     """Wait until the receiver has at least one connection."""
     await until(lambda: receiver.live)
-    assert await receiver.problem() is None
+    assert receiver.problem is None

@@ -40,11 +40,11 @@ SOON = 1.0
 
 async def test_stopped_receiver_reports_a_problem_and_has_no_connection() -> None:
     async with slack_with() as slack, taking(slack) as receiver:
-        assert await receiver.problem() is None
+        assert receiver.problem is None
 
         await receiver.stop(1)
 
-        assert await receiver.problem() == "The bot is starting, or stopping."
+        assert receiver.problem == "The bot is starting, or stopping."
         assert (receiver.live, slack.sockets.connections) == (0, 0)
 
 
@@ -104,7 +104,7 @@ async def test_both_connections_are_replaced_after_a_cut() -> None:
         await slack.until(lambda: slack.sockets.connections == 2)
 
         assert (await slack.people.types("rina", "#ops", LINE)).ok
-        assert await receiver.problem() is None
+        assert receiver.problem is None
 
 
 async def test_half_open_connection_is_dropped_within_the_ack_timeout() -> None:
@@ -123,13 +123,13 @@ async def test_problem_is_reported_only_without_any_connection() -> None:
     async with slack_with() as slack, taking(slack) as receiver:
         slack.faults.add("apps.connections.open", Fault(kind="status", status=503), times=1000)
         await slack.sockets.cut(count=1)
-        assert await receiver.problem() is None
+        assert receiver.problem is None
 
         await slack.sockets.cut()
         await slack.until(lambda: len(slack.called("apps.connections.open")) >= 5)
 
         why = "Slack did not answer; please try again in a moment."
-        assert await receiver.problem() == f"Socket Mode is not connected: {why}"
+        assert receiver.problem == f"Socket Mode is not connected: {why}"
         slack.faults.clear()
         await until_ready(receiver)
 
@@ -139,7 +139,7 @@ async def test_disabled_socket_mode_is_reported_until_it_is_enabled() -> None:
         await slack.sockets.disconnect("link_disabled")
         await slack.until(lambda: len(slack.called("apps.connections.open")) >= 5)
 
-        assert SocketModeOff("link_disabled").sentence in str(await receiver.problem())
+        assert SocketModeOff("link_disabled").sentence in str(receiver.problem)
         slack.sockets.enabled = True
         await until_ready(receiver)
 
@@ -151,7 +151,7 @@ async def test_one_connection_suffices_when_slack_refuses_the_second() -> None:
         receiver = await stack.enter_async_context(taking(slack, stagger=0.01))
         await slack.until(lambda: len(slack.called("apps.connections.open")) >= 12)
 
-        assert await receiver.problem() is None
+        assert receiver.problem is None
         assert (receiver.live, slack.sockets.connections) == (1, 10)
         assert [type(keeper.error) for keeper in receiver.keepers] == [
             type(None),
@@ -291,7 +291,7 @@ async def test_open_socket_without_a_hello_does_not_count_as_connected(
         )
         receiver.start(Greeter().async_dispatch)
         await until(lambda: opened > 2)  # it tries again
-        problem, live = await receiver.problem(), receiver.live
+        problem, live = receiver.problem, receiver.live
         await receiver.stop(1)
 
     assert live == 0

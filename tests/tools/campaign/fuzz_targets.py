@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -27,9 +28,8 @@ from bot.slack.dialog.metadata import (
 )
 from bot.slack.payloads import actor_of, channel_of
 from bot.slack.private_reply import reply_target_of
-from bot.slack.receivers.base import UnreadablePayload, bolt_request
 from bot.slack.receivers.connection import read_envelope, read_frame
-from bot.web.slack_payloads import InvalidPayload, envelope_problem, read_body
+from bot.slack.receivers.payloads import InvalidPayload, read_body, read_payload
 from tests.tools.campaign import fuzz_atlas
 
 if TYPE_CHECKING:
@@ -70,9 +70,8 @@ def body(data: bytes) -> None:
     """What Slack posts, and what Bolt and the listeners read of it."""
     for content_type in (FORM, "application/json"):
         try:
-            payload = read_body(content_type, None, data)
-            bolt_request(payload)
-        except (InvalidPayload, UnreadablePayload):
+            payload = read_body(content_type, None, data).body
+        except InvalidPayload:
             continue
         if "user" in payload or "user_id" in payload:
             _read_as_listeners_do(payload)
@@ -90,11 +89,9 @@ def _read_as_listeners_do(payload: dict[str, Any]) -> None:
 def frame(data: bytes) -> None:
     """A frame of Socket Mode."""
     envelope = read_envelope(read_frame(data))
-    if envelope is not None and envelope_problem(envelope.type, envelope.payload) is None:
-        try:
-            bolt_request(envelope.payload)
-        except UnreadablePayload:
-            return
+    if envelope is not None:
+        with suppress(InvalidPayload):
+            read_payload(envelope)
 
 
 def answer(data: bytes) -> None:

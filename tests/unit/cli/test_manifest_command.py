@@ -10,8 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from bot.cli.main import app
-from bot.slack.manifest import PATH, SCOPES, AddressError, events_address, manifest
-from bot.web import slack_payloads
+from bot.slack.manifest import SCOPES, AddressError, events_address, manifest
 
 EVENTS = "https://bot.example.com/slack/events"
 
@@ -126,7 +125,3 @@ def test_scopes_equal_those_of_the_file_and_have_reasons() -> None:
     assert {scope: lines[lines.index(f"- {scope}") - 1] for scope in SCOPES} == {
         scope: f"# {why}" for scope, why in SCOPES.items()
     }
-
-
-def test_slack_posts_where_the_bot_listens() -> None:
-    assert PATH == slack_payloads.PATH

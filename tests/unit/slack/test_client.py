@@ -16,7 +16,7 @@ from bot.slack.client import (
     new_session,
 )
 from bot.slack.errors import CALL_ERRORS, InvalidToken, SlackUnavailable, translate_error
-from bot.slack.token_status import TOKEN_RETEST_INTERVAL, TokenStatus
+from bot.slack.token_status import AUTH_TEST_INTERVAL, TOKEN_RETEST_INTERVAL, TokenStatus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -89,7 +89,7 @@ async def test_refused_token_is_a_problem_until_a_call_succeeds() -> None:
         return web.json_response(answers)
 
     now = 0.0
-    status = TokenStatus(lambda: now)
+    status = TokenStatus(clock=lambda: now)
     async with serving(answer) as address, new_session() as session:
         other = build_client("xoxb-1", address, session, status.record)
         before = await status.problem(other)
@@ -103,6 +103,31 @@ async def test_refused_token_is_a_problem_until_a_call_succeeds() -> None:
     assert before is None
     assert refused == too_early == InvalidToken("token_revoked").sentence
     assert after is None
+
+
+async def test_old_answer_is_tested_again_in_http_mode() -> None:
+    answers: dict[str, object] = {"ok": True}
+    calls = 0
+
+    async def answer(_request: web.Request) -> web.Response:
+        nonlocal calls
+        calls += 1
+        return web.json_response(answers)
+
+    now = 0.0
+    status = TokenStatus(AUTH_TEST_INTERVAL, lambda: now)
+    async with serving(answer) as address, new_session() as session:
+        client = build_client("xoxb-1", address, session, status.record)
+        fresh = (await status.problem(client), calls)
+        now = AUTH_TEST_INTERVAL
+        tested = (await status.problem(client), calls)
+        again = (await status.problem(client), calls)
+        now, answers = 2 * AUTH_TEST_INTERVAL, {"ok": False, "error": "fatal_error"}
+        failed = await status.problem(client)
+
+    assert fresh == (None, 0)
+    assert tested == again == (None, 1)
+    assert failed == SlackUnavailable("fatal_error").sentence
 
 
 @pytest.mark.parametrize("code", ["missing_scope", "channel_not_found", "fatal_error"])

@@ -6,12 +6,13 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import pytest
-from aiohttp import ClientSession, web
 
-from bot.web.server import WebServer
+from tests.support.web import serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from aiohttp import ClientSession, web
 
     Serve = Callable[[web.Application], Awaitable[ClientSession]]
 
@@ -22,10 +23,6 @@ async def serve() -> AsyncIterator[Serve]:
     async with AsyncExitStack() as stack:
 
         async def start(app: web.Application) -> ClientSession:
-            server = WebServer("127.0.0.1", 0, app, grace=1)
-            await server.start()
-            stack.push_async_callback(server.stop)
-            base = f"http://127.0.0.1:{server.port}"
-            return await stack.enter_async_context(ClientSession(base))
+            return await stack.enter_async_context(serving(app))
 
         yield start

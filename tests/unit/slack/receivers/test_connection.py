@@ -1,4 +1,4 @@
-"""The backoff between attempts to connect, and the keeper of a connection."""
+"""The keeper of a connection."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.slack.errors import RateLimited, SlackUnavailable
-from bot.slack.receivers.connection import MAX_BACKOFF, ConnectionKeeper, backoff
+from bot.slack.receivers.connection import ConnectionKeeper
 from bot.tasks import BackgroundTasks, cancel_and_wait
 
 if TYPE_CHECKING:
@@ -31,36 +31,16 @@ class FailingConnect:
 
 
 @asynccontextmanager
-async def started(connect: FailingConnect) -> AsyncIterator[ConnectionKeeper]:
+async def started(connect: FailingConnect, calls: int = 2) -> AsyncIterator[ConnectionKeeper]:
     keeper = ConnectionKeeper("1", connect, BackgroundTasks())
     running = asyncio.create_task(keeper.run())
     try:
         async with asyncio.timeout(5.0):
-            while connect.count < 2:  # noqa: ASYNC110 - no event to wait for
+            while connect.count < calls:  # noqa: ASYNC110 - no event to wait for
                 await asyncio.sleep(0.01)
         yield keeper
     finally:
         await cancel_and_wait(running)
-
-
-def test_first_attempt_has_no_backoff() -> None:
-    assert backoff(0) == 0.0
-
-
-@pytest.mark.parametrize(("attempts", "most"), [(1, 0.25), (2, 0.5), (5, 4.0), (7, MAX_BACKOFF)])
-def test_backoff_has_jitter_and_grows_up_to_a_maximum(attempts: int, most: float) -> None:
-    pauses = [backoff(attempts) for _ in range(200)]
-
-    assert max(pauses) <= most
-    assert max(pauses) - min(pauses) > most / 2
-
-
-def test_backoff_after_a_thousand_attempts_is_bounded() -> None:
-    assert backoff(1000) <= MAX_BACKOFF
-
-
-def test_backoff_honours_retry_after() -> None:
-    assert backoff(1, RateLimited("ratelimited", 30.0)) >= 30.0
 
 
 @pytest.mark.parametrize("error", [SlackUnavailable(), RuntimeError("a bug"), TimeoutError()])
@@ -79,3 +59,11 @@ async def test_stopped_keeper_makes_no_more_attempts() -> None:
     await asyncio.sleep(0.3)
 
     assert connect.count == count
+
+
+async def test_keeper_pauses_as_long_as_slack_asks() -> None:
+    connect = FailingConnect(RateLimited("ratelimited", 30.0))
+    async with started(connect, calls=1):
+        await asyncio.sleep(0.6)
+
+    assert connect.count == 1

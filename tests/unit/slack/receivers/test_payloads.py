@@ -5,12 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from slack_sdk.socket_mode.request import SocketModeRequest
 
-from bot.web.slack_payloads import envelope_problem
+from bot.slack.receivers.payloads import InvalidPayload, read_payload
 
 USER = {"id": "U1", "team_id": "T1"}
 VIEW = {"id": "V1", "type": "modal", "callback_id": "cancel_restore"}
 ACTION = {"action_id": "a", "block_id": "b", "value": "x"}
+
+
+def problem_of(kind: str, payload: dict[str, Any]) -> str | None:
+    try:
+        read_payload(SocketModeRequest(kind, "e1", payload))
+    except InvalidPayload as error:
+        return str(error)
+    return None
 
 
 def submission(**view: Any) -> dict[str, Any]:
@@ -46,7 +55,7 @@ def click(**changed: Any) -> dict[str, Any]:
 def test_malformed_interaction_is_reported_with_its_field(
     payload: dict[str, Any], field: str
 ) -> None:
-    problem = envelope_problem("interactive", payload)
+    problem = problem_of("interactive", payload)
 
     assert problem == f"The payload has a missing or invalid {field}."
 
@@ -62,25 +71,25 @@ def test_malformed_interaction_is_reported_with_its_field(
 def test_unreadable_interaction_is_reported_with_the_reason(
     payload: dict[str, Any], why: str
 ) -> None:
-    assert envelope_problem("interactive", payload) == why
+    assert problem_of("interactive", payload) == why
 
 
 def test_null_in_an_optional_field_is_valid() -> None:
     payload = click(view=None, container=None, state=None, team=None, response_url=None)
 
-    assert envelope_problem("interactive", payload) is None
+    assert problem_of("interactive", payload) is None
 
 
 def test_command_needs_its_name_and_a_user() -> None:
     whole = {"command": "/cancel-restore", "user_id": "U1", "text": ""}
 
-    assert envelope_problem("slash_commands", whole) is None
-    assert envelope_problem("slash_commands", {**whole, "text": 1}) is not None
+    assert problem_of("slash_commands", whole) is None
+    assert problem_of("slash_commands", {**whole, "text": 1}) is not None
     assert (
-        envelope_problem("slash_commands", {"command": "/x"})
+        problem_of("slash_commands", {"command": "/x"})
         == "The payload has a missing or invalid user_id."
     )
 
 
 def test_unknown_envelope_type_is_reported() -> None:
-    assert envelope_problem("nonsense", {}) == "The envelope has an unknown type."
+    assert problem_of("nonsense", {}) == "The envelope has an unknown type."
