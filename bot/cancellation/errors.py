@@ -163,6 +163,7 @@ class RightsNotChecked(CancellationError):
 
     why: str
     retry_after: float = 0.0  #: seconds that Slack asked to wait
+    code: str = ""  #: Slack's error code
 
 
 class LedgerError(CancellationError):

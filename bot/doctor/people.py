@@ -16,7 +16,7 @@ from bot.doctor.results import CheckResult, Subject, within
 from bot.settings import PolicyHolder, Settings
 from bot.slack.client import Identity
 from bot.slack.directory import MAX_AGE, REASONS, UNKNOWN_GROUP, UNKNOWN_USER, Directory
-from bot.slack.errors import CALL_ERRORS, DirectoryError, translate_error
+from bot.slack.errors import CALL_ERRORS, translate_error
 from bot.slack.payloads import kind_of
 from bot.slack.placement import ABSENT, is_direct, read_channel
 
@@ -263,11 +263,9 @@ async def run_id_checks(
             return await CHECKS[subject.check](checks, subject, what)
         except CALL_ERRORS as error:
             return lookup_failure(subject, translate_error(error).code)
-        except DirectoryError as error:
+        except RightsNotChecked as error:
             if isinstance(what, NamedId):
                 return lookup_failure(subject, error.code)
-            return subject.unchecked(f"the people could not be read: {error.why}")
-        except RightsNotChecked as error:
             return subject.unchecked(f"the people could not be read: {error.why}")
 
     return [*chain.from_iterable(await asyncio.gather(*starmap(run, planned)))]

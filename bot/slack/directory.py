@@ -1,4 +1,7 @@
-"""Looks up people and user groups in Slack; without an answer, rights are denied."""
+"""Looks up people and user groups in Slack.
+
+Where Slack does not answer, `RightsNotChecked` is raised, and a person has no rights.
+"""
 
 import asyncio
 import math
@@ -16,9 +19,8 @@ from bot.cancellation.errors import NotAllowed, RightsNotChecked, UnknownProject
 from bot.cancellation.people import Kind, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project
-from bot.services.service import CancellationService
 from bot.slack.client import Identity
-from bot.slack.errors import CALL_ERRORS, DirectoryError, RateLimited, translate_error
+from bot.slack.errors import CALL_ERRORS, RateLimited, translate_error
 from bot.slack.payloads import Account, Actor, read_account
 
 T = TypeVar("T")
@@ -73,13 +75,12 @@ class Directory:
 
         A person who is named by id needs no lookup, except on Enterprise Grid, where payloads do
         not tell whether the person belongs to the organization. An outsider is in no group.
-        Where Slack does not answer, `DirectoryError` is raised, and the person has no rights.
         """
         if actor.is_outsider:
             # A payload could combine a member's id with another team: Slack's team must match.
             named = actor.id in people.users
             if named and (await self._account(actor.id)).kind is not Kind.OUTSIDER:
-                raise DirectoryError(TWO_TEAMS)
+                raise RightsNotChecked(TWO_TEAMS)
             return Person(id=actor.id, team=actor.team, kind=Kind.OUTSIDER)
         if actor.id in people.users and not self.identity.enterprise:
             return Person(id=actor.id, team=actor.team)
@@ -87,7 +88,7 @@ class Directory:
             self._account(actor.id), self._members_by_group(people)
         )
         if self.identity.enterprise and actor.team not in account.teams | self.identity.homes:
-            raise DirectoryError(TWO_TEAMS)
+            raise RightsNotChecked(TWO_TEAMS)
         ids = account.ids | {actor.id}
         return Person(
             id=actor.id,
@@ -98,7 +99,7 @@ class Directory:
         )
 
     async def acting_person(self, actor: Actor, people: People) -> Person:
-        """Return a person who changes something; raises `DirectoryError` as `person` does.
+        """Return a person who changes something.
 
         A refusal may come from the cache. A permission by group may not: a member who was removed
         a moment ago has lost the right. If Slack's rate limit is reached, the cached answer counts.
@@ -115,10 +116,8 @@ class Directory:
     ) -> list[Project]:
         """Return the projects for which this person may request cancellations in this channel.
 
-        Raises:
-            NotAllowed: the person may use none of them; this is the refusal of the first.
-            UnknownProject: there are no candidates.
-            DirectoryError: Slack did not say who the person is.
+        Raises `UnknownProject` without candidates, and the refusal of the first one if the person
+        may use none of them.
         """
         projects = list(candidates)
         checks = (self._refusal(actor, channel, project.policy) for project in projects)
@@ -142,7 +141,7 @@ class Directory:
             if await self.person(actor, policy.requesters) in policy.requesters:
                 return True
             return await self.person(actor, policy.approvers) in policy.approvers
-        except DirectoryError:
+        except RightsNotChecked:
             return False
 
     async def _refusal(self, actor: Actor, channel: str, policy: Policy) -> NotAllowed | None:
@@ -159,16 +158,12 @@ class Directory:
         """Return people as Slack has them now, also those who are named by id.
 
         A cached answer older than `max_age` does not count, not even at Slack's rate limit.
-        Raises `RightsNotChecked` where Slack does not answer.
         """
         since = self.clock() - max_age
-        try:
-            found, in_groups = await asyncio.gather(
-                self._current(self._accounts, users, since, GONE_USER),
-                self._current(self._members, groups, since, GONE_GROUP),
-            )
-        except DirectoryError as error:
-            raise RightsNotChecked(error.why, error.seconds) from error
+        found, in_groups = await asyncio.gather(
+            self._current(self._accounts, users, since, GONE_USER),
+            self._current(self._members, groups, since, GONE_GROUP),
+        )
         return {
             user: Person(
                 id=user,
@@ -182,15 +177,8 @@ class Directory:
         }
 
     async def candidates(self, people: People) -> list[Person]:
-        """Return named people, then the groups' members in Slack's order; some may have no right.
-
-        Raises:
-            RightsNotChecked: Slack did not answer.
-        """
-        try:
-            members = await self._members_by_group(replace(people, everyone=False))
-        except DirectoryError as error:
-            raise RightsNotChecked(error.why, error.seconds) from error
+        """Return named people, then the groups' members in Slack's order; not all have rights."""
+        members = await self._members_by_group(replace(people, everyone=False))
         users = dict.fromkeys(chain(sorted(people.users), *members.values()))
         found = await self.current_people([*users][:MAX_CANDIDATES], [*members], max_age=MAX_AGE)
         return list(found.values())
@@ -203,7 +191,7 @@ class Directory:
         async def load(key: str) -> T:
             try:
                 return await self._load(cache, key, since, reuse_at_limit=False)
-            except DirectoryError as error:
+            except RightsNotChecked as error:
                 if error.code in UNKNOWN_USER | UNKNOWN_GROUP:
                     return gone
                 raise
@@ -214,11 +202,11 @@ class Directory:
         """Return a user's e-mail address, or None if the bot cannot read it."""
         try:
             return (await self._account(user)).email
-        except DirectoryError:
+        except RightsNotChecked:
             return None
 
     async def members_of(self, groups: Iterable[str]) -> frozenset[str]:
-        """Return the user ids of all members of these groups; raises `DirectoryError`."""
+        """Return the user ids of all members of these groups."""
         lists = await asyncio.gather(*(self._load(self._members, group) for group in groups))
         return frozenset().union(*lists)
 
@@ -226,7 +214,6 @@ class Directory:
         """Return at least `enough` full members of these groups, if there are so many.
 
         Only `MAX_LOOKUPS` members are looked up; all further ones count as full members.
-        Raises `DirectoryError` where the groups cannot be read.
         """
         members = sorted(await self.members_of(groups))
         full: set[str] = set()
@@ -240,7 +227,7 @@ class Directory:
     async def _may_be_full_member(self, user: str) -> bool:
         try:
             return (await self._account(user)).kind in {Kind.MEMBER, Kind.COLLEAGUE}
-        except DirectoryError as error:
+        except RightsNotChecked as error:
             # Rights are checked again at the click, when this user may be readable.
             return error.code not in UNKNOWN_USER
 
@@ -274,7 +261,7 @@ class Directory:
                 return stored
             answer = f"Slack answered {meaning.code}." if meaning.code else NO_ANSWER
             why = REASONS.get(meaning.code, answer)
-            raise DirectoryError(why, meaning.code, meaning.seconds) from error
+            raise RightsNotChecked(why, meaning.seconds, meaning.code) from error
 
     async def _read_account(self, user: str) -> Account:
         answer = await self.client.users_info(user=user)
@@ -294,8 +281,3 @@ def _aliases(user: str, accounts: Mapping[str, Account]) -> frozenset[str]:
     ids = accounts[user].ids | {user}
     same = (other for other, account in accounts.items() if not ids.isdisjoint(account.ids))
     return ids.union(same) - {user}
-
-
-def require_policy(service: CancellationService, project_id: str) -> Policy:
-    """Return the policy of a project; raises `UnknownProject`."""
-    return service.projects.get(project_id).policy

@@ -90,19 +90,6 @@ class DialogExpired(SlackError):
     """The dialog could not be opened in time; please type the command again."""
 
 
-class DirectoryError(SlackError):
-    """It could not be checked who may do this, so nothing was done; please try again."""
-
-    def __init__(self, why: str, code: str = "", seconds: float = 0.0) -> None:
-        self.why = why
-        self.seconds = seconds
-        super().__init__(code)
-
-    @property
-    def sentence(self) -> str:
-        return f"{self.why} So it could not be checked who may do this, and nothing was done."
-
-
 class SlackRejected(SlackError):
     """Slack refused what the bot sent: please try again, and tell an admin of the bot if this stays so."""  # noqa: E501 - one sentence, shown as it stands
 

@@ -21,7 +21,7 @@ from bot.slack.card import views as card_views
 from bot.slack.client import Links
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import command_code, labelled
-from bot.slack.errors import CALL_ERRORS, DirectoryError, sentence_for, translate_error
+from bot.slack.errors import CALL_ERRORS, sentence_for, translate_error
 from bot.slack.lists import Viewer
 from bot.slack.payloads import Actor, actor_of
 
@@ -76,7 +76,7 @@ class HomeTab:
         refusal: list[Block] | None = None
         try:
             projects = await directory.allowed_projects(self._actor, channel, candidates)
-        except (CancellationError, DirectoryError) as error:
+        except CancellationError as error:
             refusal = [blockkit.section(f":no_entry: {sentence_for(error)}")]
         viewer = await lists.viewer_of(directory, self._actor, channel, candidates)
         waiting, unreviewed, past = await asyncio.gather(
@@ -135,7 +135,7 @@ class HomeTab:
 async def _or_warning(part: Awaitable[list[Block]]) -> list[Block]:
     try:
         return await part
-    except (CancellationError, DirectoryError) as error:
+    except CancellationError as error:
         return [blockkit.section(f":warning: {sentence_for(error)}")]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.atlas import AtlasError, JobRef
-from bot.cancellation.errors import CancellationError
+from bot.cancellation.errors import CancellationError, RightsNotChecked
 from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import JobFingerprint
 from bot.cancellation.people import Person
@@ -25,7 +25,7 @@ from bot.slack.command.grammar import job_value
 from bot.slack.dependencies import Dependencies, Interaction
 from bot.slack.deployment import command_code
 from bot.slack.directory import Directory
-from bot.slack.errors import DirectoryError, other_version, sentence_for
+from bot.slack.errors import other_version, sentence_for
 from bot.slack.payloads import Actor
 from bot.storage.audit_log import PastRequest
 
@@ -62,7 +62,7 @@ async def show_jobs(
     """Send the jobs that can be cancelled, beginning with number `start`."""
     try:
         projects = await _allowed(deps, by)
-    except (CancellationError, DirectoryError) as error:
+    except CancellationError as error:
         await deps.replies.send_text(by.reply_to, sentence_for(error))
         return
     listing = await deps.service.finder.listing(projects, cluster=cluster)
@@ -83,7 +83,7 @@ async def show_history(deps: Dependencies, by: Interaction, count: int) -> None:
         names = {project.id: project.name for project in projects}
         past = await deps.service.history.recent(count, names)
         viewer = await viewer_of(deps.directory, by.actor, by.channel, projects)
-    except (CancellationError, DirectoryError) as error:
+    except CancellationError as error:
         await deps.replies.send_text(by.reply_to, sentence_for(error))
     else:
         readable = [viewer.readable(each) for each in past]
@@ -131,7 +131,7 @@ async def viewer_of(
     async def look_up(policy: Policy) -> Person | None:
         try:
             return await directory.person(actor, policy.approvers)
-        except DirectoryError:
+        except RightsNotChecked:
             return None
 
     named = [project for project in projects if project.policy.approvers_named]

@@ -8,8 +8,7 @@ from bot.cancellation.people import Kind, Person
 from bot.slack import mrkdwn
 from bot.slack.command.grammar import Decide
 from bot.slack.dependencies import Dependencies
-from bot.slack.directory import require_policy
-from bot.slack.errors import DirectoryError, sentence_for
+from bot.slack.errors import sentence_for
 from bot.slack.payloads import Actor
 
 log = structlog.get_logger(__name__)
@@ -18,8 +17,7 @@ log = structlog.get_logger(__name__)
 class Decisions:
     """Reads the person's rights from Slack and calls the service, which checks them.
 
-    Each method returns the request as it is afterwards, and raises `CancellationError` or
-    `DirectoryError`.
+    Each method returns the request as it is afterwards, and raises `CancellationError`.
     """
 
     def __init__(self, deps: Dependencies) -> None:
@@ -49,7 +47,7 @@ class Decisions:
 
     async def retry(self, request_id: str, actor: Actor) -> Request:
         request = await self._deps.service.request(request_id)
-        policy = require_policy(self._deps.service, request.ref.project_id)
+        policy = self._deps.service.projects.get(request.ref.project_id).policy
         may_retry = policy.approvers if request.by_bot else policy.requesters
         person = await self._deps.directory.acting_person(actor, may_retry)
         return await self._deps.service.retry(request_id, person)
@@ -66,7 +64,7 @@ class Decisions:
                 request = await self.deny(typed.request_id, actor, typed.reason)
             else:
                 request = await decide(typed.request_id, actor)
-        except (CancellationError, DirectoryError) as error:
+        except CancellationError as error:
             log.info("command refused", actor=actor.id, why=type(error).__name__)
             return sentence_for(error, self._deps.links)
         missing = request.approvals_missing if request.state is State.AWAITING else 0
@@ -76,5 +74,5 @@ class Decisions:
 
     async def _approver(self, request: Request, actor: Actor) -> Person:
         """Return the actor, with all that decides whether they are an approver."""
-        policy = require_policy(self._deps.service, request.ref.project_id)
+        policy = self._deps.service.projects.get(request.ref.project_id).policy
         return await self._deps.directory.acting_person(actor, policy.approvers)

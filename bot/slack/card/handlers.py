@@ -7,7 +7,12 @@ import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.cancellation import policy as rules
-from bot.cancellation.errors import AlreadyHandled, CancellationError, StateConflict
+from bot.cancellation.errors import (
+    AlreadyHandled,
+    CancellationError,
+    RightsNotChecked,
+    StateConflict,
+)
 from bot.cancellation.lifecycle import Request, State
 from bot.slack import ids
 from bot.slack.blockkit import View
@@ -16,8 +21,7 @@ from bot.slack.card.decisions import Decisions
 from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.flow import Dialog
-from bot.slack.directory import require_policy
-from bot.slack.errors import CALL_ERRORS, DirectoryError, sentence_for, translate_error
+from bot.slack.errors import CALL_ERRORS, sentence_for, translate_error
 from bot.slack.home import republish
 from bot.slack.payloads import Actor
 from bot.tasks import run_until_deadline
@@ -88,7 +92,7 @@ class Click:
         """Carry out a decision before the ack, and report its result afterwards."""
         try:
             request = await self._deps.before_ack(decision(self._request_id, self._actor))
-        except (CancellationError, DirectoryError) as error:
+        except CancellationError as error:
             self.start(self._report_refusal(error))
         else:
             self.start(self._update_clicked(request))
@@ -106,15 +110,15 @@ class Click:
             return await run_until_deadline(
                 self._check(state), self._deps.background, REASON_CHECK_TIMEOUT
             )
-        except (CancellationError, DirectoryError) as error:
+        except CancellationError as error:
             log.info("decision not checked before its dialog", error=str(error))
-            return error if isinstance(error, DirectoryError) else None
+            return error if isinstance(error, RightsNotChecked) else None
 
     async def _check(self, state: State) -> Exception | None:
         request = await self._deps.service.request(self._request_id)
         if request.state is not state:
             return AlreadyHandled(request)
-        policy = require_policy(self._deps.service, request.ref.project_id)
+        policy = self._deps.service.projects.get(request.ref.project_id).policy
         person = await self._deps.directory.acting_person(self._actor, policy.approvers)
         return rules.may_decide(policy, request.requester, person)
 

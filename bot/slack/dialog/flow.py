@@ -9,7 +9,7 @@ import structlog
 
 from bot.atlas import AtlasError, JobRef
 from bot.cancellation import policy as rules
-from bot.cancellation.errors import CancellationError, LedgerError
+from bot.cancellation.errors import CancellationError, LedgerError, RightsNotChecked
 from bot.cancellation.people import NO_ONE
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project
@@ -21,11 +21,9 @@ from bot.slack.command.views import private
 from bot.slack.dependencies import Dependencies, Interaction
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.metadata import JobTarget
-from bot.slack.directory import require_policy
 from bot.slack.errors import (
     CALL_ERRORS,
     DialogExpired,
-    DirectoryError,
     SlackError,
     SlackUnavailable,
     sentence_for,
@@ -177,7 +175,7 @@ async def _search(deps: Dependencies, query: SearchQuery, actor: Actor, dialog: 
 
     try:
         projects = await deps.directory.allowed_projects(actor, query.asked_in, query.projects)
-    except (CancellationError, DirectoryError) as error:
+    except CancellationError as error:
         return dialog_views.refused(sentence_for(error))
     result = await deps.service.finder.search(
         query.job_id, projects, cluster=query.cluster, hints=query.hints, on_start=show_scope
@@ -194,7 +192,7 @@ async def job_view(deps: Dependencies, job: JobTarget, actor: Actor) -> View:
     """Build the view of a job; Atlas is asked only for people who may request."""
     try:
         return await JobReader(deps, job, actor).view()
-    except (NoPlacement, AtlasError, CancellationError, DirectoryError) as error:
+    except (NoPlacement, AtlasError, CancellationError) as error:
         log.info("dialog shows an error", job=job.ref.job_id, error=type(error).__name__)
         match error:
             case NoPlacement():
@@ -202,7 +200,7 @@ async def job_view(deps: Dependencies, job: JobTarget, actor: Actor) -> View:
             case AtlasError():
                 answer = mrkdwn.atlas_answer(error.status, error.code)
                 return dialog_views.error(str(error), job, answer)
-            case LedgerError() | DirectoryError():
+            case LedgerError() | RightsNotChecked():
                 return dialog_views.error(str(error), job)
         return dialog_views.refused(sentence_for(error, deps.links))
     except asyncio.CancelledError:
@@ -214,7 +212,7 @@ async def job_view(deps: Dependencies, job: JobTarget, actor: Actor) -> View:
 class JobReader:
     """Checks what a person may do with a job, and reads the job.
 
-    Raises `NoPlacement`, `AtlasError`, `CancellationError` or `DirectoryError`.
+    Raises `NoPlacement`, `AtlasError` or `CancellationError`.
     """
 
     deps: Dependencies
@@ -254,7 +252,7 @@ class JobReader:
 
     async def _allowed_policy(self) -> Policy:
         """Check person and channel."""
-        policy = require_policy(self.deps.service, self.job.ref.project_id)
+        policy = self.deps.service.projects.get(self.job.ref.project_id).policy
         if refusal := rules.may_use_channel(policy, self.job.asked_in):
             raise refusal
         person = await self.deps.directory.person(self.actor, policy.requesters)
@@ -267,7 +265,7 @@ class JobReader:
             return False
         try:
             person = await self.deps.directory.person(self.actor, policy.break_glass)
-        except DirectoryError as error:
+        except RightsNotChecked as error:
             log.info("checkbox left out", error=str(error))
             return False
         return rules.may_act_alone(policy, person) is None

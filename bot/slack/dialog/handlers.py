@@ -41,10 +41,8 @@ from bot.slack.dialog.metadata import (
     read_target,
     submit_problem,
 )
-from bot.slack.directory import require_policy
 from bot.slack.errors import (
     CALL_ERRORS,
-    DirectoryError,
     other_version,
     sentence_for,
     translate_error,
@@ -134,7 +132,7 @@ class Submissions:
         try:
             state = read_state(view)
             request = await self.deps.before_ack(self._submit(view, state, actor))
-        except (UnreadableDialog, CancellationError, DirectoryError) as error:
+        except (UnreadableDialog, CancellationError) as error:
             log.info("submission refused", actor=actor.id, why=type(error).__name__)
             return refusal(error, self.deps.links)
         if request.channel == state.asked_in:
@@ -149,13 +147,13 @@ class Submissions:
         reason = typed_text(view, ids.REASON)
         try:
             await self.deps.before_ack(decide(request_id, actor, reason))
-        except (CancellationError, DirectoryError) as error:
+        except CancellationError as error:
             log.info("decision refused", actor=actor.id, why=type(error).__name__)
             return refusal(error, self.deps.links)
         return CLOSE
 
     async def _submit(self, view: Mapping[str, Any], state: DialogState, actor: Actor) -> Request:
-        policy = require_policy(self.deps.service, state.ref.project_id)
+        policy = self.deps.service.projects.get(state.ref.project_id).policy
         if not_allowed := rules.may_use_channel(policy, state.asked_in):
             raise not_allowed
         alone = policy.approvals > 0 and is_ticked(view, ids.ALONE)
@@ -225,7 +223,7 @@ def refusal(error: Exception, links: Links) -> Response:
             block_id = ids.ALONE
         case ReasonMissing() | DenialReasonMissing() | KeepReasonMissing():
             block_id = ids.REASON
-        case LedgerError() | DirectoryError() | RightsNotChecked():
+        case LedgerError() | RightsNotChecked():
             block_id = ids.REASON
         case _:
             return update_with(dialog_views.refused(sentence_for(error, links)))

@@ -17,7 +17,7 @@ from bot.slack.dependencies import Dependencies, Interaction
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.flow import Dialog, job_view
 from bot.slack.dialog.metadata import JobTarget, PickerState
-from bot.slack.errors import DirectoryError, sentence_for
+from bot.slack.errors import sentence_for
 from bot.slack.picker import views as picker_views
 from bot.tasks import cancel_and_wait
 
@@ -87,7 +87,7 @@ class Picker:
         with self._superseding():
             try:
                 content = await reading
-            except (CancellationError, DirectoryError) as error:
+            except CancellationError as error:
                 await self._update(dialog_views.refused(sentence_for(error)))
                 return
             # A typed cluster is shown as selected only once it is known to exist.
@@ -155,7 +155,7 @@ class Picker:
         """
         try:
             projects = await self._allowed(query.asked_in, query.project)
-        except (CancellationError, DirectoryError) as error:
+        except CancellationError as error:
             return sentence_for(error)
         known = await self._with_cluster(projects, word)
         return "" if known else f"There is no cluster {mrkdwn.code(word)}."

@@ -21,7 +21,7 @@ from bot.slack.dialog.metadata import (
     selected_value,
     with_selection,
 )
-from bot.slack.errors import DirectoryError, other_version
+from bot.slack.errors import other_version
 from bot.slack.payloads import actor_of
 from bot.slack.picker.flow import Picker
 from bot.slack.picker.views import cluster_options, job_options, message_option
@@ -95,7 +95,7 @@ async def _options(deps: Dependencies, body: Mapping[str, Any]) -> list[Block]:
             return await _jobs(deps, project, cluster, typed)
     except TimeoutError:
         return message_option(TIMED_OUT)
-    except (AtlasError, CancellationError, DirectoryError) as error:
+    except (AtlasError, CancellationError) as error:
         return message_option(str(error))
 
 

@@ -66,7 +66,8 @@ async def test_bot_without_a_socket_is_alive_and_not_ready(env: BotEnvironment) 
 
 async def test_bot_with_a_revoked_token_is_not_ready_over_http(tmp_path: Path) -> None:
     async with open_environment(tmp_path, http=True) as env:
-        env.slack.faults.add("auth.test", Fault(kind="error", code="token_revoked"), times=3)
+        env.slack.faults.add("views.publish", Fault(kind="error", code="token_revoked"), times=2)
+        await env.slack.people.opens_home("rina")
         trouble = await readiness(env, 503)
 
         assert "token" in str(trouble["checks"])

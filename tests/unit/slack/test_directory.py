@@ -12,7 +12,6 @@ from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.people import EVERYONE, Kind, People
 from bot.slack.client import Identity
 from bot.slack.directory import MAX_AGE, MAX_CANDIDATES, Directory
-from bot.slack.errors import DirectoryError
 from bot.slack.payloads import Actor, kind_of
 from tests.support.clock import FakeClock
 from tests.unit.slack.fake_slack import HOME, IDENTITY, FakeSlack
@@ -92,7 +91,7 @@ async def test_click_of_another_organization_with_a_member_id_is_refused(
     slack.says("users.info", on_grid("U0RINA", HOME))
     forged = Actor(id="U0RINA", team="T0OTHER", is_outsider=False)
 
-    with pytest.raises(DirectoryError, match="another workspace"):
+    with pytest.raises(RightsNotChecked, match="another workspace"):
         await grid.person(forged, people)
 
 
@@ -138,7 +137,7 @@ async def test_known_id_with_another_team_is_refused(
 ) -> None:
     stranger = Actor(id="U0RINA", team="T0OTHER", is_outsider=True)
 
-    with pytest.raises(DirectoryError, match="another workspace"):
+    with pytest.raises(RightsNotChecked, match="another workspace"):
         await directory.person(stranger, NAMED)
 
 
@@ -173,7 +172,7 @@ async def test_cached_membership_counts_only_under_a_rate_limit(
     slack.says("usergroups.users.list", "ratelimited", "internal_error")
 
     assert await directory.acting_person(ada, GROUP) in GROUP
-    with pytest.raises(DirectoryError, match="internal_error"):
+    with pytest.raises(RightsNotChecked, match="internal_error"):
         await directory.acting_person(ada, GROUP)
 
 
@@ -270,14 +269,14 @@ async def test_failed_lookup_gives_no_rights_and_reports_why(
 ) -> None:
     slack.says("usergroups.users.list", failure)
 
-    with pytest.raises(DirectoryError, match=sentence) as caught:
+    with pytest.raises(RightsNotChecked, match=sentence) as caught:
         await directory.person(RINA, GROUP)
     assert "nothing was done" in str(caught.value)
 
 
 async def test_failure_is_not_cached(directory: Directory, slack: FakeSlack) -> None:
     slack.says("users.info", "fatal_error")
-    with pytest.raises(DirectoryError):
+    with pytest.raises(RightsNotChecked):
         await directory.person(RINA, EVERYONE)
 
     assert await directory.person(RINA, EVERYONE) in EVERYONE
@@ -287,7 +286,7 @@ async def test_answer_after_the_timeout_is_used_by_the_next_call(
     directory: Directory, slack: FakeSlack
 ) -> None:
     gate = slack.scripts["users.info"].gate = asyncio.Event()
-    with pytest.raises(DirectoryError, match="did not answer in time"):
+    with pytest.raises(RightsNotChecked, match="did not answer in time"):
         await directory.person(RINA, EVERYONE)
     gate.set()
     await directory.person(RINA, EVERYONE)
