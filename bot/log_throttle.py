@@ -3,8 +3,7 @@
 import time
 from collections.abc import Callable
 
-#: Seconds between two lines.
-INTERVAL = 60.0
+INTERVAL = 60.0  #: seconds between two lines
 
 
 class LogThrottle:

@@ -9,11 +9,8 @@ from pydantic import SecretStr
 
 HIDDEN = "[redacted]"
 
-#: What stands in a reason for a secret that a person typed.
-REMOVED = "[removed]"
-
-#: Shorter values are not redacted, since they are often ordinary words.
-MIN_SECRET_LENGTH = 6
+REMOVED = "[removed]"  #: what stands in a reason for a secret that a person typed
+MIN_SECRET_LENGTH = 6  #: shorter values are not redacted, since they are often ordinary words
 
 #: Keys whose values are always secret. Slack's `ticket` opens a Socket Mode connection, a
 #: `trigger_id` a dialog, a `response_url` posts without a token, a delivery URL is the backup.

@@ -20,11 +20,8 @@ from bot.web.server import WebError
 #: Seconds between two attempts to authenticate while Slack does not answer.
 SLACK_RETRY_INTERVAL = 2.0
 
-#: Seconds between two attempts to read a project from Atlas.
-PROJECT_RETRY_INTERVAL = 60.0
-
-#: Seconds to wait for Slack's errors when the start has failed already.
-SLACK_ERRORS_TIMEOUT = 2.0
+PROJECT_RETRY_INTERVAL = 60.0  #: seconds between two attempts to read a project from Atlas
+SLACK_ERRORS_TIMEOUT = 2.0  #: seconds to wait for Slack's errors when the start has failed already
 
 REFUSED_BOT = (
     "Slack refuses SLACK_BOT_TOKEN ({code}): copy the Bot User OAuth Token again, in Slack's app "

@@ -125,8 +125,7 @@ class WebhookClient:
             return response.status_code
 
 
-#: Requests whose events are sent at the same time.
-MAX_IN_FLIGHT = 8
+MAX_IN_FLIGHT = 8  #: requests whose events are sent at the same time
 
 log = structlog.get_logger(__name__)
 

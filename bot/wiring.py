@@ -41,8 +41,7 @@ from bot.timings import Timings
 from bot.tracing import Tracing
 from bot.web.metrics import Metrics
 
-#: All paths that contain this share one rate limit per project.
-BACKUP_PATH = "/backup/"
+BACKUP_PATH = "/backup/"  #: all paths that contain this share one rate limit per project
 #: The ends of the paths of the activity feed; reads of events have a rate limit of their own.
 EVENTS_PATH = "/events"
 PROJECT_PATH = re.compile(r"/groups/([0-9a-f]{24})/")

@@ -44,10 +44,8 @@ from bot.atlas.protocol import (
 _T = TypeVar("_T")
 _M = TypeVar("_M", bound=AtlasModel)
 
-#: Pages of one list; Atlas has no list as long as that.
-MAX_PAGES = 200
-#: Pages of events that are read at most, newest first.
-MAX_EVENT_PAGES = 5
+MAX_PAGES = 200  #: pages of one list; Atlas has no list as long as that
+MAX_EVENT_PAGES = 5  #: pages of events that are read at most, newest first
 
 
 class AtlasClient(AtlasHttp):

@@ -43,8 +43,7 @@ _T = TypeVar("_T")
 
 Credentials = DigestKey | ServiceAccount
 
-#: Attempts of one read, even if the clock stands still.
-MAX_ATTEMPTS = 10
+MAX_ATTEMPTS = 10  #: attempts of one read, even if the clock stands still
 #: Seconds between the first two attempts, and at most between later ones.
 FIRST_BACKOFF = 0.3
 LONGEST_BACKOFF = 5.0

@@ -15,8 +15,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError
 from bot.atlas.errors import UnreadableAnswer, token_error_for
 from bot.atlas.protocol import TOKEN_PATH, check_visible, parse_body
 
-#: Pooled nonces; further concurrent calls make a handshake each.
-MAX_NONCES = 64
+MAX_NONCES = 64  #: pooled nonces; further concurrent calls make a handshake each
 
 #: The algorithms of RFC 7616 that httpx computes.
 ALGORITHMS = frozenset({"MD5", "MD5-SESS", "SHA-256", "SHA-256-SESS"})

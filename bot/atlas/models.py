@@ -16,8 +16,7 @@ _CLUSTER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,63}")
 _MAX_LENGTH = 64  #: characters of an id, a name or an enumeration value
 _MAX_QUOTED = 40  #: characters of an invalid name in an error
 
-#: How long a download link is valid; all recorded links were.
-LINK_LIFETIME = timedelta(hours=1)
+LINK_LIFETIME = timedelta(hours=1)  #: how long a download link is valid; all recorded links were
 
 #: Keys of a job that contain download links: a link gives the backup to anyone who has it.
 _LINK_KEYS = ("deliveryUrl", "components", "privateDownloadDeliveryUrls")

@@ -13,8 +13,7 @@ from bot.atlas.errors import AtlasError, OtherRefusal
 from bot.atlas.models import JobRef, cluster_name, object_id
 
 TOKEN_PATH: Final = "/api/oauth/token"  # noqa: S105 - a path, no password
-#: The largest page that Atlas returns.
-ITEMS_PER_PAGE: Final = 500
+ITEMS_PER_PAGE: Final = 500  #: the largest page that Atlas returns
 
 
 class ApiVersion(StrEnum):

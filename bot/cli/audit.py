@@ -40,8 +40,7 @@ SUMMARY_HEADERS = (
     *("Would have been cancelled", "Seconds to announcement, median", "worst"),
 )
 
-#: Seconds between two reads of `--follow`.
-FOLLOW_INTERVAL = 1.0
+FOLLOW_INTERVAL = 1.0  #: seconds between two reads of `--follow`
 
 DATABASE_AWAY = "The database does not answer: waiting. No event is missed."
 

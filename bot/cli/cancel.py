@@ -36,11 +36,8 @@ from bot.startup_checks import StartError, migrate
 from bot.storage.audit_log import AuditLog
 from bot.wiring import CoreServices
 
-#: Seconds between two reads of the request.
-POLL_INTERVAL = 0.3
-
-#: Seconds to wait for a bot that carries out what was approved in Slack.
-BOT_TIMEOUT = 60.0
+POLL_INTERVAL = 0.3  #: seconds between two reads of the request
+BOT_TIMEOUT = 60.0  #: seconds to wait for a bot that carries out what was approved in Slack
 
 ENDED_BY_ITSELF = (
     "The restore job reads cancelled and failed, and no DELETE of this bot is on record: it ended "

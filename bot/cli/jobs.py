@@ -30,17 +30,13 @@ from bot.slack.dialog.views import why_not_cancellable
 from bot.slack.mrkdwn import DELIVERY_TYPES
 from bot.wiring import CoreServices
 
-#: Seconds for one read of Atlas.
-READ_TIMEOUT = 20.0
-
-#: Seconds for the activity feed, without which the rest is shown.
-FEED_TIMEOUT = 5.0
+READ_TIMEOUT = 20.0  #: seconds for one read of Atlas
+FEED_TIMEOUT = 5.0  #: seconds for the activity feed, without which the rest is shown
 
 #: The phases in which the link is expected.
 LINK_TO_COME = frozenset({LinkPhase.EXPECTED, LinkPhase.OVERDUE})
 
-#: The fields that are times.
-TIMES = frozenset({"snapshot", "started", "link_expected"})
+TIMES = frozenset({"snapshot", "started", "link_expected"})  #: the fields that are times
 
 #: What Slack's markup adds to a text: a date's token around its fallback, and emoji.
 DATE = re.compile(r"<!date\^[^|>]*\|([^>]*)>")

@@ -12,8 +12,7 @@ from rich.text import Text
 
 from bot.cli import WRONG_USAGE, fail
 
-#: A width that no table reaches, to measure how wide it is.
-UNLIMITED = 10_000
+UNLIMITED = 10_000  #: a width that no table reaches, to measure how wide it is
 
 
 class Format(StrEnum):

@@ -22,8 +22,7 @@ from bot.tracing import Tracing
 from bot.web.metrics import Metrics
 from bot.wiring import CoreServices
 
-#: Seconds to wait for the name of a project, which is only shown.
-NAME_TIMEOUT = 5.0
+NAME_TIMEOUT = 5.0  #: seconds to wait for the name of a project, which is only shown
 
 
 def load_atlas_settings() -> Settings:

@@ -38,8 +38,7 @@ from bot.doctor.results import CheckResult, Subject, compare_clock
 from bot.services.organizations import selects
 from bot.settings import ProjectSettings, Settings
 
-#: Seconds for each read, including its retries.
-TIMEOUT = 8.0
+TIMEOUT = 8.0  #: seconds for each read, including its retries
 
 #: How many clusters are tried until one returns its restore jobs: flex clusters have none.
 MAX_CLUSTERS = 5

@@ -26,8 +26,7 @@ from bot.storage.database import cause_of
 from bot.storage.migrate import NEWEST, SchemaError, known_version
 from bot.storage.tables import metadata, watch_leases
 
-#: Seconds to wait for the database, or for a lock in it.
-TIMEOUT = 5
+TIMEOUT = 5  #: seconds to wait for the database, or for a lock in it
 
 SUBJECT = Subject("database", "DATABASE_URL")
 

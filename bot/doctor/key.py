@@ -32,11 +32,8 @@ SET_ADDRESS = "Edit the key in Atlas, API Access List: add the bot's address, an
 #: Days before the end of a service account's secret at which a warning is reported.
 MIN_SECRET_DAYS = 14
 
-#: The part of the path of calls that share a rate limit.
-BACKUPS = "/backup/"
-
-#: A warning is reported when less than one in so many calls is left.
-MIN_RATE_LIMIT_SHARE = 5
+BACKUPS = "/backup/"  #: the part of the path of calls that share a rate limit
+MIN_RATE_LIMIT_SHARE = 5  #: a warning is reported when less than one in so many calls is left
 
 READ_EXPIRY = "Atlas shows it in Project Identity & Access, Applications."
 RENEW = "Create a second secret there, replace the bot's, and restart it; then delete the old one."

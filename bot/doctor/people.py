@@ -20,14 +20,9 @@ from bot.slack.errors import CALL_ERRORS, translate_error
 from bot.slack.payloads import kind_of
 from bot.slack.placement import ABSENT, is_direct, read_channel
 
-#: Slack limits calls by the minute.
-MAX_CONCURRENT_CALLS = 5
-
-#: Seconds to wait for one response about a person or a group.
-TIMEOUT = 10.0
-
-#: Seconds for all channels, people and groups together.
-IDS_TIMEOUT = 30.0
+MAX_CONCURRENT_CALLS = 5  #: Slack limits calls by the minute
+TIMEOUT = 10.0  #: seconds to wait for one response about a person or a group
+IDS_TIMEOUT = 30.0  #: seconds for all channels, people and groups together
 
 #: Why nothing that needs the bot token can be checked.
 LOCKED = "the check of SLACK_BOT_TOKEN failed"

@@ -7,8 +7,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
-#: Seconds for one check; the calls in it have shorter limits of their own.
-TIMEOUT = 25.0
+TIMEOUT = 25.0  #: seconds for one check; the calls in it have shorter limits of their own
 
 TRY_AGAIN = "Check the network, and try again."
 REPORT = "This is an error in the program: please report it with this line."

@@ -23,8 +23,7 @@ from bot.slack.client import Identity, build_client, new_session
 from bot.slack.errors import CALL_ERRORS, InvalidToken, translate_error
 from bot.slack.manifest import OPTIONAL_SCOPES, SCOPES
 
-#: Seconds to open a TCP connection to the Socket Mode server.
-CONNECT_TIMEOUT = 5
+CONNECT_TIMEOUT = 5  #: seconds to open a TCP connection to the Socket Mode server
 
 log = structlog.get_logger(__name__)
 
@@ -33,8 +32,7 @@ SCOPE = Subject("slack_scopes", "scopes of SLACK_BOT_TOKEN")
 APP_TOKEN = Subject("slack_app_token", "SLACK_APP_TOKEN")
 SIGNING_SECRET = Subject("slack_signing_secret", "SLACK_SIGNING_SECRET")
 
-#: The scope that only quarantine uses, which works without it.
-EMAILS = "users:read.email"
+EMAILS = "users:read.email"  #: the scope that only quarantine uses, which works without it
 
 COPY_BOT = "Copy the Bot User OAuth Token again: in Slack's app, OAuth & Permissions."
 COPY_APP = (

@@ -60,8 +60,7 @@ class CredentialSettings(Model):
 DEFAULT_VARIABLES = {name: str(f.alias) for name, f in CredentialSettings.model_fields.items()}
 
 
-#: Returns the name of a part in sentences.
-Label: TypeAlias = Callable[[str], str]
+Label: TypeAlias = Callable[[str], str]  #: returns the name of a part in sentences
 
 
 def read_default_credentials(environ: Mapping[str, str], problems: list[str]) -> Credentials | None:

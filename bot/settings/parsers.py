@@ -21,10 +21,8 @@ from bot.cancellation.quarantine import Mode
 StrT = TypeVar("StrT", bound=str)
 
 MAX_PORT = 65535
-#: A hundred years; larger values would overflow dates.
-MAX_SECONDS = 100 * 366 * 24 * 3600
-#: Reminders of one request: each is a direct message to every approver.
-MAX_REMINDERS = 10
+MAX_SECONDS = 100 * 366 * 24 * 3600  #: a hundred years; larger values would overflow dates
+MAX_REMINDERS = 10  #: reminders of one request: each is a direct message to every approver
 #: Longer items of a list may be tokens or keys and are not quoted.
 MAX_QUOTED_LENGTH = 20
 TRUE = frozenset({"true", "yes", "on", "1"})

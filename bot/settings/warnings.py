@@ -39,8 +39,7 @@ def _service_warnings(settings: Settings) -> Iterator[str]:
             yield f"{name} is plain http: requests can be read and changed on the way."
 
 
-#: Seconds between the start of a download and its link, at least.
-SHORTEST_WAIT = 150
+SHORTEST_WAIT = 150  #: seconds between the start of a download and its link, at least
 #: Seconds that a cancellation may need, with the delivery of the announcement before it.
 LEAST_LEFT = 30
 
