@@ -127,7 +127,6 @@ class Bot:
         log.info("stopped")
 
     def _open_slack_client(self) -> AsyncWebClient:
-        """Open a client with a connection pool of its own."""
         slack = self.settings.slack
         session = new_session(self._tracing.slack_trace_configs(slack.api_url))
         self._exit_stack.push_async_callback(session.close)

@@ -60,11 +60,9 @@ class AsyncCache(Generic[K, V]):
         return entry.task.result() if entry else None
 
     def items(self) -> Iterator[tuple[K, V]]:
-        """Iterate over the stored values, however old."""
         yield from ((key, entry.task.result()) for key, entry in self._entries.items())
 
     async def close(self) -> None:
-        """Cancel all loads."""
         await cancel_and_wait(*(load.task for load in self._loads.values()))
 
     def _fresh_entry(self, key: K, max_age: float) -> Load[V] | None:

@@ -68,8 +68,6 @@ TYPED_PATTERNS = tuple(
 
 
 class Redactor:
-    """Removes secrets from text: registered ones, and text in the form of one."""
-
     def __init__(self) -> None:
         self._known: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
@@ -108,7 +106,6 @@ def redact(secrets: Iterable[SecretStr]) -> None:
 
 
 def redacted(text: str) -> str:
-    """Return `text` without secrets."""
     return _redactor.clean(text)
 
 

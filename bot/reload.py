@@ -43,7 +43,6 @@ class Reloader:
     interval: float = Timings.projects_file_interval
 
     async def run(self) -> None:
-        """Reload until cancelled."""
         applied = seen = await asyncio.to_thread(self._content)
         while True:
             await wait_up_to(self.interval, self.requested)

@@ -193,7 +193,6 @@ class WebhookWorker:
             log.info("lease of the audit webhook not released", why=str(error))
 
     async def _start_tries(self) -> None:
-        """Start the tries that are due."""
         now = self._monotonic()
         if now >= self._hold_at:
             self._hold_at = now + self._timings.webhook_lease_renewal_interval

@@ -75,7 +75,6 @@ class AtlasClients:
         return self._clients[credentials]
 
     def project(self, project: ProjectSettings) -> Project:
-        """Build a project from its settings."""
         return Project(
             id=project.id,
             name=project.label,
@@ -85,7 +84,6 @@ class AtlasClients:
         )
 
     def organization(self, organization: OrganizationSettings) -> Organization:
-        """Build an organization from its settings."""
         return Organization(
             label=organization.label,
             atlas=self.get(organization.credentials),
@@ -198,7 +196,6 @@ class CoreServices:
         )
 
     def set_organizations(self, organizations: Iterable[OrganizationSettings]) -> None:
-        """Set patterns and policies of the organizations."""
         self.organizations.set(map(self.clients.organization, organizations))
 
     async def close(self) -> None:
@@ -229,7 +226,6 @@ class CoreServices:
         await quarantine.run()
 
     async def notify_approvers(self, directory: Directory) -> None:
-        """Tell approvers of waiting requests until cancelled."""
         notifier = Notifier(
             NoticeStore(self.database, self.clock),
             self.projects,
@@ -241,7 +237,6 @@ class CoreServices:
         await notifier.run()
 
     async def watch(self, project: Project) -> None:
-        """Watch one project until cancelled."""
         watcher = Watcher(
             project,
             self._watches,

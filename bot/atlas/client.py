@@ -49,22 +49,9 @@ MAX_EVENT_PAGES = 5  #: pages of events that are read at most, newest first
 
 
 class AtlasClient(AtlasHttp):
-    """Calls the Administration API with one connection pool and one login.
+    """Calls the Administration API; safe for concurrent calls in one event loop.
 
-    Safe for concurrent calls in one event loop. An async context manager, or call `aclose`.
-
-    Args:
-        credentials: an API key pair or a service account.
-        base_url: the address of Atlas; Atlas for Government has https://cloud.mongodbgov.com.
-        version: the API version.
-        envelope: request enveloped responses, for gateways that hide statuses or headers.
-        transport: replaces the network, for tests.
-        request_timeout: seconds for one call with its handshake.
-        timeout: seconds for one read (all pages of a list) with its retries.
-        observe: called with each HTTP exchange, including digest challenges and failures.
-        on_login_refused: called when Atlas refuses the key or the service account.
-
-    Raises `ValueError` if `base_url` is not a valid address.
+    An async context manager, or call `aclose`.
     """
 
     async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
@@ -101,7 +88,7 @@ class AtlasClient(AtlasHttp):
         Also deleted clusters whose snapshots are kept; v1.0 cannot list those.
         """
         path = f"{project_path(project_id)}/clusters"
-        is_v2 = self._version is ApiVersion.V2
+        is_v2 = self.version is ApiVersion.V2
         query = {"includeDeletedWithRetainedBackups": "true"} if is_v2 else {}
         call = ApiCall("GET", path, ProjectNotFound, "2024-08-05", parameters=query)
         return await self._read_all(Cluster, call, attrgetter("name"))
@@ -121,13 +108,13 @@ class AtlasClient(AtlasHttp):
 
         The access list of a service account is not read.
         """
-        if isinstance(self._credentials, DigestKey):
+        if isinstance(self.credentials, DigestKey):
             root = await self._read_one(SystemStatus, ApiCall("GET", ""))  # of the key that asks
             return root.access_in(project_id)
         path = account_path(project_id, self.key_id)
         call = ApiCall("GET", path, resource_version="2024-08-05")
         account = await self._read_one(ServiceAccountDetails, call)
-        return account.access_with(self._credentials.client_secret.get_secret_value())
+        return account.access_with(self.credentials.client_secret.get_secret_value())
 
     async def account_addresses(self, project_id: str) -> tuple[str, ...]:
         """Read the access list of the client's service account; raises as `restore_jobs` does."""
@@ -170,7 +157,7 @@ class AtlasClient(AtlasHttp):
             AtlasUnavailable: not settled; check `may_have_taken_effect`, and read the job.
         """
         call = ApiCall("DELETE", job_path(ref), JobNotFound)
-        return (await self._send(call, self._request_timeout)).status_code
+        return (await self._send(call, self.request_timeout)).status_code
 
     async def _read_one(
         self, model: type[_M], call: ApiCall, max_attempts: int = MAX_ATTEMPTS
@@ -244,4 +231,4 @@ class AtlasClient(AtlasHttp):
         raise self._unreadable(call, f"unreadable: {fields or model.__name__}"[:200])
 
     def _unreadable(self, call: ApiCall, why: str) -> UnreadableAnswer:
-        return UnreadableAnswer(status=200, detail=why, call=call.name(self._version))
+        return UnreadableAnswer(status=200, detail=why, call=call.name(self.version))

@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import KW_ONLY, dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Self, TypeVar
 
@@ -56,52 +57,53 @@ CONNECT_SHARE = 0.7
 POOL_SHARE = 0.7
 
 
+@dataclass(eq=False)
 class AtlasHttp:
-    """Sends calls with one connection pool and one login, and tries reads again."""
+    """Sends calls with one connection pool and one login, and tries reads again.
 
-    def __init__(
-        self,
-        credentials: Credentials,
-        *,
-        base_url: str = "https://cloud.mongodb.com",
-        version: ApiVersion = ApiVersion.V2,
-        envelope: bool = False,
-        transport: httpx.AsyncBaseTransport | None = None,
-        request_timeout: float = 8.0,
-        timeout: float = 20.0,
-        observe: Callable[[CallRecord], None] | None = None,
-        on_login_refused: Callable[[], None] = lambda: None,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        monotonic: Callable[[], float] = time.monotonic,
-        jitter: Callable[[], float] = random.random,
-    ) -> None:
-        #: The public key or the client id, by which the activity feed names this client.
-        self.key_id = (
-            credentials.public_key if isinstance(credentials, DigestKey) else credentials.client_id
-        )
-        self._credentials = credentials
-        self._base_url = check_base_url(base_url)
-        self._version = version
-        self._envelope = envelope
-        self._request_timeout = request_timeout
-        self._timeout = timeout
-        self._on_login_refused = on_login_refused
-        self._sleep = sleep
-        self._monotonic = monotonic
-        self._jitter = jitter
+    Raises `ValueError` if `base_url` is not a valid address.
+    """
+
+    credentials: Credentials
+    _: KW_ONLY
+    base_url: str = (
+        "https://cloud.mongodb.com"  #: Atlas for Government: https://cloud.mongodbgov.com
+    )
+    version: ApiVersion = ApiVersion.V2
+    envelope: bool = False  #: for gateways that hide statuses or headers
+    transport: httpx.AsyncBaseTransport | None = None  #: replaces the network, for tests
+    request_timeout: float = 8.0  #: seconds for one call with its handshake
+    timeout: float = 20.0  #: seconds for one read (all pages of a list) with its retries
+    #: Called with each HTTP exchange, including digest challenges and failures.
+    observe: Callable[[CallRecord], None] | None = None
+    #: Called when Atlas refuses the key or the service account.
+    on_login_refused: Callable[[], None] = lambda: None
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    monotonic: Callable[[], float] = time.monotonic
+    jitter: Callable[[], float] = random.random
+
+    def __post_init__(self) -> None:
+        credentials, self.base_url = self.credentials, check_base_url(self.base_url)
         # Calls wait here and not in httpx's pool, which scans all its connections for each waiting
         # call whenever a call begins or ends: some hundreds would keep the CPU busy.
         self._connections = asyncio.Semaphore(MAX_CONNECTIONS)
         self._tasks: set[asyncio.Task[httpx.Response]] = set()
+        auth: PooledDigestAuth | ClientCredentialsAuth
+        if isinstance(credentials, DigestKey):
+            key_id, auth = credentials.public_key, PooledDigestAuth(credentials)
+        else:
+            key_id = credentials.client_id
+            auth = ClientCredentialsAuth(credentials, self.base_url, self.monotonic)
+        #: The public key or the client id, by which the activity feed names this client.
+        self.key_id = key_id
         self._client = httpx.AsyncClient(
             transport=InstrumentedTransport(
-                transport or open_transport(self._base_url), observe, monotonic, envelope
+                self.transport or open_transport(self.base_url),
+                self.observe,
+                self.monotonic,
+                self.envelope,
             ),
-            auth=(
-                PooledDigestAuth(credentials)
-                if isinstance(credentials, DigestKey)
-                else ClientCredentialsAuth(credentials, self._base_url, monotonic)
-            ),
+            auth=auth,
             headers={"User-Agent": "cancel-restore", "Accept-Encoding": "gzip"},
             # No cookie is kept: each nonce has those of its challenge, and an older one would hide
             # them.
@@ -123,7 +125,7 @@ class AtlasHttp:
         await self._client.aclose()
 
     def _deadline(self, timeout: float | None = None) -> float:
-        return self._monotonic() + (self._timeout if timeout is None else timeout)
+        return self.monotonic() + (self.timeout if timeout is None else timeout)
 
     async def _read(
         self,
@@ -140,19 +142,19 @@ class AtlasHttp:
         while True:
             attempt += 1
             try:
-                response = await self._send(call, deadline - self._monotonic())
+                response = await self._send(call, deadline - self.monotonic())
                 return parse(parse_body(response.content))
             except AtlasUnavailable as error:
                 pause = backoff(
                     attempt,
                     first=FIRST_BACKOFF,
                     longest=LONGEST_BACKOFF,
-                    jitter=self._jitter(),
+                    jitter=self.jitter(),
                     retry_after=error.retry_after,
                 )
-                if attempt >= max_attempts or pause >= deadline - self._monotonic():
+                if attempt >= max_attempts or pause >= deadline - self.monotonic():
                     raise
-            await self._sleep(pause)
+            await self.sleep(pause)
 
     async def _send(self, call: ApiCall, timeout: float) -> httpx.Response:
         """Send `call`, with a handshake if needed, and return a success within `timeout` seconds.
@@ -160,27 +162,27 @@ class AtlasHttp:
         The limit of one call, `request_timeout`, begins once a connection is free. Raises
         `AtlasRejected` if Atlas refused the call, and `AtlasUnavailable` for any other failure.
         """
-        name = call.name(self._version)
+        name = call.name(self.version)
         left = await self._acquire_connection(name, timeout)
         try:
-            response = await self._send_in_task(call, name, min(self._request_timeout, left))
+            response = await self._send_in_task(call, name, min(self.request_timeout, left))
             if not response.is_success:
                 payload, headers = parse_body(response.content), response.headers
                 raise error_for(response.status_code, headers, payload, name, call.not_found)
         except KeyRefused:
-            self._on_login_refused()
+            self.on_login_refused()
             raise
         return response
 
     async def _acquire_connection(self, name: str, timeout: float) -> float:
         """Wait for a free connection and take it; return the seconds left."""
-        until = self._monotonic() + timeout
+        until = self.monotonic() + timeout
         try:
             async with asyncio.timeout(timeout * POOL_SHARE):
                 await self._connections.acquire()
         except TimeoutError:
             raise TimedOut(detail="all connections are busy", call=name) from None
-        return until - self._monotonic()
+        return until - self.monotonic()
 
     async def _send_in_task(self, call: ApiCall, name: str, timeout: float) -> httpx.Response:
         """Send `call` in a task of its own, which is cancelled together with the caller.
@@ -211,9 +213,9 @@ class AtlasHttp:
             with anyio.fail_after(timeout):
                 return await self._client.request(
                     call.method,
-                    self._base_url + call.path_for(self._version),
-                    params=call.query(envelope=self._envelope),
-                    headers={"Accept": call.accept(self._version)},
+                    self.base_url + call.path_for(self.version),
+                    params=call.query(envelope=self.envelope),
+                    headers={"Accept": call.accept(self.version)},
                     timeout=httpx.Timeout(seconds, connect=connect, pool=connect),
                 )
         except (httpx.HTTPError, OSError, ResponseTooLarge, UnsupportedChallenge) as error:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, BeforeValidator, Field
+from pydantic import AliasPath, AwareDatetime, BeforeValidator, Field
 
 from bot.atlas.models import AtlasModel
 
@@ -39,18 +39,11 @@ OTHER_ROLES = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyAccess:
-    """What a key or service account may do in one project.
+    """What a key or service account may do in one project; None is not known."""
 
-    Attributes:
-        roles: its roles in the project; of a key also those in the organization. None if Atlas
-            does not name them.
-        addresses: the entries of its access list; None if they were not read.
-        secret_expires_at: when the secret of a service account expires.
-    """
-
-    roles: frozenset[str] | None = None
-    addresses: tuple[str, ...] | None = None
-    secret_expires_at: datetime | None = None
+    roles: frozenset[str] | None = None  #: in the project; of a key also those in the organization
+    addresses: tuple[str, ...] | None = None  #: the entries of its access list
+    secret_expires_at: datetime | None = None  #: of a service account
 
     @property
     def may_cancel(self) -> bool | None:
@@ -61,8 +54,6 @@ class KeyAccess:
 
 
 class AccessListEntry(AtlasModel):
-    """One entry of an access list."""
-
     cidr_block: str | None = None
     ip_address: str | None = None
 
@@ -78,37 +69,29 @@ class _KeyRole(AtlasModel):
     group_id: str | None = None
 
 
-class _ApiKey(AtlasModel):
-    roles: tuple[_KeyRole, ...] | None = None
-    access_list: tuple[AccessListEntry, ...] | None = None
-
-
 class SystemStatus(AtlasModel):
     """The root resource, which describes the key that asks for it."""
 
-    api_key: _ApiKey | None = None
+    roles: tuple[_KeyRole, ...] | None = Field(None, validation_alias=AliasPath("apiKey", "roles"))
+    access_list: tuple[AccessListEntry, ...] | None = Field(
+        None, validation_alias=AliasPath("apiKey", "accessList")
+    )
 
     def access_in(self, project_id: str) -> KeyAccess:
-        """Return what the key may do in a project."""
-        key = self.api_key or _ApiKey()
-        roles = [r.role_name for r in key.roles or () if r.group_id in {None, project_id}]
-        addresses = tuple(entry.address for entry in key.access_list or ())
+        roles = [r.role_name for r in self.roles or () if r.group_id in {None, project_id}]
+        addresses = tuple(entry.address for entry in self.access_list or ())
         return KeyAccess(
-            roles=None if key.roles is None else frozenset(roles),
-            addresses=None if key.access_list is None else addresses,
+            roles=None if self.roles is None else frozenset(roles),
+            addresses=None if self.access_list is None else addresses,
         )
 
 
 class AccountSecret(AtlasModel):
-    """One of at most two secrets of a service account.
+    """One of at most two secrets of a service account."""
 
-    Attributes:
-        masked: the secret with all but its last characters replaced by asterisks, or empty.
-        expires_at: when Atlas stops accepting it.
-    """
-
+    #: The secret with all but its last characters replaced by asterisks, or empty.
     masked: str = Field(default="", alias="maskedSecretValue")
-    expires_at: AwareDatetime | None = None
+    expires_at: AwareDatetime | None = None  #: when Atlas stops accepting it
     last_used_at: AwareDatetime | None = None
 
 

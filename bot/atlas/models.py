@@ -116,7 +116,6 @@ class JobState(StrEnum):
 
     @property
     def sentence(self) -> str:
-        """The sentence for people."""
         return _SENTENCES[self]
 
 

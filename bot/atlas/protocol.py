@@ -42,7 +42,6 @@ class ApiCall:
         return f"/api/atlas/{version}{self.path}"
 
     def accept(self, version: ApiVersion) -> str:
-        """Return the requested media type."""
         if version is ApiVersion.V1:
             return "application/json"
         return f"application/vnd.atlas.{self.resource_version}+json"

@@ -114,11 +114,12 @@ def _record(request: httpx.Request, response: httpx.Response | None, seconds: fl
         rate_limit_remaining=_parse_count(headers.get("RateLimit-Remaining", "")),
         rate_limit=_parse_count(headers.get("RateLimit-Limit", "")),
         path=request.url.path,
-        date=_parse_date(headers.get("Date", "")),
+        date=parse_date(headers.get("Date", "")),
     )
 
 
-def _parse_date(text: str) -> datetime | None:
+def parse_date(text: str) -> datetime | None:
+    """Parse a Date header."""
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, OverflowError):

@@ -198,8 +198,6 @@ class Stop(Exception):
 
 
 class ProjectChecks:
-    """The checks of one project."""
-
     def __init__(
         self, project: ProjectSettings, atlas: AtlasClient, now: datetime, calls: Calls
     ) -> None:
@@ -212,7 +210,6 @@ class ProjectChecks:
         self.cluster_count = 0
 
     async def run(self) -> list[CheckResult]:
-        """Return the results in the order of the subjects."""
         why = ""
         try:
             await self._reach_project()

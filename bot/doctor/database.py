@@ -40,7 +40,6 @@ EMPTY = "it opens, is writable, and is empty: `serve` creates the tables when it
 
 
 async def check_database(database_url: str) -> CheckResult:
-    """Check the database of `DATABASE_URL`."""
     url = make_url(database_url)
     is_file = url.get_backend_name() == "sqlite"
     if is_file and (found := _check_missing_file(Path(url.database or ""))):

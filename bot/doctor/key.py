@@ -105,7 +105,6 @@ def _admits_all(address: str) -> bool:
 
 
 def check_expiry(subject: Subject, access: KeyAccess, unread: str, now: datetime) -> CheckResult:
-    """Check how long the secret of a service account is still accepted."""
     if (expires_at := access.secret_expires_at) is None:
         return subject.unchecked(unread, READ_EXPIRY)
     left = (expires_at - now).days

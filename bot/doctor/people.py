@@ -65,8 +65,6 @@ UNABLE = {Kind.BOT: "an app, which cannot approve", Kind.DEACTIVATED: "deactivat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedId:
-    """An id in the settings."""
-
     check: str  #: `channel`, `user` or `group`
     id: str
     settings: tuple[str, ...]  #: the names of the settings that contain it
@@ -139,7 +137,6 @@ def planned_checks(settings: Settings) -> list[PlannedCheck]:
 
 
 def describe_failure(code: str) -> str:
-    """Return the failure of a call of Slack, by its error code."""
     return f"Slack answered {code}" if code else "Slack did not answer"
 
 
@@ -181,7 +178,6 @@ class IdChecks:
         return subject.ok(f"{name}: {posts}")
 
     async def user(self, subject: Subject, named: NamedId) -> CheckResult:
-        """Check one person."""
         answer = await self._client.users_info(user=named.id)
         found = answer.get("user") or {}
         kind, name = kind_of(found, self._identity), f"@{found.get('name') or named.id}"
@@ -193,7 +189,6 @@ class IdChecks:
         return subject.ok(f"{name} is a full member")
 
     async def group(self, subject: Subject, named: NamedId) -> CheckResult:
-        """Check that a user group exists and has members."""
         members = await self._directory.members_of([named.id])
         if not members:
             return subject.warning("it has no members", "Add people to the group, or set another.")
@@ -269,13 +264,9 @@ async def run_id_checks(
 def check_approvers(
     subject: Subject, policy: Policy, able: frozenset[str], requesters: frozenset[str] | None
 ) -> CheckResult:
-    """Check whether enough people can approve.
+    """Check whether enough of those who are `able` can approve; of large groups not all are given.
 
-    Args:
-        subject: the subject of the result.
-        policy: the policy of the project.
-        able: the people who can approve; of large groups at least one more than required.
-        requesters: the people who may ask; None for every full member.
+    `requesters` are the people who may ask; None for every full member.
     """
     required = policy.approvals
     message = f"{required} required, {len(able)} can approve"

@@ -108,7 +108,6 @@ def merge_unchecked(results: Iterable[CheckResult]) -> list[CheckResult]:
 
 
 def summary(results: Iterable[CheckResult]) -> str:
-    """Return the counts of problems and warnings as a sentence."""
     counts = Counter(result.level for result in results)
     problems = counts[Level.PROBLEM]
     found = _counted(problems, "problem") if problems else "No problem"

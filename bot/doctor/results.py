@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
 TIMEOUT = 25.0  #: seconds for one check; the calls in it have shorter limits of their own
@@ -14,8 +13,6 @@ REPORT = "This is an error in the program: please report it with this line."
 
 
 class Level(StrEnum):
-    """The severity of a result."""
-
     OK = "ok"
     WARNING = "warning"  #: it works, but an operator should review it
     PROBLEM = "problem"  #: the bot, or a part of it, does not work
@@ -94,12 +91,3 @@ def compare_clock(service: str, here: datetime | None, there: datetime | None) -
     message = f"this machine's clock is {abs(off):.0f} s {'ahead' if off > 0 else 'behind'}"
     report = subject.problem if abs(off) > CLOCK_PROBLEM else subject.warning
     return report(message, SET_CLOCK)
-
-
-def http_date(text: str) -> datetime | None:
-    """Parse a Date header; return None when it is malformed or has no zone."""
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else None

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.atlas.transport import parse_date
 from bot.doctor.people import (
     LOCKED,
     describe_failure,
@@ -17,7 +18,7 @@ from bot.doctor.people import (
     run_id_checks,
     with_approvals,
 )
-from bot.doctor.results import CheckResult, Level, Subject, compare_clock, http_date, within
+from bot.doctor.results import CheckResult, Level, Subject, compare_clock, within
 from bot.settings import Settings
 from bot.slack.client import Identity, build_client, new_session
 from bot.slack.errors import CALL_ERRORS, InvalidToken, translate_error
@@ -65,8 +66,8 @@ async def authenticate(client: AsyncWebClient) -> Authentication:
     except CALL_ERRORS as error:
         headers = getattr(getattr(error, "response", None), "headers", None) or {}
         refused = _token_failure(BOT_TOKEN, error, COPY_BOT)
-        return Authentication(result=refused, date=http_date(headers.get("date", "")))
-    date = http_date(answer.headers.get("date", ""))
+        return Authentication(result=refused, date=parse_date(headers.get("date", "")))
+    date = parse_date(answer.headers.get("date", ""))
     if not answer.get("bot_id"):
         message = "Slack accepts it, but it is not a bot's token"
         return Authentication(result=BOT_TOKEN.problem(message, COPY_BOT), date=date)

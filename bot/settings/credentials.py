@@ -34,8 +34,6 @@ ClientSecret = Annotated[SecretStr | None, PlainValidator(secret(ACCOUNT_ID))]
 
 
 class CredentialSettings(Model):
-    """The parts of Atlas credentials: an API key or a service account."""
-
     model_config = ConfigDict(loc_by_alias=False)
 
     public_key: PublicKey = setting(

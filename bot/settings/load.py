@@ -37,7 +37,6 @@ MODELS: tuple[type[Model], ...] = (
 
 
 def variables() -> dict[str, FieldInfo]:
-    """Return the field of every variable that is read."""
     fields = (field for model in MODELS for field in model.model_fields.values())
     return {str(field.alias): field for field in fields if field.description}
 

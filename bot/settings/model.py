@@ -30,8 +30,6 @@ SIGNING_SECRET = parsers.secret(
 
 
 class SlackSettings(Model):
-    """Access to Slack."""
-
     model_config = ConfigDict(alias_generator=lambda name: f"SLACK_{name.upper()}")
 
     bot_token: Annotated[SecretStr, Parser(BOT_TOKEN)] = setting(
@@ -69,8 +67,6 @@ class AtlasSettings(Model):
 
 
 class AuditWebhookSettings(Model):
-    """Where every event of the audit log is posted, and the secret that signs it."""
-
     model_config = ConfigDict(alias_generator=lambda name: f"BOT_AUDIT_WEBHOOK_{name.upper()}")
 
     url: Annotated[SecretStr, Parser(addresses.webhook_url)] = setting(
@@ -84,8 +80,6 @@ class AuditWebhookSettings(Model):
 
 
 class TracingSettings(Model):
-    """Export of spans."""
-
     exporter: Annotated[str | None, Parser(parsers.traces_exporter)] = setting(
         "where spans go: `otlp` to a collector, `console` to standard output (the extra `otel`)",
         alias="OTEL_TRACES_EXPORTER",
@@ -116,8 +110,6 @@ class TracingSettings(Model):
 
 
 class Settings(Model):
-    """All settings."""
-
     slack: SlackSettings = SlackSettings()
     atlas: AtlasSettings = AtlasSettings()
     projects: tuple[ProjectSettings, ...] = ()
@@ -176,17 +168,14 @@ class Settings(Model):
 
     @property
     def policy_holders(self) -> tuple[PolicyHolder, ...]:
-        """The projects and organizations."""
         return (*self.projects, *self.organizations)
 
     @property
     def socket_mode(self) -> bool:
-        """Whether Socket Mode is used: it needs an app token."""
         return self.slack.app_token is not None
 
     @property
     def secrets(self) -> tuple[SecretStr, ...]:
-        """Every secret, for redaction."""
         slack = (self.slack.bot_token, self.slack.app_token, self.slack.signing_secret)
         url = make_url(self.database_url.get_secret_value())
         passwords = (url.password, *map(url.query.get, ("password", "sslpassword")))

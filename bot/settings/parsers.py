@@ -125,7 +125,6 @@ def secret(*wrong: tuple[str, str]) -> Callable[[object], SecretStr]:
 
 
 def whole(least: int, most: int) -> Callable[[object], int]:
-    """Return a parser of whole numbers from `least` to `most`."""
 
     def parse(value: object) -> int:
         given = value

@@ -168,18 +168,14 @@ class PolicyHolder(Model):
 
     @property
     def label(self) -> str:
-        """The name in logs and checks."""
         return str(self.name)
 
 
 class ProjectSettings(PolicyHolder):
-    """One Atlas project."""
-
     id: str  #: 24 lower-case hexadecimal digits
 
     @property
     def label(self) -> str:
-        """The name of the settings, or the id where they have none."""
         return self.name or self.id
 
 
@@ -190,7 +186,6 @@ class OrganizationSettings(PolicyHolder):
     exclude: tuple[str, ...] = ()
 
     def project(self, project_id: str, name: str) -> ProjectSettings:
-        """Return the settings of one of its projects."""
         return ProjectSettings.model_validate({**dict(self), "id": project_id, "name": name})
 
 

@@ -125,7 +125,6 @@ def read_projects(
 
 
 def single_project(project_id: str | None, defaults: Defaults) -> tuple[ProjectSettings, ...]:
-    """Build the project of `MONGODB_ATLAS_PROJECT_ID`."""
     problems, policy, credentials = defaults.problems, defaults.policy, defaults.credentials
     if "MONGODB_ATLAS_PROJECT_ID" not in defaults.environ:
         problems.append(
@@ -142,7 +141,6 @@ def single_project(project_id: str | None, defaults: Defaults) -> tuple[ProjectS
 
 
 def read_projects_file(path: Path, defaults: Defaults) -> Holders:
-    """Build the projects and organizations of the file at `path`."""
     text, tables = _tables(path, defaults.problems)
     lines = positions(text)
     holders = [
@@ -302,7 +300,6 @@ class _Generator(GenerateJsonSchema):
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of the projects file, for editors."""
     schema = ProjectsFile.model_json_schema(schema_generator=_Generator)
     schema["$defs"]["ProjectEntry"]["required"] = ["name", "id"]
     schema["anyOf"] = [{"required": ["projects"]}, {"required": ["organizations"]}]

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bot.atlas import AtlasClient, Cluster, ClusterNotFound, JobNotFound, ReadItems
+from bot.atlas.http import Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from bot.atlas import ActivityEvent, JobRef, RestoreJob
+
+
+@dataclass
+class UnconnectedAtlas(AtlasClient):
+    """The base of fakes that are dataclasses: without credentials and connections."""
+
+    credentials: Credentials = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        pass
 
 
 class FakeAtlas(AtlasClient):

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from bot.atlas.transport import parse_date
 from bot.doctor.results import (
     REPORT,
     CheckResult,
     Level,
     Subject,
     compare_clock,
-    http_date,
     within,
 )
 
@@ -53,7 +53,7 @@ def test_missing_date_leaves_the_clock_unchecked() -> None:
 def test_date_header_is_parsed_and_a_malformed_one_is_none(
     text: str, moment: datetime | None
 ) -> None:
-    assert http_date(text) == moment
+    assert parse_date(text) == moment
 
 
 async def failing() -> CheckResult:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.atlas import ActivityEvent, AtlasClient, JobRef, RateLimited
+from bot.atlas import ActivityEvent, JobRef, RateLimited
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.lifecycle import State
 from bot.cancellation.people import Kind, People, Person
@@ -34,6 +34,7 @@ from bot.storage.request_store import RequestStore
 from bot.timings import Timings
 from tests.support.clock import FakeClock
 from tests.support.domain import JOB_ID, PROJECT_ID, SHOWN, a_job, job_ref
+from tests.support.fake_atlas import UnconnectedAtlas
 from tests.support.service import facts_service
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ TTL = 60
 
 
 @dataclass(slots=True)
-class OneJob(AtlasClient):
+class OneJob(UnconnectedAtlas):
     """An Atlas with one job, which calls the model at each DELETE."""
 
     model: PolicyModel

@@ -42,6 +42,7 @@ from bot.storage.lease_store import LeaseStore
 from bot.timings import Timings
 from tests.support.clock import NOON, FakeClock
 from tests.support.domain import PROJECT_ID, a_job, a_request, resolve_members
+from tests.support.fake_atlas import UnconnectedAtlas
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -59,7 +60,7 @@ Answer = Any
 
 
 @dataclass(slots=True)
-class ScriptedAtlas(AtlasClient):
+class ScriptedAtlas(UnconnectedAtlas):
     """An Atlas that gives the scripted answers in turn; the last one repeats."""
 
     clock: FakeClock

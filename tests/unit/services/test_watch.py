@@ -13,7 +13,6 @@ import pytest
 import structlog
 
 from bot.atlas import (
-    AtlasClient,
     Cluster,
     ClusterNotFound,
     JobRef,
@@ -36,6 +35,7 @@ from bot.storage.watch_store import WatchStore
 from bot.timings import Timings
 from tests.support.clock import FakeClock
 from tests.support.domain import PROJECT_ID, a_job
+from tests.support.fake_atlas import UnconnectedAtlas
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -63,7 +63,7 @@ class SteppedClock(FakeClock):
 
 
 @dataclass
-class FakeAtlas(AtlasClient):
+class FakeAtlas(UnconnectedAtlas):
     """Clusters and their jobs; `faults` are raised in turn, by cluster, or for the list as ``."""
 
     clock: FakeClock
