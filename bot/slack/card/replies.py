@@ -16,8 +16,6 @@ from bot.slack.card.views import ADVICE, metadata, people
 from bot.slack.client import Links
 from bot.slack.deployment import command_code, labelled
 
-Render = Callable[[RequestPost], str]
-
 MAY_APPROVE = "May approve: {who}. *Approve* and *Deny* are on the card."
 
 #: What a reply asks people to do, by its event; `who` are those of `called_by`.
@@ -49,8 +47,8 @@ def message(post: RequestPost, called: People | None = None) -> dict[str, Any]:
 
     `called` are the people of `called_by`; None also if the project was removed.
     """
-    renderer = RENDERERS.get(post.event, _status)
-    text = _format(renderer, post) if isinstance(renderer, str) else renderer(post)
+    template = TEMPLATES.get(post.event, "{to}: {status}")
+    text = _format(template if isinstance(template, str) else template(post), post)
     call = CALLS.get(post.event, "")
     if post.request.by_bot and post.event is EventName.CANCELLED:
         call = ADVICE
@@ -73,124 +71,92 @@ def _content(text: str) -> dict[str, Any]:
 
 
 def _format(template: str, post: RequestPost) -> str:
-    """Fill in a template with what every reply may name."""
-    request = post.request
+    """Fill in a template with what every reply may name; some parts are empty, or begin a line."""
+    request, detail = post.request, post.detail
+    approved = mrkdwn.approved_by(request)
+    sentence = str(detail.get("sentence") or "")
+    answer = mrkdwn.atlas_answer(detail.get("status"), detail.get("code"))
+    live = detail.get("live_since")
     return template.format(
         actor=mrkdwn.person(post.actor),
+        approved=f" Approved by {approved}." if approved else "",
+        before=f" Approved before by {approved}." if approved else "",
         by=f" by {mrkdwn.person(post.actor)}" if post.actor else "",
         command=command_code(),
         job=mrkdwn.summary(request),
-        needed=post.detail.get("approvals_needed"),
+        names=mrkdwn.join(mrkdwn.one_line(str(name), 80) for name in detail.get("names", [])),
+        needed=detail.get("approvals_needed"),
+        sentence=f"\n{mrkdwn.quote(sentence)}{answer}" if sentence else "",
+        since=f" since {mrkdwn.date(datetime.fromisoformat(live), seconds=True)}" if live else "",
+        status=mrkdwn.request_status(request),
         to="Quarantine" if request.by_bot else mrkdwn.person(request.requester),
         until=mrkdwn.date(request.expires_at),
-        user=mrkdwn.person(str(post.detail.get("user") or "")),
+        user=mrkdwn.person(str(detail.get("user") or "")),
     )
-
-
-def _outcome(headline: str, advice: str = "", *, ran: bool = False) -> Render:
-    """Create a renderer from the templates of the headline and the advice what to do next.
-
-    `ran` is whether the request was executed after the approvals.
-    """
-
-    def render(post: RequestPost) -> str:
-        approved = mrkdwn.approved_by(post.request)
-        who = f" Approved {'by' if ran else 'before by'} {approved}." if approved else ""
-        end = f"\n{_format(advice, post)}" if advice else ""
-        return f"{_format(headline, post)}{who}{_sentence(post)}{end}"
-
-    return render
-
-
-def _sentence(post: RequestPost) -> str:
-    """Quote the explanation of this event."""
-    sentence = str(post.detail.get("sentence") or "")
-    answer = mrkdwn.atlas_answer(post.detail.get("status"), post.detail.get("code"))
-    return f"\n{mrkdwn.quote(sentence)}{answer}" if sentence else ""
-
-
-def _status(post: RequestPost) -> str:
-    return f"{_format('{to}', post)}: {mrkdwn.request_status(post.request)}"
 
 
 def _notified(post: RequestPost) -> str:
     """Name who was reached, without mentions, which would notify them once more."""
-    names = [mrkdwn.one_line(str(name), 80) for name in post.detail.get("names", [])]
-    if not names:
+    if not post.detail.get("names"):
         return ":warning: No approver could be reached by a direct message. Please ask them."
-    return f":incoming_envelope: Got this request as a direct message: {mrkdwn.join(names)}."
+    return ":incoming_envelope: Got this request as a direct message: {names}."
 
 
 def _approval(post: RequestPost) -> str:
     request = post.request
     missing = request.approvals_needed - sum(each.at <= post.at for each in request.approvals)
-    needed = f"{missing} more needed." if missing > 0 else "That is enough."
-    return f"{_format(APPROVAL, post)} {needed}"
+    return f"{APPROVAL} {missing} more needed." if missing > 0 else f"{APPROVAL} That is enough."
 
 
 def _approved(post: RequestPost) -> str:
     if post.request.by_bot:
-        why = f"{mrkdwn.person(post.actor)} cancels it now" if post.actor else NOT_KEPT
-        return f":arrow_forward: {why.rstrip('.')}: the bot now asks Atlas to cancel the job."
-    enough = "That is enough: the bot now asks Atlas to cancel the job."
-    return f"{_format(APPROVAL, post)} {enough}"
+        why = "{actor} cancels it now" if post.actor else NOT_KEPT.rstrip(".")
+        return f":arrow_forward: {why}: the bot now asks Atlas to cancel the job."
+    return f"{APPROVAL} That is enough: the bot now asks Atlas to cancel the job."
 
 
 def _waits_again(post: RequestPost) -> str:
     missing = post.request.approvals_missing
     waits = f"The request waits. {missing} more approval(s) needed." if missing else LOST_RIGHT
-    job = mrkdwn.summary(post.request)
-    return f":hourglass_flowing_sand: {job} was not cancelled.{_sentence(post)}\n{waits}"
+    return f":hourglass_flowing_sand: {{job}} was not cancelled.{{sentence}}\n{waits}"
 
 
 def _retried(post: RequestPost) -> str:
     again = " It needs {needed} approval(s) again." if post.detail.get("approvals_needed") else ""
-    return _format(f":repeat: {{actor}} started another try.{again}", post)
+    return f":repeat: {{actor}} started another try.{again}"
 
 
 def _cancelled(post: RequestPost) -> str:
-    approved = mrkdwn.approved_by(post.request)
-    who = f"Approved by {approved}. " if approved else ""
     was_live = post.request.shown.link_is_live or "link_live_since" in post.detail
     live = f" {LINK_WAS_LIVE}" if was_live else ""
-    headline = _format(":white_check_mark: {to}: {job} is cancelled.", post)
-    return f"{headline} {who}Atlas confirms it.{live}"
+    return f":white_check_mark: {{to}}: {{job}} is cancelled.{{approved}} Atlas confirms it.{live}"
 
 
 def _withdrawn(post: RequestPost) -> str:
-    return (BY_REQUESTER if post.actor else BY_QUARANTINE)(post)
-
-
-def _link_live(post: RequestPost) -> str:
-    value = post.detail.get("live_since")
-    since = f" since {mrkdwn.date(datetime.fromisoformat(value), seconds=True)}" if value else ""
-    return (
-        f":warning: The download link of {mrkdwn.summary(post.request)} is live{since}. "
-        "From now on the copy may have been taken; a cancellation ends the link."
-    )
+    why = ":inbox_tray: {to}: the bot's own request takes the place of this one."
+    if post.actor:
+        why = ":no_entry_sign: {to} withdrew the request. Nothing was done to {job}."
+    return f"{why}{{before}}{{sentence}}"
 
 
 def _job_ended(post: RequestPost) -> str:
     state = post.detail.get("state")
     how = job_facts.ending(JobState(state) if state else None)
     return (
-        f":information_source: {mrkdwn.summary(post.request)} has {how}: there is nothing left "
-        "to cancel. The request can be withdrawn."
+        f":information_source: {{job}} has {how}: there is nothing left to cancel. "
+        "The request can be withdrawn."
     )
 
 
 APPROVAL = ":ballot_box_with_check: {actor} approved."
 ACTED_ALONE = ":rotating_light: {to} acted alone: asked to cancel {job} without approval."
-ASK_AGAIN = "To ask again, type {command}."
-BY_REQUESTER = _outcome(":no_entry_sign: {to} withdrew the request. Nothing was done to {job}.")
-BY_QUARANTINE = _outcome(":inbox_tray: {to}: the bot's own request takes the place of this one.")
 LINK_WAS_LIVE = "Its download link had been live, so the data may have been downloaded already."
 LOST_RIGHT = (
     "The request waits: if the person who asked gets the right back, one approval lets it run."
 )
 
-#: The text of each reply: a template, or a function where it depends on more.
-RENDERERS: Mapping[EventName, Render | str] = {
+#: The template of each reply, or a function that chooses it.
+TEMPLATES: Mapping[EventName, str | Callable[[RequestPost], str]] = {
     EventName.ACTED_ALONE: ACTED_ALONE,
     EventName.REVIEWED: ":ballot_box_with_check: {actor} reviewed what was done without approval.",
     EventName.NOTIFIED: _notified,
@@ -203,8 +169,8 @@ RENDERERS: Mapping[EventName, Render | str] = {
     EventName.QUARANTINED: (
         ":warning: The approver may not approve any more, so the download is in quarantine again."
     ),
-    EventName.KEPT: _outcome(":unlock: {job} is kept{by}: it goes on."),
-    EventName.OBSERVED: _outcome(":eyes: {job} goes on."),
+    EventName.KEPT: ":unlock: {job} is kept{by}: it goes on.{before}{sentence}",
+    EventName.OBSERVED: ":eyes: {job} goes on.{before}{sentence}",
     EventName.APPROVAL_GIVEN: _approval,
     EventName.APPROVED: _approved,
     EventName.APPROVAL_VOIDED: (
@@ -213,29 +179,32 @@ RENDERERS: Mapping[EventName, Render | str] = {
     EventName.APPROVALS_RAISED: ":warning: The policy requires {needed} approval(s) by now.",
     EventName.AWAITING: _waits_again,
     EventName.RETRIED: _retried,
-    EventName.LINK_LIVE: _link_live,
+    EventName.LINK_LIVE: (
+        ":warning: The download link of {job} is live{since}. "
+        "From now on the copy may have been taken; a cancellation ends the link."
+    ),
     EventName.JOB_ENDED: _job_ended,
-    EventName.CHECK_FAILED: _outcome(
-        ":warning: {to}: nothing was sent for {job}.",
-        "The bot keeps trying, until the job has ended.",
-        ran=True,
+    EventName.CHECK_FAILED: (
+        ":warning: {to}: nothing was sent for {job}.{approved}{sentence}\n"
+        "The bot keeps trying, until the job has ended."
     ),
     EventName.CANCELLED: _cancelled,
-    EventName.DENIED: _outcome(":no_entry_sign: {to}: denied{by}. Nothing was done to {job}."),
+    EventName.DENIED: (
+        ":no_entry_sign: {to}: denied{by}. Nothing was done to {job}.{before}{sentence}"
+    ),
     EventName.WITHDRAWN: _withdrawn,
-    EventName.EXPIRED: _outcome(
-        ":alarm_clock: {to}: not approved in time. Nothing was done to {job}.", ASK_AGAIN
+    EventName.EXPIRED: (
+        ":alarm_clock: {to}: not approved in time. Nothing was done to {job}.{before}{sentence}\n"
+        "To ask again, type {command}."
     ),
-    EventName.OVER: _outcome(":information_source: {to}: {job} is over.", ran=True),
-    EventName.REFUSED: _outcome(":no_entry: {to}: Atlas refused to cancel {job}.", ran=True),
-    EventName.CHANGED: _outcome(
-        ":warning: {to}: {job} is not what it was when you asked, so nothing was done.",
-        ASK_AGAIN,
-        ran=True,
+    EventName.OVER: ":information_source: {to}: {job} is over.{approved}{sentence}",
+    EventName.REFUSED: ":no_entry: {to}: Atlas refused to cancel {job}.{approved}{sentence}",
+    EventName.CHANGED: (
+        ":warning: {to}: {job} is not what it was when you asked, so nothing was done."
+        "{approved}{sentence}\nTo ask again, type {command}."
     ),
-    EventName.FAILED: _outcome(
-        ":x: {to}: the bot could not finish with {job}.",
-        "Look at the job in Atlas, then use *Try again* on the card.",
-        ran=True,
+    EventName.FAILED: (
+        ":x: {to}: the bot could not finish with {job}.{approved}{sentence}\n"
+        "Look at the job in Atlas, then use *Try again* on the card."
     ),
 }
