@@ -1,10 +1,11 @@
 """The collaborators that the listeners of all features share, and what they read of a payload."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -42,7 +43,7 @@ class Dependencies:
     """The collaborators of the listeners.
 
     `background` runs the work that continues after an ack, `sleep` waits between retries, and
-    `picker_updates` holds the latest update of each picker dialog, by view id.
+    `picker_updates` holds the running update of each picker dialog, by view id: the latest one.
     """
 
     client: AsyncWebClient
@@ -52,7 +53,7 @@ class Dependencies:
     background: BackgroundTasks
     ack_timeout: float = ACK_TIMEOUT
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
-    picker_updates: dict[str, object] = field(default_factory=dict)
+    picker_updates: MutableMapping[str, object] = field(default_factory=WeakValueDictionary)
 
     @property
     def identity(self) -> Identity:

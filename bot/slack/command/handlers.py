@@ -1,7 +1,6 @@
 """Handles the slash command and the message shortcut: routes them to a dialog, a list or a text."""
 
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -22,7 +21,7 @@ from bot.slack.dialog.flow import SearchQuery, open_job, open_search
 from bot.slack.dialog.metadata import JobTarget
 from bot.slack.errors import sentence_for
 from bot.slack.lists import show_history, show_jobs
-from bot.slack.picker.flow import Picker, PickerQuery
+from bot.slack.picker.handlers import Picker, PickerQuery
 
 log = structlog.get_logger(__name__)
 
@@ -39,15 +38,8 @@ PUNCTUATION = "*_~.,;:!?()[]{}'\""
 MAX_HINTS = 400
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectText:
-    """A private reply that names projects; `build` gets the names that the person may see."""
-
-    build: Callable[[Sequence[str]], str]
-
-
-#: The names of routes in the log.
-ROUTES = {PickerQuery: "picker", ShowList: "list", ShowHistory: "history"}
+#: Builds a private reply that names projects, from the names that the person may see.
+ProjectText: TypeAlias = Callable[[Sequence[str]], str]
 
 #: A string is the text of a private reply (trusted mrkdwn).
 Route: TypeAlias = (
@@ -60,7 +52,7 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
         typed, by = str(body.get("text") or ""), deps.interaction(body)
         to = route(grammar.parse(typed), by.channel, deps.service.projects, typed)
         if isinstance(to, str):
-            log_route("command typed", to, by)
+            log.info("command typed", actor=by.actor.id, channel=by.reply_to.channel, route="text")
             await ack(**command_views.private(to))
         else:
             await ack()
@@ -84,11 +76,11 @@ def route(command: Command, channel: str, projects: Projects, typed: str = "") -
         case ShowList() | ShowHistory() | Decide():
             return command
         case grammar.Help():
-            return ProjectText(command_views.help_text)
+            return command_views.help_text
         case grammar.InvalidCommand():
             # The text itself may be a project's name that the grammar rejects.
             if typed and (project := projects.find(grammar.normalise(typed))):
-                return PickerQuery(project=project, asked_in=channel)
+                return PickerQuery(project)
             return command_views.invalid(command)
 
 
@@ -96,11 +88,11 @@ def _route_dialog(command: grammar.OpenDialog, channel: str, projects: Projects)
     project = projects.find(command.project) if command.project else projects.only
     cluster, job_id = command.cluster, command.job_id
     if project is None and command.project:
-        return ProjectText(partial(command_views.unknown_project, command.project))
+        return partial(command_views.unknown_project, command.project)
     if job_id is None:
-        return PickerQuery(project=project, word=cluster, asked_in=channel)
+        return PickerQuery(project, cluster)
     if project is None or cluster is None:
-        return SearchQuery(job_id=job_id, projects=projects.all, cluster=cluster, asked_in=channel)
+        return SearchQuery(job_id, cluster)
     try:
         ref = JobRef(project_id=project.id, cluster_name=cluster, job_id=job_id)
     except InvalidName as error:
@@ -128,7 +120,7 @@ def route_message(message: Mapping[str, Any], channel: str, projects: Projects) 
         return no_job_in_message()
     parts = (part for word in words for part in word.split("/") if is_cluster_name(part))
     hints = tuple(dict.fromkeys(parts))[:MAX_HINTS]
-    return SearchQuery(job_id=job_ids[0], projects=projects.all, hints=hints, asked_in=channel)
+    return SearchQuery(job_ids[0], hints=hints)
 
 
 def no_job_in_message() -> str:
@@ -150,51 +142,36 @@ def _texts(part: object, depth: int = 8) -> Iterator[str]:
 
 def dispatch(deps: Dependencies, to: Route, by: Interaction, event: str) -> None:
     """Start the work of a route in the background, after the ack; `event` is for the log."""
-    log_route(event, to, by)
-    deps.start(_work(deps, to, by), f"dispatch {log_fields(to)['route']}", by.reply_to)
-
-
-def log_route(event: str, to: Route, by: Interaction) -> None:
-    """Log what a person did and its route; never the typed text."""
-    log.info(event, actor=by.reply_to.user, channel=by.reply_to.channel, **log_fields(to))
-
-
-def log_fields(to: Route) -> dict[str, str]:
-    """Describe a route for the log (pure)."""
+    about: Mapping[str, str] = {}  # never the typed text
     match to:
         case JobTarget(ref=ref):
-            return {"route": "job", "cluster": ref.cluster_name, "job": ref.job_id}
-        case SearchQuery(job_id=job_id):
-            return {"route": "search", "job": job_id}
-        case PickerQuery() | ShowList() | ShowHistory():
-            return {"route": ROUTES[type(to)]}
-        case Decide(verb, request_id):
-            return {"route": verb, "decides": request_id}
-        case ProjectText() | str():
-            return {"route": "text"}
-
-
-def _work(deps: Dependencies, to: Route, by: Interaction) -> Coroutine[Any, Any, None]:
-    match to:
-        case JobTarget():
-            return open_job(deps, to, by)
-        case SearchQuery():
-            return open_search(deps, to, by)
+            name, work = "job", open_job(deps, to, by)
+            about = {"cluster": ref.cluster_name, "job": ref.job_id}
+        case SearchQuery(job_id):
+            name, work = "search", open_search(deps, to, by)
+            about = {"job": job_id}
         case PickerQuery():
-            return Picker(deps, by).open(to)
+            name, work = "picker", Picker(deps, by).open(to)
         case ShowList(cluster):
-            return show_jobs(deps, by, cluster)
+            name, work = "list", show_jobs(deps, by, cluster)
         case ShowHistory(count):
-            return show_history(deps, by, count)
-        case Decide() | ProjectText() | str():
-            return _answer(deps, to, by)
+            name, work = "history", show_history(deps, by, count)
+        case Decide(verb, request_id):
+            name, work = verb, _decide(deps, to, by)
+            about = {"decides": request_id}
+        case str():
+            name, work = "text", deps.replies.send_text(by.reply_to, to)
+        case _:
+            name, work = "text", _name_projects(deps, to, by)
+    log.info(event, actor=by.actor.id, channel=by.reply_to.channel, route=name, **about)
+    deps.start(work, f"dispatch {name}", by.reply_to)
 
 
-async def _answer(deps: Dependencies, to: Decide | ProjectText | str, by: Interaction) -> None:
-    """Send a private reply; Slack says which projects the person may see."""
-    if isinstance(to, Decide):
-        to = await Decisions(deps).answer(to, by.actor)
-    elif isinstance(to, ProjectText):
-        projects = await deps.directory.visible_projects(by.actor, deps.service.projects.all)
-        to = to.build([project.name for project in projects])
-    await deps.replies.send_text(by.reply_to, to)
+async def _decide(deps: Dependencies, typed: Decide, by: Interaction) -> None:
+    await deps.replies.send_text(by.reply_to, await Decisions(deps).answer(typed, by.actor))
+
+
+async def _name_projects(deps: Dependencies, build: ProjectText, by: Interaction) -> None:
+    """Send a text with the projects that the person may see by what Slack says."""
+    projects = await deps.directory.visible_projects(by.actor, deps.service.projects.all)
+    await deps.replies.send_text(by.reply_to, build([project.name for project in projects]))

@@ -12,7 +12,6 @@ from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError, LedgerError, RightsNotChecked
 from bot.cancellation.people import NO_ONE
 from bot.cancellation.policy import Policy
-from bot.services.projects import Project
 from bot.services.search_results import ClusterRef
 from bot.services.service import JobDetails
 from bot.slack import mrkdwn
@@ -47,13 +46,11 @@ STOPPING = "The bot is being restarted: try again in a moment."
 TRIGGER_USED = frozenset({"exchanged_trigger_id", "trigger_exchanged"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class SearchQuery:
     """A job whose cluster or project is not known; `hints` may be its cluster's name."""
 
     job_id: str
-    projects: tuple[Project, ...]
-    asked_in: str
     cluster: str | None = None
     hints: tuple[str, ...] = ()
 
@@ -160,10 +157,10 @@ async def open_search(deps: Dependencies, query: SearchQuery, by: Interaction) -
     """Show that the search starts, then the job, or that it was not found."""
     dialog = Dialog(deps, by)
     if await dialog.open(dialog_views.searching(query.job_id, query.cluster)):
-        await dialog.update(await _search(deps, query, by.actor, dialog))
+        await dialog.update(await _search(deps, query, by, dialog))
 
 
-async def _search(deps: Dependencies, query: SearchQuery, actor: Actor, dialog: Dialog) -> View:
+async def _search(deps: Dependencies, query: SearchQuery, by: Interaction, dialog: Dialog) -> View:
     """Search, show in the dialog how many clusters are searched, and return the last view."""
     updates: list[asyncio.Task[None]] = []
     searched: list[ClusterRef] = []
@@ -174,7 +171,8 @@ async def _search(deps: Dependencies, query: SearchQuery, actor: Actor, dialog: 
         updates.append(deps.background.start(update, "search"))
 
     try:
-        projects = await deps.directory.allowed_projects(actor, query.asked_in, query.projects)
+        candidates = deps.service.projects.all
+        projects = await deps.directory.allowed_projects(by.actor, by.channel, candidates)
     except CancellationError as error:
         return dialog_views.refused(sentence_for(error))
     result = await deps.service.finder.search(
@@ -185,7 +183,7 @@ async def _search(deps: Dependencies, query: SearchQuery, actor: Actor, dialog: 
     if (found := result.found) is None:
         return dialog_views.not_found(query.job_id, searched, result, query.cluster)
     ref = JobRef(project_id=found.project.id, cluster_name=found.cluster, job_id=query.job_id)
-    return await job_view(deps, JobTarget(ref=ref, asked_in=query.asked_in), actor)
+    return await job_view(deps, JobTarget(ref=ref, asked_in=by.channel), by.actor)
 
 
 async def job_view(deps: Dependencies, job: JobTarget, actor: Actor) -> View:

@@ -1,40 +1,59 @@
-"""Handles the pickers: loads their options, and updates the dialog after a selection."""
+"""Opens the dialog with pickers, loads their options, and updates it after each selection."""
 
 import asyncio
-from collections.abc import Mapping
+import difflib
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
-from bot.atlas import AtlasError, JobRef, is_cluster_name
+from bot.atlas import AtlasError, ClusterNotFound, JobRef, WrongClusterKind, is_cluster_name
 from bot.cancellation.errors import CancellationError
 from bot.services.projects import Project
-from bot.slack import ids
-from bot.slack.blockkit import Block
-from bot.slack.dependencies import Dependencies
+from bot.slack import ids, mrkdwn
+from bot.slack.blockkit import Block, View
+from bot.slack.command import views as command_views
+from bot.slack.command.grammar import closest_keyword
+from bot.slack.dependencies import Dependencies, Interaction
+from bot.slack.dialog import views as dialog_views
+from bot.slack.dialog.flow import Dialog, job_view
 from bot.slack.dialog.metadata import (
     MESSAGE_VALUE,
+    JobTarget,
     PickerState,
     read_picker,
     selected_value,
     with_selection,
 )
-from bot.slack.errors import other_version
+from bot.slack.errors import other_version, sentence_for
 from bot.slack.payloads import actor_of
-from bot.slack.picker.flow import Picker
+from bot.slack.picker import views as picker_views
 from bot.slack.picker.views import cluster_options, job_options, message_option
+from bot.tasks import cancel_and_wait
 
 log = structlog.get_logger(__name__)
 
 #: The pickers, each after the one that it depends on.
 PICKERS = (ids.PROJECT, ids.CLUSTER, ids.JOB)
 
-#: Seconds for loading options; Slack waits 3.
-OPTIONS_TIMEOUT = 2.0
+# Seconds
+OPTIONS_TIMEOUT = 2.0  # for loading options; Slack waits 3
+SUGGESTION_TIMEOUT = 1.5  # for reading clusters for a suggestion, or before a trigger is used
+LOADING_DELAY = 0.7  # after which the pickers are shown before Atlas has answered
+NOTE_TIMEOUT = 15.0  # for reading the note below the pickers
 
 TIMED_OUT = "Atlas has not answered yet: open this list again in a moment"
+
+
+@dataclass(frozen=True, slots=True)
+class PickerQuery:
+    """The initial selection of a picker dialog; `word` is the name of a cluster or a project."""
+
+    project: Project | None = None
+    word: str | None = None
 
 
 def register(app: AsyncApp, deps: Dependencies) -> None:
@@ -116,3 +135,176 @@ async def _jobs(
         return message_option("No restore job of this cluster can be cancelled now")
     found = [(JobRef(project.id, cluster, job.id), job) for job in jobs]
     return job_options(found, typed, datetime.now(UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class PickerContent:
+    """The content of a picker dialog; an empty `note` (trusted mrkdwn) is read from Atlas."""
+
+    state: PickerState
+    projects: Sequence[Project]
+    note: str = ""
+
+
+class Picker:
+    """The dialog in which a person selects a job, for one interaction."""
+
+    def __init__(self, deps: Dependencies, by: Interaction, view_id: str = "") -> None:
+        self._deps = deps
+        self._by = by
+        self._dialog = Dialog(deps, by, view_id)
+
+    async def open(self, query: PickerQuery) -> None:
+        """Open the dialog, then show what this person may select."""
+        keyword = closest_keyword(query.word) if query.word else None
+        if query.word and keyword and (why := await self._why_no_cluster(query, query.word)):
+            answer = command_views.with_example(why, keyword)
+            await self._deps.replies.send_text(self._by.reply_to, answer)
+            return
+        reading = asyncio.create_task(self._initial_content(query))
+        try:
+            if await self._dialog.open(picker_views.loading()):
+                await self._show(reading)
+        finally:
+            await cancel_and_wait(reading)
+
+    async def select(self, state: PickerState, last: str) -> None:
+        """Update the dialog after a selection; a later selection supersedes this update.
+
+        `last` is the last picker whose selection is still valid.
+        """
+        await self._show(self._content(state), last)
+
+    async def _content(self, state: PickerState) -> PickerContent:
+        return PickerContent(state, await self._allowed(state.asked_in))
+
+    async def _show(self, reading: Awaitable[PickerContent], last: str = "") -> None:
+        """Show the content; before it a loading view, if Atlas is slow or after a selection."""
+        # The views of earlier updates are dropped from now on.
+        self._deps.picker_updates[self._dialog.view_id] = self
+        try:
+            content = await reading
+        except CancellationError as error:
+            await self._update(dialog_views.refused(sentence_for(error)))
+            return
+        if last:
+            # This also removes the pickers after `last`, with their selections.
+            await self._update(self._loading_view(content, last))
+        building = asyncio.create_task(self._view(content))
+        try:
+            done, _ = await asyncio.wait({building}, timeout=LOADING_DELAY)
+            # A typed cluster is shown as selected only once it is known to exist.
+            if not done and not (content.state.ref if last else content.state.cluster):
+                await self._update(self._loading_view(content, ids.JOB))
+            await self._update(await building)
+        finally:
+            building.cancel()
+
+    async def _update(self, view: View) -> None:
+        if self._deps.picker_updates.get(self._dialog.view_id) is self:
+            await self._dialog.update(view)
+
+    async def _allowed(self, asked_in: str, only: Project | None = None) -> list[Project]:
+        candidates = [only] if only else self._deps.service.projects.all
+        return await self._deps.directory.allowed_projects(self._by.actor, asked_in, candidates)
+
+    async def _initial_content(self, query: PickerQuery) -> PickerContent:
+        """Find out whether the typed word names a project or a cluster, and select it."""
+        projects = await self._allowed(self._by.channel, query.project)
+        only = projects[0] if len(projects) == 1 else None
+        state = PickerState(project_id=only.id if only else None, asked_in=self._by.channel)
+        if not query.word:
+            return PickerContent(state, projects)
+        named = self._deps.service.projects.find(query.word)
+        is_cluster = only is not None and named != only
+        owners = [] if is_cluster else await self._with_cluster(projects, query.word)
+        if named is not None and named in projects and not owners:
+            return PickerContent(replace(state, project_id=named.id), projects)
+        if only or len(owners) == 1:
+            project = only or owners[0]
+            state = replace(state, project_id=project.id, cluster=query.word)
+            return PickerContent(state, projects)
+        return PickerContent(state, projects, _ambiguous_cluster(query.word, owners))
+
+    async def _why_no_cluster(self, query: PickerQuery, word: str) -> str:
+        """Check, while the trigger is valid, whether a word like a keyword is a cluster's name.
+
+        Returns why the word is not used as one, or an empty string.
+        """
+        try:
+            projects = await self._allowed(self._by.channel, query.project)
+        except CancellationError as error:
+            return sentence_for(error)
+        known = await self._with_cluster(projects, word)
+        return "" if known else f"There is no cluster {mrkdwn.code(word)}."
+
+    async def _with_cluster(self, projects: Sequence[Project], cluster: str) -> list[Project]:
+        """Return the projects that have this cluster and answer within the timeout."""
+        finder = self._deps.service.finder
+
+        async def has_cluster(project: Project) -> bool:
+            try:
+                return cluster in await finder.clusters(project.id, timeout=SUGGESTION_TIMEOUT)
+            except (AtlasError, CancellationError):
+                return False  # the cluster picker of this project shows the error
+
+        results = await asyncio.gather(*map(has_cluster, projects))
+        return [project for project, found in zip(projects, results, strict=True) if found]
+
+    def _loading_view(self, content: PickerContent, last: str) -> View:
+        state = content.state
+        what = "the restore job" if state.ref else "what can be cancelled"
+        note = f"{dialog_views.HOURGLASS} Looking up {what} …"
+        return picker_views.view(state, content.projects, note, last=last)
+
+    async def _view(self, content: PickerContent) -> View:
+        state, projects = content.state, content.projects
+        project = next((each for each in projects if each.id == state.project_id), None)
+        if project and state.ref:
+            job = JobTarget(ref=state.ref, asked_in=state.asked_in)
+            details = await job_view(self._deps, job, self._by.actor)
+            return picker_views.with_details(details, state, projects)
+        if project is None:
+            note = " ".join(filter(None, [content.note, "Choose a project first."]))
+            return picker_views.view(state, projects, note)
+        try:
+            note = content.note or await self._note(state, project)
+        except (ClusterNotFound, WrongClusterKind) as error:
+            note = await self._no_cluster(state.cluster or "", project, error)
+            state = replace(state, cluster=None)
+        except (AtlasError, CancellationError) as error:
+            note = f":warning: {mrkdwn.escape(str(error))}"
+        return picker_views.view(state, projects, note)
+
+    async def _note(self, state: PickerState, project: Project) -> str:
+        """Count what can be selected next; reading it fills the cache for the options."""
+        finder = self._deps.service.finder
+        if state.cluster is None:
+            clusters = await finder.clusters(project.id, timeout=NOTE_TIMEOUT)
+            note = f"{mrkdwn.one_line(project.name)} has {mrkdwn.count(len(clusters), 'cluster')}."
+            return f"{note} Choose one.{_unread(clusters.unread_text('cluster'))}"
+        jobs = await finder.jobs(project.id, state.cluster, timeout=NOTE_TIMEOUT)
+        count = mrkdwn.count(len(jobs), "restore job") if jobs else "No restore job"
+        note = f"{count} of {mrkdwn.code(state.cluster)} can be cancelled now."
+        return f"{note}{_unread(jobs.unread_text('job'))}"
+
+    async def _no_cluster(self, name: str, project: Project, error: AtlasError) -> str:
+        problem = f":warning: {mrkdwn.code(name)}: {mrkdwn.escape(str(error))}"
+        try:
+            finder = self._deps.service.finder
+            clusters = await finder.clusters(project.id, timeout=SUGGESTION_TIMEOUT)
+        except (AtlasError, CancellationError):
+            return problem
+        return f"{problem}{mrkdwn.did_you_mean(difflib.get_close_matches(name, clusters))}"
+
+
+def _unread(text: str) -> str:
+    return f" :warning: {text}." if text else ""
+
+
+def _ambiguous_cluster(cluster: str, owners: Sequence[Project]) -> str:
+    """Say that no project or several have this cluster (mrkdwn)."""
+    if not owners:
+        return f":warning: No project has a cluster {mrkdwn.code(cluster)}."
+    projects = mrkdwn.join(mrkdwn.one_line(project.name) for project in owners)
+    return f"Several projects have a cluster {mrkdwn.code(cluster)}: {projects}."
