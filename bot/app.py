@@ -81,6 +81,16 @@ class Bot:
         # Closed in reverse order of opening: the receiver first, then the database, spans last.
         self._exit_stack = AsyncExitStack()
         self._on_shutdown(self._tracing.close, timings.span_export_timeout)
+        self._services = CoreServices(
+            settings,
+            self.metrics,
+            self.owner,
+            resolve=self._current_people,
+            on_change=self._notify_outbox,
+            tracing=self._tracing,
+            timings=timings,
+        )
+        self._exit_stack.push_async_callback(self._services.close)
 
     @property
     def port(self) -> int:
@@ -88,33 +98,30 @@ class Bot:
         return self._server.port if self._server else self.settings.port
 
     async def start(self) -> None:
-        """Start everything. Open requests are resumed before Slack is connected.
+        """Start everything; raises `StartError` with all errors.
 
-        Raises:
-            StartError: with all errors: the database cannot be opened, the port cannot be used,
-                Slack refuses a token.
+        Open requests are resumed before Slack is connected.
         """
         set_deployment(self.settings.command, self.settings.label)
         client = self._open_slack_client()
         # While the database and the port are opened.
         authentication = asyncio.create_task(authenticate_slack(client, self.settings.slack))
         self._exit_stack.push_async_callback(cancel_and_wait, authentication)
-        services = self._open_services()
         receiver = self._build_receiver()
-        self._server = self._build_server(services, receiver, client)
+        self._server = self._build_server(receiver, client)
         url = self.settings.database_url.get_secret_value()
         if errors := await run_steps(lambda: migrate(url), self._server.start):
             raise StartError("\n".join([*errors, *await collect_slack_errors(authentication)]))
-        if stop := services.start_webhook():
+        if stop := self._services.start_webhook():
             self._on_shutdown(stop, self._timings.webhook_stop_timeout)
-        names = self._start_services(services)
+        names = self._start_services()
         identity = await authentication
         links = Links(atlas=self.settings.atlas.base_url, identity=identity)
-        self._start_outbox(services, links)
-        self._follow_projects(services, names)
-        services.organizations.on_change = partial(self._follow_projects, services, names)
-        self._start_loop(services.organizations.run(), "organizations")
-        self._start_receiver(receiver, services, client, links)
+        self._start_outbox(links)
+        self._follow_projects(names)
+        self._services.organizations.on_change = partial(self._follow_projects, names)
+        self._start_loop(self._services.organizations.run(), "organizations")
+        self._start_receiver(receiver, client, links)
         self._start_loop(warn_about_ids(self.settings, client, identity), "ids")
         log.info("ready", socket_mode=self.settings.socket_mode, port=self.port)
 
@@ -132,19 +139,6 @@ class Bot:
         self._exit_stack.push_async_callback(session.close)
         token = slack.bot_token.get_secret_value()
         return build_client(token, slack.api_url, session, self._token_status.record)
-
-    def _open_services(self) -> CoreServices:
-        services = CoreServices(
-            self.settings,
-            self.metrics,
-            self.owner,
-            resolve=self._current_people,
-            on_change=self._notify_outbox,
-            tracing=self._tracing,
-            timings=self._timings,
-        )
-        self._exit_stack.push_async_callback(services.close)
-        return services
 
     async def _current_people(
         self, users: Collection[str], groups: Collection[str]
@@ -166,7 +160,6 @@ class Bot:
 
     def _build_server(
         self,
-        services: CoreServices,
         receiver: SocketModeReceiver | HttpReceiver,
         client: AsyncWebClient,
     ) -> WebServer:
@@ -183,7 +176,7 @@ class Bot:
                 or await self._token_status.problem(client)
             )
 
-        checks = {"slack": check_slack, "database": services.check_database}
+        checks = {"slack": check_slack, "database": self._services.check_database}
         add_health(app, checks)
         add_metrics(app, self.metrics, checks)
         grace = self._timings.connection_stop_timeout
@@ -191,43 +184,43 @@ class Bot:
         self._exit_stack.push_async_callback(server.stop)
         return server
 
-    def _start_services(self, services: CoreServices) -> asyncio.Task[None]:
+    def _start_services(self) -> asyncio.Task[None]:
         """Start the loops that need no Slack; return the one that reads the projects' names."""
         sweeper = Sweeper(
-            requests=services.requests,
-            leases=services.leases,
-            runner=services.runner,
-            clock=services.clock,
+            requests=self._services.requests,
+            leases=self._services.leases,
+            runner=self._services.runner,
+            clock=self._services.clock,
             interval=self._timings.sweep_interval,
             on_sweep=self.metrics.set_open,
             on_change=self._notify_outbox,
         )
         reloader = Reloader(
             settings=self.settings,
-            projects=services.projects,
+            projects=self._services.projects,
             load=self._load,
             requested=self.reload_requested,
             on_result=lambda *, valid: self.metrics.settings_valid.set(valid),
-            on_organizations=services.set_organizations,
+            on_organizations=self._services.set_organizations,
             interval=self._timings.projects_file_interval,
         )
-        self._exit_stack.push_async_callback(self._stop_runs, services)
+        self._exit_stack.push_async_callback(self._stop_runs)
         self._start_loop(sweeper.run(), "sweeper")
         self._start_loop(reloader.run(), "reload")
-        self._start_loop(services.facts.run(), "job facts")
-        return self._start_loop(load_project_names(services.projects), "projects")
+        self._start_loop(self._services.facts.run(), "job facts")
+        return self._start_loop(load_project_names(self._services.projects), "projects")
 
-    def _start_outbox(self, services: CoreServices, links: Links) -> None:
+    def _start_outbox(self, links: Links) -> None:
         # A separate client: calls of dialogs that hang do not delay the outcomes.
         client = self._open_slack_client()
         self._outbox = outbox = Outbox(
-            services.outbox,
+            self._services.outbox,
             client,
             self.owner,
-            MessageBuilder(links, services.projects),
+            MessageBuilder(links, self._services.projects),
             on_drop=self.metrics.dropped_posts.inc,
             on_announced=lambda job: self.metrics.observe_detection(
-                (services.clock() - job.ref.started_at).total_seconds()
+                (self._services.clock() - job.ref.started_at).total_seconds()
             ),
             tracer=self._tracing.trace,
             timings=self._timings,
@@ -237,20 +230,20 @@ class Bot:
             lambda seconds: outbox.stop(task, seconds), self._timings.outbox_stop_timeout
         )
 
-    def _follow_projects(self, services: CoreServices, names: asyncio.Task[None]) -> None:
+    def _follow_projects(self, names: asyncio.Task[None]) -> None:
         """Start the loops of new projects, and end those of projects that are gone.
 
         Organizations add projects once they are listed.
         """
-        projects = {project.id: project for project in services.projects.all}
+        projects = {project.id: project for project in self._services.projects.all}
         for project_id in self._following.keys() - projects.keys():
             for loop in self._following.pop(project_id):
                 loop.cancel()
         for project_id in projects.keys() - self._following.keys():
             project = projects[project_id]
-            work = [services.follow_key(project, names)]
+            work = [self._services.follow_key(project, names)]
             if project.watch_channel:
-                work.append(services.watch(project))
+                work.append(self._services.watch(project))
             self._following[project_id] = [
                 self._start_loop(each, f"project {project_id}") for each in work
             ]
@@ -258,26 +251,25 @@ class Bot:
     def _start_receiver(
         self,
         receiver: SocketModeReceiver | HttpReceiver,
-        services: CoreServices,
         client: AsyncWebClient,
         links: Links,
     ) -> None:
         self._directory = directory = Directory(client, links.identity)
-        self._start_loop(services.notify_approvers(directory), "notifier")
+        self._start_loop(self._services.notify_approvers(directory), "notifier")
         # Runs stop before the outbox, which still posts their outcomes.
-        self._exit_stack.push_async_callback(self._stop_runs, services)
+        self._exit_stack.push_async_callback(self._stop_runs)
         self._on_shutdown(self._background.drain, self._timings.dialog_stop_timeout)
         deps = Dependencies(
             client=client,
             links=links,
-            service=services.cancellation,
+            service=self._services.cancellation,
             directory=directory,
             background=self._background,
         )
         app = build_app(deps, self.metrics.ack_seconds.observe, self._tracing.trace)
         self._on_shutdown(receiver.stop, self._timings.receiver_stop_timeout)
         receiver.start(app.async_dispatch)
-        self._start_loop(services.quarantine(receiver, client), "quarantine")
+        self._start_loop(self._services.quarantine(receiver, client), "quarantine")
         if not self.settings.socket_mode:
             self._exit_stack.push_async_callback(asyncio.sleep, self._timings.drain)
 
@@ -291,10 +283,10 @@ class Bot:
         if self._outbox:
             self._outbox.wake()
 
-    async def _stop_runs(self, services: CoreServices) -> None:
+    async def _stop_runs(self) -> None:
         """Start no more runs; finish those in progress or release their leases."""
         await cancel_and_wait(*self._loops)
-        await services.runner.stop(self._time_left(self._timings.run_stop_timeout))
+        await self._services.runner.stop(self._time_left(self._timings.run_stop_timeout))
 
     def _on_shutdown(
         self, close: Callable[[float], Coroutine[Any, Any, None]], timeout: float

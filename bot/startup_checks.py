@@ -114,26 +114,29 @@ async def collect_slack_errors(authentication: asyncio.Task[Identity]) -> list[s
     return await run_steps(lambda: authentication) if done else [SLACK_DOES_NOT_ANSWER]
 
 
-async def load_project_names(projects: Projects) -> None:
-    """Read each project once, so that the log shows a wrong key before its first use."""
-    await asyncio.gather(*(_load_name(projects, project) for project in projects.all))
+async def load_project_names(projects: Projects, *, only_unnamed: bool = False) -> None:
+    """Read each project once, so that the log shows a wrong key before its first use.
 
+    A project that the settings do not name gets its name; until then its id is its name.
+    """
 
-async def _load_name(projects: Projects, project: Project) -> None:
-    """Rename a project that the settings do not name; until then its id is its name."""
-    while True:
-        try:
-            found = await project.atlas.project(project.id)
-        except AtlasError as error:
-            log.warning(
-                "project cannot be read: cancel-restore doctor says what to check",
-                project=project.name,
-                why=str(error),
-            )
-            if isinstance(error, AtlasRejected):
+    async def load(project: Project) -> None:
+        while True:
+            try:
+                found = await project.atlas.project(project.id)
+            except AtlasError as error:
+                log.warning(
+                    "project cannot be read: cancel-restore doctor says what to check",
+                    project=project.name,
+                    why=str(error),
+                )
+                if isinstance(error, AtlasRejected):
+                    return
+                await asyncio.sleep(PROJECT_RETRY_INTERVAL)
+            else:
+                if project.name == project.id:
+                    projects.update({project.id: {"name": found.name}})
                 return
-            await asyncio.sleep(PROJECT_RETRY_INTERVAL)
-        else:
-            if project.name == project.id:
-                projects.update({project.id: {"name": found.name}})
-            return
+
+    wanted = (each for each in projects.all if each.name == each.id or not only_unnamed)
+    await asyncio.gather(*map(load, wanted))

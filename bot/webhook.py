@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -25,7 +26,7 @@ from bot.cancellation.errors import CancellationError
 from bot.cancellation.events import Recorded, readable_fields
 from bot.storage.database import wall_clock
 from bot.storage.webhook_store import Backlog, UnpostedEvent, WebhookStore
-from bot.tasks import cancel_and_wait, wait_up_to
+from bot.tasks import cancel_and_wait, log_errors, wait_up_to
 from bot.timings import DEFAULT_TIMINGS, Timings, backoff
 
 #: The prefix of all types.
@@ -130,6 +131,7 @@ MAX_IN_FLIGHT = 8  #: requests whose events are sent at the same time
 log = structlog.get_logger(__name__)
 
 
+@dataclass(eq=False)
 class WebhookWorker:
     """Sends each event at least once; with several replicas, the one that holds the lease.
 
@@ -137,20 +139,14 @@ class WebhookWorker:
     nothing, one event after the other is tried, with pauses between them.
     """
 
-    def __init__(
-        self,
-        store: WebhookStore,
-        client: WebhookClient,
-        *,
-        clock: Callable[[], datetime],
-        timings: Timings = DEFAULT_TIMINGS,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._store = store
-        self._client = client
-        self._clock = clock
-        self._timings = timings
-        self._monotonic = monotonic
+    store: WebhookStore
+    client: WebhookClient
+    _: KW_ONLY
+    clock: Callable[[], datetime]
+    timings: Timings = DEFAULT_TIMINGS
+    monotonic: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
         self._backlog: Backlog | None = None
         self._hold_at = 0.0  # monotonic times, as those below
         self._resume_at = 0.0
@@ -164,20 +160,16 @@ class WebhookWorker:
     def lag(self) -> float:
         """Return the age of the oldest unsent event in seconds, or 0."""
         oldest = self._backlog.oldest if self._backlog else None
-        return max(0.0, (self._clock() - oldest).total_seconds()) if oldest else 0.0
+        return max(0.0, (self.clock() - oldest).total_seconds()) if oldest else 0.0
 
     async def run(self) -> None:
         """Send until cancelled; errors are logged and the next round tries again."""
         while True:
             self._wake.clear()
-            pause = self._timings.webhook_lease_renewal_interval
-            try:
+            pause = self.timings.webhook_lease_renewal_interval
+            with log_errors("audit webhook interrupted"):
                 await self._start_tries()
-                pause = self._timings.webhook_poll_interval
-            except CancellationError as error:
-                log.warning("audit webhook interrupted", why=str(error))
-            except Exception:
-                log.exception("audit webhook broke off")
+                pause = self.timings.webhook_poll_interval
             await wait_up_to(pause, self._wake)  # set when a try has ended
 
     async def stop(self, loop: asyncio.Task[None], seconds: float) -> None:
@@ -186,23 +178,23 @@ class WebhookWorker:
         if self._in_flight:
             await asyncio.wait(self._in_flight.values(), timeout=seconds)
         await cancel_and_wait(*self._in_flight.values())
-        await self._client.aclose()
+        await self.client.aclose()
         try:
-            await self._store.release()
+            await self.store.release()
         except CancellationError as error:
             log.info("lease of the audit webhook not released", why=str(error))
 
     async def _start_tries(self) -> None:
-        now = self._monotonic()
+        now = self.monotonic()
         if now >= self._hold_at:
-            self._hold_at = now + self._timings.webhook_lease_renewal_interval
-            self._backlog = await self._store.hold()
+            self._hold_at = now + self.timings.webhook_lease_renewal_interval
+            self._backlog = await self.store.hold()
         limit = (1 if self._is_receiver_away else MAX_IN_FLIGHT) - len(self._in_flight)
         if not (self._backlog and self._backlog.is_mine) or limit < 1 or now < self._resume_at:
             return
         self._paused = {request: at for request, at in self._paused.items() if at > now}
         skip = self._paused.keys() | self._in_flight.keys()
-        for each in await self._store.unposted(self._backlog.starts_after, skip, limit):
+        for each in await self.store.unposted(self._backlog.starts_after, skip, limit):
             self._in_flight[each.event.request] = asyncio.create_task(self._try(each))
 
     @property
@@ -229,10 +221,10 @@ class WebhookWorker:
 
     async def _post(self, unposted: UnpostedEvent) -> str | None:
         if unposted.id not in self._taken:
-            if problem := await self._client.post(cloud_event(unposted.event)):
+            if problem := await self.client.post(cloud_event(unposted.event)):
                 return problem
             self._taken.add(unposted.id)
-        await self._store.mark_posted(unposted.id)
+        await self.store.mark_posted(unposted.id)
         self._taken.discard(unposted.id)
         return None
 
@@ -241,7 +233,7 @@ class WebhookWorker:
         request = unposted.event.request
         self._failures_in_a_row += 1
         self._failures[request] = self._failures.get(request, 0) + 1
-        now = self._monotonic()
+        now = self.monotonic()
         self._paused[request] = now + self._backoff(self._failures[request])
         if self._is_receiver_away:
             self._resume_at = now + self._backoff(self._failures_in_a_row // MAX_IN_FLIGHT)
@@ -256,5 +248,5 @@ class WebhookWorker:
         self._failures.pop(request, None)
 
     def _backoff(self, failures: int) -> float:
-        first, longest = self._timings.webhook_first_pause, self._timings.webhook_longest_pause
+        first, longest = self.timings.webhook_first_pause, self.timings.webhook_longest_pause
         return backoff(failures, first=first, longest=longest, jitter=random.random())  # noqa: S311 - no secret

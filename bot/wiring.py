@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -22,7 +23,7 @@ from bot.services.runner import Runner
 from bot.services.service import CancellationService
 from bot.services.sweeper import Notifier
 from bot.services.watch import Watcher
-from bot.settings import OrganizationSettings, ProjectSettings, Settings
+from bot.settings import AtlasSettings, OrganizationSettings, ProjectSettings, Settings
 from bot.slack.directory import Directory
 from bot.slack.receivers.http import HttpReceiver
 from bot.slack.receivers.socket_mode import SocketModeReceiver
@@ -37,7 +38,7 @@ from bot.storage.quarantine_store import QuarantineStore
 from bot.storage.request_store import RequestStore
 from bot.storage.watch_store import WatchStore
 from bot.storage.webhook_store import WebhookStore
-from bot.timings import Timings
+from bot.timings import DEFAULT_TIMINGS, Timings
 from bot.tracing import Tracing
 from bot.web.metrics import Metrics
 
@@ -49,28 +50,26 @@ FEED_PATHS = (EVENTS_PATH, "/activityFeed")
 FEED_REFUSALS = frozenset({400, 401, 403, 404})
 
 
+@dataclass(frozen=True, slots=True)
 class AtlasClients:
     """The Atlas clients: projects with the same credentials share one, and so its login."""
 
-    def __init__(
-        self, settings: Settings, metrics: Metrics, tracing: Tracing, projects: Projects
-    ) -> None:
-        self._atlas = settings.atlas
-        self._metrics = metrics
-        self._tracing = tracing
-        self._projects = projects
-        self._clients: dict[Credentials, AtlasClient] = {}
+    settings: AtlasSettings
+    metrics: Metrics
+    tracing: Tracing
+    projects: Projects
+    _clients: dict[Credentials, AtlasClient] = field(default_factory=dict)
 
     def get(self, credentials: Credentials) -> AtlasClient:
         """Return the client of these credentials; it is built at its first use."""
         if credentials not in self._clients:
             self._clients[credentials] = AtlasClient(
                 credentials,
-                base_url=self._atlas.base_url,
-                version=self._atlas.api_version,
-                envelope=self._atlas.envelope,
+                base_url=self.settings.base_url,
+                version=self.settings.api_version,
+                envelope=self.settings.envelope,
                 observe=self._observe,
-                on_login_refused=self._metrics.login_refused.inc,
+                on_login_refused=self.metrics.login_refused.inc,
             )
         return self._clients[credentials]
 
@@ -100,10 +99,10 @@ class AtlasClients:
         """Update limits, metrics and traces by an answer."""
         # A feed that is refused is no fault: only the starters of jobs are not known then.
         if not (call.path.endswith(FEED_PATHS) and call.status in FEED_REFUSALS):
-            self._metrics.observe_atlas_call(call.method, call.status, call.seconds)
-        self._tracing.record_atlas_call(call)
+            self.metrics.observe_atlas_call(call.method, call.status, call.seconds)
+        self.tracing.record_atlas_call(call)
         found = PROJECT_PATH.search(call.path)
-        project = self._projects.find(found[1]) if found else None
+        project = self.projects.find(found[1]) if found else None
         if project is None or not call.status or call.challenge:
             return
         if call.path.endswith(EVENTS_PATH):
@@ -112,6 +111,7 @@ class AtlasClients:
             project.backups.update(call.rate_limit_remaining, call.rate_limit)
 
 
+@dataclass(eq=False)
 class CoreServices:
     """Everything below Slack: Atlas clients, stores, the runner and the cancellation service.
 
@@ -120,27 +120,22 @@ class CoreServices:
     Slack should show.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        metrics: Metrics,
-        owner: str,
-        *,
-        resolve: ResolvePeople | None,
-        on_change: Callable[[], None],
-        tracing: Tracing,
-        timings: Timings,
-    ) -> None:
-        self._settings = settings
-        self._metrics = metrics
-        self._owner = owner
-        self._on_change = on_change
-        self._timings = timings
+    settings: Settings
+    metrics: Metrics
+    owner: str
+    resolve: ResolvePeople | None = None
+    on_change: Callable[[], None] = lambda: None
+    tracing: Tracing = field(default_factory=Tracing)
+    timings: Timings = DEFAULT_TIMINGS
+
+    def __post_init__(self) -> None:
+        settings, metrics, timings = self.settings, self.metrics, self.timings
+        tracing, on_change = self.tracing, self.on_change
         self.database = database = Database(settings.database_url.get_secret_value())
         tracing.instrument_database(database.engine)
         self.clock = clock = DatabaseClock(database)
         self.projects = projects = Projects()
-        self.clients = AtlasClients(settings, metrics, tracing, projects)
+        self.clients = AtlasClients(settings.atlas, metrics, tracing, projects)
         for project in settings.projects:
             projects.add(self.clients.project(project))
         self.organizations = Organizations(projects, timings=timings)
@@ -150,7 +145,7 @@ class CoreServices:
         self.leases = LeaseStore(
             database,
             clock,
-            owner,
+            self.owner,
             lease=timings.request_lease,
             on_state_entered=metrics.count_state,
             on_cancelled_before_link=metrics.cancelled_before_link.inc,
@@ -164,7 +159,7 @@ class CoreServices:
             on_limit=lambda name: metrics.quarantine_limit_reached.labels(project=name).inc(),
         )
         self._watches = WatchStore(
-            database, clock, owner, self._quarantine, on_state_entered=metrics.count_state
+            database, clock, self.owner, self._quarantine, on_state_entered=metrics.count_state
         )
         self.facts = JobFactsService(
             projects,
@@ -174,7 +169,7 @@ class CoreServices:
             on_change=on_change,
             interval=timings.job_facts_interval,
         )
-        rights = RightsCheck(projects, resolve, self.facts.starter_of)
+        rights = RightsCheck(projects, self.resolve, self.facts.starter_of)
         self.runner = Runner(
             self.leases,
             projects,
@@ -213,42 +208,39 @@ class CoreServices:
         async def slack_answers() -> bool:
             return receiver.problem is None and await answers(client)
 
-        quarantine = Quarantine(
+        await Quarantine(
             self._quarantine,
             self.projects,
             self.facts,
             self.runner,
             slack_answers=slack_answers,
             now=self.clock,
-            on_change=self._on_change,
-            interval=self._timings.quarantine_interval,
-        )
-        await quarantine.run()
+            on_change=self.on_change,
+            interval=self.timings.quarantine_interval,
+        ).run()
 
     async def notify_approvers(self, directory: Directory) -> None:
-        notifier = Notifier(
+        await Notifier(
             NoticeStore(self.database, self.clock),
             self.projects,
             directory.candidates,
             now=self.clock,
-            interval=self._timings.notice_interval,
-            on_change=self._on_change,
-        )
-        await notifier.run()
+            interval=self.timings.notice_interval,
+            on_change=self.on_change,
+        ).run()
 
     async def watch(self, project: Project) -> None:
-        watcher = Watcher(
+        await Watcher(
             project,
             self._watches,
             FeedMonitor(project.id, self.facts.feeds),
             self._pacer,
-            interval=self._settings.watch_interval.total_seconds(),
-            events_interval=self._settings.events_interval.total_seconds(),
-            timings=self._timings,
-            on_change=self._on_change,
-            on_read=self._metrics.watch_success.labels(project=project.name).set_to_current_time,
-        )
-        await watcher.run()
+            interval=self.settings.watch_interval.total_seconds(),
+            events_interval=self.settings.events_interval.total_seconds(),
+            timings=self.timings,
+            on_change=self.on_change,
+            on_read=self.metrics.watch_success.labels(project=project.name).set_to_current_time,
+        ).run()
 
     async def follow_key(self, project: Project, after: asyncio.Task[None]) -> None:
         """Read what the key of a project may do, from the end of `after` on.
@@ -258,28 +250,28 @@ class CoreServices:
 
         def on_read(access: KeyAccess) -> None:
             if access.secret_expires_at:
-                self._metrics.set_secret_expiry(project.name, access.secret_expires_at)
+                self.metrics.set_secret_expiry(project.name, access.secret_expires_at)
             self.projects.update({project.id: {"key_may_cancel": access.may_cancel}})
 
-        await asyncio.wait({after}, timeout=self._timings.key_access_retry)
+        await asyncio.wait({after}, timeout=self.timings.key_access_retry)
         turn = partial(self._pacer.wait, lambda: 0.0)
         await follow_key_access(project.atlas, project.id, on_read, turn=turn)
 
     def start_webhook(self) -> Callable[[float], Coroutine[Any, Any, None]] | None:
         """Start the audit webhook, if one is configured; return what stops it within seconds."""
-        hook = self._settings.audit_webhook
+        hook = self.settings.audit_webhook
         if hook is None:
             return None
         # Loading the libraries takes 40 ms, which most bots save.
         from bot.webhook import WebhookClient, WebhookWorker  # noqa: PLC0415 - see above
 
         worker = WebhookWorker(
-            WebhookStore(self.database, self.clock, self._owner),
-            WebhookClient(hook.url, hook.secret, timeout=self._timings.webhook_try_timeout),
+            WebhookStore(self.database, self.clock, self.owner),
+            WebhookClient(hook.url, hook.secret, timeout=self.timings.webhook_try_timeout),
             clock=self.clock,
-            timings=self._timings,
+            timings=self.timings,
         )
-        self._metrics.webhook_lag.set_function(worker.lag)
+        self.metrics.webhook_lag.set_function(worker.lag)
         task = asyncio.create_task(worker.run(), name="audit webhook")
         return lambda seconds: worker.stop(task, seconds)
 

@@ -9,20 +9,18 @@ from contextlib import asynccontextmanager, suppress
 
 import typer
 
-from bot.atlas import AtlasError
 from bot.cancellation.people import OPERATOR_PREFIX, Person, operator
 from bot.cli import WRONG_USAGE, fail
 from bot.log_config import configure_logging
 from bot.redaction import redact
-from bot.services.projects import Project
 from bot.settings import Settings, SettingsError, load_settings
 from bot.slack.deployment import set_deployment
+from bot.startup_checks import load_project_names
 from bot.timings import DEFAULT_TIMINGS
-from bot.tracing import Tracing
 from bot.web.metrics import Metrics
 from bot.wiring import CoreServices
 
-NAME_TIMEOUT = 5.0  #: seconds to wait for the name of a project, which is only shown
+NAME_TIMEOUT = 5.0  #: seconds to wait for the names of projects
 
 
 def load_atlas_settings() -> Settings:
@@ -51,31 +49,15 @@ async def open_services(settings: Settings) -> AsyncIterator[CoreServices]:
 
     The database is not touched before its first use.
     """
-    services = CoreServices(
-        settings,
-        Metrics(),
-        f"{current_operator().id}-{uuid.uuid4().hex[:8]}",
-        resolve=None,
-        on_change=lambda: None,
-        tracing=Tracing(),
-        timings=DEFAULT_TIMINGS,
-    )
+    owner = f"{current_operator().id}-{uuid.uuid4().hex[:8]}"
+    services = CoreServices(settings, Metrics(), owner)
     try:
-        names = (_load_name(services, p) for p in services.projects.all)
-        await asyncio.gather(*names)
+        with suppress(TimeoutError):  # a name is only shown; the next call has the errors
+            async with asyncio.timeout(NAME_TIMEOUT):
+                await load_project_names(services.projects, only_unnamed=True)
         for sentence in await services.organizations.read():
             typer.echo(sentence, err=True)
         yield services
     finally:
         await services.runner.stop(DEFAULT_TIMINGS.run_stop_timeout)
         await services.close()
-
-
-async def _load_name(services: CoreServices, project: Project) -> None:
-    """Read the name of a project that the settings do not name; the next call has the errors."""
-    if project.name != project.id:
-        return
-    with suppress(AtlasError, TimeoutError):
-        async with asyncio.timeout(NAME_TIMEOUT):
-            found = await project.atlas.project(project.id)
-            services.projects.update({project.id: {"name": found.name}})
