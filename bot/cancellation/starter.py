@@ -110,18 +110,18 @@ def started_by(
     The job's `age` is that at which the feed was read. `own_key` is the public key or client id of
     the bot, and `other_jobs` has the ids of all jobs of the project that are known.
     """
-    candidates = _candidates(job_id, events)
+    neighbours = {*other_jobs} - {job_id}
+    candidates = _candidates(job_id, events, neighbours)
     if not candidates:
         return StartedBy(Knowledge.TOO_EARLY if age < FEED_DELAY else Knowledge.NOT_IN_FEED)
     first, *further = candidates
     others = {_actor(event) for event in further if _fits_as_well(job_id, first, event)}
     others -= {_actor(first)}
     kind, name = _actor(first)
-    neighbours = {*other_jobs} - {job_id}
-    is_near = _distance_in_time(job_id, first) <= TOLERANCE
-    certain = (
-        is_near and not others and not any(_is_first_of(job, first, events) for job in neighbours)
-    )
+    is_near = _is_near(job_id, first)
+    jobs = {*neighbours, job_id}
+    is_shared = any(_is_first_of(job, first, events, jobs - {job}) for job in neighbours)
+    certain = is_near and not others and not is_shared
     starter = Starter(
         kind=kind,
         name=name,
@@ -135,10 +135,27 @@ def started_by(
     return StartedBy(Knowledge.KNOWN, starter)
 
 
-def _candidates(job_id: str, events: Sequence[ActivityEvent]) -> list[ActivityEvent]:
-    """Return the events that may be the job's, best first."""
-    near = [event for event in events if _distance_in_time(job_id, event) <= WIDE_TOLERANCE]
-    return sorted(near, key=lambda event: _order(job_id, event))
+def _candidates(
+    job_id: str, events: Sequence[ActivityEvent], neighbours: Collection[str]
+) -> list[ActivityEvent]:
+    """Return the events that may be the job's, best first.
+
+    An event that is near another job and not near this one is the other's.
+    """
+    found = [
+        event
+        for event in events
+        if _is_near(job_id, event)
+        or (
+            _distance_in_time(job_id, event) <= WIDE_TOLERANCE
+            and not any(_is_near(job, event) for job in neighbours)
+        )
+    ]
+    return sorted(found, key=lambda event: _order(job_id, event))
+
+
+def _is_near(job_id: str, event: ActivityEvent) -> bool:
+    return _distance_in_time(job_id, event) <= TOLERANCE
 
 
 def _order(job_id: str, event: ActivityEvent) -> tuple[bool, bool, int, timedelta, str]:
@@ -167,9 +184,14 @@ def _fits_as_well(job_id: str, first: ActivityEvent, event: ActivityEvent) -> bo
     )
 
 
-def _is_first_of(job_id: str, event: ActivityEvent, events: Sequence[ActivityEvent]) -> bool:
+def _is_first_of(
+    job_id: str,
+    event: ActivityEvent,
+    events: Sequence[ActivityEvent],
+    neighbours: Collection[str],
+) -> bool:
     """Whether the event is the best one of another job, too."""
-    candidates = _candidates(job_id, events)
+    candidates = _candidates(job_id, events, neighbours)
     return bool(candidates) and candidates[0].id == event.id
 
 
@@ -186,7 +208,7 @@ def _suffice(events: Sequence[ActivityEvent], job_id: str, neighbours: Collectio
     """
     left = sorted(events, key=lambda event: event.created)
     for job in sorted({job_id, *neighbours}):
-        near = [event for event in events if _distance_in_time(job, event) <= TOLERANCE]
+        near = [event for event in events if _is_near(job, event)]
         own = next((event for event in left if event in near), None)
         if own:
             left.remove(own)

@@ -12,7 +12,7 @@ from bot.atlas import JobRef, JobState, RestoreJob, created_at
 from bot.cancellation.events import EventName
 from bot.cancellation.job_facts import JobFacts, LinkClock, LinkPhase, expected_wait
 from bot.cancellation.lifecycle import UNDECIDED, Request, State
-from bot.cancellation.starter import WIDE_TOLERANCE, StartedBy
+from bot.cancellation.starter import TOLERANCE, WIDE_TOLERANCE, StartedBy
 from bot.storage import queries
 from bot.storage.posts import announce
 from bot.storage.tables import (
@@ -185,7 +185,8 @@ def _refs(uow: UnitOfWork, rows: Select[Any], table: Table) -> list[JobRef]:
 
 
 def _neighbours(uow: UnitOfWork, ref: JobRef) -> list[str]:
-    times = (ref.started_at - WIDE_TOLERANCE, ref.started_at + WIDE_TOLERANCE)
+    reach = WIDE_TOLERANCE + TOLERANCE  # a job's own event is near it
+    times = (ref.started_at - reach, ref.started_at + reach)
     first, last = (f"{max(0, int(time.timestamp())):08x}" for time in times)
     job_id = job_facts.c.job_id
     are_near = (job_facts.c.project_id == ref.project_id, job_id.between(first, f"{last}g"))

@@ -118,6 +118,18 @@ def test_event_that_fits_two_jobs_is_not_certain() -> None:
     assert not by(an_event(), others=(neighbour, JOB)).certain
 
 
+def test_event_of_another_job_is_not_taken_for_a_late_one() -> None:
+    neighbour = f"67fe31af{PROCESS}000001"  # ten seconds before
+    events = [an_event(-10, username="ada")]
+    found = started_by(JOB, events, age=OLD, own_key="", other_jobs=(neighbour,))
+    assert found == StartedBy(Knowledge.NOT_IN_FEED)
+
+
+def test_job_whose_event_is_late_does_not_make_the_starter_of_another_uncertain() -> None:
+    late = f"67fe31c3{PROCESS}000001"  # ten seconds after
+    assert by(an_event(username="ada"), others=(late,)).certain
+
+
 def test_each_of_two_jobs_gets_the_event_that_follows_its_id() -> None:
     neighbour = f"67fe31b9{PROCESS}000110"
     own, others = an_event(username="ada"), an_event(username="eve", counter=0x114)
