@@ -27,10 +27,7 @@ class Judgement:
 
 
 def judge(
-    policy: Policy,
-    request: Request,
-    people: Mapping[str, Person],
-    started_by: StartedBy = NOT_READ,
+    policy: Policy, request: Request, people: Mapping[str, Person], started_by: StartedBy = NOT_READ
 ) -> Judgement:
     """Judge a request again by the current policy; `started_by` is for the bot's own request.
 

@@ -44,7 +44,6 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     ),
     State.FAILED: frozenset({State.APPROVED, State.AWAITING}),
 }
-
 #: The states that block a second request for the same job.
 OPEN = frozenset({State.AWAITING, State.APPROVED, State.CANCELLING, State.QUARANTINED})
 #: The states in which people decide.

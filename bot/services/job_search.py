@@ -34,7 +34,6 @@ from bot.tasks import cancel_and_wait
 
 #: Called once, with the clusters to search.
 OnStart = Callable[["Sequence[ClusterRef]"], Awaitable[object]]
-
 K = TypeVar("K")
 T = TypeVar("T")
 V = TypeVar("V")

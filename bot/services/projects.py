@@ -93,10 +93,7 @@ class Projects:
         for project in found.values():
             known = self._by_id.get(project.id, project)
             self._by_id[project.id] = replace(
-                known,
-                name=project.name,
-                policy=project.policy,
-                watch_channel=project.watch_channel,
+                known, name=project.name, policy=project.policy, watch_channel=project.watch_channel
             )
         self._gone = (self._gone | self._listed) - found.keys()
         self._listed = frozenset(found)

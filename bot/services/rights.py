@@ -14,7 +14,6 @@ from bot.services.projects import Projects
 
 #: Reads users, and who of them is in which of the groups; raises `RightsNotChecked`.
 ResolvePeople = Callable[[Collection[str], Collection[str]], Awaitable[Mapping[str, Person]]]
-
 #: Returns what is recorded about the starter of a job; raises `LedgerError`.
 StarterOf = Callable[[JobRef], Awaitable[StartedBy]]
 

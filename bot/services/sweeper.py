@@ -28,7 +28,6 @@ RETENTION = timedelta(days=90)
 SWEEPS_PER_PRUNE = 1800
 #: Reads named people and members of groups from Slack; raises `RightsNotChecked`.
 FindPeople = Callable[[People], Awaitable[Sequence[Person]]]
-
 #: How long a notice waits for Slack's answer; after that only the thread mentions the approvers.
 PATIENCE = timedelta(seconds=30)
 #: The policy of a request whose project is not in the settings any more.

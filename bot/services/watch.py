@@ -10,14 +10,7 @@ from typing import Any
 
 import structlog
 
-from bot.atlas import (
-    AtlasError,
-    ClusterNotFound,
-    JobRef,
-    ReadItems,
-    RestoreJob,
-    WrongClusterKind,
-)
+from bot.atlas import AtlasError, ClusterNotFound, JobRef, ReadItems, RestoreJob, WrongClusterKind
 from bot.cancellation.errors import CancellationError, LedgerError
 from bot.services.activity_feed import FeedMonitor
 from bot.services.poll_schedule import PollSchedule, ReadFailures, feed_rank, list_interval

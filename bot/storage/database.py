@@ -27,31 +27,22 @@ from bot.cancellation.errors import (
 from bot.storage.sqlite import WRITES, open_executor
 
 T = TypeVar("T")
-
 #: Seconds that a transaction may take: Slack needs an answer within 3.
 TRANSACTION_TIMEOUT = 2.0
-
 #: Seconds that a transaction of a background task may take: less than a lease.
 BACKGROUND_TIMEOUT = 5.0
-
 #: Background writes at a time, so that they do not delay the writes of listeners.
 MAX_BACKGROUND_WRITES = 2
-
 #: Seconds after which PostgreSQL or its driver ends an abandoned transaction.
 SERVER_TIMEOUT = 10
-
 #: Seconds that abandoned transactions get when the database is closed.
 CLOSE_TIMEOUT = 1.0
-
 #: Seconds for which a commit shows that the database can be written.
 MAX_WRITE_AGE = 5.0
-
 #: The cause that readiness gives for a transaction without an answer.
 NO_ANSWER = "it does not answer in time"
-
 #: The log line of a transaction that reached its time limit.
 TIMED_OUT = "database did not answer in time"
-
 #: Errors of a database that cannot be reached, besides SQLAlchemy's own.
 DATABASE_ERRORS = (SQLAlchemyError, OSError, TimeoutError)
 
@@ -234,7 +225,6 @@ def cause_of(error: BaseException) -> str:
 
 #: Seconds after which an answer of the server is too imprecise to correct the clock.
 MAX_ROUND_TRIP = 0.5
-
 #: Seconds of deviation that slow answers explain; more is logged.
 MAX_DRIFT = 1.0
 

@@ -28,10 +28,8 @@ from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 #: The newest observed links of a project that count.
 MAX_OBSERVED = 50
-
 #: Jobs that are followed at most, of each kind.
 MAX_FOLLOWED = 100
-
 #: Condition: the announcement of the job has a button.
 _IS_ANNOUNCED = and_(text(JOB_IS_OPEN), watched_jobs.c.version > 0)
 
@@ -70,10 +68,7 @@ def save_facts(uow: UnitOfWork, ref: JobRef, facts: JobFacts) -> None:
 
 
 def ensure_facts(
-    uow: UnitOfWork,
-    ref: JobRef,
-    expires_at: datetime | None = None,
-    ended: JobState | None = None,
+    uow: UnitOfWork, ref: JobRef, expires_at: datetime | None = None, ended: JobState | None = None
 ) -> JobFacts:
     """Record what a read says about a job's link; return the facts."""
     known = get_facts(uow, [ref]).get(ref)

@@ -28,20 +28,15 @@ if TYPE_CHECKING:
     from alembic.config import Config  # loading Alembic takes 0.25 s
 
 T = TypeVar("T")
-
 #: The newest version of the schema, a number of four digits; a test compares it with `migrations`.
 NEWEST = "0001"
-
 #: The key of PostgreSQL's advisory lock: replicas that start together upgrade one after the other.
 ADVISORY_LOCK = 0x5CA1AB1E
-
 #: Seconds for which a replica waits at its start while another one upgrades the schema.
 UPGRADE_TIMEOUT = 300
-
 #: Seconds for which a thread waits for SQLite's lock. A waiting thread cannot be cancelled, so
 #: longer waits consist of several tries.
 LOCK_TIMEOUT = 1
-
 #: Alembic's own table, as Alembic creates it.
 VERSIONS = Table(
     "alembic_version",

@@ -20,10 +20,8 @@ from bot.storage.watch_store import get_watched_jobs
 
 #: How long a claim holds: longer than any call to Slack takes.
 LEASE = timedelta(seconds=15)
-
 #: An upper bound of every retry delay and lease; see `has_passed`.
 LONGEST_DELAY = timedelta(minutes=2)
-
 #: Characters of an error that are stored.
 ERROR_LENGTH = 200
 
@@ -54,10 +52,8 @@ def _due_posts() -> Select[Any]:
 
 
 DUE_POSTS = _due_posts()
-
 #: Locks the posts that may be delivered; posts that another replica locks are skipped.
 LOCK_DUE_POSTS = DUE_POSTS.with_for_update(of=posts, skip_locked=True)
-
 #: Claims the locked posts `ids` for `owner` `until` then.
 CLAIM_POSTS = (
     update(posts)

@@ -11,22 +11,17 @@ from sqlalchemy import URL, Connection, event
 from sqlalchemy.ext.asyncio import create_async_engine
 
 T = TypeVar("T")
-
 #: Seconds to wait for a connection to the server, or for a free one of the pool.
 CONNECT_TIMEOUT = 2.0
-
 #: Connections that stay open, and more for a peak, which are closed after it. Each holds more than
 #: a megabyte of prepared statements; 5 keep one core of Python busy.
 POOL_SIZE, MAX_OVERFLOW = 5, 5
 
 #: Seconds for closing the connections in order, before they are terminated.
 CLOSE_TIMEOUT = 1.0
-
 DRIVER = "postgresql+asyncpg"
-
 #: Parameters of the URL that SQLAlchemy reads; libpq's other parameters are passed to the driver.
 SQLALCHEMY_PARAMETERS = frozenset({"prepared_statement_cache_size"})
-
 #: Parameters that only libpq knows: asyncpg would send them as server settings, and be refused.
 LIBPQ_PARAMETERS = frozenset(
     {
@@ -35,7 +30,6 @@ LIBPQ_PARAMETERS = frozenset(
         *("sslcompression", "sslsni", "tcp_user_timeout"),
     }
 )
-
 #: SQLAlchemy's names of libpq's parameters.
 ALIASES = {"ssl": "sslmode"}
 

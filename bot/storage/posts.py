@@ -14,24 +14,18 @@ from bot.cancellation.watched_job import Holding
 from bot.storage.tables import posts
 
 NO_DELAY = timedelta()
-
 #: Delay of an update of copies while the request is open: a quick run needs only the last one.
 COPY_DELAY = timedelta(seconds=2)
-
 #: The priorities of posts that are sent before and after others, which have 0.
 FIRST = -1
 LAST = 1
-
 #: Announcements are claimed after all posts about requests.
 ANNOUNCEMENT_PRIORITY = 1
 
 Execute = Callable[..., Any]
-
 #: A literal, not a parameter: databases use a partial index only for a literal condition.
 DUE: ColumnElement[str] = literal_column("'due'")
-
 _IS_UNCLAIMED = and_(posts.c.state == DUE, posts.c.lease_until.is_(None))
-
 #: Condition: an unclaimed card or edit, which will show the current row of its request. A card that
 #: was attempted before is excluded: Slack may have it as it was then, and answers the repeated call
 #: with that message.
@@ -39,7 +33,6 @@ _WILL_SHOW = and_(
     _IS_UNCLAIMED,
     or_(posts.c.kind == PostKind.EDIT, (posts.c.kind == PostKind.CARD) & (posts.c.attempts == 0)),
 )
-
 #: Selects and locks the posts of the request `of` that will show its current row, and the copies
 #: that are to follow it, the newest first. Without the lock another replica could claim one now and
 #: show the row as it was. Whoever records the delivery of a copy locks the request before, too.

@@ -29,12 +29,10 @@ log = structlog.get_logger(__name__)
 
 
 _IS_QUARANTINED = requests.c.state == State.QUARANTINED
-
 #: Whether a DELETE was sent, or is about to be.
 _IS_CANCELLED = or_(
     requests.c.state.in_([State.APPROVED, State.CANCELLING]), requests.c.delete_count > 0
 )
-
 #: Whether an approver let the request run by a click.
 _BY_PERSON = exists().where(approvals.c.request == requests.c.id, approvals.c.voided_at.is_(None))
 

@@ -13,9 +13,7 @@ from bot.storage.tables import JOB, OPEN, audit_events, chain_head, requests
 
 #: As literal text: databases use a partial index only for a condition without parameters.
 IS_OPEN = text(OPEN)
-
 CHAIN_HEAD = select(chain_head.c.reference)
-
 #: Reads the requests with these ids that were not pruned.
 REQUESTS_BY_IDS = select(requests).where(requests.c.id.in_(bindparam("ids", expanding=True)))
 

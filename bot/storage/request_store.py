@@ -39,30 +39,18 @@ from bot.cancellation.request_context import new_request_id
 from bot.storage import queries
 from bot.storage.job_facts import ensure_facts
 from bot.storage.posts import DUE
-from bot.storage.tables import (
-    ENDED,
-    JOB,
-    UNREVIEWED,
-    approvals,
-    posts,
-    requests,
-    shown_to_json,
-)
+from bot.storage.tables import ENDED, JOB, UNREVIEWED, approvals, posts, requests, shown_to_json
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 COUNT_OPEN = select(func.count()).select_from(requests).where(queries.IS_OPEN)
 COUNT_UNREVIEWED = select(func.count()).select_from(requests).where(text(UNREVIEWED))
-
 #: Why a new request is approved.
 ACTED_ALONE = "the requester acted alone"
 NO_APPROVAL_NEEDED = "no approval was needed"
-
 _HAS_KEY = requests.c.key == bindparam("idempotency_key")
 _IS_OPEN_FOR_JOB = and_(*(requests.c[name] == bindparam(name) for name in JOB), queries.IS_OPEN)
-
 #: Reads the request with this idempotency key, first, and the open request for the job.
 SAME_KEY_OR_OPEN = select(requests).where(or_(_HAS_KEY, _IS_OPEN_FOR_JOB)).order_by(_HAS_KEY.desc())
-
 #: Checks a decision while the request's row is locked.
 Check = Callable[[Request], NotAllowed | None]
 

@@ -22,22 +22,17 @@ if TYPE_CHECKING:
     from bot.storage.postgres import PostgresExecutor
 
 T = TypeVar("T")
-
 #: Threads for transactions. SQLite has one writer; the others read.
 THREADS = 4
-
 #: Seconds for which the switch of a new file to write-ahead logging is retried, and between tries.
 #: SQLite's busy timeout does not cover it: when 6 connections switched a new file at once, one of
 #: them failed in 4 of 100 runs.
 WAL_TIMEOUT = 2.0
 WAL_RETRY_INTERVAL = 0.02
-
 #: Bytes of free disk below which the database counts as full: a few dozen requests.
 MIN_FREE_BYTES = 1024 * 1024
-
 #: Why a file is not used any more.
 FILE_REPLACED = "the file was deleted or replaced: put it back, or restart the bot"
-
 #: The execution option of transactions that take SQLite's write lock at their start.
 WRITES = "cancel_restore_writes"
 

@@ -85,7 +85,6 @@ DUE = "state = 'due'"
 NOTICE_PLANNED = "state = 'awaiting' AND next_notice_at IS NOT NULL"
 UNREVIEWED = "acted_alone AND reviewed_by IS NULL"
 JOB_IS_OPEN = f"state IN ({_literals(sorted(OPEN_JOB))})"
-
 JOB = ("project_id", "cluster_name", "job_id")
 
 metadata = MetaData()

@@ -31,30 +31,18 @@ from sqlalchemy import (
 from bot.cancellation.events import EventName, Recorded
 from bot.cancellation.lifecycle import Outcome, State
 from bot.storage import queries
-from bot.storage.tables import (
-    Instant,
-    approvals,
-    audit_events,
-    milliseconds,
-    requests,
-    to_recorded,
-)
+from bot.storage.tables import Instant, approvals, audit_events, milliseconds, requests, to_recorded
 
 #: Events read by one query.
 BATCH_SIZE = 1000
-
 #: Requests whose rows are read by one query.
 ROWS_BATCH_SIZE = 200
-
 #: Breaks that are reported at most: one change of the order breaks every link.
 MAX_BREAKS = 100
-
 #: The form of `Recorded.reference`.
 REFERENCE = re.compile(r"[0-9a-f]+ [0-9]+ .*", re.DOTALL)
-
 #: When an approval was given, and when it was voided, in milliseconds of Unix time.
 ApprovalTimes = tuple[int, int | None]
-
 #: The columns that `request:created` fills, by the fields of its detail.
 _CREATED = {
     "project": "project_id",
@@ -62,13 +50,10 @@ _CREATED = {
     "job": "job_id",
     **{name: name for name in ("state", "reason", "asked_in", "channel")},
 }
-
 _STATES: Mapping[str, State] = {EventName.entering(state): state for state in State}
 _OUTCOME = tuple(each.name for each in fields(Outcome))
-
 #: What reading raises where the bot did not write the text.
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
-
 CHANGED = "was changed"
 MISSING = "is missing"
 MOVED = "is not in its place"

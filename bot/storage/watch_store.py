@@ -37,10 +37,8 @@ from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 #: How long a replica watches a project without renewing its lease.
 LEASE = timedelta(seconds=20)
-
 #: After a longer pause the watch forgets the clusters, and announces no jobs of that time.
 FORGET_AFTER = timedelta(days=7)
-
 #: The states in which Atlas says how a job ended.
 ENDED = frozenset(WatchedState) - OPEN - {WatchedState.GONE}
 
