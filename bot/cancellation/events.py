@@ -127,11 +127,7 @@ COLUMNS = ("at", "event", "request", "actor", "team")
 
 
 def as_json(event: Recorded) -> dict[str, Any]:
-    """Return an event as JSON values: its own fields beside those of its detail.
-
-    Raises:
-        ValueError: the stored detail is not a JSON object.
-    """
+    """Return an event and its detail as JSON values; raises `ValueError` if these are no object."""
     detail = json.loads(event.detail)
     if not isinstance(detail, dict):
         raise ValueError("the detail is not a JSON object")  # noqa: TRY004 - as json.loads

@@ -133,11 +133,9 @@ class FeedMonitor:
         self._unmatched: set[JobRef] = set()
 
     async def read(self) -> tuple[int, list[JobRef]]:
-        """Read the feed.
+        """Return how many restores were requested since the last read.
 
-        Returns:
-            how many restores were requested since the last read, and the new downloads of which
-            the feed should have an event by now, but has none.
+        And the new downloads of which the feed should have an event by now, but has none.
         """
         feed = await self._feeds.read_since(self._project_id, None, max_age=FRESH)
         if feed is None:

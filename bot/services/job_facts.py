@@ -1,7 +1,7 @@
 """Finds out who started a job and when its link goes live, and keeps what is shown up to date."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 
@@ -92,10 +92,6 @@ class JobFactsService:
         feed = await self.feeds.read(ref, timeout=STARTER_TIMEOUT, max_age=0.0)
         known, found = await self._known_and_found(ref, feed)
         return known.add(started_by=found).started_by
-
-    async def known(self, refs: Collection[JobRef]) -> Mapping[JobRef, JobFacts]:
-        """Return what is recorded about jobs; raises `LedgerError`."""
-        return await self.store.get(refs)
 
     async def run(self) -> None:
         """Follow jobs until cancelled; errors are logged and the next round tries again."""

@@ -50,11 +50,7 @@ class RateLimitBudget:
 
     @contextmanager
     def call(self, *, reserve: float = RESERVE) -> Iterator[None]:
-        """Make one call that leaves `reserve`, a fraction of the bucket.
-
-        Raises:
-            RateLimitReserved: only the reserve is left.
-        """
+        """Make one call; raises `RateLimitReserved` where only this part of the bucket is left."""
         if not self._may_call(reserve):
             raise RateLimitReserved
         self._in_flight += 1

@@ -14,8 +14,6 @@ from bot.services.projects import Projects
 
 #: Reads users, and who of them is in which of the groups; raises `RightsNotChecked`.
 ResolvePeople = Callable[[Collection[str], Collection[str]], Awaitable[Mapping[str, Person]]]
-#: Returns what is recorded about the starter of a job; raises `LedgerError`.
-StarterOf = Callable[[JobRef], Awaitable[StartedBy]]
 
 
 @dataclass(frozen=True)
@@ -26,15 +24,11 @@ class RightsCheck:
     #: Reads people from Slack, never from an older cache. None at the command line, whose operator
     #: may ask for each job, and so lets other people's requests run, too.
     resolve: ResolvePeople | None
-    starter_of: StarterOf | None = None  #: returns the starter of a quarantined download
+    #: Returns the starter of a quarantined download; raises `LedgerError`.
+    starter_of: Callable[[JobRef], Awaitable[StartedBy]] | None = None
 
     async def judge(self, request: Request) -> Judgement:
-        """Judge a request by the current policy.
-
-        Raises:
-            RightsNotChecked: Slack did not answer; nothing may be done.
-            UnknownProject: the project is not in the settings any more.
-        """
+        """Judge a request by the current policy; raises `RightsNotChecked` or `UnknownProject`."""
         people = await self.people_of(request)
         started_by = NOT_READ
         if request.by_bot and self.starter_of:

@@ -49,13 +49,11 @@ class Run:
 
     request: Request  #: as it was claimed, and then with its DELETEs
     atlas: AtlasClient  #: the client of its project
-    store: LeaseStore  #: records each DELETE and its answer under the lease
-    rights: RightsCheck  #: judges the request before each DELETE
-    timings: Timings
-    sleep: Callable[[float], Awaitable[None]]
-    monotonic: Callable[[], float]
+    runner: "Runner"
 
     def __post_init__(self) -> None:
+        self.store = self.runner.store  # records each DELETE and its answer under the lease
+        self.timings, self.monotonic = self.runner.timings, self.runner.monotonic
         self._deadline = self.monotonic() + self.timings.run_timeout
         self._backoff = chain(READ_BACKOFF, repeat(READ_BACKOFF[-1]))
         self._check_backoff = chain(CHECK_BACKOFF, repeat(CHECK_BACKOFF[-1]))
@@ -69,9 +67,8 @@ class Run:
         Before each DELETE the requester and the approvals are judged by the current policy. While
         Slack does not answer, nothing is sent and the job is read again.
 
-        Raises:
-            CancellationError: another runner holds the request, or the database does not answer.
-                The next owner starts with a GET.
+        Raises `CancellationError` if another runner holds the request, or the database does not
+        answer. The next owner starts with a GET.
         """
         while True:
             try:
@@ -83,7 +80,7 @@ class Run:
                 return result
             if step is Step.SEND:
                 try:
-                    judgement = await self.rights.judge(self.request)
+                    judgement = await self.runner.rights.judge(self.request)
                 except RightsNotChecked as error:
                     await self._wait_for_slack(error)
                     continue
@@ -136,7 +133,7 @@ class Run:
         if self._report_check_at < now + pause:  # the next check is too late for it
             self._report_check_at = math.inf
             await self.store.record_check_failed(self.request, str(error))
-        await self.sleep(pause)
+        await self.runner.sleep(pause)
         self._deadline = self.monotonic() + self.timings.run_timeout  # Atlas is not to blame
 
     async def _wait_before_read(self) -> None:
@@ -144,7 +141,7 @@ class Run:
         now = self.monotonic()
         retry_after = self._retry_at - now if self._retry_at < self._deadline else 0.0
         remaining = max(0.0, self._deadline - now)
-        await self.sleep(min(max(next(self._backoff), retry_after), remaining))
+        await self.runner.sleep(min(max(next(self._backoff), retry_after), remaining))
 
 
 @dataclass(eq=False)
@@ -191,35 +188,25 @@ class Runner:
     async def run(self, request_id: str) -> None:
         """Claim one request when a slot is free, and run it to its end."""
         async with self._slots:
-            if request := await self.store.claim(request_id):
-                await self._run_claimed(request)
-
-    async def _run_claimed(self, request: Request) -> None:
-        renewal = asyncio.create_task(self._renew_lease(request.id))
-        try:
-            await self._execute_and_settle(request)
-        except asyncio.CancelledError:
-            await self.store.release(request.id)
-            raise
-        finally:
-            renewal.cancel()
-        self.on_change()
+            request = await self.store.claim(request_id)
+            if request is None:
+                return
+            renewal = asyncio.create_task(self._renew_lease(request_id))
+            try:
+                await self._execute_and_settle(request)
+            except asyncio.CancelledError:
+                await self.store.release(request_id)
+                raise
+            finally:
+                renewal.cancel()
+            self.on_change()
 
     async def _execute_and_settle(self, request: Request) -> None:
         project = self.projects.find(request.ref.project_id)
         if project is None:
-            outcome = Outcome(sentence=UNKNOWN_PROJECT)
-            await self.store.settle(request, State.FAILED, outcome)
+            await self.store.settle(request, State.FAILED, Outcome(sentence=UNKNOWN_PROJECT))
             return
-        run = Run(
-            request=request,
-            atlas=project.atlas,
-            store=self.store,
-            rights=self.rights,
-            timings=self.timings,
-            sleep=self.sleep,
-            monotonic=self.monotonic,
-        )
+        run = Run(request=request, atlas=project.atlas, runner=self)
         result = await run.execute()
         await self.store.settle(run.request, result.state, result.outcome, result.judgement)
 

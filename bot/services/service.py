@@ -76,11 +76,6 @@ class CancellationService:
     new_id: Callable[[], str] = new_request_id
     on_change: Callable[[], None] = lambda: None
 
-    def policy_of(self, project_id: str) -> Policy | None:
-        """Return the policy of a project, or None if the bot does not know the project."""
-        project = self.projects.find(project_id)
-        return project.policy if project else None
-
     async def look_up(self, ref: JobRef, *, timeout: float) -> JobDetails:
         """Read the job from Atlas, and the open request for it from the database.
 
@@ -99,10 +94,6 @@ class CancellationService:
             open_request=None if may_supersede(project.policy, earlier) else earlier,
             facts=await self.facts.of_job(ref, job, feed),
         )
-
-    async def request(self, request_id: str) -> Request:
-        """Read a request; raises `RequestNotFound`."""
-        return await self.requests.get(request_id)
 
     async def submit(self, submission: Submission) -> Request:
         """Record the request and start it if approved; the same key gives the same request.

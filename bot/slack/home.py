@@ -105,7 +105,7 @@ class HomeTab:
         awaiting = await self._deps.service.history.awaiting()
         others = [each for each in awaiting if self._actor.id not in each.approved_by]
         own = [request for request in others if await self._may(request)]
-        facts = await self._deps.service.facts.known([request.ref for request in own])
+        facts = await self._deps.service.facts.store.get([request.ref for request in own])
         return waiting_blocks(own, viewer, self._deps.links, facts)
 
     async def _unreviewed(self, viewer: Viewer) -> list[Block]:
@@ -115,13 +115,13 @@ class HomeTab:
 
     async def _may(self, request: Request, *, review: bool = False) -> bool:
         """Return whether this person may decide about the request, or review it."""
-        policy = self._deps.service.policy_of(request.ref.project_id)
-        if policy is None:
+        project = self._deps.service.projects.find(request.ref.project_id)
+        if project is None:
             return False
-        person = await self._deps.directory.person(self._actor, policy.approvers)
+        person = await self._deps.directory.person(self._actor, project.policy.approvers)
         if review:
-            return rules.may_review(policy, request, person) is None
-        return rules.may_decide(policy, request.requester, person) is None
+            return rules.may_review(project.policy, request, person) is None
+        return rules.may_decide(project.policy, request.requester, person) is None
 
     async def _publish(self, view: View) -> None:
         try:

@@ -100,14 +100,10 @@ class Database:
         await self._executor.close()
 
     async def write(self, work: Callable[[Connection], T], *, background: bool = False) -> T:
-        """Run `work` in one transaction and commit it.
+        """Run `work` in one transaction and commit it; in the background it may take longer.
 
-        A write in the background may wait for others, and take longer.
-
-        Raises:
-            Conflict: a unique index refused the write; read again.
-            NotRecorded: certainly not committed.
-            MaybeRecorded: the commit was sent, and its answer did not come.
+        Raises `Conflict` where a unique index refused the write, `NotRecorded` if it is certainly
+        not committed, and `MaybeRecorded` if the commit was sent and its answer did not come.
         """
         if not background:
             return await self._run(work, self._timeout, writes=True)
@@ -137,11 +133,7 @@ class Database:
         return None
 
     async def read_snapshot(self, work: Callable[[Connection], T]) -> T:
-        """Run a long read without time limit, on one snapshot of the database.
-
-        Raises:
-            RecordUnreadable: the database does not answer, or has no such tables.
-        """
+        """Run a long read without time limit, on one snapshot; raises `RecordUnreadable`."""
         # In SQLite each transaction reads one snapshot anyway.
         isolation = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         try:

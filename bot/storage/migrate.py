@@ -64,9 +64,8 @@ def _foreign_tables(names: str) -> SchemaError:
 async def ensure_current(database_url: str) -> None:
     """Upgrade the schema to the newest version where needed.
 
-    Raises:
-        SQLAlchemyError, OSError: the database cannot be opened, or refuses the new tables.
-        SchemaError: its tables are those of a newer program, or of another one.
+    Raises `SQLAlchemyError` or `OSError` if the database cannot be opened or refuses the tables,
+    and `SchemaError` if it has those of a newer program, or of another one.
     """
     if not await is_current(database_url):
         await _run(database_url, _upgrade, writes=True)

@@ -77,9 +77,7 @@ class PostgresExecutor:
             },
         )
         self.engine = self._engine.sync_engine
-        self._connections: WeakSet[Any] = (
-            WeakSet()
-        )  # the driver's connections, to terminate at the end
+        self._connections: WeakSet[Any] = WeakSet()  # the driver's, to terminate at the end
         event.listen(self.engine, "connect", self._connected)
 
     def _connected(self, connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own

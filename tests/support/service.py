@@ -132,7 +132,7 @@ class ServiceOnSqlite:
         return await self.request(request.id)
 
     async def request(self, request_id: str) -> Request:
-        return await self.service.request(request_id)
+        return await self.service.requests.get(request_id)
 
     async def requests(self) -> list[Request]:
         """Return all requests, in the order of their ids."""

@@ -24,18 +24,18 @@ class Decisions:
         self._deps = deps
 
     async def approve(self, request_id: str, actor: Actor) -> Request:
-        person = await self._approver(await self._deps.service.request(request_id), actor)
+        person = await self._approver(await self._deps.service.requests.get(request_id), actor)
         return await self._deps.service.approve(request_id, person)
 
     async def deny(self, request_id: str, actor: Actor, reason: str) -> Request:
-        request = await self._deps.service.request(request_id)
+        request = await self._deps.service.requests.get(request_id)
         if request.by_bot:  # to deny the bot's own request is to keep the download
             return await self.keep(request_id, actor, reason)
         person = await self._approver(request, actor)
         return await self._deps.service.deny(request_id, person, reason)
 
     async def keep(self, request_id: str, actor: Actor, reason: str) -> Request:
-        person = await self._approver(await self._deps.service.request(request_id), actor)
+        person = await self._approver(await self._deps.service.requests.get(request_id), actor)
         email = await self._deps.directory.email_of(actor.id)
         return await self._deps.service.keep(request_id, person, reason, email)
 
@@ -46,14 +46,14 @@ class Decisions:
         return await self._deps.service.withdraw(request_id, person)
 
     async def retry(self, request_id: str, actor: Actor) -> Request:
-        request = await self._deps.service.request(request_id)
+        request = await self._deps.service.requests.get(request_id)
         policy = self._deps.service.projects.get(request.ref.project_id).policy
         may_retry = policy.approvers if request.by_bot else policy.requesters
         person = await self._deps.directory.acting_person(actor, may_retry)
         return await self._deps.service.retry(request_id, person)
 
     async def review(self, request_id: str, actor: Actor) -> Request:
-        person = await self._approver(await self._deps.service.request(request_id), actor)
+        person = await self._approver(await self._deps.service.requests.get(request_id), actor)
         return await self._deps.service.review(request_id, person)
 
     async def answer(self, typed: Decide, actor: Actor) -> str:

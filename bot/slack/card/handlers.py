@@ -115,7 +115,7 @@ class Click:
             return error if isinstance(error, RightsNotChecked) else None
 
     async def _check(self, state: State) -> Exception | None:
-        request = await self._deps.service.request(self._request_id)
+        request = await self._deps.service.requests.get(self._request_id)
         if request.state is not state:
             return AlreadyHandled(request)
         policy = self._deps.service.projects.get(request.ref.project_id).policy

@@ -195,7 +195,7 @@ class Submissions:
         """Add a link to the card to the dialog, once the card is posted."""
         for interval in CARD_POLL_INTERVALS:
             await self.deps.sleep(interval)
-            current = await self.deps.service.request(request.id)
+            current = await self.deps.service.requests.get(request.id)
             if url := self.deps.links.card_of(current):
                 text = f"{card_location(current)} {mrkdwn.link(url, 'Go to the card')}."
                 view = dialog_views.posted_elsewhere(text)

@@ -92,6 +92,6 @@ async def test_settled_starter_is_not_looked_for(given: ServiceOnSqlite) -> None
     await given.service.facts.follow()
 
     assert atlas.feed_reads == 1
-    facts = (await given.service.facts.known([REF]))[REF]
+    facts = (await given.service.facts.store.get([REF]))[REF]
     assert facts.feed_link == f"https://cloud.example/redirect/{PROJECT_ID}"
     assert facts.clock.expected_at == NOON + timedelta(minutes=3)
