@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from bot.cancellation.errors import NotAllowed, RequesterLostRight
-from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.lifecycle import Ending, Request, State
 from bot.cancellation.people import Person
 from bot.cancellation.policy import Policy, may_act_alone, may_cancel, may_decide, may_request
-from bot.cancellation.quarantine import Ending, ending_before_delete
+from bot.cancellation.quarantine import ending_before_delete
 from bot.cancellation.starter import NOT_READ, StartedBy
 
 
@@ -58,7 +58,7 @@ def _judge_own(
     if not request.approved_by - voided:
         instead = ending_before_delete(policy.quarantine, started_by)
     if voided and instead is None:
-        instead = Ending(state=State.QUARANTINED, sentence="")
+        instead = Ending(State.QUARANTINED)
     return Judgement(
         refusal=may_cancel(policy),
         voided=voided,

@@ -99,6 +99,18 @@ class Outcome:
     by: str | None = None  #: the user id of the person who ended it, or None for the bot
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The next state of a request whose run, or whose grace time, is over."""
+
+    state: State
+    outcome: Outcome = Outcome()
+
+    @classmethod
+    def explained(cls, state: State, sentence: str) -> "Ending":
+        return cls(state, Outcome(sentence=sentence))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteAttempts:
     """What is known about the DELETEs of a request."""

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from bot.atlas import JobRef, RestoreJob
-from bot.cancellation.lifecycle import JobFingerprint, Outcome, Request, State
+from bot.cancellation.lifecycle import Ending, JobFingerprint, Request, State
 from bot.cancellation.starter import StartedBy, StarterKind, is_named
 from bot.cancellation.watched_job import JobChange
 
@@ -123,24 +123,12 @@ def new_request(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
-    """The next state of a quarantined request, and the explanation for people."""
-
-    state: State
-    sentence: str
-
-    @property
-    def outcome(self) -> Outcome:
-        return Outcome(sentence=self.sentence)
-
-
 def early_ending(policy: QuarantinePolicy, started_by: StartedBy) -> Ending | None:
     """Return the end of a quarantine whose starter is expected, or None."""
     starter = started_by.starter
     if starter is None or not is_expected(policy, started_by):
         return None
-    return Ending(state=State.KEPT, sentence=EXPECTED.format(name=starter.name))
+    return Ending.explained(State.KEPT, EXPECTED.format(name=starter.name))
 
 
 def ending_before_delete(policy: QuarantinePolicy, started_by: StartedBy) -> Ending | None:
@@ -149,7 +137,7 @@ def ending_before_delete(policy: QuarantinePolicy, started_by: StartedBy) -> End
         return early
     if policy.mode is Mode.ENFORCE:
         return None
-    return Ending(state=State.OBSERVED, sentence=SWITCHED_OFF)
+    return Ending.explained(State.OBSERVED, SWITCHED_OFF)
 
 
 def ending(
@@ -161,14 +149,14 @@ def ending(
     downloads of the project that the bot itself cancelled within an hour.
     """
     if job and job.is_over:
-        return Ending(state=State.OVER, sentence=ENDED.format(state=job.state.value))
+        return Ending.explained(State.OVER, ENDED.format(state=job.state.value))
     if other := ending_before_delete(policy, started_by):
         observed = other.state is State.OBSERVED and policy.mode is Mode.OBSERVE
-        return Ending(state=State.OBSERVED, sentence=WOULD_HAVE) if observed else other
+        return Ending.explained(State.OBSERVED, WOULD_HAVE) if observed else other
     if cancelled >= policy.limit:
         sentence = LIMIT_REACHED.format(limit=policy.limit)
-        return Ending(state=State.OBSERVED, sentence=sentence)
-    return Ending(state=State.APPROVED, sentence=NOT_KEPT)
+        return Ending.explained(State.OBSERVED, sentence)
+    return Ending.explained(State.APPROVED, NOT_KEPT)
 
 
 class GraceClock:

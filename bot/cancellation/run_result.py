@@ -1,10 +1,8 @@
 """The results of runs: the next state of a request, and the sentence for people (pure)."""
 
-from dataclasses import dataclass
-
 from bot.atlas import AtlasError, AtlasRejected, RestoreJob
 from bot.cancellation.judgement import Judgement
-from bot.cancellation.lifecycle import DeleteAttempts, Outcome, State, Step
+from bot.cancellation.lifecycle import DeleteAttempts, Ending, Outcome, State, Step
 
 NOTHING_DONE = "Nothing was done."
 NOTHING_MORE_SENT = "Nothing more was sent."
@@ -31,16 +29,7 @@ APPROVALS_MISSING = "By the current policy, approvals are missing."
 CONFIRMED = "Atlas confirms that the restore job is cancelled."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult:
-    """The final state of a run, and its outcome."""
-
-    state: State
-    outcome: Outcome
-    judgement: Judgement | None = None  # why the request waits for approvals again
-
-
-def result_of_step(step: Step, sent: DeleteAttempts, job: RestoreJob) -> RunResult | None:
+def result_of_step(step: Step, sent: DeleteAttempts, job: RestoreJob) -> Ending | None:
     """Return the result of a run that ends with this step (pure)."""
     match step:
         case Step.CANCELLED:
@@ -51,7 +40,7 @@ def result_of_step(step: Step, sent: DeleteAttempts, job: RestoreJob) -> RunResu
             sentence = ANOTHER_JOB
         case Step.SEND | Step.WAIT:
             return None
-    return RunResult(state=State(step.value), outcome=Outcome(sentence=sentence))
+    return Ending.explained(State(step.value), sentence)
 
 
 def _sentence_when_over(sent: DeleteAttempts, job: RestoreJob) -> str:
@@ -62,19 +51,16 @@ def _sentence_when_over(sent: DeleteAttempts, job: RestoreJob) -> str:
     return ended.format(state="cancelled and failed" if is_both else job.state.value)
 
 
-def result_of_judgement(judgement: Judgement, sent: DeleteAttempts) -> RunResult:
+def result_of_judgement(judgement: Judgement, sent: DeleteAttempts) -> Ending:
     """Return the result of a run that the current policy does not allow (pure)."""
-    if judgement.instead:
-        instead = judgement.instead
-        return RunResult(state=instead.state, outcome=instead.outcome, judgement=judgement)
     done = NOTHING_MORE_SENT if sent.count else NOTHING_DONE
-    sentence = f"{done} {judgement.refusal or APPROVALS_MISSING}"
-    return RunResult(state=State.AWAITING, outcome=Outcome(sentence=sentence), judgement=judgement)
+    because = judgement.refusal or APPROVALS_MISSING
+    return judgement.instead or Ending.explained(State.AWAITING, f"{done} {because}")
 
 
 def result_of_failed_read(
     sent: DeleteAttempts, delete_error: AtlasError | None, read_error: AtlasError
-) -> RunResult:
+) -> Ending:
     """Return the result of a run whose GET failed (pure).
 
     `refused` is certain only if no DELETE may have taken effect.
@@ -89,17 +75,16 @@ def result_of_failed_read(
 
 def result_of_timeout(
     sent: DeleteAttempts, delete_error: AtlasError | None, job: RestoreJob
-) -> RunResult:
+) -> Ending:
     """Return the result of a run whose time is over while the job is still there (pure)."""
     if sent.accepted or delete_error is None:
         known = ACCEPTED_BUT_NOT_CANCELLED if sent.accepted else SENT_BUT_NOT_CANCELLED
         sentence = known.format(state=job.state.value.replace("_", " "))
-        return RunResult(state=State.FAILED, outcome=Outcome(sentence=sentence))
+        return Ending.explained(State.FAILED, sentence)
     return failed_with(State.FAILED, delete_error, JOB_STILL_THERE)
 
 
-def failed_with(state: State, error: AtlasError, prefix: str = "") -> RunResult:
+def failed_with(state: State, error: AtlasError, prefix: str = "") -> Ending:
     """Return a result with Atlas's status and code (pure)."""
     sentence = f"{prefix} {error}".strip()
-    outcome = Outcome(sentence=sentence, status=error.status, code=error.code)
-    return RunResult(state=state, outcome=outcome)
+    return Ending(state, Outcome(sentence=sentence, status=error.status, code=error.code))

@@ -12,8 +12,8 @@ import structlog
 from bot.atlas import AtlasError
 from bot.cancellation import quarantine as rules
 from bot.cancellation.errors import StateConflict
-from bot.cancellation.lifecycle import State
-from bot.cancellation.quarantine import Ending, GraceClock
+from bot.cancellation.lifecycle import Ending, State
+from bot.cancellation.quarantine import GraceClock
 from bot.services.job_facts import JobFactsService
 from bot.services.projects import Project, Projects
 from bot.services.runner import Runner
@@ -84,7 +84,7 @@ class Quarantine:
         early = None
         if ended := each.facts.clock.ended:
             state = str(ended).replace("_", " ")
-            early = Ending(state=State.OVER, sentence=rules.ENDED.format(state=state))
+            early = Ending.explained(State.OVER, rules.ENDED.format(state=state))
         elif project:
             early = rules.early_ending(project.policy.quarantine, each.facts.started_by)
         if early:

@@ -11,10 +11,10 @@ import structlog
 
 from bot.atlas import AtlasClient, AtlasError, AtlasRejected, RestoreJob
 from bot.cancellation.errors import CancellationError, RightsNotChecked
-from bot.cancellation.lifecycle import Outcome, Request, State, Step, next_step
+from bot.cancellation.judgement import Judgement
+from bot.cancellation.lifecycle import Ending, Outcome, Request, State, Step, next_step
 from bot.cancellation.request_context import RequestTracer, bind_to_log
 from bot.cancellation.run_result import (
-    RunResult,
     failed_with,
     result_of_failed_read,
     result_of_judgement,
@@ -50,6 +50,7 @@ class Run:
     request: Request  #: as it was claimed, and then with its DELETEs
     atlas: AtlasClient  #: the client of its project
     runner: "Runner"
+    judgement: Judgement | None = None  #: why the request waits for approvals again, if it does
 
     def __post_init__(self) -> None:
         self.store = self.runner.store  # records each DELETE and its answer under the lease
@@ -61,7 +62,7 @@ class Run:
         self._delete_error: AtlasError | None = None  # of the last DELETE that failed
         self._retry_at = self.monotonic()  # earliest moment that Atlas's Retry-After allows
 
-    async def execute(self) -> RunResult:
+    async def execute(self) -> Ending:
         """GET the job; DELETE it while it matches what was shown; repeat until the result is known.
 
         Before each DELETE the requester and the approvals are judged by the current policy. While
@@ -85,6 +86,7 @@ class Run:
                     await self._wait_for_slack(error)
                     continue
                 if not judgement.allows_delete:
+                    self.judgement = judgement
                     return result_of_judgement(judgement, self.request.sent)
                 await self._send_delete(job)
             await self._wait_before_read()
@@ -95,7 +97,7 @@ class Run:
             timeout = max(timeout, self.timings.final_read_timeout)
         return await self.atlas.restore_job(self.request.ref, timeout=timeout)
 
-    def _result(self, step: Step, job: RestoreJob) -> RunResult | None:
+    def _result(self, step: Step, job: RestoreJob) -> Ending | None:
         """Return the result of the run, or None to continue."""
         if result := result_of_step(step, self.request.sent, job):
             return result
@@ -207,8 +209,8 @@ class Runner:
             await self.store.settle(request, State.FAILED, Outcome(sentence=UNKNOWN_PROJECT))
             return
         run = Run(request=request, atlas=project.atlas, runner=self)
-        result = await run.execute()
-        await self.store.settle(run.request, result.state, result.outcome, result.judgement)
+        ending = await run.execute()
+        await self.store.settle(run.request, ending.state, ending.outcome, run.judgement)
 
     async def _renew_lease(self, request_id: str) -> None:
         while True:

@@ -12,8 +12,8 @@ from sqlalchemy.sql.elements import ColumnElement
 from bot.atlas import JobRef
 from bot.cancellation import quarantine as rules
 from bot.cancellation.job_facts import JobFacts
-from bot.cancellation.lifecycle import Outcome, Request, State
-from bot.cancellation.quarantine import Ending, Mode, WatchedProject
+from bot.cancellation.lifecycle import Ending, Outcome, Request, State
+from bot.cancellation.quarantine import Mode, WatchedProject
 from bot.cancellation.request_context import new_request_id
 from bot.cancellation.watched_job import Holding, JobChange
 from bot.storage import queries

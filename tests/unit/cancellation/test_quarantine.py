@@ -99,8 +99,8 @@ def test_observe_and_off_are_told_apart() -> None:
     observed = ending(QuarantinePolicy(mode=Mode.OBSERVE), NOT_READ, a_job(), 0)
     off = ending(QuarantinePolicy(mode=Mode.OFF), NOT_READ, a_job(), 0)
 
-    assert "would have cancelled" in observed.sentence
-    assert "switched off" in off.sentence
+    assert "would have cancelled" in observed.outcome.sentence
+    assert "switched off" in off.outcome.sentence
 
 
 def test_delete_is_allowed_only_while_it_is_enforced() -> None:
