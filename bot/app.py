@@ -41,7 +41,7 @@ from bot.startup_checks import (
 from bot.tasks import BackgroundTasks, cancel_and_wait
 from bot.timings import DEFAULT_TIMINGS, Timings
 from bot.tracing import open_tracing
-from bot.web.metrics import Metrics, add_health, add_metrics
+from bot.web.metrics import Metrics, add_routes
 from bot.web.server import ShutdownState, WebServer
 from bot.wiring import CoreServices
 
@@ -177,8 +177,7 @@ class Bot:
             )
 
         checks = {"slack": check_slack, "database": self._services.check_database}
-        add_health(app, checks)
-        add_metrics(app, self.metrics, checks)
+        add_routes(app, self.metrics, checks)
         grace = self._timings.connection_stop_timeout
         server = WebServer(self.settings.host, self.settings.port, app, grace=grace)
         self._exit_stack.push_async_callback(server.stop)

@@ -250,7 +250,8 @@ class CoreServices:
 
         def on_read(access: KeyAccess) -> None:
             if access.secret_expires_at:
-                self.metrics.set_secret_expiry(project.name, access.secret_expires_at)
+                expiry = access.secret_expires_at.timestamp()
+                self.metrics.secret_expires.labels(project=project.name).set(expiry)
             self.projects.update({project.id: {"key_may_cancel": access.may_cancel}})
 
         await asyncio.wait({after}, timeout=self.timings.key_access_retry)

@@ -1,8 +1,8 @@
 """Serves metrics at `/metrics`, and the health checks at `/healthz` and `/readyz`."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from itertools import product
 from typing import TypeAlias
 
@@ -11,14 +11,10 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-#: The states of a request, repeated here because this package does not import the rules. Each
-#: counter exists at 0 from the start: Prometheus sees no increase in a series that begins at 1.
-STATES = (
-    *("awaiting", "approved", "cancelling", "cancelled", "over", "refused", "changed", "failed"),
-    *("denied", "expired", "withdrawn", "quarantined", "kept", "observed"),
-)
+from bot.cancellation.lifecycle import State
 
-#: Atlas responses whose first occurrence raises an alert; their counters exist at 0 too.
+#: Atlas responses whose first occurrence raises an alert. Their counters exist at 0 from the start:
+#: Prometheus sees no increase in a series that begins at 1.
 METHODS = ("GET", "DELETE")
 ALERT_STATUSES = ("403", "429")
 #: The status of a call without a response.
@@ -45,90 +41,73 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._add_request_metrics()
-        self._add_atlas_metrics()
-        self._add_connection_metrics()
+        counter = partial(Counter, namespace=NAMESPACE, registry=self._registry)
+        gauge = partial(Gauge, namespace=NAMESPACE, registry=self._registry)
+        histogram = partial(Histogram, namespace=NAMESPACE, registry=self._registry)
 
-    def _add_request_metrics(self) -> None:
-        self.requests = self._counter("requests", "Requests that entered a state.", "state")
-        for state in STATES:
+        self.requests = counter("requests", "Requests that entered a state.", ["state"])
+        for state in State:
             self.requests.labels(state=state)
-        self.cancelled_before_link = self._counter(
+        self.cancelled_before_link = counter(
             "cancelled_before_link", "Cancelled jobs whose link was never live."
         )
-        self.quarantine_limit_reached = self._counter(
+        self.quarantine_limit_reached = counter(
             "quarantine_limit_reached",
             "Downloads that were only announced, because the bot had cancelled too many.",
-            "project",
+            ["project"],
         )
-        self.pending = self._gauge("pending_requests", "Requests that have not ended.")
-        self.unreviewed = self._gauge(
+        self.pending = gauge("pending_requests", "Requests that have not ended.")
+        self.unreviewed = gauge(
             "unreviewed_requests", "Requests that ran without approval and were not reviewed."
         )
 
-    def _add_atlas_metrics(self) -> None:
-        self._atlas_requests = self._counter(
+        self._atlas_requests = counter(
             "atlas_requests",
             f"Calls of the Atlas Administration API; status {NO_RESPONSE} means no response.",
-            *("method", "status"),
+            ["method", "status"],
         )
         for method, status in product(METHODS, (*ALERT_STATUSES, NO_RESPONSE)):
             self._atlas_requests.labels(method=method, status=status)
-        self._atlas_seconds = self._histogram(
+        self._atlas_seconds = histogram(
             "atlas_request_seconds",
             "Duration of calls of the Atlas Administration API.",
-            ATLAS_BUCKETS,
+            buckets=ATLAS_BUCKETS,
         )
-        self.login_refused = self._counter(
+        self.login_refused = counter(
             "atlas_login_refused", "Calls for which Atlas refused the key or the service account."
         )
-        self._secret_expires = self._gauge(
+        self.secret_expires = gauge(
             "atlas_secret_expires_timestamp_seconds",
             "When the secret of the project's service account expires.",
-            "project",
+            ["project"],
         )
-        self.watch_success = self._gauge(
+        self.watch_success = gauge(
             "watch_last_success_timestamp_seconds",
             "When the watch last read a watched project; 0 before.",
-            "project",
+            ["project"],
         )
-
-        self._detection_seconds = self._histogram(
+        self._detection_seconds = histogram(
             "detection_seconds",
             "Time from the start of a restore job until Slack had its announcement.",
-            DETECTION_BUCKETS,
+            buckets=DETECTION_BUCKETS,
         )
 
-    def _add_connection_metrics(self) -> None:
-        self.ack_seconds = self._histogram(
-            "ack_seconds", "Time until Slack had its acknowledgement.", ACK_BUCKETS
+        self.ack_seconds = histogram(
+            "ack_seconds", "Time until Slack had its acknowledgement.", buckets=ACK_BUCKETS
         )
-        self.dropped_posts = self._counter(
-            "dropped_posts", "Messages that Slack took nowhere, given up."
-        )
-        self.slack_connections = self._gauge(
+        self.dropped_posts = counter("dropped_posts", "Messages that Slack took nowhere, given up.")
+        self.slack_connections = gauge(
             "slack_connections", "Open connections of Socket Mode; 0 in HTTP mode."
         )
-        self.webhook_lag = self._gauge(
+        self.webhook_lag = gauge(
             "audit_webhook_lag_seconds",
             "Age of the oldest audit event that the audit webhook's receiver has not taken, or 0.",
         )
-        self.ready = self._gauge(
-            "ready", "Whether each check of /readyz succeeds, 1 or 0.", "check"
-        )
-        self.settings_valid = self._gauge(
+        self.ready = gauge("ready", "Whether each check of /readyz succeeds, 1 or 0.", ["check"])
+        self.settings_valid = gauge(
             "settings_valid", "Whether the settings were valid when last read, 1 or 0."
         )
         self.settings_valid.set(1)
-
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, labels, namespace=NAMESPACE, registry=self._registry)
-
-    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(name, text, labels, namespace=NAMESPACE, registry=self._registry)
-
-    def _histogram(self, name: str, text: str, buckets: Sequence[float]) -> Histogram:
-        return Histogram(name, text, namespace=NAMESPACE, registry=self._registry, buckets=buckets)
 
     def count_state(self, state: str) -> None:
         """Count a request that entered `state`."""
@@ -139,9 +118,6 @@ class Metrics:
         shown = NO_RESPONSE if status is None else str(status)
         self._atlas_requests.labels(method=method, status=shown).inc()
         self._atlas_seconds.observe(seconds)
-
-    def set_secret_expiry(self, project: str, at: datetime) -> None:
-        self._secret_expires.labels(project=project).set(at.timestamp())
 
     def observe_detection(self, seconds: float) -> None:
         self._detection_seconds.observe(max(seconds, 0.0))
@@ -156,24 +132,13 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-def add_metrics(app: web.Application, metrics: Metrics, checks: Mapping[str, Check]) -> None:
-    """Serve `metrics` at `/metrics`; each scrape runs `checks`, those of `/readyz`."""
-
-    async def scrape(_request: web.Request) -> web.Response:
-        failed = await run_checks(checks)
-        for name in checks:
-            metrics.ready.labels(check=name).set(name not in failed)
-        return web.Response(
-            body=metrics.render(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4}
-        )
-
-    app.router.add_get("/metrics", scrape)
-
-
-def add_health(
-    app: web.Application, checks: Mapping[str, Check], timeout: float = CHECK_TIMEOUT
+def add_routes(
+    app: web.Application,
+    metrics: Metrics,
+    checks: Mapping[str, Check],
+    timeout: float = CHECK_TIMEOUT,
 ) -> None:
-    """Serve `/healthz`, and `/readyz` with the result of each check by its name."""
+    """Serve `/healthz`, `/readyz` with the result of each check by its name, and `/metrics`."""
 
     async def healthz(_request: web.Request) -> web.Response:
         return web.json_response({"alive": True})
@@ -183,11 +148,20 @@ def add_health(
         body = {"ready": not failed, "checks": dict.fromkeys(checks, "ok") | failed}
         return web.json_response(body, status=503 if failed else 200)
 
+    async def scrape(_request: web.Request) -> web.Response:
+        failed = await run_checks(checks, timeout)
+        for name in checks:
+            metrics.ready.labels(check=name).set(name not in failed)
+        return web.Response(
+            body=metrics.render(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4}
+        )
+
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", scrape)
 
 
-async def run_checks(checks: Mapping[str, Check], timeout: float = CHECK_TIMEOUT) -> dict[str, str]:
+async def run_checks(checks: Mapping[str, Check], timeout: float) -> dict[str, str]:
     """Run all checks concurrently; return the sentences of those that failed."""
     results = await asyncio.gather(*(_run(name, c, timeout) for name, c in checks.items()))
     return {name: why for name, why in zip(checks, results, strict=True) if why is not None}

@@ -9,7 +9,7 @@ import asyncio
 import errno
 import os
 import resource
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -35,6 +35,14 @@ LINGER_TIMEOUT = 2.0
 DESCRIPTORS_PER_CONNECTION = 3
 MIN_CONNECTIONS, MAX_CONNECTIONS = 8, 1000
 MAX_BACKLOG = 128
+
+#: How aiohttp serves a connection.
+CONNECTION_OPTIONS: Mapping[str, Any] = {
+    "keepalive_timeout": IDLE_TIMEOUT,
+    "lingering_time": LINGER_TIMEOUT,
+    "access_log": None,
+    "auto_decompress": False,  # Slack compresses nothing, and signs the body as it is sent
+}
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -93,7 +101,7 @@ class ConnectionLimiter:
         """
         connection = request.protocol
         if not isinstance(connection, Connection):
-            raise TypeError("this server must use the connections of `connection_factory`")
+            raise TypeError("this server must accept connections as `Connection`")
         connection.begin_request()
         try:
             if (problem := await self._read(request)) is not None:
@@ -121,8 +129,8 @@ class Connection(web.RequestHandler):
 
     __slots__ = ("_head_timer", "_in_request", "_limiter")
 
-    def __init__(self, server: web.Server, limiter: ConnectionLimiter, **options: Any) -> None:  # noqa: ANN401 - aiohttp's
-        super().__init__(server, loop=asyncio.get_running_loop(), **options)
+    def __init__(self, server: web.Server, limiter: ConnectionLimiter) -> None:
+        super().__init__(server, loop=asyncio.get_running_loop(), **CONNECTION_OPTIONS)
         self._limiter = limiter
         self._head_timer: asyncio.TimerHandle | None = None
         self._in_request = False
@@ -157,18 +165,6 @@ class Connection(web.RequestHandler):
         """Close the connection at once, even if the peer does not read what was sent to it."""
         if isinstance(self.transport, asyncio.WriteTransport):
             self.transport.abort()
-
-
-def connection_factory(server: web.Server, limiter: ConnectionLimiter) -> Callable[[], Connection]:
-    """Return what creates the protocol of each connection that is accepted."""
-    return lambda: Connection(
-        server,
-        limiter,
-        keepalive_timeout=IDLE_TIMEOUT,
-        lingering_time=LINGER_TIMEOUT,
-        access_log=None,
-        auto_decompress=False,  # Slack compresses nothing, and signs the body as it is sent
-    )
 
 
 def _refuse(status: int, why: str) -> web.Response:
@@ -245,7 +241,7 @@ class WebServer:
             raise AssertionError("`setup` creates the server")
         try:
             self._listener = await asyncio.get_running_loop().create_server(
-                connection_factory(server, self._limiter),
+                lambda: Connection(server, self._limiter),
                 self._host,
                 self._port,
                 backlog=min(self._limiter.limit, MAX_BACKLOG),

@@ -9,7 +9,6 @@ import re
 import shlex
 import tomllib
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +18,12 @@ import yaml
 from dotenv import dotenv_values
 from sqlalchemy.engine import make_url
 
+from bot.cancellation.lifecycle import State
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.settings.credentials import DEFAULT_VARIABLES
 from bot.settings.load import KNOWN_VARIABLES
-from bot.web.metrics import ALERT_STATUSES, STATES, Metrics
+from bot.web.metrics import ALERT_STATUSES, Metrics
 from tests.packaging.dockerfile import read_stages
 from tests.support.postgres import PostgresServer
 from tests.support.process import BotProcess, run_command
@@ -378,7 +378,7 @@ def series() -> set[str]:
     metrics.ack_seconds.observe(0.1)
     metrics.ready.labels(check="slack").set(1)
     metrics.watch_success.labels(project="shop").set_to_current_time()
-    metrics.set_secret_expiry("shop", datetime.now(UTC))
+    metrics.secret_expires.labels(project="shop").set(1)
     metrics.quarantine_limit_reached.labels(project="shop").inc()
     shown = io.StringIO(metrics.render().decode())
     return {re.split(r"[ {]", line)[0] for line in shown if not line.startswith("#")} | {"up"}
@@ -398,7 +398,7 @@ def test_every_query_is_about_series_of_ours(query: str) -> None:
 def test_every_state_that_a_query_names_is_one(query: str) -> None:
     named = re.findall(r'state="(\w+)"', query)
 
-    assert set(named) - set(STATES) == set()
+    assert set(named) - set(State) == set()
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])

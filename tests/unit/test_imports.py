@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bot.tasks": {"bot.cancellation.errors", "bot.cancellation.request_context"},
     "bot.tracing": {"bot.atlas", "bot.cancellation.request_context", "bot.settings"},
     "bot.webhook": RULES | {"bot.storage"},
-    "bot.web": {"bot.log_throttle"},
+    "bot.web": {"bot.cancellation.lifecycle", "bot.log_throttle"},
 }
 #: The top: the command line, what it runs, and the composition root with its start.
 KNOW_EVERYBODY = {

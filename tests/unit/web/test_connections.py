@@ -17,7 +17,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from bot.log_config import configure_logging
-from bot.web.metrics import add_health
+from bot.web.metrics import Metrics, add_routes
 from bot.web.server import ConnectionLimiter, WebServer, max_connections
 
 if TYPE_CHECKING:
@@ -32,13 +32,13 @@ SERVER = """
 import asyncio, resource
 from aiohttp import web
 from bot.log_config import configure_logging
-from bot.web.metrics import add_health
+from bot.web.metrics import Metrics, add_routes
 from bot.web.server import WebServer
 
 async def main():
     configure_logging("INFO", "json")
     app = web.Application()
-    add_health(app, {})
+    add_routes(app, Metrics(), {})
     server = WebServer("127.0.0.1", 0, app)
     await server.start()
     print(server.port, flush=True)
@@ -52,7 +52,7 @@ asyncio.run(main())
 @asynccontextmanager
 async def serving(limiter: ConnectionLimiter) -> AsyncIterator[int]:
     app = web.Application()
-    add_health(app, {})
+    add_routes(app, Metrics(), {})
     server = WebServer("127.0.0.1", 0, app, grace=0.1, limiter=limiter)
     await server.start()
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-from bot.web.metrics import Check, Metrics, add_health, add_metrics
+from bot.web.metrics import Check, Metrics, add_routes
 
 if TYPE_CHECKING:
     import aiohttp
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def app_with(checks: dict[str, Check], timeout: float = 2.0) -> web.Application:
     app = web.Application()
-    add_health(app, checks, timeout)
+    add_routes(app, Metrics(), checks, timeout)
     return app
 
 
@@ -91,9 +91,7 @@ async def test_raising_check_fails_without_details(serve: Serve) -> None:
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
 async def test_head_is_allowed_and_post_is_not(serve: Serve, path: str) -> None:
-    app = app_with({"slack": succeeding})
-    add_metrics(app, Metrics(), {})
-    client = await serve(app)
+    client = await serve(app_with({"slack": succeeding}))
     async with client.head(path) as head, client.post(path) as post:
         statuses = head.status, post.status
 
@@ -101,9 +99,7 @@ async def test_head_is_allowed_and_post_is_not(serve: Serve, path: str) -> None:
 
 
 async def test_metrics_are_prometheus_text(serve: Serve) -> None:
-    app = web.Application()
-    add_metrics(app, Metrics(), {})
-    client = await serve(app)
+    client = await serve(app_with({}))
     async with client.get("/metrics") as answer:
         kind, text = answer.headers["Content-Type"], await answer.text()
 
@@ -121,9 +117,7 @@ async def test_metrics_show_the_current_result_of_each_check(serve: Serve) -> No
     async def database() -> str | None:
         return said["database"]
 
-    app = web.Application()
-    add_metrics(app, Metrics(), {"slack": slack, "database": database})
-    client = await serve(app)
+    client = await serve(app_with({"slack": slack, "database": database}))
     before = await ready_of(client)
     said.update(slack="No connection.", database=None)
 
