@@ -1,7 +1,5 @@
 """Decides what to do with a post that Slack refused (pure)."""
 
-import random
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
@@ -20,9 +18,10 @@ from bot.slack.errors import (
     SlackRejected,
     SlackUnavailable,
 )
+from bot.timings import backoff
 
 # Seconds between attempts
-INITIAL_BACKOFF = 0.5  # doubled for each further attempt, up to the maximum
+INITIAL_BACKOFF = 1.0  # doubled for each further attempt, up to the maximum
 MAX_BACKOFF = 15.0
 INVALID_TOKEN_BACKOFF = 30.0  # while Slack refuses the bot's token
 REFUSED_BACKOFF = 100.0  # the maximum for a message that Slack refuses everywhere
@@ -60,18 +59,16 @@ NOT_SEEN_BY_APPROVERS = (
 )
 
 
-def next_action(
-    post: Post, error: SlackError, jitter: Callable[[], float] = random.random
-) -> NextAction:
-    """Decide by Slack's error, the kind of the post and the number of attempts.
+def next_action(post: Post, channel: str, error: SlackError, jitter: float) -> NextAction:
+    """Decide by Slack's error in a channel, the kind of the post and the number of attempts.
 
-    `jitter` returns a number from 0 to 1, so that replicas do not retry at the same moment.
+    `jitter` is a random number from 0 to 1, so that replicas do not retry at the same moment.
     """
     match error:
         case AlreadyPosted():
             return Action.DELIVERED
         case RateLimited(seconds=seconds):
-            return RetryLater(seconds + jitter())
+            return RetryLater(seconds + jitter)
         case InvalidToken():
             return RetryLater(INVALID_TOKEN_BACKOFF)
         case MessageDeleted():
@@ -79,19 +76,19 @@ def next_action(
     is_certain = isinstance(error, (CannotPost, MessageNotEditable))
     may_pass = not is_certain and post.attempts < MAX_ATTEMPTS
     if may_pass or isinstance(error, SlackUnavailable):
-        return RetryLater(backoff(post.attempts, jitter))
-    return _elsewhere(post) or retry_slowly(post, error, jitter)
+        return _retry(post, MAX_BACKOFF, jitter)
+    return _elsewhere(post, channel) or _retry_slowly(post, error, jitter)
 
 
-def _elsewhere(post: Post) -> Action | None:
+def _elsewhere(post: Post, channel: str) -> Action | None:
     """Return how to reach the requester, if another place is left to try."""
     match post:
         case RequestPost(kind=PostKind.DIRECT | PostKind.COPY):
             return Action.DROP  # the person takes no direct messages; the thread mentions them
-        case RequestPost(kind=PostKind.REPLY, request=request) if reaches(request):
-            return Action.TELL_REQUESTER
-        case RequestPost(kind=PostKind.CARD, request=request) if reaches(request):
-            return Action.MOVE_CARD if request.channel != request.requester else None
+        case RequestPost(kind=PostKind.REPLY | PostKind.CARD, request=request) if (
+            reaches(request) and channel != request.requester
+        ):
+            return Action.MOVE_CARD if post.kind is PostKind.CARD else Action.TELL_REQUESTER
     return None
 
 
@@ -100,16 +97,19 @@ def reaches(request: Request) -> bool:
     return not (request.by_bot or is_operator(request.requester))
 
 
-def retry_slowly(
-    post: Post, error: SlackError, jitter: Callable[[], float] = random.random
-) -> NextAction:
+def _retry(post: Post, longest: float, jitter: float) -> RetryLater:
+    seconds = backoff(post.attempts, first=INITIAL_BACKOFF, longest=longest, jitter=jitter)
+    return RetryLater(seconds)
+
+
+def _retry_slowly(post: Post, error: SlackError, jitter: float) -> NextAction:
     """Decide about a message that no place takes: Slack or its settings may change."""
     waits_long = _is_essential(post) or isinstance(error, SlackRejected)
     if post.attempts >= (MAX_REFUSED_ATTEMPTS if waits_long else MAX_EDIT_ATTEMPTS):
         return Action.DROP
     if isinstance(post, Announcement):
         return RetryLater(REFUSED_ANNOUNCEMENT_BACKOFF)
-    return RetryLater(backoff(post.attempts, jitter, REFUSED_BACKOFF))
+    return _retry(post, REFUSED_BACKOFF, jitter)
 
 
 def _is_essential(post: Post) -> bool:
@@ -124,11 +124,3 @@ def reason_to_move(post: RequestPost, error: SlackError) -> str:
     if post.request.state is not State.AWAITING:
         return error.sentence
     return f"{error.sentence} {NOT_SEEN_BY_APPROVERS}"
-
-
-def backoff(
-    attempts: int, jitter: Callable[[], float] = random.random, longest: float = MAX_BACKOFF
-) -> float:
-    """Return the seconds to wait after `attempts` attempts: half to all of the doubled backoff."""
-    doubled = min(longest, INITIAL_BACKOFF * 2 ** min(attempts, MAX_ATTEMPTS * 2))
-    return float(doubled * (1 + jitter()) / 2)

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -31,13 +31,12 @@ from bot.slack.outbox.delivery import (
     RetryLater,
     next_action,
     reason_to_move,
-    retry_slowly,
 )
 from bot.slack.outbox.messages import Message, MessageBuilder, Undeliverable, Unneeded
 from bot.slack.outbox.rate_limits import RateLimits, longest_wait
 from bot.slack.plain_text import send_simplified
 from bot.storage.outbox_store import OutboxStore
-from bot.tasks import cancel_and_wait, wait_up_to
+from bot.tasks import cancel_and_wait, log_errors, wait_up_to
 from bot.timings import DEFAULT_TIMINGS, Timings
 
 log = structlog.get_logger(__name__)
@@ -128,7 +127,7 @@ class Outbox:
                 self._rate_limits.block(post, message, REFUSED_ANNOUNCEMENT_BACKOFF)
             elif isinstance(error, RateLimited):
                 self._rate_limits.block(post, message, error.seconds)
-            await self._carry_out(post, message, error, next_action(post, error))
+            await self._carry_out(post, message, error)
 
     async def _start_due(self) -> int:
         """Claim as many posts as may be in progress, and start their delivery."""
@@ -140,18 +139,13 @@ class Outbox:
         if free + free_announcements == 0:
             return 0
         held = [post.id for post in self._in_progress.values()] if self._claim_lost else None
+        claimed: Sequence[Post] = []
         self._claim_lost = True
-        try:
+        with log_errors("outbox cannot be read"):  # the next read may succeed
             claimed = await self.store.claim(
                 self.owner, free, free_announcements, free_direct, held=held
             )
-        except LedgerError as error:
-            log.warning("outbox cannot be read", error=str(error))
-            return 0
-        except Exception:  # the next read may succeed, and delivery must continue
-            log.exception("outbox cannot be read")
-            return 0
-        self._claim_lost = False
+            self._claim_lost = False
         for post in claimed:
             task = asyncio.create_task(self._supervise(post), name=f"post {post.id}")
             self._in_progress[task] = post
@@ -164,21 +158,16 @@ class Outbox:
 
     async def _supervise(self, post: Post) -> None:
         request_id = post.request.id if isinstance(post, RequestPost) else None
-        with self.tracer(f"post {post.kind}", request_id):
+        # Without a record the claim runs out, and the next owner repeats the post with the same id.
+        not_recorded = log_errors("delivery not recorded", post=post.id)
+        with self.tracer(f"post {post.kind}", request_id), not_recorded:
             try:
-                await self._deliver_or_release(post)
-            except LedgerError as error:
-                # The claim runs out, and the next owner repeats the post with the same id.
-                log.warning("delivery not recorded", post=post.id, error=str(error))
-
-    async def _deliver_or_release(self, post: Post) -> None:
-        try:
-            await self.deliver(post)
-        except LedgerError:
-            raise
-        except Exception:
-            log.exception("post cannot be delivered", post=post.id, kind=post.kind)
-            await self.store.retry_later(post, MAX_BACKOFF, "internal error")
+                await self.deliver(post)
+            except LedgerError:
+                raise
+            except Exception:
+                log.exception("post cannot be delivered", post=post.id, kind=post.kind)
+                await self.store.retry_later(post, MAX_BACKOFF, "internal error")
 
     async def _send_and_record(
         self, post: Post, message: Message, client_msg_id: str | None = None
@@ -208,9 +197,9 @@ class Outbox:
 
         return await send_simplified(call, message.content)
 
-    async def _carry_out(
-        self, post: Post, message: Message, error: SlackError, action: NextAction
-    ) -> None:
+    async def _carry_out(self, post: Post, message: Message, error: SlackError) -> None:
+        jitter = random.random()  # noqa: S311 - no secret
+        action = next_action(post, message.channel, error, jitter)
         _log_error(post, error, action)
         match action, post:
             case RetryLater(seconds), _:
@@ -219,7 +208,9 @@ class Outbox:
                 because = reason_to_move(post, error)
                 await self.store.move_card(post, post.request.requester, because)
             case Action.TELL_REQUESTER, RequestPost():
-                await self._tell_requester(post)
+                direct = self.messages.direct_reply(post)
+                if again := await self._send_and_record(post, direct):
+                    await self._carry_out(post, direct, again)
             case Action.DELIVERED, _ if post.kind is PostKind.CARD:
                 # Without an id: the thread and the updates of a card need its place.
                 if again := await self._send_and_record(post, message):
@@ -237,15 +228,6 @@ class Outbox:
             return
         self.on_drop()
         log.error("post dropped", post=post.id, kind=post.kind, why=why, **_subject(post))
-
-    async def _tell_requester(self, post: RequestPost) -> None:
-        """Send a reply that the thread does not take as a direct message."""
-        message = self.messages.direct_reply(post)
-        if error := await self._send_and_record(post, message):
-            action = next_action(post, error)
-            if action is Action.TELL_REQUESTER:
-                action = retry_slowly(post, error)
-            await self._carry_out(post, message, error, action)
 
     async def _mark_sent(self, post: Post, channel: str, ts: str) -> None:
         """Record the delivery; several attempts avoid that the message is sent again."""

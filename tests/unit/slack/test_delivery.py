@@ -6,7 +6,7 @@ import pytest
 
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import State
-from bot.cancellation.posts import PostKind, RequestPost
+from bot.cancellation.posts import Post, PostKind, RequestPost
 from bot.slack.errors import (
     AlreadyPosted,
     CannotPost,
@@ -31,10 +31,8 @@ from bot.slack.outbox.delivery import (
     Action,
     NextAction,
     RetryLater,
-    backoff,
     next_action,
     reason_to_move,
-    retry_slowly,
 )
 from bot.storage.outbox_store import LONGEST_DELAY
 from tests.support.domain import RINA
@@ -46,11 +44,11 @@ def a_post(kind: PostKind, *, attempts: int = 1, channel: str = "C0OPS") -> Requ
     return samples.post(EventName.CREATED, about, kind=kind, attempts=attempts)
 
 
+def decide(post: Post, error: SlackError, channel: str = "C0OPS") -> NextAction:
+    return next_action(post, channel, error, 0.0)
+
+
 KINDS = [PostKind.CARD, PostKind.EDIT, PostKind.REPLY]
-
-
-def no_jitter() -> float:
-    return 0.0
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -65,7 +63,7 @@ def no_jitter() -> float:
     ],
 )
 def test_temporary_error_is_retried(kind: PostKind, error: SlackError, action: NextAction) -> None:
-    assert next_action(a_post(kind), error, no_jitter) == action
+    assert decide(a_post(kind), error) == action
 
 
 @pytest.mark.parametrize(
@@ -81,18 +79,18 @@ def test_temporary_error_is_retried(kind: PostKind, error: SlackError, action: N
 def test_refusal_goes_to_the_requester_or_is_retried(
     kind: PostKind, channel: str, action: NextAction, error: SlackError
 ) -> None:
-    assert next_action(a_post(kind, channel=channel), error, no_jitter) == action
+    assert decide(a_post(kind, channel=channel), error, channel) == action
 
 
 def test_edit_of_a_deleted_message_is_dropped() -> None:
-    assert next_action(a_post(PostKind.EDIT), MessageDeleted("message_not_found")) == Action.DROP
+    assert decide(a_post(PostKind.EDIT), MessageDeleted("message_not_found")) == Action.DROP
 
 
 @pytest.mark.parametrize("attempts", [20, MAX_EDIT_ATTEMPTS])
 def test_refused_content_of_an_edit_is_retried_slowly_for_days(attempts: int) -> None:
     post = a_post(PostKind.EDIT, attempts=attempts)
 
-    action = next_action(post, SlackRejected("invalid_blocks"), lambda: 1.0)
+    action = decide(post, SlackRejected("invalid_blocks"))
 
     assert action == RetryLater(REFUSED_BACKOFF)
     assert LONGEST_DELAY.total_seconds() > REFUSED_BACKOFF
@@ -101,43 +99,40 @@ def test_refused_content_of_an_edit_is_retried_slowly_for_days(attempts: int) ->
 def test_edit_that_slack_forbids_is_dropped_after_many_attempts() -> None:
     post = a_post(PostKind.EDIT, attempts=MAX_EDIT_ATTEMPTS)
 
-    assert next_action(post, MessageNotEditable("edit_window_closed")) == Action.DROP
+    assert decide(post, MessageNotEditable("edit_window_closed")) == Action.DROP
 
 
 def test_message_that_no_place_takes_is_dropped_only_after_days() -> None:
     refused = CannotPost("restricted_action")
     early, late = (a_post(PostKind.REPLY, attempts=n) for n in (20, MAX_REFUSED_ATTEMPTS))
 
-    assert retry_slowly(early, refused, lambda: 1.0) == RetryLater(REFUSED_BACKOFF)
-    assert retry_slowly(late, refused) == Action.DROP
+    assert decide(early, refused, RINA.id) == RetryLater(REFUSED_BACKOFF)
+    assert decide(late, refused, RINA.id) == Action.DROP
 
 
 def test_direct_message_that_its_recipient_does_not_take_is_dropped() -> None:
     post = a_post(PostKind.DIRECT)
 
-    assert next_action(post, CannotPost("user_not_found")) == Action.DROP
+    assert decide(post, CannotPost("user_not_found")) == Action.DROP
 
 
 def test_unknown_refusal_is_final_after_several_attempts() -> None:
     tried = a_post(PostKind.CARD, attempts=MAX_ATTEMPTS)
 
-    assert next_action(tried, SlackRejected("new_code"), no_jitter) == Action.MOVE_CARD
+    assert decide(tried, SlackRejected("new_code")) == Action.MOVE_CARD
 
 
 def test_backoff_doubles_up_to_the_maximum() -> None:
-    backoffs = [backoff(attempts, lambda: 1.0) for attempts in (1, 2, 3, 50)]
+    posts = [a_post(PostKind.CARD, attempts=attempts) for attempts in (1, 2, 3, 50)]
+    actions = [decide(post, SlackUnavailable()) for post in posts]
 
-    assert backoffs == [1.0, 2.0, 4.0, MAX_BACKOFF]
-
-
-def test_jitter_is_up_to_half_of_the_backoff() -> None:
-    assert backoff(2, lambda: 0.0) == backoff(2, lambda: 1.0) / 2
+    assert actions == [RetryLater(seconds) for seconds in (1.0, 2.0, 4.0, MAX_BACKOFF)]
 
 
 def test_unavailable_slack_is_retried_after_any_number_of_attempts() -> None:
     post = a_post(PostKind.CARD, attempts=MAX_ATTEMPTS * 2)
 
-    assert next_action(post, SlackUnavailable(), lambda: 1.0) == RetryLater(MAX_BACKOFF)
+    assert decide(post, SlackUnavailable()) == RetryLater(MAX_BACKOFF)
 
 
 @pytest.mark.parametrize("state", [State.AWAITING, State.CANCELLED])
@@ -163,7 +158,7 @@ def test_moved_card_says_that_approvers_do_not_see_it_only_while_it_waits(state:
     ],
 )
 def test_action_after_each_error_of_an_announcement(error: SlackError, action: NextAction) -> None:
-    assert next_action(samples.announcement(), error, no_jitter) == action
+    assert decide(samples.announcement(), error) == action
 
 
 @pytest.mark.parametrize(
@@ -177,13 +172,13 @@ def test_action_after_each_error_of_an_announcement(error: SlackError, action: N
 def test_refused_announcement_is_retried_rarely_for_about_a_week(
     error: SlackError, attempts: int, action: NextAction
 ) -> None:
-    assert next_action(samples.announcement(attempts=attempts), error, no_jitter) == action
+    assert decide(samples.announcement(attempts=attempts), error) == action
 
 
 def test_unreachable_slack_does_not_end_an_announcement() -> None:
     post = samples.announcement(attempts=MAX_REFUSED_ATTEMPTS * 2)
 
-    assert next_action(post, SlackUnavailable(), lambda: 1.0) == RetryLater(MAX_BACKOFF)
+    assert decide(post, SlackUnavailable()) == RetryLater(MAX_BACKOFF)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -191,4 +186,4 @@ def test_refused_post_of_an_operator_becomes_no_direct_message(kind: PostKind) -
     about = samples.request(requester="cli:alice")
     post = samples.post(EventName.CREATED, about, kind=kind)
 
-    assert isinstance(next_action(post, CannotPost("is_archived"), no_jitter), RetryLater)
+    assert isinstance(decide(post, CannotPost("is_archived")), RetryLater)
