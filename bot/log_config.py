@@ -17,7 +17,6 @@ BOLT_CLIENT_WARNING = "As you gave `client` as well, `token` will be unused."
 #: The modules of aiohttp's errors about a request that is not HTTP, or whose body breaks off.
 REQUEST_ERRORS = ("aiohttp.http", "aiohttp.web_protocol")
 
-#: What asyncio logs of a connection that it cannot accept.
 ACCEPT_ERROR = "socket.accept() out of system resource"
 
 _SENSITIVE_KEY = re.compile(rf".*{SENSITIVE}|authorization|cookie", re.IGNORECASE)
@@ -53,7 +52,10 @@ def configure_logging(
         )
     )
     handler.addFilter(demote_library_records)
-    handler.addFilter(AcceptErrorFilter())
+    throttle = (
+        LogThrottle()
+    )  # asyncio logs one for each connection that it may accept, every second
+    handler.addFilter(lambda record: not is_accept_error(record) or throttle.count() > 0)
     logging.basicConfig(handlers=[handler], level=level, force=True)
     structlog.configure(
         processors=[
@@ -109,16 +111,6 @@ def demote_library_records(record: logging.LogRecord) -> bool:
     return True
 
 
-class AcceptErrorFilter(logging.Filter):
-    """Passes one line a minute of those that asyncio logs while it has no file descriptors.
-
-    It logs one for each connection that it may accept at a time, every second.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._throttle = LogThrottle()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        is_repeated = record.name == "asyncio" and ACCEPT_ERROR in record.getMessage()
-        return not is_repeated or self._throttle.count() > 0
+def is_accept_error(record: logging.LogRecord) -> bool:
+    """Whether asyncio says that it has no file descriptors for new connections."""
+    return record.name == "asyncio" and ACCEPT_ERROR in record.getMessage()

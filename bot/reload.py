@@ -74,7 +74,10 @@ class Reloader:
 
     def _apply(self, new: Settings) -> None:
         old, self.settings = self.settings, merge(self.settings, new)
-        self.projects.update({p.id: _fields_of(p) for p in self.settings.projects})
+        for project in self.settings.projects:
+            fields = {"policy": project.policy, "watch_channel": project.watch_channel}
+            name = {"name": project.name} if project.name else {}
+            self.projects.update({project.id: {**fields, **name}})
         self.on_organizations(self.settings.organizations)
         log.info(
             "settings reloaded",
@@ -104,11 +107,6 @@ def _merge_project(old: ProjectSettings, new: ProjectSettings) -> ProjectSetting
     return old.model_copy(update=update)
 
 
-def _fields_of(project: ProjectSettings) -> dict[str, Any]:
-    fields = {"policy": project.policy, "watch_channel": project.watch_channel}
-    return {**fields, "name": project.name} if project.name else fields
-
-
 def changes(old: Settings, new: Settings) -> Iterator[str]:
     """Yield what differs between the same projects, as `shop: approvals 1 → 2`."""
     for before, after in zip(old.policy_holders, new.policy_holders, strict=True):
@@ -130,25 +128,22 @@ def needs_restart(now: Settings, wanted: Settings) -> Iterator[str]:
     if now.audit_webhook != wanted.audit_webhook:
         yield "BOT_AUDIT_WEBHOOK_URL, BOT_AUDIT_WEBHOOK_SECRET"
     yield from _projects_that_need_restart(
-        {project.id: project for project in now.projects},
-        {project.id: project for project in wanted.projects},
+        *({project.id: project for project in each.projects} for each in (now, wanted))
     )
-    if [each.credentials for each in now.organizations] != [
-        each.credentials for each in wanted.organizations
-    ]:
+    logins = [[each.credentials for each in every.organizations] for every in (now, wanted)]
+    if logins[0] != logins[1]:
         yield "credentials or number of the organizations"
 
 
 def _projects_that_need_restart(
     now: Mapping[str, ProjectSettings], wanted: Mapping[str, ProjectSettings]
 ) -> Iterator[str]:
-    yield from (f"new project {wanted[p].name or p}" for p in wanted.keys() - now.keys())
-    yield from (f"removed project {now[p].name or p}" for p in now.keys() - wanted.keys())
-    for project_id in now.keys() & wanted.keys():
-        old, new = now[project_id], wanted[project_id]
+    yield from (f"new project {wanted[each].label}" for each in wanted.keys() - now.keys())
+    yield from (f"removed project {now[each].label}" for each in now.keys() - wanted.keys())
+    for each in now.keys() & wanted.keys():
         for name in ("credentials", "watch_channel"):
-            if getattr(old, name) != getattr(new, name):
-                yield f"{name} of {old.name or project_id}"
+            if getattr(now[each], name) != getattr(wanted[each], name):
+                yield f"{name} of {now[each].label}"
 
 
 def _facts(project: PolicyHolder) -> dict[str, Any]:

@@ -7,7 +7,7 @@ within each request.
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
@@ -29,9 +29,7 @@ from bot.storage.webhook_store import Backlog, UnpostedEvent, WebhookStore
 from bot.tasks import cancel_and_wait, log_errors, wait_up_to
 from bot.timings import DEFAULT_TIMINGS, Timings, backoff
 
-#: The prefix of all types.
-TYPE = "cancel-restore"
-SOURCE = "cancel-restore"
+SOURCE = "cancel-restore"  #: also the prefix of all types
 
 #: Bytes of an answer that are read, so that its connection can be used again.
 MAX_ANSWER_BYTES = 64 * 1024
@@ -39,29 +37,26 @@ MAX_ANSWER_BYTES = 64 * 1024
 
 def cloud_event(event: Recorded) -> CloudEvent:
     """Return an audit event as a CloudEvent; its `data` is the line of `audit --format jsonl`."""
-    attributes: dict[str, Any] = {
-        "type": f"{TYPE}.{event.event.replace(':', '.')}",
-        "source": SOURCE,
-        "id": event.hash,
-        "datacontenttype": "application/json",
-    }
-    if event.request:
-        attributes["subject"] = event.request
+    more: dict[str, Any] = {"subject": event.request} if event.request else {}
     with suppress(ValueError):  # a damaged event is sent too
-        attributes["time"] = datetime.fromisoformat(event.at)
-    return CloudEvent(attributes, readable_fields(event)[0])
+        more["time"] = datetime.fromisoformat(event.at)
+    return _cloud_event(event.event, event.hash, dict(readable_fields(event)[0]), more)
 
 
 def ping(now: datetime) -> CloudEvent:
     """Return the event with which `doctor` tests the receiver; it is not in the audit log."""
+    name, data = "doctor:ping", {"at": now.isoformat(), "event": "doctor:ping"}
+    return _cloud_event(name, f"ping-{now.timestamp():.0f}", data, {"time": now})
+
+
+def _cloud_event(name: str, id_: str, data: dict[str, Any], more: Mapping[str, Any]) -> CloudEvent:
     attributes = {
-        "type": f"{TYPE}.doctor.ping",
+        "type": f"{SOURCE}.{name.replace(':', '.')}",
         "source": SOURCE,
-        "id": f"ping-{now.timestamp():.0f}",
-        "time": now,
+        "id": id_,
         "datacontenttype": "application/json",
     }
-    return CloudEvent(attributes, {"at": now.isoformat(), "event": "doctor:ping"})
+    return CloudEvent({**attributes, **more}, data)
 
 
 class WebhookClient:

@@ -208,8 +208,10 @@ def error_for(
     """Return the error for a response other than 2xx; `not_found` for a 404 without a code."""
     body = _parse(status, headers, payload)
     # Temporary failures come first, then the code, then the status.
-    leaf = _temporary(body) or _leaf_of_code(body.code) or _leaf_of_status(body, not_found, call)
-    return _error(leaf, body, call)
+    named = _BY_CODE.get(body.code or "")
+    parts = (leaf for part, leaf in _BY_PART if part in (body.code or ""))
+    leaf = _temporary(body) or named or next(parts, None)
+    return _error(leaf or _leaf_of_status(body, not_found, call), body, call)
 
 
 def token_error_for(
@@ -229,13 +231,6 @@ def _temporary(body: ErrorBody) -> type[AtlasError] | None:
     if body.status >= HTTPStatus.INTERNAL_SERVER_ERROR or body.status in _TEMPORARY:
         return Unavailable
     return UnreadableAnswer if body.status < HTTPStatus.BAD_REQUEST else None
-
-
-def _leaf_of_code(code: str | None) -> type[AtlasError] | None:
-    if code is None:
-        return None
-    family = (leaf for part, leaf in _BY_PART if part in code)
-    return _BY_CODE.get(code) or next(family, None)
 
 
 def _leaf_of_status(body: ErrorBody, not_found: type[AtlasError], call: str) -> type[AtlasError]:

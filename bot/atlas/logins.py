@@ -129,18 +129,12 @@ class PooledDigestAuth(httpx.Auth):
         return self._nonce_for(select_challenge(headers))
 
     def _nonce_for(self, challenge: str) -> Nonce:
-        known = self._nonces.get(challenge)
-        if known is None:
-            self._evict()
-            known = self._nonces[challenge] = Nonce(self._key, challenge)
-        return known
-
-    def _evict(self) -> None:
-        for challenge, nonce in list(self._nonces.items()):
-            if len(self._nonces) < MAX_NONCES:
-                return
-            if not nonce.lock.locked():
-                del self._nonces[challenge]
+        if challenge not in self._nonces:
+            unused = [each for each, nonce in self._nonces.items() if not nonce.lock.locked()]
+            for each in unused[: max(0, len(self._nonces) - MAX_NONCES + 1)]:
+                del self._nonces[each]
+            self._nonces[challenge] = Nonce(self._key, challenge)
+        return self._nonces[challenge]
 
 
 def select_challenge(headers: Iterable[str]) -> str:
@@ -262,8 +256,8 @@ class ClientCredentialsAuth(httpx.Auth):
         """
         for attempt in (1, 2):
             async with self._renewal:
-                token = self._valid_token()
-                if token is None:
+                token = self._token
+                if token is None or self._monotonic() >= token.renew_at:
                     response = yield self._token_request(request)
                     await response.aread()
                     token = self._token = read_token(response, self._monotonic())
@@ -272,10 +266,6 @@ class ClientCredentialsAuth(httpx.Auth):
             is_refused = response.status_code == httpx.codes.UNAUTHORIZED
             if not (is_refused and self._discard(token, attempt)):
                 return
-
-    def _valid_token(self) -> Token | None:
-        token = self._token
-        return token if token and self._monotonic() < token.renew_at else None
 
     def _discard(self, token: Token, attempt: int) -> bool:
         """Discard a refused token; return whether to try another one."""

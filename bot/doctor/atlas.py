@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import TypeAlias
@@ -197,17 +197,17 @@ class Stop(Exception):
     """A check failed that the later ones need; the text is why they are unchecked."""
 
 
+@dataclass
 class ProjectChecks:
-    def __init__(
-        self, project: ProjectSettings, atlas: AtlasClient, now: datetime, calls: Calls
-    ) -> None:
-        self._project = project
-        self._atlas = atlas
-        self._now = now
-        self._calls = calls
-        self._subjects = subjects_of(project)
+    project: ProjectSettings
+    atlas: AtlasClient
+    now: datetime
+    calls: Calls
+    cluster_count: int = 0
+
+    def __post_init__(self) -> None:
+        self._subjects = subjects_of(self.project)
         self._found: dict[str, CheckResult] = {}
-        self.cluster_count = 0
 
     async def run(self) -> list[CheckResult]:
         why = ""
@@ -233,7 +233,7 @@ class ProjectChecks:
     async def _reach_project(self) -> None:
         """Read the project: the error of this first call says which step failed."""
         try:
-            project = await self._atlas.project(self._project.id)
+            project = await self.atlas.project(self.project.id)
         except AtlasError as error:
             steps = (step for kind, *step in ACCESS_ERRORS if isinstance(error, kind))
             failed, hint = next(steps)
@@ -248,23 +248,23 @@ class ProjectChecks:
     async def _rights(self) -> KeyAccess:
         """Check the access list, the roles, and the end of the secret."""
         access, unread = await self._read_access()
-        subjects, read_only = self._subjects, self._project.policy.read_only
+        subjects, read_only = self._subjects, self.project.policy.read_only
         self._add(
             check_access_list(subjects["atlas_access_list"], access.addresses, unread),
             check_roles(subjects["atlas_roles"], access, unread),
             check_cancel_role(subjects["atlas_cancel_role"], access, unread, read_only=read_only),
         )
         if secret := subjects.get("atlas_secret"):
-            self._add(check_expiry(secret, access, unread, self._now))
+            self._add(check_expiry(secret, access, unread, self.now))
         return access
 
     async def _read_access(self) -> tuple[KeyAccess, str]:
         """Return what Atlas says about the credentials, and why the rest is not known."""
         access = KeyAccess()
         try:
-            access = await self._atlas.key_access(self._project.id)
-            if not isinstance(self._project.credentials, DigestKey):
-                addresses = await self._atlas.account_addresses(self._project.id)
+            access = await self.atlas.key_access(self.project.id)
+            if not isinstance(self.project.credentials, DigestKey):
+                addresses = await self.atlas.account_addresses(self.project.id)
                 access = replace(access, addresses=addresses)
         except AtlasError as error:
             return access, describe(error)
@@ -272,7 +272,7 @@ class ProjectChecks:
 
     async def _clusters(self) -> list[Cluster]:
         try:
-            clusters = await self._atlas.clusters(self._project.id)
+            clusters = await self.atlas.clusters(self.project.id)
         except AtlasError as error:
             raise self._failed("atlas_clusters", error, READ_CLUSTERS) from error
         self.cluster_count = len(clusters)
@@ -294,11 +294,11 @@ class ProjectChecks:
             raise Stop("Atlas limits the calls, see below") from error
         except AtlasError as error:
             raise self._failed("atlas_restore_jobs", error, role_to_read_jobs(access)) from error
-        self._add(check_rate_limit(rate_limit, (call for _, call in reversed(self._calls))))
+        self._add(check_rate_limit(rate_limit, (call for _, call in reversed(self.calls))))
         feed = self._subjects["atlas_activity_feed"]
         try:
-            since = self._now - FEED_SPAN
-            await self._atlas.events(self._project.id, [RESTORE_REQUESTED], since)
+            since = self.now - FEED_SPAN
+            await self.atlas.events(self.project.id, [RESTORE_REQUESTED], since)
         except AtlasError as error:  # the bot can do without it
             self._add(feed.warning(describe(error), READ_FEED))
         else:
@@ -309,7 +309,7 @@ class ProjectChecks:
         subject = self._subjects["atlas_restore_jobs"]
         for cluster in clusters[:MAX_CLUSTERS]:
             try:
-                jobs = await self._atlas.restore_jobs(self._project.id, cluster.name)
+                jobs = await self.atlas.restore_jobs(self.project.id, cluster.name)
             except (WrongClusterKind, ClusterNotFound):  # flex, or deleted and its backups kept
                 continue
             message = f"those of {cluster.name} can be read ({len(jobs)})"

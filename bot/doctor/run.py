@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from aiohttp import web
 
@@ -14,6 +14,7 @@ from bot.doctor.results import CheckResult, Subject, within
 from bot.doctor.slack import BOT_TOKEN, check_slack
 from bot.services.poll_schedule import round_seconds
 from bot.settings import AuditWebhookSettings, Settings, warnings
+from bot.storage.database import wall_clock
 from bot.timings import DEFAULT_TIMINGS
 from bot.web.server import PortTaken, WebError, WebServer
 
@@ -38,10 +39,6 @@ NO_SLACK = replace(
     ),
     group="Slack",
 )
-
-
-def wall_clock() -> datetime:
-    return datetime.now(UTC)
 
 
 async def run_checks(
@@ -115,7 +112,7 @@ async def check_audit_webhook(settings: AuditWebhookSettings) -> CheckResult:
     from bot.webhook import WebhookClient, ping  # noqa: PLC0415 - see above
 
     client = WebhookClient(settings.url, settings.secret)
-    event = ping(datetime.now(UTC))
+    event = ping(wall_clock())
     try:
         problem = await client.post(event)
     finally:
