@@ -6,24 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from bot.cancellation.errors import (
-    AlreadyApproved,
-    ChannelNotAllowed,
-    MayNotActAlone,
-    NameNotTyped,
-    NotAllowed,
-    NotAnApprover,
-    NotARequester,
-    NotAReviewer,
-    NothingToReview,
-    NotTheRequester,
-    OwnAct,
-    OwnDownload,
-    OwnRequest,
-    ReadOnly,
-    ReasonMissing,
-    TooFewApprovers,
-)
+from bot.cancellation import errors
+from bot.cancellation.errors import NotAllowed
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import EVERYONE, NO_ONE, Kind, People, Person
 from bot.cancellation.quarantine import NO_QUARANTINE, QuarantinePolicy, is_candidate
@@ -80,28 +64,28 @@ class Policy:
 
 def may_cancel(policy: Policy) -> NotAllowed | None:
     """Return why nothing may be cancelled under this policy, or None."""
-    return ReadOnly() if policy.read_only else None
+    return errors.ReadOnly() if policy.read_only else None
 
 
 def may_request(policy: Policy, person: Person) -> NotAllowed | None:
     """Return why `person` may not request a cancellation, or None; every operator may."""
     may = person.kind is Kind.OPERATOR or person in policy.requesters
-    return None if may else NotARequester(ask=policy.requesters)
+    return None if may else errors.NotARequester(ask=policy.requesters)
 
 
 def may_act_alone(policy: Policy, person: Person) -> NotAllowed | None:
     """Return why `person`, who may request, may not cancel without approval, or None."""
     may = person.kind is Kind.OPERATOR or person in policy.break_glass
-    return None if may else MayNotActAlone(ask=policy.break_glass)
+    return None if may else errors.MayNotActAlone(ask=policy.break_glass)
 
 
 def may_review(policy: Policy, request: Request, person: Person) -> NotAllowed | None:
     """Return why `person` may not review what was done without approval, or None."""
     if not request.acted_alone:
-        return NothingToReview()
+        return errors.NothingToReview()
     if request.requester in person.ids:
-        return OwnAct(ask=policy.approvers)
-    return None if person in policy.approvers else NotAReviewer(ask=policy.approvers)
+        return errors.OwnAct(ask=policy.approvers)
+    return None if person in policy.approvers else errors.NotAReviewer(ask=policy.approvers)
 
 
 def recipients(policy: Policy, requester: str, members: frozenset[str]) -> tuple[str, ...]:
@@ -142,15 +126,15 @@ def may_use_channel(policy: Policy, channel: str) -> NotAllowed | None:
     """Return why the command does not work in `channel`; direct messages are channels too."""
     if not policy.channels or channel in policy.channels:
         return None
-    return ChannelNotAllowed(channels=policy.channels)
+    return errors.ChannelNotAllowed(channels=policy.channels)
 
 
 def may_decide(policy: Policy, requester: str, person: Person) -> NotAllowed | None:
     """Return why `person` may not approve or deny the request of `requester`, or None."""
     if person not in policy.approvers:
-        return NotAnApprover(ask=policy.approvers)
+        return errors.NotAnApprover(ask=policy.approvers)
     if requester in person.ids and not policy.self_approval:
-        return OwnRequest(ask=policy.approvers)
+        return errors.OwnRequest(ask=policy.approvers)
     return None
 
 
@@ -163,7 +147,7 @@ def may_keep(
     """
     if refusal := may_decide(policy, "", person):
         return refusal
-    return OwnDownload(ask=policy.approvers) if is_candidate(started_by, email) else None
+    return errors.OwnDownload(ask=policy.approvers) if is_candidate(started_by, email) else None
 
 
 def may_withdraw(request: Request, person: Person) -> NotAllowed | None:
@@ -175,7 +159,7 @@ def may_withdraw(request: Request, person: Person) -> NotAllowed | None:
     elsewhere = person.kind is Kind.OUTSIDER and person.team != request.team
     if request.requester in person.ids and not elsewhere:
         return None
-    return NotTheRequester(requester=request.requester)
+    return errors.NotTheRequester(requester=request.requester)
 
 
 def may_retry(policy: Policy, request: Request, person: Person) -> NotAllowed | None:
@@ -199,13 +183,13 @@ def may_approve_once(policy: Policy, request: Request, person: Person) -> NotAll
     second click lets it run again.
     """
     again = not person.ids.isdisjoint(request.approved_by) and request.approvals_missing > 0
-    return AlreadyApproved(ask=policy.approvers) if again else None
+    return errors.AlreadyApproved(ask=policy.approvers) if again else None
 
 
 def check_reason(policy: Policy, reason: str, *, alone: bool = False) -> NotAllowed | None:
     """Return a refusal if a reason is required, as always without approval, and it is empty."""
     is_required = policy.require_reason or alone
-    return ReasonMissing() if is_required and not has_visible_text(reason) else None
+    return errors.ReasonMissing() if is_required and not has_visible_text(reason) else None
 
 
 def has_visible_text(text: str) -> bool:
@@ -222,7 +206,7 @@ def check_typed_name(policy: Policy, cluster_name: str, typed: str) -> NotAllowe
     """
     accepted = {_as_typed(typed), _as_typed(typed.replace(EM_DASH, "--"))}
     if policy.confirm_by_typing and _as_typed(cluster_name) not in accepted:
-        return NameNotTyped(cluster_name=cluster_name)
+        return errors.NameNotTyped(cluster_name=cluster_name)
     return None
 
 
@@ -243,7 +227,7 @@ def check_enough_approvers(
     if not policy.self_approval:
         able -= {requester}
     if len(able) < policy.approvals:
-        return TooFewApprovers(needed=policy.approvals, able=len(able))
+        return errors.TooFewApprovers(needed=policy.approvals, able=len(able))
     return None
 
 

@@ -1,7 +1,6 @@
 """The request id of the current context: on every log line from the command to the outcome.
 
-The command creates the id, the dialog's metadata keeps it, and the request takes it. Log lines of
-libraries and of child tasks have it too.
+The command creates it, the dialog's metadata keeps it, and the request takes it.
 """
 
 import re
@@ -13,8 +12,6 @@ from typing import TypeAlias
 from structlog.contextvars import bound_contextvars, get_contextvars
 
 _ID = re.compile(r"[0-9a-f]{32}")
-
-
 #: Traces an operation until the context ends, given its name and the id of its request; None keeps
 #: the current one. It is `bind_to_log`, or the tracer with spans.
 RequestTracer: TypeAlias = Callable[[str, str | None], AbstractContextManager[None]]

@@ -185,10 +185,7 @@ def _fits_as_well(job_id: str, first: ActivityEvent, event: ActivityEvent) -> bo
 
 
 def _is_first_of(
-    job_id: str,
-    event: ActivityEvent,
-    events: Sequence[ActivityEvent],
-    neighbours: Collection[str],
+    job_id: str, event: ActivityEvent, events: Sequence[ActivityEvent], neighbours: Collection[str]
 ) -> bool:
     """Whether the event is the best one of another job, too."""
     candidates = _candidates(job_id, events, neighbours)

@@ -47,15 +47,12 @@ class Feed:
 
 
 class ActivityFeeds:
-    """The activity feeds of the projects; one read serves all jobs of a project for some seconds.
-
-    `now` is the clock of the database.
-    """
+    """The activity feeds of projects; one read serves all jobs of a project for some seconds."""
 
     def __init__(
         self,
         projects: Projects,
-        now: Callable[[], datetime],
+        now: Callable[[], datetime],  # the clock of the database
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -54,17 +54,14 @@ CLUSTER_TIMEOUT = 8.0
 
 
 class JobFinder:
-    """Searches jobs within limits: of time, of concurrent calls, and of Atlas's rate limit.
-
-    The `timeout` is that of a whole search or listing.
-    """
+    """Searches jobs within limits: of time, of concurrent calls, and of Atlas's rate limit."""
 
     def __init__(
         self,
         projects: Projects,
         *,
         monotonic: Callable[[], float] = time.monotonic,
-        timeout: float = SEARCH_TIMEOUT,
+        timeout: float = SEARCH_TIMEOUT,  # of a whole search or listing
     ) -> None:
         self._projects = projects
         self._timeout = timeout

@@ -32,13 +32,10 @@ log = structlog.get_logger(__name__)
 
 
 class PollSchedule:
-    """The clusters of one project, each with the time of its next read.
-
-    When they change, the reads are spread over `spread` seconds.
-    """
+    """The clusters of one project, each with the time of its next read."""
 
     def __init__(self, spread: float) -> None:
-        self._spread = spread
+        self._spread = spread  # the seconds of the first round after the clusters have changed
         self._names: frozenset[str] = frozenset()
         self._due: dict[str, float] = {}
         self._in_flight: set[str] = set()

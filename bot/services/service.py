@@ -62,7 +62,11 @@ class Submission:
 
 @dataclass(eq=False)
 class CancellationService:
-    """Checks the policy, records the request or the decision, and starts approved requests."""
+    """Checks the policy, records the request or the decision, and starts approved requests.
+
+    Each method raises a `CancellationError` that says why not: `NotAllowed` by the policy, a
+    `StateConflict` with the request as it is by now, or what could not be asked.
+    """
 
     requests: RequestStore
     projects: Projects
@@ -77,10 +81,7 @@ class CancellationService:
     on_change: Callable[[], None] = lambda: None
 
     async def look_up(self, ref: JobRef, *, timeout: float) -> JobDetails:
-        """Read the job from Atlas, and the open request for it from the database.
-
-        Raises `UnknownProject`, an `AtlasError`, also after `timeout` seconds, or a `LedgerError`.
-        """
+        """Read the job from Atlas, or raise an `AtlasError`; and the open request for it."""
         project = self.projects.get(ref.project_id)
         job, feed = await asyncio.gather(
             project.atlas.restore_job(ref, timeout=timeout),
@@ -96,10 +97,7 @@ class CancellationService:
         )
 
     async def submit(self, submission: Submission) -> Request:
-        """Record the request and start it if approved; the same key gives the same request.
-
-        Raises `NotAllowed`, `JobAlreadyRequested` or a `LedgerError`.
-        """
+        """Record the request and start it if approved; the same key gives the same request."""
         project = self.projects.get(submission.ref.project_id)
         policy, person = project.policy, submission.person
         if refusal := refusal_of(policy, submission):
@@ -111,10 +109,7 @@ class CancellationService:
         return self._changed(await self.requests.create(request, person, told))
 
     async def approve(self, request_id: str, person: Person) -> Request:
-        """Record one approval; the requester and the earlier approvals are judged again.
-
-        Raises `NotAllowed`, `RightsNotChecked`, `StateConflict`, `RequestNotFound`, `LedgerError`.
-        """
+        """Record one approval; the requester and the earlier approvals are judged again."""
         people = await self.rights.people_of(await self.requests.get(request_id), person.id)
         # The requester, or an earlier approver, may click under another id.
         person = replace(person, aliases=person.aliases | people[person.id].aliases)
@@ -133,7 +128,7 @@ class CancellationService:
         return self._changed(await self.requests.approve(request_id, person, check, judge))
 
     async def deny(self, request_id: str, person: Person, reason: str) -> Request:
-        """End a waiting request as denied; raises as `approve` does."""
+        """End a waiting request as denied."""
 
         def check(request: Request) -> NotAllowed | None:
             refusal = rules.may_decide(self.projects.policy(request.ref), request.requester, person)
@@ -144,10 +139,7 @@ class CancellationService:
     async def keep(
         self, request_id: str, person: Person, reason: str, email: str | None
     ) -> Request:
-        """Let a quarantined download go on; raises as `approve` does.
-
-        `email` is the person's in Slack; None if it is not known.
-        """
+        """Let a quarantined download go on; `email` is the person's in Slack, if it is known."""
         ref = (await self.requests.get(request_id)).ref
         started_by = await self.facts.starter_of(ref)
 
@@ -158,7 +150,7 @@ class CancellationService:
         return await self._decide(request_id, State.KEPT, person, check, reason)
 
     async def withdraw(self, request_id: str, person: Person) -> Request:
-        """End a waiting request as withdrawn; raises as `approve` does."""
+        """End a waiting request as withdrawn."""
 
         def check(request: Request) -> NotAllowed | None:
             return rules.may_withdraw(request, person)
@@ -174,10 +166,7 @@ class CancellationService:
         return self._changed(decided)
 
     async def retry(self, request_id: str, person: Person) -> Request:
-        """Start a failed request again, or ask for its approvals again.
-
-        Raises as `approve` does, and `JobAlreadyRequested`.
-        """
+        """Start a failed request again, or ask for its approvals again."""
         failed = await self.requests.get(request_id)
         people = await self.rights.people_of(failed)
 
@@ -198,10 +187,7 @@ class CancellationService:
         )
 
     async def review(self, request_id: str, person: Person) -> Request:
-        """Record that an approver reviewed what was done without approval.
-
-        Raises as `approve` does; `AlreadyReviewed` names the request with its reviewer.
-        """
+        """Record that an approver reviewed what was done without approval."""
         people = await self.rights.people_of(await self.requests.get(request_id), person.id)
         person = replace(person, aliases=person.aliases | people[person.id].aliases)
 

@@ -1,15 +1,7 @@
 """Reads the audit events: past requests, and whether an event was changed or removed."""
 
 import json
-from collections.abc import (
-    AsyncIterator,
-    Callable,
-    Collection,
-    Coroutine,
-    Iterable,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -173,7 +165,7 @@ def _created(uow: UnitOfWork, count: int, project_ids: Collection[str]) -> list[
     return found[:count]
 
 
-def _past(created: Any, events: Iterable[Any], row: Any | None) -> PastRequest:  # noqa: ANN401 - database rows
+def _past(created: Any, events: Sequence[Any], row: Any | None) -> PastRequest:  # noqa: ANN401 - database rows
     """Combine the audit events with the request's row, if it exists."""
     detail = json.loads(created.detail)
     own = [event for event in events if event.request == created.request]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Select, and_, bindparam, insert, literal_column, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
@@ -47,16 +47,6 @@ SHOWING_POSTS = (
 )
 
 
-class CardUpdate(NamedTuple):
-    """A request whose card and copies are to show its current row."""
-
-    request: Request
-    event: EventName
-    number: int
-    now: datetime
-    delay: timedelta = NO_DELAY
-
-
 def new_post(
     request: Request,
     kind: PostKind,
@@ -98,12 +88,19 @@ def _priority(kind: PostKind, request: Request, recipient: str | None) -> int:
     return FIRST if kind is PostKind.REPLY or is_urgent else 0
 
 
-def needed_updates(execute: Execute, change: CardUpdate) -> Iterator[dict[str, Any]]:
-    """Yield the rows of the updates that no pending post makes unnecessary.
+def needed_updates(
+    execute: Execute,
+    request: Request,
+    event: EventName,
+    number: int,
+    now: datetime,
+    *,
+    delay: timedelta = NO_DELAY,
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the updates of a card and its copies that no pending post makes needless.
 
     A pending post that will show the current row is made due as early as the update would be.
     """
-    request, event, number, now, delay = change
     found = execute(SHOWING_POSTS, {"of": request.id}).all()
     copies = {post.id: post for post in found if post.kind == PostKind.COPY}
     card: list[int | None] = [None] if request.channel else []

@@ -1,24 +1,11 @@
 """Requests and decisions. Each change is one transaction with its audit events and messages."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    Select,
-    and_,
-    bindparam,
-    delete,
-    exists,
-    false,
-    func,
-    insert,
-    or_,
-    select,
-    text,
-)
+from sqlalchemy import Select, and_, bindparam, delete, exists, func, insert, or_, select, text
 
 from bot.atlas import JobRef
 from bot.cancellation.errors import (
@@ -108,10 +95,7 @@ class RequestStore(Store):
         check: Check,
         judge: Callable[[Request], Judgement],
     ) -> Request:
-        """Record an approval; the last one needed lets the request run.
-
-        `judge` judges the requester and the earlier approvals again.
-        """
+        """Record an approval, after `judge` was asked again; the last one lets the request run."""
         request = _lock_undecided(uow, request_id, check)
         request = uow.apply_judgement(request, judge(request))
         _add_approval(uow, request, person)
@@ -166,7 +150,7 @@ class RequestStore(Store):
         uow.record_and_notify(request, EventName.RETRIED, actor=person, detail=detail)
         # Another DELETE may be sent, since a person decided again; an accepted one may still work.
         is_unknown = or_(requests.c.delete_unknown, requests.c.delete_accepted)
-        sent = {"delete_unknown": is_unknown, "delete_accepted": false()}
+        sent = {"delete_unknown": is_unknown, "delete_accepted": False}
         again = {"approvals_needed": needed, "expires_at": expires_at, **sent}
         uow.execute(queries.update_request(request.id, **again))
         uow.execute(delete(approvals).where(approvals.c.request == request.id))
@@ -190,26 +174,14 @@ class RequestStore(Store):
         uow.record_and_notify(reviewed, EventName.REVIEWED, actor=person)
         return reviewed
 
-    async def expire_due(self, limit: int = 100) -> Sequence[Request]:
-        """Expire the requests that were not approved in time."""
-        due = await self._read(
-            lambda uow: uow.execute(expired_requests(uow.now, limit)).scalars().all()
-        )
-        expired = []
-        for request_id in due:
-            with suppress(AlreadyHandled):  # decided or expired concurrently
-                expired.append(await self._expire(request_id))
-        return expired
-
     @writes
-    def _expire(self, uow: UnitOfWork, request_id: str) -> Request:
-        return uow.transition(uow.lock(request_id), State.AWAITING, State.EXPIRED)
+    def expire_due(self, uow: UnitOfWork, limit: int = 100) -> Sequence[Request]:
+        """Expire the requests that were not approved in time."""
+        due = uow.get_all(lock_expired(uow.now, limit))
+        return [uow.transition(each, State.AWAITING, State.EXPIRED) for each in due]
 
     async def prune(self, before: datetime, limit: int = 100) -> int:
-        """Delete requests that ended before then, and return how many; their events stay.
-
-        Old announcements are deleted from the outbox, too.
-        """
+        """Delete requests that ended before then, and old announcements; their events stay."""
         is_over = (posts.c.state != "due", posts.c.at < before)
         old_announcements = delete(posts).where(posts.c.watched_job.is_not(None), *is_over)
         await self._write(lambda uow: uow.execute(old_announcements))
@@ -281,10 +253,11 @@ def _supersede(uow: UnitOfWork, earlier: Request, request: Request, person: Pers
     uow.transition(earlier, State.QUARANTINED, State.OVER, actor=person, outcome=outcome)
 
 
-def expired_requests(now: datetime, limit: int) -> Select[Any]:
-    """List the requests that were not approved in time."""
+def lock_expired(now: datetime, limit: int) -> Select[Any]:
+    """Lock the requests that were not approved in time, without those being decided just now."""
     in_vain = (requests.c.state == State.AWAITING, requests.c.expires_at <= now)
-    return select(requests.c.id).where(queries.IS_OPEN, *in_vain).limit(limit)
+    expired = select(requests).where(queries.IS_OPEN, *in_vain).limit(limit)
+    return expired.with_for_update(skip_locked=True)
 
 
 def lock_prunable(before: datetime, limit: int) -> Select[Any]:

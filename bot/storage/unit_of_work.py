@@ -1,10 +1,10 @@
 """The unit of work, which is one transaction, and the base of the stores that run such units."""
 
 import json
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import structlog
@@ -19,7 +19,7 @@ from bot.cancellation.people import Person
 from bot.cancellation.posts import PostKind
 from bot.storage import queries
 from bot.storage.database import Database
-from bot.storage.posts import NO_DELAY, CardUpdate, needed_updates, new_post
+from bot.storage.posts import NO_DELAY, needed_updates, new_post
 from bot.storage.tables import (
     approvals,
     audit_events,
@@ -53,7 +53,8 @@ class UnitOfWork:
         self.entered: list[State] = []  # the states that requests enter by this transaction
         self.after_commit: list[Callable[[], None]] = []
         self._posts: list[dict[str, Any]] = []
-        self._card_updates: dict[str, CardUpdate] = {}  # the last of each request is enough
+        # The last of each request is enough.
+        self._card_updates: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {}
 
     def execute(self, statement: Any, values: Any = None) -> Any:  # noqa: ANN401 - statements and results of any shape
         return self._db.execute(statement, values)
@@ -210,7 +211,9 @@ class UnitOfWork:
         self, request: Request, name: EventName, number: int, *, delay: timedelta = NO_DELAY
     ) -> None:
         """Add an update of the card and its copies to the outbox, where none is pending."""
-        self._card_updates[request.id] = CardUpdate(request, name, number, self.now, delay)
+        self._card_updates[request.id] = partial(
+            needed_updates, self.execute, request, name, number, self.now, delay=delay
+        )
 
     def refresh_card(self, request: Request) -> None:
         """Add a card update that no event of the request caused."""
@@ -225,8 +228,7 @@ class UnitOfWork:
         for request_id in {event.request for event in self.recorded} - self._new.keys():
             count = self._counts[request_id]
             self.execute(queries.update_request(request_id, event_count=count))
-        updates = self._card_updates.values()
-        needed = [row for update in updates for row in needed_updates(self.execute, update)]
+        needed = [row for updates in self._card_updates.values() for row in updates()]
         if rows := self._posts + needed:
             self.execute(insert(posts), rows)
         if self.recorded:

@@ -5,18 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    FromClause,
-    Select,
-    and_,
-    exists,
-    func,
-    insert,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, FromClause, Select, exists, func, insert, or_, select, update
 
 from bot.cancellation.events import Recorded
 from bot.storage.database import has_passed
@@ -49,13 +38,12 @@ class WebhookStore(Store):
     """Unsent events in one database; every method raises `LedgerError` when the database fails.
 
     The mark is a column of the event's own row. A cursor would not do: the events of one request
-    may wait for the receiver while those of others go on. `owner` is the name of this process,
-    different at each start.
+    may wait for the receiver while those of others go on.
     """
 
     background = True
 
-    owner: str
+    owner: str  #: the name of this process, different at each start
 
     @writes
     def hold(self, uow: UnitOfWork) -> Backlog:
@@ -123,4 +111,4 @@ def next_unposted(starts_after: int, skip: Collection[str]) -> Select[tuple[Any,
 
 
 def _is_unposted(events: FromClause, starts_after: int) -> ColumnElement[bool]:
-    return and_(events.c.posted_at.is_(None), events.c.id > starts_after)
+    return events.c.posted_at.is_(None) & (events.c.id > starts_after)

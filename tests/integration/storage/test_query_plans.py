@@ -12,7 +12,7 @@ from bot.storage.lease_store import runnable_requests
 from bot.storage.notice_store import requests_to_notify
 from bot.storage.outbox_store import DUE_POSTS, LONGEST_DELAY
 from bot.storage.posts import SHOWING_POSTS
-from bot.storage.request_store import COUNT_OPEN, expired_requests, lock_prunable
+from bot.storage.request_store import COUNT_OPEN, lock_expired, lock_prunable
 from bot.storage.webhook_store import next_unposted, oldest_unposted
 from tests.support.domain import NOON
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 QUERIES = {
     "due posts": (DUE_POSTS, {"now": NOON, "far": NOON + LONGEST_DELAY, "limit": 10}),
     "runnable requests": (runnable_requests(NOON, 10), None),
-    "expired requests": (expired_requests(NOON, 10), None),
+    "expired requests": (lock_expired(NOON, 10), None),
     "open requests": (COUNT_OPEN, None),
     "requests to notify": (requests_to_notify(NOON, 10), None),
     "card and copies": (SHOWING_POSTS, {"of": "request-1"}),
