@@ -21,7 +21,7 @@ from bot.reload import Reloader
 from bot.services.sweeper import Sweeper
 from bot.settings import Settings, load_settings
 from bot.slack.bolt_app import build_app
-from bot.slack.client import Links, build_client, new_session
+from bot.slack.client import Links, SlackClient, new_session
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import set_deployment
 from bot.slack.directory import Directory
@@ -135,10 +135,11 @@ class Bot:
 
     def _open_slack_client(self) -> AsyncWebClient:
         slack = self.settings.slack
-        session = new_session(self._tracing.slack_trace_configs(slack.api_url))
+        session = new_session()
         self._exit_stack.push_async_callback(session.close)
         token = slack.bot_token.get_secret_value()
-        return build_client(token, slack.api_url, session, self._token_status.record)
+        record, trace = self._token_status.record, self._tracing.slack_call
+        return SlackClient(token, slack.api_url, session, record, trace)
 
     async def _current_people(
         self, users: Collection[str], groups: Collection[str]

@@ -80,7 +80,7 @@ class BackgroundTasks:
     def __init__(self, tracer: RequestTracer = bind_to_log) -> None:
         self._tracer = tracer
         # asyncio keeps weak references only: without this set a task may be garbage-collected.
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
         self._cancelled_by_drain: set[asyncio.Task[Any] | None] = set()
 
     def start(
@@ -88,8 +88,8 @@ class BackgroundTasks:
     ) -> asyncio.Task[None]:
         """Start `work`; if it fails, log the error and call `on_failure` with its reference."""
         task = asyncio.create_task(self._supervise(work, name, on_failure), name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
         return task
 
     async def drain(self, seconds: float) -> None:
@@ -99,16 +99,12 @@ class BackgroundTasks:
         """
         last = min(REPORT_TIMEOUT, seconds / 2)
         for timeout in (seconds - last, last):
-            if self._tasks:
-                await asyncio.wait(self._tasks, timeout=timeout)
-            self._cancelled_by_drain |= self._tasks
-            for task in self._tasks:
+            if self.tasks:
+                await asyncio.wait(self.tasks, timeout=timeout)
+            self._cancelled_by_drain |= self.tasks
+            for task in self.tasks:
                 task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    @property
-    def idle(self) -> bool:
-        return not self._tasks
+        await asyncio.gather(*self.tasks, return_exceptions=True)
 
     async def _supervise(
         self, work: Coroutine[Any, Any, Any], name: str, on_failure: OnFailure | None

@@ -20,7 +20,7 @@ from bot.doctor.people import (
 )
 from bot.doctor.results import CheckResult, Level, Subject, compare_clock, within
 from bot.settings import Settings
-from bot.slack.client import Identity, build_client, new_session
+from bot.slack.client import Identity, SlackClient, new_session
 from bot.slack.errors import CALL_ERRORS, InvalidToken, translate_error
 from bot.slack.manifest import OPTIONAL_SCOPES, SCOPES
 
@@ -159,7 +159,7 @@ async def check_slack(settings: Settings, now: Callable[[], datetime]) -> list[C
     """Check the tokens and scopes, then the ids that the bot token can read."""
     slack = settings.slack
     async with new_session() as session:
-        client = build_client(slack.bot_token.get_secret_value(), slack.api_url, session)
+        client = SlackClient(slack.bot_token.get_secret_value(), slack.api_url, session)
         bot = await authenticate(client)
         here = now()
         subject = APP_TOKEN if slack.app_token else SIGNING_SECRET

@@ -14,7 +14,7 @@ from slack_bolt.response import BoltResponse
 from bot.cancellation.request_context import RequestTracer, bind_to_log, new_request_id
 from bot.slack import home, ids, lists, mrkdwn
 from bot.slack.card import handlers as card_handlers
-from bot.slack.client import Identity, without_token
+from bot.slack.client import Identity, SlackClient
 from bot.slack.command import handlers as command_handlers
 from bot.slack.command.views import private
 from bot.slack.dependencies import Dependencies
@@ -45,7 +45,8 @@ class App(AsyncApp):
         super().__init__(
             # Without a name Bolt searches all modules for the file that called it.
             name=__name__,
-            client=without_token(deps.client),
+            # Bolt gets the token from `authorize`.
+            client=SlackClient(None, deps.client.base_url, deps.client.session),
             authorize=_authorize_as(deps.identity, deps.client.token),
             # The default runner polls for the ack every 10 ms and loses the ack of a listener that
             # fails at once. With this flag the response is built when the listener returns.

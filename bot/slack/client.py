@@ -1,11 +1,12 @@
 """Builds the Web API clients, and reads the identity of the bot with `auth.test`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from aiohttp import ClientPayloadError, ClientSession, ClientTimeout, TCPConnector, TraceConfig
+from aiohttp import ClientPayloadError, ClientSession, ClientTimeout, TCPConnector
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
@@ -19,6 +20,9 @@ TIMEOUT = 10
 #: Called with the error code of each answer to the bot token, or None for one without an error.
 OnAnswer: TypeAlias = Callable[[str | None], None]
 
+#: Traces a call of a method: `Tracing.slack_call`.
+TraceCall: TypeAlias = Callable[[str], AbstractContextManager[object]]
+
 #: The method that the app token calls.
 APP_TOKEN_METHOD = "apps.connections.open"  # noqa: S105 - no password
 
@@ -27,13 +31,12 @@ APP_TOKEN_METHOD = "apps.connections.open"  # noqa: S105 - no password
 MAX_CONNECTIONS = 32
 
 
-def new_session(traces: Sequence[TraceConfig] = ()) -> ClientSession:
+def new_session() -> ClientSession:
     """Open a session that clients share; the caller closes it."""
     return ClientSession(
         connector=TCPConnector(limit=MAX_CONNECTIONS),
         # A client with a given session does not apply its own timeout.
         timeout=ClientTimeout(total=TIMEOUT),
-        trace_configs=list(traces),
     )
 
 
@@ -45,16 +48,36 @@ def code_of(error: SlackApiError) -> str:
         return ""  # not a JSON object, such as the HTML page of a proxy
 
 
-class Client(AsyncWebClient):
-    """Slack's client: it reports each answer, and takes only JSON for one."""
+class SlackClient(AsyncWebClient):
+    """Slack's client: it reports and traces each call, and takes only JSON for an answer.
 
-    def __init__(self, on_answer: OnAnswer, **options: Any) -> None:  # noqa: ANN401 - as the SDK has it
-        super().__init__(**options)
+    It has no retry handlers of the SDK's. Those repeat a call after a lost connection, also
+    `chat.postMessage`, which would post twice. The outbox decides which calls are repeated. With
+    `token` None, calls bring their own. `on_answer` learns whether Slack accepts the token.
+    """
+
+    def __init__(
+        self,
+        token: str | None,
+        base_url: str,
+        session: ClientSession | None,
+        on_answer: OnAnswer = lambda _code: None,
+        trace: TraceCall = nullcontext,
+    ) -> None:
+        super().__init__(
+            token=token,
+            base_url=base_url if base_url.endswith("/") else f"{base_url}/",
+            timeout=TIMEOUT,
+            session=session,
+            retry_handlers=[],
+        )
         self._on_answer = on_answer
+        self._trace = trace
 
     async def api_call(self, api_method: str, **kwargs: Any) -> AsyncSlackResponse:  # noqa: ANN401 - as the SDK has it
         try:
-            answer = await super().api_call(api_method, **kwargs)
+            with self._trace(api_method):
+                answer = await super().api_call(api_method, **kwargs)
         except SlackApiError as error:
             self._report(api_method, code_of(error))
             raise
@@ -67,38 +90,6 @@ class Client(AsyncWebClient):
     def _report(self, api_method: str, code: str | None) -> None:
         if api_method != APP_TOKEN_METHOD:
             self._on_answer(code)
-
-
-def build_client(
-    token: str | None,
-    base_url: str,
-    session: ClientSession,
-    on_answer: OnAnswer = lambda _code: None,
-) -> AsyncWebClient:
-    """Build a Web API client without the SDK's retry handlers.
-
-    Those repeat a call after a lost connection, also `chat.postMessage`, which would post twice.
-    The outbox decides which calls are repeated. With `token` None, calls bring their own.
-    `on_answer` learns whether Slack accepts the token.
-    """
-    return Client(
-        on_answer,
-        token=token,
-        base_url=base_url if base_url.endswith("/") else f"{base_url}/",
-        timeout=TIMEOUT,
-        session=session,
-        retry_handlers=[],
-    )
-
-
-def without_token(client: AsyncWebClient) -> AsyncWebClient:
-    """Copy a client without its token, for Bolt, which gets the token from `authorize`."""
-    return AsyncWebClient(
-        base_url=client.base_url,
-        timeout=TIMEOUT,
-        session=client.session,
-        retry_handlers=[],
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -130,7 +130,9 @@ _BY_CODE = {code: kind for kind, codes in ERROR_CODES.items() for code in codes}
 
 
 def translate_error(error: BaseException) -> SlackError:
-    """Translate an exception of a Web API client."""
+    """Translate an exception of a Web API client; one that is translated stays as it is."""
+    if isinstance(error, SlackError):
+        return error
     if not isinstance(error, SlackApiError):
         return SlackUnavailable()
     answer, code = error.response, code_of(error)

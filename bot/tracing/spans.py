@@ -12,17 +12,9 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
-from types import SimpleNamespace
 from typing import Any
 
 import structlog
-from aiohttp import (
-    ClientSession,
-    TraceConfig,
-    TraceRequestEndParams,
-    TraceRequestExceptionParams,
-    TraceRequestStartParams,
-)
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -87,19 +79,20 @@ class SpanTracing(Tracing):
 
     @contextmanager
     def trace(self, name: str, request: str | None, /) -> Iterator[None]:
-        # Only the type of an exception: its text may quote anything.
         with (
             bind_to_log(name, request),
-            self._tracer.start_as_current_span(
-                name, record_exception=False, set_status_on_exception=False
-            ) as span,
+            open_span(self._tracer, name, SpanKind.INTERNAL) as span,
             bound_contextvars(**_log_fields(span)),
         ):
-            try:
-                yield
-            except Exception as error:
-                span.set_status(Status(StatusCode.ERROR, type(error).__name__))
-                raise
+            yield
+
+    @contextmanager
+    def slack_call(self, method: str) -> Iterator[None]:
+        if not is_traced():
+            yield
+            return
+        with open_span(self._tracer, f"Slack {method}", SpanKind.CLIENT):
+            yield
 
     def record_atlas_call(self, call: CallRecord) -> None:
         if not is_traced():
@@ -118,9 +111,6 @@ class SpanTracing(Tracing):
 
     def instrument_database(self, engine: Engine) -> None:
         instrument_engine(engine, self._tracer)
-
-    def slack_trace_configs(self, api_url: str) -> list[TraceConfig]:
-        return [slack_trace_config(api_url, self._tracer)]
 
     async def close(self, timeout: float) -> None:
         """Export the remaining spans in a daemon thread; drop them after `timeout` seconds."""
@@ -215,22 +205,17 @@ def summarize(statement: str) -> str:
     return f"{verb[1]} {table[1]}" if verb and table else ""
 
 
-def slack_trace_config(api_url: str, tracer: Tracer) -> TraceConfig:
-    """Trace the calls to `api_url`; no others, because a `response_url` is a credential."""
-    config = TraceConfig()
-
-    async def on_start(
-        _session: ClientSession, call: SimpleNamespace, params: TraceRequestStartParams
-    ) -> None:
-        call.span = None
-        if is_traced() and str(params.url).startswith(api_url):
-            method = params.url.path.rpartition("/")[2]
-            call.span = tracer.start_span(f"Slack {method}", kind=SpanKind.CLIENT)
-
-    config.on_request_start.append(on_start)
-    config.on_request_end.append(_on_response)
-    config.on_request_exception.append(_on_exception)
-    return config
+@contextmanager
+def open_span(tracer: Tracer, name: str, kind: SpanKind) -> Iterator[trace.Span]:
+    """Open a span; of an error it has only the type, because the text may quote anything."""
+    with tracer.start_as_current_span(
+        name, kind=kind, record_exception=False, set_status_on_exception=False
+    ) as span:
+        try:
+            yield span
+        except Exception as error:
+            span.set_status(Status(StatusCode.ERROR, type(error).__name__))
+            raise
 
 
 def is_traced() -> bool:
@@ -254,19 +239,3 @@ def _on_checkin(_connection: object, record: Any) -> None:  # noqa: ANN401 - the
         span, summaries = record.info.pop(TRANSACTION)
         span.set_attribute("db.query.summary", "; ".join(summaries))
         span.end()
-
-
-async def _on_response(
-    _session: ClientSession, call: SimpleNamespace, params: TraceRequestEndParams
-) -> None:
-    if call.span:
-        call.span.set_attribute("http.response.status_code", params.response.status)
-        call.span.end()
-
-
-async def _on_exception(
-    _session: ClientSession, call: SimpleNamespace, params: TraceRequestExceptionParams
-) -> None:
-    if call.span:
-        call.span.set_status(StatusCode.ERROR, type(params.exception).__name__)
-        call.span.end()

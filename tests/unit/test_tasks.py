@@ -26,7 +26,7 @@ async def test_failed_task_reports_its_reference_to_the_person() -> None:
 
     assert len(reported) == 1
     assert len(reported[0]) == 8
-    assert background.idle
+    assert not background.tasks
 
 
 async def test_failing_report_raises_nothing() -> None:
@@ -50,7 +50,7 @@ async def test_drain_waits_and_then_cancels() -> None:
 
     assert done == ["quick"]
     assert slow.cancelled()
-    assert background.idle
+    assert not background.tasks
 
 
 async def test_task_cancelled_by_drain_reports_its_reference() -> None:
@@ -77,7 +77,7 @@ async def test_drain_ends_in_time_when_the_report_hangs() -> None:
     async with asyncio.timeout(1.0):
         await background.drain(0.1)
 
-    assert background.idle
+    assert not background.tasks
 
 
 async def test_task_cancelled_by_its_starter_is_not_logged_as_lost() -> None:
@@ -135,7 +135,7 @@ async def test_error_of_late_work_is_awaited() -> None:
     gate.set()
     await background.drain(1.0)
 
-    assert background.idle
+    assert not background.tasks
 
 
 async def test_result_of_work_within_the_deadline_is_returned() -> None:

@@ -243,11 +243,10 @@ class ConnectionKeeper:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
                     connection = await self.connect()
-            except (*CALL_ERRORS, SlackError) as error:
-                self._failed(error if isinstance(error, SlackError) else translate_error(error))
-            except Exception:
-                log.exception("connecting failed unexpectedly", connection=self.name)
-                self._failed(SlackUnavailable())
+            except Exception as error:
+                if not isinstance(error, (*CALL_ERRORS, SlackError)):
+                    log.exception("connecting failed unexpectedly", connection=self.name)
+                self._failed(translate_error(error))
             else:
                 self.error = None
                 log.info("connected", connection=self.name)

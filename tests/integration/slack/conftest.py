@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from bot.sandbox.slack import FakeSlackServer
 from bot.slack.bolt_app import build_app
-from bot.slack.client import Links, build_client, new_session, read_identity
+from bot.slack.client import Links, SlackClient, new_session, read_identity
 from bot.slack.dependencies import Dependencies
 from bot.slack.directory import Directory
 from bot.slack.receivers.http import HttpReceiver
@@ -58,7 +58,7 @@ def start(request: pytest.FixtureRequest, slack: FakeSlackServer, tmp_path: Path
     @asynccontextmanager
     async def started(policy: Policy = OPEN_TO_ALL) -> AsyncIterator[RunningApp]:
         async with AsyncExitStack() as stack:
-            client = build_client(
+            client = SlackClient(
                 slack.bot_token, slack.api_url, await stack.enter_async_context(new_session())
             )
             identity = await read_identity(client)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from slack_bolt.response import BoltResponse
 
 from bot.sandbox.slack import FakeSlackServer, Settings
-from bot.slack.client import build_client, new_session
+from bot.slack.client import SlackClient, new_session
 from bot.slack.receivers.socket_mode import SocketModeReceiver
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ async def taking(
 ) -> AsyncIterator[SocketModeReceiver]:
     """Start a receiver, as of a process of its own, and wait for all its connections."""
     async with new_session() as session:
-        client = build_client(slack.bot_token, slack.api_url, session)
+        client = SlackClient(slack.bot_token, slack.api_url, session)
         receiver = SocketModeReceiver(slack.app_token, client, stagger=stagger)
         receiver.start((app or Greeter()).async_dispatch)
         try:

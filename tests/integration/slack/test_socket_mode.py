@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 from structlog.testing import capture_logs
 
 from bot.sandbox.slack import Fault
-from bot.slack.client import build_client, new_session
+from bot.slack.client import SlackClient, new_session
 from bot.slack.errors import SocketModeOff, TooManyConnections
 from bot.slack.receivers.connection import connect
 from bot.slack.receivers.socket_mode import SocketModeReceiver
@@ -253,7 +253,7 @@ async def test_connection_outlives_the_timeout_of_api_calls() -> None:
     app = Greeter()
     async with slack_with() as slack, ClientSession(timeout=ClientTimeout(total=0.2)) as session:
         receiver = SocketModeReceiver(
-            slack.app_token, build_client("xoxb-1", slack.api_url, session)
+            slack.app_token, SlackClient("xoxb-1", slack.api_url, session)
         )
         receiver.start(app.async_dispatch)
         await slack.until(lambda: slack.sockets.connections)
@@ -287,7 +287,7 @@ async def test_open_socket_without_a_hello_does_not_count_as_connected(
     app.router.add_get("/silent", silent)
     async with TestServer(app) as server, new_session() as session:
         receiver = SocketModeReceiver(
-            "xapp-1", build_client(None, f"{server.make_url('/api/')}", session)
+            "xapp-1", SlackClient(None, f"{server.make_url('/api/')}", session)
         )
         receiver.start(Greeter().async_dispatch)
         await until(lambda: opened > 2)  # it tries again
@@ -303,7 +303,7 @@ async def test_exception_while_reading_is_logged_and_closes_the_connection() -> 
         raise RuntimeError("a bug")
 
     async with slack_with(ack_seconds=0.1) as slack, new_session() as session:
-        client = build_client(slack.bot_token, slack.api_url, session)
+        client = SlackClient(slack.bot_token, slack.api_url, session)
         connection = await connect(client, slack.app_token, raise_error)
         with capture_logs() as logs:
             await slack.people.types("rina", "#ops", LINE)

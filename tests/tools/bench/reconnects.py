@@ -14,7 +14,7 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 
 from bot.sandbox.slack import FakeSlackServer, Settings
-from bot.slack.client import build_client, new_session, without_token
+from bot.slack.client import SlackClient, new_session
 from bot.slack.receivers.socket_mode import SocketModeReceiver
 from tests.support.stream import streaming
 from tests.tools.bench.report import Goal, Row, Table
@@ -106,7 +106,7 @@ def _goals(runs: list[Run]) -> list[Goal]:
 
 async def _run(event: str, client: str, settings: Settings, seconds: float) -> Run:
     async with FakeSlackServer(settings=settings) as slack, new_session() as session:
-        api = build_client(slack.bot_token, slack.api_url, session)
+        api = SlackClient(slack.bot_token, slack.api_url, session)
         async with (
             CLIENTS[client](slack, api, _app(api)),
             streaming(slack, every=INTERVAL) as stream,
@@ -123,7 +123,8 @@ def _app(client: AsyncWebClient) -> AsyncApp:
     async def authorize() -> AuthorizeResult:
         return AuthorizeResult(enterprise_id=None, team_id=None, bot_token=client.token)
 
-    app = AsyncApp(client=without_token(client), authorize=authorize, process_before_response=True)
+    own = SlackClient(None, client.base_url, client.session)
+    app = AsyncApp(client=own, authorize=authorize, process_before_response=True)
 
     @app.command("/cancel-restore")
     async def command(ack: AsyncAck) -> None:

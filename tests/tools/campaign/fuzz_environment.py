@@ -127,7 +127,7 @@ class Target:
             raise Found(f"{ack.status or ack.error} after {ack.seconds:.1f} s: {thrown!r}")
         began = time.monotonic()
         background = self.env.bot._background  # type: ignore[union-attr]  # in this process
-        while not background.idle:
+        while background.tasks:
             if time.monotonic() - began > SLACK_WAITS:
                 raise Found(f"still at work after {SLACK_WAITS:g} s: {thrown!r}")
             await asyncio.sleep(0.001)

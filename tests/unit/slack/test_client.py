@@ -12,7 +12,7 @@ from slack_sdk.errors import SlackApiError
 
 from bot.slack.client import (
     MAX_CONNECTIONS,
-    build_client,
+    SlackClient,
     new_session,
 )
 from bot.slack.errors import CALL_ERRORS, InvalidToken, SlackUnavailable, translate_error
@@ -48,7 +48,7 @@ async def serving(answer: Callable[[web.Request], Awaitable[web.Response]]) -> A
 
 async def test_page_of_a_proxy_is_reported_as_unavailable(address_of_a_proxy: str) -> None:
     async with new_session() as session:
-        client = build_client("xoxb-1", address_of_a_proxy, session)
+        client = SlackClient("xoxb-1", address_of_a_proxy, session)
 
         with pytest.raises(CALL_ERRORS) as refused:
             await client.chat_postMessage(channel="C0OPS", text="hello")
@@ -66,7 +66,7 @@ async def test_burst_of_calls_opens_no_more_than_the_maximum_of_connections() ->
         return web.json_response({"ok": True})
 
     async with serving(slow) as address, new_session() as session:
-        client = build_client("xoxb-1", address, session)
+        client = SlackClient("xoxb-1", address, session)
         await asyncio.gather(*(client.api_test() for _ in range(4 * MAX_CONNECTIONS)))
 
     assert len(seen) == MAX_CONNECTIONS
@@ -77,7 +77,7 @@ async def test_burst_of_calls_opens_no_more_than_the_maximum_of_connections() ->
 
 async def calling(address: str, session: ClientSession, status: TokenStatus) -> None:
     with suppress(SlackApiError):
-        await build_client("xoxb-1", address, session, status.record).chat_postMessage(
+        await SlackClient("xoxb-1", address, session, status.record).chat_postMessage(
             channel="C0OPS", text="hello"
         )
 
@@ -91,7 +91,7 @@ async def test_refused_token_is_a_problem_until_a_call_succeeds() -> None:
     now = 0.0
     status = TokenStatus(clock=lambda: now)
     async with serving(answer) as address, new_session() as session:
-        other = build_client("xoxb-1", address, session, status.record)
+        other = SlackClient("xoxb-1", address, session, status.record)
         before = await status.problem(other)
         await calling(address, session, status)
         refused = await status.problem(other)
@@ -117,7 +117,7 @@ async def test_old_answer_is_tested_again_in_http_mode() -> None:
     now = 0.0
     status = TokenStatus(AUTH_TEST_INTERVAL, lambda: now)
     async with serving(answer) as address, new_session() as session:
-        client = build_client("xoxb-1", address, session, status.record)
+        client = SlackClient("xoxb-1", address, session, status.record)
         fresh = (await status.problem(client), calls)
         now = AUTH_TEST_INTERVAL
         tested = (await status.problem(client), calls)
@@ -149,7 +149,7 @@ async def test_refused_app_token_says_nothing_of_the_bot_token() -> None:
     status = TokenStatus()
     async with serving(answer) as address, new_session() as session:
         with pytest.raises(SlackApiError):
-            await build_client("xoxb-1", address, session, status.record).apps_connections_open(
+            await SlackClient("xoxb-1", address, session, status.record).apps_connections_open(
                 app_token="xapp-1"
             )
 

@@ -62,7 +62,7 @@ async def test_pending_dialog_reports_the_restart_at_shutdown(new_bolt: NewBolt)
     assert "Looking up" in words(bolt.shown[0])
     assert "The bot is being restarted: try again in a moment." in words(bolt.shown[-1])
     assert ids.TRY_AGAIN in words(bolt.shown[-1])
-    assert bolt.background.idle
+    assert not bolt.background.tasks
 
 
 async def test_fifty_pending_dialogs_all_report_the_restart_at_shutdown(
@@ -77,7 +77,7 @@ async def test_fifty_pending_dialogs_all_report_the_restart_at_shutdown(
 
     ends = [view for view in bolt.shown if "being restarted" in words(view)]
     assert len(ends) == many
-    assert bolt.background.idle
+    assert not bolt.background.tasks
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ async def test_dialog_that_takes_no_update_is_replaced_by_a_private_message(
     (said,) = bolt.private
     assert JOB_ID in said
     assert code in said
-    assert bolt.background.idle
+    assert not bolt.background.tasks
 
 
 # Decisions

@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from bot.cancellation.errors import NotRecorded
 from bot.cancellation.request_context import new_request_id
+from bot.slack.client import SlackClient, new_session
 from bot.storage.database import Database
 from bot.tracing.spans import REQUEST, summarize
 
@@ -95,7 +96,7 @@ async def test_transaction_outside_of_a_trace_has_no_span(
 
 
 @pytest.fixture
-async def slack() -> AsyncIterator[TestServer]:
+async def slack(traced: Traced) -> AsyncIterator[SlackClient]:
     async def answer(request: web.Request) -> web.Response:
         if request.path.endswith("cut"):
             assert request.transport
@@ -103,42 +104,31 @@ async def slack() -> AsyncIterator[TestServer]:
         return web.json_response({"ok": True})
 
     site = web.Application()
-    site.router.add_post("/{path:.*}", answer)
-    server = TestServer(site)
-    async with server:
-        yield server
+    site.router.add_post("/api/{path:.*}", answer)
+    async with TestServer(site) as server, new_session() as session:
+        url = str(server.make_url("/api/"))
+        yield SlackClient("xoxb-1", url, session, trace=traced.spans.slack_call)
 
 
-async def test_slack_call_has_only_the_name_of_its_method(
-    traced: Traced, slack: TestServer
-) -> None:
-    configs = traced.spans.slack_trace_configs(str(slack.make_url("/api/")))
-    async with aiohttp.ClientSession(trace_configs=configs) as session:
-        with traced.spans.trace("post card", None):
-            async with session.post(slack.make_url("/api/chat.postMessage"), data={"text": REASON}):
-                pass
-            async with session.post(slack.make_url("/commands/T1/2/a-response-url")):
-                pass
+async def test_slack_call_has_only_its_method(traced: Traced, slack: SlackClient) -> None:
+    with traced.spans.trace("post card", None):
+        await slack.chat_postMessage(channel="C0OPS", text=REASON)
     call, post = await traced.finished()
 
     assert (call.name, call.parent) == ("Slack chat.postMessage", post.context)
-    assert dict(call.attributes or {}) == {"http.response.status_code": 200}
+    assert not call.attributes
     assert REASON not in call.to_json()
 
 
-async def test_broken_slack_call_has_an_error_status(traced: Traced, slack: TestServer) -> None:
-    configs = traced.spans.slack_trace_configs(str(slack.make_url("/api/")))
-    async with aiohttp.ClientSession(trace_configs=configs) as session:
-        with traced.spans.trace("post card", None), pytest.raises(aiohttp.ClientError):
-            await session.post(slack.make_url("/api/cut"))
+async def test_broken_slack_call_has_an_error_status(traced: Traced, slack: SlackClient) -> None:
+    with traced.spans.trace("post card", None), pytest.raises(aiohttp.ClientError):
+        await slack.api_call("cut")
     call, _ = await traced.finished()
 
     assert (call.status.is_ok, call.status.description) == (False, "ServerDisconnectedError")
 
 
-async def test_slack_call_outside_of_a_trace_has_no_span(traced: Traced, slack: TestServer) -> None:
-    configs = traced.spans.slack_trace_configs(str(slack.make_url("/api/")))
-    async with aiohttp.ClientSession(trace_configs=configs) as session:
-        await session.post(slack.make_url("/api/auth.test"))
+async def test_slack_call_without_a_trace_has_no_span(traced: Traced, slack: SlackClient) -> None:
+    await slack.auth_test()
 
     assert await traced.finished() == ()
