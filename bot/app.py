@@ -160,9 +160,7 @@ class Bot:
         raise AssertionError("the settings have an app token or a signing secret")
 
     def _build_server(
-        self,
-        receiver: SocketModeReceiver | HttpReceiver,
-        client: AsyncWebClient,
+        self, receiver: SocketModeReceiver | HttpReceiver, client: AsyncWebClient
     ) -> WebServer:
         """Build the HTTP side: health, metrics, and in HTTP mode the route for Slack."""
         app = web.Application(client_max_size=MAX_BODY_BYTES)
@@ -249,10 +247,7 @@ class Bot:
             ]
 
     def _start_receiver(
-        self,
-        receiver: SocketModeReceiver | HttpReceiver,
-        client: AsyncWebClient,
-        links: Links,
+        self, receiver: SocketModeReceiver | HttpReceiver, client: AsyncWebClient, links: Links
     ) -> None:
         self._directory = directory = Directory(client, links.identity)
         self._start_loop(self._services.notify_approvers(directory), "notifier")

@@ -3,12 +3,13 @@
 import logging
 import re
 import sys
+import time
+from collections.abc import Callable
 from typing import Literal, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from bot.log_throttle import LogThrottle
 from bot.redaction import HIDDEN, SENSITIVE, redacted
 
 #: Bolt's warning when `SLACK_BOT_TOKEN` is in the environment; the client has the token.
@@ -114,3 +115,27 @@ def demote_library_records(record: logging.LogRecord) -> bool:
 def is_accept_error(record: logging.LogRecord) -> bool:
     """Whether asyncio says that it has no file descriptors for new connections."""
     return record.name == "asyncio" and ACCEPT_ERROR in record.getMessage()
+
+
+THROTTLE_INTERVAL = 60.0  #: seconds between two lines of an event that anyone can cause
+
+
+class LogThrottle:
+    """Counts events; the first one is due for the log, and then one each `interval`."""
+
+    def __init__(
+        self, interval: float = THROTTLE_INTERVAL, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._interval = interval
+        self._clock = clock
+        self._last: float | None = None
+        self._count = 0
+
+    def count(self) -> int:
+        """Count one event; return the events since the last line if a line is due, else 0."""
+        self._count += 1
+        now = self._clock()
+        if self._last is not None and now - self._last < self._interval:
+            return 0
+        events, self._count, self._last = self._count, 0, now
+        return events

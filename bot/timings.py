@@ -83,12 +83,7 @@ _MAX_DOUBLINGS = 30
 
 
 def backoff(
-    failures: int,
-    *,
-    first: float,
-    longest: float,
-    jitter: float,
-    retry_after: float | None = None,
+    failures: int, *, first: float, longest: float, jitter: float, retry_after: float | None = None
 ) -> float:
     """Return the seconds to wait after `failures` failed attempts in a row.
 

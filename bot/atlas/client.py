@@ -12,12 +12,7 @@ from pydantic import ValidationError
 from bot.atlas.activity import ActivityEvent, ActivityFeedLink, parse_event
 from bot.atlas.errors import ClusterNotFound, JobNotFound, ProjectNotFound, UnreadableAnswer
 from bot.atlas.http import MAX_ATTEMPTS, AtlasHttp
-from bot.atlas.key_access import (
-    AccessListEntry,
-    KeyAccess,
-    ServiceAccountDetails,
-    SystemStatus,
-)
+from bot.atlas.key_access import AccessListEntry, KeyAccess, ServiceAccountDetails, SystemStatus
 from bot.atlas.logins import DigestKey
 from bot.atlas.models import (
     AtlasModel,

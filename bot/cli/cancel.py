@@ -208,13 +208,7 @@ async def _open(
     if refusal := may_cancel(project.policy):
         fail(str(refusal), WRONG_USAGE)
     details = await services.cancellation.look_up(ref, timeout=jobs.READ_TIMEOUT)
-    shown = ShownJob(
-        project=project.name,
-        ref=ref,
-        job=details.job,
-        facts=details.facts,
-        request=details.open_request,
-    )
+    shown = ShownJob(project.name, ref, details.job, details.facts, details.open_request)
     progress.fields = shown.fields()
     return CancelCommand(services, project, shown, progress)
 

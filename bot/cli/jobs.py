@@ -202,7 +202,7 @@ async def _search(services: CoreServices, target: Target) -> Project:
     return search.found.project
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ShownJob:
     """A job as Atlas has it, with what else is known; `request` is the open one."""
 
@@ -264,9 +264,7 @@ async def shown_jobs(
     if facts is None:
         facts = await of_jobs(stored=False)
     return [
-        ShownJob(
-            project=project.name, ref=ref, job=job, facts=facts[ref], request=requests.get(ref)
-        )
+        ShownJob(project.name, ref, job, facts[ref], requests.get(ref))
         for project, ref, job in found
     ]
 

@@ -21,7 +21,7 @@ from bot.settings.model import (
     SlackSettings,
     TracingSettings,
 )
-from bot.settings.policy import DefaultPolicy
+from bot.settings.policy import DefaultPolicy, OrganizationSettings, ProjectSettings
 from bot.settings.projects import read_projects
 
 #: The models that read variables, in the order of the table in docs/settings.md.
@@ -78,15 +78,15 @@ def load_settings(
     otel = {name: SecretStr(value) for name, value in given.items() if name.startswith("OTEL_")}
     tracing = read(TracingSettings, {**given, "variables": otel}, problems)
     audit_webhook = read_audit_webhook(given, problems)
-    projects, organizations = read_projects(atlas.project_id, given, folder, problems)
+    holders = read_projects(atlas.project_id, given, folder, problems)
     if problems:
         raise SettingsError(problems)
     return settings.model_copy(
         update={
             "slack": slack,
             "atlas": atlas,
-            "projects": projects,
-            "organizations": organizations,
+            "projects": tuple(p for p in holders if isinstance(p, ProjectSettings)),
+            "organizations": tuple(o for o in holders if isinstance(o, OrganizationSettings)),
             "tracing": tracing if tracing.exporter else None,
             "audit_webhook": audit_webhook,
             "risks": (*env_file_risks(folder / ".env", os.geteuid()), *unused_variables(given)),

@@ -12,13 +12,7 @@ from sqlalchemy.engine import make_url
 from bot.atlas import ApiVersion, DigestKey
 from bot.settings import addresses, parsers
 from bot.settings.base import Model, setting
-from bot.settings.policy import (
-    Flag,
-    OrganizationSettings,
-    PolicyHolder,
-    ProjectSettings,
-    Seconds,
-)
+from bot.settings.policy import Flag, OrganizationSettings, PolicyHolder, ProjectSettings, Seconds
 
 OF_BOT = "it is the Bot User OAuth Token, in Slack under OAuth & Permissions"
 OF_APP = "it is the App-Level Token, in Slack under Basic Information"

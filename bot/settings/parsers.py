@@ -172,19 +172,18 @@ def flag(value: object) -> bool:
     return given in TRUE
 
 
-def people(value: object) -> People:
-    """Parse `U…` and `W…` as users, `S…` as user groups, and `*` as every full member."""
-    return _people(value, PEOPLE, "use ids of users (U…), ids of user groups (S…) or *")
-
-
 def named_people(value: object) -> People:
     """Parse users and user groups; an empty list in the projects file names no one."""
-    if value == []:
-        return NO_ONE
-    return _people(value, NAMED_PEOPLE, "use ids of users (U…) or ids of user groups (S…)")
+    fix = "use ids of users (U…) or ids of user groups (S…)"
+    return NO_ONE if value == [] else people(value, NAMED_PEOPLE, fix)
 
 
-def _people(value: object, pattern: re.Pattern[str], fix: str) -> People:
+def people(
+    value: object,
+    pattern: re.Pattern[str] = PEOPLE,
+    fix: str = "use ids of users (U…), ids of user groups (S…) or *",
+) -> People:
+    """Parse `U…` and `W…` as users, `S…` as user groups, and `*` as every full member."""
     given = items(value, pattern, fix)
     if not given:
         raise ValueError(f"is empty: {fix}")

@@ -91,9 +91,7 @@ class PolicySettings(Model):
         shown="`60,180,600`",
     )
     escalate_to: NamedPeople = setting(
-        "who may approve too, and is told only at the last reminder",
-        default=NO_ONE,
-        shown="no one",
+        "who may approve too, and is told only at the last reminder", default=NO_ONE, shown="no one"
     )
     watch_channel: Channel = setting(
         "the channel in which new download restore jobs are announced", shown="none"

@@ -86,9 +86,6 @@ NO_CREDENTIALS = (
     "API key), or MONGODB_ATLAS_CLIENT_ID and MONGODB_ATLAS_CLIENT_SECRET (a service account)"
 )
 
-#: The projects and the organizations of the settings.
-Holders: TypeAlias = tuple[tuple[ProjectSettings, ...], tuple[OrganizationSettings, ...]]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
@@ -108,7 +105,7 @@ class Defaults:
 
 def read_projects(
     project_id: str | None, environ: Mapping[str, str], folder: Path, problems: list[str]
-) -> Holders:
+) -> list[PolicyHolder]:
     """Read the projects file, or the single project of `MONGODB_ATLAS_PROJECT_ID`."""
     found = len(problems)
     policy = read(DefaultPolicy, environ, problems)
@@ -121,10 +118,10 @@ def read_projects(
     )
     if FILE in environ:
         return read_projects_file(folder / environ[FILE], defaults)
-    return single_project(project_id, defaults), ()
+    return single_project(project_id, defaults)
 
 
-def single_project(project_id: str | None, defaults: Defaults) -> tuple[ProjectSettings, ...]:
+def single_project(project_id: str | None, defaults: Defaults) -> list[PolicyHolder]:
     problems, policy, credentials = defaults.problems, defaults.policy, defaults.credentials
     if "MONGODB_ATLAS_PROJECT_ID" not in defaults.environ:
         problems.append(
@@ -136,11 +133,11 @@ def single_project(project_id: str | None, defaults: Defaults) -> tuple[ProjectS
     if defaults.is_policy_valid:
         problems.extend(policy_problems(policy, _rule_label(policy, {}, str)))
     if project_id is None or credentials is None:
-        return ()
-    return (ProjectSettings.of(policy, credentials, name=None, id=project_id),)
+        return []
+    return [ProjectSettings.of(policy, credentials, name=None, id=project_id)]
 
 
-def read_projects_file(path: Path, defaults: Defaults) -> Holders:
+def read_projects_file(path: Path, defaults: Defaults) -> list[PolicyHolder]:
     text, tables = _tables(path, defaults.problems)
     lines = positions(text)
     holders = [
@@ -151,10 +148,7 @@ def read_projects_file(path: Path, defaults: Defaults) -> Holders:
     for key in ("name", "id"):
         values = (table[key] for table in tables["projects"] if isinstance(table.get(key), str))
         defaults.problems.extend(_duplicates(key, values))
-    return (
-        tuple(each for each in holders if isinstance(each, ProjectSettings)),
-        tuple(each for each in holders if isinstance(each, OrganizationSettings)),
-    )
+    return [each for each in holders if each]
 
 
 #: The tables of the file, by kind.

@@ -30,10 +30,7 @@ def _service_warnings(settings: Settings) -> Iterator[str]:
             "SLACK_SIGNING_SECRET does not have the 32 hexadecimal digits of Slack's signing "
             "secrets: compare it with Basic Information."
         )
-    addresses = {
-        "SLACK_API_URL": slack.api_url,
-        "MONGODB_ATLAS_BASE_URL": settings.atlas.base_url,
-    }
+    addresses = {"SLACK_API_URL": slack.api_url, "MONGODB_ATLAS_BASE_URL": settings.atlas.base_url}
     for name, url in addresses.items():
         if is_plain_http(url):
             yield f"{name} is plain http: requests can be read and changed on the way."

@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from bot.log_throttle import LogThrottle
+from bot.log_config import LogThrottle
 
 #: Seconds from the first byte of a request to the end of its head, and from there to its last byte.
 HEAD_TIMEOUT = 10.0

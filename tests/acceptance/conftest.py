@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bot.atlas import client
+from bot.atlas import http
 from tests.acceptance.environment import BotEnvironment, open_environment
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 @pytest.fixture
 def short_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let reads of Atlas that fail be repeated soon: ten attempts take less than a second."""
-    monkeypatch.setattr(client, "FIRST_BACKOFF", 0.02)
-    monkeypatch.setattr(client, "LONGEST_BACKOFF", 0.1)
+    monkeypatch.setattr(http, "FIRST_BACKOFF", 0.02)
+    monkeypatch.setattr(http, "LONGEST_BACKOFF", 0.1)
 
 
 @pytest.fixture

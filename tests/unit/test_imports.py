@@ -25,8 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bot.atlas": {"bot.timings"},
     "bot.timings": set(),
     "bot.cancellation": {"bot.atlas"},
-    "bot.log_config": {"bot.log_throttle", "bot.redaction"},
-    "bot.log_throttle": set(),
+    "bot.log_config": {"bot.redaction"},
     "bot.redaction": set(),
     "bot.sandbox": set(),
     "bot.services": RULES | {"bot.storage"},
@@ -36,12 +35,12 @@ MAY_IMPORT: dict[str, set[str]] = {
         "bot.cancellation.policy",
         "bot.cancellation.quarantine",
     },
-    "bot.slack": RULES | {"bot.log_throttle", "bot.services", "bot.storage"},
+    "bot.slack": RULES | {"bot.log_config", "bot.services", "bot.storage"},
     "bot.storage": RULES,
     "bot.tasks": {"bot.cancellation.errors", "bot.cancellation.request_context"},
     "bot.tracing": {"bot.atlas", "bot.cancellation.request_context", "bot.settings"},
     "bot.webhook": RULES | {"bot.storage"},
-    "bot.web": {"bot.cancellation.lifecycle", "bot.log_throttle"},
+    "bot.web": {"bot.cancellation.lifecycle", "bot.log_config"},
 }
 #: The top: the command line, what it runs, and the composition root with its start.
 KNOW_EVERYBODY = {

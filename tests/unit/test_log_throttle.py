@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.log_throttle import LogThrottle
+from bot.log_config import LogThrottle
 
 
 def test_first_event_is_due_and_then_one_line_each_interval() -> None:

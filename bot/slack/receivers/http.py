@@ -12,7 +12,7 @@ from aiohttp import web
 from pydantic import SecretStr
 from slack_bolt.adapter.aiohttp import to_aiohttp_response
 
-from bot.log_throttle import LogThrottle
+from bot.log_config import LogThrottle
 from bot.slack.manifest import PATH
 from bot.slack.receivers.base import NOT_RUNNING, Dispatch, InFlight
 from bot.slack.receivers.payloads import InvalidPayload, read_body
