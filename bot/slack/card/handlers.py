@@ -1,4 +1,4 @@
-"""Handles the buttons of a card, such as Approve, Deny, Keep it and Reviewed."""
+"""Carries out decisions about a request, and handles the buttons of its card."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -10,14 +10,15 @@ from bot.cancellation import policy as rules
 from bot.cancellation.errors import (
     AlreadyHandled,
     CancellationError,
+    NotAllowed,
     RightsNotChecked,
     StateConflict,
 )
 from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.people import Kind, Person
 from bot.slack import ids
 from bot.slack.blockkit import View
 from bot.slack.card import views as card_views
-from bot.slack.card.decisions import Decisions
 from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.flow import Dialog
@@ -71,60 +72,104 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
     app.action(ids.KEEP)(asking(State.QUARANTINED, dialog_views.keep_reason))
 
 
+class Decisions:
+    """Reads the person's rights from Slack and calls the service, which checks them.
+
+    Each method returns the request as it is afterwards, and raises `CancellationError`.
+    """
+
+    def __init__(self, deps: Dependencies) -> None:
+        self._service = deps.service
+        self._directory = deps.directory
+
+    async def approve(self, request_id: str, actor: Actor) -> Request:
+        person = await self._approver(await self._service.requests.get(request_id), actor)
+        return await self._service.approve(request_id, person)
+
+    async def deny(self, request_id: str, actor: Actor, reason: str) -> Request:
+        request = await self._service.requests.get(request_id)
+        if request.by_bot:  # to deny the bot's own request is to keep the download
+            return await self.keep(request_id, actor, reason)
+        person = await self._approver(request, actor)
+        return await self._service.deny(request_id, person, reason)
+
+    async def keep(self, request_id: str, actor: Actor, reason: str) -> Request:
+        person = await self._approver(await self._service.requests.get(request_id), actor)
+        email = await self._directory.email_of(actor.id)
+        return await self._service.keep(request_id, person, reason, email)
+
+    async def withdraw(self, request_id: str, actor: Actor) -> Request:
+        # The ids of user and team decide, so Slack is not asked about the person.
+        kind = Kind.OUTSIDER if actor.is_outsider else Kind.MEMBER
+        person = Person(id=actor.id, team=actor.team, kind=kind)
+        return await self._service.withdraw(request_id, person)
+
+    async def retry(self, request_id: str, actor: Actor) -> Request:
+        request = await self._service.requests.get(request_id)
+        policy = self._service.projects.policy(request.ref)
+        may_retry = policy.approvers if request.by_bot else policy.requesters
+        person = await self._directory.acting_person(actor, may_retry)
+        return await self._service.retry(request_id, person)
+
+    async def review(self, request_id: str, actor: Actor) -> Request:
+        person = await self._approver(await self._service.requests.get(request_id), actor)
+        return await self._service.review(request_id, person)
+
+    async def check(self, request_id: str, actor: Actor, state: State) -> None:
+        """Raise why the actor may not decide about the request, or that it left `state`."""
+        request = await self._service.requests.get(request_id)
+        if request.state is not state:
+            raise AlreadyHandled(request)
+        person = await self._approver(request, actor)
+        policy = self._service.projects.policy(request.ref)
+        if refusal := rules.may_decide(policy, request.requester, person):
+            raise refusal
+
+    async def _approver(self, request: Request, actor: Actor) -> Person:
+        """Return the actor, with all that decides whether they are an approver."""
+        approvers = self._service.projects.policy(request.ref).approvers
+        return await self._directory.acting_person(actor, approvers)
+
+
 class Click:
     """A click on a card's button; it ends in an updated card or in a private reply."""
 
     def __init__(self, deps: Dependencies, body: dict[str, Any]) -> None:
-        by, container = deps.interaction(body), body.get("container") or {}
+        container = body.get("container") or {}
         self._deps = deps
-        self._by = by
-        self._actor = by.actor
-        self._reply_to = by.reply_to
+        self._by = deps.interaction(body)
         self._request_id = str(body["actions"][0].get("value") or "")
         #: None in the Home tab and in private messages.
         self._message = None if container.get("is_ephemeral") else container.get("message_ts")
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Continue in the background."""
-        self._deps.start(work, "click", self._reply_to)
+        self._deps.start(work, "click", self._by.reply_to)
 
     async def decide(self, decision: Decision) -> None:
         """Carry out a decision before the ack, and report its result afterwards."""
         try:
-            request = await self._deps.before_ack(decision(self._request_id, self._actor))
+            request = await self._deps.before_ack(decision(self._request_id, self._by.actor))
         except CancellationError as error:
             self.start(self._report_refusal(error))
         else:
             self.start(self._update_clicked(request))
 
     async def ask_reason(self, state: State, view: ReasonView) -> None:
-        """Open the dialog for the reason of a decision."""
-        if refusal := await self._early_refusal(state):
+        """Open the dialog for the reason, unless the refusal of the decision is known in time."""
+        check = Decisions(self._deps).check(self._request_id, self._by.actor, state)
+        try:
+            await run_until_deadline(check, self._deps.background, REASON_CHECK_TIMEOUT)
+        except (AlreadyHandled, NotAllowed, RightsNotChecked) as refusal:
             await self._report_refusal(refusal)
             return
-        await Dialog(self._deps, self._by).open(view(self._request_id))
-
-    async def _early_refusal(self, state: State) -> Exception | None:
-        """Return why this person may not decide, if that is known in time."""
-        try:
-            return await run_until_deadline(
-                self._check(state), self._deps.background, REASON_CHECK_TIMEOUT
-            )
         except CancellationError as error:
             log.info("decision not checked before its dialog", error=str(error))
-            return error if isinstance(error, RightsNotChecked) else None
-
-    async def _check(self, state: State) -> Exception | None:
-        request = await self._deps.service.requests.get(self._request_id)
-        if request.state is not state:
-            return AlreadyHandled(request)
-        policy = self._deps.service.projects.get(request.ref.project_id).policy
-        person = await self._deps.directory.acting_person(self._actor, policy.approvers)
-        return rules.may_decide(policy, request.requester, person)
+        await Dialog(self._deps, self._by).open(view(self._request_id))
 
     async def _report_refusal(self, error: Exception) -> None:
-        log.info("click refused", actor=self._actor.id, why=type(error).__name__)
-        await self._deps.replies.send_text(self._reply_to, sentence_for(error, self._deps.links))
+        log.info("click refused", actor=self._by.actor.id, why=type(error).__name__)
+        await self._deps.replies.send_text(self._by.reply_to, sentence_for(error, self._deps.links))
         if isinstance(error, StateConflict):
             await self._update_clicked(error.request)
 
@@ -133,7 +178,7 @@ class Click:
         card = request.card
         if not self._message or not card or self._message == card.ts:
             return
-        if self._reply_to.channel != card.channel:
+        if self._by.reply_to.channel != card.channel:
             return
         message = card_views.second_copy(request, self._deps.links)
         try:

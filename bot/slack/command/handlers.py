@@ -8,10 +8,12 @@ import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.atlas import InvalidName, JobRef, is_cluster_name, is_object_id
+from bot.cancellation.errors import CancellationError
+from bot.cancellation.lifecycle import State
 from bot.cancellation.policy import may_use_channel
 from bot.services.projects import Projects
 from bot.slack import deployment, ids, mrkdwn
-from bot.slack.card.decisions import Decisions
+from bot.slack.card.handlers import Decisions
 from bot.slack.command import grammar
 from bot.slack.command import views as command_views
 from bot.slack.command.grammar import Command, Decide, ShowHistory, ShowList
@@ -168,7 +170,24 @@ def dispatch(deps: Dependencies, to: Route, by: Interaction, event: str) -> None
 
 
 async def _decide(deps: Dependencies, typed: Decide, by: Interaction) -> None:
-    await deps.replies.send_text(by.reply_to, await Decisions(deps).answer(typed, by.actor))
+    """Carry out a typed decision, and report its result or why it was refused."""
+    decisions, request_id = Decisions(deps), typed.request_id
+    try:
+        if typed.verb == "deny":
+            request = await decisions.deny(request_id, by.actor, typed.reason)
+        elif typed.verb == "approve":
+            request = await decisions.approve(request_id, by.actor)
+        else:
+            request = await decisions.withdraw(request_id, by.actor)
+    except CancellationError as error:
+        log.info("command refused", actor=by.actor.id, why=type(error).__name__)
+        text = sentence_for(error, deps.links)
+    else:
+        missing = request.approvals_missing if request.state is State.AWAITING else 0
+        needed = f" {missing} more approval(s) needed." if missing else ""
+        job, status = mrkdwn.summary(request), mrkdwn.request_status(request)
+        text = f":white_check_mark: Recorded for {job}. {status}{needed}"
+    await deps.replies.send_text(by.reply_to, text)
 
 
 async def _name_projects(deps: Dependencies, build: ProjectText, by: Interaction) -> None:

@@ -26,7 +26,7 @@ from bot.cancellation.policy import Policy
 from bot.cancellation.request_context import current_request_id
 from bot.services.service import Submission
 from bot.slack import ids, mrkdwn
-from bot.slack.card.decisions import Decisions
+from bot.slack.card.handlers import Decisions
 from bot.slack.client import Links
 from bot.slack.command.grammar import parse_job_value
 from bot.slack.command.handlers import dispatch, route
