@@ -1,23 +1,20 @@
 """Encodes the `private_metadata` of dialogs: the job, its shown details, the selections."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
 
-from bot.atlas import InvalidName, JobRef
+from bot.atlas import JobRef
 from bot.cancellation.lifecycle import JobFingerprint
 from bot.slack import ids
-from bot.slack.blockkit import OPTION_TEXT, OPTION_VALUE, cut
 from bot.slack.command.grammar import job_value, parse_job_value
 from bot.slack.payloads import decode_metadata, encode_metadata, input_of
 
 T = TypeVar("T")
-
-#: Longer project names are cut; the ids identify the project.
-MAX_NAME_LENGTH = 200
-MAX_REASON_LENGTH = 300
 
 
 class UnreadableDialog(ValueError):
@@ -53,14 +50,8 @@ _STATE = TypeAdapter(DialogState)
 
 
 def encode_target(target: JobTarget) -> str:
-    return encode_metadata(_TARGET.dump_python(target, mode="json"))
-
-
-def encode_state(state: DialogState) -> str:
-    name = cut(state.project_name, MAX_NAME_LENGTH)
-    because = state.because and cut(state.because, MAX_REASON_LENGTH)
-    state = replace(state, project_name=name, because=because)
-    return encode_metadata(_STATE.dump_python(state, mode="json"))
+    """Encode the metadata of a dialog with a job, or with its details."""
+    return encode_metadata(to_jsonable_python(target))
 
 
 def read_target(view: Mapping[str, Any]) -> JobTarget:
@@ -111,10 +102,10 @@ class PickerState:
         """The job, once project, cluster and job are selected."""
         if not (self.project_id and self.cluster and self.job_id):
             return None
-        try:
-            return JobRef(project_id=self.project_id, cluster_name=self.cluster, job_id=self.job_id)
-        except InvalidName:
-            return None
+        return JobRef(project_id=self.project_id, cluster_name=self.cluster, job_id=self.job_id)
+
+
+_PICKER = TypeAdapter(PickerState)
 
 
 def encode_picker(state: PickerState, details: Mapping[str, Any] | None = None) -> str:
@@ -123,12 +114,10 @@ def encode_picker(state: PickerState, details: Mapping[str, Any] | None = None) 
 
 
 def read_picker(view: Mapping[str, Any]) -> PickerState | None:
-    """Read the state of a view; None for a dialog without pickers."""
-    values = decode_metadata(view)
-    if not values.get(PICKER_KEY):
-        return None
-    texts = {field.name: _text(values.get(field.name)) for field in fields(PickerState)}
-    return PickerState(asked_in=texts.pop("asked_in") or "", **texts)
+    """Read the state of a picker dialog; None if the view is another dialog."""
+    with suppress(UnreadableDialog):
+        return _read(_PICKER, view) if PICKER_KEY in decode_metadata(view) else None
+    return None
 
 
 def selected_value(view: Mapping[str, Any], block_id: str) -> str | None:
@@ -139,15 +128,14 @@ def selected_value(view: Mapping[str, Any], block_id: str) -> str | None:
 
 def with_selection(state: PickerState, block_id: str, value: str, label: str = "") -> PickerState:
     """Return the state after a selection, which clears the later ones."""
-    selected = None if value == MESSAGE_VALUE or len(value) > OPTION_VALUE else value
+    selected = None if value == MESSAGE_VALUE else value
     cleared = replace(state, job_id=None, label=None)
     if block_id == ids.PROJECT:
         return replace(cleared, project_id=selected, cluster=None)
     if block_id == ids.CLUSTER:
         return replace(cleared, cluster=selected)
-    if (job := parse_job_value(selected or "")) is None:
+    if (job := parse_job_value(value)) is None:
         return cleared
-    label = cut(label, OPTION_TEXT)
     return replace(
         state, project_id=job.project, cluster=job.cluster, job_id=job.job_id, label=label or None
     )
@@ -162,22 +150,15 @@ def submit_problem(view: Mapping[str, Any]) -> tuple[str, str] | None:
     state = read_picker(view)
     if state is None:
         return None
-    if selected_value(view, ids.JOB) is None:
-        return _first_input(view), NO_JOB_SELECTED
-    ref = state.ref
-    if ref is None or "shown" not in decode_metadata(view):
-        return _first_input(view), DETAILS_NOT_SHOWN
-    shown = {ids.JOB: job_value(ref), ids.CLUSTER: ref.cluster_name, ids.PROJECT: ref.project_id}
-    selected = {block_id: selected_value(view, block_id) or shown[block_id] for block_id in shown}
-    return None if selected == shown else (_first_input(view), DETAILS_NOT_SHOWN)
-
-
-def _first_input(view: Mapping[str, Any]) -> str:
-    """Return the job's input, or the one to fill in before it exists."""
+    # The job's input, or the one to fill in before it exists.
     existing = {block.get("block_id") for block in view.get("blocks") or ()}
-    inputs = (ids.JOB, ids.CLUSTER, ids.PROJECT, ids.REASON)
-    return next((each for each in inputs if each in existing), ids.REASON)
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and len(value) <= OPTION_VALUE else None
+    inputs = (ids.JOB, ids.CLUSTER, ids.PROJECT)
+    first = next((each for each in inputs if each in existing), ids.REASON)
+    if selected_value(view, ids.JOB) is None:
+        return first, NO_JOB_SELECTED
+    if (ref := state.ref) and "shown" in decode_metadata(view):
+        shown = (job_value(ref), ref.cluster_name, ref.project_id)
+        selected = (selected_value(view, each) for each in inputs)
+        if all(value in {None, of} for value, of in zip(selected, shown, strict=True)):
+            return None
+    return first, DETAILS_NOT_SHOWN

@@ -18,7 +18,6 @@ from bot.slack.dialog.metadata import (
     DialogState,
     JobTarget,
     UnreadableDialog,
-    encode_state,
     encode_target,
     read_target,
 )
@@ -37,6 +36,10 @@ modal = partial(blockkit.modal, callback_id=ids.DIALOG, title="Cancel a restore 
 
 #: Projects that one sentence names.
 MAX_PROJECTS = 10
+
+#: Characters that the metadata keeps; the ids identify the project.
+MAX_NAME_LENGTH = 200
+MAX_REASON_LENGTH = 300
 
 HOURGLASS = ":hourglass_flowing_sand:"
 ALONE = blockkit.checkbox(
@@ -73,10 +76,10 @@ def details(
     state = DialogState(
         ref=target.ref,
         asked_in=target.asked_in,
-        project_name=details.project_name,
+        project_name=blockkit.cut(details.project_name, MAX_NAME_LENGTH),
         shown=JobFingerprint.of(details.job),
         card_channel=placement.channel,
-        because=placement.because,
+        because=placement.because and blockkit.cut(placement.because, MAX_REASON_LENGTH),
     )
     blocks = [
         _job(details),
@@ -86,7 +89,7 @@ def details(
         *_notes(policy, placement),
         *_details(details, links),
     ]
-    return modal(blocks, close=KEEP, submit=SUBMIT, private_metadata=encode_state(state))
+    return modal(blocks, close=KEEP, submit=SUBMIT, private_metadata=encode_target(state))
 
 
 def not_cancellable(details: JobDetails, target: JobTarget, links: Links, why: str) -> View:

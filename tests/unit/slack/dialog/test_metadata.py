@@ -13,18 +13,22 @@ from hypothesis import strategies as st
 from structlog.contextvars import bound_contextvars
 
 from bot.cancellation.lifecycle import JobFingerprint
+from bot.cancellation.policy import Policy
 from bot.cancellation.request_context import new_request_id
+from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.metadata import (
     DialogState,
     JobTarget,
     UnreadableDialog,
-    encode_state,
     encode_target,
     read_state,
     read_target,
 )
+from bot.slack.placement import Placement
 from tests.support.domain import SHOWN
-from tests.unit.slack.samples import LONG_NAME, asked, longest_asked
+from tests.unit.slack import samples
+from tests.unit.slack.fake_slack import LINKS
+from tests.unit.slack.samples import asked, longest_asked
 
 
 def state_of(target: JobTarget, project_name: str, because: str) -> DialogState:
@@ -64,19 +68,21 @@ SHOWNS = st.builds(
 def test_state_survives_encoding(shown: JobFingerprint) -> None:
     seen = replace(SEEN, shown=shown)
 
-    assert read_state(view(encode_state(seen))) == seen
+    assert read_state(view(encode_target(seen))) == seen
 
 
 def test_target_is_read_from_both_kinds_of_metadata() -> None:
     assert read_target(view(encode_target(asked()))) == asked()
-    assert read_target(view(encode_state(SEEN))) == asked()
+    assert read_target(view(encode_target(SEEN))) == asked()
 
 
 def test_longest_names_fit_into_private_metadata() -> None:
-    longest = state_of(longest_asked(), LONG_NAME, "x" * 4000)
+    placement = Placement(channel="C0OPS", because="x" * 4000)
     with bound_contextvars(request=new_request_id()):
-        written = encode_state(longest)
+        sight = replace(samples.sight(), project_name=samples.LONG_NAME)
+        view = dialog_views.details(sight, longest_asked(), Policy(), placement, LINKS)
 
+    written = view["private_metadata"]
     assert "request" in json.loads(written)
     assert len(written) < 3000
 
@@ -97,7 +103,7 @@ def test_longest_names_fit_into_private_metadata() -> None:
     ],
 )
 def test_invalid_field_is_rejected(change: dict[str, Any]) -> None:
-    values = json.loads(encode_state(SEEN)) | change
+    values = json.loads(encode_target(SEEN)) | change
 
     with pytest.raises(UnreadableDialog, match="type the command again"):
         read_state(view(json.dumps(values)))
@@ -107,7 +113,7 @@ def test_invalid_field_is_rejected(change: dict[str, Any]) -> None:
     "field", ["delivery_type", "snapshot_id", "snapshot_time", "cancellable", "link_is_live"]
 )
 def test_fingerprint_field_of_another_type_is_rejected(field: str) -> None:
-    values = json.loads(encode_state(SEEN))
+    values = json.loads(encode_target(SEEN))
     values["shown"][field] = 7
 
     with pytest.raises(UnreadableDialog):
@@ -121,7 +127,7 @@ def test_text_that_is_not_a_json_object_is_rejected(text: str) -> None:
 
 
 def test_time_without_a_zone_is_rejected() -> None:
-    values = json.loads(encode_state(SEEN))
+    values = json.loads(encode_target(SEEN))
     values["shown"]["snapshot_time"] = "2026-11-25T12:00:00"
 
     with pytest.raises(UnreadableDialog):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -86,23 +85,10 @@ def test_selection_clears_the_later_ones() -> None:
     assert (nothing.cluster, nothing.job_id) == (state.cluster, None)
 
 
-def test_too_long_values_in_forged_metadata_are_dropped() -> None:
-    long = "a" * 4000
-    bent = {"picker": True, "cluster": long, "label": long, "asked_in": "C0OPS"}
-    read = read_picker({"private_metadata": json.dumps(bent)})
-
-    assert read
-    assert (read.cluster, read.label) == (None, None)
-    assert with_selection(SELECTED, ids.CLUSTER, long).cluster is None
-    assert with_selection(SELECTED, ids.JOB, long).job_id is None
-    assert SELECTED.ref
-    picked = with_selection(SELECTED, ids.JOB, job_value(SELECTED.ref), long)
-    assert picked.label == "a" * 74 + "…"
-
-
 def test_state_is_read_from_the_view() -> None:
     view = picker_views.view(SELECTED, [project()], "note")
 
     assert read_picker(view) == SELECTED
     assert read_picker(samples.views()["details"]) is None
     assert read_picker({"private_metadata": "garbage"}) is None
+    assert read_picker({"private_metadata": '{"picker": true, "cluster": 7}'}) is None
