@@ -13,29 +13,15 @@ from bot.services.service import CancellationService
 from bot.slack.client import Identity, Links
 from bot.slack.directory import Directory
 from bot.slack.errors import internal_error_text
-from bot.slack.payloads import Actor, actor_of
+from bot.slack.payloads import Interaction, interaction_of
 from bot.slack.placement import Channels
-from bot.slack.private_reply import PrivateReply, ReplyTarget, reply_target_of
+from bot.slack.private_reply import PrivateReply
 from bot.tasks import BackgroundTasks, run_until_deadline
 
 T = TypeVar("T")
 
 #: Seconds that an ack may wait for the database. Slack allows 3, of which the network needs some.
 ACK_TIMEOUT = 2.5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interaction:
-    """What a person did; `trigger_id` opens one dialog, and is empty where the payload has none."""
-
-    actor: Actor
-    reply_to: ReplyTarget
-    trigger_id: str
-
-    @property
-    def channel(self) -> str:
-        """The channel of the payload, or the user's id where it has none."""
-        return self.reply_to.channel or self.reply_to.user
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,24 +55,20 @@ class Dependencies:
 
     def interaction(self, body: Mapping[str, Any]) -> Interaction:
         """Read a payload with a user."""
-        return Interaction(
-            actor=actor_of(body, self.identity),
-            reply_to=reply_target_of(body),
-            trigger_id=str(body.get("trigger_id") or ""),
-        )
+        return interaction_of(body, self.identity)
 
     async def before_ack(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for work before the ack; after the timeout it continues in the background."""
         return await run_until_deadline(work, self.background, self.ack_timeout)
 
-    def start(self, work: Coroutine[Any, Any, None], name: str, reply_to: ReplyTarget) -> None:
+    def start(self, work: Coroutine[Any, Any, None], name: str, by: Interaction) -> None:
         """Run work in the background; an unexpected error is reported privately."""
 
         def report(reference: str) -> Coroutine[Any, Any, None]:
-            return self.replies.send_text(reply_to, internal_error_text(reference))
+            return self.replies.send_text(by, internal_error_text(reference))
 
         self.background.start(work, name, report)
 
     def reply(self, body: Mapping[str, Any], text: str) -> None:
         """Send the user of a payload a private sentence (safe mrkdwn), in the background."""
-        self.background.start(self.replies.send_text(reply_target_of(body), text), "private reply")
+        self.background.start(self.replies.send_text(self.interaction(body), text), "private reply")

@@ -22,11 +22,11 @@ from bot.slack import blockkit, ids, job_facts, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.client import Links
 from bot.slack.command.grammar import job_value
-from bot.slack.dependencies import Dependencies, Interaction
+from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import command_code
 from bot.slack.directory import Directory
 from bot.slack.errors import other_version, sentence_for
-from bot.slack.payloads import Actor
+from bot.slack.payloads import Actor, Interaction
 from bot.storage.audit_log import PastRequest
 
 #: Seconds for reading the names of clusters for a suggestion.
@@ -51,7 +51,7 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
             deps.reply(body, other_version("button"))
             return
         by = deps.interaction(body)
-        deps.start(show_jobs(deps, by, cluster or None, int(start)), "list", by.reply_to)
+        deps.start(show_jobs(deps, by, cluster or None, int(start)), "list", by)
 
     app.action(ids.MORE)(more)
 
@@ -63,17 +63,17 @@ async def show_jobs(
     try:
         projects = await _allowed(deps, by)
     except CancellationError as error:
-        await deps.replies.send_text(by.reply_to, sentence_for(error))
+        await deps.replies.send_text(by, sentence_for(error))
         return
     listing = await deps.service.finder.listing(projects, cluster=cluster)
     if cluster and not listing.jobs and not listing.unavailable:
         names = await _cluster_names(deps, projects)
         if cluster not in names:
             similar = difflib.get_close_matches(cluster, names)
-            await deps.replies.send_text(by.reply_to, no_such_cluster(cluster, similar))
+            await deps.replies.send_text(by, no_such_cluster(cluster, similar))
             return
     facts = await facts_of(deps, listing.jobs[start : start + PAGE_SIZE])
-    await deps.replies.send(by.reply_to, job_list(listing, cluster, start, facts))
+    await deps.replies.send(by, job_list(listing, cluster, start, facts))
 
 
 async def show_history(deps: Dependencies, by: Interaction, count: int) -> None:
@@ -84,10 +84,10 @@ async def show_history(deps: Dependencies, by: Interaction, count: int) -> None:
         past = await deps.service.history.recent(count, names)
         viewer = await viewer_of(deps.directory, by.actor, by.channel, projects)
     except CancellationError as error:
-        await deps.replies.send_text(by.reply_to, sentence_for(error))
+        await deps.replies.send_text(by, sentence_for(error))
     else:
         readable = [viewer.readable(each) for each in past]
-        await deps.replies.send(by.reply_to, request_list(readable, names, deps.links))
+        await deps.replies.send(by, request_list(readable, names, deps.links))
 
 
 async def _allowed(deps: Dependencies, by: Interaction) -> list[Project]:

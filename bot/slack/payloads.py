@@ -55,6 +55,31 @@ def actor_of(body: Mapping[str, Any], identity: Identity) -> Actor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Interaction:
+    """What a person did, and how to answer; a response_url takes 5 messages in 30 minutes."""
+
+    actor: Actor
+    channel_id: str | None = None
+    response_url: str | None = None
+    trigger_id: str = ""  #: opens one dialog; empty where the payload has none
+
+    @property
+    def channel(self) -> str:
+        """The channel of the payload, or the user's id where it has none."""
+        return self.channel_id or self.actor.id
+
+
+def interaction_of(body: Mapping[str, Any], identity: Identity) -> Interaction:
+    """Read a payload with a user."""
+    return Interaction(
+        actor=actor_of(body, identity),
+        channel_id=channel_of(body),
+        response_url=body.get("response_url"),
+        trigger_id=str(body.get("trigger_id") or ""),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """A user, as `users.info` describes it."""
 

@@ -14,7 +14,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 from bot.slack.client import TIMEOUT
 from bot.slack.command.views import private
 from bot.slack.errors import CALL_ERRORS, translate_error
-from bot.slack.payloads import channel_of
+from bot.slack.payloads import Interaction
 from bot.slack.plain_text import send_simplified, simplify
 
 log = structlog.get_logger(__name__)
@@ -26,46 +26,26 @@ NOT_OK = re.compile(r'"ok"\s*:\s*false')
 SLACK_DOMAINS = (".slack.com", ".slack-gov.com")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplyTarget:
-    """Where to reach the user of a payload; a response_url takes 5 messages in 30 minutes."""
-
-    user: str
-    channel: str | None = None
-    response_url: str | None = None
-
-
-def reply_target_of(body: Mapping[str, Any]) -> ReplyTarget:
-    """Read the reply target of a payload."""
-    user = body.get("user")
-    return ReplyTarget(
-        user=str(user["id"] if isinstance(user, dict) else body["user_id"]),
-        channel=channel_of(body),
-        response_url=body.get("response_url"),
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class PrivateReply:
     """Sends private messages, and falls back to the next way when one fails."""
 
     client: AsyncWebClient
 
-    async def send_text(self, target: ReplyTarget, text: str) -> None:
+    async def send_text(self, to: Interaction, text: str) -> None:
         """Send one user a sentence, which must be safe mrkdwn."""
-        await self.send(target, private(text))
+        await self.send(to, private(text))
 
-    async def send(self, target: ReplyTarget, message: dict[str, Any]) -> None:
+    async def send(self, to: Interaction, message: dict[str, Any]) -> None:
         """Send one user a message: `text`, `blocks`, and `response_type` for the response_url."""
-        url = target.response_url
+        url = to.response_url
         if url and self._may_call(url) and await self._respond(url, message):
             return
         post = self.client.chat_postEphemeral
-        if target.channel and await self._post(
-            post, message, channel=target.channel, user=target.user
-        ):
+        user = to.actor.id
+        if to.channel_id and await self._post(post, message, channel=to.channel_id, user=user):
             return
-        await self._post(self.client.chat_postMessage, message, channel=target.user)
+        await self._post(self.client.chat_postMessage, message, channel=user)
 
     def _may_call(self, url: str) -> bool:
         """Whether `url` belongs to Slack, or to the host of SLACK_API_URL."""

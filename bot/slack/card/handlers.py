@@ -144,7 +144,7 @@ class Click:
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Continue in the background."""
-        self._deps.start(work, "click", self._by.reply_to)
+        self._deps.start(work, "click", self._by)
 
     async def decide(self, decision: Decision) -> None:
         """Carry out a decision before the ack, and report its result afterwards."""
@@ -169,7 +169,7 @@ class Click:
 
     async def _report_refusal(self, error: Exception) -> None:
         log.info("click refused", actor=self._by.actor.id, why=type(error).__name__)
-        await self._deps.replies.send_text(self._by.reply_to, sentence_for(error, self._deps.links))
+        await self._deps.replies.send_text(self._by, sentence_for(error, self._deps.links))
         if isinstance(error, StateConflict):
             await self._update_clicked(error.request)
 
@@ -178,7 +178,7 @@ class Click:
         card = request.card
         if not self._message or not card or self._message == card.ts:
             return
-        if self._by.reply_to.channel != card.channel:
+        if self._by.channel_id != card.channel:
             return
         message = card_views.second_copy(request, self._deps.links)
         try:

@@ -17,12 +17,13 @@ from bot.slack.card.handlers import Decisions
 from bot.slack.command import grammar
 from bot.slack.command import views as command_views
 from bot.slack.command.grammar import Command, Decide, ShowHistory, ShowList
-from bot.slack.dependencies import Dependencies, Interaction
+from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import command_code
 from bot.slack.dialog.flow import SearchQuery, open_job, open_search
 from bot.slack.dialog.metadata import JobTarget
 from bot.slack.errors import sentence_for
 from bot.slack.lists import show_history, show_jobs
+from bot.slack.payloads import Interaction
 from bot.slack.picker.handlers import Picker, PickerQuery
 
 log = structlog.get_logger(__name__)
@@ -54,7 +55,7 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
         typed, by = str(body.get("text") or ""), deps.interaction(body)
         to = route(grammar.parse(typed), by.channel, deps.service.projects, typed)
         if isinstance(to, str):
-            log.info("command typed", actor=by.actor.id, channel=by.reply_to.channel, route="text")
+            log.info("command typed", actor=by.actor.id, channel=by.channel_id, route="text")
             await ack(**command_views.private(to))
         else:
             await ack()
@@ -162,11 +163,11 @@ def dispatch(deps: Dependencies, to: Route, by: Interaction, event: str) -> None
             name, work = verb, _decide(deps, to, by)
             about = {"decides": request_id}
         case str():
-            name, work = "text", deps.replies.send_text(by.reply_to, to)
+            name, work = "text", deps.replies.send_text(by, to)
         case _:
             name, work = "text", _name_projects(deps, to, by)
-    log.info(event, actor=by.actor.id, channel=by.reply_to.channel, route=name, **about)
-    deps.start(work, f"dispatch {name}", by.reply_to)
+    log.info(event, actor=by.actor.id, channel=by.channel_id, route=name, **about)
+    deps.start(work, f"dispatch {name}", by)
 
 
 async def _decide(deps: Dependencies, typed: Decide, by: Interaction) -> None:
@@ -187,10 +188,10 @@ async def _decide(deps: Dependencies, typed: Decide, by: Interaction) -> None:
         needed = f" {missing} more approval(s) needed." if missing else ""
         job, status = mrkdwn.summary(request), mrkdwn.request_status(request)
         text = f":white_check_mark: Recorded for {job}. {status}{needed}"
-    await deps.replies.send_text(by.reply_to, text)
+    await deps.replies.send_text(by, text)
 
 
 async def _name_projects(deps: Dependencies, build: ProjectText, by: Interaction) -> None:
     """Send a text with the projects that the person may see by what Slack says."""
     projects = await deps.directory.visible_projects(by.actor, deps.service.projects.all)
-    await deps.replies.send_text(by.reply_to, build([project.name for project in projects]))
+    await deps.replies.send_text(by, build([project.name for project in projects]))

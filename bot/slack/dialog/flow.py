@@ -17,7 +17,7 @@ from bot.services.service import JobDetails
 from bot.slack import mrkdwn
 from bot.slack.blockkit import View
 from bot.slack.command.views import private
-from bot.slack.dependencies import Dependencies, Interaction
+from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.metadata import JobTarget
 from bot.slack.errors import (
@@ -28,7 +28,7 @@ from bot.slack.errors import (
     sentence_for,
     translate_error,
 )
-from bot.slack.payloads import Actor
+from bot.slack.payloads import Actor, Interaction
 from bot.slack.placement import NoPlacement, choose, target_channel
 from bot.slack.plain_text import as_text
 from bot.tasks import cancel_and_wait
@@ -72,7 +72,7 @@ class Dialog:
                 log.info("dialog is open already", code=error.code)
             else:
                 log.warning("dialog could not be opened", error=error.sentence)
-                await self.deps.replies.send_text(self.by.reply_to, sentence_for(error))
+                await self.deps.replies.send_text(self.by, sentence_for(error))
             return False
         log.info("dialog opened", view=self.view_id)
         return True
@@ -93,7 +93,7 @@ class Dialog:
         except DialogExpired:
             log.info("dialog was closed before its update", view=self.view_id)
         except SlackUnavailable as error:
-            await self.deps.replies.send_text(self.by.reply_to, sentence_for(error))
+            await self.deps.replies.send_text(self.by, sentence_for(error))
         except SlackError as error:
             log.error("dialog could not be updated", view=self.view_id, error=error.sentence)  # noqa: TRY400 - no bug
             await self._show_refused(view, error)
@@ -119,7 +119,7 @@ class Dialog:
             await self._update(plain)
         message = private(as_text(plain["blocks"]))
         message["blocks"] += dialog_views.open_button(view)
-        await self.deps.replies.send(self.by.reply_to, message)
+        await self.deps.replies.send(self.by, message)
 
 
 async def open_job(deps: Dependencies, job: JobTarget, by: Interaction) -> None:

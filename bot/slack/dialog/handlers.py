@@ -113,7 +113,7 @@ def _reload(deps: Dependencies, body: Mapping[str, Any]) -> None:
         deps.reply(body, str(error))
     else:
         by = deps.interaction(body)
-        deps.start(reload_job(deps, job, by, str(view["id"])), "reload", by.reply_to)
+        deps.start(reload_job(deps, job, by, str(view["id"])), "reload", by)
 
 
 @dataclass(frozen=True, slots=True)

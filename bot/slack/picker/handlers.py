@@ -17,7 +17,7 @@ from bot.slack import ids, mrkdwn
 from bot.slack.blockkit import Block, View
 from bot.slack.command import views as command_views
 from bot.slack.command.grammar import closest_keyword
-from bot.slack.dependencies import Dependencies, Interaction
+from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.flow import Dialog, job_view
 from bot.slack.dialog.metadata import (
@@ -29,7 +29,7 @@ from bot.slack.dialog.metadata import (
     with_selection,
 )
 from bot.slack.errors import other_version, sentence_for
-from bot.slack.payloads import actor_of
+from bot.slack.payloads import Interaction, actor_of
 from bot.slack.picker import views as picker_views
 from bot.slack.picker.views import cluster_options, job_options, message_option
 from bot.tasks import cancel_and_wait
@@ -91,7 +91,7 @@ def update_picker(
     by = deps.interaction(body)
     log.info("selected in picker", picker=last, cluster=state.cluster, job=state.job_id)
     updating = Picker(deps, by, str(body["view"]["id"])).select(state, last)
-    deps.start(updating, "picker", by.reply_to)
+    deps.start(updating, "picker", by)
 
 
 async def _options(deps: Dependencies, body: Mapping[str, Any]) -> list[Block]:
@@ -159,7 +159,7 @@ class Picker:
         keyword = closest_keyword(query.word) if query.word else None
         if query.word and keyword and (why := await self._why_no_cluster(query, query.word)):
             answer = command_views.with_example(why, keyword)
-            await self._deps.replies.send_text(self._by.reply_to, answer)
+            await self._deps.replies.send_text(self._by, answer)
             return
         reading = asyncio.create_task(self._initial_content(query))
         try:

@@ -26,8 +26,7 @@ from bot.slack.dialog.metadata import (
     read_target,
     submit_problem,
 )
-from bot.slack.payloads import actor_of, channel_of
-from bot.slack.private_reply import reply_target_of
+from bot.slack.payloads import interaction_of
 from bot.slack.receivers.connection import read_envelope, read_frame
 from bot.slack.receivers.payloads import InvalidPayload, read_body, read_payload
 from tests.tools.campaign import fuzz_atlas
@@ -78,9 +77,7 @@ def body(data: bytes) -> None:
 
 
 def _read_as_listeners_do(payload: dict[str, Any]) -> None:
-    assert reply_target_of(payload).user
-    assert actor_of(payload, IDENTITY).id
-    channel_of(payload)
+    assert interaction_of(payload, IDENTITY).channel
     view = payload.get("view") or {}
     read_picker(view)
     submit_problem(view)

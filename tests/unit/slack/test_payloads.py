@@ -8,8 +8,7 @@ import pytest
 
 from bot.cancellation.lifecycle import Card
 from bot.slack.client import Identity, Links
-from bot.slack.payloads import actor_of, channel_of
-from bot.slack.private_reply import ReplyTarget, reply_target_of
+from bot.slack.payloads import Interaction, actor_of, channel_of, interaction_of
 from tests.unit.slack.fake_slack import HOME, IDENTITY, LINKS
 
 GRID = Identity(team=HOME, user="U0BOT", enterprise="E0ORG")
@@ -57,10 +56,24 @@ def test_channel_is_read_from_any_of_its_fields(body: dict[str, Any], channel: s
     assert channel_of(body) == channel
 
 
-def test_reply_target_has_user_channel_and_response_url() -> None:
-    body = {**click(HOME), "channel": {"id": "C1"}, "response_url": "https://x"}
+def test_interaction_has_actor_channel_trigger_and_response_url() -> None:
+    body = {
+        **click(HOME),
+        "channel": {"id": "C1"},
+        "response_url": "https://x",
+        "trigger_id": "1.2",
+    }
 
-    assert reply_target_of(body) == ReplyTarget(user="U1", channel="C1", response_url="https://x")
+    assert interaction_of(body, IDENTITY) == Interaction(
+        actor=actor_of(body, IDENTITY),
+        channel_id="C1",
+        response_url="https://x",
+        trigger_id="1.2",
+    )
+
+
+def test_interaction_without_a_channel_is_in_the_persons_direct_messages() -> None:
+    assert interaction_of(click(HOME), IDENTITY).channel == "U1"
 
 
 def test_scopes_decide_whether_the_bot_posts_anywhere() -> None:

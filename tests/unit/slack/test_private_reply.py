@@ -9,11 +9,17 @@ import pytest
 from aiohttp import ClientSession, web
 from structlog.testing import capture_logs
 
-from bot.slack.private_reply import PrivateReply, ReplyTarget
-from tests.unit.slack.fake_slack import FakeSlack
+from bot.slack.payloads import Actor, Interaction
+from bot.slack.private_reply import PrivateReply
+from tests.unit.slack.fake_slack import HOME, FakeSlack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+
+def click(channel: str | None = "C1", url: str | None = None) -> Interaction:
+    actor = Actor(id="U1", team=HOME, is_outsider=False)
+    return Interaction(actor=actor, channel_id=channel, response_url=url)
 
 
 @dataclass(slots=True)
@@ -53,9 +59,7 @@ async def slack() -> AsyncIterator[FakeSlack]:
 
 
 async def test_response_url_is_tried_first(slack: FakeSlack, response_url: ResponseUrl) -> None:
-    await PrivateReply(slack).send_text(
-        ReplyTarget(user="U1", channel="C1", response_url=response_url.url), "No."
-    )
+    await PrivateReply(slack).send_text(click(url=response_url.url), "No.")
 
     (body,) = response_url.bodies
     assert (body["text"], body["response_type"], body["replace_original"]) == (
@@ -70,9 +74,7 @@ async def test_response_url_of_another_host_is_not_called(
     slack: FakeSlack, response_url: ResponseUrl
 ) -> None:
     slack.base_url = "https://slack.com/api/"
-    await PrivateReply(slack).send_text(
-        ReplyTarget(user="U1", channel="C1", response_url=response_url.url), "No."
-    )
+    await PrivateReply(slack).send_text(click(url=response_url.url), "No.")
 
     assert response_url.bodies == []
     assert slack.methods == ["chat.postEphemeral"]
@@ -104,7 +106,7 @@ async def test_only_hosts_of_slack_and_of_the_api_are_called(
 
     monkeypatch.setattr(PrivateReply, "_respond", respond)
     slack.base_url = "https://gateway.example.com/slack/api/"
-    await PrivateReply(slack).send_text(ReplyTarget(user="U1", response_url=url), "No.")
+    await PrivateReply(slack).send_text(click(None, url), "No.")
 
     assert called == ([url] if expected else [])
 
@@ -113,9 +115,7 @@ async def test_refused_response_url_falls_back_to_an_ephemeral_message(
     slack: FakeSlack, response_url: ResponseUrl
 ) -> None:
     response_url.status = 404
-    await PrivateReply(slack).send_text(
-        ReplyTarget(user="U1", channel="C1", response_url=response_url.url), "No."
-    )
+    await PrivateReply(slack).send_text(click(url=response_url.url), "No.")
 
     assert slack.methods == ["chat.postEphemeral"]
 
@@ -124,23 +124,21 @@ async def test_unreachable_response_url_falls_back_to_an_ephemeral_message(
     slack: FakeSlack,
 ) -> None:
     unreachable = "http://127.0.0.1:1/"
-    await PrivateReply(slack).send_text(
-        ReplyTarget(user="U1", channel="C1", response_url=unreachable), "No."
-    )
+    await PrivateReply(slack).send_text(click(url=unreachable), "No.")
 
     assert slack.methods == ["chat.postEphemeral"]
 
 
 async def test_failed_ephemeral_message_falls_back_to_a_direct_message(slack: FakeSlack) -> None:
     slack.says("chat.postEphemeral", "user_not_in_channel")
-    await PrivateReply(slack).send_text(ReplyTarget(user="U1", channel="C1"), "No.")
+    await PrivateReply(slack).send_text(click(), "No.")
 
     assert slack.methods == ["chat.postEphemeral", "chat.postMessage"]
     assert slack.called("chat.postMessage")[0]["channel"] == "U1"
 
 
 async def test_target_without_channel_gets_a_direct_message(slack: FakeSlack) -> None:
-    await PrivateReply(slack).send_text(ReplyTarget(user="U1"), "No.")
+    await PrivateReply(slack).send_text(click(None), "No.")
 
     assert slack.methods == ["chat.postMessage"]
 
@@ -149,7 +147,7 @@ async def test_undeliverable_reply_is_logged_as_a_warning(slack: FakeSlack) -> N
     for method in ("chat.postEphemeral", "chat.postMessage"):
         slack.scripts[method].answers.append("user_not_found")
     with capture_logs() as lines:
-        await PrivateReply(slack).send_text(ReplyTarget(user="U1", channel="C1"), "No.")
+        await PrivateReply(slack).send_text(click(), "No.")
 
     assert [(line["event"], line["log_level"]) for line in lines] == [
         ("private reply refused", "warning"),
@@ -162,9 +160,7 @@ async def test_refused_blocks_are_sent_as_text_by_the_response_url(
     slack: FakeSlack, response_url: ResponseUrl, status: int, body: str
 ) -> None:
     response_url.refusals = [(status, body)]
-    await PrivateReply(slack).send_text(
-        ReplyTarget(user="U1", channel="C1", response_url=response_url.url), "No."
-    )
+    await PrivateReply(slack).send_text(click(url=response_url.url), "No.")
 
     refused, sent = response_url.bodies
     assert ("blocks" in refused, "blocks" in sent, sent["text"]) == (True, False, "No.")
@@ -173,7 +169,7 @@ async def test_refused_blocks_are_sent_as_text_by_the_response_url(
 
 async def test_refused_blocks_are_sent_as_ephemeral_text(slack: FakeSlack) -> None:
     slack.says("chat.postEphemeral", "invalid_blocks")
-    await PrivateReply(slack).send_text(ReplyTarget(user="U1", channel="C1"), "No.")
+    await PrivateReply(slack).send_text(click(), "No.")
 
     sent = slack.called("chat.postEphemeral")[1]
     assert ("blocks" in sent, sent["text"]) == (False, "No.")
