@@ -189,7 +189,12 @@ def may_approve_once(policy: Policy, request: Request, person: Person) -> NotAll
 def check_reason(policy: Policy, reason: str, *, alone: bool = False) -> NotAllowed | None:
     """Return a refusal if a reason is required, as always without approval, and it is empty."""
     is_required = policy.require_reason or alone
-    return errors.ReasonMissing() if is_required and not has_visible_text(reason) else None
+    return check_text(reason, errors.ReasonMissing()) if is_required else None
+
+
+def check_text(text: str, missing: NotAllowed) -> NotAllowed | None:
+    """Return the refusal `missing` if the text has nothing that people can see."""
+    return None if has_visible_text(text) else missing
 
 
 def has_visible_text(text: str) -> bool:

@@ -6,14 +6,9 @@ from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime
 
 from bot.atlas import JobRef, RestoreJob
-from bot.cancellation import judgement
+from bot.cancellation import errors, judgement
 from bot.cancellation import policy as rules
-from bot.cancellation.errors import (
-    DenialReasonMissing,
-    KeepReasonMissing,
-    NotAllowed,
-    NotCancellableNow,
-)
+from bot.cancellation.errors import NotAllowed
 from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import JobFingerprint, Request, State
@@ -132,7 +127,7 @@ class CancellationService:
 
         def check(request: Request) -> NotAllowed | None:
             refusal = rules.may_decide(self.projects.policy(request.ref), request.requester, person)
-            return refusal or (None if rules.has_visible_text(reason) else DenialReasonMissing())
+            return refusal or rules.check_text(reason, errors.DenialReasonMissing())
 
         return await self._decide(request_id, State.DENIED, person, check, reason)
 
@@ -145,7 +140,7 @@ class CancellationService:
 
         def check(request: Request) -> NotAllowed | None:
             refusal = rules.may_keep(self.projects.policy(request.ref), person, started_by, email)
-            return refusal or (None if rules.has_visible_text(reason) else KeepReasonMissing())
+            return refusal or rules.check_text(reason, errors.KeepReasonMissing())
 
         return await self._decide(request_id, State.KEPT, person, check, reason)
 
@@ -216,7 +211,7 @@ def refusal_of(policy: Policy, submission: Submission) -> NotAllowed | None:
     return (
         rules.may_cancel(policy)
         or rules.may_request(policy, person)
-        or (None if submission.shown.cancellable else NotCancellableNow())
+        or (None if submission.shown.cancellable else errors.NotCancellableNow())
         or (rules.may_act_alone(policy, person) if alone else None)
         or rules.check_reason(policy, submission.reason, alone=alone)
         or rules.check_typed_name(policy, submission.ref.cluster_name, submission.typed)

@@ -16,14 +16,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.sql.elements import ColumnElement
 
-from bot.cancellation.errors import (
-    Conflict,
-    LedgerError,
-    MaybeRecorded,
-    NotRead,
-    NotRecorded,
-    RecordUnreadable,
-)
+from bot.cancellation import errors
 from bot.storage.sqlite import WRITES, open_executor
 
 T = TypeVar("T")
@@ -65,7 +58,7 @@ class CommitGuard:
         """Allow the commit; raises `NotRecorded` if the transaction was abandoned."""
         with self._lock:
             if self._abandoned:
-                raise NotRecorded
+                raise errors.NotRecorded
             self.committing = True
 
     def abandon(self) -> None:
@@ -115,8 +108,8 @@ class Database:
         timeout = max(self._timeout, BACKGROUND_TIMEOUT) if background else self._timeout
         try:
             return await self._run(work, timeout, writes=False)
-        except NotRecorded as error:
-            raise NotRead from error
+        except errors.NotRecorded as error:
+            raise errors.NotRead from error
 
     async def check_writable(self) -> str | None:
         """Return why nothing can be written; a read suffices within `MAX_WRITE_AGE` of a write."""
@@ -128,7 +121,7 @@ class Database:
                     await self.read(lambda db: db.execute(select(1)).scalar_one())
                 else:
                     await self.write(_write_something)
-        except LedgerError as error:
+        except errors.LedgerError as error:
             return _first_cause(error) or NO_ANSWER
         return None
 
@@ -139,7 +132,7 @@ class Database:
         try:
             return await self._executor.run(work, {WRITES: False, **isolation})
         except DATABASE_ERRORS as error:
-            raise RecordUnreadable(cause_of(error)) from error
+            raise errors.RecordUnreadable(cause_of(error)) from error
 
     async def _run(self, work: Callable[[Connection], T], timeout: float, *, writes: bool) -> T:
         guard = CommitGuard()
@@ -153,7 +146,7 @@ class Database:
             return task.result()
         committing = writes and guard.committing
         log.warning(TIMED_OUT, committing=committing)
-        raise MaybeRecorded if committing else NotRecorded
+        raise errors.MaybeRecorded if committing else errors.NotRecorded
 
     async def _transaction(
         self, work: Callable[[Connection], T], guard: CommitGuard, *, writes: bool
@@ -170,13 +163,13 @@ class Database:
             async with self._write_lock if self._write_lock and writes else nullcontext():
                 return await self._executor.run(work_and_commit, {WRITES: writes})
         except IntegrityError as error:
-            raise Conflict from error
+            raise errors.Conflict from error
         except DATABASE_ERRORS as error:
             committing = writes and guard.committing
             log.warning("database failed", error=str(error), committing=committing)
             # A refused commit is told from one whose answer was lost.
             lost = not isinstance(error, DBAPIError) or error.connection_invalidated
-            raise (MaybeRecorded if committing and lost else NotRecorded) from error
+            raise (errors.MaybeRecorded if committing and lost else errors.NotRecorded) from error
 
     def _abandon(self, task: asyncio.Task[Any], guard: CommitGuard) -> None:
         """Cancel a transaction without waiting for the database to notice."""
@@ -206,7 +199,7 @@ def _first_cause(error: BaseException) -> str | None:
     """Return the database's own message, or None where it did not answer."""
     while error.__cause__ and not isinstance(error, DATABASE_ERRORS):
         error = error.__cause__
-    return None if isinstance(error, LedgerError) else cause_of(error)
+    return None if isinstance(error, errors.LedgerError) else cause_of(error)
 
 
 def cause_of(error: BaseException) -> str:

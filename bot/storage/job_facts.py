@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, Table, and_, exists, insert, or_, select, text, update
+from sqlalchemy import and_, exists, insert, or_, select, text, update
 
 from bot.atlas import JobRef, JobState, RestoreJob, created_at
 from bot.cancellation.events import EventName
@@ -15,15 +15,7 @@ from bot.cancellation.lifecycle import UNDECIDED, Request, State
 from bot.cancellation.starter import TOLERANCE, WIDE_TOLERANCE, StartedBy
 from bot.storage import queries
 from bot.storage.posts import announce
-from bot.storage.tables import (
-    JOB,
-    JOB_IS_OPEN,
-    audit_events,
-    job_facts,
-    requests,
-    to_ref,
-    watched_jobs,
-)
+from bot.storage.tables import JOB_IS_OPEN, audit_events, job_facts, requests, to_ref, watched_jobs
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 #: The newest observed links of a project that count.
@@ -133,9 +125,9 @@ class JobFactsStore(Store):
     def followed(self, uow: UnitOfWork) -> Sequence[FollowedJob]:
         """Return the jobs of requests that wait, and of announcements with a button."""
         undecided = queries.requests_awaiting(uow.now, MAX_FOLLOWED, UNDECIDED)
-        waiting = _refs(uow, undecided, requests)
+        waiting = [to_ref(row) for row in uow.execute(undecided)]
         newest = select(watched_jobs).where(_IS_ANNOUNCED).order_by(watched_jobs.c.id.desc())
-        announced = _refs(uow, newest.limit(MAX_FOLLOWED), watched_jobs)
+        announced = [to_ref(row) for row in uow.execute(newest.limit(MAX_FOLLOWED))]
         facts = get_or_new(uow, [*dict.fromkeys([*waiting, *announced])])
         return [
             FollowedJob(
@@ -172,11 +164,6 @@ class JobFactsStore(Store):
             counted = announced.values(version=watched_jobs.c.version + 1).returning(watched_jobs)
             announce(uow.execute, uow.now, uow.execute(counted).all())
         return after
-
-
-def _refs(uow: UnitOfWork, rows: Select[Any], table: Table) -> list[JobRef]:
-    jobs = rows.with_only_columns(*(table.c[name] for name in JOB))
-    return [JobRef(*row) for row in uow.execute(jobs)]
 
 
 def _neighbours(uow: UnitOfWork, ref: JobRef) -> list[str]:

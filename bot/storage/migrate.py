@@ -7,16 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import (
-    Column,
-    Connection,
-    MetaData,
-    PrimaryKeyConstraint,
-    String,
-    Table,
-    func,
-    select,
-)
+from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, String, Table, select
 from sqlalchemy import inspect as inspect_database
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
@@ -102,7 +93,7 @@ def _upgrade(connection: Connection) -> None:
     # Alembic would commit each version separately on SQLite: this transaction spans all of them.
     with connection.begin():
         if connection.dialect.name == "postgresql":  # SQLite's transaction holds its write lock
-            connection.execute(select(func.pg_advisory_xact_lock(ADVISORY_LOCK)))
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
         if known_version(connection):
             run_migrations(connection)
         else:

@@ -8,14 +8,8 @@ from typing import Any
 from sqlalchemy import Select, and_, bindparam, delete, exists, func, insert, or_, select, text
 
 from bot.atlas import JobRef
-from bot.cancellation.errors import (
-    AlreadyHandled,
-    AlreadyReviewed,
-    Conflict,
-    JobAlreadyRequested,
-    NotAllowed,
-    RequestExpired,
-)
+from bot.cancellation import errors
+from bot.cancellation.errors import NotAllowed
 from bot.cancellation.events import EventName
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import UNDECIDED, Outcome, Request, State
@@ -81,7 +75,7 @@ class RequestStore(Store):
         """
         try:
             return await self._write(lambda uow: _find_or_create(uow, request, person, recipients))
-        except Conflict:
+        except errors.Conflict:
             # Another dialog had the same id.
             new = replace(request, id=new_request_id())
             return await self._write(lambda uow: _find_or_create(uow, new, person, recipients))
@@ -140,10 +134,10 @@ class RequestStore(Store):
         """
         request = uow.lock(request_id)
         if request.state is not State.FAILED:
-            raise AlreadyHandled(request)
+            raise errors.AlreadyHandled(request)
         _allowed(check(request))
         if taken := uow.get_or_none(queries.open_request_for(request.ref)):
-            raise JobAlreadyRequested(taken)
+            raise errors.JobAlreadyRequested(taken)
         needed = needed_for(request)
         expires_at = uow.now + ttl
         detail = {"approvals_needed": needed, "expires_at": expires_at.isoformat()}
@@ -167,7 +161,7 @@ class RequestStore(Store):
         """Record who reviewed what was done without approval; raises `AlreadyReviewed`."""
         request = uow.lock(request_id)
         if not request.unreviewed:
-            raise AlreadyReviewed(request)
+            raise errors.AlreadyReviewed(request)
         _allowed(check(request))
         by = {"reviewed_by": person.id, "reviewed_at": uow.now}
         reviewed = uow.update(request_id, queries.change_request(request_id, request.state, **by))
@@ -248,7 +242,7 @@ def _supersede(uow: UnitOfWork, earlier: Request, request: Request, person: Pers
     A request that waits for approvals would let a quarantined download go on.
     """
     if earlier.state is not State.QUARANTINED or request.state is not State.APPROVED:
-        raise JobAlreadyRequested(earlier)
+        raise errors.JobAlreadyRequested(earlier)
     outcome = Outcome(sentence=SUPERSEDED.format(request=request.id), by=person.id)
     uow.transition(earlier, State.QUARANTINED, State.OVER, actor=person, outcome=outcome)
 
@@ -284,10 +278,10 @@ def _lock_undecided(uow: UnitOfWork, request_id: str, check: Check) -> Request:
     """Lock a request that waits for a decision of people, and check the decision."""
     request = uow.lock(request_id)
     if request.state not in UNDECIDED:
-        raise AlreadyHandled(request)
+        raise errors.AlreadyHandled(request)
     _allowed(check(request))
     if request.state is State.AWAITING and request.expires_at <= uow.now:
-        raise RequestExpired(request)
+        raise errors.RequestExpired(request)
     return request
 
 

@@ -15,18 +15,7 @@ from itertools import chain, groupby, islice
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Connection,
-    Integer,
-    Row,
-    Select,
-    Table,
-    exists,
-    select,
-    type_coerce,
-)
+from sqlalchemy import BigInteger, Boolean, Connection, Row, Select, Table, select, type_coerce
 
 from bot.cancellation.events import EventName, Recorded
 from bot.cancellation.lifecycle import Outcome, State
@@ -223,8 +212,8 @@ def _row_breaks(db: Connection) -> Iterator[RecordBreak]:
             if difference := _compare(replayed, rows.get(request), given[request]):
                 number, why = difference
                 yield RecordBreak(request=request, number=number, why=why)
-    has_events = exists().where(audit_events.c.request == requests.c.id)
-    for request in db.execute(select(requests.c.id).where(~has_events)).scalars():
+    without_events = select(requests.c.id).except_(select(audit_events.c.request))
+    for request in db.execute(without_events).scalars():
         yield RecordBreak(request=request, number=1, why=MISSING)
 
 
@@ -241,7 +230,7 @@ def _replay(rows: Iterable[Row[Any]]) -> Replay | None:
 
 def _as_stored(table: Table) -> Select[Any]:
     """Read a table without conversions, for which a value that was tampered with is an error."""
-    kinds = {Instant: BigInteger(), Boolean: Integer()}
+    kinds = {Instant: BigInteger(), Boolean: BigInteger()}
     columns = [(column, kinds.get(type(column.type), column.type)) for column in table.c]
     return select(*(type_coerce(column, kind).label(column.name) for column, kind in columns))
 
