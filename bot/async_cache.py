@@ -11,8 +11,7 @@ from bot.tasks import cancel_and_wait
 K = TypeVar("K")
 V = TypeVar("V")
 
-#: Entries above which those older than `EXPIRY` seconds are removed.
-MAX_ENTRIES = 5000
+MAX_ENTRIES = 5000  #: entries above which those older than `EXPIRY` seconds are removed
 EXPIRY = 600.0
 
 

@@ -13,35 +13,29 @@ import inspect
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, InitVar, dataclass
 from http import HTTPStatus
 
 from bot.atlas.models import one_line
 
 
+@dataclass(eq=False, repr=False)
 class AtlasError(Exception):
     """A call to Atlas failed; `str(error)` is a sentence for people, with the fix."""
 
-    def __init__(
-        self,
-        sentence: str | None = None,
-        *,
-        status: int | None = None,
-        code: str | None = None,
-        detail: str = "",
-        call: str = "",
-        retry_after: float | None = None,
-        may_have_taken_effect: bool = False,
-    ) -> None:
+    sentence: InitVar[str | None] = None
+    _: KW_ONLY
+    status: int | None = None  #: the HTTP status, or None without a response
+    code: str | None = None  #: Atlas's `errorCode`, if given
+    #: Atlas's own explanation, short; untrusted text, to be escaped before it is shown.
+    detail: str = ""
+    call: str = ""  #: method and path
+    retry_after: float | None = None  #: seconds to wait, if Atlas gave them
+    #: Whether a DELETE may have been executed all the same; read the job before anything else.
+    may_have_taken_effect: bool = False
+
+    def __post_init__(self, sentence: str | None) -> None:
         super().__init__(sentence or _own_sentence(type(self)))
-        self.status = status  #: the HTTP status, or None without a response
-        self.code = code  #: Atlas's `errorCode`, if given
-        #: Atlas's own explanation, short; untrusted text, to be escaped before it is shown.
-        self.detail = detail
-        self.call = call  #: method and path
-        self.retry_after = retry_after  #: seconds to wait, if Atlas gave them
-        #: Whether a DELETE may have been executed all the same; read the job before anything else.
-        self.may_have_taken_effect = may_have_taken_effect
 
 
 def _own_sentence(leaf: type[AtlasError]) -> str:

@@ -45,8 +45,7 @@ _T = TypeVar("_T")
 Credentials = DigestKey | ServiceAccount
 
 MAX_ATTEMPTS = 10  #: attempts of one read, even if the clock stands still
-#: Seconds between the first two attempts, and at most between later ones.
-FIRST_BACKOFF = 0.3
+FIRST_BACKOFF = 0.3  #: seconds between the first two attempts, and at most between later ones
 LONGEST_BACKOFF = 5.0
 
 #: The share of a call's timeout for connecting. A connect timeout comes before the call's own, so

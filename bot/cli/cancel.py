@@ -26,7 +26,6 @@ from bot.cancellation.policy import may_cancel
 from bot.cli import FAILED, INTERRUPTED, WAITS_FOR_APPROVAL, WRONG_USAGE, fail, jobs
 from bot.cli.jobs import FormatOption, ShownJob, Target, TargetArgument
 from bot.cli.output import Format, format_of, printable, write_fields, write_json
-from bot.cli.services import current_operator, load_atlas_settings, open_services
 from bot.services.projects import Project
 from bot.services.service import Submission, refusal_of
 from bot.settings import Settings
@@ -174,7 +173,7 @@ def cancel_job(
     if not yes and not sys.stdin.isatty():
         fail("No terminal can ask for the cluster's name: add --yes.", WRONG_USAGE)
     reason = reason.replace("\0", "")
-    raise typer.Exit(_run(load_atlas_settings(), job, progress, reason, yes=yes, alone=alone))
+    raise typer.Exit(_run(jobs.load_atlas_settings(), job, progress, reason, yes=yes, alone=alone))
 
 
 def _run(
@@ -202,7 +201,7 @@ async def _open(
     stack: AsyncExitStack, settings: Settings, target: Target, progress: Progress
 ) -> "CancelCommand":
     await migrate(settings.database_url.get_secret_value())
-    services = await stack.enter_async_context(open_services(settings))
+    services = await stack.enter_async_context(jobs.open_services(settings))
     await services.clock.set()
     project, ref = await jobs.find_job(services, target)
     if refusal := may_cancel(project.policy):
@@ -266,7 +265,7 @@ class CancelCommand:
         channel = self.project.policy.audit_channel or self.project.watch_channel or ""
         return Submission(
             key=f"cli:{uuid.uuid4().hex}",
-            person=current_operator(),
+            person=jobs.current_operator(),
             ref=self.shown.ref,
             project_name=self.project.name,
             asked_in=channel,

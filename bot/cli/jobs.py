@@ -2,10 +2,13 @@
 
 import asyncio
 import html
+import os
+import pwd
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -18,18 +21,25 @@ from bot.atlas.models import cluster_name, object_id
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.job_facts import JobFacts, LinkPhase
 from bot.cancellation.lifecycle import Request
+from bot.cancellation.people import OPERATOR_PREFIX, Person, operator
 from bot.cli import WRONG_USAGE, fail
 from bot.cli.audit import missing_file
 from bot.cli.output import Format, format_of, write_fields, write_json, write_table
-from bot.cli.services import load_atlas_settings, open_services
+from bot.log_config import configure_logging
+from bot.redaction import redact
 from bot.services.projects import Project, Projects
 from bot.services.search_results import Unavailable
-from bot.settings import Settings
+from bot.settings import Settings, SettingsError, load_settings
 from bot.slack import job_facts
+from bot.slack.deployment import set_deployment
 from bot.slack.dialog.views import why_not_cancellable
 from bot.slack.mrkdwn import DELIVERY_TYPES
+from bot.startup_checks import load_project_names
+from bot.timings import DEFAULT_TIMINGS
+from bot.web.metrics import Metrics
 from bot.wiring import CoreServices
 
+NAME_TIMEOUT = 5.0  #: seconds to wait for the names of projects
 READ_TIMEOUT = 20.0  #: seconds for one read of Atlas
 FEED_TIMEOUT = 5.0  #: seconds for the activity feed, without which the rest is shown
 
@@ -54,6 +64,46 @@ TargetArgument = Annotated[
 FormatOption = Annotated[
     str, typer.Option("--format", help="table or json; by default json where no terminal reads.")
 ]
+
+
+def load_atlas_settings() -> Settings:
+    """Load the settings without Slack's; errors end the command."""
+    try:
+        settings = load_settings(needs_slack=False)
+    except SettingsError as error:
+        fail(str(error), WRONG_USAGE)
+    configure_logging("CRITICAL")  # the command says what happens
+    redact(settings.secrets)
+    set_deployment(settings.command, settings.label)
+    return settings
+
+
+def current_operator() -> Person:
+    """Return the account of the operating system that runs the command."""
+    user = os.getuid()
+    with suppress(KeyError):  # an account without a name
+        return operator(f"{OPERATOR_PREFIX}{pwd.getpwuid(user).pw_name}")
+    return operator(f"{OPERATOR_PREFIX}{user}")
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[CoreServices]:
+    """Open the services; at the end, finish or release the runs and close everything.
+
+    The database is not touched before its first use.
+    """
+    owner = f"{current_operator().id}-{uuid.uuid4().hex[:8]}"
+    services = CoreServices(settings, Metrics(), owner)
+    try:
+        with suppress(TimeoutError):  # a name is only shown; the next call has the errors
+            async with asyncio.timeout(NAME_TIMEOUT):
+                await load_project_names(services.projects, only_unnamed=True)
+        for sentence in await services.organizations.read():
+            typer.echo(sentence, err=True)
+        yield services
+    finally:
+        await services.runner.stop(DEFAULT_TIMINGS.run_stop_timeout)
+        await services.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

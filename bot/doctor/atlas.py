@@ -105,8 +105,7 @@ ACCESS_ERRORS: tuple[tuple[type[AtlasError], str, str], ...] = (
 )
 NOT_NAMED = "Atlas does not say it"
 READ_FEED = "Without it the bot cannot say who started a job. The role GROUP_READ_ONLY allows it."
-#: How far back the check reads the activity feed.
-FEED_SPAN = timedelta(hours=1)
+FEED_SPAN = timedelta(hours=1)  #: how far back the check reads the activity feed
 NO_CLUSTERS = "Check that the project is the right one, if it should have clusters."
 READ_CLUSTERS = "Reading clusters needs the role GROUP_READ_ONLY."
 UNREAD = "They are left out, also by the watch. Look at them in Atlas, and update this program."

@@ -23,8 +23,7 @@ StrT = TypeVar("StrT", bound=str)
 MAX_PORT = 65535
 MAX_SECONDS = 100 * 366 * 24 * 3600  #: a hundred years; larger values would overflow dates
 MAX_REMINDERS = 10  #: reminders of one request: each is a direct message to every approver
-#: Longer items of a list may be tokens or keys and are not quoted.
-MAX_QUOTED_LENGTH = 20
+MAX_QUOTED_LENGTH = 20  #: longer items of a list may be tokens or keys and are not quoted
 TRUE = frozenset({"true", "yes", "on", "1"})
 FALSE = frozenset({"false", "no", "off", "0"})
 #: The modules that tracing needs; other packages may install some of them.

@@ -151,8 +151,7 @@ def read_projects_file(path: Path, defaults: Defaults) -> list[PolicyHolder]:
     return [each for each in holders if each]
 
 
-#: The tables of the file, by kind.
-Tables: TypeAlias = Mapping[str, list[dict[str, Any]]]
+Tables: TypeAlias = Mapping[str, list[dict[str, Any]]]  #: the tables of the file, by kind
 NO_TABLES: Tables = {kind: [] for kind in ENTRIES}
 
 

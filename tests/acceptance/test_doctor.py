@@ -11,8 +11,7 @@ import pytest
 
 from bot.doctor import atlas as of_atlas
 from bot.doctor import people as of_people
-from bot.doctor.report import is_ok
-from bot.doctor.results import Level
+from bot.doctor.results import Level, is_ok
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, Fault, Kind, Role
 from bot.sandbox.atlas.example import (
     CLIENT_ID,

@@ -12,8 +12,7 @@ import typer
 
 from bot.app import serve
 from bot.cli import main
-from bot.doctor.report import lines_of
-from bot.doctor.results import Level
+from bot.doctor.results import Level, lines_of
 from bot.sandbox.atlas import PRIVATE_KEY
 from bot.settings.load import KNOWN_VARIABLES
 from bot.settings.projects import ProjectEntry

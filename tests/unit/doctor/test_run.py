@@ -12,8 +12,7 @@ from typing import TextIO
 import pytest
 from pydantic import SecretStr
 
-from bot.doctor.report import is_ok, lines_of, write_json, write_lines
-from bot.doctor.results import CheckResult, Level, Subject
+from bot.doctor.results import CheckResult, Level, Subject, is_ok, lines_of, write_json, write_lines
 from bot.doctor.run import settings_results
 from bot.redaction import redact
 
