@@ -20,7 +20,7 @@ from bot.doctor.slack import warn_about_ids
 from bot.reload import Reloader
 from bot.services.sweeper import Sweeper
 from bot.settings import Settings, load_settings
-from bot.slack.bolt_app import build_app
+from bot.slack.bolt_app import App
 from bot.slack.client import Links, SlackClient, new_session
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import set_deployment
@@ -42,7 +42,7 @@ from bot.tasks import BackgroundTasks, cancel_and_wait
 from bot.timings import DEFAULT_TIMINGS, Timings
 from bot.tracing import open_tracing
 from bot.web.metrics import Metrics, add_routes
-from bot.web.server import ShutdownState, WebServer
+from bot.web.server import WebServer
 from bot.wiring import CoreServices
 
 log = structlog.get_logger(__name__)
@@ -68,7 +68,6 @@ class Bot:
         self.reload_requested = asyncio.Event()
         self._load = load
         self._timings = timings
-        self._shutdown = ShutdownState()
         self._token_status = TokenStatus(math.inf if settings.socket_mode else AUTH_TEST_INTERVAL)
         self._tracing = open_tracing(settings.tracing, self.owner)
         self._background = BackgroundTasks(self._tracing.trace)
@@ -129,7 +128,8 @@ class Bot:
         """Stop intake, finish or release the work in flight, and close everything within 10 s."""
         log.info("stopping")
         self._deadline = time.monotonic() + self._timings.shutdown
-        self._shutdown.begin()
+        if self._server:
+            self._server.begin_shutdown()
         await self._exit_stack.aclose()
         log.info("stopped")
 
@@ -164,16 +164,12 @@ class Bot:
     ) -> WebServer:
         """Build the HTTP side: health, metrics, and in HTTP mode the route for Slack."""
         app = web.Application(client_max_size=MAX_BODY_BYTES)
-        self._shutdown.watch(app)
         if isinstance(receiver, HttpReceiver):
             receiver.add_route(app)
 
         async def check_slack() -> str | None:
-            return (
-                self._shutdown.problem
-                or receiver.problem
-                or await self._token_status.problem(client)
-            )
+            known = server.problem or receiver.problem
+            return known or await self._token_status.problem(client)
 
         checks = {"slack": check_slack, "database": self._services.check_database}
         add_routes(app, self.metrics, checks)
@@ -261,7 +257,7 @@ class Bot:
             directory=directory,
             background=self._background,
         )
-        app = build_app(deps, self.metrics.ack_seconds.observe, self._tracing.trace)
+        app = App(deps, self.metrics.ack_seconds.observe, self._tracing.trace)
         self._on_shutdown(receiver.stop, self._timings.receiver_stop_timeout)
         receiver.start(app.async_dispatch)
         self._start_loop(self._services.quarantine(receiver, client), "quarantine")

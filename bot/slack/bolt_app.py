@@ -31,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 ANYTHING = re.compile(".*", re.DOTALL)
 
+FEATURES = (command_handlers, dialog_handlers, picker_handlers, lists, home, card_handlers)
+
 #: Called with the seconds that an ack took.
 OnAck = Callable[[float], None]
 
@@ -39,9 +41,17 @@ LINK_BUTTONS = frozenset({ids.ATLAS_LINK, ids.CARD_LINK, ids.FEED_LINK})
 
 
 class App(AsyncApp):
-    """Bolt's app with a timer around each ack and a trace of the request behind each payload."""
+    """Bolt's app for verified payloads, with all listeners.
 
-    def __init__(self, deps: Dependencies, on_ack: OnAck, tracer: RequestTracer) -> None:
+    It times each ack, and traces the request behind each payload.
+    """
+
+    def __init__(
+        self,
+        deps: Dependencies,
+        on_ack: OnAck = lambda _seconds: None,
+        tracer: RequestTracer = bind_to_log,
+    ) -> None:
         super().__init__(
             # Without a name Bolt searches all modules for the file that called it.
             name=__name__,
@@ -54,6 +64,11 @@ class App(AsyncApp):
         )
         self._on_ack = on_ack
         self._tracer = tracer
+        for feature in FEATURES:
+            feature.register(self, deps)
+        # Bolt calls the first listener that matches, so the fallbacks come last.
+        _register_fallbacks(self, deps)
+        _register_error_handler(self, deps)
 
     async def async_dispatch(self, req: AsyncBoltRequest) -> BoltResponse:
         """Answer one payload."""
@@ -64,22 +79,6 @@ class App(AsyncApp):
                 return await super().async_dispatch(req)
         finally:
             self._on_ack(time.perf_counter() - began)
-
-
-def build_app(
-    deps: Dependencies,
-    on_ack: OnAck = lambda _seconds: None,
-    tracer: RequestTracer = bind_to_log,
-) -> App:
-    """Build the app for verified payloads, with all listeners."""
-    app = App(deps, on_ack, tracer)
-    features = (command_handlers, dialog_handlers, picker_handlers, lists, home, card_handlers)
-    for feature in features:
-        feature.register(app, deps)
-    # Bolt calls the first listener that matches, so the fallbacks come last.
-    _register_fallbacks(app, deps)
-    _register_error_handler(app, deps)
-    return app
 
 
 def _authorize_as(

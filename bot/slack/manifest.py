@@ -58,15 +58,9 @@ class AddressError(ValueError):
 
 
 def manifest(address: str | None = None, command: str = "/cancel-restore") -> str:
-    """Return the manifest as YAML with comments.
+    """Return the manifest as YAML with comments, for Socket Mode if `address` is None.
 
-    Args:
-        address: the URL of the bot in HTTP mode, with or without the path of the events;
-            None for Socket Mode.
-        command: the slash command, which is BOT_COMMAND.
-
-    Raises:
-        AddressError: Slack does not accept the URL.
+    `address` is the URL of the bot, with or without the path of the events. Raises `AddressError`.
     """
     text = files("bot.slack").joinpath("manifest.yml.template").read_text(encoding="utf-8")
     text = text.replace("{{scopes}}", _commented(SCOPES)).replace("{{command}}", command)

@@ -120,26 +120,23 @@ def _certain(info: ChannelInfo, where: str, *, named: bool) -> str:
     return ""
 
 
+@dataclass(eq=False)
 class Channels:
     """Looks up channels with `conversations.info`; `clock` is monotonic, in seconds."""
 
-    def __init__(
-        self,
-        client: AsyncWebClient,
-        identity: Identity,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._client = client
-        self._identity = identity
-        self._clock = clock
-        self._infos = AsyncCache(self._read, clock)
+    client: AsyncWebClient
+    identity: Identity
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._infos = AsyncCache(self._read, self.clock)
 
     async def info(self, channel: str) -> ChannelInfo:
         """Return what is known about a channel; without an answer it is unknown, not an error."""
         if is_direct(channel):
             return ChannelInfo(is_direct=True, is_shared=False)
         look_up = partial(self._infos.get, channel, max_age=MAX_AGE, timeout=LOOKUP_TIMEOUT)
-        began = self._clock()
+        began = self.clock()
         try:
             info = await look_up()
             # The bot may have been invited since.
@@ -153,9 +150,9 @@ class Channels:
         return ChannelInfo(why=f"Slack answered {code}" if code else "Slack did not answer")
 
     async def _read(self, channel: str) -> ChannelInfo:
-        answer = await self._client.conversations_info(channel=channel)
+        answer = await self.client.conversations_info(channel=channel)
         found = answer.get("channel") or {}
-        return read_channel(found, posts_anywhere=self._identity.posts_anywhere)
+        return read_channel(found, posts_anywhere=self.identity.posts_anywhere)
 
 
 def is_direct(channel: str) -> bool:

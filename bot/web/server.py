@@ -181,37 +181,13 @@ class PortTaken(WebError):
     """Another program already listens on the port."""
 
 
-class ShutdownState:
-    """Whether shutdown has begun. From then on `/readyz` fails and each response closes.
-
-    The failing readiness removes the replica from a load balancer. A connection that the balancer
-    keeps open closes with its current response, so that the next request goes to another replica.
-    """
-
-    def __init__(self) -> None:
-        self._begun = False
-
-    def begin(self) -> None:
-        self._begun = True
-
-    @property
-    def problem(self) -> str | None:
-        """The sentence for `/readyz`, or None while the bot runs."""
-        return "The bot is stopping: another replica takes over." if self._begun else None
-
-    def watch(self, app: web.Application) -> None:
-        """Close the connections of `app` with their next response, once shutdown has begun."""
-
-        async def close(_request: web.BaseRequest, response: web.StreamResponse) -> None:
-            if self._begun:
-                response.force_close()
-                response.headers["Connection"] = "close"
-
-        app.on_response_prepare.append(close)
-
-
 class WebServer:
-    """Serves one aiohttp application; requests in flight get `grace` seconds when it stops."""
+    """Serves one aiohttp application; requests in flight get `grace` seconds when it stops.
+
+    Before, `begin_shutdown` makes readiness fail, which removes the replica from a load balancer. A
+    connection that the balancer keeps open closes with its next response, so that the following
+    request goes to another replica.
+    """
 
     def __init__(
         self,
@@ -225,9 +201,16 @@ class WebServer:
         self._host = host
         self._port = port
         self._limiter = limiter or ConnectionLimiter()
+        self._shutting_down = False
         app.middlewares.insert(0, self._limiter.receive)
+        app.on_response_prepare.append(self._close_at_shutdown)
         self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=grace)
         self._listener: asyncio.Server | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """The sentence for `/readyz`, or None until shutdown begins."""
+        return "The bot is stopping: another replica takes over." if self._shutting_down else None
 
     @property
     def port(self) -> int:
@@ -259,6 +242,16 @@ class WebServer:
             )
         where = f"{self._host}, port {self._port}"
         return WebError(f"Cannot listen on {where} ({_reason(error)}): check HOST and PORT.")
+
+    def begin_shutdown(self) -> None:
+        self._shutting_down = True
+
+    async def _close_at_shutdown(
+        self, _request: web.BaseRequest, response: web.StreamResponse
+    ) -> None:
+        if self._shutting_down:
+            response.force_close()
+            response.headers["Connection"] = "close"
 
     async def stop(self) -> None:
         """Stop listening, wait for requests in flight, and close."""

@@ -27,7 +27,6 @@ from bot.slack.outbox.delivery import (
     MAX_BACKOFF,
     REFUSED_ANNOUNCEMENT_BACKOFF,
     Action,
-    NextAction,
     RetryLater,
     next_action,
     reason_to_move,
@@ -200,7 +199,10 @@ class Outbox:
     async def _carry_out(self, post: Post, message: Message, error: SlackError) -> None:
         jitter = random.random()  # noqa: S311 - no secret
         action = next_action(post, message.channel, error, jitter)
-        _log_error(post, error, action)
+        refused = isinstance(error, (InvalidToken, CannotPost, MessageNotEditable, SlackRejected))
+        report = log.error if refused and isinstance(action, RetryLater) else log.warning
+        about = {"post": post.id, "kind": post.kind, **_subject(post)}
+        report("post not delivered", error=error.sentence, next=str(action), **about)
         match action, post:
             case RetryLater(seconds), _:
                 await self.store.retry_later(post, seconds, error.sentence)
@@ -257,16 +259,3 @@ def _subject(post: Post) -> dict[str, str]:
     ref = post.job.ref
     job = {"project": ref.project_id, "cluster": ref.cluster_name, "job": ref.job_id}
     return {**job, "state": str(post.job.state)}
-
-
-def _log_error(post: Post, error: SlackError, action: NextAction) -> None:
-    refused = isinstance(error, (InvalidToken, CannotPost, MessageNotEditable, SlackRejected))
-    report = log.error if refused and isinstance(action, RetryLater) else log.warning
-    report(
-        "post not delivered",
-        post=post.id,
-        kind=post.kind,
-        error=error.sentence,
-        next=str(action),
-        **_subject(post),
-    )

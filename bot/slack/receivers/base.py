@@ -17,18 +17,12 @@ NOT_RUNNING = "The bot is starting, or stopping."
 
 
 class InFlight:
-    """Counts answers in flight: `with in_flight: …`, or from `begin` to `end`."""
+    """Counts answers in flight, each from `begin` to `end`."""
 
     def __init__(self) -> None:
         self._count = 0
         self._idle = asyncio.Event()
         self._idle.set()
-
-    def __enter__(self) -> None:
-        self.begin()
-
-    def __exit__(self, *_error: object) -> None:
-        self.end()
 
     def begin(self) -> None:
         self._count += 1

@@ -80,8 +80,11 @@ class HttpReceiver:
             return web.Response(status=400, text=str(error))
         if self._dispatch is None:
             return web.Response(status=503, text=NOT_RUNNING)
-        with self._in_flight:
+        self._in_flight.begin()
+        try:
             return await to_aiohttp_response(await self._dispatch(payload))
+        finally:
+            self._in_flight.end()
 
 
 def is_signed(key: bytes, headers: Mapping[str, str], body: bytes, now: float) -> bool:

@@ -11,7 +11,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from bot.sandbox.slack import FakeSlackServer
-from bot.slack.bolt_app import build_app
+from bot.slack.bolt_app import App
 from bot.slack.client import Links, SlackClient, new_session, read_identity
 from bot.slack.dependencies import Dependencies
 from bot.slack.directory import Directory
@@ -73,7 +73,7 @@ def start(request: pytest.FixtureRequest, slack: FakeSlackServer, tmp_path: Path
                 directory=Directory(client, identity),
                 background=background,
             )
-            app = build_app(deps, acks.append)
+            app = App(deps, acks.append)
             stack.push_async_callback(background.drain, 1.0)
             listening = (
                 _over_http(app, slack)

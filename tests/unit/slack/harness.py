@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from slack_bolt.request.async_request import AsyncBoltRequest
 
-from bot.slack.bolt_app import App, build_app
+from bot.slack.bolt_app import App
 from bot.slack.dependencies import ACK_TIMEOUT, Dependencies
 from bot.slack.directory import Directory
 from bot.tasks import BackgroundTasks
@@ -66,7 +66,7 @@ class BoltHarness(ServiceOnSqlite):
             ack_timeout=ack_timeout,
             sleep=sleep,
         )
-        self.app: App = build_app(deps, self.acks.append)
+        self.app = App(deps, self.acks.append)
 
     async def send(self, payload: dict[str, Any]) -> Answer:
         """Send a payload and wait until all its work is done."""

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import ClientConnectionError, ClientSession, web
 
-from bot.web.server import PortTaken, ShutdownState, WebError, WebServer
+from bot.web.server import PortTaken, WebError, WebServer
 
 if TYPE_CHECKING:
-    from tests.unit.web.conftest import Serve
+    pass
 
 
 async def test_port_zero_selects_a_free_port() -> None:
@@ -112,9 +112,8 @@ async def refused(_request: web.Request) -> web.Response:
     raise web.HTTPUnauthorized
 
 
-def site(shutdown: ShutdownState) -> web.Application:
+def site() -> web.Application:
     app = web.Application()
-    shutdown.watch(app)
     app.router.add_get("/ok", ok)
     app.router.add_get("/refused", refused)
     return app
@@ -125,19 +124,15 @@ async def connection_after(client: ClientSession, path: str) -> str | None:
         return answer.headers.get("Connection")
 
 
-async def test_connections_stay_open_before_shutdown(serve: Serve) -> None:
-    shutdown = ShutdownState()
-    client = await serve(site(shutdown))
+async def test_each_response_closes_its_connection_once_shutdown_begins() -> None:
+    server = WebServer("127.0.0.1", 0, site())
+    await server.start()
+    async with ClientSession(f"http://127.0.0.1:{server.port}") as client:
+        before = server.problem, await connection_after(client, "/ok")
+        server.begin_shutdown()
+        after = [await connection_after(client, path) for path in ("/ok", "/refused", "/nowhere")]
+    await server.stop()
 
-    assert shutdown.problem is None
-    assert await connection_after(client, "/ok") is None
-
-
-async def test_each_response_closes_its_connection_after_shutdown_began(serve: Serve) -> None:
-    shutdown = ShutdownState()
-    client = await serve(site(shutdown))
-    shutdown.begin()
-
-    assert shutdown.problem == "The bot is stopping: another replica takes over."
-    for path in ("/ok", "/refused", "/nowhere"):
-        assert await connection_after(client, path) == "close"
+    assert before == (None, None)
+    assert after == ["close"] * 3
+    assert server.problem == "The bot is stopping: another replica takes over."
