@@ -7,15 +7,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from bot.async_cache import AsyncCache
-from bot.atlas import (
-    AtlasError,
-    AtlasUnavailable,
-    ClusterNotFound,
-    JobRef,
-    ReadItems,
-    RestoreJob,
-    TimedOut,
-)
+from bot.atlas import AtlasError, AtlasUnavailable, ClusterNotFound, ReadItems, RestoreJob, TimedOut
 from bot.cancellation.errors import CancellationError
 from bot.services.projects import Project, Projects
 from bot.services.rate_limit import REFILL_PER_SECOND
@@ -221,10 +213,9 @@ class JobFinder:
 
     async def _has_job(self, cluster: ClusterRef, job_id: str) -> bool:
         project = cluster.project
-        ref = JobRef(project_id=project.id, cluster_name=cluster.cluster, job_id=job_id)
         try:
             with project.backups.call():
-                await project.atlas.restore_job(ref, timeout=CLUSTER_TIMEOUT)
+                await project.atlas.restore_job(cluster.job(job_id), timeout=CLUSTER_TIMEOUT)
         except NOT_FOUND_ERRORS:
             return False
         return True

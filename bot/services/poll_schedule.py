@@ -8,12 +8,11 @@ from itertools import count
 
 import structlog
 
-from bot.atlas import KeyRefused, NotOnAccessList, ProjectNotFound, RateLimited, RoleMissing
+from bot.atlas import RateLimited
 from bot.cancellation.errors import CancellationError, LedgerError
+from bot.services.search_results import PROJECT_ERRORS
 from bot.timings import Timings
 
-#: Errors that concern the whole project, not one cluster.
-PROJECT_ERRORS = (KeyRefused, RoleMissing, NotOnAccessList, ProjectNotFound)
 #: The longest retry interval of a cluster, in seconds: for long intervals, and for short ones.
 MAX_RETRY_INTERVAL = 60.0
 MAX_SHORT_RETRY_INTERVAL = 15.0

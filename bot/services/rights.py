@@ -43,9 +43,7 @@ class RightsCheck:
             groups |= policy.break_glass.groups
         if request.approvals:
             groups |= policy.approvers.groups
-        users = {*request.approved_by, *others}
-        if request.requester:
-            users.add(request.requester)
+        users = {*request.approved_by, *others, request.requester} - {""}
         if self.resolve is None:
             if request.approvals:
                 raise RightsNotChecked("The command line does not ask Slack.")

@@ -4,28 +4,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from bot.atlas import (
-    AtlasError,
-    ClusterNotFound,
-    JobNotFound,
-    JobRef,
-    KeyRefused,
-    NotOnAccessList,
-    ProjectNotFound,
-    RestoreJob,
-    RoleMissing,
-    TimedOut,
-    WrongClusterKind,
-)
+from bot import atlas
+from bot.atlas import AtlasError, JobRef, RestoreJob, TimedOut
 from bot.cancellation.errors import CancellationError, RateLimitReserved
 from bot.services.projects import Project
 
 #: Errors that concern the whole project, except with a code in `CLUSTER_CODES`.
-PROJECT_ERRORS = (KeyRefused, RoleMissing, NotOnAccessList, ProjectNotFound, RateLimitReserved)
+PROJECT_ERRORS = (
+    atlas.KeyRefused,
+    atlas.RoleMissing,
+    atlas.NotOnAccessList,
+    atlas.ProjectNotFound,
+    RateLimitReserved,
+)
 #: Codes of such errors that concern one cluster: the smallest clusters have no backups.
 CLUSTER_CODES = frozenset({"FEATURE_UNSUPPORTED"})
 #: Errors that mean that the cluster has no such job, or no job that Atlas would cancel.
-NOT_FOUND_ERRORS = (JobNotFound, ClusterNotFound, WrongClusterKind)
+NOT_FOUND_ERRORS = (atlas.JobNotFound, atlas.ClusterNotFound, atlas.WrongClusterKind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +29,9 @@ class ClusterRef:
 
     project: Project
     cluster: str
+
+    def job(self, job_id: str) -> JobRef:
+        return JobRef(project_id=self.project.id, cluster_name=self.cluster, job_id=job_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +43,7 @@ class CancellableJob:
 
     @property
     def ref(self) -> JobRef:
-        return JobRef(
-            project_id=self.place.project.id, cluster_name=self.place.cluster, job_id=self.job.id
-        )
+        return self.place.job(self.job.id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
