@@ -17,7 +17,6 @@ from bot.cancellation.errors import (
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import Kind, Person
 from bot.slack import ids
-from bot.slack.blockkit import View
 from bot.slack.card import views as card_views
 from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views as dialog_views
@@ -33,9 +32,6 @@ Listener = Callable[[AsyncAck, dict[str, Any]], Coroutine[Any, Any, None]]
 
 #: A decision about a request by its id.
 Decision = Callable[[str, Actor], Coroutine[Any, Any, Request]]
-
-#: Builds the dialog that asks for the reason of a decision, for a request's id.
-ReasonView = Callable[[str], View]
 
 #: Seconds for checking rights before the dialog for the reason opens; its trigger lives 3 seconds.
 #: The rights are checked again at the submission.
@@ -53,13 +49,13 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
 
         return clicked
 
-    def asking(state: State, view: ReasonView) -> Listener:
+    def asking(state: State, dialog: str) -> Listener:
         """Open the dialog for a reason while the request is in `state`."""
 
         async def clicked(ack: AsyncAck, body: dict[str, Any]) -> None:
             await ack()
             click = Click(deps, body)
-            click.start(click.ask_reason(state, view))
+            click.start(click.ask_reason(state, dialog))
 
         return clicked
 
@@ -68,8 +64,8 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
     app.action(ids.WITHDRAW)(deciding(decisions.withdraw))
     app.action(ids.RETRY)(deciding(decisions.retry))
     app.action(ids.REVIEW)(deciding(decisions.review))
-    app.action(ids.DENY)(asking(State.AWAITING, dialog_views.deny_reason))
-    app.action(ids.KEEP)(asking(State.QUARANTINED, dialog_views.keep_reason))
+    app.action(ids.DENY)(asking(State.AWAITING, ids.DENY_DIALOG))
+    app.action(ids.KEEP)(asking(State.QUARANTINED, ids.KEEP_DIALOG))
 
 
 class Decisions:
@@ -155,7 +151,7 @@ class Click:
         else:
             self.start(self._update_clicked(request))
 
-    async def ask_reason(self, state: State, view: ReasonView) -> None:
+    async def ask_reason(self, state: State, dialog: str) -> None:
         """Open the dialog for the reason, unless the refusal of the decision is known in time."""
         check = Decisions(self._deps).check(self._request_id, self._by.actor, state)
         try:
@@ -165,7 +161,8 @@ class Click:
             return
         except CancellationError as error:
             log.info("decision not checked before its dialog", error=str(error))
-        await Dialog(self._deps, self._by).open(view(self._request_id))
+        view = dialog_views.ask_reason(dialog, self._request_id)
+        await Dialog(self._deps, self._by).open(view)
 
     async def _report_refusal(self, error: Exception) -> None:
         log.info("click refused", actor=self._by.actor.id, why=type(error).__name__)

@@ -7,7 +7,7 @@ from typing import Any
 from bot.atlas import JobState
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import State
-from bot.cancellation.people import People
+from bot.cancellation.people import NO_ONE, People
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import RequestPost
 from bot.cancellation.quarantine import NOT_KEPT
@@ -18,44 +18,37 @@ from bot.slack.deployment import command_code, labelled
 
 MAY_APPROVE = "May approve: {who}. *Approve* and *Deny* are on the card."
 
-#: What a reply asks people to do, by its event; `who` are those of `called_by`.
-CALLS: Mapping[EventName, str] = {
-    EventName.ACTED_ALONE: (
-        "Could have approved: {who}. One of them reviews this with *Reviewed* on the card."
-    ),
-    EventName.REMINDED: MAY_APPROVE,
-    EventName.ESCALATED: MAY_APPROVE,
-}
+COULD_HAVE_APPROVED = (
+    "Could have approved: {who}. One of them reviews this with *Reviewed* on the card."
+)
 
 
-def called_by(post: RequestPost, policy: Policy) -> People | None:
-    """Return the people whom a reply mentions because they are to act, or None."""
-    match post.event:
-        case EventName.ACTED_ALONE:
-            return policy.first_approvers
-        case EventName.REMINDED:
-            return policy.first_approvers - People(users=post.request.approved_by)
-        case EventName.ESCALATED:
-            return policy.escalate_to
-        case EventName.CANCELLED if post.request.by_bot:
-            return policy.approvers
-    return None
-
-
-def message(post: RequestPost, called: People | None = None) -> dict[str, Any]:
+def message(post: RequestPost, policy: Policy | None = None) -> dict[str, Any]:
     """Build `text` and `blocks`, and `metadata` on outcomes, for chat.postMessage.
 
-    `called` are the people of `called_by`; None also if the project was removed.
+    `policy` is None if the project was removed.
     """
     template = TEMPLATES.get(post.event, "{to}: {status}")
     text = _format(template if isinstance(template, str) else template(post), post)
-    call = CALLS.get(post.event, "")
-    if post.request.by_bot and post.event is EventName.CANCELLED:
-        call = ADVICE
+    call, called = _call(post, policy or Policy(approvers=NO_ONE))
     if call:
-        text += f"\n{call.format(who=people(called))}"
+        text += f"\n{call.format(who=people(called if policy else None))}"
     state = next((each for each in State if each.ended and post.event.endswith(f":{each}")), None)
     return _content(text) | ({"metadata": metadata(post.request, state)} if state else {})
+
+
+def _call(post: RequestPost, policy: Policy) -> tuple[str, People]:
+    """Return what a reply asks people to do, if anything, and whom it mentions for that."""
+    match post.event:
+        case EventName.ACTED_ALONE:
+            return COULD_HAVE_APPROVED, policy.first_approvers
+        case EventName.REMINDED:
+            return MAY_APPROVE, policy.first_approvers - People(users=post.request.approved_by)
+        case EventName.ESCALATED:
+            return MAY_APPROVE, policy.escalate_to
+        case EventName.CANCELLED if post.request.by_bot:
+            return ADVICE, policy.approvers
+    return "", NO_ONE
 
 
 def direct_message(post: RequestPost, links: Links) -> dict[str, Any]:

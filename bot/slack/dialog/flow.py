@@ -12,8 +12,8 @@ from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError, LedgerError, RightsNotChecked
 from bot.cancellation.people import NO_ONE
 from bot.cancellation.policy import Policy
+from bot.services.projects import Project
 from bot.services.search_results import ClusterRef
-from bot.services.service import JobDetails
 from bot.slack import mrkdwn
 from bot.slack.blockkit import View
 from bot.slack.command.views import private
@@ -29,7 +29,7 @@ from bot.slack.errors import (
     translate_error,
 )
 from bot.slack.payloads import Actor, Interaction
-from bot.slack.placement import NoPlacement, choose, target_channel
+from bot.slack.placement import NoPlacement, Placement, choose, target_channel
 from bot.slack.plain_text import as_text
 from bot.tasks import cancel_and_wait
 
@@ -219,44 +219,57 @@ class JobReader:
 
     async def view(self) -> View:
         """Build the view of the job."""
-        policy, asked_in = await self._allowed_policy(), self.job.asked_in
-        looking_up = self.deps.service.look_up(self.job.ref, timeout=ATLAS_TIMEOUT)
-        reading = asyncio.create_task(looking_up)
-        project = self.deps.service.projects.find(self.job.ref.project_id)
+        project, ref = await self._allowed_project(), self.job.ref
+        reading = asyncio.create_task(self.deps.service.look_up(ref, timeout=ATLAS_TIMEOUT))
         try:
-            if project and (why := project.why_read_only):
-                details = await reading
-                return self._without_submit(details) or dialog_views.not_cancellable(
-                    details, self.job, self.deps.links, str(why)
-                )
-            groups = policy.approvers.groups if policy.approvals else ()
-            info, typed, members, may_act_alone = await asyncio.gather(
-                self.deps.channels.info(target_channel(policy, asked_in)),
-                self.deps.channels.info(asked_in),
-                # One more than needed, because the requester may be one of them.
-                self.deps.directory.full_members_of(groups, policy.approvals + 1),
-                self._may_act_alone(policy),
-            )
-            placement = choose(policy, asked_in, info, self.actor.id, typed)
-            refusal = rules.check_enough_approvers(policy, self.actor.id, members)
-            if refusal and not may_act_alone:
-                raise refusal
+            placed = None if project.why_read_only else await self._place(project.policy)
             details = await reading
-            return self._without_submit(details) or dialog_views.details(
-                details, self.job, policy, placement, self.deps.links, may_act_alone=may_act_alone
-            )
         finally:
             await cancel_and_wait(reading)
+        job, request, links = details.job, details.open_request, self.deps.links
+        log.info(
+            "job looked up",
+            job=ref.job_id,
+            state=job.state.value,
+            can_be_cancelled=job.can_be_cancelled,
+            **({"taken_by": request.id} if request else {}),
+        )
+        if request:
+            return dialog_views.taken(request, links)
+        if not job.can_be_cancelled or placed is None:
+            why = str(project.why_read_only)
+            why = why if job.can_be_cancelled else dialog_views.why_not_cancellable(job)
+            return dialog_views.not_cancellable(details, self.job, links, why)
+        placement, may_act_alone = placed
+        return dialog_views.details(
+            details, self.job, project.policy, placement, links, may_act_alone=may_act_alone
+        )
 
-    async def _allowed_policy(self) -> Policy:
+    async def _allowed_project(self) -> Project:
         """Check person and channel."""
-        policy = self.deps.service.projects.get(self.job.ref.project_id).policy
-        if refusal := rules.may_use_channel(policy, self.job.asked_in):
+        project = self.deps.service.projects.get(self.job.ref.project_id)
+        if refusal := rules.may_use_channel(project.policy, self.job.asked_in):
             raise refusal
-        person = await self.deps.directory.person(self.actor, policy.requesters)
-        if refusal := rules.may_request(policy, person):
+        person = await self.deps.directory.person(self.actor, project.policy.requesters)
+        if refusal := rules.may_request(project.policy, person):
             raise refusal
-        return policy
+        return project
+
+    async def _place(self, policy: Policy) -> tuple[Placement, bool]:
+        """Choose the card's channel, and find out whether the person may act alone."""
+        groups, asked_in = policy.approvers.groups if policy.approvals else (), self.job.asked_in
+        info, typed, members, may_act_alone = await asyncio.gather(
+            self.deps.channels.info(target_channel(policy, asked_in)),
+            self.deps.channels.info(asked_in),
+            # One more than needed, because the requester may be one of them.
+            self.deps.directory.full_members_of(groups, policy.approvals + 1),
+            self._may_act_alone(policy),
+        )
+        placement = choose(policy, asked_in, info, self.actor.id, typed)
+        refusal = rules.check_enough_approvers(policy, self.actor.id, members)
+        if refusal and not may_act_alone:
+            raise refusal
+        return placement, may_act_alone
 
     async def _may_act_alone(self, policy: Policy) -> bool:
         if policy.approvals == 0 or policy.break_glass == NO_ONE:
@@ -267,20 +280,3 @@ class JobReader:
             log.info("checkbox left out", error=str(error))
             return False
         return rules.may_act_alone(policy, person) is None
-
-    def _without_submit(self, details: JobDetails) -> View | None:
-        """Build the view of a job that is requested already, or cannot be cancelled."""
-        taken_by = {"taken_by": details.open_request.id} if details.open_request else {}
-        log.info(
-            "job looked up",
-            job=self.job.ref.job_id,
-            state=details.job.state.value,
-            can_be_cancelled=details.job.can_be_cancelled,
-            **taken_by,
-        )
-        if details.open_request:
-            return dialog_views.taken(details.open_request, self.deps.links)
-        if not details.job.can_be_cancelled:
-            why = dialog_views.why_not_cancellable(details.job)
-            return dialog_views.not_cancellable(details, self.job, self.deps.links, why)
-        return None

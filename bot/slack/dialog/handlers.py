@@ -77,7 +77,16 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
 
     async def try_again(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
-        _reload(deps, body)
+        view, by = body.get("view") or {}, deps.interaction(body)
+        if picker := read_picker(view):
+            update_picker(deps, picker, ids.JOB, body)
+            return
+        try:
+            job = read_target(view)
+        except UnreadableDialog as error:
+            deps.reply(body, str(error))
+        else:
+            deps.start(reload_job(deps, job, by, str(view["id"])), "reload", by)
 
     submissions, decisions = Submissions(deps), Decisions(deps)
 
@@ -99,21 +108,6 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
     app.view(ids.DENY_DIALOG)(deny)
     app.view(ids.KEEP_DIALOG)(keep)
     app.view(re.compile(".*"))(unknown)
-
-
-def _reload(deps: Dependencies, body: Mapping[str, Any]) -> None:
-    """Read the job of the dialog again, after the ack."""
-    view: Mapping[str, Any] = body.get("view") or {}
-    if picker := read_picker(view):
-        update_picker(deps, picker, ids.JOB, body)
-        return
-    try:
-        job = read_target(view)
-    except UnreadableDialog as error:
-        deps.reply(body, str(error))
-    else:
-        by = deps.interaction(body)
-        deps.start(reload_job(deps, job, by, str(view["id"])), "reload", by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +147,11 @@ class Submissions:
         return CLOSE
 
     async def _submit(self, view: Mapping[str, Any], state: DialogState, actor: Actor) -> Request:
-        policy = self.deps.service.projects.get(state.ref.project_id).policy
+        policy = self.deps.service.projects.policy(state.ref)
         if not_allowed := rules.may_use_channel(policy, state.asked_in):
             raise not_allowed
-        alone = policy.approvals > 0 and is_ticked(view, ids.ALONE)
+        ticked = bool(input_of(view, ids.ALONE).get("selected_options"))
+        alone = policy.approvals > 0 and ticked
         groups = policy.approvers.groups if policy.approvals else ()
         person, members = await asyncio.gather(
             self._person(actor, policy, alone=alone),
@@ -223,7 +218,7 @@ def refusal(error: Exception, links: Links) -> Response:
             block_id = ids.ALONE
         case ReasonMissing() | DenialReasonMissing() | KeepReasonMissing():
             block_id = ids.REASON
-        case LedgerError() | RightsNotChecked():
+        case LedgerError() | RightsNotChecked():  # to submit once more
             block_id = ids.REASON
         case _:
             return update_with(dialog_views.refused(sentence_for(error, links)))
@@ -232,11 +227,6 @@ def refusal(error: Exception, links: Links) -> Response:
 
 def update_with(view: dict[str, Any]) -> Response:
     return {"response_action": "update", "view": view}
-
-
-def is_ticked(view: Mapping[str, Any], block_id: str) -> bool:
-    """Return whether the checkbox of a block is ticked."""
-    return bool(input_of(view, block_id).get("selected_options"))
 
 
 def typed_text(view: Mapping[str, Any], block_id: str) -> str:

@@ -156,27 +156,35 @@ def internal_error(reference: str) -> View:
     return modal([blockkit.section(f":warning: {internal_error_text(reference)}")])
 
 
-def deny_reason(request_id: str) -> View:
-    """Ask an approver for the reason of a denial."""
-    text = "The request ends, and nothing is done to the restore job."
-    hint = "The person who asked will read this in the thread."
-    names = {"callback_id": ids.DENY_DIALOG, "title": "Deny the request", "submit": "Deny"}
-    return _reason_view(request_id, text, hint, **names)
+#: The dialogs that ask for a reason: title, button, what happens, and who reads it.
+REASON_DIALOGS = {
+    ids.DENY_DIALOG: (
+        "Deny the request",
+        "Deny",
+        "The request ends, and nothing is done to the restore job.",
+        "The person who asked will read this in the thread.",
+    ),
+    ids.KEEP_DIALOG: (
+        "Keep the download",
+        "Keep it",
+        "The download goes on, and the bot does not cancel it.",
+        "It is shown on the card and kept in the record.",
+    ),
+}
 
 
-def keep_reason(request_id: str) -> View:
-    """Ask an approver why a quarantined download may go on."""
-    text = "The download goes on, and the bot does not cancel it."
-    hint = "It is shown on the card and kept in the record."
-    names = {"callback_id": ids.KEEP_DIALOG, "title": "Keep the download", "submit": "Keep it"}
-    return _reason_view(request_id, text, hint, **names)
-
-
-def _reason_view(request_id: str, text: str, hint: str, **names: str) -> View:
+def ask_reason(dialog: str, request_id: str) -> View:
+    """Ask an approver for the reason of a decision."""
+    title, submit, text, hint = REASON_DIALOGS[dialog]
     reason = blockkit.text_input(ids.REASON, "Reason", hint=hint, optional=False, multiline=True)
-    metadata = encode_metadata({REQUEST_KEY: request_id})
-    blocks = [blockkit.section(text), reason]
-    return blockkit.modal(blocks, close="Go back", private_metadata=metadata, **names)
+    return blockkit.modal(
+        [blockkit.section(text), reason],
+        callback_id=dialog,
+        title=title,
+        submit=submit,
+        close="Go back",
+        private_metadata=encode_metadata({REQUEST_KEY: request_id}),
+    )
 
 
 def why_not_cancellable(job: RestoreJob) -> str:

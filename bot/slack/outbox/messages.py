@@ -51,8 +51,7 @@ class MessageBuilder:
 
     def _reply(self, post: RequestPost) -> dict[str, Any]:
         project = self.projects.find(post.request.ref.project_id)
-        called = card_replies.called_by(post, project.policy) if project else None
-        return card_replies.message(post, called)
+        return card_replies.message(post, project.policy if project else None)
 
     def _about(self, post: RequestPost) -> Message:
         request = post.request

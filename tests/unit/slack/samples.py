@@ -11,7 +11,7 @@ from bot.cancellation.errors import KeyMayNotCancel, ReadOnly
 from bot.cancellation.events import EventName
 from bot.cancellation.job_facts import JobFacts, Lead, LinkClock, LinkPhase
 from bot.cancellation.lifecycle import Approval, Card, Outcome, State
-from bot.cancellation.people import EVERYONE, People
+from bot.cancellation.people import EVERYONE, NO_ONE, People
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Announcement, PostKind, RequestPost
 from bot.cancellation.quarantine import TAKEN_OVER, Mode
@@ -21,7 +21,7 @@ from bot.services.projects import Project
 from bot.services.search_results import CancellableJob, ClusterRef, Listing, Search, Unavailable
 from bot.services.service import JobDetails
 from bot.slack import announcement as announcement_views
-from bot.slack import home, lists, mrkdwn
+from bot.slack import home, ids, lists, mrkdwn
 from bot.slack.card import replies as card_replies
 from bot.slack.card import views as card_views
 from bot.slack.dialog import views as dialog_views
@@ -198,7 +198,7 @@ def views() -> dict[str, dict[str, Any]]:
         "refused": dialog_views.refused("You may not ask."),
         "posted_elsewhere": dialog_views.posted_elsewhere("Its card is in <#C0AUDIT>."),
         "internal_error": dialog_views.internal_error("1a2b3c4d"),
-        "deny_reason": dialog_views.deny_reason("0" * 32),
+        "deny_reason": dialog_views.ask_reason(ids.DENY_DIALOG, "0" * 32),
     }
 
 
@@ -275,8 +275,10 @@ def messages() -> dict[str, dict[str, Any]]:
     for event, actor in _told().items():
         about = waiting(approvals=(Approval(user="U0ADA", at=NOON),))
         detail = DETAILS.get(event, {})
+        late = APPROVERS if event is EventName.ESCALATED else NO_ONE
+        policy = Policy(approvers=APPROVERS, escalate_to=late)
         built[f"reply_{event.split(':')[1]}"] = card_replies.message(
-            post(event, about, actor=actor, detail=detail), APPROVERS
+            post(event, about, actor=actor, detail=detail), policy
         )
     nasty = post(EventName.DENIED, longest(State.DENIED), detail={"sentence": LONG_REASON})
     built["reply_longest"] = card_replies.message(nasty)
@@ -304,11 +306,11 @@ def quarantined() -> dict[str, dict[str, Any]]:
     built["own_card_cancelled"] = card_views.message(own(State.CANCELLED), APPROVERS, LINKS, FACTS)
     for event in (EventName.CANCELLED, EventName.APPROVED, EventName.KEPT, EventName.OBSERVED):
         built[f"own_reply_{event.split(':')[1]}"] = card_replies.message(
-            post(event, own(State.CANCELLED)), APPROVERS
+            post(event, own(State.CANCELLED)), Policy(approvers=APPROVERS)
         )
     taken = {"sentence": TAKEN_OVER.format(request="f" * 32)}
     built["reply_taken_over"] = card_replies.message(
-        post(EventName.WITHDRAWN, waiting(), detail=taken), APPROVERS
+        post(EventName.WITHDRAWN, waiting(), detail=taken)
     )
     return built
 

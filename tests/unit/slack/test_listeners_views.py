@@ -14,6 +14,7 @@ from bot.cancellation.lifecycle import State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project
+from bot.slack import ids
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.metadata import PickerState
 from bot.slack.picker import views as picker_views
@@ -213,7 +214,7 @@ async def test_submission_for_a_removed_project_is_refused(new_bolt: NewBolt) ->
 async def test_denial_ends_the_request_with_its_reason(new_bolt: NewBolt) -> None:
     bolt = new_bolt(ONE)
     request = await bolt.insert(samples.waiting(approvals=()))
-    asking = dialog_views.deny_reason(request.id)
+    asking = dialog_views.ask_reason(ids.DENY_DIALOG, request.id)
     answer = await bolt.send(payloads.submission(asking, user="U0ADA", reason="needed"))
 
     now = await bolt.request(request.id)
@@ -224,7 +225,7 @@ async def test_denial_ends_the_request_with_its_reason(new_bolt: NewBolt) -> Non
 async def test_denial_without_the_right_is_refused_in_the_dialog(new_bolt: NewBolt) -> None:
     bolt = new_bolt(ONE)
     request = await bolt.insert(samples.waiting(approvals=()))
-    asking = dialog_views.deny_reason(request.id)
+    asking = dialog_views.ask_reason(ids.DENY_DIALOG, request.id)
     answer = await bolt.send(payloads.submission(asking, user="U0ABE", reason="needed"))
 
     assert "may not approve or deny" in words(answer.body)
@@ -234,7 +235,7 @@ async def test_denial_without_the_right_is_refused_in_the_dialog(new_bolt: NewBo
 async def test_denial_of_an_ended_request_reports_what_happened(new_bolt: NewBolt) -> None:
     bolt = new_bolt(ONE)
     request = await bolt.insert(samples.waiting(state=State.EXPIRED))
-    asking = dialog_views.deny_reason(request.id)
+    asking = dialog_views.ask_reason(ids.DENY_DIALOG, request.id)
     answer = await bolt.send(payloads.submission(asking, user="U0ADA", reason="needed"))
 
     assert "was not approved in time" in words(answer.body)
@@ -244,7 +245,7 @@ async def test_denial_that_was_not_recorded_keeps_the_dialog_open(new_bolt: NewB
     bolt = new_bolt(ONE)
     request = await bolt.insert(samples.waiting(approvals=()))
     bolt.database.write_error = NotRecorded()
-    asking = dialog_views.deny_reason(request.id)
+    asking = dialog_views.ask_reason(ids.DENY_DIALOG, request.id)
     answer = await bolt.send(payloads.submission(asking, user="U0ADA", reason="needed"))
 
     assert answer.body == {"response_action": "errors", "errors": {"reason": str(NotRecorded())}}
