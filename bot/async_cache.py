@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from bot.tasks import cancel_and_wait
@@ -23,21 +23,15 @@ class Load(Generic[V]):
     began: float
 
 
+@dataclass(eq=False)
 class AsyncCache(Generic[K, V]):
     """Values by key. Errors of `load` other than `keep_on` remove an older value."""
 
-    def __init__(
-        self,
-        load: Callable[[K], Coroutine[Any, Any, V]],
-        monotonic: Callable[[], float],
-        *,
-        keep_on: type[BaseException] = Exception,
-    ) -> None:
-        self._load = load
-        self._monotonic = monotonic
-        self._keep_on = keep_on
-        self._entries: dict[K, Load[V]] = {}
-        self._loads: dict[K, Load[V]] = {}
+    load: Callable[[K], Coroutine[Any, Any, V]]
+    monotonic: Callable[[], float]
+    keep_on: type[BaseException] = Exception
+    _entries: dict[K, Load[V]] = field(default_factory=dict, init=False)
+    _loads: dict[K, Load[V]] = field(default_factory=dict, init=False)
 
     async def get(self, key: K, *, max_age: float, timeout: float, since: float = -math.inf) -> V:
         """Return a value that is at most `max_age` seconds old and was not loaded before `since`.
@@ -66,10 +60,10 @@ class AsyncCache(Generic[K, V]):
 
     def _fresh_entry(self, key: K, max_age: float) -> Load[V] | None:
         entry = self._entries.get(key)
-        return entry if entry and self._monotonic() - entry.began <= max_age else None
+        return entry if entry and self.monotonic() - entry.began <= max_age else None
 
     def _start(self, key: K) -> Load[V]:
-        load = Load(asyncio.create_task(self._load(key)), self._monotonic())
+        load = Load(asyncio.create_task(self.load(key)), self.monotonic())
         self._loads[key] = load
         load.task.add_done_callback(lambda _: self._store(key, load))
         return load
@@ -79,7 +73,7 @@ class AsyncCache(Generic[K, V]):
         if load.task.cancelled():
             return
         if error := load.task.exception():
-            if not isinstance(error, self._keep_on):
+            if not isinstance(error, self.keep_on):
                 self._entries.pop(key, None)
             return
         if len(self._entries) >= MAX_ENTRIES:

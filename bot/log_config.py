@@ -5,6 +5,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, TextIO
 
 import structlog
@@ -120,22 +121,20 @@ def is_accept_error(record: logging.LogRecord) -> bool:
 THROTTLE_INTERVAL = 60.0  #: seconds between two lines of an event that anyone can cause
 
 
+@dataclass(slots=True)
 class LogThrottle:
     """Counts events; the first one is due for the log, and then one each `interval`."""
 
-    def __init__(
-        self, interval: float = THROTTLE_INTERVAL, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._interval = interval
-        self._clock = clock
-        self._last: float | None = None
-        self._count = 0
+    interval: float = THROTTLE_INTERVAL
+    clock: Callable[[], float] = time.monotonic
+    _last: float | None = None
+    _count: int = 0
 
     def count(self) -> int:
         """Count one event; return the events since the last line if a line is due, else 0."""
         self._count += 1
-        now = self._clock()
-        if self._last is not None and now - self._last < self._interval:
+        now = self.clock()
+        if self._last is not None and now - self._last < self.interval:
             return 0
         events, self._count, self._last = self._count, 0, now
         return events

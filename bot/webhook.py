@@ -59,28 +59,26 @@ def _cloud_event(name: str, id_: str, data: dict[str, Any], more: Mapping[str, A
     return CloudEvent({**attributes, **more}, data)
 
 
+@dataclass(eq=False)
 class WebhookClient:
     """Posts events to one receiver, over connections of its own.
 
     `now` is this machine's time; a receiver rejects signatures that are older than five minutes.
     """
 
-    def __init__(
-        self,
-        url: SecretStr,
-        secret: SecretStr,
-        *,
-        timeout: float = Timings.webhook_try_timeout,
-        now: Callable[[], datetime] = wall_clock,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        self._url = url.get_secret_value()
-        self._signer = Webhook(secret.get_secret_value())
-        self._timeout = timeout
-        self._now = now
+    url: SecretStr
+    secret: SecretStr
+    _: KW_ONLY
+    timeout: float = Timings.webhook_try_timeout
+    now: Callable[[], datetime] = wall_clock
+    transport: httpx.AsyncBaseTransport | None = None
+
+    def __post_init__(self) -> None:
+        self._url = self.url.get_secret_value()
+        self._signer = Webhook(self.secret.get_secret_value())
         self._http = httpx.AsyncClient(
-            transport=transport or open_transport(self._url),
-            timeout=timeout,
+            transport=self.transport or open_transport(self._url),
+            timeout=self.timeout,
             follow_redirects=False,  # the receiver that was configured answers, and no other
             trust_env=False,  # open_transport finds the proxy; a .netrc must not log in
         )
@@ -92,16 +90,16 @@ class WebhookClient:
         """Post an event once; return why the receiver did not take it, or None if it did."""
         body = JSONFormat().write(event)
         try:
-            with anyio.fail_after(self._timeout):
+            with anyio.fail_after(self.timeout):
                 status = await self._send(body, self._headers(event.get_id(), body))
         except TimeoutError:
-            return f"there was no answer within {self._timeout:.0f} s"
+            return f"there was no answer within {self.timeout:.0f} s"
         except (httpx.HTTPError, OSError) as error:
             return f"there was no answer ({type(error).__name__})"
         return None if httpx.codes.is_success(status) else f"the answer was {status}"
 
     def _headers(self, event_id: str, body: bytes) -> dict[str, str]:
-        now = self._now()
+        now = self.now()
         return {
             "Content-Type": JSONFormat.CONTENT_TYPE,
             "User-Agent": "cancel-restore",

@@ -67,12 +67,8 @@ class AtlasClient(AtlasHttp):
         """Read all restore jobs of a cluster, newest first, including cancelled and old ones.
 
         An item that cannot be read is left out and counted. Each page is read in at most
-        `max_attempts`; 1 is for callers that poll.
-
-        Raises:
-            InvalidName: before anything is sent.
-            AtlasRejected: Atlas refused.
-            AtlasUnavailable: there was no readable response in time.
+        `max_attempts`; 1 is for callers that poll. Raises `InvalidName` before anything is sent,
+        `AtlasRejected`, and `AtlasUnavailable` where there was no readable response in time.
         """
         call = ApiCall("GET", jobs_path(project_id, cluster_name), ClusterNotFound)
         return await self._read_all(RestoreJob, call, attrgetter("id"), max_attempts)
@@ -146,10 +142,8 @@ class AtlasClient(AtlasHttp):
         """Send exactly one DELETE, without retries, and return the status.
 
         Any 2xx is accepted, with any body. Only a read of the job shows whether it is cancelled.
-
-        Raises:
-            AtlasRejected: Atlas refused; nothing was changed.
-            AtlasUnavailable: not settled; check `may_have_taken_effect`, and read the job.
+        Raises `AtlasRejected`, when nothing was changed, and `AtlasUnavailable` when it is not
+        settled: check its `may_have_taken_effect`, and read the job.
         """
         call = ApiCall("DELETE", job_path(ref), JobNotFound)
         return (await self._send(call, self.request_timeout)).status_code
