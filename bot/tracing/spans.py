@@ -162,16 +162,14 @@ def resource_of(instance: str) -> Resource:
 @contextmanager
 def temporary_environment(variables: Mapping[str, SecretStr]) -> Iterator[None]:
     """Set environment variables for the SDK, which does not read `.env`, and restore them."""
-    before = {name: os.environ.get(name) for name in variables}
+    before = dict(os.environ)
     os.environ.update({name: value.get_secret_value() for name, value in variables.items()})
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        for name in variables:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 #: Key in the information of a connection: the span of its transaction, and the summaries of the

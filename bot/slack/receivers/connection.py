@@ -246,7 +246,10 @@ class ConnectionKeeper:
             except Exception as error:
                 if not isinstance(error, (*CALL_ERRORS, SlackError)):
                     log.exception("connecting failed unexpectedly", connection=self.name)
-                self._failed(translate_error(error))
+                self.interrupted.set()
+                self.error = translate_error(error)
+                why = self.error.sentence
+                log.warning("not connected", connection=self.name, why=why, attempts=self.attempts)
             else:
                 self.error = None
                 log.info("connected", connection=self.name)
@@ -259,11 +262,4 @@ class ConnectionKeeper:
             longest=MAX_BACKOFF,
             jitter=random.random(),  # noqa: S311 - not for security
             retry_after=self.error.seconds if self.error else None,
-        )
-
-    def _failed(self, error: SlackError) -> None:
-        self.interrupted.set()
-        self.error = error
-        log.warning(
-            "not connected", connection=self.name, why=error.sentence, attempts=self.attempts
         )
