@@ -53,13 +53,10 @@ class LinkClock:
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """How long before the link a cancellation came; negative for after it.
-
-    `was_live`: the link counts from when it became live, else from when it was expected.
-    """
+    """How long before the link a cancellation came; negative for after it."""
 
     span: timedelta
-    was_live: bool
+    was_live: bool  #: the link counts from when it became live, else from when it was expected
 
     @classmethod
     def of(cls, detail: Mapping[str, Any], cancelled_at: datetime) -> "Lead | None":
@@ -117,11 +114,6 @@ class JobFacts:
     def at(self, now: datetime) -> "JobFacts":
         """Return the facts with the phase of this time."""
         return replace(self, phase=self.clock.phase(now))
-
-    @property
-    def needs_event(self) -> bool:
-        """Whether a request that waits gets an event about the link or the end of the job."""
-        return self.phase in {LinkPhase.LIVE, LinkPhase.ENDED}
 
     def audit_detail(self) -> dict[str, Any]:
         """Return the starter and the start, for audit events."""

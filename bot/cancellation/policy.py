@@ -163,10 +163,7 @@ def may_withdraw(request: Request, person: Person) -> NotAllowed | None:
 
 
 def may_retry(policy: Policy, request: Request, person: Person) -> NotAllowed | None:
-    """Return why `person` may not retry, or None: every requester may.
-
-    The bot's own request needs an approver.
-    """
+    """Return why `person` may not retry, or None: every requester may, approvers the bot's own."""
     return may_decide(policy, "", person) if request.by_bot else may_request(policy, person)
 
 

@@ -130,10 +130,7 @@ class FeedMonitor:
         self._unmatched: set[JobRef] = set()
 
     async def read(self) -> tuple[int, list[JobRef]]:
-        """Return how many restores were requested since the last read.
-
-        And the new downloads of which the feed should have an event by now, but has none.
-        """
+        """Return how many restores are new, and the downloads whose event the feed should have."""
         feed = await self._feeds.read_since(self._project_id, None, max_age=FRESH)
         if feed is None:
             return 0, []

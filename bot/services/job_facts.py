@@ -9,7 +9,7 @@ import structlog
 
 from bot.atlas import AtlasError, JobRef, RestoreJob
 from bot.cancellation.errors import CancellationError
-from bot.cancellation.job_facts import USUAL_WAIT, JobFacts
+from bot.cancellation.job_facts import USUAL_WAIT, JobFacts, LinkPhase
 from bot.cancellation.starter import Knowledge, StartedBy, started_by
 from bot.services.activity_feed import ActivityFeeds, Feed
 from bot.services.projects import Projects
@@ -166,6 +166,6 @@ class JobFactsService:
     ) -> JobFacts:
         """Record what is new; a request that waits for a live link may lack its event."""
         updated = known.add(job, found, link).at(self.now())
-        if updated == known and not updated.needs_event:
+        if updated == known and updated.phase not in {LinkPhase.LIVE, LinkPhase.ENDED}:
             return known
         return await self.store.record(ref, job, found, link)

@@ -54,10 +54,7 @@ class PollSchedule:
         }
 
     def prioritize(self, names: Iterable[str]) -> None:
-        """Read these clusters before all others, in this order.
-
-        One that is being read already is read once more.
-        """
+        """Read these clusters before all others, in this order, and once more if in flight."""
         ordered = [name for name in names if name in self._names]
         self._urgent |= {*ordered}
         places = {name: place for place, name in enumerate(ordered, -len(ordered))}

@@ -18,10 +18,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """One Atlas project.
-
-    Equal by its id: the rest may change while someone holds it.
-    """
+    """One Atlas project, equal by its id: the rest may change while someone holds it."""
 
     id: str
     name: str = field(compare=False)

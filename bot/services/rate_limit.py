@@ -101,10 +101,7 @@ class TokenBucket:
 
 
 class CallPacer:
-    """Spaces the calls of all watches evenly, `interval` seconds apart; 0: no limit.
-
-    Where several wait, the lowest rank is first.
-    """
+    """Spaces the calls of all watches by `interval` seconds, if not 0; the lowest rank is first."""
 
     def __init__(self, interval: float = 0.0) -> None:
         self._interval = interval

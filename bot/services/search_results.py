@@ -48,14 +48,11 @@ class CancellableJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unavailable:
-    """A project, or a cluster of it, that could not be read, or `in_part` only.
+    """A project, or a cluster of it, that could not be read, or `in_part` only."""
 
-    The names are for people, and `reason` is a sentence.
-    """
-
-    project: str
+    project: str  #: its name
     cluster: str | None
-    reason: str
+    reason: str  #: a sentence
     in_part: bool = False
 
 

@@ -121,10 +121,7 @@ class LeaseStore(Store):
         outcome: Outcome,
         judgement: Judgement | None = None,
     ) -> Request:
-        """End a run; raises `AlreadyHandled` if another runner has the lease.
-
-        `judgement` says why the request waits for approvals again, if it does.
-        """
+        """End a run; `judgement` says why it waits for approvals again; raises `AlreadyHandled`."""
         if judgement:
             uow.apply_judgement(request, judgement)
         detail = None

@@ -27,7 +27,6 @@ MAX_WAITING = 500
 
 log = structlog.get_logger(__name__)
 
-
 _IS_QUARANTINED = requests.c.state == State.QUARANTINED
 #: Whether a DELETE was sent, or is about to be.
 _IS_CANCELLED = or_(
@@ -128,8 +127,7 @@ class QuarantineStore(Store):
     def end(self, uow: UnitOfWork, request: Request, ending: Callable[[int], Ending]) -> Request:
         """End the time in which a request can be kept; raises `AlreadyHandled`.
 
-        `ending` decides, given how many downloads of the project the bot itself has cancelled
-        within an hour.
+        `ending` decides by the number of the project's downloads that the bot itself has cancelled.
         """
         project_id = request.ref.project_id
         # Under the lock of the project's watch, no other replica counts at the same time.

@@ -1,8 +1,7 @@
 """Verifies the record: the chain of all events, and the rows against a replay of their events.
 
-The chain is read in the order of the ids, then each request's events with its row. Both are
-streamed, so memory does not grow with the record. Only events that change a row are named here: a
-state has the event that enters it, so a new state and a new event for people need no change.
+Both are streamed, so memory does not grow with the record. Only events that change a row are named
+here: a state has the event that enters it, so a new state and a new event need no change.
 """
 
 import json
