@@ -58,10 +58,7 @@ POOL_SHARE = 0.7
 
 @dataclass(eq=False)
 class AtlasHttp:
-    """Sends calls with one connection pool and one login, and tries reads again.
-
-    Raises `ValueError` if `base_url` is not a valid address.
-    """
+    """Sends calls with one connection pool and one login, and tries reads again."""
 
     credentials: Credentials
     _: KW_ONLY

@@ -86,10 +86,7 @@ class PooledDigestAuth(httpx.Auth):
     async def async_auth_flow(
         self, request: httpx.Request
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Sign the request and answer one challenge; httpx calls this for each request.
-
-        Raises `UnsupportedChallenge` if the server does not ask for a digest of this key.
-        """
+        """Sign the request and answer one challenge; httpx calls this for each request."""
         nonce = self._free_nonce()
         for attempt in (1, 2):
             async with nonce.lock if nonce else nullcontext():
@@ -140,8 +137,7 @@ class PooledDigestAuth(httpx.Auth):
 def select_challenge(headers: Iterable[str]) -> str:
     """Return the first digest challenge that can be answered, written in httpx's plain form.
 
-    The server's order is its preference (RFC 7616, 3.7). Raises `UnsupportedChallenge` if no
-    challenge can be answered.
+    The server's order is its preference (RFC 7616, 3.7).
     """
     reasons = []
     for scheme, parameters in parse_challenges(headers):
@@ -250,10 +246,7 @@ class ClientCredentialsAuth(httpx.Auth):
     async def async_auth_flow(
         self, request: httpx.Request
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Sign the request, and renew a refused token once; httpx calls this for each request.
-
-        Raises `AtlasError` if there was no token.
-        """
+        """Sign the request, and renew a refused token once; httpx calls this for each request."""
         for attempt in (1, 2):
             async with self._renewal:
                 token = self._token
@@ -294,10 +287,7 @@ class ClientCredentialsAuth(httpx.Auth):
 
 
 def read_token(response: httpx.Response, now: float) -> Token:
-    """Return the token from the token endpoint's response, which arrived at `now`.
-
-    Raises `AtlasError`, which does not quote the token, if it is a refusal or cannot be read.
-    """
+    """Return the token of a response that arrived at `now`; errors do not quote the token."""
     status, payload = response.status_code, parse_body(response.content)
     if not response.is_success:
         raise token_error_for(status, response.headers, payload, _CALL)

@@ -76,10 +76,7 @@ def _quoted(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class JobRef:
-    """Identifies a restore job: project, cluster, id; raises `InvalidName`.
-
-    Ids are converted to lower case, as in Atlas.
-    """
+    """Identifies a restore job, with ids in lower case as in Atlas; raises `InvalidName`."""
 
     project_id: str
     cluster_name: str

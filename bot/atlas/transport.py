@@ -132,10 +132,7 @@ def _parse_count(text: str) -> int | None:
 
 
 def check_base_url(base_url: str) -> str:
-    """Return the URL without a trailing slash.
-
-    Raises `ValueError` if it is no http or https URL, or has a user, a query or a fragment.
-    """
+    """Return the URL without a trailing slash; raises `ValueError` if it cannot be Atlas's."""
     try:
         url = httpx.URL(base_url)
     except httpx.InvalidURL:

@@ -77,29 +77,22 @@ def run_bot(timings: Timings = DEFAULT_TIMINGS) -> None:
     run_until_stopped(lambda stop: serve(settings, stop, timings))
 
 
-PortOption = Annotated[
-    int, typer.Option(min=0, max=65535, help="Port of the page and the fake Slack.")
-]
-ApprovalsOption = Annotated[
-    int, typer.Option(min=0, max=5, help="How many other people must approve.")
-]
-FaultOption = Annotated[str, typer.Option(help="Fault of the fake Atlas: slow, cut-after, …")]
-ScriptOption = Annotated[
-    bool, typer.Option("--script", help="Print one cancellation and further scenes, and exit.")
-]
-NoBrowserOption = Annotated[
-    bool, typer.Option("--no-browser", help="Do not open the page in a browser.")
-]
-
-
 @app.command(short_help="Run everything on this machine, with fake servers.")
 def demo(
-    port: PortOption = 8080,
-    approvals: ApprovalsOption = 0,
-    fault: FaultOption = "",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the page and the fake Slack.")
+    ] = 8080,
+    approvals: Annotated[
+        int, typer.Option(min=0, max=5, help="How many other people must approve.")
+    ] = 0,
+    fault: Annotated[str, typer.Option(help="Fault of the fake Atlas: slow, cut-after, …")] = "",
     *,
-    script: ScriptOption = False,
-    no_browser: NoBrowserOption = False,
+    script: Annotated[
+        bool, typer.Option("--script", help="Print one cancellation and further scenes, and exit.")
+    ] = False,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Do not open the page in a browser.")
+    ] = False,
 ) -> None:
     """Run everything on this machine, with fake Slack and Atlas servers: no account anywhere."""
     # Loading the demo and the fake servers would add 0.2 s to each start of the bot.
@@ -129,10 +122,7 @@ def demo(
 
 
 def run_until_stopped(work: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
-    """Run `work` with an event that SIGTERM and SIGINT set.
-
-    An error of the start ends the command with its sentence.
-    """
+    """Run `work` with an event that SIGTERM and SIGINT set."""
 
     async def run() -> None:
         stop = asyncio.Event()
@@ -171,10 +161,7 @@ def doctor(
 
 
 def report_without_slack(error: SettingsError, *, as_json: bool) -> bool:
-    """Check the rest where nothing but Slack's settings is missing; other errors end the command.
-
-    Returns whether there is no problem.
-    """
+    """Check the rest where only Slack's settings are missing; other errors end the command."""
     found = settings_results(error.problems)
     try:
         settings = load_settings(needs_slack=False)

@@ -176,10 +176,7 @@ async def check_project(
     now: Callable[[], datetime],
     counts: dict[str, int],
 ) -> list[CheckResult]:
-    """Check one project with its own credentials, and the clock against Atlas's responses.
-
-    The number of its clusters is added to `counts` if it is watched.
-    """
+    """Check one project and the clock; add the number of watched clusters to `counts`."""
     calls: Calls = []
     async with open_client(
         settings, project.credentials, lambda call: calls.append((now(), call))

@@ -70,10 +70,7 @@ def read_default_credentials(environ: Mapping[str, str], problems: list[str]) ->
 def read_credentials(
     names: Mapping[str, str], label: Label, environ: Mapping[str, str], problems: list[str]
 ) -> Credentials | None:
-    """Read the credentials from the variables `names`, by part (`public_key`, …).
-
-    Return None when there are none or problems were added.
-    """
+    """Read the credentials from the variables `names`, by part; None without or with problems."""
     kinds = [parts for parts in KINDS if not names.keys().isdisjoint(parts)]
     given = [label(part) for parts in kinds for part in parts if part in names]
     if len(kinds) > 1:
