@@ -45,7 +45,7 @@ def fields(pairs: list[tuple[str, str]]) -> Block:
 
 
 def context(text: str) -> Block:
-    return {"type": "context", "elements": [mrkdwn(text)]}
+    return {"type": "context", "elements": [mrkdwn(cut(text, TEXT))]}
 
 
 def alert(text: str, level: str) -> Block:

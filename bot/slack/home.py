@@ -180,22 +180,18 @@ def waiting_blocks(
         where = f"{mrkdwn.code(each.ref.cluster_name)} in {mrkdwn.one_line(each.project_name)}"
         about = job_facts.card_lines(each, facts.get(each.ref))
         asked = f"{mrkdwn.person(each.requester)} asks until {mrkdwn.date(each.expires_at)}"
-        job = f"job {mrkdwn.code(each.ref.job_id)}"
-        text = "\n".join([where, *about, f"{asked}, {job}"])
-        buttons = blockkit.actions(*card_views.approver_buttons(each))
-        shown += [_with_reason(text, each, viewer, links), buttons]
+        text = "\n".join([where, *about, f"{asked}, job {mrkdwn.code(each.ref.job_id)}"])
+        shown += _entry(text, each, viewer, links, card_views.approver_buttons(each))
     return [*shown, *_more(requests)] or [blockkit.section("Nothing.")]
 
 
 def unreviewed_blocks(requests: Sequence[Request], viewer: Viewer, links: Links) -> list[Block]:
     """Show what the viewer must review, oldest first; nothing without such a request."""
-    if not requests:
-        return []
-    shown = [_header("Done without approval: to be reviewed")]
+    shown = [_header("Done without approval: to be reviewed")] if requests else []
     for each in requests[:MAX_WAITING]:
         asked = f"asked to cancel {mrkdwn.summary(each)}, {mrkdwn.date(each.created_at)}"
-        text = _with_reason(f"{mrkdwn.person(each.requester)} {asked}", each, viewer, links)
-        shown += [text, blockkit.actions(card_views.review_button(each))]
+        text = f"{mrkdwn.person(each.requester)} {asked}"
+        shown += _entry(text, each, viewer, links, [card_views.review_button(each)])
     return [*shown, *_more(requests)]
 
 
@@ -204,13 +200,15 @@ def _more(requests: Sequence[Request]) -> list[Block]:
     return [blockkit.context(f"And {more} more.")] if more > 0 else []
 
 
-def _with_reason(text: str, request: Request, viewer: Viewer, links: Links) -> Block:
-    """Add the reason and a link to the card, for viewers who may read them."""
+def _entry(
+    text: str, request: Request, viewer: Viewer, links: Links, buttons: list[Block]
+) -> list[Block]:
+    """Show a request, with its reason and a link to its card for viewers who may read them."""
     people = {request.requester, *request.approved_by}
     if viewer.may_read(request.ref.project_id, request.asked_in, people):
         reason = f"\n{mrkdwn.quote(request.reason, 500)}" if request.reason.strip() else ""
         text += f": see {mrkdwn.link(links.card_of(request), 'its card')}.{reason}"
-    return blockkit.section(text)
+    return [blockkit.section(text), blockkit.actions(*buttons)]
 
 
 def _header(text: str) -> dict[str, Any]:

@@ -162,11 +162,7 @@ def name_of(body: Mapping[str, Any]) -> str:
 
 
 def encode_metadata(values: Mapping[str, Any]) -> str:
-    """Encode a view's `private_metadata`, with the id of the current request.
-
-    Raises:
-        ValueError: the text is longer than Slack accepts.
-    """
+    """Encode a view's `private_metadata`, with the current request; `ValueError` if too long."""
     request = current_request_id()
     known = {REQUEST_KEY: request} if request else {}
     text = json.dumps({**known, **values}, ensure_ascii=False, separators=(",", ":"))

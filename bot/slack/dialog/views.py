@@ -1,7 +1,7 @@
 """Builds the views of the dialog: a job's details, a search, errors, and the reason of a denial."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from bot.atlas import DeliveryType, JobRef, RestoreJob
@@ -134,7 +134,7 @@ def plain(view: View, why: str) -> View | None:
     text = as_text(view["blocks"]) or f"{command_code('list')} shows what can be cancelled."
     if any(line.startswith(HOURGLASS) for line in text.splitlines()):
         return None
-    return modal([blockkit.section(blockkit.cut(f":warning: {why}\n{text}", blockkit.TEXT))])
+    return modal([blockkit.section(f":warning: {why}\n{text}")])
 
 
 def open_button(view: View) -> list[Block]:
@@ -198,8 +198,9 @@ def why_not_cancellable(job: RestoreJob) -> str:
 
 def searching(job_id: str, cluster: str | None) -> View:
     """Show that a search starts; without projects, as the person is not known yet."""
-    where = f"{mrkdwn.code(cluster)} in all projects" if cluster else "all clusters"
-    return _search_progress(job_id, where)
+    return _progress(
+        job_id, f"{mrkdwn.code(cluster)} in all projects" if cluster else "all clusters"
+    )
 
 
 def search_scope(job_id: str, clusters: Iterable[ClusterRef]) -> View:
@@ -209,7 +210,7 @@ def search_scope(job_id: str, clusters: Iterable[ClusterRef]) -> View:
         f"{mrkdwn.count(number, 'cluster')} of {mrkdwn.one_line(name)}"
         for name, number in counts.most_common()
     )
-    return _search_progress(job_id, mrkdwn.join(parts, MAX_PROJECTS, "more projects"))
+    return _progress(job_id, mrkdwn.join(parts, MAX_PROJECTS, "more projects"))
 
 
 def not_found(
@@ -222,20 +223,16 @@ def not_found(
     text = f":mag: Restore job {mrkdwn.code(job_id)} was not found {where}"
     note = "Nothing was done." if cluster else f"{NOT_SEARCHED} Nothing was done."
     blocks = [
-        _search_section(f"{text}{f' of {projects}' if projects else ''}."),
+        blockkit.section(f"{text}{f' of {projects}' if projects else ''}.", block_id=ids.JOB),
         *unavailable_blocks(result.unavailable),
         blockkit.context(note),
     ]
     return modal(blocks)
 
 
-def _search_progress(job_id: str, where: str) -> View:
+def _progress(job_id: str, where: str) -> View:
     text = f"{HOURGLASS} Searching {where} for restore job {mrkdwn.code(job_id)} …"
-    return modal([_search_section(text)], close=KEEP)
-
-
-def _search_section(text: str) -> Block:
-    return blockkit.section(blockkit.cut(text, blockkit.TEXT), block_id=ids.JOB)
+    return modal([blockkit.section(text, block_id=ids.JOB)], close=KEEP)
 
 
 def _job(details: JobDetails) -> Block:
@@ -266,13 +263,13 @@ def _details(details: JobDetails, links: Links) -> list[Block]:
     return [blockkit.fields(facts), *feed, blockkit.context(page)]
 
 
-def _times(job: RestoreJob) -> list[tuple[str, str]]:
-    # The line about a live link says until when it is valid.
-    expires_at = job.expires_at if not job.link_is_live else None
-    expires = [("Expires", mrkdwn.date(expires_at))] if expires_at else []
-    finished = [("Finished", mrkdwn.date(job.finished_at))] if job.finished_at else []
-    shards = [("Parts", f"{job.shards}, one for each shard")] if job.shards > 1 else []
-    return [*expires, *finished, *shards]
+def _times(job: RestoreJob) -> Iterator[tuple[str, str]]:
+    if job.expires_at and not job.link_is_live:  # the line about a live link says this
+        yield "Expires", mrkdwn.date(job.expires_at)
+    if job.finished_at:
+        yield "Finished", mrkdwn.date(job.finished_at)
+    if job.shards > 1:
+        yield "Parts", f"{job.shards}, one for each shard"
 
 
 def _live_link_alert(job: RestoreJob) -> list[Block]:
@@ -313,4 +310,4 @@ def _notes(policy: Policy, placement: Placement) -> list[Block]:
             f"{policy.approvals} other {people} must approve first: "
             f"{mrkdwn.people(policy.approvers)}."
         )
-    return [blockkit.context(blockkit.cut(" ".join(notes), blockkit.TEXT))] if notes else []
+    return [blockkit.context(" ".join(notes))] if notes else []
