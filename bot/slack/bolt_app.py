@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -14,7 +14,7 @@ from slack_bolt.response import BoltResponse
 from bot.cancellation.request_context import RequestTracer, bind_to_log, new_request_id
 from bot.slack import home, ids, lists, mrkdwn
 from bot.slack.card import handlers as card_handlers
-from bot.slack.client import Identity, SlackClient
+from bot.slack.client import SlackClient
 from bot.slack.command import handlers as command_handlers
 from bot.slack.command.views import private
 from bot.slack.dependencies import Dependencies
@@ -52,12 +52,25 @@ class App(AsyncApp):
         on_ack: OnAck = lambda _seconds: None,
         tracer: RequestTracer = bind_to_log,
     ) -> None:
+        identity = deps.identity
+        result = AuthorizeResult(
+            enterprise_id=identity.enterprise,
+            team_id=identity.team,
+            bot_id=identity.bot,
+            bot_user_id=identity.user,
+            bot_token=deps.client.token,
+        )
+
+        async def authorize() -> AuthorizeResult:
+            return result
+
         super().__init__(
             # Without a name Bolt searches all modules for the file that called it.
             name=__name__,
             # Bolt gets the token from `authorize`.
             client=SlackClient(None, deps.client.base_url, deps.client.session),
-            authorize=_authorize_as(deps.identity, deps.client.token),
+            # A constant result saves Bolt's `auth.test` for each payload.
+            authorize=authorize,
             # The default runner polls for the ack every 10 ms and loses the ack of a listener that
             # fails at once. With this flag the response is built when the listener returns.
             process_before_response=True,
@@ -79,24 +92,6 @@ class App(AsyncApp):
                 return await super().async_dispatch(req)
         finally:
             self._on_ack(time.perf_counter() - began)
-
-
-def _authorize_as(
-    identity: Identity, token: str | None
-) -> Callable[[], Awaitable[AuthorizeResult]]:
-    """Return an `authorize` with a constant result, which saves Bolt's `auth.test` per payload."""
-    result = AuthorizeResult(
-        enterprise_id=identity.enterprise,
-        team_id=identity.team,
-        bot_id=identity.bot,
-        bot_user_id=identity.user,
-        bot_token=token,
-    )
-
-    async def authorize() -> AuthorizeResult:
-        return result
-
-    return authorize
 
 
 def _register_fallbacks(app: AsyncApp, deps: Dependencies) -> None:
