@@ -42,17 +42,12 @@ def status_of(error: OSError, out: TextIO) -> str | int:
     try:
         out.flush()  # an output that failed keeps its text, and fails again
     except OSError as failure:
-        discard_buffer(out)
+        with suppress(OSError):  # else the interpreter tries to write the buffered text again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
         # A reader that closes the pipe, as `head` does, has read enough: this is no error.
         is_pipe = failure.errno == errno.EPIPE
         return FAILED if is_pipe else f"Standard output cannot be written to ({failure.strerror})."
     return f"The command failed ({error})."
-
-
-def discard_buffer(out: TextIO) -> None:
-    """Send buffered text to the null device, else the interpreter tries to write it again."""
-    with suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
 
 
 if __name__ == "__main__":

@@ -35,11 +35,8 @@ class AtlasError(Exception):
     may_have_taken_effect: bool = False
 
     def __post_init__(self, sentence: str | None) -> None:
-        super().__init__(sentence or _own_sentence(type(self)))
-
-
-def _own_sentence(leaf: type[AtlasError]) -> str:
-    return " ".join((inspect.getdoc(leaf) or leaf.__name__).split("\n\n")[0].split())
+        own = (inspect.getdoc(type(self)) or "").split("\n\n")[0]
+        super().__init__(sentence or " ".join(own.split()))
 
 
 class AtlasRejected(AtlasError):

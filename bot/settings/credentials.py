@@ -61,12 +61,6 @@ DEFAULT_VARIABLES = {name: str(f.alias) for name, f in CredentialSettings.model_
 Label: TypeAlias = Callable[[str], str]  #: returns the name of a part in sentences
 
 
-def read_default_credentials(environ: Mapping[str, str], problems: list[str]) -> Credentials | None:
-    """Read the credentials of the projects that name no others."""
-    given = {part: name for part, name in DEFAULT_VARIABLES.items() if name in environ}
-    return read_credentials(given, DEFAULT_VARIABLES.__getitem__, environ, problems)
-
-
 def read_credentials(
     names: Mapping[str, str], label: Label, environ: Mapping[str, str], problems: list[str]
 ) -> Credentials | None:

@@ -14,12 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from bot.atlas import Credentials
 from bot.settings import parsers
 from bot.settings.base import Model, parser, read, setting
-from bot.settings.credentials import (
-    DEFAULT_VARIABLES,
-    Label,
-    read_credentials,
-    read_default_credentials,
-)
+from bot.settings.credentials import DEFAULT_VARIABLES, Label, read_credentials
 from bot.settings.policy import (
     POLICY_KEYS,
     DefaultPolicy,
@@ -109,11 +104,12 @@ def read_projects(
     """Read the projects file, or the single project of `MONGODB_ATLAS_PROJECT_ID`."""
     found = len(problems)
     policy = read(DefaultPolicy, environ, problems)
+    logins = {part: name for part, name in DEFAULT_VARIABLES.items() if name in environ}
     defaults = Defaults(
         environ=environ,
         policy=policy,
         is_policy_valid=len(problems) == found,
-        credentials=read_default_credentials(environ, problems),
+        credentials=read_credentials(logins, DEFAULT_VARIABLES.__getitem__, environ, problems),
         problems=problems,
     )
     if FILE in environ:
