@@ -39,19 +39,19 @@ def actor_of(body: Mapping[str, Any], identity: Identity) -> Actor:
     A channel can be shared with other organizations, whose people can click the bot's buttons
     (docs.slack.dev, apis/slack-connect). So the user's team is compared with the bot's.
     """
-    user, installed = body.get("user"), _id_of(body, "team")
-    if isinstance(user, dict):
-        team = str(user.get("team_id") or installed or identity.team)
+    installed = _part(body, "team").get("id") or None
+    if user := body.get("user"):
+        team = user.get("team_id") or installed or identity.team
         known = {team}
         if installed in {team, None}:  # the user's own workspace, perhaps of an organization
-            known.add(_id_of(body, "enterprise") or "")
+            known.add(_part(body, "enterprise").get("id"))
     else:
         user = {"id": body["user_id"]}
-        team = str(body.get("team_id") or identity.team)
-        known = {team, str(body.get("enterprise_id") or "")}
+        team = body.get("team_id") or identity.team
+        known = {team, body.get("enterprise_id")}
     # A payload need not name every workspace of an organization: users.info decides there.
     is_outsider = not identity.enterprise and not known & identity.homes
-    return Actor(id=str(user["id"]), team=team, is_outsider=is_outsider)
+    return Actor(id=user["id"], team=team, is_outsider=is_outsider)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,18 +126,17 @@ def _teams_of(user: Mapping[str, Any]) -> frozenset[str]:
 
 def channel_of(body: Mapping[str, Any]) -> str | None:
     """Return the channel of a payload, or None where the payload has none."""
-    if body.get("channel_id"):
-        return str(body["channel_id"])
-    inside = _part(body, "container").get("channel_id")
-    return _id_of(body, "channel") or (str(inside) if inside else None)
+    places = (body.get("channel_id"), _part(body, "channel").get("id"))
+    return next(filter(None, places), _part(body, "container").get("channel_id"))
 
 
 def request_in(body: Mapping[str, Any]) -> str | None:
     """Return the id of the request that a payload is about, or that its dialog may become."""
     action = _action(body)
-    if action.get("action_id") in CARD_ACTIONS:
-        return _request_id(action.get("value"))
-    return _request_id(decode_metadata(_part(body, "view")).get(REQUEST_KEY))
+    is_decision = action.get("action_id") in CARD_ACTIONS
+    metadata = decode_metadata(_part(body, "view"))
+    found = action.get("value") if is_decision else metadata.get(REQUEST_KEY)
+    return found if isinstance(found, str) and is_request_id(found) else None
 
 
 def may_begin(body: Mapping[str, Any]) -> bool:
@@ -186,21 +185,10 @@ def input_of(view: Mapping[str, Any], block_id: str) -> Mapping[str, Any]:
     return (values.get(block_id) or {}).get(block_id) or {}
 
 
-def _request_id(value: object) -> str | None:
-    return value if isinstance(value, str) and is_request_id(value) else None
-
-
 def _action(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    actions = body.get("actions")
-    first = actions[0] if isinstance(actions, list) and actions else None
-    return first if isinstance(first, dict) else {}
+    """Return the clicked action; the receivers have validated the payload's types."""
+    return next(iter(body.get("actions") or ()), {})
 
 
 def _part(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    part = body.get(name)
-    return part if isinstance(part, dict) else {}
-
-
-def _id_of(body: Mapping[str, Any], name: str) -> str | None:
-    found = _part(body, name).get("id")
-    return str(found) if found else None
+    return body.get(name) or {}
