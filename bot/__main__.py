@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-from bot.cli import FAILED, INTERRUPTED
 from bot.cli.main import app
+from bot.cli.output import FAILED, INTERRUPTED
 
 
 def main() -> None:

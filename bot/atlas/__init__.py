@@ -14,8 +14,6 @@
 Each failed call raises an `AtlasError`, whose text is a sentence for people.
 '''
 
-from bot.atlas.activity import RESTORE_REQUESTED as RESTORE_REQUESTED
-from bot.atlas.activity import ActivityEvent as ActivityEvent
 from bot.atlas.client import AtlasClient as AtlasClient
 from bot.atlas.errors import AtlasError as AtlasError
 from bot.atlas.errors import AtlasRejected as AtlasRejected
@@ -43,6 +41,8 @@ from bot.atlas.key_access import KeyAccess as KeyAccess
 from bot.atlas.logins import DigestKey as DigestKey
 from bot.atlas.logins import ServiceAccount as ServiceAccount
 from bot.atlas.models import LINK_LIFETIME as LINK_LIFETIME
+from bot.atlas.models import RESTORE_REQUESTED as RESTORE_REQUESTED
+from bot.atlas.models import ActivityEvent as ActivityEvent
 from bot.atlas.models import Cluster as Cluster
 from bot.atlas.models import DeliveryType as DeliveryType
 from bot.atlas.models import InvalidName as InvalidName

@@ -9,12 +9,13 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from bot.atlas.activity import ActivityEvent, ActivityFeedLink, parse_event
 from bot.atlas.errors import ClusterNotFound, JobNotFound, ProjectNotFound, UnreadableAnswer
 from bot.atlas.http import MAX_ATTEMPTS, AtlasHttp
 from bot.atlas.key_access import AccessListEntry, KeyAccess, ServiceAccountDetails, SystemStatus
 from bot.atlas.logins import DigestKey
 from bot.atlas.models import (
+    ActivityEvent,
+    ActivityFeedLink,
     AtlasModel,
     Cluster,
     JobRef,
@@ -22,6 +23,7 @@ from bot.atlas.models import (
     ReadItems,
     RestoreJob,
     is_object_id,
+    parse_event,
 )
 from bot.atlas.protocol import (
     ITEMS_PER_PAGE,

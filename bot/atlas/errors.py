@@ -12,7 +12,7 @@ AtlasError
 import inspect
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, InitVar, dataclass
 from http import HTTPStatus
 
@@ -177,18 +177,6 @@ _SECONDS = re.compile(r"[0-9]{1,6}")
 _DETAIL_LENGTH = 300
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorBody:
-    """The content of an error response; `in_json` as Atlas's are."""
-
-    status: int
-    code: str | None
-    detail: str
-    parameters: tuple[object, ...]
-    retry_after: float | None
-    in_json: bool
-
-
 def error_for(
     status: int,
     headers: Mapping[str, str],
@@ -197,12 +185,14 @@ def error_for(
     not_found: type[AtlasError] = OtherRefusal,
 ) -> AtlasError:
     """Return the error for a response other than 2xx; `not_found` for a 404 without a code."""
-    body = _parse(status, headers, payload)
+    code = _code_of(headers, payload)
     # Temporary failures come first, then the code, then the status.
-    named = _BY_CODE.get(body.code or "")
-    parts = (leaf for part, leaf in _BY_PART if part in (body.code or ""))
-    leaf = _temporary(body) or named or next(parts, None)
-    return _error(leaf or _leaf_of_status(body, not_found, call), body, call)
+    parts = (leaf for part, leaf in _BY_PART if part in (code or ""))
+    leaf = _temporary(status) or _BY_CODE.get(code or "") or next(parts, None)
+    if leaf is None:
+        in_json = isinstance(payload, Mapping)
+        leaf = _leaf_of_status(status, call, not_found, in_json=in_json)
+    return _error(leaf, status, headers, payload, call)
 
 
 def token_error_for(
@@ -211,68 +201,63 @@ def token_error_for(
     """Return the error for a refusal of the OAuth token endpoint."""
     fields = payload if isinstance(payload, Mapping) else {}
     named = {"errorCode": fields.get("error"), "detail": fields.get("error_description")}
-    body = _parse(status, headers, named)
-    refused = status == HTTPStatus.UNAUTHORIZED or body.code in _BAD_CLIENT
-    return _error(_temporary(body) or (KeyRefused if refused else OtherRefusal), body, call)
+    refused = status == HTTPStatus.UNAUTHORIZED or _code_of(headers, named) in _BAD_CLIENT
+    leaf = _temporary(status) or (KeyRefused if refused else OtherRefusal)
+    return _error(leaf, status, headers, named, call)
 
 
-def _temporary(body: ErrorBody) -> type[AtlasError] | None:
-    if body.status == HTTPStatus.TOO_MANY_REQUESTS:
+def _temporary(status: int) -> type[AtlasError] | None:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
         return RateLimited
-    if body.status >= HTTPStatus.INTERNAL_SERVER_ERROR or body.status in _TEMPORARY:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TEMPORARY:
         return Unavailable
-    return UnreadableAnswer if body.status < HTTPStatus.BAD_REQUEST else None
+    return UnreadableAnswer if status < HTTPStatus.BAD_REQUEST else None
 
 
-def _leaf_of_status(body: ErrorBody, not_found: type[AtlasError], call: str) -> type[AtlasError]:
-    if body.status == HTTPStatus.NOT_FOUND:
-        if not_found is ProjectNotFound and not body.in_json:
+def _leaf_of_status(
+    status: int, call: str, not_found: type[AtlasError], *, in_json: bool
+) -> type[AtlasError]:
+    if status == HTTPStatus.NOT_FOUND:
+        if not_found is ProjectNotFound and not in_json:
             return UnreadableAnswer  # another server: Atlas answers in JSON
         return not_found
-    if call.startswith("DELETE ") and body.status == HTTPStatus.METHOD_NOT_ALLOWED:
+    if call.startswith("DELETE ") and status == HTTPStatus.METHOD_NOT_ALLOWED:
         return NotCancellable
-    return _BY_STATUS.get(body.status, OtherRefusal)
+    return _BY_STATUS.get(status, OtherRefusal)
 
 
-def _error(leaf: type[AtlasError], body: ErrorBody, call: str) -> AtlasError:
-    is_open = issubclass(leaf, AtlasUnavailable)
-    may_be_executed = is_open and leaf is not RateLimited and call.startswith("DELETE ")
-    return leaf(
-        _sentence(leaf, body),
-        status=body.status,
-        code=body.code,
-        detail=body.detail,
-        call=call,
-        retry_after=body.retry_after if is_open else None,
-        may_have_taken_effect=may_be_executed,
-    )
-
-
-def _sentence(leaf: type[AtlasError], body: ErrorBody) -> str | None:
-    """Return the sentence with a fact of the response, or None for the error's own."""
-    if leaf is RateLimited and body.retry_after:
-        return f"Atlas limits how often it may be asked: try again in {body.retry_after:.0f} s."
-    if leaf is NotOnAccessList and (address := _address(body)):
-        return f"The bot's key may not be used from {address}: add that to its access list."
-    if leaf is OtherRefusal:
-        why = f"{body.code}, status {body.status}" if body.code else f"status {body.status}"
-        return f"Atlas refused what was asked ({why})."
-    return None
-
-
-def _parse(status: int, headers: Mapping[str, str], payload: object) -> ErrorBody:
+def _error(
+    leaf: type[AtlasError], status: int, headers: Mapping[str, str], payload: object, call: str
+) -> AtlasError:
+    """Build the error; the sentences of some have a fact of the response."""
     fields = payload if isinstance(payload, Mapping) else {}
-    code = _code(fields.get("errorCode")) or _code(headers.get("X-Error-Code"))
+    code, detail = _code_of(headers, payload), cleaned(fields.get("detail"))
     listed = fields.get("parameters")
-    parameters = tuple(listed[:20]) if isinstance(listed, list) else ()
-    return ErrorBody(
+    parameters = listed[:20] if isinstance(listed, list) else []
+    retry_after = _retry_after(headers.get("Retry-After"), code, parameters)
+    sentence = None
+    if leaf is RateLimited and retry_after:
+        sentence = f"Atlas limits how often it may be asked: try again in {retry_after:.0f} s."
+    if leaf is NotOnAccessList and (address := _address(parameters, detail)):
+        sentence = f"The bot's key may not be used from {address}: add that to its access list."
+    if leaf is OtherRefusal:
+        why = f"{code}, status {status}" if code else f"status {status}"
+        sentence = f"Atlas refused what was asked ({why})."
+    is_open = issubclass(leaf, AtlasUnavailable)
+    return leaf(
+        sentence,
         status=status,
         code=code,
-        detail=cleaned(fields.get("detail")),
-        parameters=parameters,
-        retry_after=_retry_after(headers.get("Retry-After"), code, parameters),
-        in_json=isinstance(payload, Mapping),
+        detail=detail,
+        call=call,
+        retry_after=retry_after if is_open else None,
+        may_have_taken_effect=(is_open and leaf is not RateLimited and call.startswith("DELETE ")),
     )
+
+
+def _code_of(headers: Mapping[str, str], payload: object) -> str | None:
+    fields = payload if isinstance(payload, Mapping) else {}
+    return _code(fields.get("errorCode")) or _code(headers.get("X-Error-Code"))
 
 
 def _code(value: object) -> str | None:
@@ -297,7 +282,7 @@ def _may_be_a_link(word: str) -> bool:
 
 
 def _retry_after(
-    header: str | None, code: str | None, parameters: tuple[object, ...]
+    header: str | None, code: str | None, parameters: Sequence[object]
 ) -> float | None:
     """Return the seconds to wait, from the header or the token bucket's error."""
     if header is not None and _SECONDS.fullmatch(header.strip()):
@@ -308,10 +293,10 @@ def _retry_after(
     return None
 
 
-def _address(body: ErrorBody) -> str | None:
+def _address(parameters: Sequence[object], detail: str) -> str | None:
     """Return the client's address, from the parameters or else the explanation."""
-    words = [item for item in body.parameters if isinstance(item, str)]
-    for word in [*words, *_ADDRESS.findall(body.detail)]:
+    words = [item for item in parameters if isinstance(item, str)]
+    for word in [*words, *_ADDRESS.findall(detail)]:
         try:
             return str(ipaddress.ip_address(word.strip(".")))
         except ValueError:

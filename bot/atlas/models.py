@@ -1,4 +1,4 @@
-"""The API's resources as frozen models; no field can hold a download link."""
+"""The API's resources and events as frozen models; no field can hold a download link."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,16 @@ from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 _OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}")
@@ -272,3 +281,69 @@ class ReadItems(list[_M]):
         """Say how many items could not be read, as a clause or empty; `what` is the singular."""
         count = len(self.unread)
         return f"{count} {what}{'s' * (count > 1)} could not be read" if count else ""
+
+
+#: The event of each restore of a dedicated cluster: a download, another restore, or an export.
+RESTORE_REQUESTED = "CPS_RESTORE_REQUESTED_AUDIT"
+
+#: The prefix of a service account's client id. The documentation does not say which field of an
+#: event names a service account, so each field is tried.
+CLIENT_ID_PREFIX = "mdb_sa_id_"
+
+_MAX_ACTOR = 320  #: characters of the longest e-mail address
+
+
+def _actor_text(value: object) -> str:
+    """Return a text on one line; any other value counts as missing."""
+    return one_line(value)[:_MAX_ACTOR] if isinstance(value, str) else ""
+
+
+_ActorText = Annotated[str, BeforeValidator(_actor_text)]
+_EventId = Annotated[str, AfterValidator(lambda text: object_id(text, "event id"))]
+_MappingOrNone = BeforeValidator(lambda value: value if isinstance(value, Mapping) else None)
+
+
+class DelegatePrincipal(AtlasModel):
+    """An OAuth application that acted for the user of the event."""
+
+    id: _ActorText = ""
+    name: _ActorText = ""
+
+
+class ActivityEvent(AtlasModel):
+    """An event of the activity feed; missing and unreadable fields of the actor are empty."""
+
+    id: _EventId  #: 24 hex digits, lower case
+    created: AwareDatetime  #: in whole seconds
+    event_type_name: _ActorText
+    #: Whether an employee of MongoDB acted.
+    is_global_admin: Annotated[bool, BeforeValidator(lambda value: value is True)] = False
+    username: _ActorText = ""
+    user_id: _ActorText = ""
+    public_key: _ActorText = ""
+    api_key_id: _ActorText = ""
+    client_id: _ActorText = ""  #: of the service account that acted
+    delegate_principal: Annotated[DelegatePrincipal | None, _MappingOrNone] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _find_client_id(cls, data: Any) -> dict[str, Any]:  # noqa: ANN401 - untrusted JSON
+        if not isinstance(data, Mapping):
+            return {}
+        texts = (value for value in data.values() if isinstance(value, str))
+        found = next((text for text in texts if text.startswith(CLIENT_ID_PREFIX)), "")
+        return {**data, "clientId": found}
+
+
+def parse_event(payload: object) -> ActivityEvent | None:
+    """Return the event, or None if its id, time or type is missing."""
+    try:
+        return ActivityEvent.model_validate(payload)
+    except ValidationError:
+        return None
+
+
+class ActivityFeedLink(AtlasModel):
+    """A link to the activity feed in Atlas's web interface, with the filters applied."""
+
+    link: Annotated[str, Field(pattern=r"^https?://[!-~]+$", max_length=2000)]

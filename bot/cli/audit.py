@@ -16,9 +16,8 @@ import typer
 
 from bot.cancellation.errors import LedgerError, RecordUnreadable
 from bot.cancellation.events import COLUMNS, EventName, Recorded, readable_fields
-from bot.cli import FAILED, WRONG_USAGE, fail
+from bot.cli.output import FAILED, WRONG_USAGE, fail, format_of, printable, write_json, write_table
 from bot.cli.output import Format as JobFormat
-from bot.cli.output import format_of, printable, write_json, write_table
 from bot.log_config import configure_logging
 from bot.settings import SettingsError, load_database_url
 from bot.storage.audit_log import AuditLog, AuditTail

@@ -23,9 +23,20 @@ from bot.cancellation.errors import (
 from bot.cancellation.events import EventName, Recorded, readable_fields
 from bot.cancellation.lifecycle import UNDECIDED, JobFingerprint, Request, State
 from bot.cancellation.policy import may_cancel
-from bot.cli import FAILED, INTERRUPTED, WAITS_FOR_APPROVAL, WRONG_USAGE, fail, jobs
+from bot.cli import jobs
 from bot.cli.jobs import FormatOption, ShownJob, Target, TargetArgument
-from bot.cli.output import Format, format_of, printable, write_fields, write_json
+from bot.cli.output import (
+    FAILED,
+    INTERRUPTED,
+    WAITS_FOR_APPROVAL,
+    WRONG_USAGE,
+    Format,
+    fail,
+    format_of,
+    printable,
+    write_fields,
+    write_json,
+)
 from bot.services.projects import Project
 from bot.services.service import Submission, refusal_of
 from bot.settings import Settings
@@ -172,13 +183,8 @@ def cancel_job(
     progress = Progress(format_of(how), sys.stdout)
     if not yes and not sys.stdin.isatty():
         fail("No terminal can ask for the cluster's name: add --yes.", WRONG_USAGE)
-    why = storable(reason)
-    raise typer.Exit(_run(jobs.load_atlas_settings(), job, progress, why, yes=yes, alone=alone))
-
-
-def storable(argument: str) -> str:
-    """Return an argument as a database takes it: without NUL and undecodable bytes."""
-    return argument.replace("\0", "").encode(errors="surrogateescape").decode(errors="replace")
+    reason = reason.replace("\0", "")
+    raise typer.Exit(_run(jobs.load_atlas_settings(), job, progress, reason, yes=yes, alone=alone))
 
 
 def _run(

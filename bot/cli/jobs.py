@@ -22,9 +22,16 @@ from bot.cancellation.errors import CancellationError
 from bot.cancellation.job_facts import JobFacts, LinkPhase
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import OPERATOR_PREFIX, Person, operator
-from bot.cli import WRONG_USAGE, fail
 from bot.cli.audit import missing_file
-from bot.cli.output import Format, format_of, write_fields, write_json, write_table
+from bot.cli.output import (
+    WRONG_USAGE,
+    Format,
+    fail,
+    format_of,
+    write_fields,
+    write_json,
+    write_table,
+)
 from bot.log_config import configure_logging
 from bot.redaction import redact
 from bot.services.projects import Project, Projects

@@ -12,9 +12,10 @@ import structlog
 import typer
 
 from bot.app import serve
-from bot.cli import FAILED, WRONG_USAGE, audit, fail
+from bot.cli import audit
 from bot.cli.cancel import cancel_job
 from bot.cli.jobs import list_jobs, show_job
+from bot.cli.output import FAILED, WRONG_USAGE, fail
 from bot.doctor.results import CheckResult, is_ok, write_json, write_lines
 from bot.doctor.run import NO_SLACK, run_checks, settings_results
 from bot.log_config import configure_logging

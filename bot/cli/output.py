@@ -1,16 +1,27 @@
-"""Writes results: JSON lines for programs, and tables that fit the terminal or become lines."""
+"""What commands write: JSON lines, tables that fit the terminal, and a sentence at the end."""
 
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bot.cli import WRONG_USAGE, fail
+FAILED = 1
+WRONG_USAGE = 2  # or wrong settings
+WAITS_FOR_APPROVAL = 3
+INTERRUPTED = 130  # by Ctrl-C, as shells report it
+
+
+def fail(message: str, code: int = FAILED) -> NoReturn:
+    """Write `message` to standard error and end the command with `code`."""
+    typer.echo(message, err=True)
+    raise typer.Exit(code)
+
 
 UNLIMITED = 10_000  #: a width that no table reaches, to measure how wide it is
 

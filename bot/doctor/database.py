@@ -46,7 +46,8 @@ async def check_database(database_url: str) -> CheckResult:
         return found
     try:
         async with asyncio.timeout(3 * TIMEOUT):
-            return await (_check_file(url) if is_file else _check_server(url))
+            check = asyncio.to_thread(_check_file, url) if is_file else _check_server(url)
+            return await check
     except (SQLAlchemyError, OSError) as error:
         return SUBJECT.problem(
             f"it cannot be used ({cause_of(error)[:200]})",
@@ -73,18 +74,13 @@ def _check_missing_file(path: Path) -> CheckResult | None:
     return SUBJECT.ok(f"{path} does not exist yet: `serve` creates it when it starts")
 
 
-async def _check_file(url: URL) -> CheckResult:
+def _check_file(url: URL) -> CheckResult:
     """Open the file without creating it or setting its journal mode."""
-
-    def check() -> CheckResult:
-        file = f"file:{quote(str(Path(url.database or '').absolute()))}?mode=rw&uri=true"
-        engine = create_engine(
-            f"sqlite:///{file}", connect_args={"timeout": TIMEOUT}, poolclass=NullPool
-        )
-        with engine.connect() as connection:
-            return _check_schema(connection)
-
-    return await asyncio.to_thread(check)
+    file = f"file:{quote(str(Path(url.database or '').absolute()))}?mode=rw&uri=true"
+    address = f"sqlite:///{file}"
+    engine = create_engine(address, connect_args={"timeout": TIMEOUT}, poolclass=NullPool)
+    with engine.connect() as connection:
+        return _check_schema(connection)
 
 
 async def _check_server(url: URL) -> CheckResult:

@@ -30,7 +30,7 @@ class Level(StrEnum):
     UNCHECKED = "unchecked"  #: it could not be checked
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class CheckResult:
     """One line of the report."""
 
@@ -50,21 +50,16 @@ class Subject:
     name: str
 
     def ok(self, message: str) -> CheckResult:
-        return self._result(Level.OK, message)
+        return CheckResult(self.check, self.name, Level.OK, message)
 
     def warning(self, message: str, hint: str) -> CheckResult:
-        return self._result(Level.WARNING, message, hint)
+        return CheckResult(self.check, self.name, Level.WARNING, message, hint)
 
     def problem(self, message: str, hint: str) -> CheckResult:
-        return self._result(Level.PROBLEM, message, hint)
+        return CheckResult(self.check, self.name, Level.PROBLEM, message, hint)
 
     def unchecked(self, why: str, hint: str = "") -> CheckResult:
-        return self._result(Level.UNCHECKED, why, hint)
-
-    def _result(self, level: Level, message: str, hint: str = "") -> CheckResult:
-        return CheckResult(
-            check=self.check, subject=self.name, level=level, message=message, hint=hint
-        )
+        return CheckResult(self.check, self.name, Level.UNCHECKED, why, hint)
 
 
 async def within(

@@ -116,15 +116,10 @@ def check_scopes(scopes: frozenset[str] | None, used: frozenset[str]) -> list[Ch
     return found or [SCOPE.ok(f"it has exactly the {len(scopes)} scopes that the bot needs")]
 
 
-async def check_transport(settings: Settings, client: AsyncWebClient, app: str) -> CheckResult:
-    """Check the app token of Socket Mode, or else the signing secret of HTTP mode."""
-    if token := settings.slack.app_token:
-        return await check_app_token(client, token.get_secret_value(), app)
-    return SIGNING_SECRET.ok(NOT_TESTED)
-
-
 async def check_app_token(client: AsyncWebClient, token: str, app: str) -> CheckResult:
     """Request an address of Socket Mode, without connecting to it; `app` is the bot's, or empty."""
+    if not token:  # HTTP mode
+        return SIGNING_SECRET.ok(NOT_TESTED)
     try:
         answer = await client.apps_connections_open(app_token=token)
         own = str((await client.auth_test(token=token)).get("app_id") or "")
@@ -162,9 +157,10 @@ async def check_slack(settings: Settings, now: Callable[[], datetime]) -> list[C
         client = SlackClient(slack.bot_token.get_secret_value(), slack.api_url, session)
         bot = await authenticate(client)
         here = now()
-        subject = APP_TOKEN if slack.app_token else SIGNING_SECRET
+        token = slack.app_token.get_secret_value() if slack.app_token else ""
+        subject = APP_TOKEN if token else SIGNING_SECRET
         transport, ids = await asyncio.gather(
-            within(subject, check_transport(settings, client, bot.app)),
+            within(subject, check_app_token(client, token, bot.app)),
             run_id_checks(client, bot.identity, planned_checks(settings)),
         )
     needed = needed_scopes(settings)

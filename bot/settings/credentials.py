@@ -6,8 +6,7 @@ from typing import Annotated, TypeAlias
 from pydantic import ConfigDict, PlainValidator, SecretStr
 
 from bot.atlas import Credentials, DigestKey, ServiceAccount
-from bot.settings.base import Model, read, setting
-from bot.settings.parsers import secret
+from bot.settings.parsers import Model, read, secret, setting
 
 #: The credentials, by their parts: a name, and its secret.
 KINDS: Mapping[tuple[str, str], Callable[[str, SecretStr], Credentials]] = {

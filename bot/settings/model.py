@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 
 from bot.atlas import ApiVersion, DigestKey
 from bot.settings import addresses, parsers
-from bot.settings.base import Model, setting
+from bot.settings.parsers import Model, setting
 from bot.settings.policy import Flag, OrganizationSettings, PolicyHolder, ProjectSettings, Seconds
 
 OF_BOT = "it is the Bot User OAuth Token, in Slack under OAuth & Permissions"

@@ -13,7 +13,7 @@ from bot.cancellation.people import EVERYONE, NO_ONE, People
 from bot.cancellation.policy import REMIND_AFTER, Policy, check_enough_approvers
 from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
 from bot.settings import parsers
-from bot.settings.base import Model, parser, setting
+from bot.settings.parsers import Model, parser, setting
 
 MAX_APPROVALS = 5
 MAX_COUNT = 1000

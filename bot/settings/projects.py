@@ -13,8 +13,8 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from bot.atlas import Credentials
 from bot.settings import parsers
-from bot.settings.base import Model, parser, read, setting
 from bot.settings.credentials import DEFAULT_VARIABLES, Label, read_credentials
+from bot.settings.parsers import Model, parser, read, setting
 from bot.settings.policy import (
     POLICY_KEYS,
     DefaultPolicy,

@@ -14,14 +14,12 @@ SOURCE = Path("bot")
 RULES = {
     "bot.atlas",
     "bot.cancellation",
-    "bot.async_cache",
     "bot.redaction",
     "bot.timings",
     "bot.tasks",
 }
 MAY_IMPORT: dict[str, set[str]] = {
     "bot": set(),
-    "bot.async_cache": {"bot.tasks"},
     "bot.atlas": {"bot.timings"},
     "bot.timings": set(),
     "bot.cancellation": {"bot.atlas"},

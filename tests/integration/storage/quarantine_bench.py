@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from bot.atlas import DeliveryType, JobRef
-from bot.atlas.activity import parse_event
+from bot.atlas.models import parse_event
 from bot.cancellation.lifecycle import State
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import PostKind

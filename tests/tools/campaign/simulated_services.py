@@ -11,7 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from bot.atlas import DeliveryType
-from bot.atlas.activity import parse_event
+from bot.atlas.models import parse_event
 from tests.support.clock import NOON
 from tests.support.domain import a_job
 
