@@ -183,8 +183,13 @@ def cancel_job(
     progress = Progress(format_of(how), sys.stdout)
     if not yes and not sys.stdin.isatty():
         fail("No terminal can ask for the cluster's name: add --yes.", WRONG_USAGE)
-    reason = reason.replace("\0", "")
-    raise typer.Exit(_run(jobs.load_atlas_settings(), job, progress, reason, yes=yes, alone=alone))
+    why = storable(reason)
+    raise typer.Exit(_run(jobs.load_atlas_settings(), job, progress, why, yes=yes, alone=alone))
+
+
+def storable(argument: str) -> str:
+    """Return an argument as a database takes it: without NUL and undecodable bytes."""
+    return argument.replace("\0", "").encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _run(

@@ -114,7 +114,7 @@ def read_environment(
     """Return the variables that have a value; those of `environ` replace those of `.env`.
 
     An empty variable counts as not set, and hides the one of `.env`. Names are upper case.
-    Quotation marks are reported in the variables `names`.
+    The variables `names` are checked for what no setting has.
     """
     try:
         file = dotenv_values(folder / ".env")
@@ -123,12 +123,21 @@ def read_environment(
         file = {}
     merged = {**file, **(os.environ if environ is None else environ)}
     given = {name: (value or "").strip() for name, value in merged.items() if name.isupper()}
-    # `docker run --env-file` passes quotation marks on, unlike a shell and `.env`.
     for name in sorted(given.keys() & set(names)):
-        if _QUOTED.fullmatch(given[name]):
-            problems.append(f"{name} has quotation marks around its value: remove them")
-            given[name] = given[name][1:-1].strip()
+        given[name] = _clean(name, given[name], problems)
     return {name: value for name, value in given.items() if value}
+
+
+def _clean(name: str, value: str, problems: list[str]) -> str:
+    """Report undecodable bytes and quotation marks; return the value without them."""
+    text = value.encode(errors="replace").decode()
+    if text != value:
+        problems.append(f"{name} is not in UTF-8: set it again in that encoding")
+    # `docker run --env-file` passes quotation marks on, unlike a shell and `.env`.
+    if _QUOTED.fullmatch(text):
+        problems.append(f"{name} has quotation marks around its value: remove them")
+        text = text[1:-1].strip()
+    return text
 
 
 def env_file_risks(file: Path, user: int) -> Iterator[str]:

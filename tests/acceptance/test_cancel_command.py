@@ -93,6 +93,19 @@ def type_on_terminal(environ: dict[str, str], typed: bytes, *arguments: str) -> 
     return process.returncode, said.decode()
 
 
+async def test_reason_in_another_encoding_is_recorded_with_replacement_characters(
+    tmp_path: Path,
+) -> None:
+    reason = os.fsdecode("gelöscht".encode("latin-1"))
+    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
+        environ = without_slack(settings_of(slack, atlas, tmp_path))
+        ran = await run_command("cancel", *RUNNING, "--reason", reason, "--yes", **environ)
+        record = await run_command("audit", "--format", "jsonl", **environ)
+
+    assert (ran.code, ran.err) == (0, "")
+    assert "gel\N{REPLACEMENT CHARACTER}scht" in {line.get("reason") for line in lines(record)}
+
+
 async def test_list_and_show_need_atlas_alone_and_create_no_database(tmp_path: Path) -> None:
     cluster, job = RUNNING
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:

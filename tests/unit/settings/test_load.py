@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import sys
@@ -386,6 +387,22 @@ def test_quotation_marks_are_reported_once_and_the_quoted_value_is_checked(
         "PORT has quotation marks around its value: remove them",
         "BOT_APPROVALS must be a whole number from 0 to 5",
     }
+
+
+@pytest.mark.parametrize("name", ["BOT_LABEL", "BOT_QUARANTINE_EXPECTED"])
+def test_value_in_another_encoding_is_reported(tmp_path: Path, name: str) -> None:
+    value = os.fsdecode("Köln".encode("latin-1"))
+
+    assert problems(tmp_path, **{name: value}) == (
+        f"{name} is not in UTF-8: set it again in that encoding",
+    )
+
+
+def test_people_in_another_encoding_are_reported(tmp_path: Path) -> None:
+    value = os.fsdecode("Köln".encode("latin-1"))
+
+    found = problems(tmp_path, BOT_APPROVERS=value)
+    assert "BOT_APPROVERS is not in UTF-8: set it again in that encoding" in found
 
 
 def test_audit_commands_report_database_settings_only(tmp_path: Path) -> None:
