@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from bot.atlas import AtlasError, AtlasRejected
 from bot.services.projects import Project, Projects
 from bot.settings import SlackSettings
-from bot.slack.client import Identity, read_identity
+from bot.slack.client import Identity
 from bot.slack.errors import CALL_ERRORS, InvalidToken, translate_error
 from bot.storage.database import cause_of
 from bot.storage.migrate import SchemaError, ensure_current
@@ -83,7 +83,7 @@ async def wait_for_identity(client: AsyncWebClient) -> Identity:
     """Retry until Slack answers; raises `StartError` when it refuses the token."""
     while True:
         try:
-            return await read_identity(client)
+            return Identity.of(await client.auth_test())
         except CALL_ERRORS as error:
             trouble = translate_error(error)
             if isinstance(trouble, InvalidToken):

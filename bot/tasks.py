@@ -76,6 +76,28 @@ async def wait_up_to(seconds: float, event: asyncio.Event) -> None:
             await event.wait()
 
 
+class InFlight:
+    """Counts answers in flight, each from `begin` to `end`."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def begin(self) -> None:
+        self._count += 1
+        self._idle.clear()
+
+    def end(self) -> None:
+        self._count -= 1
+        if not self._count:
+            self._idle.set()
+
+    async def wait_until_idle(self, seconds: float) -> None:
+        """Wait up to `seconds` until nothing is in flight."""
+        await wait_up_to(seconds, self._idle)
+
+
 class BackgroundTasks:
     """Runs fire-and-forget tasks, each in a trace, and logs every error of theirs."""
 

@@ -76,7 +76,7 @@ async def authenticate(client: AsyncWebClient) -> Authentication:
     return Authentication(
         result=BOT_TOKEN.ok(message),
         date=date,
-        identity=Identity.of(answer, scopes),
+        identity=Identity.of(answer),
         scopes=frozenset(scopes.replace(",", " ").split()) or None,
         app=await _app_of(client, str(answer["bot_id"])),
     )

@@ -1,9 +1,9 @@
-"""Builds the Web API clients, and reads the identity of the bot with `auth.test`."""
+"""Builds the Web API clients, and reads the identity of the bot."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import quote
 
 from aiohttp import ClientPayloadError, ClientSession, ClientTimeout, TCPConnector
@@ -16,12 +16,6 @@ from bot.cancellation.lifecycle import Card, Request
 
 #: Seconds for one call. The SDK's default of 30 is longer than any trigger lives.
 TIMEOUT = 10
-
-#: Called with the error code of each answer to the bot token, or None for one without an error.
-OnAnswer: TypeAlias = Callable[[str | None], None]
-
-#: Traces a call of a method: `Tracing.slack_call`.
-TraceCall: TypeAlias = Callable[[str], AbstractContextManager[object]]
 
 #: The method that the app token calls.
 APP_TOKEN_METHOD = "apps.connections.open"  # noqa: S105 - no password
@@ -53,7 +47,8 @@ class SlackClient(AsyncWebClient):
 
     It has no retry handlers of the SDK's. Those repeat a call after a lost connection, also
     `chat.postMessage`, which would post twice. The outbox decides which calls are repeated. With
-    `token` None, calls bring their own. `on_answer` learns whether Slack accepts the token.
+    `token` None, calls bring their own. `on_answer` gets the error code of each answer to the bot
+    token, or None for one without an error; `trace` gets the method of each call.
     """
 
     def __init__(
@@ -61,8 +56,8 @@ class SlackClient(AsyncWebClient):
         token: str | None,
         base_url: str,
         session: ClientSession | None,
-        on_answer: OnAnswer = lambda _code: None,
-        trace: TraceCall = nullcontext,
+        on_answer: Callable[[str | None], None] = lambda _code: None,
+        trace: Callable[[str], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         super().__init__(
             token=token,
@@ -105,9 +100,9 @@ class Identity:
     reads_emails: bool | None = None  # None if Slack does not say whether the bot may
 
     @classmethod
-    def of(cls, answer: Mapping[str, Any] | AsyncSlackResponse, scopes: str) -> "Identity":
+    def of(cls, answer: AsyncSlackResponse) -> "Identity":
         """Read the answer of `auth.test` and its header `x-oauth-scopes`."""
-        granted = scopes.replace(",", " ").split()
+        granted = str(answer.headers.get("x-oauth-scopes", "")).replace(",", " ").split()
         return cls(
             team=str(answer["team_id"]),
             user=str(answer["user_id"]),
@@ -122,12 +117,6 @@ class Identity:
     def homes(self) -> frozenset[str]:
         """The ids by which payloads name the bot's workspace or organization."""
         return frozenset(each for each in (self.team, self.enterprise) if each)
-
-
-async def read_identity(client: AsyncWebClient) -> Identity:
-    """Call `auth.test`; raises `SlackApiError` when the token is invalid."""
-    answer = await client.auth_test()
-    return Identity.of(answer, str(answer.headers.get("x-oauth-scopes", "")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,27 +1,104 @@
-"""The collaborators that the listeners of all features share, and what they read of a payload."""
+"""The collaborators that the listeners of all features share, and their private replies."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from http import HTTPStatus
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
+import structlog
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.services.service import CancellationService
-from bot.slack.client import Identity, Links
+from bot.slack.client import TIMEOUT, Identity, Links
+from bot.slack.command.views import private
 from bot.slack.directory import Directory
-from bot.slack.errors import internal_error_text
+from bot.slack.errors import CALL_ERRORS, internal_error_text, translate_error
 from bot.slack.payloads import Interaction, interaction_of
 from bot.slack.placement import Channels
-from bot.slack.private_reply import PrivateReply
+from bot.slack.plain_text import send_simplified, simplify
 from bot.tasks import BackgroundTasks, run_until_deadline
 
 T = TypeVar("T")
 
+log = structlog.get_logger(__name__)
+
+#: In the body of a refusal with status 200.
+NOT_OK = re.compile(r'"ok"\s*:\s*false')
+
+#: The domains of Slack, and of its service for governments.
+SLACK_DOMAINS = (".slack.com", ".slack-gov.com")
+
 #: Seconds that an ack may wait for the database. Slack allows 3, of which the network needs some.
 ACK_TIMEOUT = 2.5
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateReply:
+    """Replies privately: by response_url, else as ephemeral message, else as direct message."""
+
+    client: AsyncWebClient
+
+    async def send_text(self, to: Interaction, text: str) -> None:
+        """Send one user a sentence, which must be safe mrkdwn."""
+        await self.send(to, private(text))
+
+    async def send(self, to: Interaction, message: dict[str, Any]) -> None:
+        """Send one user a message: `text`, `blocks`, and `response_type` for the response_url."""
+        url = to.response_url
+        if url and self._may_call(url) and await self._respond(url, message):
+            return
+        post = self.client.chat_postEphemeral
+        user = to.actor.id
+        if to.channel_id and await self._post(post, message, channel=to.channel_id, user=user):
+            return
+        await self._post(self.client.chat_postMessage, message, channel=user)
+
+    def _may_call(self, url: str) -> bool:
+        """Whether `url` belongs to Slack, or to the host of SLACK_API_URL."""
+        called, api = urlsplit(url), urlsplit(self.client.base_url)
+        host = called.hostname or ""
+        if host == api.hostname and called.scheme in {"https", api.scheme}:
+            return True
+        if called.scheme == "https" and f".{host}".endswith(SLACK_DOMAINS):
+            return True
+        log.warning("response_url is not called: its host is not Slack's", host=host)
+        return False
+
+    async def _respond(self, url: str, message: dict[str, Any]) -> bool:
+        webhook = AsyncWebhookClient(
+            url, session=self.client.session, timeout=TIMEOUT, retry_handlers=[]
+        )
+        content: Mapping[str, Any] | None = message
+        while content:
+            try:
+                answer = await webhook.send_dict({**content, "replace_original": False})
+            except CALL_ERRORS as error:
+                log.warning("response_url failed", error=translate_error(error).sentence)
+                return False
+            # A refusal is only a status or a body; the SDK raises no exception for it.
+            if answer.status_code == HTTPStatus.OK and not NOT_OK.search(answer.body):
+                return True
+            log.warning("response_url refused", status=answer.status_code)
+            is_content = answer.status_code in {HTTPStatus.OK, HTTPStatus.BAD_REQUEST}
+            content = simplify(content, "") if is_content else None
+        return False
+
+    async def _post(
+        self, call: Callable[..., Awaitable[object]], message: Mapping[str, Any], **to: str
+    ) -> bool:
+        content = {name: message[name] for name in ("text", "blocks")}
+        try:
+            await send_simplified(lambda parts: call(**to, **parts), content)
+        except CALL_ERRORS as error:
+            log.warning("private reply refused", error=translate_error(error).sentence)
+            return False
+        return True
 
 
 @dataclass(frozen=True, kw_only=True)

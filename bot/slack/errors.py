@@ -33,10 +33,9 @@ MAX_RETRY_AFTER = 60.0
 class SlackError(Exception):
     """Slack did not do what was asked."""
 
-    seconds = 0.0  # to wait, where Slack limits the bot's calls
-
-    def __init__(self, code: str = "") -> None:
+    def __init__(self, code: str = "", seconds: float = 0.0) -> None:
         self.code = code
+        self.seconds = seconds  # to wait, where Slack limits the bot's calls
         super().__init__(self.sentence)
 
     @property
@@ -52,10 +51,6 @@ class SlackUnavailable(SlackError):
 
 class RateLimited(SlackUnavailable):
     """Slack limits the bot's calls; please try again in a moment."""
-
-    def __init__(self, code: str = "", seconds: float = DEFAULT_RETRY_AFTER) -> None:
-        self.seconds = seconds
-        super().__init__(code)
 
 
 class InvalidToken(SlackError):
@@ -95,34 +90,33 @@ class SlackRejected(SlackError):
 
 
 #: Slack's error codes, which its method pages list, by the error that they are translated to.
-ERROR_CODES: Mapping[type[SlackError], frozenset[str]] = {
-    RateLimited: frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"}),
-    SlackUnavailable: frozenset(
-        {"service_unavailable", "fatal_error", "internal_error", "request_timeout",
-         "team_added_to_org", "accesslimited"}
+ERROR_CODES: Mapping[type[SlackError], tuple[str, ...]] = {
+    RateLimited: ("ratelimited", "rate_limited", "message_limit_exceeded"),
+    SlackUnavailable: (
+        "service_unavailable", "fatal_error", "internal_error", "request_timeout",
+        "team_added_to_org", "accesslimited",
     ),
-    InvalidToken: frozenset(
-        {"invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive",
-         "org_login_required", "ekm_access_denied", "missing_scope",
-         "not_allowed_token_type"}
+    InvalidToken: (
+        "invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive",
+        "org_login_required", "ekm_access_denied", "missing_scope", "not_allowed_token_type",
     ),
-    CannotPost: frozenset(
-        {"channel_not_found", "not_in_channel", "is_archived", "restricted_action",
-         "restricted_action_read_only_channel", "restricted_action_thread_only_channel",
-         "restricted_action_non_threadable_channel", "restricted_action_thread_locked",
-         "cannot_reply_to_message", "thread_not_found", "messages_tab_disabled",
-         "user_not_in_channel", "user_not_found", "user_disabled", "cannot_dm_bot", "access_denied",
-         "team_access_not_granted", "no_permission", "posting_to_channel_denied"}
+    CannotPost: (
+        "channel_not_found", "not_in_channel", "is_archived", "restricted_action",
+        "restricted_action_read_only_channel", "restricted_action_thread_only_channel",
+        "restricted_action_non_threadable_channel", "restricted_action_thread_locked",
+        "cannot_reply_to_message", "thread_not_found", "messages_tab_disabled",
+        "user_not_in_channel", "user_not_found", "user_disabled", "cannot_dm_bot", "access_denied",
+        "team_access_not_granted", "no_permission", "posting_to_channel_denied",
     ),
-    MessageNotEditable: frozenset({"cant_update_message", "edit_window_closed", "is_inactive"}),
-    MessageDeleted: frozenset({"message_not_found"}),
-    AlreadyPosted: frozenset(
-        {"duplicate_message_not_found", "duplicate_channel_not_found", "duplicate_client_msg_id"}
+    MessageNotEditable: ("cant_update_message", "edit_window_closed", "is_inactive"),
+    MessageDeleted: ("message_not_found",),
+    AlreadyPosted: (
+        "duplicate_message_not_found", "duplicate_channel_not_found", "duplicate_client_msg_id",
     ),
-    DialogExpired: frozenset(
-        {"expired_trigger_id", "trigger_expired", "exchanged_trigger_id", "trigger_exchanged",
-         "invalid_trigger_id", "invalid_trigger", "not_found", "hash_conflict", "view_not_found",
-         "push_limit_reached"}
+    DialogExpired: (
+        "expired_trigger_id", "trigger_expired", "exchanged_trigger_id", "trigger_exchanged",
+        "invalid_trigger_id", "invalid_trigger", "not_found", "hash_conflict", "view_not_found",
+        "push_limit_reached",
     ),
 }  # fmt: skip
 

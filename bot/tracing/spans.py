@@ -110,7 +110,18 @@ class SpanTracing(Tracing):
         span.end(ended)
 
     def instrument_database(self, engine: Engine) -> None:
-        instrument_engine(engine, self._tracer)
+        def on_begin(connection: Connection) -> None:
+            if is_traced():
+                system = {"db.system.name": connection.dialect.name}
+                span = self._tracer.start_span("ledger", kind=SpanKind.CLIENT, attributes=system)
+                connection.info[TRANSACTION] = (span, {})
+
+        # Before the listener that sends BEGIN: waiting for the write lock is part of the span.
+        event.listen(engine, "begin", on_begin, insert=True)
+        event.listen(engine, "before_cursor_execute", _on_execute)
+        event.listen(engine, "handle_error", _on_error)
+        # At check-in the commit has ended.
+        event.listen(engine, "checkin", _on_checkin)
 
     async def close(self, timeout: float) -> None:
         """Export the remaining spans in a daemon thread; drop them after `timeout` seconds."""
@@ -178,23 +189,6 @@ TRANSACTION = "cancel_restore.span"
 
 _VERB = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
 _TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+(\w+)")
-
-
-def instrument_engine(engine: Engine, tracer: Tracer) -> None:
-    """Trace the transactions of `engine`."""
-
-    def on_begin(connection: Connection) -> None:
-        if is_traced():
-            attributes = {"db.system.name": connection.dialect.name}
-            span = tracer.start_span("ledger", kind=SpanKind.CLIENT, attributes=attributes)
-            connection.info[TRANSACTION] = (span, {})
-
-    # Before the listener that sends BEGIN: waiting for the write lock is part of the span.
-    event.listen(engine, "begin", on_begin, insert=True)
-    event.listen(engine, "before_cursor_execute", _on_execute)
-    event.listen(engine, "handle_error", _on_error)
-    # At check-in the commit has ended.
-    event.listen(engine, "checkin", _on_checkin)
 
 
 def summarize(statement: str) -> str:

@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import Final, TypeAlias
 
 from bot.cancellation.posts import Announcement, Post, RequestPost
 from bot.slack.outbox.messages import Message
@@ -27,75 +27,61 @@ COPY_EDITS = 20
 #: to 10, it must not exceed the claim.
 MAX_WAIT = 3.0
 
-
-@dataclass
-class ChannelRateLimiter:
-    """Limits the messages of each channel: a burst, then one in each interval (in seconds)."""
-
-    burst: int
-    interval: float = Timings.message_interval
-    monotonic: Callable[[], float] = time.monotonic
-    full_at: dict[str, float] = field(default_factory=dict)  # when the whole burst is free again
-    blocked_until: dict[str, float] = field(default_factory=dict)
-
-    def seconds_until_free(self, channel: str) -> float:
-        """Return the seconds until the channel takes another message."""
-        now = self.monotonic()
-        free_at = self.full_at.get(channel, now) - (self.burst - 1) * self.interval
-        return max(0.0, free_at - now, self.blocked_until.get(channel, now) - now)
-
-    def take(self, channel: str) -> None:
-        """Count one message; the caller waits `seconds_until_free` first."""
-        full_at = max(self.full_at.get(channel, 0.0), self.monotonic())
-        self.full_at[channel] = full_at + self.interval
-
-    def block(self, channel: str, seconds: float) -> None:
-        """Let the channel take no message for `seconds`."""
-        self.blocked_until[channel] = self.monotonic() + seconds
+#: What is limited: edits, or the messages of a channel: its id, and whether they are announcements.
+Budget: TypeAlias = tuple[str, bool] | None
+ALL_EDITS: Final = None
 
 
 class RateLimits:
-    """The limits of one process; edits are limited in each window, fewer of those that may wait."""
+    """The limits of one process, in seconds.
 
-    def __init__(self, timings: Timings) -> None:
-        interval = timings.message_interval
-        self._posts = ChannelRateLimiter(POST_BURST, interval)
-        self._announcements = ChannelRateLimiter(ANNOUNCEMENT_BURST, interval)
+    Each channel takes a burst, then a message in each interval. Edits are limited in each window,
+    fewer of those that may wait.
+    """
+
+    def __init__(self, timings: Timings, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._interval = timings.message_interval
         self._window = timings.edit_window
+        self._monotonic = monotonic
+        self._full_at: dict[Budget, float] = {}  # when the whole burst is free again
         self._edits: deque[float] = deque()
-        self._edits_blocked_until = 0.0
+        self._blocked_until: dict[Budget, float] = {}
 
     def take_turn(self, post: Post, message: Message) -> float:
         """Return the seconds to wait; a message that would wait too long is not counted."""
-        if message.ts is not None:
-            seconds = self._seconds_until_edit(edit_limit(post))
-            if seconds <= longest_wait(post):
-                self._edits.append(time.monotonic() + seconds)
+        now = self._monotonic()
+        budget = _budget(post, message)
+        full_at = max(self._full_at.get(budget, now), now)
+        if budget is ALL_EDITS:
+            free_at = self._edit_free_at(edit_limit(post), now)
+        else:
+            burst = ANNOUNCEMENT_BURST if isinstance(post, Announcement) else POST_BURST
+            free_at = full_at - (burst - 1) * self._interval
+        seconds = max(0.0, free_at - now, self._blocked_until.get(budget, now) - now)
+        if seconds > longest_wait(post):
             return seconds
-        limiter = self._limiter_of(post)
-        seconds = limiter.seconds_until_free(message.channel)
-        if seconds <= longest_wait(post):
-            limiter.take(message.channel)
+        if budget is ALL_EDITS:
+            self._edits.append(now + seconds)
+        else:
+            self._full_at[budget] = full_at + self._interval
         return seconds
 
     def block(self, post: Post, message: Message, seconds: float) -> None:
-        """Send nothing of the same kind for `seconds`."""
-        if message.ts is not None:
-            self._edits_blocked_until = time.monotonic() + seconds
-        else:
-            self._limiter_of(post).block(message.channel, seconds)
+        """Send nothing of the same budget for `seconds`."""
+        self._blocked_until[_budget(post, message)] = self._monotonic() + seconds
 
-    def _limiter_of(self, post: Post) -> ChannelRateLimiter:
-        return self._announcements if isinstance(post, Announcement) else self._posts
-
-    def _seconds_until_edit(self, limit: int) -> float:
-        """Return the seconds until the window has fewer than `limit` edits."""
-        now = time.monotonic()
+    def _edit_free_at(self, limit: int, now: float) -> float:
+        """Return when the window has fewer than `limit` edits."""
         while self._edits and self._edits[0] <= now - self._window:
             self._edits.popleft()
         excess = len(self._edits) - limit
-        free_at = self._edits[excess] + self._window if excess >= 0 else now
-        return max(0.0, free_at - now, self._edits_blocked_until - now)
+        return self._edits[excess] + self._window if excess >= 0 else now
+
+
+def _budget(post: Post, message: Message) -> Budget:
+    if message.ts is not None:
+        return ALL_EDITS
+    return message.channel, isinstance(post, Announcement)
 
 
 def edit_limit(post: Post) -> int:

@@ -22,8 +22,7 @@ from bot.slack.errors import (
     TooManyConnections,
     translate_error,
 )
-from bot.slack.receivers.base import InFlight
-from bot.tasks import BackgroundTasks, wait_up_to
+from bot.tasks import BackgroundTasks, InFlight, wait_up_to
 from bot.timings import backoff
 
 #: Called with each envelope and its connection; must not block.

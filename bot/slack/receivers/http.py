@@ -14,8 +14,8 @@ from slack_bolt.adapter.aiohttp import to_aiohttp_response
 
 from bot.log_config import LogThrottle
 from bot.slack.manifest import PATH
-from bot.slack.receivers.base import NOT_RUNNING, Dispatch, InFlight
-from bot.slack.receivers.payloads import InvalidPayload, read_body
+from bot.slack.receivers.payloads import NOT_RUNNING, Dispatch, InvalidPayload, read_body
+from bot.tasks import InFlight
 
 #: Seconds, from https://docs.slack.dev/authentication/verifying-requests-from-slack
 MAX_SIGNATURE_AGE = 300

@@ -5,14 +5,21 @@ another type. Optional fields may be missing or null; other fields are ignored.
 """
 
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Required
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, Final, Required, TypeAlias
 from urllib.parse import parse_qsl
 
 from pydantic import Field, TypeAdapter, ValidationError
 from slack_bolt.request.async_request import AsyncBoltRequest
+from slack_bolt.response import BoltResponse
 from slack_sdk.socket_mode.request import SocketModeRequest
 from typing_extensions import TypedDict
+
+#: Answers a payload: `async_dispatch` of Bolt's app.
+Dispatch: TypeAlias = Callable[[AsyncBoltRequest], Awaitable[BoltResponse]]
+
+#: The problem that readiness reports before `start` and after `stop`.
+NOT_RUNNING = "The bot is starting, or stopping."
 
 Text = str | None
 Id = Annotated[str, Field(min_length=1)]

@@ -14,9 +14,8 @@ from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.command.views import private
-from bot.slack.receivers.base import NOT_RUNNING, Dispatch
 from bot.slack.receivers.connection import Connection, ConnectionKeeper, connect
-from bot.slack.receivers.payloads import InvalidPayload, read_payload
+from bot.slack.receivers.payloads import NOT_RUNNING, Dispatch, InvalidPayload, read_payload
 from bot.tasks import BackgroundTasks, cancel_and_wait, wait_up_to
 
 #: Seconds between opening the two connections. Slack refreshes each one after some hours, and so

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from bot.sandbox.slack import FakeSlackServer
 from bot.slack.bolt_app import App
-from bot.slack.client import Links, SlackClient, new_session, read_identity
+from bot.slack.client import Identity, Links, SlackClient, new_session
 from bot.slack.dependencies import Dependencies
 from bot.slack.directory import Directory
 from bot.slack.receivers.http import HttpReceiver
@@ -61,7 +61,7 @@ def start(request: pytest.FixtureRequest, slack: FakeSlackServer, tmp_path: Path
             client = SlackClient(
                 slack.bot_token, slack.api_url, await stack.enter_async_context(new_session())
             )
-            identity = await read_identity(client)
+            identity = Identity.of(await client.auth_test())
             links = Links(atlas="https://cloud.mongodb.com", identity=identity)
             core, background = ServiceOnSqlite(tmp_path, policy), BackgroundTasks()
             stack.push_async_callback(core.close)

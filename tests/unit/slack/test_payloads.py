@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.cancellation.lifecycle import Card
 from bot.slack.client import Identity, Links
@@ -76,11 +77,22 @@ def test_interaction_without_a_channel_is_in_the_persons_direct_messages() -> No
     assert interaction_of(click(HOME), IDENTITY).channel == "U1"
 
 
-def test_scopes_decide_whether_the_bot_posts_anywhere() -> None:
-    answer = {"team_id": HOME, "user_id": "U0BOT"}
+def answer(scopes: str) -> AsyncSlackResponse:
+    """Return Slack's answer to `auth.test`."""
+    return AsyncSlackResponse(
+        client=None,
+        http_verb="POST",
+        api_url="auth.test",
+        req_args={},
+        data={"team_id": HOME, "user_id": "U0BOT"},
+        headers={"x-oauth-scopes": scopes},
+        status_code=200,
+    )
 
-    assert Identity.of(answer, "commands,chat:write.public").posts_anywhere
-    assert not Identity.of(answer, "commands,chat:write").posts_anywhere
+
+def test_scopes_decide_whether_the_bot_posts_anywhere() -> None:
+    assert Identity.of(answer("commands,chat:write.public")).posts_anywhere
+    assert not Identity.of(answer("commands,chat:write")).posts_anywhere
 
 
 def test_link_to_a_message_equals_slacks() -> None:

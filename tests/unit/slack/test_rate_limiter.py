@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from bot.cancellation.events import EventName
+from bot.cancellation.posts import PostKind
+from bot.slack.outbox.messages import Message
 from bot.slack.outbox.rate_limits import POST_BURST as BURST
-from bot.slack.outbox.rate_limits import ChannelRateLimiter
+from bot.slack.outbox.rate_limits import RateLimits
+from bot.timings import DEFAULT_TIMINGS
 from tests.support.clock import FakeClock
+from tests.unit.slack import samples
+
+POST = samples.post(EventName.CREATED, samples.request(), kind=PostKind.CARD)
 
 
 @pytest.fixture
@@ -15,49 +22,48 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def limiter(clock: FakeClock) -> ChannelRateLimiter:
-    return ChannelRateLimiter(BURST, monotonic=clock.monotonic)
+def limits(clock: FakeClock) -> RateLimits:
+    return RateLimits(DEFAULT_TIMINGS, clock.monotonic)
 
 
-def waits(limiter: ChannelRateLimiter, count: int, channel: str = "C0OPS") -> list[float]:
-    found = []
-    for _ in range(count):
-        found.append(round(limiter.seconds_until_free(channel), 3))
-        limiter.take(channel)
-    return found
+def waits(limits: RateLimits, count: int, channel: str = "C0OPS") -> list[float]:
+    message = Message(channel=channel, content={})
+    return [round(limits.take_turn(POST, message), 3) for _ in range(count)]
 
 
-def test_burst_needs_no_pause(limiter: ChannelRateLimiter) -> None:
-    assert waits(limiter, BURST) == [0.0] * BURST
+def test_burst_needs_no_pause(limits: RateLimits) -> None:
+    assert waits(limits, BURST) == [0.0] * BURST
 
 
-def test_one_message_a_second_after_a_burst(limiter: ChannelRateLimiter) -> None:
-    waits(limiter, BURST)
+def test_one_message_a_second_after_a_burst(limits: RateLimits) -> None:
+    waits(limits, BURST)
 
-    assert waits(limiter, 3) == [1.0, 2.0, 3.0]
+    assert waits(limits, 3) == [1.0, 2.0, 3.0]
 
 
-def test_burst_is_available_again_after_a_pause(
-    limiter: ChannelRateLimiter, clock: FakeClock
-) -> None:
-    waits(limiter, BURST + 3)
+def test_message_that_would_wait_too_long_is_not_counted(limits: RateLimits) -> None:
+    waits(limits, BURST + 3)
+
+    assert waits(limits, 2) == [4.0, 4.0]
+
+
+def test_burst_is_available_again_after_a_pause(limits: RateLimits, clock: FakeClock) -> None:
+    waits(limits, BURST + 3)
     clock.advance(BURST + 3)
 
-    assert waits(limiter, BURST) == [0.0] * BURST
+    assert waits(limits, BURST) == [0.0] * BURST
 
 
-def test_channels_have_separate_limits(limiter: ChannelRateLimiter) -> None:
-    waits(limiter, BURST + 3)
+def test_channels_have_separate_limits(limits: RateLimits) -> None:
+    waits(limits, BURST + 3)
 
-    assert limiter.seconds_until_free("C0QUIET") == 0.0
+    assert waits(limits, 1, "C0QUIET") == [0.0]
 
 
-def test_blocked_channel_is_free_after_the_time(
-    limiter: ChannelRateLimiter, clock: FakeClock
-) -> None:
-    limiter.block("C0OPS", 30)
+def test_blocked_channel_is_free_after_the_time(limits: RateLimits, clock: FakeClock) -> None:
+    limits.block(POST, Message(channel="C0OPS", content={}), 30)
 
     clock.advance(10)
-    assert round(limiter.seconds_until_free("C0OPS"), 3) == 20.0
+    assert waits(limits, 1) == [20.0]
     clock.advance(20)
-    assert limiter.seconds_until_free("C0OPS") == 0.0
+    assert waits(limits, 1) == [0.0]

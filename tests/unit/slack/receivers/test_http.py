@@ -18,8 +18,8 @@ from slack_bolt.response import BoltResponse
 from structlog.testing import capture_logs
 
 from bot.slack.manifest import PATH
-from bot.slack.receivers.base import NOT_RUNNING
 from bot.slack.receivers.http import HttpReceiver
+from bot.slack.receivers.payloads import NOT_RUNNING
 from tests.support.web import serving
 
 if TYPE_CHECKING:
