@@ -25,7 +25,7 @@ from bot.atlas.transport import open_transport
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.events import Recorded, readable_fields
 from bot.storage.database import wall_clock
-from bot.storage.webhook_store import Backlog, UnpostedEvent, WebhookStore
+from bot.storage.webhook_store import Backlog, WebhookStore
 from bot.tasks import cancel_and_wait, log_errors, wait_up_to
 from bot.timings import DEFAULT_TIMINGS, Timings, backoff
 
@@ -147,7 +147,7 @@ class WebhookWorker:
         self._failures: dict[str, int] = {}  # since the last success, by request
         self._failures_in_a_row = 0
         self._in_flight: dict[str, asyncio.Task[None]] = {}
-        self._taken: set[int] = set()  # by the receiver, while the database does not know it
+        self._taken: set[str] = set()  # by the receiver, while the database does not know it
         self._wake = asyncio.Event()
 
     def lag(self) -> float:
@@ -188,17 +188,17 @@ class WebhookWorker:
         self._paused = {request: at for request, at in self._paused.items() if at > now}
         skip = self._paused.keys() | self._in_flight.keys()
         for each in await self.store.unposted(self._backlog.starts_after, skip, limit):
-            self._in_flight[each.event.request] = asyncio.create_task(self._try(each))
+            self._in_flight[each.request] = asyncio.create_task(self._try(each))
 
     @property
     def _is_receiver_away(self) -> bool:
         # One event that is never taken fails often too, so several requests must have failed.
         return min(self._failures_in_a_row, len(self._failures)) >= MAX_IN_FLIGHT
 
-    async def _try(self, unposted: UnpostedEvent) -> None:
-        request = unposted.event.request
+    async def _try(self, event: Recorded) -> None:
+        request = event.request
         try:
-            problem = await self._post(unposted)
+            problem = await self._post(event)
         except CancellationError as error:  # sent, but not marked
             problem = str(error)
         except Exception as error:
@@ -208,22 +208,22 @@ class WebhookWorker:
             del self._in_flight[request]
             self._wake.set()
         if problem:
-            self._pause(unposted, problem)
+            self._pause(event, problem)
         else:
             self._resume(request)
 
-    async def _post(self, unposted: UnpostedEvent) -> str | None:
-        if unposted.id not in self._taken:
-            if problem := await self.client.post(cloud_event(unposted.event)):
+    async def _post(self, event: Recorded) -> str | None:
+        if event.reference not in self._taken:
+            if problem := await self.client.post(cloud_event(event)):
                 return problem
-            self._taken.add(unposted.id)
-        await self.store.mark_posted(unposted.id)
-        self._taken.discard(unposted.id)
+            self._taken.add(event.reference)
+        await self.store.mark_posted(event)
+        self._taken.discard(event.reference)
         return None
 
-    def _pause(self, unposted: UnpostedEvent, problem: str) -> None:
+    def _pause(self, event: Recorded, problem: str) -> None:
         """Pause the request; pause everything while the receiver takes nothing."""
-        request = unposted.event.request
+        request = event.request
         self._failures_in_a_row += 1
         self._failures[request] = self._failures.get(request, 0) + 1
         now = self.monotonic()
@@ -231,7 +231,6 @@ class WebhookWorker:
         if self._is_receiver_away:
             self._resume_at = now + self._backoff(self._failures_in_a_row // MAX_IN_FLIGHT)
         if self._failures_in_a_row == 1:  # one line for each outage
-            event = unposted.event
             log.warning("audit event not taken", why=problem, audit=event.event, request=request)
 
     def _resume(self, request: str) -> None:

@@ -1,6 +1,5 @@
-"""The life cycle of a request: states, transitions, and the next step of a run (pure)."""
+"""The life cycle of a request: states, and the next step of a run (pure)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -32,18 +31,6 @@ class State(StrEnum):
         return self not in OPEN
 
 
-#: The allowed transitions. A person may retry a failed request; a run whose policy no longer holds
-#: returns its request to the approvers.
-TRANSITIONS: Mapping[State, frozenset[State]] = {
-    State.AWAITING: frozenset({State.APPROVED, State.DENIED, State.EXPIRED, State.WITHDRAWN}),
-    State.QUARANTINED: frozenset({State.APPROVED, State.KEPT, State.OBSERVED, State.OVER}),
-    State.APPROVED: frozenset({State.CANCELLING}),
-    State.CANCELLING: frozenset(
-        {State.CANCELLED, State.OVER, State.REFUSED, State.CHANGED, State.FAILED}
-        | {State.AWAITING, State.QUARANTINED, State.KEPT, State.OBSERVED}
-    ),
-    State.FAILED: frozenset({State.APPROVED, State.AWAITING}),
-}
 #: The states that block a second request for the same job.
 OPEN = frozenset({State.AWAITING, State.APPROVED, State.CANCELLING, State.QUARANTINED})
 #: The states in which people decide.

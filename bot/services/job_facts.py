@@ -135,8 +135,7 @@ class JobFactsService:
         self, ref: JobRef, feed: Feed | None
     ) -> tuple[JobFacts, StartedBy | None]:
         """Return what is recorded about a job, and what the feed says about its starter."""
-        neighbours = await self.store.neighbours(ref)
-        known = (await self.store.get([ref]))[ref]
+        known, neighbours = await self.store.known(ref)
         return known, self._starter(ref, known, feed, neighbours)
 
     def _starter(

@@ -14,7 +14,6 @@ from bot.services.search_results import (
     NOT_FOUND_ERRORS,
     CancellableJob,
     ClusterRef,
-    Listing,
     Search,
     Unavailable,
     incomplete,
@@ -110,32 +109,33 @@ class JobFinder:
         *,
         cluster: str | None = None,
         max_age: float = JOBS_MAX_AGE,
-    ) -> Listing:
+    ) -> Search:
         """List the cancellable jobs, of clusters named `cluster` if it is given.
 
         Cached ones are at most `max_age` seconds old. Fresher ones are read as long as repeated
         listings cannot exhaust the rate limit.
         """
         clusters, unavailable = await self._list_clusters(projects, cluster)
+        search = Search(pending=[*clusters], unavailable=unavailable)
         age = min(max_age, len(clusters) / REFILL_PER_SECOND)
         age = age if len(clusters) > ALWAYS_FRESH_CLUSTERS else 0.0
-        jobs: list[CancellableJob] = []
 
         async def read(ref: ClusterRef) -> None:
             key = (ref.project.id, ref.cluster)
             found = await self._jobs.get(key, max_age=age, timeout=CLUSTER_TIMEOUT)
-            jobs.extend(CancellableJob(place=ref, job=job) for job in found)
+            search.jobs.extend(CancellableJob(place=ref, job=job) for job in found)
             unavailable.extend(incomplete(ref.project, ref.cluster, found.unread_text("job")))
 
-        search = Search(pending=clusters, unavailable=unavailable)
         try:
             async with asyncio.timeout(self._timeout):
-                await self._read_each(search, [*clusters], read)
+                await self._read_each(search, clusters, read)
         except TimeoutError:
             unavailable += timed_out(search.pending, ())
         # Atlas does not return the start of a job.
-        jobs.sort(key=lambda each: (each.job.snapshot_time or NO_TIME, each.job.id), reverse=True)
-        return Listing(jobs=tuple(jobs), unavailable=tuple(unavailable))
+        search.jobs.sort(
+            key=lambda each: (each.job.snapshot_time or NO_TIME, each.job.id), reverse=True
+        )
+        return search
 
     async def _list_clusters(
         self, projects: Sequence[Project], cluster: str | None

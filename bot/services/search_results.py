@@ -56,14 +56,6 @@ class Unavailable:
     in_part: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
-    """The cancellable jobs, newest snapshot first, and what could not be read."""
-
-    jobs: tuple[CancellableJob, ...]
-    unavailable: tuple[Unavailable, ...]
-
-
 @dataclass(slots=True, kw_only=True)
 class Search:
     """The state of a search for one job, or of a listing.
@@ -74,6 +66,7 @@ class Search:
     found: ClusterRef | None = None
     pending: list[ClusterRef] = field(default_factory=list)  #: in the order of the search
     searched: int = 0  #: clusters that do not have the job
+    jobs: list[CancellableJob] = field(default_factory=list)  #: of a listing, newest snapshot first
     unavailable: list[Unavailable] = field(default_factory=list)
     failed_projects: set[str] = field(default_factory=set)
 

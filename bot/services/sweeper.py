@@ -59,8 +59,7 @@ class Sweeper:
             self.on_change()
         for request_id in await self.leases.list_runnable():
             self.runner.start(request_id)
-        pending = await self.requests.count_open()
-        self.on_sweep(pending, await self.requests.count_unreviewed())
+        self.on_sweep(*await self.requests.counts())
         if self.sweeps % SWEEPS_PER_PRUNE == 0:
             await self.requests.prune(self.clock() - RETENTION)
         self.sweeps += 1

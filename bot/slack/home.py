@@ -14,7 +14,7 @@ from bot.cancellation.errors import CancellationError
 from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import Request
 from bot.services.projects import Project
-from bot.services.search_results import Listing
+from bot.services.search_results import Search
 from bot.slack import blockkit, ids, job_facts, lists, mrkdwn
 from bot.slack.blockkit import Block, View
 from bot.slack.card import views as card_views
@@ -158,7 +158,7 @@ def home_view(jobs: Sequence[Block], waiting: Sequence[Block], past: Sequence[Bl
 LOADING = [blockkit.section(":hourglass_flowing_sand: Looking …")]
 
 
-def job_blocks(listing: Listing, now: datetime, facts: Mapping[JobRef, JobFacts]) -> list[Block]:
+def job_blocks(listing: Search, now: datetime, facts: Mapping[JobRef, JobFacts]) -> list[Block]:
     """Show the newest jobs that can be cancelled."""
     shown = [lists.job_entry(found, facts.get(found.ref)) for found in listing.jobs[:MAX_JOBS]]
     more = len(listing.jobs) - len(shown)

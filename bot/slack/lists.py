@@ -17,7 +17,7 @@ from bot.cancellation.lifecycle import JobFingerprint
 from bot.cancellation.people import Person
 from bot.cancellation.policy import Policy, is_named_approver
 from bot.services.projects import Project
-from bot.services.search_results import CancellableJob, Listing, Unavailable
+from bot.services.search_results import CancellableJob, Search, Unavailable
 from bot.slack import blockkit, ids, job_facts, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.client import Links
@@ -153,7 +153,7 @@ async def facts_of(deps: Dependencies, jobs: Sequence[CancellableJob]) -> Mappin
 
 
 def job_list(
-    listing: Listing, cluster: str | None, start: int, facts: Mapping[JobRef, JobFacts]
+    listing: Search, cluster: str | None, start: int, facts: Mapping[JobRef, JobFacts]
 ) -> dict[str, Any]:
     """Build one page of the cancellable jobs of a cluster or of all, after `start` jobs."""
     page = listing.jobs[start : start + PAGE_SIZE]
@@ -207,7 +207,7 @@ def _reason(project: str, why: str, in_part: bool, clusters: Sequence[str]) -> s
     return f":warning: {where}: {why}" if in_part else f":warning: Not seen: {where}. {why}"
 
 
-def _headline(listing: Listing, cluster: str | None, start: int, shown: int) -> str:
+def _headline(listing: Search, cluster: str | None, start: int, shown: int) -> str:
     where = f" of {mrkdwn.code(cluster)}" if cluster else ""
     total = len(listing.jobs)
     if not total:

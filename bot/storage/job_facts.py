@@ -117,9 +117,9 @@ class JobFactsStore(Store):
         return get_or_new(uow, refs)
 
     @reads
-    def neighbours(self, uow: UnitOfWork, ref: JobRef) -> Sequence[str]:
-        """Return the ids of known jobs that were started at about the same time."""
-        return _neighbours(uow, ref)
+    def known(self, uow: UnitOfWork, ref: JobRef) -> tuple[JobFacts, Sequence[str]]:
+        """Return the facts about a job, and the ids of jobs started at about the same time."""
+        return get_or_new(uow, [ref])[ref], _neighbours(uow, ref)
 
     @reads
     def followed(self, uow: UnitOfWork) -> Sequence[FollowedJob]:

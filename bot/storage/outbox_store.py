@@ -122,30 +122,23 @@ class OutboxStore(Store):
                 uow.execute(queries.update_request(request.id, **place))
 
     @writes
-    def retry_later(self, uow: UnitOfWork, post: Post, seconds: float, error: str) -> None:
-        """Release the post; it is due again in `seconds`."""
-        _release(uow, post, seconds, error=error[:ERROR_LENGTH])
+    def retry_later(
+        self, uow: UnitOfWork, post: Post, seconds: float, error: str | None = None
+    ) -> None:
+        """Release the post, due again in `seconds`; without an error it was not even tried."""
+        tried = {"error": error[:ERROR_LENGTH]} if error else {"attempts": post.attempts - 1}
+        _release(uow, post, seconds, **tried)
 
     @writes
-    def postpone(self, uow: UnitOfWork, post: Post, seconds: float) -> None:
-        """Release the post, which was not sent, because a rate limit is reached."""
-        _release(uow, post, seconds, attempts=post.attempts - 1)
-
-    @writes
-    def drop(self, uow: UnitOfWork, post: Post, error: str) -> None:
-        """End delivery without success; the request's audit log gets an event."""
-        why = {"error": error[:ERROR_LENGTH]}
+    def drop(self, uow: UnitOfWork, post: Post, error: str | None = None) -> None:
+        """End delivery without success; a request's audit log gets the error, if there is one."""
+        why = {"error": error[:ERROR_LENGTH]} if error else {}
         _end_delivery(uow, post, state="dropped", **why)
-        if isinstance(post, RequestPost):
+        if why and isinstance(post, RequestPost):
             detail = {"post": f"{post.kind}:{post.event}", **why}
             if post.recipient:
                 detail["recipient"] = post.recipient
             uow.record(post.request, EventName.POST_DROPPED, detail=detail)
-
-    @writes
-    def discard(self, uow: UnitOfWork, post: Post) -> None:
-        """End delivery of a post that is not needed any more."""
-        _end_delivery(uow, post, state="dropped")
 
     @writes
     def move_card(self, uow: UnitOfWork, post: RequestPost, channel: str, because: str) -> None:

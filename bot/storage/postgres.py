@@ -83,11 +83,9 @@ class PostgresExecutor:
     def _connected(self, connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own
         self._connections.add(connection.driver_connection)
 
-    async def run(
-        self, work: Callable[[Connection], T], options: Mapping[str, Any] | None = None
-    ) -> T:
+    async def run(self, work: Callable[[Connection], T], options: Mapping[str, Any]) -> T:
         async with self._engine.connect() as connection:
-            await connection.execution_options(**options or {})
+            await connection.execution_options(**options)
             return await connection.run_sync(work)
 
     def problem(self) -> str | None:

@@ -55,14 +55,9 @@ class RequestStore(Store):
         return uow.get_or_none(queries.newest_request_for(ref))
 
     @reads
-    def count_open(self, uow: UnitOfWork) -> int:
-        """Count the requests that have not ended."""
-        return int(uow.execute(COUNT_OPEN).scalar_one())
-
-    @reads
-    def count_unreviewed(self, uow: UnitOfWork) -> int:
-        """Count the requests that ran without approval and were not reviewed."""
-        return int(uow.execute(COUNT_UNREVIEWED).scalar_one())
+    def counts(self, uow: UnitOfWork) -> tuple[int, int]:
+        """Count the requests that have not ended, and those that ran alone without a review."""
+        return uow.execute(COUNT_OPEN).scalar_one(), uow.execute(COUNT_UNREVIEWED).scalar_one()
 
     async def create(
         self, request: Request, person: Person, recipients: Sequence[str] = ()

@@ -58,14 +58,12 @@ class SqliteExecutor:
         self._path = Path(url.database or "")
         self._opened_file: tuple[int, int] | None = None  # device and inode
 
-    async def run(
-        self, work: Callable[[Connection], T], options: Mapping[str, Any] | None = None
-    ) -> T:
+    async def run(self, work: Callable[[Connection], T], options: Mapping[str, Any]) -> T:
         """Run `work` on a connection with these execution options, and roll back what is open."""
 
         def in_thread() -> T:
             self._check_file()
-            with self.engine.connect().execution_options(**options or {}) as connection:
+            with self.engine.connect().execution_options(**options) as connection:
                 return work(connection)
 
         # The caller's context variables, for log lines and spans.

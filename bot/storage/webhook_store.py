@@ -25,14 +25,6 @@ class Backlog:
     oldest: datetime | None  #: when the oldest event was recorded that is not sent yet
 
 
-@dataclass(frozen=True, slots=True)
-class UnpostedEvent:
-    """An event that the receiver has not taken yet, with the id of its row."""
-
-    id: int
-    event: Recorded
-
-
 @dataclass(eq=False)
 class WebhookStore(Store):
     """Unsent events in one database; every method raises `LedgerError` when the database fails.
@@ -73,16 +65,17 @@ class WebhookStore(Store):
     @reads
     def unposted(
         self, uow: UnitOfWork, starts_after: int, skip: Collection[str], limit: int
-    ) -> Sequence[UnpostedEvent]:
+    ) -> Sequence[Recorded]:
         """Return the next event of each request, oldest first; `skip` names requests."""
         rows = uow.execute(next_unposted(starts_after, skip).limit(limit))
-        return [UnpostedEvent(row.id, to_recorded(row)) for row in rows]
+        return [to_recorded(row) for row in rows]
 
     @writes
-    def mark_posted(self, uow: UnitOfWork, event_id: int) -> None:
+    def mark_posted(self, uow: UnitOfWork, event: Recorded) -> None:
         """Record that the receiver took an event."""
-        event = update(audit_events).where(audit_events.c.id == event_id)
-        uow.execute(event.values(posted_at=uow.now))
+        column = audit_events.c
+        is_event = (column.request == event.request, column.number == event.number)
+        uow.execute(update(audit_events).where(*is_event).values(posted_at=uow.now))
 
 
 def oldest_unposted(starts_after: int) -> Select[tuple[str]]:

@@ -113,11 +113,11 @@ class Outbox:
             await self._drop(post, str(reason))
             return
         except Unneeded as reason:
-            await self.store.discard(post)
+            await self.store.drop(post)
             log.info("post not needed", post=post.id, kind=post.kind, why=str(reason))
             return
         if (seconds := self._rate_limits.take_turn(post, message)) > longest_wait(post):
-            await self.store.postpone(post, seconds)
+            await self.store.retry_later(post, seconds)
             return
         await self.sleep(seconds)
         if error := await self._send_and_record(post, message, post.client_msg_id):

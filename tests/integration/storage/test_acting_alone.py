@@ -87,7 +87,7 @@ async def test_of_two_reviews_at_once_one_counts_and_the_other_names_it(
     assert lost.request.reviewed_by == won.reviewed_by
     reviews = [line.actor async for line in record.events(event="request:reviewed")]
     assert reviews == [won.reviewed_by]
-    assert await ledger.count_unreviewed() == 0
+    assert (await ledger.counts())[1] == 0
     assert await record.verify() == []
 
 
@@ -98,7 +98,7 @@ async def test_refused_review_changes_nothing(ledger: RequestStore) -> None:
         await ledger.review(request.id, ADA, lambda _request: NothingToReview())
 
     assert await ledger.get(request.id) == request
-    assert await ledger.count_unreviewed() == 1
+    assert (await ledger.counts())[1] == 1
 
 
 async def test_unreviewed_request_is_not_pruned_and_a_reviewed_one_is(

@@ -118,7 +118,7 @@ async def test_paused_server_makes_every_call_fail_in_time_as_not_recorded(
             began = time.monotonic()
             # More than the pool holds: who does not even get a connection is answered as soon.
             writes = [ledger.create(a_request(), RINA) for _ in range(30)]
-            answers = await asyncio.gather(*writes, ledger.count_open(), return_exceptions=True)
+            answers = await asyncio.gather(*writes, ledger.counts(), return_exceptions=True)
             took = time.monotonic() - began
         watching.cancel()
         await recovered(ledger)
@@ -293,12 +293,12 @@ async def test_read_only_database_raises_not_recorded_and_later_writes_succeed(
         await each_connection(database, "PRAGMA query_only = ON")
         with pytest.raises(NotRecorded):
             await ledger.create(request, RINA)
-        can_read = await ledger.count_open()
+        can_read = await ledger.counts()
         await each_connection(database, "PRAGMA query_only = OFF")
 
         await ledger.create(request, RINA)
 
-        assert (can_read, await count(database)) == (0, 1)
+        assert (can_read, await count(database)) == ((0, 0), 1)
 
 
 async def each_connection(database: Database, pragma: str) -> None:
@@ -321,7 +321,7 @@ async def test_long_lock_of_another_process_fails_writes_in_time(
             other.execute("BEGIN IMMEDIATE")
             began = time.monotonic()
             writes = [ledger.create(a_request(), RINA) for _ in range(5)]
-            answers = await asyncio.gather(*writes, ledger.count_open(), return_exceptions=True)
+            answers = await asyncio.gather(*writes, ledger.counts(), return_exceptions=True)
             took = time.monotonic() - began
             other.execute("ROLLBACK")
         await recovered(ledger)
@@ -456,7 +456,7 @@ async def test_deleted_or_replaced_file_fails_every_transaction_until_it_is_back
         with pytest.raises(NotRecorded):
             await ledger.create(request, RINA)
         with pytest.raises(NotRead):
-            await ledger.count_open()
+            await ledger.counts()
         existed = file.exists()
         away.rename(file)
 

@@ -32,7 +32,6 @@ from bot.cancellation.errors import (
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import (
     OPEN,
-    TRANSITIONS,
     DeleteAttempts,
     Outcome,
     State,
@@ -50,7 +49,7 @@ from bot.timings import Timings
 from tests.support.domain import ABE, ADA, NOON, RINA, Clock, a_job, a_request, job_ref, keep_all
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Mapping
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -64,6 +63,19 @@ EXAMPLES = settings(max_examples=20, stateful_step_count=40, deadline=None)
 
 #: PostgreSQL answers more slowly, and runs the same statements.
 FEWER_EXAMPLES = settings(EXAMPLES, max_examples=6)
+
+#: The allowed transitions. A person may retry a failed request; a run whose policy no longer holds
+#: returns its request to the approvers.
+TRANSITIONS: Mapping[State, frozenset[State]] = {
+    State.AWAITING: frozenset({State.APPROVED, State.DENIED, State.EXPIRED, State.WITHDRAWN}),
+    State.QUARANTINED: frozenset({State.APPROVED, State.KEPT, State.OBSERVED, State.OVER}),
+    State.APPROVED: frozenset({State.CANCELLING}),
+    State.CANCELLING: frozenset(
+        {State.CANCELLED, State.OVER, State.REFUSED, State.CHANGED, State.FAILED}
+        | {State.AWAITING, State.QUARANTINED, State.KEPT, State.OBSERVED}
+    ),
+    State.FAILED: frozenset({State.APPROVED, State.AWAITING}),
+}
 
 JOBS = [f"{number:024x}" for number in range(1, 13)]
 PEOPLE = st.sampled_from([ADA, ABE])

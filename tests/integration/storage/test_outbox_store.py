@@ -233,7 +233,7 @@ async def test_postponed_edit_is_no_attempt_and_is_due_when_the_request_ends(
     await ledger.approve(card.request.id, ADA, lambda _request: None, keep_all)
     reply, edit = await claim(outbox)
     await outbox.mark_sent(reply, "C0OPS", "1.2")
-    await outbox.postpone(edit, 50)
+    await outbox.retry_later(edit, 50)
     await ledger.decide(card.request.id, State.WITHDRAWN, RINA, lambda _request: None)
 
     again, outcome = await claim(outbox)

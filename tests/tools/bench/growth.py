@@ -83,7 +83,7 @@ class DatabaseOperations:
     async def sweep(self) -> None:
         await self.ledger.expire_due()
         await self.leases.list_runnable()
-        await self.ledger.count_open()
+        await self.ledger.counts()
 
     async def home(self) -> None:
         await self.history.awaiting()

@@ -211,7 +211,7 @@ class Season:
         await self._seconds(dice.choice([0, 0, 1, 3, 8]), requests)
         if self.plan.is_limited and dice.random() < 0.3:
             await self._seconds(CALM, requests)
-            if not await requests.count_open():
+            if not (await requests.counts())[0]:
                 for _ in range(dice.randint(5, 90)):
                     await self._step(20.0)
 

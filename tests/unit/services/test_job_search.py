@@ -170,7 +170,7 @@ async def test_flex_cluster_is_reported_and_unknown_cluster_is_empty() -> None:
     assert [(each.cluster, each.reason) for each in flex.unavailable] == [
         ("sketch", str(WrongClusterKind()))
     ]
-    assert (unknown.jobs, unknown.unavailable) == ((), ())
+    assert (unknown.jobs, unknown.unavailable) == ([], [])
 
 
 async def test_listing_has_cancellable_jobs_newest_first() -> None:

@@ -24,20 +24,22 @@ from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import Approval, DeleteAttempts, Outcome, Request, State
 from bot.cancellation.people import EVERYONE, Kind, People, Person
 from bot.cancellation.policy import Policy
-from bot.cancellation.run_result import (
+from bot.services.projects import Project, Projects
+from bot.services.rights import RightsCheck
+from bot.services.runner import (
     ACCEPTED_BUT_NOT_CANCELLED,
     ANOTHER_JOB,
     APPROVALS_MISSING,
     CANCELLED_AND_FAILED,
     CONFIRMED,
     ENDED_BEFORE,
+    MAX_CONCURRENT_RUNS,
     NOTHING_DONE,
     NOTHING_MORE_SENT,
+    READ_BACKOFF,
     SENT_BUT_UNREADABLE,
+    Runner,
 )
-from bot.services.projects import Project, Projects
-from bot.services.rights import RightsCheck
-from bot.services.runner import MAX_CONCURRENT_RUNS, READ_BACKOFF, Runner
 from bot.storage.lease_store import LeaseStore
 from bot.timings import Timings
 from tests.support.clock import NOON, FakeClock

@@ -65,20 +65,16 @@ class FakeOutboxStore(OutboxStore):
             place = Card(channel=channel, ts=ts)
             self.due = [_with_card(each, post.request.id, place) for each in self.due]
 
-    async def retry_later(self, post: Post, seconds: float, error: str) -> None:
+    async def retry_later(self, post: Post, seconds: float, error: str | None = None) -> None:
         self._record(post)
-        self.retries.append((post.id, seconds, error))
+        self.retries.append((post.id, seconds, error or "postponed"))
 
-    async def postpone(self, post: Post, seconds: float) -> None:
-        await self.retry_later(post, seconds, "postponed")
-
-    async def drop(self, post: Post, error: str) -> None:
+    async def drop(self, post: Post, error: str | None = None) -> None:
         self._record(post)
-        self.dropped.append((post.id, error))
-
-    async def discard(self, post: Post) -> None:
-        self._record(post)
-        self.discarded.append(post.id)
+        if error:
+            self.dropped.append((post.id, error))
+        else:
+            self.discarded.append(post.id)
 
     async def move_card(self, post: RequestPost, channel: str, because: str) -> None:
         self._record(post)

@@ -7,7 +7,7 @@ from typing import Any
 from bot.atlas import JobRef
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project
-from bot.services.search_results import CancellableJob, ClusterRef, Listing, Search, Unavailable
+from bot.services.search_results import CancellableJob, ClusterRef, Search, Unavailable
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.metadata import PickerState
 from bot.slack.picker import views as picker_views
@@ -35,9 +35,9 @@ def unseen(number: int) -> Unavailable:
     )
 
 
-FULL = Listing(
-    jobs=tuple(found(number) for number in range(90)),
-    unavailable=tuple(unseen(number) for number in range(400)),
+FULL = Search(
+    jobs=[found(number) for number in range(90)],
+    unavailable=[unseen(number) for number in range(400)],
 )
 SELECTED = PickerState(project_id=PROJECT_ID, cluster=LONG, job_id=JOB_ID, asked_in="C0OPS")
 

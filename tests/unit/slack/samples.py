@@ -18,7 +18,7 @@ from bot.cancellation.quarantine import TAKEN_OVER, Mode
 from bot.cancellation.starter import Knowledge, StartedBy, Starter, StarterKind
 from bot.cancellation.watched_job import WatchedJob, WatchedState
 from bot.services.projects import Project
-from bot.services.search_results import CancellableJob, ClusterRef, Listing, Search, Unavailable
+from bot.services.search_results import CancellableJob, ClusterRef, Search, Unavailable
 from bot.services.service import JobDetails
 from bot.slack import announcement as announcement_views
 from bot.slack import home, ids, lists, mrkdwn
@@ -387,9 +387,7 @@ def finding() -> dict[str, dict[str, Any]]:
     other = replace(project, id="1" * 24, name="shop-dev")
     cluster = ClusterRef(project=project, cluster="prod-eu")
     unseen = Unavailable(project="shop-dev", cluster="eu", reason="Atlas did not answer.")
-    listing = Listing(
-        jobs=(CancellableJob(place=cluster, job=a_job(**LIVE)),), unavailable=(unseen,)
-    )
+    listing = Search(jobs=[CancellableJob(place=cluster, job=a_job(**LIVE))], unavailable=[unseen])
     ref = asked().ref
     state = PickerState(
         project_id=ref.project_id,
@@ -431,7 +429,7 @@ def finding() -> dict[str, dict[str, Any]]:
             lists.history_sections([], names, LINKS),
         ),
         "list": lists.job_list(listing, None, 0, {ref: FACTS}),
-        "list_empty": lists.job_list(Listing(jobs=(), unavailable=()), "prod-eu", 0, {}),
+        "list_empty": lists.job_list(Search(), "prod-eu", 0, {}),
         "history": lists.request_list(past, names, LINKS),
         "searching": dialog_views.searching(JOB_ID, None),
         "search_scope": dialog_views.search_scope(JOB_ID, [cluster]),
