@@ -27,30 +27,6 @@ class LinkPhase(StrEnum):
     ENDED = "ended"  #: the job has ended
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkClock:
-    """What is known about one job's link: when it is expected, and since when it is live."""
-
-    started_at: datetime
-    expected_at: datetime
-    live_since: datetime | None = None
-    until: datetime | None = None  #: when the link expires
-    ended: JobState | None = None  #: the state in which the job ended
-
-    def phase(self, now: datetime) -> LinkPhase:
-        """Return the phase at a time."""
-        if self.ended or (self.until and self.until <= now):
-            return LinkPhase.ENDED
-        if self.live_since:
-            return LinkPhase.LIVE
-        return LinkPhase.OVERDUE if self.expected_at <= now else LinkPhase.EXPECTED
-
-    def to_json(self) -> dict[str, str]:
-        """Return what the audit log keeps of it, for `lead`."""
-        times = {"link_expected": self.expected_at, "link_live_since": self.live_since}
-        return {name: moment.isoformat() for name, moment in times.items() if moment}
-
-
 @dataclass(frozen=True, slots=True)
 class Lead:
     """How long before the link a cancellation came; negative for after it."""
@@ -60,7 +36,7 @@ class Lead:
 
     @classmethod
     def of(cls, detail: Mapping[str, Any], cancelled_at: datetime) -> "Lead | None":
-        """Read the detail of an audit event, which `LinkClock.to_json` wrote."""
+        """Read the detail of an audit event, which `JobFacts.link_times` wrote."""
         moment = detail.get("link_live_since") or detail.get("link_expected")
         if not moment:
             return None
@@ -76,9 +52,13 @@ def expected_wait(observed: Sequence[timedelta]) -> timedelta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFacts:
-    """A job's starter and the clock of its link."""
+    """A job's starter and the clock of its link: when it is expected, and since when it is live."""
 
-    clock: LinkClock
+    started_at: datetime
+    expected_at: datetime
+    live_since: datetime | None = None
+    until: datetime | None = None  #: when the link expires
+    ended: JobState | None = None  #: the state in which the job ended
     phase: LinkPhase = LinkPhase.EXPECTED  #: which cards and announcements show
     started_by: StartedBy = NOT_READ
     feed_link: str | None = None  #: the job's events in Atlas's web interface
@@ -86,15 +66,12 @@ class JobFacts:
     @classmethod
     def new(cls, ref: JobRef, wait: timedelta, now: datetime) -> "JobFacts":
         """Return the facts of a job of which only the id is known."""
-        clock = LinkClock(started_at=ref.started_at, expected_at=ref.started_at + wait)
-        return cls(clock=clock, phase=clock.phase(now))
+        return cls(started_at=ref.started_at, expected_at=ref.started_at + wait).at(now)
 
     def with_link(self, expires_at: datetime | None, ended: JobState | None) -> "JobFacts":
         """Add what a read of the job says; a time that is known stays known."""
-        clock = self.clock
-        since = expires_at - LINK_LIFETIME if expires_at else clock.live_since
-        until = expires_at or clock.until
-        return replace(self, clock=replace(clock, live_since=since, until=until, ended=ended))
+        since = expires_at - LINK_LIFETIME if expires_at else self.live_since
+        return replace(self, live_since=since, until=expires_at or self.until, ended=ended)
 
     def add(
         self,
@@ -113,13 +90,23 @@ class JobFacts:
 
     def at(self, now: datetime) -> "JobFacts":
         """Return the facts with the phase of this time."""
-        return replace(self, phase=self.clock.phase(now))
+        phase = LinkPhase.OVERDUE if self.expected_at <= now else LinkPhase.EXPECTED
+        if self.ended or (self.until and self.until <= now):
+            phase = LinkPhase.ENDED
+        elif self.live_since:
+            phase = LinkPhase.LIVE
+        return replace(self, phase=phase)
+
+    def link_times(self) -> dict[str, str]:
+        """Return what the audit log keeps of the link, for `Lead`."""
+        times = {"link_expected": self.expected_at, "link_live_since": self.live_since}
+        return {name: moment.isoformat() for name, moment in times.items() if moment}
 
     def audit_detail(self) -> dict[str, Any]:
         """Return the starter and the start, for audit events."""
         starter = self.started_by.starter
         return {
-            "started_at": self.clock.started_at.isoformat(),
+            "started_at": self.started_at.isoformat(),
             "by": starter.name if starter else None,
             "starter": self.started_by.to_json(),
         }

@@ -271,7 +271,7 @@ class ShownJob:
 
     def fields(self) -> dict[str, Any]:
         """Return the fields under the names of the JSON output; None is not known."""
-        starter, clock = self.facts.started_by.starter, self.facts.clock
+        facts, starter = self.facts, self.facts.started_by.starter
         return {
             "project": self.project,
             "cluster": self.ref.cluster_name,
@@ -280,7 +280,7 @@ class ShownJob:
             "snapshot": iso(self.job.snapshot_time),
             "started": iso(self.ref.started_at),
             "by": starter.name or None if starter else None,
-            "link_expected": iso(clock.expected_at) if self.facts.phase in LINK_TO_COME else None,
+            "link_expected": iso(facts.expected_at) if facts.phase in LINK_TO_COME else None,
             "state": self.job.state.value,
             "request": self.request.id if self.request else None,
         }

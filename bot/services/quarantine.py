@@ -82,7 +82,7 @@ class Quarantine:
         """End a quarantine whose job has ended, or whose starter is expected."""
         project = self._project(each)
         early = None
-        if ended := each.facts.clock.ended:
+        if ended := each.facts.ended:
             state = str(ended).replace("_", " ")
             early = Ending.explained(State.OVER, rules.ENDED.format(state=state))
         elif project:

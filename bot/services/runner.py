@@ -99,7 +99,7 @@ class Run:
             try:
                 job = await self._read_job()
             except AtlasError as error:
-                return result_of_failed_read(self.request.sent, self._delete_error, error)
+                return self._result_of_failed_read(error)
             step = next_step(self.request.shown, self.request.sent, job)
             if result := self._result(step, job):
                 return result
@@ -111,7 +111,7 @@ class Run:
                     continue
                 if not judgement.allows_delete:
                     self.judgement = judgement
-                    return result_of_judgement(judgement, self.request.sent)
+                    return self._result_of_judgement(judgement)
                 await self._send_delete(job)
             await self._wait_before_read()
 
@@ -123,14 +123,39 @@ class Run:
 
     def _result(self, step: Step, job: RestoreJob) -> Ending | None:
         """Return the result of the run, or None to continue."""
-        if result := result_of_step(step, self.request.sent, job):
-            return result
-        if step is Step.SEND and isinstance(self._delete_error, AtlasRejected):
-            return failed_with(State.REFUSED, self._delete_error)
+        sent, error = self.request.sent, self._delete_error
+        ends = {
+            Step.CANCELLED: CONFIRMED,
+            Step.OVER: sentence_when_over(sent, job),
+            Step.CHANGED: ANOTHER_JOB,
+        }
+        if step in ends:
+            return Ending.explained(State(step.value), ends[step])
+        if step is Step.SEND and isinstance(error, AtlasRejected):
+            return failed_with(State.REFUSED, error)
         # A Retry-After past the deadline ends the run now.
-        if self.request.sent.count and max(self.monotonic(), self._retry_at) >= self._deadline:
-            return result_of_timeout(self.request.sent, self._delete_error, job)
-        return None
+        if not sent.count or max(self.monotonic(), self._retry_at) < self._deadline:
+            return None
+        if error and not sent.accepted:
+            return failed_with(State.FAILED, error, JOB_STILL_THERE)
+        known = ACCEPTED_BUT_NOT_CANCELLED if sent.accepted else SENT_BUT_NOT_CANCELLED
+        sentence = known.format(state=job.state.value.replace("_", " "))
+        return Ending.explained(State.FAILED, sentence)
+
+    def _result_of_failed_read(self, read_error: AtlasError) -> Ending:
+        """Return the result; `refused` is certain only if no DELETE may have taken effect."""
+        if self.request.sent.may_have_taken_effect:
+            return failed_with(State.FAILED, read_error, SENT_BUT_UNREADABLE)
+        for error in (self._delete_error, read_error):
+            if isinstance(error, AtlasRejected):
+                return failed_with(State.REFUSED, error)
+        return failed_with(State.FAILED, read_error, NOTHING_DONE)
+
+    def _result_of_judgement(self, judgement: Judgement) -> Ending:
+        """Return the result of a run that the current policy does not allow."""
+        done = NOTHING_MORE_SENT if self.request.sent.count else NOTHING_DONE
+        because = judgement.refusal or APPROVALS_MISSING
+        return judgement.instead or Ending.explained(State.AWAITING, f"{done} {because}")
 
     async def _send_delete(self, job: RestoreJob) -> None:
         """Record the attempt, send one DELETE, record its answer."""
@@ -246,62 +271,16 @@ class Runner:
                 log.warning("lease not renewed", why=str(error))
 
 
-def result_of_step(step: Step, sent: DeleteAttempts, job: RestoreJob) -> Ending | None:
-    """Return the result of a run that ends with this step (pure)."""
-    match step:
-        case Step.CANCELLED:
-            sentence = CONFIRMED
-        case Step.OVER:
-            sentence = _sentence_when_over(sent, job)
-        case Step.CHANGED:
-            sentence = ANOTHER_JOB
-        case Step.SEND | Step.WAIT:
-            return None
-    return Ending.explained(State(step.value), sentence)
+def failed_with(state: State, error: AtlasError, prefix: str = "") -> Ending:
+    """Return a result with Atlas's status and code (pure)."""
+    sentence = f"{prefix} {error}".strip()
+    return Ending(state, Outcome(sentence=sentence, status=error.status, code=error.code))
 
 
-def _sentence_when_over(sent: DeleteAttempts, job: RestoreJob) -> str:
+def sentence_when_over(sent: DeleteAttempts, job: RestoreJob) -> str:
+    """Say how a job that is over ended (pure)."""
     is_both = job.cancelled and job.failed
     if is_both and sent.may_have_taken_effect:
         return CANCELLED_AND_FAILED
     ended = ENDED_OTHERWISE if sent.count else ENDED_BEFORE
     return ended.format(state="cancelled and failed" if is_both else job.state.value)
-
-
-def result_of_judgement(judgement: Judgement, sent: DeleteAttempts) -> Ending:
-    """Return the result of a run that the current policy does not allow (pure)."""
-    done = NOTHING_MORE_SENT if sent.count else NOTHING_DONE
-    because = judgement.refusal or APPROVALS_MISSING
-    return judgement.instead or Ending.explained(State.AWAITING, f"{done} {because}")
-
-
-def result_of_failed_read(
-    sent: DeleteAttempts, delete_error: AtlasError | None, read_error: AtlasError
-) -> Ending:
-    """Return the result of a run whose GET failed (pure).
-
-    `refused` is certain only if no DELETE may have taken effect.
-    """
-    if sent.may_have_taken_effect:
-        return failed_with(State.FAILED, read_error, SENT_BUT_UNREADABLE)
-    for error in (delete_error, read_error):
-        if isinstance(error, AtlasRejected):
-            return failed_with(State.REFUSED, error)
-    return failed_with(State.FAILED, read_error, NOTHING_DONE)
-
-
-def result_of_timeout(
-    sent: DeleteAttempts, delete_error: AtlasError | None, job: RestoreJob
-) -> Ending:
-    """Return the result of a run whose time is over while the job is still there (pure)."""
-    if sent.accepted or delete_error is None:
-        known = ACCEPTED_BUT_NOT_CANCELLED if sent.accepted else SENT_BUT_NOT_CANCELLED
-        sentence = known.format(state=job.state.value.replace("_", " "))
-        return Ending.explained(State.FAILED, sentence)
-    return failed_with(State.FAILED, delete_error, JOB_STILL_THERE)
-
-
-def failed_with(state: State, error: AtlasError, prefix: str = "") -> Ending:
-    """Return a result with Atlas's status and code (pure)."""
-    sentence = f"{prefix} {error}".strip()
-    return Ending(state, Outcome(sentence=sentence, status=error.status, code=error.code))

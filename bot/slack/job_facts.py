@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from bot.atlas import JobRef, JobState
-from bot.cancellation.job_facts import JobFacts, Lead, LinkClock, LinkPhase
+from bot.cancellation.job_facts import JobFacts, Lead, LinkPhase
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.starter import NOT_READ, Knowledge, StartedBy, StarterKind
 from bot.slack import blockkit, ids, mrkdwn
@@ -75,24 +75,23 @@ def link_line(facts: JobFacts) -> str:
 
 
 def link_text(facts: JobFacts) -> str:
-    clock = facts.clock
-    expected = mrkdwn.date(clock.expected_at, seconds=True)
+    expected = mrkdwn.date(facts.expected_at, seconds=True)
     match facts.phase:
         case LinkPhase.EXPECTED:
             return f"expected {expected}"
         case LinkPhase.OVERDUE:
             return f":hourglass_flowing_sand: overdue: it was expected {expected}"
         case LinkPhase.LIVE:
-            return f"{live_text(clock)}: it may have been used"
+            return f"{live_text(facts)}: it may have been used"
         case LinkPhase.ENDED:
-            used = "; the link was live and may have been used" if clock.live_since else ""
-            return f"the job has {ending(clock.ended)}{used}"
+            used = "; the link was live and may have been used" if facts.live_since else ""
+            return f"the job has {ending(facts.ended)}{used}"
 
 
-def live_text(clock: LinkClock) -> str:
+def live_text(facts: JobFacts) -> str:
     """Say since when the link is live, and until when."""
-    since = f" since {mrkdwn.date(clock.live_since, seconds=True)}" if clock.live_since else ""
-    until = f", until {mrkdwn.date(clock.until)}" if clock.until else ""
+    since = f" since {mrkdwn.date(facts.live_since, seconds=True)}" if facts.live_since else ""
+    until = f", until {mrkdwn.date(facts.until)}" if facts.until else ""
     return f":warning: live{since}{until}"
 
 
@@ -110,7 +109,7 @@ def card_lines(request: Request, facts: JobFacts | None) -> list[str]:
         return [started, link_line(facts)]
     if request.state is not State.CANCELLED:
         return [started]
-    live = facts.clock.live_since
+    live = facts.live_since
     was_live = f"was live from {mrkdwn.date(live, seconds=True)} on" if live else "was never live"
     return [started, f"*Download link* {was_live}"]
 

@@ -10,7 +10,7 @@ from sqlalchemy import and_, exists, insert, or_, select, text, update
 
 from bot.atlas import JobRef, JobState, RestoreJob, created_at
 from bot.cancellation.events import EventName
-from bot.cancellation.job_facts import JobFacts, LinkClock, LinkPhase, expected_wait
+from bot.cancellation.job_facts import JobFacts, LinkPhase, expected_wait
 from bot.cancellation.lifecycle import UNDECIDED, Request, State
 from bot.cancellation.starter import TOLERANCE, WIDE_TOLERANCE, StartedBy
 from bot.storage import queries
@@ -22,6 +22,8 @@ from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 MAX_OBSERVED = 50
 #: Jobs that are followed at most, of each kind.
 MAX_FOLLOWED = 100
+#: The columns with the name of an attribute of `JobFacts`.
+_COLUMNS = ("expected_at", "live_since", "until", "ended", "phase", "feed_link")
 #: Condition: the announcement of the job has a button.
 _IS_ANNOUNCED = and_(text(JOB_IS_OPEN), watched_jobs.c.version > 0)
 
@@ -46,14 +48,8 @@ def get_or_new(uow: UnitOfWork, refs: Collection[JobRef]) -> dict[JobRef, JobFac
 
 def save_facts(uow: UnitOfWork, ref: JobRef, facts: JobFacts) -> None:
     """Insert or update the facts about a job."""
-    clock = asdict(facts.clock)
-    del clock["started_at"]  # it is part of the id
-    values = {
-        **clock,
-        "phase": facts.phase,
-        "started_by": json.dumps(facts.started_by.to_json()),
-        "feed_link": facts.feed_link,
-    }
+    values = {name: getattr(facts, name) for name in _COLUMNS}
+    values["started_by"] = json.dumps(facts.started_by.to_json())
     known = update(job_facts).where(queries.is_job(job_facts, ref)).values(**values)
     if not uow.execute(known).rowcount:
         uow.execute(insert(job_facts).values(**asdict(ref), **values))
@@ -81,19 +77,14 @@ def _wait(uow: UnitOfWork, project_id: str) -> Any:  # noqa: ANN401 - a timedelt
 
 
 def _facts(ref: JobRef, row: Any) -> JobFacts:  # noqa: ANN401 - a database row
-    clock = LinkClock(
-        started_at=ref.started_at,
-        expected_at=row.expected_at,
-        live_since=row.live_since,
-        until=row.until,
-        ended=JobState(row.ended) if row.ended else None,
-    )
-    return JobFacts(
-        clock=clock,
-        phase=LinkPhase(row.phase),
-        started_by=StartedBy.from_json(json.loads(row.started_by)),
-        feed_link=row.feed_link,
-    )
+    same = {name: getattr(row, name) for name in _COLUMNS}
+    converted = {
+        "started_at": ref.started_at,
+        "ended": JobState(row.ended) if row.ended else None,
+        "phase": LinkPhase(row.phase),
+        "started_by": StartedBy.from_json(json.loads(row.started_by)),
+    }
+    return JobFacts(**{**same, **converted})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,10 +185,9 @@ def _record_once(uow: UnitOfWork, request: Request, name: EventName, facts: JobF
     is_event = (audit_events.c.request == request.id, audit_events.c.event == name)
     if uow.execute(select(exists().where(*is_event))).scalar_one():
         return
-    clock = facts.clock
     detail = {
-        "live_since": clock.live_since.isoformat() if clock.live_since else None,
-        "until": clock.until.isoformat() if clock.until else None,
-        "state": clock.ended,
+        "live_since": facts.live_since.isoformat() if facts.live_since else None,
+        "until": facts.until.isoformat() if facts.until else None,
+        "state": facts.ended,
     }
     uow.record_and_notify(request, name, detail={k: v for k, v in detail.items() if v})

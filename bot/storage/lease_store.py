@@ -126,9 +126,9 @@ class LeaseStore(Store):
             uow.apply_judgement(request, judgement)
         detail = None
         if state is State.CANCELLED:
-            clock = get_or_new(uow, [request.ref])[request.ref].clock
-            detail = clock.to_json()
-            if clock.live_since is None:
+            facts = get_or_new(uow, [request.ref])[request.ref]
+            detail = facts.link_times()
+            if facts.live_since is None:
                 uow.after_commit.append(self.on_cancelled_before_link)
         is_mine = requests.c.lease_owner == self.owner
         return uow.transition(

@@ -243,7 +243,7 @@ def _job(details: JobDetails) -> Block:
         job_facts.started_line(details.ref, facts),
     ]
     if job.link_is_live:  # the alert below says what follows from it
-        lines.append(f"*Download link* {job_facts.live_text(facts.clock)}")
+        lines.append(f"*Download link* {job_facts.live_text(facts)}")
     elif job.delivery_type == DeliveryType.DOWNLOAD:
         lines.append(job_facts.link_line(facts))
     return blockkit.section("\n".join(lines), block_id=ids.JOB)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from bot.atlas import JobState
-from bot.cancellation.job_facts import USUAL_WAIT, Lead, LinkClock, LinkPhase, expected_wait
+from bot.cancellation.job_facts import USUAL_WAIT, JobFacts, Lead, LinkPhase, expected_wait
 from tests.support.clock import NOON
 
 
@@ -13,9 +13,9 @@ def seconds(*values: float) -> list[timedelta]:
     return [timedelta(seconds=value) for value in values]
 
 
-def a_clock(**changes: object) -> LinkClock:
+def a_clock(**changes: object) -> JobFacts:
     values = {"started_at": NOON, "expected_at": NOON + timedelta(minutes=3)} | changes
-    return LinkClock(**values)  # type: ignore[arg-type]
+    return JobFacts(**values)  # type: ignore[arg-type]
 
 
 def test_fewer_than_five_waits_give_three_minutes() -> None:
@@ -32,20 +32,20 @@ def test_wait_of_an_id_without_a_time_does_not_count() -> None:
 
 def test_link_is_overdue_from_the_expected_time_on() -> None:
     clock = a_clock()
-    assert clock.phase(NOON + timedelta(seconds=179)) is LinkPhase.EXPECTED
-    assert clock.phase(NOON + timedelta(seconds=180)) is LinkPhase.OVERDUE
+    assert clock.at(NOON + timedelta(seconds=179)).phase is LinkPhase.EXPECTED
+    assert clock.at(NOON + timedelta(seconds=180)).phase is LinkPhase.OVERDUE
 
 
 def test_live_link_ends_with_its_hour_or_with_the_job() -> None:
     live = {"live_since": NOON, "until": NOON + timedelta(hours=1)}
-    assert a_clock(**live).phase(NOON + timedelta(minutes=59)) is LinkPhase.LIVE
-    assert a_clock(**live).phase(NOON + timedelta(minutes=60)) is LinkPhase.ENDED
-    assert a_clock(**live, ended=JobState.CANCELLED).phase(NOON) is LinkPhase.ENDED
+    assert a_clock(**live).at(NOON + timedelta(minutes=59)).phase is LinkPhase.LIVE
+    assert a_clock(**live).at(NOON + timedelta(minutes=60)).phase is LinkPhase.ENDED
+    assert a_clock(**live, ended=JobState.CANCELLED).at(NOON).phase is LinkPhase.ENDED
 
 
 def test_lead_counts_to_the_live_link_else_to_the_expected_one() -> None:
     then = NOON + timedelta(minutes=2)
     live = a_clock(live_since=NOON + timedelta(seconds=108))
-    assert Lead.of(a_clock().to_json(), then) == Lead(timedelta(minutes=1), was_live=False)
-    assert Lead.of(live.to_json(), then) == Lead(timedelta(seconds=-12), was_live=True)
+    assert Lead.of(a_clock().link_times(), then) == Lead(timedelta(minutes=1), was_live=False)
+    assert Lead.of(live.link_times(), then) == Lead(timedelta(seconds=-12), was_live=True)
     assert Lead.of({}, then) is None

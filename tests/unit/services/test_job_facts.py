@@ -94,4 +94,4 @@ async def test_settled_starter_is_not_looked_for(given: ServiceOnSqlite) -> None
     assert atlas.feed_reads == 1
     facts = (await given.service.facts.store.get([REF]))[REF]
     assert facts.feed_link == f"https://cloud.example/redirect/{PROJECT_ID}"
-    assert facts.clock.expected_at == NOON + timedelta(minutes=3)
+    assert facts.expected_at == NOON + timedelta(minutes=3)

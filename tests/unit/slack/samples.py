@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bot.atlas import JobRef
 from bot.cancellation.errors import KeyMayNotCancel, ReadOnly
 from bot.cancellation.events import EventName
-from bot.cancellation.job_facts import JobFacts, Lead, LinkClock, LinkPhase
+from bot.cancellation.job_facts import JobFacts, Lead, LinkPhase
 from bot.cancellation.lifecycle import Approval, Card, Outcome, State
 from bot.cancellation.people import EVERYONE, NO_ONE, People
 from bot.cancellation.policy import Policy
@@ -90,13 +90,14 @@ def longest_asked() -> JobTarget:
 DANA = Starter(kind=StarterKind.USER, name="dana@shop.example")
 #: The link is expected three minutes after the start, which is noon.
 FACTS = JobFacts(
-    clock=LinkClock(started_at=NOON, expected_at=NOON + timedelta(minutes=3)),
+    started_at=NOON,
+    expected_at=NOON + timedelta(minutes=3),
     started_by=StartedBy(Knowledge.KNOWN, DANA),
     feed_link="https://cloud.example/redirect/0123456789abcdef01234567",
 )
 
 
-_LIVE_CLOCK = replace(FACTS.clock, live_since=NOON, until=NOON + timedelta(hours=1))
+_LIVE = replace(FACTS, live_since=NOON, until=NOON + timedelta(hours=1))
 _OTHER_STARTERS = {
     "own_key": replace(DANA, kind=StarterKind.API_KEY, name="botkey", own_key=True),
     "probable": replace(DANA, certain=False, others=("eve@shop.example",)),
@@ -106,8 +107,8 @@ _OTHER_STARTERS = {
 }
 OTHER_FACTS = {
     "overdue": replace(FACTS, phase=LinkPhase.OVERDUE),
-    "live": replace(FACTS, phase=LinkPhase.LIVE, clock=_LIVE_CLOCK),
-    "job_ended": replace(FACTS, phase=LinkPhase.ENDED, clock=_LIVE_CLOCK),
+    "live": replace(_LIVE, phase=LinkPhase.LIVE),
+    "job_ended": replace(_LIVE, phase=LinkPhase.ENDED),
     **{
         name: replace(FACTS, started_by=StartedBy(Knowledge.KNOWN, starter), feed_link=None)
         for name, starter in _OTHER_STARTERS.items()
