@@ -56,14 +56,6 @@ class WatchedJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedJob:
-    """What the database holds about a job."""
-
-    state: WatchedState
-    announced: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class JobChange:
     """A difference between the database and Atlas."""
 
@@ -76,12 +68,14 @@ class JobChange:
 
 def compare(
     jobs: Sequence[RestoreJob],
-    known: Mapping[str, RecordedJob],
+    known: Mapping[str, tuple[WatchedState, bool]],
     *,
     first: bool,
     unread: Collection[str] = (),
 ) -> list[JobChange]:
     """Compare a cluster's jobs with the database, oldest job first.
+
+    `known` has the recorded state of each job, and whether it was announced.
 
     A new job that is over already is announced too: it may have started and ended while Atlas or
     the bot was down. The `first` read of a cluster that existed before the watch announces no such
@@ -94,11 +88,13 @@ def compare(
     return [*filter(None, changes), *_gone(known, listed)]
 
 
-def _change(job: RestoreJob, before: RecordedJob | None, *, first: bool) -> JobChange | None:
+def _change(
+    job: RestoreJob, before: tuple[WatchedState, bool] | None, *, first: bool
+) -> JobChange | None:
     state = WatchedState(job.state.value)
-    if before and before.state is state:
+    recorded, announce = before or (None, not first)
+    if recorded is state:
         return None
-    announce = before.announced if before else not first
     return JobChange(
         job_id=job.id,
         state=state,
@@ -108,13 +104,13 @@ def _change(job: RestoreJob, before: RecordedJob | None, *, first: bool) -> JobC
     )
 
 
-def _gone(known: Mapping[str, RecordedJob], listed: set[str]) -> Iterator[JobChange]:
-    for job_id, before in known.items():
-        if job_id not in listed and not before.state.is_over:
+def _gone(known: Mapping[str, tuple[WatchedState, bool]], listed: set[str]) -> Iterator[JobChange]:
+    for job_id, (state, announced) in known.items():
+        if job_id not in listed and not state.is_over:
             yield JobChange(
                 job_id=job_id,
                 state=WatchedState.GONE,
                 is_new=False,
                 shown=None,
-                announce=before.announced,
+                announce=announced,
             )

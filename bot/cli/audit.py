@@ -128,8 +128,7 @@ def summary(
     moment, form = parse_since(since), format_of(how)
 
     async def read(database: Database) -> list[dict[str, Any]]:
-        found = await database.read_snapshot(lambda db: read_summary(db, moment))
-        return [each.as_json() for each in found]
+        return await database.read_snapshot(lambda db: read_summary(db, moment))
 
     found = asyncio.run(with_database(read))
     if form is JobFormat.JSON:

@@ -2,9 +2,9 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from operator import itemgetter
 from statistics import median
 from typing import Any
 
@@ -17,49 +17,7 @@ from bot.cancellation.starter import NOT_READ, StartedBy
 from bot.storage.tables import JOB, job_facts, requests, to_ref, watched_clusters, watched_jobs
 
 NOT_KNOWN = "not known"
-
-
-@dataclass(slots=True, kw_only=True)
-class ProjectSummary:
-    """The downloads of one project, without those of the first look at their cluster."""
-
-    project: str
-    downloads: int = 0
-    started_by: Counter[str] = field(default_factory=Counter)  #: by person or key
-    kept: int = 0
-    cancelled_before_link: int = 0
-    cancelled_after_link: int = 0
-    would_have_been_cancelled: int = 0
-    delays: list[float] = field(default_factory=list)  #: seconds from start to announcement
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "project": self.project,
-            "downloads": self.downloads,
-            "by": dict(self.started_by.most_common()),
-            "kept": self.kept,
-            "cancelled_before_link": self.cancelled_before_link,
-            "cancelled_after_link": self.cancelled_after_link,
-            "would_have_been_cancelled": self.would_have_been_cancelled,
-            "seconds_to_announcement_median": median(self.delays) if self.delays else None,
-            "seconds_to_announcement_worst": max(self.delays, default=None),
-        }
-
-
-def read_summary(db: Connection, since: datetime | None) -> Sequence[ProjectSummary]:
-    """Return the figures of each project, by its name."""
-    projects: dict[str, ProjectSummary] = {}
-    found = defaultdict(list)
-    after = since or datetime.fromtimestamp(0, UTC)
-    for row in db.execute(_REQUESTS.where(requests.c.created_at >= after)):
-        found[to_ref(row)].append(row)
-    for row in db.execute(_DOWNLOADS.where(watched_jobs.c.first_seen_at >= after)):
-        ref = to_ref(row)
-        summary = projects.setdefault(ref.project_id, ProjectSummary(project=ref.project_id))
-        _add(summary, ref, row, found[ref])
-    return sorted(projects.values(), key=lambda each: each.project)
-
-
+#: Without the downloads of the first look at their cluster.
 _DOWNLOADS = (
     select(watched_jobs, job_facts.c.started_by, job_facts.c.live_since)
     .outerjoin(job_facts, and_(*(job_facts.c[each] == watched_jobs.c[each] for each in JOB)))
@@ -78,26 +36,53 @@ _DOWNLOADS = (
 _REQUESTS = select(requests).order_by(requests.c.created_at)
 
 
-def _add(
-    summary: ProjectSummary, ref: JobRef, download: Row[Any], about: Iterable[Row[Any]]
-) -> None:
-    """Count one download with the requests about it."""
-    summary.downloads += 1
-    known = (
-        StartedBy.from_json(json.loads(download.started_by)) if download.started_by else NOT_READ
-    )
-    summary.started_by[(known.starter and known.starter.name) or NOT_KNOWN] += 1
-    posted = [download.ts]
-    for request in about:
-        summary.project = request.project_name
-        summary.kept += request.state == State.KEPT
-        if request.state == State.CANCELLED:
-            summary.cancelled_before_link += download.live_since is None
-            summary.cancelled_after_link += download.live_since is not None
-        summary.would_have_been_cancelled += WOULD_HAVE in (
-            json.loads(request.outcome).get("sentence") or ""
-        )
-        if not request.requester:
-            posted.append(request.card_ts)
-    if times := [float(ts) for ts in posted if ts]:
-        summary.delays.append(round(min(times) - ref.started_at.timestamp(), 1))
+def read_summary(db: Connection, since: datetime | None) -> list[dict[str, Any]]:
+    """Return the figures of each project as JSON values, by its name."""
+    about, downloads = defaultdict(list), defaultdict(list)
+    after = since or datetime.fromtimestamp(0, UTC)
+    for row in db.execute(_REQUESTS.where(requests.c.created_at >= after)):
+        about[to_ref(row)].append(row)
+    for row in db.execute(_DOWNLOADS.where(watched_jobs.c.first_seen_at >= after)):
+        downloads[row.project_id].append(row)
+    found = [_figures(of_project, about) for of_project in downloads.values()]
+    return sorted(found, key=itemgetter("project"))
+
+
+def _figures(
+    downloads: Sequence[Row[Any]], about: Mapping[JobRef, Sequence[Row[Any]]]
+) -> dict[str, Any]:
+    """Return the figures of one project, from its downloads and the requests `about` them."""
+    name, states, would_have = downloads[0].project_id, Counter[tuple[str, bool]](), 0
+    delays: list[float] = []  # seconds from start to announcement
+    for download in downloads:
+        own = about.get(to_ref(download), ())
+        for request in own:
+            name = request.project_name
+            states[request.state, download.live_since is None] += 1
+            would_have += WOULD_HAVE in (json.loads(request.outcome).get("sentence") or "")
+        delays += _delay(download, own)
+    return {
+        "project": name,
+        "downloads": len(downloads),
+        "by": dict(Counter(map(_starter, downloads)).most_common()),
+        "kept": states[State.KEPT, True] + states[State.KEPT, False],
+        "cancelled_before_link": states[State.CANCELLED, True],
+        "cancelled_after_link": states[State.CANCELLED, False],
+        "would_have_been_cancelled": would_have,
+        "seconds_to_announcement_median": median(delays) if delays else None,
+        "seconds_to_announcement_worst": max(delays, default=None),
+    }
+
+
+def _starter(download: Row[Any]) -> str:
+    read = json.loads(download.started_by) if download.started_by else NOT_READ.to_json()
+    starter = StartedBy.from_json(read).starter
+    return (starter and starter.name) or NOT_KNOWN
+
+
+def _delay(download: Row[Any], about: Iterable[Row[Any]]) -> list[float]:
+    """Return the seconds until the announcement, or the bot's own card, if either was posted."""
+    posted = [download.ts, *(request.card_ts for request in about if not request.requester)]
+    times = [float(ts) for ts in posted if ts]
+    started = to_ref(download).started_at.timestamp()
+    return [round(min(times) - started, 1)] if times else []

@@ -14,7 +14,6 @@ from bot.cancellation.watched_job import (
     OPEN,
     Holding,
     JobChange,
-    RecordedJob,
     WatchedJob,
     WatchedState,
     compare,
@@ -134,7 +133,7 @@ class WatchStore(Store):
         first_read = update(watched_clusters).where(is_cluster, clusters.first_read_at.is_(None))
         first = uow.execute(first_read.values(first_read_at=uow.now)).rowcount > 0
         known = {
-            row.job_id: RecordedJob(state=WatchedState(row.state), announced=row.version > 0)
+            row.job_id: (WatchedState(row.state), row.version > 0)
             for row in uow.execute(jobs_of(project_id, cluster))
         }
         changes = compare(jobs, known, first=first, unread=unread)

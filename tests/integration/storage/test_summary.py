@@ -31,8 +31,7 @@ async def test_figures_name_starters_ends_and_delays(database: Database) -> None
     await bench.requests.decide(kept.id, State.KEPT, ADA, allow, reason="audit")
     await pass_seconds(bench, GRACE + 5)
 
-    (found,) = await database.read_snapshot(lambda db: read_summary(db, None))
-    figures = found.as_json()
+    (figures,) = await database.read_snapshot(lambda db: read_summary(db, None))
 
     assert (figures["project"], figures["downloads"]) == ("shop-prod", 2)
     assert figures["by"] == {"dana@shop.example": 1, "not known": 1}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bot.cancellation.watched_job import JobChange, RecordedJob, WatchedState, compare
+from bot.cancellation.watched_job import JobChange, WatchedState, compare
 from tests.support.domain import a_job
 
 if TYPE_CHECKING:
@@ -25,8 +25,10 @@ def job(number: int, **changes: object) -> RestoreJob:
     return a_job(id=f"{number:024x}", **changes)
 
 
-def known(number: int, state: WatchedState, *, announced: bool = True) -> dict[str, RecordedJob]:
-    return {f"{number:024x}": RecordedJob(state=state, announced=announced)}
+def known(
+    number: int, state: WatchedState, *, announced: bool = True
+) -> dict[str, tuple[WatchedState, bool]]:
+    return {f"{number:024x}": (state, announced)}
 
 
 def test_new_jobs_are_announced_oldest_first() -> None:
