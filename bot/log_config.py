@@ -123,9 +123,8 @@ THROTTLE_INTERVAL = 60.0  #: seconds between two lines of an event that anyone c
 
 @dataclass(slots=True)
 class LogThrottle:
-    """Counts events; the first one is due for the log, and then one each `interval`."""
+    """Counts events; the first one is due for the log, and then one a minute."""
 
-    interval: float = THROTTLE_INTERVAL
     clock: Callable[[], float] = time.monotonic
     _last: float | None = None
     _count: int = 0
@@ -134,7 +133,7 @@ class LogThrottle:
         """Count one event; return the events since the last line if a line is due, else 0."""
         self._count += 1
         now = self.clock()
-        if self._last is not None and now - self._last < self.interval:
+        if self._last is not None and now - self._last < THROTTLE_INTERVAL:
             return 0
         events, self._count, self._last = self._count, 0, now
         return events

@@ -59,26 +59,18 @@ def _cloud_event(name: str, id_: str, data: dict[str, Any], more: Mapping[str, A
     return CloudEvent({**attributes, **more}, data)
 
 
-@dataclass(eq=False)
 class WebhookClient:
-    """Posts events to one receiver, over connections of its own.
+    """Posts events to one receiver, over connections of its own."""
 
-    `now` is this machine's time; a receiver rejects signatures that are older than five minutes.
-    """
-
-    url: SecretStr
-    secret: SecretStr
-    _: KW_ONLY
-    timeout: float = Timings.webhook_try_timeout
-    now: Callable[[], datetime] = wall_clock
-    transport: httpx.AsyncBaseTransport | None = None
-
-    def __post_init__(self) -> None:
-        self._url = self.url.get_secret_value()
-        self._signer = Webhook(self.secret.get_secret_value())
+    def __init__(
+        self, url: SecretStr, secret: SecretStr, timeout: float = Timings.webhook_try_timeout
+    ) -> None:
+        self._url = url.get_secret_value()
+        self._signer = Webhook(secret.get_secret_value())
+        self._timeout = timeout
         self._http = httpx.AsyncClient(
-            transport=self.transport or open_transport(self._url),
-            timeout=self.timeout,
+            transport=open_transport(self._url),
+            timeout=timeout,
             follow_redirects=False,  # the receiver that was configured answers, and no other
             trust_env=False,  # open_transport finds the proxy; a .netrc must not log in
         )
@@ -90,16 +82,17 @@ class WebhookClient:
         """Post an event once; return why the receiver did not take it, or None if it did."""
         body = JSONFormat().write(event)
         try:
-            with anyio.fail_after(self.timeout):
+            with anyio.fail_after(self._timeout):
                 status = await self._send(body, self._headers(event.get_id(), body))
         except TimeoutError:
-            return f"there was no answer within {self.timeout:.0f} s"
+            return f"there was no answer within {self._timeout:.0f} s"
         except (httpx.HTTPError, OSError) as error:
             return f"there was no answer ({type(error).__name__})"
         return None if httpx.codes.is_success(status) else f"the answer was {status}"
 
     def _headers(self, event_id: str, body: bytes) -> dict[str, str]:
-        now = self.now()
+        # This machine's time: a receiver rejects signatures that are older than five minutes.
+        now = wall_clock()
         return {
             "Content-Type": JSONFormat.CONTENT_TYPE,
             "User-Agent": "cancel-restore",
@@ -137,7 +130,6 @@ class WebhookWorker:
     _: KW_ONLY
     clock: Callable[[], datetime]
     timings: Timings = DEFAULT_TIMINGS
-    monotonic: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
         self._backlog: Backlog | None = None
@@ -178,7 +170,7 @@ class WebhookWorker:
             log.info("lease of the audit webhook not released", why=str(error))
 
     async def _start_tries(self) -> None:
-        now = self.monotonic()
+        now = time.monotonic()
         if now >= self._hold_at:
             self._hold_at = now + self.timings.webhook_lease_renewal_interval
             self._backlog = await self.store.hold()
@@ -226,7 +218,7 @@ class WebhookWorker:
         request = event.request
         self._failures_in_a_row += 1
         self._failures[request] = self._failures.get(request, 0) + 1
-        now = self.monotonic()
+        now = time.monotonic()
         self._paused[request] = now + self._backoff(self._failures[request])
         if self._is_receiver_away:
             self._resume_at = now + self._backoff(self._failures_in_a_row // MAX_IN_FLIGHT)

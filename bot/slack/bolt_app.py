@@ -33,9 +33,6 @@ ANYTHING = re.compile(".*", re.DOTALL)
 
 FEATURES = (command_handlers, dialog_handlers, picker_handlers, lists, home, card_handlers)
 
-#: Called with the seconds that an ack took.
-OnAck = Callable[[float], None]
-
 #: Buttons that only open a page; Slack sends their clicks too.
 LINK_BUTTONS = frozenset({ids.ATLAS_LINK, ids.CARD_LINK, ids.FEED_LINK})
 
@@ -43,13 +40,14 @@ LINK_BUTTONS = frozenset({ids.ATLAS_LINK, ids.CARD_LINK, ids.FEED_LINK})
 class App(AsyncApp):
     """Bolt's app for verified payloads, with all listeners.
 
-    It times each ack, and traces the request behind each payload.
+    It calls `on_ack` with the seconds that each ack took, and traces the request behind each
+    payload.
     """
 
     def __init__(
         self,
         deps: Dependencies,
-        on_ack: OnAck = lambda _seconds: None,
+        on_ack: Callable[[float], None] = lambda _seconds: None,
         tracer: RequestTracer = bind_to_log,
     ) -> None:
         identity = deps.identity

@@ -1,6 +1,5 @@
 """Errors of Slack, whose docstrings are sentences for people, and their translation."""
 
-import asyncio
 import inspect
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -22,8 +21,8 @@ from bot.slack import mrkdwn
 from bot.slack.client import Links, code_of
 from bot.slack.deployment import command_code
 
-#: The exceptions of the Web API clients; any other is a bug.
-CALL_ERRORS = (SlackApiError, aiohttp.ClientError, asyncio.TimeoutError, OSError)
+#: The exceptions of the Web API clients, of which a timeout is an OSError; any other is a bug.
+CALL_ERRORS = (SlackApiError, aiohttp.ClientError, OSError)
 
 #: Seconds to wait after a 429 without `Retry-After`, and at most.
 DEFAULT_RETRY_AFTER = 5.0

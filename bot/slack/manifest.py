@@ -36,8 +36,6 @@ _ADDRESS: Final = re.compile(
     r"https://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?"
 )
 
-_PLACEHOLDER: Final = f"https://YOUR-HOST{PATH}"
-
 _FOR_SOCKET_MODE: Final = """\
 # This manifest is for Socket Mode: the bot opens the connection and needs no public URL.
 # After creating the app, create an app-level token (scope connections:write) under
@@ -67,7 +65,8 @@ def manifest(address: str | None = None, command: str = "/cancel-restore") -> st
     text = text.replace("{{optional}}", _commented(OPTIONAL_SCOPES))
     if address is None:
         return text.replace("{{mode}}", _FOR_SOCKET_MODE)
-    text = text.replace("# HTTP: ", "").replace(_PLACEHOLDER, events_address(address))
+    text = text.replace("# HTTP: ", "")
+    text = text.replace(f"https://YOUR-HOST{PATH}", events_address(address))
     text = text.replace("socket_mode_enabled: true", "socket_mode_enabled: false")
     return text.replace("{{mode}}", _FOR_HTTP)
 

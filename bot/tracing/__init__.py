@@ -28,7 +28,7 @@ class Tracing:
     def instrument_database(self, engine: Engine) -> None:
         """Trace the transactions of `engine`."""
 
-    def slack_call(self, method: str) -> AbstractContextManager[None]:  # noqa: ARG002 - see SpanTracing
+    def slack_call(self, method: str) -> AbstractContextManager[object]:  # noqa: ARG002 - see SpanTracing
         """Trace a call of a method of Slack's Web API."""
         return nullcontext()
 

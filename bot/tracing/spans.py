@@ -10,7 +10,8 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
 
@@ -37,11 +38,6 @@ PROGRAM = "cancel-restore"
 
 #: The attribute with the request's id.
 REQUEST = "cancel_restore.request"
-
-NANOSECONDS = 1_000_000_000
-
-#: The lowest status of an error.
-ERROR_STATUS = 400
 
 log = structlog.get_logger(__name__)
 
@@ -86,13 +82,10 @@ class SpanTracing(Tracing):
         ):
             yield
 
-    @contextmanager
-    def slack_call(self, method: str) -> Iterator[None]:
+    def slack_call(self, method: str) -> AbstractContextManager[object]:
         if not is_traced():
-            yield
-            return
-        with open_span(self._tracer, f"Slack {method}", SpanKind.CLIENT):
-            yield
+            return nullcontext()
+        return open_span(self._tracer, f"Slack {method}", SpanKind.CLIENT)
 
     def record_atlas_call(self, call: CallRecord) -> None:
         if not is_traced():
@@ -103,9 +96,9 @@ class SpanTracing(Tracing):
             f"Atlas {call.method}",
             kind=SpanKind.CLIENT,
             attributes={"http.request.method": call.method, "url.path": call.path, **status},
-            start_time=ended - round(call.seconds * NANOSECONDS),
+            start_time=ended - round(call.seconds * 1e9),
         )
-        if call.status is None or (call.status >= ERROR_STATUS and not call.challenge):
+        if call.status is None or (call.status >= HTTPStatus.BAD_REQUEST and not call.challenge):
             span.set_status(StatusCode.ERROR)
         span.end(ended)
 

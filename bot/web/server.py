@@ -199,23 +199,13 @@ class WebServer:
         limiter: ConnectionLimiter | None = None,
     ) -> None:
         self._host = host
-        self._port = port
+        self.port = port  # the one in use, once started; 0 selects a free one
         self._limiter = limiter or ConnectionLimiter()
-        self._shutting_down = False
+        self.problem: str | None = None  # the sentence for `/readyz`, once shutdown has begun
         app.middlewares.insert(0, self._limiter.receive)
         app.on_response_prepare.append(self._close_at_shutdown)
         self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=grace)
         self._listener: asyncio.Server | None = None
-
-    @property
-    def problem(self) -> str | None:
-        """The sentence for `/readyz`, or None until shutdown begins."""
-        return "The bot is stopping: another replica takes over." if self._shutting_down else None
-
-    @property
-    def port(self) -> int:
-        """The port in use, once started; 0 selects a free one."""
-        return self._port
 
     async def start(self) -> None:
         """Listen; raises `PortTaken`, or another `WebError` if the address cannot be used."""
@@ -226,30 +216,30 @@ class WebServer:
             self._listener = await asyncio.get_running_loop().create_server(
                 lambda: Connection(server, self._limiter),
                 self._host,
-                self._port,
+                self.port,
                 backlog=min(self._limiter.limit, MAX_BACKLOG),
             )
         except (OSError, UnicodeError) as error:
             await self._runner.cleanup()
             raise self._explained(error) from error
-        self._port = int(self._listener.sockets[0].getsockname()[1])
+        self.port = int(self._listener.sockets[0].getsockname()[1])
 
     def _explained(self, error: OSError | UnicodeError) -> WebError:
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             return PortTaken(
-                f"Port {self._port} of {self._host} is taken by another program: "
+                f"Port {self.port} of {self._host} is taken by another program: "
                 "stop it, or set PORT to another."
             )
-        where = f"{self._host}, port {self._port}"
+        where = f"{self._host}, port {self.port}"
         return WebError(f"Cannot listen on {where} ({_reason(error)}): check HOST and PORT.")
 
     def begin_shutdown(self) -> None:
-        self._shutting_down = True
+        self.problem = "The bot is stopping: another replica takes over."
 
     async def _close_at_shutdown(
         self, _request: web.BaseRequest, response: web.StreamResponse
     ) -> None:
-        if self._shutting_down:
+        if self.problem:
             response.force_close()
             response.headers["Connection"] = "close"
 

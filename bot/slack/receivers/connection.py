@@ -28,8 +28,6 @@ from bot.timings import backoff
 #: Called with each envelope and its connection; must not block.
 OnEnvelope: TypeAlias = "Callable[[SocketModeRequest, Connection], None]"
 
-Json: TypeAlias = dict[str, Any]
-
 # In seconds.
 PING_INTERVAL = 0.6
 CONNECT_TIMEOUT = 10.0  # for opening a connection, with its hello
@@ -169,7 +167,7 @@ class Connection:
             log.warning("ignored a frame that is no envelope", keys=sorted(frame))
 
 
-def read_frame(text: str | bytes) -> Json:
+def read_frame(text: str | bytes) -> dict[str, Any]:
     """Parse one frame; anything but a JSON object gives an empty one."""
     try:
         frame = json.loads(text)
@@ -178,7 +176,7 @@ def read_frame(text: str | bytes) -> Json:
     return frame if isinstance(frame, dict) else {}
 
 
-def read_envelope(frame: Json) -> SocketModeRequest | None:
+def read_envelope(frame: dict[str, Any]) -> SocketModeRequest | None:
     """Read an envelope, or return None where a field is missing or of another type."""
     if not isinstance(frame.get("envelope_id"), str) or not isinstance(frame.get("payload"), dict):
         return None
