@@ -98,15 +98,8 @@ def _encodings(value: str) -> set[str]:
 
 
 _redactor = Redactor()
-
-
-def redact(secrets: Iterable[SecretStr]) -> None:
-    """Redact `secrets` in every later log line."""
-    _redactor.register(secrets)
-
-
-def redacted(text: str) -> str:
-    return _redactor.clean(text)
+redact = _redactor.register  #: redacts secrets in every later log line
+redacted = _redactor.clean
 
 
 def without_secrets(typed: str) -> str:

@@ -1,7 +1,7 @@
 """Reloads the policies of projects: at SIGHUP, and when the projects file has changed."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -127,23 +127,16 @@ def needs_restart(now: Settings, wanted: Settings) -> Iterator[str]:
         yield "OTEL_TRACES_EXPORTER"
     if now.audit_webhook != wanted.audit_webhook:
         yield "BOT_AUDIT_WEBHOOK_URL, BOT_AUDIT_WEBHOOK_SECRET"
-    yield from _projects_that_need_restart(
-        *({project.id: project for project in each.projects} for each in (now, wanted))
-    )
+    before, after = ({each.id: each for each in every.projects} for every in (now, wanted))
+    yield from (f"new project {after[each].label}" for each in after.keys() - before.keys())
+    yield from (f"removed project {before[each].label}" for each in before.keys() - after.keys())
+    for each in before.keys() & after.keys():
+        for name in ("credentials", "watch_channel"):
+            if getattr(before[each], name) != getattr(after[each], name):
+                yield f"{name} of {before[each].label}"
     logins = [[each.credentials for each in every.organizations] for every in (now, wanted)]
     if logins[0] != logins[1]:
         yield "credentials or number of the organizations"
-
-
-def _projects_that_need_restart(
-    now: Mapping[str, ProjectSettings], wanted: Mapping[str, ProjectSettings]
-) -> Iterator[str]:
-    yield from (f"new project {wanted[each].label}" for each in wanted.keys() - now.keys())
-    yield from (f"removed project {now[each].label}" for each in now.keys() - wanted.keys())
-    for each in now.keys() & wanted.keys():
-        for name in ("credentials", "watch_channel"):
-            if getattr(now[each], name) != getattr(wanted[each], name):
-                yield f"{name} of {now[each].label}"
 
 
 def _facts(project: PolicyHolder) -> dict[str, Any]:

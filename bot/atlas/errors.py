@@ -257,11 +257,8 @@ def _error(
 
 def _code_of(headers: Mapping[str, str], payload: object) -> str | None:
     fields = payload if isinstance(payload, Mapping) else {}
-    return _code(fields.get("errorCode")) or _code(headers.get("X-Error-Code"))
-
-
-def _code(value: object) -> str | None:
-    return value if isinstance(value, str) and _CODE.fullmatch(value) else None
+    given = (fields.get("errorCode"), headers.get("X-Error-Code"))
+    return next((each for each in given if isinstance(each, str) and _CODE.fullmatch(each)), None)
 
 
 def cleaned(detail: object) -> str:

@@ -244,15 +244,14 @@ def _unavailable(error: Exception, name: str) -> AtlasUnavailable:
         return ChallengeNotUnderstood(status=status, detail=str(error), call=name)
     if isinstance(error, _BEFORE_SENDING):
         return NoConnection(detail=cleaned(str(error)), call=name)
-    sent = name.startswith("DELETE ") and not _was_token_call(error)
+    # Where the call for a token failed, the API call itself was not sent.
+    was_login = isinstance(error, httpx.RequestError) and error.request.url.path.endswith(
+        TOKEN_PATH
+    )
+    sent = name.startswith("DELETE ") and not was_login
     leaf: type[AtlasUnavailable] = ConnectionBroken
     if isinstance(error, (httpx.TimeoutException, TimeoutError)):
         leaf = TimedOut
     elif isinstance(error, (ResponseTooLarge, httpx.DecodingError)):
         leaf = UnreadableAnswer
     return leaf(detail=type(error).__name__, call=name, may_have_taken_effect=sent)
-
-
-def _was_token_call(error: Exception) -> bool:
-    """Whether the call for a token failed, so that the API call itself was not sent."""
-    return isinstance(error, httpx.RequestError) and error.request.url.path.endswith(TOKEN_PATH)

@@ -233,13 +233,12 @@ async def write_as_recorded(tail: AuditTail, how: Format, out: TextIO) -> int:
 
 async def write(events: Events, how: Format, out: TextIO) -> int:
     """Write events to `out`, and return how many are damaged; JSON lines and CSV are streamed."""
-    if how is Format.TABLE:
-        return await _write_table(events, out)
-    columns = await _column_names(events) if how is Format.CSV else ()
-    return await _write_each(events, fields_writer(how, out, columns))
-
-
-async def _write_table(events: Events, out: TextIO) -> int:
+    if how is not Format.TABLE:
+        columns = dict.fromkeys((*COLUMNS, "number", "hash"))
+        if how is Format.CSV:  # a column for each field that any of the events has
+            async for event in events():
+                columns |= dict.fromkeys(readable_fields(event)[0])
+        return await _write_each(events, fields_writer(how, out, tuple(columns)))
     rows: list[list[str]] = []
     damaged = await _write_each(events, lambda fields: rows.append(_cells(fields)))
     if rows:
@@ -256,14 +255,6 @@ async def _write_each(events: Events, write_fields: FieldsWriter) -> int:
         write_fields(fields)
         damaged += is_damaged
     return damaged
-
-
-async def _column_names(events: Events) -> Sequence[str]:
-    """Return a column for each field that any of the events has."""
-    names = dict.fromkeys((*COLUMNS, "number", "hash"))
-    async for event in events():
-        names |= dict.fromkeys(readable_fields(event)[0])
-    return tuple(names)
 
 
 def fields_writer(

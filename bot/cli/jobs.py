@@ -173,7 +173,11 @@ async def _list(settings: Settings, cluster: str | None, project: str, form: For
         projects = [find_project(services.projects, project)] if project else services.projects.all
         listing = await services.cancellation.finder.listing(projects, cluster=cluster)
         if cluster and not (listing.jobs or listing.unavailable):
-            await _require_cluster(services, projects, cluster)
+            finder = services.cancellation.finder
+            lists = [await finder.clusters(each.id, timeout=READ_TIMEOUT) for each in projects]
+            if not any(cluster in clusters for clusters in lists):
+                names = ", ".join(each.name for each in projects)
+                fail(f"There is no cluster {cluster} in {names}: check its name.")
         found = [(each.place.project, each.ref, each.job) for each in listing.jobs]
         shown = await shown_jobs(services, settings, found)
     _write_list([job.fields() for job in shown], form, complete=not listing.unavailable)
@@ -197,18 +201,6 @@ def _write_list(found: Sequence[dict[str, Any]], form: Format, *, complete: bool
 def _unread(part: Unavailable) -> str:
     where = f"{part.cluster} in {part.project}" if part.cluster else part.project
     return f"{where} could not be read: {part.reason}"
-
-
-async def _require_cluster(
-    services: CoreServices, projects: Sequence[Project], cluster: str
-) -> None:
-    """End the command if no project has the cluster."""
-    finder = services.cancellation.finder
-    for project in projects:
-        if cluster in await finder.clusters(project.id, timeout=READ_TIMEOUT):  # cached
-            return
-    names = ", ".join(project.name for project in projects)
-    fail(f"There is no cluster {cluster} in {names}: check its name.")
 
 
 async def _show(settings: Settings, target: Target, form: Format) -> None:

@@ -124,17 +124,13 @@ def _check_schema(connection: Connection) -> CheckResult:
             f"its tables have version {version}; this program has {NEWEST}",
             "Back up the database; `serve` updates the tables when it starts.",
         )
-    _try_write(connection)
+    # Insert zero rows into every table, for which the database checks the permission too.
+    for table in metadata.sorted_tables:
+        no_rows = select(table).where(literal_column("1") == literal_column("0"))
+        connection.execute(table.insert().from_select(table.columns.keys(), no_rows))
+    connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
     message = f"it opens, is writable, and has the newest tables ({NEWEST})"
     gaps = select(watch_leases.c.project_id).where(watch_leases.c.feed_gap_at.is_not(None))
     if projects := ", ".join(sorted(connection.execute(gaps).scalars())):
         return SUBJECT.warning(f"{message}. {FEED_GAP.format(projects)}", SWEPT_MORE_OFTEN)
     return SUBJECT.ok(message)
-
-
-def _try_write(connection: Connection) -> None:
-    """Insert zero rows into every table, for which the database checks the permission too."""
-    for table in metadata.sorted_tables:
-        no_rows = select(table).where(literal_column("1") == literal_column("0"))
-        connection.execute(table.insert().from_select(table.columns.keys(), no_rows))
-    connection.execute(text("UPDATE alembic_version SET version_num = version_num"))

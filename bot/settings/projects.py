@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -143,7 +143,12 @@ def read_projects_file(path: Path, defaults: Defaults) -> list[PolicyHolder]:
     ]
     for key in ("name", "id"):
         values = (table[key] for table in tables["projects"] if isinstance(table.get(key), str))
-        defaults.problems.extend(_duplicates(key, values))
+        counts = Counter(value.strip().casefold() for value in values)  # names: in any case
+        defaults.problems.extend(
+            f'{FILE} has the {key} "{value}" {count} times: it must be unique'
+            for value, count in counts.items()
+            if count > 1
+        )
     return [each for each in holders if each]
 
 
@@ -263,16 +268,6 @@ def _rule_label(policy: PolicySettings, table: Mapping[str, Any], label_of: Labe
         return f"{name} (by default the requesters)" if is_inherited else name
 
     return label
-
-
-def _duplicates(key: str, values: Iterable[str]) -> list[str]:
-    """Report values that occur several times; names are typed in any case."""
-    counts = Counter(value.strip().casefold() for value in values)
-    return [
-        f'{FILE} has the {key} "{value}" {count} times: it must be unique'
-        for value, count in counts.items()
-        if count > 1
-    ]
 
 
 class ProjectsFile(Model):
