@@ -97,10 +97,7 @@ class Bot:
         return self._server.port if self._server else self.settings.port
 
     async def start(self) -> None:
-        """Start everything; raises `StartError` with all errors.
-
-        Open requests are resumed before Slack is connected.
-        """
+        """Start everything, open requests before Slack; raises `StartError` with all errors."""
         set_deployment(self.settings.command, self.settings.label)
         client = self._open_slack_client()
         # While the database and the port are opened.
@@ -225,10 +222,7 @@ class Bot:
         )
 
     def _follow_projects(self, names: asyncio.Task[None]) -> None:
-        """Start the loops of new projects, and end those of projects that are gone.
-
-        Organizations add projects once they are listed.
-        """
+        """Start the loops of new projects, and end those of projects that are gone."""
         projects = {project.id: project for project in self._services.projects.all}
         for project_id in self._following.keys() - projects.keys():
             for loop in self._following.pop(project_id):

@@ -29,11 +29,7 @@ def configure_logging(
     format: Literal["console", "json"] | None = None,  # noqa: A002 - the setting's own name
     stream: TextIO | None = None,
 ) -> None:
-    """Send every log line, of the bot and its libraries, through one chain to `stream`.
-
-    The default stream is standard error; the default format is `console` on a terminal and `json`
-    elsewhere.
-    """
+    """Send every log line, of the bot and its libraries, through one chain to `stream`."""
     stream = stream or sys.stderr
     terminal = stream.isatty()
     as_json = format == "json" or (format is None and not terminal)
@@ -54,9 +50,7 @@ def configure_logging(
         )
     )
     handler.addFilter(demote_library_records)
-    throttle = (
-        LogThrottle()
-    )  # asyncio logs one for each connection that it may accept, every second
+    throttle = LogThrottle()  # asyncio logs one for each connection it may accept, every second
     handler.addFilter(lambda record: not is_accept_error(record) or throttle.count() > 0)
     logging.basicConfig(handlers=[handler], level=level, force=True)
     structlog.configure(
@@ -87,10 +81,7 @@ def redact_secret_keys(_logger: WrappedLogger, _method: str, event: EventDict) -
 
 
 def redact_line(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
-    """Redact the finished line: message, values, exceptions and tracebacks.
-
-    The renderer has made text of what structlog's types still call an event.
-    """
+    """Redact the finished line, which structlog's types still call an event."""
     return redacted(str(line))
 
 

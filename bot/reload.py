@@ -28,17 +28,13 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True, kw_only=True)
 class Reloader:
-    """Applies changed policies without a restart; settings with a problem change nothing.
-
-    It reloads at once when `requested` is set. `on_result` is called with `valid`, whether the
-    settings could be read.
-    """
+    """Applies changed policies without a restart; settings with a problem change nothing."""
 
     settings: Settings
     projects: Projects
     load: Callable[[], Settings]
     requested: asyncio.Event
-    on_result: Callable[..., None]
+    on_result: Callable[..., None]  #: takes `valid`, whether the settings could be read
     on_organizations: Callable[[Iterable[OrganizationSettings]], None] = lambda _: None
     interval: float = Timings.projects_file_interval
 

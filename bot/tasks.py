@@ -34,13 +34,10 @@ def new_reference() -> str:
 def log_errors(
     event: str, *, on_error: Callable[[], None] = lambda: None, **place: object
 ) -> Iterator[None]:
-    """Log an error within the context as `event`, call `on_error`, and suppress it.
-
-    An error of a request needs no traceback.
-    """
+    """Log an error within the context as `event`, call `on_error`, and suppress it."""
     try:
         yield
-    except CancellationError as error:
+    except CancellationError as error:  # of a request: it needs no traceback
         log.warning(event, why=str(error), **place)
         on_error()
     except Exception:
@@ -117,10 +114,7 @@ class BackgroundTasks:
         return task
 
     async def drain(self, seconds: float) -> None:
-        """Wait up to `seconds` in all for the running tasks; cancel the rest before the end.
-
-        The last part of that time lets cancelled tasks call their `on_failure`.
-        """
+        """Wait up to `seconds` in all for the running tasks; cancel the rest before the end."""
         last = min(REPORT_TIMEOUT, seconds / 2)
         for timeout in (seconds - last, last):
             if self.tasks:
@@ -161,11 +155,7 @@ async def _report(on_failure: OnFailure | None, reference: str) -> None:
 async def run_until_deadline(
     work: Coroutine[Any, Any, T], background: BackgroundTasks, seconds: float
 ) -> T:
-    """Return the result of `work`, or raise its exception.
-
-    Raises `MaybeRecorded` if `work` took longer. It continues in the background, as it may be
-    committing.
-    """
+    """Return what `work` returns; raise `MaybeRecorded` if it takes longer than `seconds`."""
     task = asyncio.ensure_future(work)
     try:
         done, _ = await asyncio.wait({task}, timeout=seconds)
@@ -174,7 +164,7 @@ async def run_until_deadline(
         raise
     if done:
         return task.result()
-    background.start(_wait_for(task), "late answer")
+    background.start(_wait_for(task), "late answer")  # it may be committing
     raise MaybeRecorded
 
 

@@ -46,10 +46,7 @@ MAX_EVENT_PAGES = 5  #: pages of events that are read at most, newest first
 
 
 class AtlasClient(AtlasHttp):
-    """Calls the Administration API; safe for concurrent calls in one event loop.
-
-    An async context manager, or call `aclose`.
-    """
+    """Calls the Administration API; safe for concurrent calls in one event loop."""
 
     async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
         """Read one job within `timeout` seconds; raises as `restore_jobs` does."""
@@ -76,10 +73,7 @@ class AtlasClient(AtlasHttp):
         return await self._read_all(RestoreJob, call, attrgetter("id"), max_attempts)
 
     async def clusters(self, project_id: str) -> ReadItems[Cluster]:
-        """Read all clusters of a project; raises as `restore_jobs` does.
-
-        Also deleted clusters whose snapshots are kept; v1.0 cannot list those.
-        """
+        """Read clusters, in v2 also deleted ones with snapshots; raises as `restore_jobs` does."""
         path = f"{project_path(project_id)}/clusters"
         is_v2 = self.version is ApiVersion.V2
         query = {"includeDeletedWithRetainedBackups": "true"} if is_v2 else {}

@@ -62,9 +62,8 @@ class AtlasHttp:
 
     credentials: Credentials
     _: KW_ONLY
-    base_url: str = (
-        "https://cloud.mongodb.com"  #: Atlas for Government: https://cloud.mongodbgov.com
-    )
+    #: Atlas for Government: https://cloud.mongodbgov.com
+    base_url: str = "https://cloud.mongodb.com"
     version: ApiVersion = ApiVersion.V2
     envelope: bool = False  #: for gateways that hide statuses or headers
     transport: httpx.AsyncBaseTransport | None = None  #: replaces the network, for tests
@@ -130,10 +129,7 @@ class AtlasHttp:
         deadline: float,
         max_attempts: int = MAX_ATTEMPTS,
     ) -> _T:
-        """Send a read until it succeeds; stop when the next pause would pass the deadline.
-
-        Raises `AtlasRejected` at once, and `AtlasUnavailable` from the last attempt.
-        """
+        """Send a read until it succeeds; stop when the next pause would pass the deadline."""
         attempt = 0
         while True:
             attempt += 1
@@ -155,8 +151,7 @@ class AtlasHttp:
     async def _send(self, call: ApiCall, timeout: float) -> httpx.Response:
         """Send `call`, with a handshake if needed, and return a success within `timeout` seconds.
 
-        The limit of one call, `request_timeout`, begins once a connection is free. Raises
-        `AtlasRejected` if Atlas refused the call, and `AtlasUnavailable` for any other failure.
+        The limit of one call, `request_timeout`, begins once a connection is free.
         """
         name = call.name(self.version)
         left = await self._acquire_connection(name, timeout)

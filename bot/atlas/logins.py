@@ -72,11 +72,7 @@ class Nonce:
 
 
 class PooledDigestAuth(httpx.Auth):
-    """Signs calls with an API key, from a pool of nonces.
-
-    A call takes a free nonce, or makes a handshake. A refused nonce leads to one new handshake,
-    never to a second one.
-    """
+    """Signs calls with a free nonce of a pool; a refused one leads to one new handshake."""
 
     def __init__(self, key: DigestKey) -> None:
         self._key = key
@@ -135,10 +131,7 @@ class PooledDigestAuth(httpx.Auth):
 
 
 def select_challenge(headers: Iterable[str]) -> str:
-    """Return the first digest challenge that can be answered, written in httpx's plain form.
-
-    The server's order is its preference (RFC 7616, 3.7).
-    """
+    """Return the server's first digest challenge that can be answered (RFC 7616, 3.7)."""
     reasons = []
     for scheme, parameters in parse_challenges(headers):
         if (reason := _obstacle(scheme, parameters)) is None:

@@ -95,10 +95,7 @@ def current_operator() -> Person:
 
 @asynccontextmanager
 async def open_services(settings: Settings) -> AsyncIterator[CoreServices]:
-    """Open the services; at the end, finish or release the runs and close everything.
-
-    The database is not touched before its first use.
-    """
+    """Open the services, the database at its first use; at the end, stop runs and close all."""
     owner = f"{current_operator().id}-{uuid.uuid4().hex[:8]}"
     services = CoreServices(settings, Metrics(), owner)
     try:

@@ -136,10 +136,7 @@ def write_json(results: Sequence[CheckResult], out: TextIO) -> None:
 
 
 def write_lines(results: Sequence[CheckResult], out: TextIO) -> None:
-    """Write the results by group, the problems once more, and the counts.
-
-    Lines are as wide as a terminal, and not broken elsewhere.
-    """
+    """Write the results by group, the problems once more, counts; only terminals break lines."""
     shown = merge_unchecked(map(_clean, results))
     problems = [replace(each, group="Problems") for each in shown if each.level is Level.PROBLEM]
     console = Console(file=out, highlight=False, soft_wrap=True)
@@ -176,10 +173,7 @@ def _wrap(text: str, width: int, first: str, others: str) -> list[str]:
 
 
 def merge_unchecked(results: Iterable[CheckResult]) -> list[CheckResult]:
-    """Merge neighbours that are unchecked for the same reason into one line.
-
-    Without this, seven unchecked results would hide the refused key that is their cause.
-    """
+    """Merge neighbours that one failed check leaves unchecked: they would hide that one."""
     merged: list[CheckResult] = []
     for (level, *_), group in groupby(
         results, lambda each: (each.level, each.message, each.hint, each.group)
