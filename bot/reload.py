@@ -141,9 +141,7 @@ def _facts(project: PolicyHolder) -> dict[str, Any]:
         "name": project.name,
         **{key: getattr(policy, key) for key in POLICY_KEYS if hasattr(policy, key)},
         "quarantine": quarantine.mode,
-        "quarantine_grace": quarantine.grace,
-        "quarantine_expected": quarantine.expected,
-        "quarantine_limit": quarantine.limit,
+        **{f"quarantine_{key}": getattr(quarantine, key) for key in ("grace", "expected", "limit")},
         "watch_channel": project.watch_channel,
     }
 

@@ -23,14 +23,6 @@ SLACK_RETRY_INTERVAL = 2.0
 PROJECT_RETRY_INTERVAL = 60.0  #: seconds between two attempts to read a project from Atlas
 SLACK_ERRORS_TIMEOUT = 2.0  #: seconds to wait for Slack's errors when the start has failed already
 
-REFUSED_BOT = (
-    "Slack refuses SLACK_BOT_TOKEN ({code}): copy the Bot User OAuth Token again, in Slack's app "
-    "under OAuth & Permissions."
-)
-REFUSED_APP = (
-    "Slack refuses SLACK_APP_TOKEN ({code}): copy the App-Level Token again, in Slack's app under "
-    "Basic Information; it needs the scope connections:write."
-)
 SLACK_DOES_NOT_ANSWER = "Slack does not answer: check SLACK_API_URL and the network."
 
 #: What to check besides DATABASE_URL, by the kind of database.
@@ -87,7 +79,10 @@ async def wait_for_identity(client: AsyncWebClient) -> Identity:
         except CALL_ERRORS as error:
             trouble = translate_error(error)
             if isinstance(trouble, InvalidToken):
-                raise StartError(REFUSED_BOT.format(code=trouble.code)) from error
+                raise StartError(
+                    f"Slack refuses SLACK_BOT_TOKEN ({trouble.code}): copy the Bot User OAuth "
+                    "Token again, in Slack's app under OAuth & Permissions."
+                ) from error
             log.warning(
                 "Slack does not answer, retrying",
                 why=trouble.sentence,
@@ -105,7 +100,10 @@ async def check_app_token(client: AsyncWebClient, slack: SlackSettings) -> None:
     except CALL_ERRORS as error:
         trouble = translate_error(error)
         if isinstance(trouble, InvalidToken):
-            raise StartError(REFUSED_APP.format(code=trouble.code)) from error
+            raise StartError(
+                f"Slack refuses SLACK_APP_TOKEN ({trouble.code}): copy the App-Level Token again, "
+                "in Slack's app under Basic Information; it needs the scope connections:write."
+            ) from error
 
 
 async def collect_slack_errors(authentication: asyncio.Task[Identity]) -> list[str]:

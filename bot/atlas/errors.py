@@ -244,6 +244,7 @@ def _error(
         why = f"{code}, status {status}" if code else f"status {status}"
         sentence = f"Atlas refused what was asked ({why})."
     is_open = issubclass(leaf, AtlasUnavailable)
+    may_be_executed = is_open and leaf is not RateLimited and call.startswith("DELETE ")
     return leaf(
         sentence,
         status=status,
@@ -251,7 +252,7 @@ def _error(
         detail=detail,
         call=call,
         retry_after=retry_after if is_open else None,
-        may_have_taken_effect=(is_open and leaf is not RateLimited and call.startswith("DELETE ")),
+        may_have_taken_effect=may_be_executed,
     )
 
 
