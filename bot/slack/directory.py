@@ -36,6 +36,7 @@ UNKNOWN_GROUP = frozenset({"no_such_subteam", "subteam_not_found"})
 
 #: Sentences for Slack's error codes.
 REASONS: Mapping[str, str] = {
+    "": "Slack did not answer in time.",
     "missing_scope": "The bot lacks a scope (users:read, usergroups:read).",
     "plan_upgrade_required": "This workspace's Slack plan has no user groups.",
     **dict.fromkeys(UNKNOWN_GROUP, "A user group of the bot's settings does not exist."),
@@ -49,12 +50,7 @@ MAX_CANDIDATES = 2 * rules.MAX_RECIPIENTS
 #: Members of approver groups that are looked up: `users.info` allows 100 calls a minute.
 MAX_LOOKUPS = 20
 
-NO_ANSWER = "Slack did not answer in time."
 TWO_TEAMS = "Slack knows this person in another workspace than the click names."
-
-#: A user that is gone has no rights, and a group that is gone has no members.
-GONE_USER = Account(kind=Kind.DEACTIVATED)
-GONE_GROUP: tuple[str, ...] = ()
 
 
 @dataclass(eq=False)
@@ -160,9 +156,10 @@ class Directory:
         A cached answer older than `max_age` does not count, not even at Slack's rate limit.
         """
         since = self.clock() - max_age
+        # A user that is gone has no rights, and a group that is gone has no members.
         found, in_groups = await asyncio.gather(
-            self._current(self._accounts, users, since, GONE_USER),
-            self._current(self._members, groups, since, GONE_GROUP),
+            self._current(self._accounts, users, since, Account(kind=Kind.DEACTIVATED)),
+            self._current(self._members, groups, since, ()),
         )
         return {
             user: Person(
@@ -259,8 +256,7 @@ class Directory:
             stored = cache.get_stored(key, max_age=MAX_AGE) if reuse else None
             if stored is not None:
                 return stored
-            answer = f"Slack answered {meaning.code}." if meaning.code else NO_ANSWER
-            why = REASONS.get(meaning.code, answer)
+            why = REASONS.get(meaning.code, f"Slack answered {meaning.code}.")
             raise RightsNotChecked(why, meaning.seconds, meaning.code) from error
 
     async def _read_account(self, user: str) -> Account:

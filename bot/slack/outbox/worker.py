@@ -172,15 +172,6 @@ class Outbox:
         self, post: Post, message: Message, client_msg_id: str | None = None
     ) -> SlackError | None:
         """Send the message and record the delivery, or return Slack's error."""
-        try:
-            channel, ts = await self._send(message, client_msg_id)
-        except CALL_ERRORS as error:
-            return translate_error(error)
-        await self._mark_sent(post, channel, ts)
-        return None
-
-    async def _send(self, message: Message, client_msg_id: str | None) -> tuple[str, str]:
-        """Call Slack; return the channel and `ts` of the message."""
         extra: dict[str, Any] = {"client_msg_id": client_msg_id} if client_msg_id else {}
 
         async def call(content: Mapping[str, Any]) -> tuple[str, str]:
@@ -194,7 +185,12 @@ class Outbox:
             )
             return str(answer.get("channel") or message.channel), str(answer.get("ts") or "")
 
-        return await send_simplified(call, message.content)
+        try:
+            channel, ts = await send_simplified(call, message.content)
+        except CALL_ERRORS as error:
+            return translate_error(error)
+        await self._mark_sent(post, channel, ts)
+        return None
 
     async def _carry_out(self, post: Post, message: Message, error: SlackError) -> None:
         jitter = random.random()  # noqa: S311 - no secret
