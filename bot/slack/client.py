@@ -17,9 +17,6 @@ from bot.cancellation.lifecycle import Card, Request
 #: Seconds for one call. The SDK's default of 30 is longer than any trigger lives.
 TIMEOUT = 10
 
-#: The method that the app token calls.
-APP_TOKEN_METHOD = "apps.connections.open"  # noqa: S105 - no password
-
 #: Connections of a session; further calls wait for a free one. aiohttp uses connections in turn,
 #: so those opened during a burst stay open while the bot is busy.
 MAX_CONNECTIONS = 32
@@ -83,7 +80,7 @@ class SlackClient(AsyncWebClient):
         return answer
 
     def _report(self, api_method: str, code: str | None) -> None:
-        if api_method != APP_TOKEN_METHOD:
+        if api_method != "apps.connections.open":  # which the app token calls
             self._on_answer(code)
 
 

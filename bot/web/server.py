@@ -8,8 +8,9 @@ for its request, so that health checks are answered. A request must arrive withi
 import asyncio
 import errno
 import os
-import resource
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
 from typing import Any
 
 import structlog
@@ -49,27 +50,20 @@ log = structlog.stdlib.get_logger(__name__)
 
 def max_connections(descriptors: int) -> int:
     """Return how many connections may be open where a process may open `descriptors` files."""
-    if descriptors == resource.RLIM_INFINITY:
+    if descriptors == RLIM_INFINITY:
         return MAX_CONNECTIONS
     return max(MIN_CONNECTIONS, min(MAX_CONNECTIONS, descriptors // DESCRIPTORS_PER_CONNECTION))
 
 
+@dataclass(eq=False)
 class ConnectionLimiter:
-    """The open connections of a server, in the order in which they began to wait for a request.
+    """The open connections of a server, in the order in which they began to wait for a request."""
 
-    By default as many may be open as the file descriptors allow.
-    """
+    limit: int = field(default_factory=lambda: max_connections(getrlimit(RLIMIT_NOFILE)[0]))
+    head_timeout: float = HEAD_TIMEOUT
+    body_timeout: float = BODY_TIMEOUT
 
-    def __init__(
-        self,
-        limit: int | None = None,
-        *,
-        head_timeout: float = HEAD_TIMEOUT,
-        body_timeout: float = BODY_TIMEOUT,
-    ) -> None:
-        self.limit = limit or max_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-        self.head_timeout = head_timeout
-        self._body_timeout = body_timeout
+    def __post_init__(self) -> None:
         self._open: set[Connection] = set()
         self._waiting: dict[Connection, None] = {}  # an ordered set
         self._evictions = LogThrottle()
@@ -115,7 +109,7 @@ class ConnectionLimiter:
 
     async def _read(self, request: web.Request) -> web.Response | None:
         try:
-            async with asyncio.timeout(self._body_timeout):
+            async with asyncio.timeout(self.body_timeout):
                 await request.read()
         except TimeoutError:
             return _refuse(408, "The body of this request did not arrive in time.")

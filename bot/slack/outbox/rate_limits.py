@@ -40,8 +40,7 @@ class RateLimits:
     """
 
     def __init__(self, timings: Timings, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._interval = timings.message_interval
-        self._window = timings.edit_window
+        self._timings = timings
         self._monotonic = monotonic
         self._full_at: dict[Budget, float] = {}  # when the whole burst is free again
         self._edits: deque[float] = deque()
@@ -56,14 +55,14 @@ class RateLimits:
             free_at = self._edit_free_at(edit_limit(post), now)
         else:
             burst = ANNOUNCEMENT_BURST if isinstance(post, Announcement) else POST_BURST
-            free_at = full_at - (burst - 1) * self._interval
+            free_at = full_at - (burst - 1) * self._timings.message_interval
         seconds = max(0.0, free_at - now, self._blocked_until.get(budget, now) - now)
         if seconds > longest_wait(post):
             return seconds
         if budget is ALL_EDITS:
             self._edits.append(now + seconds)
         else:
-            self._full_at[budget] = full_at + self._interval
+            self._full_at[budget] = full_at + self._timings.message_interval
         return seconds
 
     def block(self, post: Post, message: Message, seconds: float) -> None:
@@ -72,10 +71,10 @@ class RateLimits:
 
     def _edit_free_at(self, limit: int, now: float) -> float:
         """Return when the window has fewer than `limit` edits."""
-        while self._edits and self._edits[0] <= now - self._window:
+        while self._edits and self._edits[0] <= now - self._timings.edit_window:
             self._edits.popleft()
         excess = len(self._edits) - limit
-        return self._edits[excess] + self._window if excess >= 0 else now
+        return self._edits[excess] + self._timings.edit_window if excess >= 0 else now
 
 
 def _budget(post: Post, message: Message) -> Budget:
