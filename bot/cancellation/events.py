@@ -60,8 +60,6 @@ TYPED_FIELDS: Mapping[EventName, str] = {
     EventName.DENIED: "sentence",
     EventName.KEPT: "sentence",
 }
-#: The events that end a request.
-CLOSING = frozenset(EventName.entering(state) for state in State if state.ended)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

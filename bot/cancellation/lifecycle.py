@@ -39,7 +39,10 @@ UNDECIDED = frozenset({State.AWAITING, State.QUARANTINED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFingerprint:
-    """The job as it was shown: the compared fields, and what the card repeats."""
+    """The job as it was shown: the compared fields, and what the card repeats.
+
+    A link that became live is not a change.
+    """
 
     delivery_type: str  #: `download`, `automated` or `pointInTime`
     snapshot_id: str  #: 24 hex digits
@@ -62,10 +65,6 @@ class JobFingerprint:
             link_is_live=job.link_is_live,
             expires_at=job.expires_at,
         )
-
-    def matches(self, job: RestoreJob) -> bool:
-        """Whether `job` is what was shown; a link that became live is not a change."""
-        return self == JobFingerprint.of(job)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,11 +170,6 @@ class Request:
         return self.acted_alone and self.reviewed_by is None
 
     @property
-    def is_escalated(self) -> bool:
-        """Whether it waits, and the last notice was given: every approver was told."""
-        return self.state is State.AWAITING and self.next_notice_at is None
-
-    @property
     def approvals_missing(self) -> int:
         return max(0, self.approvals_needed - len(self.approvals))
 
@@ -201,6 +195,6 @@ def next_step(shown: JobFingerprint, sent: DeleteAttempts, job: RestoreJob) -> S
         return Step.CANCELLED if sent.may_have_taken_effect else Step.OVER
     if job.is_over:
         return Step.OVER
-    if not shown.matches(job):
+    if shown != JobFingerprint.of(job):
         return Step.CHANGED
     return Step.WAIT if sent.accepted else Step.SEND

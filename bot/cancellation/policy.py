@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from bot.cancellation import errors
 from bot.cancellation.errors import NotAllowed
-from bot.cancellation.lifecycle import Request
+from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import EVERYONE, NO_ONE, Kind, People, Person
 from bot.cancellation.quarantine import NO_QUARANTINE, QuarantinePolicy, is_candidate
 from bot.cancellation.starter import StartedBy
@@ -53,8 +53,9 @@ class Policy:
         return self.approvers - self.escalate_to
 
     def told_approvers(self, request: Request) -> People:
-        """The approvers who were told by now; after the escalation all of them."""
-        return self.approvers if request.is_escalated else self.first_approvers
+        """The approvers who were told by now; after the last notice all of them."""
+        is_escalated = request.state is State.AWAITING and request.next_notice_at is None
+        return self.approvers if is_escalated else self.first_approvers
 
     @property
     def groups(self) -> frozenset[str]:
@@ -190,14 +191,10 @@ def check_reason(policy: Policy, reason: str, *, alone: bool = False) -> NotAllo
 
 
 def check_text(text: str, missing: NotAllowed) -> NotAllowed | None:
-    """Return the refusal `missing` if the text has nothing that people can see."""
-    return None if has_visible_text(text) else missing
-
-
-def has_visible_text(text: str) -> bool:
-    """Whether the text has a visible character: not a separator, control, mark or filler."""
-    visible = (each for each in text if each not in BLANK_LETTERS)
-    return any(unicodedata.category(each)[0] not in {"C", "M", "Z"} for each in visible)
+    """Return the refusal `missing` if the text has only separators, controls, marks and fillers."""
+    letters = (each for each in text if each not in BLANK_LETTERS)
+    is_visible = any(unicodedata.category(each)[0] not in {"C", "M", "Z"} for each in letters)
+    return None if is_visible else missing
 
 
 def check_typed_name(policy: Policy, cluster_name: str, typed: str) -> NotAllowed | None:

@@ -1,6 +1,6 @@
 """Quarantine: a new download that no approver keeps within the grace time is cancelled (pure)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -8,7 +8,6 @@ from enum import StrEnum
 from bot.atlas import JobRef, RestoreJob
 from bot.cancellation.lifecycle import Ending, JobFingerprint, Request, State
 from bot.cancellation.starter import StartedBy, StarterKind, is_named
-from bot.cancellation.watched_job import JobChange
 
 #: The time in which the bot itself cancels at most `limit` downloads of a project.
 LIMIT_WINDOW = timedelta(hours=1)
@@ -88,11 +87,6 @@ def is_candidate(started_by: StartedBy, user_name: str | None) -> bool:
     if starter is None or not user_name:
         return False
     return any(is_named(user_name, each) for each in (starter.name, *starter.others))
-
-
-def quarantinable(changes: Iterable[JobChange]) -> list[JobChange]:
-    """Return the new downloads that can be cancelled."""
-    return [each for each in changes if each.is_new and each.shown and each.shown.cancellable]
 
 
 def quarantine_key(ref: JobRef) -> str:

@@ -54,12 +54,12 @@ class Starter:
 
 
 class Knowledge(StrEnum):
-    """What is known about the starter of a job."""
+    """What is known about the starter of a job, in ascending order."""
 
-    KNOWN = "known"
     TOO_EARLY = "too_early"  #: the feed has no event yet, which may be late
-    NOT_IN_FEED = "not_in_feed"  #: the feed has no event of the job
     NOT_KNOWN = "not_known"  #: the feed could not be read
+    NOT_IN_FEED = "not_in_feed"  #: the feed has no event of the job
+    KNOWN = "known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,9 @@ class StartedBy:
 
     def is_better_than(self, other: "StartedBy") -> bool:
         """Whether this is worth showing instead of `other`."""
-        return self != other and (_rank(self) >= _rank(other))
+        order = [*Knowledge]
+        own, others = ((order.index(e.knowledge), e.is_settled) for e in (self, other))
+        return self != other and own >= others
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -90,11 +92,6 @@ class StartedBy:
 _ADAPTER = TypeAdapter(StartedBy)
 #: Before the first read of the feed.
 NOT_READ = StartedBy(Knowledge.TOO_EARLY)
-_RANKS = (Knowledge.TOO_EARLY, Knowledge.NOT_KNOWN, Knowledge.NOT_IN_FEED, Knowledge.KNOWN)
-
-
-def _rank(started_by: StartedBy) -> tuple[int, bool]:
-    return _RANKS.index(started_by.knowledge), started_by.is_settled
 
 
 def started_by(

@@ -63,7 +63,7 @@ class QuarantineStore(Store):
         The transaction holds the watch's lease, so that no other counts at the same time.
         """
         project = self.project_of(project_id)
-        new = rules.quarantinable(changes)
+        new = [each for each in changes if each.is_new and each.shown and each.shown.cancellable]
         if project is None or not new:
             return {}
         refs = {each.job_id: JobRef(project_id, cluster, each.job_id) for each in new}

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import TypeAdapter
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -249,6 +250,7 @@ job_facts = Table(
 
 
 _TIMES = ("snapshot_time", "expires_at")
+_SHOWN = TypeAdapter(JobFingerprint)
 
 
 def shown_to_json(shown: JobFingerprint) -> dict[str, Any]:
@@ -260,11 +262,8 @@ def shown_to_json(shown: JobFingerprint) -> dict[str, Any]:
 
 
 def shown_from_json(values: Mapping[str, Any]) -> JobFingerprint:
-    """Convert back from `shown_to_json`; raises `TypeError`, `ValueError` or `KeyError`."""
-    times = {
-        name: datetime.fromisoformat(values[name]) if values[name] else None for name in _TIMES
-    }
-    return JobFingerprint(**{**values, **times})
+    """Convert back from `shown_to_json`."""
+    return _SHOWN.validate_python(values)
 
 
 #: The columns with the name and the value of an attribute of `Request`.

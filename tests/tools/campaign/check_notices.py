@@ -6,7 +6,8 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from bot.cancellation.events import CLOSING, EventName
+from bot.cancellation.events import EventName
+from tests.tools.campaign.check_record import CLOSING
 from tests.tools.campaign.rules import Rule
 from tests.tools.campaign.worlds import APPROVERS, request_of, state_of
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bot.cancellation.events import CLOSING, EventName
+from bot.cancellation.events import EventName
+from bot.cancellation.lifecycle import State
 from tests.tools.campaign.rules import Rule
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from tests.tools.campaign.worlds import Thread
 
 #: Events of an approval by a person.
+#: The events that end a request.
+CLOSING = frozenset(EventName.entering(state) for state in State if state.ended)
 YES = frozenset({EventName.APPROVAL_GIVEN, EventName.APPROVED})
 
 Found = tuple[Rule, str]

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from bot.atlas import ActivityEvent, JobRef, RateLimited
 from bot.cancellation.errors import CancellationError
-from bot.cancellation.lifecycle import State
+from bot.cancellation.lifecycle import JobFingerprint, State
 from bot.cancellation.people import Kind, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.job_search import JobFinder
@@ -140,7 +140,7 @@ class PolicyModel:
         assert len(self.still_yes) >= self.policy.approvals
         assert not self.ended
         assert self.deletes <= self.chances
-        assert SHOWN.matches(job)
+        assert JobFingerprint.of(job) == SHOWN
 
 
 class RecordingRunner(Runner):
