@@ -137,12 +137,9 @@ def readable_fields(event: Recorded) -> tuple[dict[str, Any], bool]:
     try:
         return as_json(event), False
     except ValueError:
-        return {name: _text(value) for name, value in _own_fields(event).items()}, True
+        fields = _own_fields(event).items()
+        return {k: v if isinstance(v, str | int | None) else repr(v) for k, v in fields}, True
 
 
 def _own_fields(event: Recorded) -> dict[str, Any]:
     return {name: getattr(event, name) for name in (*COLUMNS, "number", "hash")}
-
-
-def _text(value: object) -> object:
-    return value if isinstance(value, str | int | None) else repr(value)

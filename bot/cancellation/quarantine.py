@@ -180,17 +180,14 @@ class GraceClock:
         """
         if self._answered_at is not None and now - self._answered_at > LONGEST_SILENCE:
             self.interrupt()
-        first = {
-            each: now + _usable(grace, None if self._was_away else stored).total_seconds()
-            for each, (grace, stored) in waiting.items()
-        }
-        self._ends = {each: self._ends.get(each, end) for each, end in first.items()}
+        before, self._ends = self._ends, {}
+        for each, (grace, stored) in waiting.items():
+            left = grace
+            if stored is not None and not self._was_away:
+                left = min(max(stored, timedelta()), grace)
+            self._ends[each] = before.get(each, now + left.total_seconds())
         self._answered_at, self._was_away = now, False
         return {each: end - now for each, end in self._ends.items()}
-
-
-def _usable(grace: timedelta, stored: timedelta | None) -> timedelta:
-    return grace if stored is None else min(max(stored, timedelta()), grace)
 
 
 def stored_remaining(

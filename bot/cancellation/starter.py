@@ -213,11 +213,12 @@ def _suffice(events: Sequence[ActivityEvent], job_id: str, neighbours: Collectio
 
 def _actor(event: ActivityEvent) -> tuple[StarterKind, str]:
     """Return the kind and the name of who acted."""
-    application = event.delegate_principal
-    user = event.username or event.user_id
+    application, user = event.delegate_principal, event.username or event.user_id
+    acting = (application.name or application.id) if application else ""
+    acting_for = f"{acting}{FOR}{event.username}" if event.username else acting
     actors = (
         (event.is_global_admin, StarterKind.MONGODB_STAFF, user),
-        (application is not None, StarterKind.OAUTH_APP, _application(event)),
+        (application is not None, StarterKind.OAUTH_APP, acting_for),
         (bool(event.client_id), StarterKind.SERVICE_ACCOUNT, event.client_id),
         (bool(user), StarterKind.USER, user),
         (True, StarterKind.API_KEY, event.public_key or event.api_key_id),
@@ -225,12 +226,6 @@ def _actor(event: ActivityEvent) -> tuple[StarterKind, str]:
     kind, name = next((kind, name) for applies, kind, name in actors if applies)
     unnamed = not name and kind is StarterKind.API_KEY
     return (StarterKind.UNNAMED, "") if unnamed else (kind, name)
-
-
-def _application(event: ActivityEvent) -> str:
-    application = event.delegate_principal
-    name = (application.name or application.id) if application else ""
-    return f"{name}{FOR}{event.username}" if event.username else name
 
 
 def is_named(user_name: str, starter_name: str) -> bool:

@@ -86,8 +86,7 @@ class JobFinder:
     ) -> Search:
         """Find the cluster of a job, if given only among clusters of that name.
 
-        The first hit ends the search. Clusters named in `hints` are searched first. `on_start` is
-        called once, with the clusters to search.
+        The first hit ends the search. Clusters named in `hints` are searched first.
         """
         if known := self._find_in_cache(job_id, projects, cluster):
             return Search(found=known)
@@ -183,10 +182,13 @@ class JobFinder:
         self, job_id: str, search: Search, clusters: Sequence[ClusterRef], hints: Sequence[str]
     ) -> None:
         async def read(ref: ClusterRef) -> None:
-            if await self._has_job(ref, job_id):
-                search.found = search.found or ref
-            else:
+            try:
+                with ref.project.backups.call():
+                    await ref.project.atlas.restore_job(ref.job(job_id), timeout=CLUSTER_TIMEOUT)
+            except NOT_FOUND_ERRORS:
                 search.searched += 1
+            else:
+                search.found = search.found or ref
 
         hinted = [ref for ref in clusters if ref.cluster in hints]
         await self._read_each(search, hinted, read)
@@ -209,15 +211,6 @@ class JobFinder:
             search.pending.remove(ref)
 
         await _for_each(clusters, work, until=lambda: search.found is not None)
-
-    async def _has_job(self, cluster: ClusterRef, job_id: str) -> bool:
-        project = cluster.project
-        try:
-            with project.backups.call():
-                await project.atlas.restore_job(cluster.job(job_id), timeout=CLUSTER_TIMEOUT)
-        except NOT_FOUND_ERRORS:
-            return False
-        return True
 
     async def _read_clusters(self, project_id: str) -> ReadItems[str]:
         clusters = await self._projects.get(project_id).atlas.clusters(project_id)

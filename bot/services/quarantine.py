@@ -105,7 +105,11 @@ class Quarantine:
         left = self.clock.measure(waiting, self.monotonic())
         ends = {each: now + timedelta(seconds=seconds) for each, seconds in left.items()}
         stored = {each.request.id: each.request.grace_ends_at for each in shown}
-        moved = {each: end for each, end in ends.items() if _differs(stored[each], end)}
+        moved = {
+            each: end
+            for each, end in ends.items()
+            if (shown_end := stored[each]) is None or abs(end - shown_end) > TOLERANCE
+        }
         unseen = [each for each in shown if each.seen_at is None or now - each.seen_at > SEEN_AGE]
         if moved or unseen:
             await self.store.see(left, moved)
@@ -140,8 +144,3 @@ class Quarantine:
 
     def _project(self, each: Quarantined) -> Project | None:
         return self.projects.find(each.request.ref.project_id)
-
-
-def _differs(shown: datetime | None, ends_at: datetime) -> bool:
-    """Whether a card shows another end of the grace time."""
-    return shown is None or abs(ends_at - shown) > TOLERANCE

@@ -82,7 +82,9 @@ class QuarantineStore(Store):
             if change.shown:
                 ref = refs[change.job_id]
                 request = rules.new_request(new_request_id(), ref, change.shown, project, uow.now)
-                _take_over(uow, _open_request(uow, ref), request)
+                if waiting := _open_request(uow, ref):
+                    outcome = Outcome(sentence=rules.TAKEN_OVER.format(request=request.id))
+                    uow.transition(waiting, State.AWAITING, State.WITHDRAWN, outcome=outcome)
                 add_request(uow, request, None)
         uow.after_commit += [partial(self._report_limit, project.name)] * len(new[room:])
         return {
@@ -161,10 +163,3 @@ def _blocks(project: WatchedProject, request: Request | None) -> bool:
     """
     is_enforced = project.policy.mode is Mode.ENFORCE
     return request is not None and not (is_enforced and request.state is State.AWAITING)
-
-
-def _take_over(uow: UnitOfWork, waiting: Request | None, request: Request) -> None:
-    """End a request that waits for approvals in favour of the bot's own."""
-    if waiting:
-        outcome = Outcome(sentence=rules.TAKEN_OVER.format(request=request.id))
-        uow.transition(waiting, State.AWAITING, State.WITHDRAWN, outcome=outcome)
