@@ -49,11 +49,7 @@ log = structlog.get_logger(__name__)
 
 
 class Bot:
-    """One bot process; `load` reads the settings again.
-
-    It holds leases under the name `owner`, new at each start: leases of an earlier process expire
-    before this one takes them.
-    """
+    """One bot process; `load` reads the settings again."""
 
     def __init__(
         self,
@@ -64,6 +60,7 @@ class Bot:
     ) -> None:
         self.settings = settings
         self.metrics = Metrics()
+        # Of its leases: those of an earlier process expire before this one takes them.
         self.owner = uuid.uuid4().hex[:12]
         self.reload_requested = asyncio.Event()
         self._load = load

@@ -113,10 +113,7 @@ async def collect_slack_errors(authentication: asyncio.Task[Identity]) -> list[s
 
 
 async def load_project_names(projects: Projects, *, only_unnamed: bool = False) -> None:
-    """Read each project once, so that the log shows a wrong key before its first use.
-
-    A project that the settings do not name gets its name; until then its id is its name.
-    """
+    """Read each project once, so that the log shows a wrong key before its first use."""
 
     async def load(project: Project) -> None:
         while True:

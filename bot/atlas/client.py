@@ -91,16 +91,13 @@ class AtlasClient(AtlasHttp):
         )
 
     async def key_access(self, project_id: str) -> KeyAccess:
-        """Read what the client's credentials may do; raises as `restore_jobs` does.
-
-        The access list of a service account is not read.
-        """
+        """Read what the client's credentials may do; raises as `restore_jobs` does."""
         if isinstance(self.credentials, DigestKey):
             root = await self._read_one(SystemStatus, ApiCall("GET", ""))  # of the key that asks
             return root.access_in(project_id)
         path = account_path(project_id, self.key_id)
         call = ApiCall("GET", path, resource_version="2024-08-05")
-        account = await self._read_one(ServiceAccountDetails, call)
+        account = await self._read_one(ServiceAccountDetails, call)  # without its access list
         return account.access_with(self.credentials.client_secret.get_secret_value())
 
     async def account_addresses(self, project_id: str) -> tuple[str, ...]:

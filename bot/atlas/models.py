@@ -200,20 +200,14 @@ class RestoreJob(AtlasModel):
         return kept
 
     @property
-    def started_at(self) -> datetime:
-        """When the job was started: the time in its id."""
-        return created_at(self.id)
-
-    @property
     def live_since(self) -> datetime | None:
         """When the download link became live: an hour before it expires."""
         return self.expires_at - LINK_LIFETIME if self.expires_at else None
 
     @property
     def state(self) -> JobState:
-        """The state of the job.
+        """The state; flags take precedence, as a cancelled job may still have its link or an end.
 
-        Flags that end the job take precedence: a cancelled job may still have its link or an end.
         Atlas itself sets `cancelled` on a job that failed, so that one does not count as cancelled.
         """
         ended = (

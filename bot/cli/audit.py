@@ -260,10 +260,7 @@ async def _write_each(events: Events, write_fields: FieldsWriter) -> int:
 def fields_writer(
     how: Format, out: TextIO, columns: Sequence[str] = FOLLOWED_COLUMNS
 ) -> FieldsWriter:
-    """Return a function that writes the fields of one event; a table has no frame.
-
-    In CSV, the column `more`, if it is one, has the fields without a column.
-    """
+    """Return a function that writes the fields of one event; a table has no frame."""
     if how is Format.JSONL:
         return lambda fields: write_json(fields, out)
     if how is Format.TABLE:

@@ -43,10 +43,7 @@ def format_of(how: str, out: TextIO | None = None) -> Format:
 
 
 def printable(text: str) -> str:
-    """Escape control and direction characters, which a terminal would obey.
-
-    The escapes are those of JSON, so an escaped JSON text keeps its meaning.
-    """
+    """Escape, as JSON does, control and direction characters, which a terminal would obey."""
     return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
 

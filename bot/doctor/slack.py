@@ -176,10 +176,7 @@ def needed_scopes(settings: Settings) -> frozenset[str]:
 
 
 async def warn_about_ids(settings: Settings, client: AsyncWebClient, identity: Identity) -> None:
-    """Log a warning for each channel, person and group in the settings that is not usable.
-
-    Without it, a wrong id of the audit channel would be noticed only by missing cards.
-    """
+    """Log a warning for each unusable id in the settings, which only missing cards would show."""
     quarantined = any(each.policy.quarantine.is_on for each in settings.policy_holders)
     if quarantined and identity.reads_emails is False:
         log.warning("scope missing", scope=EMAILS, why=OPTIONAL_SCOPES[EMAILS], what_to_do=GRANT)

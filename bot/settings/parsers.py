@@ -325,8 +325,7 @@ def read(
 ) -> ModelT:
     """Build `model`, whose fields all have defaults, from the valid values of `given`.
 
-    Each invalid value adds a sentence to `problems`; `label` returns its subject for a variable
-    or key.
+    Each invalid value adds a sentence to `problems`, about what `label` returns for its name.
     """
     try:
         return model.model_validate(given)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bot.atlas import JobRef, RestoreJob
+from bot.atlas import JobRef, RestoreJob, created_at
 from bot.services.projects import Project
 from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.blockkit import Block, View
@@ -175,7 +175,8 @@ def age(job: RestoreJob, now: datetime) -> str:
 def started(job: RestoreJob, now: datetime) -> datetime | None:
     """Return the start of a job; None for an implausible time: Atlas does not document it."""
     earliest = job.snapshot_time or now - timedelta(days=30)
-    return job.started_at if earliest <= job.started_at <= now else None
+    start = created_at(job.id)
+    return start if earliest <= start <= now else None
 
 
 def _span(span: timedelta) -> str:
