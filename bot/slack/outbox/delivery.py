@@ -104,19 +104,16 @@ def _retry(post: Post, longest: float, jitter: float) -> RetryLater:
 
 def _retry_slowly(post: Post, error: SlackError, jitter: float) -> NextAction:
     """Decide about a message that no place takes: Slack or its settings may change."""
-    waits_long = _is_essential(post) or isinstance(error, SlackRejected)
+    if isinstance(post, Announcement):
+        is_essential = post.job.message is None  # without it the job would stay unknown
+    else:
+        is_essential = post.kind in (PostKind.CARD, PostKind.REPLY)  # the outcome would
+    waits_long = is_essential or isinstance(error, SlackRejected)
     if post.attempts >= (MAX_REFUSED_ATTEMPTS if waits_long else MAX_EDIT_ATTEMPTS):
         return Action.DROP
     if isinstance(post, Announcement):
         return RetryLater(REFUSED_ANNOUNCEMENT_BACKOFF)
     return _retry(post, REFUSED_BACKOFF, jitter)
-
-
-def _is_essential(post: Post) -> bool:
-    """Return whether an outcome or a job would stay unknown without the post."""
-    if isinstance(post, Announcement):
-        return post.job.message is None
-    return post.kind in (PostKind.CARD, PostKind.REPLY)
 
 
 def reason_to_move(post: RequestPost, error: SlackError) -> str:
