@@ -82,11 +82,14 @@ class CancellationService:
             self.facts.feeds.read(ref, timeout=PATIENCE),
         )
         earlier = await self.requests.open_request_for(ref)
+        may_act_at_once = project.policy.approvals == 0 or project.policy.break_glass != NO_ONE
+        if earlier and earlier.state is State.QUARANTINED and may_act_at_once:
+            earlier = None  # people may cancel at once what is only quarantined
         return JobDetails(
             ref=ref,
             project_name=project.name,
             job=job,
-            open_request=None if may_supersede(project.policy, earlier) else earlier,
+            open_request=earlier,
             facts=await self.facts.of_job(ref, job, feed),
         )
 
@@ -196,12 +199,6 @@ class CancellationService:
             self.runner.start(request.id)
         self.on_change()
         return request
-
-
-def may_supersede(policy: Policy, earlier: Request | None) -> bool:
-    """Whether people of this policy may cancel at once what is only quarantined (pure)."""
-    alone = policy.approvals == 0 or policy.break_glass != NO_ONE
-    return earlier is not None and earlier.state is State.QUARANTINED and alone
 
 
 def refusal_of(policy: Policy, submission: Submission) -> NotAllowed | None:

@@ -223,7 +223,11 @@ def _record(
             values["version"] = watched_jobs.c.version + int(change.announce)
             job = update(watched_jobs).where(queries.is_job(watched_jobs, ref)).values(**values)
             stored[change.job_id] = uow.execute(job.returning(watched_jobs)).one()
-        _record_link(uow, ref, change)
+        live = change.shown and change.shown.link_is_live
+        if live or change.announce:
+            ended = JobState(change.state.value) if change.state in ENDED else None
+            expires_at = change.shown.expires_at if change.shown and live else None
+            ensure_facts(uow, ref, expires_at, ended)
     announced = [stored[change.job_id] for change in changes if change.announce]
     announce(uow.execute, uow.now, announced)
 
@@ -231,10 +235,3 @@ def _record(
 def _read_values(now: datetime, change: JobChange) -> dict[str, Any]:
     shown = {"shown": json.dumps(shown_to_json(change.shown))} if change.shown else {}
     return {"state": change.state, "changed_at": now, **shown}
-
-
-def _record_link(uow: UnitOfWork, ref: JobRef, change: JobChange) -> None:
-    live = change.shown and change.shown.link_is_live
-    if live or change.announce:
-        ended = JobState(change.state.value) if change.state in ENDED else None
-        ensure_facts(uow, ref, change.shown.expires_at if change.shown and live else None, ended)
