@@ -6,7 +6,7 @@ Where Slack does not answer, `RightsNotChecked` is raised, and a person has no r
 import asyncio
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TypeVar
@@ -108,14 +108,13 @@ class Directory:
         return replace(person, groups=_groups_with(person.ids, members))
 
     async def allowed_projects(
-        self, actor: Actor, channel: str, candidates: Iterable[Project]
+        self, actor: Actor, channel: str, projects: Sequence[Project]
     ) -> list[Project]:
         """Return the projects for which this person may request cancellations in this channel.
 
-        Raises `UnknownProject` without candidates, and the refusal of the first one if the person
+        Raises `UnknownProject` without projects, and the refusal of the first one if the person
         may use none of them.
         """
-        projects = list(candidates)
         checks = (self._refusal(actor, channel, project.policy) for project in projects)
         refusals = await asyncio.gather(*checks)
         allowed = [project for project, no in zip(projects, refusals, strict=True) if no is None]
@@ -123,12 +122,11 @@ class Directory:
             raise next(filter(None, refusals), UnknownProject())
         return allowed
 
-    async def visible_projects(self, actor: Actor, candidates: Iterable[Project]) -> list[Project]:
+    async def visible_projects(self, actor: Actor, projects: Sequence[Project]) -> list[Project]:
         """Return the projects in which this person may request or approve, in any channel.
 
         A project for which Slack did not answer is left out.
         """
-        projects = list(candidates)
         seen = await asyncio.gather(*(self._may_see(actor, each.policy) for each in projects))
         return [project for project, visible in zip(projects, seen, strict=True) if visible]
 

@@ -36,7 +36,6 @@ from bot.tracing import Tracing
 
 PROGRAM = "cancel-restore"
 
-#: The attribute with the request's id.
 REQUEST = "cancel_restore.request"
 
 log = structlog.get_logger(__name__)
