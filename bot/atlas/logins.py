@@ -83,7 +83,9 @@ class PooledDigestAuth(httpx.Auth):
         self, request: httpx.Request
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Sign the request and answer one challenge; httpx calls this for each request."""
-        nonce = self._free_nonce()
+        # Of the valid and free ones, the nonce that was used last expires last.
+        free = (n for n in reversed(self._nonces.values()) if n.valid and not n.lock.locked())
+        nonce = next(free, None)
         for attempt in (1, 2):
             async with nonce.lock if nonce else nullcontext():
                 if nonce:
@@ -96,11 +98,6 @@ class PooledDigestAuth(httpx.Auth):
             if nonce is None:
                 return
             nonce.cookies = httpx.Cookies(response.cookies)
-
-    def _free_nonce(self) -> Nonce | None:
-        """Return the most recently used nonce that is valid and free: it expires last."""
-        free = (n for n in reversed(self._nonces.values()) if n.valid and not n.lock.locked())
-        return next(free, None)
 
     def _accept(self, nonce: Nonce | None) -> None:
         if nonce is not None:

@@ -67,8 +67,7 @@ def load_settings(
     """Read the settings from `environ` (by default `os.environ`) and `.env`.
 
     `.env` and a relative `BOT_PROJECTS_FILE` are in `folder`, by default the working directory.
-    Without `needs_slack`, Slack's variables may be missing. Raises `SettingsError` with every
-    problem that was found.
+    Without `needs_slack`, Slack's variables may be missing. Raises `SettingsError`.
     """
     problems: list[str] = []
     folder = folder or Path.cwd()
