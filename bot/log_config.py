@@ -15,12 +15,9 @@ from bot.redaction import HIDDEN, SENSITIVE, redacted
 
 #: Bolt's warning when `SLACK_BOT_TOKEN` is in the environment; the client has the token.
 BOLT_CLIENT_WARNING = "As you gave `client` as well, `token` will be unused."
-
 #: The modules of aiohttp's errors about a request that is not HTTP, or whose body breaks off.
 REQUEST_ERRORS = ("aiohttp.http", "aiohttp.web_protocol")
-
 ACCEPT_ERROR = "socket.accept() out of system resource"
-
 _SENSITIVE_KEY = re.compile(rf".*{SENSITIVE}|authorization|cookie", re.IGNORECASE)
 
 

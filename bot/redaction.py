@@ -8,7 +8,6 @@ from urllib.parse import quote, quote_plus
 from pydantic import SecretStr
 
 HIDDEN = "[redacted]"
-
 REMOVED = "[removed]"  #: what stands in a reason for a secret that a person typed
 MIN_SECRET_LENGTH = 6  #: shorter values are not redacted, since they are often ordinary words
 

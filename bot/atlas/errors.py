@@ -166,10 +166,8 @@ _BY_STATUS: dict[int, type[AtlasError]] = {
 
 #: OAuth's codes for wrong credentials (RFC 6749, 5.2).
 _BAD_CLIENT = frozenset({"invalid_client", "unauthorized_client", "invalid_grant"})
-
 #: 4xx that are temporary, like a 5xx.
 _TEMPORARY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
-
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{1,99}")
 _API_PATH = re.compile(r"/api/[\w/{}-]*")
 _ADDRESS = re.compile(r"[0-9a-fA-F:.]{3,45}")

@@ -16,10 +16,8 @@ from bot.atlas.errors import UnreadableAnswer, token_error_for
 from bot.atlas.protocol import TOKEN_PATH, check_visible, parse_body
 
 MAX_NONCES = 64  #: pooled nonces; further concurrent calls make a handshake each
-
 #: The algorithms of RFC 7616 that httpx computes.
 ALGORITHMS = frozenset({"MD5", "MD5-SESS", "SHA-256", "SHA-256-SESS"})
-
 _SENDABLE = re.compile(r"[ !#-\[\]-~]*")
 
 
@@ -189,7 +187,6 @@ RENEWAL_MARGIN = 60.0
 #: Seconds without a renewal after a new token was refused: it has another cause, and a service
 #: account may have at most 100 live tokens.
 RENEWAL_BACKOFF = 60.0
-
 _CALL = f"POST {TOKEN_PATH}"
 
 

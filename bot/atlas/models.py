@@ -24,9 +24,7 @@ _PUNCTUATION = re.compile(r"[^\w .-]")
 _CLUSTER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,63}")
 _MAX_LENGTH = 64  #: characters of an id, a name or an enumeration value
 _MAX_QUOTED = 40  #: characters of an invalid name in an error
-
 LINK_LIFETIME = timedelta(hours=1)  #: how long a download link is valid; all recorded links were
-
 #: Keys of a job that contain download links: a link gives the backup to anyone who has it.
 _LINK_KEYS = ("deliveryUrl", "components", "privateDownloadDeliveryUrls")
 
@@ -283,7 +281,6 @@ RESTORE_REQUESTED = "CPS_RESTORE_REQUESTED_AUDIT"
 #: The prefix of a service account's client id. The documentation does not say which field of an
 #: event names a service account, so each field is tried.
 CLIENT_ID_PREFIX = "mdb_sa_id_"
-
 _MAX_ACTOR = 320  #: characters of the longest e-mail address
 
 

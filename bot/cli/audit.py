@@ -40,9 +40,7 @@ SUMMARY_HEADERS = (
 )
 
 FOLLOW_INTERVAL = 1.0  #: seconds between two reads of `--follow`
-
 DATABASE_AWAY = "The database does not answer: waiting. No event is missed."
-
 ACTOR_ID = re.compile(r"[UW][A-Z0-9]+|cli:.+")
 REQUEST_ID = re.compile(r"[A-Za-z0-9_-]+")
 

@@ -49,12 +49,9 @@ from bot.wiring import CoreServices
 NAME_TIMEOUT = 5.0  #: seconds to wait for the names of projects
 READ_TIMEOUT = 20.0  #: seconds for one read of Atlas
 FEED_TIMEOUT = 5.0  #: seconds for the activity feed, without which the rest is shown
-
 #: The phases in which the link is expected.
 LINK_TO_COME = frozenset({LinkPhase.EXPECTED, LinkPhase.OVERDUE})
-
 TIMES = frozenset({"snapshot", "started", "link_expected"})  #: the fields that are times
-
 #: What Slack's markup adds to a text: a date's token around its fallback, and emoji.
 DATE = re.compile(r"<!date\^[^|>]*\|([^>]*)>")
 EMOJI = re.compile(r":[a-z_]+: ")

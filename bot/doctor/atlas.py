@@ -39,7 +39,6 @@ from bot.services.organizations import selects
 from bot.settings import ProjectSettings, Settings
 
 TIMEOUT = 8.0  #: seconds for each read, including its retries
-
 #: How many clusters are tried until one returns its restore jobs: flex clusters have none.
 MAX_CLUSTERS = 5
 

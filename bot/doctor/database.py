@@ -27,15 +27,11 @@ from bot.storage.migrate import NEWEST, SchemaError, known_version
 from bot.storage.tables import metadata, watch_leases
 
 TIMEOUT = 5  #: seconds to wait for the database, or for a lock in it
-
 SUBJECT = Subject("database", "DATABASE_URL")
-
 #: A table whose creation is rolled back.
 PROBE = Table("cancel_restore_doctor", MetaData(), Column("probe", Integer))
-
 FEED_GAP = "The watch has found downloads that the activity feed of these projects did not show: {}"
 SWEPT_MORE_OFTEN = "Nothing is to be done: it reads their clusters three times as often since then."
-
 EMPTY = "it opens, is writable, and is empty: `serve` creates the tables when it starts"
 
 

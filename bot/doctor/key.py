@@ -10,7 +10,6 @@ from bot.doctor.results import CheckResult, Subject
 
 RECOVERY_OPERATOR = "GROUP_BACKUP_RECOVERY_OPERATOR"
 MANAGER = "GROUP_BACKUP_MANAGER"
-
 #: The roles that the bot needs, one of the first two; the others are part of each project role.
 NEEDED = frozenset({RECOVERY_OPERATOR, MANAGER, "GROUP_READ_ONLY", "ORG_MEMBER"})
 
@@ -28,13 +27,10 @@ TRY_SMALLER = f"{RECOVERY_OPERATOR} alone may be enough: doctor shows whether it
 VERIFY = f"Only a cancellation can test it. Verify that the key has {RECOVERY_OPERATOR}, {WHERE}."
 GRANT = f"Give it {RECOVERY_OPERATOR} (Project Backup Recovery Operator), {WHERE}"
 SET_ADDRESS = "Edit the key in Atlas, API Access List: add the bot's address, and no other."
-
 #: Days before the end of a service account's secret at which a warning is reported.
 MIN_SECRET_DAYS = 14
-
 BACKUPS = "/backup/"  #: the part of the path of calls that share a rate limit
 MIN_RATE_LIMIT_SHARE = 5  #: a warning is reported when less than one in so many calls is left
-
 READ_EXPIRY = "Atlas shows it in Project Identity & Access, Applications."
 RENEW = "Create a second secret there, replace the bot's, and restart it; then delete the old one."
 WAIT = "Wait a few minutes; other programs that read the project's backups share the limit."

@@ -23,17 +23,14 @@ from bot.slack.placement import ABSENT, is_direct, read_channel
 MAX_CONCURRENT_CALLS = 5  #: Slack limits calls by the minute
 TIMEOUT = 10.0  #: seconds to wait for one response about a person or a group
 IDS_TIMEOUT = 30.0  #: seconds for all channels, people and groups together
-
 #: Why nothing that needs the bot token can be checked.
 LOCKED = "the check of SLACK_BOT_TOKEN failed"
-
 INVITE = "Type /invite in the channel, and choose the bot."
 TAKE_OUT = "Remove the id from the settings."
 MORE = "Name more people or a larger group, or require fewer approvals (BOT_APPROVALS)."
 TURN_ON = "Set it to true, if approvers should not have to find the card in the channel."
 NAME_APPROVERS = "Name people or a user group (BOT_APPROVERS): who may approve by * gets none."
 FEWER = "Name the people who should get it first, or a smaller group (BOT_APPROVERS)."
-
 NO_GROUPS = "plan_upgrade_required"
 
 #: Error codes that mean a wrong id, with message and hint.

@@ -18,7 +18,6 @@ from rich.text import Text
 from bot.redaction import redacted
 
 TIMEOUT = 25.0  #: seconds for one check; the calls in it have shorter limits of their own
-
 TRY_AGAIN = "Check the network, and try again."
 REPORT = "This is an error in the program: please report it with this line."
 
@@ -82,7 +81,6 @@ async def within(
 #: Seconds of difference. Slack's signatures hold for 300; a synchronized clock is within a few.
 CLOCK_WARNING = 60
 CLOCK_PROBLEM = 300
-
 SET_CLOCK = "Synchronize the machine's clock by NTP (timedatectl shows whether it is)."
 
 

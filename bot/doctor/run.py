@@ -20,13 +20,11 @@ from bot.web.server import PortTaken, WebError, WebServer
 
 #: Seconds for everything about one service; the checks in it have shorter limits of their own.
 SERVICE_TIMEOUT = 60.0
-
 PORT = Subject("http", "HOST, PORT")
 WATCH = Subject("watch", "watch")
 ATLAS = Subject("atlas", "MONGODB_ATLAS_BASE_URL")
 SETTINGS = Subject("settings", "settings")
 WEBHOOK = Subject("audit_webhook", "BOT_AUDIT_WEBHOOK_URL")
-
 #: The checks of Atlas that concern each project alike.
 COMMON_CHECKS = frozenset({"atlas", "atlas_credentials", "atlas_version", "clock"})
 

@@ -32,9 +32,7 @@ BOT_TOKEN = Subject("slack_token", "SLACK_BOT_TOKEN")
 SCOPE = Subject("slack_scopes", "scopes of SLACK_BOT_TOKEN")
 APP_TOKEN = Subject("slack_app_token", "SLACK_APP_TOKEN")
 SIGNING_SECRET = Subject("slack_signing_secret", "SLACK_SIGNING_SECRET")
-
 EMAILS = "users:read.email"  #: the scope that only quarantine uses, which works without it
-
 COPY_BOT = "Copy the Bot User OAuth Token again: in Slack's app, OAuth & Permissions."
 COPY_APP = (
     "Copy the App-Level Token again: in Slack's app, Basic Information. "

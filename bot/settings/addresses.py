@@ -13,7 +13,6 @@ from bot.atlas.transport import is_loopback
 from bot.settings import parsers
 
 _HOST = re.compile(r"(?![0-9.]+\Z)\w([\w.-]*\w)?", re.ASCII)
-
 #: The prefix of a secret by the Standard Webhooks convention.
 WEBHOOK_SECRET = "whsec_"  # noqa: S105 - a prefix
 STANDARD_SECRET = parsers.secret(

@@ -45,7 +45,6 @@ def variables() -> dict[str, FieldInfo]:
 
 #: Every variable that is read, except those that the projects file names.
 KNOWN_VARIABLES = frozenset(variables())
-
 _SIGNING_SECRET = re.compile(r"[0-9a-f]{32}")
 _QUOTED = re.compile(r"""(["']).*\1""", re.DOTALL)
 

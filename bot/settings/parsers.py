@@ -31,10 +31,8 @@ FALSE = frozenset({"false", "no", "off", "0"})
 #: The modules that tracing needs; other packages may install some of them.
 OTEL_MODULES = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
 OTLP_PROTOCOL = "http/protobuf"
-
 #: The query parameter that poolers of PostgreSQL need set to 0; SQLAlchemy reads it.
 CACHE_SIZE = "prepared_statement_cache_size"
-
 PRINTABLE = re.compile(r"[!#-~]+")  # without the quotation mark, which would end a header
 PEOPLE = re.compile(r"(\*|[UWS][A-Z0-9]+)")
 NAMED_PEOPLE = re.compile(r"[UWS][A-Z0-9]+")

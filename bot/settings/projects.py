@@ -26,7 +26,6 @@ from bot.settings.policy import (
 )
 
 FILE = "BOT_PROJECTS_FILE"
-
 #: The draft that editors of TOML support.
 DRAFT = "http://json-schema.org/draft-07/schema#"
 
@@ -72,7 +71,6 @@ class OrganizationEntry(Entry):
 
 #: The kinds of tables in the file.
 ENTRIES: Mapping[str, type[Entry]] = {"projects": ProjectEntry, "organizations": OrganizationEntry}
-
 _HEADER = re.compile(r"\s*\[\[\s*(projects|organizations)\s*\]\]")
 _KEY = re.compile(r"""\s*["']?([A-Za-z0-9_-]+)["']?\s*=""")
 

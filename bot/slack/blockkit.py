@@ -15,7 +15,6 @@ OPTION_TEXT = 75
 OPTION_VALUE = 150
 #: `chat.update` accepts 4,000; a notification needs far less.
 FALLBACK = 2000
-
 ELLIPSIS = "…"
 
 

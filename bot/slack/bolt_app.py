@@ -30,9 +30,7 @@ from bot.tasks import new_reference
 log = structlog.get_logger(__name__)
 
 ANYTHING = re.compile(".*", re.DOTALL)
-
 FEATURES = (command_handlers, dialog_handlers, picker_handlers, lists, home, card_handlers)
-
 #: Buttons that only open a page; Slack sends their clicks too.
 LINK_BUTTONS = frozenset({ids.ATLAS_LINK, ids.CARD_LINK, ids.FEED_LINK})
 

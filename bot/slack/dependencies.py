@@ -30,10 +30,8 @@ log = structlog.get_logger(__name__)
 
 #: In the body of a refusal with status 200.
 NOT_OK = re.compile(r'"ok"\s*:\s*false')
-
 #: The domains of Slack, and of its service for governments.
 SLACK_DOMAINS = (".slack.com", ".slack-gov.com")
-
 #: Seconds that an ack may wait for the database. Slack allows 3, of which the network needs some.
 ACK_TIMEOUT = 2.5
 

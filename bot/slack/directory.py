@@ -29,7 +29,6 @@ T = TypeVar("T")
 MAX_AGE = 60.0  # for which an answer is reused: Slack allows 20 calls a minute for groups
 CURRENT_MAX_AGE = 1.0  # for which one counts as current: a click and its run share it
 LOOKUP_TIMEOUT = 2.0  # to wait for an answer; the click itself must be acked within 3
-
 #: Slack's codes for a user who is not in the workspace, and for a group that does not exist.
 UNKNOWN_USER = frozenset({"user_not_found", "users_not_found", "user_not_visible"})
 UNKNOWN_GROUP = frozenset({"no_such_subteam", "subteam_not_found"})
@@ -46,10 +45,8 @@ REASONS: Mapping[str, str] = {
 
 #: People who are looked up to be told something: more than are told, since some may not approve.
 MAX_CANDIDATES = 2 * rules.MAX_RECIPIENTS
-
 #: Members of approver groups that are looked up: `users.info` allows 100 calls a minute.
 MAX_LOOKUPS = 20
-
 TWO_TEAMS = "Slack knows this person in another workspace than the click names."
 
 

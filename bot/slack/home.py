@@ -29,7 +29,6 @@ log = structlog.get_logger(__name__)
 
 #: Seconds for which a listing of many clusters is cached.
 MAX_LISTING_AGE = 60.0
-
 #: Entries of each part; a Home tab has at most 100 blocks.
 MAX_JOBS = 20
 MAX_WAITING = 10

@@ -6,10 +6,8 @@ from typing import Final
 DIALOG: Final = "cancel_restore"
 DENY_DIALOG: Final = "cancel_restore_deny_reason"
 KEEP_DIALOG: Final = "cancel_restore_keep_reason"
-
 #: The callback id of the shortcut in the menu of messages.
 SHORTCUT: Final = "cancel_restore_shortcut"
-
 #: Block ids of the dialogs; an input's action id is the same.
 PROJECT: Final = "project"
 CLUSTER: Final = "cluster"
@@ -19,7 +17,6 @@ TYPED: Final = "typed"
 ALONE: Final = "alone"
 #: Where the details stand in a dialog with pickers, whose `job` is an input.
 DETAILS: Final = "details"
-
 #: Action ids of the buttons.
 OPEN: Final = "cancel_restore_open"
 APPROVE: Final = "cancel_restore_approve"
@@ -34,9 +31,7 @@ TRY_AGAIN: Final = "cancel_restore_try_again"
 ATLAS_LINK: Final = "cancel_restore_atlas_link"
 FEED_LINK: Final = "cancel_restore_feed_link"
 CARD_LINK: Final = "cancel_restore_card_link"
-
 #: The `event_type` of the metadata on cards and replies.
 METADATA: Final = "cancel_restore"
-
 #: The same on announcements of the watch, which are no cards.
 WATCH_METADATA: Final = "cancel_restore_watch"

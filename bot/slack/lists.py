@@ -31,14 +31,11 @@ from bot.storage.audit_log import PastRequest
 
 #: Seconds for reading the names of clusters for a suggestion.
 SUGGESTION_TIMEOUT = 2.0
-
 #: Jobs on one page; a message has at most 50 blocks.
 PAGE_SIZE = 20
-
 #: Unavailable clusters that one line names, and lines.
 MAX_CLUSTERS = 30
 MAX_REASONS = 8
-
 NO_REQUESTS = "There are no requests yet."
 
 

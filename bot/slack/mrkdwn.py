@@ -16,7 +16,6 @@ INVISIBLE = re.compile(
 
 #: Groups and users of the settings that one sentence names.
 MAX_PEOPLE = 30
-
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 #: The label of each state; only one of them says "cancelled".

@@ -13,10 +13,8 @@ from bot.slack.client import Identity
 
 #: The buttons of a card; their value is the request's id.
 CARD_ACTIONS = frozenset({ids.APPROVE, ids.DENY, ids.WITHDRAW, ids.RETRY, ids.REVIEW})
-
 #: The key of a dialog's metadata that holds the request's id.
 REQUEST_KEY = "request"
-
 #: Longer names are cut off.
 MAX_NAME_LENGTH = 60
 

@@ -19,7 +19,6 @@ LOOKUP_TIMEOUT = 2.0
 #: Seconds for which a positive answer is reused: Slack allows about 50 calls a minute. If it is
 #: outdated, the outbox handles the refusal.
 MAX_AGE = 10.0
-
 #: Codes for a channel in which the bot cannot post; other errors leave that unknown.
 ABSENT = frozenset({"channel_not_found", "not_in_channel", "method_not_supported_for_channel_type"})
 

@@ -16,7 +16,6 @@ CONNECT_TIMEOUT = 2.0
 #: Connections that stay open, and more for a peak, which are closed after it. Each holds more than
 #: a megabyte of prepared statements; 5 keep one core of Python busy.
 POOL_SIZE, MAX_OVERFLOW = 5, 5
-
 #: Seconds for closing the connections in order, before they are terminated.
 CLOSE_TIMEOUT = 1.0
 DRIVER = "postgresql+asyncpg"

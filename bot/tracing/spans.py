@@ -35,7 +35,6 @@ from bot.settings import TracingSettings
 from bot.tracing import Tracing
 
 PROGRAM = "cancel-restore"
-
 REQUEST = "cancel_restore.request"
 
 log = structlog.get_logger(__name__)
@@ -178,7 +177,6 @@ def temporary_environment(variables: Mapping[str, SecretStr]) -> Iterator[None]:
 #: Key in the information of a connection: the span of its transaction, and the summaries of the
 #: statements as the keys of a dict, which keeps their order.
 TRANSACTION = "cancel_restore.span"
-
 _VERB = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
 _TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+(\w+)")
 

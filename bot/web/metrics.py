@@ -19,12 +19,10 @@ METHODS = ("GET", "DELETE")
 ALERT_STATUSES = ("403", "429")
 #: The status of a call without a response.
 NO_RESPONSE = "none"
-
 #: Seconds. Slack expires an acknowledgement after three.
 ACK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3)
 ATLAS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 DETECTION_BUCKETS = (5, 10, 15, 20, 30, 45, 60, 90, 120, 150, 300)
-
 NAMESPACE = "cancel_restore"
 
 #: Returns None on success, otherwise a sentence that names the problem.

@@ -73,7 +73,6 @@ Command: TypeAlias = OpenDialog | ShowList | ShowHistory | Decide | Help | Inval
 
 DECISIONS = ("approve", "deny", "withdraw")
 KEYWORDS = ("help", "list", "history", *DECISIONS)
-
 #: Verbs that people type before a job; the command itself is the verb.
 VERBS = frozenset({"cancel", "stop", "abort", "kill", "delete"})
 

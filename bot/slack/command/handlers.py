@@ -36,7 +36,6 @@ KEYS = (
 
 #: Characters around names and ids in prose.
 PUNCTUATION = "*_~.,;:!?()[]{}'\""
-
 #: Words of a message that are tried as the cluster's name.
 MAX_HINTS = 400
 

@@ -38,10 +38,8 @@ log = structlog.get_logger(__name__)
 # Seconds
 ATLAS_TIMEOUT = 12.0  # for reading a job; the dialog then offers to try again
 UPDATE_BACKOFF = (0.5, 2.0)  # before each retry of a view's update, which is idempotent
-
 #: Shown by a dialog if the process stops before the job was read.
 STOPPING = "The bot is being restarted: try again in a moment."
-
 #: Slack's codes for a trigger that was used: an earlier delivery of the payload opened the dialog.
 TRIGGER_USED = frozenset({"exchanged_trigger_id", "trigger_exchanged"})
 

@@ -62,7 +62,6 @@ log = structlog.get_logger(__name__)
 
 #: Closes all views of the dialog.
 CLOSE: Response = {"response_action": "clear"}
-
 #: Seconds between the reads of a request until its card is posted.
 CARD_POLL_INTERVALS = (0.3, 0.7, 1.0, 2.0, 4.0)
 

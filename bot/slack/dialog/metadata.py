@@ -77,10 +77,8 @@ def _read(adapter: TypeAdapter[T], view: Mapping[str, Any]) -> T:
 
 #: The key that marks the metadata of a picker dialog.
 PICKER_KEY = "picker"
-
 #: The value of an option that is only a message, such as "Choose a project first".
 MESSAGE_VALUE = "-"
-
 NO_JOB_SELECTED = "Choose a restore job first; its details are shown before anything is done."
 DETAILS_NOT_SHOWN = (
     "The details of this restore job are not shown yet. Wait until they are, then submit again."

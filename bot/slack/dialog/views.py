@@ -36,11 +36,9 @@ modal = partial(blockkit.modal, callback_id=ids.DIALOG, title="Cancel a restore 
 
 #: Projects that one sentence names.
 MAX_PROJECTS = 10
-
 #: Characters that the metadata keeps; the ids identify the project.
 MAX_NAME_LENGTH = 200
 MAX_REASON_LENGTH = 300
-
 HOURGLASS = ":hourglass_flowing_sand:"
 ALONE = blockkit.checkbox(
     ids.ALONE,

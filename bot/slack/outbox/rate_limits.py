@@ -13,7 +13,6 @@ from bot.timings import Timings
 #: Slack tolerates bursts, and answers 429 when it does not.
 POST_BURST = 30
 ANNOUNCEMENT_BURST = 5  # announcements have a budget of their own
-
 #: Edits in each window: Slack allows about 50 a minute, and clicks edit messages too.
 EDITS = 45
 FINAL_EDITS = 15  # the part of them that only edits of ended requests and jobs use

@@ -44,7 +44,6 @@ OPTIONS_TIMEOUT = 2.0  # for loading options; Slack waits 3
 SUGGESTION_TIMEOUT = 1.5  # for reading clusters for a suggestion, or before a trigger is used
 LOADING_DELAY = 0.7  # after which the pickers are shown before Atlas has answered
 NOTE_TIMEOUT = 15.0  # for reading the note below the pickers
-
 TIMED_OUT = "Atlas has not answered yet: open this list again in a moment"
 
 

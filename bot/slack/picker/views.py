@@ -17,7 +17,6 @@ from bot.slack.payloads import decode_metadata
 
 #: Closes the picker of a project in which the bot does not cancel.
 DONE = "Done"
-
 #: Slack's limit of options in a list.
 MAX_OPTIONS = 100
 

@@ -21,7 +21,6 @@ from bot.tasks import InFlight
 MAX_SIGNATURE_AGE = 300
 #: The application's `client_max_size`: a view may have 250 kB, which percent-encoding may triple.
 MAX_BODY_BYTES = 1024 * 1024
-
 _TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
 _SIGNATURE = re.compile(r"v0=[0-9a-f]{64}", re.ASCII)
 

@@ -84,7 +84,6 @@ class Payload(TypedDict, total=False):
 
 
 _PAYLOAD: Final = TypeAdapter(Payload)
-
 #: Fields without which a payload of a type is useless; none of them may be empty.
 COMMAND: Final = ("command", "user_id")
 INTERACTIONS: Final[dict[str, tuple[str, ...]]] = {

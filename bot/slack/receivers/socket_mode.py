@@ -21,9 +21,7 @@ from bot.tasks import BackgroundTasks, cancel_and_wait, wait_up_to
 #: Seconds between opening the two connections. Slack refreshes each one after some hours, and so
 #: not both at once. The second one opens immediately if the first one fails.
 CONNECT_STAGGER = 15.0
-
 MAX_KEPT_ANSWERS = 1000  # for repeated envelopes
-
 NO_ANSWER = "check SLACK_APP_TOKEN and the network."
 UNREADABLE = "The bot could not read what Slack sent for this. Please type the command again."
 
