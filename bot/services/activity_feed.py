@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from bot.async_cache import AsyncCache
 from bot.atlas import RESTORE_REQUESTED, ActivityEvent, AtlasError, AtlasRejected, JobRef
 from bot.cancellation.errors import RateLimitReserved
 from bot.cancellation.starter import Knowledge, started_by
 from bot.services.projects import Projects
-from bot.tasks import AsyncCache
 
 #: Seconds for which a read of a feed is served from the cache.
 MAX_AGE = 6.0

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
+from bot.async_cache import AsyncCache
 from bot.atlas import AtlasError, AtlasUnavailable, ClusterNotFound, ReadItems, RestoreJob, TimedOut
 from bot.cancellation.errors import CancellationError
 from bot.services.projects import Project, Projects
@@ -20,7 +21,7 @@ from bot.services.search_results import (
     timed_out,
     unavailable_at,
 )
-from bot.tasks import AsyncCache, cancel_and_wait
+from bot.tasks import cancel_and_wait
 
 #: Called once, with the clusters to search.
 OnStart = Callable[["Sequence[ClusterRef]"], Awaitable[object]]

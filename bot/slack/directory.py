@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.async_cache import AsyncCache
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import NotAllowed, RightsNotChecked, UnknownProject
 from bot.cancellation.people import Kind, People, Person
@@ -21,7 +22,6 @@ from bot.services.projects import Project
 from bot.slack.client import Identity
 from bot.slack.errors import CALL_ERRORS, RateLimited, translate_error
 from bot.slack.payloads import Account, Actor, read_account
-from bot.tasks import AsyncCache
 
 T = TypeVar("T")
 

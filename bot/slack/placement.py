@@ -8,10 +8,10 @@ from typing import Any
 
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.async_cache import AsyncCache
 from bot.cancellation.policy import Policy
 from bot.slack.client import Identity
 from bot.slack.errors import CALL_ERRORS, translate_error
-from bot.tasks import AsyncCache
 
 #: Seconds to wait for Slack before continuing without an answer.
 LOOKUP_TIMEOUT = 2.0

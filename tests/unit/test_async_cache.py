@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bot.tasks import EXPIRY, MAX_ENTRIES, AsyncCache
+from bot.async_cache import EXPIRY, MAX_ENTRIES, AsyncCache
 
 
 class Loader:
