@@ -3,15 +3,11 @@
 import asyncio
 import sys
 import uuid
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Annotated, Any, TextIO
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from bot.atlas import AtlasError, RestoreJob
 from bot.cancellation.errors import (
@@ -20,7 +16,6 @@ from bot.cancellation.errors import (
     LedgerError,
     StateConflict,
 )
-from bot.cancellation.events import EventName, Recorded, readable_fields
 from bot.cancellation.lifecycle import UNDECIDED, JobFingerprint, Request, State
 from bot.cancellation.policy import may_cancel
 from bot.cli import jobs
@@ -30,13 +25,11 @@ from bot.cli.output import (
     INTERRUPTED,
     WAITS_FOR_APPROVAL,
     WRONG_USAGE,
-    Format,
     fail,
     format_of,
-    printable,
     write_fields,
-    write_json,
 )
+from bot.cli.progress import GO_ON, Progress
 from bot.services.projects import Project
 from bot.services.service import Submission, refusal_of
 from bot.settings import Settings
@@ -62,96 +55,6 @@ NO_BOT = (
     "Request {request} was approved in Slack, and no running bot carries it out. The command line "
     "cannot check approvals: start the bot."
 )
-GO_ON = "Call the same command again: it goes on with this request, or says who does."
-
-#: What a step says, by its event; the fields are those of the event and its detail.
-STEPS: Mapping[str, str] = {
-    EventName.CREATED: "Recorded as request {request}.",
-    EventName.ACTED_ALONE: "It runs without approval; an approver is asked to review it.",
-    EventName.APPROVED: "It may run.",
-    EventName.CLAIMED: "Reading the job ({runner}).",
-    EventName.TAKEN_OVER: "Reading the job again ({runner}); the runner before it has stopped.",
-    EventName.CANCEL_SENT: "DELETE sent, try {try}.",
-    EventName.CANCEL_ANSWERED: "Answer: {answer}. Waiting until the job reads cancelled.",
-}
-
-
-class Progress:
-    """Shows the steps of a request: lines with a spinner on a terminal, JSON lines elsewhere."""
-
-    def __init__(self, form: Format, out: TextIO) -> None:
-        self._form = form
-        self._out = out
-        self._console = Console(file=out, highlight=False, soft_wrap=not out.isatty())
-        self._shown = 0
-        self._state = State.AWAITING
-        self._request: str | None = None
-        self.fields: dict[str, Any] = {}  #: of the job, for JSON lines
-
-    def waiting(self) -> AbstractContextManager[object]:
-        """Show a spinner on a terminal."""
-        is_terminal = self._form is Format.TABLE and self._out.isatty()
-        return self._console.status("…") if is_terminal else nullcontext()
-
-    def step(self, event: Recorded, request: Request) -> None:
-        """Show an event of the request, once."""
-        if event.number <= self._shown:
-            return
-        self._shown = event.number
-        self._request = request.id
-        self._state = state_after(event.event, self._state, request)
-        sentence = sentence_of(readable_fields(event)[0])
-        self._write(sentence, event.at, request.id, str(self._state), event=event.event)
-
-    def note(self, sentence: str, request: Request | None = None) -> None:
-        """Show a sentence that is no event."""
-        if request:
-            self._request = request.id
-        state = str(request.state) if request else str(self.fields["state"])
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._write(sentence, at, self._request, state, event=None)
-
-    def fail(self, sentence: str) -> None:
-        """Repeat on standard error why the job is not cancelled, where the steps are JSON."""
-        if self._form is Format.JSON:
-            typer.echo(printable(sentence), err=True)
-
-    def interrupted(self) -> str:
-        """Return what holds after Ctrl-C."""
-        if self._request is None:
-            return "Nothing was recorded, and nothing was sent."
-        return f"Request {self._request} is recorded, and a running bot finishes it. {GO_ON}"
-
-    def _write(
-        self, sentence: str, at: str, request: str | None, state: str, *, event: str | None
-    ) -> None:
-        if self._form is Format.JSON:
-            facts = {"state": state, "request": request, "at": at, "event": event}
-            write_json({**self.fields, **facts, "sentence": sentence}, self._out)
-        else:  # as Text: what Atlas and people wrote is no markup
-            self._console.print(Text(f"{at[11:19]}  "), Text(printable(sentence)), sep="")
-        self._out.flush()
-
-
-def state_after(event: str, before: State, request: Request) -> State:
-    """Return the state that an event enters."""
-    if event == EventName.CREATED and request.by_bot:
-        return State.QUARANTINED
-    if event == EventName.CREATED:
-        return State.AWAITING if request.approvals_needed else State.APPROVED
-    name = event.removeprefix("request:")
-    return State(name) if name in set(State) else before
-
-
-def sentence_of(fields: Mapping[str, Any]) -> str:
-    """Describe a step in one sentence."""
-    event = fields["event"]
-    if text := STEPS.get(event):
-        answer = fields.get("code") or fields.get("status") or fields.get("error") or "none"
-        return text.format(**{**fields, "answer": answer})
-    said = str(fields.get("sentence") or "")
-    name = str(event).partition(":")[2].replace("_", " ").capitalize()
-    return f"{name}: {said}" if said else f"{name}."
 
 
 def cancel_job(

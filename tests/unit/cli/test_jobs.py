@@ -13,9 +13,10 @@ from bot.cancellation.events import Event, EventName, chain
 from bot.cancellation.job_facts import USUAL_WAIT, JobFacts
 from bot.cancellation.lifecycle import DeleteAttempts, State
 from bot.cancellation.starter import Knowledge, StartedBy, Starter, StarterKind
-from bot.cli.cancel import Progress, exit_code
+from bot.cli.cancel import exit_code
 from bot.cli.jobs import ShownJob, Target
 from bot.cli.output import Format
+from bot.cli.progress import Progress
 from tests.support.domain import JOB_ID, NOON, a_job, a_request, a_waiting_request, job_ref
 from tests.support.process import invoke
 
