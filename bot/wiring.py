@@ -15,9 +15,10 @@ from bot.services.activity_feed import ActivityFeeds, FeedMonitor
 from bot.services.job_facts import JobFactsService
 from bot.services.job_search import JobFinder
 from bot.services.organizations import Organization, Organizations
-from bot.services.projects import Project, Projects, ResolvePeople, RightsCheck, follow_key_access
+from bot.services.projects import Project, Projects, follow_key_access
 from bot.services.quarantine import Quarantine
 from bot.services.rate_limit import CallPacer
+from bot.services.rights import ResolvePeople, RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
 from bot.services.sweeper import Notifier

@@ -1,30 +1,21 @@
-"""The projects that the bot serves, and the rights that their current policies give."""
+"""The projects that the bot serves, and what their keys may do."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 
 from bot.atlas import AtlasClient, AtlasError, AtlasUnavailable, JobRef, KeyAccess
-from bot.cancellation import judgement
 from bot.cancellation.errors import (
     KeyMayNotCancel,
     NotAllowed,
-    RightsNotChecked,
     UnknownProject,
 )
-from bot.cancellation.judgement import Judgement
-from bot.cancellation.lifecycle import Request
-from bot.cancellation.people import Person, is_operator, operator
 from bot.cancellation.policy import Policy, may_cancel
-from bot.cancellation.starter import NOT_READ, StartedBy
 from bot.services.rate_limit import RateLimitBudget, events_budget
 from bot.timings import DEFAULT_TIMINGS, Timings
-
-#: Reads users, and who of them is in which of the groups; raises `RightsNotChecked`.
-ResolvePeople = Callable[[Collection[str], Collection[str]], Awaitable[Mapping[str, Person]]]
 
 log = structlog.get_logger(__name__)
 
@@ -108,43 +99,6 @@ class Projects:
         self._gone = (self._gone | self._listed) - found.keys()
         self._listed = frozenset(found)
         return added, gone
-
-
-@dataclass(frozen=True)
-class RightsCheck:
-    """The check before a DELETE, at an approval and at a retry."""
-
-    projects: Projects  #: with their current policies
-    #: Reads people from Slack, never from an older cache. None at the command line, whose operator
-    #: may ask for each job, and so lets other people's requests run, too.
-    resolve: ResolvePeople | None
-    #: Returns the starter of a quarantined download; raises `LedgerError`.
-    starter_of: Callable[[JobRef], Awaitable[StartedBy]] | None = None
-
-    async def judge(self, request: Request) -> Judgement:
-        """Judge a request by the current policy; raises `RightsNotChecked` or `UnknownProject`."""
-        people = await self.people_of(request)
-        started_by = NOT_READ
-        if request.by_bot and self.starter_of:
-            started_by = await self.starter_of(request.ref)
-        return judgement.judge(self.projects.policy(request.ref), request, people, started_by)
-
-    async def people_of(self, request: Request, *others: str) -> Mapping[str, Person]:
-        """Read requester and approvers of a request, and `others`; raises as `judge` does."""
-        policy = self.projects.policy(request.ref)
-        groups = policy.requesters.groups
-        if request.runs_alone:
-            groups |= policy.break_glass.groups
-        if request.approvals:
-            groups |= policy.approvers.groups
-        users = {*request.approved_by, *others, request.requester} - {""}
-        if self.resolve is None:
-            if request.approvals:
-                raise RightsNotChecked("The command line does not ask Slack.")
-            return {} if request.by_bot else {request.requester: operator(request.requester)}
-        operators = {user: operator(user) for user in users if is_operator(user)}
-        in_slack = users - operators.keys()
-        return {**operators, **(await self.resolve(in_slack, groups) if in_slack else {})}
 
 
 async def follow_key_access(

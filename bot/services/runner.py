@@ -22,7 +22,8 @@ from bot.cancellation.lifecycle import (
     next_step,
 )
 from bot.cancellation.request_context import RequestTracer, bind_to_log
-from bot.services.projects import Projects, RightsCheck
+from bot.services.projects import Projects
+from bot.services.rights import RightsCheck
 from bot.storage.lease_store import LeaseStore
 from bot.tasks import log_errors
 from bot.timings import DEFAULT_TIMINGS, Timings

@@ -18,7 +18,8 @@ from bot.cancellation.request_context import new_request_id
 from bot.redaction import without_secrets
 from bot.services.job_facts import PATIENCE, JobFactsService
 from bot.services.job_search import JobFinder
-from bot.services.projects import Project, Projects, RightsCheck
+from bot.services.projects import Project, Projects
+from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
 from bot.storage.audit_log import History
 from bot.storage.request_store import Check, RequestStore

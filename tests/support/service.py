@@ -12,7 +12,8 @@ from bot.cancellation.policy import Policy
 from bot.services.activity_feed import ActivityFeeds
 from bot.services.job_facts import JobFactsService
 from bot.services.job_search import JobFinder
-from bot.services.projects import Project, Projects, RightsCheck
+from bot.services.projects import Project, Projects
+from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
 from bot.storage import queries, tables

@@ -13,8 +13,9 @@ from bot.cancellation.lifecycle import State
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import PostKind
 from bot.cancellation.quarantine import QuarantinePolicy
-from bot.services.projects import Project, Projects, RightsCheck
+from bot.services.projects import Project, Projects
 from bot.services.quarantine import Quarantine
+from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
 from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore

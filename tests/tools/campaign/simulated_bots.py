@@ -13,8 +13,9 @@ from bot.cancellation.posts import PostKind, RequestPost
 from bot.services.activity_feed import ActivityFeeds
 from bot.services.job_facts import JobFactsService
 from bot.services.job_search import JobFinder
-from bot.services.projects import Project, Projects, RightsCheck
+from bot.services.projects import Project, Projects
 from bot.services.quarantine import READ_TIMEOUT, Quarantine
+from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
 from bot.services.sweeper import Sweeper

@@ -10,7 +10,8 @@ from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.lifecycle import Approval
 from bot.cancellation.people import People, Person, operator
 from bot.cancellation.policy import Policy, may_decide, may_request
-from bot.services.projects import Project, Projects, RightsCheck
+from bot.services.projects import Project, Projects
+from bot.services.rights import RightsCheck
 from tests.support.clock import NOON
 from tests.support.domain import ADA, PROJECT_ID, RINA, a_request, resolve_members
 from tests.support.fake_atlas import FakeAtlas
@@ -18,7 +19,7 @@ from tests.support.fake_atlas import FakeAtlas
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from bot.services.projects import ResolvePeople
+    from bot.services.rights import ResolvePeople
 
 ALICE = operator("cli:alice")
 NAMED = Policy(requesters=People(users=frozenset({ADA.id})))

@@ -24,7 +24,8 @@ from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import Approval, DeleteAttempts, Outcome, Request, State
 from bot.cancellation.people import EVERYONE, Kind, People, Person
 from bot.cancellation.policy import Policy
-from bot.services.projects import Project, Projects, RightsCheck
+from bot.services.projects import Project, Projects
+from bot.services.rights import RightsCheck
 from bot.services.runner import (
     ACCEPTED_BUT_NOT_CANCELLED,
     ANOTHER_JOB,
