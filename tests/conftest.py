@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 from hypothesis import settings
 
 import bot
@@ -39,6 +40,13 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith(PREFIXES) or name in NAMES or name.upper().endswith("_PROXY"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _clean_log() -> Iterator[None]:
+    """Undo what commands that run in this process configure."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

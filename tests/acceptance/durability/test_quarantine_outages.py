@@ -55,11 +55,12 @@ SLACK_IS_AWAY = SlackFault(kind="status", status=503)
 
 @asynccontextmanager
 async def watching(url: str, replicas: int = 1) -> AsyncIterator[ProcessEnvironment]:
-    """Open an environment whose bots have looked at every cluster."""
+    """Open an environment whose bots have read the cluster in which downloads start."""
     async with opened(url, timings=TIMINGS, more=QUARANTINE) as env:
         bots = [env.spawn() for _ in range(replicas)]
         await asyncio.gather(*(bot.ready() for bot in bots))
-        await wait_until(lambda: env.slack.state.messages("ops"))
+        ops = env.slack.state.messages
+        await wait_until(lambda: any("`prod-eu`" in each["text"] for each in ops("ops")))
         yield env
 
 
@@ -77,7 +78,7 @@ def deletes(env: ProcessEnvironment, job: str) -> int:
 
 
 def bot_that_logged(env: ProcessEnvironment, event: str) -> BotProcess:
-    (found,) = [bot for bot in env.bots if bot.code is None and f'"{event}"' in bot.log]
+    (found,) = [bot for bot in env.bots if bot.code is None and f'"event": "{event}"' in bot.log]
     return found
 
 
