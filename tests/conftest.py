@@ -45,8 +45,11 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _clean_log() -> Iterator[None]:
     """Undo what commands that run in this process configure."""
+    before = structlog.get_config() if structlog.is_configured() else None
     yield
     structlog.reset_defaults()
+    if before:
+        structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")

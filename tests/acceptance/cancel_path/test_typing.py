@@ -184,6 +184,8 @@ TEXTS = st.one_of(
 )  # fmt: skip
 
 
+# Hypothesis draws in a thread of its own, while the bot draws its jitter from the same generator.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 async def test_every_command_text_gets_an_answer(tmp_path: Path) -> None:
     """Each text gets an ack, and then a dialog, a look-up, or a private sentence."""
     async with open_environment(tmp_path) as env:
