@@ -12,8 +12,8 @@ class Timings:
 
     # Requests
     sweep_interval: float = 2.0  # between two sweeps, give or take a half
-    notice_interval: float = 0.5  # between two looks for approvers to tell: short, because minutes
-    # count, and so that reminders a second apart do not count as one
+    notice_interval: float = 0.5  # between two reads of due notices: short, because minutes count,
+    # and so that reminders a second apart do not count as one
     request_lease: float = 10.0  # for which a claim of a request holds without renewal
     lease_renewal_interval: float = 3.0  # between two renewals: a third of the lease
     run_timeout: float = 15.0  # after which a run starts no new attempt: a lasting fault of Atlas,
@@ -22,7 +22,7 @@ class Timings:
     lease_release_timeout: float = 1.0  # to release leases at shutdown; otherwise they run out
 
     # Settings
-    projects_file_interval: float = 2.0  # between two looks for a change of the projects file
+    projects_file_interval: float = 2.0  # between two checks of the projects file for a change
 
     organization_interval: float = 300.0  # between two reads of an organization's projects
     organization_retry: float = 20.0  # after a list could not be read
@@ -60,7 +60,7 @@ class Timings:
     job_facts_interval: float = 7.0  # between two reads of each job whose request waits
 
     # Quarantine
-    quarantine_interval: float = 1.0  # between two looks at quarantined downloads
+    quarantine_interval: float = 1.0  # between two checks of quarantined downloads
 
     # Shutdown, in the order in which the parts stop
     drain: float = 3.0  # in which a load balancer must notice that `/readyz` answers 503

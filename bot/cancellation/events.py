@@ -18,7 +18,7 @@ class EventName(StrEnum):
     REVIEWED = "request:reviewed"  #: an approver reviewed what was done without approval
     NOTIFIED = "request:notified"  #: the people in the detail get the card as a direct message
     REMINDED = "request:reminded"  #: it waits still: its approvers were reminded
-    ESCALATED = "request:escalated"  #: it waits still: the people of `escalate_to` are told
+    ESCALATED = "request:escalated"  #: it waits still: the people of `escalate_to` are notified
     APPROVAL_GIVEN = "request:approval_given"  #: an approval that did not complete the quorum
     APPROVAL_VOIDED = "request:approval_voided"  #: the approver in the detail lost the right
     APPROVALS_RAISED = "request:approvals_raised"  #: the policy requires more approvals by now

@@ -14,7 +14,7 @@ from bot.cancellation.starter import NOT_READ, StartedBy
 USUAL_WAIT = timedelta(minutes=3)
 #: How many own times are enough.
 ENOUGH_WAITS = 5
-#: A longer wait is none: its job's id does not begin with a time.
+#: Longer waits are discarded: such a job's id does not begin with the time of its start.
 LONGEST_WAIT = timedelta(days=1)
 
 
@@ -69,7 +69,7 @@ class JobFacts:
         return cls(started_at=ref.started_at, expected_at=ref.started_at + wait).at(now)
 
     def with_link(self, expires_at: datetime | None, ended: JobState | None) -> "JobFacts":
-        """Add what a read of the job says; a time that is known stays known."""
+        """Add the times of a read of the job; a time that is known stays known."""
         since = expires_at - LINK_LIFETIME if expires_at else self.live_since
         return replace(self, live_since=since, until=expires_at or self.until, ended=ended)
 
@@ -79,7 +79,7 @@ class JobFacts:
         started_by: StartedBy | None = None,
         feed_link: str | None = None,
     ) -> "JobFacts":
-        """Add what was read; a starter only if it says more than is known."""
+        """Add what was read; a starter only if more is known about it than before."""
         facts = replace(self, feed_link=feed_link or self.feed_link)
         if started_by and started_by.is_better_than(self.started_by):
             facts = replace(facts, started_by=started_by)

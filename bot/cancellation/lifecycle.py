@@ -146,7 +146,7 @@ class Request:
     acted_alone: bool = False  #: whether the requester broke the glass: to run without approval
     reviewed_by: str | None = None  #: the user id of the approver who reviewed that
     reviewed_at: datetime | None = None
-    #: When its approvers are told next: up to `changed_at` for the first time; None: not any more.
+    #: The next notice to its approvers: the first one if up to `changed_at`; None: no more.
     next_notice_at: datetime | None = None
     #: Until when the bot's own request can be kept; None before its card is seen.
     grace_ends_at: datetime | None = None

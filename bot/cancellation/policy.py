@@ -1,4 +1,4 @@
-"""Policy checks: who may request, act alone, approve, deny, review, and is told when (pure)."""
+"""Policy checks: who may request, act alone, approve, deny, review, and is notified when (pure)."""
 
 import re
 import unicodedata
@@ -44,16 +44,16 @@ class Policy:
     read_only: bool = False  #: whether the bot only watches, and no DELETE may be sent
     notify_approvers: bool = True  #: whether they get the card as a direct message
     remind_after: tuple[timedelta, ...] = REMIND_AFTER  #: the wait before each; ascending
-    escalate_to: People = NO_ONE  #: the approvers who are told only at the last reminder
+    escalate_to: People = NO_ONE  #: the approvers who are notified only at the last reminder
     quarantine: QuarantinePolicy = NO_QUARANTINE  #: of new downloads that no approver keeps
 
     @property
     def first_approvers(self) -> People:
-        """The approvers who are told from the start."""
+        """The approvers who are notified from the start."""
         return self.approvers - self.escalate_to
 
-    def told_approvers(self, request: Request) -> People:
-        """The approvers who were told by now; after the last notice all of them."""
+    def notified_approvers(self, request: Request) -> People:
+        """The approvers who were notified by now; after the last notice all of them."""
         is_escalated = request.state is State.AWAITING and request.next_notice_at is None
         return self.approvers if is_escalated else self.first_approvers
 
@@ -90,15 +90,15 @@ def may_review(policy: Policy, request: Request, person: Person) -> NotAllowed |
 
 
 def recipients(policy: Policy, requester: str, members: frozenset[str]) -> tuple[str, ...]:
-    """Return the user ids of the approvers to tell directly: named ones, then group members.
+    """Return the user ids of the approvers to notify directly: named ones, then group members.
 
-    Where every full member may approve, none is told directly.
+    Where every full member may approve, it is empty.
     """
     named = [*sorted(policy.approvers.users), *sorted(members - policy.approvers.users)]
     return tuple(user for user in named if user != requester)[:MAX_RECIPIENTS]
 
 
-def people_to_tell(
+def people_to_notify(
     policy: Policy, request: Request, people: Iterable[Person]
 ) -> tuple[Person, ...]:
     """Return those of `people`, in their order, who may approve a waiting request.
@@ -234,9 +234,9 @@ def check_enough_approvers(
 class Notice:
     """What is due for the approvers of one request."""
 
-    is_first: bool  #: whether they are told for the first time since the request waits
-    reminder: int  #: the number of the reminder that is due, from 1; 0: none is
-    escalates: bool  #: whether the people of `escalate_to` are told now
+    is_first: bool  #: whether they are notified for the first time since the request waits
+    reminder: int  #: the number of the reminder that is due, from 1, or 0
+    escalates: bool  #: whether the people of `escalate_to` are notified now
     next_at: datetime | None  #: when the next reminder is due; None after the last one
 
 

@@ -36,7 +36,7 @@ class Mode(StrEnum):
     """What happens to a new download that no approver keeps."""
 
     OFF = "off"
-    OBSERVE = "observe"  #: the card says what would have been cancelled
+    OBSERVE = "observe"  #: the card shows what would have been cancelled
     ENFORCE = "enforce"  #: the bot cancels it
 
 

@@ -38,7 +38,7 @@ class StarterKind(StrEnum):
     SERVICE_ACCOUNT = "service_account"
     OAUTH_APP = "oauth_app"
     MONGODB_STAFF = "mongodb_staff"
-    UNNAMED = "unnamed"  #: the event names nobody
+    UNNAMED = "unnamed"  #: the event has no name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

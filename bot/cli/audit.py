@@ -213,7 +213,7 @@ async def until_stopped(work: Coroutine[Any, Any, int]) -> int:
 
 async def write_as_recorded(tail: AuditTail, how: Format, out: TextIO) -> int:
     """Write new events for ever; the database may be away for a time."""
-    configure_logging("CRITICAL")  # the sentences below say it
+    configure_logging("CRITICAL")  # the sentences below report it
     write_fields = fields_writer(how, out)
     is_away = False
     while True:

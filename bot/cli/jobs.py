@@ -76,7 +76,7 @@ def load_atlas_settings() -> Settings:
         settings = load_settings(needs_slack=False)
     except SettingsError as error:
         fail(str(error), WRONG_USAGE)
-    configure_logging("CRITICAL")  # the command says what happens
+    configure_logging("CRITICAL")  # the command prints what happens
     redact(settings.secrets)
     set_deployment(settings.command, settings.label)
     return settings

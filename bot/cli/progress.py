@@ -13,9 +13,9 @@ from bot.cancellation.events import EventName, Recorded, readable_fields
 from bot.cancellation.lifecycle import Request, State
 from bot.cli.output import Format, printable, write_json
 
-GO_ON = "Call the same command again: it goes on with this request, or says who does."
+GO_ON = "Call the same command again: it goes on with this request, or shows who does."
 
-#: What a step says, by its event; the fields are those of the event and its detail.
+#: The sentence of a step, by its event; the fields are those of the event and its detail.
 STEPS: Mapping[str, str] = {
     EventName.CREATED: "Recorded as request {request}.",
     EventName.ACTED_ALONE: "It runs without approval; an approver is asked to review it.",

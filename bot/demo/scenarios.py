@@ -92,10 +92,10 @@ BASICS = (
 TIME_AND_PEOPLE = (
     Scenario(
         name="unanswered",
-        title="Nobody answers",
+        title="Approvers do not answer",
         hint=(
             "Request as Rina, and wait: Ada is reminded after 10, 20 and 30 s (by default 1, 3 and "
-            "10 min), then Abe is told. Both can approve in the app's messages."
+            "10 min), then Abe is notified. Both can approve in the app's messages."
         ),
         approvals=1,
         second="ada",
@@ -131,7 +131,7 @@ TIME_AND_PEOPLE = (
         name="quarantine",
         title="Quarantine",
         hint=(
-            "Nobody expected this download: 30 s (by default 90) after its announcement the bot "
+            "This download is unexpected: 30 s (by default 90) after its announcement the bot "
             "itself cancels it, unless Ada or Abe clicks Keep it."
         ),
         without_approval=True,

@@ -8,9 +8,9 @@ from bot.demo.scenarios import ABE, ADA, GROUP, OPS, RINA
 from bot.demo.stage import Output, Stage
 from bot.sandbox.atlas.clock import wall_clock
 
-REASON = "nobody here asked for this backup"
+REASON = "this backup was not ordered"
 
-#: Lines of a card or a direct message that say what it is about.
+#: Lines of a card or a direct message that show its subject.
 HEAD = 4
 
 
@@ -37,7 +37,7 @@ async def play_scene(scene: Scene, out: Output) -> None:
         await scene.play(stage)
 
 
-async def nobody_answers(stage: Stage) -> None:
+async def approvers_do_not_answer(stage: Stage) -> None:
     """Let a request wait until it is escalated, and approve it there."""
     job = stage.start_download()
     stage.print_step("Rina asks to cancel a download, which needs an approval")
@@ -49,7 +49,7 @@ async def nobody_answers(stage: Stage) -> None:
     stage.print_step("Ada does not answer: each reminder mentions her, and comes directly too")
     for number in range(1, 4):
         await stage.wait_for_reply(card, "Reminder", number)
-    stage.print_step("After the last one, Abe is told, who may approve too")
+    stage.print_step("After the last one, Abe is notified, who may approve too")
     await stage.wait_for_reply(card, "Escalated")
     message = await stage.wait_for_direct_message("abe", "Escalated to you")
     stage.print_blocks("to Abe", message, HEAD)
@@ -67,7 +67,7 @@ async def acting_alone(stage: Stage) -> None:
     card = await stage.submit({"reason": REASON, "alone": ["alone"]})
     await stage.wait_for_reply(card, "acted alone")
     await _end(stage, job)
-    stage.print_step("Ada, who could have approved, is told directly too")
+    stage.print_step("Ada, who could have approved, gets a direct message too")
     stage.print_blocks("to Ada", await stage.wait_for_direct_message("ada", "acted alone"))
     stage.print_step("She reads the card and clicks “Reviewed”")
     await stage.slack.people.clicks("ada", stage.find_card(), "cancel_restore_review")
@@ -95,11 +95,13 @@ async def quarantine(stage: Stage) -> None:
     stage.print_step("The bot reads each cluster once, to know which downloads are new")
     await stage.wait_for_watch()
     job, kept = stage.start_download(), stage.start_download("prod-us")
-    stage.print_step("Two downloads are started that nobody expects; the bot announces them")
+    stage.print_step("Two unexpected downloads are started; the bot announces them")
     stage.print_blocks("card", await stage.wait_for_card(job, "*Will be cancelled* 20"), HEAD + 2)
-    stage.print_step("Ada knows the one of prod-us: she clicks “Keep it” and says why")
+    stage.print_step("Ada knows the one of prod-us: she clicks “Keep it” and gives a reason")
     await _keep(stage, kept)
-    stage.print_step("Nobody keeps the one of prod-eu: the bot cancels it when the time is over")
+    stage.print_step(
+        "No approver keeps the one of prod-eu: the bot cancels it at the end of its time"
+    )
     await _end(stage, job)
 
 
@@ -120,7 +122,7 @@ async def _end(stage: Stage, job: str) -> None:
 
 SCENES = (
     Scene(
-        title="Nobody answers",
+        title="Approvers do not answer",
         note="The reminders come after 4, 8 and 12 s here; in a deployment, after 1, 3 and 10 min.",
         settings={
             "BOT_APPROVALS": "1",
@@ -128,7 +130,7 @@ SCENES = (
             "BOT_ESCALATE_TO": ABE,
             "BOT_REMIND_AFTER": "4,8,12",
         },
-        play=nobody_answers,
+        play=approvers_do_not_answer,
     ),
     Scene(
         title="Acting alone",
@@ -144,7 +146,7 @@ SCENES = (
     ),
     Scene(
         title="Quarantine",
-        note="A new download needs somebody who keeps it; here within 8 s, by default 90.",
+        note="An approver must keep a new download; here within 8 s, by default 90.",
         settings={
             "BOT_APPROVERS": GROUP,
             "BOT_WATCH_CHANNEL": OPS,

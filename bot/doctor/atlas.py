@@ -102,7 +102,7 @@ ACCESS_ERRORS: tuple[tuple[type[AtlasError], str, str], ...] = (
     ),
     (AtlasError, "atlas", "Check the address and the network, and https://status.mongodb.com."),
 )
-NOT_NAMED = "Atlas does not say it"
+NOT_NAMED = "Atlas does not return it"
 READ_FEED = "Without it the bot cannot say who started a job. The role GROUP_READ_ONLY allows it."
 FEED_SPAN = timedelta(hours=1)  #: how far back the check reads the activity feed
 NO_CLUSTERS = "Check that the project is the right one, if it should have clusters."
@@ -226,7 +226,7 @@ class ProjectChecks:
         return Stop(f"the check of {subject.name} failed")
 
     async def _reach_project(self) -> None:
-        """Read the project: the error of this first call says which step failed."""
+        """Read the project: the error of this first call shows which step failed."""
         try:
             project = await self.atlas.project(self.project.id)
         except AtlasError as error:

@@ -1,4 +1,4 @@
-"""Judges what Atlas says of a key: roles, access list, end and rate limit (pure)."""
+"""Judges what Atlas returns about a key: roles, access list, end and rate limit (pure)."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime

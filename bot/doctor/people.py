@@ -211,13 +211,13 @@ class IdChecks:
             name = setting_name(project, "notify_approvers")
             return subject.warning(f"no approver gets any ({name})", TURN_ON)
         people = await self._directory.candidates(policy.first_approvers)
-        told = rules.possible_approvers(policy, people)
-        if not told:
+        notified = rules.possible_approvers(policy, people)
+        if not notified:
             return subject.warning("no approver gets any", NAME_APPROVERS)
-        if len(told) > MAX_RECIPIENTS:
+        if len(notified) > MAX_RECIPIENTS:
             message = f"{MAX_RECIPIENTS} approvers get the card of a request, and others get none"
             return subject.warning(message, FEWER)
-        gets = "1 approver gets" if len(told) == 1 else f"{len(told)} approvers get"
+        gets = "1 approver gets" if len(notified) == 1 else f"{len(notified)} approvers get"
         return subject.ok(f"{gets} the card of a request")
 
 

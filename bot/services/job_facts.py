@@ -80,7 +80,7 @@ class JobFactsService:
         }
 
     async def waits_for_starter(self, ref: JobRef) -> bool:
-        """Wait for a slow read of the feed; return whether it says more than what is recorded."""
+        """Wait for a slow read of the feed; return whether it has more than what is recorded."""
         known, found = await self._known_and_found(ref, await self.feeds.read(ref))
         return found is not None and found.is_better_than(known.started_by)
 
@@ -101,7 +101,7 @@ class JobFactsService:
                 await self.follow()
 
     async def follow(self) -> None:
-        """Read the jobs of waiting requests, and look for starters that are not known yet."""
+        """Read the jobs of waiting requests, and search for starters that are not known yet."""
         followed = await self.store.followed()
         await asyncio.gather(*(self._follow(each) for each in followed))
 
@@ -134,14 +134,14 @@ class JobFactsService:
     async def _known_and_found(
         self, ref: JobRef, feed: Feed | None
     ) -> tuple[JobFacts, StartedBy | None]:
-        """Return what is recorded about a job, and what the feed says about its starter."""
+        """Return what is recorded about a job, and what the feed has about its starter."""
         known, neighbours = await self.store.known(ref)
         return known, self._starter(ref, known, feed, neighbours)
 
     def _starter(
         self, ref: JobRef, facts: JobFacts, feed: Feed | None, neighbours: Sequence[str]
     ) -> StartedBy | None:
-        """Return what the feed says, or None if there is nothing to find out."""
+        """Return what the feed has, or None if there is nothing to find out."""
         project = self.projects.find(ref.project_id)
         if facts.started_by.is_settled or feed is None or project is None:
             return None

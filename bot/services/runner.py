@@ -32,7 +32,7 @@ from bot.timings import DEFAULT_TIMINGS, Timings
 READ_BACKOFF = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 #: Seconds before each further check of rights while Slack does not answer.
 CHECK_BACKOFF = (0.25, 0.5, 1.0, 2.0, 4.0)
-#: Seconds without an answer from Slack after which the requester is told.
+#: Seconds without an answer from Slack after which the requester is notified.
 CHECK_REPORT_DELAY = 10.0
 #: Runs at once. More of them would wait for each other's transactions until their leases run out;
 #: the others wait unclaimed, in order.

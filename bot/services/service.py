@@ -103,8 +103,8 @@ class CancellationService:
         request_id = submission.request_id or self.new_id()
         request = new_request(project, submission, request_id, self.now())
         members = submission.approver_members or frozenset()
-        told = rules.recipients(policy, person.id, members)
-        return self._changed(await self.requests.create(request, person, told))
+        notified = rules.recipients(policy, person.id, members)
+        return self._changed(await self.requests.create(request, person, notified))
 
     async def approve(self, request_id: str, person: Person) -> Request:
         """Record one approval; the requester and the earlier approvals are judged again."""

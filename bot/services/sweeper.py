@@ -79,27 +79,27 @@ class Notifier:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def run(self) -> None:
-        """Look until cancelled; errors are logged, and what is due is tried again."""
-        await repeat(self.notify_due, self.interval, "approvers not told", sleep=self.sleep)
+        """Notify until cancelled; errors are logged, and what is due is tried again."""
+        await repeat(self.notify_due, self.interval, "approvers not notified", sleep=self.sleep)
 
     async def notify_due(self) -> None:
         """Give each notice that is due."""
         for request in await self.store.list_due():
-            with log_errors("approvers not told", request=request.id):
+            with log_errors("approvers not notified", request=request.id):
                 await self._notify(request)
 
     async def _notify(self, request: Request) -> None:
         project = self.projects.find(request.ref.project_id)
         policy = project.policy if project else NO_NOTICES
         notice = rules.due_notice(policy, request, self.now())
-        told: Sequence[Person] = ()
+        notified: Sequence[Person] = ()
         if notice.is_first or notice.reminder:
-            told = await self._people(policy, request, policy.first_approvers)
+            notified = await self._people(policy, request, policy.first_approvers)
         escalated = None
         if notice.escalates and policy.escalate_to != NO_ONE:
             found = await self._people(policy, request, policy.escalate_to)
-            escalated = [person for person in found if person not in told]
-        if await self.store.give(request, notice, told, escalated):
+            escalated = [person for person in found if person not in notified]
+        if await self.store.give(request, notice, notified, escalated):
             self.on_change()
 
     async def _people(self, policy: Policy, request: Request, asked: People) -> Sequence[Person]:
@@ -107,7 +107,7 @@ class Notifier:
         if not policy.notify_approvers or not (asked.users or asked.groups):
             return ()
         try:
-            return rules.people_to_tell(policy, request, await self.find(asked))
+            return rules.people_to_notify(policy, request, await self.find(asked))
         except RightsNotChecked:
             planned = request.next_notice_at
             if planned and self.now() < planned + PATIENCE:

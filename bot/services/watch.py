@@ -38,7 +38,7 @@ LIST_RANK, URGENT_RANK = -2.0, -1.0
 FULL_PAUSE = 0.1
 #: After an event the list of clusters is read again if it is older, in seconds.
 LIST_MAX_AGE = 15.0
-#: The part of the time between two calls that each call of the first complete look takes.
+#: The part of the time between two calls that each call of the first complete read takes.
 FIRST_COST = 0.5
 #: A project whose feed missed a download is swept so much more often.
 GAP_FACTOR = 3
@@ -56,7 +56,7 @@ class Watcher:
 
     project: Project
     store: WatchStore  #: holds the lease, and compares each read with the last one
-    feed: FeedMonitor  #: says when a restore was requested, so that all clusters are read at once
+    feed: FeedMonitor  #: a restore request in it makes the watch read all clusters at once
     pacer: CallPacer  #: spaces the calls of all watches
     _: KW_ONLY
     interval: float = 60.0  #: seconds between two reads of each cluster

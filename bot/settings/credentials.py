@@ -14,7 +14,7 @@ KINDS: Mapping[tuple[str, str], Callable[[str, SecretStr], Credentials]] = {
     ("client_id", "client_secret"): ServiceAccount,
 }
 
-#: The beginnings of values that belong to another part, and what to say about them.
+#: The beginnings of values that belong to another part, and the sentence about each.
 OF_AN_ACCOUNT = (
     "mdb_sa_",
     "is of a service account: set MONGODB_ATLAS_CLIENT_ID and MONGODB_ATLAS_CLIENT_SECRET instead",

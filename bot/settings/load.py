@@ -227,7 +227,7 @@ def _quarantine_warnings(settings: Settings) -> Iterator[str]:
         left = SHORTEST_WAIT - interval - grace
         if quarantine.is_on and left < LEAST_LEFT:
             yield (
-                f"Project {project.label}: a look each {interval} s and "
+                f"Project {project.label}: a read each {interval} s and "
                 f"BOT_QUARANTINE_GRACE ({grace} s) leave {left} s of the {SHORTEST_WAIT} s until "
                 f"a link is live: the download may be used before the bot cancels it. "
                 f"At least {LEAST_LEFT} s should be left."

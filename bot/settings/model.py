@@ -36,7 +36,7 @@ class SlackSettings(Model):
         "for HTTP mode, used when there is no app token", shown="one of these two"
     )
     api_url: Annotated[str, Parser(addresses.slack_api_url)] = setting(
-        "base of Slack's Web API, for GovSlack and stand-ins", default="https://slack.com/api/"
+        "base of Slack's Web API, for GovSlack and test servers", default="https://slack.com/api/"
     )
 
 

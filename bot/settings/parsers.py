@@ -108,7 +108,7 @@ quarantine_mode = one_of(tuple(Mode))
 def secret(*wrong: tuple[str, str]) -> Callable[[object], SecretStr]:
     """Return a parser of secrets that are sent in HTTP headers.
 
-    `wrong` are the beginnings of other values, as patterns, and what to say about them.
+    `wrong` are the beginnings of other values, as patterns, and the sentence about each.
     """
 
     def parse(value: object) -> SecretStr:

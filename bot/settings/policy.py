@@ -91,13 +91,13 @@ class PolicySettings(Model):
         shown="`60,180,600`",
     )
     escalate_to: NamedPeople = setting(
-        "who may approve too, and is told only at the last reminder", default=NO_ONE, shown="no one"
+        "who may approve too, notified only at the last reminder", default=NO_ONE, shown="no one"
     )
     watch_channel: Channel = setting(
         "the channel in which new download restore jobs are announced", shown="none"
     )
     quarantine: QuarantineMode = setting(
-        "a new download that no approver keeps: `off`; `observe` says what would have been "
+        "a new download that no approver keeps: `off`; `observe` reports what would have been "
         "cancelled; with `enforce` the bot cancels it",
         default=NO_QUARANTINE.mode,
     )

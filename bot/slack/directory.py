@@ -43,7 +43,7 @@ REASONS: Mapping[str, str] = {
     "user_not_visible": "The bot may not see this user.",
 }
 
-#: People who are looked up to be told something: more than are told, since some may not approve.
+#: People who are looked up for a notice: more than get one, since some may not approve.
 MAX_CANDIDATES = 2 * rules.MAX_RECIPIENTS
 #: Members of approver groups that are looked up: `users.info` allows 100 calls a minute.
 MAX_LOOKUPS = 20

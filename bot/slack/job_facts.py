@@ -41,7 +41,7 @@ _ENDS = {
     JobState.FINISHED: "finished",
 }
 
-OWN_KEY = ":rotating_light: the bot's own key {name}: somebody uses the key past the bot"
+OWN_KEY = ":rotating_light: the bot's own key {name}: the key is used outside the bot"
 
 
 def headline(text: str, ref: JobRef, project_name: str) -> str:

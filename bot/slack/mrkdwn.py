@@ -18,7 +18,7 @@ INVISIBLE = re.compile(
 MAX_PEOPLE = 30
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
-#: The label of each state; only one of them says "cancelled".
+#: The label of each state; only one of them contains "cancelled".
 STATE_LABELS: Mapping[State, str] = {
     State.AWAITING: ":hourglass_flowing_sand: Waits for approval",
     State.APPROVED: ":arrow_forward: About to be sent to Atlas",

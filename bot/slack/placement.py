@@ -28,7 +28,7 @@ class ChannelInfo:
     """A channel, as far as Slack describes it; None is unknown.
 
     No approver sees a direct message. A shared channel has members of another organization.
-    `why` says why the bot cannot post, or why that is unknown.
+    `why` explains why the bot cannot post, or why that is unknown.
     """
 
     is_direct: bool = False

@@ -167,7 +167,7 @@ class Database:
         except DATABASE_ERRORS as error:
             committing = writes and guard.committing
             log.warning("database failed", error=str(error), committing=committing)
-            # A refused commit is told from one whose answer was lost.
+            # A refused commit differs from one whose answer was lost.
             lost = not isinstance(error, DBAPIError) or error.connection_invalidated
             raise (errors.MaybeRecorded if committing and lost else errors.NotRecorded) from error
 

@@ -58,7 +58,7 @@ def save_facts(uow: UnitOfWork, ref: JobRef, facts: JobFacts) -> None:
 def ensure_facts(
     uow: UnitOfWork, ref: JobRef, expires_at: datetime | None = None, ended: JobState | None = None
 ) -> JobFacts:
-    """Record what a read says about a job's link; return the facts."""
+    """Record what was read about a job's link; return the facts."""
     known = get_facts(uow, [ref]).get(ref)
     facts = known or JobFacts.new(ref, _wait(uow, ref.project_id), uow.now)
     read = expires_at or ended

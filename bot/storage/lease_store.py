@@ -121,7 +121,7 @@ class LeaseStore(Store):
         outcome: Outcome,
         judgement: Judgement | None = None,
     ) -> Request:
-        """End a run; `judgement` says why it waits for approvals again; raises `AlreadyHandled`."""
+        """End a run; `judgement` has why it waits for approvals again; raises `AlreadyHandled`."""
         if judgement:
             uow.apply_judgement(request, judgement)
         detail = None

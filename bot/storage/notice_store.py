@@ -24,7 +24,7 @@ class NoticeStore(Store):
 
     @reads
     def list_due(self, uow: UnitOfWork, limit: int = 100) -> Sequence[Request]:
-        """List the waiting requests whose approvers are to be told now."""
+        """List the waiting requests whose approvers must be notified now."""
         return uow.get_all(requests_to_notify(uow.now, limit))
 
     @writes
@@ -33,13 +33,13 @@ class NoticeStore(Store):
         uow: UnitOfWork,
         request: Request,
         notice: Notice,
-        told: Sequence[Person],
+        notified: Sequence[Person],
         escalated: Sequence[Person] | None = None,
     ) -> bool:
         """Record a notice and its posts; False if another replica did, or the request was decided.
 
-        `request` is the request as it was listed. `told` get a copy of the card; so do `escalated`,
-        the people of `escalate_to`, if these are told now.
+        `request` is the request as it was listed. `notified` get a copy of the card; so do
+        `escalated`, the people of `escalate_to`, if these are notified now.
         """
         is_due = requests.c.next_notice_at == request.next_notice_at
         in_time = requests.c.expires_at > uow.now
@@ -48,29 +48,29 @@ class NoticeStore(Store):
         if (waiting := uow.update_or_none(planned)) is None:
             return False
         if notice.reminder:
-            _tell(uow, waiting, EventName.REMINDED, told, {"reminder": notice.reminder})
-        elif told:
-            _tell(uow, waiting, EventName.NOTIFIED, told)
+            _notify(uow, waiting, EventName.REMINDED, notified, {"reminder": notice.reminder})
+        elif notified:
+            _notify(uow, waiting, EventName.NOTIFIED, notified)
         if escalated is not None:
-            _tell(uow, waiting, EventName.ESCALATED, escalated)
+            _notify(uow, waiting, EventName.ESCALATED, escalated)
         return True
 
 
 def requests_to_notify(now: datetime, limit: int) -> Select[Any]:
-    """List the waiting requests whose approvers are to be told now."""
+    """List the waiting requests whose approvers must be notified now."""
     due = (requests.c.next_notice_at <= now, requests.c.expires_at > now)
     waiting = select(requests).where(text(NOTICE_PLANNED), *due)
     return waiting.order_by(requests.c.next_notice_at).limit(limit)
 
 
-def _tell(
+def _notify(
     uow: UnitOfWork,
     request: Request,
     name: EventName,
     people: Sequence[Person],
     detail: Mapping[str, object] | None = None,
 ) -> None:
-    """Record who is told; reply in the thread, and send each person a copy of the card.
+    """Record who is notified; reply in the thread, and send each person a copy of the card.
 
     The reply to the first notice is written when it is known who was reached.
     """

@@ -163,7 +163,7 @@ def _update(uow: UnitOfWork, post: Post, **values: object) -> bool:
 
 
 def _end_delivery(uow: UnitOfWork, post: Post, **values: object) -> None:
-    """Record how the delivery ended; after the last of the first copies say who was reached."""
+    """Record how the delivery ended; after the last first copy, reply with who was reached."""
     if not (isinstance(post, RequestPost) and post.kind is PostKind.COPY):
         _update(uow, post, **values)
         return
@@ -172,21 +172,21 @@ def _end_delivery(uow: UnitOfWork, post: Post, **values: object) -> None:
     is_open = _update(uow, post, **values) and request.state is State.AWAITING
     if not (is_open and post.event is EventName.NOTIFIED):
         return
-    told_first = (
+    first_notice = (
         posts.c.request == request.id,
         posts.c.kind == PostKind.COPY,
         posts.c.event == EventName.NOTIFIED,
         posts.c.at == post.at,
     )
-    first_copies = select(posts.c.state, posts.c.detail).where(*told_first).order_by(posts.c.id)
+    first_copies = select(posts.c.state, posts.c.detail).where(*first_notice).order_by(posts.c.id)
     copies = uow.execute(first_copies).all()
     if all(copy.state != "due" for copy in copies):
         names = [json.loads(copy.detail)["name"] for copy in copies if copy.state == "sent"]
         number, at = milliseconds(post.at), post.at.isoformat()
-        told = Event(
+        reached = Event(
             name=post.event, request=request.id, number=number, at=at, detail={"names": names}
         )
-        uow.enqueue_message(request, PostKind.REPLY, told)
+        uow.enqueue_message(request, PostKind.REPLY, reached)
 
 
 def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:

@@ -35,7 +35,7 @@ _WILL_SHOW = and_(
 )
 #: Selects and locks the posts of the request `of` that will show its current row, and the copies
 #: that are to follow it, the newest first. Without the lock another replica could claim one now and
-#: show the row as it was. Whoever records the delivery of a copy locks the request before, too.
+#: show the row as it was. The delivery of a copy locks the request before, too.
 SHOWING_POSTS = (
     select(posts)
     .where(

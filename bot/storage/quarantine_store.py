@@ -158,8 +158,7 @@ def _open_request(uow: UnitOfWork, ref: JobRef) -> Request | None:
 def _blocks(project: WatchedProject, request: Request | None) -> bool:
     """Whether an open request leaves no room for a quarantine.
 
-    One that waits for approvals must not: whoever asks and then withdraws, or is not answered,
-    would let the download go on.
+    One that waits for approvals must not: if it is withdrawn or expires, the download would go on.
     """
     is_enforced = project.policy.mode is Mode.ENFORCE
     return request is not None and not (is_enforced and request.state is State.AWAITING)

@@ -17,7 +17,7 @@ from bot.cancellation.starter import NOT_READ, StartedBy
 from bot.storage.tables import JOB, job_facts, requests, to_ref, watched_clusters, watched_jobs
 
 NOT_KNOWN = "not known"
-#: Without the downloads of the first look at their cluster.
+#: Without the downloads of the first read of their cluster.
 _DOWNLOADS = (
     select(watched_jobs, job_facts.c.started_by, job_facts.c.live_since)
     .outerjoin(job_facts, and_(*(job_facts.c[each] == watched_jobs.c[each] for each in JOB)))

@@ -114,7 +114,7 @@ requests = Table(
     *_columns(Boolean, "acted_alone", server_default=text("false")),
     Column("reviewed_by", Text),
     Column("reviewed_at", Instant),
-    Column("next_notice_at", Instant),  # when the approvers are told next
+    Column("next_notice_at", Instant),  # when the approvers are notified next
     Column("grace_ends_at", Instant),  # until when the bot's own request can be kept
     Column("seen_at", Instant),  # when Slack last answered while it could be kept
     *_columns(Integer, "event_count", server_default="0"),

@@ -129,7 +129,7 @@ class UnitOfWork:
         ended = asdict(outcome or Outcome())
         values = {"state": state, "changed_at": self.now, "outcome": json.dumps(ended)}
         if state is State.AWAITING:
-            values["next_notice_at"] = self.now  # its approvers are told again
+            values["next_notice_at"] = self.now  # its approvers are notified again
         change = queries.change_request(request.id, expected, *conditions, **values)
         entered = self.update(request.id, change)
         self.entered.append(state)

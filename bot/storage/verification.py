@@ -148,7 +148,7 @@ def _moment(text: str) -> int:
     return milliseconds(datetime.fromisoformat(text))
 
 
-def _outcome(text: Any) -> object:  # noqa: ANN401 - whatever the column has
+def _outcome(text: Any) -> object:  # noqa: ANN401 - any value of the column
     try:
         return {name: value for name, value in json.loads(text).items() if value}
     except UNREADABLE:

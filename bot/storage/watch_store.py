@@ -38,7 +38,7 @@ from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 LEASE = timedelta(seconds=20)
 #: After a longer pause the watch forgets the clusters, and announces no jobs of that time.
 FORGET_AFTER = timedelta(days=7)
-#: The states in which Atlas says how a job ended.
+#: The states in which Atlas shows how a job ended.
 ENDED = frozenset(WatchedState) - OPEN - {WatchedState.GONE}
 
 

@@ -93,7 +93,7 @@ class Metrics:
         self.ack_seconds = histogram(
             "ack_seconds", "Time until Slack had its acknowledgement.", buckets=ACK_BUCKETS
         )
-        self.dropped_posts = counter("dropped_posts", "Messages that Slack took nowhere, given up.")
+        self.dropped_posts = counter("dropped_posts", "Messages that no channel accepted.")
         self.slack_connections = gauge(
             "slack_connections", "Open connections of Socket Mode; 0 in HTTP mode."
         )

@@ -271,7 +271,7 @@ async def test_demo_script_plays_one_cancellation_and_each_scene() -> None:
         assert "In Atlas the job is cancelled; DELETEs sent: 1.\n" in scene
     assert "[Cancel the job]" in first
 
-    assert unanswered.startswith("Nobody answers\n")
+    assert unanswered.startswith("Approvers do not answer\n")
     assert unanswered.count("thread │ :bell: Reminder") == 3
     assert unanswered.index("to Ada │") < unanswered.index(":bell:") < unanswered.index("to Abe │")
     assert "Approved by @abe" in unanswered

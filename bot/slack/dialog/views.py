@@ -28,7 +28,7 @@ from bot.slack.placement import Placement
 from bot.slack.plain_text import as_text
 
 SUBMIT = "Cancel the job"
-#: A dialog never has two buttons that both say "cancel".
+#: A dialog never has two buttons that are both labelled "cancel".
 KEEP = "Keep it"
 
 #: Builds a view of the dialog; without `submit` it has no submit button.
@@ -44,7 +44,7 @@ ALONE = blockkit.checkbox(
     ids.ALONE,
     "In an emergency",
     "Cancel at once, without approval",
-    hint="A reason is required. The approvers are told, and one of them must review it.",
+    hint="A reason is required. The approvers are notified, and one of them must review it.",
 )
 NOT_SEARCHED = "Flex and serverless clusters are not searched: Atlas has no call to cancel there."
 
@@ -240,7 +240,7 @@ def _job(details: JobDetails) -> Block:
         job_facts.headline("Restore job", details.ref, details.project_name),
         job_facts.started_line(details.ref, facts),
     ]
-    if job.link_is_live:  # the alert below says what follows from it
+    if job.link_is_live:  # the alert below explains what follows from it
         lines.append(f"*Download link* {job_facts.live_text(facts)}")
     elif job.delivery_type == DeliveryType.DOWNLOAD:
         lines.append(job_facts.link_line(facts))
@@ -262,7 +262,7 @@ def _details(details: JobDetails, links: Links) -> list[Block]:
 
 
 def _times(job: RestoreJob) -> Iterator[tuple[str, str]]:
-    if job.expires_at and not job.link_is_live:  # the line about a live link says this
+    if job.expires_at and not job.link_is_live:  # the line about a live link has this
         yield "Expires", mrkdwn.date(job.expires_at)
     if job.finished_at:
         yield "Finished", mrkdwn.date(job.finished_at)

@@ -30,8 +30,8 @@ REFUSED_ANNOUNCEMENT_BACKOFF = 60.0  # the bot may be invited to the channel
 # Numbers of attempts
 MAX_ATTEMPTS = 5  # of a post that Slack refuses for an unknown reason
 MAX_REFUSED_ATTEMPTS = 10_000  # of a refused message: more than a week
-#: Of an edit or a copy that Slack refuses whatever its content: about an hour, because these share
-#: a rate limit, and the thread has the outcome too.
+#: Of an edit or a copy that Slack refuses with any content: about an hour, as these share a rate
+#: limit, and the thread has the outcome too.
 MAX_EDIT_ATTEMPTS = 50
 
 

@@ -25,11 +25,11 @@ class Message:
 
 
 class Undeliverable(Exception):
-    """The post has no message; the text says why."""
+    """The post has no message; the text explains why."""
 
 
 class Unneeded(Exception):
-    """The post has nothing to say any more; the text says why."""
+    """The post is out of date; the text explains why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class MessageBuilder:
         project = self.projects.find(post.request.ref.project_id)
         cancels = project and not project.why_read_only
         mode = project.policy.quarantine.mode if project and cancels else Mode.OFF
-        approvers = project.policy.told_approvers(post.request) if project else None
+        approvers = project.policy.notified_approvers(post.request) if project else None
         return card_views.message(post.request, approvers, self.links, post.facts, mode)
 
     def _announcement(self, post: Announcement) -> Message:

@@ -18,7 +18,7 @@ from bot.cancellation.policy import (
     is_named_approver,
     may_decide,
     may_review,
-    people_to_tell,
+    people_to_notify,
 )
 from tests.support.domain import NOON, RINA, a_request, a_waiting_request
 
@@ -98,7 +98,7 @@ def person(user: str, kind: Kind = Kind.MEMBER, *aliases: str) -> Person:
 
 def told(*people: Person, policy: Policy | None = None, **changes: Any) -> list[str]:
     policy = policy or Policy(approvers=APPROVERS)
-    found = people_to_tell(policy, replace(a_waiting_request(), **changes), people)
+    found = people_to_notify(policy, replace(a_waiting_request(), **changes), people)
     return [each.id for each in found]
 
 
@@ -153,6 +153,6 @@ def test_person_of_the_escalation_may_approve_and_review_and_counts_as_named() -
 def test_people_of_the_escalation_are_told_once_the_last_notice_was_given() -> None:
     policy = Policy(approvers=APPROVERS | BOSS, escalate_to=BOSS)
 
-    assert policy.told_approvers(waiting(60)) == APPROVERS
-    assert policy.told_approvers(a_waiting_request(next_notice_at=None)) == APPROVERS | BOSS
-    assert policy.told_approvers(a_request(next_notice_at=None)) == APPROVERS
+    assert policy.notified_approvers(waiting(60)) == APPROVERS
+    assert policy.notified_approvers(a_waiting_request(next_notice_at=None)) == APPROVERS | BOSS
+    assert policy.notified_approvers(a_request(next_notice_at=None)) == APPROVERS

@@ -74,7 +74,7 @@ def test_fields_have_the_names_of_the_contract_and_iso_times() -> None:
     ("starter", "by", "words"),
     [
         (DANA, "dana@shop.example", "dana@shop.example"),
-        (OWN, "abcd", "the bot's own key abcd: somebody uses the key past the bot"),
+        (OWN, "abcd", "the bot's own key abcd: the key is used outside the bot"),
         (StartedBy(Knowledge.NOT_IN_FEED), None, "not in the activity feed"),
     ],
 )

@@ -63,14 +63,14 @@ def test_unreadable_items_are_a_warning() -> None:
     [
         (NOON + timedelta(days=29, hours=1), Level.OK, "it expires 2026-12-24, in 29 days"),
         (NOON + timedelta(days=1), Level.WARNING, "it expires 2026-11-26, in 1 day"),
-        (None, Level.UNCHECKED, "Atlas does not say it"),
+        (None, Level.UNCHECKED, "Atlas does not return it"),
     ],
 )
 def test_secret_that_expires_within_a_fortnight_is_a_warning(
     expires_at: datetime | None, level: Level, says: str
 ) -> None:
     found = check_expiry(
-        SUBJECT, KeyAccess(secret_expires_at=expires_at), "Atlas does not say it", NOON
+        SUBJECT, KeyAccess(secret_expires_at=expires_at), "Atlas does not return it", NOON
     )
 
     assert (found.level, found.message) == (level, says)

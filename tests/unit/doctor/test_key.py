@@ -9,7 +9,7 @@ from bot.doctor.key import check_access_list, check_cancel_role, check_roles, ro
 from bot.doctor.results import Level, Subject
 
 SUBJECT = Subject("it", "it")
-UNREAD = "Atlas does not say it"
+UNREAD = "Atlas does not return it"
 
 RECOVERY = "GROUP_BACKUP_RECOVERY_OPERATOR"
 MANAGER = "GROUP_BACKUP_MANAGER"
