@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from bisect import bisect
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -33,6 +34,16 @@ class Stream:
     def slowest(self) -> float:
         """The longest time from a command to its ack, in seconds."""
         return max((ack.seconds for ack in self.acks if ack.ok), default=0.0)
+
+    @property
+    def overtaken(self) -> int:
+        """The most commands that were sent while one waited for its ack.
+
+        The sender shares the event loop: on a busy machine it slows down as the acks do.
+        """
+        sent_at = sorted(sent for sent, _ in self.commands)
+        waits = ((sent, sent + ack.seconds) for sent, ack in self.commands if ack.ok)
+        return max((bisect(sent_at, end) - bisect(sent_at, sent) for sent, end in waits), default=0)
 
     @property
     def gap(self) -> float:

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 #: What an ack may take here, far below Slack's three seconds, on a busy machine.
 SOON = 1.0
 
+#: Commands that may be sent while one waits for its ack: for a tenth of a second at this pace.
+EVERY = 0.005
+OVERTAKEN = 20
+
 
 async def test_stopped_receiver_reports_a_problem_and_has_no_connection() -> None:
     async with slack_with() as slack, taking(slack) as receiver:
@@ -239,13 +243,14 @@ def _has_acks(stream: Stream, count: int) -> bool:
 async def test_rolling_update_of_two_replicas_answers_every_command() -> None:
     async with slack_with() as slack, AsyncExitStack() as stack:
         first, second = [await stack.enter_async_context(taking(slack)) for _ in range(2)]
-        async with streaming(slack, every=0.005) as stream:
+        async with streaming(slack, every=EVERY) as stream:
             for leaving, commands in ((first, 25), (second, 50)):
                 await until(partial(_has_acks, stream, commands))
                 await leaving.stop(1)
                 await stack.enter_async_context(taking(slack))
 
         assert stream.unanswered == 0
+        assert stream.overtaken < OVERTAKEN
 
 
 async def test_connection_outlives_the_timeout_of_api_calls() -> None:
