@@ -45,6 +45,10 @@ class NotAnApprover(NotAllowed):
     """You may not approve or deny this request."""
 
 
+class MayNotKeep(NotAllowed):
+    """You may not keep this download."""
+
+
 class MayNotActAlone(NotAllowed):
     """You may not cancel without approval: untick that, and other people are asked to approve."""
 

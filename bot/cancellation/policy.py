@@ -11,7 +11,7 @@ from bot.cancellation.errors import NotAllowed
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import EVERYONE, NO_ONE, Kind, People, Person
 from bot.cancellation.quarantine import NO_QUARANTINE, QuarantinePolicy, is_candidate
-from bot.cancellation.starter import StartedBy
+from bot.cancellation.starter import NOT_READ, StartedBy
 
 #: Letters and symbols that are drawn as nothing: Hangul fillers and the empty Braille pattern.
 BLANK_LETTERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
@@ -140,14 +140,14 @@ def may_decide(policy: Policy, requester: str, person: Person) -> NotAllowed | N
 
 
 def may_keep(
-    policy: Policy, person: Person, started_by: StartedBy, email: str | None
+    policy: Policy, person: Person, started_by: StartedBy = NOT_READ, email: str | None = None
 ) -> NotAllowed | None:
     """Return why `person` may not keep a quarantined download, or None.
 
     `email` is the person's in Slack, which is the user name in Atlas; None if it is not known.
     """
-    if refusal := may_decide(policy, "", person):
-        return refusal
+    if person not in policy.approvers:
+        return errors.MayNotKeep(ask=policy.approvers)
     return errors.OwnDownload(ask=policy.approvers) if is_candidate(started_by, email) else None
 
 

@@ -118,7 +118,11 @@ class Decisions:
             raise AlreadyHandled(request)
         person = await self._approver(request, actor)
         policy = self._service.projects.policy(request.ref)
-        if refusal := rules.may_decide(policy, request.requester, person):
+        if request.by_bot:
+            refusal = rules.may_keep(policy, person)
+        else:
+            refusal = rules.may_decide(policy, request.requester, person)
+        if refusal:
             raise refusal
 
     async def _approver(self, request: Request, actor: Actor) -> Person:

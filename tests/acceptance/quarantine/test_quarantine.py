@@ -102,7 +102,8 @@ async def test_approver_keeps_a_download_with_a_reason(tmp_path: Path) -> None:
         job = new_job(env)
         card = await card_in(env, job, "quarantined")
         await env.slack.people.clicks("rina", card, KEEP)
-        assert "may not approve" in (await env.wait_for_ephemerals("rina"))[-1]
+        refused = (await env.wait_for_ephemerals("rina"))[-1]
+        assert refused.startswith("You may not keep this download. This may be done by")
 
         await env.slack.people.clicks("ada", card, KEEP)
         view = await env.wait_for_dialog("ada")

@@ -31,6 +31,12 @@ async def waiting(bolt: BoltHarness) -> Request:
     return await bolt.insert(samples.waiting(approvals=(), approvals_needed=1))
 
 
+async def quarantined(bolt: BoltHarness) -> Request:
+    return await bolt.insert(
+        samples.waiting(state=State.QUARANTINED, requester="", reason="", approvals=())
+    )
+
+
 async def test_approval_by_an_approver_is_recorded(new_bolt: NewBolt) -> None:
     bolt = new_bolt(ONE)
     request = await waiting(bolt)
@@ -215,6 +221,15 @@ async def test_deny_without_the_right_is_refused_without_a_dialog(new_bolt: NewB
     await bolt.send(payloads.click(ids.DENY, request.id, user="U0BOB"))
 
     assert "may not approve or deny" in bolt.private[0]
+    assert bolt.shown == []
+
+
+async def test_keep_without_the_right_is_refused_without_a_dialog(new_bolt: NewBolt) -> None:
+    bolt = new_bolt(ONE)
+    request = await quarantined(bolt)
+    await bolt.send(payloads.click(ids.KEEP, request.id, user="U0BOB"))
+
+    assert bolt.private[0].startswith("You may not keep this download. This may be done by")
     assert bolt.shown == []
 
 

@@ -232,6 +232,17 @@ async def test_denial_without_the_right_is_refused_in_the_dialog(new_bolt: NewBo
     assert (await bolt.request(request.id)).state is State.AWAITING
 
 
+async def test_keep_without_the_right_is_refused_in_the_dialog(new_bolt: NewBolt) -> None:
+    bolt = new_bolt(ONE)
+    own = samples.waiting(state=State.QUARANTINED, requester="", reason="", approvals=())
+    request = await bolt.insert(own)
+    asking = dialog_views.ask_reason(ids.KEEP_DIALOG, request.id)
+    answer = await bolt.send(payloads.submission(asking, user="U0ABE", reason="needed"))
+
+    assert "You may not keep this download." in words(answer.body)
+    assert (await bolt.request(request.id)).state is State.QUARANTINED
+
+
 async def test_denial_of_an_ended_request_reports_what_happened(new_bolt: NewBolt) -> None:
     bolt = new_bolt(ONE)
     request = await bolt.insert(samples.waiting(state=State.EXPIRED))
