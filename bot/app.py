@@ -60,7 +60,7 @@ class Bot:
     ) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        # Of its leases: those of an earlier process expire before this one takes them.
+        # Of its leases; a new one at each start, so that leases of an earlier process expire first.
         self.owner = uuid.uuid4().hex[:12]
         self.reload_requested = asyncio.Event()
         self._load = load

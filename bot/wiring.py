@@ -129,24 +129,27 @@ class CoreServices:
     timings: Timings = DEFAULT_TIMINGS
 
     def __post_init__(self) -> None:
-        settings, metrics, timings = self.settings, self.metrics, self.timings
-        tracing, on_change = self.tracing, self.on_change
-        self.database = database = Database(settings.database_url.get_secret_value())
-        tracing.instrument_database(database.engine)
-        self.clock = clock = DatabaseClock(database)
-        self.projects = projects = Projects()
-        self.clients = AtlasClients(settings.atlas, metrics, tracing, projects)
-        for project in settings.projects:
-            projects.add(self.clients.project(project))
-        self.organizations = Organizations(projects, timings=timings)
-        self.set_organizations(settings.organizations)
-        self._pacer = CallPacer(timings.watch_call_interval)
+        self.database = Database(self.settings.database_url.get_secret_value())
+        self.tracing.instrument_database(self.database.engine)
+        self.clock = DatabaseClock(self.database)
+        self.projects = Projects()
+        self.clients = AtlasClients(self.settings.atlas, self.metrics, self.tracing, self.projects)
+        for project in self.settings.projects:
+            self.projects.add(self.clients.project(project))
+        self.organizations = Organizations(self.projects, timings=self.timings)
+        self.set_organizations(self.settings.organizations)
+        self._pacer = CallPacer(self.timings.watch_call_interval)
+        self._build_stores()
+        self._build_services()
+
+    def _build_stores(self) -> None:
+        database, clock, metrics = self.database, self.clock, self.metrics
         self.requests = RequestStore(database, clock, on_state_entered=metrics.count_state)
         self.leases = LeaseStore(
             database,
             clock,
             self.owner,
-            lease=timings.request_lease,
+            lease=self.timings.request_lease,
             on_state_entered=metrics.count_state,
             on_cancelled_before_link=metrics.cancelled_before_link.inc,
         )
@@ -154,29 +157,32 @@ class CoreServices:
         self._quarantine = QuarantineStore(
             database,
             clock,
-            partial(quarantined_project, projects),
+            partial(quarantined_project, self.projects),
             on_state_entered=metrics.count_state,
             on_limit=lambda name: metrics.quarantine_limit_reached.labels(project=name).inc(),
         )
         self._watches = WatchStore(
             database, clock, self.owner, self._quarantine, on_state_entered=metrics.count_state
         )
+
+    def _build_services(self) -> None:
+        database, clock, projects = self.database, self.clock, self.projects
         self.facts = JobFactsService(
             projects,
             JobFactsStore(database, clock),
             ActivityFeeds(projects, clock),
             now=clock,
-            on_change=on_change,
-            interval=timings.job_facts_interval,
+            on_change=self.on_change,
+            interval=self.timings.job_facts_interval,
         )
         rights = RightsCheck(projects, self.resolve, self.facts.starter_of)
         self.runner = Runner(
             self.leases,
             projects,
             rights,
-            on_change=on_change,
-            tracer=tracing.trace,
-            timings=timings,
+            on_change=self.on_change,
+            tracer=self.tracing.trace,
+            timings=self.timings,
         )
         self.cancellation = CancellationService(
             self.requests,
@@ -187,7 +193,7 @@ class CoreServices:
             facts=self.facts,
             history=History(database, clock),
             now=clock,
-            on_change=on_change,
+            on_change=self.on_change,
         )
 
     def set_organizations(self, organizations: Iterable[OrganizationSettings]) -> None:

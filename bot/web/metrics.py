@@ -39,70 +39,78 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        counter = partial(Counter, namespace=NAMESPACE, registry=self._registry)
-        gauge = partial(Gauge, namespace=NAMESPACE, registry=self._registry)
-        histogram = partial(Histogram, namespace=NAMESPACE, registry=self._registry)
+        self._counter = partial(Counter, namespace=NAMESPACE, registry=self._registry)
+        self._gauge = partial(Gauge, namespace=NAMESPACE, registry=self._registry)
+        self._histogram = partial(Histogram, namespace=NAMESPACE, registry=self._registry)
+        self._add_requests()
+        self._add_atlas()
+        self._add_process()
 
-        self.requests = counter("requests", "Requests that entered a state.", ["state"])
+    def _add_requests(self) -> None:
+        self.requests = self._counter("requests", "Requests that entered a state.", ["state"])
         for state in State:
             self.requests.labels(state=state)
-        self.cancelled_before_link = counter(
+        self.cancelled_before_link = self._counter(
             "cancelled_before_link", "Cancelled jobs whose link was never live."
         )
-        self.quarantine_limit_reached = counter(
+        self.quarantine_limit_reached = self._counter(
             "quarantine_limit_reached",
             "Downloads that were only announced, because the bot had cancelled too many.",
             ["project"],
         )
-        self.pending = gauge("pending_requests", "Requests that have not ended.")
-        self.unreviewed = gauge(
+        self.pending = self._gauge("pending_requests", "Requests that have not ended.")
+        self.unreviewed = self._gauge(
             "unreviewed_requests", "Requests that ran without approval and were not reviewed."
         )
 
-        self._atlas_requests = counter(
+    def _add_atlas(self) -> None:
+        self._atlas_requests = self._counter(
             "atlas_requests",
             f"Calls of the Atlas Administration API; status {NO_RESPONSE} means no response.",
             ["method", "status"],
         )
         for method, status in product(METHODS, (*ALERT_STATUSES, NO_RESPONSE)):
             self._atlas_requests.labels(method=method, status=status)
-        self._atlas_seconds = histogram(
+        self._atlas_seconds = self._histogram(
             "atlas_request_seconds",
             "Duration of calls of the Atlas Administration API.",
             buckets=ATLAS_BUCKETS,
         )
-        self.login_refused = counter(
+        self.login_refused = self._counter(
             "atlas_login_refused", "Calls for which Atlas refused the key or the service account."
         )
-        self.secret_expires = gauge(
+        self.secret_expires = self._gauge(
             "atlas_secret_expires_timestamp_seconds",
             "When the secret of the project's service account expires.",
             ["project"],
         )
-        self.watch_success = gauge(
+        self.watch_success = self._gauge(
             "watch_last_success_timestamp_seconds",
             "When the watch last read a watched project; 0 before.",
             ["project"],
         )
-        self._detection_seconds = histogram(
+        self._detection_seconds = self._histogram(
             "detection_seconds",
             "Time from the start of a restore job until Slack had its announcement.",
             buckets=DETECTION_BUCKETS,
         )
 
-        self.ack_seconds = histogram(
+    def _add_process(self) -> None:
+        self.ack_seconds = self._histogram(
             "ack_seconds", "Time until Slack had its acknowledgement.", buckets=ACK_BUCKETS
         )
-        self.dropped_posts = counter("dropped_posts", "Messages that no channel accepted.")
-        self.slack_connections = gauge(
+        self.dropped_posts = self._counter("dropped_posts", "Messages that no channel accepted.")
+        self.slack_connections = self._gauge(
             "slack_connections", "Open connections of Socket Mode; 0 in HTTP mode."
         )
-        self.webhook_lag = gauge(
+        self.webhook_lag = self._gauge(
             "audit_webhook_lag_seconds",
             "Age of the oldest audit event that the audit webhook's receiver has not taken, or 0.",
         )
-        self.ready = gauge("ready", "Whether each check of /readyz succeeds, 1 or 0.", ["check"])
-        self.settings_valid = gauge(
+        self.ready = self._gauge(
+            "ready", "Whether each check of /readyz succeeds, 1 or 0.", ["check"]
+        )
+        self.settings_valid = self._gauge(
             "settings_valid", "Whether the settings were valid when last read, 1 or 0."
         )
         self.settings_valid.set(1)
