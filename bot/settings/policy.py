@@ -116,9 +116,8 @@ class PolicySettings(Model):
 
     def policy(self) -> Policy:
         """Return the policy; some rules have defaults that depend on other rules."""
-        rules: dict[str, Any] = {
-            field.name: getattr(self, field.name, None) for field in fields(Policy)
-        }
+        names = (field.name for field in fields(Policy) if field.name in POLICY_KEYS)
+        rules: dict[str, Any] = {name: getattr(self, name) for name in names}
         requesters = self.requesters or EVERYONE
         approvers = self.approvers or requesters
         is_enforced = self.quarantine is Mode.ENFORCE
