@@ -89,7 +89,8 @@ def demo(
     fault: Annotated[str, typer.Option(help="Fault of the fake Atlas: slow, cut-after, …")] = "",
     *,
     script: Annotated[
-        bool, typer.Option("--script", help="Print one cancellation and further scenes, and exit.")
+        bool,
+        typer.Option("--script", help="Print one cancellation and further scenarios, and exit."),
     ] = False,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Do not open the page in a browser.")
@@ -98,8 +99,8 @@ def demo(
     """Run everything on this machine, with fake Slack and Atlas servers: no account anywhere."""
     # Loading the demo and the fake servers would add 0.2 s to each start of the bot.
     from bot.demo.script import play_all, play_script  # noqa: PLC0415
+    from bot.demo.script_session import ScriptFailed  # noqa: PLC0415
     from bot.demo.server import run_demo  # noqa: PLC0415
-    from bot.demo.stage import ScriptFailed  # noqa: PLC0415
     from bot.sandbox.atlas import PRESETS  # noqa: PLC0415
 
     if fault and fault not in PRESETS:

@@ -8,7 +8,7 @@ from bot.demo.call_log import CallLog
 from bot.demo.environment import CHANNEL, are_announced
 from bot.demo.process import BotProcess
 from bot.demo.scenarios import CLUSTER, FIRST, SCENARIOS, Scenario
-from bot.demo.stage import state_of
+from bot.demo.script_session import state_of
 from bot.sandbox.atlas import PROJECT_ID, Call, FakeAtlasServer
 from bot.sandbox.atlas.jobs import DeliveryType
 from bot.sandbox.slack import FakeSlackServer

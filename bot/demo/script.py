@@ -4,8 +4,8 @@ import asyncio
 from typing import TextIO
 
 from bot.demo.environment import open_environment
-from bot.demo.scenes import SCENES, play_scene
-from bot.demo.stage import REQUESTER, Output, Stage, state_of
+from bot.demo.script_scenarios import SCRIPT_SCENARIOS, run_scenario
+from bot.demo.script_session import REQUESTER, Output, ScriptSession, state_of
 from bot.tasks import cancel_and_wait
 
 APPROVERS = ("ada", "abe")
@@ -13,16 +13,16 @@ REASON = "started on the wrong cluster"
 
 
 async def play_all(out: TextIO) -> None:
-    """Run one cancellation and each scene, and print them one after the other.
+    """Run one cancellation and each scenario, and print them one after the other.
 
-    All run at the same time, each in its own environment, because most of a scene is waiting.
+    All run at the same time, each in its own environment, because most of a scenario is waiting.
 
     Raises:
         ScriptFailed: a step did not have its expected result.
     """
-    outputs = [Turn() for _ in range(len(SCENES) + 1)]
+    outputs = [BufferedOutput() for _ in range(len(SCRIPT_SCENARIOS) + 1)]
     plays = [play_script(outputs[0])]
-    plays += [play_scene(scene, output) for scene, output in zip(SCENES, outputs[1:], strict=True)]
+    plays += map(run_scenario, SCRIPT_SCENARIOS, outputs[1:])
     tasks = [asyncio.create_task(play) for play in plays]
     try:
         for task, output in zip(tasks, outputs, strict=True):
@@ -31,8 +31,8 @@ async def play_all(out: TextIO) -> None:
         await cancel_and_wait(*tasks)
 
 
-class Turn:
-    """The output of one scene: it is kept until the scenes before it have ended."""
+class BufferedOutput:
+    """The output of one scenario: it is kept until the scenarios before it have ended."""
 
     def __init__(self) -> None:
         self._texts: asyncio.Queue[str | None] = asyncio.Queue()
@@ -59,7 +59,7 @@ async def play_script(out: Output, *, approvals: int = 0, fault: str = "") -> No
         await Script(environment, out).run(fault)
 
 
-class Script(Stage):
+class Script(ScriptSession):
     """One cancellation, with every call to Atlas."""
 
     async def run(self, fault: str) -> None:
@@ -91,15 +91,15 @@ class Script(Stage):
 
     async def _approve_while_awaiting(self) -> None:
         for name in APPROVERS:
-            card = self.find_card()
-            if state_of(card) != "awaiting":
+            if state_of(self.find_card()) != "awaiting":
                 return
-            self.print_step(f"{name.title()} sees the card and clicks “Approve”")
-            self.print_blocks("card", card)
-            await self.slack.people.clicks(name, card, "cancel_restore_approve")
-            # A reply changes the message too, but not its blocks.
-            shown = card["blocks"]
-            await self.wait_for(
-                lambda s=shown: self.find_card()["blocks"] != s,  # type: ignore[misc]  # bound now
-                "the change of the card",
-            )
+            await self._approve(name)
+
+    async def _approve(self, name: str) -> None:
+        card = self.find_card()
+        self.print_step(f"{name.title()} sees the card and clicks “Approve”")
+        self.print_blocks("card", card)
+        await self.slack.people.clicks(name, card, "cancel_restore_approve")
+        # A reply changes the message too, but not its blocks.
+        shown = card["blocks"]
+        await self.wait_for(lambda: self.find_card()["blocks"] != shown, "the change of the card")

@@ -267,8 +267,8 @@ async def test_demo_script_plays_one_cancellation_and_each_scene() -> None:
     first, unanswered, alone, live, quarantine = ran.out.split("\n━━ ")
 
     assert (ran.code, ran.err) == (0, "")
-    for scene in (first, unanswered, alone, live):
-        assert "In Atlas the job is cancelled; DELETEs sent: 1.\n" in scene
+    for scenario in (first, unanswered, alone, live):
+        assert "In Atlas the job is cancelled; DELETEs sent: 1.\n" in scenario
     assert "[Cancel the job]" in first
 
     assert unanswered.startswith("Approvers do not answer\n")

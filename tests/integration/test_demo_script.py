@@ -9,9 +9,9 @@ import pytest
 
 from bot.demo import script
 from bot.demo.environment import new_atlas
-from bot.demo.scenes import SCENES, Scene
 from bot.demo.script import play_script
-from bot.demo.stage import ScriptFailed, Stage
+from bot.demo.script_scenarios import SCRIPT_SCENARIOS, ScriptScenario
+from bot.demo.script_session import ScriptFailed, ScriptSession
 from bot.sandbox.atlas import PROJECT_ID
 from bot.sandbox.atlas.world import created_at
 
@@ -46,11 +46,11 @@ def test_starts_of_the_jobs_are_as_recent_as_their_links() -> None:
 async def test_scene_whose_step_fails_ends_the_script_and_its_other_scenes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def fail(_stage: Stage) -> None:
+    async def fail(_stage: ScriptSession) -> None:
         raise ScriptFailed("The script stopped here.")
 
-    failing = Scene(title="Failing", note="", settings={}, play=fail)
-    monkeypatch.setattr(script, "SCENES", (failing, SCENES[0]))
+    failing = ScriptScenario(title="Failing", note="", settings={}, play=fail)
+    monkeypatch.setattr(script, "SCRIPT_SCENARIOS", (failing, SCRIPT_SCENARIOS[0]))
     before = asyncio.all_tasks()
 
     with pytest.raises(ScriptFailed, match="stopped here"):
@@ -60,13 +60,13 @@ async def test_scene_whose_step_fails_ends_the_script_and_its_other_scenes(
 
 
 async def test_scene_is_printed_after_those_before_it() -> None:
-    async def write(turn: script.Turn, *texts: str) -> None:
+    async def write(output: script.BufferedOutput, *texts: str) -> None:
         for text in texts:
-            turn.write(text)
+            output.write(text)
             await asyncio.sleep(0)
 
     out = io.StringIO()
-    first, second = script.Turn(), script.Turn()
+    first, second = script.BufferedOutput(), script.BufferedOutput()
     tasks = [
         asyncio.create_task(write(first, "1", "2", "3")),
         asyncio.create_task(write(second, "4", "5")),

@@ -1,4 +1,4 @@
-"""What the script prints, and what its people do: the base of each scene on the terminal."""
+"""What the script prints, and what its people do: the base of each scenario on the terminal."""
 
 import asyncio
 import time
@@ -36,7 +36,7 @@ class Output(Protocol):
         """Write the text."""
 
 
-class Stage:
+class ScriptSession:
     """Acts as the people, and prints what they see.
 
     Args:
@@ -176,7 +176,7 @@ class Stage:
         names |= {group.id: group.handle for group in space.groups.values()}
         return text_of(payload, names)
 
-    def print_scene(self, title: str, *lines: str) -> None:
+    def print_title(self, title: str, *lines: str) -> None:
         self._out.write(f"\n━━ {title}\n")
         for line in lines:
             self._out.write(f"   {line}\n")
