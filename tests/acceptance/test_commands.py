@@ -283,7 +283,7 @@ async def test_demo_script_plays_one_cancellation_and_each_scene() -> None:
     assert "From now on the copy may have been taken" in live
     assert "Its download link had been live" in live
 
-    kept, _, cancelled = quarantine.partition("── Nobody keeps")
+    kept, _, cancelled = quarantine.partition("── No approver keeps")
     assert "*Will be cancelled*" in kept
     assert "In Atlas the job is running; DELETEs sent: 0." in kept
     assert "Quarantine: the restore of `prod-eu`" in cancelled
