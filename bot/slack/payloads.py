@@ -12,7 +12,7 @@ from bot.slack.blockkit import METADATA
 from bot.slack.client import Identity
 
 #: The buttons of a card; their value is the request's id.
-CARD_ACTIONS = frozenset({ids.APPROVE, ids.DENY, ids.WITHDRAW, ids.RETRY, ids.REVIEW})
+CARD_ACTIONS = frozenset({ids.APPROVE, ids.DENY, ids.KEEP, ids.WITHDRAW, ids.RETRY, ids.REVIEW})
 #: The key of a dialog's metadata that holds the request's id.
 REQUEST_KEY = "request"
 #: Longer names are cut off.

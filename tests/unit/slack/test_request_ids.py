@@ -29,7 +29,8 @@ OF_A_DENIAL = {"type": "view_submission", "view": {"private_metadata": json.dump
 @pytest.mark.parametrize(
     "body",
     [
-        *(payloads.click(each, ID) for each in (ids.APPROVE, ids.DENY, ids.WITHDRAW)),
+        *(payloads.click(each, ID) for each in (ids.APPROVE, ids.DENY, ids.KEEP)),
+        payloads.click(ids.WITHDRAW, ID),
         payloads.click(ids.RETRY, ID),
         payloads.click(ids.REVIEW, ID),
         {"type": "view_submission", **IN_A_DIALOG},
