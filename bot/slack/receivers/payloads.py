@@ -47,6 +47,7 @@ class View(TypedDict, total=False):
     callback_id: Text
     team_id: Text
     private_metadata: Text
+    submit: Label | None
     blocks: list[Block] | None
     state: State | None
 

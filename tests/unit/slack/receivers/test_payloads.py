@@ -38,6 +38,7 @@ def click(**changed: Any) -> dict[str, Any]:
         (submission(state={"values": {"r": {"r": {"value": 1}}}}), "view.state.values.r.r.value"),
         (submission(blocks=["x"]), "view.blocks.0"),
         (submission(private_metadata={}), "view.private_metadata"),
+        (submission(submit="Done"), "view.submit"),
         (submission(id=None), "view.id"),
         (click(actions=[{**ACTION, "selected_option": "x"}]), "actions.0.selected_option"),
         (click(actions=[{"action_id": "a"}]), "actions.0.block_id"),
@@ -72,6 +73,14 @@ def test_unreadable_interaction_is_reported_with_the_reason(
     payload: dict[str, Any], why: str
 ) -> None:
     assert problem_of("interactive", payload) == why
+
+
+def test_payload_that_bolt_cannot_read_is_reported() -> None:
+    event = {"type": "x", "channel": 5, "user": {}}
+
+    problem = problem_of("events_api", {"type": "event_callback", "event": event})
+
+    assert problem == "Bolt cannot read this payload."
 
 
 def test_null_in_an_optional_field_is_valid() -> None:
