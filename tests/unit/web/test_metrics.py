@@ -35,8 +35,8 @@ def test_atlas_counters_of_alerts_exist_at_zero() -> None:
 
 def test_entered_state_is_counted() -> None:
     metrics = Metrics()
-    metrics.requests.labels(state="cancelled").inc()
-    metrics.requests.labels(state="cancelled").inc()
+    metrics.count_state("cancelled")
+    metrics.count_state("cancelled")
 
     assert samples(metrics)["cancel_restore_requests_totalstate=cancelled"] == 2
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import ClientConnectionError, ClientSession, web
 
 from bot.web.server import PortTaken, WebError, WebServer
-
-if TYPE_CHECKING:
-    pass
 
 
 async def test_port_zero_selects_a_free_port() -> None:

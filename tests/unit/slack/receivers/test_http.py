@@ -95,6 +95,22 @@ async def test_signed_request_reaches_bolt_with_its_body(slack: ClientSession) -
     assert (status, urlencode(json.loads(text)).encode()) == (200, COMMAND)
 
 
+async def test_headers_do_not_reach_bolt() -> None:
+    """A header of Bolt's own, which no signature covers, would skip the listener."""
+    seen: list[object] = []
+
+    async def dispatch(req: AsyncBoltRequest) -> BoltResponse:
+        seen.append(req.headers)
+        return BoltResponse(status=200)
+
+    receiving = receiver()
+    receiving.start(dispatch)
+    async with serving(app_with(receiving)) as client:
+        await ask(client, **signed(COMMAND, X_Slack_Bolt_Lazy_Only="1"))
+
+    assert seen == [{}]
+
+
 async def test_payload_before_the_start_and_after_the_stop_gets_503() -> None:
     stopped = receiver()
     async with serving(app_with(stopped)) as client:
