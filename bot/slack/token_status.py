@@ -23,8 +23,8 @@ ANSWER_TIMEOUT = 2.0  # for one call that tests whether Slack answers
 class TokenStatus:
     """Whether Slack accepts the bot token, from the last answer to any client that shares it.
 
-    An answer older than `max_age` seconds is tested again. In Socket Mode it is infinite, because
-    the connections tell whether Slack answers.
+    `auth.test` is repeated after `max_age` seconds, also if other calls have succeeded since. In
+    Socket Mode it is infinite, because the connections show whether Slack answers.
     """
 
     def __init__(
@@ -32,22 +32,25 @@ class TokenStatus:
     ) -> None:
         self._max_age = max_age
         self._clock = clock
-        self._answered_at = clock()
+        self._tested_at = clock()  # a refusal of any call counts as a test
         self.refused_with: str | None = None  # Slack's error code while it refuses the token
 
     def record(self, code: str | None) -> None:
         """Take the error code of an answer, or None for one without an error."""
-        if code is None or code in TOKEN_CODES:
-            self._answered_at, self.refused_with = self._clock(), code
+        if code is None:
+            self.refused_with = None
+        elif code in TOKEN_CODES:
+            self._tested_at, self.refused_with = self._clock(), code
 
     async def problem(self, client: AsyncWebClient) -> str | None:
         """Return why nothing can be posted; `client`, which records the answers, tests again."""
         max_age = TOKEN_RETEST_INTERVAL if self.refused_with else self._max_age
-        if self._clock() - self._answered_at >= max_age:
+        if self._clock() - self._tested_at >= max_age:
             try:
                 await client.auth_test()
             except CALL_ERRORS as error:
                 return translate_error(error).sentence
+            self._tested_at = self._clock()
         return InvalidToken(self.refused_with).sentence if self.refused_with else None
 
 

@@ -130,6 +130,26 @@ async def test_old_answer_is_tested_again_in_http_mode() -> None:
     assert failed == SlackUnavailable("fatal_error").sentence
 
 
+async def test_answers_to_other_calls_postpone_no_test_in_http_mode() -> None:
+    paths: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        paths.append(request.path.rpartition("/")[2])
+        return web.json_response({"ok": True})
+
+    now = 0.0
+    status = TokenStatus(AUTH_TEST_INTERVAL, lambda: now)
+    async with serving(answer) as address, new_session() as session:
+        client = SlackClient("xoxb-1", address, session, status.record)
+        now = AUTH_TEST_INTERVAL - 1
+        await calling(address, session, status)
+        now = AUTH_TEST_INTERVAL
+        problem = await status.problem(client)
+
+    assert problem is None
+    assert paths == ["chat.postMessage", "auth.test"]
+
+
 @pytest.mark.parametrize("code", ["missing_scope", "channel_not_found", "fatal_error"])
 async def test_other_refusals_say_nothing_of_the_token(code: str) -> None:
     async def answer(_request: web.Request) -> web.Response:
