@@ -295,7 +295,7 @@ async def shown_jobs(
 ) -> list[ShownJob]:
     """Add what the database and the activity feed know; a missing database is not created."""
     of_jobs = partial(
-        services.facts.of_jobs, [(ref, job) for _, ref, job in found], patience=FEED_TIMEOUT
+        services.facts.of_jobs, [(ref, job) for _, ref, job in found], timeout=FEED_TIMEOUT
     )
     requests: dict[JobRef, Request | None] = {}
     facts: Mapping[JobRef, JobFacts] | None = None

@@ -18,7 +18,7 @@ from bot.tasks import log_errors
 from bot.timings import Timings
 
 #: Seconds for which the details of a job wait for the activity feed; it is added later if slower.
-PATIENCE = 0.2
+FEED_TIMEOUT = 0.2
 #: Seconds for which a decision about a quarantined download waits for the activity feed.
 STARTER_TIMEOUT = 1.0
 #: How old the feed may be for a job that is followed, in intervals: as old as a watch leaves it,
@@ -55,12 +55,12 @@ class JobFactsService:
         self,
         jobs: Collection[tuple[JobRef, RestoreJob]],
         *,
-        patience: float = PATIENCE,
+        timeout: float = FEED_TIMEOUT,
         stored: bool = True,
     ) -> dict[JobRef, JobFacts]:
         """Return the facts about jobs for a list; nothing is recorded; raises `LedgerError`.
 
-        The list waits `patience` seconds for the activity feed. Unless `stored`, the feed alone is
+        The list waits `timeout` seconds for the activity feed. Unless `stored`, the feed alone is
         used, and not the database.
         """
         listed = [ref for ref, _ in jobs]
@@ -70,7 +70,7 @@ class JobFactsService:
             else {ref: JobFacts.new(ref, USUAL_WAIT, self.now()) for ref in listed}
         )
         refs = [ref for ref, facts in known.items() if not facts.started_by.is_settled]
-        reads = await asyncio.gather(*(self.feeds.read(ref, timeout=patience) for ref in refs))
+        reads = await asyncio.gather(*(self.feeds.read(ref, timeout=timeout) for ref in refs))
         feeds = dict(zip(refs, reads, strict=True))
         ids = [ref.job_id for ref, _ in jobs]
         now = self.now()

@@ -16,7 +16,7 @@ from bot.cancellation.people import NO_ONE, Person
 from bot.cancellation.policy import Policy
 from bot.cancellation.request_context import new_request_id
 from bot.redaction import without_secrets
-from bot.services.job_facts import PATIENCE, JobFactsService
+from bot.services.job_facts import FEED_TIMEOUT, JobFactsService
 from bot.services.job_search import JobFinder
 from bot.services.projects import Project, Projects
 from bot.services.rights import RightsCheck
@@ -80,7 +80,7 @@ class CancellationService:
         project = self.projects.get(ref.project_id)
         job, feed = await asyncio.gather(
             project.atlas.restore_job(ref, timeout=timeout),
-            self.facts.feeds.read(ref, timeout=PATIENCE),
+            self.facts.feeds.read(ref, timeout=FEED_TIMEOUT),
         )
         earlier = await self.requests.open_request_for(ref)
         may_act_at_once = project.policy.approvals == 0 or project.policy.break_glass != NO_ONE

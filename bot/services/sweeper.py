@@ -29,7 +29,7 @@ SWEEPS_PER_PRUNE = 1800
 #: Reads named people and members of groups from Slack; raises `RightsNotChecked`.
 FindPeople = Callable[[People], Awaitable[Sequence[Person]]]
 #: How long a notice waits for Slack's answer; after that only the thread mentions the approvers.
-PATIENCE = timedelta(seconds=30)
+PEOPLE_TIMEOUT = timedelta(seconds=30)
 #: The policy of a request whose project is not in the settings any more.
 NO_NOTICES = Policy(approvers=NO_ONE, remind_after=())
 
@@ -110,6 +110,6 @@ class Notifier:
             return rules.people_to_notify(policy, request, await self.find(asked))
         except RightsNotChecked:
             planned = request.next_notice_at
-            if planned and self.now() < planned + PATIENCE:
+            if planned and self.now() < planned + PEOPLE_TIMEOUT:
                 raise
             return ()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: Seconds that Slack waits for an answer.
 SLACK_WAITS = 3.0
 
-#: Seconds for which the server is paused: longer than every lease, and than the pool's patience.
+#: Seconds for which the server is paused: longer than every lease, and than the pool's timeout.
 PAUSE = 20.0
 
 #: What a person may be told when the ledger is away, whether or not it is certain.

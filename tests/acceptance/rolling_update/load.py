@@ -25,7 +25,7 @@ CLUSTER = "prod-eu"
 RATE = 4.0
 PEOPLE = 10
 
-#: Seconds: Slack's patience for an answer, and ours for what follows it on a busy machine.
+#: Timeouts in seconds: Slack's for an answer, and ours for what follows it on a busy machine.
 ACK_TIMEOUT = 3.0
 DIALOG_TIMEOUT = 15.0
 OUTCOME_TIMEOUT = 60.0

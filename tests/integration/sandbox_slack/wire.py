@@ -26,9 +26,9 @@ class Wire:
         url = self._slack.api_url + "apps.connections.open"
         answer = await (await self._session.post(url, headers=headers)).json()
         # A frozen server answers no close: it is not waited for.
-        patience = aiohttp.ClientWSTimeout(ws_close=0.5)
+        timeout = aiohttp.ClientWSTimeout(ws_close=0.5)
         self._socket = await self._session.ws_connect(
-            answer["url"], timeout=patience, autoclose=False
+            answer["url"], timeout=timeout, autoclose=False
         )
         self.url = answer["url"]
         return self

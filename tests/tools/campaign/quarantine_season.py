@@ -27,7 +27,7 @@ from bot.storage.migrate import create_tables
 from bot.storage.request_store import RequestStore
 from tests.support.domain import ABE, ADA, PROJECT_ID, RINA
 from tests.tools.campaign.quarantine_rules import GRACE
-from tests.tools.campaign.simulated_bots import PATIENCE, SimulatedBot
+from tests.tools.campaign.simulated_bots import DATABASE_TIMEOUT, SimulatedBot
 from tests.tools.campaign.simulated_services import CHANNEL, CLUSTER, Services
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class Season:
 
     async def run(self, downloads: int) -> None:
         """Begin all downloads while parts fail, then let every grace time pass."""
-        observer = Database(self.services.url, timeout=PATIENCE)
+        observer = Database(self.services.url, timeout=DATABASE_TIMEOUT)
         requests = RequestStore(observer, self.services.time)
         try:
             self.others = [self.services.begin() for _ in range(3)]

@@ -44,14 +44,14 @@ T = TypeVar("T")
 
 
 #: Seconds of the machine for one transaction: a busy machine is not a database that is away.
-PATIENCE = 60.0
+DATABASE_TIMEOUT = 60.0
 
 
 class BotDatabase(Database):
     """The connection of one bot, which a kill cuts."""
 
     def __init__(self, services: Services) -> None:
-        super().__init__(services.url, timeout=PATIENCE)
+        super().__init__(services.url, timeout=DATABASE_TIMEOUT)
         self._services = services
         self.is_cut = False
 

@@ -13,7 +13,7 @@ from bot.cancellation.errors import NotRead, RightsNotChecked
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project, Projects
-from bot.services.sweeper import PATIENCE, Notifier
+from bot.services.sweeper import PEOPLE_TIMEOUT, Notifier
 from bot.storage.notice_store import NoticeStore
 from tests.support.clock import FakeClock
 from tests.support.domain import ABE, ADA, JOB_ID, NOON, PROJECT_ID, a_waiting_request
@@ -165,7 +165,7 @@ async def test_request_whose_people_cannot_be_read_stays_due_and_the_next_one_is
 async def test_lasting_fault_of_slack_leaves_the_reply_that_mentions_the_approvers() -> None:
     setup = Setup(policy())
     setup.people.faults = [RightsNotChecked("The bot lacks a scope.")]
-    setup.clock.advance(PATIENCE.total_seconds())
+    setup.clock.advance(PEOPLE_TIMEOUT.total_seconds())
 
     await setup.notifier.notify_due()
 

@@ -56,7 +56,7 @@ class OneJob(UnconnectedAtlas):
     model: PolicyModel
     snapshot_id: str = SHOWN.snapshot_id
     cancelled: bool = False
-    limits: bool = False  # the next DELETE is put off for longer than a run has patience
+    limits: bool = False  # the next DELETE is put off for longer than `run_timeout`
     key_id: str = "botkey"
 
     async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
