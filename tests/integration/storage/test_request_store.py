@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from bot.cancellation.errors import (
     RequestExpired,
     RequestNotFound,
 )
-from bot.cancellation.lifecycle import Outcome, State
+from bot.cancellation.lifecycle import JobFingerprint, Outcome, State
 from bot.cancellation.policy import Policy, may_approve_once
 from tests.support.domain import (
     ABE,
@@ -27,6 +28,7 @@ from tests.support.domain import (
     NOON,
     RINA,
     Clock,
+    a_job,
     a_request,
     a_waiting_request,
     job_ref,
@@ -58,6 +60,14 @@ async def test_created_request_is_read_back_unchanged(ledger: RequestStore) -> N
 
     assert created == request
     assert await ledger.get(request.id) == request
+
+
+async def test_link_that_was_shown_is_read_back_unchanged(ledger: RequestStore) -> None:
+    """Two fingerprints are equal without it."""
+    live = a_job(link_is_live=True, expires_at=NOON + timedelta(hours=1))
+    request = await ledger.create(a_request(shown=JobFingerprint.of(live)), RINA)
+
+    assert asdict((await ledger.get(request.id)).shown) == asdict(request.shown)
 
 
 async def test_unknown_id_raises_request_not_found(ledger: RequestStore) -> None:
