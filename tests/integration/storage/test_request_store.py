@@ -249,6 +249,16 @@ async def test_waiting_request_expires(
     assert entered == [State.AWAITING, State.EXPIRED]
 
 
+async def test_more_requests_than_one_transaction_can_take_expire_in_several(
+    ledger: RequestStore, clock: Clock
+) -> None:
+    for _ in range(25):
+        await ledger.create(a_waiting_request(), RINA)
+    clock.forward(1800)
+
+    assert [len(await ledger.expire_due()) for _ in range(3)] == [20, 5, 0]
+
+
 async def test_failed_request_can_be_retried_at_any_time(
     ledger: RequestStore, leases: LeaseStore, clock: Clock
 ) -> None:
