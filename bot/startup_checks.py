@@ -110,8 +110,11 @@ async def collect_slack_errors(authentication: asyncio.Task[Identity]) -> list[s
     return await run_steps(lambda: authentication) if done else [SLACK_DOES_NOT_ANSWER]
 
 
-async def load_project_names(projects: Projects, *, only_unnamed: bool = False) -> None:
-    """Read each project once, so that the log shows a wrong key before its first use."""
+async def load_project_names(projects: Projects, *, for_command: bool = False) -> None:
+    """Read each project once, so that the log shows a wrong key before its first use.
+
+    A command needs only missing names, and tries once: its next call has the error.
+    """
 
     async def load(project: Project) -> None:
         while True:
@@ -123,7 +126,7 @@ async def load_project_names(projects: Projects, *, only_unnamed: bool = False) 
                     project=project.name,
                     why=str(error),
                 )
-                if isinstance(error, AtlasRejected):
+                if for_command or isinstance(error, AtlasRejected):
                     return
                 await asyncio.sleep(PROJECT_RETRY_INTERVAL)
             else:
@@ -131,5 +134,5 @@ async def load_project_names(projects: Projects, *, only_unnamed: bool = False) 
                     projects.update({project.id: {"name": found.name}})
                 return
 
-    wanted = (each for each in projects.all if each.name == each.id or not only_unnamed)
+    wanted = (each for each in projects.all if each.name == each.id or not for_command)
     await asyncio.gather(*map(load, wanted))

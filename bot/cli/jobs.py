@@ -98,7 +98,7 @@ async def open_services(settings: Settings) -> AsyncIterator[CoreServices]:
     try:
         with suppress(TimeoutError):  # a name is only shown; the next call has the errors
             async with asyncio.timeout(NAME_TIMEOUT):
-                await load_project_names(services.projects, only_unnamed=True)
+                await load_project_names(services.projects, for_command=True)
         for sentence in await services.organizations.read():
             typer.echo(sentence, err=True)
         yield services

@@ -13,8 +13,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.app import Bot
+from bot.atlas import AtlasUnavailable
+from bot.atlas.models import Project as AtlasProject
+from bot.cancellation.policy import Policy
+from bot.services.projects import Project, Projects
 from bot.settings import load_settings
-from bot.startup_checks import SLACK_DOES_NOT_ANSWER, StartError, run_steps
+from bot.startup_checks import (
+    SLACK_DOES_NOT_ANSWER,
+    StartError,
+    load_project_names,
+    run_steps,
+)
+from tests.support.domain import PROJECT_ID
+from tests.support.fake_atlas import FakeAtlas
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +59,22 @@ async def test_cancelled_start_leaves_no_unawaited_coroutine() -> None:
 
     assert start.cancelled()
     assert said == []
+
+
+class SilentAtlas(FakeAtlas):
+    async def project(self, project_id: str) -> AtlasProject:
+        raise AtlasUnavailable
+
+
+async def test_command_does_not_wait_for_the_name_of_a_project_that_cannot_be_read() -> None:
+    projects = Projects(
+        [Project(id=PROJECT_ID, name=PROJECT_ID, policy=Policy(), atlas=SilentAtlas({}))]
+    )
+
+    async with asyncio.timeout(1):
+        await load_project_names(projects, for_command=True)
+
+    assert projects.all[0].name == PROJECT_ID
 
 
 async def test_wrong_host_and_database_are_reported_while_slack_does_not_answer(
