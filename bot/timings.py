@@ -10,6 +10,8 @@ class Timings:
     A constructor that takes one of them has `Timings.name` as its default.
     """
 
+    transaction_timeout: float = 2.0  # of the database: Slack needs an answer within 3
+
     # Requests
     sweep_interval: float = 2.0  # between two sweeps, give or take a half
     notice_interval: float = 0.5  # between two reads of due notices: short, because minutes count,

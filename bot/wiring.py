@@ -129,7 +129,8 @@ class CoreServices:
     timings: Timings = DEFAULT_TIMINGS
 
     def __post_init__(self) -> None:
-        self.database = Database(self.settings.database_url.get_secret_value())
+        url = self.settings.database_url.get_secret_value()
+        self.database = Database(url, timeout=self.timings.transaction_timeout)
         self.tracing.instrument_database(self.database.engine)
         self.clock = DatabaseClock(self.database)
         self.projects = Projects()

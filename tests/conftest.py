@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -50,6 +51,10 @@ def _clean_log() -> Iterator[None]:
     structlog.reset_defaults()
     if before:
         structlog.configure(**before)
+    # Bolt gives its loggers the level that the root has when an app is built.
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith("slack_bolt") and isinstance(logger, logging.Logger):
+            logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

@@ -18,10 +18,9 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation import errors
 from bot.storage.sqlite import WRITES, open_executor
+from bot.timings import Timings
 
 T = TypeVar("T")
-#: Seconds that a transaction may take: Slack needs an answer within 3.
-TRANSACTION_TIMEOUT = 2.0
 #: Seconds that a transaction of a background task may take: less than a lease.
 BACKGROUND_TIMEOUT = 5.0
 #: Background writes at a time, so that they do not delay the writes of listeners.
@@ -73,7 +72,7 @@ class Database:
     Work is a plain function of a connection: no `await` can keep a transaction open.
     """
 
-    def __init__(self, database_url: str, *, timeout: float = TRANSACTION_TIMEOUT) -> None:
+    def __init__(self, database_url: str, *, timeout: float = Timings.transaction_timeout) -> None:
         url = make_url(database_url)
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self._executor = open_executor(url, timeout, SERVER_TIMEOUT)

@@ -34,6 +34,7 @@ from tests.support.process import (
     run_into,
     surroundings,
 )
+from tests.support.timings import DATABASE_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -84,7 +85,7 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def create() -> None:
         await ensure_current(url)
-        database = Database(url)
+        database = Database(url, timeout=DATABASE_TIMEOUT)
         await RequestStore(database, FakeClock()).create(a_request(), RINA)
         await database.close()
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from bot.timings import Timings
 
+#: Long, because a busy machine may keep a thread from running for seconds.
+DATABASE_TIMEOUT = 20.0
+
 #: For a bot in the process of the test.
 SHORT_TIMINGS = Timings(
+    transaction_timeout=DATABASE_TIMEOUT,
     sweep_interval=0.3,
     notice_interval=0.3,
     projects_file_interval=0.1,

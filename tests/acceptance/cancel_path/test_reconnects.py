@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from bot.sandbox.slack import FakeSlackServer, Fault, Settings
-from bot.slack.client import MAX_CONNECTIONS
+from bot.slack.client import MAX_CONNECTIONS, TIMEOUT
 from tests.acceptance.environment import RUNNING, SLACK_TIMEOUT, open_environment
 from tests.support.stream import streaming
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 #: Slack gives an ack three seconds.
 SLACK_WAITS = 3.0
+
+#: Less than the seconds after which the bot gives up a call that hangs.
+HANGING = 0.8 * TIMEOUT
 
 #: Seconds between two commands.
 EVERY = 0.05
@@ -70,7 +73,7 @@ async def test_socket_reconnects_while_other_calls_hang(tmp_path: Path) -> None:
 
         await sockets.cut()
 
-        await env.slack.until(lambda: sockets.connections == 2, SLACK_WAITS)
+        await env.slack.until(lambda: sockets.connections == 2, HANGING)
 
 
 async def test_outcome_is_posted_while_dialog_calls_hang(tmp_path: Path) -> None:
@@ -82,6 +85,6 @@ async def test_outcome_is_posted_while_dialog_calls_hang(tmp_path: Path) -> None
 
         await env.slack.people.submits("rina", view, {"reason": "started by mistake"})
 
-        ending = await env.wait_for_outcome(RUNNING[1], seconds=SLACK_WAITS)
+        ending = await env.wait_for_outcome(RUNNING[1], seconds=HANGING)
 
     assert ending.state == "cancelled"

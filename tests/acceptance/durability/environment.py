@@ -21,7 +21,7 @@ from tests.acceptance.environment import (
 )
 from tests.support.environ import bot_environ
 from tests.support.process import BotProcess, run_command
-from tests.support.timings import SHORT_PROCESS_TIMINGS
+from tests.support.timings import DATABASE_TIMEOUT, SHORT_PROCESS_TIMINGS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -184,7 +184,7 @@ class ProcessEnvironment(BotEnvironment[BotProcess]):
 
     async def check_audit_log(self) -> None:
         """Check what `audit verify` checks, without another process."""
-        database = Database(self.database_url)
+        database = Database(self.database_url, timeout=DATABASE_TIMEOUT)
         try:
             assert await AuditLog(database).verify() == []
         finally:

@@ -20,6 +20,7 @@ from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
 from tests.support.domain import ABE, ADA, RINA, a_waiting_request, keep_all
 from tests.support.process import CommandResult, invoke, run_command
+from tests.support.timings import DATABASE_TIMEOUT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,7 @@ async def record(tmp_path: Path) -> Path:
     """A ledger with one request that was approved and cancelled, and one that was denied."""
     path = tmp_path / "ledger.db"
     await ensure_current(f"sqlite:///{path}")
-    database = Database(f"sqlite:///{path}")
+    database = Database(f"sqlite:///{path}", timeout=DATABASE_TIMEOUT)
     later = now() + timedelta(hours=1)
     ledger = RequestStore(database, now)
     leases = LeaseStore(database, now, "runner-1")

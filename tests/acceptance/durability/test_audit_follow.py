@@ -16,6 +16,7 @@ from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
 from tests.support.domain import RINA, a_request
 from tests.support.process import surroundings
+from tests.support.timings import DATABASE_TIMEOUT
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -41,7 +42,7 @@ async def following(url: str, *arguments: str) -> AsyncIterator[Process]:
 
 
 async def record(url: str) -> str:
-    database = Database(url)
+    database = Database(url, timeout=DATABASE_TIMEOUT)
     request = await RequestStore(database, wall_clock).create(a_request(), RINA)
     await database.close()
     return request.id

@@ -18,6 +18,7 @@ from tests.integration.storage.test_quarantine import ENFORCED, GRACE, allow, pa
 from tests.support.clock import NOON
 from tests.support.domain import ADA
 from tests.support.process import CommandResult, invoke
+from tests.support.timings import DATABASE_TIMEOUT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +31,7 @@ async def url(tmp_path: Path) -> str:
     """A record with one kept download a week ago, and one today that would have been cancelled."""
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     await ensure_current(url)
-    database = Database(url)
+    database = Database(url, timeout=DATABASE_TIMEOUT)
     bench = QuarantineBench(database, replace(ENFORCED, mode=Mode.OBSERVE))
     bench.clock.now = NOON - WEEK
     await bench.start()

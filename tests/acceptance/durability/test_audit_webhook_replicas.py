@@ -9,6 +9,7 @@ from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from tests.acceptance.durability.environment import opened
 from tests.support.receiver import SECRET, Receiver
+from tests.support.timings import DATABASE_TIMEOUT
 
 if TYPE_CHECKING:
     import pytest
@@ -32,7 +33,7 @@ async def test_killed_replica_leaves_no_event_unsent(
         await env.wait_for_outcomes()
         second.kill()
         await env.start()
-        database = Database(url)
+        database = Database(url, timeout=DATABASE_TIMEOUT)
         events = [(e.request, e.number, e.hash) async for e in AuditLog(database).events()]
         await database.close()
         await receiver.until_taken(len(events), 40)

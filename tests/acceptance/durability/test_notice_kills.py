@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from tests.acceptance.durability.environment import opened
+from tests.support.timings import DATABASE_TIMEOUT
 
 if TYPE_CHECKING:
     from typing import Any
@@ -80,7 +81,7 @@ def copies(env: ProcessEnvironment, who: str) -> list[Json]:
 
 
 async def record(env: ProcessEnvironment) -> list[Recorded]:
-    database = Database(env.database_url)
+    database = Database(env.database_url, timeout=DATABASE_TIMEOUT)
     try:
         return [event async for event in AuditLog(database).events()]
     finally:

@@ -15,6 +15,7 @@ from bot.doctor.database import EMPTY, check_database
 from bot.doctor.results import Level
 from bot.storage.database import Database
 from bot.storage.migrate import ensure_current
+from tests.support.timings import DATABASE_TIMEOUT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,7 +68,7 @@ async def test_bot_opens_a_url_with_options(postgres: PostgresServer, options: s
 
 async def execute(url: str, statement: str) -> None:
     """Run one statement as the bot's own account, and commit it."""
-    database = Database(url)
+    database = Database(url, timeout=DATABASE_TIMEOUT)
     await database.write(lambda connection: connection.execute(text(statement)))
     await database.close()
 

@@ -12,6 +12,7 @@ from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
 from tests.support.domain import Clock
+from tests.support.timings import DATABASE_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,7 +27,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(database_url)
+    database = Database(database_url, timeout=DATABASE_TIMEOUT)
     yield database
     await database.close()
 

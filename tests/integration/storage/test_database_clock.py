@@ -16,6 +16,7 @@ from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
 from bot.timings import Timings
 from tests.support.domain import RINA, Clock, a_request, a_waiting_request
+from tests.support.timings import DATABASE_TIMEOUT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -189,7 +190,7 @@ async def test_slow_answer_does_not_correct_the_clock(database: Database) -> Non
 
 
 async def test_sqlite_uses_the_wall_clock(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path}/ledger.db")
+    database = Database(f"sqlite:///{tmp_path}/ledger.db", timeout=DATABASE_TIMEOUT)
     wall = Clock()
     clock = DatabaseClock(database, wall=wall)
 

@@ -35,6 +35,7 @@ from bot.storage.migrate import VERSIONS as VERSION_TABLE
 from bot.storage.request_store import RequestStore
 from bot.storage.tables import metadata
 from tests.support.domain import JOB_ID, NOON, PROJECT_ID, RINA, Clock, a_request, keep_all
+from tests.support.timings import DATABASE_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -91,7 +92,7 @@ FIRST_EVENT = {
 
 @pytest.fixture
 async def empty(empty_url: str) -> AsyncIterator[Database]:
-    database = Database(empty_url)
+    database = Database(empty_url, timeout=DATABASE_TIMEOUT)
     yield database
     await database.close()
 

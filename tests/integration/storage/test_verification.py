@@ -14,6 +14,7 @@ from bot.cancellation.posts import RequestPost
 from bot.storage.database import Database
 from bot.storage.request_store import RequestStore
 from tests.support.domain import ABE, ADA, RINA, Clock, a_request, a_waiting_request, keep_all
+from tests.support.timings import DATABASE_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -213,7 +214,7 @@ async def test_value_of_another_type_in_a_row_is_found(
 async def test_concurrent_replicas_write_one_chain(
     database: Database, ledger: RequestStore, record: AuditLog, database_url: str, clock: Clock
 ) -> None:
-    other = Database(database_url)
+    other = Database(database_url, timeout=DATABASE_TIMEOUT)
     replicas = (ledger, RequestStore(other, clock))
 
     await asyncio.gather(

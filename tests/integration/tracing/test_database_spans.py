@@ -14,6 +14,7 @@ from bot.storage.database import Database
 from bot.storage.tables import audit_events
 from bot.tracing.spans import SpanTracing
 from tests.support.pauses import pause
+from tests.support.timings import DATABASE_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
 class Watched:
     """A ledger whose transactions are traced, and the spans that ended."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, timeout: float) -> None:
         self.exporter = InMemorySpanExporter()
         self.spans = SpanTracing(self.exporter, Resource({}))
-        self.database = Database(database_url, timeout=0.5)
+        self.database = Database(database_url, timeout=timeout)
         self.spans.instrument_database(self.database.engine)
 
     async def close(self) -> tuple[ReadableSpan, ...]:
@@ -38,8 +39,8 @@ class Watched:
 
 
 @pytest.fixture
-async def watched(database_url: str) -> AsyncIterator[Watched]:
-    watched = Watched(database_url)
+async def watched(database_url: str, request: pytest.FixtureRequest) -> AsyncIterator[Watched]:
+    watched = Watched(database_url, getattr(request, "param", DATABASE_TIMEOUT))
     yield watched
     await watched.close()
 
@@ -61,6 +62,7 @@ async def test_transaction_is_a_span_with_its_database_and_tables(watched: Watch
     }
 
 
+@pytest.mark.parametrize("watched", [0.5], indirect=True)
 async def test_abandoned_transaction_ends_its_span(watched: Watched) -> None:
     def hangs(db: Connection) -> None:
         looks(db)

@@ -18,6 +18,7 @@ from bot.timings import Timings
 from bot.webhook import WebhookClient, WebhookWorker
 from tests.support.domain import RINA, a_request
 from tests.support.receiver import SECRET, Receiver, until
+from tests.support.timings import DATABASE_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -69,7 +70,7 @@ class Record:
 
 @pytest.fixture
 async def record(database_url: str) -> AsyncIterator[Record]:
-    database = Database(database_url)
+    database = Database(database_url, timeout=DATABASE_TIMEOUT)
     receiver = Receiver()
     async with receiver.open():
         yield Record(database, receiver)

@@ -18,6 +18,7 @@ from bot.sandbox.slack import FakeSlackServer
 from bot.sandbox.slack import Settings as SlackSettings
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
+from tests.support.timings import DATABASE_TIMEOUT
 from tests.tools.campaign.faketime import faketime
 from tests.tools.campaign.fault_injector import FaultInjector
 from tests.tools.campaign.faulty_proxy import FaultyProxy
@@ -167,7 +168,7 @@ class CampaignEnvironment:
 
     async def record(self) -> tuple[list[Recorded], list[str]]:
         """Read the whole record, and where its chains do not hold."""
-        database = Database(self.database_url)
+        database = Database(self.database_url, timeout=DATABASE_TIMEOUT)
         try:
             record = AuditLog(database)
             events = [event async for event in record.events()]

@@ -36,6 +36,7 @@ from tests.support.clock import FakeClock
 from tests.support.domain import JOB_ID, PROJECT_ID, SHOWN, a_job, job_ref
 from tests.support.fake_atlas import UnconnectedAtlas
 from tests.support.service import facts_service
+from tests.support.timings import DATABASE_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Collection, Iterator
@@ -291,7 +292,7 @@ def test_no_delete_without_a_quorum_of_distinct_entitled_people(
 
 
 async def _play(url: str, policy: Policy, steps: list[Step]) -> None:
-    database = Database(url)
+    database = Database(url, timeout=DATABASE_TIMEOUT)
     try:
         harness = _harness(database, policy)
         for step in steps:

@@ -61,7 +61,7 @@ class BoltHarness(ServiceOnSqlite):
             client=self.slack,
             links=LINKS,
             service=self.service,
-            directory=Directory(self.slack, IDENTITY, timeout=0.2),
+            directory=Directory(self.slack, IDENTITY, timeout=5.0),
             background=self.background,
             ack_timeout=ack_timeout,
             sleep=sleep,

@@ -16,6 +16,7 @@ from bot.cancellation.request_context import new_request_id
 from bot.slack.client import SlackClient, new_session
 from bot.storage.database import Database
 from bot.tracing.spans import REQUEST, summarize
+from tests.support.timings import DATABASE_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,7 +46,7 @@ def test_statement_is_summarized_by_verb_and_table(statement: str, told: str) ->
 
 @pytest.fixture
 async def database(traced: Traced, tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(f"sqlite:///{tmp_path}/ledger.db")
+    database = Database(f"sqlite:///{tmp_path}/ledger.db", timeout=DATABASE_TIMEOUT)
     traced.spans.instrument_database(database.engine)
     yield database
     await database.close()
