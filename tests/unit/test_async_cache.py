@@ -1,7 +1,5 @@
 """The cache loads a key once at a time, and keeps values as long as they are valid."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

@@ -1,13 +1,11 @@
 """What the benchmarks say of their figures: medians, ratios, goals, tables, and their page."""
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import sys
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -25,9 +23,6 @@ from tests.tools.bench.report import (
     ratio,
     shown,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TABLE = Table(
     title="Reads",

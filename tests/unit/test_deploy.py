@@ -1,16 +1,15 @@
 """The deployment examples and the monitoring: what they say is right, and runs."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 import json
 import re
 import shlex
 import tomllib
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 import pytest
@@ -27,9 +26,6 @@ from bot.web.metrics import ALERT_STATUSES, Metrics
 from tests.packaging.dockerfile import read_stages
 from tests.support.postgres import PostgresServer
 from tests.support.process import BotProcess, run_command
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 Json = dict[str, Any]
 

@@ -1,7 +1,5 @@
 """The pages say what the program says: links, settings, commands, sentences, names."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Imports go one way: slack → cancellation → atlas; nothing below knows what is above."""
 
-from __future__ import annotations
-
 import ast
 from graphlib import TopologicalSorter
 from pathlib import Path

@@ -1,12 +1,10 @@
 """The log: one chain for the bot and its libraries, and no secrets."""
 
-from __future__ import annotations
-
 import io
 import json
 import logging
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 import structlog
@@ -15,9 +13,6 @@ from pydantic import SecretStr
 
 from bot.log_config import ACCEPT_ERROR, configure_logging
 from bot.redaction import HIDDEN, Redactor, redact, redacted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 LINK = "https://restore-5b62.a1b2.mongodb.net:27017/Zk9fQ2/restore-5b6212af90dc76637950a2c6.tar.gz"
 HOOK = "https://hooks.slack.com/commands/T0123/4567/AbCdEf"

@@ -1,7 +1,5 @@
 """Events that anyone can cause do not fill the log."""
 
-from __future__ import annotations
-
 from bot.log_config import LogThrottle
 
 

@@ -1,7 +1,5 @@
 """The tree has no hosts of package indexes and no machine paths."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

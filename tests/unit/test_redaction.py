@@ -1,7 +1,5 @@
 """Secrets and links that people paste into a reason are removed, and ordinary words stay."""
 
-from __future__ import annotations
-
 import time
 
 import pytest

@@ -1,7 +1,5 @@
 """The workflows and the release: pinned actions, least permissions, one version everywhere."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,10 +1,10 @@
 """Settings that are read again: what is applied, what waits for a restart, what is refused."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -14,11 +14,6 @@ from bot.reload import Reloader
 from bot.services.projects import Project, Projects
 from bot.settings import Settings, load_settings
 from tests.support.receiver import until
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, MutableMapping
-    from pathlib import Path
-    from typing import Any
 
 SHOP, LAB = "5b6212af90dc76637950a2c6", "5b6212af90dc76637950a2c7"
 SHOP_TABLE = f'[[projects]]\nname = "shop"\nid = "{SHOP}"\napprovers = ["U1", "S2"]\n'

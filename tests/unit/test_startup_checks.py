@@ -1,14 +1,12 @@
 """What stands in the way of a start is told all at once; a start that is given up ends clean."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import gc
 import socket
 import time
 import warnings
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -26,9 +24,6 @@ from bot.startup_checks import (
 )
 from tests.support.domain import PROJECT_ID
 from tests.support.fake_atlas import FakeAtlas
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 async def in_good_order() -> None:

@@ -1,7 +1,5 @@
 """Background tasks: kept alive, awaited at shutdown, failures logged and reported."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

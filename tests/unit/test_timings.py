@@ -1,7 +1,5 @@
 """Exponential backoff with jitter."""
 
-from __future__ import annotations
-
 import pytest
 
 from bot.timings import backoff

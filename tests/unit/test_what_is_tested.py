@@ -1,7 +1,5 @@
 """The `bot` that tests import, and that they start, is the installed one: in CI, the wheel's."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

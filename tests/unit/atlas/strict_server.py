@@ -1,7 +1,5 @@
 """An Atlas in memory with a strict digest gate, written from RFC 7616 and not from our client."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import re

@@ -1,7 +1,5 @@
 """Reads of the activity feed: what is asked, and what is made of the answers."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 
 import httpx

@@ -1,7 +1,5 @@
 """Challenges are parsed tolerantly; an unsupported one is reported with the reason."""
 
-from __future__ import annotations
-
 import httpx
 import pytest
 from hypothesis import example, given

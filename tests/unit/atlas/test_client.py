@@ -1,15 +1,14 @@
 """What the client sends, and what it makes of what comes back."""
 
-from __future__ import annotations
-
 import asyncio
 import gzip
 import inspect
 import json
 import tracemalloc
 import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import httpx
 import pytest
@@ -49,9 +48,6 @@ from tests.unit.atlas.strict_server import (
     download_job,
     refusal,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
 
 LINK = "https://restore-5b622f.a1b2c.mongodb.net:27017/S3CR3T-0f7e/restore-5b62.tar.gz"
 

@@ -1,7 +1,5 @@
 """Digest: one handshake, then the nonce with a rising count, with any server."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 

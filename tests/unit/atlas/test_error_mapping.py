@@ -1,8 +1,6 @@
 """Every refusal of Atlas ends in the one error that tells people what to do."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
 
 import httpx
 import pytest
@@ -32,9 +30,6 @@ from bot.atlas import (
 )
 from bot.atlas.errors import error_for
 from tests.unit.atlas.strict_server import CLUSTER, PROJECT, REF, client
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
 
 LEAVES = [
     thing

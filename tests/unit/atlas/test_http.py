@@ -1,7 +1,5 @@
 """Calls beyond the number of connections wait in turn, each within its own seconds."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 

@@ -1,7 +1,5 @@
 """What Atlas says about the bot's own key: its roles, its access list, the end of its secret."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Any
 

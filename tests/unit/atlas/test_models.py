@@ -1,7 +1,5 @@
 """Restore jobs as values: tolerant of what Atlas adds, and without any download link."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime
 

@@ -1,7 +1,5 @@
 """A service account's token: fetched once, renewed in time and after a 401, never exposed."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The way to Atlas: a proxy of the environment is used, but never for this machine itself."""
 
-from __future__ import annotations
-
 import httpx
 import pytest
 

@@ -1,7 +1,5 @@
 """Each error says its sentence."""
 
-from __future__ import annotations
-
 import inspect
 
 import pytest

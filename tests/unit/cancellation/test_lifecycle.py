@@ -1,14 +1,12 @@
 """The next step of a run after a GET, the fingerprint, and the transitions."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import timedelta
 from itertools import product
-from typing import TYPE_CHECKING
 
 import pytest
 
+from bot.atlas import RestoreJob
 from bot.cancellation.lifecycle import (
     DeleteAttempts,
     JobFingerprint,
@@ -17,9 +15,6 @@ from bot.cancellation.lifecycle import (
 )
 from tests.support.clock import NOON
 from tests.support.domain import SHOWN, a_job
-
-if TYPE_CHECKING:
-    from bot.atlas import RestoreJob
 
 UNSENT = DeleteAttempts()
 ACCEPTED = DeleteAttempts(count=1, accepted=True)

@@ -1,7 +1,5 @@
 """When a download link is expected, and what its clock shows."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from bot.atlas import JobState

@@ -1,14 +1,12 @@
 """When the approvers of a waiting request are told, and who of them."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from bot.cancellation.lifecycle import Approval
+from bot.cancellation.lifecycle import Approval, Request
 from bot.cancellation.people import NO_ONE, Kind, People, Person
 from bot.cancellation.policy import (
     MAX_RECIPIENTS,
@@ -21,9 +19,6 @@ from bot.cancellation.policy import (
     people_to_notify,
 )
 from tests.support.domain import NOON, RINA, a_request, a_waiting_request
-
-if TYPE_CHECKING:
-    from bot.cancellation.lifecycle import Request
 
 TEAM = RINA.team
 GROUP = "S0APPROVE"

@@ -1,7 +1,5 @@
 """Who may request, approve, deny, withdraw and retry."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,14 +1,13 @@
 """Which downloads are quarantined, how long, and what happens at the end."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
+from bot.atlas import RestoreJob
 from bot.cancellation.lifecycle import State
 from bot.cancellation.quarantine import (
     LONGEST_SILENCE,
@@ -24,9 +23,6 @@ from bot.cancellation.quarantine import (
 from bot.cancellation.starter import NOT_READ, Knowledge, StartedBy, Starter, StarterKind
 from tests.support.clock import NOON
 from tests.support.domain import a_job
-
-if TYPE_CHECKING:
-    from bot.atlas import RestoreJob
 
 GRACE = timedelta(seconds=90)
 ENFORCED = QuarantinePolicy(mode=Mode.ENFORCE, expected=frozenset({"etl@shop.example"}))

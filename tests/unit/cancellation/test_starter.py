@@ -1,7 +1,5 @@
 """The rule that joins a restore job with the events of the activity feed."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

@@ -1,18 +1,12 @@
 """Comparison of a cluster's jobs with the database."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import pytest
 
+from bot.atlas import RestoreJob
 from bot.cancellation.watched_job import JobChange, WatchedState, compare
 from tests.support.domain import a_job
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bot.atlas import RestoreJob
 
 LINK = ["https://x.invalid/y"]
 

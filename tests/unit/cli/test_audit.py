@@ -1,21 +1,17 @@
 """The record, written for eyes and for programs."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from bot.cancellation.events import Event, EventName, Recorded, chain
 from bot.cli.audit import Format, write
 from bot.cli.output import printable
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 AT = "2026-11-25T12:00:00.000+00:00"
 

@@ -1,17 +1,16 @@
 """`list`, `show` and `cancel`: arguments, fields, steps and exit codes; no service is called."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 import pytest
 import typer
 
+from bot.atlas import RestoreJob
 from bot.cancellation.events import Event, EventName, chain
 from bot.cancellation.job_facts import USUAL_WAIT, JobFacts
-from bot.cancellation.lifecycle import DeleteAttempts, State
+from bot.cancellation.lifecycle import DeleteAttempts, Request, State
 from bot.cancellation.starter import Knowledge, StartedBy, Starter, StarterKind
 from bot.cli.cancel import exit_code
 from bot.cli.jobs import ShownJob, Target
@@ -19,12 +18,6 @@ from bot.cli.output import Format
 from bot.cli.progress import Progress
 from tests.support.domain import JOB_ID, NOON, a_job, a_request, a_waiting_request, job_ref
 from tests.support.process import invoke
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from bot.atlas import RestoreJob
-    from bot.cancellation.lifecycle import Request
 
 SENT = DeleteAttempts(count=1, accepted=True)
 

@@ -1,7 +1,5 @@
 """`cancel-restore manifest`: the file in the sources, or the same for HTTP at an address."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Tables, fields and JSON lines: on terminals of any width, in pipes, and without colour."""
 
-from __future__ import annotations
-
 import io
 import json
 import re

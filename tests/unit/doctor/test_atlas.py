@@ -1,7 +1,5 @@
 """The check of Atlas's rate limit."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 
 import pytest

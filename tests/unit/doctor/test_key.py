@@ -1,7 +1,5 @@
 """The sentences about the roles and the access list of a key."""
 
-from __future__ import annotations
-
 import pytest
 
 from bot.atlas import KeyAccess

@@ -1,7 +1,5 @@
 """Checks of approvers, and the ids that the settings name."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

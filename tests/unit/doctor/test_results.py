@@ -1,7 +1,5 @@
 """Results of checks: time limits, and the clock."""
 
-from __future__ import annotations
-
 import asyncio
 from datetime import UTC, datetime, timedelta
 

@@ -1,7 +1,5 @@
 """The report of all results: text, table and JSON."""
 
-from __future__ import annotations
-
 import io
 import json
 import re

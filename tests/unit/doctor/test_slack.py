@@ -1,7 +1,5 @@
 """Checks of Slack: scopes and tokens."""
 
-from __future__ import annotations
-
 import pytest
 
 from bot.doctor.results import CheckResult, Level

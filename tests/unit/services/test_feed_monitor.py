@@ -1,9 +1,6 @@
 """The activity feed as the watch uses it: new requests, late and missing events, refusals."""
 
-from __future__ import annotations
-
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
 import pytest
 import structlog
@@ -15,9 +12,6 @@ from bot.services.projects import Project, Projects
 from tests.support.clock import NOON, FakeClock
 from tests.support.domain import PROJECT_ID, job_ref
 from tests.support.fake_atlas import FakeAtlas
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 
 def event(created: datetime, number: int = 1) -> ActivityEvent:

@@ -1,9 +1,8 @@
 """The service of job facts: few calls of Atlas, and a feed that is late, empty or refused."""
 
-from __future__ import annotations
-
+from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -11,10 +10,6 @@ from bot.atlas import RESTORE_REQUESTED, ActivityEvent, RoleMissing, Unavailable
 from bot.cancellation.starter import Knowledge
 from tests.support.domain import JOB_ID, NOON, PROJECT_ID, a_job, a_waiting_request, job_ref
 from tests.support.service import ServiceOnSqlite
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
 
 REF = job_ref(f"{int(NOON.timestamp()):08x}{'a' * 16}")
 EVENT = ActivityEvent.model_validate(

@@ -1,7 +1,5 @@
 """Job searches over many clusters: calls, concurrency, rate limit, and reported failures."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

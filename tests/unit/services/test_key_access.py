@@ -1,7 +1,5 @@
 """The loop that reads what a key or service account may do."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

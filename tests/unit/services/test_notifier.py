@@ -1,32 +1,24 @@
 """The loop that tells approvers: who is read from Slack, what is recorded, and faults."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from bot.atlas import JobRef
 from bot.cancellation.errors import NotRead, RightsNotChecked
-from bot.cancellation.people import EVERYONE, People
-from bot.cancellation.policy import Policy
+from bot.cancellation.lifecycle import Request
+from bot.cancellation.people import EVERYONE, People, Person
+from bot.cancellation.policy import Notice, Policy
 from bot.services.projects import Project, Projects
 from bot.services.sweeper import PEOPLE_TIMEOUT, Notifier
+from bot.storage.database import Database
 from bot.storage.notice_store import NoticeStore
 from tests.support.clock import FakeClock
 from tests.support.domain import ABE, ADA, JOB_ID, NOON, PROJECT_ID, a_waiting_request
 from tests.support.fake_atlas import FakeAtlas
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from datetime import datetime
-
-    from bot.cancellation.lifecycle import Request
-    from bot.cancellation.people import Person
-    from bot.cancellation.policy import Notice
-    from bot.storage.database import Database
 
 ADA_ONLY = People(users=frozenset({ADA.id}))
 ABE_ONLY = People(users=frozenset({ABE.id}))

@@ -1,8 +1,6 @@
 """Projects of organizations: patterns, names, lists that fail, and projects that are gone."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import pytest
 import structlog
@@ -13,9 +11,6 @@ from bot.cancellation.policy import Policy
 from bot.services.organizations import Organization, Organizations, selects
 from bot.services.projects import Project, Projects
 from tests.support.fake_atlas import FakeAtlas
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 A, B, C = (letter * 24 for letter in "abc")
 

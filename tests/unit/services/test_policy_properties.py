@@ -1,24 +1,23 @@
 """Random policies and random clicks: no DELETE without a quorum of distinct entitled people."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import shutil
 import tempfile
+from collections.abc import Awaitable, Collection, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.atlas import ActivityEvent, JobRef, RateLimited
+from bot.atlas import ActivityEvent, JobRef, RateLimited, RestoreJob
 from bot.cancellation.errors import CancellationError
-from bot.cancellation.lifecycle import JobFingerprint, State
+from bot.cancellation.lifecycle import JobFingerprint, Request, State
 from bot.cancellation.people import Kind, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.job_search import JobFinder
@@ -38,13 +37,6 @@ from tests.support.fake_atlas import UnconnectedAtlas
 from tests.support.service import facts_service
 from tests.support.timings import DATABASE_TIMEOUT
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Collection, Iterator
-    from datetime import datetime
-
-    from bot.atlas import RestoreJob
-    from bot.cancellation.lifecycle import Request
-
 IDS = ("U0RINA", "U0ADA", "U0ABE", "U0GUS", "U0OLGA")
 GROUPS = ("S0APPROVE", "S0DBA")
 TTL = 60
@@ -54,7 +46,7 @@ TTL = 60
 class OneJob(UnconnectedAtlas):
     """An Atlas with one job, which calls the model at each DELETE."""
 
-    model: PolicyModel
+    model: "PolicyModel"
     snapshot_id: str = SHOWN.snapshot_id
     cancelled: bool = False
     limits: bool = False  # the next DELETE is put off for longer than `run_timeout`

@@ -1,7 +1,5 @@
 """A project whose policy, or what its key may do, changes while it is in use."""
 
-from __future__ import annotations
-
 import pytest
 
 from bot.cancellation.errors import KeyMayNotCancel, ReadOnly

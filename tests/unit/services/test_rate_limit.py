@@ -1,7 +1,5 @@
 """The pace of the watch's calls: at most so many a minute, and urgent ones first."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 

@@ -1,8 +1,6 @@
 """A reason is recorded and shown without the secrets that a person pasted into it."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
@@ -14,9 +12,6 @@ from tests.support.domain import ADA, RINA, SHOWN, job_ref
 from tests.support.service import ServiceOnSqlite
 from tests.unit.slack.block_text import as_text
 from tests.unit.slack.fake_slack import LINKS
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 APPROVERS = People(users=frozenset({ADA.id}))
 

@@ -1,8 +1,6 @@
 """The check of rights for operators: their right is the machine's, and Slack is not asked."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Collection
 
 import pytest
 
@@ -11,15 +9,10 @@ from bot.cancellation.lifecycle import Approval
 from bot.cancellation.people import People, Person, operator
 from bot.cancellation.policy import Policy, may_decide, may_request
 from bot.services.projects import Project, Projects
-from bot.services.rights import RightsCheck
+from bot.services.rights import ResolvePeople, RightsCheck
 from tests.support.clock import NOON
 from tests.support.domain import ADA, PROJECT_ID, RINA, a_request, resolve_members
 from tests.support.fake_atlas import FakeAtlas
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from bot.services.rights import ResolvePeople
 
 ALICE = operator("cli:alice")
 NAMED = Policy(requesters=People(users=frozenset({ADA.id})))

@@ -1,11 +1,11 @@
 """A run: GET, DELETE, GET; and each way in which Atlas or the database can fail in between."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 import pytest
 import structlog
@@ -13,9 +13,11 @@ import structlog
 from bot.atlas import (
     AtlasClient,
     JobNotFound,
+    JobRef,
     NoConnection,
     NotCancellable,
     RateLimited,
+    RestoreJob,
     TimedOut,
     Unavailable,
 )
@@ -40,18 +42,12 @@ from bot.services.runner import (
     SENT_BUT_UNREADABLE,
     Runner,
 )
+from bot.storage.database import Database
 from bot.storage.lease_store import LeaseStore
 from bot.timings import Timings
 from tests.support.clock import NOON, FakeClock
 from tests.support.domain import PROJECT_ID, a_job, a_request, resolve_members
 from tests.support.fake_atlas import UnconnectedAtlas
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
-    from datetime import datetime
-
-    from bot.atlas import JobRef, RestoreJob
-    from bot.storage.database import Database
 
 THERE = a_job()
 CANCELLED = a_job(cancelled=True)

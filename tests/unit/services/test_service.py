@@ -1,14 +1,14 @@
 """Approvals and retries judge the requester and the earlier approvals again."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bot.cancellation.errors import (
     MayNotActAlone,
+    NotAllowed,
     NotARequester,
     OwnAct,
     OwnRequest,
@@ -24,11 +24,6 @@ from bot.services.service import Submission
 from tests.support.clock import NOON
 from tests.support.domain import ABE, ADA, RINA, SHOWN, a_request, a_waiting_request, job_ref
 from tests.support.service import ServiceOnSqlite
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from bot.cancellation.errors import NotAllowed
 
 TEAM = People(groups=frozenset({"S0TEAM"}))
 GONE = Kind.DEACTIVATED

@@ -1,13 +1,12 @@
 """The watch: what it announces, which cluster it reads, and when it pauses."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import pytest
 import structlog
@@ -31,18 +30,12 @@ from bot.services.activity_feed import FeedMonitor
 from bot.services.projects import Project
 from bot.services.rate_limit import BUCKET_SIZE, CallPacer, RateLimitBudget
 from bot.services.watch import MAX_CONCURRENT_READS, Watcher
+from bot.storage.database import Database
 from bot.storage.watch_store import WatchStore
 from bot.timings import Timings
 from tests.support.clock import FakeClock
 from tests.support.domain import PROJECT_ID, a_job
 from tests.support.fake_atlas import UnconnectedAtlas
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
-    from datetime import datetime
-
-    from bot.atlas import RestoreJob
-    from bot.storage.database import Database
 
 
 def job(number: int) -> RestoreJob:

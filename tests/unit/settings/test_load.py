@@ -1,7 +1,5 @@
 """Settings: each variable, its default, and the sentence for each mistake."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import re

@@ -1,10 +1,8 @@
 """Policies that make approvals impossible, and risky settings."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,9 +13,6 @@ from bot.cancellation.policy import Policy, check_enough_approvers
 from bot.settings import Settings, load_settings, warnings
 from bot.settings.load import env_file_risks
 from bot.settings.policy import approval_problems
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def people(*ids: str) -> People:

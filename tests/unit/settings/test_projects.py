@@ -1,10 +1,8 @@
 """The projects file: several projects, each with its own key and rules."""
 
-from __future__ import annotations
-
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -13,9 +11,6 @@ from bot.atlas import DigestKey, ServiceAccount
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy
 from bot.settings import ProjectSettings, Settings, SettingsError, load_settings, warnings
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SHOP, LAB = "5b6212af90dc76637950a2c6", "5b6212af90dc76637950a2c7"
 ENVIRON = {

@@ -1,7 +1,5 @@
 """The JSON Schema of the projects file, judged by an independent validator."""
 
-from __future__ import annotations
-
 import json
 import tomllib
 from pathlib import Path

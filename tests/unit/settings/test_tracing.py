@@ -1,16 +1,11 @@
 """Settings of tracing: off unless wanted, refused without the extra, its headers secret."""
 
-from __future__ import annotations
-
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from bot.settings import Settings, SettingsError, load_settings
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ENOUGH = {
     "SLACK_BOT_TOKEN": "xoxb-1-2-abc",

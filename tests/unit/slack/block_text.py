@@ -1,14 +1,10 @@
 """Renders views and messages as text: everything that a reader sees, and what buttons send."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    Json = dict[str, Any]
+Json = dict[str, Any]
 
 
 def as_text(shown: Json) -> str:

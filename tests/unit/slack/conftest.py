@@ -1,18 +1,12 @@
 """The fixture `new_bolt`, which builds harnesses and closes them."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.unit.slack.harness import BoltHarness
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from tests.unit.slack.harness import NewBolt
+from tests.unit.slack.harness import BoltHarness, NewBolt
 
 
 @pytest.fixture

@@ -1,20 +1,13 @@
 """An outbox store in memory."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from bot.cancellation.lifecycle import Card
-from bot.cancellation.posts import Announcement, PostKind, RequestPost
+from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
+from bot.storage.database import Database
 from bot.storage.outbox_store import OutboxStore
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
-    from datetime import datetime
-
-    from bot.cancellation.posts import Post
-    from bot.storage.database import Database
 
 
 @dataclass

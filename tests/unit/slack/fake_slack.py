@@ -1,20 +1,16 @@
 """A Web API client without a network: it records every call and returns scripted answers."""
 
-from __future__ import annotations
-
+import asyncio
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.slack.client import Identity, Links
-
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Mapping
 
 HOME = "T0HOME"
 IDENTITY = Identity(team=HOME, user="U0BOT", bot="B0BOT", url="https://shop.slack.com/")

@@ -1,13 +1,14 @@
 """`BoltHarness`: payloads in, answers and calls out, over the real service and no network."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from slack_bolt.request.async_request import AsyncBoltRequest
 
+from bot.cancellation.policy import Policy
 from bot.slack.bolt_app import App
 from bot.slack.dependencies import ACK_TIMEOUT, Dependencies
 from bot.slack.directory import Directory
@@ -15,15 +16,9 @@ from bot.tasks import BackgroundTasks
 from tests.support.service import OPEN_TO_ALL, ServiceOnSqlite
 from tests.unit.slack.fake_slack import IDENTITY, LINKS, FakeSlack
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from pathlib import Path
-
-    from bot.cancellation.policy import Policy
-
-    Sleep = Callable[[float], Awaitable[object]]
-    #: Builds a harness from a policy, the names of projects, and keyword arguments.
-    NewBolt = Callable[..., "BoltHarness"]
+Sleep = Callable[[float], Awaitable[object]]
+#: Builds a harness from a policy, the names of projects, and keyword arguments.
+NewBolt = Callable[..., "BoltHarness"]
 
 
 async def no_sleep(_seconds: float) -> None:

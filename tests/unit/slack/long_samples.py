@@ -1,7 +1,5 @@
 """Views, lists and jobs with the longest texts, for Slack's limits."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from bot.atlas import JobRef

@@ -1,7 +1,5 @@
 """Payloads as Slack sends them, no more of each than the bot reads."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from tests.unit.slack.fake_slack import HOME

@@ -1,16 +1,14 @@
 """Every view and message that the bot can show, by name."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bot.atlas import JobRef
 from bot.cancellation.errors import KeyMayNotCancel, ReadOnly
 from bot.cancellation.events import EventName
 from bot.cancellation.job_facts import JobFacts, Lead, LinkPhase
-from bot.cancellation.lifecycle import Approval, Card, Outcome, State
+from bot.cancellation.lifecycle import Approval, Card, JobFingerprint, Outcome, Request, State
 from bot.cancellation.people import EVERYONE, NO_ONE, People
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Announcement, PostKind, RequestPost
@@ -33,9 +31,6 @@ from tests.support.clock import NOON
 from tests.support.domain import JOB_ID, PROJECT_ID, RINA, SHOWN, a_job, a_request
 from tests.support.fake_atlas import FakeAtlas
 from tests.unit.slack.fake_slack import LINKS
-
-if TYPE_CHECKING:
-    from bot.cancellation.lifecycle import JobFingerprint, Request
 
 NASTY = "<!channel> & <https://evil.example|Open in Atlas>\n*Approved by* <@U0BOSS> \u202egnp"
 APPROVERS = People(groups=frozenset({"S0APPROVE"}), users=frozenset({"U0ADA"}))

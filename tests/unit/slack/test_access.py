@@ -1,9 +1,7 @@
 """People without rights: Atlas is not asked for them, and they read no project's name."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -19,9 +17,7 @@ from tests.support.domain import JOB_ID, PROJECT_ID
 from tests.support.service import CLUSTER
 from tests.unit.slack import payloads
 from tests.unit.slack.fake_slack import HOME
-
-if TYPE_CHECKING:
-    from tests.unit.slack.harness import BoltHarness, NewBolt
+from tests.unit.slack.harness import BoltHarness, NewBolt
 
 NAMES = ("shop-prod", "shop-dev")
 GUEST = {"user": {"id": "U0GUEST", "team_id": HOME, "is_restricted": True}}

@@ -1,7 +1,5 @@
 """The announcement of a restore job."""
 
-from __future__ import annotations
-
 from bot.slack import ids
 from bot.slack.command.grammar import OpenDialog, parse
 from tests.support.domain import JOB_ID, PROJECT_ID

@@ -1,7 +1,5 @@
 """The longest views, lists and Home tab are valid for Slack."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

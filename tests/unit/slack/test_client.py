@@ -1,13 +1,11 @@
 """The Web API client: its connections, and answers that are not JSON."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 from slack_sdk.errors import SlackApiError
 
 from bot.slack.client import (
@@ -17,11 +15,6 @@ from bot.slack.client import (
 )
 from bot.slack.errors import CALL_ERRORS, InvalidToken, SlackUnavailable, translate_error
 from bot.slack.token_status import AUTH_TEST_INTERVAL, TOKEN_RETEST_INTERVAL, TokenStatus
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
-    from aiohttp import ClientSession
 
 
 @pytest.fixture(params=["text/html", "text/plain", "application/json"])

@@ -1,7 +1,5 @@
 """Decisions about posts that Slack refused."""
 
-from __future__ import annotations
-
 import pytest
 
 from bot.cancellation.events import EventName

@@ -1,7 +1,5 @@
 """The command and the label of a deployment: in every sentence, card, announcement, Home tab."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """Who people are: what they may do when Slack answers, and nothing when it does not."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

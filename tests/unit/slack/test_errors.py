@@ -1,7 +1,5 @@
 """From Slack's codes to our errors."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import aiohttp

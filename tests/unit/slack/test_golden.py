@@ -5,8 +5,6 @@ intended change, write them with `UPDATE_GOLDEN=1 pytest tests/unit/slack/test_g
 and read the difference.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Who reads the reason and the link to the thread of a past request."""
 
-from __future__ import annotations
-
 import pytest
 
 from bot.cancellation.lifecycle import Approval, Card, State

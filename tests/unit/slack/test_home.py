@@ -1,7 +1,5 @@
 """The Home tab."""
 
-from __future__ import annotations
-
 from bot.slack import home, ids
 from tests.support.domain import a_waiting_request
 from tests.unit.slack.fake_slack import LINKS

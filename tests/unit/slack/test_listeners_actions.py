@@ -1,11 +1,8 @@
 """What a click on a button leads to: a changed card, or a private sentence."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,10 +15,7 @@ from bot.slack.errors import other_version
 from tests.support.clock import NOON
 from tests.support.domain import JOB_ID, PROJECT_ID, RINA
 from tests.unit.slack import payloads, samples
-
-if TYPE_CHECKING:
-    from tests.unit.slack.harness import BoltHarness, NewBolt
-
+from tests.unit.slack.harness import BoltHarness, NewBolt
 
 ONE = Policy(approvals=1, approvers=People(groups=frozenset({"S0APPROVE"})))
 DECISIONS = (ids.APPROVE, ids.WITHDRAW, ids.RETRY)

@@ -1,10 +1,7 @@
 """What a typed command leads to."""
 
-from __future__ import annotations
-
 import asyncio
 import json
-from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
@@ -18,10 +15,7 @@ from bot.slack import ids
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job
 from tests.support.service import CLUSTER
 from tests.unit.slack import payloads, samples
-
-if TYPE_CHECKING:
-    from tests.unit.slack.harness import NewBolt
-
+from tests.unit.slack.harness import NewBolt
 
 TYPED = f"prod-eu {JOB_ID}"
 

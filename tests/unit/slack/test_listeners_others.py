@@ -1,9 +1,7 @@
 """What no listener expects is answered too: odd payloads, and what is not for this bot."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -11,10 +9,7 @@ from bot.slack import ids
 from bot.slack.errors import other_version
 from tests.unit.slack import payloads, samples
 from tests.unit.slack.fake_slack import HOME
-
-if TYPE_CHECKING:
-    from tests.unit.slack.harness import BoltHarness, NewBolt
-
+from tests.unit.slack.harness import BoltHarness, NewBolt
 
 USER = {"id": "U0RINA", "team_id": HOME}
 

@@ -1,11 +1,9 @@
 """What a submitted dialog leads to."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -23,10 +21,7 @@ from tests.support.domain import PROJECT_ID, SHOWN
 from tests.support.fake_atlas import FakeAtlas
 from tests.unit.slack import payloads, samples
 from tests.unit.slack.fake_slack import LINKS
-
-if TYPE_CHECKING:
-    from tests.unit.slack.harness import NewBolt
-
+from tests.unit.slack.harness import NewBolt
 
 CLEARED = {"response_action": "clear"}
 DIRECTLY = Placement(channel="U0RINA", note="x", because="The bot cannot post here.")

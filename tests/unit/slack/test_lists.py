@@ -1,7 +1,5 @@
 """The private lists."""
 
-from __future__ import annotations
-
 import pytest
 
 from bot.cancellation.lifecycle import State

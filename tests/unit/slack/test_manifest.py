@@ -1,7 +1,5 @@
 """The manifest: Slack's rules, and the command, scopes and settings in it."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

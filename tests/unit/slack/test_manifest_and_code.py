@@ -1,12 +1,10 @@
 """The manifest is valid by Slack's schema, and declares exactly what the code uses."""
 
-from __future__ import annotations
-
 import ast
 import json
 import re
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import pytest
 import yaml
@@ -152,7 +150,7 @@ class Recorder:
 class Floor:
     """In place of what listeners call once something happens: nothing does."""
 
-    def __getattr__(self, _name: str) -> Floor:
+    def __getattr__(self, _name: str) -> Self:
         return self
 
 

@@ -1,7 +1,5 @@
 """Formatting of mrkdwn, with untrusted text."""
 
-from __future__ import annotations
-
 import html
 from datetime import UTC, datetime
 

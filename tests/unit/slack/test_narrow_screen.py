@@ -1,7 +1,5 @@
 """On a phone: what decides stands in the first three lines of a dialog, card or entry."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

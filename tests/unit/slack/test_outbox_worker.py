@@ -1,10 +1,9 @@
 """The worker delivers each post once and records the result."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 import pytest
@@ -36,9 +35,6 @@ from tests.support.service import CLUSTER
 from tests.unit.slack import samples
 from tests.unit.slack.fake_outbox_store import FakeOutboxStore
 from tests.unit.slack.fake_slack import LINKS, FakeSlack
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 TS = "1700000000.000100"
 WATCH = "C0WATCH"

@@ -1,7 +1,5 @@
 """Actors, channels and reply targets of payloads; the bot's identity."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The placement of cards."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

@@ -1,9 +1,8 @@
 """Private replies and their fallbacks."""
 
-from __future__ import annotations
-
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
@@ -12,9 +11,6 @@ from structlog.testing import capture_logs
 from bot.slack.dependencies import PrivateReply
 from bot.slack.payloads import Actor, Interaction
 from tests.unit.slack.fake_slack import HOME, FakeSlack
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 
 def click(channel: str | None = "C1", url: str | None = None) -> Interaction:

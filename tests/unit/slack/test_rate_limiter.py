@@ -1,7 +1,5 @@
 """The rate limit of messages per channel."""
 
-from __future__ import annotations
-
 import pytest
 
 from bot.cancellation.events import EventName

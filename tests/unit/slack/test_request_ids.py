@@ -1,9 +1,7 @@
 """One id from the command to the request: made, kept in the dialog, found again in each payload."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import structlog
@@ -15,10 +13,7 @@ from bot.slack.payloads import may_begin, name_of, request_in
 from tests.support.domain import JOB_ID, PROJECT_ID
 from tests.support.service import CLUSTER
 from tests.unit.slack import payloads, samples
-
-if TYPE_CHECKING:
-    from tests.unit.slack.harness import NewBolt
-
+from tests.unit.slack.harness import NewBolt
 
 ID = "1d32b111eb0842bd9cbaa67cd741e651"
 TYPED = f"prod-eu {JOB_ID}"

@@ -1,7 +1,5 @@
 """Routing of parsed commands."""
 
-from __future__ import annotations
-
 import pytest
 
 from bot.cancellation.policy import Policy

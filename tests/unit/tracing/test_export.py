@@ -1,7 +1,5 @@
 """Where spans go: the SDK's own variables hold, those of `.env` too."""
 
-from __future__ import annotations
-
 import os
 from typing import Literal
 

@@ -1,14 +1,13 @@
 """What spans tell of the ledger and of Slack's calls: which, how long, and never a value."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
 from bot.cancellation.errors import NotRecorded
@@ -17,14 +16,7 @@ from bot.slack.client import SlackClient, new_session
 from bot.storage.database import Database
 from bot.tracing.spans import REQUEST, summarize
 from tests.support.timings import DATABASE_TIMEOUT
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from sqlalchemy import Connection
-
-    from tests.unit.tracing.conftest import Traced
+from tests.unit.tracing.conftest import Traced
 
 REASON = "a reason that somebody typed"
 

@@ -1,15 +1,14 @@
 """Spans: one trace per request, with the request's id, without confidential text."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import pytest
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from structlog.contextvars import get_contextvars
 
@@ -17,13 +16,7 @@ from bot.atlas import CallRecord
 from bot.cancellation.request_context import new_request_id
 from bot.tracing import Tracing, open_tracing
 from bot.tracing.spans import REQUEST, SpanTracing
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from opentelemetry.sdk.trace import ReadableSpan
-
-    from tests.unit.tracing.conftest import Traced
+from tests.unit.tracing.conftest import Traced
 
 SLACKS_SECRET = "xoxb-1-2-secret"
 

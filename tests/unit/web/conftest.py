@@ -1,20 +1,14 @@
 """A real server on a free port, and a client for it."""
 
-from __future__ import annotations
-
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
 
 import pytest
+from aiohttp import ClientSession, web
 
 from tests.support.web import serving
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
-    from aiohttp import ClientSession, web
-
-    Serve = Callable[[web.Application], Awaitable[ClientSession]]
+Serve = Callable[[web.Application], Awaitable[ClientSession]]
 
 
 @pytest.fixture

@@ -1,15 +1,13 @@
 """Connections whose request does not arrive end, and do not keep out others."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 import logging
 import re
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import TYPE_CHECKING
 
 import pytest
 import structlog
@@ -19,9 +17,6 @@ from structlog.testing import capture_logs
 from bot.log_config import configure_logging
 from bot.web.metrics import Metrics, add_routes
 from bot.web.server import ConnectionLimiter, WebServer, max_connections
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 HALF_SENT = b"GET /healthz HTTP/1.1\r\nHost: bot\r\nX-Half: "
 NO_BODY = b"POST /slack/events HTTP/1.1\r\nHost: bot\r\nContent-Length: 10\r\n\r\nhalf"

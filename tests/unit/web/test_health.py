@@ -1,20 +1,14 @@
 """`/healthz`, `/readyz`, and the checks at `/metrics`."""
 
-from __future__ import annotations
-
 import asyncio
 import re
-from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
 from aiohttp import web
 
 from bot.web.metrics import Check, Metrics, add_routes
-
-if TYPE_CHECKING:
-    import aiohttp
-
-    from tests.unit.web.conftest import Serve
+from tests.unit.web.conftest import Serve
 
 
 def app_with(checks: dict[str, Check], timeout: float = 2.0) -> web.Application:

@@ -1,7 +1,5 @@
 """Metric names are a contract with dashboards and alert rules."""
 
-from __future__ import annotations
-
 from prometheus_client.parser import text_string_to_metric_families
 
 from bot.cancellation.lifecycle import State

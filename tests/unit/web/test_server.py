@@ -1,7 +1,5 @@
 """Start, drain and stop of the HTTP server."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

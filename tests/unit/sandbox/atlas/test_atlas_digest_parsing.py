@@ -1,7 +1,5 @@
 """Parsing of Digest headers, and the challenges of the fake Atlas."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 import pytest

@@ -1,7 +1,5 @@
 """The fake Atlas's pure rules: versions, buckets, faults, errors, origins, and the world."""
 
-from __future__ import annotations
-
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 

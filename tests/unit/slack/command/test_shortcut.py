@@ -1,7 +1,5 @@
 """Routing of messages by the URL or the id in them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """A dialog's metadata: decoded exactly or rejected."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from datetime import UTC

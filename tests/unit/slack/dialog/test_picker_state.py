@@ -1,7 +1,5 @@
 """The state of a picker dialog: what may be submitted, and what a selection changes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The options of the pickers."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from typing import Any
 

@@ -1,21 +1,14 @@
 """The keeper of a connection."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
 import pytest
 
 from bot.slack.errors import RateLimited, SlackUnavailable
-from bot.slack.receivers.connection import ConnectionKeeper
+from bot.slack.receivers.connection import Connection, ConnectionKeeper
 from bot.tasks import BackgroundTasks, cancel_and_wait
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from bot.slack.receivers.connection import Connection
 
 
 class FailingConnect:

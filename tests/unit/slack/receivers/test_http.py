@@ -1,19 +1,19 @@
 """Requests to `/slack/events` are verified before Bolt reads them."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 from pydantic import SecretStr
 from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 from structlog.testing import capture_logs
 
@@ -21,12 +21,6 @@ from bot.slack.manifest import PATH
 from bot.slack.receivers.http import HttpReceiver
 from bot.slack.receivers.payloads import NOT_RUNNING
 from tests.support.web import serving
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from aiohttp import ClientSession
-    from slack_bolt.request.async_request import AsyncBoltRequest
 
 SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 NOW = 1_700_000_000

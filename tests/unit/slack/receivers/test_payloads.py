@@ -1,7 +1,5 @@
 """Malformed payloads are found before a handler reads them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

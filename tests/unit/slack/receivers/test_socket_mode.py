@@ -1,12 +1,11 @@
 """Socket Mode's frames, acks, and repeated envelopes."""
 
-from __future__ import annotations
-
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 from slack_sdk.socket_mode.request import SocketModeRequest
 
@@ -17,9 +16,6 @@ from bot.slack.receivers.socket_mode import (
     EnvelopeDispatcher,
     ack_of,
 )
-
-if TYPE_CHECKING:
-    from slack_bolt.request.async_request import AsyncBoltRequest
 
 COMMAND = {"command": "/cancel-restore", "user_id": "U1"}
 FRAME: dict[str, Any] = {"type": "interactive", "envelope_id": "e1", "payload": {"a": 1}}
