@@ -46,12 +46,7 @@ def test_own_line_is_json_with_level_logger_and_time(stream: io.StringIO) -> Non
     (line,) = lines(stream)
 
     assert line.pop("timestamp")
-    assert line == {
-        "event": "card posted",
-        "request": "r1",
-        "level": "info",
-        "logger": "bot.test",
-    }
+    assert line == {"event": "card posted", "request": "r1", "level": "info", "logger": "bot.test"}
 
 
 @pytest.mark.parametrize("name", ["slack_bolt.AsyncApp", "slack_sdk.web", "aiohttp.server", "x"])

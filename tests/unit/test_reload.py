@@ -44,9 +44,7 @@ class House:
         settings = self.load()
         (shop,) = settings.projects
         atlas = AtlasClient(shop.credentials)
-        self.projects = Projects(
-            [Project(id=SHOP, name="shop", policy=shop.policy, atlas=atlas)],
-        )
+        self.projects = Projects([Project(id=SHOP, name="shop", policy=shop.policy, atlas=atlas)])
         reloader = Reloader(
             settings=settings, projects=self.projects, load=self.load, requested=self.requested,
             on_result=lambda *, valid: self.results.append(valid), interval=0.02,

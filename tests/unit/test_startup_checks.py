@@ -16,12 +16,7 @@ from bot.atlas.models import Project as AtlasProject
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project, Projects
 from bot.settings import load_settings
-from bot.startup_checks import (
-    SLACK_DOES_NOT_ANSWER,
-    StartError,
-    load_project_names,
-    run_steps,
-)
+from bot.startup_checks import SLACK_DOES_NOT_ANSWER, StartError, load_project_names, run_steps
 from tests.support.domain import PROJECT_ID
 from tests.support.fake_atlas import FakeAtlas
 

@@ -39,9 +39,7 @@ async def test_nonce_count_begins_at_one_and_rises() -> None:
 
 
 @pytest.mark.parametrize("counts", ["unused", "exact"])
-async def test_twenty_concurrent_calls_make_one_handshake_each(
-    counts: Counts,
-) -> None:
+async def test_twenty_concurrent_calls_make_one_handshake_each(counts: Counts) -> None:
     atlas = StrictAtlas(counts=counts)
     async with client(atlas) as client_:
         await asyncio.gather(*(client_.restore_job(REF) for _ in range(20)))

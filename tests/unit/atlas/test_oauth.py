@@ -69,10 +69,7 @@ class TokenAtlas:
 def speak(atlas: TokenAtlas, clock: FakeClock | None = None) -> AtlasClient:
     clock = clock or FakeClock()
     return AtlasClient(
-        ACCOUNT,
-        transport=httpx.MockTransport(atlas),
-        sleep=clock.sleep,
-        monotonic=clock.monotonic,
+        ACCOUNT, transport=httpx.MockTransport(atlas), sleep=clock.sleep, monotonic=clock.monotonic
     )
 
 

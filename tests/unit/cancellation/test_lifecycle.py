@@ -7,12 +7,7 @@ from itertools import product
 import pytest
 
 from bot.atlas import RestoreJob
-from bot.cancellation.lifecycle import (
-    DeleteAttempts,
-    JobFingerprint,
-    Step,
-    next_step,
-)
+from bot.cancellation.lifecycle import DeleteAttempts, JobFingerprint, Step, next_step
 from tests.support.clock import NOON
 from tests.support.domain import SHOWN, a_job
 
@@ -46,9 +41,7 @@ def test_accepted_delete_is_awaited_and_not_repeated() -> None:
 
 
 @pytest.mark.parametrize("sent", [UNKNOWN, REFUSED])
-def test_delete_is_resent_when_the_job_is_still_there(
-    sent: DeleteAttempts,
-) -> None:
+def test_delete_is_resent_when_the_job_is_still_there(sent: DeleteAttempts) -> None:
     assert next_step(SHOWN, sent, a_job()) is Step.SEND
 
 

@@ -6,14 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bot.atlas.transport import parse_date
-from bot.doctor.results import (
-    REPORT,
-    CheckResult,
-    Level,
-    Subject,
-    compare_clock,
-    within,
-)
+from bot.doctor.results import REPORT, CheckResult, Level, Subject, compare_clock, within
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -45,8 +38,7 @@ def test_missing_date_leaves_the_clock_unchecked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "moment"),
-    [("Wed, 25 Nov 2026 12:00:00 GMT", NOON), ("noon", None), ("", None)],
+    ("text", "moment"), [("Wed, 25 Nov 2026 12:00:00 GMT", NOON), ("noon", None), ("", None)]
 )
 def test_date_header_is_parsed_and_a_malformed_one_is_none(
     text: str, moment: datetime | None

@@ -27,11 +27,7 @@ class SearchHarness:
         self.other = FakeAtlas({"else": [a_job()]})
         self.budget = RateLimitBudget(self.clock.monotonic)
         self.project = Project(
-            id=PROJECT_ID,
-            name="shop-prod",
-            policy=Policy(),
-            atlas=self.atlas,
-            backups=self.budget,
+            id=PROJECT_ID, name="shop-prod", policy=Policy(), atlas=self.atlas, backups=self.budget
         )
         self.second = Project(id=OTHER_ID, name="shop-dev", policy=Policy(), atlas=self.other)
         projects = Projects([self.project, self.second])

@@ -4,12 +4,7 @@ import asyncio
 
 import pytest
 
-from bot.atlas import (
-    AtlasClient,
-    KeyAccess,
-    RoleMissing,
-    Unavailable,
-)
+from bot.atlas import AtlasClient, KeyAccess, RoleMissing, Unavailable
 from bot.services.projects import follow_key_access
 from bot.timings import DEFAULT_TIMINGS
 from tests.support.domain import NOON, PROJECT_ID

@@ -136,11 +136,7 @@ class FakeLeaseStore(LeaseStore):
         self.written.append(f"check failed for {request.id}: {why}")
 
     async def settle(
-        self,
-        request: Request,
-        state: State,
-        outcome: Outcome,
-        judgement: Judgement | None = None,
+        self, request: Request, state: State, outcome: Outcome, judgement: Judgement | None = None
     ) -> Request:
         self.judgement = judgement
         self.settled = (state, outcome)
@@ -271,11 +267,7 @@ async def test_rejected_first_read_is_refused_without_delete(clock: FakeClock) -
 
     state, outcome = await run(atlas, FakeLeaseStore(a_request()))
 
-    assert (state, outcome.code, atlas.calls) == (
-        State.REFUSED,
-        "RESTORE_JOB_NOT_FOUND",
-        ["GET"],
-    )
+    assert (state, outcome.code, atlas.calls) == (State.REFUSED, "RESTORE_JOB_NOT_FOUND", ["GET"])
 
 
 async def test_lost_answer_is_settled_by_get_without_second_delete(clock: FakeClock) -> None:
@@ -339,9 +331,7 @@ async def test_short_rate_limit_is_waited_out(clock: FakeClock, seconds: float) 
     assert seconds in clock.sleeps
 
 
-async def test_rejected_delete_stays_refused_when_the_read_after_it_fails(
-    clock: FakeClock,
-) -> None:
+async def test_rejected_delete_stays_refused_when_the_read_after_it_fails(clock: FakeClock) -> None:
     rejection = NotCancellable(status=405, code="ATLAS_SAYS_NO")
     atlas = ScriptedAtlas(clock, reads=[THERE, Unavailable(status=503)], deletes=[rejection])
 
@@ -350,9 +340,7 @@ async def test_rejected_delete_stays_refused_when_the_read_after_it_fails(
     assert (state, outcome.status, outcome.code) == (State.REFUSED, 405, "ATLAS_SAYS_NO")
 
 
-async def test_outcome_of_an_ended_job_does_not_deny_the_lost_delete(
-    clock: FakeClock,
-) -> None:
+async def test_outcome_of_an_ended_job_does_not_deny_the_lost_delete(clock: FakeClock) -> None:
     lost = NoConnection(may_have_taken_effect=True)
     atlas = ScriptedAtlas(clock, reads=[THERE, EXPIRED], deletes=[lost])
 
@@ -382,9 +370,7 @@ async def test_fault_after_a_delete_says_it_was_sent(clock: FakeClock) -> None:
     assert atlas.timeouts[-1] >= Timings.final_read_timeout
 
 
-async def test_cancelled_job_after_a_crash_is_settled_without_delete(
-    clock: FakeClock,
-) -> None:
+async def test_cancelled_job_after_a_crash_is_settled_without_delete(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[CANCELLED])
 
     state, _ = await run(

@@ -185,8 +185,7 @@ async def test_submission_that_acts_alone_runs_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "refusal"),
-    [({"person": ABE}, MayNotActAlone), ({"reason": " "}, ReasonMissing)],
+    ("changes", "refusal"), [({"person": ABE}, MayNotActAlone), ({"reason": " "}, ReasonMissing)]
 )
 async def test_submission_that_acts_alone_without_right_or_reason_is_refused(
     tmp_path: Path, changes: dict[str, Any], refusal: type[NotAllowed]

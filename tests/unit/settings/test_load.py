@@ -223,11 +223,7 @@ def test_all_missing_settings_are_reported_together(tmp_path: Path) -> None:
         ("SLACK_BOT_TOKEN", "xoxb-1 2", "has spaces or other characters"),
         ("SLACK_APP_TOKEN", "xoxb-1", "must begin with xapp-"),
         ("SLACK_SIGNING_SECRET", "schlüssel", "has spaces or other characters"),
-        (
-            "SLACK_SIGNING_SECRET",
-            "xoxb-1-2-abc",
-            "is a token: the Signing Secret is in",
-        ),
+        ("SLACK_SIGNING_SECRET", "xoxb-1-2-abc", "is a token: the Signing Secret is in"),
         ("SLACK_SIGNING_SECRET", "xapp-1-A-2-abc", "is a token"),
         ("SLACK_API_URL", "slack.com/api", "must be a web address"),
         ("SLACK_API_URL", "https://u:p@slack.com/api", "must not have a user"),
@@ -373,9 +369,7 @@ def test_key_and_service_account_together_are_a_problem(tmp_path: Path) -> None:
     )
 
 
-def test_quotation_marks_are_reported_once_and_the_quoted_value_is_checked(
-    tmp_path: Path,
-) -> None:
+def test_quotation_marks_are_reported_once_and_the_quoted_value_is_checked(tmp_path: Path) -> None:
     """`docker run --env-file` hands them over."""
     given = {"PORT": '"3000"', "BOT_APPROVALS": "'nine'", "LOG_LEVEL": '""', "PS1": '"$"'}
 
@@ -450,9 +444,7 @@ def test_error_never_contains_a_database_password(tmp_path: Path, url: str) -> N
 
 def test_nothing_secret_prints(tmp_path: Path) -> None:
     settings = load(
-        tmp_path,
-        SLACK_SIGNING_SECRET="8f742231b10e",
-        DATABASE_URL="postgresql://bot:hunter2@db/x",
+        tmp_path, SLACK_SIGNING_SECRET="8f742231b10e", DATABASE_URL="postgresql://bot:hunter2@db/x"
     )
     shown = repr(settings) + str(settings)
 

@@ -44,10 +44,7 @@ def test_policy_that_allows_an_approval_is_valid(
     requesters: People, approvals: int, approvers: People, *, self_approval: bool
 ) -> None:
     policy = Policy(
-        requesters=requesters,
-        approvals=approvals,
-        approvers=approvers,
-        self_approval=self_approval,
+        requesters=requesters, approvals=approvals, approvers=approvers, self_approval=self_approval
     )
 
     assert told(policy) == []
@@ -121,9 +118,7 @@ def with_policy(settings: Settings, policy: Policy) -> Settings:
     return settings.model_copy(update={"projects": (project,)})
 
 
-def test_mistyped_variable_is_reported_with_the_nearest_name(
-    tmp_path: Path,
-) -> None:
+def test_mistyped_variable_is_reported_with_the_nearest_name(tmp_path: Path) -> None:
     typed = CAREFUL | {"BOT_APPROVAL": "2", "MONGODB_ATLAS_ORG_ID": "another program's"}
 
     settings = load_settings(typed, tmp_path)

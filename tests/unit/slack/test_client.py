@@ -8,11 +8,7 @@ import pytest
 from aiohttp import ClientSession, web
 from slack_sdk.errors import SlackApiError
 
-from bot.slack.client import (
-    MAX_CONNECTIONS,
-    SlackClient,
-    new_session,
-)
+from bot.slack.client import MAX_CONNECTIONS, SlackClient, new_session
 from bot.slack.errors import CALL_ERRORS, InvalidToken, SlackUnavailable, translate_error
 from bot.slack.token_status import AUTH_TEST_INTERVAL, TOKEN_RETEST_INTERVAL, TokenStatus
 

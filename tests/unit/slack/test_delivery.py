@@ -161,10 +161,7 @@ def test_action_after_each_error_of_an_announcement(error: SlackError, action: N
 
 @pytest.mark.parametrize(
     ("attempts", "action"),
-    [
-        (MAX_ATTEMPTS, RetryLater(REFUSED_ANNOUNCEMENT_BACKOFF)),
-        (MAX_REFUSED_ATTEMPTS, Action.DROP),
-    ],
+    [(MAX_ATTEMPTS, RetryLater(REFUSED_ANNOUNCEMENT_BACKOFF)), (MAX_REFUSED_ATTEMPTS, Action.DROP)],
 )
 @pytest.mark.parametrize("error", [SlackRejected("new_error"), CannotPost()])
 def test_refused_announcement_is_retried_rarely_for_about_a_week(

@@ -130,9 +130,7 @@ async def test_outsider_has_no_rights_unless_named(directory: Directory, slack: 
     assert slack.calls == []
 
 
-async def test_known_id_with_another_team_is_refused(
-    directory: Directory,
-) -> None:
+async def test_known_id_with_another_team_is_refused(directory: Directory) -> None:
     stranger = Actor(id="U0RINA", team="T0OTHER", is_outsider=True)
 
     with pytest.raises(RightsNotChecked, match="another workspace"):

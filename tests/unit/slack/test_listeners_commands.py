@@ -59,9 +59,7 @@ async def test_pending_dialog_reports_the_restart_at_shutdown(new_bolt: NewBolt)
     assert not bolt.background.tasks
 
 
-async def test_fifty_pending_dialogs_all_report_the_restart_at_shutdown(
-    new_bolt: NewBolt,
-) -> None:
+async def test_fifty_pending_dialogs_all_report_the_restart_at_shutdown(new_bolt: NewBolt) -> None:
     bolt = new_bolt()
     bolt.atlas[PROJECT_ID].gates[CLUSTER] = asyncio.Event()
     many = 50

@@ -59,8 +59,7 @@ async def test_repeated_submission_creates_one_request(new_bolt: NewBolt) -> Non
 
 
 @pytest.mark.parametrize(
-    ("standing", "where"),
-    [(DIRECTLY, "direct messages with the bot"), (AUDITED, "<#C0AUDIT>")],
+    ("standing", "where"), [(DIRECTLY, "direct messages with the bot"), (AUDITED, "<#C0AUDIT>")]
 )
 async def test_card_in_another_channel_is_linked(
     new_bolt: NewBolt, standing: Placement, where: str

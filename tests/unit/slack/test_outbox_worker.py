@@ -69,11 +69,7 @@ def an_outbox(
     **others: Any,
 ) -> Outbox:
     shop = Project(
-        id=PROJECT_ID,
-        name="shop-prod",
-        policy=Policy(),
-        atlas=FakeAtlas({}),
-        watch_channel=WATCH,
+        id=PROJECT_ID, name="shop-prod", policy=Policy(), atlas=FakeAtlas({}), watch_channel=WATCH
     )
     messages = MessageBuilder(LINKS, projects or Projects([shop]))
     timings = Timings(outbox_poll_interval=poll_interval)
@@ -141,8 +137,7 @@ async def test_edit_updates_the_card_in_place(
 
 
 @pytest.mark.parametrize(
-    "failure",
-    [aiohttp.ServerDisconnectedError(), TimeoutError(), "internal_error", "fatal_error"],
+    "failure", [aiohttp.ServerDisconnectedError(), TimeoutError(), "internal_error", "fatal_error"]
 )
 async def test_post_without_an_answer_is_retried_with_the_same_id(
     outbox: Outbox, slack: FakeSlack, store: FakeOutboxStore, failure: str | Exception

@@ -64,10 +64,7 @@ def test_interaction_has_actor_channel_trigger_and_response_url() -> None:
     }
 
     assert interaction_of(body, IDENTITY) == Interaction(
-        actor=actor_of(body, IDENTITY),
-        channel_id="C1",
-        response_url="https://x",
-        trigger_id="1.2",
+        actor=actor_of(body, IDENTITY), channel_id="C1", response_url="https://x", trigger_id="1.2"
     )
 
 

@@ -82,10 +82,7 @@ def test_card_that_approvers_could_not_see_is_refused_with_advice(
     [
         (OPEN, "The card goes to <#C0AUDIT>."),
         (UNKNOWN, "The card goes to <#C0AUDIT>."),
-        (
-            SHARED,
-            "This channel is shared with another organization. The card goes to <#C0AUDIT>.",
-        ),
+        (SHARED, "This channel is shared with another organization. The card goes to <#C0AUDIT>."),
         (DIRECT, "The command was typed in a direct message. The card goes to <#C0AUDIT>."),
     ],
 )

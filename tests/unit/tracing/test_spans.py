@@ -26,9 +26,7 @@ def trace_of(span: ReadableSpan) -> str:
     return format(span.context.trace_id, "032x")
 
 
-async def test_spans_of_a_request_share_a_trace_with_its_id(
-    traced: Traced,
-) -> None:
+async def test_spans_of_a_request_share_a_trace_with_its_id(traced: Traced) -> None:
     request = new_request_id()
     for name in ("command", "post card"):  # as in two replicas: nothing leads from one to the other
         with traced.spans.trace(name, request):
@@ -40,9 +38,7 @@ async def test_spans_of_a_request_share_a_trace_with_its_id(
     assert {dict(span.attributes or {})[REQUEST] for span in found} == {request}
 
 
-async def test_nested_span_is_a_child_of_the_same_request(
-    traced: Traced,
-) -> None:
+async def test_nested_span_is_a_child_of_the_same_request(traced: Traced) -> None:
     request = new_request_id()
     with traced.spans.trace("submission", request), traced.spans.trace("run", None):
         pass
@@ -64,9 +60,7 @@ async def test_span_without_a_request_id_has_a_new_trace(
     assert trace_of(span) != "f" * 32
 
 
-async def test_log_lines_have_the_ids_of_the_current_span(
-    traced: Traced,
-) -> None:
+async def test_log_lines_have_the_ids_of_the_current_span(traced: Traced) -> None:
     request = new_request_id()
     with traced.spans.trace("run", request):
         bound = get_contextvars()

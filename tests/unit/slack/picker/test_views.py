@@ -34,11 +34,7 @@ def test_options_with_the_longest_names_are_within_slacks_limits() -> None:
 @pytest.mark.parametrize(
     ("job", "label", "age"),
     [
-        (
-            a_job(),
-            "snapshot 25 Nov 09:00 UTC, 3 h old · no link yet · …e03f",
-            "",
-        ),
+        (a_job(), "snapshot 25 Nov 09:00 UTC, 3 h old · no link yet · …e03f", ""),
         (
             a_job(deliveryUrl=["https://x"], expiresAt="2026-11-25T12:40:00Z"),
             "snapshot 25 Nov 09:00 UTC, 3 h old · link live · …e03f",

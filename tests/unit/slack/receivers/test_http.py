@@ -158,9 +158,7 @@ async def test_signature_is_valid_for_five_minutes(
     assert status == expected
 
 
-async def test_too_large_body_gets_413_before_verification(
-    slack: ClientSession,
-) -> None:
+async def test_too_large_body_gets_413_before_verification(slack: ClientSession) -> None:
     status, _ = await ask(slack, data=b"x" * 2001)
 
     assert status == 413
@@ -204,11 +202,7 @@ async def test_other_methods_than_post_get_405(slack: ClientSession) -> None:
         (FORM, b"payload=" + b"%5B" * 500, "The payload is not JSON."),
         (FORM, b"payload=[1]", "The payload is not a JSON object."),
         (FORM, b"payload={}", "The payload has an unknown type."),
-        (
-            FORM,
-            b"payload=%7B%22type%22%3A%5B%5D%7D",
-            "The payload has an unknown type.",
-        ),
+        (FORM, b"payload=%7B%22type%22%3A%5B%5D%7D", "The payload has an unknown type."),
         (FORM, b"payload=%FF", "The payload is not JSON."),
         (FORM, b"\xff\xfe", "The body is not UTF-8."),
         (FORM, b"", "The form has neither a command nor a payload."),

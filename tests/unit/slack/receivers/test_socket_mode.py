@@ -10,12 +10,7 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.socket_mode.request import SocketModeRequest
 
 from bot.slack.receivers.connection import read_envelope, read_frame
-from bot.slack.receivers.socket_mode import (
-    MAX_KEPT_ANSWERS,
-    UNREADABLE,
-    EnvelopeDispatcher,
-    ack_of,
-)
+from bot.slack.receivers.socket_mode import MAX_KEPT_ANSWERS, UNREADABLE, EnvelopeDispatcher, ack_of
 
 COMMAND = {"command": "/cancel-restore", "user_id": "U1"}
 FRAME: dict[str, Any] = {"type": "interactive", "envelope_id": "e1", "payload": {"a": 1}}
@@ -47,8 +42,7 @@ def test_frame_that_is_no_object_gives_an_empty_one(text: str | bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"envelope_id": None}, {"envelope_id": 7}, {"payload": None}, {"payload": [1]}],
+    "change", [{"envelope_id": None}, {"envelope_id": 7}, {"payload": None}, {"payload": [1]}]
 )
 def test_frame_without_id_or_payload_is_no_envelope(change: dict[str, Any]) -> None:
     assert read_envelope({**FRAME, **change}) is None
