@@ -1,17 +1,12 @@
 """Fixtures: a running bot between the fake servers, as a person would have set it up."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from bot.atlas import http
 from tests.acceptance.environment import BotEnvironment, open_environment
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
 
 
 @pytest.fixture

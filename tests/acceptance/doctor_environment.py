@@ -1,24 +1,17 @@
 """Both fake servers, settings with which all is well, and what doctor finds when they are not."""
 
-from __future__ import annotations
-
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from bot.doctor.results import CheckResult, Level
 from bot.doctor.run import run_checks
 from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
-from bot.settings import load_settings
+from bot.settings import Settings, load_settings
 from tests.acceptance.environment import environment
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
-    from pathlib import Path
-
-    from bot.doctor.results import CheckResult, Level
-    from bot.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic
+from typing import Any, Generic
 
 from typing_extensions import TypeVar
 
 from bot.app import Bot
-from bot.sandbox.atlas import PROJECT_ID, FakeAtlasServer
-from bot.sandbox.slack import FakeSlackServer
+from bot.sandbox.atlas import PROJECT_ID, Call, FakeAtlasServer, Fault
+from bot.sandbox.slack import Ack, FakeSlackServer
 from bot.settings import load_settings
+from bot.timings import Timings
 from tests.support.environ import bot_environ
 from tests.support.process import BotProcess
 from tests.support.timings import SHORT_TIMINGS
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
-    from bot.sandbox.atlas import Call, Fault
-    from bot.sandbox.slack import Ack
-    from bot.timings import Timings
 
 Json = dict[str, Any]
 

@@ -1,18 +1,13 @@
 """A whole bot posts its record to a receiver that fails first, and goes on cancelling meanwhile."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import aiohttp
 
 from tests.acceptance.environment import RUNNING, open_environment
 from tests.support.process import run_command
 from tests.support.receiver import SECRET, Receiver
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 async def test_record_arrives_after_an_outage_that_delays_no_cancel(tmp_path: Path) -> None:

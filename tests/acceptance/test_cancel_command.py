@@ -1,7 +1,5 @@
 """`cancel-restore cancel` as a process: Slack is down, a click comes at once, it is killed."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os
@@ -10,7 +8,8 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from bot.app import Bot
 from bot.sandbox.atlas import FakeAtlasServer, Fault, Kind
@@ -29,9 +28,6 @@ from tests.acceptance.environment import (
 )
 from tests.support.process import CommandResult, run_command, surroundings
 from tests.support.timings import SHORT_TIMINGS
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 OPS = "C0OPS00001"
 YES = ("--reason", "started by mistake", "--yes")

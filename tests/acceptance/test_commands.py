@@ -1,15 +1,15 @@
 """The program as a real process: exit codes, one JSON line, sentences instead of tracebacks."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -35,10 +35,6 @@ from tests.support.process import (
     surroundings,
 )
 from tests.support.timings import DATABASE_TIMEOUT
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
 
 #: Long enough for a busy machine.
 SECONDS = 30

@@ -1,19 +1,13 @@
 """A deployment with its own slash command and label, in both modes."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
+from bot.sandbox.atlas import FakeAtlasServer
+from bot.sandbox.slack import FakeSlackServer
 from bot.sandbox.slack.faults import Fault
 from tests.acceptance.environment import is_card, open_environment
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from bot.sandbox.atlas import FakeAtlasServer
-    from bot.sandbox.slack import FakeSlackServer
 
 DEPLOYMENT: dict[str, str | None] = {
     "BOT_COMMAND": "/cancel-eu",

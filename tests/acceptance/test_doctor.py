@@ -1,11 +1,11 @@
 """`cancel-restore doctor` between the fake servers; settings that are broken are in `broken`."""
 
-from __future__ import annotations
-
 import json
 import time
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -18,17 +18,12 @@ from bot.sandbox.atlas.example import (
     CLIENT_SECRET,
 )
 from bot.sandbox.slack import Fault as SlackFault
+from bot.sandbox.slack.faults import Kind as SlackKind
 from bot.slack import client as slack_client
 from bot.slack.manifest import SCOPES
 from tests.acceptance.doctor_environment import DoctorEnvironment, at, opened, the
 from tests.support.postgres import free_port
 from tests.support.process import run_command
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
-
-    from bot.sandbox.slack.faults import Kind as SlackKind
 
 pytestmark = pytest.mark.usefixtures("short_retries")
 

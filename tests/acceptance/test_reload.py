@@ -1,10 +1,8 @@
 """A running bot takes a changed policy, and a request that waits is judged by it."""
 
-from __future__ import annotations
-
 import os
 import signal
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from bot.app import Bot
 from bot.sandbox.atlas import PROJECT_ID, FakeAtlasServer
@@ -13,9 +11,6 @@ from tests.acceptance.environment import LIVE, RUNNING, open_environment, state_
 from tests.support.environ import bot_environ
 from tests.support.process import BotProcess
 from tests.support.receiver import until
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TABLE = f'[[projects]]\nname = "shop"\nid = "{PROJECT_ID}"\n'
 

@@ -1,10 +1,9 @@
 """What a supervisor and a load balancer see while the bot starts, and while it stops."""
 
-from __future__ import annotations
-
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -16,12 +15,7 @@ from bot.sandbox.atlas import Fault as AtlasFault
 from bot.sandbox.slack import FakeSlackServer, Fault
 from bot.settings import load_settings
 from bot.timings import Timings
-from tests.acceptance.environment import LIVE, environment, open_environment
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.acceptance.environment import BotEnvironment
+from tests.acceptance.environment import LIVE, BotEnvironment, environment, open_environment
 
 STOPPING = "The bot is stopping: another replica takes over."
 

@@ -1,7 +1,5 @@
 """Types of arguments of the test programs, for argparse."""
 
-from __future__ import annotations
-
 import argparse
 import re
 from math import isfinite

@@ -1,25 +1,20 @@
 """Apache httpd with mod_auth_digest as Atlas: an independent digest server, on loopback."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 from bot.atlas import ApiVersion, AtlasClient, DigestKey, JobRef
 from tests.support.postgres import free_port
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 REF = JobRef("5b6212af90dc76637950a2c6", "MyCluster", "5b622f7087d9d6039fafe03f")
 KEY = DigestKey("abcdefgh", SecretStr("c0ffee00-private"))

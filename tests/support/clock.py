@@ -1,7 +1,5 @@
 """A clock for tests: the time, monotonic seconds, and a sleep that returns at once."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 

@@ -1,19 +1,15 @@
 """Values of the domain for tests: a clock to set, people, a job as shown, a request."""
 
-from __future__ import annotations
-
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bot.atlas import JobRef, RestoreJob
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import JobFingerprint, Request, State
 from bot.cancellation.people import Person
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
 
 PROJECT_ID = "5b6212af90dc76637950a2c6"
 JOB_ID = "5b622f7087d9d6039fafe03f"

@@ -1,12 +1,8 @@
 """Makes SIGTERM end a test program like Ctrl+C, so that it stops its children."""
 
-from __future__ import annotations
-
 import signal
-from typing import TYPE_CHECKING, NoReturn
-
-if TYPE_CHECKING:
-    from types import FrameType
+from types import FrameType
+from typing import NoReturn
 
 
 def end_in_order() -> None:

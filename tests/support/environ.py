@@ -1,7 +1,5 @@
 """The variables with which a test starts a bot between the fake servers."""
 
-from __future__ import annotations
-
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 

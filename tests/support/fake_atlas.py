@@ -1,19 +1,21 @@
 """An Atlas in memory for searches: clusters, jobs, faults, and the calls."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from datetime import datetime
 
-from bot.atlas import AtlasClient, Cluster, ClusterNotFound, JobNotFound, ReadItems
+from bot.atlas import (
+    ActivityEvent,
+    AtlasClient,
+    Cluster,
+    ClusterNotFound,
+    JobNotFound,
+    JobRef,
+    ReadItems,
+    RestoreJob,
+)
 from bot.atlas.http import Credentials
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime
-
-    from bot.atlas import ActivityEvent, JobRef, RestoreJob
 
 
 @dataclass

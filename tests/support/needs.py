@@ -1,7 +1,5 @@
 """Finds the real programs that a test needs; in CI a missing one is a failure, not a skip."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from pathlib import Path

@@ -1,14 +1,8 @@
 """Holds a transaction open: in SQLite's thread, or in PostgreSQL."""
 
-from __future__ import annotations
-
 import time
-from typing import TYPE_CHECKING
 
-from sqlalchemy import text
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 
 def pause(db: Connection, seconds: float) -> None:

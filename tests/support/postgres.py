@@ -1,7 +1,5 @@
 """A real PostgreSQL server for tests: started on a free port, killed and paused on demand."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import pwd
@@ -12,18 +10,16 @@ import subprocess
 import tempfile
 import time
 import uuid
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from types import TracebackType
+from typing import Self
 
 import asyncpg
 
 from tests.support.needs import needs
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from types import TracebackType
 
 #: Seconds in which a server must answer after its start.
 START_TIMEOUT = 20.0

@@ -1,7 +1,5 @@
 """Runs the bot as a process, and its commands."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os
@@ -10,21 +8,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from types import TracebackType
+from typing import Self
 
 import aiohttp
 from typer.testing import CliRunner
 
 from bot.cli.main import app
+from bot.timings import Timings
 from tests.support.postgres import free_port
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from types import TracebackType
-
-    from bot.timings import Timings
 
 #: The program that starts a bot with other timings.
 BOT_ENTRY = Path(__file__).with_name("bot_entry.py")

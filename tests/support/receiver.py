@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 from standardwebhooks import Webhook
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
 
 SECRET = "whsec_" + base64.b64encode(b"a key of twenty-four byt").decode()
 

@@ -1,13 +1,16 @@
 """The cancellation service over a SQLite file, with an Atlas in memory and faults on demand."""
 
-from __future__ import annotations
-
+import asyncio
 import json
+from collections.abc import Callable, Collection
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
-from sqlalchemy import create_engine, insert, select
+from sqlalchemy import Connection, create_engine, insert, select
 
+from bot.cancellation.lifecycle import Request
+from bot.cancellation.people import Person
 from bot.cancellation.policy import Policy
 from bot.services.activity_feed import ActivityFeeds
 from bot.services.job_facts import JobFactsService
@@ -26,16 +29,6 @@ from bot.storage.tables import request_to_row
 from tests.support.clock import FakeClock
 from tests.support.domain import PROJECT_ID, a_job, resolve_members
 from tests.support.fake_atlas import FakeAtlas
-
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Collection
-    from pathlib import Path
-
-    from sqlalchemy import Connection
-
-    from bot.cancellation.lifecycle import Request
-    from bot.cancellation.people import Person
 
 T = TypeVar("T")
 

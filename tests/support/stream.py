@@ -1,18 +1,13 @@
 """A steady stream of commands through the fake Slack, and the ack of each."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from bisect import bisect
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from bot.sandbox.slack import Ack, FakeSlackServer
+from bot.sandbox.slack import Ack, FakeSlackServer
 
 
 @dataclass(slots=True)

@@ -1,18 +1,11 @@
 """A real server of the bot on a free port, and a client for it."""
 
-from __future__ import annotations
-
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
 
 from bot.web.server import WebServer
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from aiohttp import web
 
 
 @asynccontextmanager

@@ -6,23 +6,19 @@ import asyncio
 import json
 import sqlite3
 from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from bot.sandbox.atlas import Fault, Kind
+from bot.sandbox.atlas import FakeAtlasServer, Fault, Kind
+from bot.sandbox.slack import FakeSlackServer
 from bot.sandbox.slack.workspace import User
 from tests.acceptance.environment import BotEnvironment, open_environment, state_of
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
-    from pathlib import Path
-
-    from bot.sandbox.atlas import FakeAtlasServer
-    from bot.sandbox.slack import FakeSlackServer
-
-    Before = Callable[[FakeSlackServer, FakeAtlasServer], None]
-    Environ = dict[str, str | None]
+Before = Callable[[FakeSlackServer, FakeAtlasServer], None]
+Environ = dict[str, str | None]
 
 Json = dict[str, Any]
 

@@ -1,14 +1,13 @@
 """The card of a request that waits, its thread, and how it ends."""
 
-from __future__ import annotations
-
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from bot.sandbox.atlas.jobs import DeliveryType, RestoreTarget
+from bot.sandbox.atlas.jobs import DeliveryType, RestoreJob, RestoreTarget
 from tests.acceptance.approvals.actions import (
     ADA,
     APPROVE,
@@ -20,6 +19,7 @@ from tests.acceptance.approvals.actions import (
     RINA,
     TWO,
     WITHDRAW,
+    Json,
     ask,
     cancelled,
     click,
@@ -33,13 +33,6 @@ from tests.acceptance.approvals.actions import (
     shows,
 )
 from tests.acceptance.environment import is_card, state_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from bot.sandbox.atlas.jobs import RestoreJob
-    from tests.acceptance.approvals.actions import Json
 
 BUTTONS = (APPROVE, DENY, WITHDRAW, RETRY)
 

@@ -1,11 +1,11 @@
 """Where the card of a request stands, and when there may be none."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
+from bot.sandbox.atlas import FakeAtlasServer
+from bot.sandbox.slack import FakeSlackServer
 from bot.sandbox.slack.faults import Fault
 from bot.sandbox.slack.workspace import Channel, Group
 from tests.acceptance.approvals.actions import (
@@ -18,19 +18,15 @@ from tests.acceptance.approvals.actions import (
     SHARED,
     TWO,
     WITHDRAW,
+    Before,
+    Environ,
+    Json,
     cancelled,
     click,
     open_approval_environment,
     shows,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from bot.sandbox.atlas import FakeAtlasServer
-    from bot.sandbox.slack import FakeSlackServer
-    from tests.acceptance.approvals.actions import Before, Environ, Json
-    from tests.acceptance.environment import BotEnvironment
+from tests.acceptance.environment import BotEnvironment
 
 AUDIT = "C0AUDIT001"
 AUDITED: Environ = ONE | {"BOT_AUDIT_CHANNEL": AUDIT}

@@ -1,12 +1,12 @@
 """Everybody clicks everything: who may do what to a request, before and after each end."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
+from bot.sandbox.atlas import FakeAtlasServer
+from bot.sandbox.slack import FakeSlackServer
 from tests.acceptance.approvals.actions import (
     APPROVE,
     DENY,
@@ -19,6 +19,8 @@ from tests.acceptance.approvals.actions import (
     SAM,
     WITHDRAW,
     Answer,
+    Before,
+    Json,
     ask,
     cancelled,
     click,
@@ -28,14 +30,7 @@ from tests.acceptance.approvals.actions import (
     open_approval_environment,
     shows,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from bot.sandbox.atlas import FakeAtlasServer
-    from bot.sandbox.slack import FakeSlackServer
-    from tests.acceptance.approvals.actions import Before, Json
-    from tests.acceptance.environment import BotEnvironment
+from tests.acceptance.environment import BotEnvironment
 
 #: All of them but Sam are in the approving group, in vain.
 WITHOUT_RIGHTS = ("sam", "gus", "uma", "ci-bot", "olga", "dan")

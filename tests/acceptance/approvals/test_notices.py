@@ -1,8 +1,8 @@
 """Approvers are reached: copies of the card in direct messages, reminders, and escalation."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from tests.acceptance.approvals.actions import (
     ABE,
@@ -12,6 +12,7 @@ from tests.acceptance.approvals.actions import (
     OLGA,
     RINA,
     SAM,
+    Environ,
     ask,
     click,
     deny,
@@ -22,12 +23,6 @@ from tests.acceptance.approvals.actions import (
     shows,
 )
 from tests.acceptance.environment import BotEnvironment, is_card, state_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from tests.acceptance.approvals.actions import Environ
 
 Json = dict[str, Any]
 

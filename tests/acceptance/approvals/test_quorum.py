@@ -1,14 +1,13 @@
 """The quorum: how many people, who counts, and who cannot be told from Slack's answers."""
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
+from bot.sandbox.atlas import FakeAtlasServer, Kind
 from bot.sandbox.atlas import Fault as AtlasFault
-from bot.sandbox.atlas import Kind
+from bot.sandbox.slack import FakeSlackServer
 from bot.sandbox.slack.faults import Fault
 from tests.acceptance.approvals.actions import (
     ABE,
@@ -22,6 +21,7 @@ from tests.acceptance.approvals.actions import (
     RINA,
     TWO,
     WITHDRAW,
+    Json,
     ask,
     cancelled,
     click,
@@ -32,16 +32,7 @@ from tests.acceptance.approvals.actions import (
     record_of,
     shows,
 )
-from tests.acceptance.environment import state_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from bot.sandbox.atlas import FakeAtlasServer
-    from bot.sandbox.slack import FakeSlackServer
-    from tests.acceptance.approvals.actions import Json
-    from tests.acceptance.environment import BotEnvironment
-
+from tests.acceptance.environment import BotEnvironment, state_of
 
 ANOTHER_TEAM = (
     "Slack knows this person in another workspace than the click names. "

@@ -1,26 +1,20 @@
 """Who may ask: checked when the dialog opens, and again when it is submitted."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
+from bot.sandbox.atlas import FakeAtlasServer
+from bot.sandbox.slack import FakeSlackServer
 from tests.acceptance.approvals.actions import (
     GROUP,
     GUS,
     RINA,
     SAM,
+    Environ,
     open_approval_environment,
     record_of,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from bot.sandbox.atlas import FakeAtlasServer
-    from bot.sandbox.slack import FakeSlackServer
-    from tests.acceptance.approvals.actions import Environ
 
 ALONE: Environ = {"BOT_APPROVALS": "0"}
 BY_GROUP: Environ = ALONE | {"BOT_REQUESTERS": GROUP}

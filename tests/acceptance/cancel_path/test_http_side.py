@@ -1,30 +1,22 @@
 """Health, readiness and metrics in both modes; and who may post to the bot over HTTP."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 import json
 import re
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 from urllib.parse import urlencode
 
 import aiohttp
 import pytest
 
+from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
-from bot.sandbox.slack import Fault, signed_headers
-from tests.acceptance.environment import RUNNING, open_environment
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from bot.sandbox.atlas import FakeAtlasServer
-    from bot.sandbox.slack import FakeSlackServer
-    from tests.acceptance.environment import BotEnvironment
+from bot.sandbox.slack import FakeSlackServer, Fault, signed_headers
+from tests.acceptance.environment import RUNNING, BotEnvironment, open_environment
 
 FORM = "application/x-www-form-urlencoded"
 

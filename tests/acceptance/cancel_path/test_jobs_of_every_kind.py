@@ -1,18 +1,11 @@
 """The dialog for each job of the example world: what it shows, and whether it can be submitted."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from bot.sandbox.slack import CannotDo
-from tests.acceptance.environment import LIVE, RUNNING, open_environment
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.acceptance.environment import BotEnvironment
+from tests.acceptance.environment import LIVE, RUNNING, BotEnvironment, open_environment
 
 AUTOMATED = "Atlas cancels downloads only, and this is an automated restore to a cluster."
 POINT_IN_TIME = "Atlas cancels downloads only, and this is a point-in-time restore to a cluster."

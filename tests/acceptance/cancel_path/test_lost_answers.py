@@ -1,7 +1,5 @@
 """Answers that are late, lost, unreadable or old: settled by a look, never by a blind DELETE."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

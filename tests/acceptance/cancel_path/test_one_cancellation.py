@@ -1,15 +1,15 @@
 """The main job, in every way in which the bot can be connected: one look, one click, one DELETE."""
 
-from __future__ import annotations
-
 import itertools
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from bot.sandbox.atlas import Fault, Kind
+from bot.sandbox.atlas import FakeAtlasServer, Fault, Kind
 from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
+from bot.sandbox.slack import FakeSlackServer
 from tests.acceptance.environment import (
     LIVE,
     RUNNING,
@@ -19,14 +19,7 @@ from tests.acceptance.environment import (
     state_of,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from bot.sandbox.atlas import FakeAtlasServer
-    from bot.sandbox.slack import FakeSlackServer
-
-    Before = Callable[[FakeSlackServer, FakeAtlasServer], None]
+Before = Callable[[FakeSlackServer, FakeAtlasServer], None]
 
 SERVICE_ACCOUNT: dict[str, str | None] = {
     "MONGODB_ATLAS_PUBLIC_API_KEY": None,

@@ -1,22 +1,15 @@
 """Each documented error of Atlas: at the dialog's look, at the runner's look, and at the DELETE."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bot.sandbox.atlas import Fault, Kind
-from tests.acceptance.environment import OUTCOME_TIMEOUT, open_environment
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from bot.sandbox.atlas import FakeAtlasServer
-    from bot.sandbox.slack import FakeSlackServer
-    from tests.acceptance.environment import BotEnvironment, Outcome
+from bot.sandbox.atlas import FakeAtlasServer, Fault, Kind
+from bot.sandbox.slack import FakeSlackServer
+from tests.acceptance.environment import OUTCOME_TIMEOUT, BotEnvironment, Outcome, open_environment
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,9 @@
 """A busy session of the real program, and then a search of everything that it wrote or sent."""
 
-from __future__ import annotations
-
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -14,9 +13,6 @@ from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
 from bot.sandbox.slack import FakeSlackServer
 from tests.acceptance.environment import BotEnvironment, environment, wait_until_connected
 from tests.support.process import BotProcess
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DOWNLOADS = (
     ("prod-eu", "65f0a1c2d3e4f5a6b7c80102"),

@@ -1,7 +1,5 @@
 """Slack's own trouble: late triggers, dialogs closed meanwhile, posts that fail or repeat."""
 
-from __future__ import annotations
-
 import pytest
 
 from bot.sandbox.atlas import Fault as AtlasFault

@@ -1,19 +1,12 @@
 """Double clicks, second deliveries, and several people at once: one request, one DELETE."""
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from bot.sandbox.atlas import Fault, Kind
-from tests.acceptance.environment import RUNNING, is_card, open_environment
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.acceptance.environment import BotEnvironment, Json
+from tests.acceptance.environment import RUNNING, BotEnvironment, Json, is_card, open_environment
 
 JOB = RUNNING[1]
 

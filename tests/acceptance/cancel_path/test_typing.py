@@ -1,21 +1,14 @@
 """Every command gets an answer: a dialog, or a private sentence with an example."""
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.sandbox.atlas import PROJECT_ID
-from tests.acceptance.environment import LIVE, RUNNING, open_environment
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.acceptance.environment import BotEnvironment
+from tests.acceptance.environment import LIVE, RUNNING, BotEnvironment, open_environment
 
 JOB = RUNNING[1]
 

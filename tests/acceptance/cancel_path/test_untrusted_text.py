@@ -1,23 +1,15 @@
 """Text from outside is text: no mention, no link, no secret, in anything that Slack gets."""
 
-from __future__ import annotations
-
 import json
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from bot.sandbox.atlas import PROJECT_ID, Fault, Kind
-from tests.acceptance.environment import RUNNING, open_environment
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from bot.sandbox.atlas import FakeAtlasServer
-    from bot.sandbox.slack import FakeSlackServer
-    from tests.acceptance.environment import BotEnvironment
+from bot.sandbox.atlas import PROJECT_ID, FakeAtlasServer, Fault, Kind
+from bot.sandbox.slack import FakeSlackServer
+from tests.acceptance.environment import RUNNING, BotEnvironment, open_environment
 
 JOB = RUNNING[1]
 

@@ -1,12 +1,7 @@
 """Runs environments at the same time, so that their waits for leases overlap."""
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 
 #: Houses that work at the same time: enough to let their waits overlap.
 SIDE_BY_SIDE = 13

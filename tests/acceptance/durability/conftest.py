@@ -1,21 +1,16 @@
 """Real databases for bots that die: a SQLite file and a PostgreSQL server."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.support.postgres import PostgresServer
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from pathlib import Path
-
-    NewLedger = Callable[[], Awaitable[str]]
+NewLedger = Callable[[], Awaitable[str]]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -1,26 +1,20 @@
 """The moments of a request's life at which a bot can die, each as an act that kills it there."""
 
-from __future__ import annotations
-
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
-from bot.sandbox.atlas import Fault, Kind
+from bot.sandbox.atlas import Call, Fault, Kind
 from bot.sandbox.slack import Fault as SlackFault
+from bot.sandbox.slack.event_bus import ChangeEvent
+from tests.acceptance.durability.environment import ProcessEnvironment
 from tests.acceptance.environment import OUTCOME_TIMEOUT, wait_until
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+Json = dict[str, Any]
 
-    from bot.sandbox.atlas import Call
-    from bot.sandbox.slack.event_bus import ChangeEvent
-    from tests.acceptance.durability.environment import ProcessEnvironment
-
-    Json = dict[str, Any]
-
-    #: Lets the bot live until its moment has come, and kills it.
-    CrashPoint = Callable[[ProcessEnvironment, str], Coroutine[Any, Any, None]]
+#: Lets the bot live until its moment has come, and kills it.
+CrashPoint = Callable[[ProcessEnvironment, str], Coroutine[Any, Any, None]]
 
 POST, EDIT = "chat.postMessage", "chat.update"
 

@@ -1,18 +1,18 @@
 """Bots as processes on one database, which tests kill and start again."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 from bot.sandbox.atlas import FakeAtlasServer
-from bot.sandbox.slack import FakeSlackServer, User
+from bot.sandbox.slack import Ack, FakeSlackServer, User
 from bot.sandbox.slack import Settings as SlackSettings
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
+from bot.timings import Timings
 from tests.acceptance.environment import (
     OPEN_STATES,
     OUTCOME_TIMEOUT,
@@ -23,13 +23,7 @@ from tests.support.environ import bot_environ
 from tests.support.process import BotProcess, run_command
 from tests.support.timings import DATABASE_TIMEOUT, SHORT_PROCESS_TIMINGS
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-
-    from bot.sandbox.slack import Ack
-    from bot.timings import Timings
-
-    Json = dict[str, Any]
+Json = dict[str, Any]
 
 Mode = Literal["socket", "http"]
 

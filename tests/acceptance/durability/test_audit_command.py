@@ -1,7 +1,5 @@
 """`cancel-restore audit` as people run it: formats, filters, a record that was tampered with."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import io
@@ -9,7 +7,8 @@ import json
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,9 +20,6 @@ from bot.storage.request_store import RequestStore
 from tests.support.domain import ABE, ADA, RINA, a_waiting_request, keep_all
 from tests.support.process import CommandResult, invoke, run_command
 from tests.support.timings import DATABASE_TIMEOUT
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 #: What `--format jsonl` and CSV have in every line.
 CONTRACT = {"at", "event", "request", "actor", "team"}

@@ -1,13 +1,12 @@
 """`audit --follow` in a process of its own: it streams, outlives an outage, and ends by Ctrl-C."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import signal
 import sys
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,14 +14,9 @@ from bot.storage.database import Database, wall_clock
 from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
 from tests.support.domain import RINA, a_request
+from tests.support.postgres import PostgresServer
 from tests.support.process import surroundings
 from tests.support.timings import DATABASE_TIMEOUT
-
-if TYPE_CHECKING:
-    from asyncio.subprocess import Process
-    from collections.abc import AsyncIterator
-
-    from tests.support.postgres import PostgresServer
 
 
 @asynccontextmanager

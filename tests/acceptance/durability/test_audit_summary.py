@@ -1,11 +1,9 @@
 """`cancel-restore audit summary` as people run it, over a week of watched downloads."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -19,9 +17,6 @@ from tests.support.clock import NOON
 from tests.support.domain import ADA
 from tests.support.process import CommandResult, invoke
 from tests.support.timings import DATABASE_TIMEOUT
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 WEEK = timedelta(days=7)
 

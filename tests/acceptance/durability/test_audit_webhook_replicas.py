@@ -1,20 +1,15 @@
 """Two bots on one PostgreSQL post their record, one is killed, and every event arrives in order."""
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING
+
+import pytest
 
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from tests.acceptance.durability.environment import opened
+from tests.support.postgres import PostgresServer
 from tests.support.receiver import SECRET, Receiver
 from tests.support.timings import DATABASE_TIMEOUT
-
-if TYPE_CHECKING:
-    import pytest
-
-    from tests.support.postgres import PostgresServer
 
 
 async def test_killed_replica_leaves_no_event_unsent(

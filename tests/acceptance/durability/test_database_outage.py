@@ -1,29 +1,21 @@
 """The database away from under a working bot: answers in 3 seconds, true words, and no loss."""
 
-from __future__ import annotations
-
 import asyncio
 import resource
 import signal
 import sqlite3
 import time
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bot.cancellation.errors import MaybeRecorded, NotRead, NotRecorded
 from bot.sandbox.atlas import Fault, Kind
-from tests.acceptance.durability.environment import CHANNEL, CLUSTER, opened
+from bot.sandbox.slack import Ack
+from tests.acceptance.durability.environment import CHANNEL, CLUSTER, ProcessEnvironment, opened
 from tests.acceptance.environment import OUTCOME_TIMEOUT
-from tests.support.process import run_command
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-
-    from bot.sandbox.slack import Ack
-    from tests.acceptance.durability.environment import ProcessEnvironment
-    from tests.support.postgres import PostgresServer
-    from tests.support.process import BotProcess
+from tests.support.postgres import PostgresServer
+from tests.support.process import BotProcess, run_command
 
 #: Seconds that Slack waits for an answer.
 SLACK_WAITS = 3.0

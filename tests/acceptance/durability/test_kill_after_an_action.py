@@ -1,14 +1,12 @@
 """`kill -9` after a person's action: it counts once, and its message can still be used."""
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING
 
 import pytest
 
 from bot.sandbox.slack import Settings
 from tests.acceptance.durability.concurrency import run_concurrently
+from tests.acceptance.durability.conftest import NewLedger
 from tests.acceptance.durability.crash_points import (
     CRASH_POINTS,
     POST,
@@ -16,12 +14,8 @@ from tests.acceptance.durability.crash_points import (
     ended_anew,
     killed_once,
 )
-from tests.acceptance.durability.environment import opened
+from tests.acceptance.durability.environment import ProcessEnvironment, opened
 from tests.acceptance.environment import OUTCOME_TIMEOUT, state_of
-
-if TYPE_CHECKING:
-    from tests.acceptance.durability.conftest import NewLedger
-    from tests.acceptance.durability.environment import ProcessEnvironment
 
 
 @pytest.mark.timeout(300)

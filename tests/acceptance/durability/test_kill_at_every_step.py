@@ -1,21 +1,14 @@
 """`kill -9` at every step of a request's life: what was acknowledged ends, once and on record."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import pytest
 
 from tests.acceptance.durability.concurrency import run_concurrently
-from tests.acceptance.durability.crash_points import CRASH_POINTS, killed_once
+from tests.acceptance.durability.conftest import NewLedger
+from tests.acceptance.durability.crash_points import CRASH_POINTS, CrashPoint, killed_once
 from tests.acceptance.durability.environment import opened
 from tests.support.timings import SHORT_PROCESS_TIMINGS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tests.acceptance.durability.conftest import NewLedger
-    from tests.acceptance.durability.crash_points import CrashPoint
 
 #: Environments side by side, so that their waits for leases overlap.
 SIDE_BY_SIDE = 4

@@ -1,24 +1,17 @@
 """Bots that die between a reminder and the record that it was sent remind nobody twice."""
 
-from __future__ import annotations
-
 import asyncio
 import json
-from typing import TYPE_CHECKING
+from typing import Any
 
+from bot.cancellation.events import Recorded
+from bot.sandbox.slack.event_bus import ChangeEvent
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
-from tests.acceptance.durability.environment import opened
+from tests.acceptance.durability.environment import ProcessEnvironment, opened
 from tests.support.timings import DATABASE_TIMEOUT
 
-if TYPE_CHECKING:
-    from typing import Any
-
-    from bot.cancellation.events import Recorded
-    from bot.sandbox.slack.event_bus import ChangeEvent
-    from tests.acceptance.durability.environment import ProcessEnvironment
-
-    Json = dict[str, Any]
+Json = dict[str, Any]
 
 ADA, ABE = "U0ADA00001", "U0ABE00001"
 NOTICES = {"BOT_APPROVERS": f"{ADA},{ABE}", "BOT_REMIND_AFTER": "1"}

@@ -1,31 +1,24 @@
 """Quarantine with replicas that die, and with Slack or the database away in the grace time."""
 
-from __future__ import annotations
-
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
 
 from bot.sandbox.atlas import PROJECT_ID, Fault, Kind
 from bot.sandbox.slack import Fault as SlackFault
-from tests.acceptance.durability.environment import opened
+from tests.acceptance.durability.environment import ProcessEnvironment, opened
 from tests.acceptance.durability.test_database_outage import crashed
 from tests.acceptance.environment import OUTCOME_TIMEOUT, state_of, wait_until
+from tests.support.postgres import PostgresServer
+from tests.support.process import BotProcess
 from tests.support.timings import SHORT_PROCESS_TIMINGS
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from typing import Any
-
-    from tests.acceptance.durability.environment import ProcessEnvironment
-    from tests.support.postgres import PostgresServer
-    from tests.support.process import BotProcess
-
-    Json = dict[str, Any]
+Json = dict[str, Any]
 
 GRACE = 3.0
 

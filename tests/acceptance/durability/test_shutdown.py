@@ -1,10 +1,7 @@
 """SIGTERM: the bot is gone within 10 seconds with exit code 0, and nothing acknowledged is lost."""
 
-from __future__ import annotations
-
 import asyncio
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,10 +9,8 @@ from bot.sandbox.atlas import Fault, Kind
 from bot.sandbox.slack import Fault as SlackFault
 from tests.acceptance.durability.environment import Mode, opened
 from tests.acceptance.environment import OUTCOME_TIMEOUT, wait_until
+from tests.support.postgres import PostgresServer
 from tests.support.timings import SHORT_PROCESS_TIMINGS
-
-if TYPE_CHECKING:
-    from tests.support.postgres import PostgresServer
 
 TEN_SECONDS = 10.0
 

@@ -1,23 +1,17 @@
 """Two bots on one PostgreSQL, in both of Slack's modes: any takes anything, either may die."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 
 from bot.sandbox.atlas import Fault, Kind
 from tests.acceptance.durability.concurrency import run_concurrently
-from tests.acceptance.durability.environment import opened
+from tests.acceptance.durability.environment import Mode, ProcessEnvironment, opened
 from tests.acceptance.environment import OUTCOME_TIMEOUT, wait_until
-
-if TYPE_CHECKING:
-    from tests.acceptance.durability.environment import Mode, ProcessEnvironment
-    from tests.support.postgres import PostgresServer
-    from tests.support.process import BotProcess
+from tests.support.postgres import PostgresServer
+from tests.support.process import BotProcess
 
 MODES: tuple[Mode, ...] = ("socket", "http")
 

@@ -1,8 +1,6 @@
 """The Home tab: what can be cancelled, what waits for me, what was asked for last."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from tests.acceptance.environment import LIVE, RUNNING, BotEnvironment, open_environment
 from tests.acceptance.job_search.worlds import (
@@ -15,9 +13,6 @@ from tests.acceptance.job_search.worlds import (
     view_with,
     with_clusters,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 APPROVED: dict[str, str | None] = {"BOT_APPROVALS": "1", "BOT_APPROVERS": "S0APPROVE1"}
 

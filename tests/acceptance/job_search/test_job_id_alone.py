@@ -1,13 +1,11 @@
 """A job's id alone: the cluster is found, quickly, with few calls, and never at any price."""
 
-from __future__ import annotations
-
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from bot.sandbox.atlas import Fault, Kind
+from bot.sandbox.atlas import Call, Fault, Kind
 from tests.acceptance.environment import RUNNING, BotEnvironment, open_environment
 from tests.acceptance.job_search.worlds import (
     NOWHERE,
@@ -20,11 +18,6 @@ from tests.acceptance.job_search.worlds import (
     view_with,
     with_clusters,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from bot.sandbox.atlas import Call
 
 
 def at_once(calls: list[Call]) -> int:

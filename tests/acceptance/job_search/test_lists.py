@@ -1,8 +1,6 @@
 """`list` and `history`: private, paged, honest about what was not seen."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -19,9 +17,6 @@ from tests.acceptance.job_search.worlds import (
     view_with,
     with_clusters,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 async def test_list_has_each_cancellable_job_with_a_button(env: BotEnvironment) -> None:

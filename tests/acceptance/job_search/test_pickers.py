@@ -1,9 +1,7 @@
 """The dialog with pickers: project, cluster, job, details, and only then the deed."""
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -21,9 +19,6 @@ from tests.acceptance.job_search.worlds import (
     view_with,
     with_clusters,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def value_of(job: tuple[str, str], project: str = PROJECT_ID) -> str:

@@ -1,17 +1,12 @@
 """The shortcut in a message's menu: the first address, or the first id, in threads too."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from bot.sandbox.atlas import PROJECT_ID
 from tests.acceptance.environment import LIVE, RUNNING, BotEnvironment, open_environment
 from tests.acceptance.job_search.worlds import backup_calls, view_with
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 JOB = LIVE[1]
 API = f"https://cloud.mongodb.com/api/atlas/v2/groups/{PROJECT_ID}/clusters/prod-eu"

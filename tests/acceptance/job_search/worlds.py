@@ -1,21 +1,23 @@
 """Worlds with many clusters, and what tests about finding look at."""
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
 
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, Fault, Kind
+from bot.sandbox.atlas import (
+    PRIVATE_KEY,
+    PROJECT_ID,
+    PUBLIC_KEY,
+    Call,
+    FakeAtlasServer,
+    Fault,
+    Kind,
+)
 from bot.sandbox.atlas.credentials import Role
+from bot.sandbox.slack import FakeSlackServer
 from tests.acceptance.environment import BotEnvironment, open_environment
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
-
-    from bot.sandbox.atlas import Call, FakeAtlasServer
-    from bot.sandbox.slack import FakeSlackServer
 
 Json = dict[str, Any]
 

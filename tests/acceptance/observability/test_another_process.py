@@ -1,19 +1,14 @@
 """A request that another process finishes stays on one trail, in the log and as a trace."""
 
-from __future__ import annotations
-
 import asyncio
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from bot.sandbox.atlas import FakeAtlasServer, Fault, Kind
 from bot.sandbox.slack import FakeSlackServer
 from tests.acceptance.environment import RUNNING, BotEnvironment, environment, wait_until_connected
 from tests.acceptance.observability.collector import Collector
 from tests.support.process import BotProcess
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 #: Looks for a line, and seconds between them.
 LOOKS, PAUSE = 200, 0.05

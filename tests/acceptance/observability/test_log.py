@@ -1,26 +1,20 @@
 """One id leads through the log, from the command to the outcome: one line a step."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 import json
 import logging
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
 
 from bot.log_config import configure_logging
 from bot.sandbox.atlas import Fault, Kind
-from tests.acceptance.environment import LIVE, RUNNING, open_environment
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.acceptance.environment import BotEnvironment, Json
+from tests.acceptance.environment import LIVE, RUNNING, BotEnvironment, Json, open_environment
 
 #: Events of each request, with any outcome.
 ASKED = ["command typed", "dialog opened", "job looked up", "request:created"]

@@ -1,9 +1,8 @@
 """The real program traces to a collector, and needs none: a cancellation is as ever without."""
 
-from __future__ import annotations
-
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -13,10 +12,6 @@ from tests.acceptance.environment import LIVE, BotEnvironment, environment, wait
 from tests.acceptance.observability.collector import Collector
 from tests.support.postgres import free_port
 from tests.support.process import BotProcess
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
 
 KEY_OF_THE_COLLECTOR = "key-of-the-collector"
 REASON = "words that somebody typed"

@@ -1,26 +1,20 @@
 """A new download that no approver keeps is cancelled, and its card says all of it."""
 
-from __future__ import annotations
-
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import httpx
 
-from bot.sandbox.atlas import PROJECT_ID, Actor
+from bot.sandbox.atlas import PROJECT_ID, Actor, RestoreJob
 from bot.sandbox.slack import Fault as SlackFault
 from tests.acceptance.approvals.actions import ADA, OPS, record_of
 from tests.acceptance.environment import BotEnvironment, open_environment, state_of, wait_until
 from tests.support.timings import SHORT_TIMINGS
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from bot.sandbox.atlas import RestoreJob
 
 Json = dict[str, Any]
 

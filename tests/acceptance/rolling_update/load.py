@@ -1,21 +1,16 @@
 """People who ask all the time, each in a channel of their own, and what has to come of it."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from bot.sandbox.slack import User
+from bot.sandbox.atlas import FakeAtlasServer
+from bot.sandbox.slack import Ack, FakeSlackServer, User
 from bot.sandbox.slack.workspace import Channel
 from bot.slack import ids
-
-if TYPE_CHECKING:
-    from bot.sandbox.atlas import FakeAtlasServer
-    from bot.sandbox.slack import Ack, FakeSlackServer
 
 Json = dict[str, Any]
 

@@ -1,16 +1,12 @@
 """A small load balancer: to any who is ready, as far as it has noticed."""
 
-from __future__ import annotations
-
 import asyncio
 import random
-from typing import TYPE_CHECKING, Self
+from types import TracebackType
+from typing import Self
 
 import aiohttp
 from aiohttp import web
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 #: Seconds between two looks at a replica's readiness, and how long one look may take.
 CHECK_INTERVAL = 0.3

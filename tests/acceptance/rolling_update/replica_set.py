@@ -1,23 +1,18 @@
 """Two replicas over one ledger, behind a load balancer or on Socket Mode, rolled one by one."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
+from bot.timings import Timings
 from tests.acceptance.rolling_update.load import CommandLoad
 from tests.acceptance.rolling_update.load_balancer import LoadBalancer
 from tests.support.environ import bot_environ
 from tests.support.process import BotProcess
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from bot.timings import Timings
 
 Mode = Literal["http", "socket"]
 

@@ -1,17 +1,10 @@
 """Two replicas restarted in turn under load: every command is answered, and nothing is lost."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
 
-from tests.acceptance.rolling_update.replica_set import open_replica_set
+from bot.timings import Timings
+from tests.acceptance.rolling_update.replica_set import Mode, Order, open_replica_set
 from tests.support.timings import SHORT_PROCESS_TIMINGS
-
-if TYPE_CHECKING:
-    from bot.timings import Timings
-    from tests.acceptance.rolling_update.replica_set import Mode, Order
 
 
 @pytest.mark.timeout(300)  # a busy machine takes its time; nothing here waits for long otherwise

@@ -3,21 +3,15 @@
 A setting is a variable (`BOT_CHANNELS`) or a key of the projects file (`projects.channels`).
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, Fault, Kind
 from bot.sandbox.atlas.example import CLIENT_ID
 from bot.sandbox.slack import Fault as SlackFault
+from tests.acceptance.doctor_environment import DoctorEnvironment
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from tests.acceptance.doctor_environment import DoctorEnvironment
-
-    Changes = Mapping[str, str | None]
+Changes = Mapping[str, str | None]
 
 #: A project that Atlas has, to which the other key belongs.
 OTHER_PROJECT = "5b6212af90dc76637950a2c8"

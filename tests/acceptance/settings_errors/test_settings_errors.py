@@ -1,11 +1,10 @@
 """Each setting broken in turn: start and doctor name it, and say what to do."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 import typer
@@ -23,10 +22,6 @@ from tests.acceptance.settings_errors.cases import DOCTOR, SERVICES, SETTINGS, B
 from tests.support.postgres import free_port
 from tests.support.process import BotProcess, run_command
 from tests.support.timings import SHORT_TIMINGS
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("short_retries")
 

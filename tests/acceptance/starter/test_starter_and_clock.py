@@ -1,24 +1,26 @@
 """Who started a job and how long is left: on cards, announcements, lists, and in the record."""
 
-from __future__ import annotations
-
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import httpx
 
-from bot.sandbox.atlas import PROJECT_ID, PUBLIC_KEY, Actor, FakeAtlasServer, Fault, Kind
+from bot.sandbox.atlas import (
+    PROJECT_ID,
+    PUBLIC_KEY,
+    Actor,
+    FakeAtlasServer,
+    Fault,
+    Kind,
+    RestoreJob,
+)
 from bot.sandbox.atlas.clock import wall_clock
 from tests.acceptance.approvals.actions import APPROVE, ONE, record_of
 from tests.acceptance.environment import BotEnvironment, open_environment, state_of
 from tests.support.timings import SHORT_TIMINGS
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from bot.sandbox.atlas import RestoreJob
 
 Json = dict[str, Any]
 

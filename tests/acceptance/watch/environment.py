@@ -1,24 +1,18 @@
 """Bots that watch, on one database; tests start and stop them between the fake servers."""
 
-from __future__ import annotations
-
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from bot.app import Bot
-from bot.sandbox.atlas import FakeAtlasServer
+from bot.sandbox.atlas import Call, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.settings import load_settings
 from tests.acceptance.environment import BotEnvironment, environment, wait_until
 from tests.support.timings import SHORT_TIMINGS
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
-    from pathlib import Path
-
-    from bot.sandbox.atlas import Call
 
 Json = dict[str, Any]
 

@@ -1,18 +1,12 @@
 """The projects of an organization: found, watched, and gone; one in trouble slows no other."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
 
+from bot.app import Bot
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, Fault, Kind
+from bot.sandbox.atlas.world import Project
 from tests.acceptance.environment import wait_until
 from tests.acceptance.watch.environment import TIMEOUT, WatchEnvironment
-
-if TYPE_CHECKING:
-    from bot.app import Bot
-    from bot.sandbox.atlas.world import Project
 
 TABLE = """
 [[organizations]]

@@ -1,7 +1,5 @@
 """The shadow mode: the bot announces and explains, offers no cancellation, and sends no DELETE."""
 
-from __future__ import annotations
-
 from bot.sandbox.atlas import PROJECT_ID, PUBLIC_KEY
 from bot.sandbox.atlas.credentials import Role
 from tests.acceptance.environment import environment, wait_until

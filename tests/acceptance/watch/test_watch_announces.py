@@ -1,21 +1,14 @@
 """Each new download restore is announced once, and its announcement is kept true."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
 
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, Fault, Kind
 from bot.sandbox.atlas.clock import wall_clock
 from bot.sandbox.atlas.credentials import Role
-from bot.sandbox.atlas.jobs import DeliveryType
+from bot.sandbox.atlas.jobs import DeliveryType, RestoreJob
 from bot.sandbox.slack import Fault as SlackFault
 from tests.acceptance.environment import is_card, is_loading, wait_until
 from tests.acceptance.watch.environment import TIMEOUT, WatchEnvironment, buttons
-
-if TYPE_CHECKING:
-    from bot.sandbox.atlas.jobs import RestoreJob
 
 #: The jobs of the example world that can be cancelled when the watch begins.
 LIVE_AT_FIRST = {

@@ -1,7 +1,5 @@
 """The watch over restarts, replicas and outages: each job is announced exactly once."""
 
-from __future__ import annotations
-
 import pytest
 
 from bot.sandbox.atlas import PROJECT_ID, Fault, Kind
