@@ -174,7 +174,7 @@ class Season:
         async for event in log.events():
             if (each := of.get(event.request)) is None:
                 continue
-            at = self.seconds.get(datetime.fromisoformat(event.at))
+            at = self.seconds.get(datetime.fromisoformat(event.at).replace(microsecond=0))
             if event.event == EventName.APPROVED:
                 each.approved_at, each.by_person = at, event.actor is not None
             if event.event == EventName.KEPT and event.actor:  # its answer may have been lost
@@ -183,7 +183,7 @@ class Season:
     def _start_bots(self) -> None:
         for place, bot in enumerate(self.bots):
             if bot is None:
-                self.bots[place] = SimulatedBot(self.services, f"bot-{next(self._lives)}")
+                self.bots[place] = SimulatedBot(self.services, next(self._lives))
 
     async def _begin(self) -> None:
         dice, services = self.services.dice, self.services
@@ -264,7 +264,7 @@ class Season:
                 bot.kill()
             return
         if not self._lasts(f"bot {place + 1}: away", 0.5, (1, 15)):
-            self.bots[place] = SimulatedBot(services, f"bot-{next(self._lives)}")
+            self.bots[place] = SimulatedBot(services, next(self._lives))
 
     def _end_storm(self) -> None:
         self.services.storm = False

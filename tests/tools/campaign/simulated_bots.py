@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bot.atlas import JobRef, RestoreJob, TimedOut, Unavailable
 from bot.cancellation.errors import CancellationError, MaybeRecorded, NotRead, NotRecorded
 from bot.cancellation.policy import Policy
-from bot.cancellation.posts import PostKind, RequestPost
+from bot.cancellation.posts import Post, PostKind, RequestPost
 from bot.services.activity_feed import ActivityFeeds
 from bot.services.job_facts import JobFactsService
 from bot.services.job_search import JobFinder
@@ -39,12 +40,30 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from bot.atlas import ActivityEvent
+    from tests.tools.campaign.simulated_services import SimulatedTime
 
 T = TypeVar("T")
 
 
 #: Seconds of the machine for one transaction: a busy machine is not a database that is away.
 DATABASE_TIMEOUT = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class BotTime:
+    """The time of one bot: no two bots act in one millisecond, which ids of messages have."""
+
+    time: SimulatedTime
+    number: int
+
+    def __call__(self) -> datetime:
+        return self.time() + timedelta(milliseconds=self.number)
+
+    def monotonic(self) -> float:
+        return self.time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await self.time.sleep(seconds)
 
 
 class BotDatabase(Database):
@@ -129,12 +148,12 @@ class BotAtlas(FakeAtlas):
 class SimulatedBot:
     """The loops of one process over one database."""
 
-    def __init__(self, services: Services, name: str) -> None:
+    def __init__(self, services: Services, number: int) -> None:
         self.services = services
-        self.name = name
+        self.name = name = f"bot-{number}"
         self.database = BotDatabase(services)
         self._atlas = BotAtlas(services, self.kill)
-        time = services.time
+        time = BotTime(services.time, number)
         projects = Projects(
             [
                 Project(
@@ -233,16 +252,28 @@ class SimulatedBot:
             await self.services.time.sleep(2.0)
 
     async def _deliver(self) -> None:
-        """Deliver what is due every second, while Slack takes it."""
+        """Deliver what is due every second, while Slack takes it, as the outbox does."""
+        held: list[int] | None = None
         while True:
-            try:
-                if self.services.slack_is_up:
-                    for post in await self._outbox.claim(self.name, 50, 50, 50):
-                        self._take(post)
-                        await self._outbox.mark_sent(post, CHANNEL, f"{post.id}.000100")
-            except CancellationError:
-                pass  # the claim runs out
+            if self.services.slack_is_up:
+                try:
+                    claimed = await self._outbox.claim(self.name, 50, 50, 50, held=held)
+                except CancellationError:
+                    claimed, held = [], []  # the next claim takes what this one may hold
+                else:
+                    held = None
+                for post in claimed:
+                    self._take(post)
+                    await self._mark_sent(post)
             await self.services.time.sleep(1.0)
+
+    async def _mark_sent(self, post: Post) -> None:
+        for _ in range(2):
+            try:
+                await self._outbox.mark_sent(post, CHANNEL, f"{post.id}.000100")
+            except CancellationError:
+                continue  # its answer was lost, or the claim runs out
+            return
 
     def _take(self, post: Any) -> None:
         """Let Slack take a message, which it knows again."""
