@@ -1,26 +1,18 @@
 """Fixtures: the running demo, and tabs of a headless Chromium on it."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import async_playwright
+from playwright.async_api import Browser, async_playwright
 
+from bot.demo.controller import Controller
 from bot.demo.server import open_demo
 from tests.browser.screen import Screen
 from tests.support.needs import needs
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
-    from playwright.async_api import Browser
-
-    from bot.demo.controller import Controller
-
-    #: Opens a tab for a person, with options of the browser context.
-    OpenTab = Callable[..., Awaitable[Screen]]
+#: Opens a tab for a person, with options of the browser context.
+OpenTab = Callable[..., Awaitable[Screen]]
 
 ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
 

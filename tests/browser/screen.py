@@ -1,19 +1,13 @@
 """One person's browser tab: actions, waits, and collected errors."""
 
-from __future__ import annotations
-
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from playwright.async_api import expect
+from axe_playwright_python.base import AxeResults
+from playwright.async_api import ConsoleMessage, Error, Locator, Page, Request, Response, expect
 
-if TYPE_CHECKING:
-    import re
-
-    from axe_playwright_python.base import AxeResults
-    from playwright.async_api import ConsoleMessage, Error, Locator, Page, Request, Response
-
-    from bot.demo.controller import Controller
+from bot.demo.controller import Controller
 
 Json = dict[str, Any]
 

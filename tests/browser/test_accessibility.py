@@ -1,18 +1,11 @@
 """Accessibility of the page: axe, both themes, narrow windows."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
 from axe_playwright_python.async_playwright import Axe
 
-from tests.browser.screen import CONFIRMED, live_job, serious
-
-if TYPE_CHECKING:
-    from bot.demo.controller import Controller
-    from tests.browser.conftest import OpenTab
-    from tests.browser.screen import Screen
+from bot.demo.controller import Controller
+from tests.browser.conftest import OpenTab
+from tests.browser.screen import CONFIRMED, Screen, live_job, serious
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1400), ("dark", 360)])

@@ -1,17 +1,12 @@
 """The page renders all blocks of the bot, escapes external text, and shows unknown blocks."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import bot.cancellation
 import bot.slack
+from tests.browser.screen import Screen
 from tests.unit.slack import samples
-
-if TYPE_CHECKING:
-    from tests.browser.screen import Screen
 
 RENDER = """async (container) => {
     const { blocks } = await import("/page/blocks.js");

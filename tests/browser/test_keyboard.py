@@ -1,15 +1,8 @@
 """Using the page with the keyboard only."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from tests.browser.screen import CONFIRMED, live_job
-
-if TYPE_CHECKING:
-    from bot.demo.controller import Controller
-    from tests.browser.conftest import OpenTab
-    from tests.browser.screen import Screen
+from bot.demo.controller import Controller
+from tests.browser.conftest import OpenTab
+from tests.browser.screen import CONFIRMED, Screen, live_job
 
 
 async def test_job_is_cancelled_by_keyboard(tab: OpenTab, controller: Controller) -> None:

@@ -1,14 +1,7 @@
 """The page as each person sees it, and the bot's dialogs in it."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from tests.browser.screen import CONFIRMED
-
-if TYPE_CHECKING:
-    from tests.browser.conftest import OpenTab
-    from tests.browser.screen import Screen
+from tests.browser.conftest import OpenTab
+from tests.browser.screen import CONFIRMED, Screen
 
 
 async def test_sidebar_lists_the_channels_of_a_person(tab: OpenTab) -> None:

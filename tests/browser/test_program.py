@@ -1,27 +1,22 @@
 """`cancel-restore demo` as a process: start, stop, and access from this machine only."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os
 import signal
 import sys
 import time
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 import pytest
 
+from bot.demo.controller import Controller
 from tests.support.process import surroundings
-
-if TYPE_CHECKING:
-    from asyncio.subprocess import Process
-    from collections.abc import AsyncIterator
-
-    from bot.demo.controller import Controller
 
 #: Seconds from the command to the page, and the tolerance for a busy machine.
 START_TIMEOUT, LOAD_TOLERANCE = 5.0, 10.0

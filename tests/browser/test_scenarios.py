@@ -1,15 +1,8 @@
 """Each scenario of the demo, in the browser."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from tests.browser.screen import APP, CONFIRMED, LONG_TIMEOUT, TIMEOUT
-
-if TYPE_CHECKING:
-    from bot.demo.controller import Controller
-    from tests.browser.conftest import OpenTab
-    from tests.browser.screen import Screen
+from bot.demo.controller import Controller
+from tests.browser.conftest import OpenTab
+from tests.browser.screen import APP, CONFIRMED, LONG_TIMEOUT, TIMEOUT, Screen
 
 
 async def test_scenario_mistake_takes_three_calls_after_the_submit(rina: Screen) -> None:

@@ -1,18 +1,13 @@
 """Real databases for integration tests: a SQLite file and a PostgreSQL server."""
 
-from __future__ import annotations
-
 import asyncio
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from bot.storage.migrate import ensure_current
 from tests.support.postgres import PostgresServer
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 KINDS = ["sqlite", "postgresql"]
 

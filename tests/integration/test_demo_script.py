@@ -1,7 +1,5 @@
 """`cancel-restore demo --script`: the printed steps."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 

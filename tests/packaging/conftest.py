@@ -1,7 +1,5 @@
 """The wheel, built from a copy of the sources, and a virtual environment that has it."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

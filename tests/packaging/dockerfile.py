@@ -1,7 +1,5 @@
 """Reads the Dockerfile, as far as ours goes: one instruction after another, by stages."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

@@ -1,7 +1,5 @@
 """The Dockerfile's own steps make a bot that runs as a stranger on code it cannot change."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os
@@ -13,8 +11,9 @@ import sys
 import sysconfig
 import tempfile
 import time
+from asyncio.subprocess import Process
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
@@ -23,10 +22,6 @@ from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServ
 from bot.sandbox.slack import FakeSlackServer
 from tests.packaging.dockerfile import Stage, read_stages
 from tests.support.postgres import free_port
-
-if TYPE_CHECKING:
-    from asyncio.subprocess import Process
-    from collections.abc import Iterator
 
 BUILDER, FINAL = read_stages()
 

@@ -1,7 +1,5 @@
 """What Docker, Kubernetes, Prometheus and systemd themselves say of the examples in docs."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

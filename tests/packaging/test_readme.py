@@ -1,15 +1,13 @@
 """Each command of the README does what it says, from the wheel, between the fake servers."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re
 import shutil
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
@@ -19,9 +17,6 @@ from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServ
 from bot.sandbox.slack import FakeSlackServer
 from tests.acceptance.environment import RUNNING
 from tests.support.postgres import free_port
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 README = Path("README.md").read_text(encoding="utf-8")
 

@@ -1,7 +1,5 @@
 """What is installed is whole: the program works from the wheel alone, away from the sources."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from email import message_from_bytes

@@ -1,7 +1,5 @@
 """The connections of cancelled calls are reused."""
 
-from __future__ import annotations
-
 import asyncio
 
 from pydantic import SecretStr

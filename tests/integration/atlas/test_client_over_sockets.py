@@ -1,14 +1,11 @@
 """The client over real connections: tokens, and connections that fail before, during and after."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import SecretStr
@@ -25,9 +22,6 @@ from bot.atlas import (
     TimedOut,
     UnreadableAnswer,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 REF = JobRef("5b6212af90dc76637950a2c6", "MyCluster", "5b622f7087d9d6039fafe03f")
 KEY = DigestKey("abcdefgh", SecretStr("c0ffee00-private"))

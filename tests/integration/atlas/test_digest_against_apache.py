@@ -1,10 +1,9 @@
 """The digest login against Apache httpd's mod_auth_digest, a server that is not ours."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import pytest
 from pydantic import SecretStr
@@ -12,9 +11,6 @@ from pydantic import SecretStr
 from bot.atlas import ApiVersion, DigestKey, KeyRefused
 from tests.support.apache import REF, Apache, running_apache
 from tests.support.needs import needs
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class Starter(Protocol):

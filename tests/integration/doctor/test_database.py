@@ -1,12 +1,10 @@
 """The database check on real databases, which it leaves unchanged."""
 
-from __future__ import annotations
-
 import asyncio
 import sqlite3
 import uuid
 from contextlib import closing
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -15,12 +13,8 @@ from bot.doctor.database import EMPTY, check_database
 from bot.doctor.results import Level
 from bot.storage.database import Database
 from bot.storage.migrate import ensure_current
+from tests.support.postgres import PostgresServer
 from tests.support.timings import DATABASE_TIMEOUT
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.support.postgres import PostgresServer
 
 
 async def test_empty_database_is_ok_and_stays_empty(empty_url: str) -> None:

@@ -1,17 +1,12 @@
 """Doctor's checks of organizations, and of the time of a round, against a fake Atlas."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from bot.doctor.atlas import check_organizations
 from bot.doctor.results import Level
 from bot.doctor.run import check_round
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
 from bot.settings import Settings, load_settings
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TABLE = """
 [[organizations]]

@@ -1,7 +1,5 @@
 """Doctor posts a signed test event, and reports what the receiver answers."""
 
-from __future__ import annotations
-
 import pytest
 
 from bot.doctor.results import Level

@@ -1,17 +1,12 @@
 """A fake Atlas on a free port with a fake clock, and clients."""
 
-from __future__ import annotations
-
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, ManualClock
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 V2 = "application/vnd.atlas.2023-01-01+json"
 GROUP = f"/groups/{PROJECT_ID}"

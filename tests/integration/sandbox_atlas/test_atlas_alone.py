@@ -1,7 +1,5 @@
 """The fake Atlas as a program, its start and stop."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import signal

@@ -1,26 +1,21 @@
 """Schemathesis checks the fake Atlas against its OpenAPI description."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from requests.auth import HTTPBasicAuth, HTTPDigestAuth
+from schemathesis import Case, HookContext
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, ManualClock
 from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from schemathesis import Case, HookContext
 
 ROOT = Path(__file__).parents[3]
 TOKEN_PATH = "/api/oauth/token"

@@ -1,7 +1,5 @@
 """DELETE on jobs of every type and state, in both versions, and by the page's own curl line."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

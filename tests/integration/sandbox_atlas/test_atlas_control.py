@@ -1,16 +1,10 @@
 """The control API: reading the wire, adding faults, changing jobs, and whom it keeps out."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
+import httpx
 import pytest
 
 from bot.sandbox.atlas import PLANTED_SECRET, PROJECT_ID, Call, FakeAtlasServer
 from tests.integration.sandbox_atlas.conftest import GROUP, Speaker, job_path
-
-if TYPE_CHECKING:
-    import httpx
 
 JOB = "65f0a1c2d3e4f5a6b7c80101"
 RUNNING = job_path("prod-eu", JOB)

@@ -1,7 +1,5 @@
 """Digest authentication of the fake Atlas: accepted and rejected headers."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 

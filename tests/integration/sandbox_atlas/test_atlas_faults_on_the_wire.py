@@ -1,7 +1,5 @@
 """Each kind of fault as a client meets it, and whether the DELETE took effect."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

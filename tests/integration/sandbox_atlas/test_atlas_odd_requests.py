@@ -1,18 +1,11 @@
 """Requests that no client of Atlas means to send are answered like any other wrong one."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
-from bot.sandbox.atlas import PRIVATE_KEY, PUBLIC_KEY
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from bot.sandbox.atlas import FakeAtlasServer
+from bot.sandbox.atlas import PRIVATE_KEY, PUBLIC_KEY, FakeAtlasServer
 
 V2 = "application/vnd.atlas.2023-01-01+json"
 

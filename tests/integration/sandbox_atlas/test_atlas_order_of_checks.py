@@ -1,7 +1,5 @@
 """Which refusal comes first, and which of them say something of the rate."""
 
-from __future__ import annotations
-
 import httpx
 import pytest
 

@@ -1,7 +1,5 @@
 """Reading: documents of both versions, pages, envelopes, pretty, and versions by header."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Literal

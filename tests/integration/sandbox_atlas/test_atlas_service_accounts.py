@@ -1,7 +1,5 @@
 """Service accounts: tokens, their end, revocation, and how many may live."""
 
-from __future__ import annotations
-
 import httpx
 import pytest
 

@@ -1,15 +1,16 @@
 """Fixtures: the app on the fake Slack server in both modes, over the service on SQLite."""
 
-from __future__ import annotations
-
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 from pydantic import SecretStr
+from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.cancellation.policy import Policy
 from bot.sandbox.slack import FakeSlackServer
 from bot.slack.bolt_app import App
 from bot.slack.client import Identity, Links, SlackClient, new_session
@@ -20,17 +21,7 @@ from bot.slack.receivers.socket_mode import SocketModeReceiver
 from bot.tasks import BackgroundTasks
 from tests.support.service import OPEN_TO_ALL, ServiceOnSqlite
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-    from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
-
-    from slack_sdk.web.async_client import AsyncWebClient
-
-    from bot.cancellation.policy import Policy
-    from bot.slack.bolt_app import App
-
-    Start = Callable[..., AbstractAsyncContextManager["RunningApp"]]
+Start = Callable[..., AbstractAsyncContextManager["RunningApp"]]
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,23 +1,18 @@
 """The Socket Mode receiver with an app that only greets, on the fake Slack server."""
 
-from __future__ import annotations
-
 import asyncio
 import json
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
 from bot.sandbox.slack import FakeSlackServer, Settings
 from bot.slack.client import SlackClient, new_session
 from bot.slack.receivers.socket_mode import SocketModeReceiver
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
-    from slack_bolt.request.async_request import AsyncBoltRequest
 
 Json = dict[str, Any]
 LINE = "/cancel-restore help"

@@ -1,26 +1,21 @@
 """The Slack running against a strict Slack: what a person types, clicks and reads."""
 
-from __future__ import annotations
-
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from bot.cancellation.errors import NotRead, NotRecorded
-from bot.cancellation.lifecycle import Card, State
+from bot.cancellation.lifecycle import Card, Request, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
 from bot.sandbox.slack import Fault
 from bot.slack import ids
 from bot.slack.card import views as card_views
+from tests.integration.slack.conftest import RunningApp, Start
 from tests.support.domain import JOB_ID, PROJECT_ID
 from tests.support.service import CLUSTER
-
-if TYPE_CHECKING:
-    from bot.cancellation.lifecycle import Request
-    from tests.integration.slack.conftest import RunningApp, Start
 
 COMMAND = f"/cancel-restore prod-eu {JOB_ID}"
 ONE_APPROVAL = Policy(approvals=1, approvers=People(groups=frozenset({"S0APPROVE1"})))

@@ -1,17 +1,13 @@
 """Odd payloads on the wire, in both modes: each is answered, and the next one too."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from bot.slack.command.views import private
 from bot.slack.receivers.socket_mode import UNREADABLE
+from tests.integration.slack.conftest import RunningApp, Start
 from tests.support.domain import JOB_ID
-
-if TYPE_CHECKING:
-    from tests.integration.slack.conftest import RunningApp, Start
 
 
 def command(running: RunningApp, **changes: Any) -> dict[str, Any]:

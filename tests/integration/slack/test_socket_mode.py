@@ -1,21 +1,19 @@
 """Socket Mode: commands are answered while connections are refreshed, cut or half-open."""
 
-from __future__ import annotations
-
 import asyncio
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import ClientSession, ClientTimeout, web
 from aiohttp.test_utils import TestServer
+from slack_sdk.socket_mode.request import SocketModeRequest
 from structlog.testing import capture_logs
 
 from bot.sandbox.slack import Fault
 from bot.slack.client import SlackClient, new_session
 from bot.slack.errors import SocketModeOff, TooManyConnections
-from bot.slack.receivers.connection import connect
+from bot.slack.receivers.connection import Connection, connect
 from bot.slack.receivers.socket_mode import SocketModeReceiver
 from tests.integration.sandbox_slack.wire import Wire
 from tests.integration.slack.socket_mode import (
@@ -28,11 +26,6 @@ from tests.integration.slack.socket_mode import (
     until_ready,
 )
 from tests.support.stream import Stream, streaming
-
-if TYPE_CHECKING:
-    from slack_sdk.socket_mode.request import SocketModeRequest
-
-    from bot.slack.receivers.connection import Connection
 
 #: What an ack may take here, far below Slack's three seconds, on a busy machine.
 SOON = 1.0

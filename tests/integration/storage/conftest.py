@@ -1,11 +1,10 @@
 """The stores over one real database."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
 
 import pytest
 
+from bot.cancellation.lifecycle import State
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from bot.storage.lease_store import LeaseStore
@@ -13,11 +12,6 @@ from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
 from tests.support.domain import Clock
 from tests.support.timings import DATABASE_TIMEOUT
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from bot.cancellation.lifecycle import State
 
 
 @pytest.fixture

@@ -1,26 +1,19 @@
 """Requests that acted alone: their events and messages, and their review, on both databases."""
 
-from __future__ import annotations
-
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import pytest
 
 from bot.cancellation.errors import AlreadyReviewed, NothingToReview
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.posts import PostKind, RequestPost
-from bot.storage.audit_log import History
-from tests.support.domain import ABE, ADA, PROJECT_ID, RINA, a_request
-
-if TYPE_CHECKING:
-    from bot.storage.audit_log import AuditLog
-    from bot.storage.database import Database
-    from bot.storage.lease_store import LeaseStore
-    from bot.storage.outbox_store import OutboxStore
-    from bot.storage.request_store import RequestStore
-    from tests.support.domain import Clock
+from bot.storage.audit_log import AuditLog, History
+from bot.storage.database import Database
+from bot.storage.lease_store import LeaseStore
+from bot.storage.outbox_store import OutboxStore
+from bot.storage.request_store import RequestStore
+from tests.support.domain import ABE, ADA, PROJECT_ID, RINA, Clock, a_request
 
 
 def anybody(_request: Request) -> None:

@@ -1,25 +1,16 @@
 """Events form a chain: a changed or removed event is reported, on both databases."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import Connection, Delete, Update, delete, update
+from sqlalchemy.sql.elements import ColumnElement
 
-from bot.cancellation.lifecycle import Outcome, State
+from bot.cancellation.lifecycle import Outcome, Request, State
+from bot.storage.audit_log import AuditLog
+from bot.storage.database import Database
+from bot.storage.lease_store import LeaseStore
+from bot.storage.request_store import RequestStore
 from bot.storage.tables import audit_events, posts
 from tests.support.domain import ADA, RINA, Clock, a_request, a_waiting_request
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection, Delete, Update
-    from sqlalchemy.sql.elements import ColumnElement
-
-    from bot.cancellation.lifecycle import Request
-    from bot.storage.audit_log import AuditLog
-    from bot.storage.database import Database
-    from bot.storage.lease_store import LeaseStore
-    from bot.storage.request_store import RequestStore
 
 
 async def tamper(database: Database, statement: Update | Delete) -> None:

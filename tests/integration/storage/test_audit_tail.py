@@ -1,19 +1,14 @@
 """The audit log is followed without gaps and doubles, on both databases."""
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING
 
 import pytest
 
 from bot.storage import audit_log
 from bot.storage.audit_log import AuditTail
+from bot.storage.database import Database
+from bot.storage.request_store import RequestStore
 from tests.support.domain import NOON, RINA, a_request
-
-if TYPE_CHECKING:
-    from bot.storage.database import Database
-    from bot.storage.request_store import RequestStore
 
 
 async def names(tail: AuditTail) -> list[str]:

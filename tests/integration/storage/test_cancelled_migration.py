@@ -1,17 +1,12 @@
 """A migration that is cancelled leaves nothing open."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from bot.storage.migrate import ensure_current
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def open_files(folder: Path) -> list[str]:

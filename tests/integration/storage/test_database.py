@@ -1,18 +1,18 @@
 """Databases that pause, restart, are full or locked: errors in time, and recovery."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import shutil
 import signal
 import sqlite3
 import time
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import Connection, event, text
 
 from bot.cancellation.errors import MaybeRecorded, NotRead, NotRecorded
 from bot.storage.audit_log import AuditLog
@@ -23,12 +23,6 @@ from bot.storage.request_store import RequestStore
 from bot.timings import Timings
 from tests.support.domain import RINA, Clock, a_request
 from tests.support.postgres import PostgresServer
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
-
-    from sqlalchemy import Connection
 
 #: Seconds that an answer may take beside the database's own timeout, on a busy machine.
 SLACK = 4.0

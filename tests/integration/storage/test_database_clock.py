@@ -1,11 +1,9 @@
 """Replicas whose clocks disagree, and clocks that are set while requests run."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +15,6 @@ from bot.storage.request_store import RequestStore
 from bot.timings import Timings
 from tests.support.domain import RINA, Clock, a_request, a_waiting_request
 from tests.support.timings import DATABASE_TIMEOUT
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HOUR = timedelta(hours=1)
 

@@ -1,24 +1,17 @@
 """Past and waiting requests, read from a real database."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import pytest
 
-from bot.cancellation.lifecycle import State
+from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.people import Person
 from bot.storage.audit_log import History
-from tests.support.domain import ABE, NOON, PROJECT_ID, RINA, a_request, a_waiting_request
-
-if TYPE_CHECKING:
-    from bot.cancellation.lifecycle import Request
-    from bot.cancellation.people import Person
-    from bot.storage.database import Database
-    from bot.storage.outbox_store import OutboxStore
-    from bot.storage.request_store import RequestStore
-    from tests.support.domain import Clock
+from bot.storage.database import Database
+from bot.storage.outbox_store import OutboxStore
+from bot.storage.request_store import RequestStore
+from tests.support.domain import ABE, NOON, PROJECT_ID, RINA, Clock, a_request, a_waiting_request
 
 OTHER = "5b6212af90dc76637950a2c7"
 

@@ -1,32 +1,24 @@
 """The facts about jobs, and the events and posts of their changes, on both databases."""
 
-from __future__ import annotations
-
 import asyncio
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
-from bot.atlas import JobRef
+from bot.atlas import JobRef, RestoreJob
 from bot.cancellation.events import EventName
 from bot.cancellation.job_facts import USUAL_WAIT, LinkPhase
-from bot.cancellation.lifecycle import Outcome, State
+from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.posts import PostKind
 from bot.cancellation.starter import Knowledge, StartedBy, Starter, StarterKind
+from bot.storage.audit_log import AuditLog
+from bot.storage.database import Database
 from bot.storage.job_facts import JobFactsStore
+from bot.storage.lease_store import LeaseStore
+from bot.storage.outbox_store import OutboxStore
+from bot.storage.request_store import RequestStore
 from tests.support.domain import NOON, RINA, Clock, a_job, a_request, a_waiting_request, job_ref
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from bot.atlas import RestoreJob
-    from bot.cancellation.lifecycle import Request
-    from bot.storage.audit_log import AuditLog
-    from bot.storage.database import Database
-    from bot.storage.lease_store import LeaseStore
-    from bot.storage.outbox_store import OutboxStore
-    from bot.storage.request_store import RequestStore
 
 DANA = StartedBy(Knowledge.KNOWN, Starter(kind=StarterKind.USER, name="dana@shop.example"))
 REF = job_ref(f"{int(NOON.timestamp()):08x}{'a' * 16}")

@@ -1,26 +1,20 @@
 """Claims, leases and recorded DELETEs, on both databases."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import pytest
 
 from bot.cancellation.errors import AlreadyHandled
 from bot.cancellation.judgement import Judgement
-from bot.cancellation.lifecycle import DeleteAttempts, Outcome, State
+from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
+from bot.storage.audit_log import AuditLog
+from bot.storage.database import Database
 from bot.storage.lease_store import LeaseStore
+from bot.storage.request_store import RequestStore
 from bot.timings import Timings
 from tests.support.domain import ADA, RINA, Clock, a_request, a_waiting_request, keep_all
-
-if TYPE_CHECKING:
-    from bot.cancellation.lifecycle import Request
-    from bot.storage.audit_log import AuditLog
-    from bot.storage.database import Database
-    from bot.storage.request_store import RequestStore
 
 
 @pytest.fixture

@@ -5,12 +5,11 @@ act is made on the ledger; what it answers must be what the model says, and afte
 ledger is looked at.
 """
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -21,6 +20,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from sqlalchemy import Connection
 
 from bot.cancellation.errors import (
     AlreadyApproved,
@@ -30,14 +30,17 @@ from bot.cancellation.errors import (
     RequestExpired,
 )
 from bot.cancellation.events import EventName
+from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import (
     OPEN,
     DeleteAttempts,
     Outcome,
+    Request,
     State,
     Step,
     next_step,
 )
+from bot.cancellation.people import Person
 from bot.cancellation.posts import PostKind, RequestPost
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
@@ -47,16 +50,6 @@ from bot.storage.request_store import RequestStore
 from bot.storage.tables import approvals, audit_events, chain_head, posts, requests
 from bot.timings import Timings
 from tests.support.domain import ABE, ADA, NOON, RINA, Clock, a_job, a_request, job_ref, keep_all
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
-    from datetime import datetime
-
-    from sqlalchemy import Connection
-
-    from bot.cancellation.judgement import Judgement
-    from bot.cancellation.lifecycle import Request
-    from bot.cancellation.people import Person
 
 #: Enough to find an order that breaks a rule; a campaign may take more.
 EXAMPLES = settings(max_examples=20, stateful_step_count=40, deadline=None)

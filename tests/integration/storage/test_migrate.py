@@ -1,20 +1,19 @@
 """The schema: the versions create what the code expects, once, whole, one replica at a time."""
 
-from __future__ import annotations
-
 import asyncio
 import sqlite3
 import sys
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from bot.cancellation.lifecycle import State
@@ -36,12 +35,6 @@ from bot.storage.request_store import RequestStore
 from bot.storage.tables import metadata
 from tests.support.domain import JOB_ID, NOON, PROJECT_ID, RINA, Clock, a_request, keep_all
 from tests.support.timings import DATABASE_TIMEOUT
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from sqlalchemy import Connection
-
 
 SCHEMA = Path(__file__).parent / "schema"
 

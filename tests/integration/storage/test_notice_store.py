@@ -1,29 +1,23 @@
 """Notices to approvers: each once, with its posts; copies follow the request, on both databases."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import pytest
 
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.policy import Notice
 from bot.cancellation.posts import PostKind, RequestPost
+from bot.storage.audit_log import AuditLog
+from bot.storage.database import Database
+from bot.storage.lease_store import LeaseStore
 from bot.storage.notice_store import NoticeStore
+from bot.storage.outbox_store import OutboxStore
 from bot.storage.posts import COPY_DELAY
-from tests.support.domain import ABE, ADA, NOON, RINA, a_waiting_request, keep_all
-
-if TYPE_CHECKING:
-    from bot.storage.audit_log import AuditLog
-    from bot.storage.database import Database
-    from bot.storage.lease_store import LeaseStore
-    from bot.storage.outbox_store import OutboxStore
-    from bot.storage.request_store import RequestStore
-    from tests.support.domain import Clock
+from bot.storage.request_store import RequestStore
+from tests.support.domain import ABE, ADA, NOON, RINA, Clock, a_waiting_request, keep_all
 
 MINUTE = timedelta(minutes=1)
 TOLD = (replace(ADA, name="Ada <Lee>"), replace(ABE, name="Abe"))

@@ -1,24 +1,18 @@
 """The outbox store: order of posts, claims, and results, on both databases."""
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection
 
 from bot.cancellation.lifecycle import Card, Outcome, State
 from bot.cancellation.posts import PostKind, RequestPost
-from bot.storage.outbox_store import CLAIM_POSTS, LEASE, LOCK_DUE_POSTS, LONGEST_DELAY
+from bot.storage.audit_log import AuditLog
+from bot.storage.database import Database
+from bot.storage.lease_store import LeaseStore
+from bot.storage.outbox_store import CLAIM_POSTS, LEASE, LOCK_DUE_POSTS, LONGEST_DELAY, OutboxStore
+from bot.storage.request_store import RequestStore
 from tests.support.domain import ADA, RINA, Clock, a_request, a_waiting_request, keep_all
 from tests.support.pauses import pause
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from bot.storage.audit_log import AuditLog
-    from bot.storage.database import Database
-    from bot.storage.lease_store import LeaseStore
-    from bot.storage.outbox_store import OutboxStore
-    from bot.storage.request_store import RequestStore
 
 
 async def claim(outbox: OutboxStore) -> list[RequestPost]:

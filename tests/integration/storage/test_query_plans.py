@@ -1,13 +1,12 @@
 """Queries that run every two seconds use an index, however long the history is."""
 
-from __future__ import annotations
-
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 
+from bot.storage.database import Database
 from bot.storage.lease_store import runnable_requests
 from bot.storage.notice_store import requests_to_notify
 from bot.storage.outbox_store import DUE_POSTS, LONGEST_DELAY
@@ -15,11 +14,6 @@ from bot.storage.posts import SHOWING_POSTS
 from bot.storage.request_store import COUNT_OPEN, lock_expired, lock_prunable
 from bot.storage.webhook_store import next_unposted, oldest_unposted
 from tests.support.domain import NOON
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from bot.storage.database import Database
 
 QUERIES = {
     "due posts": (DUE_POSTS, {"now": NOON, "far": NOON + LONGEST_DELAY, "limit": 10}),

@@ -1,11 +1,8 @@
 """Creating requests and deciding on them, on both databases."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import asdict
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import text
@@ -20,8 +17,12 @@ from bot.cancellation.errors import (
     RequestExpired,
     RequestNotFound,
 )
-from bot.cancellation.lifecycle import JobFingerprint, Outcome, State
+from bot.cancellation.lifecycle import JobFingerprint, Outcome, Request, State
 from bot.cancellation.policy import Policy, may_approve_once
+from bot.storage.audit_log import AuditLog
+from bot.storage.database import Database
+from bot.storage.lease_store import LeaseStore
+from bot.storage.request_store import RequestStore
 from tests.support.domain import (
     ABE,
     ADA,
@@ -34,13 +35,6 @@ from tests.support.domain import (
     job_ref,
     keep_all,
 )
-
-if TYPE_CHECKING:
-    from bot.cancellation.lifecycle import Request
-    from bot.storage.audit_log import AuditLog
-    from bot.storage.database import Database
-    from bot.storage.lease_store import LeaseStore
-    from bot.storage.request_store import RequestStore
 
 TTL = timedelta(minutes=30)
 

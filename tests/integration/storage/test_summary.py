@@ -1,20 +1,15 @@
 """The figures of `audit summary`, from what the watch and quarantine recorded."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from bot.cancellation.lifecycle import State
 from bot.cancellation.quarantine import Mode
+from bot.storage.database import Database
 from bot.storage.summary import read_summary
 from tests.integration.storage.quarantine_bench import QuarantineBench
 from tests.integration.storage.test_quarantine import ENFORCED, GRACE, allow, pass_seconds
 from tests.support.domain import ADA
-
-if TYPE_CHECKING:
-    from bot.storage.database import Database
 
 
 async def test_figures_name_starters_ends_and_delays(database: Database) -> None:

@@ -1,31 +1,22 @@
 """`verify` finds what an account with write access changes without computing a hash."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
-from bot.cancellation.lifecycle import Outcome, State
+from bot.cancellation.judgement import Judgement
+from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.posts import RequestPost
+from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
+from bot.storage.lease_store import LeaseStore
+from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
 from tests.support.domain import ABE, ADA, RINA, Clock, a_request, a_waiting_request, keep_all
 from tests.support.timings import DATABASE_TIMEOUT
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sqlalchemy import Connection
-
-    from bot.cancellation.judgement import Judgement
-    from bot.cancellation.lifecycle import Request
-    from bot.storage.audit_log import AuditLog
-    from bot.storage.lease_store import LeaseStore
-    from bot.storage.outbox_store import OutboxStore
 
 
 def allow(_request: Request) -> None:

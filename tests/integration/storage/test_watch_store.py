@@ -1,23 +1,25 @@
 """The watch store: one lease per project, one row per job, one message per job."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
+from bot.atlas import RestoreJob
 from bot.cancellation.lifecycle import Card, JobFingerprint
 from bot.cancellation.posts import Announcement, RequestPost
 from bot.cancellation.watched_job import WatchedState
+from bot.storage.database import Database
 from bot.storage.outbox_store import LEASE as CLAIM
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.posts import pending_announcements
 from bot.storage.queries import newest_request_for
+from bot.storage.request_store import RequestStore
 from bot.storage.tables import posts, watched_jobs
 from bot.storage.watch_store import (
     FORGET_AFTER,
@@ -27,17 +29,7 @@ from bot.storage.watch_store import (
     jobs_among,
     jobs_of,
 )
-from tests.support.domain import PROJECT_ID, RINA, a_job, a_request, job_ref, new_job_id
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sqlalchemy import Connection
-
-    from bot.atlas import RestoreJob
-    from bot.storage.database import Database
-    from bot.storage.request_store import RequestStore
-    from tests.support.domain import Clock
+from tests.support.domain import PROJECT_ID, RINA, Clock, a_job, a_request, job_ref, new_job_id
 
 CLUSTER = "prod-eu"
 HERE = Card(channel="C0WATCH", ts="1700000000.000100")

@@ -1,13 +1,12 @@
 """The ledger's spans on both databases: of what was done, and of what was given up."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
 
 import pytest
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from bot.cancellation.errors import NotRecorded
 from bot.storage.database import Database
@@ -15,12 +14,6 @@ from bot.storage.tables import audit_events
 from bot.tracing.spans import SpanTracing
 from tests.support.pauses import pause
 from tests.support.timings import DATABASE_TIMEOUT
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from opentelemetry.sdk.trace import ReadableSpan
-    from sqlalchemy import Connection
 
 
 class Watched:

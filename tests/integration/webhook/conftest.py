@@ -1,16 +1,15 @@
 """A record over a real database, and workers that post its events to a real receiver."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import SecretStr
 
 from bot.cancellation.events import EventName
+from bot.cancellation.lifecycle import Request
 from bot.storage.database import Database, wall_clock
 from bot.storage.request_store import RequestStore
 from bot.storage.webhook_store import WebhookStore
@@ -19,11 +18,6 @@ from bot.webhook import WebhookClient, WebhookWorker
 from tests.support.domain import RINA, a_request
 from tests.support.receiver import SECRET, Receiver, until
 from tests.support.timings import DATABASE_TIMEOUT
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from bot.cancellation.lifecycle import Request
 
 TIMINGS = Timings(
     webhook_poll_interval=0.05,

@@ -1,11 +1,9 @@
 """Every event arrives, in order within its request, whatever the receiver does."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from sqlalchemy import insert
@@ -14,10 +12,8 @@ from bot.cancellation.events import Event, EventName, as_json, chain
 from bot.storage.audit_log import AuditLog
 from bot.storage.tables import audit_events
 from bot.webhook import MAX_IN_FLIGHT
+from tests.integration.webhook.conftest import Record
 from tests.support.receiver import CLOSE, HANG, SECRET, Receiver, until
-
-if TYPE_CHECKING:
-    from tests.integration.webhook.conftest import Record
 
 
 async def test_event_is_a_cloud_event_whose_data_is_the_line_of_the_record(record: Record) -> None:

@@ -1,16 +1,14 @@
 """The receivers of docs/audit-webhook.md: the Python one runs, the pipeline can be parsed."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -18,9 +16,6 @@ from pydantic import SecretStr
 
 from bot.webhook import WebhookClient, ping
 from tests.support.receiver import SECRET
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PAGE = Path("docs/audit-webhook.md").read_text(encoding="utf-8")
 PORT = "8099"
