@@ -137,6 +137,5 @@ async def test_close_cancels_the_loads() -> None:
     call = asyncio.create_task(loader.get())
     await asyncio.sleep(0)
     await loader.cache.close()
-
     with pytest.raises(asyncio.CancelledError):
         await call

@@ -131,7 +131,6 @@ def test_a_table_on_the_terminal_says_what_is_missing() -> None:
 def test_a_page_gets_new_figures_between_its_markers_and_keeps_the_rest(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# Title\n\n<!-- bench:a -->\nold\n<!-- /bench:a -->\n\nThe end.\n")
-
     pages.write(page, Report("a", [TABLE]), ["Date: today", "Load: 0"])
     pages.write(page, Report("b", [TABLE]), ["Date: today"])
 
@@ -145,7 +144,6 @@ def test_a_page_gets_new_figures_between_its_markers_and_keeps_the_rest(tmp_path
 def test_a_benchmark_that_broke_off_leaves_its_last_figures(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("<!-- bench:a -->\nold\n<!-- /bench:a -->\n")
-
     pages.write(page, Report("a", error="it broke off"), [])
 
     assert "old" in page.read_text()

@@ -230,7 +230,6 @@ def test_the_pods_run_as_the_images_user_with_the_least_rights() -> None:
 
 def test_only_the_monitoring_namespace_reaches_the_http_side() -> None:
     spec = of_kind("NetworkPolicy")["spec"]
-
     (rule,) = spec["ingress"]
     assert spec["podSelector"] == {"matchLabels": POD["metadata"]["labels"]}
     assert spec["policyTypes"] == ["Ingress"]

@@ -140,7 +140,6 @@ def may_wire(part: str, library: str) -> bool:
 def test_no_module_imports_itself_through_others() -> None:
     names = {name_of(path) for path in modules()}
     graph = {name_of(path): targets_of(path) & names for path in modules()}
-
     TopologicalSorter(graph).prepare()
 
 

@@ -75,7 +75,6 @@ def test_lines_below_the_level_are_not_written(stream: io.StringIO) -> None:
 
 def test_malformed_http_request_is_logged_without_traceback(stream: io.StringIO) -> None:
     server = logging.getLogger("aiohttp.server")
-
     server.error("Error handling request", exc_info=BadHttpMessage("Content-Length: -1"))
     server.error("Error handling request", exc_info=ValueError("an error of the bot"))
 

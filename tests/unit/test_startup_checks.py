@@ -60,7 +60,6 @@ async def test_command_does_not_wait_for_the_name_of_a_project_that_cannot_be_re
     projects = Projects(
         [Project(id=PROJECT_ID, name=PROJECT_ID, policy=Policy(), atlas=SilentAtlas({}))]
     )
-
     async with asyncio.timeout(1):
         await load_project_names(projects, for_command=True)
 

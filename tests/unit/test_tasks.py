@@ -98,7 +98,6 @@ async def test_cancel_and_wait_ends_every_task_and_raises_no_error() -> None:
     hanging = asyncio.create_task(asyncio.Event().wait())
     failed = asyncio.create_task(broken())
     await asyncio.sleep(0)
-
     await cancel_and_wait(hanging, failed)
 
     assert hanging.cancelled()

@@ -90,7 +90,6 @@ def test_delete_is_sent_only_for_an_unchanged_open_job(
     shown = SHOWN if same else replace(SHOWN, snapshot_id="f" * 24)
     sent = DeleteAttempts(count=1, accepted=accepted, unknown=unknown)
     job = a_job(cancelled=cancelled, expired=over)
-
     step = next_step(shown, sent, job)
 
     assert (step is Step.SEND) == (not cancelled and not over and same and not accepted)
@@ -108,7 +107,6 @@ def test_fingerprint_has_target_and_link_of_the_job() -> None:
     live = a_job(deliveryUrl=["https://example.invalid/x"], expiresAt="2026-11-25T13:00:00Z")
     restore = a_job(deliveryType="automated", targetClusterName="x", targetGroupId="p")
     elsewhere = a_job(deliveryType="automated", targetClusterName="x")
-
     shown = JobFingerprint.of(live)
     assert (shown.link_is_live, shown.expires_at) == (True, NOON + timedelta(hours=1))
     assert JobFingerprint.of(restore).target == "p/x"

@@ -46,7 +46,6 @@ def test_new_request_tells_its_approvers_and_plans_the_first_reminder() -> None:
 
 def test_each_reminder_plans_the_next_and_the_last_one_escalates() -> None:
     policy = reminders(60, 180)
-
     first = due_notice(policy, waiting(60), at(61))
     last = due_notice(policy, waiting(180), at(181))
 
@@ -74,7 +73,6 @@ def test_without_reminders_the_first_notice_escalates() -> None:
 
 def test_reminder_after_the_expiry_does_not_come_and_the_one_before_escalates() -> None:
     request = waiting(60, expires_at=at(300))
-
     notice = due_notice(reminders(60, 600), request, at(60))
 
     assert notice == Notice(is_first=False, reminder=1, escalates=True, next_at=None)

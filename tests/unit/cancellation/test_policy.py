@@ -99,7 +99,6 @@ def test_two_ids_of_one_person_are_one_approval() -> None:
 @pytest.mark.parametrize("kind", [*Kind])
 def test_user_listed_by_id_has_the_right_unless_deactivated(kind: Kind) -> None:
     policy = Policy(requesters=People(users=frozenset({"U0GUS"})))
-
     refusal = may_request(policy, Person(id="U0GUS", team="T9", kind=kind))
 
     assert (refusal is None) is (kind is not Kind.DEACTIVATED)
@@ -107,7 +106,6 @@ def test_user_listed_by_id_has_the_right_unless_deactivated(kind: Kind) -> None:
 
 def test_refusal_has_the_people_who_may() -> None:
     people = People(users=frozenset({"U0ADA"}))
-
     refusals = [
         may_request(Policy(requesters=people), RINA),
         may_decide(Policy(approvers=people), ADA.id, RINA),
@@ -152,7 +150,6 @@ def people(*users: str, **changed: Person) -> dict[str, Person]:
 
 def test_entitled_requester_and_approvers_allow_the_delete() -> None:
     policy = Policy(requesters=TEAM, approvers=TEAM, approvals=2)
-
     judgement = judge(policy, approved_by("U0ADA", "U0ABE"), people("U0RINA", "U0ADA", "U0ABE"))
 
     assert judgement.allows_delete
@@ -161,7 +158,6 @@ def test_entitled_requester_and_approvers_allow_the_delete() -> None:
 @pytest.mark.parametrize("kind", WITHOUT_RIGHTS)
 def test_approval_of_a_person_without_rights_is_voided(kind: Kind) -> None:
     ada = Person(id="U0ADA", team="T1", kind=kind, groups=TEAM.groups)
-
     judgement = judge(
         Policy(approvers=TEAM, approvals=2),
         approved_by("U0ADA", "U0ABE"),
@@ -175,7 +171,6 @@ def test_approval_of_a_person_without_rights_is_voided(kind: Kind) -> None:
 
 def test_own_approval_is_voided_once_self_approval_is_off() -> None:
     policy = Policy(approvals=1)
-
     judgement = judge(policy, approved_by("U0RINA", needed=1), people("U0RINA"))
 
     assert judgement.voided == {"U0RINA"}
@@ -183,7 +178,6 @@ def test_own_approval_is_voided_once_self_approval_is_off() -> None:
 
 def test_requester_without_rights_stops_a_request_without_approvals() -> None:
     left = Person(id="U0RINA", team="T1")
-
     judgement = judge(Policy(requesters=TEAM), a_request(), {"U0RINA": left})
 
     assert isinstance(judgement.refusal, RequesterLostRight)
@@ -193,7 +187,6 @@ def test_requester_without_rights_stops_a_request_without_approvals() -> None:
 @pytest.mark.parametrize(("then", "now", "needed"), [(1, 2, 2), (2, 1, 2), (0, 1, 1), (1, 0, 1)])
 def test_higher_number_of_approvals_holds(then: int, now: int, needed: int) -> None:
     request = a_request(approvals_needed=then)
-
     judgement = judge(Policy(approvals=now), request, people("U0RINA"))
 
     assert (judgement.approvals_needed, judgement.approvals_missing) == (needed, needed)
@@ -375,7 +368,6 @@ def test_request_without_enough_approvers_is_refused(
         approvers=People(users=frozenset(users), groups=frozenset({"S1"})),
         self_approval=self_approval,
     )
-
     refusal = check_enough_approvers(policy, RINA.id, frozenset(members))
 
     assert (refusal is None) == possible

@@ -42,7 +42,6 @@ async def written(how: Format, *lines: Recorded) -> str:
 
 async def test_json_line_has_the_event_and_its_details() -> None:
     line = a_line(status=204, reason="wrong cluster")
-
     (text,) = (await written(Format.JSONL, line)).splitlines()
 
     assert json.loads(text) == {
@@ -66,7 +65,6 @@ async def test_details_never_override_event_fields() -> None:
 
 async def test_csv_has_the_same_names_as_columns() -> None:
     text = await written(Format.CSV, a_line(status=204))
-
     (row,) = csv.DictReader(io.StringIO(text))
     assert (row["at"], row["event"], row["request"]) == (AT, "request:created", "r1")
     assert (row["actor"], row["team"]) == ("U0RINA", "T0HOME")
@@ -85,7 +83,6 @@ async def test_empty_audit_log_prints_nothing() -> None:
 
 async def test_csv_has_a_column_for_each_field_of_any_event() -> None:
     text = await written(Format.CSV, a_line(reason="wrong"), a_line(shown={"a": 1}))
-
     first, second = csv.DictReader(io.StringIO(text))
     assert (first["reason"], first["shown"]) == ("wrong", "")
     assert (second["reason"], json.loads(second["shown"])) == ("", {"a": 1})

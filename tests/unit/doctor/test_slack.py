@@ -24,7 +24,6 @@ def test_exact_scopes_are_ok() -> None:
 @pytest.mark.parametrize("scope", sorted(SCOPES))
 def test_missing_scope_is_reported_with_its_purpose(scope: str) -> None:
     (found,) = check_scopes(ALL - {scope}, USED)
-
     is_optional = scope in OPTIONAL_SCOPES.keys() - USED
     assert found.level is (Level.WARNING if is_optional else Level.PROBLEM)
     assert found.subject == f"scope {scope}"

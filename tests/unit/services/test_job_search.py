@@ -140,7 +140,6 @@ async def test_cluster_not_read_in_time_is_reported() -> None:
     listing = await env.finder.listing([env.project])
     search = await env.finder.search(NOWHERE, [env.project])
     await env.finder.close()
-
     late = [(each.cluster, each.reason) for each in listing.unavailable]
     assert late == [("prod-us", str(TimedOut()))]
     assert [each.cluster for each in search.unavailable] == ["prod-us"]
@@ -203,7 +202,6 @@ def test_budget_follows_the_headers_of_atlas() -> None:
     clock = FakeClock()
     budget = RateLimitBudget(clock.monotonic)
     budget.update(250, 1200)
-
     with pytest.raises(RateLimitReserved), budget.call():
         pass
     clock.advance(PROBE_INTERVAL)
@@ -253,7 +251,6 @@ async def test_refused_key_removes_the_last_known_clusters() -> None:
     env = SearchHarness("prod-eu")
     await env.finder.clusters(PROJECT_ID, timeout=1)
     env.clock.advance(CLUSTERS_MAX_AGE + 1)
-
     env.atlas.faults[""] = KeyRefused()
     with pytest.raises(KeyRefused):
         await env.finder.clusters(PROJECT_ID, timeout=1)

@@ -90,9 +90,7 @@ def policy(approvers: People = ADA_ONLY, escalate_to: People = ABE_ONLY, **chang
 
 async def test_first_notice_tells_the_approvers_but_not_those_of_the_escalation() -> None:
     setup = Setup(policy())
-
     await setup.notifier.notify_due()
-
     ((notice, told, escalated),) = setup.store.given
     assert (notice.is_first, told, escalated) == (True, [ADA.id], None)
     assert setup.changes == [None]
@@ -100,7 +98,6 @@ async def test_first_notice_tells_the_approvers_but_not_those_of_the_escalation(
 
 async def test_without_reminders_the_escalation_comes_at_once() -> None:
     setup = Setup(policy(remind_after=()))
-
     await setup.notifier.notify_due()
 
     assert [given[1:] for given in setup.store.given] == [([ADA.id], [ABE.id])]
@@ -110,7 +107,6 @@ async def test_person_who_is_told_as_an_approver_is_not_told_twice() -> None:
     both = ADA_ONLY | ABE_ONLY
     setup = Setup(Policy(approvers=both, escalate_to=People(groups=frozenset({"S1"})) | ABE_ONLY))
     setup.clock.advance(3600)
-
     await setup.notifier.notify_due()
 
     assert [given[1:] for given in setup.store.given] == [([ADA.id], [ABE.id])]
@@ -118,7 +114,6 @@ async def test_person_who_is_told_as_an_approver_is_not_told_twice() -> None:
 
 async def test_every_full_member_is_not_told() -> None:
     setup = Setup(policy(approvers=EVERYONE, remind_after=(), escalate_to=ABE_ONLY))
-
     await setup.notifier.notify_due()
 
     assert setup.people.calls == [ABE_ONLY]
@@ -126,7 +121,6 @@ async def test_every_full_member_is_not_told() -> None:
 
 async def test_without_notices_slack_is_not_asked_and_the_escalation_is_only_mentioned() -> None:
     setup = Setup(policy(notify_approvers=False, remind_after=()))
-
     await setup.notifier.notify_due()
 
     assert setup.people.calls == []
@@ -137,9 +131,7 @@ async def test_request_of_a_removed_project_is_not_looked_at_again() -> None:
     setup = Setup(policy())
     elsewhere = JobRef(project_id="f" * 24, cluster_name="prod-eu", job_id=JOB_ID)
     setup.store.due = [a_waiting_request(next_notice_at=NOON, ref=elsewhere)]
-
     await setup.notifier.notify_due()
-
     ((notice, told, _),) = setup.store.given
     assert (notice.next_at, told) == (None, [])
 
@@ -148,7 +140,6 @@ async def test_request_whose_people_cannot_be_read_stays_due_and_the_next_one_is
     setup = Setup(policy())
     setup.store.due *= 2
     setup.people.faults = [RightsNotChecked("Slack did not answer in time.")]
-
     await setup.notifier.notify_due()
 
     assert len(setup.store.given) == 1
@@ -158,7 +149,6 @@ async def test_lasting_fault_of_slack_leaves_the_reply_that_mentions_the_approve
     setup = Setup(policy())
     setup.people.faults = [RightsNotChecked("The bot lacks a scope.")]
     setup.clock.advance(PEOPLE_TIMEOUT.total_seconds())
-
     await setup.notifier.notify_due()
 
     assert [given[1] for given in setup.store.given] == [[]]

@@ -169,7 +169,6 @@ async def run(atlas: ScriptedAtlas, store: FakeLeaseStore) -> tuple[State, Outco
 async def test_run_reads_deletes_and_reads_again(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED])
     store = FakeLeaseStore(a_request())
-
     state, outcome = await run(atlas, store)
 
     assert (state, outcome.sentence) == (State.CANCELLED, CONFIRMED)
@@ -181,7 +180,6 @@ async def test_run_reads_deletes_and_reads_again(clock: FakeClock) -> None:
 
 async def test_accepted_delete_is_settled_only_when_atlas_reads_cancelled(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE, THERE, THERE, CANCELLED])
-
     state, _ = await run(atlas, FakeLeaseStore(a_request()))
 
     assert state is State.CANCELLED
@@ -191,7 +189,6 @@ async def test_accepted_delete_is_settled_only_when_atlas_reads_cancelled(clock:
 async def test_accepted_delete_without_effect_fails_within_the_timeout(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE], seconds=0.3)
     start = clock.monotonic()
-
     state, outcome = await run(atlas, FakeLeaseStore(a_request()))
 
     assert state is State.FAILED
@@ -203,7 +200,6 @@ async def test_accepted_delete_without_effect_fails_within_the_timeout(clock: Fa
 
 async def test_ended_job_gets_no_delete(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[EXPIRED])
-
     state, outcome = await run(atlas, FakeLeaseStore(a_request()))
 
     assert (state, atlas.calls) == (State.OVER, ["GET"])
@@ -215,7 +211,6 @@ CANCELLED_TOO = a_job(cancelled=True, failed=True)
 
 async def test_cancelled_and_failed_job_without_a_delete_is_over(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[CANCELLED_TOO])
-
     state, outcome = await run(atlas, FakeLeaseStore(a_request()))
 
     assert (state, atlas.calls) == (State.OVER, ["GET"])
@@ -226,7 +221,6 @@ async def test_cancelled_and_failed_job_after_a_delete_is_not_called_cancelled_b
     clock: FakeClock,
 ) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED_TOO])
-
     state, outcome = await run(atlas, FakeLeaseStore(a_request()))
 
     assert (state, atlas.calls) == (State.OVER, ["GET", "DELETE", "GET"])
@@ -235,7 +229,6 @@ async def test_cancelled_and_failed_job_after_a_delete_is_not_called_cancelled_b
 
 async def test_changed_job_gets_no_delete(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[a_job(snapshotId="f" * 24)])
-
     state, outcome = await run(atlas, FakeLeaseStore(a_request()))
 
     assert (state, atlas.calls) == (State.CHANGED, ["GET"])
@@ -245,7 +238,6 @@ async def test_changed_job_gets_no_delete(clock: FakeClock) -> None:
 async def test_rejected_delete_is_refused_with_status_and_code(clock: FakeClock) -> None:
     rejection = NotCancellable(status=400, code="CANNOT_CANCEL_AUTOMATED_RESTORE")
     atlas = ScriptedAtlas(clock, reads=[THERE], deletes=[rejection])
-
     state, outcome = await run(atlas, FakeLeaseStore(a_request()))
 
     assert state is State.REFUSED
@@ -264,7 +256,6 @@ async def test_rejected_delete_of_a_cancelled_job_is_over(clock: FakeClock) -> N
 async def test_rejected_first_read_is_refused_without_delete(clock: FakeClock) -> None:
     rejection = JobNotFound(status=404, code="RESTORE_JOB_NOT_FOUND")
     atlas = ScriptedAtlas(clock, reads=[rejection])
-
     state, outcome = await run(atlas, FakeLeaseStore(a_request()))
 
     assert (state, outcome.code, atlas.calls) == (State.REFUSED, "RESTORE_JOB_NOT_FOUND", ["GET"])
@@ -273,7 +264,6 @@ async def test_rejected_first_read_is_refused_without_delete(clock: FakeClock) -
 async def test_lost_answer_is_settled_by_get_without_second_delete(clock: FakeClock) -> None:
     lost = NoConnection(may_have_taken_effect=True)
     atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED], deletes=[lost])
-
     state, _ = await run(atlas, FakeLeaseStore(a_request()))
 
     assert (state, atlas.calls) == (State.CANCELLED, ["GET", "DELETE", "GET"])
@@ -283,7 +273,6 @@ async def test_lost_answer_is_settled_by_get_without_second_delete(clock: FakeCl
 async def test_lost_delete_is_resent_only_after_get_shows_the_job(clock: FakeClock) -> None:
     lost = NoConnection(may_have_taken_effect=True)
     atlas = ScriptedAtlas(clock, reads=[THERE, THERE, CANCELLED], deletes=[lost, ACCEPTED])
-
     state, _ = await run(atlas, FakeLeaseStore(a_request()))
 
     assert state is State.CANCELLED
@@ -293,7 +282,6 @@ async def test_lost_delete_is_resent_only_after_get_shows_the_job(clock: FakeClo
 async def test_lasting_fault_of_the_delete_fails_within_the_timeout(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE], deletes=[Unavailable(status=503)])
     start = clock.monotonic()
-
     state, outcome = await run(atlas, FakeLeaseStore(a_request()))
 
     assert (state, outcome.status) == (State.FAILED, 503)
@@ -305,7 +293,6 @@ async def test_long_rate_limit_fails_at_once(clock: FakeClock) -> None:
     limited = RateLimited(status=429, retry_after=55.0)
     atlas = ScriptedAtlas(clock, reads=[THERE, limited], deletes=[limited])
     start = clock.monotonic()
-
     state, _ = await run(atlas, FakeLeaseStore(a_request()))
 
     assert state is State.FAILED
@@ -315,7 +302,6 @@ async def test_long_rate_limit_fails_at_once(clock: FakeClock) -> None:
 async def test_long_rate_limit_of_the_delete_sends_no_second_delete(clock: FakeClock) -> None:
     limited = RateLimited(status=429, retry_after=55.0)
     atlas = ScriptedAtlas(clock, reads=[THERE], deletes=[limited])
-
     state, outcome = await run(atlas, FakeLeaseStore(a_request()))
 
     assert (state, outcome.status) == (State.FAILED, 429)
@@ -334,7 +320,6 @@ async def test_short_rate_limit_is_waited_out(clock: FakeClock, seconds: float) 
 async def test_rejected_delete_stays_refused_when_the_read_after_it_fails(clock: FakeClock) -> None:
     rejection = NotCancellable(status=405, code="ATLAS_SAYS_NO")
     atlas = ScriptedAtlas(clock, reads=[THERE, Unavailable(status=503)], deletes=[rejection])
-
     state, outcome = await run(atlas, FakeLeaseStore(a_request()))
 
     assert (state, outcome.status, outcome.code) == (State.REFUSED, 405, "ATLAS_SAYS_NO")
@@ -343,7 +328,6 @@ async def test_rejected_delete_stays_refused_when_the_read_after_it_fails(clock:
 async def test_outcome_of_an_ended_job_does_not_deny_the_lost_delete(clock: FakeClock) -> None:
     lost = NoConnection(may_have_taken_effect=True)
     atlas = ScriptedAtlas(clock, reads=[THERE, EXPIRED], deletes=[lost])
-
     state, outcome = await run(atlas, FakeLeaseStore(a_request()))
 
     assert state is State.OVER
@@ -352,7 +336,6 @@ async def test_outcome_of_an_ended_job_does_not_deny_the_lost_delete(clock: Fake
 
 async def test_fault_before_any_delete_says_nothing_was_done(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[TimedOut()])
-
     state, outcome = await run(atlas, FakeLeaseStore(a_request()))
 
     assert state is State.FAILED
@@ -361,7 +344,6 @@ async def test_fault_before_any_delete_says_nothing_was_done(clock: FakeClock) -
 
 async def test_fault_after_a_delete_says_it_was_sent(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE, TimedOut()])
-
     state, outcome = await run(atlas, FakeLeaseStore(a_request()))
 
     assert state is State.FAILED
@@ -372,7 +354,6 @@ async def test_fault_after_a_delete_says_it_was_sent(clock: FakeClock) -> None:
 
 async def test_cancelled_job_after_a_crash_is_settled_without_delete(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[CANCELLED])
-
     state, _ = await run(
         atlas, FakeLeaseStore(a_request(sent=DeleteAttempts(count=1, unknown=True)))
     )
@@ -383,7 +364,6 @@ async def test_cancelled_job_after_a_crash_is_settled_without_delete(clock: Fake
 async def test_unrecorded_attempt_sends_no_delete(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE])
     store = FakeLeaseStore(a_request(), unavailable=True)
-
     with pytest.raises(NotRecorded):
         await run(atlas, store)
 
@@ -393,7 +373,6 @@ async def test_unrecorded_attempt_sends_no_delete(clock: FakeClock) -> None:
 async def test_request_of_another_runner_is_not_run(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE])
     store = FakeLeaseStore(a_request(), held_by_another=True)
-
     with pytest.raises(AssertionError):
         await run(atlas, store)
 
@@ -403,7 +382,6 @@ async def test_request_of_another_runner_is_not_run(clock: FakeClock) -> None:
 async def test_request_of_an_unknown_project_fails_with_a_sentence(clock: FakeClock) -> None:
     store = FakeLeaseStore(a_request())
     runner = Runner(store, Projects([]), allow_all(Projects([])))
-
     await runner.run(store.request.id)
 
     assert store.settled
@@ -527,7 +505,6 @@ async def test_job_is_read_only_after_the_claim(clock: FakeClock) -> None:
 async def test_attempt_and_answer_are_recorded_around_the_delete(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED])
     store = FakeLeaseStore(a_request(), written=atlas.calls)
-
     await run(atlas, store)
 
     assert atlas.calls == ["GET", "sent", "DELETE", "answered 204", "GET"]
@@ -535,7 +512,6 @@ async def test_attempt_and_answer_are_recorded_around_the_delete(clock: FakeCloc
 
 async def test_reads_after_the_delete_follow_the_backoff(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE] * 7 + [CANCELLED])
-
     await run(atlas, FakeLeaseStore(a_request()))
 
     assert clock.sleeps == [*READ_BACKOFF, READ_BACKOFF[-1]]
@@ -545,7 +521,6 @@ async def test_reads_after_the_delete_follow_the_backoff(clock: FakeClock) -> No
 async def test_rate_limit_until_the_deadline_ends_the_run_without_waiting(clock: FakeClock) -> None:
     limited = RateLimited(status=429, retry_after=Timings.run_timeout)
     atlas = ScriptedAtlas(clock, reads=[THERE], deletes=[limited], seconds=0.0)
-
     state, _ = await run(atlas, FakeLeaseStore(a_request()))
 
     assert (state, atlas.calls) == (State.FAILED, ["GET", "DELETE", "GET"])
@@ -555,7 +530,6 @@ async def test_rate_limit_until_the_deadline_ends_the_run_without_waiting(clock:
 async def test_answer_of_a_failed_delete_is_recorded_with_its_error(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED], deletes=[Unavailable(status=503)])
     store = FakeLeaseStore(a_request())
-
     await run(atlas, store)
 
     assert store.answers == [{"status": 503, "code": None, "error": "Unavailable"}]
@@ -565,7 +539,6 @@ async def test_rejected_delete_keeps_an_earlier_attempt_unknown(clock: FakeClock
     """The earlier DELETE, whose answer was lost, may have cancelled the job."""
     rejection = NotCancellable(status=400, code="ALREADY")
     unknown = DeleteAttempts(count=1, unknown=True)
-
     atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED], deletes=[rejection])
     state, _ = await run(atlas, FakeLeaseStore(a_request(sent=unknown)))
     assert state is State.CANCELLED
@@ -581,7 +554,6 @@ async def test_taken_over_run_past_its_deadline_fails_without_a_second_delete(
 ) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE], seconds=Timings.run_timeout + 1)
     unknown = DeleteAttempts(count=1, unknown=True)
-
     state, outcome = await run(atlas, FakeLeaseStore(a_request(sent=unknown)))
 
     assert (state, atlas.calls) == (State.FAILED, ["GET"])
@@ -738,7 +710,6 @@ async def run_with(
 
 async def test_requester_without_rights_gets_no_delete(clock: FakeClock) -> None:
     atlas, store = ScriptedAtlas(clock, reads=[THERE]), FakeLeaseStore(a_request())
-
     state, outcome = await run_with(ScriptedSlack([Kind.DEACTIVATED]), atlas, store, Policy())
 
     assert (state, atlas.calls, store.written) == (State.AWAITING, ["GET"], [])
@@ -751,7 +722,6 @@ async def test_approver_without_rights_returns_the_request_to_the_approvers(
     request = a_request(approvals_needed=1, approvals=(ADA_ONLY,))
     atlas, store = ScriptedAtlas(clock, reads=[THERE]), FakeLeaseStore(request)
     policy = Policy(requesters=People(users=frozenset({"U0RINA"})), approvers=EVERYONE, approvals=1)
-
     state, outcome = await run_with(ScriptedSlack([Kind.GUEST]), atlas, store, policy)
 
     assert (state, atlas.calls) == (State.AWAITING, ["GET"])
@@ -762,7 +732,6 @@ async def test_approver_without_rights_returns_the_request_to_the_approvers(
 
 async def test_policy_with_more_approvals_than_given_gets_no_delete(clock: FakeClock) -> None:
     atlas, store = ScriptedAtlas(clock, reads=[THERE]), FakeLeaseStore(a_request())
-
     state, _ = await run_with(
         ScriptedSlack([Kind.MEMBER]), atlas, store, Policy(approvals=1, approvers=EVERYONE)
     )
@@ -774,7 +743,6 @@ async def test_delete_waits_until_slack_answers_and_the_job_is_read_again(clock:
     atlas = ScriptedAtlas(clock, reads=[THERE, THERE, THERE, CANCELLED])
     store = FakeLeaseStore(a_request())
     away = RightsNotChecked("Slack did not answer in time.")
-
     state, _ = await run_with(ScriptedSlack([away, away, Kind.MEMBER]), atlas, store, Policy())
 
     assert state is State.CANCELLED
@@ -789,7 +757,6 @@ async def test_lasting_failure_of_slack_is_reported_once_and_sends_nothing(
     store = FakeLeaseStore(a_request())
     began = clock.monotonic()
     away = RightsNotChecked("Slack did not answer in time.")
-
     state, _ = await run_with(ScriptedSlack([away]), atlas, store, Policy())
 
     assert state is State.OVER
@@ -803,7 +770,6 @@ async def test_wait_that_slack_asks_for_is_kept_and_reported_before_it(clock: Fa
     atlas = ScriptedAtlas(clock, reads=[THERE, THERE, CANCELLED])
     store = FakeLeaseStore(a_request())
     limited = RightsNotChecked("Slack allows no more calls.", retry_after=30.0)
-
     await run_with(ScriptedSlack([limited, Kind.MEMBER]), atlas, store, Policy())
 
     assert clock.sleeps[0] == 30.0
@@ -815,7 +781,6 @@ async def test_rights_are_judged_before_each_delete(clock: FakeClock) -> None:
         clock, reads=[THERE], deletes=[RateLimited(retry_after=1.0, status=429), ACCEPTED]
     )
     store = FakeLeaseStore(a_request())
-
     state, outcome = await run_with(
         ScriptedSlack([Kind.MEMBER, Kind.DEACTIVATED]), atlas, store, Policy()
     )
@@ -831,7 +796,6 @@ GLASS = Policy(approvals=1, break_glass=People(users=frozenset({"U0RINA"})))
 async def test_request_that_acted_alone_is_sent_without_approvals(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED])
     store = FakeLeaseStore(a_request(acted_alone=True))
-
     state, _ = await run_with(ScriptedSlack([Kind.MEMBER]), atlas, store, GLASS)
 
     assert (state, atlas.calls) == (State.CANCELLED, ["GET", "DELETE", "GET"])
@@ -842,7 +806,6 @@ async def test_right_to_act_alone_that_was_lost_before_the_delete_sends_nothing(
 ) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE])
     store = FakeLeaseStore(a_request(acted_alone=True))
-
     state, _ = await run_with(ScriptedSlack([Kind.MEMBER]), atlas, store, Policy(approvals=1))
 
     assert (state, atlas.calls) == (State.AWAITING, ["GET"])
@@ -853,7 +816,6 @@ async def test_right_to_act_alone_that_was_lost_before_the_delete_sends_nothing(
 async def test_read_only_project_sends_no_delete_for_an_approved_request(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE])
     store = FakeLeaseStore(a_request())
-
     state, outcome = await run_with(
         ScriptedSlack([Kind.MEMBER]), atlas, store, Policy(read_only=True)
     )

@@ -58,7 +58,6 @@ async def test_request_of_a_deactivated_person_cannot_be_approved(tmp_path: Path
     service = ServiceOnSqlite(tmp_path, policy(1))
     waiting = await service.insert(a_waiting_request(ref=job_ref()))
     service.people[RINA.id] = person(RINA.id, GONE)
-
     with pytest.raises(RequesterLostRight):
         await service.service.approve(waiting.id, person(ADA.id))
 
@@ -70,7 +69,6 @@ async def test_requester_under_an_id_of_the_organization_cannot_approve(tmp_path
     service = ServiceOnSqlite(tmp_path, policy(1))
     waiting = await service.insert(a_waiting_request(ref=job_ref()))
     service.people["W0RINA"] = replace(person("W0RINA"), aliases=frozenset({RINA.id}))
-
     with pytest.raises(OwnRequest):
         await service.service.approve(waiting.id, person("W0RINA"))
 
@@ -99,7 +97,6 @@ async def test_request_that_waits_for_its_requesters_right_runs_by_one_approval_
 async def test_number_of_approvals_that_was_raised_meanwhile_holds(tmp_path: Path) -> None:
     service = ServiceOnSqlite(tmp_path, policy(2))
     waiting = await service.insert(a_waiting_request(1, ref=job_ref()))
-
     request = await service.service.approve(waiting.id, person(ADA.id))
 
     assert (request.state, request.approvals_needed) == (State.AWAITING, 2)
@@ -113,7 +110,6 @@ async def test_request_of_a_deactivated_person_cannot_be_retried(tmp_path: Path)
         a_request(state=State.FAILED, ref=job_ref(), outcome=Outcome(sentence="lost"))
     )
     service.people[RINA.id] = person(RINA.id, GONE)
-
     with pytest.raises(RequesterLostRight):
         await service.service.retry(failed.id, person(ADA.id))
     await service.close()
@@ -145,7 +141,6 @@ async def test_retry_by_a_person_without_rights_is_refused_whenever_it_comes(
     service = ServiceOnSqlite(tmp_path, policy(0))
     failed = await service.insert(a_request(state=State.FAILED, ref=job_ref()))
     service.clock.advance(86400)
-
     with pytest.raises(NotARequester):
         await service.service.retry(failed.id, Person(id=ADA.id, team=ADA.team))
     await service.close()
@@ -175,7 +170,6 @@ def submission(user: str, **changes: Any) -> Submission:
 
 async def test_submission_that_acts_alone_runs_at_once(tmp_path: Path) -> None:
     service = ServiceOnSqlite(tmp_path, GLASS)
-
     request = await service.service.submit(submission(RINA.id))
 
     assert (request.state, request.approvals_needed) == (State.APPROVED, 0)
@@ -191,7 +185,6 @@ async def test_submission_that_acts_alone_without_right_or_reason_is_refused(
     tmp_path: Path, changes: dict[str, Any], refusal: type[NotAllowed]
 ) -> None:
     service = ServiceOnSqlite(tmp_path, GLASS)
-
     with pytest.raises(refusal):
         await service.service.submit(submission(RINA.id, **changes))
 
@@ -202,7 +195,6 @@ async def test_submission_that_acts_alone_without_right_or_reason_is_refused(
 @pytest.mark.parametrize("alone", [True, False])
 async def test_submission_to_a_read_only_project_is_refused(tmp_path: Path, *, alone: bool) -> None:
     service = ServiceOnSqlite(tmp_path, replace(GLASS, read_only=True))
-
     with pytest.raises(ReadOnly):
         await service.service.submit(submission(RINA.id, alone=alone))
 
@@ -212,7 +204,6 @@ async def test_submission_to_a_read_only_project_is_refused(tmp_path: Path, *, a
 
 async def test_acting_alone_needs_no_approver_who_could_approve(tmp_path: Path) -> None:
     service = ServiceOnSqlite(tmp_path, replace(GLASS, approvers=People(users=frozenset({ADA.id}))))
-
     request = await service.service.submit(submission(ADA.id))
 
     assert request.acted_alone
@@ -223,7 +214,6 @@ async def test_acting_alone_needs_no_approver_who_could_approve(tmp_path: Path) 
 
 async def test_checkbox_means_nothing_where_no_approvals_are_needed(tmp_path: Path) -> None:
     service = ServiceOnSqlite(tmp_path, policy(0))
-
     request = await service.service.submit(submission(RINA.id, person=person(RINA.id)))
 
     assert (request.state, request.acted_alone) == (State.APPROVED, False)
@@ -233,7 +223,6 @@ async def test_checkbox_means_nothing_where_no_approvals_are_needed(tmp_path: Pa
 async def test_review_by_the_person_who_acted_is_refused(tmp_path: Path) -> None:
     service = ServiceOnSqlite(tmp_path, GLASS)
     request = await service.service.submit(submission(ADA.id))
-
     with pytest.raises(OwnAct):
         await service.service.review(request.id, ADA)
     assert (await service.service.review(request.id, ABE)).reviewed_by == ABE.id

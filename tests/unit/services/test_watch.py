@@ -236,9 +236,7 @@ def watch_harness(
 
 async def test_60_clusters_are_each_read_once_per_interval_at_an_even_pace() -> None:
     env = watch_harness(60)
-
     await env.run_for(119)
-
     counted = Counter(name for name, _ in env.atlas.reads)
     assert len(counted) == 60
     assert set(counted.values()) <= {2, 3}
@@ -248,9 +246,7 @@ async def test_60_clusters_are_each_read_once_per_interval_at_an_even_pace() -> 
 
 async def test_shortest_interval_stays_below_a_quarter_of_the_rate_limit() -> None:
     env = watch_harness(400, interval=1)
-
     await env.run_for(240)
-
     times = [at for _, at in env.atlas.reads]
     most = max(sum(start <= at < start + 60 for at in times) for start in times)
     assert 90 < most <= 125
@@ -263,7 +259,6 @@ async def test_event_makes_all_clusters_be_read_at_once_the_last_with_a_job_firs
     env.atlas.jobs["c007"] = [job(7)]
     event = env.clock.monotonic() + 80
     env.feed.requests = [event]
-
     await env.run_for(100)
 
     read = next(at for at in env.feed.reads if at >= event)
@@ -276,7 +271,6 @@ async def test_event_makes_all_clusters_be_read_at_once_the_last_with_a_job_firs
 async def test_event_before_the_first_list_makes_the_clusters_be_read_at_once() -> None:
     env = watch_harness(20)
     env.feed.requests = [env.clock.monotonic()]
-
     await env.run_for(2)
 
     assert len(env.atlas.reads) == 20
@@ -285,9 +279,7 @@ async def test_event_before_the_first_list_makes_the_clusters_be_read_at_once() 
 async def test_many_events_stay_below_a_quarter_of_the_rate_limit() -> None:
     env = watch_harness(25)
     env.feed.requests = [env.clock.monotonic() + number for number in range(300)]
-
     await env.run_for(300)
-
     times = [at for _, at in env.atlas.reads]
     assert max(sum(start <= at < start + 60 for at in times) for start in times) <= 125
 
@@ -295,7 +287,6 @@ async def test_many_events_stay_below_a_quarter_of_the_rate_limit() -> None:
 async def test_new_job_is_expected_in_the_feed_and_a_known_one_is_not_again() -> None:
     env = watch_harness(1, interval=5)
     env.atlas.jobs["c000"] = [job(1)]
-
     await env.run_for(21)
 
     assert [ref.job_id for ref in env.feed.expected] == [job(1).id]
@@ -305,7 +296,6 @@ async def test_download_without_an_event_triples_the_sweep_and_is_recorded_once(
     env = watch_harness(1, interval=60)
     await env.run_for(1)
     env.feed.missing = [JobRef(PROJECT_ID, "c000", job(1).id), JobRef(PROJECT_ID, "c000", "b" * 24)]
-
     with structlog.testing.capture_logs() as logs:
         await env.run_for(200)
 
@@ -319,7 +309,6 @@ async def test_download_without_an_event_triples_the_sweep_and_is_recorded_once(
 async def test_recorded_gap_of_the_feed_is_remembered_after_a_restart() -> None:
     env = watch_harness(1, interval=60)
     env.store.gaps = [PROJECT_ID]
-
     await env.run_for(61)
 
     assert len(env.atlas.reads) == 4
@@ -352,9 +341,7 @@ async def test_watch_leaves_half_of_a_bucket_that_does_not_refill() -> None:
 
 async def test_single_cluster_is_read_every_interval() -> None:
     env = watch_harness(1, interval=5)
-
     await env.run_for(21)
-
     later = env.atlas.times_of("c000")[1:]
     assert [after - before for before, after in pairwise(later)] == [5, 5, 5]
 
@@ -362,7 +349,6 @@ async def test_single_cluster_is_read_every_interval() -> None:
 async def test_new_job_is_announced_at_once_and_unchanged_jobs_are_not_recorded_again() -> None:
     env = watch_harness(1, interval=5)
     env.atlas.jobs["c000"] = [job(1)]
-
     await env.run_for(21)
 
     assert env.store.noted == [("c000", 1)]
@@ -381,7 +367,6 @@ async def test_change_is_recorded() -> None:
 async def test_unreadable_cluster_does_not_stop_the_others() -> None:
     env = watch_harness(3, interval=5)
     env.atlas.faults["c001"] = [Unavailable()] * 3
-
     await env.run_for(39)
 
     assert len(env.atlas.times_of("c000")) == len(env.atlas.times_of("c002")) == 8
@@ -391,9 +376,7 @@ async def test_unreadable_cluster_does_not_stop_the_others() -> None:
 async def test_hanging_clusters_do_not_block_the_others() -> None:
     env = watch_harness(20, interval=20)
     env.atlas.hangs = {f"c{number:03d}" for number in range(MAX_CONCURRENT_READS - 1)}
-
     await env.run_for(80)
-
     others = [f"c{number:03d}" for number in range(MAX_CONCURRENT_READS - 1, 20)]
     assert {len(env.atlas.times_of(name)) for name in others} == {4}
     assert env.atlas.most <= MAX_CONCURRENT_READS
@@ -402,9 +385,7 @@ async def test_hanging_clusters_do_not_block_the_others() -> None:
 async def test_429_pauses_the_whole_project() -> None:
     env = watch_harness(3, interval=5)
     env.atlas.faults["c001"] = [RateLimited(retry_after=30), RateLimited(retry_after=1)]
-
     await env.run_for(90)
-
     first, second, third = (at - env.started_at for at in env.atlas.times_of("c001")[:3])
     times = sorted(at - env.started_at for _, at in env.atlas.reads)
     assert 30 <= second - first < 30 + Timings.watch_lease_renewal_interval
@@ -440,7 +421,6 @@ async def test_known_clusters_are_read_while_the_list_fails() -> None:
     env = watch_harness(1, interval=15)
     await env.run_for(1)
     env.atlas.faults[""] = [Unavailable()] * 3
-
     await env.run_for(1)
     assert env.atlas.lists == 2
     await env.run_for(60)
@@ -467,7 +447,6 @@ async def test_failing_list_stops_no_read() -> None:
 async def test_deleted_or_unsupported_cluster_has_no_jobs() -> None:
     env = watch_harness(2)
     env.atlas.faults = {"c000": [ClusterNotFound()], "c001": [WrongClusterKind()]}
-
     await env.run_for(59)
 
     assert env.store.noted == [("c000", 0), ("c001", 0)]
@@ -476,7 +455,6 @@ async def test_deleted_or_unsupported_cluster_has_no_jobs() -> None:
 async def test_jobs_of_a_deleted_cluster_are_recorded_as_gone() -> None:
     env = watch_harness(1)
     env.store.gone = ["old"]
-
     await env.run_for(1)
 
     assert env.store.noted == [("old", 0), ("c000", 0)]
@@ -485,7 +463,6 @@ async def test_jobs_of_a_deleted_cluster_are_recorded_as_gone() -> None:
 async def test_without_lease_nothing_is_read() -> None:
     env = watch_harness(3)
     env.store.held = False
-
     await env.run_for(60)
 
     assert (env.atlas.reads, env.atlas.lists) == ([], 0)
@@ -534,7 +511,6 @@ async def test_read_after_a_takeover_announces_nothing() -> None:
 async def test_unrecorded_read_is_repeated() -> None:
     env = watch_harness(1, interval=5)
     env.store.faults = [NotRecorded(), NotRecorded()]
-
     await env.run_for(30)
 
     assert env.store.noted == [("c000", 0)]
@@ -543,7 +519,6 @@ async def test_unrecorded_read_is_repeated() -> None:
 async def test_unexpected_error_does_not_stop_the_watch() -> None:
     env = watch_harness(2, interval=5)
     env.store.faults = [ValueError("a mistake")]
-
     await env.run_for(12)
 
     assert sorted(name for name, _ in env.store.noted) == ["c000", "c001"]
@@ -552,7 +527,6 @@ async def test_unexpected_error_does_not_stop_the_watch() -> None:
 async def test_stop_releases_the_lease() -> None:
     env = watch_harness(20)
     env.atlas.hangs = set(env.atlas.jobs)
-
     await env.run_for(60)
 
     assert env.store.released == 1

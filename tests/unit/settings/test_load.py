@@ -392,7 +392,6 @@ def test_value_in_another_encoding_is_reported(tmp_path: Path, name: str) -> Non
 
 def test_people_in_another_encoding_are_reported(tmp_path: Path) -> None:
     value = os.fsdecode("Köln".encode("latin-1"))
-
     found = problems(tmp_path, BOT_APPROVERS=value)
     assert "BOT_APPROVERS is not in UTF-8: set it again in that encoding" in found
 

@@ -120,7 +120,6 @@ def with_policy(settings: Settings, policy: Policy) -> Settings:
 
 def test_mistyped_variable_is_reported_with_the_nearest_name(tmp_path: Path) -> None:
     typed = CAREFUL | {"BOT_APPROVAL": "2", "MONGODB_ATLAS_ORG_ID": "another program's"}
-
     settings = load_settings(typed, tmp_path)
 
     assert warnings(settings) == [
@@ -179,7 +178,6 @@ def test_watch_channel_without_working_buttons_is_warned_about(
     (project,) = careful.projects
     policy = replace(project.policy, channels=frozenset(channels))
     watched = project.model_copy(update={"policy": policy, "watch_channel": "C9"})
-
     told = warnings(careful.model_copy(update={"projects": (watched,)}))
 
     assert any("(BOT_WATCH_CHANNEL)" in sentence for sentence in told) is warned
@@ -192,7 +190,6 @@ def test_read_only_project_is_warned_about_without_a_watch_channel_only(
     (project,) = careful.projects
     policy = Policy(requesters=EVERYONE, read_only=True)
     watched = project.model_copy(update={"policy": policy, "watch_channel": channel})
-
     told = warnings(careful.model_copy(update={"projects": (watched,)}))
 
     assert [sentence.endswith("(BOT_WATCH_CHANNEL).") for sentence in told] == [True] * warned

@@ -20,3 +20,9 @@ async def new_bolt(tmp_path: Path) -> AsyncIterator[NewBolt]:
     yield build
     for bolt in opened:
         await bolt.close()
+
+
+@pytest.fixture
+def bolt(new_bolt: NewBolt) -> BoltHarness:
+    """A harness in whose only project everybody may do everything."""
+    return new_bolt()

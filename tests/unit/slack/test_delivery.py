@@ -87,7 +87,6 @@ def test_edit_of_a_deleted_message_is_dropped() -> None:
 @pytest.mark.parametrize("attempts", [20, MAX_EDIT_ATTEMPTS])
 def test_refused_content_of_an_edit_is_retried_slowly_for_days(attempts: int) -> None:
     post = a_post(PostKind.EDIT, attempts=attempts)
-
     action = decide(post, SlackRejected("invalid_blocks"))
 
     assert action == RetryLater(REFUSED_BACKOFF)
@@ -136,7 +135,6 @@ def test_unavailable_slack_is_retried_after_any_number_of_attempts() -> None:
 @pytest.mark.parametrize("state", [State.AWAITING, State.CANCELLED])
 def test_moved_card_says_that_approvers_do_not_see_it_only_while_it_waits(state: State) -> None:
     post = samples.post(EventName.CREATED, samples.request(state=state), kind=PostKind.CARD)
-
     because = reason_to_move(post, CannotPost("is_archived"))
 
     assert because.endswith(NOT_SEEN_BY_APPROVERS) == (state is State.AWAITING)

@@ -88,7 +88,6 @@ async def test_click_of_another_organization_with_a_member_id_is_refused(
 ) -> None:
     slack.says("users.info", on_grid("U0RINA", HOME))
     forged = Actor(id="U0RINA", team="T0OTHER", is_outsider=False)
-
     with pytest.raises(RightsNotChecked, match="another workspace"):
         await grid.person(forged, people)
 
@@ -132,7 +131,6 @@ async def test_outsider_has_no_rights_unless_named(directory: Directory, slack: 
 
 async def test_known_id_with_another_team_is_refused(directory: Directory) -> None:
     stranger = Actor(id="U0RINA", team="T0OTHER", is_outsider=True)
-
     with pytest.raises(RightsNotChecked, match="another workspace"):
         await directory.person(stranger, NAMED)
 
@@ -264,7 +262,6 @@ async def test_failed_lookup_gives_no_rights_and_reports_why(
     directory: Directory, slack: FakeSlack, failure: str | Exception, sentence: str
 ) -> None:
     slack.says("usergroups.users.list", failure)
-
     with pytest.raises(RightsNotChecked, match=sentence) as caught:
         await directory.person(RINA, GROUP)
     assert "nothing was done" in str(caught.value)
@@ -313,7 +310,6 @@ async def test_current_people_are_unknown_without_an_answer(
     await directory.current_people(["U0ADA"], GROUP.groups)
     clock.advance(2)
     slack.says(method, failure)
-
     with pytest.raises(RightsNotChecked, match="nothing was done"):
         await directory.current_people(["U0ADA"], GROUP.groups)
 
@@ -323,7 +319,6 @@ async def test_user_or_group_that_is_gone_gives_no_rights(
 ) -> None:
     slack.says("users.info", "user_not_found")
     slack.says("usergroups.users.list", "no_such_subteam")
-
     people = await directory.current_people(["U0ADA"], GROUP.groups)
 
     assert people["U0ADA"].kind is Kind.DEACTIVATED
@@ -361,7 +356,6 @@ async def test_candidate_whom_slack_does_not_show_leaves_the_others(
     directory: Directory, slack: FakeSlack
 ) -> None:
     slack.says("users.info", "user_not_visible", account("U0RINA", "Rina"))
-
     found = await directory.candidates(NAMED)
 
     assert [each.kind for each in found] == [Kind.DEACTIVATED, Kind.MEMBER]
@@ -372,7 +366,6 @@ async def test_candidates_are_not_known_while_slack_does_not_answer(
     directory: Directory, slack: FakeSlack, fault: Exception | str
 ) -> None:
     slack.says("usergroups.users.list", fault)
-
     with pytest.raises(RightsNotChecked):
         await directory.candidates(GROUP)
 
@@ -381,7 +374,6 @@ async def test_at_most_forty_candidates_are_looked_up(
     directory: Directory, slack: FakeSlack
 ) -> None:
     slack.says("usergroups.users.list", {"users": [f"U{number}" for number in range(500)]})
-
     found = await directory.candidates(GROUP)
 
     assert len(found) == MAX_CANDIDATES == len(slack.called("users.info"))

@@ -98,8 +98,7 @@ async def test_withdrawal_by_another_person_is_refused(new_bolt: NewBolt) -> Non
     assert (await bolt.request(request.id)) == request
 
 
-async def test_failed_request_can_be_retried(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_failed_request_can_be_retried(bolt: BoltHarness) -> None:
     request = await bolt.insert(samples.request(state=State.FAILED))
     await bolt.send(payloads.click(ids.RETRY, request.id, user=RINA.id))
 
@@ -126,7 +125,6 @@ async def test_second_copy_of_a_card_links_to_the_first(new_bolt: NewBolt) -> No
     bolt = new_bolt(ONE)
     request = await waiting(bolt)
     await bolt.send(payloads.click(ids.APPROVE, request.id, ts="1700000009.000100"))
-
     (drawn,) = bolt.slack.called("chat.update")
     assert drawn["ts"] == "1700000009.000100"
     assert "posted twice" in json.dumps(drawn["blocks"])
@@ -202,7 +200,6 @@ async def test_deny_opens_a_dialog_for_the_reason(new_bolt: NewBolt) -> None:
     bolt = new_bolt(ONE)
     request = await waiting(bolt)
     await bolt.send(payloads.click(ids.DENY, request.id))
-
     (view,) = bolt.shown
     assert view["callback_id"] == ids.DENY_DIALOG
     assert json.loads(view["private_metadata"])["request"] == request.id
@@ -245,8 +242,7 @@ async def test_deny_without_a_trigger_is_reported_and_opens_no_dialog(new_bolt: 
     assert bolt.slack.called("views.open") == []
 
 
-async def test_open_button_opens_the_dialog_of_its_job(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_open_button_opens_the_dialog_of_its_job(bolt: BoltHarness) -> None:
     value = f"{PROJECT_ID}/prod-eu {JOB_ID}"
     await bolt.send(payloads.click(ids.OPEN, value))
 
@@ -255,31 +251,27 @@ async def test_open_button_opens_the_dialog_of_its_job(new_bolt: NewBolt) -> Non
 
 
 @pytest.mark.parametrize("value", ["", "nonsense", f"{'f' * 24}/prod-eu {JOB_ID}"])
-async def test_open_button_with_an_invalid_value_is_answered(new_bolt: NewBolt, value: str) -> None:
-    bolt = new_bolt()
+async def test_open_button_with_an_invalid_value_is_answered(bolt: BoltHarness, value: str) -> None:
     await bolt.send(payloads.click(ids.OPEN, value))
 
     assert len(bolt.private) == 1
     assert bolt.shown == []
 
 
-async def test_try_again_in_a_dialog_of_another_version_is_answered(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_try_again_in_a_dialog_of_another_version_is_answered(bolt: BoltHarness) -> None:
     await bolt.send(payloads.view_click(ids.TRY_AGAIN, {"private_metadata": "{}"}))
 
     assert "type the command again" in bolt.slack.called("chat.postMessage")[0]["text"]
 
 
-async def test_unknown_button_is_answered(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_unknown_button_is_answered(bolt: BoltHarness) -> None:
     answer = await bolt.send(payloads.click("cancel_restore_new", "x"))
 
     assert answer.status == 200
     assert bolt.private == [other_version("button")]
 
 
-async def test_link_button_is_acked_without_a_message(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_link_button_is_acked_without_a_message(bolt: BoltHarness) -> None:
     answer = await bolt.send(payloads.click(ids.ATLAS_LINK, ""))
 
     assert answer.status == 200

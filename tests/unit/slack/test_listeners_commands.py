@@ -15,7 +15,7 @@ from bot.slack import ids
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job
 from tests.support.service import CLUSTER
 from tests.unit.slack import payloads, samples
-from tests.unit.slack.harness import NewBolt
+from tests.unit.slack.harness import BoltHarness, NewBolt
 
 TYPED = f"prod-eu {JOB_ID}"
 
@@ -24,8 +24,7 @@ def words(view: object) -> str:
     return json.dumps(view, ensure_ascii=False)
 
 
-async def test_dialog_opens_first_and_then_shows_the_job(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_dialog_opens_first_and_then_shows_the_job(bolt: BoltHarness) -> None:
     answer = await bolt.send(payloads.command(TYPED))
 
     assert (answer.status, answer.body) == (200, {})
@@ -36,8 +35,7 @@ async def test_dialog_opens_first_and_then_shows_the_job(new_bolt: NewBolt) -> N
     assert len(bolt.acks) == 1
 
 
-async def test_ack_of_a_command_does_not_wait_for_atlas(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_ack_of_a_command_does_not_wait_for_atlas(bolt: BoltHarness) -> None:
     gate = bolt.atlas[PROJECT_ID].gates[CLUSTER] = asyncio.Event()
     answer = await bolt.ack(payloads.command(TYPED))
     gate.set()
@@ -46,8 +44,7 @@ async def test_ack_of_a_command_does_not_wait_for_atlas(new_bolt: NewBolt) -> No
     assert answer.status == 200
 
 
-async def test_pending_dialog_reports_the_restart_at_shutdown(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_pending_dialog_reports_the_restart_at_shutdown(bolt: BoltHarness) -> None:
     bolt.atlas[PROJECT_ID].gates[CLUSTER] = asyncio.Event()
     await bolt.ack(payloads.command(TYPED))
     await asyncio.sleep(0.01)
@@ -59,8 +56,7 @@ async def test_pending_dialog_reports_the_restart_at_shutdown(new_bolt: NewBolt)
     assert not bolt.background.tasks
 
 
-async def test_fifty_pending_dialogs_all_report_the_restart_at_shutdown(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_fifty_pending_dialogs_all_report_the_restart_at_shutdown(bolt: BoltHarness) -> None:
     bolt.atlas[PROJECT_ID].gates[CLUSTER] = asyncio.Event()
     many = 50
     for _ in range(many):
@@ -81,9 +77,8 @@ async def test_fifty_pending_dialogs_all_report_the_restart_at_shutdown(new_bolt
     ],
 )
 async def test_other_text_is_answered_in_private_with_an_example(
-    new_bolt: NewBolt, typed: str, said: str
+    bolt: BoltHarness, typed: str, said: str
 ) -> None:
-    bolt = new_bolt()
     answer = await bolt.send(payloads.command(typed))
 
     assert answer.body["response_type"] == "ephemeral"
@@ -136,8 +131,7 @@ async def test_person_who_may_not_ask_sees_no_job_details(new_bolt: NewBolt) -> 
     assert "Snapshot" not in words(bolt.shown[-1])
 
 
-async def test_guest_may_not_ask(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_guest_may_not_ask(bolt: BoltHarness) -> None:
     user = {"id": "U0RINA", "team_id": "T0HOME", "is_restricted": True}
     bolt.slack.says("users.info", {"user": user})
     await bolt.send(payloads.command(TYPED))
@@ -154,9 +148,8 @@ async def test_request_without_enough_approvers_is_refused_in_the_dialog(new_bol
 
 
 async def test_job_that_cannot_be_cancelled_is_shown_without_a_submit_button(
-    new_bolt: NewBolt,
+    bolt: BoltHarness,
 ) -> None:
-    bolt = new_bolt()
     job = a_job(deliveryType="automated", targetClusterName="a")
     bolt.atlas[PROJECT_ID].jobs[CLUSTER] = [job]
     await bolt.send(payloads.command(TYPED))
@@ -165,8 +158,7 @@ async def test_job_that_cannot_be_cancelled_is_shown_without_a_submit_button(
     assert "submit" not in bolt.shown[-1]
 
 
-async def test_job_with_an_open_request_shows_its_requester(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_job_with_an_open_request_shows_its_requester(bolt: BoltHarness) -> None:
     await bolt.insert(samples.waiting(requester="U0ABE"))
     await bolt.send(payloads.command(TYPED))
 
@@ -174,8 +166,7 @@ async def test_job_with_an_open_request_shows_its_requester(new_bolt: NewBolt) -
     assert "https://shop.slack.com/archives/C0OPS/p1700000000000100" in words(bolt.shown[-1])
 
 
-async def test_atlas_error_can_be_retried_in_the_dialog(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_atlas_error_can_be_retried_in_the_dialog(bolt: BoltHarness) -> None:
     bolt.atlas[PROJECT_ID].faults[CLUSTER] = JobNotFound(
         "There is no such job.", call="GET job", status=404
     )
@@ -190,8 +181,7 @@ async def test_atlas_error_can_be_retried_in_the_dialog(new_bolt: NewBolt) -> No
     assert bolt.shown[-1]["submit"]["text"] == "Cancel the job"
 
 
-async def test_database_error_can_be_retried_in_the_dialog(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_database_error_can_be_retried_in_the_dialog(bolt: BoltHarness) -> None:
     bolt.database.read_error = NotRead()
     await bolt.send(payloads.command(TYPED))
 
@@ -203,9 +193,8 @@ async def test_database_error_can_be_retried_in_the_dialog(new_bolt: NewBolt) ->
     [("expired_trigger_id", 1), ("trigger_expired", 1), ("exchanged_trigger_id", 0)],
 )
 async def test_expired_trigger_is_reported_and_a_used_trigger_is_not(
-    new_bolt: NewBolt, code: str, said: int
+    bolt: BoltHarness, code: str, said: int
 ) -> None:
-    bolt = new_bolt()
     bolt.slack.says("views.open", code)
     await bolt.send(payloads.command(TYPED))
 
@@ -216,9 +205,8 @@ async def test_expired_trigger_is_reported_and_a_used_trigger_is_not(
 @pytest.mark.parametrize("text", ["", TYPED, JOB_ID])
 @pytest.mark.parametrize("trigger", ["", None])
 async def test_a_command_without_a_trigger_is_answered_and_opens_nothing(
-    new_bolt: NewBolt, text: str, trigger: str | None
+    bolt: BoltHarness, text: str, trigger: str | None
 ) -> None:
-    bolt = new_bolt()
     await bolt.send(payloads.command(text) | {"trigger_id": trigger})
 
     assert bolt.slack.called("views.open") == []
@@ -226,16 +214,14 @@ async def test_a_command_without_a_trigger_is_answered_and_opens_nothing(
     assert "type the command again" in bolt.private[0]
 
 
-async def test_update_of_a_closed_dialog_is_ignored(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_update_of_a_closed_dialog_is_ignored(bolt: BoltHarness) -> None:
     bolt.slack.says("views.update", "not_found")
     await bolt.send(payloads.command(TYPED))
 
     assert bolt.private == []
 
 
-async def test_failed_view_update_is_retried(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_failed_view_update_is_retried(bolt: BoltHarness) -> None:
     bolt.slack.says("views.update", aiohttp.ServerDisconnectedError(), "ratelimited")
     await bolt.send(payloads.command(TYPED))
 
@@ -243,8 +229,7 @@ async def test_failed_view_update_is_retried(new_bolt: NewBolt) -> None:
     assert bolt.private == []
 
 
-async def test_exhausted_view_updates_are_reported_in_private(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_exhausted_view_updates_are_reported_in_private(bolt: BoltHarness) -> None:
     bolt.slack.says("views.update", *["fatal_error"] * 3)
     await bolt.send(payloads.command(TYPED))
 
@@ -252,9 +237,8 @@ async def test_exhausted_view_updates_are_reported_in_private(new_bolt: NewBolt)
 
 
 async def test_unexpected_error_after_the_ack_is_reported_with_its_reference(
-    new_bolt: NewBolt,
+    bolt: BoltHarness,
 ) -> None:
-    bolt = new_bolt()
     bolt.atlas[PROJECT_ID].faults[CLUSTER] = RuntimeError("a bug")
     await bolt.send(payloads.command(TYPED))
 
@@ -263,8 +247,7 @@ async def test_unexpected_error_after_the_ack_is_reported_with_its_reference(
     assert "a bug" not in bolt.private[0]
 
 
-async def test_unexpected_error_before_the_ack_is_answered_in_private(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_unexpected_error_before_the_ack_is_answered_in_private(bolt: BoltHarness) -> None:
     broken = payloads.command(TYPED)
     del broken["user_id"]
     answer = await bolt.send(broken)
@@ -274,9 +257,8 @@ async def test_unexpected_error_before_the_ack_is_answered_in_private(new_bolt: 
 
 
 async def test_refused_dialog_is_shown_as_a_plain_dialog_and_as_a_private_message(
-    new_bolt: NewBolt,
+    bolt: BoltHarness,
 ) -> None:
-    bolt = new_bolt()
     bolt.slack.says("views.update", "invalid_arguments")
     await bolt.send(payloads.command(TYPED))
 
@@ -291,13 +273,11 @@ async def test_refused_dialog_is_shown_as_a_plain_dialog_and_as_a_private_messag
 
 @pytest.mark.parametrize("code", ["invalid_auth", "invalid_arguments"])
 async def test_dialog_that_takes_no_update_is_replaced_by_a_private_message(
-    new_bolt: NewBolt, code: str
+    bolt: BoltHarness, code: str
 ) -> None:
-    bolt = new_bolt()
     bolt.atlas[PROJECT_ID].faults[CLUSTER] = JobNotFound()
     bolt.slack.says("views.update", *[code] * 9)
     await bolt.send(payloads.command(TYPED))
-
     (said,) = bolt.private
     assert JOB_ID in said
     assert code in said
@@ -336,7 +316,6 @@ async def test_typed_denial_records_its_reason(new_bolt: NewBolt) -> None:
     bolt = new_bolt(ONE)
     request = await bolt.insert(samples.waiting(approvals=(), approvals_needed=1))
     await bolt.send(payloads.command(f"deny {request.id} it is needed", user="U0ADA"))
-
     denied = await bolt.request(request.id)
     assert (denied.state, denied.outcome.sentence) == (State.DENIED, "it is needed")
 
@@ -349,7 +328,6 @@ async def test_typed_decision_about_an_ended_or_unknown_request_is_explained(
     await bolt.insert(ended)
     await bolt.send(payloads.command(f"approve {ended.id}", user="U0ABE"))
     await bolt.send(payloads.command(f"approve {'f' * 32}", user="U0ABE"))
-
     handled, unknown = bolt.private
     assert "was denied by <@U0ADA>" in handled
     assert "not in the ledger" in unknown

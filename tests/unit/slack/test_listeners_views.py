@@ -21,7 +21,7 @@ from tests.support.domain import PROJECT_ID, SHOWN
 from tests.support.fake_atlas import FakeAtlas
 from tests.unit.slack import payloads, samples
 from tests.unit.slack.fake_slack import LINKS
-from tests.unit.slack.harness import NewBolt
+from tests.unit.slack.harness import BoltHarness, NewBolt
 
 CLEARED = {"response_action": "clear"}
 DIRECTLY = Placement(channel="U0RINA", note="x", because="The bot cannot post here.")
@@ -37,10 +37,8 @@ def words(body: dict[str, Any]) -> str:
     return json.dumps(body, ensure_ascii=False)
 
 
-async def test_submission_creates_a_request_and_closes_the_dialog(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_submission_creates_a_request_and_closes_the_dialog(bolt: BoltHarness) -> None:
     answer = await bolt.send(payloads.submission(view(), reason="wrong cluster"))
-
     (given,) = await bolt.requests()
     assert answer.body == CLEARED
     assert (given.key, given.requester, given.team) == ("V1", "U0RINA", "T0HOME")
@@ -49,8 +47,7 @@ async def test_submission_creates_a_request_and_closes_the_dialog(new_bolt: NewB
     assert given.moved_because is None
 
 
-async def test_repeated_submission_creates_one_request(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_repeated_submission_creates_one_request(bolt: BoltHarness) -> None:
     first = await bolt.send(payloads.submission(view()))
     second = await bolt.send(payloads.submission(view()))
 
@@ -81,10 +78,8 @@ async def test_card_in_another_channel_is_linked(
     assert "https://shop.slack.com/archives/C0AUDIT/p1700000000000100" in words(bolt.shown[-1])
 
 
-async def test_reason_for_the_other_channel_is_recorded(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_reason_for_the_other_channel_is_recorded(bolt: BoltHarness) -> None:
     await bolt.send(payloads.submission(view(DIRECTLY)))
-
     (request,) = await bolt.requests()
     assert request.moved_because == "The bot cannot post here."
 
@@ -118,8 +113,7 @@ async def test_missing_input_is_reported_at_its_block(
     assert await bolt.requests() == []
 
 
-async def test_submission_for_a_job_that_cannot_be_cancelled_is_refused(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_submission_for_a_job_that_cannot_be_cancelled_is_refused(bolt: BoltHarness) -> None:
     automated = samples.sight(**samples.AUTOMATED)
     shown = dialog_views.details(automated, samples.asked(), Policy(), samples.HERE, LINKS)
     answer = await bolt.send(payloads.submission(shown))
@@ -130,9 +124,8 @@ async def test_submission_for_a_job_that_cannot_be_cancelled_is_refused(new_bolt
 
 @pytest.mark.parametrize("fault", [NotRecorded(), MaybeRecorded()])
 async def test_submission_that_was_not_recorded_keeps_the_dialog_open(
-    new_bolt: NewBolt, fault: Exception
+    bolt: BoltHarness, fault: Exception
 ) -> None:
-    bolt = new_bolt()
     bolt.database.write_error = fault
     answer = await bolt.send(payloads.submission(view(), reason="why"))
 
@@ -150,8 +143,7 @@ async def test_slow_database_is_reported_in_the_dialog_as_uncertain(new_bolt: Ne
     assert len(await bolt.requests()) == 1
 
 
-async def test_unreadable_user_blocks_the_submission(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_unreadable_user_blocks_the_submission(bolt: BoltHarness) -> None:
     bolt.slack.says("users.info", "missing_scope")
     answer = await bolt.send(payloads.submission(view()))
 
@@ -159,8 +151,7 @@ async def test_unreadable_user_blocks_the_submission(new_bolt: NewBolt) -> None:
     assert await bolt.requests() == []
 
 
-async def test_submission_for_a_taken_job_names_the_first_requester(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_submission_for_a_taken_job_names_the_first_requester(bolt: BoltHarness) -> None:
     await bolt.insert(samples.waiting(requester="U0ABE"))
     answer = await bolt.send(payloads.submission(view(), view_id="V2"))
 
@@ -187,16 +178,14 @@ async def test_channel_is_checked_again_at_the_submission(new_bolt: NewBolt) -> 
 
 @pytest.mark.parametrize("carried", ["", "{}", '{"version": 99}'])
 async def test_dialog_of_another_version_is_refused_with_advice(
-    new_bolt: NewBolt, carried: str
+    bolt: BoltHarness, carried: str
 ) -> None:
-    bolt = new_bolt()
     answer = await bolt.send(payloads.submission(view() | {"private_metadata": carried}))
 
     assert "type the command again" in words(answer.body)
 
 
-async def test_submission_for_a_removed_project_is_refused(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_submission_for_a_removed_project_is_refused(bolt: BoltHarness) -> None:
     elsewhere = samples.asked()
     other = replace(elsewhere, ref=replace(elsewhere.ref, project_id="f" * 24))
     gone = dialog_views.details(samples.sight(), other, Policy(), samples.HERE, LINKS)
@@ -210,7 +199,6 @@ async def test_denial_ends_the_request_with_its_reason(new_bolt: NewBolt) -> Non
     request = await bolt.insert(samples.waiting(approvals=()))
     asking = dialog_views.ask_reason(ids.DENY_DIALOG, request.id)
     answer = await bolt.send(payloads.submission(asking, user="U0ADA", reason="needed"))
-
     now = await bolt.request(request.id)
     assert answer.body == CLEARED
     assert (now.state, now.outcome.sentence) == (State.DENIED, "needed")
@@ -256,17 +244,15 @@ async def test_denial_that_was_not_recorded_keeps_the_dialog_open(new_bolt: NewB
     assert answer.body == {"response_action": "errors", "errors": {"reason": str(NotRecorded())}}
 
 
-async def test_unknown_view_is_answered(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_unknown_view_is_answered(bolt: BoltHarness) -> None:
     answer = await bolt.send(payloads.submission(view() | {"callback_id": "other"}))
 
     assert "another version" in words(answer.body)
 
 
 async def test_unexpected_error_is_answered_in_the_dialog_with_its_reference(
-    new_bolt: NewBolt,
+    bolt: BoltHarness,
 ) -> None:
-    bolt = new_bolt()
     bolt.database.write_error = RuntimeError("a bug")
     answer = await bolt.send(payloads.submission(view()))
 
@@ -276,17 +262,15 @@ async def test_unexpected_error_is_answered_in_the_dialog_with_its_reference(
     assert "a bug" not in words(answer.body)
 
 
-async def test_nul_characters_are_removed_from_a_reason(new_bolt: NewBolt) -> None:
+async def test_nul_characters_are_removed_from_a_reason(bolt: BoltHarness) -> None:
     """PostgreSQL takes no NUL: such a reason could never be recorded."""
-    bolt = new_bolt()
     await bolt.send(payloads.submission(view(), reason="by\0 mistake"))
     (request,) = await bolt.requests()
 
     assert request.reason == "by mistake"
 
 
-async def test_done_closes_the_picker_of_a_read_only_project(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_done_closes_the_picker_of_a_read_only_project(bolt: BoltHarness) -> None:
     policy = Policy(read_only=True)
     shop = Project(id=PROJECT_ID, name="shop", policy=policy, atlas=FakeAtlas({}))
     shown = picker_views.view(PickerState(asked_in="C0OPS"), [shop], "Choose one.")

@@ -33,7 +33,6 @@ def assert_what_decides_comes_first(lines: list[str]) -> None:
 @pytest.mark.parametrize("name", OPEN)
 def test_cluster_starter_and_link_come_first_and_the_job_id_last(name: str) -> None:
     lines = lines_of(SHOWN[name])
-
     assert_what_decides_comes_first(lines)
     if name != "card_awaiting_right":  # made before the bot knew more about the job
         assert lines[2].startswith("*Download link* ")
@@ -46,7 +45,6 @@ def test_entry_of_a_job_begins_with_them_too(name: str, above: int) -> None:
 
 def test_entry_of_a_waiting_request_begins_with_them_too() -> None:
     lines = lines_of(SHOWN["home"])
-
     assert_what_decides_comes_first(lines[lines.index("Waits for your approval") + 1 :])
 
 

@@ -56,7 +56,6 @@ async def slack() -> AsyncIterator[FakeSlack]:
 
 async def test_response_url_is_tried_first(slack: FakeSlack, response_url: ResponseUrl) -> None:
     await PrivateReply(slack).send_text(click(url=response_url.url), "No.")
-
     (body,) = response_url.bodies
     assert (body["text"], body["response_type"], body["replace_original"]) == (
         "No.",
@@ -157,7 +156,6 @@ async def test_refused_blocks_are_sent_as_text_by_the_response_url(
 ) -> None:
     response_url.refusals = [(status, body)]
     await PrivateReply(slack).send_text(click(url=response_url.url), "No.")
-
     refused, sent = response_url.bodies
     assert ("blocks" in refused, "blocks" in sent, sent["text"]) == (True, False, "No.")
     assert slack.calls == []
@@ -166,7 +164,6 @@ async def test_refused_blocks_are_sent_as_text_by_the_response_url(
 async def test_refused_blocks_are_sent_as_ephemeral_text(slack: FakeSlack) -> None:
     slack.says("chat.postEphemeral", "invalid_blocks")
     await PrivateReply(slack).send_text(click(), "No.")
-
     sent = slack.called("chat.postEphemeral")[1]
     assert ("blocks" in sent, sent["text"]) == (False, "No.")
     assert slack.called("chat.postMessage") == []

@@ -60,7 +60,6 @@ def test_channels_have_separate_limits(limits: RateLimits) -> None:
 
 def test_blocked_channel_is_free_after_the_time(limits: RateLimits, clock: FakeClock) -> None:
     limits.block(POST, Message(channel="C0OPS", content={}), 30)
-
     clock.advance(10)
     assert waits(limits, 1) == [20.0]
     clock.advance(20)

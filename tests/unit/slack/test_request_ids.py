@@ -13,7 +13,7 @@ from bot.slack.payloads import may_begin, name_of, request_in
 from tests.support.domain import JOB_ID, PROJECT_ID
 from tests.support.service import CLUSTER
 from tests.unit.slack import payloads, samples
-from tests.unit.slack.harness import NewBolt
+from tests.unit.slack.harness import BoltHarness
 
 ID = "1d32b111eb0842bd9cbaa67cd741e651"
 TYPED = f"prod-eu {JOB_ID}"
@@ -96,8 +96,7 @@ def test_name_of_a_payload_has_its_kind_and_no_typed_text(body: dict[str, Any], 
     assert name_of(body) == name
 
 
-async def test_dialog_submits_the_id_of_its_command(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_dialog_submits_the_id_of_its_command(bolt: BoltHarness) -> None:
     with structlog.testing.capture_logs([merge_contextvars]) as log:
         await bolt.send(payloads.command(TYPED))
         (shown,) = bolt.slack.called("views.update")
@@ -107,8 +106,7 @@ async def test_dialog_submits_the_id_of_its_command(new_bolt: NewBolt) -> None:
     assert [each.id for each in await bolt.requests()] == [typed]
 
 
-async def test_two_commands_get_two_ids(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_two_commands_get_two_ids(bolt: BoltHarness) -> None:
     with structlog.testing.capture_logs([merge_contextvars]) as log:
         for _ in range(2):
             await bolt.send(payloads.command(TYPED))
@@ -116,16 +114,13 @@ async def test_two_commands_get_two_ids(new_bolt: NewBolt) -> None:
     assert len({line["request"] for line in log}) == 2
 
 
-async def test_dialog_without_an_id_gets_one_from_the_service(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_dialog_without_an_id_gets_one_from_the_service(bolt: BoltHarness) -> None:
     await bolt.send(payloads.submission(samples.views()["details"]))
-
     (request,) = await bolt.requests()
     assert is_request_id(request.id)
 
 
-async def test_unexpected_errors_are_logged_with_their_request(new_bolt: NewBolt) -> None:
-    bolt = new_bolt()
+async def test_unexpected_errors_are_logged_with_their_request(bolt: BoltHarness) -> None:
     with structlog.testing.capture_logs([merge_contextvars]) as log:
         bolt.atlas[PROJECT_ID].faults[CLUSTER] = RuntimeError("a bug")
         await bolt.send(payloads.command(TYPED))

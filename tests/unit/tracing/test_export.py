@@ -41,7 +41,6 @@ async def test_variables_reach_the_sdk_and_are_removed_again() -> None:
 async def test_setting_rejected_by_the_sdk_is_reported_with_its_reason() -> None:
     variables = {"OTEL_BSP_MAX_QUEUE_SIZE": SecretStr("0")}
     settings = TracingSettings(exporter="console", variables=variables)
-
     with pytest.raises(TracingError) as caught:
         open_tracing(settings, "replica-1")
 

@@ -49,7 +49,6 @@ def test_header_out_of_order_is_rejected(header: str) -> None:
 def test_only_so_many_nonces_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(digest, "MAX_NONCES", 3)
     keeper = DigestAuthenticator(Behaviour())
-
     challenges = [keeper.challenge(NOW) for _ in range(5)]
 
     assert len(keeper.nonces) == 3

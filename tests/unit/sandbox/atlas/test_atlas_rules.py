@@ -54,7 +54,6 @@ def test_v1_takes_json_anything_or_nothing() -> None:
 
 def test_token_bucket_refills_up_to_its_capacity() -> None:
     buckets, rate = Buckets(), Rate(2, 60, 60)
-
     readings = [buckets.take("backups", "p", rate, NOW) for _ in range(3)]
     later = buckets.take("backups", "p", rate, NOW + timedelta(hours=1))
 
@@ -73,7 +72,6 @@ def test_buckets_of_two_projects_are_two() -> None:
 def test_used_up_fault_does_not_affect_others() -> None:
     faults = Faults()
     faults.add(Fault(kind=Kind.DELAY, times=2), Fault(kind=Kind.HTML, method="GET"))
-
     taken = [
         [fault.kind for fault in faults.take(method, "/x", "call")]
         for method in ("DELETE", "GET", "GET")

@@ -11,7 +11,6 @@ async def test_waiting_ends_with_the_value_once_it_is_true() -> None:
     events, seen = EventBus(lambda: 0.0), list[str]()
     waiting = asyncio.create_task(events.until(lambda: seen, seconds=2))
     await asyncio.sleep(0)
-
     seen.append("message")
     events.publish("message")
 
@@ -26,7 +25,6 @@ async def test_waiting_in_vain_ends_with_a_timeout() -> None:
 def test_listener_gets_all_events_until_it_unsubscribes() -> None:
     events, heard = EventBus(lambda: 7.0), list[ChangeEvent]()
     leave = events.subscribe(heard.append)
-
     events.publish("view", user="U1")
     leave()
     events.publish("view", user="U2")

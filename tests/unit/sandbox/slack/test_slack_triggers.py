@@ -26,7 +26,6 @@ def refusal(triggers: TriggerStore, trigger_id: str) -> str:
 
 def test_trigger_works_for_three_seconds(triggers: TriggerStore, clock: FakeClock) -> None:
     trigger_id = triggers.trigger("U1")
-
     clock.advance(3.0)
     assert triggers.check_trigger(trigger_id).user == "U1"
     clock.advance(0.1)
@@ -35,7 +34,6 @@ def test_trigger_works_for_three_seconds(triggers: TriggerStore, clock: FakeCloc
 
 def test_trigger_works_once(triggers: TriggerStore) -> None:
     trigger_id = triggers.trigger("U1")
-
     triggers.check_trigger(trigger_id).used = True
 
     assert refusal(triggers, trigger_id) == "exchanged_trigger_id"
@@ -53,7 +51,6 @@ def url_refusal(triggers: TriggerStore, token: str) -> str:
 
 def test_response_url_answers_five_times(triggers: TriggerStore) -> None:
     token = triggers.response_token(ResponseTarget(user="U1", channel="C1"))
-
     targets = [triggers.use_response(token) for _ in range(5)]
 
     assert [place.channel for place in targets] == ["C1"] * 5
@@ -62,7 +59,6 @@ def test_response_url_answers_five_times(triggers: TriggerStore) -> None:
 
 def test_response_url_lives_half_an_hour(triggers: TriggerStore, clock: FakeClock) -> None:
     token = triggers.response_token(ResponseTarget(user="U1", channel="C1"))
-
     clock.advance(1801)
 
     assert url_refusal(triggers, token) == "expired_url"
@@ -70,7 +66,6 @@ def test_response_url_lives_half_an_hour(triggers: TriggerStore, clock: FakeCloc
 
 def test_message_timestamps_are_unique_at_one_moment(clock: FakeClock) -> None:
     ids = IdGenerator(clock.monotonic)
-
     made = [ids.ts() for _ in range(3)]
 
     assert made == ["1795608000.000001", "1795608000.000002", "1795608000.000003"]

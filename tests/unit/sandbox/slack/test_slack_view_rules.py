@@ -83,7 +83,6 @@ def test_invalid_view_is_rejected(view: object, sentence: str) -> None:
 
 def test_view_of_more_than_250_kilobytes_is_too_large() -> None:
     blocks = [{"type": "section", "text": plain("x" * 2900)}] * 90
-
     with pytest.raises(ApiError) as refused:
         checked_view(modal(blocks=blocks))
 

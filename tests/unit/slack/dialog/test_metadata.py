@@ -102,7 +102,6 @@ def test_longest_names_fit_into_private_metadata() -> None:
 )
 def test_invalid_field_is_rejected(change: dict[str, Any]) -> None:
     values = json.loads(encode_target(SEEN)) | change
-
     with pytest.raises(UnreadableDialog, match="type the command again"):
         read_state(view(json.dumps(values)))
 
@@ -113,7 +112,6 @@ def test_invalid_field_is_rejected(change: dict[str, Any]) -> None:
 def test_fingerprint_field_of_another_type_is_rejected(field: str) -> None:
     values = json.loads(encode_target(SEEN))
     values["shown"][field] = 7
-
     with pytest.raises(UnreadableDialog):
         read_state(view(json.dumps(values)))
 
@@ -127,6 +125,5 @@ def test_text_that_is_not_a_json_object_is_rejected(text: str) -> None:
 def test_time_without_a_zone_is_rejected() -> None:
     values = json.loads(encode_target(SEEN))
     values["shown"]["snapshot_time"] = "2026-11-25T12:00:00"
-
     with pytest.raises(UnreadableDialog):
         read_state(view(json.dumps(values)))

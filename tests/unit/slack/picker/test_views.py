@@ -89,7 +89,6 @@ def test_picker_of_a_read_only_project_is_only_closed(
     projects = [a_project(n, read_only=each) for n, each in enumerate(read_only)]
     chosen = None if selected is None else projects[selected].id
     state = PickerState(project_id=chosen, asked_in="C1")
-
     view = picker_views.view(state, projects, "Choose one.")
 
     assert view["submit"]["text"] == submit

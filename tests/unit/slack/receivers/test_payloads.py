@@ -75,7 +75,6 @@ def test_unreadable_interaction_is_reported_with_the_reason(
 
 def test_payload_that_bolt_cannot_read_is_reported() -> None:
     event = {"type": "x", "channel": 5, "user": {}}
-
     problem = problem_of("events_api", {"type": "event_callback", "event": event})
 
     assert problem == "Bolt cannot read this payload."

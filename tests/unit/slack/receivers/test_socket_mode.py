@@ -78,7 +78,6 @@ def test_response_other_than_200_gets_no_ack() -> None:
 async def test_concurrent_repeated_envelopes_are_dispatched_once() -> None:
     app = Counter()
     envelopes = EnvelopeDispatcher(app)
-
     answers = await asyncio.gather(*(envelopes.answer(envelope("e1")) for _ in range(3)))
 
     assert (len(app.asked), len(set(answers))) == (1, 1)
