@@ -28,7 +28,7 @@ OPEN_STATES = frozenset({"awaiting", "approved", "cancelling"})
 
 #: Seconds within which a lasting fault must be reported, and within which Slack must show a change.
 OUTCOME_TIMEOUT = 30.0
-SLACK_TIMEOUT = 10.0
+SLACK_TIMEOUT = 20.0
 
 #: Seconds between two evaluations of a condition that publishes no event.
 POLL_INTERVAL = 0.005
@@ -75,7 +75,7 @@ class BotEnvironment(Generic[BotT_co]):
         return await self.slack.people.types(who, where, f"/cancel-restore {text}")
 
     async def open_dialog(
-        self, job: tuple[str, str], who: str = "rina", where: str = "ops", seconds: float = 10.0
+        self, job: tuple[str, str], who: str = "rina", where: str = "ops", seconds: float = 20.0
     ) -> Json:
         """Send the command, and return the dialog once it no longer shows that it is loading."""
         before = self.slack.state.view_of(who)
@@ -83,7 +83,7 @@ class BotEnvironment(Generic[BotT_co]):
         return await self.wait_for_dialog(who, before, seconds)
 
     async def wait_for_dialog(
-        self, who: str, before: Json | None = None, seconds: float = 10.0
+        self, who: str, before: Json | None = None, seconds: float = 20.0
     ) -> Json:
         """Return the dialog of a person once it no longer shows that it is loading."""
 

@@ -67,12 +67,12 @@ class Receiver:
         """List the events of a request that were taken, by their numbers."""
         return [event["data"]["number"] for event in self.taken if event.get("subject") == request]
 
-    async def until_taken(self, count: int, seconds: float = 10.0) -> None:
+    async def until_taken(self, count: int, seconds: float = 20.0) -> None:
         """Wait until this many different events are taken: one may come twice."""
         await until(lambda: len({event["id"] for event in self.taken}) >= count, seconds)
 
 
-async def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110 - what is awaited sets no event
             await asyncio.sleep(0.01)

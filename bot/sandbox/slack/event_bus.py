@@ -41,7 +41,7 @@ class EventBus:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    async def until(self, predicate: Callable[[], T], seconds: float = 5.0) -> T:
+    async def until(self, predicate: Callable[[], T], seconds: float = 20.0) -> T:
         """Wait until `predicate()` is true, and return its value.
 
         It is evaluated again after each event, never on a timer.

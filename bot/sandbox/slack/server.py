@@ -101,7 +101,7 @@ class FakeSlackServer:
         """Violations of Slack's rules by the bot outside the Web API; should stay empty."""
         return self.world.complaints
 
-    async def until(self, predicate: Callable[[], T], seconds: float = 5.0) -> T:
+    async def until(self, predicate: Callable[[], T], seconds: float = 20.0) -> T:
         """Wait until `predicate()` is true; it is evaluated again after each change.
 
         Raises:

@@ -132,7 +132,7 @@ async def ask(
 
 
 async def shows(
-    env: BotEnvironment, job: str, state: str, where: str = "ops", seconds: float = 10.0
+    env: BotEnvironment, job: str, state: str, where: str = "ops", seconds: float = 20.0
 ) -> Json:
     """Return the card about `job` once it shows `state`."""
 
@@ -145,7 +145,7 @@ async def shows(
     return card
 
 
-async def reads(env: BotEnvironment, card: Json, part: str, seconds: float = 5.0) -> Json:
+async def reads(env: BotEnvironment, card: Json, part: str, seconds: float = 20.0) -> Json:
     """Return the card once it says `part`."""
 
     def found() -> Json | None:
@@ -186,7 +186,7 @@ async def answered(env: BotEnvironment, who: str, card: Json, before: Seen) -> A
         now = _seen(env, who, card)
         return now if now != before else None
 
-    now = await env.slack.until(new, 5.0)
+    now = await env.slack.until(new, 20)
     assert now is not None
     said = env.ephemerals(who)[-1] if now.ephemerals > before.ephemerals else ""
     dialog = env.slack.state.view_of(who) if now.view != before.view else None

@@ -102,7 +102,7 @@ async def test_reminders_come_once_each_and_the_last_one_escalates(tmp_path: Pat
         assert await env.slack.until(lambda: len(copies(env, [ADA, ABE])) == 2)
         assert copies(env, [SAM]) == []
         assert f"<@{SAM}>" not in str(env.card(job_of(card)))
-        assert await env.slack.until(lambda: len(copies(env)) == 7, 8.0)
+        assert await env.slack.until(lambda: len(copies(env)) == 7, 20)
         assert await env.slack.until(lambda: len(replies(env, card, "Reminder")) == 2)
         assert f"<!subteam^{GROUP}>" in replies(env, card, "Reminder")[0]
         assert await env.slack.until(lambda: replies(env, card, "Escalated"))

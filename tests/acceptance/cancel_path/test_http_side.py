@@ -26,7 +26,7 @@ async def get(env: BotEnvironment, path: str) -> tuple[int, str]:
         return answer.status, await answer.text()
 
 
-async def readiness(env: BotEnvironment, wanted: int, seconds: float = 10.0) -> dict[str, object]:
+async def readiness(env: BotEnvironment, wanted: int, seconds: float = 20.0) -> dict[str, object]:
     """Ask until /readyz has the status that is wanted."""
     async with asyncio.timeout(seconds):
         while True:

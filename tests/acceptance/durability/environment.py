@@ -84,7 +84,7 @@ class ProcessEnvironment(BotEnvironment[BotProcess]):
             self.slack.workspace.channel(CHANNEL).members.add(user_id)
         return name
 
-    async def open_dialog_of(self, user: str, job: str, seconds: float = 10.0) -> Json:
+    async def open_dialog_of(self, user: str, job: str, seconds: float = 20.0) -> Json:
         """Send the command and wait for the dialog with its submit button."""
         ack = await self.retry_dispatch(
             lambda: self.send_command(user, f"{CLUSTER} {job}"), seconds
@@ -99,7 +99,7 @@ class ProcessEnvironment(BotEnvironment[BotProcess]):
         assert view
         return view
 
-    async def retry_dispatch(self, act: Callable[[], Awaitable[Ack]], seconds: float = 10.0) -> Ack:
+    async def retry_dispatch(self, act: Callable[[], Awaitable[Ack]], seconds: float = 20.0) -> Ack:
         """Act once more if Slack had no connection: a busy bot may be reconnecting."""
         ack = await act()
         if self.mode == "socket" and ack.error == "dispatch_failed":
@@ -123,7 +123,7 @@ class ProcessEnvironment(BotEnvironment[BotProcess]):
         assert ack.errors == {}
         return job
 
-    async def wait_for_card(self, job: str, seconds: float = 10.0) -> Json:
+    async def wait_for_card(self, job: str, seconds: float = 20.0) -> Json:
         def found() -> Json | None:
             cards = self.cards(job)
             return cards[0] if cards else None

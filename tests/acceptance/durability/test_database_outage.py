@@ -52,7 +52,7 @@ def is_told(ack: Ack) -> bool:
     return ack.errors.get("reason") in {NOT_RECORDED, MAYBE}
 
 
-async def shows(env: ProcessEnvironment, user: str, words: str, seconds: float = 6.0) -> None:
+async def shows(env: ProcessEnvironment, user: str, words: str, seconds: float = 20.0) -> None:
     """Wait until the person's dialog says it."""
 
     def said() -> bool:
@@ -87,7 +87,7 @@ async def test_paused_database_delays_no_answer_beyond_3_seconds_and_loses_nothi
         await env.slack.people.clicks(
             "ada", await env.wait_for_card(running), "cancel_restore_approve"
         )
-        await env.slack.until(lambda: '"atlas:cancel_sent"' in bot.log, 5)
+        await env.slack.until(lambda: '"atlas:cancel_sent"' in bot.log, 20)
 
         with paused(postgres):
             until = time.monotonic() + PAUSE

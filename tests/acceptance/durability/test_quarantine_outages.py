@@ -122,7 +122,7 @@ async def test_download_whose_card_slack_did_not_take_is_not_cancelled(on_postgr
         assert deletes(env, job) == 0
 
         env.slack.faults.clear()
-        await env.wait_for_card(job, 15)
+        await env.wait_for_card(job, 20)
         shown_at = time.monotonic()
         await wait_until(lambda: deletes(env, job), GRACE + 10)
 

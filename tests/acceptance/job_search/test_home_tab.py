@@ -17,7 +17,7 @@ from tests.acceptance.job_search.worlds import (
 APPROVED: dict[str, str | None] = {"BOT_APPROVALS": "1", "BOT_APPROVERS": "S0APPROVE1"}
 
 
-async def home_with(env: BotEnvironment, who: str, word: str, seconds: float = 10.0) -> Json:
+async def home_with(env: BotEnvironment, who: str, word: str, seconds: float = 20.0) -> Json:
     def shown() -> Json | None:
         home = env.slack.state.home_of(who)
         return home if home and word in env.slack.state.text_of(home) else None

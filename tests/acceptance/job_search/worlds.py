@@ -113,7 +113,7 @@ def left(env: BotEnvironment) -> float:
 
 
 async def view_with(
-    env: BotEnvironment, word: str, who: str = "rina", seconds: float = 10.0
+    env: BotEnvironment, word: str, who: str = "rina", seconds: float = 20.0
 ) -> Json:
     """Wait until a person's dialog contains `word`."""
 
@@ -127,7 +127,7 @@ async def view_with(
 
 
 async def run_privately(
-    env: BotEnvironment, text: str, who: str = "rina", seconds: float = 10.0
+    env: BotEnvironment, text: str, who: str = "rina", seconds: float = 20.0
 ) -> Json:
     """Type a command and wait for the private answer."""
     before = len(env.slack.state.ephemerals(who))

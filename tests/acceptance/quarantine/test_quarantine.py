@@ -48,7 +48,7 @@ def new_job(env: BotEnvironment, by: Actor | None = DANA) -> RestoreJob:
     return env.atlas.world.add_job(cluster, by=by)
 
 
-async def card_in(env: BotEnvironment, job: RestoreJob, state: str, seconds: float = 15.0) -> Json:
+async def card_in(env: BotEnvironment, job: RestoreJob, state: str, seconds: float = 20.0) -> Json:
     """Wait until the card of a job shows a state."""
 
     def found() -> Json | None:
@@ -195,7 +195,7 @@ async def test_grace_time_starts_again_when_slack_was_away(tmp_path: Path) -> No
         env.slack.faults.clear()
         back_at = time.monotonic()
 
-        await wait_until(lambda: deletes(env, job), 15)
+        await wait_until(lambda: deletes(env, job), 20)
         assert time.monotonic() - back_at >= 3.0
         assert (await env.wait_for_outcome(job.id)).state == "cancelled"
         assert deletes(env, job) == 1

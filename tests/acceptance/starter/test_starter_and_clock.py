@@ -46,7 +46,7 @@ def new_job(atlas: FakeAtlasServer, by: Actor | None = DANA) -> RestoreJob:
     return atlas.world.add_job(cluster, by=by)
 
 
-async def shows(env: BotEnvironment, job: RestoreJob, text: str, seconds: float = 15.0) -> str:
+async def shows(env: BotEnvironment, job: RestoreJob, text: str, seconds: float = 20.0) -> str:
     """Wait until the job's card has the text; return the card as it is read."""
 
     def found() -> str | None:
@@ -116,7 +116,7 @@ async def test_link_that_goes_live_is_told_once_on_card_and_in_thread(tmp_path: 
         await shows(env, job, "expected")
         job.release(wall_clock())
         await shows(env, job, "live since")
-        assert await env.slack.until(lambda: told(env, job, "may have been taken"), 10)
+        assert await env.slack.until(lambda: told(env, job, "may have been taken"), 20)
         await shows(env, job, "live since")
         await approve(env, job)
         ending = await env.wait_for_outcome(job.id)
@@ -135,7 +135,7 @@ async def test_job_that_ends_while_the_request_waits_is_told(tmp_path: Path) -> 
         await shows(env, job, "expected")
         job.fail()
         await shows(env, job, "the job has failed")
-        assert await env.slack.until(lambda: told(env, job, "nothing left to cancel"), 10)
+        assert await env.slack.until(lambda: told(env, job, "nothing left to cancel"), 20)
         await approve(env, job)
         assert (await env.wait_for_outcome(job.id)).state == "over"
 
@@ -150,9 +150,9 @@ async def test_announcement_gets_its_starter_later(tmp_path: Path) -> None:
             said = map(env.slack.state.text_of, env.slack.state.messages("ops"))
             return next((text for text in said if job.id in text), "")
 
-        first = await env.slack.until(announced, 10)
+        first = await env.slack.until(announced, 20)
         assert "by whom is not known yet" in str(first)
-        assert await env.slack.until(lambda: "dana@shop.example" in announced(), 15)
+        assert await env.slack.until(lambda: "dana@shop.example" in announced(), 20)
 
 
 def events(env: BotEnvironment, name: str) -> list[Json]:

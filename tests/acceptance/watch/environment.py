@@ -20,7 +20,7 @@ Json = dict[str, Any]
 INTERVAL = 0.2
 
 #: Seconds within which Slack must show a change in Atlas: several reads, on a busy machine.
-TIMEOUT = 15.0
+TIMEOUT = 20.0
 
 
 @dataclass(slots=True, kw_only=True)

@@ -60,7 +60,7 @@ async def taking(
             await receiver.stop(1)
 
 
-async def until(holds: Callable[[], object], seconds: float = 5.0) -> None:
+async def until(holds: Callable[[], object], seconds: float = 20.0) -> None:
     """Poll `holds`: the fake server reports no change of the bot's own state."""
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110 - no event to wait for

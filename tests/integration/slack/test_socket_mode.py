@@ -28,7 +28,7 @@ from tests.integration.slack.socket_mode import (
 from tests.support.stream import Stream, streaming
 
 #: What an ack may take here, far below Slack's three seconds, on a busy machine.
-SOON = 1.0
+SOON = 2.5
 
 #: Commands that may be sent while one waits for its ack: for a tenth of a second at this pace.
 EVERY = 0.005

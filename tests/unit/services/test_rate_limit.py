@@ -44,7 +44,7 @@ async def test_calls_are_spaced_and_the_lowest_rank_is_first_even_if_it_changes(
 
 
 async def test_call_that_is_cancelled_takes_no_turn() -> None:
-    pacer = CallPacer(0.02)
+    pacer = CallPacer(0.5)
     await pacer.wait(lambda: 0.0)
     gone = asyncio.create_task(pacer.wait(lambda: 0.0))
     await asyncio.sleep(0)
@@ -52,7 +52,7 @@ async def test_call_that_is_cancelled_takes_no_turn() -> None:
     begun = time.monotonic()
     await pacer.wait(lambda: 1.0)
 
-    assert time.monotonic() - begun < 0.04
+    assert time.monotonic() - begun < 0.95
 
 
 def test_round_of_500_clusters_stretches_by_less_than_ten_seconds_of_the_interval() -> None:

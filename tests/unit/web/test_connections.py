@@ -88,7 +88,7 @@ async def test_connection_ends_when_the_head_does_not_arrive_in_time() -> None:
         serving(ConnectionLimiter(10, head_timeout=0.1)) as port,
         connection(port, HALF_SENT) as (reader, _),
     ):
-        status = await asyncio.wait_for(status_of(reader), 2)
+        status = await asyncio.wait_for(status_of(reader), 20)
 
     assert status is None
 
@@ -105,7 +105,7 @@ async def test_head_of_a_later_request_has_the_same_time() -> None:
         second = await status_of(reader)
         await reader.readuntil(b"}")
         writer.write(HALF_SENT)
-        third = await asyncio.wait_for(status_of(reader), 2)
+        third = await asyncio.wait_for(status_of(reader), 20)
 
     assert (first, second, third) == (200, 200, None)
 
@@ -115,7 +115,7 @@ async def test_request_is_refused_when_its_body_does_not_arrive_in_time() -> Non
         serving(ConnectionLimiter(10, body_timeout=0.1)) as port,
         connection(port, NO_BODY) as (reader, _),
     ):
-        status = await asyncio.wait_for(status_of(reader), 2)
+        status = await asyncio.wait_for(status_of(reader), 20)
 
     assert status == 408
 
