@@ -54,6 +54,11 @@ CANCELLED = a_job(cancelled=True)
 EXPIRED = a_job(expired=True)
 ACCEPTED = 204
 
+REJECTED = NotCancellable(status=400, code="CANNOT_CANCEL_AUTOMATED_RESTORE")
+LOST = NoConnection(may_have_taken_effect=True)
+LIMITED = RateLimited(status=429, retry_after=55.0)
+UNKNOWN = DeleteAttempts(count=1, unknown=True)
+
 Answer = Any
 
 
@@ -143,8 +148,33 @@ class FakeLeaseStore(LeaseStore):
         return replace(request, state=state, outcome=outcome)
 
 
-def allow_all(projects: Projects) -> RightsCheck:
-    return RightsCheck(projects, resolve_members)
+@dataclass(slots=True)
+class ScriptedSlack:
+    """Resolves people as scripted: the kind of everybody, or an error; the last one repeats."""
+
+    answers: list[Kind | Exception]
+
+    async def resolve(self, users: Collection[str], _groups: Collection[str]) -> dict[str, Person]:
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return {user: Person(id=user, team="T1", kind=answer) for user in users}
+
+
+def a_runner(
+    store: FakeLeaseStore,
+    atlas: AtlasClient | None = None,
+    policy: Policy | None = None,
+    slack: ScriptedSlack | None = None,
+    **values: Any,
+) -> Runner:
+    """Return a runner of one project, or of none without `atlas`; everybody is a member."""
+    ours = (atlas,) if atlas else ()
+    projects = Projects(
+        [Project(id=PROJECT_ID, name="shop", policy=policy or Policy(), atlas=a) for a in ours]
+    )
+    rights = RightsCheck(projects, slack.resolve if slack else resolve_members)
+    return Runner(store, projects, rights, **values)
 
 
 @pytest.fixture
@@ -152,15 +182,18 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-async def run(atlas: ScriptedAtlas, store: FakeLeaseStore) -> tuple[State, Outcome]:
-    projects = Projects([Project(id=PROJECT_ID, name="shop", policy=Policy(), atlas=atlas)])
-    clock = atlas.clock
-
+async def run(
+    atlas: ScriptedAtlas,
+    store: FakeLeaseStore,
+    *slack_answers: Kind | Exception,
+    policy: Policy | None = None,
+) -> tuple[State, Outcome]:
     async def sleep(seconds: float) -> None:
         await asyncio.sleep(3600 if seconds == 3.0 else 0)  # the lease's renewal never comes due
-        await clock.sleep(seconds)
+        await atlas.clock.sleep(seconds)
 
-    runner = Runner(store, projects, allow_all(projects), sleep=sleep, monotonic=clock.monotonic)
+    slack = ScriptedSlack([*slack_answers]) if slack_answers else None
+    runner = a_runner(store, atlas, policy, slack, sleep=sleep, monotonic=atlas.clock.monotonic)
     await runner.run(store.request.id)
     assert store.settled
     return store.settled
@@ -178,12 +211,60 @@ async def test_run_reads_deletes_and_reads_again(clock: FakeClock) -> None:
     assert store.answers == [{"status": 204, "code": None}]
 
 
-async def test_accepted_delete_is_settled_only_when_atlas_reads_cancelled(clock: FakeClock) -> None:
-    atlas = ScriptedAtlas(clock, reads=[THERE, THERE, THERE, CANCELLED])
-    state, _ = await run(atlas, FakeLeaseStore(a_request()))
+ANSWERS: dict[str, Answer] = {
+    "there": THERE,
+    "cancelled": CANCELLED,
+    "expired": EXPIRED,
+    "cancelled and failed": a_job(cancelled=True, failed=True),
+    "another snapshot": a_job(snapshotId="f" * 24),
+    "not found": JobNotFound(status=404, code="RESTORE_JOB_NOT_FOUND"),
+    "accepted": ACCEPTED,
+    "rejected": REJECTED,
+    "lost": LOST,
+    "limited": LIMITED,
+    "503": Unavailable(status=503),
+}
+REJECTION = {"status": 400, "code": REJECTED.code, "sentence": str(REJECTED)}
 
-    assert state is State.CANCELLED
-    assert atlas.calls == ["GET", "DELETE", "GET", "GET", "GET"]
+
+@pytest.mark.parametrize(
+    ("exchange", "settled", "said"),
+    [
+        ("GET expired", State.OVER, {"sentence": ENDED_BEFORE.format(state="expired")}),
+        (
+            "GET cancelled and failed",
+            State.OVER,
+            {"sentence": ENDED_BEFORE.format(state="cancelled and failed")},
+        ),
+        ("GET another snapshot", State.CHANGED, {"sentence": ANOTHER_JOB}),
+        ("GET not found", State.REFUSED, {"code": "RESTORE_JOB_NOT_FOUND"}),
+        ("GET there, DELETE accepted, GET there, GET there, GET cancelled", State.CANCELLED, {}),
+        (
+            "GET there, DELETE accepted, GET cancelled and failed",
+            State.OVER,
+            {"sentence": CANCELLED_AND_FAILED},
+        ),
+        ("GET there, DELETE rejected, GET there", State.REFUSED, REJECTION),
+        ("GET there, DELETE rejected, GET 503", State.REFUSED, REJECTION),
+        ("GET there, DELETE rejected, GET cancelled", State.OVER, {}),
+        ("GET there, DELETE lost, GET cancelled", State.CANCELLED, {}),
+        ("GET there, DELETE lost, GET there, DELETE accepted, GET cancelled", State.CANCELLED, {}),
+        ("GET there, DELETE limited, GET there", State.FAILED, {"status": 429}),
+    ],
+)
+async def test_run_exchanges_this_with_atlas_and_settles_the_request(
+    clock: FakeClock, exchange: str, settled: State, said: Mapping[str, object]
+) -> None:
+    steps = [step.split(" ", 1) for step in exchange.split(", ")]
+    reads, deletes = (
+        [ANSWERS[answer] for call, answer in steps if call == method]
+        for method in ("GET", "DELETE")
+    )
+    atlas = ScriptedAtlas(clock, reads, deletes)
+    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
+
+    assert (state, atlas.calls) == (settled, [call for call, _ in steps])
+    assert {name: getattr(outcome, name) for name in said} == said
 
 
 async def test_accepted_delete_without_effect_fails_within_the_timeout(clock: FakeClock) -> None:
@@ -198,87 +279,6 @@ async def test_accepted_delete_without_effect_fails_within_the_timeout(clock: Fa
     assert clock.monotonic() - start == pytest.approx(Timings.run_timeout + atlas.seconds)
 
 
-async def test_ended_job_gets_no_delete(clock: FakeClock) -> None:
-    atlas = ScriptedAtlas(clock, reads=[EXPIRED])
-    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
-
-    assert (state, atlas.calls) == (State.OVER, ["GET"])
-    assert outcome.sentence == ENDED_BEFORE.format(state="expired")
-
-
-CANCELLED_TOO = a_job(cancelled=True, failed=True)
-
-
-async def test_cancelled_and_failed_job_without_a_delete_is_over(clock: FakeClock) -> None:
-    atlas = ScriptedAtlas(clock, reads=[CANCELLED_TOO])
-    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
-
-    assert (state, atlas.calls) == (State.OVER, ["GET"])
-    assert outcome.sentence == ENDED_BEFORE.format(state="cancelled and failed")
-
-
-async def test_cancelled_and_failed_job_after_a_delete_is_not_called_cancelled_by_it(
-    clock: FakeClock,
-) -> None:
-    atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED_TOO])
-    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
-
-    assert (state, atlas.calls) == (State.OVER, ["GET", "DELETE", "GET"])
-    assert outcome.sentence == CANCELLED_AND_FAILED
-
-
-async def test_changed_job_gets_no_delete(clock: FakeClock) -> None:
-    atlas = ScriptedAtlas(clock, reads=[a_job(snapshotId="f" * 24)])
-    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
-
-    assert (state, atlas.calls) == (State.CHANGED, ["GET"])
-    assert outcome.sentence == ANOTHER_JOB
-
-
-async def test_rejected_delete_is_refused_with_status_and_code(clock: FakeClock) -> None:
-    rejection = NotCancellable(status=400, code="CANNOT_CANCEL_AUTOMATED_RESTORE")
-    atlas = ScriptedAtlas(clock, reads=[THERE], deletes=[rejection])
-    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
-
-    assert state is State.REFUSED
-    assert (outcome.status, outcome.code) == (400, "CANNOT_CANCEL_AUTOMATED_RESTORE")
-    assert outcome.sentence == str(rejection)
-    assert atlas.calls == ["GET", "DELETE", "GET"]
-
-
-async def test_rejected_delete_of_a_cancelled_job_is_over(clock: FakeClock) -> None:
-    rejection = NotCancellable(status=400, code="ALREADY")
-    atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED], deletes=[rejection])
-
-    assert (await run(atlas, FakeLeaseStore(a_request())))[0] is State.OVER
-
-
-async def test_rejected_first_read_is_refused_without_delete(clock: FakeClock) -> None:
-    rejection = JobNotFound(status=404, code="RESTORE_JOB_NOT_FOUND")
-    atlas = ScriptedAtlas(clock, reads=[rejection])
-    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
-
-    assert (state, outcome.code, atlas.calls) == (State.REFUSED, "RESTORE_JOB_NOT_FOUND", ["GET"])
-
-
-async def test_lost_answer_is_settled_by_get_without_second_delete(clock: FakeClock) -> None:
-    lost = NoConnection(may_have_taken_effect=True)
-    atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED], deletes=[lost])
-    state, _ = await run(atlas, FakeLeaseStore(a_request()))
-
-    assert (state, atlas.calls) == (State.CANCELLED, ["GET", "DELETE", "GET"])
-    assert clock.sleeps == [0.0]
-
-
-async def test_lost_delete_is_resent_only_after_get_shows_the_job(clock: FakeClock) -> None:
-    lost = NoConnection(may_have_taken_effect=True)
-    atlas = ScriptedAtlas(clock, reads=[THERE, THERE, CANCELLED], deletes=[lost, ACCEPTED])
-    state, _ = await run(atlas, FakeLeaseStore(a_request()))
-
-    assert state is State.CANCELLED
-    assert atlas.calls == ["GET", "DELETE", "GET", "DELETE", "GET"]
-
-
 async def test_lasting_fault_of_the_delete_fails_within_the_timeout(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE], deletes=[Unavailable(status=503)])
     start = clock.monotonic()
@@ -290,22 +290,12 @@ async def test_lasting_fault_of_the_delete_fails_within_the_timeout(clock: FakeC
 
 
 async def test_long_rate_limit_fails_at_once(clock: FakeClock) -> None:
-    limited = RateLimited(status=429, retry_after=55.0)
-    atlas = ScriptedAtlas(clock, reads=[THERE, limited], deletes=[limited])
+    atlas = ScriptedAtlas(clock, reads=[THERE, LIMITED], deletes=[LIMITED])
     start = clock.monotonic()
     state, _ = await run(atlas, FakeLeaseStore(a_request()))
 
     assert state is State.FAILED
     assert clock.monotonic() - start < 2
-
-
-async def test_long_rate_limit_of_the_delete_sends_no_second_delete(clock: FakeClock) -> None:
-    limited = RateLimited(status=429, retry_after=55.0)
-    atlas = ScriptedAtlas(clock, reads=[THERE], deletes=[limited])
-    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
-
-    assert (state, outcome.status) == (State.FAILED, 429)
-    assert atlas.calls == ["GET", "DELETE", "GET"]
 
 
 @pytest.mark.parametrize("seconds", [4.0, 12.0])
@@ -317,17 +307,8 @@ async def test_short_rate_limit_is_waited_out(clock: FakeClock, seconds: float) 
     assert seconds in clock.sleeps
 
 
-async def test_rejected_delete_stays_refused_when_the_read_after_it_fails(clock: FakeClock) -> None:
-    rejection = NotCancellable(status=405, code="ATLAS_SAYS_NO")
-    atlas = ScriptedAtlas(clock, reads=[THERE, Unavailable(status=503)], deletes=[rejection])
-    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
-
-    assert (state, outcome.status, outcome.code) == (State.REFUSED, 405, "ATLAS_SAYS_NO")
-
-
 async def test_outcome_of_an_ended_job_does_not_deny_the_lost_delete(clock: FakeClock) -> None:
-    lost = NoConnection(may_have_taken_effect=True)
-    atlas = ScriptedAtlas(clock, reads=[THERE, EXPIRED], deletes=[lost])
+    atlas = ScriptedAtlas(clock, reads=[THERE, EXPIRED], deletes=[LOST])
     state, outcome = await run(atlas, FakeLeaseStore(a_request()))
 
     assert state is State.OVER
@@ -354,11 +335,15 @@ async def test_fault_after_a_delete_says_it_was_sent(clock: FakeClock) -> None:
 
 async def test_cancelled_job_after_a_crash_is_settled_without_delete(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[CANCELLED])
-    state, _ = await run(
-        atlas, FakeLeaseStore(a_request(sent=DeleteAttempts(count=1, unknown=True)))
-    )
+    state, _ = await run(atlas, FakeLeaseStore(a_request(sent=UNKNOWN)))
 
     assert (state, atlas.calls) == (State.CANCELLED, ["GET"])
+
+
+async def test_first_read_after_a_lost_answer_waits_for_nothing(clock: FakeClock) -> None:
+    await run(ScriptedAtlas(clock, [THERE, CANCELLED], [LOST]), FakeLeaseStore(a_request()))
+
+    assert clock.sleeps == [0.0]
 
 
 async def test_unrecorded_attempt_sends_no_delete(clock: FakeClock) -> None:
@@ -381,7 +366,7 @@ async def test_request_of_another_runner_is_not_run(clock: FakeClock) -> None:
 
 async def test_request_of_an_unknown_project_fails_with_a_sentence(clock: FakeClock) -> None:
     store = FakeLeaseStore(a_request())
-    runner = Runner(store, Projects([]), allow_all(Projects([])))
+    runner = a_runner(store)
     await runner.run(store.request.id)
 
     assert store.settled
@@ -399,10 +384,7 @@ async def test_stop_releases_the_lease_of_an_unfinished_run() -> None:
             raise AssertionError
 
     store = FakeLeaseStore(a_request())
-    project = Project(
-        id=PROJECT_ID, name="shop", policy=Policy(), atlas=Stuck(FakeClock(), reads=[THERE])
-    )
-    runner = Runner(store, Projects([project]), allow_all(Projects([project])))
+    runner = a_runner(store, Stuck(FakeClock(), reads=[THERE]))
     runner.start(store.request.id)
     await started.wait()
 
@@ -420,16 +402,9 @@ async def test_unrecorded_answer_settles_nothing(clock: FakeClock) -> None:
             raise AlreadyHandled(request)
 
     store = LostLease(a_request())
-    project = Project(
-        id=PROJECT_ID,
-        name="shop",
-        policy=Policy(),
-        atlas=ScriptedAtlas(clock, reads=[THERE, CANCELLED]),
-    )
+    atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED])
     with pytest.raises(AlreadyHandled):
-        await Runner(store, Projects([project]), allow_all(Projects([project]))).run(
-            store.request.id
-        )
+        await a_runner(store, atlas).run(store.request.id)
 
     assert store.settled is None
 
@@ -444,7 +419,7 @@ async def test_concurrent_runs_are_limited_and_the_others_stay_unclaimed() -> No
             await released.wait()
             return None
 
-    runner = Runner(SlowStore(a_request()), Projects([]), allow_all(Projects([])))
+    runner = a_runner(SlowStore(a_request()))
     ids = [str(number) for number in range(3 * MAX_CONCURRENT_RUNS)]
     for request_id in ids:
         runner.start(request_id)
@@ -466,9 +441,8 @@ async def test_lost_lease_before_the_delete_ends_the_run_without_delete(clock: F
             raise AlreadyHandled(request)
 
     atlas = ScriptedAtlas(clock, reads=[THERE])
-    project = Project(id=PROJECT_ID, name="shop", policy=Policy(), atlas=atlas)
     store = LostLease(a_request())
-    runner = Runner(store, Projects([project]), allow_all(Projects([project])))
+    runner = a_runner(store, atlas)
 
     runner.start(store.request.id)
     await runner.stop(5)
@@ -487,11 +461,8 @@ async def test_job_is_read_only_after_the_claim(clock: FakeClock) -> None:
             return await super().claim(request_id)
 
     atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED])
-    project = Project(id=PROJECT_ID, name="shop", policy=Policy(), atlas=atlas)
     store = SlowStore(a_request())
-    runner = Runner(
-        store, Projects([project]), allow_all(Projects([project])), monotonic=clock.monotonic
-    )
+    runner = a_runner(store, atlas, monotonic=clock.monotonic)
 
     runner.start(store.request.id)
     await asyncio.sleep(0.01)
@@ -537,14 +508,12 @@ async def test_answer_of_a_failed_delete_is_recorded_with_its_error(clock: FakeC
 
 async def test_rejected_delete_keeps_an_earlier_attempt_unknown(clock: FakeClock) -> None:
     """The earlier DELETE, whose answer was lost, may have cancelled the job."""
-    rejection = NotCancellable(status=400, code="ALREADY")
-    unknown = DeleteAttempts(count=1, unknown=True)
-    atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED], deletes=[rejection])
-    state, _ = await run(atlas, FakeLeaseStore(a_request(sent=unknown)))
+    atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED], deletes=[REJECTED])
+    state, _ = await run(atlas, FakeLeaseStore(a_request(sent=UNKNOWN)))
     assert state is State.CANCELLED
 
-    atlas = ScriptedAtlas(clock, reads=[THERE, TimedOut()], deletes=[rejection])
-    state, outcome = await run(atlas, FakeLeaseStore(a_request(sent=unknown)))
+    atlas = ScriptedAtlas(clock, reads=[THERE, TimedOut()], deletes=[REJECTED])
+    state, outcome = await run(atlas, FakeLeaseStore(a_request(sent=UNKNOWN)))
     assert state is State.FAILED
     assert outcome.sentence.startswith(SENT_BUT_UNREADABLE)
 
@@ -553,16 +522,10 @@ async def test_taken_over_run_past_its_deadline_fails_without_a_second_delete(
     clock: FakeClock,
 ) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE], seconds=Timings.run_timeout + 1)
-    unknown = DeleteAttempts(count=1, unknown=True)
-    state, outcome = await run(atlas, FakeLeaseStore(a_request(sent=unknown)))
+    state, outcome = await run(atlas, FakeLeaseStore(a_request(sent=UNKNOWN)))
 
     assert (state, atlas.calls) == (State.FAILED, ["GET"])
     assert "still shows the job" in outcome.sentence
-
-
-def runner_with(store: FakeLeaseStore, atlas: AtlasClient, **values: Any) -> Runner:
-    project = Project(id=PROJECT_ID, name="shop", policy=Policy(), atlas=atlas)
-    return Runner(store, Projects([project]), allow_all(Projects([project])), **values)
 
 
 async def test_lease_is_renewed_at_the_interval_until_it_is_lost(clock: FakeClock) -> None:
@@ -591,7 +554,7 @@ async def test_lease_is_renewed_at_the_interval_until_it_is_lost(clock: FakeCloc
 
     store = ExpiringStore(a_request())
     atlas = WaitingAtlas(clock, reads=[EXPIRED])
-    runner = runner_with(store, atlas, timings=Timings(lease_renewal_interval=7.0), sleep=sleep)
+    runner = a_runner(store, atlas, timings=Timings(lease_renewal_interval=7.0), sleep=sleep)
     with structlog.testing.capture_logs() as log:
         await runner.run(store.request.id)
 
@@ -617,7 +580,7 @@ async def test_request_runs_once_at_a_time_and_again_after_its_end(clock: FakeCl
         traces.append((name, request))
         yield
 
-    runner = runner_with(CountingStore(a_request()), ScriptedAtlas(clock, [THERE]), tracer=tracer)
+    runner = a_runner(CountingStore(a_request()), ScriptedAtlas(clock, [THERE]), tracer=tracer)
     runner.start("one")
     runner.start("one")
     await runner.stop(5)
@@ -645,7 +608,7 @@ async def test_stop_does_not_wait_for_a_database_that_hangs(clock: FakeClock) ->
 
     timings = Timings(lease_release_timeout=0.01)
     atlas = HangingAtlas(clock, [THERE])
-    runner = runner_with(HangingStore(a_request()), atlas, timings=timings)
+    runner = a_runner(HangingStore(a_request()), atlas, timings=timings)
     runner.start("one")
     await asyncio.sleep(0.01)
 
@@ -667,7 +630,7 @@ async def test_error_of_a_run_is_logged(
         async def claim(self, request_id: str) -> Request | None:
             raise error
 
-    runner = runner_with(BrokenStore(a_request()), ScriptedAtlas(clock, [THERE]))
+    runner = a_runner(BrokenStore(a_request()), ScriptedAtlas(clock, [THERE]))
     with structlog.testing.capture_logs() as log:
         runner.start("one")
         await runner.stop(5)
@@ -678,39 +641,9 @@ async def test_error_of_a_run_is_logged(
 ADA_ONLY = Approval(user="U0ADA", at=NOON)
 
 
-@dataclass(slots=True)
-class ScriptedSlack:
-    """Resolves people as scripted: the kind of everybody, or an error; the last one repeats."""
-
-    answers: list[Kind | Exception]
-
-    async def resolve(self, users: Collection[str], _groups: Collection[str]) -> dict[str, Person]:
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return {user: Person(id=user, team="T1", kind=answer) for user in users}
-
-
-async def run_with(
-    slack: ScriptedSlack, atlas: ScriptedAtlas, store: FakeLeaseStore, policy: Policy
-) -> tuple[State, Outcome]:
-    projects = Projects([Project(id=PROJECT_ID, name="shop", policy=policy, atlas=atlas)])
-    clock = atlas.clock
-
-    async def sleep(seconds: float) -> None:
-        await asyncio.sleep(3600 if seconds == 3.0 else 0)
-        await clock.sleep(seconds)
-
-    rights = RightsCheck(projects, slack.resolve)
-    runner = Runner(store, projects, rights, sleep=sleep, monotonic=clock.monotonic)
-    await runner.run(store.request.id)
-    assert store.settled
-    return store.settled
-
-
 async def test_requester_without_rights_gets_no_delete(clock: FakeClock) -> None:
     atlas, store = ScriptedAtlas(clock, reads=[THERE]), FakeLeaseStore(a_request())
-    state, outcome = await run_with(ScriptedSlack([Kind.DEACTIVATED]), atlas, store, Policy())
+    state, outcome = await run(atlas, store, Kind.DEACTIVATED)
 
     assert (state, atlas.calls, store.written) == (State.AWAITING, ["GET"], [])
     assert "may not ask for this any more" in outcome.sentence
@@ -722,7 +655,7 @@ async def test_approver_without_rights_returns_the_request_to_the_approvers(
     request = a_request(approvals_needed=1, approvals=(ADA_ONLY,))
     atlas, store = ScriptedAtlas(clock, reads=[THERE]), FakeLeaseStore(request)
     policy = Policy(requesters=People(users=frozenset({"U0RINA"})), approvers=EVERYONE, approvals=1)
-    state, outcome = await run_with(ScriptedSlack([Kind.GUEST]), atlas, store, policy)
+    state, outcome = await run(atlas, store, Kind.GUEST, policy=policy)
 
     assert (state, atlas.calls) == (State.AWAITING, ["GET"])
     assert outcome.sentence == f"{NOTHING_DONE} {APPROVALS_MISSING}"
@@ -732,9 +665,7 @@ async def test_approver_without_rights_returns_the_request_to_the_approvers(
 
 async def test_policy_with_more_approvals_than_given_gets_no_delete(clock: FakeClock) -> None:
     atlas, store = ScriptedAtlas(clock, reads=[THERE]), FakeLeaseStore(a_request())
-    state, _ = await run_with(
-        ScriptedSlack([Kind.MEMBER]), atlas, store, Policy(approvals=1, approvers=EVERYONE)
-    )
+    state, _ = await run(atlas, store, Kind.MEMBER, policy=Policy(approvals=1, approvers=EVERYONE))
 
     assert (state, atlas.calls) == (State.AWAITING, ["GET"])
 
@@ -743,7 +674,7 @@ async def test_delete_waits_until_slack_answers_and_the_job_is_read_again(clock:
     atlas = ScriptedAtlas(clock, reads=[THERE, THERE, THERE, CANCELLED])
     store = FakeLeaseStore(a_request())
     away = RightsNotChecked("Slack did not answer in time.")
-    state, _ = await run_with(ScriptedSlack([away, away, Kind.MEMBER]), atlas, store, Policy())
+    state, _ = await run(atlas, store, away, away, Kind.MEMBER)
 
     assert state is State.CANCELLED
     assert atlas.calls == ["GET", "GET", "GET", "DELETE", "GET"]
@@ -757,7 +688,7 @@ async def test_lasting_failure_of_slack_is_reported_once_and_sends_nothing(
     store = FakeLeaseStore(a_request())
     began = clock.monotonic()
     away = RightsNotChecked("Slack did not answer in time.")
-    state, _ = await run_with(ScriptedSlack([away]), atlas, store, Policy())
+    state, _ = await run(atlas, store, away)
 
     assert state is State.OVER
     assert "DELETE" not in atlas.calls
@@ -770,7 +701,7 @@ async def test_wait_that_slack_asks_for_is_kept_and_reported_before_it(clock: Fa
     atlas = ScriptedAtlas(clock, reads=[THERE, THERE, CANCELLED])
     store = FakeLeaseStore(a_request())
     limited = RightsNotChecked("Slack allows no more calls.", retry_after=30.0)
-    await run_with(ScriptedSlack([limited, Kind.MEMBER]), atlas, store, Policy())
+    await run(atlas, store, limited, Kind.MEMBER)
 
     assert clock.sleeps[0] == 30.0
     assert store.written[0].startswith("check failed")
@@ -781,9 +712,7 @@ async def test_rights_are_judged_before_each_delete(clock: FakeClock) -> None:
         clock, reads=[THERE], deletes=[RateLimited(retry_after=1.0, status=429), ACCEPTED]
     )
     store = FakeLeaseStore(a_request())
-    state, outcome = await run_with(
-        ScriptedSlack([Kind.MEMBER, Kind.DEACTIVATED]), atlas, store, Policy()
-    )
+    state, outcome = await run(atlas, store, Kind.MEMBER, Kind.DEACTIVATED)
 
     assert state is State.AWAITING
     assert outcome.sentence.startswith(NOTHING_MORE_SENT)
@@ -796,7 +725,7 @@ GLASS = Policy(approvals=1, break_glass=People(users=frozenset({"U0RINA"})))
 async def test_request_that_acted_alone_is_sent_without_approvals(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED])
     store = FakeLeaseStore(a_request(acted_alone=True))
-    state, _ = await run_with(ScriptedSlack([Kind.MEMBER]), atlas, store, GLASS)
+    state, _ = await run(atlas, store, Kind.MEMBER, policy=GLASS)
 
     assert (state, atlas.calls) == (State.CANCELLED, ["GET", "DELETE", "GET"])
 
@@ -806,7 +735,7 @@ async def test_right_to_act_alone_that_was_lost_before_the_delete_sends_nothing(
 ) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE])
     store = FakeLeaseStore(a_request(acted_alone=True))
-    state, _ = await run_with(ScriptedSlack([Kind.MEMBER]), atlas, store, Policy(approvals=1))
+    state, _ = await run(atlas, store, Kind.MEMBER, policy=Policy(approvals=1))
 
     assert (state, atlas.calls) == (State.AWAITING, ["GET"])
     assert store.judgement
@@ -816,9 +745,7 @@ async def test_right_to_act_alone_that_was_lost_before_the_delete_sends_nothing(
 async def test_read_only_project_sends_no_delete_for_an_approved_request(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE])
     store = FakeLeaseStore(a_request())
-    state, outcome = await run_with(
-        ScriptedSlack([Kind.MEMBER]), atlas, store, Policy(read_only=True)
-    )
+    state, outcome = await run(atlas, store, Kind.MEMBER, policy=Policy(read_only=True))
 
     assert (state, atlas.calls) == (State.AWAITING, ["GET"])
     assert outcome.sentence == f"{NOTHING_DONE} {ReadOnly()}"
