@@ -78,9 +78,7 @@ def answers_are_as_described(operation_id: str) -> Callable[..., None]:
     """
 
     @schema.include(operation_id=operation_id).parametrize()
-    @settings(
-        max_examples=20, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck]
-    )
+    @settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck])
     def check(case: Case[Any], running: FakeAtlasServer) -> None:
         media = "application/json" if case.path == TOKEN_PATH else VERSION
         # A request to cancel can be right in every way, and the job is none that can be cancelled.

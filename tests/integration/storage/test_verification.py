@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Table, text
 
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import Outcome, Request, State
@@ -15,6 +16,7 @@ from bot.storage.database import Database
 from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
+from bot.storage.tables import chain_head, metadata
 from tests.support.domain import ABE, ADA, RINA, Clock, a_request, a_waiting_request, keep_all
 from tests.support.timings import DATABASE_TIMEOUT
 
@@ -37,8 +39,7 @@ async def run_and_fail(leases: LeaseStore, request_id: str) -> None:
     await leases.settle(noted, State.FAILED, Outcome(sentence="still there", status=204))
 
 
-@pytest.fixture
-async def history(
+async def write_history(
     ledger: RequestStore, leases: LeaseStore, outbox: OutboxStore, clock: Clock
 ) -> None:
     """Four requests: `pruned`, `moved`, `voided` waits, and `last` waits.
@@ -70,6 +71,32 @@ async def history(
     await ledger.approve("voided", ABE, allow, void_all)
     assert await ledger.prune(clock.now) == 1
     await ledger.create(a_waiting_request(id="last"), RINA)
+
+
+#: The rows of the history by the kind of the database: it is written once, and then copied.
+ROWS: dict[str, dict[Table, list[dict[str, Any]]]] = {}
+
+
+@pytest.fixture
+async def history(
+    database: Database, ledger: RequestStore, leases: LeaseStore, outbox: OutboxStore, clock: Clock
+) -> None:
+    def read(db: Connection) -> dict[Table, list[dict[str, Any]]]:
+        rows = {table: db.execute(table.select()).mappings() for table in metadata.sorted_tables}
+        return {table: [dict(row) for row in rows[table]] for table in rows}
+
+    def copy(db: Connection) -> None:
+        db.execute(chain_head.delete())
+        for table, rows in ROWS[kind].items():
+            if rows:
+                db.execute(table.insert(), rows)
+
+    kind = "sqlite" if database.is_sqlite else "postgresql"
+    if kind in ROWS:
+        await database.write(copy)
+    else:
+        await write_history(ledger, leases, outbox, clock)
+        ROWS[kind] = await database.read(read)
 
 
 async def attack(database: Database, record: AuditLog, statements: str) -> Sequence[str]:
