@@ -13,6 +13,8 @@ from bot.cancellation.starter import StartedBy, StarterKind, is_named
 LIMIT_WINDOW = timedelta(hours=1)
 #: Seconds between two confirmations of Slack after which a grace time starts again.
 LONGEST_SILENCE = 8.0
+#: A smaller difference between two replicas' ends of a grace time is not shown.
+TOLERANCE = timedelta(seconds=1.5)
 NOT_KEPT = "No approver kept the download within the grace time."
 WOULD_HAVE = (
     "No approver kept the download within the grace time. With BOT_QUARANTINE=enforce the bot would"
@@ -83,8 +85,7 @@ def is_expected(policy: QuarantinePolicy, started_by: StartedBy) -> bool:
 
 def is_candidate(started_by: StartedBy, user_name: str | None) -> bool:
     """Whether the Atlas user `user_name` may have started a job."""
-    starter = started_by.starter
-    if starter is None or not user_name:
+    if (starter := started_by.starter) is None or not user_name:
         return False
     return any(is_named(user_name, each) for each in (starter.name, *starter.others))
 
@@ -119,8 +120,7 @@ def new_request(
 
 def early_ending(policy: QuarantinePolicy, started_by: StartedBy) -> Ending | None:
     """Return the end of a quarantine whose starter is expected, or None."""
-    starter = started_by.starter
-    if starter is None or not is_expected(policy, started_by):
+    if (starter := started_by.starter) is None or not is_expected(policy, started_by):
         return None
     return Ending.explained(State.KEPT, EXPECTED.format(name=starter.name))
 
@@ -148,8 +148,7 @@ def ending(
         observed = other.state is State.OBSERVED and policy.mode is Mode.OBSERVE
         return Ending.explained(State.OBSERVED, WOULD_HAVE) if observed else other
     if cancelled >= policy.limit:
-        sentence = LIMIT_REACHED.format(limit=policy.limit)
-        return Ending.explained(State.OBSERVED, sentence)
+        return Ending.explained(State.OBSERVED, LIMIT_REACHED.format(limit=policy.limit))
     return Ending.explained(State.APPROVED, NOT_KEPT)
 
 
@@ -161,13 +160,14 @@ class GraceClock:
     """
 
     def __init__(self) -> None:
+        self.written: dict[str, datetime] = {}  #: the ends that this process has stored
         self._ends: dict[str, float] = {}
         self._answered_at: float | None = None
         self._was_away = False
 
     def interrupt(self) -> None:
         """Slack or the database did not answer: no grace time goes on."""
-        self._ends.clear()
+        self._ends, self.written = {}, {}
         self._answered_at, self._was_away = None, True
 
     def measure(
@@ -182,12 +182,23 @@ class GraceClock:
             self.interrupt()
         before, self._ends = self._ends, {}
         for each, (grace, stored) in waiting.items():
-            left = grace
-            if stored is not None and not self._was_away:
-                left = min(max(stored, timedelta()), grace)
+            rest = None if self._was_away else stored
+            left = grace if rest is None else min(max(rest, timedelta()), grace)
             self._ends[each] = before.get(each, now + left.total_seconds())
         self._answered_at, self._was_away = now, False
+        self.written = {each: end for each, end in self.written.items() if each in waiting}
         return {each: end - now for each, end in self._ends.items()}
+
+    def must_store(self, request: Request, end: datetime, now: datetime) -> bool:
+        """Whether the end of a grace time must replace the stored one, which the card shows.
+
+        An earlier one by which another replica has replaced it stays: that one acts first.
+        """
+        stored = request.grace_ends_at
+        if stored is None or abs(end - stored) <= TOLERANCE:
+            return stored is None
+        is_replaced = abs(end - self.written.get(request.id, stored)) <= TOLERANCE
+        return not (is_replaced and now - timedelta(seconds=LONGEST_SILENCE) < stored < end)
 
 
 def stored_remaining(

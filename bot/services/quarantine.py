@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import compress
 
 import structlog
 
@@ -26,8 +27,6 @@ READ_TIMEOUT = 3.0
 FEED_TIMEOUT = 2.0
 #: Seconds for which a read of the feed counts as the last one.
 FEED_MAX_AGE = 2.0
-#: A smaller difference between two replicas' ends of a grace time is not shown.
-TOLERANCE = timedelta(seconds=1.5)
 #: How old the record may be that Slack answers: well below `LONGEST_SILENCE`.
 SEEN_AGE = timedelta(seconds=2)
 
@@ -61,12 +60,8 @@ class Quarantine:
     async def step(self) -> None:
         """End what needs no grace time, then measure the others while Slack answers."""
         waiting = await self.store.waiting()
-        ended = await asyncio.gather(*(self._end_early(each) for each in waiting))
-        shown = [
-            each
-            for each, is_over in zip(waiting, ended, strict=True)
-            if not is_over and each.request.card
-        ]
+        go_on = await asyncio.gather(*map(self._goes_on, waiting))
+        shown = [each for each in compress(waiting, go_on) if each.request.card]
         if not shown:
             return
         if not await self.slack_answers():
@@ -78,18 +73,16 @@ class Quarantine:
         due = await self._measure(shown)
         await asyncio.gather(*(self._end(each) for each in due))
 
-    async def _end_early(self, each: Quarantined) -> bool:
-        """End a quarantine whose job has ended, or whose starter is expected."""
-        project = self._project(each)
-        early = None
+    async def _goes_on(self, each: Quarantined) -> bool:
+        """End a quarantine whose job is over, or whose starter is expected; return False then."""
+        project, early = self._project(each), None
         if ended := each.facts.ended:
-            state = str(ended).replace("_", " ")
-            early = Ending.explained(State.OVER, rules.ENDED.format(state=state))
+            early = Ending.explained(State.OVER, rules.ENDED.format(state=ended))
         elif project:
             early = rules.early_ending(project.policy.quarantine, each.facts.started_by)
         if early:
             await self._record(each, lambda _count: early)
-        return early is not None
+        return early is None
 
     async def _measure(self, shown: Sequence[Quarantined]) -> list[Quarantined]:
         """Return the requests whose grace time is over, and record how long the others have."""
@@ -104,16 +97,16 @@ class Quarantine:
         }
         left = self.clock.measure(waiting, self.monotonic())
         ends = {each: now + timedelta(seconds=seconds) for each, seconds in left.items()}
-        stored = {each.request.id: each.request.grace_ends_at for each in shown}
         moved = {
-            each: end
-            for each, end in ends.items()
-            if (shown_end := stored[each]) is None or abs(end - shown_end) > TOLERANCE
+            each.request.id: end
+            for each in shown
+            if (end := ends.get(each.request.id)) and self.clock.must_store(each.request, end, now)
         }
         unseen = [each for each in shown if each.seen_at is None or now - each.seen_at > SEEN_AGE]
         if moved or unseen:
             await self.store.see(left, moved)
         if moved:
+            self.clock.written |= moved
             self.on_change()
         return [each for each in shown if left.get(each.request.id, 1.0) <= 0]
 

@@ -134,6 +134,7 @@ class QuarantineBench:
         slack_is_up: whether Slack takes cards and answers.
         limited: the project's name for each download beyond the limit.
         shown_at: when each job's card was delivered, in monotonic seconds.
+        edits: how many edits of cards were delivered.
     """
 
     database: Database
@@ -142,6 +143,7 @@ class QuarantineBench:
     slack_is_up: bool = True
     limited: list[str] = field(default_factory=list)
     shown_at: dict[str, float] = field(default_factory=dict)
+    edits: int = 0
     atlas: CancellingAtlas = field(init=False)
     projects: Projects = field(init=False)
     requests: RequestStore = field(init=False)
@@ -213,6 +215,7 @@ class QuarantineBench:
         while claimed := await self._outbox.claim("outbox", 50, 50):
             for post in claimed:
                 await self._outbox.mark_sent(post, CHANNEL, f"{post.id}.000100")
+                self.edits += post.kind is PostKind.EDIT
                 if post.kind is PostKind.CARD:
                     self.shown_at[post.request.ref.job_id] = self.clock.elapsed  # type: ignore[union-attr]
 

@@ -202,6 +202,47 @@ async def test_process_that_starts_after_slack_was_away_begins_a_new_grace_time(
     assert deleted_at - back_at >= GRACE
 
 
+async def test_replica_whose_grace_time_starts_again_edits_the_card_once_until_the_other_has_acted(
+    bench: QuarantineBench,
+) -> None:
+    bench.replicas.append(Replica(bench, "two"))
+    job_id = await quarantined(bench)
+    await pass_seconds(bench, 6)
+    before, edits = await bench.request(job_id), bench.edits
+    bench.replicas[0].quarantine.clock.interrupt()
+    await pass_seconds(bench, GRACE - 8)
+
+    request = await bench.request(job_id)
+    assert before
+    assert request
+    assert request.grace_ends_at == before.grace_ends_at
+    assert bench.edits - edits <= 1
+    await pass_seconds(bench, 8)
+    (deleted_at,) = bench.deletes(job_id)
+    assert GRACE <= deleted_at - bench.shown_at[job_id] <= GRACE + 2
+
+
+async def test_card_shows_the_later_end_once_the_replica_with_the_earlier_one_has_died(
+    bench: QuarantineBench,
+) -> None:
+    bench.replicas.append(Replica(bench, "two"))
+    job_id = await quarantined(bench)
+    await pass_seconds(bench, GRACE - 6)
+    bench.replicas[0].quarantine.clock.interrupt()
+    await pass_seconds(bench, 2)
+    del bench.replicas[1]
+    await pass_seconds(bench, 14)
+
+    request = await bench.request(job_id)
+    assert request
+    assert request.state is State.QUARANTINED
+    assert request.grace_ends_at
+    left = (request.grace_ends_at - bench.clock.now).total_seconds()
+    assert left > 0
+    await pass_seconds(bench, int(left) + 2)
+    assert len(bench.deletes(job_id)) == 1
+
+
 async def test_downloads_beyond_the_limit_are_announced_and_not_held(database: Database) -> None:
     bench = QuarantineBench(database, replace(ENFORCED, limit=2))
     await bench.start()

@@ -2,7 +2,7 @@
 
 import random
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -22,7 +22,7 @@ from bot.cancellation.quarantine import (
 )
 from bot.cancellation.starter import NOT_READ, Knowledge, StartedBy, Starter, StarterKind
 from tests.support.clock import NOON
-from tests.support.domain import a_job
+from tests.support.domain import a_job, a_request
 
 GRACE = timedelta(seconds=90)
 ENFORCED = QuarantinePolicy(mode=Mode.ENFORCE, expected=frozenset({"etl@shop.example"}))
@@ -148,6 +148,55 @@ def test_silence_without_an_error_counts_as_interruption() -> None:
     measure(clock, 0.0)
 
     assert measure(clock, LONGEST_SILENCE + 1, timedelta(seconds=10)) == 90.0
+
+
+@pytest.mark.parametrize(
+    ("end", "stored", "written", "now", "stores"),
+    [
+        (20, None, None, 0, True),
+        (20, 21, None, 0, False),
+        (20, 25, None, 0, True),
+        (20, 10, None, 0, True),
+        (20, 10, 10, 0, True),
+        (20, 10, 20, 0, False),
+        (20, 10, 21, 10 + LONGEST_SILENCE - 1, False),
+        (20, 10, 21, 10 + LONGEST_SILENCE, True),
+        (20, 25, 20, 0, True),
+    ],
+    ids=[
+        "none is stored",
+        "the stored one is nearly equal",
+        "a later one is stored",
+        "an earlier one is stored, and this process stored none since it was interrupted",
+        "its own earlier one is stored, before the clock jumped",
+        "another replica replaced it by an earlier one",
+        "the other replica may still be ending the grace time",
+        "the other replica has not ended the grace time in time",
+        "another replica replaced it by a later one",
+    ],
+)
+def test_stored_end_is_replaced_unless_another_replica_acts_before(
+    end: int, stored: int | None, written: int | None, now: float, *, stores: bool
+) -> None:
+    clock = GraceClock()
+    request = a_request(grace_ends_at=None if stored is None else after(stored))
+    if written is not None:
+        clock.written[request.id] = after(written)
+
+    assert clock.must_store(request, after(end), after(now)) is stores
+
+
+def test_interrupted_process_stores_its_new_end_although_it_stored_one_before() -> None:
+    clock = GraceClock()
+    request = a_request(grace_ends_at=after(10))
+    clock.written[request.id] = after(20)
+    clock.interrupt()
+
+    assert clock.must_store(request, after(20), after(0))
+
+
+def after(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
 
 
 @dataclass(slots=True)
