@@ -6,8 +6,7 @@ import pytest
 
 from bot.storage import audit_log
 from bot.storage.audit_log import AuditTail
-from bot.storage.database import Database
-from bot.storage.request_store import RequestStore
+from tests.integration.storage.conftest import Env
 from tests.support.domain import NOON, RINA, a_request
 
 
@@ -15,40 +14,34 @@ async def names(tail: AuditTail) -> list[str]:
     return [event.request async for event in tail.poll()]
 
 
-async def test_only_new_events_are_read_and_each_once(
-    database: Database, ledger: RequestStore
-) -> None:
-    await ledger.create(a_request(), RINA)
-    tail = AuditTail(database, None, {})
+async def test_only_new_events_are_read_and_each_once(env: Env) -> None:
+    await env.ledger.create(a_request(), RINA)
+    tail = AuditTail(env.database, None, {})
     before = await names(tail)
-    new = await ledger.create(a_request(), RINA)
+    new = await env.ledger.create(a_request(), RINA)
 
     assert (before, await names(tail), await names(tail)) == ([], [new.id] * 2, [])
 
 
-async def test_since_begins_with_what_exists(database: Database, ledger: RequestStore) -> None:
-    old = await ledger.create(a_request(), RINA)
+async def test_since_begins_with_what_exists(env: Env) -> None:
+    old = await env.ledger.create(a_request(), RINA)
 
-    assert await names(AuditTail(database, NOON, {})) == [old.id] * 2
-    assert await names(AuditTail(database, NOON, {"event": "request:created"})) == [old.id]
+    assert await names(AuditTail(env.database, NOON, {})) == [old.id] * 2
+    assert await names(AuditTail(env.database, NOON, {"event": "request:created"})) == [old.id]
 
 
-async def test_batches_are_read_to_their_end(
-    database: Database, ledger: RequestStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_batches_are_read_to_their_end(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_log, "BATCH_SIZE", 2)
-    requests = [await ledger.create(a_request(), RINA) for _ in range(3)]
+    requests = [await env.ledger.create(a_request(), RINA) for _ in range(3)]
 
-    found = await names(AuditTail(database, NOON, {"event": "request:created"}))
+    found = await names(AuditTail(env.database, NOON, {"event": "request:created"}))
 
     assert found == [request.id for request in requests]
 
 
-async def test_concurrent_writers_lose_and_double_nothing(
-    database: Database, ledger: RequestStore
-) -> None:
-    tail = AuditTail(database, NOON, {"event": "request:created"})
-    writers = asyncio.gather(*(ledger.create(a_request(), RINA) for _ in range(30)))
+async def test_concurrent_writers_lose_and_double_nothing(env: Env) -> None:
+    tail = AuditTail(env.database, NOON, {"event": "request:created"})
+    writers = asyncio.gather(*(env.ledger.create(a_request(), RINA) for _ in range(30)))
     found: list[str] = []
     while not writers.done():
         found += await names(tail)

@@ -13,6 +13,7 @@ from bot.storage.lease_store import LONGEST_LEASE, LeaseStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
 from bot.timings import Timings
+from tests.integration.storage.conftest import Env
 from tests.support.domain import RINA, Clock, a_request, a_waiting_request
 from tests.support.timings import DATABASE_TIMEOUT
 
@@ -33,23 +34,21 @@ class Replica:
     clock: DatabaseClock
 
 
-async def replica(database: Database, name: str, off: timedelta = timedelta()) -> Replica:
-    clock = DatabaseClock(database, wall=lambda: wall_clock() + off)
+async def replica(env: Env, name: str, off: timedelta = timedelta()) -> Replica:
+    clock = DatabaseClock(env.database, wall=lambda: wall_clock() + off)
     await clock.set()
     return Replica(
-        RequestStore(database, clock),
-        LeaseStore(database, clock, name, lease=0.6),
-        OutboxStore(database, clock),
+        RequestStore(env.database, clock),
+        LeaseStore(env.database, clock, name, lease=0.6),
+        OutboxStore(env.database, clock),
         clock,
     )
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("off", OFF)
-async def test_lease_holds_against_a_replica_with_a_wrong_clock(
-    database: Database, off: timedelta
-) -> None:
-    right, wrong = await replica(database, "right"), await replica(database, "wrong", off)
+async def test_lease_holds_against_a_replica_with_a_wrong_clock(env: Env, off: timedelta) -> None:
+    right, wrong = await replica(env, "right"), await replica(env, "wrong", off)
     request = await right.ledger.create(a_request(), RINA)
     assert await right.leases.claim(request.id)
 
@@ -60,9 +59,9 @@ async def test_lease_holds_against_a_replica_with_a_wrong_clock(
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("off", OFF)
 async def test_lease_of_a_dead_replica_with_a_wrong_clock_expires_on_time(
-    database: Database, off: timedelta
+    env: Env, off: timedelta
 ) -> None:
-    right, wrong = await replica(database, "right"), await replica(database, "wrong", off)
+    right, wrong = await replica(env, "right"), await replica(env, "wrong", off)
     request = await right.ledger.create(a_request(), RINA)
     assert await wrong.leases.claim(request.id)
 
@@ -75,9 +74,9 @@ async def test_lease_of_a_dead_replica_with_a_wrong_clock_expires_on_time(
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("off", OFF)
 async def test_replica_with_a_wrong_clock_expires_requests_and_posts_on_time(
-    database: Database, off: timedelta
+    env: Env, off: timedelta
 ) -> None:
-    right, wrong = await replica(database, "right"), await replica(database, "wrong", off)
+    right, wrong = await replica(env, "right"), await replica(env, "wrong", off)
     soon = wall_clock() + timedelta(minutes=30)
     request = await right.ledger.create(a_waiting_request(expires_at=soon), RINA)
 
@@ -88,79 +87,69 @@ async def test_replica_with_a_wrong_clock_expires_requests_and_posts_on_time(
 
 @pytest.mark.parametrize("back", BACK)
 async def test_lease_from_before_the_clock_was_set_back_expires_in_time(
-    ledger: RequestStore, leases: LeaseStore, database: Database, clock: Clock, back: float
+    env: Env, back: float
 ) -> None:
     """The runner died with it; the design promises an end within 30 seconds."""
-    request = await ledger.create(a_request(), RINA)
-    assert await leases.claim(request.id)
-    clock.forward(-back)
-    other = LeaseStore(database, clock, "runner-2")
+    request = await env.ledger.create(a_request(), RINA)
+    assert await env.leases.claim(request.id)
+    env.clock.forward(-back)
+    other = LeaseStore(env.database, env.clock, "runner-2")
 
-    clock.forward(24)
+    env.clock.forward(24)
 
     assert await other.list_runnable() == [request.id]
     assert await other.claim(request.id)
 
 
 @pytest.mark.parametrize("back", BACK)
-async def test_runner_continues_after_the_clock_was_set_back(
-    ledger: RequestStore, leases: LeaseStore, clock: Clock, back: float
-) -> None:
-    request = await ledger.create(a_request(), RINA)
-    running = await leases.claim(request.id)
+async def test_runner_continues_after_the_clock_was_set_back(env: Env, back: float) -> None:
+    request = await env.ledger.create(a_request(), RINA)
+    running = await env.leases.claim(request.id)
     assert running
-    clock.forward(-back)
+    env.clock.forward(-back)
 
-    assert await leases.renew(request.id)
-    settled = await leases.settle(
-        await leases.record_delete_sent(running), State.CANCELLED, Outcome(sentence="done")
+    assert await env.leases.renew(request.id)
+    settled = await env.leases.settle(
+        await env.leases.record_delete_sent(running), State.CANCELLED, Outcome(sentence="done")
     )
 
     assert settled.state is State.CANCELLED
 
 
-async def test_clock_jump_ahead_lets_another_runner_take_the_lease(
-    ledger: RequestStore, leases: LeaseStore, database: Database, clock: Clock
-) -> None:
+async def test_clock_jump_ahead_lets_another_runner_take_the_lease(env: Env) -> None:
     """For another replica the lease has run out: the fence is in the row, not in the clock."""
-    request = await ledger.create(a_request(), RINA)
-    assert await leases.claim(request.id)
-    clock.forward(3600)
-    other = LeaseStore(database, clock, "runner-2")
+    request = await env.ledger.create(a_request(), RINA)
+    assert await env.leases.claim(request.id)
+    env.clock.forward(3600)
+    other = LeaseStore(env.database, env.clock, "runner-2")
 
     assert await other.claim(request.id)
 
-    assert not await leases.renew(request.id)
+    assert not await env.leases.renew(request.id)
 
 
-async def test_post_from_before_the_clock_was_set_back_is_delivered(
-    ledger: RequestStore, outbox: OutboxStore, clock: Clock
-) -> None:
-    await ledger.create(a_request(), RINA)
-    clock.forward(-3600)
+async def test_post_from_before_the_clock_was_set_back_is_delivered(env: Env) -> None:
+    await env.ledger.create(a_request(), RINA)
+    env.clock.forward(-3600)
 
-    assert len(await outbox.claim("replica-1", 5)) == 1
+    assert len(await env.outbox.claim("replica-1", 5)) == 1
 
 
-async def test_clock_set_back_a_minute_delays_a_post_by_a_minute(
-    ledger: RequestStore, outbox: OutboxStore, clock: Clock
-) -> None:
-    await ledger.create(a_request(), RINA)
-    clock.forward(-60)
-    assert await outbox.claim("replica-1", 5) == []
+async def test_clock_set_back_a_minute_delays_a_post_by_a_minute(env: Env) -> None:
+    await env.ledger.create(a_request(), RINA)
+    env.clock.forward(-60)
+    assert await env.outbox.claim("replica-1", 5) == []
 
-    clock.forward(60)
+    env.clock.forward(60)
 
-    assert len(await outbox.claim("replica-1", 5)) == 1
+    assert len(await env.outbox.claim("replica-1", 5)) == 1
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-async def test_server_time_continues_with_the_monotonic_clock(
-    database: Database,
-) -> None:
+async def test_server_time_continues_with_the_monotonic_clock(env: Env) -> None:
     """What the wall clock does between two answers of the server is not seen."""
     wall, seconds = Clock(now=datetime(1999, 1, 1, tzinfo=UTC)), [1000.0]
-    clock = DatabaseClock(database, wall=wall, monotonic=lambda: seconds[0])
+    clock = DatabaseClock(env.database, wall=wall, monotonic=lambda: seconds[0])
     assert clock() == wall.now  # until the server was asked
 
     await clock.set()
@@ -173,9 +162,9 @@ async def test_server_time_continues_with_the_monotonic_clock(
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-async def test_slow_answer_does_not_correct_the_clock(database: Database) -> None:
+async def test_slow_answer_does_not_correct_the_clock(env: Env) -> None:
     seconds = iter([0.0, 0.0, 0.0, 0.0, 40.0, 0.0])
-    clock = DatabaseClock(database, monotonic=lambda: next(seconds))
+    clock = DatabaseClock(env.database, monotonic=lambda: next(seconds))
     await clock.set()
     before = clock()
 

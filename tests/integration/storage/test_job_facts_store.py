@@ -12,21 +12,11 @@ from bot.cancellation.job_facts import USUAL_WAIT, LinkPhase
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.posts import PostKind
 from bot.cancellation.starter import Knowledge, StartedBy, Starter, StarterKind
-from bot.storage.audit_log import AuditLog
-from bot.storage.database import Database
-from bot.storage.job_facts import JobFactsStore
-from bot.storage.lease_store import LeaseStore
-from bot.storage.outbox_store import OutboxStore
-from bot.storage.request_store import RequestStore
-from tests.support.domain import NOON, RINA, Clock, a_job, a_request, a_waiting_request, job_ref
+from tests.integration.storage.conftest import Env
+from tests.support.domain import NOON, RINA, a_job, a_request, a_waiting_request, job_ref
 
 DANA = StartedBy(Knowledge.KNOWN, Starter(kind=StarterKind.USER, name="dana@shop.example"))
 REF = job_ref(f"{int(NOON.timestamp()):08x}{'a' * 16}")
-
-
-@pytest.fixture
-def facts(database: Database, clock: Clock) -> JobFactsStore:
-    return JobFactsStore(database, clock)
 
 
 def live(ref: JobRef, since: datetime) -> RestoreJob:
@@ -34,121 +24,105 @@ def live(ref: JobRef, since: datetime) -> RestoreJob:
     return a_job(id=ref.job_id, deliveryUrl=["https://example.test/x"], expiresAt=expires_at)
 
 
-async def waiting(ledger: RequestStore, outbox: OutboxStore, **changes: Any) -> Request:
+async def waiting(env: Env, **changes: Any) -> Request:
     """Create a request that waits, and post its card."""
-    request = await ledger.create(a_waiting_request(ref=REF, **changes), RINA)
-    (card,) = await outbox.claim("replica-1", 10)
-    await outbox.mark_sent(card, "C0OPS", "1.1")
+    request = await env.ledger.create(a_waiting_request(ref=REF, **changes), RINA)
+    (card,) = await env.outbox.claim("replica-1", 10)
+    await env.outbox.mark_sent(card, "C0OPS", "1.1")
     return request
 
 
-async def events_of(record: AuditLog) -> list[str]:
-    return [line.event async for line in record.events()]
+async def events_of(env: Env) -> list[str]:
+    return [line.event async for line in env.record.events()]
 
 
-async def test_link_is_expected_at_the_median_of_five_observed_ones(facts: JobFactsStore) -> None:
-    before = (await facts.get([REF]))[REF]
+async def test_link_is_expected_at_the_median_of_five_observed_ones(env: Env) -> None:
+    before = (await env.facts.get([REF]))[REF]
     for number, seconds in enumerate((90, 100, 110, 700, 800)):
         start = int(NOON.timestamp()) - 7200 + number
         other = job_ref(f"{start:08x}{number:016x}")
-        await facts.record(other, live(other, other.started_at + timedelta(seconds=seconds)))
+        await env.facts.record(other, live(other, other.started_at + timedelta(seconds=seconds)))
 
     assert before.expected_at == NOON + USUAL_WAIT
-    assert (await facts.get([REF]))[REF].expected_at == NOON + timedelta(seconds=110)
+    assert (await env.facts.get([REF]))[REF].expected_at == NOON + timedelta(seconds=110)
 
 
-async def test_expected_time_of_a_known_job_stays(facts: JobFactsStore, clock: Clock) -> None:
-    await facts.record(REF)
-    clock.forward(179)
-    early = await facts.record(REF)
-    clock.forward(1)
-    late = await facts.record(REF)
+async def test_expected_time_of_a_known_job_stays(env: Env) -> None:
+    await env.facts.record(REF)
+    env.clock.forward(179)
+    early = await env.facts.record(REF)
+    env.clock.forward(1)
+    late = await env.facts.record(REF)
 
     assert (early.phase, late.phase) == (LinkPhase.EXPECTED, LinkPhase.OVERDUE)
     assert late.expected_at == early.expected_at
 
 
-async def test_live_link_of_a_waiting_request_is_told_once_by_many_replicas(
-    ledger: RequestStore,
-    outbox: OutboxStore,
-    facts: JobFactsStore,
-    record: AuditLog,
-    clock: Clock,
-) -> None:
-    await waiting(ledger, outbox)
-    clock.forward(120)
-    job = live(REF, clock.now)
+async def test_live_link_of_a_waiting_request_is_told_once_by_many_replicas(env: Env) -> None:
+    await waiting(env)
+    env.clock.forward(120)
+    job = live(REF, env.clock.now)
 
-    await asyncio.gather(*(facts.record(REF, job) for _ in range(5)))
-    posts = await outbox.claim("replica-1", 10)
+    await asyncio.gather(*(env.facts.record(REF, job) for _ in range(5)))
+    posts = await env.outbox.claim("replica-1", 10)
 
-    assert (await events_of(record)).count(EventName.LINK_LIVE) == 1
+    assert (await events_of(env)).count(EventName.LINK_LIVE) == 1
     assert sorted(post.kind for post in posts) == [PostKind.EDIT, PostKind.REPLY]
 
 
-async def test_request_of_a_link_that_was_shown_live_gets_no_event(
-    ledger: RequestStore, outbox: OutboxStore, facts: JobFactsStore, record: AuditLog
-) -> None:
+async def test_request_of_a_link_that_was_shown_live_gets_no_event(env: Env) -> None:
     request = a_waiting_request()
     shown = type(request.shown).of(live(REF, NOON))
-    await waiting(ledger, outbox, shown=shown)
-    await facts.record(REF, live(REF, NOON))
+    await waiting(env, shown=shown)
+    await env.facts.record(REF, live(REF, NOON))
 
-    assert EventName.LINK_LIVE not in await events_of(record)
-
-
-async def test_request_created_after_the_link_went_live_unnoticed_is_told(
-    ledger: RequestStore, outbox: OutboxStore, facts: JobFactsStore, record: AuditLog
-) -> None:
-    await facts.record(REF, live(REF, NOON))
-    await waiting(ledger, outbox)
-    await facts.record(REF, live(REF, NOON))
-
-    assert (await events_of(record)).count(EventName.LINK_LIVE) == 1
+    assert EventName.LINK_LIVE not in await events_of(env)
 
 
-async def test_late_starter_edits_the_card_and_is_recorded(
-    ledger: RequestStore, outbox: OutboxStore, facts: JobFactsStore, record: AuditLog
-) -> None:
-    await waiting(ledger, outbox)
-    await facts.record(REF, started_by=DANA)
-    await facts.record(REF, started_by=StartedBy(Knowledge.NOT_IN_FEED))
-    (edit,) = await outbox.claim("replica-1", 10)
+async def test_request_created_after_the_link_went_live_unnoticed_is_told(env: Env) -> None:
+    await env.facts.record(REF, live(REF, NOON))
+    await waiting(env)
+    await env.facts.record(REF, live(REF, NOON))
 
-    assert (edit.kind, await events_of(record)) == (
+    assert (await events_of(env)).count(EventName.LINK_LIVE) == 1
+
+
+async def test_late_starter_edits_the_card_and_is_recorded(env: Env) -> None:
+    await waiting(env)
+    await env.facts.record(REF, started_by=DANA)
+    await env.facts.record(REF, started_by=StartedBy(Knowledge.NOT_IN_FEED))
+    (edit,) = await env.outbox.claim("replica-1", 10)
+
+    assert (edit.kind, await events_of(env)) == (
         PostKind.EDIT,
         [EventName.CREATED, EventName.STARTER_KNOWN],
     )
-    assert (await facts.get([REF]))[REF].started_by == DANA
+    assert (await env.facts.get([REF]))[REF].started_by == DANA
 
 
-async def test_followed_are_the_jobs_of_waiting_requests_with_their_neighbours(
-    ledger: RequestStore, facts: JobFactsStore
-) -> None:
+async def test_followed_are_the_jobs_of_waiting_requests_with_their_neighbours(env: Env) -> None:
     neighbour = JobRef(REF.project_id, "prod-us", f"{int(NOON.timestamp()) + 2:08x}{'b' * 16}")
-    await facts.record(neighbour)
-    await ledger.create(a_waiting_request(ref=REF), RINA)
-    await ledger.create(a_request(), RINA)
+    await env.facts.record(neighbour)
+    await env.ledger.create(a_waiting_request(ref=REF), RINA)
+    await env.ledger.create(a_request(), RINA)
 
-    (followed,) = await facts.followed()
+    (followed,) = await env.facts.followed()
 
     assert (followed.ref, followed.waits) == (REF, True)
     assert followed.neighbours == [neighbour.job_id]
 
 
 @pytest.mark.parametrize("was_live", [False, True])
-async def test_cancellation_records_how_it_lay_to_the_link(
-    was_live: bool, ledger: RequestStore, leases: LeaseStore, record: AuditLog, database: Database
-) -> None:
+async def test_cancellation_records_how_it_lay_to_the_link(was_live: bool, env: Env) -> None:
     counted: list[None] = []
-    leases.on_cancelled_before_link = lambda: counted.append(None)
-    request = await ledger.create(a_request(ref=REF), RINA)
-    claimed = await leases.claim(request.id)
+    env.leases.on_cancelled_before_link = lambda: counted.append(None)
+    request = await env.ledger.create(a_request(ref=REF), RINA)
+    claimed = await env.leases.claim(request.id)
     assert claimed
     expires_at = NOON + timedelta(minutes=59) if was_live else None
-    sent = await leases.record_delete_sent(claimed, expires_at)
-    await leases.settle(sent, State.CANCELLED, Outcome(sentence="done"))
+    sent = await env.leases.record_delete_sent(claimed, expires_at)
+    await env.leases.settle(sent, State.CANCELLED, Outcome(sentence="done"))
 
-    (line,) = [line async for line in record.events(event="request:cancelled")]
+    (line,) = [line async for line in env.record.events(event="request:cancelled")]
     assert ("link_live_since" in line.detail) is was_live
     assert len(counted) == (not was_live)

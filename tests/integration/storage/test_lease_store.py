@@ -9,117 +9,95 @@ import pytest
 from bot.cancellation.errors import AlreadyHandled
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
-from bot.storage.audit_log import AuditLog
-from bot.storage.database import Database
 from bot.storage.lease_store import LeaseStore
-from bot.storage.request_store import RequestStore
 from bot.timings import Timings
-from tests.support.domain import ADA, RINA, Clock, a_request, a_waiting_request, keep_all
+from tests.integration.storage.conftest import Env
+from tests.support.domain import ADA, RINA, a_request, a_waiting_request, keep_all
 
 
-@pytest.fixture
-def other(database: Database, clock: Clock) -> LeaseStore:
-    """A second runner on the same database."""
-    return LeaseStore(database, clock, "runner-2")
-
-
-async def claimed(ledger: RequestStore, leases: LeaseStore) -> Request:
-    request = await ledger.create(a_request(), RINA)
-    taken = await leases.claim(request.id)
+async def claimed(env: Env) -> Request:
+    request = await env.ledger.create(a_request(), RINA)
+    taken = await env.leases.claim(request.id)
     assert taken
     return taken
 
 
-async def test_concurrent_claims_give_the_request_to_one_runner(
-    ledger: RequestStore, database: Database, clock: Clock
-) -> None:
-    request = await ledger.create(a_request(), RINA)
-    runners = [LeaseStore(database, clock, f"runner-{number}") for number in range(8)]
+async def test_concurrent_claims_give_the_request_to_one_runner(env: Env) -> None:
+    request = await env.ledger.create(a_request(), RINA)
+    runners = [LeaseStore(env.database, env.clock, f"runner-{number}") for number in range(8)]
 
     claims = await asyncio.gather(*(runner.claim(request.id) for runner in runners))
 
     assert sum(claim is not None for claim in claims) == 1
 
 
-async def test_waiting_request_cannot_be_claimed(ledger: RequestStore, leases: LeaseStore) -> None:
-    request = await ledger.create(a_waiting_request(), RINA)
+async def test_waiting_request_cannot_be_claimed(env: Env) -> None:
+    request = await env.ledger.create(a_waiting_request(), RINA)
 
-    assert await leases.claim(request.id) is None
-    assert await leases.list_runnable() == []
-
-
-async def test_approved_request_is_runnable(ledger: RequestStore, leases: LeaseStore) -> None:
-    request = await ledger.create(a_request(), RINA)
-
-    assert await leases.list_runnable() == [request.id]
+    assert await env.leases.claim(request.id) is None
+    assert await env.leases.list_runnable() == []
 
 
-async def test_claimed_request_can_be_taken_over_once_the_lease_expired(
-    ledger: RequestStore, leases: LeaseStore, other: LeaseStore, clock: Clock, record: AuditLog
-) -> None:
-    request = await claimed(ledger, leases)
-    assert await other.claim(request.id) is None
-    clock.forward(Timings.request_lease)
+async def test_approved_request_is_runnable(env: Env) -> None:
+    request = await env.ledger.create(a_request(), RINA)
 
-    taken_over = await other.claim(request.id)
+    assert await env.leases.list_runnable() == [request.id]
+
+
+async def test_claimed_request_can_be_taken_over_once_the_lease_expired(env: Env) -> None:
+    request = await claimed(env)
+    assert await env.other.claim(request.id) is None
+    env.clock.forward(Timings.request_lease)
+
+    taken_over = await env.other.claim(request.id)
 
     assert taken_over is not None
-    assert [line.event async for line in record.events(request=request.id)][-1] == (
+    assert [line.event async for line in env.record.events(request=request.id)][-1] == (
         "request:taken_over"
     )
 
 
-async def test_renewed_lease_lasts_longer(
-    ledger: RequestStore, leases: LeaseStore, other: LeaseStore, clock: Clock
-) -> None:
-    request = await claimed(ledger, leases)
-    clock.forward(Timings.request_lease - 1)
-    assert await leases.renew(request.id)
-    clock.forward(Timings.request_lease - 1)
+async def test_renewed_lease_lasts_longer(env: Env) -> None:
+    request = await claimed(env)
+    env.clock.forward(Timings.request_lease - 1)
+    assert await env.leases.renew(request.id)
+    env.clock.forward(Timings.request_lease - 1)
 
-    assert await other.claim(request.id) is None
+    assert await env.other.claim(request.id) is None
 
 
-async def test_released_request_can_be_claimed_at_once(
-    ledger: RequestStore, leases: LeaseStore, other: LeaseStore
-) -> None:
-    request = await claimed(ledger, leases)
+async def test_released_request_can_be_claimed_at_once(env: Env) -> None:
+    request = await claimed(env)
 
-    assert await leases.release(request.id)
-    assert await other.claim(request.id) is not None
+    assert await env.leases.release(request.id)
+    assert await env.other.claim(request.id) is not None
 
 
-async def test_expired_lease_refuses_a_delete(
-    ledger: RequestStore, leases: LeaseStore, clock: Clock
-) -> None:
-    request = await claimed(ledger, leases)
-    clock.forward(Timings.request_lease)
+async def test_expired_lease_refuses_a_delete(env: Env) -> None:
+    request = await claimed(env)
+    env.clock.forward(Timings.request_lease)
 
     with pytest.raises(AlreadyHandled):
-        await leases.record_delete_sent(request)
+        await env.leases.record_delete_sent(request)
 
 
-async def test_lost_lease_refuses_delete_settlement_and_renewal(
-    ledger: RequestStore, leases: LeaseStore, other: LeaseStore, clock: Clock
-) -> None:
-    request = await claimed(ledger, leases)
-    clock.forward(Timings.request_lease)
-    await other.claim(request.id)
+async def test_lost_lease_refuses_delete_settlement_and_renewal(env: Env) -> None:
+    request = await claimed(env)
+    env.clock.forward(Timings.request_lease)
+    await env.other.claim(request.id)
 
     with pytest.raises(AlreadyHandled):
-        await leases.record_delete_sent(request)
+        await env.leases.record_delete_sent(request)
     with pytest.raises(AlreadyHandled):
-        await leases.settle(request, State.CANCELLED, Outcome())
-    assert not await leases.renew(request.id)
+        await env.leases.settle(request, State.CANCELLED, Outcome())
+    assert not await env.leases.renew(request.id)
 
 
-async def test_delete_has_unknown_effect_until_its_answer_is_recorded(
-    ledger: RequestStore, leases: LeaseStore
-) -> None:
-    request = await claimed(ledger, leases)
+async def test_delete_has_unknown_effect_until_its_answer_is_recorded(env: Env) -> None:
+    request = await claimed(env)
 
-    sending = await leases.record_delete_sent(request)
-    answered = await leases.record_delete_answer(
+    sending = await env.leases.record_delete_sent(request)
+    answered = await env.leases.record_delete_answer(
         sending, replace(sending.sent, accepted=True, unknown=False), {"status": 204}
     )
 
@@ -127,34 +105,30 @@ async def test_delete_has_unknown_effect_until_its_answer_is_recorded(
     assert answered.sent == DeleteAttempts(count=1, accepted=True)
 
 
-async def test_outcome_is_stored_with_status_and_code(
-    ledger: RequestStore, leases: LeaseStore, entered: list[State], record: AuditLog
-) -> None:
-    request = await claimed(ledger, leases)
+async def test_outcome_is_stored_with_status_and_code(env: Env) -> None:
+    request = await claimed(env)
     outcome = Outcome(sentence="Atlas said no", status=400, code="CANNOT_CANCEL")
 
-    settled = await leases.settle(request, State.REFUSED, outcome)
+    settled = await env.leases.settle(request, State.REFUSED, outcome)
 
     assert (settled.state, settled.outcome) == (State.REFUSED, outcome)
-    assert entered == [State.APPROVED, State.CANCELLING, State.REFUSED]
-    last = [line async for line in record.events(request=request.id)][-1]
+    assert env.entered == [State.APPROVED, State.CANCELLING, State.REFUSED]
+    last = [line async for line in env.record.events(request=request.id)][-1]
     assert (last.event, last.detail) == (
         "request:refused",
         '{"code":"CANNOT_CANCEL","sentence":"Atlas said no","status":400}',
     )
 
 
-async def test_retry_makes_an_accepted_delete_one_of_unknown_effect(
-    ledger: RequestStore, leases: LeaseStore
-) -> None:
-    request = await claimed(ledger, leases)
-    sending = await leases.record_delete_sent(request)
-    await leases.record_delete_answer(
+async def test_retry_makes_an_accepted_delete_one_of_unknown_effect(env: Env) -> None:
+    request = await claimed(env)
+    sending = await env.leases.record_delete_sent(request)
+    await env.leases.record_delete_answer(
         sending, DeleteAttempts(count=1, accepted=True), {"status": 204}
     )
-    await leases.settle(request, State.FAILED, Outcome())
+    await env.leases.settle(request, State.FAILED, Outcome())
 
-    again = await ledger.retry(
+    again = await env.ledger.retry(
         request.id,
         RINA,
         lambda _request: None,
@@ -165,70 +139,62 @@ async def test_retry_makes_an_accepted_delete_one_of_unknown_effect(
     assert again.sent == DeleteAttempts(count=1, unknown=True)
 
 
-async def test_lease_that_expires_while_the_write_is_queued_refuses_a_delete(
-    ledger: RequestStore, leases: LeaseStore, database: Database, clock: Clock
-) -> None:
+async def test_lease_that_expires_while_the_write_is_queued_refuses_a_delete(env: Env) -> None:
     """Another runner may take the request over from then on."""
-    request = await claimed(ledger, leases)
-    async with database._background_writes, database._background_writes:
-        sending = asyncio.create_task(leases.record_delete_sent(request))
+    request = await claimed(env)
+    async with env.database._background_writes, env.database._background_writes:
+        sending = asyncio.create_task(env.leases.record_delete_sent(request))
         await asyncio.sleep(0.01)
-        clock.forward(Timings.request_lease)
+        env.clock.forward(Timings.request_lease)
 
     with pytest.raises(AlreadyHandled):
         await sending
 
 
-async def test_voided_approval_returns_the_request_to_its_approvers(
-    ledger: RequestStore, leases: LeaseStore, record: AuditLog
-) -> None:
-    request = await ledger.create(a_waiting_request(), RINA)
-    await ledger.approve(request.id, ADA, lambda _request: None, keep_all)
-    running = await leases.claim(request.id)
+async def test_voided_approval_returns_the_request_to_its_approvers(env: Env) -> None:
+    request = await env.ledger.create(a_waiting_request(), RINA)
+    await env.ledger.approve(request.id, ADA, lambda _request: None, keep_all)
+    running = await env.leases.claim(request.id)
     assert running
     judgement = Judgement(
         refusal=None, voided=frozenset({ADA.id}), approvals_needed=2, approvals_missing=2
     )
 
-    waiting = await leases.settle(running, State.AWAITING, Outcome(sentence="why"), judgement)
+    waiting = await env.leases.settle(running, State.AWAITING, Outcome(sentence="why"), judgement)
 
     assert (waiting.state, waiting.approved_by) == (State.AWAITING, frozenset())
     assert (waiting.voided, waiting.approvals_needed) == ((ADA.id,), 2)
-    assert await leases.list_runnable() == []
-    assert [line.event async for line in record.events(request=request.id)][-3:] == [
+    assert await env.leases.list_runnable() == []
+    assert [line.event async for line in env.record.events(request=request.id)][-3:] == [
         "request:approval_voided", "request:approvals_raised", "request:awaiting",
     ]  # fmt: skip
-    assert await record.verify() == []
+    assert await env.record.verify() == []
 
 
-async def test_voided_approver_may_approve_again(
-    ledger: RequestStore, leases: LeaseStore, record: AuditLog
-) -> None:
-    request = await ledger.create(a_waiting_request(), RINA)
-    await ledger.approve(request.id, ADA, lambda _request: None, keep_all)
-    running = await leases.claim(request.id)
+async def test_voided_approver_may_approve_again(env: Env) -> None:
+    request = await env.ledger.create(a_waiting_request(), RINA)
+    await env.ledger.approve(request.id, ADA, lambda _request: None, keep_all)
+    running = await env.leases.claim(request.id)
     assert running
     judgement = Judgement(
         refusal=None, voided=frozenset({ADA.id}), approvals_needed=1, approvals_missing=1
     )
-    await leases.settle(running, State.AWAITING, Outcome(), judgement)
+    await env.leases.settle(running, State.AWAITING, Outcome(), judgement)
 
-    again = await ledger.approve(request.id, ADA, lambda _request: None, keep_all)
+    again = await env.ledger.approve(request.id, ADA, lambda _request: None, keep_all)
 
     assert again.state is State.APPROVED
     assert again.approved_by == {ADA.id}
     assert not again.voided
-    assert await record.verify() == []
+    assert await env.record.verify() == []
 
 
-async def test_failed_check_is_recorded_only_by_the_holder(
-    ledger: RequestStore, leases: LeaseStore, other: LeaseStore, record: AuditLog
-) -> None:
-    request = await claimed(ledger, leases)
+async def test_failed_check_is_recorded_only_by_the_holder(env: Env) -> None:
+    request = await claimed(env)
 
     with pytest.raises(AlreadyHandled):
-        await other.record_check_failed(request, "Slack is away.")
-    await leases.record_check_failed(request, "Slack is away.")
+        await env.other.record_check_failed(request, "Slack is away.")
+    await env.leases.record_check_failed(request, "Slack is away.")
 
-    events = [line.event async for line in record.events(request=request.id)]
+    events = [line.event async for line in env.record.events(request=request.id)]
     assert events.count("request:check_failed") == 1

@@ -5,19 +5,12 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 
-import pytest
-
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.policy import Notice
 from bot.cancellation.posts import PostKind, RequestPost
-from bot.storage.audit_log import AuditLog
-from bot.storage.database import Database
-from bot.storage.lease_store import LeaseStore
-from bot.storage.notice_store import NoticeStore
-from bot.storage.outbox_store import OutboxStore
 from bot.storage.posts import COPY_DELAY
-from bot.storage.request_store import RequestStore
-from tests.support.domain import ABE, ADA, NOON, RINA, Clock, a_waiting_request, keep_all
+from tests.integration.storage.conftest import Env
+from tests.support.domain import ABE, ADA, NOON, RINA, a_waiting_request, keep_all
 
 MINUTE = timedelta(minutes=1)
 TOLD = (replace(ADA, name="Ada <Lee>"), replace(ABE, name="Abe"))
@@ -25,228 +18,190 @@ FIRST = Notice(is_first=True, reminder=0, escalates=False, next_at=NOON + MINUTE
 REMINDER = Notice(is_first=False, reminder=1, escalates=True, next_at=None)
 
 
-@pytest.fixture
-def notices(database: Database, clock: Clock) -> NoticeStore:
-    return NoticeStore(database, clock)
-
-
 def allow(_request: Request) -> None:
     return None
 
 
-async def claim(outbox: OutboxStore) -> list[RequestPost]:
-    found = await outbox.claim("one", 50, 0, 50)
+async def claim(env: Env) -> list[RequestPost]:
+    found = await env.outbox.claim("one", 50, 0, 50)
     return [post for post in found if isinstance(post, RequestPost)]
 
 
-async def ask(ledger: RequestStore, outbox: OutboxStore) -> Request:
+async def ask(env: Env) -> Request:
     """Create a request that waits, whose card is posted."""
-    request = await ledger.create(a_waiting_request(next_notice_at=NOON), RINA)
-    (card,) = await claim(outbox)
-    await outbox.mark_sent(card, "C0OPS", "1.1")
+    request = await env.ledger.create(a_waiting_request(next_notice_at=NOON), RINA)
+    (card,) = await claim(env)
+    await env.outbox.mark_sent(card, "C0OPS", "1.1")
     return request
 
 
-async def tell(notices: NoticeStore, notice: Notice = FIRST) -> bool:
-    (due,) = await notices.list_due()
-    return await notices.give(due, notice, TOLD)
+async def tell(env: Env, notice: Notice = FIRST) -> bool:
+    (due,) = await env.notices.list_due()
+    return await env.notices.give(due, notice, TOLD)
 
 
-async def deliver_copies(outbox: OutboxStore) -> None:
-    for post in await claim(outbox):
-        await outbox.mark_sent(post, f"D-{post.recipient}", f"{post.id}.1")
+async def deliver_copies(env: Env) -> None:
+    for post in await claim(env):
+        await env.outbox.mark_sent(post, f"D-{post.recipient}", f"{post.id}.1")
 
 
 def kinds(posts: list[RequestPost]) -> list[tuple[PostKind, str | None]]:
     return [(post.kind, post.recipient) for post in posts]
 
 
-async def events(record: AuditLog, request: Request) -> list[str]:
-    return [line.event async for line in record.events(request=request.id)]
+async def events(env: Env, request: Request) -> list[str]:
+    return [line.event async for line in env.record.events(request=request.id)]
 
 
-async def test_two_replicas_tell_the_approvers_once(
-    ledger: RequestStore, outbox: OutboxStore, notices: NoticeStore, record: AuditLog
-) -> None:
-    request = await ask(ledger, outbox)
-    (due,) = await notices.list_due()
+async def test_two_replicas_tell_the_approvers_once(env: Env) -> None:
+    request = await ask(env)
+    (due,) = await env.notices.list_due()
 
-    given = await asyncio.gather(*(notices.give(due, FIRST, TOLD) for _ in range(4)))
+    given = await asyncio.gather(*(env.notices.give(due, FIRST, TOLD) for _ in range(4)))
 
     assert sorted(given) == [False, False, False, True]
-    assert kinds(await claim(outbox)) == [(PostKind.COPY, ADA.id), (PostKind.COPY, ABE.id)]
-    assert await events(record, request) == ["request:created", "request:notified"]
-    assert await notices.list_due() == []
+    assert kinds(await claim(env)) == [(PostKind.COPY, ADA.id), (PostKind.COPY, ABE.id)]
+    assert await events(env, request) == ["request:created", "request:notified"]
+    assert await env.notices.list_due() == []
 
 
-async def test_reminder_is_recorded_with_its_reply_and_its_copies(
-    ledger: RequestStore,
-    outbox: OutboxStore,
-    notices: NoticeStore,
-    record: AuditLog,
-    clock: Clock,
-) -> None:
-    request = await ask(ledger, outbox)
-    await tell(notices)
-    await deliver_copies(outbox)
-    await claim(outbox)
-    clock.forward(60)
-    (due,) = await notices.list_due()
+async def test_reminder_is_recorded_with_its_reply_and_its_copies(env: Env) -> None:
+    request = await ask(env)
+    await tell(env)
+    await deliver_copies(env)
+    await claim(env)
+    env.clock.forward(60)
+    (due,) = await env.notices.list_due()
 
-    assert await notices.give(due, REMINDER, TOLD[:1], escalated=TOLD[1:])
+    assert await env.notices.give(due, REMINDER, TOLD[:1], escalated=TOLD[1:])
 
     replies = ["request:notified", "request:reminded", "request:escalated"]
-    assert (await events(record, request))[1:] == replies
-    card_updates = [post for post in await claim(outbox) if post.kind is PostKind.EDIT]
+    assert (await events(env, request))[1:] == replies
+    card_updates = [post for post in await claim(env) if post.kind is PostKind.EDIT]
     assert [post.event for post in card_updates if not post.recipient] == ["request:escalated"]
-    clock.forward(60)
-    assert await notices.list_due() == []
-    assert await record.verify() == []
+    env.clock.forward(60)
+    assert await env.notices.list_due() == []
+    assert await env.record.verify() == []
 
 
-async def test_decided_or_expired_request_has_no_notice(
-    ledger: RequestStore, outbox: OutboxStore, notices: NoticeStore, clock: Clock
-) -> None:
-    denied = await ask(ledger, outbox)
-    (due,) = await notices.list_due()
-    await ledger.decide(denied.id, State.DENIED, ADA, allow, reason="no")
+async def test_decided_or_expired_request_has_no_notice(env: Env) -> None:
+    denied = await ask(env)
+    (due,) = await env.notices.list_due()
+    await env.ledger.decide(denied.id, State.DENIED, ADA, allow, reason="no")
     expiring = a_waiting_request(next_notice_at=NOON, expires_at=NOON + MINUTE)
-    await ledger.create(expiring, RINA)
-    clock.forward(60)
+    await env.ledger.create(expiring, RINA)
+    env.clock.forward(60)
 
-    assert not await notices.give(due, FIRST, TOLD)
-    assert await notices.list_due() == []
+    assert not await env.notices.give(due, FIRST, TOLD)
+    assert await env.notices.list_due() == []
 
 
-async def test_reply_names_who_was_reached_after_the_last_copy(
-    ledger: RequestStore, outbox: OutboxStore, notices: NoticeStore, record: AuditLog
-) -> None:
-    request = await ask(ledger, outbox)
-    await tell(notices)
-    first, second = await claim(outbox)
+async def test_reply_names_who_was_reached_after_the_last_copy(env: Env) -> None:
+    request = await ask(env)
+    await tell(env)
+    first, second = await claim(env)
 
-    await outbox.drop(second, "the person takes no direct messages")
-    assert await claim(outbox) == []
-    await outbox.mark_sent(first, "D0ADA", "2.1")
+    await env.outbox.drop(second, "the person takes no direct messages")
+    assert await claim(env) == []
+    await env.outbox.mark_sent(first, "D0ADA", "2.1")
 
-    (reply,) = await claim(outbox)
+    (reply,) = await claim(env)
     assert (reply.kind, reply.event) == (PostKind.REPLY, "request:notified")
     assert reply.detail == {"names": ["Ada <Lee>"]}
-    dropped = [line async for line in record.events(request=request.id)][-1]
+    dropped = [line async for line in env.record.events(request=request.id)][-1]
     assert json.loads(dropped.detail)["recipient"] == ABE.id
 
 
-async def test_two_last_copies_at_once_make_one_reply(
-    ledger: RequestStore, outbox: OutboxStore, notices: NoticeStore
-) -> None:
-    await ask(ledger, outbox)
-    await tell(notices)
-    copies = await claim(outbox)
+async def test_two_last_copies_at_once_make_one_reply(env: Env) -> None:
+    await ask(env)
+    await tell(env)
+    copies = await claim(env)
 
-    await asyncio.gather(*(outbox.mark_sent(copy, "D", f"{copy.id}.1") for copy in copies))
+    await asyncio.gather(*(env.outbox.mark_sent(copy, "D", f"{copy.id}.1") for copy in copies))
 
-    assert kinds(await claim(outbox)) == [(PostKind.REPLY, None)]
+    assert kinds(await claim(env)) == [(PostKind.REPLY, None)]
 
 
-async def test_decided_request_edits_its_card_and_then_every_copy_in_its_place(
-    ledger: RequestStore, outbox: OutboxStore, notices: NoticeStore
-) -> None:
-    request = await ask(ledger, outbox)
-    await tell(notices)
-    await deliver_copies(outbox)
-    (reached,) = await claim(outbox)
-    await outbox.mark_sent(reached, "C0OPS", "1.2")
+async def test_decided_request_edits_its_card_and_then_every_copy_in_its_place(env: Env) -> None:
+    request = await ask(env)
+    await tell(env)
+    await deliver_copies(env)
+    (reached,) = await claim(env)
+    await env.outbox.mark_sent(reached, "C0OPS", "1.2")
 
-    await ledger.decide(request.id, State.DENIED, ADA, allow, reason="still needed")
+    await env.ledger.decide(request.id, State.DENIED, ADA, allow, reason="still needed")
 
-    reply, edit, *copies = await claim(outbox)
+    reply, edit, *copies = await claim(env)
     assert (reply.kind, edit.kind, edit.recipient) == (PostKind.REPLY, PostKind.EDIT, None)
     assert [copy.kind for copy in copies] == [PostKind.EDIT, PostKind.EDIT]
     places = {copy.recipient: copy.copy and copy.copy.channel for copy in copies}
     assert places == {ADA.id: f"D-{ADA.id}", ABE.id: f"D-{ABE.id}"}
 
 
-async def test_copy_that_was_not_sent_yet_needs_no_edit(
-    ledger: RequestStore, outbox: OutboxStore, notices: NoticeStore
-) -> None:
-    request = await ask(ledger, outbox)
-    await tell(notices)
+async def test_copy_that_was_not_sent_yet_needs_no_edit(env: Env) -> None:
+    request = await ask(env)
+    await tell(env)
 
-    await ledger.decide(request.id, State.DENIED, ADA, allow, reason="still needed")
+    await env.ledger.decide(request.id, State.DENIED, ADA, allow, reason="still needed")
 
-    posts = await claim(outbox)
+    posts = await claim(env)
     copies = [post for post in posts if post.recipient]
     assert kinds(copies) == [(PostKind.COPY, ADA.id), (PostKind.COPY, ABE.id)]
     for copy in copies:
-        await outbox.drop(copy)
-    assert await claim(outbox) == []
+        await env.outbox.drop(copy)
+    assert await claim(env) == []
 
 
-async def test_copy_in_delivery_is_edited_once_it_has_a_place(
-    ledger: RequestStore, outbox: OutboxStore, notices: NoticeStore
-) -> None:
-    request = await ask(ledger, outbox)
-    await tell(notices)
-    ada, abe = await claim(outbox)
-    await ledger.decide(request.id, State.DENIED, ADA, allow, reason="still needed")
-    assert [post.recipient for post in await claim(outbox)] == [None, None]
+async def test_copy_in_delivery_is_edited_once_it_has_a_place(env: Env) -> None:
+    request = await ask(env)
+    await tell(env)
+    ada, abe = await claim(env)
+    await env.ledger.decide(request.id, State.DENIED, ADA, allow, reason="still needed")
+    assert [post.recipient for post in await claim(env)] == [None, None]
 
-    await outbox.mark_sent(ada, "D0ADA", "2.1")
-    await outbox.drop(abe, "the person takes no direct messages")
+    await env.outbox.mark_sent(ada, "D0ADA", "2.1")
+    await env.outbox.drop(abe, "the person takes no direct messages")
 
-    edits = await claim(outbox)
+    edits = await claim(env)
     assert {(post.recipient, post.copy and post.copy.ts) for post in edits} == {
         (ADA.id, "2.1"),
         (ABE.id, None),
     }
 
 
-async def test_copies_wait_a_moment_for_the_end_of_a_quick_run(
-    ledger: RequestStore,
-    outbox: OutboxStore,
-    notices: NoticeStore,
-    leases: LeaseStore,
-    clock: Clock,
-) -> None:
-    request = await ask(ledger, outbox)
-    await tell(notices)
-    await deliver_copies(outbox)
-    await ledger.approve(request.id, ADA, allow, keep_all)
-    assert all(post.recipient is None for post in await claim(outbox))
-    claimed = await leases.claim(request.id)
+async def test_copies_wait_a_moment_for_the_end_of_a_quick_run(env: Env) -> None:
+    request = await ask(env)
+    await tell(env)
+    await deliver_copies(env)
+    await env.ledger.approve(request.id, ADA, allow, keep_all)
+    assert all(post.recipient is None for post in await claim(env))
+    claimed = await env.leases.claim(request.id)
     assert claimed
-    await leases.settle(claimed, State.CANCELLED, Outcome())
+    await env.leases.settle(claimed, State.CANCELLED, Outcome())
 
-    edits = [post for post in await claim(outbox) if post.recipient]
+    edits = [post for post in await claim(env) if post.recipient]
 
     assert len(edits) == 2
-    clock.forward(COPY_DELAY.total_seconds() + 1)
-    assert [post for post in await claim(outbox) if post.recipient] == []
+    env.clock.forward(COPY_DELAY.total_seconds() + 1)
+    assert [post for post in await claim(env) if post.recipient] == []
 
 
-async def test_request_that_waits_again_tells_its_approvers_again(
-    ledger: RequestStore,
-    outbox: OutboxStore,
-    notices: NoticeStore,
-    leases: LeaseStore,
-) -> None:
-    request = await ask(ledger, outbox)
-    await tell(notices)
-    await ledger.approve(request.id, ADA, allow, keep_all)
-    claimed = await leases.claim(request.id)
+async def test_request_that_waits_again_tells_its_approvers_again(env: Env) -> None:
+    request = await ask(env)
+    await tell(env)
+    await env.ledger.approve(request.id, ADA, allow, keep_all)
+    claimed = await env.leases.claim(request.id)
     assert claimed
-    assert await notices.list_due() == []
+    assert await env.notices.list_due() == []
 
-    await leases.settle(claimed, State.AWAITING, Outcome())
+    await env.leases.settle(claimed, State.AWAITING, Outcome())
 
-    (due,) = await notices.list_due()
+    (due,) = await env.notices.list_due()
     assert due.next_notice_at == due.changed_at
 
 
-async def test_request_without_approvals_has_no_notice(
-    ledger: RequestStore, notices: NoticeStore, outbox: OutboxStore
-) -> None:
-    await ledger.create(a_waiting_request(), RINA)
+async def test_request_without_approvals_has_no_notice(env: Env) -> None:
+    await env.ledger.create(a_waiting_request(), RINA)
 
-    assert await notices.list_due() == []
-    assert len(await claim(outbox)) == 1
+    assert await env.notices.list_due() == []
+    assert len(await claim(env)) == 1

@@ -6,271 +6,238 @@ from sqlalchemy import Connection
 
 from bot.cancellation.lifecycle import Card, Outcome, State
 from bot.cancellation.posts import PostKind, RequestPost
-from bot.storage.audit_log import AuditLog
-from bot.storage.database import Database
-from bot.storage.lease_store import LeaseStore
-from bot.storage.outbox_store import CLAIM_POSTS, LEASE, LOCK_DUE_POSTS, LONGEST_DELAY, OutboxStore
-from bot.storage.request_store import RequestStore
-from tests.support.domain import ADA, RINA, Clock, a_request, a_waiting_request, keep_all
+from bot.storage.outbox_store import CLAIM_POSTS, LEASE, LOCK_DUE_POSTS, LONGEST_DELAY
+from tests.integration.storage.conftest import Env
+from tests.support.domain import ADA, RINA, a_request, a_waiting_request, keep_all
 from tests.support.pauses import pause
 
 
-async def claim(outbox: OutboxStore) -> list[RequestPost]:
-    found = await outbox.claim("replica-1", 10)
+async def claim(env: Env) -> list[RequestPost]:
+    found = await env.outbox.claim("replica-1", 10)
     return [post for post in found if isinstance(post, RequestPost)]
 
 
-async def kinds(outbox: OutboxStore) -> list[tuple[PostKind, str]]:
-    return [(post.kind, str(post.event)) for post in await claim(outbox)]
+async def kinds(env: Env) -> list[tuple[PostKind, str]]:
+    return [(post.kind, str(post.event)) for post in await claim(env)]
 
 
-async def post_card(ledger: RequestStore, outbox: OutboxStore) -> RequestPost:
-    await ledger.create(a_waiting_request(approvals=2), RINA)
-    (card,) = await claim(outbox)
-    await outbox.mark_sent(card, "C0OPS", "1.1")
+async def post_card(env: Env) -> RequestPost:
+    await env.ledger.create(a_waiting_request(approvals=2), RINA)
+    (card,) = await claim(env)
+    await env.outbox.mark_sent(card, "C0OPS", "1.1")
     return card
 
 
-async def test_new_request_enqueues_only_its_card(
-    ledger: RequestStore, outbox: OutboxStore
-) -> None:
-    await ledger.create(a_request(), RINA)
+async def test_new_request_enqueues_only_its_card(env: Env) -> None:
+    await env.ledger.create(a_request(), RINA)
 
-    assert await kinds(outbox) == [(PostKind.CARD, "request:created")]
+    assert await kinds(env) == [(PostKind.CARD, "request:created")]
 
 
-async def test_post_is_claimed_by_one_replica(ledger: RequestStore, outbox: OutboxStore) -> None:
-    await ledger.create(a_request(), RINA)
+async def test_post_is_claimed_by_one_replica(env: Env) -> None:
+    await env.ledger.create(a_request(), RINA)
 
-    claims = await asyncio.gather(*(outbox.claim(f"replica-{n}", 10) for n in range(5)))
+    claims = await asyncio.gather(*(env.outbox.claim(f"replica-{n}", 10) for n in range(5)))
 
     assert sum(len(each) for each in claims) == 1
 
 
-async def test_owner_whose_claim_was_lost_claims_its_posts_again_at_once(
-    ledger: RequestStore, outbox: OutboxStore
-) -> None:
-    await ledger.create(a_request(), RINA)
-    await ledger.create(a_request(), RINA)
-    delivering, lost = await outbox.claim("replica-1", 10)
-    assert await outbox.claim("replica-2", 10, held=[]) == []
+async def test_owner_whose_claim_was_lost_claims_its_posts_again_at_once(env: Env) -> None:
+    await env.ledger.create(a_request(), RINA)
+    await env.ledger.create(a_request(), RINA)
+    delivering, lost = await env.outbox.claim("replica-1", 10)
+    assert await env.outbox.claim("replica-2", 10, held=[]) == []
 
-    again = await outbox.claim("replica-1", 10, held=[delivering.id])
+    again = await env.outbox.claim("replica-1", 10, held=[delivering.id])
 
     assert [post.id for post in again] == [lost.id]
 
 
-async def test_posts_of_a_request_wait_for_its_card(
-    ledger: RequestStore, outbox: OutboxStore
-) -> None:
-    request = await ledger.create(a_waiting_request(approvals=2), RINA)
-    (card,) = await claim(outbox)
-    await ledger.approve(request.id, ADA, lambda _request: None, keep_all)
-    assert await claim(outbox) == []
+async def test_posts_of_a_request_wait_for_its_card(env: Env) -> None:
+    request = await env.ledger.create(a_waiting_request(approvals=2), RINA)
+    (card,) = await claim(env)
+    await env.ledger.approve(request.id, ADA, lambda _request: None, keep_all)
+    assert await claim(env) == []
 
-    await outbox.mark_sent(card, "C0OPS", "1.1")
+    await env.outbox.mark_sent(card, "C0OPS", "1.1")
 
-    assert await kinds(outbox) == [
+    assert await kinds(env) == [
         (PostKind.REPLY, "request:approval_given"),
         (PostKind.EDIT, "request:approval_given"),
     ]
 
 
-async def test_place_of_the_card_is_stored_with_the_request(
-    ledger: RequestStore, outbox: OutboxStore
-) -> None:
-    card = await post_card(ledger, outbox)
+async def test_place_of_the_card_is_stored_with_the_request(env: Env) -> None:
+    card = await post_card(env)
 
-    assert (await ledger.get(card.request.id)).card == Card(channel="C0OPS", ts="1.1")
+    assert (await env.ledger.get(card.request.id)).card == Card(channel="C0OPS", ts="1.1")
 
 
-async def test_post_has_the_request_as_it_is_when_claimed(
-    ledger: RequestStore, outbox: OutboxStore
-) -> None:
-    request = await ledger.create(a_waiting_request(), RINA)
-    await ledger.approve(request.id, ADA, lambda _request: None, keep_all)
+async def test_post_has_the_request_as_it_is_when_claimed(env: Env) -> None:
+    request = await env.ledger.create(a_waiting_request(), RINA)
+    await env.ledger.approve(request.id, ADA, lambda _request: None, keep_all)
 
-    (card,) = await claim(outbox)
+    (card,) = await claim(env)
 
     assert card.request.state is State.APPROVED
 
 
-async def test_unclaimed_card_updates_are_merged(
-    ledger: RequestStore, leases: LeaseStore, outbox: OutboxStore
-) -> None:
-    request = await ledger.create(a_request(), RINA)
-    (card,) = await claim(outbox)
-    claimed = await leases.claim(request.id)
+async def test_unclaimed_card_updates_are_merged(env: Env) -> None:
+    request = await env.ledger.create(a_request(), RINA)
+    (card,) = await claim(env)
+    claimed = await env.leases.claim(request.id)
     assert claimed
-    await leases.settle(claimed, State.CANCELLED, Outcome())
-    await outbox.mark_sent(card, "C0OPS", "1.1")
+    await env.leases.settle(claimed, State.CANCELLED, Outcome())
+    await env.outbox.mark_sent(card, "C0OPS", "1.1")
 
-    assert sorted(await kinds(outbox)) == [
+    assert sorted(await kinds(env)) == [
         (PostKind.EDIT, "request:cancelling"),
         (PostKind.REPLY, "request:cancelled"),
     ]
 
 
-async def test_change_after_a_lost_answer_updates_the_card(
-    ledger: RequestStore, leases: LeaseStore, outbox: OutboxStore, clock: Clock
-) -> None:
+async def test_change_after_a_lost_answer_updates_the_card(env: Env) -> None:
     """Slack may have the first attempt, and takes the repetition for the same message."""
-    request = await ledger.create(a_request(), RINA)
-    (card,) = await claim(outbox)
-    await outbox.retry_later(card, 1, "no answer")
-    claimed = await leases.claim(request.id)
+    request = await env.ledger.create(a_request(), RINA)
+    (card,) = await claim(env)
+    await env.outbox.retry_later(card, 1, "no answer")
+    claimed = await env.leases.claim(request.id)
     assert claimed
-    await leases.settle(claimed, State.CANCELLED, Outcome())
-    clock.forward(1)
-    (again,) = await claim(outbox)
-    await outbox.mark_sent(again, "C0OPS", "1.1")
+    await env.leases.settle(claimed, State.CANCELLED, Outcome())
+    env.clock.forward(1)
+    (again,) = await claim(env)
+    await env.outbox.mark_sent(again, "C0OPS", "1.1")
 
-    assert sorted(await kinds(outbox)) == [
+    assert sorted(await kinds(env)) == [
         (PostKind.EDIT, "request:cancelling"),
         (PostKind.REPLY, "request:cancelled"),
     ]
 
 
-async def test_start_of_a_run_updates_the_card_a_moment_later(
-    ledger: RequestStore, leases: LeaseStore, outbox: OutboxStore, clock: Clock
-) -> None:
-    request = await ledger.create(a_request(), RINA)
-    (card,) = await claim(outbox)
-    await outbox.mark_sent(card, "C0OPS", "1.1")
-    await leases.claim(request.id)
+async def test_start_of_a_run_updates_the_card_a_moment_later(env: Env) -> None:
+    request = await env.ledger.create(a_request(), RINA)
+    (card,) = await claim(env)
+    await env.outbox.mark_sent(card, "C0OPS", "1.1")
+    await env.leases.claim(request.id)
 
-    assert await claim(outbox) == []
-    clock.forward(1)
-    assert await kinds(outbox) == [(PostKind.EDIT, "request:cancelling")]
+    assert await claim(env) == []
+    env.clock.forward(1)
+    assert await kinds(env) == [(PostKind.EDIT, "request:cancelling")]
 
 
-async def test_post_of_a_dead_replica_is_repeated_with_the_same_id(
-    ledger: RequestStore, outbox: OutboxStore, clock: Clock
-) -> None:
-    await ledger.create(a_request(), RINA)
-    (first,) = await claim(outbox)
-    assert await claim(outbox) == []
-    clock.forward(LEASE.total_seconds())
+async def test_post_of_a_dead_replica_is_repeated_with_the_same_id(env: Env) -> None:
+    await env.ledger.create(a_request(), RINA)
+    (first,) = await claim(env)
+    assert await claim(env) == []
+    env.clock.forward(LEASE.total_seconds())
 
-    (second,) = await claim(outbox)
+    (second,) = await claim(env)
 
     assert (second.client_msg_id, second.attempts) == (first.client_msg_id, 2)
 
 
-async def test_post_to_retry_waits_for_the_delay(
-    ledger: RequestStore, outbox: OutboxStore, clock: Clock
-) -> None:
-    await ledger.create(a_request(), RINA)
-    (post,) = await claim(outbox)
+async def test_post_to_retry_waits_for_the_delay(env: Env) -> None:
+    await env.ledger.create(a_request(), RINA)
+    (post,) = await claim(env)
 
-    await outbox.retry_later(post, 7, "ratelimited")
+    await env.outbox.retry_later(post, 7, "ratelimited")
 
-    clock.forward(6.9)
-    assert await claim(outbox) == []
-    clock.forward(0.2)
-    assert len(await claim(outbox)) == 1
+    env.clock.forward(6.9)
+    assert await claim(env) == []
+    env.clock.forward(0.2)
+    assert len(await claim(env)) == 1
 
 
-async def test_dropped_post_is_audited_and_blocks_no_other(
-    ledger: RequestStore, outbox: OutboxStore, record: AuditLog
-) -> None:
-    card = await post_card(ledger, outbox)
-    await ledger.approve(card.request.id, ADA, lambda _request: None, keep_all)
-    reply, edit = await claim(outbox)
+async def test_dropped_post_is_audited_and_blocks_no_other(env: Env) -> None:
+    card = await post_card(env)
+    await env.ledger.approve(card.request.id, ADA, lambda _request: None, keep_all)
+    reply, edit = await claim(env)
 
-    await outbox.drop(edit, "message_not_found")
-    await outbox.mark_sent(reply, "C0OPS", "1.2")
+    await env.outbox.drop(edit, "message_not_found")
+    await env.outbox.mark_sent(reply, "C0OPS", "1.2")
 
-    assert await claim(outbox) == []
-    last = [line async for line in record.events()][-1]
+    assert await claim(env) == []
+    last = [line async for line in env.record.events()][-1]
     assert (last.event, last.detail) == (
         "slack:post_dropped",
         '{"error":"message_not_found","post":"edit:request:approval_given"}',
     )
 
 
-async def test_moved_card_is_due_at_once_in_its_new_channel(
-    ledger: RequestStore, outbox: OutboxStore, record: AuditLog
-) -> None:
-    await ledger.create(a_request(), RINA)
-    (card,) = await claim(outbox)
+async def test_moved_card_is_due_at_once_in_its_new_channel(env: Env) -> None:
+    await env.ledger.create(a_request(), RINA)
+    (card,) = await claim(env)
 
-    await outbox.move_card(card, RINA.id, "not_in_channel")
+    await env.outbox.move_card(card, RINA.id, "not_in_channel")
 
-    (again,) = await claim(outbox)
+    (again,) = await claim(env)
     assert (again.request.channel, again.request.moved_because) == (RINA.id, "not_in_channel")
-    assert [line.event async for line in record.events()][-1] == "slack:card_moved"
+    assert [line.event async for line in env.record.events()][-1] == "slack:card_moved"
 
 
-async def test_outcome_and_last_edit_precede_the_cards_of_other_requests(
-    ledger: RequestStore, leases: LeaseStore, outbox: OutboxStore
-) -> None:
-    request = await ledger.create(a_request(), RINA)
-    (card,) = await claim(outbox)
-    await outbox.mark_sent(card, "C0OPS", "1.1")
-    running = await leases.claim(request.id)
+async def test_outcome_and_last_edit_precede_the_cards_of_other_requests(env: Env) -> None:
+    request = await env.ledger.create(a_request(), RINA)
+    (card,) = await claim(env)
+    await env.outbox.mark_sent(card, "C0OPS", "1.1")
+    running = await env.leases.claim(request.id)
     assert running
-    await ledger.create(a_request(), RINA)
-    await leases.settle(running, State.CANCELLED, Outcome())
+    await env.ledger.create(a_request(), RINA)
+    await env.leases.settle(running, State.CANCELLED, Outcome())
 
-    assert [kind for kind, _ in await kinds(outbox)] == [
+    assert [kind for kind, _ in await kinds(env)] == [
         PostKind.EDIT,
         PostKind.REPLY,
         PostKind.CARD,
     ]
 
 
-async def test_postponed_edit_is_no_attempt_and_is_due_when_the_request_ends(
-    ledger: RequestStore, outbox: OutboxStore
-) -> None:
-    card = await post_card(ledger, outbox)
-    await ledger.approve(card.request.id, ADA, lambda _request: None, keep_all)
-    reply, edit = await claim(outbox)
-    await outbox.mark_sent(reply, "C0OPS", "1.2")
-    await outbox.retry_later(edit, 50)
-    await ledger.decide(card.request.id, State.WITHDRAWN, RINA, lambda _request: None)
+async def test_postponed_edit_is_no_attempt_and_is_due_when_the_request_ends(env: Env) -> None:
+    card = await post_card(env)
+    await env.ledger.approve(card.request.id, ADA, lambda _request: None, keep_all)
+    reply, edit = await claim(env)
+    await env.outbox.mark_sent(reply, "C0OPS", "1.2")
+    await env.outbox.retry_later(edit, 50)
+    await env.ledger.decide(card.request.id, State.WITHDRAWN, RINA, lambda _request: None)
 
-    again, outcome = await claim(outbox)
+    again, outcome = await claim(env)
     assert (again.id, again.attempts, again.request.state) == (edit.id, 1, State.WITHDRAWN)
     assert outcome.kind is PostKind.REPLY
 
 
-async def test_outcome_during_the_claim_of_a_card_update_enqueues_another(
-    ledger: RequestStore, leases: LeaseStore, outbox: OutboxStore, database: Database, clock: Clock
-) -> None:
+async def test_outcome_during_the_claim_of_a_card_update_enqueues_another(env: Env) -> None:
     """The claimed update has the request as it was before."""
-    request = await ledger.create(a_request(), RINA)
-    (card,) = await claim(outbox)
-    await outbox.mark_sent(card, "C0OPS", "1.1")
-    running = await leases.claim(request.id)
+    request = await env.ledger.create(a_request(), RINA)
+    (card,) = await claim(env)
+    await env.outbox.mark_sent(card, "C0OPS", "1.1")
+    running = await env.leases.claim(request.id)
     assert running
-    clock.forward(5)  # a slow run: its card update is due
+    env.clock.forward(5)  # a slow run: its card update is due
     claimed, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def slowly(db: Connection) -> None:
-        bounds = {"now": clock(), "far": clock() + LONGEST_DELAY, "limit": 1}
+        bounds = {"now": env.clock(), "far": env.clock() + LONGEST_DELAY, "limit": 1}
         due = list(db.execute(LOCK_DUE_POSTS, bounds).scalars())
-        mine = {"ids": due, "owner": "replica-1", "until": clock() + LEASE}
+        mine = {"ids": due, "owner": "replica-1", "until": env.clock() + LEASE}
         db.execute(CLAIM_POSTS, mine)
         loop.call_soon_threadsafe(claimed.set)
         pause(db, 0.4)
 
-    claiming = asyncio.create_task(database.write(slowly))
+    claiming = asyncio.create_task(env.database.write(slowly))
     await claimed.wait()
-    await leases.settle(running, State.CANCELLED, Outcome())
+    await env.leases.settle(running, State.CANCELLED, Outcome())
     await claiming
-    clock.forward(LEASE.total_seconds())  # of a replica that died after it showed the old state
+    env.clock.forward(LEASE.total_seconds())  # of a replica that died after it showed the old state
 
-    drawn = [post for post in await drained(outbox) if post.kind is PostKind.EDIT]
+    drawn = [post for post in await drained(env) if post.kind is PostKind.EDIT]
 
     assert [post.request.state for post in drawn] == [State.CANCELLED, State.CANCELLED]
 
 
-async def drained(outbox: OutboxStore) -> list[RequestPost]:
+async def drained(env: Env) -> list[RequestPost]:
     """Deliver all due posts, and return them."""
     delivered = []
-    while posts := await claim(outbox):
+    while posts := await claim(env):
         for post in posts:
-            await outbox.mark_sent(post, "C0OPS", "1.2")
+            await env.outbox.mark_sent(post, "C0OPS", "1.2")
             delivered.append(post)
     return delivered

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
-from bot.storage.database import Database
 from bot.storage.lease_store import runnable_requests
 from bot.storage.notice_store import requests_to_notify
 from bot.storage.outbox_store import DUE_POSTS, LONGEST_DELAY
 from bot.storage.posts import SHOWING_POSTS
 from bot.storage.request_store import COUNT_OPEN, lock_expired, lock_prunable
 from bot.storage.webhook_store import next_unposted, oldest_unposted
+from tests.integration.storage.conftest import Env
 from tests.support.domain import NOON
 
 QUERIES = {
@@ -32,7 +32,7 @@ QUERIES = {
 @pytest.mark.parametrize(
     "database_url", ["sqlite"], indirect=True
 )  # PostgreSQL decides by statistics
-async def test_frequent_query_uses_an_index(database: Database, name: str) -> None:
+async def test_frequent_query_uses_an_index(env: Env, name: str) -> None:
     statement, values = QUERIES[name]
     ran: list[tuple[str, Any]] = []
 
@@ -46,7 +46,7 @@ async def test_frequent_query_uses_an_index(database: Database, name: str) -> No
         sql, given = ran[-1]  # the first may have begun the transaction
         return [str(row[-1]) for row in db.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", given)]
 
-    steps = await database.write(plan)
+    steps = await env.database.write(plan)
 
     assert steps
     assert [step for step in steps if step.startswith("SCAN") and "INDEX" not in step] == []

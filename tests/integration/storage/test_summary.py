@@ -5,15 +5,15 @@ from datetime import timedelta
 
 from bot.cancellation.lifecycle import State
 from bot.cancellation.quarantine import Mode
-from bot.storage.database import Database
 from bot.storage.summary import read_summary
+from tests.integration.storage.conftest import Env
 from tests.integration.storage.quarantine_bench import QuarantineBench
 from tests.integration.storage.test_quarantine import ENFORCED, GRACE, allow, pass_seconds
 from tests.support.domain import ADA
 
 
-async def test_figures_name_starters_ends_and_delays(database: Database) -> None:
-    bench = QuarantineBench(database, replace(ENFORCED, mode=Mode.OBSERVE))
+async def test_figures_name_starters_ends_and_delays(env: Env) -> None:
+    bench = QuarantineBench(env.database, replace(ENFORCED, mode=Mode.OBSERVE))
     bench.begin(1)
     await bench.start()
     bench.clock.advance(1)
@@ -26,11 +26,11 @@ async def test_figures_name_starters_ends_and_delays(database: Database) -> None
     await bench.requests.decide(kept.id, State.KEPT, ADA, allow, reason="audit")
     await pass_seconds(bench, GRACE + 5)
 
-    (figures,) = await database.read_snapshot(lambda db: read_summary(db, None))
+    (figures,) = await env.database.read_snapshot(lambda db: read_summary(db, None))
 
     assert (figures["project"], figures["downloads"]) == ("shop-prod", 2)
     assert figures["by"] == {"dana@shop.example": 1, "not known": 1}
     assert (figures["kept"], figures["would_have_been_cancelled"]) == (1, 1)
     assert figures["seconds_to_announcement_worst"] is not None
     later = bench.clock.now + timedelta(days=1)
-    assert await database.read_snapshot(lambda db: read_summary(db, later)) == []
+    assert await env.database.read_snapshot(lambda db: read_summary(db, later)) == []

@@ -11,13 +11,11 @@ from sqlalchemy import Connection, Table, text
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.posts import RequestPost
-from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
-from bot.storage.lease_store import LeaseStore
-from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
 from bot.storage.tables import chain_head, metadata
-from tests.support.domain import ABE, ADA, RINA, Clock, a_request, a_waiting_request, keep_all
+from tests.integration.storage.conftest import Env
+from tests.support.domain import ABE, ADA, RINA, a_request, a_waiting_request, keep_all
 from tests.support.timings import DATABASE_TIMEOUT
 
 
@@ -29,19 +27,17 @@ def void_all(request: Request) -> Judgement:
     return replace(keep_all(request), voided=request.approved_by, approvals_needed=3)
 
 
-async def run_and_fail(leases: LeaseStore, request_id: str) -> None:
+async def run_and_fail(env: Env, request_id: str) -> None:
     """Leave the request with a DELETE whose answer is known."""
-    claimed = await leases.claim(request_id)
+    claimed = await env.leases.claim(request_id)
     assert claimed
-    sending = await leases.record_delete_sent(claimed)
+    sending = await env.leases.record_delete_sent(claimed)
     sent = replace(sending.sent, accepted=True, unknown=False)
-    noted = await leases.record_delete_answer(sending, sent, {"status": 204, "code": None})
-    await leases.settle(noted, State.FAILED, Outcome(sentence="still there", status=204))
+    noted = await env.leases.record_delete_answer(sending, sent, {"status": 204, "code": None})
+    await env.leases.settle(noted, State.FAILED, Outcome(sentence="still there", status=204))
 
 
-async def write_history(
-    ledger: RequestStore, leases: LeaseStore, outbox: OutboxStore, clock: Clock
-) -> None:
+async def write_history(env: Env) -> None:
     """Four requests: `pruned`, `moved`, `voided` waits, and `last` waits.
 
     `moved` is: 1 created, 2 approved, 3 card_moved, 4 cancelling, 5 cancel_sent, 6 cancel_answered,
@@ -49,28 +45,32 @@ async def write_history(
     `voided` is: 1 created, 2 approval_given, 3 approval_voided, 4 approvals_raised,
     5 approval_given.
     """
-    await ledger.create(a_waiting_request(id="pruned"), RINA)
-    await ledger.decide("pruned", State.DENIED, ADA, allow, reason="no")
-    for post in await outbox.claim("me", 10):
-        await outbox.mark_sent(post, "C0OPS", f"{post.id}.0")
-    for post in await outbox.claim("me", 10):
-        await outbox.mark_sent(post, "C0OPS", f"{post.id}.0")
-    clock.forward(0.0127)
-    await ledger.create(a_request(id="moved"), RINA)
-    (post,) = await outbox.claim("me", 10)
+    await env.ledger.create(a_waiting_request(id="pruned"), RINA)
+    await env.ledger.decide("pruned", State.DENIED, ADA, allow, reason="no")
+    for post in await env.outbox.claim("me", 10):
+        await env.outbox.mark_sent(post, "C0OPS", f"{post.id}.0")
+    for post in await env.outbox.claim("me", 10):
+        await env.outbox.mark_sent(post, "C0OPS", f"{post.id}.0")
+    env.clock.forward(0.0127)
+    await env.ledger.create(a_request(id="moved"), RINA)
+    (post,) = await env.outbox.claim("me", 10)
     assert isinstance(post, RequestPost)
-    await outbox.move_card(post, "D0RINA", "not a member")
-    await run_and_fail(leases, "moved")
-    await ledger.retry(
-        "moved", RINA, allow, needed_for=lambda _request: 0, ttl=a_request().expires_at - clock.now
+    await env.outbox.move_card(post, "D0RINA", "not a member")
+    await run_and_fail(env, "moved")
+    await env.ledger.retry(
+        "moved",
+        RINA,
+        allow,
+        needed_for=lambda _request: 0,
+        ttl=a_request().expires_at - env.clock.now,
     )
-    await run_and_fail(leases, "moved")
-    await ledger.create(a_waiting_request(approvals=2, id="voided"), RINA)
-    await ledger.approve("voided", ADA, allow, keep_all)
-    clock.forward(1.2345)
-    await ledger.approve("voided", ABE, allow, void_all)
-    assert await ledger.prune(clock.now) == 1
-    await ledger.create(a_waiting_request(id="last"), RINA)
+    await run_and_fail(env, "moved")
+    await env.ledger.create(a_waiting_request(approvals=2, id="voided"), RINA)
+    await env.ledger.approve("voided", ADA, allow, keep_all)
+    env.clock.forward(1.2345)
+    await env.ledger.approve("voided", ABE, allow, void_all)
+    assert await env.ledger.prune(env.clock.now) == 1
+    await env.ledger.create(a_waiting_request(id="last"), RINA)
 
 
 #: The rows of the history by the kind of the database: it is written once, and then copied.
@@ -78,9 +78,7 @@ ROWS: dict[str, dict[Table, list[dict[str, Any]]]] = {}
 
 
 @pytest.fixture
-async def history(
-    database: Database, ledger: RequestStore, leases: LeaseStore, outbox: OutboxStore, clock: Clock
-) -> None:
+async def history(env: Env) -> None:
     def read(db: Connection) -> dict[Table, list[dict[str, Any]]]:
         rows = {table: db.execute(table.select()).mappings() for table in metadata.sorted_tables}
         return {table: [dict(row) for row in rows[table]] for table in rows}
@@ -91,26 +89,26 @@ async def history(
             if rows:
                 db.execute(table.insert(), rows)
 
-    kind = "sqlite" if database.is_sqlite else "postgresql"
+    kind = "sqlite" if env.database.is_sqlite else "postgresql"
     if kind in ROWS:
-        await database.write(copy)
+        await env.database.write(copy)
     else:
-        await write_history(ledger, leases, outbox, clock)
-        ROWS[kind] = await database.read(read)
+        await write_history(env)
+        ROWS[kind] = await env.database.read(read)
 
 
-async def attack(database: Database, record: AuditLog, statements: str) -> Sequence[str]:
+async def attack(env: Env, statements: str) -> Sequence[str]:
     def work(db: Connection) -> None:
         for statement in statements.split(";"):
             assert db.execute(text(statement)).rowcount
 
-    await database.write(work)
-    return [str(each) for each in await record.verify()]
+    await env.database.write(work)
+    return [str(each) for each in await env.record.verify()]
 
 
 @pytest.mark.usefixtures("history")
-async def test_history_of_every_kind_verifies(record: AuditLog) -> None:
-    assert await record.verify() == []
+async def test_history_of_every_kind_verifies(env: Env) -> None:
+    assert await env.record.verify() == []
 
 
 LAST = "DELETE FROM audit_events WHERE request = 'last'"
@@ -156,10 +154,8 @@ ROLLED_BACK = (
         ("DELETE FROM chain_head", "the stored end of the chain was changed"),
     ],
 )
-async def test_attack_is_found_and_named(
-    database: Database, record: AuditLog, statements: str, first: str
-) -> None:
-    found = await attack(database, record, statements)
+async def test_attack_is_found_and_named(env: Env, statements: str, first: str) -> None:
+    found = await attack(env, statements)
 
     assert first in found[0]
 
@@ -187,12 +183,10 @@ ROW_CHANGES = {
 
 @pytest.mark.usefixtures("history")
 @pytest.mark.parametrize("column", ROW_CHANGES)
-async def test_edited_row_disagrees_with_its_events(
-    database: Database, record: AuditLog, column: str
-) -> None:
+async def test_edited_row_disagrees_with_its_events(env: Env, column: str) -> None:
     change = f"UPDATE requests SET {column} = {ROW_CHANGES[column]} WHERE id = 'voided'"  # noqa: S608 - constants
 
-    found = await attack(database, record, change)
+    found = await attack(env, change)
 
     assert found == [f"the row of request voided disagrees with its events ({column})"]
 
@@ -208,10 +202,8 @@ async def test_edited_row_disagrees_with_its_events(
         "INSERT INTO approvals (request, \"user\", at) VALUES ('voided', 'U0EVE', 0)",
     ],
 )
-async def test_edited_approvals_disagree_with_their_events(
-    database: Database, record: AuditLog, change: str
-) -> None:
-    found = await attack(database, record, change)
+async def test_edited_approvals_disagree_with_their_events(env: Env, change: str) -> None:
+    found = await attack(env, change)
 
     assert found == ["the row of request voided disagrees with its events (approvals)"]
 
@@ -219,26 +211,22 @@ async def test_edited_approvals_disagree_with_their_events(
 @pytest.mark.usefixtures("history")
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("column", ["expires_at", "shown", "outcome", "event_count"])
-async def test_value_of_another_type_in_a_row_is_found(
-    database: Database, record: AuditLog, column: str
-) -> None:
+async def test_value_of_another_type_in_a_row_is_found(env: Env, column: str) -> None:
     change = f"UPDATE requests SET {column} = x'00ff' WHERE id = 'voided'"  # noqa: S608 - a constant
 
-    found = await attack(database, record, change)
+    found = await attack(env, change)
 
     assert found == [f"the row of request voided disagrees with its events ({column})"]
 
 
-async def test_concurrent_replicas_write_one_chain(
-    database: Database, ledger: RequestStore, record: AuditLog, database_url: str, clock: Clock
-) -> None:
+async def test_concurrent_replicas_write_one_chain(env: Env, database_url: str) -> None:
     other = Database(database_url, timeout=DATABASE_TIMEOUT)
-    replicas = (ledger, RequestStore(other, clock))
+    replicas = (env.ledger, RequestStore(other, env.clock))
 
     await asyncio.gather(
         *(replicas[number % 2].create(a_request(), RINA) for number in range(20)),
     )
     await other.close()
 
-    assert await record.verify() == []
-    assert await record.count() == 40
+    assert await env.record.verify() == []
+    assert await env.record.count() == 40
