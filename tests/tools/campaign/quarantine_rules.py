@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from bot.cancellation.lifecycle import State
 from bot.cancellation.posts import PostKind
+from tests.tools.campaign.rules import Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,17 +44,6 @@ class Rule(StrEnum):
     POSTS = "other than one card and one outcome"
     CHAIN = "the audit log does not verify"
     ERRORS = "an error in a log"
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One violation of a rule; `what` is a clause with details."""
-
-    rule: Rule
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.rule}: {self.what}"
 
 
 def violations(season: Season) -> list[Violation]:

@@ -33,9 +33,9 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One violation of a rule; `what` is a sentence with details."""
+    """One violation of a rule, whose value is its text; `what` has the details."""
 
-    rule: Rule
+    rule: StrEnum
     what: str
 
     def __str__(self) -> str:
