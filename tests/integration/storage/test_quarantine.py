@@ -51,6 +51,14 @@ async def pass_seconds(bench: QuarantineBench, seconds: int) -> None:
         await bench.second()
 
 
+async def pass_seconds_without_slack(bench: QuarantineBench, seconds: int) -> float:
+    """Return when Slack is back, in monotonic seconds."""
+    bench.slack_is_up = False
+    await pass_seconds(bench, seconds)
+    bench.slack_is_up = True
+    return bench.clock.elapsed
+
+
 def allow(_request: Request) -> NotAllowed | None:
     return None
 
@@ -156,10 +164,7 @@ async def test_nothing_is_cancelled_while_slack_is_away_nor_before_a_new_grace_t
 ) -> None:
     job_id = await quarantined(bench)
     await pass_seconds(bench, GRACE - 3)
-    bench.slack_is_up = False
-    await pass_seconds(bench, 5)
-    bench.slack_is_up = True
-    back_at = bench.clock.elapsed
+    back_at = await pass_seconds_without_slack(bench, 5)
     await pass_seconds(bench, GRACE + 5)
 
     (deleted_at,) = bench.deletes(job_id)
@@ -191,11 +196,8 @@ async def test_process_that_starts_after_slack_was_away_begins_a_new_grace_time(
 ) -> None:
     job_id = await quarantined(bench)
     await pass_seconds(bench, GRACE - 4)
-    bench.slack_is_up = False
-    await pass_seconds(bench, 3)
-    bench.slack_is_up = True
+    back_at = await pass_seconds_without_slack(bench, 3)
     bench.replicas = [Replica(bench, "two")]
-    back_at = bench.clock.elapsed
     await pass_seconds(bench, GRACE + 5)
 
     (deleted_at,) = bench.deletes(job_id)
