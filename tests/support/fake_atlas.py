@@ -16,6 +16,21 @@ from bot.atlas import (
     RestoreJob,
 )
 from bot.atlas.http import Credentials
+from bot.atlas.models import parse_event
+
+
+def an_event_beside(job_id: str, name: str, created: datetime) -> ActivityEvent:
+    """The event that Atlas writes right after the start of a job, by the user `name`."""
+    event = parse_event(
+        {
+            "id": f"{job_id[:18]}{int(job_id[18:], 16) + 1:06x}",
+            "created": created.isoformat(),
+            "eventTypeName": "CPS_RESTORE_REQUESTED_AUDIT",
+            "username": name,
+        }
+    )
+    assert event
+    return event
 
 
 @dataclass

@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from bot.atlas import DeliveryType, JobRef
-from bot.atlas.models import parse_event
 from bot.cancellation.lifecycle import State
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import PostKind
@@ -25,7 +24,7 @@ from bot.storage.watch_store import WatchStore
 from bot.wiring import quarantined_project
 from tests.support.clock import FakeClock
 from tests.support.domain import PROJECT_ID, a_job, resolve_members
-from tests.support.fake_atlas import FakeAtlas
+from tests.support.fake_atlas import FakeAtlas, an_event_beside
 from tests.support.service import facts_service
 
 if TYPE_CHECKING:
@@ -192,15 +191,7 @@ class QuarantineBench:
 
     def tell_starter(self, job_id: str, name: str, delay: float = 0.0) -> None:
         """Let the feed show who started a job, after a delay."""
-        event = parse_event(
-            {
-                "id": f"{job_id[:18]}{int(job_id[18:], 16) + 1:06x}",
-                "created": self.clock.now.isoformat(),
-                "eventTypeName": "CPS_RESTORE_REQUESTED_AUDIT",
-                "username": name,
-            }
-        )
-        assert event
+        event = an_event_beside(job_id, name, self.clock.now)
         self.atlas.late.append((self.clock.elapsed + delay, event))
 
     async def second(self, seconds: float = 1.0) -> None:

@@ -11,9 +11,9 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from bot.atlas import DeliveryType
-from bot.atlas.models import parse_event
 from tests.support.clock import NOON
 from tests.support.domain import a_job
+from tests.support.fake_atlas import an_event_beside
 
 if TYPE_CHECKING:
     import random
@@ -107,15 +107,7 @@ class Services:
 
     def tell_starter(self, job_id: str, name: str, delay: float) -> None:
         """Let the feed show who started a job, after a delay."""
-        event = parse_event(
-            {
-                "id": f"{job_id[:18]}{int(job_id[18:], 16) + 1:06x}",
-                "created": self.time.wall.isoformat(),
-                "eventTypeName": "CPS_RESTORE_REQUESTED_AUDIT",
-                "username": name,
-            }
-        )
-        assert event
+        event = an_event_beside(job_id, name, self.time.wall)
         self.feed.append((self.time.elapsed + delay, event))
 
     def change(self, job_id: str, **changes: object) -> None:
