@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bot.timings import Timings
 
 #: Long, because a busy machine may keep a thread from running for seconds.
 DATABASE_TIMEOUT = 20.0
 
-#: For a bot in the process of the test.
-SHORT_TIMINGS = Timings(
-    transaction_timeout=DATABASE_TIMEOUT,
-    sweep_interval=0.3,
-    notice_interval=0.3,
-    projects_file_interval=0.1,
-    outbox_poll_interval=0.3,
-    message_interval=0.05,
+_SHORT_WATCH_TIMINGS = Timings(
     watch_call_interval=0.002,
     watch_read_interval=0.01,
     min_events_interval=0.2,
@@ -22,6 +17,17 @@ SHORT_TIMINGS = Timings(
     watch_lease_renewal_interval=0.3,
     watch_idle_interval=0.05,
     cluster_list_max_age=0.3,
+)
+
+#: For a bot in the process of the test.
+SHORT_TIMINGS = replace(
+    _SHORT_WATCH_TIMINGS,
+    transaction_timeout=DATABASE_TIMEOUT,
+    sweep_interval=0.3,
+    notice_interval=0.3,
+    projects_file_interval=0.1,
+    outbox_poll_interval=0.3,
+    message_interval=0.05,
     rate_limit_pause=0.3,
     quarantine_interval=0.1,
     organization_interval=0.5,
@@ -30,7 +36,8 @@ SHORT_TIMINGS = Timings(
 )
 
 #: For bots in processes of their own, which are killed and replaced.
-SHORT_PROCESS_TIMINGS = Timings(
+SHORT_PROCESS_TIMINGS = replace(
+    _SHORT_WATCH_TIMINGS,
     sweep_interval=0.5,
     request_lease=3.0,
     lease_renewal_interval=1.0,

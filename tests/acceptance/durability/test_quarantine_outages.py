@@ -30,18 +30,7 @@ QUARANTINE = {
     "BOT_APPROVERS": "U0ADA00001,U0ABE00001",
 }
 
-TIMINGS = replace(
-    SHORT_PROCESS_TIMINGS,
-    watch_call_interval=0.002,
-    watch_read_interval=0.01,
-    min_events_interval=0.2,
-    first_look=0.5,
-    watch_lease_renewal_interval=0.3,
-    watch_idle_interval=0.05,
-    cluster_list_max_age=0.3,
-    quarantine_interval=0.2,
-    job_facts_interval=0.5,
-)
+TIMINGS = replace(SHORT_PROCESS_TIMINGS, quarantine_interval=0.2, job_facts_interval=0.5)
 
 SLACK_IS_AWAY = SlackFault(kind="status", status=503)
 
