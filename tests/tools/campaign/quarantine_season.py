@@ -146,8 +146,12 @@ class Season:
             self._start_bots()
             await self._seconds(6, requests)
             self.services.storm = True
-            for _ in range(downloads):
+            for number in range(downloads):
                 await self._begin()
+                if number == downloads // 2:  # a short season might have no fault by chance
+                    self.services.faults["Slack: away"] += 1
+                    self._begin_fault("Slack: away", (3, 15))
+                    await self._seconds(1, requests)
                 await self._pause(requests)
             self._end_storm()
             await self._seconds(CALM, requests)
@@ -249,13 +253,16 @@ class Season:
 
     def _lasts(self, fault: str, chance: float, seconds: tuple[float, float]) -> bool:
         """Whether a fault lasts, or begins now."""
+        if self._until.get(fault, 0.0) > self.services.time.elapsed:
+            return True
+        strikes = self.services.happens(fault, chance)
+        if strikes:
+            self._begin_fault(fault, seconds)
+        return strikes
+
+    def _begin_fault(self, fault: str, seconds: tuple[float, float]) -> None:
         services = self.services
-        if self._until.get(fault, 0.0) > services.time.elapsed:
-            return True
-        if services.happens(fault, chance):
-            self._until[fault] = services.time.elapsed + services.dice.uniform(*seconds)
-            return True
-        return False
+        self._until[fault] = services.time.elapsed + services.dice.uniform(*seconds)
 
     def _live_or_die(self, place: int, bot: SimulatedBot | None) -> None:
         services = self.services

@@ -25,7 +25,7 @@ async def test_short_run_has_no_violation(tmp_path: Path, part: int, downloads: 
     season = await play(plan, tmp_path, seed=20261127, downloads=downloads)
 
     assert [str(each) for each in violations(season)] == []
-    assert downloads < 10 or season.services.faults.total() > 0
+    assert season.away, "Slack and the database answered all the time"
     assert any(each.state is State.CANCELLED for each in season.downloads)
 
 
