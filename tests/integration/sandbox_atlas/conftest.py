@@ -69,3 +69,21 @@ def v2(http: httpx.AsyncClient) -> Speaker:
 def v1(http: httpx.AsyncClient) -> Speaker:
     auth = httpx.DigestAuth(PUBLIC_KEY, PRIVATE_KEY)
     return Speaker(http, "/api/atlas/v1.0", "application/json", auth)
+
+
+@dataclass(frozen=True, slots=True)
+class Env:
+    """The fake Atlas with its clock, and clients of both versions and of none."""
+
+    atlas: FakeAtlasServer
+    clock: ManualClock
+    http: httpx.AsyncClient
+    v1: Speaker
+    v2: Speaker
+
+
+@pytest.fixture
+def env(
+    atlas: FakeAtlasServer, clock: ManualClock, http: httpx.AsyncClient, v1: Speaker, v2: Speaker
+) -> Env:
+    return Env(atlas, clock, http, v1, v2)

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
-from tests.integration.sandbox_atlas.conftest import Speaker, job_path
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY
+from tests.integration.sandbox_atlas.conftest import Env, job_path
 from tests.support.needs import needs
 
 RUNNING = job_path("prod-eu", "65f0a1c2d3e4f5a6b7c80101")
@@ -21,23 +21,21 @@ SHARD = job_path("orders-sharded", "65f0a1c2d3e4f5a6b7c80402")
 
 
 @pytest.mark.parametrize("path", [RUNNING, LIVE, SHARDED])
-async def test_download_is_cancelled_without_a_body(
-    atlas: FakeAtlasServer, v2: Speaker, path: str
-) -> None:
-    answer = await v2.delete(path)
+async def test_download_is_cancelled_without_a_body(env: Env, path: str) -> None:
+    answer = await env.v2.delete(path)
 
     assert answer.status_code == 204
     assert answer.content == b""
     assert "Content-Length" not in answer.headers
     assert answer.headers["Content-Type"] == "application/vnd.atlas.2023-01-01+json;charset=utf-8"
     assert answer.headers["RateLimit-Remaining"] == "1199"
-    assert atlas.calls[-1].effect
+    assert env.atlas.calls[-1].effect
 
 
-async def test_cancelled_job_stays_readable_without_its_link(v2: Speaker) -> None:
-    await v2.delete(LIVE)
+async def test_cancelled_job_stays_readable_without_its_link(env: Env) -> None:
+    await env.v2.delete(LIVE)
 
-    job = (await v2.get(LIVE)).json()
+    job = (await env.v2.get(LIVE)).json()
 
     assert job["cancelled"] is True
     assert job["deliveryUrl"] == []
@@ -62,82 +60,76 @@ async def test_cancelled_job_stays_readable_without_its_link(v2: Speaker) -> Non
     ],
 )
 async def test_everything_else_is_rejected_with_its_code(
-    atlas: FakeAtlasServer, v2: Speaker, path: str, status: int, code: str
+    env: Env, path: str, status: int, code: str
 ) -> None:
-    answer = await v2.delete(path)
+    answer = await env.v2.delete(path)
 
     assert answer.status_code == status
     assert answer.json()["errorCode"] == code
     assert answer.json()["error"] == status
     assert answer.headers["X-Error-Code"] == code
     assert list(answer.json()) == ["detail", "error", "errorCode", "parameters", "reason"]
-    assert atlas.world.cancellations == []
+    assert env.atlas.world.cancellations == []
 
 
-async def test_cancelling_again_changes_nothing(atlas: FakeAtlasServer, v2: Speaker) -> None:
-    assert (await v2.delete(CANCELLED)).status_code == 204
-    assert atlas.world.cancellations == []
+async def test_cancelling_again_changes_nothing(env: Env) -> None:
+    assert (await env.v2.delete(CANCELLED)).status_code == 204
+    assert env.atlas.world.cancellations == []
 
 
-async def test_cancelling_again_can_be_refused(atlas: FakeAtlasServer, v2: Speaker) -> None:
-    atlas.behaviour.cancelled_again = "refuse"
+async def test_cancelling_again_can_be_refused(env: Env) -> None:
+    env.atlas.behaviour.cancelled_again = "refuse"
 
-    assert (await v2.delete(CANCELLED)).status_code == 400
-
-
-async def test_cancel_of_a_finished_job_can_be_configured_to_succeed(
-    atlas: FakeAtlasServer, v2: Speaker
-) -> None:
-    atlas.behaviour.over = "no-change"
-
-    assert (await v2.delete(EXPIRED)).status_code == 204
-    assert atlas.world.cancellations == []
+    assert (await env.v2.delete(CANCELLED)).status_code == 400
 
 
-async def test_cancelled_job_can_be_configured_to_keep_its_link(
-    atlas: FakeAtlasServer, v2: Speaker
-) -> None:
-    atlas.behaviour.cancelled_keeps_link = True
-    await v2.delete(LIVE)
+async def test_cancel_of_a_finished_job_can_be_configured_to_succeed(env: Env) -> None:
+    env.atlas.behaviour.over = "no-change"
 
-    assert len((await v2.get(LIVE)).json()["deliveryUrl"]) == 1
+    assert (await env.v2.delete(EXPIRED)).status_code == 204
+    assert env.atlas.world.cancellations == []
 
 
-async def test_v1_cancels_without_rate_limit_headers(atlas: FakeAtlasServer, v1: Speaker) -> None:
-    answer = await v1.delete(RUNNING)
+async def test_cancelled_job_can_be_configured_to_keep_its_link(env: Env) -> None:
+    env.atlas.behaviour.cancelled_keeps_link = True
+    await env.v2.delete(LIVE)
+
+    assert len((await env.v2.get(LIVE)).json()["deliveryUrl"]) == 1
+
+
+async def test_v1_cancels_without_rate_limit_headers(env: Env) -> None:
+    answer = await env.v1.delete(RUNNING)
 
     assert answer.status_code == 204
     assert "RateLimit-Limit" not in answer.headers
-    assert atlas.world.cancellations == ["65f0a1c2d3e4f5a6b7c80101"]
+    assert env.atlas.world.cancellations == ["65f0a1c2d3e4f5a6b7c80101"]
 
 
-async def test_only_deletes_whose_credentials_were_taken_count(
-    atlas: FakeAtlasServer, v2: Speaker
-) -> None:
-    await v2.delete(RUNNING)
-    await v2.delete(LIVE)
+async def test_only_deletes_whose_credentials_were_taken_count(env: Env) -> None:
+    await env.v2.delete(RUNNING)
+    await env.v2.delete(LIVE)
 
-    assert len(atlas.deletes()) == 2
-    assert len(atlas.deletes("65f0a1c2d3e4f5a6b7c80101")) == 1
-    assert len(atlas.calls) == 3
+    assert len(env.atlas.deletes()) == 2
+    assert len(env.atlas.deletes("65f0a1c2d3e4f5a6b7c80101")) == 1
+    assert len(env.atlas.calls) == 3
 
 
-async def test_flex_jobs_have_no_cancel(v2: Speaker) -> None:
+async def test_flex_jobs_have_no_cancel(env: Env) -> None:
     path = f"/groups/{PROJECT_ID}/flexClusters/sketch-flex/backup/restoreJobs/{'a' * 24}"
 
-    answer = await v2.call("DELETE", path, accept="application/vnd.atlas.2024-11-13+json")
+    answer = await env.v2.call("DELETE", path, accept="application/vnd.atlas.2024-11-13+json")
 
     assert answer.status_code == 405
     assert answer.headers["Allow"] == "GET, HEAD"
     assert "errorCode" not in answer.json()
 
 
-async def test_documented_curl_command_cancels(atlas: FakeAtlasServer) -> None:
-    project = atlas.world.projects[PROJECT_ID]
-    mine = atlas.world.add_cluster(project, "MyCluster")
-    job = atlas.world.add_job(mine, job_id="5b622f7087d9d6039fafe03f")
+async def test_documented_curl_command_cancels(env: Env) -> None:
+    project = env.atlas.world.projects[PROJECT_ID]
+    mine = env.atlas.world.add_cluster(project, "MyCluster")
+    job = env.atlas.world.add_job(mine, job_id="5b622f7087d9d6039fafe03f")
     target = (
-        f"{atlas.url}/api/atlas/v1.0/groups/5b6212af90dc76637950a2c6/clusters/MyCluster"
+        f"{env.atlas.url}/api/atlas/v1.0/groups/5b6212af90dc76637950a2c6/clusters/MyCluster"
         "/backup/restoreJobs/5b622f7087d9d6039fafe03f"
     )
     line = (
@@ -154,4 +146,4 @@ async def test_documented_curl_command_cancels(atlas: FakeAtlasServer) -> None:
     assert curl.returncode == 0
     assert b"HTTP/1.1 204 No Content" in output
     assert job.cancelled
-    assert [call.status for call in atlas.calls] == [401, 204]
+    assert [call.status for call in env.atlas.calls] == [401, 204]

@@ -1,17 +1,16 @@
 """The control API: reading the wire, adding faults, changing jobs, and whom it keeps out."""
 
-import httpx
 import pytest
 
-from bot.sandbox.atlas import PLANTED_SECRET, PROJECT_ID, Call, FakeAtlasServer
-from tests.integration.sandbox_atlas.conftest import GROUP, Speaker, job_path
+from bot.sandbox.atlas import PLANTED_SECRET, PROJECT_ID, Call
+from tests.integration.sandbox_atlas.conftest import GROUP, Env, job_path
 
 JOB = "65f0a1c2d3e4f5a6b7c80101"
 RUNNING = job_path("prod-eu", JOB)
 
 
-async def test_every_response_has_the_sandbox_header(http: httpx.AsyncClient, v2: Speaker) -> None:
-    answers = [await http.get("/"), await http.get("/_sandbox/"), await v2.get(GROUP)]
+async def test_every_response_has_the_sandbox_header(env: Env) -> None:
+    answers = [await env.http.get("/"), await env.http.get("/_sandbox/"), await env.v2.get(GROUP)]
 
     assert {answer.headers["X-Sandbox"] for answer in answers} == {
         "fake MongoDB Atlas; nothing here is real"
@@ -19,18 +18,16 @@ async def test_every_response_has_the_sandbox_header(http: httpx.AsyncClient, v2
     assert answers[0].text.startswith("This is a sandbox")
 
 
-async def test_status_has_url_and_credentials(
-    atlas: FakeAtlasServer, http: httpx.AsyncClient
-) -> None:
-    about = (await http.get("/_sandbox/")).json()
+async def test_status_has_url_and_credentials(env: Env) -> None:
+    about = (await env.http.get("/_sandbox/")).json()
 
-    assert about["atlas"] == atlas.url
+    assert about["atlas"] == env.atlas.url
     assert about["projects"] == {PROJECT_ID: "shop-prod"}
-    assert about["keys"]["sandboxk"] == atlas.world.keys["sandboxk"].secret
+    assert about["keys"]["sandboxk"] == env.atlas.world.keys["sandboxk"].secret
 
 
-async def test_world_is_returned_without_links(http: httpx.AsyncClient) -> None:
-    answer = await http.get("/_sandbox/world")
+async def test_world_is_returned_without_links(env: Env) -> None:
+    answer = await env.http.get("/_sandbox/world")
     states = {job["id"][-3:]: job["state"] for job in answer.json()["jobs"] if job["id"][0] == "6"}
 
     assert states["101"] == "running"
@@ -39,47 +36,43 @@ async def test_world_is_returned_without_links(http: httpx.AsyncClient) -> None:
     assert PLANTED_SECRET not in answer.text
 
 
-async def test_calls_are_returned_from_an_offset(http: httpx.AsyncClient, v2: Speaker) -> None:
-    await v2.get(GROUP)
-    first = (await http.get("/_sandbox/calls")).json()
-    await v2.delete(RUNNING)
-    second = (await http.get("/_sandbox/calls", params={"since": first["next"]})).json()
+async def test_calls_are_returned_from_an_offset(env: Env) -> None:
+    await env.v2.get(GROUP)
+    first = (await env.http.get("/_sandbox/calls")).json()
+    await env.v2.delete(RUNNING)
+    second = (await env.http.get("/_sandbox/calls", params={"since": first["next"]})).json()
 
     assert [call["status"] for call in first["calls"]] == [401, 200]
     assert [(call["method"], call["effect"]) for call in second["calls"]] == [("DELETE", True)]
     assert second["next"] == 3
 
 
-async def test_listener_gets_calls_until_it_unsubscribes(
-    atlas: FakeAtlasServer, v2: Speaker
-) -> None:
+async def test_listener_gets_calls_until_it_unsubscribes(env: Env) -> None:
     heard: list[Call] = []
-    leave = atlas.recorder.subscribe(heard.append)
-    await v2.get(GROUP)
+    leave = env.atlas.recorder.subscribe(heard.append)
+    await env.v2.get(GROUP)
     leave()
-    await v2.get(GROUP)
+    await env.v2.get(GROUP)
 
-    assert heard == atlas.calls[:2]
+    assert heard == env.atlas.calls[:2]
 
 
-async def test_fault_is_added_and_cleared(
-    atlas: FakeAtlasServer, http: httpx.AsyncClient, v2: Speaker
-) -> None:
+async def test_fault_is_added_and_cleared(env: Env) -> None:
     fault = {"kind": "status", "status": 503, "method": "GET", "times": 2}
-    added = (await http.post("/_sandbox/faults", json=fault)).json()
-    faults = await v2.get(GROUP)
-    cleared = (await http.delete("/_sandbox/faults")).json()
+    added = (await env.http.post("/_sandbox/faults", json=fault)).json()
+    faults = await env.v2.get(GROUP)
+    cleared = (await env.http.delete("/_sandbox/faults")).json()
 
     assert added["active"] == [{**fault, "left": 2}]
     assert set(added["presets"]) >= {"slow", "cut-after", "maintenance"}
     assert faults.status_code == 503
-    assert cleared["active"] == atlas.faults.active == []
+    assert cleared["active"] == env.atlas.faults.active == []
 
 
-async def test_preset_is_added_by_its_name(http: httpx.AsyncClient, v2: Speaker) -> None:
-    await http.post("/_sandbox/faults", json={"preset": "maintenance"})
+async def test_preset_is_added_by_its_name(env: Env) -> None:
+    await env.http.post("/_sandbox/faults", json={"preset": "maintenance"})
 
-    answer = await v2.delete(RUNNING)
+    answer = await env.v2.delete(RUNNING)
 
     assert answer.json()["errorCode"] == "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES"
 
@@ -94,32 +87,30 @@ async def test_preset_is_added_by_its_name(http: httpx.AsyncClient, v2: Speaker)
         ("finish", "finished"),
     ],
 )
-async def test_job_is_changed(
-    atlas: FakeAtlasServer, http: httpx.AsyncClient, action: str, state: str
-) -> None:
-    answer = await http.post(f"/_sandbox/jobs/{JOB}", json={"action": action})
+async def test_job_is_changed(env: Env, action: str, state: str) -> None:
+    answer = await env.http.post(f"/_sandbox/jobs/{JOB}", json={"action": action})
 
     assert answer.json()["state"] == state
-    assert atlas.world.job(JOB).state == state
-    assert atlas.world.cancellations == []
+    assert env.atlas.world.job(JOB).state == state
+    assert env.atlas.world.cancellations == []
 
 
-async def test_job_is_started(http: httpx.AsyncClient, v2: Speaker) -> None:
+async def test_job_is_started(env: Env) -> None:
     new = {"project": PROJECT_ID, "cluster": "prod-eu", "live": True}
-    started = (await http.post("/_sandbox/jobs", json=new)).json()
+    started = (await env.http.post("/_sandbox/jobs", json=new)).json()
 
-    job = (await v2.get(job_path("prod-eu", started["id"]))).json()
+    job = (await env.v2.get(job_path("prod-eu", started["id"]))).json()
 
     assert started["state"] == "live"
     assert PLANTED_SECRET in job["deliveryUrl"][0]
 
 
-async def test_choice_is_changed(atlas: FakeAtlasServer, http: httpx.AsyncClient) -> None:
-    changed = await http.patch("/_sandbox/behaviour", json={"nonce_lifetime": 5})
+async def test_choice_is_changed(env: Env) -> None:
+    changed = await env.http.patch("/_sandbox/behaviour", json={"nonce_lifetime": 5})
 
     assert changed.json()["nonce_lifetime"] == 5
-    assert atlas.behaviour.nonce_lifetime == 5
-    assert (await http.get("/_sandbox/behaviour")).json() == changed.json()
+    assert env.atlas.behaviour.nonce_lifetime == 5
+    assert (await env.http.get("/_sandbox/behaviour")).json() == changed.json()
 
 
 @pytest.mark.parametrize(
@@ -143,23 +134,23 @@ async def test_choice_is_changed(atlas: FakeAtlasServer, http: httpx.AsyncClient
     ],
 )
 async def test_invalid_change_is_rejected_and_changes_nothing(
-    atlas: FakeAtlasServer, http: httpx.AsyncClient, call: str, body: object, status: int
+    env: Env, call: str, body: object, status: int
 ) -> None:
-    before = atlas.behaviour.model_dump()
+    before = env.atlas.behaviour.model_dump()
 
     method, path = call.split(" ")
-    answer = await http.request(method, f"/_sandbox/{path}", json=body)
+    answer = await env.http.request(method, f"/_sandbox/{path}", json=body)
 
     assert answer.status_code == status
-    assert atlas.faults.active == []
-    assert atlas.behaviour.model_dump() == before
-    assert atlas.calls == []
+    assert env.atlas.faults.active == []
+    assert env.atlas.behaviour.model_dump() == before
+    assert env.atlas.calls == []
 
 
-async def test_body_without_json_is_rejected(http: httpx.AsyncClient) -> None:
+async def test_body_without_json_is_rejected(env: Env) -> None:
     headers = {"Content-Type": "application/json"}
-    broken = await http.post("/_sandbox/faults", content=b"{", headers=headers)
-    form = await http.post("/_sandbox/faults", data={"preset": "slow"})
+    broken = await env.http.post("/_sandbox/faults", content=b"{", headers=headers)
+    form = await env.http.post("/_sandbox/faults", data={"preset": "slow"})
 
     assert (broken.status_code, form.status_code) == (400, 415)
 
@@ -175,23 +166,23 @@ async def test_body_without_json_is_rejected(http: httpx.AsyncClient) -> None:
     ],
 )
 async def test_pages_of_other_sites_are_kept_out(
-    atlas: FakeAtlasServer, http: httpx.AsyncClient, path: str, headers: dict[str, str]
+    env: Env, path: str, headers: dict[str, str]
 ) -> None:
-    assert (await http.get(path, headers=headers)).status_code == 403
-    assert atlas.calls == []
+    assert (await env.http.get(path, headers=headers)).status_code == 403
+    assert env.atlas.calls == []
 
 
-async def test_names_that_only_resolve_to_this_machine_are_kept_out(
-    http: httpx.AsyncClient,
-) -> None:
+async def test_names_that_only_resolve_to_this_machine_are_kept_out(env: Env) -> None:
     rebound = {"Host": "rebound.example:80", "Origin": "http://rebound.example:80"}
 
-    assert (await http.get("/_sandbox/", headers=rebound)).status_code == 403
-    assert (await http.get("/_sandbox/", headers={"Host": "rebound.example"})).status_code == 403
+    assert (await env.http.get("/_sandbox/", headers=rebound)).status_code == 403
+    assert (
+        await env.http.get("/_sandbox/", headers={"Host": "rebound.example"})
+    ).status_code == 403
 
 
-async def test_its_own_origin_is_let_in(atlas: FakeAtlasServer, http: httpx.AsyncClient) -> None:
-    own = await http.get("/_sandbox/", headers={"Origin": atlas.url})
-    other_port = await http.get("/_sandbox/", headers={"Origin": "http://127.0.0.1:1"})
+async def test_its_own_origin_is_let_in(env: Env) -> None:
+    own = await env.http.get("/_sandbox/", headers={"Origin": env.atlas.url})
+    other_port = await env.http.get("/_sandbox/", headers={"Origin": "http://127.0.0.1:1"})
 
     assert [own.status_code, other_port.status_code] == [200, 403]

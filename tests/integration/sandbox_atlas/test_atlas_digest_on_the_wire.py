@@ -6,8 +6,8 @@ import re
 import httpx
 import pytest
 
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, ManualClock
-from tests.integration.sandbox_atlas.conftest import GROUP, V2, Speaker
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY
+from tests.integration.sandbox_atlas.conftest import GROUP, V2, Env
 
 PATH = f"/api/atlas/v2{GROUP}"
 CHALLENGE = re.compile(
@@ -33,21 +33,19 @@ def authorization(nonce: str, *, nc: str = "00000001", **other: str) -> str:
     )
 
 
-async def challenge(http: httpx.AsyncClient) -> str:
-    answer = await http.get(PATH, headers={"Accept": V2})
+async def challenge(env: Env) -> str:
+    answer = await env.http.get(PATH, headers={"Accept": V2})
     match = CHALLENGE.fullmatch(answer.headers["WWW-Authenticate"])
     assert match is not None
     return match[1]
 
 
-async def send(http: httpx.AsyncClient, header: str) -> httpx.Response:
-    return await http.get(PATH, headers={"Accept": V2, "Authorization": header})
+async def send(env: Env, header: str) -> httpx.Response:
+    return await env.http.get(PATH, headers={"Accept": V2, "Authorization": header})
 
 
-async def test_call_without_credentials_is_challenged_as_recorded(
-    http: httpx.AsyncClient,
-) -> None:
-    answer = await http.get(PATH, headers={"Accept": V2})
+async def test_call_without_credentials_is_challenged_as_recorded(env: Env) -> None:
+    answer = await env.http.get(PATH, headers={"Accept": V2})
 
     assert answer.status_code == 401
     assert CHALLENGE.fullmatch(answer.headers["WWW-Authenticate"])
@@ -60,35 +58,31 @@ async def test_call_without_credentials_is_challenged_as_recorded(
     assert "X-Error-Code" not in answer.headers
 
 
-async def test_401_can_carry_the_code_it_has_since_august_2026(
-    atlas: FakeAtlasServer, http: httpx.AsyncClient
-) -> None:
-    atlas.behaviour.auth_error_code = True
+async def test_401_can_carry_the_code_it_has_since_august_2026(env: Env) -> None:
+    env.atlas.behaviour.auth_error_code = True
 
-    answer = await http.get(PATH, headers={"Accept": V2})
+    answer = await env.http.get(PATH, headers={"Accept": V2})
 
     assert answer.json()["errorCode"] == "UNEXPECTED_ERROR"
 
 
-async def test_every_challenge_has_another_nonce(http: httpx.AsyncClient) -> None:
-    nonces = {await challenge(http) for _ in range(5)}
+async def test_every_challenge_has_another_nonce(env: Env) -> None:
+    nonces = {await challenge(env) for _ in range(5)}
 
     assert len(nonces) == 5
 
 
-async def test_header_computed_by_hand_is_accepted(http: httpx.AsyncClient) -> None:
-    answer = await send(http, authorization(await challenge(http)))
+async def test_header_computed_by_hand_is_accepted(env: Env) -> None:
+    answer = await send(env, authorization(await challenge(env)))
 
     assert answer.status_code == 200
     assert answer.json()["id"] == PROJECT_ID
 
 
-async def test_quoted_algorithm_is_accepted(
-    http: httpx.AsyncClient,
-) -> None:
-    header = authorization(await challenge(http)) + ', algorithm="MD5"'
+async def test_quoted_algorithm_is_accepted(env: Env) -> None:
+    header = authorization(await challenge(env)) + ', algorithm="MD5"'
 
-    assert (await send(http, header)).status_code == 200
+    assert (await send(env, header)).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -106,128 +100,121 @@ async def test_quoted_algorithm_is_accepted(
         ({"response": "0" * 32}, "unknown key or wrong response"),
     ],
 )
-async def test_each_parameter_must_be_right(
-    atlas: FakeAtlasServer, http: httpx.AsyncClient, bent: dict[str, str], why: str
-) -> None:
-    answer = await send(http, authorization(await challenge(http), **bent))
+async def test_each_parameter_must_be_right(env: Env, bent: dict[str, str], why: str) -> None:
+    answer = await send(env, authorization(await challenge(env), **bent))
 
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].endswith("stale=false")
-    assert atlas.calls[-1].refused == why
-    assert atlas.calls[-1].challenge
+    assert env.atlas.calls[-1].refused == why
+    assert env.atlas.calls[-1].challenge
 
 
-async def test_response_covers_the_count(http: httpx.AsyncClient) -> None:
-    header = authorization(await challenge(http)).replace("nc=00000001", "nc=00000002")
+async def test_response_covers_the_count(env: Env) -> None:
+    header = authorization(await challenge(env)).replace("nc=00000001", "nc=00000002")
 
-    assert (await send(http, header)).status_code == 401
+    assert (await send(env, header)).status_code == 401
 
 
-async def test_count_may_serve_once(atlas: FakeAtlasServer, http: httpx.AsyncClient) -> None:
-    nonce = await challenge(http)
+async def test_count_may_serve_once(env: Env) -> None:
+    nonce = await challenge(env)
 
     statuses = [
-        (await send(http, authorization(nonce, nc=nc))).status_code
+        (await send(env, authorization(nonce, nc=nc))).status_code
         for nc in ("00000001", "00000003", "00000002", "00000003")
     ]
 
     assert statuses == [200, 200, 200, 401]
-    assert atlas.calls[-1].refused == "nc was used before"
+    assert env.atlas.calls[-1].refused == "nc was used before"
 
 
-async def test_counts_can_be_made_to_rise(atlas: FakeAtlasServer, http: httpx.AsyncClient) -> None:
-    atlas.behaviour.nc_must_rise = True
-    nonce = await challenge(http)
+async def test_counts_can_be_made_to_rise(env: Env) -> None:
+    env.atlas.behaviour.nc_must_rise = True
+    nonce = await challenge(env)
 
     statuses = [
-        (await send(http, authorization(nonce, nc=nc))).status_code
+        (await send(env, authorization(nonce, nc=nc))).status_code
         for nc in ("00000001", "00000003", "00000002")
     ]
 
     assert statuses == [200, 200, 401]
-    assert atlas.calls[-1].refused == "nc does not rise"
+    assert env.atlas.calls[-1].refused == "nc does not rise"
 
 
-async def test_old_nonce_is_stale(
-    atlas: FakeAtlasServer, http: httpx.AsyncClient, clock: ManualClock
-) -> None:
-    nonce = await challenge(http)
-    clock.advance(61)
+async def test_old_nonce_is_stale(env: Env) -> None:
+    nonce = await challenge(env)
+    env.clock.advance(61)
 
-    answer = await send(http, authorization(nonce))
+    answer = await send(env, authorization(nonce))
 
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].endswith("stale=true")
 
 
-async def test_nonce_expires_after_its_lifetime(
-    http: httpx.AsyncClient, clock: ManualClock
-) -> None:
-    nonce = await challenge(http)
-    clock.advance(60)
+async def test_nonce_expires_after_its_lifetime(env: Env) -> None:
+    nonce = await challenge(env)
+    env.clock.advance(60)
 
-    assert (await send(http, authorization(nonce))).status_code == 200
+    assert (await send(env, authorization(nonce))).status_code == 200
 
 
-async def test_unknown_nonce_is_stale(http: httpx.AsyncClient) -> None:
-    answer = await send(http, authorization("A" * 32))
+async def test_unknown_nonce_is_stale(env: Env) -> None:
+    answer = await send(env, authorization("A" * 32))
 
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].endswith("stale=true")
 
 
-async def test_wrong_key_with_an_old_nonce_is_not_told_stale(
-    http: httpx.AsyncClient, clock: ManualClock
-) -> None:
-    nonce = await challenge(http)
-    clock.advance(61)
+async def test_wrong_key_with_an_old_nonce_is_not_told_stale(env: Env) -> None:
+    nonce = await challenge(env)
+    env.clock.advance(61)
 
-    answer = await send(http, authorization(nonce, response="0" * 32))
+    answer = await send(env, authorization(nonce, response="0" * 32))
 
     assert answer.headers["WWW-Authenticate"].endswith("stale=false")
 
 
 @pytest.mark.parametrize("header", ["Digest", "Digest nonsense", "Basic Zm9vOmJhcg==", "Token x"])
-async def test_other_authorization_schemes_are_challenged(
-    http: httpx.AsyncClient, header: str
-) -> None:
-    answer = await send(http, header)
+async def test_other_authorization_schemes_are_challenged(env: Env, header: str) -> None:
+    answer = await send(env, header)
 
     assert answer.status_code == 401
     assert CHALLENGE.fullmatch(answer.headers["WWW-Authenticate"])
 
 
-async def test_httpx_is_taken_and_reuses_its_nonce(atlas: FakeAtlasServer, v2: Speaker) -> None:
+async def test_httpx_is_taken_and_reuses_its_nonce(env: Env) -> None:
     for _ in range(3):
-        assert (await v2.get(GROUP)).status_code == 200
+        assert (await env.v2.get(GROUP)).status_code == 200
 
-    assert [call.status for call in atlas.calls] == [401, 200, 200, 200]
-    assert [call.authorization for call in atlas.calls] == ["none", "digest", "digest", "digest"]
-    assert [call.nonce_reused for call in atlas.calls] == [False, False, True, True]
+    assert [call.status for call in env.atlas.calls] == [401, 200, 200, 200]
+    assert [call.authorization for call in env.atlas.calls] == [
+        "none",
+        "digest",
+        "digest",
+        "digest",
+    ]
+    assert [call.nonce_reused for call in env.atlas.calls] == [False, False, True, True]
 
 
-async def test_httpx_is_taken_with_sha_256(atlas: FakeAtlasServer, v2: Speaker) -> None:
-    atlas.behaviour.algorithm = "SHA-256"
+async def test_httpx_is_taken_with_sha_256(env: Env) -> None:
+    env.atlas.behaviour.algorithm = "SHA-256"
 
-    assert (await v2.get(GROUP)).status_code == 200
+    assert (await env.v2.get(GROUP)).status_code == 200
 
 
-async def test_query_belongs_to_the_uri(v2: Speaker) -> None:
-    answer = await v2.get("/groups", itemsPerPage="1", pageNum="1")
+async def test_query_belongs_to_the_uri(env: Env) -> None:
+    answer = await env.v2.get("/groups", itemsPerPage="1", pageNum="1")
 
     assert answer.status_code == 200
 
 
-async def test_wrong_key_gets_a_new_challenge_each_time(
-    atlas: FakeAtlasServer, http: httpx.AsyncClient
-) -> None:
+async def test_wrong_key_gets_a_new_challenge_each_time(env: Env) -> None:
     wrong = httpx.DigestAuth(PUBLIC_KEY, "not the key")
 
-    answer = await http.get(PATH, headers={"Accept": V2}, auth=wrong)
+    answer = await env.http.get(PATH, headers={"Accept": V2}, auth=wrong)
 
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].endswith("stale=false")
-    assert [call.refused for call in atlas.calls] == [
+    assert [call.refused for call in env.atlas.calls] == [
         "no credentials",
         "unknown key or wrong response",
     ]

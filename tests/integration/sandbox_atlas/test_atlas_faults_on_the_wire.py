@@ -7,76 +7,74 @@ import json
 import httpx
 import pytest
 
-from bot.sandbox.atlas import PRESETS, FakeAtlasServer, Fault, Kind, ManualClock
+from bot.sandbox.atlas import PRESETS, FakeAtlasServer, Fault, Kind
 from bot.sandbox.atlas.errors import ERRORS
 from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
-from tests.integration.sandbox_atlas.conftest import Speaker, job_path
+from tests.integration.sandbox_atlas.conftest import Env, Speaker, job_path
 
 JOB = "65f0a1c2d3e4f5a6b7c80101"
 RUNNING = job_path("prod-eu", JOB)
 
 
-async def test_delay_comes_before_the_effect(atlas: FakeAtlasServer, v2: Speaker) -> None:
-    atlas.faults.add(Fault(kind=Kind.DELAY, seconds=0.05))
+async def test_delay_comes_before_the_effect(env: Env) -> None:
+    env.atlas.faults.add(Fault(kind=Kind.DELAY, seconds=0.05))
 
-    answer = await v2.delete(RUNNING)
+    answer = await env.v2.delete(RUNNING)
 
     assert answer.status_code == 204
-    assert atlas.calls[-1].seconds >= 0.05
-    assert atlas.calls[-1].faults == ("delay",)
+    assert env.atlas.calls[-1].seconds >= 0.05
+    assert env.atlas.calls[-1].faults == ("delay",)
 
 
-async def test_client_that_gives_up_does_not_stop_a_delayed_cancel(
-    atlas: FakeAtlasServer, v2: Speaker
-) -> None:
-    await v2.get(RUNNING)
-    atlas.faults.add(Fault(kind=Kind.DELAY, seconds=0.2))
-    v2.http.timeout = httpx.Timeout(0.05)
+async def test_client_that_gives_up_does_not_stop_a_delayed_cancel(env: Env) -> None:
+    await env.v2.get(RUNNING)
+    env.atlas.faults.add(Fault(kind=Kind.DELAY, seconds=0.2))
+    env.v2.http.timeout = httpx.Timeout(0.05)
 
     with pytest.raises(httpx.ReadTimeout):
-        await v2.delete(RUNNING)
+        await env.v2.delete(RUNNING)
     for _ in range(100):
-        if atlas.world.cancellations:
+        if env.atlas.world.cancellations:
             break
         await asyncio.sleep(0.01)
 
-    assert atlas.world.cancellations == [JOB]
+    assert env.atlas.world.cancellations == [JOB]
 
 
-async def test_cut_before_the_effect(atlas: FakeAtlasServer, v2: Speaker) -> None:
-    atlas.faults.add(Fault(kind=Kind.RESET_BEFORE, method="DELETE"))
-
-    with pytest.raises(httpx.TransportError):
-        await v2.delete(RUNNING)
-
-    assert atlas.world.cancellations == []
-    assert atlas.calls[-1].status is None
-    assert not atlas.calls[-1].effect
-
-
-async def test_cut_after_the_effect(atlas: FakeAtlasServer, v2: Speaker) -> None:
-    atlas.faults.add(Fault(kind=Kind.RESET_AFTER, method="DELETE"))
+async def test_cut_before_the_effect(env: Env) -> None:
+    env.atlas.faults.add(Fault(kind=Kind.RESET_BEFORE, method="DELETE"))
 
     with pytest.raises(httpx.TransportError):
-        await v2.delete(RUNNING)
+        await env.v2.delete(RUNNING)
 
-    assert atlas.world.cancellations == [JOB]
-    assert atlas.calls[-1].status is None
-    assert atlas.calls[-1].effect
-    assert len(atlas.deletes(JOB)) == 1
+    assert env.atlas.world.cancellations == []
+    assert env.atlas.calls[-1].status is None
+    assert not env.atlas.calls[-1].effect
+
+
+async def test_cut_after_the_effect(env: Env) -> None:
+    env.atlas.faults.add(Fault(kind=Kind.RESET_AFTER, method="DELETE"))
+
+    with pytest.raises(httpx.TransportError):
+        await env.v2.delete(RUNNING)
+
+    assert env.atlas.world.cancellations == [JOB]
+    assert env.atlas.calls[-1].status is None
+    assert env.atlas.calls[-1].effect
+    assert len(env.atlas.deletes(JOB)) == 1
 
 
 @pytest.mark.parametrize(("kind", "cancelled"), [(Kind.HANG, []), (Kind.HANG_AFTER, [JOB])])
 async def test_hanging_call_ends_with_the_server(
-    clock: ManualClock, kind: Kind, cancelled: list[str]
+    env: Env, kind: Kind, cancelled: list[str]
 ) -> None:
-    async with FakeAtlasServer(clock=clock) as atlas:
+    async with FakeAtlasServer(clock=env.clock) as atlas:
         atlas.faults.add(Fault(kind=kind))
         auth = httpx.DigestAuth("sandboxk", atlas.world.keys["sandboxk"].secret)
         async with httpx.AsyncClient(base_url=atlas.url, trust_env=False) as http:
             v2 = Speaker(http, "/api/atlas/v2", "application/vnd.atlas.2023-01-01+json", auth)
             call = asyncio.ensure_future(v2.delete(RUNNING))
-            await taken(atlas)
+            await taken(env)
             assert not call.done()
             await atlas.stop()
 
@@ -86,78 +84,72 @@ async def test_hanging_call_ends_with_the_server(
         assert atlas.world.cancellations == cancelled
 
 
-async def taken(atlas: FakeAtlasServer) -> None:
+async def taken(env: Env) -> None:
     for _ in range(400):
-        if not atlas.faults.active:
+        if not env.atlas.faults.active:
             return
         await asyncio.sleep(0.005)
     pytest.fail("the fault was not taken")
 
 
-async def test_429_carries_its_wait(atlas: FakeAtlasServer, v2: Speaker) -> None:
-    atlas.faults.add(Fault(kind=Kind.STATUS, status=429, retry_after=7))
+async def test_429_carries_its_wait(env: Env) -> None:
+    env.atlas.faults.add(Fault(kind=Kind.STATUS, status=429, retry_after=7))
 
-    answer = await v2.get(RUNNING)
+    answer = await env.v2.get(RUNNING)
 
     assert answer.status_code == 429
     assert answer.headers["Retry-After"] == "7"
     assert answer.headers["X-Error-Code"] == "RATE_LIMITED_TOKEN_BUCKET"
-    assert (await v2.get(RUNNING)).status_code == 200
+    assert (await env.v2.get(RUNNING)).status_code == 200
 
 
-async def test_429_can_come_without_a_wait(atlas: FakeAtlasServer, v2: Speaker) -> None:
-    atlas.faults.add(Fault(kind=Kind.STATUS, status=429))
+async def test_429_can_come_without_a_wait(env: Env) -> None:
+    env.atlas.faults.add(Fault(kind=Kind.STATUS, status=429))
 
-    assert "Retry-After" not in (await v2.get(RUNNING)).headers
+    assert "Retry-After" not in (await env.v2.get(RUNNING)).headers
 
 
 @pytest.mark.parametrize(
     ("status", "code"), [(500, "UNEXPECTED_ERROR"), (503, "SERVICE_UNAVAILABLE")]
 )
-async def test_atlas_words_its_own_breakdowns(
-    atlas: FakeAtlasServer, v2: Speaker, status: int, code: str
-) -> None:
-    atlas.faults.add(Fault(kind=Kind.STATUS, status=status))
+async def test_atlas_words_its_own_breakdowns(env: Env, status: int, code: str) -> None:
+    env.atlas.faults.add(Fault(kind=Kind.STATUS, status=status))
 
-    answer = await v2.delete(RUNNING)
+    answer = await env.v2.delete(RUNNING)
 
     assert (answer.status_code, answer.json()["errorCode"]) == (status, code)
-    assert atlas.world.cancellations == []
+    assert env.atlas.world.cancellations == []
 
 
-async def test_breakdown_can_come_after_the_effect(atlas: FakeAtlasServer, v2: Speaker) -> None:
-    atlas.faults.add(Fault(kind=Kind.STATUS, status=500, effect=True))
+async def test_breakdown_can_come_after_the_effect(env: Env) -> None:
+    env.atlas.faults.add(Fault(kind=Kind.STATUS, status=500, effect=True))
 
-    assert (await v2.delete(RUNNING)).status_code == 500
-    assert atlas.world.cancellations == [JOB]
+    assert (await env.v2.delete(RUNNING)).status_code == 500
+    assert env.atlas.world.cancellations == [JOB]
 
 
-async def test_gateway_answers_in_html(atlas: FakeAtlasServer, v2: Speaker) -> None:
-    atlas.faults.add(Fault(kind=Kind.STATUS, status=502))
+async def test_gateway_answers_in_html(env: Env) -> None:
+    env.atlas.faults.add(Fault(kind=Kind.STATUS, status=502))
 
-    answer = await v2.get(RUNNING)
+    answer = await env.v2.get(RUNNING)
 
     assert (answer.status_code, answer.headers["Content-Type"]) == (502, "text/html")
 
 
 @pytest.mark.parametrize("code", sorted(ERRORS))
-async def test_every_documented_error_can_be_had(
-    atlas: FakeAtlasServer, v2: Speaker, code: str
-) -> None:
-    atlas.faults.add(Fault(kind=Kind.ERROR, code=code))
+async def test_every_documented_error_can_be_had(env: Env, code: str) -> None:
+    env.atlas.faults.add(Fault(kind=Kind.ERROR, code=code))
 
-    answer = await v2.delete(RUNNING)
+    answer = await env.v2.delete(RUNNING)
 
     assert answer.status_code == ERRORS[code].status
     assert answer.json()["error"] == ERRORS[code].status
     assert answer.json()["errorCode"] == code
-    assert atlas.world.cancellations == []
+    assert env.atlas.world.cancellations == []
 
 
-async def test_error_takes_its_values_from_the_request_or_the_fault(
-    atlas: FakeAtlasServer, v2: Speaker
-) -> None:
-    atlas.faults.add(
+async def test_error_takes_its_values_from_the_request_or_the_fault(env: Env) -> None:
+    env.atlas.faults.add(
         Fault(kind=Kind.ERROR, code="CLUSTER_NOT_FOUND"),
         Fault(
             kind=Kind.ERROR,
@@ -167,17 +159,15 @@ async def test_error_takes_its_values_from_the_request_or_the_fault(
         ),
     )
 
-    assert (await v2.get(RUNNING)).json()["parameters"][0] == "prod-eu"
-    assert (await v2.delete(RUNNING)).json()["parameters"] == ["203.0.113.7"]
+    assert (await env.v2.get(RUNNING)).json()["parameters"][0] == "prod-eu"
+    assert (await env.v2.delete(RUNNING)).json()["parameters"] == ["203.0.113.7"]
 
 
-async def test_error_can_have_another_status_or_no_code(
-    atlas: FakeAtlasServer, v2: Speaker
-) -> None:
-    atlas.faults.add(Fault(kind=Kind.ERROR, code="UNEXPECTED_ERROR", status=404))
-    odd = await v2.get(RUNNING)
-    atlas.faults.add(Fault(kind=Kind.ERROR, status=403))
-    bare = await v2.get(RUNNING)
+async def test_error_can_have_another_status_or_no_code(env: Env) -> None:
+    env.atlas.faults.add(Fault(kind=Kind.ERROR, code="UNEXPECTED_ERROR", status=404))
+    odd = await env.v2.get(RUNNING)
+    env.atlas.faults.add(Fault(kind=Kind.ERROR, status=403))
+    bare = await env.v2.get(RUNNING)
 
     assert (odd.status_code, odd.json()["errorCode"]) == (404, "UNEXPECTED_ERROR")
     assert (bare.status_code, bare.json()["error"]) == (403, 403)
@@ -186,17 +176,15 @@ async def test_error_can_have_another_status_or_no_code(
 
 
 @pytest.mark.parametrize("kind", [Kind.HTML, Kind.TRUNCATED, Kind.WRONG_SHAPE, Kind.EMPTY])
-async def test_unreadable_bodies_are_200_and_take_effect(
-    atlas: FakeAtlasServer, v2: Speaker, kind: Kind
-) -> None:
-    atlas.faults.add(Fault(kind=kind, times=2))
+async def test_unreadable_bodies_are_200_and_take_effect(env: Env, kind: Kind) -> None:
+    env.atlas.faults.add(Fault(kind=kind, times=2))
 
-    read = await v2.get(RUNNING)
-    cancelled = await v2.delete(RUNNING)
+    read = await env.v2.get(RUNNING)
+    cancelled = await env.v2.delete(RUNNING)
 
     assert (read.status_code, cancelled.status_code) == (200, 200)
     assert not is_job(read.text)
-    assert atlas.world.cancellations == [JOB]
+    assert env.atlas.world.cancellations == [JOB]
 
 
 def is_job(text: str) -> bool:
@@ -206,106 +194,98 @@ def is_job(text: str) -> bool:
         return False
 
 
-async def test_response_can_be_truncated(atlas: FakeAtlasServer, v2: Speaker) -> None:
-    atlas.faults.add(Fault(kind=Kind.CUT_BODY))
+async def test_response_can_be_truncated(env: Env) -> None:
+    env.atlas.faults.add(Fault(kind=Kind.CUT_BODY))
 
     with pytest.raises(httpx.RemoteProtocolError):
-        await v2.get(RUNNING)
+        await env.v2.get(RUNNING)
 
-    assert atlas.calls[-1].status is None
+    assert env.atlas.calls[-1].status is None
 
 
-async def test_effect_can_be_visible_late(atlas: FakeAtlasServer, v2: Speaker) -> None:
-    atlas.faults.add(Fault(kind=Kind.STALE_READ, method="DELETE", reads=2))
+async def test_effect_can_be_visible_late(env: Env) -> None:
+    env.atlas.faults.add(Fault(kind=Kind.STALE_READ, method="DELETE", reads=2))
 
-    assert (await v2.delete(RUNNING)).status_code == 204
-    seen = [(await v2.get(RUNNING)).json()["cancelled"] for _ in range(3)]
+    assert (await env.v2.delete(RUNNING)).status_code == 204
+    seen = [(await env.v2.get(RUNNING)).json()["cancelled"] for _ in range(3)]
 
     assert seen == [False, False, True]
 
 
-async def test_key_can_be_rejected(atlas: FakeAtlasServer, v2: Speaker) -> None:
-    atlas.faults.add(Fault(kind=Kind.REFUSE_KEY, times=None))
+async def test_key_can_be_rejected(env: Env) -> None:
+    env.atlas.faults.add(Fault(kind=Kind.REFUSE_KEY, times=None))
 
-    answer = await v2.delete(RUNNING)
+    answer = await env.v2.delete(RUNNING)
 
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].endswith("stale=false")
-    assert atlas.deletes() == []
-    assert atlas.world.cancellations == []
+    assert env.atlas.deletes() == []
+    assert env.atlas.world.cancellations == []
 
 
-async def test_challenge_can_have_another_scheme(
-    atlas: FakeAtlasServer, http: httpx.AsyncClient
-) -> None:
-    atlas.faults.add(Fault(kind=Kind.ODD_CHALLENGE, on="challenge", challenge="Negotiate"))
+async def test_challenge_can_have_another_scheme(env: Env) -> None:
+    env.atlas.faults.add(Fault(kind=Kind.ODD_CHALLENGE, on="challenge", challenge="Negotiate"))
 
-    first = await http.get(f"/api/atlas/v2{RUNNING}")
-    second = await http.get(f"/api/atlas/v2{RUNNING}")
+    first = await env.http.get(f"/api/atlas/v2{RUNNING}")
+    second = await env.http.get(f"/api/atlas/v2{RUNNING}")
 
     assert first.headers["WWW-Authenticate"] == "Negotiate"
     assert second.headers["WWW-Authenticate"].startswith("Digest ")
 
 
-async def test_forgotten_nonces_are_stale(atlas: FakeAtlasServer, v2: Speaker) -> None:
-    await v2.get(RUNNING)
-    atlas.faults.add(Fault(kind=Kind.FORGET_NONCES, method="DELETE"))
+async def test_forgotten_nonces_are_stale(env: Env) -> None:
+    await env.v2.get(RUNNING)
+    env.atlas.faults.add(Fault(kind=Kind.FORGET_NONCES, method="DELETE"))
 
-    answer = await v2.delete(RUNNING)
+    answer = await env.v2.delete(RUNNING)
 
     assert answer.status_code == 204
-    assert [call.status for call in atlas.calls] == [401, 200, 401, 204]
-    assert atlas.calls[2].refused == "nonce is not known"
+    assert [call.status for call in env.atlas.calls] == [401, 200, 401, 204]
+    assert env.atlas.calls[2].refused == "nonce is not known"
 
 
-async def test_tokens_can_be_revoked_before_a_call(
-    atlas: FakeAtlasServer, http: httpx.AsyncClient
-) -> None:
+async def test_tokens_can_be_revoked_before_a_call(env: Env) -> None:
     form = {"grant_type": "client_credentials"}
-    given = await http.post("/api/oauth/token", data=form, auth=(CLIENT_ID, CLIENT_SECRET))
-    atlas.faults.add(Fault(kind=Kind.FORGET_TOKENS))
+    given = await env.http.post("/api/oauth/token", data=form, auth=(CLIENT_ID, CLIENT_SECRET))
+    env.atlas.faults.add(Fault(kind=Kind.FORGET_TOKENS))
     bearer = {"Authorization": f"Bearer {given.json()['access_token']}"}
 
-    assert (await http.get(f"/api/atlas/v2{RUNNING}", headers=bearer)).status_code == 401
+    assert (await env.http.get(f"/api/atlas/v2{RUNNING}", headers=bearer)).status_code == 401
 
 
-async def test_tokens_can_fail_to_be_given(atlas: FakeAtlasServer, http: httpx.AsyncClient) -> None:
-    atlas.faults.add(Fault(kind=Kind.STATUS, status=503, path="/api/oauth/"))
+async def test_tokens_can_fail_to_be_given(env: Env) -> None:
+    env.atlas.faults.add(Fault(kind=Kind.STATUS, status=503, path="/api/oauth/"))
     form = {"grant_type": "client_credentials"}
 
     answers = [
-        await http.post("/api/oauth/token", data=form, auth=(CLIENT_ID, CLIENT_SECRET))
+        await env.http.post("/api/oauth/token", data=form, auth=(CLIENT_ID, CLIENT_SECRET))
         for _ in range(2)
     ]
 
     assert [answer.status_code for answer in answers] == [503, 200]
 
 
-async def test_fault_waits_for_its_own_requests(atlas: FakeAtlasServer, v2: Speaker) -> None:
-    atlas.faults.add(Fault(kind=Kind.STATUS, status=500, method="DELETE", path=JOB))
+async def test_fault_waits_for_its_own_requests(env: Env) -> None:
+    env.atlas.faults.add(Fault(kind=Kind.STATUS, status=500, method="DELETE", path=JOB))
 
-    assert (await v2.get(RUNNING)).status_code == 200
-    assert (await v2.delete(job_path("prod-eu", "65f0a1c2d3e4f5a6b7c80102"))).status_code == 204
-    assert (await v2.delete(RUNNING)).status_code == 500
-    assert (await v2.delete(RUNNING)).status_code == 204
+    assert (await env.v2.get(RUNNING)).status_code == 200
+    assert (await env.v2.delete(job_path("prod-eu", "65f0a1c2d3e4f5a6b7c80102"))).status_code == 204
+    assert (await env.v2.delete(RUNNING)).status_code == 500
+    assert (await env.v2.delete(RUNNING)).status_code == 204
 
 
-async def test_when_down_not_even_a_challenge_comes(
-    atlas: FakeAtlasServer, http: httpx.AsyncClient
-) -> None:
-    atlas.faults.preset("down")
+async def test_when_down_not_even_a_challenge_comes(env: Env) -> None:
+    env.atlas.faults.preset("down")
 
     with pytest.raises(httpx.TransportError):
-        await http.get(f"/api/atlas/v2{RUNNING}")
+        await env.http.get(f"/api/atlas/v2{RUNNING}")
 
 
 @pytest.mark.parametrize("name", sorted(set(PRESETS) - {"slow", "hang"}))
-async def test_after_a_preset_is_cleared_all_is_well(
-    atlas: FakeAtlasServer, v2: Speaker, name: str
-) -> None:
-    atlas.faults.preset(name)
+async def test_after_a_preset_is_cleared_all_is_well(env: Env, name: str) -> None:
+    env.atlas.faults.preset(name)
     with contextlib.suppress(httpx.TransportError):
-        await v2.delete(RUNNING)
-    atlas.faults.clear()
+        await env.v2.delete(RUNNING)
+    env.atlas.faults.clear()
 
-    assert (await v2.get(RUNNING)).status_code == 200
+    assert (await env.v2.get(RUNNING)).status_code == 200

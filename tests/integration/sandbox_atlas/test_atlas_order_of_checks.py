@@ -3,15 +3,15 @@
 import httpx
 import pytest
 
-from bot.sandbox.atlas import PROJECT_ID, FakeAtlasServer, ManualClock, Role
+from bot.sandbox.atlas import PROJECT_ID, Role
 from bot.sandbox.atlas.example import READ_ONLY_PRIVATE_KEY, READ_ONLY_PUBLIC_KEY
-from tests.integration.sandbox_atlas.conftest import GROUP, V2, Speaker, job_path
+from tests.integration.sandbox_atlas.conftest import GROUP, V2, Env, Speaker, job_path
 
 RUNNING = job_path("prod-eu", "65f0a1c2d3e4f5a6b7c80101")
 
 
-def speaker(http: httpx.AsyncClient, public: str, private: str) -> Speaker:
-    return Speaker(http, "/api/atlas/v2", V2, httpx.DigestAuth(public, private))
+def speaker(env: Env, public: str, private: str) -> Speaker:
+    return Speaker(env.http, "/api/atlas/v2", V2, httpx.DigestAuth(public, private))
 
 
 @pytest.mark.parametrize(
@@ -41,50 +41,50 @@ def speaker(http: httpx.AsyncClient, public: str, private: str) -> Speaker:
     ],
 )
 async def test_missing_resource_is_named(
-    v2: Speaker, path: str, status: int, code: str, detail: str
+    env: Env, path: str, status: int, code: str, detail: str
 ) -> None:
-    answer = await v2.get(path)
+    answer = await env.v2.get(path)
 
     assert answer.status_code == status
     assert answer.json()["errorCode"] == code
     assert answer.json()["detail"] == detail
 
 
-async def test_missing_project_costs_nothing_and_a_missing_cluster_does(v2: Speaker) -> None:
-    project = await v2.get(f"/groups/{'b' * 24}/clusters/x/backup/restoreJobs")
-    cluster = await v2.get(f"{GROUP}/clusters/x/backup/restoreJobs")
+async def test_missing_project_costs_nothing_and_a_missing_cluster_does(env: Env) -> None:
+    project = await env.v2.get(f"/groups/{'b' * 24}/clusters/x/backup/restoreJobs")
+    cluster = await env.v2.get(f"{GROUP}/clusters/x/backup/restoreJobs")
 
     assert "RateLimit-Limit" not in project.headers
     assert cluster.headers["RateLimit-Limit"] == "1200"
     assert cluster.headers["RateLimit-Remaining"] == "1199"
 
 
-async def test_credentials_come_before_everything(http: httpx.AsyncClient) -> None:
-    answer = await http.get("/api/atlas/v2/groups/xyz")
+async def test_credentials_come_before_everything(env: Env) -> None:
+    answer = await env.http.get("/api/atlas/v2/groups/xyz")
 
     assert answer.status_code == 401
 
 
-async def test_version_comes_before_the_project(v2: Speaker) -> None:
-    answer = await v2.get("/groups/xyz", accept="application/json")
+async def test_version_comes_before_the_project(env: Env) -> None:
+    answer = await env.v2.get("/groups/xyz", accept="application/json")
 
     assert answer.json()["errorCode"] == "INVALID_VERSION_DATE"
 
 
-async def test_rate_comes_before_the_access_list(atlas: FakeAtlasServer, v2: Speaker) -> None:
-    atlas.behaviour.rate_capacity = 1
-    atlas.world.keys["sandboxk"].access_list = ["203.0.113.0/24"]
+async def test_rate_comes_before_the_access_list(env: Env) -> None:
+    env.atlas.behaviour.rate_capacity = 1
+    env.atlas.world.keys["sandboxk"].access_list = ["203.0.113.0/24"]
 
-    codes = [(await v2.get(RUNNING)).json()["errorCode"] for _ in range(2)]
+    codes = [(await env.v2.get(RUNNING)).json()["errorCode"] for _ in range(2)]
 
     assert codes == ["IP_ADDRESS_NOT_ON_ACCESS_LIST", "RATE_LIMITED_TOKEN_BUCKET"]
 
 
-async def test_access_list_names_the_address_it_saw(atlas: FakeAtlasServer, v2: Speaker) -> None:
-    atlas.world.keys["sandboxk"].access_list = ["203.0.113.0/24"]
-    atlas.behaviour.seen_address = "198.51.100.7"
+async def test_access_list_names_the_address_it_saw(env: Env) -> None:
+    env.atlas.world.keys["sandboxk"].access_list = ["203.0.113.0/24"]
+    env.atlas.behaviour.seen_address = "198.51.100.7"
 
-    answer = await v2.get(RUNNING)
+    answer = await env.v2.get(RUNNING)
 
     assert answer.status_code == 403
     assert answer.json()["detail"] == (
@@ -93,77 +93,69 @@ async def test_access_list_names_the_address_it_saw(atlas: FakeAtlasServer, v2: 
     assert answer.json()["parameters"] == ["198.51.100.7"]
 
 
-async def test_address_on_the_list_passes(atlas: FakeAtlasServer, v2: Speaker) -> None:
-    atlas.world.keys["sandboxk"].access_list = ["127.0.0.0/8"]
+async def test_address_on_the_list_passes(env: Env) -> None:
+    env.atlas.world.keys["sandboxk"].access_list = ["127.0.0.0/8"]
 
-    assert (await v2.get(RUNNING)).status_code == 200
+    assert (await env.v2.get(RUNNING)).status_code == 200
 
 
 async def test_key_without_an_access_list_is_rejected_as_the_organization_requires(
-    atlas: FakeAtlasServer, v2: Speaker
+    env: Env,
 ) -> None:
-    atlas.world.keys["sandboxk"].access_list = []
+    env.atlas.world.keys["sandboxk"].access_list = []
 
-    assert (await v2.get(RUNNING)).json()["errorCode"] == "ORG_REQUIRES_ACCESS_LIST"
+    assert (await env.v2.get(RUNNING)).json()["errorCode"] == "ORG_REQUIRES_ACCESS_LIST"
 
 
-async def test_key_without_any_role_in_the_project_is_not_authenticated(
-    atlas: FakeAtlasServer, http: httpx.AsyncClient
-) -> None:
-    atlas.world.add_key("stranger", "secret", {})
+async def test_key_without_any_role_in_the_project_is_not_authenticated(env: Env) -> None:
+    env.atlas.world.add_key("stranger", "secret", {})
 
-    answer = await speaker(http, "stranger", "secret").get(RUNNING)
+    answer = await speaker(env, "stranger", "secret").get(RUNNING)
 
     assert answer.status_code == 401
     assert "WWW-Authenticate" in answer.headers
     assert "errorCode" not in answer.json()
 
 
-async def test_reading_jobs_needs_more_than_reading_the_project(
-    atlas: FakeAtlasServer, http: httpx.AsyncClient
-) -> None:
-    atlas.world.add_key("reader", "secret", {PROJECT_ID: {Role.READ_ONLY}})
-    reader = speaker(http, "reader", "secret")
+async def test_reading_jobs_needs_more_than_reading_the_project(env: Env) -> None:
+    env.atlas.world.add_key("reader", "secret", {PROJECT_ID: {Role.READ_ONLY}})
+    reader = speaker(env, "reader", "secret")
 
     assert (await reader.get(GROUP)).status_code == 200
     assert (await reader.get(RUNNING)).json()["errorCode"] == "USER_UNAUTHORIZED"
 
 
-async def test_role_comes_before_the_job(atlas: FakeAtlasServer, http: httpx.AsyncClient) -> None:
-    atlas.world.add_key("reader", "secret", {PROJECT_ID: {Role.READ_ONLY}})
+async def test_role_comes_before_the_job(env: Env) -> None:
+    env.atlas.world.add_key("reader", "secret", {PROJECT_ID: {Role.READ_ONLY}})
 
-    answer = await speaker(http, "reader", "secret").delete(job_path("nowhere", "nonsense"))
+    answer = await speaker(env, "reader", "secret").delete(job_path("nowhere", "nonsense"))
 
     assert answer.json()["errorCode"] == "USER_UNAUTHORIZED"
 
 
-async def test_whether_a_manager_may_cancel_is_a_choice(
-    atlas: FakeAtlasServer, http: httpx.AsyncClient
-) -> None:
-    manager = speaker(http, READ_ONLY_PUBLIC_KEY, READ_ONLY_PRIVATE_KEY)
-    atlas.behaviour.manager_may_cancel = False
+async def test_whether_a_manager_may_cancel_is_a_choice(env: Env) -> None:
+    manager = speaker(env, READ_ONLY_PUBLIC_KEY, READ_ONLY_PRIVATE_KEY)
+    env.atlas.behaviour.manager_may_cancel = False
 
     assert (await manager.get(RUNNING)).status_code == 200
     assert (await manager.delete(RUNNING)).status_code == 401
 
-    atlas.behaviour.manager_may_cancel = True
+    env.atlas.behaviour.manager_may_cancel = True
     assert (await manager.delete(RUNNING)).status_code == 204
 
 
-async def test_missing_role_can_be_a_403(atlas: FakeAtlasServer, http: httpx.AsyncClient) -> None:
-    atlas.behaviour.role_refusal = "ACCESS_FORBIDDEN"
-    atlas.world.add_key("reader", "secret", {PROJECT_ID: {Role.READ_ONLY}})
+async def test_missing_role_can_be_a_403(env: Env) -> None:
+    env.atlas.behaviour.role_refusal = "ACCESS_FORBIDDEN"
+    env.atlas.world.add_key("reader", "secret", {PROJECT_ID: {Role.READ_ONLY}})
 
-    assert (await speaker(http, "reader", "secret").delete(RUNNING)).status_code == 403
+    assert (await speaker(env, "reader", "secret").delete(RUNNING)).status_code == 403
 
 
-async def test_exhausted_rate_limit_has_retry_after(
-    atlas: FakeAtlasServer, v2: Speaker, clock: ManualClock
-) -> None:
-    atlas.behaviour.rate_capacity = 2
-    atlas.behaviour.rate_refill = 1
+async def test_exhausted_rate_limit_has_retry_after(env: Env) -> None:
+    env.atlas.behaviour.rate_capacity = 2
+    env.atlas.behaviour.rate_refill = 1
 
-    answers = [await v2.get(RUNNING) for _ in range(3)]
+    answers = [await env.v2.get(RUNNING) for _ in range(3)]
     path = f"/api/atlas/v2{RUNNING}"
 
     assert [answer.status_code for answer in answers] == [200, 200, 429]
@@ -175,24 +167,22 @@ async def test_exhausted_rate_limit_has_retry_after(
     )
     assert answers[2].json()["parameters"] == [path, 60, 2, 1, 60]
 
-    clock.advance(60)
-    assert (await v2.get(RUNNING)).status_code == 200
+    env.clock.advance(60)
+    assert (await env.v2.get(RUNNING)).status_code == 200
 
 
-async def test_v1_limits_in_its_older_words(atlas: FakeAtlasServer, v1: Speaker) -> None:
-    atlas.behaviour.rate_capacity = 1
-    await v1.get(RUNNING)
+async def test_v1_limits_in_its_older_words(env: Env) -> None:
+    env.atlas.behaviour.rate_capacity = 1
+    await env.v1.get(RUNNING)
 
-    answer = await v1.get(RUNNING)
+    answer = await env.v1.get(RUNNING)
 
     assert (answer.status_code, answer.json()["errorCode"]) == (429, "RATE_LIMITED")
     assert "Retry-After" not in answer.headers
 
 
-async def test_challenge_costs_nothing(
-    atlas: FakeAtlasServer, http: httpx.AsyncClient, v2: Speaker
-) -> None:
+async def test_challenge_costs_nothing(env: Env) -> None:
     for _ in range(3):
-        await http.get(f"/api/atlas/v2{RUNNING}")
+        await env.http.get(f"/api/atlas/v2{RUNNING}")
 
-    assert (await v2.get(RUNNING)).headers["RateLimit-Remaining"] == "1199"
+    assert (await env.v2.get(RUNNING)).headers["RateLimit-Remaining"] == "1199"

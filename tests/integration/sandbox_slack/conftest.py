@@ -1,6 +1,7 @@
 """Fixtures: the fake Slack, and Slack's own client."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import pytest
 from slack_sdk.web.async_client import AsyncWebClient
@@ -32,3 +33,17 @@ async def app(slack: FakeSlackServer) -> AsyncIterator[Receiver]:
     async with Receiver() as receiver:
         slack.http.request_url = receiver.url
         yield receiver
+
+
+@dataclass(frozen=True, slots=True)
+class Env:
+    """The fake Slack, the app that gets its payloads over HTTP, and Slack's own client."""
+
+    slack: FakeSlackServer
+    app: Receiver
+    client: AsyncWebClient
+
+
+@pytest.fixture
+def env(slack: FakeSlackServer, app: Receiver, client: AsyncWebClient) -> Env:
+    return Env(slack, app, client)

@@ -8,6 +8,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.slack import FakeSlackServer, Settings
+from tests.integration.sandbox_slack.conftest import Env
 from tests.support.clock import FakeClock
 
 OPS, QUIET, LOBBY = "C0OPS00001", "C0QUIET001", "C0LOBBY001"
@@ -35,41 +36,37 @@ async def refusal(call: Call, **arguments: object) -> str:
     ],
 )
 async def test_post_to_a_channel_without_membership_is_rejected(
-    client: AsyncWebClient, channel: str, code: str
+    env: Env, channel: str, code: str
 ) -> None:
-    assert await refusal(client.chat_postMessage, channel=channel, text="a") == code
+    assert await refusal(env.client.chat_postMessage, channel=channel, text="a") == code
 
 
-async def test_scope_lets_the_app_post_in_public_channels_without_joining(
-    slack: FakeSlackServer, client: AsyncWebClient
-) -> None:
-    slack.workspace.app.scopes.add("chat:write.public")
+async def test_scope_lets_the_app_post_in_public_channels_without_joining(env: Env) -> None:
+    env.slack.workspace.app.scopes.add("chat:write.public")
 
-    await client.chat_postMessage(channel=LOBBY, text="hello")
+    await env.client.chat_postMessage(channel=LOBBY, text="hello")
 
-    assert [m["text"] for m in slack.state.messages("#lobby")] == ["hello"]
-    assert await refusal(client.chat_postMessage, channel=QUIET, text="a") == "channel_not_found"
-
-
-async def test_post_to_a_person_opens_the_direct_message(
-    slack: FakeSlackServer, client: AsyncWebClient
-) -> None:
-    answer = await client.chat_postMessage(channel="U0RINA0001", text="hello")
-
-    assert answer["channel"] == slack.state.dm("rina")
-    assert [m["text"] for m in slack.state.messages(slack.state.dm("rina"))] == ["hello"]
+    assert [m["text"] for m in env.slack.state.messages("#lobby")] == ["hello"]
+    assert (
+        await refusal(env.client.chat_postMessage, channel=QUIET, text="a") == "channel_not_found"
+    )
 
 
-async def test_message_carries_its_metadata_and_its_author(
-    slack: FakeSlackServer, client: AsyncWebClient
-) -> None:
+async def test_post_to_a_person_opens_the_direct_message(env: Env) -> None:
+    answer = await env.client.chat_postMessage(channel="U0RINA0001", text="hello")
+
+    assert answer["channel"] == env.slack.state.dm("rina")
+    assert [m["text"] for m in env.slack.state.messages(env.slack.state.dm("rina"))] == ["hello"]
+
+
+async def test_message_carries_its_metadata_and_its_author(env: Env) -> None:
     metadata = {"event_type": "cancel_restore", "event_payload": {"request": "1"}}
 
-    answer = await client.chat_postMessage(channel=OPS, text="a", metadata=metadata)
+    answer = await env.client.chat_postMessage(channel=OPS, text="a", metadata=metadata)
 
-    [message] = slack.state.messages("#ops")
+    [message] = env.slack.state.messages("#ops")
     assert message["metadata"] == metadata
-    assert message["bot_id"] == slack.workspace.app.bot_id
+    assert message["bot_id"] == env.slack.workspace.app.bot_id
     assert (message["ts"], message["channel"]) == (answer["ts"], OPS)
 
 
@@ -87,128 +84,118 @@ async def test_message_carries_its_metadata_and_its_author(
     ],
 )
 async def test_invalid_message_is_rejected(
-    client: AsyncWebClient, arguments: dict[str, object], code: str
+    env: Env, arguments: dict[str, object], code: str
 ) -> None:
-    call = client.api_call("chat.postMessage", json={"channel": OPS, **arguments})
+    call = env.client.api_call("chat.postMessage", json={"channel": OPS, **arguments})
 
     with pytest.raises(SlackApiError) as refused:
         await call
     assert refused.value.response["error"] == code
 
 
-async def test_replies_server_their_thread(slack: FakeSlackServer, client: AsyncWebClient) -> None:
-    card = await client.chat_postMessage(channel=OPS, text="card")
-    reply = await client.chat_postMessage(channel=OPS, text="reply", thread_ts=card["ts"])
+async def test_replies_server_their_thread(env: Env) -> None:
+    card = await env.client.chat_postMessage(channel=OPS, text="card")
+    reply = await env.client.chat_postMessage(channel=OPS, text="reply", thread_ts=card["ts"])
 
-    [parent, child] = slack.state.messages("#ops")
-    assert [m["text"] for m in slack.state.replies(parent)] == ["reply"]
+    [parent, child] = env.slack.state.messages("#ops")
+    assert [m["text"] for m in env.slack.state.replies(parent)] == ["reply"]
     assert (parent["reply_count"], child["thread_ts"]) == (1, card["ts"])
     arguments = {"channel": OPS, "text": "a", "thread_ts": reply["ts"]}
-    assert await refusal(client.chat_postMessage, **arguments) == "cannot_reply_to_message"
+    assert await refusal(env.client.chat_postMessage, **arguments) == "cannot_reply_to_message"
 
 
-async def test_app_edits_its_own_messages_only(
-    slack: FakeSlackServer, client: AsyncWebClient
-) -> None:
-    said = slack.people.says("rina", "#ops", "mine")
+async def test_app_edits_its_own_messages_only(env: Env) -> None:
+    said = env.slack.people.says("rina", "#ops", "mine")
     change = {"channel": OPS, "text": "b"}
 
-    assert await refusal(client.chat_update, ts=said["ts"], **change) == "cant_update_message"
-    assert await refusal(client.chat_update, ts="1.2", **change) == "message_not_found"
-    assert await refusal(client.chat_delete, channel=OPS, ts=said["ts"]) == "cant_delete_message"
+    assert await refusal(env.client.chat_update, ts=said["ts"], **change) == "cant_update_message"
+    assert await refusal(env.client.chat_update, ts="1.2", **change) == "message_not_found"
+    assert (
+        await refusal(env.client.chat_delete, channel=OPS, ts=said["ts"]) == "cant_delete_message"
+    )
 
 
-async def test_edit_keeps_what_it_does_not_name_and_is_remembered(
-    slack: FakeSlackServer, client: AsyncWebClient
-) -> None:
+async def test_edit_keeps_what_it_does_not_name_and_is_remembered(env: Env) -> None:
     divider = {"type": "divider", "block_id": "d"}
     metadata = {"event_type": "e", "event_payload": {}}
-    card = await client.chat_postMessage(
+    card = await env.client.chat_postMessage(
         channel=OPS, text="one", blocks=[divider], metadata=metadata
     )
 
-    await client.chat_update(channel=OPS, ts=card["ts"], text="two")
+    await env.client.chat_update(channel=OPS, ts=card["ts"], text="two")
 
-    [message] = slack.state.messages("#ops")
+    [message] = env.slack.state.messages("#ops")
     assert (message["text"], message["blocks"]) == ("two", [divider])
     assert message["metadata"] == metadata
     assert [before["text"] for before in message["edits"]] == ["one"]
-    await client.chat_update(channel=OPS, ts=card["ts"], text="three", blocks=[])
-    assert slack.state.messages("#ops")[0]["blocks"] == []
+    await env.client.chat_update(channel=OPS, ts=card["ts"], text="three", blocks=[])
+    assert env.slack.state.messages("#ops")[0]["blocks"] == []
 
 
 @pytest.mark.parametrize(
     ("arguments", "code"), [({}, "no_text"), ({"text": "x" * 4001}, "msg_too_long")]
 )
-async def test_edit_has_its_limits(
-    client: AsyncWebClient, arguments: dict[str, object], code: str
-) -> None:
-    card = await client.chat_postMessage(channel=OPS, text="one")
+async def test_edit_has_its_limits(env: Env, arguments: dict[str, object], code: str) -> None:
+    card = await env.client.chat_postMessage(channel=OPS, text="one")
 
     with pytest.raises(SlackApiError) as refused:
-        await client.api_call("chat.update", json={"channel": OPS, "ts": card["ts"], **arguments})
+        await env.client.api_call(
+            "chat.update", json={"channel": OPS, "ts": card["ts"], **arguments}
+        )
     assert refused.value.response["error"] == code
 
 
-async def test_message_in_a_channel_that_was_archived_stays_as_it_is(
-    slack: FakeSlackServer, client: AsyncWebClient
-) -> None:
-    card = await client.chat_postMessage(channel=OPS, text="one")
-    slack.workspace.channel("#ops").is_archived = True
+async def test_message_in_a_channel_that_was_archived_stays_as_it_is(env: Env) -> None:
+    card = await env.client.chat_postMessage(channel=OPS, text="one")
+    env.slack.workspace.channel("#ops").is_archived = True
 
-    call = client.chat_update
+    call = env.client.chat_update
 
     assert await refusal(call, channel=OPS, ts=card["ts"], text="b") == "is_inactive"
 
 
-async def test_deleted_message_is_gone(slack: FakeSlackServer, client: AsyncWebClient) -> None:
-    card = await client.chat_postMessage(channel=OPS, text="one")
+async def test_deleted_message_is_gone(env: Env) -> None:
+    card = await env.client.chat_postMessage(channel=OPS, text="one")
 
-    await client.chat_delete(channel=OPS, ts=card["ts"])
+    await env.client.chat_delete(channel=OPS, ts=card["ts"])
 
-    assert slack.state.messages("#ops") == []
+    assert env.slack.state.messages("#ops") == []
 
 
-async def test_private_message_is_seen_by_one_member_only(
-    slack: FakeSlackServer, client: AsyncWebClient
-) -> None:
-    await client.chat_postEphemeral(channel=OPS, user="U0RINA0001", text="psst")
+async def test_private_message_is_seen_by_one_member_only(env: Env) -> None:
+    await env.client.chat_postEphemeral(channel=OPS, user="U0RINA0001", text="psst")
 
-    assert [m["text"] for m in slack.state.ephemerals("rina")] == ["psst"]
-    assert (slack.state.ephemerals("ada"), slack.state.messages("#ops")) == ([], [])
+    assert [m["text"] for m in env.slack.state.ephemerals("rina")] == ["psst"]
+    assert (env.slack.state.ephemerals("ada"), env.slack.state.messages("#ops")) == ([], [])
     arguments = {"channel": OPS, "user": "U0OLGA0001", "text": "a"}
-    assert await refusal(client.chat_postEphemeral, **arguments) == "user_not_in_channel"
+    assert await refusal(env.client.chat_postEphemeral, **arguments) == "user_not_in_channel"
 
 
-async def test_link_leads_to_a_message_of_a_channel_that_the_app_sees(
-    client: AsyncWebClient,
-) -> None:
-    card = await client.chat_postMessage(channel=OPS, text="one")
-    reply = await client.chat_postMessage(channel=OPS, text="two", thread_ts=card["ts"])
+async def test_link_leads_to_a_message_of_a_channel_that_the_app_sees(env: Env) -> None:
+    card = await env.client.chat_postMessage(channel=OPS, text="one")
+    reply = await env.client.chat_postMessage(channel=OPS, text="two", thread_ts=card["ts"])
 
-    link = (await client.chat_getPermalink(channel=OPS, message_ts=card["ts"]))["permalink"]
-    deep = (await client.chat_getPermalink(channel=OPS, message_ts=reply["ts"]))["permalink"]
+    link = (await env.client.chat_getPermalink(channel=OPS, message_ts=card["ts"]))["permalink"]
+    deep = (await env.client.chat_getPermalink(channel=OPS, message_ts=reply["ts"]))["permalink"]
 
     assert link == f"https://sandbox.slack.com/archives/{OPS}/p{card['ts'].replace('.', '')}"
     assert deep.endswith(f"?thread_ts={card['ts']}&cid={OPS}")
-    get = client.chat_getPermalink
+    get = env.client.chat_getPermalink
     assert await refusal(get, channel=OPS, message_ts="1.2") == "message_not_found"
 
 
-async def test_repeated_client_msg_id_gives_the_first_message_back(
-    slack: FakeSlackServer, client: AsyncWebClient
-) -> None:
+async def test_repeated_client_msg_id_gives_the_first_message_back(env: Env) -> None:
     post: dict[str, Any] = {
         "channel": OPS,
         "text": "once",
         "client_msg_id": "6f1ed002-ab5e-4c8a-8f4e-1c2b3d4e5f60",
     }
 
-    first = await client.chat_postMessage(**post)
-    second = await client.chat_postMessage(**post)
+    first = await env.client.chat_postMessage(**post)
+    second = await env.client.chat_postMessage(**post)
 
     assert first["ts"] == second["ts"]
-    assert len(slack.state.messages("#ops")) == 1
+    assert len(env.slack.state.messages("#ops")) == 1
 
 
 async def test_slack_that_ignores_client_msg_id_posts_twice() -> None:

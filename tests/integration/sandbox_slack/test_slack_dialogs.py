@@ -2,9 +2,9 @@
 
 import pytest
 from slack_sdk.errors import SlackApiError
-from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.sandbox.slack import CannotDo, FakeSlackServer
+from bot.sandbox.slack import CannotDo
+from tests.integration.sandbox_slack.conftest import Env
 from tests.integration.sandbox_slack.parts import (
     JOB,
     OTHER_JOB,
@@ -17,165 +17,143 @@ from tests.integration.sandbox_slack.parts import (
     reason,
     section,
 )
-from tests.integration.sandbox_slack.receiver import Answer, Receiver
+from tests.integration.sandbox_slack.receiver import Answer
 from tests.support.clock import FakeClock
 
 
-async def trigger(slack: FakeSlackServer, app: Receiver) -> str:
-    await slack.people.types("rina", "#ops", "/cancel-restore")
-    return str(app.payload["trigger_id"])
+async def trigger(env: Env) -> str:
+    await env.slack.people.types("rina", "#ops", "/cancel-restore")
+    return str(env.app.payload["trigger_id"])
 
 
-async def opened(slack: FakeSlackServer, app: Receiver, client: AsyncWebClient, view: Json) -> Json:
-    answer = await client.views_open(trigger_id=await trigger(slack, app), view=view)
+async def opened(env: Env, view: Json) -> Json:
+    answer = await env.client.views_open(trigger_id=await trigger(env), view=view)
     shown: Json = answer["view"]
     return shown
 
 
-async def refusal(client: AsyncWebClient, method: str, **arguments: object) -> str:
+async def refusal(env: Env, method: str, **arguments: object) -> str:
     with pytest.raises(SlackApiError) as refused:
-        await client.api_call(method, json=arguments)
+        await env.client.api_call(method, json=arguments)
     return str(refused.value.response["error"])
 
 
-async def test_trigger_opens_one_dialog(
-    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
-) -> None:
-    trigger_id = await trigger(slack, app)
+async def test_trigger_opens_one_dialog(env: Env) -> None:
+    trigger_id = await trigger(env)
 
-    await client.views_open(trigger_id=trigger_id, view=form())
+    await env.client.views_open(trigger_id=trigger_id, view=form())
 
-    assert slack.state.text_of(slack.state.views_of("rina")[0]) == "Title\nWhy: ()\n[Go]"
-    again = await refusal(client, "views.open", trigger_id=trigger_id, view=form())
+    assert env.slack.state.text_of(env.slack.state.views_of("rina")[0]) == "Title\nWhy: ()\n[Go]"
+    again = await refusal(env, "views.open", trigger_id=trigger_id, view=form())
     assert again == "exchanged_trigger_id"
-    assert slack.state.view_of("ada") is None
+    assert env.slack.state.view_of("ada") is None
 
 
-async def test_trigger_is_too_old_after_three_seconds(
-    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient, clock: FakeClock
-) -> None:
-    trigger_id = await trigger(slack, app)
+async def test_trigger_is_too_old_after_three_seconds(env: Env, clock: FakeClock) -> None:
+    trigger_id = await trigger(env)
 
     clock.advance(3.1)
 
-    late = await refusal(client, "views.open", trigger_id=trigger_id, view=form())
+    late = await refusal(env, "views.open", trigger_id=trigger_id, view=form())
     assert late == "expired_trigger_id"
-    assert slack.state.view_of("rina") is None
+    assert env.slack.state.view_of("rina") is None
 
 
-async def test_invalid_view_does_not_use_up_the_trigger(
-    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
-) -> None:
-    trigger_id = await trigger(slack, app)
+async def test_invalid_view_does_not_use_up_the_trigger(env: Env) -> None:
+    trigger_id = await trigger(env)
 
-    wrong = await refusal(client, "views.open", trigger_id=trigger_id, view=modal(reason()))
+    wrong = await refusal(env, "views.open", trigger_id=trigger_id, view=modal(reason()))
 
     assert wrong == "invalid_arguments"
-    assert (await client.views_open(trigger_id=trigger_id, view=form()))["ok"]
+    assert (await env.client.views_open(trigger_id=trigger_id, view=form()))["ok"]
 
 
-async def test_update_needs_the_newest_hash_when_it_gives_one(
-    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
-) -> None:
-    view = await opened(slack, app, client, modal(section("Looking up …")))
+async def test_update_needs_the_newest_hash_when_it_gives_one(env: Env) -> None:
+    view = await opened(env, modal(section("Looking up …")))
     first = {"view_id": view["id"], "hash": view["hash"]}
 
-    answer = await client.views_update(**first, view=form())
+    answer = await env.client.views_update(**first, view=form())
 
     assert answer["view"]["hash"] != view["hash"]
-    assert await refusal(client, "views.update", **first, view=modal()) == "hash_conflict"
+    assert await refusal(env, "views.update", **first, view=modal()) == "hash_conflict"
 
 
-async def test_what_was_typed_survives_an_update_under_the_same_ids(
-    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
-) -> None:
-    view = await opened(slack, app, client, form())
-    slack.people.fills("rina", view, {"reason": "typed"})
+async def test_what_was_typed_survives_an_update_under_the_same_ids(env: Env) -> None:
+    view = await opened(env, form())
+    env.slack.people.fills("rina", view, {"reason": "typed"})
 
-    answer = await client.views_update(view_id=view["id"], view=form(section("new"), reason()))
+    answer = await env.client.views_update(view_id=view["id"], view=form(section("new"), reason()))
 
     value = answer["view"]["state"]["values"]["reason"]["reason"]["value"]
     assert value == "typed"
-    answer = await client.views_update(view_id=view["id"], view=form(reason(block_id="other")))
+    answer = await env.client.views_update(view_id=view["id"], view=form(reason(block_id="other")))
     assert answer["view"]["state"]["values"]["other"]["reason"]["value"] is None
 
 
-async def test_dialog_that_was_closed_cannot_be_updated(
-    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
-) -> None:
-    view = await opened(slack, app, client, form())
-    await slack.people.closes("rina", view)
+async def test_dialog_that_was_closed_cannot_be_updated(env: Env) -> None:
+    view = await opened(env, form())
+    await env.slack.people.closes("rina", view)
 
-    assert await refusal(client, "views.update", view_id=view["id"], view=form()) == "not_found"
+    assert await refusal(env, "views.update", view_id=view["id"], view=form()) == "not_found"
 
 
-async def test_dialog_is_found_by_its_external_id_which_is_unique(
-    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
-) -> None:
-    await opened(slack, app, client, form(external_id="mine"))
+async def test_dialog_is_found_by_its_external_id_which_is_unique(env: Env) -> None:
+    await opened(env, form(external_id="mine"))
 
-    answer = await client.views_update(external_id="mine", view=form(external_id="mine"))
+    answer = await env.client.views_update(external_id="mine", view=form(external_id="mine"))
 
     assert answer["view"]["external_id"] == "mine"
-    await slack.people.types("ada", "#ops", "/cancel-restore")
-    twice = {"trigger_id": app.payload["trigger_id"], "view": form(external_id="mine")}
-    assert await refusal(client, "views.open", **twice) == "duplicate_external_id"
+    await env.slack.people.types("ada", "#ops", "/cancel-restore")
+    twice = {"trigger_id": env.app.payload["trigger_id"], "view": form(external_id="mine")}
+    assert await refusal(env, "views.open", **twice) == "duplicate_external_id"
 
 
-async def test_dialogs_stack_three_deep(
-    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
-) -> None:
+async def test_dialogs_stack_three_deep(env: Env) -> None:
     deeper = form(actions(button("deeper")), reason())
-    await opened(slack, app, client, deeper)
+    await opened(env, deeper)
 
     for _ in range(2):
-        await slack.people.clicks("rina", slack.state.views_of("rina")[-1], "deeper")
-        await client.views_push(trigger_id=app.payload["trigger_id"], view=deeper)
-    await slack.people.clicks("rina", slack.state.views_of("rina")[-1], "deeper")
+        await env.slack.people.clicks("rina", env.slack.state.views_of("rina")[-1], "deeper")
+        await env.client.views_push(trigger_id=env.app.payload["trigger_id"], view=deeper)
+    await env.slack.people.clicks("rina", env.slack.state.views_of("rina")[-1], "deeper")
 
-    root, middle, top = slack.state.views_of("rina")
+    root, middle, top = env.slack.state.views_of("rina")
     assert (middle["root_view_id"], top["previous_view_id"]) == (root["id"], middle["id"])
-    trigger_id = app.payload["trigger_id"]
-    fourth = await refusal(client, "views.push", trigger_id=trigger_id, view=deeper)
+    trigger_id = env.app.payload["trigger_id"]
+    fourth = await refusal(env, "views.push", trigger_id=trigger_id, view=deeper)
     assert fourth == "push_limit_reached"
 
 
-async def test_submission_carries_the_view_and_what_was_filled_in(
-    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
-) -> None:
-    view = await opened(slack, app, client, form(private_metadata="C0OPS00001"))
+async def test_submission_carries_the_view_and_what_was_filled_in(env: Env) -> None:
+    view = await opened(env, form(private_metadata="C0OPS00001"))
 
-    ack = await slack.people.submits("rina", view, {"reason": "by mistake"})
+    ack = await env.slack.people.submits("rina", view, {"reason": "by mistake"})
 
-    payload = app.payload
+    payload = env.app.payload
     assert (ack.ok, payload["type"]) == (True, "view_submission")
     assert "channel" not in payload
     assert payload["view"]["private_metadata"] == "C0OPS00001"
     state = payload["view"]["state"]["values"]["reason"]["reason"]
     assert state == {"type": "plain_text_input", "value": "by mistake"}
     assert payload["user"]["team_id"] == payload["team"]["id"] == "T0SANDBOX1"
-    assert slack.state.view_of("rina") is None
+    assert env.slack.state.view_of("rina") is None
 
 
-async def test_incomplete_form_is_not_submitted(
-    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
-) -> None:
-    view = await opened(slack, app, client, form())
+async def test_incomplete_form_is_not_submitted(env: Env) -> None:
+    view = await opened(env, form())
 
     with pytest.raises(CannotDo, match=r"reason: Please complete this required field\."):
-        await slack.people.submits("rina", view)
+        await env.slack.people.submits("rina", view)
 
-    assert app.payload["command"] == "/cancel-restore"
-    assert slack.state.view_of("rina") is not None
+    assert env.app.payload["command"] == "/cancel-restore"
+    assert env.slack.state.view_of("rina") is not None
 
 
-async def test_dialog_without_submit_button_cannot_be_sent(
-    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
-) -> None:
-    view = await opened(slack, app, client, modal())
+async def test_dialog_without_submit_button_cannot_be_sent(env: Env) -> None:
+    view = await opened(env, modal())
 
     with pytest.raises(CannotDo, match="no submit button"):
-        await slack.people.submits("rina", view)
+        await env.slack.people.submits("rina", view)
 
 
 ANSWERS: list[tuple[Json, list[str], dict[str, str]]] = [
@@ -196,22 +174,16 @@ ANSWERS: list[tuple[Json, list[str], dict[str, str]]] = [
 
 @pytest.mark.parametrize(("answer", "shown", "errors"), ANSWERS)
 async def test_response_action_of_a_submission_is_applied(
-    slack: FakeSlackServer,
-    app: Receiver,
-    client: AsyncWebClient,
-    *,
-    answer: Json,
-    shown: list[str],
-    errors: dict[str, str],
+    env: Env, *, answer: Json, shown: list[str], errors: dict[str, str]
 ) -> None:
-    view = await opened(slack, app, client, form())
-    app.answers = [Answer(body=answer)]
+    view = await opened(env, form())
+    env.app.answers = [Answer(body=answer)]
 
-    ack = await slack.people.submits("rina", view, {"reason": "x"})
+    ack = await env.slack.people.submits("rina", view, {"reason": "x"})
 
     assert (ack.ok, ack.errors) == (True, errors)
-    assert [slack.state.text_of(v) for v in slack.state.views_of("rina")] == shown
-    assert slack.state.errors_of("rina") == errors
+    assert [env.slack.state.text_of(v) for v in env.slack.state.views_of("rina")] == shown
+    assert env.slack.state.errors_of("rina") == errors
 
 
 @pytest.mark.parametrize(
@@ -224,58 +196,50 @@ async def test_response_action_of_a_submission_is_applied(
         "ok",
     ],
 )
-async def test_invalid_ack_is_a_complaint(
-    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient, answer: Json | str
-) -> None:
-    view = await opened(slack, app, client, form())
-    app.answers = [Answer(body=answer)]
+async def test_invalid_ack_is_a_complaint(env: Env, answer: Json | str) -> None:
+    view = await opened(env, form())
+    env.app.answers = [Answer(body=answer)]
 
-    ack = await slack.people.submits("rina", view, {"reason": "x"})
+    ack = await env.slack.people.submits("rina", view, {"reason": "x"})
 
     assert (ack.error, ack.shown) == (
         "invalid_response",
         "We had some trouble connecting. Try again?",
     )
-    assert len(slack.complaints) == 1
-    assert len(slack.state.views_of("rina")) == 1
+    assert len(env.slack.complaints) == 1
+    assert len(env.slack.state.views_of("rina")) == 1
 
 
-async def test_dialog_stays_open_when_the_app_fails(
-    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
-) -> None:
-    view = await opened(slack, app, client, form())
-    app.answers = [Answer(status=500)]
+async def test_dialog_stays_open_when_the_app_fails(env: Env) -> None:
+    view = await opened(env, form())
+    env.app.answers = [Answer(status=500)]
 
-    ack = await slack.people.submits("rina", view, {"reason": "x"})
+    ack = await env.slack.people.submits("rina", view, {"reason": "x"})
 
     assert (ack.error, ack.status) == ("http_error", 500)
-    assert slack.state.view_of("rina") is not None
+    assert env.slack.state.view_of("rina") is not None
 
 
-async def test_view_closed_is_sent_only_with_notify_on_close(
-    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
-) -> None:
-    await slack.people.closes("rina", await opened(slack, app, client, form()))
-    assert app.payload["command"] == "/cancel-restore"
+async def test_view_closed_is_sent_only_with_notify_on_close(env: Env) -> None:
+    await env.slack.people.closes("rina", await opened(env, form()))
+    assert env.app.payload["command"] == "/cancel-restore"
 
-    await slack.people.closes("rina", await opened(slack, app, client, form(notify_on_close=True)))
+    await env.slack.people.closes("rina", await opened(env, form(notify_on_close=True)))
 
-    assert (app.payload["type"], app.payload["is_cleared"]) == ("view_closed", False)
-    assert "trigger_id" not in app.payload
+    assert (env.app.payload["type"], env.app.payload["is_cleared"]) == ("view_closed", False)
+    assert "trigger_id" not in env.app.payload
 
 
-async def test_x_closes_the_whole_stack(
-    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
-) -> None:
+async def test_x_closes_the_whole_stack(env: Env) -> None:
     root = form(actions(button("deeper")), reason(), notify_on_close=True)
-    view = await opened(slack, app, client, root)
-    await slack.people.clicks("rina", view, "deeper")
-    await client.views_push(trigger_id=app.payload["trigger_id"], view=form())
+    view = await opened(env, root)
+    await env.slack.people.clicks("rina", view, "deeper")
+    await env.client.views_push(trigger_id=env.app.payload["trigger_id"], view=form())
 
-    await slack.people.closes("rina", everything=True)
+    await env.slack.people.closes("rina", everything=True)
 
-    assert slack.state.views_of("rina") == []
-    assert (app.payload["view"]["id"], app.payload["is_cleared"]) == (view["id"], True)
+    assert env.slack.state.views_of("rina") == []
+    assert (env.app.payload["view"]["id"], env.app.payload["is_cleared"]) == (view["id"], True)
 
 
 PICKER = {
@@ -287,61 +251,53 @@ PICKER = {
 }
 
 
-async def test_suggested_options_can_be_chosen_and_sent(
-    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
-) -> None:
-    view = await opened(slack, app, client, form(PICKER))
-    app.answers = [Answer(body={"options": [JOB, OTHER_JOB]})]
+async def test_suggested_options_can_be_chosen_and_sent(env: Env) -> None:
+    view = await opened(env, form(PICKER))
+    env.app.answers = [Answer(body={"options": [JOB, OTHER_JOB]})]
 
-    suggested = await slack.people.suggests("rina", view, "job", "4")
-    asked = app.payload
-    await slack.people.chooses("rina", view, "job", "43")
-    chosen = app.payload
-    await slack.people.submits("rina", view)
+    suggested = await env.slack.people.suggests("rina", view, "job", "4")
+    asked = env.app.payload
+    await env.slack.people.chooses("rina", view, "job", "43")
+    chosen = env.app.payload
+    await env.slack.people.submits("rina", view)
 
     assert suggested.options == [JOB, OTHER_JOB]
     assert (asked["type"], asked["value"]) == ("block_suggestion", "4")
     assert (asked["action_id"], asked["block_id"]) == ("job", "job")
     assert chosen["actions"][0]["selected_option"] == OTHER_JOB
     assert chosen["view"]["state"]["values"]["job"]["job"]["selected_option"] == OTHER_JOB
-    assert app.payload["view"]["state"]["values"]["job"]["job"]["selected_option"] == OTHER_JOB
+    assert env.app.payload["view"]["state"]["values"]["job"]["job"]["selected_option"] == OTHER_JOB
 
 
-async def test_options_are_requested_from_the_minimum_length_on(
-    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
-) -> None:
-    view = await opened(slack, app, client, form(PICKER))
+async def test_options_are_requested_from_the_minimum_length_on(env: Env) -> None:
+    view = await opened(env, form(PICKER))
 
     with pytest.raises(CannotDo, match="at least 1 characters"):
-        await slack.people.suggests("rina", view, "job", "")
+        await env.slack.people.suggests("rina", view, "job", "")
 
 
-async def test_options_over_the_limits_are_noticed(
-    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
-) -> None:
-    view = await opened(slack, app, client, form(PICKER))
-    app.answers = [Answer(body={"options": [{**JOB, "text": plain("x" * 76)}]})]
+async def test_options_over_the_limits_are_noticed(env: Env) -> None:
+    view = await opened(env, form(PICKER))
+    env.app.answers = [Answer(body={"options": [{**JOB, "text": plain("x" * 76)}]})]
 
-    ack = await slack.people.suggests("rina", view, "job", "4")
+    ack = await env.slack.people.suggests("rina", view, "job", "4")
 
     assert ack.error == "invalid_response"
-    assert "must be less than 76 characters" in slack.complaints[0]
+    assert "must be less than 76 characters" in env.slack.complaints[0]
 
 
-async def test_home_tab_is_published_per_person_and_opening_sends_an_event(
-    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
-) -> None:
-    await slack.people.opens_home("rina")
-    first = app.payload["event"]
+async def test_home_tab_is_published_per_person_and_opening_sends_an_event(env: Env) -> None:
+    await env.slack.people.opens_home("rina")
+    first = env.app.payload["event"]
     home = {"type": "home", "blocks": [section("Yours"), actions(button("open"))]}
-    await client.views_publish(user_id="U0RINA0001", view=home)
-    await slack.people.opens_home("rina")
+    await env.client.views_publish(user_id="U0RINA0001", view=home)
+    await env.slack.people.opens_home("rina")
 
-    shown = slack.state.home_of("rina")
+    shown = env.slack.state.home_of("rina")
     assert shown is not None
-    assert slack.state.text_of(shown) == "Yours\n[Approve]"
+    assert env.slack.state.text_of(shown) == "Yours\n[Approve]"
     assert (first["type"], first["tab"], "view" in first) == ("app_home_opened", "home", False)
-    assert app.payload["event"]["view"]["id"] == shown["id"]
-    assert slack.state.home_of("ada") is None
-    await slack.people.clicks("rina", shown, "open")
-    assert app.payload["container"] == {"type": "view", "view_id": shown["id"]}
+    assert env.app.payload["event"]["view"]["id"] == shown["id"]
+    assert env.slack.state.home_of("ada") is None
+    await env.slack.people.clicks("rina", shown, "open")
+    assert env.app.payload["container"] == {"type": "view", "view_id": shown["id"]}

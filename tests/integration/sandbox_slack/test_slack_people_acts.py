@@ -5,6 +5,7 @@ from slack_sdk.signature import Clock, SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.slack import CannotDo, FakeSlackServer, Settings
+from tests.integration.sandbox_slack.conftest import Env
 from tests.integration.sandbox_slack.parts import Json, actions, button, plain, section
 from tests.integration.sandbox_slack.receiver import Answer, Receiver
 
@@ -17,13 +18,11 @@ async def card(client: AsyncWebClient, channel: str = OPS, *blocks: Json) -> Non
     await client.chat_postMessage(channel=channel, text="card", blocks=shown)
 
 
-async def test_payloads_over_http_carry_slacks_signature(
-    slack: FakeSlackServer, app: Receiver
-) -> None:
-    await slack.people.types("rina", "#ops", "/cancel-restore “smart” & 50%")
+async def test_payloads_over_http_carry_slacks_signature(env: Env) -> None:
+    await env.slack.people.types("rina", "#ops", "/cancel-restore “smart” & 50%")
 
-    [request] = app.requests
-    verifier = SignatureVerifier(slack.signing_secret, clock=_At(slack))
+    [request] = env.app.requests
+    verifier = SignatureVerifier(env.slack.signing_secret, clock=_At(env.slack))
     assert verifier.is_valid_request(request.raw, request.headers)
     assert request.payload["text"] == "“smart” & 50%"
 
@@ -38,33 +37,33 @@ class _At(Clock):
         return self._clock()
 
 
-async def test_any_request_can_be_forged_by_hand(slack: FakeSlackServer, app: Receiver) -> None:
-    headers = slack.http.headers(b"payload=notjson") | {"X-Slack-Signature": "v0=wrong"}
-    app.answers = [Answer(status=401)]
+async def test_any_request_can_be_forged_by_hand(env: Env) -> None:
+    headers = env.slack.http.headers(b"payload=notjson") | {"X-Slack-Signature": "v0=wrong"}
+    env.app.answers = [Answer(status=401)]
 
-    ack = await slack.http.post(b"text=forged", headers)
+    ack = await env.slack.http.post(b"text=forged", headers)
 
     assert (ack.status, ack.error) == (401, "http_error")
-    assert app.requests[0].headers["X-Slack-Signature"] == "v0=wrong"
+    assert env.app.requests[0].headers["X-Slack-Signature"] == "v0=wrong"
 
 
-async def test_retry_over_http_is_marked(slack: FakeSlackServer, app: Receiver) -> None:
-    await slack.people.types("rina", "#ops", "/cancel-restore")
-    await slack.people.redelivers("http_error")
+async def test_retry_over_http_is_marked(env: Env) -> None:
+    await env.slack.people.types("rina", "#ops", "/cancel-restore")
+    await env.slack.people.redelivers("http_error")
 
-    first, second = app.requests
+    first, second = env.app.requests
     assert first.payload == second.payload
     assert second.headers["X-Slack-Retry-Num"] == "1"
     assert second.headers["X-Slack-Retry-Reason"] == "http_error"
 
 
-async def test_app_that_is_down_shows_as_an_error(slack: FakeSlackServer) -> None:
-    slack.http.request_url = "http://127.0.0.1:9/slack/events"
+async def test_app_that_is_down_shows_as_an_error(env: Env) -> None:
+    env.slack.http.request_url = "http://127.0.0.1:9/slack/events"
 
-    ack = await slack.people.types("rina", "#ops", "/cancel-restore")
+    ack = await env.slack.people.types("rina", "#ops", "/cancel-restore")
 
     assert ack.error == "dispatch_failed"
-    assert len(slack.state.ephemerals("rina")) == 1
+    assert len(env.slack.state.ephemerals("rina")) == 1
 
 
 async def test_app_that_is_slow_shows_as_a_timeout() -> None:
@@ -89,53 +88,50 @@ async def test_app_that_is_slow_shows_as_a_timeout() -> None:
     ],
 )
 async def test_command_requires_membership_of_channel_and_workspace(
-    slack: FakeSlackServer, app: Receiver, user: str, channel: str
+    env: Env, user: str, channel: str
 ) -> None:
     with pytest.raises(CannotDo):
-        await slack.people.types(user, channel, "/cancel-restore")
+        await env.slack.people.types(user, channel, "/cancel-restore")
 
-    assert app.requests == []
+    assert env.app.requests == []
 
 
-async def test_unknown_command_is_answered_by_slack(slack: FakeSlackServer, app: Receiver) -> None:
-    assert (await slack.people.types("rina", "#ops", "/other")).error == "invalid_command"
-    assert app.requests == []
+async def test_unknown_command_is_answered_by_slack(env: Env) -> None:
+    assert (await env.slack.people.types("rina", "#ops", "/other")).error == "invalid_command"
+    assert env.app.requests == []
 
 
 @pytest.mark.parametrize(
     ("channel", "name"), [("#ops", "ops"), ("#quiet", "privategroup"), ("dm", "directmessage")]
 )
-async def test_private_places_do_not_tell_their_name(
-    slack: FakeSlackServer, app: Receiver, channel: str, name: str
-) -> None:
-    place = slack.state.dm("rina") if channel == "dm" else channel
+async def test_private_places_do_not_tell_their_name(env: Env, channel: str, name: str) -> None:
+    place = env.slack.state.dm("rina") if channel == "dm" else channel
 
-    await slack.people.types("rina", place, "/cancel-restore")
+    await env.slack.people.types("rina", place, "/cancel-restore")
 
-    assert app.payload["channel_name"] == name
+    assert env.app.payload["channel_name"] == name
 
 
-async def test_public_answer_to_a_command_is_seen_by_all(
-    slack: FakeSlackServer, app: Receiver
-) -> None:
-    app.answers = [Answer(body={"response_type": "in_channel", "text": "all"}), Answer(body="me")]
+async def test_public_answer_to_a_command_is_seen_by_all(env: Env) -> None:
+    env.app.answers = [
+        Answer(body={"response_type": "in_channel", "text": "all"}),
+        Answer(body="me"),
+    ]
 
-    await slack.people.types("rina", "#ops", "/cancel-restore")
-    await slack.people.types("rina", "#ops", "/cancel-restore")
+    await env.slack.people.types("rina", "#ops", "/cancel-restore")
+    await env.slack.people.types("rina", "#ops", "/cancel-restore")
 
-    assert [m["text"] for m in slack.state.messages("#ops")] == ["all"]
-    assert [m["text"] for m in slack.state.ephemerals("rina")] == ["me"]
+    assert [m["text"] for m in env.slack.state.messages("#ops")] == ["all"]
+    assert [m["text"] for m in env.slack.state.ephemerals("rina")] == ["me"]
 
 
-async def test_click_payload_has_message_person_and_button(
-    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
-) -> None:
-    await card(client)
-    [message] = slack.state.messages("#ops")
+async def test_click_payload_has_message_person_and_button(env: Env) -> None:
+    await card(env.client)
+    [message] = env.slack.state.messages("#ops")
 
-    await slack.people.clicks("ada", message, "approve")
+    await env.slack.people.clicks("ada", message, "approve")
 
-    payload = app.payload
+    payload = env.app.payload
     assert payload["type"] == "block_actions"
     assert payload["user"] == {
         "id": "U0ADA00001",
@@ -157,45 +153,39 @@ async def test_click_payload_has_message_person_and_button(
     assert {"trigger_id", "response_url", "state"} <= set(payload)
 
 
-async def test_buttons_with_one_action_id_differ_by_value(
-    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
-) -> None:
+async def test_buttons_with_one_action_id_differ_by_value(env: Env) -> None:
     rows = [section(str(n), accessory=button("open", value=str(n))) for n in (1, 2)]
-    await card(client, OPS, *rows)
-    [message] = slack.state.messages("#ops")
+    await card(env.client, OPS, *rows)
+    [message] = env.slack.state.messages("#ops")
 
     with pytest.raises(CannotDo, match="There are 2 open here"):
-        await slack.people.clicks("ada", message, "open")
-    await slack.people.clicks("ada", message, "open", value="2")
+        await env.slack.people.clicks("ada", message, "open")
+    await env.slack.people.clicks("ada", message, "open", value="2")
 
-    assert app.payload["actions"][0]["value"] == "2"
+    assert env.app.payload["actions"][0]["value"] == "2"
 
 
-async def test_button_that_is_gone_can_only_be_clicked_by_a_stale_client(
-    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
-) -> None:
-    await card(client)
-    [seen] = slack.state.messages("#ops")
-    await client.chat_update(channel=OPS, ts=seen["ts"], text="done", blocks=[])
+async def test_button_that_is_gone_can_only_be_clicked_by_a_stale_client(env: Env) -> None:
+    await card(env.client)
+    [seen] = env.slack.state.messages("#ops")
+    await env.client.chat_update(channel=OPS, ts=seen["ts"], text="done", blocks=[])
 
     with pytest.raises(CannotDo, match="There is no approve here"):
-        await slack.people.clicks("ada", seen, "approve")
-    assert (await slack.people.clicks("ada", seen, "approve", stale=True)).ok
+        await env.slack.people.clicks("ada", seen, "approve")
+    assert (await env.slack.people.clicks("ada", seen, "approve", stale=True)).ok
 
-    assert app.payload["message"]["text"] == "card"
+    assert env.app.payload["message"]["text"] == "card"
 
 
-async def test_click_requires_channel_membership(
-    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
-) -> None:
-    await card(client)
-    [message] = slack.state.messages("#ops")
+async def test_click_requires_channel_membership(env: Env) -> None:
+    await card(env.client)
+    [message] = env.slack.state.messages("#ops")
 
     for stale in (False, True):
         with pytest.raises(CannotDo, match="olga does not see this message"):
-            await slack.people.clicks("olga", message, "approve", stale=stale)
+            await env.slack.people.clicks("olga", message, "approve", stale=stale)
 
-    assert app.requests == []
+    assert env.app.requests == []
 
 
 @pytest.mark.parametrize(
@@ -215,50 +205,44 @@ async def test_external_member_of_a_shared_channel_can_click(setting: str, team:
         assert app.payload["team"]["id"] == team
 
 
-async def test_confirm_dialog_stands_before_the_click(
-    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
-) -> None:
-    await card(client, OPS, actions(button(confirm=CONFIRM)))
-    [message] = slack.state.messages("#ops")
+async def test_confirm_dialog_stands_before_the_click(env: Env) -> None:
+    await card(env.client, OPS, actions(button(confirm=CONFIRM)))
+    [message] = env.slack.state.messages("#ops")
 
-    kept = await slack.people.clicks("ada", message, "approve", confirms=False)
-    assert (kept.error, kept.confirm, app.requests) == ("not_confirmed", CONFIRM, [])
+    kept = await env.slack.people.clicks("ada", message, "approve", confirms=False)
+    assert (kept.error, kept.confirm, env.app.requests) == ("not_confirmed", CONFIRM, [])
 
-    done = await slack.people.clicks("ada", message, "approve")
-    assert (done.ok, done.confirm, len(app.requests)) == (True, CONFIRM, 1)
+    done = await env.slack.people.clicks("ada", message, "approve")
+    assert (done.ok, done.confirm, len(env.app.requests)) == (True, CONFIRM, 1)
 
 
-async def test_button_hidden_from_a_person_cannot_be_clicked_by_them(
-    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
-) -> None:
-    await card(client, OPS, actions(button(visible_to_user_ids=["U0ADA00001"])))
-    [message] = slack.state.messages("#ops")
+async def test_button_hidden_from_a_person_cannot_be_clicked_by_them(env: Env) -> None:
+    await card(env.client, OPS, actions(button(visible_to_user_ids=["U0ADA00001"])))
+    [message] = env.slack.state.messages("#ops")
 
     with pytest.raises(CannotDo, match="rina does not see this button"):
-        await slack.people.clicks("rina", message, "approve")
-    assert (await slack.people.clicks("ada", message, "approve")).ok
+        await env.slack.people.clicks("rina", message, "approve")
+    assert (await env.slack.people.clicks("ada", message, "approve")).ok
 
 
-async def test_selection_in_a_message_is_sent_at_once(
-    slack: FakeSlackServer, app: Receiver, client: AsyncWebClient
-) -> None:
+async def test_selection_in_a_message_is_sent_at_once(env: Env) -> None:
     option = {"text": plain("One"), "value": "1"}
     select = {"type": "static_select", "action_id": "pick", "options": [option]}
-    await card(client, OPS, actions(select))
+    await card(env.client, OPS, actions(select))
 
-    await slack.people.chooses("ada", slack.state.messages("#ops")[0], "pick", "1")
+    await env.slack.people.chooses("ada", env.slack.state.messages("#ops")[0], "pick", "1")
 
-    assert app.payload["actions"][0]["selected_option"] == option
-    state = app.payload["state"]["values"]["buttons"]["pick"]
+    assert env.app.payload["actions"][0]["selected_option"] == option
+    state = env.app.payload["state"]["values"]["buttons"]["pick"]
     assert state == {"type": "static_select", "selected_option": option}
 
 
-async def test_shortcut_payload_has_its_message(slack: FakeSlackServer, app: Receiver) -> None:
-    said = slack.people.says("gus", "#ops", "look: prod-eu 42")
+async def test_shortcut_payload_has_its_message(env: Env) -> None:
+    said = env.slack.people.says("gus", "#ops", "look: prod-eu 42")
 
-    await slack.people.uses_shortcut("rina", said, "cancel_restore_shortcut")
+    await env.slack.people.uses_shortcut("rina", said, "cancel_restore_shortcut")
 
-    payload = app.payload
+    payload = env.app.payload
     assert (payload["type"], payload["callback_id"]) == (
         "message_action",
         "cancel_restore_shortcut",
@@ -266,4 +250,4 @@ async def test_shortcut_payload_has_its_message(slack: FakeSlackServer, app: Rec
     assert payload["message"]["text"] == "look: prod-eu 42"
     assert (payload["message_ts"], payload["channel"]["id"]) == (said["ts"], OPS)
     with pytest.raises(CannotDo):
-        await slack.people.uses_shortcut("rina", said, "other")
+        await env.slack.people.uses_shortcut("rina", said, "other")

@@ -7,7 +7,7 @@ import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.sandbox.slack import FakeSlackServer
+from tests.integration.sandbox_slack.conftest import Env
 
 
 async def refusal(call: Awaitable[object]) -> str:
@@ -17,43 +17,39 @@ async def refusal(call: Awaitable[object]) -> str:
     return str(refused.value.response["error"])
 
 
-async def test_auth_test_returns_identity_and_scopes(
-    slack: FakeSlackServer, client: AsyncWebClient
-) -> None:
-    answer = await client.auth_test()
+async def test_auth_test_returns_identity_and_scopes(env: Env) -> None:
+    answer = await env.client.auth_test()
 
-    assert answer["user_id"] == slack.workspace.app.bot_user
-    assert answer["team_id"] == slack.workspace.team.id
+    assert answer["user_id"] == env.slack.workspace.app.bot_user
+    assert answer["team_id"] == env.slack.workspace.team.id
     scopes = answer.headers["X-OAuth-Scopes"].split(",")
-    assert scopes == sorted(slack.workspace.app.scopes)
+    assert scopes == sorted(env.slack.workspace.app.scopes)
 
 
-async def test_wrong_and_missing_token_have_different_errors(slack: FakeSlackServer) -> None:
-    wrong = AsyncWebClient("xoxb-other", base_url=slack.api_url)
-    none = AsyncWebClient(base_url=slack.api_url)
+async def test_wrong_and_missing_token_have_different_errors(env: Env) -> None:
+    wrong = AsyncWebClient("xoxb-other", base_url=env.slack.api_url)
+    none = AsyncWebClient(base_url=env.slack.api_url)
 
     assert await refusal(wrong.auth_test()) == "invalid_auth"
     assert await refusal(none.auth_test()) == "not_authed"
 
 
-async def test_each_token_has_its_own_methods(
-    slack: FakeSlackServer, client: AsyncWebClient
-) -> None:
-    app = AsyncWebClient(slack.app_token, base_url=slack.api_url)
+async def test_each_token_has_its_own_methods(env: Env) -> None:
+    app = AsyncWebClient(env.slack.app_token, base_url=env.slack.api_url)
 
     assert await refusal(app.chat_postMessage(channel="C0OPS00001", text="a")) == (
         "not_allowed_token_type"
     )
-    assert await refusal(client.apps_connections_open(app_token=slack.bot_token)) == (
+    assert await refusal(env.client.apps_connections_open(app_token=env.slack.bot_token)) == (
         "not_allowed_token_type"
     )
 
 
-async def test_missing_scope_is_named(slack: FakeSlackServer, client: AsyncWebClient) -> None:
-    slack.workspace.app.scopes = {"commands", "channels:read"}
+async def test_missing_scope_is_named(env: Env) -> None:
+    env.slack.workspace.app.scopes = {"commands", "channels:read"}
 
     with pytest.raises(SlackApiError) as refused:
-        await client.chat_postMessage(channel="C0OPS00001", text="a")
+        await env.client.chat_postMessage(channel="C0OPS00001", text="a")
 
     assert refused.value.response.data == {
         "ok": False,
@@ -63,29 +59,29 @@ async def test_missing_scope_is_named(slack: FakeSlackServer, client: AsyncWebCl
     }
 
 
-async def test_unknown_method_is_rejected(client: AsyncWebClient) -> None:
-    assert await refusal(client.api_call("chat.teleport")) == "unknown_method"
+async def test_unknown_method_is_rejected(env: Env) -> None:
+    assert await refusal(env.client.api_call("chat.teleport")) == "unknown_method"
 
 
-async def test_missing_argument_is_named(client: AsyncWebClient) -> None:
+async def test_missing_argument_is_named(env: Env) -> None:
     with pytest.raises(SlackApiError) as refused:
-        await client.api_call("chat.update", json={"channel": "C0OPS00001"})
+        await env.client.api_call("chat.update", json={"channel": "C0OPS00001"})
 
     assert refused.value.response["error"] == "invalid_arguments"
     messages = refused.value.response["response_metadata"]["messages"]
     assert messages == ["[ERROR] missing required field: ts"]
 
 
-async def test_methods_without_json_support_ignore_json(client: AsyncWebClient) -> None:
-    call = client.api_call("users.info", json={"user": "U0RINA0001"})
+async def test_methods_without_json_support_ignore_json(env: Env) -> None:
+    call = env.client.api_call("users.info", json={"user": "U0RINA0001"})
 
     assert await refusal(call) == "invalid_arguments"
 
 
-async def test_body_of_another_kind_is_rejected(slack: FakeSlackServer) -> None:
-    headers = {"Authorization": f"Bearer {slack.bot_token}"}
+async def test_body_of_another_kind_is_rejected(env: Env) -> None:
+    headers = {"Authorization": f"Bearer {env.slack.bot_token}"}
     async with aiohttp.ClientSession(headers=headers) as session:
-        url = slack.api_url + "auth.test"
+        url = env.slack.api_url + "auth.test"
         for body, kind, code in [
             ("<a/>", "text/xml", "invalid_post_type"),
             ("{", "application/json", "invalid_json"),
@@ -95,69 +91,61 @@ async def test_body_of_another_kind_is_rejected(slack: FakeSlackServer) -> None:
             assert (await answer.json())["error"] == code
 
 
-async def test_users_info_returns_each_kind_of_person(client: AsyncWebClient) -> None:
-    rina = (await client.users_info(user="U0RINA0001"))["user"]
-    gus = (await client.users_info(user="U0GUS00001"))["user"]
-    dan = (await client.users_info(user="U0DAN00001"))["user"]
-    olga = (await client.users_info(user="U0OLGA0001"))["user"]
+async def test_users_info_returns_each_kind_of_person(env: Env) -> None:
+    rina = (await env.client.users_info(user="U0RINA0001"))["user"]
+    gus = (await env.client.users_info(user="U0GUS00001"))["user"]
+    dan = (await env.client.users_info(user="U0DAN00001"))["user"]
+    olga = (await env.client.users_info(user="U0OLGA0001"))["user"]
 
     assert (rina["is_restricted"], rina["is_bot"], rina["deleted"]) == (False, False, False)
     assert gus["is_restricted"] is True
     assert dan["deleted"] is True
     assert (olga["team_id"], olga["is_stranger"]) == ("T0OTHER001", True)
-    assert await refusal(client.users_info(user="U0NOBODY01")) == "user_not_found"
+    assert await refusal(env.client.users_info(user="U0NOBODY01")) == "user_not_found"
 
 
-async def test_group_lists_its_active_members(
-    slack: FakeSlackServer, client: AsyncWebClient
-) -> None:
-    slack.workspace.groups["S0APPROVE1"].users.append("U0DAN00001")
+async def test_group_lists_its_active_members(env: Env) -> None:
+    env.slack.workspace.groups["S0APPROVE1"].users.append("U0DAN00001")
 
-    answer = await client.usergroups_users_list(usergroup="S0APPROVE1")
+    answer = await env.client.usergroups_users_list(usergroup="S0APPROVE1")
 
     assert answer["users"] == ["U0ADA00001", "U0ABE00001"]
-    assert await refusal(client.usergroups_users_list(usergroup="S0OTHER")) == "no_such_subteam"
+    assert await refusal(env.client.usergroups_users_list(usergroup="S0OTHER")) == "no_such_subteam"
 
 
-async def test_free_plan_has_no_groups(slack: FakeSlackServer, client: AsyncWebClient) -> None:
-    slack.workspace.has_user_groups = False
+async def test_free_plan_has_no_groups(env: Env) -> None:
+    env.slack.workspace.has_user_groups = False
 
-    assert await refusal(client.usergroups_list()) == "plan_upgrade_required"
+    assert await refusal(env.client.usergroups_list()) == "plan_upgrade_required"
 
 
-async def test_private_channel_is_hidden_from_the_app(
-    slack: FakeSlackServer, client: AsyncWebClient
-) -> None:
-    ops = (await client.conversations_info(channel="C0OPS00001"))["channel"]
-    lobby = (await client.conversations_info(channel="C0LOBBY001"))["channel"]
-    shared = (await client.conversations_info(channel="C0SHARED01"))["channel"]
+async def test_private_channel_is_hidden_from_the_app(env: Env) -> None:
+    ops = (await env.client.conversations_info(channel="C0OPS00001"))["channel"]
+    lobby = (await env.client.conversations_info(channel="C0LOBBY001"))["channel"]
+    shared = (await env.client.conversations_info(channel="C0SHARED01"))["channel"]
 
     assert (ops["is_member"], lobby["is_member"]) == (True, False)
     assert (ops["is_ext_shared"], shared["is_ext_shared"]) == (False, True)
-    assert await refusal(client.conversations_info(channel="C0QUIET001")) == "channel_not_found"
-    slack.workspace.app.scopes.discard("channels:read")
-    assert await refusal(client.conversations_info(channel="C0OPS00001")) == "missing_scope"
+    assert await refusal(env.client.conversations_info(channel="C0QUIET001")) == "channel_not_found"
+    env.slack.workspace.app.scopes.discard("channels:read")
+    assert await refusal(env.client.conversations_info(channel="C0OPS00001")) == "missing_scope"
 
 
-async def test_direct_message_is_opened_with_one_active_person(
-    slack: FakeSlackServer, client: AsyncWebClient
-) -> None:
-    slack.workspace.app.scopes.add("im:write")
+async def test_direct_message_is_opened_with_one_active_person(env: Env) -> None:
+    env.slack.workspace.app.scopes.add("im:write")
 
-    opened = await client.conversations_open(users="U0RINA0001")
+    opened = await env.client.conversations_open(users="U0RINA0001")
 
-    assert opened["channel"]["id"] == slack.state.dm("rina")
-    assert await refusal(client.conversations_open(users="U0DAN00001")) == "user_disabled"
-    assert await refusal(client.conversations_open(users="U0CIBOT001")) == "cannot_dm_bot"
-    assert await refusal(client.conversations_open(users="U0OLGA0001")) == "user_not_found"
+    assert opened["channel"]["id"] == env.slack.state.dm("rina")
+    assert await refusal(env.client.conversations_open(users="U0DAN00001")) == "user_disabled"
+    assert await refusal(env.client.conversations_open(users="U0CIBOT001")) == "cannot_dm_bot"
+    assert await refusal(env.client.conversations_open(users="U0OLGA0001")) == "user_not_found"
 
 
-async def test_calls_are_on_record_without_tokens(
-    slack: FakeSlackServer, client: AsyncWebClient
-) -> None:
-    form = {"token": slack.bot_token, "bot": "B0BOT00001"}
+async def test_calls_are_on_record_without_tokens(env: Env) -> None:
+    form = {"token": env.slack.bot_token, "bot": "B0BOT00001"}
 
-    await client.api_call("bots.info", data=form)
+    await env.client.api_call("bots.info", data=form)
 
-    [call] = slack.called("bots.info")
+    [call] = env.slack.called("bots.info")
     assert (call.ok, call.args, call.status) == (True, {"bot": "B0BOT00001"}, 200)
