@@ -1,7 +1,6 @@
 """Approvals and retries judge the requester and the earlier approvals again."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ from bot.cancellation.policy import Policy
 from bot.services.service import Submission
 from tests.support.clock import NOON
 from tests.support.domain import ABE, ADA, RINA, SHOWN, a_request, a_waiting_request, job_ref
-from tests.support.service import ServiceOnSqlite
+from tests.unit.services.conftest import NewService
 
 TEAM = People(groups=frozenset({"S0TEAM"}))
 GONE = Kind.DEACTIVATED
@@ -37,50 +36,48 @@ def policy(approvals: int) -> Policy:
     return Policy(requesters=TEAM, approvers=TEAM, approvals=approvals)
 
 
-async def test_last_approval_voids_one_of_a_person_who_left(tmp_path: Path) -> None:
-    service = ServiceOnSqlite(tmp_path, policy(2))
+async def test_last_approval_voids_one_of_a_person_who_left(new_service: NewService) -> None:
+    service = new_service(policy(2))
     approvals = (Approval(user=ADA.id, at=NOON),)
     waiting = await service.insert(
         a_request(state=State.AWAITING, approvals_needed=2, ref=job_ref(), approvals=approvals)
     )
     service.people[ADA.id] = Person(id=ADA.id, team=ADA.team)  # in no group any more
-
     request = await service.service.approve(waiting.id, person(ABE.id))
 
     assert request.state is State.AWAITING
     assert request.approved_by == {ABE.id}
     assert request.voided == (ADA.id,)
     assert service.runs.started == []
-    await service.close()
 
 
-async def test_request_of_a_deactivated_person_cannot_be_approved(tmp_path: Path) -> None:
-    service = ServiceOnSqlite(tmp_path, policy(1))
+async def test_request_of_a_deactivated_person_cannot_be_approved(new_service: NewService) -> None:
+    service = new_service(policy(1))
     waiting = await service.insert(a_waiting_request(ref=job_ref()))
     service.people[RINA.id] = person(RINA.id, GONE)
     with pytest.raises(RequesterLostRight):
         await service.service.approve(waiting.id, person(ADA.id))
 
     assert (await service.request(waiting.id)).state is State.AWAITING
-    await service.close()
 
 
-async def test_requester_under_an_id_of_the_organization_cannot_approve(tmp_path: Path) -> None:
-    service = ServiceOnSqlite(tmp_path, policy(1))
+async def test_requester_under_an_id_of_the_organization_cannot_approve(
+    new_service: NewService,
+) -> None:
+    service = new_service(policy(1))
     waiting = await service.insert(a_waiting_request(ref=job_ref()))
     service.people["W0RINA"] = replace(person("W0RINA"), aliases=frozenset({RINA.id}))
     with pytest.raises(OwnRequest):
         await service.service.approve(waiting.id, person("W0RINA"))
 
     assert (await service.request(waiting.id)).approvals == ()
-    await service.close()
 
 
 @pytest.mark.parametrize("approvals", [0, 1])
 async def test_request_that_waits_for_its_requesters_right_runs_by_one_approval_after_it(
-    tmp_path: Path, approvals: int
+    new_service: NewService, approvals: int
 ) -> None:
-    service = ServiceOnSqlite(tmp_path, policy(approvals))
+    service = new_service(policy(approvals))
     given = (Approval(user=ADA.id, at=NOON),) * approvals
     waiting = await service.insert(
         a_request(state=State.AWAITING, ref=job_ref(), approvals_needed=approvals, approvals=given)
@@ -91,59 +88,53 @@ async def test_request_that_waits_for_its_requesters_right_runs_by_one_approval_
     del service.people[RINA.id]
 
     assert (await service.service.approve(waiting.id, person(ADA.id))).state is State.APPROVED
-    await service.close()
 
 
-async def test_number_of_approvals_that_was_raised_meanwhile_holds(tmp_path: Path) -> None:
-    service = ServiceOnSqlite(tmp_path, policy(2))
+async def test_number_of_approvals_that_was_raised_meanwhile_holds(new_service: NewService) -> None:
+    service = new_service(policy(2))
     waiting = await service.insert(a_waiting_request(1, ref=job_ref()))
     request = await service.service.approve(waiting.id, person(ADA.id))
 
     assert (request.state, request.approvals_needed) == (State.AWAITING, 2)
     assert (await service.service.approve(waiting.id, person(ABE.id))).state is State.APPROVED
-    await service.close()
 
 
-async def test_request_of_a_deactivated_person_cannot_be_retried(tmp_path: Path) -> None:
-    service = ServiceOnSqlite(tmp_path, policy(0))
+async def test_request_of_a_deactivated_person_cannot_be_retried(new_service: NewService) -> None:
+    service = new_service(policy(0))
     failed = await service.insert(
         a_request(state=State.FAILED, ref=job_ref(), outcome=Outcome(sentence="lost"))
     )
     service.people[RINA.id] = person(RINA.id, GONE)
     with pytest.raises(RequesterLostRight):
         await service.service.retry(failed.id, person(ADA.id))
-    await service.close()
 
 
 @pytest.mark.parametrize("approvals", [0, 2])
 async def test_retry_after_the_expiry_asks_for_the_approvals_again(
-    tmp_path: Path, approvals: int
+    new_service: NewService, approvals: int
 ) -> None:
-    service = ServiceOnSqlite(tmp_path, policy(approvals))
+    service = new_service(policy(approvals))
     given = tuple(Approval(user=user, at=NOON) for user in (ADA.id, ABE.id) if approvals)
     failed = await service.insert(
         a_request(state=State.FAILED, ref=job_ref(), approvals_needed=approvals, approvals=given)
     )
     service.clock.advance(86400)
-
     request = await service.service.retry(failed.id, person(RINA.id))
 
     assert request.state is (State.AWAITING if approvals else State.APPROVED)
     assert (request.approvals, request.approvals_needed) == ((), approvals)
     assert request.expires_at == service.clock() + policy(approvals).approval_ttl
     assert bool(service.runs.started) is (approvals == 0)
-    await service.close()
 
 
 async def test_retry_by_a_person_without_rights_is_refused_whenever_it_comes(
-    tmp_path: Path,
+    new_service: NewService,
 ) -> None:
-    service = ServiceOnSqlite(tmp_path, policy(0))
+    service = new_service(policy(0))
     failed = await service.insert(a_request(state=State.FAILED, ref=job_ref()))
     service.clock.advance(86400)
     with pytest.raises(NotARequester):
         await service.service.retry(failed.id, Person(id=ADA.id, team=ADA.team))
-    await service.close()
 
 
 GLASS = Policy(
@@ -168,62 +159,60 @@ def submission(user: str, **changes: Any) -> Submission:
     return Submission(**values | changes)
 
 
-async def test_submission_that_acts_alone_runs_at_once(tmp_path: Path) -> None:
-    service = ServiceOnSqlite(tmp_path, GLASS)
+async def test_submission_that_acts_alone_runs_at_once(new_service: NewService) -> None:
+    service = new_service(GLASS)
     request = await service.service.submit(submission(RINA.id))
 
     assert (request.state, request.approvals_needed) == (State.APPROVED, 0)
     assert request.acted_alone
     assert service.runs.started == [request.id]
-    await service.close()
 
 
 @pytest.mark.parametrize(
     ("changes", "refusal"), [({"person": ABE}, MayNotActAlone), ({"reason": " "}, ReasonMissing)]
 )
 async def test_submission_that_acts_alone_without_right_or_reason_is_refused(
-    tmp_path: Path, changes: dict[str, Any], refusal: type[NotAllowed]
+    new_service: NewService, changes: dict[str, Any], refusal: type[NotAllowed]
 ) -> None:
-    service = ServiceOnSqlite(tmp_path, GLASS)
+    service = new_service(GLASS)
     with pytest.raises(refusal):
         await service.service.submit(submission(RINA.id, **changes))
 
     assert await service.requests() == []
-    await service.close()
 
 
 @pytest.mark.parametrize("alone", [True, False])
-async def test_submission_to_a_read_only_project_is_refused(tmp_path: Path, *, alone: bool) -> None:
-    service = ServiceOnSqlite(tmp_path, replace(GLASS, read_only=True))
+async def test_submission_to_a_read_only_project_is_refused(
+    new_service: NewService, *, alone: bool
+) -> None:
+    service = new_service(replace(GLASS, read_only=True))
     with pytest.raises(ReadOnly):
         await service.service.submit(submission(RINA.id, alone=alone))
 
     assert await service.requests() == []
-    await service.close()
 
 
-async def test_acting_alone_needs_no_approver_who_could_approve(tmp_path: Path) -> None:
-    service = ServiceOnSqlite(tmp_path, replace(GLASS, approvers=People(users=frozenset({ADA.id}))))
+async def test_acting_alone_needs_no_approver_who_could_approve(new_service: NewService) -> None:
+    service = new_service(replace(GLASS, approvers=People(users=frozenset({ADA.id}))))
     request = await service.service.submit(submission(ADA.id))
 
     assert request.acted_alone
     with pytest.raises(TooFewApprovers):
         await service.service.submit(submission(ADA.id, key="V2", alone=False))
-    await service.close()
 
 
-async def test_checkbox_means_nothing_where_no_approvals_are_needed(tmp_path: Path) -> None:
-    service = ServiceOnSqlite(tmp_path, policy(0))
+async def test_checkbox_means_nothing_where_no_approvals_are_needed(
+    new_service: NewService,
+) -> None:
+    service = new_service(policy(0))
     request = await service.service.submit(submission(RINA.id, person=person(RINA.id)))
 
     assert (request.state, request.acted_alone) == (State.APPROVED, False)
-    await service.close()
 
 
-async def test_review_by_the_person_who_acted_is_refused(tmp_path: Path) -> None:
-    service = ServiceOnSqlite(tmp_path, GLASS)
+async def test_review_by_the_person_who_acted_is_refused(new_service: NewService) -> None:
+    service = new_service(GLASS)
     request = await service.service.submit(submission(ADA.id))
     with pytest.raises(OwnAct):
         await service.service.review(request.id, ADA)
     assert (await service.service.review(request.id, ABE)).reviewed_by == ABE.id
-    await service.close()
