@@ -4,7 +4,9 @@ import asyncio
 import json
 from collections.abc import Callable, Collection
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, create_engine, insert, select
@@ -145,13 +147,21 @@ class ServiceOnSqlite:
 
 
 def _new_database(directory: Path) -> str:
-    number = len(list(directory.glob("*.db")))
-    url = f"sqlite:///{directory}/ledger-{number}.db"
-    engine = create_engine(url)
-    with engine.begin() as connection:
-        create_tables(connection)
-    engine.dispose()
-    return url
+    path = directory / f"ledger-{len(list(directory.glob('*.db')))}.db"
+    path.write_bytes(_empty_ledger())
+    return f"sqlite:///{path}"
+
+
+@cache
+def _empty_ledger() -> bytes:
+    """Return an empty database with its tables, which take longer to create than to copy."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "empty.db"
+        engine = create_engine(f"sqlite:///{path}")
+        with engine.begin() as connection:
+            create_tables(connection)
+        engine.dispose()
+        return path.read_bytes()
 
 
 def _insert(db: Connection, request: Request) -> None:

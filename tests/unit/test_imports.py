@@ -1,6 +1,7 @@
 """Imports go one way: slack → cancellation → atlas; nothing below knows what is above."""
 
 import ast
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -78,6 +79,7 @@ def part_of(name: str) -> str:
     return ".".join(name.split(".")[:2])
 
 
+@cache
 def imports_of(path: Path) -> set[str]:
     """Return every module that `path` imports, for types too; relative ones in full."""
     found = set()

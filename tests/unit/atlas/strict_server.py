@@ -5,12 +5,13 @@ import hashlib
 import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
 import httpx
+import pytest
 from pydantic import SecretStr
 
-from bot.atlas import ApiVersion, AtlasClient, CallRecord, DigestKey, JobRef
+from bot.atlas import ApiVersion, AtlasClient, AtlasError, CallRecord, DigestKey, JobRef
 from tests.support.clock import FakeClock
 
 PROJECT = "5b6212af90dc76637950a2c6"
@@ -170,3 +171,22 @@ def client(
         jitter=lambda: 0.0,
         **options,
     )
+
+
+E = TypeVar("E", bound=AtlasError)
+
+
+async def failed_read(error: type[E], handler: Handler, **options: Any) -> E:
+    """Read the job, which must raise `error`, and return that."""
+    async with client(handler, **options) as atlas:
+        with pytest.raises(error) as caught:
+            await atlas.restore_job(REF)
+    return caught.value
+
+
+async def failed_cancel(error: type[E], handler: Handler, **options: Any) -> E:
+    """Cancel the job, which must raise `error`, and return that."""
+    async with client(handler, **options) as atlas:
+        with pytest.raises(error) as caught:
+            await atlas.cancel_restore_job(REF)
+    return caught.value

@@ -16,6 +16,7 @@ from tests.unit.atlas.strict_server import (
     answer_job,
     client,
     download_job,
+    failed_cancel,
     refusal,
 )
 
@@ -90,9 +91,7 @@ async def test_single_use_nonces_cost_one_handshake_per_call() -> None:
 
 async def test_always_stale_nonces_end_after_two_requests() -> None:
     atlas = StrictAtlas(always_stale=True)
-    async with client(atlas) as client_:
-        with pytest.raises(ChallengeNotUnderstood):
-            await client_.cancel_restore_job(REF)
+    await failed_cancel(ChallengeNotUnderstood, atlas)
 
     assert len(atlas.seen) == 2
 
@@ -191,9 +190,7 @@ async def test_unsupported_challenge_fails_and_does_not_affect_later_calls(odd: 
 
 
 async def test_401_without_a_challenge_does_not_blame_the_key() -> None:
-    async with client(lambda _: httpx.Response(401)) as client_:
-        with pytest.raises(ChallengeNotUnderstood):
-            await client_.cancel_restore_job(REF)
+    await failed_cancel(ChallengeNotUnderstood, lambda _: httpx.Response(401))
 
 
 async def test_read_is_retried_after_an_unsupported_challenge() -> None:

@@ -19,6 +19,7 @@ LINKS = Links(atlas="https://cloud.mongodb.com", identity=IDENTITY)
 #: What each method answers unless a test says otherwise.
 USUAL: Mapping[str, dict[str, Any]] = {
     "views.open": {"view": {"id": "V1", "hash": "1"}},
+    "views.publish": {},
     "views.update": {"view": {"id": "V1", "hash": "2"}},
     "chat.postMessage": {"channel": "C0OPS", "ts": "1700000000.000100"},
     "chat.postEphemeral": {"message_ts": "1700000000.000200"},
