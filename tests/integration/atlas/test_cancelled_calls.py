@@ -2,14 +2,17 @@
 
 import asyncio
 
+import pytest
 from pydantic import SecretStr
 
 from bot.atlas import AtlasClient, DigestKey, JobRef
-from bot.atlas.transport import MAX_CONNECTIONS
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, Fault
 
 KEY = DigestKey(PUBLIC_KEY, SecretStr(PRIVATE_KEY))
 JOB = JobRef(project_id=PROJECT_ID, cluster_name="prod-eu", job_id="65f0a1c2d3e4f5a6b7c80101")
+
+#: In place of the connections of a real client, so that few lost ones exhaust them.
+CONNECTIONS = 4
 
 #: At how many turns of the loop a call is given up: from before it is sent to after its end.
 TURNS = range(40)
@@ -23,18 +26,22 @@ async def given_up(client: AtlasClient, turns: int) -> None:
     await asyncio.gather(call, return_exceptions=True)
 
 
-async def test_calls_cancelled_at_any_moment_release_their_connections() -> None:
+async def test_calls_cancelled_at_any_moment_release_their_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Above all when the end of the answer is being read."""
+    monkeypatch.setattr("bot.atlas.transport.MAX_CONNECTIONS", CONNECTIONS)
+    monkeypatch.setattr("bot.atlas.http.MAX_CONNECTIONS", CONNECTIONS)
     async with (
         FakeAtlasServer() as atlas,
         AtlasClient(KEY, base_url=atlas.url) as client,
     ):
         await client.restore_job(JOB)
-        for _ in range(MAX_CONNECTIONS):
+        for _ in range(CONNECTIONS):
             for turns in TURNS:
                 await given_up(client, turns)
 
-        reads = (client.restore_job(JOB, timeout=5.0) for _ in range(MAX_CONNECTIONS))
+        reads = (client.restore_job(JOB, timeout=5.0) for _ in range(CONNECTIONS))
         jobs = await asyncio.gather(*reads)
 
     assert {job.id for job in jobs} == {JOB.job_id}

@@ -116,6 +116,12 @@ async def test_file_that_is_not_a_database_is_a_problem(tmp_path: Path) -> None:
     assert "not a database" in found.message
 
 
+@pytest.fixture
+def _short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.doctor.database.TIMEOUT", 1)
+
+
+@pytest.mark.usefixtures("_short_timeout")
 async def test_locked_database_is_a_problem(tmp_path: Path) -> None:
     await ensure_current(f"sqlite:///{tmp_path}/ledger.db")
     with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
@@ -158,6 +164,7 @@ async def test_account_without_create_permission_is_a_problem_for_an_empty_datab
     assert "permission denied" in found.message
 
 
+@pytest.mark.usefixtures("_short_timeout")
 async def test_unresponsive_server_is_a_problem_within_the_timeout(
     postgres: PostgresServer,
 ) -> None:

@@ -132,7 +132,7 @@ async def test_exhausted_pool_recovers_after_a_pause(
     async with opened(on_postgres, timeout=1.0) as database:
         ledger = RequestStore(database, Clock())
         async with paused(server):
-            for _ in range(6):
+            for _ in range(3):
                 writes = [ledger.create(a_request(), RINA) for _ in range(10)]
                 await asyncio.gather(*writes, return_exceptions=True)
         await recovered(ledger)

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import Person
 from tests.integration.storage.conftest import Env
@@ -42,9 +44,12 @@ async def test_recent_requests_are_limited(env: Env) -> None:
     assert [each.request for each in past] == [each.id for each in reversed(made)][:3]
 
 
-async def test_requests_of_other_projects_are_excluded(env: Env) -> None:
+async def test_requests_of_other_projects_are_excluded(
+    env: Env, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.storage.audit_log.HISTORY_BATCH_SIZE", 5)
     kept = await asked(env)
-    for _ in range(120):
+    for _ in range(12):
         made = a_request()
         await env.ledger.create(replace(made, ref=replace(made.ref, project_id=OTHER)), RINA)
     past = await env.history.recent(1, [PROJECT_ID])

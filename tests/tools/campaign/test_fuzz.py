@@ -45,4 +45,4 @@ def test_fuzzed_socket_mode_frame_is_answered_in_time_without_a_traceback(
 def test_fuzzed_answer_of_atlas_gives_a_model_or_an_error(
     session: FuzzSession,
 ) -> None:
-    session.run_part(session.atlas()[0], 120)
+    session.run_part(session.atlas()[0], 60)
