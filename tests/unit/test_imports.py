@@ -80,10 +80,15 @@ def part_of(name: str) -> str:
 
 
 @cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def imports_of(path: Path) -> set[str]:
     """Return every module that `path` imports, for types too; relative ones in full."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         if isinstance(node, ast.ImportFrom):
@@ -148,7 +153,7 @@ def test_no_module_imports_itself_through_others() -> None:
 def targets_of(path: Path) -> set[str]:
     """Return the modules that `path` imports when it is loaded, and names that may be modules."""
     found = set()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in tree_of(path).body:
         if isinstance(node, ast.ImportFrom) and node.module:
             found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
     return found - {".".join(path.parent.parts), name_of(path)}

@@ -38,50 +38,41 @@ def waiting(planned: float = 0, **changes: Any) -> Request:
     return a_waiting_request(next_notice_at=at(planned), **changes)
 
 
-def test_new_request_tells_its_approvers_and_plans_the_first_reminder() -> None:
-    notice = due_notice(reminders(60, 180), waiting(), at(1))
-
-    assert notice == Notice(is_first=True, reminder=0, escalates=False, next_at=at(60))
-
-
-def test_each_reminder_plans_the_next_and_the_last_one_escalates() -> None:
-    policy = reminders(60, 180)
-    first = due_notice(policy, waiting(60), at(61))
-    last = due_notice(policy, waiting(180), at(181))
-
-    assert first == Notice(is_first=False, reminder=1, escalates=False, next_at=at(180))
-    assert last == Notice(is_first=False, reminder=2, escalates=True, next_at=None)
+def a_notice(reminder: int, next_at: float | None, **changes: bool) -> Notice:
+    values = {"is_first": False, "escalates": False} | changes
+    return Notice(reminder=reminder, next_at=at(next_at) if next_at else None, **values)
 
 
-def test_reminders_missed_while_no_bot_ran_count_as_one() -> None:
-    notice = due_notice(reminders(60, 180, 600), waiting(60), at(200))
-
-    assert notice == Notice(is_first=False, reminder=2, escalates=False, next_at=at(600))
-
-
-def test_first_notice_that_comes_late_stands_for_the_reminders_before_it() -> None:
-    notice = due_notice(reminders(60, 180), waiting(), at(200))
-
-    assert notice == Notice(is_first=True, reminder=0, escalates=True, next_at=None)
-
-
-def test_without_reminders_the_first_notice_escalates() -> None:
-    notice = due_notice(reminders(), waiting(), at(1))
-
-    assert notice == Notice(is_first=True, reminder=0, escalates=True, next_at=None)
-
-
-def test_reminder_after_the_expiry_does_not_come_and_the_one_before_escalates() -> None:
-    request = waiting(60, expires_at=at(300))
-    notice = due_notice(reminders(60, 600), request, at(60))
-
-    assert notice == Notice(is_first=False, reminder=1, escalates=True, next_at=None)
-
-
-def test_reminder_that_the_policy_has_no_more_is_only_planned_again() -> None:
-    notice = due_notice(reminders(180), waiting(60), at(61))
-
-    assert notice == Notice(is_first=False, reminder=0, escalates=False, next_at=at(180))
+@pytest.mark.parametrize(
+    ("policy", "request_", "now", "notice"),
+    [
+        (reminders(60, 180), waiting(), 1, a_notice(0, 60, is_first=True)),
+        (reminders(60, 180), waiting(60), 61, a_notice(1, 180)),
+        (reminders(60, 180), waiting(180), 181, a_notice(2, None, escalates=True)),
+        (reminders(60, 180, 600), waiting(60), 200, a_notice(2, 600)),
+        (reminders(60, 180), waiting(), 200, a_notice(0, None, is_first=True, escalates=True)),
+        (reminders(), waiting(), 1, a_notice(0, None, is_first=True, escalates=True)),
+        (
+            reminders(60, 600),
+            waiting(60, expires_at=at(300)),
+            60,
+            a_notice(1, None, escalates=True),
+        ),
+        (reminders(180), waiting(60), 61, a_notice(0, 180)),
+    ],
+    ids=[
+        "first notice of a new request plans the first reminder",
+        "reminder plans the next one",
+        "last reminder escalates",
+        "reminders missed while no bot ran count as one",
+        "late first notice stands for the reminders before it",
+        "first notice without reminders escalates",
+        "last reminder before the expiry escalates",
+        "reminder that the policy has no more is only planned again",
+    ],
+)
+def test_notice_that_is_due(policy: Policy, request_: Request, now: float, notice: Notice) -> None:
+    assert due_notice(policy, request_, at(now)) == notice
 
 
 def person(user: str, kind: Kind = Kind.MEMBER, *aliases: str) -> Person:

@@ -284,14 +284,6 @@ async def test_many_events_stay_below_a_quarter_of_the_rate_limit() -> None:
     assert max(sum(start <= at < start + 60 for at in times) for start in times) <= 125
 
 
-async def test_new_job_is_expected_in_the_feed_and_a_known_one_is_not_again() -> None:
-    env = watch_harness(1, interval=5)
-    env.atlas.jobs["c000"] = [job(1)]
-    await env.run_for(21)
-
-    assert [ref.job_id for ref in env.feed.expected] == [job(1).id]
-
-
 async def test_download_without_an_event_triples_the_sweep_and_is_recorded_once() -> None:
     env = watch_harness(1, interval=60)
     await env.run_for(1)
@@ -346,13 +338,14 @@ async def test_single_cluster_is_read_every_interval() -> None:
     assert [after - before for before, after in pairwise(later)] == [5, 5, 5]
 
 
-async def test_new_job_is_announced_at_once_and_unchanged_jobs_are_not_recorded_again() -> None:
+async def test_new_job_is_announced_and_expected_in_the_feed_once() -> None:
     env = watch_harness(1, interval=5)
     env.atlas.jobs["c000"] = [job(1)]
     await env.run_for(21)
 
     assert env.store.noted == [("c000", 1)]
     assert len(env.told) == 1
+    assert [ref.job_id for ref in env.feed.expected] == [job(1).id]
 
 
 async def test_change_is_recorded() -> None:
@@ -482,11 +475,8 @@ async def test_lost_lease_stops_reads_and_a_new_lease_starts_afresh() -> None:
     await env.run_for(40)
 
     looks = [at - env.started_at for at in env.atlas.times_of("c000")]
-    assert [
-        at
-        for at in looks
-        if Timings.watch_lease_renewal_interval < at < 2 * Timings.watch_lease_renewal_interval
-    ] == []
+    renewal = Timings.watch_lease_renewal_interval
+    assert [at for at in looks if renewal < at < 2 * renewal] == []
     assert env.store.noted == [("c000", 0), ("c000", 0)]  # nothing is taken for written
 
 

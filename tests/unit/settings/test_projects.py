@@ -238,36 +238,18 @@ def test_file_without_projects_is_a_problem(tmp_path: Path, toml: str, problem: 
     assert told.startswith(f"BOT_PROJECTS_FILE names {tmp_path / 'projects.toml'}, which {problem}")
 
 
-def test_file_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
-    assert problems(tmp_path, "", BOT_PROJECTS_FILE="other.toml") == (
-        (
-            f"BOT_PROJECTS_FILE names {tmp_path / 'other.toml'}, which cannot be read: "
-            "No such file or directory"
-        ),
-    )
-
-
-def test_file_that_is_not_text_is_a_problem(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("other.toml", "cannot be read: No such file or directory"),
+        ("binary.toml", "is not valid TOML: it is not UTF-8 text"),
+    ],
+)
+def test_file_that_cannot_be_read_is_a_problem(tmp_path: Path, name: str, why: str) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\xff")
 
-    assert problems(tmp_path, "", BOT_PROJECTS_FILE="binary.toml") == (
-        (
-            f"BOT_PROJECTS_FILE names {tmp_path / 'binary.toml'}, which is not valid TOML: "
-            "it is not UTF-8 text"
-        ),
-    )
-
-
-def test_keys_outside_the_projects_are_named(tmp_path: Path) -> None:
-    assert problems(tmp_path, f"colour = 1\n{SHOP_TABLE}") == (
-        "BOT_PROJECTS_FILE: colour is not a known key",
-    )
-
-
-def test_name_and_id_are_needed(tmp_path: Path) -> None:
-    assert problems(tmp_path, f"[[projects]]\n{KEYS}") == (
-        "BOT_PROJECTS_FILE, project number 1: name is missing",
-        "BOT_PROJECTS_FILE, project number 1: id is missing",
+    assert problems(tmp_path, "", BOT_PROJECTS_FILE=name) == (
+        f"BOT_PROJECTS_FILE names {tmp_path / name}, which {why}",
     )
 
 
@@ -278,45 +260,66 @@ def test_project_name_with_spaces_is_rejected(tmp_path: Path, name: str) -> None
     assert told.startswith(f'BOT_PROJECTS_FILE, project "{name}": name must be one word')
 
 
-def test_duplicate_names_and_ids_are_rejected_regardless_of_case(tmp_path: Path) -> None:
-    assert problems(tmp_path, SHOP_TABLE + SHOP_TABLE.replace('"shop"', '"SHOP"')) == (
-        'BOT_PROJECTS_FILE has the name "shop" 2 times: it must be unique',
-        f'BOT_PROJECTS_FILE has the id "{SHOP}" 2 times: it must be unique',
-    )
+LAB_TABLE = SHOP_TABLE.replace("shop", "lab").replace(SHOP, LAB)
 
 
-def test_named_variable_that_is_not_set_is_a_problem(tmp_path: Path) -> None:
-    assert problems(tmp_path, SHOP_TABLE, SHOP_PRIVATE_KEY="") == (
+@pytest.mark.parametrize(
+    ("toml", "environ", "told"),
+    [
+        (f"colour = 1\n{SHOP_TABLE}", {}, ["BOT_PROJECTS_FILE: colour is not a known key"]),
         (
-            'BOT_PROJECTS_FILE, project "shop": private_key_env names SHOP_PRIVATE_KEY, which is '
-            "not set: set it"
+            f"[[projects]]\n{KEYS}",
+            {},
+            [f"BOT_PROJECTS_FILE, project number 1: {each} is missing" for each in ("name", "id")],
         ),
-    )
-
-
-def test_half_a_key_names_the_other_half(tmp_path: Path) -> None:
-    toml = SHOP_TABLE.replace('private_key_env = "SHOP_PRIVATE_KEY"\n', "")
-
-    assert problems(tmp_path, toml) == (
-        f"{WHERE}private_key_env is missing: it belongs to {WHERE}public_key_env",
-    )
+        (
+            SHOP_TABLE + SHOP_TABLE.replace('"shop"', '"SHOP"'),
+            {},
+            [
+                'BOT_PROJECTS_FILE has the name "shop" 2 times: it must be unique',
+                f'BOT_PROJECTS_FILE has the id "{SHOP}" 2 times: it must be unique',
+            ],
+        ),
+        (
+            SHOP_TABLE,
+            {"SHOP_PRIVATE_KEY": ""},
+            [f"{WHERE}private_key_env names SHOP_PRIVATE_KEY, which is not set: set it"],
+        ),
+        (
+            SHOP_TABLE.replace('private_key_env = "SHOP_PRIVATE_KEY"\n', ""),
+            {},
+            [f"{WHERE}private_key_env is missing: it belongs to {WHERE}public_key_env"],
+        ),
+        (
+            SHOP_TABLE + LAB_TABLE,
+            {"BOT_APPROVALS": "2", "BOT_APPROVERS": "U1"},
+            [
+                (
+                    "BOT_APPROVALS is 2, but BOT_APPROVERS names one person: "
+                    "name more people there, or a user group, or require fewer"
+                )
+            ],
+        ),
+    ],
+    ids=[
+        "key outside of the projects",
+        "name and id are missing",
+        "names and ids are the same but for the case",
+        "named variable is not set",
+        "half a key",
+        "a variable's error is told once for all projects",
+    ],
+)
+def test_mistake_is_reported(
+    tmp_path: Path, toml: str, environ: dict[str, str], told: list[str]
+) -> None:
+    assert list(problems(tmp_path, toml, **environ)) == told
 
 
 def test_project_without_any_credentials_is_a_problem(tmp_path: Path) -> None:
     (told,) = problems(tmp_path, SHOP_TABLE.replace(KEYS, ""))
 
     assert told.startswith(f"{WHERE}has no credentials: set MONGODB_ATLAS_PUBLIC_API_KEY and ")
-
-
-def test_error_in_a_variable_is_reported_once_for_all_projects(tmp_path: Path) -> None:
-    lab = SHOP_TABLE.replace("shop", "lab").replace(SHOP, LAB)
-
-    assert problems(tmp_path, SHOP_TABLE + lab, BOT_APPROVALS="2", BOT_APPROVERS="U1") == (
-        (
-            "BOT_APPROVALS is 2, but BOT_APPROVERS names one person: "
-            "name more people there, or a user group, or require fewer"
-        ),
-    )
 
 
 def test_secret_in_place_of_a_variable_name_is_not_shown(tmp_path: Path) -> None:

@@ -80,8 +80,27 @@ def test_refusal_goes_to_the_requester_or_is_retried(
     assert decide(a_post(kind, channel=channel), error, channel) == action
 
 
-def test_edit_of_a_deleted_message_is_dropped() -> None:
-    assert decide(a_post(PostKind.EDIT), MessageDeleted("message_not_found")) == Action.DROP
+@pytest.mark.parametrize(
+    ("kind", "attempts", "error", "action"),
+    [
+        (PostKind.EDIT, 1, MessageDeleted("message_not_found"), Action.DROP),
+        (PostKind.EDIT, MAX_EDIT_ATTEMPTS, MessageNotEditable("edit_window_closed"), Action.DROP),
+        (PostKind.DIRECT, 1, CannotPost("user_not_found"), Action.DROP),
+        (PostKind.CARD, MAX_ATTEMPTS, SlackRejected("new_code"), Action.MOVE_CARD),
+        (PostKind.CARD, MAX_ATTEMPTS * 2, SlackUnavailable(), RetryLater(MAX_BACKOFF)),
+    ],
+    ids=[
+        "edit of a deleted message is dropped",
+        "edit that Slack forbids is dropped after many attempts",
+        "direct message that its recipient does not take is dropped",
+        "unknown refusal is final after several attempts",
+        "unavailable Slack is asked after any number of attempts",
+    ],
+)
+def test_post_ends_or_goes_on(
+    kind: PostKind, attempts: int, error: SlackError, action: NextAction
+) -> None:
+    assert decide(a_post(kind, attempts=attempts), error) == action
 
 
 @pytest.mark.parametrize("attempts", [20, MAX_EDIT_ATTEMPTS])
@@ -93,12 +112,6 @@ def test_refused_content_of_an_edit_is_retried_slowly_for_days(attempts: int) ->
     assert LONGEST_DELAY.total_seconds() > REFUSED_BACKOFF
 
 
-def test_edit_that_slack_forbids_is_dropped_after_many_attempts() -> None:
-    post = a_post(PostKind.EDIT, attempts=MAX_EDIT_ATTEMPTS)
-
-    assert decide(post, MessageNotEditable("edit_window_closed")) == Action.DROP
-
-
 def test_message_that_no_place_takes_is_dropped_only_after_days() -> None:
     refused = CannotPost("restricted_action")
     early, late = (a_post(PostKind.REPLY, attempts=n) for n in (20, MAX_REFUSED_ATTEMPTS))
@@ -107,29 +120,11 @@ def test_message_that_no_place_takes_is_dropped_only_after_days() -> None:
     assert decide(late, refused, RINA.id) == Action.DROP
 
 
-def test_direct_message_that_its_recipient_does_not_take_is_dropped() -> None:
-    post = a_post(PostKind.DIRECT)
-
-    assert decide(post, CannotPost("user_not_found")) == Action.DROP
-
-
-def test_unknown_refusal_is_final_after_several_attempts() -> None:
-    tried = a_post(PostKind.CARD, attempts=MAX_ATTEMPTS)
-
-    assert decide(tried, SlackRejected("new_code")) == Action.MOVE_CARD
-
-
 def test_backoff_doubles_up_to_the_maximum() -> None:
     posts = [a_post(PostKind.CARD, attempts=attempts) for attempts in (1, 2, 3, 50)]
     actions = [decide(post, SlackUnavailable()) for post in posts]
 
     assert actions == [RetryLater(seconds) for seconds in (1.0, 2.0, 4.0, MAX_BACKOFF)]
-
-
-def test_unavailable_slack_is_retried_after_any_number_of_attempts() -> None:
-    post = a_post(PostKind.CARD, attempts=MAX_ATTEMPTS * 2)
-
-    assert decide(post, SlackUnavailable()) == RetryLater(MAX_BACKOFF)
 
 
 @pytest.mark.parametrize("state", [State.AWAITING, State.CANCELLED])
@@ -162,16 +157,13 @@ def test_action_after_each_error_of_an_announcement(error: SlackError, action: N
     [(MAX_ATTEMPTS, RetryLater(REFUSED_ANNOUNCEMENT_BACKOFF)), (MAX_REFUSED_ATTEMPTS, Action.DROP)],
 )
 @pytest.mark.parametrize("error", [SlackRejected("new_error"), CannotPost()])
-def test_refused_announcement_is_retried_rarely_for_about_a_week(
+def test_announcement_is_dropped_after_a_week_of_refusals_and_not_of_failures(
     error: SlackError, attempts: int, action: NextAction
 ) -> None:
-    assert decide(samples.announcement(attempts=attempts), error) == action
+    announcement = samples.announcement(attempts=attempts)
 
-
-def test_unreachable_slack_does_not_end_an_announcement() -> None:
-    post = samples.announcement(attempts=MAX_REFUSED_ATTEMPTS * 2)
-
-    assert decide(post, SlackUnavailable()) == RetryLater(MAX_BACKOFF)
+    assert decide(announcement, error) == action
+    assert decide(announcement, SlackUnavailable()) == RetryLater(MAX_BACKOFF)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,6 +1,7 @@
 """Who people are: what they may do when Slack answers, and nothing when it does not."""
 
 import asyncio
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
@@ -21,19 +22,23 @@ GROUP = People(groups=frozenset({"S0APPROVE"}))
 NAMED = People(users=frozenset({"U0RINA", "U0OLGA"}))
 
 
-@pytest.fixture
-def slack() -> FakeSlack:
-    return FakeSlack()
+@dataclass
+class Env:
+    """A directory with its fakes."""
+
+    identity: Identity = IDENTITY
+    slack: FakeSlack = field(default_factory=FakeSlack)
+    clock: FakeClock = field(default_factory=FakeClock)
+
+    def __post_init__(self) -> None:
+        self.directory = Directory(
+            self.slack, self.identity, timeout=0.05, clock=self.clock.monotonic
+        )
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def directory(slack: FakeSlack, clock: FakeClock) -> Directory:
-    return Directory(slack, IDENTITY, timeout=0.05, clock=clock.monotonic)
+def env() -> Env:
+    return Env()
 
 
 @pytest.mark.parametrize(
@@ -62,50 +67,48 @@ def on_grid(user: str, *teams: str, enterprise: str = "E0ORG") -> dict[str, Any]
 
 
 @pytest.fixture
-def grid(slack: FakeSlack, clock: FakeClock) -> Directory:
-    return Directory(slack, GRID, timeout=0.05, clock=clock.monotonic)
+def grid() -> Env:
+    return Env(GRID)
 
 
-async def test_everyone_is_the_workspace_and_not_its_organization(
-    grid: Directory, slack: FakeSlack
-) -> None:
-    slack.says("users.info", on_grid("U0RINA", "T0SISTER", HOME), on_grid("U0SIS", "T0SISTER"))
-    slack.says("usergroups.users.list", {"users": ["U0SIS"]})
-    rina = await grid.person(RINA, EVERYONE)
+async def test_everyone_is_the_workspace_and_not_its_organization(grid: Env) -> None:
+    grid.slack.says("users.info", on_grid("U0RINA", "T0SISTER", HOME), on_grid("U0SIS", "T0SISTER"))
+    grid.slack.says("usergroups.users.list", {"users": ["U0SIS"]})
+    rina = await grid.directory.person(RINA, EVERYONE)
     sister = Actor(id="U0SIS", team="T0SISTER", is_outsider=False)
-    colleague = await grid.person(sister, EVERYONE)
+    colleague = await grid.directory.person(sister, EVERYONE)
 
     assert (rina.kind, colleague.kind) == (Kind.MEMBER, Kind.COLLEAGUE)
     assert rina in EVERYONE
     assert colleague not in EVERYONE
     assert colleague in People(users=frozenset({"U0SIS"}))
-    assert await grid.person(sister, GROUP) in GROUP
+    assert await grid.directory.person(sister, GROUP) in GROUP
 
 
 @pytest.mark.parametrize("people", [NAMED, EVERYONE], ids=["named", "everyone"])
 async def test_click_of_another_organization_with_a_member_id_is_refused(
-    grid: Directory, slack: FakeSlack, people: People
+    grid: Env, people: People
 ) -> None:
-    slack.says("users.info", on_grid("U0RINA", HOME))
+    grid.slack.says("users.info", on_grid("U0RINA", HOME))
     forged = Actor(id="U0RINA", team="T0OTHER", is_outsider=False)
     with pytest.raises(RightsNotChecked, match="another workspace"):
-        await grid.person(forged, people)
+        await grid.directory.person(forged, people)
 
 
-async def test_named_person_of_another_organization_has_the_right_on_grid_too(
-    grid: Directory, slack: FakeSlack
-) -> None:
-    slack.says("users.info", on_grid("U0OLGA", "T0OTHER", enterprise="E0OTHER"))
-    person = await grid.person(Actor(id="U0OLGA", team="T0OTHER", is_outsider=False), NAMED)
+async def test_named_person_of_another_organization_has_the_right_on_grid_too(grid: Env) -> None:
+    grid.slack.says("users.info", on_grid("U0OLGA", "T0OTHER", enterprise="E0OTHER"))
+    person = await grid.directory.person(
+        Actor(id="U0OLGA", team="T0OTHER", is_outsider=False), NAMED
+    )
 
     assert person.kind is Kind.OUTSIDER
     assert person in NAMED
 
 
-async def test_both_ids_of_a_person_are_known_as_one(grid: Directory, slack: FakeSlack) -> None:
-    slack.says("users.info", on_grid("U0RINA", HOME), on_grid("W1", HOME))
-    slack.says("usergroups.users.list", {"users": ["W1"]})
-    people = await grid.current_people(["U0RINA", "W1"], ["S0APPROVE"])
+async def test_both_ids_of_a_person_are_known_as_one(grid: Env) -> None:
+    grid.slack.says("users.info", on_grid("U0RINA", HOME), on_grid("W1", HOME))
+    grid.slack.says("usergroups.users.list", {"users": ["W1"]})
+    people = await grid.directory.current_people(["U0RINA", "W1"], ["S0APPROVE"])
 
     assert people["U0RINA"].aliases == {"W1"}
     assert people["W1"].aliases == {"U0RINA"}
@@ -113,94 +116,82 @@ async def test_both_ids_of_a_person_are_known_as_one(grid: Directory, slack: Fak
     assert people["U0RINA"] in People(users=frozenset({"W1"}))
 
 
-async def test_person_named_by_id_needs_no_lookup(directory: Directory, slack: FakeSlack) -> None:
-    person = await directory.person(RINA, NAMED)
+async def test_person_named_by_id_needs_no_lookup(env: Env) -> None:
+    person = await env.directory.person(RINA, NAMED)
 
     assert person in NAMED
-    assert slack.calls == []
+    assert env.slack.calls == []
 
 
-async def test_outsider_has_no_rights_unless_named(directory: Directory, slack: FakeSlack) -> None:
-    person = await directory.person(OLGA, EVERYONE)
+async def test_outsider_has_no_rights_unless_named(env: Env) -> None:
+    person = await env.directory.person(OLGA, EVERYONE)
 
     assert person.kind is Kind.OUTSIDER
     assert person not in EVERYONE
     assert person in NAMED
-    assert slack.calls == []
+    assert env.slack.calls == []
 
 
-async def test_known_id_with_another_team_is_refused(directory: Directory) -> None:
+async def test_known_id_with_another_team_is_refused(env: Env) -> None:
     stranger = Actor(id="U0RINA", team="T0OTHER", is_outsider=True)
     with pytest.raises(RightsNotChecked, match="another workspace"):
-        await directory.person(stranger, NAMED)
+        await env.directory.person(stranger, NAMED)
 
 
-async def test_group_membership_of_an_acting_person_is_read_again(
-    directory: Directory, slack: FakeSlack, clock: FakeClock
-) -> None:
+async def test_group_membership_of_an_acting_person_is_read_again(env: Env) -> None:
     ada = Actor(id="U0ADA", team=HOME, is_outsider=False)
-    assert await directory.person(ada, GROUP) in GROUP
-    clock.advance(1)
-    slack.says("usergroups.users.list", {"users": []})
+    assert await env.directory.person(ada, GROUP) in GROUP
+    env.clock.advance(1)
+    env.slack.says("usergroups.users.list", {"users": []})
 
-    assert await directory.acting_person(ada, GROUP) not in GROUP
-
-
-async def test_refusal_may_come_from_the_cache(
-    directory: Directory, slack: FakeSlack, clock: FakeClock
-) -> None:
-    assert await directory.person(RINA, GROUP) not in GROUP
-    clock.advance(1)
-    asked = len(slack.calls)
-
-    assert await directory.acting_person(RINA, GROUP) not in GROUP
-    assert len(slack.calls) == asked
+    assert await env.directory.acting_person(ada, GROUP) not in GROUP
 
 
-async def test_cached_membership_counts_only_under_a_rate_limit(
-    directory: Directory, slack: FakeSlack, clock: FakeClock
-) -> None:
+async def test_refusal_may_come_from_the_cache(env: Env) -> None:
+    assert await env.directory.person(RINA, GROUP) not in GROUP
+    env.clock.advance(1)
+    asked = len(env.slack.calls)
+
+    assert await env.directory.acting_person(RINA, GROUP) not in GROUP
+    assert len(env.slack.calls) == asked
+
+
+async def test_cached_membership_counts_only_under_a_rate_limit(env: Env) -> None:
     ada = Actor(id="U0ADA", team=HOME, is_outsider=False)
-    assert await directory.person(ada, GROUP) in GROUP
-    clock.advance(1)
-    slack.says("usergroups.users.list", "ratelimited", "internal_error")
+    assert await env.directory.person(ada, GROUP) in GROUP
+    env.clock.advance(1)
+    env.slack.says("usergroups.users.list", "ratelimited", "internal_error")
 
-    assert await directory.acting_person(ada, GROUP) in GROUP
+    assert await env.directory.acting_person(ada, GROUP) in GROUP
     with pytest.raises(RightsNotChecked, match="internal_error"):
-        await directory.acting_person(ada, GROUP)
+        await env.directory.acting_person(ada, GROUP)
 
 
-async def test_groups_are_read_only_if_the_policy_names_some(
-    directory: Directory, slack: FakeSlack
-) -> None:
-    await directory.person(RINA, EVERYONE)
+async def test_groups_are_read_only_if_the_policy_names_some(env: Env) -> None:
+    await env.directory.person(RINA, EVERYONE)
 
-    assert slack.methods == ["users.info"]
+    assert env.slack.methods == ["users.info"]
 
 
-async def test_only_members_are_in_the_group(directory: Directory) -> None:
-    ada = await directory.person(Actor(id="U0ADA", team=HOME, is_outsider=False), GROUP)
-    rina = await directory.person(RINA, GROUP)
+async def test_only_members_are_in_the_group(env: Env) -> None:
+    ada = await env.directory.person(Actor(id="U0ADA", team=HOME, is_outsider=False), GROUP)
+    rina = await env.directory.person(RINA, GROUP)
 
     assert ada in GROUP
     assert rina not in GROUP
 
 
-async def test_members_of_several_groups_are_combined(
-    directory: Directory, slack: FakeSlack
-) -> None:
-    slack.says("usergroups.users.list", {"users": ["U1"]}, {"users": ["U2"]})
+async def test_members_of_several_groups_are_combined(env: Env) -> None:
+    env.slack.says("usergroups.users.list", {"users": ["U1"]}, {"users": ["U2"]})
 
-    assert await directory.members_of(["S1", "S2"]) == {"U1", "U2"}
-    assert await directory.members_of([]) == frozenset()
+    assert await env.directory.members_of(["S1", "S2"]) == {"U1", "U2"}
+    assert await env.directory.members_of([]) == frozenset()
 
 
-async def test_guests_of_a_group_are_not_full_members(
-    directory: Directory, slack: FakeSlack
-) -> None:
-    slack.says("usergroups.users.list", {"users": ["U1", "U2", "U3", "U4"]})
+async def test_guests_of_a_group_are_not_full_members(env: Env) -> None:
+    env.slack.says("usergroups.users.list", {"users": ["U1", "U2", "U3", "U4"]})
     ours = {"team_id": HOME}
-    slack.says(
+    env.slack.says(
         "users.info",
         {"user": {"id": "U1", "is_restricted": True, **ours}},
         "user_not_visible",
@@ -208,44 +199,38 @@ async def test_guests_of_a_group_are_not_full_members(
         "internal_error",
     )
 
-    assert await directory.full_members_of(["S1"], 3) == {"U3", "U4"}
+    assert await env.directory.full_members_of(["S1"], 3) == {"U3", "U4"}
 
 
-async def test_only_as_many_members_are_looked_up_as_needed(
-    directory: Directory, slack: FakeSlack
-) -> None:
+async def test_only_as_many_members_are_looked_up_as_needed(env: Env) -> None:
     many = [f"U{number:03d}" for number in range(100)]
-    slack.says("usergroups.users.list", {"users": many})
-    slack.says("users.info", *({"user": {"id": user, "team_id": HOME}} for user in many[:2]))
+    env.slack.says("usergroups.users.list", {"users": many})
+    env.slack.says("users.info", *({"user": {"id": user, "team_id": HOME}} for user in many[:2]))
 
-    assert await directory.full_members_of(["S1"], 2) >= {"U000", "U001"}
-    assert slack.methods.count("users.info") == 2
-
-
-async def test_answers_are_cached_for_a_minute(
-    directory: Directory, slack: FakeSlack, clock: FakeClock
-) -> None:
-    await directory.members_of(["S1"])
-    clock.advance(MAX_AGE - 1)
-    await directory.members_of(["S1"])
-    kept = len(slack.calls)
-    clock.advance(2)
-    await directory.members_of(["S1"])
-
-    assert (kept, len(slack.calls)) == (1, 2)
+    assert await env.directory.full_members_of(["S1"], 2) >= {"U000", "U001"}
+    assert env.slack.methods.count("users.info") == 2
 
 
-async def test_concurrent_lookups_of_a_group_share_one_call(
-    directory: Directory, slack: FakeSlack
-) -> None:
-    gate = slack.scripts["usergroups.users.list"].gate = asyncio.Event()
-    waiting = [asyncio.create_task(directory.members_of(["S1"])) for _ in range(5)]
+async def test_answers_are_cached_for_a_minute(env: Env) -> None:
+    await env.directory.members_of(["S1"])
+    env.clock.advance(MAX_AGE - 1)
+    await env.directory.members_of(["S1"])
+    kept = len(env.slack.calls)
+    env.clock.advance(2)
+    await env.directory.members_of(["S1"])
+
+    assert (kept, len(env.slack.calls)) == (1, 2)
+
+
+async def test_concurrent_lookups_of_a_group_share_one_call(env: Env) -> None:
+    gate = env.slack.scripts["usergroups.users.list"].gate = asyncio.Event()
+    waiting = [asyncio.create_task(env.directory.members_of(["S1"])) for _ in range(5)]
     await asyncio.sleep(0)
     gate.set()
     answers = await asyncio.gather(*waiting)
 
     assert answers == [{"U0ADA", "U0ABE"}] * 5
-    assert len(slack.calls) == 1
+    assert len(env.slack.calls) == 1
 
 
 @pytest.mark.parametrize(
@@ -259,44 +244,40 @@ async def test_concurrent_lookups_of_a_group_share_one_call(
     ],
 )
 async def test_failed_lookup_gives_no_rights_and_reports_why(
-    directory: Directory, slack: FakeSlack, failure: str | Exception, sentence: str
+    env: Env, failure: str | Exception, sentence: str
 ) -> None:
-    slack.says("usergroups.users.list", failure)
+    env.slack.says("usergroups.users.list", failure)
     with pytest.raises(RightsNotChecked, match=sentence) as caught:
-        await directory.person(RINA, GROUP)
+        await env.directory.person(RINA, GROUP)
     assert "nothing was done" in str(caught.value)
 
 
-async def test_failure_is_not_cached(directory: Directory, slack: FakeSlack) -> None:
-    slack.says("users.info", "fatal_error")
+async def test_failure_is_not_cached(env: Env) -> None:
+    env.slack.says("users.info", "fatal_error")
     with pytest.raises(RightsNotChecked):
-        await directory.person(RINA, EVERYONE)
+        await env.directory.person(RINA, EVERYONE)
 
-    assert await directory.person(RINA, EVERYONE) in EVERYONE
+    assert await env.directory.person(RINA, EVERYONE) in EVERYONE
 
 
-async def test_answer_after_the_timeout_is_used_by_the_next_call(
-    directory: Directory, slack: FakeSlack
-) -> None:
-    gate = slack.scripts["users.info"].gate = asyncio.Event()
+async def test_answer_after_the_timeout_is_used_by_the_next_call(env: Env) -> None:
+    gate = env.slack.scripts["users.info"].gate = asyncio.Event()
     with pytest.raises(RightsNotChecked, match="did not answer in time"):
-        await directory.person(RINA, EVERYONE)
+        await env.directory.person(RINA, EVERYONE)
     gate.set()
-    await directory.person(RINA, EVERYONE)
+    await env.directory.person(RINA, EVERYONE)
 
-    assert slack.methods == ["users.info"]
+    assert env.slack.methods == ["users.info"]
 
 
-async def test_current_people_are_read_again_even_if_cached_or_named(
-    directory: Directory, slack: FakeSlack, clock: FakeClock
-) -> None:
+async def test_current_people_are_read_again_even_if_cached_or_named(env: Env) -> None:
     ada = Actor(id="U0ADA", team=HOME, is_outsider=False)
-    assert await directory.person(ada, GROUP) in GROUP
-    clock.advance(2)
-    slack.says("usergroups.users.list", {"users": []})
-    slack.says("users.info", {"user": {"id": "U0ADA", "team_id": HOME, "deleted": True}})
+    assert await env.directory.person(ada, GROUP) in GROUP
+    env.clock.advance(2)
+    env.slack.says("usergroups.users.list", {"users": []})
+    env.slack.says("users.info", {"user": {"id": "U0ADA", "team_id": HOME, "deleted": True}})
 
-    people = await directory.current_people(["U0ADA"], GROUP.groups)
+    people = await env.directory.current_people(["U0ADA"], GROUP.groups)
 
     assert people["U0ADA"].groups == frozenset()
     assert people["U0ADA"].kind is Kind.DEACTIVATED
@@ -305,21 +286,19 @@ async def test_current_people_are_read_again_even_if_cached_or_named(
 @pytest.mark.parametrize("failure", ["ratelimited", "internal_error", aiohttp.ClientError()])
 @pytest.mark.parametrize("method", ["users.info", "usergroups.users.list"])
 async def test_current_people_are_unknown_without_an_answer(
-    directory: Directory, slack: FakeSlack, clock: FakeClock, method: str, failure: str | Exception
+    env: Env, method: str, failure: str | Exception
 ) -> None:
-    await directory.current_people(["U0ADA"], GROUP.groups)
-    clock.advance(2)
-    slack.says(method, failure)
+    await env.directory.current_people(["U0ADA"], GROUP.groups)
+    env.clock.advance(2)
+    env.slack.says(method, failure)
     with pytest.raises(RightsNotChecked, match="nothing was done"):
-        await directory.current_people(["U0ADA"], GROUP.groups)
+        await env.directory.current_people(["U0ADA"], GROUP.groups)
 
 
-async def test_user_or_group_that_is_gone_gives_no_rights(
-    directory: Directory, slack: FakeSlack
-) -> None:
-    slack.says("users.info", "user_not_found")
-    slack.says("usergroups.users.list", "no_such_subteam")
-    people = await directory.current_people(["U0ADA"], GROUP.groups)
+async def test_user_or_group_that_is_gone_gives_no_rights(env: Env) -> None:
+    env.slack.says("users.info", "user_not_found")
+    env.slack.says("usergroups.users.list", "no_such_subteam")
+    people = await env.directory.current_people(["U0ADA"], GROUP.groups)
 
     assert people["U0ADA"].kind is Kind.DEACTIVATED
     assert people["U0ADA"].groups == frozenset()
@@ -330,17 +309,15 @@ def account(user: str, name: str = "", **flags: Any) -> dict[str, Any]:
     return {"user": {"id": user, "team_id": HOME, "profile": profile, **flags}}
 
 
-async def test_candidates_are_named_people_and_then_members_in_slacks_order(
-    directory: Directory, slack: FakeSlack
-) -> None:
-    slack.says("usergroups.users.list", {"users": ["U0ZOE", "U0RINA", "U0ABE"]})
-    slack.says(
+async def test_candidates_are_named_people_and_then_members_in_slacks_order(env: Env) -> None:
+    env.slack.says("usergroups.users.list", {"users": ["U0ZOE", "U0RINA", "U0ABE"]})
+    env.slack.says(
         "users.info",
         *(account("U0OLGA"), account("U0RINA", "Rina"), account("U0ZOE", "Zoe", is_bot=True)),
         account("U0ABE", "Abe"),
     )
 
-    found = await directory.candidates(NAMED | GROUP)
+    found = await env.directory.candidates(NAMED | GROUP)
 
     assert [(each.id, each.name) for each in found] == [
         ("U0OLGA", "U0OLGA"),
@@ -352,28 +329,24 @@ async def test_candidates_are_named_people_and_then_members_in_slacks_order(
     assert found[1].groups == GROUP.groups
 
 
-async def test_candidate_whom_slack_does_not_show_leaves_the_others(
-    directory: Directory, slack: FakeSlack
-) -> None:
-    slack.says("users.info", "user_not_visible", account("U0RINA", "Rina"))
-    found = await directory.candidates(NAMED)
+async def test_candidate_whom_slack_does_not_show_leaves_the_others(env: Env) -> None:
+    env.slack.says("users.info", "user_not_visible", account("U0RINA", "Rina"))
+    found = await env.directory.candidates(NAMED)
 
     assert [each.kind for each in found] == [Kind.DEACTIVATED, Kind.MEMBER]
 
 
 @pytest.mark.parametrize("fault", [aiohttp.ServerDisconnectedError(), "ratelimited"])
 async def test_candidates_are_not_known_while_slack_does_not_answer(
-    directory: Directory, slack: FakeSlack, fault: Exception | str
+    env: Env, fault: Exception | str
 ) -> None:
-    slack.says("usergroups.users.list", fault)
+    env.slack.says("usergroups.users.list", fault)
     with pytest.raises(RightsNotChecked):
-        await directory.candidates(GROUP)
+        await env.directory.candidates(GROUP)
 
 
-async def test_at_most_forty_candidates_are_looked_up(
-    directory: Directory, slack: FakeSlack
-) -> None:
-    slack.says("usergroups.users.list", {"users": [f"U{number}" for number in range(500)]})
-    found = await directory.candidates(GROUP)
+async def test_at_most_forty_candidates_are_looked_up(env: Env) -> None:
+    env.slack.says("usergroups.users.list", {"users": [f"U{number}" for number in range(500)]})
+    found = await env.directory.candidates(GROUP)
 
-    assert len(found) == MAX_CANDIDATES == len(slack.called("users.info"))
+    assert len(found) == MAX_CANDIDATES == len(env.slack.called("users.info"))

@@ -57,11 +57,8 @@ async def slack() -> AsyncIterator[FakeSlack]:
 async def test_response_url_is_tried_first(slack: FakeSlack, response_url: ResponseUrl) -> None:
     await PrivateReply(slack).send_text(click(url=response_url.url), "No.")
     (body,) = response_url.bodies
-    assert (body["text"], body["response_type"], body["replace_original"]) == (
-        "No.",
-        "ephemeral",
-        False,
-    )
+    sent = (body["text"], body["response_type"], body["replace_original"])
+    assert sent == ("No.", "ephemeral", False)
     assert slack.calls == []
 
 
@@ -106,20 +103,12 @@ async def test_only_hosts_of_slack_and_of_the_api_are_called(
     assert called == ([url] if expected else [])
 
 
-async def test_refused_response_url_falls_back_to_an_ephemeral_message(
-    slack: FakeSlack, response_url: ResponseUrl
+@pytest.mark.parametrize("url", [None, "http://127.0.0.1:1/"], ids=["refused", "unreachable"])
+async def test_response_url_without_success_falls_back_to_an_ephemeral_message(
+    slack: FakeSlack, response_url: ResponseUrl, url: str | None
 ) -> None:
     response_url.status = 404
-    await PrivateReply(slack).send_text(click(url=response_url.url), "No.")
-
-    assert slack.methods == ["chat.postEphemeral"]
-
-
-async def test_unreachable_response_url_falls_back_to_an_ephemeral_message(
-    slack: FakeSlack,
-) -> None:
-    unreachable = "http://127.0.0.1:1/"
-    await PrivateReply(slack).send_text(click(url=unreachable), "No.")
+    await PrivateReply(slack).send_text(click(url=url or response_url.url), "No.")
 
     assert slack.methods == ["chat.postEphemeral"]
 
@@ -144,10 +133,8 @@ async def test_undeliverable_reply_is_logged_as_a_warning(slack: FakeSlack) -> N
     with capture_logs() as lines:
         await PrivateReply(slack).send_text(click(), "No.")
 
-    assert [(line["event"], line["log_level"]) for line in lines] == [
-        ("private reply refused", "warning"),
-        ("private reply refused", "warning"),
-    ]
+    told = [(line["event"], line["log_level"]) for line in lines]
+    assert told == [("private reply refused", "warning")] * 2
 
 
 @pytest.mark.parametrize(("status", "body"), [(400, "invalid_blocks"), (200, '{"ok": false}')])

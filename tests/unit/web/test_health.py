@@ -42,45 +42,26 @@ async def test_healthz_is_200_while_a_check_fails(serve: Serve) -> None:
     assert status == 200
 
 
-async def test_readyz_is_200_when_all_checks_succeed(serve: Serve) -> None:
-    client = await serve(app_with({"slack": succeeding, "database": succeeding}))
+@pytest.mark.parametrize(
+    ("check", "said"),
+    [
+        (succeeding, "ok"),
+        (failing, "The database does not answer."),
+        (hanging, "No answer within 0.05 seconds."),
+        (broken, "The check itself failed (KeyError); the log has the details."),
+    ],
+)
+async def test_readyz_is_503_unless_all_checks_succeed_and_names_the_failed_one(
+    serve: Serve, check: Check, said: str
+) -> None:
+    timeout = 0.05 if check is hanging else 20.0
+    client = await serve(app_with({"slack": succeeding, "database": check}, timeout))
     async with client.get("/readyz") as answer:
         status, body = answer.status, await answer.json()
 
-    assert status == 200
-    assert body == {"ready": True, "checks": {"slack": "ok", "database": "ok"}}
-
-
-async def test_readyz_is_503_and_names_the_failed_check(serve: Serve) -> None:
-    client = await serve(app_with({"slack": succeeding, "database": failing}))
-    async with client.get("/readyz") as answer:
-        status, body = answer.status, await answer.json()
-
-    assert status == 503
-    assert body == {
-        "ready": False,
-        "checks": {"slack": "ok", "database": "The database does not answer."},
-    }
-
-
-async def test_hanging_check_fails_after_its_timeout(serve: Serve) -> None:
-    client = await serve(app_with({"slack": hanging, "database": succeeding}, timeout=0.05))
-    async with client.get("/readyz") as answer:
-        status, body = answer.status, await answer.json()
-
-    assert status == 503
-    assert body["checks"] == {"slack": "No answer within 0.05 seconds.", "database": "ok"}
-
-
-async def test_raising_check_fails_without_details(serve: Serve) -> None:
-    client = await serve(app_with({"slack": broken}))
-    async with client.get("/readyz") as answer:
-        status, body = answer.status, await answer.json()
-
-    assert status == 503
-    assert body["checks"]["slack"] == (
-        "The check itself failed (KeyError); the log has the details."
-    )
+    ready = check is succeeding
+    assert status == (200 if ready else 503)
+    assert body == {"ready": ready, "checks": {"slack": "ok", "database": said}}
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
