@@ -34,6 +34,10 @@ async def resolve_members(users: Collection[str], groups: Collection[str]) -> di
     return {user: Person(id=user, team=RINA.team, groups=frozenset(groups)) for user in users}
 
 
+def allow(_request: Request) -> None:
+    """Refuse nobody."""
+
+
 def keep_all(request: Request) -> Judgement:
     """Judge that everything still counts."""
     return Judgement(

@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
-from bot.cancellation.lifecycle import State
+from bot.cancellation.lifecycle import Outcome, Request, State
+from bot.cancellation.posts import RequestPost
 from bot.storage.audit_log import AuditLog, History
 from bot.storage.database import Database
 from bot.storage.job_facts import JobFactsStore
@@ -14,7 +16,7 @@ from bot.storage.notice_store import NoticeStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
 from bot.storage.watch_store import WatchStore
-from tests.support.domain import Clock
+from tests.support.domain import RINA, Clock
 from tests.support.timings import DATABASE_TIMEOUT
 
 
@@ -37,6 +39,30 @@ class Env:
         self.history = History(*over)
         self.record = AuditLog(self.database)
         self.mine, self.theirs = (WatchStore(*over, f"replica-{number}") for number in (1, 2))
+
+    async def events(self, **equal: Any) -> list[str]:
+        """Return the names of the recorded events."""
+        return [line.event async for line in self.record.events(**equal)]
+
+    async def claim_posts(self) -> list[RequestPost]:
+        found = await self.outbox.claim("replica-1", 50, 0, 50)
+        return [post for post in found if isinstance(post, RequestPost)]
+
+    async def posted(self, request: Request) -> Request:
+        """Create a request, and post its card."""
+        created = await self.ledger.create(request, RINA)
+        (card,) = await self.claim_posts()
+        await self.outbox.mark_sent(card, "C0OPS", "1.1")
+        return created
+
+    async def claim_run(self, request: Request) -> Request:
+        running = await self.leases.claim(request.id)
+        assert running
+        return running
+
+    async def end_run(self, request: Request, state: State = State.CANCELLED) -> Request:
+        """Run a request to its end without a DELETE."""
+        return await self.leases.settle(await self.claim_run(request), state, Outcome())
 
 
 @pytest.fixture

@@ -6,31 +6,19 @@ from datetime import timedelta
 import pytest
 
 from bot.cancellation.errors import AlreadyReviewed, NothingToReview
-from bot.cancellation.lifecycle import Outcome, Request, State
-from bot.cancellation.posts import PostKind, RequestPost
+from bot.cancellation.lifecycle import Request
+from bot.cancellation.posts import PostKind
 from bot.storage.audit_log import History
 from tests.integration.storage.conftest import Env
-from tests.support.domain import ABE, ADA, PROJECT_ID, RINA, a_request
-
-
-def anybody(_request: Request) -> None:
-    return None
+from tests.support.domain import ABE, ADA, PROJECT_ID, RINA, a_request, allow
 
 
 async def act_alone(env: Env, *recipients: str) -> Request:
     return await env.ledger.create(a_request(acted_alone=True), RINA, recipients)
 
 
-async def claim(env: Env) -> list[RequestPost]:
-    return [
-        post
-        for post in await env.outbox.claim("one", 10, direct=10)
-        if isinstance(post, RequestPost)
-    ]
-
-
 async def deliver_all(env: Env) -> None:
-    while posts := await claim(env):
+    while posts := await env.claim_posts():
         for post in posts:
             await env.outbox.mark_sent(post, "C0OPS", "1.1")
 
@@ -47,10 +35,10 @@ async def test_acting_alone_is_recorded_before_the_approval_that_it_replaces(env
 
 async def test_each_recipient_gets_a_message_of_its_own_after_the_card(env: Env) -> None:
     await act_alone(env, ADA.id, ABE.id)
-    (card,) = await claim(env)
+    (card,) = await env.claim_posts()
     await env.outbox.mark_sent(card, "C0OPS", "1.1")
 
-    posts = await claim(env)
+    posts = await env.claim_posts()
 
     assert [(post.kind, post.recipient) for post in posts] == [
         (PostKind.REPLY, None),
@@ -64,7 +52,7 @@ async def test_of_two_reviews_at_once_one_counts_and_the_other_names_it(env: Env
     request = await act_alone(env)
 
     results = await asyncio.gather(
-        *(env.ledger.review(request.id, person, anybody) for person in (ADA, ABE)),
+        *(env.ledger.review(request.id, person, allow) for person in (ADA, ABE)),
         return_exceptions=True,
     )
 
@@ -89,14 +77,12 @@ async def test_refused_review_changes_nothing(env: Env) -> None:
 
 async def test_unreviewed_request_is_not_pruned_and_a_reviewed_one_is(env: Env) -> None:
     request = await act_alone(env)
-    claimed = await env.leases.claim(request.id)
-    assert claimed
-    await env.leases.settle(claimed, State.CANCELLED, Outcome())
+    await env.end_run(request)
     env.clock.forward(1)
     await deliver_all(env)
 
     assert await env.ledger.prune(env.clock() + timedelta(days=1)) == 0
-    await env.ledger.review(request.id, ADA, anybody)
+    await env.ledger.review(request.id, ADA, allow)
     await deliver_all(env)
     assert await env.ledger.prune(env.clock() + timedelta(days=1)) == 1
     assert await env.record.verify() == []
@@ -105,7 +91,7 @@ async def test_unreviewed_request_is_not_pruned_and_a_reviewed_one_is(env: Env) 
 async def test_history_tells_who_reviewed_and_lists_what_is_unreviewed(env: Env) -> None:
     history = History(env.database, env.clock)
     reviewed, waits = await act_alone(env), await act_alone(env)
-    await env.ledger.review(reviewed.id, ADA, anybody)
+    await env.ledger.review(reviewed.id, ADA, allow)
 
     past = {each.request: each for each in await history.recent(10, [PROJECT_ID])}
 

@@ -7,7 +7,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.storage.tables import audit_events, posts
 from tests.integration.storage.conftest import Env
-from tests.support.domain import ADA, RINA, a_request, a_waiting_request
+from tests.support.domain import ADA, RINA, a_request, a_waiting_request, allow
 
 
 async def tamper(env: Env, statement: Update | Delete) -> None:
@@ -20,8 +20,7 @@ async def tamper(env: Env, statement: Update | Delete) -> None:
 async def ended(env: Env) -> Request:
     """A request with five events: created, approved, cancelling, cancel_sent, cancelled."""
     request = await env.ledger.create(a_request(), RINA)
-    claimed = await env.leases.claim(request.id)
-    assert claimed
+    claimed = await env.claim_run(request)
     await env.leases.record_delete_sent(claimed)
     return await env.leases.settle(claimed, State.CANCELLED, Outcome(sentence="done"))
 
@@ -84,7 +83,7 @@ async def test_prune_deletes_only_requests_that_ended_long_ago(env: Env) -> None
     env.clock.forward(100)
     before = env.clock.now
     waiting = await env.ledger.create(a_waiting_request(), RINA)
-    await env.ledger.decide(waiting.id, State.DENIED, ADA, lambda _request: None, reason="no")
+    await env.ledger.decide(waiting.id, State.DENIED, ADA, allow, reason="no")
     env.clock.forward(100)
 
     assert await env.ledger.prune(before) == 0  # the old one still has something to post

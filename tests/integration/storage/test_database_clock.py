@@ -104,8 +104,7 @@ async def test_lease_from_before_the_clock_was_set_back_expires_in_time(
 @pytest.mark.parametrize("back", BACK)
 async def test_runner_continues_after_the_clock_was_set_back(env: Env, back: float) -> None:
     request = await env.ledger.create(a_request(), RINA)
-    running = await env.leases.claim(request.id)
-    assert running
+    running = await env.claim_run(request)
     env.clock.forward(-back)
 
     assert await env.leases.renew(request.id)

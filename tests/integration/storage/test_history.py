@@ -8,13 +8,9 @@ import pytest
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import Person
 from tests.integration.storage.conftest import Env
-from tests.support.domain import ABE, NOON, PROJECT_ID, RINA, a_request, a_waiting_request
+from tests.support.domain import ABE, NOON, PROJECT_ID, RINA, a_request, a_waiting_request, allow
 
 OTHER = "5b6212af90dc76637950a2c7"
-
-
-def allowed(_request: Request) -> None:
-    return None
 
 
 async def asked(env: Env, person: Person = RINA, **changes: object) -> Request:
@@ -26,7 +22,7 @@ async def asked(env: Env, person: Person = RINA, **changes: object) -> Request:
 async def test_recent_requests_come_newest_first_with_their_outcome(env: Env) -> None:
     first = await asked(env)
     second = await asked(env, state=State.AWAITING, approvals_needed=1)
-    await env.ledger.decide(second.id, State.DENIED, ABE, allowed, reason="no")
+    await env.ledger.decide(second.id, State.DENIED, ABE, allow, reason="no")
     past = await env.history.recent(10, [PROJECT_ID])
 
     assert [(each.request, each.state, each.by) for each in past] == [
@@ -59,7 +55,7 @@ async def test_requests_of_other_projects_are_excluded(
 
 async def test_pruned_request_is_read_from_its_events(env: Env) -> None:
     request = await asked(env, state=State.AWAITING, approvals_needed=1)
-    await env.ledger.decide(request.id, State.DENIED, ABE, allowed, reason="no")
+    await env.ledger.decide(request.id, State.DENIED, ABE, allow, reason="no")
     env.clock.forward(60)
     while posts := await env.outbox.claim("me", 10):
         for post in posts:

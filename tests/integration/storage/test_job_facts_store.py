@@ -26,14 +26,7 @@ def live(ref: JobRef, since: datetime) -> RestoreJob:
 
 async def waiting(env: Env, **changes: Any) -> Request:
     """Create a request that waits, and post its card."""
-    request = await env.ledger.create(a_waiting_request(ref=REF, **changes), RINA)
-    (card,) = await env.outbox.claim("replica-1", 10)
-    await env.outbox.mark_sent(card, "C0OPS", "1.1")
-    return request
-
-
-async def events_of(env: Env) -> list[str]:
-    return [line.event async for line in env.record.events()]
+    return await env.posted(a_waiting_request(ref=REF, **changes))
 
 
 async def test_link_is_expected_at_the_median_of_five_observed_ones(env: Env) -> None:
@@ -66,7 +59,7 @@ async def test_live_link_of_a_waiting_request_is_told_once_by_many_replicas(env:
     await asyncio.gather(*(env.facts.record(REF, job) for _ in range(5)))
     posts = await env.outbox.claim("replica-1", 10)
 
-    assert (await events_of(env)).count(EventName.LINK_LIVE) == 1
+    assert (await env.events()).count(EventName.LINK_LIVE) == 1
     assert sorted(post.kind for post in posts) == [PostKind.EDIT, PostKind.REPLY]
 
 
@@ -76,7 +69,7 @@ async def test_request_of_a_link_that_was_shown_live_gets_no_event(env: Env) -> 
     await waiting(env, shown=shown)
     await env.facts.record(REF, live(REF, NOON))
 
-    assert EventName.LINK_LIVE not in await events_of(env)
+    assert EventName.LINK_LIVE not in await env.events()
 
 
 async def test_request_created_after_the_link_went_live_unnoticed_is_told(env: Env) -> None:
@@ -84,7 +77,7 @@ async def test_request_created_after_the_link_went_live_unnoticed_is_told(env: E
     await waiting(env)
     await env.facts.record(REF, live(REF, NOON))
 
-    assert (await events_of(env)).count(EventName.LINK_LIVE) == 1
+    assert (await env.events()).count(EventName.LINK_LIVE) == 1
 
 
 async def test_late_starter_edits_the_card_and_is_recorded(env: Env) -> None:
@@ -93,7 +86,7 @@ async def test_late_starter_edits_the_card_and_is_recorded(env: Env) -> None:
     await env.facts.record(REF, started_by=StartedBy(Knowledge.NOT_IN_FEED))
     (edit,) = await env.outbox.claim("replica-1", 10)
 
-    assert (edit.kind, await events_of(env)) == (
+    assert (edit.kind, await env.events()) == (
         PostKind.EDIT,
         [EventName.CREATED, EventName.STARTER_KNOWN],
     )
@@ -117,8 +110,7 @@ async def test_cancellation_records_how_it_lay_to_the_link(was_live: bool, env: 
     counted: list[None] = []
     env.leases.on_cancelled_before_link = lambda: counted.append(None)
     request = await env.ledger.create(a_request(ref=REF), RINA)
-    claimed = await env.leases.claim(request.id)
-    assert claimed
+    claimed = await env.claim_run(request)
     expires_at = NOON + timedelta(minutes=59) if was_live else None
     sent = await env.leases.record_delete_sent(claimed, expires_at)
     await env.leases.settle(sent, State.CANCELLED, Outcome(sentence="done"))

@@ -12,7 +12,7 @@ from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
 from bot.storage.lease_store import LeaseStore
 from bot.timings import Timings
 from tests.integration.storage.conftest import Env
-from tests.support.domain import ADA, RINA, a_request, a_waiting_request, keep_all
+from tests.support.domain import ADA, RINA, a_request, a_waiting_request, allow, keep_all
 
 
 async def claimed(env: Env) -> Request:
@@ -52,9 +52,7 @@ async def test_claimed_request_can_be_taken_over_once_the_lease_expired(env: Env
     taken_over = await env.other.claim(request.id)
 
     assert taken_over is not None
-    assert [line.event async for line in env.record.events(request=request.id)][-1] == (
-        "request:taken_over"
-    )
+    assert (await env.events(request=request.id))[-1] == "request:taken_over"
 
 
 async def test_renewed_lease_lasts_longer(env: Env) -> None:
@@ -131,7 +129,7 @@ async def test_retry_makes_an_accepted_delete_one_of_unknown_effect(env: Env) ->
     again = await env.ledger.retry(
         request.id,
         RINA,
-        lambda _request: None,
+        allow,
         needed_for=lambda _request: 0,
         ttl=timedelta(minutes=30),
     )
@@ -153,9 +151,8 @@ async def test_lease_that_expires_while_the_write_is_queued_refuses_a_delete(env
 
 async def test_voided_approval_returns_the_request_to_its_approvers(env: Env) -> None:
     request = await env.ledger.create(a_waiting_request(), RINA)
-    await env.ledger.approve(request.id, ADA, lambda _request: None, keep_all)
-    running = await env.leases.claim(request.id)
-    assert running
+    await env.ledger.approve(request.id, ADA, allow, keep_all)
+    running = await env.claim_run(request)
     judgement = Judgement(
         refusal=None, voided=frozenset({ADA.id}), approvals_needed=2, approvals_missing=2
     )
@@ -165,7 +162,7 @@ async def test_voided_approval_returns_the_request_to_its_approvers(env: Env) ->
     assert (waiting.state, waiting.approved_by) == (State.AWAITING, frozenset())
     assert (waiting.voided, waiting.approvals_needed) == ((ADA.id,), 2)
     assert await env.leases.list_runnable() == []
-    assert [line.event async for line in env.record.events(request=request.id)][-3:] == [
+    assert (await env.events(request=request.id))[-3:] == [
         "request:approval_voided", "request:approvals_raised", "request:awaiting",
     ]  # fmt: skip
     assert await env.record.verify() == []
@@ -173,15 +170,14 @@ async def test_voided_approval_returns_the_request_to_its_approvers(env: Env) ->
 
 async def test_voided_approver_may_approve_again(env: Env) -> None:
     request = await env.ledger.create(a_waiting_request(), RINA)
-    await env.ledger.approve(request.id, ADA, lambda _request: None, keep_all)
-    running = await env.leases.claim(request.id)
-    assert running
+    await env.ledger.approve(request.id, ADA, allow, keep_all)
+    running = await env.claim_run(request)
     judgement = Judgement(
         refusal=None, voided=frozenset({ADA.id}), approvals_needed=1, approvals_missing=1
     )
     await env.leases.settle(running, State.AWAITING, Outcome(), judgement)
 
-    again = await env.ledger.approve(request.id, ADA, lambda _request: None, keep_all)
+    again = await env.ledger.approve(request.id, ADA, allow, keep_all)
 
     assert again.state is State.APPROVED
     assert again.approved_by == {ADA.id}
@@ -196,5 +192,5 @@ async def test_failed_check_is_recorded_only_by_the_holder(env: Env) -> None:
         await env.other.record_check_failed(request, "Slack is away.")
     await env.leases.record_check_failed(request, "Slack is away.")
 
-    events = [line.event async for line in env.record.events(request=request.id)]
+    events = await env.events(request=request.id)
     assert events.count("request:check_failed") == 1

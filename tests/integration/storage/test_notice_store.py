@@ -10,7 +10,7 @@ from bot.cancellation.policy import Notice
 from bot.cancellation.posts import PostKind, RequestPost
 from bot.storage.posts import COPY_DELAY
 from tests.integration.storage.conftest import Env
-from tests.support.domain import ABE, ADA, NOON, RINA, a_waiting_request, keep_all
+from tests.support.domain import ABE, ADA, NOON, RINA, a_waiting_request, allow, keep_all
 
 MINUTE = timedelta(minutes=1)
 TOLD = (replace(ADA, name="Ada <Lee>"), replace(ABE, name="Abe"))
@@ -18,21 +18,9 @@ FIRST = Notice(is_first=True, reminder=0, escalates=False, next_at=NOON + MINUTE
 REMINDER = Notice(is_first=False, reminder=1, escalates=True, next_at=None)
 
 
-def allow(_request: Request) -> None:
-    return None
-
-
-async def claim(env: Env) -> list[RequestPost]:
-    found = await env.outbox.claim("one", 50, 0, 50)
-    return [post for post in found if isinstance(post, RequestPost)]
-
-
 async def ask(env: Env) -> Request:
     """Create a request that waits, whose card is posted."""
-    request = await env.ledger.create(a_waiting_request(next_notice_at=NOON), RINA)
-    (card,) = await claim(env)
-    await env.outbox.mark_sent(card, "C0OPS", "1.1")
-    return request
+    return await env.posted(a_waiting_request(next_notice_at=NOON))
 
 
 async def tell(env: Env, notice: Notice = FIRST) -> bool:
@@ -41,16 +29,12 @@ async def tell(env: Env, notice: Notice = FIRST) -> bool:
 
 
 async def deliver_copies(env: Env) -> None:
-    for post in await claim(env):
+    for post in await env.claim_posts():
         await env.outbox.mark_sent(post, f"D-{post.recipient}", f"{post.id}.1")
 
 
 def kinds(posts: list[RequestPost]) -> list[tuple[PostKind, str | None]]:
     return [(post.kind, post.recipient) for post in posts]
-
-
-async def events(env: Env, request: Request) -> list[str]:
-    return [line.event async for line in env.record.events(request=request.id)]
 
 
 async def test_two_replicas_tell_the_approvers_once(env: Env) -> None:
@@ -60,8 +44,8 @@ async def test_two_replicas_tell_the_approvers_once(env: Env) -> None:
     given = await asyncio.gather(*(env.notices.give(due, FIRST, TOLD) for _ in range(4)))
 
     assert sorted(given) == [False, False, False, True]
-    assert kinds(await claim(env)) == [(PostKind.COPY, ADA.id), (PostKind.COPY, ABE.id)]
-    assert await events(env, request) == ["request:created", "request:notified"]
+    assert kinds(await env.claim_posts()) == [(PostKind.COPY, ADA.id), (PostKind.COPY, ABE.id)]
+    assert await env.events(request=request.id) == ["request:created", "request:notified"]
     assert await env.notices.list_due() == []
 
 
@@ -69,15 +53,15 @@ async def test_reminder_is_recorded_with_its_reply_and_its_copies(env: Env) -> N
     request = await ask(env)
     await tell(env)
     await deliver_copies(env)
-    await claim(env)
+    await env.claim_posts()
     env.clock.forward(60)
     (due,) = await env.notices.list_due()
 
     assert await env.notices.give(due, REMINDER, TOLD[:1], escalated=TOLD[1:])
 
     replies = ["request:notified", "request:reminded", "request:escalated"]
-    assert (await events(env, request))[1:] == replies
-    card_updates = [post for post in await claim(env) if post.kind is PostKind.EDIT]
+    assert (await env.events(request=request.id))[1:] == replies
+    card_updates = [post for post in await env.claim_posts() if post.kind is PostKind.EDIT]
     assert [post.event for post in card_updates if not post.recipient] == ["request:escalated"]
     env.clock.forward(60)
     assert await env.notices.list_due() == []
@@ -99,13 +83,13 @@ async def test_decided_or_expired_request_has_no_notice(env: Env) -> None:
 async def test_reply_names_who_was_reached_after_the_last_copy(env: Env) -> None:
     request = await ask(env)
     await tell(env)
-    first, second = await claim(env)
+    first, second = await env.claim_posts()
 
     await env.outbox.drop(second, "the person takes no direct messages")
-    assert await claim(env) == []
+    assert await env.claim_posts() == []
     await env.outbox.mark_sent(first, "D0ADA", "2.1")
 
-    (reply,) = await claim(env)
+    (reply,) = await env.claim_posts()
     assert (reply.kind, reply.event) == (PostKind.REPLY, "request:notified")
     assert reply.detail == {"names": ["Ada <Lee>"]}
     dropped = [line async for line in env.record.events(request=request.id)][-1]
@@ -115,23 +99,23 @@ async def test_reply_names_who_was_reached_after_the_last_copy(env: Env) -> None
 async def test_two_last_copies_at_once_make_one_reply(env: Env) -> None:
     await ask(env)
     await tell(env)
-    copies = await claim(env)
+    copies = await env.claim_posts()
 
     await asyncio.gather(*(env.outbox.mark_sent(copy, "D", f"{copy.id}.1") for copy in copies))
 
-    assert kinds(await claim(env)) == [(PostKind.REPLY, None)]
+    assert kinds(await env.claim_posts()) == [(PostKind.REPLY, None)]
 
 
 async def test_decided_request_edits_its_card_and_then_every_copy_in_its_place(env: Env) -> None:
     request = await ask(env)
     await tell(env)
     await deliver_copies(env)
-    (reached,) = await claim(env)
+    (reached,) = await env.claim_posts()
     await env.outbox.mark_sent(reached, "C0OPS", "1.2")
 
     await env.ledger.decide(request.id, State.DENIED, ADA, allow, reason="still needed")
 
-    reply, edit, *copies = await claim(env)
+    reply, edit, *copies = await env.claim_posts()
     assert (reply.kind, edit.kind, edit.recipient) == (PostKind.REPLY, PostKind.EDIT, None)
     assert [copy.kind for copy in copies] == [PostKind.EDIT, PostKind.EDIT]
     places = {copy.recipient: copy.copy and copy.copy.channel for copy in copies}
@@ -144,25 +128,25 @@ async def test_copy_that_was_not_sent_yet_needs_no_edit(env: Env) -> None:
 
     await env.ledger.decide(request.id, State.DENIED, ADA, allow, reason="still needed")
 
-    posts = await claim(env)
+    posts = await env.claim_posts()
     copies = [post for post in posts if post.recipient]
     assert kinds(copies) == [(PostKind.COPY, ADA.id), (PostKind.COPY, ABE.id)]
     for copy in copies:
         await env.outbox.drop(copy)
-    assert await claim(env) == []
+    assert await env.claim_posts() == []
 
 
 async def test_copy_in_delivery_is_edited_once_it_has_a_place(env: Env) -> None:
     request = await ask(env)
     await tell(env)
-    ada, abe = await claim(env)
+    ada, abe = await env.claim_posts()
     await env.ledger.decide(request.id, State.DENIED, ADA, allow, reason="still needed")
-    assert [post.recipient for post in await claim(env)] == [None, None]
+    assert [post.recipient for post in await env.claim_posts()] == [None, None]
 
     await env.outbox.mark_sent(ada, "D0ADA", "2.1")
     await env.outbox.drop(abe, "the person takes no direct messages")
 
-    edits = await claim(env)
+    edits = await env.claim_posts()
     assert {(post.recipient, post.copy and post.copy.ts) for post in edits} == {
         (ADA.id, "2.1"),
         (ABE.id, None),
@@ -174,24 +158,21 @@ async def test_copies_wait_a_moment_for_the_end_of_a_quick_run(env: Env) -> None
     await tell(env)
     await deliver_copies(env)
     await env.ledger.approve(request.id, ADA, allow, keep_all)
-    assert all(post.recipient is None for post in await claim(env))
-    claimed = await env.leases.claim(request.id)
-    assert claimed
-    await env.leases.settle(claimed, State.CANCELLED, Outcome())
+    assert all(post.recipient is None for post in await env.claim_posts())
+    await env.end_run(request)
 
-    edits = [post for post in await claim(env) if post.recipient]
+    edits = [post for post in await env.claim_posts() if post.recipient]
 
     assert len(edits) == 2
     env.clock.forward(COPY_DELAY.total_seconds() + 1)
-    assert [post for post in await claim(env) if post.recipient] == []
+    assert [post for post in await env.claim_posts() if post.recipient] == []
 
 
 async def test_request_that_waits_again_tells_its_approvers_again(env: Env) -> None:
     request = await ask(env)
     await tell(env)
     await env.ledger.approve(request.id, ADA, allow, keep_all)
-    claimed = await env.leases.claim(request.id)
-    assert claimed
+    claimed = await env.claim_run(request)
     assert await env.notices.list_due() == []
 
     await env.leases.settle(claimed, State.AWAITING, Outcome())
@@ -204,4 +185,4 @@ async def test_request_without_approvals_has_no_notice(env: Env) -> None:
     await env.ledger.create(a_waiting_request(), RINA)
 
     assert await env.notices.list_due() == []
-    assert len(await claim(env)) == 1
+    assert len(await env.claim_posts()) == 1

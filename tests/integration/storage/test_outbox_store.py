@@ -8,24 +8,12 @@ from bot.cancellation.lifecycle import Card, Outcome, State
 from bot.cancellation.posts import PostKind, RequestPost
 from bot.storage.outbox_store import CLAIM_POSTS, LEASE, LOCK_DUE_POSTS, LONGEST_DELAY
 from tests.integration.storage.conftest import Env
-from tests.support.domain import ADA, RINA, a_request, a_waiting_request, keep_all
+from tests.support.domain import ADA, RINA, a_request, a_waiting_request, allow, keep_all
 from tests.support.pauses import pause
 
 
-async def claim(env: Env) -> list[RequestPost]:
-    found = await env.outbox.claim("replica-1", 10)
-    return [post for post in found if isinstance(post, RequestPost)]
-
-
 async def kinds(env: Env) -> list[tuple[PostKind, str]]:
-    return [(post.kind, str(post.event)) for post in await claim(env)]
-
-
-async def post_card(env: Env) -> RequestPost:
-    await env.ledger.create(a_waiting_request(approvals=2), RINA)
-    (card,) = await claim(env)
-    await env.outbox.mark_sent(card, "C0OPS", "1.1")
-    return card
+    return [(post.kind, str(post.event)) for post in await env.claim_posts()]
 
 
 async def test_new_request_enqueues_only_its_card(env: Env) -> None:
@@ -55,9 +43,9 @@ async def test_owner_whose_claim_was_lost_claims_its_posts_again_at_once(env: En
 
 async def test_posts_of_a_request_wait_for_its_card(env: Env) -> None:
     request = await env.ledger.create(a_waiting_request(approvals=2), RINA)
-    (card,) = await claim(env)
-    await env.ledger.approve(request.id, ADA, lambda _request: None, keep_all)
-    assert await claim(env) == []
+    (card,) = await env.claim_posts()
+    await env.ledger.approve(request.id, ADA, allow, keep_all)
+    assert await env.claim_posts() == []
 
     await env.outbox.mark_sent(card, "C0OPS", "1.1")
 
@@ -68,26 +56,24 @@ async def test_posts_of_a_request_wait_for_its_card(env: Env) -> None:
 
 
 async def test_place_of_the_card_is_stored_with_the_request(env: Env) -> None:
-    card = await post_card(env)
+    request = await env.posted(a_waiting_request(approvals=2))
 
-    assert (await env.ledger.get(card.request.id)).card == Card(channel="C0OPS", ts="1.1")
+    assert (await env.ledger.get(request.id)).card == Card(channel="C0OPS", ts="1.1")
 
 
 async def test_post_has_the_request_as_it_is_when_claimed(env: Env) -> None:
     request = await env.ledger.create(a_waiting_request(), RINA)
-    await env.ledger.approve(request.id, ADA, lambda _request: None, keep_all)
+    await env.ledger.approve(request.id, ADA, allow, keep_all)
 
-    (card,) = await claim(env)
+    (card,) = await env.claim_posts()
 
     assert card.request.state is State.APPROVED
 
 
 async def test_unclaimed_card_updates_are_merged(env: Env) -> None:
     request = await env.ledger.create(a_request(), RINA)
-    (card,) = await claim(env)
-    claimed = await env.leases.claim(request.id)
-    assert claimed
-    await env.leases.settle(claimed, State.CANCELLED, Outcome())
+    (card,) = await env.claim_posts()
+    await env.end_run(request)
     await env.outbox.mark_sent(card, "C0OPS", "1.1")
 
     assert sorted(await kinds(env)) == [
@@ -99,13 +85,11 @@ async def test_unclaimed_card_updates_are_merged(env: Env) -> None:
 async def test_change_after_a_lost_answer_updates_the_card(env: Env) -> None:
     """Slack may have the first attempt, and takes the repetition for the same message."""
     request = await env.ledger.create(a_request(), RINA)
-    (card,) = await claim(env)
+    (card,) = await env.claim_posts()
     await env.outbox.retry_later(card, 1, "no answer")
-    claimed = await env.leases.claim(request.id)
-    assert claimed
-    await env.leases.settle(claimed, State.CANCELLED, Outcome())
+    await env.end_run(request)
     env.clock.forward(1)
-    (again,) = await claim(env)
+    (again,) = await env.claim_posts()
     await env.outbox.mark_sent(again, "C0OPS", "1.1")
 
     assert sorted(await kinds(env)) == [
@@ -115,48 +99,46 @@ async def test_change_after_a_lost_answer_updates_the_card(env: Env) -> None:
 
 
 async def test_start_of_a_run_updates_the_card_a_moment_later(env: Env) -> None:
-    request = await env.ledger.create(a_request(), RINA)
-    (card,) = await claim(env)
-    await env.outbox.mark_sent(card, "C0OPS", "1.1")
+    request = await env.posted(a_request())
     await env.leases.claim(request.id)
 
-    assert await claim(env) == []
+    assert await env.claim_posts() == []
     env.clock.forward(1)
     assert await kinds(env) == [(PostKind.EDIT, "request:cancelling")]
 
 
 async def test_post_of_a_dead_replica_is_repeated_with_the_same_id(env: Env) -> None:
     await env.ledger.create(a_request(), RINA)
-    (first,) = await claim(env)
-    assert await claim(env) == []
+    (first,) = await env.claim_posts()
+    assert await env.claim_posts() == []
     env.clock.forward(LEASE.total_seconds())
 
-    (second,) = await claim(env)
+    (second,) = await env.claim_posts()
 
     assert (second.client_msg_id, second.attempts) == (first.client_msg_id, 2)
 
 
 async def test_post_to_retry_waits_for_the_delay(env: Env) -> None:
     await env.ledger.create(a_request(), RINA)
-    (post,) = await claim(env)
+    (post,) = await env.claim_posts()
 
     await env.outbox.retry_later(post, 7, "ratelimited")
 
     env.clock.forward(6.9)
-    assert await claim(env) == []
+    assert await env.claim_posts() == []
     env.clock.forward(0.2)
-    assert len(await claim(env)) == 1
+    assert len(await env.claim_posts()) == 1
 
 
 async def test_dropped_post_is_audited_and_blocks_no_other(env: Env) -> None:
-    card = await post_card(env)
-    await env.ledger.approve(card.request.id, ADA, lambda _request: None, keep_all)
-    reply, edit = await claim(env)
+    request = await env.posted(a_waiting_request(approvals=2))
+    await env.ledger.approve(request.id, ADA, allow, keep_all)
+    reply, edit = await env.claim_posts()
 
     await env.outbox.drop(edit, "message_not_found")
     await env.outbox.mark_sent(reply, "C0OPS", "1.2")
 
-    assert await claim(env) == []
+    assert await env.claim_posts() == []
     last = [line async for line in env.record.events()][-1]
     assert (last.event, last.detail) == (
         "slack:post_dropped",
@@ -166,21 +148,18 @@ async def test_dropped_post_is_audited_and_blocks_no_other(env: Env) -> None:
 
 async def test_moved_card_is_due_at_once_in_its_new_channel(env: Env) -> None:
     await env.ledger.create(a_request(), RINA)
-    (card,) = await claim(env)
+    (card,) = await env.claim_posts()
 
     await env.outbox.move_card(card, RINA.id, "not_in_channel")
 
-    (again,) = await claim(env)
+    (again,) = await env.claim_posts()
     assert (again.request.channel, again.request.moved_because) == (RINA.id, "not_in_channel")
-    assert [line.event async for line in env.record.events()][-1] == "slack:card_moved"
+    assert (await env.events())[-1] == "slack:card_moved"
 
 
 async def test_outcome_and_last_edit_precede_the_cards_of_other_requests(env: Env) -> None:
-    request = await env.ledger.create(a_request(), RINA)
-    (card,) = await claim(env)
-    await env.outbox.mark_sent(card, "C0OPS", "1.1")
-    running = await env.leases.claim(request.id)
-    assert running
+    request = await env.posted(a_request())
+    running = await env.claim_run(request)
     await env.ledger.create(a_request(), RINA)
     await env.leases.settle(running, State.CANCELLED, Outcome())
 
@@ -192,25 +171,22 @@ async def test_outcome_and_last_edit_precede_the_cards_of_other_requests(env: En
 
 
 async def test_postponed_edit_is_no_attempt_and_is_due_when_the_request_ends(env: Env) -> None:
-    card = await post_card(env)
-    await env.ledger.approve(card.request.id, ADA, lambda _request: None, keep_all)
-    reply, edit = await claim(env)
+    request = await env.posted(a_waiting_request(approvals=2))
+    await env.ledger.approve(request.id, ADA, allow, keep_all)
+    reply, edit = await env.claim_posts()
     await env.outbox.mark_sent(reply, "C0OPS", "1.2")
     await env.outbox.retry_later(edit, 50)
-    await env.ledger.decide(card.request.id, State.WITHDRAWN, RINA, lambda _request: None)
+    await env.ledger.decide(request.id, State.WITHDRAWN, RINA, allow)
 
-    again, outcome = await claim(env)
+    again, outcome = await env.claim_posts()
     assert (again.id, again.attempts, again.request.state) == (edit.id, 1, State.WITHDRAWN)
     assert outcome.kind is PostKind.REPLY
 
 
 async def test_outcome_during_the_claim_of_a_card_update_enqueues_another(env: Env) -> None:
     """The claimed update has the request as it was before."""
-    request = await env.ledger.create(a_request(), RINA)
-    (card,) = await claim(env)
-    await env.outbox.mark_sent(card, "C0OPS", "1.1")
-    running = await env.leases.claim(request.id)
-    assert running
+    request = await env.posted(a_request())
+    running = await env.claim_run(request)
     env.clock.forward(5)  # a slow run: its card update is due
     claimed, loop = asyncio.Event(), asyncio.get_running_loop()
 
@@ -236,7 +212,7 @@ async def test_outcome_during_the_claim_of_a_card_update_enqueues_another(env: E
 async def drained(env: Env) -> list[RequestPost]:
     """Deliver all due posts, and return them."""
     delivered = []
-    while posts := await claim(env):
+    while posts := await env.claim_posts():
         for post in posts:
             await env.outbox.mark_sent(post, "C0OPS", "1.2")
             delivered.append(post)

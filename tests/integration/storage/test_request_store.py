@@ -28,19 +28,12 @@ from tests.support.domain import (
     a_job,
     a_request,
     a_waiting_request,
+    allow,
     job_ref,
     keep_all,
 )
 
 TTL = timedelta(minutes=30)
-
-
-def anybody(_request: Request) -> NotAllowed | None:
-    return None
-
-
-async def names(env: Env, request: Request) -> list[str]:
-    return [line.event async for line in env.record.events(request=request.id)]
 
 
 async def test_created_request_is_read_back_unchanged(env: Env) -> None:
@@ -104,7 +97,7 @@ async def test_concurrent_deliveries_of_one_submission_create_one_request(env: E
     results = await asyncio.gather(*(env.ledger.create(each, RINA) for each in made))
 
     assert len({result.id for result in results}) == 1
-    assert [line.event async for line in env.record.events()] == [
+    assert await env.events() == [
         "request:created",
         "request:approved",
     ]
@@ -112,7 +105,7 @@ async def test_concurrent_deliveries_of_one_submission_create_one_request(env: E
 
 async def test_job_can_be_requested_again_after_its_request_ended(env: Env) -> None:
     first = await env.ledger.create(a_waiting_request(ref=job_ref()), RINA)
-    await env.ledger.decide(first.id, State.WITHDRAWN, RINA, anybody)
+    await env.ledger.decide(first.id, State.WITHDRAWN, RINA, allow)
 
     second = await env.ledger.create(a_waiting_request(ref=job_ref()), RINA)
 
@@ -121,7 +114,7 @@ async def test_job_can_be_requested_again_after_its_request_ended(env: Env) -> N
 
 async def test_late_redelivery_returns_its_own_request_while_another_is_open(env: Env) -> None:
     first = await env.ledger.create(a_waiting_request(key="V1", ref=job_ref()), RINA)
-    ended = await env.ledger.decide(first.id, State.WITHDRAWN, RINA, anybody)
+    ended = await env.ledger.decide(first.id, State.WITHDRAWN, RINA, allow)
     await env.ledger.create(a_waiting_request(key="V2", ref=job_ref()), ADA)
 
     again = await env.ledger.create(a_waiting_request(key="V1", ref=job_ref()), RINA)
@@ -132,13 +125,13 @@ async def test_late_redelivery_returns_its_own_request_while_another_is_open(env
 async def test_first_of_two_approvals_is_recorded_and_the_second_approves(env: Env) -> None:
     request = await env.ledger.create(a_waiting_request(approvals=2), RINA)
 
-    once = await env.ledger.approve(request.id, ADA, anybody, keep_all)
-    twice = await env.ledger.approve(request.id, ABE, anybody, keep_all)
+    once = await env.ledger.approve(request.id, ADA, allow, keep_all)
+    twice = await env.ledger.approve(request.id, ABE, allow, keep_all)
 
     assert (once.state, once.approved_by) == (State.AWAITING, frozenset({ADA.id}))
     assert (twice.state, twice.approved_by) == (State.APPROVED, frozenset({ADA.id, ABE.id}))
     assert env.entered == [State.AWAITING, State.APPROVED]
-    assert await names(env, request) == [
+    assert await env.events(request=request.id) == [
         "request:created",
         "request:approval_given",
         "request:approved",
@@ -149,8 +142,8 @@ async def test_concurrent_approvals_of_two_people_complete_the_quorum(env: Env) 
     request = await env.ledger.create(a_waiting_request(approvals=2), RINA)
 
     await asyncio.gather(
-        env.ledger.approve(request.id, ADA, anybody, keep_all),
-        env.ledger.approve(request.id, ABE, anybody, keep_all),
+        env.ledger.approve(request.id, ADA, allow, keep_all),
+        env.ledger.approve(request.id, ABE, allow, keep_all),
     )
 
     assert (await env.ledger.get(request.id)).state is State.APPROVED
@@ -178,14 +171,14 @@ async def test_refused_decision_changes_nothing(env: Env) -> None:
         await env.ledger.approve(request.id, RINA, lambda _request: AlreadyApproved(), keep_all)
 
     assert await env.ledger.get(request.id) == request
-    assert await names(env, request) == ["request:created"]
+    assert await env.events(request=request.id) == ["request:created"]
 
 
 async def test_denial_stores_its_reason_and_its_author(env: Env) -> None:
     request = await env.ledger.create(a_waiting_request(), RINA)
 
     denied = await env.ledger.decide(
-        request.id, State.DENIED, ADA, anybody, reason="needed for the audit"
+        request.id, State.DENIED, ADA, allow, reason="needed for the audit"
     )
 
     assert denied.state is State.DENIED
@@ -194,10 +187,10 @@ async def test_denial_stores_its_reason_and_its_author(env: Env) -> None:
 
 async def test_decision_after_the_end_raises_with_the_ended_request(env: Env) -> None:
     request = await env.ledger.create(a_waiting_request(), RINA)
-    await env.ledger.decide(request.id, State.DENIED, ADA, anybody, reason="no")
+    await env.ledger.decide(request.id, State.DENIED, ADA, allow, reason="no")
 
     with pytest.raises(AlreadyHandled) as late:
-        await env.ledger.approve(request.id, ABE, anybody, keep_all)
+        await env.ledger.approve(request.id, ABE, allow, keep_all)
 
     assert late.value.request.state is State.DENIED
     assert late.value.request.outcome.by == ADA.id
@@ -210,7 +203,7 @@ async def test_approval_at_the_expiry_is_refused(env: Env) -> None:
     env.clock.forward(5)
 
     with pytest.raises(RequestExpired):
-        await env.ledger.approve(request.id, ADA, anybody, keep_all)
+        await env.ledger.approve(request.id, ADA, allow, keep_all)
 
 
 async def test_waiting_request_expires(env: Env) -> None:
@@ -235,23 +228,18 @@ async def test_more_requests_than_one_transaction_can_take_expire_in_several(env
 
 async def test_failed_request_can_be_retried_at_any_time(env: Env) -> None:
     request = await env.ledger.create(a_request(), RINA)
-    claimed = await env.leases.claim(request.id)
-    assert claimed
+    claimed = await env.claim_run(request)
     await env.leases.settle(claimed, State.FAILED, Outcome(sentence="Atlas was away"))
 
-    again = await env.ledger.retry(
-        request.id, RINA, anybody, needed_for=lambda _request: 0, ttl=TTL
-    )
+    again = await env.ledger.retry(request.id, RINA, allow, needed_for=lambda _request: 0, ttl=TTL)
 
     assert (again.state, again.outcome) == (State.APPROVED, Outcome())
     with pytest.raises(AlreadyHandled):
-        await env.ledger.retry(request.id, RINA, anybody, needed_for=lambda _request: 0, ttl=TTL)
-    claimed = await env.leases.claim(request.id)
-    assert claimed
-    await env.leases.settle(claimed, State.FAILED, Outcome())
+        await env.ledger.retry(request.id, RINA, allow, needed_for=lambda _request: 0, ttl=TTL)
+    await env.end_run(request, State.FAILED)
     env.clock.forward(1800)
 
-    late = await env.ledger.retry(request.id, RINA, anybody, needed_for=lambda _request: 1, ttl=TTL)
+    late = await env.ledger.retry(request.id, RINA, allow, needed_for=lambda _request: 1, ttl=TTL)
 
     assert (late.state, late.approvals_needed) == (State.AWAITING, 1)
     assert late.expires_at == env.clock() + TTL
@@ -262,14 +250,14 @@ async def test_ended_requests_are_not_counted_as_open(env: Env) -> None:
     waiting = await env.ledger.create(a_waiting_request(), RINA)
 
     assert (await env.ledger.counts())[0] == 2
-    await env.ledger.decide(waiting.id, State.WITHDRAWN, RINA, anybody)
+    await env.ledger.decide(waiting.id, State.WITHDRAWN, RINA, allow)
     assert (await env.ledger.counts())[0] == 1
 
 
 async def test_typed_text_is_not_logged(env: Env, caplog: pytest.LogCaptureFixture) -> None:
     with capture_logs() as logs:
         request = await env.ledger.create(a_waiting_request(reason="typed by Rina"), RINA)
-        await env.ledger.decide(request.id, State.DENIED, ADA, anybody, reason="typed by Ada")
+        await env.ledger.decide(request.id, State.DENIED, ADA, allow, reason="typed by Ada")
         with pytest.raises(NotRecorded):
             await env.database.write(
                 lambda db: db.execute(text("INSERT INTO nowhere VALUES (:it)"), {"it": "typed"})

@@ -15,12 +15,8 @@ from bot.storage.database import Database
 from bot.storage.request_store import RequestStore
 from bot.storage.tables import chain_head, metadata
 from tests.integration.storage.conftest import Env
-from tests.support.domain import ABE, ADA, RINA, a_request, a_waiting_request, keep_all
+from tests.support.domain import ABE, ADA, RINA, a_request, a_waiting_request, allow, keep_all
 from tests.support.timings import DATABASE_TIMEOUT
-
-
-def allow(_request: Request) -> None:
-    """Refuse nobody."""
 
 
 def void_all(request: Request) -> Judgement:
