@@ -157,20 +157,15 @@ async def test_wrong_secret_is_reported_after_one_request() -> None:
 # Connections that fail
 
 
-async def cut_without_an_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await read_request(reader)
+def writes(data: bytes) -> Talk:
+    """Read one request, write `data`, and close the connection."""
 
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(data)
+        await writer.drain()
 
-async def cut_in_the_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await read_request(reader)
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{")
-    await writer.drain()
-
-
-async def no_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await read_request(reader)
-    writer.write(b"SSH-2.0-OpenSSH_9.9\r\n\r\n")
-    await writer.drain()
+    return talk
 
 
 async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -187,23 +182,22 @@ async def drops(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         await asyncio.sleep(0.02)
 
 
-async def no_gzip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await read_request(reader)
-    writer.write(answer("200 OK", b"nonsense", "Content-Encoding: gzip"))
-    await writer.drain()
+NO_GZIP = answer("200 OK", b"nonsense", "Content-Encoding: gzip")
+
+FAILURES: dict[str, tuple[Talk, type[AtlasUnavailable]]] = {
+    "cut without an answer": (writes(b""), ConnectionBroken),
+    "cut in the answer": (
+        writes(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"),
+        ConnectionBroken,
+    ),
+    "no HTTP": (writes(b"SSH-2.0-OpenSSH_9.9\r\n\r\n"), ConnectionBroken),
+    "silence": (silence, TimedOut),
+    "drops": (drops, TimedOut),
+    "no gzip": (writes(NO_GZIP), UnreadableAnswer),
+}
 
 
-FAILURES = [
-    (cut_without_an_answer, ConnectionBroken),
-    (cut_in_the_answer, ConnectionBroken),
-    (no_http, ConnectionBroken),
-    (silence, TimedOut),
-    (drops, TimedOut),
-    (no_gzip, UnreadableAnswer),
-]
-
-
-@pytest.mark.parametrize(("talk", "leaf"), FAILURES)
+@pytest.mark.parametrize(("talk", "leaf"), FAILURES.values(), ids=FAILURES)
 async def test_sent_delete_may_have_taken_effect_after_any_failure(
     talk: Talk, leaf: type[AtlasUnavailable]
 ) -> None:
@@ -217,7 +211,7 @@ async def test_sent_delete_may_have_taken_effect_after_any_failure(
     assert (type(caught.value), caught.value.may_have_taken_effect) == (leaf, True)
 
 
-@pytest.mark.parametrize("talk", [talk for talk, _ in FAILURES])
+@pytest.mark.parametrize("talk", [talk for talk, _ in FAILURES.values()], ids=FAILURES)
 async def test_read_ends_within_its_timeout_after_any_failure(talk: Talk) -> None:
     async with listening(talk) as url, AtlasClient(KEY, base_url=url, timeout=0.25) as atlas:
         with pytest.raises(AtlasUnavailable) as caught:
@@ -250,12 +244,10 @@ async def test_server_without_tls_means_nothing_was_sent() -> None:
 
 
 async def test_connection_closed_while_idle_does_not_fail_the_next_call() -> None:
-    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_request(reader)
-        writer.write(answer("200 OK", JOB))
-        await writer.drain()
-
-    async with listening(once) as url, AtlasClient(KEY, base_url=url) as atlas:
+    async with (
+        listening(writes(answer("200 OK", JOB))) as url,
+        AtlasClient(KEY, base_url=url) as atlas,
+    ):
         await atlas.restore_job(REF)
         await asyncio.sleep(0.05)
         job = await atlas.restore_job(REF)

@@ -89,23 +89,20 @@ async def test_check_does_not_change_the_file(tmp_path: Path) -> None:
     assert set(before) == {"ledger.db"}
 
 
-async def test_older_schema_version_is_a_warning(empty_url: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "level", "hint"),
+    [("0000", Level.WARNING, "`serve` updates the tables"), ("9999", Level.PROBLEM, "")],
+)
+async def test_older_schema_version_is_a_warning_and_a_newer_one_a_problem(
+    empty_url: str, version: str, level: Level, hint: str
+) -> None:
     await ensure_current(empty_url)
-    await execute(empty_url, "UPDATE alembic_version SET version_num = '0000'")
+    await execute(empty_url, f"UPDATE alembic_version SET version_num = '{version}'")  # noqa: S608 - a constant
     found = await check_database(empty_url)
 
-    assert found.level is Level.WARNING
-    assert "version 0000" in found.message
-    assert "`serve` updates the tables" in found.hint
-
-
-async def test_newer_schema_version_is_a_problem(empty_url: str) -> None:
-    await ensure_current(empty_url)
-    await execute(empty_url, "UPDATE alembic_version SET version_num = '9999'")
-    found = await check_database(empty_url)
-
-    assert found.level is Level.PROBLEM
-    assert "version 9999" in found.message
+    assert found.level is level
+    assert f"version {version}" in found.message
+    assert hint in found.hint
 
 
 async def test_file_that_is_not_a_database_is_a_problem(tmp_path: Path) -> None:

@@ -72,21 +72,20 @@ async def test_everything_else_is_rejected_with_its_code(
     assert env.atlas.world.cancellations == []
 
 
-async def test_cancelling_again_changes_nothing(env: Env) -> None:
-    assert (await env.v2.delete(CANCELLED)).status_code == 204
-    assert env.atlas.world.cancellations == []
+@pytest.mark.parametrize(
+    ("path", "name", "choice", "status"),
+    [
+        (CANCELLED, "cancelled_again", "no-change", 204),
+        (CANCELLED, "cancelled_again", "refuse", 400),
+        (EXPIRED, "over", "no-change", 204),
+    ],
+)
+async def test_cancel_of_an_ended_job_changes_nothing_and_is_answered_as_configured(
+    env: Env, path: str, name: str, choice: str, status: int
+) -> None:
+    setattr(env.atlas.behaviour, name, choice)
 
-
-async def test_cancelling_again_can_be_refused(env: Env) -> None:
-    env.atlas.behaviour.cancelled_again = "refuse"
-
-    assert (await env.v2.delete(CANCELLED)).status_code == 400
-
-
-async def test_cancel_of_a_finished_job_can_be_configured_to_succeed(env: Env) -> None:
-    env.atlas.behaviour.over = "no-change"
-
-    assert (await env.v2.delete(EXPIRED)).status_code == 204
+    assert (await env.v2.delete(path)).status_code == status
     assert env.atlas.world.cancellations == []
 
 

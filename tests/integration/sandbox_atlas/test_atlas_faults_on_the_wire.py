@@ -41,26 +41,18 @@ async def test_client_that_gives_up_does_not_stop_a_delayed_cancel(env: Env) -> 
     assert env.atlas.world.cancellations == [JOB]
 
 
-async def test_cut_before_the_effect(env: Env) -> None:
-    env.atlas.faults.add(Fault(kind=Kind.RESET_BEFORE, method="DELETE"))
+@pytest.mark.parametrize(
+    ("kind", "cancelled"), [(Kind.RESET_BEFORE, []), (Kind.RESET_AFTER, [JOB])]
+)
+async def test_cut_before_or_after_the_effect(env: Env, kind: Kind, cancelled: list[str]) -> None:
+    env.atlas.faults.add(Fault(kind=kind, method="DELETE"))
 
     with pytest.raises(httpx.TransportError):
         await env.v2.delete(RUNNING)
 
-    assert env.atlas.world.cancellations == []
+    assert env.atlas.world.cancellations == cancelled
     assert env.atlas.calls[-1].status is None
-    assert not env.atlas.calls[-1].effect
-
-
-async def test_cut_after_the_effect(env: Env) -> None:
-    env.atlas.faults.add(Fault(kind=Kind.RESET_AFTER, method="DELETE"))
-
-    with pytest.raises(httpx.TransportError):
-        await env.v2.delete(RUNNING)
-
-    assert env.atlas.world.cancellations == [JOB]
-    assert env.atlas.calls[-1].status is None
-    assert env.atlas.calls[-1].effect
+    assert env.atlas.calls[-1].effect is bool(cancelled)
     assert len(env.atlas.deletes(JOB)) == 1
 
 

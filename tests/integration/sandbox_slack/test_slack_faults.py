@@ -12,27 +12,19 @@ from bot.sandbox.slack import FakeSlackServer, Fault
 OPS = "C0OPS00001"
 
 
-async def test_connection_can_break_before_the_call_takes_effect(
-    slack: FakeSlackServer, client: AsyncWebClient
+@pytest.mark.parametrize(
+    ("fault", "posted"), [(Fault(kind="reset_before"), []), (Fault(kind="reset_after"), ["a"])]
+)
+async def test_connection_can_break_before_or_after_the_call_takes_effect(
+    slack: FakeSlackServer, client: AsyncWebClient, fault: Fault, posted: list[str]
 ) -> None:
-    slack.faults.add("chat.postMessage", Fault(kind="reset_before"))
+    slack.faults.add("chat.postMessage", fault)
 
     with pytest.raises(aiohttp.ClientConnectionError):
         await client.chat_postMessage(channel=OPS, text="a")
 
-    assert slack.state.messages("#ops") == []
-    assert [c.error for c in slack.called("chat.postMessage")] == ["reset_before"]
-
-
-async def test_connection_can_break_after_the_call_took_effect(
-    slack: FakeSlackServer, client: AsyncWebClient
-) -> None:
-    slack.faults.add("chat.postMessage", Fault(kind="reset_after"))
-
-    with pytest.raises(aiohttp.ClientConnectionError):
-        await client.chat_postMessage(channel=OPS, text="a")
-
-    assert [m["text"] for m in slack.state.messages("#ops")] == ["a"]
+    assert [m["text"] for m in slack.state.messages("#ops")] == posted
+    assert [c.error for c in slack.called("chat.postMessage")] == [fault.kind]
 
 
 async def test_call_can_be_rate_limited(slack: FakeSlackServer, client: AsyncWebClient) -> None:

@@ -10,39 +10,26 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.slack import FakeSlackServer
-
-Json = dict[str, Any]
-
-
-def plain(text: str) -> Json:
-    return {"type": "plain_text", "text": text}
-
-
-def view(text: str, channel: str) -> Json:
-    reason = {"type": "plain_text_input", "action_id": "reason"}
-    return {
-        "type": "modal",
-        "callback_id": "ask",
-        "private_metadata": channel,
-        "title": plain("Cancel a restore"),
-        "submit": plain("Cancel the job"),
-        "close": plain("Keep it"),
-        "blocks": [
-            {"type": "section", "text": plain(text)},
-            {"type": "input", "block_id": "reason", "label": plain("Why"), "element": reason},
-        ],
-    }
-
+from tests.integration.sandbox_slack.parts import (
+    Json,
+    actions,
+    button,
+    modal,
+    plain,
+    reason,
+    section,
+)
 
 CARD: list[Json] = [
     {"type": "section", "text": {"type": "mrkdwn", "text": "*waiting*"}},
-    {
-        "type": "actions",
-        "elements": [
-            {"type": "button", "action_id": "approve", "text": plain("Approve"), "value": "r1"}
-        ],
-    },
+    actions(button(value="r1")),
 ]
+
+
+def view(text: str, channel: str) -> Json:
+    texts = {"title": "Cancel a restore", "submit": "Cancel the job", "close": "Keep it"}
+    texts_of_view = {name: plain(words) for name, words in texts.items()}
+    return modal(section(text), reason(), private_metadata=channel, **texts_of_view)
 
 
 def bolt_app(slack: FakeSlackServer, client: AsyncWebClient) -> AsyncApp:
@@ -64,12 +51,12 @@ def bolt_app(slack: FakeSlackServer, client: AsyncWebClient) -> AsyncApp:
 
     @app.view("ask")
     async def submitted(ack: AsyncAck, view: Json, client: AsyncWebClient) -> None:
-        reason = view["state"]["values"]["reason"]["reason"]["value"]
-        if reason == "no":
+        why = view["state"]["values"]["reason"]["reason"]["value"]
+        if why == "no":
             await ack(response_action="errors", errors={"reason": "Say more."})
             return
         await ack()
-        await client.chat_postMessage(channel=view["private_metadata"], text=reason, blocks=CARD)
+        await client.chat_postMessage(channel=view["private_metadata"], text=why, blocks=CARD)
 
     @app.action("approve")
     async def approved(ack: AsyncAck, body: Json, client: AsyncWebClient) -> None:

@@ -149,33 +149,34 @@ async def test_lease_that_expires_while_the_write_is_queued_refuses_a_delete(env
         await sending
 
 
-async def test_voided_approval_returns_the_request_to_its_approvers(env: Env) -> None:
+async def voided(env: Env, needed: int) -> Request:
+    """Void the one approval in the request's run, when `needed` are missing."""
     request = await env.ledger.create(a_waiting_request(), RINA)
     await env.ledger.approve(request.id, ADA, allow, keep_all)
-    running = await env.claim_run(request)
     judgement = Judgement(
-        refusal=None, voided=frozenset({ADA.id}), approvals_needed=2, approvals_missing=2
+        refusal=None,
+        voided=frozenset({ADA.id}),
+        approvals_needed=needed,
+        approvals_missing=needed,
     )
+    running, outcome = await env.claim_run(request), Outcome(sentence="why")
+    return await env.leases.settle(running, State.AWAITING, outcome, judgement)
 
-    waiting = await env.leases.settle(running, State.AWAITING, Outcome(sentence="why"), judgement)
+
+async def test_voided_approval_returns_the_request_to_its_approvers(env: Env) -> None:
+    waiting = await voided(env, needed=2)
 
     assert (waiting.state, waiting.approved_by) == (State.AWAITING, frozenset())
     assert (waiting.voided, waiting.approvals_needed) == ((ADA.id,), 2)
     assert await env.leases.list_runnable() == []
-    assert (await env.events(request=request.id))[-3:] == [
+    assert (await env.events(request=waiting.id))[-3:] == [
         "request:approval_voided", "request:approvals_raised", "request:awaiting",
     ]  # fmt: skip
     assert await env.record.verify() == []
 
 
 async def test_voided_approver_may_approve_again(env: Env) -> None:
-    request = await env.ledger.create(a_waiting_request(), RINA)
-    await env.ledger.approve(request.id, ADA, allow, keep_all)
-    running = await env.claim_run(request)
-    judgement = Judgement(
-        refusal=None, voided=frozenset({ADA.id}), approvals_needed=1, approvals_missing=1
-    )
-    await env.leases.settle(running, State.AWAITING, Outcome(), judgement)
+    request = await voided(env, needed=1)
 
     again = await env.ledger.approve(request.id, ADA, allow, keep_all)
 
