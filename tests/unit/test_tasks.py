@@ -104,35 +104,24 @@ async def test_cancel_and_wait_ends_every_task_and_raises_no_error() -> None:
     assert failed.done()
 
 
-async def test_late_work_continues_and_is_reported_as_uncertain() -> None:
+@pytest.mark.parametrize("error", [None, MaybeRecorded()], ids=["success", "error"])
+async def test_late_work_is_reported_as_uncertain_and_awaited(error: Exception | None) -> None:
     background, gate = BackgroundTasks(), asyncio.Event()
     ended: list[str] = []
 
     async def commit() -> None:
         await gate.wait()
+        if error:
+            raise error
         ended.append("committed")
 
     with pytest.raises(MaybeRecorded):
         await run_until_deadline(commit(), background, 0.01)
     gate.set()
-    await background.drain(1.0)
-
-    assert ended == ["committed"]
-
-
-async def test_error_of_late_work_is_awaited() -> None:
-    background, gate = BackgroundTasks(), asyncio.Event()
-
-    async def commit() -> None:
-        await gate.wait()
-        raise MaybeRecorded
-
-    with pytest.raises(MaybeRecorded):
-        await run_until_deadline(commit(), background, 0.01)
-    gate.set()
-    await background.drain(1.0)
+    await background.drain(20.0)
 
     assert not background.tasks
+    assert ended == ([] if error else ["committed"])
 
 
 async def test_result_of_work_within_the_deadline_is_returned() -> None:

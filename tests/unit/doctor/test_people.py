@@ -135,28 +135,31 @@ async def test_no_approver_and_more_than_twenty_get_a_warning(
     assert await direct_messages(tmp_path, members) == (level, message)
 
 
-async def test_named_approvers_and_members_of_groups_are_counted_once(tmp_path: Path) -> None:
-    found = await direct_messages(tmp_path, 3, BOT_APPROVERS="S1,U2,U9")
-
-    assert found == (Level.OK, "4 approvers get the card of a request")
-
-
-async def test_people_of_the_escalation_are_not_counted(tmp_path: Path) -> None:
-    found = await direct_messages(tmp_path, 0, BOT_APPROVERS="U1,U2", BOT_ESCALATE_TO="U2,U3")
-
-    assert found == (Level.OK, "2 approvers get the card of a request")
-
-
-async def test_approvers_by_wildcard_get_no_direct_message(tmp_path: Path) -> None:
-    found = await direct_messages(tmp_path, 3, BOT_APPROVERS="*")
-
-    assert found == (Level.WARNING, "no approver gets any")
-
-
-async def test_switched_off_direct_messages_are_a_warning_without_a_call(tmp_path: Path) -> None:
-    found = await direct_messages(tmp_path, 3, "fatal_error", BOT_NOTIFY_APPROVERS="false")
-
-    assert found == (Level.WARNING, "no approver gets any (BOT_NOTIFY_APPROVERS)")
+@pytest.mark.parametrize(
+    ("given", "answer", "level", "message"),
+    [
+        ({"BOT_APPROVERS": "S1,U2,U9"}, "", Level.OK, "4 approvers get the card of a request"),
+        (
+            {"BOT_APPROVERS": "U1,U2", "BOT_ESCALATE_TO": "U2,U3"},
+            *("", Level.OK, "2 approvers get the card of a request"),
+        ),
+        ({"BOT_APPROVERS": "*"}, "", Level.WARNING, "no approver gets any"),
+        (
+            {"BOT_NOTIFY_APPROVERS": "false"},
+            *("fatal_error", Level.WARNING, "no approver gets any (BOT_NOTIFY_APPROVERS)"),
+        ),
+    ],
+    ids=[
+        "named approvers and members of groups count once",
+        "people of the escalation do not count",
+        "approvers by wildcard get none",
+        "switched off without a call",
+    ],
+)
+async def test_direct_messages_are_counted_by_the_settings(
+    tmp_path: Path, given: dict[str, str], answer: str, level: Level, message: str
+) -> None:
+    assert await direct_messages(tmp_path, 3, answer, **given) == (level, message)
 
 
 async def test_group_that_cannot_be_read_leaves_direct_messages_unchecked(tmp_path: Path) -> None:

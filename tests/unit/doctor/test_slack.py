@@ -77,33 +77,24 @@ async def test_user_token_as_bot_token_is_a_problem() -> None:
     assert "not a bot's token" in authentication.result.message
 
 
-async def test_app_token_of_another_app_is_a_problem() -> None:
+@pytest.mark.parametrize(
+    ("url", "app", "proxy", "level", "says"),
+    [
+        ("wss://wss.slack.com/link", "A0OTHER", None, Level.PROBLEM, "another app (A0OTHER)"),
+        ("ws://127.0.0.1:9/link", "", None, Level.PROBLEM, "127.0.0.1, port 9"),
+        ("ws://127.0.0.1:9/link", "", "http://proxy.example.com:3128", Level.OK, "not tested"),
+    ],
+    ids=["app token of another app", "unreachable", "through a proxy"],
+)
+async def test_app_token_is_tested_by_opening_socket_mode(
+    url: str, app: str, proxy: str | None, *, level: Level, says: str
+) -> None:
     bot = await authenticate(identified(bot_id="B0BOT"))
     slack = FakeSlack()
-    slack.says("apps.connections.open", {"url": "wss://wss.slack.com/link"})
-    slack.says("auth.test", {"app_id": "A0OTHER"})
-    found = await check_app_token(slack, "xapp-1", bot.app)
+    slack.proxy = proxy
+    slack.says("apps.connections.open", {"url": url})
+    slack.says("auth.test", {"app_id": app} if app else {})
+    found = await check_app_token(slack, "xapp-1", bot.app if app else "")
 
-    assert found.level is Level.PROBLEM
-    assert "another app (A0OTHER)" in found.message
-
-
-async def test_unreachable_socket_mode_is_a_problem() -> None:
-    slack = FakeSlack()
-    slack.says("apps.connections.open", {"url": "ws://127.0.0.1:9/link"})
-    slack.says("auth.test", {})
-    found = await check_app_token(slack, "xapp-1", "")
-
-    assert found.level is Level.PROBLEM
-    assert "127.0.0.1, port 9" in found.message
-
-
-async def test_socket_mode_through_a_proxy_is_not_tested() -> None:
-    slack = FakeSlack()
-    slack.proxy = "http://proxy.example.com:3128"
-    slack.says("apps.connections.open", {"url": "ws://127.0.0.1:9/link"})
-    slack.says("auth.test", {})
-    found = await check_app_token(slack, "xapp-1", "")
-
-    assert found.level is Level.OK
-    assert "not tested" in found.message
+    assert found.level is level
+    assert says in found.message

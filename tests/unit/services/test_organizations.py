@@ -38,6 +38,15 @@ def organization(
     return Organization(label=label, atlas=atlas, include=["*"], exclude=exclude, build=build)
 
 
+async def read(*given: Organization, own: Sequence[Project] = ()) -> tuple[Projects, Organizations]:
+    """Return the projects after one read of the organizations."""
+    projects = Projects(own)
+    organizations = Organizations(projects)
+    organizations.set(given)
+    await organizations.read()
+    return projects, organizations
+
+
 def names(projects: Projects) -> dict[str, str]:
     return {project.id: project.name for project in projects.all}
 
@@ -65,10 +74,8 @@ def test_patterns_match_names_and_ids(
 
 async def test_single_project_wins_over_its_organization() -> None:
     own = Project(id=A, name="shop", policy=Policy(approvals=2), atlas=FakeAtlas({}))
-    projects = Projects([own])
-    organizations = Organizations(projects)
-    organizations.set([organization(ListedAtlas(**{A: "shop-prod", B: "lab"}))])
-    await organizations.read()
+    atlas = ListedAtlas(**{A: "shop-prod", B: "lab"})
+    projects, _ = await read(organization(atlas), own=[own])
 
     assert names(projects) == {A: "shop", B: "lab"}
     assert projects.find(A) is own
@@ -106,10 +113,9 @@ async def test_project_that_is_gone_is_found_by_its_id_only_and_may_come_back() 
 
 
 async def test_list_that_cannot_be_read_keeps_its_projects_and_hinders_no_other() -> None:
-    projects, broken = Projects([]), ListedAtlas(**{A: "shop"})
-    organizations = Organizations(projects)
-    organizations.set([organization(broken), organization(ListedAtlas(**{B: "lab"}), "two")])
-    await organizations.read()
+    broken = ListedAtlas(**{A: "shop"})
+    two = organization(ListedAtlas(**{B: "lab"}), "two")
+    projects, organizations = await read(organization(broken), two)
     broken.fault = RoleMissing(status=403)
     (sentence,) = await organizations.read()
 
@@ -118,10 +124,8 @@ async def test_list_that_cannot_be_read_keeps_its_projects_and_hinders_no_other(
 
 
 async def test_changed_policy_holds_at_once_for_known_projects() -> None:
-    projects, atlas = Projects([]), ListedAtlas(**{A: "shop", B: "lab"})
-    organizations = Organizations(projects)
-    organizations.set([organization(atlas)])
-    await organizations.read()
+    atlas = ListedAtlas(**{A: "shop", B: "lab"})
+    projects, organizations = await read(organization(atlas))
     atlas.fault = RoleMissing(status=403)
     organizations.set([organization(atlas, approvals=2, exclude=["lab"])])
 

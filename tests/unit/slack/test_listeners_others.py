@@ -9,14 +9,9 @@ from bot.slack import ids
 from bot.slack.errors import other_version
 from tests.unit.slack import payloads, samples
 from tests.unit.slack.fake_slack import HOME
-from tests.unit.slack.harness import BoltHarness, NewBolt
+from tests.unit.slack.harness import BoltHarness
 
 USER = {"id": "U0RINA", "team_id": HOME}
-
-
-@pytest.fixture
-def bolt(new_bolt: NewBolt) -> BoltHarness:
-    return new_bolt()
 
 
 def suggestion(action_id: str) -> dict[str, Any]:

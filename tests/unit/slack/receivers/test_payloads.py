@@ -9,6 +9,7 @@ from bot.slack.receivers.payloads import InvalidPayload, read_payload
 
 USER = {"id": "U1", "team_id": "T1"}
 VIEW = {"id": "V1", "type": "modal", "callback_id": "cancel_restore"}
+UNREADABLE_BY_BOLT = {"type": "event_callback", "event": {"type": "x", "channel": 5, "user": {}}}
 ACTION = {"action_id": "a", "block_id": "b", "value": "x"}
 
 
@@ -60,24 +61,22 @@ def test_malformed_interaction_is_reported_with_its_field(
 
 
 @pytest.mark.parametrize(
-    ("payload", "why"),
+    ("kind", "payload", "why"),
     [
-        (click(token="\ud800"), "The payload has unpaired surrogates."),
-        (click(state={"values": "\ud800"}), "The payload has unpaired surrogates."),
-        ({"type": "dialog_submission"}, "The payload has an unknown type."),
+        ("interactive", click(token="\ud800"), "The payload has unpaired surrogates."),
+        (
+            *("interactive", click(state={"values": "\ud800"})),
+            "The payload has unpaired surrogates.",
+        ),
+        ("interactive", {"type": "dialog_submission"}, "The payload has an unknown type."),
+        ("events_api", UNREADABLE_BY_BOLT, "Bolt cannot read this payload."),
+        ("nonsense", {}, "The envelope has an unknown type."),
     ],
 )
-def test_unreadable_interaction_is_reported_with_the_reason(
-    payload: dict[str, Any], why: str
+def test_unreadable_payload_is_reported_with_the_reason(
+    kind: str, payload: dict[str, Any], why: str
 ) -> None:
-    assert problem_of("interactive", payload) == why
-
-
-def test_payload_that_bolt_cannot_read_is_reported() -> None:
-    event = {"type": "x", "channel": 5, "user": {}}
-    problem = problem_of("events_api", {"type": "event_callback", "event": event})
-
-    assert problem == "Bolt cannot read this payload."
+    assert problem_of(kind, payload) == why
 
 
 def test_null_in_an_optional_field_is_valid() -> None:
@@ -95,7 +94,3 @@ def test_command_needs_its_name_and_a_user() -> None:
         problem_of("slash_commands", {"command": "/x"})
         == "The payload has a missing or invalid user_id."
     )
-
-
-def test_unknown_envelope_type_is_reported() -> None:
-    assert problem_of("nonsense", {}) == "The envelope has an unknown type."
