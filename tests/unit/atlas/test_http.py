@@ -42,32 +42,21 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def ids(count: int) -> list[str]:
-    return [f"{number:024x}" for number in range(count)]
+async def full(atlas: AtlasClient, calls: int = MAX_CONNECTIONS) -> list[asyncio.Task[int]]:
+    begun = [asyncio.create_task(atlas.cancel_restore_job(ref(n))) for n in range(calls)]
+    await settle()
+    return begun
 
 
 async def test_concurrent_calls_are_limited_to_the_connections() -> None:
     slow = Slow()
     async with AtlasClient(KEY, transport=slow) as atlas:
-        calls = [
-            asyncio.create_task(atlas.cancel_restore_job(ref(number)))
-            for number in range(3 * MAX_CONNECTIONS)
-        ]
-        await settle()
+        calls = await full(atlas, 3 * MAX_CONNECTIONS)
         slow.go.set()
         await asyncio.gather(*calls)
 
     assert slow.most == MAX_CONNECTIONS
-    assert slow.asked == ids(3 * MAX_CONNECTIONS)
-
-
-async def full(atlas: AtlasClient) -> list[asyncio.Task[object]]:
-    calls: list[asyncio.Task[object]] = [
-        asyncio.create_task(atlas.cancel_restore_job(ref(number)))
-        for number in range(MAX_CONNECTIONS)
-    ]
-    await settle()
-    return calls
+    assert slow.asked == [f"{number:024x}" for number in range(3 * MAX_CONNECTIONS)]
 
 
 async def test_cancel_without_a_free_connection_has_not_taken_effect() -> None:

@@ -35,6 +35,13 @@ async def serving(answer: Callable[[web.Request], Awaitable[web.Response]]) -> A
     await runner.cleanup()
 
 
+def always(**body: object) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_request: web.Request) -> web.Response:
+        return web.json_response(body)
+
+    return answer
+
+
 async def test_page_of_a_proxy_is_reported_as_unavailable(address_of_a_proxy: str) -> None:
     async with new_session() as session:
         client = SlackClient("xoxb-1", address_of_a_proxy, session)
@@ -141,22 +148,16 @@ async def test_answers_to_other_calls_postpone_no_test_in_http_mode() -> None:
 
 @pytest.mark.parametrize("code", ["missing_scope", "channel_not_found", "fatal_error"])
 async def test_other_refusals_say_nothing_of_the_token(code: str) -> None:
-    async def answer(_request: web.Request) -> web.Response:
-        return web.json_response({"ok": False, "error": code})
-
     status = TokenStatus()
-    async with serving(answer) as address, new_session() as session:
+    async with serving(always(ok=False, error=code)) as address, new_session() as session:
         await calling(address, session, status)
 
     assert status.refused_with is None
 
 
 async def test_refused_app_token_says_nothing_of_the_bot_token() -> None:
-    async def answer(_request: web.Request) -> web.Response:
-        return web.json_response({"ok": False, "error": "invalid_auth"})
-
     status = TokenStatus()
-    async with serving(answer) as address, new_session() as session:
+    async with serving(always(ok=False, error="invalid_auth")) as address, new_session() as session:
         with pytest.raises(SlackApiError):
             await SlackClient("xoxb-1", address, session, status.record).apps_connections_open(
                 app_token="xapp-1"

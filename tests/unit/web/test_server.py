@@ -36,8 +36,7 @@ async def test_taken_port_is_reported_in_a_sentence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "why"),
-    [("192.0.2.1", "an address of this machine"), ("a..b", "a name of a host")],
+    ("host", "why"), [("192.0.2.1", "an address of this machine"), ("a..b", "a name of a host")]
 )
 async def test_unusable_host_is_reported_in_a_sentence(host: str, why: str) -> None:
     with pytest.raises(WebError) as caught:

@@ -66,109 +66,104 @@ def test_valid_blocks_are_accepted(surface: Surface, blocks: list[Json]) -> None
 
 
 LONG = plain("x" * 76)
-WRONG: list[tuple[Surface, list[Json], str]] = [
-    ("message", [ALERT], "unsupported type: alert [json-pointer:/blocks/0/type]"),
-    ("home", [ALERT], "unsupported type: alert [json-pointer:/blocks/0/type]"),
-    ("modal", [TABLE], "unsupported type: table [json-pointer:/blocks/0/type]"),
-    ("modal", [MARKDOWN], "unsupported type: markdown [json-pointer:/blocks/0/type]"),
-    ("message", [TABLE, TABLE], "only_one_table_allowed [json-pointer:/blocks]"),
-    ("message", [section()] * 51, "no more than 50 items allowed [json-pointer:/blocks]"),
-    ("modal", [section()] * 101, "no more than 100 items allowed [json-pointer:/blocks]"),
-    ("modal", [], "no fewer than 1 items allowed [json-pointer:/blocks]"),
-    (
-        "message",
-        [section("x" * 3001)],
-        "must be less than 3001 characters [json-pointer:/blocks/0/text/text]",
-    ),
-    ("message", [section("")], "must be more than 0 characters [json-pointer:/blocks/0/text/text]"),
-    (
-        "message",
-        [{"type": "section"}],
-        "either text or fields must be given [json-pointer:/blocks/0]",
-    ),
-    (
-        "message",
-        [section(colour="red")],
-        "invalid additional property: colour [json-pointer:/blocks/0]",
-    ),
+#: A surface, its blocks, what Slack says, and where in the blocks.
+WRONG: list[tuple[Surface, list[Json], str, str]] = [
+    ("message", [ALERT], "unsupported type: alert", "0/type"),
+    ("home", [ALERT], "unsupported type: alert", "0/type"),
+    ("modal", [TABLE], "unsupported type: table", "0/type"),
+    ("modal", [MARKDOWN], "unsupported type: markdown", "0/type"),
+    ("message", [TABLE, TABLE], "only_one_table_allowed", ""),
+    ("message", [section()] * 51, "no more than 50 items allowed", ""),
+    ("modal", [section()] * 101, "no more than 100 items allowed", ""),
+    ("modal", [], "no fewer than 1 items allowed", ""),
+    ("message", [section("x" * 3001)], "must be less than 3001 characters", "0/text/text"),
+    ("message", [section("")], "must be more than 0 characters", "0/text/text"),
+    ("message", [{"type": "section"}], "either text or fields must be given", "0"),
+    ("message", [section(colour="red")], "invalid additional property: colour", "0"),
     (
         "message",
         [{"type": "header", "text": {"type": "mrkdwn", "text": "a"}}],
-        "must be one of: plain_text [json-pointer:/blocks/0/text/type]",
+        "must be one of: plain_text",
+        "0/text/type",
     ),
     (
         "message",
         [actions(button(text=LONG))],
-        "must be less than 76 characters [json-pointer:/blocks/0/elements/0/text/text]",
+        "must be less than 76 characters",
+        "0/elements/0/text/text",
     ),
     (
         "message",
         [actions(button(value="x" * 2001))],
-        "must be less than 2001 characters [json-pointer:/blocks/0/elements/0/value]",
+        "must be less than 2001 characters",
+        "0/elements/0/value",
     ),
     (
         "message",
         [actions(button(style="default"))],
-        "must be one of: primary, danger [json-pointer:/blocks/0/elements/0/style]",
+        "must be one of: primary, danger",
+        "0/elements/0/style",
     ),
-    (
-        "message",
-        [actions(button(), button())],
-        'action_id "go" already exists [json-pointer:/blocks/0]',
-    ),
-    (
-        "message",
-        [section(block_id="a"), section(block_id="a")],
-        'block_id "a" already exists [json-pointer:/blocks]',
-    ),
+    ("message", [actions(button(), button())], 'action_id "go" already exists', "0"),
+    ("message", [section(block_id="a"), section(block_id="a")], 'block_id "a" already exists', ""),
     (
         "modal",
         [section(accessory=select(options=[option("x" * 151)]))],
-        "must be less than 151 characters [json-pointer:/blocks/0/accessory/options/0/value]",
+        "must be less than 151 characters",
+        "0/accessory/options/0/value",
     ),
     (
         "modal",
         [section(accessory=select(options=[option(str(n)) for n in range(101)]))],
-        "no more than 100 items allowed [json-pointer:/blocks/0/accessory/options]",
+        "no more than 100 items allowed",
+        "0/accessory/options",
     ),
     (
         "modal",
         [section(accessory=select(options=[option("a")], initial_option=option("b")))],
-        "initial option is not one of the options [json-pointer:/blocks/0/accessory]",
+        "initial option is not one of the options",
+        "0/accessory",
     ),
     (
         "modal",
         [section(accessory=select(options=[option("a"), option("a", "other")]))],
-        "option values must be unique [json-pointer:/blocks/0/accessory]",
+        "option values must be unique",
+        "0/accessory",
     ),
     (
         "modal",
         [section(accessory=select())],
-        "exactly one of options and option_groups must be given [json-pointer:/blocks/0/accessory]",
+        "exactly one of options and option_groups must be given",
+        "0/accessory",
     ),
     (
         "message",
         [actions({"type": "plain_text_input", "action_id": "a"})],
-        "unsupported type: plain_text_input [json-pointer:/blocks/0/elements/0/type]",
+        "unsupported type: plain_text_input",
+        "0/elements/0/type",
     ),
     (
         "modal",
         [{**ALERT, "text": plain("x" * 201)}],
-        "must be less than 201 characters [json-pointer:/blocks/0/text/text]",
+        "must be less than 201 characters",
+        "0/text/text",
     ),
     (
         "modal",
         [{**INPUT, "element": {"type": "plain_text_input", "max_length": 3001}}],
-        "must be an integer from 1 to 3000 [json-pointer:/blocks/0/element/max_length]",
+        "must be an integer from 1 to 3000",
+        "0/element/max_length",
     ),
 ]
 
 
-@pytest.mark.parametrize(("surface", "blocks", "sentence"), WRONG)
+@pytest.mark.parametrize(("surface", "blocks", "what", "where"), WRONG)
 def test_invalid_blocks_are_rejected_with_the_path(
-    surface: Surface, blocks: list[Json], sentence: str
+    surface: Surface, blocks: list[Json], what: str, where: str
 ) -> None:
-    assert problems(blocks, surface) == [sentence]
+    pointer = f"/blocks/{where}" if where else "/blocks"
+
+    assert problems(blocks, surface) == [f"{what} [json-pointer:{pointer}]"]
 
 
 def test_confirm_dialog_has_its_own_limits() -> None:
