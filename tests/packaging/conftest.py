@@ -1,13 +1,19 @@
 """The wheel, built from a copy of the sources, and a virtual environment that has it."""
 
+import asyncio
 import shutil
 import subprocess
 import sys
 import sysconfig
+from asyncio.subprocess import Process
 from pathlib import Path
 from venv import EnvBuilder
 
+import aiohttp
 import pytest
+
+#: Seconds in which the bot must be ready.
+START_TIMEOUT = 60.0
 
 #: What a build needs of the project.
 SOURCES = ("bot", "pyproject.toml", "README.md", "LICENSE")
@@ -64,3 +70,20 @@ def pip(*arguments: str | Path) -> None:
     )
 
     assert done.returncode == 0, done.stderr
+
+
+async def until_ready(port: str, process: Process) -> None:
+    """Ask until the bot is ready; kills one that is not, and raises an error with its output."""
+    try:
+        async with asyncio.timeout(START_TIMEOUT), aiohttp.ClientSession() as session:
+            while process.returncode is None:
+                try:
+                    async with session.get(f"http://127.0.0.1:{port}/readyz") as answer:
+                        if answer.ok:
+                            return
+                except aiohttp.ClientError:
+                    pass  # it does not listen yet
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        process.kill()
+    pytest.fail(f"not ready: {await process.communicate()}")

@@ -10,17 +10,17 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
 from asyncio.subprocess import Process
 from collections.abc import Iterator
 from pathlib import Path
 
-import aiohttp
 import pytest
 
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
+from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
+from tests.packaging.conftest import until_ready
 from tests.packaging.dockerfile import Stage, read_stages
+from tests.support.environ import bot_environ
 from tests.support.postgres import free_port
 
 BUILDER, FINAL = read_stages()
@@ -30,9 +30,6 @@ STRANGER = int(FINAL.one("USER").rest.partition(":")[0]) if os.geteuid() == 0 el
 
 #: Only the test downloads from the cache (pip ignores an empty value) and compiles nothing.
 FAST_PIP = {"PIP_NO_CACHE_DIR": "", "PIP_NO_COMPILE": "1"}
-
-#: Seconds in which the bot must be ready.
-START_TIMEOUT = 30.0
 
 
 def base_python() -> str:
@@ -174,18 +171,15 @@ def in_the_image(
 ) -> dict[str, str]:
     """Return the variables that the image sets, and those that its user must set."""
     of_image = {n: machine.mapped(v) for n, v in FINAL.environment().items()}
-    return of_image | {
-        "PATH": of_image["PATH"].replace("$PATH", os.environ["PATH"]),
-        "HOST": "127.0.0.1",  # nothing of a test is open to others
-        "PORT": str(free_port()),
-        "SLACK_BOT_TOKEN": of_slack.bot_token,
-        "SLACK_APP_TOKEN": of_slack.app_token,
-        "SLACK_API_URL": of_slack.api_url,
-        "MONGODB_ATLAS_PUBLIC_API_KEY": PUBLIC_KEY,
-        "MONGODB_ATLAS_PRIVATE_API_KEY": PRIVATE_KEY,
-        "MONGODB_ATLAS_PROJECT_ID": PROJECT_ID,
-        "MONGODB_ATLAS_BASE_URL": of_atlas.url,
-    }
+    return (
+        bot_environ(of_slack, of_atlas, of_image["DATABASE_URL"])
+        | of_image
+        | {
+            "PATH": of_image["PATH"].replace("$PATH", os.environ["PATH"]),
+            "HOST": "127.0.0.1",  # nothing of a test is open to others
+            "PORT": str(free_port()),
+        }
+    )
 
 
 async def start(machine: Machine, command: list[str], environ: dict[str, str]) -> Process:
@@ -216,23 +210,6 @@ async def end_of(process: Process, seconds: float) -> tuple[int | None, str]:
     return process.returncode, said.decode()
 
 
-async def until_ready(url: str, process: Process) -> None:
-    """Ask until the bot says that it is ready."""
-    until = time.monotonic() + START_TIMEOUT
-    async with aiohttp.ClientSession() as session:
-        while time.monotonic() < until and process.returncode is None:
-            try:
-                async with session.get(f"{url}/readyz") as answer:
-                    if answer.ok:
-                        return
-            except aiohttp.ClientError:
-                pass  # it does not listen yet
-            await asyncio.sleep(0.05)
-    if process.returncode is None:
-        process.kill()
-    pytest.fail(f"not ready: {await end_of(process, 5)}")
-
-
 @pytest.mark.timeout(300)
 async def test_image_runs_read_only_and_passes_its_health_check(machine: Machine) -> None:
     command = FINAL.one("ENTRYPOINT").as_list() + FINAL.one("CMD").as_list()
@@ -240,7 +217,7 @@ async def test_image_runs_read_only_and_passes_its_health_check(machine: Machine
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
         environ = in_the_image(machine, slack, atlas)
         process = await start(machine, command, environ)
-        await until_ready(f"http://127.0.0.1:{environ['PORT']}", process)
+        await until_ready(environ["PORT"], process)
         checked = await end_of(await start(machine, health, environ), 10)
         process.send_signal(getattr(signal, FINAL.one("STOPSIGNAL").rest))
         code, said = await end_of(process, 15)

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
 import pytest
 import yaml
 
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from tests.acceptance.environment import RUNNING
+from tests.packaging.conftest import until_ready
 from tests.support.postgres import free_port
 
 README = Path("README.md").read_text(encoding="utf-8")
@@ -123,7 +123,7 @@ async def test_steps_with_slack_end_in_a_bot_that_is_ready(newcomer: Newcomer) -
         checked = await newcomer.run(doctor)
         bot = await newcomer.start(serve)
         try:
-            await until_ready(f"http://127.0.0.1:{lines['PORT']}")
+            await until_ready(lines["PORT"], bot)
             ack = await slack.people.types("rina", "ops", "/cancel-restore list")
             bot.send_signal(signal.SIGTERM)
             async with asyncio.timeout(15):
@@ -135,18 +135,6 @@ async def test_steps_with_slack_end_in_a_bot_that_is_ready(newcomer: Newcomer) -
     assert "No problem" in checked
     assert "not set up" not in checked
     assert (ack.ok, bot.returncode) == (True, 0)
-
-
-async def until_ready(url: str) -> None:
-    async with asyncio.timeout(TIMEOUT), aiohttp.ClientSession() as session:
-        while True:
-            try:
-                async with session.get(f"{url}/readyz") as answer:
-                    if answer.ok:
-                        return
-            except aiohttp.ClientError:
-                pass  # it does not listen yet
-            await asyncio.sleep(0.05)
 
 
 def test_container_runs_without_capabilities_and_new_privileges() -> None:

@@ -6,13 +6,19 @@ from email import message_from_bytes
 from pathlib import Path
 from zipfile import ZipFile
 
-import pytest
 
-
-@pytest.fixture
-def away(tmp_path: Path) -> dict[str, str]:
-    """An environment without a word of the sources."""
-    return {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
+def run_away(folder: Path, *command: str | Path) -> tuple[str, str, int]:
+    """Run a command in an environment without a word of the sources."""
+    done = subprocess.run(
+        command,
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), "LC_ALL": "C.UTF-8"},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.stdout, done.stderr, done.returncode
 
 
 def test_wheel_has_exactly_the_files_of_the_package(wheel: Path, sources: Path) -> None:
@@ -33,29 +39,15 @@ def test_wheel_has_the_readme_and_the_licence(wheel: Path) -> None:
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 
 
-def test_installed_program_is_the_one_of_the_wheel(installed: Path, away: dict[str, str]) -> None:
-    printed = subprocess.run(
-        [installed / "python", "-c", "import bot; print(bot.__file__)"],
-        env=away,
-        cwd=away["HOME"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+def test_installed_program_is_the_one_of_the_wheel(installed: Path, tmp_path: Path) -> None:
+    program = "import bot; print(bot.__file__)"
+    printed, *_ = run_away(tmp_path, installed / "python", "-c", program)
 
     assert Path(printed.strip()).is_relative_to(installed.parent)
 
 
-def test_demo_script_runs_from_the_wheel(installed: Path, away: dict[str, str]) -> None:
-    done = subprocess.run(
-        [installed / "cancel-restore", "demo", "--script"],
-        env=away,
-        cwd=away["HOME"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    last = "In Atlas the job is cancelled; DELETEs sent: 1."
+def test_demo_script_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
+    printed, *end = run_away(tmp_path, installed / "cancel-restore", "demo", "--script")
 
-    assert (done.returncode, done.stderr, done.stdout.splitlines()[-1:]) == (0, "", [last])
+    assert end == ["", 0]
+    assert printed.splitlines()[-1] == "In Atlas the job is cancelled; DELETEs sent: 1."
