@@ -50,26 +50,24 @@ def test_policy_that_allows_an_approval_is_valid(
     assert told(policy) == []
 
 
-def test_fewer_approvers_than_approvals_is_a_problem() -> None:
-    policy = Policy(approvals=2, approvers=people("U1"), self_approval=True)
-
-    assert told(policy) == [
+@pytest.mark.parametrize(
+    ("policy", "problem"),
+    [
         (
+            Policy(approvals=2, approvers=people("U1"), self_approval=True),
             "APPROVALS is 2, but APPROVERS names one person: "
-            "name more people there, or a user group, or require fewer"
-        )
-    ]
-
-
-def test_single_approver_who_is_the_only_requester_is_a_problem() -> None:
-    policy = Policy(requesters=people("U1"), approvals=1, approvers=people("U1"))
-
-    assert told(policy) == [
+            "name more people there, or a user group, or require fewer",
+        ),
         (
+            Policy(requesters=people("U1"), approvals=1, approvers=people("U1")),
             "APPROVALS is 1, but requesters cannot approve, which leaves no one in APPROVERS: "
-            "name more people there, or a user group, or require fewer, or set SELF_APPROVAL"
-        )
-    ]
+            "name more people there, or a user group, or require fewer, or set SELF_APPROVAL",
+        ),
+    ],
+    ids=["fewer approvers than approvals", "the only approver is the only requester"],
+)
+def test_policy_that_allows_no_approval_is_a_problem(policy: Policy, problem: str) -> None:
+    assert told(policy) == [problem]
 
 
 def test_too_few_approvers_besides_the_requesters_are_a_problem() -> None:
@@ -113,8 +111,9 @@ def careful(tmp_path: Path) -> Settings:
     return load_settings(CAREFUL, tmp_path)
 
 
-def with_policy(settings: Settings, policy: Policy) -> Settings:
-    project = settings.projects[0].model_copy(update={"policy": policy})
+def with_policy(settings: Settings, policy: Policy, watch_channel: str | None = None) -> Settings:
+    changes = {"policy": policy, "watch_channel": watch_channel}
+    project = settings.projects[0].model_copy(update=changes)
     return settings.model_copy(update={"projects": (project,)})
 
 
@@ -131,33 +130,25 @@ def test_safe_settings_have_no_warning(careful: Settings) -> None:
     assert warnings(careful) == []
 
 
+NONE_NEEDED = "no approvals are needed: each requester cancels alone (BOT_APPROVALS)."
+ALL_APPROVE = "every full member of the workspace may approve (BOT_APPROVERS)."
+
+
 @pytest.mark.parametrize(
     ("policy", "sentences"),
     [
-        (
-            Policy(requesters=people("S1"), approvers=people("S1")),
-            ["no approvals are needed: each requester cancels alone (BOT_APPROVALS)."],
-        ),
+        (Policy(requesters=people("S1"), approvers=people("S1")), [NONE_NEEDED]),
         (
             Policy(approvals=1),
-            [
-                "every full member of the workspace may ask (BOT_REQUESTERS).",
-                "every full member of the workspace may approve (BOT_APPROVERS).",
-            ],
+            ["every full member of the workspace may ask (BOT_REQUESTERS).", ALL_APPROVE],
         ),
         (
             Policy(requesters=people("S1"), approvals=1, approvers=EVERYONE, self_approval=True),
-            [
-                "every full member of the workspace may approve (BOT_APPROVERS).",
-                "the requester's own approval is enough (BOT_SELF_APPROVAL).",
-            ],
+            [ALL_APPROVE, "the requester's own approval is enough (BOT_SELF_APPROVAL)."],
         ),
         (
             Policy(requesters=people("S1"), approvers=people("S2")),
-            [
-                "no approvals are needed: each requester cancels alone (BOT_APPROVALS).",
-                "approvers are named, but no approvals are needed (BOT_APPROVALS).",
-            ],
+            [NONE_NEEDED, "approvers are named, but no approvals are needed (BOT_APPROVALS)."],
         ),
     ],
 )
@@ -175,10 +166,8 @@ def test_risky_policy_is_warned_about_with_its_project(
 def test_watch_channel_without_working_buttons_is_warned_about(
     careful: Settings, channels: set[str], warned: bool
 ) -> None:
-    (project,) = careful.projects
-    policy = replace(project.policy, channels=frozenset(channels))
-    watched = project.model_copy(update={"policy": policy, "watch_channel": "C9"})
-    told = warnings(careful.model_copy(update={"projects": (watched,)}))
+    policy = replace(careful.projects[0].policy, channels=frozenset(channels))
+    told = warnings(with_policy(careful, policy, "C9"))
 
     assert any("(BOT_WATCH_CHANNEL)" in sentence for sentence in told) is warned
 
@@ -187,10 +176,8 @@ def test_watch_channel_without_working_buttons_is_warned_about(
 def test_read_only_project_is_warned_about_without_a_watch_channel_only(
     careful: Settings, channel: str | None, *, warned: bool
 ) -> None:
-    (project,) = careful.projects
     policy = Policy(requesters=EVERYONE, read_only=True)
-    watched = project.model_copy(update={"policy": policy, "watch_channel": channel})
-    told = warnings(careful.model_copy(update={"projects": (watched,)}))
+    told = warnings(with_policy(careful, policy, channel))
 
     assert [sentence.endswith("(BOT_WATCH_CHANNEL).") for sentence in told] == [True] * warned
 

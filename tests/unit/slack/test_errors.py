@@ -34,19 +34,16 @@ def test_an_unknown_code_is_a_refusal_that_names_it() -> None:
     assert "invalid_blocks" in meaning.sentence
 
 
-@pytest.mark.parametrize("error", [aiohttp.ServerDisconnectedError(), TimeoutError(), OSError()])
-def test_a_broken_connection_is_no_answer(error: Exception) -> None:
-    assert type(translate_error(error)) is errors.SlackUnavailable
-
-
-def test_a_server_error_without_a_code_is_no_answer() -> None:
-    assert type(translate_error(api_error("", status=503))) is errors.SlackUnavailable
-
-
-def test_an_answer_that_is_no_object_is_no_answer() -> None:
-    page = SimpleNamespace(status=502, headers={})
-    error = REFUSED("unreadable", page)
-
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(aiohttp.ServerDisconnectedError(), TimeoutError(), OSError()),
+        api_error("", status=503),
+        REFUSED("unreadable", SimpleNamespace(status=502, headers={})),
+    ],
+    ids=["disconnected", "late", "broken", "server error without a code", "no object"],
+)
+def test_fault_without_a_code_is_no_answer(error: Exception) -> None:
     assert type(translate_error(error)) is errors.SlackUnavailable
 
 

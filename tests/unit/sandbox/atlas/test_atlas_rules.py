@@ -52,7 +52,7 @@ def test_v1_takes_json_anything_or_nothing() -> None:
     assert taken == [True, True, True, False]
 
 
-def test_token_bucket_refills_up_to_its_capacity() -> None:
+def test_token_bucket_of_a_project_refills_up_to_its_capacity() -> None:
     buckets, rate = Buckets(), Rate(2, 60, 60)
     readings = [buckets.take("backups", "p", rate, NOW) for _ in range(3)]
     later = buckets.take("backups", "p", rate, NOW + timedelta(hours=1))
@@ -60,13 +60,7 @@ def test_token_bucket_refills_up_to_its_capacity() -> None:
     assert [reading.remaining for reading in readings] == [1, 0, 0]
     assert [reading.wait for reading in readings] == [0, 0, 1]
     assert later.remaining == 1
-
-
-def test_buckets_of_two_projects_are_two() -> None:
-    buckets, rate = Buckets(), Rate(1, 1, 60)
-    buckets.take("backups", "one", rate, NOW)
-
-    assert buckets.take("backups", "other", rate, NOW).wait == 0
+    assert buckets.take("backups", "another project", rate, NOW).wait == 0
 
 
 def test_used_up_fault_does_not_affect_others() -> None:

@@ -65,6 +65,10 @@ def test_valid_blocks_are_accepted(surface: Surface, blocks: list[Json]) -> None
     assert problems(blocks, surface) == []
 
 
+def less_than(characters: int) -> str:
+    return f"must be less than {characters} characters"
+
+
 LONG = plain("x" * 76)
 #: A surface, its blocks, what Slack says, and where in the blocks.
 WRONG: list[tuple[Surface, list[Json], str, str]] = [
@@ -76,7 +80,7 @@ WRONG: list[tuple[Surface, list[Json], str, str]] = [
     ("message", [section()] * 51, "no more than 50 items allowed", ""),
     ("modal", [section()] * 101, "no more than 100 items allowed", ""),
     ("modal", [], "no fewer than 1 items allowed", ""),
-    ("message", [section("x" * 3001)], "must be less than 3001 characters", "0/text/text"),
+    ("message", [section("x" * 3001)], less_than(3001), "0/text/text"),
     ("message", [section("")], "must be more than 0 characters", "0/text/text"),
     ("message", [{"type": "section"}], "either text or fields must be given", "0"),
     ("message", [section(colour="red")], "invalid additional property: colour", "0"),
@@ -86,18 +90,8 @@ WRONG: list[tuple[Surface, list[Json], str, str]] = [
         "must be one of: plain_text",
         "0/text/type",
     ),
-    (
-        "message",
-        [actions(button(text=LONG))],
-        "must be less than 76 characters",
-        "0/elements/0/text/text",
-    ),
-    (
-        "message",
-        [actions(button(value="x" * 2001))],
-        "must be less than 2001 characters",
-        "0/elements/0/value",
-    ),
+    ("message", [actions(button(text=LONG))], less_than(76), "0/elements/0/text/text"),
+    ("message", [actions(button(value="x" * 2001))], less_than(2001), "0/elements/0/value"),
     (
         "message",
         [actions(button(style="default"))],
@@ -109,7 +103,7 @@ WRONG: list[tuple[Surface, list[Json], str, str]] = [
     (
         "modal",
         [section(accessory=select(options=[option("x" * 151)]))],
-        "must be less than 151 characters",
+        less_than(151),
         "0/accessory/options/0/value",
     ),
     (
@@ -142,12 +136,7 @@ WRONG: list[tuple[Surface, list[Json], str, str]] = [
         "unsupported type: plain_text_input",
         "0/elements/0/type",
     ),
-    (
-        "modal",
-        [{**ALERT, "text": plain("x" * 201)}],
-        "must be less than 201 characters",
-        "0/text/text",
-    ),
+    ("modal", [{**ALERT, "text": plain("x" * 201)}], less_than(201), "0/text/text"),
     (
         "modal",
         [{**INPUT, "element": {"type": "plain_text_input", "max_length": 3001}}],

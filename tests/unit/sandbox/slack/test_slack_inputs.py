@@ -17,6 +17,7 @@ def plain(text: str) -> Json:
 A, B = {"text": plain("Apple"), "value": "a"}, {"text": plain("Beet"), "value": "b"}
 SELECT = {"type": "static_select", "action_id": "s", "options": [A, B]}
 TEXT = {"type": "plain_text_input", "action_id": "t"}
+NUMBER = {"type": "number_input", "action_id": "n", "is_decimal_allowed": False}
 
 
 def block(element: Json, **more: object) -> Json:
@@ -76,21 +77,8 @@ def test_several_options_are_chosen_at_once_where_that_is_allowed() -> None:
         ({**TEXT, "min_length": 3}, "ab", "Enter at least 3 characters."),
         ({**TEXT, "max_length": 3}, "abcd", "Enter at most 3 characters."),
         (SELECT, None, "Please complete this required field."),
-        (
-            {"type": "number_input", "action_id": "n", "is_decimal_allowed": False},
-            "x",
-            "Enter a number.",
-        ),
-        (
-            {
-                "type": "number_input",
-                "action_id": "n",
-                "is_decimal_allowed": False,
-                "max_value": "5",
-            },
-            "6",
-            "Enter a number in range.",
-        ),
+        (NUMBER, "x", "Enter a number."),
+        ({**NUMBER, "max_value": "5"}, "6", "Enter a number in range."),
         ({"type": "email_text_input", "action_id": "e"}, "me", "Enter a valid email address."),
     ],
 )

@@ -40,45 +40,33 @@ def test_view_within_all_limits_is_accepted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("view", "sentence"),
+    ("view", "what", "where"),
     [
-        (
-            modal(title=plain("x" * 25)),
-            "must be less than 25 characters [json-pointer:/view/title/text]",
-        ),
-        (
-            modal(submit=plain("x" * 25)),
-            "must be less than 25 characters [json-pointer:/view/submit/text]",
-        ),
+        (modal(title=plain("x" * 25)), "must be less than 25 characters", "/title/text"),
+        (modal(submit=plain("x" * 25)), "must be less than 25 characters", "/submit/text"),
         (
             modal(private_metadata="x" * 3001),
-            "must be less than 3001 characters [json-pointer:/view/private_metadata]",
+            "must be less than 3001 characters",
+            "/private_metadata",
         ),
-        (
-            modal(private_metadata={"a": 1}),
-            "must be a string [json-pointer:/view/private_metadata]",
-        ),
-        (
-            modal(blocks=[INPUT]),
-            "submit is required when an input block is present [json-pointer:/view/submit]",
-        ),
-        (modal(colour="red"), "invalid additional property: colour [json-pointer:/view]"),
-        (
-            {"type": "modal", "blocks": [SECTION]},
-            "missing required field: title [json-pointer:/view]",
-        ),
+        (modal(private_metadata={"a": 1}), "must be a string", "/private_metadata"),
+        (modal(blocks=[INPUT]), "submit is required when an input block is present", "/submit"),
+        (modal(colour="red"), "invalid additional property: colour", ""),
+        ({"type": "modal", "blocks": [SECTION]}, "missing required field: title", ""),
         (
             {"type": "home", "title": plain("a"), "blocks": [SECTION]},
-            "must be one of: modal [json-pointer:/view/type]",
+            "must be one of: modal",
+            "/type",
         ),
-        ("text", "must be an object [json-pointer:/view]"),
+        ("text", "must be an object", ""),
     ],
 )
-def test_invalid_view_is_rejected(view: object, sentence: str) -> None:
+def test_invalid_view_is_rejected(view: object, what: str, where: str) -> None:
     with pytest.raises(ApiError) as refused:
         checked_view(view)
 
-    assert (refused.value.code, refused.value.messages) == ("invalid_arguments", [sentence])
+    assert refused.value.code == "invalid_arguments"
+    assert refused.value.messages == [f"{what} [json-pointer:/view{where}]"]
 
 
 def test_view_of_more_than_250_kilobytes_is_too_large() -> None:
