@@ -10,23 +10,21 @@ from bot.services.poll_schedule import (
 )
 
 
-def test_reads_are_spread_evenly_over_the_interval() -> None:
+def a_schedule(clusters: str) -> PollSchedule:
     schedule = PollSchedule(60)
-    schedule.set_clusters("abcd", 0)
+    schedule.set_clusters(clusters, 0)
+    return schedule
 
-    assert [schedule.pop_due(now) for now in (0, 14, 15, 30, 44, 45)] == [
-        "a",
-        None,
-        "b",
-        "c",
-        None,
-        "d",
-    ]
+
+def test_reads_are_spread_evenly_over_the_interval() -> None:
+    schedule = a_schedule("abcd")
+
+    read = [schedule.pop_due(now) for now in (0, 14, 15, 30, 44, 45)]
+    assert read == ["a", None, "b", "c", None, "d"]
 
 
 def test_unchanged_clusters_keep_their_times() -> None:
-    schedule = PollSchedule(60)
-    schedule.set_clusters("ab", 0)
+    schedule = a_schedule("ab")
     schedule.set_clusters("ba", 25)
 
     assert schedule.next_due == 0
@@ -34,8 +32,7 @@ def test_unchanged_clusters_keep_their_times() -> None:
 
 
 def test_new_cluster_is_read_before_known_ones() -> None:
-    schedule = PollSchedule(60)
-    schedule.set_clusters("ab", 0)
+    schedule = a_schedule("ab")
     for now in (0, 30):
         schedule.reschedule(str(schedule.pop_due(now)), now + 60)
     schedule.set_clusters("abz", 40)
@@ -44,8 +41,7 @@ def test_new_cluster_is_read_before_known_ones() -> None:
 
 
 def test_cluster_in_flight_keeps_its_time_when_others_change() -> None:
-    schedule = PollSchedule(60)
-    schedule.set_clusters("ab", 0)
+    schedule = a_schedule("ab")
     assert schedule.pop_due(0) == "a"
     schedule.set_clusters("abz", 1)
     schedule.reschedule("a", 60)
@@ -54,16 +50,14 @@ def test_cluster_in_flight_keeps_its_time_when_others_change() -> None:
 
 
 def test_urgent_clusters_are_read_first_in_the_given_order() -> None:
-    schedule = PollSchedule(60)
-    schedule.set_clusters("abcd", 0)
+    schedule = a_schedule("abcd")
     schedule.prioritize("cb")
 
     assert [schedule.pop_due(0) for _ in range(4)] == ["c", "b", "a", None]
 
 
 def test_urgent_cluster_in_flight_is_read_once_more_unless_its_read_had_not_begun() -> None:
-    schedule = PollSchedule(60)
-    schedule.set_clusters("ab", 0)
+    schedule = a_schedule("ab")
     for name in "ab":
         assert schedule.pop_due(30) == name
     schedule.begin("a")
@@ -76,8 +70,7 @@ def test_urgent_cluster_in_flight_is_read_once_more_unless_its_read_had_not_begu
 
 
 def test_urgent_clusters_stay_urgent_when_others_change() -> None:
-    schedule = PollSchedule(60)
-    schedule.set_clusters("abc", 0)
+    schedule = a_schedule("abc")
     schedule.prioritize("c")
     schedule.set_clusters("abcd", 1)
 
@@ -85,8 +78,7 @@ def test_urgent_clusters_stay_urgent_when_others_change() -> None:
 
 
 def test_removed_cluster_is_not_rescheduled() -> None:
-    schedule = PollSchedule(60)
-    schedule.set_clusters("a", 0)
+    schedule = a_schedule("a")
     schedule.pop_due(0)
     schedule.set_clusters("", 1)
     schedule.reschedule("a", 60)
@@ -104,9 +96,6 @@ def test_failed_cluster_is_retried_within_a_minute(interval: float, pauses: list
 def test_backoff_after_429_follows_retry_after_and_grows() -> None:
     assert rate_limit_backoff(1, 7, 0) == 7
     assert [rate_limit_backoff(n, None, 0) for n in (1, 2, 3)] == [10, 20, 40]
-    assert [
-        rate_limit_backoff(2, 7, 0),
-        rate_limit_backoff(2, 55, 0),
-        rate_limit_backoff(99, 1, 0),
-    ] == [20, 55, MAX_RATE_LIMIT_BACKOFF]
+    assert [rate_limit_backoff(2, asked, 0) for asked in (7, 55)] == [20, 55]
+    assert rate_limit_backoff(99, 1, 0) == MAX_RATE_LIMIT_BACKOFF
     assert rate_limit_backoff(1, 10, 1) == 11

@@ -55,13 +55,17 @@ def test_policy_that_allows_an_approval_is_valid(
     [
         (
             Policy(approvals=2, approvers=people("U1"), self_approval=True),
-            "APPROVALS is 2, but APPROVERS names one person: "
-            "name more people there, or a user group, or require fewer",
+            (
+                "APPROVALS is 2, but APPROVERS names one person: "
+                "name more people there, or a user group, or require fewer"
+            ),
         ),
         (
             Policy(requesters=people("U1"), approvals=1, approvers=people("U1")),
-            "APPROVALS is 1, but requesters cannot approve, which leaves no one in APPROVERS: "
-            "name more people there, or a user group, or require fewer, or set SELF_APPROVAL",
+            (
+                "APPROVALS is 1, but requesters cannot approve, which leaves no one in APPROVERS: "
+                "name more people there, or a user group, or require fewer, or set SELF_APPROVAL"
+            ),
         ),
     ],
     ids=["fewer approvers than approvals", "the only approver is the only requester"],

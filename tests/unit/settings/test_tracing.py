@@ -5,25 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.settings import Settings, SettingsError, load_settings
-
-ENOUGH = {
-    "SLACK_BOT_TOKEN": "xoxb-1-2-abc",
-    "SLACK_APP_TOKEN": "xapp-1-A-2-abc",
-    "MONGODB_ATLAS_PUBLIC_API_KEY": "pubkey01",
-    "MONGODB_ATLAS_PRIVATE_API_KEY": "0a1b-private",
-    "MONGODB_ATLAS_PROJECT_ID": "5b6212af90dc76637950a2c6",
-}
-
-
-def load(folder: Path, **more: str) -> Settings:
-    return load_settings(ENOUGH | more, folder)
-
-
-def problems(folder: Path, **more: str) -> tuple[str, ...]:
-    with pytest.raises(SettingsError) as caught:
-        load(folder, **more)
-    return caught.value.problems
+from tests.unit.settings.test_load import ENOUGH, load, problems
 
 
 @pytest.mark.parametrize("given", [{}, {"OTEL_TRACES_EXPORTER": "none"}])
