@@ -67,6 +67,15 @@ async def deliver(env: Env, post: Announcement) -> None:
     await env.outbox.mark_sent(post, HERE.channel, HERE.ts)
 
 
+async def watched(env: Env, *, is_announced: bool = False) -> RestoreJob:
+    """Start a watch of a cluster with one job."""
+    job = a_download()
+    await start_watch(env.mine, job)
+    if is_announced:
+        await deliver(env, await claimed(env))
+    return job
+
+
 def a_download(**changes: Any) -> RestoreJob:
     return a_job(**{"id": new_job_id()} | changes)
 
@@ -230,8 +239,7 @@ async def test_many_open_jobs_are_announced_in_order(env: Env) -> None:
 
 
 async def test_announcement_has_the_state_and_the_time_of_the_first_read(env: Env) -> None:
-    job = a_download()
-    await start_watch(env.mine, job)
+    job = await watched(env)
 
     post = await claimed(env)
 
@@ -302,9 +310,7 @@ async def test_delivered_announcement_is_not_due_again(env: Env) -> None:
 
 
 async def test_old_announcement_is_pruned_from_the_outbox_and_its_place_stays(env: Env) -> None:
-    job = a_download()
-    await start_watch(env.mine, job)
-    await deliver(env, await claimed(env))
+    job = await watched(env, is_announced=True)
     env.clock.forward(1)
 
     await env.ledger.prune(env.clock.now)
@@ -315,9 +321,7 @@ async def test_old_announcement_is_pruned_from_the_outbox_and_its_place_stays(en
 
 
 async def test_change_is_delivered_to_the_place_of_the_announcement(env: Env) -> None:
-    job = a_download()
-    await start_watch(env.mine, job)
-    await deliver(env, await claimed(env))
+    job = await watched(env, is_announced=True)
     assert await announced(env.mine, a_download(id=job.id, expired=True)) == [
         (job.id, WatchedState.EXPIRED)
     ]
@@ -328,8 +332,7 @@ async def test_change_is_delivered_to_the_place_of_the_announcement(env: Env) ->
 
 
 async def test_changes_before_the_delivery_need_one_post(env: Env) -> None:
-    job = a_download()
-    await start_watch(env.mine, job)
+    job = await watched(env)
     await announced(env.mine, a_download(id=job.id, deliveryUrl=["https://x.invalid/y"]))
     await announced(env.mine, a_download(id=job.id, expired=True))
 
@@ -342,9 +345,7 @@ async def test_changes_before_the_delivery_need_one_post(env: Env) -> None:
 
 async def test_changes_before_an_update_need_one_post(env: Env) -> None:
     """An update that was attempted shows the newest state when it is repeated."""
-    job = a_download()
-    await start_watch(env.mine, job)
-    await deliver(env, await claimed(env))
+    job = await watched(env, is_announced=True)
     await announced(env.mine, a_download(id=job.id, deliveryUrl=["https://x.invalid/y"]))
     await env.outbox.retry_later(await claimed(env), 1, "no answer")
     await announced(env.mine, a_download(id=job.id, expired=True))
@@ -358,8 +359,7 @@ async def test_changes_before_an_update_need_one_post(env: Env) -> None:
 
 
 async def test_change_during_a_delivery_is_a_post_of_its_own(env: Env) -> None:
-    job = a_download()
-    await start_watch(env.mine, job)
+    job = await watched(env)
     first = await claimed(env)
     await announced(env.mine, a_download(id=job.id, cancelled=True))
     assert await claim(env) is None  # it waits for the first one
@@ -371,8 +371,7 @@ async def test_change_during_a_delivery_is_a_post_of_its_own(env: Env) -> None:
 
 async def test_change_after_a_lost_answer_updates_the_announcement(env: Env) -> None:
     """Slack may have the first attempt, and takes the repetition for the same message."""
-    job = a_download()
-    await start_watch(env.mine, job)
+    job = await watched(env)
     first = await claimed(env)
     await env.outbox.retry_later(first, 1, "no answer")
     await announced(env.mine, a_download(id=job.id, cancelled=True))
@@ -396,8 +395,7 @@ async def test_announcement_to_retry_waits(env: Env) -> None:
 
 
 async def test_dropped_announcement_is_posted_only_when_the_job_changes(env: Env) -> None:
-    job = a_download()
-    await start_watch(env.mine, job)
+    job = await watched(env)
     await env.outbox.drop(await claimed(env), "no such channel")
     env.clock.forward(CLAIM.total_seconds())
     assert await claim(env) is None
@@ -420,8 +418,7 @@ async def test_announcement_has_the_newest_request_for_the_job(env: Env) -> None
 
 
 async def test_job_that_disappears_and_comes_back_is_announced_twice(env: Env) -> None:
-    job = a_download()
-    await start_watch(env.mine, job)
+    job = await watched(env)
 
     assert await announced(env.mine) == [(job.id, WatchedState.GONE)]
     assert await announced(env.mine, job) == [(job.id, WatchedState.IN_PROGRESS)]
