@@ -4,22 +4,7 @@ from typing import Any
 
 import pytest
 
-from bot.cancellation.errors import (
-    AlreadyApproved,
-    ChannelNotAllowed,
-    MayNotActAlone,
-    NameNotTyped,
-    NotAnApprover,
-    NotARequester,
-    NotAReviewer,
-    NothingToReview,
-    NotTheRequester,
-    OwnAct,
-    OwnRequest,
-    ReasonMissing,
-    RequesterLostRight,
-    TooFewApprovers,
-)
+from bot.cancellation import errors
 from bot.cancellation.judgement import approvals_of_retry, judge
 from bot.cancellation.lifecycle import Approval, Request
 from bot.cancellation.people import EVERYONE, Kind, People, Person
@@ -51,7 +36,7 @@ def test_everyone_is_the_full_members_only(kind: Kind) -> None:
     person = Person(id="U0GUS", team="T1", kind=kind)
 
     assert may_request(Policy(), RINA) is None
-    assert isinstance(may_request(Policy(), person), NotARequester)
+    assert isinstance(may_request(Policy(), person), errors.NotARequester)
 
 
 @pytest.mark.parametrize("kind", WITHOUT_RIGHTS)
@@ -59,14 +44,14 @@ def test_group_grants_rights_to_full_members_only(kind: Kind) -> None:
     policy = Policy(approvers=People(groups=frozenset({"S0APPROVE"})), approvals=1)
     person = Person(id="U0GUS", team="T1", kind=kind, groups=frozenset({"S0APPROVE"}))
 
-    assert isinstance(may_decide(policy, RINA.id, person), NotAnApprover)
+    assert isinstance(may_decide(policy, RINA.id, person), errors.NotAnApprover)
 
 
 def test_colleague_of_another_workspace_has_rights_by_a_group_only() -> None:
     group = frozenset({"S0APPROVE"})
     person = Person(id="U0SIS", team="T2", kind=Kind.COLLEAGUE, groups=group)
 
-    assert isinstance(may_request(Policy(), person), NotARequester)
+    assert isinstance(may_request(Policy(), person), errors.NotARequester)
     assert may_request(Policy(requesters=People(groups=group)), person) is None
 
 
@@ -75,8 +60,8 @@ def test_requester_under_another_id_may_not_approve_and_approves_once() -> None:
     given = (Approval(user=RINA.id, at=NOON),)
     request = a_request(requester="U0SAM", approvals_needed=2, approvals=given)
 
-    assert isinstance(may_decide(Policy(approvals=1), RINA.id, same), OwnRequest)
-    assert isinstance(may_approve_once(Policy(), request, same), AlreadyApproved)
+    assert isinstance(may_decide(Policy(approvals=1), RINA.id, same), errors.OwnRequest)
+    assert isinstance(may_approve_once(Policy(), request, same), errors.AlreadyApproved)
 
 
 def test_two_ids_of_one_person_are_one_approval() -> None:
@@ -121,12 +106,12 @@ def test_member_of_an_approving_group_may_decide() -> None:
 
 
 def test_requester_decides_the_own_request_by_self_approval_only() -> None:
-    assert isinstance(may_decide(Policy(approvals=1), RINA.id, RINA), OwnRequest)
+    assert isinstance(may_decide(Policy(approvals=1), RINA.id, RINA), errors.OwnRequest)
     assert may_decide(Policy(approvals=1, self_approval=True), RINA.id, RINA) is None
 
 
 def test_second_approval_of_a_person_is_refused_unless_all_approvals_are_there() -> None:
-    assert isinstance(may_approve_once(Policy(), approved_by("U0ADA"), ADA), AlreadyApproved)
+    assert isinstance(may_approve_once(Policy(), approved_by("U0ADA"), ADA), errors.AlreadyApproved)
     assert may_approve_once(Policy(), approved_by("U0ABE"), ADA) is None
     assert may_approve_once(Policy(), approved_by("U0ADA", "U0ABE"), ADA) is None
 
@@ -171,7 +156,7 @@ def test_requester_without_rights_stops_a_request_without_approvals() -> None:
     left = Person(id="U0RINA", team="T1")
     judgement = judge(Policy(requesters=TEAM), a_request(), {"U0RINA": left})
 
-    assert isinstance(judgement.refusal, RequesterLostRight)
+    assert isinstance(judgement.refusal, errors.RequesterLostRight)
     assert not judgement.allows_delete
 
 
@@ -195,14 +180,14 @@ def test_people_contain_persons_only() -> None:
 def test_only_the_requester_may_withdraw() -> None:
     assert may_withdraw(a_request(), RINA) is None
     refusal = may_withdraw(a_request(), ADA)
-    assert isinstance(refusal, NotTheRequester)
+    assert isinstance(refusal, errors.NotTheRequester)
     assert refusal.requester == RINA.id
 
 
 def test_outsider_with_the_requesters_id_may_not_withdraw() -> None:
     stranger = Person(id=RINA.id, team="T9", kind=Kind.OUTSIDER)
 
-    assert isinstance(may_withdraw(a_request(team=RINA.team), stranger), NotTheRequester)
+    assert isinstance(may_withdraw(a_request(team=RINA.team), stranger), errors.NotTheRequester)
     assert may_withdraw(a_request(team="T9"), stranger) is None
 
 
@@ -210,14 +195,14 @@ def test_only_requesters_may_retry() -> None:
     policy = Policy(requesters=People(users=frozenset({RINA.id})))
 
     assert may_retry(policy, a_request(), RINA) is None
-    assert isinstance(may_retry(policy, a_request(), ADA), NotARequester)
+    assert isinstance(may_retry(policy, a_request(), ADA), errors.NotARequester)
 
 
 def test_command_works_everywhere_unless_channels_are_listed() -> None:
     assert may_use_channel(Policy(), "C1") is None
     assert may_use_channel(Policy(channels=frozenset({"C1"})), "C1") is None
     refusal = may_use_channel(Policy(channels=frozenset({"C1"})), "C2")
-    assert isinstance(refusal, ChannelNotAllowed)
+    assert isinstance(refusal, errors.ChannelNotAllowed)
     assert refusal.channels == frozenset({"C1"})
 
 
@@ -225,8 +210,8 @@ def test_command_works_everywhere_unless_channels_are_listed() -> None:
     "blank", ["  \n", "\u200b\u2060", "\u3164", "\u2800\u2800", "\u115f", "\ufe0f", "\u034f"]
 )
 def test_reason_without_visible_character_is_refused_where_required_or_alone(blank: str) -> None:
-    assert isinstance(check_reason(Policy(require_reason=True), blank), ReasonMissing)
-    assert isinstance(check_reason(Policy(), blank, alone=True), ReasonMissing)
+    assert isinstance(check_reason(Policy(require_reason=True), blank), errors.ReasonMissing)
+    assert isinstance(check_reason(Policy(), blank, alone=True), errors.ReasonMissing)
 
 
 def test_visible_reason_is_accepted() -> None:
@@ -256,7 +241,7 @@ def test_cluster_name_is_accepted_as_a_phone_writes_it(typed: str) -> None:
 def test_other_cluster_name_is_refused(typed: str) -> None:
     refusal = check_typed_name(Policy(confirm_by_typing=True), "prod-eu", typed)
 
-    assert isinstance(refusal, NameNotTyped)
+    assert isinstance(refusal, errors.NameNotTyped)
     assert "prod-eu" in str(refusal)
     assert check_typed_name(Policy(), "prod-eu", typed) is None
 
@@ -280,7 +265,7 @@ GLASS = Policy(
 )
 def test_only_named_people_may_act_alone(*, person: Person, may: bool) -> None:
     assert (may_act_alone(GLASS, person) is None) == may
-    assert isinstance(may_act_alone(Policy(approvals=1), person), MayNotActAlone)
+    assert isinstance(may_act_alone(Policy(approvals=1), person), errors.MayNotActAlone)
 
 
 def test_review_takes_an_approver_who_is_not_the_requester() -> None:
@@ -288,10 +273,10 @@ def test_review_takes_an_approver_who_is_not_the_requester() -> None:
     other_id = Person(id="W0ADA", team="T1", aliases=frozenset({ADA.id}))
 
     assert may_review(GLASS, alone, Person(id="U0ABE", team="T1")) is None
-    assert isinstance(may_review(GLASS, alone, ADA), OwnAct)
-    assert isinstance(may_review(GLASS, alone, other_id), OwnAct)
-    assert isinstance(may_review(GLASS, alone, RINA), NotAReviewer)
-    assert isinstance(may_review(GLASS, a_request(), ADA), NothingToReview)
+    assert isinstance(may_review(GLASS, alone, ADA), errors.OwnAct)
+    assert isinstance(may_review(GLASS, alone, other_id), errors.OwnAct)
+    assert isinstance(may_review(GLASS, alone, RINA), errors.NotAReviewer)
+    assert isinstance(may_review(GLASS, a_request(), ADA), errors.NothingToReview)
 
 
 def test_approvers_are_told_directly_except_the_requester_and_at_most_twenty() -> None:
@@ -358,7 +343,7 @@ def test_request_without_enough_approvers_is_refused(
     assert (refusal is None) == possible
     if not possible:
         able = (users | members) if self_approval else (users | members) - {RINA.id}
-        assert isinstance(refusal, TooFewApprovers)
+        assert isinstance(refusal, errors.TooFewApprovers)
         assert (refusal.needed, refusal.able) == (approvals, len(able))
 
 

@@ -5,17 +5,7 @@ import pytest
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import State
 from bot.cancellation.posts import Post, PostKind, RequestPost
-from bot.slack.errors import (
-    AlreadyPosted,
-    CannotPost,
-    InvalidToken,
-    MessageDeleted,
-    MessageNotEditable,
-    RateLimited,
-    SlackError,
-    SlackRejected,
-    SlackUnavailable,
-)
+from bot.slack import errors
 from bot.slack.outbox.delivery import (
     INITIAL_BACKOFF,
     INVALID_TOKEN_BACKOFF,
@@ -42,7 +32,7 @@ def a_post(kind: PostKind, *, attempts: int = 1, channel: str = "C0OPS") -> Requ
     return samples.post(EventName.CREATED, about, kind=kind, attempts=attempts)
 
 
-def decide(post: Post, error: SlackError, channel: str = "C0OPS") -> NextAction:
+def decide(post: Post, error: errors.SlackError, channel: str = "C0OPS") -> NextAction:
     return next_action(post, channel, error, 0.0)
 
 
@@ -53,14 +43,16 @@ KINDS = [PostKind.CARD, PostKind.EDIT, PostKind.REPLY]
 @pytest.mark.parametrize(
     ("error", "action"),
     [
-        (SlackUnavailable(), RetryLater(INITIAL_BACKOFF)),
-        (RateLimited(seconds=9.0), RetryLater(9.0)),
-        (InvalidToken("invalid_auth"), RetryLater(INVALID_TOKEN_BACKOFF)),
-        (AlreadyPosted(), Action.DELIVERED),
-        (SlackRejected("invalid_blocks"), RetryLater(INITIAL_BACKOFF)),
+        (errors.SlackUnavailable(), RetryLater(INITIAL_BACKOFF)),
+        (errors.RateLimited(seconds=9.0), RetryLater(9.0)),
+        (errors.InvalidToken("invalid_auth"), RetryLater(INVALID_TOKEN_BACKOFF)),
+        (errors.AlreadyPosted(), Action.DELIVERED),
+        (errors.SlackRejected("invalid_blocks"), RetryLater(INITIAL_BACKOFF)),
     ],
 )
-def test_temporary_error_is_retried(kind: PostKind, error: SlackError, action: NextAction) -> None:
+def test_temporary_error_is_retried(
+    kind: PostKind, error: errors.SlackError, action: NextAction
+) -> None:
     assert decide(a_post(kind), error) == action
 
 
@@ -73,9 +65,9 @@ def test_temporary_error_is_retried(kind: PostKind, error: SlackError, action: N
         (PostKind.EDIT, "C0OPS", RetryLater(INITIAL_BACKOFF)),
     ],
 )
-@pytest.mark.parametrize("error", [CannotPost("no_permission"), MessageNotEditable()])
+@pytest.mark.parametrize("error", [errors.CannotPost("no_permission"), errors.MessageNotEditable()])
 def test_refusal_goes_to_the_requester_or_is_retried(
-    kind: PostKind, channel: str, action: NextAction, error: SlackError
+    kind: PostKind, channel: str, action: NextAction, error: errors.SlackError
 ) -> None:
     assert decide(a_post(kind, channel=channel), error, channel) == action
 
@@ -83,11 +75,16 @@ def test_refusal_goes_to_the_requester_or_is_retried(
 @pytest.mark.parametrize(
     ("kind", "attempts", "error", "action"),
     [
-        (PostKind.EDIT, 1, MessageDeleted("message_not_found"), Action.DROP),
-        (PostKind.EDIT, MAX_EDIT_ATTEMPTS, MessageNotEditable("edit_window_closed"), Action.DROP),
-        (PostKind.DIRECT, 1, CannotPost("user_not_found"), Action.DROP),
-        (PostKind.CARD, MAX_ATTEMPTS, SlackRejected("new_code"), Action.MOVE_CARD),
-        (PostKind.CARD, MAX_ATTEMPTS * 2, SlackUnavailable(), RetryLater(MAX_BACKOFF)),
+        (PostKind.EDIT, 1, errors.MessageDeleted("message_not_found"), Action.DROP),
+        (
+            PostKind.EDIT,
+            MAX_EDIT_ATTEMPTS,
+            errors.MessageNotEditable("edit_window_closed"),
+            Action.DROP,
+        ),
+        (PostKind.DIRECT, 1, errors.CannotPost("user_not_found"), Action.DROP),
+        (PostKind.CARD, MAX_ATTEMPTS, errors.SlackRejected("new_code"), Action.MOVE_CARD),
+        (PostKind.CARD, MAX_ATTEMPTS * 2, errors.SlackUnavailable(), RetryLater(MAX_BACKOFF)),
     ],
     ids=[
         "edit of a deleted message is dropped",
@@ -98,7 +95,7 @@ def test_refusal_goes_to_the_requester_or_is_retried(
     ],
 )
 def test_post_ends_or_goes_on(
-    kind: PostKind, attempts: int, error: SlackError, action: NextAction
+    kind: PostKind, attempts: int, error: errors.SlackError, action: NextAction
 ) -> None:
     assert decide(a_post(kind, attempts=attempts), error) == action
 
@@ -106,14 +103,14 @@ def test_post_ends_or_goes_on(
 @pytest.mark.parametrize("attempts", [20, MAX_EDIT_ATTEMPTS])
 def test_refused_content_of_an_edit_is_retried_slowly_for_days(attempts: int) -> None:
     post = a_post(PostKind.EDIT, attempts=attempts)
-    action = decide(post, SlackRejected("invalid_blocks"))
+    action = decide(post, errors.SlackRejected("invalid_blocks"))
 
     assert action == RetryLater(REFUSED_BACKOFF)
     assert LONGEST_DELAY.total_seconds() > REFUSED_BACKOFF
 
 
 def test_message_that_no_place_takes_is_dropped_only_after_days() -> None:
-    refused = CannotPost("restricted_action")
+    refused = errors.CannotPost("restricted_action")
     early, late = (a_post(PostKind.REPLY, attempts=n) for n in (20, MAX_REFUSED_ATTEMPTS))
 
     assert decide(early, refused, RINA.id) == RetryLater(REFUSED_BACKOFF)
@@ -122,7 +119,7 @@ def test_message_that_no_place_takes_is_dropped_only_after_days() -> None:
 
 def test_backoff_doubles_up_to_the_maximum() -> None:
     posts = [a_post(PostKind.CARD, attempts=attempts) for attempts in (1, 2, 3, 50)]
-    actions = [decide(post, SlackUnavailable()) for post in posts]
+    actions = [decide(post, errors.SlackUnavailable()) for post in posts]
 
     assert actions == [RetryLater(seconds) for seconds in (1.0, 2.0, 4.0, MAX_BACKOFF)]
 
@@ -130,7 +127,7 @@ def test_backoff_doubles_up_to_the_maximum() -> None:
 @pytest.mark.parametrize("state", [State.AWAITING, State.CANCELLED])
 def test_moved_card_says_that_approvers_do_not_see_it_only_while_it_waits(state: State) -> None:
     post = samples.post(EventName.CREATED, samples.request(state=state), kind=PostKind.CARD)
-    because = reason_to_move(post, CannotPost("is_archived"))
+    because = reason_to_move(post, errors.CannotPost("is_archived"))
 
     assert because.endswith(NOT_SEEN_BY_APPROVERS) == (state is State.AWAITING)
 
@@ -138,17 +135,19 @@ def test_moved_card_says_that_approvers_do_not_see_it_only_while_it_waits(state:
 @pytest.mark.parametrize(
     ("error", "action"),
     [
-        (AlreadyPosted(), Action.DELIVERED),
-        (RateLimited(seconds=7), RetryLater(7)),
-        (SlackUnavailable(), RetryLater(INITIAL_BACKOFF)),
-        (InvalidToken(), RetryLater(INVALID_TOKEN_BACKOFF)),
-        (CannotPost(), RetryLater(REFUSED_ANNOUNCEMENT_BACKOFF)),
-        (MessageNotEditable(), RetryLater(REFUSED_ANNOUNCEMENT_BACKOFF)),
-        (MessageDeleted(), Action.DROP),
-        (SlackRejected("new_error"), RetryLater(INITIAL_BACKOFF)),
+        (errors.AlreadyPosted(), Action.DELIVERED),
+        (errors.RateLimited(seconds=7), RetryLater(7)),
+        (errors.SlackUnavailable(), RetryLater(INITIAL_BACKOFF)),
+        (errors.InvalidToken(), RetryLater(INVALID_TOKEN_BACKOFF)),
+        (errors.CannotPost(), RetryLater(REFUSED_ANNOUNCEMENT_BACKOFF)),
+        (errors.MessageNotEditable(), RetryLater(REFUSED_ANNOUNCEMENT_BACKOFF)),
+        (errors.MessageDeleted(), Action.DROP),
+        (errors.SlackRejected("new_error"), RetryLater(INITIAL_BACKOFF)),
     ],
 )
-def test_action_after_each_error_of_an_announcement(error: SlackError, action: NextAction) -> None:
+def test_action_after_each_error_of_an_announcement(
+    error: errors.SlackError, action: NextAction
+) -> None:
     assert decide(samples.announcement(), error) == action
 
 
@@ -156,14 +155,14 @@ def test_action_after_each_error_of_an_announcement(error: SlackError, action: N
     ("attempts", "action"),
     [(MAX_ATTEMPTS, RetryLater(REFUSED_ANNOUNCEMENT_BACKOFF)), (MAX_REFUSED_ATTEMPTS, Action.DROP)],
 )
-@pytest.mark.parametrize("error", [SlackRejected("new_error"), CannotPost()])
+@pytest.mark.parametrize("error", [errors.SlackRejected("new_error"), errors.CannotPost()])
 def test_announcement_is_dropped_after_a_week_of_refusals_and_not_of_failures(
-    error: SlackError, attempts: int, action: NextAction
+    error: errors.SlackError, attempts: int, action: NextAction
 ) -> None:
     announcement = samples.announcement(attempts=attempts)
 
     assert decide(announcement, error) == action
-    assert decide(announcement, SlackUnavailable()) == RetryLater(MAX_BACKOFF)
+    assert decide(announcement, errors.SlackUnavailable()) == RetryLater(MAX_BACKOFF)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -171,4 +170,4 @@ def test_refused_post_of_an_operator_becomes_no_direct_message(kind: PostKind) -
     about = samples.request(requester="cli:alice")
     post = samples.post(EventName.CREATED, about, kind=kind)
 
-    assert isinstance(decide(post, CannotPost("is_archived")), RetryLater)
+    assert isinstance(decide(post, errors.CannotPost("is_archived")), RetryLater)
