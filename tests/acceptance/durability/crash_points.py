@@ -147,24 +147,27 @@ CRASH_POINTS: Mapping[str, CrashPoint] = {
 }
 
 
-async def killed_once(env: ProcessEnvironment, crash_point: CrashPoint) -> None:
-    """Kill the running bot at the moment; the next one ends the request within the bound."""
+async def kill_at(env: ProcessEnvironment, crash_point: CrashPoint) -> bool:
+    """Submit a request, kill the bot at the moment, and return whether the ack came before."""
     job = env.new_job_id()
     await env.open_dialog_of("rina", job)
     dying = asyncio.create_task(crash_point(env, job))
     await asyncio.sleep(0)
     ack = await env.retry_dispatch(lambda: env.submit_dialog("rina", job))
-    assert ack.ok, ack
     try:
         await asyncio.wait_for(dying, 20)
     except TimeoutError:
-        raise TimeoutError(f"its moment never came: {env.describe()}") from None
-    await ended_anew(env)
+        raise TimeoutError(f"its moment never came: {ack} {env.describe()}") from None
+    env.submitted = [job]
+    return ack.ok
 
 
-async def ended_anew(env: ProcessEnvironment) -> None:
+async def ended_anew(env: ProcessEnvironment, *, acknowledged: bool = True) -> None:
+    """Start the next bot, which ends the request within the bound."""
     env.atlas.faults.clear()
     env.slack.faults.clear()
     bot = await env.start()
+    if not acknowledged:  # the person submits once more
+        assert (await env.slack.people.redelivers()).ok
     await env.wait_for_outcomes(bot.started_at + OUTCOME_TIMEOUT - time.monotonic())
     await env.check_outcomes()

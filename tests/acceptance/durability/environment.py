@@ -46,7 +46,7 @@ class ProcessEnvironment(BotEnvironment[BotProcess]):
     database_url: str
     mode: Mode = "socket"
     approvals: int = 0
-    timings: Timings | None = SHORT_PROCESS_TIMINGS
+    timings: Timings = SHORT_PROCESS_TIMINGS
     submitted: list[str] = field(default_factory=list)
     more: Mapping[str, str] = field(default_factory=dict)
     stack: ExitStack = field(default_factory=ExitStack)
@@ -197,7 +197,7 @@ async def opened(
     mode: Mode = "socket",
     approvals: int = 0,
     settings: SlackSettings | None = None,
-    timings: Timings | None = SHORT_PROCESS_TIMINGS,
+    timings: Timings = SHORT_PROCESS_TIMINGS,
     more: Mapping[str, str] | None = None,
 ) -> AsyncIterator[ProcessEnvironment]:
     """Open both fake servers; stop all bots at the end."""

@@ -12,7 +12,7 @@ from tests.acceptance.durability.crash_points import (
     POST,
     after_slack_took,
     ended_anew,
-    killed_once,
+    kill_at,
 )
 from tests.acceptance.durability.environment import ProcessEnvironment, opened
 from tests.acceptance.environment import OUTCOME_TIMEOUT, state_of
@@ -55,7 +55,8 @@ async def test_acknowledged_action_survives_a_kill(new_ledger: NewLedger) -> Non
         """In HTTP mode, with the record verified as an operator would."""
         async with opened(await new_ledger(), mode="http") as env:
             await env.start()
-            await killed_once(env, CRASH_POINTS["the DELETE has its effect and no answer"])
+            assert await kill_at(env, CRASH_POINTS["the DELETE has its effect and no answer"])
+            await ended_anew(env)
             await env.run_audit_verify()
 
     await run_concurrently(

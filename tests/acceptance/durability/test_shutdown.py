@@ -9,6 +9,7 @@ import pytest
 from bot.sandbox.atlas import Fault, Kind
 from bot.sandbox.slack import Fault as SlackFault
 from bot.storage.lease_store import LONGEST_LEASE
+from bot.timings import Timings
 from tests.acceptance.durability.environment import Mode, opened
 from tests.acceptance.environment import OUTCOME_TIMEOUT, wait_until
 from tests.support.postgres import PostgresServer
@@ -60,7 +61,7 @@ async def test_shutdown_ends_in_time_while_services_hang(mode: Mode, on_sqlite: 
 
     With the real time limits in HTTP mode, where the shutdown takes longest.
     """
-    timings = None if mode == "http" else SHORT_PROCESS_TIMINGS
+    timings = Timings() if mode == "http" else SHORT_PROCESS_TIMINGS
     async with opened(on_sqlite, mode=mode, timings=timings) as env:
         bot = await env.start()
         views = [(env.person(number), env.new_job_id()) for number in range(4)]
