@@ -3,6 +3,7 @@
 import asyncio
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -21,8 +22,10 @@ ONE = Policy(approvals=1, approvers=People(groups=frozenset({"S0APPROVE"})))
 DECISIONS = (ids.APPROVE, ids.WITHDRAW, ids.RETRY)
 
 
-async def waiting(bolt: BoltHarness) -> Request:
-    return await bolt.insert(samples.waiting(approvals=(), approvals_needed=1))
+async def waiting(new_bolt: NewBolt, **options: Any) -> tuple[BoltHarness, Request]:
+    """Return a harness whose project needs an approval, and a request that waits for it."""
+    bolt = new_bolt(ONE, **options)
+    return bolt, await bolt.insert(samples.waiting(approvals=(), approvals_needed=1))
 
 
 async def quarantined(bolt: BoltHarness) -> Request:
@@ -32,8 +35,7 @@ async def quarantined(bolt: BoltHarness) -> Request:
 
 
 async def test_approval_by_an_approver_is_recorded(new_bolt: NewBolt) -> None:
-    bolt = new_bolt(ONE)
-    request = await waiting(bolt)
+    bolt, request = await waiting(new_bolt)
     answer = await bolt.send(payloads.click(ids.APPROVE, request.id))
 
     assert answer.status == 200
@@ -42,8 +44,7 @@ async def test_approval_by_an_approver_is_recorded(new_bolt: NewBolt) -> None:
 
 
 async def test_ack_waits_for_the_database(new_bolt: NewBolt) -> None:
-    bolt = new_bolt(ONE)
-    request = await waiting(bolt)
+    bolt, request = await waiting(new_bolt)
     bolt.database.gate = asyncio.Event()
     acking = asyncio.create_task(bolt.ack(payloads.click(ids.APPROVE, request.id)))
     done, _ = await asyncio.wait({acking}, timeout=0.05)
@@ -60,8 +61,7 @@ async def test_ack_waits_for_the_database(new_bolt: NewBolt) -> None:
 async def test_click_without_the_right_changes_nothing_and_names_who_has_it(
     new_bolt: NewBolt, user: str, team: str
 ) -> None:
-    bolt = new_bolt(ONE)
-    request = await waiting(bolt)
+    bolt, request = await waiting(new_bolt)
     answer = await bolt.send(payloads.click(ids.APPROVE, request.id, user=user, team=team))
 
     assert answer.status == 200
@@ -81,8 +81,7 @@ async def test_second_approval_by_the_same_person_is_refused(new_bolt: NewBolt) 
 
 
 async def test_requester_withdraws_without_a_call_to_slack(new_bolt: NewBolt) -> None:
-    bolt = new_bolt(ONE)
-    request = await waiting(bolt)
+    bolt, request = await waiting(new_bolt)
     await bolt.send(payloads.click(ids.WITHDRAW, request.id, user=RINA.id))
 
     assert (await bolt.request(request.id)).state is State.WITHDRAWN
@@ -90,8 +89,7 @@ async def test_requester_withdraws_without_a_call_to_slack(new_bolt: NewBolt) ->
 
 
 async def test_withdrawal_by_another_person_is_refused(new_bolt: NewBolt) -> None:
-    bolt = new_bolt(ONE)
-    request = await waiting(bolt)
+    bolt, request = await waiting(new_bolt)
     await bolt.send(payloads.click(ids.WITHDRAW, request.id))
 
     assert f"That is <@{RINA.id}>" in bolt.private[0]
@@ -122,8 +120,7 @@ async def test_click_after_the_end_reports_what_happened_and_when(
 
 
 async def test_second_copy_of_a_card_links_to_the_first(new_bolt: NewBolt) -> None:
-    bolt = new_bolt(ONE)
-    request = await waiting(bolt)
+    bolt, request = await waiting(new_bolt)
     await bolt.send(payloads.click(ids.APPROVE, request.id, ts="1700000009.000100"))
     (drawn,) = bolt.slack.called("chat.update")
     assert drawn["ts"] == "1700000009.000100"
@@ -161,8 +158,7 @@ async def test_click_for_an_unknown_request_is_reported(new_bolt: NewBolt, actio
 
 
 async def test_decision_that_was_not_recorded_is_reported(new_bolt: NewBolt) -> None:
-    bolt = new_bolt(ONE)
-    request = await waiting(bolt)
+    bolt, request = await waiting(new_bolt)
     bolt.database.write_error = NotRecorded()
     await bolt.send(payloads.click(ids.APPROVE, request.id))
 
@@ -172,8 +168,7 @@ async def test_decision_that_was_not_recorded_is_reported(new_bolt: NewBolt) -> 
 async def test_slow_database_is_reported_as_uncertain_and_the_click_counts_later(
     new_bolt: NewBolt,
 ) -> None:
-    bolt = new_bolt(ONE, ack_timeout=0.02)
-    request = await waiting(bolt)
+    bolt, request = await waiting(new_bolt, ack_timeout=0.02)
     bolt.database.gate = asyncio.Event()
     answer = await bolt.ack(payloads.click(ids.APPROVE, request.id))
     bolt.database.gate.set()
@@ -186,8 +181,7 @@ async def test_slow_database_is_reported_as_uncertain_and_the_click_counts_later
 
 @pytest.mark.parametrize("action", [ids.APPROVE, ids.DENY])
 async def test_unreadable_user_group_blocks_the_decision(new_bolt: NewBolt, action: str) -> None:
-    bolt = new_bolt(ONE)
-    request = await waiting(bolt)
+    bolt, request = await waiting(new_bolt)
     bolt.slack.says("usergroups.users.list", "plan_upgrade_required")
     await bolt.send(payloads.click(action, request.id))
 
@@ -197,8 +191,7 @@ async def test_unreadable_user_group_blocks_the_decision(new_bolt: NewBolt, acti
 
 
 async def test_deny_opens_a_dialog_for_the_reason(new_bolt: NewBolt) -> None:
-    bolt = new_bolt(ONE)
-    request = await waiting(bolt)
+    bolt, request = await waiting(new_bolt)
     await bolt.send(payloads.click(ids.DENY, request.id))
     (view,) = bolt.shown
     assert view["callback_id"] == ids.DENY_DIALOG
@@ -207,8 +200,7 @@ async def test_deny_opens_a_dialog_for_the_reason(new_bolt: NewBolt) -> None:
 
 
 async def test_deny_without_the_right_is_refused_without_a_dialog(new_bolt: NewBolt) -> None:
-    bolt = new_bolt(ONE)
-    request = await waiting(bolt)
+    bolt, request = await waiting(new_bolt)
     await bolt.send(payloads.click(ids.DENY, request.id, user="U0BOB"))
 
     assert "may not approve or deny" in bolt.private[0]
@@ -225,8 +217,7 @@ async def test_keep_without_the_right_is_refused_without_a_dialog(new_bolt: NewB
 
 
 async def test_deny_with_an_expired_trigger_is_reported(new_bolt: NewBolt) -> None:
-    bolt = new_bolt(ONE)
-    request = await waiting(bolt)
+    bolt, request = await waiting(new_bolt)
     bolt.slack.says("views.open", "expired_trigger_id")
     await bolt.send(payloads.click(ids.DENY, request.id))
 
@@ -234,8 +225,7 @@ async def test_deny_with_an_expired_trigger_is_reported(new_bolt: NewBolt) -> No
 
 
 async def test_deny_without_a_trigger_is_reported_and_opens_no_dialog(new_bolt: NewBolt) -> None:
-    bolt = new_bolt(ONE)
-    request = await waiting(bolt)
+    bolt, request = await waiting(new_bolt)
     await bolt.send(payloads.click(ids.DENY, request.id) | {"trigger_id": ""})
 
     assert "could not be opened in time" in bolt.private[0]
@@ -279,8 +269,7 @@ async def test_link_button_is_acked_without_a_message(bolt: BoltHarness) -> None
 
 
 async def test_unexpected_error_is_reported_in_the_channel_of_the_click(new_bolt: NewBolt) -> None:
-    bolt = new_bolt(ONE)
-    request = await waiting(bolt)
+    bolt, request = await waiting(new_bolt)
     bolt.database.write_error = RuntimeError("a bug")
     answer = await bolt.send(payloads.click(ids.APPROVE, request.id))
 
