@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bot.cancellation.lifecycle import Approval, Request
-from bot.cancellation.people import NO_ONE, Kind, People, Person
+from bot.cancellation.people import EVERYONE, NO_ONE, Kind, People, Person
 from bot.cancellation.policy import (
     MAX_RECIPIENTS,
     Notice,
@@ -58,6 +58,12 @@ def a_notice(reminder: int, next_at: float | None, **changes: bool) -> Notice:
             60,
             a_notice(1, None, escalates=True),
         ),
+        (
+            reminders(60, 300),
+            waiting(60, expires_at=at(300)),
+            60,
+            a_notice(1, None, escalates=True),
+        ),
         (reminders(180), waiting(60), 61, a_notice(0, 180)),
     ],
     ids=[
@@ -68,6 +74,7 @@ def a_notice(reminder: int, next_at: float | None, **changes: bool) -> Notice:
         "late first notice stands for the reminders before it",
         "first notice without reminders escalates",
         "last reminder before the expiry escalates",
+        "last reminder before one at the expiry escalates",
         "reminder that the policy has no more is only planned again",
     ],
 )
@@ -107,7 +114,9 @@ def test_requester_is_not_told_under_any_id_even_where_the_own_approval_counts()
 
 
 def test_person_with_two_ids_is_told_once() -> None:
-    assert told(person("U0ADA", Kind.MEMBER, "W0ADA"), person("W0ADA")) == ["U0ADA"]
+    ada, abe, again = person("U0ADA", Kind.MEMBER, "W0ADA"), person("U0ABE"), person("W0ADA")
+
+    assert told(ada, abe, again) == ["U0ADA", "U0ABE"]
 
 
 def test_person_who_approved_already_is_not_told() -> None:
@@ -132,6 +141,16 @@ def test_person_of_the_escalation_may_approve_and_review_and_counts_as_named() -
     assert policy.first_approvers == APPROVERS
     assert Policy(approvers=APPROVERS).first_approvers == APPROVERS
     assert BOSS - BOSS == NO_ONE
+
+
+def test_person_counts_as_named_only_by_an_id_or_a_group() -> None:
+    everyone = Policy(approvers=EVERYONE, escalate_to=BOSS)
+    named = Policy(approvers=APPROVERS | EVERYONE, approvers_named=True, escalate_to=BOSS)
+    boss = Person(id="U0BOSS", team=TEAM)
+
+    assert [is_named_approver(everyone, each) for each in (boss, RINA)] == [True, False]
+    assert is_named_approver(named, person("U0ABE"))
+    assert not is_named_approver(named, RINA)
 
 
 def test_people_of_the_escalation_are_told_once_the_last_notice_was_given() -> None:

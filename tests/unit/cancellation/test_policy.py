@@ -93,10 +93,15 @@ def test_refusal_has_the_people_who_may() -> None:
         may_decide(Policy(approvers=people), ADA.id, RINA),
         may_decide(Policy(approvers=People(users=frozenset({"U0RINA"}))), RINA.id, RINA),
         may_approve_once(Policy(approvers=people), approved_by("U0RINA"), RINA),
+        may_act_alone(Policy(break_glass=people), RINA),
+        may_review(Policy(approvers=people), a_request(requester="U0SAM", acted_alone=True), RINA),
+        may_review(Policy(approvers=people), a_request(requester="U0RINA", acted_alone=True), RINA),
+        judge(Policy(requesters=people), a_request(requester="U0RINA"), {"U0RINA": RINA}).refusal,
     ]
 
     own = People(users=frozenset({"U0RINA"}))
-    assert [refusal.ask for refusal in refusals if refusal] == [people, people, own, people]
+    expected = [people, people, own, *[people] * 5]
+    assert [refusal.ask for refusal in refusals if refusal] == expected
 
 
 def test_member_of_an_approving_group_may_decide() -> None:

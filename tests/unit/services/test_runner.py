@@ -33,14 +33,19 @@ from bot.services.runner import (
     ANOTHER_JOB,
     APPROVALS_MISSING,
     CANCELLED_AND_FAILED,
+    CHECK_BACKOFF,
+    CHECK_REPORT_DELAY,
     CONFIRMED,
     ENDED_BEFORE,
+    ENDED_OTHERWISE,
     MAX_CONCURRENT_RUNS,
     NOTHING_DONE,
     NOTHING_MORE_SENT,
     READ_BACKOFF,
+    SENT_BUT_NOT_CANCELLED,
     SENT_BUT_UNREADABLE,
     Runner,
+    sentence_when_over,
 )
 from bot.storage.database import Database
 from bot.storage.lease_store import LeaseStore
@@ -105,6 +110,7 @@ class FakeLeaseStore(LeaseStore):
     request: Request
     written: list[str] = field(default_factory=list)
     answers: list[Mapping[str, object]] = field(default_factory=list)
+    link_expires_at: datetime | None = None
     settled: tuple[State, Outcome] | None = None
     held_by_another: bool = False
     unavailable: bool = False
@@ -127,6 +133,7 @@ class FakeLeaseStore(LeaseStore):
         if self.unavailable:
             raise NotRecorded
         self.written.append("sent")
+        self.link_expires_at = link_expires_at
         sent = replace(request.sent, count=request.sent.count + 1, unknown=True)
         return replace(request, sent=sent)
 
@@ -525,7 +532,7 @@ async def test_taken_over_run_past_its_deadline_fails_without_a_second_delete(
     state, outcome = await run(atlas, FakeLeaseStore(a_request(sent=UNKNOWN)))
 
     assert (state, atlas.calls) == (State.FAILED, ["GET"])
-    assert "still shows the job" in outcome.sentence
+    assert outcome.sentence == SENT_BUT_NOT_CANCELLED.format(state="in progress")
 
 
 async def test_lease_is_renewed_at_the_interval_until_it_is_lost(clock: FakeClock) -> None:
@@ -679,6 +686,7 @@ async def test_delete_waits_until_slack_answers_and_the_job_is_read_again(clock:
     assert state is State.CANCELLED
     assert atlas.calls == ["GET", "GET", "GET", "DELETE", "GET"]
     assert store.written == ["sent", "answered 204"]  # a short failure is not reported
+    assert all(timeout and timeout > 0 for timeout in atlas.timeouts)
 
 
 async def test_lasting_failure_of_slack_is_reported_once_and_sends_nothing(
@@ -693,6 +701,7 @@ async def test_lasting_failure_of_slack_is_reported_once_and_sends_nothing(
     assert state is State.OVER
     assert "DELETE" not in atlas.calls
     assert clock.monotonic() - began > Timings.run_timeout
+    assert clock.sleeps[:6] == [*CHECK_BACKOFF, CHECK_BACKOFF[-1]]
     [report] = store.written
     assert report == f"check failed for {store.request.id}: {away}"
 
@@ -705,6 +714,43 @@ async def test_wait_that_slack_asks_for_is_kept_and_reported_before_it(clock: Fa
 
     assert clock.sleeps[0] == 30.0
     assert store.written[0].startswith("check failed")
+
+
+async def test_wait_that_ends_when_a_failure_is_due_for_its_report_is_not_reported(
+    clock: FakeClock,
+) -> None:
+    atlas = ScriptedAtlas(clock, reads=[THERE, THERE, CANCELLED])
+    store = FakeLeaseStore(a_request())
+    limited = RightsNotChecked("Slack allows no more calls.", retry_after=CHECK_REPORT_DELAY)
+    await run(atlas, store, limited, Kind.MEMBER)
+
+    assert store.written == ["sent", "answered 204"]
+
+
+@pytest.mark.parametrize("live", [True, False])
+async def test_time_of_the_link_is_recorded_with_the_delete_only_if_it_is_live(
+    clock: FakeClock, *, live: bool
+) -> None:
+    job = THERE.model_copy(update={"link_is_live": live, "expires_at": NOON})
+    store = FakeLeaseStore(a_request())
+    await run(ScriptedAtlas(clock, reads=[job, CANCELLED]), store)
+
+    assert store.written[0] == "sent"
+    assert store.link_expires_at == (NOON if live else None)
+
+
+@pytest.mark.parametrize(
+    ("sent", "job", "sentence"),
+    [
+        (DeleteAttempts(), a_job(failed=True), ENDED_BEFORE.format(state="failed")),
+        (UNKNOWN, a_job(failed=True), ENDED_OTHERWISE.format(state="failed")),
+        (UNKNOWN, a_job(failed=True, cancelled=True), CANCELLED_AND_FAILED),
+    ],
+)
+def test_failed_job_counts_as_cancelled_only_if_it_reads_so(
+    sent: DeleteAttempts, job: RestoreJob, sentence: str
+) -> None:
+    assert sentence_when_over(sent, job) == sentence
 
 
 async def test_rights_are_judged_before_each_delete(clock: FakeClock) -> None:

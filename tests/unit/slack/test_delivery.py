@@ -3,7 +3,7 @@
 import pytest
 
 from bot.cancellation.events import EventName
-from bot.cancellation.lifecycle import State
+from bot.cancellation.lifecycle import Card, State
 from bot.cancellation.posts import Post, PostKind, RequestPost
 from bot.slack import errors
 from bot.slack.outbox.delivery import (
@@ -163,6 +163,28 @@ def test_announcement_is_dropped_after_a_week_of_refusals_and_not_of_failures(
 
     assert decide(announcement, error) == action
     assert decide(announcement, errors.SlackUnavailable()) == RetryLater(MAX_BACKOFF)
+
+
+def announced(message: Card | None) -> Post:
+    job = samples.watched_job(message=message)
+    return samples.announcement(attempts=MAX_EDIT_ATTEMPTS, job=job)
+
+
+@pytest.mark.parametrize(
+    ("post", "action"),
+    [
+        (announced(None), RetryLater(REFUSED_ANNOUNCEMENT_BACKOFF)),
+        (announced(Card(channel="C0OPS", ts="1.0")), Action.DROP),
+        (a_post(PostKind.CARD, attempts=MAX_EDIT_ATTEMPTS), RetryLater(REFUSED_BACKOFF)),
+        (a_post(PostKind.REPLY, attempts=MAX_EDIT_ATTEMPTS), RetryLater(REFUSED_BACKOFF)),
+        (a_post(PostKind.EDIT, attempts=MAX_EDIT_ATTEMPTS), Action.DROP),
+    ],
+    ids=["announcement", "edit of an announcement", "card", "reply", "edit"],
+)
+def test_message_without_which_something_stays_unknown_is_tried_longer_than_an_edit(
+    post: Post, action: NextAction
+) -> None:
+    assert decide(post, errors.CannotPost("restricted_action"), RINA.id) == action
 
 
 @pytest.mark.parametrize("kind", KINDS)
