@@ -16,8 +16,16 @@ import typer
 
 from bot.cancellation.errors import LedgerError, RecordUnreadable
 from bot.cancellation.events import COLUMNS, EventName, Recorded, readable_fields
-from bot.cli.output import FAILED, WRONG_USAGE, fail, format_of, printable, write_json, write_table
-from bot.cli.output import Format as JobFormat
+from bot.cli.output import (
+    FAILED,
+    WRONG_USAGE,
+    OutputFormat,
+    fail,
+    format_of,
+    printable,
+    write_json,
+    write_table,
+)
 from bot.log_config import configure_logging
 from bot.settings import SettingsError, load_database_url
 from bot.storage.audit_log import AuditLog, AuditTail
@@ -52,7 +60,7 @@ FieldsWriter = Callable[[Mapping[str, Any]], object]
 app = typer.Typer(invoke_without_command=True, help="Show the record, or verify it.")
 
 
-class Format(StrEnum):
+class RecordFormat(StrEnum):
     """The formats of the record."""
 
     TABLE = "table"
@@ -79,8 +87,8 @@ def show(
     if context.invoked_subcommand:
         return
     moment = parse_since(since)
-    if how not in set(Format):
-        fail(f"There is no format {how!r}; there are: {', '.join(Format)}.", WRONG_USAGE)
+    if how not in set(RecordFormat):
+        fail(f"There is no format {how!r}; there are: {', '.join(RecordFormat)}.", WRONG_USAGE)
     check_filters(request, actor, event)
     given = {"request": request, "actor": actor, "event": event}
     filters = {name: value for name, value in given.items() if value}
@@ -88,9 +96,9 @@ def show(
     async def write_events(database: Database) -> int:
         if follow:
             tail = AuditTail(database, moment, filters)
-            return await until_stopped(write_as_recorded(tail, Format(how), sys.stdout))
+            return await until_stopped(write_as_recorded(tail, RecordFormat(how), sys.stdout))
         log = AuditLog(database)
-        return await write(lambda: log.events(moment, **filters), Format(how), sys.stdout)
+        return await write(lambda: log.events(moment, **filters), RecordFormat(how), sys.stdout)
 
     if damaged := asyncio.run(with_database(write_events)):
         fail(f"{damaged} event(s) of the record are damaged: run `cancel-restore audit verify`.")
@@ -129,7 +137,7 @@ def summary(
         return await database.read_snapshot(lambda db: read_summary(db, moment))
 
     found = asyncio.run(with_database(read))
-    if form is JobFormat.JSON:
+    if form is OutputFormat.JSON:
         for fields in found:
             write_json(fields, sys.stdout)
     elif found:
@@ -211,7 +219,7 @@ async def until_stopped(work: Coroutine[Any, Any, int]) -> int:
         return 0
 
 
-async def write_as_recorded(tail: AuditTail, how: Format, out: TextIO) -> int:
+async def write_as_recorded(tail: AuditTail, how: RecordFormat, out: TextIO) -> int:
     """Write new events for ever; the database may be away for a time."""
     configure_logging("CRITICAL")  # the sentences below report it
     write_fields = fields_writer(how, out)
@@ -229,11 +237,11 @@ async def write_as_recorded(tail: AuditTail, how: Format, out: TextIO) -> int:
         await asyncio.sleep(FOLLOW_INTERVAL)
 
 
-async def write(events: Events, how: Format, out: TextIO) -> int:
+async def write(events: Events, how: RecordFormat, out: TextIO) -> int:
     """Write events to `out`, and return how many are damaged; JSON lines and CSV are streamed."""
-    if how is not Format.TABLE:
+    if how is not RecordFormat.TABLE:
         columns = dict.fromkeys((*COLUMNS, "number", "hash"))
-        if how is Format.CSV:  # a column for each field that any of the events has
+        if how is RecordFormat.CSV:  # a column for each field that any of the events has
             async for event in events():
                 columns |= dict.fromkeys(readable_fields(event)[0])
         return await _write_each(events, fields_writer(how, out, tuple(columns)))
@@ -256,12 +264,12 @@ async def _write_each(events: Events, write_fields: FieldsWriter) -> int:
 
 
 def fields_writer(
-    how: Format, out: TextIO, columns: Sequence[str] = FOLLOWED_COLUMNS
+    how: RecordFormat, out: TextIO, columns: Sequence[str] = FOLLOWED_COLUMNS
 ) -> FieldsWriter:
     """Return a function that writes the fields of one event; a table has no frame."""
-    if how is Format.JSONL:
+    if how is RecordFormat.JSONL:
         return lambda fields: write_json(fields, out)
-    if how is Format.TABLE:
+    if how is RecordFormat.TABLE:
         return lambda fields: out.write(printable("  ".join(_cells(fields))) + "\n")
     writer = csv.DictWriter(out, columns, restval="", extrasaction="ignore")
     writer.writeheader()

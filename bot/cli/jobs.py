@@ -25,7 +25,7 @@ from bot.cancellation.people import OPERATOR_PREFIX, Person, operator
 from bot.cli.audit import missing_file
 from bot.cli.output import (
     WRONG_USAGE,
-    Format,
+    OutputFormat,
     fail,
     format_of,
     write_fields,
@@ -162,7 +162,7 @@ def show_job(target: TargetArgument, *, how: FormatOption = "") -> None:
     asyncio.run(_show(load_atlas_settings(), Target.parse(target), form))
 
 
-async def _list(settings: Settings, cluster: str | None, project: str, form: Format) -> None:
+async def _list(settings: Settings, cluster: str | None, project: str, form: OutputFormat) -> None:
     async with open_services(settings) as services:
         projects = [find_project(services.projects, project)] if project else services.projects.all
         listing = await services.cancellation.finder.listing(projects, cluster=cluster)
@@ -179,8 +179,8 @@ async def _list(settings: Settings, cluster: str | None, project: str, form: For
         fail("\n".join(map(_unread, listing.unavailable)))
 
 
-def _write_list(found: Sequence[dict[str, Any]], form: Format, *, complete: bool) -> None:
-    if form is Format.JSON:
+def _write_list(found: Sequence[dict[str, Any]], form: OutputFormat, *, complete: bool) -> None:
+    if form is OutputFormat.JSON:
         for fields in found:
             write_json(fields, sys.stdout)
     elif found:
@@ -197,7 +197,7 @@ def _unread(part: Unavailable) -> str:
     return f"{where} could not be read: {part.reason}"
 
 
-async def _show(settings: Settings, target: Target, form: Format) -> None:
+async def _show(settings: Settings, target: Target, form: OutputFormat) -> None:
     async with open_services(settings) as services:
         project, ref = await find_job(services, target)
         try:
@@ -205,7 +205,7 @@ async def _show(settings: Settings, target: Target, form: Format) -> None:
         except AtlasError as error:
             fail(str(error))
         [shown] = await shown_jobs(services, settings, [(project, ref, job)])
-    if form is Format.JSON:
+    if form is OutputFormat.JSON:
         write_json(shown.fields(), sys.stdout)
         return
     write_fields(shown.details(), sys.stdout)

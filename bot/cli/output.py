@@ -26,20 +26,20 @@ def fail(message: str, code: int = FAILED) -> NoReturn:
 UNLIMITED = 10_000  #: a width that no table reaches, to measure how wide it is
 
 
-class Format(StrEnum):
+class OutputFormat(StrEnum):
     """The formats of restore jobs."""
 
     TABLE = "table"
     JSON = "json"
 
 
-def format_of(how: str, out: TextIO | None = None) -> Format:
+def format_of(how: str, out: TextIO | None = None) -> OutputFormat:
     """Parse `--format`; without it, text on a terminal and JSON lines elsewhere."""
     if not how:
-        return Format.TABLE if (out or sys.stdout).isatty() else Format.JSON
-    if how not in set(Format):
-        fail(f"There is no format {how!r}; there are: {', '.join(Format)}.", WRONG_USAGE)
-    return Format(how)
+        return OutputFormat.TABLE if (out or sys.stdout).isatty() else OutputFormat.JSON
+    if how not in set(OutputFormat):
+        fail(f"There is no format {how!r}; there are: {', '.join(OutputFormat)}.", WRONG_USAGE)
+    return OutputFormat(how)
 
 
 def printable(text: str) -> str:

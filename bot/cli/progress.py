@@ -11,7 +11,7 @@ from rich.text import Text
 
 from bot.cancellation.events import EventName, Recorded, readable_fields
 from bot.cancellation.lifecycle import Request, State
-from bot.cli.output import Format, printable, write_json
+from bot.cli.output import OutputFormat, printable, write_json
 
 GO_ON = "Call the same command again: it goes on with this request, or shows who does."
 
@@ -30,7 +30,7 @@ STEPS: Mapping[str, str] = {
 class Progress:
     """Shows the steps of a request: lines with a spinner on a terminal, JSON lines elsewhere."""
 
-    def __init__(self, form: Format, out: TextIO) -> None:
+    def __init__(self, form: OutputFormat, out: TextIO) -> None:
         self._form = form
         self._out = out
         self._console = Console(file=out, highlight=False, soft_wrap=not out.isatty())
@@ -41,7 +41,7 @@ class Progress:
 
     def waiting(self) -> AbstractContextManager[object]:
         """Show a spinner on a terminal."""
-        is_terminal = self._form is Format.TABLE and self._out.isatty()
+        is_terminal = self._form is OutputFormat.TABLE and self._out.isatty()
         return self._console.status("…") if is_terminal else nullcontext()
 
     def step(self, event: Recorded, request: Request) -> None:
@@ -64,7 +64,7 @@ class Progress:
 
     def fail(self, sentence: str) -> None:
         """Repeat on standard error why the job is not cancelled, where the steps are JSON."""
-        if self._form is Format.JSON:
+        if self._form is OutputFormat.JSON:
             typer.echo(printable(sentence), err=True)
 
     def interrupted(self) -> str:
@@ -76,7 +76,7 @@ class Progress:
     def _write(
         self, sentence: str, at: str, request: str | None, state: str, *, event: str | None
     ) -> None:
-        if self._form is Format.JSON:
+        if self._form is OutputFormat.JSON:
             facts = {"state": state, "request": request, "at": at, "event": event}
             write_json({**self.fields, **facts, "sentence": sentence}, self._out)
         else:  # as Text: what Atlas and people wrote is no markup

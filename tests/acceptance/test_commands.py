@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from bot.__main__ import main
 from bot.atlas import ApiVersion, AtlasClient, DigestKey
-from bot.cli.audit import Format
+from bot.cli.audit import RecordFormat
 from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.storage.database import Database
@@ -91,7 +91,7 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 PRINTING = ["--help", "--version", "manifest", "audit", "audit verify"]
-PRINTING += [f"audit --format {each}" for each in Format]
+PRINTING += [f"audit --format {each}" for each in RecordFormat]
 
 
 def run_main(command: str, stdout: int, monkeypatch: pytest.MonkeyPatch) -> object:

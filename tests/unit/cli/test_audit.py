@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bot.cancellation.events import Event, EventName, Recorded, chain
-from bot.cli.audit import Format, write
+from bot.cli.audit import RecordFormat, write
 from bot.cli.output import printable
 
 AT = "2026-11-25T12:00:00.000+00:00"
@@ -29,7 +29,7 @@ def a_line(**detail: Any) -> Recorded:
     return chain(event, "")
 
 
-async def written(how: Format, *lines: Recorded) -> str:
+async def written(how: RecordFormat, *lines: Recorded) -> str:
     async def each() -> AsyncIterator[Recorded]:
         for line in lines:
             yield line
@@ -42,7 +42,7 @@ async def written(how: Format, *lines: Recorded) -> str:
 
 async def test_json_line_has_the_event_and_its_details() -> None:
     line = a_line(status=204, reason="wrong cluster")
-    (text,) = (await written(Format.JSONL, line)).splitlines()
+    (text,) = (await written(RecordFormat.JSONL, line)).splitlines()
 
     assert json.loads(text) == {
         "at": AT,
@@ -58,13 +58,13 @@ async def test_json_line_has_the_event_and_its_details() -> None:
 
 
 async def test_details_never_override_event_fields() -> None:
-    (text,) = (await written(Format.JSONL, a_line(actor="U0EVE"))).splitlines()
+    (text,) = (await written(RecordFormat.JSONL, a_line(actor="U0EVE"))).splitlines()
 
     assert json.loads(text)["actor"] == "U0RINA"
 
 
 async def test_csv_has_the_same_names_as_columns() -> None:
-    text = await written(Format.CSV, a_line(status=204))
+    text = await written(RecordFormat.CSV, a_line(status=204))
     (row,) = csv.DictReader(io.StringIO(text))
     assert (row["at"], row["event"], row["request"]) == (AT, "request:created", "r1")
     assert (row["actor"], row["team"]) == ("U0RINA", "T0HOME")
@@ -72,17 +72,17 @@ async def test_csv_has_the_same_names_as_columns() -> None:
 
 
 async def test_table_does_not_interpret_markup() -> None:
-    text = await written(Format.TABLE, a_line(reason="[red]x[/red]"))
+    text = await written(RecordFormat.TABLE, a_line(reason="[red]x[/red]"))
 
     assert "[red]" in text.replace("\n", "")
 
 
 async def test_empty_audit_log_prints_nothing() -> None:
-    assert await written(Format.JSONL) == ""
+    assert await written(RecordFormat.JSONL) == ""
 
 
 async def test_csv_has_a_column_for_each_field_of_any_event() -> None:
-    text = await written(Format.CSV, a_line(reason="wrong"), a_line(shown={"a": 1}))
+    text = await written(RecordFormat.CSV, a_line(reason="wrong"), a_line(shown={"a": 1}))
     first, second = csv.DictReader(io.StringIO(text))
     assert (first["reason"], first["shown"]) == ("wrong", "")
     assert (second["reason"], json.loads(second["shown"])) == ("", {"a": 1})
@@ -92,15 +92,17 @@ async def test_csv_has_a_column_for_each_field_of_any_event() -> None:
 HOSTILE = "a\x1b[2Jb\x9bc\u202ed\u2028e"
 
 
-@pytest.mark.parametrize("how", Format)
-async def test_control_and_direction_characters_are_escaped_in_every_format(how: Format) -> None:
+@pytest.mark.parametrize("how", RecordFormat)
+async def test_control_and_direction_characters_are_escaped_in_every_format(
+    how: RecordFormat,
+) -> None:
     text = await written(how, a_line(reason=HOSTILE))
 
     assert [each for each in text if not each.isprintable() and each not in "\r\n"] == []
 
 
 async def test_escaped_json_line_keeps_its_meaning() -> None:
-    (text,) = (await written(Format.JSONL, a_line(reason=HOSTILE))).splitlines()
+    (text,) = (await written(RecordFormat.JSONL, a_line(reason=HOSTILE))).splitlines()
 
     assert json.loads(text)["reason"] == HOSTILE
 
@@ -110,8 +112,10 @@ def test_printable_text_is_unchanged() -> None:
 
 
 @pytest.mark.parametrize("detail", ["not json", "[1]", b"\x00\xff"])
-@pytest.mark.parametrize("how", Format)
-async def test_damaged_event_is_counted_and_shows_its_own_fields(how: Format, detail: Any) -> None:
+@pytest.mark.parametrize("how", RecordFormat)
+async def test_damaged_event_is_counted_and_shows_its_own_fields(
+    how: RecordFormat, detail: Any
+) -> None:
     stored: dict[str, Any] = {"detail": detail, "actor": b"\xff"}
     damaged = replace(a_line(), **stored)
 

@@ -14,7 +14,7 @@ from bot.cancellation.lifecycle import DeleteAttempts, Request, State
 from bot.cancellation.starter import Knowledge, StartedBy, Starter, StarterKind
 from bot.cli.cancel import exit_code
 from bot.cli.jobs import ShownJob, Target
-from bot.cli.output import Format
+from bot.cli.output import OutputFormat
 from bot.cli.progress import Progress
 from tests.support.domain import JOB_ID, NOON, a_job, a_request, a_waiting_request, job_ref
 from tests.support.process import invoke
@@ -110,7 +110,7 @@ def test_steps_are_written_once_with_the_state_after_them(
     import sys  # noqa: PLC0415 - the stream that is captured
 
     request = replace(a_waiting_request(), state=State.CANCELLED)
-    progress = Progress(Format.JSON, sys.stdout)
+    progress = Progress(OutputFormat.JSON, sys.stdout)
     progress.fields = {"job": JOB_ID, "state": "in_progress", "request": None}
     names = (EventName.CREATED, EventName.APPROVED, EventName.CANCEL_SENT, EventName.CANCELLED)
     for number, name in enumerate((*names, *names), 1):

@@ -7,7 +7,7 @@ import re
 import pytest
 import typer
 
-from bot.cli.output import Format, format_of, write_fields, write_json, write_table
+from bot.cli.output import OutputFormat, format_of, write_fields, write_json, write_table
 
 HEADERS = ("Cluster", "Restore job")
 ROWS = [("prod-eu", "65f0a1c2d3e4f5a6b7c80101"), ("[red]x[/red]", "a\x1b[2Jb")]
@@ -79,9 +79,9 @@ def test_json_is_one_line_and_escapes_control_characters() -> None:
 
 
 def test_format_is_json_unless_a_terminal_reads() -> None:
-    assert format_of("", io.StringIO()) is Format.JSON
-    assert format_of("", Terminal()) is Format.TABLE
-    assert format_of("table", io.StringIO()) is Format.TABLE
+    assert format_of("", io.StringIO()) is OutputFormat.JSON
+    assert format_of("", Terminal()) is OutputFormat.TABLE
+    assert format_of("table", io.StringIO()) is OutputFormat.TABLE
 
 
 def test_unknown_format_ends_the_command_with_2() -> None:
