@@ -71,12 +71,12 @@ def cancel_job(
     ] = False,
     how: FormatOption = "",
 ) -> None:
-    r"""Cancel a restore job with the checks and the record of Slack; Slack is not needed.
+    """Cancel a restore job with the checks and the record of Slack; Slack is not needed.
 
     It may be interrupted at any moment and called again: it goes on with the same request.
     Exit codes: 0 Atlas reads cancelled, 1 failed, 2 wrong usage or settings, 3 waits for approval.
 
-    \b
+    \u0008
     Examples:
     cancel-restore cancel prod-eu 5b622f7087d9d6039fafe03f --reason "started by mistake"
     cancel-restore cancel shop-prod prod-eu 5b622f7087d9d6039fafe03f --reason "INC-7" --yes

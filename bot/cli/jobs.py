@@ -134,9 +134,9 @@ def list_jobs(
     *,
     how: FormatOption = "",
 ) -> None:
-    r"""List the restore jobs that can be cancelled, from Atlas itself; Slack is not needed.
+    """List the restore jobs that can be cancelled, from Atlas itself; Slack is not needed.
 
-    \b
+    \u0008
     Examples:
     cancel-restore list
     cancel-restore list prod-eu --project shop-prod
@@ -151,9 +151,9 @@ def list_jobs(
 
 
 def show_job(target: TargetArgument, *, how: FormatOption = "") -> None:
-    r"""Show one restore job, from Atlas itself, as the dialog shows it; Slack is not needed.
+    """Show one restore job, from Atlas itself, as the dialog shows it; Slack is not needed.
 
-    \b
+    \u0008
     Examples:
     cancel-restore show prod-eu 5b622f7087d9d6039fafe03f
     cancel-restore show shop-prod prod-eu 5b622f7087d9d6039fafe03f

@@ -144,12 +144,12 @@ def run_until_stopped(work: Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 def doctor(
     *, as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False
 ) -> None:
-    r"""Check everything that the bot needs against the real services; nothing is changed.
+    """Check everything that the bot needs against the real services; nothing is changed.
 
     Without any setting of Slack the rest is checked, and a warning says that Slack is not set up.
     Exit codes: 0 no problem, 1 a problem, 2 wrong or missing settings.
 
-    \b
+    \u0008
     Examples:
     cancel-restore doctor
     cancel-restore doctor --json

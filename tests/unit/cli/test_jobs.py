@@ -136,8 +136,13 @@ async def test_cancel_without_terminal_and_yes_ends_with_2() -> None:
     assert "--yes" in ran.err
 
 
-@pytest.mark.parametrize("command", ["list", "show", "cancel"])
-async def test_help_has_examples(command: str) -> None:
-    ran = await invoke(command, "--help")
+@pytest.mark.parametrize("command", ["list", "show", "cancel", "doctor"])
+async def test_help_has_a_line_for_each_example(command: str) -> None:
+    ran = await invoke(command, "--help", COLUMNS="60")
 
-    assert f"cancel-restore {command} " in ran.out
+    _, _, after = ran.out.partition("Examples:\n")
+    examples = [line.strip() for line in after.partition("\n\n")[0].splitlines()]
+    assert len(examples) > 1
+    assert all(each.startswith(f"cancel-restore {command}") for each in examples)
+    assert "\\b" not in ran.out
+    assert "\b" not in ran.out
