@@ -1,6 +1,5 @@
 """Builds the picker dialog, and the options of its pickers."""
 
-import json
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -123,9 +122,10 @@ def message_option(text: str) -> list[Block]:
 def job_options(
     jobs: Iterable[tuple[JobRef, RestoreJob]], typed: str, now: datetime
 ) -> list[Block]:
-    """Return the jobs that match what was typed, in the given order."""
-    options = [option(label(job, now), job_value(ref), age(job, now)) for ref, job in jobs]
-    return _limited([each for each in options if _matches(json.dumps(each), typed)])
+    """Return the jobs whose label, description or id match what was typed, in the given order."""
+    shown = [(label(job, now), ref, age(job, now)) for ref, job in jobs]
+    matching = [each for each in shown if _matches(f"{each[0]} {each[2]} {each[1].job_id}", typed)]
+    return _limited([option(text, job_value(ref), more) for text, ref, more in matching])
 
 
 def cluster_options(clusters: Iterable[str], typed: str) -> list[Block]:
@@ -137,11 +137,11 @@ def cluster_options(clusters: Iterable[str], typed: str) -> list[Block]:
 
 
 def _matches(text: str, typed: str) -> bool:
-    return all(word in text.casefold() for word in _words(typed))
+    return all(word in " ".join(_words(text)) for word in _words(typed))
 
 
-def _words(typed: str) -> list[str]:
-    return mrkdwn.strip_invisible(unicodedata.normalize("NFKC", typed)).casefold().split()
+def _words(text: str) -> list[str]:
+    return mrkdwn.strip_invisible(unicodedata.normalize("NFKC", text)).casefold().split()
 
 
 def _limited(options: list[Block]) -> list[Block]:

@@ -68,6 +68,28 @@ def test_clusters_that_start_with_the_typed_text_come_first() -> None:
     assert [option["value"] for option in options] == ["prod-a", "a-prod"]
 
 
+@pytest.mark.parametrize(
+    ("typed", "matches"),
+    [
+        ("value", False),
+        ("emoji", False),
+        ("true", False),
+        ("plain_text", False),
+        (REF.project_id, False),
+        ("no LINK yet", True),
+        ("·", True),
+        ("…E03F", True),
+        (JOB_ID, True),
+        ("7 min ago", True),
+        ("7 min ago tomorrow", False),
+    ],
+)
+def test_job_matches_the_text_that_people_read_and_its_id(typed: str, *, matches: bool) -> None:
+    job = a_job(id=f"{int((NOON - timedelta(minutes=7)).timestamp()):08x}{'0' * 12}e03f")
+
+    assert bool(picker_views.job_options([(REF, job)], typed, NOON)) is matches
+
+
 def a_project(number: int, *, read_only: bool) -> Project:
     policy = Policy(read_only=read_only)
     return Project(id=f"{number:024x}", name=f"p{number}", policy=policy, atlas=FakeAtlas({}))
