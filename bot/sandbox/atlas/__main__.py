@@ -11,6 +11,7 @@ import sys
 
 from bot.sandbox.atlas.faults import PRESETS
 from bot.sandbox.atlas.server import FakeAtlasServer
+from bot.sandbox.atlas.world import World
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,7 +29,8 @@ async def run(port: int, faults: list[str]) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, done.set)
-    atlas = FakeAtlasServer(port=port)
+    # People read the starts of the jobs from their ids, as in Atlas.
+    atlas = FakeAtlasServer(World.example(dated_ids=True), port=port)
     for name in faults:
         atlas.faults.preset(name)
     try:

@@ -4,9 +4,11 @@ import asyncio
 import json
 import signal
 import sys
+from datetime import UTC, datetime, timedelta
 
 import httpx
 
+from bot.atlas import created_at
 from bot.sandbox.atlas import FakeAtlasServer, ManualClock
 from tests.integration.sandbox_atlas.conftest import GROUP, V2
 
@@ -22,11 +24,14 @@ async def test_standalone_server_prints_its_url_and_ends_at_sigterm() -> None:
     about = json.loads(await asyncio.wait_for(process.stdout.readline(), 20))
     async with httpx.AsyncClient(trust_env=False) as http:
         faults = (await http.get(f"{about['atlas']}/_sandbox/faults")).json()
+        world = (await http.get(f"{about['atlas']}/_sandbox/world")).json()
     process.send_signal(signal.SIGTERM)
     _, errors = await asyncio.wait_for(process.communicate(), 20)
 
     assert about["keys"]["sandboxk"]
     assert faults["active"][0]["code"] == "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES"
+    starts = [created_at(job["id"]) for job in world["jobs"]]
+    assert min(starts) > datetime.now(UTC) - timedelta(days=2)
     assert (process.returncode, errors) == (0, b"")
 
 
