@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from pydantic import SecretStr
@@ -22,7 +22,6 @@ from tests.support.timings import DATABASE_TIMEOUT
 TIMINGS = Timings(
     webhook_poll_interval=0.05,
     webhook_lease_renewal_interval=0.1,
-    webhook_try_timeout=0.3,
     webhook_first_pause=0.05,
     webhook_longest_pause=0.2,
 )
@@ -34,6 +33,7 @@ class Record:
 
     database: Database
     receiver: Receiver
+    try_timeout: float = Timings.webhook_try_timeout
 
     @property
     def requests(self) -> RequestStore:
@@ -50,10 +50,11 @@ class Record:
     @asynccontextmanager
     async def worker(self, owner: str = "one") -> AsyncIterator[WebhookWorker]:
         store = WebhookStore(self.database, wall_clock, owner)
+        timings = replace(TIMINGS, webhook_try_timeout=self.try_timeout)
         client = WebhookClient(
-            SecretStr(self.receiver.url), SecretStr(SECRET), timeout=TIMINGS.webhook_try_timeout
+            SecretStr(self.receiver.url), SecretStr(SECRET), timeout=self.try_timeout
         )
-        worker = WebhookWorker(store, client, clock=wall_clock, timings=TIMINGS)
+        worker = WebhookWorker(store, client, clock=wall_clock, timings=timings)
         loop = asyncio.create_task(worker.run())
         await until(lambda: worker._backlog is not None)
         try:
