@@ -21,6 +21,7 @@ from bot.cli.output import (
     WRONG_USAGE,
     OutputFormat,
     fail,
+    failing_on,
     format_of,
     printable,
     write_json,
@@ -132,11 +133,8 @@ def summary(
     Look at them before quarantine goes from observe to enforce.
     """
     moment, form = parse_since(since), format_of(how)
-
-    async def read(database: Database) -> list[dict[str, Any]]:
-        return await database.read_snapshot(lambda db: read_summary(db, moment))
-
-    found = asyncio.run(with_database(read))
+    read = with_database(lambda db: db.read_snapshot(lambda sql: read_summary(sql, moment)))
+    found = asyncio.run(read)
     if form is OutputFormat.JSON:
         for fields in found:
             write_json(fields, sys.stdout)
@@ -180,10 +178,8 @@ def check_filters(request: str, actor: str, event: str) -> None:
 
 async def with_database(use: Callable[[Database], Awaitable[T]]) -> T:
     """Call `use` with the database, which is only read, never created or migrated."""
-    try:
+    with failing_on(SettingsError, code=WRONG_USAGE):
         url = load_database_url()
-    except SettingsError as error:
-        fail(str(error), WRONG_USAGE)
     if missing := missing_file(url):
         fail(f"There is no record yet: {missing} does not exist. Check DATABASE_URL.")
     database = Database(url)

@@ -27,6 +27,7 @@ from bot.cli.output import (
     WRONG_USAGE,
     OutputFormat,
     fail,
+    failing_on,
     format_of,
     write_fields,
     write_json,
@@ -72,10 +73,8 @@ FormatOption = Annotated[
 
 def load_atlas_settings() -> Settings:
     """Load the settings without Slack's; errors end the command."""
-    try:
+    with failing_on(SettingsError, code=WRONG_USAGE):
         settings = load_settings(needs_slack=False)
-    except SettingsError as error:
-        fail(str(error), WRONG_USAGE)
     configure_logging("CRITICAL")  # the command prints what happens
     redact(settings.secrets)
     set_deployment(settings.command, settings.label)
@@ -121,10 +120,8 @@ class Target:
         if len(words) not in {2, 3}:
             example = "prod-eu 5b622f7087d9d6039fafe03f"
             fail(f"Name the cluster and the restore job, such as: {example}.", WRONG_USAGE)
-        try:
+        with failing_on(InvalidName, code=WRONG_USAGE):
             cluster, job_id = cluster_name(words[-2]), object_id(words[-1], "restore job id")
-        except InvalidName as error:
-            fail(str(error), WRONG_USAGE)
         return cls(project=words[0] if len(words) == 3 else None, cluster=cluster, job_id=job_id)  # noqa: PLR2004 - three words
 
 
@@ -143,10 +140,8 @@ def list_jobs(
     cancel-restore list --format json | jq -r .job
     """
     form = format_of(how)
-    try:
+    with failing_on(InvalidName, code=WRONG_USAGE):
         name = cluster_name(cluster) if cluster else None
-    except InvalidName as error:
-        fail(str(error), WRONG_USAGE)
     asyncio.run(_list(load_atlas_settings(), name, project, form))
 
 
@@ -200,10 +195,8 @@ def _unread(part: Unavailable) -> str:
 async def _show(settings: Settings, target: Target, form: OutputFormat) -> None:
     async with open_services(settings) as services:
         project, ref = await find_job(services, target)
-        try:
+        with failing_on(AtlasError):
             job = await project.atlas.restore_job(ref, timeout=READ_TIMEOUT)
-        except AtlasError as error:
-            fail(str(error))
         [shown] = await shown_jobs(services, settings, [(project, ref, job)])
     if form is OutputFormat.JSON:
         write_json(shown.fields(), sys.stdout)

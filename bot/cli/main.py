@@ -15,7 +15,7 @@ from bot.app import serve
 from bot.cli import audit
 from bot.cli.cancel import cancel_job
 from bot.cli.jobs import list_jobs, show_job
-from bot.cli.output import FAILED, WRONG_USAGE, fail
+from bot.cli.output import FAILED, WRONG_USAGE, fail, failing_on
 from bot.doctor.results import CheckResult, is_ok, write_json, write_lines
 from bot.doctor.run import NO_SLACK, run_checks, settings_results
 from bot.log_config import configure_logging
@@ -67,10 +67,8 @@ def serve_command() -> None:
 
 def run_bot(timings: Timings = DEFAULT_TIMINGS) -> None:
     """Load the settings, configure logging, and run the bot; tests pass shorter timings."""
-    try:
+    with failing_on(SettingsError, code=WRONG_USAGE):
         settings = load_settings()
-    except SettingsError as error:
-        fail(str(error), WRONG_USAGE)
     configure_logging(settings.log_level, settings.log_format)
     redact(settings.secrets)
     for warning in warnings(settings):
@@ -107,7 +105,7 @@ def demo(
         known = ", ".join(sorted(PRESETS))
         fail(f"There is no fault {fault!r}; there are: {known}.", WRONG_USAGE)
     configure_logging("WARNING")
-    try:
+    with failing_on(ScriptFailed, StartError):
         if script and not (approvals or fault):
             asyncio.run(play_all(sys.stdout))
         elif script:
@@ -119,8 +117,6 @@ def demo(
                     browser=not no_browser,
                 )
             )  # fmt: skip
-    except (ScriptFailed, StartError) as error:
-        fail(str(error))
 
 
 def run_until_stopped(work: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
@@ -132,12 +128,8 @@ def run_until_stopped(work: Callable[[asyncio.Event], Coroutine[Any, Any, None]]
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await work(stop)
 
-    try:
+    with failing_on(TracingError, code=WRONG_USAGE), failing_on(StartError):
         asyncio.run(run())
-    except TracingError as error:
-        fail(str(error), WRONG_USAGE)
-    except StartError as error:
-        fail(str(error))
 
 
 @app.command(short_help="Check what the bot needs; change nothing.")
@@ -198,11 +190,11 @@ def manifest_command(
 ) -> None:
     """Print the Slack app's manifest: for Socket Mode, or for HTTP at an address."""
     try:
-        typer.echo(manifest(http, slash_command(command)), nl=False)
-    except AddressError as error:
-        fail(str(error), WRONG_USAGE)
+        name = slash_command(command)
     except ValueError as error:
         fail(f"--command {error}.", WRONG_USAGE)
+    with failing_on(AddressError, code=WRONG_USAGE):
+        typer.echo(manifest(http, name), nl=False)
 
 
 @app.command("schema", short_help="Print the JSON Schema of the projects file.")

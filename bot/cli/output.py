@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any, NoReturn, TextIO
 
@@ -21,6 +22,15 @@ def fail(message: str, code: int = FAILED) -> NoReturn:
     """Write `message` to standard error and end the command with `code`."""
     typer.echo(message, err=True)
     raise typer.Exit(code)
+
+
+@contextmanager
+def failing_on(*errors: type[Exception], code: int = FAILED) -> Iterator[None]:
+    """End the command with the sentence of such an error."""
+    try:
+        yield
+    except errors as error:
+        fail(str(error), code)
 
 
 UNLIMITED = 10_000  #: a width that no table reaches, to measure how wide it is
