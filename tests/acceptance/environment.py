@@ -181,7 +181,7 @@ def state_of(message: Json) -> str:
 
 def environment(slack: FakeSlackServer, atlas: FakeAtlasServer, folder: Path) -> dict[str, str]:
     """Return the settings of a bot with a SQLite file, in Socket Mode, on a free port."""
-    return {**bot_environ(slack, atlas, f"sqlite:///{folder}/ledger.db"), "PORT": "0"}
+    return {**bot_environ(slack, atlas, f"sqlite:///{folder}/bot.db"), "PORT": "0"}
 
 
 @asynccontextmanager
@@ -205,7 +205,7 @@ async def open_environment(
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
         before(slack, atlas)
         given: dict[str, str | None] = {
-            **bot_environ(slack, atlas, f"sqlite:///{folder}/ledger.db", http=http),
+            **bot_environ(slack, atlas, f"sqlite:///{folder}/bot.db", http=http),
             "PORT": "0",
             **(environ or {}),
         }

@@ -22,7 +22,7 @@ async def test_record_arrives_after_an_outage_that_delays_no_cancel(tmp_path: Pa
             ending = await env.wait_for_outcome(RUNNING[1])
             receiver.fault_of = lambda _event: None
             printed = await run_command(
-                *("audit", "--format", "jsonl"), DATABASE_URL=f"sqlite:///{tmp_path}/ledger.db"
+                *("audit", "--format", "jsonl"), DATABASE_URL=f"sqlite:///{tmp_path}/bot.db"
             )
             lines = [json.loads(line) for line in printed.out.splitlines()]
             await receiver.until_taken(len(lines), 40)

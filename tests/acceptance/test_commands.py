@@ -85,7 +85,7 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         await RequestStore(database, FakeClock()).create(a_request(), RINA)
         await database.close()
 
-    url = f"sqlite:///{tmp_path}/ledger.db"
+    url = f"sqlite:///{tmp_path}/bot.db"
     asyncio.run(create())
     monkeypatch.setenv("DATABASE_URL", url)
 

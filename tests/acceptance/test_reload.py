@@ -41,7 +41,7 @@ async def test_changed_projects_file_holds_for_the_next_request(tmp_path: Path) 
 
 async def test_sighup_reloads_a_running_process(tmp_path: Path) -> None:
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
-        environ = bot_environ(slack, atlas, f"sqlite:///{tmp_path}/ledger.db")
+        environ = bot_environ(slack, atlas, f"sqlite:///{tmp_path}/bot.db")
         with BotProcess(environ) as bot:
             await bot.ready()
             os.kill(bot.pid, signal.SIGHUP)

@@ -15,7 +15,7 @@ KINDS = ["sqlite", "postgresql"]
 @pytest.fixture(scope="session")
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file with the newest tables, to be copied."""
-    path = tmp_path_factory.mktemp("migrated") / "ledger.db"
+    path = tmp_path_factory.mktemp("migrated") / "bot.db"
     asyncio.run(ensure_current(f"sqlite:///{path}"))
     return path
 
@@ -32,7 +32,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a database with the newest tables and without rows, of each kind."""
     if request.param == "sqlite":
         shutil.copy(request.getfixturevalue("migrated_file"), tmp_path)
-        return f"sqlite:///{tmp_path}/ledger.db"
+        return f"sqlite:///{tmp_path}/bot.db"
     server: PostgresServer = request.getfixturevalue("migrated_server")
     return server.emptied_database()
 
@@ -41,6 +41,6 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a database without tables, of each kind."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/ledger.db"
+        return f"sqlite:///{tmp_path}/bot.db"
     server: PostgresServer = request.getfixturevalue("postgres")
     return server.new_database()

@@ -8,7 +8,7 @@ from bot.async_cache import EXPIRY, MAX_ENTRIES, AsyncCache
 
 
 class Loader:
-    """Loads a counter, slowly or not at all when told so."""
+    """Loads a counter, slowly or not at all as scripted."""
 
     def __init__(self) -> None:
         self.seconds = 1000.0

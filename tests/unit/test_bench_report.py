@@ -1,4 +1,4 @@
-"""What the benchmarks say of their figures: medians, ratios, goals, tables, and their page."""
+"""The reports of the benchmarks: medians, ratios, goals, tables, and their page."""
 
 import argparse
 import asyncio
@@ -28,7 +28,7 @@ TABLE = Table(
     title="Reads",
     columns=("ms", "ratio"),
     first="client",
-    rows=[Row("ours", [1.2345, 0.5]), Row("theirs", missing="curl | wget is missing")],
+    rows=[Row("bot", [1.2345, 0.5]), Row("peer", missing="curl | wget is missing")],
     goals=[Goal.at_most("≤ 0.3 × curl", 0.24, 0.3)],
     notes=["On loopback."],
 )
@@ -38,19 +38,19 @@ MARKDOWN = """\
 
 | client | ms | ratio |
 |---|---:|---:|
-| ours | 1.23 | 0.5 |
-| theirs | curl \\| wget is missing |  |
+| bot | 1.23 | 0.5 |
+| peer | curl \\| wget is missing |  |
 
 - Goal: ≤ 0.3 × curl: 0.24 (held)
 - On loopback."""
 
 
 def test_a_ratio_is_the_median_of_those_within_a_round() -> None:
-    """A slow round slows both, so the ratio of medians (10 / 2) would say something else."""
-    ours, theirs = [10.0, 10.0, 1.0], [10.0, 2.0, 1.0]
+    """A slow round slows both, so the ratio of medians (10 / 2) would differ."""
+    values, base = [10.0, 10.0, 1.0], [10.0, 2.0, 1.0]
 
-    assert median(ours) / median(theirs) == 5.0
-    assert ratio(ours, theirs) == 1.0
+    assert median(values) / median(base) == 5.0
+    assert ratio(values, base) == 1.0
 
 
 def test_a_ratio_wants_as_many_rounds_of_both() -> None:
@@ -122,7 +122,7 @@ def test_a_table_on_the_terminal_says_what_is_missing() -> None:
     table = TABLE.rich()
 
     assert [list(column.cells) for column in table.columns] == [
-        ["ours", "theirs"],
+        ["bot", "peer"],
         ["1.23", "curl | wget is missing"],
         ["0.5", ""],
     ]

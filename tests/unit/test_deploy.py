@@ -1,4 +1,4 @@
-"""The deployment examples and the monitoring: what they say is right, and runs."""
+"""The deployment examples and the monitoring files are valid, and run."""
 
 import asyncio
 import io
@@ -91,7 +91,7 @@ def of_compose(service: str) -> dict[str, str]:
     return {name: interpolated(value) for name, value in given.items()}
 
 
-def test_compose_sets_what_can_be_set() -> None:
+def test_compose_sets_only_known_variables() -> None:
     assert set(of_compose("bot")) <= KNOWN_VARIABLES
 
 
@@ -134,18 +134,18 @@ def test_compose_runs_two_replicas_with_the_least_rights() -> None:
     assert int(bot["stop_grace_period"].removesuffix("s")) > ORDERLY_END
 
 
-async def test_what_compose_says_runs_as_two_replicas_over_one_database(
+async def test_environment_of_compose_runs_two_replicas_over_one_database(
     postgres: PostgresServer,
 ) -> None:
     url = make_url(await asyncio.to_thread(postgres.new_database))
     example = dotenv_values(".env.example")
     async with services() as filled_in:
         environ = {**example, **filled_in, **of_compose("bot")}
-        ours = make_url(environ["DATABASE_URL"] or "").set(
+        address = make_url(environ["DATABASE_URL"] or "").set(
             host=url.host, port=url.port, database=url.database
         )
         given = {name: value for name, value in environ.items() if value}
-        given["DATABASE_URL"] = ours.render_as_string(hide_password=False)
+        given["DATABASE_URL"] = address.render_as_string(hide_password=False)
         with BotProcess(given) as one, BotProcess(given) as other:
             await asyncio.gather(one.ready(), other.ready())
             ended = await asyncio.gather(one.stop(), other.stop())
@@ -190,7 +190,7 @@ def test_kubernetes_runs_the_image_of_this_version() -> None:
     assert CONTAINER["image"] == f"{project['name']}:{project['version']}"
 
 
-def test_kubernetes_sets_what_can_be_set_and_every_value_is_a_text() -> None:
+def test_kubernetes_sets_only_known_variables_and_every_value_is_a_text() -> None:
     assert (set(CONFIG) | set(REFERENCES)) - KNOWN_VARIABLES == set()
     assert [value for value in CONFIG.values() if not isinstance(value, str)] == []
 
@@ -256,7 +256,9 @@ def test_a_new_pod_is_ready_before_an_old_one_ends() -> None:
     assert POD["spec"]["terminationGracePeriodSeconds"] > ORDERLY_END
 
 
-async def test_what_kubernetes_says_runs_and_answers_its_probes(postgres: PostgresServer) -> None:
+async def test_environment_of_kubernetes_runs_and_answers_its_probes(
+    postgres: PostgresServer,
+) -> None:
     url = await asyncio.to_thread(postgres.new_database)
     paths = [CONTAINER[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "liveness")]
     paths += [CONTAINER["readinessProbe"]["httpGet"]["path"]]
@@ -292,7 +294,7 @@ def of_unit() -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs)
 
 
-def test_the_unit_sets_what_can_be_set() -> None:
+def test_the_unit_sets_only_known_variables() -> None:
     assert set(of_unit()) - KNOWN_VARIABLES == {"HOME", "PYTHONDONTWRITEBYTECODE"}
 
 
@@ -305,7 +307,7 @@ def test_the_unit_keeps_everything_in_its_one_folder() -> None:
     assert of_unit()["DATABASE_URL"] == f"sqlite:///{folder}/cancel-restore.db"
 
 
-#: What keeps a bot that was taken over from the rest of the machine.
+#: The options that isolate a compromised bot from the rest of the machine.
 HARDENED = {
     "CapabilityBoundingSet": "",
     "DynamicUser": "yes",
@@ -331,7 +333,7 @@ def test_the_unit_is_hardened() -> None:
     assert unit()["SystemCallFilter"] == ["@system-service", "~@privileged @resources"]
 
 
-async def test_what_the_unit_says_runs_and_ends_in_time(tmp_path: Path) -> None:
+async def test_command_of_the_unit_runs_and_ends_in_time(tmp_path: Path) -> None:
     (start,), (stop,) = unit()["ExecStart"], unit()["TimeoutStopSec"]
     inside = {n: v.replace("/var/lib/cancel-restore", str(tmp_path)) for n, v in of_unit().items()}
     async with services() as filled_in:
@@ -380,7 +382,7 @@ def series() -> set[str]:
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_every_query_is_about_series_of_ours(query: str) -> None:
+def test_every_query_is_about_series_of_the_bot(query: str) -> None:
     named = re.findall(r"(\w+)\{([^}]*)\}", query)
 
     assert {name for name, _ in named} - series() == set()
@@ -397,14 +399,14 @@ def test_every_state_that_a_query_names_is_one(query: str) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
-def test_every_alert_says_how_bad_it_is_and_what_to_do(rule: Json) -> None:
+def test_every_alert_has_a_severity_and_a_remedy(rule: Json) -> None:
     assert rule["labels"]["severity"] in ("critical", "warning")
     assert set(rule["annotations"]) == {"summary", "description"}
     assert rule["annotations"]["summary"].endswith(".")
     assert re.fullmatch(r"CancelRestore[A-Za-z]+", rule["alert"])
 
 
-def test_a_status_that_an_alert_waits_for_is_there_before_the_first() -> None:
+def test_series_of_each_status_in_an_alert_exists_at_zero() -> None:
     waits = [rule["expr"] for rule in RULES if "increase(" in rule["expr"]]
     statuses = {status for expr in waits for status in re.findall(r'status="(\w+)"', expr)}
 
@@ -417,7 +419,7 @@ def test_no_alert_is_named_twice() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_every_ending_that_wants_a_person_has_an_alert() -> None:
+def test_every_final_state_that_needs_a_person_has_an_alert() -> None:
     alerted = {state for rule in RULES for state in re.findall(r'state="(\w+)"', rule["expr"])}
 
     assert alerted == {"failed", "refused", "changed"}
@@ -450,10 +452,10 @@ def test_every_panel_asks_the_source_that_the_reader_chooses() -> None:
         )
 
 
-async def test_the_metrics_that_are_asked_for_are_served(tmp_path: Path) -> None:
+async def test_queried_metrics_are_served(tmp_path: Path) -> None:
     asked = {name for query in QUERIES for name in re.findall(r"cancel_restore_\w+", query)}
     async with services() as filled_in:
-        environ = {**filled_in, "DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db"}
+        environ = {**filled_in, "DATABASE_URL": f"sqlite:///{tmp_path}/bot.db"}
         with BotProcess(environ) as process:
             await process.ready()
             async with (

@@ -1,4 +1,4 @@
-"""The pages say what the program says: links, settings, commands, sentences, names."""
+"""The pages agree with the program: links, settings, commands, sentences, names."""
 
 import inspect
 import re
@@ -125,8 +125,8 @@ def leaves() -> list[type[Exception]]:
 
 @pytest.mark.parametrize("leaf", leaves(), ids=lambda leaf: f"{leaf.__module__}.{leaf.__name__}")
 def test_troubleshooting_has_every_sentence_that_people_see(leaf: type[Exception]) -> None:
-    said = " ".join((inspect.getdoc(leaf) or "").split("\n\n")[0].split())
-    sentence = re.sub(r"\{\w+\}", "…", said)
+    docstring = " ".join((inspect.getdoc(leaf) or "").split("\n\n")[0].split())
+    sentence = re.sub(r"\{\w+\}", "…", docstring)
 
     assert f"| {sentence} |" in page("docs/troubleshooting.md")
 

@@ -1,4 +1,4 @@
-"""Imports go one way: slack → cancellation → atlas; nothing below knows what is above."""
+"""Imports go one way: slack → cancellation → atlas; no lower part imports a higher one."""
 
 import ast
 from functools import cache
@@ -53,7 +53,7 @@ KNOW_EVERYBODY = {
     "bot.wiring",
 }
 
-#: Libraries that belong to one part of the house.
+#: Libraries that belong to one part.
 BELONGS: dict[str, set[str]] = {
     "httpx": {"bot.atlas", "bot.webhook"},
     "cloudevents": {"bot.webhook"},
@@ -120,10 +120,10 @@ def test_imports_go_down_only(path: Path) -> None:
     part = part_of(name_of(path))
     if part in KNOW_EVERYBODY:
         return
-    ours = {name for name in imports_of(path) if is_within(name, {"bot"})}
+    imports = {name for name in imports_of(path) if is_within(name, {"bot"})}
     allowed = MAY_IMPORT[part] | {part}
 
-    assert {name for name in ours if not is_within(name, allowed)} == set()
+    assert {name for name in imports if not is_within(name, allowed)} == set()
 
 
 @pytest.mark.parametrize("path", modules(), ids=name_of)

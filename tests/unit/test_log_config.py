@@ -60,15 +60,15 @@ def test_library_line_passes_the_same_chain(stream: io.StringIO, name: str) -> N
 
 def test_bound_context_is_on_every_line(stream: io.StringIO) -> None:
     with structlog.contextvars.bound_contextvars(request="r1"):
-        structlog.stdlib.get_logger("bot.test").info("ours")
-        logging.getLogger("slack_sdk").warning("theirs")
+        structlog.stdlib.get_logger("bot.test").info("own")
+        logging.getLogger("slack_sdk").warning("library")
 
     assert [line["request"] for line in lines(stream)] == ["r1", "r1"]
 
 
 def test_lines_below_the_level_are_not_written(stream: io.StringIO) -> None:
-    structlog.stdlib.get_logger("bot.test").debug("ours")
-    logging.getLogger("slack_sdk").debug("theirs")
+    structlog.stdlib.get_logger("bot.test").debug("own")
+    logging.getLogger("slack_sdk").debug("library")
 
     assert lines(stream) == []
 

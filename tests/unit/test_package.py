@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-# In pieces, so that this file does not have what it looks for.
+# In pieces, so that this file does not match its own pattern.
 HOSTS = ["py" + "pi.org", "python" + "hosted.org", "arti" + "factory", "code" + "artifact"]
 HOSTS += ["npm" + "js.org", "proxy." + "golang"]
 PATHS = ["/wo" + "rk/", "/ho" + "me/", "/ro" + "ot/", "/Us" + "ers/", "/opt/wh" + "eels"]
@@ -15,7 +15,7 @@ INDEXES = r"--(?:extra-)?index" + r"-url[= ]+\S*:"
 FORBIDDEN = re.compile("|".join([*map(re.escape, [*HOSTS, *PATHS]), INDEXES]), re.IGNORECASE)
 
 
-#: What a copy without git holds besides the project.
+#: Folders that a copy without git has besides the project.
 GENERATED = {".venv", "build", "dist", "__pycache__", "cancel_restore.egg-info"}
 GENERATED |= {".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
 

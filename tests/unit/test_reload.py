@@ -1,4 +1,4 @@
-"""Settings that are read again: what is applied, what waits for a restart, what is refused."""
+"""Reloaded settings: changes that apply, that need a restart, and that are refused."""
 
 import asyncio
 from collections.abc import AsyncIterator, MutableMapping
@@ -19,7 +19,7 @@ SHOP, LAB = "5b6212af90dc76637950a2c6", "5b6212af90dc76637950a2c7"
 SHOP_TABLE = f'[[projects]]\nname = "shop"\nid = "{SHOP}"\napprovers = ["U1", "S2"]\n'
 
 
-class House:
+class ReloadEnvironment:
     """A projects file, and a reloader that follows it."""
 
     def __init__(self, folder: Path) -> None:
@@ -61,20 +61,20 @@ class House:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> House:
-    return House(tmp_path)
+async def environment(tmp_path: Path) -> ReloadEnvironment:
+    return ReloadEnvironment(tmp_path)
 
 
-async def test_changed_policy_is_applied_and_named(house: House) -> None:
-    async with house.running() as logs:
-        house.file.write_text(
+async def test_changed_policy_is_applied_and_named(environment: ReloadEnvironment) -> None:
+    async with environment.running() as logs:
+        environment.file.write_text(
             SHOP_TABLE.replace('"U1", "S2"', '"U3"').replace("shop", "store")
             + "approvals = 1\napproval_ttl = 60\n"
         )
-        await house.reloads()
+        await environment.reloads()
 
-    assert house.projects.find("store") is house.projects.find(SHOP)
-    assert house.projects.all[0].policy.approvals == 1
+    assert environment.projects.find("store") is environment.projects.find(SHOP)
+    assert environment.projects.all[0].policy.approvals == 1
     (line,) = [each for each in logs if each["event"] == "settings reloaded"]
     assert line["changed"] == [
         "shop: name shop → store",
@@ -94,45 +94,51 @@ async def test_changed_policy_is_applied_and_named(house: House) -> None:
         ("", "must have one [[projects]] or more"),
     ],
 )
-async def test_invalid_file_changes_nothing_and_says_why(house: House, toml: str, why: str) -> None:
-    async with house.running() as logs:
-        before = house.projects.all
-        house.file.write_text(toml)
-        await house.reloads()
+async def test_invalid_file_changes_nothing_and_says_why(
+    environment: ReloadEnvironment, toml: str, why: str
+) -> None:
+    async with environment.running() as logs:
+        before = environment.projects.all
+        environment.file.write_text(toml)
+        await environment.reloads()
 
-        assert house.projects.all == before
-        house.file.write_text(f"{SHOP_TABLE}approvals = 2")
-        await house.reloads(2)
+        assert environment.projects.all == before
+        environment.file.write_text(f"{SHOP_TABLE}approvals = 2")
+        await environment.reloads(2)
     (line,) = [each for each in logs if each["log_level"] == "error"]
 
     assert why in str(line["why"])
-    assert house.results == [False, True]
-    assert house.projects.all[0].policy.approvals == 2
+    assert environment.results == [False, True]
+    assert environment.projects.all[0].policy.approvals == 2
 
 
-async def test_unchanged_file_is_not_read_again(house: House) -> None:
-    async with house.running():
-        house.file.write_text(SHOP_TABLE)
+async def test_unchanged_file_is_not_read_again(environment: ReloadEnvironment) -> None:
+    async with environment.running():
+        environment.file.write_text(SHOP_TABLE)
         await asyncio.sleep(0.2)
 
-    assert house.results == []
+    assert environment.results == []
 
 
-async def test_request_reads_all_variables_and_names_what_needs_a_restart(house: House) -> None:
-    async with house.running() as logs:
-        house.environ |= {
+async def test_request_reads_all_variables_and_names_what_needs_a_restart(
+    environment: ReloadEnvironment,
+) -> None:
+    async with environment.running() as logs:
+        environment.environ |= {
             "BOT_CHANNELS": "C1",
             "SLACK_BOT_TOKEN": "xoxb-3-4-def",
             "MONGODB_ATLAS_PRIVATE_API_KEY": "0a1b-other",
             "BOT_WATCH_CHANNEL": "C2",
             "PORT": "8080",
         }
-        house.file.write_text(SHOP_TABLE + SHOP_TABLE.replace(SHOP, LAB).replace("shop", "lab"))
-        house.requested.set()
-        await house.reloads()
+        environment.file.write_text(
+            SHOP_TABLE + SHOP_TABLE.replace(SHOP, LAB).replace("shop", "lab")
+        )
+        environment.requested.set()
+        await environment.reloads()
 
-    assert house.projects.all[0].policy.channels == {"C1"}
-    assert [project.id for project in house.projects.all] == [SHOP]
+    assert environment.projects.all[0].policy.channels == {"C1"}
+    assert [project.id for project in environment.projects.all] == [SHOP]
     (line,) = [each for each in logs if each["event"] == "settings reloaded"]
     assert line["changed"] == ["shop: channels none → C1"]
     assert sorted(line["needs_restart"]) == [

@@ -1,4 +1,4 @@
-"""What stands in the way of a start is told all at once; a start that is given up ends clean."""
+"""All obstacles to a start are reported together; a cancelled start leaves no task."""
 
 import asyncio
 import contextlib
@@ -40,7 +40,7 @@ async def test_all_steps_run_and_each_failure_is_reported() -> None:
 async def test_cancelled_start_leaves_no_unawaited_coroutine() -> None:
     """Otherwise Python warns about a coroutine that was never awaited."""
     waiting = asyncio.Event()
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         start = asyncio.create_task(run_steps(waiting.wait, in_good_order))
         await asyncio.sleep(0)
         start.cancel()
@@ -48,7 +48,7 @@ async def test_cancelled_start_leaves_no_unawaited_coroutine() -> None:
         gc.collect()
 
     assert start.cancelled()
-    assert said == []
+    assert caught == []
 
 
 class SilentAtlas(FakeAtlas):
@@ -79,7 +79,7 @@ async def test_wrong_host_and_database_are_reported_while_slack_does_not_answer(
                 "MONGODB_ATLAS_PUBLIC_API_KEY": "abcdefgh",
                 "MONGODB_ATLAS_PRIVATE_API_KEY": "12345678-1234-1234-1234-123456789012",
                 "MONGODB_ATLAS_PROJECT_ID": "65f0a1c2d3e4f5a6b7c80001",
-                "DATABASE_URL": f"sqlite:///{tmp_path}/nowhere/ledger.db",
+                "DATABASE_URL": f"sqlite:///{tmp_path}/nowhere/bot.db",
                 "HOST": "192.0.2.1",
             }
         )

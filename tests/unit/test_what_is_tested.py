@@ -20,11 +20,11 @@ def installed() -> Path:
     return Path(str(found.locate_file("bot")))
 
 
-def test_the_bot_that_tests_import_is_the_installed_one() -> None:
+def test_tests_import_the_installed_bot() -> None:
     assert Path(bot.__file__).parent.samefile(installed())
 
 
-def test_the_bot_that_tests_start_is_the_installed_one() -> None:
+def test_tests_start_the_installed_bot() -> None:
     printed = subprocess.run(
         [sys.executable, "-P", "-c", "import bot; print(bot.__file__)"],
         capture_output=True,

@@ -110,7 +110,7 @@ def assert_quorum_before_each_delete(events: list[Json]) -> None:
 def record_of(folder: Path) -> dict[str, list[Json]]:
     """Read the record straight from the database: the events of each request, in order."""
     found: defaultdict[str, list[Json]] = defaultdict(list)
-    with sqlite3.connect(folder / "ledger.db") as db:
+    with sqlite3.connect(folder / "bot.db") as db:
         rows = db.execute(
             "SELECT request, event, actor, team, detail FROM audit_events ORDER BY request, number"
         ).fetchall()

@@ -35,4 +35,4 @@ def new_ledger(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> New
 @pytest.fixture
 def on_sqlite(tmp_path: Path) -> str:
     """The URL of a SQLite file that is not there yet."""
-    return f"sqlite:///{tmp_path}/ledger.db"
+    return f"sqlite:///{tmp_path}/bot.db"

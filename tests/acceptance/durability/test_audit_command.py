@@ -32,7 +32,7 @@ def now() -> datetime:
 @pytest.fixture
 async def record(tmp_path: Path) -> Path:
     """A ledger with one request that was approved and cancelled, and one that was denied."""
-    path = tmp_path / "ledger.db"
+    path = tmp_path / "bot.db"
     await ensure_current(f"sqlite:///{path}")
     database = Database(f"sqlite:///{path}", timeout=DATABASE_TIMEOUT)
     later = now() + timedelta(hours=1)

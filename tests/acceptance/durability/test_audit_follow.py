@@ -81,7 +81,7 @@ async def test_events_are_streamed_through_an_outage_until_the_interrupt(
 async def test_other_formats_are_streamed_line_by_line(
     tmp_path: object, how: str, begins: str
 ) -> None:
-    url = f"sqlite:///{tmp_path}/ledger.db"
+    url = f"sqlite:///{tmp_path}/bot.db"
     await ensure_current(url)
     request = await record(url)
     async with following(url, "--since", "2020-01-01", "--format", how) as process:

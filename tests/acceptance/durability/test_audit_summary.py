@@ -24,7 +24,7 @@ WEEK = timedelta(days=7)
 @pytest.fixture
 async def url(tmp_path: Path) -> str:
     """A record with one kept download a week ago, and one today that would have been cancelled."""
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    url = f"sqlite:///{tmp_path / 'bot.db'}"
     await ensure_current(url)
     database = Database(url, timeout=DATABASE_TIMEOUT)
     bench = QuarantineBench(database, replace(ENFORCED, mode=Mode.OBSERVE))

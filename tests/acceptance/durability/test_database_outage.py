@@ -180,7 +180,7 @@ def full_disk(bot: BotProcess, ledger: Path) -> Iterator[None]:
 async def test_full_disk_is_reported_and_the_bot_recovers(
     tmp_path: Path,
 ) -> None:
-    url = f"sqlite:///{tmp_path}/ledger.db"
+    url = f"sqlite:///{tmp_path}/bot.db"
     async with opened(url, approvals=1) as env:
         bot = await env.start()
         waiting, job = await env.request_new_job("rina"), env.new_job_id()
@@ -209,11 +209,11 @@ async def test_full_disk_is_reported_and_the_bot_recovers(
 async def test_locked_database_is_reported_and_the_bot_recovers(
     tmp_path: Path,
 ) -> None:
-    async with opened(f"sqlite:///{tmp_path}/ledger.db") as env:
+    async with opened(f"sqlite:///{tmp_path}/bot.db") as env:
         await env.start()
         job = env.new_job_id()
         await env.open_dialog_of("rina", job)
-        with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+        with closing(sqlite3.connect(tmp_path / "bot.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             ack = await env.submit_dialog("rina", job)
             other.execute("ROLLBACK")
@@ -227,8 +227,8 @@ async def test_locked_database_is_reported_and_the_bot_recovers(
 async def test_read_only_database_stops_the_start_with_a_message(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "ledger.db").mkdir()
-    async with opened(f"sqlite:///{tmp_path}/ledger.db") as env:
+    (tmp_path / "bot.db").mkdir()
+    async with opened(f"sqlite:///{tmp_path}/bot.db") as env:
         ran = await run_command("serve", **env.environment(), PORT="0")
 
     assert ran.code == 1
@@ -237,7 +237,7 @@ async def test_read_only_database_stops_the_start_with_a_message(
 
 
 async def test_two_bots_start_on_one_empty_sqlite_file(tmp_path: Path) -> None:
-    async with opened(f"sqlite:///{tmp_path}/ledger.db") as env:
+    async with opened(f"sqlite:///{tmp_path}/bot.db") as env:
         first, second = env.spawn(), env.spawn()
         await asyncio.gather(first.ready(), second.ready())
         await env.request_new_job("rina")

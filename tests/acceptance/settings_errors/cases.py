@@ -249,8 +249,8 @@ SETTINGS: list[Broken] = [
     *variable("BOT_QUARANTINE_LIMIT", ("negative", "-1", "a whole number from 0")),
     *variable(
         "DATABASE_URL",
-        ("a path", "ledger.db", "must be sqlite:///path or postgresql://"),
-        ("in quotation marks", "'sqlite:///ledger.db'", UNQUOTE),
+        ("a path", "bot.db", "must be sqlite:///path or postgresql://"),
+        ("in quotation marks", "'sqlite:///bot.db'", UNQUOTE),
         ("with a port that is none", "postgresql://h:x/db", "the port a number"),
         ("with an @ in its password", "postgresql://bot:s@some@h/db", "write it as %40"),
         ("another database", "mysql://db/x", "must begin with sqlite:/// or postgresql://"),

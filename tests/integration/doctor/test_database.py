@@ -80,13 +80,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 async def test_check_does_not_change_the_file(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/ledger.db"
+    url = f"sqlite:///{tmp_path}/bot.db"
     await ensure_current(url)
     before = contents(tmp_path)
     await check_database(url)
 
     assert contents(tmp_path) == before
-    assert set(before) == {"ledger.db"}
+    assert set(before) == {"bot.db"}
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,8 @@ async def test_older_schema_version_is_a_warning_and_a_newer_one_a_problem(
 
 
 async def test_file_that_is_not_a_database_is_a_problem(tmp_path: Path) -> None:
-    (tmp_path / "ledger.db").write_text("nothing of the kind" * 100)
-    found = await check_database(f"sqlite:///{tmp_path}/ledger.db")
+    (tmp_path / "bot.db").write_text("nothing of the kind" * 100)
+    found = await check_database(f"sqlite:///{tmp_path}/bot.db")
 
     assert found.level is Level.PROBLEM
     assert "not a database" in found.message
@@ -120,10 +120,10 @@ def _short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_short_timeout")
 async def test_locked_database_is_a_problem(tmp_path: Path) -> None:
-    await ensure_current(f"sqlite:///{tmp_path}/ledger.db")
-    with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+    await ensure_current(f"sqlite:///{tmp_path}/bot.db")
+    with closing(sqlite3.connect(tmp_path / "bot.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        found = await check_database(f"sqlite:///{tmp_path}/ledger.db")
+        found = await check_database(f"sqlite:///{tmp_path}/bot.db")
         other.execute("ROLLBACK")
 
     assert found.level is Level.PROBLEM

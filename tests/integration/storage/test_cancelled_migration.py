@@ -21,7 +21,7 @@ def open_files(folder: Path) -> list[str]:
 async def test_migration_cancelled_at_any_step_leaves_no_file_open(tmp_path: Path) -> None:
     """An unclosed connection also raises a warning, which is an error in tests."""
     for steps in range(40):
-        migrating = asyncio.create_task(ensure_current(f"sqlite:///{tmp_path}/ledger.db"))
+        migrating = asyncio.create_task(ensure_current(f"sqlite:///{tmp_path}/bot.db"))
         for _ in range(steps):
             await asyncio.sleep(0)
         migrating.cancel()

@@ -42,7 +42,7 @@ def on_postgres(server: PostgresServer) -> str:
 
 @pytest.fixture
 def on_sqlite(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/ledger.db"
+    return f"sqlite:///{tmp_path}/bot.db"
 
 
 @asynccontextmanager
@@ -315,7 +315,7 @@ async def test_long_lock_of_another_process_fails_writes_in_time(
 ) -> None:
     async with opened(on_sqlite) as database:
         ledger = RequestStore(database, Clock())
-        with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+        with closing(sqlite3.connect(tmp_path / "bot.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             began = time.monotonic()
             writes = [ledger.create(a_request(), RINA) for _ in range(5)]
@@ -335,7 +335,7 @@ async def test_short_lock_of_another_process_only_delays_a_write(
 ) -> None:
     async with opened(on_sqlite) as database:
         ledger = RequestStore(database, Clock())
-        with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+        with closing(sqlite3.connect(tmp_path / "bot.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             writing = asyncio.create_task(ledger.create(a_request(), RINA))
             await asyncio.sleep(0.3)
@@ -346,9 +346,9 @@ async def test_short_lock_of_another_process_only_delays_a_write(
 
 
 async def test_new_sqlite_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
-    await ensure_current(f"sqlite:///{tmp_path}/ledger.db")
+    await ensure_current(f"sqlite:///{tmp_path}/bot.db")
 
-    assert (tmp_path / "ledger.db").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "bot.db").stat().st_mode & 0o777 == 0o600
 
 
 async def test_close_with_a_paused_server_is_short_and_logs_no_error(
@@ -429,7 +429,7 @@ async def test_lock_of_another_program_is_reported_until_its_end(
     on_sqlite: str, tmp_path: Path
 ) -> None:
     async with opened(on_sqlite, timeout=0.2) as database:
-        with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+        with closing(sqlite3.connect(tmp_path / "bot.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             locked = await database.check_writable()
             other.execute("ROLLBACK")
@@ -443,7 +443,7 @@ async def test_deleted_or_replaced_file_fails_every_transaction_until_it_is_back
     on_sqlite: str, tmp_path: Path, copied: bool
 ) -> None:
     """SQLite itself would write to the deleted file, and lose what it has acknowledged."""
-    file, away = tmp_path / "ledger.db", tmp_path / "away.db"
+    file, away = tmp_path / "bot.db", tmp_path / "away.db"
     async with opened(on_sqlite) as database:
         ledger, request = RequestStore(database, Clock()), a_request()
         await ledger.create(a_request(id="r0", key="k0"), RINA)

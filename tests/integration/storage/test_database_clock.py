@@ -173,7 +173,7 @@ async def test_slow_answer_does_not_correct_the_clock(env: Env) -> None:
 
 
 async def test_sqlite_uses_the_wall_clock(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path}/ledger.db", timeout=DATABASE_TIMEOUT)
+    database = Database(f"sqlite:///{tmp_path}/bot.db", timeout=DATABASE_TIMEOUT)
     wall = Clock()
     clock = DatabaseClock(database, wall=wall)
 

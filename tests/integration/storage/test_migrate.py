@@ -349,8 +349,8 @@ def _short_lock_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_short_lock_timeout")
 async def test_start_waiting_for_another_migration_can_be_cancelled(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/ledger.db"
-    with closing(sqlite3.connect(tmp_path / "ledger.db")) as file:
+    url = f"sqlite:///{tmp_path}/bot.db"
+    with closing(sqlite3.connect(tmp_path / "bot.db")) as file:
         file.execute("PRAGMA journal_mode = WAL")
     engine = create_engine(url)
     with engine.connect() as other:
@@ -370,22 +370,22 @@ async def test_start_waiting_for_another_migration_can_be_cancelled(tmp_path: Pa
 async def test_start_waiting_for_an_exclusively_locked_file_can_be_cancelled(
     tmp_path: Path,
 ) -> None:
-    with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+    with closing(sqlite3.connect(tmp_path / "bot.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        start = asyncio.create_task(ensure_current(f"sqlite:///{tmp_path}/ledger.db"))
+        start = asyncio.create_task(ensure_current(f"sqlite:///{tmp_path}/bot.db"))
         done, _ = await asyncio.wait({start}, timeout=0.5)
         assert not done
         start.cancel()
         done, _ = await asyncio.wait({start}, timeout=20.0)
 
         assert start in done
-    await ensure_current(f"sqlite:///{tmp_path}/ledger.db")
+    await ensure_current(f"sqlite:///{tmp_path}/bot.db")
 
 
 @pytest.mark.usefixtures("_short_lock_timeout")
 async def test_start_waits_for_another_migration_to_end(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/ledger.db"
-    with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+    url = f"sqlite:///{tmp_path}/bot.db"
+    with closing(sqlite3.connect(tmp_path / "bot.db", isolation_level=None)) as other:
         other.execute("PRAGMA journal_mode = WAL")
         other.execute("BEGIN IMMEDIATE")
         start = asyncio.create_task(ensure_current(url))

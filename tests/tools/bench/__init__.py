@@ -1,1 +1,1 @@
-"""What the bot costs, measured beside its peers: `python -m tests.tools.bench`."""
+"""Latency and resources of the bot, measured beside its peers: `python -m tests.tools.bench`."""

@@ -1,7 +1,7 @@
 """Runs the benchmarks: `python -m tests.tools.bench [NAME …] [--quick] [--markdown FILE]`.
 
 Exit code: 0 when every goal held, 1 when one did not or a benchmark failed, 2 for wrong usage,
-130 when it was told to end.
+130 when it was interrupted.
 """
 
 from __future__ import annotations

@@ -131,9 +131,9 @@ def _cells(
 
 
 def _goals(
-    ours: list[float] | None, curl: list[float] | None, asked: list[int] | None
+    bot_seconds: list[float] | None, curl: list[float] | None, asked: list[int] | None
 ) -> list[Goal]:
-    beside = ratio(ours, curl) if ours and curl else None
+    beside = ratio(bot_seconds, curl) if bot_seconds and curl else None
     most = max(asked) if asked else None
     return [
         Goal.at_most(f"≤ {OF_CURL} × curl", beside, OF_CURL),
@@ -142,7 +142,7 @@ def _goals(
 
 
 def _timed(number: int, cancels: Cancels) -> Callable[[], Awaitable[float]]:
-    """Use another cluster for each cancellation, to tell them apart in the server's log."""
+    """Use another cluster for each cancellation, to distinguish them in the server's log."""
     numbers = count()
 
     async def run() -> float:

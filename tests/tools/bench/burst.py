@@ -78,7 +78,7 @@ class Burst:
 
     @property
     def answered(self) -> int:
-        return len({*self.noted["updated"], *self.noted["told"]})
+        return len({*self.noted["updated"], *self.noted["notified"]})
 
     @property
     def seconds(self) -> float:
@@ -128,16 +128,16 @@ async def burst(jobs: int) -> Burst:
 async def watching(env: LoadEnvironment) -> AsyncIterator[Watched]:
     """Read health and memory until cancelled."""
     watched = Watched(before=mebibytes(env.bot.pid, "VmRSS"))
-    looking = asyncio.create_task(look(env, watched))
+    observing = asyncio.create_task(observe(env, watched))
     try:
         yield watched
     finally:
-        looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)
+        observing.cancel()
+        await asyncio.gather(observing, return_exceptions=True)
         watched.peak = mebibytes(env.bot.pid, "VmHWM")
 
 
-async def look(env: LoadEnvironment, watched: Watched) -> None:
+async def observe(env: LoadEnvironment, watched: Watched) -> None:
     while True:
         began = time.monotonic()
         status = await env.bot.status("/healthz")

@@ -33,7 +33,7 @@ FAR = 0.04
 #: The longest that a cancellation may take, as a multiple of its unavoidable round trips.
 LIMIT = 1.2
 
-#: What Slack and Atlas receive after the submit, and the round trips to Slack and to Atlas that
+#: Calls to Slack and Atlas after the submit, and the round trips to Slack and to Atlas that
 #: come before: the submission and the post count half a round trip each. The card is posted
 #: during the first GET, so nothing waits for it.
 STEPS = {

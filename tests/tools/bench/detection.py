@@ -37,8 +37,8 @@ EVENT_DELAY = 1.0
 SIZES = ((1, 5), (4, 50), (40, 500))
 QUICK_SIZES = ((2, 5),)
 
-#: Seconds until the first complete look has ended; what follows is measured.
-FIRST_LOOK = 75.0
+#: Seconds until the first complete read has ended; the time after it is measured.
+FIRST_READ_TIMEOUT = 75.0
 
 #: Seconds after the last download in which all must be announced, before a run counts as failed.
 TIMEOUT = 100.0
@@ -61,7 +61,7 @@ NOTES = (
     ),
     "No event: the activity feed never shows a download, so that only the sweep finds it.",
     (
-        "Calls are those of the measured time, without the first complete look. Worst minute: of"
+        "Calls are those of the measured time, without the first complete read. Worst minute: of"
         f" one project; Atlas documents {BACKUPS_A_MINUTE} backup calls and {EVENTS_A_MINUTE} reads"
         " of events a minute."
     ),
@@ -156,7 +156,7 @@ async def watched(projects: int, clusters: int, scale: Scale, *, with_events: bo
             BotProcess(environ(Path(folder), slack, atlas)) as bot,
         ):
             await bot.ready()
-            await asyncio.sleep(scale.pick(10.0, FIRST_LOOK))
+            await asyncio.sleep(scale.pick(10.0, FIRST_READ_TIMEOUT))
             first, cpu, begun = len(atlas.calls), cpu_of(bot.pid), time.monotonic()
             slack.world.events.subscribe(lambda _event: note_announcements(slack, run))
             await start_downloads(world, made, run, scale, with_events=with_events)
@@ -171,7 +171,7 @@ async def watched(projects: int, clusters: int, scale: Scale, *, with_events: bo
 def environ(folder: Path, slack: FakeSlackServer, atlas: FakeAtlasServer) -> dict[str, str]:
     file = folder / "projects.toml"
     file.write_text(PROJECTS_FILE.format(channel=slack.workspace.channel("ops").id), "utf-8")
-    return bot_environ(slack, atlas, f"sqlite:///{folder}/ledger.db") | {
+    return bot_environ(slack, atlas, f"sqlite:///{folder}/bot.db") | {
         "BOT_PROJECTS_FILE": str(file),
         "ORG_PUBLIC_KEY": PUBLIC_KEY,
         "ORG_PRIVATE_KEY": PRIVATE_KEY,

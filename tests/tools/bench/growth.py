@@ -69,21 +69,21 @@ class DatabaseOperations:
     """The operations on one database."""
 
     database: Database
-    ledger: RequestStore = field(init=False)
+    requests: RequestStore = field(init=False)
     leases: LeaseStore = field(init=False)
     posts: OutboxStore = field(init=False)
     history: History = field(init=False)
 
     def __post_init__(self) -> None:
-        self.ledger = RequestStore(self.database, now)
+        self.requests = RequestStore(self.database, now)
         self.leases = LeaseStore(self.database, now, OWNER)
         self.posts = OutboxStore(self.database, now)
         self.history = History(self.database, now)
 
     async def sweep(self) -> None:
-        await self.ledger.expire_due()
+        await self.requests.expire_due()
         await self.leases.list_runnable()
-        await self.ledger.counts()
+        await self.requests.counts()
 
     async def home(self) -> None:
         await self.history.awaiting()
@@ -94,13 +94,13 @@ class DatabaseOperations:
         request = a_request(created_at=now(), changed_at=now(), expires_at=now() + timedelta(1))
         works: dict[str, Callable[[], Awaitable[object]]] = {
             "sweep": self.sweep,
-            "pruning, nothing due": lambda: self.ledger.prune(now() - RETENTION),
+            "pruning, nothing due": lambda: self.requests.prune(now() - RETENTION),
             "outbox, nothing due": lambda: self.posts.claim(OWNER, 8, 1),
             "history 10": lambda: self.history.recent(10, PROJECTS),
             "Home": self.home,
-            "open request for a job": lambda: self.ledger.open_request_for(request.ref),
-            "submission": lambda: self.ledger.create(request, RINA),
-            "the same submission again": lambda: self.ledger.create(request, RINA),
+            "open request for a job": lambda: self.requests.open_request_for(request.ref),
+            "submission": lambda: self.requests.create(request, RINA),
+            "the same submission again": lambda: self.requests.create(request, RINA),
             "claim": lambda: self.leases.claim(request.id),
             "DELETE recorded": lambda: self._sent(request.id),
             "outcome": lambda: self._ended(request.id),
@@ -111,11 +111,11 @@ class DatabaseOperations:
         return taken
 
     async def _sent(self, request_id: str) -> None:
-        request = await self.ledger.get(request_id)
+        request = await self.requests.get(request_id)
         await self.leases.record_delete_sent(request)
 
     async def _ended(self, request_id: str) -> None:
-        request = await self.ledger.get(request_id)
+        request = await self.requests.get(request_id)
         answered = replace(request.sent, accepted=True, unknown=False)
         await self.leases.record_delete_answer(request, answered, {"status": 204})
         await self.leases.settle(request, State.CANCELLED, Outcome(sentence="cancelled"))

@@ -154,7 +154,7 @@ class LoadEnvironment:
 
 
 def _answered(noted: Json) -> set[str]:
-    return {*noted["updated"], *noted["told"]}
+    return {*noted["updated"], *noted["notified"]}
 
 
 @asynccontextmanager
@@ -184,7 +184,7 @@ def environment(slack: str, atlas: str, folder: str) -> dict[str, str]:
         "MONGODB_ATLAS_PRIVATE_API_KEY": PRIVATE_KEY,
         "MONGODB_ATLAS_PROJECT_ID": PROJECT_ID,
         "MONGODB_ATLAS_BASE_URL": atlas,
-        "DATABASE_URL": f"sqlite:///{folder}/ledger.db",
+        "DATABASE_URL": f"sqlite:///{folder}/bot.db",
     }
 
 

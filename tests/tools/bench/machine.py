@@ -34,7 +34,7 @@ def lines() -> list[str]:
         f"Machine: {_processor()}, {os.cpu_count()} cores, {_memory()}, {_system()}",
         f"Load when it began: {os.getloadavg()[0]:.1f}",
         f"Python {platform.python_version()}, " + ", ".join(filter(None, map(_version, LIBRARIES))),
-        "Peers: " + ", ".join(filter(None, (*map(_version, BESIDE), *map(_said, PROGRAMS)))),
+        "Peers: " + ", ".join(filter(None, (*map(_version, BESIDE), *map(_version_of, PROGRAMS)))),
     ]
 
 
@@ -73,12 +73,12 @@ def _version(library: str) -> str | None:
         return None
 
 
-def _said(name: str) -> str | None:
+def _version_of(name: str) -> str | None:
     """Return a program's version, or None if it is not installed."""
-    program, *how = PROGRAMS[name]
+    program, *arguments = PROGRAMS[name]
     if (path := find(program)) is None:
         return None
-    asked = subprocess.run([path, *how], capture_output=True, text=True, check=False)
+    asked = subprocess.run([path, *arguments], capture_output=True, text=True, check=False)
     number = re.search(r"\d+(\.\d+)+", asked.stdout + asked.stderr)
     return f"{name} {number[0]}" if number else None
 

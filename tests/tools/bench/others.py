@@ -28,7 +28,7 @@ RATE = 200
 CONNECTIONS = 20
 EACH = RATE // CONNECTIONS
 
-#: What the bot's ack may take at most, in milliseconds.
+#: Limit of the bot's ack, in milliseconds.
 LIMIT = 25.0
 
 #: Seconds of rest after each load, in which the bot fills its last dialogs.
@@ -138,13 +138,13 @@ async def wrk(port: int, seconds: int) -> Took:
     with tempfile.TemporaryDirectory(prefix="signed-") as folder:
         script = Path(folder) / "signed.lua"
         script.write_text(lua([a_command(n) for n in range(2 * RATE * seconds)]) + DELAY)
-        how = ("-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(script))
-        said = await ran("wrk", *how, address(port))
-    if bad := BAD.search(said):
+        options = ("-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(script))
+        output = await ran("wrk", *options, address(port))
+    if bad := BAD.search(output):
         raise RuntimeError(f"not every command had a good ack: {bad[0]}")
-    p50, p99 = (WRK[share].search(said) for share in (50, 99))
-    assert p50, said
-    assert p99, said
+    p50, p99 = (WRK[share].search(output) for share in (50, 99))
+    assert p50, output
+    assert p99, output
     return Took(*(float(found[1]) * IN_MS[found[2]] for found in (p50, p99)))
 
 
@@ -153,8 +153,10 @@ async def hey(port: int, seconds: int) -> Took:
     body, headers = a_command(0)
     given = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
     pace = ("-z", f"{seconds}s", "-c", f"{CONNECTIONS}", "-q", f"{EACH}", "-o", "csv")
-    how = (*pace, "-m", "POST", "-T", FORM, "-d", body.decode(), *given)
-    rows = [line.split(",") for line in (await ran("hey", *how, address(port))).splitlines()[1:]]
+    options = (*pace, "-m", "POST", "-T", FORM, "-d", body.decode(), *given)
+    rows = [
+        line.split(",") for line in (await ran("hey", *options, address(port))).splitlines()[1:]
+    ]
     return good([(row[6], 1000 * float(row[0])) for row in rows])
 
 
@@ -192,7 +194,7 @@ async def ran(*program: str) -> str:
         process = await asyncio.create_subprocess_exec(
             *program, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
         )
-    said, complained = await process.communicate()
+    output, complained = await process.communicate()
     if process.returncode:
         raise Missing(f"{program[0]} ended with {process.returncode}: {complained.decode()}")
-    return said.decode()
+    return output.decode()

@@ -60,11 +60,11 @@ class ConcurrentRequests:
     async def run(self, people: Sequence[str]) -> None:
         """Let each person request one job in a separate channel, and wait for all outcomes."""
         self._began = time.monotonic()
-        told = asyncio.create_task(
+        payload = asyncio.create_task(
             self.env.slack.until(lambda: len(self.outcomes) == len(people), OUTCOME_TIMEOUT)
         )
-        await asyncio.gather(*(self._request(who, at) for at, who in enumerate(people)))
-        await told
+        await asyncio.gather(*(self._request(person, at) for at, person in enumerate(people)))
+        await payload
         self.timeouts = self.env.bot.log.count(TIMED_OUT)
 
     async def _request(self, person: str, number: int) -> None:
@@ -78,8 +78,12 @@ class ConcurrentRequests:
 
     def slack_changed(self, item: ChangeEvent) -> None:
         message: Mapping[str, Any] = item.data.get("message") or {}
-        told = (message.get("metadata") or {}).get("event_payload") or {}
-        if item.kind == "message" and "thread_ts" in message and told.get("state") == "cancelled":
+        payload = (message.get("metadata") or {}).get("event_payload") or {}
+        if (
+            item.kind == "message"
+            and "thread_ts" in message
+            and payload.get("state") == "cancelled"
+        ):
             self.outcomes.setdefault(message["thread_ts"], time.monotonic() - self._began)
 
     def atlas_answered(self, call: Call) -> None:

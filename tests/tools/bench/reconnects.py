@@ -95,9 +95,9 @@ def _cells(stream: Stream) -> tuple[int, int, float, float]:
 
 
 def _goals(runs: list[Run]) -> list[Goal]:
-    ours = [run for run in runs if run.client == OURS]
-    refresh = sum(run.stream.unanswered for run in ours if run.event == REFRESH)
-    gap = max(run.stream.gap for run in ours)
+    bot_runs = [run for run in runs if run.client == OURS]
+    refresh = sum(run.stream.unanswered for run in bot_runs if run.event == REFRESH)
+    gap = max(run.stream.gap for run in bot_runs)
     return [
         Goal.at_most("unanswered on a refresh", refresh, 0),
         Goal.at_most("longest gap in any case below Slack's 3 s (s)", gap, ACK_TIMEOUT),
@@ -134,7 +134,7 @@ def _app(client: AsyncWebClient) -> AsyncApp:
 
 
 @asynccontextmanager
-async def _ours(
+async def _bot_client(
     slack: FakeSlackServer, client: AsyncWebClient, app: AsyncApp
 ) -> AsyncIterator[None]:
     receiver = SocketModeReceiver(slack.app_token, client, stagger=0)
@@ -146,7 +146,7 @@ async def _ours(
         await receiver.stop(1)
 
 
-def _bolt(ping: float) -> Client:
+def _bolt_client(ping: float) -> Client:
     @asynccontextmanager
     async def opened(
         slack: FakeSlackServer, client: AsyncWebClient, app: AsyncApp
@@ -163,7 +163,11 @@ def _bolt(ping: float) -> Client:
     return opened
 
 
-CLIENTS: Mapping[str, Client] = {OURS: _ours, BOLT: _bolt(10), BOLT_SHORT: _bolt(3)}
+CLIENTS: Mapping[str, Client] = {
+    OURS: _bot_client,
+    BOLT: _bolt_client(10),
+    BOLT_SHORT: _bolt_client(3),
+}
 
 
 async def _half_open(sockets: SocketMode, count: int | None = None) -> None:

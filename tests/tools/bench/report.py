@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: What stands in a table: a number is rounded to three digits that count, None is a dash.
+#: The value of a cell: a number is rounded to three significant digits, None is a dash.
 Cell = float | int | str | None
 
 

@@ -129,7 +129,7 @@ STATEMENTS = (REQUESTS, APPROVALS, POSTS, EVENTS, WATCHED_JOBS)
 #: The file is temporary and need not survive a crash.
 PRAGMAS = ("PRAGMA synchronous = OFF", "PRAGMA cache_size = -1000000")
 
-#: What a server in use does itself: it advances sequences, and autovacuum updates statistics.
+#: Work of a server in use: it advances sequences, and autovacuum updates statistics.
 SETTLED = (
     "SELECT setval(pg_get_serial_sequence('posts', 'id'), max(id)) FROM posts",
     "SELECT setval(pg_get_serial_sequence('audit_events', 'id'), max(id)) FROM audit_events",
@@ -155,14 +155,14 @@ async def seed(database_url: str, count: int) -> None:
     if database_url.startswith("sqlite"):
         await asyncio.to_thread(_fill_file, database_url, count)
         return
-    # Not the ledger's transactions: those give up on what takes minutes.
+    # Not transactions of `Database`: those end at a timeout, and this takes minutes.
     store = open_executor(make_url(database_url), MINUTES, MINUTES)
     await store.run(partial(_fill, count), {"isolation_level": "AUTOCOMMIT"})
     await store.close()
 
 
 def _fill_file(database_url: str, count: int) -> None:
-    # Not the ledger's store: that one begins a transaction, in which no such pragma can be set.
+    # Not a `Database`: that one begins a transaction, in which no such pragma can be set.
     engine = create_engine(database_url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
     with engine.connect() as connection:
         _fill(count, connection)

@@ -238,7 +238,7 @@ async def _open_fake_servers(
 
 async def _new_ledger(postgres: PostgresServer | None, folder: Path) -> str:
     if postgres is None:
-        return f"sqlite:///{folder}/ledger.db"
+        return f"sqlite:///{folder}/bot.db"
     return await asyncio.to_thread(postgres.new_database)
 
 

@@ -57,7 +57,7 @@ def refusal(status: int, code: str | None, detail: str = "", **more: object) -> 
 
 @dataclass
 class Seen:
-    """One request that arrived, and what the gate said."""
+    """One request that arrived, and the result of its authentication."""
 
     method: str
     status: int
@@ -66,7 +66,7 @@ class Seen:
 
 @dataclass
 class StrictAtlas:
-    """Lets through who answers the digest challenge; `counts` says how strictly `nc` is checked.
+    """Admits requests that answer the digest challenge; `counts` is the check of `nc`.
 
     unused: each count once, in any order. exact: only the next one, as Apache's
     AuthDigestNcCheck does.
@@ -142,7 +142,7 @@ def _pairs(request: httpx.Request) -> list[re.Match[str]]:
 
 
 class Options(TypedDict, total=False):
-    """What tests set of the client's arguments."""
+    """The arguments of the client that tests set."""
 
     version: ApiVersion
     envelope: bool
@@ -161,7 +161,7 @@ Handler = (
 def client(
     handler: Handler, *, clock: FakeClock | None = None, **options: Unpack[Options]
 ) -> AtlasClient:
-    """A client whose network is `handler`, whose time is `clock`, and whose jitter is none."""
+    """A client whose network is `handler` and whose time is `clock`, without jitter."""
     clock = clock or FakeClock()
     return AtlasClient(
         KEY,

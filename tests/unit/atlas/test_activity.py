@@ -1,4 +1,4 @@
-"""Reads of the activity feed: what is asked, and what is made of the answers."""
+"""Reads of the activity feed: the queries, and the parsed answers."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -85,7 +85,7 @@ async def test_refused_feed_is_a_rejection(status: int) -> None:
             await atlas.events(PROJECT, TYPES, SINCE)
 
 
-async def test_link_of_the_feed_is_asked_for_a_span_of_time() -> None:
+async def test_link_of_the_feed_is_requested_for_a_span_of_time() -> None:
     url = "https://cloud.mongodb.com/redirect/0123456789abcdef01234567"
     script = ScriptedTransport(httpx.Response(200, json={"link": url}))
     async with client(script) as atlas:

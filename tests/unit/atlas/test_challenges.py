@@ -106,11 +106,11 @@ def _answered_or_unanswerable(headers: list[str]) -> None:
     try:
         challenge = select_challenge(headers)
     except UnsupportedChallenge as error:
-        said = str(error)
+        text = str(error)
     else:
-        said = _signed(challenge)
+        text = _signed(challenge)
 
-    assert said.startswith(('Digest username="abcdefgh", ', "it"))
+    assert text.startswith(('Digest username="abcdefgh", ', "it"))
 
 
 def _signed(challenge: str) -> str:

@@ -1,4 +1,4 @@
-"""What the client sends, and what it makes of what comes back."""
+"""The requests of the client, and how it parses the responses."""
 
 import asyncio
 import gzip
@@ -81,7 +81,7 @@ def page(*items: object, rels: tuple[str, ...] = ("self",), **more: object) -> h
     return httpx.Response(200, json={"links": links, "results": items} | more)
 
 
-# What is sent
+# Requests
 
 
 @pytest.mark.parametrize(
@@ -622,12 +622,12 @@ def test_any_response_raises_only_atlas_errors(body: bytes, status: int, envelop
                 try:
                     await call
                 except AtlasError as error:
-                    said.append(str(error))
+                    sentences.append(str(error))
 
-    said: list[str] = []
+    sentences: list[str] = []
     asyncio.run(ask())
 
-    assert all(sentence.endswith(".") for sentence in said)
+    assert all(sentence.endswith(".") for sentence in sentences)
 
 
 # Links never leave

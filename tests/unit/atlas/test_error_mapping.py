@@ -1,4 +1,4 @@
-"""Every refusal of Atlas ends in the one error that tells people what to do."""
+"""Every refusal of Atlas maps to the one error whose sentence has the remedy."""
 
 from collections.abc import Awaitable, Callable
 
@@ -132,7 +132,7 @@ async def test_404_without_a_code_refers_to_the_resource(
 
 @pytest.mark.parametrize("payload", [None, "404: Not Found", ["error"]])
 def test_404_for_a_project_without_json_is_unreadable(payload: object) -> None:
-    """Atlas says which project it does not have; a web server in its place does not."""
+    """Atlas names the project that it does not have; another web server does not."""
     error = error_for(404, {}, payload, "GET /api/atlas/v2/groups/x", ProjectNotFound)
 
     assert type(error) is UnreadableAnswer
@@ -236,7 +236,7 @@ def test_detail_is_short_on_one_line_and_without_links() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "kept"),
+    ("detail", "kept"),
     [
         ("See htups:(/restore.example:27017/S3CR3T/a.tar.gz now.", "See (link left out) now."),
         ("See restore.example/S3CR3T now.", "See (link left out) now."),
@@ -249,8 +249,8 @@ def test_detail_is_short_on_one_line_and_without_links() -> None:
         ("The job is over and/or gone. Use v2.", "The job is over and/or gone. Use v2."),
     ],
 )
-def test_possible_links_are_removed_from_the_detail(said: str, kept: str) -> None:
-    assert of(400, body={"detail": said}).detail == kept
+def test_possible_links_are_removed_from_the_detail(detail: str, kept: str) -> None:
+    assert of(400, body={"detail": detail}).detail == kept
 
 
 @pytest.mark.parametrize("leaf", LEAVES)

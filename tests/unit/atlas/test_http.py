@@ -108,8 +108,8 @@ async def test_failure_after_cancellation_is_not_reported_to_the_event_loop() ->
             except asyncio.CancelledError:
                 raise httpx.ReadError("broken", request=request) from None
 
-    said: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: said.append(context))
+    errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: errors.append(context))
     async with AtlasClient(KEY, transport=Breaks()) as atlas:
         call = asyncio.create_task(atlas.cancel_restore_job(ref(1)))
         await settle()
@@ -118,4 +118,4 @@ async def test_failure_after_cancellation_is_not_reported_to_the_event_loop() ->
     del call
     gc.collect()
 
-    assert said == []
+    assert errors == []

@@ -1,4 +1,4 @@
-"""What Atlas says about the bot's own key: its roles, its access list, the end of its secret."""
+"""The bot's own key in Atlas: its roles, its access list, the expiry of its secret."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -96,7 +96,7 @@ async def test_roles_and_access_list_of_a_key_are_read_from_the_root() -> None:
 
 
 @pytest.mark.parametrize("root", [{}, {"apiKey": None}, {"apiKey": {"id": "x"}}])
-def test_root_without_roles_says_nothing_about_the_key(root: dict[str, Any]) -> None:
+def test_root_without_roles_leaves_the_key_unknown(root: dict[str, Any]) -> None:
     found = SystemStatus.model_validate(root).access_in(PROJECT)
 
     assert found == KeyAccess()

@@ -1,4 +1,4 @@
-"""Restore jobs as values: tolerant of what Atlas adds, and without any download link."""
+"""Restore jobs as values: tolerant of unknown fields, and without any download link."""
 
 import json
 from datetime import UTC, datetime
@@ -257,12 +257,12 @@ def test_error_of_an_invalid_name_is_short_and_on_one_line(text: str) -> None:
     try:
         JobRef(PROJECT, text, JOB)
     except InvalidName as error:
-        said = str(error)
+        sentence = str(error)
     else:
-        said = text
+        sentence = text
 
-    assert len(said) < 250
-    assert said.isprintable()
+    assert len(sentence) < 250
+    assert sentence.isprintable()
 
 
 @pytest.mark.parametrize("name", ["a", "Cluster0", "prod-eu-", "0", "a" * 64])

@@ -1,4 +1,4 @@
-"""Each error says its sentence."""
+"""Each error has its sentence."""
 
 import inspect
 

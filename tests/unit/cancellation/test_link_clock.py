@@ -1,4 +1,4 @@
-"""When a download link is expected, and what its clock shows."""
+"""The expected time of a download link, and the texts of its clock."""
 
 from datetime import timedelta
 

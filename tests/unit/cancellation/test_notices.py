@@ -1,4 +1,4 @@
-"""When the approvers of a waiting request are told, and who of them."""
+"""When the approvers of a waiting request are notified, and which of them."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -87,48 +87,48 @@ def person(user: str, kind: Kind = Kind.MEMBER, *aliases: str) -> Person:
     return Person(id=user, team=TEAM, kind=kind, groups=groups, aliases=frozenset(aliases))
 
 
-def told(*people: Person, policy: Policy | None = None, **changes: Any) -> list[str]:
+def notified(*people: Person, policy: Policy | None = None, **changes: Any) -> list[str]:
     policy = policy or Policy(approvers=APPROVERS)
     found = people_to_notify(policy, replace(a_waiting_request(), **changes), people)
     return [each.id for each in found]
 
 
-def test_people_who_may_approve_are_told_in_their_order() -> None:
-    assert told(person("U0ZOE"), person("U0ADA")) == ["U0ZOE", "U0ADA"]
+def test_people_who_may_approve_are_notified_in_their_order() -> None:
+    assert notified(person("U0ZOE"), person("U0ADA")) == ["U0ZOE", "U0ADA"]
 
 
 @pytest.mark.parametrize("kind", [Kind.GUEST, Kind.BOT, Kind.DEACTIVATED, Kind.OUTSIDER])
-def test_member_of_a_group_who_may_not_approve_is_not_told(kind: Kind) -> None:
-    assert told(person("U0GUS", kind), person("U0ABE")) == ["U0ABE"]
+def test_member_of_a_group_who_may_not_approve_is_not_notified(kind: Kind) -> None:
+    assert notified(person("U0GUS", kind), person("U0ABE")) == ["U0ABE"]
 
 
 @pytest.mark.parametrize("kind", [Kind.BOT, Kind.DEACTIVATED])
-def test_named_account_without_a_person_is_not_told(kind: Kind) -> None:
-    assert told(person("U0ADA", kind)) == []
+def test_named_account_without_a_person_is_not_notified(kind: Kind) -> None:
+    assert notified(person("U0ADA", kind)) == []
 
 
-def test_requester_is_not_told_under_any_id_even_where_the_own_approval_counts() -> None:
+def test_requester_is_notified_under_no_id_even_with_self_approval() -> None:
     policy = Policy(approvers=APPROVERS, self_approval=True)
 
-    assert told(person(RINA.id), person("W0R", Kind.MEMBER, RINA.id), policy=policy) == []
+    assert notified(person(RINA.id), person("W0R", Kind.MEMBER, RINA.id), policy=policy) == []
 
 
-def test_person_with_two_ids_is_told_once() -> None:
+def test_person_with_two_ids_is_notified_once() -> None:
     ada, abe, again = person("U0ADA", Kind.MEMBER, "W0ADA"), person("U0ABE"), person("W0ADA")
 
-    assert told(ada, abe, again) == ["U0ADA", "U0ABE"]
+    assert notified(ada, abe, again) == ["U0ADA", "U0ABE"]
 
 
-def test_person_who_approved_already_is_not_told() -> None:
+def test_person_who_approved_already_is_not_notified() -> None:
     approvals = (Approval(user="U0ADA", at=NOON),)
 
-    assert told(person("U0ADA"), person("U0ABE"), approvals=approvals) == ["U0ABE"]
+    assert notified(person("U0ADA"), person("U0ABE"), approvals=approvals) == ["U0ABE"]
 
 
-def test_at_most_twenty_people_are_told() -> None:
+def test_at_most_twenty_people_are_notified() -> None:
     many = [person(f"U{number}") for number in range(30)]
 
-    assert len(told(*many)) == MAX_RECIPIENTS
+    assert len(notified(*many)) == MAX_RECIPIENTS
 
 
 def test_person_of_the_escalation_may_approve_and_review_and_counts_as_named() -> None:
@@ -153,7 +153,7 @@ def test_person_counts_as_named_only_by_an_id_or_a_group() -> None:
     assert not is_named_approver(named, RINA)
 
 
-def test_people_of_the_escalation_are_told_once_the_last_notice_was_given() -> None:
+def test_people_of_the_escalation_are_notified_after_the_last_notice() -> None:
     policy = Policy(approvers=APPROVERS | BOSS, escalate_to=BOSS)
 
     assert policy.notified_approvers(waiting(60)) == APPROVERS

@@ -1,4 +1,4 @@
-"""The bot's own request: who may keep and retry it, and what still allows its DELETE."""
+"""The bot's own request: who may keep and retry it, and the conditions of its DELETE."""
 
 from dataclasses import replace
 from typing import Any
@@ -64,7 +64,7 @@ def test_quarantine_that_ended_meanwhile_allows_no_delete(
     assert not judgement.allows_delete
 
 
-def test_click_of_an_approver_allows_the_delete_whatever_the_quarantine_says() -> None:
+def test_click_of_an_approver_allows_the_delete_in_every_mode_of_the_quarantine() -> None:
     judgement = judged(OBSERVED, ADA, started_by=EXPECTED)
 
     assert (judgement.instead, judgement.voided) == (None, frozenset())
@@ -104,7 +104,7 @@ def test_read_only_project_refuses_the_own_request() -> None:
         (GONE, NOT_READ, None, MayNotKeep),
     ],
 )
-def test_approver_may_keep_a_download_that_somebody_else_started(
+def test_approver_may_keep_only_a_download_of_another_starter(
     person: Person, started_by: StartedBy, email: str | None, refusal: type[Exception] | None
 ) -> None:
     refused = may_keep(POLICY, person, started_by, email)

@@ -1,4 +1,4 @@
-"""Which downloads are quarantined, how long, and what happens at the end."""
+"""Which downloads are quarantined, how long, and their state at the end."""
 
 import random
 from dataclasses import dataclass, field
@@ -91,7 +91,7 @@ def test_end_of_the_grace_time_depends_on_mode_starter_job_and_limit(
     assert ending(policy, started_by, job, cancelled).state is state
 
 
-def test_observe_and_off_are_told_apart() -> None:
+def test_observe_and_off_differ() -> None:
     observed = ending(QuarantinePolicy(mode=Mode.OBSERVE), NOT_READ, a_job(), 0)
     off = ending(QuarantinePolicy(mode=Mode.OFF), NOT_READ, a_job(), 0)
 
@@ -208,7 +208,7 @@ class Visible:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_no_grace_time_ends_early_or_late_however_slack_comes_and_goes(seed: int) -> None:
+def test_no_grace_time_ends_early_or_late_with_random_interruptions_of_slack(seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311 - no secret
     clock, now = GraceClock(), 0.0
     seen = Visible()

@@ -77,7 +77,7 @@ def test_event_beyond_two_seconds_is_only_probable(seconds: float, certain: bool
     assert by(an_event(seconds)).certain is certain
 
 
-def test_event_beyond_thirty_seconds_is_none_of_the_job() -> None:
+def test_event_beyond_thirty_seconds_does_not_belong_to_the_job() -> None:
     found = started_by(JOB, [an_event(31)], age=OLD, own_key="")
     assert found == StartedBy(Knowledge.NOT_IN_FEED)
 

@@ -1,4 +1,4 @@
-"""The command line as a program: what it loads."""
+"""The command line as a program: the modules that it loads."""
 
 import subprocess
 import sys

@@ -45,7 +45,7 @@ def test_manifest_with_a_url_has_it_at_every_endpoint() -> None:
 
 
 def without_addresses(parsed: dict[str, Any]) -> dict[str, Any]:
-    """Take out what only one of the two modes has."""
+    """Remove the keys that only one of the two modes has."""
     parsed["features"]["slash_commands"][0].pop("url", None)
     for section in ("event_subscriptions", "interactivity"):
         for key in ("request_url", "message_menu_options_url"):

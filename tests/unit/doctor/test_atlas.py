@@ -57,7 +57,7 @@ def test_unreadable_items_are_a_warning() -> None:
 
 
 @pytest.mark.parametrize(
-    ("expires_at", "level", "says"),
+    ("expires_at", "level", "message"),
     [
         (NOON + timedelta(days=29, hours=1), Level.OK, "it expires 2026-12-24, in 29 days"),
         (NOON + timedelta(days=1), Level.WARNING, "it expires 2026-11-26, in 1 day"),
@@ -65,10 +65,10 @@ def test_unreadable_items_are_a_warning() -> None:
     ],
 )
 def test_secret_that_expires_within_a_fortnight_is_a_warning(
-    expires_at: datetime | None, level: Level, says: str
+    expires_at: datetime | None, level: Level, message: str
 ) -> None:
     found = check_expiry(
         SUBJECT, KeyAccess(secret_expires_at=expires_at), "Atlas does not return it", NOON
     )
 
-    assert (found.level, found.message) == (level, says)
+    assert (found.level, found.message) == (level, message)

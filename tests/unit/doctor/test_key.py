@@ -19,7 +19,7 @@ def access(*roles: str) -> KeyAccess:
 
 
 @pytest.mark.parametrize(
-    ("roles", "level", "says", "do"),
+    ("roles", "level", "message", "hint"),
     [
         ((RECOVERY,), Level.OK, f"{RECOVERY}: no more than the bot needs", ""),
         ((RECOVERY, "GROUP_READ_ONLY", "ORG_MEMBER"), Level.OK, "no more than", ""),
@@ -49,17 +49,17 @@ def access(*roles: str) -> KeyAccess:
     ],
 )
 def test_roles_that_are_too_much_are_named_with_the_fix(
-    roles: tuple[str, ...], level: Level, says: str, do: str
+    roles: tuple[str, ...], level: Level, message: str, hint: str
 ) -> None:
     found = check_roles(SUBJECT, access(*roles), UNREAD)
 
     assert found.level is level
-    assert says in found.message
-    assert found.hint.startswith(do)
+    assert message in found.message
+    assert found.hint.startswith(hint)
 
 
 @pytest.mark.parametrize(
-    ("roles", "level", "says"),
+    ("roles", "level", "message"),
     [
         ((RECOVERY, "GROUP_READ_ONLY"), Level.OK, f"{RECOVERY} allows it"),
         ((MANAGER,), Level.OK, f"{MANAGER} allows it"),
@@ -77,12 +77,12 @@ def test_roles_that_are_too_much_are_named_with_the_fix(
     ],
 )
 def test_missing_role_to_cancel_is_a_problem_and_an_unknown_one_is_not_judged(
-    roles: tuple[str, ...], level: Level, says: str
+    roles: tuple[str, ...], level: Level, message: str
 ) -> None:
     found = check_cancel_role(SUBJECT, access(*roles), UNREAD, read_only=False)
 
     assert found.level is level
-    assert says in found.message
+    assert message in found.message
     assert (RECOVERY in found.hint) is (level is not Level.OK)
 
 
@@ -107,7 +107,7 @@ def test_next_role_is_named_for_a_key_that_cannot_read_jobs(
 
 
 @pytest.mark.parametrize(
-    ("addresses", "level", "says"),
+    ("addresses", "level", "message"),
     [
         (("203.0.113.7", "198.51.100.0/24"), Level.OK, "from no others than 203.0.113.7, 198."),
         ((), Level.WARNING, "it is empty: the key works from every address"),
@@ -118,10 +118,10 @@ def test_next_role_is_named_for_a_key_that_cannot_read_jobs(
     ],
 )
 def test_access_list_that_is_empty_or_admits_everyone_is_a_warning(
-    addresses: tuple[str, ...] | None, level: Level, says: str
+    addresses: tuple[str, ...] | None, level: Level, message: str
 ) -> None:
     found = check_access_list(SUBJECT, addresses, UNREAD)
 
     assert found.level is level
-    assert says in found.message
+    assert message in found.message
     assert bool(found.hint) is (level is Level.WARNING)

@@ -106,9 +106,9 @@ def test_wildcard_names_no_user_and_no_group(tmp_path: Path) -> None:
 async def direct_messages(
     folder: Path, members: int, answer: str = "", **given: str
 ) -> tuple[Level, str]:
-    """Return what is found about a group with so many members, which is the approvers."""
+    """Return the results for a group of approvers with so many members."""
     slack = FakeSlack()
-    slack.says("usergroups.users.list", answer or {"users": [f"U{n}" for n in range(members)]})
+    slack.respond("usergroups.users.list", answer or {"users": [f"U{n}" for n in range(members)]})
     rules = {"BOT_APPROVALS": "1", "BOT_REQUESTERS": "U0RINA", "BOT_APPROVERS": "S1", **given}
     planned = planned_checks(load_settings(ENVIRON | rules, folder))
     planned = [each for each in planned if each[0].check == "direct_messages"]

@@ -54,8 +54,8 @@ def test_missing_scope_header_leaves_scopes_unchecked() -> None:
 def identified(**answer: object) -> FakeSlack:
     slack = FakeSlack()
     known = {"team_id": "T0HOME", "user_id": "U0BOT", "user": "bot", "team": "Shop"}
-    slack.says("auth.test", {**known, **answer})
-    slack.says("bots.info", {"bot": {"app_id": "A0BOT"}})
+    slack.respond("auth.test", {**known, **answer})
+    slack.respond("bots.info", {"bot": {"app_id": "A0BOT"}})
     return slack
 
 
@@ -78,7 +78,7 @@ async def test_user_token_as_bot_token_is_a_problem() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "app", "proxy", "level", "says"),
+    ("url", "app", "proxy", "level", "message"),
     [
         ("wss://wss.slack.com/link", "A0OTHER", None, Level.PROBLEM, "another app (A0OTHER)"),
         ("ws://127.0.0.1:9/link", "", None, Level.PROBLEM, "127.0.0.1, port 9"),
@@ -87,14 +87,14 @@ async def test_user_token_as_bot_token_is_a_problem() -> None:
     ids=["app token of another app", "unreachable", "through a proxy"],
 )
 async def test_app_token_is_tested_by_opening_socket_mode(
-    url: str, app: str, proxy: str | None, *, level: Level, says: str
+    url: str, app: str, proxy: str | None, *, level: Level, message: str
 ) -> None:
     bot = await authenticate(identified(bot_id="B0BOT"))
     slack = FakeSlack()
     slack.proxy = proxy
-    slack.says("apps.connections.open", {"url": url})
-    slack.says("auth.test", {"app_id": app} if app else {})
+    slack.respond("apps.connections.open", {"url": url})
+    slack.respond("auth.test", {"app_id": app} if app else {})
     found = await check_app_token(slack, "xapp-1", bot.app if app else "")
 
     assert found.level is level
-    assert says in found.message
+    assert message in found.message

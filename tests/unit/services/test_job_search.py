@@ -92,14 +92,14 @@ async def test_job_in_a_cached_listing_costs_no_call() -> None:
 
 async def test_on_start_is_called_once_with_all_clusters() -> None:
     env = SearchHarness(*names(60))
-    told: list[int] = []
+    counts: list[int] = []
 
-    async def tell(places: object) -> None:
-        told.append(len(places))  # type: ignore[arg-type]  # a list of places
+    async def on_start(places: object) -> None:
+        counts.append(len(places))  # type: ignore[arg-type]  # a list of places
 
-    await env.finder.search(NOWHERE, [env.project, env.second], on_start=tell)
+    await env.finder.search(NOWHERE, [env.project, env.second], on_start=on_start)
 
-    assert told == [61]
+    assert counts == [61]
 
 
 async def test_refused_key_of_one_project_leaves_the_others_visible() -> None:

@@ -1,4 +1,4 @@
-"""The loop that reads what a key or service account may do."""
+"""The loop that reads the rights of a key or service account."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The loop that tells approvers: who is read from Slack, what is recorded, and faults."""
+"""The loop that notifies approvers: people read from Slack, recorded notices, and faults."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ ABE_ONLY = People(users=frozenset({ABE.id}))
 
 @dataclass
 class FakeNotices(NoticeStore):
-    """Lists `due`, and keeps what was given."""
+    """Lists `due`, and keeps the given notices."""
 
     database: Database = field(init=False)
     now: Callable[[], datetime] = field(init=False)
@@ -88,7 +88,7 @@ def policy(approvers: People = ADA_ONLY, escalate_to: People = ABE_ONLY, **chang
     return Policy(approvers=approvers | escalate_to, escalate_to=escalate_to, **changes)
 
 
-async def test_first_notice_tells_the_approvers_but_not_those_of_the_escalation() -> None:
+async def test_first_notice_goes_to_the_approvers_but_not_to_those_of_the_escalation() -> None:
     setup = Setup(policy())
     await setup.notifier.notify_due()
     ((notice, told, escalated),) = setup.store.given
@@ -103,7 +103,7 @@ async def test_without_reminders_the_escalation_comes_at_once() -> None:
     assert [given[1:] for given in setup.store.given] == [([ADA.id], [ABE.id])]
 
 
-async def test_person_who_is_told_as_an_approver_is_not_told_twice() -> None:
+async def test_person_who_is_notified_as_an_approver_is_not_notified_twice() -> None:
     both = ADA_ONLY | ABE_ONLY
     setup = Setup(Policy(approvers=both, escalate_to=People(groups=frozenset({"S1"})) | ABE_ONLY))
     setup.clock.advance(3600)
@@ -112,7 +112,7 @@ async def test_person_who_is_told_as_an_approver_is_not_told_twice() -> None:
     assert [given[1:] for given in setup.store.given] == [([ADA.id], [ABE.id])]
 
 
-async def test_every_full_member_is_not_told() -> None:
+async def test_every_full_member_is_not_notified() -> None:
     setup = Setup(policy(approvers=EVERYONE, remind_after=(), escalate_to=ABE_ONLY))
     await setup.notifier.notify_due()
 
@@ -127,7 +127,7 @@ async def test_without_notices_slack_is_not_asked_and_the_escalation_is_only_men
     assert [given[1:] for given in setup.store.given] == [([], [])]
 
 
-async def test_request_of_a_removed_project_is_not_looked_at_again() -> None:
+async def test_request_of_a_removed_project_is_not_read_again() -> None:
     setup = Setup(policy())
     elsewhere = JobRef(project_id="f" * 24, cluster_name="prod-eu", job_id=JOB_ID)
     setup.store.due = [a_waiting_request(next_notice_at=NOON, ref=elsewhere)]
@@ -136,7 +136,7 @@ async def test_request_of_a_removed_project_is_not_looked_at_again() -> None:
     assert (notice.next_at, told) == (None, [])
 
 
-async def test_request_whose_people_cannot_be_read_stays_due_and_the_next_one_is_told() -> None:
+async def test_request_whose_people_cannot_be_read_stays_due_and_the_next_one_is_notified() -> None:
     setup = Setup(policy())
     setup.store.due *= 2
     setup.people.faults = [RightsNotChecked("Slack did not answer in time.")]

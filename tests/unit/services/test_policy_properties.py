@@ -72,7 +72,7 @@ class OneJob(UnconnectedAtlas):
 
 @dataclass(slots=True)
 class PolicyModel:
-    """The expected state, kept without the store: who decided what, and whether it was valid."""
+    """The expected state, kept without the store: decisions, their people and validity."""
 
     policy: Policy
     clock: FakeClock = field(default_factory=FakeClock)
@@ -138,7 +138,7 @@ class PolicyModel:
 
 
 class RecordingRunner(Runner):
-    """A runner whose started requests run only when the test says so."""
+    """A runner whose started requests run only when the test starts them."""
 
     def __init__(self, *stores: Any, **values: Any) -> None:
         super().__init__(*stores, **values)
@@ -161,7 +161,7 @@ class ServiceHarness:
     request_id: str = "none"
 
 
-# What can happen.
+# The steps.
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +218,7 @@ Step = Submit | Approve | Deny | Withdraw | Retry | PassTime | Sweep | Run | Cha
 
 _ids = st.sampled_from(IDS)
 _groups = st.sampled_from([frozenset(GROUPS), frozenset(GROUPS[:1]), frozenset[str]()])
-# Mostly people who may do something: what only ever meets refusals tests little.
+# Mostly people with rights: a run of refusals only would test little.
 _kinds = st.sampled_from([Kind.MEMBER] * 12 + [kind for kind in Kind if kind is not Kind.OPERATOR])
 
 
@@ -260,7 +260,7 @@ _steps: st.SearchStrategy[Step] = st.one_of(
 
 
 @pytest.fixture(scope="module")
-def empty_ledger() -> Iterator[Path]:
+def empty_database() -> Iterator[Path]:
     """A migrated database, to be copied for each example."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "empty.db"
@@ -275,11 +275,11 @@ async def _migrated(path: Path) -> None:
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(policy=_policies, asker=_persons(), steps=st.lists(_steps, max_size=14))
 def test_no_delete_without_a_quorum_of_distinct_entitled_people(
-    empty_ledger: Path, policy: Policy, asker: Person, steps: list[Step]
+    empty_database: Path, policy: Policy, asker: Person, steps: list[Step]
 ) -> None:
     """The model predicts each answer, and checks each DELETE at the moment it is sent."""
     with tempfile.TemporaryDirectory() as folder:
-        path = shutil.copy(empty_ledger, folder)
+        path = shutil.copy(empty_database, folder)
         asyncio.run(_play(f"sqlite:///{path}", policy, [Submit(asker), *steps]))
 
 

@@ -1,4 +1,4 @@
-"""A project whose policy, or what its key may do, changes while it is in use."""
+"""A project whose policy, or the roles of its key, change while it is in use."""
 
 import pytest
 

@@ -43,7 +43,7 @@ async def test_calls_are_spaced_and_the_lowest_rank_is_first_even_if_it_changes(
     assert time.monotonic() - begun >= 0.04
 
 
-async def test_call_that_is_cancelled_takes_no_turn() -> None:
+async def test_cancelled_call_uses_no_slot() -> None:
     pacer = CallPacer(0.5)
     await pacer.wait(lambda: 0.0)
     gone = asyncio.create_task(pacer.wait(lambda: 0.0))

@@ -1,4 +1,4 @@
-"""The check of rights for operators: their right is the machine's, and Slack is not asked."""
+"""The check of rights for operators: the machine grants them, without a call to Slack."""
 
 from collections.abc import Collection
 

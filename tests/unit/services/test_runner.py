@@ -102,7 +102,7 @@ class ScriptedAtlas(UnconnectedAtlas):
 
 @dataclass(slots=True)
 class FakeLeaseStore(LeaseStore):
-    """A store in memory with one request; it keeps what the runner writes."""
+    """A store in memory with one request; it keeps the writes of the runner."""
 
     database: Database = field(init=False)
     now: Callable[[], datetime] = field(init=False)
@@ -157,7 +157,7 @@ class FakeLeaseStore(LeaseStore):
 
 @dataclass(slots=True)
 class ScriptedSlack:
-    """Resolves people as scripted: the kind of everybody, or an error; the last one repeats."""
+    """Resolves people as scripted: one kind for all, or an error; the last one repeats."""
 
     answers: list[Kind | Exception]
 
@@ -175,10 +175,10 @@ def a_runner(
     slack: ScriptedSlack | None = None,
     **values: Any,
 ) -> Runner:
-    """Return a runner of one project, or of none without `atlas`; everybody is a member."""
-    ours = (atlas,) if atlas else ()
+    """Return a runner of one project, or of none without `atlas`; all people are members."""
+    clients = (atlas,) if atlas else ()
     projects = Projects(
-        [Project(id=PROJECT_ID, name="shop", policy=policy or Policy(), atlas=a) for a in ours]
+        [Project(id=PROJECT_ID, name="shop", policy=policy or Policy(), atlas=a) for a in clients]
     )
     rights = RightsCheck(projects, slack.resolve if slack else resolve_members)
     return Runner(store, projects, rights, **values)
@@ -235,7 +235,7 @@ REJECTION = {"status": 400, "code": REJECTED.code, "sentence": str(REJECTED)}
 
 
 @pytest.mark.parametrize(
-    ("exchange", "settled", "said"),
+    ("exchange", "settled", "expected"),
     [
         ("GET expired", State.OVER, {"sentence": ENDED_BEFORE.format(state="expired")}),
         (
@@ -260,7 +260,7 @@ REJECTION = {"status": 400, "code": REJECTED.code, "sentence": str(REJECTED)}
     ],
 )
 async def test_run_exchanges_this_with_atlas_and_settles_the_request(
-    clock: FakeClock, exchange: str, settled: State, said: Mapping[str, object]
+    clock: FakeClock, exchange: str, settled: State, expected: Mapping[str, object]
 ) -> None:
     steps = [step.split(" ", 1) for step in exchange.split(", ")]
     reads, deletes = (
@@ -271,7 +271,7 @@ async def test_run_exchanges_this_with_atlas_and_settles_the_request(
     state, outcome = await run(atlas, FakeLeaseStore(a_request()))
 
     assert (state, atlas.calls) == (settled, [call for call, _ in steps])
-    assert {name: getattr(outcome, name) for name in said} == said
+    assert {name: getattr(outcome, name) for name in expected} == expected
 
 
 async def test_accepted_delete_without_effect_fails_within_the_timeout(clock: FakeClock) -> None:

@@ -1,4 +1,4 @@
-"""The watch: what it announces, which cluster it reads, and when it pauses."""
+"""The watch: its announcements, the order of its reads, and its pauses."""
 
 import asyncio
 from collections import Counter
@@ -187,7 +187,7 @@ class WatchHarness:
     store: FakeWatchStore
     feed: FakeFeed
     watch: Watcher
-    told: list[float]
+    changes_at: list[float]
     read: list[float]
 
     @property
@@ -210,7 +210,7 @@ def watch_harness(
     atlas = FakeAtlas(clock, {f"c{number:03d}": [] for number in range(clusters)})
     store = FakeWatchStore()
     feed = FakeFeed(clock)
-    told: list[float] = []
+    changes_at: list[float] = []
     read: list[float] = []
     project = Project(
         id=PROJECT_ID,
@@ -225,13 +225,13 @@ def watch_harness(
         feed,
         CallPacer(),
         interval=interval,
-        on_change=lambda: told.append(clock.monotonic()),
+        on_change=lambda: changes_at.append(clock.monotonic()),
         on_read=lambda: read.append(clock.monotonic()),
         monotonic=clock.monotonic,
         sleep=clock.sleep,
         jitter=lambda: 0.0,
     )
-    return WatchHarness(clock, atlas, store, feed, watch, told, read)
+    return WatchHarness(clock, atlas, store, feed, watch, changes_at, read)
 
 
 async def test_60_clusters_are_each_read_once_per_interval_at_an_even_pace() -> None:
@@ -344,7 +344,7 @@ async def test_new_job_is_announced_and_expected_in_the_feed_once() -> None:
     await env.run_for(21)
 
     assert env.store.noted == [("c000", 1)]
-    assert len(env.told) == 1
+    assert len(env.changes_at) == 1
     assert [ref.job_id for ref in env.feed.expected] == [job(1).id]
 
 
@@ -474,9 +474,9 @@ async def test_lost_lease_stops_reads_and_a_new_lease_starts_afresh() -> None:
     env.store.acquire = acquire  # type: ignore[method-assign]  # the same, by turns
     await env.run_for(40)
 
-    looks = [at - env.started_at for at in env.atlas.times_of("c000")]
+    reads_at = [at - env.started_at for at in env.atlas.times_of("c000")]
     renewal = Timings.watch_lease_renewal_interval
-    assert [at for at in looks if renewal < at < 2 * renewal] == []
+    assert [at for at in reads_at if renewal < at < 2 * renewal] == []
     assert env.store.noted == [("c000", 0), ("c000", 0)]  # nothing is taken for written
 
 
@@ -494,7 +494,7 @@ async def test_read_after_a_takeover_announces_nothing() -> None:
     env.store.record_jobs = lost  # type: ignore[method-assign]  # the same, too late
     await env.run_for(60)
 
-    assert env.told == []
+    assert env.changes_at == []
     assert len(env.atlas.reads) == 1
 
 

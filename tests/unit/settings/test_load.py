@@ -118,7 +118,7 @@ def test_every_policy_setting_is_read(tmp_path: Path) -> None:
     )
 
 
-def test_people_of_the_escalation_are_approvers_who_are_told_late(tmp_path: Path) -> None:
+def test_people_of_the_escalation_are_approvers_who_are_notified_last(tmp_path: Path) -> None:
     found = policy(
         tmp_path, BOT_APPROVERS="S4,U5", BOT_ESCALATE_TO="U5,U6", BOT_REMIND_AFTER="180, 60"
     )
@@ -294,9 +294,9 @@ def test_malformed_value_is_reported_with_its_variable(
 
 
 def test_all_problems_are_reported_together(tmp_path: Path) -> None:
-    told = problems(tmp_path, "SLACK_BOT_TOKEN", PORT="x", BOT_APPROVALS="9", BOT_CHANNELS="#a")
+    reported = problems(tmp_path, "SLACK_BOT_TOKEN", PORT="x", BOT_APPROVALS="9", BOT_CHANNELS="#a")
 
-    assert [sentence.split()[0] for sentence in told] == [
+    assert [sentence.split()[0] for sentence in reported] == [
         "PORT",
         "SLACK_BOT_TOKEN",
         "BOT_APPROVALS",
@@ -335,14 +335,14 @@ def test_swapped_client_id_and_secret_are_reported(
     tmp_path: Path, wrong: dict[str, str], sentence: str
 ) -> None:
     right = {"ID": "mdb_sa_id_1", "SECRET": "mdb_sa_sk_1"} | wrong
-    told = problems(
+    reported = problems(
         tmp_path,
         "MONGODB_ATLAS_PUBLIC_API_KEY",
         "MONGODB_ATLAS_PRIVATE_API_KEY",
         **{f"MONGODB_ATLAS_CLIENT_{half}": value for half, value in right.items()},
     )
 
-    assert [sentence in problem for problem in told] == [True]
+    assert [sentence in problem for problem in reported] == [True]
 
 
 @pytest.mark.parametrize("host", ["::1", "0.0.0.0", "localhost", "bot_1.example", "fe80::1%eth0"])  # noqa: S104 - nothing listens here
@@ -396,11 +396,13 @@ def test_audit_commands_report_database_settings_only(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(("given", "told"), [("U1;U2", True), ("U1 U2", True), ("@u1", False)])
-def test_list_with_another_separator_is_reported(tmp_path: Path, given: str, *, told: bool) -> None:
+@pytest.mark.parametrize(("given", "reported"), [("U1;U2", True), ("U1 U2", True), ("@u1", False)])
+def test_list_with_another_separator_is_reported(
+    tmp_path: Path, given: str, *, reported: bool
+) -> None:
     (problem,) = problems(tmp_path, BOT_REQUESTERS=given)
 
-    assert problem.endswith(", with commas between them") is told
+    assert problem.endswith(", with commas between them") is reported
 
 
 PLANTED = "hunter2-0a1b2c3d4e5f60718293"
@@ -420,10 +422,10 @@ PLANTED = "hunter2-0a1b2c3d4e5f60718293"
     ],
 )
 def test_error_never_contains_a_secret_even_a_misplaced_one(tmp_path: Path, name: str) -> None:
-    told = problems(tmp_path, **{name: f"{PLANTED} {PLANTED}", "SLACK_API_URL": f"x:{PLANTED}"})
+    reported = problems(tmp_path, **{name: f"{PLANTED} {PLANTED}", "SLACK_API_URL": f"x:{PLANTED}"})
 
-    assert len(told) >= 2
-    assert PLANTED not in "\n".join(told)
+    assert len(reported) >= 2
+    assert PLANTED not in "\n".join(reported)
 
 
 @pytest.mark.parametrize("url", ["mysql://u:{}@h/d", "postgresql://u:{}@h:x/d", "postgresql:{}"])

@@ -23,7 +23,7 @@ def people(*ids: str) -> People:
     )
 
 
-def told(policy: Policy) -> list[str]:
+def sentences(policy: Policy) -> list[str]:
     return list(approval_problems(policy, str.upper))
 
 
@@ -47,7 +47,7 @@ def test_policy_that_allows_an_approval_is_valid(
         requesters=requesters, approvals=approvals, approvers=approvers, self_approval=self_approval
     )
 
-    assert told(policy) == []
+    assert sentences(policy) == []
 
 
 @pytest.mark.parametrize(
@@ -71,14 +71,14 @@ def test_policy_that_allows_an_approval_is_valid(
     ids=["fewer approvers than approvals", "the only approver is the only requester"],
 )
 def test_policy_that_allows_no_approval_is_a_problem(policy: Policy, problem: str) -> None:
-    assert told(policy) == [problem]
+    assert sentences(policy) == [problem]
 
 
 def test_too_few_approvers_besides_the_requesters_are_a_problem() -> None:
     two = people("U1", "U2")
     policy = Policy(requesters=two, approvals=2, approvers=two)
 
-    assert "which leaves one person in APPROVERS" in told(policy)[0]
+    assert "which leaves one person in APPROVERS" in sentences(policy)[0]
 
 
 USERS = st.frozensets(st.sampled_from(["U1", "U2", "U3"]), min_size=1)
@@ -96,7 +96,7 @@ def test_policy_is_valid_if_some_request_can_be_approved(
     )
     possible = any(check_enough_approvers(policy, user, frozenset()) is None for user in requesters)
 
-    assert (told(policy) == []) is possible
+    assert (sentences(policy) == []) is possible
 
 
 CAREFUL = {
@@ -171,9 +171,9 @@ def test_watch_channel_without_working_buttons_is_warned_about(
     careful: Settings, channels: set[str], warned: bool
 ) -> None:
     policy = replace(careful.projects[0].policy, channels=frozenset(channels))
-    told = warnings(with_policy(careful, policy, "C9"))
+    sentences = warnings(with_policy(careful, policy, "C9"))
 
-    assert any("(BOT_WATCH_CHANNEL)" in sentence for sentence in told) is warned
+    assert any("(BOT_WATCH_CHANNEL)" in sentence for sentence in sentences) is warned
 
 
 @pytest.mark.parametrize(("channel", "warned"), [("C9", False), (None, True)])
@@ -181,9 +181,9 @@ def test_read_only_project_is_warned_about_without_a_watch_channel_only(
     careful: Settings, channel: str | None, *, warned: bool
 ) -> None:
     policy = Policy(requesters=EVERYONE, read_only=True)
-    told = warnings(with_policy(careful, policy, channel))
+    sentences = warnings(with_policy(careful, policy, channel))
 
-    assert [sentence.endswith("(BOT_WATCH_CHANNEL).") for sentence in told] == [True] * warned
+    assert [sentence.endswith("(BOT_WATCH_CHANNEL).") for sentence in sentences] == [True] * warned
 
 
 @pytest.mark.parametrize(
@@ -223,10 +223,10 @@ def test_unusual_signing_secret_is_warned_about_in_http_mode(
 ) -> None:
     settings = load_settings(CAREFUL | {"SLACK_SIGNING_SECRET": secret} | transport, tmp_path)
 
-    assert [told.partition(":")[0] for told in warnings(settings)] == [
+    assert [sentences.partition(":")[0] for sentences in warnings(settings)] == [
         "SLACK_SIGNING_SECRET does not have the 32 hexadecimal digits of Slack's signing secrets"
     ] * odd
-    assert not any(secret in told for told in warnings(settings))
+    assert not any(secret in sentences for sentences in warnings(settings))
 
 
 @pytest.mark.parametrize(

@@ -196,9 +196,9 @@ WHERE = 'BOT_PROJECTS_FILE, project "shop": '
     ],
 )
 def test_error_names_file_project_and_key(tmp_path: Path, line: str, problem: str) -> None:
-    (told,) = problems(tmp_path, SHOP_TABLE + line)
+    (reported,) = problems(tmp_path, SHOP_TABLE + line)
 
-    assert told.startswith(WHERE + problem)
+    assert reported.startswith(WHERE + problem)
 
 
 @pytest.mark.parametrize(
@@ -233,9 +233,11 @@ def test_syntax_error_names_its_line(tmp_path: Path, toml: str, beginning: str) 
     ],
 )
 def test_file_without_projects_is_a_problem(tmp_path: Path, toml: str, problem: str) -> None:
-    (told,) = problems(tmp_path, toml)
+    (reported,) = problems(tmp_path, toml)
 
-    assert told.startswith(f"BOT_PROJECTS_FILE names {tmp_path / 'projects.toml'}, which {problem}")
+    assert reported.startswith(
+        f"BOT_PROJECTS_FILE names {tmp_path / 'projects.toml'}, which {problem}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -255,16 +257,16 @@ def test_file_that_cannot_be_read_is_a_problem(tmp_path: Path, name: str, why: s
 
 @pytest.mark.parametrize("name", ["two words", "a/b", LAB, "x" * 65])
 def test_project_name_with_spaces_is_rejected(tmp_path: Path, name: str) -> None:
-    (told,) = problems(tmp_path, SHOP_TABLE.replace('"shop"', f'"{name}"'))
+    (reported,) = problems(tmp_path, SHOP_TABLE.replace('"shop"', f'"{name}"'))
 
-    assert told.startswith(f'BOT_PROJECTS_FILE, project "{name}": name must be one word')
+    assert reported.startswith(f'BOT_PROJECTS_FILE, project "{name}": name must be one word')
 
 
 LAB_TABLE = SHOP_TABLE.replace("shop", "lab").replace(SHOP, LAB)
 
 
 @pytest.mark.parametrize(
-    ("toml", "environ", "told"),
+    ("toml", "environ", "reported"),
     [
         (f"colour = 1\n{SHOP_TABLE}", {}, ["BOT_PROJECTS_FILE: colour is not a known key"]),
         (
@@ -311,19 +313,19 @@ LAB_TABLE = SHOP_TABLE.replace("shop", "lab").replace(SHOP, LAB)
     ],
 )
 def test_mistake_is_reported(
-    tmp_path: Path, toml: str, environ: dict[str, str], told: list[str]
+    tmp_path: Path, toml: str, environ: dict[str, str], reported: list[str]
 ) -> None:
-    assert list(problems(tmp_path, toml, **environ)) == told
+    assert list(problems(tmp_path, toml, **environ)) == reported
 
 
 def test_project_without_any_credentials_is_a_problem(tmp_path: Path) -> None:
-    (told,) = problems(tmp_path, SHOP_TABLE.replace(KEYS, ""))
+    (reported,) = problems(tmp_path, SHOP_TABLE.replace(KEYS, ""))
 
-    assert told.startswith(f"{WHERE}has no credentials: set MONGODB_ATLAS_PUBLIC_API_KEY and ")
+    assert reported.startswith(f"{WHERE}has no credentials: set MONGODB_ATLAS_PUBLIC_API_KEY and ")
 
 
 def test_secret_in_place_of_a_variable_name_is_not_shown(tmp_path: Path) -> None:
-    (told,) = problems(tmp_path, SHOP_TABLE.replace("SHOP_PRIVATE_KEY", "0a1b2c3d-4e5f-6071"))
+    (reported,) = problems(tmp_path, SHOP_TABLE.replace("SHOP_PRIVATE_KEY", "0a1b2c3d-4e5f-6071"))
 
-    assert "0a1b2c3d" not in told
-    assert told.startswith(f"{WHERE}private_key_env must be the name of a variable")
+    assert "0a1b2c3d" not in reported
+    assert reported.startswith(f"{WHERE}private_key_env must be the name of a variable")

@@ -24,5 +24,5 @@ async def new_bolt(tmp_path: Path) -> AsyncIterator[NewBolt]:
 
 @pytest.fixture
 def bolt(new_bolt: NewBolt) -> BoltHarness:
-    """A harness in whose only project everybody may do everything."""
+    """A harness with one project in which all people have all rights."""
     return new_bolt()

@@ -16,7 +16,7 @@ HOME = "T0HOME"
 IDENTITY = Identity(team=HOME, user="U0BOT", bot="B0BOT", url="https://shop.slack.com/")
 LINKS = Links(atlas="https://cloud.mongodb.com", identity=IDENTITY)
 
-#: What each method answers unless a test says otherwise.
+#: The answer of each method unless a test scripts another.
 USUAL: Mapping[str, dict[str, Any]] = {
     "views.open": {"view": {"id": "V1", "hash": "1"}},
     "views.publish": {},
@@ -42,7 +42,7 @@ class Call:
 
 @dataclass(slots=True)
 class MethodScript:
-    """What one method does next: an error code, an exception, an answer, or nothing until set."""
+    """The next result of one method: an error code, an exception, an answer, or a hang."""
 
     answers: list[str | Exception | dict[str, Any]] = field(default_factory=list)
     gate: asyncio.Event | None = None
@@ -86,7 +86,7 @@ class FakeSlack(AsyncWebClient):
             raise REFUSED(f"{method} was refused", response)
         return response
 
-    def says(self, method: str, *answers: str | Exception | dict[str, Any]) -> None:
+    def respond(self, method: str, *answers: str | Exception | dict[str, Any]) -> None:
         """Let the next calls of `method` end in these ways."""
         self.scripts[method].answers.extend(answers)
 
@@ -99,7 +99,7 @@ class FakeSlack(AsyncWebClient):
 
 
 def api_error(code: str, status: int = 200, headers: dict[str, str] | None = None) -> SlackApiError:
-    """What the SDK raises for an answer with `ok: false`."""
+    """The error that the SDK raises for an answer with `ok: false`."""
     response = AsyncSlackResponse(
         client=None,
         http_verb="POST",

@@ -27,7 +27,7 @@ async def no_sleep(_seconds: float) -> None:
 
 @dataclass(slots=True)
 class Answer:
-    """What went back to Slack for one payload."""
+    """The response to Slack for one payload."""
 
     status: int
     body: dict[str, Any]

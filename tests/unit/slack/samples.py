@@ -198,7 +198,7 @@ def views() -> dict[str, dict[str, Any]]:
     }
 
 
-#: What each event adds, as the ledger writes it.
+#: The fields that each event adds, as the store writes them.
 DETAILS: dict[EventName, dict[str, Any]] = {
     EventName.DENIED: {"sentence": "still needed", "by": "U0ADA"},
     EventName.OVER: {"sentence": "It has finished."},
@@ -268,7 +268,7 @@ def messages() -> dict[str, dict[str, Any]]:
     )
     built["card_second_copy"] = card_views.second_copy(request(), LINKS)
     built["card_live"] = card_views.message(request(shown=_live()), EVERYONE, LINKS)
-    for event, actor in _told().items():
+    for event, actor in _every_reply().items():
         about = waiting(approvals=(Approval(user="U0ADA", at=NOON),))
         detail = DETAILS.get(event, {})
         late = APPROVERS if event is EventName.ESCALATED else NO_ONE
@@ -276,8 +276,8 @@ def messages() -> dict[str, dict[str, Any]]:
         built[f"reply_{event.split(':')[1]}"] = card_replies.message(
             post(event, about, actor=actor, detail=detail), policy
         )
-    nasty = post(EventName.DENIED, longest(State.DENIED), detail={"sentence": LONG_REASON})
-    built["reply_longest"] = card_replies.message(nasty)
+    longest_post = post(EventName.DENIED, longest(State.DENIED), detail={"sentence": LONG_REASON})
+    built["reply_longest"] = card_replies.message(longest_post)
     return built | announcements()
 
 
@@ -320,12 +320,14 @@ def announcements() -> dict[str, dict[str, Any]]:
         for state in WatchedState
     }
     by_us = watched_job(state=WatchedState.CANCELLED, request=request(state=State.CANCELLED))
-    built["announcement_ours"] = announcement_views.message(by_us, "shop-prod", LINKS)
+    built["announcement_own"] = announcement_views.message(by_us, "shop-prod", LINKS)
     built["announcement_read_only"] = announcement_views.message(
         watched_job(), "shop-prod", LINKS, str(ReadOnly())
     )
-    nasty = watched_job(state=WatchedState.FAILED, ref=LONGEST, request=longest(State.FAILED))
-    built["announcement_longest"] = announcement_views.message(nasty, LONG_NAME, LINKS)
+    longest_post = watched_job(
+        state=WatchedState.FAILED, ref=LONGEST, request=longest(State.FAILED)
+    )
+    built["announcement_longest"] = announcement_views.message(longest_post, LONG_NAME, LINKS)
     return built
 
 
@@ -359,8 +361,8 @@ def _live() -> JobFingerprint:
     return replace(SHOWN, link_is_live=True, expires_at=NOON + timedelta(hours=1))
 
 
-def _told() -> dict[EventName, str | None]:
-    """Every event that the thread tells, with who did it."""
+def _every_reply() -> dict[EventName, str | None]:
+    """Every event that has a reply in the thread, with its actor."""
     by_people = (EventName.APPROVAL_GIVEN, EventName.APPROVED, EventName.DENIED)
     more = (EventName.WITHDRAWN, EventName.RETRIED, EventName.ACTED_ALONE, EventName.REVIEWED)
     by_bot = (

@@ -1,4 +1,4 @@
-"""People without rights: Atlas is not asked for them, and they read no project's name."""
+"""People without rights cause no call to Atlas and read no project's name."""
 
 import json
 from typing import Any
@@ -80,7 +80,7 @@ ENTRIES = {
 }
 
 
-def said(bolt: BoltHarness, *answers: object) -> str:
+def shown_text(bolt: BoltHarness, *answers: object) -> str:
     """Return everything that the person could read or find in a view."""
     return json.dumps([*answers, *(call.arguments for call in bolt.slack.calls)])
 
@@ -91,12 +91,12 @@ async def test_guest_reads_no_project_name_and_causes_no_call_of_atlas(
     new_bolt: NewBolt, entry: str, projects: tuple[str, ...]
 ) -> None:
     bolt = new_bolt(Policy(), *projects)
-    bolt.slack.says("users.info", GUEST)
+    bolt.slack.respond("users.info", GUEST)
     answer = await bolt.send(ENTRIES[entry])
 
     assert answer.status == 200
-    assert said(bolt, answer.body) != "[{}]"
-    assert not [name for name in NAMES if name in said(bolt, answer.body)]
+    assert shown_text(bolt, answer.body) != "[{}]"
+    assert not [name for name in NAMES if name in shown_text(bolt, answer.body)]
     assert all(atlas.calls == [] for atlas in bolt.atlas.values())
 
 
@@ -112,7 +112,7 @@ async def test_help_names_the_projects_of_an_approver_too(new_bolt: NewBolt) -> 
 
 async def test_help_without_an_answer_about_the_person_names_no_project(new_bolt: NewBolt) -> None:
     bolt = new_bolt(Policy(), *NAMES)
-    bolt.slack.says("users.info", *["internal_error"] * 9)
+    bolt.slack.respond("users.info", *["internal_error"] * 9)
     await bolt.send(payloads.command("help"))
 
     assert "Cancel a restore job" in bolt.private[0]

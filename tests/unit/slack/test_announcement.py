@@ -30,13 +30,13 @@ def test_value_of_the_button_is_the_argument_of_the_command() -> None:
 
 
 def test_only_the_announcement_of_a_cancelled_job_says_cancelled() -> None:
-    saying_so = {
+    cancelled = {
         name
         for name, message in MESSAGES.items()
         if "cancelled" in (str(message["blocks"]) + message["text"]).lower()
     }
 
-    assert saying_so == {"announcement_cancelled", "announcement_ours"}
+    assert cancelled == {"announcement_cancelled", "announcement_own"}
 
 
 def test_metadata_differs_from_that_of_cards() -> None:
@@ -52,9 +52,9 @@ def test_metadata_differs_from_that_of_cards() -> None:
 
 
 def test_announcement_of_a_job_that_the_bot_cancelled_links_to_the_request() -> None:
-    said = str(MESSAGES["announcement_ours"]["blocks"])
+    text = str(MESSAGES["announcement_own"]["blocks"])
 
     assert (
         "<https://shop.slack.com/archives/C0OPS/p1700000000000100|The request>* of <@U0RINA>"
-        in (said)
+        in (text)
     )

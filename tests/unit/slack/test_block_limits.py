@@ -52,8 +52,8 @@ def test_longest_home_tab_is_valid_for_slack() -> None:
 
 @pytest.mark.parametrize("name", ["search scope", "not found"])
 def test_untrusted_names_are_escaped(name: str) -> None:
-    said = json.dumps(views()[name]["blocks"])
+    text = json.dumps(views()[name]["blocks"])
 
-    assert "&lt;!channel&gt;" in said
-    assert "<!channel>" not in said
-    assert "<https://evil" not in said
+    assert "&lt;!channel&gt;" in text
+    assert "<!channel>" not in text
+    assert "<https://evil" not in text

@@ -23,7 +23,7 @@ LABELLED = "[EU &lt;prod&gt;]"
 
 
 def deployed(build: Callable[[], T], label: str | None = "EU <prod>") -> T:
-    """Return what `build` makes in a deployment; that of the other tests stays."""
+    """Return the result of `build` in a deployment, and restore that of the other tests."""
 
     def run() -> T:
         set_deployment("/cancel-eu", label)

@@ -1,4 +1,4 @@
-"""Who people are: what they may do when Slack answers, and nothing when it does not."""
+"""Lookups of people: their rights by Slack's answer, and none without an answer."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -72,8 +72,10 @@ def grid() -> Env:
 
 
 async def test_everyone_is_the_workspace_and_not_its_organization(grid: Env) -> None:
-    grid.slack.says("users.info", on_grid("U0RINA", "T0SISTER", HOME), on_grid("U0SIS", "T0SISTER"))
-    grid.slack.says("usergroups.users.list", {"users": ["U0SIS"]})
+    grid.slack.respond(
+        "users.info", on_grid("U0RINA", "T0SISTER", HOME), on_grid("U0SIS", "T0SISTER")
+    )
+    grid.slack.respond("usergroups.users.list", {"users": ["U0SIS"]})
     rina = await grid.directory.person(RINA, EVERYONE)
     sister = Actor(id="U0SIS", team="T0SISTER", is_outsider=False)
     colleague = await grid.directory.person(sister, EVERYONE)
@@ -89,14 +91,14 @@ async def test_everyone_is_the_workspace_and_not_its_organization(grid: Env) -> 
 async def test_click_of_another_organization_with_a_member_id_is_refused(
     grid: Env, people: People
 ) -> None:
-    grid.slack.says("users.info", on_grid("U0RINA", HOME))
+    grid.slack.respond("users.info", on_grid("U0RINA", HOME))
     forged = Actor(id="U0RINA", team="T0OTHER", is_outsider=False)
     with pytest.raises(RightsNotChecked, match="another workspace"):
         await grid.directory.person(forged, people)
 
 
 async def test_named_person_of_another_organization_has_the_right_on_grid_too(grid: Env) -> None:
-    grid.slack.says("users.info", on_grid("U0OLGA", "T0OTHER", enterprise="E0OTHER"))
+    grid.slack.respond("users.info", on_grid("U0OLGA", "T0OTHER", enterprise="E0OTHER"))
     person = await grid.directory.person(
         Actor(id="U0OLGA", team="T0OTHER", is_outsider=False), NAMED
     )
@@ -106,8 +108,8 @@ async def test_named_person_of_another_organization_has_the_right_on_grid_too(gr
 
 
 async def test_both_ids_of_a_person_are_known_as_one(grid: Env) -> None:
-    grid.slack.says("users.info", on_grid("U0RINA", HOME), on_grid("W1", HOME))
-    grid.slack.says("usergroups.users.list", {"users": ["W1"]})
+    grid.slack.respond("users.info", on_grid("U0RINA", HOME), on_grid("W1", HOME))
+    grid.slack.respond("usergroups.users.list", {"users": ["W1"]})
     people = await grid.directory.current_people(["U0RINA", "W1"], ["S0APPROVE"])
 
     assert people["U0RINA"].aliases == {"W1"}
@@ -142,7 +144,7 @@ async def test_group_membership_of_an_acting_person_is_read_again(env: Env) -> N
     ada = Actor(id="U0ADA", team=HOME, is_outsider=False)
     assert await env.directory.person(ada, GROUP) in GROUP
     env.clock.advance(1)
-    env.slack.says("usergroups.users.list", {"users": []})
+    env.slack.respond("usergroups.users.list", {"users": []})
 
     assert await env.directory.acting_person(ada, GROUP) not in GROUP
 
@@ -160,7 +162,7 @@ async def test_cached_membership_counts_only_under_a_rate_limit(env: Env) -> Non
     ada = Actor(id="U0ADA", team=HOME, is_outsider=False)
     assert await env.directory.person(ada, GROUP) in GROUP
     env.clock.advance(1)
-    env.slack.says("usergroups.users.list", "ratelimited", "internal_error")
+    env.slack.respond("usergroups.users.list", "ratelimited", "internal_error")
 
     assert await env.directory.acting_person(ada, GROUP) in GROUP
     with pytest.raises(RightsNotChecked, match="internal_error"):
@@ -182,20 +184,20 @@ async def test_only_members_are_in_the_group(env: Env) -> None:
 
 
 async def test_members_of_several_groups_are_combined(env: Env) -> None:
-    env.slack.says("usergroups.users.list", {"users": ["U1"]}, {"users": ["U2"]})
+    env.slack.respond("usergroups.users.list", {"users": ["U1"]}, {"users": ["U2"]})
 
     assert await env.directory.members_of(["S1", "S2"]) == {"U1", "U2"}
     assert await env.directory.members_of([]) == frozenset()
 
 
 async def test_guests_of_a_group_are_not_full_members(env: Env) -> None:
-    env.slack.says("usergroups.users.list", {"users": ["U1", "U2", "U3", "U4"]})
-    ours = {"team_id": HOME}
-    env.slack.says(
+    env.slack.respond("usergroups.users.list", {"users": ["U1", "U2", "U3", "U4"]})
+    home = {"team_id": HOME}
+    env.slack.respond(
         "users.info",
-        {"user": {"id": "U1", "is_restricted": True, **ours}},
+        {"user": {"id": "U1", "is_restricted": True, **home}},
         "user_not_visible",
-        {"user": {"id": "U3", **ours}},
+        {"user": {"id": "U3", **home}},
         "internal_error",
     )
 
@@ -204,8 +206,8 @@ async def test_guests_of_a_group_are_not_full_members(env: Env) -> None:
 
 async def test_only_as_many_members_are_looked_up_as_needed(env: Env) -> None:
     many = [f"U{number:03d}" for number in range(100)]
-    env.slack.says("usergroups.users.list", {"users": many})
-    env.slack.says("users.info", *({"user": {"id": user, "team_id": HOME}} for user in many[:2]))
+    env.slack.respond("usergroups.users.list", {"users": many})
+    env.slack.respond("users.info", *({"user": {"id": user, "team_id": HOME}} for user in many[:2]))
 
     assert await env.directory.full_members_of(["S1"], 2) >= {"U000", "U001"}
     assert env.slack.methods.count("users.info") == 2
@@ -246,14 +248,14 @@ async def test_concurrent_lookups_of_a_group_share_one_call(env: Env) -> None:
 async def test_failed_lookup_gives_no_rights_and_reports_why(
     env: Env, failure: str | Exception, sentence: str
 ) -> None:
-    env.slack.says("usergroups.users.list", failure)
+    env.slack.respond("usergroups.users.list", failure)
     with pytest.raises(RightsNotChecked, match=sentence) as caught:
         await env.directory.person(RINA, GROUP)
     assert "nothing was done" in str(caught.value)
 
 
 async def test_failure_is_not_cached(env: Env) -> None:
-    env.slack.says("users.info", "fatal_error")
+    env.slack.respond("users.info", "fatal_error")
     with pytest.raises(RightsNotChecked):
         await env.directory.person(RINA, EVERYONE)
 
@@ -274,8 +276,8 @@ async def test_current_people_are_read_again_even_if_cached_or_named(env: Env) -
     ada = Actor(id="U0ADA", team=HOME, is_outsider=False)
     assert await env.directory.person(ada, GROUP) in GROUP
     env.clock.advance(2)
-    env.slack.says("usergroups.users.list", {"users": []})
-    env.slack.says("users.info", {"user": {"id": "U0ADA", "team_id": HOME, "deleted": True}})
+    env.slack.respond("usergroups.users.list", {"users": []})
+    env.slack.respond("users.info", {"user": {"id": "U0ADA", "team_id": HOME, "deleted": True}})
 
     people = await env.directory.current_people(["U0ADA"], GROUP.groups)
 
@@ -290,14 +292,14 @@ async def test_current_people_are_unknown_without_an_answer(
 ) -> None:
     await env.directory.current_people(["U0ADA"], GROUP.groups)
     env.clock.advance(2)
-    env.slack.says(method, failure)
+    env.slack.respond(method, failure)
     with pytest.raises(RightsNotChecked, match="nothing was done"):
         await env.directory.current_people(["U0ADA"], GROUP.groups)
 
 
 async def test_user_or_group_that_is_gone_gives_no_rights(env: Env) -> None:
-    env.slack.says("users.info", "user_not_found")
-    env.slack.says("usergroups.users.list", "no_such_subteam")
+    env.slack.respond("users.info", "user_not_found")
+    env.slack.respond("usergroups.users.list", "no_such_subteam")
     people = await env.directory.current_people(["U0ADA"], GROUP.groups)
 
     assert people["U0ADA"].kind is Kind.DEACTIVATED
@@ -310,8 +312,8 @@ def account(user: str, name: str = "", **flags: Any) -> dict[str, Any]:
 
 
 async def test_candidates_are_named_people_and_then_members_in_slacks_order(env: Env) -> None:
-    env.slack.says("usergroups.users.list", {"users": ["U0ZOE", "U0RINA", "U0ABE"]})
-    env.slack.says(
+    env.slack.respond("usergroups.users.list", {"users": ["U0ZOE", "U0RINA", "U0ABE"]})
+    env.slack.respond(
         "users.info",
         *(account("U0OLGA"), account("U0RINA", "Rina"), account("U0ZOE", "Zoe", is_bot=True)),
         account("U0ABE", "Abe"),
@@ -330,7 +332,7 @@ async def test_candidates_are_named_people_and_then_members_in_slacks_order(env:
 
 
 async def test_candidate_whom_slack_does_not_show_leaves_the_others(env: Env) -> None:
-    env.slack.says("users.info", "user_not_visible", account("U0RINA", "Rina"))
+    env.slack.respond("users.info", "user_not_visible", account("U0RINA", "Rina"))
     found = await env.directory.candidates(NAMED)
 
     assert [each.kind for each in found] == [Kind.DEACTIVATED, Kind.MEMBER]
@@ -340,13 +342,13 @@ async def test_candidate_whom_slack_does_not_show_leaves_the_others(env: Env) ->
 async def test_candidates_are_not_known_while_slack_does_not_answer(
     env: Env, fault: Exception | str
 ) -> None:
-    env.slack.says("usergroups.users.list", fault)
+    env.slack.respond("usergroups.users.list", fault)
     with pytest.raises(RightsNotChecked):
         await env.directory.candidates(GROUP)
 
 
 async def test_at_most_forty_candidates_are_looked_up(env: Env) -> None:
-    env.slack.says("usergroups.users.list", {"users": [f"U{number}" for number in range(500)]})
+    env.slack.respond("usergroups.users.list", {"users": [f"U{number}" for number in range(500)]})
     found = await env.directory.candidates(GROUP)
 
     assert len(found) == MAX_CANDIDATES == len(env.slack.called("users.info"))

@@ -21,7 +21,7 @@ def test_each_known_code_has_its_meaning(code: str, kind: type[SlackError]) -> N
     assert meaning.code == code
 
 
-def test_no_code_means_two_things() -> None:
+def test_each_code_has_one_meaning() -> None:
     codes = [code for several in ERROR_CODES.values() for code in several]
 
     assert len(codes) == len(set(codes))
@@ -70,4 +70,6 @@ def test_every_kind_of_trouble_is_a_sentence() -> None:
     kinds: list[type[SlackError]] = [SlackError, *ERROR_CODES]
     sentences = [kind().sentence for kind in kinds]
 
-    assert [said for said in sentences if not said.endswith(".") or "\n" in said] == []
+    assert [
+        sentence for sentence in sentences if not sentence.endswith(".") or "\n" in sentence
+    ] == []

@@ -97,7 +97,7 @@ def test_at_most_one_button_of_a_view_says_cancel(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(name for name in SHOWN if "nasty" not in name))
 def test_mentions_and_links_are_built_by_the_bot(name: str) -> None:
     """Only users, groups, channels, dates and the bot's links appear in angle brackets."""
-    ours = re.compile(
+    allowed = re.compile(
         r"@U\w+|#C\w+|!subteam\^S\w+|!date\^\d+\^[^|]*\|[^|]*"
         r"|https://(cloud\.mongodb\.com|shop\.slack\.com)/[^|]*\|[\w ]+"
     )
@@ -105,7 +105,7 @@ def test_mentions_and_links_are_built_by_the_bot(name: str) -> None:
     assert [
         found
         for found in re.findall(r"<([^<>]*)>", words(SHOWN[name]))
-        if not ours.fullmatch(found)
+        if not allowed.fullmatch(found)
     ] == []
 
 

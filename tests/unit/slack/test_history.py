@@ -28,7 +28,7 @@ REQUEST = a_request(
 
 
 def shown_to(viewer: Viewer) -> str:
-    """Return what this viewer sees of the request in `history` and in Home."""
+    """Return the texts of the request in `history` and in Home for this viewer."""
     past = viewer.readable(samples.past_of(REQUEST))
     waiting = home.waiting_blocks([REQUEST], viewer, LINKS, {})
     return f"{lists.request_list([past], {}, LINKS)} {waiting}"
@@ -46,11 +46,11 @@ def shown_to(viewer: Viewer) -> str:
     ids=["requester", "who decided", "channel of the command", "named approver", "anyone else"],
 )
 def test_reason_and_thread_are_shown_to_people_concerned(viewer: Viewer, *, reads: bool) -> None:
-    said = shown_to(viewer)
+    text = shown_to(viewer)
 
-    assert said.count("laptop") == (2 if reads else 0)
-    assert said.count("archives/G0SECRET") == (2 if reads else 0)
-    assert said.count(REQUEST.ref.job_id) >= 2
+    assert text.count("laptop") == (2 if reads else 0)
+    assert text.count("archives/G0SECRET") == (2 if reads else 0)
+    assert text.count(REQUEST.ref.job_id) >= 2
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ async def test_only_named_approvers_read_reasons(policy: Policy, *, names: bool)
 
 async def test_reasons_are_hidden_while_slack_does_not_answer() -> None:
     slack = FakeSlack()
-    slack.says("usergroups.users.list", "internal_error")
+    slack.respond("usergroups.users.list", "internal_error")
     policy = Policy(approvals=1, approvers=NAMED, approvers_named=True)
     project = Project(id=PROJECT_ID, name="shop", policy=policy, atlas=FakeAtlas({}))
     actor = Actor(id=ADA.id, team=ADA.team, is_outsider=False)

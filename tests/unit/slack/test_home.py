@@ -7,7 +7,7 @@ from tests.unit.slack.samples import VIEWER
 
 
 def test_home_tab_has_approve_and_deny() -> None:
-    (said, buttons, *_) = home.waiting_blocks([a_waiting_request()], VIEWER, LINKS, {})
+    (section, buttons, *_) = home.waiting_blocks([a_waiting_request()], VIEWER, LINKS, {})
 
-    assert said["type"] == "section"
+    assert section["type"] == "section"
     assert [button["action_id"] for button in buttons["elements"]] == [ids.APPROVE, ids.DENY]

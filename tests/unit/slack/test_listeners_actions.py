@@ -1,4 +1,4 @@
-"""What a click on a button leads to: a changed card, or a private sentence."""
+"""The listeners of buttons: a changed card, or a private message."""
 
 import asyncio
 import json
@@ -139,7 +139,7 @@ async def test_copy_that_cannot_be_updated_is_ignored(new_bolt: NewBolt) -> None
     bolt = new_bolt(ONE)
     ended = samples.request(state=State.DENIED, card=Card(channel="C0OPS", ts="1.1"))
     await bolt.insert(ended)
-    bolt.slack.says("chat.update", "message_not_found")
+    bolt.slack.respond("chat.update", "message_not_found")
     await bolt.send(payloads.click(ids.APPROVE, ended.id))
 
     assert len(bolt.private) == 1
@@ -182,7 +182,7 @@ async def test_slow_database_is_reported_as_uncertain_and_the_click_counts_later
 @pytest.mark.parametrize("action", [ids.APPROVE, ids.DENY])
 async def test_unreadable_user_group_blocks_the_decision(new_bolt: NewBolt, action: str) -> None:
     bolt, request = await waiting(new_bolt)
-    bolt.slack.says("usergroups.users.list", "plan_upgrade_required")
+    bolt.slack.respond("usergroups.users.list", "plan_upgrade_required")
     await bolt.send(payloads.click(action, request.id))
 
     assert "no user groups" in bolt.private[0]
@@ -218,7 +218,7 @@ async def test_keep_without_the_right_is_refused_without_a_dialog(new_bolt: NewB
 
 async def test_deny_with_an_expired_trigger_is_reported(new_bolt: NewBolt) -> None:
     bolt, request = await waiting(new_bolt)
-    bolt.slack.says("views.open", "expired_trigger_id")
+    bolt.slack.respond("views.open", "expired_trigger_id")
     await bolt.send(payloads.click(ids.DENY, request.id))
 
     assert "could not be opened in time" in bolt.private[0]

@@ -1,4 +1,4 @@
-"""What a typed command leads to."""
+"""The listeners of typed commands."""
 
 import asyncio
 import json
@@ -69,7 +69,7 @@ async def test_fifty_pending_dialogs_all_report_the_restart_at_shutdown(bolt: Bo
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("typed", "expected"),
     [
         ("prod_eu " + JOB_ID, f"Did you mean `/cancel-restore prod-eu {JOB_ID}`"),
         ("<!a<b>&c " + JOB_ID, "not a cluster's name"),
@@ -77,12 +77,12 @@ async def test_fifty_pending_dialogs_all_report_the_restart_at_shutdown(bolt: Bo
     ],
 )
 async def test_other_text_is_answered_in_private_with_an_example(
-    bolt: BoltHarness, typed: str, said: str
+    bolt: BoltHarness, typed: str, expected: str
 ) -> None:
     answer = await bolt.send(payloads.command(typed))
 
     assert answer.body["response_type"] == "ephemeral"
-    assert said in answer.text
+    assert expected in answer.text
     assert "/cancel-restore" in answer.text
     assert "<" not in answer.text
     assert bolt.slack.calls == []
@@ -133,7 +133,7 @@ async def test_person_who_may_not_ask_sees_no_job_details(new_bolt: NewBolt) -> 
 
 async def test_guest_may_not_ask(bolt: BoltHarness) -> None:
     user = {"id": "U0RINA", "team_id": "T0HOME", "is_restricted": True}
-    bolt.slack.says("users.info", {"user": user})
+    bolt.slack.respond("users.info", {"user": user})
     await bolt.send(payloads.command(TYPED))
 
     assert "may not ask" in words(bolt.shown[-1])
@@ -189,16 +189,16 @@ async def test_database_error_can_be_retried_in_the_dialog(bolt: BoltHarness) ->
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "expected"),
     [("expired_trigger_id", 1), ("trigger_expired", 1), ("exchanged_trigger_id", 0)],
 )
 async def test_expired_trigger_is_reported_and_a_used_trigger_is_not(
-    bolt: BoltHarness, code: str, said: int
+    bolt: BoltHarness, code: str, expected: int
 ) -> None:
-    bolt.slack.says("views.open", code)
+    bolt.slack.respond("views.open", code)
     await bolt.send(payloads.command(TYPED))
 
-    assert len(bolt.private) == said
+    assert len(bolt.private) == expected
     assert bolt.slack.called("views.update") == []
 
 
@@ -215,14 +215,14 @@ async def test_a_command_without_a_trigger_is_answered_and_opens_nothing(
 
 
 async def test_update_of_a_closed_dialog_is_ignored(bolt: BoltHarness) -> None:
-    bolt.slack.says("views.update", "not_found")
+    bolt.slack.respond("views.update", "not_found")
     await bolt.send(payloads.command(TYPED))
 
     assert bolt.private == []
 
 
 async def test_failed_view_update_is_retried(bolt: BoltHarness) -> None:
-    bolt.slack.says("views.update", aiohttp.ServerDisconnectedError(), "ratelimited")
+    bolt.slack.respond("views.update", aiohttp.ServerDisconnectedError(), "ratelimited")
     await bolt.send(payloads.command(TYPED))
 
     assert len(bolt.slack.called("views.update")) == 3
@@ -230,7 +230,7 @@ async def test_failed_view_update_is_retried(bolt: BoltHarness) -> None:
 
 
 async def test_exhausted_view_updates_are_reported_in_private(bolt: BoltHarness) -> None:
-    bolt.slack.says("views.update", *["fatal_error"] * 3)
+    bolt.slack.respond("views.update", *["fatal_error"] * 3)
     await bolt.send(payloads.command(TYPED))
 
     assert len(bolt.private) == 1
@@ -259,7 +259,7 @@ async def test_unexpected_error_before_the_ack_is_answered_in_private(bolt: Bolt
 async def test_refused_dialog_is_shown_as_a_plain_dialog_and_as_a_private_message(
     bolt: BoltHarness,
 ) -> None:
-    bolt.slack.says("views.update", "invalid_arguments")
+    bolt.slack.respond("views.update", "invalid_arguments")
     await bolt.send(payloads.command(TYPED))
 
     for shown in (words(bolt.shown[-1]), bolt.private[0]):
@@ -276,11 +276,11 @@ async def test_dialog_that_takes_no_update_is_replaced_by_a_private_message(
     bolt: BoltHarness, code: str
 ) -> None:
     bolt.atlas[PROJECT_ID].faults[CLUSTER] = JobNotFound()
-    bolt.slack.says("views.update", *[code] * 9)
+    bolt.slack.respond("views.update", *[code] * 9)
     await bolt.send(payloads.command(TYPED))
-    (said,) = bolt.private
-    assert JOB_ID in said
-    assert code in said
+    (expected,) = bolt.private
+    assert JOB_ID in expected
+    assert code in expected
     assert not bolt.background.tasks
 
 
@@ -290,7 +290,7 @@ ONE = Policy(approvals=1, approvers=People(groups=frozenset({"S0APPROVE"})))
 
 
 @pytest.mark.parametrize(
-    ("typed", "user", "state", "said"),
+    ("typed", "user", "state", "expected"),
     [
         ("approve", "U0ADA", State.APPROVED, "was approved by <@U0ADA>"),
         ("deny", "U0ADA", State.AWAITING, "A reason is needed"),
@@ -301,7 +301,7 @@ ONE = Policy(approvals=1, approvers=People(groups=frozenset({"S0APPROVE"})))
     ],
 )
 async def test_typed_decision_has_the_rights_of_the_buttons_and_a_private_answer(
-    new_bolt: NewBolt, typed: str, user: str, state: State, said: str
+    new_bolt: NewBolt, typed: str, user: str, state: State, expected: str
 ) -> None:
     bolt = new_bolt(ONE)
     request = await bolt.insert(samples.waiting(approvals=(), approvals_needed=1))
@@ -309,7 +309,7 @@ async def test_typed_decision_has_the_rights_of_the_buttons_and_a_private_answer
 
     assert (await bolt.request(request.id)).state is state
     assert len(bolt.private) == 1
-    assert said in bolt.private[0]
+    assert expected in bolt.private[0]
 
 
 async def test_typed_denial_records_its_reason(new_bolt: NewBolt) -> None:

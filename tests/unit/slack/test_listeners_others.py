@@ -1,4 +1,4 @@
-"""What no listener expects is answered too: odd payloads, and what is not for this bot."""
+"""Unexpected payloads are answered too: malformed ones, and those of other apps."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a submitted dialog leads to."""
+"""The listeners of submitted dialogs."""
 
 import asyncio
 import json
@@ -144,7 +144,7 @@ async def test_slow_database_is_reported_in_the_dialog_as_uncertain(new_bolt: Ne
 
 
 async def test_unreadable_user_blocks_the_submission(bolt: BoltHarness) -> None:
-    bolt.slack.says("users.info", "missing_scope")
+    bolt.slack.respond("users.info", "missing_scope")
     answer = await bolt.send(payloads.submission(view()))
 
     assert "users:read" in answer.body["errors"]["reason"]

@@ -11,12 +11,12 @@ from tests.unit.slack.long_samples import FULL, unseen
 
 
 @pytest.mark.parametrize(
-    ("many", "says"), [(1, "*The last request*"), (2, "*The last 2 requests*")]
+    ("many", "headline"), [(1, "*The last request*"), (2, "*The last 2 requests*")]
 )
-def test_history_headline_counts_the_requests(many: int, says: str) -> None:
+def test_history_headline_counts_the_requests(many: int, headline: str) -> None:
     past = [samples.past_of(samples.longest(State.CANCELLED))] * many
 
-    assert lists.request_list(past, {}, LINKS)["text"] == says
+    assert lists.request_list(past, {}, LINKS)["text"] == headline
 
 
 def test_unavailable_clusters_are_grouped_by_reason_and_limited() -> None:
@@ -28,7 +28,7 @@ def test_unavailable_clusters_are_grouped_by_reason_and_limited() -> None:
     assert few[0].count("`") == 4
 
 
-def test_what_is_incomplete_is_not_called_unseen() -> None:
+def test_incomplete_result_is_not_called_unseen() -> None:
     part = Unavailable(
         project="shop", cluster="prod-eu", reason="1 job could not be read.", in_part=True
     )

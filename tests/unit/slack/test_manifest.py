@@ -12,7 +12,7 @@ from bot.slack import ids
 TEXT = Path("manifest.yml").read_text(encoding="utf-8")
 MANIFEST: dict[str, Any] = yaml.safe_load(TEXT)
 
-#: The keys that Slack knows in the sections in use; it refuses a manifest with any other.
+#: The keys that Slack accepts in the sections in use; it rejects a manifest with any other.
 KNOWN = {
     "": {"_metadata", "display_information", "features", "oauth_config", "settings"},
     "_metadata": {"major_version", "minor_version"},

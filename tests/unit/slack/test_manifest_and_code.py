@@ -20,7 +20,7 @@ from bot.slack.picker import handlers as picker_handlers
 
 SCHEMA = json.loads(Path("tests/data/slack-manifest.schema.json").read_text(encoding="utf-8"))
 
-#: What Slack's page of each method that we call says a bot token needs: one of these.
+#: One of these scopes is needed for each called method, by Slack's page of the method.
 #: Pages as of 2026-08; the app token's scope connections:write is in no manifest.
 NEEDS: dict[str, set[str]] = {
     "apps.connections.open": set(),
@@ -113,7 +113,7 @@ def test_sandbox_requires_the_same_scopes(method: str) -> None:
 
 
 class Recorder:
-    """In place of Bolt's app: keeps what listeners are registered for."""
+    """In place of Bolt's app: records what listeners are registered for."""
 
     def __init__(self) -> None:
         self.commands: list[str] = []
@@ -147,15 +147,15 @@ class Recorder:
         return lambda listener: listener
 
 
-class Floor:
-    """In place of what listeners call once something happens: nothing does."""
+class UnusedServices:
+    """In place of the services that listeners call; no listener runs here."""
 
     def __getattr__(self, _name: str) -> Self:
         return self
 
 
 def test_manifest_declares_exactly_what_has_a_listener() -> None:
-    app, floor = cast("Any", Recorder()), cast("Any", Floor())
+    app, floor = cast("Any", Recorder()), cast("Any", UnusedServices())
     for listeners in (
         command_handlers,
         dialog_handlers,

@@ -82,10 +82,10 @@ def test_people_above_the_limit_are_counted() -> None:
 
 @pytest.mark.parametrize("state", sorted(State))
 def test_only_the_cancelled_state_is_described_as_cancelled(state: State) -> None:
-    said = mrkdwn.request_status(a_request(state=state, outcome=Outcome(by="U0ADA")))
+    text = mrkdwn.request_status(a_request(state=state, outcome=Outcome(by="U0ADA")))
 
-    assert said.startswith("This request ")
-    assert ("cancelled" in said) == (state is State.CANCELLED)
+    assert text.startswith("This request ")
+    assert ("cancelled" in text) == (state is State.CANCELLED)
 
 
 def test_request_status_names_who_ended_it_and_when() -> None:

@@ -1,4 +1,4 @@
-"""On a phone: what decides stands in the first three lines of a dialog, card or entry."""
+"""On a phone, cluster, starter and link are in the first three lines of a view or entry."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def lines_of(shown: dict[str, Any]) -> list[str]:
     return as_text(blocks).splitlines()
 
 
-def assert_what_decides_comes_first(lines: list[str]) -> None:
+def assert_cluster_starter_and_link_come_first(lines: list[str]) -> None:
     assert "`prod-eu`" in lines[0]
     assert lines[1].startswith("*Started* ")
     assert JOB_ID not in "\n".join(lines[:3])
@@ -33,19 +33,19 @@ def assert_what_decides_comes_first(lines: list[str]) -> None:
 @pytest.mark.parametrize("name", OPEN)
 def test_cluster_starter_and_link_come_first_and_the_job_id_last(name: str) -> None:
     lines = lines_of(SHOWN[name])
-    assert_what_decides_comes_first(lines)
+    assert_cluster_starter_and_link_come_first(lines)
     if name != "card_awaiting_right":  # made before the bot knew more about the job
         assert lines[2].startswith("*Download link* ")
 
 
 @pytest.mark.parametrize(("name", "above"), [("list", 1), ("home", 1)])
-def test_entry_of_a_job_begins_with_them_too(name: str, above: int) -> None:
-    assert_what_decides_comes_first(lines_of(SHOWN[name])[above:])
+def test_entry_of_a_job_begins_with_cluster_starter_and_link(name: str, above: int) -> None:
+    assert_cluster_starter_and_link_come_first(lines_of(SHOWN[name])[above:])
 
 
-def test_entry_of_a_waiting_request_begins_with_them_too() -> None:
+def test_entry_of_a_waiting_request_begins_with_cluster_starter_and_link() -> None:
     lines = lines_of(SHOWN["home"])
-    assert_what_decides_comes_first(lines[lines.index("Waits for your approval") + 1 :])
+    assert_cluster_starter_and_link_come_first(lines[lines.index("Waits for your approval") + 1 :])
 
 
 @pytest.mark.parametrize("name", ["card_awaiting", "announcement_in_progress", "announcement_gone"])

@@ -155,7 +155,7 @@ async def test_edit_updates_the_card_in_place(worker: Worker) -> None:
 async def test_post_without_an_answer_is_retried_with_the_same_id(
     worker: Worker, failure: str | Exception
 ) -> None:
-    worker.slack.says("chat.postMessage", failure)
+    worker.slack.respond("chat.postMessage", failure)
     await worker.deliver(a_card(), a_card())
     ids = {call["client_msg_id"] for call in worker.posted}
     assert len(worker.store.retries) == 1
@@ -166,7 +166,7 @@ async def test_post_without_an_answer_is_retried_with_the_same_id(
 async def test_retry_after_is_respected(worker: Worker) -> None:
     script = worker.slack.scripts["chat.postMessage"]
     script.headers, script.status = {"Retry-After": "2"}, 429
-    worker.slack.says("chat.postMessage", "ratelimited")
+    worker.slack.respond("chat.postMessage", "ratelimited")
     await worker.deliver(a_card(1))
     script.status = 200
     await worker.deliver(a_card(2))
@@ -179,7 +179,7 @@ async def test_retry_after_is_respected(worker: Worker) -> None:
 async def test_post_is_released_when_its_channel_is_blocked_for_long(worker: Worker) -> None:
     script = worker.slack.scripts["chat.postMessage"]
     script.headers = {"Retry-After": "30"}
-    worker.slack.says("chat.postMessage", "ratelimited")
+    worker.slack.respond("chat.postMessage", "ratelimited")
     await worker.deliver(a_card(1), a_card(2))
 
     assert len(worker.posted) == 1
@@ -188,7 +188,7 @@ async def test_post_is_released_when_its_channel_is_blocked_for_long(worker: Wor
 
 
 async def test_edit_does_not_wait_for_a_blocked_channel(worker: Worker) -> None:
-    worker.slack.says("chat.postMessage", "ratelimited")
+    worker.slack.respond("chat.postMessage", "ratelimited")
     await worker.deliver(a_card(), an_edit())
 
     assert set(worker.clock.sleeps) == {0.0}
@@ -198,7 +198,7 @@ async def test_edit_does_not_wait_for_a_blocked_channel(worker: Worker) -> None:
 async def test_card_that_its_channel_refuses_moves_to_the_requester(
     worker: Worker, code: str
 ) -> None:
-    worker.slack.says("chat.postMessage", code)
+    worker.slack.respond("chat.postMessage", code)
     await worker.deliver(a_card())
 
     ((number, channel, because),) = worker.store.moved
@@ -207,7 +207,7 @@ async def test_card_that_its_channel_refuses_moves_to_the_requester(
 
 
 async def test_reply_that_its_thread_refuses_goes_to_the_requester(worker: Worker) -> None:
-    worker.slack.says("chat.postMessage", "restricted_action_thread_locked")
+    worker.slack.respond("chat.postMessage", "restricted_action_thread_locked")
     await worker.deliver(a_reply())
 
     first, second = worker.posted
@@ -225,14 +225,14 @@ async def test_reply_that_its_thread_refuses_goes_to_the_requester(worker: Worke
 async def test_reply_is_retried_when_its_direct_message_after_a_refusal(
     worker: Worker, answers: tuple[str | Exception, ...]
 ) -> None:
-    worker.slack.says("chat.postMessage", *answers)
+    worker.slack.respond("chat.postMessage", *answers)
     await worker.deliver(a_reply())
 
     assert (worker.retried, worker.store.dropped) == ([2], [])
 
 
 async def test_edit_of_a_deleted_card_is_dropped_and_counted(worker: Worker) -> None:
-    worker.slack.says("chat.update", "message_not_found")
+    worker.slack.respond("chat.update", "message_not_found")
     await worker.deliver(an_edit())
 
     assert [number for number, _ in worker.store.dropped] == [3]
@@ -240,7 +240,7 @@ async def test_edit_of_a_deleted_card_is_dropped_and_counted(worker: Worker) -> 
 
 
 async def test_refused_edit_of_an_ended_card_is_retried(worker: Worker) -> None:
-    worker.slack.says("chat.update", "cant_update_message")
+    worker.slack.respond("chat.update", "cant_update_message")
     await worker.deliver(an_edit())
 
     assert worker.retried == [3]
@@ -255,7 +255,7 @@ CONTENT_CODES = ("invalid_blocks", "msg_blocks_too_long", "invalid_arguments")
 async def test_card_with_refused_blocks_is_posted_as_text_with_its_facts_and_commands(
     worker: Worker, code: str
 ) -> None:
-    worker.slack.says("chat.postMessage", code)
+    worker.slack.respond("chat.postMessage", code)
     await worker.deliver(a_card(state=State.AWAITING))
 
     refused, posted = worker.posted
@@ -269,7 +269,7 @@ async def test_card_with_refused_blocks_is_posted_as_text_with_its_facts_and_com
 
 
 async def test_edit_with_refused_blocks_removes_the_buttons(worker: Worker) -> None:
-    worker.slack.says("chat.update", "msg_too_long")
+    worker.slack.respond("chat.update", "msg_too_long")
     await worker.deliver(an_edit())
 
     posted = worker.updated[1]
@@ -279,7 +279,7 @@ async def test_edit_with_refused_blocks_removes_the_buttons(worker: Worker) -> N
 
 
 async def test_outcome_with_refused_blocks_is_posted_as_text_in_the_thread(worker: Worker) -> None:
-    worker.slack.says("chat.postMessage", "invalid_blocks")
+    worker.slack.respond("chat.postMessage", "invalid_blocks")
     await worker.deliver(a_reply())
 
     posted = worker.posted[1]
@@ -289,7 +289,7 @@ async def test_outcome_with_refused_blocks_is_posted_as_text_in_the_thread(worke
 
 
 async def test_announcement_with_refused_blocks_is_posted_as_text(worker: Worker) -> None:
-    worker.slack.says("chat.postMessage", "invalid_blocks_format")
+    worker.slack.respond("chat.postMessage", "invalid_blocks_format")
     await worker.deliver(samples.announcement())
 
     text = worker.posted[1]["text"]
@@ -298,7 +298,7 @@ async def test_announcement_with_refused_blocks_is_posted_as_text(worker: Worker
 
 
 async def test_refused_metadata_is_left_out_and_the_buttons_stay(worker: Worker) -> None:
-    worker.slack.says("chat.postMessage", "metadata_too_large")
+    worker.slack.respond("chat.postMessage", "metadata_too_large")
     await worker.deliver(a_card())
 
     posted = worker.posted[1]
@@ -308,7 +308,7 @@ async def test_refused_metadata_is_left_out_and_the_buttons_stay(worker: Worker)
 
 
 async def test_message_that_is_refused_in_each_form_is_retried(worker: Worker) -> None:
-    worker.slack.says("chat.postMessage", *["invalid_arguments"] * 3)
+    worker.slack.respond("chat.postMessage", *["invalid_arguments"] * 3)
     await worker.deliver(a_card())
 
     assert set(worker.posted[2]) & {"blocks", "metadata"} == set()
@@ -383,7 +383,7 @@ async def test_edit_of_a_copy_that_was_not_delivered_is_not_needed(worker: Worke
 async def test_copy_that_its_recipient_does_not_take_is_no_dropped_post_of_the_alert(
     worker: Worker, code: str
 ) -> None:
-    worker.slack.says("chat.postMessage", code)
+    worker.slack.respond("chat.postMessage", code)
     await worker.deliver(a_copy())
 
     assert [post for post, _ in worker.store.dropped] == [4]
@@ -391,7 +391,7 @@ async def test_copy_that_its_recipient_does_not_take_is_no_dropped_post_of_the_a
 
 
 async def test_reply_that_slack_has_already_is_marked_sent(worker: Worker) -> None:
-    worker.slack.says("chat.postMessage", "duplicate_message_not_found")
+    worker.slack.respond("chat.postMessage", "duplicate_message_not_found")
     await worker.deliver(a_reply())
 
     assert worker.store.sent == [(2, "C0OPS", "")]
@@ -399,7 +399,7 @@ async def test_reply_that_slack_has_already_is_marked_sent(worker: Worker) -> No
 
 async def test_card_that_slack_has_at_an_unknown_place_is_posted_anew(worker: Worker) -> None:
     """Without its place no thread and no edit could follow."""
-    worker.slack.says("chat.postMessage", "duplicate_channel_not_found")
+    worker.slack.respond("chat.postMessage", "duplicate_channel_not_found")
     await worker.deliver(a_card())
 
     assert "client_msg_id" not in worker.posted[1]
@@ -618,7 +618,7 @@ async def test_announcement_at_an_unknown_place_is_not_updated(worker: Worker) -
 
 
 async def test_announcement_that_slack_has_already_is_not_posted_again(worker: Worker) -> None:
-    worker.slack.says("chat.postMessage", "duplicate_message_not_found")
+    worker.slack.respond("chat.postMessage", "duplicate_message_not_found")
     await worker.deliver(samples.announcement(attempts=2))
 
     assert worker.slack.methods == ["chat.postMessage"]
@@ -628,7 +628,7 @@ async def test_announcement_that_slack_has_already_is_not_posted_again(worker: W
 async def test_channel_that_refuses_an_announcement_is_blocked_for_the_others(
     worker: Worker,
 ) -> None:
-    worker.slack.says("chat.postMessage", "not_in_channel")
+    worker.slack.respond("chat.postMessage", "not_in_channel")
     await worker.deliver(samples.announcement(), samples.announcement(id=2))
 
     first, second = worker.store.retries
@@ -641,7 +641,7 @@ async def test_channel_that_refuses_an_announcement_is_blocked_for_the_others(
 
 async def test_short_retry_after_delays_the_next_announcement(worker: Worker) -> None:
     worker.slack.scripts["chat.postMessage"].headers = {"Retry-After": "1"}
-    worker.slack.says("chat.postMessage", "ratelimited")
+    worker.slack.respond("chat.postMessage", "ratelimited")
     await worker.deliver(samples.announcement(), samples.announcement(id=2))
 
     assert worker.retried == [1]
@@ -690,7 +690,7 @@ async def test_announcements_are_delivered_in_order_before_the_stop(worker: Work
 
 
 async def test_worker_continues_after_errors_of_every_kind(worker: Worker) -> None:
-    worker.slack.says("chat.postMessage", ValueError("a bug"), aiohttp.ClientError())
+    worker.slack.respond("chat.postMessage", ValueError("a bug"), aiohttp.ClientError())
     worker.store.due = [samples.announcement(id=n, job=samples.watched_job(id=n)) for n in (1, 2)]
     task = running(worker.outbox)
     await until(lambda: len(worker.store.retries) == 2)

@@ -152,7 +152,7 @@ async def test_failed_lookup_is_unknown_and_not_an_error(
     failure: str | Exception, can_post: bool | None
 ) -> None:
     slack = FakeSlack()
-    slack.says("conversations.info", failure)
+    slack.respond("conversations.info", failure)
     place = await Channels(slack, IDENTITY).info("C0OPS")
 
     assert place.can_post is can_post
@@ -161,7 +161,7 @@ async def test_failed_lookup_is_unknown_and_not_an_error(
 
 async def test_missing_scope_is_named() -> None:
     slack = FakeSlack()
-    slack.says("conversations.info", "missing_scope")
+    slack.respond("conversations.info", "missing_scope")
 
     assert "groups:read" in (await Channels(slack, IDENTITY).info("C0OPS")).why
 
@@ -181,7 +181,7 @@ async def test_concurrent_lookups_share_one_call() -> None:
 
 async def test_negative_answer_is_looked_up_again() -> None:
     slack, now = FakeSlack(), [0.0]
-    slack.says("conversations.info", {"channel": {"id": "C0OPS", "is_member": False}})
+    slack.respond("conversations.info", {"channel": {"id": "C0OPS", "is_member": False}})
     channels = Channels(slack, IDENTITY, clock=lambda: now[0])
     before = await channels.info("C0OPS")
     now[0] = 1.0

@@ -114,7 +114,7 @@ async def test_response_url_without_success_falls_back_to_an_ephemeral_message(
 
 
 async def test_failed_ephemeral_message_falls_back_to_a_direct_message(slack: FakeSlack) -> None:
-    slack.says("chat.postEphemeral", "user_not_in_channel")
+    slack.respond("chat.postEphemeral", "user_not_in_channel")
     await PrivateReply(slack).send_text(click(), "No.")
 
     assert slack.methods == ["chat.postEphemeral", "chat.postMessage"]
@@ -133,8 +133,8 @@ async def test_undeliverable_reply_is_logged_as_a_warning(slack: FakeSlack) -> N
     with capture_logs() as lines:
         await PrivateReply(slack).send_text(click(), "No.")
 
-    told = [(line["event"], line["log_level"]) for line in lines]
-    assert told == [("private reply refused", "warning")] * 2
+    events = [(line["event"], line["log_level"]) for line in lines]
+    assert events == [("private reply refused", "warning")] * 2
 
 
 @pytest.mark.parametrize(("status", "body"), [(400, "invalid_blocks"), (200, '{"ok": false}')])
@@ -149,7 +149,7 @@ async def test_refused_blocks_are_sent_as_text_by_the_response_url(
 
 
 async def test_refused_blocks_are_sent_as_ephemeral_text(slack: FakeSlack) -> None:
-    slack.says("chat.postEphemeral", "invalid_blocks")
+    slack.respond("chat.postEphemeral", "invalid_blocks")
     await PrivateReply(slack).send_text(click(), "No.")
     sent = slack.called("chat.postEphemeral")[1]
     assert ("blocks" in sent, sent["text"]) == (False, "No.")

@@ -1,4 +1,4 @@
-"""Spans that are kept in memory, where a test can look at them."""
+"""Spans that are kept in memory, where a test can read them."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from bot.tracing.spans import SpanTracing
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """Tracing, and what it has handed over."""
+    """Tracing, and its exported spans."""
 
     spans: SpanTracing
     exporter: InMemorySpanExporter

@@ -70,11 +70,14 @@ def test_temporary_environment_restores_the_previous_value(monkeypatch: pytest.M
 
 
 def test_resource_describes_the_replica_unless_overridden(monkeypatch: pytest.MonkeyPatch) -> None:
-    ours = resource_of("replica-1").attributes
+    attributes = resource_of("replica-1").attributes
     monkeypatch.setenv("OTEL_SERVICE_NAME", "the-name-here")
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=prod")
     theirs = resource_of("replica-1").attributes
 
-    assert (ours["service.name"], ours["service.instance.id"]) == ("cancel-restore", "replica-1")
+    assert (attributes["service.name"], attributes["service.instance.id"]) == (
+        "cancel-restore",
+        "replica-1",
+    )
     assert theirs["service.name"] == "the-name-here"
     assert theirs["deployment.environment.name"] == "prod"

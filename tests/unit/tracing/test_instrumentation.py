@@ -1,4 +1,4 @@
-"""What spans tell of the ledger and of Slack's calls: which, how long, and never a value."""
+"""Spans of the database and of calls to Slack: kind and duration, and never a value."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,11 +18,11 @@ from bot.tracing.spans import REQUEST, summarize
 from tests.support.timings import DATABASE_TIMEOUT
 from tests.unit.tracing.conftest import Traced
 
-REASON = "a reason that somebody typed"
+REASON = "a typed reason"
 
 
 @pytest.mark.parametrize(
-    ("statement", "told"),
+    ("statement", "summary"),
     [
         ("SELECT requests.id \nFROM requests WHERE id = ?", "SELECT requests"),
         ("INSERT INTO audit_events (request) VALUES (?)", "INSERT audit_events"),
@@ -32,13 +32,13 @@ REASON = "a reason that somebody typed"
         ("PRAGMA journal_mode = WAL", ""),
     ],
 )
-def test_statement_is_summarized_by_verb_and_table(statement: str, told: str) -> None:
-    assert summarize(statement) == told
+def test_statement_is_summarized_by_verb_and_table(statement: str, summary: str) -> None:
+    assert summarize(statement) == summary
 
 
 @pytest.fixture
 async def database(traced: Traced, tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(f"sqlite:///{tmp_path}/ledger.db", timeout=DATABASE_TIMEOUT)
+    database = Database(f"sqlite:///{tmp_path}/bot.db", timeout=DATABASE_TIMEOUT)
     traced.spans.instrument_database(database.engine)
     yield database
     await database.close()
@@ -54,15 +54,15 @@ async def test_transaction_is_one_span_with_its_tables(traced: Traced, database:
     request = new_request_id()
     with traced.spans.trace("run", request):
         await database.write(writes)
-    ledger, run = await traced.finished()
+    span, run = await traced.finished()
 
-    assert (ledger.name, ledger.parent) == ("ledger", run.context)
-    assert dict(ledger.attributes or {}) == {
+    assert (span.name, span.parent) == ("ledger", run.context)
+    assert dict(span.attributes or {}) == {
         "db.system.name": "sqlite",
         "db.query.summary": "INSERT notes",
         REQUEST: request,
     }
-    assert REASON not in ledger.to_json()
+    assert REASON not in span.to_json()
 
 
 async def test_failed_transaction_has_an_error_status_without_text(
@@ -73,11 +73,11 @@ async def test_failed_transaction_has_an_error_status_without_text(
 
     with pytest.raises(NotRecorded) as raised, traced.spans.trace("run", None):
         await database.write(fails)
-    ledger, _ = await traced.finished()
+    span, _ = await traced.finished()
 
     assert isinstance(raised.value.__cause__, OperationalError)
-    assert (ledger.status.is_ok, ledger.status.description) == (False, "OperationalError")
-    assert REASON not in ledger.to_json()
+    assert (span.status.is_ok, span.status.description) == (False, "OperationalError")
+    assert REASON not in span.to_json()
 
 
 async def test_transaction_outside_of_a_trace_has_no_span(

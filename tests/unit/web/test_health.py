@@ -43,7 +43,7 @@ async def test_healthz_is_200_while_a_check_fails(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize(
-    ("check", "said"),
+    ("check", "result"),
     [
         (succeeding, "ok"),
         (failing, "The database does not answer."),
@@ -52,7 +52,7 @@ async def test_healthz_is_200_while_a_check_fails(serve: Serve) -> None:
     ],
 )
 async def test_readyz_is_503_unless_all_checks_succeed_and_names_the_failed_one(
-    serve: Serve, check: Check, said: str
+    serve: Serve, check: Check, result: str
 ) -> None:
     timeout = 0.05 if check is hanging else 20.0
     client = await serve(app_with({"slack": succeeding, "database": check}, timeout))
@@ -61,7 +61,7 @@ async def test_readyz_is_503_unless_all_checks_succeed_and_names_the_failed_one(
 
     ready = check is succeeding
     assert status == (200 if ready else 503)
-    assert body == {"ready": ready, "checks": {"slack": "ok", "database": said}}
+    assert body == {"ready": ready, "checks": {"slack": "ok", "database": result}}
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
@@ -84,17 +84,17 @@ async def test_metrics_are_prometheus_text(serve: Serve) -> None:
 
 async def test_metrics_show_the_current_result_of_each_check(serve: Serve) -> None:
     """A replica that lives but cannot work raises an alert too."""
-    said: dict[str, str | None] = {"slack": None, "database": "It does not answer."}
+    result: dict[str, str | None] = {"slack": None, "database": "It does not answer."}
 
     async def slack() -> str | None:
-        return said["slack"]
+        return result["slack"]
 
     async def database() -> str | None:
-        return said["database"]
+        return result["database"]
 
     client = await serve(app_with({"slack": slack, "database": database}))
     before = await ready_of(client)
-    said.update(slack="No connection.", database=None)
+    result.update(slack="No connection.", database=None)
 
     assert before == {"slack": "1.0", "database": "0.0"}
     assert await ready_of(client) == {"slack": "0.0", "database": "1.0"}

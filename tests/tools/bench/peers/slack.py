@@ -28,7 +28,7 @@ class Slack:
     def __init__(self) -> None:
         self.opened: dict[str, float] = {}
         self.updated: dict[str, tuple[float, bool]] = {}
-        self.told: dict[str, float] = {}
+        self.notified: dict[str, float] = {}
 
     async def call(self, request: web.Request) -> web.Response:
         now = time.monotonic()
@@ -36,15 +36,15 @@ class Slack:
         return web.json_response(self._answer(request.match_info["method"], given, now))
 
     async def answer(self, request: web.Request) -> web.Response:
-        self.told[request.match_info["trigger"]] = time.monotonic()
+        self.notified[request.match_info["trigger"]] = time.monotonic()
         return web.Response(text="ok")
 
     async def stamps(self, _request: web.Request) -> web.Response:
-        noted = {"opened": self.opened, "updated": self.updated, "told": self.told}
+        noted = {"opened": self.opened, "updated": self.updated, "notified": self.notified}
         return web.json_response(noted)
 
     async def forget(self, _request: web.Request) -> web.Response:
-        for noted in (self.opened, self.updated, self.told):
+        for noted in (self.opened, self.updated, self.notified):
             noted.clear()
         return web.json_response({})
 

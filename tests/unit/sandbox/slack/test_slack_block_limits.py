@@ -70,7 +70,7 @@ def less_than(characters: int) -> str:
 
 
 LONG = plain("x" * 76)
-#: A surface, its blocks, what Slack says, and where in the blocks.
+#: A surface, its blocks, the error of Slack, and its path in the blocks.
 WRONG: list[tuple[Surface, list[Json], str, str]] = [
     ("message", [ALERT], "unsupported type: alert", "0/type"),
     ("home", [ALERT], "unsupported type: alert", "0/type"),

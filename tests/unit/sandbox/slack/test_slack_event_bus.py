@@ -23,10 +23,10 @@ async def test_waiting_in_vain_ends_with_a_timeout() -> None:
 
 
 def test_listener_gets_all_events_until_it_unsubscribes() -> None:
-    events, heard = EventBus(lambda: 7.0), list[ChangeEvent]()
-    leave = events.subscribe(heard.append)
+    events, received = EventBus(lambda: 7.0), list[ChangeEvent]()
+    unsubscribe = events.subscribe(received.append)
     events.publish("view", user="U1")
-    leave()
+    unsubscribe()
     events.publish("view", user="U2")
 
-    assert heard == [ChangeEvent(kind="view", data={"user": "U1"}, at=7.0)]
+    assert received == [ChangeEvent(kind="view", data={"user": "U1"}, at=7.0)]

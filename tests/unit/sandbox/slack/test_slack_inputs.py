@@ -1,4 +1,4 @@
-"""What stands in an input before and after a person touched it."""
+"""The value of an input before and after a person changed it."""
 
 from typing import Any
 

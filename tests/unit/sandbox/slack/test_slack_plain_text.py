@@ -55,9 +55,9 @@ def test_text_of_every_block_type_is_rendered() -> None:
         {"type": "image", "image_url": "http://x", "alt_text": "picture"},
     ]
 
-    told = text_of({"blocks": blocks}).splitlines()
+    lines = text_of({"blocks": blocks}).splitlines()
 
-    assert told == [
+    assert lines == [
         *("Mind.", "Said", "F1", "[Go]", "---", "small print", "[Go] [Go]", "raw @U1"),
         *("a | b", "**m**", "picture"),
     ]

@@ -1,4 +1,4 @@
-"""What Slack demands of a view."""
+"""The rules of Slack for a view."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The state of a picker dialog: what may be submitted, and what a selection changes."""
+"""The state of a picker dialog: which jobs may be submitted, and how a selection changes it."""
 
 from typing import Any
 
