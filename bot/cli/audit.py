@@ -182,7 +182,7 @@ async def with_database(use: Callable[[Database], Awaitable[T]]) -> T:
         url = load_database_url()
     if missing := missing_file(url):
         fail(f"There is no record yet: {missing} does not exist. Check DATABASE_URL.")
-    database = Database(url)
+    database = Database(url, read_only=True)
     try:
         if await database.read_snapshot(known_version):
             return await use(database)

@@ -72,10 +72,16 @@ class Database:
     Work is a plain function of a connection: no `await` can keep a transaction open.
     """
 
-    def __init__(self, database_url: str, *, timeout: float = Timings.transaction_timeout) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        timeout: float = Timings.transaction_timeout,
+        read_only: bool = False,  # SQLite's file may be a copy that must not change
+    ) -> None:
         url = make_url(database_url)
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        self._executor = open_executor(url, timeout, SERVER_TIMEOUT)
+        self._executor = open_executor(url, timeout, SERVER_TIMEOUT, read_only=read_only)
         self.engine = self._executor.engine  # for event listeners
         self._timeout = timeout
         # SQLite has one writer: this queue is fairer than its busy loop.

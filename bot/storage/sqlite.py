@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import URL, Connection, create_engine, event
+from sqlalchemy import URL, Connection, NullPool, create_engine, event
 
 if TYPE_CHECKING:
     from bot.storage.postgres import PostgresExecutor
@@ -33,6 +33,8 @@ WAL_RETRY_INTERVAL = 0.02
 MIN_FREE_BYTES = 1024 * 1024
 #: Why a file is not used any more.
 FILE_REPLACED = "the file was deleted or replaced: put it back, or restart the bot"
+#: Why a read is repeated: the file was copied, or a bot was started, while no log was beside it.
+FILE_WRITTEN = "the file was written to meanwhile: run the command again"
 #: The execution option of transactions that take SQLite's write lock at their start.
 WRITES = "cancel_restore_writes"
 
@@ -46,16 +48,21 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 class SqliteExecutor:
-    """A SQLite file, with threads of its own."""
+    """A SQLite file, with threads of its own; `read_only` changes no byte of it."""
 
-    def __init__(self, url: URL, timeout: float) -> None:
-        arguments = {"factory": _SelfClosingConnection}
+    def __init__(self, url: URL, timeout: float, *, read_only: bool = False) -> None:
+        self._path = Path(url.database or "")
+        self._read_only = read_only
+        arguments: dict[str, Any] = {"connect_args": {"factory": _SelfClosingConnection}}
+        if read_only:  # without a pool: whether there is a log may be different each time
+            opened = partial(_open_read_only, self._path, timeout)
+            arguments = {"creator": opened, "poolclass": NullPool}
         # Errors are logged, without the values of their statements.
-        self.engine = create_engine(url, connect_args=arguments, hide_parameters=True)
-        event.listen(self.engine, "connect", partial(_configure, timeout))
+        self.engine = create_engine(url, hide_parameters=True, **arguments)
+        if not read_only:
+            event.listen(self.engine, "connect", partial(_configure, timeout))
         event.listen(self.engine, "begin", _begin)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="sqlite")
-        self._path = Path(url.database or "")
         self._opened_file: tuple[int, int] | None = None  # device and inode
 
     async def run(self, work: Callable[[Connection], T], options: Mapping[str, Any]) -> T:
@@ -63,8 +70,12 @@ class SqliteExecutor:
 
         def in_thread() -> T:
             self._check_file()
+            before = self._unlocked_version()
             with self.engine.connect().execution_options(**options) as connection:
-                return work(connection)
+                result = work(connection)
+            if before and self._unlocked_version() != before:
+                raise OSError(FILE_WRITTEN)
+            return result
 
         # The caller's context variables, for log lines and spans.
         in_context = partial(copy_context().run, in_thread)
@@ -94,6 +105,15 @@ class SqliteExecutor:
         elif found != self._opened_file:
             raise OSError(FILE_REPLACED)
 
+    def _unlocked_version(self) -> tuple[int, int] | None:
+        """Return what a write changes, where the file is read without a lock."""
+        if not self._read_only or _has_log(self._path):
+            return None
+        with suppress(OSError):  # opening it reports what is wrong with the path
+            status = self._path.stat()
+            return status.st_mtime_ns, status.st_size
+        return None
+
     async def close(self) -> None:
         # Shielded: a cancelled caller would leave the file open.
         await asyncio.shield(asyncio.to_thread(self._close))
@@ -110,6 +130,23 @@ class _SelfClosingConnection(sqlite3.Connection):
     def __del__(self) -> None:
         with suppress(sqlite3.ProgrammingError):  # its file could not be opened
             self.close()
+
+
+def _has_log(path: Path) -> bool:
+    return any(_identity(Path(f"{path}{suffix}")) for suffix in ("-wal", "-journal"))
+
+
+def _open_read_only(path: Path, timeout: float) -> sqlite3.Connection:
+    """Open the file with its log, else without a lock, for which SQLite would create files."""
+    query = "mode=ro" if _has_log(path) else "mode=ro&immutable=1"
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?{query}",
+        uri=True,
+        timeout=timeout,
+        isolation_level=None,
+        check_same_thread=False,
+        factory=_SelfClosingConnection,
+    )
 
 
 def _configure(timeout: float, connection: sqlite3.Connection, _record: object) -> None:
@@ -147,15 +184,15 @@ def keep_private(url: URL) -> None:
 
 
 def open_executor(
-    url: URL, timeout: float, server_timeout: int
+    url: URL, timeout: float, server_timeout: int, *, read_only: bool = False
 ) -> "SqliteExecutor | PostgresExecutor":
     """Return the executor of a database; no connection is opened yet.
 
     It waits for a connection, or for SQLite's write lock, for `timeout` seconds; PostgreSQL or its
-    driver ends a statement after `server_timeout` seconds.
+    driver ends a statement after `server_timeout` seconds. `read_only` concerns SQLite's file.
     """
     if url.get_backend_name() == "sqlite":
-        return SqliteExecutor(url, timeout)
+        return SqliteExecutor(url, timeout, read_only=read_only)
     # SQLAlchemy's asyncio part imports its ORM: 250 ms and 5 MB that SQLite does not need.
     from bot.storage.postgres import PostgresExecutor  # noqa: PLC0415 - see above
 

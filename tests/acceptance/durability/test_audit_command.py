@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import shutil
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -287,3 +288,23 @@ async def test_audit_changes_nothing(record: Path) -> None:
     await audit(record, "verify")
 
     assert fingerprint(record) == before
+
+
+@pytest.mark.parametrize("arguments", [(), ("verify",), ("summary",)])
+async def test_copy_that_may_not_be_written_is_read_and_stays_as_it_is(
+    record: Path, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    copy = tmp_path / "evidence" / "copy.db"
+    copy.parent.mkdir()
+    shutil.copy(record, copy)
+    with closing(sqlite3.connect(copy)) as connection:
+        connection.execute("PRAGMA journal_mode = delete")  # as exported copies have it
+    before = fingerprint(copy)
+    copy.chmod(0o444)
+    copy.parent.chmod(0o555)
+    ran = await audit(copy, *arguments)
+    beside = [path.name for path in copy.parent.iterdir()]
+    copy.parent.chmod(0o755)  # so that the folder can be removed
+
+    assert (ran.code, ran.err) == (0, "")
+    assert (fingerprint(copy), beside) == (before, ["copy.db"])
