@@ -108,9 +108,5 @@ def _gone(known: Mapping[str, tuple[WatchedState, bool]], listed: set[str]) -> I
     for job_id, (state, announced) in known.items():
         if job_id not in listed and not state.is_over:
             yield JobChange(
-                job_id=job_id,
-                state=WatchedState.GONE,
-                is_new=False,
-                shown=None,
-                announce=announced,
+                job_id=job_id, state=WatchedState.GONE, is_new=False, shown=None, announce=announced
             )

@@ -8,11 +8,7 @@ from typing import Any
 import structlog
 
 from bot.atlas import AtlasClient, AtlasError, AtlasUnavailable, JobRef, KeyAccess
-from bot.cancellation.errors import (
-    KeyMayNotCancel,
-    NotAllowed,
-    UnknownProject,
-)
+from bot.cancellation.errors import KeyMayNotCancel, NotAllowed, UnknownProject
 from bot.cancellation.policy import Policy, may_cancel
 from bot.services.rate_limit import RateLimitBudget, events_budget
 from bot.timings import DEFAULT_TIMINGS, Timings

@@ -141,10 +141,7 @@ class Directory:
         return rules.may_request(policy, await self.person(actor, policy.requesters))
 
     async def current_people(
-        self,
-        users: Collection[str],
-        groups: Collection[str],
-        max_age: float = CURRENT_MAX_AGE,
+        self, users: Collection[str], groups: Collection[str], max_age: float = CURRENT_MAX_AGE
     ) -> dict[str, Person]:
         """Return people as Slack has them now, also those who are named by id.
 

@@ -10,14 +10,7 @@ from sqlalchemy import Select, and_, delete, false, func, insert, or_, select, t
 
 from bot.atlas import JobRef, JobState, RestoreJob
 from bot.cancellation.lifecycle import Card
-from bot.cancellation.watched_job import (
-    OPEN,
-    Holding,
-    JobChange,
-    WatchedJob,
-    WatchedState,
-    compare,
-)
+from bot.cancellation.watched_job import OPEN, Holding, JobChange, WatchedJob, WatchedState, compare
 from bot.storage import queries
 from bot.storage.database import has_passed
 from bot.storage.job_facts import ensure_facts, get_facts

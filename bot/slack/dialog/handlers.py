@@ -41,12 +41,7 @@ from bot.slack.dialog.metadata import (
     read_target,
     submit_problem,
 )
-from bot.slack.errors import (
-    CALL_ERRORS,
-    other_version,
-    sentence_for,
-    translate_error,
-)
+from bot.slack.errors import CALL_ERRORS, other_version, sentence_for, translate_error
 from bot.slack.payloads import REQUEST_KEY, Actor, actor_of, decode_metadata, input_of
 from bot.slack.picker.handlers import update_picker
 from bot.slack.picker.views import DONE
@@ -153,8 +148,7 @@ class Submissions:
         alone = policy.approvals > 0 and ticked
         groups = policy.approvers.groups if policy.approvals else ()
         person, members = await asyncio.gather(
-            self._person(actor, policy, alone=alone),
-            self.deps.directory.members_of(groups),
+            self._person(actor, policy, alone=alone), self.deps.directory.members_of(groups)
         )
         submission = Submission(
             key=str(view["id"]),
