@@ -11,7 +11,7 @@ from bot.atlas import JobRef, RestoreJob, TimedOut, Unavailable
 from bot.cancellation.errors import CancellationError, MaybeRecorded, NotRead, NotRecorded
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Post, PostKind, RequestPost
-from bot.services.activity_feed import ActivityFeeds
+from bot.services.activity_feed import ActivityFeeds, Feed
 from bot.services.job_facts import JobFactsService
 from bot.services.job_search import JobFinder
 from bot.services.projects import Project, Projects
@@ -47,6 +47,8 @@ T = TypeVar("T")
 
 #: Seconds of the machine for one transaction: a busy machine is not a database that is away.
 DATABASE_TIMEOUT = 60.0
+#: The same for a read of the activity feed, without which an expected starter is not known.
+FEED_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,15 @@ class BotAtlas(FakeAtlas):
             await asyncio.sleep(0)  # raises CancelledError
 
 
+class BotFeeds(ActivityFeeds):
+    """The activity feeds as one bot reads them: at once, or not at all."""
+
+    async def read_since(
+        self, project_id: str, start: datetime | None, *, timeout: float = 0.0, max_age: float
+    ) -> Feed | None:
+        return await super().read_since(project_id, start, timeout=FEED_TIMEOUT, max_age=max_age)
+
+
 class SimulatedBot:
     """The loops of one process over one database."""
 
@@ -168,7 +179,7 @@ class SimulatedBot:
         facts = JobFactsService(
             projects,
             JobFactsStore(self.database, time),
-            ActivityFeeds(projects, time, monotonic=time.monotonic),
+            BotFeeds(projects, time, monotonic=time.monotonic),
             now=time,
             sleep=time.sleep,
         )
