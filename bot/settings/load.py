@@ -1,5 +1,6 @@
 """Read environment, `.env` and projects file into `Settings`, and warn about risky ones."""
 
+import io
 import os
 import re
 import shlex
@@ -70,7 +71,8 @@ def load_settings(
     """
     problems: list[str] = []
     folder = folder or Path.cwd()
-    given = read_environment(environ, folder, KNOWN_VARIABLES, problems)
+    environ = os.environ if environ is None else environ
+    given = read_environment(environ, folder / ".env", KNOWN_VARIABLES, problems)
     settings = read(Settings, given, problems)
     if needs_slack:
         problems.extend(missing_slack_variables(given))
@@ -97,9 +99,12 @@ def load_settings(
 
 def load_database_url(environ: Mapping[str, str] | None = None, folder: Path | None = None) -> str:
     """Read `DATABASE_URL` alone; other variables are not checked. Raises `SettingsError`."""
-    problems: list[str] = []
-    given = read_environment(environ, folder or Path.cwd(), {"DATABASE_URL"}, problems)
-    given = {name: value for name, value in given.items() if name == "DATABASE_URL"}
+    name, problems = "DATABASE_URL", list[str]()
+    environ = os.environ if environ is None else environ
+    # Whoever verifies a copy of the database may not be allowed to read the bot's `.env`.
+    file = None if name in environ else (folder or Path.cwd()) / ".env"
+    given = read_environment(environ, file, {name}, problems)
+    given = {each: value for each, value in given.items() if each == name}
     settings = read(Settings, given, problems)
     if problems:
         raise SettingsError(problems)
@@ -107,23 +112,35 @@ def load_database_url(environ: Mapping[str, str] | None = None, folder: Path | N
 
 
 def read_environment(
-    environ: Mapping[str, str] | None, folder: Path, names: Iterable[str], problems: list[str]
+    environ: Mapping[str, str], file: Path | None, names: Iterable[str], problems: list[str]
 ) -> Mapping[str, str]:
-    """Return the variables that have a value; those of `environ` replace those of `.env`.
+    """Return the variables that have a value; those of `environ` replace those of `file`.
 
-    An empty variable counts as not set, and hides the one of `.env`. Names are upper case.
+    An empty variable counts as not set, and hides the one of `file`. Names are upper case.
     The variables `names` are checked for what no setting has.
     """
-    try:
-        file = dotenv_values(folder / ".env")
-    except (OSError, UnicodeDecodeError):
-        problems.append(f"{folder / '.env'} cannot be read: it must be a text file in UTF-8")
-        file = {}
-    merged = {**file, **(os.environ if environ is None else environ)}
+    merged = {**(read_env_file(file) if file else {}), **environ}
     given = {name: (value or "").strip() for name, value in merged.items() if name.isupper()}
     for name in sorted(given.keys() & set(names)):
         given[name] = _clean(name, given[name], problems)
     return {name: value for name, value in given.items() if value}
+
+
+def read_env_file(path: Path) -> Mapping[str, str | None]:
+    """Return its variables, none without a file.
+
+    Raises `SettingsError` alone: what else would be missing may be in the file.
+    """
+    try:
+        return dotenv_values(stream=io.StringIO(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except UnicodeDecodeError:
+        problem = f"{path} cannot be read: it must be a text file in UTF-8"
+    except OSError as error:
+        why = f"({error.strerror}): it must be a file that this account may read"
+        problem = f"{path} cannot be read {why}"
+    raise SettingsError([problem])
 
 
 def _clean(name: str, value: str, problems: list[str]) -> str:
