@@ -20,7 +20,8 @@ from bot.doctor.results import CheckResult, is_ok, write_json, write_lines
 from bot.doctor.run import NO_SLACK, run_checks, settings_results
 from bot.log_config import configure_logging
 from bot.redaction import redact
-from bot.settings import Settings, SettingsError, SlackSettings, load_settings, warnings
+from bot.settings import Settings, SettingsError, load_settings, warnings
+from bot.settings.load import missing_slack_variables
 from bot.settings.parsers import slash_command
 from bot.settings.projects import json_schema
 from bot.slack.manifest import AddressError, manifest
@@ -155,15 +156,19 @@ def doctor(
 
 
 def report_without_slack(error: SettingsError, *, as_json: bool) -> bool:
-    """Check the rest where only Slack's settings are missing; other errors end the command."""
+    """Check the rest where only Slack's settings are missing; other errors end the command.
+
+    Those of Slack are errors only once one of them is set.
+    """
+    begun = not {*missing_slack_variables({})} <= {*error.problems}
     found = settings_results(error.problems)
     try:
         settings = load_settings(needs_slack=False)
-    except SettingsError:
+    except SettingsError as others:
+        error = error if begun else others
         if as_json:
-            write_json(found, sys.stdout)
+            write_json(settings_results(error.problems), sys.stdout)
         fail(str(error), WRONG_USAGE)
-    begun = settings.slack != SlackSettings(api_url=settings.slack.api_url)
     is_well = report(settings, found if begun else [NO_SLACK], as_json=as_json)
     if begun:
         fail(str(error), WRONG_USAGE)

@@ -82,6 +82,7 @@ async def test_without_any_setting_of_slack_the_rest_is_checked_and_a_warning_sa
     ran = await run_command("doctor", **alone)
     half = await run_command("doctor", SLACK_APP_TOKEN=env.slack.app_token, **alone)
     refused = await run_command("doctor", **alone | {"MONGODB_ATLAS_PRIVATE_API_KEY": "wrong"})
+    unwatched = await run_command("doctor", **alone, BOT_QUARANTINE="enforce")
 
     assert (ran.code, ran.err) == (0, "")
     assert "warning   Slack: it is not set up yet" in ran.out
@@ -90,6 +91,11 @@ async def test_without_any_setting_of_slack_the_rest_is_checked_and_a_warning_sa
     assert half.code == 2
     assert "SLACK_BOT_TOKEN is not set" in half.err
     assert refused.code == 1
+    assert (unwatched.code, unwatched.out) == (2, "")
+    assert unwatched.err == (
+        "BOT_QUARANTINE is enforce, but no channel is watched: set BOT_WATCH_CHANNEL, in which "
+        "approvers keep downloads\n"
+    )
     assert env.slack.calls == []
 
 
