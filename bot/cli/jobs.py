@@ -72,12 +72,14 @@ FormatOption = Annotated[
 
 
 def load_atlas_settings() -> Settings:
-    """Load the settings without Slack's; errors end the command."""
+    """Load the settings without Slack's and report unknown ones; errors end the command."""
     with failing_on(SettingsError, code=WRONG_USAGE):
         settings = load_settings(needs_slack=False)
     configure_logging("CRITICAL")  # the command prints what happens
     redact(settings.secrets)
     set_deployment(settings.command, settings.label)
+    for risk in settings.risks:
+        typer.echo(risk, err=True)
     return settings
 
 

@@ -119,6 +119,17 @@ async def test_list_and_show_need_atlas_alone_and_create_no_database(tmp_path: P
     assert files_in(tmp_path) == []
 
 
+async def test_mistyped_setting_is_reported_on_standard_error(tmp_path: Path) -> None:
+    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
+        environ = without_slack(settings_of(slack, atlas, tmp_path)) | {"BOT_APPROVLAS": "1"}
+        for call in (("list",), ("show", *RUNNING), ("cancel", *RUNNING, *YES)):
+            ran = await run_command(*call, **environ)
+
+            assert ran.code == 0
+            assert "BOT_APPROVLAS (did you mean BOT_APPROVALS?) is not a setting" in ran.err
+            assert "BOT_APPROVLAS" not in ran.out
+
+
 async def test_terminal_asks_for_the_clusters_name(tmp_path: Path) -> None:
     cluster, job = RUNNING
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
