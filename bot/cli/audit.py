@@ -140,8 +140,8 @@ def summary(
             write_json(fields, sys.stdout)
     elif found:
         write_table(SUMMARY_HEADERS, map(_summary_row, found), sys.stdout)
-    else:
-        typer.echo("The watch saw no downloads in that time.")
+    if not found:
+        typer.echo("The watch saw no downloads in that time.", err=form is OutputFormat.JSON)
 
 
 def _summary_row(fields: Mapping[str, Any]) -> list[str]:

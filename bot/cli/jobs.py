@@ -185,8 +185,9 @@ def _write_list(found: Sequence[dict[str, Any]], form: OutputFormat, *, complete
         headers = [name.replace("_", " ").capitalize() for name in shown]
         rows = ([in_words(fields, name) for name in shown] for fields in found)
         write_table(headers, rows, sys.stdout)
-    elif complete:
-        typer.echo("There is no restore job that can be cancelled.")
+    if complete and not found:
+        no_job = "There is no restore job that can be cancelled."
+        typer.echo(no_job, err=form is OutputFormat.JSON)
 
 
 def _unread(part: Unavailable) -> str:

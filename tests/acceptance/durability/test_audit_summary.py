@@ -78,9 +78,12 @@ async def test_summary_is_a_table_with_a_row_for_each_project(url: str) -> None:
 
 
 async def test_summary_without_downloads_in_that_time_says_so(url: str) -> None:
-    ran = await summary(url, "--since", "2100-01-01", "--format", "table")
+    shown = await summary(url, "--since", "2100-01-01", "--format", "table")
+    piped = await summary(url, "--since", "2100-01-01")
 
-    assert (ran.code, ran.out) == (0, "The watch saw no downloads in that time.\n")
+    sentence = "The watch saw no downloads in that time.\n"
+    assert (shown.code, shown.out, shown.err) == (0, sentence, "")
+    assert (piped.code, piped.out, piped.err) == (0, "", sentence)
 
 
 async def test_summary_since_an_invalid_time_is_wrong_usage(url: str) -> None:
