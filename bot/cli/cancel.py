@@ -125,7 +125,8 @@ async def _open(
     project, ref = await jobs.find_job(services, target)
     if refusal := may_cancel(project.policy):
         fail(str(refusal), WRONG_USAGE)
-    details = await services.cancellation.look_up(ref, timeout=jobs.READ_TIMEOUT)
+    reading = services.cancellation.look_up(ref, timeout=jobs.READ_TIMEOUT)
+    details = await jobs.in_known_cluster(services, project, target, reading)
     shown = ShownJob(project.name, ref, details.job, details.facts, details.open_request)
     progress.fields = shown.fields()
     return CancelCommand(services, project, shown, progress)

@@ -7,16 +7,16 @@ import pwd
 import re
 import sys
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
-from bot.atlas import AtlasError, DeliveryType, InvalidName, JobRef, RestoreJob
+from bot.atlas import AtlasError, ClusterNotFound, DeliveryType, InvalidName, JobRef, RestoreJob
 from bot.atlas.models import cluster_name, object_id
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.job_facts import JobFacts, LinkPhase
@@ -41,7 +41,7 @@ from bot.settings import Settings, SettingsError, load_settings
 from bot.slack import job_facts
 from bot.slack.deployment import set_deployment
 from bot.slack.dialog.views import why_not_cancellable
-from bot.slack.mrkdwn import DELIVERY_TYPES
+from bot.slack.mrkdwn import DELIVERY_TYPES, join
 from bot.startup_checks import load_project_names
 from bot.timings import DEFAULT_TIMINGS
 from bot.web.metrics import Metrics
@@ -49,6 +49,7 @@ from bot.wiring import CoreServices
 
 NAME_TIMEOUT = 5.0  #: seconds to wait for the names of projects
 READ_TIMEOUT = 20.0  #: seconds for one read of Atlas
+MAX_CLUSTERS = 20  #: names of clusters in a sentence
 FEED_TIMEOUT = 5.0  #: seconds for the activity feed, without which the rest is shown
 #: The phases in which the link is expected.
 LINK_TO_COME = frozenset({LinkPhase.EXPECTED, LinkPhase.OVERDUE})
@@ -63,6 +64,7 @@ COLUMNS = (
     *("snapshot", "request"),
 )
 
+T = TypeVar("T")
 TargetArgument = Annotated[
     list[str], typer.Argument(metavar="[PROJECT] CLUSTER JOB_ID", show_default=False)
 ]
@@ -164,11 +166,7 @@ async def _list(settings: Settings, cluster: str | None, project: str, form: Out
         projects = [find_project(services.projects, project)] if project else services.projects.all
         listing = await services.cancellation.finder.listing(projects, cluster=cluster)
         if cluster and not (listing.jobs or listing.unavailable):
-            finder = services.cancellation.finder
-            lists = [await finder.clusters(each.id, timeout=READ_TIMEOUT) for each in projects]
-            if not any(cluster in clusters for clusters in lists):
-                names = ", ".join(each.name for each in projects)
-                fail(f"There is no cluster {cluster} in {names}: check its name.")
+            await check_cluster(services, projects, cluster)
         found = [(each.place.project, each.ref, each.job) for each in listing.jobs]
         shown = await shown_jobs(services, settings, found)
     _write_list([job.fields() for job in shown], form, complete=not listing.unavailable)
@@ -199,7 +197,8 @@ async def _show(settings: Settings, target: Target, form: OutputFormat) -> None:
     async with open_services(settings) as services:
         project, ref = await find_job(services, target)
         with failing_on(AtlasError):
-            job = await project.atlas.restore_job(ref, timeout=READ_TIMEOUT)
+            reading = project.atlas.restore_job(ref, timeout=READ_TIMEOUT)
+            job = await in_known_cluster(services, project, target, reading)
         [shown] = await shown_jobs(services, settings, [(project, ref, job)])
     if form is OutputFormat.JSON:
         write_json(shown.fields(), sys.stdout)
@@ -229,12 +228,37 @@ async def find_job(services: CoreServices, target: Target) -> tuple[Project, Job
     return project, ref
 
 
+async def check_cluster(services: CoreServices, projects: Sequence[Project], cluster: str) -> None:
+    """End the command if Atlas has the clusters of all these projects, and none has this name."""
+    finder, known = services.cancellation.finder, set[str]()
+    with suppress(AtlasError):
+        for project in projects:
+            known.update(await finder.clusters(project.id, timeout=READ_TIMEOUT))
+        if cluster not in known:
+            places = join(project.name for project in projects)
+            there_are = join(sorted(known), MAX_CLUSTERS) or "none"
+            fail(f"There is no cluster {cluster} in {places}; there are: {there_are}.")
+
+
+async def in_known_cluster(
+    services: CoreServices, project: Project, target: Target, reading: Awaitable[T]
+) -> T:
+    """Await a read of a job; an unknown cluster ends the command and names the known ones."""
+    try:
+        return await reading
+    except ClusterNotFound:
+        await check_cluster(services, [project], target.cluster)
+        raise
+
+
 async def _search(services: CoreServices, target: Target) -> Project:
     """Find the project that has the job."""
     search = await services.cancellation.finder.search(
         target.job_id, services.projects.all, cluster=target.cluster
     )
     if search.found is None:
+        if not search.unavailable:
+            await check_cluster(services, services.projects.all, target.cluster)
         where = f"in a cluster {target.cluster} of {len(services.projects.all)} projects"
         missing = f"Restore job {target.job_id} was not found {where}: check both."
         fail("\n".join([missing, *map(_unread, search.unavailable)]))
