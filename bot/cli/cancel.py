@@ -102,10 +102,10 @@ def _run(
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         try:
-            command = runner.run(_open(stack, settings, target, progress))
+            call = runner.run(_open(stack, settings, target, progress))
             if not yes:
-                command.confirm(alone=alone)  # not in `runner`, so that Ctrl-C ends the prompt
-            return runner.run(command.cancel(reason, alone=alone))
+                call.confirm(alone=alone)  # not in `runner`, so that Ctrl-C ends the prompt
+            return runner.run(call.cancel(reason, alone=alone))
         except (KeyboardInterrupt, typer.Abort):
             typer.echo(progress.interrupted(), err=True)
             return INTERRUPTED
@@ -154,8 +154,11 @@ class CancelCommand:
     async def cancel(self, reason: str, *, alone: bool) -> int:
         """Cancel the job, or join the open request for it; return the exit code."""
         earlier = self.shown.request
-        is_asked = earlier and earlier.state is not State.QUARANTINED
-        if earlier and is_asked and not (alone and await self._replace(earlier, reason)):
+        if earlier and earlier.state is State.QUARANTINED:
+            earlier = None  # its own request takes the place of the bot's
+        if earlier and earlier.state is State.AWAITING and alone:
+            earlier = await self._withdraw(earlier, reason)
+        if earlier:
             return await self._join(earlier)
         if not self.shown.job.can_be_cancelled:
             return await self._report_ended()
@@ -166,20 +169,21 @@ class CancelCommand:
             return await self._join(error.request)
         return await self._follow(request)
 
-    async def _replace(self, earlier: Request, reason: str) -> bool:
-        """Withdraw a request that waits for approvals, for one without them; False if it runs."""
+    async def _withdraw(self, earlier: Request, reason: str) -> Request | None:
+        """Withdraw a request that waits, for one without approvals; return it if it runs by now."""
         submission = self._submission(reason, alone=True)
         if refusal := refusal_of(self.project.policy, submission):
             raise refusal
         try:
             # An operator may act alone, so the requester is not asked.
-            await self.services.requests.decide(
+            withdrawn = await self.services.requests.decide(
                 earlier.id, State.WITHDRAWN, submission.person, lambda _: None
             )
-        except StateConflict:
-            return False
-        self.progress.note(f"Request {earlier.id} of {earlier.requester} waited: it is withdrawn.")
-        return True
+        except StateConflict as error:
+            return error.request
+        waited = f"Request {earlier.id} of {earlier.requester} waited: it is withdrawn."
+        self.progress.note(waited, withdrawn)
+        return None
 
     def _submission(self, reason: str, *, alone: bool) -> Submission:
         channel = self.project.policy.audit_channel or self.project.watch_channel or ""

@@ -222,16 +222,20 @@ async def test_command_joins_a_request_of_slack_and_says_who_asked(tmp_path: Pat
     assert len(env.atlas.recorder.deletes(job)) == 1
 
 
-async def test_killed_command_called_again_goes_on_with_the_same_request(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [(), ("--without-approval",)])
+async def test_killed_command_called_again_goes_on_with_the_same_request(
+    more: tuple[str, ...], tmp_path: Path
+) -> None:
     cluster, job = RUNNING
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
         environ = without_slack(settings_of(slack, atlas, tmp_path))
         atlas.faults.add(NO_ANSWER)
-        killed = await start(environ, "cancel", cluster, job, *YES)
+        killed = await start(environ, "cancel", cluster, job, *YES, *more)
         await until_cancelled_in_atlas(atlas, job)
         killed.kill()
         out, _ = await killed.communicate()
-        ran = await asyncio.wait_for(run_command("cancel", cluster, job, *YES, **environ), 45)
+        again = run_command("cancel", cluster, job, *YES, *more, **environ)
+        ran = await asyncio.wait_for(again, 45)
 
     before = json.loads(out.splitlines()[0])
     assert (ran.code, ran.err) == (0, "")
