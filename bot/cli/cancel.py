@@ -4,7 +4,7 @@ import asyncio
 import sys
 import uuid
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import typer
@@ -29,7 +29,7 @@ from bot.cli.output import (
     format_of,
     write_fields,
 )
-from bot.cli.progress import GO_ON, Progress
+from bot.cli.progress import Progress
 from bot.services.projects import Project
 from bot.services.service import Submission, refusal_of
 from bot.settings import Settings
@@ -37,6 +37,7 @@ from bot.slack.deployment import command
 from bot.slack.dialog.views import why_not_cancellable
 from bot.startup_checks import StartError, migrate
 from bot.storage.audit_log import AuditLog
+from bot.timings import DEFAULT_TIMINGS
 from bot.wiring import CoreServices
 
 POLL_INTERVAL = 0.3  #: seconds between two reads of the request
@@ -46,7 +47,13 @@ ENDED_BY_ITSELF = (
     "The restore job reads cancelled and failed, and no DELETE of this bot is on record: it ended "
     "by itself or by Atlas. No copy comes of it."
 )
-CANCELLED_ALREADY = "The job is cancelled already: nothing was sent."
+CANCELLED_ALREADY = "The job is cancelled already{by}: nothing was sent now."
+NOTHING_RECORDED = "Nothing was recorded, and nothing was sent."
+GO_ON = "Call the same command again: it goes on with this request, or shows who does."
+UNFINISHED = (
+    "Request {request} is recorded, and not finished: the same command finishes it when it is "
+    "called again, or a running bot does."
+)
 NO_CARD = (
     "no channel has its card, because neither BOT_AUDIT_CHANNEL nor BOT_WATCH_CHANNEL is set; an "
     "approver types {approve} in Slack"
@@ -99,6 +106,7 @@ def _run(
     settings: Settings, target: Target, progress: Progress, reason: str, *, yes: bool, alone: bool
 ) -> int:
     """Run the command and return its exit code; an error ends it with its sentence."""
+    call: CancelCommand | None = None
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         try:
@@ -107,7 +115,8 @@ def _run(
                 call.confirm(alone=alone)  # not in `runner`, so that Ctrl-C ends the prompt
             return runner.run(call.cancel(reason, alone=alone))
         except (KeyboardInterrupt, typer.Abort):
-            typer.echo(progress.interrupted(), err=True)
+            holds = runner.run(call.after_interrupt()) if call else NOTHING_RECORDED
+            typer.echo(holds, err=True)
             return INTERRUPTED
         except (AtlasError, CancellationError, StartError) as error:
             again = f" {GO_ON}" if isinstance(error, LedgerError) else ""
@@ -129,10 +138,10 @@ async def _open(
     details = await jobs.in_known_cluster(services, project, target, reading)
     shown = ShownJob(project.name, ref, details.job, details.facts, details.open_request)
     progress.fields = shown.fields()
-    return CancelCommand(services, project, shown, progress)
+    return CancelCommand(services=services, project=project, shown=shown, progress=progress)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CancelCommand:
     """One call of the command."""
 
@@ -140,6 +149,7 @@ class CancelCommand:
     project: Project
     shown: ShownJob  #: with the open request of an earlier call or person
     progress: Progress
+    key: str = field(default_factory=lambda: f"cli:{uuid.uuid4().hex}")  #: of its request
 
     def confirm(self, *, alone: bool) -> None:
         """Ask for the cluster's name where a request is made; another name ends the command."""
@@ -188,7 +198,7 @@ class CancelCommand:
     def _submission(self, reason: str, *, alone: bool) -> Submission:
         channel = self.project.policy.audit_channel or self.project.watch_channel or ""
         return Submission(
-            key=f"cli:{uuid.uuid4().hex}",
+            key=self.key,
             person=jobs.current_operator(),
             ref=self.shown.ref,
             project_name=self.project.name,
@@ -211,7 +221,11 @@ class CancelCommand:
         """Report a job that cannot be cancelled: it is a success if it was cancelled before."""
         earlier = await self.services.requests.newest_request_for(self.shown.ref)
         if exit_code(earlier, self.shown.job) == 0:
-            self.progress.note(CANCELLED_ALREADY)
+            by = ""
+            if earlier and earlier.sent.may_have_taken_effect:
+                self.progress.request = earlier.id
+                by = f", by request {earlier.id} of {earlier.requester or 'the bot'}"
+            self.progress.note(CANCELLED_ALREADY.format(by=by))
             return 0
         sentence = (
             ENDED_BY_ITSELF if self.shown.job.cancelled else why_not_cancellable(self.shown.job)
@@ -230,7 +244,8 @@ class CancelCommand:
                 async for event in AuditLog(self.services.database).events(request=request.id):
                     self.progress.step(event, request)
                 if request.state in UNDECIDED:
-                    return self._awaiting(request)
+                    self.progress.note(standing(request), request)
+                    return WAITS_FOR_APPROVAL
                 if request.state.ended:
                     return await self._outcome(request)
                 if not request.approvals:
@@ -238,13 +253,6 @@ class CancelCommand:
                 elif request.state is State.APPROVED and clock() > deadline:
                     fail(NO_BOT.format(request=request.id))
                 await asyncio.sleep(POLL_INTERVAL)
-
-    def _awaiting(self, request: Request) -> int:
-        where = f"its card is in channel {request.channel}" if request.channel else NO_CARD
-        missing = f"Request {request.id} waits for {request.approvals_missing} approval(s)"
-        where = where.format(approve=command(f"approve {request.id}"))
-        self.progress.note(f"{missing}: {where}.", request)
-        return WAITS_FOR_APPROVAL
 
     async def _outcome(self, request: Request) -> int:
         """Return the exit code; a job may read cancelled although the request did not do it."""
@@ -257,9 +265,29 @@ class CancelCommand:
                 self.progress.fail(str(error))
                 return FAILED
         if code := exit_code(request, job):
-            sentence = request.outcome.sentence
-            self.progress.fail(f"Request {request.id} is {request.state}. {sentence}".strip())
+            self.progress.fail(standing(request))
         return code
+
+    async def after_interrupt(self) -> str:
+        """Stop the run, and say what holds after Ctrl-C."""
+        await self.services.runner.stop(DEFAULT_TIMINGS.run_stop_timeout)
+        try:
+            request = await self.services.requests.newest_request_for(self.shown.ref)
+        except CancellationError:
+            return f"The record cannot be read. {GO_ON}"
+        is_known = request and (request.key == self.key or request.id == self.progress.request)
+        return standing(request) if request and is_known else NOTHING_RECORDED
+
+
+def standing(request: Request) -> str:
+    """Say how far a request is, or how it ended (pure)."""
+    if request.state in UNDECIDED:
+        where = f"its card is in channel {request.channel}" if request.channel else NO_CARD
+        where = where.format(approve=command(f"approve {request.id}"))
+        return f"Request {request.id} waits for {request.approvals_missing} approval(s): {where}."
+    if request.state.ended:
+        return f"Request {request.id} is {request.state}. {request.outcome.sentence}".strip()
+    return UNFINISHED.format(request=request.id)
 
 
 def exit_code(request: Request | None, job: RestoreJob) -> int:

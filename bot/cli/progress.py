@@ -13,8 +13,6 @@ from bot.cancellation.events import EventName, Recorded, readable_fields
 from bot.cancellation.lifecycle import Request, State
 from bot.cli.output import OutputFormat, printable, write_json
 
-GO_ON = "Call the same command again: it goes on with this request, or shows who does."
-
 #: The sentence of a step, by its event; the fields are those of the event and its detail.
 STEPS: Mapping[str, str] = {
     EventName.CREATED: "Recorded as request {request}.",
@@ -36,7 +34,7 @@ class Progress:
         self._console = Console(file=out, highlight=False, soft_wrap=not out.isatty())
         self._shown = 0
         self._state = State.AWAITING
-        self._request: str | None = None
+        self.request: str | None = None  #: the id of the request that was shown last
         self.fields: dict[str, Any] = {}  #: of the job, for JSON lines
 
     def waiting(self) -> AbstractContextManager[object]:
@@ -49,7 +47,7 @@ class Progress:
         if event.number <= self._shown:
             return
         self._shown = event.number
-        self._request = request.id
+        self.request = request.id
         self._state = state_after(event.event, self._state, request)
         sentence = sentence_of(readable_fields(event)[0])
         self._write(sentence, event.at, request.id, str(self._state), event=event.event)
@@ -57,21 +55,15 @@ class Progress:
     def note(self, sentence: str, request: Request | None = None) -> None:
         """Show a sentence that is no event."""
         if request:
-            self._request = request.id
+            self.request = request.id
         state = str(request.state) if request else str(self.fields["state"])
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._write(sentence, at, self._request, state, event=None)
+        self._write(sentence, at, self.request, state, event=None)
 
     def fail(self, sentence: str) -> None:
         """Repeat on standard error why the job is not cancelled, where the steps are JSON."""
         if self._form is OutputFormat.JSON:
             typer.echo(printable(sentence), err=True)
-
-    def interrupted(self) -> str:
-        """Return what holds after Ctrl-C."""
-        if self._request is None:
-            return "Nothing was recorded, and nothing was sent."
-        return f"Request {self._request} is recorded, and a running bot finishes it. {GO_ON}"
 
     def _write(
         self, sentence: str, at: str, request: str | None, state: str, *, event: str | None

@@ -36,6 +36,8 @@ YES = ("--reason", "started by mistake", "--yes")
 
 #: The DELETE cancels the job, and its answer never comes.
 NO_ANSWER = Fault(kind=Kind.HANG_AFTER, method="DELETE")
+#: The DELETE cancels the job, which reads so within the time for which a stop waits.
+SLOW_EFFECT = Fault(kind=Kind.STALE_READ, method="DELETE", reads=3)
 
 
 def settings_of(slack: FakeSlackServer, atlas: FakeAtlasServer, folder: Path) -> dict[str, str]:
@@ -244,19 +246,32 @@ async def test_killed_command_called_again_goes_on_with_the_same_request(
     assert len(atlas.recorder.deletes(job)) == 1
 
 
-async def test_interrupted_command_says_what_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (NO_ANSWER, "is recorded, and not finished: the same command finishes it"),
+        (SLOW_EFFECT, "is cancelled. Atlas confirms that the restore job is cancelled."),
+    ],
+)
+async def test_interrupted_command_says_how_far_its_request_is(
+    fault: Fault, said: str, tmp_path: Path
+) -> None:
     cluster, job = RUNNING
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
         environ = without_slack(settings_of(slack, atlas, tmp_path))
-        atlas.faults.add(NO_ANSWER)
+        atlas.faults.add(fault)
         command = await start(environ, "cancel", cluster, job, *YES)
         await until_cancelled_in_atlas(atlas, job)
         os.kill(command.pid, signal.SIGINT)
         out, err = await asyncio.wait_for(command.communicate(), 20)
+        await run_command("cancel", cluster, job, *YES, **environ)
+        repeat = lines(await run_command("cancel", cluster, job, *YES, **environ))
 
     request = json.loads(out.splitlines()[0])["request"]
     assert command.returncode == 130
-    assert f"Request {request} is recorded" in err.decode()
+    assert f"Request {request} {said}" in err.decode()
+    assert [line["request"] for line in repeat] == [request]
+    assert f"cancelled already, by request {request} of cli:" in repeat[0]["sentence"]
     assert "Traceback" not in err.decode()
 
 
