@@ -17,7 +17,7 @@ from bot.cancellation.errors import (
     StateConflict,
 )
 from bot.cancellation.lifecycle import UNDECIDED, JobFingerprint, Request, State
-from bot.cancellation.policy import may_cancel
+from bot.cancellation.policy import Policy, check_reason, may_cancel
 from bot.cli import jobs
 from bot.cli.jobs import FormatOption, ShownJob, Target, TargetArgument
 from bot.cli.output import (
@@ -33,7 +33,7 @@ from bot.cli.progress import Progress
 from bot.services.projects import Project
 from bot.services.service import Submission, refusal_of
 from bot.settings import Settings
-from bot.slack.deployment import command
+from bot.slack import deployment
 from bot.slack.dialog.views import why_not_cancellable
 from bot.startup_checks import StartError, migrate
 from bot.storage.audit_log import AuditLog
@@ -54,6 +54,7 @@ UNFINISHED = (
     "Request {request} is recorded, and not finished: the same command finishes it when it is "
     "called again, or a running bot does."
 )
+REASON_MISSING = "A reason is needed: add --reason TEXT, why the job is to be cancelled."
 NO_CARD = (
     "no channel has its card, because neither BOT_AUDIT_CHANNEL nor BOT_WATCH_CHANNEL is set; an "
     "approver types {approve} in Slack"
@@ -73,7 +74,7 @@ def cancel_job(
         bool,
         typer.Option(
             "--without-approval",
-            help="Do not wait for approvals; a reason is required, and an approver reviews it.",
+            help="Do not wait for required approvals; it needs a reason, and is reviewed later.",
         ),
     ] = False,
     how: FormatOption = "",
@@ -89,12 +90,11 @@ def cancel_job(
     cancel-restore cancel shop-prod prod-eu 5b622f7087d9d6039fafe03f --reason "INC-7" --yes
     cancel-restore cancel prod-eu 5b622f7087d9d6039fafe03f --reason "INC-7" --without-approval
     """
-    job = Target.parse(target)
+    call = Call(target=Target.parse(target), reason=storable(reason), yes=yes, alone=alone)
     progress = Progress(format_of(how), sys.stdout)
     if not yes and not sys.stdin.isatty():
         fail("No terminal can ask for the cluster's name: add --yes.", WRONG_USAGE)
-    why = storable(reason)
-    raise typer.Exit(_run(jobs.load_atlas_settings(), job, progress, why, yes=yes, alone=alone))
+    raise typer.Exit(_run(jobs.load_atlas_settings(), call, progress))
 
 
 def storable(argument: str) -> str:
@@ -102,20 +102,37 @@ def storable(argument: str) -> str:
     return argument.replace("\0", "").encode(errors="surrogateescape").decode(errors="replace")
 
 
-def _run(
-    settings: Settings, target: Target, progress: Progress, reason: str, *, yes: bool, alone: bool
-) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """The arguments of a call."""
+
+    target: Target
+    reason: str
+    yes: bool  #: whether not to ask for the cluster's name
+    alone: bool  #: whether to run without the approvals that the policy requires
+
+    def refusal(self, policy: Policy) -> str:
+        """Return why the policy does not allow the call; empty if it does."""
+        alone = self.alone and policy.approvals > 0
+        is_unexplained = check_reason(policy, self.reason, alone=alone)
+        return str(may_cancel(policy) or (REASON_MISSING if is_unexplained else ""))
+
+
+def _run(settings: Settings, call: Call, progress: Progress) -> int:
     """Run the command and return its exit code; an error ends it with its sentence."""
-    call: CancelCommand | None = None
+    refusals = [call.refusal(each.policy) for each in settings.policy_holders]
+    if refusals and all(refusals):  # so Atlas need not be asked which project has the job
+        fail(refusals[0], WRONG_USAGE)
+    command: CancelCommand | None = None
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         try:
-            call = runner.run(_open(stack, settings, target, progress))
-            if not yes:
-                call.confirm(alone=alone)  # not in `runner`, so that Ctrl-C ends the prompt
-            return runner.run(call.cancel(reason, alone=alone))
+            command = runner.run(_open(stack, settings, call, progress))
+            if not call.yes:
+                command.confirm()  # not in `runner`, so that Ctrl-C ends the prompt
+            return runner.run(command.cancel())
         except (KeyboardInterrupt, typer.Abort):
-            holds = runner.run(call.after_interrupt()) if call else NOTHING_RECORDED
+            holds = runner.run(command.after_interrupt()) if command else NOTHING_RECORDED
             typer.echo(holds, err=True)
             return INTERRUPTED
         except (AtlasError, CancellationError, StartError) as error:
@@ -126,34 +143,35 @@ def _run(
 
 
 async def _open(
-    stack: AsyncExitStack, settings: Settings, target: Target, progress: Progress
+    stack: AsyncExitStack, settings: Settings, call: Call, progress: Progress
 ) -> "CancelCommand":
     await migrate(settings.database_url.get_secret_value())
     services = await stack.enter_async_context(jobs.open_services(settings))
     await services.clock.set()
-    project, ref = await jobs.find_job(services, target)
-    if refusal := may_cancel(project.policy):
-        fail(str(refusal), WRONG_USAGE)
+    project, ref = await jobs.find_job(services, call.target)
+    if refusal := call.refusal(project.policy):
+        fail(refusal, WRONG_USAGE)
     reading = services.cancellation.look_up(ref, timeout=jobs.READ_TIMEOUT)
-    details = await jobs.in_known_cluster(services, project, target, reading)
+    details = await jobs.in_known_cluster(services, project, call.target, reading)
     shown = ShownJob(project.name, ref, details.job, details.facts, details.open_request)
     progress.fields = shown.fields()
-    return CancelCommand(services=services, project=project, shown=shown, progress=progress)
+    return CancelCommand(services, project, call, shown, progress)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class CancelCommand:
-    """One call of the command."""
+    """One run of the command."""
 
     services: CoreServices
     project: Project
+    call: Call
     shown: ShownJob  #: with the open request of an earlier call or person
     progress: Progress
     key: str = field(default_factory=lambda: f"cli:{uuid.uuid4().hex}")  #: of its request
 
-    def confirm(self, *, alone: bool) -> None:
+    def confirm(self) -> None:
         """Ask for the cluster's name where a request is made; another name ends the command."""
-        if not self.shown.job.can_be_cancelled or (self.shown.request and not alone):
+        if not self.shown.job.can_be_cancelled or (self.shown.request and not self.call.alone):
             return
         write_fields(self.shown.details(), sys.stderr)
         name = self.shown.ref.cluster_name
@@ -161,27 +179,26 @@ class CancelCommand:
         if typed.strip() != name:
             fail(f"That is not {name}, so nothing was done.", WRONG_USAGE)
 
-    async def cancel(self, reason: str, *, alone: bool) -> int:
+    async def cancel(self) -> int:
         """Cancel the job, or join the open request for it; return the exit code."""
         earlier = self.shown.request
         if earlier and earlier.state is State.QUARANTINED:
             earlier = None  # its own request takes the place of the bot's
-        if earlier and earlier.state is State.AWAITING and alone:
-            earlier = await self._withdraw(earlier, reason)
+        if earlier and earlier.state is State.AWAITING and self.call.alone:
+            earlier = await self._withdraw(earlier)
         if earlier:
             return await self._join(earlier)
         if not self.shown.job.can_be_cancelled:
             return await self._report_ended()
         try:
-            submission = self._submission(reason, alone=alone)
-            request = await self.services.cancellation.submit(submission)
+            request = await self.services.cancellation.submit(self._submission())
         except JobAlreadyRequested as error:
             return await self._join(error.request)
         return await self._follow(request)
 
-    async def _withdraw(self, earlier: Request, reason: str) -> Request | None:
+    async def _withdraw(self, earlier: Request) -> Request | None:
         """Withdraw a request that waits, for one without approvals; return it if it runs by now."""
-        submission = self._submission(reason, alone=True)
+        submission = self._submission()
         if refusal := refusal_of(self.project.policy, submission):
             raise refusal
         try:
@@ -195,7 +212,7 @@ class CancelCommand:
         self.progress.note(waited, withdrawn)
         return None
 
-    def _submission(self, reason: str, *, alone: bool) -> Submission:
+    def _submission(self) -> Submission:
         channel = self.project.policy.audit_channel or self.project.watch_channel or ""
         return Submission(
             key=self.key,
@@ -205,10 +222,10 @@ class CancelCommand:
             asked_in=channel,
             channel=channel,
             shown=JobFingerprint.of(self.shown.job),
-            reason=reason,
+            reason=self.call.reason,
             typed=self.shown.ref.cluster_name,
             approver_members=None,
-            alone=alone,
+            alone=self.call.alone,
         )
 
     async def _join(self, request: Request) -> int:
@@ -283,7 +300,7 @@ def standing(request: Request) -> str:
     """Say how far a request is, or how it ended (pure)."""
     if request.state in UNDECIDED:
         where = f"its card is in channel {request.channel}" if request.channel else NO_CARD
-        where = where.format(approve=command(f"approve {request.id}"))
+        where = where.format(approve=deployment.command(f"approve {request.id}"))
         return f"Request {request.id} waits for {request.approvals_missing} approval(s): {where}."
     if request.state.ended:
         return f"Request {request.id} is {request.state}. {request.outcome.sentence}".strip()

@@ -147,6 +147,28 @@ async def test_unknown_cluster_is_named_with_those_of_the_project(
     assert " prod-eu, " in ran.err
 
 
+@pytest.mark.parametrize(
+    ("policy", "more", "is_needed"),
+    [
+        ({"BOT_REQUIRE_REASON": "true"}, (), True),
+        ({"BOT_APPROVALS": "1"}, ("--without-approval",), True),
+        ({}, ("--without-approval",), False),
+    ],
+)
+async def test_reason_that_the_policy_requires_is_asked_for_before_any_call_of_atlas(
+    policy: dict[str, str], more: tuple[str, ...], *, is_needed: bool, tmp_path: Path
+) -> None:
+    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
+        environ = without_slack(settings_of(slack, atlas, tmp_path)) | policy
+        ran = await run_command("cancel", *RUNNING, "--yes", *more, **environ)
+
+    if is_needed:
+        assert (ran.code, ran.out, len(atlas.calls)) == (2, "", 0)
+        assert "add --reason TEXT" in ran.err
+    else:
+        assert (ran.code, ran.err) == (0, "")
+
+
 async def test_terminal_asks_for_the_clusters_name(tmp_path: Path) -> None:
     cluster, job = RUNNING
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
@@ -307,8 +329,8 @@ async def test_without_approval_replaces_the_request_that_waits(tmp_path: Path) 
         ending = await env.wait_for_outcome(job)
         direct = await env.slack.until(lambda: env.slack.state.messages(env.slack.state.dm("ada")))
 
-    assert unexplained.code == 1
-    assert "A reason is needed" in unexplained.err
+    assert unexplained.code == 2
+    assert "add --reason TEXT" in unexplained.err
     assert (ran.code, ran.err) == (0, "")
     assert "request:acted_alone" in [line["event"] for line in lines(ran)]
     assert ending.state == "cancelled"
