@@ -4,7 +4,8 @@ import asyncio
 import sys
 import uuid
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -17,7 +18,7 @@ from bot.cancellation.errors import (
     StateConflict,
 )
 from bot.cancellation.lifecycle import UNDECIDED, JobFingerprint, Request, State
-from bot.cancellation.policy import Policy, check_reason, may_cancel
+from bot.cancellation.policy import Policy, check_reason, check_typed_name, may_cancel
 from bot.cli import jobs
 from bot.cli.jobs import FormatOption, ShownJob, Target, TargetArgument
 from bot.cli.output import (
@@ -175,8 +176,12 @@ class CancelCommand:
             return
         write_fields(self.shown.details(), sys.stderr)
         name = self.shown.ref.cluster_name
-        typed = typer.prompt(f"Type the cluster's name, {name}, to cancel the job", err=True)
-        if typed.strip() != name:
+        asked = f"Type the cluster's name, {name}, to cancel the job"
+        ask = partial(typer.prompt, asked, default="", show_default=False, err=True)
+        while not (typed := ask().strip()):
+            typer.echo("Nothing was typed. Ctrl-C ends the command.", err=True)
+        policy = replace(self.project.policy, confirm_by_typing=True)
+        if check_typed_name(policy, name, typed):
             fail(f"That is not {name}, so nothing was done.", WRONG_USAGE)
 
     async def cancel(self) -> int:

@@ -180,11 +180,12 @@ async def test_terminal_asks_for_the_clusters_name(tmp_path: Path) -> None:
         wrong = await ask(b"prod-us\n", "cancel", cluster, job)
         sent = len(atlas.recorder.deletes(job))
         stopped = await ask(b"", "cancel", cluster, job)
-        right = await ask(b"prod-eu\n", "cancel", cluster, job)
+        right = await ask(b"\nPROD-EU\n", "cancel", cluster, job)
 
     assert (wrong[0], stopped[0], right[0]) == (2, 130, 0)
     assert "That is not prod-eu, so nothing was done." in wrong[1]
     assert "Nothing was recorded, and nothing was sent." in stopped[1]
+    assert "Nothing was typed. Ctrl-C ends the command." in right[1]
     assert "Atlas confirms that the restore job is cancelled." in right[1]
     assert (sent, len(atlas.recorder.deletes(job))) == (0, 1)
 
