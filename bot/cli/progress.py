@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from bot.atlas import AtlasRejected
 from bot.cancellation.events import EventName, Recorded, readable_fields
 from bot.cancellation.lifecycle import Request, State
 from bot.cli.output import OutputFormat, printable, write_json
@@ -21,8 +22,15 @@ STEPS: Mapping[str, str] = {
     EventName.CLAIMED: "Reading the job ({runner}).",
     EventName.TAKEN_OVER: "Reading the job again ({runner}); the runner before it has stopped.",
     EventName.CANCEL_SENT: "DELETE sent, try {try}.",
-    EventName.CANCEL_ANSWERED: "Answer: {answer}. Waiting until the job reads cancelled.",
 }
+#: What follows Atlas's answer to a DELETE: where it accepts, where it refuses, and elsewhere.
+ACCEPTED = "Atlas accepted it ({answer}). Waiting until the job reads cancelled."
+REFUSED = "Atlas refused it ({answer}). Reading the job once more before the request ends."
+NO_ANSWER = (
+    "No usable answer ({answer}). Reading the job, which gets another DELETE if it still runs."
+)
+#: The errors in events that are refusals.
+REFUSALS = frozenset(each.__name__ for each in AtlasRejected.__subclasses__())
 
 
 class Progress:
@@ -88,10 +96,13 @@ def state_after(event: str, before: State, request: Request) -> State:
 
 def sentence_of(fields: Mapping[str, Any]) -> str:
     """Describe a step in one sentence."""
-    event = fields["event"]
-    if text := STEPS.get(event):
-        answer = fields.get("code") or fields.get("status") or fields.get("error") or "none"
-        return text.format(**{**fields, "answer": answer})
+    event, error = fields["event"], str(fields.get("error") or "")
+    if event == EventName.CANCEL_ANSWERED:
+        answer = " ".join(str(fields[name]) for name in ("status", "code") if fields.get(name))
+        text = REFUSED if error in REFUSALS else NO_ANSWER if error else ACCEPTED
+        return text.format(answer=answer or error)
+    if text := STEPS.get(event, ""):
+        return text.format(**fields)
     said = str(fields.get("sentence") or "")
     name = str(event).partition(":")[2].replace("_", " ").capitalize()
     return f"{name}: {said}" if said else f"{name}."

@@ -15,7 +15,7 @@ from bot.cancellation.starter import Knowledge, StartedBy, Starter, StarterKind
 from bot.cli.cancel import exit_code
 from bot.cli.jobs import ShownJob, Target
 from bot.cli.output import OutputFormat
-from bot.cli.progress import Progress
+from bot.cli.progress import Progress, sentence_of
 from tests.support.domain import JOB_ID, NOON, a_job, a_request, a_waiting_request, job_ref
 from tests.support.process import invoke
 
@@ -127,6 +127,32 @@ def test_steps_are_written_once_with_the_state_after_them(
     assert [line["event"] for line in lines] == list(names)
     assert [line["state"] for line in lines] == ["awaiting", "approved", "approved", "cancelled"]
     assert lines[2]["sentence"] == "DELETE sent, try 1."
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        ({"status": 204, "code": None}, "Atlas accepted it (204). Waiting until"),
+        (
+            {"status": 403, "code": "USER_UNAUTHORIZED", "error": "RoleMissing"},
+            "Atlas refused it (403 USER_UNAUTHORIZED). Reading the job once more",
+        ),
+        (
+            {"status": 503, "code": None, "error": "Unavailable"},
+            "No usable answer (503). Reading the job, which gets another DELETE",
+        ),
+        (
+            {"status": None, "code": None, "error": "TimedOut"},
+            "No usable answer (TimedOut). Reading the job, which gets another DELETE",
+        ),
+    ],
+)
+def test_step_says_what_follows_each_kind_of_answer(
+    answer: dict[str, object], sentence: str
+) -> None:
+    fields = {"event": EventName.CANCEL_ANSWERED, **answer}
+
+    assert sentence_of(fields).startswith(sentence)
 
 
 async def test_cancel_without_terminal_and_yes_ends_with_2() -> None:
