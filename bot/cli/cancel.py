@@ -15,6 +15,8 @@ from bot.cancellation.errors import (
     CancellationError,
     JobAlreadyRequested,
     LedgerError,
+    NotAllowed,
+    NotCancellableNow,
     StateConflict,
 )
 from bot.cancellation.lifecycle import UNDECIDED, JobFingerprint, Request, State
@@ -83,7 +85,8 @@ def cancel_job(
     """Cancel a restore job with the checks and the record of Slack; Slack is not needed.
 
     It may be interrupted at any moment and called again: it goes on with the same request.
-    Exit codes: 0 Atlas reads cancelled, 1 failed, 2 wrong usage or settings, 3 waits for approval.
+    Exit codes: 0 Atlas reads cancelled, 1 failed (Atlas, the job or the database prevents it),
+    2 wrong usage or settings (they prevent it), 3 waits for approval, 130 ended by Ctrl-C.
 
     \u0008
     Examples:
@@ -137,6 +140,8 @@ def _run(settings: Settings, call: Call, progress: Progress) -> int:
             typer.echo(holds, err=True)
             return INTERRUPTED
         except (AtlasError, CancellationError, StartError) as error:
+            if isinstance(error, NotAllowed) and not isinstance(error, NotCancellableNow):
+                fail(str(error), WRONG_USAGE)
             again = f" {GO_ON}" if isinstance(error, LedgerError) else ""
             fail(f"{error}{again}")
         finally:

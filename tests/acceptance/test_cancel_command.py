@@ -169,6 +169,27 @@ async def test_reason_that_the_policy_requires_is_asked_for_before_any_call_of_a
         assert (ran.code, ran.err) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("policy", "target"),
+    [
+        ({}, ("no-such", *RUNNING)),
+        ({"BOT_READ_ONLY": "true"}, RUNNING),
+        ({"BOT_APPROVALS": "2", "BOT_APPROVERS": "U0ADA00001"}, RUNNING),
+    ],
+    ids=["unknown project", "read-only project", "too few approvers"],
+)
+async def test_what_arguments_and_settings_prevent_ends_with_2_and_sends_nothing(
+    policy: dict[str, str], target: tuple[str, ...], tmp_path: Path
+) -> None:
+    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
+        environ = without_slack(settings_of(slack, atlas, tmp_path)) | policy
+        ran = await run_command("cancel", *target, *YES, **environ)
+
+    assert (ran.code, ran.out) == (2, "")
+    assert "Traceback" not in ran.err
+    assert not atlas.recorder.deletes(RUNNING[1])
+
+
 async def test_terminal_asks_for_the_clusters_name(tmp_path: Path) -> None:
     cluster, job = RUNNING
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
