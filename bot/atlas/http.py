@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Self, TypeVar
 
@@ -75,6 +75,8 @@ class AtlasHttp:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     monotonic: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random
+    #: Why the last attempt of a read failed; None after a success.
+    last_error: AtlasUnavailable | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         credentials, self.base_url = self.credentials, check_base_url(self.base_url)
@@ -118,6 +120,10 @@ class AtlasHttp:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._client.aclose()
 
+    def why_late(self) -> AtlasUnavailable:
+        """Return the error for a caller that ends its wait while a read is still being tried."""
+        return self.last_error or TimedOut()
+
     def _deadline(self, timeout: float | None = None) -> float:
         return self.monotonic() + (self.timeout if timeout is None else timeout)
 
@@ -134,8 +140,9 @@ class AtlasHttp:
             attempt += 1
             try:
                 response = await self._send(call, deadline - self.monotonic())
-                return parse(parse_body(response.content))
+                parsed, self.last_error = parse(parse_body(response.content)), None
             except AtlasUnavailable as error:
+                self.last_error = error
                 pause = backoff(
                     attempt,
                     first=FIRST_BACKOFF,
@@ -145,6 +152,8 @@ class AtlasHttp:
                 )
                 if attempt >= max_attempts or pause >= deadline - self.monotonic():
                     raise
+            else:
+                return parsed
             await self.sleep(pause)
 
     async def _send(self, call: ApiCall, timeout: float) -> httpx.Response:

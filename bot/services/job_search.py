@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from bot.async_cache import AsyncCache
-from bot.atlas import AtlasError, AtlasUnavailable, ClusterNotFound, ReadItems, RestoreJob, TimedOut
+from bot.atlas import AtlasError, AtlasUnavailable, ClusterNotFound, ReadItems, RestoreJob
 from bot.cancellation.errors import CancellationError
 from bot.services.projects import Project, Projects
 from bot.services.rate_limit import REFILL_PER_SECOND
@@ -70,11 +70,14 @@ class JobFinder:
 
         Raises `AtlasError`, also without an answer in time, or `UnknownProject`.
         """
-        return await _get_or_stale(self._clusters, project_id, CLUSTERS_MAX_AGE, timeout)
+        return await self._get_or_stale(
+            self._clusters, project_id, project_id, CLUSTERS_MAX_AGE, timeout
+        )
 
     async def jobs(self, project_id: str, cluster: str, *, timeout: float) -> ReadItems[RestoreJob]:
         """Return a cluster's cancellable jobs, newest first; raises as `clusters` does."""
-        return await _get_or_stale(self._jobs, (project_id, cluster), JOBS_MAX_AGE, timeout)
+        key = (project_id, cluster)
+        return await self._get_or_stale(self._jobs, project_id, key, JOBS_MAX_AGE, timeout)
 
     async def search(
         self,
@@ -225,15 +228,18 @@ class JobFinder:
             jobs = await project.atlas.restore_jobs(project_id, cluster)
         return ReadItems((job for job in jobs if job.can_be_cancelled), jobs.unread)
 
-
-async def _get_or_stale(cache: AsyncCache[K, V], key: K, max_age: float, timeout: float) -> V:
-    """Return the cache's value; an older one when Atlas does not answer."""
-    try:
-        return await cache.get(key, max_age=max_age, timeout=timeout)
-    except (TimeoutError, AtlasUnavailable) as error:
-        if (stored := cache.get_stored(key)) is not None:
-            return stored
-        raise TimedOut if isinstance(error, TimeoutError) else error from error
+    async def _get_or_stale(
+        self, cache: AsyncCache[K, V], project_id: str, key: K, max_age: float, timeout: float
+    ) -> V:
+        """Return the cache's value; an older one when Atlas does not answer."""
+        try:
+            return await cache.get(key, max_age=max_age, timeout=timeout)
+        except (TimeoutError, AtlasUnavailable) as error:
+            if (stored := cache.get_stored(key)) is not None:
+                return stored
+            if isinstance(error, AtlasUnavailable):
+                raise
+            raise self._projects.get(project_id).atlas.why_late() from error
 
 
 async def _for_each(

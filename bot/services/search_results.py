@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from bot import atlas
-from bot.atlas import AtlasError, JobRef, RestoreJob, TimedOut
+from bot.atlas import AtlasError, JobRef, RestoreJob
 from bot.cancellation.errors import CancellationError, RateLimitReserved
 from bot.services.projects import Project
 
@@ -81,7 +81,7 @@ class Search:
         except NOT_FOUND_ERRORS:
             pass  # a flex cluster, or one that was deleted since the list was read
         except TimeoutError:
-            self.unavailable.append(unavailable_at(ref.project, ref.cluster, TimedOut()))
+            self.unavailable += timed_out([ref], ())
         except (AtlasError, CancellationError) as error:
             if not _concerns_project(error):
                 self.unavailable.append(unavailable_at(ref.project, ref.cluster, error))
@@ -92,9 +92,9 @@ class Search:
 
 def timed_out(pending: Sequence[ClusterRef], projects: Sequence[Project]) -> list[Unavailable]:
     """Return what was not read in time: the pending clusters, else the whole projects."""
-    if pending:
-        return [unavailable_at(ref.project, ref.cluster, TimedOut()) for ref in pending]
-    return [unavailable_at(project, None, TimedOut()) for project in projects]
+    late: list[tuple[Project, str | None]] = [(ref.project, ref.cluster) for ref in pending]
+    late = late or [(project, None) for project in projects]
+    return [unavailable_at(project, name, project.atlas.why_late()) for project, name in late]
 
 
 def _concerns_project(error: Exception) -> bool:

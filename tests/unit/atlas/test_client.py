@@ -365,6 +365,19 @@ async def test_timeout_of_one_call_replaces_the_default() -> None:
     assert clock.sleeps == [0.3]
 
 
+async def test_late_answer_has_the_last_error_until_a_read_succeeds() -> None:
+    script = ScriptedTransport(httpx.ConnectError("refused"), page())
+    async with client(script) as atlas:
+        late = [atlas.why_late()]
+        with pytest.raises(NoConnection):
+            await atlas.restore_jobs(PROJECT, CLUSTER, max_attempts=1)
+        late.append(atlas.why_late())
+        await atlas.restore_jobs(PROJECT, CLUSTER)
+        late.append(atlas.why_late())
+
+    assert [type(error) for error in late] == [TimedOut, NoConnection, TimedOut]
+
+
 async def test_read_ends_after_max_attempts_when_the_clock_stands_still() -> None:
     async def no_sleep(_: float) -> None: ...
 

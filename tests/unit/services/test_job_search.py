@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from bot.atlas import KeyRefused, RoleMissing, TimedOut, Unavailable, WrongClusterKind
+from bot.atlas import KeyRefused, NoConnection, RoleMissing, TimedOut, Unavailable, WrongClusterKind
 from bot.cancellation.errors import RateLimitReserved
 from bot.cancellation.policy import Policy
 from bot.services.job_search import CLUSTERS_MAX_AGE, MAX_CONCURRENT_CALLS, JobFinder
@@ -145,13 +145,26 @@ async def test_cluster_not_read_in_time_is_reported() -> None:
     assert [each.cluster for each in search.unavailable] == ["prod-us"]
 
 
-async def test_project_not_read_in_time_is_reported() -> None:
+@pytest.mark.parametrize("error", [None, NoConnection()])
+async def test_what_is_not_read_in_time_is_reported_with_the_last_error(
+    error: NoConnection | None,
+) -> None:
     env = SearchHarness("prod-eu", timeout=0.05)
-    env.atlas.gates[""] = asyncio.Event()
-    search = await env.finder.search(NOWHERE, [env.project])
-    await env.finder.close()
+    env.atlas.last_error = error
+    env.atlas.gates["prod-eu"] = asyncio.Event()
+    listing = await env.finder.listing([env.project])
+    other = SearchHarness("prod-eu", timeout=0.05)
+    other.atlas.last_error = error
+    other.atlas.gates[""] = asyncio.Event()
+    search = await other.finder.search(NOWHERE, [other.project])
+    with pytest.raises(type(error or TimedOut())):
+        await other.finder.clusters(PROJECT_ID, timeout=0.01)
+    for each in (env, other):
+        await each.finder.close()
+    said = str(error or TimedOut())
 
-    assert [(each.project, each.cluster) for each in search.unavailable] == [("shop-prod", None)]
+    assert [(each.cluster, each.reason) for each in listing.unavailable] == [("prod-eu", said)]
+    assert [(each.cluster, each.reason) for each in search.unavailable] == [(None, said)]
 
 
 async def test_flex_cluster_is_reported_and_unknown_cluster_is_empty() -> None:
