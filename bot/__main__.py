@@ -8,8 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-from bot.cli.main import app
-from bot.cli.output import FAILED, INTERRUPTED
+try:
+    from bot.cli.main import app
+    from bot.cli.output import FAILED, INTERRUPTED
+except KeyboardInterrupt:  # the imports take most of the first second
+    sys.exit(130)  # `INTERRUPTED` itself may not be imported yet
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -25,8 +25,6 @@ from bot.services.sweeper import Notifier
 from bot.services.watch import Watcher
 from bot.settings import AtlasSettings, OrganizationSettings, ProjectSettings, Settings
 from bot.slack.directory import Directory
-from bot.slack.receivers.http import HttpReceiver
-from bot.slack.receivers.socket_mode import SocketModeReceiver
 from bot.slack.token_status import answers
 from bot.storage.audit_log import History
 from bot.storage.database import Database, DatabaseClock
@@ -41,6 +39,10 @@ from bot.storage.webhook_store import WebhookStore
 from bot.timings import DEFAULT_TIMINGS, Timings
 from bot.tracing import Tracing
 from bot.web.metrics import Metrics
+
+if TYPE_CHECKING:  # the command line builds the services without Slack's framework
+    from bot.slack.receivers.http import HttpReceiver
+    from bot.slack.receivers.socket_mode import SocketModeReceiver
 
 BACKUP_PATH = "/backup/"  #: all paths that contain this share one rate limit per project
 #: The ends of the paths of the activity feed; reads of events have a rate limit of their own.
@@ -208,7 +210,7 @@ class CoreServices:
         await self.database.close()
 
     async def quarantine(
-        self, receiver: SocketModeReceiver | HttpReceiver, client: AsyncWebClient
+        self, receiver: "SocketModeReceiver | HttpReceiver", client: AsyncWebClient
     ) -> None:
         """End quarantines until cancelled, also of projects where it was switched off."""
 

@@ -6,9 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
-
-from slack_bolt.async_app import AsyncAck, AsyncApp
+from typing import TYPE_CHECKING, Any
 
 from bot.atlas import AtlasError, JobRef
 from bot.cancellation.errors import CancellationError, RightsNotChecked
@@ -29,6 +27,9 @@ from bot.slack.errors import other_version, sentence_for
 from bot.slack.payloads import Actor, Interaction
 from bot.storage.audit_log import PastRequest
 
+if TYPE_CHECKING:
+    from slack_bolt.async_app import AsyncAck, AsyncApp  # the command line builds lists without it
+
 #: Seconds for reading the names of clusters for a suggestion.
 SUGGESTION_TIMEOUT = 2.0
 #: Jobs on one page; a message has at most 50 blocks.
@@ -39,8 +40,8 @@ MAX_REASONS = 8
 NO_REQUESTS = "There are no requests yet."
 
 
-def register(app: AsyncApp, deps: Dependencies) -> None:
-    async def more(ack: AsyncAck, body: dict[str, Any]) -> None:
+def register(app: "AsyncApp", deps: Dependencies) -> None:
+    async def more(ack: "AsyncAck", body: dict[str, Any]) -> None:
         await ack()
         # The button's value is the start of the next page, and the cluster if any.
         start, _, cluster = str(body["actions"][0].get("value") or "").partition(" ")
