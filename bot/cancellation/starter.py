@@ -5,7 +5,7 @@ job's id and its event within two seconds, mostly in one process, with ids that 
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
@@ -68,17 +68,19 @@ class StartedBy:
 
     knowledge: Knowledge = Knowledge.NOT_KNOWN
     starter: Starter | None = None
+    #: Whether the feed was read when it had all events and the watch all jobs; no message shows it.
+    final: bool = field(default=False, compare=False)
 
     @property
     def is_settled(self) -> bool:
-        """Whether later events cannot tell more."""
-        return self.starter is not None and self.starter.certain
+        """Whether later events and jobs cannot tell more."""
+        return self.final and self.starter is not None and self.starter.certain
 
     def is_better_than(self, other: "StartedBy") -> bool:
         """Whether this is worth showing instead of `other`."""
         order = [*Knowledge]
         own, others = ((order.index(e.knowledge), e.is_settled) for e in (self, other))
-        return self != other and own >= others
+        return own > others or (own == others and self != other)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -129,7 +131,7 @@ def started_by(
         or (is_near and _follows_closest(job_id, first, neighbours))
         or _suffice(events, job_id, neighbours),
     )
-    return StartedBy(Knowledge.KNOWN, starter)
+    return StartedBy(Knowledge.KNOWN, starter, final=age >= FEED_DELAY)
 
 
 def _candidates(

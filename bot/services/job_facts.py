@@ -165,6 +165,7 @@ class JobFactsService:
     ) -> JobFacts:
         """Record what is new; a request that waits for a live link may lack its event."""
         updated = known.add(job, found, link).at(self.now())
-        if updated == known and updated.phase not in {LinkPhase.LIVE, LinkPhase.ENDED}:
+        is_new = updated != known or updated.started_by.is_settled != known.started_by.is_settled
+        if not is_new and updated.phase not in {LinkPhase.LIVE, LinkPhase.ENDED}:
             return known
         return await self.store.record(ref, job, found, link)

@@ -146,7 +146,7 @@ class JobFactsStore(Store):
         known = get_facts(uow, [ref]).get(ref)
         before = known or get_or_new(uow, [ref])[ref]
         after = before.add(job, started_by, feed_link).at(uow.now)
-        if after != known:
+        if after != known or after.started_by.is_settled:
             save_facts(uow, ref, after)
         if request:
             _update_request(uow, request, before, after)

@@ -179,8 +179,8 @@ def test_json_gives_the_value_back(value: StartedBy) -> None:
     assert StartedBy.from_json(value.to_json()) == value
 
 
-def test_certain_starter_is_never_replaced_by_less() -> None:
-    certain = StartedBy(Knowledge.KNOWN, Starter(kind=StarterKind.USER, name="ada"))
+def test_certain_starter_by_all_events_is_never_replaced_by_less() -> None:
+    certain = StartedBy(Knowledge.KNOWN, Starter(kind=StarterKind.USER, name="ada"), final=True)
     probable = StartedBy(Knowledge.KNOWN, Starter(kind=StarterKind.USER, certain=False))
     absent, unread = StartedBy(Knowledge.NOT_IN_FEED), StartedBy(Knowledge.NOT_KNOWN)
     assert certain.is_better_than(probable)

@@ -78,15 +78,17 @@ async def test_waiting_job_is_read_again_and_other_requests_are_not(given: Servi
     assert atlas.calls == ["prod-eu"]
 
 
-async def test_settled_starter_is_not_looked_for(given: ServiceOnSqlite) -> None:
+async def test_starter_is_looked_for_until_the_feed_must_have_all_events(
+    given: ServiceOnSqlite,
+) -> None:
     atlas = given.atlas[PROJECT_ID]
     atlas.events_found.append(EVENT)
     await given.insert(a_waiting_request(ref=REF))
-    await given.service.facts.follow()
-    given.clock.advance(20)
-    await given.service.facts.follow()
+    for _ in range(6):
+        await given.service.facts.follow()
+        given.clock.advance(20)
 
-    assert atlas.feed_reads == 1
+    assert atlas.feed_reads == 4
     facts = (await given.service.facts.store.get([REF]))[REF]
     assert facts.feed_link == f"https://cloud.example/redirect/{PROJECT_ID}"
     assert facts.expected_at == NOON + timedelta(minutes=3)
