@@ -204,8 +204,11 @@ class GraceClock:
 def stored_remaining(
     ends_at: datetime | None, seen_at: datetime | None, now: datetime
 ) -> timedelta | None:
-    """Return the stored rest of a grace time, if Slack was seen to answer a moment ago."""
+    """Return the stored rest of a grace time, if Slack was seen to answer a moment ago.
+
+    The time since then does not count: Slack or the database may have been away in it.
+    """
     if ends_at is None or seen_at is None:
         return None
     silence = (now - seen_at).total_seconds()
-    return ends_at - now if 0 <= silence <= LONGEST_SILENCE else None
+    return ends_at - seen_at if 0 <= silence <= LONGEST_SILENCE else None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bot.cancellation.lifecycle import State
 from bot.cancellation.posts import PostKind
+from bot.cancellation.quarantine import LONGEST_SILENCE
 from tests.tools.campaign.rules import Violation
 
 if TYPE_CHECKING:
@@ -99,8 +100,12 @@ def _of_delete(
         yield Rule.EARLY, "no card was posted"
         return
     over_at = at if each.approved_at is None else each.approved_at
-    shown_since = max([shown_at, *_before(season.away, over_at)])
-    if over_at < shown_since + GRACE:
+    away = [moment for moment in season.away if shown_at < moment < over_at]
+    shown_since = max([shown_at, *away[-1:]])
+    # A bot that starts within seconds cannot know of it, and goes on with what is left.
+    takes_over = any(0 < start - shown_since <= LONGEST_SILENCE for start in season.starts)
+    enough = takes_over and over_at - shown_at - len(away) >= GRACE
+    if over_at < shown_since + GRACE and not enough:
         yield Rule.EARLY, f"shown since {shown_since:g} s, grace time over at {over_at:g} s"
     undisturbed = max([shown_at, *_before(season.disturbed, at)])
     if at > undisturbed + GRACE + LATEST:

@@ -115,6 +115,7 @@ class Season:
     Attributes:
         others: the ids of jobs that are no downloads, or were there at the first look.
         away: the seconds in which Slack or the database was away.
+        starts: the seconds in which a bot started.
         disturbed: the seconds in which these, or every bot, were away, or something failed.
         feed_away: the seconds in which the activity feed could not be read.
         breaks: where the record's chains do not hold.
@@ -128,6 +129,7 @@ class Season:
     downloads: list[Download] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     away: list[float] = field(default_factory=list)
+    starts: list[float] = field(default_factory=list)
     disturbed: list[float] = field(default_factory=list)
     feed_away: list[float] = field(default_factory=list)
     breaks: list[str] = field(default_factory=list)
@@ -187,7 +189,11 @@ class Season:
     def _start_bots(self) -> None:
         for place, bot in enumerate(self.bots):
             if bot is None:
-                self.bots[place] = SimulatedBot(self.services, next(self._lives))
+                self._start_bot(place)
+
+    def _start_bot(self, place: int) -> None:
+        self.bots[place] = SimulatedBot(self.services, next(self._lives))
+        self.starts.append(self.services.time.elapsed)
 
     async def _begin(self) -> None:
         dice, services = self.services.dice, self.services
@@ -271,7 +277,7 @@ class Season:
                 bot.kill()
             return
         if not self._lasts(f"bot {place + 1}: away", 0.5, (1, 15)):
-            self.bots[place] = SimulatedBot(services, next(self._lives))
+            self._start_bot(place)
 
     def _end_storm(self) -> None:
         self.services.storm = False

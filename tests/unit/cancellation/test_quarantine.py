@@ -110,7 +110,7 @@ def test_delete_is_allowed_only_while_it_is_enforced() -> None:
 def test_stored_grace_counts_only_if_slack_was_seen_a_moment_ago() -> None:
     ends_at = NOON + timedelta(seconds=40)
 
-    assert stored_remaining(ends_at, NOON - timedelta(seconds=3), NOON) == timedelta(seconds=40)
+    assert stored_remaining(ends_at, NOON - timedelta(seconds=3), NOON) == timedelta(seconds=43)
     assert stored_remaining(ends_at, NOON - timedelta(seconds=30), NOON) is None
     assert stored_remaining(ends_at, NOON + timedelta(seconds=30), NOON) is None
     assert stored_remaining(None, NOON, NOON) is None
