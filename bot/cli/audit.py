@@ -170,10 +170,7 @@ def check_filters(request: str, actor: str, event: str) -> None:
     if request and not REQUEST_ID.fullmatch(request):
         fail(f"{request!r} is not the id of a request: see the log or the record.", WRONG_USAGE)
     if actor and not ACTOR_ID.fullmatch(actor):
-        fail(
-            f"{actor!r} is not a Slack user id, such as U012AB3CD, nor cli: and an account.",
-            WRONG_USAGE,
-        )
+        fail(f"{actor!r} is not a Slack user id (U012AB3CD), nor cli:ACCOUNT.", WRONG_USAGE)
 
 
 async def with_database(use: Callable[[Database], Awaitable[T]]) -> T:

@@ -3,38 +3,21 @@
 import asyncio
 import sys
 import uuid
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Annotated
 
 import typer
 
-from bot.atlas import AtlasError, RestoreJob
-from bot.cancellation.errors import (
-    CancellationError,
-    JobAlreadyRequested,
-    LedgerError,
-    NotAllowed,
-    NotCancellableNow,
-    StateConflict,
-)
+from bot.atlas import AtlasError, ClusterNotFound, RestoreJob
+from bot.cancellation import errors
 from bot.cancellation.lifecycle import UNDECIDED, JobFingerprint, Request, State
 from bot.cancellation.policy import Policy, check_reason, check_typed_name, may_cancel
-from bot.cli import jobs
-from bot.cli.jobs import FormatOption, ShownJob, Target, TargetArgument
-from bot.cli.output import (
-    FAILED,
-    INTERRUPTED,
-    WAITS_FOR_APPROVAL,
-    WRONG_USAGE,
-    fail,
-    format_of,
-    write_fields,
-)
+from bot.cli import jobs, output
+from bot.cli.jobs import FormatOption, Target, TargetArgument
 from bot.cli.progress import Progress
 from bot.services.projects import Project
-from bot.services.service import Submission, refusal_of
+from bot.services.service import JobDetails, Submission
 from bot.settings import Settings
 from bot.slack import deployment
 from bot.slack.dialog.views import why_not_cancellable
@@ -53,10 +36,7 @@ ENDED_BY_ITSELF = (
 CANCELLED_ALREADY = "The job is cancelled already{by}: nothing was sent now."
 NOTHING_RECORDED = "Nothing was recorded, and nothing was sent."
 GO_ON = "Call the same command again: it goes on with this request, or shows who does."
-UNFINISHED = (
-    "Request {request} is recorded, and not finished: the same command finishes it when it is "
-    "called again, or a running bot does."
-)
+UNFINISHED = "Request {request} is not finished: the same command, or a running bot, finishes it."
 REASON_MISSING = "A reason is needed: add --reason TEXT, why the job is to be cancelled."
 NO_CARD = (
     "no channel has its card, because neither BOT_AUDIT_CHANNEL nor BOT_WATCH_CHANNEL is set; an "
@@ -74,11 +54,7 @@ def cancel_job(
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the cluster's name.")] = False,
     alone: Annotated[
-        bool,
-        typer.Option(
-            "--without-approval",
-            help="Do not wait for required approvals; it needs a reason, and is reviewed later.",
-        ),
+        bool, typer.Option("--without-approval", help="Skip required approvals, with a reason.")
     ] = False,
     how: FormatOption = "",
 ) -> None:
@@ -94,16 +70,12 @@ def cancel_job(
     cancel-restore cancel shop-prod prod-eu 5b622f7087d9d6039fafe03f --reason "INC-7" --yes
     cancel-restore cancel prod-eu 5b622f7087d9d6039fafe03f --reason "INC-7" --without-approval
     """
-    call = Call(target=Target.parse(target), reason=storable(reason), yes=yes, alone=alone)
-    progress = Progress(format_of(how), sys.stdout)
+    why = reason.encode(errors="surrogateescape").decode(errors="replace")  # as databases take it
+    call = Call(target=Target.parse(target), reason=why, yes=yes, alone=alone)
+    progress = Progress(output.format_of(how), sys.stdout)
     if not yes and not sys.stdin.isatty():
-        fail("No terminal can ask for the cluster's name: add --yes.", WRONG_USAGE)
+        output.fail("No terminal can ask for the cluster's name: add --yes.", output.WRONG_USAGE)
     raise typer.Exit(_run(jobs.load_atlas_settings(), call, progress))
-
-
-def storable(argument: str) -> str:
-    """Return an argument as a database takes it: without NUL and undecodable bytes."""
-    return argument.replace("\0", "").encode(errors="surrogateescape").decode(errors="replace")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +98,7 @@ def _run(settings: Settings, call: Call, progress: Progress) -> int:
     """Run the command and return its exit code; an error ends it with its sentence."""
     refusals = [call.refusal(each.policy) for each in settings.policy_holders]
     if refusals and all(refusals):  # so Atlas need not be asked which project has the job
-        fail(refusals[0], WRONG_USAGE)
+        output.fail(refusals[0], output.WRONG_USAGE)
     command: CancelCommand | None = None
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
@@ -136,14 +108,14 @@ def _run(settings: Settings, call: Call, progress: Progress) -> int:
                 command.confirm()  # not in `runner`, so that Ctrl-C ends the prompt
             return runner.run(command.cancel())
         except (KeyboardInterrupt, typer.Abort):
-            holds = runner.run(command.after_interrupt()) if command else NOTHING_RECORDED
-            typer.echo(holds, err=True)
-            return INTERRUPTED
-        except (AtlasError, CancellationError, StartError) as error:
-            if isinstance(error, NotAllowed) and not isinstance(error, NotCancellableNow):
-                fail(str(error), WRONG_USAGE)
-            again = f" {GO_ON}" if isinstance(error, LedgerError) else ""
-            fail(f"{error}{again}")
+            said = runner.run(command.after_interrupt()) if command else NOTHING_RECORDED
+            typer.echo(said, err=True)
+            return output.INTERRUPTED
+        except errors.NotAllowed as error:
+            output.fail(str(error), output.WRONG_USAGE)
+        except (AtlasError, errors.CancellationError, StartError) as error:
+            again = f" {GO_ON}" if isinstance(error, errors.LedgerError) else ""
+            output.fail(f"{error}{again}")
         finally:
             runner.run(stack.aclose())
 
@@ -156,11 +128,13 @@ async def _open(
     await services.clock.set()
     project, ref = await jobs.find_job(services, call.target)
     if refusal := call.refusal(project.policy):
-        fail(refusal, WRONG_USAGE)
-    reading = services.cancellation.look_up(ref, timeout=jobs.READ_TIMEOUT)
-    details = await jobs.in_known_cluster(services, project, call.target, reading)
-    shown = ShownJob(project.name, ref, details.job, details.facts, details.open_request)
-    progress.fields = shown.fields()
+        output.fail(refusal, output.WRONG_USAGE)
+    try:
+        shown = await services.cancellation.look_up(ref, timeout=jobs.READ_TIMEOUT)
+    except ClusterNotFound:
+        await jobs.check_cluster(services, [project], ref.cluster_name)
+        raise
+    progress.fields = jobs.fields_of(shown)
     return CancelCommand(services, project, call, shown, progress)
 
 
@@ -171,52 +145,47 @@ class CancelCommand:
     services: CoreServices
     project: Project
     call: Call
-    shown: ShownJob  #: with the open request of an earlier call or person
+    shown: JobDetails  #: with the open request of an earlier call or person
     progress: Progress
     key: str = field(default_factory=lambda: f"cli:{uuid.uuid4().hex}")  #: of its request
 
     def confirm(self) -> None:
         """Ask for the cluster's name where a request is made; another name ends the command."""
-        if not self.shown.job.can_be_cancelled or (self.shown.request and not self.call.alone):
+        if not self.shown.job.can_be_cancelled or (self.shown.open_request and not self.call.alone):
             return
-        write_fields(self.shown.details(), sys.stderr)
+        output.write_fields(jobs.lines_of(self.shown), sys.stderr)
         name = self.shown.ref.cluster_name
         asked = f"Type the cluster's name, {name}, to cancel the job"
-        ask = partial(typer.prompt, asked, default="", show_default=False, err=True)
-        while not (typed := ask().strip()):
+        while not (typed := typer.prompt(asked, default="", show_default=False, err=True).strip()):
             typer.echo("Nothing was typed. Ctrl-C ends the command.", err=True)
         policy = replace(self.project.policy, confirm_by_typing=True)
         if check_typed_name(policy, name, typed):
-            fail(f"That is not {name}, so nothing was done.", WRONG_USAGE)
+            output.fail(f"That is not {name}, so nothing was done.", output.WRONG_USAGE)
 
     async def cancel(self) -> int:
         """Cancel the job, or join the open request for it; return the exit code."""
-        earlier = self.shown.request
-        if earlier and earlier.state is State.QUARANTINED:
-            earlier = None  # its own request takes the place of the bot's
+        earlier = self.shown.open_request
+        runs = earlier is not None and earlier.state not in UNDECIDED
+        if not (self.shown.job.can_be_cancelled or runs):
+            return await self._report_ended()
         if earlier and earlier.state is State.AWAITING and self.call.alone:
             earlier = await self._withdraw(earlier)
-        if earlier:
+        if earlier and earlier.state is not State.QUARANTINED:
             return await self._join(earlier)
-        if not self.shown.job.can_be_cancelled:
-            return await self._report_ended()
         try:
             request = await self.services.cancellation.submit(self._submission())
-        except JobAlreadyRequested as error:
+        except errors.JobAlreadyRequested as error:
             return await self._join(error.request)
         return await self._follow(request)
 
     async def _withdraw(self, earlier: Request) -> Request | None:
         """Withdraw a request that waits, for one without approvals; return it if it runs by now."""
-        submission = self._submission()
-        if refusal := refusal_of(self.project.policy, submission):
-            raise refusal
         try:
             # An operator may act alone, so the requester is not asked.
             withdrawn = await self.services.requests.decide(
-                earlier.id, State.WITHDRAWN, submission.person, lambda _: None
+                earlier.id, State.WITHDRAWN, jobs.current_operator(), lambda _: None
             )
-        except StateConflict as error:
+        except errors.StateConflict as error:
             return error.request
         waited = f"Request {earlier.id} of {earlier.requester} waited: it is withdrawn."
         self.progress.note(waited, withdrawn)
@@ -246,20 +215,19 @@ class CancelCommand:
 
     async def _report_ended(self) -> int:
         """Report a job that cannot be cancelled: it is a success if it was cancelled before."""
+        job = self.shown.job
         earlier = await self.services.requests.newest_request_for(self.shown.ref)
-        if exit_code(earlier, self.shown.job) == 0:
+        if exit_code(earlier, job) == 0:
             by = ""
             if earlier and earlier.sent.may_have_taken_effect:
                 self.progress.request = earlier.id
                 by = f", by request {earlier.id} of {earlier.requester or 'the bot'}"
             self.progress.note(CANCELLED_ALREADY.format(by=by))
             return 0
-        sentence = (
-            ENDED_BY_ITSELF if self.shown.job.cancelled else why_not_cancellable(self.shown.job)
-        )
+        sentence = ENDED_BY_ITSELF if job.cancelled else why_not_cancellable(job)
         self.progress.note(sentence)
         self.progress.fail(sentence)
-        return FAILED
+        return output.FAILED
 
     async def _follow(self, request: Request) -> int:
         """Show each step of a request until it ends or waits for approval; run it if it is free."""
@@ -272,25 +240,21 @@ class CancelCommand:
                     self.progress.step(event, request)
                 if request.state in UNDECIDED:
                     self.progress.note(standing(request), request)
-                    return WAITS_FOR_APPROVAL
+                    return output.WAITS_FOR_APPROVAL
                 if request.state.ended:
                     return await self._outcome(request)
                 if not request.approvals:
                     self.services.runner.start(request.id)
                 elif request.state is State.APPROVED and clock() > deadline:
-                    fail(NO_BOT.format(request=request.id))
+                    output.fail(NO_BOT.format(request=request.id))
                 await asyncio.sleep(POLL_INTERVAL)
 
     async def _outcome(self, request: Request) -> int:
         """Return the exit code; a job may read cancelled although the request did not do it."""
-        job = self.shown.job
+        job_ref, job = self.shown.ref, self.shown.job
         if request.state is not State.CANCELLED:
-            read = self.project.atlas.restore_job(self.shown.ref, timeout=jobs.READ_TIMEOUT)
-            try:
-                job = await read
-            except AtlasError as error:
-                self.progress.fail(str(error))
-                return FAILED
+            with suppress(AtlasError):
+                job = await self.project.atlas.restore_job(job_ref, timeout=jobs.READ_TIMEOUT)
         if code := exit_code(request, job):
             self.progress.fail(standing(request))
         return code
@@ -300,7 +264,7 @@ class CancelCommand:
         await self.services.runner.stop(DEFAULT_TIMINGS.run_stop_timeout)
         try:
             request = await self.services.requests.newest_request_for(self.shown.ref)
-        except CancellationError:
+        except errors.CancellationError:
             return f"The record cannot be read. {GO_ON}"
         is_known = request and (request.key == self.key or request.id == self.progress.request)
         return standing(request) if request and is_known else NOTHING_RECORDED
@@ -325,4 +289,4 @@ def exit_code(request: Request | None, job: RestoreJob) -> int:
     if request and request.state is State.CANCELLED:
         return 0
     was_sent = request is not None and request.sent.may_have_taken_effect
-    return 0 if job.cancelled and (was_sent or not job.failed) else FAILED
+    return 0 if job.cancelled and (was_sent or not job.failed) else output.FAILED

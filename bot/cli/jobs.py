@@ -7,36 +7,29 @@ import pwd
 import re
 import sys
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
 from bot.atlas import AtlasError, ClusterNotFound, DeliveryType, InvalidName, JobRef, RestoreJob
 from bot.atlas.models import cluster_name, object_id
 from bot.cancellation.errors import CancellationError
-from bot.cancellation.job_facts import JobFacts, LinkPhase
+from bot.cancellation.job_facts import LinkPhase
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import OPERATOR_PREFIX, Person, operator
+from bot.cli import output
 from bot.cli.audit import missing_file
-from bot.cli.output import (
-    WRONG_USAGE,
-    OutputFormat,
-    fail,
-    failing_on,
-    format_of,
-    write_fields,
-    write_json,
-    write_table,
-)
+from bot.cli.output import OutputFormat
 from bot.log_config import configure_logging
 from bot.redaction import redact
 from bot.services.projects import Project, Projects
 from bot.services.search_results import Unavailable
+from bot.services.service import JobDetails
 from bot.settings import Settings, SettingsError, load_settings
 from bot.slack import job_facts
 from bot.slack.deployment import set_deployment
@@ -51,20 +44,14 @@ NAME_TIMEOUT = 5.0  #: seconds to wait for the names of projects
 READ_TIMEOUT = 20.0  #: seconds for one read of Atlas
 MAX_CLUSTERS = 20  #: names of clusters in a sentence
 FEED_TIMEOUT = 5.0  #: seconds for the activity feed, without which the rest is shown
-#: The phases in which the link is expected.
-LINK_TO_COME = frozenset({LinkPhase.EXPECTED, LinkPhase.OVERDUE})
 TIMES = frozenset({"snapshot", "started", "link_expected"})  #: the fields that are times
 #: What Slack's markup adds to a text: a date's token around its fallback, and emoji.
 DATE = re.compile(r"<!date\^[^|>]*\|([^>]*)>")
 EMOJI = re.compile(r":[a-z_]+: ")
 
 #: The fields in the columns of the list.
-COLUMNS = (
-    *("project", "cluster", "job", "state", "started", "by", "link_expected"),
-    *("snapshot", "request"),
-)
+COLUMNS = "project cluster job state started by link_expected snapshot request"
 
-T = TypeVar("T")
 TargetArgument = Annotated[
     list[str], typer.Argument(metavar="[PROJECT] CLUSTER JOB_ID", show_default=False)
 ]
@@ -75,7 +62,7 @@ FormatOption = Annotated[
 
 def load_atlas_settings() -> Settings:
     """Load the settings without Slack's and report unknown ones; errors end the command."""
-    with failing_on(SettingsError, code=WRONG_USAGE):
+    with output.failing_on(SettingsError, code=output.WRONG_USAGE):
         settings = load_settings(needs_slack=False)
     configure_logging("CRITICAL")  # the command prints what happens
     redact(settings.secrets)
@@ -122,9 +109,9 @@ class Target:
     def parse(cls, words: Sequence[str]) -> "Target":
         """Parse `[PROJECT] CLUSTER JOB_ID`; anything else ends the command."""
         if len(words) not in {2, 3}:
-            example = "prod-eu 5b622f7087d9d6039fafe03f"
-            fail(f"Name the cluster and the restore job, such as: {example}.", WRONG_USAGE)
-        with failing_on(InvalidName, code=WRONG_USAGE):
+            usage = "Name cluster and restore job, such as: prod-eu 5b622f7087d9d6039fafe03f."
+            output.fail(usage, output.WRONG_USAGE)
+        with output.failing_on(InvalidName, code=output.WRONG_USAGE):
             cluster, job_id = cluster_name(words[-2]), object_id(words[-1], "restore job id")
         return cls(project=words[0] if len(words) == 3 else None, cluster=cluster, job_id=job_id)  # noqa: PLR2004 - three words
 
@@ -143,8 +130,8 @@ def list_jobs(
     cancel-restore list prod-eu --project shop-prod
     cancel-restore list --format json | jq -r .job
     """
-    form = format_of(how)
-    with failing_on(InvalidName, code=WRONG_USAGE):
+    form = output.format_of(how)
+    with output.failing_on(InvalidName, code=output.WRONG_USAGE):
         name = cluster_name(cluster) if cluster else None
     asyncio.run(_list(load_atlas_settings(), name, project, form))
 
@@ -157,7 +144,7 @@ def show_job(target: TargetArgument, *, how: FormatOption = "") -> None:
     cancel-restore show prod-eu 5b622f7087d9d6039fafe03f
     cancel-restore show shop-prod prod-eu 5b622f7087d9d6039fafe03f
     """
-    form = format_of(how)
+    form = output.format_of(how)
     asyncio.run(_show(load_atlas_settings(), Target.parse(target), form))
 
 
@@ -168,24 +155,23 @@ async def _list(settings: Settings, cluster: str | None, project: str, form: Out
         if cluster and not (listing.jobs or listing.unavailable):
             await check_cluster(services, projects, cluster)
         found = [(each.place.project, each.ref, each.job) for each in listing.jobs]
-        shown = await shown_jobs(services, settings, found)
-    _write_list([job.fields() for job in shown], form, complete=not listing.unavailable)
+        shown = await details_of(services, settings, found)
+    _write_list([*map(fields_of, shown)], form, complete=not listing.unavailable)
     if listing.unavailable:
-        fail("\n".join(map(_unread, listing.unavailable)))
+        output.fail("\n".join(map(_unread, listing.unavailable)))
 
 
 def _write_list(found: Sequence[dict[str, Any]], form: OutputFormat, *, complete: bool) -> None:
     if form is OutputFormat.JSON:
         for fields in found:
-            write_json(fields, sys.stdout)
+            output.write_json(fields, sys.stdout)
     elif found:
-        shown = [name for name in COLUMNS if any(fields[name] for fields in found)]
+        shown = [name for name in COLUMNS.split() if any(fields[name] for fields in found)]
         headers = [name.replace("_", " ").capitalize() for name in shown]
         rows = ([in_words(fields, name) for name in shown] for fields in found)
-        write_table(headers, rows, sys.stdout)
+        output.write_table(headers, rows, sys.stdout)
     if complete and not found:
-        no_job = "There is no restore job that can be cancelled."
-        typer.echo(no_job, err=form is OutputFormat.JSON)
+        typer.echo("There is no restore job that can be cancelled.", err=form is OutputFormat.JSON)
 
 
 def _unread(part: Unavailable) -> str:
@@ -196,36 +182,44 @@ def _unread(part: Unavailable) -> str:
 async def _show(settings: Settings, target: Target, form: OutputFormat) -> None:
     async with open_services(settings) as services:
         project, ref = await find_job(services, target)
-        with failing_on(AtlasError):
-            reading = project.atlas.restore_job(ref, timeout=READ_TIMEOUT)
-            job = await in_known_cluster(services, project, target, reading)
-        [shown] = await shown_jobs(services, settings, [(project, ref, job)])
+        with output.failing_on(AtlasError):
+            try:
+                job = await project.atlas.restore_job(ref, timeout=READ_TIMEOUT)
+            except ClusterNotFound:
+                await check_cluster(services, [project], ref.cluster_name)
+                raise
+        [shown] = await details_of(services, settings, [(project, ref, job)])
     if form is OutputFormat.JSON:
-        write_json(shown.fields(), sys.stdout)
+        output.write_json(fields_of(shown), sys.stdout)
         return
-    write_fields(shown.details(), sys.stdout)
+    output.write_fields(lines_of(shown), sys.stdout)
     if not job.can_be_cancelled:
         typer.echo(why_not_cancellable(job))
 
 
 def find_project(projects: Projects, name: str) -> Project:
     """Find a project by its name or id; an unknown one ends the command."""
-    found = projects.find(name)
-    if found is None:
+    if (found := projects.find(name)) is None:
         known = ", ".join(project.name for project in projects.all)
-        fail(f"There is no project {name!r}; there are: {known}.", WRONG_USAGE)
+        output.fail(f"There is no project {name!r}; there are: {known}.", output.WRONG_USAGE)
     return found
 
 
 async def find_job(services: CoreServices, target: Target) -> tuple[Project, JobRef]:
     """Return the job's project; without one in the arguments, all projects are searched."""
-    project = (
-        find_project(services.projects, target.project)
-        if target.project
-        else services.projects.only or await _search(services, target)
-    )
-    ref = JobRef(project_id=project.id, cluster_name=target.cluster, job_id=target.job_id)
-    return project, ref
+    projects, cluster = services.projects, target.cluster
+    project = find_project(projects, target.project) if target.project else projects.only
+    if project is None:
+        finder = services.cancellation.finder
+        search = await finder.search(target.job_id, projects.all, cluster=cluster)
+        if not (search.found or search.unavailable):
+            await check_cluster(services, projects.all, cluster)
+        if search.found is None:
+            where = f"in a cluster {cluster} of {len(projects.all)} projects"
+            missing = f"Restore job {target.job_id} was not found {where}: check both."
+            output.fail("\n".join([missing, *map(_unread, search.unavailable)]))
+        project = search.found.project
+    return project, JobRef(project_id=project.id, cluster_name=cluster, job_id=target.job_id)
 
 
 async def check_cluster(services: CoreServices, projects: Sequence[Project], cluster: str) -> None:
@@ -237,99 +231,68 @@ async def check_cluster(services: CoreServices, projects: Sequence[Project], clu
         if cluster not in known:
             places = join(project.name for project in projects)
             there_are = join(sorted(known), MAX_CLUSTERS) or "none"
-            fail(f"There is no cluster {cluster} in {places}; there are: {there_are}.")
+            output.fail(f"There is no cluster {cluster} in {places}; there are: {there_are}.")
 
 
-async def in_known_cluster(
-    services: CoreServices, project: Project, target: Target, reading: Awaitable[T]
-) -> T:
-    """Await a read of a job; an unknown cluster ends the command and names the known ones."""
-    try:
-        return await reading
-    except ClusterNotFound:
-        await check_cluster(services, [project], target.cluster)
-        raise
+def fields_of(details: JobDetails) -> dict[str, Any]:
+    """Return the fields under the names of the JSON output; None is not known."""
+    ref, job, facts, request = details.ref, details.job, details.facts, details.open_request
+    starter = facts.started_by.starter
+    is_to_come = facts.phase in {LinkPhase.EXPECTED, LinkPhase.OVERDUE}
+    return {
+        "project": details.project_name,
+        "cluster": ref.cluster_name,
+        "job": ref.job_id,
+        "type": str(job.delivery_type),
+        "snapshot": iso(job.snapshot_time),
+        "started": iso(ref.started_at),
+        "by": starter.name or None if starter else None,
+        "link_expected": iso(facts.expected_at) if is_to_come else None,
+        "state": job.state.value,
+        "request": request.id if request else None,
+    }
 
 
-async def _search(services: CoreServices, target: Target) -> Project:
-    """Find the project that has the job."""
-    search = await services.cancellation.finder.search(
-        target.job_id, services.projects.all, cluster=target.cluster
-    )
-    if search.found is None:
-        if not search.unavailable:
-            await check_cluster(services, services.projects.all, target.cluster)
-        where = f"in a cluster {target.cluster} of {len(services.projects.all)} projects"
-        missing = f"Restore job {target.job_id} was not found {where}: check both."
-        fail("\n".join([missing, *map(_unread, search.unavailable)]))
-    return search.found.project
-
-
-@dataclass(frozen=True, slots=True)
-class ShownJob:
-    """A job as Atlas has it, with what else is known; `request` is the open one."""
-
-    project: str
-    ref: JobRef
-    job: RestoreJob
-    facts: JobFacts
-    request: Request | None
-
-    def fields(self) -> dict[str, Any]:
-        """Return the fields under the names of the JSON output; None is not known."""
-        facts, starter = self.facts, self.facts.started_by.starter
-        return {
-            "project": self.project,
-            "cluster": self.ref.cluster_name,
-            "job": self.ref.job_id,
-            "type": str(self.job.delivery_type),
-            "snapshot": iso(self.job.snapshot_time),
-            "started": iso(self.ref.started_at),
-            "by": starter.name or None if starter else None,
-            "link_expected": iso(facts.expected_at) if facts.phase in LINK_TO_COME else None,
-            "state": self.job.state.value,
-            "request": self.request.id if self.request else None,
-        }
-
-    def details(self) -> list[tuple[str, str]]:
-        """Return labels and values, as the dialog shows them."""
-        fields = self.fields()
-        kind, link = fields["type"], job_facts.link_text(self.facts)
-        details = [
-            ("Project", fields["project"]),
-            ("Cluster", fields["cluster"]),
-            ("Restore job", fields["job"]),
-            ("Type", DELIVERY_TYPES.get(kind, kind)),
-            ("State", self.job.state.sentence),
-            ("Snapshot", f"{in_words(fields, 'snapshot')} {self.job.snapshot_id}".strip()),
-            ("Started", in_words(fields, "started")),
-            ("By", plain(job_facts.who(self.facts.started_by))),
-            ("Download link", plain(link) if kind == DeliveryType.DOWNLOAD else ""),
-            ("Open request", in_words(fields, "request")),
-        ]
-        return [(label, value) for label, value in details if value]
-
-
-async def shown_jobs(
-    services: CoreServices, settings: Settings, found: Sequence[tuple[Project, JobRef, RestoreJob]]
-) -> list[ShownJob]:
-    """Add what the database and the activity feed know; a missing database is not created."""
-    of_jobs = partial(
-        services.facts.of_jobs, [(ref, job) for _, ref, job in found], timeout=FEED_TIMEOUT
-    )
-    requests: dict[JobRef, Request | None] = {}
-    facts: Mapping[JobRef, JobFacts] | None = None
-    if not missing_file(settings.database_url.get_secret_value()):
-        with suppress(CancellationError):
-            facts = await of_jobs()
-        with suppress(CancellationError):
-            requests = {ref: await services.requests.open_request_for(ref) for _, ref, _ in found}
-    if facts is None:
-        facts = await of_jobs(stored=False)
-    return [
-        ShownJob(project.name, ref, job, facts[ref], requests.get(ref))
-        for project, ref, job in found
+def lines_of(details: JobDetails) -> list[tuple[str, str]]:
+    """Return labels and values, as the dialog shows them."""
+    fields, job = fields_of(details), details.job
+    kind, link = fields["type"], job_facts.link_text(details.facts)
+    lines = [
+        ("Project", fields["project"]),
+        ("Cluster", fields["cluster"]),
+        ("Restore job", fields["job"]),
+        ("Type", DELIVERY_TYPES.get(kind, kind)),
+        ("State", job.state.sentence),
+        ("Snapshot", f"{in_words(fields, 'snapshot')} {job.snapshot_id}".strip()),
+        ("Started", in_words(fields, "started")),
+        ("By", plain(job_facts.who(details.facts.started_by))),
+        ("Download link", plain(link) if kind == DeliveryType.DOWNLOAD else ""),
+        ("Open request", in_words(fields, "request")),
     ]
+    return [(label, value) for label, value in lines if value]
+
+
+async def details_of(
+    services: CoreServices, settings: Settings, found: Sequence[tuple[Project, JobRef, RestoreJob]]
+) -> list[JobDetails]:
+    """Add what the database and the activity feed know; a missing database is not created."""
+    jobs = [(ref, job) for _, ref, job in found]
+    read_facts = partial(services.facts.of_jobs, jobs, timeout=FEED_TIMEOUT)
+    requests: dict[JobRef, Request | None] = {}
+    try:
+        stored = not missing_file(settings.database_url.get_secret_value())
+        facts = await read_facts(stored=stored)
+        if stored:
+            requests = {ref: await services.requests.open_request_for(ref) for ref, _ in jobs}
+    except CancellationError:
+        facts = await read_facts(stored=False)
+    return [
+        JobDetails(
+            project_name=project.name, ref=ref, job=job, facts=facts[ref],
+            open_request=requests.get(ref),
+        )
+        for project, ref, job in found
+    ]  # fmt: skip
 
 
 def plain(mrkdwn: str) -> str:

@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -32,7 +33,6 @@ log = structlog.get_logger(__name__)
 
 app = typer.Typer(
     name="cancel-restore",
-    help="Cancel MongoDB Atlas backup-restore jobs from Slack, safely and on record.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # errors are sentences, not boxes
@@ -84,9 +84,7 @@ def demo(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the page and the fake Slack.")
     ] = 8080,
-    approvals: Annotated[
-        int, typer.Option(min=0, max=5, help="How many other people must approve.")
-    ] = 0,
+    approvals: Annotated[int, typer.Option(min=0, max=5, help="How many people must approve.")] = 0,
     fault: Annotated[str, typer.Option(help="Fault of the fake Atlas: slow, cut-after, …")] = "",
     *,
     script: Annotated[
@@ -114,12 +112,8 @@ def demo(
         elif script:
             asyncio.run(play_script(sys.stdout, approvals=approvals, fault=fault))
         else:
-            run_until_stopped(
-                lambda stop: run_demo(
-                    sys.stdout, stop, port=port, approvals=approvals, fault=fault,
-                    browser=not no_browser,
-                )
-            )  # fmt: skip
+            show = partial(run_demo, sys.stdout, port=port, approvals=approvals, fault=fault)
+            run_until_stopped(partial(show, browser=not no_browser))
 
 
 def run_until_stopped(work: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:

@@ -16,6 +16,7 @@ FAILED = 1
 WRONG_USAGE = 2  # or wrong settings
 WAITS_FOR_APPROVAL = 3
 INTERRUPTED = 130  # by Ctrl-C, as shells report it
+UNLIMITED = 10_000  #: a width that no table reaches, to measure how wide it is
 
 
 def fail(message: str, code: int = FAILED) -> NoReturn:
@@ -31,9 +32,6 @@ def failing_on(*errors: type[Exception], code: int = FAILED) -> Iterator[None]:
         yield
     except errors as error:
         fail(str(error), code)
-
-
-UNLIMITED = 10_000  #: a width that no table reaches, to measure how wide it is
 
 
 class OutputFormat(StrEnum):

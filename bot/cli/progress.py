@@ -58,26 +58,23 @@ class Progress:
         self.request = request.id
         self._state = state_after(event.event, self._state, request)
         sentence = sentence_of(readable_fields(event)[0])
-        self._write(sentence, event.at, request.id, str(self._state), event=event.event)
+        self._write(sentence, event.at, str(self._state), event.event)
 
     def note(self, sentence: str, request: Request | None = None) -> None:
         """Show a sentence that is no event."""
         if request:
             self.request = request.id
-        state = str(request.state) if request else str(self.fields["state"])
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._write(sentence, at, self.request, state, event=None)
+        self._write(sentence, at, str(request.state if request else self.fields["state"]))
 
     def fail(self, sentence: str) -> None:
         """Repeat on standard error why the job is not cancelled, where the steps are JSON."""
         if self._form is OutputFormat.JSON:
             typer.echo(printable(sentence), err=True)
 
-    def _write(
-        self, sentence: str, at: str, request: str | None, state: str, *, event: str | None
-    ) -> None:
+    def _write(self, sentence: str, at: str, state: str, event: str | None = None) -> None:
         if self._form is OutputFormat.JSON:
-            facts = {"state": state, "request": request, "at": at, "event": event}
+            facts = {"state": state, "request": self.request, "at": at, "event": event}
             write_json({**self.fields, **facts, "sentence": sentence}, self._out)
         else:  # as Text: what Atlas and people wrote is no markup
             self._console.print(Text(f"{at[11:19]}  "), Text(printable(sentence)), sep="")
@@ -86,11 +83,10 @@ class Progress:
 
 def state_after(event: str, before: State, request: Request) -> State:
     """Return the state that an event enters."""
-    if event == EventName.CREATED and request.by_bot:
-        return State.QUARANTINED
-    if event == EventName.CREATED:
-        return State.AWAITING if request.approvals_needed else State.APPROVED
     name = event.removeprefix("request:")
+    if event == EventName.CREATED:
+        waits = State.AWAITING if request.approvals_needed else State.APPROVED
+        return State.QUARANTINED if request.by_bot else waits
     return State(name) if name in set(State) else before
 
 

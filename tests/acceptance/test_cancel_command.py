@@ -293,7 +293,7 @@ async def test_killed_command_called_again_goes_on_with_the_same_request(
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        (NO_ANSWER, "is recorded, and not finished: the same command finishes it"),
+        (NO_ANSWER, "is not finished: the same command, or a running bot, finishes it."),
         (SLOW_EFFECT, "is cancelled. Atlas confirms that the restore job is cancelled."),
     ],
 )

@@ -13,9 +13,10 @@ from bot.cancellation.job_facts import USUAL_WAIT, JobFacts
 from bot.cancellation.lifecycle import DeleteAttempts, Request, State
 from bot.cancellation.starter import Knowledge, StartedBy, Starter, StarterKind
 from bot.cli.cancel import exit_code
-from bot.cli.jobs import ShownJob, Target
+from bot.cli.jobs import Target, fields_of, lines_of
 from bot.cli.output import OutputFormat
 from bot.cli.progress import Progress, sentence_of
+from bot.services.service import JobDetails
 from tests.support.domain import JOB_ID, NOON, a_job, a_request, a_waiting_request, job_ref
 from tests.support.process import invoke
 
@@ -37,10 +38,14 @@ def test_malformed_target_ends_the_command_with_2(words: list[str]) -> None:
     assert error.value.exit_code == 2
 
 
-def shown(starter: StartedBy, at: datetime = NOON) -> ShownJob:
+def shown(starter: StartedBy, at: datetime = NOON) -> JobDetails:
     facts = JobFacts.new(job_ref(), USUAL_WAIT, at).add(started_by=starter)
-    return ShownJob(
-        project="shop-prod", ref=job_ref(), job=a_job(), facts=facts, request=a_request(id="r1")
+    return JobDetails(
+        project_name="shop-prod",
+        ref=job_ref(),
+        job=a_job(),
+        facts=facts,
+        open_request=a_request(id="r1"),
     )
 
 
@@ -49,7 +54,7 @@ OWN = replace(DANA, starter=Starter(kind=StarterKind.API_KEY, name="abcd", own_k
 
 
 def test_fields_have_the_names_of_the_contract_and_iso_times() -> None:
-    assert shown(DANA).fields() == {
+    assert fields_of(shown(DANA)) == {
         "project": "shop-prod",
         "cluster": "prod-eu",
         "job": JOB_ID,
@@ -76,12 +81,12 @@ def test_starter_is_named_or_it_is_said_why_not(
 ) -> None:
     job = shown(starter)
 
-    assert job.fields()["by"] == by
-    assert ("By", words) in job.details()
+    assert fields_of(job)["by"] == by
+    assert ("By", words) in lines_of(job)
 
 
 def test_late_link_is_called_overdue() -> None:
-    assert "overdue" in dict(shown(DANA).details())["Download link"]
+    assert "overdue" in dict(lines_of(shown(DANA)))["Download link"]
 
 
 @pytest.mark.parametrize(
