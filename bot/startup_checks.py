@@ -17,8 +17,7 @@ from bot.storage.database import cause_of
 from bot.storage.migrate import SchemaError, ensure_current
 from bot.web.server import WebError
 
-#: Seconds between two attempts to authenticate while Slack does not answer.
-SLACK_RETRY_INTERVAL = 2.0
+SLACK_RETRY_INTERVAL = 2.0  #: seconds between attempts while Slack does not answer
 PROJECT_RETRY_INTERVAL = 60.0  #: seconds between two attempts to read a project from Atlas
 SLACK_ERRORS_TIMEOUT = 2.0  #: seconds to wait for Slack's errors when the start has failed already
 SLACK_DOES_NOT_ANSWER = "Slack does not answer: check SLACK_API_URL and the network."

@@ -17,8 +17,7 @@ OnFailure = Callable[[str], Awaitable[object]]
 
 T = TypeVar("T")
 
-#: Seconds at the end of `drain` in which cancelled tasks may still report to their person.
-REPORT_TIMEOUT = 0.8
+REPORT_TIMEOUT = 0.8  #: seconds at the end of `drain` in which cancelled tasks may still report
 
 log = structlog.get_logger(__name__)
 

@@ -80,8 +80,7 @@ class Timings:
 DEFAULT_TIMINGS = Timings()
 
 
-#: Doublings after which the pause no longer grows; keeps the power of two small.
-_MAX_DOUBLINGS = 30
+_MAX_DOUBLINGS = 30  #: doublings after which the pause stays; keeps the power of two small
 
 
 def backoff(

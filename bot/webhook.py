@@ -30,8 +30,7 @@ from bot.tasks import cancel_and_wait, log_errors, wait_up_to
 from bot.timings import DEFAULT_TIMINGS, Timings, backoff
 
 SOURCE = "cancel-restore"  #: also the prefix of all types
-#: Bytes of an answer that are read, so that its connection can be used again.
-MAX_ANSWER_BYTES = 64 * 1024
+MAX_ANSWER_BYTES = 64 * 1024  #: bytes of an answer that are read, so that its connection can stay
 
 
 def cloud_event(event: Recorded) -> CloudEvent:

@@ -51,8 +51,7 @@ LONGEST_BACKOFF = 5.0
 #: The share of a call's timeout for connecting. A connect timeout comes before the call's own, so
 #: that it is known that nothing was sent.
 CONNECT_SHARE = 0.7
-#: The share of the timeout for getting a free connection; the rest is for the call.
-POOL_SHARE = 0.7
+POOL_SHARE = 0.7  #: the share for getting a free connection; the rest is for the call
 
 
 @dataclass(eq=False)

@@ -182,8 +182,7 @@ def _obstacle(scheme: str, parameters: dict[str, str]) -> str | None:
     return None
 
 
-#: Seconds before its expiry at which a token is renewed; at most a tenth of its life.
-RENEWAL_MARGIN = 60.0
+RENEWAL_MARGIN = 60.0  #: how early a token is renewed, in seconds; at most a tenth of its life
 #: Seconds without a renewal after a new token was refused: it has another cause, and a service
 #: account may have at most 100 live tokens.
 RENEWAL_BACKOFF = 60.0

@@ -13,8 +13,7 @@ import httpx
 from bot.atlas.protocol import parse_body, unwrap_envelope
 
 MAX_CONNECTIONS = 32
-#: Seconds an idle connection is kept; shorter than the usual limit of load balancers.
-KEEPALIVE_EXPIRY = 30.0
+KEEPALIVE_EXPIRY = 30.0  #: seconds an idle connection is kept; load balancers usually wait longer
 #: Decoded bytes of one response; a page of 500 jobs has well below one million.
 MAX_RESPONSE_BYTES = 8 * 1024 * 1024
 #: Bytes decoded at once. gzip expands up to 1000 times, so this bounds the memory per step.

@@ -27,8 +27,7 @@ TRY_SMALLER = f"{RECOVERY_OPERATOR} alone may be enough: doctor shows whether it
 VERIFY = f"Only a cancellation can test it. Verify that the key has {RECOVERY_OPERATOR}, {WHERE}."
 GRANT = f"Give it {RECOVERY_OPERATOR} (Project Backup Recovery Operator), {WHERE}"
 SET_ADDRESS = "Edit the key in Atlas, API Access List: add the bot's address, and no other."
-#: Days before the end of a service account's secret at which a warning is reported.
-MIN_SECRET_DAYS = 14
+MIN_SECRET_DAYS = 14  #: days before the end of a service account's secret that cause a warning
 BACKUPS = "/backup/"  #: the part of the path of calls that share a rate limit
 MIN_RATE_LIMIT_SHARE = 5  #: a warning is reported when less than one in so many calls is left
 READ_EXPIRY = "Atlas shows it in Project Identity & Access, Applications."

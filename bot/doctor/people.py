@@ -23,8 +23,7 @@ from bot.slack.placement import ABSENT, is_direct, read_channel
 MAX_CONCURRENT_CALLS = 5  #: Slack limits calls by the minute
 TIMEOUT = 10.0  #: seconds to wait for one response about a person or a group
 IDS_TIMEOUT = 30.0  #: seconds for all channels, people and groups together
-#: Why nothing that needs the bot token can be checked.
-LOCKED = "the check of SLACK_BOT_TOKEN failed"
+LOCKED = "the check of SLACK_BOT_TOKEN failed"  #: why what needs the bot token is not checked
 INVITE = "Type /invite in the channel, and choose the bot."
 TAKE_OUT = "Remove the id from the settings."
 MORE = "Name more people or a larger group, or require fewer approvals (BOT_APPROVALS)."

@@ -14,26 +14,20 @@ from bot.cancellation.errors import RateLimitReserved
 from bot.cancellation.starter import Knowledge, started_by
 from bot.services.projects import Projects
 
-#: Seconds for which a read of a feed is served from the cache.
-MAX_AGE = 6.0
-#: Seconds for one read with all its pages.
-TIMEOUT = 15.0
+MAX_AGE = 6.0  #: seconds for which a read of a feed is served from the cache
+TIMEOUT = 15.0  #: seconds for one read with all its pages
 #: One read reaches back so far; the feed of an older job is read from its own start.
 LOOK_BACK = timedelta(hours=24)
 #: The link to the feed shows the events from before a job's start until after it.
 LINK_SPAN = timedelta(minutes=5)
 #: A later read reaches back so far before the newest known event: Atlas shows some events late.
 OVERLAP = timedelta(minutes=2)
-#: The fraction of the rate limit that the reads of events leave.
-RESERVE = 3 / 4
-#: At its first read, a monitor counts only events that are this young as new.
-RECENT = timedelta(minutes=10)
+RESERVE = 3 / 4  #: the fraction of the rate limit that the reads of events leave
+RECENT = timedelta(minutes=10)  #: how young events must be for a monitor's first read to count them
 #: How old a job is when the feed must have its event, which may be a minute late.
 MAX_DELAY = timedelta(seconds=90)
-#: Jobs that were found later than this prove nothing about the feed.
-MAX_JOB_AGE = timedelta(minutes=30)
-#: Seconds for which a read that was made for another purpose counts as fresh.
-FRESH = 1.0
+MAX_JOB_AGE = timedelta(minutes=30)  #: jobs found later than this prove nothing about the feed
+FRESH = 1.0  #: seconds for which a read that was made for another purpose counts as fresh
 
 log = structlog.get_logger(__name__)
 

@@ -19,8 +19,7 @@ from bot.timings import Timings
 
 #: Seconds for which the details of a job wait for the activity feed; it is added later if slower.
 FEED_TIMEOUT = 0.2
-#: Seconds for which a decision about a quarantined download waits for the activity feed.
-STARTER_TIMEOUT = 1.0
+STARTER_TIMEOUT = 1.0  #: seconds for which a decision about a quarantine waits for the feed
 #: How old the feed may be for a job that is followed, in intervals: as old as a watch leaves it,
 #: so that a watched project's feed is not read twice.
 FEED_AGE = 2.5

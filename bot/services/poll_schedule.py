@@ -24,8 +24,7 @@ MAX_RATE_LIMIT_BACKOFF = 300.0
 #: by which a read of a cluster must be later than a feed that has waited so long.
 MAX_FEED_DELAY = 4.0
 FEED_ADVANCE = 30.0
-#: Below this sweep interval, in seconds, the list of clusters is read in each sweep.
-LIST_OFTEN_BELOW = 60.0
+LIST_OFTEN_BELOW = 60.0  #: seconds of a sweep interval below which each sweep reads the clusters
 
 log = structlog.get_logger(__name__)
 

@@ -12,15 +12,11 @@ from bot.cancellation.errors import RateLimitReserved
 #: minute). Atlas may change both; the headers of its answers override them.
 BUCKET_SIZE = 1200
 REFILL_PER_SECOND = 500 / 60
-#: The same of its reads of events.
-EVENTS_BUCKET_SIZE = 300
+EVENTS_BUCKET_SIZE = 300  #: the same two for its reads of events
 EVENTS_REFILL_PER_SECOND = 100 / 60
-#: The fraction of the bucket that searches leave.
-RESERVE = 1 / 5
-#: Calls on top of the reserve that others (a cancellation, another replica) may have in flight.
-MARGIN = 16
-#: Seconds without calls after which one call may check whether the bucket has refilled.
-PROBE_INTERVAL = 10.0
+RESERVE = 1 / 5  #: the fraction of the bucket that searches leave
+MARGIN = 16  #: calls on top of the reserve that others (another replica, say) may have in flight
+PROBE_INTERVAL = 10.0  #: seconds without calls after which one call checks for a refill
 
 
 @dataclass(eq=False)

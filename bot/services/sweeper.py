@@ -24,8 +24,7 @@ from bot.timings import Timings
 
 #: How long an ended request keeps its row, and so its buttons; its audit events stay for ever.
 RETENTION = timedelta(days=90)
-#: Sweeps between two prunings: about an hour.
-SWEEPS_PER_PRUNE = 1800
+SWEEPS_PER_PRUNE = 1800  #: sweeps between two prunings: about an hour
 #: Reads named people and members of groups from Slack; raises `RightsNotChecked`.
 FindPeople = Callable[[People], Awaitable[Sequence[Person]]]
 #: How long a notice waits for Slack's answer; after that only the thread mentions the approvers.

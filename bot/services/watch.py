@@ -20,32 +20,25 @@ from bot.storage.watch_store import WatchStore
 from bot.tasks import cancel_and_wait, log_errors
 from bot.timings import DEFAULT_TIMINGS, Timings
 
-#: Seconds until the next check of what is due, at least.
-SHORTEST_PAUSE = 0.005
+SHORTEST_PAUSE = 0.005  #: seconds until the next check of what is due, at least
 #: Reads of a project at once, so that a cluster that hangs does not block the others; and with
 #: the reads after an event.
 MAX_CONCURRENT_READS = 8
 MAX_URGENT_READS = 16
-#: The fraction of a project's rate limit that the watch leaves for people.
-RESERVE = 0.5
+RESERVE = 0.5  #: the fraction of a project's rate limit that the watch leaves for people
 #: Reads of a project that may follow each other at once, and those of them that only an event may
 #: cause. With `watch_read_interval` they stay below 125 a minute: a quarter of Atlas's limit.
 MAX_BURST = 30
 URGENT_BURST = 25
 #: Ranks of calls that wait for their turn; a regular read has the time when it was due.
 LIST_RANK, URGENT_RANK = -2.0, -1.0
-#: Seconds between two checks while all reads are in flight.
-FULL_PAUSE = 0.1
-#: After an event the list of clusters is read again if it is older, in seconds.
-LIST_MAX_AGE = 15.0
-#: The part of the time between two calls that each call of the first complete read takes.
-FIRST_COST = 0.5
+FULL_PAUSE = 0.1  #: seconds between two checks while all reads are in flight
+LIST_MAX_AGE = 15.0  #: after an event the list of clusters is read again if it is older, in seconds
+FIRST_COST = 0.5  #: the part of the time between two calls that a call of the first full read takes
 #: A project whose feed missed a download is swept so much more often.
 GAP_FACTOR = 3
-#: The state of a job that could not be read.
-UNREAD = "unread"
-#: Seconds to release the lease at shutdown.
-RELEASE_TIMEOUT = 0.5
+UNREAD = "unread"  #: the state of a job that could not be read
+RELEASE_TIMEOUT = 0.5  #: seconds to release the lease at shutdown
 
 log = structlog.get_logger(__name__)
 

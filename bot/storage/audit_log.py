@@ -99,8 +99,7 @@ async def _rows(
 #: Requests read by one query, and number of queries, in search of those of some projects.
 HISTORY_BATCH_SIZE = 100
 MAX_BATCHES = 10
-#: Waiting requests read at most.
-MAX_AWAITING = 100
+MAX_AWAITING = 100  #: waiting requests read at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,20 +21,14 @@ from bot.storage.sqlite import WRITES, open_executor
 from bot.timings import Timings
 
 T = TypeVar("T")
-#: Seconds that a transaction of a background task may take: less than a lease.
-BACKGROUND_TIMEOUT = 5.0
+BACKGROUND_TIMEOUT = 5.0  #: seconds that a background transaction may take: less than a lease
 #: Background writes at a time, so that they do not delay the writes of listeners.
 MAX_BACKGROUND_WRITES = 2
-#: Seconds after which PostgreSQL or its driver ends an abandoned transaction.
-SERVER_TIMEOUT = 10
-#: Seconds that abandoned transactions get when the database is closed.
-CLOSE_TIMEOUT = 1.0
-#: Seconds for which a commit shows that the database can be written.
-MAX_WRITE_AGE = 5.0
-#: The cause that readiness gives for a transaction without an answer.
-NO_ANSWER = "it does not answer in time"
-#: The log line of a transaction that reached its time limit.
-TIMED_OUT = "database did not answer in time"
+SERVER_TIMEOUT = 10  #: seconds after which PostgreSQL or its driver ends an abandoned transaction
+CLOSE_TIMEOUT = 1.0  #: seconds that abandoned transactions get when the database is closed
+MAX_WRITE_AGE = 5.0  #: seconds for which a commit shows that the database can be written
+NO_ANSWER = "it does not answer in time"  #: what readiness says of a transaction without an answer
+TIMED_OUT = "database did not answer in time"  #: logged for a transaction at its time limit
 #: Errors of a database that cannot be reached, besides SQLAlchemy's own.
 DATABASE_ERRORS = (SQLAlchemyError, OSError, TimeoutError)
 
@@ -213,10 +207,8 @@ def cause_of(error: BaseException) -> str:
     return " ".join(str(cause).split()) or type(cause).__name__
 
 
-#: Seconds after which an answer of the server is too imprecise to correct the clock.
-MAX_ROUND_TRIP = 0.5
-#: Seconds of deviation that slow answers explain; more is logged.
-MAX_DRIFT = 1.0
+MAX_ROUND_TRIP = 0.5  #: seconds after which a server's answer is too imprecise to correct the clock
+MAX_DRIFT = 1.0  #: seconds of deviation that slow answers explain; more is logged
 
 
 def wall_clock() -> datetime:

@@ -18,10 +18,8 @@ from bot.storage.posts import announce
 from bot.storage.tables import JOB_IS_OPEN, audit_events, job_facts, requests, to_ref, watched_jobs
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
-#: The newest observed links of a project that count.
-MAX_OBSERVED = 50
-#: Jobs that are followed at most, of each kind.
-MAX_FOLLOWED = 100
+MAX_OBSERVED = 50  #: the newest observed links of a project that count
+MAX_FOLLOWED = 100  #: jobs that are followed at most, of each kind
 #: The columns with the name of an attribute of `JobFacts`.
 _COLUMNS = ("expected_at", "live_since", "until", "ended", "phase", "feed_link")
 #: Condition: the announcement of the job has a button.

@@ -23,8 +23,7 @@ T = TypeVar("T")
 NEWEST = "0001"
 #: The key of PostgreSQL's advisory lock: replicas that start together upgrade one after the other.
 ADVISORY_LOCK = 0x5CA1AB1E
-#: Seconds for which a replica waits at its start while another one upgrades the schema.
-UPGRADE_TIMEOUT = 300
+UPGRADE_TIMEOUT = 300  #: seconds for which a replica waits at its start while another one upgrades
 #: Seconds for which a thread waits for SQLite's lock. A waiting thread cannot be cancelled, so
 #: longer waits consist of several tries.
 LOCK_TIMEOUT = 1

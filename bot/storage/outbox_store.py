@@ -18,12 +18,9 @@ from bot.storage.tables import milliseconds, posts, watched_jobs
 from bot.storage.unit_of_work import Store, UnitOfWork, writes
 from bot.storage.watch_store import get_watched_jobs
 
-#: How long a claim holds: longer than any call to Slack takes.
-LEASE = timedelta(seconds=15)
-#: An upper bound of every retry delay and lease; see `has_passed`.
-LONGEST_DELAY = timedelta(minutes=2)
-#: Characters of an error that are stored.
-ERROR_LENGTH = 200
+LEASE = timedelta(seconds=15)  #: how long a claim holds: longer than any call to Slack takes
+LONGEST_DELAY = timedelta(minutes=2)  #: an upper bound of retry delays and leases; see `has_passed`
+ERROR_LENGTH = 200  #: characters of an error that are stored
 
 
 def _due_posts() -> Select[Any]:

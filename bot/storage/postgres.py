@@ -11,13 +11,11 @@ from sqlalchemy import URL, Connection, event
 from sqlalchemy.ext.asyncio import create_async_engine
 
 T = TypeVar("T")
-#: Seconds to wait for a connection to the server, or for a free one of the pool.
-CONNECT_TIMEOUT = 2.0
+CONNECT_TIMEOUT = 2.0  #: seconds to wait for a connection to the server, or a free one of the pool
 #: Connections that stay open, and more for a peak, which are closed after it. Each holds more than
 #: a megabyte of prepared statements; 5 keep one core of Python busy.
 POOL_SIZE, MAX_OVERFLOW = 5, 5
-#: Seconds for closing the connections in order, before they are terminated.
-CLOSE_TIMEOUT = 1.0
+CLOSE_TIMEOUT = 1.0  #: seconds for closing the connections in order, before they are terminated
 DRIVER = "postgresql+asyncpg"
 #: Parameters of the URL that SQLAlchemy reads; libpq's other parameters are passed to the driver.
 SQLALCHEMY_PARAMETERS = frozenset({"prepared_statement_cache_size"})
@@ -29,8 +27,7 @@ LIBPQ_PARAMETERS = frozenset(
         *("sslcompression", "sslsni", "tcp_user_timeout"),
     }
 )
-#: SQLAlchemy's names of libpq's parameters.
-ALIASES = {"ssl": "sslmode"}
+ALIASES = {"ssl": "sslmode"}  #: SQLAlchemy's names of libpq's parameters
 
 log = structlog.get_logger(__name__)
 

@@ -17,8 +17,7 @@ NO_DELAY = timedelta()
 #: Delay of an update of copies while the request is open: a quick run needs only the last one.
 COPY_DELAY = timedelta(seconds=2)
 #: The priorities of posts that are sent before and after others, which have 0.
-FIRST = -1
-LAST = 1
+FIRST, LAST = -1, 1
 #: Announcements are claimed after all posts about requests.
 ANNOUNCEMENT_PRIORITY = 1
 

@@ -23,8 +23,7 @@ from bot.storage.request_store import add_request
 from bot.storage.tables import BY_BOT, approvals, requests, watch_leases
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
-#: Requests that are looked at in one step.
-MAX_WAITING = 500
+MAX_WAITING = 500  #: requests that are looked at in one step
 
 log = structlog.get_logger(__name__)
 

@@ -253,8 +253,7 @@ class Store:
     `on_state_entered` is called after the commit with each state that a request enters.
     """
 
-    #: Whether transactions may wait for those of listeners, and take longer.
-    background = False
+    background = False  #: whether transactions may wait for those of listeners, and take longer
 
     database: Database
     now: Callable[[], datetime]

@@ -21,14 +21,10 @@ from bot.cancellation.lifecycle import Outcome, State
 from bot.storage import queries
 from bot.storage.tables import Instant, approvals, audit_events, milliseconds, requests, to_recorded
 
-#: Events read by one query.
-BATCH_SIZE = 1000
-#: Requests whose rows are read by one query.
-ROWS_BATCH_SIZE = 200
-#: Breaks that are reported at most: one change of the order breaks every link.
-MAX_BREAKS = 100
-#: The form of `Recorded.reference`.
-REFERENCE = re.compile(r"[0-9a-f]+ [0-9]+ .*", re.DOTALL)
+BATCH_SIZE = 1000  #: events read by one query
+ROWS_BATCH_SIZE = 200  #: requests whose rows are read by one query
+MAX_BREAKS = 100  #: breaks that are reported at most: one change of the order breaks every link
+REFERENCE = re.compile(r"[0-9a-f]+ [0-9]+ .*", re.DOTALL)  #: the form of `Recorded.reference`
 #: When an approval was given, and when it was voided, in milliseconds of Unix time.
 ApprovalTimes = tuple[int, int | None]
 #: The columns that `request:created` fills, by the fields of its detail.

@@ -27,8 +27,7 @@ from bot.storage.tables import (
 )
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
-#: How long a replica watches a project without renewing its lease.
-LEASE = timedelta(seconds=20)
+LEASE = timedelta(seconds=20)  #: how long a replica watches a project without renewing its lease
 #: After a longer pause the watch forgets the clusters, and announces no jobs of that time.
 FORGET_AFTER = timedelta(days=7)
 #: The states in which Atlas shows how a job ended.

@@ -12,8 +12,7 @@ from bot.storage.database import has_passed
 from bot.storage.tables import audit_events, audit_webhook, to_recorded
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
-#: How long a replica sends without renewing its lease: longer than a try takes.
-LEASE = timedelta(seconds=20)
+LEASE = timedelta(seconds=20)  #: for which a replica sends without renewal: longer than a try takes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

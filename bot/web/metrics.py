@@ -17,8 +17,7 @@ from bot.cancellation.lifecycle import State
 #: Prometheus sees no increase in a series that begins at 1.
 METHODS = ("GET", "DELETE")
 ALERT_STATUSES = ("403", "429")
-#: The status of a call without a response.
-NO_RESPONSE = "none"
+NO_RESPONSE = "none"  #: the status of a call without a response
 #: Seconds. Slack expires an acknowledgement after three.
 ACK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3)
 ATLAS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -28,8 +27,7 @@ NAMESPACE = "cancel_restore"
 #: Returns None on success, otherwise a sentence that names the problem.
 Check: TypeAlias = Callable[[], Awaitable[str | None]]
 
-#: Seconds for each check; probes usually have a slightly longer timeout.
-CHECK_TIMEOUT = 2.0
+CHECK_TIMEOUT = 2.0  #: seconds for each check; probes usually have a slightly longer timeout
 
 log = structlog.stdlib.get_logger(__name__)
 
