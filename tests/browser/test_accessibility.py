@@ -98,3 +98,27 @@ async def test_persona_picker_shows_the_whole_name_and_role(
 
 async def test_page_says_that_it_is_a_sandbox(rina: Screen) -> None:
     await rina.wait_for(".sandbox", "Not Slack, not Atlas")
+
+
+#: Whether a list that has more than it can show is at its end.
+AT_END = """list => list.scrollHeight > list.clientHeight
+    && list.scrollHeight - list.scrollTop - list.clientHeight < 2"""
+
+
+async def test_lists_at_their_end_follow_what_is_new_after_the_window_was_resized(
+    rina: Screen,
+) -> None:
+    await rina.page.set_viewport_size({"width": 390, "height": 600})
+    for number in range(1, 7):
+        await rina.send(f"/cancel-restore help {number}")
+        await rina.wait_for("#channel .message.private >> nth=-1")
+    followed = {}
+    for width in (1400, 390, 1400):
+        await rina.page.set_viewport_size({"width": width, "height": 600})
+        await rina.send(f"at {width} " + "of several lines " * 40)
+        await rina.wait_for("#channel .message", f"at {width} ")
+        followed[width, "messages"] = await rina.page.eval_on_selector(".messages", AT_END)
+    await rina.submit_request()
+    await rina.wait_for_card(CONFIRMED)
+    followed["calls"] = await rina.page.eval_on_selector(".call-log", AT_END)
+    assert all(followed.values()), followed

@@ -1,11 +1,12 @@
 // The side pane: each call to Atlas as it happens, and the current restore jobs in Atlas.
 
 import { clock } from "./dates.js";
-import { h, icon, iconButton, preserveFocus } from "./dom.js";
+import { followEnd, h, icon, iconButton, preserveFocus } from "./dom.js";
 import { person, state } from "./store.js";
 
 const root = document.getElementById("calls");
 const list = h("ol", { class: "call-log", tabindex: "0", "aria-label": "Calls, oldest first" });
+const follow = followEnd(list);
 const jobs = h("div", { class: "jobs", tabindex: "0", role: "region", "aria-label": "Restore jobs" });
 const head = h("header", { class: "pane-head" });
 const note = h("p", { class: "pane-note" });
@@ -43,11 +44,10 @@ function tabs() {
 }
 
 function renderCallLog() {
-  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 60;
   const shown = state.calls.filter((entry) => withSlack || entry.kind !== "slack");
   list.replaceChildren(...shown.map((entry, at) => h("li", { class: `entry of-${entry.kind}` }, ROWS[entry.kind](entry, shown, at))));
   if (!shown.length) list.append(h("li", { class: "empty" }, "No calls yet."));
-  if (atEnd) list.scrollTop = list.scrollHeight;
+  follow();
 }
 
 const ROWS = {

@@ -26,7 +26,7 @@ export function buildChannel(handlers) {
 const place = () => (state.place === "home" ? directMessage() : state.place);
 export const reveal = (ts) => list.reveal(ts);
 export const fillComposer = (line) => composer.fill(line);
-export const scrollToEnd = () => { list.root.scrollTop = list.root.scrollHeight; };
+export const scrollToEnd = () => list.follow(true);
 
 export function renderChannel() {
   const atHome = state.place === "home";

@@ -73,3 +73,18 @@ export function toast(text) {
   clearTimeout(toast.timer);
   toast.timer = setTimeout(() => place.replaceChildren(), 7000);
 }
+
+/**
+ * Keeps a scrolled list at its end if it was there, also when its size changes. Returns a function
+ * to be called after its content changed; `force` scrolls there in any case.
+ */
+export function followEnd(list) {
+  let atEnd = true;
+  const follow = (force = false) => {
+    if (atEnd || force) list.scrollTop = list.scrollHeight;
+  };
+  // A change of the size or of the content moves the end; only scrolling leaves it.
+  list.addEventListener("scroll", () => { atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80; });
+  new ResizeObserver(() => follow()).observe(list);
+  return follow;
+}

@@ -4,7 +4,7 @@ import { act } from "./api.js";
 import { blocks } from "./blocks.js";
 import { context } from "./context.js";
 import { clock, exact } from "./dates.js";
-import { h, icon, iconButton, newId } from "./dom.js";
+import { followEnd, h, icon, iconButton, newId } from "./dom.js";
 import { mrkdwn } from "./mrkdwn.js";
 import { person, repliesTo, state, isExternal } from "./store.js";
 
@@ -12,20 +12,20 @@ import { person, repliesTo, state, isExternal } from "./store.js";
 export class MessageList {
   constructor(label, openThread) {
     this.root = h("div", { class: "messages", role: "log", "aria-label": label, tabindex: "0" });
+    this.follow = followEnd(this.root);
     this.openThread = openThread;
     this.known = new Map();
   }
 
   /** Shows `messages`; stays scrolled to the end if it was there. */
   show(messages, empty) {
-    const atEnd = this.root.scrollHeight - this.root.scrollTop - this.root.clientHeight < 80;
     const kept = new Map();
     for (const message of messages) kept.set(key(message), this.known.get(key(message)) ?? {});
     const nodes = messages.map((message) => this.node(message, kept.get(key(message))));
     const same = nodes.length === this.root.children.length && nodes.every((node, at) => node === this.root.children[at]);
     this.known = kept;
     if (!same || !nodes.length) this.replace(nodes.length ? nodes : [h("p", { class: "empty" }, empty)]);
-    if (atEnd) this.root.scrollTop = this.root.scrollHeight;
+    this.follow();
   }
 
   replace(nodes) {
