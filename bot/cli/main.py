@@ -82,8 +82,11 @@ def run_bot(timings: Timings = DEFAULT_TIMINGS) -> None:
 @app.command(short_help="Run everything on this machine, with fake servers.")
 def demo(
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port of the page and the fake Slack.")
-    ] = 8080,
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Port of the page and the fake Slack.", show_default="8080"
+        ),
+    ] = None,
     approvals: Annotated[int, typer.Option(min=0, max=5, help="How many people must approve.")] = 0,
     fault: Annotated[str, typer.Option(help="Fault of the fake Atlas: slow, cut-after, …")] = "",
     *,
@@ -105,6 +108,8 @@ def demo(
     if fault and fault not in PRESETS:
         known = ", ".join(sorted(PRESETS))
         fail(f"There is no fault {fault!r}; there are: {known}.", WRONG_USAGE)
+    if script and port is not None:
+        fail("--script serves no page, so --port has no effect: leave one out.", WRONG_USAGE)
     configure_logging("WARNING")
     with failing_on(ScriptFailed, StartError):
         if script and not (approvals or fault):
@@ -112,7 +117,13 @@ def demo(
         elif script:
             asyncio.run(play_script(sys.stdout, approvals=approvals, fault=fault))
         else:
-            show = partial(run_demo, sys.stdout, port=port, approvals=approvals, fault=fault)
+            show = partial(
+                run_demo,
+                sys.stdout,
+                port=8080 if port is None else port,
+                approvals=approvals,
+                fault=fault,
+            )
             run_until_stopped(partial(show, browser=not no_browser))
 
 

@@ -64,6 +64,7 @@ class Script(ScriptSession):
 
     async def run(self, fault: str) -> None:
         """Run it from the command to the outcome."""
+        self.print_title("A download started by mistake", "With every call to Atlas.")
         job = self.start_download()
         self.print_step("The bot starts and reads the project's name from Atlas")
         await self.wait_for_project_name()

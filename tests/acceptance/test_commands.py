@@ -63,6 +63,7 @@ async def test_all_missing_settings_are_reported_together() -> None:
         ("demo", "--approvals", "some"),
         ("demo", "--fault", "nonsense"),
         ("demo", "--port", "70000"),
+        ("demo", "--script", "--port", "8080"),
         ("audit", "--format", "xml"),
         ("audit", "--since", "yesterday"),
         ("audit", "nonsense"),
@@ -261,9 +262,13 @@ async def test_demo_prints_its_addresses_as_one_json_line() -> None:
 
 async def test_demo_script_plays_one_cancellation_and_each_scene() -> None:
     ran = await run_command("demo", "--script")
-    first, unanswered, alone, live, quarantine = ran.out.split("\n━━ ")
+    before, first, unanswered, alone, live, quarantine = ran.out.split("\n━━ ")
 
-    assert (ran.code, ran.err) == (0, "")
+    assert (ran.code, ran.err, before) == (0, "", "")
+    assert first.startswith("A download started by mistake\n")
+    assert "Reason: (empty)" in first
+    assert "In an emergency: ☐ Cancel at once" in alone
+    assert "()" not in ran.out
     for scenario in (first, unanswered, alone, live):
         assert "In Atlas the job is cancelled; DELETEs sent: 1.\n" in scenario
     assert "[Cancel the job]" in first

@@ -110,7 +110,14 @@ def _element(element: Json, block: Json, thing: Json) -> str:
         return " ".join(f"[{option['text']['text']}]" for option in element["options"])
     values = thing.get("state", {}).get("values", {})
     state = values.get(block.get("block_id"), {}).get(element.get("action_id"), {})
-    return _state(state) or f"({element.get('placeholder', {}).get('text', '')})"
+    return _state(state) or _unfilled(element)
+
+
+def _unfilled(element: Json) -> str:
+    """Return the boxes that can be ticked, or the placeholder of an input."""
+    if element["type"] == "checkboxes":
+        return " ".join(f"☐ {option['text']['text']}" for option in element["options"])
+    return f"({element.get('placeholder', {}).get('text', 'empty')})"
 
 
 def _state(state: Json) -> str:

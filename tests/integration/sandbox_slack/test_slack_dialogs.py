@@ -43,7 +43,9 @@ async def test_trigger_opens_one_dialog(env: Env) -> None:
 
     await env.client.views_open(trigger_id=trigger_id, view=form())
 
-    assert env.slack.state.text_of(env.slack.state.views_of("rina")[0]) == "Title\nWhy: ()\n[Go]"
+    assert (
+        env.slack.state.text_of(env.slack.state.views_of("rina")[0]) == "Title\nWhy: (empty)\n[Go]"
+    )
     again = await refusal(env, "views.open", trigger_id=trigger_id, view=form())
     assert again == "exchanged_trigger_id"
     assert env.slack.state.view_of("ada") is None

@@ -97,7 +97,7 @@ async def goes_once_round(slack: FakeSlackServer) -> None:
     assert slack.state.text_of(shown).splitlines() == [
         "Cancel a restore",
         "Job 42",
-        "Why: ()",
+        "Why: (empty)",
         "[Keep it] [Cancel the job]",
     ]
 
