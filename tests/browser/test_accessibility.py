@@ -112,7 +112,7 @@ async def test_lists_at_their_end_follow_what_is_new_after_the_window_was_resize
     for number in range(1, 7):
         await rina.send(f"/cancel-restore help {number}")
         await rina.wait_for("#channel .message.private >> nth=-1")
-    followed = {}
+    followed: dict[object, bool] = {}
     for width in (1400, 390, 1400):
         await rina.page.set_viewport_size({"width": width, "height": 600})
         await rina.send(f"at {width} " + "of several lines " * 40)
