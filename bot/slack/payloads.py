@@ -170,8 +170,13 @@ def encode_metadata(values: Mapping[str, Any]) -> str:
 
 def decode_metadata(view: Mapping[str, Any]) -> dict[str, Any]:
     """Decode a view's `private_metadata`; empty if it is not a JSON object."""
+    return read_object(str(view.get("private_metadata") or ""))
+
+
+def read_object(text: str | bytes) -> dict[str, Any]:
+    """Parse a JSON object; anything else gives an empty one."""
     try:
-        values = json.loads(str(view.get("private_metadata") or ""))
+        values = json.loads(text)
     except (ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}

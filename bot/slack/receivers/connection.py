@@ -1,7 +1,6 @@
 """Socket Mode's WebSockets: one connection, and the keeper that replaces it when it ends."""
 
 import asyncio
-import json
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,6 +21,7 @@ from bot.slack.errors import (
     TooManyConnections,
     translate_error,
 )
+from bot.slack.payloads import read_object
 from bot.tasks import BackgroundTasks, InFlight, wait_up_to
 from bot.timings import backoff
 
@@ -154,7 +154,7 @@ class Connection:
 
     def _handle_frame(self, text: str | bytes) -> None:
         self._first_frame.set()
-        frame = read_frame(text)
+        frame = read_object(text)
         if frame.get("type") == "hello":
             self._has_hello, self.reason = True, "lost"
         elif frame.get("type") == "disconnect":
@@ -165,15 +165,6 @@ class Connection:
             self._on_envelope(envelope, self)
         else:
             log.warning("ignored a frame that is no envelope", keys=sorted(frame))
-
-
-def read_frame(text: str | bytes) -> dict[str, Any]:
-    """Parse one frame; anything but a JSON object gives an empty one."""
-    try:
-        frame = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return frame if isinstance(frame, dict) else {}
 
 
 def read_envelope(frame: dict[str, Any]) -> SocketModeRequest | None:

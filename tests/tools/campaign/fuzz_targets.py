@@ -26,8 +26,8 @@ from bot.slack.dialog.metadata import (
     read_target,
     submit_problem,
 )
-from bot.slack.payloads import interaction_of
-from bot.slack.receivers.connection import read_envelope, read_frame
+from bot.slack.payloads import interaction_of, read_object
+from bot.slack.receivers.connection import read_envelope
 from bot.slack.receivers.payloads import InvalidPayload, read_body, read_payload
 from tests.tools.campaign import fuzz_atlas
 
@@ -85,7 +85,7 @@ def _read_as_listeners_do(payload: dict[str, Any]) -> None:
 
 def frame(data: bytes) -> None:
     """A frame of Socket Mode."""
-    envelope = read_envelope(read_frame(data))
+    envelope = read_envelope(read_object(data))
     if envelope is not None:
         with suppress(InvalidPayload):
             read_payload(envelope)

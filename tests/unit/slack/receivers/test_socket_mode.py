@@ -9,7 +9,8 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 from slack_sdk.socket_mode.request import SocketModeRequest
 
-from bot.slack.receivers.connection import read_envelope, read_frame
+from bot.slack.payloads import read_object
+from bot.slack.receivers.connection import read_envelope
 from bot.slack.receivers.socket_mode import MAX_KEPT_ANSWERS, UNREADABLE, EnvelopeDispatcher, ack_of
 
 COMMAND = {"command": "/cancel-restore", "user_id": "U1"}
@@ -40,7 +41,7 @@ class Counter:
     "text", ["", "null", "[]", "7", "{", b"\xff", '"text"', pytest.param("[" * 100_000, id="deep")]
 )
 def test_frame_that_is_no_object_gives_an_empty_one(text: str | bytes) -> None:
-    assert read_frame(text) == {}
+    assert read_object(text) == {}
 
 
 @pytest.mark.parametrize(
