@@ -12,7 +12,6 @@ ALERT = 200
 CONFIRM = 300
 METADATA = 3000
 OPTION_TEXT = 75
-OPTION_VALUE = 150
 #: `chat.update` accepts 4,000; a notification needs far less.
 FALLBACK = 2000
 ELLIPSIS = "…"
@@ -35,6 +34,11 @@ def mrkdwn(text: str) -> Block:
 def section(text: str, *, block_id: str | None = None) -> Block:
     block = {"type": "section", "text": mrkdwn(cut(text, TEXT))}
     return block | ({"block_id": block_id} if block_id else {})
+
+
+def message(text: str, limit: int = FALLBACK) -> dict[str, Any]:
+    """Build `text`, of up to `limit` characters, and `blocks` of a message in one section."""
+    return {"text": cut(text, limit), "blocks": [section(text)]}
 
 
 def fields(pairs: list[tuple[str, str]]) -> Block:

@@ -34,7 +34,7 @@ def message(post: RequestPost, policy: Policy | None = None) -> dict[str, Any]:
     if call:
         text += f"\n{call.format(who=people(called if policy else None))}"
     state = next((each for each in State if each.ended and post.event.endswith(f":{each}")), None)
-    return _content(text) | ({"metadata": metadata(post.request, state)} if state else {})
+    return blockkit.message(text) | ({"metadata": metadata(post.request, state)} if state else {})
 
 
 def _call(post: RequestPost, policy: Policy) -> tuple[str, People]:
@@ -56,11 +56,7 @@ def direct_message(post: RequestPost, links: Links) -> dict[str, Any]:
     reason = mrkdwn.quote(post.request.reason)
     card = mrkdwn.link(links.card_of(post.request), "its card")
     text = labelled(_format(ACTED_ALONE, post))
-    return _content(f"{text}\n{reason}\nRead {card}, and click *Reviewed* there.")
-
-
-def _content(text: str) -> dict[str, Any]:
-    return {"text": blockkit.cut(text, blockkit.FALLBACK), "blocks": [blockkit.section(text)]}
+    return blockkit.message(f"{text}\n{reason}\nRead {card}, and click *Reviewed* there.")
 
 
 def _format(template: str, post: RequestPost) -> str:

@@ -16,8 +16,6 @@ from bot.slack.deployment import labelled
 PART_REMOVED = (
     f"_{REMOVED} was a link or a secret. It is not kept; change it if others may have seen it._"
 )
-
-
 ADVICE = (
     "To get the download after all, tell one of {who} beforehand, then start it again in Atlas: "
     "*Keep it* on its card lets it go on. An admin of the bot can name people and keys that "
@@ -260,8 +258,4 @@ def second_copy(request: Request, links: Links) -> dict[str, Any]:
     """Build what replaces the second copy of a card: a link to the first."""
     card = mrkdwn.link(links.card_of(request), "the other one")
     text = labelled(f"This card was posted twice. The record of the request is {card}.")
-    return {
-        "text": text,
-        "blocks": [blockkit.section(text)],
-        "metadata": metadata(request, request.state),
-    }
+    return blockkit.message(text) | {"metadata": metadata(request, request.state)}

@@ -30,8 +30,7 @@ FORMS: Mapping[str, str] = {
 
 def private(text: str) -> dict[str, Any]:
     """Build an ephemeral message; `text` is trusted mrkdwn."""
-    text = blockkit.cut(text, blockkit.TEXT)
-    return {"response_type": "ephemeral", "text": text, "blocks": [blockkit.section(text)]}
+    return {"response_type": "ephemeral", **blockkit.message(text, blockkit.TEXT)}
 
 
 def help_text(names: Sequence[str]) -> str:
