@@ -53,11 +53,10 @@ def message(
     if facts and not job.state.is_over:
         lines.append(job_facts.link_line(facts))
     note, buttons = _note(job, links, why_read_only), _buttons(job, why_read_only)
-    ended = [("Ended", f"seen {mrkdwn.date(job.changed_at)}")] if job.state.is_over else []
     details = [
         ("Snapshot", mrkdwn.snapshot(job.shown)),
         ("First seen", mrkdwn.date(job.first_seen_at)),
-        *ended,
+        *([("Ended", f"seen {mrkdwn.date(job.changed_at)}")] if job.state.is_over else []),
         ("Restore job", mrkdwn.code(ref.job_id)),
     ]
     blocks = [
@@ -67,10 +66,9 @@ def message(
         blockkit.fields(details),
         blockkit.context(mrkdwn.link(links.cluster_page(ref), "Open in Atlas")),
     ]
-    text = blockkit.cut(
-        labelled(f"{headline} - {mrkdwn.job(ref, project_name)}"), blockkit.FALLBACK
-    )
-    return {"text": text, "blocks": blocks, "metadata": metadata(job)}
+    text = labelled(f"{headline} - {mrkdwn.job(ref, project_name)}")
+    shown = blockkit.cut(text, blockkit.FALLBACK)
+    return {"text": shown, "blocks": blocks, "metadata": metadata(job)}
 
 
 def _note(job: WatchedJob, links: Links, why_read_only: str) -> str:

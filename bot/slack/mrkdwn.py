@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from itertools import accumulate
 
 from bot.atlas import JobRef
 from bot.cancellation.lifecycle import JobFingerprint, Request, State
@@ -76,13 +77,8 @@ def escape(text: str, limit: int = 3000) -> str:
     parts = [_ESCAPES.get(character, character) for character in strip_invisible(text)]
     if sum(map(len, parts)) <= limit:
         return "".join(parts)
-    kept, room = [], limit - len(ELLIPSIS)
-    for part in parts:
-        room -= len(part)
-        if room < 0:
-            break
-        kept.append(part)
-    return "".join([*kept, ELLIPSIS])
+    ends, last = accumulate(map(len, parts)), limit - len(ELLIPSIS)
+    return "".join(part for part, end in zip(parts, ends, strict=True) if end <= last) + ELLIPSIS
 
 
 def one_line(text: str, limit: int = 200) -> str:

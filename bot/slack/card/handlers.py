@@ -176,10 +176,8 @@ class Click:
 
     async def _update_clicked(self, request: Request) -> None:
         """Update a card that was posted twice; the outbox updates the card and its copies."""
-        card = request.card
-        if not self._message or not card or self._message == card.ts:
-            return
-        if self._by.channel_id != card.channel:
+        card, channel = request.card, self._by.channel_id
+        if not (self._message and card) or self._message == card.ts or channel != card.channel:
             return
         message = card_views.second_copy(request, self._deps.links)
         try:

@@ -39,7 +39,6 @@ PUNCTUATION = "*_~.,;:!?()[]{}'\""
 #: Words of a message that are tried as the cluster's name.
 MAX_HINTS = 400
 
-
 #: Builds a private reply that names projects, from the names that the person may see.
 ProjectText: TypeAlias = Callable[[Sequence[str]], str]
 

@@ -46,6 +46,12 @@ ALONE = blockkit.checkbox(
     "Cancel at once, without approval",
     hint="A reason is required. The approvers are notified, and one of them must review it.",
 )
+#: An alert is plain text, which has no date tokens: the line about the link has the times.
+LIVE_LINK_ALERT = blockkit.alert(
+    "With the live link, the backup may have been fetched already. "
+    "Cancelling ends the link, but cannot undo a download.",
+    "warning",
+)
 NOT_SEARCHED = "Flex and serverless clusters are not searched: Atlas has no call to cancel there."
 
 
@@ -81,7 +87,7 @@ def details(
     )
     blocks = [
         _job(details),
-        *_live_link_alert(details.job),
+        *([LIVE_LINK_ALERT] if details.job.link_is_live else []),
         *_inputs(policy, target.ref),
         *([ALONE] if may_act_alone else []),
         *_notes(policy, placement),
@@ -268,17 +274,6 @@ def _times(job: RestoreJob) -> Iterator[tuple[str, str]]:
         yield "Finished", mrkdwn.date(job.finished_at)
     if job.shards > 1:
         yield "Parts", f"{job.shards}, one for each shard"
-
-
-def _live_link_alert(job: RestoreJob) -> list[Block]:
-    if not job.link_is_live:
-        return []
-    # An alert is plain text, which has no date tokens: the line about the link has the times.
-    text = (
-        "With the live link, the backup may have been fetched already. "
-        "Cancelling ends the link, but cannot undo a download."
-    )
-    return [blockkit.alert(text, "warning")]
 
 
 def reason_input(policy: Policy | None) -> Block:

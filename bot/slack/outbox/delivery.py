@@ -53,7 +53,6 @@ class Action(StrEnum):
 
 NextAction: TypeAlias = Action | RetryLater
 
-
 NOT_SEEN_BY_APPROVERS = (
     "Approvers do not see it here: withdraw it, and ask in a channel that they read."
 )

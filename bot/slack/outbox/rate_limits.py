@@ -77,9 +77,7 @@ class RateLimits:
 
 
 def _budget(post: Post, message: Message) -> Budget:
-    if message.ts is not None:
-        return ALL_EDITS
-    return message.channel, isinstance(post, Announcement)
+    return (message.channel, isinstance(post, Announcement)) if message.ts is None else ALL_EDITS
 
 
 def edit_limit(post: Post) -> int:

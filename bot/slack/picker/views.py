@@ -87,11 +87,10 @@ def _pickers(state: PickerState, projects: Sequence[Project], last: str = ids.JO
 
 def _project(state: PickerState, projects: Sequence[Project]) -> Block:
     options = [option(project.name, project.id) for project in projects]
-    groups = [options[at : at + MAX_OPTIONS] for at in range(0, len(options), MAX_OPTIONS)]
     element: Block = {"type": "static_select", "options": options}
-    if len(groups) > 1:
-        numbered = enumerate(groups, start=1)
-        parts = [{"label": blockkit.plain(f"{n}"), "options": group} for n, group in numbered]
+    if len(options) > MAX_OPTIONS:
+        groups = (options[at : at + MAX_OPTIONS] for at in range(0, len(options), MAX_OPTIONS))
+        parts = [{"label": blockkit.plain(f"{n}"), "options": g} for n, g in enumerate(groups, 1)]
         element = {"type": "static_select", "option_groups": parts}
     selected = next((each for each in options if each["value"] == state.project_id), None)
     return _input(ids.PROJECT, "Project", "Choose one", element, selected)
