@@ -290,7 +290,7 @@ async def test_audit_changes_nothing(record: Path) -> None:
     assert fingerprint(record) == before
 
 
-@pytest.mark.parametrize("arguments", [(), ("verify",), ("summary",)])
+@pytest.mark.parametrize("arguments", [(), ("verify",), ("summary", "--format", "table")])
 async def test_copy_that_may_not_be_written_is_read_and_stays_as_it_is(
     record: Path, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
