@@ -1,4 +1,4 @@
-"""Both fake servers, settings with which all is well, and what doctor finds when they are not."""
+"""Both fake servers, valid settings, and doctor's results for changed ones."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -23,7 +23,7 @@ class DoctorEnvironment:
     folder: Path
 
     def environ(self, changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
-        """Return the variables, with what a person would set besides; None removes one."""
+        """Return the variables, with the changes applied; None removes one."""
         given: dict[str, str | None] = {
             **environment(self.slack, self.atlas, self.folder),
             "BOT_REQUESTERS": "U0RINA0001,U0ADA00001",

@@ -71,24 +71,24 @@ class BotEnvironment(Generic[BotT_co]):
         found = self.atlas.world.projects[PROJECT_ID].clusters[cluster]
         return self.atlas.world.add_job(found, live=live).id
 
-    async def send_command(self, who: str, text: str, where: str = "ops") -> Ack:
-        return await self.slack.people.types(who, where, f"/cancel-restore {text}")
+    async def send_command(self, user: str, text: str, where: str = "ops") -> Ack:
+        return await self.slack.people.types(user, where, f"/cancel-restore {text}")
 
     async def open_dialog(
-        self, job: tuple[str, str], who: str = "rina", where: str = "ops", seconds: float = 20.0
+        self, job: tuple[str, str], user: str = "rina", where: str = "ops", seconds: float = 20.0
     ) -> Json:
         """Send the command, and return the dialog once it no longer shows that it is loading."""
-        before = self.slack.state.view_of(who)
-        await self.send_command(who, " ".join(job), where)
-        return await self.wait_for_dialog(who, before, seconds)
+        before = self.slack.state.view_of(user)
+        await self.send_command(user, " ".join(job), where)
+        return await self.wait_for_dialog(user, before, seconds)
 
     async def wait_for_dialog(
-        self, who: str, before: Json | None = None, seconds: float = 20.0
+        self, user: str, before: Json | None = None, seconds: float = 20.0
     ) -> Json:
         """Return the dialog of a person once it no longer shows that it is loading."""
 
         def found() -> Json | None:
-            view = self.slack.state.view_of(who)
+            view = self.slack.state.view_of(user)
             new = view and (before is None or view["id"] != before["id"])
             return view if view and new and not is_loading(view) else None
 
@@ -100,14 +100,14 @@ class BotEnvironment(Generic[BotT_co]):
         self,
         job: tuple[str, str],
         *faults: Fault,
-        who: str = "rina",
+        user: str = "rina",
         where: str = "ops",
         reason: str = "started by mistake",
     ) -> Ack:
         """Open the dialog of a job, activate the faults, and submit."""
-        view = await self.open_dialog(job, who, where)
+        view = await self.open_dialog(job, user, where)
         self.atlas.faults.add(*faults)
-        return await self.slack.people.submits(who, view, {"reason": reason})
+        return await self.slack.people.submits(user, view, {"reason": reason})
 
     def card(self, job: str, where: str = "ops") -> Json | None:
         """Return the newest card of a job."""
@@ -142,13 +142,13 @@ class BotEnvironment(Generic[BotT_co]):
         """List the methods of the calls about a job, challenges included as `GET?`."""
         return [method_of(c) for c in self.atlas.calls[since:] if job in c.path]
 
-    def ephemerals(self, who: str) -> list[str]:
+    def ephemerals(self, user: str) -> list[str]:
         """Return the texts of a person's ephemeral messages, oldest first."""
-        return [self.slack.state.text_of(message) for message in self.slack.state.ephemerals(who)]
+        return [self.slack.state.text_of(message) for message in self.slack.state.ephemerals(user)]
 
-    async def wait_for_ephemerals(self, who: str, count: int = 1) -> list[str]:
-        await self.slack.until(lambda: len(self.slack.state.ephemerals(who)) >= count)
-        return self.ephemerals(who)
+    async def wait_for_ephemerals(self, user: str, count: int = 1) -> list[str]:
+        await self.slack.until(lambda: len(self.slack.state.ephemerals(user)) >= count)
+        return self.ephemerals(user)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""A whole bot posts its record to a receiver that fails first, and goes on cancelling meanwhile."""
+"""A whole bot sends its record to a receiver that fails at first, and cancels meanwhile."""
 
 import json
 from pathlib import Path

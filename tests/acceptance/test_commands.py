@@ -77,8 +77,8 @@ async def test_wrong_usage_exits_with_2_and_a_sentence(arguments: tuple[str, ...
 
 
 @pytest.fixture
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ledger with one request, to which `DATABASE_URL` points."""
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database with one request, to which `DATABASE_URL` points."""
 
     async def create() -> None:
         await ensure_current(url)
@@ -105,7 +105,7 @@ def run_main(command: str, stdout: int, monkeypatch: pytest.MonkeyPatch) -> obje
     return caught.value.code
 
 
-@pytest.mark.usefixtures("ledger")
+@pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("command", PRINTING)
 def test_full_device_as_output_exits_with_a_sentence(
     command: str, monkeypatch: pytest.MonkeyPatch
@@ -115,7 +115,7 @@ def test_full_device_as_output_exits_with_a_sentence(
     assert code == "Standard output cannot be written to (No space left on device)."
 
 
-@pytest.mark.usefixtures("ledger")
+@pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("command", PRINTING)
 def test_closed_pipe_as_output_exits_with_1_and_no_message(
     command: str, monkeypatch: pytest.MonkeyPatch
@@ -215,7 +215,7 @@ async def test_serve_stops_while_slack_is_unreachable(tmp_path: Path) -> None:
 
 @asynccontextmanager
 async def demo(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, dict[str, Any]]]:
-    """Run the demo, and give what its JSON line says."""
+    """Run the demo, and yield its JSON line."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "bot", "demo", "--no-browser", "--port", "0", *arguments),
         env=surroundings(),
@@ -233,25 +233,25 @@ async def demo(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Proces
 
 
 async def test_demo_prints_its_addresses_as_one_json_line() -> None:
-    async with demo() as (process, says):
-        assert set(says) >= {
+    async with demo() as (process, addresses):
+        assert set(addresses) >= {
             *("page", "slack_api", "atlas", "project_id", "public_key", "private_key")
         }
-        key = DigestKey(says["public_key"], SecretStr(says["private_key"]))
+        key = DigestKey(addresses["public_key"], SecretStr(addresses["private_key"]))
         for version in ApiVersion:
-            async with AtlasClient(key, base_url=says["atlas"], version=version) as atlas:
-                clusters = await atlas.clusters(says["project_id"])
+            async with AtlasClient(key, base_url=addresses["atlas"], version=version) as atlas:
+                clusters = await atlas.clusters(addresses["project_id"])
                 jobs = [
                     job
                     for cluster in clusters
-                    for job in await atlas.restore_jobs(says["project_id"], cluster.name)
+                    for job in await atlas.restore_jobs(addresses["project_id"], cluster.name)
                 ]
             assert len(clusters) >= 3
             assert sum(job.can_be_cancelled for job in jobs) >= 3
         async with aiohttp.ClientSession() as session:
-            answer = await session.post(f"{says['slack_api']}auth.test")
+            answer = await session.post(f"{addresses['slack_api']}auth.test")
             assert answer.status == 200
-            assert (await session.get(says["page"])).status == 200
+            assert (await session.get(addresses["page"])).status == 200
         process.send_signal(signal.SIGTERM)
         out, err = await asyncio.wait_for(process.communicate(), SECONDS)
 

@@ -37,7 +37,7 @@ async def test_every_surface_names_the_command_and_the_label_of_the_deployment(
         await env.slack.until(lambda: len(state.messages("ops")) == DOWNLOADS + 1)
         (announced,) = (m for m in state.messages("ops") if job[1] in str(m["blocks"]))
         await env.slack.people.types("rina", "ops", "/cancel-eu help")
-        (said,) = await env.wait_for_ephemerals("rina")
+        (text,) = await env.wait_for_ephemerals("rina")
         before = state.view_of("rina")
         await env.slack.people.types("rina", "ops", f"/cancel-eu {' '.join(job)}")
         view = await env.wait_for_dialog("rina", before)
@@ -51,8 +51,8 @@ async def test_every_surface_names_the_command_and_the_label_of_the_deployment(
         home = await env.slack.until(lambda: state.home_of("rina"))
         assert home
 
-    assert said.count("/cancel-eu") > 5
-    assert "/cancel-restore" not in said
+    assert text.count("/cancel-eu") > 5
+    assert "/cancel-restore" not in text
     assert not card.get("blocks")
     assert card["text"].startswith("[EU production]")
     assert "`/cancel-eu approve " in card["text"]
@@ -63,6 +63,6 @@ async def test_every_surface_names_the_command_and_the_label_of_the_deployment(
 async def test_command_of_another_deployment_gets_a_private_answer(tmp_path: Path) -> None:
     async with open_environment(tmp_path, DEPLOYMENT, before=declare_command) as env:
         await env.send_command("rina", "list")
-        (said,) = await env.wait_for_ephemerals("rina")
+        (text,) = await env.wait_for_ephemerals("rina")
 
-    assert "/cancel-restore is not known here. Please type `/cancel-eu help`." in said
+    assert "/cancel-restore is not known here. Please type `/cancel-eu help`." in text

@@ -115,11 +115,11 @@ async def test_doctor_changes_nothing(env: DoctorEnvironment) -> None:
 
 async def test_risky_settings_are_warnings(env: DoctorEnvironment) -> None:
     findings = await env.examine({"BOT_APPROVALS": "0", "BOT_REQUESTERS": "*"})
-    told = [found.message for found in findings if found.check == "settings"]
+    messages = [found.message for found in findings if found.check == "settings"]
 
     assert is_ok(findings)
-    assert any("BOT_APPROVALS" in risk for risk in told)
-    assert any("BOT_REQUESTERS" in risk for risk in told)
+    assert any("BOT_APPROVALS" in risk for risk in messages)
+    assert any("BOT_REQUESTERS" in risk for risk in messages)
 
 
 # Each service broken in turn
@@ -173,13 +173,13 @@ MORE_PROBLEMS = {"atlas_cancel_role": ["atlas_restore_jobs"]}
 async def test_refusal_of_a_service_is_a_problem_of_its_check(
     env: DoctorEnvironment, what: str
 ) -> None:
-    change, check, says = SERVICES[what]
+    change, check, message = SERVICES[what]
     change(env)
     findings = await env.examine()
     (found, *others) = (each for each in findings if each.level is Level.PROBLEM)
 
     assert found.check == check
-    assert says in found.message
+    assert message in found.message
     assert found.hint
     assert [each.check for each in others] == MORE_PROBLEMS.get(check, [])
 
@@ -397,13 +397,13 @@ async def test_invalid_settings_exit_with_2(env: DoctorEnvironment) -> None:
     environ = env.environ({"BOT_APPROVALS": "9", "SLACK_BOT_TOKEN": None})
     lines = await run_command("doctor", **environ)
     ran = await run_command("doctor", "--json", **environ)
-    said = [check["says"] for check in json.loads(ran.out)["checks"]]
+    messages = [check["says"] for check in json.loads(ran.out)["checks"]]
 
     assert lines.code == ran.code == 2
     assert lines.out == ""
     for name in ("BOT_APPROVALS", "SLACK_BOT_TOKEN"):
         assert name in lines.err
-        assert any(name in sentence for sentence in said)
+        assert any(name in sentence for sentence in messages)
 
 
 async def test_port_in_use_is_a_warning(env: DoctorEnvironment) -> None:
@@ -516,8 +516,8 @@ async def test_hanging_checks_of_channels_share_one_timeout(
     names = [f"C0MANY{number:04d}" for number in range(30)]
     began = time.monotonic()
     findings = await env.examine({"BOT_CHANNELS": ",".join(names)})
-    told = [f for f in findings if f.check == "channel"]
+    messages = [f for f in findings if f.check == "channel"]
 
     assert time.monotonic() - began < 10
-    assert [f.subject.split()[-1] for f in told] == names
-    assert {f.message for f in told} == {"there was no answer in time"}
+    assert [f.subject.split()[-1] for f in messages] == names
+    assert {f.message for f in messages} == {"there was no answer in time"}

@@ -1,4 +1,4 @@
-"""What a supervisor and a load balancer see while the bot starts, and while it stops."""
+"""Health and readiness while the bot starts, and while it stops."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ from tests.support.timings import SHORT_TIMINGS
 STOPPING = "The bot is stopping: another replica takes over."
 
 
-async def look(port: int, path: str) -> tuple[int, Any]:
+async def get(port: int, path: str) -> tuple[int, Any]:
     """Return status and JSON of one GET."""
     async with (
         aiohttp.ClientSession() as session,
@@ -53,40 +53,40 @@ async def test_starting_bot_is_alive_and_not_ready_while_slack_is_unreachable(
         beginning = asyncio.create_task(bot.start())
         try:
             await until_it_listens(bot)
-            alive, _ = await look(bot.port, "/healthz")
-            early, told = await look(bot.port, "/readyz")
+            alive, _ = await get(bot.port, "/healthz")
+            early, readiness = await get(bot.port, "/readyz")
             slack.faults.clear()
             await beginning
             await slack.until(lambda: http or slack.sockets.connections, 20)
-            late, _ = await look(bot.port, "/readyz")
+            late, _ = await get(bot.port, "/readyz")
         finally:
             await bot.stop()
 
     assert (alive, early, late) == (200, 503, 200)
-    assert told["ready"] is False
-    assert told["checks"]["database"] == "ok"
-    assert told["checks"]["slack"] != "ok"
+    assert readiness["ready"] is False
+    assert readiness["checks"]["database"] == "ok"
+    assert readiness["checks"]["slack"] != "ok"
 
 
 async def test_draining_bot_is_not_ready_and_still_answers(tmp_path: Path) -> None:
-    """A load balancer takes a moment to notice; what it sends until then is not lost."""
+    """A load balancer notices after a moment; no request until then is lost."""
     async with open_environment(tmp_path, http=True, timings=Timings(drain=1.0)) as env:
-        before, _ = await look(env.bot.port, "/readyz")
+        before, _ = await get(env.bot.port, "/readyz")
         began = time.monotonic()
         stopping = asyncio.create_task(env.bot.stop())
         await asyncio.sleep(0.05)
-        during, told = await look(env.bot.port, "/readyz")
-        alive, _ = await look(env.bot.port, "/healthz")
+        during, readiness = await get(env.bot.port, "/readyz")
+        alive, _ = await get(env.bot.port, "/healthz")
         ending = await ask(env)
         await stopping
         took = time.monotonic() - began
 
         assert (before, during, alive) == (200, 503, 200)
-        assert told["checks"] == {"slack": STOPPING, "database": "ok"}
+        assert readiness["checks"] == {"slack": STOPPING, "database": "ok"}
         assert ending == "cancelled"
         assert 1.0 <= took < 10.0
         with pytest.raises(aiohttp.ClientConnectionError):
-            await look(env.bot.port, "/healthz")
+            await get(env.bot.port, "/healthz")
 
 
 async def ask(env: BotEnvironment) -> str:

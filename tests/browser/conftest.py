@@ -44,13 +44,13 @@ async def tab(chromium: Browser, controller: Controller) -> AsyncIterator[OpenTa
     """Open tabs; an error in any of them fails the test."""
     opened: list[Screen] = []
 
-    async def open_tab(who: str = "rina", **context: object) -> Screen:
+    async def open_tab(user: str = "rina", **context: object) -> Screen:
         options = {"viewport": {"width": 1400, "height": 900}, **context}
         page = await (await chromium.new_context(**options)).new_page()  # type: ignore[arg-type]  # any option
         screen = Screen(page, controller.slack.base_url)
         screen.listen()
         opened.append(screen)
-        await screen.open(f"?as={who}")
+        await screen.open(f"?as={user}")
         return screen
 
     yield open_tab

@@ -6,9 +6,9 @@ from tests.browser.screen import CONFIRMED, Screen
 
 async def test_sidebar_lists_the_channels_of_a_person(tab: OpenTab) -> None:
     seen = {}
-    for who in ("rina", "gus", "olga"):
-        screen = await tab(who)
-        seen[who] = await screen.find("#sidebar .place .name").all_text_contents()
+    for user in ("rina", "gus", "olga"):
+        screen = await tab(user)
+        seen[user] = await screen.find("#sidebar .place .name").all_text_contents()
 
     assert seen == {
         "rina": ["ops", "quiet", "lobby", "shared", "Cancel restore"],

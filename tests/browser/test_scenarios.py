@@ -82,7 +82,7 @@ async def test_scenario_link_live_changes_the_waiting_card_and_its_thread(tab: O
     await rina.wait_for_card("Waits for approval")
 
 
-async def test_scenario_quarantine_cancels_what_nobody_keeps(tab: OpenTab) -> None:
+async def test_scenario_quarantine_cancels_a_download_that_is_not_kept(tab: OpenTab) -> None:
     rina = await tab("rina")
     await rina.start_scenario("quarantine")
     await rina.wait_for_quarantine()

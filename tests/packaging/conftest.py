@@ -15,12 +15,12 @@ import pytest
 #: Seconds in which the bot must be ready.
 START_TIMEOUT = 60.0
 
-#: What a build needs of the project.
+#: The files of the project that a build needs.
 SOURCES = ("bot", "pyproject.toml", "README.md", "LICENSE")
 
 
 def copy(names: tuple[str, ...], where: Path) -> Path:
-    """Copy parts of the project, without what earlier builds and runs have left in them."""
+    """Copy parts of the project, without the leftovers of earlier builds and runs."""
     where.mkdir(parents=True, exist_ok=True)
     for name in names:
         if Path(name).is_dir():
@@ -62,14 +62,14 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pip(*arguments: str | Path) -> None:
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "pip", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
     )
 
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
 
 
 async def until_ready(port: str, process: Process) -> None:

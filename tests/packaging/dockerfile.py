@@ -1,4 +1,4 @@
-"""Reads the Dockerfile, as far as ours goes: one instruction after another, by stages."""
+"""Parses the Dockerfile of this project: its instructions, by stages."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One instruction, `RUN python -m venv /opt/venv`: its word, and the rest."""
+    """One instruction, `RUN python -m venv /opt/venv`: its keyword, and the rest."""
 
     word: str
     rest: str
@@ -22,7 +22,7 @@ class Instruction:
 
 @dataclass(slots=True)
 class Stage:
-    """What stands between one FROM and the next."""
+    """The instructions between one FROM and the next."""
 
     instructions: list[Instruction] = field(default_factory=list)
 

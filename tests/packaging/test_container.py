@@ -46,7 +46,7 @@ def base_python() -> str:
 
 
 class Machine:
-    """A folder that stands for the image's root: paths of the Dockerfile lie in it."""
+    """A folder in place of the image's root, with the paths of the Dockerfile."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -84,12 +84,12 @@ class Machine:
     def run(self, line: str, folder: Path, environ: dict[str, str]) -> None:
         kept = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
         environ = kept | environ | FAST_PIP
-        done = subprocess.run(
+        result = subprocess.run(
             ["/bin/sh", "-c", line], cwd=folder, env=environ, capture_output=True, text=True,
             check=False,
         )  # fmt: skip
 
-        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        assert result.returncode == 0, f"{line}\n{result.stderr}"
 
 
 @pytest.fixture(scope="module")
@@ -113,8 +113,8 @@ def machine() -> Iterator[Machine]:
 
 
 def test_hadolint_reports_nothing() -> None:
-    """Hadolint knows Docker's own advice, and checks the shell lines too; none is switched off."""
-    done = subprocess.run(
+    """Hadolint checks Docker's own advice, and the shell lines too; no rule is disabled."""
+    result = subprocess.run(
         [
             Path(sysconfig.get_path("scripts"), "hadolint"),
             "--failure-threshold=style",
@@ -125,7 +125,7 @@ def test_hadolint_reports_nothing() -> None:
         check=False,
     )
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     assert "hadolint" not in Path("Dockerfile").read_text()
 
 
@@ -200,14 +200,14 @@ async def start(machine: Machine, command: list[str], environ: dict[str, str]) -
 
 
 async def end_of(process: Process, seconds: float) -> tuple[int | None, str]:
-    """Wait for the end; returns the exit code, and what was printed."""
+    """Wait for the end; return the exit code and the output."""
     try:
         async with asyncio.timeout(seconds):
-            said, _ = await process.communicate()
+            output, _ = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
-    return process.returncode, said.decode()
+    return process.returncode, output.decode()
 
 
 @pytest.mark.timeout(300)
@@ -220,8 +220,8 @@ async def test_image_runs_read_only_and_passes_its_health_check(machine: Machine
         await until_ready(environ["PORT"], process)
         checked = await end_of(await start(machine, health, environ), 10)
         process.send_signal(getattr(signal, FINAL.one("STOPSIGNAL").rest))
-        code, said = await end_of(process, 15)
+        code, output = await end_of(process, 15)
 
     assert checked == (0, "")
-    assert (code, "Traceback" in said) == (0, False)
+    assert (code, "Traceback" in output) == (0, False)
     assert (machine.path("/data") / "cancel-restore.db").exists()

@@ -1,4 +1,4 @@
-"""What Docker, Kubernetes, Prometheus and systemd themselves say of the examples in docs."""
+"""The examples in docs are valid for Docker, Kubernetes, Prometheus and systemd."""
 
 import json
 import re
@@ -21,25 +21,25 @@ UNIT = DEPLOY / "cancel-restore.service"
 KUBERNETES = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8")))
 
 
-def said(program: Path, *arguments: str | Path, cwd: Path | None = None) -> str:
-    """Return what a program printed that has found nothing wrong."""
-    done = subprocess.run(
+def output(program: Path, *arguments: str | Path, cwd: Path | None = None) -> str:
+    """Return the output of a program, which must end with 0."""
+    result = subprocess.run(
         [program, *arguments], capture_output=True, text=True, check=False, timeout=60, cwd=cwd
     )
 
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout + result.stderr
 
 
 # Docker
 
 
 def test_compose_accepts_the_example(tmp_path: Path) -> None:
-    """As the page says: .env is the example, filled in, and the password of the database."""
+    """As documented: .env is the example, filled in, and the password of the database."""
     shutil.copy(DEPLOY / "compose.yaml", tmp_path)
     example = Path(".env.example").read_text(encoding="utf-8")
     (tmp_path / ".env").write_text(f"{example}\nPOSTGRES_PASSWORD=letters4digits\n")
-    printed = said(needs("docker-compose"), "config", "--format=json", cwd=tmp_path)
+    printed = output(needs("docker-compose"), "config", "--format=json", cwd=tmp_path)
     bot = yaml.safe_load(printed)["services"]["bot"]
 
     assert bot["environment"]["DATABASE_URL"] == "postgresql://bot:letters4digits@database/ledger"
@@ -50,7 +50,7 @@ def test_compose_rejects_the_example_without_a_password(tmp_path: Path) -> None:
     shutil.copy(DEPLOY / "compose.yaml", tmp_path)
     shutil.copy(".env.example", tmp_path / ".env")
     with pytest.raises(AssertionError, match=re.escape("set it in .env, of letters and digits")):
-        said(needs("docker-compose"), "config", cwd=tmp_path)
+        output(needs("docker-compose"), "config", cwd=tmp_path)
 
 
 # Kubernetes
@@ -72,7 +72,7 @@ def test_kubernetes_manifest_matches_the_schema(thing: dict[str, Any], version: 
 
 
 def test_promtool_accepts_the_alert_rules() -> None:
-    said(needs("promtool"), "check", "rules", "--lint=all", "--lint-fatal", ALERTS)
+    output(needs("promtool"), "check", "rules", "--lint=all", "--lint-fatal", ALERTS)
 
 
 def test_promtool_accepts_every_query_of_the_dashboard(tmp_path: Path) -> None:
@@ -83,11 +83,11 @@ def test_promtool_accepts_every_query_of_the_dashboard(tmp_path: Path) -> None:
     file = tmp_path / "queries.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
 
-    assert f"{len(queries)} rules found" in said(needs("promtool"), "check", "rules", file)
+    assert f"{len(queries)} rules found" in output(needs("promtool"), "check", "rules", file)
 
 
 def test_alerts_fire_at_their_thresholds() -> None:
-    said(needs("promtool"), "test", "rules", CASES)
+    output(needs("promtool"), "test", "rules", CASES)
 
 
 def test_every_alert_has_a_firing_and_a_silent_case() -> None:
@@ -117,14 +117,14 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     copy = tmp_path / UNIT.name
     copy.write_text(text.replace("EnvironmentFile=", "EnvironmentFile=-"))
 
-    assert said(needs("systemd-analyze", "systemd"), "verify", copy) == ""
+    assert output(needs("systemd-analyze", "systemd"), "verify", copy) == ""
 
 
 def test_systemd_exposure_of_the_unit_is_as_documented() -> None:
     page = (DEPLOY / "README.md").read_text(encoding="utf-8")
     (figure,) = re.findall(r"exposure of (\d\.\d)", page)
     analyze = needs("systemd-analyze", "systemd")
-    judged = said(analyze, "security", "--offline=yes", "--no-pager", UNIT)
+    judged = output(analyze, "security", "--offline=yes", "--no-pager", UNIT)
 
     assert f"Overall exposure level for {UNIT.name}: {figure} OK" in judged
     assert float(figure) < 2

@@ -1,4 +1,4 @@
-"""Each command of the README does what it says, from the wheel, between the fake servers."""
+"""Each command of the README works, from the wheel, between the fake servers."""
 
 import asyncio
 import os
@@ -35,7 +35,7 @@ def steps(section: str) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Newcomer:
+class ReadmeReader:
     """A folder with a checkout, in which a person types the commands of the README."""
 
     folder: Path
@@ -59,7 +59,7 @@ class Newcomer:
         )
 
     async def run(self, step: str) -> str:
-        """Return what a command prints; it must end with 0 and without an error."""
+        """Return the output of a command; it must end with 0 and without an error."""
         process = await self.start(step)
         async with asyncio.timeout(TIMEOUT):
             out, err = await process.communicate()
@@ -68,10 +68,10 @@ class Newcomer:
 
 
 @pytest.fixture
-def newcomer(installed: Path, tmp_path: Path) -> Newcomer:
+def reader(installed: Path, tmp_path: Path) -> ReadmeReader:
     shutil.copy(".env.example", tmp_path)
     (tmp_path / ".venv").symlink_to(installed.parent)
-    return Newcomer(tmp_path)
+    return ReadmeReader(tmp_path)
 
 
 def atlas_lines(atlas: FakeAtlasServer) -> dict[str, str]:
@@ -84,22 +84,22 @@ def atlas_lines(atlas: FakeAtlasServer) -> dict[str, str]:
     }
 
 
-async def test_first_command_plays_one_cancellation(newcomer: Newcomer) -> None:
+async def test_first_command_plays_one_cancellation(reader: ReadmeReader) -> None:
     *set_up, demo = steps("")[:3]
-    said = await newcomer.run(demo)
+    output = await reader.run(demo)
 
     assert set_up == SET_UP
-    assert "In Atlas the job is cancelled; DELETEs sent: 1." in said
+    assert "In Atlas the job is cancelled; DELETEs sent: 1." in output
 
 
-async def test_first_steps_need_an_atlas_key_alone(newcomer: Newcomer) -> None:
+async def test_first_steps_need_an_atlas_key_alone(reader: ReadmeReader) -> None:
     copy, doctor, listing, show = steps("First steps with an Atlas key alone")
     async with FakeAtlasServer() as atlas:
-        await newcomer.run(copy)
-        newcomer.fill_in(atlas_lines(atlas))
-        checked = await newcomer.run(doctor)
-        listed = await newcomer.run(listing)
-        shown = await newcomer.run(show.replace("CLUSTER JOB_ID", " ".join(RUNNING)))
+        await reader.run(copy)
+        reader.fill_in(atlas_lines(atlas))
+        checked = await reader.run(doctor)
+        listed = await reader.run(listing)
+        shown = await reader.run(show.replace("CLUSTER JOB_ID", " ".join(RUNNING)))
 
     assert "Slack: it is not set up yet" in checked
     assert "No problem" in checked
@@ -107,7 +107,7 @@ async def test_first_steps_need_an_atlas_key_alone(newcomer: Newcomer) -> None:
     assert "dana@shop.example" in shown
 
 
-async def test_steps_with_slack_end_in_a_bot_that_is_ready(newcomer: Newcomer) -> None:
+async def test_steps_with_slack_end_in_a_bot_that_is_ready(reader: ReadmeReader) -> None:
     (manifest,) = re.findall(r"`(\.venv/bin/cancel-restore manifest)`", README)
     doctor, serve, *_ = steps("With Slack")
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
@@ -116,12 +116,12 @@ async def test_steps_with_slack_end_in_a_bot_that_is_ready(newcomer: Newcomer) -
             "SLACK_APP_TOKEN": slack.app_token,
             "SLACK_API_URL": slack.api_url,
         }
-        app = yaml.safe_load(await newcomer.run(manifest))
+        app = yaml.safe_load(await reader.run(manifest))
         slack.workspace.app.scopes = set(app["oauth_config"]["scopes"]["bot"])
-        await newcomer.run(steps("First steps with an Atlas key alone")[0])
-        newcomer.fill_in(lines)
-        checked = await newcomer.run(doctor)
-        bot = await newcomer.start(serve)
+        await reader.run(steps("First steps with an Atlas key alone")[0])
+        reader.fill_in(lines)
+        checked = await reader.run(doctor)
+        bot = await reader.start(serve)
         try:
             await until_ready(lines["PORT"], bot)
             ack = await slack.people.types("rina", "ops", "/cancel-restore list")

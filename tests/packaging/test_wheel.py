@@ -1,4 +1,4 @@
-"""What is installed is whole: the program works from the wheel alone, away from the sources."""
+"""The installed package is complete: the program works from the wheel, without the sources."""
 
 import os
 import subprocess
@@ -8,11 +8,13 @@ from zipfile import ZipFile
 
 
 def test_wheel_has_exactly_the_files_of_the_package(wheel: Path, sources: Path) -> None:
-    ours = {str(path.relative_to(sources)) for path in sources.glob("bot/**/*") if path.is_file()}
+    source_files = {
+        str(path.relative_to(sources)) for path in sources.glob("bot/**/*") if path.is_file()
+    }
     with ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
 
-    assert packed == ours
+    assert packed == source_files
 
 
 def test_wheel_has_the_readme_and_the_licence(wheel: Path) -> None:

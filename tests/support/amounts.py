@@ -5,7 +5,7 @@ import re
 from math import isfinite
 
 #: The largest count of any program here.
-MOST = 1_000_000
+MAX_COUNT = 1_000_000
 
 
 def amount(text: str) -> float:
@@ -21,6 +21,8 @@ def amount(text: str) -> float:
 
 def count(text: str) -> int:
     """Parse a whole number from 1 to `MOST`."""
-    if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= MOST:
-        raise argparse.ArgumentTypeError(f"{text:.20} is not a whole number from 1 to {MOST:,}")
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= MAX_COUNT:
+        raise argparse.ArgumentTypeError(
+            f"{text:.20} is not a whole number from 1 to {MAX_COUNT:,}"
+        )
     return int(text)

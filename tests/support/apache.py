@@ -31,7 +31,7 @@ JOB = (
     '"timestamp":"2026-11-01T10:00:00Z"}'
 )
 
-# Digest is asked for before the rewriting, so only who knows the key sees a 204 or the job. By
+# Digest is required before the rewriting, so only a client with the key sees a 204 or the job. By
 # default httpd remembers no more than about seven clients, and forgets the others' counts.
 CONFIG = """
 ServerRoot "{root}"
@@ -111,7 +111,7 @@ class Apache:
         return lines
 
     def paths(self) -> list[str]:
-        """Return which paths were asked for so far, challenges included."""
+        """Return the paths that were requested so far, challenges included."""
         return self._lines("paths.log")
 
     def _lines(self, name: str) -> list[str]:
@@ -130,7 +130,7 @@ def running_apache(
         counts: `AuthDigestNcCheck`.
         tls: speak HTTPS, with the certificate in `Apache.certificate`, which is its own authority.
     """
-    # httpd's own user must be able to read it; pytest's folders are for who runs the tests.
+    # httpd's own user must be able to read it; pytest's folders belong to the test's user.
     with tempfile.TemporaryDirectory(prefix="httpd-") as path:
         root = Path(path)
         root.chmod(0o755)

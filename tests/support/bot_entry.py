@@ -11,7 +11,7 @@ from pathlib import Path
 from bot.cli.main import run_bot
 from bot.timings import Timings
 
-#: What a bot imports, partly only when it runs.
+#: Modules that a bot imports, partly only when it runs.
 BOT_MODULES = ["bot.cli.main", "bot.app", "alembic.command", "asyncpg", "httpcore"]
 BOT_MODULES += ["anyio._backends._asyncio"]
 
@@ -20,7 +20,7 @@ _context.set_forkserver_preload(BOT_MODULES)
 
 
 def fork_bot(timings: Timings, environ: Mapping[str, str], folder: Path, log: int) -> BaseProcess:
-    """Start a bot in a folder; its output goes to the file that `log` has open."""
+    """Start a bot in a folder; its output goes to the open file `log`."""
     path = Path(f"/proc/{os.getpid()}/fd/{log}")
     process = _context.Process(
         target=_run, args=(timings, dict(environ), folder, path), daemon=True

@@ -35,7 +35,7 @@ async def resolve_members(users: Collection[str], groups: Collection[str]) -> di
 
 
 def allow(_request: Request) -> None:
-    """Refuse nobody."""
+    """Allow every request."""
 
 
 def keep_all(request: Request) -> Judgement:
@@ -50,7 +50,7 @@ def keep_all(request: Request) -> Judgement:
 
 @dataclass(slots=True)
 class Clock:
-    """A clock that goes only when told."""
+    """A clock that advances only by `forward` and `sleep`."""
 
     now: datetime = NOON
     waits: list[float] = field(default_factory=list)
@@ -78,7 +78,7 @@ def new_job_id() -> str:
 
 
 def a_request(**changes: Any) -> Request:
-    """A request for a job of its own, ready to run, unless `changes` say otherwise."""
+    """A request for a job of its own, ready to run, with `changes` applied."""
     number = next(_numbers)
     values: dict[str, Any] = {
         "id": f"request-{number}",

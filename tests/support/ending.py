@@ -5,7 +5,7 @@ from types import FrameType
 from typing import NoReturn
 
 
-def end_in_order() -> None:
+def exit_on_sigterm() -> None:
     """Raise `KeyboardInterrupt` at the first SIGTERM; ignore further ones (`timeout` sends two).
 
     Raises:

@@ -24,7 +24,7 @@ from tests.support.needs import needs
 #: Seconds in which a server must answer after its start.
 START_TIMEOUT = 20.0
 
-#: What makes tests fast, and loses data only when the machine fails.
+#: Options that make tests fast, and lose data only when the machine fails.
 FAST = ("-c", "fsync=off", "-c", "full_page_writes=off")
 
 #: Ends other sessions, and leaves every table as the migration does. TRUNCATE is slower.
@@ -105,10 +105,10 @@ class PostgresServer:
             )
         self._wait()
 
-    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+    def stop(self, signal_: signal.Signals = signal.SIGINT) -> None:
         """Stop the server: SIGINT as an operator would, SIGQUIT as a crash."""
         if self._process and self._process.poll() is None:
-            self._process.send_signal(how)
+            self._process.send_signal(signal_)
             self._process.wait(START_TIMEOUT)
 
     def pause(self) -> None:
@@ -177,7 +177,7 @@ class PostgresServer:
 
 @asynccontextmanager
 async def open_postgres() -> AsyncIterator[PostgresServer]:
-    """Run a server without holding up the event loop; told to end while it starts, it ends too."""
+    """Run a server without blocking the event loop; a cancelled start stops it too."""
     server = PostgresServer()
     starting = asyncio.create_task(asyncio.to_thread(server.__enter__))
     try:

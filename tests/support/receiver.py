@@ -14,7 +14,7 @@ from standardwebhooks import Webhook
 
 SECRET = "whsec_" + base64.b64encode(b"a key of twenty-four byt").decode()
 
-#: What the receiver does with an event instead of taking it.
+#: Faults of the receiver: close the connection, or send no answer.
 CLOSE, HANG = "close", "hang"
 
 

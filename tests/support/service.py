@@ -67,7 +67,7 @@ class FaultyDatabase(Database):
 
 
 class IdleRunner(Runner):
-    """A runner that runs nothing, and records what was started."""
+    """A runner that runs nothing, and records the started requests."""
 
     def __init__(self) -> None:
         self.started: list[str] = []
@@ -85,7 +85,7 @@ def facts_service(projects: Projects, database: Database, clock: FakeClock) -> J
 
 
 class ServiceOnSqlite:
-    """The service, and what a test needs around it.
+    """The service with its collaborators for a test.
 
     Attributes:
         atlas: the API of each project, by its id. The first project has one job, `JOB_ID`.
@@ -148,12 +148,12 @@ class ServiceOnSqlite:
 
 def _new_database(directory: Path) -> str:
     path = directory / f"ledger-{len(list(directory.glob('*.db')))}.db"
-    path.write_bytes(_empty_ledger())
+    path.write_bytes(_empty_database())
     return f"sqlite:///{path}"
 
 
 @cache
-def _empty_ledger() -> bytes:
+def _empty_database() -> bytes:
     """Return an empty database with its tables, which take longer to create than to copy."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "empty.db"

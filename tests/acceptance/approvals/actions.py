@@ -36,13 +36,13 @@ OPS, SHARED, QUIET = "C0OPS00001", "C0SHARED01", "C0QUIET001"
 ONE: Environ = {"BOT_APPROVALS": "1", "BOT_APPROVERS": GROUP}
 TWO: Environ = {"BOT_APPROVALS": "2", "BOT_APPROVERS": GROUP}
 
-#: Atlas asks for a longer pause than the bot has: the run gives up at once.
-GIVES_UP = Fault(kind=Kind.STATUS, method="DELETE", status=429, retry_after=300)
+#: Atlas asks for a longer pause than the bot's timeout: the run fails at once.
+BEYOND_TIMEOUT = Fault(kind=Kind.STATUS, method="DELETE", status=429, retry_after=300)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a click came to, as the person sees it.
+    """The result of a click, as the person sees it.
 
     Attributes:
         private: the sentence that only they read, or an empty text.
@@ -81,7 +81,7 @@ async def open_approval_environment(
 
 
 def assert_no_delete_before_the_quorum(env: BotEnvironment) -> None:
-    """Hold what Atlas saw against the record: each DELETE has its approvals before it."""
+    """Compare the calls to Atlas with the record: each DELETE has its approvals before it."""
     sent: defaultdict[str, int] = defaultdict(int)
     for events in record_of(env.folder).values():
         assert_quorum_before_each_delete(events)
@@ -122,11 +122,11 @@ def record_of(folder: Path) -> dict[str, list[Json]]:
 
 
 async def ask(
-    env: BotEnvironment, *, who: str = "rina", where: str = "ops", seen_in: str = ""
+    env: BotEnvironment, *, user: str = "rina", where: str = "ops", seen_in: str = ""
 ) -> Json:
     """Ask for a job of its own to be cancelled, and return the card that waits."""
     job = env.new_job()
-    ack = await env.submit_request(job, who=who, where=where)
+    ack = await env.submit_request(job, user=user, where=where)
     assert ack.ok, ack
     return await shows(env, job[1], "awaiting", seen_in or where)
 
@@ -146,7 +146,7 @@ async def shows(
 
 
 async def reads(env: BotEnvironment, card: Json, part: str, seconds: float = 20.0) -> Json:
-    """Return the card once it says `part`."""
+    """Return the card once it has the text `part`."""
 
     def found() -> Json | None:
         now = env.slack.state.message(card["channel"], card["ts"])
@@ -168,72 +168,74 @@ def request_of(card: Json) -> str:
 
 
 async def click(
-    env: BotEnvironment, who: str, card: Json, action: str, *, stale: bool = False
+    env: BotEnvironment, user: str, card: Json, action: str, *, stale: bool = False
 ) -> Answer:
     """Click, and wait for the answer that every click must have.
 
     Raises:
         TimeoutError: no card changed, no dialog opened, and nothing was said.
     """
-    before = _seen(env, who, card)
-    ack = await env.slack.people.clicks(who, card, action, stale=stale)
+    before = _seen(env, user, card)
+    ack = await env.slack.people.clicks(user, card, action, stale=stale)
     assert ack.ok, ack
-    return await answered(env, who, card, before)
+    return await answered(env, user, card, before)
 
 
-async def answered(env: BotEnvironment, who: str, card: Json, before: Seen) -> Answer:
+async def answered(env: BotEnvironment, user: str, card: Json, before: Seen) -> Answer:
     def new() -> Seen | None:
-        now = _seen(env, who, card)
+        now = _seen(env, user, card)
         return now if now != before else None
 
     now = await env.slack.until(new, 20)
     assert now is not None
-    said = env.ephemerals(who)[-1] if now.ephemerals > before.ephemerals else ""
-    dialog = env.slack.state.view_of(who) if now.view != before.view else None
-    return Answer(private=said, dialog=dialog)
+    text = env.ephemerals(user)[-1] if now.ephemerals > before.ephemerals else ""
+    dialog = env.slack.state.view_of(user) if now.view != before.view else None
+    return Answer(private=text, dialog=dialog)
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one person has before them."""
+    """The ephemerals, dialog and card that one person sees."""
 
     ephemerals: int
     view: str | None
     card: str
 
 
-def _seen(env: BotEnvironment, who: str, card: Json) -> Seen:
+def _seen(env: BotEnvironment, user: str, card: Json) -> Seen:
     shown = env.slack.state.message(card["channel"], card["ts"]) or {}
-    view = env.slack.state.view_of(who)
+    view = env.slack.state.view_of(user)
     card_now = env.slack.state.text_of(shown)
-    return Seen(len(env.slack.state.ephemerals(who)), view["id"] if view else None, card_now)
+    return Seen(len(env.slack.state.ephemerals(user)), view["id"] if view else None, card_now)
 
 
-async def deny(env: BotEnvironment, who: str, card: Json, reason: str = "still needed") -> Json:
-    """Deny in the dialog, and return the card as it then stands."""
-    answer = await click(env, who, card, DENY)
+async def deny(env: BotEnvironment, user: str, card: Json, reason: str = "still needed") -> Json:
+    """Deny in the dialog, and return the card as it then is."""
+    answer = await click(env, user, card, DENY)
     assert answer.dialog is not None, answer.private
-    ack = await env.slack.people.submits(who, answer.dialog, {"reason": reason})
+    ack = await env.slack.people.submits(user, answer.dialog, {"reason": reason})
     assert ack.ok, ack
     return await shows(env, job_of(card), "denied", card["channel"])
 
 
-async def click_while_deactivated(env: BotEnvironment, who: str, card: Json, action: str) -> Answer:
+async def click_while_deactivated(
+    env: BotEnvironment, user: str, card: Json, action: str
+) -> Answer:
     """Deliver a click of a person whose account is deactivated at that moment."""
-    person = env.slack.workspace.user(who)
-    before = _seen(env, who, card)
+    person = env.slack.workspace.user(user)
+    before = _seen(env, user, card)
     person.deleted = False
-    clicking = asyncio.ensure_future(env.slack.people.clicks(who, card, action, stale=True))
+    clicking = asyncio.ensure_future(env.slack.people.clicks(user, card, action, stale=True))
     await asyncio.sleep(0)  # the payload is under way, and the bot has not read it yet
     person.deleted = True
     ack = await clicking
     assert ack.ok, ack
-    return await answered(env, who, card, before)
+    return await answered(env, user, card, before)
 
 
-def mentions(messages: Iterable[Json], who: str) -> int:
+def mentions(messages: Iterable[Json], user: str) -> int:
     """Count the messages that mention a person or a group, in their blocks."""
-    marks = (f"<@{who}>", f"<!subteam^{who}>")
+    marks = (f"<@{user}>", f"<!subteam^{user}>")
     return sum(any(mark in str(m["blocks"]) for mark in marks) for m in messages)
 
 

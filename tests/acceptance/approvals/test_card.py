@@ -11,8 +11,8 @@ from bot.sandbox.atlas.jobs import DeliveryType, RestoreJob, RestoreTarget
 from tests.acceptance.approvals.actions import (
     ADA,
     APPROVE,
+    BEYOND_TIMEOUT,
     DENY,
-    GIVES_UP,
     GROUP,
     ONE,
     RETRY,
@@ -69,7 +69,7 @@ async def test_card_shows_the_same_details_as_the_dialog(tmp_path: Path) -> None
         [card] = await env.slack.until(lambda: env.slack.state.messages("ops"))
         repeated = {f["text"] for b in card["blocks"] for f in b.get("fields", ())}
 
-        # A card says of the link that it was so when it was asked.
+        # A card has the state of the link at the time of the request.
         dated = {text.replace(" when asked*", "*") for text in repeated}
         assert {text.partition("\n")[0] for text in shown - dated} == {"*State*"}
         assert "1 other person must approve first: @approvers." in env.slack.state.text_of(dialog)
@@ -98,8 +98,8 @@ async def test_approvers_are_mentioned_once_and_the_requester_in_the_outcome(
 ) -> None:
     async with open_approval_environment(tmp_path, TWO) as env:
         card = await ask(env)
-        for who in ("ada", "abe"):
-            await click(env, who, card, APPROVE)
+        for user in ("ada", "abe"):
+            await click(env, user, card, APPROVE)
         ending = await env.wait_for_outcome(job_of(card))
         messages = env.slack.state.messages("ops")
         posted = [(m["edits"] or [m])[0] for m in messages]
@@ -272,7 +272,7 @@ async def test_link_that_becomes_live_does_not_count_as_a_change(tmp_path: Path)
 async def test_retry_of_a_failed_request_asks_for_approval_again(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, ONE) as env:
         card = await ask(env)
-        env.atlas.faults.add(GIVES_UP)
+        env.atlas.faults.add(BEYOND_TIMEOUT)
         await click(env, "ada", card, APPROVE)
         failed = (await env.wait_for_outcome(job_of(card))).message
         retry = buttons_of(failed)
@@ -295,7 +295,7 @@ async def test_retry_of_a_failed_request_asks_for_approval_again(tmp_path: Path)
 async def test_retry_after_the_expiry_asks_for_approval_again(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, ONE | {"BOT_APPROVAL_TTL": "1"}) as env:
         card = await ask(env)
-        env.atlas.faults.add(GIVES_UP)
+        env.atlas.faults.add(BEYOND_TIMEOUT)
         await click(env, "ada", card, APPROVE)
         failed = (await env.wait_for_outcome(job_of(card))).message
         await asyncio.sleep(1.0)
@@ -315,9 +315,9 @@ async def test_concurrent_withdrawal_and_last_approval_have_one_winner(
             env.slack.people.clicks("rina", card, WITHDRAW, stale=True),
         )
         ending = await env.wait_for_outcome(job_of(card))
-        said = await env.slack.until(lambda: env.ephemerals("ada") + env.ephemerals("rina"))
+        messages = await env.slack.until(lambda: env.ephemerals("ada") + env.ephemerals("rina"))
 
         assert all(ack.ok for ack in acks)
         assert ending.state in ("withdrawn", "cancelled")
         assert cancelled(env, card) is (ending.state == "cancelled")
-        assert len(said) == 1
+        assert len(messages) == 1

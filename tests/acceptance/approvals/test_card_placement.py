@@ -1,4 +1,4 @@
-"""Where the card of a request stands, and when there may be none."""
+"""The channel of a request's card, and requests that are refused without one."""
 
 from pathlib import Path
 
@@ -43,14 +43,14 @@ def with_audit_without_bot(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> N
 
 
 async def refused(env: BotEnvironment, where: str) -> str:
-    """Look a job up, and return what the dialog says that has no submit button."""
+    """Look a job up, and return the text of the dialog, which has no submit button."""
     view = await env.open_dialog(env.new_job(), where=where)
     assert view.get("submit") is None
     return env.slack.state.text_of(view)
 
 
 async def asked_from(env: BotEnvironment, where: str) -> tuple[str, Json]:
-    """Ask in `where`; the job, and the dialog as it then stands on the screen."""
+    """Ask in `where`; return the job, and the dialog as it is then shown."""
     job = env.new_job()
     dialog = await env.open_dialog(job, where=where)
     ack = await env.slack.people.submits("rina", dialog, {"reason": "started by mistake"})
@@ -112,11 +112,11 @@ async def test_request_that_needs_approval_is_rejected_without_an_audit_channel(
 ) -> None:
     async with open_approval_environment(tmp_path, ONE) as env:
         place = env.slack.state.dm("rina") if where == "dm" else where
-        said = await refused(env, place)
+        text = await refused(env, place)
 
-        assert why in said
-        assert advice in said
-        assert "BOT_AUDIT_CHANNEL" in said
+        assert why in text
+        assert advice in text
+        assert "BOT_AUDIT_CHANNEL" in text
         assert env.slack.state.messages(place) == []
         assert env.slack.state.messages(env.slack.state.dm("rina")) == []
 
@@ -125,10 +125,10 @@ async def test_unreachable_audit_channel_is_named_with_a_hint(
     tmp_path: Path,
 ) -> None:
     async with open_approval_environment(tmp_path, AUDITED, before=with_audit_without_bot) as env:
-        said = await refused(env, "ops")
+        text = await refused(env, "ops")
 
-        assert "The bot cannot post in #audit" in said
-        assert "Invite the bot to #audit" in said
+        assert "The bot cannot post in #audit" in text
+        assert "Invite the bot to #audit" in text
 
 
 @pytest.mark.parametrize("environ", [ONE, ALONE], ids=["one approval", "none"])
@@ -152,17 +152,17 @@ async def test_card_of_a_shared_channel_without_approvals_goes_to_the_direct_mes
 
         assert ending.state == "cancelled"
         assert env.slack.state.messages("shared") == []
-        said = env.slack.state.text_of(dialog)
-        assert "This channel is shared with another organization." in said
-        assert "your direct messages with the bot" in said
+        text = env.slack.state.text_of(dialog)
+        assert "This channel is shared with another organization." in text
+        assert "your direct messages with the bot" in text
 
 
 async def test_command_is_rejected_outside_the_channels_of_the_settings(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, ONE | {"BOT_CHANNELS": OPS}) as env:
         await env.send_command("rina", "prod-eu 65f0a1c2d3e4f5a6b7c80101", "quiet")
-        said = (await env.wait_for_ephemerals("rina"))[-1]
+        text = (await env.wait_for_ephemerals("rina"))[-1]
 
-        assert said == "The command does not work in this channel. It works in #ops."
+        assert text == "The command does not work in this channel. It works in #ops."
 
 
 async def test_card_rejected_by_its_channel_is_reported_privately(
@@ -182,7 +182,7 @@ def only_rina(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
     slack.workspace.groups[GROUP].users = [RINA]
 
 
-def nobody(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
+def empty_group(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
     slack.workspace.groups[GROUP].users = []
 
 
@@ -209,7 +209,7 @@ def one_of_two(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
 @pytest.mark.parametrize(
     ("environ", "before", "why"),
     [
-        (ONE, nobody, "only 0 could give one"),
+        (ONE, empty_group, "only 0 could give one"),
         (ONE, only_rina, "only 0 could give one"),
         (ONE, guests_only, "only 0 could give one"),
         (TWO, one_of_two, "only 1 could give one"),
@@ -223,9 +223,9 @@ async def test_request_without_enough_approvers_is_rejected(
     tmp_path: Path, environ: Environ, before: Before, why: str
 ) -> None:
     async with open_approval_environment(tmp_path, environ, before=before) as env:
-        said = await refused(env, "ops")
+        text = await refused(env, "ops")
 
-        assert why in said
+        assert why in text
         assert env.slack.state.messages("ops") == []
 
 

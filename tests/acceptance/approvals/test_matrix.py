@@ -1,4 +1,4 @@
-"""Everybody clicks everything: who may do what to a request, before and after each end."""
+"""Every person clicks every button of a request, before and after each end."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +9,8 @@ from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from tests.acceptance.approvals.actions import (
     APPROVE,
+    BEYOND_TIMEOUT,
     DENY,
-    GIVES_UP,
     GROUP,
     OLGA,
     ONE,
@@ -32,15 +32,15 @@ from tests.acceptance.approvals.actions import (
 )
 from tests.acceptance.environment import BotEnvironment
 
-#: All of them but Sam are in the approving group, in vain.
+#: All of them but Sam are in the approving group, without getting its rights.
 WITHOUT_RIGHTS = ("sam", "gus", "uma", "ci-bot", "olga", "dan")
-EVERYBODY = ("rina", "ada", "abe", *WITHOUT_RIGHTS)
+ALL_PEOPLE = ("rina", "ada", "abe", *WITHOUT_RIGHTS)
 ACTIONS = (APPROVE, DENY, WITHDRAW, RETRY)
 
 ENDS = ("cancelled", "over", "refused", "changed", "failed", "denied", "withdrawn", "expired")
 
-#: How a click on a card that has ended begins its answer.
-SAID_AFTER = {
+#: The begin of the answer to a click on a card that has ended.
+ANSWERS_AFTER = {
     "cancelled": "This request was carried out: Atlas confirms that the job is cancelled",
     "over": "This request ended, because the job was over",
     "refused": "This request ended, because Atlas refused",
@@ -52,8 +52,8 @@ SAID_AFTER = {
 }
 
 
-def everybody_is_here(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
-    """Share #ops with Olga's organization, and put everybody into the approving group."""
+def all_people_in_the_group(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
+    """Share #ops with Olga's organization, and put all people into the approving group."""
     space = slack.workspace
     ops = space.channel("ops")
     ops.members |= {OLGA, SAM}
@@ -62,24 +62,24 @@ def everybody_is_here(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
     space.groups[GROUP].users += [space.user(name).id for name in names]
 
 
-def their_own_team(slack: FakeSlackServer, atlas: FakeAtlasServer) -> None:
+def team_of_the_actor(slack: FakeSlackServer, atlas: FakeAtlasServer) -> None:
     """Name the stranger's own workspace in the payload, which Slack may do as well."""
-    everybody_is_here(slack, atlas)
+    all_people_in_the_group(slack, atlas)
     slack.world.settings = replace(slack.world.settings, connect_team="actor")
 
 
 HERE = ONE | {"BOT_CHANNELS": OPS}
 
 
-async def try_button(env: BotEnvironment, who: str, card: Json, action: str) -> Answer:
-    if who == "dan":
-        return await click_while_deactivated(env, who, card, action)
-    return await click(env, who, card, action, stale=True)
+async def try_button(env: BotEnvironment, user: str, card: Json, action: str) -> Answer:
+    if user == "dan":
+        return await click_while_deactivated(env, user, card, action)
+    return await click(env, user, card, action, stale=True)
 
 
 @pytest.mark.parametrize(
     ("before", "http"),
-    [(everybody_is_here, False), (their_own_team, False), (their_own_team, True)],
+    [(all_people_in_the_group, False), (team_of_the_actor, False), (team_of_the_actor, True)],
     ids=["socket", "socket, own team", "http, own team"],
 )
 async def test_awaiting_request_takes_decisions_of_approvers_and_withdrawal_of_the_requester(
@@ -87,19 +87,19 @@ async def test_awaiting_request_takes_decisions_of_approvers_and_withdrawal_of_t
 ) -> None:
     async with open_approval_environment(tmp_path, HERE, http=http, before=before) as env:
         card = await ask(env)
-        for who in WITHOUT_RIGHTS:
+        for user in WITHOUT_RIGHTS:
             for action in (APPROVE, DENY):
-                answer = await try_button(env, who, card, action)
+                answer = await try_button(env, user, card, action)
                 assert answer.private.startswith("You may not approve or deny this request.")
                 assert "@approvers" in answer.private
-            answer = await try_button(env, who, card, WITHDRAW)
+            answer = await try_button(env, user, card, WITHDRAW)
             assert answer.private == (
                 "Only the person who asked can withdraw this request. That is @Rina."
             )
         for action in (APPROVE, DENY):
             assert "your own request" in (await click(env, "rina", card, action)).private
-        for who in ("ada", "abe"):
-            assert "Only the person who asked" in (await click(env, who, card, WITHDRAW)).private
+        for user in ("ada", "abe"):
+            assert "Only the person who asked" in (await click(env, user, card, WITHDRAW)).private
 
         shown = env.slack.state.message("ops", card["ts"])
         assert shown is not None
@@ -117,14 +117,14 @@ async def test_click_after_the_end_shows_the_outcome_and_changes_nothing(
     tmp_path: Path, end: str
 ) -> None:
     environ = HERE | ({"BOT_APPROVAL_TTL": "1"} if end == "expired" else {})
-    async with open_approval_environment(tmp_path, environ, before=everybody_is_here) as env:
+    async with open_approval_environment(tmp_path, environ, before=all_people_in_the_group) as env:
         waiting = await ask(env)
-        over = await brought_to(env, waiting, end)
+        over = await end_request(env, waiting, end)
         deletes = env.atlas_methods(job_of(waiting)).count("DELETE")
-        for who in EVERYBODY:
+        for user in ALL_PEOPLE:
             for action in (APPROVE, DENY, WITHDRAW):
-                answer = await try_button(env, who, waiting, action)
-                assert SAID_AFTER[end] in answer.private
+                answer = await try_button(env, user, waiting, action)
+                assert ANSWERS_AFTER[end] in answer.private
                 assert "UTC" in answer.private
 
         assert env.atlas_methods(job_of(waiting)).count("DELETE") == deletes
@@ -135,11 +135,11 @@ async def test_click_after_the_end_shows_the_outcome_and_changes_nothing(
 
 async def test_only_requesters_may_retry(tmp_path: Path) -> None:
     environ = HERE | {"BOT_REQUESTERS": "U0RINA0001,U0ABE00001"}
-    async with open_approval_environment(tmp_path, environ, before=everybody_is_here) as env:
+    async with open_approval_environment(tmp_path, environ, before=all_people_in_the_group) as env:
         waiting = await ask(env)
-        failed = await brought_to(env, waiting, "failed")
-        for who in ("ada", *WITHOUT_RIGHTS):
-            answer = await try_button(env, who, failed, RETRY)
+        failed = await end_request(env, waiting, "failed")
+        for user in ("ada", *WITHOUT_RIGHTS):
+            answer = await try_button(env, user, failed, RETRY)
             assert answer.private.startswith("You may not ask for a restore job to be cancelled.")
             assert "@Rina" in answer.private
         assert env.atlas_methods(job_of(waiting)).count("DELETE") == 1
@@ -150,13 +150,13 @@ async def test_only_requesters_may_retry(tmp_path: Path) -> None:
 
         assert ending.state == "cancelled"
         assert "@Ada" in ending.reply
-        for who in EVERYBODY:
-            answer = await try_button(env, who, failed, RETRY)
-            assert SAID_AFTER["cancelled"] in answer.private
+        for user in ALL_PEOPLE:
+            answer = await try_button(env, user, failed, RETRY)
+            assert ANSWERS_AFTER["cancelled"] in answer.private
         assert env.atlas_methods(job_of(waiting)).count("DELETE") == 2
 
 
-async def brought_to(env: BotEnvironment, card: Json, end: str) -> Json:
+async def end_request(env: BotEnvironment, card: Json, end: str) -> Json:
     """Bring a waiting request to one of its ends, and return the card there."""
     job = env.atlas.world.job(job_of(card))
     if end == "denied":
@@ -170,7 +170,7 @@ async def brought_to(env: BotEnvironment, card: Json, end: str) -> Json:
     elif end == "refused":
         env.atlas.faults.preset("maintenance")
     elif end == "failed":
-        env.atlas.faults.add(GIVES_UP)
+        env.atlas.faults.add(BEYOND_TIMEOUT)
     if end not in ("withdrawn", "expired"):
         await click(env, "ada", card, APPROVE)
     await env.wait_for_outcome(job_of(card))

@@ -27,12 +27,12 @@ from tests.acceptance.environment import BotEnvironment, is_card, state_of
 Json = dict[str, Any]
 
 THREE: Environ = {"BOT_APPROVALS": "1", "BOT_APPROVERS": f"{GROUP},{SAM}", "BOT_REMIND_AFTER": "0"}
-EVERYONE_TOLD = (ADA, ABE, SAM)
+NOTIFIED_PEOPLE = (ADA, ABE, SAM)
 
 
-def copies(env: BotEnvironment, people: Sequence[str] = EVERYONE_TOLD) -> list[Json]:
+def copies(env: BotEnvironment, people: Sequence[str] = NOTIFIED_PEOPLE) -> list[Json]:
     """Return every copy of a card in the direct messages of these people."""
-    found = [m for who in people for m in env.slack.state.messages(env.slack.state.dm(who))]
+    found = [m for user in people for m in env.slack.state.messages(env.slack.state.dm(user))]
     return [message for message in found if is_card(message)]
 
 

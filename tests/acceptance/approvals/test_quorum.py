@@ -1,4 +1,4 @@
-"""The quorum: how many people, who counts, and who cannot be told from Slack's answers."""
+"""The quorum: the number of people, who counts, and people whom Slack does not identify."""
 
 import asyncio
 from pathlib import Path
@@ -41,27 +41,27 @@ ANOTHER_TEAM = (
 
 
 async def test_concurrent_approvals_give_one_cancellation(tmp_path: Path) -> None:
-    """The one whose click came second is told who was first."""
+    """The later click is answered with the name of the first person."""
     async with open_approval_environment(tmp_path, ONE) as env:
         card = await ask(env)
         acks = await asyncio.gather(
-            *(env.slack.people.clicks(who, card, APPROVE, stale=True) for who in ("ada", "abe"))
+            *(env.slack.people.clicks(user, card, APPROVE, stale=True) for user in ("ada", "abe"))
         )
         ending = await env.wait_for_outcome(job_of(card))
-        said = await env.slack.until(lambda: env.ephemerals("ada") + env.ephemerals("abe"))
+        answer = await env.slack.until(lambda: env.ephemerals("ada") + env.ephemerals("abe"))
 
         assert all(ack.ok for ack in acks)
         assert ending.state == "cancelled"
         assert env.atlas_methods(job_of(card)).count("DELETE") == 1
-        assert len(said) == 1
-        assert "approved by @Ada" in said[0] or "approved by @Abe" in said[0]
+        assert len(answer) == 1
+        assert "approved by @Ada" in answer[0] or "approved by @Abe" in answer[0]
 
 
 async def test_concurrent_approvals_of_a_quorum_of_two_both_count(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, TWO) as env:
         card = await ask(env)
         await asyncio.gather(
-            *(env.slack.people.clicks(who, card, APPROVE, stale=True) for who in ("ada", "abe"))
+            *(env.slack.people.clicks(user, card, APPROVE, stale=True) for user in ("ada", "abe"))
         )
         ending = await env.wait_for_outcome(job_of(card))
 
@@ -82,11 +82,11 @@ async def test_repeated_approval_of_a_person_counts_once(tmp_path: Path) -> None
         again = await click(env, "ada", card, APPROVE)
         waiting = await shows(env, job_of(card), "awaiting")
 
-        said = (
+        answer = (
             "You have approved this request already; it needs another person too. "
             "This may be done by @approvers: please ask one of them."
         )
-        assert {again.private, *env.ephemerals("ada")} == {said}
+        assert {again.private, *env.ephemerals("ada")} == {answer}
         assert env.atlas_methods(job_of(card)).count("DELETE") == 0
         assert "Approvals missing 1, until" in env.slack.state.text_of(waiting).replace("*", "")
 
@@ -128,9 +128,9 @@ async def test_approval_by_the_requester_counts_only_if_allowed(
         assert cancelled(env, card) is counts
 
 
-@pytest.mark.parametrize("who", ["gus", "uma", "ci-bot", "olga"])
+@pytest.mark.parametrize("user", ["gus", "uma", "ci-bot", "olga"])
 async def test_approver_given_by_id_may_be_a_guest_or_another_organization(
-    tmp_path: Path, who: str
+    tmp_path: Path, user: str
 ) -> None:
     def named(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
         ops = slack.workspace.channel("ops")
@@ -138,17 +138,17 @@ async def test_approver_given_by_id_may_be_a_guest_or_another_organization(
         ops.connected_team_ids = ("T0OTHER001",)
 
     ids = {"gus": "U0GUS00001", "uma": "U0UMA00001", "ci-bot": "U0CIBOT001", "olga": OLGA}
-    environ = ONE | {"BOT_APPROVERS": ids[who], "BOT_CHANNELS": OPS}
+    environ = ONE | {"BOT_APPROVERS": ids[user], "BOT_CHANNELS": OPS}
     async with open_approval_environment(tmp_path, environ, before=named) as env:
         card = await ask(env)
 
-        assert (await click(env, who, card, APPROVE)).changed_the_card
+        assert (await click(env, user, card, APPROVE)).changed_the_card
         await env.wait_for_outcome(job_of(card))
-        team = "T0OTHER001" if who == "olga" else "T0SANDBOX1"
+        team = "T0OTHER001" if user == "olga" else "T0SANDBOX1"
 
         assert cancelled(env, card)
         approved = [e for [events] in [record_of(tmp_path).values()] for e in events]
-        assert (ids[who], team) in {(e["actor"], e["team"]) for e in approved}
+        assert (ids[user], team) in {(e["actor"], e["team"]) for e in approved}
 
 
 async def test_same_user_id_in_another_team_is_another_person(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ async def test_same_user_id_in_another_team_is_another_person(tmp_path: Path) ->
     environ = ONE | {"BOT_APPROVERS": f"{ADA},{ABE}", "BOT_CHANNELS": OPS}
     async with open_approval_environment(tmp_path, environ, before=borrowed) as env:
         card = await ask(env)
-        for who, action, said in (
+        for user, action, answer in (
             ("ada", APPROVE, ANOTHER_TEAM),
             (
                 "rina",
@@ -168,20 +168,20 @@ async def test_same_user_id_in_another_team_is_another_person(tmp_path: Path) ->
                 "Only the person who asked can withdraw this request. That is @Rina.",
             ),
         ):
-            assert await click_from_elsewhere(env, who, card, action) == said
+            assert await click_from_elsewhere(env, user, card, action) == answer
         assert state_of(await shows(env, job_of(card), "awaiting")) == "awaiting"
 
 
-async def click_from_elsewhere(env: BotEnvironment, who: str, card: Json, action: str) -> str:
-    """Deliver a click whose user has an id of ours and the team of another organization."""
-    person = env.slack.workspace.user(who)
-    ours, count = person.team_id, len(env.ephemerals(who))
+async def click_from_elsewhere(env: BotEnvironment, user: str, card: Json, action: str) -> str:
+    """Deliver a click whose user has an id of the workspace and the team of another one."""
+    person = env.slack.workspace.user(user)
+    team, count = person.team_id, len(env.ephemerals(user))
     person.team_id = "T0OTHER001"
-    clicking = asyncio.ensure_future(env.slack.people.clicks(who, card, action, stale=True))
+    clicking = asyncio.ensure_future(env.slack.people.clicks(user, card, action, stale=True))
     await asyncio.sleep(0)
-    person.team_id = ours
+    person.team_id = team
     await clicking
-    return (await env.wait_for_ephemerals(who, count + 1))[-1]
+    return (await env.wait_for_ephemerals(user, count + 1))[-1]
 
 
 async def test_removed_group_member_may_not_approve(tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ async def test_cached_group_is_used_while_slack_limits_the_rate(
 
 
 async def test_group_lookups_are_cached(tmp_path: Path) -> None:
-    """A no comes from memory for a minute; only a yes asks Slack anew."""
+    """Refusals come from the cache for a minute; only an approval reads Slack again."""
     async with open_approval_environment(tmp_path, ONE) as env:
         await env.slack.until(lambda: env.slack.called("usergroups.users.list"))  # the start's
         card = await ask(env)
@@ -275,8 +275,8 @@ async def test_click_on_a_running_request_shows_who_approved(tmp_path: Path) -> 
         env.atlas.faults.add(AtlasFault(kind=Kind.DELAY, method="DELETE", seconds=6.0))
         await click(env, "ada", card, APPROVE)
         await shows(env, job_of(card), "cancelling")
-        for who, action in (("abe", APPROVE), ("abe", DENY), ("rina", WITHDRAW)):
-            answer = await click(env, who, card, action, stale=True)
+        for user, action in (("abe", APPROVE), ("abe", DENY), ("rina", WITHDRAW)):
+            answer = await click(env, user, card, action, stale=True)
 
             assert "This request was approved by @Ada and is running" in answer.private
         await env.wait_for_outcome(job_of(card))

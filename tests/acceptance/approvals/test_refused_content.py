@@ -1,4 +1,4 @@
-"""A card whose blocks Slack refuses: its text is enough to decide, and the outcome is told."""
+"""A card whose blocks Slack refuses: its text suffices to decide, and shows the outcome."""
 
 from pathlib import Path
 
@@ -31,10 +31,10 @@ async def test_request_whose_card_is_only_text_is_approved_by_a_command_and_its_
         env.slack.faults.add("chat.update", REFUSED, times=6)
         env.slack.faults.add("chat.postMessage", REFUSED)
         await env.send_command("ada", command)
-        said = await env.wait_for_ephemerals("ada")
+        messages = await env.wait_for_ephemerals("ada")
         ended = await env.slack.until(lambda: card("cancelled"), 30.0)
 
-        assert f"approved by <@{ADA}>" in said[-1] or "approved by @Ada" in said[-1]
+        assert f"approved by <@{ADA}>" in messages[-1] or "approved by @Ada" in messages[-1]
         assert ended is not None
         text = env.slack.state.text_of(ended)
         assert "Cancelled: Atlas confirms it" in text

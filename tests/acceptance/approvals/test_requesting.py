@@ -1,4 +1,4 @@
-"""Who may ask: checked when the dialog opens, and again when it is submitted."""
+"""The right to request is checked when the dialog opens, and again at its submission."""
 
 from pathlib import Path
 
@@ -26,16 +26,16 @@ def rina_and_guests_in_the_group(slack: FakeSlackServer, _atlas: FakeAtlasServer
 
 
 @pytest.mark.parametrize("environ", [ALONE, BY_GROUP], ids=["everybody", "a group"])
-@pytest.mark.parametrize("who", ["gus", "uma", "ci-bot"])
-async def test_guests_and_bots_may_not_request(tmp_path: Path, environ: Environ, who: str) -> None:
+@pytest.mark.parametrize("user", ["gus", "uma", "ci-bot"])
+async def test_guests_and_bots_may_not_request(tmp_path: Path, environ: Environ, user: str) -> None:
     async with open_approval_environment(
         tmp_path, environ, before=rina_and_guests_in_the_group
     ) as env:
-        said = env.slack.state.text_of(await env.open_dialog(env.new_job(), who))
+        text = env.slack.state.text_of(await env.open_dialog(env.new_job(), user))
 
-        assert NO in said
-        assert ("@approvers" if environ is BY_GROUP else "every full member") in said
-        assert "[Cancel the job]" not in said
+        assert NO in text
+        assert ("@approvers" if environ is BY_GROUP else "every full member") in text
+        assert "[Cancel the job]" not in text
 
 
 async def test_member_outside_the_requesters_group_may_not_request(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ async def test_guest_given_by_id_may_request(tmp_path: Path) -> None:
         tmp_path, ALONE | {"BOT_REQUESTERS": f"{GUS},{SAM}"}
     ) as env:
         job = env.new_job()
-        await env.submit_request(job, who="gus")
+        await env.submit_request(job, user="gus")
 
         assert (await env.wait_for_outcome(job[1])).state == "cancelled"
 

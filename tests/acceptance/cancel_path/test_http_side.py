@@ -1,4 +1,4 @@
-"""Health, readiness and metrics in both modes; and who may post to the bot over HTTP."""
+"""Health, readiness and metrics in both modes; and the signatures of requests over HTTP."""
 
 import asyncio
 import io
@@ -92,7 +92,7 @@ def signed(secret: str, body: bytes, at: float) -> dict[str, str]:
     return signed_headers(secret, body, at, FORM)
 
 
-#: Each makes headers from (secret, body); none is what Slack would send.
+#: Each makes headers from (secret, body) that Slack would not send.
 FORGED: dict[str, Callable[[str, bytes], dict[str, str]]] = {
     "no signature": lambda _secret, _body: {"Content-Type": FORM},
     "another secret": lambda _secret, body: signed("guessed", body, time.time()),
@@ -202,7 +202,7 @@ async def metric(env: BotEnvironment, name: str, at_least: float) -> float:
             await asyncio.sleep(0.1)
 
 
-async def test_metrics_tell_of_the_secret_the_watch_and_refused_logins(tmp_path: Path) -> None:
+async def test_metrics_have_the_secret_the_watch_and_refused_logins(tmp_path: Path) -> None:
     def expiring(_slack: FakeSlackServer, atlas: FakeAtlasServer) -> None:
         atlas.world.service_accounts[CLIENT_ID].expires_at = "2030-01-01T00:00:00Z"
 

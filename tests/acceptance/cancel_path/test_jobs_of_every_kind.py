@@ -1,4 +1,4 @@
-"""The dialog for each job of the example world: what it shows, and whether it can be submitted."""
+"""The dialog for each job of the example world: its details, and whether it has a submit."""
 
 from pathlib import Path
 
@@ -94,7 +94,7 @@ async def test_live_link_is_shown_as_an_alert(env: BotEnvironment) -> None:
 
 
 async def test_shard_job_is_refused_with_the_code_of_atlas(env: BotEnvironment) -> None:
-    """Nothing in the job tells that it is a part; Atlas refuses its DELETE with 405."""
+    """No field of the job shows that it is a part; Atlas refuses its DELETE with 405."""
     shard = ("orders-sharded", "65f0a1c2d3e4f5a6b7c80402")
     await env.submit_request(shard)
     ending = await env.wait_for_outcome(shard[1])

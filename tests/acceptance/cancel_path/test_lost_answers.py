@@ -1,4 +1,4 @@
-"""Answers that are late, lost, unreadable or old: settled by a look, never by a blind DELETE."""
+"""Answers that are late, lost, unreadable or old: settled by a read, never by a blind DELETE."""
 
 import time
 from typing import Any
@@ -23,7 +23,7 @@ WITH_EFFECT: dict[str, dict[str, Any]] = {
     "old reads": {"kind": Kind.STALE_READ, "reads": 3},
 }
 
-#: The DELETE has no effect: after a look it is sent again.
+#: The DELETE has no effect: after a read it is sent again.
 WITHOUT_EFFECT: dict[str, dict[str, Any]] = {
     "cut before": {"kind": Kind.RESET_BEFORE},
     "500": {"kind": Kind.STATUS, "status": 500},
@@ -32,7 +32,7 @@ WITHOUT_EFFECT: dict[str, dict[str, Any]] = {
     "an accepted one that did nothing in an odd way": {"kind": Kind.RESET_AFTER, "effect": False},
 }
 
-#: The login is in the way: the DELETE goes through with a new handshake.
+#: The login fails: the DELETE succeeds with a new handshake.
 LOGIN: dict[str, dict[str, Any]] = {
     "the nonce has expired": {"kind": Kind.FORGET_NONCES},
     "a challenge that nobody can answer": {"kind": Kind.ODD_CHALLENGE},
@@ -68,8 +68,8 @@ async def test_delete_without_effect_is_repeated_after_a_read(env: BotEnvironmen
         ending = await env.wait_for_outcome(job)
 
         assert ending.state == "cancelled", name
-        met = [method for method in env.atlas_methods(job) if not method.endswith("?")]
-        assert met == ["GET", "GET", "DELETE", "GET", "DELETE", "GET"], name
+        methods = [method for method in env.atlas_methods(job) if not method.endswith("?")]
+        assert methods == ["GET", "GET", "DELETE", "GET", "DELETE", "GET"], name
 
 
 async def test_failed_login_at_the_delete_leaves_the_client_usable(env: BotEnvironment) -> None:
@@ -107,22 +107,22 @@ async def test_lasting_fault_is_reported_as_failed_within_the_limit(env: BotEnvi
         "The connection to Atlas broke before": ("GET", Kind.CUT_BODY),
     }
     jobs = []
-    for says, (method, kind) in lasting.items():
+    for message, (method, kind) in lasting.items():
         job = env.new_job()
         reads = {"reads": 1000} if kind is Kind.STALE_READ else {}
         await env.submit_request(
             job, Fault(kind=kind, method=method, path=job[1], times=None, **reads)
         )
-        jobs.append((job[1], says, method))
-    # This one took effect, and only the look after 8 s tells.
+        jobs.append((job[1], message, method))
+    # This one took effect, and only the read after 8 s shows it.
     await env.submit_request(RUNNING, Fault(kind=Kind.HANG_AFTER, method="DELETE", path=JOB))
     began = time.monotonic()
-    for job_id, says, method in jobs:
+    for job_id, message, method in jobs:
         ending = await env.wait_for_outcome(job_id, seconds=OUTCOME_TIMEOUT)
 
         assert ending.state == "failed"
         for text in (ending.card, ending.reply):
-            assert says in text
+            assert message in text
             assert "cancelled" not in text.lower()
         assert method == "DELETE" or len(env.atlas.deletes(job_id)) == 0
     assert (await env.wait_for_outcome(JOB)).state == "cancelled"

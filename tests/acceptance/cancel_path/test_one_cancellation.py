@@ -1,4 +1,4 @@
-"""The main job, in every way in which the bot can be connected: one look, one click, one DELETE."""
+"""One cancellation in every transport and API version: one read, one click, one DELETE."""
 
 import itertools
 import time

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: Slack gives an ack three seconds.
 SLACK_WAITS = 3.0
 
-#: Less than the seconds after which the bot gives up a call that hangs.
+#: Less than the bot's timeout of a call that hangs.
 HANGING = 0.8 * TIMEOUT
 
 #: Seconds between two commands.
@@ -26,7 +26,7 @@ EVERY = 0.05
 
 
 async def test_no_command_is_lost_when_the_socket_is_refreshed(tmp_path: Path) -> None:
-    """What Slack lets come over a connection until its end is answered, and nothing is repeated."""
+    """Slack sends over a connection until its close is answered, and repeats nothing."""
 
     def drops(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
         slack.world.settings = Settings(lost_envelopes="drop", latency=0.02)

@@ -1,4 +1,4 @@
-"""Each documented error of Atlas: at the dialog's look, at the runner's look, and at the DELETE."""
+"""Each documented error of Atlas: at the dialog's read, at the runner's read, at the DELETE."""
 
 import time
 from dataclasses import dataclass, field
@@ -14,12 +14,12 @@ from tests.acceptance.environment import OUTCOME_TIMEOUT, BotEnvironment, Outcom
 
 @dataclass(frozen=True, kw_only=True)
 class Error:
-    """An answer of Atlas, what people read about it, and how a request ends by it."""
+    """An answer of Atlas, its message, and the final state of a request that gets it."""
 
     fault: dict[str, Any] = field(default_factory=dict)
     status: int
     code: str = ""
-    says: str
+    message: str
     state: str = "refused"
 
     def at(self, method: str, job: str, times: int | None = None) -> Fault:
@@ -34,117 +34,119 @@ class Error:
 
 KEY = "Atlas did not accept the bot's key"
 ROLE = "The bot's key may not do this"
-PASSES = "Atlas answered that it has a problem of its own"
+TEMPORARY = "Atlas answered that it has a problem of its own"
 
-#: What is a no: it is told at once. (Atlas facts, section 5.)
-NOES = {
-    "401 of a key that has no access": Error(fault={"kind": Kind.REFUSE_KEY}, status=401, says=KEY),
-    "401 of a missing role": Error(status=401, code="USER_UNAUTHORIZED", says=ROLE),
-    "401 not in the group": Error(status=401, code="NOT_IN_GROUP", says=ROLE),
+#: Refusals: reported at once.
+REFUSALS = {
+    "401 of a key that has no access": Error(
+        fault={"kind": Kind.REFUSE_KEY}, status=401, message=KEY
+    ),
+    "401 of a missing role": Error(status=401, code="USER_UNAUTHORIZED", message=ROLE),
+    "401 not in the group": Error(status=401, code="NOT_IN_GROUP", message=ROLE),
     "403 of the access list": Error(
         fault={"values": {"address": "203.0.113.7"}},
         status=403,
         code="IP_ADDRESS_NOT_ON_ACCESS_LIST",
-        says="may not be used from 203.0.113.7",
+        message="may not be used from 203.0.113.7",
     ),
     "404 of the project": Error(
-        status=404, code="GROUP_NOT_FOUND", says="Atlas knows no such project"
+        status=404, code="GROUP_NOT_FOUND", message="Atlas knows no such project"
     ),
     "404 of the cluster": Error(
-        status=404, code="CLUSTER_NOT_FOUND", says="There is no such cluster"
+        status=404, code="CLUSTER_NOT_FOUND", message="There is no such cluster"
     ),
     "404 of the job": Error(
-        status=404, code="RESTORE_JOB_NOT_FOUND", says="The cluster has no such restore job"
+        status=404, code="RESTORE_JOB_NOT_FOUND", message="The cluster has no such restore job"
     ),
     "400 of a flex cluster": Error(
         status=400,
         code="CANNOT_USE_FLEX_CLUSTER_IN_CLUSTER_API",
-        says="Atlas cannot cancel restore jobs of flex",
+        message="Atlas cannot cancel restore jobs of flex",
     ),
     "400 of an automated job": Error(
-        status=400, code="CANNOT_CANCEL_AUTOMATED_RESTORE", says="Atlas does not cancel this job"
+        status=400, code="CANNOT_CANCEL_AUTOMATED_RESTORE", message="Atlas does not cancel this job"
     ),
     "405 of a shard": Error(
         status=405,
         code="ATLAS_BACKUP_CANCEL_SHARD_RESTORE_JOB_NOT_ALLOWED",
-        says="Atlas does not cancel this job",
+        message="Atlas does not cancel this job",
     ),
     "405 of a maintenance": Error(
         status=405,
         code="WRITES_NOT_ALLOWED_DURING_APP_UPGRADES",
-        says="Atlas is under maintenance",
+        message="Atlas is under maintenance",
     ),
     "406 of the version": Error(
-        status=406, code="INVALID_VERSION_DATE", says="does not serve this version", fault={}
+        status=406, code="INVALID_VERSION_DATE", message="does not serve this version", fault={}
     ),
-    "410 of the version": Error(status=410, code="VERSION_GONE", says="does not serve this"),
+    "410 of the version": Error(status=410, code="VERSION_GONE", message="does not serve this"),
     "400 of another kind": Error(
-        status=400, code="VALIDATION_ERROR", says="Atlas refused what was asked"
+        status=400, code="VALIDATION_ERROR", message="Atlas refused what was asked"
     ),
-    "409 without a code": Error(fault={"status": 409}, status=409, says="Atlas"),
+    "409 without a code": Error(fault={"status": 409}, status=409, message="Atlas"),
 }
 
 LONG_LIMIT = Error(
     fault={"kind": Kind.STATUS, "status": 429, "retry_after": 55},
     status=429,
     code="RATE_LIMITED_TOKEN_BUCKET",
-    says="try again in 55 s",
+    message="try again in 55 s",
     state="failed",
 )
 
-#: What may pass: it is tried again for a while, and told within 30 s.
+#: Temporary errors: retried, and reported within 30 s.
 TROUBLES = {
     "429 with a long Retry-After": LONG_LIMIT,
     "429 without Retry-After": Error(
         fault={"kind": Kind.STATUS, "status": 429},
         status=429,
         code="RATE_LIMITED_TOKEN_BUCKET",
-        says="Atlas limits how often it may be asked",
+        message="Atlas limits how often it may be asked",
         state="failed",
     ),
     "500": Error(
         fault={"kind": Kind.STATUS, "status": 500},
         status=500,
         code="UNEXPECTED_ERROR",
-        says=PASSES,
+        message=TEMPORARY,
         state="failed",
     ),
     "503": Error(
         fault={"kind": Kind.STATUS, "status": 503},
         status=503,
         code="SERVICE_UNAVAILABLE",
-        says=PASSES,
+        message=TEMPORARY,
         state="failed",
     ),
     "502 of a gateway": Error(
-        fault={"kind": Kind.STATUS, "status": 502}, status=502, says=PASSES, state="failed"
+        fault={"kind": Kind.STATUS, "status": 502}, status=502, message=TEMPORARY, state="failed"
     ),
 }
 
 
 def check(ending: Outcome, error: Error) -> None:
-    """The outcome is told with Atlas's own terms, on the card and in the thread."""
+    """The outcome has Atlas's own terms, on the card and in the thread."""
     assert ending.state == error.state
     for text in (ending.card, ending.reply):
-        assert error.says in text
+        assert error.message in text
         assert error.terms in text
         assert "cancelled" not in text.lower()
 
 
 async def test_refusal_of_the_first_read_is_shown_in_the_dialog(env: BotEnvironment) -> None:
-    for name, error in NOES.items():
+    for name, error in REFUSALS.items():
         job = env.new_job()
         env.atlas.faults.add(error.at("GET", job[1]))
         view = await env.open_dialog(job)
         shown = env.slack.state.text_of(view)
 
-        assert error.says in shown, name
+        assert error.message in shown, name
         assert error.terms in shown, name
         assert not view["submit"], name
 
 
 async def test_refusal_of_the_runners_read_refuses_the_request(env: BotEnvironment) -> None:
-    for error in NOES.values():
+    for error in REFUSALS.values():
         job = env.new_job()
         await env.submit_request(job, error.at("GET", job[1]))
 
@@ -154,7 +156,7 @@ async def test_refusal_of_the_runners_read_refuses_the_request(env: BotEnvironme
 
 async def test_refusal_of_the_delete_refuses_the_request(env: BotEnvironment) -> None:
     """The job is read once more, and one DELETE is all that is sent."""
-    for name, error in NOES.items():
+    for name, error in REFUSALS.items():
         job = env.new_job()
         await env.submit_request(job, error.at("DELETE", job[1]))
 
@@ -184,7 +186,7 @@ async def test_refusals_are_recognized_in_the_old_api_and_envelopes(
     async with open_environment(tmp_path, environ, before=wrap) as env:
         for name in ("403 of the access list", "404 of the job", "405 of a maintenance"):
             for method in ("GET", "DELETE"):
-                error, job = NOES[name], env.new_job()
+                error, job = REFUSALS[name], env.new_job()
                 await env.submit_request(job, error.at(method, job[1]))
 
                 check(await env.wait_for_outcome(job[1]), error)
@@ -209,7 +211,7 @@ async def test_try_again_reads_again_in_the_same_dialog(env: BotEnvironment) -> 
     env.atlas.faults.add(LONG_LIMIT.at("GET", job[1], times=1))
     view = await env.open_dialog(job)
 
-    assert LONG_LIMIT.says in env.slack.state.text_of(view)
+    assert LONG_LIMIT.message in env.slack.state.text_of(view)
     assert LONG_LIMIT.terms in env.slack.state.text_of(view)
 
     (actions,) = [block for block in view["blocks"] if block["type"] == "actions"]
@@ -222,14 +224,14 @@ async def test_try_again_reads_again_in_the_same_dialog(env: BotEnvironment) -> 
 
 
 async def test_lasting_errors_are_reported_within_the_limit(env: BotEnvironment) -> None:
-    """All of them at once: at the runner's look and at the DELETE, each on a job of its own."""
+    """All of them concurrently: at the runner's read and at the DELETE, each on an own job."""
     struck = [(error, method) for error in TROUBLES.values() for method in ("GET", "DELETE")]
     jobs = []
     for error, method in struck:
         job = env.new_job()
         await env.submit_request(job, error.at(method, job[1]))
         jobs.append((job, error, method))
-    people = [await asks_in_vain(env, *each) for each in IN_VAIN]
+    people = [await ask_with_failing_read(env, *each) for each in FAILING_READS]
     began = time.monotonic()
     for job, error, method in jobs:
         ending = await env.wait_for_outcome(job[1], seconds=OUTCOME_TIMEOUT)
@@ -237,25 +239,25 @@ async def test_lasting_errors_are_reported_within_the_limit(env: BotEnvironment)
         check(ending, error)
         assert ("Nothing was done." in ending.reply) is (method == "GET")
         assert "[Try again]" in ending.card
-    for who, error in people:
-        shown = env.slack.state.text_of(await env.wait_for_dialog(who, seconds=OUTCOME_TIMEOUT))
+    for user, error in people:
+        shown = env.slack.state.text_of(await env.wait_for_dialog(user, seconds=OUTCOME_TIMEOUT))
 
-        assert error.says in shown
+        assert error.message in shown
         assert error.terms in shown
         assert "[Try again]" in shown
     assert time.monotonic() - began < OUTCOME_TIMEOUT
     assert env.atlas.world.cancellations == []
 
 
-#: Who waits for the dialog at the same time, and for what.
-IN_VAIN = (("rina", "500"), ("ada", "503"), ("abe", "429 without Retry-After"))
+#: The people who wait for a dialog at the same time, and their errors.
+FAILING_READS = (("rina", "500"), ("ada", "503"), ("abe", "429 without Retry-After"))
 
 
-async def asks_in_vain(env: BotEnvironment, who: str, name: str) -> tuple[str, Error]:
+async def ask_with_failing_read(env: BotEnvironment, user: str, name: str) -> tuple[str, Error]:
     job, error = env.new_job(), TROUBLES[name]
     env.atlas.faults.add(error.at("GET", job[1]))
-    await env.send_command(who, " ".join(job))
-    return who, error
+    await env.send_command(user, " ".join(job))
+    return user, error
 
 
 async def test_failed_request_is_retried_from_its_card(env: BotEnvironment) -> None:

@@ -20,7 +20,7 @@ DOWNLOADS = (
     ("orders-sharded", "65f0a1c2d3e4f5a6b7c80401"),
 )
 
-#: What can go wrong while a link is in the answer.
+#: Faults while a link is in the answer.
 ODD: tuple[dict[str, Any], ...] = (
     {"kind": Kind.TRUNCATED, "method": "GET"},
     {"kind": Kind.WRONG_SHAPE, "method": "GET"},
@@ -33,7 +33,7 @@ ODD: tuple[dict[str, Any], ...] = (
 
 
 async def a_busy_session(env: BotEnvironment) -> None:
-    """Look at live links, cancel, fail, be refused, type nonsense, be forged."""
+    """Read live links, cancel, fail, be refused, type nonsense, receive forged requests."""
     for cluster, job in DOWNLOADS:
         await env.open_dialog((cluster, job), "ada")
     for fault in ODD:
@@ -58,7 +58,7 @@ async def forge(env: BotEnvironment) -> None:
 
 
 def needles(env: BotEnvironment) -> dict[str, str]:
-    """Name what may be nowhere."""
+    """Return the texts that may appear nowhere."""
     slack = env.slack.workspace.app
     return {
         "download link": PLANTED_SECRET,
@@ -102,7 +102,7 @@ async def test_secrets_and_download_links_appear_nowhere(
                 "log": process.log,
                 "slack": json.dumps([call.args for call in slack.calls]),
                 "pages": "".join(pages),
-                "acks": json.dumps([slack.state.ephemerals(who) for who in ("rina", "ada")]),
+                "acks": json.dumps([slack.state.ephemerals(user) for user in ("rina", "ada")]),
                 "files": content(tmp_path),
             }
 

@@ -64,9 +64,9 @@ async def test_random_slack_faults_give_one_card_and_one_reply_per_request(
 async def test_expired_trigger_gets_a_private_message(env: BotEnvironment, code: str) -> None:
     env.slack.faults.add("views.open", Fault(kind="error", code=code))
     await env.send_command("rina", " ".join(RUNNING))
-    (said,) = await env.wait_for_ephemerals("rina")
+    (message,) = await env.wait_for_ephemerals("rina")
 
-    assert "please type the command again" in said
+    assert "please type the command again" in message
     assert env.slack.state.view_of("rina") is None
 
 
@@ -74,9 +74,9 @@ async def test_expired_trigger_gets_a_private_message(env: BotEnvironment, code:
 async def test_failed_views_open_gets_a_private_message(env: BotEnvironment, kind: str) -> None:
     env.slack.faults.add("views.open", Fault(kind=kind))  # type: ignore[arg-type]  # one of its
     await env.send_command("rina", " ".join(RUNNING))
-    (said,) = await env.wait_for_ephemerals("rina")
+    (message,) = await env.wait_for_ephemerals("rina")
 
-    assert "try again" in said
+    assert "try again" in message
 
 
 @pytest.mark.parametrize("code", ["not_found", "hash_conflict"])
@@ -100,7 +100,7 @@ async def test_failed_view_update_is_repeated(env: BotEnvironment) -> None:
 
 
 async def test_unreadable_user_is_refused_for_now(env: BotEnvironment) -> None:
-    """`users.info` fails: the dialog says so with a way to try again, and nothing is asked."""
+    """`users.info` fails: the dialog reports it with *Try again*, and no request is created."""
     env.slack.faults.add("users.info", Fault(kind="status", status=503), times=3)
     view = await env.open_dialog(RUNNING)
     shown = env.slack.state.text_of(view)

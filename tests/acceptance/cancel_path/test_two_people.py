@@ -76,11 +76,11 @@ async def test_concurrent_submits_give_one_request_and_name_its_requester(
 
     assert len(cards(env)) == 1
     assert len(env.atlas.deletes(JOB)) == 1
-    (loser,) = [who for who in ("rina", "ada") if env.slack.state.view_of(who)]
+    (loser,) = [user for user in ("rina", "ada") if env.slack.state.view_of(user)]
     winner = {"rina": "Ada", "ada": "Rina"}[loser]
-    told = env.slack.state.text_of(env.slack.state.view_of(loser) or {})
-    assert f"@{winner} asked for this restore job already" in told
-    assert "[Cancel the job]" not in told
+    text = env.slack.state.text_of(env.slack.state.view_of(loser) or {})
+    assert f"@{winner} asked for this restore job already" in text
+    assert "[Cancel the job]" not in text
 
 
 async def test_open_request_is_shown_in_the_next_dialog(env: BotEnvironment) -> None:

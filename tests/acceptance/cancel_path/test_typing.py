@@ -12,7 +12,7 @@ from tests.acceptance.environment import LIVE, RUNNING, BotEnvironment, open_env
 
 JOB = RUNNING[1]
 
-#: What was typed, and a piece of the answer.
+#: The typed text, and a piece of the answer.
 WRONG = {
     "not an id": ("prod-eu 1234", "not a command"),
     "an id of 23 digits": (f"prod-eu {JOB[:-1]}", "has 23 characters"),
@@ -38,7 +38,7 @@ WRONG = {
     "control characters": ("\x00\x07\x1b[31m", "is not a cluster's name"),
 }
 
-#: What phones, other pages and people in a hurry make of the same job.
+#: Spellings of the same job by phones, other pages and people in a hurry.
 RIGHT = {
     "as documented": f"prod-eu {JOB}",
     "upper case": f"prod-eu {JOB.upper()}",
@@ -71,13 +71,13 @@ async def test_invalid_command_gets_a_private_message_with_an_example(
     async with open_environment(tmp_path, http=http) as env:
         for count, (name, (typed, piece)) in enumerate(WRONG.items(), 1):
             ack = await env.send_command("rina", typed)
-            said = (await env.wait_for_ephemerals("rina", count))[-1]
+            message = (await env.wait_for_ephemerals("rina", count))[-1]
 
             assert ack.ok, name
-            assert piece in said, (name, said)
-            assert "/cancel-restore" in said, (name, said)
-            assert "prod-eu 5b622f9287d9d6039aa3fd87" in said, (name, said)
-            assert len(said) < 1000
+            assert piece in message, (name, message)
+            assert "/cancel-restore" in message, (name, message)
+            assert "prod-eu 5b622f9287d9d6039aa3fd87" in message, (name, message)
+            assert len(message) < 1000
 
         assert env.slack.state.views_of("rina") == []
         assert env.slack.state.messages("ops") == []
@@ -112,10 +112,10 @@ async def test_unknown_job_or_cluster_gets_a_dialog_or_a_message(
 
 async def test_help_is_private_with_examples(env: BotEnvironment) -> None:
     await env.send_command("rina", "help")
-    (said,) = await env.wait_for_ephemerals("rina")
+    (message,) = await env.wait_for_ephemerals("rina")
 
-    assert "/cancel-restore CLUSTER JOB_ID" in said
-    assert "shop-prod" in said
+    assert "/cancel-restore CLUSTER JOB_ID" in message
+    assert "shop-prod" in message
     assert env.slack.state.messages("ops") == []
 
 
@@ -164,7 +164,7 @@ async def test_card_falls_back_when_the_bot_is_removed_after_the_lookup(
     assert env.slack.state.messages("ops") == []
 
 
-#: Anything a keyboard or a clipboard can hold, mixed with what the grammar knows.
+#: Any text of a keyboard or a clipboard, mixed with words of the grammar.
 TEXTS = st.one_of(
     st.text(max_size=80),
     st.lists(
@@ -180,7 +180,7 @@ TEXTS = st.one_of(
 # Hypothesis draws in a thread of its own, while the bot draws its jitter from the same generator.
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 async def test_every_command_text_gets_an_answer(tmp_path: Path) -> None:
-    """Each text gets an ack, and then a dialog, a look-up, or a private sentence."""
+    """Each text gets an ack, and then a dialog, a search, or a private message."""
     async with open_environment(tmp_path) as env:
         loop = asyncio.get_running_loop()
 

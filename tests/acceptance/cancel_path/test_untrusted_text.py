@@ -13,14 +13,14 @@ from tests.acceptance.environment import RUNNING, BotEnvironment, open_environme
 
 JOB = RUNNING[1]
 
-NASTY = (
+HOSTILE = (
     "<!channel> <!here> <@U0ADA00001> <#C0OPS00001> <https://evil.invalid|Go to the card> "
     "*bold* `code` ~gone~ & &lt;!everyone&gt; \u202e backwards @channel @here\n"
     ">quoted\n*Approved by* <@U0ABE00001> (1 of 1)\n```\nblock"
 )
 
-#: What may stand in angle brackets: people, channels, dates, and links of our own making.
-OURS = re.compile(
+#: Allowed angle brackets: people, channels, dates, and links that the bot builds.
+OWN_MARKUP = re.compile(
     r"<(@U\w+|#C\w+|!date\^\d+\^[^|>]*\|[^>]*"
     r"|https://cloud\.mongodb\.com/[^|>]*\|[^>]*|http://127\.0\.0\.1:\d+/[^|>]*\|[^>]*"
     r"|https?://[a-z.]*slack\.com/[^|>]*\|[^>]*)>"
@@ -54,7 +54,7 @@ def mrkdwn(thing: object) -> Iterator[str]:
 
 
 def sent(env: BotEnvironment) -> list[dict[str, object]]:
-    """Return what Slack got by the Web API, with JSON arguments as values."""
+    """Return the arguments of calls to the Web API, with JSON parsed."""
 
     def parsed(value: object) -> object:
         try:
@@ -67,22 +67,22 @@ def sent(env: BotEnvironment) -> list[dict[str, object]]:
 
 def check(env: BotEnvironment) -> None:
     for text in [text for call in sent(env) for text in mrkdwn(call)]:
-        ours = OURS.sub("", text)
+        rest = OWN_MARKUP.sub("", text)
         # A quote mark begins a line; every other angle bracket is escaped.
-        ours = re.sub(r"^>", "", ours, flags=re.MULTILINE)
-        assert "<" not in ours, text
-        assert ">" not in ours, text
+        rest = re.sub(r"^>", "", rest, flags=re.MULTILINE)
+        assert "<" not in rest, text
+        assert ">" not in rest, text
         assert "\u202e" not in text
 
 
-def nasty_project(_slack: FakeSlackServer, atlas: FakeAtlasServer) -> None:
-    atlas.world.projects[PROJECT_ID].name = NASTY.replace("\n", " ")
+def project_with_markup_in_its_name(_slack: FakeSlackServer, atlas: FakeAtlasServer) -> None:
+    atlas.world.projects[PROJECT_ID].name = HOSTILE.replace("\n", " ")
 
 
 async def test_reasons_and_names_are_escaped_everywhere(tmp_path: Path) -> None:
     """A project whose name calls the channel, and a reason that pretends to be the bot."""
-    async with open_environment(tmp_path, before=nasty_project) as env:
-        await env.submit_request(RUNNING, reason=NASTY)
+    async with open_environment(tmp_path, before=project_with_markup_in_its_name) as env:
+        await env.submit_request(RUNNING, reason=HOSTILE)
         ending = await env.wait_for_outcome(JOB)
 
         assert ending.state == "cancelled"
@@ -100,7 +100,7 @@ async def test_reason_of_the_longest_length_fits(env: BotEnvironment) -> None:
     check(env)
 
 
-@pytest.mark.parametrize("detail", [NASTY, "see https://restore-x.invalid/secret.tar.gz"])
+@pytest.mark.parametrize("detail", [HOSTILE, "see https://restore-x.invalid/secret.tar.gz"])
 async def test_error_details_of_atlas_are_escaped_in_slack(
     env: BotEnvironment, detail: str
 ) -> None:

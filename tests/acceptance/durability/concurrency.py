@@ -19,6 +19,6 @@ async def run_concurrently(work: Mapping[str, Coroutine[object, object, None]]) 
                 error.add_note(f"in the environment: {name}")
                 raise
 
-    done = await asyncio.gather(*(named(*item) for item in work.items()), return_exceptions=True)
-    if failed := [error for error in done if isinstance(error, Exception)]:
+    results = await asyncio.gather(*(named(*item) for item in work.items()), return_exceptions=True)
+    if failed := [error for error in results if isinstance(error, Exception)]:
         raise ExceptionGroup("not every request came to its end", failed)

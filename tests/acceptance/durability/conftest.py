@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.postgres import PostgresServer
 
-NewLedger = Callable[[], Awaitable[str]]
+NewDatabase = Callable[[], Awaitable[str]]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -19,13 +19,13 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def new_ledger(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> NewLedger:
+def new_database(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> NewDatabase:
     """Make empty databases of one kind, for environments side by side, and give their URLs."""
     if kind == "sqlite":
         numbers = count(1)
 
         async def new_file() -> str:
-            return f"sqlite:///{tmp_path}/ledger-{next(numbers)}.db"
+            return f"sqlite:///{tmp_path}/bot-{next(numbers)}.db"
 
         return new_file
     server: PostgresServer = request.getfixturevalue("postgres")

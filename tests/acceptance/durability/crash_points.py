@@ -47,7 +47,7 @@ def when_atlas_answers(method: str, nth: int = 1) -> CrashPoint:
 
     async def crash_point(env: ProcessEnvironment, job: str) -> None:
         for number in range(1, nth + 1):
-            await _atlas_call(env, job, method, env.bot.kill if number == nth else _go_on)
+            await _atlas_call(env, job, method, env.bot.kill if number == nth else _continue)
 
     return crash_point
 
@@ -55,20 +55,25 @@ def when_atlas_answers(method: str, nth: int = 1) -> CrashPoint:
 async def _atlas_call(
     env: ProcessEnvironment, job: str, method: str, act: Callable[[], None] = lambda: None
 ) -> None:
-    came = asyncio.Event()
+    reached = asyncio.Event()
 
-    def heard(call: Call) -> None:
-        if call.method == method and job in call.path and not call.challenge and not came.is_set():
+    def on_change(call: Call) -> None:
+        if (
+            call.method == method
+            and job in call.path
+            and not call.challenge
+            and not reached.is_set()
+        ):
             act()
-            came.set()
+            reached.set()
 
-    unsubscribe = env.atlas.recorder.subscribe(heard)
-    await asyncio.wait_for(came.wait(), 15)
+    unsubscribe = env.atlas.recorder.subscribe(on_change)
+    await asyncio.wait_for(reached.wait(), 15)
     unsubscribe()
 
 
 def after_slack_took(method: str, *, reply: bool = False) -> CrashPoint:
-    """Die after Slack has done what was asked, in the moment before it says so."""
+    """Kill the bot after Slack has executed a call and before it answers."""
 
     async def crash_point(env: ProcessEnvironment, _job: str) -> None:
         await _slack_call(env, method, reply=reply, act=env.bot.kill)
@@ -81,14 +86,14 @@ def before_slack_takes(method: str, *, reply: bool = False) -> CrashPoint:
 
     async def crash_point(env: ProcessEnvironment, _job: str) -> None:
         if reply:  # the card is posted before it, by the same method
-            await _slack_call(env, POST, reply=False, act=_go_on)
+            await _slack_call(env, POST, reply=False, act=_continue)
         env.slack.faults.add(method, SlackFault(kind="reset_before"))
         await _slack_call(env, method, reply=reply, act=env.bot.kill)
 
     return crash_point
 
 
-def once_the_card_stands(then: CrashPoint) -> CrashPoint:
+def after_the_card_is_posted(then: CrashPoint) -> CrashPoint:
     """Keep Atlas from answering until the card is posted.
 
     A card that is still unposted when the request ends is posted as it ended, and never edited.
@@ -106,15 +111,15 @@ def once_the_card_stands(then: CrashPoint) -> CrashPoint:
 async def _slack_call(
     env: ProcessEnvironment, method: str, *, reply: bool, act: Callable[[], None]
 ) -> None:
-    came = asyncio.Event()
+    reached = asyncio.Event()
 
-    def heard(item: ChangeEvent) -> None:
-        if not came.is_set() and _is_call(item, method, reply=reply):
+    def on_change(item: ChangeEvent) -> None:
+        if not reached.is_set() and _is_call(item, method, reply=reply):
             act()
-            came.set()
+            reached.set()
 
-    unsubscribe = env.slack.world.events.subscribe(heard)
-    await asyncio.wait_for(came.wait(), 15)
+    unsubscribe = env.slack.world.events.subscribe(on_change)
+    await asyncio.wait_for(reached.wait(), 15)
     unsubscribe()
 
 
@@ -125,8 +130,8 @@ def _is_call(item: ChangeEvent, method: str, *, reply: bool) -> bool:
     return bool(data["args"].get("thread_ts")) is reply
 
 
-def _go_on() -> None:
-    """Let the bot live."""
+def _continue() -> None:
+    """Do not kill the bot."""
 
 
 #: Every step of a request without approvals, in the order of its life.
@@ -142,8 +147,8 @@ CRASH_POINTS: Mapping[str, CrashPoint] = {
     "the card is posted": after_slack_took(POST),
     "the outcome is lost": before_slack_takes(POST, reply=True),
     "the outcome is posted": after_slack_took(POST, reply=True),
-    "the card's edit is lost": once_the_card_stands(before_slack_takes(EDIT)),
-    "the card is edited": once_the_card_stands(after_slack_took(EDIT)),
+    "the card's edit is lost": after_the_card_is_posted(before_slack_takes(EDIT)),
+    "the card is edited": after_the_card_is_posted(after_slack_took(EDIT)),
 }
 
 
@@ -151,18 +156,20 @@ async def kill_at(env: ProcessEnvironment, crash_point: CrashPoint) -> bool:
     """Submit a request, kill the bot at the moment, and return whether the ack came before."""
     job = env.new_job_id()
     await env.open_dialog_of("rina", job)
-    dying = asyncio.create_task(crash_point(env, job))
+    crashing = asyncio.create_task(crash_point(env, job))
     await asyncio.sleep(0)
     ack = await env.retry_dispatch(lambda: env.submit_dialog("rina", job))
     try:
-        await asyncio.wait_for(dying, 20)
+        await asyncio.wait_for(crashing, 20)
     except TimeoutError:
         raise TimeoutError(f"its moment never came: {ack} {env.describe()}") from None
     env.submitted = [job]
     return ack.ok
 
 
-async def ended_anew(env: ProcessEnvironment, *, acknowledged: bool = True) -> None:
+async def restart_and_wait_for_outcome(
+    env: ProcessEnvironment, *, acknowledged: bool = True
+) -> None:
     """Start the next bot, which ends the request within the bound."""
     env.atlas.faults.clear()
     env.slack.faults.clear()

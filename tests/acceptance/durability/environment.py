@@ -177,7 +177,7 @@ class ProcessEnvironment(BotEnvironment[BotProcess]):
             assert late == []
 
     async def check_audit_log(self) -> None:
-        """Check what `audit verify` checks, without another process."""
+        """Run the checks of `audit verify` without another process."""
         database = Database(self.database_url, timeout=DATABASE_TIMEOUT)
         try:
             assert await AuditLog(database).verify() == []

@@ -22,7 +22,7 @@ from tests.support.domain import ABE, ADA, RINA, a_waiting_request, keep_all
 from tests.support.process import CommandResult, invoke, run_command
 from tests.support.timings import DATABASE_TIMEOUT
 
-#: What `--format jsonl` and CSV have in every line.
+#: The fields of every line of `--format jsonl` and CSV.
 CONTRACT = {"at", "event", "request", "actor", "team"}
 
 
@@ -32,22 +32,22 @@ def now() -> datetime:
 
 @pytest.fixture
 async def record(tmp_path: Path) -> Path:
-    """A ledger with one request that was approved and cancelled, and one that was denied."""
+    """A database with one request that was approved and cancelled, and one that was denied."""
     path = tmp_path / "bot.db"
     await ensure_current(f"sqlite:///{path}")
     database = Database(f"sqlite:///{path}", timeout=DATABASE_TIMEOUT)
     later = now() + timedelta(hours=1)
-    ledger = RequestStore(database, now)
+    store = RequestStore(database, now)
     leases = LeaseStore(database, now, "runner-1")
     cancelled = a_waiting_request(id="first", reason="=HYPERLINK(1)", expires_at=later)
-    await ledger.create(cancelled, RINA)
-    await ledger.approve("first", ADA, lambda _request: None, keep_all)
+    await store.create(cancelled, RINA)
+    await store.approve("first", ADA, lambda _request: None, keep_all)
     claimed = await leases.claim("first")
     assert claimed
     await leases.record_delete_sent(claimed)
     await leases.settle(claimed, State.CANCELLED, Outcome(sentence="done", status=204))
-    await ledger.create(a_waiting_request(id="second", reason="Größe", expires_at=later), RINA)
-    await ledger.decide("second", State.DENIED, ABE, lambda _request: None, reason="not now")
+    await store.create(a_waiting_request(id="second", reason="Größe", expires_at=later), RINA)
+    await store.decide("second", State.DENIED, ABE, lambda _request: None, reason="not now")
     await database.close()
     return path
 
@@ -131,7 +131,7 @@ async def test_filters(record: Path, arguments: tuple[str, ...], events: list[st
 
 
 async def test_empty_table_has_a_message(record: Path) -> None:
-    """An id that is not there looks like one that was mistyped."""
+    """A missing id cannot be distinguished from a mistyped one."""
     ran = await audit(record, "--request", "third")
 
     assert (ran.code, ran.out) == (0, "No event of the record matches.\n")
@@ -270,13 +270,17 @@ async def test_invalid_path_is_one_message(tmp_path: Path) -> None:
     assert "The record cannot be read (unable to open database file)" in ran.err
 
 
-@pytest.mark.parametrize("how", ["table", "jsonl"])
-async def test_characters_outside_the_output_encoding_are_escaped(record: Path, how: str) -> None:
+@pytest.mark.parametrize("format_", ["table", "jsonl"])
+async def test_characters_outside_the_output_encoding_are_escaped(
+    record: Path, format_: str
+) -> None:
     url = f"sqlite:///{record}"
-    ran = await run_command("audit", "--format", how, DATABASE_URL=url, PYTHONIOENCODING="ascii")
+    ran = await run_command(
+        "audit", "--format", format_, DATABASE_URL=url, PYTHONIOENCODING="ascii"
+    )
 
     assert ran.code == 0
-    if how == "jsonl":
+    if format_ == "jsonl":
         assert "Größe" in {line.get("reason") for line in lines(ran)}
     else:
         assert r"reason Gr\xf6\xdfe" in ran.out

@@ -61,30 +61,30 @@ async def test_events_are_streamed_through_an_outage_until_the_interrupt(
     async with following(url, "--since", "2020-01-01", "--format", "jsonl") as process:
         before = [json.loads(await line(process.stdout))["request"] for _ in range(2)]
         await asyncio.to_thread(postgres.stop, signal.SIGQUIT)
-        said = await line(process.stderr)
+        text = await line(process.stderr)
         await asyncio.to_thread(postgres.start)
         second = await record(url)
         after = [json.loads(await line(process.stdout))["request"] for _ in range(2)]
-        said += await line(process.stderr)
+        text += await line(process.stderr)
 
         assert await end(process) == 0
     assert (before, after) == ([first] * 2, [second] * 2)
-    assert said.splitlines() == [
+    assert text.splitlines() == [
         "The database does not answer: waiting. No event is missed.",
         "The database answers again.",
     ]
 
 
 @pytest.mark.parametrize(
-    ("how", "begins"), [("csv", "at,event,request,actor,team,number,hash,"), ("table", "20")]
+    ("format_", "begins"), [("csv", "at,event,request,actor,team,number,hash,"), ("table", "20")]
 )
 async def test_other_formats_are_streamed_line_by_line(
-    tmp_path: object, how: str, begins: str
+    tmp_path: object, format_: str, begins: str
 ) -> None:
     url = f"sqlite:///{tmp_path}/bot.db"
     await ensure_current(url)
     request = await record(url)
-    async with following(url, "--since", "2020-01-01", "--format", how) as process:
+    async with following(url, "--since", "2020-01-01", "--format", format_) as process:
         lines = [await line(process.stdout) for _ in range(2)]
 
         assert await end(process) == 0

@@ -1,4 +1,4 @@
-"""The database away from under a working bot: answers in 3 seconds, true words, and no loss."""
+"""Outages of the database under a working bot: answers within 3 seconds, and no loss."""
 
 import asyncio
 import resource
@@ -23,7 +23,7 @@ SLACK_WAITS = 3.0
 #: Seconds for which the server is paused: longer than every lease, and than the pool's timeout.
 PAUSE = 20.0
 
-#: What a person may be told when the ledger is away, whether or not it is certain.
+#: Messages while the database is unavailable: certainly not recorded, or uncertain.
 NOT_RECORDED, MAYBE = str(NotRecorded()), str(MaybeRecorded())
 
 
@@ -45,24 +45,24 @@ async def crashed(server: PostgresServer) -> AsyncIterator[None]:
         await asyncio.to_thread(server.start)
 
 
-def is_told(ack: Ack) -> bool:
-    """Whether the dialog says in time that it was not recorded, or that it may have been."""
+def is_reported(ack: Ack) -> bool:
+    """Whether the dialog reports in time that it was not recorded, or that it may have been."""
     assert ack.ok, ack
     assert ack.seconds < SLACK_WAITS
     return ack.errors.get("reason") in {NOT_RECORDED, MAYBE}
 
 
 async def shows(env: ProcessEnvironment, user: str, words: str, seconds: float = 20.0) -> None:
-    """Wait until the person's dialog says it."""
+    """Wait until the person's dialog has the words."""
 
-    def said() -> bool:
+    def has_words() -> bool:
         view = env.slack.state.view_of(user)
         return bool(view) and words in env.slack.state.text_of(view or {})
 
-    await env.slack.until(said, seconds)
+    await env.slack.until(has_words, seconds)
 
 
-async def insists(env: ProcessEnvironment, user: str, job: str) -> None:
+async def submit_until_accepted(env: ProcessEnvironment, user: str, job: str) -> None:
     """Submit the open dialog again until it is taken, as a person would."""
     for _ in range(100):
         ack = await env.submit_dialog(user, job)
@@ -80,8 +80,8 @@ async def test_paused_database_delays_no_answer_beyond_3_seconds_and_loses_nothi
         waiting = await env.request_new_job("rina")
         card = await env.wait_for_card(waiting)
         views = [(env.person(number), env.new_job_id()) for number in range(6)]
-        for who, job in views:
-            await env.open_dialog_of(who, job)
+        for user, job in views:
+            await env.open_dialog_of(user, job)
         running = await env.request_new_job("abe")
         env.atlas.faults.add(Fault(kind=Kind.DELAY, method="DELETE", path=running))
         await env.slack.people.clicks(
@@ -94,23 +94,25 @@ async def test_paused_database_delays_no_answer_beyond_3_seconds_and_loses_nothi
             command = await env.slack.people.types(
                 "ada", CHANNEL, f"/cancel-restore {CLUSTER} {env.new_job_id()}"
             )
-            acks = await asyncio.gather(*(env.submit_dialog(who, job) for who, job in views))
+            acks = await asyncio.gather(*(env.submit_dialog(user, job) for user, job in views))
             click = await env.slack.people.clicks("ada", card, "cancel_restore_approve")
             alive, ready = await bot.status("/healthz"), await bot.status("/readyz")
             await shows(env, "ada", str(NotRead()))
-            told = [env.slack.state.text_of(each) for each in env.slack.state.ephemerals("ada")]
+            ephemerals = [
+                env.slack.state.text_of(each) for each in env.slack.state.ephemerals("ada")
+            ]
             await asyncio.sleep(until - time.monotonic())
-            late = [await env.submit_dialog(who, job) for who, job in views[:2]]
+            late = [await env.submit_dialog(user, job) for user, job in views[:2]]
         assert (command.ok, click.ok) == (True, True)
         assert max(command.seconds, click.seconds) < SLACK_WAITS
-        assert all(map(is_told, [*acks, *late]))
+        assert all(map(is_reported, [*acks, *late]))
         assert (alive, ready) == (200, 503)
-        assert any("nothing was done" in each or "not certain" in each for each in told)
+        assert any("nothing was done" in each or "not certain" in each for each in ephemerals)
 
         resumed = time.monotonic()
         await bot.ready(10)
-        for who, job in views:
-            await insists(env, who, job)
+        for user, job in views:
+            await submit_until_accepted(env, user, job)
         for job in (waiting, *(job for _, job in views)):
             await approved(env, job)
         await env.wait_for_outcomes(resumed + 2 * OUTCOME_TIMEOUT - time.monotonic())
@@ -129,12 +131,12 @@ async def test_restarted_database_loses_and_doubles_nothing(
 ) -> None:
     async with opened(on_postgres) as env:
         bot = await env.start()
-        asking = asyncio.gather(*(keeps_asking(env, env.person(n), 4) for n in range(6)))
+        requests = asyncio.gather(*(ask_repeatedly(env, env.person(n), 4) for n in range(6)))
         for _ in range(2):
             await asyncio.sleep(0.4)
             async with crashed(postgres):
                 await asyncio.sleep(0.7)
-        await asking
+        await requests
 
         await env.wait_for_outcomes()
 
@@ -143,15 +145,15 @@ async def test_restarted_database_loses_and_doubles_nothing(
         assert bot.code is None
 
 
-async def keeps_asking(env: ProcessEnvironment, user: str, times: int) -> None:
+async def ask_repeatedly(env: ProcessEnvironment, user: str, times: int) -> None:
     """Ask again and again; a dialog that shows trouble is looked up anew with its own button."""
     for _ in range(times):
         job = env.new_job_id()
-        await persists(env, user, job)
-        await insists(env, user, job)
+        await ask_until_accepted(env, user, job)
+        await submit_until_accepted(env, user, job)
 
 
-async def persists(env: ProcessEnvironment, user: str, job: str) -> None:
+async def ask_until_accepted(env: ProcessEnvironment, user: str, job: str) -> None:
     for _ in range(20):
         try:
             await env.open_dialog_of(user, job, seconds=2.5)
@@ -167,9 +169,9 @@ def wal_of(url: str) -> Path:
 
 
 @contextmanager
-def full_disk(bot: BotProcess, ledger: Path) -> Iterator[None]:
-    """Let no file of the bot grow: what it writes beyond fails as on a full disk."""
-    size = ledger.stat().st_size
+def full_disk(bot: BotProcess, database: Path) -> Iterator[None]:
+    """Let no file of the bot grow: further writes fail as on a full disk."""
+    size = database.stat().st_size
     before = resource.prlimit(bot.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
     try:
         yield
@@ -189,17 +191,17 @@ async def test_full_disk_is_reported_and_the_bot_recovers(
         with full_disk(bot, wal_of(url)):
             ack = await env.submit_dialog("abe", job)
             await env.slack.people.clicks("ada", card, "cancel_restore_approve")
-            told = await env.slack.until(lambda: env.slack.state.ephemerals("ada"))
+            ephemerals = await env.slack.until(lambda: env.slack.state.ephemerals("ada"))
             command = await env.slack.people.types(
                 "rina", CHANNEL, f"/cancel-restore {CLUSTER} {env.new_job_id()}"
             )
-        await insists(env, "abe", job)
+        await submit_until_accepted(env, "abe", job)
         for each in (waiting, job):
             await approved(env, each)
         await env.wait_for_outcomes()
 
         assert ack.errors == {"reason": NOT_RECORDED}
-        assert NOT_RECORDED in env.slack.state.text_of(told[-1])
+        assert NOT_RECORDED in env.slack.state.text_of(ephemerals[-1])
         assert command.ok
         assert env.atlas.deletes(waiting)[0].at > env.atlas.calls[0].at
         await env.check_outcomes()
@@ -217,10 +219,10 @@ async def test_locked_database_is_reported_and_the_bot_recovers(
             other.execute("BEGIN IMMEDIATE")
             ack = await env.submit_dialog("rina", job)
             other.execute("ROLLBACK")
-        await insists(env, "rina", job)
+        await submit_until_accepted(env, "rina", job)
         await env.wait_for_outcomes()
 
-        assert is_told(ack)
+        assert is_reported(ack)
         await env.check_outcomes()
 
 

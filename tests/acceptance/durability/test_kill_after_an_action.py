@@ -6,29 +6,29 @@ import pytest
 
 from bot.sandbox.slack import Settings
 from tests.acceptance.durability.concurrency import run_concurrently
-from tests.acceptance.durability.conftest import NewLedger
+from tests.acceptance.durability.conftest import NewDatabase
 from tests.acceptance.durability.crash_points import (
     CRASH_POINTS,
     POST,
     after_slack_took,
-    ended_anew,
     kill_at,
+    restart_and_wait_for_outcome,
 )
 from tests.acceptance.durability.environment import ProcessEnvironment, opened
 from tests.acceptance.environment import OUTCOME_TIMEOUT, state_of
 
 
 @pytest.mark.timeout(300)
-async def test_acknowledged_action_survives_a_kill(new_ledger: NewLedger) -> None:
+async def test_acknowledged_action_survives_a_kill(new_database: NewDatabase) -> None:
     async def submission() -> None:
-        async with opened(await new_ledger()) as env:
+        async with opened(await new_database()) as env:
             await env.start()
             await env.request_new_job("rina")
             env.bot.kill()
-            await ended_anew(env)
+            await restart_and_wait_for_outcome(env)
 
     async def approval() -> None:
-        async with opened(await new_ledger(), approvals=1) as env:
+        async with opened(await new_database(), approvals=1) as env:
             await env.start()
             job = await env.request_new_job("rina")
             ack = await env.slack.people.clicks(
@@ -36,11 +36,11 @@ async def test_acknowledged_action_survives_a_kill(new_ledger: NewLedger) -> Non
             )
             env.bot.kill()
             assert ack.ok
-            await ended_anew(env)
+            await restart_and_wait_for_outcome(env)
 
     async def waiting() -> None:
-        """What waits for approval waits on, and its old card's buttons work."""
-        async with opened(await new_ledger(), approvals=1) as env:
+        """A waiting request goes on waiting, and the buttons of its old card work."""
+        async with opened(await new_database(), approvals=1) as env:
             await env.start()
             job = await env.request_new_job("rina")
             card = await env.wait_for_card(job)
@@ -53,10 +53,10 @@ async def test_acknowledged_action_survives_a_kill(new_ledger: NewLedger) -> Non
 
     async def over_http() -> None:
         """In HTTP mode, with the record verified as an operator would."""
-        async with opened(await new_ledger(), mode="http") as env:
+        async with opened(await new_database(), mode="http") as env:
             await env.start()
             assert await kill_at(env, CRASH_POINTS["the DELETE has its effect and no answer"])
-            await ended_anew(env)
+            await restart_and_wait_for_outcome(env)
             await env.run_audit_verify()
 
     await run_concurrently(

@@ -1,4 +1,4 @@
-"""`kill -9` at every step of a request's life: what was acknowledged ends, once and on record."""
+"""`kill -9` at every step of a request: acknowledged requests end once, and on record."""
 
 import asyncio
 
@@ -6,8 +6,13 @@ import pytest
 
 from bot.timings import Timings
 from tests.acceptance.durability.concurrency import run_concurrently
-from tests.acceptance.durability.conftest import NewLedger
-from tests.acceptance.durability.crash_points import CRASH_POINTS, CrashPoint, ended_anew, kill_at
+from tests.acceptance.durability.conftest import NewDatabase
+from tests.acceptance.durability.crash_points import (
+    CRASH_POINTS,
+    CrashPoint,
+    kill_at,
+    restart_and_wait_for_outcome,
+)
 from tests.acceptance.durability.environment import opened
 from tests.support.timings import SHORT_PROCESS_TIMINGS
 
@@ -17,7 +22,7 @@ MAX_ACTIVE = 2
 
 @pytest.mark.timeout(300)
 async def test_request_ends_within_30_seconds_of_the_restart_after_a_kill_at_each_step(
-    kind: str, new_ledger: NewLedger
+    kind: str, new_database: NewDatabase
 ) -> None:
     """With the real leases on SQLite, with short ones on PostgreSQL."""
     timings = Timings() if kind == "sqlite" else SHORT_PROCESS_TIMINGS
@@ -25,11 +30,11 @@ async def test_request_ends_within_30_seconds_of_the_restart_after_a_kill_at_eac
     active = asyncio.Semaphore(MAX_ACTIVE)
 
     async def scenario(crash_point: CrashPoint) -> None:
-        async with opened(await new_ledger(), timings=timings) as env:
+        async with opened(await new_database(), timings=timings) as env:
             async with active:
                 await env.start()
                 acknowledged = await kill_at(env, crash_point)
-            await ended_anew(env, acknowledged=acknowledged)
+            await restart_and_wait_for_outcome(env, acknowledged=acknowledged)
             assert await env.bot.stop() == 0, env.bot.log
 
     await run_concurrently({name: scenario(point) for name, point in CRASH_POINTS.items()})

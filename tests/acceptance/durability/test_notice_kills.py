@@ -1,4 +1,4 @@
-"""Bots that die between a reminder and the record that it was sent remind nobody twice."""
+"""Bots that are killed between a reminder and its record send no reminder twice."""
 
 import asyncio
 import json
@@ -16,12 +16,12 @@ Json = dict[str, Any]
 ADA, ABE = "U0ADA00001", "U0ABE00001"
 NOTICES = {"BOT_APPROVERS": f"{ADA},{ABE}", "BOT_REMIND_AFTER": "1"}
 
-#: Seconds for which a dead bot's claim of a post holds, and what a busy machine may add.
+#: Seconds of a dead bot's claim of a post, and the tolerance for a busy machine.
 CLAIM = 15.0
-BUSY = 15.0
+TOLERANCE = 15.0
 
 
-async def test_kill_between_a_reminder_and_its_record_reminds_nobody_twice(
+async def test_kill_between_a_reminder_and_its_record_sends_no_reminder_twice(
     on_postgres: str,
 ) -> None:
     async with opened(on_postgres, approvals=1, more=NOTICES) as env:
@@ -30,7 +30,7 @@ async def test_kill_between_a_reminder_and_its_record_reminds_nobody_twice(
         sent: list[str] = []
         killed = asyncio.Event()
 
-        def heard(item: ChangeEvent) -> None:
+        def on_change(item: ChangeEvent) -> None:
             if message := direct_message(item, env):
                 sent.append(message)
                 if len(sent) > len(set(recipients(env))) and not killed.is_set():
@@ -38,26 +38,26 @@ async def test_kill_between_a_reminder_and_its_record_reminds_nobody_twice(
                     first.kill()
                     second.kill()
 
-        env.slack.world.events.subscribe(heard)
+        env.slack.world.events.subscribe(on_change)
         job = await env.request_new_job("rina")
         await asyncio.wait_for(killed.wait(), 10)
         in_doubt = sent[-1]
         await env.start()
 
-        await env.slack.until(lambda: sent.count(in_doubt) == 2, CLAIM + BUSY)
+        await env.slack.until(lambda: sent.count(in_doubt) == 2, CLAIM + TOLERANCE)
 
-        assert all(len(copies(env, who)) <= 2 for who in (ADA, ABE))
+        assert all(len(copies(env, user)) <= 2 for user in (ADA, ABE))
         events = await record(env)
         assert [event.event for event in events].count("request:reminded") == 1
-        told = [who for event in events for who in json.loads(event.detail).get("people", ())]
-        assert sorted(told) == sorted([ADA, ABE] * 2)
+        notified = [user for event in events for user in json.loads(event.detail).get("people", ())]
+        assert sorted(notified) == sorted([ADA, ABE] * 2)
         await env.slack.people.clicks("ada", env.cards(job)[0], "cancel_restore_approve")
         await env.wait_for_outcomes()
         await env.check_outcomes()
 
 
 def recipients(env: ProcessEnvironment) -> list[str]:
-    return [env.slack.state.dm(who) for who in (ADA, ABE)]
+    return [env.slack.state.dm(user) for user in (ADA, ABE)]
 
 
 def direct_message(item: ChangeEvent, env: ProcessEnvironment) -> str:
@@ -69,8 +69,8 @@ def direct_message(item: ChangeEvent, env: ProcessEnvironment) -> str:
     return str(arguments["client_msg_id"]) if is_direct else ""
 
 
-def copies(env: ProcessEnvironment, who: str) -> list[Json]:
-    return env.slack.state.messages(env.slack.state.dm(who))
+def copies(env: ProcessEnvironment, user: str) -> list[Json]:
+    return env.slack.state.messages(env.slack.state.dm(user))
 
 
 async def record(env: ProcessEnvironment) -> list[Recorded]:

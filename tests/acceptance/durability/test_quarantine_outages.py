@@ -1,4 +1,4 @@
-"""Quarantine with replicas that die, and with Slack or the database away in the grace time."""
+"""Quarantine with killed replicas, and with outages of Slack or the database."""
 
 import asyncio
 import time

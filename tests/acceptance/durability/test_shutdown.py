@@ -65,12 +65,12 @@ async def test_shutdown_ends_in_time_while_services_hang(mode: Mode, on_sqlite: 
     async with opened(on_sqlite, mode=mode, timings=timings) as env:
         bot = await env.start()
         views = [(env.person(number), env.new_job_id()) for number in range(4)]
-        for who, job in views:
-            await env.open_dialog_of(who, job)
+        for user, job in views:
+            await env.open_dialog_of(user, job)
         env.atlas.faults.add(Fault(kind=Kind.HANG, times=None, on="any"))
         env.slack.faults.add("chat.postMessage", SlackFault(kind="delay", seconds=20), times=8)
-        for who, job in views:
-            assert (await env.submit_dialog(who, job)).ok
+        for user, job in views:
+            assert (await env.submit_dialog(user, job)).ok
         await env.slack.people.types("rina", "ops", f"/cancel-restore prod-eu {env.new_job_id()}")
 
         assert await bot.stop(TEN_SECONDS) == 0, bot.log
@@ -116,12 +116,12 @@ async def test_submission_during_shutdown_is_completed_or_not_acknowledged(
     async with opened(on_sqlite, mode=mode) as env:
         bot = await env.start()
         views = [(env.person(number), env.new_job_id()) for number in range(8)]
-        for who, job in views:
-            await env.open_dialog_of(who, job)
+        for user, job in views:
+            await env.open_dialog_of(user, job)
         sending = []
         stopping = asyncio.create_task(bot.stop(TEN_SECONDS))
-        for who, job in views:
-            sending.append(asyncio.create_task(env.submit_dialog(who, job)))
+        for user, job in views:
+            sending.append(asyncio.create_task(env.submit_dialog(user, job)))
             await asyncio.sleep(0.01)
         await asyncio.gather(*sending)
         assert await stopping == 0, bot.log

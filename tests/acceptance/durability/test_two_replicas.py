@@ -70,8 +70,8 @@ async def test_any_replica_handles_any_click_and_posts_once(mode: Mode, on_postg
             # Two people at once; in Socket Mode Slack itself takes the connections in turn.
             acks = await asyncio.gather(
                 *(
-                    env.slack.people.clicks(who, card, "cancel_restore_approve")
-                    for who in ("ada", "abe")
+                    env.slack.people.clicks(user, card, "cancel_restore_approve")
+                    for user in ("ada", "abe")
                 )
             )
             assert all(ack.ok for ack in acks)
@@ -106,15 +106,15 @@ async def test_a_double_submission_to_two_replicas_is_one_request(on_postgres: s
 async def test_random_kills_of_replicas_lose_and_double_nothing(
     on_postgres: str,
 ) -> None:
-    """Two bots; in each round some people ask, and a moment later one of the two dies."""
-    dice = random.Random(20261125)  # noqa: S311 - the same kills at every run
+    """Two bots; in each round some people ask, and a moment later one of the two is killed."""
+    rng = random.Random(20261125)  # noqa: S311 - the same kills at every run
     async with opened(on_postgres) as env:
         await two(env)
         for number in range(ROUNDS):
             for each in range(PEOPLE):
-                await _tries_to_ask(env, env.person(number * PEOPLE + each))
-            await asyncio.sleep(dice.uniform(0.0, 0.12))
-            dice.choice([bot for bot in env.bots if bot.code is None]).kill()
+                await _ask_if_acknowledged(env, env.person(number * PEOPLE + each))
+            await asyncio.sleep(rng.uniform(0.0, 0.12))
+            rng.choice([bot for bot in env.bots if bot.code is None]).kill()
             await env.start()
         await env.wait_for_outcomes()
 
@@ -122,8 +122,8 @@ async def test_random_kills_of_replicas_lose_and_double_nothing(
         assert len(env.submitted) > ROUNDS * PEOPLE / 2
 
 
-async def _tries_to_ask(env: ProcessEnvironment, user: str) -> None:
-    """Ask; what Slack could not deliver or the bot did not acknowledge is not on our word."""
+async def _ask_if_acknowledged(env: ProcessEnvironment, user: str) -> None:
+    """Ask; an undelivered or unacknowledged command is no submitted request."""
     job = env.new_job_id()
     try:
         await env.open_dialog_of(user, job, seconds=2)
@@ -133,16 +133,16 @@ async def _tries_to_ask(env: ProcessEnvironment, user: str) -> None:
 
 
 async def test_random_kills_on_sqlite_lose_and_double_nothing(on_sqlite: str) -> None:
-    """One bot that dies at a random moment of each of its lives."""
-    dice = random.Random(1125)  # noqa: S311 - the same kills at every run
+    """One bot that is killed at a random moment after each start."""
+    rng = random.Random(1125)  # noqa: S311 - the same kills at every run
     async with opened(on_sqlite) as env:
         for number in range(ROUNDS):
             await env.start()
             asking = [
-                asyncio.create_task(_tries_to_ask(env, env.person(number * PEOPLE + each)))
+                asyncio.create_task(_ask_if_acknowledged(env, env.person(number * PEOPLE + each)))
                 for each in range(PEOPLE)
             ]
-            await asyncio.sleep(dice.uniform(0.02, 0.35))
+            await asyncio.sleep(rng.uniform(0.02, 0.35))
             env.bot.kill()
             await asyncio.gather(*asking)
         await env.start()

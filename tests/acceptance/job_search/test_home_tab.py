@@ -1,4 +1,4 @@
-"""The Home tab: what can be cancelled, what waits for me, what was asked for last."""
+"""The Home tab: cancellable jobs, waiting requests, and the last requests."""
 
 from pathlib import Path
 
@@ -17,9 +17,9 @@ from tests.acceptance.job_search.worlds import (
 APPROVED: dict[str, str | None] = {"BOT_APPROVALS": "1", "BOT_APPROVERS": "S0APPROVE1"}
 
 
-async def home_with(env: BotEnvironment, who: str, word: str, seconds: float = 20.0) -> Json:
+async def home_with(env: BotEnvironment, user: str, word: str, seconds: float = 20.0) -> Json:
     def shown() -> Json | None:
-        home = env.slack.state.home_of(who)
+        home = env.slack.state.home_of(user)
         return home if home and word in env.slack.state.text_of(home) else None
 
     home = await env.slack.until(shown, seconds)
@@ -27,9 +27,9 @@ async def home_with(env: BotEnvironment, who: str, word: str, seconds: float = 2
     return home
 
 
-async def opened(env: BotEnvironment, who: str, word: str = "As of") -> Json:
-    await env.slack.people.opens_home(who)
-    return await home_with(env, who, word)
+async def opened(env: BotEnvironment, user: str, word: str = "As of") -> Json:
+    await env.slack.people.opens_home(user)
+    return await home_with(env, user, word)
 
 
 async def test_home_tab_lists_cancellable_jobs_with_a_button(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tests.acceptance.job_search.worlds import (
 
 
 def at_once(calls: list[Call]) -> int:
-    """Say how many of the calls were under way at the same moment, at most."""
+    """Return the maximum of calls that were under way at the same moment."""
     began = sorted((call.at.timestamp(), 1) for call in calls)
     ended = sorted((call.at.timestamp() + call.seconds, -1) for call in calls)
     now = most = 0
@@ -66,17 +66,17 @@ async def test_dialog_shows_the_progress_of_the_search(tmp_path: Path) -> None:
 
 async def test_searches_leave_a_fifth_of_the_rate_limit(tmp_path: Path) -> None:
     async with open_environment(tmp_path, before=with_clusters(400, [0])) as env:
-        said = []
+        texts = []
         for _ in range(4):
             await env.send_command("rina", NOWHERE)
-            said.append(env.slack.state.text_of(await view_with(env, "was not found", seconds=25)))
+            texts.append(env.slack.state.text_of(await view_with(env, "was not found", seconds=25)))
             await env.slack.people.closes("rina")
         kept = left(env)
         await env.submit_request((long_name(0), job_in(env, 0)))
         ending = await env.wait_for_outcome(job_in(env, 0))
 
         assert kept >= 240
-        assert "what is left is kept for cancelling" in said[-1]
+        assert "what is left is kept for cancelling" in texts[-1]
         assert ending.state == "cancelled"
 
 

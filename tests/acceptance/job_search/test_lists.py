@@ -1,4 +1,4 @@
-"""`list` and `history`: private, paged, honest about what was not seen."""
+"""`list` and `history`: private, paged, and with the names of unread clusters."""
 
 from pathlib import Path
 
@@ -21,76 +21,76 @@ from tests.acceptance.job_search.worlds import (
 
 async def test_list_has_each_cancellable_job_with_a_button(env: BotEnvironment) -> None:
     listed = await run_privately(env, "list")
-    said = env.slack.state.text_of(listed)
+    text = env.slack.state.text_of(listed)
     await env.slack.people.clicks(
         "rina", listed, "cancel_restore_open", value=f"5b6212af90dc76637950a2c6 {' '.join(LIVE)}"
     )
     details = env.slack.state.text_of(await view_with(env, "Download link"))
 
-    assert "7 restore jobs can be cancelled now" in said
-    assert said.count("[Cancel this job]") == 7
+    assert "7 restore jobs can be cancelled now" in text
+    assert text.count("[Cancel this job]") == 7
     assert LIVE[1] in details
 
 
 async def test_list_of_a_cluster_has_its_jobs_only(env: BotEnvironment) -> None:
-    said = env.slack.state.text_of(await run_privately(env, "list prod-eu"))
+    text = env.slack.state.text_of(await run_privately(env, "list prod-eu"))
 
-    assert said.count("[Cancel this job]") == 2
-    assert "prod-us" not in said
+    assert text.count("[Cancel this job]") == 2
+    assert "prod-us" not in text
 
 
 async def test_ended_job_is_not_listed(env: BotEnvironment) -> None:
     await run_privately(env, "list prod-eu")
     env.atlas.world.job(LIVE[1]).expire()
-    said = env.slack.state.text_of(await run_privately(env, "list prod-eu"))
+    text = env.slack.state.text_of(await run_privately(env, "list prod-eu"))
 
-    assert LIVE[1] not in said
-    assert RUNNING[1] in said
+    assert LIVE[1] not in text
+    assert RUNNING[1] in text
 
 
 async def test_empty_list_has_a_message(env: BotEnvironment) -> None:
     for cluster, job in (RUNNING, LIVE):
         env.atlas.world.job(job).cancel()
-        said = env.slack.state.text_of(await run_privately(env, f"list {cluster}"))
+        text = env.slack.state.text_of(await run_privately(env, f"list {cluster}"))
 
-    assert said == "No restore job of `prod-eu` can be cancelled now."
+    assert text == "No restore job of `prod-eu` can be cancelled now."
 
 
 async def test_unknown_cluster_suggests_similar_names(env: BotEnvironment) -> None:
-    said = env.slack.state.text_of(await run_privately(env, "list prod-eo"))
+    text = env.slack.state.text_of(await run_privately(env, "list prod-eo"))
 
-    assert "There is no cluster `prod-eo`. Did you mean `prod-eu`" in said
+    assert "There is no cluster `prod-eo`. Did you mean `prod-eu`" in text
 
 
 async def test_flex_cluster_is_named_as_flex(env: BotEnvironment) -> None:
-    said = env.slack.state.text_of(await run_privately(env, "list sketch-flex"))
+    text = env.slack.state.text_of(await run_privately(env, "list sketch-flex"))
 
-    assert "`sketch-flex` in shop-prod. Atlas cannot cancel restore jobs of flex" in said
+    assert "`sketch-flex` in shop-prod. Atlas cannot cancel restore jobs of flex" in text
 
 
 async def test_list_names_what_could_not_be_read(env: BotEnvironment) -> None:
     fault = Fault(kind=Kind.ERROR, code="FEATURE_UNSUPPORTED", path="/prod-us/", times=None)
     env.atlas.faults.add(fault)
-    said = env.slack.state.text_of(await run_privately(env, "list"))
+    text = env.slack.state.text_of(await run_privately(env, "list"))
 
-    assert said.count("[Cancel this job]") == 6
-    assert "Not seen: `prod-us` in shop-prod." in said
+    assert text.count("[Cancel this job]") == 6
+    assert "Not seen: `prod-us` in shop-prod." in text
 
 
 async def test_project_with_an_invalid_key_does_not_hide_others(tmp_path: Path) -> None:
     async with open_two_projects(tmp_path, secret="wrong") as env:
-        said = env.slack.state.text_of(await run_privately(env, "list"))
+        text = env.slack.state.text_of(await run_privately(env, "list"))
 
-        assert said.count("[Cancel this job]") == 7
-        assert "Not seen: shop-dev. Atlas did not accept the bot's key" in said
+        assert text.count("[Cancel this job]") == 7
+        assert "Not seen: shop-dev. Atlas did not accept the bot's key" in text
 
 
 async def test_list_has_all_projects(tmp_path: Path) -> None:
     async with open_two_projects(tmp_path) as env:
-        said = env.slack.state.text_of(await run_privately(env, "list"))
+        text = env.slack.state.text_of(await run_privately(env, "list"))
 
-        assert "9 restore jobs can be cancelled now" in said
-        assert "`dev-eu` in shop-dev" in said
+        assert "9 restore jobs can be cancelled now" in text
+        assert "`dev-eu` in shop-dev" in text
 
 
 @pytest.mark.parametrize("count", [60, 400])
@@ -128,13 +128,13 @@ async def test_history_shows_requester_job_and_outcome(
     async with open_environment(tmp_path) as env:
         await env.submit_request(RUNNING)
         ending = await env.wait_for_outcome(RUNNING[1])
-        said = await run_privately(env, "history")
+        text = await run_privately(env, "history")
         link = f"archives/{ending.message['channel']}/p{ending.message['ts'].replace('.', '')}"
 
-        assert "Cancelled: Atlas confirms it" in env.slack.state.text_of(said)
-        assert "<@U0RINA0001> asked" in str(said["blocks"])
-        assert link in str(said["blocks"])
-        assert "started by mistake" in env.slack.state.text_of(said)
+        assert "Cancelled: Atlas confirms it" in env.slack.state.text_of(text)
+        assert "<@U0RINA0001> asked" in str(text["blocks"])
+        assert link in str(text["blocks"])
+        assert "started by mistake" in env.slack.state.text_of(text)
 
 
 async def test_long_history_fits_into_a_message(tmp_path: Path) -> None:
@@ -142,17 +142,17 @@ async def test_long_history_fits_into_a_message(tmp_path: Path) -> None:
     async with open_environment(tmp_path, {"BOT_APPROVALS": "1"}, before=before) as env:
         for number in range(20):
             await env.submit_request((long_name(number), job_in(env, number)), reason="&" * 900)
-        said = await run_privately(env, "history 50")
+        text = await run_privately(env, "history 50")
 
-        assert env.slack.state.text_of(said).count("Waits for approval") == 20
-        assert len(said["blocks"]) <= 50
+        assert env.slack.state.text_of(text).count("Waits for approval") == 20
+        assert len(text["blocks"]) <= 50
         assert env.slack.complaints == []
 
 
 async def test_person_who_may_not_request_is_refused_list_and_history(tmp_path: Path) -> None:
     async with open_environment(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as env:
         for command in ("list", "history"):
-            said = env.slack.state.text_of(await run_privately(env, command))
+            text = env.slack.state.text_of(await run_privately(env, command))
 
-            assert "may not ask" in said
-            assert "prod-eu" not in said
+            assert "may not ask" in text
+            assert "prod-eu" not in text

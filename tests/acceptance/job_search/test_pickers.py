@@ -32,7 +32,7 @@ def on_screen(env: BotEnvironment) -> Json:
 
 
 async def offered(env: BotEnvironment, select: str, typed: str = "") -> list[Json]:
-    """Type into a select and return what it offers."""
+    """Type into a select and return its options."""
     ack = await env.slack.people.suggests("rina", on_screen(env), select, typed)
     assert ack.ok
     assert ack.seconds < 3.0
@@ -40,7 +40,7 @@ async def offered(env: BotEnvironment, select: str, typed: str = "") -> list[Jso
 
 
 async def pick(env: BotEnvironment, select: str, value: str, word: str) -> Json:
-    """Pick in a select, and wait until the dialog says `word`."""
+    """Pick in a select, and wait until the dialog has the text `word`."""
     await env.slack.people.chooses("rina", on_screen(env), select, value)
     return await view_with(env, word)
 
@@ -317,7 +317,7 @@ async def test_person_who_may_not_request_gets_no_names(tmp_path: Path) -> None:
 async def test_each_options_request_checks_access(env: BotEnvironment) -> None:
     await begin(env)
     env.slack.workspace.user("rina").is_restricted = True
-    # The directory's answer holds for a minute: what it said before is what counts till then.
+    # The directory caches its answer for a minute: the earlier one counts till then.
     options = await offered(env, "job")
 
     assert len(options) == 2

@@ -13,7 +13,7 @@ API = f"https://cloud.mongodb.com/api/atlas/v2/groups/{PROJECT_ID}/clusters/prod
 
 
 @pytest.mark.parametrize(
-    "said",
+    "message_text",
     [
         f"please cancel prod-eu {JOB}",
         f"restore job {JOB.upper()} of *prod-eu* should not be, see <https://example.com/wiki|wiki>",
@@ -24,8 +24,8 @@ API = f"https://cloud.mongodb.com/api/atlas/v2/groups/{PROJECT_ID}/clusters/prod
         f"shop-prod/prod-eu {JOB}",
     ],
 )
-async def test_shortcut_opens_the_job_of_a_message(env: BotEnvironment, said: str) -> None:
-    message = env.slack.people.says("abe", "ops", said)
+async def test_shortcut_opens_the_job_of_a_message(env: BotEnvironment, message_text: str) -> None:
+    message = env.slack.people.says("abe", "ops", message_text)
     before = len(env.atlas.calls)
     ack = await env.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")
     details = env.slack.state.text_of(await view_with(env, "Download link"))
@@ -40,8 +40,8 @@ async def test_shortcut_in_a_thread_posts_the_card_in_its_channel(
     env: BotEnvironment,
 ) -> None:
     parent = env.slack.people.says("abe", "ops", "Atlas alert")
-    said = env.slack.people.says("abe", "ops", f"prod-eu {JOB}", thread_ts=parent["ts"])
-    await env.slack.people.uses_shortcut("rina", said, "cancel_restore_shortcut")
+    message_text = env.slack.people.says("abe", "ops", f"prod-eu {JOB}", thread_ts=parent["ts"])
+    await env.slack.people.uses_shortcut("rina", message_text, "cancel_restore_shortcut")
     view = await view_with(env, "Download link")
     await env.slack.people.submits("rina", view, {"reason": "x"})
 
@@ -62,9 +62,9 @@ async def test_shortcut_reads_blocks_and_attachments(env: BotEnvironment) -> Non
 async def test_message_without_a_job_gets_a_private_answer(env: BotEnvironment) -> None:
     message = env.slack.people.says("abe", "ops", "lunch? <https://example.com/menu>")
     await env.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")
-    (said,) = await env.wait_for_ephemerals("rina")
+    (message_text,) = await env.wait_for_ephemerals("rina")
 
-    assert "names no restore job" in said
+    assert "names no restore job" in message_text
 
 
 async def test_link_to_a_cluster_opens_its_pickers(env: BotEnvironment) -> None:

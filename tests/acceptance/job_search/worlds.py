@@ -1,4 +1,4 @@
-"""Worlds with many clusters, and what tests about finding look at."""
+"""Worlds with many clusters, and readers for the tests of searches."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -107,18 +107,18 @@ def backup_calls(calls: Sequence[Call]) -> list[Call]:
 
 
 def left(env: BotEnvironment) -> float:
-    """Say how many calls are left in the bucket of the project's backups."""
+    """Return the calls that are left in the bucket of the project's backups."""
     buckets = env.atlas._gates.buckets.buckets
     return min((b.left for (_, scope), b in buckets.items() if scope == PROJECT_ID), default=1200)
 
 
 async def view_with(
-    env: BotEnvironment, word: str, who: str = "rina", seconds: float = 20.0
+    env: BotEnvironment, word: str, user: str = "rina", seconds: float = 20.0
 ) -> Json:
     """Wait until a person's dialog contains `word`."""
 
     def shown() -> Json | None:
-        view = env.slack.state.view_of(who)
+        view = env.slack.state.view_of(user)
         return view if view and word in env.slack.state.text_of(view) else None
 
     view = await env.slack.until(shown, seconds)
@@ -127,12 +127,12 @@ async def view_with(
 
 
 async def run_privately(
-    env: BotEnvironment, text: str, who: str = "rina", seconds: float = 20.0
+    env: BotEnvironment, text: str, user: str = "rina", seconds: float = 20.0
 ) -> Json:
     """Type a command and wait for the private answer."""
-    before = len(env.slack.state.ephemerals(who))
-    ack = await env.send_command(who, text)
+    before = len(env.slack.state.ephemerals(user))
+    ack = await env.send_command(user, text)
     assert ack.ok
     async with asyncio.timeout(seconds):
-        await env.slack.until(lambda: len(env.slack.state.ephemerals(who)) > before, seconds)
-    return env.slack.state.ephemerals(who)[-1]
+        await env.slack.until(lambda: len(env.slack.state.ephemerals(user)) > before, seconds)
+    return env.slack.state.ephemerals(user)[-1]

@@ -1,4 +1,4 @@
-"""A collector of spans: takes what is sent by OTLP over HTTP, and keeps it."""
+"""A collector of spans: keeps the spans that arrive by OTLP over HTTP."""
 
 import asyncio
 from collections.abc import Iterator, Mapping

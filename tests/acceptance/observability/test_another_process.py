@@ -1,4 +1,4 @@
-"""A request that another process finishes stays on one trail, in the log and as a trace."""
+"""A request that another process finishes keeps its id in the log and its trace."""
 
 import asyncio
 import json
@@ -10,21 +10,21 @@ from tests.acceptance.environment import RUNNING, BotEnvironment, environment, w
 from tests.acceptance.observability.collector import Collector
 from tests.support.process import BotProcess
 
-#: Looks for a line, and seconds between them.
-LOOKS, PAUSE = 200, 0.05
+#: Reads of the log for a line, and seconds between them.
+MAX_READS, PAUSE = 200, 0.05
 
-TOLD = {"card posted", "card edited", "reply posted"}
+POSTS = {"card posted", "card edited", "reply posted"}
 
 
 def steps(log: str, request: str) -> list[str]:
-    """Return what an operator finds by the id, but for what was told in Slack."""
+    """Return the events that an operator finds by the id, without posts to Slack."""
     found = [json.loads(line)["event"] for line in log.splitlines() if request in line]
-    return [event for event in found if event not in TOLD]
+    return [event for event in found if event not in POSTS]
 
 
 async def written(process: BotProcess, event: str) -> None:
     """Wait until the log has a line."""
-    for _ in range(LOOKS):
+    for _ in range(MAX_READS):
         if event in process.log:
             return
         await asyncio.sleep(PAUSE)

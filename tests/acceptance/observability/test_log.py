@@ -19,10 +19,10 @@ from tests.acceptance.environment import LIVE, RUNNING, BotEnvironment, Json, op
 #: Events of each request, with any outcome.
 ASKED = ["command typed", "dialog opened", "job looked up", "request:created"]
 
-#: Looks for a line, and seconds between them.
-LOOKS, PAUSE = 500, 0.02
+#: Reads of the log for a line, and seconds between them.
+MAX_READS, PAUSE = 500, 0.02
 
-#: What tells of it in Slack, which goes on beside the rest.
+#: Events of posts to Slack, which run beside the others.
 POSTS = {"card posted", "card edited", "reply posted"}
 
 
@@ -52,7 +52,7 @@ def lines(log: io.StringIO) -> list[Json]:
 
 
 def grep(log: io.StringIO, request: str) -> list[str]:
-    """Return the events of the lines in which the id stands, as an operator would look for it."""
+    """Return the events of the lines with the id, as an operator would search for it."""
     return [json.loads(x)["event"] for x in log.getvalue().splitlines() if request in x]
 
 
@@ -69,7 +69,7 @@ async def ended(env: BotEnvironment, job: tuple[str, str], log: io.StringIO) -> 
     """Wait for the outcome and for the line of its reply; return the request's id."""
     ending = await env.wait_for_outcome(job[1], seconds=20)
     outcome = f"request:{ending.state}"
-    for _ in range(LOOKS):  # it is written when the ledger has noted the delivery
+    for _ in range(MAX_READS):  # it is written when the ledger has noted the delivery
         if any(line.get("audit_event") == outcome for line in replies(log)):
             break
         await asyncio.sleep(PAUSE)
@@ -172,7 +172,7 @@ async def test_dialog_with_a_refusal_is_logged(tmp_path: Path, log: io.StringIO)
 
 
 def by_event(log: io.StringIO, event: str) -> list[dict[str, Any]]:
-    """Return what lines with this event add to those that all lines have."""
+    """Return the fields of lines with this event, without those of all lines."""
     common = {"event", "level", "logger", "timestamp", "request"}
     found = [x for x in lines(log) if x["event"] == event]
     return [{k: v for k, v in x.items() if k not in common} for x in found]

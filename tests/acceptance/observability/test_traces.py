@@ -18,8 +18,10 @@ REASON = "words that somebody typed"
 
 
 @asynccontextmanager
-async def traced_house(folder: Path, collector_url: str) -> AsyncIterator[BotEnvironment]:
-    """Start the program as a person would who sends spans to a collector with a key."""
+async def open_traced_environment(
+    folder: Path, collector_url: str
+) -> AsyncIterator[BotEnvironment]:
+    """Start the program with spans exported to a collector that needs a key."""
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
         environ = environment(slack, atlas, folder) | {
             "OTEL_TRACES_EXPORTER": "otlp",
@@ -57,7 +59,7 @@ async def test_request_is_one_trace_from_command_to_outcome(
     tmp_path: Path,
 ) -> None:
     async with Collector() as collector:
-        async with traced_house(tmp_path, collector.url) as env:
+        async with open_traced_environment(tmp_path, collector.url) as env:
             request = await cancelled(env)
             code = await stopped(env)
         found = list(collector.spans())
@@ -83,7 +85,7 @@ async def test_request_is_one_trace_from_command_to_outcome(
 
 async def test_spans_have_neither_secrets_nor_typed_text(tmp_path: Path) -> None:
     async with Collector() as collector:
-        async with traced_house(tmp_path, collector.url) as env:
+        async with open_traced_environment(tmp_path, collector.url) as env:
             await env.send_command("ada", "help")
             await cancelled(env)
             await stopped(env)
@@ -112,7 +114,7 @@ async def test_unreachable_collector_delays_neither_cancellation_nor_shutdown(
 ) -> None:
     async with Collector(hangs=True) as collector:
         url = collector.url if hangs else f"http://127.0.0.1:{free_port()}"
-        async with traced_house(tmp_path, url) as env:
+        async with open_traced_environment(tmp_path, url) as env:
             await cancelled(env)
             code = await stopped(env)
             log = log_of(env)

@@ -1,4 +1,4 @@
-"""A new download that no approver keeps is cancelled, and its card says all of it."""
+"""A new download that no approver keeps is cancelled, and its card shows each step."""
 
 import asyncio
 import time
@@ -72,10 +72,10 @@ async def test_download_that_is_not_kept_is_cancelled_after_the_grace_time(tmp_p
     async with open_quarantine(tmp_path) as env:
         job = new_job(env)
         card = await card_in(env, job, "quarantined")
-        said = env.slack.state.text_of(card)
-        assert "Will be cancelled" in said
-        assert "[Keep it]" in said
-        assert "[Cancel it now]" in said
+        text = env.slack.state.text_of(card)
+        assert "Will be cancelled" in text
+        assert "[Keep it]" in text
+        assert "[Cancel it now]" in text
 
         outcome = await env.wait_for_outcome(job.id)
 
@@ -123,7 +123,7 @@ async def test_starter_may_not_keep_the_own_download(tmp_path: Path) -> None:
         assert (await env.wait_for_outcome(job.id)).state == "cancelled"
 
 
-async def test_observe_says_what_would_have_been_done(tmp_path: Path) -> None:
+async def test_card_of_observe_has_the_cancellation_that_was_not_sent(tmp_path: Path) -> None:
     async with open_quarantine(tmp_path, BOT_QUARANTINE="observe") as env:
         job = new_job(env)
         card = await card_in(env, job, "quarantined")
@@ -208,8 +208,8 @@ async def test_downloads_beyond_the_limit_are_only_announced(tmp_path: Path) -> 
         second = new_job(env)
 
         def announced() -> str:
-            said = map(env.slack.state.text_of, env.slack.state.messages("ops"))
-            return next((text for text in said if second.id in text), "")
+            texts = map(env.slack.state.text_of, env.slack.state.messages("ops"))
+            return next((text for text in texts if second.id in text), "")
 
         assert "Limit reached" in str(await env.slack.until(announced, 10))
         assert "[Cancel this job]" in announced()

@@ -1,4 +1,4 @@
-"""People who ask all the time, each in a channel of their own, and what has to come of it."""
+"""A steady load of commands, each person in an own channel, and the expected results."""
 
 import asyncio
 from collections import Counter
@@ -16,11 +16,11 @@ Json = dict[str, Any]
 
 CLUSTER = "prod-eu"
 
-#: Commands in a second, and the people who type them in turn.
+#: Commands in a second, and the number of people who type them in turn.
 RATE = 4.0
 PEOPLE = 10
 
-#: Timeouts in seconds: Slack's for an answer, and ours for what follows it on a busy machine.
+#: Timeouts in seconds: Slack's for an answer, and those of the test for the next steps.
 ACK_TIMEOUT = 3.0
 DIALOG_TIMEOUT = 15.0
 OUTCOME_TIMEOUT = 60.0
@@ -35,7 +35,7 @@ OPEN = ("awaiting", "approved", "cancelling")
 class Session:
     """One person, one command, one job."""
 
-    who: str
+    user: str
     where: str
     job: str
     command: Ack | None = None
@@ -44,8 +44,8 @@ class Session:
     tries_again: int = 0
 
     @property
-    def trouble(self) -> str:
-        """What went wrong on the way, or nothing."""
+    def failure(self) -> str:
+        """The failure on the way, or an empty text."""
         for name, ack in (("command", self.command), ("submission", self.submission)):
             if ack and not (ack.ok and ack.status == 200 and not ack.errors):
                 return f"{name}: {ack.error or ack.errors} (status {ack.status}, {ack.body})"
@@ -58,7 +58,7 @@ class Session:
 
 @dataclass(slots=True, kw_only=True)
 class CommandLoad:
-    """Everybody who asks, between the two fake servers."""
+    """The people and their sessions, between the two fake servers."""
 
     slack: FakeSlackServer
     atlas: FakeAtlasServer
@@ -85,7 +85,7 @@ class CommandLoad:
     def _send(self, number: int) -> None:
         (project,) = self.atlas.world.projects.values()
         job = self.atlas.world.add_job(project.clusters[CLUSTER]).id
-        session = Session(who=f"c{number}", where=f"town{number}", job=job)
+        session = Session(user=f"c{number}", where=f"town{number}", job=job)
         self.sessions.append(session)
         task = asyncio.create_task(self._run(session))
         self._under_way.add(task)
@@ -93,17 +93,17 @@ class CommandLoad:
 
     async def _run(self, session: Session) -> None:
         line = f"/cancel-restore {CLUSTER} {session.job}"
-        session.command = await self.slack.people.types(session.who, session.where, line)
+        session.command = await self.slack.people.types(session.user, session.where, line)
         if not session.command.ok:
             return
         try:
-            session.dialog = await self._looks_at(session)
+            session.dialog = await self._open_dialog(session)
         except TimeoutError:
             return
         values = {"reason": "rolled meanwhile"}
-        session.submission = await self.slack.people.submits(session.who, session.dialog, values)
+        session.submission = await self.slack.people.submits(session.user, session.dialog, values)
 
-    async def _looks_at(self, session: Session) -> Json:
+    async def _open_dialog(self, session: Session) -> Json:
         """Wait for the job; where the dialog asks the person to try again, they do."""
         for _ in range(MAX_ATTEMPTS):
             view = await self.slack.until(lambda: self._dialog_of(session), DIALOG_TIMEOUT)
@@ -111,25 +111,25 @@ class CommandLoad:
             if view.get("submit"):
                 return view
             session.tries_again += 1
-            await self.slack.people.clicks(session.who, view, ids.TRY_AGAIN)
-            await self.slack.until(lambda: not self._asks_again(session), DIALOG_TIMEOUT)
+            await self.slack.people.clicks(session.user, view, ids.TRY_AGAIN)
+            await self.slack.until(lambda: not self._has_try_again(session), DIALOG_TIMEOUT)
         raise TimeoutError
 
     def _dialog_of(self, session: Session) -> Json | None:
         """The person's dialog for this very job, once it can be submitted, or tried again."""
-        for view in self.slack.state.views_of(session.who):
+        for view in self.slack.state.views_of(session.user):
             if session.job in str(view) and (view.get("submit") or ids.TRY_AGAIN in str(view)):
                 return view
         return None
 
-    def _asks_again(self, session: Session) -> bool:
+    def _has_try_again(self, session: Session) -> bool:
         view = self._dialog_of(session)
         return bool(view and not view.get("submit"))
 
     async def until_ended(self) -> None:
-        """Wait until the card and the thread of everything that was taken tell the same end."""
+        """Wait until card and thread of each accepted request have the same outcome."""
         taken = [e for e in self.sessions if e.submission and e.submission.ok]
-        with suppress(TimeoutError):  # what has not ended then, `troubles` tells
+        with suppress(TimeoutError):  # `failures` reports those
             await self.slack.until(lambda: all(map(self._has_ended, taken)), OUTCOME_TIMEOUT)
 
     def _has_ended(self, session: Session) -> bool:
@@ -144,16 +144,16 @@ class CommandLoad:
         ]
 
     def _outcomes(self, card: Json) -> list[str]:
-        told = [state_of(reply) for reply in self.slack.state.replies(card)]
-        return [state for state in told if state and state not in OPEN]
+        states = [state_of(reply) for reply in self.slack.state.replies(card)]
+        return [state for state in states if state and state not in OPEN]
 
-    def troubles(self) -> dict[str, int]:
+    def failures(self) -> dict[str, int]:
         """Count the failures by kind; empty without any."""
-        told = [session.trouble or self._loss(session) for session in self.sessions]
-        return dict(Counter(filter(None, told)))
+        states = [session.failure or self._wrong_counts(session) for session in self.sessions]
+        return dict(Counter(filter(None, states)))
 
-    def _loss(self, session: Session) -> str:
-        """Say what is missing, or too many, of what was promised to the submission."""
+    def _wrong_counts(self, session: Session) -> str:
+        """Return the wrong numbers of cards, outcomes and effects of the submission."""
         effects = [c for c in self.atlas.calls if c.effect and session.job in c.path]
         cards = self._cards(session)
         outcomes = [state for card in cards for state in self._outcomes(card)]

@@ -1,4 +1,4 @@
-"""A small load balancer: to any who is ready, as far as it has noticed."""
+"""A small load balancer: forwards to any replica that passed its last check."""
 
 import asyncio
 import random
@@ -8,25 +8,25 @@ from typing import Self
 import aiohttp
 from aiohttp import web
 
-#: Seconds between two looks at a replica's readiness, and how long one look may take.
+#: Seconds between two checks of a replica's readiness, and the timeout of one check.
 CHECK_INTERVAL = 0.3
 CHECK_TIMEOUT = 2.0
 
-#: What goes on with a request, and with its answer; the rest is between two neighbours.
-PASSED_ON = ("Content-Type", "X-Slack-Request-Timestamp", "X-Slack-Signature")
+#: Headers that are forwarded with a request and with its answer; others are hop by hop.
+FORWARDED_HEADERS = ("Content-Type", "X-Slack-Request-Timestamp", "X-Slack-Signature")
 
 
 class LoadBalancer:
     """Passes `POST /slack/events` on to replicas; an async context manager.
 
-    It repeats nothing: what a replica does not answer, Slack does not get answered. Connections
+    It retries nothing: a request without an answer of its replica stays unanswered. Connections
     to replicas are kept open, as those of real ones are.
     """
 
     def __init__(self) -> None:
         self._ready: dict[str, asyncio.Event] = {}
-        self._dice = random.Random(1125)  # noqa: S311 - which replica is no secret
-        self._looking: asyncio.Task[None] | None = None
+        self._rng = random.Random(1125)  # noqa: S311 - which replica is no secret
+        self._checks: asyncio.Task[None] | None = None
         self._session: aiohttp.ClientSession | None = None
         self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=1.0)
 
@@ -34,7 +34,7 @@ class LoadBalancer:
         self._session = aiohttp.ClientSession()
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self._looking = asyncio.create_task(self._look())
+        self._checks = asyncio.create_task(self._check_replicas())
         return self
 
     async def __aexit__(
@@ -43,9 +43,9 @@ class LoadBalancer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._looking and self._session:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+        if self._checks and self._session:
+            self._checks.cancel()
+            await asyncio.gather(self._checks, return_exceptions=True)
             await self._session.close()
         await self._runner.cleanup()
 
@@ -59,23 +59,23 @@ class LoadBalancer:
         return [url for url, ready in self._ready.items() if ready.is_set()]
 
     def add(self, url: str) -> None:
-        """Look at a replica from now on; it gets requests once it is seen ready."""
+        """Check a replica from now on; it gets requests once it is ready."""
         self._ready[url] = asyncio.Event()
 
-    async def notices(self, url: str) -> None:
+    async def wait_until_ready(self, url: str) -> None:
         """Wait until a replica gets requests."""
         await self._ready[url].wait()
 
     def remove(self, url: str) -> None:
-        """Forget a replica that is gone."""
+        """Remove a replica that has ended."""
         del self._ready[url]
 
     def _app(self) -> web.Application:
         app = web.Application()
-        app.router.add_post("/slack/events", self._pass_on)
+        app.router.add_post("/slack/events", self._forward)
         return app
 
-    async def _look(self) -> None:
+    async def _check_replicas(self) -> None:
         while True:
             replicas = list(self._ready)
             seen = await asyncio.gather(*map(self._is_ready, replicas))
@@ -93,10 +93,10 @@ class LoadBalancer:
         except (aiohttp.ClientError, TimeoutError):
             return False
 
-    async def _pass_on(self, request: web.Request) -> web.Response:
+    async def _forward(self, request: web.Request) -> web.Response:
         if not (ready := self.ready):
             return web.Response(status=502, text="no replica is ready")
-        url = self._dice.choice(ready)
+        url = self._rng.choice(ready)
         try:
             return await self._exchange(request, url)
         except aiohttp.ClientError as error:
@@ -104,9 +104,13 @@ class LoadBalancer:
 
     async def _exchange(self, request: web.Request, url: str) -> web.Response:
         assert self._session
-        headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
+        headers = {
+            name: request.headers[name] for name in FORWARDED_HEADERS if name in request.headers
+        }
         body = await request.read()
         async with self._session.post(f"{url}{request.path}", data=body, headers=headers) as answer:
             text = await answer.read()
-            passed = {name: answer.headers[name] for name in PASSED_ON if name in answer.headers}
+            passed = {
+                name: answer.headers[name] for name in FORWARDED_HEADERS if name in answer.headers
+            }
             return web.Response(status=answer.status, body=text, headers=passed)

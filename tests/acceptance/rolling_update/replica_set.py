@@ -1,4 +1,4 @@
-"""Two replicas over one ledger, behind a load balancer or on Socket Mode, rolled one by one."""
+"""Two replicas on one database, behind a load balancer or on Socket Mode, rolled in turn."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -33,7 +33,7 @@ MIN_COMMANDS = 31
 
 @dataclass(slots=True, kw_only=True)
 class ReplicaSet:
-    """The replicas, and what they are between."""
+    """The replicas, with the servers around them."""
 
     slack: FakeSlackServer
     atlas: FakeAtlasServer
@@ -51,11 +51,11 @@ class ReplicaSet:
         return bot_environ(self.slack, self.atlas, self.database_url, http=http)
 
     async def start(self) -> None:
-        """Start one more replica; it counts once `/readyz` and the balancer say so."""
+        """Start one more replica; it counts once `/readyz` and the balancer have it as ready."""
         bot = self.stack.enter_context(BotProcess(self.environment(), self.timings))
         self.balancer.add(bot.url)
         await bot.ready()
-        await self.balancer.notices(bot.url)
+        await self.balancer.wait_until_ready(bot.url)
         self.running.append(bot)
 
     async def stop(self) -> None:
@@ -76,7 +76,7 @@ class ReplicaSet:
                 await self.start()
 
     async def roll_under_load(self, order: Order) -> None:
-        """Roll while the load asks, and wait until all that was asked has come to its end."""
+        """Roll under load, and wait until every request has ended."""
         enough = asyncio.Event()
         asking = asyncio.create_task(self.load.ask_until(enough))
         try:

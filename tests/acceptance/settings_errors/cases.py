@@ -1,4 +1,4 @@
-"""Every setting, broken in each way that people break it, and who must notice.
+"""Every setting with each likely mistake, and the check that must report it.
 
 A setting is a variable (`BOT_CHANNELS`) or a key of the projects file (`projects.channels`).
 """
@@ -38,12 +38,12 @@ COPY = "copy it again"
 UNQUOTE = "has quotation marks around its value: remove them"
 
 
-def as_it_is(_clinic: DoctorEnvironment) -> None:
+def unchanged(_env: DoctorEnvironment) -> None:
     """Nothing around is changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Broken:
+class ErrorCase:
     """One setting, broken in one way.
 
     Attributes:
@@ -59,43 +59,43 @@ class Broken:
     """
 
     setting: str
-    how: str
+    mistake: str
     changes: Changes = field(default_factory=dict)
-    says: str
+    message: str
     toml: str = ""
-    before: Callable[[DoctorEnvironment], None] = as_it_is
+    before: Callable[[DoctorEnvironment], None] = unchanged
     check: str = ""
     about: str = ""
 
     @property
     def name(self) -> str:
-        return f"{self.setting}: {self.how}"
+        return f"{self.setting}: {self.mistake}"
 
 
-def variable(name: str, *ways: tuple[str, str | None, str], **more: str | None) -> list[Broken]:
-    """Make cases of one variable: how, its value, what is said."""
+def variable(name: str, *cases: tuple[str, str | None, str], **more: str | None) -> list[ErrorCase]:
+    """Make cases of one variable: the mistake, its value, the message."""
     return [
-        Broken(setting=name, how=how, changes={**more, name: value}, says=says)
-        for how, value, says in ways
+        ErrorCase(setting=name, mistake=mistake, changes={**more, name: value}, message=message)
+        for mistake, value, message in cases
     ]
 
 
-def key(name: str, *ways: tuple[str, str, str], head: str = SHOP, **more: str) -> list[Broken]:
-    """Make cases of one key of the projects file: how, its line, what is said."""
+def key(name: str, *cases: tuple[str, str, str], head: str = SHOP, **more: str) -> list[ErrorCase]:
+    """Make cases of one key of the projects file: the mistake, its line, the message."""
     return [
-        Broken(
+        ErrorCase(
             setting=f"projects.{name}",
-            how=how,
+            mistake=mistake,
             changes={**FILE, **more},
             toml=f"{head}{line}\n",
-            says=says,
+            message=message,
         )
-        for how, line, says in ways
+        for mistake, line, message in cases
     ]
 
 
-#: What is refused with exit code 2 before anything is reached.
-SETTINGS: list[Broken] = [
+#: Settings that are refused with exit code 2 before any connection.
+SETTINGS: list[ErrorCase] = [
     *variable(
         "BOT_COMMAND",
         ("without the slash", "cancel-eu", "must be a slash and up to 31 of a-z"),
@@ -186,8 +186,10 @@ SETTINGS: list[Broken] = [
         ("a folder", ".", "cannot be read: Is a directory"),
     ),
     *(
-        Broken(setting="BOT_PROJECTS_FILE", how=how, changes=FILE, toml=toml, says=says)
-        for how, toml, says in (
+        ErrorCase(
+            setting="BOT_PROJECTS_FILE", mistake=mistake, changes=FILE, toml=toml, message=message
+        )
+        for mistake, toml, message in (
             ("no TOML", "projects = [", "is not valid TOML"),
             ("empty", "# nothing yet\n", "must have one [[projects]] or more"),
             ("an unknown key", f"approvals = 1\n{SHOP}", "approvals is not a known key"),
@@ -366,56 +368,56 @@ def without_its_scope(env: DoctorEnvironment) -> None:
     env.slack.workspace.app.app_scopes.clear()
 
 
-#: What is refused at the start with exit code 1, since a service that must be there says no.
+#: Settings that are refused at the start with exit code 1, since a needed service refuses them.
 #: `{taken}` is a port that another program has, `{free}` a free one.
-SERVICES: list[Broken] = [
-    Broken(
-        setting="SLACK_BOT_TOKEN", how="of no app", changes={"SLACK_BOT_TOKEN": "xoxb-other"},
-        says="invalid_auth", check="slack_token", about="SLACK_BOT_TOKEN",
+SERVICES: list[ErrorCase] = [
+    ErrorCase(
+        setting="SLACK_BOT_TOKEN", mistake="of no app", changes={"SLACK_BOT_TOKEN": "xoxb-other"},
+        message="invalid_auth", check="slack_token", about="SLACK_BOT_TOKEN",
     ),
-    Broken(
-        setting="SLACK_BOT_TOKEN", how="revoked", before=revoked,
-        says="token_revoked", check="slack_token", about="SLACK_BOT_TOKEN",
+    ErrorCase(
+        setting="SLACK_BOT_TOKEN", mistake="revoked", before=revoked,
+        message="token_revoked", check="slack_token", about="SLACK_BOT_TOKEN",
     ),
-    Broken(
-        setting="SLACK_APP_TOKEN", how="of no app", changes={"SLACK_APP_TOKEN": "xapp-other"},
-        says="invalid_auth", check="slack_app_token", about="SLACK_APP_TOKEN",
+    ErrorCase(
+        setting="SLACK_APP_TOKEN", mistake="of no app", changes={"SLACK_APP_TOKEN": "xapp-other"},
+        message="invalid_auth", check="slack_app_token", about="SLACK_APP_TOKEN",
     ),
-    Broken(
-        setting="SLACK_APP_TOKEN", how="without its scope", before=without_its_scope,
-        says="connections:write", check="slack_app_token", about="SLACK_APP_TOKEN",
+    ErrorCase(
+        setting="SLACK_APP_TOKEN", mistake="without its scope", before=without_its_scope,
+        message="connections:write", check="slack_app_token", about="SLACK_APP_TOKEN",
     ),
-    Broken(
-        setting="DATABASE_URL", how="in a folder that is not there",
+    ErrorCase(
+        setting="DATABASE_URL", mistake="in a folder that is not there",
         changes={"DATABASE_URL": "sqlite:////no/such/folder/x.db"},
-        says="", check="database", about="DATABASE_URL",
+        message="", check="database", about="DATABASE_URL",
     ),
-    Broken(
-        setting="DATABASE_URL", how="where nothing can be written",
+    ErrorCase(
+        setting="DATABASE_URL", mistake="where nothing can be written",
         changes={"DATABASE_URL": "sqlite:////proc/x.db"},
-        says="", check="database", about="DATABASE_URL",
+        message="", check="database", about="DATABASE_URL",
     ),
-    Broken(
-        setting="DATABASE_URL", how="a folder", changes={"DATABASE_URL": "sqlite:////tmp"},
-        says="unable to open database file", check="database", about="DATABASE_URL",
+    ErrorCase(
+        setting="DATABASE_URL", mistake="a folder", changes={"DATABASE_URL": "sqlite:////tmp"},
+        message="unable to open database file", check="database", about="DATABASE_URL",
     ),
-    Broken(
-        setting="DATABASE_URL", how="another kind of file",
+    ErrorCase(
+        setting="DATABASE_URL", mistake="another kind of file",
         changes={"DATABASE_URL": "sqlite:///{file}"},
-        says="file is not a database", check="database", about="DATABASE_URL",
+        message="file is not a database", check="database", about="DATABASE_URL",
     ),
-    Broken(
-        setting="DATABASE_URL", how="of a PostgreSQL that is down",
+    ErrorCase(
+        setting="DATABASE_URL", mistake="of a PostgreSQL that is down",
         changes={"DATABASE_URL": "postgresql://bot:sesame@127.0.0.1:{free}/ledger"},
-        says="", check="database", about="DATABASE_URL",
+        message="", check="database", about="DATABASE_URL",
     ),
-    Broken(
-        setting="HOST", how="of another machine", changes={"HOST": "192.0.2.1"},
-        says="not an address of this machine", check="http", about="HOST, PORT",
+    ErrorCase(
+        setting="HOST", mistake="of another machine", changes={"HOST": "192.0.2.1"},
+        message="not an address of this machine", check="http", about="HOST, PORT",
     ),
-    Broken(
-        setting="PORT", how="in use", changes={"PORT": "{taken}"},
-        says="", check="http", about="HOST, PORT",
+    ErrorCase(
+        setting="PORT", mistake="in use", changes={"PORT": "{taken}"},
+        message="", check="http", about="HOST, PORT",
     ),
 ]  # fmt: skip
 
@@ -437,27 +439,27 @@ def web_page(env: DoctorEnvironment) -> None:
 
 def doctor_alone(
     setting: str,
-    how: str,
+    mistake: str,
     value: str,
     found: tuple[str, str, str],
     *,
-    before: Callable[[DoctorEnvironment], None] = as_it_is,
+    before: Callable[[DoctorEnvironment], None] = unchanged,
     more: Changes | None = None,
-) -> Broken:
-    """Make a case of one variable: `found` are doctor's check, what it is about, what it says."""
-    check, about, says = found
-    return Broken(
-        setting=setting, how=how, changes={**(more or {}), setting: value},
-        check=check, about=about, says=says, before=before,
+) -> ErrorCase:
+    """Make a case of one variable: `found` are doctor's check, its subject and its message."""
+    check, about, message = found
+    return ErrorCase(
+        setting=setting, mistake=mistake, changes={**(more or {}), setting: value},
+        check=check, about=about, message=message, before=before,
     )  # fmt: skip
 
 
-def doctor_in_file(key: str, how: str, line: str, found: tuple[str, str, str]) -> Broken:
+def doctor_in_file(key: str, mistake: str, line: str, found: tuple[str, str, str]) -> ErrorCase:
     """Make a case of one key of the projects file."""
-    check, about, says = found
-    return Broken(
-        setting=f"projects.{key}", how=how, changes=FILE, toml=f"{SHOP}{line}\n",
-        check=check, about=about, says=says,
+    check, about, message = found
+    return ErrorCase(
+        setting=f"projects.{key}", mistake=mistake, changes=FILE, toml=f"{SHOP}{line}\n",
+        check=check, about=about, message=message,
     )  # fmt: skip
 
 
@@ -465,8 +467,8 @@ KEY_REFUSED = "did not accept the bot's key"
 NO_CHANNEL = "the channel does not exist"
 NOWHERE = "http://127.0.0.1:{free}"
 
-#: What a start cannot know, or may wait for: doctor names it.
-DOCTOR: list[Broken] = [
+#: Mistakes that a start cannot know, or may wait for: doctor reports them.
+DOCTOR: list[ErrorCase] = [
     doctor_alone(
         "SLACK_API_URL", "where nothing is", f"{NOWHERE}/api/",
         ("slack_token", "SLACK_BOT_TOKEN", "Slack did not answer"),
@@ -587,15 +589,15 @@ DOCTOR: list[Broken] = [
         "watch_channel", "private, without the bot", 'watch_channel = "C0QUIET001"',
         ("channel", "shop, watch_channel: C0QUIET001", "private and the bot is not a member"),
     ),
-    Broken(
-        setting="projects.id", how="of no project", changes=FILE,
+    ErrorCase(
+        setting="projects.id", mistake="of no project", changes=FILE,
         toml=SHOP.replace(PROJECT_ID, "5b6212af90dc76637950a2cf"),
-        check="atlas_project", about="shop, id", says="knows no such project",
+        check="atlas_project", about="shop, id", message="knows no such project",
     ),
-    Broken(
-        setting="projects.public_key_env", how="of a key that Atlas refuses",
+    ErrorCase(
+        setting="projects.public_key_env", mistake="of a key that Atlas refuses",
         changes={**FILE, "P": "notthis1", "Q": "not-this-one"},
         toml=f'{SHOP}public_key_env = "P"\nprivate_key_env = "Q"\n',
-        check="atlas_credentials", about="shop, API key", says=KEY_REFUSED,
+        check="atlas_credentials", about="shop, API key", message=KEY_REFUSED,
     ),
 ]  # fmt: skip

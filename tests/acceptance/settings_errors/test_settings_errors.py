@@ -1,4 +1,4 @@
-"""Each setting broken in turn: start and doctor name it, and say what to do."""
+"""Each setting is made invalid in turn: start and doctor name it and the remedy."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from bot.settings.projects import ProjectEntry
 from bot.startup_checks import StartError
 from tests.acceptance.doctor_environment import DoctorEnvironment, opened
 from tests.acceptance.environment import wait_until
-from tests.acceptance.settings_errors.cases import DOCTOR, SERVICES, SETTINGS, Broken
+from tests.acceptance.settings_errors.cases import DOCTOR, SERVICES, SETTINGS, ErrorCase
 from tests.support.postgres import free_port
 from tests.support.process import BotProcess, run_command
 from tests.support.timings import SHORT_TIMINGS
@@ -38,8 +38,8 @@ async def env(tmp_path: Path) -> AsyncIterator[DoctorEnvironment]:
         yield env
 
 
-def each(cases: list[Broken]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("broken", cases, ids=[case.name for case in cases])
+def each(cases: list[ErrorCase]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("invalid", cases, ids=[case.name for case in cases])
 
 
 def test_every_setting_has_an_error_case() -> None:
@@ -54,10 +54,10 @@ def test_error_cases_are_unique() -> None:
     assert len(names) == len(set(names))
 
 
-def changes(broken: Broken, env: DoctorEnvironment) -> dict[str, str | None]:
-    """Set the case up, and return its variables with what only a running test knows."""
-    broken.before(env)
-    (env.folder / "projects.toml").write_text(broken.toml, encoding="utf-8")
+def changes(invalid: ErrorCase, env: DoctorEnvironment) -> dict[str, str | None]:
+    """Set the case up, and return its variables with the addresses of the running servers."""
+    invalid.before(env)
+    (env.folder / "projects.toml").write_text(invalid.toml, encoding="utf-8")
     (env.folder / "letter.txt").write_text("Dear Sir or Madam, " * 99, encoding="utf-8")
     known = {
         "taken": env.slack.base_url.rpartition(":")[2],
@@ -66,13 +66,13 @@ def changes(broken: Broken, env: DoctorEnvironment) -> dict[str, str | None]:
         "atlas": env.atlas.url,
         "slack": env.slack.base_url,
     }
-    given = broken.changes.items()
+    given = invalid.changes.items()
     return {name: value.format(**known) if value else None for name, value in given}
 
 
-def own_name(broken: Broken) -> str:
-    """What the sentence must call the setting: a key's name stands with its file and project."""
-    return broken.setting.rpartition(".")[2]
+def name_in_message(invalid: ErrorCase) -> str:
+    """The name of the setting in the message; for a key, without file and project."""
+    return invalid.setting.rpartition(".")[2]
 
 
 # Refused before anything is reached
@@ -80,27 +80,27 @@ def own_name(broken: Broken) -> str:
 
 @each(SETTINGS)
 def test_invalid_setting_exits_with_2(
-    broken: Broken,
+    invalid: ErrorCase,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    set_up(broken, tmp_path, monkeypatch)
-    served, told = outcome(main.serve_command, capsys)
+    set_up(invalid, tmp_path, monkeypatch)
+    served, errors = outcome(main.serve_command, capsys)
     examined, same = outcome(lambda: main.doctor(as_json=False), capsys)
     reported, _ = outcome(lambda: main.doctor(as_json=True), capsys)
 
     assert (served, examined, reported) == (2, 2, 2)
-    assert told == same
-    assert told.count("\n") == 1
-    assert own_name(broken) in told
-    assert broken.says in told
+    assert errors == same
+    assert errors.count("\n") == 1
+    assert name_in_message(invalid) in errors
+    assert invalid.message in errors
 
 
-def set_up(broken: Broken, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def set_up(invalid: ErrorCase, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    (folder / "projects.toml").write_text(broken.toml, encoding="utf-8")
-    for name, value in {**WELL, **broken.changes}.items():
+    (folder / "projects.toml").write_text(invalid.toml, encoding="utf-8")
+    for name, value in {**WELL, **invalid.changes}.items():
         monkeypatch.setenv(name, value or "")
 
 
@@ -128,31 +128,35 @@ def outcome(command: Callable[[], None], capsys: pytest.CaptureFixture[str]) -> 
 def test_postgresql_without_its_extra_exits_with_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    says = "install the bot with its extra postgres"
+    message = "install the bot with its extra postgres"
     url = {"DATABASE_URL": "postgresql://bot@127.0.0.1/ledger"}
-    set_up(Broken(setting="DATABASE_URL", how="", changes=url, says=says), tmp_path, monkeypatch)
+    set_up(
+        ErrorCase(setting="DATABASE_URL", mistake="", changes=url, message=message),
+        tmp_path,
+        monkeypatch,
+    )
     monkeypatch.setitem(sys.modules, "asyncpg", None)
-    code, told = outcome(main.serve_command, capsys)
+    code, errors = outcome(main.serve_command, capsys)
 
     assert code == 2
-    assert says in told
+    assert message in errors
 
 
 def test_all_invalid_settings_are_reported_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One malformed value for each variable, all of them together."""
-    first: dict[str, Broken] = {}
+    first: dict[str, ErrorCase] = {}
     for case in SETTINGS:
         if "." not in case.setting and case.changes.get(case.setting):
             first.setdefault(case.setting, case)
     # A key and a service account cannot be wrong at the same time: giving both is the mistake.
     values = {name: case.changes[name] for name, case in first.items() if name not in ACCOUNT}
-    set_up(Broken(setting="", how="", changes=values, says=""), tmp_path, monkeypatch)
-    code, told = outcome(main.serve_command, capsys)
+    set_up(ErrorCase(setting="", mistake="", changes=values, message=""), tmp_path, monkeypatch)
+    code, errors = outcome(main.serve_command, capsys)
 
     assert code == 2
-    assert {line.partition(" ")[0] for line in told.splitlines()} == values.keys()
+    assert {line.partition(" ")[0] for line in errors.splitlines()} == values.keys()
 
 
 ACCOUNT = {"MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET"}
@@ -163,26 +167,26 @@ ACCOUNT = {"MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET"}
 
 @each(SERVICES)
 async def test_setting_that_a_service_refuses_stops_the_start(
-    broken: Broken, env: DoctorEnvironment
+    invalid: ErrorCase, env: DoctorEnvironment
 ) -> None:
     with pytest.raises(StartError) as caught:
-        await serve(env.settings(changes(broken, env)), asyncio.Event(), SHORT_TIMINGS)
+        await serve(env.settings(changes(invalid, env)), asyncio.Event(), SHORT_TIMINGS)
     message = str(caught.value)
 
-    assert broken.setting in message
-    assert broken.says in message
+    assert invalid.setting in message
+    assert invalid.message in message
     assert "sesame" not in message
 
 
 @each(SERVICES)
-async def test_doctor_reports_what_would_stop_the_start(
-    broken: Broken, env: DoctorEnvironment
+async def test_doctor_reports_settings_that_would_stop_the_start(
+    invalid: ErrorCase, env: DoctorEnvironment
 ) -> None:
-    findings = await env.examine(changes(broken, env))
+    findings = await env.examine(changes(invalid, env))
     found = [f for f in findings if f.level in (Level.PROBLEM, Level.WARNING)]
 
-    assert [(f.check, f.subject) for f in found] == [(broken.check, broken.about)]
-    assert broken.says in "\n".join(lines_of(found[0]))
+    assert [(f.check, f.subject) for f in found] == [(invalid.check, invalid.about)]
+    assert invalid.message in "\n".join(lines_of(found[0]))
     assert found[0].hint
 
 
@@ -195,10 +199,10 @@ async def test_all_refusals_of_services_are_reported_together(env: DoctorEnviron
         "PORT": taken,
     }
     ran = await run_command("serve", **env.environ(wrong))  # a process, for its exit code
-    told = [said for said in ran.err.splitlines() if any(name in said for name in wrong)]
+    errors = [line for line in ran.err.splitlines() if any(name in line for name in wrong)]
 
     assert ran.code == 1
-    assert told == [
+    assert errors == [
         (
             "The database cannot be opened (unable to open database file): check DATABASE_URL, and "
             "that its folder exists and the bot's user may write in it."
@@ -223,14 +227,14 @@ async def test_all_refusals_of_services_are_reported_together(env: DoctorEnviron
 
 @each(DOCTOR)
 async def test_doctor_reports_settings_that_only_services_can_check(
-    broken: Broken, env: DoctorEnvironment
+    invalid: ErrorCase, env: DoctorEnvironment
 ) -> None:
-    findings = await env.examine(changes(broken, env))
+    findings = await env.examine(changes(invalid, env))
     (found,) = (each for each in findings if each.level is Level.PROBLEM)
 
-    assert found.check == broken.check
-    assert broken.about in found.subject
-    assert broken.says in found.message
+    assert found.check == invalid.check
+    assert invalid.about in found.subject
+    assert invalid.message in found.message
     assert found.hint
 
 
@@ -270,17 +274,17 @@ IDS = [
 
 @each(IDS)
 async def test_ids_unknown_to_slack_are_logged_at_the_start(
-    broken: Broken, env: DoctorEnvironment
+    invalid: ErrorCase, env: DoctorEnvironment
 ) -> None:
-    """Else a missing channel would be noticed by who misses its cards."""
-    with BotProcess(env.environ(changes(broken, env))) as bot:
+    """Else only people without their cards would notice a missing channel."""
+    with BotProcess(env.environ(changes(invalid, env))) as bot:
         await wait_until(lambda: '"setting":' in bot.log)
         lines = [json.loads(line) for line in bot.log.splitlines()]
     (named,) = (line for line in lines if "setting" in line)
 
     assert named["level"] == "warning"
-    assert broken.about in named["setting"]
-    assert broken.says in named["why"]
+    assert invalid.about in named["setting"]
+    assert invalid.message in named["why"]
     assert named["what_to_do"]
 
 

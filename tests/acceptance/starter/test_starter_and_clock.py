@@ -1,4 +1,4 @@
-"""Who started a job and how long is left: on cards, announcements, lists, and in the record."""
+"""Starter and link clock of a job: on cards, announcements, lists, and in the record."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -51,12 +51,12 @@ async def shows(env: BotEnvironment, job: RestoreJob, text: str, seconds: float 
 
     def found() -> str | None:
         card = env.card(job.id)
-        said = env.slack.state.text_of(card) if card else ""
-        return said if text in said else None
+        shown_text = env.slack.state.text_of(card) if card else ""
+        return shown_text if text in shown_text else None
 
-    said = await env.slack.until(found, seconds)
-    assert said, env.slack.state.text_of(env.card(job.id) or {"blocks": []})
-    return said
+    shown_text = await env.slack.until(found, seconds)
+    assert shown_text, env.slack.state.text_of(env.card(job.id) or {"blocks": []})
+    return shown_text
 
 
 async def test_late_starter_is_added_to_the_card_and_to_the_record(tmp_path: Path) -> None:
@@ -67,16 +67,16 @@ async def test_late_starter_is_added_to_the_card_and_to_the_record(tmp_path: Pat
         assert "by whom is not known yet" in first
         assert "expected" in first
 
-        said = await shows(env, job, "dana@shop.example")
-        decisive = [line for line in said.split("\n") if line][:3]
+        shown_text = await shows(env, job, "dana@shop.example")
+        decisive = [line for line in shown_text.split("\n") if line][:3]
         assert "prod-eu" in decisive[0]
         assert "dana@shop.example" in decisive[1]
         assert "Download link" in decisive[2]
-        assert "Activity feed" in said
+        assert "Activity feed" in shown_text
         assert events(env, "request:starter_known")[0]["by"] == "dana@shop.example"
 
 
-async def test_starter_that_is_known_stands_in_dialog_list_and_record(tmp_path: Path) -> None:
+async def test_known_starter_is_in_dialog_list_and_record(tmp_path: Path) -> None:
     async with open_starter_environment(tmp_path) as env:
         job = new_job(env.atlas, Actor.api_key(PUBLIC_KEY))
         dialog = env.slack.state.text_of(await env.open_dialog(("prod-eu", job.id)))
@@ -98,8 +98,8 @@ async def test_refused_feed_hides_and_delays_nothing(tmp_path: Path) -> None:
         env.atlas.faults.add(*REFUSED)
         job = new_job(env.atlas)
         await env.submit_request(("prod-eu", job.id))
-        said = await shows(env, job, "not known: Atlas does not let the bot read")
-        assert "Activity feed" not in said
+        shown_text = await shows(env, job, "not known: Atlas does not let the bot read")
+        assert "Activity feed" not in shown_text
         await approve(env, job)
         assert (await env.wait_for_outcome(job.id)).state == "cancelled"
         async with httpx.AsyncClient() as http:
@@ -109,33 +109,33 @@ async def test_refused_feed_hides_and_delays_nothing(tmp_path: Path) -> None:
         assert 'cancel_restore_atlas_requests_total{method="GET",status="401"} 1.0' in metrics
 
 
-async def test_link_that_goes_live_is_told_once_on_card_and_in_thread(tmp_path: Path) -> None:
+async def test_link_that_goes_live_is_reported_once_on_card_and_in_thread(tmp_path: Path) -> None:
     async with open_starter_environment(tmp_path) as env:
         job = new_job(env.atlas)
         await env.submit_request(("prod-eu", job.id))
         await shows(env, job, "expected")
         job.release(wall_clock())
         await shows(env, job, "live since")
-        assert await env.slack.until(lambda: told(env, job, "may have been taken"), 20)
+        assert await env.slack.until(lambda: replies_with(env, job, "may have been taken"), 20)
         await shows(env, job, "live since")
         await approve(env, job)
         ending = await env.wait_for_outcome(job.id)
         assert ending.state == "cancelled"
         assert "had been live" in ending.reply
-        assert told(env, job, "may have been taken") == 1
+        assert replies_with(env, job, "may have been taken") == 1
         await env.send_command("rina", "history")
         (listed,) = await env.wait_for_ephemerals("rina")
         assert "after the link went live" in listed
 
 
-async def test_job_that_ends_while_the_request_waits_is_told(tmp_path: Path) -> None:
+async def test_job_that_ends_while_the_request_waits_is_reported(tmp_path: Path) -> None:
     async with open_starter_environment(tmp_path) as env:
         job = new_job(env.atlas)
         await env.submit_request(("prod-eu", job.id))
         await shows(env, job, "expected")
         job.fail()
         await shows(env, job, "the job has failed")
-        assert await env.slack.until(lambda: told(env, job, "nothing left to cancel"), 20)
+        assert await env.slack.until(lambda: replies_with(env, job, "nothing left to cancel"), 20)
         await approve(env, job)
         assert (await env.wait_for_outcome(job.id)).state == "over"
 
@@ -147,8 +147,8 @@ async def test_announcement_gets_its_starter_later(tmp_path: Path) -> None:
         job = new_job(env.atlas)
 
         def announced() -> str:
-            said = map(env.slack.state.text_of, env.slack.state.messages("ops"))
-            return next((text for text in said if job.id in text), "")
+            texts = map(env.slack.state.text_of, env.slack.state.messages("ops"))
+            return next((text for text in texts if job.id in text), "")
 
         first = await env.slack.until(announced, 20)
         assert "by whom is not known yet" in str(first)
@@ -161,7 +161,7 @@ def events(env: BotEnvironment, name: str) -> list[Json]:
     return [line["detail"] for line in lines if line["event"] == name]
 
 
-def told(env: BotEnvironment, job: RestoreJob, text: str) -> int:
+def replies_with(env: BotEnvironment, job: RestoreJob, text: str) -> int:
     """Count the replies in the card's thread with this text."""
     card = env.card(job.id)
     replies = env.slack.state.replies(card) if card else []

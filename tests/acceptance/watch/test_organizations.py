@@ -58,7 +58,7 @@ async def test_bot_starts_without_the_list_and_finds_the_projects_later(
     await env.wait_for_announcement(start_download(env, lab), seconds=60)
 
 
-async def test_project_with_429_answers_slows_no_other(env: WatchEnvironment) -> None:
+async def test_project_with_429_answers_delays_no_other(env: WatchEnvironment) -> None:
     lab, busy = add_project(env, "lab"), add_project(env, "busy")
     env.atlas.faults.add(
         Fault(kind=Kind.ERROR, code="RATE_LIMITED", path=f"/groups/{busy.id}/", times=None)

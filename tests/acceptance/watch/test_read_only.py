@@ -27,7 +27,9 @@ async def test_read_only_bot_explains_and_offers_no_cancellation(env: WatchEnvir
     assert env.atlas.recorder.deletes(job_id) == []
 
 
-async def test_dialog_of_before_is_refused_once_the_bot_only_watches(env: WatchEnvironment) -> None:
+async def test_dialog_that_was_opened_before_is_refused_once_the_bot_is_read_only(
+    env: WatchEnvironment,
+) -> None:
     bot = await env.start_bot()
     job = env.new_job()
     view = await env.open_dialog(job)

@@ -47,10 +47,10 @@ async def test_watch_without_a_channel_makes_no_calls(env: WatchEnvironment) -> 
 async def test_announcement_shows_the_details_of_the_job(env: WatchEnvironment) -> None:
     await env.start_bot()
     message = await env.wait_for_announcement(env.new_job_id("prod-us", live=True), "link_live")
-    said = env.slack.state.text_of(message)
+    text = env.slack.state.text_of(message)
 
     for part in ("prod-us", "shop-prod", "Snapshot", "First seen", "live since"):
-        assert part in said
+        assert part in text
     assert buttons(message) == ["Cancel this job"]
 
 

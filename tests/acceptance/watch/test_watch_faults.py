@@ -6,7 +6,7 @@ from bot.sandbox.atlas import PROJECT_ID, Fault, Kind
 from tests.acceptance.environment import wait_until
 from tests.acceptance.watch.environment import INTERVAL, TIMEOUT, WatchEnvironment
 
-#: Seconds after an outage in which everything must be known: the longest retry pause, and looks.
+#: Seconds after an outage until everything must be known: the longest retry pause, and reads.
 RECOVERY_TIMEOUT = 40.0
 
 OUTAGES = {

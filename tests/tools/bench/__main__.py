@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from tests.support.ending import end_in_order
+from tests.support.ending import exit_on_sigterm
 from tests.tools.bench import machine, pages
 from tests.tools.bench.report import Missing, Report, Scale
 
@@ -120,7 +120,7 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    end_in_order()
+    exit_on_sigterm()
     with suppress(KeyboardInterrupt):
         sys.exit(main())
     sys.exit(INTERRUPTED)

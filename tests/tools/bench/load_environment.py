@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 import aiohttp
 
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY
-from tests.support.ending import end_in_order
+from tests.support.ending import exit_on_sigterm
 from tests.support.process import BotProcess, surroundings
 from tests.tools.bench.load import Plan, Sent
 from tests.tools.bench.report import Missing
@@ -236,6 +236,6 @@ if __name__ == "__main__":
     argparse.ArgumentParser(
         prog="python -m tests.tools.bench.load_environment", description=serve.__doc__
     ).parse_args()
-    end_in_order()
+    exit_on_sigterm()
     with suppress(KeyboardInterrupt):
         asyncio.run(serve())

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from tests.support.amounts import amount, count
-from tests.support.ending import end_in_order
+from tests.support.ending import exit_on_sigterm
 from tests.tools.bench import machine, pages
 from tests.tools.bench.__main__ import INTERRUPTED, show, wide_console
 from tests.tools.bench.report import Missing, Report
@@ -133,5 +133,5 @@ def played(name: str, asked: argparse.Namespace, about: Sequence[str], console: 
 
 
 if __name__ == "__main__":
-    end_in_order()
+    exit_on_sigterm()
     sys.exit(main())

@@ -12,13 +12,13 @@ from bot.slack.picker import views as picker_views
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job
 from tests.support.fake_atlas import FakeAtlas
 from tests.unit.slack import samples
-from tests.unit.slack.samples import NASTY
+from tests.unit.slack.samples import HOSTILE
 
 LONG = "x" * 64
 REF = JobRef(PROJECT_ID, LONG, JOB_ID)
 
 
-def project(number: int = 0, name: str = NASTY * 3) -> Project:
+def project(number: int = 0, name: str = HOSTILE * 3) -> Project:
     return Project(id=f"{number:024x}", name=name, policy=Policy(), atlas=FakeAtlas())
 
 
@@ -29,7 +29,7 @@ def found(number: int) -> CancellableJob:
 
 def unseen(number: int) -> Unavailable:
     return Unavailable(
-        project=NASTY, cluster=f"{LONG[:60]}{number:04}", reason=f"{NASTY} {number % 12}"
+        project=HOSTILE, cluster=f"{LONG[:60]}{number:04}", reason=f"{HOSTILE} {number % 12}"
     )
 
 
@@ -47,7 +47,7 @@ def views() -> dict[str, dict[str, Any]]:
     result = Search(pending=places, searched=3, unavailable=[*FULL.unavailable])
     return {
         "loading": picker_views.loading(),
-        "nothing selected": picker_views.view(PickerState(asked_in="C0OPS"), many, NASTY),
+        "nothing selected": picker_views.view(PickerState(asked_in="C0OPS"), many, HOSTILE),
         "one project": picker_views.view(
             PickerState(project_id=PROJECT_ID, asked_in="C0OPS"), many[:1], "x" * 9000
         ),

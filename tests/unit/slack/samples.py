@@ -32,7 +32,7 @@ from tests.support.domain import JOB_ID, PROJECT_ID, RINA, SHOWN, a_job, a_reque
 from tests.support.fake_atlas import FakeAtlas
 from tests.unit.slack.fake_slack import LINKS
 
-NASTY = "<!channel> & <https://evil.example|Open in Atlas>\n*Approved by* <@U0BOSS> \u202egnp"
+HOSTILE = "<!channel> & <https://evil.example|Open in Atlas>\n*Approved by* <@U0BOSS> \u202egnp"
 APPROVERS = People(groups=frozenset({"S0APPROVE"}), users=frozenset({"U0ADA"}))
 STRICT = Policy(approvals=2, approvers=APPROVERS, require_reason=True, confirm_by_typing=True)
 
@@ -255,7 +255,9 @@ def messages() -> dict[str, dict[str, Any]]:
         for name, facts in OTHER_FACTS.items()
     }
     built["card_nasty"] = card_views.message(
-        waiting(reason=NASTY, project_name=NASTY, outcome=Outcome(sentence=NASTY)), None, LINKS
+        waiting(reason=HOSTILE, project_name=HOSTILE, outcome=Outcome(sentence=HOSTILE)),
+        None,
+        LINKS,
     )
     built |= {
         f"card_longest_{state}": card_views.message(longest(state), MANY, LINKS, LONGEST_FACTS)

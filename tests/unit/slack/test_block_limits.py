@@ -13,7 +13,7 @@ from tests.support.domain import PROJECT_ID
 from tests.unit.slack import samples
 from tests.unit.slack.fake_slack import LINKS
 from tests.unit.slack.long_samples import FULL, LONG, views
-from tests.unit.slack.samples import NASTY, VIEWER
+from tests.unit.slack.samples import HOSTILE, VIEWER
 
 
 @pytest.mark.parametrize("name", sorted(views()))
@@ -33,7 +33,7 @@ def test_page_of_the_longest_list_is_valid_for_slack(start: int) -> None:
 
 def test_longest_history_is_valid_for_slack() -> None:
     past = [samples.past_of(samples.longest(state)) for state in State] * 5
-    message = lists.request_list(past, {PROJECT_ID: NASTY * 9}, LINKS)
+    message = lists.request_list(past, {PROJECT_ID: HOSTILE * 9}, LINKS)
 
     assert problems(message["blocks"], "message") == []
 
