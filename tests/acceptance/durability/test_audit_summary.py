@@ -32,14 +32,14 @@ async def url(tmp_path: Path) -> str:
     await bench.start()
     bench.clock.advance(1)
     kept = bench.begin(1)
-    await bench.look()
+    await bench.read_jobs()
     await bench.second()
     request = await bench.request(kept)
     assert request
     await bench.requests.decide(request.id, State.KEPT, ADA, allow, reason="audit")
     bench.clock.jump(WEEK.total_seconds())
-    bench.tell_starter(bench.begin(2), "dana@shop.example")
-    await bench.look()
+    bench.show_starter(bench.begin(2), "dana@shop.example")
+    await bench.read_jobs()
     await pass_seconds(bench, GRACE + 5)
     await database.close()
     return url

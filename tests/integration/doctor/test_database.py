@@ -29,7 +29,7 @@ async def test_empty_database_is_ok_and_stays_empty(empty_url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "level", "says"),
+    ("options", "level", "message"),
     [
         ("sslmode=disable", Level.OK, EMPTY),
         ("ssl=disable", Level.OK, EMPTY),
@@ -42,13 +42,13 @@ async def test_empty_database_is_ok_and_stays_empty(empty_url: str) -> None:
     ],
 )
 async def test_options_in_a_postgresql_url_are_applied(
-    postgres: PostgresServer, options: str, level: Level, says: str
+    postgres: PostgresServer, options: str, level: Level, message: str
 ) -> None:
     """Providers hand out addresses with `?sslmode=require` at their end."""
     found = await check_database(f"{await asyncio.to_thread(postgres.new_database)}?{options}")
 
     assert found.level is level
-    assert says in found.message
+    assert message in found.message
 
 
 @pytest.mark.parametrize("options", ["sslmode=disable", "prepared_statement_cache_size=0"])

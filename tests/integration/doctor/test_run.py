@@ -1,4 +1,4 @@
-"""Doctor posts a signed test event, and reports what the receiver answers."""
+"""Doctor posts a signed test event, and reports the receiver's answer."""
 
 import pytest
 

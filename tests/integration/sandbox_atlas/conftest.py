@@ -13,7 +13,7 @@ GROUP = f"/groups/{PROJECT_ID}"
 
 
 @dataclass
-class Speaker:
+class Caller:
     """Calls one API version with digest credentials."""
 
     http: httpx.AsyncClient
@@ -61,14 +61,14 @@ async def http(atlas: FakeAtlasServer) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-def v2(http: httpx.AsyncClient) -> Speaker:
-    return Speaker(http, "/api/atlas/v2", V2, httpx.DigestAuth(PUBLIC_KEY, PRIVATE_KEY))
+def v2(http: httpx.AsyncClient) -> Caller:
+    return Caller(http, "/api/atlas/v2", V2, httpx.DigestAuth(PUBLIC_KEY, PRIVATE_KEY))
 
 
 @pytest.fixture
-def v1(http: httpx.AsyncClient) -> Speaker:
+def v1(http: httpx.AsyncClient) -> Caller:
     auth = httpx.DigestAuth(PUBLIC_KEY, PRIVATE_KEY)
-    return Speaker(http, "/api/atlas/v1.0", "application/json", auth)
+    return Caller(http, "/api/atlas/v1.0", "application/json", auth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +78,16 @@ class Env:
     atlas: FakeAtlasServer
     clock: ManualClock
     http: httpx.AsyncClient
-    v1: Speaker
-    v2: Speaker
+    v1: Caller
+    v2: Caller
 
 
 @pytest.fixture
 def env(
-    atlas: FakeAtlasServer, clock: ManualClock, http: httpx.AsyncClient, v1: Speaker, v2: Speaker
+    atlas: FakeAtlasServer,
+    clock: ManualClock,
+    http: httpx.AsyncClient,
+    v1: Caller,
+    v2: Caller,
 ) -> Env:
     return Env(atlas, clock, http, v1, v2)

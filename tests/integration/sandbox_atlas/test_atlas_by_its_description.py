@@ -36,7 +36,7 @@ class Running:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
-        # Its clock stands still, so that no nonce and no token grows old.
+        # Its clock does not advance, so that no nonce and no token expires.
         self.atlas = FakeAtlasServer(clock=ManualClock())
 
     def __enter__(self) -> FakeAtlasServer:
@@ -54,7 +54,7 @@ class Running:
 @pytest.fixture(scope="module")
 def running() -> Iterator[FakeAtlasServer]:
     with Running() as atlas:
-        # Enough for everything that is asked: the limit has tests of its own.
+        # Enough for all calls: the limit has tests of its own.
         atlas.behaviour.rate_capacity = 100_000
         atlas.behaviour.token_limit = 100_000
         yield atlas
@@ -81,7 +81,7 @@ def answers_are_as_described(operation_id: str) -> Callable[..., None]:
     @settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck])
     def check(case: Case[Any], running: FakeAtlasServer) -> None:
         media = "application/json" if case.path == TOKEN_PATH else VERSION
-        # A request to cancel can be right in every way, and the job is none that can be cancelled.
+        # A valid request to cancel may name a job that cannot be cancelled.
         case.call_and_validate(
             base_url=running.url,
             headers={"Accept": media},

@@ -48,13 +48,13 @@ async def test_calls_are_returned_from_an_offset(env: Env) -> None:
 
 
 async def test_listener_gets_calls_until_it_unsubscribes(env: Env) -> None:
-    heard: list[Call] = []
-    leave = env.atlas.recorder.subscribe(heard.append)
+    received: list[Call] = []
+    unsubscribe = env.atlas.recorder.subscribe(received.append)
     await env.v2.get(GROUP)
-    leave()
+    unsubscribe()
     await env.v2.get(GROUP)
 
-    assert heard == env.atlas.calls[:2]
+    assert received == env.atlas.calls[:2]
 
 
 async def test_fault_is_added_and_cleared(env: Env) -> None:

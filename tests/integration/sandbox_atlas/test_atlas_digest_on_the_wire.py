@@ -119,7 +119,7 @@ async def test_response_covers_the_count(env: Env) -> None:
     ("must_rise", "counts", "why"),
     [(False, (1, 3, 2, 3), "nc was used before"), (True, (1, 3, 2), "nc does not rise")],
 )
-async def test_count_serves_once_and_must_rise_as_configured(
+async def test_count_is_accepted_once_and_must_rise_as_configured(
     env: Env, must_rise: bool, counts: tuple[int, ...], why: str
 ) -> None:
     env.atlas.behaviour.nc_must_rise = must_rise
@@ -156,7 +156,7 @@ async def test_unknown_nonce_is_stale(env: Env) -> None:
     assert answer.headers["WWW-Authenticate"].endswith("stale=true")
 
 
-async def test_wrong_key_with_an_old_nonce_is_not_told_stale(env: Env) -> None:
+async def test_wrong_key_with_an_old_nonce_gets_no_stale(env: Env) -> None:
     nonce = await challenge(env)
     env.clock.advance(61)
 

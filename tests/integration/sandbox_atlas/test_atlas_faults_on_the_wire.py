@@ -1,4 +1,4 @@
-"""Each kind of fault as a client meets it, and whether the DELETE took effect."""
+"""Each kind of fault as a client gets it, and whether the DELETE took effect."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ import pytest
 from bot.sandbox.atlas import PRESETS, FakeAtlasServer, Fault, Kind
 from bot.sandbox.atlas.errors import ERRORS
 from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
-from tests.integration.sandbox_atlas.conftest import Env, Speaker, job_path
+from tests.integration.sandbox_atlas.conftest import Caller, Env, job_path
 
 JOB = "65f0a1c2d3e4f5a6b7c80101"
 RUNNING = job_path("prod-eu", JOB)
@@ -26,7 +26,7 @@ async def test_delay_comes_before_the_effect(env: Env) -> None:
     assert env.atlas.calls[-1].faults == ("delay",)
 
 
-async def test_client_that_gives_up_does_not_stop_a_delayed_cancel(env: Env) -> None:
+async def test_disconnected_client_does_not_stop_a_delayed_cancel(env: Env) -> None:
     await env.v2.get(RUNNING)
     env.atlas.faults.add(Fault(kind=Kind.DELAY, seconds=0.2))
     env.v2.http.timeout = httpx.Timeout(0.05)
@@ -64,7 +64,7 @@ async def test_hanging_call_ends_with_the_server(
         atlas.faults.add(Fault(kind=kind))
         auth = httpx.DigestAuth("sandboxk", atlas.world.keys["sandboxk"].secret)
         async with httpx.AsyncClient(base_url=atlas.url, trust_env=False) as http:
-            v2 = Speaker(http, "/api/atlas/v2", "application/vnd.atlas.2023-01-01+json", auth)
+            v2 = Caller(http, "/api/atlas/v2", "application/vnd.atlas.2023-01-01+json", auth)
             call = asyncio.ensure_future(v2.delete(RUNNING))
             async with asyncio.timeout(20):
                 while atlas.faults.active or atlas.world.cancellations != cancelled:  # noqa: ASYNC110 - no event
@@ -98,7 +98,7 @@ async def test_429_can_come_without_a_wait(env: Env) -> None:
 @pytest.mark.parametrize(
     ("status", "code"), [(500, "UNEXPECTED_ERROR"), (503, "SERVICE_UNAVAILABLE")]
 )
-async def test_atlas_words_its_own_breakdowns(env: Env, status: int, code: str) -> None:
+async def test_server_errors_have_the_body_of_atlas(env: Env, status: int, code: str) -> None:
     env.atlas.faults.add(Fault(kind=Kind.STATUS, status=status))
 
     answer = await env.v2.delete(RUNNING)
@@ -107,7 +107,7 @@ async def test_atlas_words_its_own_breakdowns(env: Env, status: int, code: str) 
     assert env.atlas.world.cancellations == []
 
 
-async def test_breakdown_can_come_after_the_effect(env: Env) -> None:
+async def test_server_error_can_come_after_the_effect(env: Env) -> None:
     env.atlas.faults.add(Fault(kind=Kind.STATUS, status=500, effect=True))
 
     assert (await env.v2.delete(RUNNING)).status_code == 500
@@ -123,7 +123,7 @@ async def test_gateway_answers_in_html(env: Env) -> None:
 
 
 @pytest.mark.parametrize("code", sorted(ERRORS))
-async def test_every_documented_error_can_be_had(env: Env, code: str) -> None:
+async def test_every_documented_error_can_be_produced(env: Env, code: str) -> None:
     env.atlas.faults.add(Fault(kind=Kind.ERROR, code=code))
 
     answer = await env.v2.delete(RUNNING)
@@ -251,7 +251,7 @@ async def test_tokens_can_fail_to_be_given(env: Env) -> None:
     assert [answer.status_code for answer in answers] == [503, 200]
 
 
-async def test_fault_waits_for_its_own_requests(env: Env) -> None:
+async def test_fault_applies_to_matching_requests_only(env: Env) -> None:
     env.atlas.faults.add(Fault(kind=Kind.STATUS, status=500, method="DELETE", path=JOB))
 
     assert (await env.v2.get(RUNNING)).status_code == 200
@@ -260,7 +260,7 @@ async def test_fault_waits_for_its_own_requests(env: Env) -> None:
     assert (await env.v2.delete(RUNNING)).status_code == 204
 
 
-async def test_when_down_not_even_a_challenge_comes(env: Env) -> None:
+async def test_no_challenge_is_sent_while_down(env: Env) -> None:
     env.atlas.faults.preset("down")
 
     with pytest.raises(httpx.TransportError):
@@ -268,7 +268,7 @@ async def test_when_down_not_even_a_challenge_comes(env: Env) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(PRESETS) - {"slow", "hang"}))
-async def test_after_a_preset_is_cleared_all_is_well(env: Env, name: str) -> None:
+async def test_after_a_preset_is_cleared_calls_succeed(env: Env, name: str) -> None:
     env.atlas.faults.preset(name)
     with contextlib.suppress(httpx.TransportError):
         await env.v2.delete(RUNNING)

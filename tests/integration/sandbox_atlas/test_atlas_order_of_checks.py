@@ -1,17 +1,17 @@
-"""Which refusal comes first, and which of them say something of the rate."""
+"""The order of refusals, and which of them have rate limit headers."""
 
 import httpx
 import pytest
 
 from bot.sandbox.atlas import PROJECT_ID, Role
 from bot.sandbox.atlas.example import READ_ONLY_PRIVATE_KEY, READ_ONLY_PUBLIC_KEY
-from tests.integration.sandbox_atlas.conftest import GROUP, V2, Env, Speaker, job_path
+from tests.integration.sandbox_atlas.conftest import GROUP, V2, Caller, Env, job_path
 
 RUNNING = job_path("prod-eu", "65f0a1c2d3e4f5a6b7c80101")
 
 
-def speaker(env: Env, public: str, private: str) -> Speaker:
-    return Speaker(env.http, "/api/atlas/v2", V2, httpx.DigestAuth(public, private))
+def speaker(env: Env, public: str, private: str) -> Caller:
+    return Caller(env.http, "/api/atlas/v2", V2, httpx.DigestAuth(public, private))
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ async def test_exhausted_rate_limit_has_retry_after(env: Env) -> None:
     assert (await env.v2.get(RUNNING)).status_code == 200
 
 
-async def test_v1_limits_in_its_older_words(env: Env) -> None:
+async def test_v1_has_its_older_rate_limit_error(env: Env) -> None:
     env.atlas.behaviour.rate_capacity = 1
     await env.v1.get(RUNNING)
 

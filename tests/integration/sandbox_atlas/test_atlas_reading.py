@@ -9,7 +9,7 @@ import pytest
 
 from bot.sandbox.atlas import PLANTED_SECRET, PROJECT_ID, Actor, FakeAtlasServer, ManualClock
 from bot.sandbox.atlas.clock import instant
-from tests.integration.sandbox_atlas.conftest import GROUP, Speaker, job_path
+from tests.integration.sandbox_atlas.conftest import GROUP, Caller, job_path
 
 CLUSTERS = "application/vnd.atlas.2024-08-05+json"
 JOBS = f"{GROUP}/clusters/prod-eu/backup/restoreJobs"
@@ -60,14 +60,14 @@ ALWAYS = {
     ],
 )
 async def test_job_has_the_keys_of_its_type_and_state_in_order(
-    v2: Speaker, cluster: str, number: str, more: set[str]
+    v2: Caller, cluster: str, number: str, more: set[str]
 ) -> None:
     answer = await v2.get(job_path(cluster, f"65f0a1c2d3e4f5a6b7c80{number}"))
 
     assert list(answer.json()) == sorted(ALWAYS | more)
 
 
-async def test_download_reads_as_recorded(atlas: FakeAtlasServer, v2: Speaker) -> None:
+async def test_download_reads_as_recorded(atlas: FakeAtlasServer, v2: Caller) -> None:
     job = (await v2.get(RUNNING)).json()
     root = f"{atlas.url}/api/atlas/v2/groups/{PROJECT_ID}"
 
@@ -85,7 +85,7 @@ async def test_download_reads_as_recorded(atlas: FakeAtlasServer, v2: Speaker) -
     ]
 
 
-async def test_v1_has_its_own_relations_and_no_desired_timestamp(v1: Speaker) -> None:
+async def test_v1_has_its_own_relations_and_no_desired_timestamp(v1: Caller) -> None:
     answer = await v1.get(RUNNING)
 
     assert answer.headers["Content-Type"] == "application/json"
@@ -99,7 +99,7 @@ async def test_v1_has_its_own_relations_and_no_desired_timestamp(v1: Speaker) ->
     assert "desiredTimestamp" not in answer.json()
 
 
-async def test_every_live_link_carries_the_planted_secret(v2: Speaker) -> None:
+async def test_every_live_link_carries_the_planted_secret(v2: Caller) -> None:
     download = (await v2.get(LIVE)).json()
     sharded = (await v2.get(job_path("orders-sharded", "65f0a1c2d3e4f5a6b7c80401"))).json()
 
@@ -108,7 +108,7 @@ async def test_every_live_link_carries_the_planted_secret(v2: Speaker) -> None:
     assert all(PLANTED_SECRET in part["downloadUrl"] for part in sharded["components"])
 
 
-async def test_shard_that_is_not_made_yet_has_no_link(v2: Speaker) -> None:
+async def test_shard_that_is_not_made_yet_has_no_link(v2: Caller) -> None:
     job = (await v2.get(job_path("orders-sharded", "65f0a1c2d3e4f5a6b7c80403"))).json()
 
     assert job["components"] == [
@@ -117,7 +117,7 @@ async def test_shard_that_is_not_made_yet_has_no_link(v2: Speaker) -> None:
     ]
 
 
-async def test_link_lives_an_hour(v2: Speaker, clock: ManualClock) -> None:
+async def test_link_lives_an_hour(v2: Caller, clock: ManualClock) -> None:
     clock.advance(3600)
 
     job = (await v2.get(LIVE)).json()
@@ -125,7 +125,7 @@ async def test_link_lives_an_hour(v2: Speaker, clock: ManualClock) -> None:
     assert (job["expired"], job["deliveryUrl"]) == (True, [])
 
 
-async def test_list_is_newest_first_with_its_count(atlas: FakeAtlasServer, v2: Speaker) -> None:
+async def test_list_is_newest_first_with_its_count(atlas: FakeAtlasServer, v2: Caller) -> None:
     page = (await v2.get(JOBS)).json()
 
     assert [job["id"][-3:] for job in page["results"]] == ["101", "103", "102", "104", "105"]
@@ -134,7 +134,7 @@ async def test_list_is_newest_first_with_its_count(atlas: FakeAtlasServer, v2: S
     assert page["links"] == [{"href": f"{atlas.url}/api/atlas/v2{JOBS}?{query}", "rel": "self"}]
 
 
-async def test_pages_link_to_their_neighbours(atlas: FakeAtlasServer, v2: Speaker) -> None:
+async def test_pages_link_to_their_neighbours(atlas: FakeAtlasServer, v2: Caller) -> None:
     page = (await v2.get(JOBS, itemsPerPage="2", pageNum="2")).json()
     url = f"{atlas.url}/api/atlas/v2{JOBS}?includeCount=true"
 
@@ -146,7 +146,7 @@ async def test_pages_link_to_their_neighbours(atlas: FakeAtlasServer, v2: Speake
     ]
 
 
-async def test_following_next_reaches_every_job_once(v2: Speaker) -> None:
+async def test_following_next_reaches_every_job_once(v2: Caller) -> None:
     seen: list[str] = []
     query = {"itemsPerPage": "2"}
     for _ in range(3):
@@ -159,14 +159,14 @@ async def test_following_next_reaches_every_job_once(v2: Speaker) -> None:
     assert query == {}
 
 
-async def test_page_after_the_last_is_empty(v2: Speaker) -> None:
+async def test_page_after_the_last_is_empty(v2: Caller) -> None:
     page = (await v2.get(JOBS, pageNum="9")).json()
 
     assert page["results"] == []
     assert [link["rel"] for link in page["links"]] == ["self", "previous"]
 
 
-async def test_count_can_be_left_out(v2: Speaker) -> None:
+async def test_count_can_be_left_out(v2: Caller) -> None:
     assert "totalCount" not in (await v2.get(JOBS, includeCount="false")).json()
 
 
@@ -185,7 +185,7 @@ async def test_count_can_be_left_out(v2: Speaker) -> None:
         ("envelope", "on"),
     ],
 )
-async def test_query_parameter_out_of_bounds_is_named(v2: Speaker, name: str, value: str) -> None:
+async def test_query_parameter_out_of_bounds_is_named(v2: Caller, name: str, value: str) -> None:
     answer = await v2.get(JOBS, **{name: value})
 
     assert answer.status_code == 400
@@ -195,7 +195,7 @@ async def test_query_parameter_out_of_bounds_is_named(v2: Speaker, name: str, va
 
 
 async def test_unknown_query_parameters_are_ignored_by_default(
-    atlas: FakeAtlasServer, v2: Speaker
+    atlas: FakeAtlasServer, v2: Caller
 ) -> None:
     assert (await v2.get(JOBS, verbose="true")).status_code == 200
 
@@ -203,13 +203,13 @@ async def test_unknown_query_parameters_are_ignored_by_default(
     assert (await v2.get(JOBS, verbose="true")).status_code == 400
 
 
-async def test_pretty_indents(v2: Speaker) -> None:
+async def test_pretty_indents(v2: Caller) -> None:
     answer = await v2.get(RUNNING, pretty="true")
 
     assert answer.text.startswith('{\n  "cancelled" : false,\n')
 
 
-async def test_without_pretty_there_is_no_spare_space(v2: Speaker) -> None:
+async def test_without_pretty_there_is_no_spare_space(v2: Caller) -> None:
     answer = await v2.get(RUNNING)
 
     assert answer.text == json.dumps(answer.json(), separators=(",", ":"))
@@ -217,7 +217,7 @@ async def test_without_pretty_there_is_no_spare_space(v2: Speaker) -> None:
 
 @pytest.mark.parametrize("key", ["content", "envelope"])
 async def test_envelope_holds_status_and_entity(
-    atlas: FakeAtlasServer, v2: Speaker, key: Literal["content", "envelope"]
+    atlas: FakeAtlasServer, v2: Caller, key: Literal["content", "envelope"]
 ) -> None:
     atlas.behaviour.envelope_key = key
 
@@ -228,14 +228,14 @@ async def test_envelope_holds_status_and_entity(
     assert answer[key]["id"] == "65f0a1c2d3e4f5a6b7c80101"
 
 
-async def test_enveloped_page_gains_a_status(v2: Speaker) -> None:
+async def test_enveloped_page_gains_a_status(v2: Caller) -> None:
     answer = (await v2.get(JOBS, envelope="true", itemsPerPage="2")).json()
 
     assert list(answer) == ["status", "links", "results", "totalCount"]
     assert "envelope=true" in answer["links"][1]["href"]
 
 
-async def test_enveloped_error_hides_its_status(v2: Speaker) -> None:
+async def test_enveloped_error_hides_its_status(v2: Caller) -> None:
     answer = await v2.get(job_path("prod-eu", "a" * 24), envelope="true")
 
     assert answer.status_code == 200
@@ -243,7 +243,7 @@ async def test_enveloped_error_hides_its_status(v2: Speaker) -> None:
     assert answer.json()["content"]["errorCode"] == "RESTORE_JOB_NOT_FOUND"
 
 
-async def test_enveloped_error_can_keep_its_status(atlas: FakeAtlasServer, v2: Speaker) -> None:
+async def test_enveloped_error_can_keep_its_status(atlas: FakeAtlasServer, v2: Caller) -> None:
     atlas.behaviour.envelope_hides_status = False
 
     answer = await v2.get(job_path("prod-eu", "a" * 24), envelope="true")
@@ -251,13 +251,13 @@ async def test_enveloped_error_can_keep_its_status(atlas: FakeAtlasServer, v2: S
     assert (answer.status_code, answer.json()["status"]) == (404, 404)
 
 
-async def test_enveloped_cancel_answers_204_in_its_body(v2: Speaker) -> None:
+async def test_enveloped_cancel_answers_204_in_its_body(v2: Caller) -> None:
     answer = await v2.delete(RUNNING, envelope="true")
 
     assert (answer.status_code, answer.json()) == (200, {"status": 204})
 
 
-async def test_enveloped_cancel_can_be_bare(atlas: FakeAtlasServer, v2: Speaker) -> None:
+async def test_enveloped_cancel_can_be_bare(atlas: FakeAtlasServer, v2: Caller) -> None:
     atlas.behaviour.enveloped_delete = "bare"
 
     answer = await v2.delete(RUNNING, envelope="true")
@@ -265,7 +265,7 @@ async def test_enveloped_cancel_can_be_bare(atlas: FakeAtlasServer, v2: Speaker)
     assert (answer.status_code, answer.content) == (204, b"")
 
 
-async def test_projects_are_those_with_a_role(atlas: FakeAtlasServer, v2: Speaker) -> None:
+async def test_projects_are_those_with_a_role(atlas: FakeAtlasServer, v2: Caller) -> None:
     atlas.world.add_project("somebody-elses")
 
     page = (await v2.get("/groups")).json()
@@ -275,7 +275,7 @@ async def test_projects_are_those_with_a_role(atlas: FakeAtlasServer, v2: Speake
     ]
 
 
-async def test_clusters_are_listed_by_their_present_version_without_flex(v2: Speaker) -> None:
+async def test_clusters_are_listed_by_their_present_version_without_flex(v2: Caller) -> None:
     answer = await v2.get(f"{GROUP}/clusters", accept=CLUSTERS)
 
     assert answer.headers["Content-Type"] == f"{CLUSTERS};charset=utf-8"
@@ -290,7 +290,7 @@ async def test_clusters_are_listed_by_their_present_version_without_flex(v2: Spe
     assert "replicationSpecs" in answer.json()["results"][0]
 
 
-async def test_flex_can_be_listed_among_clusters(atlas: FakeAtlasServer, v2: Speaker) -> None:
+async def test_flex_can_be_listed_among_clusters(atlas: FakeAtlasServer, v2: Caller) -> None:
     atlas.behaviour.flex_in_cluster_list = True
 
     answer = await v2.get(f"{GROUP}/clusters", accept=CLUSTERS)
@@ -299,7 +299,7 @@ async def test_flex_can_be_listed_among_clusters(atlas: FakeAtlasServer, v2: Spe
 
 
 @pytest.mark.parametrize("version", ["2023-01-01", "2023-02-01"])
-async def test_older_versions_of_clusters_announce_their_end(v2: Speaker, version: str) -> None:
+async def test_older_versions_of_clusters_have_a_sunset_header(v2: Caller, version: str) -> None:
     answer = await v2.get(f"{GROUP}/clusters", accept=f"application/vnd.atlas.{version}+json")
 
     assert answer.status_code == 200
@@ -308,7 +308,7 @@ async def test_older_versions_of_clusters_announce_their_end(v2: Speaker, versio
     assert "providerSettings" in answer.json()["results"][0]
 
 
-async def test_version_past_its_sunset_is_gone(v2: Speaker, clock: ManualClock) -> None:
+async def test_version_past_its_sunset_is_gone(v2: Caller, clock: ManualClock) -> None:
     clock.now = datetime(2027, 7, 1, tzinfo=UTC)
 
     answer = await v2.get(f"{GROUP}/clusters")
@@ -316,7 +316,7 @@ async def test_version_past_its_sunset_is_gone(v2: Speaker, clock: ManualClock) 
     assert (answer.status_code, answer.json()["errorCode"]) == (410, "VERSION_GONE")
 
 
-async def test_one_cluster_can_be_read_in_both_apis(v1: Speaker, v2: Speaker) -> None:
+async def test_one_cluster_can_be_read_in_both_apis(v1: Caller, v2: Caller) -> None:
     path = f"{GROUP}/clusters/prod-us"
 
     assert (await v2.get(path, accept=CLUSTERS)).json()["name"] == "prod-us"
@@ -334,7 +334,7 @@ async def test_one_cluster_can_be_read_in_both_apis(v1: Speaker, v2: Speaker) ->
         "application/vnd.atlas.preview+json",
     ],
 )
-async def test_v2_requires_an_existing_version(v2: Speaker, accept: str) -> None:
+async def test_v2_requires_an_existing_version(v2: Caller, accept: str) -> None:
     answer = await v2.get(RUNNING, accept=accept)
 
     assert (answer.status_code, answer.json()["errorCode"]) == (406, "INVALID_VERSION_DATE")
@@ -342,25 +342,25 @@ async def test_v2_requires_an_existing_version(v2: Speaker, accept: str) -> None
     assert "RateLimit-Limit" not in answer.headers
 
 
-async def test_bad_version_can_be_a_bad_request(atlas: FakeAtlasServer, v2: Speaker) -> None:
+async def test_bad_version_can_be_a_bad_request(atlas: FakeAtlasServer, v2: Caller) -> None:
     atlas.behaviour.version_error_status = 400
 
     assert (await v2.get(RUNNING, accept="application/json")).status_code == 400
 
 
-async def test_later_date_resolves_down(v2: Speaker) -> None:
+async def test_later_date_resolves_down(v2: Caller) -> None:
     answer = await v2.get(RUNNING, accept="application/vnd.atlas.2025-03-12+json")
 
     assert answer.headers["Content-Type"] == "application/vnd.atlas.2023-01-01+json;charset=utf-8"
 
 
-async def test_v1_does_not_know_versions(v1: Speaker) -> None:
+async def test_v1_does_not_know_versions(v1: Caller) -> None:
     answer = await v1.get(RUNNING, accept="application/vnd.atlas.2023-01-01+json")
 
     assert answer.status_code == 406
 
 
-async def test_flex_has_its_own_family(v2: Speaker) -> None:
+async def test_flex_has_its_own_family(v2: Caller) -> None:
     flex = "application/vnd.atlas.2024-11-13+json"
     home = f"{GROUP}/flexClusters"
     jobs = (await v2.get(f"{home}/sketch-flex/backup/restoreJobs", accept=flex)).json()
@@ -376,20 +376,20 @@ async def test_flex_has_its_own_family(v2: Speaker) -> None:
     assert wrong.json()["errorCode"] == "CANNOT_USE_NON_FLEX_CLUSTER_IN_FLEX_API"
 
 
-async def test_v1_has_no_flex(v1: Speaker) -> None:
+async def test_v1_has_no_flex(v1: Caller) -> None:
     answer = await v1.get(f"{GROUP}/flexClusters")
 
     assert (answer.status_code, answer.json()["errorCode"]) == (404, "RESOURCE_NOT_FOUND")
 
 
-async def test_head_is_get_without_a_body(v2: Speaker) -> None:
+async def test_head_is_get_without_a_body(v2: Caller) -> None:
     answer = await v2.call("HEAD", RUNNING)
 
     assert (answer.status_code, answer.content) == (200, b"")
 
 
 async def test_new_jobs_of_the_world_are_there_at_once(
-    atlas: FakeAtlasServer, v2: Speaker, clock: ManualClock
+    atlas: FakeAtlasServer, v2: Caller, clock: ManualClock
 ) -> None:
     cluster = atlas.world.projects[PROJECT_ID].clusters["prod-eu"]
     job = atlas.world.add_job(cluster, now=clock() + timedelta(seconds=1), live=True)
@@ -400,7 +400,7 @@ async def test_new_jobs_of_the_world_are_there_at_once(
 
 
 async def test_download_makes_an_event_that_shows_after_the_delay(
-    atlas: FakeAtlasServer, clock: ManualClock, v2: Speaker
+    atlas: FakeAtlasServer, clock: ManualClock, v2: Caller
 ) -> None:
     atlas.behaviour.event_delay = 10
     home = atlas.world.projects[PROJECT_ID].clusters["prod-eu"]
@@ -413,6 +413,6 @@ async def test_download_makes_an_event_that_shows_after_the_delay(
     assert event["id"][:18] == job.id[:18]
 
 
-async def test_unknown_event_type_is_rejected(v2: Speaker) -> None:
+async def test_unknown_event_type_is_rejected(v2: Caller) -> None:
     response = await v2.get(f"{GROUP}/events", eventType="NO_SUCH_EVENT")
     assert response.json()["errorCode"] == "INVALID_ENUM_VALUE"

@@ -8,7 +8,7 @@ from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
 from tests.integration.sandbox_atlas.conftest import V2, Env
 
 FORM = {"grant_type": "client_credentials"}
-NOBODY = httpx.Auth()
+UNKNOWN_CLIENT = httpx.Auth()
 BASIC = httpx.BasicAuth(CLIENT_ID, CLIENT_SECRET)
 
 
@@ -72,8 +72,8 @@ async def test_unknown_token_is_rejected(env: Env) -> None:
     [
         (FORM, httpx.BasicAuth(CLIENT_ID, "wrong"), 401, "invalid_client"),
         (FORM, httpx.BasicAuth("mdb_sa_id_nobody", CLIENT_SECRET), 401, "invalid_client"),
-        (FORM, NOBODY, 401, "invalid_client"),
-        ({**FORM, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}, NOBODY, 401,
+        (FORM, UNKNOWN_CLIENT, 401, "invalid_client"),
+        ({**FORM, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}, UNKNOWN_CLIENT, 401,
          "invalid_client"),
         ({"grant_type": "password"}, BASIC, 400, "unsupported_grant_type"),
         ({"scope": "all"}, BASIC, 400, "invalid_request"),

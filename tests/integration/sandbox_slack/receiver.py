@@ -1,4 +1,4 @@
-"""The app's end of signed HTTP, by hand: keeps every request, answers what the test lays out."""
+"""The app's end of signed HTTP: keeps every request, and sends the test's answers."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Where the app may post, what it may say, and what it may change."""
+"""The channels, contents and edits that Slack allows the app."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -93,7 +93,7 @@ async def test_invalid_message_is_rejected(
     assert refused.value.response["error"] == code
 
 
-async def test_replies_server_their_thread(env: Env) -> None:
+async def test_replies_stay_in_their_thread(env: Env) -> None:
     card = await env.client.chat_postMessage(channel=OPS, text="card")
     reply = await env.client.chat_postMessage(channel=OPS, text="reply", thread_ts=card["ts"])
 
@@ -105,13 +105,13 @@ async def test_replies_server_their_thread(env: Env) -> None:
 
 
 async def test_app_edits_its_own_messages_only(env: Env) -> None:
-    said = env.slack.people.says("rina", "#ops", "mine")
+    other = env.slack.people.says("rina", "#ops", "mine")
     change = {"channel": OPS, "text": "b"}
 
-    assert await refusal(env.client.chat_update, ts=said["ts"], **change) == "cant_update_message"
+    assert await refusal(env.client.chat_update, ts=other["ts"], **change) == "cant_update_message"
     assert await refusal(env.client.chat_update, ts="1.2", **change) == "message_not_found"
     assert (
-        await refusal(env.client.chat_delete, channel=OPS, ts=said["ts"]) == "cant_delete_message"
+        await refusal(env.client.chat_delete, channel=OPS, ts=other["ts"]) == "cant_delete_message"
     )
 
 

@@ -28,7 +28,7 @@ async def asks(session: aiohttp.ClientSession, path: str, body: Json) -> Json:
         return {**answer, "http": response.status}
 
 
-async def test_acts_are_done_by_name_and_give_the_ack(
+async def test_actions_run_by_name_and_return_the_ack(
     slack: FakeSlackServer, app: Receiver, outside: aiohttp.ClientSession
 ) -> None:
     app.answers = [Answer(body="Looking.")]
@@ -44,9 +44,9 @@ async def test_acts_are_done_by_name_and_give_the_ack(
 
 
 async def test_posted_message_is_returned(outside: aiohttp.ClientSession) -> None:
-    said = await asks(outside, "acts/says", {"user": "rina", "channel": "#ops", "text": "hi"})
+    response = await asks(outside, "acts/says", {"user": "rina", "channel": "#ops", "text": "hi"})
 
-    assert (said["ok"], said["result"]["text"]) == (True, "hi")
+    assert (response["ok"], response["result"]["text"]) == (True, "hi")
 
 
 @pytest.mark.parametrize(
@@ -136,14 +136,14 @@ async def test_changes_are_streamed_as_they_happen(
 async def test_action_is_published_before_its_ack(slack: FakeSlackServer, app: Receiver) -> None:
     app.answers = [Answer(body="Looking.")]
     kinds = []
-    told = []
+    published = []
     slack.world.events.subscribe(lambda item: kinds.append(item.kind))
-    slack.world.events.subscribe(lambda item: told.append(item.data.get("what")))
+    slack.world.events.subscribe(lambda item: published.append(item.data.get("what")))
 
     await slack.people.types("rina", "#ops", "/cancel-restore 42")
 
     assert kinds[:2] == ["act", "payload"]
-    assert told[0] == "/cancel-restore 42"
+    assert published[0] == "/cancel-restore 42"
 
 
 async def test_custom_page_replaces_the_banner() -> None:
@@ -201,12 +201,12 @@ async def test_standalone_slack_prints_its_url_and_ends_at_sigterm() -> None:
     command = [sys.executable, "-P", "-m", "bot.sandbox.slack"]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
-    told = json.loads(await asyncio.wait_for(process.stdout.readline(), 20))
+    published = json.loads(await asyncio.wait_for(process.stdout.readline(), 20))
 
-    client = AsyncWebClient(told["bot_token"], base_url=told["api_url"])
+    client = AsyncWebClient(published["bot_token"], base_url=published["api_url"])
     answer = await client.auth_test()
     process.send_signal(signal.SIGTERM)
 
     assert answer["team"] == "Sandbox"
-    assert set(told) == {"api_url", "bot_token", "app_token", "signing_secret"}
+    assert set(published) == {"api_url", "bot_token", "app_token", "signing_secret"}
     assert await asyncio.wait_for(process.wait(), 10) == 0

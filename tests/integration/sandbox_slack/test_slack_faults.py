@@ -1,4 +1,4 @@
-"""Faults on demand: what the app's client meets instead of an answer."""
+"""Injected faults: the errors that the app's client gets instead of an answer."""
 
 import asyncio
 

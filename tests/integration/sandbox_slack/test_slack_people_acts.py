@@ -1,4 +1,4 @@
-"""What people can do in channels, and what the app is told of it."""
+"""Actions of people in channels, and their payloads for the app."""
 
 import pytest
 from slack_sdk.signature import Clock, SignatureVerifier
@@ -104,7 +104,7 @@ async def test_unknown_command_is_answered_by_slack(env: Env) -> None:
 @pytest.mark.parametrize(
     ("channel", "name"), [("#ops", "ops"), ("#quiet", "privategroup"), ("dm", "directmessage")]
 )
-async def test_private_places_do_not_tell_their_name(env: Env, channel: str, name: str) -> None:
+async def test_private_channels_do_not_reveal_their_name(env: Env, channel: str, name: str) -> None:
     place = env.slack.state.dm("rina") if channel == "dm" else channel
 
     await env.slack.people.types("rina", place, "/cancel-restore")
@@ -238,9 +238,9 @@ async def test_selection_in_a_message_is_sent_at_once(env: Env) -> None:
 
 
 async def test_shortcut_payload_has_its_message(env: Env) -> None:
-    said = env.slack.people.says("gus", "#ops", "look: prod-eu 42")
+    message = env.slack.people.says("gus", "#ops", "look: prod-eu 42")
 
-    await env.slack.people.uses_shortcut("rina", said, "cancel_restore_shortcut")
+    await env.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")
 
     payload = env.app.payload
     assert (payload["type"], payload["callback_id"]) == (
@@ -248,6 +248,6 @@ async def test_shortcut_payload_has_its_message(env: Env) -> None:
         "cancel_restore_shortcut",
     )
     assert payload["message"]["text"] == "look: prod-eu 42"
-    assert (payload["message_ts"], payload["channel"]["id"]) == (said["ts"], OPS)
+    assert (payload["message_ts"], payload["channel"]["id"]) == (message["ts"], OPS)
     with pytest.raises(CannotDo):
-        await env.slack.people.uses_shortcut("rina", said, "other")
+        await env.slack.people.uses_shortcut("rina", message, "other")

@@ -1,4 +1,4 @@
-"""Response URLs: what they show to whom, and when they stop working."""
+"""Response URLs: the visibility of their answers, and their limits."""
 
 from collections.abc import AsyncIterator
 
@@ -89,7 +89,7 @@ async def test_answer_can_replace_or_delete_the_message_that_was_clicked(
     assert slack.state.ephemerals("rina") == []
 
 
-async def test_answer_can_server_a_thread_that_exists(
+async def test_answer_can_reply_in_a_thread_that_exists(
     slack: FakeSlackServer, app: Receiver, client: AsyncWebClient, session: aiohttp.ClientSession
 ) -> None:
     card = await client.chat_postMessage(channel=OPS, text="card")

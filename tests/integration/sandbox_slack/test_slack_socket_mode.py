@@ -62,7 +62,7 @@ async def test_without_an_ack_in_time_the_person_sees_a_timeout() -> None:
         assert "An ack is late" in slack.complaints[0]
 
 
-async def test_without_a_connection_the_person_sees_that_the_app_is_away(
+async def test_without_a_connection_the_person_sees_an_error(
     slack: FakeSlackServer,
 ) -> None:
     assert (await slack.people.types("rina", "#ops", LINE)).error == "dispatch_failed"
@@ -143,7 +143,7 @@ async def test_half_open_connection_ignores_acks() -> None:
         assert (await typing).error == "operation_timeout"
 
 
-async def test_half_open_connections_bring_nothing_and_hear_nothing() -> None:
+async def test_half_open_connections_deliver_nothing_and_receive_nothing() -> None:
     async with FakeSlackServer(settings=Settings(ack_seconds=0.05)) as slack, Wire(slack) as wire:
         await wire.receive()
         slack.sockets.half_open()

@@ -1,4 +1,4 @@
-"""The Web API as Slack's own client sees it: who may call what, and what comes back."""
+"""The Web API with Slack's own client: rights of each token, and responses."""
 
 from collections.abc import Awaitable
 

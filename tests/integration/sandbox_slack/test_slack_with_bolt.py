@@ -90,7 +90,7 @@ async def over_http(client: AsyncWebClient) -> AsyncIterator[FakeSlackServer]:
         await runner.cleanup()
 
 
-async def goes_once_round(slack: FakeSlackServer) -> None:
+async def run_a_request_to_its_approval(slack: FakeSlackServer) -> None:
     assert (await slack.people.types("rina", "#ops", "/cancel-restore 42")).ok
     shown = slack.state.view_of("rina")
     assert shown is not None
@@ -122,11 +122,11 @@ async def goes_once_round(slack: FakeSlackServer) -> None:
 async def test_bolt_app_works_over_socket_mode(
     slack: FakeSlackServer, over_socket_mode: None
 ) -> None:
-    await goes_once_round(slack)
+    await run_a_request_to_its_approval(slack)
 
 
 async def test_bolt_app_works_over_signed_http(over_http: FakeSlackServer) -> None:
-    await goes_once_round(over_http)
+    await run_a_request_to_its_approval(over_http)
 
 
 async def test_ephemeral_ack_is_visible_to_one_person(

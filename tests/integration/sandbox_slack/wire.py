@@ -1,4 +1,4 @@
-"""The app's end of Socket Mode, by hand: shows each envelope and acks what it is told to ack."""
+"""The app's end of Socket Mode: returns each envelope, and sends the test's acks."""
 
 import json
 from typing import Any, Self

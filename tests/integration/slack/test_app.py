@@ -1,4 +1,4 @@
-"""The Slack running against a strict Slack: what a person types, clicks and reads."""
+"""The Slack app against a strict Slack: commands, clicks and messages."""
 
 import asyncio
 from datetime import timedelta
@@ -54,8 +54,8 @@ async def asked(running: RunningApp, user: str = "rina", **typed: str) -> Reques
     return request
 
 
-async def told(running: RunningApp, user: str) -> str:
-    """Wait for a private sentence and return it."""
+async def private_message(running: RunningApp, user: str) -> str:
+    """Wait for a private message and return its text."""
     seen = await running.slack.until(lambda: running.slack.state.ephemerals(user))
     return running.slack.state.text_of(seen[-1])
 
@@ -76,7 +76,7 @@ async def test_the_command_opens_the_dialog_with_the_first_call_and_then_shows_t
         assert running.slack.complaints == []
 
 
-async def test_a_submission_is_written_down_and_closes_the_dialog(start: Start) -> None:
+async def test_a_submission_is_recorded_and_closes_the_dialog(start: Start) -> None:
     async with start() as running:
         request = await asked(running)
 
@@ -97,7 +97,7 @@ async def test_the_dialog_opens_while_atlas_is_slow(start: Start) -> None:
         assert "submit" not in loading or loading["submit"] is None
 
 
-async def test_what_could_not_be_recorded_is_said_in_the_dialog_which_keeps_its_inputs(
+async def test_unrecorded_submission_is_reported_in_the_dialog_which_keeps_its_inputs(
     start: Start,
 ) -> None:
     async with start() as running:
@@ -111,7 +111,7 @@ async def test_what_could_not_be_recorded_is_said_in_the_dialog_which_keeps_its_
 
 
 @pytest.mark.parametrize("channel", ["#quiet", "#lobby", "#shared"])
-async def test_where_the_bot_should_not_post_the_card_goes_to_the_direct_message(
+async def test_card_goes_to_the_direct_message_where_the_bot_should_not_post(
     start: Start, channel: str
 ) -> None:
     async with start() as running:
@@ -126,7 +126,7 @@ async def test_where_the_bot_should_not_post_the_card_goes_to_the_direct_message
         assert running.slack.state.dm("rina") in str(linked)
 
 
-async def test_nothing_that_needs_approval_is_asked_where_approvers_cannot_see_it(
+async def test_request_that_needs_approval_is_refused_where_approvers_cannot_see_it(
     start: Start,
 ) -> None:
     async with start(ONE_APPROVAL) as running:
@@ -141,9 +141,9 @@ async def test_an_approver_approves_and_others_may_not(start: Start) -> None:
     async with start(ONE_APPROVAL) as running:
         message = await posted(running, await asked(running))
         await running.slack.people.clicks("rina", message, ids.APPROVE)
-        refused = await told(running, "rina")
+        refused = await private_message(running, "rina")
         await running.slack.people.clicks("gus", message, ids.APPROVE)
-        guest = await told(running, "gus")
+        guest = await private_message(running, "gus")
         ack = await running.slack.people.clicks("ada", message, ids.APPROVE)
 
         (request,) = await running.core.requests()
@@ -153,15 +153,15 @@ async def test_an_approver_approves_and_others_may_not(start: Start) -> None:
         assert [approval.user for approval in request.approvals] == ["U0ADA00001"]
 
 
-async def test_a_click_after_the_end_is_told_who_was_first(start: Start) -> None:
+async def test_a_click_after_the_end_names_the_first_person(start: Start) -> None:
     async with start(ONE_APPROVAL) as running:
         message = await posted(running, await asked(running))
         await running.slack.people.clicks("rina", message, ids.WITHDRAW)
         ack = await running.slack.people.clicks("ada", message, ids.APPROVE, stale=True)
-        said = await told(running, "ada")
+        text = await private_message(running, "ada")
 
         assert ack.ok
-        assert "was withdrawn by @Rina" in said
+        assert "was withdrawn by @Rina" in text
 
 
 async def test_a_denial_asks_for_its_reason_first(start: Start) -> None:
@@ -181,9 +181,9 @@ async def test_a_person_who_may_not_deny_is_not_asked_for_a_reason(start: Start)
     async with start(ONE_APPROVAL) as running:
         message = await posted(running, await asked(running))
         await running.slack.people.clicks("gus", message, ids.DENY)
-        said = await told(running, "gus")
+        text = await private_message(running, "gus")
 
-        assert "may not approve or deny" in said
+        assert "may not approve or deny" in text
         assert running.slack.state.view_of("gus") is None
 
 
@@ -205,7 +205,7 @@ async def test_a_second_copy_of_a_card_is_settled_at_its_first_click(start: Star
         assert link in str(running.slack.state.messages("#ops")[0])
 
 
-async def test_without_an_answer_about_groups_nobody_may_approve(start: Start) -> None:
+async def test_without_an_answer_about_groups_every_approval_is_refused(start: Start) -> None:
     async with start(ONE_APPROVAL) as running:
         running.slack.workspace.has_user_groups = False
         await running.slack.people.types("rina", "#ops", COMMAND)
@@ -215,7 +215,7 @@ async def test_without_an_answer_about_groups_nobody_may_approve(start: Start) -
         assert await running.core.requests() == []
 
 
-async def test_try_again_looks_up_in_the_same_dialog(start: Start) -> None:
+async def test_try_again_reads_the_job_again_in_the_same_dialog(start: Start) -> None:
     async with start() as running:
         running.core.database.read_error = NotRead()
         await running.slack.people.types("rina", "#ops", COMMAND)
@@ -229,12 +229,12 @@ async def test_try_again_looks_up_in_the_same_dialog(start: Start) -> None:
         assert again["submit"]["text"] == "Cancel the job"
 
 
-async def test_a_lost_trigger_is_said_in_private(start: Start) -> None:
+async def test_an_expired_trigger_is_reported_in_private(start: Start) -> None:
     async with start() as running:
         running.slack.faults.add("views.open", Fault(kind="error", code="expired_trigger_id"))
         await running.slack.people.types("rina", "#ops", COMMAND)
 
-        assert "type the command again" in await told(running, "rina")
+        assert "type the command again" in await private_message(running, "rina")
 
 
 async def test_the_same_click_delivered_twice_counts_once(start: Start) -> None:
@@ -258,4 +258,4 @@ async def test_people_of_another_organization_may_not_approve(start: Start) -> N
         message = await posted(running, request)
         await running.slack.people.clicks("olga", message, ids.APPROVE)
 
-        assert "may not approve" in await told(running, "olga")
+        assert "may not approve" in await private_message(running, "olga")

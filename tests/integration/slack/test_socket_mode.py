@@ -27,7 +27,7 @@ from tests.integration.slack.socket_mode import (
 )
 from tests.support.stream import Stream, streaming
 
-#: What an ack may take here, far below Slack's three seconds, on a busy machine.
+#: Limit of an ack here, far below Slack's three seconds, on a busy machine.
 SOON = 2.5
 
 #: Commands that may be sent while one waits for its ack: for a tenth of a second at this pace.
@@ -68,7 +68,7 @@ async def test_second_connection_opens_at_once_when_the_first_is_lost() -> None:
 
 
 async def test_refresh_of_both_connections_loses_no_command() -> None:
-    """What comes over the old connections is answered until Slack has closed them."""
+    """Envelopes of the old connections are answered until Slack has closed them."""
     async with slack_with(lost_envelopes="drop", latency=0.05) as slack, taking(slack) as receiver:
         counts: list[int] = []
         slack.world.events.subscribe(lambda item: counts.append(item.data.get("connections", 2)))
@@ -105,7 +105,7 @@ async def test_both_connections_are_replaced_after_a_cut() -> None:
 
 
 async def test_half_open_connection_is_dropped_within_the_ack_timeout() -> None:
-    """Slack gives what it did not answer to the other one, within the three seconds of an ack."""
+    """Slack redelivers unanswered envelopes to the other one within three seconds."""
     async with slack_with() as slack, taking(slack) as receiver:
         async with streaming(slack, every=0.05) as stream:
             slack.sockets.half_open(count=1)

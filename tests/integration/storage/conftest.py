@@ -30,7 +30,7 @@ class Env:
 
     def __post_init__(self) -> None:
         over, entered = (self.database, self.clock), self.entered.append
-        self.ledger = RequestStore(*over, on_state_entered=entered)
+        self.store = RequestStore(*over, on_state_entered=entered)
         self.leases = LeaseStore(*over, "runner-1", on_state_entered=entered)
         self.other = LeaseStore(*over, "runner-2")
         self.outbox = OutboxStore(*over)
@@ -50,7 +50,7 @@ class Env:
 
     async def posted(self, request: Request) -> Request:
         """Create a request, and post its card."""
-        created = await self.ledger.create(request, RINA)
+        created = await self.store.create(request, RINA)
         (card,) = await self.claim_posts()
         await self.outbox.mark_sent(card, "C0OPS", "1.1")
         return created

@@ -170,13 +170,13 @@ class QuarantineBench:
         return self.slack_is_up
 
     async def start(self) -> None:
-        """Look at the cluster for the first time."""
+        """Read the cluster for the first time."""
         watch = self.replicas[0].watch
         assert await watch.acquire(PROJECT_ID)
         await watch.record_clusters(PROJECT_ID, [CLUSTER])
-        await self.look()
+        await self.read_jobs()
 
-    async def look(self) -> None:
+    async def read_jobs(self) -> None:
         """Read the cluster's jobs."""
         watch = self.replicas[0].watch
         assert await watch.acquire(PROJECT_ID)
@@ -189,13 +189,13 @@ class QuarantineBench:
         self.atlas.jobs[CLUSTER] = [a_job(**values), *self.atlas.jobs[CLUSTER]]
         return job_id
 
-    def tell_starter(self, job_id: str, name: str, delay: float = 0.0) -> None:
-        """Let the feed show who started a job, after a delay."""
+    def show_starter(self, job_id: str, name: str, delay: float = 0.0) -> None:
+        """Add the starter of a job to the feed, after a delay."""
         event = an_event_beside(job_id, name, self.clock.now)
         self.atlas.late.append((self.clock.elapsed + delay, event))
 
     async def second(self, seconds: float = 1.0) -> None:
-        """Let time pass, deliver what is due if Slack is up, and step every replica."""
+        """Advance the clock, deliver due posts if Slack is up, and step every replica."""
         self.clock.advance(seconds)
         if self.slack_is_up:
             await self._deliver()

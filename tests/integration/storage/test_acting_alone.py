@@ -14,7 +14,7 @@ from tests.support.domain import ABE, ADA, PROJECT_ID, RINA, a_request, allow
 
 
 async def act_alone(env: Env, *recipients: str) -> Request:
-    return await env.ledger.create(a_request(acted_alone=True), RINA, recipients)
+    return await env.store.create(a_request(acted_alone=True), RINA, recipients)
 
 
 async def deliver_all(env: Env) -> None:
@@ -30,7 +30,7 @@ async def test_acting_alone_is_recorded_before_the_approval_that_it_replaces(env
     names = [line.event for line in lines]
     assert names == ["request:created", "request:acted_alone", "request:approved"]
     assert lines[1].actor == RINA.id
-    assert (await env.ledger.get(request.id)).unreviewed
+    assert (await env.store.get(request.id)).unreviewed
 
 
 async def test_each_recipient_gets_a_message_of_its_own_after_the_card(env: Env) -> None:
@@ -52,7 +52,7 @@ async def test_of_two_reviews_at_once_one_counts_and_the_other_names_it(env: Env
     request = await act_alone(env)
 
     results = await asyncio.gather(
-        *(env.ledger.review(request.id, person, allow) for person in (ADA, ABE)),
+        *(env.store.review(request.id, person, allow) for person in (ADA, ABE)),
         return_exceptions=True,
     )
 
@@ -61,7 +61,7 @@ async def test_of_two_reviews_at_once_one_counts_and_the_other_names_it(env: Env
     assert lost.request.reviewed_by == won.reviewed_by
     reviews = [line.actor async for line in env.record.events(event="request:reviewed")]
     assert reviews == [won.reviewed_by]
-    assert (await env.ledger.counts())[1] == 0
+    assert (await env.store.counts())[1] == 0
     assert await env.record.verify() == []
 
 
@@ -69,10 +69,10 @@ async def test_refused_review_changes_nothing(env: Env) -> None:
     request = await act_alone(env)
 
     with pytest.raises(NothingToReview):
-        await env.ledger.review(request.id, ADA, lambda _request: NothingToReview())
+        await env.store.review(request.id, ADA, lambda _request: NothingToReview())
 
-    assert await env.ledger.get(request.id) == request
-    assert (await env.ledger.counts())[1] == 1
+    assert await env.store.get(request.id) == request
+    assert (await env.store.counts())[1] == 1
 
 
 async def test_unreviewed_request_is_not_pruned_and_a_reviewed_one_is(env: Env) -> None:
@@ -81,17 +81,17 @@ async def test_unreviewed_request_is_not_pruned_and_a_reviewed_one_is(env: Env) 
     env.clock.forward(1)
     await deliver_all(env)
 
-    assert await env.ledger.prune(env.clock() + timedelta(days=1)) == 0
-    await env.ledger.review(request.id, ADA, allow)
+    assert await env.store.prune(env.clock() + timedelta(days=1)) == 0
+    await env.store.review(request.id, ADA, allow)
     await deliver_all(env)
-    assert await env.ledger.prune(env.clock() + timedelta(days=1)) == 1
+    assert await env.store.prune(env.clock() + timedelta(days=1)) == 1
     assert await env.record.verify() == []
 
 
-async def test_history_tells_who_reviewed_and_lists_what_is_unreviewed(env: Env) -> None:
+async def test_history_names_the_reviewer_and_lists_unreviewed_requests(env: Env) -> None:
     history = History(env.database, env.clock)
     reviewed, waits = await act_alone(env), await act_alone(env)
-    await env.ledger.review(reviewed.id, ADA, allow)
+    await env.store.review(reviewed.id, ADA, allow)
 
     past = {each.request: each for each in await history.recent(10, [PROJECT_ID])}
 

@@ -19,7 +19,7 @@ async def tamper(env: Env, statement: Update | Delete) -> None:
 
 async def ended(env: Env) -> Request:
     """A request with five events: created, approved, cancelling, cancel_sent, cancelled."""
-    request = await env.ledger.create(a_request(), RINA)
+    request = await env.store.create(a_request(), RINA)
     claimed = await env.claim_run(request)
     await env.leases.record_delete_sent(claimed)
     return await env.leases.settle(claimed, State.CANCELLED, Outcome(sentence="done"))
@@ -31,7 +31,7 @@ def event(request: Request, number: int) -> tuple[ColumnElement[bool], ...]:
 
 async def test_unchanged_events_verify(env: Env) -> None:
     await ended(env)
-    await env.ledger.create(a_waiting_request(), RINA)
+    await env.store.create(a_waiting_request(), RINA)
 
     assert await env.record.verify() == []
 
@@ -71,7 +71,7 @@ async def test_removed_event_is_reported(env: Env, number: int) -> None:
 
 
 async def test_removal_of_all_events_of_a_request_is_reported(env: Env) -> None:
-    request = await env.ledger.create(a_waiting_request(), RINA)
+    request = await env.store.create(a_waiting_request(), RINA)
 
     await tamper(env, delete(audit_events).where(*event(request, 1)))
 
@@ -82,25 +82,25 @@ async def test_prune_deletes_only_requests_that_ended_long_ago(env: Env) -> None
     old = await ended(env)
     env.clock.forward(100)
     before = env.clock.now
-    waiting = await env.ledger.create(a_waiting_request(), RINA)
-    await env.ledger.decide(waiting.id, State.DENIED, ADA, allow, reason="no")
+    waiting = await env.store.create(a_waiting_request(), RINA)
+    await env.store.decide(waiting.id, State.DENIED, ADA, allow, reason="no")
     env.clock.forward(100)
 
-    assert await env.ledger.prune(before) == 0  # the old one still has something to post
+    assert await env.store.prune(before) == 0  # the old one still has something to post
 
     def deliver(db: Connection) -> None:
         db.execute(update(posts).where(posts.c.request == old.id).values(state="sent"))
 
     await env.database.write(deliver)
-    assert await env.ledger.prune(before, limit=1) == 1
-    assert (await env.ledger.get(waiting.id)).state is State.DENIED
+    assert await env.store.prune(before, limit=1) == 1
+    assert (await env.store.get(waiting.id)).state is State.DENIED
 
 
 async def test_events_are_filtered_by_actor_and_time(env: Env) -> None:
-    first = await env.ledger.create(a_waiting_request(), RINA)
+    first = await env.store.create(a_waiting_request(), RINA)
     env.clock.forward(60)
     since = env.clock.now
-    second = await env.ledger.create(a_waiting_request(), ADA)
+    second = await env.store.create(a_waiting_request(), ADA)
 
     assert [line.request async for line in env.record.events()] == [first.id, second.id]
     assert [line.request async for line in env.record.events(since=since)] == [second.id]

@@ -15,16 +15,16 @@ async def names(tail: AuditTail) -> list[str]:
 
 
 async def test_only_new_events_are_read_and_each_once(env: Env) -> None:
-    await env.ledger.create(a_request(), RINA)
+    await env.store.create(a_request(), RINA)
     tail = AuditTail(env.database, None, {})
     before = await names(tail)
-    new = await env.ledger.create(a_request(), RINA)
+    new = await env.store.create(a_request(), RINA)
 
     assert (before, await names(tail), await names(tail)) == ([], [new.id] * 2, [])
 
 
 async def test_since_begins_with_what_exists(env: Env) -> None:
-    old = await env.ledger.create(a_request(), RINA)
+    old = await env.store.create(a_request(), RINA)
 
     assert await names(AuditTail(env.database, NOON, {})) == [old.id] * 2
     assert await names(AuditTail(env.database, NOON, {"event": "request:created"})) == [old.id]
@@ -32,7 +32,7 @@ async def test_since_begins_with_what_exists(env: Env) -> None:
 
 async def test_batches_are_read_to_their_end(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_log, "BATCH_SIZE", 2)
-    requests = [await env.ledger.create(a_request(), RINA) for _ in range(3)]
+    requests = [await env.store.create(a_request(), RINA) for _ in range(3)]
 
     found = await names(AuditTail(env.database, NOON, {"event": "request:created"}))
 
@@ -41,7 +41,7 @@ async def test_batches_are_read_to_their_end(env: Env, monkeypatch: pytest.Monke
 
 async def test_concurrent_writers_lose_and_double_nothing(env: Env) -> None:
     tail = AuditTail(env.database, NOON, {"event": "request:created"})
-    writers = asyncio.gather(*(env.ledger.create(a_request(), RINA) for _ in range(30)))
+    writers = asyncio.gather(*(env.store.create(a_request(), RINA) for _ in range(30)))
     found: list[str] = []
     while not writers.done():
         found += await names(tail)

@@ -30,7 +30,7 @@ SLACK = 4.0
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
-    """A server of our own: others would not like what happens to it."""
+    """A server of its own, since these tests pause and kill it."""
     with PostgresServer() as server:
         yield server
 
@@ -78,12 +78,12 @@ class Stalls:
             self.longest = max(self.longest, time.monotonic() - began)
 
 
-async def recovered(ledger: RequestStore, within: float = 20.0) -> None:
+async def recovered(store: RequestStore, within: float = 20.0) -> None:
     """Write again and again until it is taken; raises `TimeoutError`."""
     async with asyncio.timeout(within):
         while True:
             try:
-                await ledger.create(a_request(), RINA)
+                await store.create(a_request(), RINA)
             except NotRecorded:
                 await asyncio.sleep(0.1)
             else:
@@ -105,18 +105,18 @@ async def test_paused_server_makes_every_call_fail_in_time_as_not_recorded(
     server: PostgresServer, on_postgres: str
 ) -> None:
     async with opened(on_postgres) as database:
-        ledger = RequestStore(database, Clock())
-        await ledger.create(a_request(), RINA)
+        store = RequestStore(database, Clock())
+        await store.create(a_request(), RINA)
         stalls = Stalls()
         watching = asyncio.create_task(stalls.watch())
         async with paused(server):
             began = time.monotonic()
-            # More than the pool holds: who does not even get a connection is answered as soon.
-            writes = [ledger.create(a_request(), RINA) for _ in range(30)]
-            answers = await asyncio.gather(*writes, ledger.counts(), return_exceptions=True)
+            # More than the pool holds: calls without a connection fail as soon.
+            writes = [store.create(a_request(), RINA) for _ in range(30)]
+            answers = await asyncio.gather(*writes, store.counts(), return_exceptions=True)
             took = time.monotonic() - began
         watching.cancel()
-        await recovered(ledger)
+        await recovered(store)
 
         assert {type(answer) for answer in answers[:-1]} == {NotRecorded}
         assert isinstance(answers[-1], NotRead)
@@ -130,14 +130,14 @@ async def test_exhausted_pool_recovers_after_a_pause(
     server: PostgresServer, on_postgres: str
 ) -> None:
     async with opened(on_postgres, timeout=1.0) as database:
-        ledger = RequestStore(database, Clock())
+        store = RequestStore(database, Clock())
         async with paused(server):
             for _ in range(3):
-                writes = [ledger.create(a_request(), RINA) for _ in range(10)]
+                writes = [store.create(a_request(), RINA) for _ in range(10)]
                 await asyncio.gather(*writes, return_exceptions=True)
-        await recovered(ledger)
+        await recovered(store)
 
-        writes = [ledger.create(a_request(), RINA) for _ in range(20)]
+        writes = [store.create(a_request(), RINA) for _ in range(20)]
 
         assert len(await asyncio.gather(*writes)) == 20
         assert await count(database) == 21
@@ -155,15 +155,15 @@ async def test_pause_during_a_commit_raises_maybe_recorded(
                 paused_at.append("commit")
                 server.pause()
 
-        ledger, request = RequestStore(database, Clock()), a_request()
+        store, request = RequestStore(database, Clock()), a_request()
         paused_at.append("armed")
         try:
             with pytest.raises(MaybeRecorded):
-                await ledger.create(request, RINA)
+                await store.create(request, RINA)
         finally:
             server.resume()
         # The same click once more: whichever way it went, it counts once.
-        again = await ledger.create(request, RINA)
+        again = await store.create(request, RINA)
 
         assert again.id == request.id
         assert await count(database) == 1
@@ -210,17 +210,17 @@ async def test_database_reconnects_after_a_server_crash(
     server: PostgresServer, on_postgres: str
 ) -> None:
     async with opened(on_postgres) as database:
-        ledger = RequestStore(database, Clock())
-        await ledger.create(a_request(), RINA)
+        store = RequestStore(database, Clock())
+        await store.create(a_request(), RINA)
         await asyncio.to_thread(server.stop, signal.SIGQUIT)
         began = time.monotonic()
         try:
             with pytest.raises(NotRecorded):
-                await ledger.create(a_request(), RINA)
+                await store.create(a_request(), RINA)
             took = time.monotonic() - began
         finally:
             await asyncio.to_thread(server.start)
-        await recovered(ledger)
+        await recovered(store)
 
         assert took < Timings.transaction_timeout + SLACK
         assert await count(database) == 2
@@ -231,11 +231,11 @@ async def test_close_does_not_wait_for_a_paused_server(
 ) -> None:
     await ensure_current(on_postgres)
     database = Database(on_postgres)
-    ledger = RequestStore(database, Clock())
-    await asyncio.gather(*(ledger.create(a_request(), RINA) for _ in range(8)))
+    store = RequestStore(database, Clock())
+    await asyncio.gather(*(store.create(a_request(), RINA) for _ in range(8)))
     async with paused(server):
         with pytest.raises(NotRecorded):
-            await ledger.create(a_request(), RINA)
+            await store.create(a_request(), RINA)
         began = time.monotonic()
         await database.close()
         took = time.monotonic() - began
@@ -268,17 +268,17 @@ async def test_close_ends_abandoned_transactions(server: PostgresServer, on_post
 
 async def test_full_disk_raises_not_recorded_and_later_writes_succeed(on_sqlite: str) -> None:
     async with opened(on_sqlite) as database:
-        ledger = RequestStore(database, Clock())
-        await ledger.create(a_request(), RINA)
+        store = RequestStore(database, Clock())
+        await store.create(a_request(), RINA)
         await each_connection(database, "PRAGMA max_page_count = 1")
         big = a_request(reason="x" * 100_000)
-        with pytest.raises(NotRecorded) as told:
-            await ledger.create(big, RINA)
+        with pytest.raises(NotRecorded) as raised:
+            await store.create(big, RINA)
         await each_connection(database, "PRAGMA max_page_count = 1000000")
 
-        await ledger.create(big, RINA)
+        await store.create(big, RINA)
 
-        assert "could not be recorded, and nothing was done" in str(told.value)
+        assert "could not be recorded, and nothing was done" in str(raised.value)
         assert await count(database) == 2
         assert await whole(database)
 
@@ -287,14 +287,14 @@ async def test_read_only_database_raises_not_recorded_and_later_writes_succeed(
     on_sqlite: str,
 ) -> None:
     async with opened(on_sqlite) as database:
-        ledger, request = RequestStore(database, Clock()), a_request()
+        store, request = RequestStore(database, Clock()), a_request()
         await each_connection(database, "PRAGMA query_only = ON")
         with pytest.raises(NotRecorded):
-            await ledger.create(request, RINA)
-        can_read = await ledger.counts()
+            await store.create(request, RINA)
+        can_read = await store.counts()
         await each_connection(database, "PRAGMA query_only = OFF")
 
-        await ledger.create(request, RINA)
+        await store.create(request, RINA)
 
         assert (can_read, await count(database)) == ((0, 0), 1)
 
@@ -314,15 +314,15 @@ async def test_long_lock_of_another_process_fails_writes_in_time(
     on_sqlite: str, tmp_path: Path
 ) -> None:
     async with opened(on_sqlite) as database:
-        ledger = RequestStore(database, Clock())
+        store = RequestStore(database, Clock())
         with closing(sqlite3.connect(tmp_path / "bot.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             began = time.monotonic()
-            writes = [ledger.create(a_request(), RINA) for _ in range(5)]
-            answers = await asyncio.gather(*writes, ledger.counts(), return_exceptions=True)
+            writes = [store.create(a_request(), RINA) for _ in range(5)]
+            answers = await asyncio.gather(*writes, store.counts(), return_exceptions=True)
             took = time.monotonic() - began
             other.execute("ROLLBACK")
-        await recovered(ledger)
+        await recovered(store)
 
         assert {type(answer) for answer in answers[:-1]} == {NotRecorded}
         assert answers[-1] == (0, 0)  # readers do not wait for writers
@@ -334,10 +334,10 @@ async def test_short_lock_of_another_process_only_delays_a_write(
     on_sqlite: str, tmp_path: Path
 ) -> None:
     async with opened(on_sqlite) as database:
-        ledger = RequestStore(database, Clock())
+        store = RequestStore(database, Clock())
         with closing(sqlite3.connect(tmp_path / "bot.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            writing = asyncio.create_task(ledger.create(a_request(), RINA))
+            writing = asyncio.create_task(store.create(a_request(), RINA))
             await asyncio.sleep(0.3)
             other.execute("ROLLBACK")
             await writing
@@ -442,26 +442,26 @@ async def test_lock_of_another_program_is_reported_until_its_end(
 async def test_deleted_or_replaced_file_fails_every_transaction_until_it_is_back(
     on_sqlite: str, tmp_path: Path, copied: bool
 ) -> None:
-    """SQLite itself would write to the deleted file, and lose what it has acknowledged."""
+    """SQLite itself would write to the deleted file, and lose acknowledged writes."""
     file, away = tmp_path / "bot.db", tmp_path / "away.db"
     async with opened(on_sqlite) as database:
-        ledger, request = RequestStore(database, Clock()), a_request()
-        await ledger.create(a_request(id="r0", key="k0"), RINA)
+        store, request = RequestStore(database, Clock()), a_request()
+        await store.create(a_request(id="r0", key="k0"), RINA)
         file.rename(away)
         if copied:
             shutil.copy(away, file)
         problem = await database.check_writable()
         with pytest.raises(NotRecorded):
-            await ledger.create(request, RINA)
+            await store.create(request, RINA)
         with pytest.raises(NotRead):
-            await ledger.counts()
+            await store.counts()
         existed = file.exists()
         away.rename(file)
 
         assert problem == "the file was deleted or replaced: put it back, or restart the bot"
         assert existed is copied  # a new connection creates no empty file
         assert await database.check_writable() is None
-        await ledger.create(request, RINA)
+        await store.create(request, RINA)
 
 
 async def test_file_that_may_not_be_written_is_reported(

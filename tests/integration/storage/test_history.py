@@ -16,13 +16,13 @@ OTHER = "5b6212af90dc76637950a2c7"
 async def asked(env: Env, person: Person = RINA, **changes: object) -> Request:
     env.clock.forward(1)
     made = a_request(created_at=env.clock(), changed_at=env.clock(), **changes)
-    return await env.ledger.create(made, person)
+    return await env.store.create(made, person)
 
 
 async def test_recent_requests_come_newest_first_with_their_outcome(env: Env) -> None:
     first = await asked(env)
     second = await asked(env, state=State.AWAITING, approvals_needed=1)
-    await env.ledger.decide(second.id, State.DENIED, ABE, allow, reason="no")
+    await env.store.decide(second.id, State.DENIED, ABE, allow, reason="no")
     past = await env.history.recent(10, [PROJECT_ID])
 
     assert [(each.request, each.state, each.by) for each in past] == [
@@ -47,7 +47,7 @@ async def test_requests_of_other_projects_are_excluded(
     kept = await asked(env)
     for _ in range(12):
         made = a_request()
-        await env.ledger.create(replace(made, ref=replace(made.ref, project_id=OTHER)), RINA)
+        await env.store.create(replace(made, ref=replace(made.ref, project_id=OTHER)), RINA)
     past = await env.history.recent(1, [PROJECT_ID])
 
     assert [each.request for each in past] == [kept.id]
@@ -55,13 +55,13 @@ async def test_requests_of_other_projects_are_excluded(
 
 async def test_pruned_request_is_read_from_its_events(env: Env) -> None:
     request = await asked(env, state=State.AWAITING, approvals_needed=1)
-    await env.ledger.decide(request.id, State.DENIED, ABE, allow, reason="no")
+    await env.store.decide(request.id, State.DENIED, ABE, allow, reason="no")
     env.clock.forward(60)
     while posts := await env.outbox.claim("me", 10):
         for post in posts:
             await env.outbox.mark_sent(post, "C0OPS", "1.2")
     before = await env.history.recent(10, [PROJECT_ID])
-    pruned = await env.ledger.prune(env.clock() + timedelta(days=1))
+    pruned = await env.store.prune(env.clock() + timedelta(days=1))
     (past,) = await env.history.recent(10, [PROJECT_ID])
 
     assert pruned == 1
@@ -71,10 +71,8 @@ async def test_pruned_request_is_read_from_its_events(env: Env) -> None:
 
 async def test_waiting_requests_come_oldest_first_until_they_expire(env: Env) -> None:
     await asked(env)
-    first = await env.ledger.create(a_waiting_request(created_at=NOON), RINA)
-    second = await env.ledger.create(
-        a_waiting_request(created_at=NOON + timedelta(minutes=1)), RINA
-    )
+    first = await env.store.create(a_waiting_request(created_at=NOON), RINA)
+    second = await env.store.create(a_waiting_request(created_at=NOON + timedelta(minutes=1)), RINA)
     listed = [each.id for each in await env.history.awaiting()]
     env.clock.forward(3600)
 

@@ -51,7 +51,7 @@ async def test_expected_time_of_a_known_job_stays(env: Env) -> None:
     assert late.expected_at == early.expected_at
 
 
-async def test_live_link_of_a_waiting_request_is_told_once_by_many_replicas(env: Env) -> None:
+async def test_live_link_of_a_waiting_request_is_reported_once_by_many_replicas(env: Env) -> None:
     await waiting(env)
     env.clock.forward(120)
     job = live(REF, env.clock.now)
@@ -72,7 +72,7 @@ async def test_request_of_a_link_that_was_shown_live_gets_no_event(env: Env) -> 
     assert EventName.LINK_LIVE not in await env.events()
 
 
-async def test_request_created_after_the_link_went_live_unnoticed_is_told(env: Env) -> None:
+async def test_link_that_went_live_unnoticed_is_reported_to_a_later_request(env: Env) -> None:
     await env.facts.record(REF, live(REF, NOON))
     await waiting(env)
     await env.facts.record(REF, live(REF, NOON))
@@ -96,8 +96,8 @@ async def test_late_starter_edits_the_card_and_is_recorded(env: Env) -> None:
 async def test_followed_are_the_jobs_of_waiting_requests_with_their_neighbours(env: Env) -> None:
     neighbour = JobRef(REF.project_id, "prod-us", f"{int(NOON.timestamp()) + 2:08x}{'b' * 16}")
     await env.facts.record(neighbour)
-    await env.ledger.create(a_waiting_request(ref=REF), RINA)
-    await env.ledger.create(a_request(), RINA)
+    await env.store.create(a_waiting_request(ref=REF), RINA)
+    await env.store.create(a_request(), RINA)
 
     (followed,) = await env.facts.followed()
 
@@ -106,10 +106,10 @@ async def test_followed_are_the_jobs_of_waiting_requests_with_their_neighbours(e
 
 
 @pytest.mark.parametrize("was_live", [False, True])
-async def test_cancellation_records_how_it_lay_to_the_link(was_live: bool, env: Env) -> None:
+async def test_cancellation_records_whether_the_link_was_live(was_live: bool, env: Env) -> None:
     counted: list[None] = []
     env.leases.on_cancelled_before_link = lambda: counted.append(None)
-    request = await env.ledger.create(a_request(ref=REF), RINA)
+    request = await env.store.create(a_request(ref=REF), RINA)
     claimed = await env.claim_run(request)
     expires_at = NOON + timedelta(minutes=59) if was_live else None
     sent = await env.leases.record_delete_sent(claimed, expires_at)

@@ -16,14 +16,14 @@ from tests.support.domain import ADA, RINA, a_request, a_waiting_request, allow,
 
 
 async def claimed(env: Env) -> Request:
-    request = await env.ledger.create(a_request(), RINA)
+    request = await env.store.create(a_request(), RINA)
     taken = await env.leases.claim(request.id)
     assert taken
     return taken
 
 
 async def test_concurrent_claims_give_the_request_to_one_runner(env: Env) -> None:
-    request = await env.ledger.create(a_request(), RINA)
+    request = await env.store.create(a_request(), RINA)
     runners = [LeaseStore(env.database, env.clock, f"runner-{number}") for number in range(8)]
 
     claims = await asyncio.gather(*(runner.claim(request.id) for runner in runners))
@@ -32,14 +32,14 @@ async def test_concurrent_claims_give_the_request_to_one_runner(env: Env) -> Non
 
 
 async def test_waiting_request_cannot_be_claimed(env: Env) -> None:
-    request = await env.ledger.create(a_waiting_request(), RINA)
+    request = await env.store.create(a_waiting_request(), RINA)
 
     assert await env.leases.claim(request.id) is None
     assert await env.leases.list_runnable() == []
 
 
 async def test_approved_request_is_runnable(env: Env) -> None:
-    request = await env.ledger.create(a_request(), RINA)
+    request = await env.store.create(a_request(), RINA)
 
     assert await env.leases.list_runnable() == [request.id]
 
@@ -126,7 +126,7 @@ async def test_retry_makes_an_accepted_delete_one_of_unknown_effect(env: Env) ->
     )
     await env.leases.settle(request, State.FAILED, Outcome())
 
-    again = await env.ledger.retry(
+    again = await env.store.retry(
         request.id,
         RINA,
         allow,
@@ -151,8 +151,8 @@ async def test_lease_that_expires_while_the_write_is_queued_refuses_a_delete(env
 
 async def voided(env: Env, needed: int) -> Request:
     """Void the one approval in the request's run, when `needed` are missing."""
-    request = await env.ledger.create(a_waiting_request(), RINA)
-    await env.ledger.approve(request.id, ADA, allow, keep_all)
+    request = await env.store.create(a_waiting_request(), RINA)
+    await env.store.approve(request.id, ADA, allow, keep_all)
     judgement = Judgement(
         refusal=None,
         voided=frozenset({ADA.id}),
@@ -178,7 +178,7 @@ async def test_voided_approval_returns_the_request_to_its_approvers(env: Env) ->
 async def test_voided_approver_may_approve_again(env: Env) -> None:
     request = await voided(env, needed=1)
 
-    again = await env.ledger.approve(request.id, ADA, allow, keep_all)
+    again = await env.store.approve(request.id, ADA, allow, keep_all)
 
     assert again.state is State.APPROVED
     assert again.approved_by == {ADA.id}

@@ -1,4 +1,4 @@
-"""The life cycle against a model: random acts, crashes and interleavings on the real ledger.
+"""The life cycle against a model: random actions, crashes and interleavings on real stores.
 
 The model knows what Atlas has, who holds what until when, and what each request may become. Every
 act is made on the ledger; what it answers must be what the model says, and after each the whole
@@ -78,8 +78,8 @@ NUMBERS = st.integers(min_value=0, max_value=30)
 
 
 @dataclass(slots=True)
-class Held:
-    """What the model knows of one request."""
+class ModelRequest:
+    """The expected state of one request."""
 
     state: State
     job: str
@@ -93,8 +93,8 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
-    """What becomes of one DELETE."""
+class DeleteResult:
+    """The result of one DELETE."""
 
     has_effect: bool
     is_answered: bool
@@ -103,25 +103,25 @@ class Fate:
 
 @dataclass(slots=True)
 class Worker:
-    """A process: its name in the ledger, and what it has in its memory."""
+    """A process: its name in the database, and the requests in its memory."""
 
     leases: LeaseStore
     memory: dict[str, Request] = field(default_factory=dict)
 
 
 class LifeCycle(RuleBasedStateMachine):
-    """What people, runners, the clock and Slack may do, in any order."""
+    """Actions of people, runners, the clock and Slack, in any order."""
 
     def __init__(self, url: str) -> None:
         super().__init__()
         self._runner = asyncio.Runner()
         self.clock = Clock()
         self.database = Database(url, timeout=20)
-        self.ledger = RequestStore(self.database, self.clock)
+        self.store = RequestStore(self.database, self.clock)
         self.outbox = OutboxStore(self.database, self.clock)
-        self.held: dict[str, Held] = {}
+        self.model: dict[str, ModelRequest] = {}
         self.cancelled: set[str] = set()  # the jobs that Atlas shows as cancelled
-        self.lives = 0
+        self.starts = 0
         self.workers: dict[str, Worker] = {}
 
     def teardown(self) -> None:
@@ -131,8 +131,8 @@ class LifeCycle(RuleBasedStateMachine):
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self._runner.run(work)
 
-    def tries(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Do it, and give what it returns or the error that it raises."""
+    def do_or_fail(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run it, and return its result or the error that it raises."""
         try:
             return self.do(work)
         except CancellationError as error:
@@ -147,24 +147,26 @@ class LifeCycle(RuleBasedStateMachine):
 
         self.do(self.database.write(clear))
         for name in ("one", "two"):
-            self._new_life(name)
+            self._restart(name)
 
-    def _new_life(self, name: str) -> None:
-        self.lives += 1
-        leases = LeaseStore(self.database, self.clock, f"{name}-{self.lives}")
+    def _restart(self, name: str) -> None:
+        self.starts += 1
+        leases = LeaseStore(self.database, self.clock, f"{name}-{self.starts}")
         self.workers[name] = Worker(leases)
 
-    def _one(self, number: int, state: State) -> tuple[str, Held]:
+    def _one(self, number: int, state: State) -> tuple[str, ModelRequest]:
         """Pick a request: mostly one in `state`, or little that is allowed would ever happen."""
-        fitting = [key for key, held in self.held.items() if held.state is state]
-        ids = fitting if fitting and number % 4 else list(self.held)
+        fitting = [key for key, entry in self.model.items() if entry.state is state]
+        ids = fitting if fitting and number % 4 else list(self.model)
         if not ids:
             ids = [self._ask_for_another(needed=2)]
         request_id = ids[number % len(ids)]
-        return request_id, self.held[request_id]
+        return request_id, self.model[request_id]
 
     def _open_for(self, job: str) -> list[str]:
-        return [key for key, held in self.held.items() if held.job == job and held.state in OPEN]
+        return [
+            key for key, entry in self.model.items() if entry.job == job and entry.state in OPEN
+        ]
 
     # People.
 
@@ -173,9 +175,9 @@ class LifeCycle(RuleBasedStateMachine):
         self._ask(job, needed, seconds)
 
     def _ask_for_another(self, needed: int) -> str:
-        """Ask for a job that nobody has asked for, so that something can go on."""
-        self._ask(f"{len(self.held) + 1000:024x}", needed, 60)
-        return next(reversed(self.held))
+        """Create a request for a new job, so that there is one to continue."""
+        self._ask(f"{len(self.model) + 1000:024x}", needed, 60)
+        return next(reversed(self.model))
 
     def _ask(self, job: str, needed: int, seconds: int) -> None:
         expires_at = self.clock.now + timedelta(seconds=seconds)
@@ -188,87 +190,87 @@ class LifeCycle(RuleBasedStateMachine):
             changed_at=self.clock.now,
             expires_at=expires_at,
         )
-        answer = self.tries(self.ledger.create(request, RINA))
+        answer = self.do_or_fail(self.store.create(request, RINA))
         if taken := self._open_for(job):
             assert isinstance(answer, JobAlreadyRequested)
             assert [answer.request.id] == taken
             return
         assert (answer.id, answer.state) == (request.id, state)
-        self.held[request.id] = Held(state, job, needed, expires_at, seen=[state])
-        again = self.do(self.ledger.create(request, RINA))
+        self.model[request.id] = ModelRequest(state, job, needed, expires_at, seen=[state])
+        again = self.do(self.store.create(request, RINA))
         assert again.id == request.id
 
     @rule(number=NUMBERS, person=PEOPLE, voids=st.booleans())
     def approve(self, number: int, person: Person, voids: bool) -> None:
-        request_id, held = self._one(number, State.AWAITING)
+        request_id, entry = self._one(number, State.AWAITING)
 
         def check(request: Request) -> AlreadyApproved | None:
             return AlreadyApproved() if person.id in request.approved_by else None
 
         judge = void_all if voids else keep_all
-        answer = self.tries(self.ledger.approve(request_id, person, check, judge))
-        if held.state is State.AWAITING and person.id in held.approved_by:
+        answer = self.do_or_fail(self.store.approve(request_id, person, check, judge))
+        if entry.state is State.AWAITING and person.id in entry.approved_by:
             assert isinstance(answer, AlreadyApproved)  # rights are checked before the time
             return
-        if self._too_late(answer, held, State.AWAITING):
+        if self._too_late(answer, entry, State.AWAITING):
             return
         if voids:
-            held.approved_by.clear()
-        held.approved_by.add(person.id)
-        done = len(held.approved_by) >= held.needed
-        self._moved(held, answer, State.APPROVED if done else State.AWAITING)
+            entry.approved_by.clear()
+        entry.approved_by.add(person.id)
+        done = len(entry.approved_by) >= entry.needed
+        self._moved(entry, answer, State.APPROVED if done else State.AWAITING)
 
     @rule(number=NUMBERS, denies=st.booleans())
     def deny_or_withdraw(self, number: int, denies: bool) -> None:
-        request_id, held = self._one(number, State.AWAITING)
+        request_id, entry = self._one(number, State.AWAITING)
         if denies:
-            act = self.ledger.decide(request_id, State.DENIED, ADA, _allowed, reason="no")
+            act = self.store.decide(request_id, State.DENIED, ADA, _allowed, reason="no")
         else:
-            act = self.ledger.decide(request_id, State.WITHDRAWN, RINA, _allowed)
-        answer = self.tries(act)
-        if not self._too_late(answer, held, State.AWAITING):
-            self._moved(held, answer, State.DENIED if denies else State.WITHDRAWN)
+            act = self.store.decide(request_id, State.WITHDRAWN, RINA, _allowed)
+        answer = self.do_or_fail(act)
+        if not self._too_late(answer, entry, State.AWAITING):
+            self._moved(entry, answer, State.DENIED if denies else State.WITHDRAWN)
 
     @rule(number=NUMBERS)
     def retry(self, number: int) -> None:
-        request_id, held = self._one(number, State.FAILED)
-        answer = self.tries(
-            self.ledger.retry(request_id, RINA, _allowed, needed_for=_needed, ttl=RETRY_TTL)
+        request_id, entry = self._one(number, State.FAILED)
+        answer = self.do_or_fail(
+            self.store.retry(request_id, RINA, _allowed, needed_for=_needed, ttl=RETRY_TTL)
         )
-        if held.state is not State.FAILED:
+        if entry.state is not State.FAILED:
             assert isinstance(answer, AlreadyHandled)
             return
-        if self._open_for(held.job):
+        if self._open_for(entry.job):
             assert isinstance(answer, JobAlreadyRequested)
             return
-        held.expires_at, held.approved_by = self.clock.now + RETRY_TTL, set()
-        self._moved(held, answer, State.AWAITING if held.needed else State.APPROVED)
+        entry.expires_at, entry.approved_by = self.clock.now + RETRY_TTL, set()
+        self._moved(entry, answer, State.AWAITING if entry.needed else State.APPROVED)
 
-    def _too_late(self, answer: Any, held: Held, needs: State) -> bool:
-        if held.state is not needs:
+    def _too_late(self, answer: Any, entry: ModelRequest, needs: State) -> bool:
+        if entry.state is not needs:
             assert isinstance(answer, AlreadyHandled)
-            assert answer.request.state is held.state
-        elif held.expires_at <= self.clock.now:
+            assert answer.request.state is entry.state
+        elif entry.expires_at <= self.clock.now:
             assert isinstance(answer, RequestExpired)
         else:
             return False
         return True
 
-    def _moved(self, held: Held, answer: Any, state: State) -> None:
+    def _moved(self, entry: ModelRequest, answer: Any, state: State) -> None:
         assert not isinstance(answer, Exception), answer
         assert answer.state is state
-        if state is not held.state:
-            held.state = state
-            held.seen.append(state)
+        if state is not entry.state:
+            entry.state = state
+            entry.seen.append(state)
 
     @rule()
     def prune(self) -> None:
-        pruned = self.do(self.ledger.prune(self.clock.now, limit=2))
+        pruned = self.do(self.store.prune(self.clock.now, limit=2))
         left = {row.id for row in self._rows(requests)}
-        gone = self.held.keys() - left
+        gone = self.model.keys() - left
         assert len(gone) == pruned
         for request_id in gone:
-            assert self.held.pop(request_id).state.ended
+            assert self.model.pop(request_id).state.ended
             for worker in self.workers.values():
                 worker.memory.pop(request_id, None)
 
@@ -282,139 +284,139 @@ class LifeCycle(RuleBasedStateMachine):
     def sweep(self) -> None:
         due = {
             key
-            for key, held in self.held.items()
-            if held.state is State.AWAITING and held.expires_at <= self.clock.now
+            for key, entry in self.model.items()
+            if entry.state is State.AWAITING and entry.expires_at <= self.clock.now
         }
-        expired = self.do(self.ledger.expire_due())
+        expired = self.do(self.store.expire_due())
         assert {request.id for request in expired} == due
         for request in expired:
-            self._moved(self.held[request.id], request, State.EXPIRED)
+            self._moved(self.model[request.id], request, State.EXPIRED)
         free = self.do(self.workers["one"].leases.list_runnable())
-        assert set(free) == {key for key, held in self.held.items() if self._is_free(held)}
+        assert set(free) == {key for key, entry in self.model.items() if self._is_free(entry)}
 
-    def _is_free(self, held: Held) -> bool:
-        ran_out = held.state is State.CANCELLING and held.lease_until <= self.clock.now
-        return held.state is State.APPROVED or ran_out
+    def _is_free(self, entry: ModelRequest) -> bool:
+        ran_out = entry.state is State.CANCELLING and entry.lease_until <= self.clock.now
+        return entry.state is State.APPROVED or ran_out
 
     # Runners.
 
     @rule(number=NUMBERS, name=RUNNERS)
     def claim(self, number: int, name: str) -> None:
-        free = [key for key, each in self.held.items() if self._is_free(each)]
+        free = [key for key, each in self.model.items() if self._is_free(each)]
         if free and number % 4:  # mostly what can be claimed, or little would ever run
             self._claim(free[number % len(free)], name)
-        elif self.held:
-            self._claim(list(self.held)[number % len(self.held)], name)
+        elif self.model:
+            self._claim(list(self.model)[number % len(self.model)], name)
 
     def _claim(self, request_id: str, name: str) -> None:
-        held = self.held[request_id]
-        worker, is_free = self.workers[name], self._is_free(held)
+        entry = self.model[request_id]
+        worker, is_free = self.workers[name], self._is_free(entry)
         claimed = self.do(worker.leases.claim(request_id))
         assert (claimed is not None) is is_free
         if claimed:
             worker.memory[request_id] = claimed
-            held.owner = worker.leases.owner
-            held.lease_until = self.clock.now + timedelta(seconds=Timings.request_lease)
-            self._moved(held, claimed, State.CANCELLING)
+            entry.owner = worker.leases.owner
+            entry.lease_until = self.clock.now + timedelta(seconds=Timings.request_lease)
+            self._moved(entry, claimed, State.CANCELLING)
 
     @rule(name=RUNNERS)
     def renew_all(self, name: str) -> None:
         worker = self.workers[name]
         for request_id in worker.memory:
-            held = self.held[request_id]
-            assert self.do(worker.leases.renew(request_id)) is self._is_held(held, worker)
-            if self._is_held(held, worker):
-                held.lease_until = self.clock.now + timedelta(seconds=Timings.request_lease)
+            entry = self.model[request_id]
+            assert self.do(worker.leases.renew(request_id)) is self._has_lease(entry, worker)
+            if self._has_lease(entry, worker):
+                entry.lease_until = self.clock.now + timedelta(seconds=Timings.request_lease)
 
     @rule(name=RUNNERS)
     def crash(self, name: str) -> None:
-        """The process is lost with all it knew, and another starts in its place."""
-        self._new_life(name)
+        """The process is killed with its memory, and another starts in its place."""
+        self._restart(name)
 
     @rule(name=RUNNERS)
     def stop(self, name: str) -> None:
-        """The process ends in good order: what it held is free at once."""
+        """The process shuts down: its leases are free at once."""
         worker = self.workers[name]
         for request_id in worker.memory:
-            held = self.held[request_id]
+            entry = self.model[request_id]
             if self.do(worker.leases.release(request_id)):
-                held.lease_until = self.clock.now
-        self._new_life(name)
+                entry.lease_until = self.clock.now
+        self._restart(name)
 
     @rule(
         number=NUMBERS,
-        stalls=st.sampled_from([0.0, 0.0, 0.0, Timings.request_lease]),
-        looks=st.integers(1, 3),
-        fate=st.builds(Fate, st.booleans(), st.booleans(), st.booleans()),
+        delay=st.sampled_from([0.0, 0.0, 0.0, Timings.request_lease]),
+        reads=st.integers(1, 3),
+        result=st.builds(DeleteResult, st.booleans(), st.booleans(), st.booleans()),
     )
-    def look_and_act(self, number: int, stalls: float, looks: int, fate: Fate) -> None:
-        """Look at the job, and do the next step; its answer may get lost, or the note of it."""
-        worker, request_id = self._at_something(number)
-        self.clock.forward(stalls)
-        for _ in range(looks):
+    def read_and_act(self, number: int, delay: float, reads: int, result: DeleteResult) -> None:
+        """Read the job, and do the next step; its answer may get lost, or the record of it."""
+        worker, request_id = self._some_run(number)
+        self.clock.forward(delay)
+        for _ in range(reads):
             if request_id in worker.memory:
-                self._look(worker, request_id, fate)
+                self._read_and_act(worker, request_id, result)
 
-    def _look(self, worker: Worker, request_id: str, fate: Fate) -> None:
-        request, held = worker.memory[request_id], self.held[request_id]
-        job = a_job(id=held.job, cancelled=held.job in self.cancelled)
+    def _read_and_act(self, worker: Worker, request_id: str, result: DeleteResult) -> None:
+        request, entry = worker.memory[request_id], self.model[request_id]
+        job = a_job(id=entry.job, cancelled=entry.job in self.cancelled)
         step = next_step(request.shown, request.sent, job)
         if step is Step.SEND:
-            self._send(worker, request, fate)
+            self._send(worker, request, result)
         elif step is not Step.WAIT:
             self._settle(worker, request, State(step.value))
 
-    def _send(self, worker: Worker, request: Request, fate: Fate) -> None:
-        held, before = self.held[request.id], request.sent
-        may_send = self._is_held(held, worker) and held.lease_until > self.clock.now
-        sending = self.tries(worker.leases.record_delete_sent(request))
+    def _send(self, worker: Worker, request: Request, result: DeleteResult) -> None:
+        entry, before = self.model[request.id], request.sent
+        may_send = self._has_lease(entry, worker) and entry.lease_until > self.clock.now
+        sending = self.do_or_fail(worker.leases.record_delete_sent(request))
         assert isinstance(sending, AlreadyHandled) is not may_send
         if not may_send:
             del worker.memory[request.id]
             return
-        if fate.has_effect:
-            self.cancelled.add(held.job)
+        if result.has_effect:
+            self.cancelled.add(entry.job)
         worker.memory[request.id] = sending
-        if not fate.is_noted:
+        if not result.is_noted:
             return
         sent = DeleteAttempts(
             count=sending.sent.count,
-            accepted=fate.has_effect and fate.is_answered,
-            unknown=before.unknown or not fate.is_answered,
+            accepted=result.has_effect and result.is_answered,
+            unknown=before.unknown or not result.is_answered,
         )
         noted = self.do(worker.leases.record_delete_answer(sending, sent, {"status": None}))
         assert noted.sent == sent
         worker.memory[request.id] = noted
 
     def _settle(self, worker: Worker, request: Request, state: State) -> None:
-        held = self.held[request.id]
-        answer = self.tries(worker.leases.settle(request, state, Outcome(sentence="so")))
+        entry = self.model[request.id]
+        answer = self.do_or_fail(worker.leases.settle(request, state, Outcome(sentence="so")))
         del worker.memory[request.id]
-        if not self._is_held(held, worker):
+        if not self._has_lease(entry, worker):
             assert isinstance(answer, AlreadyHandled)
             return
-        self._moved(held, answer, state)
+        self._moved(entry, answer, state)
 
     @rule(number=NUMBERS, state=st.sampled_from([State.FAILED, State.REFUSED, State.CHANGED]))
-    def give_up(self, number: int, state: State) -> None:
-        worker, request_id = self._at_something(number)
+    def end_without_cancelling(self, number: int, state: State) -> None:
+        worker, request_id = self._some_run(number)
         self._settle(worker, worker.memory[request_id], state)
 
-    def _at_something(self, number: int) -> tuple[Worker, str]:
-        """A process and what it is at; it begins with something where nothing is under way."""
-        if not self._under_way():
+    def _some_run(self, number: int) -> tuple[Worker, str]:
+        """Return a process and a request that it runs; if there is none, it claims one."""
+        if not self._runs():
             name = "one" if number % 2 else "two"
-            free = [key for key, each in self.held.items() if self._is_free(each)]
+            free = [key for key, each in self.model.items() if self._is_free(each)]
             self._claim(free[0] if free else self._ask_for_another(needed=0), name)
-        pairs = self._under_way()
+        pairs = self._runs()
         return pairs[number % len(pairs)]
 
-    def _under_way(self) -> list[tuple[Worker, str]]:
-        """What each process believes that it is at, whether or not it still holds it."""
+    def _runs(self) -> list[tuple[Worker, str]]:
+        """The requests in the memory of each process, with or without their lease."""
         return [(each, key) for each in self.workers.values() for key in each.memory]
 
-    def _is_held(self, held: Held, worker: Worker) -> bool:
-        return held.state is State.CANCELLING and held.owner == worker.leases.owner
+    def _has_lease(self, entry: ModelRequest, worker: Worker) -> bool:
+        return entry.state is State.CANCELLING and entry.owner == worker.leases.owner
 
     # Slack.
 
@@ -436,19 +438,19 @@ class LifeCycle(RuleBasedStateMachine):
             elif end == "dropped":
                 self.do(self.outbox.drop(post, "gone"))
             if end in ("sent", "dropped"):
-                self.held[post.request.id].delivered.append((post.kind, post.id))
+                self.model[post.request.id].delivered.append((post.kind, post.id))
 
-    # What must hold after every act.
+    # Invariants after every action.
 
     @invariant()
-    def the_ledger_says_what_the_model_says(self) -> None:
+    def stored_states_equal_those_of_the_model(self) -> None:
         rows = {row.id: State(row.state) for row in self._rows(requests)}
-        assert rows == {key: held.state for key, held in self.held.items()}
+        assert rows == {key: entry.state for key, entry in self.model.items()}
 
     @invariant()
     def only_allowed_transitions_were_made(self) -> None:
-        for held in self.held.values():
-            for before, after in zip(held.seen, held.seen[1:], strict=False):
+        for entry in self.model.values():
+            for before, after in zip(entry.seen, entry.seen[1:], strict=False):
                 assert after in TRANSITIONS[before]
 
     @invariant()
@@ -456,30 +458,30 @@ class LifeCycle(RuleBasedStateMachine):
         assert all(len(self._open_for(job)) <= 1 for job in JOBS)
 
     @invariant()
-    def nothing_is_called_cancelled_that_atlas_does_not_show_so(self) -> None:
-        for held in self.held.values():
-            assert held.state is not State.CANCELLED or held.job in self.cancelled
+    def cancelled_requests_have_cancelled_jobs(self) -> None:
+        for entry in self.model.values():
+            assert entry.state is not State.CANCELLED or entry.job in self.cancelled
 
     @invariant()
-    def every_state_that_was_entered_is_on_record_in_its_order(self) -> None:
+    def entered_states_are_recorded_in_order(self) -> None:
         names = {
             str(EventName.entering(state)): state for state in State if state.value != "awaiting"
         }
-        recorded: dict[str, list[State]] = {key: [] for key in self.held}
+        recorded: dict[str, list[State]] = {key: [] for key in self.model}
         for row in self._rows(audit_events):
             if row.event in names and row.request in recorded:
                 recorded[row.request].append(names[row.event])
-        for key, held in self.held.items():
-            assert recorded[key] == [state for state in held.seen if state is not State.AWAITING]
+        for key, entry in self.model.items():
+            assert recorded[key] == [state for state in entry.seen if state is not State.AWAITING]
         assert self.do(AuditLog(self.database).verify()) == []
 
     @invariant()
-    def the_card_came_first_and_nothing_overtook_its_own_kind(self) -> None:
-        for held in self.held.values():
-            kinds = [kind for kind, _ in held.delivered]
+    def card_is_delivered_first_and_posts_of_one_kind_in_order(self) -> None:
+        for entry in self.model.values():
+            kinds = [kind for kind, _ in entry.delivered]
             assert kinds[:1] in ([], [PostKind.CARD])
             for kind in PostKind:
-                numbers = [number for each, number in held.delivered if each is kind]
+                numbers = [number for each, number in entry.delivered if each is kind]
                 assert numbers == sorted(set(numbers))
 
     def _rows(self, table: Any) -> list[Any]:
@@ -499,13 +501,13 @@ def void_all(request: Request) -> Judgement:
 
 
 def _allowed(_request: Request) -> None:
-    """Let anybody."""
+    """Allow every person."""
 
 
 def test_random_interleavings_agree_with_the_model(database_url: str) -> None:
-    class Here(LifeCycle):
+    class Machine(LifeCycle):
         def __init__(self) -> None:
             super().__init__(database_url)
 
     examples = EXAMPLES if database_url.startswith("sqlite") else FEWER_EXAMPLES
-    run_state_machine_as_test(Here, settings=examples)
+    run_state_machine_as_test(Machine, settings=examples)

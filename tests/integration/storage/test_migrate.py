@@ -1,4 +1,4 @@
-"""The schema: the versions create what the code expects, once, whole, one replica at a time."""
+"""The migrations create the schema of the code, once, completely, one replica at a time."""
 
 import asyncio
 import sqlite3
@@ -98,7 +98,7 @@ async def insert(database: Database, table: str, values: dict[str, Any]) -> None
     await execute(database, f"INSERT INTO {table} ({names}) VALUES ({places})", values)  # noqa: S608 - constants
 
 
-# What the versions create, in place of the tables that an empty database gets at once.
+# Runs the migrations, in place of the tables that an empty database gets at once.
 
 
 def create_first_version(connection: Connection) -> None:
@@ -131,7 +131,7 @@ async def test_versions_create_the_tables_and_columns_of_the_code(
     assert await empty.write(compare) == []
 
 
-#: All that a database knows of its tables: SQLite keeps their statements.
+#: The description of all tables by the database: SQLite keeps their statements.
 DESCRIPTIONS = {
     "sqlite": (
         "SELECT type, name, tbl_name, sql FROM sqlite_master",
@@ -147,7 +147,7 @@ DESCRIPTIONS = {
 
 
 def description(connection: Connection) -> list[str]:
-    """Return all that the database knows of its schema."""
+    """Return the database's description of its schema."""
     queries = DESCRIPTIONS[connection.dialect.name]
     rows = [row for each in queries for row in connection.exec_driver_sql(each)]
     return sorted(" | ".join(sorted_lines(str(field)) for field in row) for row in rows)
@@ -261,7 +261,7 @@ async def test_start_with_the_newest_version_does_not_load_alembic(empty_url: st
     assert await process.wait() == 0
 
 
-async def test_failed_upgrade_leaves_nothing_half_done(empty: Database, empty_url: str) -> None:
+async def test_failed_upgrade_changes_nothing(empty: Database, empty_url: str) -> None:
     """Otherwise another replica, or the next start, would begin between two versions."""
     await execute(empty, "CREATE TABLE open_watched_jobs (id INTEGER)")  # an index has this name
     with pytest.raises(DBAPIError, match="open_watched_jobs"):
@@ -273,7 +273,7 @@ async def test_failed_upgrade_leaves_nothing_half_done(empty: Database, empty_ur
 
 
 async def test_newer_schema_is_refused(empty: Database, empty_url: str) -> None:
-    """An earlier program must not write what the newer one does not expect."""
+    """An earlier program must not write into a newer schema."""
     await ensure_current(empty_url)
     await execute(empty, "UPDATE alembic_version SET version_num = '9999'")
 

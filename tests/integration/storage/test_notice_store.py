@@ -13,7 +13,7 @@ from tests.integration.storage.conftest import Env
 from tests.support.domain import ABE, ADA, NOON, RINA, a_waiting_request, allow, keep_all
 
 MINUTE = timedelta(minutes=1)
-TOLD = (replace(ADA, name="Ada <Lee>"), replace(ABE, name="Abe"))
+RECIPIENTS = (replace(ADA, name="Ada <Lee>"), replace(ABE, name="Abe"))
 FIRST = Notice(is_first=True, reminder=0, escalates=False, next_at=NOON + MINUTE)
 REMINDER = Notice(is_first=False, reminder=1, escalates=True, next_at=None)
 
@@ -23,9 +23,9 @@ async def ask(env: Env) -> Request:
     return await env.posted(a_waiting_request(next_notice_at=NOON))
 
 
-async def tell(env: Env, notice: Notice = FIRST) -> bool:
+async def give_notice(env: Env, notice: Notice = FIRST) -> bool:
     (due,) = await env.notices.list_due()
-    return await env.notices.give(due, notice, TOLD)
+    return await env.notices.give(due, notice, RECIPIENTS)
 
 
 async def deliver_copies(env: Env) -> None:
@@ -37,11 +37,11 @@ def kinds(posts: list[RequestPost]) -> list[tuple[PostKind, str | None]]:
     return [(post.kind, post.recipient) for post in posts]
 
 
-async def test_two_replicas_tell_the_approvers_once(env: Env) -> None:
+async def test_two_replicas_notify_the_approvers_once(env: Env) -> None:
     request = await ask(env)
     (due,) = await env.notices.list_due()
 
-    given = await asyncio.gather(*(env.notices.give(due, FIRST, TOLD) for _ in range(4)))
+    given = await asyncio.gather(*(env.notices.give(due, FIRST, RECIPIENTS) for _ in range(4)))
 
     assert sorted(given) == [False, False, False, True]
     assert kinds(await env.claim_posts()) == [(PostKind.COPY, ADA.id), (PostKind.COPY, ABE.id)]
@@ -51,13 +51,13 @@ async def test_two_replicas_tell_the_approvers_once(env: Env) -> None:
 
 async def test_reminder_is_recorded_with_its_reply_and_its_copies(env: Env) -> None:
     request = await ask(env)
-    await tell(env)
+    await give_notice(env)
     await deliver_copies(env)
     await env.claim_posts()
     env.clock.forward(60)
     (due,) = await env.notices.list_due()
 
-    assert await env.notices.give(due, REMINDER, TOLD[:1], escalated=TOLD[1:])
+    assert await env.notices.give(due, REMINDER, RECIPIENTS[:1], escalated=RECIPIENTS[1:])
 
     replies = ["request:notified", "request:reminded", "request:escalated"]
     assert (await env.events(request=request.id))[1:] == replies
@@ -71,18 +71,18 @@ async def test_reminder_is_recorded_with_its_reply_and_its_copies(env: Env) -> N
 async def test_decided_or_expired_request_has_no_notice(env: Env) -> None:
     denied = await ask(env)
     (due,) = await env.notices.list_due()
-    await env.ledger.decide(denied.id, State.DENIED, ADA, allow, reason="no")
+    await env.store.decide(denied.id, State.DENIED, ADA, allow, reason="no")
     expiring = a_waiting_request(next_notice_at=NOON, expires_at=NOON + MINUTE)
-    await env.ledger.create(expiring, RINA)
+    await env.store.create(expiring, RINA)
     env.clock.forward(60)
 
-    assert not await env.notices.give(due, FIRST, TOLD)
+    assert not await env.notices.give(due, FIRST, RECIPIENTS)
     assert await env.notices.list_due() == []
 
 
-async def test_reply_names_who_was_reached_after_the_last_copy(env: Env) -> None:
+async def test_reply_names_the_recipients_after_the_last_copy(env: Env) -> None:
     request = await ask(env)
-    await tell(env)
+    await give_notice(env)
     first, second = await env.claim_posts()
 
     await env.outbox.drop(second, "the person takes no direct messages")
@@ -98,7 +98,7 @@ async def test_reply_names_who_was_reached_after_the_last_copy(env: Env) -> None
 
 async def test_two_last_copies_at_once_make_one_reply(env: Env) -> None:
     await ask(env)
-    await tell(env)
+    await give_notice(env)
     copies = await env.claim_posts()
 
     await asyncio.gather(*(env.outbox.mark_sent(copy, "D", f"{copy.id}.1") for copy in copies))
@@ -108,12 +108,12 @@ async def test_two_last_copies_at_once_make_one_reply(env: Env) -> None:
 
 async def test_decided_request_edits_its_card_and_then_every_copy_in_its_place(env: Env) -> None:
     request = await ask(env)
-    await tell(env)
+    await give_notice(env)
     await deliver_copies(env)
     (reached,) = await env.claim_posts()
     await env.outbox.mark_sent(reached, "C0OPS", "1.2")
 
-    await env.ledger.decide(request.id, State.DENIED, ADA, allow, reason="still needed")
+    await env.store.decide(request.id, State.DENIED, ADA, allow, reason="still needed")
 
     reply, edit, *copies = await env.claim_posts()
     assert (reply.kind, edit.kind, edit.recipient) == (PostKind.REPLY, PostKind.EDIT, None)
@@ -124,9 +124,9 @@ async def test_decided_request_edits_its_card_and_then_every_copy_in_its_place(e
 
 async def test_copy_that_was_not_sent_yet_needs_no_edit(env: Env) -> None:
     request = await ask(env)
-    await tell(env)
+    await give_notice(env)
 
-    await env.ledger.decide(request.id, State.DENIED, ADA, allow, reason="still needed")
+    await env.store.decide(request.id, State.DENIED, ADA, allow, reason="still needed")
 
     posts = await env.claim_posts()
     copies = [post for post in posts if post.recipient]
@@ -138,9 +138,9 @@ async def test_copy_that_was_not_sent_yet_needs_no_edit(env: Env) -> None:
 
 async def test_copy_in_delivery_is_edited_once_it_has_a_place(env: Env) -> None:
     request = await ask(env)
-    await tell(env)
+    await give_notice(env)
     ada, abe = await env.claim_posts()
-    await env.ledger.decide(request.id, State.DENIED, ADA, allow, reason="still needed")
+    await env.store.decide(request.id, State.DENIED, ADA, allow, reason="still needed")
     assert [post.recipient for post in await env.claim_posts()] == [None, None]
 
     await env.outbox.mark_sent(ada, "D0ADA", "2.1")
@@ -155,9 +155,9 @@ async def test_copy_in_delivery_is_edited_once_it_has_a_place(env: Env) -> None:
 
 async def test_copies_wait_a_moment_for_the_end_of_a_quick_run(env: Env) -> None:
     request = await ask(env)
-    await tell(env)
+    await give_notice(env)
     await deliver_copies(env)
-    await env.ledger.approve(request.id, ADA, allow, keep_all)
+    await env.store.approve(request.id, ADA, allow, keep_all)
     assert all(post.recipient is None for post in await env.claim_posts())
     await env.end_run(request)
 
@@ -168,10 +168,10 @@ async def test_copies_wait_a_moment_for_the_end_of_a_quick_run(env: Env) -> None
     assert [post for post in await env.claim_posts() if post.recipient] == []
 
 
-async def test_request_that_waits_again_tells_its_approvers_again(env: Env) -> None:
+async def test_request_that_waits_again_notifies_its_approvers_again(env: Env) -> None:
     request = await ask(env)
-    await tell(env)
-    await env.ledger.approve(request.id, ADA, allow, keep_all)
+    await give_notice(env)
+    await env.store.approve(request.id, ADA, allow, keep_all)
     claimed = await env.claim_run(request)
     assert await env.notices.list_due() == []
 
@@ -182,7 +182,7 @@ async def test_request_that_waits_again_tells_its_approvers_again(env: Env) -> N
 
 
 async def test_request_without_approvals_has_no_notice(env: Env) -> None:
-    await env.ledger.create(a_waiting_request(), RINA)
+    await env.store.create(a_waiting_request(), RINA)
 
     assert await env.notices.list_due() == []
     assert len(await env.claim_posts()) == 1

@@ -17,13 +17,13 @@ async def kinds(env: Env) -> list[tuple[PostKind, str]]:
 
 
 async def test_new_request_enqueues_only_its_card(env: Env) -> None:
-    await env.ledger.create(a_request(), RINA)
+    await env.store.create(a_request(), RINA)
 
     assert await kinds(env) == [(PostKind.CARD, "request:created")]
 
 
 async def test_post_is_claimed_by_one_replica(env: Env) -> None:
-    await env.ledger.create(a_request(), RINA)
+    await env.store.create(a_request(), RINA)
 
     claims = await asyncio.gather(*(env.outbox.claim(f"replica-{n}", 10) for n in range(5)))
 
@@ -31,8 +31,8 @@ async def test_post_is_claimed_by_one_replica(env: Env) -> None:
 
 
 async def test_owner_whose_claim_was_lost_claims_its_posts_again_at_once(env: Env) -> None:
-    await env.ledger.create(a_request(), RINA)
-    await env.ledger.create(a_request(), RINA)
+    await env.store.create(a_request(), RINA)
+    await env.store.create(a_request(), RINA)
     delivering, lost = await env.outbox.claim("replica-1", 10)
     assert await env.outbox.claim("replica-2", 10, held=[]) == []
 
@@ -42,9 +42,9 @@ async def test_owner_whose_claim_was_lost_claims_its_posts_again_at_once(env: En
 
 
 async def test_posts_of_a_request_wait_for_its_card(env: Env) -> None:
-    request = await env.ledger.create(a_waiting_request(approvals=2), RINA)
+    request = await env.store.create(a_waiting_request(approvals=2), RINA)
     (card,) = await env.claim_posts()
-    await env.ledger.approve(request.id, ADA, allow, keep_all)
+    await env.store.approve(request.id, ADA, allow, keep_all)
     assert await env.claim_posts() == []
 
     await env.outbox.mark_sent(card, "C0OPS", "1.1")
@@ -58,12 +58,12 @@ async def test_posts_of_a_request_wait_for_its_card(env: Env) -> None:
 async def test_place_of_the_card_is_stored_with_the_request(env: Env) -> None:
     request = await env.posted(a_waiting_request(approvals=2))
 
-    assert (await env.ledger.get(request.id)).card == Card(channel="C0OPS", ts="1.1")
+    assert (await env.store.get(request.id)).card == Card(channel="C0OPS", ts="1.1")
 
 
 async def test_post_has_the_request_as_it_is_when_claimed(env: Env) -> None:
-    request = await env.ledger.create(a_waiting_request(), RINA)
-    await env.ledger.approve(request.id, ADA, allow, keep_all)
+    request = await env.store.create(a_waiting_request(), RINA)
+    await env.store.approve(request.id, ADA, allow, keep_all)
 
     (card,) = await env.claim_posts()
 
@@ -71,7 +71,7 @@ async def test_post_has_the_request_as_it_is_when_claimed(env: Env) -> None:
 
 
 async def test_unclaimed_card_updates_are_merged(env: Env) -> None:
-    request = await env.ledger.create(a_request(), RINA)
+    request = await env.store.create(a_request(), RINA)
     (card,) = await env.claim_posts()
     await env.end_run(request)
     await env.outbox.mark_sent(card, "C0OPS", "1.1")
@@ -84,7 +84,7 @@ async def test_unclaimed_card_updates_are_merged(env: Env) -> None:
 
 async def test_change_after_a_lost_answer_updates_the_card(env: Env) -> None:
     """Slack may have the first attempt, and takes the repetition for the same message."""
-    request = await env.ledger.create(a_request(), RINA)
+    request = await env.store.create(a_request(), RINA)
     (card,) = await env.claim_posts()
     await env.outbox.retry_later(card, 1, "no answer")
     await env.end_run(request)
@@ -108,7 +108,7 @@ async def test_start_of_a_run_updates_the_card_a_moment_later(env: Env) -> None:
 
 
 async def test_post_of_a_dead_replica_is_repeated_with_the_same_id(env: Env) -> None:
-    await env.ledger.create(a_request(), RINA)
+    await env.store.create(a_request(), RINA)
     (first,) = await env.claim_posts()
     assert await env.claim_posts() == []
     env.clock.forward(LEASE.total_seconds())
@@ -119,7 +119,7 @@ async def test_post_of_a_dead_replica_is_repeated_with_the_same_id(env: Env) -> 
 
 
 async def test_post_to_retry_waits_for_the_delay(env: Env) -> None:
-    await env.ledger.create(a_request(), RINA)
+    await env.store.create(a_request(), RINA)
     (post,) = await env.claim_posts()
 
     await env.outbox.retry_later(post, 7, "ratelimited")
@@ -132,7 +132,7 @@ async def test_post_to_retry_waits_for_the_delay(env: Env) -> None:
 
 async def test_dropped_post_is_audited_and_blocks_no_other(env: Env) -> None:
     request = await env.posted(a_waiting_request(approvals=2))
-    await env.ledger.approve(request.id, ADA, allow, keep_all)
+    await env.store.approve(request.id, ADA, allow, keep_all)
     reply, edit = await env.claim_posts()
 
     await env.outbox.drop(edit, "message_not_found")
@@ -147,7 +147,7 @@ async def test_dropped_post_is_audited_and_blocks_no_other(env: Env) -> None:
 
 
 async def test_moved_card_is_due_at_once_in_its_new_channel(env: Env) -> None:
-    await env.ledger.create(a_request(), RINA)
+    await env.store.create(a_request(), RINA)
     (card,) = await env.claim_posts()
 
     await env.outbox.move_card(card, RINA.id, "not_in_channel")
@@ -160,7 +160,7 @@ async def test_moved_card_is_due_at_once_in_its_new_channel(env: Env) -> None:
 async def test_outcome_and_last_edit_precede_the_cards_of_other_requests(env: Env) -> None:
     request = await env.posted(a_request())
     running = await env.claim_run(request)
-    await env.ledger.create(a_request(), RINA)
+    await env.store.create(a_request(), RINA)
     await env.leases.settle(running, State.CANCELLED, Outcome())
 
     assert [kind for kind, _ in await kinds(env)] == [
@@ -172,11 +172,11 @@ async def test_outcome_and_last_edit_precede_the_cards_of_other_requests(env: En
 
 async def test_postponed_edit_is_no_attempt_and_is_due_when_the_request_ends(env: Env) -> None:
     request = await env.posted(a_waiting_request(approvals=2))
-    await env.ledger.approve(request.id, ADA, allow, keep_all)
+    await env.store.approve(request.id, ADA, allow, keep_all)
     reply, edit = await env.claim_posts()
     await env.outbox.mark_sent(reply, "C0OPS", "1.2")
     await env.outbox.retry_later(edit, 50)
-    await env.ledger.decide(request.id, State.WITHDRAWN, RINA, allow)
+    await env.store.decide(request.id, State.WITHDRAWN, RINA, allow)
 
     again, outcome = await env.claim_posts()
     assert (again.id, again.attempts, again.request.state) == (edit.id, 1, State.WITHDRAWN)

@@ -40,7 +40,7 @@ async def bench(database: Database) -> QuarantineBench:
 async def quarantined(bench: QuarantineBench, number: int = 1) -> str:
     """Start a download, and return its id once its card is delivered."""
     job_id = bench.begin(number)
-    await bench.look()
+    await bench.read_jobs()
     await bench.second()
     assert await bench.state(job_id) is State.QUARANTINED
     return job_id
@@ -75,7 +75,7 @@ async def test_new_download_is_cancelled_once_within_ten_seconds_of_its_grace_ti
     assert await AuditLog(bench.database).verify() == []
 
 
-async def test_downloads_of_the_first_look_are_not_quarantined(database: Database) -> None:
+async def test_downloads_of_the_first_read_are_not_quarantined(database: Database) -> None:
     bench = QuarantineBench(database, ENFORCED)
     old = bench.begin(1)
     await bench.start()
@@ -92,7 +92,7 @@ async def test_download_that_began_while_the_bot_was_down_has_its_full_grace_tim
     bench.clock.advance(3600)
     bench.replicas = [Replica(bench, "two")]
     bench.clock.advance(60)  # the lease of the first process has run out
-    await bench.look()
+    await bench.read_jobs()
     await pass_seconds(bench, GRACE + 5)
 
     (deleted_at,) = bench.deletes(job_id)
@@ -104,7 +104,7 @@ async def test_other_jobs_are_not_quarantined(
     bench: QuarantineBench, changes: dict[str, object]
 ) -> None:
     job_id = bench.begin(1, **changes)
-    await bench.look()
+    await bench.read_jobs()
 
     assert await bench.state(job_id) is None
 
@@ -120,7 +120,7 @@ async def test_observed_download_is_not_cancelled(database: Database) -> None:
     assert await AuditLog(bench.database).verify() == []
 
 
-async def test_kept_download_goes_on_and_a_second_decision_is_told_who_was_first(
+async def test_kept_download_goes_on_and_a_second_decision_gets_the_name_of_the_first_approver(
     bench: QuarantineBench,
 ) -> None:
     job_id = await quarantined(bench)
@@ -140,8 +140,8 @@ async def test_expected_starter_who_is_known_late_keeps_the_download(
     bench: QuarantineBench,
 ) -> None:
     job_id = bench.begin(1)
-    bench.tell_starter(job_id, "ETL@shop.example", delay=GRACE - 2)
-    await bench.look()
+    bench.show_starter(job_id, "ETL@shop.example", delay=GRACE - 2)
+    await bench.read_jobs()
     await pass_seconds(bench, GRACE + 5)
 
     assert await bench.state(job_id) is State.KEPT
@@ -193,7 +193,7 @@ async def test_job_that_ended_by_itself_is_over(bench: QuarantineBench) -> None:
     assert bench.deletes(job_id) == []
 
 
-async def test_nothing_is_cancelled_while_slack_is_away_nor_before_a_new_grace_time(
+async def test_nothing_is_cancelled_during_an_outage_of_slack_nor_before_a_new_grace_time(
     bench: QuarantineBench,
 ) -> None:
     job_id = await quarantined(bench)
@@ -225,7 +225,7 @@ async def test_next_process_goes_on_with_the_grace_time(bench: QuarantineBench) 
     assert GRACE <= deleted_at - bench.shown_at[job_id] <= GRACE + 10
 
 
-async def test_process_that_starts_after_slack_was_away_begins_a_new_grace_time(
+async def test_process_that_starts_after_an_outage_of_slack_begins_a_new_grace_time(
     bench: QuarantineBench,
 ) -> None:
     job_id = await quarantined(bench)
@@ -284,7 +284,7 @@ async def test_downloads_beyond_the_limit_are_announced_and_not_held(database: D
     await bench.start()
     first, second = await quarantined(bench, 1), await quarantined(bench, 2)
     third = bench.begin(3)
-    await bench.look()
+    await bench.read_jobs()
     assert bench.limited == ["shop-prod"]
     assert await bench.state(third) is None
 
@@ -330,7 +330,7 @@ async def test_request_that_waits_before_the_watch_sees_the_job_does_not_shield_
     shown = JobFingerprint.of(bench.job(job_id))
     await bench.requests.create(a_waiting_request(ref=ref, shown=shown), RINA)
     await bench.second()
-    await bench.look()
+    await bench.read_jobs()
 
     assert await bench.state(job_id) is state
     await pass_seconds(bench, GRACE + 10)

@@ -37,7 +37,7 @@ POLICY = QuarantinePolicy(
 
 @dataclass(slots=True)
 class Download:
-    """What becomes of one download: who started it, and when an approver keeps it."""
+    """One download: whether its starter is expected, and when an approver keeps it."""
 
     job_id: str
     expected: bool
@@ -54,10 +54,10 @@ class Simulation:
     """
 
     bench: QuarantineBench
-    chance: random.Random
+    rng: random.Random
     downloads: list[Download] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
-    away: list[float] = field(default_factory=list)
+    outages: list[float] = field(default_factory=list)
 
     async def run(self) -> None:
         """Begin all downloads, then let every grace time pass."""
@@ -65,35 +65,35 @@ class Simulation:
         await self.bench.start()
         for number in range(DOWNLOADS):
             self._begin(1000 + 20 * number)
-            for _ in range(self.chance.choice([0, 0, 0, 1, 3])):
+            for _ in range(self.rng.choice([0, 0, 0, 1, 3])):
                 await self._second()
         self.bench.slack_is_up = True
         for _ in range(GRACE + 12):
-            await self._second(calm=True)
+            await self._second(undisturbed=True)
 
     def _begin(self, number: int) -> None:
-        if self.chance.random() < 0.1:
+        if self.rng.random() < 0.1:
             self.others.append(self.bench.begin(number, deliveryType="automated"))
         job_id = self.bench.begin(number + 10)
-        expected, is_kept = self.chance.random() < 0.2, self.chance.random() < 0.3
-        if expected or self.chance.random() < 0.5:
+        expected, is_kept = self.rng.random() < 0.2, self.rng.random() < 0.3
+        if expected or self.rng.random() < 0.5:
             name = "etl@shop.example" if expected else "mallory@shop.example"
-            self.bench.tell_starter(job_id, name, delay=self.chance.uniform(0, GRACE - 5))
-        keep_at = self.bench.clock.elapsed + self.chance.uniform(0, GRACE) if is_kept else None
+            self.bench.show_starter(job_id, name, delay=self.rng.uniform(0, GRACE - 5))
+        keep_at = self.bench.clock.elapsed + self.rng.uniform(0, GRACE) if is_kept else None
         self.downloads.append(Download(job_id, expected, keep_at))
 
-    async def _second(self, *, calm: bool = False) -> None:
-        bench, chance = self.bench, self.chance
-        if not calm and chance.random() < 0.03:
+    async def _second(self, *, undisturbed: bool = False) -> None:
+        bench, rng = self.bench, self.rng
+        if not undisturbed and rng.random() < 0.03:
             bench.slack_is_up = not bench.slack_is_up
-        if not calm and bench.policy.limit > DOWNLOADS and chance.random() < 0.02:
-            bench.clock.jump(chance.choice([-600, 600]))
-        if chance.random() < 0.4:
-            await bench.look()
+        if not undisturbed and bench.policy.limit > DOWNLOADS and rng.random() < 0.02:
+            bench.clock.jump(rng.choice([-600, 600]))
+        if rng.random() < 0.4:
+            await bench.read_jobs()
         await self._keep()
         await bench.second()
         if not bench.slack_is_up:
-            self.away.append(bench.clock.elapsed)
+            self.outages.append(bench.clock.elapsed)
 
     async def _keep(self) -> None:
         for each in self.downloads:
@@ -106,7 +106,7 @@ class Simulation:
 
     def seen_from(self, job_id: str, until: float) -> float:
         """Return since when people could see a card without interruption."""
-        back = [at for at in self.away if at < until]
+        back = [at for at in self.outages if at < until]
         return max(self.bench.shown_at[job_id], *back, 0.0)
 
 

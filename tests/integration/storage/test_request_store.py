@@ -39,40 +39,40 @@ TTL = timedelta(minutes=30)
 async def test_created_request_is_read_back_unchanged(env: Env) -> None:
     request = a_request(moved_because="a direct message")
 
-    created = await env.ledger.create(request, RINA)
+    created = await env.store.create(request, RINA)
 
     assert created == request
-    assert await env.ledger.get(request.id) == request
+    assert await env.store.get(request.id) == request
 
 
 async def test_link_that_was_shown_is_read_back_unchanged(env: Env) -> None:
     """Two fingerprints are equal without it."""
     live = a_job(link_is_live=True, expires_at=NOON + timedelta(hours=1))
-    request = await env.ledger.create(a_request(shown=JobFingerprint.of(live)), RINA)
+    request = await env.store.create(a_request(shown=JobFingerprint.of(live)), RINA)
 
-    assert asdict((await env.ledger.get(request.id)).shown) == asdict(request.shown)
+    assert asdict((await env.store.get(request.id)).shown) == asdict(request.shown)
 
 
 async def test_unknown_id_raises_request_not_found(env: Env) -> None:
     with pytest.raises(RequestNotFound):
-        await env.ledger.get("nothing")
+        await env.store.get("nothing")
 
 
 async def test_same_key_returns_the_first_request(env: Env) -> None:
-    first = await env.ledger.create(a_request(key="V1"), RINA)
+    first = await env.store.create(a_request(key="V1"), RINA)
 
-    second = await env.ledger.create(a_request(key="V1"), RINA)
+    second = await env.store.create(a_request(key="V1"), RINA)
 
     assert second == first
     assert env.entered == [State.APPROVED]
 
 
 async def test_second_dialog_with_the_same_request_id_gets_an_id_of_its_own(env: Env) -> None:
-    first = await env.ledger.create(a_request(), RINA)
-    second = await env.ledger.create(a_request(id=first.id), RINA)
+    first = await env.store.create(a_request(), RINA)
+    second = await env.store.create(a_request(id=first.id), RINA)
 
     assert second.id != first.id
-    assert (await env.ledger.get(second.id)).ref == second.ref
+    assert (await env.store.get(second.id)).ref == second.ref
 
 
 async def test_concurrent_requests_for_one_job_create_one_and_name_it_to_the_other(
@@ -81,7 +81,7 @@ async def test_concurrent_requests_for_one_job_create_one_and_name_it_to_the_oth
     one, two = a_request(ref=job_ref()), a_request(ref=job_ref(), requester=ADA.id)
 
     results = await asyncio.gather(
-        env.ledger.create(one, RINA), env.ledger.create(two, ADA), return_exceptions=True
+        env.store.create(one, RINA), env.store.create(two, ADA), return_exceptions=True
     )
 
     lost = [result for result in results if isinstance(result, JobAlreadyRequested)]
@@ -94,7 +94,7 @@ async def test_concurrent_deliveries_of_one_submission_create_one_request(env: E
     ref = job_ref()
     made = [a_request(key="V1", ref=ref) for _ in range(20)]
 
-    results = await asyncio.gather(*(env.ledger.create(each, RINA) for each in made))
+    results = await asyncio.gather(*(env.store.create(each, RINA) for each in made))
 
     assert len({result.id for result in results}) == 1
     assert await env.events() == [
@@ -104,29 +104,29 @@ async def test_concurrent_deliveries_of_one_submission_create_one_request(env: E
 
 
 async def test_job_can_be_requested_again_after_its_request_ended(env: Env) -> None:
-    first = await env.ledger.create(a_waiting_request(ref=job_ref()), RINA)
-    await env.ledger.decide(first.id, State.WITHDRAWN, RINA, allow)
+    first = await env.store.create(a_waiting_request(ref=job_ref()), RINA)
+    await env.store.decide(first.id, State.WITHDRAWN, RINA, allow)
 
-    second = await env.ledger.create(a_waiting_request(ref=job_ref()), RINA)
+    second = await env.store.create(a_waiting_request(ref=job_ref()), RINA)
 
-    assert (await env.ledger.open_request_for(job_ref())) == second
+    assert (await env.store.open_request_for(job_ref())) == second
 
 
 async def test_late_redelivery_returns_its_own_request_while_another_is_open(env: Env) -> None:
-    first = await env.ledger.create(a_waiting_request(key="V1", ref=job_ref()), RINA)
-    ended = await env.ledger.decide(first.id, State.WITHDRAWN, RINA, allow)
-    await env.ledger.create(a_waiting_request(key="V2", ref=job_ref()), ADA)
+    first = await env.store.create(a_waiting_request(key="V1", ref=job_ref()), RINA)
+    ended = await env.store.decide(first.id, State.WITHDRAWN, RINA, allow)
+    await env.store.create(a_waiting_request(key="V2", ref=job_ref()), ADA)
 
-    again = await env.ledger.create(a_waiting_request(key="V1", ref=job_ref()), RINA)
+    again = await env.store.create(a_waiting_request(key="V1", ref=job_ref()), RINA)
 
     assert again == ended
 
 
 async def test_first_of_two_approvals_is_recorded_and_the_second_approves(env: Env) -> None:
-    request = await env.ledger.create(a_waiting_request(approvals=2), RINA)
+    request = await env.store.create(a_waiting_request(approvals=2), RINA)
 
-    once = await env.ledger.approve(request.id, ADA, allow, keep_all)
-    twice = await env.ledger.approve(request.id, ABE, allow, keep_all)
+    once = await env.store.approve(request.id, ADA, allow, keep_all)
+    twice = await env.store.approve(request.id, ABE, allow, keep_all)
 
     assert (once.state, once.approved_by) == (State.AWAITING, frozenset({ADA.id}))
     assert (twice.state, twice.approved_by) == (State.APPROVED, frozenset({ADA.id, ABE.id}))
@@ -139,45 +139,45 @@ async def test_first_of_two_approvals_is_recorded_and_the_second_approves(env: E
 
 
 async def test_concurrent_approvals_of_two_people_complete_the_quorum(env: Env) -> None:
-    request = await env.ledger.create(a_waiting_request(approvals=2), RINA)
+    request = await env.store.create(a_waiting_request(approvals=2), RINA)
 
     await asyncio.gather(
-        env.ledger.approve(request.id, ADA, allow, keep_all),
-        env.ledger.approve(request.id, ABE, allow, keep_all),
+        env.store.approve(request.id, ADA, allow, keep_all),
+        env.store.approve(request.id, ABE, allow, keep_all),
     )
 
-    assert (await env.ledger.get(request.id)).state is State.APPROVED
+    assert (await env.store.get(request.id)).state is State.APPROVED
 
 
 async def test_concurrent_approvals_of_one_person_count_once(env: Env) -> None:
-    request = await env.ledger.create(a_waiting_request(approvals=2), RINA)
+    request = await env.store.create(a_waiting_request(approvals=2), RINA)
 
     def again(now: Request) -> NotAllowed | None:
         return may_approve_once(Policy(), now, ADA)
 
     results = await asyncio.gather(
-        *(env.ledger.approve(request.id, ADA, again, keep_all) for _ in range(5)),
+        *(env.store.approve(request.id, ADA, again, keep_all) for _ in range(5)),
         return_exceptions=True,
     )
 
     assert sum(isinstance(result, AlreadyApproved) for result in results) == 4
-    assert (await env.ledger.get(request.id)).approved_by == {ADA.id}
+    assert (await env.store.get(request.id)).approved_by == {ADA.id}
 
 
 async def test_refused_decision_changes_nothing(env: Env) -> None:
-    request = await env.ledger.create(a_waiting_request(), RINA)
+    request = await env.store.create(a_waiting_request(), RINA)
 
     with pytest.raises(NotAllowed):
-        await env.ledger.approve(request.id, RINA, lambda _request: AlreadyApproved(), keep_all)
+        await env.store.approve(request.id, RINA, lambda _request: AlreadyApproved(), keep_all)
 
-    assert await env.ledger.get(request.id) == request
+    assert await env.store.get(request.id) == request
     assert await env.events(request=request.id) == ["request:created"]
 
 
 async def test_denial_stores_its_reason_and_its_author(env: Env) -> None:
-    request = await env.ledger.create(a_waiting_request(), RINA)
+    request = await env.store.create(a_waiting_request(), RINA)
 
-    denied = await env.ledger.decide(
+    denied = await env.store.decide(
         request.id, State.DENIED, ADA, allow, reason="needed for the audit"
     )
 
@@ -186,78 +186,78 @@ async def test_denial_stores_its_reason_and_its_author(env: Env) -> None:
 
 
 async def test_decision_after_the_end_raises_with_the_ended_request(env: Env) -> None:
-    request = await env.ledger.create(a_waiting_request(), RINA)
-    await env.ledger.decide(request.id, State.DENIED, ADA, allow, reason="no")
+    request = await env.store.create(a_waiting_request(), RINA)
+    await env.store.decide(request.id, State.DENIED, ADA, allow, reason="no")
 
     with pytest.raises(AlreadyHandled) as late:
-        await env.ledger.approve(request.id, ABE, allow, keep_all)
+        await env.store.approve(request.id, ABE, allow, keep_all)
 
     assert late.value.request.state is State.DENIED
     assert late.value.request.outcome.by == ADA.id
 
 
 async def test_approval_at_the_expiry_is_refused(env: Env) -> None:
-    request = await env.ledger.create(
+    request = await env.store.create(
         a_waiting_request(expires_at=NOON + timedelta(seconds=5)), RINA
     )
     env.clock.forward(5)
 
     with pytest.raises(RequestExpired):
-        await env.ledger.approve(request.id, ADA, allow, keep_all)
+        await env.store.approve(request.id, ADA, allow, keep_all)
 
 
 async def test_waiting_request_expires(env: Env) -> None:
-    request = await env.ledger.create(a_waiting_request(), RINA)
-    assert await env.ledger.expire_due() == []
+    request = await env.store.create(a_waiting_request(), RINA)
+    assert await env.store.expire_due() == []
     env.clock.forward(1800)
 
-    first, second = await asyncio.gather(env.ledger.expire_due(), env.ledger.expire_due())
+    first, second = await asyncio.gather(env.store.expire_due(), env.store.expire_due())
 
     assert len(first) + len(second) == 1
-    assert (await env.ledger.get(request.id)).state is State.EXPIRED
+    assert (await env.store.get(request.id)).state is State.EXPIRED
     assert env.entered == [State.AWAITING, State.EXPIRED]
 
 
 async def test_more_requests_than_one_transaction_can_take_expire_in_several(env: Env) -> None:
     for _ in range(25):
-        await env.ledger.create(a_waiting_request(), RINA)
+        await env.store.create(a_waiting_request(), RINA)
     env.clock.forward(1800)
 
-    assert [len(await env.ledger.expire_due()) for _ in range(3)] == [20, 5, 0]
+    assert [len(await env.store.expire_due()) for _ in range(3)] == [20, 5, 0]
 
 
 async def test_failed_request_can_be_retried_at_any_time(env: Env) -> None:
-    request = await env.ledger.create(a_request(), RINA)
+    request = await env.store.create(a_request(), RINA)
     claimed = await env.claim_run(request)
     await env.leases.settle(claimed, State.FAILED, Outcome(sentence="Atlas was away"))
 
-    again = await env.ledger.retry(request.id, RINA, allow, needed_for=lambda _request: 0, ttl=TTL)
+    again = await env.store.retry(request.id, RINA, allow, needed_for=lambda _request: 0, ttl=TTL)
 
     assert (again.state, again.outcome) == (State.APPROVED, Outcome())
     with pytest.raises(AlreadyHandled):
-        await env.ledger.retry(request.id, RINA, allow, needed_for=lambda _request: 0, ttl=TTL)
+        await env.store.retry(request.id, RINA, allow, needed_for=lambda _request: 0, ttl=TTL)
     await env.end_run(request, State.FAILED)
     env.clock.forward(1800)
 
-    late = await env.ledger.retry(request.id, RINA, allow, needed_for=lambda _request: 1, ttl=TTL)
+    late = await env.store.retry(request.id, RINA, allow, needed_for=lambda _request: 1, ttl=TTL)
 
     assert (late.state, late.approvals_needed) == (State.AWAITING, 1)
     assert late.expires_at == env.clock() + TTL
 
 
 async def test_ended_requests_are_not_counted_as_open(env: Env) -> None:
-    await env.ledger.create(a_request(), RINA)
-    waiting = await env.ledger.create(a_waiting_request(), RINA)
+    await env.store.create(a_request(), RINA)
+    waiting = await env.store.create(a_waiting_request(), RINA)
 
-    assert (await env.ledger.counts())[0] == 2
-    await env.ledger.decide(waiting.id, State.WITHDRAWN, RINA, allow)
-    assert (await env.ledger.counts())[0] == 1
+    assert (await env.store.counts())[0] == 2
+    await env.store.decide(waiting.id, State.WITHDRAWN, RINA, allow)
+    assert (await env.store.counts())[0] == 1
 
 
 async def test_typed_text_is_not_logged(env: Env, caplog: pytest.LogCaptureFixture) -> None:
     with capture_logs() as logs:
-        request = await env.ledger.create(a_waiting_request(reason="typed by Rina"), RINA)
-        await env.ledger.decide(request.id, State.DENIED, ADA, allow, reason="typed by Ada")
+        request = await env.store.create(a_waiting_request(reason="typed by Rina"), RINA)
+        await env.store.decide(request.id, State.DENIED, ADA, allow, reason="typed by Ada")
         with pytest.raises(NotRecorded):
             await env.database.write(
                 lambda db: db.execute(text("INSERT INTO nowhere VALUES (:it)"), {"it": "typed"})

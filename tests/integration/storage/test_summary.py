@@ -18,8 +18,8 @@ async def test_figures_name_starters_ends_and_delays(env: Env) -> None:
     await bench.start()
     bench.clock.advance(1)
     first, second = bench.begin(2), bench.begin(20)
-    bench.tell_starter(first, "dana@shop.example")
-    await bench.look()
+    bench.show_starter(first, "dana@shop.example")
+    await bench.read_jobs()
     await bench.second()
     kept = await bench.request(second)
     assert kept

@@ -41,19 +41,19 @@ async def write_history(env: Env) -> None:
     `voided` is: 1 created, 2 approval_given, 3 approval_voided, 4 approvals_raised,
     5 approval_given.
     """
-    await env.ledger.create(a_waiting_request(id="pruned"), RINA)
-    await env.ledger.decide("pruned", State.DENIED, ADA, allow, reason="no")
+    await env.store.create(a_waiting_request(id="pruned"), RINA)
+    await env.store.decide("pruned", State.DENIED, ADA, allow, reason="no")
     for post in await env.outbox.claim("me", 10):
         await env.outbox.mark_sent(post, "C0OPS", f"{post.id}.0")
     for post in await env.outbox.claim("me", 10):
         await env.outbox.mark_sent(post, "C0OPS", f"{post.id}.0")
     env.clock.forward(0.0127)
-    await env.ledger.create(a_request(id="moved"), RINA)
+    await env.store.create(a_request(id="moved"), RINA)
     (post,) = await env.outbox.claim("me", 10)
     assert isinstance(post, RequestPost)
     await env.outbox.move_card(post, "D0RINA", "not a member")
     await run_and_fail(env, "moved")
-    await env.ledger.retry(
+    await env.store.retry(
         "moved",
         RINA,
         allow,
@@ -61,12 +61,12 @@ async def write_history(env: Env) -> None:
         ttl=a_request().expires_at - env.clock.now,
     )
     await run_and_fail(env, "moved")
-    await env.ledger.create(a_waiting_request(approvals=2, id="voided"), RINA)
-    await env.ledger.approve("voided", ADA, allow, keep_all)
+    await env.store.create(a_waiting_request(approvals=2, id="voided"), RINA)
+    await env.store.approve("voided", ADA, allow, keep_all)
     env.clock.forward(1.2345)
-    await env.ledger.approve("voided", ABE, allow, void_all)
-    assert await env.ledger.prune(env.clock.now) == 1
-    await env.ledger.create(a_waiting_request(id="last"), RINA)
+    await env.store.approve("voided", ABE, allow, void_all)
+    assert await env.store.prune(env.clock.now) == 1
+    await env.store.create(a_waiting_request(id="last"), RINA)
 
 
 #: The rows of the history by the kind of the database: it is written once, and then copied.
@@ -217,7 +217,7 @@ async def test_value_of_another_type_in_a_row_is_found(env: Env, column: str) ->
 
 async def test_concurrent_replicas_write_one_chain(env: Env, database_url: str) -> None:
     other = Database(database_url, timeout=DATABASE_TIMEOUT)
-    replicas = (env.ledger, RequestStore(other, env.clock))
+    replicas = (env.store, RequestStore(other, env.clock))
 
     await asyncio.gather(
         *(replicas[number % 2].create(a_request(), RINA) for number in range(20)),

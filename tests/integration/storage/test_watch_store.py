@@ -191,9 +191,9 @@ async def test_watch_starts_anew_after_a_week_without_a_read(env: Env) -> None:
     env.clock.forward(FORGET_AFTER.total_seconds() + LEASE.total_seconds() + 1)
     await env.mine.acquire(PROJECT_ID)
     await env.mine.record_clusters(PROJECT_ID, [CLUSTER])
-    came, running = a_download(expired=True), a_download()
+    ended_job, running = a_download(expired=True), a_download()
 
-    assert await announced(env.mine, running, came, known) == [
+    assert await announced(env.mine, running, ended_job, known) == [
         (running.id, WatchedState.IN_PROGRESS)
     ]
 
@@ -249,7 +249,7 @@ async def test_announcement_has_the_state_and_the_time_of_the_first_read(env: En
     assert (post.job.message, post.job.request) == (None, None)
 
 
-async def test_announcement_tells_jobs_of_the_first_read_from_later_ones(env: Env) -> None:
+async def test_announcement_distinguishes_jobs_of_the_first_read_from_later_ones(env: Env) -> None:
     before, after = a_download(), a_download()
     await start_watch(env.mine, before)
     first = await claimed(env)
@@ -284,7 +284,7 @@ async def test_two_replicas_share_the_announcements(env: Env) -> None:
 
 async def test_announcements_come_after_all_posts_about_requests(env: Env) -> None:
     await start_watch(env.mine, a_download(), a_download())
-    request = await env.ledger.create(a_request(), RINA)
+    request = await env.store.create(a_request(), RINA)
 
     found = await env.outbox.claim("replica-1", 8, 1)
 
@@ -294,7 +294,7 @@ async def test_announcements_come_after_all_posts_about_requests(env: Env) -> No
 
 async def test_announcements_take_no_place_of_posts_about_requests(env: Env) -> None:
     await start_watch(env.mine, a_download(), a_download())
-    await env.ledger.create(a_request(), RINA)
+    await env.store.create(a_request(), RINA)
 
     found = await env.outbox.claim("replica-1", 1, 0)
 
@@ -313,7 +313,7 @@ async def test_old_announcement_is_pruned_from_the_outbox_and_its_place_stays(en
     job = await watched(env, is_announced=True)
     env.clock.forward(1)
 
-    await env.ledger.prune(env.clock.now)
+    await env.store.prune(env.clock.now)
 
     assert await env.database.read(lambda db: db.execute(select(posts)).all()) == []
     await announced(env.mine, a_download(id=job.id, expired=True))
@@ -412,9 +412,9 @@ async def test_announcement_has_the_newest_request_for_the_job(env: Env) -> None
     job = a_download()
     request = a_request(ref=job_ref(job.id))
     await start_watch(env.mine, job)
-    await env.ledger.create(request, RINA)
+    await env.store.create(request, RINA)
 
-    assert (await claimed(env)).job.request == await env.ledger.get(request.id)
+    assert (await claimed(env)).job.request == await env.store.get(request.id)
 
 
 async def test_job_that_disappears_and_comes_back_is_announced_twice(env: Env) -> None:

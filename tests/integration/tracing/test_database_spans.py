@@ -1,4 +1,4 @@
-"""The ledger's spans on both databases: of what was done, and of what was given up."""
+"""Spans of transactions on both databases: of completed and of abandoned ones."""
 
 from collections.abc import AsyncIterator
 
@@ -17,7 +17,7 @@ from tests.support.timings import DATABASE_TIMEOUT
 
 
 class Watched:
-    """A ledger whose transactions are traced, and the spans that ended."""
+    """A database whose transactions are traced, and the spans that ended."""
 
     def __init__(self, database_url: str, timeout: float) -> None:
         self.exporter = InMemorySpanExporter()
@@ -38,18 +38,18 @@ async def watched(database_url: str, request: pytest.FixtureRequest) -> AsyncIte
     await watched.close()
 
 
-def looks(db: Connection) -> None:
+def query(db: Connection) -> None:
     db.execute(select(audit_events))
 
 
 async def test_transaction_is_a_span_with_its_database_and_tables(watched: Watched) -> None:
     with watched.spans.trace("run", None):
-        await watched.database.read(looks)
+        await watched.database.read(query)
     system = "sqlite" if watched.database.is_sqlite else "postgresql"
-    ledger, run = await watched.close()
+    span, run = await watched.close()
 
-    assert (ledger.name, ledger.parent) == ("ledger", run.context)
-    assert dict(ledger.attributes or {}) == {
+    assert (span.name, span.parent) == ("ledger", run.context)
+    assert dict(span.attributes or {}) == {
         "db.system.name": system,
         "db.query.summary": "SELECT audit_events",
     }
@@ -58,7 +58,7 @@ async def test_transaction_is_a_span_with_its_database_and_tables(watched: Watch
 @pytest.mark.parametrize("watched", [0.5], indirect=True)
 async def test_abandoned_transaction_ends_its_span(watched: Watched) -> None:
     def hangs(db: Connection) -> None:
-        looks(db)
+        query(db)
         pause(db, 1)
 
     with watched.spans.trace("run", None), pytest.raises(NotRecorded):

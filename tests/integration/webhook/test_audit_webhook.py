@@ -1,4 +1,4 @@
-"""Every event arrives, in order within its request, whatever the receiver does."""
+"""Every event arrives, in order within its request, after each fault of the receiver."""
 
 import asyncio
 import itertools
@@ -42,7 +42,7 @@ async def test_event_without_a_request_has_no_subject(record: Record) -> None:
 
 
 @pytest.mark.parametrize("fault", [302, 400, 500, CLOSE, HANG])
-async def test_event_that_was_not_taken_is_sent_again_with_the_same_id(
+async def test_event_that_was_not_accepted_is_sent_again_with_the_same_id(
     record: Record, fault: int | str
 ) -> None:
     faults = itertools.chain([fault, fault], itertools.repeat(None))
@@ -58,7 +58,9 @@ async def test_event_that_was_not_taken_is_sent_again_with_the_same_id(
     assert len({event["id"] for event in record.receiver.tries[:3]}) == 1
 
 
-async def test_events_wait_while_the_receiver_is_away_and_lag_shows_it(record: Record) -> None:
+async def test_events_wait_during_an_outage_and_lag_shows_it(
+    record: Record,
+) -> None:
     record.receiver = Receiver()
     async with record.receiver.open():
         pass  # from here on it refuses connections
@@ -75,7 +77,7 @@ async def test_events_wait_while_the_receiver_is_away_and_lag_shows_it(record: R
 
 
 @pytest.mark.parametrize("fault", [404, HANG])
-async def test_event_that_is_never_taken_delays_its_own_request_only(
+async def test_event_that_is_never_accepted_delays_its_own_request_only(
     record: Record, fault: int | str
 ) -> None:
     if fault == HANG:
@@ -158,11 +160,11 @@ async def test_log_has_one_line_for_an_outage_and_no_secret(
     async with record.worker():
         await record.request()
         await record.receiver.until_taken(2)
-    said = caplog.text + "".join(capsys.readouterr())
+    output = caplog.text + "".join(capsys.readouterr())
 
-    assert said.count("audit event not taken") == 1
-    assert "the answer was 500" in said
-    assert SECRET not in said
+    assert output.count("audit event not taken") == 1
+    assert "the answer was 500" in output
+    assert SECRET not in output
 
 
 async def insert_event(record: Record, event: Event, **columns: Any) -> None:
