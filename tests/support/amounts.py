@@ -20,7 +20,7 @@ def amount(text: str) -> float:
 
 
 def count(text: str) -> int:
-    """Parse a whole number from 1 to `MOST`."""
+    """Parse a whole number from 1 to `MAX_COUNT`."""
     if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= MAX_COUNT:
         raise argparse.ArgumentTypeError(
             f"{text:.20} is not a whole number from 1 to {MAX_COUNT:,}"

@@ -112,7 +112,7 @@ def main(given: Sequence[str] | None = None) -> int:
     console.print(escape("\n".join(about)), highlight=False)
     code = INTERRUPTED
     with suppress(KeyboardInterrupt):
-        held = [played(name, asked, about, console) for name in asked.names]
+        held = [run_one(name, asked, about, console) for name in asked.names]
         code = 0 if all(held) else 1
     if code:
         console.print(f"seed {asked.seed}, evidence in {asked.folder}", style="red")
@@ -121,7 +121,7 @@ def main(given: Sequence[str] | None = None) -> int:
     return code
 
 
-def played(name: str, asked: argparse.Namespace, about: Sequence[str], console: Console) -> bool:
+def run_one(name: str, asked: argparse.Namespace, about: Sequence[str], console: Console) -> bool:
     """Run one campaign, print its tables, and return whether all goals were held."""
     options = options_of(asked, name)
     console.rule(f"{name}: {options.line}")

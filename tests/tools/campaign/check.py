@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tests.tools.campaign.check_deletes import of_deletes, was_hidden
+from tests.tools.campaign.check_deletes import effect_is_hidden, of_deletes
 from tests.tools.campaign.check_logs import of_logs, of_secrets
 from tests.tools.campaign.check_notices import of_notices
 from tests.tools.campaign.check_record import of_record
 from tests.tools.campaign.rules import Rule, Violation
-from tests.tools.campaign.scenarios import CANCELLED, PLOTS
+from tests.tools.campaign.scenarios import CANCELLED, KINDS
 from tests.tools.campaign.worlds import OPEN, RULES, different
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from tests.tools.campaign.scenarios import Scenario
     from tests.tools.campaign.worlds import Thread
 
-#: What a rule finds: which rule, and a sentence.
+#: A violation: its rule, and a sentence.
 Found = tuple[Rule, str]
 
-#: The one complaint of the fake server that is no fault of the bot's: it stood still, or was slow.
+#: The one complaint of the fake server that is no fault of the bot: it was paused, or slow.
 LATE_ACK = "An ack is late"
 
 #: Seconds by which a message's stamp may be earlier than the message.
@@ -39,14 +39,14 @@ def violations(observations: Observations) -> list[Violation]:
         *of_logs(observations),
         *of_secrets(observations),
     ]
-    found += [*_of_copies(observations), *_of_slack(observations), *_of_lives(observations)]
+    found += [*_of_copies(observations), *_of_slack(observations), *_of_processes(observations)]
     return [Violation(rule, what) for rule, what in found]
 
 
 def _of_stories(observations: Observations) -> Iterator[Found]:
     for scenario in observations.scenarios:
         for rule, what in (*_of_story(observations, scenario), *of_deletes(observations, scenario)):
-            yield rule, f"request for job {scenario.job.id} ({scenario.plot}): {what}"
+            yield rule, f"request for job {scenario.job.id} ({scenario.kind}): {what}"
 
 
 def _of_story(observations: Observations, scenario: Scenario) -> Iterator[Found]:
@@ -55,7 +55,7 @@ def _of_story(observations: Observations, scenario: Scenario) -> Iterator[Found]
         yield Rule.CARDS, "it was acknowledged and has no card"
     if observations.effects(scenario) and not threads:
         yield Rule.TRUTH, "it was cancelled and nothing tells of it"
-    if len(threads) > 1 and not _second_came_late(threads):
+    if len(threads) > 1 and not is_second_late(threads):
         yield Rule.CARDS, f"there are {len(threads)} requests for it"
     for thread in threads:
         yield from _of_thread(scenario, thread)
@@ -64,7 +64,7 @@ def _of_story(observations: Observations, scenario: Scenario) -> Iterator[Found]
         yield from _of_truth(observations, scenario, thread.state)
 
 
-def _second_came_late(threads: Sequence[Thread]) -> bool:
+def is_second_late(threads: Sequence[Thread]) -> bool:
     """Whether the later requests found the job cancelled, as their dialogs did not know yet."""
     first, *later = threads
     return first.state == "cancelled" and {thread.state for thread in later} == {"over"}
@@ -78,7 +78,7 @@ def _of_thread(scenario: Scenario, thread: Thread) -> Iterator[Found]:
         return
     *before, last = thread.outcomes
     if set(before) - {"failed"} or len(before) > scenario.retried:
-        yield Rule.OUTCOMES, f"more than one was told: {thread.outcomes}"
+        yield Rule.OUTCOMES, f"more than one: {thread.outcomes}"
     if last != thread.state:
         yield Rule.OUTCOMES, f"the card says {thread.state}, the thread {last}"
 
@@ -87,8 +87,8 @@ def _of_truth(observations: Observations, scenario: Scenario, state: str) -> Ite
     effects = observations.effects(scenario)
     # If Atlas returned an outdated job that was cancelled elsewhere, the bot may send a DELETE,
     # and then reads that the job is cancelled.
-    hidden = scenario.elsewhere and was_hidden(observations.calls[scenario.job.id])
-    ends = PLOTS[scenario.plot].ends | (CANCELLED if hidden else frozenset())
+    hidden = scenario.elsewhere and effect_is_hidden(observations.calls[scenario.job.id])
+    ends = KINDS[scenario.kind].ends | (CANCELLED if hidden else frozenset())
     if state not in OPEN | ends:
         yield Rule.OUTCOMES, f"it ended as {state}, not as {sorted(ends)}"
     if effects > 1 or (state == "cancelled" and not effects and not hidden):
@@ -120,10 +120,10 @@ def _of_slack(observations: Observations) -> Iterator[Found]:
             yield Rule.COMPLAINTS, complaint
 
 
-def _of_lives(observations: Observations) -> Iterator[Found]:
-    for life in observations.lives:
-        if odd := life.odd:
-            yield Rule.LIVES, f"{life.log}: {odd}"
+def _of_processes(observations: Observations) -> Iterator[Found]:
+    for process in observations.processes:
+        if problem := process.problem:
+            yield Rule.PROCESSES, f"{process.log}: {problem}"
 
 
 def endings(observations: Observations) -> Counter[str]:

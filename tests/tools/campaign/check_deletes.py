@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from tests.tools.campaign.observations import Observations
     from tests.tools.campaign.scenarios import Scenario
 
-#: What stands still, in the middle of looking and sending: a bot, or the database that it asks.
-STANDSTILLS = ("bot: paused", "database:")
+#: Faults that pause a bot between its read and its DELETE, or the database.
+PAUSES = ("bot: paused", "database:")
 
-#: Seconds until a resumed bot has sent what it was about to send.
+#: Seconds until a resumed bot has sent its next call.
 RESUMED = 5.0
 
 #: Seconds by which a message's stamp may be later than the message.
 STAMP = 1.0
 
-#: Faults of Atlas after which a bot that looks sees a job that is still there.
+#: Faults of Atlas after which a read shows a job that is cancelled as open.
 UNSEEN = {"delay", "stale_read"}
 
 #: Seconds by which the clocks of two observers of one moment may differ.
@@ -41,7 +41,7 @@ def of_deletes(observations: Observations, scenario: Scenario) -> Iterator[tuple
 
 def _of_approvals(observations: Observations, scenario: Scenario) -> Iterator[tuple[Rule, str]]:
     for call in observations.deletes(scenario):
-        given = [who for who, at in scenario.yes.items() if at <= call.at.timestamp()]
+        given = [user for user, at in scenario.approved_at.items() if at <= call.at.timestamp()]
         if len(given) < scenario.needed:
             yield Rule.APPROVED, f"{len(given)} of {scenario.needed} had approved"
         if scenario.in_quarantine and not given:
@@ -61,19 +61,19 @@ def _of_grace(
 def explained(observations: Observations, scenario: Scenario, late: Call) -> bool:
     """Whether its sender could not know of the DELETE that took effect before.
 
-    Either Atlas did not show the effect to whoever looked, or one of the two was held up on its
-    way, or its sender stood still after its look while another bot took over.
+    Either Atlas did not show the effect to the reader, or one of the two was delayed on its
+    way, or its sender was paused after its read while another bot took over.
     """
     done = next(call for call in observations.deletes(scenario) if call.effect)
     before = [call for call in observations.calls[scenario.job.id] if call.at <= late.at]
     return (
-        was_hidden(before)
+        effect_is_hidden(before)
         or any(_held_up(struck, call) for struck in observations.to_atlas for call in (done, late))
-        or any(_stood_still(fault, done, late) for fault in observations.faults)
+        or any(_was_paused(fault, done, late) for fault in observations.faults)
     )
 
 
-def was_hidden(calls: Iterable[Call]) -> bool:
+def effect_is_hidden(calls: Iterable[Call]) -> bool:
     """Whether Atlas showed a job for a while as it had been before."""
     return any(UNSEEN & set(call.faults) for call in calls)
 
@@ -82,8 +82,8 @@ def _held_up(struck: BrokenExchange, call: Call) -> bool:
     return struck.kind == "late" and abs(struck.until - call.at.timestamp()) < SAME
 
 
-def _stood_still(fault: InjectedFault, done: Call, late: Call) -> bool:
+def _was_paused(fault: InjectedFault, done: Call, late: Call) -> bool:
     """Whether it began before the effect, and ended shortly before the late one came."""
     began_before = fault.at <= done.at.timestamp()
     sent_after = late.at.timestamp() <= fault.until + RESUMED
-    return fault.what.startswith(STANDSTILLS) and began_before and sent_after
+    return fault.what.startswith(PAUSES) and began_before and sent_after

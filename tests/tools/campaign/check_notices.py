@@ -1,4 +1,4 @@
-"""Rules for notices: nobody is told the same twice, or after the decision; copies show the end."""
+"""Rules for notices: no person gets one twice, or after the decision; copies show the end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bot.cancellation.events import Recorded
     from tests.tools.campaign.observations import Observations
 
-#: Events that tell approvers about a request, and those with which it waits (again).
+#: Events of notices to approvers, and those with which a request waits (again).
 NOTICES = frozenset({EventName.NOTIFIED, EventName.REMINDED, EventName.ESCALATED})
 WAITS = frozenset({EventName.CREATED, EventName.AWAITING, EventName.RETRIED})
 DECIDED = CLOSING | {EventName.APPROVED}
@@ -33,9 +33,9 @@ def of_notices(observations: Observations) -> Iterator[Found]:
             yield Rule.NOTICES, f"request {request}: {what}"
         for channel, count in _copies(observations, request).items():
             user = ids.get(people.get(channel, ""), "")
-            told = sum(user in _detail(event).get("people", ()) for event in _notices(chain))
-            if count > told:
-                yield Rule.NOTICES, f"request {request}: {user} got {count} copies of {told}"
+            recorded = sum(user in _detail(event).get("people", ()) for event in _notices(chain))
+            if count > recorded:
+                yield Rule.NOTICES, f"request {request}: {user} got {count} copies of {recorded}"
         yield from _of_states(observations, request)
 
 
@@ -64,7 +64,7 @@ def _detail(event: Recorded) -> dict[str, Any]:
 
 
 def _copies(observations: Observations, request: str) -> Counter[str]:
-    """Count the copies by channel; where Slack knows a repeated post, each counts."""
+    """Count the copies by channel; where Slack recognizes a repeated post, each counts."""
     if observations.posts_may_double:
         return Counter(channel for channel, _ in observations.board.copies_of(request))
     return Counter(

@@ -52,8 +52,11 @@ def _of_story(observations: Observations, scenario: Scenario) -> Iterator[Found]
         for thread in observations.board.by_job.get(scenario.job.id, ())
     ]
     sent = sum(event.event == EventName.CANCEL_SENT for chain in chains for event in chain)
-    if (came := len(observations.deletes(scenario))) > sent:
-        yield Rule.RECORD, f"job {scenario.job.id}: {came} DELETEs came, {sent} are on record"
+    if (received := len(observations.deletes(scenario))) > sent:
+        yield (
+            Rule.RECORD,
+            f"job {scenario.job.id}: {received} DELETEs arrived, {sent} are on record",
+        )
     for chain in chains:
         yield from _of_approvals(observations, scenario, chain)
 
@@ -70,14 +73,14 @@ def _of_approvals(
     if EventName.CANCEL_SENT not in events:
         return
     before = chain[: events.index(EventName.CANCEL_SENT)]
-    yes = {event.actor for event in before if event.event in YES and event.actor}
-    clicked = {observations.slack.workspace.user(who).id for who in scenario.yes}
-    if len(yes) < scenario.needed:
+    approved_at = {event.actor for event in before if event.event in YES and event.actor}
+    clicked = {observations.slack.workspace.user(user).id for user in scenario.approved_at}
+    if len(approved_at) < scenario.needed:
         yield (
             Rule.APPROVED,
-            f"job {scenario.job.id}: {len(yes)} of {scenario.needed}, by the record",
+            f"job {scenario.job.id}: {len(approved_at)} of {scenario.needed}, by the record",
         )
-    if yes - clicked:
+    if approved_at - clicked:
         yield (
             Rule.APPROVED,
             f"job {scenario.job.id}: an approval in the audit log without a click",

@@ -1,4 +1,4 @@
-"""The bots' clocks jump while people ask and decide: leases and expiry hold, nothing is stuck."""
+"""The bots' clocks jump while people ask and decide: leases and expiry hold."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ async def run(options: Options) -> list[Table]:
     options = replace(options, folder=options.folder / "clock")
     await asyncio.to_thread(options.folder.mkdir)
     async with open_postgres() as postgres:
-        results = [await part(plan, options, postgres, trouble=disagree)]
+        results = [await part(plan, options, postgres, add_faults=disagree)]
     return tables("Requests while clocks jump", results)
 
 
 def disagree(injector: FaultInjector) -> None:
-    """Let each bot's clock be off by another amount, again and again."""
+    """Set each bot's clock off by another amount, repeatedly."""
 
     async def action() -> str:
-        replica, seconds = injector.dice.choice(injector.replicas), injector.dice.choice(OFF)
+        replica, seconds = injector.rng.choice(injector.replicas), injector.rng.choice(OFF)
         set_clock(replica.folder / f"{replica.name}.clock", seconds)
         return f"{replica.name} {seconds:+} s"
 

@@ -91,7 +91,7 @@ class CampaignEnvironment:
     delivery: FlakyDelivery
     board: Board
     known: set[str]
-    dice: random.Random
+    rng: random.Random
     replicas: list[Replica] = field(default_factory=list)
     _turns: count[int] = field(default_factory=count)
 
@@ -102,7 +102,7 @@ class CampaignEnvironment:
 
     @property
     def logs(self) -> list[Path]:
-        """What the bots have written, a file for each life that has ended."""
+        """The logs of the bots, a file for each process that has ended."""
         return sorted(self.folder.glob("*.log"))
 
     def environment(self) -> dict[str, str]:
@@ -126,11 +126,11 @@ class CampaignEnvironment:
         return url if self.plan.direct else f"http://127.0.0.1:{proxy.port}"
 
     def people(self) -> People:
-        return People(self.slack, self.board, self.dice, self.new_job)
+        return People(self.slack, self.board, self.rng, self.new_job)
 
     def injector(self) -> FaultInjector:
         return FaultInjector(
-            dice=random.Random(self.dice.random()),  # noqa: S311 - fault injection, no secret
+            rng=random.Random(self.rng.random()),  # noqa: S311 - fault injection, no secret
             slack=self.slack,
             atlas=self.atlas,
             replicas=self.replicas,
@@ -142,7 +142,7 @@ class CampaignEnvironment:
 
     def new_job(self, project: str) -> RestoreJob:
         """Start a download; every other one has its link already."""
-        job = start_job(self.atlas.world, project, live=self.dice.random() < 0.5)
+        job = start_job(self.atlas.world, project, live=self.rng.random() < 0.5)
         self.known.add(job.id)
         return job
 
@@ -184,7 +184,7 @@ class CampaignEnvironment:
         """Write the evidence of violations."""
         self.keep("violations.json", [str(each) for each in found])
         self.keep("faults.json", [asdict(fault) for fault in observations.faults])
-        self.keep("lives.json", [asdict(life) for life in observations.lives])
+        self.keep("processes.json", [asdict(process) for process in observations.processes])
         self.keep("record.json", [asdict(event) for event in observations.events])
         self.keep("atlas.json", [asdict(call) for call in observations.atlas.calls])
         self.keep("cards.json", [asdict(thread) for thread in observations.board.threads.values()])
@@ -195,7 +195,7 @@ async def opened(
     plan: Plan, folder: Path, postgres: PostgresServer | None, seed: int
 ) -> AsyncIterator[CampaignEnvironment]:
     """Open an environment; every bot in it ends with it."""
-    world, known, dice = build_world(), set[str](), random.Random(seed)  # noqa: S311 - the same scenarios at every run
+    world, known, rng = build_world(), set[str](), random.Random(seed)  # noqa: S311 - the same scenarios at every run
     write_projects(world, folder, plan.people)
     async with AsyncExitStack() as stack:
         stack.enter_context(silence_server_log())
@@ -203,8 +203,8 @@ async def opened(
         wires = [FaultyProxy(partial(port_of, url)) for url in (slack.base_url, atlas.url)]
         wires.append(FaultyProxy(lambda: env.next_bot()))  # noqa: PLW0108 - the environment is built below
         to_slack, to_atlas, to_bot = [await stack.enter_async_context(wire) for wire in wires]
-        board, delivery = Board(known), FlakyDelivery(slack, dice)
-        slack.world.events.subscribe(board.heard)
+        board, delivery = Board(known), FlakyDelivery(slack, rng)
+        slack.world.events.subscribe(board.on_change)
         slack.people.delivery = delivery
         env = CampaignEnvironment(
             plan=plan,
@@ -212,14 +212,14 @@ async def opened(
             slack=slack,
             atlas=atlas,
             postgres=postgres,
-            database_url=await _new_ledger(postgres, folder),
+            database_url=await _new_database(postgres, folder),
             to_slack=to_slack,
             to_atlas=to_atlas,
             to_bot=to_bot,
             delivery=delivery,
             board=board,
             known=known,
-            dice=dice,
+            rng=rng,
         )
         try:
             yield env
@@ -236,7 +236,7 @@ async def _open_fake_servers(
     return await stack.enter_async_context(atlas), await stack.enter_async_context(slack)
 
 
-async def _new_ledger(postgres: PostgresServer | None, folder: Path) -> str:
+async def _new_database(postgres: PostgresServer | None, folder: Path) -> str:
     if postgres is None:
         return f"sqlite:///{folder}/bot.db"
     return await asyncio.to_thread(postgres.new_database)
@@ -259,7 +259,7 @@ def port_of(url: str) -> int:
 
 
 async def measure_lag(seen: list[float], every: float = 0.25) -> None:
-    """Note how late this very process is, again and again: what a slow machine adds to any wait."""
+    """Measure repeatedly how late this process is: the delay that a slow machine adds to waits."""
     while True:
         began = time.monotonic()
         await asyncio.sleep(every)

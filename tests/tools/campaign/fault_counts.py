@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.tools.campaign.faulty_proxy import FaultyProxy
     from tests.tools.campaign.flaky_delivery import Counts
 
-#: How actions are named that only wait for the next calls: what these meet is counted by itself.
+#: Names of actions that apply to the next calls: their faults are counted by call.
 WAITS = ("odd answer", "broken connection")
 
 
@@ -42,16 +42,18 @@ class FaultCounts(Faults):
         return fault
 
 
-def went_wrong(injector: FaultInjector, deliveries: Counts) -> Counter[str]:
+def count_faults(injector: FaultInjector, deliveries: Counts) -> Counter[str]:
     """Count everything; a fault that waited for a call which never came did not happen."""
     wires = {
         "connection to Slack": injector.to_slack,
         "connection to Atlas": injector.to_atlas,
         "connection from Slack": injector.to_bot,
     }
-    met = sum((_on_wire(name, proxy) for name, proxy in wires.items() if proxy), Counter())
-    met += _done(injector.faults) + injector.met.counts + _by_atlas(injector.atlas.calls)
-    return met + _of_deliveries(deliveries)
+    counts = sum((_on_wire(name, proxy) for name, proxy in wires.items() if proxy), Counter())
+    counts += (
+        _done(injector.faults) + injector.fault_counts.counts + _by_atlas(injector.atlas.calls)
+    )
+    return counts + _of_deliveries(deliveries)
 
 
 def _done(faults: Iterable[InjectedFault]) -> Counter[str]:
@@ -59,10 +61,12 @@ def _done(faults: Iterable[InjectedFault]) -> Counter[str]:
 
 
 def _by_atlas(calls: Iterable[Call]) -> Counter[str]:
-    return Counter(_readable("answer of Atlas", each) for call in calls for each in _met_by(call))
+    return Counter(
+        _readable("answer of Atlas", each) for call in calls for each in _faults_of(call)
+    )
 
 
-def _met_by(call: Call) -> Iterator[object]:
+def _faults_of(call: Call) -> Iterator[object]:
     """A status counts as such, unless another fault struck the same call and left none of it."""
     for fault in call.faults:
         if fault != Kind.STATUS:

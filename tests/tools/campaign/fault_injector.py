@@ -34,7 +34,7 @@ PAUSE_BOT = (0.5, 14.0)
 PAUSE_DATABASE = (0.3, 4.0)
 
 #: How many faults may wait for calls to come; more would meet a bot that starts all at once, and
-#: keep it from starting for as long as the storm lasts.
+#: keep it from starting as long as faults are injected.
 MAX_PENDING_FAULTS = 3
 
 ATLAS_KINDS = (
@@ -72,7 +72,7 @@ SLACK_FAULTS: tuple[tuple[SlackKind, int], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class InjectedFault:
-    """One thing that was done: from when until when (wall clock), what, and how in detail."""
+    """One injected fault: its begin and end (wall clock), its name, and its details."""
 
     at: float
     until: float
@@ -82,9 +82,9 @@ class InjectedFault:
 
 @dataclass(slots=True)
 class FaultInjector:
-    """Strikes at random until it is told to end."""
+    """Injects faults at random until it is cancelled."""
 
-    dice: random.Random
+    rng: random.Random
     slack: FakeSlackServer
     atlas: FakeAtlasServer
     replicas: list[Replica]
@@ -93,40 +93,40 @@ class FaultInjector:
     to_bot: FaultyProxy | None  # Slack's way in, in HTTP mode
     postgres: PostgresServer | None
     faults: list[InjectedFault] = field(default_factory=list)
-    met: FaultCounts = field(default_factory=FaultCounts)
-    more: dict[str, tuple[int, Action]] = field(default_factory=dict)  # what else may happen
+    fault_counts: FaultCounts = field(default_factory=FaultCounts)
+    more: dict[str, tuple[int, Action]] = field(default_factory=dict)  # further actions
     broken: list[str] = field(default_factory=list)  # actions that could not be done
-    _under_way: set[asyncio.Task[None]] = field(default_factory=set)
+    _running: set[asyncio.Task[None]] = field(default_factory=set)
     _database_busy: bool = False
     _slack_faults: ShuffleBag[tuple[SlackKind, int]] = field(init=False)
     _atlas_faults: ShuffleBag[tuple[Kind, int]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._slack_faults = ShuffleBag(self.dice, SLACK_FAULTS)
-        self._atlas_faults = ShuffleBag(self.dice, ATLAS_FAULTS)
-        self.slack.world.faults = self.met
+        self._slack_faults = ShuffleBag(self.rng, SLACK_FAULTS)
+        self._atlas_faults = ShuffleBag(self.rng, ATLAS_FAULTS)
+        self.slack.world.faults = self.fault_counts
 
-    async def rage(self, mean: float) -> None:
-        """Strike each bot every `mean` seconds, more or less, until cancelled."""
+    async def inject(self, mean: float) -> None:
+        """Inject a fault per bot every `mean` seconds on average, until cancelled."""
         actions = self._actions() | self.more
         names, weights = list(actions), [weight for weight, _ in actions.values()]
         while True:
-            await asyncio.sleep(self.dice.expovariate(len(self.replicas) / mean))
-            (name,) = self.dice.choices(names, weights)
-            # A deed may last; others may come meanwhile.
-            task = asyncio.create_task(self._strike(name, actions[name][1]))
-            self._under_way.add(task)
+            await asyncio.sleep(self.rng.expovariate(len(self.replicas) / mean))
+            (name,) = self.rng.choices(names, weights)
+            # An action may last; others may begin meanwhile.
+            task = asyncio.create_task(self._run_action(name, actions[name][1]))
+            self._running.add(task)
             task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
+        self._running.discard(task)
         if not task.cancelled() and (error := task.exception()):
             self.broken.append(repr(error))
 
-    async def clear_up(self) -> None:
-        """Let what is under way end, and take every fault back."""
-        if self._under_way:
-            await asyncio.wait(set(self._under_way))
+    async def remove_faults(self) -> None:
+        """Wait for running actions, and remove every fault."""
+        if self._running:
+            await asyncio.wait(set(self._running))
         self.slack.faults.clear()
         self.atlas.faults.clear()
         self.slack.sockets.freeze(frozen=False)
@@ -134,7 +134,7 @@ class FaultInjector:
             proxy.harms.clear()
 
     def _actions(self) -> dict[str, tuple[int, Action]]:
-        """Return what may happen, each with how often beside the others."""
+        """Return the actions, each with its weight."""
         actions: dict[str, tuple[int, Action]] = {
             "bot: SIGKILL": (5, self._signal_bot(SIGKILL)),
             "bot: SIGTERM": (3, self._signal_bot(SIGTERM)),
@@ -156,7 +156,7 @@ class FaultInjector:
             actions["database: connections ended"] = (3, self._end_connections)
         return actions
 
-    async def _strike(self, name: str, action: Action) -> None:
+    async def _run_action(self, name: str, action: Action) -> None:
         at = time.time()
         detail = await action()
         if detail is not None:
@@ -164,26 +164,26 @@ class FaultInjector:
 
     def _signal_bot(self, what: Signals) -> Action:
         async def action() -> str | None:
-            replica = self.dice.choice(self.replicas)
-            if replica.paused or (what is SIGTERM and replica.told):
+            replica = self.rng.choice(self.replicas)
+            if replica.paused or (what is SIGTERM and replica.is_stopping):
                 return None
             return replica.name if replica.send(what) else None
 
         return action
 
     async def _pause_bot(self) -> str | None:
-        replica, seconds = self.dice.choice(self.replicas), self.dice.uniform(*PAUSE_BOT)
+        replica, seconds = self.rng.choice(self.replicas), self.rng.uniform(*PAUSE_BOT)
         if replica.paused or not await replica.pause(seconds):
             return None
         return f"{replica.name} {seconds:.1f} s"
 
     async def _odd_slack(self) -> str | None:
-        if self.met.waiting >= MAX_PENDING_FAULTS:
+        if self.fault_counts.waiting >= MAX_PENDING_FAULTS:
             return None
         kind, status = self._slack_faults.deal()
-        seconds = self.dice.uniform(0.5, 4.0)
+        seconds = self.rng.uniform(0.5, 4.0)
         fault = SlackFault(kind=kind, seconds=seconds, status=status, code="internal_error")
-        times = self.dice.randint(1, 4)
+        times = self.rng.randint(1, 4)
         self.slack.faults.add("*", fault, times)
         return f"{kind} x{times}"
 
@@ -193,58 +193,58 @@ class FaultInjector:
         kind, status = self._atlas_faults.deal()
         fault = Fault(
             kind=kind,
-            method=self.dice.choice(["DELETE", "GET", None]),
-            times=self.dice.randint(1, 3),
-            seconds=self.dice.uniform(0.5, 6.0),
+            method=self.rng.choice(["DELETE", "GET", None]),
+            times=self.rng.randint(1, 3),
+            seconds=self.rng.uniform(0.5, 6.0),
             status=status,
-            retry_after=self.dice.choice([None, 1, 3]),
+            retry_after=self.rng.choice([None, 1, 3]),
         )
         self.atlas.faults.add(fault)
         named = f" {fault.status}" if kind is Kind.STATUS else ""
         return f"{kind.value}{named} {fault.method or 'any'} x{fault.times}"
 
     def _break(self, proxy: FaultyProxy) -> Action:
-        kinds = ShuffleBag(self.dice, list(PROXY_FAULTS))
+        kinds = ShuffleBag(self.rng, list(PROXY_FAULTS))
 
         async def action() -> str | None:
             if len(proxy.harms) >= MAX_PENDING_FAULTS:
                 return None
-            times = self.dice.randint(1, 3)
-            harms = [ProxyFault(kinds.deal(), self.dice.uniform(0.2, 4.0)) for _ in range(times)]
+            times = self.rng.randint(1, 3)
+            harms = [ProxyFault(kinds.deal(), self.rng.uniform(0.2, 4.0)) for _ in range(times)]
             proxy.harms.extend(harms)
             return ", ".join(harm.kind for harm in harms)
 
         return action
 
     async def _cut_socket(self) -> str:
-        how = self.dice.choice(["cut", "closed", "warning", "refresh_requested"])
-        if how in ("cut", "closed"):
-            await self.slack.sockets.cut(abruptly=how == "cut")
+        variant = self.rng.choice(["cut", "closed", "warning", "refresh_requested"])
+        if variant in ("cut", "closed"):
+            await self.slack.sockets.cut(abruptly=variant == "cut")
         else:
-            await self.slack.sockets.disconnect(how)
-        return how
+            await self.slack.sockets.disconnect(variant)
+        return variant
 
     async def _freeze_socket(self) -> str:
-        seconds = self.dice.uniform(1.0, 6.0)
+        seconds = self.rng.uniform(1.0, 6.0)
         self.slack.sockets.freeze()
         await asyncio.sleep(seconds)
         self.slack.sockets.freeze(frozen=False)
         return f"{seconds:.1f} s"
 
-    def _restart_database(self, how: Signals) -> Action:
+    def _restart_database(self, variant: Signals) -> Action:
         async def action() -> str | None:
             assert self.postgres
             if self._database_busy:
                 return None
             self._database_busy = True
             try:
-                await asyncio.to_thread(self.postgres.stop, how)
-                away = self.dice.uniform(0.0, 3.0)
-                await asyncio.sleep(away)
+                await asyncio.to_thread(self.postgres.stop, variant)
+                seconds_down = self.rng.uniform(0.0, 3.0)
+                await asyncio.sleep(seconds_down)
                 await asyncio.to_thread(self.postgres.start)
             finally:
                 self._database_busy = False
-            return f"away {away:.1f} s"
+            return f"away {seconds_down:.1f} s"
 
         return action
 
@@ -253,7 +253,7 @@ class FaultInjector:
         if self._database_busy:
             return None
         self._database_busy = True
-        seconds = self.dice.uniform(*PAUSE_DATABASE)
+        seconds = self.rng.uniform(*PAUSE_DATABASE)
         try:
             self.postgres.pause()
             await asyncio.sleep(seconds)

@@ -146,7 +146,7 @@ class FaultyProxy:
             await line.client.drain()
 
     async def _next(self) -> str | None:
-        """Take the next harm, note it, and wait where it is one that makes late."""
+        """Take the next fault, record it, and wait if it is a delay."""
         if not self.harms:
             return None
         harm, at = self.harms.popleft(), time.time()
@@ -157,13 +157,13 @@ class FaultyProxy:
 
 
 def _end_by_reset(client: asyncio.StreamWriter) -> None:
-    """Let the other side read a reset, and not the end, once this is closed."""
+    """Make the close of this connection a reset."""
     wire = client.get_extra_info("socket")
     wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 async def _finish(client: asyncio.StreamWriter, data: bytes) -> None:
-    """Send so much and close in good order, so that it does arrive."""
+    """Send the data and close normally, so that it arrives."""
     client.write(data)
     await client.drain()
     client.write_eof()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tests.tools.bench.report import Goal, Row, Table, percentile
 from tests.tools.campaign.check import endings
 from tests.tools.campaign.check_logs import problems_in_logs
-from tests.tools.campaign.fault_counts import went_wrong
+from tests.tools.campaign.fault_counts import count_faults
 from tests.tools.campaign.rules import Rule
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ class Times:
     """Durations of one part.
 
     Attributes:
-        stormed: seconds from the first person to the last fault.
+        faults_lasted: seconds from the first person to the last fault.
         settled_in: seconds from the last fault to the last outcome.
         lags: samples of the delay of the campaign's own event loop, in seconds.
     """
 
-    stormed: float
+    faults_lasted: float
     settled_in: float
     lags: Sequence[float]
 
@@ -76,7 +76,7 @@ def _rules(results: Sequence[Result]) -> Table:
 
 
 def _faults(results: Sequence[Result]) -> Table:
-    counted = [went_wrong(each.injector, each.env.delivery.counts) for each in results]
+    counted = [count_faults(each.injector, each.env.delivery.counts) for each in results]
     names = sorted({name for counts in counted for name in counts})
     measured = [{name: counts[name] for name in names} for counts in counted]
     return _table("Faults", "Fault", results, measured)
@@ -107,21 +107,22 @@ def _total(values: Sequence[float | int]) -> float | int:
 
 
 def _asked(result: Result) -> Figures:
-    observations, told = result.observations, endings(result.observations)
-    ours = observations.on_our_word()
+    observations, states = result.observations, endings(result.observations)
+    acknowledged = observations.acknowledged()
     return {
         "people who made requests": len(observations.scenarios),
-        "requests acknowledged": len(ours),
-        "of them with an outcome": sum(map(observations.ended, ours)),
-        "cancelled": told["cancelled"],
-        "denied": told["denied"],
-        "withdrawn": told["withdrawn"],
-        "expired": told["expired"],
-        "over (cancelled elsewhere)": told["over"],
-        "kept": told["kept"],
-        "failed": told["failed"],
+        "requests acknowledged": len(acknowledged),
+        "of them with an outcome": sum(map(observations.ended, acknowledged)),
+        "cancelled": states["cancelled"],
+        "denied": states["denied"],
+        "withdrawn": states["withdrawn"],
+        "expired": states["expired"],
+        "over (cancelled elsewhere)": states["over"],
+        "kept": states["kept"],
+        "failed": states["failed"],
         "acted alone, and reviewed": sum(each.reviewed for each in observations.scenarios),
-        "of these, second requests for a job": sum(told.values()) - len(observations.board.by_job),
+        "of these, second requests for a job": sum(states.values())
+        - len(observations.board.by_job),
         "reported failures, then retried": sum(
             scenario.retried for scenario in observations.scenarios
         ),
@@ -140,7 +141,7 @@ def _done(result: Result) -> Figures:
         "duplicate posts after a lost answer": observations.copies,
         "copies of cards as direct messages": len(observations.board.direct),
         "events in the audit log": len(observations.events),
-        "bot processes": len(observations.lives),
+        "bot processes": len(observations.processes),
         "errors in their logs": sum(problems_in_logs(observations.logs).values()),
     }
 
@@ -149,7 +150,7 @@ def _waits(result: Result) -> Figures:
     scenarios = result.observations.scenarios
     waits = [each.seconds for each in scenarios if each.seconds is not None] or [0.0]
     return {
-        "duration of the faults, s": result.times.stormed,
+        "duration of the faults, s": result.times.faults_lasted,
         "from command to acknowledged, median s": percentile(waits, 0.5),
         "from command to acknowledged, worst s": max(waits),
         "expiry shown after its time, worst s": max(

@@ -1,4 +1,4 @@
-"""Slack's side of deliveries: what is not acknowledged comes again; some come twice, some late."""
+"""Slack's deliveries: unacknowledged ones are repeated; some come twice, some late."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Json = dict[str, Any]
 
-#: How often Slack sends again what was not acknowledged within its three seconds.
+#: Repetitions of a delivery that was not acknowledged within three seconds.
 RETRIES = 3
 
 #: Seconds before each repetition.
@@ -28,7 +28,7 @@ LATEST_COPY = 5.0
 
 @dataclass(slots=True)
 class DeliveryFaults:
-    """How much of the deliveries goes astray, as shares from 0 to 1."""
+    """Shares of faulty deliveries, from 0 to 1."""
 
     late: float = 0.0
     twice: float = 0.0
@@ -36,7 +36,7 @@ class DeliveryFaults:
 
 @dataclass(slots=True)
 class Counts:
-    """What became of the deliveries."""
+    """Numbers of deliveries by result."""
 
     sent: int = 0
     late: int = 0
@@ -49,39 +49,39 @@ class Counts:
 class FlakyDelivery(Delivery):
     """Takes the place of the fake server's own delivery."""
 
-    def __init__(self, slack: FakeSlackServer, dice: random.Random) -> None:
+    def __init__(self, slack: FakeSlackServer, rng: random.Random) -> None:
         super().__init__(slack.world, slack.sockets, slack.http)
-        self._dice = dice
+        self._rng = rng
         self.faults = DeliveryFaults()
         self.counts = Counts()
         self._copies: set[asyncio.Task[None]] = set()
 
     async def send(self, kind: str, payload: Json, **retry: object) -> Ack:
         self.counts.sent += 1
-        if self._dice.random() < self.faults.late:
+        if self._rng.random() < self.faults.late:
             self.counts.late += 1
-            await asyncio.sleep(self._dice.uniform(0.1, 2.0))  # others overtake it
-        if self._dice.random() < self.faults.twice:
+            await asyncio.sleep(self._rng.uniform(0.1, 2.0))  # others overtake it
+        if self._rng.random() < self.faults.twice:
             return await self._twice(kind, payload)
-        return await self._insist(kind, payload)
+        return await self._send_until_acknowledged(kind, payload)
 
     async def _twice(self, kind: str, payload: Json) -> Ack:
         """Deliver another copy at once or later."""
         self.counts.twice += 1
         copy = asyncio.create_task(self._copy(kind, payload))
         self._copies.add(copy)
-        return await self._insist(kind, payload)
+        return await self._send_until_acknowledged(kind, payload)
 
     async def _copy(self, kind: str, payload: Json) -> None:
-        await asyncio.sleep(self._dice.uniform(0.0, LATEST_COPY))
+        await asyncio.sleep(self._rng.uniform(0.0, LATEST_COPY))
         await super().send(kind, payload, **_retry(1))
 
-    async def calm(self) -> None:
-        """Let no more go astray, and wait for what is on its way."""
+    async def stop(self) -> None:
+        """Deliver without faults from now on, and wait for late copies."""
         self.faults.late = self.faults.twice = 0.0
         await asyncio.gather(*self._copies)
 
-    async def _insist(self, kind: str, payload: Json) -> Ack:
+    async def _send_until_acknowledged(self, kind: str, payload: Json) -> Ack:
         ack = await super().send(kind, payload)
         if ack.ok:
             self.counts.seconds.append(ack.seconds)

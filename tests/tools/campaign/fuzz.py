@@ -43,7 +43,7 @@ async def run(options: Options) -> list[Table]:
     return [table(scores)]
 
 
-def hunt(seconds: float, dice: int) -> list[Score]:
+def hunt(seconds: float, seed: int) -> list[Score]:
     """Run all parts in turn until the time is over, each round with another seed."""
     until = time.monotonic() + seconds
     with FuzzSession() as session:
@@ -52,18 +52,18 @@ def hunt(seconds: float, dice: int) -> list[Score]:
         while time.monotonic() < until:
             for score in scores:
                 if len(score.found) < MAX_FINDINGS and time.monotonic() < until:
-                    dice += 1
-                    play(session, score, dice)
+                    seed += 1
+                    play(session, score, seed)
     return scores
 
 
-def play(session: FuzzSession, score: Score, dice: int) -> None:
+def play(session: FuzzSession, score: Score, seed: int) -> None:
     began = time.monotonic()
     try:
-        session.run_part(score.part, ROUND, dice)
+        session.run_part(score.part, ROUND, seed)
     except Exception as error:  # noqa: BLE001 - any error is a finding
         notes = "\n".join(getattr(error, "__notes__", ()))
-        score.found.append(f"seed {dice}: {type(error).__name__}: {error}\n{notes}")
+        score.found.append(f"seed {seed}: {type(error).__name__}: {error}\n{notes}")
     score.examples += ROUND
     score.seconds += time.monotonic() - began
 

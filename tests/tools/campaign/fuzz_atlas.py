@@ -15,14 +15,14 @@ from pydantic import SecretStr
 
 from bot.atlas import AtlasClient, AtlasError, DigestKey, JobRef, RestoreJob
 from tests.tools.campaign.fuzz_environment import Found
-from tests.tools.campaign.fuzz_shapes import anything, bends, bent, odd_values
+from tests.tools.campaign.fuzz_shapes import anything, mutated, mutations, odd_values
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 Json = dict[str, Any]
 
-#: What must be nowhere once an answer is read.
+#: The secret that must be nowhere once an answer is read.
 SECRET = "/bearer-of-the-backup/"
 LINK = f"https://restore-65f0.mongodb.net:27017{SECRET}restore.tar.gz"
 
@@ -88,14 +88,14 @@ def documents(draw: st.DrawFn) -> Any:
                 "snapshotId": draw(anything),
             }
         case "bent":
-            return bent(draw(wholes), draw(bends))
+            return mutated(draw(wholes), draw(mutations))
         case "odd":
             return draw(odd_values)
         case _:
             return draw(wholes)
 
 
-#: What becomes of a document on its way.
+#: The damage of a document on its way.
 SPOILT: tuple[Callable[[str], bytes], ...] = (
     *(str.encode,) * 5,
     lambda text: text[: len(text) // 2].encode(),
@@ -148,7 +148,7 @@ STATUSES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One answer, or what stands for one."""
+    """One answer, or a malformed one."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -180,7 +180,7 @@ class Answer:
 
 
 CHUNKED = "Transfer-Encoding: chunked"
-#: How a body is framed, right or wrong; given the line that tells its length.
+#: The framing of a body, valid or not; given the line with its length.
 FRAMED: dict[str, Callable[[Answer, str], bytes]] = {
     "length": lambda each, size: each.head(size) + each.body,
     "chunked": lambda each, _: (
@@ -308,11 +308,11 @@ async def _outcome(client: AtlasClient, which: str) -> object:
 
 
 def check(outcome: object, given: object) -> None:
-    """Look whether an outcome is one that people can be told, and holds no link."""
+    """Check that an outcome has a sentence for people, and no link."""
     for each in outcome if isinstance(outcome, list) else [outcome]:
         if isinstance(each, AtlasError):
             _check_error(each, given)
-        # Clusters and projects are called what people called them: that is no place for links.
+        # Names of clusters and projects are chosen by people, and are no place for links.
         if isinstance(each, RestoreJob):
             _check_job(each)
             if SECRET in repr(each):

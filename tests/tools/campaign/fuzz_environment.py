@@ -1,4 +1,4 @@
-"""A running bot to throw things at: what it answers, logs and does is watched all the while."""
+"""A running bot as the target of fuzzing: its answers, logs and effects are checked."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-#: Seconds that Slack waits for an ack, and that a person waits for a word of the bot.
+#: Seconds that Slack waits for an ack, and a person for an answer of the bot.
 SLACK_WAITS = 3.0
 
 #: The log line of an unreadable envelope.
 REFUSED = "refused an envelope"
 
-#: What shows that a person was answered, beside the ack itself.
+#: Events that show an answer to a person, beside the ack itself.
 ANSWERS = frozenset({"message", "message_changed", "ephemeral", "view", "home"})
 ANSWERING_CALLS = frozenset(
     {"views.open", "views.update", "views.publish", "chat.postEphemeral", "chat.postMessage"}
@@ -43,7 +43,7 @@ ANSWERING_CALLS = frozenset(
 
 
 class Found(AssertionError):
-    """Fuzzing has found something; the text says what, and with which input."""
+    """A finding of the fuzzer; the text has the effect and the input."""
 
 
 class Listener(logging.Handler):
@@ -52,34 +52,36 @@ class Listener(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.addFilter(demote_library_records)
-        self.heard: list[str] = []
+        self.records: list[str] = []
         self.refused = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno >= logging.ERROR or record.exc_info:
-            self.heard.append(logging.Formatter("%(name)s: %(message)s").format(record))
+            self.records.append(logging.Formatter("%(name)s: %(message)s").format(record))
 
     def processor(self, _logger: object, method: str, event: Any) -> Any:
-        """Listen to our own lines, which structlog would print."""
+        """Keep the bot's own log lines, which structlog would print."""
         if method in {"error", "exception", "critical"} or event.get("exc_info"):
-            self.heard.append(structlog.dev.ConsoleRenderer(colors=False)(None, method, {**event}))
-        # Over HTTP the status tells; in Socket Mode an ack is all that Slack knows.
+            self.records.append(
+                structlog.dev.ConsoleRenderer(colors=False)(None, method, {**event})
+            )
+        # Over HTTP the status shows it; in Socket Mode there is only the ack.
         self.refused += event["event"] == REFUSED
         raise structlog.DropEvent
 
 
 @dataclass(slots=True, kw_only=True)
 class Target:
-    """The bot under fire, with a request that waits and dialogs that are open."""
+    """The fuzzed bot, with a waiting request and open dialogs."""
 
     env: BotEnvironment
     listener: Listener
     http: bool
     views: dict[str, View] = field(default_factory=dict)
-    thrown: int = 0
+    sent: int = 0
     slowest: float = 0.0
 
-    async def throw(self, kind: str, payload: Json, *, answered: bool = False) -> Ack:
+    async def send(self, kind: str, payload: Json, *, answered: bool = False) -> Ack:
         """Deliver a payload; raises `Found` for unexpected effects.
 
         Args:
@@ -105,14 +107,14 @@ class Target:
             unsubscribe()
         return ack
 
-    async def throw_body(self, body: bytes, content_type: str) -> Ack:
+    async def send_body(self, body: bytes, content_type: str) -> Ack:
         """Post a signed body of any kind."""
         http = self.env.slack.http
         ack = await http.post(body, http.headers(body, content_type))
         await self._settle(ack, body)
         return ack
 
-    async def throw_frame(self, frame: str | bytes) -> None:
+    async def send_frame(self, frame: str | bytes) -> None:
         """Send a raw frame over Socket Mode."""
         socket = self.env.slack.sockets._open[0]._socket
         if isinstance(frame, str):
@@ -120,26 +122,26 @@ class Target:
         else:
             await socket.send_bytes(frame)
 
-    async def _settle(self, ack: Ack, thrown: object) -> None:
-        self.thrown += 1
+    async def _settle(self, ack: Ack, payload: object) -> None:
+        self.sent += 1
         self.slowest = max(self.slowest, ack.seconds)
         if ack.status is None or ack.status not in {200, *range(400, 500)}:
-            raise Found(f"{ack.status or ack.error} after {ack.seconds:.1f} s: {thrown!r}")
+            raise Found(f"{ack.status or ack.error} after {ack.seconds:.1f} s: {payload!r}")
         began = time.monotonic()
         background = self.env.bot._background  # type: ignore[union-attr]  # in this process
         while background.tasks:
             if time.monotonic() - began > SLACK_WAITS:
-                raise Found(f"still at work after {SLACK_WAITS:g} s: {thrown!r}")
+                raise Found(f"still at work after {SLACK_WAITS:g} s: {payload!r}")
             await asyncio.sleep(0.001)
-        self.check(thrown)
+        self.check(payload)
 
-    def check(self, thrown: object) -> None:
+    def check(self, payload: object) -> None:
         """Raise `Found` for a line in the log, or an unapproved cancellation."""
-        if heard := self.listener.heard[:]:
-            self.listener.heard.clear()
-            raise Found(f"logged: {heard[0]}\n\nafter {thrown!r}")
+        if records := self.listener.records[:]:
+            self.listener.records.clear()
+            raise Found(f"logged: {records[0]}\n\nafter {payload!r}")
         if deletes := self.env.atlas.deletes():
-            raise Found(f"{len(deletes)} cancelled without approval after {thrown!r}")
+            raise Found(f"{len(deletes)} cancelled without approval after {payload!r}")
 
 
 def _answers(item: ChangeEvent) -> list[str]:
@@ -149,8 +151,8 @@ def _answers(item: ChangeEvent) -> list[str]:
 
 
 @asynccontextmanager
-async def under_fire(folder: Path, *, http: bool) -> AsyncIterator[Target]:
-    """Open an environment where one approval is needed, with something of everything in it."""
+async def fuzzed_bot(folder: Path, *, http: bool) -> AsyncIterator[Target]:
+    """Open an environment with one needed approval, a waiting request and open dialogs."""
     listener = Listener()
     root, before = logging.getLogger(), structlog.get_config()
     structlog.configure(processors=[listener.processor])
@@ -158,7 +160,7 @@ async def under_fire(folder: Path, *, http: bool) -> AsyncIterator[Target]:
     try:
         async with open_environment(folder, {"BOT_APPROVALS": "1"}, http=http) as env:
             target = Target(env=env, listener=listener, http=http)
-            await _furnish(target)
+            await _open_dialogs(target)
             yield target
         target.check("the end")
     finally:
@@ -166,7 +168,7 @@ async def under_fire(folder: Path, *, http: bool) -> AsyncIterator[Target]:
         structlog.configure(**before)
 
 
-async def _furnish(target: Target) -> None:
+async def _open_dialogs(target: Target) -> None:
     """Submit a request for one job, and leave each kind of dialog open."""
     env = target.env
     await env.submit_request(RUNNING)
@@ -188,11 +190,11 @@ async def _furnish(target: Target) -> None:
     target.views["home"] = home
 
 
-def _top(env: BotEnvironment, who: str) -> View:
-    return env.slack.world.views.stack(env.slack.workspace.user(who).id)[-1]
+def _top(env: BotEnvironment, user: str) -> View:
+    return env.slack.world.views.stack(env.slack.workspace.user(user).id)[-1]
 
 
-#: Each kind of payload: how it travels, and how a whole one is made.
+#: Each kind of payload: its transport kind, and the maker of a valid one.
 Maker = tuple[str, "Callable[[Target], Json]"]
 
 
@@ -202,26 +204,26 @@ def command(target: Target, text: str) -> Json:
     return slack.payloads.command(person, channel, "/cancel-restore", text)
 
 
-def _card_click(action_id: str, who: str) -> Callable[[Target], Json]:
+def _card_click(action_id: str, user: str) -> Callable[[Target], Json]:
     def made(target: Target) -> Json:
         slack = target.env.slack
         card = target.env.card(RUNNING[1])
         assert card is not None
         value = card["metadata"]["event_payload"]["request"]
         action = {"type": "button", "action_id": action_id, "block_id": "b", "value": value}
-        person, channel = slack.workspace.user(who), slack.workspace.channel("ops")
+        person, channel = slack.workspace.user(user), slack.workspace.channel("ops")
         return slack.payloads.message_action(person, channel, card, [action], {})
 
     return made
 
 
-def _copy_click(action_id: str, who: str) -> Callable[[Target], Json]:
+def _copy_click(action_id: str, user: str) -> Callable[[Target], Json]:
     """Click a button of a copy of the card, in a direct message."""
 
     def made(target: Target) -> Json:
         slack = target.env.slack
-        payload = _card_click(action_id, who)(target)
-        own = slack.state.dm(who)
+        payload = _card_click(action_id, user)(target)
+        own = slack.state.dm(user)
         payload["channel"] = {"id": own, "name": "directmessage"}
         payload["container"]["channel_id"] = own
         return payload
@@ -329,7 +331,7 @@ MAKERS: dict[str, Maker] = {
 }
 
 #: Payloads that must get an answer.
-SPOKEN_TO = MAKERS.keys() - {"close", "home"}
+EXPECTING_AN_ANSWER = MAKERS.keys() - {"close", "home"}
 
 #: Fields with the person and channel of the answer; without them no answer is possible.
 ADDRESS = (

@@ -29,7 +29,7 @@ _COVERED = re.compile(rb"cov: (\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What one target gave; `found` is the end of the fuzzer's own words."""
+    """The result of one target; `found` is the end of the fuzzer's own output."""
 
     name: str
     runs: int
@@ -46,8 +46,8 @@ async def run(options: Options) -> list[Table]:
     return [table([await fuzz(name, folder, seconds, options.seed) for name in TARGETS], seconds)]
 
 
-async def fuzz(name: str, folder: Path, seconds: int, dice: int) -> Score:
-    """Run one target; what it found lies in `folder` then."""
+async def fuzz(name: str, folder: Path, seconds: int, seed: int) -> Score:
+    """Run one target; its findings are then in `folder`."""
     corpus = folder / name / "corpus"
     corpus.mkdir(parents=True)
     for number, whole in enumerate(TARGETS[name][1]):
@@ -55,27 +55,29 @@ async def fuzz(name: str, folder: Path, seconds: int, dice: int) -> Score:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.tools.campaign.fuzz_driver", name),
         *(f"-max_total_time={seconds}", f"-max_len={LONGEST}", f"-timeout={SLOWEST}"),
-        *(f"-seed={dice % 2**31}", "-print_final_stats=1", "-rss_limit_mb=2048"),
+        *(f"-seed={seed % 2**31}", "-print_final_stats=1", "-rss_limit_mb=2048"),
         *(f"-artifact_prefix={folder / name}/", str(corpus)),
         env=surroundings() | {"PYTHONPATH": ":".join(filter(None, sys.path))},
         cwd=Path(__file__).parents[3],
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    said, _ = await process.communicate()
-    (folder / name / "log.txt").write_bytes(said)
-    return Score(name, _last(_RUNS, said), _last(_COVERED, said), _found(said, process.returncode))
+    output, _ = await process.communicate()
+    (folder / name / "log.txt").write_bytes(output)
+    return Score(
+        name, _last(_RUNS, output), _last(_COVERED, output), _found(output, process.returncode)
+    )
 
 
-def _last(pattern: re.Pattern[bytes], said: bytes) -> int:
-    return int((pattern.findall(said) or [0])[-1])
+def _last(pattern: re.Pattern[bytes], output: bytes) -> int:
+    return int((pattern.findall(output) or [0])[-1])
 
 
-def _found(said: bytes, code: int | None) -> str:
+def _found(output: bytes, code: int | None) -> str:
     if not code:
         return ""
-    _, _, told = said.rpartition(b"Uncaught Python exception")
-    return told.decode(errors="replace")[:400]
+    _, _, message = output.rpartition(b"Uncaught Python exception")
+    return message.decode(errors="replace")[:400]
 
 
 def table(scores: list[Score], seconds: int) -> Table:

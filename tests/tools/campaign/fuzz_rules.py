@@ -1,4 +1,4 @@
-"""Slack's own rules for what the bot says: an answer that Slack would not show is none."""
+"""Slack's own rules for the bot's answers: an answer that Slack would not show is none."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from bot.sandbox.slack.world import Call, World
 
-#: What a call of the Web API is refused with where the bot itself wrote nonsense. Other errors
-#: (no such channel, a trigger that is too old) are what bent payloads ask for.
+#: Errors of the Web API for calls whose content the bot made invalid. Other errors
+#: (no such channel, an expired trigger) follow from mutated payloads.
 OUR_FAULT = frozenset(
     {
         *("invalid_blocks", "invalid_arguments", "invalid_arg_name", "invalid_array_arg"),
@@ -27,7 +27,7 @@ OUR_FAULT = frozenset(
 
 
 def faults_in_answer(world: World, kind: str, body: object) -> Iterator[str]:
-    """Say what Slack would not show of an ack's body."""
+    """Return the parts of an ack's body that Slack would not show."""
     if not isinstance(body, dict):
         return
     try:
@@ -44,7 +44,7 @@ def faults_in_answer(world: World, kind: str, body: object) -> Iterator[str]:
 
 
 def faults_in_calls(calls: Sequence[Call]) -> list[str]:
-    """Say which calls Slack refused because of what was in them."""
+    """Return the calls that Slack refused for their content."""
     return [
         f"{call.method}: {call.error}: {call.args}" for call in calls if call.error in OUR_FAULT
     ]

@@ -1,4 +1,4 @@
-"""What is thrown at what: each part draws with hypothesis and acts on something that runs."""
+"""The parts of fuzzing: each draws with hypothesis and sends to a running target."""
 
 from __future__ import annotations
 
@@ -15,8 +15,21 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from tests.tools.campaign import fuzz_atlas
-from tests.tools.campaign.fuzz_environment import ADDRESS, MAKERS, SPOKEN_TO, command, under_fire
-from tests.tools.campaign.fuzz_shapes import ODD_TEXTS, Mutation, anything, bends, bent, typed
+from tests.tools.campaign.fuzz_environment import (
+    ADDRESS,
+    EXPECTING_AN_ANSWER,
+    MAKERS,
+    command,
+    fuzzed_bot,
+)
+from tests.tools.campaign.fuzz_shapes import (
+    ODD_TEXTS,
+    Mutation,
+    anything,
+    mutated,
+    mutations,
+    typed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -52,7 +65,7 @@ class Part:
 
 
 class FuzzSession:
-    """Everything under fire, in one event loop that runs while something is acted."""
+    """All fuzzed targets, in one event loop that runs during each action."""
 
     def __init__(self) -> None:
         self._exits = ExitStack()
@@ -66,44 +79,44 @@ class FuzzSession:
         self._exits.close()
 
     def bot(self, *, http: bool) -> list[Part]:
-        """Start a bot, and return what can be thrown at it."""
+        """Start a bot, and return the parts that fuzz it."""
         folder = Path(self._exits.enter_context(tempfile.TemporaryDirectory(prefix="fuzz-")))
-        target = self._open(under_fire(folder, http=http))
+        target = self._open(fuzzed_bot(folder, http=http))
         way = "HTTP" if http else "Socket Mode"
         parts = [
-            Part(f"commands over {way}", typed(), _saying(target)),
-            Part(f"payloads over {way}", _recipes(), _bending(target)),
+            Part(f"commands over {way}", typed(), _send_commands(target)),
+            Part(f"payloads over {way}", _recipes(), _send_payloads(target)),
         ]
         if http:
-            return [*parts, Part("bodies over HTTP", bodies(), _posting(target))]
-        return [*parts, Part("frames over Socket Mode", frames(), _framing(target))]
+            return [*parts, Part("bodies over HTTP", bodies(), _send_bodies(target))]
+        return [*parts, Part("frames over Socket Mode", frames(), _send_frames(target))]
 
     def atlas(self) -> list[Part]:
-        """Start an Atlas that answers as it is told, and return what the client is to bear."""
-        return [Part("answers of Atlas", calls(), _calling(self._open(fuzz_atlas.odd_atlas())))]
+        """Start a scripted Atlas, and return the part that fuzzes the client with it."""
+        return [Part("answers of Atlas", calls(), _call_atlas(self._open(fuzz_atlas.odd_atlas())))]
 
-    def run_part(self, part: Part, examples: int, dice: int | None = None) -> None:
-        """Throw so many examples; raises what was found, made as small as it goes.
+    def run_part(self, part: Part, examples: int, random_seed: int | None = None) -> None:
+        """Run so many examples; raises a finding with the smallest input.
 
         Args:
-            part: what to throw.
+            part: the part to run.
             examples: how many.
-            dice: a seed; without, the same examples each time.
+            random_seed: a seed; without, the same examples each time.
         """
 
         @settings(
             max_examples=examples,
-            derandomize=dice is None,
+            derandomize=random_seed is None,
             database=None,
             deadline=None,
             suppress_health_check=[*HealthCheck],
             phases=[Phase.generate, Phase.shrink],
         )
         @given(part.draws)
-        def throw(drawn: Any) -> None:
+        def send(drawn: Any) -> None:
             self._runner.run(part.act(drawn))
 
-        (throw if dice is None else seed(dice)(throw))()
+        (send if random_seed is None else seed(random_seed)(send))()
 
     def _open(self, manager: AbstractAsyncContextManager[Any]) -> Any:
         opened = self._runner.run(manager.__aenter__())
@@ -111,25 +124,25 @@ class FuzzSession:
         return opened
 
 
-def _saying(target: Target) -> Act:
-    async def say(text: str) -> None:
-        await target.throw("slash_commands", command(target, text), answered=True)
+def _send_commands(target: Target) -> Act:
+    async def send_command(text: str) -> None:
+        await target.send("slash_commands", command(target, text), answered=True)
 
-    return say
+    return send_command
 
 
 def _recipes() -> st.SearchStrategy[tuple[str, list[Mutation], bool]]:
-    return st.tuples(st.sampled_from(sorted(MAKERS)), bends, st.booleans())
+    return st.tuples(st.sampled_from(sorted(MAKERS)), mutations, st.booleans())
 
 
-def _bending(target: Target) -> Act:
-    async def bend(drawn: tuple[str, list[Mutation], bool]) -> None:
+def _send_payloads(target: Target) -> Act:
+    async def mutation(drawn: tuple[str, list[Mutation], bool]) -> None:
         name, recipe, addressed = drawn
         kind, make = MAKERS[name]
-        payload = bent(make(target), recipe, ADDRESS if addressed else ())
-        await target.throw(kind, payload, answered=addressed and name in SPOKEN_TO)
+        payload = mutated(make(target), recipe, ADDRESS if addressed else ())
+        await target.send(kind, payload, answered=addressed and name in EXPECTING_AN_ANSWER)
 
-    return bend
+    return mutation
 
 
 @st.composite
@@ -155,9 +168,9 @@ _envelopes = st.sampled_from(["slash_commands", "interactive", "events_api", "x"
 _kinds = st.sampled_from(["block_actions", "view_submission", "shortcut", "view_closed", "x"])
 
 
-def _posting(target: Target) -> Act:
+def _send_bodies(target: Target) -> Act:
     async def post(drawn: tuple[bytes, str]) -> None:
-        await target.throw_body(*drawn)
+        await target.send_body(*drawn)
 
     return post
 
@@ -175,7 +188,7 @@ def frames(draw: st.DrawFn) -> str | bytes:
         "retry_attempt": 1,
         "retry_reason": "timeout",
     }
-    text = json.dumps(bent(envelope, draw(bends)))
+    text = json.dumps(mutated(envelope, draw(mutations)))
     match draw(st.integers(0, 4)):
         case 0:
             return draw(st.binary(max_size=200))
@@ -187,21 +200,21 @@ def frames(draw: st.DrawFn) -> str | bytes:
             return text
 
 
-def _framing(target: Target) -> Act:
+def _send_frames(target: Target) -> Act:
     async def frame(drawn: str | bytes) -> None:
-        await target.throw_frame(drawn)
-        await target.throw("slash_commands", command(target, "help"), answered=True)
+        await target.send_frame(drawn)
+        await target.send("slash_commands", command(target, "help"), answered=True)
 
     return frame
 
 
 def calls() -> st.SearchStrategy[tuple[list[Answer], str, bool, bool]]:
-    """What Atlas answers, which call it is, whether in envelopes, and whether it logs in first."""
+    """Answers of Atlas, the call, whether in envelopes, and whether it logs in first."""
     given_answers = st.lists(fuzz_atlas.answers(), min_size=1, max_size=3)
     return st.tuples(given_answers, st.sampled_from(fuzz_atlas.CALLS), st.booleans(), st.booleans())
 
 
-def _calling(atlas: OddAtlas) -> Act:
+def _call_atlas(atlas: OddAtlas) -> Act:
     async def call(drawn: tuple[list[Answer], str, bool, bool]) -> None:
         answers, which, envelope, login = drawn
         given = [fuzz_atlas.ASKS_FOR_LOGIN, *answers] if login else answers

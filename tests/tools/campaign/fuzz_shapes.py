@@ -1,4 +1,4 @@
-"""What hypothesis makes of what people type and of what programs send: text, and bent JSON."""
+"""Hypothesis strategies for typed texts, and for mutated JSON of programs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ pieces = st.one_of(st.sampled_from(WORDS), st.sampled_from(ODD_TEXTS), anything)
 
 @st.composite
 def typed(draw: st.DrawFn) -> str:
-    """Something typed after the command: words of the grammar, nonsense, and what joins them."""
+    """A text after the command: words of the grammar, nonsense, and separators."""
     parts = draw(st.lists(pieces, max_size=5))
     joint = draw(st.sampled_from([" ", "", "/", "  ", "\u00a0", "\n", "|", "#"]))
     quoted = draw(st.sampled_from(["{}", "{}", "'{}'", "“{}”", "<{}>", "`{}`", " {} "]))
@@ -93,51 +93,53 @@ def paths(value: object, at: Path = ()) -> Iterator[Path]:
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """One change to a piece of JSON, wherever `where` leads in the one that it meets."""
+    """One change to a piece of JSON, at the place that `where` selects in it."""
 
     where: int
-    how: str
+    kind: str
     name: str
     what: Any
 
 
-HOWS = ("drop", "replace", "replace", "wrap", "wrap as id", "extra", "double", "say")
+MUTATION_KINDS = ("drop", "replace", "replace", "wrap", "wrap as id", "extra", "double", "say")
 
-#: What to do to a piece of JSON. Drawn before anybody knows which: what is shown changes as the
-#: bot goes on, and hypothesis wants what it draws to hang on nothing else.
-bends = st.lists(
-    st.builds(Mutation, st.integers(0, 1000), st.sampled_from(HOWS), anything, odd_values),
+#: Changes to a piece of JSON. Drawn independently of it, since the bot's payloads change as the
+#: bot goes on, and hypothesis needs draws that depend on nothing else.
+mutations = st.lists(
+    st.builds(
+        Mutation, st.integers(0, 1000), st.sampled_from(MUTATION_KINDS), anything, odd_values
+    ),
     min_size=1,
     max_size=3,
 )
 
 
-def bent(whole: dict[str, Any], recipe: Iterable[Mutation], kept: Collection[str] = ()) -> Any:
-    """Return a copy of `whole` that was bent, but for what stands under the keys of `kept`."""
+def mutated(whole: dict[str, Any], recipe: Iterable[Mutation], kept: Collection[str] = ()) -> Any:
+    """Return a mutated copy of `whole`; the values of the keys `kept` stay."""
     value = copy.deepcopy(whole)
-    for bend in recipe:
+    for mutation in recipe:
         places = [path for path in paths(value) if path and path[0] not in kept]
         if places:
-            _bend(value, places[bend.where % len(places)], bend)
+            _mutate(value, places[mutation.where % len(places)], mutation)
     return value
 
 
-def _bend(whole: Any, path: Path, bend: Mutation) -> None:
+def _mutate(whole: Any, path: Path, mutation: Mutation) -> None:
     *before, last = path
     parent = whole
     for step in before:
         parent = parent[step]
-    match bend.how:
+    match mutation.kind:
         case "drop":
             del parent[last]
         case "replace":
-            parent[last] = copy.deepcopy(bend.what)
+            parent[last] = copy.deepcopy(mutation.what)
         case "wrap":
             parent[last] = [parent[last]]
         case "wrap as id":
             parent[last] = {"id": parent[last]}
         case "extra" if isinstance(parent, dict):
-            parent[bend.name] = copy.deepcopy(bend.what)
+            parent[mutation.name] = copy.deepcopy(mutation.what)
         case _ if isinstance(parent, list) and isinstance(last, int):
             parent.append(copy.deepcopy(parent[last]))
         case _:

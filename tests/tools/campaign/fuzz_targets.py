@@ -43,7 +43,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def command(data: bytes) -> None:
-    """The grammar of what people type, up to the sentence or the dialog that it leads to."""
+    """The grammar of commands, up to the resulting message or dialog."""
     text = data.decode(errors="replace")
     found = parse(text)
     route(found, "C1", NOBODY, text)
@@ -52,7 +52,7 @@ def command(data: bytes) -> None:
 
 
 def challenge(data: bytes) -> None:
-    """A WWW-Authenticate header, and what is signed after it."""
+    """A WWW-Authenticate header, and the signature that answers it."""
     header = data.decode("latin-1")
     is_stale([header])
     try:
@@ -66,7 +66,7 @@ def challenge(data: bytes) -> None:
 
 
 def body(data: bytes) -> None:
-    """What Slack posts, and what Bolt and the listeners read of it."""
+    """A body from Slack, and the fields that Bolt and the listeners read."""
     for content_type in (FORM, "application/json"):
         try:
             payload = read_body(content_type, None, data).body
@@ -92,7 +92,7 @@ def frame(data: bytes) -> None:
 
 
 def answer(data: bytes) -> None:
-    """What Atlas answers: models, pages, envelopes, and errors with their sentences."""
+    """An answer of Atlas: models, pages, envelopes, and errors with their sentences."""
     status, payload = unwrap_envelope(200, parse_body(data))
     assert 100 <= status <= 599
     for model in (RestoreJob, Cluster, Project):
@@ -110,7 +110,7 @@ def answer(data: bytes) -> None:
 
 
 def metadata(data: bytes) -> None:
-    """What a dialog carries."""
+    """The metadata of a dialog."""
     view = {"private_metadata": data.decode(errors="replace")}
     for read in (read_target, read_state):
         try:

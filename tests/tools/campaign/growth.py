@@ -1,4 +1,4 @@
-"""What bots use while they run: memory and open files, sampled, and how they grow."""
+"""Resources of running bots: samples of memory and open files, and their growth."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WARM_UP = 0.3
 #: How many samples make the figure at first and at last.
 SOME = 5
 
-#: What "flat" means: growth over all the time after warming up, of each bot.
+#: Limits of flat usage: growth over all the time after warming up, of each bot.
 FLAT_MEMORY = 0.05
 FLAT_FILES = 5
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 #: Seconds for open scenarios to finish after the fault injection ends.
-LAST_ACTS = 240.0
+LAST_ACTIONS_TIMEOUT = 240.0
 
 #: Seconds from the last action to the last outcome, at most.
 SETTLE = 90.0
@@ -46,7 +46,7 @@ PARTS = (
     (0.4, Plan(name="PostgreSQL, 3 bots, Socket Mode", mode="socket", replicas=3)),
     (
         0.4,
-        # Whether Slack knows a repeated post is not documented: here it does not.
+        # Whether Slack recognizes a repeated post is not documented: here it does not.
         Plan(name="PostgreSQL, 3 bots, HTTP", mode="http", replicas=3, client_msg_id="ignore"),
     ),
     (0.2, Plan(name="SQLite, 1 bot, Socket Mode", mode="socket", replicas=1)),
@@ -85,23 +85,23 @@ async def part(
     options: Options,
     postgres: PostgresServer | None,
     *,
-    trouble: Callable[[FaultInjector], None] = lambda _weather: None,
+    add_faults: Callable[[FaultInjector], None] = lambda _injector: None,
 ) -> Result:
-    """Let so many scenarios happen in a storm, and look at what is left.
+    """Run the scenarios under faults, and check the results.
 
     Args:
         plan: which environment.
         options: how much and how long.
         postgres: the server; None for a SQLite file.
-        trouble: adds to what may go wrong.
+        add_faults: adds actions to the injector.
     """
     async with opened(plan, options.folder, postgres, options.seed) as env:
         log.info("part begins", part=plan.name)
         await env.open()
         injector = env.injector()
-        trouble(injector)
+        add_faults(injector)
         scenarios = write_scenarios(
-            options.requests, env.new_job, env.dice, quarantine=plan.quarantine
+            options.requests, env.new_job, env.rng, quarantine=plan.quarantine
         )
         times = await played(env, scenarios, injector, options.seconds)
         record = await env.record()
@@ -121,16 +121,16 @@ async def part(
 async def played(
     env: CampaignEnvironment, scenarios: Sequence[Scenario], injector: FaultInjector, seconds: float
 ) -> Times:
-    """Let the storm come and go, wait for all ends, and say how long it took."""
+    """Run under faults, wait for all outcomes, and return the durations."""
     lags: list[float] = []
     watching = asyncio.create_task(measure_lag(lags))
     began = time.monotonic()
-    cleared = await storm(env, scenarios, injector, seconds)
+    cleared = await run_under_faults(env, scenarios, injector, seconds)
     await settle(env, scenarios)
     settled = time.monotonic()
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
-    return Times(stormed=cleared - began, settled_in=settled - cleared, lags=lags)
+    return Times(faults_lasted=cleared - began, settled_in=settled - cleared, lags=lags)
 
 
 def observe(
@@ -139,7 +139,7 @@ def observe(
     injector: FaultInjector,
     record: tuple[list[Recorded], list[str]],
 ) -> Observations:
-    """Return what there is to look at."""
+    """Return the observations of the run."""
     events, breaks = record
     return Observations(
         scenarios=scenarios,
@@ -150,40 +150,40 @@ def observe(
         breaks=breaks,
         faults=injector.faults,
         to_atlas=env.to_atlas.struck,
-        lives=[life for replica in env.replicas for life in replica.lives],
+        processes=[process for replica in env.replicas for process in replica.processes],
         logs=env.logs,
         secrets=env.secrets,
         posts_may_double=env.plan.client_msg_id == "ignore",
     )
 
 
-async def storm(
+async def run_under_faults(
     env: CampaignEnvironment, scenarios: Sequence[Scenario], injector: FaultInjector, seconds: float
 ) -> float:
-    """Let people come evenly over so many seconds, in bad fault injection all the while.
+    """Start the scenarios evenly over so many seconds, and inject faults meanwhile.
 
     Returns:
         When the faults ended, by the monotonic clock; people then finish.
     """
     env.delivery.faults.late, env.delivery.faults.twice = 0.1, 0.05
-    raging = asyncio.create_task(injector.rage(MEAN))
-    playing = await come(env, scenarios, injector, seconds)
-    # The last ones have their storm too.
+    injecting = asyncio.create_task(injector.inject(MEAN))
+    playing = await start_scenarios(env, scenarios, injector, seconds)
+    # The last ones get their faults too.
     await asyncio.wait(playing, timeout=min(20.0, seconds / 4))
-    raging.cancel()
-    await asyncio.gather(raging, return_exceptions=True)
-    await injector.clear_up()
-    await env.delivery.calm()
+    injecting.cancel()
+    await asyncio.gather(injecting, return_exceptions=True)
+    await injector.remove_faults()
+    await env.delivery.stop()
     cleared = time.monotonic()
-    log.info("storm is over", faults=len(injector.faults))
+    log.info("faults ended", faults=len(injector.faults))
     await end(playing)
     return cleared
 
 
-async def come(
+async def start_scenarios(
     env: CampaignEnvironment, scenarios: Sequence[Scenario], injector: FaultInjector, seconds: float
 ) -> list[asyncio.Task[None]]:
-    """Begin one scenario after the other, and return what may still be under way."""
+    """Start one scenario after the other, and return their tasks."""
     people, room = env.people(), asyncio.Semaphore(MAX_CONCURRENT_SCENARIOS)
 
     async def play(scenario: Scenario) -> None:
@@ -195,14 +195,14 @@ async def come(
         playing.append(asyncio.create_task(play(scenario)))
         if len(playing) % 25 == 0:
             done = sum(task.done() for task in playing)
-            log.info("people", came=len(playing), done=done, faults=len(injector.faults))
-        await asyncio.sleep(env.dice.uniform(0, 2 * seconds / len(scenarios)))
+            log.info("people", started=len(playing), done=done, faults=len(injector.faults))
+        await asyncio.sleep(env.rng.uniform(0, 2 * seconds / len(scenarios)))
     return playing
 
 
 async def end(playing: Sequence[asyncio.Task[None]]) -> None:
-    """Give people their time to come to an end; raises what went wrong in playing them."""
-    _, late = await asyncio.wait(playing, timeout=LAST_ACTS)
+    """Wait for the scenarios to end, and raise their errors."""
+    _, late = await asyncio.wait(playing, timeout=LAST_ACTIONS_TIMEOUT)
     for task in late:
         task.cancel()
     for outcome in await asyncio.gather(*playing, return_exceptions=True):
@@ -211,12 +211,12 @@ async def end(playing: Sequence[asyncio.Task[None]]) -> None:
 
 
 async def settle(env: CampaignEnvironment, scenarios: Sequence[Scenario]) -> None:
-    """Wait until everything on our word has ended; what has not is found by the rules."""
+    """Wait until every acknowledged request has ended; the rules find the others."""
     await env.ready()
-    ours = [scenario.job.id for scenario in scenarios if scenario.acknowledged]
+    acknowledged = [scenario.job.id for scenario in scenarios if scenario.acknowledged]
 
     def ended() -> bool:
-        threads = map(env.board.of, ours)
+        threads = map(env.board.of, acknowledged)
         return all(
             thread is not None and thread.settled and env.board.copies_show(thread)
             for thread in threads

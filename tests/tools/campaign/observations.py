@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from bot.sandbox.slack import FakeSlackServer
     from tests.tools.campaign.fault_injector import InjectedFault
     from tests.tools.campaign.faulty_proxy import BrokenExchange
-    from tests.tools.campaign.replicas import Life
+    from tests.tools.campaign.replicas import ProcessRecord
     from tests.tools.campaign.scenarios import Scenario
     from tests.tools.campaign.worlds import Board
 
 
 @dataclass(slots=True, kw_only=True)
 class Observations:
-    """What people did, what Slack and Atlas saw, what is on record, and what went wrong.
+    """The actions of people, calls to Slack and Atlas, the audit log, and the injected faults.
 
     Attributes:
-        breaks: where the record's chains do not hold.
-        blows: what was done to bots, databases and services.
-        to_atlas: what befell exchanges with Atlas on the wire.
-        lives: how each life of each bot ended.
-        posts_may_double: whether this Slack does not know a repeated post.
+        breaks: breaks of the audit log's hash chain.
+        faults: faults injected into bots, databases and services.
+        to_atlas: broken exchanges with Atlas on the wire.
+        processes: each process of each bot, with its end.
+        posts_may_double: whether this Slack does not recognize a repeated post.
     """
 
     scenarios: Sequence[Scenario]
@@ -43,7 +43,7 @@ class Observations:
     breaks: Sequence[str] = ()
     faults: Sequence[InjectedFault] = ()
     to_atlas: Sequence[BrokenExchange] = ()
-    lives: Sequence[Life] = ()
+    processes: Sequence[ProcessRecord] = ()
     logs: Sequence[Path] = ()
     secrets: Sequence[str] = ()
     posts_may_double: bool = False
@@ -65,7 +65,7 @@ class Observations:
         return [call for call in self.calls.get(scenario.job.id, ()) if call.method == "DELETE"]
 
     def effects(self, scenario: Scenario) -> int:
-        """How many DELETEs of ours cancelled the job."""
+        """The number of the bot's DELETEs that cancelled the job."""
         return sum(call.effect for call in self.deletes(scenario))
 
     def late(self, scenario: Scenario) -> list[Call]:
@@ -76,27 +76,27 @@ class Observations:
 
     def expired_after(self, scenario: Scenario) -> float | None:
         """Seconds from its submission until Slack showed that it had expired, if it did."""
-        told = self._told_expired(scenario)
-        return told - scenario.submitted_at if told and scenario.submitted_at else None
+        expired_at = self._expired_at(scenario)
+        return expired_at - scenario.submitted_at if expired_at and scenario.submitted_at else None
 
     def expired_late(self, scenario: Scenario) -> float:
         """Seconds after the end of its time, counted from its record, until Slack showed it."""
-        told, thread = self._told_expired(scenario), self.board.of(scenario.job.id)
+        expired_at, thread = self._expired_at(scenario), self.board.of(scenario.job.id)
         chain = self.chains.get(thread.request) if thread else None
-        if told is None or not chain:
+        if expired_at is None or not chain:
             return 0.0
         _, wait = RULES[scenario.project]
-        return max(0.0, told - datetime.fromisoformat(chain[0].at).timestamp() - wait)
+        return max(0.0, expired_at - datetime.fromisoformat(chain[0].at).timestamp() - wait)
 
-    def _told_expired(self, scenario: Scenario) -> float | None:
+    def _expired_at(self, scenario: Scenario) -> float | None:
         thread = self.board.of(scenario.job.id)
-        return thread.told("expired") if thread else None
+        return thread.reported_at("expired") if thread else None
 
-    def on_our_word(self) -> list[Scenario]:
+    def acknowledged(self) -> list[Scenario]:
         return [scenario for scenario in self.scenarios if scenario.acknowledged]
 
     def ended(self, scenario: Scenario) -> bool:
-        """Whether card and thread tell the same end."""
+        """Whether card and thread show the same end."""
         thread = self.board.of(scenario.job.id)
         return thread is not None and thread.settled
 

@@ -1,4 +1,4 @@
-"""People who ask, approve, deny and withdraw as Slack lets them, and try again as people do."""
+"""People who request, approve, deny and withdraw by Slack's interface, and retry."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KEEP, REVIEW = "cancel_restore_keep", "cancel_restore_review"
 #: Seconds until a person sends the command again without a dialog.
 DIALOG = 8.0
 
-#: Seconds until a person gives up.
+#: Seconds until a scenario is abandoned.
 SCENARIO_TIMEOUT = 240.0
 
 
@@ -38,30 +38,30 @@ class People:
         self,
         slack: FakeSlackServer,
         board: Board,
-        dice: random.Random,
+        rng: random.Random,
         start: Callable[[str], RestoreJob],
     ) -> None:
         self._slack = slack
         self._board = board
-        self._dice = dice
+        self._rng = rng
         self._start = start
         self._plays: Mapping[str, Callable[[Scenario], Awaitable[None]]] = {
-            "asked": self._no_more,
-            "asked by two": self._no_more,
+            "asked": self._do_nothing,
+            "asked by two": self._do_nothing,
             "approved": self._approve,
             "approved by two": self._approve,
             "denied": self._deny,
             "withdrawn": self._withdraw,
-            "no approval": self._no_more,
+            "no approval": self._do_nothing,
             "one approval of two": self._approve_once,
             "everybody at once": self._all_at_once,
             "cancelled elsewhere": self._cancel_elsewhere,
             "approved in a copy": self._approve_in_copy,
             "approved after reminders": self._approve_after_reminders,
             "copy against channel": self._copy_against_channel,
-            "acts alone": self._no_more,
+            "acts alone": self._do_nothing,
             "kept": self._keep,
-            "not kept": self._no_more,
+            "not kept": self._do_nothing,
             "cancelled at once": self._cancel_at_once,
         }
 
@@ -75,47 +75,47 @@ class People:
 
     async def _play(self, scenario: Scenario) -> None:
         askers = [scenario.requester]
-        if scenario.plot == "asked by two":
+        if scenario.kind == "asked by two":
             askers.append(scenario.second)
         if scenario.in_quarantine:
             await self._download(scenario)
         else:
-            await asyncio.gather(*(self._ask(scenario, who) for who in askers))
-        await self._plays[scenario.plot](scenario)
-        await self._see_to_the_end(scenario)
+            await asyncio.gather(*(self._ask(scenario, user) for user in askers))
+        await self._plays[scenario.kind](scenario)
+        await self._wait_for_outcome(scenario)
         if scenario.alone:
             await self._review(scenario)
 
     async def _download(self, scenario: Scenario) -> None:
-        """Start a download once the watch has looked, so that the bot must find it by itself."""
+        """Start a download after the first read of the watch, so that the bot must find it."""
         await self._until(lambda: self._slack.state.messages(WATCH_CHANNEL))
         scenario.job = self._start(scenario.project)
         scenario.acknowledged = True
         await self._until(lambda: self._board.of(scenario.job.id))
 
-    async def _ask(self, scenario: Scenario, who: str) -> None:
+    async def _ask(self, scenario: Scenario, user: str) -> None:
         """Type the command and submit the dialog, again and again until it is taken."""
         began = time.monotonic()
         line = f"/cancel-restore {scenario.project} {CLUSTER} {scenario.job.id}"
         while not self._board.of(scenario.job.id):  # a card is as good as an acknowledgement
-            before = self._screen(who)
-            await self._slack.people.types(who, scenario.channel, line)
-            if not await self._dialog(who, before):
-                await self._rest()
+            before = self._view_id(user)
+            await self._slack.people.types(user, scenario.channel, line)
+            if not await self._dialog(user, before):
+                await self._pause()
                 continue
-            if await self._submit(scenario, who):
+            if await self._submit(scenario, user):
                 scenario.seconds = time.monotonic() - began
                 return
 
-    def _screen(self, who: str) -> str | None:
-        view = self._slack.state.view_of(who)
+    def _view_id(self, user: str) -> str | None:
+        view = self._slack.state.view_of(user)
         return view["id"] if view else None
 
-    async def _dialog(self, who: str, before: str | None) -> bool:
+    async def _dialog(self, user: str, before: str | None) -> bool:
         """Wait for a new dialog with a submit button."""
 
         def shown() -> bool:
-            view = self._slack.state.view_of(who)
+            view = self._slack.state.view_of(user)
             return bool(view and view.get("submit") and view["id"] != before)
 
         try:
@@ -124,15 +124,15 @@ class People:
             return False
         return True
 
-    async def _submit(self, scenario: Scenario, who: str) -> bool:
-        """Click the button until the dialog closes; False when it says that there is no use."""
+    async def _submit(self, scenario: Scenario, user: str) -> bool:
+        """Click the button until the dialog closes; False if it shows a final error."""
         values: dict[str, object] = {"reason": "started by mistake"}
         if scenario.alone:
             values["alone"] = ["alone"]
         for _ in range(12):
             scenario.submitted_at = scenario.submitted_at or time.time()
             try:
-                ack = await self._slack.people.submits(who, None, values)
+                ack = await self._slack.people.submits(user, None, values)
             except CannotDo:
                 return False  # the dialog has no button any more, or is gone
             body = ack.body if isinstance(ack.body, dict) else {}
@@ -141,38 +141,38 @@ class People:
                 scenario.acknowledged = True
                 return True
             if ack.ok and action == "update":
-                scenario.told_off = self._slack.state.text_of(body["view"])
+                scenario.refusal = self._slack.state.text_of(body["view"])
                 return False
-            await self._rest()
+            await self._pause()
         return False
 
-    async def _no_more(self, scenario: Scenario) -> None:
+    async def _do_nothing(self, scenario: Scenario) -> None:
         """No further action."""
 
     async def _approve(self, scenario: Scenario) -> None:
         needed = 2 if scenario.project == "trio" else 1
-        who = self._dice.sample(APPROVERS, needed)
-        await asyncio.gather(*(self._insist(scenario, each, APPROVE) for each in who))
+        user = self._rng.sample(APPROVERS, needed)
+        await asyncio.gather(*(self._click_until_decided(scenario, each, APPROVE) for each in user))
 
     async def _approve_once(self, scenario: Scenario) -> None:
-        await self._insist(scenario, self._dice.choice(APPROVERS), APPROVE)
+        await self._click_until_decided(scenario, self._rng.choice(APPROVERS), APPROVE)
 
     async def _deny(self, scenario: Scenario) -> None:
-        who = self._dice.choice(APPROVERS)
+        user = self._rng.choice(APPROVERS)
         while await self._waits(scenario):
-            before = self._screen(who)
-            if await self._click(scenario, who, DENY) and await self._dialog(who, before):
-                await self._submit_reason(who)
-            await self._rest()
+            before = self._view_id(user)
+            if await self._click(scenario, user, DENY) and await self._dialog(user, before):
+                await self._submit_reason(user)
+            await self._pause()
 
-    async def _submit_reason(self, who: str) -> None:
+    async def _submit_reason(self, user: str) -> None:
         try:
-            await self._slack.people.submits(who, None, {"reason": "still needed"})
+            await self._slack.people.submits(user, None, {"reason": "still needed"})
         except CannotDo:
             return  # it was closed meanwhile
 
     async def _withdraw(self, scenario: Scenario) -> None:
-        await self._insist(scenario, scenario.requester, WITHDRAW)
+        await self._click_until_decided(scenario, scenario.requester, WITHDRAW)
 
     async def _all_at_once(self, scenario: Scenario) -> None:
         await self._waits(scenario)
@@ -188,56 +188,56 @@ class People:
 
     async def _approve_in_copy(self, scenario: Scenario) -> None:
         """Approve by the button of the own copy of the card; a copy may never come."""
-        who = self._dice.choice(APPROVERS)
+        user = self._rng.choice(APPROVERS)
         while await self._waits(scenario):
             thread = self._board.of(scenario.job.id)
             assert thread
-            own = self._slack.state.dm(who)
+            own = self._slack.state.dm(user)
             copies = self._board.copies_of(thread.request).items()
             mine = [each for (channel, _), each in copies if channel == own]
-            card = mine[-1] if mine and self._dice.random() < 0.8 else thread.card
-            await self._click(scenario, who, APPROVE, card)
-            await self._rest()
+            card = mine[-1] if mine and self._rng.random() < 0.8 else thread.card
+            await self._click(scenario, user, APPROVE, card)
+            await self._pause()
 
     async def _approve_after_reminders(self, scenario: Scenario) -> None:
         await self._waits(scenario)
-        await asyncio.sleep(self._dice.uniform(2.0, 12.0))
+        await asyncio.sleep(self._rng.uniform(2.0, 12.0))
         await self._approve_in_copy(scenario)
 
     async def _copy_against_channel(self, scenario: Scenario) -> None:
         await self._waits(scenario)
-        await asyncio.sleep(self._dice.uniform(0.0, 4.0))
+        await asyncio.sleep(self._rng.uniform(0.0, 4.0))
         await asyncio.gather(self._approve_in_copy(scenario), self._deny(scenario))
 
     async def _keep(self, scenario: Scenario) -> None:
-        who = self._dice.choice(APPROVERS)
+        user = self._rng.choice(APPROVERS)
         while await self._is(scenario, "quarantined"):
-            before = self._screen(who)
-            if await self._click(scenario, who, KEEP) and await self._dialog(who, before):
-                await self._submit_reason(who)
-            await self._rest()
+            before = self._view_id(user)
+            if await self._click(scenario, user, KEEP) and await self._dialog(user, before):
+                await self._submit_reason(user)
+            await self._pause()
 
     async def _cancel_at_once(self, scenario: Scenario) -> None:
-        who = self._dice.choice(APPROVERS)
+        user = self._rng.choice(APPROVERS)
         while await self._is(scenario, "quarantined"):
-            await self._click(scenario, who, APPROVE)
-            await self._rest()
+            await self._click(scenario, user, APPROVE)
+            await self._pause()
 
     async def _review(self, scenario: Scenario) -> None:
         """Click **Reviewed** until the card does not offer it any more."""
-        who, thread = self._dice.choice(APPROVERS), self._board.of(scenario.job.id)
+        user, thread = self._rng.choice(APPROVERS), self._board.of(scenario.job.id)
         assert thread
         while REVIEW in str(thread.card["blocks"]):
-            await self._click(scenario, who, REVIEW)
-            await self._rest()
+            await self._click(scenario, user, REVIEW)
+            await self._pause()
         scenario.reviewed = True
 
-    async def _insist(self, scenario: Scenario, who: str, action: str) -> None:
+    async def _click_until_decided(self, scenario: Scenario, user: str, action: str) -> None:
         """Click until the card waits no more; once in a while two times in the same moment."""
         while await self._waits(scenario):
-            twice = self._dice.random() < 0.2
-            await asyncio.gather(*(self._click(scenario, who, action) for _ in range(1 + twice)))
-            await self._rest()
+            twice = self._rng.random() < 0.2
+            await asyncio.gather(*(self._click(scenario, user, action) for _ in range(1 + twice)))
+            await self._pause()
 
     async def _waits(self, scenario: Scenario) -> bool:
         """Whether the card still waits for a decision, once there is a card."""
@@ -249,20 +249,20 @@ class People:
         return thread is not None and thread.state == state
 
     async def _click(
-        self, scenario: Scenario, who: str, action: str, card: Json | None = None
+        self, scenario: Scenario, user: str, action: str, card: Json | None = None
     ) -> bool:
         thread = self._board.of(scenario.job.id)
         assert thread
         if action == APPROVE:
-            scenario.yes.setdefault(who, time.time())
+            scenario.approved_at.setdefault(user, time.time())
         scenario.clicks += 1
         try:
-            return (await self._slack.people.clicks(who, card or thread.card, action)).ok
+            return (await self._slack.people.clicks(user, card or thread.card, action)).ok
         except CannotDo:
             return False  # the card has changed in this moment
 
-    async def _see_to_the_end(self, scenario: Scenario) -> None:
-        """Wait for the outcome; what failed is tried again, as its card offers."""
+    async def _wait_for_outcome(self, scenario: Scenario) -> None:
+        """Wait for the outcome; retry a failed request by the button of its card."""
         while True:
             await self._until(lambda: self._ended(scenario))
             thread = self._board.of(scenario.job.id)
@@ -271,7 +271,7 @@ class People:
                 return
             scenario.retried += 1
             await self._click(scenario, scenario.requester, RETRY)
-            await self._rest()
+            await self._pause()
 
     def _ended(self, scenario: Scenario) -> bool:
         thread = self._board.of(scenario.job.id)
@@ -280,5 +280,5 @@ class People:
     async def _until(self, predicate: Callable[[], object]) -> None:
         await self._slack.until(predicate, SCENARIO_TIMEOUT)
 
-    async def _rest(self) -> None:
-        await asyncio.sleep(self._dice.uniform(0.5, 2.5))
+    async def _pause(self) -> None:
+        await asyncio.sleep(self._rng.uniform(0.5, 2.5))

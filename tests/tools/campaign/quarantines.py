@@ -16,7 +16,7 @@ import structlog
 from bot.cancellation.lifecycle import State
 from tests.tools.bench.report import Goal, Row, Table, percentile
 from tests.tools.campaign.quarantine_rules import Rule, undisturbed_waits, violations
-from tests.tools.campaign.quarantine_season import DOWNLOADS, Plan, Season, play
+from tests.tools.campaign.quarantine_simulation import DOWNLOADS, Plan, Simulation, play
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,34 +35,40 @@ PARTS = (
 
 async def run(options: Options) -> list[Table]:
     """Run every part and return its tables; violations are in the tables."""
-    results: list[tuple[Plan, list[Season], float]] = []
+    results: list[tuple[Plan, list[Simulation], float]] = []
     number = count()
     for share, plan in PARTS:
-        began, seasons = time.monotonic(), []
-        for downloads in seasons_of(round(share * options.requests)):
+        began, simulations = time.monotonic(), []
+        for downloads in simulations_of(round(share * options.requests)):
             seed = options.seed + next(number)
-            seasons.append(await play(plan, options.folder, seed, downloads))
-            log.info("season over", part=plan.name, seasons=len(seasons))
-        results.append((plan, seasons, time.monotonic() - began))
+            simulations.append(await play(plan, options.folder, seed, downloads))
+            log.info("simulation ended", part=plan.name, simulations=len(simulations))
+        results.append((plan, simulations, time.monotonic() - began))
     return tables(results)
 
 
-def seasons_of(downloads: int) -> list[int]:
-    """Distribute downloads over seasons."""
+def simulations_of(downloads: int) -> list[int]:
+    """Distribute downloads over simulations."""
     whole, rest = divmod(downloads, DOWNLOADS)
     return [DOWNLOADS] * whole + [rest] * (rest > 0)
 
 
-def tables(results: Sequence[tuple[Plan, Sequence[Season], float]]) -> list[Table]:
+def tables(results: Sequence[tuple[Plan, Sequence[Simulation], float]]) -> list[Table]:
     columns = [plan.name for plan, _, _ in results]
     counted = [
-        _counts(seasons) | {"seconds of the machine": spent} for _, seasons, spent in results
+        _counts(simulations) | {"seconds of the machine": spent}
+        for _, simulations, spent in results
     ]
-    found = [[v for season in seasons for v in violations(season)] for _, seasons, _ in results]
+    found = [
+        [v for simulation in simulations for v in violations(simulation)]
+        for _, simulations, _ in results
+    ]
     sentences = [str(each) for part in found for each in part]
     goal = Goal(text="violations: none", seen=len(sentences), held=not sentences)
     broken = [Counter(each.rule for each in part) for part in found]
-    faults = [sum((s.services.faults for s in seasons), Counter()) for _, seasons, _ in results]
+    faults = [
+        sum((s.services.faults for s in simulations), Counter()) for _, simulations, _ in results
+    ]
     names = sorted({name for each in faults for name in each})
     counts = [{name: each[name] for name in names} for each in faults]
     return [
@@ -83,13 +89,13 @@ def _table(
     return Table(title=title, first=first, columns=list(columns), rows=rows)
 
 
-def _counts(seasons: Sequence[Season]) -> dict[str, float | int]:
-    downloads = [each for season in seasons for each in season.downloads]
+def _counts(simulations: Sequence[Simulation]) -> dict[str, float | int]:
+    downloads = [each for simulation in simulations for each in simulation.downloads]
     states = Counter(each.state for each in downloads)
-    waits = [wait for season in seasons for wait in undisturbed_waits(season)] or [0.0]
+    waits = [wait for simulation in simulations for wait in undisturbed_waits(simulation)] or [0.0]
     return {
         "downloads": len(downloads),
-        "other jobs": sum(len(season.others) for season in seasons),
+        "other jobs": sum(len(simulation.others) for simulation in simulations),
         "cancelled by the bot": sum(
             each.state is State.CANCELLED and not each.by_person for each in downloads
         ),
@@ -99,8 +105,10 @@ def _counts(seasons: Sequence[Season]) -> dict[str, float | int]:
         - sum(each.kept_at is not None for each in downloads),
         "ended by itself": states[State.OVER],
         "beyond the limit": states[None] + states[State.OBSERVED],
-        "DELETEs": sum(len(season.services.deletes) for season in seasons),
-        "simulated seconds": round(sum(season.services.time.elapsed for season in seasons)),
+        "DELETEs": sum(len(simulation.services.deletes) for simulation in simulations),
+        "simulated seconds": round(
+            sum(simulation.services.time.elapsed for simulation in simulations)
+        ),
         "undisturbed, DELETE after the grace time, median s": percentile(waits, 0.5),
         "undisturbed, DELETE after the grace time, worst s": max(waits),
     }

@@ -18,34 +18,34 @@ if TYPE_CHECKING:
 #: The bot that runs is the one beside these tests, installed or not.
 ROOT = Path(__file__).parents[3]
 
-#: Seconds between looks at a process.
-LOOK = 0.05
+#: Seconds between polls of a process.
+POLL_INTERVAL = 0.05
 
-#: Seconds in which an orderly end must come, and what a busy machine may add.
-END_WITHIN = 10.0
-BUSY = 5.0
+#: Timeout of an orderly shutdown, and the tolerance for a busy machine, in seconds.
+STOP_TIMEOUT = 10.0
+TOLERANCE = 5.0
 
-#: What a bot logs once it has started; one that cannot start says why, and ends with 1.
+#: The log event of a started bot; one that cannot start logs the reason, and ends with 1.
 READY = '"event": "ready"'
 
 
 @dataclass(slots=True, kw_only=True)
-class Life:
-    """One life of a bot, from its start to its end (seconds that never jump).
+class ProcessRecord:
+    """One process of a bot, from its start to its end (monotonic seconds).
 
     Attributes:
         log: the name of the file with all that it wrote.
-        told_at: when it was told to end.
-        stood_still_until: until when it was last kept from doing anything.
+        signalled_at: when it got SIGTERM.
+        paused_until: the end of its last pause.
         killed: whether the campaign killed it.
-        overdue: whether it had to be killed since it did not end as it was told.
-        started: whether it said that it was ready.
+        overdue: whether it had to be killed since it did not end after SIGTERM.
+        started: whether it logged that it was ready.
         code: its exit code, once it has ended.
     """
 
     log: str
-    told_at: float | None = None
-    stood_still_until: float = 0.0
+    signalled_at: float | None = None
+    paused_until: float = 0.0
     killed: bool = False
     overdue: bool = False
     started: bool = False
@@ -55,46 +55,46 @@ class Life:
     @property
     def late(self) -> bool:
         """Whether its orderly end is overdue."""
-        return (self.seconds_to_end or 0.0) > END_WITHIN + BUSY
+        return (self.seconds_to_end or 0.0) > STOP_TIMEOUT + TOLERANCE
 
     @property
     def seconds_to_end(self) -> float | None:
-        """How long its orderly end has taken, since it could do something about it."""
-        if self.told_at is None:
+        """Seconds of its shutdown so far, without pauses."""
+        if self.signalled_at is None:
             return None
         until = time.monotonic() if self.ended_at is None else self.ended_at
-        return until - max(self.told_at, self.stood_still_until)
+        return until - max(self.signalled_at, self.paused_until)
 
     @property
-    def odd(self) -> str | None:
-        """What is not as it must be about its end, as a clause."""
+    def problem(self) -> str | None:
+        """The problem of its end, as a clause, or None."""
         if self.overdue:
-            return f"did not end within {END_WITHIN + BUSY:g} s"
+            return f"did not end within {STOP_TIMEOUT + TOLERANCE:g} s"
         if self.code in self._explained():
             return None
-        return f"ended with {self.code}, {'as it was told to' if self.told_at else 'by itself'}"
+        return f"ended with {self.code}, {'after SIGTERM' if self.signalled_at else 'by itself'}"
 
     def _explained(self) -> set[int]:
         """The exit codes that its scenario explains."""
-        told = self.told_at is not None
-        codes = {0} if told else set()
+        is_stopping = self.signalled_at is not None
+        codes = {0} if is_stopping else set()
         if self.killed:
             codes.add(-signal.SIGKILL)
-        if not self.started:  # the database may be away; a signal may come before it can hear
-            codes |= {1, -signal.SIGTERM} if told else {1}
+        if not self.started:  # the database may be down; a signal may come too early
+            codes |= {1, -signal.SIGTERM} if is_stopping else {1}
         return codes
 
 
 @dataclass(slots=True)
 class Replica:
-    """One place for a bot. Its logs stay in `folder`, a file for each life."""
+    """A restarted bot. Its logs stay in `folder`, a file for each process."""
 
     name: str
     environ: Mapping[str, str]
     folder: Path
-    away: float = 1.0  # seconds between a death and the next start
+    restart_delay: float = 1.0  # seconds between an exit and the next start
     bot: BotProcess | None = None
-    lives: list[Life] = field(default_factory=list)
+    processes: list[ProcessRecord] = field(default_factory=list)
     paused: bool = False
     _keeping: asyncio.Task[None] | None = None
 
@@ -103,9 +103,9 @@ class Replica:
         return self.bot is not None and self.bot.code is None
 
     @property
-    def told(self) -> bool:
-        """Whether it knows that it is to end; once is enough, as its last moments are Python's."""
-        return bool(self.lives) and self.lives[-1].told_at is not None
+    def is_stopping(self) -> bool:
+        """Whether it got SIGTERM; it needs no second one."""
+        return bool(self.processes) and self.processes[-1].signalled_at is not None
 
     @property
     def port(self) -> int | None:
@@ -118,8 +118,10 @@ class Replica:
     @property
     def slowest_end(self) -> float:
         """Seconds that the slowest orderly end took."""
-        told = [life.seconds_to_end or 0.0 for life in self.lives if not life.killed]
-        return max(told, default=0.0)
+        seconds = [
+            process.seconds_to_end or 0.0 for process in self.processes if not process.killed
+        ]
+        return max(seconds, default=0.0)
 
     def open(self) -> None:
         self._keeping = asyncio.create_task(self._keep(), name=f"keep {self.name}")
@@ -130,16 +132,16 @@ class Replica:
             while True:
                 if self.bot and self.alive and await self.bot.status("/readyz") == 200:
                     return
-                await asyncio.sleep(4 * LOOK)
+                await asyncio.sleep(4 * POLL_INTERVAL)
 
     async def close(self) -> None:
-        """End it in good order."""
+        """Shut it down."""
         assert self._keeping
         self._keeping.cancel()
         await asyncio.gather(self._keeping, return_exceptions=True)
         if self.bot:
             self.send(signal.SIGCONT)
-            if not self.told:
+            if not self.is_stopping:
                 self.send(signal.SIGTERM)
             await self._until_ended(self.bot)
 
@@ -148,18 +150,18 @@ class Replica:
         if self.bot is None or self.bot.code is not None:
             return False
         os.kill(self.bot.pid, what)
-        life = self.lives[-1]
+        process = self.processes[-1]
         if what is signal.SIGTERM:
-            life.told_at = time.monotonic()
-        life.killed = life.killed or what is signal.SIGKILL
+            process.signalled_at = time.monotonic()
+        process.killed = process.killed or what is signal.SIGKILL
         return True
 
     async def pause(self, seconds: float) -> bool:
-        """Stop it in its tracks for a while."""
+        """Pause it by SIGSTOP."""
         bot = self.bot
         if not self.send(signal.SIGSTOP):
             return False
-        life = self.lives[-1]
+        process = self.processes[-1]
         self.paused = True
         try:
             await asyncio.sleep(seconds)
@@ -167,27 +169,27 @@ class Replica:
             self.paused = False
             if bot is self.bot:
                 self.send(signal.SIGCONT)
-            life.stood_still_until = time.monotonic()
+            process.paused_until = time.monotonic()
         return True
 
     async def _keep(self) -> None:
         while True:
-            log = f"{self.name}-{len(self.lives) + 1:03d}.log"
-            self.lives.append(Life(log=log))
+            log = f"{self.name}-{len(self.processes) + 1:03d}.log"
+            self.processes.append(ProcessRecord(log=log))
             self.bot = BotProcess({"PYTHONPATH": str(ROOT), **self.environ}).__enter__()
             await self._until_ended(self.bot)
             self.bot = None
-            await asyncio.sleep(self.away)
+            await asyncio.sleep(self.restart_delay)
 
     async def _until_ended(self, bot: BotProcess) -> None:
-        """Wait for its end, however it comes, and keep its log."""
-        life = self.lives[-1]
+        """Wait for its exit, and keep its log."""
+        process = self.processes[-1]
         while bot.code is None:
-            if life.late and not self.paused:
-                life.overdue = True
+            if process.late and not self.paused:
+                process.overdue = True
                 bot.kill()
-            await asyncio.sleep(LOOK)
-        life.ended_at, life.code = time.monotonic(), bot.code
-        life.started = READY in bot.log
-        (self.folder / life.log).write_text(bot.log)
+            await asyncio.sleep(POLL_INTERVAL)
+        process.ended_at, process.code = time.monotonic(), bot.code
+        process.started = READY in bot.log
+        (self.folder / process.log).write_text(bot.log)
         bot.__exit__(None, None, None)

@@ -27,7 +27,7 @@ class Rule(StrEnum):
     TRACES = "an unexpected error in a log"
     SECRETS = "a secret in a log, the audit log or Slack"
     COMPLAINTS = "a call that Slack forbids"
-    LIVES = "a bot that exited otherwise than signalled"
+    PROCESSES = "a bot that exited otherwise than signalled"
     CAMPAIGN = "an error of the campaign itself"
 
 

@@ -1,4 +1,4 @@
-"""What people have in mind with a job, and what they did about it."""
+"""Scenarios: the plan of people for a job, and their actions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GUARD = "guard"
 
 @dataclass(frozen=True, slots=True)
 class ScenarioKind:
-    """What people have in mind with a job, and how it may end.
+    """The plan of people for a job, and its possible ends.
 
     `weight`: how often, beside the others.
     """
@@ -31,7 +31,7 @@ class ScenarioKind:
 
 CANCELLED = frozenset({"cancelled"})
 
-PLOTS: Mapping[str, ScenarioKind] = {
+KINDS: Mapping[str, ScenarioKind] = {
     "asked": ScenarioKind("free", CANCELLED, 40),
     "asked by two": ScenarioKind("free", CANCELLED, 4),
     "approved": ScenarioKind("pair", CANCELLED, 14),
@@ -42,10 +42,10 @@ PLOTS: Mapping[str, ScenarioKind] = {
     "one approval of two": ScenarioKind("brief", frozenset({"expired"}), 4),
     "everybody at once": ScenarioKind("pair", frozenset({"cancelled", "denied", "withdrawn"}), 5),
     "cancelled elsewhere": ScenarioKind("pair", frozenset({"over"}), 3),
-    "approved in a copy": ScenarioKind("told", CANCELLED, 4),
-    "approved after reminders": ScenarioKind("told", CANCELLED, 3),
-    "copy against channel": ScenarioKind("told", frozenset({"cancelled", "denied"}), 4),
-    "acts alone": ScenarioKind("told", CANCELLED, 5),
+    "approved in a copy": ScenarioKind("notified", CANCELLED, 4),
+    "approved after reminders": ScenarioKind("notified", CANCELLED, 3),
+    "copy against channel": ScenarioKind("notified", frozenset({"cancelled", "denied"}), 4),
+    "acts alone": ScenarioKind("notified", CANCELLED, 5),
     "kept": ScenarioKind(GUARD, frozenset({"kept", "cancelled"}), 4),
     "not kept": ScenarioKind(GUARD, CANCELLED, 4),
     "cancelled at once": ScenarioKind(GUARD, CANCELLED, 3),
@@ -54,25 +54,25 @@ PLOTS: Mapping[str, ScenarioKind] = {
 
 @dataclass(slots=True)
 class Scenario:
-    """One job, and what people did about it.
+    """One job, and the actions of people about it.
 
     Attributes:
-        acknowledged: whether a submission was taken without a word against it: on our word.
-        told_off: what the dialog said instead, the last time.
-        yes: who clicked Approve, with the moment of the first click (wall clock).
+        acknowledged: whether a submission was acknowledged without an error.
+        refusal: the last error that the dialog showed instead.
+        approved_at: the people who clicked Approve, with the first moment (wall clock).
         submitted_at: when a submission was sent first (wall clock).
         elsewhere: whether the job was cancelled in Atlas.
         seconds: from the first command to the acknowledged submission.
-        reviewed: whether somebody reviewed what was done without approval.
+        reviewed: whether an approver reviewed the act without approval.
     """
 
     number: int
-    plot: str
+    kind: str
     job: RestoreJob
     channel: str
     acknowledged: bool = False
-    told_off: str = ""
-    yes: dict[str, float] = field(default_factory=dict)
+    refusal: str = ""
+    approved_at: dict[str, float] = field(default_factory=dict)
     submitted_at: float | None = None
     elsewhere: bool = False
     seconds: float | None = None
@@ -83,7 +83,7 @@ class Scenario:
     @property
     def alone(self) -> bool:
         """Whether the requester acts without the approvals that the project wants."""
-        return self.plot == "acts alone"
+        return self.kind == "acts alone"
 
     @property
     def in_quarantine(self) -> bool:
@@ -96,7 +96,7 @@ class Scenario:
 
     @property
     def project(self) -> str:
-        return PLOTS[self.plot].project
+        return KINDS[self.kind].project
 
     @property
     def requester(self) -> str:
@@ -104,30 +104,30 @@ class Scenario:
 
     @property
     def second(self) -> str:
-        """Who else asks, where two do."""
+        """The second requester, where there are two."""
         return f"member-{2 * self.number + 1}"
 
 
 def write_scenarios(
     count: int,
     start: Callable[[str], RestoreJob],
-    dice: random.Random,
+    rng: random.Random,
     *,
     quarantine: bool = True,
 ) -> list[Scenario]:
-    """Think of so many scenarios, each with a job of its own; of each plot at least one."""
-    known = {name: plot for name, plot in PLOTS.items() if quarantine or plot.project != GUARD}
-    weights = [plot.weight for plot in known.values()]
+    """Return so many scenarios, each with a job of its own; of each kind at least one."""
+    known = {name: kind for name, kind in KINDS.items() if quarantine or kind.project != GUARD}
+    weights = [kind.weight for kind in known.values()]
     once = list(known) if count >= len(known) else []
-    plots = once + dice.choices(list(known), weights, k=count - len(once))
-    dice.shuffle(plots)
+    kinds = once + rng.choices(list(known), weights, k=count - len(once))
+    rng.shuffle(kinds)
     return [
-        Scenario(number, plot, start(_first_project(plot)), f"room-{number % CHANNELS}")
-        for number, plot in enumerate(plots)
+        Scenario(number, kind, start(_first_project(kind)), f"room-{number % CHANNELS}")
+        for number, kind in enumerate(kinds)
     ]
 
 
-def _first_project(plot: str) -> str:
+def _first_project(kind: str) -> str:
     """Return where the job of a scenario is; a download in quarantine starts later."""
-    project = PLOTS[plot].project
+    project = KINDS[kind].project
     return "free" if project == GUARD else project

@@ -14,12 +14,12 @@ T = TypeVar("T")
 class ShuffleBag(Generic[T]):
     """A shuffled list that is shuffled again when it is used up."""
 
-    def __init__(self, dice: random.Random, items: Sequence[T]) -> None:
-        self._dice = dice
+    def __init__(self, rng: random.Random, items: Sequence[T]) -> None:
+        self._rng = rng
         self._items = items
         self._left: list[T] = []
 
     def deal(self) -> T:
         if not self._left:
-            self._left = self._dice.sample(self._items, len(self._items))
+            self._left = self._rng.sample(self._items, len(self._items))
         return self._left.pop()

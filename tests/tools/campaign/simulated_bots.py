@@ -93,7 +93,7 @@ class BotDatabase(Database):
             result = await super().write(work, **options)
         finally:
             self._services.transactions -= 1
-        if self._services.happens("database: answer to a commit lost", 0.002):
+        if self._services.occurs("database: answer to a commit lost", 0.002):
             raise MaybeRecorded
         return result
 
@@ -129,20 +129,20 @@ class BotAtlas(FakeAtlas):
         services = self._services
         self._interfere()
         await self._die("bot: killed right before the DELETE")
-        if services.happens("Atlas: DELETE lost on its way", 0.05):
+        if services.occurs("Atlas: DELETE lost on its way", 0.05):
             raise TimedOut(may_have_taken_effect=True)
         services.delete(ref.job_id)
         await self._die("bot: killed right after the DELETE")
-        if services.happens("Atlas: answer to the DELETE lost", 0.1):
+        if services.occurs("Atlas: answer to the DELETE lost", 0.1):
             raise TimedOut(may_have_taken_effect=True)
         return 204
 
     def _interfere(self) -> None:
-        if self._services.happens("Atlas: 503", 0.01):
+        if self._services.occurs("Atlas: 503", 0.01):
             raise Unavailable(status=503)
 
     async def _die(self, fault: str) -> None:
-        if self._services.happens(fault, 0.05):
+        if self._services.occurs(fault, 0.05):
             self._kill()
             await asyncio.sleep(0)  # raises CancelledError
 
@@ -224,7 +224,7 @@ class SimulatedBot:
             now=time,
         )
         self._runner = runner
-        loops = (quarantine.run(), sweeper.run(), facts.run(), self._look(), self._deliver())
+        loops = (quarantine.run(), sweeper.run(), facts.run(), self._watch_jobs(), self._deliver())
         self._tasks = [self._start(loop) for loop in loops]
 
     def _start(self, loop: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -250,7 +250,7 @@ class SimulatedBot:
     async def _slack_answers(self) -> bool:
         return self.services.slack_is_up
 
-    async def _look(self) -> None:
+    async def _watch_jobs(self) -> None:
         """Read the cluster every two seconds, as the watch does."""
         while True:
             try:
@@ -259,11 +259,11 @@ class SimulatedBot:
                     jobs = await self._atlas.restore_jobs(PROJECT_ID, CLUSTER)
                     await self._watch.record_jobs(PROJECT_ID, CLUSTER, jobs)
             except (CancellationError, Unavailable):
-                pass  # the next look comes soon
+                pass  # the next read comes soon
             await self.services.time.sleep(2.0)
 
     async def _deliver(self) -> None:
-        """Deliver what is due every second, while Slack takes it, as the outbox does."""
+        """Deliver due posts every second, while Slack is up, as the outbox does."""
         held: list[int] | None = None
         while True:
             if self.services.slack_is_up:
@@ -287,7 +287,7 @@ class SimulatedBot:
             return
 
     def _take(self, post: Any) -> None:
-        """Let Slack take a message, which it knows again."""
+        """Let Slack accept a message; it recognizes a repeated one."""
         services = self.services
         services.posted[post.client_msg_id] += 1
         if isinstance(post, RequestPost):

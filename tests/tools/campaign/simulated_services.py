@@ -1,4 +1,4 @@
-"""What bots in simulated time share: the time, and the states of Slack, Atlas and the database."""
+"""The services that simulated bots share: the time, Slack, Atlas and the database."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ QUIET_TURNS = 12
 
 
 class SimulatedTime:
-    """Time that passes when it is told to; the wall clock may jump beside it."""
+    """Time that passes only by `advance`; the wall clock may jump beside it."""
 
     def __init__(self) -> None:
         self.elapsed = 0.0
@@ -52,7 +52,7 @@ class SimulatedTime:
         await woken
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, and wake those who slept until then."""
+        """Advance the time, and wake sleepers that are due."""
         self.elapsed += seconds
         self.wall += timedelta(seconds=seconds)
         while self._sleepers and self._sleepers[0][0] <= self.elapsed:
@@ -63,7 +63,7 @@ class SimulatedTime:
 
 @dataclass(slots=True)
 class Services:
-    """What all bots share: the time, Slack, Atlas's jobs and feed, and the state of the database.
+    """The services of all bots: the time, Slack, Atlas's jobs and feed, and the database.
 
     Attributes:
         deletes: the job of each DELETE that arrived, when, and whether it took effect.
@@ -71,12 +71,12 @@ class Services:
         shown_at: when Slack took the first card of each job.
         posted: how often Slack took each message, by its `client_msg_id`.
         kinds: the kind and the event of the messages of each request.
-        storm: whether calls to Atlas may fail, and bots may die in them.
+        has_faults: whether calls to Atlas may fail, and kill bots.
     """
 
     url: str
     policy: QuarantinePolicy
-    dice: random.Random
+    rng: random.Random
     time: SimulatedTime = field(default_factory=SimulatedTime)
     jobs: list[RestoreJob] = field(default_factory=list)
     deletes: list[tuple[str, float, bool]] = field(default_factory=list)
@@ -87,7 +87,7 @@ class Services:
     slack_is_up: bool = True
     database_is_up: bool = True
     feed_is_up: bool = True
-    storm: bool = False
+    has_faults: bool = False
     faults: Counter[str] = field(default_factory=Counter)
     transactions: int = 0
 
@@ -105,8 +105,8 @@ class Services:
         self.jobs.insert(0, a_job(**values))
         return job_id
 
-    def tell_starter(self, job_id: str, name: str, delay: float) -> None:
-        """Let the feed show who started a job, after a delay."""
+    def show_starter(self, job_id: str, name: str, delay: float) -> None:
+        """Add the starter of a job to the feed, after a delay."""
         event = an_event_beside(job_id, name, self.time.wall)
         self.feed.append((self.time.elapsed + delay, event))
 
@@ -124,8 +124,8 @@ class Services:
         if takes_effect:
             self.change(job_id, cancelled=True)
 
-    def happens(self, fault: str, chance: float) -> bool:
-        """Whether a fault strikes now."""
-        strikes = self.storm and self.dice.random() < chance
-        self.faults[fault] += strikes
-        return strikes
+    def occurs(self, fault: str, chance: float) -> bool:
+        """Whether a fault begins now."""
+        begins = self.has_faults and self.rng.random() < chance
+        self.faults[fault] += begins
+        return begins

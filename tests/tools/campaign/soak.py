@@ -81,7 +81,7 @@ class LoadCounts:
 
 
 async def run(options: Options) -> list[Table]:
-    """Keep the load up for so many minutes, and return what the bots used."""
+    """Keep the load up for so many minutes, and return the resources of the bots."""
     async with open_postgres() as postgres:
         folder = options.folder / "soak"
         await asyncio.to_thread(folder.mkdir)
@@ -118,10 +118,10 @@ async def watched(replicas: Sequence[Replica], counts: LoadCounts) -> AsyncItera
 
 
 class Load:
-    """People who ask one after the other, each once the one before is done with it."""
+    """People who ask one after the other, each once the previous request has ended."""
 
     def __init__(self, env: CampaignEnvironment, counts: LoadCounts) -> None:
-        self._house = env
+        self._env = env
         self._tally = counts
         self._people = env.people()
         self._free = deque(range(CROWD))
@@ -145,22 +145,22 @@ class Load:
                     log.info("soak", **self._tally.so_far, open=CROWD - len(self._free))
             self._tally.lasted = time.monotonic() - began
 
-    async def _ask(self, who: int) -> None:
+    async def _ask(self, user: int) -> None:
         """One command, one submission, one cancellation."""
         counts = self._tally
         counts.asked += 1
-        job, room = self._house.new_job("free"), f"room-{counts.asked % CHANNELS}"
-        scenario = Scenario(who, "asked", job, room)
+        job, room = self._env.new_job("free"), f"room-{counts.asked % CHANNELS}"
+        scenario = Scenario(user, "asked", job, room)
         began = time.monotonic()
         await self._people.play(scenario)
         counts.seconds.append(time.monotonic() - began)
         self._note(scenario)
         self._ended.append((time.monotonic(), scenario))
-        self._free.append(who)
+        self._free.append(user)
 
     def _note(self, scenario: Scenario) -> None:
         self._tally.retried += scenario.retried
-        thread = self._house.board.of(scenario.job.id)
+        thread = self._env.board.of(scenario.job.id)
         if thread and thread.settled and thread.state == "cancelled" and scenario.job.cancelled:
             self._tally.cancelled += 1
         else:
@@ -168,10 +168,10 @@ class Load:
             self._tally.otherwise.append(f"the card for job {scenario.job.id} is {state}")
 
     def _tidy(self) -> None:
-        """Let the fake servers forget what ended a while ago, so that they do not grow either."""
+        """Remove old requests from the fake servers, so that these do not grow either."""
         while self._ended and self._ended[0][0] < time.monotonic() - REMEMBERED:
-            forget(self._house, self._ended.popleft()[1].job.id)
-        slack, atlas = self._house.slack, self._house.atlas
+            forget(self._env, self._ended.popleft()[1].job.id)
+        slack, atlas = self._env.slack, self._env.atlas
         for grown in (slack.world.calls, slack.sockets.envelopes, atlas.calls):
             del grown[:-50]
         slack.world.messages._by_client_id.clear()
@@ -191,7 +191,7 @@ def forget(env: CampaignEnvironment, job: str) -> None:
 
 
 async def settle(env: CampaignEnvironment) -> list[str]:
-    """Wait until every bot says that nothing is pending; say who does not."""
+    """Wait until every bot reports nothing pending; return those that do not."""
     until = time.monotonic() + SETTLE
     while any(counts := [await pending(replica) for replica in env.replicas]):
         if time.monotonic() > until:
@@ -201,7 +201,7 @@ async def settle(env: CampaignEnvironment) -> list[str]:
 
 
 async def pending(replica: Replica) -> float:
-    """How many requests the bot says are on their way."""
+    """The number of pending requests that the bot reports."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(10)) as session:
         answer = await session.get(f"http://127.0.0.1:{replica.port}/metrics")
         (found,) = PENDING.findall(await answer.text())
@@ -210,8 +210,11 @@ async def pending(replica: Replica) -> float:
 
 def load_table(env: CampaignEnvironment, counts: LoadCounts) -> Table:
     """Return the table of requests and outcomes."""
-    lives = [life for replica in env.replicas for life in replica.lives]
-    found = [*counts.otherwise, *(f"{life.log}: {life.odd}" for life in lives if life.odd)]
+    processes = [process for replica in env.replicas for process in replica.processes]
+    found = [
+        *counts.otherwise,
+        *(f"{process.log}: {process.problem}" for process in processes if process.problem),
+    ]
     found += traces_in(env.logs)
     measure_lag = f"longest delay of the campaign itself by the machine: {max(counts.lags):.1f} s"
     return Table(

@@ -1,4 +1,4 @@
-"""What the command line of the campaigns takes, and how one ends that is told to."""
+"""The arguments of the campaigns, and their end by a signal."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.tools.campaign.__main__ import arguments
 if TYPE_CHECKING:
     from typing import Self
 
-#: A program that is told to end twice, and takes a moment for it.
+#: A program that gets SIGTERM twice, and takes a moment to end.
 SLOW_TO_END = """
 import asyncio
 from contextlib import suppress
-from tests.support.ending import end_in_order
+from tests.support.ending import exit_on_sigterm
 
 async def work():
     try:
@@ -31,7 +31,7 @@ async def work():
         await asyncio.sleep(0.3)
         print("ended", flush=True)
 
-end_in_order()
+exit_on_sigterm()
 with suppress(KeyboardInterrupt):
     asyncio.run(work())
 """

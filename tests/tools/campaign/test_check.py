@@ -16,7 +16,7 @@ from tests.tools.campaign.check import violations
 from tests.tools.campaign.fault_injector import InjectedFault
 from tests.tools.campaign.faulty_proxy import BrokenExchange
 from tests.tools.campaign.observations import Observations
-from tests.tools.campaign.replicas import Life
+from tests.tools.campaign.replicas import ProcessRecord
 from tests.tools.campaign.rules import Rule
 from tests.tools.campaign.scenarios import Scenario
 from tests.tools.campaign.worlds import BRIEF, GRACE, Board, build_workspace, build_world, start_job
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
-#: What is on record of a scenario that went well, in order, with who did it.
-COURSE = (
+#: The events of a successful scenario, in order, with their actors.
+SUCCESSFUL_EVENTS = (
     (EventName.CREATED, "U0CAMP00006"),
     (EventName.APPROVED, "U0CAMP00000"),
     (EventName.CLAIMED, None),
@@ -44,10 +44,10 @@ COURSE = (
 
 
 @dataclass(slots=True)
-class Aftermath:
-    """One scenario that went well, and what can be changed about it."""
+class ScenarioEvidence:
+    """The evidence of one successful scenario, which tests change."""
 
-    plot: str = "approved"
+    kind: str = "approved"
     atlas: FakeAtlasServer = field(default_factory=lambda: FakeAtlasServer(build_world()))
     slack: FakeSlackServer = field(default_factory=lambda: FakeSlackServer(build_workspace(2)))
     events: list[Recorded] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Aftermath:
 
     def __post_init__(self) -> None:
         job = start_job(self.atlas.world, "pair", live=False)
-        self.scenario = Scenario(0, self.plot, job, "room-0", acknowledged=True)
+        self.scenario = Scenario(0, self.kind, job, "room-0", acknowledged=True)
         self.board = Board({job.id})
 
     def post(
@@ -81,12 +81,12 @@ class Aftermath:
             "blocks": [self.scenario.job.id],
             "metadata": {"event_payload": payload},
         }
-        self.board.heard(ChangeEvent(kind="message", data={"message": message}, at=0.0))
+        self.board.on_change(ChangeEvent(kind="message", data={"message": message}, at=0.0))
         return str(message["ts"])
 
-    def record(self, *course: tuple[EventName, str | None], request: str = "r1") -> None:
+    def record(self, *entries: tuple[EventName, str | None], request: str = "r1") -> None:
         """Put events in the audit log, one after the other."""
-        for name, actor in course:
+        for name, actor in entries:
             before = [event for event in self.events if event.request == request]
             at = "2026-11-25T12:00:00Z"
             number = len(before) + 1
@@ -97,7 +97,7 @@ class Aftermath:
         self.events = [event for event in self.events if event.event != name]
 
     def call(self, method: str, seconds: float, **more: Any) -> None:
-        """Let a call of the bot's come so many seconds after noon."""
+        """Record a call of the bot so many seconds after noon."""
         path = f"/api/atlas/v2/groups/1/clusters/a/backup/restoreJobs/{self.scenario.job.id}"
         at = NOON + timedelta(seconds=seconds)
         self.atlas.recorder.record(Call(at=at, method=method, path=path, status=204, **more))
@@ -107,8 +107,8 @@ class Aftermath:
             self.scenario.job.cancel()
         self.call("DELETE", seconds, effect=effect, **more)
 
-    def approve(self, who: str = "approver-1", seconds: float = 30) -> None:
-        self.scenario.yes[who] = NOON.timestamp() + seconds
+    def approve(self, user: str = "approver-1", seconds: float = 30) -> None:
+        self.scenario.approved_at[user] = NOON.timestamp() + seconds
 
     def observations(self, **more: Any) -> Observations:
         return Observations(
@@ -125,133 +125,133 @@ class Aftermath:
         return [str(each) for each in violations(self.observations(**more))]
 
 
-def went_well() -> Aftermath:
-    after = Aftermath()
-    after.approve()
-    after.delete()
-    after.post("cancelled", thread=after.post("cancelled"))
-    after.record(*COURSE)
-    return after
+def successful() -> ScenarioEvidence:
+    evidence = ScenarioEvidence()
+    evidence.approve()
+    evidence.delete()
+    evidence.post("cancelled", thread=evidence.post("cancelled"))
+    evidence.record(*SUCCESSFUL_EVENTS)
+    return evidence
 
 
 def test_successful_scenario_has_no_violation() -> None:
-    assert went_well().found() == []
+    assert successful().found() == []
 
 
-def nothing_posted(after: Aftermath) -> None:
-    after.board.forget(after.scenario.job.id)
+def nothing_posted(evidence: ScenarioEvidence) -> None:
+    evidence.board.forget(evidence.scenario.job.id)
 
 
-def never_ended(after: Aftermath) -> None:
-    after.post("cancelling", thread=after.post("cancelling", request="r1"))
+def never_ended(evidence: ScenarioEvidence) -> None:
+    evidence.post("cancelling", thread=evidence.post("cancelling", request="r1"))
 
 
-def two_cards(after: Aftermath) -> None:
-    after.post("cancelled")
+def two_cards(evidence: ScenarioEvidence) -> None:
+    evidence.post("cancelled")
 
 
-def two_outcomes(after: Aftermath) -> None:
-    after.post("cancelled", thread="1.0")
+def two_outcomes(evidence: ScenarioEvidence) -> None:
+    evidence.post("cancelled", thread="1.0")
 
 
-def thread_and_card_differ(after: Aftermath) -> None:
-    after.post("failed", thread="1.0")
+def thread_and_card_differ(evidence: ScenarioEvidence) -> None:
+    evidence.post("failed", thread="1.0")
 
 
-def two_requests(after: Aftermath) -> None:
-    after.post("cancelled", thread=after.post("cancelled", request="r2"), request="r2")
+def two_requests(evidence: ScenarioEvidence) -> None:
+    evidence.post("cancelled", thread=evidence.post("cancelled", request="r2"), request="r2")
 
 
-def another_outcome(after: Aftermath) -> None:
-    after.board.forget(after.scenario.job.id)
-    after.post("over", thread=after.post("over"))
+def another_outcome(evidence: ScenarioEvidence) -> None:
+    evidence.board.forget(evidence.scenario.job.id)
+    evidence.post("over", thread=evidence.post("over"))
 
 
-def not_cancelled(after: Aftermath) -> None:
-    after.atlas.calls.clear()
-    after.scenario.job.cancelled = False
+def not_cancelled(evidence: ScenarioEvidence) -> None:
+    evidence.atlas.calls.clear()
+    evidence.scenario.job.cancelled = False
 
 
-def cancelled_by_others(after: Aftermath) -> None:
-    after.atlas.calls.clear()
+def cancelled_by_others(evidence: ScenarioEvidence) -> None:
+    evidence.atlas.calls.clear()
 
 
-def not_approved(after: Aftermath) -> None:
-    after.scenario.yes.clear()
+def not_approved(evidence: ScenarioEvidence) -> None:
+    evidence.scenario.approved_at.clear()
 
 
-def approved_too_late(after: Aftermath) -> None:
-    after.approve(seconds=90)
+def approved_too_late(evidence: ScenarioEvidence) -> None:
+    evidence.approve(seconds=90)
 
 
-def approved_by_nobody_on_record(after: Aftermath) -> None:
-    after.forget_event(EventName.APPROVED)
+def approval_not_recorded(evidence: ScenarioEvidence) -> None:
+    evidence.forget_event(EventName.APPROVED)
 
 
-def approved_on_record_by_another(after: Aftermath) -> None:
-    after.approve("approver-2")
-    after.scenario.yes.pop("approver-1")
+def approval_of_another_recorded(evidence: ScenarioEvidence) -> None:
+    evidence.approve("approver-2")
+    evidence.scenario.approved_at.pop("approver-1")
 
 
-def two_effects(after: Aftermath) -> None:
-    after.delete(61)
+def two_effects(evidence: ScenarioEvidence) -> None:
+    evidence.delete(61)
 
 
-def sent_again(after: Aftermath) -> None:
-    after.delete(90, effect=False)
+def delete_sent_again(evidence: ScenarioEvidence) -> None:
+    evidence.delete(90, effect=False)
 
 
-def sent_off_the_record(after: Aftermath) -> None:
-    after.forget_event(EventName.CANCEL_SENT)
+def delete_not_recorded(evidence: ScenarioEvidence) -> None:
+    evidence.forget_event(EventName.CANCEL_SENT)
 
 
-def not_ended_on_record(after: Aftermath) -> None:
-    after.forget_event(EventName.CANCELLED)
+def end_not_recorded(evidence: ScenarioEvidence) -> None:
+    evidence.forget_event(EventName.CANCELLED)
 
 
-def ended_twice_on_record(after: Aftermath) -> None:
-    after.record((EventName.DENIED, None), (EventName.CANCELLED, None))
+def two_ends_recorded(evidence: ScenarioEvidence) -> None:
+    evidence.record((EventName.DENIED, None), (EventName.CANCELLED, None))
 
 
-def nothing_on_record(after: Aftermath) -> None:
-    after.events.clear()
+def nothing_recorded(evidence: ScenarioEvidence) -> None:
+    evidence.events.clear()
 
 
-def on_record_and_nowhere_else(after: Aftermath) -> None:
-    after.record(*COURSE, request="r2")
+def request_without_scenario_recorded(evidence: ScenarioEvidence) -> None:
+    evidence.record(*SUCCESSFUL_EVENTS, request="r2")
 
 
-def told_after_the_decision(after: Aftermath) -> None:
-    after.record((EventName.NOTIFIED, None))
+def notified_after_the_decision(evidence: ScenarioEvidence) -> None:
+    evidence.record((EventName.NOTIFIED, None))
 
 
-def told_twice(after: Aftermath) -> None:
-    after.events.clear()
-    after.record(COURSE[0], *[(EventName.NOTIFIED, None)] * 2, *COURSE[1:])
+def notified_twice(evidence: ScenarioEvidence) -> None:
+    evidence.events.clear()
+    evidence.record(SUCCESSFUL_EVENTS[0], *[(EventName.NOTIFIED, None)] * 2, *SUCCESSFUL_EVENTS[1:])
 
 
-def copy_off_the_record(after: Aftermath) -> None:
-    after.post("cancelled", channel=after.slack.state.dm("approver-1"))
+def copy_not_recorded(evidence: ScenarioEvidence) -> None:
+    evidence.post("cancelled", channel=evidence.slack.state.dm("approver-1"))
 
 
-def copy_is_behind(after: Aftermath) -> None:
-    after.post("awaiting", channel=after.slack.state.dm("approver-1"))
+def copy_is_behind(evidence: ScenarioEvidence) -> None:
+    evidence.post("awaiting", channel=evidence.slack.state.dm("approver-1"))
 
 
-def acted_alone(after: Aftermath) -> None:
-    after.record((EventName.ACTED_ALONE, None))
+def acted_alone(evidence: ScenarioEvidence) -> None:
+    evidence.record((EventName.ACTED_ALONE, None))
 
 
-def reviewed_without_a_click(after: Aftermath) -> None:
-    after.record((EventName.REVIEWED, "U0CAMP00000"))
+def reviewed_without_a_click(evidence: ScenarioEvidence) -> None:
+    evidence.record((EventName.REVIEWED, "U0CAMP00000"))
 
 
 @pytest.mark.parametrize(
     ("broken", "violation"),
     [
-        (told_after_the_decision, Rule.NOTICES),
-        (told_twice, Rule.NOTICES),
-        (copy_off_the_record, Rule.NOTICES),
+        (notified_after_the_decision, Rule.NOTICES),
+        (notified_twice, Rule.NOTICES),
+        (copy_not_recorded, Rule.NOTICES),
         (copy_is_behind, Rule.DIRECT),
         (acted_alone, Rule.ALONE),
         (reviewed_without_a_click, Rule.ALONE),
@@ -270,29 +270,31 @@ def reviewed_without_a_click(after: Aftermath) -> None:
         (two_effects, Rule.EFFECTS),
         (not_approved, Rule.APPROVED),
         (approved_too_late, Rule.APPROVED),
-        (approved_by_nobody_on_record, Rule.APPROVED),
-        (approved_on_record_by_another, Rule.APPROVED),
-        (sent_again, Rule.BLIND),
-        (sent_off_the_record, Rule.RECORD),
-        (not_ended_on_record, Rule.RECORD),
-        (ended_twice_on_record, Rule.RECORD),
-        (nothing_on_record, Rule.RECORD),
-        (on_record_and_nowhere_else, Rule.RECORD),
+        (approval_not_recorded, Rule.APPROVED),
+        (approval_of_another_recorded, Rule.APPROVED),
+        (delete_sent_again, Rule.BLIND),
+        (delete_not_recorded, Rule.RECORD),
+        (end_not_recorded, Rule.RECORD),
+        (two_ends_recorded, Rule.RECORD),
+        (nothing_recorded, Rule.RECORD),
+        (request_without_scenario_recorded, Rule.RECORD),
     ],
 )
-def test_each_rule_finds_its_violation(broken: Callable[[Aftermath], None], violation: str) -> None:
-    after = went_well()
+def test_each_rule_finds_its_violation(
+    broken: Callable[[ScenarioEvidence], None], violation: str
+) -> None:
+    evidence = successful()
 
-    broken(after)
+    broken(evidence)
 
-    assert [each for each in after.found() if each.startswith(violation)] != []
+    assert [each for each in evidence.found() if each.startswith(violation)] != []
 
 
-def sent_again_after(after: Aftermath) -> None:
+def with_two_deletes(evidence: ScenarioEvidence) -> None:
     """Add a DELETE 12 s after the one that took effect at 12:01, with its audit event."""
-    after.delete(72, effect=False)
-    after.forget_event(EventName.CANCELLED)
-    after.record((EventName.TAKEN_OVER, None), *COURSE[-3:])
+    evidence.delete(72, effect=False)
+    evidence.forget_event(EventName.CANCELLED)
+    evidence.record((EventName.TAKEN_OVER, None), *SUCCESSFUL_EVENTS[-3:])
 
 
 def at(seconds: float) -> float:
@@ -326,45 +328,45 @@ def at(seconds: float) -> float:
 def test_second_delete_is_explained_by_a_fault_that_hid_the_first(
     faults: list[InjectedFault], wire: list[BrokenExchange], *, explained: bool
 ) -> None:
-    after = went_well()
-    sent_again_after(after)
+    evidence = successful()
+    with_two_deletes(evidence)
 
-    assert (after.found(faults=faults, to_atlas=wire) == []) is explained
+    assert (evidence.found(faults=faults, to_atlas=wire) == []) is explained
 
 
 @pytest.mark.parametrize(("fault", "explained"), [("stale_read", True), ("reset_after", False)])
 def test_second_delete_is_explained_by_outdated_jobs_of_atlas(
     fault: str, *, explained: bool
 ) -> None:
-    after = went_well()
-    after.call("GET", 59, faults=(fault,))
-    sent_again_after(after)
+    evidence = successful()
+    evidence.call("GET", 59, faults=(fault,))
+    with_two_deletes(evidence)
 
-    assert (after.found() == []) is explained
+    assert (evidence.found() == []) is explained
 
 
 @pytest.mark.parametrize(("faults", "explained"), [(("stale_read",), True), ((), False)])
 def test_job_cancelled_elsewhere_is_reported_cancelled_only_with_outdated_jobs(
     faults: tuple[str, ...], *, explained: bool
 ) -> None:
-    after = Aftermath(plot="cancelled elsewhere")
-    after.scenario.elsewhere = True
-    after.scenario.job.cancel()
-    after.approve()
-    after.call("GET", 50, faults=faults)
-    after.delete(effect=False)
-    after.post("cancelled", thread=after.post("cancelled"))
-    after.record(*COURSE)
+    evidence = ScenarioEvidence(kind="cancelled elsewhere")
+    evidence.scenario.elsewhere = True
+    evidence.scenario.job.cancel()
+    evidence.approve()
+    evidence.call("GET", 50, faults=faults)
+    evidence.delete(effect=False)
+    evidence.post("cancelled", thread=evidence.post("cancelled"))
+    evidence.record(*SUCCESSFUL_EVENTS)
 
-    assert (after.found() == []) is explained
+    assert (evidence.found() == []) is explained
 
 
 def test_duplicate_post_is_allowed_only_without_deduplication_in_slack() -> None:
-    after = went_well()
-    after.post("cancelled", thread="1.0", again="id-2")
+    evidence = successful()
+    evidence.post("cancelled", thread="1.0", again="id-2")
 
-    assert after.found(posts_may_double=True) == []
-    assert after.found() == [
+    assert evidence.found(posts_may_double=True) == []
+    assert evidence.found() == [
         f"{Rule.COPIES}: 1 stand there twice, though Slack knows a repeated one"
     ]
 
@@ -373,31 +375,31 @@ def test_duplicate_post_is_allowed_only_without_deduplication_in_slack() -> None
 def test_delete_before_the_grace_time_is_over_is_a_violation(
     seconds: float, *, early: bool
 ) -> None:
-    after = Aftermath(plot="not kept")
-    after.delete(seconds)
-    after.post("cancelled", thread=after.post("cancelled", ts=f"{at(0)}"))
-    after.record(COURSE[0], *COURSE[2:])
+    evidence = ScenarioEvidence(kind="not kept")
+    evidence.delete(seconds)
+    evidence.post("cancelled", thread=evidence.post("cancelled", ts=f"{at(0)}"))
+    evidence.record(SUCCESSFUL_EVENTS[0], *SUCCESSFUL_EVENTS[2:])
 
-    assert [each.startswith(Rule.GRACE) for each in after.found()] == [True] * early
+    assert [each.startswith(Rule.GRACE) for each in evidence.found()] == [True] * early
 
 
 @pytest.mark.parametrize(("submitted_at", "early"), [(3.0, False), (7.0, True)])
 def test_early_expiry_is_a_violation(submitted_at: float, *, early: bool) -> None:
-    after = Aftermath(plot="no approval")
-    after.scenario.submitted_at = submitted_at
-    after.post("expired", thread=after.post("expired"), ts="11.0")
-    after.record(COURSE[0], (EventName.EXPIRED, None))
+    evidence = ScenarioEvidence(kind="no approval")
+    evidence.scenario.submitted_at = submitted_at
+    evidence.post("expired", thread=evidence.post("expired"), ts="11.0")
+    evidence.record(SUCCESSFUL_EVENTS[0], (EventName.EXPIRED, None))
 
-    assert [each.startswith(Rule.EARLY) for each in after.found()] == [True] * early
+    assert [each.startswith(Rule.EARLY) for each in evidence.found()] == [True] * early
 
 
 def test_delay_of_an_expiry_counts_from_the_audit_log() -> None:
-    after = Aftermath(plot="no approval")
-    after.scenario.submitted_at = at(-60)
-    after.post("expired", thread=after.post("expired"), ts=f"{at(BRIEF + 3)}")
-    after.record(COURSE[0], (EventName.EXPIRED, None))
+    evidence = ScenarioEvidence(kind="no approval")
+    evidence.scenario.submitted_at = at(-60)
+    evidence.post("expired", thread=evidence.post("expired"), ts=f"{at(BRIEF + 3)}")
+    evidence.record(SUCCESSFUL_EVENTS[0], (EventName.EXPIRED, None))
 
-    assert after.observations().expired_late(after.scenario) == 3.0
+    assert evidence.observations().expired_late(evidence.scenario) == 3.0
 
 
 @pytest.mark.parametrize(
@@ -412,52 +414,52 @@ def test_error_or_secret_in_a_log_is_a_violation(line: str, rule: Rule, tmp_path
     log = tmp_path / "bot-1.log"
     log.write_text(f"started\n{line}\n")
 
-    found = went_well().found(logs=[log])
+    found = successful().found(logs=[log])
 
     assert [each.startswith(rule) for each in found] == [True]
 
 
 def test_secret_in_the_audit_log_or_slack_is_a_violation() -> None:
-    after = went_well()
-    after.slack.world.messages.post("C0CAMP0000", {"text": "hush-hush"})
-    after.record((EventName.CARD_MOVED, "hush-hush"))
+    evidence = successful()
+    evidence.slack.world.messages.post("C0CAMP0000", {"text": "hush-hush"})
+    evidence.record((EventName.CARD_MOVED, "hush-hush"))
 
-    assert after.found() == [
+    assert evidence.found() == [
         f"{Rule.SECRETS}: secret number 0 stands in the record",
         f"{Rule.SECRETS}: secret number 0 stands in Slack",
     ]
 
 
 def test_complaints_of_slack_are_violations_except_late_acks() -> None:
-    after = went_well()
-    after.slack.complaints.extend(["An ack is late or unexpected: envelope 1", "no such view"])
+    evidence = successful()
+    evidence.slack.complaints.extend(["An ack is late or unexpected: envelope 1", "no such view"])
 
-    assert after.found() == [f"{Rule.COMPLAINTS}: no such view"]
+    assert evidence.found() == [f"{Rule.COMPLAINTS}: no such view"]
 
 
 def test_broken_hash_chain_is_a_violation() -> None:
-    assert went_well().found(breaks=["event 2 was changed"]) == [
+    assert successful().found(breaks=["event 2 was changed"]) == [
         f"{Rule.CHAIN}: event 2 was changed"
     ]
 
 
 @pytest.mark.parametrize(
-    ("life", "odd"),
+    ("process", "problem"),
     [
-        (Life(log="l", started=True, told_at=1.0, code=0), False),
-        (Life(log="l", started=True, told_at=1.0, code=1), True),
-        (Life(log="l", started=True, told_at=1.0, code=-15), True),
-        (Life(log="l", started=True, told_at=1.0, code=-9, overdue=True), True),
-        (Life(log="l", started=True, killed=True, code=-9), False),
-        (Life(log="l", started=True, code=-9), True),
-        (Life(log="l", started=True, code=0), True),
-        (Life(log="l", started=True, code=1), True),
-        (Life(log="l", code=1), False),  # the database was away
-        (Life(log="l", code=0), True),
-        (Life(log="l", told_at=1.0, code=-15), False),  # it could not hear yet
+        (ProcessRecord(log="l", started=True, signalled_at=1.0, code=0), False),
+        (ProcessRecord(log="l", started=True, signalled_at=1.0, code=1), True),
+        (ProcessRecord(log="l", started=True, signalled_at=1.0, code=-15), True),
+        (ProcessRecord(log="l", started=True, signalled_at=1.0, code=-9, overdue=True), True),
+        (ProcessRecord(log="l", started=True, killed=True, code=-9), False),
+        (ProcessRecord(log="l", started=True, code=-9), True),
+        (ProcessRecord(log="l", started=True, code=0), True),
+        (ProcessRecord(log="l", started=True, code=1), True),
+        (ProcessRecord(log="l", code=1), False),  # the database was unavailable
+        (ProcessRecord(log="l", code=0), True),
+        (ProcessRecord(log="l", signalled_at=1.0, code=-15), False),  # it had no signal handler yet
     ],
 )
-def test_unexpected_exit_of_a_bot_is_a_violation(life: Life, *, odd: bool) -> None:
-    found = went_well().found(lives=[life])
+def test_unexpected_exit_of_a_bot_is_a_violation(process: ProcessRecord, *, problem: bool) -> None:
+    found = successful().found(processes=[process])
 
-    assert [each.startswith(Rule.LIVES) for each in found] == [True] * odd
+    assert [each.startswith(Rule.PROCESSES) for each in found] == [True] * problem

@@ -19,23 +19,23 @@ ANSWER = b"answer"
 
 @asynccontextmanager
 async def wired() -> AsyncIterator[tuple[FaultyProxy, list[bytes]]]:
-    """A proxy before a service that keeps what it was asked."""
-    heard: list[bytes] = []
+    """A proxy before a service that keeps the received requests."""
+    received: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(100):
-            heard.append(data)
+            received.append(data)
             writer.write(ANSWER)
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server, FaultyProxy(lambda: port) as proxy:
-        yield proxy, heard
+        yield proxy, received
 
 
 async def ask(proxy: FaultyProxy, seconds: float = 1.0) -> bytes | str:
-    """What comes back for one question: bytes up to the end, or how it failed."""
+    """Return the answer to one request: its bytes up to the end, or the kind of failure."""
     reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
     writer.write(b"question")
     try:
@@ -52,7 +52,7 @@ async def ask(proxy: FaultyProxy, seconds: float = 1.0) -> bytes | str:
 
 
 @pytest.mark.parametrize(
-    ("kind", "answer", "heard"),
+    ("kind", "answer", "received"),
     [
         ("late", ANSWER, 1),
         ("reset before", "reset", 0),
@@ -63,18 +63,18 @@ async def ask(proxy: FaultyProxy, seconds: float = 1.0) -> bytes | str:
     ],
 )
 async def test_proxy_fault_breaks_one_exchange_and_is_recorded(
-    kind: str, answer: bytes | str, heard: int
+    kind: str, answer: bytes | str, received: int
 ) -> None:
     async with wired() as (proxy, asked):
         proxy.harms.append(ProxyFault(kind, 0.2))
 
-        assert [await ask(proxy), len(asked)] == [answer, heard]
+        assert [await ask(proxy), len(asked)] == [answer, received]
         assert [struck.kind for struck in proxy.struck] == [kind]
         assert await ask(proxy) == ANSWER
 
 
 async def test_late_request_is_forwarded_after_its_client_left() -> None:
-    """So does a DELETE whose sender has died."""
+    """This is the case of a DELETE whose sender was killed."""
     async with wired() as (proxy, asked):
         proxy.harms.append(ProxyFault("late", 0.3))
 

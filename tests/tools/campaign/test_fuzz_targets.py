@@ -25,7 +25,7 @@ def test_parser_raises_nothing_on_random_bytes(name: str) -> None:
             ),
         )
     )
-    def bears(data: bytes) -> None:
+    def parse(data: bytes) -> None:
         target(data)
 
-    bears()
+    parse()

@@ -1,4 +1,4 @@
-"""A short storm of faults with a fixed seed, which must break no rule."""
+"""A short run with faults and a fixed seed, without violations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a campaign plays: projects with rules of each kind, many channels, and a board of cards."""
+"""The world of a campaign: projects with rules of each kind, channels, and a board of cards."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Json = dict[str, Any]
 CLUSTER = "prod-eu"
 OPEN = frozenset({"awaiting", "quarantined", "approved", "cancelling"})
 
-#: A job's id as it stands in a card.
+#: A job's id in a card.
 IDS = re.compile(r"(?<![0-9a-f])[0-9a-f]{24}(?![0-9a-f])")
 
 #: Seconds for which a request of the project `brief` waits for approval.
@@ -41,7 +41,7 @@ RULES = {
     "pair": (1, 1800),
     "trio": (2, 1800),
     "brief": (2, BRIEF),
-    "told": (1, 1800),  # its approvers get direct messages, and every member may act alone
+    "notified": (1, 1800),  # its approvers get direct messages, and every member may act alone
     "guard": (0, 1800),  # its new downloads are in quarantine
 }
 
@@ -62,7 +62,7 @@ def build_world() -> World:
         project = world.add_project(name)
         cluster = world.add_cluster(project, CLUSTER)
         if name == "guard":
-            world.add_job(cluster)  # the watch announces it after its first look
+            world.add_job(cluster)  # the watch announces it after its first read
         roles[project.id] = {Role.RECOVERY_OPERATOR, Role.READ_ONLY}
     world.add_key(PUBLIC_KEY, PRIVATE_KEY, roles)
     return world
@@ -72,7 +72,7 @@ def write_projects(world: World, folder: Path, people: int) -> Path:
     """Write the bot's projects file, for a workspace with so many members."""
     approvers, members = _ids(0, len(APPROVERS)), _ids(len(APPROVERS), people)
     more = {
-        "told": f"approvers = {approvers}\nremind_after = [3, 8]\nbreak_glass = {members}\n",
+        "notified": f"approvers = {approvers}\nremind_after = [3, 8]\nbreak_glass = {members}\n",
         "guard": f'approvers = {approvers}\nwatch_channel = "{WATCH_CHANNEL}"\n'
         f'quarantine = "enforce"\nquarantine_grace = {GRACE}\nquarantine_limit = 1000\n',
     }
@@ -100,8 +100,8 @@ def build_workspace(people: int) -> Workspace:
     names = [*APPROVERS, *(f"member-{number}" for number in range(people))]
     for number, name in enumerate(names):
         space.add(User(id=f"U0CAMP{number:05d}", name=name, team_id=space.team.id))
-    everybody = {user.id for user in space.users.values() if user.id.startswith("U0CAMP")}
-    members = {*everybody, space.app.bot_user}
+    all_people = {user.id for user in space.users.values() if user.id.startswith("U0CAMP")}
+    members = {*all_people, space.app.bot_user}
     for number in range(CHANNELS):
         space.add(Channel(id=f"C0CAMP{number:04d}", name=f"room-{number}", members={*members}))
     space.add(Channel(id=WATCH_CHANNEL, name="guard", members=members))
@@ -116,7 +116,7 @@ def start_job(world: World, project: str, *, live: bool) -> RestoreJob:
 
 @dataclass(slots=True)
 class Thread:
-    """What Slack shows of one request: its cards (one, if all is well) and their replies."""
+    """The messages of one request: its cards (one, without faults) and their replies."""
 
     request: str
     job: str
@@ -134,12 +134,12 @@ class Thread:
 
     @property
     def outcomes(self) -> list[str]:
-        """The ends that the replies tell, a repeated post counted once."""
-        told = map(state_of, different(self.replies))
-        return [state for state in told if state not in OPEN]
+        """The outcomes of the replies, a repeated post counted once."""
+        states = map(state_of, different(self.replies))
+        return [state for state in states if state not in OPEN]
 
-    def told(self, state: str) -> float | None:
-        """When a reply first told of a state, in whole seconds."""
+    def reported_at(self, state: str) -> float | None:
+        """The time of the first reply with a state, in whole seconds."""
         return min(
             (float(ts) for ts, each in self.replies.items() if state_of(each) == state),
             default=None,
@@ -147,18 +147,18 @@ class Thread:
 
     @property
     def settled(self) -> bool:
-        """Whether the card and the newest reply tell the same end."""
+        """Whether the card and the newest reply have the same outcome."""
         return bool(self.outcomes) and self.outcomes[-1] == self.state
 
     @property
     def copies(self) -> int:
-        """How many posts stand here once more, under an id that stands here already."""
+        """The number of posts with an id that an earlier post has."""
         posts = (self.cards, self.replies)
         return sum(len(each) - len(different(each)) for each in posts)
 
 
 class Board:
-    """Every card and reply as it stands now, by request and by job; fed with Slack's news.
+    """The current cards and replies, by request and by job; fed with Slack's events.
 
     `direct` has the direct messages about requests, which are copies of cards, by channel and ts.
     """
@@ -169,7 +169,7 @@ class Board:
         self.by_job: defaultdict[str, list[Thread]] = defaultdict(list)
         self.direct: dict[tuple[str, str], Json] = {}
 
-    def heard(self, item: ChangeEvent) -> None:
+    def on_change(self, item: ChangeEvent) -> None:
         if item.kind in ("message", "message_changed"):
             self._note(item.data["message"])
 
@@ -237,6 +237,6 @@ def _payload(message: Json) -> Json:
 
 
 def texts(slack: FakeSlackServer) -> str:
-    """Everything that a message says or said, and all that a bot sent, as one text to search."""
+    """All texts of messages and their edits, and all that a bot sent, as one text to search."""
     messages = [each.snapshot() for each in slack.world.messages._by_place.values()]
     return "\n".join(map(str, [*messages, *(call.args for call in slack.world.calls)]))

@@ -1,4 +1,4 @@
-"""Downloads in quarantine in simulated time: people act, parts fail, and at last all is calm."""
+"""Downloads in quarantine in simulated time: actions of people, faults, a time without faults."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ EXPECTED, STRANGER = "etl@shop.example", "mallory@shop.example"
 DOWNLOADS = 100
 
 #: Seconds without faults at the end, in which everything that is due must end.
-CALM = GRACE + 45
+SECONDS_WITHOUT_FAULTS = GRACE + 45
 
-#: What people do about a download, each with how often beside the others.
-ACTS = {
+#: The actions of people about a download, with their weights.
+ACTIONS = {
     "nothing": 40,
     "keep": 20,
     "own keep": 8,
@@ -73,11 +73,11 @@ class Plan:
 
 @dataclass(slots=True)
 class Download:
-    """One download, and what becomes of it.
+    """One download, and its result.
 
     Attributes:
-        starter: who started it by the activity feed, which shows that from `visible_at` on.
-        act: what people do about it, from `act_at` on.
+        starter: its starter in the activity feed, which shows it from `visible_at` on.
+        action: the action of people about it, from `action_at` on.
         kept_at: when the bot took a click on **Keep it**.
         by_person: whether a click on **Cancel it now** was taken.
         request: the newest request for it, at the end.
@@ -88,8 +88,8 @@ class Download:
     began_at: float
     starter: str | None
     visible_at: float
-    act: str
-    act_at: float
+    action: str
+    action_at: float
     kept_at: float | None = None
     by_person: bool = False
     request: Request | None = None
@@ -109,17 +109,17 @@ class Download:
 
 
 @dataclass(slots=True)
-class Season:
-    """One database with its downloads, through faults to a calm end.
+class Simulation:
+    """One database with its downloads: first with faults, at the end without.
 
     Attributes:
-        others: the ids of jobs that are no downloads, or were there at the first look.
-        away: the seconds in which Slack or the database was away.
+        others: the ids of jobs that are no downloads, or were there at the first read.
+        outages: the seconds in which Slack or the database was unavailable.
         starts: the seconds in which a bot started.
-        disturbed: the seconds in which these, or every bot, were away, or something failed.
-        feed_away: the seconds in which the activity feed could not be read.
-        breaks: where the record's chains do not hold.
-        errors: what the bots logged as errors.
+        disturbances: the seconds in which these, or every bot, were down, or a call failed.
+        feed_outages: the seconds in which the activity feed could not be read.
+        breaks: breaks of the audit log's hash chain.
+        errors: the error lines of the bots' logs.
         seconds: the simulated second of each time of the wall clock, the last one after a jump.
     """
 
@@ -128,10 +128,10 @@ class Season:
     bots: list[SimulatedBot | None]
     downloads: list[Download] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
-    away: list[float] = field(default_factory=list)
+    outages: list[float] = field(default_factory=list)
     starts: list[float] = field(default_factory=list)
-    disturbed: list[float] = field(default_factory=list)
-    feed_away: list[float] = field(default_factory=list)
+    disturbances: list[float] = field(default_factory=list)
+    feed_outages: list[float] = field(default_factory=list)
     breaks: list[str] = field(default_factory=list)
     errors: Sequence[str] = ()
     seconds: dict[datetime, float] = field(default_factory=dict)
@@ -147,16 +147,16 @@ class Season:
             self.others = [self.services.begin() for _ in range(3)]
             self._start_bots()
             await self._seconds(6, requests)
-            self.services.storm = True
+            self.services.has_faults = True
             for number in range(downloads):
                 await self._begin()
-                if number == downloads // 2:  # a short season might have no fault by chance
-                    self.services.faults["Slack: away"] += 1
-                    self._begin_fault("Slack: away", (3, 15))
+                if number == downloads // 2:  # a short run might have no fault by chance
+                    self.services.faults["Slack: unavailable"] += 1
+                    self._begin_fault("Slack: unavailable", (3, 15))
                     await self._seconds(1, requests)
                 await self._pause(requests)
-            self._end_storm()
-            await self._seconds(CALM, requests)
+            self._stop_faults()
+            await self._seconds(SECONDS_WITHOUT_FAULTS, requests)
             for each in self.downloads:
                 each.request = await self._request_of(each, observer)
             await self._read_record(AuditLog(observer))
@@ -196,39 +196,39 @@ class Season:
         self.starts.append(self.services.time.elapsed)
 
     async def _begin(self) -> None:
-        dice, services = self.services.dice, self.services
-        if dice.random() < 0.1:
+        rng, services = self.services.rng, self.services
+        if rng.random() < 0.1:
             self.others.append(
-                services.begin(deliveryType=dice.choice(["automated", "pointInTime"]))
+                services.begin(deliveryType=rng.choice(["automated", "pointInTime"]))
             )
-        if dice.random() < 0.05:
+        if rng.random() < 0.05:
             self.others.append(services.begin(cancelled=True))
         job_id, now = services.begin(), services.time.elapsed
-        starter = dice.choices([EXPECTED, STRANGER, None], [2, 5, 3])[0]
-        visible_at = now + dice.uniform(0, GRACE - 5)
+        starter = rng.choices([EXPECTED, STRANGER, None], [2, 5, 3])[0]
+        visible_at = now + rng.uniform(0, GRACE - 5)
         if starter:
-            services.tell_starter(job_id, starter, visible_at - now)
-        act = dice.choices(list(ACTS), list(ACTS.values()))[0]
-        act_at = now + dice.uniform(0, 1.5 * GRACE)
-        each = Download(job_id, now, starter, visible_at, act, act_at)
+            services.show_starter(job_id, starter, visible_at - now)
+        action = rng.choices(list(ACTIONS), list(ACTIONS.values()))[0]
+        action_at = now + rng.uniform(0, 1.5 * GRACE)
+        each = Download(job_id, now, starter, visible_at, action, action_at)
         self.downloads.append(each)
-        if act == "ask before the bot sees it":
+        if action == "ask before the bot sees it":
             await self._ask(each)
 
     async def _pause(self, requests: RequestStore) -> None:
         """Let time pass until the next download; an hour's limit needs hours."""
-        dice = self.services.dice
-        await self._seconds(dice.choice([0, 0, 1, 3, 8]), requests)
-        if self.plan.is_limited and dice.random() < 0.3:
-            await self._seconds(CALM, requests)
+        rng = self.services.rng
+        await self._seconds(rng.choice([0, 0, 1, 3, 8]), requests)
+        if self.plan.is_limited and rng.random() < 0.3:
+            await self._seconds(SECONDS_WITHOUT_FAULTS, requests)
             if not (await requests.counts())[0]:
-                for _ in range(dice.randint(5, 90)):
+                for _ in range(rng.randint(5, 90)):
                     await self._step(20.0)
 
     async def _seconds(self, seconds: int, requests: RequestStore) -> None:
         for _ in range(seconds):
-            self._change_weather()
-            await self._act(requests)
+            self._change_faults()
+            await self._run_due_actions(requests)
             await self._step(1.0)
 
     async def _step(self, seconds: float) -> None:
@@ -240,47 +240,47 @@ class Season:
         now = services.time.elapsed
         is_seen = services.slack_is_up and services.database_is_up
         if not is_seen:
-            self.away.append(now)
+            self.outages.append(now)
         if not services.feed_is_up:
-            self.feed_away.append(now)
+            self.feed_outages.append(now)
         if not (is_seen and alive) or services.faults.total() > self._faults:
-            self.disturbed.append(now)
+            self.disturbances.append(now)
         self._faults = services.faults.total()
 
-    def _change_weather(self) -> None:
+    def _change_faults(self) -> None:
         services = self.services
-        services.slack_is_up = not self._lasts("Slack: away", 0.02, (3, 15))
-        services.database_is_up = not self._lasts("database: away", 0.01, (3, 12))
-        services.feed_is_up = not self._lasts("activity feed: away", 0.01, (3, 30))
-        if not self.plan.is_limited and services.happens("clock: jumped", 0.01):
-            services.time.wall += timedelta(seconds=services.dice.choice([-600, 600]))
+        services.slack_is_up = not self._lasts("Slack: unavailable", 0.02, (3, 15))
+        services.database_is_up = not self._lasts("database: unavailable", 0.01, (3, 12))
+        services.feed_is_up = not self._lasts("activity feed: unavailable", 0.01, (3, 30))
+        if not self.plan.is_limited and services.occurs("clock: jumped", 0.01):
+            services.time.wall += timedelta(seconds=services.rng.choice([-600, 600]))
         for place, bot in enumerate(self.bots):
-            self._live_or_die(place, bot)
+            self._kill_or_start(place, bot)
 
     def _lasts(self, fault: str, chance: float, seconds: tuple[float, float]) -> bool:
         """Whether a fault lasts, or begins now."""
         if self._until.get(fault, 0.0) > self.services.time.elapsed:
             return True
-        strikes = self.services.happens(fault, chance)
-        if strikes:
+        begins = self.services.occurs(fault, chance)
+        if begins:
             self._begin_fault(fault, seconds)
-        return strikes
+        return begins
 
     def _begin_fault(self, fault: str, seconds: tuple[float, float]) -> None:
         services = self.services
-        self._until[fault] = services.time.elapsed + services.dice.uniform(*seconds)
+        self._until[fault] = services.time.elapsed + services.rng.uniform(*seconds)
 
-    def _live_or_die(self, place: int, bot: SimulatedBot | None) -> None:
+    def _kill_or_start(self, place: int, bot: SimulatedBot | None) -> None:
         services = self.services
         if bot and bot.alive:
-            if services.happens("bot: killed", 0.008):
+            if services.occurs("bot: killed", 0.008):
                 bot.kill()
             return
-        if not self._lasts(f"bot {place + 1}: away", 0.5, (1, 15)):
+        if not self._lasts(f"bot {place + 1}: down", 0.5, (1, 15)):
             self._start_bot(place)
 
-    def _end_storm(self) -> None:
-        self.services.storm = False
+    def _stop_faults(self) -> None:
+        self.services.has_faults = False
         self._until.clear()
 
     async def _ask(self, each: Download) -> None:
@@ -302,16 +302,16 @@ class Season:
             if bot:
                 await bot.service.submit(submission)
         except CancellationError:
-            return  # the bot was faster, or the database is away
+            return  # the bot was faster, or the database is unavailable
 
-    async def _act(self, requests: RequestStore) -> None:
+    async def _run_due_actions(self, requests: RequestStore) -> None:
         for each in self.downloads:
-            if each.act != "nothing" and each.act_at <= self.services.time.elapsed:
-                await self._act_on(each, requests)
+            if each.action != "nothing" and each.action_at <= self.services.time.elapsed:
+                await self._run_action(each, requests)
 
-    async def _act_on(self, each: Download, requests: RequestStore) -> None:
-        if each.act == "end in Atlas":
-            each.act = "nothing"
+    async def _run_action(self, each: Download, requests: RequestStore) -> None:
+        if each.action == "end in Atlas":
+            each.action = "nothing"
             if not self.services.job(each.job_id).is_over:
                 self.services.change(each.job_id, failed=True)
             return
@@ -320,14 +320,14 @@ class Season:
         if request is None or bot is None or not self.services.slack_is_up:
             return
         if request.state is not State.QUARANTINED:
-            each.act = "nothing"
+            each.action = "nothing"
         elif request.card:
             await self._click(each, request.id, bot)
 
     async def _click(self, each: Download, request_id: str, bot: SimulatedBot) -> None:
         """Click once; the next second tries again, unless the click was taken."""
         try:
-            match each.act:
+            match each.action:
                 case "keep":
                     await bot.service.keep(request_id, ADA, "audit", "ada@shop.example")
                     each.kept_at = self.services.time.elapsed
@@ -339,15 +339,15 @@ class Season:
                     each.by_person = True
         except CancellationError:
             return
-        each.act = "nothing"
+        each.action = "nothing"
 
     def _bot(self) -> SimulatedBot | None:
         living = [bot for bot in self.bots if bot and bot.alive]
-        return self.services.dice.choice(living) if living else None
+        return self.services.rng.choice(living) if living else None
 
 
-async def play(plan: Plan, folder: Path, seed: int, downloads: int = DOWNLOADS) -> Season:
-    """Play one season over a new database."""
+async def play(plan: Plan, folder: Path, seed: int, downloads: int = DOWNLOADS) -> Simulation:
+    """Run one simulation over a new database."""
     url = f"sqlite:///{folder}/quarantines-{seed}.db"
     engine = create_engine(url)
     with engine.begin() as connection:
@@ -360,11 +360,11 @@ async def play(plan: Plan, folder: Path, seed: int, downloads: int = DOWNLOADS) 
         limit=plan.limit or 10 * DOWNLOADS,
     )
     services = Services(url, policy, random.Random(seed))  # noqa: S311 - the same at every run
-    season = Season(plan, services, [None] * plan.bots)
+    simulation = Simulation(plan, services, [None] * plan.bots)
     with captured_errors() as errors:
-        await season.run(downloads)
-    season.errors = [str(each) for each in errors]
-    return season
+        await simulation.run(downloads)
+    simulation.errors = [str(each) for each in errors]
+    return simulation
 
 
 @contextmanager
