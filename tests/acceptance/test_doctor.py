@@ -368,7 +368,7 @@ async def test_all_problems_are_reported_without_a_secret(
     changes: dict[str, str | None] = {
         "SLACK_API_URL": f"http://127.0.0.1:{free_port()}/api/",
         "MONGODB_ATLAS_BASE_URL": f"http://127.0.0.1:{free_port()}",
-        "DATABASE_URL": f"postgresql://bot:sesame-password@127.0.0.1:{free_port()}/ledger",
+        "DATABASE_URL": f"postgresql://bot:sesame-password@127.0.0.1:{free_port()}/bot",
         "HOST": "192.0.2.1",
     }
     ran = await run_command("doctor", "--json", **env.environ(changes))

@@ -53,9 +53,9 @@ class FakeAtlas(AtlasClient):
         faults: what a call about a cluster raises; under the empty name, the list of clusters.
         gates: what a call about a cluster waits for; under the empty name, the list of clusters.
         unread: the ids of jobs that cannot be read, in every cluster.
-        calls: the clusters that were asked about, in that order; empty for their list.
+        calls: the clusters that were read, in that order; empty for their list.
         most: how many calls were under way at once.
-        left: told after each call about a cluster how many there were.
+        left: called after each call about a cluster with the number of calls.
     """
 
     def __init__(self, jobs: Mapping[str, Sequence[RestoreJob]] | None = None) -> None:

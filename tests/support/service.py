@@ -147,7 +147,7 @@ class ServiceOnSqlite:
 
 
 def _new_database(directory: Path) -> str:
-    path = directory / f"ledger-{len(list(directory.glob('*.db')))}.db"
+    path = directory / f"bot-{len(list(directory.glob('*.db')))}.db"
     path.write_bytes(_empty_database())
     return f"sqlite:///{path}"
 

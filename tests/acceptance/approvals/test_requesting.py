@@ -25,7 +25,7 @@ def rina_and_guests_in_the_group(slack: FakeSlackServer, _atlas: FakeAtlasServer
     slack.workspace.groups[GROUP].users = [RINA, GUS, "U0UMA00001", "U0CIBOT001"]
 
 
-@pytest.mark.parametrize("environ", [ALONE, BY_GROUP], ids=["everybody", "a group"])
+@pytest.mark.parametrize("environ", [ALONE, BY_GROUP], ids=["all members", "a group"])
 @pytest.mark.parametrize("user", ["gus", "uma", "ci-bot"])
 async def test_guests_and_bots_may_not_request(tmp_path: Path, environ: Environ, user: str) -> None:
     async with open_approval_environment(

@@ -35,7 +35,7 @@ WITHOUT_EFFECT: dict[str, dict[str, Any]] = {
 #: The login fails: the DELETE succeeds with a new handshake.
 LOGIN: dict[str, dict[str, Any]] = {
     "the nonce has expired": {"kind": Kind.FORGET_NONCES},
-    "a challenge that nobody can answer": {"kind": Kind.ODD_CHALLENGE},
+    "a challenge that cannot be answered": {"kind": Kind.ODD_CHALLENGE},
 }
 
 

@@ -40,8 +40,8 @@ async def test_shortcut_in_a_thread_posts_the_card_in_its_channel(
     env: BotEnvironment,
 ) -> None:
     parent = env.slack.people.says("abe", "ops", "Atlas alert")
-    message_text = env.slack.people.says("abe", "ops", f"prod-eu {JOB}", thread_ts=parent["ts"])
-    await env.slack.people.uses_shortcut("rina", message_text, "cancel_restore_shortcut")
+    message = env.slack.people.says("abe", "ops", f"prod-eu {JOB}", thread_ts=parent["ts"])
+    await env.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")
     view = await view_with(env, "Download link")
     await env.slack.people.submits("rina", view, {"reason": "x"})
 

@@ -69,7 +69,7 @@ async def ended(env: BotEnvironment, job: tuple[str, str], log: io.StringIO) -> 
     """Wait for the outcome and for the line of its reply; return the request's id."""
     ending = await env.wait_for_outcome(job[1], seconds=20)
     outcome = f"request:{ending.state}"
-    for _ in range(MAX_READS):  # it is written when the ledger has noted the delivery
+    for _ in range(MAX_READS):  # it is written when the delivery is recorded
         if any(line.get("audit_event") == outcome for line in replies(log)):
             break
         await asyncio.sleep(PAUSE)

@@ -14,7 +14,7 @@ from tests.support.postgres import free_port
 from tests.support.process import BotProcess
 
 KEY_OF_THE_COLLECTOR = "key-of-the-collector"
-REASON = "words that somebody typed"
+REASON = "typed words"
 
 
 @asynccontextmanager

@@ -44,18 +44,18 @@ def unchanged(_env: DoctorEnvironment) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorCase:
-    """One setting, broken in one way.
+    """One setting with one mistake.
 
     Attributes:
-        setting: what is broken.
-        how: in words.
+        setting: the name of the setting.
+        mistake: the mistake, in words.
         changes: the variables that are set, and removed (None).
-        says: a part of what must be told; of settings and services it is in one sentence with
-            the fix, which for doctor stands in a column of its own.
+        message: a part of the message; of settings and services it is in one sentence with
+            the fix, which for doctor is in a column of its own.
         toml: the projects file, where one is needed.
-        before: changes what is around.
-        check: which check of doctor finds it; empty where it is told without any service.
-        about: what that finding is about, or a part of it.
+        before: changes the environment.
+        check: doctor's check that finds it; empty where no service is needed.
+        about: the subject of that result, or a part of it.
     """
 
     setting: str
@@ -199,7 +199,7 @@ SETTINGS: list[ErrorCase] = [
     *variable(
         "BOT_REQUESTERS",
         ("by name", "@rina", PEOPLE),
-        ("nobody", ",", "is empty"),
+        ("no one", ",", "is empty"),
         ("a channel", "C0OPS00001", PEOPLE),
     ),
     *variable(
@@ -215,7 +215,7 @@ SETTINGS: list[ErrorCase] = [
     *variable("BOT_APPROVERS", ("by name", "@ada", PEOPLE)),
     *variable(
         "BOT_APPROVERS",
-        ("nobody but who asks", "U0RINA0001", "or set BOT_SELF_APPROVAL"),
+        ("only the requester", "U0RINA0001", "or set BOT_SELF_APPROVAL"),
         BOT_REQUESTERS="U0RINA0001",
     ),
     *variable("BOT_SELF_APPROVAL", ("no flag", "2", FLAG)),
@@ -408,7 +408,7 @@ SERVICES: list[ErrorCase] = [
     ),
     ErrorCase(
         setting="DATABASE_URL", mistake="of a PostgreSQL that is down",
-        changes={"DATABASE_URL": "postgresql://bot:sesame@127.0.0.1:{free}/ledger"},
+        changes={"DATABASE_URL": "postgresql://bot:sesame@127.0.0.1:{free}/bot"},
         message="", check="database", about="DATABASE_URL",
     ),
     ErrorCase(
@@ -525,7 +525,7 @@ DOCTOR: list[ErrorCase] = [
         before=gone_version,
     ),
     doctor_alone(
-        "BOT_REQUESTERS", "of nobody", "U0NOBODY,U0RINA0001",
+        "BOT_REQUESTERS", "of an unknown user", "U0NOBODY,U0RINA0001",
         ("user", "BOT_REQUESTERS: U0NOBODY", "no person of the workspace has this id"),
     ),
     doctor_alone(
@@ -566,7 +566,7 @@ DOCTOR: list[ErrorCase] = [
         ("channel", "BOT_WATCH_CHANNEL: C0NOPE", NO_CHANNEL),
     ),
     doctor_in_file(
-        "requesters", "of nobody", 'requesters = ["U0NOBODY"]',
+        "requesters", "of an unknown user", 'requesters = ["U0NOBODY"]',
         ("user", "shop, requesters: U0NOBODY", "no person of the workspace has this id"),
     ),
     doctor_in_file(

@@ -133,7 +133,7 @@ async def test_button_opens_the_dialog_and_the_ended_message_links_to_the_reques
         return bool(view and not is_loading(view))
 
     await env.slack.until(ready, TIMEOUT)
-    await env.slack.people.submits("rina", None, {"reason": "nobody asked for it"})
+    await env.slack.people.submits("rina", None, {"reason": "not requested"})
     message = await env.wait_for_announcement(job_id, "cancelled")
 
     assert job(env, job_id).cancelled

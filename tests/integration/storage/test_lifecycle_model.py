@@ -1,8 +1,8 @@
 """The life cycle against a model: random actions, crashes and interleavings on real stores.
 
-The model knows what Atlas has, who holds what until when, and what each request may become. Every
-act is made on the ledger; what it answers must be what the model says, and after each the whole
-ledger is looked at.
+The model has the jobs of Atlas, the leases, and the possible states of each request. Every
+action runs on the stores; its result must be that of the model, and after each one the whole
+database is compared.
 """
 
 import asyncio

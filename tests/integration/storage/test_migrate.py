@@ -335,7 +335,7 @@ async def test_concurrent_starts_of_several_processes_all_succeed(empty_url: str
 
 async def test_concurrent_openings_of_a_new_file_all_succeed(tmp_path: Path) -> None:
     for number in range(20):
-        url = f"sqlite:///{tmp_path}/ledger-{number}.db"
+        url = f"sqlite:///{tmp_path}/bot-{number}.db"
 
         current = await asyncio.gather(*(is_current(url) for _ in range(6)))
 

@@ -1,7 +1,7 @@
 """Runs the campaigns: `python -m tests.tools.campaign [NAME …] [--seed N] [--minutes M] [--short]`.
 
-Exit code: 0 when nothing was violated, 1 when something was or a campaign broke off, 2 for wrong
-usage, 130 when it was told to end. What was seen of a violation stays in a folder, whose name is
+Exit code: 0 without violations, 1 with violations or after an interrupted campaign, 2 for wrong
+usage, 130 after a signal. The evidence of a violation stays in a folder, whose name is
 printed.
 """
 
@@ -99,7 +99,7 @@ def run(name: str, options: Options) -> Report:
         return Report(name, asyncio.run(module.run(options)))
     except Missing as error:
         return Report(name, error=str(error))
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is shown and fails the run
+    except Exception as error:  # noqa: BLE001 - any error is shown and fails the run
         traceback.print_exc()
         return Report(name, error=f"{type(error).__name__}: {error}")
 

@@ -10,7 +10,7 @@ from tests.tools.bench.report import Missing
 def faketime(clock: Path) -> dict[str, str]:
     """Return the variables that let a program go by `clock`, a file with seconds to add.
 
-    Its monotonic clock is left alone, as by everybody who sets the time.
+    Its monotonic clock stays, as when the time of a machine is set.
 
     Raises:
         Missing: libfaketime is not on this machine.

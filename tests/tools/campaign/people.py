@@ -54,7 +54,7 @@ class People:
             "withdrawn": self._withdraw,
             "no approval": self._do_nothing,
             "one approval of two": self._approve_once,
-            "everybody at once": self._all_at_once,
+            "all at once": self._all_at_once,
             "cancelled elsewhere": self._cancel_elsewhere,
             "approved in a copy": self._approve_in_copy,
             "approved after reminders": self._approve_after_reminders,

@@ -126,7 +126,7 @@ def _of_end(simulation: Simulation, each: Download) -> Iterator[tuple[Rule, str]
     elif state is State.OBSERVED and not simulation.plan.is_limited:
         yield Rule.MISSED, "it was observed only"
     elif state is State.KEPT and each.kept_at is None and not each.is_expected:
-        yield Rule.TRUTH, "it is kept, and nobody kept it"
+        yield Rule.TRUTH, "it is kept without a click"
 
 
 def _of_posts(simulation: Simulation, each: Download) -> Iterator[tuple[Rule, str]]:

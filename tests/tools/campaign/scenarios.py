@@ -40,7 +40,7 @@ KINDS: Mapping[str, ScenarioKind] = {
     "withdrawn": ScenarioKind("trio", frozenset({"withdrawn"}), 6),
     "no approval": ScenarioKind("brief", frozenset({"expired"}), 5),
     "one approval of two": ScenarioKind("brief", frozenset({"expired"}), 4),
-    "everybody at once": ScenarioKind("pair", frozenset({"cancelled", "denied", "withdrawn"}), 5),
+    "all at once": ScenarioKind("pair", frozenset({"cancelled", "denied", "withdrawn"}), 5),
     "cancelled elsewhere": ScenarioKind("pair", frozenset({"over"}), 3),
     "approved in a copy": ScenarioKind("notified", CANCELLED, 4),
     "approved after reminders": ScenarioKind("notified", CANCELLED, 3),

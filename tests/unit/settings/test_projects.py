@@ -309,7 +309,7 @@ LAB_TABLE = SHOP_TABLE.replace("shop", "lab").replace(SHOP, LAB)
         "names and ids are the same but for the case",
         "named variable is not set",
         "half a key",
-        "a variable's error is told once for all projects",
+        "a variable's error is reported once for all projects",
     ],
 )
 def test_mistake_is_reported(
