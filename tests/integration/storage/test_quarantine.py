@@ -154,7 +154,7 @@ async def test_expected_starter_ends_the_quarantine_once_known_for_ten_seconds(
     bench: QuarantineBench,
 ) -> None:
     job_id = await quarantined(bench)
-    bench.tell_starter(job_id, "ETL@shop.example")
+    bench.show_starter(job_id, "ETL@shop.example")
     await bench.replicas[0].facts.follow()
     await pass_seconds(bench, 10)
     assert await bench.state(job_id) is State.QUARANTINED
@@ -167,16 +167,16 @@ async def test_event_of_an_expected_starter_whose_job_is_not_listed_yet_keeps_no
     bench: QuarantineBench,
 ) -> None:
     unexpected = await quarantined(bench)
-    bench.tell_starter(unexpected, "mallory@shop.example", delay=15)
+    bench.show_starter(unexpected, "mallory@shop.example", delay=15)
     expected = bench.begin(2)
-    bench.tell_starter(expected, "ETL@shop.example")
+    bench.show_starter(expected, "ETL@shop.example")
     facts = bench.replicas[0].facts
     await facts.follow()
     by = (await facts.starter_of(JobRef(PROJECT_ID, CLUSTER, unexpected))).starter
     assert by
     assert (by.name, by.certain) == ("ETL@shop.example", True)
     await pass_seconds(bench, 5)
-    await bench.look()
+    await bench.read_jobs()
     await facts.follow()
     await pass_seconds(bench, GRACE + 10)
 

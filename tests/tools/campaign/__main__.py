@@ -62,7 +62,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("names", nargs="*", metavar="NAME", help="which (default: all)")
-    add("--seed", type=int, help="the dice (default: the time)")
+    add("--seed", type=int, help="the random seed (default: the time)")
     add("--minutes", type=amount, help=f"how long (default: {USUAL})")
     add("--requests", type=count, help=f"how many requests (default: {LONG[1]})")
     add("--rate", type=amount, default=20.0, help="soak: cancellations a second (default: 20)")

@@ -101,7 +101,7 @@ def copy_of(simulation: Simulation) -> Simulation:
 @pytest.fixture(scope="module")
 def simulation_without_violations(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
     """Return a simulation without violations, in which the bot cancelled a download."""
-    folder = tmp_path_factory.mktemp("season")
+    folder = tmp_path_factory.mktemp("simulation")
     simulation = asyncio.run(play(PARTS[0][1], folder, seed=7, downloads=4))
     assert violations(simulation) == []
     assert State.CANCELLED in {each.state for each in simulation.downloads}
