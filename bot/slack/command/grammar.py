@@ -6,11 +6,13 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from bot.atlas import JobRef, is_cluster_name, is_object_id
 from bot.cancellation.request_context import is_request_id
+from bot.slack.blockkit import cut
 from bot.slack.deployment import command
 
 EXAMPLE = "prod-eu 5b622f9287d9d6039aa3fd87"
@@ -80,6 +82,7 @@ VERBS = frozenset({"cancel", "stop", "abort", "kill", "delete"})
 _PLAIN = str.maketrans(
     dict.fromkeys("‐‑‒–−", "-") | {"—": "--"} | dict.fromkeys("“”„‟«»‘’‚‛`", "'")
 )
+_shorten = partial(cut, limit=60)
 _QUOTES = "'\""
 _LINK = re.compile(r"<((?:https?|slack)://[^|>\s]+)(?:\|[^>]*)?>")
 _MENTION = re.compile(r"<[@#!][^|>]*\|([^>]*)>")
@@ -289,7 +292,3 @@ def closest_keyword(word: str) -> str | None:
     """Return the keyword that is spelled like `word`, if any."""
     close = difflib.get_close_matches(_shorten(word).lower(), KEYWORDS, n=1, cutoff=0.7)
     return close[0] if close else None
-
-
-def _shorten(text: str, limit: int = 60) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
