@@ -42,7 +42,6 @@ def message(text: str, limit: int = FALLBACK) -> dict[str, Any]:
 
 
 def fields(pairs: list[tuple[str, str]]) -> Block:
-    """Build a section of labelled values."""
     shown = [mrkdwn(f"*{label}*\n{value}") for label, value in pairs[:FIELDS]]
     return {"type": "section", "fields": shown}
 
@@ -74,7 +73,6 @@ def button(
 
 
 def confirm(title: str, text: str, label: str, *, style: str = "primary") -> Block:
-    """Build the confirmation dialog of a button."""
     return {
         "title": plain(title),
         "text": plain(cut(text, CONFIRM)),

@@ -80,7 +80,6 @@ class App(AsyncApp):
         _register_error_handler(self, deps)
 
     async def async_dispatch(self, req: AsyncBoltRequest) -> BoltResponse:
-        """Answer one payload."""
         began = time.perf_counter()
         new_id = new_request_id() if may_begin(req.body) else None
         try:
@@ -122,8 +121,6 @@ def _register_fallbacks(app: AsyncApp, deps: Dependencies) -> None:
 
 
 def _register_error_handler(app: AsyncApp, deps: Dependencies) -> None:
-    """Answer errors that no listener handled."""
-
     async def unhandled_error(
         error: Exception, body: dict[str, Any], ack: AsyncAck
     ) -> BoltResponse:

@@ -129,7 +129,6 @@ class Dependencies:
         return PrivateReply(self.client)
 
     def interaction(self, body: Mapping[str, Any]) -> Interaction:
-        """Read a payload with a user."""
         return interaction_of(body, self.identity)
 
     async def before_ack(self, work: Coroutine[Any, Any, T]) -> T:

@@ -151,7 +151,6 @@ def other_version(part: str) -> str:
 
 
 def internal_error_text(reference: str) -> str:
-    """Return the sentence for an unexpected error."""
     return (
         f"Something went wrong, and the bot's log has the details under {mrkdwn.code(reference)}. "
         "If a card is in the channel, it shows what was done; otherwise please try again."

@@ -60,8 +60,6 @@ def republish(deps: Dependencies, body: Mapping[str, Any]) -> None:
 
 
 class HomeTab:
-    """The Home tab of one person."""
-
     def __init__(self, deps: Dependencies, actor: Actor) -> None:
         self._deps = deps
         self._actor = actor
@@ -139,7 +137,6 @@ async def _or_warning(part: Awaitable[list[Block]]) -> list[Block]:
 
 
 def home_view(jobs: Sequence[Block], waiting: Sequence[Block], past: Sequence[Block]) -> View:
-    """Build the tab from its three parts."""
     label = labelled("")
     blocks = [
         *([blockkit.context(f"*{label.strip()}*")] if label else []),

@@ -51,7 +51,6 @@ def headline(text: str, ref: JobRef, project_name: str) -> str:
 
 
 def started_line(ref: JobRef, facts: JobFacts | None) -> str:
-    """Say when a job was started, and by whom."""
     by = facts.started_by if facts else NOT_READ
     joined = " by" if by.starter else "; by whom is"
     return f"*Started* {mrkdwn.date(ref.started_at)}{joined} {who(by)}"

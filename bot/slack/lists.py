@@ -75,7 +75,6 @@ async def show_jobs(
 
 
 async def show_history(deps: Dependencies, by: Interaction, count: int) -> None:
-    """Send the last requests."""
     try:
         projects = await _allowed(deps, by)
         names = {project.id: project.name for project in projects}
@@ -182,7 +181,6 @@ def job_entry(found: CancellableJob, facts: JobFacts | None) -> Block:
 
 
 def unavailable_blocks(unavailable: Iterable[Unavailable]) -> list[Block]:
-    """Show what could not be read, and why."""
     lines = unavailable_lines(unavailable)
     return [blockkit.section("\n".join(lines))] if lines else []
 

@@ -194,8 +194,7 @@ def summary(request: Request) -> str:
 
 def with_article(delivery_type: str) -> str:
     """Describe a delivery type within a plain-text sentence."""
-    text = DELIVERY_TYPES.get(delivery_type)
-    text = text or f"{strip_invisible(delivery_type)[:64]} restore"
+    text = DELIVERY_TYPES.get(delivery_type) or f"{strip_invisible(delivery_type)[:64]} restore"
     return f"{'an' if text[:1].lower() in 'aeiou' else 'a'} {text}"
 
 
@@ -230,7 +229,6 @@ def job_facts(
         pairs.append((link_label, download_link(shown)))
     if not shown.target:
         return pairs
-    own = f"{ref.project_id}/"
-    cluster = shown.target.removeprefix(own)
+    cluster = shown.target.removeprefix(f"{ref.project_id}/")
     target = shown.target if cluster == shown.target else f"{project_name}/{cluster}"
     return [*pairs, ("Restores to", code(target))]

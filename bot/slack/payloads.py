@@ -89,7 +89,6 @@ class Account:
 
 
 def read_account(user: Mapping[str, Any], identity: Identity) -> Account:
-    """Read a user object."""
     in_organization, profile = _part(user, "enterprise_user").get("id"), _part(user, "profile")
     names = (profile.get("display_name"), profile.get("real_name"), user.get("real_name"))
     return Account(

@@ -85,7 +85,6 @@ def choose(
 
 
 def _advice(policy: Policy, info: ChannelInfo) -> str:
-    """Return what to do where there is no placement."""
     if policy.audit_channel:
         invite = f"Invite the bot to <#{policy.audit_channel}> (type /invite there)"
         return f"{invite}, or ask an admin of the bot to change BOT_AUDIT_CHANNEL."
@@ -160,7 +159,6 @@ def is_direct(channel: str) -> bool:
 
 
 def read_channel(channel: Mapping[str, Any], *, posts_anywhere: bool = False) -> ChannelInfo:
-    """Read a channel object of Slack."""
     shared = bool(channel.get("is_ext_shared") or channel.get("is_pending_ext_shared"))
     if channel.get("is_im") or channel.get("is_mpim"):
         return ChannelInfo(is_direct=True, is_shared=shared)

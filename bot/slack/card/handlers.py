@@ -143,7 +143,6 @@ class Click:
         self._message = None if container.get("is_ephemeral") else container.get("message_ts")
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Continue in the background."""
         self._deps.start(work, "click", self._by)
 
     async def decide(self, decision: Decision) -> None:

@@ -123,9 +123,8 @@ def _approvals(request: Request, who: str) -> str:
     lines = []
     if request.approvals_needed:
         given = mrkdwn.approved_by(request) or "nobody yet"
-        lines.append(
-            f"*Approved by* {given} ({len(request.approvals)} of {request.approvals_needed})"
-        )
+        count = f"{len(request.approvals)} of {request.approvals_needed}"
+        lines.append(f"*Approved by* {given} ({count})")
     lines += _voided(request)
     if request.state is State.AWAITING:
         end = mrkdwn.date(request.expires_at)

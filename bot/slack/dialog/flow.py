@@ -216,7 +216,6 @@ class JobReader:
     actor: Actor
 
     async def view(self) -> View:
-        """Build the view of the job."""
         project, ref = await self._allowed_project(), self.job.ref
         reading = asyncio.create_task(self.deps.service.look_up(ref, timeout=ATLAS_TIMEOUT))
         try:
@@ -244,7 +243,6 @@ class JobReader:
         )
 
     async def _allowed_project(self) -> Project:
-        """Check person and channel."""
         project = self.deps.service.projects.get(self.job.ref.project_id)
         if refusal := rules.may_use_channel(project.policy, self.job.asked_in):
             raise refusal

@@ -144,8 +144,7 @@ class Submissions:
         policy = self.deps.service.projects.policy(state.ref)
         if not_allowed := rules.may_use_channel(policy, state.asked_in):
             raise not_allowed
-        ticked = bool(input_of(view, ids.ALONE).get("selected_options"))
-        alone = policy.approvals > 0 and ticked
+        alone = policy.approvals > 0 and bool(input_of(view, ids.ALONE).get("selected_options"))
         groups = policy.approvers.groups if policy.approvals else ()
         person, members = await asyncio.gather(
             self._person(actor, policy, alone=alone), self.deps.directory.members_of(groups)

@@ -119,7 +119,6 @@ def read_picker(view: Mapping[str, Any]) -> PickerState | None:
 
 
 def selected_value(view: Mapping[str, Any], block_id: str) -> str | None:
-    """Return the value that is selected in a select."""
     value = (input_of(view, block_id).get("selected_option") or {}).get("value")
     return str(value) if value and value != MESSAGE_VALUE else None
 

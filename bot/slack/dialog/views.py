@@ -156,7 +156,6 @@ def posted_elsewhere(text: str) -> View:
 
 
 def internal_error(reference: str) -> View:
-    """Show the reference of an unexpected error."""
     return modal([blockkit.section(f":warning: {internal_error_text(reference)}")])
 
 
@@ -178,7 +177,6 @@ REASON_DIALOGS = {
 
 
 def ask_reason(dialog: str, request_id: str) -> View:
-    """Ask an approver for the reason of a decision."""
     title, submit, text, hint = REASON_DIALOGS[dialog]
     reason = blockkit.text_input(ids.REASON, "Reason", hint=hint, optional=False, multiline=True)
     return blockkit.modal(
@@ -202,13 +200,11 @@ def why_not_cancellable(job: RestoreJob) -> str:
 
 def searching(job_id: str, cluster: str | None) -> View:
     """Show that a search starts; without projects, as the person is not known yet."""
-    return _progress(
-        job_id, f"{mrkdwn.code(cluster)} in all projects" if cluster else "all clusters"
-    )
+    where = f"{mrkdwn.code(cluster)} in all projects" if cluster else "all clusters"
+    return _progress(job_id, where)
 
 
 def search_scope(job_id: str, clusters: Iterable[ClusterRef]) -> View:
-    """Show how many clusters are searched."""
     counts = Counter(each.project.name for each in clusters)
     parts = (
         f"{mrkdwn.count(number, 'cluster')} of {mrkdwn.one_line(name)}"

@@ -37,8 +37,6 @@ MAX_EDIT_ATTEMPTS = 50
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """Try again in `seconds`."""
-
     seconds: float
 
 
@@ -97,8 +95,7 @@ def reaches(request: Request) -> bool:
 
 
 def _retry(post: Post, longest: float, jitter: float) -> RetryLater:
-    seconds = backoff(post.attempts, first=INITIAL_BACKOFF, longest=longest, jitter=jitter)
-    return RetryLater(seconds)
+    return RetryLater(backoff(post.attempts, first=INITIAL_BACKOFF, longest=longest, jitter=jitter))
 
 
 def _retry_slowly(post: Post, error: SlackError, jitter: float) -> NextAction:

@@ -93,8 +93,7 @@ class MessageBuilder:
         return card_views.message(post.request, approvers, self.links, post.facts, mode)
 
     def _announcement(self, post: Announcement) -> Message:
-        job = post.job
-        place = job.message
+        job, place = post.job, post.job.message
         if place and not place.ts:
             raise Undeliverable("Slack did not return the place of the message")
         project = self.projects.find(job.ref.project_id)

@@ -218,7 +218,6 @@ class Outbox:
                 await self._drop(post, error.sentence)
 
     async def _drop(self, post: Post, why: str) -> None:
-        """End delivery without success."""
         await self.store.drop(post, why)
         if _is_direct(post):
             log.warning("direct message not delivered", post=post.id, why=why, **_subject(post))

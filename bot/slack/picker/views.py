@@ -64,13 +64,10 @@ def _with_submit(
 
 
 def loading() -> View:
-    """Show that the projects are being looked up."""
-    section = blockkit.section(f"{HOURGLASS} Looking up what can be cancelled …")
-    return modal([section], close=KEEP)
+    return modal([blockkit.section(f"{HOURGLASS} Looking up what can be cancelled …")], close=KEEP)
 
 
 def _pickers(state: PickerState, projects: Sequence[Project], last: str = ids.JOB) -> list[Block]:
-    """Build the pickers, with the selected options."""
     selects = [_project(state, projects)] if len(projects) > 1 else []
     external = {"type": "external_select", "min_query_length": 0}
     if state.project_id and last != ids.PROJECT:
