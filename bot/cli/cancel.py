@@ -114,8 +114,7 @@ def _run(settings: Settings, call: Call, progress: Progress) -> int:
         except errors.NotAllowed as error:
             output.fail(str(error), output.WRONG_USAGE)
         except (AtlasError, errors.CancellationError, StartError) as error:
-            again = f" {GO_ON}" if isinstance(error, errors.LedgerError) else ""
-            output.fail(f"{error}{again}")
+            output.fail(f"{error} {GO_ON}" if isinstance(error, errors.LedgerError) else str(error))
         finally:
             runner.run(stack.aclose())
 
@@ -158,8 +157,7 @@ class CancelCommand:
         asked = f"Type the cluster's name, {name}, to cancel the job"
         while not (typed := typer.prompt(asked, default="", show_default=False, err=True).strip()):
             typer.echo("Nothing was typed. Ctrl-C ends the command.", err=True)
-        policy = replace(self.project.policy, confirm_by_typing=True)
-        if check_typed_name(policy, name, typed):
+        if check_typed_name(replace(self.project.policy, confirm_by_typing=True), name, typed):
             output.fail(f"That is not {name}, so nothing was done.", output.WRONG_USAGE)
 
     async def cancel(self) -> int:

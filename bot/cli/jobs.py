@@ -83,8 +83,7 @@ def current_operator() -> Person:
 @asynccontextmanager
 async def open_services(settings: Settings) -> AsyncIterator[CoreServices]:
     """Open the services, the database at its first use; at the end, stop runs and close all."""
-    owner = f"{current_operator().id}-{uuid.uuid4().hex[:8]}"
-    services = CoreServices(settings, Metrics(), owner)
+    services = CoreServices(settings, Metrics(), f"{current_operator().id}-{uuid.uuid4().hex[:8]}")
     try:
         with suppress(TimeoutError):  # a name is only shown; the next call has the errors
             async with asyncio.timeout(NAME_TIMEOUT):
@@ -210,8 +209,8 @@ async def find_job(services: CoreServices, target: Target) -> tuple[Project, Job
     projects, cluster = services.projects, target.cluster
     project = find_project(projects, target.project) if target.project else projects.only
     if project is None:
-        finder = services.cancellation.finder
-        search = await finder.search(target.job_id, projects.all, cluster=cluster)
+        find = services.cancellation.finder.search
+        search = await find(target.job_id, projects.all, cluster=cluster)
         if not (search.found or search.unavailable):
             await check_cluster(services, projects.all, cluster)
         if search.found is None:

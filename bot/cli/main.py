@@ -82,10 +82,7 @@ def run_bot(timings: Timings = DEFAULT_TIMINGS) -> None:
 @app.command(short_help="Run everything on this machine, with fake servers.")
 def demo(
     port: Annotated[
-        int | None,
-        typer.Option(
-            min=0, max=65535, help="Port of the page and the fake Slack.", show_default="8080"
-        ),
+        int | None, typer.Option(min=0, max=65535, help="Port of the page.", show_default="8080")
     ] = None,
     approvals: Annotated[int, typer.Option(min=0, max=5, help="How many people must approve.")] = 0,
     fault: Annotated[str, typer.Option(help="Fault of the fake Atlas: slow, cut-after, …")] = "",
@@ -117,13 +114,8 @@ def demo(
         elif script:
             asyncio.run(play_script(sys.stdout, approvals=approvals, fault=fault))
         else:
-            show = partial(
-                run_demo,
-                sys.stdout,
-                port=8080 if port is None else port,
-                approvals=approvals,
-                fault=fault,
-            )
+            number = 8080 if port is None else port
+            show = partial(run_demo, sys.stdout, port=number, approvals=approvals, fault=fault)
             run_until_stopped(partial(show, browser=not no_browser))
 
 

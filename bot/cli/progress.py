@@ -57,8 +57,7 @@ class Progress:
         self._shown = event.number
         self.request = request.id
         self._state = state_after(event.event, self._state, request)
-        sentence = sentence_of(readable_fields(event)[0])
-        self._write(sentence, event.at, str(self._state), event.event)
+        self._write(sentence_of(readable_fields(event)[0]), event.at, str(self._state), event.event)
 
     def note(self, sentence: str, request: Request | None = None) -> None:
         """Show a sentence that is no event."""
