@@ -112,7 +112,7 @@ class NameNotTyped(NotAllowed):
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class TooFewApprovers(NotAllowed):
-    """This needs {needed} approval(s) of other people, but only {able} could give one, so it would wait in vain. Ask an admin of the bot to name more approvers."""  # noqa: E501 - one sentence, shown as it stands
+    """This needs approvals of other people, {needed} in all, but only {able} could give one, so it would wait in vain. Ask an admin of the bot to name more approvers."""  # noqa: E501 - one sentence, shown as it stands
 
     needed: int
     able: int

@@ -22,8 +22,8 @@ WOULD_HAVE = (
 )
 SWITCHED_OFF = "Quarantine was switched off meanwhile. Nothing was sent."
 LIMIT_REACHED = (
-    "The bot itself has cancelled {limit} download(s) of this project within an hour, which is the"
-    " limit (BOT_QUARANTINE_LIMIT). Nothing was sent: a person decides."
+    "Within an hour the bot itself has cancelled as many downloads of this project as it may"
+    " ({limit}, BOT_QUARANTINE_LIMIT). Nothing was sent: a person decides."
 )
 EXPECTED = "It was started by {name}, who may download without being asked."
 ENDED = "Nothing was sent: the restore job had ended before ({state})."

@@ -29,6 +29,7 @@ from bot.cli.output import (
 )
 from bot.log_config import configure_logging
 from bot.settings import SettingsError, load_database_url
+from bot.slack import mrkdwn
 from bot.storage.audit_log import AuditLog, AuditTail
 from bot.storage.database import Database
 from bot.storage.migrate import SchemaError, known_version
@@ -102,7 +103,8 @@ def show(
         return await write(lambda: log.events(moment, **filters), RecordFormat(how), sys.stdout)
 
     if damaged := asyncio.run(with_database(write_events)):
-        fail(f"{damaged} event(s) of the record are damaged: run `cancel-restore audit verify`.")
+        what = mrkdwn.count(damaged, "damaged event")
+        fail(f"The record has {what}: run `cancel-restore audit verify`.")
 
 
 @app.command(short_help="Check that no event was changed or removed.")

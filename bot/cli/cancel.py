@@ -19,7 +19,7 @@ from bot.cli.progress import Progress
 from bot.services.projects import Project
 from bot.services.service import JobDetails, Submission
 from bot.settings import Settings
-from bot.slack import deployment
+from bot.slack import deployment, mrkdwn
 from bot.slack.dialog.views import why_not_cancellable
 from bot.startup_checks import StartError, migrate
 from bot.storage.audit_log import AuditLog
@@ -273,7 +273,8 @@ def standing(request: Request) -> str:
     if request.state in UNDECIDED:
         where = f"its card is in channel {request.channel}" if request.channel else NO_CARD
         where = where.format(approve=deployment.command(f"approve {request.id}"))
-        return f"Request {request.id} waits for {request.approvals_missing} approval(s): {where}."
+        missing = mrkdwn.count(request.approvals_missing, "approval")
+        return f"Request {request.id} waits for {missing}: {where}."
     if request.state.ended:
         return f"Request {request.id} is {request.state}. {request.outcome.sentence}".strip()
     return UNFINISHED.format(request=request.id)

@@ -1,5 +1,6 @@
 """The pages agree with the program: links, settings, commands, sentences, names."""
 
+import ast
 import inspect
 import re
 from pathlib import Path
@@ -197,3 +198,15 @@ def known(name: str, files: set[str]) -> bool:
     return Path(name).exists() or any(
         f"/{file}".endswith(f"/{c}") for file in files for c in candidates
     )
+
+
+def test_sentences_have_the_right_plural_and_none_in_parentheses() -> None:
+    texts = [
+        (path.name, node.value)
+        for path in Path("bot").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+
+    assert len(texts) > 1000
+    assert [(name, text) for name, text in texts if re.search(r"[a-z]\(s\)", text)] == []

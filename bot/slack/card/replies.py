@@ -74,7 +74,7 @@ def _format(template: str, post: RequestPost) -> str:
         command=command_code(),
         job=mrkdwn.summary(request),
         names=mrkdwn.join(mrkdwn.one_line(str(name), 80) for name in detail.get("names", [])),
-        needed=detail.get("approvals_needed"),
+        needed=mrkdwn.count(detail.get("approvals_needed", 0), "approval"),
         sentence=f"\n{mrkdwn.quote(sentence)}{answer}" if sentence else "",
         since=f" since {mrkdwn.date(datetime.fromisoformat(live), seconds=True)}" if live else "",
         status=mrkdwn.request_status(request),
@@ -106,12 +106,13 @@ def _approved(post: RequestPost) -> str:
 
 def _waits_again(post: RequestPost) -> str:
     missing = post.request.approvals_missing
-    waits = f"The request waits. {missing} more approval(s) needed." if missing else LOST_RIGHT
+    more = mrkdwn.count(missing, "more approval")
+    waits = f"The request waits. {more} needed." if missing else LOST_RIGHT
     return f":hourglass_flowing_sand: {{job}} was not cancelled.{{sentence}}\n{waits}"
 
 
 def _retried(post: RequestPost) -> str:
-    again = " It needs {needed} approval(s) again." if post.detail.get("approvals_needed") else ""
+    again = " It needs {needed} again." if post.detail.get("approvals_needed") else ""
     return f":repeat: {{actor}} started another try.{again}"
 
 
@@ -165,7 +166,7 @@ TEMPLATES: Mapping[EventName, str | Callable[[RequestPost], str]] = {
     EventName.APPROVAL_VOIDED: (
         ":warning: The approval of {user} counts no longer: {user} may not approve any more."
     ),
-    EventName.APPROVALS_RAISED: ":warning: The policy requires {needed} approval(s) by now.",
+    EventName.APPROVALS_RAISED: ":warning: The policy requires {needed} by now.",
     EventName.AWAITING: _waits_again,
     EventName.RETRIED: _retried,
     EventName.LINK_LIVE: (

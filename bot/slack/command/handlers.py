@@ -183,7 +183,7 @@ async def _decide(deps: Dependencies, typed: Decide, by: Interaction) -> None:
         text = sentence_for(error, deps.links)
     else:
         missing = request.approvals_missing if request.state is State.AWAITING else 0
-        needed = f" {missing} more approval(s) needed." if missing else ""
+        needed = f" {mrkdwn.count(missing, 'more approval')} needed." if missing else ""
         job, status = mrkdwn.summary(request), mrkdwn.request_status(request)
         text = f":white_check_mark: Recorded for {job}. {status}{needed}"
     await deps.replies.send_text(by, text)
