@@ -16,7 +16,6 @@ from bot.cancellation.request_context import RequestTracer, bind_to_log
 OnFailure = Callable[[str], Awaitable[object]]
 
 T = TypeVar("T")
-
 REPORT_TIMEOUT = 0.8  #: seconds at the end of `drain` in which cancelled tasks may still report
 
 log = structlog.get_logger(__name__)
@@ -124,18 +123,17 @@ class BackgroundTasks:
     async def _supervise(
         self, work: Coroutine[Any, Any, Any], name: str, on_failure: OnFailure | None
     ) -> None:
+        reference = new_reference()
         with self._tracer(name, None):
             try:
                 await work
             except asyncio.CancelledError:
                 if asyncio.current_task() not in self._cancelled_by_drain:
                     raise  # cancelled by its starter, who needs no report
-                reference = new_reference()
                 log.warning("cancelled at shutdown", task=name, reference=reference)
                 await _report(on_failure, reference)
                 raise
             except Exception:
-                reference = new_reference()
                 log.exception("background work failed", task=name, reference=reference)
                 await _report(on_failure, reference)
 

@@ -187,9 +187,7 @@ def error_for(
     # Temporary failures come first, then the code, then the status.
     parts = (leaf for part, leaf in _BY_PART if part in (code or ""))
     leaf = _temporary(status) or _BY_CODE.get(code or "") or next(parts, None)
-    if leaf is None:
-        in_json = isinstance(payload, Mapping)
-        leaf = _leaf_of_status(status, call, not_found, in_json=in_json)
+    leaf = leaf or _leaf_of_status(status, call, not_found, payload)
     return _error(leaf, status, headers, payload, call)
 
 
@@ -213,10 +211,10 @@ def _temporary(status: int) -> type[AtlasError] | None:
 
 
 def _leaf_of_status(
-    status: int, call: str, not_found: type[AtlasError], *, in_json: bool
+    status: int, call: str, not_found: type[AtlasError], payload: object
 ) -> type[AtlasError]:
     if status == HTTPStatus.NOT_FOUND:
-        if not_found is ProjectNotFound and not in_json:
+        if not_found is ProjectNotFound and not isinstance(payload, Mapping):
             return UnreadableAnswer  # another server: Atlas answers in JSON
         return not_found
     if call.startswith("DELETE ") and status == HTTPStatus.METHOD_NOT_ALLOWED:

@@ -247,10 +247,8 @@ def _unavailable(error: Exception, name: str) -> AtlasUnavailable:
     if isinstance(error, _BEFORE_SENDING):
         return NoConnection(detail=cleaned(str(error)), call=name)
     # Where the call for a token failed, the API call itself was not sent.
-    was_login = isinstance(error, httpx.RequestError) and error.request.url.path.endswith(
-        TOKEN_PATH
-    )
-    sent = name.startswith("DELETE ") and not was_login
+    path = error.request.url.path if isinstance(error, httpx.RequestError) else ""
+    sent = name.startswith("DELETE ") and not path.endswith(TOKEN_PATH)
     leaf: type[AtlasUnavailable] = ConnectionBroken
     if isinstance(error, (httpx.TimeoutException, TimeoutError)):
         leaf = TimedOut

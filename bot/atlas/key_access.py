@@ -12,11 +12,8 @@ from bot.atlas.models import AtlasModel
 #: The roles that may cancel a restore job, by their names in the API of 2026.
 CANCEL_ROLES = frozenset(
     {
-        "GROUP_BACKUP_RECOVERY_OPERATOR",
-        "GROUP_BACKUP_EXPORT_OPERATOR",
-        "GROUP_BACKUP_MANAGER",
-        "GROUP_OWNER",
-        "ORG_OWNER",
+        *("GROUP_BACKUP_RECOVERY_OPERATOR", "GROUP_BACKUP_EXPORT_OPERATOR", "GROUP_BACKUP_MANAGER"),
+        *("GROUP_OWNER", "ORG_OWNER"),
     }
 )
 

@@ -171,9 +171,8 @@ def _obstacle(scheme: str, parameters: dict[str, str]) -> str | None:
         return f"it asks for {scheme}"
     if "realm" not in parameters or not parameters.get("nonce"):
         return "its digest challenge has no realm or no nonce"
-    if not all(
-        _SENDABLE.fullmatch(parameters.get(name, "")) for name in ("realm", "nonce", "opaque")
-    ):
+    returned = (parameters.get(name, "") for name in ("realm", "nonce", "opaque"))
+    if not all(map(_SENDABLE.fullmatch, returned)):
         return "its digest challenge has characters that cannot be sent back"
     if parameters.get("algorithm", "MD5").upper() not in ALGORITHMS:
         return "its digest algorithm is not known"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from itertools import groupby
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -185,25 +185,15 @@ def merge_unchecked(results: Iterable[CheckResult]) -> list[CheckResult]:
 
 def summary(results: Iterable[CheckResult]) -> str:
     counts = Counter(result.level for result in results)
-    problems = counts[Level.PROBLEM]
-    found = _counted(problems, "problem") if problems else "No problem"
-    return f"{found}, {_counted(counts[Level.WARNING], 'warning')}."
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    problems, warnings = counts[Level.PROBLEM], counts[Level.WARNING]
+    found = f"{problems or 'No'} problem{'s' * (problems > 1)}"
+    return f"{found}, {warnings} warning{'s' * (warnings != 1)}."
 
 
 def _clean(result: CheckResult) -> CheckResult:
     """Remove secrets, and control characters in names from Slack and Atlas."""
-    return replace(
-        result,
-        subject=_plain(result.subject),
-        message=_plain(result.message),
-        hint=_plain(result.hint),
-        group=_plain(result.group),
-    )
-
-
-def _plain(text: str) -> str:
-    return redacted("".join(c if c.isprintable() else " " for c in text))
+    texts: dict[str, Any] = {
+        name: redacted("".join(c if c.isprintable() else " " for c in getattr(result, name)))
+        for name in ("subject", "message", "hint", "group")
+    }
+    return replace(result, **texts)

@@ -71,8 +71,7 @@ class JobFactsService:
         refs = [ref for ref, facts in known.items() if not facts.started_by.is_settled]
         reads = await asyncio.gather(*(self.feeds.read(ref, timeout=timeout) for ref in refs))
         feeds = dict(zip(refs, reads, strict=True))
-        ids = [ref.job_id for ref, _ in jobs]
-        now = self.now()
+        ids, now = [ref.job_id for ref in listed], self.now()
         return {
             ref: known[ref].add(job, self._starter(ref, known[ref], feeds.get(ref), ids)).at(now)
             for ref, job in jobs

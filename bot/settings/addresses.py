@@ -86,16 +86,13 @@ def webhook_secret(value: object) -> SecretStr:
     """Parse a secret of the Standard Webhooks convention."""
     given = STANDARD_SECRET(value)
     encoded = given.get_secret_value().removeprefix(WEBHOOK_SECRET)
-    try:
-        key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-    except binascii.Error:
-        key = b""
-    if not key:
-        raise ValueError(
-            f"is not base64 behind {WEBHOOK_SECRET}: "
-            'make one with: echo "whsec_$(openssl rand -base64 32)"'
-        )
-    return given
+    with suppress(binascii.Error):
+        if base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True):
+            return given
+    raise ValueError(
+        f"is not base64 behind {WEBHOOK_SECRET}: "
+        'make one with: echo "whsec_$(openssl rand -base64 32)"'
+    )
 
 
 def is_plain_http(url: str) -> bool:

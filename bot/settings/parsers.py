@@ -124,7 +124,6 @@ def secret(*wrong: tuple[str, str]) -> Callable[[object], SecretStr]:
 
 
 def whole(least: int, most: int) -> Callable[[object], int]:
-
     def parse(value: object) -> int:
         given = value
         if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):

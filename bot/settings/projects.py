@@ -132,8 +132,7 @@ def single_project(project_id: str | None, defaults: Defaults) -> list[PolicyHol
 
 
 def read_projects_file(path: Path, defaults: Defaults) -> list[PolicyHolder]:
-    text, tables = _tables(path, defaults.problems)
-    lines = positions(text)
+    lines, tables = _tables(path, defaults.problems)
     holders = [
         _read_table(kind, number, table, _label(table, kind, number, lines), defaults)
         for kind in ENTRIES
@@ -152,20 +151,23 @@ def read_projects_file(path: Path, defaults: Defaults) -> list[PolicyHolder]:
 
 Tables: TypeAlias = Mapping[str, list[dict[str, Any]]]  #: the tables of the file, by kind
 NO_TABLES: Tables = {kind: [] for kind in ENTRIES}
+#: The lines of keys by the kind and number of their table, counted from 1, and their name; the
+#: header's name is empty.
+Lines: TypeAlias = Mapping[tuple[str, int, str], int]
 
 
-def _tables(path: Path, problems: list[str]) -> tuple[str, Tables]:
-    """Read the text of the file and its tables; no tables when it is invalid."""
+def _tables(path: Path, problems: list[str]) -> tuple[Lines, Tables]:
+    """Read the lines of the file's keys and its tables; no tables when it is invalid."""
     try:
         text = path.read_text(encoding="utf-8")
         content = tomllib.loads(text)
     except OSError as error:
         problems.append(f"{FILE} names {path}, which cannot be read: {error.strerror}")
-        return "", NO_TABLES
+        return {}, NO_TABLES
     except ValueError as error:  # both TOMLDecodeError and UnicodeDecodeError
         why = error if isinstance(error, tomllib.TOMLDecodeError) else "it is not UTF-8 text"
         problems.append(f"{FILE} names {path}, which is not valid TOML: {why}")
-        return "", NO_TABLES
+        return {}, NO_TABLES
     unknown = [key for key in content if key not in NO_TABLES]
     lines = positions(text)
     problems.extend(
@@ -176,17 +178,12 @@ def _tables(path: Path, problems: list[str]) -> tuple[str, Tables]:
         problems.append(
             f"{FILE} names {path}, which must have one [[projects]] or more, or [[organizations]]"
         )
-        return "", NO_TABLES
-    return text, tables
+        return {}, NO_TABLES
+    return lines, tables
 
 
 def _are_tables(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(each, dict) for each in value)
-
-
-#: The lines of keys by the kind and number of their table, counted from 1, and their name; the
-#: header's name is empty.
-Lines: TypeAlias = Mapping[tuple[str, int, str], int]
 
 
 def positions(text: str) -> Lines:

@@ -87,12 +87,9 @@ class OutboxStore(Store):
         when the answer to its last claim was lost: then it may claim all others of its own again.
         """
         if held is not None:
-            lost = (
-                posts.c.state == DUE,
-                posts.c.lease_owner == owner,
-                posts.c.id.not_in(list(held)),
-            )
-            uow.execute(update(posts).where(*lost).values(lease_owner=None, lease_until=None))
+            is_lost = (posts.c.lease_owner == owner, posts.c.id.not_in(list(held)))
+            lost = update(posts).where(posts.c.state == DUE, *is_lost)
+            uow.execute(lost.values(lease_owner=None, lease_until=None))
         values = {"now": uow.now, "far": uow.now + LONGEST_DELAY, "limit": limit + announcements}
         due = uow.execute(LOCK_DUE_POSTS, values).all()
         about_requests = [row.id for row in due if row.watched_job is None and not row.recipient]

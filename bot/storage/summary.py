@@ -15,19 +15,14 @@ from bot.cancellation.lifecycle import State
 from bot.cancellation.quarantine import WOULD_HAVE
 from bot.cancellation.starter import NOT_READ, StartedBy
 from bot.storage.tables import JOB, job_facts, requests, to_ref, watched_clusters, watched_jobs
+from bot.storage.watch_store import IN_CLUSTER
 
 NOT_KNOWN = "not known"
 #: Without the downloads of the first read of their cluster.
 _DOWNLOADS = (
     select(watched_jobs, job_facts.c.started_by, job_facts.c.live_since)
     .outerjoin(job_facts, and_(*(job_facts.c[each] == watched_jobs.c[each] for each in JOB)))
-    .outerjoin(
-        watched_clusters,
-        and_(
-            watched_clusters.c.project_id == watched_jobs.c.project_id,
-            watched_clusters.c.cluster_name == watched_jobs.c.cluster_name,
-        ),
-    )
+    .outerjoin(watched_clusters, IN_CLUSTER)
     .where(
         watched_jobs.c.first_seen_at != func.coalesce(watched_clusters.c.first_read_at, 0),
         watched_jobs.c.version > 0,

@@ -17,6 +17,7 @@ from bot.storage.job_facts import ensure_facts, get_facts
 from bot.storage.posts import announce
 from bot.storage.quarantine_store import QuarantineStore
 from bot.storage.tables import (
+    JOB,
     JOB_IS_OPEN,
     shown_from_json,
     shown_to_json,
@@ -32,6 +33,8 @@ LEASE = timedelta(seconds=20)  #: how long a replica watches a project without r
 FORGET_AFTER = timedelta(days=7)
 #: The states in which Atlas shows how a job ended.
 ENDED = frozenset(WatchedState) - OPEN - {WatchedState.GONE}
+#: Condition: a watched job is in this watched cluster.
+IN_CLUSTER = and_(*(watched_jobs.c[name] == watched_clusters.c[name] for name in JOB[:2]))
 
 
 @dataclass(eq=False)
@@ -152,13 +155,10 @@ def clusters_with_open_jobs(project_id: str) -> Select[Any]:
 def jobs_among(job_ids: Iterable[int]) -> Select[Any]:
     """Select recorded jobs by their row ids, and whether the first read of the cluster had them."""
     jobs, clusters = watched_jobs.c, watched_clusters.c
-    same_cluster = and_(
-        jobs.project_id == clusters.project_id, jobs.cluster_name == clusters.cluster_name
-    )
     # Both times are written by one transaction.
     was_there = func.coalesce(jobs.first_seen_at == clusters.first_read_at, false())
     found = select(watched_jobs, was_there.label("was_running"))
-    return found.outerjoin(watched_clusters, same_cluster).where(jobs.id.in_(list(job_ids)))
+    return found.outerjoin(watched_clusters, IN_CLUSTER).where(jobs.id.in_(list(job_ids)))
 
 
 def get_watched_jobs(uow: UnitOfWork, job_ids: Iterable[int]) -> dict[int, WatchedJob]:
