@@ -116,17 +116,12 @@ def channel(channel_id: str) -> str:
     return f"<#{channel_id}>"
 
 
-def group(group_id: str) -> str:
-    """Mention a user group, which notifies its members."""
-    return f"<!subteam^{group_id}>"
-
-
 def people(who: People) -> str:
-    """Format a set of people as the settings name it."""
+    """Mention a set of people as the settings name it, which notifies the groups' members."""
     if who.everyone:
         return "every full member of this workspace"
-    named = [*map(group, sorted(who.groups)), *map(person, sorted(who.users))]
-    return join(named, MAX_PEOPLE) or "nobody"
+    groups = (f"<!subteam^{group}>" for group in sorted(who.groups))
+    return join([*groups, *map(person, sorted(who.users))], MAX_PEOPLE) or "nobody"
 
 
 def join(items: Iterable[str], limit: int | None = None, rest: str = "more") -> str:
