@@ -53,11 +53,6 @@ class NoPlacement(Exception):
     """The approvers would see the card in no channel; the text is trusted mrkdwn."""
 
 
-def target_channel(policy: Policy, asked_in: str) -> str:
-    """Return the channel of the card unless there is an obstacle."""
-    return policy.audit_channel or asked_in
-
-
 def choose(
     policy: Policy,
     asked_in: str,
@@ -71,7 +66,7 @@ def choose(
     none falls back to the direct message with the requester. `info` is about the target channel,
     `typed` about the channel of the command, where that is another one.
     """
-    channel, note = target_channel(policy, asked_in), ""
+    channel, note = policy.audit_channel or asked_in, ""
     if not (obstacle := _obstacle(policy, asked_in, info)):
         if channel != asked_in:
             why = _certain(typed or ChannelInfo(), "here", named=asked_in in policy.channels)

@@ -29,7 +29,7 @@ from bot.slack.errors import (
     translate_error,
 )
 from bot.slack.payloads import Actor, Interaction
-from bot.slack.placement import NoPlacement, Placement, choose, target_channel
+from bot.slack.placement import NoPlacement, Placement, choose
 from bot.slack.plain_text import as_text
 from bot.tasks import cancel_and_wait
 
@@ -255,7 +255,7 @@ class JobReader:
         """Choose the card's channel, and find out whether the person may act alone."""
         groups, asked_in = policy.approvers.groups if policy.approvals else (), self.job.asked_in
         info, typed, members, may_act_alone = await asyncio.gather(
-            self.deps.channels.info(target_channel(policy, asked_in)),
+            self.deps.channels.info(policy.audit_channel or asked_in),
             self.deps.channels.info(asked_in),
             # One more than needed, because the requester may be one of them.
             self.deps.directory.full_members_of(groups, policy.approvals + 1),

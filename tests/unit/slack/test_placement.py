@@ -15,7 +15,6 @@ from bot.slack.placement import (
     Placement,
     choose,
     read_channel,
-    target_channel,
 )
 from tests.unit.slack.fake_slack import IDENTITY, FakeSlack
 
@@ -102,7 +101,9 @@ def test_advice_matches_the_obstacle() -> None:
 
 
 def test_audit_channel_is_the_target() -> None:
-    assert (target_channel(FREE, "C0OPS"), target_channel(AUDITED, "C0OPS")) == ("C0OPS", "C0AUDIT")
+    placements = [choose(policy, "C0OPS", OPEN, "U0RINA") for policy in (FREE, AUDITED)]
+
+    assert [placement.channel for placement in placements] == ["C0OPS", "C0AUDIT"]
 
 
 @pytest.mark.parametrize(
