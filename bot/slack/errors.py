@@ -7,15 +7,7 @@ from http import HTTPStatus
 import aiohttp
 from slack_sdk.errors import SlackApiError
 
-from bot.cancellation.errors import (
-    AlreadyReviewed,
-    ChannelNotAllowed,
-    JobAlreadyRequested,
-    NotAllowed,
-    NotTheRequester,
-    RequestExpired,
-    StateConflict,
-)
+from bot.cancellation import errors
 from bot.cancellation.lifecycle import Request
 from bot.slack import mrkdwn
 from bot.slack.client import Links, code_of
@@ -167,24 +159,24 @@ def sentence_for(error: Exception, links: Links | None = None) -> str:
     """Return what went wrong as safe mrkdwn, with a hint about what or whom to ask next."""
     sentence = mrkdwn.escape(str(error))
     match error:
-        case JobAlreadyRequested(request=request):
+        case errors.JobAlreadyRequested(request=request):
             sentence = (
                 f"{mrkdwn.person(request.requester)} asked for this restore job already, "
                 f"{mrkdwn.date(request.created_at)}."
             )
             hint = f"{mrkdwn.request_status(request)}{see_card(request, links)}"
-        case AlreadyReviewed(request=request) if request.reviewed_at:
+        case errors.AlreadyReviewed(request=request) if request.reviewed_at:
             by = mrkdwn.person(request.reviewed_by)
             hint = f"That was {by}, {mrkdwn.date(request.reviewed_at)}."
-        case RequestExpired(request=request):
+        case errors.RequestExpired(request=request):
             hint = f"It ended {mrkdwn.date(request.expires_at)}."
-        case StateConflict(request=request):
+        case errors.StateConflict(request=request):
             hint = mrkdwn.request_status(request)
-        case ChannelNotAllowed(channels=channels):
+        case errors.ChannelNotAllowed(channels=channels):
             hint = f"It works in {mrkdwn.join(map(mrkdwn.channel, sorted(channels)))}."
-        case NotTheRequester(requester=requester):
+        case errors.NotTheRequester(requester=requester):
             hint = f"That is {mrkdwn.person(requester)}."
-        case NotAllowed(ask=ask) if ask:
+        case errors.NotAllowed(ask=ask) if ask:
             hint = f"This may be done by {mrkdwn.people(ask)}: please ask one of them."
         case _:
             return sentence

@@ -9,17 +9,9 @@ from typing import Any
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
+from bot.cancellation import errors
 from bot.cancellation import policy as rules
-from bot.cancellation.errors import (
-    CancellationError,
-    DenialReasonMissing,
-    KeepReasonMissing,
-    LedgerError,
-    MayNotActAlone,
-    NameNotTyped,
-    ReasonMissing,
-    RightsNotChecked,
-)
+from bot.cancellation.errors import CancellationError
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import Person
 from bot.cancellation.policy import Policy
@@ -204,13 +196,13 @@ def card_location(request: Request) -> str:
 def refusal(error: Exception, links: Links) -> Response:
     """Answer a dialog with an error: below an input if typing helps, to keep what was typed."""
     match error:
-        case NameNotTyped():
+        case errors.NameNotTyped():
             block_id = ids.TYPED
-        case MayNotActAlone():
+        case errors.MayNotActAlone():
             block_id = ids.ALONE
-        case ReasonMissing() | DenialReasonMissing() | KeepReasonMissing():
+        case errors.ReasonMissing() | errors.DenialReasonMissing() | errors.KeepReasonMissing():
             block_id = ids.REASON
-        case LedgerError() | RightsNotChecked():  # to submit once more
+        case errors.LedgerError() | errors.RightsNotChecked():  # to submit once more
             block_id = ids.REASON
         case _:
             return update_with(dialog_views.refused(sentence_for(error, links)))

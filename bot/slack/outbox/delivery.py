@@ -7,17 +7,8 @@ from typing import TypeAlias
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import is_operator
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
-from bot.slack.errors import (
-    AlreadyPosted,
-    CannotPost,
-    InvalidToken,
-    MessageDeleted,
-    MessageNotEditable,
-    RateLimited,
-    SlackError,
-    SlackRejected,
-    SlackUnavailable,
-)
+from bot.slack import errors
+from bot.slack.errors import SlackError
 from bot.timings import backoff
 
 # Seconds between attempts
@@ -62,17 +53,17 @@ def next_action(post: Post, channel: str, error: SlackError, jitter: float) -> N
     `jitter` is a random number from 0 to 1, so that replicas do not retry at the same moment.
     """
     match error:
-        case AlreadyPosted():
+        case errors.AlreadyPosted():
             return Action.DELIVERED
-        case RateLimited(seconds=seconds):
+        case errors.RateLimited(seconds=seconds):
             return RetryLater(seconds + jitter)
-        case InvalidToken():
+        case errors.InvalidToken():
             return RetryLater(INVALID_TOKEN_BACKOFF)
-        case MessageDeleted():
+        case errors.MessageDeleted():
             return Action.DROP
-    is_certain = isinstance(error, (CannotPost, MessageNotEditable))
+    is_certain = isinstance(error, (errors.CannotPost, errors.MessageNotEditable))
     may_pass = not is_certain and post.attempts < MAX_ATTEMPTS
-    if may_pass or isinstance(error, SlackUnavailable):
+    if may_pass or isinstance(error, errors.SlackUnavailable):
         return _retry(post, MAX_BACKOFF, jitter)
     return _elsewhere(post, channel) or _retry_slowly(post, error, jitter)
 
@@ -104,7 +95,7 @@ def _retry_slowly(post: Post, error: SlackError, jitter: float) -> NextAction:
         is_essential = post.job.message is None  # without it the job would stay unknown
     else:
         is_essential = post.kind in (PostKind.CARD, PostKind.REPLY)  # the outcome would
-    waits_long = is_essential or isinstance(error, SlackRejected)
+    waits_long = is_essential or isinstance(error, errors.SlackRejected)
     if post.attempts >= (MAX_REFUSED_ATTEMPTS if waits_long else MAX_EDIT_ATTEMPTS):
         return Action.DROP
     if isinstance(post, Announcement):
