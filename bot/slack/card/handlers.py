@@ -6,14 +6,9 @@ from typing import Any
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
+from bot.cancellation import errors
 from bot.cancellation import policy as rules
-from bot.cancellation.errors import (
-    AlreadyHandled,
-    CancellationError,
-    NotAllowed,
-    RightsNotChecked,
-    StateConflict,
-)
+from bot.cancellation.errors import CancellationError
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import Kind, Person
 from bot.slack import ids
@@ -115,7 +110,7 @@ class Decisions:
         """Raise why the actor may not decide about the request, or that it left `state`."""
         request = await self._service.requests.get(request_id)
         if request.state is not state:
-            raise AlreadyHandled(request)
+            raise errors.AlreadyHandled(request)
         person = await self._approver(request, actor)
         policy = self._service.projects.policy(request.ref)
         if request.by_bot:
@@ -159,7 +154,7 @@ class Click:
         check = Decisions(self._deps).check(self._request_id, self._by.actor, state)
         try:
             await run_until_deadline(check, self._deps.background, REASON_CHECK_TIMEOUT)
-        except (AlreadyHandled, NotAllowed, RightsNotChecked) as refusal:
+        except (errors.AlreadyHandled, errors.NotAllowed, errors.RightsNotChecked) as refusal:
             await self._report_refusal(refusal)
             return
         except CancellationError as error:
@@ -170,7 +165,7 @@ class Click:
     async def _report_refusal(self, error: Exception) -> None:
         log.info("click refused", actor=self._by.actor.id, why=type(error).__name__)
         await self._deps.replies.send_text(self._by, sentence_for(error, self._deps.links))
-        if isinstance(error, StateConflict):
+        if isinstance(error, errors.StateConflict):
             await self._update_clicked(error.request)
 
     async def _update_clicked(self, request: Request) -> None:

@@ -13,14 +13,8 @@ from aiohttp import ClientWebSocketResponse, ClientWSTimeout, WSCloseCode, WSMes
 from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.slack.errors import (
-    CALL_ERRORS,
-    SlackError,
-    SlackUnavailable,
-    SocketModeOff,
-    TooManyConnections,
-    translate_error,
-)
+from bot.slack import errors
+from bot.slack.errors import CALL_ERRORS, SlackError, translate_error
 from bot.slack.payloads import read_object
 from bot.tasks import BackgroundTasks, InFlight, wait_up_to
 from bot.timings import backoff
@@ -45,8 +39,8 @@ STABLE_AFTER = 5.0  # that a connection must have been open to reset the backoff
 
 #: Slack's reasons for a disconnect that a new connection does not help against.
 DISCONNECT_ERRORS: Mapping[str, type[SlackError]] = {
-    "link_disabled": SocketModeOff,
-    "too_many_websockets": TooManyConnections,
+    "link_disabled": errors.SocketModeOff,
+    "too_many_websockets": errors.TooManyConnections,
 }
 
 END_TYPES = {WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR}
@@ -91,7 +85,7 @@ class Connection:
         """Wait for Slack's hello, or for an envelope; raises `SlackError` if neither arrives."""
         await wait_up_to(HELLO_TIMEOUT, self._first_frame)
         if not self._has_hello:
-            raise DISCONNECT_ERRORS.get(self.reason, SlackUnavailable)(self.reason)
+            raise DISCONNECT_ERRORS.get(self.reason, errors.SlackUnavailable)(self.reason)
 
     async def send(self, text: str) -> None:
         """Send an ack; raises `ConnectionError` where the connection is closing."""
