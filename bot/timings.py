@@ -25,7 +25,6 @@ class Timings:
 
     # Settings
     projects_file_interval: float = 2.0  # between two checks of the projects file for a change
-
     organization_interval: float = 300.0  # between two reads of an organization's projects
     organization_retry: float = 20.0  # after a list could not be read
 
@@ -78,8 +77,6 @@ class Timings:
 
 
 DEFAULT_TIMINGS = Timings()
-
-
 _MAX_DOUBLINGS = 30  #: doublings after which the pause stays; keeps the power of two small
 
 

@@ -117,7 +117,6 @@ def _record(request: httpx.Request, response: httpx.Response | None, seconds: fl
 
 
 def parse_date(text: str) -> datetime | None:
-    """Parse a Date header."""
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, OverflowError):

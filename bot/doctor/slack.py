@@ -167,7 +167,6 @@ async def check_slack(settings: Settings, now: Callable[[], datetime]) -> list[C
 
 
 def needed_scopes(settings: Settings) -> frozenset[str]:
-    """Return the optional scopes that the settings need."""
     groups = [each for each in named_ids(settings) if each.check == "group"]
     needed = {"usergroups:read": groups, "groups:read": with_approvals(settings)}
     return frozenset(scope for scope, by in needed.items() if by)

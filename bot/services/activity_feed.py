@@ -135,7 +135,6 @@ class FeedMonitor:
         return self._count_new(feed.events, feed.read_at), self._missing(feed.events, feed.read_at)
 
     def expect(self, ref: JobRef) -> None:
-        """Expect an event of a new download."""
         self._unmatched.add(ref)
 
     def _count_new(self, events: Sequence[ActivityEvent], read_at: datetime) -> int:

@@ -76,7 +76,6 @@ class RateLimitBudget:
 
 
 def events_budget() -> RateLimitBudget:
-    """Return the budget of reads of one project's events."""
     return RateLimitBudget(limit=EVENTS_BUCKET_SIZE, refill=EVENTS_REFILL_PER_SECOND)
 
 

@@ -52,7 +52,6 @@ class Sweeper:
         await repeat(self.sweep, self.interval, "sweep failed", sleep=self.sleep)
 
     async def sweep(self) -> None:
-        """Do one sweep."""
         await self.clock.set()
         if await self.requests.expire_due():
             self.on_change()
@@ -82,7 +81,6 @@ class Notifier:
         await repeat(self.notify_due, self.interval, "approvers not notified", sleep=self.sleep)
 
     async def notify_due(self) -> None:
-        """Give each notice that is due."""
         for request in await self.store.list_due():
             with log_errors("approvers not notified", request=request.id):
                 await self._notify(request)

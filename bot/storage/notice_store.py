@@ -57,7 +57,6 @@ class NoticeStore(Store):
 
 
 def requests_to_notify(now: datetime, limit: int) -> Select[Any]:
-    """List the waiting requests whose approvers must be notified now."""
     due = (requests.c.next_notice_at <= now, requests.c.expires_at > now)
     waiting = select(requests).where(text(NOTICE_PLANNED), *due)
     return waiting.order_by(requests.c.next_notice_at).limit(limit)

@@ -248,7 +248,6 @@ job_facts = Table(
     partial_index("observed_links", "project_id", "live_since", where="live_since IS NOT NULL"),
 )
 
-
 _TIMES = ("snapshot_time", "expires_at")
 _SHOWN = TypeAdapter(JobFingerprint)
 
@@ -262,7 +261,6 @@ def shown_to_json(shown: JobFingerprint) -> dict[str, Any]:
 
 
 def shown_from_json(values: Mapping[str, Any]) -> JobFingerprint:
-    """Convert back from `shown_to_json`."""
     return _SHOWN.validate_python(values)
 
 
@@ -275,7 +273,6 @@ _SAME = (
 
 
 def request_to_row(request: Request) -> dict[str, Any]:
-    """Return the columns of a new request."""
     return {
         **{name: getattr(request, name) for name in _SAME},
         **asdict(request.ref),
@@ -308,5 +305,4 @@ def request_from_row(row: Any, approvals: Iterable[Any]) -> Request:  # noqa: AN
 
 
 def to_recorded(row: Any) -> Recorded:  # noqa: ANN401 - a database row
-    """Build an audit event from its row."""
     return Recorded(**{name: getattr(row, name) for name in Recorded.__slots__})

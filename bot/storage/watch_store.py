@@ -140,14 +140,12 @@ class WatchStore(Store):
 
 
 def jobs_of(project_id: str, cluster: str) -> Select[Any]:
-    """Select the recorded jobs of a cluster."""
     jobs = watched_jobs.c
     is_cluster = (jobs.project_id == project_id, jobs.cluster_name == cluster)
     return select(jobs.job_id, jobs.state, jobs.version).where(*is_cluster)
 
 
 def clusters_with_open_jobs(project_id: str) -> Select[Any]:
-    """List the clusters that have open jobs in the database."""
     is_open = (text(JOB_IS_OPEN), watched_jobs.c.project_id == project_id)
     return select(watched_jobs.c.cluster_name).where(*is_open).distinct()
 

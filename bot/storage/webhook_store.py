@@ -78,7 +78,6 @@ class WebhookStore(Store):
 
 
 def oldest_unposted(starts_after: int) -> Select[tuple[str]]:
-    """Select the time of the oldest event that is not sent yet."""
     unposted = _is_unposted(audit_events, starts_after)
     return select(audit_events.c.at).where(unposted).order_by(audit_events.c.id).limit(1)
 

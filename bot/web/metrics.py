@@ -114,7 +114,6 @@ class Metrics:
         self.settings_valid.set(1)
 
     def count_state(self, state: str) -> None:
-        """Count a request that entered `state`."""
         self.requests.labels(state=state).inc()
 
     def observe_atlas_call(self, method: str, status: int | None, seconds: float) -> None:

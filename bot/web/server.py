@@ -22,21 +22,17 @@ from bot.log_config import LogThrottle
 #: Seconds from the first byte of a request to the end of its head, and from there to its last byte.
 HEAD_TIMEOUT = 10.0
 BODY_TIMEOUT = 10.0
-
 #: Seconds that a connection may stay open without a byte: longer than common load balancers keep
 #: theirs, so that they close it and not the bot.
 IDLE_TIMEOUT = 75.0
-
 #: Seconds for which the rest of a body is read after its request was refused: a client that still
 #: sends would not read the answer otherwise.
 LINGER_TIMEOUT = 2.0
-
 #: Connections at most: a third of the file descriptors, and as many again may wait to be accepted.
 #: The last third is left for Slack, Atlas and the database.
 DESCRIPTORS_PER_CONNECTION = 3
 MIN_CONNECTIONS, MAX_CONNECTIONS = 8, 1000
 MAX_BACKLOG = 128
-
 #: How aiohttp serves a connection.
 CONNECTION_OPTIONS: Mapping[str, Any] = {
     "keepalive_timeout": IDLE_TIMEOUT,
