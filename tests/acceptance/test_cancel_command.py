@@ -74,23 +74,23 @@ async def until_cancelled_in_atlas(atlas: FakeAtlasServer, job: str) -> None:
 
 def type_on_terminal(environ: dict[str, str], typed: bytes, *arguments: str) -> tuple[int, str]:
     """Run a command on a terminal; once it asks for the cluster's name, type it or interrupt."""
-    ours, its = pty.openpty()
+    terminal, stdio = pty.openpty()
     command = [sys.executable, "-P", "-m", "bot", *arguments]
     env = {**surroundings(), **environ}
-    with subprocess.Popen(command, env=env, stdin=its, stdout=its, stderr=its) as process:
-        os.close(its)
-        said, is_asked = b"", False
+    with subprocess.Popen(command, env=env, stdin=stdio, stdout=stdio, stderr=stdio) as process:
+        os.close(stdio)
+        output, is_prompted = b"", False
         with suppress(OSError):  # the end of a terminal's output
-            while part := os.read(ours, 4096):
-                was_asked, said = is_asked, said + part
-                is_asked = b"to cancel the job" in said
-                if is_asked and not was_asked and typed:
-                    os.write(ours, typed)
-                elif is_asked and not was_asked:
+            while part := os.read(terminal, 4096):
+                was_prompted, output = is_prompted, output + part
+                is_prompted = b"to cancel the job" in output
+                if is_prompted and not was_prompted and typed:
+                    os.write(terminal, typed)
+                elif is_prompted and not was_prompted:
                     process.send_signal(signal.SIGINT)
-                    os.write(ours, b"\n")  # ends a read that began after the signal
-    os.close(ours)
-    return process.returncode, said.decode()
+                    os.write(terminal, b"\n")  # ends a read that began after the signal
+    os.close(terminal)
+    return process.returncode, output.decode()
 
 
 async def test_reason_in_another_encoding_is_recorded_with_replacement_characters(
@@ -291,14 +291,14 @@ async def test_killed_command_called_again_goes_on_with_the_same_request(
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "sentence"),
     [
         (NO_ANSWER, "is not finished: the same command, or a running bot, finishes it."),
         (SLOW_EFFECT, "is cancelled. Atlas confirms that the restore job is cancelled."),
     ],
 )
 async def test_interrupted_command_says_how_far_its_request_is(
-    fault: Fault, said: str, tmp_path: Path
+    fault: Fault, sentence: str, tmp_path: Path
 ) -> None:
     cluster, job = RUNNING
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
@@ -313,7 +313,7 @@ async def test_interrupted_command_says_how_far_its_request_is(
 
     request = json.loads(out.splitlines()[0])["request"]
     assert command.returncode == 130
-    assert f"Request {request} {said}" in err.decode()
+    assert f"Request {request} {sentence}" in err.decode()
     assert [line["request"] for line in repeat] == [request]
     assert f"cancelled already, by request {request} of cli:" in repeat[0]["sentence"]
     assert "Traceback" not in err.decode()

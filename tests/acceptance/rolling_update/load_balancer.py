@@ -13,7 +13,7 @@ CHECK_INTERVAL = 0.3
 CHECK_TIMEOUT = 2.0
 
 #: Headers that are forwarded with a request and with its answer; others are hop by hop.
-FORWARDED_HEADERS = ("Content-Type", "X-Slack-Request-Timestamp", "X-Slack-Signature")
+FORWARDED = ("Content-Type", "X-Slack-Request-Timestamp", "X-Slack-Signature")
 
 
 class LoadBalancer:
@@ -104,13 +104,9 @@ class LoadBalancer:
 
     async def _exchange(self, request: web.Request, url: str) -> web.Response:
         assert self._session
-        headers = {
-            name: request.headers[name] for name in FORWARDED_HEADERS if name in request.headers
-        }
+        headers = {name: request.headers[name] for name in FORWARDED if name in request.headers}
         body = await request.read()
         async with self._session.post(f"{url}{request.path}", data=body, headers=headers) as answer:
             text = await answer.read()
-            passed = {
-                name: answer.headers[name] for name in FORWARDED_HEADERS if name in answer.headers
-            }
+            passed = {name: answer.headers[name] for name in FORWARDED if name in answer.headers}
             return web.Response(status=answer.status, body=text, headers=passed)

@@ -29,13 +29,13 @@ def a_line(**detail: Any) -> Recorded:
     return chain(event, "")
 
 
-async def written(how: RecordFormat, *lines: Recorded) -> str:
+async def written(format_: RecordFormat, *lines: Recorded) -> str:
     async def each() -> AsyncIterator[Recorded]:
         for line in lines:
             yield line
 
     out = io.TextIOWrapper(kept := io.BytesIO(), "utf-8", newline="")
-    await write(each, how, out)
+    await write(each, format_, out)
     out.flush()
     return kept.getvalue().decode()
 
@@ -92,11 +92,11 @@ async def test_csv_has_a_column_for_each_field_of_any_event() -> None:
 HOSTILE = "a\x1b[2Jb\x9bc\u202ed\u2028e"
 
 
-@pytest.mark.parametrize("how", RecordFormat)
+@pytest.mark.parametrize("format_", RecordFormat)
 async def test_control_and_direction_characters_are_escaped_in_every_format(
-    how: RecordFormat,
+    format_: RecordFormat,
 ) -> None:
-    text = await written(how, a_line(reason=HOSTILE))
+    text = await written(format_, a_line(reason=HOSTILE))
 
     assert [each for each in text if not each.isprintable() and each not in "\r\n"] == []
 
@@ -112,9 +112,9 @@ def test_printable_text_is_unchanged() -> None:
 
 
 @pytest.mark.parametrize("detail", ["not json", "[1]", b"\x00\xff"])
-@pytest.mark.parametrize("how", RecordFormat)
+@pytest.mark.parametrize("format_", RecordFormat)
 async def test_damaged_event_is_counted_and_shows_its_own_fields(
-    how: RecordFormat, detail: Any
+    format_: RecordFormat, detail: Any
 ) -> None:
     stored: dict[str, Any] = {"detail": detail, "actor": b"\xff"}
     damaged = replace(a_line(), **stored)
@@ -123,7 +123,7 @@ async def test_damaged_event_is_counted_and_shows_its_own_fields(
         yield damaged
         yield a_line(reason="fine")
 
-    count = await write(each, how, out := io.StringIO())
+    count = await write(each, format_, out := io.StringIO())
 
     assert count == 1
     assert "request:created" in out.getvalue()

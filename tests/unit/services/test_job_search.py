@@ -161,10 +161,10 @@ async def test_what_is_not_read_in_time_is_reported_with_the_last_error(
         await other.finder.clusters(PROJECT_ID, timeout=0.01)
     for each in (env, other):
         await each.finder.close()
-    said = str(error or TimedOut())
+    reason = str(error or TimedOut())
 
-    assert [(each.cluster, each.reason) for each in listing.unavailable] == [("prod-eu", said)]
-    assert [(each.cluster, each.reason) for each in search.unavailable] == [(None, said)]
+    assert [(each.cluster, each.reason) for each in listing.unavailable] == [("prod-eu", reason)]
+    assert [(each.cluster, each.reason) for each in search.unavailable] == [(None, reason)]
 
 
 async def test_flex_cluster_is_reported_and_unknown_cluster_is_empty() -> None:

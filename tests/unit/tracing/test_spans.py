@@ -135,7 +135,7 @@ class Hanging(SpanExporter):
 
     def __init__(self) -> None:
         self.let_go = threading.Event()
-        self.told_to_end = threading.Event()
+        self.stopped = threading.Event()
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         del spans
@@ -143,7 +143,7 @@ class Hanging(SpanExporter):
         return SpanExportResult.FAILURE
 
     def shutdown(self) -> None:
-        self.told_to_end.set()
+        self.stopped.set()
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ async def test_close_drops_spans_after_the_timeout(hanging: Hanging) -> None:
     await spans.close(0.1)
 
     assert 0.1 <= time.monotonic() - began < 5.0
-    assert hanging.told_to_end.is_set()
+    assert hanging.stopped.is_set()
 
 
 async def test_disabled_tracing_binds_the_request_to_the_log() -> None:
