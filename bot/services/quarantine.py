@@ -30,10 +30,6 @@ FEED_MAX_AGE = 2.0
 #: How old the record may be that Slack answers: well below `LONGEST_SILENCE`.
 SEEN_AGE = timedelta(seconds=2)
 
-#: Seconds for which a starter must be expected before a quarantine ends early. Another job may be
-#: the event's, and is listed only then: the event lets the watch read all clusters of the project.
-SETTLING = 10.0
-
 log = structlog.get_logger(__name__)
 
 
@@ -53,7 +49,6 @@ class Quarantine:
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     clock: GraceClock = field(default_factory=GraceClock)
-    _expected_since: dict[str, float] = field(default_factory=dict)  # of requests, monotonic
 
     async def run(self) -> None:
         """Step until cancelled; after an error all grace times start again."""
@@ -80,21 +75,14 @@ class Quarantine:
 
     async def _goes_on(self, each: Quarantined) -> bool:
         """End a quarantine whose job is over, or whose starter is expected; return False then."""
-        early = self._early_ending(each)
+        project, early = self._project(each), None
         if ended := each.facts.ended:
             early = Ending.explained(State.OVER, rules.ENDED.format(state=ended))
+        elif project:
+            early = rules.early_ending(project.policy.quarantine, each.facts.started_by)
         if early:
             await self._record(each, lambda _count: early)
         return early is None
-
-    def _early_ending(self, each: Quarantined) -> Ending | None:
-        project, id_ = self._project(each), each.request.id
-        early = project and rules.early_ending(project.policy.quarantine, each.facts.started_by)
-        if not early:
-            self._expected_since.pop(id_, None)
-            return None
-        since = self._expected_since.setdefault(id_, self.monotonic())
-        return early if self.monotonic() - since >= SETTLING else None
 
     async def _measure(self, shown: Sequence[Quarantined]) -> list[Quarantined]:
         """Return the requests whose grace time is over, and record how long the others have."""

@@ -15,7 +15,6 @@ from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import Ending, Outcome, Request, State
 from bot.cancellation.quarantine import Mode, WatchedProject
 from bot.cancellation.request_context import new_request_id
-from bot.cancellation.starter import StartedBy
 from bot.cancellation.watched_job import Holding, JobChange
 from bot.storage import queries
 from bot.storage.job_facts import get_or_new
@@ -71,7 +70,7 @@ class QuarantineStore(Store):
         new = [
             each
             for each in new
-            if not _is_expected(project, facts[refs[each.job_id]].started_by)
+            if not rules.is_expected(project.policy, facts[refs[each.job_id]].started_by)
             and not _blocks(project, _open_request(uow, refs[each.job_id]))
         ]
         # Those that were kept or ended do not count.
@@ -137,11 +136,6 @@ class QuarantineStore(Store):
         uow.execute(watch.with_for_update()).first()
         decided = ending(_count(uow, project_id, _IS_CANCELLED, _is_recent(uow)))
         return uow.transition(request, State.QUARANTINED, decided.state, outcome=decided.outcome)
-
-
-def _is_expected(project: WatchedProject, started_by: StartedBy) -> bool:
-    """Whether only expected people or keys can have started a job, by all events and jobs."""
-    return started_by.final and rules.is_expected(project.policy, started_by)
 
 
 def _is_recent(uow: UnitOfWork) -> ColumnElement[bool]:
