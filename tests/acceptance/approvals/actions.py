@@ -32,6 +32,9 @@ GUS, OLGA, SAM = "U0GUS00001", "U0OLGA0001", "U0SAM00001"
 GROUP = "S0APPROVE1"
 OPS, SHARED, QUIET = "C0OPS00001", "C0SHARED01", "C0QUIET001"
 
+#: How the lines of a card begin that change without a click.
+STARTER_AND_CLOCK = ("*Started*", "*Download link*")
+
 #: One other person, of the group of Ada and Abe.
 ONE: Environ = {"BOT_APPROVALS": "1", "BOT_APPROVERS": GROUP}
 TWO: Environ = {"BOT_APPROVALS": "2", "BOT_APPROVERS": GROUP}
@@ -205,8 +208,9 @@ class Seen:
 def _seen(env: BotEnvironment, user: str, card: Json) -> Seen:
     shown = env.slack.state.message(card["channel"], card["ts"]) or {}
     view = env.slack.state.view_of(user)
-    card_now = env.slack.state.text_of(shown)
-    return Seen(len(env.slack.state.ephemerals(user)), view["id"] if view else None, card_now)
+    lines = env.slack.state.text_of(shown).splitlines()
+    decided = "\n".join(line for line in lines if not line.startswith(STARTER_AND_CLOCK))
+    return Seen(len(env.slack.state.ephemerals(user)), view["id"] if view else None, decided)
 
 
 async def deny(env: BotEnvironment, user: str, card: Json, reason: str = "still needed") -> Json:
