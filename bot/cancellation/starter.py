@@ -4,11 +4,12 @@ Events about restores name neither job nor cluster. What joins them is the time:
 job's id and its event within two seconds, mostly in one process, with ids that follow each other.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import TypeAdapter
 
@@ -28,6 +29,8 @@ _COUNTER = 18
 _COUNTERS = 2**24
 #: The largest distance of two counters at which they count as one after the other.
 _MAX_DISTANCE = 1000
+#: The ids of the jobs near each event, by its id.
+_Near: TypeAlias = Mapping[str, frozenset[str]]
 
 
 class StarterKind(StrEnum):
@@ -110,16 +113,18 @@ def started_by(
     the bot, and `other_jobs` has the ids of all jobs of the project that are known.
     """
     neighbours = {*other_jobs} - {job_id}
-    candidates = _candidates(job_id, events, neighbours)
+    near = _jobs_near({*neighbours, job_id}, events)
+    candidates = _candidates(job_id, events, near)
     if not candidates:
         return StartedBy(Knowledge.TOO_EARLY if age < FEED_DELAY else Knowledge.NOT_IN_FEED)
     first, *further = candidates
     others = {_actor(event) for event in further if _fits_as_well(job_id, first, event)}
     others -= {_actor(first)}
     kind, name = _actor(first)
-    is_near = _is_near(job_id, first)
-    jobs = {*neighbours, job_id}
-    is_shared = any(_is_first_of(job, first, events, jobs - {job}) for job in neighbours)
+    is_near = job_id in near[first.id]
+    # No other job can have it as a candidate.
+    sharing = near[first.id] - {job_id} if near[first.id] else neighbours
+    is_shared = any(_is_first_of(job, first, events, near) for job in sharing)
     certain = is_near and not others and not is_shared
     starter = Starter(
         kind=kind,
@@ -129,14 +134,24 @@ def started_by(
         others=tuple(sorted(name for _, name in others)),
         complete=certain
         or (is_near and _follows_closest(job_id, first, neighbours))
-        or _suffice(events, job_id, neighbours),
+        or _suffice(events, job_id, near),
     )
     return StartedBy(Knowledge.KNOWN, starter, final=age >= FEED_DELAY)
 
 
-def _candidates(
-    job_id: str, events: Sequence[ActivityEvent], neighbours: Collection[str]
-) -> list[ActivityEvent]:
+def _jobs_near(jobs: Collection[str], events: Sequence[ActivityEvent]) -> _Near:
+    """Return the jobs that were created within the tolerance of each event, by its id."""
+    by_time = sorted((created_at(job), job) for job in jobs)
+    times = [created for created, _ in by_time]
+    near = {}
+    for event in events:
+        first = bisect_left(times, event.created - TOLERANCE)
+        last = bisect_right(times, event.created + TOLERANCE)
+        near[event.id] = frozenset(job for _, job in by_time[first:last])
+    return near
+
+
+def _candidates(job_id: str, events: Sequence[ActivityEvent], near: _Near) -> list[ActivityEvent]:
     """Return the events that may be the job's, best first.
 
     An event that is near another job and not near this one is the other's.
@@ -144,17 +159,10 @@ def _candidates(
     found = [
         event
         for event in events
-        if _is_near(job_id, event)
-        or (
-            _distance_in_time(job_id, event) <= WIDE_TOLERANCE
-            and not any(_is_near(job, event) for job in neighbours)
-        )
+        if job_id in near[event.id]
+        or (not near[event.id] and _distance_in_time(job_id, event) <= WIDE_TOLERANCE)
     ]
     return sorted(found, key=lambda event: _order(job_id, event))
-
-
-def _is_near(job_id: str, event: ActivityEvent) -> bool:
-    return _distance_in_time(job_id, event) <= TOLERANCE
 
 
 def _order(job_id: str, event: ActivityEvent) -> tuple[bool, bool, int, timedelta, str]:
@@ -184,10 +192,10 @@ def _fits_as_well(job_id: str, first: ActivityEvent, event: ActivityEvent) -> bo
 
 
 def _is_first_of(
-    job_id: str, event: ActivityEvent, events: Sequence[ActivityEvent], neighbours: Collection[str]
+    job_id: str, event: ActivityEvent, events: Sequence[ActivityEvent], near: _Near
 ) -> bool:
     """Whether the event is the best one of another job, too."""
-    candidates = _candidates(job_id, events, neighbours)
+    candidates = _candidates(job_id, events, near)
     return bool(candidates) and candidates[0].id == event.id
 
 
@@ -197,19 +205,17 @@ def _follows_closest(job_id: str, event: ActivityEvent, neighbours: Collection[s
     return own is not None and all(other is None or own < other for other in others)
 
 
-def _suffice(events: Sequence[ActivityEvent], job_id: str, neighbours: Collection[str]) -> bool:
+def _suffice(events: Sequence[ActivityEvent], job_id: str, near: _Near) -> bool:
     """Whether each job may have an event of its own; otherwise the job's may still be missing.
 
     Neighbours without any event near them need none of these.
     """
     left = sorted(events, key=lambda event: event.created)
-    for job in sorted({job_id, *neighbours}):
-        near = [event for event in events if _is_near(job, event)]
-        own = next((event for event in left if event in near), None)
-        if own:
-            left.remove(own)
-        elif near or job == job_id:
+    for job in sorted({job_id}.union(*near.values())):
+        own = next((event for event in left if job in near[event.id]), None)
+        if own is None:
             return False
+        left.remove(own)
     return True
 
 
