@@ -293,5 +293,5 @@ class SimulatedBot:
         if isinstance(post, RequestPost):
             of = services.kinds.setdefault(post.request.id, set())
             of.add((post.kind.value, str(post.event), post.client_msg_id))
-            if post.kind is PostKind.CARD:
+            if post.kind is PostKind.CARD and post.request.by_bot:
                 services.shown_at.setdefault(post.request.ref.job_id, services.time.elapsed)

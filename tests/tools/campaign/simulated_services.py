@@ -68,7 +68,7 @@ class Services:
     Attributes:
         deletes: the job of each DELETE that arrived, when, and whether it took effect.
         feed: events of the activity feed, with the second from which it shows them.
-        shown_at: when Slack took the first card of each job.
+        shown_at: when Slack took the card of the bot's own request for each job.
         posted: how often Slack took each message, by its `client_msg_id`.
         kinds: the kind and the event of the messages of each request.
         has_faults: whether calls to Atlas may fail, and kill bots.
