@@ -122,9 +122,9 @@ def started_by(
     others -= {_actor(first)}
     kind, name = _actor(first)
     is_near = job_id in near[first.id]
-    # No other job can have it as a candidate.
-    sharing = near[first.id] - {job_id} if near[first.id] else neighbours
-    is_shared = any(_is_first_of(job, first, events, near) for job in sharing)
+    # An event that is near a job is no candidate of jobs further away.
+    others_near = near[first.id] - {job_id}
+    is_shared = any(_is_first_of(job, first, events, near) for job in others_near)
     certain = is_near and not others and not is_shared
     starter = Starter(
         kind=kind,
