@@ -247,6 +247,8 @@ class Bot:
             service=self._services.cancellation,
             directory=directory,
             background=self._background,
+            ack_timeout=self._timings.ack_timeout,
+            reason_check_timeout=self._timings.reason_check_timeout,
         )
         app = App(deps, self.metrics.ack_seconds.observe, self._tracing.trace)
         self._on_shutdown(receiver.stop, self._timings.receiver_stop_timeout)

@@ -12,6 +12,11 @@ class Timings:
 
     transaction_timeout: float = 2.0  # of the database: Slack needs an answer within 3
 
+    # Listeners of Slack
+    ack_timeout: float = 2.5  # for the database before an ack: Slack waits 3, with the network
+    reason_check_timeout: float = 1.0  # to check rights before the dialog for a reason opens: its
+    # trigger lives 3 seconds, and the rights are checked again at the submission
+
     # Requests
     sweep_interval: float = 2.0  # between two sweeps, give or take a half
     notice_interval: float = 0.5  # between two reads of due notices: short, because minutes count,

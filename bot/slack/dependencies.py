@@ -23,6 +23,7 @@ from bot.slack.payloads import Interaction, interaction_of
 from bot.slack.placement import Channels
 from bot.slack.plain_text import send_simplified, simplify
 from bot.tasks import BackgroundTasks, run_until_deadline
+from bot.timings import Timings
 
 T = TypeVar("T")
 
@@ -32,8 +33,6 @@ log = structlog.get_logger(__name__)
 NOT_OK = re.compile(r'"ok"\s*:\s*false')
 #: The domains of Slack, and of its service for governments.
 SLACK_DOMAINS = (".slack.com", ".slack-gov.com")
-#: Seconds that an ack may wait for the database. Slack allows 3, of which the network needs some.
-ACK_TIMEOUT = 2.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +111,8 @@ class Dependencies:
     service: CancellationService
     directory: Directory
     background: BackgroundTasks
-    ack_timeout: float = ACK_TIMEOUT
+    ack_timeout: float = Timings.ack_timeout
+    reason_check_timeout: float = Timings.reason_check_timeout
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     picker_updates: MutableMapping[str, object] = field(default_factory=WeakValueDictionary)
 

@@ -23,6 +23,8 @@ _SHORT_WATCH_TIMINGS = Timings(
 SHORT_TIMINGS = replace(
     _SHORT_WATCH_TIMINGS,
     transaction_timeout=DATABASE_TIMEOUT,
+    ack_timeout=DATABASE_TIMEOUT,
+    reason_check_timeout=DATABASE_TIMEOUT,
     sweep_interval=0.3,
     notice_interval=0.3,
     projects_file_interval=0.1,

@@ -28,10 +28,6 @@ Listener = Callable[[AsyncAck, dict[str, Any]], Coroutine[Any, Any, None]]
 #: A decision about a request by its id.
 Decision = Callable[[str, Actor], Coroutine[Any, Any, Request]]
 
-#: Seconds for checking rights before the dialog for the reason opens; its trigger lives 3 seconds.
-#: The rights are checked again at the submission.
-REASON_CHECK_TIMEOUT = 1.0
-
 
 def register(app: AsyncApp, deps: Dependencies) -> None:
     def deciding(decision: Decision) -> Listener:
@@ -151,16 +147,17 @@ class Click:
 
     async def ask_reason(self, state: State, dialog: str) -> None:
         """Open the dialog for the reason, unless the refusal of the decision is known in time."""
-        check = Decisions(self._deps).check(self._request_id, self._by.actor, state)
+        deps = self._deps
+        check = Decisions(deps).check(self._request_id, self._by.actor, state)
         try:
-            await run_until_deadline(check, self._deps.background, REASON_CHECK_TIMEOUT)
+            await run_until_deadline(check, deps.background, deps.reason_check_timeout)
         except (errors.AlreadyHandled, errors.NotAllowed, errors.RightsNotChecked) as refusal:
             await self._report_refusal(refusal)
             return
         except CancellationError as error:
             log.info("decision not checked before its dialog", error=str(error))
         view = dialog_views.ask_reason(dialog, self._request_id)
-        await Dialog(self._deps, self._by).open(view)
+        await Dialog(deps, self._by).open(view)
 
     async def _report_refusal(self, error: Exception) -> None:
         log.info("click refused", actor=self._by.actor.id, why=type(error).__name__)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.sandbox.atlas import PROJECT_ID, Fault, Kind
+from bot.sandbox.atlas import Fault, Kind
 from tests.acceptance.environment import wait_until
 from tests.acceptance.watch.environment import INTERVAL, TIMEOUT, WatchEnvironment
 
@@ -58,9 +58,9 @@ async def test_one_replica_watches_and_the_other_takes_over(env: WatchEnvironmen
     first, _second = await env.start_bot(), await env.start_bot()
     await settled(env)
     before = len(env.cluster_reads("prod-eu"))
-    await env.wait_for_reads(4)
+    await env.wait_for_reads(6)
     times = [call.at for call in env.cluster_reads("prod-eu")[before:]]
-    assert (times[-1] - times[0]).total_seconds() > 0.75 * INTERVAL * (len(times) - 1)
+    assert (times[-1] - times[0]).total_seconds() > 0.6 * INTERVAL * (len(times) - 1)
     shared = env.new_job_id()
     await env.wait_for_announcement(shared)
     await env.stop_bot(first)
@@ -105,19 +105,6 @@ async def test_response_429_pauses_the_whole_project(env: WatchEnvironment) -> N
     last = max(call.at for call in env.cluster_reads() if call.status == 429)
     after = min(call.at for call in env.cluster_reads() if call.at > last)
     assert (after - last).total_seconds() >= 0.9
-
-
-async def test_reads_of_many_clusters_are_spread_over_the_interval(env: WatchEnvironment) -> None:
-    project = env.atlas.world.projects[PROJECT_ID]
-    for number in range(26):
-        env.atlas.world.add_cluster(project, f"many-{number:02d}")
-    await env.start_bot(BOT_WATCH_INTERVAL="3")
-    await settled(env)
-    await env.wait_for_reads(1)
-
-    times = [call.at for call in env.cluster_reads()]
-    assert len(times) <= 70  # two rounds of thirty, and what a slow machine adds
-    assert (times[29] - times[0]).total_seconds() > 0.3  # the first look is shorter here
 
 
 async def test_watch_leaves_half_of_the_rate_limit(env: WatchEnvironment) -> None:

@@ -10,7 +10,7 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 
 from bot.cancellation.policy import Policy
 from bot.slack.bolt_app import App
-from bot.slack.dependencies import ACK_TIMEOUT, Dependencies
+from bot.slack.dependencies import Dependencies
 from bot.slack.directory import Directory
 from bot.tasks import BackgroundTasks
 from tests.support.service import OPEN_TO_ALL, ServiceOnSqlite
@@ -45,7 +45,7 @@ class BoltHarness(ServiceOnSqlite):
         directory: Path,
         policy: Policy = OPEN_TO_ALL,
         *names: str,
-        ack_timeout: float = ACK_TIMEOUT,
+        ack_timeout: float = 5.0,
         sleep: Sleep = no_sleep,
     ) -> None:
         super().__init__(directory, policy, *names)
