@@ -1,17 +1,17 @@
-"""Runs approved requests: claim, GET and compare, DELETE, GET until the job reads cancelled."""
+"""Runs approved requests: claim, GET and compare, check rights, DELETE, GET until cancelled."""
 
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 from itertools import chain, repeat
 
 import structlog
 
-from bot.atlas import AtlasClient, AtlasError, AtlasRejected, RestoreJob
+from bot.atlas import AtlasClient, AtlasError, AtlasRejected, JobRef, RestoreJob
 from bot.cancellation.errors import CancellationError, RightsNotChecked
-from bot.cancellation.judgement import Judgement
+from bot.cancellation.judgement import Judgement, judge
 from bot.cancellation.lifecycle import (
     DeleteAttempts,
     Ending,
@@ -21,9 +21,10 @@ from bot.cancellation.lifecycle import (
     Step,
     next_step,
 )
+from bot.cancellation.people import Person, is_operator, operator
 from bot.cancellation.request_context import RequestTracer, bind_to_log
+from bot.cancellation.starter import NOT_READ, StartedBy
 from bot.services.projects import Projects
-from bot.services.rights import RightsCheck
 from bot.storage.lease_store import LeaseStore
 from bot.tasks import log_errors
 from bot.timings import DEFAULT_TIMINGS, Timings
@@ -64,7 +65,47 @@ ANOTHER_JOB = "Its type or its snapshot is not the one that was shown."
 APPROVALS_MISSING = "By the current policy, approvals are missing."
 CONFIRMED = "Atlas confirms that the restore job is cancelled."
 
+#: Reads users, and who of them is in which of the groups; raises `RightsNotChecked`.
+ResolvePeople = Callable[[Collection[str], Collection[str]], Awaitable[Mapping[str, Person]]]
+
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class RightsCheck:
+    """The check before a DELETE, at an approval and at a retry."""
+
+    projects: Projects  #: with their current policies
+    #: Reads people from Slack, never from an older cache. None at the command line, whose operator
+    #: may ask for each job, and so lets other people's requests run, too.
+    resolve: ResolvePeople | None
+    #: Returns the starter of a quarantined download; raises `LedgerError`.
+    starter_of: Callable[[JobRef], Awaitable[StartedBy]] | None = None
+
+    async def judge(self, request: Request) -> Judgement:
+        """Judge a request by the current policy; raises `RightsNotChecked` or `UnknownProject`."""
+        people = await self.people_of(request)
+        started_by = NOT_READ
+        if request.by_bot and self.starter_of:
+            started_by = await self.starter_of(request.ref)
+        return judge(self.projects.policy(request.ref), request, people, started_by)
+
+    async def people_of(self, request: Request, *others: str) -> Mapping[str, Person]:
+        """Read requester and approvers of a request, and `others`; raises as `judge` does."""
+        policy = self.projects.policy(request.ref)
+        groups = policy.requesters.groups
+        if request.runs_alone:
+            groups |= policy.break_glass.groups
+        if request.approvals:
+            groups |= policy.approvers.groups
+        users = {*request.approved_by, *others, request.requester} - {""}
+        if self.resolve is None:
+            if request.approvals:
+                raise RightsNotChecked("The command line does not ask Slack.")
+            return {} if request.by_bot else {request.requester: operator(request.requester)}
+        operators = {user: operator(user) for user in users if is_operator(user)}
+        in_slack = users - operators.keys()
+        return {**operators, **(await self.resolve(in_slack, groups) if in_slack else {})}
 
 
 @dataclass(kw_only=True, eq=False)

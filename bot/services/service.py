@@ -19,8 +19,7 @@ from bot.redaction import without_secrets
 from bot.services.job_facts import FEED_TIMEOUT, JobFactsService
 from bot.services.job_search import JobFinder
 from bot.services.projects import Project, Projects
-from bot.services.rights import RightsCheck
-from bot.services.runner import Runner
+from bot.services.runner import RightsCheck, Runner
 from bot.storage.audit_log import History
 from bot.storage.request_store import Check, RequestStore
 

@@ -14,8 +14,7 @@ from bot.cancellation.posts import PostKind
 from bot.cancellation.quarantine import QuarantinePolicy
 from bot.services.projects import Project, Projects
 from bot.services.quarantine import Quarantine
-from bot.services.rights import RightsCheck
-from bot.services.runner import Runner
+from bot.services.runner import RightsCheck, Runner
 from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.quarantine_store import QuarantineStore

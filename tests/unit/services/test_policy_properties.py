@@ -22,8 +22,7 @@ from bot.cancellation.people import Kind, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.job_search import JobFinder
 from bot.services.projects import Project, Projects
-from bot.services.rights import RightsCheck
-from bot.services.runner import Runner
+from bot.services.runner import RightsCheck, Runner
 from bot.services.service import CancellationService, Submission
 from bot.storage.audit_log import AuditLog, History
 from bot.storage.database import Database

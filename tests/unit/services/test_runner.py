@@ -27,7 +27,6 @@ from bot.cancellation.lifecycle import Approval, DeleteAttempts, Outcome, Reques
 from bot.cancellation.people import EVERYONE, Kind, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project, Projects
-from bot.services.rights import RightsCheck
 from bot.services.runner import (
     ACCEPTED_BUT_NOT_CANCELLED,
     ANOTHER_JOB,
@@ -44,6 +43,7 @@ from bot.services.runner import (
     READ_BACKOFF,
     SENT_BUT_NOT_CANCELLED,
     SENT_BUT_UNREADABLE,
+    RightsCheck,
     Runner,
     sentence_when_over,
 )

@@ -9,7 +9,7 @@ from bot.cancellation.lifecycle import Approval
 from bot.cancellation.people import People, Person, operator
 from bot.cancellation.policy import Policy, may_decide, may_request
 from bot.services.projects import Project, Projects
-from bot.services.rights import ResolvePeople, RightsCheck
+from bot.services.runner import ResolvePeople, RightsCheck
 from tests.support.clock import NOON
 from tests.support.domain import ADA, PROJECT_ID, RINA, a_request, resolve_members
 from tests.support.fake_atlas import FakeAtlas
