@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.cancellation import policy as rules
 from bot.cancellation.errors import RightsNotChecked
+from bot.cancellation.notices import MAX_RECIPIENTS, possible_approvers
 from bot.cancellation.people import NO_ONE, Kind
-from bot.cancellation.policy import MAX_RECIPIENTS, Policy
+from bot.cancellation.policy import Policy
 from bot.doctor.results import CheckResult, Subject, within
 from bot.settings import PolicyHolder, Settings
 from bot.slack.client import Identity
@@ -210,7 +210,7 @@ class IdChecks:
             name = setting_name(project, "notify_approvers")
             return subject.warning(f"no approver gets any ({name})", TURN_ON)
         people = await self._directory.candidates(policy.first_approvers)
-        notified = rules.possible_approvers(policy, people)
+        notified = possible_approvers(policy, people)
         if not notified:
             return subject.warning("no approver gets any", NAME_APPROVERS)
         if len(notified) > MAX_RECIPIENTS:

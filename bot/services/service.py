@@ -12,6 +12,7 @@ from bot.cancellation.errors import NotAllowed
 from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import JobFingerprint, Request, State
+from bot.cancellation.notices import recipients
 from bot.cancellation.people import NO_ONE, Person
 from bot.cancellation.policy import Policy
 from bot.cancellation.request_context import new_request_id
@@ -102,7 +103,7 @@ class CancellationService:
         request_id = submission.request_id or self.new_id()
         request = new_request(project, submission, request_id, self.now())
         members = submission.approver_members or frozenset()
-        notified = rules.recipients(policy, person.id, members)
+        notified = recipients(policy, person.id, members)
         return self._changed(await self.requests.create(request, person, notified))
 
     async def approve(self, request_id: str, person: Person) -> Request:

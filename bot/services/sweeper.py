@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
 
-from bot.cancellation import policy as rules
+from bot.cancellation import notices
 from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import NO_ONE, People, Person
@@ -88,7 +88,7 @@ class Notifier:
     async def _notify(self, request: Request) -> None:
         project = self.projects.find(request.ref.project_id)
         policy = project.policy if project else NO_NOTICES
-        notice = rules.due_notice(policy, request, self.now())
+        notice = notices.due_notice(policy, request, self.now())
         notified: Sequence[Person] = ()
         if notice.is_first or notice.reminder:
             notified = await self._people(policy, request, policy.first_approvers)
@@ -104,7 +104,7 @@ class Notifier:
         if not policy.notify_approvers or not (asked.users or asked.groups):
             return ()
         try:
-            return rules.people_to_notify(policy, request, await self.find(asked))
+            return notices.people_to_notify(policy, request, await self.find(asked))
         except RightsNotChecked:
             planned = request.next_notice_at
             if planned and self.now() < planned + PEOPLE_TIMEOUT:

@@ -16,6 +16,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.async_cache import AsyncCache
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import NotAllowed, RightsNotChecked, UnknownProject
+from bot.cancellation.notices import MAX_RECIPIENTS
 from bot.cancellation.people import Kind, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project
@@ -44,7 +45,7 @@ REASONS: Mapping[str, str] = {
 }
 
 #: People who are looked up for a notice: more than get one, since some may not approve.
-MAX_CANDIDATES = 2 * rules.MAX_RECIPIENTS
+MAX_CANDIDATES = 2 * MAX_RECIPIENTS
 #: Members of approver groups that are looked up: `users.info` allows 100 calls a minute.
 MAX_LOOKUPS = 20
 TWO_TEAMS = "Slack knows this person in another workspace than the click names."

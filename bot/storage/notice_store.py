@@ -9,8 +9,8 @@ from sqlalchemy import Select, select, text
 
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.notices import Notice
 from bot.cancellation.people import Person
-from bot.cancellation.policy import Notice
 from bot.cancellation.posts import PostKind
 from bot.storage.queries import change_request
 from bot.storage.tables import NOTICE_PLANNED, requests

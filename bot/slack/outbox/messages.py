@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.cancellation.lifecycle import State
+from bot.cancellation.notices import notified_approvers
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.cancellation.quarantine import Mode
 from bot.services.projects import Projects
@@ -89,7 +90,7 @@ class MessageBuilder:
         project = self.projects.find(post.request.ref.project_id)
         cancels = project and not project.why_read_only
         mode = project.policy.quarantine.mode if project and cancels else Mode.OFF
-        approvers = project.policy.notified_approvers(post.request) if project else None
+        approvers = notified_approvers(project.policy, post.request) if project else None
         return card_views.message(post.request, approvers, self.links, post.facts, mode)
 
     def _announcement(self, post: Announcement) -> Message:

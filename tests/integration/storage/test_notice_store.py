@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from bot.cancellation.lifecycle import Outcome, Request, State
-from bot.cancellation.policy import Notice
+from bot.cancellation.notices import Notice
 from bot.cancellation.posts import PostKind, RequestPost
 from bot.storage.posts import COPY_DELAY
 from tests.integration.storage.conftest import Env

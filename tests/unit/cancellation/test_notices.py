@@ -7,18 +7,15 @@ from typing import Any
 import pytest
 
 from bot.cancellation.lifecycle import Approval, Request
-from bot.cancellation.people import EVERYONE, NO_ONE, Kind, People, Person
-from bot.cancellation.policy import (
-    MAX_RECIPIENTS,
+from bot.cancellation.notices import (
     Notice,
-    Policy,
     due_notice,
-    is_named_approver,
-    may_decide,
-    may_review,
     people_to_notify,
+    recipients,
 )
-from tests.support.domain import NOON, RINA, a_request, a_waiting_request
+from bot.cancellation.people import Kind, People, Person
+from bot.cancellation.policy import Policy
+from tests.support.domain import NOON, RINA, a_waiting_request
 
 TEAM = RINA.team
 GROUP = "S0APPROVE"
@@ -125,37 +122,11 @@ def test_person_who_approved_already_is_not_notified() -> None:
     assert notified(person("U0ADA"), person("U0ABE"), approvals=approvals) == ["U0ABE"]
 
 
-def test_at_most_twenty_people_are_notified() -> None:
-    many = [person(f"U{number}") for number in range(30)]
+def test_at_most_twenty_approvers_without_the_requester_get_direct_messages() -> None:
+    policy = Policy(approvals=1, approvers=APPROVERS)
+    members = frozenset(f"U1{number:02}" for number in range(30))
+    notified = recipients(policy, "U100", members)
 
-    assert len(notified(*many)) == MAX_RECIPIENTS
-
-
-def test_person_of_the_escalation_may_approve_and_review_and_counts_as_named() -> None:
-    policy = Policy(approvers=APPROVERS | BOSS, escalate_to=BOSS)
-    boss = Person(id="U0BOSS", team=TEAM)
-
-    assert may_decide(policy, RINA.id, boss) is None
-    assert may_review(policy, a_request(acted_alone=True), boss) is None
-    assert is_named_approver(policy, boss)
-    assert policy.first_approvers == APPROVERS
-    assert Policy(approvers=APPROVERS).first_approvers == APPROVERS
-    assert BOSS - BOSS == NO_ONE
-
-
-def test_person_counts_as_named_only_by_an_id_or_a_group() -> None:
-    everyone = Policy(approvers=EVERYONE, escalate_to=BOSS)
-    named = Policy(approvers=APPROVERS | EVERYONE, approvers_named=True, escalate_to=BOSS)
-    boss = Person(id="U0BOSS", team=TEAM)
-
-    assert [is_named_approver(everyone, each) for each in (boss, RINA)] == [True, False]
-    assert is_named_approver(named, person("U0ABE"))
-    assert not is_named_approver(named, RINA)
-
-
-def test_people_of_the_escalation_are_notified_after_the_last_notice() -> None:
-    policy = Policy(approvers=APPROVERS | BOSS, escalate_to=BOSS)
-
-    assert policy.notified_approvers(waiting(60)) == APPROVERS
-    assert policy.notified_approvers(a_waiting_request(next_notice_at=None)) == APPROVERS | BOSS
-    assert policy.notified_approvers(a_request(next_notice_at=None)) == APPROVERS
+    assert notified[:2] == ("U0ADA", "U101")
+    assert len(notified) == 20
+    assert recipients(Policy(approvals=1), RINA.id, frozenset()) == ()

@@ -21,7 +21,6 @@ from bot.cancellation.policy import (
     may_review,
     may_use_channel,
     may_withdraw,
-    recipients,
 )
 from tests.support.clock import NOON
 from tests.support.domain import a_request
@@ -282,15 +281,6 @@ def test_review_takes_an_approver_who_is_not_the_requester() -> None:
     assert isinstance(may_review(GLASS, alone, other_id), errors.OwnAct)
     assert isinstance(may_review(GLASS, alone, RINA), errors.NotAReviewer)
     assert isinstance(may_review(GLASS, a_request(), ADA), errors.NothingToReview)
-
-
-def test_at_most_twenty_approvers_without_the_requester_get_direct_messages() -> None:
-    members = frozenset(f"U1{number:02}" for number in range(30))
-    notified = recipients(GLASS, ADA.id, members | {ADA.id})
-
-    assert notified[:2] == ("U0ABE", "U100")
-    assert len(notified) == 20
-    assert recipients(Policy(approvals=1), RINA.id, frozenset()) == ()
 
 
 def test_request_that_acted_alone_runs_while_its_requester_keeps_the_right() -> None:

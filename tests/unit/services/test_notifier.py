@@ -10,8 +10,9 @@ import pytest
 from bot.atlas import JobRef
 from bot.cancellation.errors import NotRead, RightsNotChecked
 from bot.cancellation.lifecycle import Request
+from bot.cancellation.notices import Notice
 from bot.cancellation.people import EVERYONE, People, Person
-from bot.cancellation.policy import Notice, Policy
+from bot.cancellation.policy import Policy
 from bot.services.projects import Project, Projects
 from bot.services.sweeper import PEOPLE_TIMEOUT, Notifier
 from bot.storage.database import Database
