@@ -45,14 +45,6 @@ async def test_valid_settings_leave_only_the_cancel_role_unchecked(env: DoctorEn
     assert len(at(Level.OK, findings)) == 24
 
 
-async def test_approvers_who_get_direct_messages_are_counted(env: DoctorEnvironment) -> None:
-    few = the(await env.examine(), "direct_messages")
-    none = the(await env.examine({"BOT_APPROVERS": "*"}), "direct_messages")
-
-    assert (few.level, few.message) == (Level.OK, "2 approvers get the card of a request")
-    assert none.level is Level.WARNING
-
-
 async def test_command_exits_with_0_without_problems(env: DoctorEnvironment) -> None:
     ran = await run_command("doctor", **env.environ())
 
@@ -138,10 +130,6 @@ def take_the_role(env: DoctorEnvironment) -> None:
     env.atlas.world.keys[PUBLIC_KEY].roles[PROJECT_ID] = {Role.READ_ONLY}
 
 
-def take_the_apps_scope(env: DoctorEnvironment) -> None:
-    env.slack.workspace.app.app_scopes.clear()
-
-
 def take_the_plan(env: DoctorEnvironment) -> None:
     env.slack.workspace.has_user_groups = False
 
@@ -155,9 +143,6 @@ SERVICES: dict[str, tuple[Callable[[DoctorEnvironment], None], str, str]] = {
     ),
     "a key that may not read restore jobs": (
         take_the_role, "atlas_cancel_role", "no role of the key allows it (GROUP_READ_ONLY)",
-    ),
-    "an app token without its scope": (
-        take_the_apps_scope, "slack_app_token", "connections:write",
     ),
     "a plan without user groups": (
         take_the_plan, "group", "no user groups",
@@ -250,16 +235,6 @@ async def test_refused_activity_feed_is_a_warning_with_the_role(env: DoctorEnvir
     assert "GROUP_READ_ONLY" in feed.hint
 
 
-async def test_nearly_used_up_rate_limit_is_a_warning(env: DoctorEnvironment) -> None:
-    behaviour = env.atlas.behaviour
-    behaviour.rate_capacity, behaviour.rate_refill, behaviour.rate_seconds = 2, 1, 3600
-    await env.examine()
-    findings = await env.examine()
-
-    assert the(findings, "atlas_rate_limit").level is Level.WARNING
-    assert "of 2 calls are left" in the(findings, "atlas_rate_limit").message
-
-
 async def test_used_up_rate_limit_is_a_problem(env: DoctorEnvironment) -> None:
     behaviour = env.atlas.behaviour
     behaviour.rate_capacity, behaviour.rate_refill, behaviour.rate_seconds = 1, 1, 3600
@@ -270,31 +245,18 @@ async def test_used_up_rate_limit_is_a_problem(env: DoctorEnvironment) -> None:
     assert the(findings, "atlas_restore_jobs").level is Level.UNCHECKED
 
 
-@pytest.mark.parametrize(
-    ("off", "level"), [(120, Level.WARNING), (-120, Level.WARNING), (900, Level.PROBLEM)]
-)
-async def test_wrong_clock_is_reported_for_both_services(
-    env: DoctorEnvironment, off: int, level: Level
-) -> None:
-    findings = await env.examine(now=lambda: datetime.now(UTC) + timedelta(seconds=off))
+async def test_wrong_clock_is_reported_for_both_services(env: DoctorEnvironment) -> None:
+    findings = await env.examine(now=lambda: datetime.now(UTC) + timedelta(seconds=900))
     clocks = {found.subject: found.level for found in findings if found.check == "clock"}
 
-    assert clocks == {"clock, by Slack": level, "clock, by Atlas": level}
+    assert clocks == {"clock, by Slack": Level.PROBLEM, "clock, by Atlas": Level.PROBLEM}
 
 
 #: The roles, whether the bot only watches, and the levels of roles, cancelling, restore jobs.
 ROLES: dict[str, tuple[set[Role], str, tuple[Level, Level, Level]]] = {
     "the smallest": ({Role.RECOVERY_OPERATOR}, "", (Level.OK, Level.OK, Level.OK)),
-    "a manager": ({Role.BACKUP_MANAGER}, "", (Level.OK, Level.OK, Level.OK)),
     "an owner": ({Role.OWNER}, "", (Level.WARNING, Level.OK, Level.OK)),
-    "may download": (
-        {Role.RECOVERY_OPERATOR, Role.EXPORT_OPERATOR},
-        "",
-        (Level.WARNING, Level.OK, Level.OK),
-    ),
     "may only read": ({Role.READ_ONLY}, "", (Level.OK, Level.PROBLEM, Level.PROBLEM)),
-    "makes snapshots": ({Role.BACKUP_CREATOR}, "", (Level.WARNING, Level.PROBLEM, Level.PROBLEM)),
-    "only watches": ({Role.RECOVERY_OPERATOR}, "true", (Level.OK, Level.OK, Level.OK)),
     "reads, only watches": ({Role.READ_ONLY}, "true", (Level.OK, Level.OK, Level.PROBLEM)),
 }
 
@@ -381,29 +343,6 @@ async def test_all_problems_are_reported_without_a_secret(
     secrets = (env.slack.bot_token, env.slack.app_token, PRIVATE_KEY, "sesame-password")
     assert [secret for secret in secrets if secret in ran.out + ran.err] == []
     assert "Traceback" not in ran.err
-
-
-async def test_json_report_has_counts_and_checks(env: DoctorEnvironment) -> None:
-    ran = await run_command("doctor", "--json", **env.environ())
-    report = json.loads(ran.out)
-
-    assert ran.code == 0
-    assert report["ok"] is True
-    assert report["counts"]["problem"] == 0
-    assert {*report["checks"][0]} == {"check", "about", "level", "says", "do"}
-
-
-async def test_invalid_settings_exit_with_2(env: DoctorEnvironment) -> None:
-    environ = env.environ({"BOT_APPROVALS": "9", "SLACK_BOT_TOKEN": None})
-    lines = await run_command("doctor", **environ)
-    ran = await run_command("doctor", "--json", **environ)
-    messages = [check["says"] for check in json.loads(ran.out)["checks"]]
-
-    assert lines.code == ran.code == 2
-    assert lines.out == ""
-    for name in ("BOT_APPROVALS", "SLACK_BOT_TOKEN"):
-        assert name in lines.err
-        assert any(name in sentence for sentence in messages)
 
 
 async def test_port_in_use_is_a_warning(env: DoctorEnvironment) -> None:

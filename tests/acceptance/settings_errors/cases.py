@@ -17,25 +17,17 @@ Changes = Mapping[str, str | None]
 OTHER_PROJECT = "5b6212af90dc76637950a2c8"
 
 NO_KEY: Changes = {"MONGODB_ATLAS_PUBLIC_API_KEY": None, "MONGODB_ATLAS_PRIVATE_API_KEY": None}
-ACCOUNT: Changes = {
-    **NO_KEY,
-    "MONGODB_ATLAS_CLIENT_ID": CLIENT_ID,
-    "MONGODB_ATLAS_CLIENT_SECRET": "mdb_sa_sk_not-this-one",
-}
 FILE: Changes = {"MONGODB_ATLAS_PROJECT_ID": None, "BOT_PROJECTS_FILE": "projects.toml"}
-FILE_ALONE: Changes = {**FILE, **NO_KEY}
+ACCOUNT_OF_P_AND_Q = 'client_id_env = "P"\nclient_secret_env = "Q"'
 SHOP = f'[[projects]]\nname = "shop"\nid = "{PROJECT_ID}"\n'
 
 PEOPLE = "use ids of users (U…), ids of user groups (S…) or *"
 NAMED = "use ids of users (U…) or ids of user groups (S…)"
 CHANNELS = "use ids of channels (C…)"
 ONE_CHANNEL = "must be the id of a channel (C…)"
-DIRECT = "is a direct message (D…)"
 REMINDERS = "must be up to 10 whole numbers of seconds"
 FLAG = "must be true or false"
 SECONDS = "must be a whole number of seconds, 1 or more"
-COPY = "copy it again"
-UNQUOTE = "has quotation marks around its value: remove them"
 
 
 def unchanged(_env: DoctorEnvironment) -> None:
@@ -94,132 +86,47 @@ def key(name: str, *cases: tuple[str, str, str], head: str = SHOP, **more: str) 
     ]
 
 
-#: Settings that are refused with exit code 2 before any connection.
+#: Settings that are refused with exit code 2 before any connection: one mistake of each, and
+#: those of two settings together. tests/unit/settings has the other mistakes.
 SETTINGS: list[ErrorCase] = [
-    *variable(
-        "BOT_COMMAND",
-        ("without the slash", "cancel-eu", "must be a slash and up to 31 of a-z"),
-        ("in capitals", "/Cancel-EU", "must be a slash and up to 31 of a-z"),
-        ("two words", "/cancel eu", "must be a slash and up to 31 of a-z"),
-    ),
-    *variable(
-        "BOT_LABEL",
-        ("of two lines", "EU\nproduction", "must be one line of up to 40 characters"),
-        ("a sentence", "x" * 41, "must be one line of up to 40 characters"),
-    ),
-    *variable(
-        "SLACK_BOT_TOKEN",
-        ("missing", None, "give the Bot User OAuth Token (xoxb-…)"),
-        ("empty", " ", "give the Bot User OAuth Token (xoxb-…)"),
-        ("the app token in its place", "xapp-1-A-2", "must begin with xoxb-"),
-        ("a user's token in its place", "xoxp-1-2", "must begin with xoxb-"),
-        ("broken in the middle", "xoxb-1 2", COPY),
-        ("in quotation marks", '"xoxb-1-2"', UNQUOTE),
-    ),
-    *variable(
-        "SLACK_APP_TOKEN",
-        ("missing, and no signing secret", None, "give the app token (xapp-…) for Socket Mode"),
-        ("the bot token in its place", "xoxb-1-2", "must begin with xapp-"),
-        ("with a quotation mark", 'xapp-1"', COPY),
-    ),
+    *variable("BOT_COMMAND", ("without the slash", "cancel-eu", "must be a slash and up to 31")),
+    *variable("BOT_LABEL", ("of two lines", "EU\nproduction", "must be one line of up to 40")),
+    *variable("SLACK_BOT_TOKEN", ("the app token in its place", "xapp-1-A-2", "begin with xoxb-")),
+    *variable("SLACK_APP_TOKEN", ("the bot token in its place", "xoxb-1-2", "begin with xapp-")),
     *variable(
         "SLACK_SIGNING_SECRET",
-        ("missing, and no app token", None, "or the signing secret for HTTP"),
         ("a token in its place", "xoxb-1-2", "the Signing Secret is in Slack under Basic"),
-        ("of other letters", "schlüssel", COPY),
         SLACK_APP_TOKEN=None,
     ),
-    *variable(
-        "SLACK_API_URL",
-        ("without a scheme", "slack.com/api/", "such as https://slack.com/api/"),
-        ("with a password", "https://u:p@slack.com/api/", "must not have a user"),
-    ),
+    *variable("SLACK_API_URL", ("without a scheme", "slack.com/api/", "as https://slack.com/api/")),
     *variable(
         "MONGODB_ATLAS_PUBLIC_API_KEY",
-        ("missing", None, "it belongs to MONGODB_ATLAS_PRIVATE_API_KEY"),
-        ("a service account's id in its place", CLIENT_ID, "set MONGODB_ATLAS_CLIENT_ID and"),
-        ("broken in the middle", "pub key", COPY),
         ("the private key in its place", PRIVATE_KEY, "give its public one"),
     ),
     *variable(
         "MONGODB_ATLAS_PRIVATE_API_KEY",
-        ("missing", None, "it belongs to MONGODB_ATLAS_PUBLIC_API_KEY"),
-        ("broken in the middle", "0a1b 2c3d", COPY),
+        ("broken in the middle", "0a1b 2c3d", "copy it again"),
     ),
     *variable(
         "MONGODB_ATLAS_CLIENT_ID",
-        ("missing", None, "it belongs to MONGODB_ATLAS_CLIENT_SECRET"),
         ("the secret in its place", "mdb_sa_sk_1", "give its id, mdb_sa_id_…"),
         **{**NO_KEY, "MONGODB_ATLAS_CLIENT_SECRET": "mdb_sa_sk_1"},
     ),
     *variable(
-        "MONGODB_ATLAS_CLIENT_ID",
-        ("beside an API key", CLIENT_ID, "keep the API key or the service account"),
-    ),
-    *variable(
         "MONGODB_ATLAS_CLIENT_SECRET",
-        ("missing", None, "it belongs to MONGODB_ATLAS_CLIENT_ID"),
         ("the id in its place", CLIENT_ID, "give its secret, mdb_sa_sk_…"),
         **{**NO_KEY, "MONGODB_ATLAS_CLIENT_ID": CLIENT_ID},
     ),
-    *variable(
-        "MONGODB_ATLAS_PUBLIC_API_KEY",
-        ("no credentials at all", None, "MONGODB_ATLAS_CLIENT_ID and MONGODB_ATLAS_CLIENT_SECRET"),
-        MONGODB_ATLAS_PRIVATE_API_KEY=None,
-    ),
-    *variable(
-        "MONGODB_ATLAS_PROJECT_ID",
-        ("missing", None, "give the project's id, or several projects in a file"),
-        ("a name", "shop", "Atlas shows the project's id in Project Settings"),
-        ("a digit too many", f"{PROJECT_ID}0", "must be 24 hexadecimal digits"),
-    ),
-    *variable(
-        "MONGODB_ATLAS_BASE_URL",
-        ("without a scheme", "cloud.mongodb.com", "such as https://cloud.mongodb.com"),
-        ("with the path of the API", "https://cloud.mongodb.com/api/atlas/v2", "end before /api"),
-    ),
+    *variable("MONGODB_ATLAS_PROJECT_ID", ("a name", "shop", "Atlas shows the project's id in")),
+    *variable("MONGODB_ATLAS_BASE_URL", ("no address", "cloud.mongodb.com", "such as https://")),
     *variable("MONGODB_ATLAS_API_VERSION", ("unknown", "v3", "must be one of v2, v1.0")),
     *variable("MONGODB_ATLAS_ENVELOPE", ("no flag", "content", FLAG)),
-    *variable(
-        "BOT_PROJECTS_FILE",
-        ("not there", "nowhere.toml", "cannot be read: No such file"),
-        ("a folder", ".", "cannot be read: Is a directory"),
-    ),
-    *(
-        ErrorCase(
-            setting="BOT_PROJECTS_FILE", mistake=mistake, changes=FILE, toml=toml, message=message
-        )
-        for mistake, toml, message in (
-            ("no TOML", "projects = [", "is not valid TOML"),
-            ("empty", "# nothing yet\n", "must have one [[projects]] or more"),
-            ("an unknown key", f"approvals = 1\n{SHOP}", "approvals is not a known key"),
-            ("a project twice", SHOP + SHOP.replace("shop", "lab"), "2 times: it must be unique"),
-        )
-    ),
-    *variable(
-        "BOT_REQUESTERS",
-        ("by name", "@rina", PEOPLE),
-        ("no one", ",", "is empty"),
-        ("a channel", "C0OPS00001", PEOPLE),
-    ),
-    *variable(
-        "BOT_APPROVALS",
-        ("too many", "9", "must be a whole number from 0 to 5"),
-        ("no number", "two", "must be a whole number from 0 to 5"),
-    ),
-    *variable(
-        "BOT_APPROVALS",
-        ("more than there are approvers", "2", "name more people there, or a user group"),
-        BOT_APPROVERS="U0ADA00001",
-    ),
+    *variable("BOT_PROJECTS_FILE", ("a folder", ".", "cannot be read: Is a directory")),
+    *variable("BOT_REQUESTERS", ("by name", "@rina", PEOPLE)),
+    *variable("BOT_APPROVALS", ("too many", "9", "must be a whole number from 0 to 5")),
     *variable("BOT_APPROVERS", ("by name", "@ada", PEOPLE)),
-    *variable(
-        "BOT_APPROVERS",
-        ("only the requester", "U0RINA0001", "or set BOT_SELF_APPROVAL"),
-        BOT_REQUESTERS="U0RINA0001",
-    ),
     *variable("BOT_SELF_APPROVAL", ("no flag", "2", FLAG)),
-    *variable("BOT_APPROVAL_TTL", ("none", "0", SECONDS), ("with a unit", "30m", SECONDS)),
+    *variable("BOT_APPROVAL_TTL", ("none", "0", SECONDS)),
     *variable("BOT_CHANNELS", ("by name", "#ops", CHANNELS)),
     *variable("BOT_AUDIT_CHANNEL", ("by name", "#ops", ONE_CHANNEL)),
     *variable("BOT_REQUIRE_REASON", ("no flag", "always", FLAG)),
@@ -227,44 +134,18 @@ SETTINGS: list[ErrorCase] = [
     *variable("BOT_READ_ONLY", ("no flag", "shadow", FLAG)),
     *variable("BOT_BREAK_GLASS", ("everyone", "*", NAMED), ("by name", "@rina", NAMED)),
     *variable("BOT_NOTIFY_APPROVERS", ("no flag", "never", FLAG)),
-    *variable(
-        "BOT_REMIND_AFTER",
-        ("with a unit", "60s", REMINDERS),
-        ("never and later", "0,60", REMINDERS),
-        ("too many", ",".join(map(str, range(1, 12))), REMINDERS),
-    ),
+    *variable("BOT_REMIND_AFTER", ("with a unit", "60s", REMINDERS)),
     *variable("BOT_ESCALATE_TO", ("everyone", "*", NAMED), ("by name", "@rina", NAMED)),
-    *variable(
-        "BOT_WATCH_CHANNEL",
-        ("by name", "#ops", ONE_CHANNEL),
-        ("a direct message", "D0RINA0001", DIRECT),
-    ),
+    *variable("BOT_WATCH_CHANNEL", ("by name", "#ops", ONE_CHANNEL)),
     *variable("BOT_WATCH_INTERVAL", ("none", "0", SECONDS)),
     *variable("BOT_EVENTS_INTERVAL", ("none", "0", SECONDS)),
-    *variable(
-        "BOT_QUARANTINE",
-        ("no mode", "on", "must be one of off, observe, enforce"),
-        ("without a watch channel", "observe", "BOT_WATCH_CHANNEL"),
-    ),
+    *variable("BOT_QUARANTINE", ("no mode", "on", "must be one of off, observe, enforce")),
     *variable("BOT_QUARANTINE_GRACE", ("none", "0", SECONDS)),
     *variable("BOT_QUARANTINE_EXPECTED", ("with blanks", "dana shop", "use Atlas user names")),
     *variable("BOT_QUARANTINE_LIMIT", ("negative", "-1", "a whole number from 0")),
-    *variable(
-        "DATABASE_URL",
-        ("a path", "bot.db", "must be sqlite:///path or postgresql://"),
-        ("in quotation marks", "'sqlite:///bot.db'", UNQUOTE),
-        ("with a port that is none", "postgresql://h:x/db", "the port a number"),
-        ("with an @ in its password", "postgresql://bot:s@some@h/db", "write it as %40"),
-        ("another database", "mysql://db/x", "must begin with sqlite:/// or postgresql://"),
-        ("in memory", "sqlite:///:memory:", "must name a file"),
-        ("without a name", "postgresql://db", "must name a file (sqlite:///path) or a database"),
-    ),
-    *variable(
-        "HOST",
-        ("with a scheme", "http://127.0.0.1", "without scheme and port"),
-        ("with a port", "127.0.0.1:3000", "without scheme and port"),
-    ),
-    *variable("PORT", ("by name", "http", "from 0 to 65535"), ("too high", "70000", "to 65535")),
+    *variable("DATABASE_URL", ("in memory", "sqlite:///:memory:", "must name a file")),
+    *variable("HOST", ("with a scheme", "http://127.0.0.1", "without scheme and port")),
+    *variable("PORT", ("by name", "http", "from 0 to 65535")),
     *variable("LOG_LEVEL", ("unknown", "LOUD", "must be one of DEBUG, INFO")),
     *variable("LOG_FORMAT", ("unknown", "xml", "must be one of console, json")),
     *variable(
@@ -287,56 +168,15 @@ SETTINGS: list[ErrorCase] = [
     *variable("OTEL_EXPORTER_OTLP_PROTOCOL", ("unknown", "carrier-pigeon", "must be")),
     *variable("OTEL_EXPORTER_OTLP_ENDPOINT", ("no address", "collector:4318", "must be a web")),
     *key("name", ("missing", "", "name is missing"), head=SHOP.replace('name = "shop"\n', "")),
-    *key("name", ("two words", "", "must be one word"), head=SHOP.replace("shop", "the shop")),
-    *key("id", ("missing", "", "id is missing"), head='[[projects]]\nname = "shop"\n'),
     *key("id", ("malformed", "", "must be 24 hex"), head=SHOP.replace(PROJECT_ID, "shop")),
-    *key(
-        "public_key_env",
-        (
-            "of no variable",
-            'public_key_env = "P"\nprivate_key_env = "Q"',
-            "names P, which is not",
-        ),
-        Q="q",
-    ),
-    *key(
-        "public_key_env",
-        ("alone", 'public_key_env = "P"', "private_key_env is missing"),
-        ("the key itself", 'public_key_env = "sandboxk"', "must be the name of a variable"),
-        P="p",
-    ),
-    *key(
-        "private_key_env",
-        (
-            "of no variable",
-            'public_key_env = "P"\nprivate_key_env = "Q"',
-            "names Q, which is not",
-        ),
-        ("alone", 'private_key_env = "P"', "public_key_env is missing"),
-        P="p",
-    ),
-    *key(
-        "client_id_env",
-        (
-            "of no variable",
-            'client_id_env = "P"\nclient_secret_env = "Q"',
-            "names P, which is not",
-        ),
-        Q="q",
-    ),
-    *key(
-        "client_secret_env",
-        ("alone", 'client_secret_env = "Q"', "client_id_env is missing"),
-        (
-            "of no variable",
-            'client_id_env = "Q"\nclient_secret_env = "P"',
-            "names P, which is not",
-        ),
-        Q="q",
-    ),
+    *key("public_key_env", ("alone", 'public_key_env = "P"', "private_key_env is missing"), P="p"),
+    *key("private_key_env", ("alone", 'private_key_env = "P"', "public_key_env is missing"), P="p"),
+    *key("client_id_env", ("of no variable", ACCOUNT_OF_P_AND_Q, "names P, which"), Q="q"),
+    *key("client_secret_env", ("alone", 'client_secret_env = "P"', "client_id_env is"), P="p"),
+    *key("client_secret_env", ("of no variable", ACCOUNT_OF_P_AND_Q, "names Q, which"), P="p"),
     *key("requesters", ("by name", 'requesters = ["@rina"]', PEOPLE)),
     *key("approvals", ("too many", "approvals = 9", "must be a whole number from 0 to 5")),
-    *key("approvers", ("too few", 'approvers = ["U0RINA0001"]\napprovals = 2', "name more")),
+    *key("approvers", ("by name", 'approvers = ["@ada"]', PEOPLE)),
     *key("self_approval", ("no flag", 'self_approval = "perhaps"', FLAG)),
     *key("approval_ttl", ("none", "approval_ttl = 0", SECONDS)),
     *key("channels", ("by name", 'channels = ["#ops"]', CHANNELS)),
@@ -350,10 +190,7 @@ SETTINGS: list[ErrorCase] = [
     *key("escalate_to", ("everyone", 'escalate_to = ["*"]', NAMED)),
     *key("quarantine", ("no mode", 'quarantine = "on"', "must be one of off, observe, enforce")),
     *key("quarantine_grace", ("none", "quarantine_grace = 0", SECONDS)),
-    *key(
-        "quarantine_expected",
-        ("with blanks", 'quarantine_expected = ["dana shop"]', "use Atlas user names"),
-    ),
+    *key("quarantine_expected", ("with blanks", 'quarantine_expected = ["d s"]', "use Atlas user")),
     *key("quarantine_limit", ("negative", "quarantine_limit = -1", "a whole number from 0")),
     *key("watch_channel", ("by name", 'watch_channel = "#ops"', ONE_CHANNEL)),
 ]

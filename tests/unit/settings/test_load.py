@@ -237,52 +237,48 @@ def test_all_missing_settings_are_reported_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
+        ("BOT_COMMAND", "/Cancel-EU", "must be a slash and up to 31 of a-z"),
+        ("BOT_COMMAND", "/cancel eu", "must be a slash and up to 31 of a-z"),
+        ("BOT_LABEL", "x" * 41, "must be one line of up to 40 characters"),
         ("SLACK_BOT_TOKEN", "xoxp-1", "must begin with xoxb-"),
         ("SLACK_BOT_TOKEN", "xoxb-1 2", "has spaces or other characters"),
-        ("SLACK_APP_TOKEN", "xoxb-1", "must begin with xapp-"),
+        ("SLACK_APP_TOKEN", 'xapp-1"', "has spaces or other characters"),
         ("SLACK_SIGNING_SECRET", "schlüssel", "has spaces or other characters"),
-        ("SLACK_SIGNING_SECRET", "xoxb-1-2-abc", "is a token: the Signing Secret is in"),
         ("SLACK_SIGNING_SECRET", "xapp-1-A-2-abc", "is a token"),
-        ("SLACK_API_URL", "slack.com/api", "must be a web address"),
         ("SLACK_API_URL", "https://u:p@slack.com/api", "must not have a user"),
+        ("MONGODB_ATLAS_PUBLIC_API_KEY", "pub key", "has spaces or other characters"),
         ("MONGODB_ATLAS_PRIVATE_API_KEY", 'a"b', "has spaces or other characters"),
-        ("MONGODB_ATLAS_PROJECT_ID", "shop", "must be 24 hexadecimal digits"),
         ("MONGODB_ATLAS_PROJECT_ID", PROJECT + "0", "must be 24 hexadecimal digits"),
         ("MONGODB_ATLAS_BASE_URL", "ftp://x", "must be a web address"),
         ("MONGODB_ATLAS_BASE_URL", "https://h:99999", "must be a web address"),
         ("MONGODB_ATLAS_BASE_URL", "https://h/api/atlas/v2", "must end before /api"),
         ("MONGODB_ATLAS_BASE_URL", "https://h/?x=1", "must not have a user, a ? or a #"),
-        ("MONGODB_ATLAS_API_VERSION", "v3", "must be one of v2, v1.0"),
-        ("MONGODB_ATLAS_ENVELOPE", "maybe", "must be true or false"),
         ("BOT_REQUESTERS", "@alice,U1", 'has "@alice": use ids of users (U…)'),
         ("BOT_REQUESTERS", ",", "is empty: use ids"),
         ("BOT_REQUESTERS", "U1;U2", 'has "U1;U2": use ids of users (U…)'),
         ("BOT_CHANNELS", "C1 C2", 'has "C1 C2": use ids of channels (C…), at the end'),
         ("BOT_APPROVERS", "C123", 'has "C123": use ids of users (U…)'),
-        ("BOT_APPROVALS", "9", "must be a whole number from 0 to 5"),
         ("BOT_APPROVALS", "-1", "must be a whole number from 0 to 5"),
         ("BOT_APPROVALS", "1.0", "must be a whole number from 0 to 5"),
         ("BOT_REMIND_AFTER", "0,60", "must be up to 10 whole numbers of seconds"),
-        ("BOT_REMIND_AFTER", "1m", "must be up to 10 whole numbers of seconds"),
-        ("BOT_APPROVAL_TTL", "0", "must be a whole number of seconds, 1 or more"),
+        (
+            "BOT_REMIND_AFTER",
+            "1,2,3,4,5,6,7,8,9,10,11",
+            "must be up to 10 whole numbers of seconds",
+        ),
+        ("BOT_APPROVAL_TTL", "30m", "must be a whole number of seconds, 1 or more"),
         ("BOT_APPROVAL_TTL", "9" * 18, "must be a whole number of seconds, 1 or more"),
-        ("BOT_SELF_APPROVAL", "2", "must be true or false"),
-        ("BOT_CHANNELS", "#ops,C1", 'has "#ops": use ids of channels (C…)'),
-        ("BOT_AUDIT_CHANNEL", "ops", "must be the id of a channel"),
-        ("BOT_WATCH_CHANNEL", "#ops", "must be the id of a channel"),
         ("BOT_WATCH_CHANNEL", "D0RINA0001", "is a direct message"),
-        ("BOT_REQUIRE_REASON", "always", "must be true or false"),
-        ("BOT_CONFIRM_BY_TYPING", "no way", "must be true or false"),
-        ("BOT_WATCH_INTERVAL", "0", "must be a whole number of seconds, 1 or more"),
-        ("DATABASE_URL", "mysql://db/x", "must begin with sqlite:/// or postgresql://"),
-        ("DATABASE_URL", "postgres://db/x", "must begin with sqlite:/// or postgresql://"),
+        ("BOT_QUARANTINE", "observe", "is observe, but no channel is watched: set BOT_WATCH_"),
         (
             "DATABASE_URL",
-            "cancel.db",
-            "must be sqlite:///path or postgresql://user:password@host:port/name",
+            "postgresql://bot:s@some@h/db",
+            "has an @ in its user or password: write it",
         ),
+        ("DATABASE_URL", "mysql://db/x", "must begin with sqlite:/// or postgresql://"),
+        ("DATABASE_URL", "postgres://db/x", "must begin with sqlite:/// or postgresql://"),
         ("DATABASE_URL", "sqlite://", "must name a file"),
-        ("DATABASE_URL", "sqlite:///:memory:", "must name a file"),
+        ("DATABASE_URL", "cancel.db", "must be sqlite:///path or postgresql://user:"),
         ("DATABASE_URL", "postgresql://u:pw@db", "must name a file (sqlite:///path) or a database"),
         ("DATABASE_URL", "postgresql://u:pw@db:x/y", "must be sqlite:///path or postgresql://"),
         ("DATABASE_URL", "postgresql://u:pw@db:70000/y", "must name a file"),
@@ -294,14 +290,10 @@ def test_all_missing_settings_are_reported_together(tmp_path: Path) -> None:
         ),
         ("MONGODB_ATLAS_PUBLIC_API_KEY", "mdb_sa_id_1", "is of a service account: set MONGODB_"),
         ("MONGODB_ATLAS_PRIVATE_API_KEY", "mdb_sa_sk_1", "is of a service account"),
-        ("HOST", "http://127.0.0.1", "must be an address or a name of this machine, without"),
         ("HOST", "0.0.0.0:3000", "must be an address or a name"),
         ("HOST", "127.0.0.300", "must be an address or a name"),
         ("HOST", "my host", "must be an address or a name"),
         ("PORT", "65536", "must be a whole number from 0 to 65535"),
-        ("PORT", "http", "must be a whole number from 0 to 65535"),
-        ("LOG_LEVEL", "loud", "must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
-        ("LOG_FORMAT", "xml", "must be one of console, json"),
     ],
 )
 def test_malformed_value_is_reported_with_its_variable(
@@ -310,17 +302,6 @@ def test_malformed_value_is_reported_with_its_variable(
     (problem,) = problems(tmp_path, **{name: value})
 
     assert problem.startswith(f"{name} {sentence}")
-
-
-def test_all_problems_are_reported_together(tmp_path: Path) -> None:
-    reported = problems(tmp_path, "SLACK_BOT_TOKEN", PORT="x", BOT_APPROVALS="9", BOT_CHANNELS="#a")
-
-    assert [sentence.split()[0] for sentence in reported] == [
-        "PORT",
-        "SLACK_BOT_TOKEN",
-        "BOT_APPROVALS",
-        "BOT_CHANNELS",
-    ]
 
 
 def test_postgresql_without_its_driver_names_the_extra(
@@ -337,31 +318,23 @@ def test_postgresql_without_its_driver_names_the_extra(
     )
 
 
-def test_half_a_key_names_the_other_half(tmp_path: Path) -> None:
-    assert problems(tmp_path, "MONGODB_ATLAS_PRIVATE_API_KEY") == (
-        "MONGODB_ATLAS_PRIVATE_API_KEY is missing: it belongs to MONGODB_ATLAS_PUBLIC_API_KEY",
-    )
-
-
 @pytest.mark.parametrize(
-    ("wrong", "sentence"),
+    ("half", "value", "other"),
     [
-        ({"ID": "mdb_sa_sk_1"}, "ID is a service account's secret: give its id"),
-        ({"SECRET": "mdb_sa_id_1"}, "SECRET is a service account's id: give its secret"),
+        ("PUBLIC_API_KEY", "pubkey01", "PRIVATE_API_KEY"),
+        ("PRIVATE_API_KEY", "0a1b-private", "PUBLIC_API_KEY"),
+        ("CLIENT_ID", "mdb_sa_id_1", "CLIENT_SECRET"),
+        ("CLIENT_SECRET", "mdb_sa_sk_1", "CLIENT_ID"),
     ],
 )
-def test_swapped_client_id_and_secret_are_reported(
-    tmp_path: Path, wrong: dict[str, str], sentence: str
+def test_half_of_the_credentials_names_the_other_half(
+    tmp_path: Path, half: str, value: str, other: str
 ) -> None:
-    right = {"ID": "mdb_sa_id_1", "SECRET": "mdb_sa_sk_1"} | wrong
-    reported = problems(
-        tmp_path,
-        "MONGODB_ATLAS_PUBLIC_API_KEY",
-        "MONGODB_ATLAS_PRIVATE_API_KEY",
-        **{f"MONGODB_ATLAS_CLIENT_{half}": value for half, value in right.items()},
-    )
+    key = ("MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PRIVATE_API_KEY")
 
-    assert [sentence in problem for problem in reported] == [True]
+    assert problems(tmp_path, *key, **{f"MONGODB_ATLAS_{half}": value}) == (
+        f"MONGODB_ATLAS_{other} is missing: it belongs to MONGODB_ATLAS_{half}",
+    )
 
 
 @pytest.mark.parametrize("host", ["::1", "0.0.0.0", "localhost", "bot_1.example", "fe80::1%eth0"])  # noqa: S104 - nothing listens here
