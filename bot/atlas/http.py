@@ -31,7 +31,6 @@ from bot.atlas.logins import (
 )
 from bot.atlas.protocol import TOKEN_PATH, ApiCall, ApiVersion, parse_body
 from bot.atlas.transport import (
-    MAX_CONNECTIONS,
     CallRecord,
     InstrumentedTransport,
     ResponseTooLarge,
@@ -44,6 +43,7 @@ _T = TypeVar("_T")
 
 Credentials = DigestKey | ServiceAccount
 
+MAX_CONNECTIONS = 32
 MAX_ATTEMPTS = 10  #: attempts of one read, even if the clock stands still
 FIRST_BACKOFF = 0.3  #: seconds between the first two attempts, and at most between later ones
 LONGEST_BACKOFF = 5.0
@@ -79,8 +79,6 @@ class AtlasHttp:
 
     def __post_init__(self) -> None:
         credentials, self.base_url = self.credentials, check_base_url(self.base_url)
-        # Calls wait here and not in httpx's pool, which scans all its connections for each waiting
-        # call whenever a call begins or ends: some hundreds would keep the CPU busy.
         self._connections = asyncio.Semaphore(MAX_CONNECTIONS)
         self._tasks: set[asyncio.Task[httpx.Response]] = set()
         auth: PooledDigestAuth | ClientCredentialsAuth
