@@ -1,9 +1,19 @@
 """Calls take the connection that was used last; one that failed or was idle too long is closed."""
 
+from collections.abc import AsyncIterator
+
 import httpx
 import pytest
 
 from bot.atlas.transport import KEEPALIVE_EXPIRY, Connections
+
+
+class Body(httpx.AsyncByteStream):
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self.text.encode()
 
 
 class Connection(httpx.AsyncBaseTransport):
@@ -13,7 +23,7 @@ class Connection(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if request.url.path == "/fails":
             raise httpx.ReadError("broken")
-        return httpx.Response(200, content=str(self.name).encode())
+        return httpx.Response(200, stream=Body(str(self.name)))
 
     async def aclose(self) -> None:
         self.closed = True
@@ -36,7 +46,6 @@ class Opened:
     async def call(self, path: str = "/") -> str:
         response = await self.begin(path)
         await response.aread()
-        await response.aclose()
         return response.text
 
 
