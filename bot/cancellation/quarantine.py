@@ -119,16 +119,26 @@ def new_request(
 
 
 def early_ending(policy: QuarantinePolicy, started_by: StartedBy) -> Ending | None:
-    """Return the end of a quarantine whose starter is expected, or None."""
+    """Return the end of a quarantine whose starter is expected, or None.
+
+    An event names no job: before all clusters are read, it may be that of a job not listed yet.
+    """
+    return _kept_as_expected(policy, started_by) if started_by.jobs_known else None
+
+
+def _kept_as_expected(policy: QuarantinePolicy, started_by: StartedBy) -> Ending | None:
     if (starter := started_by.starter) is None or not is_expected(policy, started_by):
         return None
     return Ending.explained(State.KEPT, EXPECTED.format(name=starter.name))
 
 
 def ending_before_delete(policy: QuarantinePolicy, started_by: StartedBy) -> Ending | None:
-    """Return the end of a request whose grace time is over and that may not run, or None."""
-    if early := early_ending(policy, started_by):
-        return early
+    """Return the end of a request whose grace time is over and that may not run, or None.
+
+    The known jobs decide, as a cluster that cannot be read must not end an expected download.
+    """
+    if kept := _kept_as_expected(policy, started_by):
+        return kept
     if policy.mode is Mode.ENFORCE:
         return None
     return Ending.explained(State.OBSERVED, SWITCHED_OFF)

@@ -7,7 +7,7 @@ job's id and its event within two seconds, mostly in one process, with ids that 
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeAlias
 
@@ -21,6 +21,9 @@ TOLERANCE = timedelta(seconds=2)
 WIDE_TOLERANCE = timedelta(seconds=30)
 #: How old a job is when its event, if there is one, must be visible: at most 16 s were recorded.
 FEED_DELAY = timedelta(seconds=60)
+#: How long after an event a read of all clusters lists each job that can have it: the tolerance,
+#: the second to which times are cut, and a margin for Atlas.
+LISTED_AFTER = TOLERANCE + timedelta(seconds=3)
 #: Between the names of an application and of the user for whom it acts.
 FOR = " for "
 #: The part of an id that is the same for ids of one process, and where its counter begins.
@@ -73,17 +76,25 @@ class StartedBy:
     starter: Starter | None = None
     #: Whether the feed was read when it had all events and the watch all jobs; no message shows it.
     final: bool = field(default=False, compare=False)
+    #: Whether the watch had read all jobs that can have the event; no message shows it.
+    jobs_known: bool = field(default=False, compare=False)
 
     @property
     def is_settled(self) -> bool:
         """Whether later events and jobs cannot tell more."""
         return self.final and self.starter is not None and self.starter.certain
 
+    @property
+    def proof(self) -> tuple[bool, bool]:
+        """How sure this is beyond what messages show."""
+        return self.is_settled, self.jobs_known
+
     def is_better_than(self, other: "StartedBy") -> bool:
         """Whether this is worth showing instead of `other`."""
         order = [*Knowledge]
         own, others = ((order.index(e.knowledge), e.is_settled) for e in (self, other))
-        return own > others or (own == others and self != other)
+        changes = self != other or self.jobs_known != other.jobs_known
+        return own > others or (own == others and changes)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -106,11 +117,13 @@ def started_by(
     age: timedelta,
     own_key: str,
     other_jobs: Collection[str] = (),
+    all_read_at: datetime | None = None,
 ) -> StartedBy:
     """Return who started a job, by the requests of restores in the project's activity feed.
 
     The job's `age` is that at which the feed was read. `own_key` is the public key or client id of
-    the bot, and `other_jobs` has the ids of all jobs of the project that are known.
+    the bot, and `other_jobs` has the ids of all jobs of the project that are known. All clusters
+    were read at `all_read_at` or later; None if that is not known.
     """
     neighbours = {*other_jobs} - {job_id}
     near = _jobs_near({*neighbours, job_id}, events)
@@ -136,7 +149,9 @@ def started_by(
         or (is_near and _follows_closest(job_id, first, neighbours))
         or _suffice(events, job_id, near),
     )
-    return StartedBy(Knowledge.KNOWN, starter, final=age >= FEED_DELAY)
+    listed_at = max(event.created for event in candidates) + LISTED_AFTER
+    jobs_known = all_read_at is not None and listed_at <= all_read_at
+    return StartedBy(Knowledge.KNOWN, starter, final=age >= FEED_DELAY, jobs_known=jobs_known)
 
 
 def _jobs_near(jobs: Collection[str], events: Sequence[ActivityEvent]) -> _Near:

@@ -11,7 +11,7 @@ import structlog
 from bot.async_cache import AsyncCache
 from bot.atlas import RESTORE_REQUESTED, ActivityEvent, AtlasError, AtlasRejected, JobRef
 from bot.cancellation.errors import RateLimitReserved
-from bot.cancellation.starter import Knowledge, started_by
+from bot.cancellation.starter import LISTED_AFTER, Knowledge, started_by
 from bot.services.projects import Projects
 
 MAX_AGE = 6.0  #: seconds for which a read of a feed is served from the cache
@@ -123,16 +123,22 @@ class FeedMonitor:
         self._refused = False
         self._unmatched: set[JobRef] = set()
 
-    async def read(self) -> tuple[int, list[JobRef]]:
-        """Return how many restores are new, and the downloads whose event the feed should have."""
+    async def read(self) -> tuple[int, list[JobRef], float]:
+        """Return how many restores are new, and the downloads whose event the feed should have.
+
+        The last value is in how many seconds all jobs that can have the newest event are listed.
+        """
         feed = await self._feeds.read_since(self._project_id, None, max_age=FRESH)
         if feed is None:
-            return 0, []
+            return 0, [], 0.0
         self._report_refusal(refused=feed.events is None)
         if feed.events is None:
             self._unmatched.clear()
-            return 0, []
-        return self._count_new(feed.events, feed.read_at), self._missing(feed.events, feed.read_at)
+            return 0, [], 0.0
+        unlisted = [event.created + LISTED_AFTER - feed.read_at for event in feed.events[:1]]
+        seconds = sum(unlisted, timedelta()).total_seconds()
+        new = self._count_new(feed.events, feed.read_at)
+        return new, self._missing(feed.events, feed.read_at), seconds
 
     def expect(self, ref: JobRef) -> None:
         self._unmatched.add(ref)

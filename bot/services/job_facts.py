@@ -1,7 +1,7 @@
 """Finds out who started a job and when its link goes live, and keeps what is shown up to date."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 
@@ -13,7 +13,7 @@ from bot.cancellation.job_facts import USUAL_WAIT, JobFacts, LinkPhase
 from bot.cancellation.starter import Knowledge, StartedBy, started_by
 from bot.services.activity_feed import ActivityFeeds, Feed
 from bot.services.projects import Projects
-from bot.storage.job_facts import FollowedJob, JobFactsStore
+from bot.storage.job_facts import FollowedJob, JobFactsStore, Neighbours
 from bot.tasks import log_errors
 from bot.timings import Timings
 
@@ -71,9 +71,9 @@ class JobFactsService:
         refs = [ref for ref, facts in known.items() if not facts.started_by.is_settled]
         reads = await asyncio.gather(*(self.feeds.read(ref, timeout=timeout) for ref in refs))
         feeds = dict(zip(refs, reads, strict=True))
-        ids, now = [ref.job_id for ref in listed], self.now()
+        near, now = Neighbours([ref.job_id for ref in listed]), self.now()
         return {
-            ref: known[ref].add(job, self._starter(ref, known[ref], feeds.get(ref), ids)).at(now)
+            ref: known[ref].add(job, self._starter(ref, known[ref], feeds.get(ref), near)).at(now)
             for ref, job in jobs
         }
 
@@ -137,7 +137,7 @@ class JobFactsService:
         return known, self._starter(ref, known, feed, neighbours)
 
     def _starter(
-        self, ref: JobRef, facts: JobFacts, feed: Feed | None, neighbours: Sequence[str]
+        self, ref: JobRef, facts: JobFacts, feed: Feed | None, neighbours: Neighbours
     ) -> StartedBy | None:
         """Return what the feed has, or None if there is nothing to find out."""
         project = self.projects.find(ref.project_id)
@@ -150,7 +150,8 @@ class JobFactsService:
             feed.events,
             age=feed.read_at - ref.started_at,
             own_key=project.atlas.key_id,
-            other_jobs=neighbours,
+            other_jobs=neighbours.ids,
+            all_read_at=neighbours.all_read_at,
         )
 
     async def _record(
@@ -163,7 +164,7 @@ class JobFactsService:
     ) -> JobFacts:
         """Record what is new; a request that waits for a live link may lack its event."""
         updated = known.add(job, found, link).at(self.now())
-        is_new = updated != known or updated.started_by.is_settled != known.started_by.is_settled
+        is_new = updated != known or updated.started_by.proof != known.started_by.proof
         if not is_new and updated.phase not in {LinkPhase.LIVE, LinkPhase.ENDED}:
             return known
         return await self.store.record(ref, job, found, link)

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import KW_ONLY, dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -82,6 +83,8 @@ class Watcher:
         self._recorded: dict[str, frozenset[tuple[str, str]]] = {}
         self._newest: dict[str, str] = {}
         self._last_read: dict[str, float] = {}
+        self._complete: dict[str, float] = {}
+        self._read_again_at = self._awaited = math.inf
 
     @property
     def _feed_interval(self) -> float:
@@ -115,6 +118,9 @@ class Watcher:
         if now >= self._feed_at:
             self._feed_at = math.inf  # until it is read
             self._start(self._follow_feed(), "activity feed not followed")
+        if now >= self._read_again_at:
+            self._read_again_at = math.inf
+            self._read_at_once()
         pause = self._start_due_read(now)
         return min(max(pause, SHORTEST_PAUSE), self.timings.watch_idle_interval)
 
@@ -145,13 +151,27 @@ class Watcher:
         task.add_done_callback(self._tasks.discard)
 
     async def _renew_lease(self, now: float) -> bool:
-        if await self.store.acquire(self._id):
-            self._renew_at = now + self.timings.watch_lease_renewal_interval
+        self._renew_at = now + self.timings.watch_lease_renewal_interval
+        if await self.store.acquire(self._id, self._all_read_at()):
             if self._has_gap is None:
                 self._has_gap = await self.store.has_feed_gap(self._id)
             return True
         await self._stop_reads()
         return False
+
+    def _all_read_at(self) -> datetime | None:
+        """Return the time at or after which all clusters were read, by the database's clock."""
+        if (oldest := self._oldest_read) == -math.inf:
+            return None
+        return self.store.now() - timedelta(seconds=self.monotonic() - oldest)
+
+    @property
+    def _oldest_read(self) -> float:
+        """When the oldest of the clusters' last complete reads began; -inf if one is missing."""
+        if self._unread.get("") or self._failures.counts[""]:
+            return -math.inf  # there may be clusters that are not known
+        began = [self._complete.get(name, -math.inf) for name in self._clusters or ()]
+        return min(began, default=-math.inf)
 
     async def _stop_reads(self) -> None:
         await cancel_and_wait(*self._tasks)
@@ -172,11 +192,13 @@ class Watcher:
         await self.pacer.wait(lambda: feed_rank(due, self.monotonic()))
         self._feed_at = self.monotonic() + (self._events_delay or self._feed_interval)
         self._events_delay = 0.0
-        requested, missing = await self.feed.read()
+        requested, missing, unlisted = await self.feed.read()
         if requested:
             log.info("restore requested", project=self._id, events=requested)
             self._list_at = min(self._list_at, self._listed_at + LIST_MAX_AGE)
             self._read_at_once()
+            if unlisted > 0 and self.project.policy.quarantine.expected:
+                self._read_again_at = self.monotonic() + unlisted
         if missing and not self._has_gap:
             await self._record_gap(missing[0])
 
@@ -187,6 +209,7 @@ class Watcher:
             self._clusters or (), key=lambda name: self._newest.get(name, ""), reverse=True
         )
         self._schedule.prioritize(newest_first)
+        self._awaited = self.monotonic()
 
     async def _record_gap(self, ref: JobRef) -> None:
         """Sweep more often: the feed does not show every download."""
@@ -247,13 +270,21 @@ class Watcher:
         self._last_read[name] = self.monotonic()
         next_read = self._last_read[name] + self._sweep_interval
         try:
-            await self._record_jobs(name, await self._read_jobs(name))
+            jobs = await self._read_jobs(name)
+            if await self._record_jobs(name, jobs) and not jobs.unread:
+                self._complete[name] = self._last_read[name]
+                self._report_all_read()
             self._failures.clear(name)
             self.on_read()
         except (AtlasError, CancellationError) as error:
             next_read = self.monotonic() + self._failures.record(name, error)
         finally:
             self._schedule.reschedule(name, next_read)
+
+    def _report_all_read(self) -> None:
+        """Store with the lease, without delay after an event, that all clusters were read."""
+        if self._oldest_read >= self._awaited:
+            self._renew_at, self._awaited = self.monotonic(), math.inf
 
     async def _read_jobs(self, name: str) -> ReadItems[RestoreJob]:
         with self.project.backups.call(reserve=RESERVE):
@@ -262,18 +293,21 @@ class Watcher:
             except (ClusterNotFound, WrongClusterKind):
                 return ReadItems()  # deleted since the list was read, or a kind without such jobs
 
-    async def _record_jobs(self, name: str, jobs: ReadItems[RestoreJob]) -> None:
-        """Compare with the record, unless the last read recorded the same states."""
+    async def _record_jobs(self, name: str, jobs: ReadItems[RestoreJob]) -> bool:
+        """Compare with the record, unless the last read recorded the same states.
+
+        False if this replica lost the lease.
+        """
         unread = [(job_id, UNREAD) for job_id in jobs.unread]
         states = frozenset([*((job.id, str(job.state)) for job in jobs), *unread])
         if self._recorded.get(name) == states:
-            return
+            return True
         self._report_unread(name, jobs.unread_text("job"))
         self._newest[name] = max((job.id for job in jobs), default="")
         changes = await self.store.record_jobs(self._id, name, jobs, jobs.unread)
         if changes is None:
             self._renew_at = self.monotonic()  # another replica holds the lease
-            return
+            return False
         self._recorded[name] = states
         for change in changes:
             place = {"project": self._id, "cluster": name}
@@ -282,3 +316,4 @@ class Watcher:
                 self.feed.expect(JobRef(self._id, name, change.job_id))
         if changes:
             self.on_change()
+        return True

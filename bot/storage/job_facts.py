@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, exists, insert, or_, select, text, update
+from sqlalchemy import and_, exists, func, insert, or_, select, text, update
 
 from bot.atlas import JobRef, JobState, RestoreJob, created_at
 from bot.cancellation.events import EventName
@@ -15,7 +15,15 @@ from bot.cancellation.lifecycle import UNDECIDED, Request, State
 from bot.cancellation.starter import TOLERANCE, WIDE_TOLERANCE, StartedBy
 from bot.storage import queries
 from bot.storage.posts import announce
-from bot.storage.tables import JOB_IS_OPEN, audit_events, job_facts, requests, to_ref, watched_jobs
+from bot.storage.tables import (
+    JOB_IS_OPEN,
+    audit_events,
+    job_facts,
+    requests,
+    to_ref,
+    watch_leases,
+    watched_jobs,
+)
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 MAX_OBSERVED = 50  #: the newest observed links of a project that count
@@ -85,6 +93,15 @@ def _facts(ref: JobRef, row: Any) -> JobFacts:  # noqa: ANN401 - a database row
     return JobFacts(**{**same, **converted})
 
 
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The project's jobs that were started at about the time of a job."""
+
+    ids: Sequence[str] = ()
+    #: The watch has read all clusters of the project at this time or later.
+    all_read_at: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowedJob:
     """A job whose messages are kept up to date."""
@@ -92,7 +109,7 @@ class FollowedJob:
     ref: JobRef
     facts: JobFacts
     waits: bool  #: whether a request for it waits for a decision of people
-    neighbours: Sequence[str]  #: ids of the project's jobs that were started at about that time
+    neighbours: Neighbours
 
 
 class JobFactsStore(Store):
@@ -106,8 +123,8 @@ class JobFactsStore(Store):
         return get_or_new(uow, refs)
 
     @reads
-    def known(self, uow: UnitOfWork, ref: JobRef) -> tuple[JobFacts, Sequence[str]]:
-        """Return the facts about a job, and the ids of jobs started at about the same time."""
+    def known(self, uow: UnitOfWork, ref: JobRef) -> tuple[JobFacts, Neighbours]:
+        """Return the facts about a job, and the jobs started at about the same time."""
         return get_or_new(uow, [ref])[ref], _neighbours(uow, ref)
 
     @reads
@@ -123,7 +140,7 @@ class JobFactsStore(Store):
                 ref=ref,
                 facts=known,
                 waits=ref in waiting,
-                neighbours=() if known.started_by.is_settled else _neighbours(uow, ref),
+                neighbours=Neighbours() if known.started_by.is_settled else _neighbours(uow, ref),
             )
             for ref, known in facts.items()
         ]
@@ -144,7 +161,7 @@ class JobFactsStore(Store):
         known = get_facts(uow, [ref]).get(ref)
         before = known or get_or_new(uow, [ref])[ref]
         after = before.add(job, started_by, feed_link).at(uow.now)
-        if after != known or after.started_by.is_settled:
+        if after != known or after.started_by.proof != before.started_by.proof:
             save_facts(uow, ref, after)
         if request:
             _update_request(uow, request, before, after)
@@ -155,13 +172,20 @@ class JobFactsStore(Store):
         return after
 
 
-def _neighbours(uow: UnitOfWork, ref: JobRef) -> list[str]:
+def _neighbours(uow: UnitOfWork, ref: JobRef) -> Neighbours:
     reach = WIDE_TOLERANCE + TOLERANCE  # a job's own event is near it
     times = (ref.started_at - reach, ref.started_at + reach)
     first, last = (f"{max(0, int(time.timestamp())):08x}" for time in times)
-    job_id = job_facts.c.job_id
-    are_near = (job_facts.c.project_id == ref.project_id, job_id.between(first, f"{last}g"))
-    return list(uow.execute(select(job_id).where(*are_near, job_id != ref.job_id)).scalars())
+    jobs, lease = job_facts.c, watch_leases.c
+    in_project = jobs.project_id == ref.project_id
+    are_near = and_(in_project, jobs.job_id.between(first, f"{last}g"), jobs.job_id != ref.job_id)
+    # A time ahead was written before the clock was set back.
+    is_past = (lease.project_id == ref.project_id, lease.all_read_at <= uow.now)
+    read = select(func.max(lease.all_read_at).label("at")).where(*is_past).subquery()
+    # One statement, so that the jobs are those that were recorded by the time of the read.
+    both = select(read.c.at, jobs.job_id).select_from(read.outerjoin(job_facts, are_near))
+    rows = uow.execute(both).all()
+    return Neighbours([row.job_id for row in rows if row.job_id], rows[0].at)
 
 
 def _update_request(uow: UnitOfWork, request: Request, before: JobFacts, after: JobFacts) -> None:

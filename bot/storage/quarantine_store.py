@@ -70,7 +70,7 @@ class QuarantineStore(Store):
         new = [
             each
             for each in new
-            if not rules.is_expected(project.policy, facts[refs[each.job_id]].started_by)
+            if not rules.early_ending(project.policy, facts[refs[each.job_id]].started_by)
             and not _blocks(project, _open_request(uow, refs[each.job_id]))
         ]
         # Those that were kept or ended do not count.

@@ -232,6 +232,7 @@ watch_leases = Table(
     *_columns(Text, "lease_owner"),
     *_columns(Instant, "lease_until"),
     Column("feed_gap_at", Instant),  # when the activity feed was first seen to miss a download
+    Column("all_read_at", Instant),  # every cluster was read completely then or later
 )
 
 job_facts = Table(

@@ -46,9 +46,15 @@ class WatchStore(Store):
     quarantine: QuarantineStore | None = None
 
     @writes
-    def acquire(self, uow: UnitOfWork, project_id: str) -> bool:
-        """Acquire or renew the lease on a project; False while another replica holds it."""
+    def acquire(
+        self, uow: UnitOfWork, project_id: str, all_read_at: datetime | None = None
+    ) -> bool:
+        """Acquire or renew the lease on a project; False while another replica holds it.
+
+        This process has read all clusters completely at `all_read_at` or later, if given.
+        """
         lease = {"lease_owner": self.owner, "lease_until": uow.now + LEASE}
+        lease |= {"all_read_at": all_read_at} if all_read_at else {}
         is_project = watch_leases.c.project_id == project_id
         before = uow.execute(select(watch_leases).where(is_project)).first()
         if before is None:  # the primary key decides between two replicas

@@ -176,10 +176,11 @@ class QuarantineBench:
         await self.read_jobs()
 
     async def read_jobs(self) -> None:
-        """Read the cluster's jobs."""
+        """Read the cluster's jobs, and record that all clusters were read."""
         watch = self.replicas[0].watch
         assert await watch.acquire(PROJECT_ID)
         assert await watch.record_jobs(PROJECT_ID, CLUSTER, self.atlas.jobs[CLUSTER]) is not None
+        assert await watch.acquire(PROJECT_ID, self.clock())
 
     def begin(self, number: int, **changes: object) -> str:
         """Start a download; return its id, which begins with the time."""

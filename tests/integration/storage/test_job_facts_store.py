@@ -102,7 +102,7 @@ async def test_followed_are_the_jobs_of_waiting_requests_with_their_neighbours(e
     (followed,) = await env.facts.followed()
 
     assert (followed.ref, followed.waits) == (REF, True)
-    assert followed.neighbours == [neighbour.job_id]
+    assert followed.neighbours.ids == [neighbour.job_id]
 
 
 @pytest.mark.parametrize("was_live", [False, True])

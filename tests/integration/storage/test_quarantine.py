@@ -150,6 +150,72 @@ async def test_expected_starter_who_is_known_late_keeps_the_download(
     assert request.outcome.by is None
 
 
+async def test_expected_starter_ends_the_quarantine_once_all_clusters_were_read_after_the_event(
+    bench: QuarantineBench,
+) -> None:
+    job_id = await quarantined(bench)
+    bench.show_starter(job_id, "ETL@shop.example")
+    facts = bench.replicas[0].facts
+    await pass_seconds(bench, 4)
+    await bench.read_jobs()
+    await facts.follow()
+    await bench.second()
+    too_early = await bench.state(job_id)
+    await bench.read_jobs()
+    await facts.follow()
+    await bench.second()
+
+    assert [too_early, await bench.state(job_id)] == [State.QUARANTINED, State.KEPT]
+
+
+async def test_event_of_an_expected_starter_whose_job_is_not_listed_yet_keeps_no_other_download(
+    bench: QuarantineBench,
+) -> None:
+    unexpected = await quarantined(bench)
+    expected = bench.begin(2)
+    bench.show_starter(expected, "ETL@shop.example")
+    facts = bench.replicas[0].facts
+    await facts.follow()
+    by = (await facts.starter_of(JobRef(PROJECT_ID, CLUSTER, unexpected))).starter
+    await pass_seconds(bench, 7)
+    await bench.read_jobs()
+    await facts.follow()
+    await pass_seconds(bench, 1)
+    early = [await bench.state(each) for each in (unexpected, expected)]
+    await pass_seconds(bench, GRACE + 10)
+
+    assert by
+    assert (by.name, by.certain) == ("ETL@shop.example", True)
+    assert early == [State.QUARANTINED, State.KEPT]
+    assert await bench.state(unexpected) is State.CANCELLED
+
+
+async def test_expected_starter_whose_event_may_be_another_jobs_is_not_cancelled(
+    bench: QuarantineBench,
+) -> None:
+    job_id = await quarantined(bench)
+    bench.show_starter(job_id, "ETL@shop.example")
+    await bench.replicas[0].facts.follow()
+    await pass_seconds(bench, GRACE - 2)
+    before = await bench.state(job_id)
+    await pass_seconds(bench, 5)
+
+    assert [before, await bench.state(job_id)] == [State.QUARANTINED, State.KEPT]
+
+
+async def test_time_of_the_reads_that_is_ahead_of_the_clock_proves_nothing(
+    bench: QuarantineBench,
+) -> None:
+    bench.clock.jump(-600)
+    job_id = bench.begin(1)
+    ref = JobRef(PROJECT_ID, CLUSTER, job_id)
+    bench.show_starter(job_id, "ETL@shop.example")
+    by = await bench.replicas[0].facts.starter_of(ref)
+
+    assert by.starter
+    assert not by.jobs_known
+
+
 async def test_starter_is_corrected_once_the_other_job_of_the_event_is_listed(
     bench: QuarantineBench,
 ) -> None:

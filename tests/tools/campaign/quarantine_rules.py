@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from bot.cancellation.lifecycle import State
 from bot.cancellation.posts import PostKind
 from bot.cancellation.quarantine import LONGEST_SILENCE
-from bot.cancellation.starter import TOLERANCE
 from tests.tools.campaign.rules import Violation
 
 if TYPE_CHECKING:
@@ -126,16 +125,8 @@ def _of_end(simulation: Simulation, each: Download) -> Iterator[tuple[Rule, str]
         yield Rule.MISSED, f"it is still {state}"
     elif state is State.OBSERVED and not simulation.plan.is_limited:
         yield Rule.MISSED, "it was observed only"
-    elif state is State.KEPT and each.kept_at is None and not _has_expected(simulation, each):
+    elif state is State.KEPT and each.kept_at is None and not each.is_expected:
         yield Rule.TRUTH, "it is kept without a click"
-
-
-def _has_expected(simulation: Simulation, each: Download) -> bool:
-    """Whether an expected starter began it, or at that moment another that was not listed yet."""
-    return any(
-        other.is_expected and abs(other.began_at - each.began_at) <= TOLERANCE.total_seconds()
-        for other in simulation.downloads
-    )
 
 
 def _of_posts(simulation: Simulation, each: Download) -> Iterator[tuple[Rule, str]]:

@@ -255,8 +255,10 @@ class SimulatedBot:
             try:
                 if await self._watch.acquire(PROJECT_ID):
                     await self._watch.record_clusters(PROJECT_ID, [CLUSTER])
+                    read_at = self._watch.now()
                     jobs = await self._atlas.restore_jobs(PROJECT_ID, CLUSTER)
                     await self._watch.record_jobs(PROJECT_ID, CLUSTER, jobs)
+                    await self._watch.acquire(PROJECT_ID, read_at)
             except (CancellationError, Unavailable):
                 pass  # the next read comes soon
             await self.services.time.sleep(2.0)

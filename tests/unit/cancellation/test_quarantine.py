@@ -1,7 +1,7 @@
 """Which downloads are quarantined, how long, and their state at the end."""
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from bot.cancellation.quarantine import (
     GraceClock,
     Mode,
     QuarantinePolicy,
+    early_ending,
     ending,
     ending_before_delete,
     is_candidate,
@@ -56,6 +57,16 @@ def test_starter_is_expected_only_if_every_candidate_is(
     started_by: StartedBy, expected: bool
 ) -> None:
     assert is_expected(ENFORCED, started_by) is expected
+
+
+@pytest.mark.parametrize("jobs_known", [False, True])
+def test_expected_starter_ends_a_quarantine_early_only_if_all_jobs_of_the_time_are_known(
+    jobs_known: bool,
+) -> None:
+    started_by = replace(by("etl@shop.example"), jobs_known=jobs_known)
+    assert bool(early_ending(ENFORCED, started_by)) is jobs_known
+    at_the_end = ending(ENFORCED, started_by, a_job(), 0)
+    assert at_the_end.state is State.KEPT
 
 
 def test_atlas_user_is_compared_with_every_candidate_in_any_case() -> None:

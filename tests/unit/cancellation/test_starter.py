@@ -1,5 +1,6 @@
 """The rule that joins a restore job with the events of the activity feed."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from bot.atlas import RESTORE_REQUESTED, ActivityEvent, created_at
 from bot.cancellation.starter import (
     FEED_DELAY,
+    LISTED_AFTER,
     Knowledge,
     StartedBy,
     Starter,
@@ -110,6 +112,31 @@ def test_two_events_of_one_actor_are_certain() -> None:
 def test_event_that_fits_two_jobs_is_not_certain() -> None:
     neighbour = f"67fe31ba{'b' * 10}000001"
     assert not by(an_event(), others=(neighbour, JOB)).certain
+
+
+@pytest.mark.parametrize(
+    ("read_after", "known"), [(None, False), (-1, False), (4.9, False), (5, True), (60, True)]
+)
+def test_jobs_are_known_once_all_clusters_were_read_five_seconds_after_the_event(
+    read_after: float | None, known: bool
+) -> None:
+    event = an_event(1)
+    at = None if read_after is None else event.created + timedelta(seconds=read_after)
+    assert started_by(JOB, [event], age=OLD, own_key="", all_read_at=at).jobs_known is known
+
+
+def test_jobs_are_known_after_the_last_event_that_may_be_the_jobs() -> None:
+    events = [an_event(username="ada"), an_event(2, username="ada", counter=0x120)]
+    at = events[0].created + LISTED_AFTER
+    assert not started_by(JOB, events, age=OLD, own_key="", all_read_at=at).jobs_known
+
+
+def test_known_jobs_are_better_and_make_no_difference_in_messages() -> None:
+    unproven = StartedBy(Knowledge.KNOWN, by(an_event()))
+    proven = replace(unproven, jobs_known=True)
+    assert proven == unproven
+    assert proven.is_better_than(unproven)
+    assert not proven.is_better_than(proven)
 
 
 def test_event_of_another_job_is_not_taken_for_a_late_one() -> None:

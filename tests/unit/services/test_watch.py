@@ -25,6 +25,7 @@ from bot.atlas import (
 )
 from bot.cancellation.errors import NotRecorded, RateLimitReserved
 from bot.cancellation.policy import Policy
+from bot.cancellation.quarantine import QuarantinePolicy
 from bot.cancellation.watched_job import JobChange, compare
 from bot.services.activity_feed import FeedMonitor
 from bot.services.projects import Project
@@ -36,6 +37,9 @@ from bot.timings import Timings
 from tests.support.clock import FakeClock
 from tests.support.domain import PROJECT_ID, a_job
 from tests.support.fake_atlas import UnconnectedAtlas
+
+OPEN_TO_ALL = Policy()
+QUARANTINED = Policy(quarantine=QuarantinePolicy(expected=frozenset({"etl@shop.example"})))
 
 
 def job(number: int) -> RestoreJob:
@@ -102,7 +106,7 @@ class FakeWatchStore(WatchStore):
     """A record in memory: held or not, with faults raised in turn."""
 
     database: Database = field(init=False)
-    now: Callable[[], datetime] = field(init=False)
+    now: Callable[[], datetime]
     owner: str = field(init=False, default="replica-1")
     held: bool = True
     gaps: list[str] = field(default_factory=list)
@@ -112,9 +116,11 @@ class FakeWatchStore(WatchStore):
     noted: list[tuple[str, int]] = field(default_factory=list)
     holds: int = 0
     released: int = 0
+    all_read_at: datetime | None = None
 
-    async def acquire(self, project_id: str) -> bool:
+    async def acquire(self, project_id: str, all_read_at: datetime | None = None) -> bool:
         self.holds += 1
+        self.all_read_at = all_read_at or self.all_read_at
         return self.held
 
     async def release(self, project_id: str) -> None:
@@ -160,21 +166,25 @@ class UnlimitedBudget(RateLimitBudget):
 
 @dataclass
 class FakeFeed(FeedMonitor):
-    """An activity feed with a request at each time of `requests`, and the jobs of `missing`."""
+    """An activity feed with a request at each time of `requests`, and the jobs of `missing`.
+
+    `unlisted` is in how many seconds all jobs that can have the newest event are listed.
+    """
 
     clock: FakeClock
     requests: list[float] = field(default_factory=list)
     missing: list[JobRef] = field(default_factory=list)
     expected: list[JobRef] = field(default_factory=list)
     reads: list[float] = field(default_factory=list)
+    unlisted: float = 0.0
 
-    async def read(self) -> tuple[int, list[JobRef]]:
+    async def read(self) -> tuple[int, list[JobRef], float]:
         now = self.clock.monotonic()
         self.reads.append(now)
         visible = [each for each in self.requests if each <= now]
         self.requests = [each for each in self.requests if each > now]
         missing, self.missing = self.missing, []
-        return len(visible), missing
+        return len(visible), missing, self.unlisted
 
     def expect(self, ref: JobRef) -> None:
         self.expected.append(ref)
@@ -205,17 +215,18 @@ def watch_harness(
     clusters: int = 3,
     interval: float = 60,
     budget: Callable[[FakeClock], RateLimitBudget] | None = None,
+    policy: Policy = OPEN_TO_ALL,
 ) -> WatchHarness:
     clock = SteppedClock()
     atlas = FakeAtlas(clock, {f"c{number:03d}": [] for number in range(clusters)})
-    store = FakeWatchStore()
+    store = FakeWatchStore(now=clock)
     feed = FakeFeed(clock)
     changes_at: list[float] = []
     read: list[float] = []
     project = Project(
         id=PROJECT_ID,
         name="shop",
-        policy=Policy(),
+        policy=policy,
         atlas=atlas,
         backups=budget(clock) if budget else UnlimitedBudget(),
     )
@@ -266,6 +277,63 @@ async def test_event_makes_all_clusters_be_read_at_once_the_last_with_a_job_firs
     assert len(burst) == 25
     assert [name for name in burst if name in {"c003", "c007"}] == ["c007", "c003"]
     assert {"c007", "c003"} <= {*burst[:3]}
+
+
+async def test_clusters_are_read_again_once_all_jobs_that_can_have_a_new_event_are_listed() -> None:
+    env = watch_harness(3, policy=QUARANTINED)
+    env.feed.unlisted = 4.0
+    event = env.clock.monotonic() + 80
+    env.feed.requests = [event]
+    await env.run_for(100)
+
+    read = next(at for at in env.feed.reads if at >= event)
+    again = [name for name, at in env.atlas.reads if read + 4 <= at < read + 5]
+    assert sorted(again) == ["c000", "c001", "c002"]
+
+
+async def test_time_of_the_oldest_read_of_all_clusters_is_stored_soon_after_an_event() -> None:
+    env = watch_harness(3)
+    event = env.clock.monotonic() + 80
+    env.feed.requests = [event]
+    await env.run_for(93)
+
+    read = next(at for at in env.feed.reads if at >= event)
+    assert env.store.all_read_at
+    assert read <= env.store.all_read_at.timestamp() < read + 1
+
+
+@pytest.mark.parametrize("unreadable", ["", "c001"])
+async def test_clusters_are_not_taken_for_read_while_one_or_their_list_cannot_be_read(
+    unreadable: str,
+) -> None:
+    env = watch_harness(3, interval=5)
+    env.atlas.faults[unreadable] = [Unavailable(status=503)] * 100
+    await env.run_for(40)
+    during = env.store.all_read_at
+    env.atlas.faults.clear()
+    await env.run_for(40)
+
+    assert during is None
+    assert env.store.all_read_at
+
+
+async def test_clusters_with_a_job_that_cannot_be_read_are_not_taken_for_read() -> None:
+    env = watch_harness(3, interval=5)
+    env.atlas.unread = ("",)
+    await env.run_for(40)
+
+    assert env.store.all_read_at is None
+
+
+async def test_new_cluster_is_read_before_all_clusters_are_taken_for_read() -> None:
+    env = watch_harness(2, interval=5)
+    await env.run_for(30)
+    env.atlas.jobs["new"] = []
+    env.atlas.hangs.add("new")
+    env.store.all_read_at = None
+    await env.run_for(60)
+
+    assert env.store.all_read_at is None
 
 
 async def test_event_before_the_first_list_makes_the_clusters_be_read_at_once() -> None:
@@ -467,9 +535,9 @@ async def test_lost_lease_stops_reads_and_a_new_lease_starts_afresh() -> None:
     original = env.store.acquire
     held = iter([True, False, False])
 
-    async def acquire(project_id: str) -> bool:
+    async def acquire(project_id: str, all_read_at: datetime | None = None) -> bool:
         env.store.held = next(held, True)
-        return await original(project_id)
+        return await original(project_id, all_read_at)
 
     env.store.acquire = acquire  # type: ignore[method-assign]  # the same, by turns
     await env.run_for(40)

@@ -111,6 +111,7 @@ CREATE TABLE watch_leases (
     lease_owner TEXT NOT NULL,
     lease_until BIGINT NOT NULL,
     feed_gap_at BIGINT,
+    all_read_at BIGINT,
     PRIMARY KEY (project_id)
 );
 
