@@ -86,13 +86,6 @@ async def test_download_is_cancelled_for_each_cluster_and_link_state(
     assert ("link had been live" in ending.reply) is live
 
 
-async def test_live_link_is_shown_as_an_alert(env: BotEnvironment) -> None:
-    view = await env.open_dialog(LIVE)
-
-    alerts = [block for block in view["blocks"] if block["type"] == "alert"]
-    assert [alert["level"] for alert in alerts] == ["warning"]
-
-
 async def test_shard_job_is_refused_with_the_code_of_atlas(env: BotEnvironment) -> None:
     """No field of the job shows that it is a part; Atlas refuses its DELETE with 405."""
     shard = ("orders-sharded", "65f0a1c2d3e4f5a6b7c80402")

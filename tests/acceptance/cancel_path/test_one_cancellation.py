@@ -1,22 +1,19 @@
 """One cancellation in every transport and API version: one read, one click, one DELETE."""
 
 import itertools
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bot.sandbox.atlas import FakeAtlasServer, Fault, Kind
+from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
 from bot.sandbox.slack import FakeSlackServer
 from tests.acceptance.environment import (
     LIVE,
     RUNNING,
     BotEnvironment,
-    is_loading,
     open_environment,
-    state_of,
 )
 
 Before = Callable[[FakeSlackServer, FakeAtlasServer], None]
@@ -91,26 +88,6 @@ async def test_cancellation_with_a_warm_login_takes_three_calls(env: BotEnvironm
     assert all(call.nonce_reused for call in env.atlas.calls[since:])
 
 
-async def test_dialog_shows_the_details_of_the_job(env: BotEnvironment) -> None:
-    view = await env.open_dialog(RUNNING)
-    shown = env.slack.state.text_of(view)
-    job = env.atlas.world.job(RUNNING[1])
-
-    for part in (
-        "shop-prod",
-        *RUNNING,
-        job.snapshot_id,
-        "download of a snapshot",
-        "*Download link*",
-    ):
-        assert part in shown
-    assert view["callback_id"] == "cancel_restore"
-    assert view["submit"]["text"] == "Cancel the job"
-    assert view["close"]["text"] == "Keep it"
-    assert {"job", "reason"} <= {block["block_id"] for block in view["blocks"]}
-    assert "Open in Atlas" in shown
-
-
 async def test_request_without_approvals_posts_one_card_and_one_reply(
     env: BotEnvironment,
 ) -> None:
@@ -120,49 +97,3 @@ async def test_request_without_approvals_posts_one_card_and_one_reply(
     assert len(env.slack.state.messages("ops")) == 2
     assert ending.message["edits"] is not None
     assert "<@U0RINA0001>" in str(env.slack.state.replies(ending.message)[0]["blocks"])
-
-
-async def test_dialog_opens_while_atlas_is_slow(env: BotEnvironment) -> None:
-    slow = Fault(kind=Kind.DELAY, method="GET", path="restoreJobs", seconds=4.0)
-    env.atlas.faults.add(slow)
-    began = time.monotonic()
-    ack = await env.send_command("rina", " ".join(RUNNING))
-    loading = await env.slack.until(lambda: env.slack.state.view_of("rina"))
-    opened = time.monotonic() - began
-
-    assert ack.ok
-    assert opened < slow.seconds
-    assert loading is not None
-    assert is_loading(loading)
-
-    view = await env.wait_for_dialog("rina")
-    assert time.monotonic() - began >= slow.seconds
-    await env.slack.people.submits("rina", view, {"reason": "slow, but sure"})
-
-    assert (await env.wait_for_outcome(RUNNING[1])).state == "cancelled"
-
-
-async def test_dialog_closed_while_loading_changes_nothing(
-    env: BotEnvironment,
-) -> None:
-    env.atlas.faults.add(Fault(kind=Kind.DELAY, method="GET", seconds=0.3))
-    await env.send_command("rina", " ".join(RUNNING))
-    await env.slack.until(lambda: env.slack.state.view_of("rina"))
-    await env.slack.people.closes("rina")
-    await env.slack.until(lambda: bool(env.slack.called("views.update")))
-
-    assert env.slack.state.view_of("rina") is None
-    assert env.slack.state.messages("ops") == []
-    assert env.slack.state.ephemerals("rina") == []
-
-
-async def test_card_and_outcome_carry_metadata_of_the_request(env: BotEnvironment) -> None:
-    await env.submit_request(RUNNING)
-    ending = await env.wait_for_outcome(RUNNING[1])
-    reply = env.slack.state.replies(ending.message)[-1]
-
-    assert ending.message["metadata"]["event_type"] == "cancel_restore"
-    payload = ending.message["metadata"]["event_payload"]
-    assert set(payload) == {"request", "state"}
-    assert reply["metadata"]["event_payload"] == payload
-    assert state_of(reply) == "cancelled"

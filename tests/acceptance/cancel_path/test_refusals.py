@@ -41,47 +41,19 @@ REFUSALS = {
     "401 of a key that has no access": Error(
         fault={"kind": Kind.REFUSE_KEY}, status=401, message=KEY
     ),
-    "401 of a missing role": Error(status=401, code="USER_UNAUTHORIZED", message=ROLE),
-    "401 not in the group": Error(status=401, code="NOT_IN_GROUP", message=ROLE),
     "403 of the access list": Error(
         fault={"values": {"address": "203.0.113.7"}},
         status=403,
         code="IP_ADDRESS_NOT_ON_ACCESS_LIST",
         message="may not be used from 203.0.113.7",
     ),
-    "404 of the project": Error(
-        status=404, code="GROUP_NOT_FOUND", message="Atlas knows no such project"
-    ),
-    "404 of the cluster": Error(
-        status=404, code="CLUSTER_NOT_FOUND", message="There is no such cluster"
-    ),
     "404 of the job": Error(
         status=404, code="RESTORE_JOB_NOT_FOUND", message="The cluster has no such restore job"
-    ),
-    "400 of a flex cluster": Error(
-        status=400,
-        code="CANNOT_USE_FLEX_CLUSTER_IN_CLUSTER_API",
-        message="Atlas cannot cancel restore jobs of flex",
-    ),
-    "400 of an automated job": Error(
-        status=400, code="CANNOT_CANCEL_AUTOMATED_RESTORE", message="Atlas does not cancel this job"
-    ),
-    "405 of a shard": Error(
-        status=405,
-        code="ATLAS_BACKUP_CANCEL_SHARD_RESTORE_JOB_NOT_ALLOWED",
-        message="Atlas does not cancel this job",
     ),
     "405 of a maintenance": Error(
         status=405,
         code="WRITES_NOT_ALLOWED_DURING_APP_UPGRADES",
         message="Atlas is under maintenance",
-    ),
-    "406 of the version": Error(
-        status=406, code="INVALID_VERSION_DATE", message="does not serve this version", fault={}
-    ),
-    "410 of the version": Error(status=410, code="VERSION_GONE", message="does not serve this"),
-    "400 of another kind": Error(
-        status=400, code="VALIDATION_ERROR", message="Atlas refused what was asked"
     ),
     "409 without a code": Error(fault={"status": 409}, status=409, message="Atlas"),
 }

@@ -5,7 +5,7 @@ import pytest
 from bot.sandbox.atlas import Fault as AtlasFault
 from bot.sandbox.atlas import Kind
 from bot.sandbox.slack import Fault
-from tests.acceptance.environment import LIVE, RUNNING, BotEnvironment, is_card
+from tests.acceptance.environment import RUNNING, BotEnvironment, is_card
 
 JOB = RUNNING[1]
 
@@ -60,16 +60,6 @@ async def test_random_slack_faults_give_one_card_and_one_reply_per_request(
     assert len([message for message in env.slack.state.messages("ops") if is_card(message)]) == 5
 
 
-@pytest.mark.parametrize("code", ["expired_trigger_id", "trigger_expired", "invalid_trigger_id"])
-async def test_expired_trigger_gets_a_private_message(env: BotEnvironment, code: str) -> None:
-    env.slack.faults.add("views.open", Fault(kind="error", code=code))
-    await env.send_command("rina", " ".join(RUNNING))
-    (message,) = await env.wait_for_ephemerals("rina")
-
-    assert "please type the command again" in message
-    assert env.slack.state.view_of("rina") is None
-
-
 @pytest.mark.parametrize("kind", ["reset_before", "status", "garbage"])
 async def test_failed_views_open_gets_a_private_message(env: BotEnvironment, kind: str) -> None:
     env.slack.faults.add("views.open", Fault(kind=kind))  # type: ignore[arg-type]  # one of its
@@ -77,26 +67,6 @@ async def test_failed_views_open_gets_a_private_message(env: BotEnvironment, kin
     (message,) = await env.wait_for_ephemerals("rina")
 
     assert "try again" in message
-
-
-@pytest.mark.parametrize("code", ["not_found", "hash_conflict"])
-async def test_late_view_update_is_ignored(env: BotEnvironment, code: str) -> None:
-    env.slack.faults.add("views.update", Fault(kind="error", code=code))
-    await env.send_command("rina", " ".join(RUNNING))
-    await env.slack.until(lambda: bool(env.slack.called("views.update")))
-    before = env.slack.state.view_of("rina")
-    await env.send_command("rina", " ".join(LIVE))
-    view = await env.wait_for_dialog("rina", before)
-
-    assert LIVE[1] in env.slack.state.text_of(view)
-    assert env.slack.state.ephemerals("rina") == []
-
-
-async def test_failed_view_update_is_repeated(env: BotEnvironment) -> None:
-    env.slack.faults.add("views.update", Fault(kind="reset_before"))
-    view = await env.open_dialog(RUNNING)
-
-    assert view["submit"]
 
 
 async def test_unreadable_user_is_refused_for_now(env: BotEnvironment) -> None:
@@ -108,24 +78,6 @@ async def test_unreadable_user_is_refused_for_now(env: BotEnvironment) -> None:
     assert not view["submit"]
     assert "could not be checked who may do this, and nothing was done" in shown
     assert "[Try again]" in shown
-
-
-async def test_slow_user_lookup_is_reported_within_the_limit(env: BotEnvironment) -> None:
-    env.slack.faults.add("users.info", Fault(kind="delay", seconds=9.0), times=3)
-    view = await env.open_dialog(RUNNING, seconds=20)
-
-    assert not view["submit"]
-    assert "could not be checked who may do this" in env.slack.state.text_of(view)
-
-
-async def test_unreadable_channel_does_not_stop_a_cancellation(
-    env: BotEnvironment,
-) -> None:
-    """Without approvals the card may be tried where the command was typed."""
-    env.slack.faults.add("conversations.info", Fault(kind="status", status=503), times=3)
-    await env.submit_request(RUNNING)
-
-    assert (await env.wait_for_outcome(JOB)).state == "cancelled"
 
 
 async def test_outcome_is_posted_after_an_outage_of_slack(env: BotEnvironment) -> None:

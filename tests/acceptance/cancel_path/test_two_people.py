@@ -54,14 +54,6 @@ async def test_redelivered_command_opens_no_second_dialog(env: BotEnvironment) -
     assert env.slack.state.ephemerals("rina") == []
 
 
-async def test_redelivered_command_is_not_handled_again(env: BotEnvironment) -> None:
-    view = await env.open_dialog(RUNNING)
-    assert (await env.slack.people.redelivers()).ok
-
-    assert len(env.slack.called("views.open")) == 1
-    assert [each["id"] for each in env.slack.state.views_of("rina")] == [view["id"]]
-
-
 async def test_concurrent_submits_give_one_request_and_name_its_requester(
     env: BotEnvironment,
 ) -> None:
@@ -81,33 +73,6 @@ async def test_concurrent_submits_give_one_request_and_name_its_requester(
     text = env.slack.state.text_of(env.slack.state.view_of(loser) or {})
     assert f"@{winner} asked for this restore job already" in text
     assert "[Cancel the job]" not in text
-
-
-async def test_open_request_is_shown_in_the_next_dialog(env: BotEnvironment) -> None:
-    await env.submit_request(RUNNING, Fault(kind=Kind.DELAY, method="DELETE", seconds=1.0))
-    await env.slack.until(lambda: bool(cards(env)))
-    view = await env.open_dialog(RUNNING, "ada")
-    shown = env.slack.state.text_of(view)
-
-    assert "@Rina asked for this already" in shown
-    assert not view["submit"]
-    assert (await env.wait_for_outcome(JOB)).state == "cancelled"
-
-
-async def test_dialog_after_the_outcome_shows_the_current_job(env: BotEnvironment) -> None:
-    await env.submit_request(RUNNING)
-    await env.wait_for_outcome(JOB)
-    view = await env.open_dialog(RUNNING, "ada")
-
-    assert "There is nothing left to cancel: the job is cancelled." in env.slack.state.text_of(view)
-
-
-async def test_guest_is_refused_in_the_dialog(env: BotEnvironment) -> None:
-    view = await env.open_dialog(RUNNING, "gus")
-
-    assert not view["submit"]
-    assert "You may not ask" in env.slack.state.text_of(view)
-    assert env.slack.state.messages("ops") == []
 
 
 async def test_ten_concurrent_submits_are_ten_requests(env: BotEnvironment) -> None:

@@ -123,15 +123,3 @@ async def test_error_details_of_atlas_are_escaped_in_slack(
     for text in texts(sent(env)):
         assert "evil.invalid" not in text
         assert "tar.gz" not in text
-
-
-async def test_command_text_is_escaped_in_answers(env: BotEnvironment) -> None:
-    for count, typed in enumerate(
-        ("<!channel> a b", "<https://evil.invalid|x> y", "`*_~ x y", "&lt;!here&gt; x y"), 1
-    ):
-        await env.send_command("rina", typed)
-        await env.wait_for_ephemerals("rina", count)
-    for message in env.slack.state.ephemerals("rina"):
-        for text in mrkdwn(message["blocks"]):
-            assert "<" not in text
-            assert ">" not in text

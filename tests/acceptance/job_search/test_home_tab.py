@@ -6,8 +6,6 @@ from tests.acceptance.environment import LIVE, RUNNING, BotEnvironment, open_env
 from tests.acceptance.job_search.worlds import (
     Json,
     backup_calls,
-    job_in,
-    long_name,
     run_privately,
     slow,
     view_with,
@@ -63,17 +61,6 @@ async def test_home_tab_lists_awaiting_requests_to_approvers(tmp_path: Path) -> 
         assert "@Rina asked" in env.slack.state.text_of(redrawn)
 
 
-async def test_denial_in_the_home_tab_asks_for_a_reason(tmp_path: Path) -> None:
-    async with open_environment(tmp_path, APPROVED) as env:
-        await env.submit_request(RUNNING)
-        await env.slack.until(lambda: env.card(RUNNING[1]))
-        await env.slack.people.clicks("ada", await opened(env, "ada"), "cancel_restore_deny")
-        view = await view_with(env, "The request ends", "ada")
-        await env.slack.people.submits("ada", view, {"reason": "not this one"})
-
-        assert (await env.wait_for_outcome(RUNNING[1])).state == "denied"
-
-
 async def test_home_tab_limits_jobs_and_caches_reads(tmp_path: Path) -> None:
     before = with_clusters(400, range(45))
     async with open_environment(tmp_path, before=before) as env:
@@ -89,18 +76,6 @@ async def test_home_tab_limits_jobs_and_caches_reads(tmp_path: Path) -> None:
         assert env.slack.complaints == []
 
 
-async def test_full_home_tab_is_valid(tmp_path: Path) -> None:
-    environ = {**APPROVED, "BOT_APPROVALS": "2"}
-    before = with_clusters(60, range(60))
-    async with open_environment(tmp_path, environ, before=before) as env:
-        for number in range(12):
-            await env.submit_request((long_name(number), job_in(env, number)), reason="&" * 2900)
-        home = await opened(env, "ada")
-
-        assert env.slack.state.text_of(home).count("[Approve]") == 10
-        assert env.slack.complaints == []
-
-
 async def test_stored_requests_are_shown_while_atlas_is_slow(tmp_path: Path) -> None:
     async with open_environment(tmp_path) as env:
         env.atlas.faults.add(slow(1.0, path=""))
@@ -109,14 +84,6 @@ async def test_stored_requests_are_shown_while_atlas_is_slow(tmp_path: Path) -> 
         await home_with(env, "rina", "As of", 20)
 
         assert "There are no requests yet." in env.slack.state.text_of(first)
-
-
-async def test_jobs_are_hidden_from_people_who_may_not_request(tmp_path: Path) -> None:
-    async with open_environment(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as env:
-        home = env.slack.state.text_of(await opened(env, "rina", "may not ask"))
-
-        assert "prod-eu" not in home
-        assert "[Cancel this job]" not in home
 
 
 async def test_reason_of_a_direct_message_is_hidden_from_others(tmp_path: Path) -> None:

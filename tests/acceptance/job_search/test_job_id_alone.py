@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.atlas import Call, Fault, Kind
-from tests.acceptance.environment import RUNNING, BotEnvironment, open_environment
+from bot.sandbox.atlas import Call
+from tests.acceptance.environment import RUNNING, open_environment
 from tests.acceptance.job_search.worlds import (
     NOWHERE,
     backup_calls,
@@ -80,26 +80,6 @@ async def test_searches_leave_a_fifth_of_the_rate_limit(tmp_path: Path) -> None:
         assert ending.state == "cancelled"
 
 
-async def test_unreadable_cluster_is_named(env: BotEnvironment) -> None:
-    env.atlas.faults.add(
-        Fault(kind=Kind.ERROR, code="FEATURE_UNSUPPORTED", path="/prod-us/", times=None)
-    )
-    await env.send_command("rina", NOWHERE)
-    found = await view_with(env, "was not found")
-
-    assert "Not seen: `prod-us` in shop-prod." in env.slack.state.text_of(found)
-
-
-async def test_project_with_an_invalid_key_does_not_hide_others(tmp_path: Path) -> None:
-    async with open_two_projects(tmp_path, secret="wrong") as env:
-        await env.send_command("rina", RUNNING[1])
-        await view_with(env, "Download link")
-        await env.send_command("rina", NOWHERE)
-        nowhere = env.slack.state.text_of(await view_with(env, "was not found"))
-
-        assert "Not seen: shop-dev. Atlas did not accept the bot's key" in nowhere
-
-
 async def test_project_of_a_cluster_is_found_among_several(
     tmp_path: Path,
 ) -> None:
@@ -111,14 +91,3 @@ async def test_project_of_a_cluster_is_found_among_several(
 
         assert "shop-prod" in details
         assert len(asked) <= 2
-
-
-async def test_person_who_may_not_request_learns_nothing(tmp_path: Path) -> None:
-    async with open_environment(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as env:
-        before = len(env.atlas.calls)
-        await env.send_command("rina", RUNNING[1])
-        refused = env.slack.state.text_of(await view_with(env, "may not ask"))
-
-        assert "prod-eu" not in refused
-        calls = [call for call in env.atlas.calls[before:] if "restoreJobs" in call.path]
-        assert calls == []

@@ -4,13 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.atlas import Fault, Kind
 from tests.acceptance.environment import LIVE, RUNNING, BotEnvironment, open_environment
 from tests.acceptance.job_search.worlds import (
     backup_calls,
     job_in,
     left,
-    long_name,
     open_two_projects,
     run_privately,
     slow,
@@ -39,42 +37,10 @@ async def test_list_of_a_cluster_has_its_jobs_only(env: BotEnvironment) -> None:
     assert "prod-us" not in text
 
 
-async def test_ended_job_is_not_listed(env: BotEnvironment) -> None:
-    await run_privately(env, "list prod-eu")
-    env.atlas.world.job(LIVE[1]).expire()
-    text = env.slack.state.text_of(await run_privately(env, "list prod-eu"))
-
-    assert LIVE[1] not in text
-    assert RUNNING[1] in text
-
-
-async def test_empty_list_has_a_message(env: BotEnvironment) -> None:
-    for cluster, job in (RUNNING, LIVE):
-        env.atlas.world.job(job).cancel()
-        text = env.slack.state.text_of(await run_privately(env, f"list {cluster}"))
-
-    assert text == "No restore job of `prod-eu` can be cancelled now."
-
-
 async def test_unknown_cluster_suggests_similar_names(env: BotEnvironment) -> None:
     text = env.slack.state.text_of(await run_privately(env, "list prod-eo"))
 
     assert "There is no cluster `prod-eo`. Did you mean `prod-eu`" in text
-
-
-async def test_flex_cluster_is_named_as_flex(env: BotEnvironment) -> None:
-    text = env.slack.state.text_of(await run_privately(env, "list sketch-flex"))
-
-    assert "`sketch-flex` in shop-prod. Atlas cannot cancel restore jobs of flex" in text
-
-
-async def test_list_names_what_could_not_be_read(env: BotEnvironment) -> None:
-    fault = Fault(kind=Kind.ERROR, code="FEATURE_UNSUPPORTED", path="/prod-us/", times=None)
-    env.atlas.faults.add(fault)
-    text = env.slack.state.text_of(await run_privately(env, "list"))
-
-    assert text.count("[Cancel this job]") == 6
-    assert "Not seen: `prod-us` in shop-prod." in text
 
 
 async def test_project_with_an_invalid_key_does_not_hide_others(tmp_path: Path) -> None:
@@ -135,24 +101,3 @@ async def test_history_shows_requester_job_and_outcome(
         assert "<@U0RINA0001> asked" in str(text["blocks"])
         assert link in str(text["blocks"])
         assert "started by mistake" in env.slack.state.text_of(text)
-
-
-async def test_long_history_fits_into_a_message(tmp_path: Path) -> None:
-    before = with_clusters(20, range(20))
-    async with open_environment(tmp_path, {"BOT_APPROVALS": "1"}, before=before) as env:
-        for number in range(20):
-            await env.submit_request((long_name(number), job_in(env, number)), reason="&" * 900)
-        text = await run_privately(env, "history 50")
-
-        assert env.slack.state.text_of(text).count("Waits for approval") == 20
-        assert len(text["blocks"]) <= 50
-        assert env.slack.complaints == []
-
-
-async def test_person_who_may_not_request_is_refused_list_and_history(tmp_path: Path) -> None:
-    async with open_environment(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as env:
-        for command in ("list", "history"):
-            text = env.slack.state.text_of(await run_privately(env, command))
-
-            assert "may not ask" in text
-            assert "prod-eu" not in text

@@ -84,19 +84,6 @@ async def test_picker_dialog_opens_with_the_first_call(env: BotEnvironment) -> N
     assert methods[0] == "views.open" or "views.open" in methods[:2]
 
 
-async def test_job_options_have_readable_names(env: BotEnvironment) -> None:
-    await begin(env)
-    options = await offered(env, "job")
-
-    assert [option["value"] for option in options] == [value_of(RUNNING), value_of(LIVE)]
-    assert [option["text"]["text"].split(" · ")[1:] for option in options] == [
-        ["no link yet", "…0101"],
-        ["link live", "…0102"],
-    ]
-    assert all(option["text"]["text"].startswith("snapshot ") for option in options)
-    assert options[1]["description"]["text"].startswith("link live for ")
-
-
 async def test_submit_without_a_picked_job_does_nothing(env: BotEnvironment) -> None:
     view = await begin(env)
     with pytest.raises(CannotDo, match="job: Please complete"):
@@ -156,42 +143,6 @@ async def test_job_that_ends_before_its_details_are_read_is_not_cancelled(
 
     assert "job" in ack.errors
     assert env.atlas.deletes() == []
-
-
-async def test_job_that_ends_after_its_details_are_shown_is_over(
-    env: BotEnvironment,
-) -> None:
-    await begin(env)
-    view = await pick_job(env, LIVE)
-    env.atlas.world.job(LIVE[1]).expire()
-    await env.slack.people.submits("rina", view, {"reason": "x"})
-    ending = await env.wait_for_outcome(LIVE[1])
-
-    assert ending.state == "over"
-    assert env.atlas.deletes() == []
-
-
-@pytest.mark.parametrize(
-    ("typed", "found"),
-    [
-        ("prod", ["prod-eu", "prod-us"]),
-        ("PROD eu", ["prod-eu"]),
-        ("  eu ", ["prod-eu", "staging-eu"]),
-        ("ｐｒｏｄ", ["prod-eu", "prod-us"]),
-        ("*", []),
-        ('"; DROP', []),
-        ("<!channel>", []),
-        ("\u202eprod", ["prod-eu", "prod-us"]),
-        ("é\x00", []),
-        ("x" * 3000, []),
-    ],
-)
-async def test_special_characters_in_the_typeahead_are_literal(
-    env: BotEnvironment, typed: str, found: list[str]
-) -> None:
-    await begin(env, "", "has 4 clusters")
-
-    assert [option["value"] for option in await offered(env, "cluster", typed)] == found
 
 
 async def test_typeahead_narrows_four_hundred_long_names(tmp_path: Path) -> None:
@@ -297,30 +248,6 @@ async def test_project_is_picked_first_among_several(tmp_path: Path) -> None:
 async def test_cluster_name_selects_its_project(tmp_path: Path, typed: str, word: str) -> None:
     async with open_two_projects(tmp_path) as env:
         await begin(env, typed, word)
-
-
-async def test_invalid_key_is_reported_where_its_project_is_picked(tmp_path: Path) -> None:
-    async with open_two_projects(tmp_path, secret="wrong") as env:
-        await begin(env, "", "Choose a project first")
-        await pick(env, "project", OTHER_ID, "did not accept the bot's key")
-        await pick(env, "project", PROJECT_ID, "shop-prod has 4 clusters")
-
-
-async def test_person_who_may_not_request_gets_no_names(tmp_path: Path) -> None:
-    async with open_environment(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as env:
-        refused = await begin(env, "", "may not ask")
-
-        assert refused["submit"] is None
-        assert env.atlas.calls[1:] == [] or "clusters" not in str(env.atlas.calls[1:])
-
-
-async def test_each_options_request_checks_access(env: BotEnvironment) -> None:
-    await begin(env)
-    env.slack.workspace.user("rina").is_restricted = True
-    # The directory caches its answer for a minute: the earlier one counts till then.
-    options = await offered(env, "job")
-
-    assert len(options) == 2
 
 
 async def test_read_error_is_shown_below_the_pickers_with_try_again(

@@ -190,7 +190,12 @@ async def test_database_error_can_be_retried_in_the_dialog(bolt: BoltHarness) ->
 
 @pytest.mark.parametrize(
     ("code", "expected"),
-    [("expired_trigger_id", 1), ("trigger_expired", 1), ("exchanged_trigger_id", 0)],
+    [
+        ("expired_trigger_id", 1),
+        ("trigger_expired", 1),
+        ("invalid_trigger_id", 1),
+        ("exchanged_trigger_id", 0),
+    ],
 )
 async def test_expired_trigger_is_reported_and_a_used_trigger_is_not(
     bolt: BoltHarness, code: str, expected: int
@@ -214,8 +219,11 @@ async def test_a_command_without_a_trigger_is_answered_and_opens_nothing(
     assert "type the command again" in bolt.private[0]
 
 
-async def test_update_of_a_closed_dialog_is_ignored(bolt: BoltHarness) -> None:
-    bolt.slack.respond("views.update", "not_found")
+@pytest.mark.parametrize("code", ["not_found", "hash_conflict"])
+async def test_update_of_a_closed_or_changed_dialog_is_ignored(
+    bolt: BoltHarness, code: str
+) -> None:
+    bolt.slack.respond("views.update", code)
     await bolt.send(payloads.command(TYPED))
 
     assert bolt.private == []

@@ -62,10 +62,23 @@ def test_implausible_start_time_is_none() -> None:
     assert picker_views.started(future, NOON) is None
 
 
-def test_clusters_that_start_with_the_typed_text_come_first() -> None:
-    options = picker_views.cluster_options(["a-prod", "prod-a", "x"], "PROD")
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("PROD", ["prod-eu", "a-prod"]),
+        ("PROD eu", ["prod-eu"]),
+        ("  eu ", ["eu", "prod-eu"]),
+        ("ｐｒｏｄ", ["prod-eu", "a-prod"]),
+        ("\u202eprod", ["prod-eu", "a-prod"]),
+        *((literal, []) for literal in ("*", '"; DROP', "<!channel>", "é\x00", "x" * 3000)),
+    ],
+)
+def test_typed_text_is_literal_and_clusters_that_start_with_it_come_first(
+    typed: str, found: list[str]
+) -> None:
+    options = picker_views.cluster_options(["a-prod", "prod-eu", "eu"], typed)
 
-    assert [option["value"] for option in options] == ["prod-a", "a-prod"]
+    assert [option["value"] for option in options] == found
 
 
 @pytest.mark.parametrize(
