@@ -10,6 +10,7 @@ import structlog
 from bot.atlas import AtlasError, JobRef, RestoreJob
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.job_facts import USUAL_WAIT, JobFacts, LinkPhase
+from bot.cancellation.lifecycle import UNDECIDED, Request
 from bot.cancellation.starter import Knowledge, StartedBy, started_by
 from bot.services.activity_feed import ActivityFeeds, Feed
 from bot.services.projects import Projects
@@ -45,10 +46,17 @@ class JobFactsService:
         default_factory=lambda: asyncio.Semaphore(MAX_CONCURRENT_READS)
     )
 
-    async def of_job(self, ref: JobRef, job: RestoreJob, feed: Feed | None) -> JobFacts:
-        """Return the facts about a job that was read, and record them; raises `LedgerError`."""
-        known, found = await self._known_and_found(ref, feed)
-        return await self._record(ref, known, job, found)
+    async def of_job(
+        self, ref: JobRef, job: RestoreJob, feed: Feed | None
+    ) -> tuple[JobFacts, Request | None]:
+        """Return the facts about a job that was read, recorded if new, and its open request.
+
+        Raises `LedgerError`.
+        """
+        known, neighbours, request = await self.store.known(ref)
+        found = self._starter(ref, known, feed, neighbours)
+        waits = request is not None and request.state in UNDECIDED
+        return await self._record(ref, known, job, found, waits=waits), request
 
     async def of_jobs(
         self,
@@ -79,7 +87,9 @@ class JobFactsService:
 
     async def waits_for_starter(self, ref: JobRef) -> bool:
         """Wait for a slow read of the feed; return whether it has more than what is recorded."""
-        known, found = await self._known_and_found(ref, await self.feeds.read(ref))
+        feed = await self.feeds.read(ref)
+        known, neighbours, _ = await self.store.known(ref)
+        found = self._starter(ref, known, feed, neighbours)
         return found is not None and found.is_better_than(known.started_by)
 
     async def starter_of(self, ref: JobRef) -> StartedBy:
@@ -88,8 +98,8 @@ class JobFactsService:
         if known.started_by.is_settled:
             return known.started_by
         feed = await self.feeds.read(ref, timeout=STARTER_TIMEOUT, max_age=0.0)
-        known, found = await self._known_and_found(ref, feed)
-        return known.add(started_by=found).started_by
+        known, neighbours, _ = await self.store.known(ref)
+        return known.add(started_by=self._starter(ref, known, feed, neighbours)).started_by
 
     async def run(self) -> None:
         """Follow jobs until cancelled; errors are logged and the next round tries again."""
@@ -115,7 +125,8 @@ class JobFactsService:
             # Atlas refuses the link and the feed alike, so that the link is read after the feed.
             if feed and feed.events is not None and found and not facts.feed_link:
                 link = await self.feeds.link(ref)
-        if await self._record(ref, facts, job, found, link) != facts or each.waits:
+        updated = await self._record(ref, facts, job, found, link, waits=each.waits)
+        if updated != facts or each.waits:
             self.on_change()
 
     async def _read_job(self, ref: JobRef) -> RestoreJob | None:
@@ -128,13 +139,6 @@ class JobFactsService:
         except (AtlasError, CancellationError) as error:
             log.info("waiting job not read", job=ref.job_id, why=str(error))
             return None
-
-    async def _known_and_found(
-        self, ref: JobRef, feed: Feed | None
-    ) -> tuple[JobFacts, StartedBy | None]:
-        """Return what is recorded about a job, and what the feed has about its starter."""
-        known, neighbours = await self.store.known(ref)
-        return known, self._starter(ref, known, feed, neighbours)
 
     def _starter(
         self, ref: JobRef, facts: JobFacts, feed: Feed | None, neighbours: Neighbours
@@ -161,10 +165,13 @@ class JobFactsService:
         job: RestoreJob | None,
         found: StartedBy | None,
         link: str | None = None,
+        *,
+        waits: bool,
     ) -> JobFacts:
-        """Record what is new; a request that waits for a live link may lack its event."""
+        """Record what is new; a request that `waits` may lack the event of a live link."""
         updated = known.add(job, found, link).at(self.now())
         is_new = updated != known or updated.started_by.proof != known.started_by.proof
-        if not is_new and updated.phase not in {LinkPhase.LIVE, LinkPhase.ENDED}:
+        may_lack_event = waits and updated.phase in {LinkPhase.LIVE, LinkPhase.ENDED}
+        if not (is_new or may_lack_event):
             return known
-        return await self.store.record(ref, job, found, link)
+        return await self.store.record(ref, job, found, link, seen=known)

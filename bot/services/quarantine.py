@@ -121,7 +121,8 @@ class Quarantine:
                 project.atlas.restore_job(ref, timeout=READ_TIMEOUT),
                 self.facts.feeds.read(ref, timeout=FEED_TIMEOUT, max_age=FEED_MAX_AGE),
             )
-            started_by = (await self.facts.of_job(ref, job, feed)).started_by
+            facts, _ = await self.facts.of_job(ref, job, feed)
+            started_by = facts.started_by
         except AtlasError as error:
             log.warning("quarantined job not read", job=ref.job_id, why=str(error))
         await self._record(each, partial(rules.ending, project.policy.quarantine, started_by, job))

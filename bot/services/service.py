@@ -34,6 +34,7 @@ class JobDetails:
     job: RestoreJob
     open_request: Request | None
     facts: JobFacts
+    feed_is_late: bool = False  #: whether the activity feed was not read in time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,7 @@ class CancellationService:
             project.atlas.restore_job(ref, timeout=timeout),
             self.facts.feeds.read(ref, timeout=FEED_TIMEOUT),
         )
-        earlier = await self.requests.open_request_for(ref)
+        facts, earlier = await self.facts.of_job(ref, job, feed)
         may_act_at_once = project.policy.approvals == 0 or project.policy.break_glass != NO_ONE
         if earlier and earlier.state is State.QUARANTINED and may_act_at_once:
             earlier = None  # people may cancel at once what is only quarantined
@@ -91,7 +92,8 @@ class CancellationService:
             project_name=project.name,
             job=job,
             open_request=earlier,
-            facts=await self.facts.of_job(ref, job, feed),
+            facts=facts,
+            feed_is_late=feed is None,
         )
 
     async def submit(self, submission: Submission) -> Request:

@@ -52,12 +52,12 @@ def get_or_new(uow: UnitOfWork, refs: Collection[JobRef]) -> dict[JobRef, JobFac
     }
 
 
-def save_facts(uow: UnitOfWork, ref: JobRef, facts: JobFacts) -> None:
-    """Insert or update the facts about a job."""
+def _save_facts(uow: UnitOfWork, ref: JobRef, facts: JobFacts, *, is_known: bool) -> None:
     values = {name: getattr(facts, name) for name in _COLUMNS}
     values["started_by"] = json.dumps(facts.started_by.to_json())
-    known = update(job_facts).where(queries.is_job(job_facts, ref)).values(**values)
-    if not uow.execute(known).rowcount:
+    if is_known:
+        uow.execute(update(job_facts).where(queries.is_job(job_facts, ref)).values(**values))
+    else:
         uow.execute(insert(job_facts).values(**asdict(ref), **values))
 
 
@@ -70,7 +70,7 @@ def ensure_facts(
     read = expires_at or ended
     updated = facts.with_link(expires_at, ended).at(uow.now) if read else facts
     if updated != known:
-        save_facts(uow, ref, updated)
+        _save_facts(uow, ref, updated, is_known=known is not None)
     return updated
 
 
@@ -123,9 +123,10 @@ class JobFactsStore(Store):
         return get_or_new(uow, refs)
 
     @reads
-    def known(self, uow: UnitOfWork, ref: JobRef) -> tuple[JobFacts, Neighbours]:
-        """Return the facts about a job, and the jobs started at about the same time."""
-        return get_or_new(uow, [ref])[ref], _neighbours(uow, ref)
+    def known(self, uow: UnitOfWork, ref: JobRef) -> tuple[JobFacts, Neighbours, Request | None]:
+        """Return the facts about a job, its neighbours (see `FollowedJob`) and its open request."""
+        facts, request = get_or_new(uow, [ref])[ref], queries.open_request_for(ref)
+        return facts, _neighbours(uow, ref, facts), uow.get_or_none(request)
 
     @reads
     def followed(self, uow: UnitOfWork) -> Sequence[FollowedJob]:
@@ -140,7 +141,7 @@ class JobFactsStore(Store):
                 ref=ref,
                 facts=known,
                 waits=ref in waiting,
-                neighbours=Neighbours() if known.started_by.is_settled else _neighbours(uow, ref),
+                neighbours=_neighbours(uow, ref, known),
             )
             for ref, known in facts.items()
         ]
@@ -153,16 +154,21 @@ class JobFactsStore(Store):
         job: RestoreJob | None = None,
         started_by: StartedBy | None = None,
         feed_link: str | None = None,
+        *,
+        seen: JobFacts | None = None,
     ) -> JobFacts:
-        """Add what was read, and update the messages about the job, in one transaction."""
+        """Add what was read, and update the messages about the job, in one transaction.
+
+        `seen` are the facts that the caller has, in case that none are recorded.
+        """
         is_undecided = requests.c.state.in_(UNDECIDED)
         waiting = queries.open_request_for(ref).where(is_undecided).with_for_update()
         request = uow.update_or_none(waiting)
         known = get_facts(uow, [ref]).get(ref)
-        before = known or get_or_new(uow, [ref])[ref]
+        before = known or seen or get_or_new(uow, [ref])[ref]
         after = before.add(job, started_by, feed_link).at(uow.now)
         if after != known or after.started_by.proof != before.started_by.proof:
-            save_facts(uow, ref, after)
+            _save_facts(uow, ref, after, is_known=known is not None)
         if request:
             _update_request(uow, request, before, after)
         if after != before:
@@ -172,7 +178,10 @@ class JobFactsStore(Store):
         return after
 
 
-def _neighbours(uow: UnitOfWork, ref: JobRef) -> Neighbours:
+def _neighbours(uow: UnitOfWork, ref: JobRef, facts: JobFacts) -> Neighbours:
+    """Return the neighbours of a job whose starter may not be settled yet."""
+    if facts.started_by.is_settled:
+        return Neighbours()
     reach = WIDE_TOLERANCE + TOLERANCE  # a job's own event is near it
     times = (ref.started_at - reach, ref.started_at + reach)
     first, last = (f"{max(0, int(time.timestamp())):08x}" for time in times)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -123,13 +123,14 @@ class Dialog:
 async def open_job(deps: Dependencies, job: JobTarget, by: Interaction) -> None:
     """Open the dialog of a job with the next call to Slack, while the job is being read."""
     dialog = Dialog(deps, by)
-    reading = asyncio.create_task(job_view(deps, job, by.actor))
+    reader = JobReader(deps, job, by.actor)
+    reading = asyncio.create_task(reader.view())
     try:
         if await dialog.open(dialog_views.loading(job)):
             view = await reading
             await dialog.update(view)
-            if "submit" in view:
-                await _add_starter(deps, job, by.actor, dialog)
+            if "submit" in view and (later := await reader.later_view()):
+                await dialog.update(later)
     finally:
         await cancel_and_wait(reading)
 
@@ -138,17 +139,7 @@ async def reload_job(deps: Dependencies, job: JobTarget, by: Interaction, view_i
     """Read the job again, and update the same dialog."""
     dialog = Dialog(deps, by, view_id)
     await dialog.update(dialog_views.loading(job))
-    await dialog.update(await job_view(deps, job, by.actor))
-
-
-async def _add_starter(deps: Dependencies, job: JobTarget, actor: Actor, dialog: Dialog) -> None:
-    """Update the dialog once more where the activity feed answers later than the job."""
-    try:
-        has_more = await deps.service.facts.waits_for_starter(job.ref)
-    except CancellationError:
-        return
-    if has_more and "submit" in (later := await job_view(deps, job, actor)):
-        await dialog.update(later)
+    await dialog.update(await JobReader(deps, job, by.actor).view())
 
 
 async def open_search(deps: Dependencies, query: SearchQuery, by: Interaction) -> None:
@@ -181,41 +172,49 @@ async def _search(deps: Dependencies, query: SearchQuery, by: Interaction, dialo
     if (found := result.found) is None:
         return dialog_views.not_found(query.job_id, searched, result, query.cluster)
     ref = JobRef(project_id=found.project.id, cluster_name=found.cluster, job_id=query.job_id)
-    return await job_view(deps, JobTarget(ref=ref, asked_in=by.channel), by.actor)
+    return await JobReader(deps, JobTarget(ref=ref, asked_in=by.channel), by.actor).view()
 
 
-async def job_view(deps: Dependencies, job: JobTarget, actor: Actor) -> View:
-    """Build the view of a job; Atlas is asked only for people who may request."""
-    try:
-        return await JobReader(deps, job, actor).view()
-    except (NoPlacement, AtlasError, CancellationError) as error:
-        log.info("dialog shows an error", job=job.ref.job_id, error=type(error).__name__)
-        match error:
-            case NoPlacement():
-                return dialog_views.refused(str(error))
-            case AtlasError():
-                answer = mrkdwn.atlas_answer(error.status, error.code)
-                return dialog_views.error(str(error), job, answer)
-            case LedgerError() | RightsNotChecked():
-                return dialog_views.error(str(error), job)
-        return dialog_views.refused(sentence_for(error, deps.links))
-    except asyncio.CancelledError:
-        # The process is stopping; there is time left for one more update.
-        return dialog_views.error(STOPPING, job)
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class JobReader:
-    """Checks what a person may do with a job, and reads the job.
-
-    Raises `NoPlacement`, `AtlasError` or `CancellationError`.
-    """
+    """Checks what a person may do with a job, reads the job, and builds its view."""
 
     deps: Dependencies
     job: JobTarget
     actor: Actor
+    feed_is_late: bool = field(default=False, init=False)  # of the last view
 
     async def view(self) -> View:
+        """Build the view; Atlas is asked only for people who may request."""
+        try:
+            return await self._view()
+        except (NoPlacement, AtlasError, CancellationError) as error:
+            log.info("dialog shows an error", job=self.job.ref.job_id, error=type(error).__name__)
+            match error:
+                case NoPlacement():
+                    return dialog_views.refused(str(error))
+                case AtlasError():
+                    answer = mrkdwn.atlas_answer(error.status, error.code)
+                    return dialog_views.error(str(error), self.job, answer)
+                case LedgerError() | RightsNotChecked():
+                    return dialog_views.error(str(error), self.job)
+            return dialog_views.refused(sentence_for(error, self.deps.links))
+        except asyncio.CancelledError:
+            # The process is stopping; there is time left for one more update.
+            return dialog_views.error(STOPPING, self.job)
+
+    async def later_view(self) -> View | None:
+        """Return the view with a starter for which it did not wait, where the feed has one."""
+        if not self.feed_is_late:
+            return None
+        with suppress(CancellationError):
+            if await self.deps.service.facts.waits_for_starter(self.job.ref):
+                later = await self.view()
+                return later if "submit" in later else None
+        return None
+
+    async def _view(self) -> View:
+        """Build the view; raises `NoPlacement`, `AtlasError` or `CancellationError`."""
         project, ref = await self._allowed_project(), self.job.ref
         reading = asyncio.create_task(self.deps.service.look_up(ref, timeout=ATLAS_TIMEOUT))
         try:
@@ -224,6 +223,7 @@ class JobReader:
         finally:
             await cancel_and_wait(reading)
         job, request, links = details.job, details.open_request, self.deps.links
+        self.feed_is_late = details.feed_is_late
         log.info(
             "job looked up",
             job=ref.job_id,

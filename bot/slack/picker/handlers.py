@@ -19,7 +19,7 @@ from bot.slack.command import views as command_views
 from bot.slack.command.grammar import closest_keyword
 from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.flow import Dialog, job_view
+from bot.slack.dialog.flow import Dialog, JobReader
 from bot.slack.dialog.metadata import (
     MESSAGE_VALUE,
     JobTarget,
@@ -261,7 +261,7 @@ class Picker:
         project = next((each for each in projects if each.id == state.project_id), None)
         if project and state.ref:
             job = JobTarget(ref=state.ref, asked_in=state.asked_in)
-            details = await job_view(self._deps, job, self._by.actor)
+            details = await JobReader(self._deps, job, self._by.actor).view()
             return picker_views.with_details(details, state, projects)
         if project is None:
             note = " ".join(filter(None, [content.note, "Choose a project first."]))
