@@ -8,7 +8,7 @@ from typing import Protocol
 import pytest
 from pydantic import SecretStr
 
-from bot.atlas import ApiVersion, DigestKey, KeyRefused
+from bot.atlas import DigestKey, KeyRefused
 from tests.support.apache import REF, Apache, running_apache
 from tests.support.needs import needs
 
@@ -42,19 +42,6 @@ async def test_warm_cancel_takes_three_requests(apache: Starter, counts: str) ->
 
     assert accepted == 204
     assert server.log(5) == ["GET 401", "GET 200", "GET 200", "DELETE 204", "GET 200"]
-
-
-@pytest.mark.parametrize("version", list(ApiVersion))
-async def test_first_cancel_takes_four_requests_in_each_version(
-    apache: Starter, version: ApiVersion
-) -> None:
-    server = apache()
-    async with server.client(version=version) as atlas:
-        await atlas.restore_job(REF)
-        await atlas.cancel_restore_job(REF)
-        await atlas.restore_job(REF)
-
-    assert server.log(4) == ["GET 401", "GET 200", "DELETE 204", "GET 200"]
 
 
 @pytest.mark.parametrize("counts", ["Off", "On"])
@@ -105,15 +92,3 @@ async def test_wrong_key_takes_two_requests_each_time(apache: Starter) -> None:
             await atlas.cancel_restore_job(REF)
 
     assert server.log(4) == ["GET 401", "GET 401", "DELETE 401", "DELETE 401"]
-
-
-async def test_wrong_key_does_not_affect_other_clients(apache: Starter) -> None:
-    server = apache(counts="On")
-    wrong = server.client(DigestKey("stranger", SecretStr("wrong")))
-    async with server.client() as atlas, wrong:
-        await atlas.restore_job(REF)
-        with pytest.raises(KeyRefused):
-            await wrong.restore_job(REF)
-        await atlas.restore_job(REF)
-
-    assert server.log(5) == ["GET 401", "GET 200", "GET 401", "GET 401", "GET 200"]

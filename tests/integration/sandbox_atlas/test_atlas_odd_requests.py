@@ -17,15 +17,6 @@ async def client(atlas: FakeAtlasServer) -> AsyncIterator[httpx.AsyncClient]:
         yield opened
 
 
-@pytest.mark.parametrize("number", ["9" * 5000, "2147483648", "١", "²", "0", "-1", "1.0", ""])
-async def test_invalid_page_number_is_rejected(client: httpx.AsyncClient, number: str) -> None:
-    answer = await client.get(
-        "/api/atlas/v2/groups", params={"pageNum": number}, headers={"Accept": V2}
-    )
-
-    assert (answer.status_code, answer.json()["errorCode"]) == (400, "INVALID_QUERY_PARAMETER")
-
-
 @pytest.mark.parametrize("name", ["a%0Ab", "%00", "%FF", "%2E%2E"])
 async def test_path_with_any_character_gets_an_error_of_atlas(
     client: httpx.AsyncClient, name: str

@@ -173,9 +173,7 @@ async def test_count_can_be_left_out(v2: Caller) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("pageNum", "0"),
-        ("pageNum", "-1"),
-        ("pageNum", "two"),
+        *(("pageNum", number) for number in ("0", "-1", "two", "9" * 5000, "2147483648", "١")),
         ("pageNum", ""),
         ("itemsPerPage", "0"),
         ("itemsPerPage", "501"),
@@ -323,19 +321,8 @@ async def test_one_cluster_can_be_read_in_both_apis(v1: Caller, v2: Caller) -> N
     assert (await v1.get(path)).json()["links"][1]["rel"] == "http://mms.mongodb.com/restoreJobs"
 
 
-@pytest.mark.parametrize(
-    "accept",
-    [
-        "application/json",
-        "*/*",
-        "application/vnd.atlas.2022-12-31+json",
-        "application/vnd.atlas.2023-02-30+json",
-        "application/vnd.atlas.2099-01-01+json",
-        "application/vnd.atlas.preview+json",
-    ],
-)
-async def test_v2_requires_an_existing_version(v2: Caller, accept: str) -> None:
-    answer = await v2.get(RUNNING, accept=accept)
+async def test_v2_requires_an_existing_version(v2: Caller) -> None:
+    answer = await v2.get(RUNNING, accept="application/vnd.atlas.2022-12-31+json")
 
     assert (answer.status_code, answer.json()["errorCode"]) == (406, "INVALID_VERSION_DATE")
     assert answer.headers["Content-Type"] == "application/json"
@@ -346,18 +333,6 @@ async def test_bad_version_can_be_a_bad_request(atlas: FakeAtlasServer, v2: Call
     atlas.behaviour.version_error_status = 400
 
     assert (await v2.get(RUNNING, accept="application/json")).status_code == 400
-
-
-async def test_later_date_resolves_down(v2: Caller) -> None:
-    answer = await v2.get(RUNNING, accept="application/vnd.atlas.2025-03-12+json")
-
-    assert answer.headers["Content-Type"] == "application/vnd.atlas.2023-01-01+json;charset=utf-8"
-
-
-async def test_v1_does_not_know_versions(v1: Caller) -> None:
-    answer = await v1.get(RUNNING, accept="application/vnd.atlas.2023-01-01+json")
-
-    assert answer.status_code == 406
 
 
 async def test_flex_has_its_own_family(v2: Caller) -> None:

@@ -18,7 +18,6 @@ from tests.integration.sandbox_slack.parts import (
     section,
 )
 from tests.integration.sandbox_slack.receiver import Answer
-from tests.support.clock import FakeClock
 
 
 async def trigger(env: Env) -> str:
@@ -49,16 +48,6 @@ async def test_trigger_opens_one_dialog(env: Env) -> None:
     again = await refusal(env, "views.open", trigger_id=trigger_id, view=form())
     assert again == "exchanged_trigger_id"
     assert env.slack.state.view_of("ada") is None
-
-
-async def test_trigger_is_too_old_after_three_seconds(env: Env, clock: FakeClock) -> None:
-    trigger_id = await trigger(env)
-
-    clock.advance(3.1)
-
-    late = await refusal(env, "views.open", trigger_id=trigger_id, view=form())
-    assert late == "expired_trigger_id"
-    assert env.slack.state.view_of("rina") is None
 
 
 async def test_invalid_view_does_not_use_up_the_trigger(env: Env) -> None:

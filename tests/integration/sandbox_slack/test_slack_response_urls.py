@@ -9,7 +9,6 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.sandbox.slack import FakeSlackServer
 from tests.integration.sandbox_slack.parts import Json, actions, button
 from tests.integration.sandbox_slack.receiver import Receiver
-from tests.support.clock import FakeClock
 
 OPS = "C0OPS00001"
 
@@ -47,16 +46,6 @@ async def test_five_answers_go_to_the_person_alone(
     assert await answers(session, url, text="6") == (404, "used_url")
     assert [m["text"] for m in slack.state.ephemerals("rina")] == list("01234")
     assert slack.state.messages("#ops") == []
-
-
-async def test_answers_stop_after_half_an_hour(
-    slack: FakeSlackServer, app: Receiver, session: aiohttp.ClientSession, clock: FakeClock
-) -> None:
-    url = await command_url(slack, app)
-
-    clock.advance(1801)
-
-    assert await answers(session, url, text="late") == (404, "expired_url")
 
 
 async def test_answer_reaches_a_channel_that_the_app_is_not_in(

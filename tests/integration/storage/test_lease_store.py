@@ -1,7 +1,6 @@
 """Claims, leases and recorded DELETEs, on both databases."""
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -31,19 +30,6 @@ async def test_concurrent_claims_give_the_request_to_one_runner(env: Env) -> Non
     assert sum(claim is not None for claim in claims) == 1
 
 
-async def test_waiting_request_cannot_be_claimed(env: Env) -> None:
-    request = await env.store.create(a_waiting_request(), RINA)
-
-    assert await env.leases.claim(request.id) is None
-    assert await env.leases.list_runnable() == []
-
-
-async def test_approved_request_is_runnable(env: Env) -> None:
-    request = await env.store.create(a_request(), RINA)
-
-    assert await env.leases.list_runnable() == [request.id]
-
-
 async def test_claimed_request_can_be_taken_over_once_the_lease_expired(env: Env) -> None:
     request = await claimed(env)
     assert await env.other.claim(request.id) is None
@@ -53,54 +39,6 @@ async def test_claimed_request_can_be_taken_over_once_the_lease_expired(env: Env
 
     assert taken_over is not None
     assert (await env.events(request=request.id))[-1] == "request:taken_over"
-
-
-async def test_renewed_lease_lasts_longer(env: Env) -> None:
-    request = await claimed(env)
-    env.clock.forward(Timings.request_lease - 1)
-    assert await env.leases.renew(request.id)
-    env.clock.forward(Timings.request_lease - 1)
-
-    assert await env.other.claim(request.id) is None
-
-
-async def test_released_request_can_be_claimed_at_once(env: Env) -> None:
-    request = await claimed(env)
-
-    assert await env.leases.release(request.id)
-    assert await env.other.claim(request.id) is not None
-
-
-async def test_expired_lease_refuses_a_delete(env: Env) -> None:
-    request = await claimed(env)
-    env.clock.forward(Timings.request_lease)
-
-    with pytest.raises(AlreadyHandled):
-        await env.leases.record_delete_sent(request)
-
-
-async def test_lost_lease_refuses_delete_settlement_and_renewal(env: Env) -> None:
-    request = await claimed(env)
-    env.clock.forward(Timings.request_lease)
-    await env.other.claim(request.id)
-
-    with pytest.raises(AlreadyHandled):
-        await env.leases.record_delete_sent(request)
-    with pytest.raises(AlreadyHandled):
-        await env.leases.settle(request, State.CANCELLED, Outcome())
-    assert not await env.leases.renew(request.id)
-
-
-async def test_delete_has_unknown_effect_until_its_answer_is_recorded(env: Env) -> None:
-    request = await claimed(env)
-
-    sending = await env.leases.record_delete_sent(request)
-    answered = await env.leases.record_delete_answer(
-        sending, replace(sending.sent, accepted=True, unknown=False), {"status": 204}
-    )
-
-    assert sending.sent == DeleteAttempts(count=1, unknown=True)
-    assert answered.sent == DeleteAttempts(count=1, accepted=True)
 
 
 async def test_outcome_is_stored_with_status_and_code(env: Env) -> None:

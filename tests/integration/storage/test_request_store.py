@@ -14,7 +14,6 @@ from bot.cancellation.errors import (
     JobAlreadyRequested,
     NotAllowed,
     NotRecorded,
-    RequestExpired,
     RequestNotFound,
 )
 from bot.cancellation.lifecycle import JobFingerprint, Outcome, Request, State
@@ -58,15 +57,6 @@ async def test_unknown_id_raises_request_not_found(env: Env) -> None:
         await env.store.get("nothing")
 
 
-async def test_same_key_returns_the_first_request(env: Env) -> None:
-    first = await env.store.create(a_request(key="V1"), RINA)
-
-    second = await env.store.create(a_request(key="V1"), RINA)
-
-    assert second == first
-    assert env.entered == [State.APPROVED]
-
-
 async def test_second_dialog_with_the_same_request_id_gets_an_id_of_its_own(env: Env) -> None:
     first = await env.store.create(a_request(), RINA)
     second = await env.store.create(a_request(id=first.id), RINA)
@@ -103,15 +93,6 @@ async def test_concurrent_deliveries_of_one_submission_create_one_request(env: E
     ]
 
 
-async def test_job_can_be_requested_again_after_its_request_ended(env: Env) -> None:
-    first = await env.store.create(a_waiting_request(ref=job_ref()), RINA)
-    await env.store.decide(first.id, State.WITHDRAWN, RINA, allow)
-
-    second = await env.store.create(a_waiting_request(ref=job_ref()), RINA)
-
-    assert (await env.store.open_request_for(job_ref())) == second
-
-
 async def test_late_redelivery_returns_its_own_request_while_another_is_open(env: Env) -> None:
     first = await env.store.create(a_waiting_request(key="V1", ref=job_ref()), RINA)
     ended = await env.store.decide(first.id, State.WITHDRAWN, RINA, allow)
@@ -120,22 +101,6 @@ async def test_late_redelivery_returns_its_own_request_while_another_is_open(env
     again = await env.store.create(a_waiting_request(key="V1", ref=job_ref()), RINA)
 
     assert again == ended
-
-
-async def test_first_of_two_approvals_is_recorded_and_the_second_approves(env: Env) -> None:
-    request = await env.store.create(a_waiting_request(approvals=2), RINA)
-
-    once = await env.store.approve(request.id, ADA, allow, keep_all)
-    twice = await env.store.approve(request.id, ABE, allow, keep_all)
-
-    assert (once.state, once.approved_by) == (State.AWAITING, frozenset({ADA.id}))
-    assert (twice.state, twice.approved_by) == (State.APPROVED, frozenset({ADA.id, ABE.id}))
-    assert env.entered == [State.AWAITING, State.APPROVED]
-    assert await env.events(request=request.id) == [
-        "request:created",
-        "request:approval_given",
-        "request:approved",
-    ]
 
 
 async def test_concurrent_approvals_of_two_people_complete_the_quorum(env: Env) -> None:
@@ -183,27 +148,6 @@ async def test_denial_stores_its_reason_and_its_author(env: Env) -> None:
 
     assert denied.state is State.DENIED
     assert denied.outcome == Outcome(sentence="needed for the audit", by=ADA.id)
-
-
-async def test_decision_after_the_end_raises_with_the_ended_request(env: Env) -> None:
-    request = await env.store.create(a_waiting_request(), RINA)
-    await env.store.decide(request.id, State.DENIED, ADA, allow, reason="no")
-
-    with pytest.raises(AlreadyHandled) as late:
-        await env.store.approve(request.id, ABE, allow, keep_all)
-
-    assert late.value.request.state is State.DENIED
-    assert late.value.request.outcome.by == ADA.id
-
-
-async def test_approval_at_the_expiry_is_refused(env: Env) -> None:
-    request = await env.store.create(
-        a_waiting_request(expires_at=NOON + timedelta(seconds=5)), RINA
-    )
-    env.clock.forward(5)
-
-    with pytest.raises(RequestExpired):
-        await env.store.approve(request.id, ADA, allow, keep_all)
 
 
 async def test_waiting_request_expires(env: Env) -> None:

@@ -148,15 +148,10 @@ async def test_unusual_notation_of_a_challenge_is_answered(challenge: str) -> No
 
 ODD = [
     'Digest realm="r", nonce="n", qop="auth-int"',
-    'Digest realm="r", nonce="n", qop="auth", algorithm=WHIRLPOOL',
-    'Digest realm="r"',
     'Digest realm="r", nonce=""',
     'Digest realm="ünïcode", nonce="n"',
-    'Digest realm="a\\"b", nonce="n"',
-    "Digest",
     "Digest ,,,===",
     'Basic realm="proxy"',
-    "Bearer",
     "",
 ]
 

@@ -20,7 +20,6 @@ from tests.support.domain import NOON, RINA, a_waiting_request
 TEAM = RINA.team
 GROUP = "S0APPROVE"
 APPROVERS = People(users=frozenset({"U0ADA"}), groups=frozenset({GROUP}))
-BOSS = People(users=frozenset({"U0BOSS"}))
 
 
 def at(seconds: float) -> Any:

@@ -63,14 +63,6 @@ async def test_details_never_override_event_fields() -> None:
     assert json.loads(text)["actor"] == "U0RINA"
 
 
-async def test_csv_has_the_same_names_as_columns() -> None:
-    text = await written(RecordFormat.CSV, a_line(status=204))
-    (row,) = csv.DictReader(io.StringIO(text))
-    assert (row["at"], row["event"], row["request"]) == (AT, "request:created", "r1")
-    assert (row["actor"], row["team"]) == ("U0RINA", "T0HOME")
-    assert row["status"] == "204"
-
-
 async def test_table_does_not_interpret_markup() -> None:
     text = await written(RecordFormat.TABLE, a_line(reason="[red]x[/red]"))
 

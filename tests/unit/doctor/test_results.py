@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bot.atlas.transport import parse_date
 from bot.doctor.results import REPORT, CheckResult, Level, Subject, compare_clock, within
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -35,15 +34,6 @@ def test_clock_difference_over_1_minute_is_a_warning_and_over_5_a_problem(
 def test_missing_date_leaves_the_clock_unchecked() -> None:
     assert compare_clock("Atlas", NOON, None).level is Level.UNCHECKED
     assert compare_clock("Atlas", None, NOON).level is Level.UNCHECKED
-
-
-@pytest.mark.parametrize(
-    ("text", "moment"), [("Wed, 25 Nov 2026 12:00:00 GMT", NOON), ("noon", None), ("", None)]
-)
-def test_date_header_is_parsed_and_a_malformed_one_is_none(
-    text: str, moment: datetime | None
-) -> None:
-    assert parse_date(text) == moment
 
 
 async def failing() -> CheckResult:

@@ -168,6 +168,18 @@ async def test_rights_are_checked_again_at_the_submission(new_bolt: NewBolt) -> 
     assert await bolt.requests() == []
 
 
+async def test_requester_who_left_the_group_after_the_last_lookup_is_refused(
+    new_bolt: NewBolt,
+) -> None:
+    bolt = new_bolt(Policy(requesters=People(groups=frozenset({"S0APPROVE"}))))
+    await bolt.send(payloads.command("help", user="U0ADA"))
+    bolt.slack.respond("usergroups.users.list", {"users": []})
+    answer = await bolt.send(payloads.submission(view(), user="U0ADA"))
+
+    assert "may not ask" in words(answer.body)
+    assert await bolt.requests() == []
+
+
 async def test_channel_is_checked_again_at_the_submission(new_bolt: NewBolt) -> None:
     bolt = new_bolt(Policy(channels=frozenset({"C0ONLY"})))
     answer = await bolt.send(payloads.submission(view()))

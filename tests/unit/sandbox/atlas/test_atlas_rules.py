@@ -37,7 +37,10 @@ def test_date_resolves_to_the_newest_version_not_after_it(accept: str, version: 
 
 
 @pytest.mark.parametrize(
-    "accept", ["", "*/*", "application/vnd.atlas.2022-01-01+json", "application/vnd.atlas.x+json"]
+    "accept",
+    ["", "*/*", "application/json"]
+    + [f"application/vnd.atlas.{date}+json" for date in ("2022-12-31", "2023-02-30", "2099-01-01")]
+    + ["application/vnd.atlas.preview+json"],
 )
 def test_unknown_version_is_rejected(accept: str) -> None:
     with pytest.raises(AtlasError) as caught:
