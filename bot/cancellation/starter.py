@@ -93,8 +93,7 @@ class StartedBy:
         """Whether this is worth showing instead of `other`."""
         order = [*Knowledge]
         own, others = ((order.index(e.knowledge), e.is_settled) for e in (self, other))
-        changes = self != other or self.jobs_known != other.jobs_known
-        return own > others or (own == others and changes)
+        return own > others or (own == others and (self != other or self.proof != other.proof))
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -122,23 +122,20 @@ class FeedMonitor:
         self._seen: frozenset[str] | None = None
         self._refused = False
         self._unmatched: set[JobRef] = set()
+        self.unlisted = 0.0  #: seconds until all jobs that can have the newest event are listed
 
-    async def read(self) -> tuple[int, list[JobRef], float]:
-        """Return how many restores are new, and the downloads whose event the feed should have.
-
-        The last value is in how many seconds all jobs that can have the newest event are listed.
-        """
+    async def read(self) -> tuple[int, list[JobRef]]:
+        """Return how many restores are new, and the downloads whose event the feed should have."""
         feed = await self._feeds.read_since(self._project_id, None, max_age=FRESH)
         if feed is None:
-            return 0, [], 0.0
+            return 0, []
         self._report_refusal(refused=feed.events is None)
         if feed.events is None:
             self._unmatched.clear()
-            return 0, [], 0.0
-        unlisted = [event.created + LISTED_AFTER - feed.read_at for event in feed.events[:1]]
-        seconds = sum(unlisted, timedelta()).total_seconds()
-        new = self._count_new(feed.events, feed.read_at)
-        return new, self._missing(feed.events, feed.read_at), seconds
+            return 0, []
+        for newest in feed.events[:1]:
+            self.unlisted = (newest.created + LISTED_AFTER - feed.read_at).total_seconds()
+        return self._count_new(feed.events, feed.read_at), self._missing(feed.events, feed.read_at)
 
     def expect(self, ref: JobRef) -> None:
         self._unmatched.add(ref)

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import KW_ONLY, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -83,8 +83,8 @@ class Watcher:
         self._recorded: dict[str, frozenset[tuple[str, str]]] = {}
         self._newest: dict[str, str] = {}
         self._last_read: dict[str, float] = {}
-        self._complete: dict[str, float] = {}
-        self._read_again_at = self._awaited = math.inf
+        self._complete: dict[str, datetime] = {}  # when the last complete read began
+        self._read_again_at = math.inf
 
     @property
     def _feed_interval(self) -> float:
@@ -161,17 +161,10 @@ class Watcher:
 
     def _all_read_at(self) -> datetime | None:
         """Return the time at or after which all clusters were read, by the database's clock."""
-        if (oldest := self._oldest_read) == -math.inf:
-            return None
-        return self.store.now() - timedelta(seconds=self.monotonic() - oldest)
-
-    @property
-    def _oldest_read(self) -> float:
-        """When the oldest of the clusters' last complete reads began; -inf if one is missing."""
-        if self._unread.get("") or self._failures.counts[""]:
-            return -math.inf  # there may be clusters that are not known
-        began = [self._complete.get(name, -math.inf) for name in self._clusters or ()]
-        return min(began, default=-math.inf)
+        names = self._clusters or frozenset()
+        if self._unread.get("") or self._failures.counts[""] or not names <= self._complete.keys():
+            return None  # after an error there may be clusters that are not known
+        return min((self._complete[name] for name in names), default=None)
 
     async def _stop_reads(self) -> None:
         await cancel_and_wait(*self._tasks)
@@ -192,13 +185,13 @@ class Watcher:
         await self.pacer.wait(lambda: feed_rank(due, self.monotonic()))
         self._feed_at = self.monotonic() + (self._events_delay or self._feed_interval)
         self._events_delay = 0.0
-        requested, missing, unlisted = await self.feed.read()
+        requested, missing = await self.feed.read()
         if requested:
             log.info("restore requested", project=self._id, events=requested)
             self._list_at = min(self._list_at, self._listed_at + LIST_MAX_AGE)
             self._read_at_once()
-            if unlisted > 0 and self.project.policy.quarantine.expected:
-                self._read_again_at = self.monotonic() + unlisted
+            if self.feed.unlisted > 0 and self.project.policy.quarantine.expected:
+                self._read_again_at = self.monotonic() + self.feed.unlisted
         if missing and not self._has_gap:
             await self._record_gap(missing[0])
 
@@ -209,7 +202,6 @@ class Watcher:
             self._clusters or (), key=lambda name: self._newest.get(name, ""), reverse=True
         )
         self._schedule.prioritize(newest_first)
-        self._awaited = self.monotonic()
 
     async def _record_gap(self, ref: JobRef) -> None:
         """Sweep more often: the feed does not show every download."""
@@ -270,21 +262,19 @@ class Watcher:
         self._last_read[name] = self.monotonic()
         next_read = self._last_read[name] + self._sweep_interval
         try:
+            began = self.store.now()
             jobs = await self._read_jobs(name)
-            if await self._record_jobs(name, jobs) and not jobs.unread:
-                self._complete[name] = self._last_read[name]
-                self._report_all_read()
+            await self._record_jobs(name, jobs)
+            if name in self._recorded and not jobs.unread:
+                self._complete[name] = began
+            if due < 0 <= self._schedule.next_due:
+                self._renew_at = self.monotonic()  # stores that the clusters were read
             self._failures.clear(name)
             self.on_read()
         except (AtlasError, CancellationError) as error:
             next_read = self.monotonic() + self._failures.record(name, error)
         finally:
             self._schedule.reschedule(name, next_read)
-
-    def _report_all_read(self) -> None:
-        """Store with the lease, without delay after an event, that all clusters were read."""
-        if self._oldest_read >= self._awaited:
-            self._renew_at, self._awaited = self.monotonic(), math.inf
 
     async def _read_jobs(self, name: str) -> ReadItems[RestoreJob]:
         with self.project.backups.call(reserve=RESERVE):
@@ -293,21 +283,19 @@ class Watcher:
             except (ClusterNotFound, WrongClusterKind):
                 return ReadItems()  # deleted since the list was read, or a kind without such jobs
 
-    async def _record_jobs(self, name: str, jobs: ReadItems[RestoreJob]) -> bool:
-        """Compare with the record, unless the last read recorded the same states.
-
-        False if this replica lost the lease.
-        """
+    async def _record_jobs(self, name: str, jobs: ReadItems[RestoreJob]) -> None:
+        """Compare with the record, unless the last read recorded the same states."""
         unread = [(job_id, UNREAD) for job_id in jobs.unread]
         states = frozenset([*((job.id, str(job.state)) for job in jobs), *unread])
         if self._recorded.get(name) == states:
-            return True
+            return
         self._report_unread(name, jobs.unread_text("job"))
         self._newest[name] = max((job.id for job in jobs), default="")
         changes = await self.store.record_jobs(self._id, name, jobs, jobs.unread)
         if changes is None:
             self._renew_at = self.monotonic()  # another replica holds the lease
-            return False
+            self._recorded.clear()
+            return
         self._recorded[name] = states
         for change in changes:
             place = {"project": self._id, "cluster": name}
@@ -316,4 +304,3 @@ class Watcher:
                 self.feed.expect(JobRef(self._id, name, change.job_id))
         if changes:
             self.on_change()
-        return True

@@ -10,7 +10,8 @@ from typing import Any
 
 import httpx
 
-from bot.sandbox.atlas import PROJECT_ID, Actor, RestoreJob
+from bot.sandbox.atlas import PROJECT_ID, Actor, Kind, RestoreJob
+from bot.sandbox.atlas import Fault as AtlasFault
 from bot.sandbox.slack import Fault as SlackFault
 from tests.acceptance.approvals.actions import ADA, OPS, record_of
 from tests.acceptance.environment import BotEnvironment, open_environment, state_of, wait_until
@@ -58,6 +59,10 @@ async def card_in(env: BotEnvironment, job: RestoreJob, state: str, seconds: flo
     card = await env.slack.until(found, seconds)
     assert card, (env.card(job.id), state)
     return card
+
+
+def starter_in(card: Json | None) -> str:
+    return "etl@shop.example" if "etl@shop.example" in str(card) else ""
 
 
 def events(env: BotEnvironment) -> list[Json]:
@@ -162,6 +167,26 @@ async def test_expected_starter_who_becomes_known_ends_it_as_kept(tmp_path: Path
         assert outcome.state == "kept"
         assert "dana@shop.example" in outcome.card
         assert deletes(env, job) == 0
+
+
+async def test_download_beside_an_expected_one_that_is_not_listed_yet_is_not_kept(
+    tmp_path: Path,
+) -> None:
+    async with open_quarantine(
+        tmp_path, BOT_QUARANTINE_GRACE="14", BOT_QUARANTINE_EXPECTED="etl@shop.example"
+    ) as env:
+        slow = AtlasFault(kind=Kind.DELAY, path="orders-sharded/backup", seconds=7)
+        env.atlas.faults.add(slow)
+        await wait_until(lambda: env.atlas.faults.active == [])
+        other = env.atlas.world.projects[PROJECT_ID].clusters["orders-sharded"]
+        stranger = new_job(env, by=None)
+        expected = env.atlas.world.add_job(other, by=Actor.user("etl@shop.example"))
+        taken_for = env.slack.until(lambda: starter_in(env.card(stranger.id)), 10)
+        assert await taken_for == "etl@shop.example"
+
+        assert (await env.wait_for_outcome(expected.id)).state == "kept"
+        assert (await env.wait_for_outcome(stranger.id)).state == "cancelled"
+        assert deletes(env, expected) == 0
 
 
 async def test_job_that_ends_meanwhile_is_over(tmp_path: Path) -> None:

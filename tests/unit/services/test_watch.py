@@ -178,13 +178,13 @@ class FakeFeed(FeedMonitor):
     reads: list[float] = field(default_factory=list)
     unlisted: float = 0.0
 
-    async def read(self) -> tuple[int, list[JobRef], float]:
+    async def read(self) -> tuple[int, list[JobRef]]:
         now = self.clock.monotonic()
         self.reads.append(now)
         visible = [each for each in self.requests if each <= now]
         self.requests = [each for each in self.requests if each > now]
         missing, self.missing = self.missing, []
-        return len(visible), missing, self.unlisted
+        return len(visible), missing
 
     def expect(self, ref: JobRef) -> None:
         self.expected.append(ref)
