@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bot.sandbox.slack import Settings
 from bot.timings import Timings
 
 #: Long, because a busy machine may keep a thread from running for seconds.
 DATABASE_TIMEOUT = 20.0
 
-_SHORT_WATCH_TIMINGS = Timings(
+#: A Slack that waits longer than 3 seconds, for tests of other rules.
+PATIENT_SLACK = Settings(ack_seconds=DATABASE_TIMEOUT, trigger_seconds=DATABASE_TIMEOUT)
+
+_COMMON_TIMINGS = Timings(
+    transaction_timeout=DATABASE_TIMEOUT,
+    ack_timeout=DATABASE_TIMEOUT,
+    reason_check_timeout=DATABASE_TIMEOUT,
     watch_call_interval=0.002,
     watch_read_interval=0.01,
     min_events_interval=0.2,
@@ -21,10 +28,7 @@ _SHORT_WATCH_TIMINGS = Timings(
 
 #: For a bot in the process of the test.
 SHORT_TIMINGS = replace(
-    _SHORT_WATCH_TIMINGS,
-    transaction_timeout=DATABASE_TIMEOUT,
-    ack_timeout=DATABASE_TIMEOUT,
-    reason_check_timeout=DATABASE_TIMEOUT,
+    _COMMON_TIMINGS,
     sweep_interval=0.3,
     notice_interval=0.3,
     projects_file_interval=0.1,
@@ -39,7 +43,7 @@ SHORT_TIMINGS = replace(
 
 #: For bots in processes of their own, which are killed and replaced.
 SHORT_PROCESS_TIMINGS = replace(
-    _SHORT_WATCH_TIMINGS,
+    _COMMON_TIMINGS,
     sweep_interval=0.5,
     request_lease=3.0,
     lease_renewal_interval=1.0,
@@ -51,4 +55,11 @@ SHORT_PROCESS_TIMINGS = replace(
     run_stop_timeout=1.5,
     outbox_stop_timeout=1.0,
     shutdown=3.0,
+)
+
+#: The same with the bot's own time limits, for tests in which the database does not answer.
+OUTAGE_TIMINGS = replace(
+    SHORT_PROCESS_TIMINGS,
+    transaction_timeout=Timings.transaction_timeout,
+    ack_timeout=Timings.ack_timeout,
 )

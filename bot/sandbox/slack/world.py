@@ -24,6 +24,7 @@ class Settings:
     `connect_team`: whose team `team.id` is when an external person clicks: the app's or their own.
     `rate_limit`: whether a channel accepts only one post a second.
     `ack_seconds`: time limit of an ack (real seconds).
+    `trigger_seconds`: for which a trigger is valid, by the server's clock.
     `latency`: least duration of each Web API call and each new connection (real seconds).
     `lost_envelopes`: whether unacked envelopes of a lost connection are sent again.
     """
@@ -32,6 +33,7 @@ class Settings:
     connect_team: Literal["installed", "actor"] = "installed"
     rate_limit: bool = False
     ack_seconds: float = 3.0
+    trigger_seconds: float = 3.0
     latency: float = 0.0
     lost_envelopes: Literal["redeliver", "drop"] = "redeliver"
 
@@ -67,7 +69,9 @@ class World:
         self.events = EventBus(self.clock)
         self.messages = Messages(self.ids)
         self.views = Views(self.workspace, self.ids)
-        self.triggers = TriggerStore(self.clock, self.ids, self.workspace.team.id)
+        self.triggers = TriggerStore(
+            self.clock, self.ids, self.workspace.team.id, self.settings.trigger_seconds
+        )
 
     def record_call(self, call: Call) -> None:
         self.calls.append(call)

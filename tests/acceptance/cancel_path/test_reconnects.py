@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bot.sandbox.slack import FakeSlackServer, Fault, Settings
+from bot.sandbox.slack import FakeSlackServer, Fault
 from bot.slack.client import MAX_CONNECTIONS, TIMEOUT
 from tests.acceptance.environment import RUNNING, SLACK_TIMEOUT, open_environment
 from tests.support.stream import streaming
@@ -29,7 +30,7 @@ async def test_no_command_is_lost_when_the_socket_is_refreshed(tmp_path: Path) -
     """Slack sends over a connection until its close is answered, and repeats nothing."""
 
     def drops(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
-        slack.world.settings = Settings(lost_envelopes="drop", latency=0.02)
+        slack.world.settings = replace(slack.world.settings, lost_envelopes="drop", latency=0.02)
 
     async with open_environment(tmp_path, before=drops) as env:
         sockets = env.slack.sockets
@@ -61,7 +62,7 @@ async def test_no_command_is_lost_when_sockets_are_cut_or_half_open(
 
         away = [ack for ack in stream.acks if ack.error == "dispatch_failed"]
         assert stream.unanswered == len(away)  # only while both were cut there was no way at all
-        assert (stream.gap < 1.0, stream.slowest < SLACK_WAITS) == (True, True)
+        assert max(stream.gap, stream.slowest) < SLACK_WAITS
 
 
 async def test_socket_reconnects_while_other_calls_hang(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
@@ -201,6 +201,7 @@ async def opened(
     more: Mapping[str, str] | None = None,
 ) -> AsyncIterator[ProcessEnvironment]:
     """Open both fake servers; stop all bots at the end."""
+    settings = replace(settings or SlackSettings(), trigger_seconds=DATABASE_TIMEOUT)
     async with FakeAtlasServer() as atlas, FakeSlackServer(settings=settings) as slack:
         env = ProcessEnvironment(
             slack=slack,

@@ -16,6 +16,7 @@ from tests.acceptance.durability.environment import CHANNEL, CLUSTER, ProcessEnv
 from tests.acceptance.environment import OUTCOME_TIMEOUT
 from tests.support.postgres import PostgresServer
 from tests.support.process import BotProcess, run_command
+from tests.support.timings import OUTAGE_TIMINGS
 
 #: Seconds that Slack waits for an answer.
 SLACK_WAITS = 3.0
@@ -75,7 +76,7 @@ async def submit_until_accepted(env: ProcessEnvironment, user: str, job: str) ->
 async def test_paused_database_delays_no_answer_beyond_3_seconds_and_loses_nothing(
     postgres: PostgresServer, on_postgres: str
 ) -> None:
-    async with opened(on_postgres, approvals=1) as env:
+    async with opened(on_postgres, approvals=1, timings=OUTAGE_TIMINGS) as env:
         bot = await env.start()
         waiting = await env.request_new_job("rina")
         card = await env.wait_for_card(waiting)
@@ -156,7 +157,7 @@ async def ask_repeatedly(env: ProcessEnvironment, user: str, times: int) -> None
 async def ask_until_accepted(env: ProcessEnvironment, user: str, job: str) -> None:
     for _ in range(20):
         try:
-            await env.open_dialog_of(user, job, seconds=2.5)
+            await env.open_dialog_of(user, job, seconds=5)
         except TimeoutError:
             await env.slack.people.closes(user)
         else:
@@ -211,7 +212,7 @@ async def test_full_disk_is_reported_and_the_bot_recovers(
 async def test_locked_database_is_reported_and_the_bot_recovers(
     tmp_path: Path,
 ) -> None:
-    async with opened(f"sqlite:///{tmp_path}/bot.db") as env:
+    async with opened(f"sqlite:///{tmp_path}/bot.db", timings=OUTAGE_TIMINGS) as env:
         await env.start()
         job = env.new_job_id()
         await env.open_dialog_of("rina", job)

@@ -13,7 +13,7 @@ from bot.timings import Timings
 from tests.acceptance.durability.environment import Mode, opened
 from tests.acceptance.environment import OUTCOME_TIMEOUT, wait_until
 from tests.support.postgres import PostgresServer
-from tests.support.timings import SHORT_PROCESS_TIMINGS
+from tests.support.timings import OUTAGE_TIMINGS, SHORT_PROCESS_TIMINGS
 
 TEN_SECONDS = 10.0
 
@@ -87,7 +87,7 @@ async def test_shutdown_ends_in_time_while_services_hang(mode: Mode, on_sqlite: 
 async def test_shutdown_ends_in_time_while_the_database_hangs(
     mode: Mode, postgres: PostgresServer, on_postgres: str
 ) -> None:
-    async with opened(on_postgres, mode=mode) as env:
+    async with opened(on_postgres, mode=mode, timings=OUTAGE_TIMINGS) as env:
         bot = await env.start()
         env.atlas.faults.add(Fault(kind=Kind.HANG, times=None, method="DELETE"))
         await env.request_new_job("rina")

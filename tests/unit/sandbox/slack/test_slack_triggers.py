@@ -15,7 +15,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def triggers(clock: FakeClock) -> TriggerStore:
-    return TriggerStore(clock.monotonic, IdGenerator(clock.monotonic), "T1")
+    return TriggerStore(clock.monotonic, IdGenerator(clock.monotonic), "T1", 3.0)
 
 
 def refusal(triggers: TriggerStore, trigger_id: str) -> str:
