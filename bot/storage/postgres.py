@@ -11,7 +11,6 @@ from sqlalchemy import URL, Connection, event
 from sqlalchemy.ext.asyncio import create_async_engine
 
 T = TypeVar("T")
-CONNECT_TIMEOUT = 2.0  #: seconds to wait for a connection to the server, or a free one of the pool
 #: Connections that stay open, and more for a peak, which are closed after it. Each holds more than
 #: a megabyte of prepared statements; 5 keep one core of Python busy.
 POOL_SIZE, MAX_OVERFLOW = 5, 5
@@ -50,7 +49,6 @@ class PostgresExecutor:
     """A PostgreSQL database, in the event loop."""
 
     def __init__(self, url: URL, timeout: float, server_timeout: int) -> None:
-        timeout = min(timeout, CONNECT_TIMEOUT)
         ended = f"{server_timeout * 1000}"
         address, arguments = to_asyncpg(url)
         self._engine = create_async_engine(

@@ -23,6 +23,9 @@ from tests.packaging.dockerfile import Stage, read_stages
 from tests.support.environ import bot_environ
 from tests.support.postgres import free_port
 
+#: The first test installs the image's packages.
+pytestmark = pytest.mark.timeout(300)
+
 BUILDER, FINAL = read_stages()
 
 #: The user of the container, without an account here: only root can become that.
@@ -210,7 +213,6 @@ async def end_of(process: Process, seconds: float) -> tuple[int | None, str]:
     return process.returncode, output.decode()
 
 
-@pytest.mark.timeout(300)
 async def test_image_runs_read_only_and_passes_its_health_check(machine: Machine) -> None:
     command = FINAL.one("ENTRYPOINT").as_list() + FINAL.one("CMD").as_list()
     health = json.loads(FINAL.one("HEALTHCHECK").rest.partition("CMD ")[2])

@@ -185,7 +185,7 @@ async def run_into(stdout: int, *arguments: str, **environ: str) -> CommandResul
         stderr=subprocess.PIPE,
     )
     try:
-        out, err = await asyncio.wait_for(process.communicate(), 60)
+        out, err = await asyncio.wait_for(process.communicate(), 100)
     except TimeoutError:
         process.kill()
         await process.wait()

@@ -208,9 +208,14 @@ class Seen:
 def _seen(env: BotEnvironment, user: str, card: Json) -> Seen:
     shown = env.slack.state.message(card["channel"], card["ts"]) or {}
     view = env.slack.state.view_of(user)
-    lines = env.slack.state.text_of(shown).splitlines()
-    decided = "\n".join(line for line in lines if not line.startswith(STARTER_AND_CLOCK))
-    return Seen(len(env.slack.state.ephemerals(user)), view["id"] if view else None, decided)
+    ephemerals = len(env.slack.state.ephemerals(user))
+    return Seen(ephemerals, view["id"] if view else None, decided_lines(env, shown))
+
+
+def decided_lines(env: BotEnvironment, card: Json) -> str:
+    """Return what a card shows, buttons included, that changes by decisions alone."""
+    lines = env.slack.state.text_of(card).splitlines()
+    return "\n".join(line for line in lines if not line.startswith(STARTER_AND_CLOCK))
 
 
 async def deny(env: BotEnvironment, user: str, card: Json, reason: str = "still needed") -> Json:

@@ -25,6 +25,8 @@ from tests.support.timings import SHORT_TIMINGS
 Json = dict[str, Any]
 
 TIMINGS = replace(SHORT_TIMINGS, job_facts_interval=0.3)
+#: Seconds after which no test goes on.
+NEVER = 3600.0
 DANA = Actor.user("dana@shop.example")
 REFUSED = tuple(
     Fault(kind=Kind.ERROR, code="USER_UNAUTHORIZED", path=path, times=None)
@@ -60,12 +62,13 @@ async def shows(env: BotEnvironment, job: RestoreJob, text: str, seconds: float 
 
 
 async def test_late_starter_is_added_to_the_card_and_to_the_record(tmp_path: Path) -> None:
-    async with open_starter_environment(tmp_path, delay=3.0) as env:
+    async with open_starter_environment(tmp_path, delay=NEVER) as env:
         job = new_job(env.atlas)
         await env.submit_request(("prod-eu", job.id))
         first = await shows(env, job, "Waits for approval")
         assert "by whom is not known yet" in first
         assert "expected" in first
+        env.atlas.behaviour.event_delay = 0.0
 
         shown_text = await shows(env, job, "dana@shop.example")
         decisive = [line for line in shown_text.split("\n") if line][:3]
@@ -142,7 +145,7 @@ async def test_job_that_ends_while_the_request_waits_is_reported(tmp_path: Path)
 
 async def test_announcement_gets_its_starter_later(tmp_path: Path) -> None:
     async with open_starter_environment(
-        tmp_path, delay=3.0, BOT_WATCH_CHANNEL="C0OPS00001", BOT_WATCH_INTERVAL="1"
+        tmp_path, delay=NEVER, BOT_WATCH_CHANNEL="C0OPS00001", BOT_WATCH_INTERVAL="1"
     ) as env:
         job = new_job(env.atlas)
 
@@ -152,6 +155,7 @@ async def test_announcement_gets_its_starter_later(tmp_path: Path) -> None:
 
         first = await env.slack.until(announced, 20)
         assert "by whom is not known yet" in str(first)
+        env.atlas.behaviour.event_delay = 0.0
         assert await env.slack.until(lambda: "dana@shop.example" in announced(), 20)
 
 

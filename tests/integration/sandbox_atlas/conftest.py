@@ -56,7 +56,7 @@ async def atlas(clock: ManualClock) -> AsyncIterator[FakeAtlasServer]:
 
 @pytest.fixture
 async def http(atlas: FakeAtlasServer) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=atlas.url, trust_env=False, timeout=5) as client:
+    async with httpx.AsyncClient(base_url=atlas.url, trust_env=False, timeout=20) as client:
         yield client
 
 

@@ -4,15 +4,16 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
-from bot.sandbox.slack import FakeSlackServer, Settings
+from bot.sandbox.slack import FakeSlackServer
 from bot.slack.client import SlackClient, new_session
 from bot.slack.receivers.socket_mode import SocketModeReceiver
+from tests.support.timings import PATIENT_SLACK
 
 Json = dict[str, Any]
 LINE = "/cancel-restore help"
@@ -40,7 +41,7 @@ class Greeter:
 
 @asynccontextmanager
 async def slack_with(**settings: Any) -> AsyncIterator[FakeSlackServer]:
-    async with FakeSlackServer(settings=Settings(**settings)) as slack:
+    async with FakeSlackServer(settings=replace(PATIENT_SLACK, **settings)) as slack:
         yield slack
 
 

@@ -137,10 +137,10 @@ async def test_exhausted_pool_recovers_after_a_pause(
                 await asyncio.gather(*writes, return_exceptions=True)
         await recovered(store)
 
-        writes = [store.create(a_request(), RINA) for _ in range(20)]
+        writes = [store.create(a_request(), RINA) for _ in range(10)]
 
-        assert len(await asyncio.gather(*writes)) == 20
-        assert await count(database) == 21
+        assert len(await asyncio.gather(*writes)) == 10
+        assert await count(database) == 11
 
 
 async def test_pause_during_a_commit_raises_maybe_recorded(
