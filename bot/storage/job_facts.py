@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, exists, func, insert, or_, select, text, update
+from sqlalchemy import and_, exists, insert, or_, select, text, update
 
 from bot.atlas import JobRef, JobState, RestoreJob, created_at
 from bot.cancellation.events import EventName
@@ -15,15 +15,7 @@ from bot.cancellation.lifecycle import UNDECIDED, Request, State
 from bot.cancellation.starter import TOLERANCE, WIDE_TOLERANCE, StartedBy
 from bot.storage import queries
 from bot.storage.posts import announce
-from bot.storage.tables import (
-    JOB_IS_OPEN,
-    audit_events,
-    job_facts,
-    requests,
-    to_ref,
-    watch_leases,
-    watched_jobs,
-)
+from bot.storage.tables import JOB_IS_OPEN, audit_events, job_facts, requests, to_ref, watched_jobs
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 MAX_OBSERVED = 50  #: the newest observed links of a project that count
@@ -185,14 +177,11 @@ def _neighbours(uow: UnitOfWork, ref: JobRef, facts: JobFacts) -> Neighbours:
     reach = WIDE_TOLERANCE + TOLERANCE  # a job's own event is near it
     times = (ref.started_at - reach, ref.started_at + reach)
     first, last = (f"{max(0, int(time.timestamp())):08x}" for time in times)
-    jobs, lease = job_facts.c, watch_leases.c
-    in_project = jobs.project_id == ref.project_id
-    are_near = and_(in_project, jobs.job_id.between(first, f"{last}g"), jobs.job_id != ref.job_id)
-    # A time ahead was written before the clock was set back.
-    is_past = (lease.project_id == ref.project_id, lease.all_read_at <= uow.now)
-    read = select(func.max(lease.all_read_at).label("at")).where(*is_past).subquery()
+    job_id, in_project = job_facts.c.job_id, job_facts.c.project_id == ref.project_id
+    are_near = and_(in_project, job_id.between(first, f"{last}g"), job_id != ref.job_id)
+    read = queries.all_read_at(ref.project_id, uow.now).subquery()
     # One statement, so that the jobs are those that were recorded by the time of the read.
-    both = select(read.c.at, jobs.job_id).select_from(read.outerjoin(job_facts, are_near))
+    both = select(read.c.at, job_id).select_from(read.outerjoin(job_facts, are_near))
     rows = uow.execute(both).all()
     return Neighbours([row.job_id for row in rows if row.job_id], rows[0].at)
 

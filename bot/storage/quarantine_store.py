@@ -19,7 +19,7 @@ from bot.cancellation.watched_job import Holding, JobChange
 from bot.storage import queries
 from bot.storage.job_facts import get_or_new
 from bot.storage.request_store import add_request
-from bot.storage.tables import BY_BOT, approvals, requests, watch_leases
+from bot.storage.tables import BY_BOT, approvals, requests, to_ref, watch_leases
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 MAX_WAITING = 500  #: requests that are looked at in one step
@@ -66,17 +66,21 @@ class QuarantineStore(Store):
         if project is None or not new:
             return {}
         refs = {each.job_id: JobRef(project_id, cluster, each.job_id) for each in new}
-        facts = get_or_new(uow, refs.values())
+        of_project = (text(BY_BOT), requests.c.project_id == project_id, _IS_QUARANTINED)
+        held = [to_ref(row) for row in uow.execute(select(requests).where(*of_project))]
+        facts = get_or_new(uow, [*refs.values(), *held])
         new = [
             each
             for each in new
             if not rules.early_ending(project.policy, facts[refs[each.job_id]].started_by)
             and not _blocks(project, _open_request(uow, refs[each.job_id]))
         ]
-        # Those that were kept or ended do not count.
+        # Those that were kept or ended, or probably will be, do not count.
+        expected = sum(rules.is_expected(project.policy, facts[ref].started_by) for ref in held)
         ended = and_(requests.c.state.in_([State.KEPT, State.OVER]), requests.c.delete_count == 0)
         counts = or_(_IS_QUARANTINED, _is_recent(uow))
-        room = max(0, project.policy.limit - _count(uow, project_id, ~ended, counts))
+        counted = _count(uow, project_id, ~ended, counts) - expected
+        room = max(0, project.policy.limit - counted)
         for change in new[:room]:
             if change.shown:
                 ref = refs[change.job_id]

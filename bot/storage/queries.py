@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, Table, Update, and_, bindparam, or_, select, text, update
+from sqlalchemy import Select, Table, Update, and_, bindparam, func, or_, select, text, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.atlas import JobRef
 from bot.cancellation.lifecycle import State
-from bot.storage.tables import JOB, OPEN, audit_events, chain_head, requests
+from bot.storage.tables import JOB, OPEN, audit_events, chain_head, requests, watch_leases
 
 #: As literal text: databases use a partial index only for a condition without parameters.
 IS_OPEN = text(OPEN)
@@ -32,6 +32,13 @@ def newest_request_for(ref: JobRef) -> Select[Any]:
     """Read the last request for a job, whether it has ended or not."""
     newest = requests.c.created_at.desc()
     return select(requests).where(is_job(requests, ref)).order_by(newest).limit(1)
+
+
+def all_read_at(project_id: str, now: datetime) -> Select[Any]:
+    """Read when all clusters of a project were read; NULL if never, or before a jump of `now`."""
+    lease = watch_leases.c
+    is_past = (lease.project_id == project_id, lease.all_read_at <= now)
+    return select(func.max(lease.all_read_at).label("at")).where(*is_past)
 
 
 def requests_awaiting(

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Select, and_, delete, false, func, insert, or_, select, text, update
 
-from bot.atlas import JobRef, JobState, RestoreJob
+from bot.atlas import DeliveryType, JobRef, JobState, RestoreJob, created_at
 from bot.cancellation.lifecycle import Card
 from bot.cancellation.watched_job import OPEN, Holding, JobChange, WatchedJob, WatchedState, compare
 from bot.storage import queries
@@ -31,6 +31,7 @@ from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 LEASE = timedelta(seconds=20)  #: how long a replica watches a project without renewing its lease
 #: After a longer pause the watch forgets the clusters, and announces no jobs of that time.
 FORGET_AFTER = timedelta(days=7)
+RECENT = timedelta(minutes=10)  #: how young other restores are when they are recorded
 #: The states in which Atlas shows how a job ended.
 ENDED = frozenset(WatchedState) - OPEN - {WatchedState.GONE}
 #: Condition: a watched job is in this watched cluster.
@@ -137,6 +138,9 @@ class WatchStore(Store):
             row.job_id: (WatchedState(row.state), row.version > 0)
             for row in uow.execute(jobs_of(project_id, cluster))
         }
+        for job in jobs:
+            if job.delivery_type != DeliveryType.DOWNLOAD and created_at(job.id) > uow.now - RECENT:
+                ensure_facts(uow, JobRef(project_id, cluster, job.id))  # its event may be near
         changes = compare(jobs, known, first=first, unread=unread)
         held: Mapping[str, Holding] = {}
         if self.quarantine and not first:

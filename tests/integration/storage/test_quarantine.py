@@ -190,6 +190,21 @@ async def test_event_of_an_expected_starter_whose_job_is_not_listed_yet_keeps_no
     assert await bench.state(unexpected) is State.CANCELLED
 
 
+async def test_event_of_an_expected_starters_automated_restore_keeps_no_download(
+    bench: QuarantineBench,
+) -> None:
+    job_id = bench.begin(1)
+    automated = bench.begin(5, deliveryType="automated")
+    bench.show_starter(automated, "ETL@shop.example")
+    await bench.read_jobs()
+    await pass_seconds(bench, 7)
+    await bench.read_jobs()
+    await bench.replicas[0].facts.follow()
+    await pass_seconds(bench, GRACE + 10)
+
+    assert await bench.state(job_id) is State.CANCELLED
+
+
 async def test_expected_starter_whose_event_may_be_another_jobs_is_not_cancelled(
     bench: QuarantineBench,
 ) -> None:
@@ -348,6 +363,19 @@ async def test_downloads_beyond_the_limit_are_announced_and_not_held(database: D
     assert [bool(bench.deletes(job)) for job in (first, second, third, fourth)] == [
         *(False, True, False, True)
     ]
+
+
+async def test_downloads_of_expected_starters_do_not_count_before_they_are_kept(
+    database: Database,
+) -> None:
+    bench = QuarantineBench(database, replace(ENFORCED, limit=2))
+    await bench.start()
+    for number in (1, 2):
+        bench.show_starter(await quarantined(bench, number), "ETL@shop.example")
+    await bench.replicas[0].facts.follow()
+    await quarantined(bench, 3)
+
+    assert bench.limited == []
 
 
 async def test_persons_request_that_waits_does_not_end_the_quarantine(
