@@ -118,26 +118,23 @@ def new_request(
     )
 
 
-def early_ending(policy: QuarantinePolicy, started_by: StartedBy) -> Ending | None:
+def early_ending(
+    policy: QuarantinePolicy, started_by: StartedBy, *, is_due: bool = False
+) -> Ending | None:
     """Return the end of a quarantine whose starter is expected, or None.
 
-    An event names no job: before all clusters are read, it may be that of a job not listed yet.
+    Until all clusters are read, an event may be that of a job not listed yet. If the grace time is
+    over (`is_due`), the known jobs decide: a fault of Atlas must not end an expected download.
     """
-    return _kept_as_expected(policy, started_by) if started_by.jobs_known else None
-
-
-def _kept_as_expected(policy: QuarantinePolicy, started_by: StartedBy) -> Ending | None:
-    if (starter := started_by.starter) is None or not is_expected(policy, started_by):
+    starter, is_proven = started_by.starter, is_due or started_by.jobs_known
+    if starter is None or not is_proven or not is_expected(policy, started_by):
         return None
     return Ending.explained(State.KEPT, EXPECTED.format(name=starter.name))
 
 
 def ending_before_delete(policy: QuarantinePolicy, started_by: StartedBy) -> Ending | None:
-    """Return the end of a request whose grace time is over and that may not run, or None.
-
-    The known jobs decide, as a cluster that cannot be read must not end an expected download.
-    """
-    if kept := _kept_as_expected(policy, started_by):
+    """Return the end of a request whose grace time is over and that may not run, or None."""
+    if kept := early_ending(policy, started_by, is_due=True):
         return kept
     if policy.mode is Mode.ENFORCE:
         return None

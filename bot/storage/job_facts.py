@@ -90,8 +90,7 @@ class Neighbours:
     """The project's jobs that were started at about the time of a job."""
 
     ids: Sequence[str] = ()
-    #: The watch has read all clusters of the project at this time or later.
-    all_read_at: datetime | None = None
+    all_read_at: datetime | None = None  #: all clusters were read at this time or later
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

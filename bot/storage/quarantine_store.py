@@ -79,8 +79,7 @@ class QuarantineStore(Store):
         expected = sum(rules.is_expected(project.policy, facts[ref].started_by) for ref in held)
         ended = and_(requests.c.state.in_([State.KEPT, State.OVER]), requests.c.delete_count == 0)
         counts = or_(_IS_QUARANTINED, _is_recent(uow))
-        counted = _count(uow, project_id, ~ended, counts) - expected
-        room = max(0, project.policy.limit - counted)
+        room = max(0, project.policy.limit + expected - _count(uow, project_id, ~ended, counts))
         for change in new[:room]:
             if change.shown:
                 ref = refs[change.job_id]

@@ -47,15 +47,13 @@ class WatchStore(Store):
     quarantine: QuarantineStore | None = None
 
     @writes
-    def acquire(
-        self, uow: UnitOfWork, project_id: str, all_read_at: datetime | None = None
-    ) -> bool:
+    def acquire(self, uow: UnitOfWork, project_id: str, read_at: datetime | None = None) -> bool:
         """Acquire or renew the lease on a project; False while another replica holds it.
 
-        This process has read all clusters completely at `all_read_at` or later, if given.
+        All clusters were read completely at `read_at` or later, if given.
         """
         lease = {"lease_owner": self.owner, "lease_until": uow.now + LEASE}
-        lease |= {"all_read_at": all_read_at} if all_read_at else {}
+        lease |= {"all_read_at": read_at} if read_at else {}
         is_project = watch_leases.c.project_id == project_id
         before = uow.execute(select(watch_leases).where(is_project)).first()
         if before is None:  # the primary key decides between two replicas

@@ -118,9 +118,9 @@ class FakeWatchStore(WatchStore):
     released: int = 0
     all_read_at: datetime | None = None
 
-    async def acquire(self, project_id: str, all_read_at: datetime | None = None) -> bool:
+    async def acquire(self, project_id: str, read_at: datetime | None = None) -> bool:
         self.holds += 1
-        self.all_read_at = all_read_at or self.all_read_at
+        self.all_read_at = read_at or self.all_read_at
         return self.held
 
     async def release(self, project_id: str) -> None:
@@ -535,9 +535,9 @@ async def test_lost_lease_stops_reads_and_a_new_lease_starts_afresh() -> None:
     original = env.store.acquire
     held = iter([True, False, False])
 
-    async def acquire(project_id: str, all_read_at: datetime | None = None) -> bool:
+    async def acquire(project_id: str, read_at: datetime | None = None) -> bool:
         env.store.held = next(held, True)
-        return await original(project_id, all_read_at)
+        return await original(project_id, read_at)
 
     env.store.acquire = acquire  # type: ignore[method-assign]  # the same, by turns
     await env.run_for(40)
