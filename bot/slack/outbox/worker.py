@@ -89,13 +89,12 @@ class Outbox:
         """Deliver posts until `stop`; posts that are due then are still delivered."""
         while True:
             self._wakeup.clear()
-            started = await self._start_due()
-            if self._stopping and not started and not self._in_progress:
+            await self._start_due()
+            if self._stopping and not self._in_progress:
                 return
-            if not started:
-                # Jitter keeps replicas from reading at the same moment.
-                jitter = random.uniform(0.75, 1.25)  # noqa: S311 - no secret
-                await wait_up_to(self.timings.outbox_poll_interval * jitter, self._wakeup)
+            # Jitter keeps replicas from reading at the same moment.
+            jitter = random.uniform(0.75, 1.25)  # noqa: S311 - no secret
+            await wait_up_to(self.timings.outbox_poll_interval * jitter, self._wakeup)
 
     async def stop(self, running: asyncio.Task[None], seconds: float) -> None:
         """Let `running` (of `run`) deliver what is due for up to `seconds`, then end it."""
@@ -127,7 +126,7 @@ class Outbox:
                 self._rate_limits.block(post, message, error.seconds)
             await self._carry_out(post, message, error)
 
-    async def _start_due(self) -> int:
+    async def _start_due(self) -> None:
         """Claim as many posts as may be in progress, and start their delivery."""
         announcements = sum(isinstance(post, Announcement) for post in self._in_progress.values())
         free = MAX_CONCURRENT_POSTS - (len(self._in_progress) - announcements)
@@ -135,7 +134,7 @@ class Outbox:
         free_direct = max(0, min(free, MAX_CONCURRENT_DIRECT - direct))
         free_announcements = MAX_CONCURRENT_ANNOUNCEMENTS - announcements
         if free + free_announcements == 0:
-            return 0
+            return
         held = [post.id for post in self._in_progress.values()] if self._claim_lost else None
         claimed: Sequence[Post] = []
         self._claim_lost = True
@@ -148,7 +147,6 @@ class Outbox:
             task = asyncio.create_task(self._supervise(post), name=f"post {post.id}")
             self._in_progress[task] = post
             task.add_done_callback(self._ended)
-        return len(claimed)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._in_progress[task]
