@@ -129,7 +129,7 @@ class Bot:
 
     def _open_slack_client(self) -> AsyncWebClient:
         slack = self.settings.slack
-        session = new_session()
+        session = new_session(self._timings.slack_timeout)
         self._exit_stack.push_async_callback(session.close)
         token = slack.bot_token.get_secret_value()
         record, trace = self._token_status.record, self._tracing.slack_call

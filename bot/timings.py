@@ -12,7 +12,8 @@ class Timings:
 
     transaction_timeout: float = 2.0  # of the database: Slack needs an answer within 3
 
-    # Listeners of Slack
+    # Slack
+    slack_timeout: float = 10.0  # for one call: the SDK's 30 are longer than a trigger lives
     ack_timeout: float = 2.5  # for the database before an ack: Slack waits 3, with the network
     reason_check_timeout: float = 1.0  # to check rights before the dialog for a reason opens: its
     # trigger lives 3 seconds, and the rights are checked again at the submission

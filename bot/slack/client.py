@@ -13,21 +13,19 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.atlas import JobRef
 from bot.cancellation.lifecycle import Card, Request
-
-#: Seconds for one call. The SDK's default of 30 is longer than any trigger lives.
-TIMEOUT = 10
+from bot.timings import Timings
 
 #: Connections of a session; further calls wait for a free one. aiohttp uses connections in turn,
 #: so those opened during a burst stay open while the bot is busy.
 MAX_CONNECTIONS = 32
 
 
-def new_session() -> ClientSession:
-    """Open a session that clients share; the caller closes it."""
+def new_session(timeout: float = Timings.slack_timeout) -> ClientSession:
+    """Open a session that clients share, with seconds for one call; the caller closes it."""
     return ClientSession(
         connector=TCPConnector(limit=MAX_CONNECTIONS),
         # A client with a given session does not apply its own timeout.
-        timeout=ClientTimeout(total=TIMEOUT),
+        timeout=ClientTimeout(total=timeout),
     )
 
 
@@ -59,7 +57,7 @@ class SlackClient(AsyncWebClient):
         super().__init__(
             token=token,
             base_url=base_url if base_url.endswith("/") else f"{base_url}/",
-            timeout=TIMEOUT,
+            timeout=int(Timings.slack_timeout),
             session=session,
             retry_handlers=[],
         )

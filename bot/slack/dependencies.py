@@ -15,7 +15,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.services.service import CancellationService
-from bot.slack.client import TIMEOUT, Identity, Links
+from bot.slack.client import Identity, Links
 from bot.slack.command.views import private
 from bot.slack.directory import Directory
 from bot.slack.errors import CALL_ERRORS, internal_error_text, translate_error
@@ -69,7 +69,7 @@ class PrivateReply:
 
     async def _respond(self, url: str, message: dict[str, Any]) -> bool:
         webhook = AsyncWebhookClient(
-            url, session=self.client.session, timeout=TIMEOUT, retry_handlers=[]
+            url, session=self.client.session, timeout=int(Timings.slack_timeout), retry_handlers=[]
         )
         content: Mapping[str, Any] | None = message
         while content:

@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bot.sandbox.slack import FakeSlackServer, Fault
-from bot.slack.client import MAX_CONNECTIONS, TIMEOUT
+from bot.slack.client import MAX_CONNECTIONS
 from tests.acceptance.environment import RUNNING, SLACK_TIMEOUT, open_environment
 from tests.support.stream import streaming
+from tests.support.timings import SHORT_TIMINGS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 #: Slack gives an ack three seconds.
 SLACK_WAITS = 3.0
 
-#: Less than the bot's timeout of a call that hangs.
-HANGING = 0.8 * TIMEOUT
+#: A bot, and a Slack, for which calls hang longer than a test waits.
+HANGING = replace(SHORT_TIMINGS, slack_timeout=60.0)
+HANGS = Fault(kind="delay", seconds=60.0)
 
 #: Seconds between two commands.
 EVERY = 0.05
@@ -66,26 +68,26 @@ async def test_no_command_is_lost_when_sockets_are_cut_or_half_open(
 
 
 async def test_socket_reconnects_while_other_calls_hang(tmp_path: Path) -> None:
-    async with open_environment(tmp_path) as env:
+    async with open_environment(tmp_path, timings=HANGING) as env:
         sockets = env.slack.sockets
-        env.slack.faults.add("views.open", Fault(kind="delay", seconds=30.0), 2 * MAX_CONNECTIONS)
+        env.slack.faults.add("views.open", HANGS, 2 * MAX_CONNECTIONS)
         commands = (env.send_command("rina", "prod-eu") for _ in range(2 * MAX_CONNECTIONS))
         await asyncio.gather(*commands)
 
         await sockets.cut()
 
-        await env.slack.until(lambda: sockets.connections == 2, HANGING)
+        await env.slack.until(lambda: sockets.connections == 2, SLACK_TIMEOUT)
 
 
 async def test_outcome_is_posted_while_dialog_calls_hang(tmp_path: Path) -> None:
-    async with open_environment(tmp_path) as env:
+    async with open_environment(tmp_path, timings=HANGING) as env:
         view = await env.open_dialog(RUNNING)
-        env.slack.faults.add("views.open", Fault(kind="delay", seconds=30.0), 2 * MAX_CONNECTIONS)
+        env.slack.faults.add("views.open", HANGS, 2 * MAX_CONNECTIONS)
         commands = (env.send_command("ada", "prod-eu") for _ in range(2 * MAX_CONNECTIONS))
         await asyncio.gather(*commands)
 
         await env.slack.people.submits("rina", view, {"reason": "started by mistake"})
 
-        ending = await env.wait_for_outcome(RUNNING[1], seconds=HANGING)
+        ending = await env.wait_for_outcome(RUNNING[1])
 
     assert ending.state == "cancelled"
