@@ -2,8 +2,6 @@
 
 import pytest
 
-from bot.sandbox.atlas import Fault as AtlasFault
-from bot.sandbox.atlas import Kind
 from bot.sandbox.slack import Fault
 from tests.acceptance.environment import RUNNING, BotEnvironment, is_card
 
@@ -89,11 +87,3 @@ async def test_outcome_is_posted_after_an_outage_of_slack(env: BotEnvironment) -
 
     assert ending.state == "cancelled"
     assert len([message for message in env.slack.state.messages("ops") if is_card(message)]) == 1
-
-
-async def test_broken_socket_is_opened_again(env: BotEnvironment) -> None:
-    await env.slack.sockets.cut()
-    await env.slack.until(lambda: bool(env.slack.sockets.connections), 30)
-    await env.submit_request(RUNNING, AtlasFault(kind=Kind.FORGET_NONCES, method="DELETE"))
-
-    assert (await env.wait_for_outcome(JOB)).state == "cancelled"

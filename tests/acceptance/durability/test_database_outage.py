@@ -3,10 +3,9 @@
 import asyncio
 import resource
 import signal
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from bot.cancellation.errors import MaybeRecorded, NotRead, NotRecorded
@@ -15,7 +14,7 @@ from bot.sandbox.slack import Ack
 from tests.acceptance.durability.environment import CHANNEL, CLUSTER, ProcessEnvironment, opened
 from tests.acceptance.environment import OUTCOME_TIMEOUT
 from tests.support.postgres import PostgresServer
-from tests.support.process import BotProcess, run_command
+from tests.support.process import BotProcess
 from tests.support.timings import OUTAGE_TIMINGS
 
 #: Seconds that Slack waits for an answer.
@@ -207,44 +206,3 @@ async def test_full_disk_is_reported_and_the_bot_recovers(
         assert env.atlas.deletes(waiting)[0].at > env.atlas.calls[0].at
         await env.check_outcomes()
         assert await bot.stop() == 0, bot.log
-
-
-async def test_locked_database_is_reported_and_the_bot_recovers(
-    tmp_path: Path,
-) -> None:
-    async with opened(f"sqlite:///{tmp_path}/bot.db", timings=OUTAGE_TIMINGS) as env:
-        await env.start()
-        job = env.new_job_id()
-        await env.open_dialog_of("rina", job)
-        with closing(sqlite3.connect(tmp_path / "bot.db", isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            ack = await env.submit_dialog("rina", job)
-            other.execute("ROLLBACK")
-        await submit_until_accepted(env, "rina", job)
-        await env.wait_for_outcomes()
-
-        assert is_reported(ack)
-        await env.check_outcomes()
-
-
-async def test_read_only_database_stops_the_start_with_a_message(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "bot.db").mkdir()
-    async with opened(f"sqlite:///{tmp_path}/bot.db") as env:
-        ran = await run_command("serve", **env.environment(), PORT="0")
-
-    assert ran.code == 1
-    assert "The database cannot be opened" in ran.err
-    assert "Traceback" not in ran.err
-
-
-async def test_two_bots_start_on_one_empty_sqlite_file(tmp_path: Path) -> None:
-    async with opened(f"sqlite:///{tmp_path}/bot.db") as env:
-        first, second = env.spawn(), env.spawn()
-        await asyncio.gather(first.ready(), second.ready())
-        await env.request_new_job("rina")
-
-        await env.wait_for_outcomes()
-
-        await env.check_outcomes()

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ from aiohttp import web
 from pydantic import SecretStr
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.cancellation.policy import Policy
 from bot.sandbox.slack import FakeSlackServer
 from bot.slack.bolt_app import App
 from bot.slack.client import Identity, Links, SlackClient, new_session
@@ -19,21 +17,9 @@ from bot.slack.directory import Directory
 from bot.slack.receivers.http import HttpReceiver
 from bot.slack.receivers.socket_mode import SocketModeReceiver
 from bot.tasks import BackgroundTasks
-from tests.support.service import OPEN_TO_ALL, ServiceOnSqlite
+from tests.support.service import ServiceOnSqlite
 
-Start = Callable[..., AbstractAsyncContextManager["RunningApp"]]
-
-
-@dataclass(slots=True, kw_only=True)
-class RunningApp:
-    """The running app, and everything around it."""
-
-    slack: FakeSlackServer
-    core: ServiceOnSqlite
-    client: AsyncWebClient
-    links: Links
-    background: BackgroundTasks
-    acks: list[float]
+Start = Callable[..., AbstractAsyncContextManager[FakeSlackServer]]
 
 
 @pytest.fixture
@@ -44,19 +30,18 @@ async def slack() -> AsyncIterator[FakeSlackServer]:
 
 @pytest.fixture(params=["socket", "http"])
 def start(request: pytest.FixtureRequest, slack: FakeSlackServer, tmp_path: Path) -> Start:
-    """Start the app with a policy, in Socket Mode and then over HTTP."""
+    """Start the app in Socket Mode and then over HTTP."""
 
     @asynccontextmanager
-    async def started(policy: Policy = OPEN_TO_ALL) -> AsyncIterator[RunningApp]:
+    async def started() -> AsyncIterator[FakeSlackServer]:
         async with AsyncExitStack() as stack:
             client = SlackClient(
                 slack.bot_token, slack.api_url, await stack.enter_async_context(new_session())
             )
             identity = Identity.of(await client.auth_test())
             links = Links(atlas="https://cloud.mongodb.com", identity=identity)
-            core, background = ServiceOnSqlite(tmp_path, policy), BackgroundTasks()
+            core, background = ServiceOnSqlite(tmp_path), BackgroundTasks()
             stack.push_async_callback(core.close)
-            acks: list[float] = []
             deps = Dependencies(
                 client=client,
                 links=links,
@@ -64,7 +49,7 @@ def start(request: pytest.FixtureRequest, slack: FakeSlackServer, tmp_path: Path
                 directory=Directory(client, identity),
                 background=background,
             )
-            app = App(deps, acks.append)
+            app = App(deps, lambda _seconds: None)
             stack.push_async_callback(background.drain, 1.0)
             listening = (
                 _over_http(app, slack)
@@ -72,14 +57,7 @@ def start(request: pytest.FixtureRequest, slack: FakeSlackServer, tmp_path: Path
                 else _by_socket(app, slack, client)
             )
             await stack.enter_async_context(listening)
-            yield RunningApp(
-                slack=slack,
-                core=core,
-                client=client,
-                links=links,
-                background=background,
-                acks=acks,
-            )
+            yield slack
 
     return started
 

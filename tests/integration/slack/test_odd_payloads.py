@@ -4,40 +4,39 @@ from typing import Any
 
 import pytest
 
+from bot.sandbox.slack import FakeSlackServer
 from bot.slack.command.views import private
 from bot.slack.receivers.socket_mode import UNREADABLE
-from tests.integration.slack.conftest import RunningApp, Start
+from tests.integration.slack.conftest import Start
 from tests.support.domain import JOB_ID
 
 
-def command(running: RunningApp, **changes: Any) -> dict[str, Any]:
-    space = running.slack.workspace
+def command(slack: FakeSlackServer, **changes: Any) -> dict[str, Any]:
+    space = slack.workspace
     person, channel = space.user("rina"), space.channel("ops")
-    whole = running.slack.payloads.command(person, channel, "/cancel-restore", "a b c d")
+    whole = slack.payloads.command(person, channel, "/cancel-restore", "a b c d")
     return whole | changes
 
 
 async def test_a_cluster_may_be_called_payload(start: Start) -> None:
     """Bolt's own reading of a form takes one with this word in it for an interaction."""
-    async with start() as running:
-        ack = await running.slack.people.types(
-            "rina", "#ops", f"/cancel-restore payload-1 {JOB_ID}"
-        )
-        view = await running.slack.until(lambda: running.slack.state.view_of("rina"))
+    async with start() as slack:
+        ack = await slack.people.types("rina", "#ops", f"/cancel-restore payload-1 {JOB_ID}")
+        view = await slack.until(lambda: slack.state.view_of("rina"))
 
         assert ack.ok
         assert view
-        assert "payload-1" in running.slack.state.text_of(view)
+        assert "payload-1" in slack.state.text_of(view)
 
 
 async def test_a_misshapen_interaction_is_refused_and_the_next_one_answered(start: Start) -> None:
-    async with start() as running:
-        send = running.slack.http if running.slack.http.request_url else running.slack.sockets
+    async with start() as slack:
+        send = slack.http if slack.http.request_url else slack.sockets
         odd = {"type": "view_submission", "user": {"id": "U1"}, "view": {"state": []}}
         refused = await send.send("interactive", odd)
-        answered = await send.send("slash_commands", command(running))
+        answered = await send.send("slash_commands", command(slack))
 
-        assert refused.status == (400 if running.slack.http.request_url else 200)
+        assert refused.status == (400 if slack.http.request_url else 200)
         assert answered.ok
         assert answered.body
 
@@ -47,15 +46,15 @@ async def test_a_misshapen_interaction_is_refused_and_the_next_one_answered(star
 async def test_a_misshapen_command_over_socket_mode_is_answered(
     start: Start, change: dict[str, Any]
 ) -> None:
-    async with start() as running:
-        ack = await running.slack.sockets.send("slash_commands", command(running, **change))
+    async with start() as slack:
+        ack = await slack.sockets.send("slash_commands", command(slack, **change))
 
         assert ack.body == private(UNREADABLE)
 
 
 @pytest.mark.parametrize("start", ["socket"], indirect=True)
 async def test_an_envelope_of_another_type_is_acknowledged(start: Start) -> None:
-    async with start() as running:
-        ack = await running.slack.sockets.send("workflow_things", {})
+    async with start() as slack:
+        ack = await slack.sockets.send("workflow_things", {})
 
         assert (ack.ok, ack.body) == (True, None)

@@ -156,16 +156,6 @@ async def test_one_connection_suffices_when_slack_refuses_the_second() -> None:
         ]
 
 
-async def test_repeated_envelope_is_dispatched_once_and_answered_again() -> None:
-    app = Greeter()
-    async with slack_with() as slack, taking(slack, app):
-        await slack.people.types("rina", "#ops", LINE)
-
-        again = await slack.people.redelivers()
-
-        assert (again.ok, again.body, len(app.asked)) == (True, GREETING, 1)
-
-
 async def test_envelope_repeated_during_its_dispatch_gets_the_same_answer() -> None:
     app = Greeter()
     app.free.clear()
@@ -178,16 +168,6 @@ async def test_envelope_repeated_during_its_dispatch_gets_the_same_answer() -> N
 
         assert (await typing).ok
         assert len(app.asked) == 1
-
-
-async def test_envelope_without_an_answer_is_dispatched_again_when_repeated() -> None:
-    app = Greeter(statuses=[500])
-    async with slack_with(ack_seconds=0.1) as slack, taking(slack, app):
-        lost = await slack.people.types("rina", "#ops", LINE)
-
-        again = await slack.people.redelivers()
-
-        assert (lost.error, again.ok, len(app.asked)) == ("operation_timeout", True, 2)
 
 
 async def test_ack_is_sent_over_the_other_connection_when_its_own_is_closed() -> None:

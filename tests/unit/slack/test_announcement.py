@@ -37,24 +37,3 @@ def test_only_the_announcement_of_a_cancelled_job_says_cancelled() -> None:
     }
 
     assert cancelled == {"announcement_cancelled", "announcement_own"}
-
-
-def test_metadata_differs_from_that_of_cards() -> None:
-    assert MESSAGES["announcement_expired"]["metadata"] == {
-        "event_type": "cancel_restore_watch",
-        "event_payload": {
-            "project": PROJECT_ID,
-            "cluster": "prod-eu",
-            "job": JOB_ID,
-            "job_state": "expired",
-        },
-    }
-
-
-def test_announcement_of_a_job_that_the_bot_cancelled_links_to_the_request() -> None:
-    text = str(MESSAGES["announcement_own"]["blocks"])
-
-    assert (
-        "<https://shop.slack.com/archives/C0OPS/p1700000000000100|The request>* of <@U0RINA>"
-        in (text)
-    )

@@ -178,34 +178,3 @@ def test_only_outcome_replies_have_metadata_and_mention_the_requester() -> None:
         }
     for name in ("approval_given", "approved", "retried"):
         assert "metadata" not in MESSAGES[f"reply_{name}"]
-
-
-def test_reply_names_the_approvers_and_counts_the_approvals_of_its_time() -> None:
-    assert "Approved by <@U0ADA>" in MESSAGES["reply_cancelled"]["text"]
-    assert "1 more needed" in MESSAGES["reply_approval_given"]["text"]
-
-
-def test_waiting_card_names_the_approvers_and_the_missing_approvals() -> None:
-    drawn = words(MESSAGES["card_awaiting"])
-
-    assert "<!subteam^S0APPROVE> and <@U0ADA>" in drawn
-    assert "*Approvals missing* 1" in drawn
-
-
-def test_live_link_is_shown_once_and_as_a_warning() -> None:
-    alerts = [block for block in VIEWS["details_live"]["blocks"] if block["type"] == "alert"]
-
-    text = words(VIEWS["details_live"])
-
-    assert [alert["level"] for alert in alerts] == ["warning"]
-    assert "live" in alerts[0]["text"]["text"]
-    assert text.count("*Download link*") == text.count("live since") == 1
-    assert "*State*" not in text
-
-
-def test_job_that_cannot_be_cancelled_has_details_and_no_submit() -> None:
-    view = VIEWS["not_cancellable_type"]
-
-    assert "submit" not in view
-    assert "automated restore" in words(view)
-    assert view["blocks"][0]["block_id"] == "job"

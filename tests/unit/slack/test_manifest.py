@@ -1,5 +1,6 @@
 """The manifest: Slack's rules, and the command, scopes and settings in it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,10 @@ def part(path: str, manifest: dict[str, Any] = MANIFEST) -> Any:
     for key in path.split(".") if path else []:
         manifest = manifest[key]
     return manifest
+
+
+def test_background_color_is_valid() -> None:
+    assert re.fullmatch(r"#[0-9a-f]{6}", part("display_information.background_color"))
 
 
 def test_command_is_declared() -> None:
