@@ -2,14 +2,11 @@
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
 
 from axe_playwright_python.base import AxeResults
 from playwright.async_api import ConsoleMessage, Error, Locator, Page, Request, Response, expect
 
 from bot.demo.controller import Controller
-
-Json = dict[str, Any]
 
 #: Milliseconds; the bot reports a lasting fault within 30 seconds.
 TIMEOUT = 10_000

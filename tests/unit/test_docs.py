@@ -13,7 +13,6 @@ from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import State
 from bot.sandbox.atlas import PRESETS
 from bot.settings import load_settings
-from bot.settings.load import KNOWN_VARIABLES
 from bot.slack import errors as slack_errors
 from bot.slack.command.views import FORMS
 from bot.slack.manifest import SCOPES
@@ -63,12 +62,6 @@ def test_settings_md_has_the_table_that_the_code_prints() -> None:
     there = [line for line in page("docs/settings.md").splitlines() if line.startswith("|")]
 
     assert there == list(settings_table.lines())
-
-
-def test_the_example_of_env_has_every_variable_and_no_other() -> None:
-    names = re.findall(r"^#?([A-Z][A-Z_]+)=", page(".env.example"), re.MULTILINE)
-
-    assert sorted(names) == sorted(KNOWN_VARIABLES)
 
 
 def test_the_example_of_a_projects_file_works() -> None:

@@ -28,9 +28,9 @@ WITHDRAW = "cancel_restore_withdraw"
 RETRY = "cancel_restore_retry"
 
 RINA, ADA, ABE = "U0RINA0001", "U0ADA00001", "U0ABE00001"
-GUS, OLGA, SAM = "U0GUS00001", "U0OLGA0001", "U0SAM00001"
+OLGA, SAM = "U0OLGA0001", "U0SAM00001"
 GROUP = "S0APPROVE1"
-OPS, SHARED, QUIET = "C0OPS00001", "C0SHARED01", "C0QUIET001"
+OPS = "C0OPS00001"
 
 #: How the lines of a card begin that change without a click.
 STARTER_AND_CLOCK = ("*Started*", "*Download link*")
@@ -146,18 +146,6 @@ async def shows(
     card = await env.slack.until(found, seconds)
     assert card is not None
     return card
-
-
-async def reads(env: BotEnvironment, card: Json, part: str, seconds: float = 20.0) -> Json:
-    """Return the card once it has the text `part`."""
-
-    def found() -> Json | None:
-        now = env.slack.state.message(card["channel"], card["ts"])
-        return now if now and part in env.slack.state.text_of(now) else None
-
-    now = await env.slack.until(found, seconds)
-    assert now is not None
-    return now
 
 
 def job_of(card: Json) -> str:

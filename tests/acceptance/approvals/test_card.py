@@ -22,11 +22,9 @@ from tests.acceptance.approvals.actions import (
     job_of,
     mentions,
     open_approval_environment,
-    reads,
     record_of,
     shows,
 )
-from tests.acceptance.environment import is_card, state_of
 
 BUTTONS = (APPROVE, DENY, WITHDRAW, RETRY)
 
@@ -56,21 +54,6 @@ async def test_approvers_are_mentioned_once_and_the_requester_in_the_outcome(
         assert mentions([ending.message], GROUP) == 0
 
 
-async def test_card_is_edited_at_every_state(tmp_path: Path) -> None:
-    async with open_approval_environment(tmp_path, TWO) as env:
-        card = await ask(env)
-        await click(env, "abe", card, APPROVE)
-        once = await reads(env, card, "(1 of 2)")
-        await click(env, "ada", once, APPROVE)
-        ending = await env.wait_for_outcome(job_of(card))
-        states = [state_of(edit) for edit in ending.message["edits"]]
-
-        assert "Approvals missing* 1" in str(once["blocks"])
-        assert states[0] == "awaiting"
-        assert ending.state == "cancelled"
-        assert len({m["ts"] for m in env.slack.state.messages("ops") if is_card(m)}) == 1
-
-
 async def test_expired_request_updates_its_card(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, TWO | {"BOT_APPROVAL_TTL": "1"}) as env:
         card = await ask(env)
@@ -85,21 +68,6 @@ async def test_expired_request_updates_its_card(tmp_path: Path) -> None:
         assert "@Rina: not approved in time" in ending.reply
         assert "Approved before by @Ada" in ending.reply
         assert env.atlas_methods(job_of(card)).count("DELETE") == 0
-
-
-async def test_approval_after_the_expiry_does_nothing_before_the_card_shows_it(
-    tmp_path: Path,
-) -> None:
-    async with open_approval_environment(tmp_path, ONE | {"BOT_APPROVAL_TTL": "1"}) as env:
-        card = await ask(env)
-        await asyncio.sleep(1.0)
-        await click(env, "ada", card, APPROVE, stale=True)
-
-        answer = (await env.wait_for_ephemerals("ada", 1))[-1]  # the card may change before it
-        assert "run out" in answer or "not approved in time" in answer
-        assert "UTC" in answer
-        await env.wait_for_outcome(job_of(card))
-        assert not cancelled(env, card)
 
 
 async def test_retry_of_a_failed_request_asks_for_approval_again(tmp_path: Path) -> None:

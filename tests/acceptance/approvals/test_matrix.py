@@ -36,7 +36,6 @@ from tests.acceptance.environment import BotEnvironment
 #: All of them but Sam are in the approving group, without getting its rights.
 WITHOUT_RIGHTS = ("sam", "gus", "uma", "ci-bot", "olga", "dan")
 ALL_PEOPLE = ("rina", "ada", "abe", *WITHOUT_RIGHTS)
-ACTIONS = (APPROVE, DENY, WITHDRAW, RETRY)
 
 ENDS = ("cancelled", "over", "refused", "changed", "failed", "denied", "withdrawn", "expired")
 

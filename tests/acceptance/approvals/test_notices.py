@@ -15,7 +15,6 @@ from tests.acceptance.approvals.actions import (
     Environ,
     ask,
     click,
-    deny,
     job_of,
     open_approval_environment,
     record_of,
@@ -73,23 +72,6 @@ async def test_approval_in_a_direct_message_changes_the_card_and_every_copy(
         assert "request:reminded" not in events(env, card)
 
 
-async def test_late_click_on_a_copy_and_a_click_without_right_are_answered(
-    tmp_path: Path,
-) -> None:
-    async with open_approval_environment(tmp_path, THREE) as env:
-        card = await ask(env)
-        assert await env.slack.until(lambda: len(copies(env)) == 3)
-        (copy,) = copies(env, [SAM])
-
-        stranger = await click(env, "rina", card, APPROVE)
-        await deny(env, "ada", card)
-        await click(env, "sam", copy, APPROVE, stale=True)
-
-        assert "may not approve or deny" in stranger.private
-        assert await env.slack.until(lambda: "handled already" in str(env.ephemerals("sam")))
-        assert await env.slack.until(lambda: {state_of(c) for c in copies(env)} == {"denied"})
-
-
 async def test_reminders_come_once_each_and_the_last_one_escalates(tmp_path: Path) -> None:
     environ: Environ = {
         **THREE,
@@ -118,16 +100,3 @@ async def test_reminders_come_once_each_and_the_last_one_escalates(tmp_path: Pat
         names = events(env, card)
         assert names.count("request:reminded") == 2
         assert names.count("request:escalated") == 1
-
-
-async def test_approver_without_direct_messages_stops_nothing(tmp_path: Path) -> None:
-    def deactivate(slack: Any, _atlas: Any) -> None:
-        slack.workspace.user("abe").deleted = True
-
-    async with open_approval_environment(tmp_path, THREE, before=deactivate) as env:
-        card = await ask(env)
-
-        assert await env.slack.until(lambda: len(copies(env, [ADA, SAM])) == 2)
-        assert await env.slack.until(lambda: replies(env, card, "Got this request"))
-
-        assert "abe" not in replies(env, card, "Got this request")[0]

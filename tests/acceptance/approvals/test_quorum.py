@@ -3,23 +3,18 @@
 import asyncio
 from pathlib import Path
 
-from bot.sandbox.atlas import Fault as AtlasFault
-from bot.sandbox.atlas import Kind
 from tests.acceptance.approvals.actions import (
     APPROVE,
     DENY,
     GROUP,
     ONE,
     TWO,
-    WITHDRAW,
     ask,
     cancelled,
     click,
     deny,
     job_of,
     open_approval_environment,
-    reads,
-    shows,
 )
 from tests.acceptance.environment import state_of
 
@@ -39,45 +34,6 @@ async def test_concurrent_approvals_give_one_cancellation(tmp_path: Path) -> Non
         assert env.atlas_methods(job_of(card)).count("DELETE") == 1
         assert len(answer) == 1
         assert "approved by @Ada" in answer[0] or "approved by @Abe" in answer[0]
-
-
-async def test_concurrent_approvals_of_a_quorum_of_two_both_count(tmp_path: Path) -> None:
-    async with open_approval_environment(tmp_path, TWO) as env:
-        card = await ask(env)
-        await asyncio.gather(
-            *(env.slack.people.clicks(user, card, APPROVE, stale=True) for user in ("ada", "abe"))
-        )
-        ending = await env.wait_for_outcome(job_of(card))
-
-        assert ending.state == "cancelled"
-        assert "@Ada" in ending.reply
-        assert "@Abe" in ending.reply
-        assert env.ephemerals("ada") == env.ephemerals("abe") == []
-
-
-async def test_repeated_approval_of_a_person_counts_once(tmp_path: Path) -> None:
-    async with open_approval_environment(tmp_path, TWO) as env:
-        card = await ask(env)
-        await asyncio.gather(
-            *(env.slack.people.clicks("ada", card, APPROVE, stale=True) for _ in range(3))
-        )
-        await env.wait_for_ephemerals("ada", 2)
-        await reads(env, card, "1 of 2")
-        again = await click(env, "ada", card, APPROVE)
-        waiting = await shows(env, job_of(card), "awaiting")
-
-        answer = (
-            "You have approved this request already; it needs another person too. "
-            "This may be done by @approvers: please ask one of them."
-        )
-        assert {again.private, *env.ephemerals("ada")} == {answer}
-        assert env.atlas_methods(job_of(card)).count("DELETE") == 0
-        assert "Approvals missing 1, until" in env.slack.state.text_of(waiting).replace("*", "")
-
-        assert (await click(env, "abe", waiting, APPROVE)).changed_the_card
-        await env.wait_for_outcome(job_of(card))
-
-        assert cancelled(env, card)
 
 
 async def test_denial_ends_a_partly_approved_request(tmp_path: Path) -> None:
@@ -106,19 +62,3 @@ async def test_removed_group_member_may_not_approve(tmp_path: Path) -> None:
                 "This may be done by @approvers: please ask one of them."
             )
         assert env.atlas_methods(job_of(card)).count("DELETE") == 0
-
-
-async def test_click_on_a_running_request_shows_who_approved(tmp_path: Path) -> None:
-    async with open_approval_environment(tmp_path, ONE) as env:
-        card = await ask(env)
-        # Longer than until the card is drawn as running: due after a second, looked for every two.
-        env.atlas.faults.add(AtlasFault(kind=Kind.DELAY, method="DELETE", seconds=6.0))
-        await click(env, "ada", card, APPROVE)
-        await shows(env, job_of(card), "cancelling")
-        for user, action in (("abe", APPROVE), ("abe", DENY), ("rina", WITHDRAW)):
-            answer = await click(env, user, card, action, stale=True)
-
-            assert "This request was approved by @Ada and is running" in answer.private
-        await env.wait_for_outcome(job_of(card))
-
-        assert env.atlas_methods(job_of(card)).count("DELETE") == 1

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
-import pytest
 
 from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
@@ -29,14 +28,6 @@ async def readiness(env: BotEnvironment, wanted: int, seconds: float = 20.0) -> 
             if status == wanted:
                 return dict(json.loads(body))
             await asyncio.sleep(0.1)
-
-
-@pytest.mark.parametrize("http", [False, True])
-async def test_running_bot_is_alive_and_ready(tmp_path: Path, http: bool) -> None:
-    async with open_environment(tmp_path, http=http) as env:
-        assert (await get(env, "/healthz"))[0] == 200
-        ready = await readiness(env, 200)
-        assert ready["checks"] == {"slack": "ok", "database": "ok"}
 
 
 async def test_bot_without_a_socket_is_alive_and_not_ready(env: BotEnvironment) -> None:

@@ -3,8 +3,6 @@
 import time
 from typing import Any
 
-import pytest
-
 from bot.sandbox.atlas import Fault, Kind
 from tests.acceptance.environment import OUTCOME_TIMEOUT, RUNNING, BotEnvironment
 
@@ -78,23 +76,6 @@ async def test_failed_login_at_the_delete_leaves_the_client_usable(env: BotEnvir
         assert (await env.wait_for_outcome(job)).state == "cancelled", name
 
     assert sorted(env.atlas.world.cancellations) == sorted(jobs.values())
-
-
-@pytest.mark.parametrize(
-    "kind", [Kind.HTML, Kind.TRUNCATED, Kind.WRONG_SHAPE, Kind.EMPTY, Kind.RESET_BEFORE]
-)
-async def test_unreadable_answer_is_read_again(env: BotEnvironment, kind: Kind) -> None:
-    """In the dialog, before the DELETE, and after it."""
-    env.atlas.faults.add(Fault(kind=kind, method="GET"))
-    view = await env.open_dialog(RUNNING)
-    env.atlas.faults.add(
-        Fault(kind=kind, method="GET"),
-        Fault(kind=Kind.HTML, method="DELETE"),
-    )
-    await env.slack.people.submits("rina", view, {"reason": ""})
-
-    assert (await env.wait_for_outcome(JOB)).state == "cancelled"
-    assert deletes(env) == 1
 
 
 async def test_lasting_fault_is_reported_as_failed_within_the_limit(env: BotEnvironment) -> None:

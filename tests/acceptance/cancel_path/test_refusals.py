@@ -33,7 +33,6 @@ class Error:
 
 
 KEY = "Atlas did not accept the bot's key"
-ROLE = "The bot's key may not do this"
 TEMPORARY = "Atlas answered that it has a problem of its own"
 
 #: Refusals: reported at once.
@@ -169,32 +168,6 @@ async def test_refusals_are_recognized_in_the_old_api_and_envelopes(
             assert (await env.wait_for_outcome(job[1])).state == "cancelled"
 
 
-async def test_short_retry_after_is_waited_for_at_every_call(env: BotEnvironment) -> None:
-    job = env.new_job()
-    limit = {"kind": Kind.STATUS, "status": 429, "retry_after": 1, "path": job[1]}
-    env.atlas.faults.add(Fault(method="GET", **limit))
-    await env.submit_request(job, Fault(method="GET", **limit), Fault(method="DELETE", **limit))
-
-    assert (await env.wait_for_outcome(job[1])).state == "cancelled"
-
-
-async def test_try_again_reads_again_in_the_same_dialog(env: BotEnvironment) -> None:
-    job = env.new_job()
-    env.atlas.faults.add(LONG_LIMIT.at("GET", job[1], times=1))
-    view = await env.open_dialog(job)
-
-    assert LONG_LIMIT.message in env.slack.state.text_of(view)
-    assert LONG_LIMIT.terms in env.slack.state.text_of(view)
-
-    (actions,) = [block for block in view["blocks"] if block["type"] == "actions"]
-    (again,) = actions["elements"]
-    await env.slack.people.clicks("rina", view, again["action_id"])
-    await env.slack.until(lambda: (env.slack.state.view_of("rina") or {}).get("submit"))
-    ready = env.slack.state.view_of("rina") or {}
-    assert ready["submit"]["text"] == "Cancel the job"
-    assert ready["id"] == view["id"]
-
-
 async def test_lasting_errors_are_reported_within_the_limit(env: BotEnvironment) -> None:
     """All of them concurrently: at the runner's read and at the DELETE, each on an own job."""
     struck = [(error, method) for error in TROUBLES.values() for method in ("GET", "DELETE")]
@@ -230,17 +203,3 @@ async def ask_with_failing_read(env: BotEnvironment, user: str, name: str) -> tu
     env.atlas.faults.add(error.at("GET", job[1]))
     await env.send_command(user, " ".join(job))
     return user, error
-
-
-async def test_failed_request_is_retried_from_its_card(env: BotEnvironment) -> None:
-    job = env.new_job()
-    await env.submit_request(job, LONG_LIMIT.at("DELETE", job[1], times=1))
-    failed = await env.wait_for_outcome(job[1])
-
-    assert failed.state == "failed"
-    await env.slack.people.clicks("rina", failed.message, "cancel_restore_retry")
-    ended = await env.slack.until(
-        lambda: (found := env.outcome(job[1])) and found.state == "cancelled"
-    )
-    assert ended
-    assert env.atlas.world.cancellations == [job[1]]

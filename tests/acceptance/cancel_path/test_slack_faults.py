@@ -7,12 +7,6 @@ from tests.acceptance.environment import RUNNING, BotEnvironment, is_card
 
 JOB = RUNNING[1]
 
-POSTS = {
-    "429": Fault(kind="ratelimited", seconds=1.0),
-    "cut before": Fault(kind="reset_before"),
-    "cut after": Fault(kind="reset_after"),
-}
-
 MANY = (
     Fault(kind="status", status=503),
     Fault(kind="reset_after"),
@@ -23,23 +17,6 @@ MANY = (
     Fault(kind="garbage"),
     Fault(kind="ratelimited", seconds=1.0),
 )
-
-
-@pytest.mark.parametrize("name", POSTS)
-async def test_post_that_fails_once_is_repeated_without_duplicates(
-    env: BotEnvironment, name: str
-) -> None:
-    env.slack.faults.add("chat.postMessage", POSTS[name])
-    await env.submit_request(RUNNING)
-    ending = await env.wait_for_outcome(JOB, seconds=20)
-
-    assert ending.state == "cancelled"
-    cards = [message for message in env.slack.state.messages("ops") if is_card(message)]
-    assert len(cards) == 1
-    assert len(env.slack.state.replies(cards[0])) == 1
-    ids = {c.args.get("client_msg_id") for c in env.slack.called("chat.postMessage")}
-    assert len(ids) == 2
-    assert None not in ids
 
 
 async def test_random_slack_faults_give_one_card_and_one_reply_per_request(

@@ -73,14 +73,3 @@ async def test_concurrent_submits_give_one_request_and_name_its_requester(
     text = env.slack.state.text_of(env.slack.state.view_of(loser) or {})
     assert f"@{winner} asked for this restore job already" in text
     assert "[Cancel the job]" not in text
-
-
-async def test_ten_concurrent_submits_are_ten_requests(env: BotEnvironment) -> None:
-    jobs = [env.new_job() for _ in range(10)]
-    for job in jobs:
-        await env.submit_request(job)
-    endings = [await env.wait_for_outcome(job[1]) for job in jobs]
-
-    assert {ending.state for ending in endings} == {"cancelled"}
-    assert sorted(env.atlas.world.cancellations) == sorted(job[1] for job in jobs)
-    assert len(env.atlas.deletes()) == 10

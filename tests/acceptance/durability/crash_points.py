@@ -11,8 +11,6 @@ from bot.sandbox.slack.event_bus import ChangeEvent
 from tests.acceptance.durability.environment import ProcessEnvironment
 from tests.acceptance.environment import OUTCOME_TIMEOUT, wait_until
 
-Json = dict[str, Any]
-
 #: Lets the bot live until its moment has come, and kills it.
 CrashPoint = Callable[[ProcessEnvironment, str], Coroutine[Any, Any, None]]
 

@@ -51,14 +51,6 @@ async def test_project_with_an_invalid_key_does_not_hide_others(tmp_path: Path) 
         assert "Not seen: shop-dev. Atlas did not accept the bot's key" in text
 
 
-async def test_list_has_all_projects(tmp_path: Path) -> None:
-    async with open_two_projects(tmp_path) as env:
-        text = env.slack.state.text_of(await run_privately(env, "list"))
-
-        assert "9 restore jobs can be cancelled now" in text
-        assert "`dev-eu` in shop-dev" in text
-
-
 @pytest.mark.parametrize("count", [60, 400])
 async def test_long_list_is_paged_with_one_call_per_cluster(tmp_path: Path, count: int) -> None:
     async with open_environment(tmp_path, before=with_clusters(count, range(45))) as env:

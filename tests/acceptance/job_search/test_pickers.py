@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from bot.sandbox.atlas import PROJECT_ID, Fault, Kind
-from bot.sandbox.slack import CannotDo
 from tests.acceptance.environment import LIVE, RUNNING, BotEnvironment, open_environment
 from tests.acceptance.job_search.worlds import (
     OTHER_ID,
@@ -82,12 +81,6 @@ async def test_picker_dialog_opens_with_the_first_call(env: BotEnvironment) -> N
 
     assert methods.count("views.open") == 1
     assert methods[0] == "views.open" or "views.open" in methods[:2]
-
-
-async def test_submit_without_a_picked_job_does_nothing(env: BotEnvironment) -> None:
-    view = await begin(env)
-    with pytest.raises(CannotDo, match="job: Please complete"):
-        await env.slack.people.submits("rina", view, {"reason": "x"})
 
 
 async def test_submit_before_the_details_are_shown_does_nothing(env: BotEnvironment) -> None:
@@ -173,17 +166,6 @@ async def test_message_option_picks_nothing(tmp_path: Path) -> None:
             return bool("cluster" in values) and not values["cluster"]["cluster"]["selected_option"]
 
         assert await env.slack.until(emptied)
-
-
-async def test_typeahead_narrows_more_than_a_hundred_jobs(env: BotEnvironment) -> None:
-    for _ in range(120):
-        last = env.new_job("prod-us")
-    await begin(env, "prod-us")
-    many = await offered(env, "job")
-    few = await offered(env, "job", last[1][-6:])
-
-    assert len(many) == 100
-    assert [option["value"] for option in few] == [value_of(last)]
 
 
 async def test_selects_answer_in_time_while_atlas_is_slow(

@@ -14,7 +14,7 @@ import structlog
 
 from bot.log_config import configure_logging
 from bot.sandbox.atlas import Fault, Kind
-from tests.acceptance.environment import LIVE, RUNNING, BotEnvironment, Json, open_environment
+from tests.acceptance.environment import RUNNING, BotEnvironment, Json, open_environment
 
 #: Events of each request, with any outcome.
 ASKED = ["command typed", "dialog opened", "job looked up", "request:created"]
@@ -125,21 +125,6 @@ async def test_approvals_and_refusals_are_logged_with_the_request_id(
         "request:cancelled",
     ]
     assert by_event(log, "click refused") == [{"actor": "U0RINA0001", "why": "OwnRequest"}]
-
-
-async def test_denial_is_logged_with_its_actor(tmp_path: Path, log: io.StringIO) -> None:
-    async with open_environment(tmp_path, {"BOT_APPROVALS": "1"}) as env:
-        await env.submit_request(LIVE)
-        await env.slack.until(lambda: env.card(LIVE[1]) is not None)
-        card = env.card(LIVE[1])
-        assert card
-        await env.slack.people.clicks("ada", card, "cancel_restore_deny")
-        view = await env.wait_for_dialog("ada")
-        await env.slack.people.submits("ada", view, {"reason": "not this one"})
-        request = await ended(env, LIVE, log)
-
-    assert without_posts(grep(log, request)) == [*ASKED, "dialog opened", "request:denied"]
-    assert [x["actor"] for x in lines(log) if x["event"] == "request:denied"] == ["U0ADA00001"]
 
 
 async def test_refusal_of_atlas_is_logged_with_its_code(

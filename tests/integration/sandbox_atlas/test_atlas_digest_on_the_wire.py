@@ -132,37 +132,26 @@ async def test_count_is_accepted_once_and_must_rise_as_configured(
     assert env.atlas.calls[-1].refused == why
 
 
-async def test_old_nonce_is_stale(env: Env) -> None:
-    nonce = await challenge(env)
-    env.clock.advance(61)
+@pytest.mark.parametrize(
+    ("age", "nonce", "bent", "status", "stale"),
+    [
+        (60, "", {}, 200, None),
+        (61, "", {}, 401, "true"),
+        (0, "A" * 32, {}, 401, "true"),
+        (61, "", {"response": "0" * 32}, 401, "false"),
+    ],
+    ids=["in its lifetime", "old nonce", "unknown nonce", "old nonce of a wrong key"],
+)
+async def test_only_an_old_or_unknown_nonce_of_the_right_key_is_stale(
+    env: Env, age: int, nonce: str, bent: dict[str, str], *, status: int, stale: str | None
+) -> None:
+    nonce = nonce or await challenge(env)
+    env.clock.advance(age)
 
-    answer = await send(env, authorization(nonce))
+    answer = await send(env, authorization(nonce, **bent))
 
-    assert answer.status_code == 401
-    assert answer.headers["WWW-Authenticate"].endswith("stale=true")
-
-
-async def test_nonce_expires_after_its_lifetime(env: Env) -> None:
-    nonce = await challenge(env)
-    env.clock.advance(60)
-
-    assert (await send(env, authorization(nonce))).status_code == 200
-
-
-async def test_unknown_nonce_is_stale(env: Env) -> None:
-    answer = await send(env, authorization("A" * 32))
-
-    assert answer.status_code == 401
-    assert answer.headers["WWW-Authenticate"].endswith("stale=true")
-
-
-async def test_wrong_key_with_an_old_nonce_gets_no_stale(env: Env) -> None:
-    nonce = await challenge(env)
-    env.clock.advance(61)
-
-    answer = await send(env, authorization(nonce, response="0" * 32))
-
-    assert answer.headers["WWW-Authenticate"].endswith("stale=false")
+    assert answer.status_code == status
+    assert stale is None or answer.headers["WWW-Authenticate"].endswith(f"stale={stale}")
 
 
 @pytest.mark.parametrize("header", ["Digest", "Digest nonsense", "Basic Zm9vOmJhcg==", "Token x"])

@@ -41,6 +41,15 @@ async def test_claimed_request_can_be_taken_over_once_the_lease_expired(env: Env
     assert (await env.events(request=request.id))[-1] == "request:taken_over"
 
 
+async def test_renewed_lease_lasts_longer(env: Env) -> None:
+    request = await claimed(env)
+    env.clock.forward(Timings.request_lease - 1)
+    assert await env.leases.renew(request.id)
+    env.clock.forward(Timings.request_lease - 1)
+
+    assert await env.other.claim(request.id) is None
+
+
 async def test_outcome_is_stored_with_status_and_code(env: Env) -> None:
     request = await claimed(env)
     outcome = Outcome(sentence="Atlas said no", status=400, code="CANNOT_CANCEL")

@@ -24,7 +24,7 @@ from bot.atlas import (
 from bot.cancellation.errors import AlreadyHandled, NotRecorded, ReadOnly, RightsNotChecked
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import Approval, DeleteAttempts, Outcome, Request, State
-from bot.cancellation.people import EVERYONE, Kind, People, Person
+from bot.cancellation.people import Kind, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project, Projects
 from bot.services.runner import (
@@ -206,15 +206,16 @@ async def run(
     return store.settled
 
 
-async def test_run_reads_deletes_and_reads_again(clock: FakeClock) -> None:
+async def test_run_reads_deletes_and_reads_again_and_records_it(
+    clock: FakeClock,
+) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED])
-    store = FakeLeaseStore(a_request())
+    store = FakeLeaseStore(a_request(), written=atlas.calls)
     state, outcome = await run(atlas, store)
 
     assert (state, outcome.sentence) == (State.CANCELLED, CONFIRMED)
-    assert atlas.calls == ["GET", "DELETE", "GET"]
+    assert atlas.calls == ["GET", "sent", "DELETE", "answered 204", "GET"]
     assert atlas.refs == [store.request.ref] * 3
-    assert store.written == ["sent", "answered 204"]
     assert store.answers == [{"status": 204, "code": None}]
 
 
@@ -480,14 +481,6 @@ async def test_job_is_read_only_after_the_claim(clock: FakeClock) -> None:
     assert atlas.calls == ["GET", "DELETE", "GET"]
 
 
-async def test_attempt_and_answer_are_recorded_around_the_delete(clock: FakeClock) -> None:
-    atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED])
-    store = FakeLeaseStore(a_request(), written=atlas.calls)
-    await run(atlas, store)
-
-    assert atlas.calls == ["GET", "sent", "DELETE", "answered 204", "GET"]
-
-
 async def test_reads_after_the_delete_follow_the_backoff(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE] * 7 + [CANCELLED])
     await run(atlas, FakeLeaseStore(a_request()))
@@ -648,33 +641,40 @@ async def test_error_of_a_run_is_logged(
 ADA_ONLY = Approval(user="U0ADA", at=NOON)
 
 
-async def test_requester_without_rights_gets_no_delete(clock: FakeClock) -> None:
-    atlas, store = ScriptedAtlas(clock, reads=[THERE]), FakeLeaseStore(a_request())
-    state, outcome = await run(atlas, store, Kind.DEACTIVATED)
+@pytest.mark.parametrize(
+    ("request_", "kind", "policy", "why", "voided"),
+    [
+        (a_request(), Kind.DEACTIVATED, Policy(), "may not ask for this any more", set()),
+        (
+            a_request(approvals_needed=1, approvals=(ADA_ONLY,)),
+            Kind.GUEST,
+            Policy(requesters=People(users=frozenset({"U0RINA"})), approvals=1),
+            f"{NOTHING_DONE} {APPROVALS_MISSING}",
+            {"U0ADA"},
+        ),
+        (a_request(), Kind.MEMBER, Policy(approvals=1), APPROVALS_MISSING, set()),
+        (a_request(acted_alone=True), Kind.MEMBER, Policy(approvals=1), "", set()),
+        (a_request(), Kind.MEMBER, Policy(read_only=True), f"{NOTHING_DONE} {ReadOnly()}", set()),
+    ],
+    ids=[
+        "requester without rights",
+        "approver without rights",
+        "more approvals than given",
+        "right to act alone is lost",
+        "read-only project",
+    ],
+)
+async def test_request_that_the_current_policy_does_not_allow_waits_again_without_a_delete(
+    clock: FakeClock, request_: Request, kind: Kind, policy: Policy, *, why: str, voided: set[str]
+) -> None:
+    atlas, store = ScriptedAtlas(clock, reads=[THERE]), FakeLeaseStore(request_)
+    state, outcome = await run(atlas, store, kind, policy=policy)
 
     assert (state, atlas.calls, store.written) == (State.AWAITING, ["GET"], [])
-    assert "may not ask for this any more" in outcome.sentence
-
-
-async def test_approver_without_rights_returns_the_request_to_the_approvers(
-    clock: FakeClock,
-) -> None:
-    request = a_request(approvals_needed=1, approvals=(ADA_ONLY,))
-    atlas, store = ScriptedAtlas(clock, reads=[THERE]), FakeLeaseStore(request)
-    policy = Policy(requesters=People(users=frozenset({"U0RINA"})), approvers=EVERYONE, approvals=1)
-    state, outcome = await run(atlas, store, Kind.GUEST, policy=policy)
-
-    assert (state, atlas.calls) == (State.AWAITING, ["GET"])
-    assert outcome.sentence == f"{NOTHING_DONE} {APPROVALS_MISSING}"
+    assert why in outcome.sentence
     assert store.judgement
-    assert store.judgement.voided == {"U0ADA"}
-
-
-async def test_policy_with_more_approvals_than_given_gets_no_delete(clock: FakeClock) -> None:
-    atlas, store = ScriptedAtlas(clock, reads=[THERE]), FakeLeaseStore(a_request())
-    state, _ = await run(atlas, store, Kind.MEMBER, policy=Policy(approvals=1, approvers=EVERYONE))
-
-    assert (state, atlas.calls) == (State.AWAITING, ["GET"])
+    assert store.judgement.voided == voided
+    assert store.judgement.approvals_needed == max(policy.approvals, request_.approvals_needed)
 
 
 async def test_delete_waits_until_slack_answers_and_the_job_is_read_again(clock: FakeClock) -> None:
@@ -775,24 +775,3 @@ async def test_request_that_acted_alone_is_sent_without_approvals(clock: FakeClo
     state, _ = await run(atlas, store, Kind.MEMBER, policy=GLASS)
 
     assert (state, atlas.calls) == (State.CANCELLED, ["GET", "DELETE", "GET"])
-
-
-async def test_right_to_act_alone_that_was_lost_before_the_delete_sends_nothing(
-    clock: FakeClock,
-) -> None:
-    atlas = ScriptedAtlas(clock, reads=[THERE])
-    store = FakeLeaseStore(a_request(acted_alone=True))
-    state, _ = await run(atlas, store, Kind.MEMBER, policy=Policy(approvals=1))
-
-    assert (state, atlas.calls) == (State.AWAITING, ["GET"])
-    assert store.judgement
-    assert store.judgement.approvals_needed == 1
-
-
-async def test_read_only_project_sends_no_delete_for_an_approved_request(clock: FakeClock) -> None:
-    atlas = ScriptedAtlas(clock, reads=[THERE])
-    store = FakeLeaseStore(a_request())
-    state, outcome = await run(atlas, store, Kind.MEMBER, policy=Policy(read_only=True))
-
-    assert (state, atlas.calls) == (State.AWAITING, ["GET"])
-    assert outcome.sentence == f"{NOTHING_DONE} {ReadOnly()}"

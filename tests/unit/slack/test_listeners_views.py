@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bot.cancellation.errors import MaybeRecorded, NotCancellableNow, NotRecorded
-from bot.cancellation.lifecycle import State
+from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project
@@ -206,24 +206,34 @@ async def test_submission_for_a_removed_project_is_refused(bolt: BoltHarness) ->
     assert "no key for this project" in words(answer.body)
 
 
-async def test_denial_ends_the_request_with_its_reason(new_bolt: NewBolt) -> None:
-    bolt = new_bolt(ONE)
-    request = await bolt.insert(samples.waiting(approvals=()))
+async def deny(
+    bolt: BoltHarness, user: str = "U0ADA", state: State = State.AWAITING
+) -> tuple[dict[str, Any], Request]:
+    """Submit a denial of a request in this state; return the answer and the request after it."""
+    request = await bolt.insert(samples.waiting(state=state, approvals=()))
     asking = dialog_views.ask_reason(ids.DENY_DIALOG, request.id)
-    answer = await bolt.send(payloads.submission(asking, user="U0ADA", reason="needed"))
-    now = await bolt.request(request.id)
-    assert answer.body == CLEARED
+    answer = await bolt.send(payloads.submission(asking, user=user, reason="needed"))
+    return answer.body, await bolt.request(request.id)
+
+
+async def test_denial_ends_the_request_with_its_reason(new_bolt: NewBolt) -> None:
+    answer, now = await deny(new_bolt(ONE))
+
+    assert answer == CLEARED
     assert (now.state, now.outcome.sentence) == (State.DENIED, "needed")
 
 
 async def test_denial_without_the_right_is_refused_in_the_dialog(new_bolt: NewBolt) -> None:
-    bolt = new_bolt(ONE)
-    request = await bolt.insert(samples.waiting(approvals=()))
-    asking = dialog_views.ask_reason(ids.DENY_DIALOG, request.id)
-    answer = await bolt.send(payloads.submission(asking, user="U0ABE", reason="needed"))
+    answer, now = await deny(new_bolt(ONE), "U0ABE")
 
-    assert "may not approve or deny" in words(answer.body)
-    assert (await bolt.request(request.id)).state is State.AWAITING
+    assert "may not approve or deny" in words(answer)
+    assert now.state is State.AWAITING
+
+
+async def test_denial_of_an_ended_request_reports_what_happened(new_bolt: NewBolt) -> None:
+    answer, _ = await deny(new_bolt(ONE), state=State.EXPIRED)
+
+    assert "was not approved in time" in words(answer)
 
 
 async def test_keep_without_the_right_is_refused_in_the_dialog(new_bolt: NewBolt) -> None:
@@ -235,15 +245,6 @@ async def test_keep_without_the_right_is_refused_in_the_dialog(new_bolt: NewBolt
 
     assert "You may not keep this download." in words(answer.body)
     assert (await bolt.request(request.id)).state is State.QUARANTINED
-
-
-async def test_denial_of_an_ended_request_reports_what_happened(new_bolt: NewBolt) -> None:
-    bolt = new_bolt(ONE)
-    request = await bolt.insert(samples.waiting(state=State.EXPIRED))
-    asking = dialog_views.ask_reason(ids.DENY_DIALOG, request.id)
-    answer = await bolt.send(payloads.submission(asking, user="U0ADA", reason="needed"))
-
-    assert "was not approved in time" in words(answer.body)
 
 
 async def test_denial_that_was_not_recorded_keeps_the_dialog_open(new_bolt: NewBolt) -> None:

@@ -31,14 +31,6 @@ def test_atlas_counters_of_alerts_exist_at_zero() -> None:
     )
 
 
-def test_entered_state_is_counted() -> None:
-    metrics = Metrics()
-    metrics.count_state("cancelled")
-    metrics.count_state("cancelled")
-
-    assert samples(metrics)["cancel_restore_requests_totalstate=cancelled"] == 2
-
-
 def test_atlas_call_is_counted_by_method_and_status_and_timed() -> None:
     metrics = Metrics()
     metrics.observe_atlas_call("DELETE", 204, 0.25)
@@ -71,14 +63,6 @@ def test_detection_is_a_histogram_up_to_the_first_live_link() -> None:
     assert shown["cancel_restore_detection_seconds_bucketle=5.0"] == 1
     assert shown["cancel_restore_detection_seconds_bucketle=15.0"] == 2
     assert shown["cancel_restore_detection_seconds_sum"] == 12
-
-
-def test_pending_requests_are_a_gauge() -> None:
-    metrics = Metrics()
-    metrics.set_open(7, 1)
-    metrics.set_open(2, 3)
-
-    assert samples(metrics)["cancel_restore_pending_requests"] == 2
 
 
 def test_dropped_posts_are_counted_from_zero() -> None:

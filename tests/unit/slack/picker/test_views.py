@@ -103,6 +103,10 @@ def test_job_matches_the_text_that_people_read_and_its_id(typed: str, *, matches
     assert bool(picker_views.job_options([(REF, job)], typed, NOON)) is matches
 
 
+def test_at_most_a_hundred_jobs_are_offered() -> None:
+    assert len(picker_views.job_options([(REF, a_job())] * 120, "", NOON)) == 100
+
+
 def a_project(number: int, *, read_only: bool) -> Project:
     policy = Policy(read_only=read_only)
     return Project(id=f"{number:024x}", name=f"p{number}", policy=policy, atlas=FakeAtlas({}))
