@@ -50,6 +50,25 @@ async def test_renewed_lease_lasts_longer(env: Env) -> None:
     assert await env.other.claim(request.id) is None
 
 
+async def test_released_request_can_be_claimed_at_once(env: Env) -> None:
+    request = await claimed(env)
+
+    assert await env.leases.release(request.id)
+    assert await env.other.claim(request.id) is not None
+
+
+async def test_lost_lease_refuses_delete_settlement_and_renewal(env: Env) -> None:
+    request = await claimed(env)
+    env.clock.forward(Timings.request_lease)
+    await env.other.claim(request.id)
+
+    with pytest.raises(AlreadyHandled):
+        await env.leases.record_delete_sent(request)
+    with pytest.raises(AlreadyHandled):
+        await env.leases.settle(request, State.CANCELLED, Outcome())
+    assert not await env.leases.renew(request.id)
+
+
 async def test_outcome_is_stored_with_status_and_code(env: Env) -> None:
     request = await claimed(env)
     outcome = Outcome(sentence="Atlas said no", status=400, code="CANNOT_CANCEL")
