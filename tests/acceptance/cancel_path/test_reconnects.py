@@ -1,4 +1,4 @@
-"""The whole bot under a stream of commands, while Slack refreshes, cuts or forgets connections."""
+"""The bot while calls of Slack hang: it reconnects, and posts outcomes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bot.sandbox.slack import Fault
 from bot.slack.client import MAX_CONNECTIONS
-from tests.acceptance.environment import RUNNING, open_environment
+from tests.acceptance.environment import RUNNING, SLACK_TIMEOUT, open_environment
 from tests.support.timings import SHORT_TIMINGS
 
 if TYPE_CHECKING:
