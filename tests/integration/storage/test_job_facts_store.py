@@ -1,6 +1,7 @@
 """The facts about jobs, and the events and posts of their changes, on both databases."""
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -91,6 +92,17 @@ async def test_late_starter_edits_the_card_and_is_recorded(env: Env) -> None:
         [EventName.CREATED, EventName.STARTER_KNOWN],
     )
     assert (await env.facts.get([REF]))[REF].started_by == DANA
+
+
+async def test_proof_of_a_starter_is_recorded_without_an_event_or_a_message(env: Env) -> None:
+    await env.store.create(a_waiting_request(ref=REF), RINA)
+    await env.facts.record(REF, started_by=DANA)
+    before = [len(await env.outbox.claim("replica-1", 10)), len(await env.events())]
+    await env.facts.record(REF, started_by=replace(DANA, jobs_known=True))
+    new = [len(await env.outbox.claim("replica-1", 10)), len(await env.events())]
+
+    assert (await env.facts.get([REF]))[REF].started_by.jobs_known
+    assert new == [0, before[1]]
 
 
 async def test_followed_are_the_jobs_of_waiting_requests_with_their_neighbours(env: Env) -> None:

@@ -4,12 +4,13 @@ import asyncio
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from bot.atlas import RestoreJob
+from bot.atlas import JobRef, RestoreJob
 from bot.cancellation.lifecycle import Card, JobFingerprint
 from bot.cancellation.posts import Announcement, RequestPost
 from bot.cancellation.watched_job import WatchedState
@@ -130,6 +131,46 @@ async def test_recording_jobs_renews_the_lease(env: Env) -> None:
     env.clock.forward(LEASE.total_seconds() - 1)
 
     assert await env.theirs.acquire(PROJECT_ID) is False
+
+
+# When all clusters were read
+
+
+async def test_time_of_the_reads_is_that_of_the_holder_of_the_lease(env: Env) -> None:
+    job_id, times = new_job_id(), [env.clock() - timedelta(seconds=each) for each in (30, 20, 10)]
+    assert await env.mine.acquire(PROJECT_ID, times[0])
+    assert await env.mine.acquire(PROJECT_ID, times[1])
+    assert not await env.theirs.acquire(PROJECT_ID, times[2])
+    assert await env.mine.acquire(PROJECT_ID)
+
+    assert await all_read_at(env, job_id) == times[1]
+
+
+async def test_time_of_the_reads_is_of_one_project_and_not_ahead_of_the_clock(env: Env) -> None:
+    ahead = env.clock() + timedelta(minutes=10)
+    await env.mine.acquire(PROJECT_ID, ahead)
+    await env.mine.acquire("f" * 24, env.clock())
+
+    assert await all_read_at(env, new_job_id()) is None
+    env.clock.forward(600)
+    assert await all_read_at(env, new_job_id()) == ahead
+
+
+async def all_read_at(env: Env, job_id: str) -> datetime | None:
+    _, neighbours, _ = await env.facts.known(JobRef(PROJECT_ID, CLUSTER, job_id))
+    return neighbours.all_read_at
+
+
+async def test_recent_restores_of_other_kinds_are_neighbours_and_not_announced(env: Env) -> None:
+    await start_watch(env.mine)
+    now = int(env.clock().timestamp())
+    recent, old, download = (f"{now - age:08x}{'a' * 16}" for age in (1, 700, 0))
+    others = [a_job(id=each, deliveryType="automated") for each in (recent, old)]
+
+    assert await announced(env.mine, *others) == []
+    for job_id, found in ((download, [recent]), (f"{old[:-1]}f", [])):
+        _, neighbours, _ = await env.facts.known(JobRef(PROJECT_ID, CLUSTER, job_id))
+        assert neighbours.ids == found
 
 
 # Changes
