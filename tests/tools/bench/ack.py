@@ -115,7 +115,8 @@ def took(sent: Sequence[Sent]) -> list[float]:
 def judged(sent: Sequence[Sent], noted: Json) -> Seen:
     """Put together what the load and Slack saw; raises `RuntimeError` where a dialog is missing."""
     opened, updated = noted["opened"], noted["updated"]
-    if lost := [each.trigger for each in sent if each.trigger not in {*opened} & {*updated}]:
+    shown = {trigger for trigger, (_, can_be_cancelled) in updated.items() if can_be_cancelled}
+    if lost := [each.trigger for each in sent if each.trigger not in {*opened} & shown]:
         raise RuntimeError(f"{len(lost)} of {len(sent)} commands got no dialog with details")
     return Seen(
         ack=took(sent),

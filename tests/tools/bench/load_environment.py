@@ -26,7 +26,7 @@ from tests.support.ending import exit_on_sigterm
 from tests.support.process import BotProcess, surroundings
 from tests.tools.bench.load import Plan, Sent
 from tests.tools.bench.report import Missing
-from tests.tools.bench.sign import CLUSTER, JOB, SECRET
+from tests.tools.bench.sign import CLUSTER, SECRET
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -111,9 +111,10 @@ class LoadEnvironment:
     session: aiohttp.ClientSession
 
     async def send_commands(
-        self, port: int, rate: float, count: int, texts: Sequence[str] = (JOB,)
+        self, port: int, rate: float, count: int, texts: Sequence[str] = ()
     ) -> list[Sent]:
-        """Send commands to `port` from a separate process."""
+        """Send commands to `port` from a separate process; without `texts` about one new job."""
+        texts = texts or [await self.new_job()]
         answers = f"{self.slack}/answers"
         plan = Plan(port, SECRET, answers, rate, count, texts)
         with on_core(1):
@@ -226,6 +227,7 @@ async def serve() -> None:
                 ports["bolt_js"] = (await stack.enter_context(bolt_js()).ready_line())["port"]
             except Missing as error:
                 sys.stderr.write(f"{error}\n")
+            sys.stdout.write(f"{'text':12} {await env.new_job()}\n")
             for name, port in ports.items():
                 sys.stdout.write(f"{name:12} http://127.0.0.1:{port}/slack/events\n")
             sys.stdout.flush()

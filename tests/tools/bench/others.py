@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from tests.tools.bench.ack import BOT, JS, started
 from tests.tools.bench.load_environment import on_core, open_load_environment, pinned
 from tests.tools.bench.report import Goal, Missing, Row, Table, in_turn, median, percentile, ratio
-from tests.tools.bench.sign import FORM, JOB, SECRET, command, lua, signed
+from tests.tools.bench.sign import FORM, SECRET, command, lua, signed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -74,8 +74,9 @@ async def measure(scale: Scale) -> list[Table]:
             ports = {BOT: env.bot.port}
             for name, program in peers.items():
                 ports[name] = int((await program.ready_line())["port"])
+            text, rounds = await env.new_job(), scale.pick(1, 2)
             tables = [
-                await _table(label, tool, ports, seconds, scale.pick(1, 2))
+                await _table(label, tool, ports, (seconds, text), rounds)
                 for label, tool in ((DIFFERENT, wrk), (SAME["hey"], hey), (SAME["h2load"], h2load))
             ]
     rows = [row for table in tables for row in table]
@@ -100,15 +101,15 @@ def _goal(rows: Sequence[Row]) -> Goal:
 
 async def _table(
     label: str,
-    tool: Callable[[int, int], Awaitable[Took]],
+    tool: Callable[[int, int, str], Awaitable[Took]],
     ports: Mapping[str, int],
-    seconds: int,
+    load: tuple[int, str],  # its seconds, and the text of its commands
     rounds: int,
 ) -> list[Row]:
     if not shutil.which(tool.__name__):
         missing = f"{tool.__name__} is missing: apt-get install {PACKAGES[tool.__name__]}"
         return [Row(f"{BOT}: {label}", missing=missing)]
-    variants = {name: partial(_rested, tool, port, seconds) for name, port in ports.items()}
+    variants = {name: partial(_rested, tool, port, *load) for name, port in ports.items()}
     given = await in_turn(variants, rounds, warm=1)
     p50s = {name: [took.p50 for took in each] for name, each in given.items()}
     return [
@@ -127,17 +128,19 @@ async def _table(
 PACKAGES = {"wrk": "wrk", "hey": "hey", "h2load": "nghttp2-client"}
 
 
-async def _rested(tool: Callable[[int, int], Awaitable[Took]], port: int, seconds: int) -> Took:
-    took = await tool(port, seconds)
+async def _rested(
+    tool: Callable[[int, int, str], Awaitable[Took]], port: int, seconds: int, text: str
+) -> Took:
+    took = await tool(port, seconds, text)
     await asyncio.sleep(REST)
     return took
 
 
-async def wrk(port: int, seconds: int) -> Took:
+async def wrk(port: int, seconds: int, text: str) -> Took:
     """Send different commands with wrk; raises `RuntimeError` where one had no good ack."""
     with tempfile.TemporaryDirectory(prefix="signed-") as folder:
         script = Path(folder) / "signed.lua"
-        script.write_text(lua([a_command(n) for n in range(2 * RATE * seconds)]) + DELAY)
+        script.write_text(lua([a_command(text, n) for n in range(2 * RATE * seconds)]) + DELAY)
         options = ("-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(script))
         output = await ran("wrk", *options, address(port))
     if bad := BAD.search(output):
@@ -148,9 +151,9 @@ async def wrk(port: int, seconds: int) -> Took:
     return Took(*(float(found[1]) * IN_MS[found[2]] for found in (p50, p99)))
 
 
-async def hey(port: int, seconds: int) -> Took:
+async def hey(port: int, seconds: int, text: str) -> Took:
     """Send one command repeatedly with hey; raises as `wrk` does."""
-    body, headers = a_command(0)
+    body, headers = a_command(text, 0)
     given = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
     pace = ("-z", f"{seconds}s", "-c", f"{CONNECTIONS}", "-q", f"{EACH}", "-o", "csv")
     options = (*pace, "-m", "POST", "-T", FORM, "-d", body.decode(), *given)
@@ -160,9 +163,9 @@ async def hey(port: int, seconds: int) -> Took:
     return good([(row[6], 1000 * float(row[0])) for row in rows])
 
 
-async def h2load(port: int, seconds: int) -> Took:
+async def h2load(port: int, seconds: int, text: str) -> Took:
     """Send one command repeatedly with h2load; raises as `wrk` does."""
-    body, headers = a_command(0)
+    body, headers = a_command(text, 0)
     given = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
     with tempfile.TemporaryDirectory(prefix="signed-") as folder:
         log, data = Path(folder) / "log", Path(folder) / "body"
@@ -179,8 +182,8 @@ def good(answers: Sequence[tuple[str, float]]) -> Took:
     return Took.of([ms for _, ms in answers])
 
 
-def a_command(number: int) -> tuple[bytes, dict[str, str]]:
-    body = command(JOB, f"{time.time_ns()}.{number}", "http://127.0.0.1:9/answers")
+def a_command(text: str, number: int) -> tuple[bytes, dict[str, str]]:
+    body = command(text, f"{time.time_ns()}.{number}", "http://127.0.0.1:9/answers")
     return body, signed(SECRET, body)
 
 
