@@ -84,16 +84,12 @@ class StartedBy:
         """Whether later events and jobs cannot tell more."""
         return self.final and self.starter is not None and self.starter.certain
 
-    @property
-    def proof(self) -> tuple[bool, bool]:
-        """How sure this is beyond what messages show."""
-        return self.is_settled, self.jobs_known
-
     def is_better_than(self, other: "StartedBy") -> bool:
-        """Whether this is worth showing instead of `other`."""
+        """Whether this is worth keeping instead of `other`."""
         order = [*Knowledge]
         own, others = ((order.index(e.knowledge), e.is_settled) for e in (self, other))
-        return own > others or (own == others and (self != other or self.proof != other.proof))
+        differs = self != other or self.jobs_known != other.jobs_known
+        return own > others or (own == others and differs)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

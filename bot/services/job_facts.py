@@ -170,7 +170,7 @@ class JobFactsService:
     ) -> JobFacts:
         """Record what is new; a request that `waits` may lack the event of a live link."""
         updated = known.add(job, found, link).at(self.now())
-        is_new = updated != known or updated.started_by.proof != known.started_by.proof
+        is_new = updated != known or updated.started_by is not known.started_by
         may_lack_event = waits and updated.phase in {LinkPhase.LIVE, LinkPhase.ENDED}
         if not (is_new or may_lack_event):
             return known

@@ -158,7 +158,7 @@ class JobFactsStore(Store):
         known = get_facts(uow, [ref]).get(ref)
         before = known or seen or get_or_new(uow, [ref])[ref]
         after = before.add(job, started_by, feed_link).at(uow.now)
-        if after != known or after.started_by.proof != before.started_by.proof:
+        if after != known or after.started_by is not before.started_by:
             _save_facts(uow, ref, after, is_known=known is not None)
         if request:
             _update_request(uow, request, before, after)
