@@ -45,15 +45,6 @@ def only_stderr_has_sentences(ran: CommandResult) -> bool:
     return bool(ran.err.strip()) and "Traceback" not in ran.err and not ran.out
 
 
-async def test_all_missing_settings_are_reported_together() -> None:
-    ran = await run_command("serve")
-
-    assert ran.code == 2
-    assert only_stderr_has_sentences(ran)
-    for name in ("SLACK_BOT_TOKEN", "MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PROJECT_ID"):
-        assert name in ran.err
-
-
 @pytest.mark.parametrize(
     "arguments",
     [

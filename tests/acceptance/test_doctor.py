@@ -20,7 +20,6 @@ from bot.sandbox.atlas.example import (
 from bot.sandbox.slack import Fault as SlackFault
 from bot.sandbox.slack.faults import Kind as SlackKind
 from bot.slack import client as slack_client
-from bot.slack.manifest import SCOPES
 from tests.acceptance.doctor_environment import DoctorEnvironment, at, opened, the
 from tests.support.postgres import free_port
 from tests.support.process import run_command
@@ -43,13 +42,6 @@ async def test_valid_settings_leave_only_the_cancel_role_unchecked(env: DoctorEn
     assert at(Level.PROBLEM, findings) == at(Level.WARNING, findings) == []
     assert at(Level.UNCHECKED, findings) == []
     assert len(at(Level.OK, findings)) == 24
-
-
-async def test_command_exits_with_0_without_problems(env: DoctorEnvironment) -> None:
-    ran = await run_command("doctor", **env.environ())
-
-    assert (ran.code, ran.err) == (0, "")
-    assert ran.out.splitlines()[-1] == "No problem, 0 warnings."
 
 
 async def test_service_account_and_http_mode_have_no_problems(env: DoctorEnvironment) -> None:
@@ -167,15 +159,6 @@ async def test_refusal_of_a_service_is_a_problem_of_its_check(
     assert message in found.message
     assert found.hint
     assert [each.check for each in others] == MORE_PROBLEMS.get(check, [])
-
-
-async def test_each_missing_scope_is_a_problem(env: DoctorEnvironment) -> None:
-    scopes = env.slack.workspace.app.scopes
-    for scope in sorted(SCOPES.keys() - {"chat:write.public", "users:read.email"}):
-        scopes.remove(scope)
-
-        assert at(Level.PROBLEM, await env.examine()) == [("slack_scopes", f"scope {scope}")]
-        scopes.add(scope)
 
 
 async def test_without_the_public_scope_the_bot_must_be_a_member(env: DoctorEnvironment) -> None:
@@ -314,14 +297,6 @@ SERVICE_ACCOUNT: dict[str, str | None] = {
 
 
 # The program
-
-
-async def test_command_exits_with_1_and_names_the_problem(env: DoctorEnvironment) -> None:
-    ran = await run_command("doctor", **env.environ({"BOT_CHANNELS": "C0NOPE"}))
-
-    assert ran.code == 1
-    assert "problem   BOT_CHANNELS: C0NOPE: " in ran.out
-    assert ran.err == ""
 
 
 async def test_all_problems_are_reported_without_a_secret(

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -186,18 +185,6 @@ def test_quick_figures_do_not_replace_those_of_a_page(
 
     assert ended.value.code == 2
     assert "only tests that all benchmarks run" in capsys.readouterr().err
-
-
-async def test_help_names_every_benchmark() -> None:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.tools.bench", "--help"),
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    out, _ = await process.communicate()
-
-    assert process.returncode == 0
-    assert [name for name in benchmarks() if name not in out.decode()] == []
 
 
 async def test_the_proxy_adds_a_round_trip_to_the_connection_and_to_each_exchange() -> None:

@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 import yaml
 from dotenv import dotenv_values
@@ -169,19 +168,6 @@ POD: Json = of_kind("Deployment")["spec"]["template"]
 (CONTAINER,) = POD["spec"]["containers"]
 CONFIG: Json = of_kind("ConfigMap")["data"]
 REFERENCES: dict[str, Json] = {e["name"]: e["valueFrom"]["secretKeyRef"] for e in CONTAINER["env"]}
-
-
-def test_kubernetes_has_these_things_all_under_one_name() -> None:
-    kinds = {each["kind"]: each["apiVersion"] for each in KUBERNETES}
-
-    assert kinds == {
-        "ConfigMap": "v1",
-        "Deployment": "apps/v1",
-        "NetworkPolicy": "networking.k8s.io/v1",
-        "PodDisruptionBudget": "policy/v1",
-        "Service": "v1",
-    }
-    assert {each["metadata"]["name"] for each in KUBERNETES} == {"cancel-restore"}
 
 
 def test_kubernetes_runs_the_image_of_this_version() -> None:
@@ -413,12 +399,6 @@ def test_series_of_each_status_in_an_alert_exists_at_zero() -> None:
     assert statuses == set(ALERT_STATUSES)
 
 
-def test_no_alert_is_named_twice() -> None:
-    names = [rule["alert"] for rule in RULES]
-
-    assert len(set(names)) == len(names)
-
-
 def test_every_final_state_that_needs_a_person_has_an_alert() -> None:
     alerted = {state for rule in RULES for state in re.findall(r'state="(\w+)"', rule["expr"])}
 
@@ -450,19 +430,3 @@ def test_every_panel_asks_the_source_that_the_reader_chooses() -> None:
         assert [target["datasource"] for target in panel["targets"]] == [chosen] * len(
             panel["targets"]
         )
-
-
-async def test_queried_metrics_are_served(tmp_path: Path) -> None:
-    asked = {name for query in QUERIES for name in re.findall(r"cancel_restore_\w+", query)}
-    async with services() as filled_in:
-        environ = {**filled_in, "DATABASE_URL": f"sqlite:///{tmp_path}/bot.db"}
-        with BotProcess(environ) as process:
-            await process.ready()
-            async with (
-                aiohttp.ClientSession() as session,
-                session.get(f"{process.url}/metrics") as answer,
-            ):
-                text = await answer.text()
-
-    families = {re.sub(r"_bucket$", "", name) for name in asked}
-    assert {name for name in families if name not in text} == set()

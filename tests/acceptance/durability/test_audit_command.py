@@ -165,12 +165,6 @@ async def test_invalid_time_is_wrong_usage(record: Path, moment: str) -> None:
     assert "is not a time" in ran.err
 
 
-async def test_unchanged_record_verifies(record: Path) -> None:
-    ran = await audit(record, "verify")
-
-    assert (ran.code, ran.err) == (0, "")
-
-
 @pytest.mark.parametrize(
     ("change", "named"),
     [

@@ -13,7 +13,6 @@ import pytest
 import structlog
 
 from bot.log_config import configure_logging
-from bot.sandbox.atlas import Fault, Kind
 from tests.acceptance.environment import RUNNING, BotEnvironment, Json, open_environment
 
 #: Events of each request, with any outcome.
@@ -125,22 +124,6 @@ async def test_approvals_and_refusals_are_logged_with_the_request_id(
         "request:cancelled",
     ]
     assert by_event(log, "click refused") == [{"actor": "U0RINA0001", "why": "OwnRequest"}]
-
-
-async def test_refusal_of_atlas_is_logged_with_its_code(
-    env: BotEnvironment, log: io.StringIO
-) -> None:
-    job = env.new_job()
-    await env.submit_request(job, Fault(kind=Kind.ERROR, status=403, method="DELETE", path=job[1]))
-    request = await ended(env, job, log)
-    answers = [x["detail"] for x in lines(log) if x["event"] == "atlas:cancel_answered"]
-
-    assert without_posts(grep(log, request))[-3:] == [
-        "atlas:cancel_sent",
-        "atlas:cancel_answered",
-        "request:refused",
-    ]
-    assert [answer["status"] for answer in answers] == [403]
 
 
 async def test_dialog_with_a_refusal_is_logged(tmp_path: Path, log: io.StringIO) -> None:

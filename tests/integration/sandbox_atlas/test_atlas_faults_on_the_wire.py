@@ -239,18 +239,6 @@ async def test_tokens_can_be_revoked_before_a_call(env: Env) -> None:
     assert (await env.http.get(f"/api/atlas/v2{RUNNING}", headers=bearer)).status_code == 401
 
 
-async def test_tokens_can_fail_to_be_given(env: Env) -> None:
-    env.atlas.faults.add(Fault(kind=Kind.STATUS, status=503, path="/api/oauth/"))
-    form = {"grant_type": "client_credentials"}
-
-    answers = [
-        await env.http.post("/api/oauth/token", data=form, auth=(CLIENT_ID, CLIENT_SECRET))
-        for _ in range(2)
-    ]
-
-    assert [answer.status_code for answer in answers] == [503, 200]
-
-
 async def test_fault_applies_to_matching_requests_only(env: Env) -> None:
     env.atlas.faults.add(Fault(kind=Kind.STATUS, status=500, method="DELETE", path=JOB))
 

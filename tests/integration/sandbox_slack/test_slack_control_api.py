@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from aiohttp import web
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.slack import FakeSlackServer
@@ -144,18 +143,6 @@ async def test_action_is_published_before_its_ack(slack: FakeSlackServer, app: R
 
     assert kinds[:2] == ["act", "payload"]
     assert published[0] == "/cancel-restore 42"
-
-
-async def test_custom_page_replaces_the_banner() -> None:
-    async def page(_request: web.Request) -> web.Response:
-        return web.Response(text="a page")
-
-    slack = FakeSlackServer()
-    slack.extra_routes = [web.get("/", page)]
-    async with slack, aiohttp.ClientSession(slack.base_url) as session, session.get("/") as answer:
-        text = await answer.text()
-
-    assert text == "a page"
 
 
 @pytest.mark.parametrize(

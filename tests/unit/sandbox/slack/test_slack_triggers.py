@@ -32,13 +32,6 @@ def test_trigger_works_for_three_seconds(triggers: TriggerStore, clock: FakeCloc
     assert refusal(triggers, trigger_id) == "expired_trigger_id"
 
 
-def test_trigger_works_once(triggers: TriggerStore) -> None:
-    trigger_id = triggers.trigger("U1")
-    triggers.check_trigger(trigger_id).used = True
-
-    assert refusal(triggers, trigger_id) == "exchanged_trigger_id"
-
-
 def test_unknown_trigger_is_invalid(triggers: TriggerStore) -> None:
     assert refusal(triggers, "1.2.3") == "invalid_trigger_id"
 
