@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,7 @@ import pytest
 
 from bot.doctor import atlas as of_atlas
 from bot.doctor import people as of_people
+from bot.doctor import slack as of_slack
 from bot.doctor.results import Level, is_ok
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, Fault, Kind, Role
 from bot.sandbox.atlas.example import (
@@ -19,7 +21,7 @@ from bot.sandbox.atlas.example import (
 )
 from bot.sandbox.slack import Fault as SlackFault
 from bot.sandbox.slack.faults import Kind as SlackKind
-from bot.slack import client as slack_client
+from bot.slack.client import new_session
 from tests.acceptance.doctor_environment import DoctorEnvironment, at, opened, the
 from tests.support.postgres import free_port
 from tests.support.process import run_command
@@ -410,7 +412,7 @@ async def test_unusable_answers_of_atlas_are_problems(
 async def test_hanging_services_are_reported_at_their_timeouts(
     env: DoctorEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slack_client, "TIMEOUT", 0.5)
+    monkeypatch.setattr(of_slack, "new_session", partial(new_session, 0.5))
     monkeypatch.setattr(of_atlas, "TIMEOUT", 0.5)
     env.slack.faults.add("*", SlackFault(kind="delay", seconds=300), times=9)
     env.atlas.faults.add(Fault(kind=Kind.HANG, times=None, on="any"))

@@ -169,22 +169,21 @@ def test_every_benchmark_says_in_a_sentence_what_it_measures() -> None:
     assert [sentence for sentence in found.values() if not sentence.endswith(".")] == []
 
 
-def test_an_unknown_name_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["nonsense"])
-
-    assert ended.value.code == 2
-    assert "no such benchmark: nonsense" in capsys.readouterr().err
-
-
-def test_quick_figures_do_not_replace_those_of_a_page(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["nonsense"], "no such benchmark: nonsense"),
+        (["atlas", "--quick", "--markdown", "page.md"], "only tests that all benchmarks run"),
+    ],
+)
+def test_unknown_name_and_quick_figures_for_a_page_are_wrong_usage(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], why: str
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["atlas", "--quick", "--markdown", str(tmp_path / "page.md")])
+        main(arguments)
 
     assert ended.value.code == 2
-    assert "only tests that all benchmarks run" in capsys.readouterr().err
+    assert why in capsys.readouterr().err
 
 
 async def test_the_proxy_adds_a_round_trip_to_the_connection_and_to_each_exchange() -> None:

@@ -96,14 +96,3 @@ def test_pythons_of_ci_are_those_that_the_package_names() -> None:
     debian = {"3.13"}
 
     assert named == {*jobs("ci")["unit"]["strategy"]["matrix"]["python"], *debian}
-
-
-def test_dependabot_updates_pins_images_and_actions() -> None:
-    read = yaml.safe_load(Path(".github/dependabot.yml").read_text(encoding="utf-8"))
-
-    assert {each["package-ecosystem"] for each in read["updates"]} == {
-        "pip",
-        "docker",
-        "docker-compose",
-        "github-actions",
-    }

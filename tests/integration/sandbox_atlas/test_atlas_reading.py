@@ -192,16 +192,11 @@ async def test_unknown_query_parameters_are_ignored_by_default(
     assert (await v2.get(JOBS, verbose="true")).status_code == 400
 
 
-async def test_pretty_indents(v2: Caller) -> None:
-    answer = await v2.get(RUNNING, pretty="true")
+async def test_pretty_indents_and_without_it_there_is_no_spare_space(v2: Caller) -> None:
+    pretty, plain = await v2.get(RUNNING, pretty="true"), await v2.get(RUNNING)
 
-    assert answer.text.startswith('{\n  "cancelled" : false,\n')
-
-
-async def test_without_pretty_there_is_no_spare_space(v2: Caller) -> None:
-    answer = await v2.get(RUNNING)
-
-    assert answer.text == json.dumps(answer.json(), separators=(",", ":"))
+    assert pretty.text.startswith('{\n  "cancelled" : false,\n')
+    assert plain.text == json.dumps(plain.json(), separators=(",", ":"))
 
 
 @pytest.mark.parametrize("key", ["content", "envelope"])
@@ -224,34 +219,29 @@ async def test_enveloped_page_gains_a_status(v2: Caller) -> None:
     assert "envelope=true" in answer["links"][1]["href"]
 
 
-async def test_enveloped_error_hides_its_status(v2: Caller) -> None:
+@pytest.mark.parametrize(("hides", "status"), [(True, 200), (False, 404)])
+async def test_enveloped_error_hides_its_status_unless_told_otherwise(
+    atlas: FakeAtlasServer, v2: Caller, *, hides: bool, status: int
+) -> None:
+    atlas.behaviour.envelope_hides_status = hides
+
     answer = await v2.get(job_path("prod-eu", "a" * 24), envelope="true")
 
-    assert answer.status_code == 200
-    assert answer.json()["status"] == 404
+    assert (answer.status_code, answer.json()["status"]) == (status, 404)
     assert answer.json()["content"]["errorCode"] == "RESTORE_JOB_NOT_FOUND"
 
 
-async def test_enveloped_error_can_keep_its_status(atlas: FakeAtlasServer, v2: Caller) -> None:
-    atlas.behaviour.envelope_hides_status = False
-
-    answer = await v2.get(job_path("prod-eu", "a" * 24), envelope="true")
-
-    assert (answer.status_code, answer.json()["status"]) == (404, 404)
-
-
-async def test_enveloped_cancel_answers_204_in_its_body(v2: Caller) -> None:
-    answer = await v2.delete(RUNNING, envelope="true")
-
-    assert (answer.status_code, answer.json()) == (200, {"status": 204})
-
-
-async def test_enveloped_cancel_can_be_bare(atlas: FakeAtlasServer, v2: Caller) -> None:
-    atlas.behaviour.enveloped_delete = "bare"
+@pytest.mark.parametrize(
+    ("kind", "status", "body"), [("status", 200, b'{"status":204}'), ("bare", 204, b"")]
+)
+async def test_enveloped_cancel_answers_204_in_its_body_or_bare(
+    atlas: FakeAtlasServer, v2: Caller, kind: Literal["status", "bare"], status: int, body: bytes
+) -> None:
+    atlas.behaviour.enveloped_delete = kind
 
     answer = await v2.delete(RUNNING, envelope="true")
 
-    assert (answer.status_code, answer.content) == (204, b"")
+    assert (answer.status_code, answer.content) == (status, body)
 
 
 async def test_projects_are_those_with_a_role(atlas: FakeAtlasServer, v2: Caller) -> None:

@@ -163,19 +163,13 @@ async def test_other_sites_get_nothing(
             assert (response.status, (await response.json())["error"]) == (403, error)
 
 
-async def test_requests_of_its_own_page_are_allowed(
+async def test_own_page_and_a_forwarded_local_port_are_allowed(
     slack: FakeSlackServer, outside: aiohttp.ClientSession
 ) -> None:
-    async with outside.get("/_sandbox/state", headers={"Origin": slack.base_url}) as response:
-        assert response.status == 200
-
-
-async def test_forwarded_local_port_is_allowed(
-    outside: aiohttp.ClientSession,
-) -> None:
-    headers = {"Host": "localhost:1", "Origin": "http://localhost:1"}
-    async with outside.get("/_sandbox/state", headers=headers) as response:
-        assert response.status == 200
+    forwarded = {"Host": "localhost:1", "Origin": "http://localhost:1"}
+    for headers in ({"Origin": slack.base_url}, forwarded):
+        async with outside.get("/_sandbox/state", headers=headers) as response:
+            assert response.status == 200
 
 
 async def test_every_response_has_the_sandbox_header(outside: aiohttp.ClientSession) -> None:

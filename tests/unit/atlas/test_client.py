@@ -392,11 +392,12 @@ async def test_read_ends_after_max_attempts_when_the_clock_stands_still() -> Non
     assert len(script.requests) == 10
 
 
-async def test_hanging_answer_ends_at_the_timeout() -> None:
-    async def hang(_: httpx.Request) -> httpx.Response:
-        await asyncio.Event().wait()
-        raise AssertionError
+async def hang(_: httpx.Request) -> httpx.Response:
+    await asyncio.Event().wait()
+    raise AssertionError
 
+
+async def test_hanging_answer_ends_at_the_timeout() -> None:
     async with client(hang, request_timeout=5.0, timeout=0.05) as atlas:
         with pytest.raises(TimedOut) as caught:
             await asyncio.wait_for(atlas.restore_job(REF), 20)
@@ -453,10 +454,6 @@ async def test_failed_delete_is_not_repeated_and_reports_whether_it_may_have_tak
 
 
 async def test_hanging_delete_times_out_and_may_have_taken_effect() -> None:
-    async def hang(_: httpx.Request) -> httpx.Response:
-        await asyncio.Event().wait()
-        raise AssertionError
-
     async with client(hang, request_timeout=0.05) as atlas:
         with pytest.raises(TimedOut) as caught:
             await asyncio.wait_for(atlas.cancel_restore_job(REF), 20)
@@ -467,12 +464,11 @@ async def test_hanging_delete_times_out_and_may_have_taken_effect() -> None:
 async def test_cancelled_task_ends_as_cancelled() -> None:
     started = asyncio.Event()
 
-    async def hang(_: httpx.Request) -> httpx.Response:
+    async def answer(request: httpx.Request) -> httpx.Response:
         started.set()
-        await asyncio.Event().wait()
-        raise AssertionError
+        return await hang(request)
 
-    async with client(hang) as atlas:
+    async with client(answer) as atlas:
         task = asyncio.create_task(atlas.restore_job(REF))
         await started.wait()
         task.cancel()
@@ -615,17 +611,6 @@ async def test_encoding_of_an_empty_body_is_ignored() -> None:
     assert accepted == 204
 
 
-@pytest.mark.parametrize(
-    "date", ["Mon, 01 Jan 99999999999999999999 00:00:00", "Mon, 01 Jan 2026 +99999999999999999"]
-)
-async def test_invalid_date_header_is_ignored(date: str) -> None:
-    answer = httpx.Response(200, headers={"Date": date}, json=download_job())
-    async with client(ScriptedTransport(answer)) as atlas:
-        read = await atlas.restore_job(REF)
-
-    assert read.id == REF.job_id
-
-
 @given(st.binary(max_size=200), st.integers(min_value=200, max_value=599), st.booleans())
 def test_any_response_raises_only_atlas_errors(body: bytes, status: int, envelope: bool) -> None:
     async def ask() -> None:
@@ -727,11 +712,13 @@ async def test_invalid_rate_limit_header_is_ignored(header: str) -> None:
     [
         ("Wed, 25 Nov 2026 22:00:00 GMT", datetime(2026, 11, 25, 22, tzinfo=UTC)),
         ("Wed, 25 Nov 2026 22:00:00 -0000", datetime(2026, 11, 25, 22, tzinfo=UTC)),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00", None),
+        ("Mon, 01 Jan 2026 +99999999999999999", None),
         ("yesterday", None),
         ("", None),
     ],
 )
-async def test_date_header_is_parsed(header: str, date: datetime | None) -> None:
+async def test_date_header_is_parsed_or_ignored(header: str, date: datetime | None) -> None:
     records: list[CallRecord] = []
     answer = job()
     answer.headers["Date"] = header

@@ -64,12 +64,3 @@ def test_how_long_to_wait_is_read_from_the_answer(headers: dict[str, str], secon
 
     assert isinstance(meaning, RateLimited)
     assert meaning.seconds == seconds
-
-
-def test_every_kind_of_trouble_is_a_sentence() -> None:
-    kinds: list[type[SlackError]] = [SlackError, *ERROR_CODES]
-    sentences = [kind().sentence for kind in kinds]
-
-    assert [
-        sentence for sentence in sentences if not sentence.endswith(".") or "\n" in sentence
-    ] == []
