@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, exists, insert, or_, select, text, update
+from sqlalchemy import and_, bindparam, exists, insert, or_, select, text, update
 
 from bot.atlas import JobRef, JobState, RestoreJob, created_at
 from bot.cancellation.events import EventName
@@ -24,14 +24,40 @@ MAX_FOLLOWED = 100  #: jobs that are followed at most, of each kind
 _COLUMNS = ("expected_at", "live_since", "until", "ended", "phase", "feed_link")
 #: Condition: the announcement of the job has a button.
 _IS_ANNOUNCED = and_(text(JOB_IS_OPEN), watched_jobs.c.version > 0)
+# Statements with parameters are built once, because that takes longer than to run them.
+_OF_JOB = select(job_facts).where(queries.has_job(job_facts))
+#: The newest links of `project_id` that were observed.
+_OBSERVED = (
+    select(job_facts.c.job_id, job_facts.c.live_since)
+    .where(job_facts.c.project_id == bindparam("project_id"), job_facts.c.live_since.is_not(None))
+    .order_by(job_facts.c.live_since.desc())
+    .limit(MAX_OBSERVED)
+)
+_LOCK_UNDECIDED = queries.OPEN_REQUEST_FOR.where(requests.c.state.in_(UNDECIDED)).with_for_update()
+_ALL_READ_AT = queries.ALL_READ_AT.subquery()
+#: The jobs of `project_id` from `first` to `last` but `job_id`, as one statement with the time at
+#: which all clusters were read, so that the jobs are those that were recorded by then.
+_NEIGHBOURS = select(_ALL_READ_AT.c.at, job_facts.c.job_id).select_from(
+    _ALL_READ_AT.outerjoin(
+        job_facts,
+        and_(
+            job_facts.c.project_id == bindparam("project_id"),
+            job_facts.c.job_id.between(bindparam("first"), bindparam("last")),
+            job_facts.c.job_id != bindparam("job_id"),
+        ),
+    )
+)
 
 
 def get_facts(uow: UnitOfWork, refs: Collection[JobRef]) -> dict[JobRef, JobFacts]:
     """Read the facts about jobs; those that are not known are left out."""
     if not refs:
         return {}
-    are_wanted = or_(*(queries.is_job(job_facts, ref) for ref in refs))
-    rows = uow.execute(select(job_facts).where(are_wanted))
+    if len(refs) == 1:
+        rows = uow.execute(_OF_JOB, *map(asdict, refs))
+    else:
+        are_wanted = or_(*(queries.is_job(job_facts, ref) for ref in refs))
+        rows = uow.execute(select(job_facts).where(are_wanted))
     return {(ref := to_ref(row)): _facts(ref, row) for row in rows}
 
 
@@ -68,10 +94,8 @@ def ensure_facts(
 
 def _wait(uow: UnitOfWork, project_id: str) -> Any:  # noqa: ANN401 - a timedelta
     """Return how long the project's jobs take to their links, by the newest that were observed."""
-    are_observed = (job_facts.c.project_id == project_id, job_facts.c.live_since.is_not(None))
-    links = select(job_facts.c.job_id, job_facts.c.live_since).where(*are_observed)
-    newest = links.order_by(job_facts.c.live_since.desc()).limit(MAX_OBSERVED)
-    return expected_wait([live - created_at(job_id) for job_id, live in uow.execute(newest)])
+    newest = uow.execute(_OBSERVED, {"project_id": project_id})
+    return expected_wait([live - created_at(job_id) for job_id, live in newest])
 
 
 def _facts(ref: JobRef, row: Any) -> JobFacts:  # noqa: ANN401 - a database row
@@ -116,8 +140,8 @@ class JobFactsStore(Store):
     @reads
     def known(self, uow: UnitOfWork, ref: JobRef) -> tuple[JobFacts, Neighbours, Request | None]:
         """Return the facts about a job, its neighbours (see `FollowedJob`) and its open request."""
-        facts, request = get_or_new(uow, [ref])[ref], queries.open_request_for(ref)
-        return facts, _neighbours(uow, ref, facts), uow.get_or_none(request)
+        facts, request = get_or_new(uow, [ref])[ref], queries.OPEN_REQUEST_FOR
+        return facts, _neighbours(uow, ref, facts), uow.get_or_none(request, asdict(ref))
 
     @reads
     def followed(self, uow: UnitOfWork) -> Sequence[FollowedJob]:
@@ -152,9 +176,7 @@ class JobFactsStore(Store):
 
         `seen` are the facts that the caller has, in case that none are recorded.
         """
-        is_undecided = requests.c.state.in_(UNDECIDED)
-        waiting = queries.open_request_for(ref).where(is_undecided).with_for_update()
-        request = uow.update_or_none(waiting)
+        request = uow.update_or_none(_LOCK_UNDECIDED, asdict(ref))
         known = get_facts(uow, [ref]).get(ref)
         before = known or seen or get_or_new(uow, [ref])[ref]
         after = before.add(job, started_by, feed_link).at(uow.now)
@@ -176,12 +198,8 @@ def _neighbours(uow: UnitOfWork, ref: JobRef, facts: JobFacts) -> Neighbours:
     reach = WIDE_TOLERANCE + TOLERANCE  # a job's own event is near it
     times = (ref.started_at - reach, ref.started_at + reach)
     first, last = (f"{max(0, int(time.timestamp())):08x}" for time in times)
-    job_id, in_project = job_facts.c.job_id, job_facts.c.project_id == ref.project_id
-    are_near = and_(in_project, job_id.between(first, f"{last}g"), job_id != ref.job_id)
-    read = queries.all_read_at(ref.project_id, uow.now).subquery()
-    # One statement, so that the jobs are those that were recorded by the time of the read.
-    both = select(read.c.at, job_id).select_from(read.outerjoin(job_facts, are_near))
-    rows = uow.execute(both).all()
+    values = {"first": first, "last": f"{last}g", "now": uow.now, **asdict(ref)}
+    rows = uow.execute(_NEIGHBOURS, values).all()
     return Neighbours([row.job_id for row in rows if row.job_id], rows[0].at)
 
 

@@ -1,7 +1,7 @@
 """Quarantined downloads: the bot's own requests, from the watch's record to their end."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import partial
 
@@ -154,7 +154,7 @@ def _count(uow: UnitOfWork, project_id: str, *conditions: ColumnElement[bool]) -
 
 def _open_request(uow: UnitOfWork, ref: JobRef) -> Request | None:
     """Lock the request that people made for a job before the watch saw it."""
-    return uow.update_or_none(queries.open_request_for(ref).with_for_update())
+    return uow.update_or_none(queries.OPEN_REQUEST_FOR.with_for_update(), asdict(ref))
 
 
 def _blocks(project: WatchedProject, request: Request | None) -> bool:

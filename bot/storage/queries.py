@@ -23,9 +23,13 @@ def is_job(table: Table, ref: JobRef) -> ColumnElement[bool]:
     return and_(*(table.c[name] == getattr(ref, name) for name in JOB))
 
 
-def open_request_for(ref: JobRef) -> Select[Any]:
-    """Read the open request for a job: there is at most one."""
-    return select(requests).where(is_job(requests, ref), IS_OPEN)
+def has_job(table: Table) -> ColumnElement[bool]:
+    """Condition: the row is of the job whose attributes are the parameters."""
+    return and_(*(table.c[name] == bindparam(name) for name in JOB))
+
+
+#: Reads the open request for a job: there is at most one.
+OPEN_REQUEST_FOR = select(requests).where(has_job(requests), IS_OPEN)
 
 
 def newest_request_for(ref: JobRef) -> Select[Any]:
@@ -34,11 +38,11 @@ def newest_request_for(ref: JobRef) -> Select[Any]:
     return select(requests).where(is_job(requests, ref)).order_by(newest).limit(1)
 
 
-def all_read_at(project_id: str, now: datetime) -> Select[Any]:
-    """Read when all clusters of a project were read; NULL if never, or before a jump of `now`."""
-    lease = watch_leases.c
-    is_past = (lease.project_id == project_id, lease.all_read_at <= now)
-    return select(func.max(lease.all_read_at).label("at")).where(*is_past)
+#: Reads when all clusters of `project_id` were read; NULL if never, or before a jump of `now`.
+ALL_READ_AT = select(func.max(watch_leases.c.all_read_at).label("at")).where(
+    watch_leases.c.project_id == bindparam("project_id"),
+    watch_leases.c.all_read_at <= bindparam("now"),
+)
 
 
 def requests_awaiting(

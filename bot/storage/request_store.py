@@ -20,7 +20,7 @@ from bot.cancellation.request_context import new_request_id
 from bot.storage import queries
 from bot.storage.job_facts import ensure_facts
 from bot.storage.posts import DUE
-from bot.storage.tables import ENDED, JOB, UNREVIEWED, approvals, posts, requests, shown_to_json
+from bot.storage.tables import ENDED, UNREVIEWED, approvals, posts, requests, shown_to_json
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 COUNT_OPEN = select(func.count()).select_from(requests).where(queries.IS_OPEN)
@@ -29,7 +29,7 @@ COUNT_UNREVIEWED = select(func.count()).select_from(requests).where(text(UNREVIE
 ACTED_ALONE = "the requester acted alone"
 NO_APPROVAL_NEEDED = "no approval was needed"
 _HAS_KEY = requests.c.key == bindparam("idempotency_key")
-_IS_OPEN_FOR_JOB = and_(*(requests.c[name] == bindparam(name) for name in JOB), queries.IS_OPEN)
+_IS_OPEN_FOR_JOB = and_(queries.has_job(requests), queries.IS_OPEN)
 #: Reads the request with this idempotency key, first, and the open request for the job.
 SAME_KEY_OR_OPEN = select(requests).where(or_(_HAS_KEY, _IS_OPEN_FOR_JOB)).order_by(_HAS_KEY.desc())
 #: Checks a decision while the request's row is locked.
@@ -47,7 +47,7 @@ class RequestStore(Store):
     @reads
     def open_request_for(self, uow: UnitOfWork, ref: JobRef) -> Request | None:
         """Find the open request for a job."""
-        return uow.get_or_none(queries.open_request_for(ref))
+        return uow.get_or_none(queries.OPEN_REQUEST_FOR, asdict(ref))
 
     @reads
     def newest_request_for(self, uow: UnitOfWork, ref: JobRef) -> Request | None:
@@ -131,7 +131,7 @@ class RequestStore(Store):
         if request.state is not State.FAILED:
             raise errors.AlreadyHandled(request)
         _allowed(check(request))
-        if taken := uow.get_or_none(queries.open_request_for(request.ref)):
+        if taken := uow.get_or_none(queries.OPEN_REQUEST_FOR, asdict(request.ref)):
             raise errors.JobAlreadyRequested(taken)
         needed = needed_for(request)
         expires_at = uow.now + ttl

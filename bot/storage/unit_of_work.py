@@ -94,9 +94,9 @@ class UnitOfWork:
             return changed
         raise AlreadyHandled(self.get(request_id))
 
-    def update_or_none(self, statement: Any) -> Request | None:  # noqa: ANN401 - the same
+    def update_or_none(self, statement: Any, values: Any = None) -> Request | None:  # noqa: ANN401 - the same
         """Run one statement that locks a row; None when no row meets its condition."""
-        row = self.execute(statement).first()
+        row = self.execute(statement, values).first()
         if row is None:
             return None
         # The row lacks the events that this unit has collected.
