@@ -49,6 +49,7 @@ def _due_posts() -> Select[Any]:
 
 
 DUE_POSTS = _due_posts()
+_CHANGE_POST = update(posts).where(posts.c.id == bindparam("of"), posts.c.state == DUE)
 #: Locks the posts that may be delivered; posts that another replica locks are skipped.
 LOCK_DUE_POSTS = DUE_POSTS.with_for_update(of=posts, skip_locked=True)
 #: Claims the locked posts `ids` for `owner` `until` then.
@@ -152,8 +153,7 @@ def _release(uow: UnitOfWork, post: Post, seconds: float, **values: object) -> N
 
 def _update(uow: UnitOfWork, post: Post, **values: object) -> bool:
     """Change a post that is still due; False if it is not."""
-    change = update(posts).where(posts.c.id == post.id, posts.c.state == DUE).values(**values)
-    return bool(uow.execute(change).rowcount)
+    return bool(uow.execute(_CHANGE_POST.values(**values), {"of": post.id}).rowcount)
 
 
 def _end_delivery(uow: UnitOfWork, post: Post, **values: object) -> None:

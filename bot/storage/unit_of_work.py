@@ -8,7 +8,7 @@ from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import structlog
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.errors import AlreadyHandled, Conflict, RequestNotFound
@@ -32,6 +32,21 @@ from bot.storage.tables import (
 )
 
 T = TypeVar("T")
+# Built once, because that takes longer than to run them.
+_REQUEST = select(requests).where(requests.c.id == bindparam("of"))
+_LOCK_REQUEST = _REQUEST.with_for_update()
+#: The approvals of some requests, oldest first.
+_APPROVALS = (
+    select(approvals)
+    .where(approvals.c.request.in_(bindparam("ids", expanding=True)))
+    .order_by(approvals.c.at, approvals.c.user)
+)
+_LOCK_CHAIN_HEAD = queries.CHAIN_HEAD.with_for_update()
+_COUNT_EVENTS = (
+    update(requests)
+    .where(requests.c.id == bindparam("of"))
+    .values(event_count=bindparam("count", type_=requests.c.event_count.type))
+)
 
 log = structlog.get_logger(__name__)
 
@@ -62,9 +77,7 @@ class UnitOfWork:
     def load(self, rows: Sequence[Any]) -> list[Request]:
         """Build requests from their rows, with their approvals."""
         ids = [row.id for row in rows if row.approvals_needed]
-        of_requests = select(approvals).where(approvals.c.request.in_(ids))
-        oldest_first = of_requests.order_by(approvals.c.at, approvals.c.user)
-        given = self.execute(oldest_first).all() if ids else []
+        given = self.execute(_APPROVALS, {"ids": ids}).all() if ids else []
         return [request_from_row(row, [a for a in given if a.request == row.id]) for row in rows]
 
     def get_all(self, statement: Any, values: Any = None) -> list[Request]:  # noqa: ANN401 - the same
@@ -77,14 +90,13 @@ class UnitOfWork:
 
     def get(self, request_id: str) -> Request:
         """Return a request; raises `RequestNotFound`."""
-        if request := self.get_or_none(select(requests).where(requests.c.id == request_id)):
+        if request := self.get_or_none(_REQUEST, {"of": request_id}):
             return request
         raise RequestNotFound
 
     def lock(self, request_id: str) -> Request:
         """Return a request and lock its row until the end; raises `RequestNotFound`."""
-        row = select(requests).where(requests.c.id == request_id).with_for_update()
-        if request := self.update_or_none(row):
+        if request := self.update_or_none(_LOCK_REQUEST, {"of": request_id}):
             return request
         raise RequestNotFound
 
@@ -226,8 +238,7 @@ class UnitOfWork:
             row = request_to_row(request) | {"event_count": self._counts[request.id]}
             self.execute(insert(requests), row)
         for request_id in {event.request for event in self.recorded} - self._new.keys():
-            count = self._counts[request_id]
-            self.execute(queries.update_request(request_id, event_count=count))
+            self.execute(_COUNT_EVENTS, {"of": request_id, "count": self._counts[request_id]})
         needed = [row for updates in self._card_updates.values() for row in updates()]
         if rows := self._posts + needed:
             self.execute(insert(posts), rows)
@@ -236,7 +247,7 @@ class UnitOfWork:
 
     def _write_events(self) -> None:
         """Chain the events to the record's last one; its lock is the last one that is taken."""
-        head = self.execute(queries.CHAIN_HEAD.with_for_update()).scalar_one()
+        head = self.execute(_LOCK_CHAIN_HEAD).scalar_one()
         rows = []
         for event in self.recorded:
             chained = chain(event, head)
