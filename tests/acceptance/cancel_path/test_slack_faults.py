@@ -44,17 +44,6 @@ async def test_failed_views_open_gets_a_private_message(env: BotEnvironment, kin
     assert "try again" in message
 
 
-async def test_unreadable_user_is_refused_for_now(env: BotEnvironment) -> None:
-    """`users.info` fails: the dialog reports it with *Try again*, and no request is created."""
-    env.slack.faults.add("users.info", Fault(kind="status", status=503), times=3)
-    view = await env.open_dialog(RUNNING)
-    shown = env.slack.state.text_of(view)
-
-    assert not view["submit"]
-    assert "could not be checked who may do this, and nothing was done" in shown
-    assert "[Try again]" in shown
-
-
 async def test_outcome_is_posted_after_an_outage_of_slack(env: BotEnvironment) -> None:
     """The cancellation does not wait for Slack; the card comes as soon as Slack is back."""
     view = await env.open_dialog(RUNNING)

@@ -1,4 +1,4 @@
-"""Double clicks, second deliveries, and several people at once: one request, one DELETE."""
+"""Second deliveries, and several people at once: one request, one DELETE."""
 
 import asyncio
 from pathlib import Path
@@ -28,18 +28,6 @@ async def test_redelivered_submit_is_the_same_request(tmp_path: Path, http: bool
         assert len(cards(env)) == 1
         assert len(env.slack.state.replies(cards(env)[0])) == 1
         assert len(env.atlas.deletes(JOB)) == 1
-
-
-async def test_double_submit_is_one_request(env: BotEnvironment) -> None:
-    view = await env.open_dialog(RUNNING)
-    await asyncio.gather(
-        env.slack.people.submits("rina", view, {"reason": "twice"}),
-        env.slack.people.submits("rina", view, {"reason": "twice"}),
-    )
-    await env.wait_for_outcome(JOB)
-
-    assert len(cards(env)) == 1
-    assert len(env.atlas.deletes(JOB)) == 1
 
 
 async def test_redelivered_command_opens_no_second_dialog(env: BotEnvironment) -> None:

@@ -11,7 +11,6 @@ from tests.acceptance.job_search.worlds import (
     left,
     open_two_projects,
     run_privately,
-    slow,
     view_with,
     with_clusters,
 )
@@ -68,16 +67,6 @@ async def test_long_list_is_paged_with_one_call_per_cluster(tmp_path: Path, coun
         assert all(sum(job_in(env, n) in page for page in pages) == 1 for n in range(45))
         assert left(env) >= 240
         assert env.slack.complaints == []
-
-
-async def test_command_is_acked_while_atlas_is_slow(
-    env: BotEnvironment,
-) -> None:
-    env.atlas.faults.add(slow(2.5, path=""))
-    ack = await env.send_command("rina", "list")
-    await env.slack.until(lambda: env.slack.state.ephemerals("rina"), 20)
-
-    assert ack.seconds < 2.5
 
 
 async def test_history_shows_requester_job_and_outcome(

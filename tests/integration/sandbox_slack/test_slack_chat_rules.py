@@ -86,11 +86,10 @@ async def test_message_carries_its_metadata_and_its_author(env: Env) -> None:
 async def test_invalid_message_is_rejected(
     env: Env, arguments: dict[str, object], code: str
 ) -> None:
-    call = env.client.api_call("chat.postMessage", json={"channel": OPS, **arguments})
+    message = {"channel": OPS, **arguments}
+    call = env.client.api_call
 
-    with pytest.raises(SlackApiError) as refused:
-        await call
-    assert refused.value.response["error"] == code
+    assert await refusal(call, api_method="chat.postMessage", json=message) == code
 
 
 async def test_replies_stay_in_their_thread(env: Env) -> None:
@@ -137,12 +136,9 @@ async def test_edit_keeps_what_it_does_not_name_and_is_remembered(env: Env) -> N
 )
 async def test_edit_has_its_limits(env: Env, arguments: dict[str, object], code: str) -> None:
     card = await env.client.chat_postMessage(channel=OPS, text="one")
+    edit = {"channel": OPS, "ts": card["ts"], **arguments}
 
-    with pytest.raises(SlackApiError) as refused:
-        await env.client.api_call(
-            "chat.update", json={"channel": OPS, "ts": card["ts"], **arguments}
-        )
-    assert refused.value.response["error"] == code
+    assert await refusal(env.client.api_call, api_method="chat.update", json=edit) == code
 
 
 async def test_message_in_a_channel_that_was_archived_stays_as_it_is(env: Env) -> None:

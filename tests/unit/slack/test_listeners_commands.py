@@ -147,14 +147,18 @@ async def test_request_without_enough_approvers_is_refused_in_the_dialog(new_bol
     assert "submit" not in bolt.shown[-1]
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"), [("automated", "an automated"), ("pointInTime", "a point-in-time")]
+)
 async def test_job_that_cannot_be_cancelled_is_shown_without_a_submit_button(
-    bolt: BoltHarness,
+    bolt: BoltHarness, kind: str, name: str
 ) -> None:
-    job = a_job(deliveryType="automated", targetClusterName="a")
+    job = a_job(deliveryType=kind, targetClusterName="a")
     bolt.atlas[PROJECT_ID].jobs[CLUSTER] = [job]
     await bolt.send(payloads.command(TYPED))
+    why = f"Atlas cancels downloads only, and this is {name} restore to a cluster."
 
-    assert "Atlas cancels downloads only" in words(bolt.shown[-1])
+    assert why in words(bolt.shown[-1])
     assert "submit" not in bolt.shown[-1]
 
 
@@ -186,6 +190,15 @@ async def test_database_error_can_be_retried_in_the_dialog(bolt: BoltHarness) ->
     await bolt.send(payloads.command(TYPED))
 
     assert ids.TRY_AGAIN in words(bolt.shown[-1])
+
+
+async def test_unreadable_user_can_be_retried_in_the_dialog(bolt: BoltHarness) -> None:
+    bolt.slack.respond("users.info", *["fatal_error"] * 3)
+    await bolt.send(payloads.command(TYPED))
+
+    assert "could not be checked who may do this" in words(bolt.shown[-1])
+    assert ids.TRY_AGAIN in words(bolt.shown[-1])
+    assert "submit" not in bolt.shown[-1]
 
 
 @pytest.mark.parametrize(
