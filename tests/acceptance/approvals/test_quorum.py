@@ -8,15 +8,11 @@ from tests.acceptance.approvals.actions import (
     DENY,
     GROUP,
     ONE,
-    TWO,
     ask,
-    cancelled,
     click,
-    deny,
     job_of,
     open_approval_environment,
 )
-from tests.acceptance.environment import state_of
 
 
 async def test_concurrent_approvals_give_one_cancellation(tmp_path: Path) -> None:
@@ -34,20 +30,6 @@ async def test_concurrent_approvals_give_one_cancellation(tmp_path: Path) -> Non
         assert env.atlas_methods(job_of(card)).count("DELETE") == 1
         assert len(answer) == 1
         assert "approved by @Ada" in answer[0] or "approved by @Abe" in answer[0]
-
-
-async def test_denial_ends_a_partly_approved_request(tmp_path: Path) -> None:
-    async with open_approval_environment(tmp_path, TWO) as env:
-        card = await ask(env)
-        await click(env, "ada", card, APPROVE)
-        denied = await deny(env, "abe", card, "the auditors need it")
-        ending = await env.wait_for_outcome(job_of(card))
-
-        assert state_of(denied) == "denied"
-        assert "@Rina: denied by @Abe" in ending.reply
-        assert "the auditors need it" in ending.reply
-        assert "Approved before by @Ada" in ending.reply
-        assert not cancelled(env, card)
 
 
 async def test_removed_group_member_may_not_approve(tmp_path: Path) -> None:
