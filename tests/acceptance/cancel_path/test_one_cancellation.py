@@ -10,7 +10,6 @@ from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
 from bot.sandbox.slack import FakeSlackServer
 from tests.acceptance.environment import (
-    LIVE,
     RUNNING,
     BotEnvironment,
     open_environment,
@@ -86,14 +85,3 @@ async def test_cancellation_with_a_warm_login_takes_three_calls(env: BotEnvironm
 
     assert env.atlas_methods(RUNNING[1], since) == ["GET", "DELETE", "GET"]
     assert all(call.nonce_reused for call in env.atlas.calls[since:])
-
-
-async def test_request_without_approvals_posts_one_card_and_one_reply(
-    env: BotEnvironment,
-) -> None:
-    await env.submit_request(LIVE)
-    ending = await env.wait_for_outcome(LIVE[1])
-
-    assert len(env.slack.state.messages("ops")) == 2
-    assert ending.message["edits"] is not None
-    assert "<@U0RINA0001>" in str(env.slack.state.replies(ending.message)[0]["blocks"])
