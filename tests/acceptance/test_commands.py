@@ -57,7 +57,6 @@ def only_stderr_has_sentences(ran: CommandResult) -> bool:
         ("demo", "--script", "--port", "8080"),
         ("audit", "--format", "xml"),
         ("audit", "--since", "yesterday"),
-        ("audit", "--event", "request:aproved"),
         ("audit", "nonsense"),
     ],
 )

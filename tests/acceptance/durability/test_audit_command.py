@@ -145,6 +145,7 @@ async def test_unreadable_database_names_the_setting(tmp_path: Path) -> None:
     ("option", "value", "why"),
     [
         ("--request", "\udcff", "is not the id of a request"),
+        ("--event", "request:aproved", "request:approved"),
         ("--actor", "@ada", "'@ada' is not a Slack user id"),
         ("--since", "yesterday", "is not a time"),
         ("--since", "0001-01-01T00:00+14:00", "is not a time"),
