@@ -151,6 +151,7 @@ def open_transport(base_url: str) -> httpx.AsyncBaseTransport:
     return Connections(partial(httpx.AsyncHTTPTransport, context, limits=limits, proxy=proxy))
 
 
+@dataclass(eq=False)
 class Connections(httpx.AsyncBaseTransport):
     """Connections for one call at a time each, of which the one that was used last is taken first.
 
@@ -158,16 +159,12 @@ class Connections(httpx.AsyncBaseTransport):
     begins or ends, which takes longer than the rest of the call.
     """
 
-    def __init__(
-        self,
-        connect: Callable[[], httpx.AsyncBaseTransport],
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._connect, self._monotonic = connect, monotonic
-        self._idle: deque[tuple[float, httpx.AsyncBaseTransport]] = deque()  # and since when
+    connect: Callable[[], httpx.AsyncBaseTransport]
+    monotonic: Callable[[], float] = time.monotonic
+    _idle: deque[tuple[float, httpx.AsyncBaseTransport]] = field(default_factory=deque, init=False)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        connection = self._idle.pop()[1] if self._idle else self._connect()
+        connection = self._idle.pop()[1] if self._idle else self.connect()
         try:
             response = await connection.handle_async_request(request)
         except BaseException:
@@ -178,7 +175,7 @@ class Connections(httpx.AsyncBaseTransport):
 
     async def _release(self, connection: httpx.AsyncBaseTransport) -> None:
         """Keep a connection for the next call, and close one that was idle for too long."""
-        now = self._monotonic()
+        now = self.monotonic()
         self._idle.append((now, connection))
         if self._idle[0][0] < now - KEEPALIVE_EXPIRY:
             await self._idle.popleft()[1].aclose()

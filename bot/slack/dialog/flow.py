@@ -205,13 +205,11 @@ class JobReader:
 
     async def later_view(self) -> View | None:
         """Return the view with a starter for which it did not wait, where the feed has one."""
-        if not self.feed_is_late:
-            return None
+        facts, later = self.deps.service.facts, None
         with suppress(CancellationError):
-            if await self.deps.service.facts.waits_for_starter(self.job.ref):
+            if self.feed_is_late and await facts.waits_for_starter(self.job.ref):
                 later = await self.view()
-                return later if "submit" in later else None
-        return None
+        return later if later and "submit" in later else None
 
     async def _view(self) -> View:
         """Build the view; raises `NoPlacement`, `AtlasError` or `CancellationError`."""
