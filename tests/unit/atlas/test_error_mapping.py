@@ -213,19 +213,6 @@ def test_other_refusal_names_code_and_status() -> None:
     assert str(of(418)) == "Atlas refused what was asked (status 418)."
 
 
-@pytest.mark.parametrize(
-    ("status", "method", "applied"),
-    [(500, "DELETE", True), (429, "DELETE", False), (302, "DELETE", True), (500, "GET", False)],
-)
-def test_error_of_a_delete_reports_whether_it_may_have_taken_effect(
-    status: int, method: str, applied: bool
-) -> None:
-    error = of(status, method=method)
-
-    assert isinstance(error, AtlasUnavailable)
-    assert error.may_have_taken_effect is applied
-
-
 def test_detail_is_short_on_one_line_and_without_links() -> None:
     detail = "No\n\nway \x1b[31m https://restore.example/S3CR3T/a.tar.gz " + "x" * 9999
     error = of(400, body={"detail": detail})
@@ -251,15 +238,6 @@ def test_detail_is_short_on_one_line_and_without_links() -> None:
 )
 def test_possible_links_are_removed_from_the_detail(detail: str, kept: str) -> None:
     assert of(400, body={"detail": detail}).detail == kept
-
-
-@pytest.mark.parametrize("leaf", LEAVES)
-def test_each_error_has_a_whole_sentence(leaf: type[AtlasError]) -> None:
-    sentence = str(leaf())
-
-    assert sentence[0].isupper()
-    assert sentence.endswith(".")
-    assert "\n" not in sentence
 
 
 def test_each_error_is_a_refusal_or_unavailable() -> None:

@@ -100,12 +100,6 @@ def test_advice_matches_the_obstacle() -> None:
         choose(STRICT, "C0OPS", SHARED, "U0RINA")
 
 
-def test_audit_channel_is_the_target() -> None:
-    placements = [choose(policy, "C0OPS", OPEN, "U0RINA") for policy in (FREE, AUDITED)]
-
-    assert [placement.channel for placement in placements] == ["C0OPS", "C0AUDIT"]
-
-
 @pytest.mark.parametrize(
     ("channel", "place"),
     [
