@@ -93,13 +93,6 @@ async def test_reasons_and_names_are_escaped_everywhere(tmp_path: Path) -> None:
         assert "\n>*Approved by*" in ending.card
 
 
-async def test_reason_of_the_longest_length_fits(env: BotEnvironment) -> None:
-    await env.submit_request(RUNNING, reason="<&>" * 1000)
-
-    assert (await env.wait_for_outcome(JOB)).state == "cancelled"
-    check(env)
-
-
 @pytest.mark.parametrize("detail", [HOSTILE, "see https://restore-x.invalid/secret.tar.gz"])
 async def test_error_details_of_atlas_are_escaped_in_slack(
     env: BotEnvironment, detail: str

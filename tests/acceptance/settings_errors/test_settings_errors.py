@@ -47,12 +47,6 @@ def test_every_setting_has_an_error_case() -> None:
     assert {case.setting for case in (*SERVICES, *DOCTOR)} <= ALL
 
 
-def test_error_cases_are_unique() -> None:
-    names = [case.name for case in (*SETTINGS, *SERVICES, *DOCTOR)]
-
-    assert len(names) == len(set(names))
-
-
 def changes(invalid: ErrorCase, env: DoctorEnvironment) -> dict[str, str | None]:
     """Set the case up, and return its variables with the addresses of the running servers."""
     invalid.before(env)
