@@ -30,7 +30,6 @@ from tests.support.process import (
     BotProcess,
     CommandResult,
     invoke,
-    run_command,
     run_into,
     surroundings,
 )
@@ -252,7 +251,7 @@ async def test_demo_prints_its_addresses_as_one_json_line() -> None:
 
 
 async def test_demo_script_plays_one_cancellation_and_each_scene() -> None:
-    ran = await run_command("demo", "--script")
+    ran = await run_into(subprocess.PIPE, "demo", "--script")
     before, first, unanswered, alone, live, quarantine = ran.out.split("\n━━ ")
 
     assert (ran.code, ran.err, before) == (0, "", "")
@@ -284,7 +283,9 @@ async def test_demo_script_plays_one_cancellation_and_each_scene() -> None:
 
 
 async def test_demo_script_runs_a_lost_answer() -> None:
-    ran = await run_command("demo", "--script", "--fault", "cut-after", "--approvals", "1")
+    ran = await run_into(
+        subprocess.PIPE, "demo", "--script", "--fault", "cut-after", "--approvals", "1"
+    )
 
     assert ran.code == 0
     assert "DELETEs sent: 1" in ran.out

@@ -1,40 +1,65 @@
-"""Runs `serve` with other timings in a process that a server forks: the bot's imports take 1 s."""
+"""Runs the bot and its commands in processes that a server forks: the imports take a second."""
 
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import bot.__main__ as program
 from bot.cli.main import run_bot
 from bot.timings import Timings
 
-#: Modules that a bot imports, partly only when it runs.
-BOT_MODULES = ["bot.cli.main", "bot.app", "alembic.command", "asyncpg", "httpcore"]
-BOT_MODULES += ["anyio._backends._asyncio"]
+#: Modules that the program imports, partly only when it runs.
+MODULES = ["bot.__main__", "bot.app", "bot.doctor.run", "alembic.command", "asyncpg", "httpcore"]
+MODULES += ["anyio._backends._asyncio"]
 
 _context = get_context("forkserver")
-_context.set_forkserver_preload(BOT_MODULES)
+_context.set_forkserver_preload(MODULES)
 
 
 def fork_bot(timings: Timings, environ: Mapping[str, str], folder: Path, log: int) -> BaseProcess:
     """Start a bot in a folder; its output goes to the open file `log`."""
-    path = Path(f"/proc/{os.getpid()}/fd/{log}")
-    process = _context.Process(
-        target=_run, args=(timings, dict(environ), folder, path), daemon=True
-    )
+    return _start(_run_bot, timings, dict(environ), folder, _path(log))
+
+
+def fork_command(
+    arguments: Sequence[str], environ: Mapping[str, str], out: int, err: int
+) -> BaseProcess:
+    """Start a command here; its output goes to the open files `out` and `err`."""
+    return _start(_run_command, arguments, dict(environ), Path.cwd(), _path(out), _path(err))
+
+
+def _start(target: object, *arguments: object) -> BaseProcess:
+    process = _context.Process(target=target, args=arguments, daemon=True)  # type: ignore[arg-type]
     process.start()
     return process
 
 
-def _run(timings: Timings, environ: Mapping[str, str], folder: Path, log: Path) -> None:
-    output = os.open(log, os.O_WRONLY | os.O_APPEND)
-    for stream in (sys.stdout, sys.stderr):
-        os.dup2(output, stream.fileno())
+def _path(file: int) -> Path:
+    return Path(f"/proc/{os.getpid()}/fd/{file}")
+
+
+def _run_bot(timings: Timings, environ: Mapping[str, str], folder: Path, log: Path) -> None:
+    _enter(environ, folder, log, log)
+    run_bot(timings)
+
+
+def _run_command(
+    arguments: Sequence[str], environ: Mapping[str, str], folder: Path, out: Path, err: Path
+) -> None:
+    _enter(environ, folder, out, err)
+    sys.argv = ["cancel-restore", *arguments]
+    program.main()
+
+
+def _enter(environ: Mapping[str, str], folder: Path, out: Path, err: Path) -> None:
+    """Take over the variables, the folder and the outputs."""
+    for stream, path in ((sys.stdout, out), (sys.stderr, err)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), stream.fileno())
     os.environ.clear()
     os.environ.update(environ)
     os.chdir(folder)
     warnings.simplefilter("error", ResourceWarning)
-    run_bot(timings)

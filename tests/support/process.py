@@ -19,11 +19,14 @@ from typer.testing import CliRunner
 
 from bot.cli.main import app
 from bot.timings import Timings
-from tests.support.bot_entry import fork_bot
+from tests.support.bot_entry import fork_bot, fork_command
 from tests.support.postgres import free_port
 
 #: Seconds until the bot must be ready on a busy machine.
 START_TIMEOUT = 25.0
+
+#: Seconds until a command must end on a busy machine.
+COMMAND_TIMEOUT = 100.0
 
 #: Seconds between two checks of a starting or ending process.
 POLL_INTERVAL = 0.02
@@ -171,12 +174,20 @@ async def invoke(*arguments: str, **environ: str) -> CommandResult:
 
 
 async def run_command(*arguments: str, **environ: str) -> CommandResult:
-    """Run `cancel-restore` with `arguments` to its end, within a minute."""
-    return await run_into(subprocess.PIPE, *arguments, **environ)
+    """Run `cancel-restore` with `arguments` to its end, in a forked process."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = fork_command(arguments, {**surroundings(), **environ}, out.fileno(), err.fileno())
+        await asyncio.to_thread(process.join, COMMAND_TIMEOUT)
+        if process.exitcode is None:
+            process.kill()
+            raise TimeoutError
+        files = (out, err)
+        texts = [os.pread(each.fileno(), os.fstat(each.fileno()).st_size, 0) for each in files]
+    return CommandResult(code=process.exitcode, out=texts[0].decode(), err=texts[1].decode())
 
 
 async def run_into(stdout: int, *arguments: str, **environ: str) -> CommandResult:
-    """Run it as `run_command` does, with `stdout` as its standard output."""
+    """Execute `cancel-restore` with `stdout` as its standard output."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "bot", *arguments),
         env={**surroundings(), **environ},
@@ -185,7 +196,7 @@ async def run_into(stdout: int, *arguments: str, **environ: str) -> CommandResul
         stderr=subprocess.PIPE,
     )
     try:
-        out, err = await asyncio.wait_for(process.communicate(), 100)
+        out, err = await asyncio.wait_for(process.communicate(), COMMAND_TIMEOUT)
     except TimeoutError:
         process.kill()
         await process.wait()

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import sqlite3
+import subprocess
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ from bot.storage.lease_store import LeaseStore
 from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
 from tests.support.domain import ABE, ADA, RINA, a_waiting_request, keep_all
-from tests.support.process import CommandResult, invoke, run_command
+from tests.support.process import CommandResult, invoke, run_into
 from tests.support.timings import DATABASE_TIMEOUT
 
 #: The fields of every line of `--format jsonl` and CSV.
@@ -217,8 +218,8 @@ async def test_characters_outside_the_output_encoding_are_escaped(
     record: Path, format_: str
 ) -> None:
     url = f"sqlite:///{record}"
-    ran = await run_command(
-        "audit", "--format", format_, DATABASE_URL=url, PYTHONIOENCODING="ascii"
+    ran = await run_into(
+        subprocess.PIPE, "audit", "--format", format_, DATABASE_URL=url, PYTHONIOENCODING="ascii"
     )
 
     assert ran.code == 0
