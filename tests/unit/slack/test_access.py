@@ -100,6 +100,17 @@ async def test_guest_reads_no_project_name_and_causes_no_call_of_atlas(
     assert all(atlas.calls == [] for atlas in bolt.atlas.values())
 
 
+@pytest.mark.parametrize("entry", ["button", "try again", "clusters", "jobs", "picked"])
+async def test_dialog_of_another_channel_is_refused_without_a_call_of_atlas(
+    new_bolt: NewBolt, entry: str
+) -> None:
+    bolt = new_bolt(Policy(channels=frozenset({"C0ONLY"})))
+    answer = await bolt.send(ENTRIES[entry])
+
+    assert "does not work in this channel" in shown_text(bolt, answer.body)
+    assert all(atlas.calls == [] for atlas in bolt.atlas.values())
+
+
 async def test_help_names_the_projects_of_an_approver_too(new_bolt: NewBolt) -> None:
     bolt = new_bolt(
         Policy(requesters=People(users=frozenset({"U0OTHER"})), approvals=1, approvers=EVERYONE),

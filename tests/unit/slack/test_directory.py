@@ -27,12 +27,13 @@ class Env:
     """A directory with its fakes."""
 
     identity: Identity = IDENTITY
+    timeout: float = 20.0
     slack: FakeSlack = field(default_factory=FakeSlack)
     clock: FakeClock = field(default_factory=FakeClock)
 
     def __post_init__(self) -> None:
         self.directory = Directory(
-            self.slack, self.identity, timeout=0.05, clock=self.clock.monotonic
+            self.slack, self.identity, timeout=self.timeout, clock=self.clock.monotonic
         )
 
 
@@ -262,7 +263,8 @@ async def test_failure_is_not_cached(env: Env) -> None:
     assert await env.directory.person(RINA, EVERYONE) in EVERYONE
 
 
-async def test_answer_after_the_timeout_is_used_by_the_next_call(env: Env) -> None:
+async def test_answer_after_the_timeout_is_used_by_the_next_call() -> None:
+    env = Env(timeout=0.05)
     gate = env.slack.scripts["users.info"].gate = asyncio.Event()
     with pytest.raises(RightsNotChecked, match="did not answer in time"):
         await env.directory.person(RINA, EVERYONE)
