@@ -31,6 +31,7 @@ from bot.atlas.logins import (
 )
 from bot.atlas.protocol import TOKEN_PATH, ApiCall, ApiVersion, parse_body
 from bot.atlas.transport import (
+    MAX_CONNECTIONS,
     CallRecord,
     InstrumentedTransport,
     ResponseTooLarge,
@@ -43,8 +44,6 @@ _T = TypeVar("_T")
 
 Credentials = DigestKey | ServiceAccount
 
-MAX_CONNECTIONS = 32
-HEADERS = {"User-Agent": "cancel-restore", "Accept-Encoding": "gzip"}
 MAX_ATTEMPTS = 10  #: attempts of one read, even if the clock stands still
 FIRST_BACKOFF = 0.3  #: seconds between the first two attempts, and at most between later ones
 LONGEST_BACKOFF = 5.0
@@ -80,6 +79,8 @@ class AtlasHttp:
 
     def __post_init__(self) -> None:
         credentials, self.base_url = self.credentials, check_base_url(self.base_url)
+        # Calls wait here and not in httpx's pool, which scans all its connections for each waiting
+        # call whenever a call begins or ends: some hundreds would keep the CPU busy.
         self._connections = asyncio.Semaphore(MAX_CONNECTIONS)
         self._tasks: set[asyncio.Task[httpx.Response]] = set()
         auth: PooledDigestAuth | ClientCredentialsAuth
@@ -98,6 +99,7 @@ class AtlasHttp:
                 self.envelope,
             ),
             auth=auth,
+            headers={"User-Agent": "cancel-restore", "Accept-Encoding": "gzip"},
             # No cookie is kept: each nonce has those of its challenge, and an older one would hide
             # them.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
@@ -205,18 +207,15 @@ class AtlasHttp:
     async def _request(self, call: ApiCall, name: str, timeout: float) -> httpx.Response:
         seconds = max(timeout, 0.0)
         connect = seconds * CONNECT_SHARE
-        timeouts = httpx.Timeout(seconds, connect=connect, pool=connect)
         try:
             with anyio.fail_after(timeout):
-                # `AsyncClient.request` parses the URL again, for the client's own parameters.
-                request = httpx.Request(
+                return await self._client.request(
                     call.method,
                     self.base_url + call.path_for(self.version),
-                    params=call.query(envelope=self.envelope) or None,
-                    headers={**HEADERS, "Accept": call.accept(self.version)},
-                    extensions={"timeout": timeouts.as_dict()},
+                    params=call.query(envelope=self.envelope),
+                    headers={"Accept": call.accept(self.version)},
+                    timeout=httpx.Timeout(seconds, connect=connect, pool=connect),
                 )
-                return await self._client.send(request)
         except (httpx.HTTPError, OSError, ResponseTooLarge, UnsupportedChallenge) as error:
             unavailable = _unavailable(error, name)
         # Raised outside of the handler, so that httpx's error is not its context: it holds the

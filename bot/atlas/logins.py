@@ -59,8 +59,7 @@ class Nonce:
         """Set the next Authorization header; the nonce is not valid until the server accepts it."""
         self.valid = False
         request.headers.pop("Cookie", None)  # of another nonce
-        if self.cookies:
-            self.cookies.set_cookie_header(request)
+        self.cookies.set_cookie_header(request)
         flow = self._digest.auth_flow(request)
         next(flow)
         if not self._challenged:

@@ -4,7 +4,6 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, replace
 from itertools import chain, repeat
 
@@ -90,11 +89,6 @@ class RightsCheck:
         if request.by_bot and self.starter_of:
             started_by = await self.starter_of(request.ref)
         return judge(self.projects.policy(request.ref), request, people, started_by)
-
-    async def read_ahead(self, request: Request) -> None:
-        """Read the people now, because `resolve` reuses current answers: `judge` then is quick."""
-        with suppress(CancellationError):
-            await self.people_of(request)
 
     async def people_of(self, request: Request, *others: str) -> Mapping[str, Person]:
         """Read requester and approvers of a request, and `others`; raises as `judge` does."""
@@ -290,7 +284,6 @@ class Runner:
             if request is None:
                 return
             renewal = asyncio.create_task(self._renew_lease(request_id))
-            reading = asyncio.create_task(self.rights.read_ahead(request))  # beside the first GET
             try:
                 await self._execute_and_settle(request)
             except asyncio.CancelledError:
@@ -298,7 +291,6 @@ class Runner:
                 raise
             finally:
                 renewal.cancel()
-                reading.cancel()
             self.on_change()
 
     async def _execute_and_settle(self, request: Request) -> None:

@@ -164,12 +164,8 @@ def dispatch(deps: Dependencies, to: Route, by: Interaction, event: str) -> None
             name, work = "text", deps.replies.send_text(by, to)
         case _:
             name, work = "text", _name_projects(deps, to, by)
-
-    async def log_and_run() -> None:  # a line of the log takes a quarter of the time to the ack
-        log.info(event, actor=by.actor.id, channel=by.channel_id, route=name, **about)
-        await work
-
-    deps.start(log_and_run(), f"dispatch {name}", by)
+    log.info(event, actor=by.actor.id, channel=by.channel_id, route=name, **about)
+    deps.start(work, f"dispatch {name}", by)
 
 
 async def _decide(deps: Dependencies, typed: Decide, by: Interaction) -> None:

@@ -30,6 +30,7 @@ async def test_calls_cancelled_at_any_moment_release_their_connections(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Above all when the end of the answer is being read."""
+    monkeypatch.setattr("bot.atlas.transport.MAX_CONNECTIONS", CONNECTIONS)
     monkeypatch.setattr("bot.atlas.http.MAX_CONNECTIONS", CONNECTIONS)
     async with (
         FakeAtlasServer() as atlas,

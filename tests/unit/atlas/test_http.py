@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from bot.atlas import AtlasClient, JobRef, TimedOut
-from bot.atlas.http import MAX_CONNECTIONS
+from bot.atlas.transport import MAX_CONNECTIONS
 from tests.unit.atlas.strict_server import CLUSTER, KEY, PROJECT, download_job
 
 NEXT = f"{MAX_CONNECTIONS:024x}"

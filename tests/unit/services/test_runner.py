@@ -681,8 +681,7 @@ async def test_delete_waits_until_slack_answers_and_the_job_is_read_again(clock:
     atlas = ScriptedAtlas(clock, reads=[THERE, THERE, THERE, CANCELLED])
     store = FakeLeaseStore(a_request())
     away = RightsNotChecked("Slack did not answer in time.")
-    read_ahead = away
-    state, _ = await run(atlas, store, read_ahead, away, away, Kind.MEMBER)
+    state, _ = await run(atlas, store, away, away, Kind.MEMBER)
 
     assert state is State.CANCELLED
     assert atlas.calls == ["GET", "GET", "GET", "DELETE", "GET"]
