@@ -176,6 +176,7 @@ class Bot:
         """Start the loops that need no Slack; return the one that reads the projects' names."""
         sweeper = Sweeper(
             requests=self._services.requests,
+            history=self._services.cancellation.history,
             leases=self._services.leases,
             runner=self._services.runner,
             clock=self._services.clock,

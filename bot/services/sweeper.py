@@ -15,6 +15,7 @@ from bot.cancellation.people import NO_ONE, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.projects import Projects
 from bot.services.runner import Runner
+from bot.storage.audit_log import History
 from bot.storage.database import DatabaseClock
 from bot.storage.lease_store import LeaseStore
 from bot.storage.notice_store import NoticeStore
@@ -38,6 +39,7 @@ class Sweeper:
     """Finds due work: expires requests, starts unowned ones, prunes old ones."""
 
     requests: RequestStore
+    history: History
     leases: LeaseStore
     runner: Runner
     clock: DatabaseClock  #: each sweep adjusts it
@@ -59,7 +61,7 @@ class Sweeper:
             self.runner.start(request_id)
         self.on_sweep(*await self.requests.counts())
         if self.sweeps % SWEEPS_PER_PRUNE == 0:
-            await self.requests.prune(self.clock() - RETENTION)
+            await self.history.prune(self.clock() - RETENTION)
         self.sweeps += 1
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select, text
+from sqlalchemy import Connection, Row, Select, delete, exists, func, or_, select, text
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.events import EventName, Recorded
@@ -15,8 +15,9 @@ from bot.cancellation.job_facts import Lead
 from bot.cancellation.lifecycle import Card, Outcome, Request, State
 from bot.storage import queries
 from bot.storage.database import Database
-from bot.storage.tables import UNREVIEWED, audit_events, requests, to_recorded
-from bot.storage.unit_of_work import Store, UnitOfWork, reads
+from bot.storage.posts import DUE
+from bot.storage.tables import ENDED, UNREVIEWED, audit_events, posts, requests, to_recorded
+from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 from bot.storage.verification import BATCH_SIZE, RecordBreak, find_breaks
 
 
@@ -125,7 +126,7 @@ class PastRequest:
 
 
 class History(Store):
-    """Reads past and waiting requests."""
+    """Reads past and waiting requests, and deletes old ones."""
 
     @reads
     def recent(
@@ -148,6 +149,36 @@ class History(Store):
         """Return the requests that ran without approval and were not reviewed, oldest first."""
         unreviewed = select(requests).where(text(UNREVIEWED)).order_by(requests.c.created_at)
         return uow.get_all(unreviewed.limit(MAX_AWAITING))
+
+    async def prune(self, before: datetime, limit: int = 100) -> int:
+        """Delete requests that ended before then, and old announcements; their events stay."""
+        is_over = (posts.c.state != "due", posts.c.at < before)
+        old_announcements = delete(posts).where(posts.c.watched_job.is_not(None), *is_over)
+        await self._write(lambda uow: uow.execute(old_announcements))
+        pruned = 0
+        while (count := await self._prune(before, limit)) == limit:
+            pruned += count
+        return pruned + count
+
+    @writes
+    def _prune(self, uow: UnitOfWork, before: datetime, limit: int) -> int:
+        ended = uow.get_all(lock_prunable(before, limit))
+        for request in ended:
+            uow.record(request, EventName.PRUNED)
+        uow.execute(delete(requests).where(requests.c.id.in_([each.id for each in ended])))
+        return len(ended)
+
+
+def lock_prunable(before: datetime, limit: int) -> Select[Any]:
+    """Lock requests that ended before then, without those to review and with unsent posts."""
+    reviewed = or_(~requests.c.acted_alone, requests.c.reviewed_by.is_not(None))
+    unsent = exists().where(posts.c.request == requests.c.id, posts.c.state == DUE)
+    return (
+        select(requests)
+        .where(requests.c.changed_at < before, text(ENDED), ~unsent, reviewed)
+        .limit(limit)
+        .with_for_update(of=requests, skip_locked=True)
+    )
 
 
 def _created(uow: UnitOfWork, count: int, project_ids: Collection[str]) -> list[Any]:

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, delete, exists, func, insert, or_, select, text
+from sqlalchemy import Select, and_, bindparam, delete, func, insert, or_, select, text
 
 from bot.atlas import JobRef
 from bot.cancellation import errors
@@ -19,8 +19,7 @@ from bot.cancellation.quarantine import SUPERSEDED
 from bot.cancellation.request_context import new_request_id
 from bot.storage import queries
 from bot.storage.job_facts import ensure_facts
-from bot.storage.posts import DUE
-from bot.storage.tables import ENDED, UNREVIEWED, approvals, posts, requests, shown_to_json
+from bot.storage.tables import UNREVIEWED, approvals, requests, shown_to_json
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 COUNT_OPEN = select(func.count()).select_from(requests).where(queries.IS_OPEN)
@@ -169,24 +168,6 @@ class RequestStore(Store):
         due = uow.get_all(lock_expired(uow.now, limit))
         return [uow.transition(each, State.AWAITING, State.EXPIRED) for each in due]
 
-    async def prune(self, before: datetime, limit: int = 100) -> int:
-        """Delete requests that ended before then, and old announcements; their events stay."""
-        is_over = (posts.c.state != "due", posts.c.at < before)
-        old_announcements = delete(posts).where(posts.c.watched_job.is_not(None), *is_over)
-        await self._write(lambda uow: uow.execute(old_announcements))
-        pruned = 0
-        while (count := await self._prune(before, limit)) == limit:
-            pruned += count
-        return pruned + count
-
-    @writes
-    def _prune(self, uow: UnitOfWork, before: datetime, limit: int) -> int:
-        ended = uow.get_all(lock_prunable(before, limit))
-        for request in ended:
-            uow.record(request, EventName.PRUNED)
-        uow.execute(delete(requests).where(requests.c.id.in_([each.id for each in ended])))
-        return len(ended)
-
 
 def _find_or_create(
     uow: UnitOfWork, request: Request, person: Person, recipients: Sequence[str]
@@ -247,18 +228,6 @@ def lock_expired(now: datetime, limit: int) -> Select[Any]:
     in_vain = (requests.c.state == State.AWAITING, requests.c.expires_at <= now)
     expired = select(requests).where(queries.IS_OPEN, *in_vain).limit(limit)
     return expired.with_for_update(skip_locked=True)
-
-
-def lock_prunable(before: datetime, limit: int) -> Select[Any]:
-    """Lock requests that ended before then, without those to review and with unsent posts."""
-    reviewed = or_(~requests.c.acted_alone, requests.c.reviewed_by.is_not(None))
-    unsent = exists().where(posts.c.request == requests.c.id, posts.c.state == DUE)
-    return (
-        select(requests)
-        .where(requests.c.changed_at < before, text(ENDED), ~unsent, reviewed)
-        .limit(limit)
-        .with_for_update(of=requests, skip_locked=True)
-    )
 
 
 def _add_approval(uow: UnitOfWork, request: Request, person: Person) -> None:

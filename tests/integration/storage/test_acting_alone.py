@@ -81,10 +81,10 @@ async def test_unreviewed_request_is_not_pruned_and_a_reviewed_one_is(env: Env) 
     env.clock.forward(1)
     await deliver_all(env)
 
-    assert await env.store.prune(env.clock() + timedelta(days=1)) == 0
+    assert await env.history.prune(env.clock() + timedelta(days=1)) == 0
     await env.store.review(request.id, ADA, allow)
     await deliver_all(env)
-    assert await env.store.prune(env.clock() + timedelta(days=1)) == 1
+    assert await env.history.prune(env.clock() + timedelta(days=1)) == 1
     assert await env.record.verify() == []
 
 

@@ -60,13 +60,13 @@ async def test_prune_deletes_only_requests_that_ended_long_ago(env: Env) -> None
     await env.store.decide(waiting.id, State.DENIED, ADA, allow, reason="no")
     env.clock.forward(100)
 
-    assert await env.store.prune(before) == 0  # the old one still has something to post
+    assert await env.history.prune(before) == 0  # the old one still has something to post
 
     def deliver(db: Connection) -> None:
         db.execute(update(posts).where(posts.c.request == old.id).values(state="sent"))
 
     await env.database.write(deliver)
-    assert await env.store.prune(before, limit=1) == 1
+    assert await env.history.prune(before, limit=1) == 1
     assert (await env.store.get(waiting.id)).state is State.DENIED
 
 

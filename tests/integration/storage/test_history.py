@@ -61,7 +61,7 @@ async def test_pruned_request_is_read_from_its_events(env: Env) -> None:
         for post in posts:
             await env.outbox.mark_sent(post, "C0OPS", "1.2")
     before = await env.history.recent(10, [PROJECT_ID])
-    pruned = await env.store.prune(env.clock() + timedelta(days=1))
+    pruned = await env.history.prune(env.clock() + timedelta(days=1))
     (past,) = await env.history.recent(10, [PROJECT_ID])
 
     assert pruned == 1

@@ -42,7 +42,7 @@ from bot.cancellation.lifecycle import (
 )
 from bot.cancellation.people import Person
 from bot.cancellation.posts import PostKind, RequestPost
-from bot.storage.audit_log import AuditLog
+from bot.storage.audit_log import AuditLog, History
 from bot.storage.database import Database
 from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore
@@ -118,6 +118,7 @@ class LifeCycle(RuleBasedStateMachine):
         self.clock = Clock()
         self.database = Database(url, timeout=20)
         self.store = RequestStore(self.database, self.clock)
+        self.history = History(self.database, self.clock)
         self.outbox = OutboxStore(self.database, self.clock)
         self.model: dict[str, ModelRequest] = {}
         self.cancelled: set[str] = set()  # the jobs that Atlas shows as cancelled
@@ -265,7 +266,7 @@ class LifeCycle(RuleBasedStateMachine):
 
     @rule()
     def prune(self) -> None:
-        pruned = self.do(self.store.prune(self.clock.now, limit=2))
+        pruned = self.do(self.history.prune(self.clock.now, limit=2))
         left = {row.id for row in self._rows(requests)}
         gone = self.model.keys() - left
         assert len(gone) == pruned

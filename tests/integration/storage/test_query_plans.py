@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
+from bot.storage.audit_log import lock_prunable
 from bot.storage.lease_store import runnable_requests
 from bot.storage.notice_store import requests_to_notify
 from bot.storage.outbox_store import DUE_POSTS, LONGEST_DELAY
 from bot.storage.posts import SHOWING_POSTS
-from bot.storage.request_store import COUNT_OPEN, lock_expired, lock_prunable
+from bot.storage.request_store import COUNT_OPEN, lock_expired
 from bot.storage.webhook_store import next_unposted, oldest_unposted
 from tests.integration.storage.conftest import Env
 from tests.support.domain import NOON

@@ -65,7 +65,7 @@ async def write_history(env: Env) -> None:
     await env.store.approve("voided", ADA, allow, keep_all)
     env.clock.forward(1.2345)
     await env.store.approve("voided", ABE, allow, void_all)
-    assert await env.store.prune(env.clock.now) == 1
+    assert await env.history.prune(env.clock.now) == 1
     await env.store.create(a_waiting_request(id="last"), RINA)
 
 

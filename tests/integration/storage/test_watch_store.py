@@ -354,7 +354,7 @@ async def test_old_announcement_is_pruned_from_the_outbox_and_its_place_stays(en
     job = await watched(env, is_announced=True)
     env.clock.forward(1)
 
-    await env.store.prune(env.clock.now)
+    await env.history.prune(env.clock.now)
 
     assert await env.database.read(lambda db: db.execute(select(posts)).all()) == []
     await announced(env.mine, a_download(id=job.id, expired=True))

@@ -94,7 +94,7 @@ class DatabaseOperations:
         request = a_request(created_at=now(), changed_at=now(), expires_at=now() + timedelta(1))
         works: dict[str, Callable[[], Awaitable[object]]] = {
             "sweep": self.sweep,
-            "pruning, nothing due": lambda: self.requests.prune(now() - RETENTION),
+            "pruning, nothing due": lambda: self.history.prune(now() - RETENTION),
             "outbox, nothing due": lambda: self.posts.claim(OWNER, 8, 1),
             "history 10": lambda: self.history.recent(10, PROJECTS),
             "Home": self.home,

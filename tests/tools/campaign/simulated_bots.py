@@ -202,8 +202,10 @@ class SimulatedBot:
             sleep=time.sleep,
         )
         clock = DatabaseClock(self.database, wall=time, monotonic=time.monotonic)
+        history = History(self.database, time)
         sweeper = Sweeper(
             requests=self.requests,
+            history=history,
             leases=leases,
             runner=runner,
             clock=clock,
@@ -219,7 +221,7 @@ class SimulatedBot:
             rights,
             finder=JobFinder(projects),
             facts=facts,
-            history=History(self.database, time),
+            history=history,
             now=time,
         )
         self._runner = runner
