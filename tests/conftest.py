@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,10 @@ sys.path.append(str(Path(__file__).parents[1]))
 #: from the environment and ignores NO_PROXY, so that calls to loopback would leave the machine.
 PREFIXES = ("SLACK_", "MONGODB_", "BOT_", "LOG_")
 NAMES = frozenset({"DATABASE_URL", "HOST", "PORT"})
+
+# A shell lets what it starts in the background ignore SIGINT, and programs inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Without this, structlog draws each traceback with its locals, which takes a second.
 structlog.configure(

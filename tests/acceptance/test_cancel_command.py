@@ -7,6 +7,7 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ from tests.support.timings import SHORT_TIMINGS
 
 OPS = "C0OPS00001"
 YES = ("--reason", "started by mistake", "--yes")
+
+#: Seconds after which a command on a terminal is killed.
+TERMINAL_TIMEOUT = 60.0
 
 #: The DELETE cancels the job, and its answer never comes.
 NO_ANSWER = Fault(kind=Kind.HANG_AFTER, method="DELETE")
@@ -80,6 +84,8 @@ def type_on_terminal(environ: dict[str, str], typed: bytes, *arguments: str) -> 
     with subprocess.Popen(command, env=env, stdin=stdio, stdout=stdio, stderr=stdio) as process:
         os.close(stdio)
         output, is_prompted = b"", False
+        timer = threading.Timer(TERMINAL_TIMEOUT, process.kill)
+        timer.start()
         with suppress(OSError):  # the end of a terminal's output
             while part := os.read(terminal, 4096):
                 was_prompted, output = is_prompted, output + part
@@ -89,6 +95,7 @@ def type_on_terminal(environ: dict[str, str], typed: bytes, *arguments: str) -> 
                 elif is_prompted and not was_prompted:
                     process.send_signal(signal.SIGINT)
                     os.write(terminal, b"\n")  # ends a read that began after the signal
+        timer.cancel()
     os.close(terminal)
     return process.returncode, output.decode()
 

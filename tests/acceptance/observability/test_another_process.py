@@ -6,7 +6,13 @@ from pathlib import Path
 
 from bot.sandbox.atlas import FakeAtlasServer, Fault, Kind
 from bot.sandbox.slack import FakeSlackServer
-from tests.acceptance.environment import RUNNING, BotEnvironment, environment, wait_until_connected
+from tests.acceptance.environment import (
+    RUNNING,
+    BotEnvironment,
+    environment,
+    wait_until,
+    wait_until_connected,
+)
 from tests.acceptance.observability.collector import Collector
 from tests.support.process import BotProcess
 
@@ -46,6 +52,7 @@ async def test_request_continued_by_another_process_keeps_its_log_id(tmp_path: P
                 RUNNING, Fault(kind=Kind.HANG, method="DELETE", path=RUNNING[1])
             )
             await written(killed, "atlas:cancel_sent")
+            await wait_until(lambda: not atlas.faults.active)  # the DELETE has reached Atlas
             killed.kill()
             first = killed.log
         with BotProcess(environ) as other:
