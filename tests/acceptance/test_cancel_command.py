@@ -29,7 +29,7 @@ from tests.acceptance.environment import (
     open_environment,
     state_of,
 )
-from tests.support.process import CommandResult, run_command, surroundings
+from tests.support.process import EMPTY_FOLDER, CommandResult, run_command, surroundings
 from tests.support.timings import SHORT_TIMINGS
 
 OPS = "C0OPS00001"
@@ -64,6 +64,7 @@ async def start(environ: dict[str, str], *arguments: str) -> asyncio.subprocess.
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "bot", *arguments),
         env={**surroundings(), **environ},
+        cwd=EMPTY_FOLDER,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -81,7 +82,9 @@ def type_on_terminal(environ: dict[str, str], typed: bytes, *arguments: str) -> 
     terminal, stdio = pty.openpty()
     command = [sys.executable, "-P", "-m", "bot", *arguments]
     env = {**surroundings(), **environ}
-    with subprocess.Popen(command, env=env, stdin=stdio, stdout=stdio, stderr=stdio) as process:
+    with subprocess.Popen(
+        command, env=env, cwd=EMPTY_FOLDER, stdin=stdio, stdout=stdio, stderr=stdio
+    ) as process:
         os.close(stdio)
         output, is_prompted = b"", False
         timer = threading.Timer(TERMINAL_TIMEOUT, process.kill)

@@ -26,10 +26,10 @@ def fork_bot(timings: Timings, environ: Mapping[str, str], folder: Path, log: in
 
 
 def fork_command(
-    arguments: Sequence[str], environ: Mapping[str, str], out: int, err: int
+    arguments: Sequence[str], environ: Mapping[str, str], folder: Path, out: int, err: int
 ) -> BaseProcess:
-    """Start a command here; its output goes to the open files `out` and `err`."""
-    return _start(_run_command, arguments, dict(environ), Path.cwd(), _path(out), _path(err))
+    """Start a command in a folder; its output goes to the open files `out` and `err`."""
+    return _start(_run_command, arguments, dict(environ), folder, _path(out), _path(err))
 
 
 def _start(target: object, *arguments: object) -> BaseProcess:

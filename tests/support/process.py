@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import chdir
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -30,6 +31,11 @@ COMMAND_TIMEOUT = 100.0
 
 #: Seconds between two checks of a starting or ending process.
 POLL_INTERVAL = 0.02
+
+
+#: Where commands run: the working directory may have the `.env` of a real bot.
+_empty_folder = tempfile.TemporaryDirectory(prefix="cancel-restore-empty-")
+EMPTY_FOLDER = Path(_empty_folder.name)
 
 
 def surroundings() -> dict[str, str]:
@@ -167,7 +173,8 @@ class CommandResult:
 
 async def invoke(*arguments: str, **environ: str) -> CommandResult:
     """Run a command of the program in this process."""
-    result = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=environ)
+    with chdir(EMPTY_FOLDER):
+        result = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=environ)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return CommandResult(code=result.exit_code, out=result.stdout, err=result.stderr)
@@ -176,7 +183,9 @@ async def invoke(*arguments: str, **environ: str) -> CommandResult:
 async def run_command(*arguments: str, **environ: str) -> CommandResult:
     """Run `cancel-restore` with `arguments` to its end, in a forked process."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        process = fork_command(arguments, {**surroundings(), **environ}, out.fileno(), err.fileno())
+        process = fork_command(
+            arguments, {**surroundings(), **environ}, EMPTY_FOLDER, out.fileno(), err.fileno()
+        )
         await asyncio.to_thread(process.join, COMMAND_TIMEOUT)
         if process.exitcode is None:
             process.kill()
@@ -191,6 +200,7 @@ async def run_into(stdout: int, *arguments: str, **environ: str) -> CommandResul
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "bot", *arguments),
         env={**surroundings(), **environ},
+        cwd=EMPTY_FOLDER,
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=subprocess.PIPE,

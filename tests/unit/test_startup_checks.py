@@ -81,7 +81,8 @@ async def test_wrong_host_and_database_are_reported_while_slack_does_not_answer(
                 "MONGODB_ATLAS_PROJECT_ID": "65f0a1c2d3e4f5a6b7c80001",
                 "DATABASE_URL": f"sqlite:///{tmp_path}/nowhere/bot.db",
                 "HOST": "192.0.2.1",
-            }
+            },
+            tmp_path,
         )
         bot = Bot(settings)
         stack.push_async_callback(bot.stop)

@@ -15,7 +15,7 @@ from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
 from tests.support.domain import RINA, a_request
 from tests.support.postgres import PostgresServer
-from tests.support.process import surroundings
+from tests.support.process import EMPTY_FOLDER, surroundings
 from tests.support.timings import DATABASE_TIMEOUT
 
 
@@ -24,6 +24,7 @@ async def following(url: str, *arguments: str) -> AsyncIterator[Process]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "bot", "audit", "--follow", *arguments),
         env={**surroundings(), "DATABASE_URL": url},
+        cwd=EMPTY_FOLDER,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
