@@ -21,6 +21,8 @@ TOLERANCE = timedelta(seconds=2)
 WIDE_TOLERANCE = timedelta(seconds=30)
 #: How old a job is when its event, if there is one, must be visible: at most 16 s were recorded.
 FEED_DELAY = timedelta(seconds=60)
+#: How old it is when its event usually is visible.
+USUAL_FEED_DELAY = timedelta(seconds=20)
 #: How long after an event a read of all clusters lists each job that can have it: the tolerance,
 #: the second to which times are cut, and a margin for Atlas.
 LISTED_AFTER = TOLERANCE + timedelta(seconds=3)
@@ -134,18 +136,19 @@ def started_by(
     others_near = near[first.id] - {job_id}
     is_shared = any(_is_first_of(job, first, events, near) for job in others_near)
     certain = is_near and not others and not is_shared
+    follows = is_near and _follows_closest(job_id, first, neighbours)
     starter = Starter(
         kind=kind,
         name=name,
         own_key=bool(name) and name == own_key,
         certain=certain,
         others=tuple(sorted(name for _, name in others)),
-        complete=certain
-        or (is_near and _follows_closest(job_id, first, neighbours))
-        or _suffice(events, job_id, near),
+        complete=certain or follows or _suffice(events, job_id, near),
     )
     listed_at = max(event.created for event in candidates) + LISTED_AFTER
     jobs_known = all_read_at is not None and listed_at <= all_read_at
+    # Of two events for two jobs, both may be the other job's while the own one is still missing.
+    jobs_known = jobs_known and (not others_near or follows or age >= USUAL_FEED_DELAY)
     return StartedBy(Knowledge.KNOWN, starter, final=age >= FEED_DELAY, jobs_known=jobs_known)
 
 

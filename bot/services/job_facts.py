@@ -85,12 +85,15 @@ class JobFactsService:
             for ref, job in jobs
         }
 
-    async def waits_for_starter(self, ref: JobRef) -> bool:
-        """Wait for a slow read of the feed; return whether it has more than what is recorded."""
+    async def record_late_starter(self, ref: JobRef) -> bool:
+        """Wait for a slow read of the feed; record and return whether it has more."""
         feed = await self.feeds.read(ref)
         known, neighbours, _ = await self.store.known(ref)
         found = self._starter(ref, known, feed, neighbours)
-        return found is not None and found.is_better_than(known.started_by)
+        if found is None or not found.is_better_than(known.started_by):
+            return False
+        await self._record(ref, known, None, found, waits=False)
+        return True
 
     async def starter_of(self, ref: JobRef) -> StartedBy:
         """Return who started a job, by the record or the activity feed as it is now."""

@@ -35,7 +35,7 @@ MAX_OTHERS = 3
 
 #: How a job ended; only the outcome of a request says that a job is cancelled.
 _ENDS = {
-    JobState.CANCELLED: "been ended by another cancellation",
+    JobState.CANCELLED: "been ended by a cancellation",
     JobState.EXPIRED: "ended: its link has expired",
     JobState.FAILED: "failed",
     JobState.FINISHED: "finished",

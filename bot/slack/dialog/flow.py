@@ -207,7 +207,7 @@ class JobReader:
         """Return the view with a starter for which it did not wait, where the feed has one."""
         facts, later = self.deps.service.facts, None
         with suppress(CancellationError):
-            if self.feed_is_late and await facts.waits_for_starter(self.job.ref):
+            if self.feed_is_late and await facts.record_late_starter(self.job.ref):
                 later = await self.view()
         return later if later and "submit" in later else None
 

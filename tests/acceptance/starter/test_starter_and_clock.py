@@ -96,6 +96,22 @@ async def test_known_starter_is_in_dialog_list_and_record(tmp_path: Path) -> Non
         )
 
 
+async def test_slow_read_of_the_feed_adds_the_starter_to_the_open_dialog(tmp_path: Path) -> None:
+    """It is too old for the cache when it ends, and the dialog needs no further read."""
+    async with open_starter_environment(tmp_path) as env:
+        slow = Fault(kind=Kind.DELAY, path="/events", seconds=6.5, times=None)
+        env.atlas.faults.add(slow)
+        job = new_job(env.atlas)
+        first = await env.open_dialog(("prod-eu", job.id))
+        assert "by whom is not known yet" in env.slack.state.text_of(first)
+
+        def shown() -> bool:
+            view = env.slack.state.view_of("rina")
+            return bool(view) and "dana@shop.example" in env.slack.state.text_of(view or {})
+
+        assert await env.slack.until(shown)
+
+
 async def test_refused_feed_hides_and_delays_nothing(tmp_path: Path) -> None:
     async with open_starter_environment(tmp_path) as env:
         env.atlas.faults.add(*REFUSED)

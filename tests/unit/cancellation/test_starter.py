@@ -131,6 +131,27 @@ def test_jobs_are_known_after_the_last_event_that_may_be_the_jobs() -> None:
     assert not started_by(JOB, events, age=OLD, own_key="", all_read_at=at).jobs_known
 
 
+@pytest.mark.parametrize(
+    ("process", "age", "known"), [("b" * 10, 19, False), ("b" * 10, 20, True), (PROCESS, 5, True)]
+)
+def test_events_that_two_jobs_share_prove_nothing_while_one_may_be_missing(
+    process: str, age: float, known: bool
+) -> None:
+    """Both may be the other job's; ids of one process say whose the closest one is."""
+    events = [an_event(id_=f"67fe31b9{process}{counter}") for counter in ("000104", "000105")]
+    neighbour = f"67fe31b9{'c' * 10}000001"
+    found = started_by(
+        JOB,
+        events,
+        age=timedelta(seconds=age),
+        own_key="",
+        other_jobs=(neighbour,),
+        all_read_at=events[0].created + LISTED_AFTER,
+    )
+    assert found.starter
+    assert (found.starter.complete, found.jobs_known) == (True, known)
+
+
 def test_known_jobs_are_better_and_make_no_difference_in_messages() -> None:
     unproven = StartedBy(Knowledge.KNOWN, by(an_event()))
     proven = replace(unproven, jobs_known=True)
