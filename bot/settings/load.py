@@ -83,7 +83,7 @@ def load_settings(
     audit_webhook = read_audit_webhook(given, problems)
     holders = read_projects(atlas.project_id, given, folder, problems)
     if problems:
-        raise SettingsError(problems)
+        raise SettingsError([*problems, *unknown_variables(given)])
     return settings.model_copy(
         update={
             "slack": slack,
@@ -195,9 +195,14 @@ def read_audit_webhook(
 
 
 def unused_variables(given: Mapping[str, str]) -> Iterator[str]:
-    """Name the variables that have no effect, an unknown one with the most similar known one."""
+    """Name the variables that have no effect."""
     if given.keys() >= {"BOT_PROJECTS_FILE", "MONGODB_ATLAS_PROJECT_ID"}:
         yield "MONGODB_ATLAS_PROJECT_ID has no effect here: another setting replaces it."
+    yield from unknown_variables(given)
+
+
+def unknown_variables(given: Mapping[str, str]) -> Iterator[str]:
+    """Name the variables that are no settings, each with the most similar setting."""
     for name in sorted(given):
         if name.startswith("BOT_") and name not in KNOWN_VARIABLES:
             nearest = get_close_matches(name, KNOWN_VARIABLES, n=1)

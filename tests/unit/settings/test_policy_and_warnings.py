@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy, check_enough_approvers
 from bot.settings import Settings, load_settings, warnings
-from bot.settings.load import env_file_risks
+from bot.settings.load import SettingsError, env_file_risks
 from bot.settings.policy import approval_problems
 
 
@@ -124,6 +124,14 @@ def test_mistyped_variable_is_reported_with_the_nearest_name(tmp_path: Path) -> 
     assert warnings(settings) == [
         "BOT_APPROVAL (did you mean BOT_APPROVALS?) is not a setting of the bot and has no effect."
     ]
+
+
+def test_mistyped_variable_is_named_beside_what_it_leaves_unset(tmp_path: Path) -> None:
+    typed = CAREFUL | {"MONGODB_ATLAS_PROJECT_ID": "", "BOT_PROJECT_FILE": "projects.toml"}
+    with pytest.raises(SettingsError) as raised:
+        load_settings(typed, tmp_path)
+
+    assert "BOT_PROJECT_FILE (did you mean BOT_PROJECTS_FILE?)" in str(raised.value)
 
 
 def test_safe_settings_have_no_warning(careful: Settings) -> None:
