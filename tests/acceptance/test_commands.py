@@ -26,13 +26,7 @@ from bot.storage.request_store import RequestStore
 from tests.acceptance.environment import environment
 from tests.support.clock import FakeClock
 from tests.support.domain import RINA, a_request
-from tests.support.process import (
-    BotProcess,
-    CommandResult,
-    invoke,
-    run_into,
-    surroundings,
-)
+from tests.support.process import BotProcess, CommandResult, invoke, run_into, surroundings
 from tests.support.timings import DATABASE_TIMEOUT
 
 #: Long enough for a busy machine.

@@ -15,10 +15,7 @@ from bot.doctor import people as of_people
 from bot.doctor import slack as of_slack
 from bot.doctor.results import Level, is_ok
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, Fault, Kind, Role
-from bot.sandbox.atlas.example import (
-    CLIENT_ID,
-    CLIENT_SECRET,
-)
+from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
 from bot.sandbox.slack import Fault as SlackFault
 from bot.sandbox.slack.faults import Kind as SlackKind
 from bot.slack.client import new_session
@@ -301,9 +298,7 @@ SERVICE_ACCOUNT: dict[str, str | None] = {
 # The program
 
 
-async def test_all_problems_are_reported_without_a_secret(
-    env: DoctorEnvironment,
-) -> None:
+async def test_all_problems_are_reported_without_a_secret(env: DoctorEnvironment) -> None:
     changes: dict[str, str | None] = {
         "SLACK_API_URL": f"http://127.0.0.1:{free_port()}/api/",
         "MONGODB_ATLAS_BASE_URL": f"http://127.0.0.1:{free_port()}",

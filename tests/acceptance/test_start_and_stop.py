@@ -108,9 +108,7 @@ async def test_shutdown_updates_loading_dialogs(env: BotEnvironment) -> None:
     assert "Try again" in str(view)
 
 
-async def test_shutdown_in_socket_mode_does_not_wait_for_a_load_balancer(
-    tmp_path: Path,
-) -> None:
+async def test_shutdown_in_socket_mode_does_not_wait_for_a_load_balancer(tmp_path: Path) -> None:
     async with open_environment(tmp_path, timings=replace(SHORT_TIMINGS, drain=30.0)) as env:
         began = time.monotonic()
         await env.bot.stop()

@@ -82,28 +82,20 @@ async def test_bot_ends_when_the_demo_is_killed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "scenario", "approvals"),
-    [
-        (("--approvals", "2"), "approval", 2),
-        (("--fault", "wrong-key", "--approvals", "1"), "wrong-key", 1),
-    ],
+    ("arguments", "first"), [((), "approval"), (("--fault", "wrong-key"), "wrong-key")]
 )
-async def test_options_select_the_first_scenario(
-    arguments: tuple[str, ...], scenario: str, approvals: int
+async def test_options_select_the_first_scenario_and_restart_needs_no_approvals(
+    arguments: tuple[str, ...], first: str
 ) -> None:
-    async with running(*arguments) as (_, line):
-        demo = (await state(line["page"]))["demo"]
-
-        assert (demo["scenario"], demo["approvals"]) == (scenario, approvals)
-
-
-async def test_restart_scenario_needs_no_approvals() -> None:
     """A request that waits for an approval has no DELETE to interrupt."""
-    async with running("--approvals", "1") as (_, line), aiohttp.ClientSession() as session:
-        answer = await session.post(f"{line['page']}_demo/scenarios/restart", json={})
-        demo = (await answer.json())["demo"]
+    async with running("--approvals", "2", *arguments) as (_, line):
+        demo = (await state(line["page"]))["demo"]
+        async with aiohttp.ClientSession() as session:
+            answer = await session.post(f"{line['page']}_demo/scenarios/restart", json={})
+            restarted = (await answer.json())["demo"]
 
-        assert (demo["scenario"], demo["approvals"]) == ("restart", 0)
+    assert (demo["scenario"], demo["approvals"]) == (first, 2)
+    assert (restarted["scenario"], restarted["approvals"]) == ("restart", 0)
 
 
 @pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Host": "evil.example"}])

@@ -41,9 +41,7 @@ async def test_approvers_are_mentioned_once_and_the_requester_in_the_outcome(
         assert mentions([ending.message], GROUP) == 0
 
 
-async def test_concurrent_withdrawal_and_last_approval_have_one_winner(
-    tmp_path: Path,
-) -> None:
+async def test_concurrent_withdrawal_and_last_approval_have_one_winner(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, ONE) as env:
         card = await ask(env)
         acks = await asyncio.gather(

@@ -63,9 +63,7 @@ async def test_card_goes_to_the_audit_channel_and_the_requester_gets_a_private_l
         assert env.slack.state.messages("ops") == []
 
 
-async def test_card_rejected_by_its_channel_is_reported_privately(
-    tmp_path: Path,
-) -> None:
+async def test_card_rejected_by_its_channel_is_reported_privately(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, ONE) as env:
         env.slack.faults.add("chat.postMessage", Fault(kind="error", code="restricted_action"))
         job, _ = await asked_from(env, "ops")

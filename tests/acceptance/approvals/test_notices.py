@@ -48,9 +48,7 @@ def events(env: BotEnvironment, card: Json) -> list[str]:
     return [event["event"] for event in record_of(env.folder)[request_of(card)]]
 
 
-async def test_approval_in_a_direct_message_changes_the_card_and_every_copy(
-    tmp_path: Path,
-) -> None:
+async def test_approval_in_a_direct_message_changes_the_card_and_every_copy(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, THREE) as env:
         card = await ask(env)
         assert await env.slack.until(lambda: len(copies(env)) == 3)

@@ -9,11 +9,7 @@ import pytest
 from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
 from bot.sandbox.slack import FakeSlackServer
-from tests.acceptance.environment import (
-    RUNNING,
-    BotEnvironment,
-    open_environment,
-)
+from tests.acceptance.environment import RUNNING, BotEnvironment, open_environment
 
 Before = Callable[[FakeSlackServer, FakeAtlasServer], None]
 

@@ -13,12 +13,7 @@ from bot.sandbox.slack import Settings as SlackSettings
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from bot.timings import Timings
-from tests.acceptance.environment import (
-    OPEN_STATES,
-    OUTCOME_TIMEOUT,
-    BotEnvironment,
-    state_of,
-)
+from tests.acceptance.environment import OPEN_STATES, OUTCOME_TIMEOUT, BotEnvironment, state_of
 from tests.support.environ import bot_environ
 from tests.support.process import BotProcess, run_command
 from tests.support.timings import DATABASE_TIMEOUT, SHORT_PROCESS_TIMINGS

@@ -179,9 +179,7 @@ def full_disk(bot: BotProcess, database: Path) -> Iterator[None]:
         resource.prlimit(bot.pid, resource.RLIMIT_FSIZE, before)
 
 
-async def test_full_disk_is_reported_and_the_bot_recovers(
-    tmp_path: Path,
-) -> None:
+async def test_full_disk_is_reported_and_the_bot_recovers(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/bot.db"
     async with opened(url, approvals=1) as env:
         bot = await env.start()

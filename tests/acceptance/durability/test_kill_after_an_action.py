@@ -69,9 +69,7 @@ async def test_acknowledged_action_survives_a_kill(new_database: NewDatabase) ->
     )
 
 
-async def test_redelivered_submit_after_a_kill_is_one_request(
-    on_sqlite: str,
-) -> None:
+async def test_redelivered_submit_after_a_kill_is_one_request(on_sqlite: str) -> None:
     async with opened(on_sqlite) as env:
         await env.start()
         job = env.new_job_id()
@@ -91,9 +89,7 @@ async def test_redelivered_submit_after_a_kill_is_one_request(
         await env.check_outcomes()
 
 
-async def test_duplicate_card_is_settled_at_its_first_click(
-    on_sqlite: str,
-) -> None:
+async def test_duplicate_card_is_settled_at_its_first_click(on_sqlite: str) -> None:
     settings = Settings(client_msg_id="ignore")
     async with opened(on_sqlite, approvals=1, settings=settings) as env:
         await env.start()

@@ -103,9 +103,7 @@ async def test_a_double_submission_to_two_replicas_is_one_request(on_postgres: s
         assert (first.log + second.log).count('"event": "request:created"') == 1
 
 
-async def test_random_kills_of_replicas_lose_and_double_nothing(
-    on_postgres: str,
-) -> None:
+async def test_random_kills_of_replicas_lose_and_double_nothing(on_postgres: str) -> None:
     """Two bots; in each round some people ask, and a moment later one of the two is killed."""
     rng = random.Random(20261125)  # noqa: S311 - the same kills at every run
     async with opened(on_postgres) as env:

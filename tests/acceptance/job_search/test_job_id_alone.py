@@ -60,9 +60,7 @@ async def test_searches_leave_a_fifth_of_the_rate_limit(tmp_path: Path) -> None:
         assert ending.state == "cancelled"
 
 
-async def test_project_of_a_cluster_is_found_among_several(
-    tmp_path: Path,
-) -> None:
+async def test_project_of_a_cluster_is_found_among_several(tmp_path: Path) -> None:
     async with open_two_projects(tmp_path) as env:
         before = len(env.atlas.calls)
         await env.send_command("rina", " ".join(RUNNING))

@@ -69,9 +69,7 @@ async def test_long_list_is_paged_with_one_call_per_cluster(tmp_path: Path, coun
         assert env.slack.complaints == []
 
 
-async def test_history_shows_requester_job_and_outcome(
-    tmp_path: Path,
-) -> None:
+async def test_history_shows_requester_job_and_outcome(tmp_path: Path) -> None:
     async with open_environment(tmp_path) as env:
         await env.submit_request(RUNNING)
         ending = await env.wait_for_outcome(RUNNING[1])

@@ -56,9 +56,7 @@ async def begin(
     return await view_with(env, word)
 
 
-async def test_picked_job_is_cancelled_with_the_typed_reason(
-    env: BotEnvironment,
-) -> None:
+async def test_picked_job_is_cancelled_with_the_typed_reason(env: BotEnvironment) -> None:
     await begin(env, "", "has 4 clusters")
     await offered(env, "cluster", "EU")
     await pick(env, "cluster", "prod-eu", "2 restore jobs of `prod-eu`")
@@ -168,9 +166,7 @@ async def test_message_option_picks_nothing(tmp_path: Path) -> None:
         assert await env.slack.until(emptied)
 
 
-async def test_selects_answer_in_time_while_atlas_is_slow(
-    env: BotEnvironment,
-) -> None:
+async def test_selects_answer_in_time_while_atlas_is_slow(env: BotEnvironment) -> None:
     env.atlas.faults.add(slow(3.5, path=""))
     await begin(env, "", "Cluster:")
     (early,) = await offered(env, "cluster")
@@ -232,9 +228,7 @@ async def test_cluster_name_selects_its_project(tmp_path: Path, typed: str, word
         await begin(env, typed, word)
 
 
-async def test_read_error_is_shown_below_the_pickers_with_try_again(
-    env: BotEnvironment,
-) -> None:
+async def test_read_error_is_shown_below_the_pickers_with_try_again(env: BotEnvironment) -> None:
     await begin(env)
     await offered(env, "job")
     env.atlas.faults.add(Fault(kind=Kind.REFUSE_KEY, path=LIVE[1], times=2, on="any"))

@@ -21,9 +21,7 @@ async def test_shortcut_opens_the_job_of_a_message(env: BotEnvironment) -> None:
     assert env.slack.complaints == []
 
 
-async def test_shortcut_in_a_thread_posts_the_card_in_its_channel(
-    env: BotEnvironment,
-) -> None:
+async def test_shortcut_in_a_thread_posts_the_card_in_its_channel(env: BotEnvironment) -> None:
     parent = env.slack.people.says("abe", "ops", "Atlas alert")
     message = env.slack.people.says("abe", "ops", f"prod-eu {JOB}", thread_ts=parent["ts"])
     await env.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")

@@ -55,9 +55,7 @@ def log_of(env: BotEnvironment) -> str:
     return env.bot.log
 
 
-async def test_request_is_one_trace_from_command_to_outcome(
-    tmp_path: Path,
-) -> None:
+async def test_request_is_one_trace_from_command_to_outcome(tmp_path: Path) -> None:
     async with Collector() as collector:
         async with open_traced_environment(tmp_path, collector.url) as env:
             request = await cancelled(env)
@@ -124,9 +122,7 @@ async def test_unreachable_collector_delays_neither_cancellation_nor_shutdown(
     assert "stopped" in log
 
 
-async def test_invalid_tracing_variable_stops_the_start_with_a_message(
-    tmp_path: Path,
-) -> None:
+async def test_invalid_tracing_variable_stops_the_start_with_a_message(tmp_path: Path) -> None:
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
         environ = environment(slack, atlas, tmp_path) | {
             "OTEL_TRACES_EXPORTER": "console",

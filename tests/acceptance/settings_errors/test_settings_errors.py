@@ -230,9 +230,7 @@ async def test_unreachable_slack_keeps_the_start_waiting_and_is_logged(
     assert "RuntimeWarning" not in log
 
 
-async def test_risky_setting_is_logged_as_a_warning(
-    env: DoctorEnvironment,
-) -> None:
+async def test_risky_setting_is_logged_as_a_warning(env: DoctorEnvironment) -> None:
     """Each line is JSON, without superfluous lines."""
     risky = {"BOT_APPROVALS": "0", "BOT_APPROVERS": None}
     with BotProcess(env.environ(risky)) as bot:
@@ -269,9 +267,7 @@ async def test_wrong_signing_secret_is_logged_at_the_first_request(env: DoctorEn
     assert "SLACK_SIGNING_SECRET" in log
 
 
-async def test_key_refused_by_atlas_is_logged_at_the_start(
-    env: DoctorEnvironment,
-) -> None:
+async def test_key_refused_by_atlas_is_logged_at_the_start(env: DoctorEnvironment) -> None:
     wrong = {"MONGODB_ATLAS_PRIVATE_API_KEY": "not-this-one"}
     with BotProcess(env.environ(wrong)) as bot:
         await wait_until(lambda: "cancel-restore doctor says what to check" in bot.log)

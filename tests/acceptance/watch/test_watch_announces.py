@@ -26,9 +26,7 @@ def job(env: WatchEnvironment, job_id: str) -> RestoreJob:
     return env.atlas.world.job(job_id)
 
 
-async def test_first_start_announces_cancellable_jobs_only(
-    env: WatchEnvironment,
-) -> None:
+async def test_first_start_announces_cancellable_jobs_only(env: WatchEnvironment) -> None:
     await env.start_bot()
     await env.slack.until(lambda: len(env.announcements()) >= len(LIVE_AT_FIRST), TIMEOUT)
     await env.wait_for_reads()
@@ -155,9 +153,7 @@ async def test_job_on_a_later_page_is_watched(env: WatchEnvironment) -> None:
     await env.wait_for_announcement(job_id, "expired")
 
 
-async def test_post_with_a_lost_answer_is_one_message(
-    env: WatchEnvironment,
-) -> None:
+async def test_post_with_a_lost_answer_is_one_message(env: WatchEnvironment) -> None:
     await env.start_bot()
     await env.slack.until(lambda: len(env.announcements()) == len(LIVE_AT_FIRST), TIMEOUT)
     env.slack.faults.add("chat.postMessage", SlackFault(kind="reset_after"), times=3)
@@ -170,9 +166,7 @@ async def test_post_with_a_lost_answer_is_one_message(
     assert buttons(message) == []
 
 
-async def test_announcements_are_posted_after_temporary_slack_errors(
-    env: WatchEnvironment,
-) -> None:
+async def test_announcements_are_posted_after_temporary_slack_errors(env: WatchEnvironment) -> None:
     for fault in (
         SlackFault(kind="ratelimited", seconds=1),
         SlackFault(kind="status", status=503),

@@ -62,9 +62,7 @@ async def test_without_an_ack_in_time_the_person_sees_a_timeout() -> None:
         assert "An ack is late" in slack.complaints[0]
 
 
-async def test_without_a_connection_the_person_sees_an_error(
-    slack: FakeSlackServer,
-) -> None:
+async def test_without_a_connection_the_person_sees_an_error(slack: FakeSlackServer) -> None:
     assert (await slack.people.types("rina", "#ops", LINE)).error == "dispatch_failed"
 
 

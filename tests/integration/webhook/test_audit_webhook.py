@@ -58,9 +58,7 @@ async def test_event_that_was_not_accepted_is_sent_again_with_the_same_id(
     assert len({event["id"] for event in record.receiver.tries[:3]}) == 1
 
 
-async def test_events_wait_during_an_outage_and_lag_shows_it(
-    record: Record,
-) -> None:
+async def test_events_wait_during_an_outage_and_lag_shows_it(record: Record) -> None:
     record.receiver = Receiver()
     async with record.receiver.open():
         pass  # from here on it refuses connections

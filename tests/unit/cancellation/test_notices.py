@@ -7,12 +7,7 @@ from typing import Any
 import pytest
 
 from bot.cancellation.lifecycle import Approval, Request
-from bot.cancellation.notices import (
-    Notice,
-    due_notice,
-    people_to_notify,
-    recipients,
-)
+from bot.cancellation.notices import Notice, due_notice, people_to_notify, recipients
 from bot.cancellation.people import Kind, People, Person
 from bot.cancellation.policy import Policy
 from tests.support.domain import NOON, RINA, a_waiting_request

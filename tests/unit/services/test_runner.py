@@ -206,9 +206,7 @@ async def run(
     return store.settled
 
 
-async def test_run_reads_deletes_and_reads_again_and_records_it(
-    clock: FakeClock,
-) -> None:
+async def test_run_reads_deletes_and_reads_again_and_records_it(clock: FakeClock) -> None:
     atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED])
     store = FakeLeaseStore(a_request(), written=atlas.calls)
     state, outcome = await run(atlas, store)
