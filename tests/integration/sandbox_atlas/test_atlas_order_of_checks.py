@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from bot.sandbox.atlas import PROJECT_ID, Role
-from bot.sandbox.atlas.example import READ_ONLY_PRIVATE_KEY, READ_ONLY_PUBLIC_KEY
+from bot.sandbox.atlas.example import MANAGER_PRIVATE_KEY, MANAGER_PUBLIC_KEY
 from tests.integration.sandbox_atlas.conftest import GROUP, V2, Caller, Env, job_path
 
 RUNNING = job_path("prod-eu", "65f0a1c2d3e4f5a6b7c80101")
@@ -134,7 +134,7 @@ async def test_role_comes_before_the_job(env: Env) -> None:
 
 
 async def test_whether_a_manager_may_cancel_is_a_choice(env: Env) -> None:
-    manager = speaker(env, READ_ONLY_PUBLIC_KEY, READ_ONLY_PRIVATE_KEY)
+    manager = speaker(env, MANAGER_PUBLIC_KEY, MANAGER_PRIVATE_KEY)
     env.atlas.behaviour.manager_may_cancel = False
 
     assert (await manager.get(RUNNING)).status_code == 200
