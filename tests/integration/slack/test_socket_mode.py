@@ -173,11 +173,12 @@ async def test_envelope_repeated_during_its_dispatch_gets_the_same_answer() -> N
 async def test_ack_is_sent_over_the_other_connection_when_its_own_is_closed() -> None:
     app = Greeter()
     app.free.clear()
-    async with slack_with(lost_envelopes="drop") as slack, taking(slack, app):
+    async with slack_with(lost_envelopes="drop") as slack, taking(slack, app) as receiver:
         typing = asyncio.create_task(slack.people.types("rina", "#ops", LINE))
         await until(lambda: app.asked)
         await slack.sockets.cut()
         await slack.until(lambda: slack.sockets.connections == 2)
+        await until(lambda: receiver.live == 2)  # each has its hello
         app.free.set()
 
         assert (await typing).ok
