@@ -145,11 +145,16 @@ def started_by(
         others=tuple(sorted(name for _, name in others)),
         complete=certain or follows or _suffice(events, job_id, near),
     )
-    listed_at = max(event.created for event in candidates) + LISTED_AFTER
-    jobs_known = all_read_at is not None and listed_at <= all_read_at
     # Of two events for two jobs, both may be the other job's while the own one is still missing.
-    jobs_known = jobs_known and (not others_near or follows or age >= USUAL_FEED_DELAY)
+    events_known = not others_near or follows or age >= USUAL_FEED_DELAY
+    jobs_known = events_known and _all_are_listed(candidates, all_read_at)
     return StartedBy(Knowledge.KNOWN, starter, final=age >= FEED_DELAY, jobs_known=jobs_known)
+
+
+def _all_are_listed(candidates: Sequence[ActivityEvent], all_read_at: datetime | None) -> bool:
+    """Whether the clusters were read late enough to list each job that can have the events."""
+    last = max(event.created for event in candidates)
+    return all_read_at is not None and last + LISTED_AFTER <= all_read_at
 
 
 def _jobs_near(jobs: Collection[str], events: Sequence[ActivityEvent]) -> _Near:

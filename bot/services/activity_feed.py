@@ -133,8 +133,9 @@ class FeedMonitor:
         if feed.events is None:
             self._unmatched.clear()
             return 0, []
-        for newest in feed.events[:1]:
-            self.unlisted = (newest.created + LISTED_AFTER - feed.read_at).total_seconds()
+        if feed.events:  # newest first
+            listed_at = feed.events[0].created + LISTED_AFTER
+            self.unlisted = (listed_at - feed.read_at).total_seconds()
         return self._count_new(feed.events, feed.read_at), self._missing(feed.events, feed.read_at)
 
     def expect(self, ref: JobRef) -> None:

@@ -53,8 +53,7 @@ class JobFactsService:
 
         Raises `LedgerError`.
         """
-        known, neighbours, request = await self.store.known(ref)
-        found = self._starter(ref, known, feed, neighbours)
+        known, found, request = await self._known_and_found(ref, feed)
         waits = request is not None and request.state in UNDECIDED
         return await self._record(ref, known, job, found, waits=waits), request
 
@@ -87,9 +86,7 @@ class JobFactsService:
 
     async def record_late_starter(self, ref: JobRef) -> bool:
         """Wait for a slow read of the feed; record and return whether it has more."""
-        feed = await self.feeds.read(ref)
-        known, neighbours, _ = await self.store.known(ref)
-        found = self._starter(ref, known, feed, neighbours)
+        known, found, _ = await self._known_and_found(ref, await self.feeds.read(ref))
         if found is None or not found.is_better_than(known.started_by):
             return False
         await self._record(ref, known, None, found, waits=False)
@@ -101,8 +98,8 @@ class JobFactsService:
         if known.started_by.is_settled:
             return known.started_by
         feed = await self.feeds.read(ref, timeout=STARTER_TIMEOUT, max_age=0.0)
-        known, neighbours, _ = await self.store.known(ref)
-        return known.add(started_by=self._starter(ref, known, feed, neighbours)).started_by
+        known, found, _ = await self._known_and_found(ref, feed)
+        return known.add(started_by=found).started_by
 
     async def run(self) -> None:
         """Follow jobs until cancelled; errors are logged and the next round tries again."""
@@ -142,6 +139,13 @@ class JobFactsService:
         except (AtlasError, CancellationError) as error:
             log.info("waiting job not read", job=ref.job_id, why=str(error))
             return None
+
+    async def _known_and_found(
+        self, ref: JobRef, feed: Feed | None
+    ) -> tuple[JobFacts, StartedBy | None, Request | None]:
+        """Return what is recorded, what the feed has about the starter, and the open request."""
+        known, neighbours, request = await self.store.known(ref)
+        return known, self._starter(ref, known, feed, neighbours), request
 
     def _starter(
         self, ref: JobRef, facts: JobFacts, feed: Feed | None, neighbours: Neighbours
