@@ -50,8 +50,6 @@ def configure_logging(
     throttle = LogThrottle()  # asyncio logs one for each connection it may accept, every second
     handler.addFilter(lambda record: not is_accept_error(record) or throttle.count() > 0)
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    # One line for each call of Atlas at INFO.
-    logging.getLogger("httpx").setLevel(logging.NOTSET if level == "DEBUG" else logging.WARNING)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
