@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Integer, Select, and_, bindparam, exists, or_, select, update
+from sqlalchemy import Integer, Select, and_, bindparam, case, exists, literal, or_, select, update
 
 from bot.cancellation.events import Event, EventName
 from bot.cancellation.lifecycle import Card, State
@@ -18,7 +18,7 @@ from bot.storage.tables import milliseconds, posts, watched_jobs
 from bot.storage.unit_of_work import Store, UnitOfWork, writes
 from bot.storage.watch_store import get_watched_jobs
 
-LEASE = timedelta(seconds=15)  #: how long a claim holds: longer than any call to Slack takes
+LEASE = timedelta(seconds=6)  #: how long a claim holds without renewal: a quarantine's card waits
 LONGEST_DELAY = timedelta(minutes=2)  #: an upper bound of retry delays and leases; see `has_passed`
 ERROR_LENGTH = 200  #: characters of an error that are stored
 
@@ -84,13 +84,13 @@ class OutboxStore(Store):
         """Claim due posts, in order within each request and watched job.
 
         Claims at most `limit` posts about requests, of which `direct` to one person, and
-        `announcements` about watched jobs. `held` are the posts that this process is delivering,
-        when the answer to its last claim was lost: then it may claim all others of its own again.
+        `announcements` about watched jobs. `held` are the posts that the owner is delivering: their
+        claims are renewed, and others of its own, whose claim's answer was lost, are due again.
         """
         if held is not None:
-            is_lost = (posts.c.lease_owner == owner, posts.c.id.not_in(list(held)))
-            lost = update(posts).where(posts.c.state == DUE, *is_lost)
-            uow.execute(lost.values(lease_owner=None, lease_until=None))
+            until = literal(uow.now + LEASE, posts.c.lease_until.type)
+            own = update(posts).where(posts.c.state == DUE, posts.c.lease_owner == owner)
+            uow.execute(own.values(lease_until=case((posts.c.id.in_(list(held)), until))))
         values = {"now": uow.now, "far": uow.now + LONGEST_DELAY, "limit": limit + announcements}
         due = uow.execute(LOCK_DUE_POSTS, values).all()
         about_requests = [row.id for row in due if row.watched_job is None and not row.recipient]

@@ -22,8 +22,7 @@ FINAL_EDITS = 15  # the part of them that only edits of ended requests and jobs 
 FINAL_COPY_EDITS = 40
 COPY_EDITS = 20
 
-#: Seconds for which a claimed post waits for its turn: with the call after it, which takes up
-#: to 10, it must not exceed the claim.
+#: Seconds for which a claimed post waits for its turn; one that would wait longer is released.
 MAX_WAIT = 3.0
 
 #: What is limited: edits, or the messages of a channel: its id, and whether they are announcements.

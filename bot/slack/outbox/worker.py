@@ -133,14 +133,13 @@ class Outbox:
         direct = sum(map(_is_direct, self._in_progress.values()))
         free_direct = max(0, min(free, MAX_CONCURRENT_DIRECT - direct))
         free_announcements = MAX_CONCURRENT_ANNOUNCEMENTS - announcements
-        if free + free_announcements == 0:
-            return
-        held = [post.id for post in self._in_progress.values()] if self._claim_lost else None
+        held = [post.id for post in self._in_progress.values()]
+        held_or_lost = held if held or self._claim_lost else None
         claimed: Sequence[Post] = []
         self._claim_lost = True
         with log_errors("outbox cannot be read"):  # the next read may succeed
             claimed = await self.store.claim(
-                self.owner, free, free_announcements, free_direct, held=held
+                self.owner, free, free_announcements, free_direct, held=held_or_lost
             )
             self._claim_lost = False
         for post in claimed:

@@ -41,6 +41,19 @@ async def test_owner_whose_claim_was_lost_claims_its_posts_again_at_once(env: En
     assert [post.id for post in again] == [lost.id]
 
 
+async def test_claim_of_a_post_that_is_being_delivered_is_renewed(env: Env) -> None:
+    await env.store.create(a_request(), RINA)
+    (delivering,) = await env.outbox.claim("replica-1", 10)
+    env.clock.forward(LEASE.total_seconds() - 1)
+
+    assert await env.outbox.claim("replica-1", 0, held=[delivering.id]) == []
+
+    env.clock.forward(LEASE.total_seconds() - 1)
+    assert await env.outbox.claim("replica-2", 10) == []
+    env.clock.forward(1)
+    assert len(await env.outbox.claim("replica-2", 10)) == 1
+
+
 async def test_posts_of_a_request_wait_for_its_card(env: Env) -> None:
     request = await env.store.create(a_waiting_request(approvals=2), RINA)
     (card,) = await env.claim_posts()

@@ -104,8 +104,8 @@ def _of_delete(
     over_at = at if each.approved_at is None else each.approved_at
     outages = [moment for moment in simulation.outages if shown_at < moment < over_at]
     shown_since = max([shown_at, *outages[-1:]])
-    # A bot that starts within seconds cannot know of it, and goes on with what is left.
-    takes_over = any(0 < start - shown_since <= LONGEST_SILENCE for start in simulation.starts)
+    # A bot that starts at its end or seconds later cannot know of it, and goes on with the rest.
+    takes_over = any(0 <= start - shown_since <= LONGEST_SILENCE for start in simulation.starts)
     enough = takes_over and over_at - shown_at - len(outages) >= GRACE
     if over_at < shown_since + GRACE and not enough:
         yield Rule.EARLY, f"shown since {shown_since:g} s, grace time over at {over_at:g} s"

@@ -501,10 +501,13 @@ async def test_number_of_claimed_posts_is_limited(worker: Worker) -> None:
     task = running(worker.outbox)
     await until(lambda: len(worker.slack.calls) == MAX_CONCURRENT_POSTS)
     left = len(worker.store.due)
+    worker.outbox.wake()
+    await until(lambda: worker.store.held[-1] is not None)
     gate.set()
     await worker.outbox.stop(task, 20.0)
 
     assert left == 4
+    assert max(map(len, filter(None, worker.store.held))) == MAX_CONCURRENT_POSTS
     assert len(worker.store.sent) == MAX_CONCURRENT_POSTS + 4
 
 
