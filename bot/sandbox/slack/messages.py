@@ -1,6 +1,5 @@
 """Messages of channels with their earlier versions, and ephemeral messages."""
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +11,10 @@ Json = dict[str, Any]
 
 @dataclass(kw_only=True)
 class Message:
-    """A message of a channel; ephemeral when `only_for` names a person."""
+    """A message of a channel; ephemeral when `only_for` names a person.
+
+    Each change replaces `content`, so that earlier versions and snapshots keep theirs.
+    """
 
     channel: str
     content: Json
@@ -24,9 +26,11 @@ class Message:
         return str(self.content["ts"])
 
     def snapshot(self) -> Json:
-        """Return the current message with its `channel` and its earlier versions (`edits`)."""
-        seen = copy.deepcopy(self.content)
-        seen |= {"channel": self.channel, "edits": copy.deepcopy(self.edits)}
+        """Return the current message with its `channel` and its earlier versions (`edits`).
+
+        It shares its blocks with the message: change none of them.
+        """
+        seen = {**self.content, "channel": self.channel, "edits": [*self.edits]}
         if self.only_for:
             seen |= {"is_ephemeral": True, "only_for": self.only_for}
         return seen
@@ -46,8 +50,8 @@ class Messages:
             message.content["client_msg_id"] = client_msg_id
             self._by_client_id.setdefault(client_msg_id, message)
         if thread := self.find(channel, str(content.get("thread_ts", ""))):
-            thread.content["thread_ts"] = thread.ts
-            thread.content["reply_count"] = thread.content.get("reply_count", 0) + 1
+            count = thread.content.get("reply_count", 0) + 1
+            thread.content = {**thread.content, "thread_ts": thread.ts, "reply_count": count}
         return message
 
     def post_ephemeral(self, channel: str, user: str, content: Json) -> Message:
@@ -61,10 +65,9 @@ class Messages:
         return message
 
     def edit(self, message: Message, changes: Json, by: str) -> None:
-        before = copy.deepcopy(message.content)
-        message.edits.append(before)
-        message.content.update(changes)
-        message.content["edited"] = {"user": by, "ts": self._ids.ts()}
+        message.edits.append(message.content)
+        edited = {"user": by, "ts": self._ids.ts()}
+        message.content = {**message.content, **changes, "edited": edited}
 
     def remove(self, message: Message) -> None:
         del self._by_place[message.channel, message.ts]

@@ -107,12 +107,12 @@ class Views:
         self._stacks[user] = []
 
     def as_json(self, view: View) -> Json:
-        """Return the view as responses and payloads contain it."""
+        """Return the view as responses and payloads contain it; its blocks must not be changed."""
         app = self._workspace.app
         return {
             "id": view.id,
             "team_id": view.user.team_id,
-            **copy.deepcopy(view.content),
+            **view.content,
             "state": {"values": copy.deepcopy(view.values)},
             "hash": view.hash,
             "previous_view_id": view.previous_id,

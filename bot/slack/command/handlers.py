@@ -1,5 +1,6 @@
 """Handles the slash command and the message shortcut: routes them to a dialog, a list or a text."""
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
@@ -164,7 +165,8 @@ def dispatch(deps: Dependencies, to: Route, by: Interaction, event: str) -> None
             name, work = "text", deps.replies.send_text(by, to)
         case _:
             name, work = "text", _name_projects(deps, to, by)
-    log.info(event, actor=by.actor.id, channel=by.channel_id, route=name, **about)
+    line = partial(log.info, event, actor=by.actor.id, channel=by.channel_id, route=name, **about)
+    asyncio.get_running_loop().call_soon(line)  # after the ack: a line takes a quarter of its time
     deps.start(work, f"dispatch {name}", by)
 
 

@@ -13,6 +13,7 @@ from tests.acceptance.rolling_update.load import CommandLoad
 from tests.acceptance.rolling_update.load_balancer import LoadBalancer
 from tests.support.environ import bot_environ
 from tests.support.process import BotProcess
+from tests.support.timings import PATIENT_SLACK
 
 Mode = Literal["http", "socket"]
 
@@ -28,7 +29,7 @@ SHUTDOWN_TIMEOUT = 10.0
 PAUSE_BETWEEN_ROLLS = 1.0
 
 #: Commands that come meanwhile, at least.
-MIN_COMMANDS = 31
+MIN_COMMANDS = 16
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,7 +101,7 @@ async def open_replica_set(
     """Open the fake servers and the balancer, and start two replicas; all of them end with it."""
     async with AsyncExitStack() as stack:
         atlas = await stack.enter_async_context(FakeAtlasServer())
-        slack = await stack.enter_async_context(FakeSlackServer())
+        slack = await stack.enter_async_context(FakeSlackServer(settings=PATIENT_SLACK))
         balancer = await stack.enter_async_context(LoadBalancer())
         atlas.behaviour.rate_capacity = 100_000  # many projects' worth of calls
         if mode == "http":

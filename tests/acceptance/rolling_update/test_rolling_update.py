@@ -12,10 +12,9 @@ from tests.support.timings import SHORT_PROCESS_TIMINGS
     ("mode", "order", "timings"),
     [
         ("http", "start first", None),
-        ("http", "stop first", SHORT_PROCESS_TIMINGS),
         ("socket", "stop first", SHORT_PROCESS_TIMINGS),
     ],
-    ids=["http, start first, real timings", "http, stop first", "socket, stop first"],
+    ids=["http, start first, real timings", "socket, stop first"],
 )
 async def test_rolling_update_under_load_loses_and_delays_no_command(
     on_postgres: str, mode: Mode, order: Order, timings: Timings | None
@@ -24,7 +23,7 @@ async def test_rolling_update_under_load_loses_and_delays_no_command(
         await replicas.roll_under_load(order)
 
         assert replicas.load.failures() == {}
-        assert len(replicas.load.sessions) > 30
+        assert len(replicas.load.sessions) > 15
         assert replicas.slack.complaints == []
         assert "Traceback" not in replicas.log()
         assert all('"request:created"' in bot.log for bot in replicas.ended)

@@ -52,10 +52,10 @@ from bot.timings import Timings
 from tests.support.domain import ABE, ADA, NOON, RINA, Clock, a_job, a_request, job_ref, keep_all
 
 #: Enough to find an order that breaks a rule; a campaign may take more.
-EXAMPLES = settings(max_examples=20, stateful_step_count=40, deadline=None)
+EXAMPLES = settings(max_examples=12, stateful_step_count=40, deadline=None)
 
 #: PostgreSQL answers more slowly, and runs the same statements.
-FEWER_EXAMPLES = settings(EXAMPLES, max_examples=6)
+FEWER_EXAMPLES = settings(EXAMPLES, max_examples=4)
 
 #: The allowed transitions. A person may retry a failed request; a run whose policy no longer holds
 #: returns its request to the approvers.

@@ -271,7 +271,7 @@ async def _migrated(path: Path) -> None:
     await ensure_current(f"sqlite:///{path}")
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(policy=_policies, asker=_persons(), steps=st.lists(_steps, max_size=14))
 def test_no_delete_without_a_quorum_of_distinct_entitled_people(
     empty_database: Path, policy: Policy, asker: Person, steps: list[Step]
