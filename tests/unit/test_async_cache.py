@@ -25,7 +25,7 @@ class Loader:
             raise self.error
         return self.loads
 
-    async def get(self, key: str = "a", *, timeout: float = 1, since: float = 0.0) -> int:
+    async def get(self, key: str = "a", *, timeout: float = 20, since: float = 0.0) -> int:
         return await self.cache.get(key, max_age=10, timeout=timeout, since=since)
 
 

@@ -74,7 +74,7 @@ def needles(env: BotEnvironment) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("form", "http", "account"),
-    [("json", False, False), ("console", True, False), ("json", True, True)],
+    [("json", False, False), ("console", True, True)],
 )
 async def test_secrets_and_download_links_appear_nowhere(
     tmp_path: Path, form: str, http: bool, account: bool

@@ -28,14 +28,14 @@ def by_socket(session: FuzzSession) -> list[Part]:
     return session.bot(http=False)
 
 
-@pytest.mark.parametrize(("part", "examples"), [(0, 60), (1, 150), (2, 80)])
+@pytest.mark.parametrize(("part", "examples"), [(0, 30), (1, 60), (2, 40)])
 def test_fuzzed_http_request_is_answered_in_time_without_a_traceback(
     session: FuzzSession, over_http: list[Part], part: int, examples: int
 ) -> None:
     session.run_part(over_http[part], examples)
 
 
-@pytest.mark.parametrize(("part", "examples"), [(0, 40), (1, 150), (2, 60)])
+@pytest.mark.parametrize(("part", "examples"), [(0, 20), (1, 60), (2, 30)])
 def test_fuzzed_socket_mode_frame_is_answered_in_time_without_a_traceback(
     session: FuzzSession, by_socket: list[Part], part: int, examples: int
 ) -> None:
@@ -45,4 +45,4 @@ def test_fuzzed_socket_mode_frame_is_answered_in_time_without_a_traceback(
 def test_fuzzed_answer_of_atlas_gives_a_model_or_an_error(
     session: FuzzSession,
 ) -> None:
-    session.run_part(session.atlas()[0], 60)
+    session.run_part(session.atlas()[0], 30)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.parametrize(("part", "downloads"), [(0, 25), (1, 20), (2, 8)])
+@pytest.mark.parametrize(("part", "downloads"), [(0, 16), (1, 14), (2, 5)])
 async def test_short_run_has_no_violation(tmp_path: Path, part: int, downloads: int) -> None:
     _, plan = PARTS[part]
 
