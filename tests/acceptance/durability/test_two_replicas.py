@@ -7,6 +7,8 @@ import time
 import pytest
 
 from bot.sandbox.atlas import Fault, Kind
+from bot.sandbox.slack import Fault as SlackFault
+from bot.storage.outbox_store import LEASE
 from tests.acceptance.durability.concurrency import run_concurrently
 from tests.acceptance.durability.environment import Mode, ProcessEnvironment, opened
 from tests.acceptance.environment import OUTCOME_TIMEOUT, wait_until
@@ -101,6 +103,23 @@ async def test_a_double_submission_to_two_replicas_is_one_request(on_postgres: s
         await env.check_outcomes()
         assert len(env.atlas.deletes(job)) == 1
         assert (first.log + second.log).count('"event": "request:created"') == 1
+
+
+async def test_post_that_slack_answers_late_is_not_repeated_by_the_other_replica(
+    on_postgres: str,
+) -> None:
+    delay = LEASE.total_seconds() + 3
+    async with opened(on_postgres) as env:
+        await two(env)
+        env.slack.faults.add("chat.postMessage", SlackFault(kind="delay", seconds=delay))
+        began = time.monotonic()
+        job = await env.request_new_job("rina")
+
+        await env.wait_for_card(job)
+
+        assert time.monotonic() - began > delay
+        await env.wait_for_outcomes()
+        await env.check_outcomes()
 
 
 async def test_random_kills_of_replicas_lose_and_double_nothing(on_postgres: str) -> None:
