@@ -7,6 +7,7 @@ from pathlib import Path
 from bot.app import Bot
 from bot.sandbox.atlas import PROJECT_ID, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
+from bot.timings import Timings
 from tests.acceptance.environment import LIVE, RUNNING, open_environment, state_of
 from tests.support.environ import bot_environ
 from tests.support.process import BotProcess
@@ -42,7 +43,7 @@ async def test_changed_projects_file_holds_for_the_next_request(tmp_path: Path) 
 async def test_sighup_reloads_a_running_process(tmp_path: Path) -> None:
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
         environ = bot_environ(slack, atlas, f"sqlite:///{tmp_path}/bot.db")
-        with BotProcess(environ) as bot:
+        with BotProcess(environ, Timings()) as bot:
             await bot.ready()
             os.kill(bot.pid, signal.SIGHUP)
             await until(lambda: '"settings reloaded"' in bot.log)

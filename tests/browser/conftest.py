@@ -9,7 +9,7 @@ from playwright.async_api import Browser, async_playwright
 from bot.demo.controller import Controller
 from bot.demo.server import open_demo
 from tests.browser.screen import Screen
-from tests.support.needs import needs
+from tests.support.needs import find, needs
 
 #: Opens a tab for a person, with options of the browser context.
 OpenTab = Callable[..., Awaitable[Screen]]
@@ -32,7 +32,8 @@ async def controller() -> AsyncIterator[Controller]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium() -> AsyncIterator[Browser]:
-    program = needs("chromium")
+    # Without the windows of the whole browser, which need more than half of its processor time.
+    program = find("chromium-headless-shell") or needs("chromium")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
         yield browser

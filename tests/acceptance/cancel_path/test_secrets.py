@@ -11,6 +11,7 @@ import pytest
 from bot.sandbox.atlas import PLANTED_SECRET, PRIVATE_KEY, FakeAtlasServer, Fault, Kind
 from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
 from bot.sandbox.slack import FakeSlackServer
+from bot.timings import Timings
 from tests.acceptance.environment import BotEnvironment, environment, wait_until_connected
 from tests.support.process import BotProcess
 
@@ -91,7 +92,7 @@ async def test_secrets_and_download_links_appear_nowhere(
             del environ["MONGODB_ATLAS_PUBLIC_API_KEY"], environ["MONGODB_ATLAS_PRIVATE_API_KEY"]
             environ["MONGODB_ATLAS_CLIENT_ID"] = CLIENT_ID
             environ["MONGODB_ATLAS_CLIENT_SECRET"] = CLIENT_SECRET
-        with BotProcess(environ) as process:
+        with BotProcess(environ, Timings()) as process:
             await process.ready()
             env = BotEnvironment(slack=slack, atlas=atlas, folder=tmp_path, bots=[process])
             await wait_until_connected(env, http=http)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bot.sandbox.atlas import FakeAtlasServer, Fault, Kind
 from bot.sandbox.slack import FakeSlackServer
+from bot.timings import Timings
 from tests.acceptance.environment import (
     RUNNING,
     BotEnvironment,
@@ -44,7 +45,7 @@ async def test_request_continued_by_another_process_keeps_its_log_id(tmp_path: P
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
             "OTEL_BSP_SCHEDULE_DELAY": "50",  # what is killed sends no last spans
         }
-        with BotProcess(environ) as killed:
+        with BotProcess(environ, Timings()) as killed:
             await killed.ready()
             env = BotEnvironment(slack=slack, atlas=atlas, folder=tmp_path, bots=[killed])
             await wait_until_connected(env, http=False)
@@ -55,7 +56,7 @@ async def test_request_continued_by_another_process_keeps_its_log_id(tmp_path: P
             await wait_until(lambda: not atlas.faults.active)  # the DELETE has reached Atlas
             killed.kill()
             first = killed.log
-        with BotProcess(environ) as other:
+        with BotProcess(environ, Timings()) as other:
             await other.ready()
             ending = await env.wait_for_outcome(RUNNING[1], seconds=40)
             await other.stop()

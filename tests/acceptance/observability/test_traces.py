@@ -8,6 +8,7 @@ import pytest
 
 from bot.sandbox.atlas import PLANTED_SECRET, PRIVATE_KEY, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
+from bot.timings import Timings
 from tests.acceptance.environment import LIVE, BotEnvironment, environment, wait_until_connected
 from tests.acceptance.observability.collector import Collector
 from tests.support.postgres import free_port
@@ -29,7 +30,7 @@ async def open_traced_environment(
             "OTEL_EXPORTER_OTLP_HEADERS": f"x-api-key={KEY_OF_THE_COLLECTOR}",
             "LOG_LEVEL": "DEBUG",
         }
-        with BotProcess(environ) as process:
+        with BotProcess(environ, Timings()) as process:
             await process.ready()
             env = BotEnvironment(slack=slack, atlas=atlas, folder=folder, bots=[process])
             await wait_until_connected(env, http=False)

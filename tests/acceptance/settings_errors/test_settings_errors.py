@@ -15,6 +15,7 @@ from bot.sandbox.atlas import PRIVATE_KEY
 from bot.settings.load import KNOWN_VARIABLES
 from bot.settings.projects import ProjectEntry
 from bot.startup_checks import StartError
+from bot.timings import Timings
 from tests.acceptance.doctor_environment import DoctorEnvironment, opened
 from tests.acceptance.environment import wait_until
 from tests.acceptance.settings_errors.cases import DOCTOR, SERVICES, SETTINGS, ErrorCase
@@ -221,7 +222,7 @@ async def test_unreachable_slack_keeps_the_start_waiting_and_is_logged(
     env: DoctorEnvironment,
 ) -> None:
     wrong = {"SLACK_API_URL": f"http://127.0.0.1:{free_port()}/api/"}
-    with BotProcess(env.environ(wrong)) as bot:
+    with BotProcess(env.environ(wrong), Timings()) as bot:
         await wait_until(lambda: "check SLACK_API_URL and the network" in bot.log)
         code = await bot.stop()
         log = bot.log
@@ -233,7 +234,7 @@ async def test_unreachable_slack_keeps_the_start_waiting_and_is_logged(
 async def test_risky_setting_is_logged_as_a_warning(env: DoctorEnvironment) -> None:
     """Each line is JSON, without superfluous lines."""
     risky = {"BOT_APPROVALS": "0", "BOT_APPROVERS": None}
-    with BotProcess(env.environ(risky)) as bot:
+    with BotProcess(env.environ(risky), Timings()) as bot:
         await bot.ready()
         lines = [json.loads(line) for line in bot.log.splitlines()]
     warned = [line["why"] for line in lines if line["level"] == "warning"]
@@ -244,7 +245,7 @@ async def test_risky_setting_is_logged_as_a_warning(env: DoctorEnvironment) -> N
 
 async def test_ids_unknown_to_slack_are_logged_at_the_start(env: DoctorEnvironment) -> None:
     """Else only people without their cards would notice a missing channel."""
-    with BotProcess(env.environ({"BOT_CHANNELS": "C0OPS00001,C0NOPE"})) as bot:
+    with BotProcess(env.environ({"BOT_CHANNELS": "C0OPS00001,C0NOPE"}), Timings()) as bot:
         await wait_until(lambda: '"setting":' in bot.log)
         lines = [json.loads(line) for line in bot.log.splitlines()]
     (named,) = (line for line in lines if "setting" in line)
@@ -257,7 +258,7 @@ async def test_ids_unknown_to_slack_are_logged_at_the_start(env: DoctorEnvironme
 
 async def test_wrong_signing_secret_is_logged_at_the_first_request(env: DoctorEnvironment) -> None:
     wrong = {"SLACK_APP_TOKEN": None, "SLACK_SIGNING_SECRET": "another-secret"}
-    with BotProcess(env.environ(wrong)) as bot:
+    with BotProcess(env.environ(wrong), Timings()) as bot:
         await bot.ready()
         env.slack.http.request_url = f"{bot.url}/slack/events"
         ack = await env.slack.people.types("rina", "ops", "/cancel-restore help")
@@ -269,5 +270,5 @@ async def test_wrong_signing_secret_is_logged_at_the_first_request(env: DoctorEn
 
 async def test_key_refused_by_atlas_is_logged_at_the_start(env: DoctorEnvironment) -> None:
     wrong = {"MONGODB_ATLAS_PRIVATE_API_KEY": "not-this-one"}
-    with BotProcess(env.environ(wrong)) as bot:
+    with BotProcess(env.environ(wrong), Timings()) as bot:
         await wait_until(lambda: "cancel-restore doctor says what to check" in bot.log)
