@@ -15,17 +15,14 @@ class Timings:
     # Slack
     slack_timeout: float = 10.0  # for one call: the SDK's 30 are longer than a trigger lives
     ack_timeout: float = 2.5  # for the database before an ack: Slack waits 3, with the network
-    reason_check_timeout: float = 1.0  # to check rights before the dialog for a reason opens: its
-    # trigger lives 3 seconds, and the rights are checked again at the submission
+    reason_check_timeout: float = 1.0  # for rights before a dialog for a reason: a trigger lives 3
 
     # Requests
     sweep_interval: float = 2.0  # between two sweeps, give or take a half
-    notice_interval: float = 0.5  # between two reads of due notices: short, because minutes count,
-    # and so that reminders a second apart do not count as one
+    notice_interval: float = 0.5  # of due notices: reminders a second apart must not count as one
     request_lease: float = 10.0  # for which a claim of a request holds without renewal
     lease_renewal_interval: float = 3.0  # between two renewals: a third of the lease
-    run_timeout: float = 15.0  # after which a run starts no new attempt: a lasting fault of Atlas,
-    # with one DELETE and one GET in flight at that moment, is reported within 30 seconds
+    run_timeout: float = 15.0  # after which no attempt starts: faults are reported within 30
     final_read_timeout: float = 8.0  # for the GET after a DELETE, even past `run_timeout`
     lease_release_timeout: float = 1.0  # to release leases at shutdown; otherwise they run out
 
@@ -35,9 +32,8 @@ class Timings:
     organization_retry: float = 20.0  # after a list could not be read
 
     # Outbox
-    outbox_poll_interval: float = 2.0  # between two reads of the outbox without a notification
-    message_interval: float = 1.0  # between two messages of a channel, as Slack documents, after
-    # a burst
+    outbox_poll_interval: float = 2.0  # between reads without a notification: a third of a claim
+    message_interval: float = 1.0  # between two messages of a channel, after a burst, as documented
     edit_window: float = 60.0  # for which Slack limits the number of edits
 
     # Watch of new restore jobs

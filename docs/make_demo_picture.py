@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from playwright.async_api import Page
 
 PICTURE = Path(__file__).with_name("demo.png")
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = "/usr/bin/chromium-headless-shell"
 WIDTH, HEIGHT = 1500, 900
 
 #: Milliseconds per step.

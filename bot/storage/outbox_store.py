@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Integer, Select, and_, bindparam, case, exists, literal, or_, select, update
+from sqlalchemy import Integer, Select, and_, bindparam, exists, or_, select, update
 
 from bot.cancellation.events import Event, EventName
 from bot.cancellation.lifecycle import Card, State
@@ -79,18 +79,23 @@ class OutboxStore(Store):
         announcements: int = 0,
         direct: int = 0,
         *,
-        held: Collection[int] | None = None,
+        held: Collection[int] = (),
+        is_lost: bool = False,
     ) -> Sequence[Post]:
         """Claim due posts, in order within each request and watched job.
 
         Claims at most `limit` posts about requests, of which `direct` to one person, and
-        `announcements` about watched jobs. `held` are the posts that the owner is delivering: their
-        claims are renewed, and others of its own, whose claim's answer was lost, are due again.
+        `announcements` about watched jobs. Renews the claims of `held`, which the owner is
+        delivering. Where its last claim `is_lost`, as no answer came, its others are due again.
         """
-        if held is not None:
-            until = literal(uow.now + LEASE, posts.c.lease_until.type)
-            own = update(posts).where(posts.c.state == DUE, posts.c.lease_owner == owner)
-            uow.execute(own.values(lease_until=case((posts.c.id.in_(list(held)), until))))
+        if held or is_lost:
+            is_own = (posts.c.state == DUE, posts.c.lease_owner == owner)
+            own = select(posts.c.id).where(*is_own).with_for_update(skip_locked=True)
+            change = update(posts).where(posts.c.id.in_(own))
+            is_held = posts.c.id.in_(list(held))
+            uow.execute(change.where(is_held).values(lease_until=uow.now + LEASE))
+            if is_lost:
+                uow.execute(change.where(~is_held).values(lease_until=None))
         values = {"now": uow.now, "far": uow.now + LONGEST_DELAY, "limit": limit + announcements}
         due = uow.execute(LOCK_DUE_POSTS, values).all()
         about_requests = [row.id for row in due if row.watched_job is None and not row.recipient]

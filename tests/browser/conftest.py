@@ -14,6 +14,7 @@ from tests.support.needs import find, needs
 #: Opens a tab for a person, with options of the browser context.
 OpenTab = Callable[..., Awaitable[Screen]]
 
+SHELL = "chromium-headless-shell"
 ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
 
 
@@ -33,7 +34,7 @@ async def controller() -> AsyncIterator[Controller]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium() -> AsyncIterator[Browser]:
     # Without the windows of the whole browser, which need more than half of its processor time.
-    program = find("chromium-headless-shell") or needs("chromium")
+    program = find(SHELL) or find("chromium") or needs(SHELL)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
         yield browser

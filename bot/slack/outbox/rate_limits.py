@@ -9,8 +9,7 @@ from bot.cancellation.posts import Announcement, Post, RequestPost
 from bot.slack.outbox.messages import Message
 from bot.timings import Timings
 
-#: Messages that a channel takes without a pause: the cards and replies of a busy hour.
-#: Slack tolerates bursts, and answers 429 when it does not.
+#: Messages that a channel takes without a pause: Slack tolerates bursts, or answers 429.
 POST_BURST = 30
 ANNOUNCEMENT_BURST = 5  # announcements have a budget of their own
 #: Edits in each window: Slack allows about 50 a minute, and clicks edit messages too.

@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -34,7 +35,7 @@ from bot.slack.outbox.delivery import (
 from bot.slack.outbox.messages import Message, MessageBuilder, Undeliverable, Unneeded
 from bot.slack.outbox.rate_limits import RateLimits, longest_wait
 from bot.slack.plain_text import send_simplified
-from bot.storage.outbox_store import OutboxStore
+from bot.storage.outbox_store import LEASE, OutboxStore
 from bot.tasks import cancel_and_wait, log_errors, wait_up_to
 from bot.timings import DEFAULT_TIMINGS, Timings
 
@@ -78,6 +79,7 @@ class Outbox:
         self._wakeup = asyncio.Event()
         self._in_progress: dict[asyncio.Task[None], Post] = {}
         self._claim_lost = False  # whether the last claim failed, and so may hold posts
+        self._renewed_at = time.monotonic()  # when the claims of posts in progress were renewed
         self._stopping = False
         self._rate_limits = RateLimits(self.timings)
 
@@ -118,6 +120,8 @@ class Outbox:
             await self.store.retry_later(post, seconds)
             return
         await self.sleep(seconds)
+        if time.monotonic() - self._renewed_at > LEASE.total_seconds():
+            return  # another process may deliver it by now, as it is at that time
         if error := await self._send_and_record(post, message, post.client_msg_id):
             is_new = isinstance(post, Announcement) and not message.ts
             if is_new and isinstance(error, CannotPost):
@@ -133,19 +137,17 @@ class Outbox:
         direct = sum(map(_is_direct, self._in_progress.values()))
         free_direct = max(0, min(free, MAX_CONCURRENT_DIRECT - direct))
         free_announcements = MAX_CONCURRENT_ANNOUNCEMENTS - announcements
-        held = [post.id for post in self._in_progress.values()]
-        held_or_lost = held if held or self._claim_lost else None
-        claimed: Sequence[Post] = []
-        self._claim_lost = True
+        held, is_lost = [post.id for post in self._in_progress.values()], self._claim_lost
+        self._claim_lost, began = True, time.monotonic()
         with log_errors("outbox cannot be read"):  # the next read may succeed
             claimed = await self.store.claim(
-                self.owner, free, free_announcements, free_direct, held=held_or_lost
+                self.owner, free, free_announcements, free_direct, held=held, is_lost=is_lost
             )
-            self._claim_lost = False
-        for post in claimed:
-            task = asyncio.create_task(self._supervise(post), name=f"post {post.id}")
-            self._in_progress[task] = post
-            task.add_done_callback(self._ended)
+            self._claim_lost, self._renewed_at = False, began
+            for post in claimed:
+                task = asyncio.create_task(self._supervise(post), name=f"post {post.id}")
+                self._in_progress[task] = post
+                task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._in_progress[task]

@@ -75,7 +75,7 @@ def needles(env: BotEnvironment) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("form", "http", "account"),
-    [("json", False, False), ("console", True, True)],
+    [("json", False, True), ("console", True, False)],
 )
 async def test_secrets_and_download_links_appear_nowhere(
     tmp_path: Path, form: str, http: bool, account: bool

@@ -101,6 +101,7 @@ async def open_replica_set(
     """Open the fake servers and the balancer, and start two replicas; all of them end with it."""
     async with AsyncExitStack() as stack:
         atlas = await stack.enter_async_context(FakeAtlasServer())
+        # Triggers live longer than Slack's, as a busy machine may open dialogs late.
         slack = await stack.enter_async_context(FakeSlackServer(settings=PATIENT_SLACK))
         balancer = await stack.enter_async_context(LoadBalancer())
         atlas.behaviour.rate_capacity = 100_000  # many projects' worth of calls

@@ -34,9 +34,10 @@ async def test_owner_whose_claim_was_lost_claims_its_posts_again_at_once(env: En
     await env.store.create(a_request(), RINA)
     await env.store.create(a_request(), RINA)
     delivering, lost = await env.outbox.claim("replica-1", 10)
-    assert await env.outbox.claim("replica-2", 10, held=[]) == []
+    assert await env.outbox.claim("replica-2", 10, is_lost=True) == []
+    assert await env.outbox.claim("replica-1", 10, held=[delivering.id]) == []
 
-    again = await env.outbox.claim("replica-1", 10, held=[delivering.id])
+    again = await env.outbox.claim("replica-1", 10, held=[delivering.id], is_lost=True)
 
     assert [post.id for post in again] == [lost.id]
 

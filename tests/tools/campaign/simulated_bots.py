@@ -266,16 +266,16 @@ class SimulatedBot:
             await self.services.time.sleep(2.0)
 
     async def _deliver(self) -> None:
-        """Deliver due posts every second, while Slack is up, as the outbox does."""
-        held: list[int] | None = None
+        """Deliver due posts every second, while Slack is up; it takes each at once."""
+        is_lost = False
         while True:
             if self.services.slack_is_up:
                 try:
-                    claimed = await self._outbox.claim(self.name, 50, 50, 50, held=held)
+                    claimed = await self._outbox.claim(self.name, 50, 50, 50, is_lost=is_lost)
                 except CancellationError:
-                    claimed, held = [], []  # the next claim takes what this one may hold
+                    claimed, is_lost = [], True  # the next claim takes what this one may hold
                 else:
-                    held = None
+                    is_lost = False
                 for post in claimed:
                     self._take(post)
                     await self._mark_sent(post)

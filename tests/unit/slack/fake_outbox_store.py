@@ -19,7 +19,8 @@ class FakeOutboxStore(OutboxStore):
     due: list[Post] = field(default_factory=list)
     busy: set[str] = field(default_factory=set)
     claims: int = 0
-    held: list[Collection[int] | None] = field(default_factory=list)
+    held: list[Collection[int]] = field(default_factory=list)
+    lost: list[bool] = field(default_factory=list)
     sent: list[tuple[int, str, str]] = field(default_factory=list)
     retries: list[tuple[int, float, str]] = field(default_factory=list)
     dropped: list[tuple[int, str]] = field(default_factory=list)
@@ -35,10 +36,12 @@ class FakeOutboxStore(OutboxStore):
         announcements: int = 0,
         direct: int = 0,
         *,
-        held: Collection[int] | None = None,
+        held: Collection[int] = (),
+        is_lost: bool = False,
     ) -> Sequence[Post]:
         self.claims += 1
         self.held.append(held)
+        self.lost.append(is_lost)
         if self.claim_faults:
             raise self.claim_faults.pop(0)
         free = {RequestPost: limit, Announcement: announcements}

@@ -27,6 +27,7 @@ from bot.slack.outbox.rate_limits import (
     POST_BURST,
 )
 from bot.slack.outbox.worker import MAX_CONCURRENT_POSTS, RECORD_BACKOFFS, Outbox
+from bot.storage.outbox_store import LEASE
 from bot.timings import Timings
 from tests.support.clock import FakeClock
 from tests.support.domain import JOB_ID, PROJECT_ID, RINA
@@ -502,12 +503,12 @@ async def test_number_of_claimed_posts_is_limited(worker: Worker) -> None:
     await until(lambda: len(worker.slack.calls) == MAX_CONCURRENT_POSTS)
     left = len(worker.store.due)
     worker.outbox.wake()
-    await until(lambda: worker.store.held[-1] is not None)
+    await until(lambda: worker.store.held[-1])
     gate.set()
     await worker.outbox.stop(task, 20.0)
 
     assert left == 4
-    assert max(map(len, filter(None, worker.store.held))) == MAX_CONCURRENT_POSTS
+    assert max(map(len, worker.store.held)) == MAX_CONCURRENT_POSTS
     assert len(worker.store.sent) == MAX_CONCURRENT_POSTS + 4
 
 
@@ -520,7 +521,7 @@ async def test_outbox_is_read_again_after_an_error(worker: Worker, fault: Except
     await worker.outbox.stop(task, 20.0)
 
     assert worker.store.claims >= 3
-    assert worker.store.held[:4] == [None, [], [], None]
+    assert worker.store.lost[:4] == [False, True, True, False]
 
 
 async def test_wake_starts_a_read(worker: Worker) -> None:
@@ -560,6 +561,14 @@ async def test_delivery_that_cannot_be_recorded_is_left_to_its_lease(worker: Wor
 
     assert worker.store.sent == []
     assert len(worker.posted) == 1
+
+
+async def test_post_whose_claim_ran_out_before_the_call_is_not_sent(worker: Worker) -> None:
+    worker.outbox._renewed_at -= LEASE.total_seconds() + 1
+    await worker.outbox.deliver(a_card())
+
+    assert worker.posted == []
+    assert worker.store.sent == []
 
 
 async def test_stop_is_bounded_while_slack_hangs(worker: Worker) -> None:
