@@ -22,8 +22,7 @@ from bot.timings import Timings
 
 T = TypeVar("T")
 BACKGROUND_TIMEOUT = 5.0  #: seconds that a background transaction may take: less than a lease
-#: Background writes at a time, so that they do not delay the writes of listeners.
-MAX_BACKGROUND_WRITES = 2
+MAX_BACKGROUND_WRITES = 2  #: at a time, so that they do not delay the writes of listeners
 SERVER_TIMEOUT = 10  #: seconds after which PostgreSQL or its driver ends an abandoned transaction
 CLOSE_TIMEOUT = 1.0  #: seconds that abandoned transactions get when the database is closed
 MAX_WRITE_AGE = 5.0  #: seconds for which a commit shows that the database can be written

@@ -6,13 +6,13 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 from weakref import WeakSet
 
+import asyncpg
 import structlog
 from sqlalchemy import URL, Connection, event
 from sqlalchemy.ext.asyncio import create_async_engine
 
 T = TypeVar("T")
-#: Connections that stay open, and more for a peak, which are closed after it. Each holds more than
-#: a megabyte of prepared statements; 5 keep one core of Python busy.
+#: Connections that stay open, and more for a peak: each holds a megabyte, 5 keep one core busy.
 POOL_SIZE, MAX_OVERFLOW = 5, 5
 CLOSE_TIMEOUT = 1.0  #: seconds for closing the connections in order, before they are terminated
 DRIVER = "postgresql+asyncpg"
@@ -78,9 +78,12 @@ class PostgresExecutor:
         self._connections.add(connection.driver_connection)
 
     async def run(self, work: Callable[[Connection], T], options: Mapping[str, Any]) -> T:
-        async with self._engine.connect() as connection:
-            await connection.execution_options(**options)
-            return await connection.run_sync(work)
+        try:
+            async with self._engine.connect() as connection:
+                await connection.execution_options(**options)
+                return await connection.run_sync(work)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise OSError(str(error)) from error  # SQLAlchemy wraps no error while it connects
 
     def problem(self) -> str | None:
         return None

@@ -21,8 +21,7 @@ FINAL_EDITS = 15  # the part of them that only edits of ended requests and jobs 
 FINAL_COPY_EDITS = 40
 COPY_EDITS = 20
 
-#: Seconds for which a claimed post waits for its turn; one that would wait longer is released.
-MAX_WAIT = 3.0
+MAX_WAIT = 3.0  #: seconds for which a claimed post waits for its turn, else it is released
 
 #: What is limited: edits, or the messages of a channel: its id, and whether they are announcements.
 Budget: TypeAlias = tuple[str, bool] | None

@@ -45,8 +45,7 @@ log = structlog.get_logger(__name__)
 MAX_CONCURRENT_POSTS = 8  # about requests
 MAX_CONCURRENT_ANNOUNCEMENTS = 1  # so that they keep their order and delay no card
 MAX_CONCURRENT_DIRECT = 4  # direct messages: half, so that no card and outcome waits for them
-#: Seconds between attempts to record a delivery.
-RECORD_BACKOFFS = (0.2, 1.0, 3.0)
+RECORD_BACKOFFS = (0.2, 1.0, 3.0)  #: seconds between attempts to record a delivery
 
 DELIVERED_EVENTS = {
     PostKind.CARD: "card posted",

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from sqlalchemy import Connection, event, text
 
@@ -224,6 +225,17 @@ async def test_database_reconnects_after_a_server_crash(
 
         assert took < Timings.transaction_timeout + SLACK
         assert await count(database) == 2
+
+
+async def test_connection_that_is_lost_while_it_opens_raises_not_read(on_postgres: str) -> None:
+    async with opened(on_postgres) as database:
+
+        @event.listens_for(database.engine, "connect")
+        def lose(*_: object) -> None:
+            raise asyncpg.InterfaceError("connection is closed")
+
+        with pytest.raises(NotRead):
+            await database.read(lambda db: db.execute(text("SELECT 1")))
 
 
 async def test_close_does_not_wait_for_a_paused_server_and_logs_no_error(
