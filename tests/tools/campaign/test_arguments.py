@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.postgres import PostgresServer, open_postgres
+from tests.support.postgres import PostgresServer, binaries, open_postgres
 from tests.tools.campaign.__main__ import arguments
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def test_second_sigterm_does_not_interrupt_the_cleanup() -> None:
 async def test_starting_database_is_stopped_at_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    binaries()  # skips the test where there is no PostgreSQL
     happened: list[str] = []
     begun = asyncio.Event()
     loop = asyncio.get_running_loop()
