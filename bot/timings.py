@@ -22,7 +22,7 @@ class Timings:
     notice_interval: float = 0.5  # of due notices: reminders a second apart must not count as one
     request_lease: float = 10.0  # for which a claim of a request holds without renewal
     lease_renewal_interval: float = 3.0  # between two renewals: a third of the lease
-    run_timeout: float = 15.0  # after which no attempt starts: faults are reported within 30
+    run_timeout: float = 15.0  # after which no attempt starts, to report a fault within 30
     final_read_timeout: float = 8.0  # for the GET after a DELETE, even past `run_timeout`
     lease_release_timeout: float = 1.0  # to release leases at shutdown; otherwise they run out
 

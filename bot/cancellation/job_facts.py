@@ -81,7 +81,7 @@ class JobFacts:
     ) -> "JobFacts":
         """Add what was read; a starter only if more is known about it than before."""
         facts = replace(self, feed_link=feed_link or self.feed_link)
-        if started_by and started_by.is_better_than(self.started_by):
+        if started_by and started_by.supersedes(self.started_by):
             facts = replace(facts, started_by=started_by)
         if job is None:
             return facts

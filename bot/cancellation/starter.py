@@ -86,7 +86,7 @@ class StartedBy:
         """Whether later events and jobs cannot tell more."""
         return self.final and self.starter is not None and self.starter.certain
 
-    def is_better_than(self, other: "StartedBy") -> bool:
+    def supersedes(self, other: "StartedBy") -> bool:
         """Whether this is worth keeping instead of `other`."""
         order = [*Knowledge]
         own, others = ((order.index(e.knowledge), e.is_settled) for e in (self, other))

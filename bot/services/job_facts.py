@@ -87,7 +87,7 @@ class JobFactsService:
     async def record_late_starter(self, ref: JobRef) -> bool:
         """Wait for a slow read of the feed; record and return whether it has more."""
         known, found, _ = await self._known_and_found(ref, await self.feeds.read(ref))
-        if found is None or not found.is_better_than(known.started_by):
+        if found is None or not found.supersedes(known.started_by):
             return False
         await self._record(ref, known, None, found, waits=False)
         return True

@@ -18,7 +18,7 @@ from bot.storage.tables import milliseconds, posts, watched_jobs
 from bot.storage.unit_of_work import Store, UnitOfWork, writes
 from bot.storage.watch_store import get_watched_jobs
 
-LEASE = timedelta(seconds=6)  #: how long a claim holds without renewal: a quarantine's card waits
+LEASE = timedelta(seconds=6)  #: of a claim without renewal; a post of a dead owner waits for it
 LONGEST_DELAY = timedelta(minutes=2)  #: an upper bound of retry delays and leases; see `has_passed`
 ERROR_LENGTH = 200  #: characters of an error that are stored
 
@@ -89,9 +89,8 @@ class OutboxStore(Store):
         delivering. Where its last claim `is_lost`, as no answer came, its others are due again.
         """
         if held or is_lost:
-            is_own = (posts.c.state == DUE, posts.c.lease_owner == owner)
-            own = select(posts.c.id).where(*is_own).with_for_update(skip_locked=True)
-            change = update(posts).where(posts.c.id.in_(own))
+            own = select(posts.c.id).where(posts.c.state == DUE, posts.c.lease_owner == owner)
+            change = update(posts).where(posts.c.id.in_(own.with_for_update(skip_locked=True)))
             is_held = posts.c.id.in_(list(held))
             uow.execute(change.where(is_held).values(lease_until=uow.now + LEASE))
             if is_lost:

@@ -120,7 +120,8 @@ class Outbox:
             return
         await self.sleep(seconds)
         if time.monotonic() - self._renewed_at > LEASE.total_seconds():
-            return  # another process may deliver it by now, as it is at that time
+            log.warning("post left to its next claim, as this one ran out", post=post.id)
+            return
         if error := await self._send_and_record(post, message, post.client_msg_id):
             is_new = isinstance(post, Announcement) and not message.ts
             if is_new and isinstance(error, CannotPost):

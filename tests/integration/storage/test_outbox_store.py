@@ -2,6 +2,8 @@
 
 import asyncio
 
+import asyncpg
+import pytest
 from sqlalchemy import Connection
 
 from bot.cancellation.lifecycle import Card, Outcome, State
@@ -53,6 +55,20 @@ async def test_claim_of_a_post_that_is_being_delivered_is_renewed(env: Env) -> N
     assert await env.outbox.claim("replica-2", 10) == []
     env.clock.forward(1)
     assert len(await env.outbox.claim("replica-2", 10)) == 1
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_claim_does_not_wait_for_a_post_that_another_session_has_locked(
+    env: Env, database_url: str
+) -> None:
+    await env.store.create(a_request(), RINA)
+    (delivering,) = await env.outbox.claim("replica-1", 10)
+    session = await asyncpg.connect(database_url)
+    async with session.transaction():
+        await session.execute("SELECT id FROM posts FOR UPDATE")
+        async with asyncio.timeout(3):
+            assert await env.outbox.claim("replica-1", 10, held=[delivering.id]) == []
+    await session.close()
 
 
 async def test_posts_of_a_request_wait_for_its_card(env: Env) -> None:

@@ -103,7 +103,7 @@ def _counts(simulations: Sequence[Simulation]) -> dict[str, float | int]:
         "kept by an approver": sum(each.kept_at is not None for each in downloads),
         "kept, as the starter is expected": states[State.KEPT]
         - sum(each.kept_at is not None for each in downloads),
-        "ended by itself": states[State.OVER],
+        "ended in Atlas": states[State.OVER],
         "beyond the limit": states[None] + states[State.OBSERVED],
         "DELETEs": sum(len(simulation.services.deletes) for simulation in simulations),
         "simulated seconds": round(

@@ -156,8 +156,8 @@ def test_known_jobs_are_better_and_make_no_difference_in_messages() -> None:
     unproven = StartedBy(Knowledge.KNOWN, by(an_event()))
     proven = replace(unproven, jobs_known=True)
     assert proven == unproven
-    assert proven.is_better_than(unproven)
-    assert not proven.is_better_than(proven)
+    assert proven.supersedes(unproven)
+    assert not proven.supersedes(proven)
 
 
 def test_event_of_another_job_is_not_taken_for_a_late_one() -> None:
@@ -231,9 +231,9 @@ def test_certain_starter_by_all_events_is_never_replaced_by_less() -> None:
     certain = StartedBy(Knowledge.KNOWN, Starter(kind=StarterKind.USER, name="ada"), final=True)
     probable = StartedBy(Knowledge.KNOWN, Starter(kind=StarterKind.USER, certain=False))
     absent, unread = StartedBy(Knowledge.NOT_IN_FEED), StartedBy(Knowledge.NOT_KNOWN)
-    assert certain.is_better_than(probable)
-    assert probable.is_better_than(absent)
-    assert absent.is_better_than(unread)
-    assert not probable.is_better_than(certain)
-    assert not unread.is_better_than(absent)
-    assert not certain.is_better_than(certain)
+    assert certain.supersedes(probable)
+    assert probable.supersedes(absent)
+    assert absent.supersedes(unread)
+    assert not probable.supersedes(certain)
+    assert not unread.supersedes(absent)
+    assert not certain.supersedes(certain)
