@@ -124,22 +124,11 @@ def chain(event: Event, previous: str) -> Recorded:
 COLUMNS = ("at", "event", "request", "actor", "team")
 
 
-def as_json(event: Recorded) -> dict[str, Any]:
-    """Return an event and its detail as JSON values; raises `ValueError` if these are no object."""
-    detail = json.loads(event.detail)
-    if not isinstance(detail, dict):
-        raise ValueError("the detail is not a JSON object")  # noqa: TRY004 - as json.loads
-    return {**detail, **_own_fields(event)}
-
-
 def readable_fields(event: Recorded) -> tuple[dict[str, Any], bool]:
     """Return the fields of an event, and whether it is damaged: then only its own fields."""
+    own = {name: getattr(event, name) for name in (*COLUMNS, "number", "hash")}
     try:
-        return as_json(event), False
-    except ValueError:
-        fields = _own_fields(event).items()
+        return {**json.loads(event.detail), **own}, False
+    except (ValueError, TypeError):  # the detail is not a JSON object
+        fields = own.items()
         return {k: v if isinstance(v, str | int | None) else repr(v) for k, v in fields}, True
-
-
-def _own_fields(event: Recorded) -> dict[str, Any]:
-    return {name: getattr(event, name) for name in (*COLUMNS, "number", "hash")}
