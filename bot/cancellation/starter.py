@@ -134,7 +134,7 @@ def started_by(
     is_near = job_id in near[first.id]
     # An event that is near a job is no candidate of jobs further away.
     others_near = near[first.id] - {job_id}
-    is_shared = any(_is_first_of(job, first, events, near) for job in others_near)
+    is_shared = any(_candidates(job, events, near)[0] == first for job in others_near)
     certain = is_near and not others and not is_shared
     follows = is_near and _follows_closest(job_id, first, neighbours)
     starter = Starter(
@@ -207,14 +207,6 @@ def _fits_as_well(job_id: str, first: ActivityEvent, event: ActivityEvent) -> bo
     return _order(job_id, first)[:2] == _order(job_id, event)[:2] and (
         _distance_of_ids(job_id, first) is None
     )
-
-
-def _is_first_of(
-    job_id: str, event: ActivityEvent, events: Sequence[ActivityEvent], near: _Near
-) -> bool:
-    """Whether the event is the best one of another job, too."""
-    candidates = _candidates(job_id, events, near)
-    return bool(candidates) and candidates[0].id == event.id
 
 
 def _follows_closest(job_id: str, event: ActivityEvent, neighbours: Collection[str]) -> bool:
