@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from bot.atlas import JobRef, RestoreJob
 from bot.cancellation import errors, judgement
@@ -73,7 +74,6 @@ class CancellationService:
     facts: JobFactsService
     history: History
     now: Callable[[], datetime]
-    new_id: Callable[[], str] = new_request_id
     on_change: Callable[[], None] = lambda: None
 
     async def look_up(self, ref: JobRef, *, timeout: float) -> JobDetails:
@@ -102,7 +102,7 @@ class CancellationService:
         policy, person = project.policy, submission.person
         if refusal := refusal_of(policy, submission):
             raise refusal
-        request_id = submission.request_id or self.new_id()
+        request_id = submission.request_id or new_request_id()
         request = new_request(project, submission, request_id, self.now())
         members = submission.approver_members or frozenset()
         notified = recipients(policy, person.id, members)
@@ -151,10 +151,7 @@ class CancellationService:
 
     async def withdraw(self, request_id: str, person: Person) -> Request:
         """End a waiting request as withdrawn."""
-
-        def check(request: Request) -> NotAllowed | None:
-            return rules.may_withdraw(request, person)
-
+        check = partial(rules.may_withdraw, person=person)
         return await self._decide(request_id, State.WITHDRAWN, person, check)
 
     async def _decide(

@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Awaitable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -299,7 +298,7 @@ def _harness(database: Database, policy: Policy) -> ServiceHarness:
     atlas = OneJob(model)
     project = Project(id=PROJECT_ID, name="shop-prod", policy=policy, atlas=atlas)
     projects, clock = Projects([project]), model.clock
-    store, numbers = RequestStore(database, clock), count(1)
+    store = RequestStore(database, clock)
 
     async def sleep(seconds: float) -> None:
         if seconds >= Timings.lease_renewal_interval:
@@ -321,7 +320,6 @@ def _harness(database: Database, policy: Policy) -> ServiceHarness:
         facts=facts_service(projects, database, clock),
         history=History(database, clock),
         now=clock,
-        new_id=lambda: f"request-{next(numbers)}",
     )
     return ServiceHarness(
         model=model,
@@ -398,6 +396,7 @@ async def _ask(harness: ServiceHarness, person: Person) -> None:
         channel="C0OPS",
         shown=SHOWN,
         approver_members=frozenset(IDS),
+        request_id="request-1",
     )
     named = policy.approvers.users | (frozenset(IDS) if policy.approvers.groups else frozenset())
     able = named if policy.self_approval else named - {person.id}
