@@ -39,9 +39,8 @@ ALWAYS_FRESH_CLUSTERS = 20
 NO_TIME = datetime.min.replace(tzinfo=UTC)
 #: Seconds for a whole search or listing: people get an answer within 30.
 SEARCH_TIMEOUT = 22.0
-#: Seconds of it for the cluster names of one project, and for one cluster.
-CLUSTERS_TIMEOUT = 8.0
-CLUSTER_TIMEOUT = 8.0
+#: Seconds of it for the cluster names of one project, or for one cluster.
+READ_TIMEOUT = 8.0
 
 
 class JobFinder:
@@ -125,7 +124,7 @@ class JobFinder:
 
         async def read(ref: ClusterRef) -> None:
             key = (ref.project.id, ref.cluster)
-            found = await self._jobs.get(key, max_age=age, timeout=CLUSTER_TIMEOUT)
+            found = await self._jobs.get(key, max_age=age, timeout=READ_TIMEOUT)
             search.jobs.extend(CancellableJob(place=ref, job=job) for job in found)
             unavailable.extend(incomplete(ref.project, ref.cluster, found.unread_text("job")))
 
@@ -148,7 +147,7 @@ class JobFinder:
 
         async def read(project: Project) -> None:
             try:
-                names = await self.clusters(project.id, timeout=CLUSTERS_TIMEOUT)
+                names = await self.clusters(project.id, timeout=READ_TIMEOUT)
                 matching = [name for name in names if cluster in (None, name)]
             except (AtlasError, CancellationError) as error:
                 unavailable.append(unavailable_at(project, None, error))
@@ -164,7 +163,7 @@ class JobFinder:
     async def _check_unlisted_cluster(self, project: Project, cluster: str) -> list[Unavailable]:
         """Return the error of a cluster that no list contains, such as a flex cluster."""
         try:
-            await self.jobs(project.id, cluster, timeout=CLUSTER_TIMEOUT)
+            await self.jobs(project.id, cluster, timeout=READ_TIMEOUT)
         except ClusterNotFound:
             pass
         except (AtlasError, CancellationError) as error:
@@ -188,7 +187,7 @@ class JobFinder:
         async def read(ref: ClusterRef) -> None:
             try:
                 with ref.project.backups.call():
-                    await ref.project.atlas.restore_job(ref.job(job_id), timeout=CLUSTER_TIMEOUT)
+                    await ref.project.atlas.restore_job(ref.job(job_id), timeout=READ_TIMEOUT)
             except NOT_FOUND_ERRORS:
                 search.searched += 1
             else:

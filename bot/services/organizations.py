@@ -104,9 +104,8 @@ class Organizations:
         seen = set(self._own_ids)
         for organization in self._all:
             for each in self._listed.get(organization.label, ()):
-                if each.id in seen:
-                    continue
-                if selects(organization.include, organization.exclude, each):
+                is_selected = selects(organization.include, organization.exclude, each)
+                if is_selected and each.id not in seen:
                     seen.add(each.id)
                     yield organization.build(each.id, each.name)
 
