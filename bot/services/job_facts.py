@@ -181,4 +181,4 @@ class JobFactsService:
         may_lack_event = waits and updated.phase in {LinkPhase.LIVE, LinkPhase.ENDED}
         if not (is_new or may_lack_event):
             return known
-        return await self.store.record(ref, job, found, link, seen=known)
+        return await self.store.record(ref, job, found, link)

@@ -153,10 +153,7 @@ class JobFactsStore(Store):
         facts = get_or_new(uow, [*dict.fromkeys([*waiting, *announced])])
         return [
             FollowedJob(
-                ref=ref,
-                facts=known,
-                waits=ref in waiting,
-                neighbours=_neighbours(uow, ref, known),
+                ref=ref, facts=known, waits=ref in waiting, neighbours=_neighbours(uow, ref, known)
             )
             for ref, known in facts.items()
         ]
@@ -169,16 +166,11 @@ class JobFactsStore(Store):
         job: RestoreJob | None = None,
         started_by: StartedBy | None = None,
         feed_link: str | None = None,
-        *,
-        seen: JobFacts | None = None,
     ) -> JobFacts:
-        """Add what was read, and update the messages about the job, in one transaction.
-
-        `seen` are the facts that the caller has, in case that none are recorded.
-        """
+        """Add what was read, and update the messages about the job, in one transaction."""
         request = uow.update_or_none(_LOCK_UNDECIDED, asdict(ref))
         known = get_facts(uow, [ref]).get(ref)
-        before = known or seen or get_or_new(uow, [ref])[ref]
+        before = known or get_or_new(uow, [ref])[ref]
         after = before.add(job, started_by, feed_link).at(uow.now)
         if after != known or after.started_by is not before.started_by:
             _save_facts(uow, ref, after, is_known=known is not None)
