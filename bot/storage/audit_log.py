@@ -18,7 +18,7 @@ from bot.storage.database import Database
 from bot.storage.posts import DUE
 from bot.storage.tables import ENDED, UNREVIEWED, audit_events, posts, requests, to_recorded
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
-from bot.storage.verification import BATCH_SIZE, RecordBreak, find_breaks
+from bot.storage.verification import BATCH_SIZE, STATES, RecordBreak, find_breaks
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class History(Store):
         """Return the last `count` requests of these projects, newest first."""
         created = _created(uow, count, project_ids)
         ids = [row.request for row in created]
-        events = uow.execute(queries.events_of(ids)).all()
+        events = uow.execute(queries.EVENTS.where(audit_events.c.request.in_(ids))).all()
         rows = {row.id: row for row in uow.execute(queries.REQUESTS_BY_IDS, {"ids": ids})}
         return [_past(row, events, rows.get(row.request)) for row in created]
 
@@ -199,7 +199,7 @@ def _past(created: Any, events: Sequence[Any], row: Any | None) -> PastRequest: 
     """Combine the audit events with the request's row, if it exists."""
     detail = json.loads(created.detail)
     own = [event for event in events if event.request == created.request]
-    last = next((event for event in reversed(own) if event.event in _STATES), created)
+    last = next((event for event in reversed(own) if event.event in STATES), created)
     actors = {event.event: event.actor for event in own}
     changed_at = datetime.fromisoformat(last.at)
     return PastRequest(
@@ -209,7 +209,7 @@ def _past(created: Any, events: Sequence[Any], row: Any | None) -> PastRequest: 
         job_id=detail["job"],
         requester=created.actor,
         reason=detail["reason"],
-        state=State(row.state) if row else _STATES.get(last.event, State.AWAITING),
+        state=State(row.state) if row else STATES.get(last.event, State.AWAITING),
         asked_at=datetime.fromisoformat(created.at),
         changed_at=row.changed_at if row else changed_at,
         by=Outcome(**json.loads(row.outcome)).by if row else last.actor,
@@ -220,6 +220,3 @@ def _past(created: Any, events: Sequence[Any], row: Any | None) -> PastRequest: 
         reviewed_by=actors.get(EventName.REVIEWED),
         lead=Lead.of(json.loads(last.detail), changed_at),
     )
-
-
-_STATES = {f"request:{state}": state for state in State}

@@ -14,6 +14,8 @@ from bot.storage.tables import JOB, OPEN, audit_events, chain_head, requests, wa
 #: As literal text: databases use a partial index only for a condition without parameters.
 IS_OPEN = text(OPEN)
 CHAIN_HEAD = select(chain_head.c.reference)
+#: Reads the audit events request by request and in order.
+EVENTS = select(audit_events).order_by(audit_events.c.request, audit_events.c.number)
 #: Reads the requests with these ids that were not pruned.
 REQUESTS_BY_IDS = select(requests).where(requests.c.id.in_(bindparam("ids", expanding=True)))
 
@@ -66,10 +68,3 @@ def change_request(
     """Update a request only while it is in the expected state, and return its row."""
     changed = update_request(request_id, **values)
     return changed.where(requests.c.state == expected, *conditions).returning(requests)
-
-
-def events_of(request_ids: Iterable[str] | None) -> Select[Any]:
-    """Read the audit events of some requests, or of all, request by request and in order."""
-    chosen = [] if request_ids is None else [audit_events.c.request.in_(list(request_ids))]
-    events = select(audit_events).where(*chosen)
-    return events.order_by(audit_events.c.request, audit_events.c.number)

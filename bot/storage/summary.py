@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, and_, func, select
 from bot.atlas import JobRef
 from bot.cancellation.lifecycle import State
 from bot.cancellation.quarantine import WOULD_HAVE
-from bot.cancellation.starter import NOT_READ, StartedBy
+from bot.cancellation.starter import StartedBy
 from bot.storage.tables import JOB, job_facts, requests, to_ref, watched_clusters, watched_jobs
 from bot.storage.watch_store import IN_CLUSTER
 
@@ -70,8 +70,7 @@ def _figures(
 
 
 def _starter(download: Row[Any]) -> str:
-    read = json.loads(download.started_by) if download.started_by else NOT_READ.to_json()
-    starter = StartedBy.from_json(read).starter
+    starter = StartedBy.from_json(json.loads(download.started_by or "{}")).starter
     return (starter and starter.name) or NOT_KNOWN
 
 

@@ -249,16 +249,13 @@ job_facts = Table(
     partial_index("observed_links", "project_id", "live_since", where="live_since IS NOT NULL"),
 )
 
-_TIMES = ("snapshot_time", "expires_at")
 _SHOWN = TypeAdapter(JobFingerprint)
 
 
 def shown_to_json(shown: JobFingerprint) -> dict[str, Any]:
     """Convert a fingerprint to JSON values, with times in ISO 8601."""
-    values = asdict(shown)
-    for name in _TIMES:
-        values[name] = values[name].isoformat() if values[name] else None
-    return values
+    values = asdict(shown).items()
+    return {k: v.isoformat() if isinstance(v, datetime) else v for k, v in values}
 
 
 def shown_from_json(values: Mapping[str, Any]) -> JobFingerprint:

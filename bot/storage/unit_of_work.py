@@ -270,12 +270,6 @@ class Store:
     now: Callable[[], datetime]
     on_state_entered: Callable[[State], None] = field(default=lambda _state: None, kw_only=True)
 
-    async def _read(self, work: Callable[[UnitOfWork], T]) -> T:
-        """Run `work`, which changes nothing; raises `NotRead`."""
-        return await self.database.read(
-            lambda db: work(UnitOfWork(db, self.now())), background=self.background
-        )
-
     async def _write(self, work: Callable[[UnitOfWork], T]) -> T:
         """Run `work` and commit it; raises what `Database.write` raises.
 
@@ -314,7 +308,10 @@ def reads(work: Transaction[S, P, T]) -> Method[S, P, T]:
 
     @wraps(work)
     async def method(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._read(lambda uow: work(self, uow, *args, **kwargs))
+        def run(db: Connection) -> T:
+            return work(self, UnitOfWork(db, self.now()), *args, **kwargs)
+
+        return await self.database.read(run, background=self.background)
 
     return method
 

@@ -34,7 +34,8 @@ _CREATED = {
     "job": "job_id",
     **{name: name for name in ("state", "reason", "asked_in", "channel")},
 }
-_STATES: Mapping[str, State] = {EventName.entering(state): state for state in State}
+#: The state that an event enters, by its name.
+STATES: Mapping[str, State] = {EventName.entering(state): state for state in State}
 _OUTCOME = tuple(each.name for each in fields(Outcome))
 #: What reading raises where the bot did not write the text.
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
@@ -77,7 +78,7 @@ class Replay:
         self.count, self.last = line.number, line.event
         self.columns["event_count"] = line.number
         detail = json.loads(line.detail)
-        if state := _STATES.get(line.event):
+        if state := STATES.get(line.event):
             self._enter(state, line, detail)
         else:
             self._apply(line, detail)
@@ -196,7 +197,7 @@ def _broken_link(db: Connection, expected: str, found: str) -> RecordBreak:
 
 def _row_breaks(db: Connection) -> Iterator[RecordBreak]:
     """Compare the row of each request, and those of its approvals, with its events."""
-    events = _stream(db, queries.events_of(None))
+    events = _stream(db, queries.EVENTS)
     groups = groupby(events, attrgetter("request"))
     replays = ((request, _replay(lines)) for request, lines in groups if request)
     while batch := dict(islice(replays, ROWS_BATCH_SIZE)):

@@ -10,7 +10,7 @@ from sqlalchemy import Select, and_, delete, false, func, insert, or_, select, t
 
 from bot.atlas import DeliveryType, JobRef, JobState, RestoreJob, created_at
 from bot.cancellation.lifecycle import Card
-from bot.cancellation.watched_job import OPEN, Holding, JobChange, WatchedJob, WatchedState, compare
+from bot.cancellation.watched_job import Holding, JobChange, WatchedJob, WatchedState, compare
 from bot.storage import queries
 from bot.storage.database import has_passed
 from bot.storage.job_facts import ensure_facts, get_facts
@@ -32,8 +32,6 @@ LEASE = timedelta(seconds=20)  #: how long a replica watches a project without r
 #: After a longer pause the watch forgets the clusters, and announces no jobs of that time.
 FORGET_AFTER = timedelta(days=7)
 RECENT = timedelta(minutes=10)  #: how young other restores are when they are recorded
-#: The states in which Atlas shows how a job ended.
-ENDED = frozenset(WatchedState) - OPEN - {WatchedState.GONE}
 #: Condition: a watched job is in this watched cluster.
 IN_CLUSTER = and_(*(watched_jobs.c[name] == watched_clusters.c[name] for name in JOB[:2]))
 
@@ -223,7 +221,8 @@ def _record(
             stored[change.job_id] = uow.execute(job.returning(watched_jobs)).one()
         live = change.shown and change.shown.link_is_live
         if live or change.announce:
-            ended = JobState(change.state.value) if change.state in ENDED else None
+            # Atlas does not show how a job ended that it no longer lists.
+            ended = JobState(change.state.value) if change.shown and change.state.is_over else None
             expires_at = change.shown.expires_at if change.shown and live else None
             ensure_facts(uow, ref, expires_at, ended)
     announced = [stored[change.job_id] for change in changes if change.announce]
