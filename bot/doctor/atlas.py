@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import takewhile
-from typing import TypeAlias
 
 from bot.atlas import (
     RESTORE_REQUESTED,
@@ -42,8 +41,9 @@ TIMEOUT = 8.0  #: seconds for each read, including its retries
 #: How many clusters are tried until one returns its restore jobs: flex clusters have none.
 MAX_CLUSTERS = 5
 
-#: The calls that were made, and when their responses came by this machine.
-Calls: TypeAlias = list[tuple[datetime, CallRecord]]
+
+#: The checks that concern each project alike.
+COMMON_CHECKS = frozenset({"atlas", "atlas_credentials", "atlas_version"})
 
 
 def subjects_of(project: ProjectSettings) -> dict[str, Subject]:
@@ -65,7 +65,10 @@ def subjects_of(project: ProjectSettings) -> dict[str, Subject]:
     }
     if isinstance(project.credentials, DigestKey):
         del names["atlas_secret"]  # an API key has no end
-    return {check: Subject(check, about) for check, about in names.items()}
+    return {
+        check: Subject(check, about, "Atlas" if check in COMMON_CHECKS else f"Project {name}")
+        for check, about in names.items()
+    }
 
 
 def _credentials(project: ProjectSettings) -> str:
@@ -134,7 +137,7 @@ async def check_organizations(
     """Return a result for each organization, and the settings of all projects."""
     results, projects = [], [*settings.projects]
     for organization in settings.organizations:
-        subject = Subject("atlas_organization", organization.label)
+        subject = Subject("atlas_organization", organization.label, "Atlas")
         try:
             async with open_client(settings, organization.credentials) as atlas:
                 listed = await atlas.projects()
@@ -176,7 +179,7 @@ async def check_project(
     counts: dict[str, int],
 ) -> list[CheckResult]:
     """Check one project and the clock; add the number of watched clusters to `counts`."""
-    calls: Calls = []
+    calls: list[tuple[datetime, CallRecord]] = []
     async with open_client(
         settings, project.credentials, lambda call: calls.append((now(), call))
     ) as atlas:
@@ -197,7 +200,7 @@ class ProjectChecks:
     project: ProjectSettings
     atlas: AtlasClient
     now: datetime
-    calls: Calls
+    calls: list[tuple[datetime, CallRecord]]  #: with the times of the responses, by this machine
     cluster_count: int = 0
 
     def __post_init__(self) -> None:

@@ -27,7 +27,7 @@ from bot.storage.migrate import NEWEST, SchemaError, known_version
 from bot.storage.tables import metadata, watch_leases
 
 TIMEOUT = 5  #: seconds to wait for the database, or for a lock in it
-SUBJECT = Subject("database", "DATABASE_URL")
+SUBJECT = Subject("database", "DATABASE_URL", "Database")
 #: A table whose creation is rolled back.
 PROBE = Table("cancel_restore_doctor", MetaData(), Column("probe", Integer))
 FEED_GAP = "The watch has found downloads that the activity feed of these projects did not show: {}"

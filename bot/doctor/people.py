@@ -68,7 +68,7 @@ class NamedId:
 
     @property
     def subject(self) -> Subject:
-        return Subject(self.check, f"{', '.join(self.settings)}: {self.id}")
+        return Subject(self.check, f"{', '.join(self.settings)}: {self.id}", "Slack")
 
 
 def setting_name(project: PolicyHolder, rule: str) -> str:
@@ -126,8 +126,8 @@ def planned_checks(settings: Settings) -> list[PlannedCheck]:
     for project in with_approvals(settings):
         approvals, approvers = (setting_name(project, rule) for rule in ("approvals", "approvers"))
         planned += [
-            (Subject("approvers", f"{approvals}, {approvers}"), project),
-            (Subject("direct_messages", f"direct messages to {approvers}"), project),
+            (Subject("approvers", f"{approvals}, {approvers}", "Slack"), project),
+            (Subject("direct_messages", f"direct messages to {approvers}", "Slack"), project),
         ]
     return planned
 

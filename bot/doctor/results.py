@@ -47,18 +47,19 @@ class Subject:
 
     check: str
     name: str
+    group: str = ""
 
     def ok(self, message: str) -> CheckResult:
-        return CheckResult(self.check, self.name, Level.OK, message)
+        return CheckResult(self.check, self.name, Level.OK, message, "", self.group)
 
     def warning(self, message: str, hint: str) -> CheckResult:
-        return CheckResult(self.check, self.name, Level.WARNING, message, hint)
+        return CheckResult(self.check, self.name, Level.WARNING, message, hint, self.group)
 
     def problem(self, message: str, hint: str) -> CheckResult:
-        return CheckResult(self.check, self.name, Level.PROBLEM, message, hint)
+        return CheckResult(self.check, self.name, Level.PROBLEM, message, hint, self.group)
 
     def unchecked(self, why: str, hint: str = "") -> CheckResult:
-        return CheckResult(self.check, self.name, Level.UNCHECKED, why, hint)
+        return CheckResult(self.check, self.name, Level.UNCHECKED, why, hint, self.group)
 
 
 async def within(
@@ -86,7 +87,7 @@ SET_CLOCK = "Synchronize the machine's clock by NTP (timedatectl shows whether i
 
 def compare_clock(service: str, here: datetime | None, there: datetime | None) -> CheckResult:
     """Compare the time `here`, when a response came, with the date `there` of the response."""
-    subject = Subject("clock", f"clock, by {service}")
+    subject = Subject("clock", f"clock, by {service}", service)
     if here is None or there is None:
         return subject.unchecked(f"no response of {service} had a date")
     off = (here - there).total_seconds()

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
+from itertools import chain
 
 from aiohttp import web
 
@@ -20,22 +20,19 @@ from bot.web.server import PortTaken, WebError, WebServer
 
 #: Seconds for everything about one service; the checks in it have shorter limits of their own.
 SERVICE_TIMEOUT = 60.0
-PORT = Subject("http", "HOST, PORT")
-WATCH = Subject("watch", "watch")
-ATLAS = Subject("atlas", "MONGODB_ATLAS_BASE_URL")
-SETTINGS = Subject("settings", "settings")
-WEBHOOK = Subject("audit_webhook", "BOT_AUDIT_WEBHOOK_URL")
-#: The checks of Atlas that concern each project alike.
-COMMON_CHECKS = frozenset({"atlas", "atlas_credentials", "atlas_version", "clock"})
+PORT = Subject("http", "HOST, PORT", "HTTP")
+WATCH = Subject("watch", "watch", "Atlas")
+ATLAS = Subject("atlas", "MONGODB_ATLAS_BASE_URL", "Atlas")
+SETTINGS = Subject("settings", "settings", "Settings")
+WEBHOOK = Subject("audit_webhook", "BOT_AUDIT_WEBHOOK_URL", "HTTP")
+#: The groups of results by their first word, in the order of the report.
+GROUPS = ("Slack", "Atlas", "Database", "HTTP", "Project", "Settings")
 
 #: The result in place of the checks of Slack, where no setting of Slack is given.
-NO_SLACK = replace(
-    Subject("slack", "Slack").warning(
-        "it is not set up yet; list, show and cancel on the command line do not need it",
-        "For serve: create the app from the output of `cancel-restore manifest`, then set "
-        "SLACK_BOT_TOKEN and SLACK_APP_TOKEN.",
-    ),
-    group="Slack",
+NO_SLACK = Subject("slack", "Slack", "Slack").warning(
+    "it is not set up yet; list, show and cancel on the command line do not need it",
+    "For serve: create the app from the output of `cancel-restore manifest`, then set "
+    "SLACK_BOT_TOKEN and SLACK_APP_TOKEN.",
 )
 
 
@@ -44,24 +41,24 @@ async def run_checks(
 ) -> list[CheckResult]:
     """Check everything that `settings` need; nothing is changed, a webhook gets a test event."""
     checks = [
-        ("Database", within(DATABASE, check_database(settings.database_url.get_secret_value()))),
-        ("HTTP", within(PORT, check_port(settings.host, settings.port))),
+        within(DATABASE, check_database(settings.database_url.get_secret_value())),
+        within(PORT, check_port(settings.host, settings.port)),
     ]
     organizations, selected = await check_organizations(settings)
     counts: dict[str, int] = {}
     for project in selected:
-        checking = within(ATLAS, check_project(settings, project, now, counts), SERVICE_TIMEOUT)
-        checks.append((f"Project {project.label}", checking))
+        checking = check_project(settings, project, now, counts)
+        checks.append(within(ATLAS, checking, SERVICE_TIMEOUT))
     if with_slack:
-        checks.append(("Slack", within(BOT_TOKEN, check_slack(settings, now), SERVICE_TIMEOUT)))
+        checks.append(within(BOT_TOKEN, check_slack(settings, now), SERVICE_TIMEOUT))
     if settings.audit_webhook:
-        checks.append(("HTTP", within(WEBHOOK, check_audit_webhook(settings.audit_webhook))))
-    found = await asyncio.gather(*(checking for _, checking in checks))
+        checks.append(within(WEBHOOK, check_audit_webhook(settings.audit_webhook)))
+    found = chain.from_iterable(await asyncio.gather(*checks))
     hint = "Change the setting if this is not intended."
     risks = [SETTINGS.warning(risk, hint) for risk in warnings(settings)]
-    groups = [*(group for group, _ in checks), "Atlas", "Settings"]
-    own = [*organizations, *check_round(settings, counts)]
-    return _grouped(zip(groups, [*found, own, risks], strict=True))
+    results = [*found, *organizations, *check_round(settings, counts), *risks]
+    # A result that all projects share is kept once.
+    return sorted(dict.fromkeys(results), key=lambda each: GROUPS.index(each.group.split()[0]))
 
 
 def check_round(settings: Settings, counts: Mapping[str, int]) -> list[CheckResult]:
@@ -74,18 +71,6 @@ def check_round(settings: Settings, counts: Mapping[str, int]) -> list[CheckResu
     )
     what = f"{sum(counts.values())} clusters in {len(counts)} projects"
     return [WATCH.ok(f"it reads {what} once in {seconds:.0f} s, and sooner after an event")]
-
-
-def _grouped(parts: Iterable[tuple[str, list[CheckResult]]]) -> list[CheckResult]:
-    """Set the groups and sort by them; what concerns each project alike is there once."""
-    grouped = [
-        replace(result, group="Atlas" if is_project and result.check in COMMON_CHECKS else group)
-        for group, results in parts
-        for is_project in [group.startswith("Project ")]
-        for result in results
-    ]
-    order = ("Slack", "Atlas", "Database", "HTTP", "Project", "Settings")
-    return sorted(dict.fromkeys(grouped), key=lambda result: order.index(result.group.split()[0]))
 
 
 async def check_port(host: str, port: int) -> CheckResult:
@@ -126,4 +111,4 @@ async def check_audit_webhook(settings: AuditWebhookSettings) -> CheckResult:
 
 def settings_results(problems: Iterable[str]) -> list[CheckResult]:
     """Return the errors of the settings as results; each names the fix."""
-    return [replace(SETTINGS.problem(problem, ""), group="Settings") for problem in problems]
+    return [SETTINGS.problem(problem, "") for problem in problems]

@@ -28,10 +28,10 @@ CONNECT_TIMEOUT = 5  #: seconds to open a TCP connection to the Socket Mode serv
 
 log = structlog.get_logger(__name__)
 
-BOT_TOKEN = Subject("slack_token", "SLACK_BOT_TOKEN")
-SCOPE = Subject("slack_scopes", "scopes of SLACK_BOT_TOKEN")
-APP_TOKEN = Subject("slack_app_token", "SLACK_APP_TOKEN")
-SIGNING_SECRET = Subject("slack_signing_secret", "SLACK_SIGNING_SECRET")
+BOT_TOKEN = Subject("slack_token", "SLACK_BOT_TOKEN", "Slack")
+SCOPE = Subject("slack_scopes", "scopes of SLACK_BOT_TOKEN", "Slack")
+APP_TOKEN = Subject("slack_app_token", "SLACK_APP_TOKEN", "Slack")
+SIGNING_SECRET = Subject("slack_signing_secret", "SLACK_SIGNING_SECRET", "Slack")
 EMAILS = "users:read.email"  #: the scope that only quarantine uses, which works without it
 COPY_BOT = "Copy the Bot User OAuth Token again: in Slack's app, OAuth & Permissions."
 COPY_APP = (
@@ -104,7 +104,7 @@ def check_scopes(scopes: frozenset[str] | None, used: frozenset[str]) -> list[Ch
     found = []
     for scope, why in SCOPES.items():
         if scope not in scopes:
-            subject = Subject(SCOPE.check, f"scope {scope}")
+            subject = Subject(SCOPE.check, f"scope {scope}", SCOPE.group)
             report = subject.warning if scope in OPTIONAL_SCOPES.keys() - used else subject.problem
             effect = f". Without it, {each}" if (each := OPTIONAL_SCOPES.get(scope)) else ""
             found.append(report(f"it is missing; its purpose: {why}{effect}", GRANT))
