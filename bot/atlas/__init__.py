@@ -36,8 +36,8 @@ from bot.atlas.errors import Unavailable as Unavailable
 from bot.atlas.errors import UnreadableAnswer as UnreadableAnswer
 from bot.atlas.errors import VersionGone as VersionGone
 from bot.atlas.errors import WrongClusterKind as WrongClusterKind
-from bot.atlas.http import Credentials as Credentials
 from bot.atlas.key_access import KeyAccess as KeyAccess
+from bot.atlas.logins import Credentials as Credentials
 from bot.atlas.logins import DigestKey as DigestKey
 from bot.atlas.logins import ServiceAccount as ServiceAccount
 from bot.atlas.models import LINK_LIFETIME as LINK_LIFETIME

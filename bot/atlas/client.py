@@ -98,7 +98,7 @@ class AtlasClient(AtlasHttp):
         path = account_path(project_id, self.key_id)
         call = ApiCall("GET", path, resource_version="2024-08-05")
         account = await self._read_one(ServiceAccountDetails, call)  # without its access list
-        return account.access_with(self.credentials.client_secret.get_secret_value())
+        return account.access_with(self.credentials.secret.get_secret_value())
 
     async def account_addresses(self, project_id: str) -> tuple[str, ...]:
         """Read the access list of the client's service account; raises as `restore_jobs` does."""

@@ -24,9 +24,9 @@ from bot.atlas.errors import (
 )
 from bot.atlas.logins import (
     ClientCredentialsAuth,
+    Credentials,
     DigestKey,
     PooledDigestAuth,
-    ServiceAccount,
     UnsupportedChallenge,
 )
 from bot.atlas.protocol import TOKEN_PATH, ApiCall, ApiVersion, parse_body
@@ -41,8 +41,6 @@ from bot.atlas.transport import (
 from bot.timings import backoff
 
 _T = TypeVar("_T")
-
-Credentials = DigestKey | ServiceAccount
 
 MAX_ATTEMPTS = 10  #: attempts of one read, even if the clock stands still
 FIRST_BACKOFF = 0.3  #: seconds between the first two attempts, and at most between later ones
@@ -85,12 +83,10 @@ class AtlasHttp:
         self._tasks: set[asyncio.Task[httpx.Response]] = set()
         auth: PooledDigestAuth | ClientCredentialsAuth
         if isinstance(credentials, DigestKey):
-            key_id, auth = credentials.public_key, PooledDigestAuth(credentials)
+            auth = PooledDigestAuth(credentials)
         else:
-            key_id = credentials.client_id
             auth = ClientCredentialsAuth(credentials, self.base_url, self.monotonic)
-        #: The public key or the client id, by which the activity feed names this client.
-        self.key_id = key_id
+        self.key_id = credentials.key_id
         self._client = httpx.AsyncClient(
             transport=InstrumentedTransport(
                 self.transport or open_transport(self.base_url),

@@ -7,30 +7,50 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import ClassVar
 from urllib.request import parse_http_list
 
 import httpx
 from pydantic import BaseModel, Field, SecretStr, ValidationError
 
 from bot.atlas.errors import UnreadableAnswer, token_error_for
-from bot.atlas.protocol import TOKEN_PATH, check_visible, parse_body
+from bot.atlas.protocol import TOKEN_PATH, parse_body
 
 MAX_NONCES = 64  #: pooled nonces; further concurrent calls make a handshake each
 #: The algorithms of RFC 7616 that httpx computes.
 ALGORITHMS = frozenset({"MD5", "MD5-SESS", "SHA-256", "SHA-256-SESS"})
+_VISIBLE = re.compile(r"[!#-~]+")
 _SENDABLE = re.compile(r"[ !#-\[\]-~]*")
 
 
 @dataclass(frozen=True, slots=True)
-class DigestKey:
-    """An API key pair, used with HTTP Digest; raises `ValueError` as `check_visible` does."""
+class Credentials:
+    """An id and its secret; the error about what a header cannot hold does not quote it."""
 
-    public_key: str
-    private_key: SecretStr
+    names: ClassVar[tuple[str, str]]  #: of the two parts
+    key_id: str  #: the name of the bot in the activity feed
+    secret: SecretStr
 
     def __post_init__(self) -> None:
-        check_visible("public key", self.public_key)
-        check_visible("private key", self.private_key.get_secret_value())
+        parts = (self.key_id, self.secret.get_secret_value())
+        for name, part in zip(self.names, parts, strict=True):
+            if not _VISIBLE.fullmatch(part):
+                raise ValueError(
+                    f"the {name} must be of visible ASCII characters, "
+                    "without spaces and quotation marks"
+                )
+
+
+class DigestKey(Credentials):
+    """An API key pair, used with HTTP Digest."""
+
+    names = ("public key", "private key")
+
+
+class ServiceAccount(Credentials):
+    """A service account, used with OAuth 2."""
+
+    names = ("client id", "client secret")
 
 
 class UnsupportedChallenge(Exception):
@@ -52,7 +72,7 @@ class Nonce:
         #: Those of the challenge. A server may bind the nonce to its session, and a load balancer
         #: needs them to find the server that knows the nonce.
         self.cookies = httpx.Cookies()
-        self._digest = httpx.DigestAuth(key.public_key, key.private_key.get_secret_value())
+        self._digest = httpx.DigestAuth(key.key_id, key.secret.get_secret_value())
         self._challenged = False
 
     def sign(self, request: httpx.Request) -> None:
@@ -188,18 +208,6 @@ RENEWAL_BACKOFF = 60.0
 _CALL = f"POST {TOKEN_PATH}"
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceAccount:
-    """A service account, used with OAuth 2; raises `ValueError` as `check_visible` does."""
-
-    client_id: str
-    client_secret: SecretStr
-
-    def __post_init__(self) -> None:
-        check_visible("client id", self.client_id)
-        check_visible("client secret", self.client_secret.get_secret_value())
-
-
 class _Grant(BaseModel):
     """The fields of the token endpoint's response that are used."""
 
@@ -218,9 +226,7 @@ class Token:
 class ClientCredentialsAuth(httpx.Auth):
     """Signs calls with a service account's token."""
 
-    def __init__(
-        self, account: ServiceAccount, base_url: str, monotonic: Callable[[], float]
-    ) -> None:
+    def __init__(self, account: Credentials, base_url: str, monotonic: Callable[[], float]) -> None:
         self._account = account
         self._url = base_url + TOKEN_PATH
         self._monotonic = monotonic
@@ -257,7 +263,7 @@ class ClientCredentialsAuth(httpx.Auth):
         return True
 
     def _token_request(self, cause: httpx.Request) -> httpx.Request:
-        account = f"{self._account.client_id}:{self._account.client_secret.get_secret_value()}"
+        account = f"{self._account.key_id}:{self._account.secret.get_secret_value()}"
         return httpx.Request(
             "POST",
             self._url,

@@ -119,14 +119,3 @@ def has_next(page: Mapping[str, object]) -> bool:
     found = links if isinstance(links, list) else []
     rels = [link.get("rel") for link in found if isinstance(link, Mapping)]
     return any(isinstance(rel, str) and rel.rsplit("/", 1)[-1] == "next" for rel in rels)
-
-
-_VISIBLE = re.compile(r"[!-~]+")
-
-
-def check_visible(what: str, value: str) -> None:
-    """Reject a part of a key that a header cannot hold; the error does not quote it."""
-    if not _VISIBLE.fullmatch(value) or '"' in value:
-        raise ValueError(
-            f"the {what} must be of visible ASCII characters, without spaces and quotation marks"
-        )

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, SecretStr
 from pydantic import PlainValidator as Parser
 from sqlalchemy.engine import make_url
 
-from bot.atlas import ApiVersion, DigestKey
+from bot.atlas import ApiVersion
 from bot.settings import addresses, parsers
 from bot.settings.parsers import Model, setting
 from bot.settings.policy import Flag, OrganizationSettings, PolicyHolder, ProjectSettings, Seconds
@@ -173,10 +173,9 @@ class Settings(Model):
         slack = (self.slack.bot_token, self.slack.app_token, self.slack.signing_secret)
         url = make_url(self.database_url.get_secret_value())
         passwords = (url.password, *map(url.query.get, ("password", "sslpassword")))
-        logins = (holder.credentials for holder in self.policy_holders)
         return (
             *(secret for secret in slack if secret is not None),
-            *(k.private_key if isinstance(k, DigestKey) else k.client_secret for k in logins),
+            *(holder.credentials.secret for holder in self.policy_holders),
             *(SecretStr(each) for each in passwords if isinstance(each, str) and each),
             *(self.tracing.secrets if self.tracing else ()),
             *((hook.url, hook.secret) if (hook := self.audit_webhook) else ()),

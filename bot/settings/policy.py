@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import ConfigDict, Field, InstanceOf
 from pydantic import PlainValidator as Parser
 
-from bot.atlas import Credentials, DigestKey, ServiceAccount
+from bot.atlas import Credentials
 from bot.cancellation.people import EVERYONE, NO_ONE, People
 from bot.cancellation.policy import REMIND_AFTER, Policy, check_enough_approvers
 from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
@@ -153,7 +153,7 @@ class PolicyHolder(Model):
     #: The name that people type; None for the project of `MONGODB_ATLAS_PROJECT_ID`, whose name is
     #: read from Atlas.
     name: str | None
-    credentials: InstanceOf[DigestKey] | InstanceOf[ServiceAccount]
+    credentials: InstanceOf[Credentials]
     policy: InstanceOf[Policy]
     watch_channel: str | None = None
 

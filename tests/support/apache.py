@@ -149,10 +149,10 @@ def running_apache(
 def _write(root: Path, port: int, lifetime: int, counts: str, *, tls: bool) -> None:
     (root / "htdocs").mkdir()
     (root / "htdocs" / "job.json").write_text(JOB, encoding="utf-8")
-    secret = KEY.private_key.get_secret_value()
-    line = f"{KEY.public_key}:{REALM}:{secret}"
+    secret = KEY.secret.get_secret_value()
+    line = f"{KEY.key_id}:{REALM}:{secret}"
     hashed = hashlib.md5(line.encode(), usedforsecurity=False).hexdigest()
-    (root / "users").write_text(f"{KEY.public_key}:{REALM}:{hashed}\n", encoding="utf-8")
+    (root / "users").write_text(f"{KEY.key_id}:{REALM}:{hashed}\n", encoding="utf-8")
     config = CONFIG.format(
         root=root,
         port=port,

@@ -10,12 +10,12 @@ from bot.atlas import (
     AtlasClient,
     Cluster,
     ClusterNotFound,
+    Credentials,
     JobNotFound,
     JobRef,
     ReadItems,
     RestoreJob,
 )
-from bot.atlas.http import Credentials
 from bot.atlas.models import parse_event
 
 

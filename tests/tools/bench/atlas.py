@@ -226,7 +226,7 @@ def _curl_program() -> str:
 def _documented(url: str, method: list[str]) -> list[str]:
     """Return the arguments that the API's page shows for a cancellation."""
     return [
-        *("--user", f"{KEY.public_key}:{KEY.private_key.get_secret_value()}"),
+        *("--user", f"{KEY.key_id}:{KEY.secret.get_secret_value()}"),
         *("--digest", "--include", "--silent", "--fail"),
         *("--header", "Accept: application/json", "--header", "Content-Type: application/json"),
         *(*method, url),
@@ -245,7 +245,7 @@ async def _httpx(server: Server) -> Cancels:
 
     async def cancel(cluster: str) -> None:
         for method in ("GET", "DELETE", "GET"):
-            login = httpx.DigestAuth(KEY.public_key, KEY.private_key.get_secret_value())
+            login = httpx.DigestAuth(KEY.key_id, KEY.secret.get_secret_value())
             answer = await client.request(method, server.job(cluster), auth=login)
             assert answer.is_success
 
@@ -258,7 +258,7 @@ async def _requests(server: Server) -> Cancels:
 
     def cancel(cluster: str) -> None:
         for method in ("GET", "DELETE", "GET"):
-            login = digest(KEY.public_key, KEY.private_key.get_secret_value())
+            login = digest(KEY.key_id, KEY.secret.get_secret_value())
             answer = requests.request(method, server.job(cluster), auth=login, timeout=10)
             assert answer.ok
 
@@ -269,8 +269,8 @@ async def _atlasapi(server: Server) -> Cancels:
     module = _peer("atlasapi.atlas")
     module.Settings.BASE_URL = server.url
     logging.getLogger("atlasapi").setLevel(logging.ERROR)
-    key = KEY.private_key.get_secret_value()
-    backups = module.Atlas(KEY.public_key, key, REF.project_id).CloudBackups
+    key = KEY.secret.get_secret_value()
+    backups = module.Atlas(KEY.key_id, key, REF.project_id).CloudBackups
 
     def cancel(cluster: str) -> None:
         assert backups.cancel_snapshot_restore_request(cluster, REF.job_id)["deleted"]

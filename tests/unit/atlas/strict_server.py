@@ -78,7 +78,7 @@ class StrictAtlas:
     challenge: str = 'Digest realm="{realm}", nonce="{nonce}", {rest}'
     rest: str = 'domain="", algorithm=MD5, qop="auth", stale={stale}'
     realm: str = "MMS Public API"
-    private_key: str = KEY.private_key.get_secret_value()
+    private_key: str = KEY.secret.get_secret_value()
     uses: int = 1_000_000
     same_nonce: bool = False
     always_stale: bool = False

@@ -671,7 +671,7 @@ async def test_private_key_is_in_no_error_log_or_repr(caplog: pytest.LogCaptureF
             await client_.restore_job(REF)
         shown = f"{caught.value!r} {vars(caught.value)} {client_!r} {KEY!r} {caplog.text}"
 
-    assert KEY.private_key.get_secret_value() not in shown
+    assert KEY.secret.get_secret_value() not in shown
 
 
 # Call records
