@@ -49,11 +49,6 @@ class Entry(PolicySettings):
     client_id_env: VariableName = setting("the variable that holds a service account's id")
     client_secret_env: VariableName = setting("the variable that holds its secret")
 
-    def policy_over(self, defaults: PolicySettings) -> PolicySettings:
-        """Return the policy keys of this entry, and `defaults` for the others."""
-        given = {name: getattr(self, name) for name in self.model_fields_set & set(POLICY_KEYS)}
-        return defaults.model_copy(update=given)
-
 
 class ProjectEntry(Entry):
     """One project in Atlas, with its own credentials and policy where they are given."""
@@ -132,7 +127,11 @@ def single_project(project_id: str | None, defaults: Defaults) -> list[PolicyHol
 
 
 def read_projects_file(path: Path, defaults: Defaults) -> list[PolicyHolder]:
-    lines, tables = _tables(path, defaults.problems)
+    try:
+        lines, tables = _tables(path, defaults.problems)
+    except ValueError as error:
+        defaults.problems.append(f"{FILE} names {path}, which {error}")
+        return []
     holders = [
         _read_table(kind, number, table, _label(table, kind, number, lines), defaults)
         for kind in ENTRIES
@@ -149,36 +148,29 @@ def read_projects_file(path: Path, defaults: Defaults) -> list[PolicyHolder]:
     return [each for each in holders if each]
 
 
-Tables: TypeAlias = Mapping[str, list[dict[str, Any]]]  #: the tables of the file, by kind
-NO_TABLES: Tables = {kind: [] for kind in ENTRIES}
 #: The lines of keys by the kind and number of their table, counted from 1, and their name; the
 #: header's name is empty.
 Lines: TypeAlias = Mapping[tuple[str, int, str], int]
 
 
-def _tables(path: Path, problems: list[str]) -> tuple[Lines, Tables]:
-    """Read the lines of the file's keys and its tables; no tables when it is invalid."""
+def _tables(path: Path, problems: list[str]) -> tuple[Lines, Mapping[str, list[dict[str, Any]]]]:
+    """Read the lines of the file's keys and its tables; `ValueError` says why there are none."""
     try:
         text = path.read_text(encoding="utf-8")
         content = tomllib.loads(text)
     except OSError as error:
-        problems.append(f"{FILE} names {path}, which cannot be read: {error.strerror}")
-        return {}, NO_TABLES
+        raise ValueError(f"cannot be read: {error.strerror}") from None
     except ValueError as error:  # both TOMLDecodeError and UnicodeDecodeError
         why = error if isinstance(error, tomllib.TOMLDecodeError) else "it is not UTF-8 text"
-        problems.append(f"{FILE} names {path}, which is not valid TOML: {why}")
-        return {}, NO_TABLES
-    unknown = [key for key in content if key not in NO_TABLES]
+        raise ValueError(f"is not valid TOML: {why}") from None
+    unknown = [key for key in content if key not in ENTRIES]
     lines = positions(text)
     problems.extend(
         f"{FILE}{_line(lines.get(('', 0, key)))}: {key} is not a known key" for key in unknown
     )
-    tables = {kind: content.get(kind, []) for kind in NO_TABLES}
+    tables = {kind: content.get(kind, []) for kind in ENTRIES}
     if not any(tables.values()) or not all(map(_are_tables, tables.values())):
-        problems.append(
-            f"{FILE} names {path}, which must have one [[projects]] or more, or [[organizations]]"
-        )
-        return {}, NO_TABLES
+        raise ValueError("must have one [[projects]] or more, or [[organizations]]")
     return lines, tables
 
 
@@ -223,7 +215,8 @@ def _read_table(
     entry = read(ENTRIES[kind], table, problems, label)
     required = ("name", "id") if kind == "projects" else ()
     problems.extend(f"{label(key)} is missing" for key in required if key not in table)
-    policy = entry.policy_over(defaults.policy)
+    own_rules = {key: getattr(entry, key) for key in entry.model_fields_set & set(POLICY_KEYS)}
+    policy = defaults.policy.model_copy(update=own_rules)
     if defaults.is_policy_valid and not problems:
         problems.extend(policy_problems(policy, _rule_label(policy, table, label)))
     credentials = _credentials(entry, table, label, defaults, problems)
