@@ -61,15 +61,14 @@ def _split(value: object, example: str) -> SplitResult:
 def host(value: object) -> str:
     """Parse the IP address or name on which a server listens."""
     given = parsers.text(value)
-    if not _HOST.fullmatch(given):
-        try:
+    with suppress(ValueError):
+        if not _HOST.fullmatch(given):
             ip_address(given)
-        except ValueError:
-            raise ValueError(
-                "must be an address or a name of this machine, without scheme and port: "
-                "127.0.0.1, or 0.0.0.0 for all of its addresses"
-            ) from None
-    return given
+        return given
+    raise ValueError(
+        "must be an address or a name of this machine, without scheme and port: "
+        "127.0.0.1, or 0.0.0.0 for all of its addresses"
+    )
 
 
 def webhook_url(value: object) -> SecretStr:

@@ -59,19 +59,18 @@ class SettingsError(Exception):
 
 
 def load_settings(
-    environ: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] = os.environ,
     folder: Path | None = None,
     *,
     needs_slack: bool = True,
 ) -> Settings:
-    """Read the settings from `environ` (by default `os.environ`) and `.env`.
+    """Read the settings from `environ` and `.env`.
 
     `.env` and a relative `BOT_PROJECTS_FILE` are in `folder`, by default the working directory.
     Without `needs_slack`, Slack's variables may be missing. Raises `SettingsError`.
     """
     problems: list[str] = []
     folder = folder or Path.cwd()
-    environ = os.environ if environ is None else environ
     given = read_environment(environ, folder / ".env", KNOWN_VARIABLES, problems)
     settings = read(Settings, given, problems)
     if needs_slack:
@@ -97,15 +96,13 @@ def load_settings(
     )
 
 
-def load_database_url(environ: Mapping[str, str] | None = None, folder: Path | None = None) -> str:
+def load_database_url(environ: Mapping[str, str] = os.environ, folder: Path | None = None) -> str:
     """Read `DATABASE_URL` alone; other variables are not checked. Raises `SettingsError`."""
     name, problems = "DATABASE_URL", list[str]()
-    environ = os.environ if environ is None else environ
     # Whoever verifies a copy of the database may not be allowed to read the bot's `.env`.
     file = None if name in environ else (folder or Path.cwd()) / ".env"
     given = read_environment(environ, file, {name}, problems)
-    given = {each: value for each, value in given.items() if each == name}
-    settings = read(Settings, given, problems)
+    settings = read(Settings, {name: given[name]} if name in given else {}, problems)
     if problems:
         raise SettingsError(problems)
     return settings.database_url.get_secret_value()
@@ -195,7 +192,6 @@ def read_audit_webhook(
 
 
 def unused_variables(given: Mapping[str, str]) -> Iterator[str]:
-    """Name the variables that have no effect."""
     if given.keys() >= {"BOT_PROJECTS_FILE", "MONGODB_ATLAS_PROJECT_ID"}:
         yield "MONGODB_ATLAS_PROJECT_ID has no effect here: another setting replaces it."
     yield from unknown_variables(given)
