@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -96,7 +96,6 @@ class JobRef:
 
     @property
     def started_at(self) -> datetime:
-        """When the job was started: the time in its id."""
         return created_at(self.job_id)
 
 
@@ -111,26 +110,19 @@ class DeliveryType(StrEnum):
 class JobState(StrEnum):
     """The state of a restore job, derived from several keys of Atlas."""
 
-    IN_PROGRESS = "in_progress"
-    LINK_LIVE = "link_live"
-    FINISHED = "finished"
-    CANCELLED = "cancelled"
-    EXPIRED = "expired"
-    FAILED = "failed"
+    sentence: str
 
-    @property
-    def sentence(self) -> str:
-        return _SENTENCES[self]
+    IN_PROGRESS = "in_progress", "The job is running."
+    LINK_LIVE = "link_live", "The download link is live: anyone who has it can fetch the backup."
+    FINISHED = "finished", "The job has finished."
+    CANCELLED = "cancelled", "The job is cancelled."
+    EXPIRED = "expired", "The download link has expired."
+    FAILED = "failed", "The job has failed."
 
-
-_SENTENCES = {
-    JobState.IN_PROGRESS: "The job is running.",
-    JobState.LINK_LIVE: "The download link is live: anyone who has it can fetch the backup.",
-    JobState.FINISHED: "The job has finished.",
-    JobState.CANCELLED: "The job is cancelled.",
-    JobState.EXPIRED: "The download link has expired.",
-    JobState.FAILED: "The job has failed.",
-}
+    def __new__(cls, value: str, sentence: str = "") -> Self:
+        state = str.__new__(cls, value)
+        state._value_, state.sentence = value, sentence
+        return state
 
 
 def _aware(moment: datetime) -> datetime:
@@ -199,7 +191,6 @@ class RestoreJob(AtlasModel):
 
     @property
     def live_since(self) -> datetime | None:
-        """When the download link became live: an hour before it expires."""
         return self.expires_at - LINK_LIFETIME if self.expires_at else None
 
     @property
