@@ -46,10 +46,14 @@ MAX_EVENT_PAGES = 5  #: pages of events that are read at most, newest first
 
 
 class AtlasClient(AtlasHttp):
-    """Calls the Administration API; safe for concurrent calls in one event loop."""
+    """Calls the Administration API; safe for concurrent calls in one event loop.
+
+    Each read raises `InvalidName` before anything is sent, `AtlasRejected`, and `AtlasUnavailable`
+    where there was no readable response in time.
+    """
 
     async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
-        """Read one job within `timeout` seconds; raises as `restore_jobs` does."""
+        """Read one job within `timeout` seconds."""
         call = ApiCall("GET", job_path(ref), JobNotFound)
 
         def parse(payload: object) -> RestoreJob:
@@ -66,14 +70,13 @@ class AtlasClient(AtlasHttp):
         """Read all restore jobs of a cluster, newest first, including cancelled and old ones.
 
         An item that cannot be read is left out and counted. Each page is read in at most
-        `max_attempts`; 1 is for callers that poll. Raises `InvalidName` before anything is sent,
-        `AtlasRejected`, and `AtlasUnavailable` where there was no readable response in time.
+        `max_attempts`; 1 is for callers that poll.
         """
         call = ApiCall("GET", jobs_path(project_id, cluster_name), ClusterNotFound)
         return await self._read_all(RestoreJob, call, attrgetter("id"), max_attempts)
 
     async def clusters(self, project_id: str) -> ReadItems[Cluster]:
-        """Read clusters, in v2 also deleted ones with snapshots; raises as `restore_jobs` does."""
+        """Read clusters, in v2 also deleted ones with snapshots."""
         path = f"{project_path(project_id)}/clusters"
         is_v2 = self.version is ApiVersion.V2
         query = {"includeDeletedWithRetainedBackups": "true"} if is_v2 else {}
@@ -81,17 +84,13 @@ class AtlasClient(AtlasHttp):
         return await self._read_all(Cluster, call, attrgetter("name"))
 
     async def projects(self) -> ReadItems[Project]:
-        """Read all projects that the credentials can access; raises as `restore_jobs` does."""
         return await self._read_all(Project, ApiCall("GET", "/groups"), attrgetter("id"))
 
     async def project(self, project_id: str) -> Project:
-        """Read one project; raises as `restore_jobs` does."""
-        return await self._read_one(
-            Project, ApiCall("GET", project_path(project_id), ProjectNotFound)
-        )
+        call = ApiCall("GET", project_path(project_id), ProjectNotFound)
+        return await self._read_one(Project, call)
 
     async def key_access(self, project_id: str) -> KeyAccess:
-        """Read what the client's credentials may do; raises as `restore_jobs` does."""
         if isinstance(self.credentials, DigestKey):
             root = await self._read_one(SystemStatus, ApiCall("GET", ""))  # of the key that asks
             return root.access_in(project_id)
@@ -101,7 +100,7 @@ class AtlasClient(AtlasHttp):
         return account.access_with(self.credentials.secret.get_secret_value())
 
     async def account_addresses(self, project_id: str) -> tuple[str, ...]:
-        """Read the access list of the client's service account; raises as `restore_jobs` does."""
+        """Read the access list of the client's service account."""
         path = f"{account_path(project_id, self.key_id)}/accessList"
         call = ApiCall("GET", path, resource_version="2024-08-05")
         entries = await self._read_all(AccessListEntry, call, attrgetter("address"))
@@ -110,7 +109,7 @@ class AtlasClient(AtlasHttp):
     async def events(
         self, project_id: str, event_types: Sequence[str], since: datetime
     ) -> list[ActivityEvent]:
-        """Read the events of these types since then, newest first; raises as `restore_jobs` does.
+        """Read the events of these types since then, newest first.
 
         Each page is tried once, for callers that poll. Unreadable events are left out.
         """
@@ -125,7 +124,7 @@ class AtlasClient(AtlasHttp):
     async def activity_feed_link(
         self, project_id: str, event_types: Sequence[str], since: datetime, until: datetime
     ) -> str:
-        """Return the address of these events in Atlas's web interface; raises as `project` does."""
+        """Return the address of these events in Atlas's web interface."""
         path = f"{project_path(project_id)}/activityFeed"
         query = event_filter(event_types, since) | {"maxDate": instant(until)}
         call = ApiCall("GET", path, resource_version="2025-03-12", parameters=query)

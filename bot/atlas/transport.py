@@ -103,9 +103,8 @@ class CappedResponse(httpx.Response):
 
 
 def _record(request: httpx.Request, response: httpx.Response | None, seconds: float) -> CallRecord:
-    if response is None:
-        return CallRecord(request.method, None, seconds, path=request.url.path)
-    status, headers = response.status_code, response.headers
+    status = response.status_code if response else None
+    headers = response.headers if response else httpx.Headers()
     return CallRecord(
         request.method,
         status,

@@ -110,7 +110,6 @@ LEVEL_COLUMN, TEXT_COLUMN = 2, 12
 
 
 def is_ok(results: Iterable[CheckResult]) -> bool:
-    """Return whether there is no problem, so that the bot can be started."""
     return all(result.level is not Level.PROBLEM for result in results)
 
 

@@ -74,7 +74,6 @@ def check_round(settings: Settings, counts: Mapping[str, int]) -> list[CheckResu
 
 
 async def check_port(host: str, port: int) -> CheckResult:
-    """Listen on the port and close it."""
     server = WebServer(host, port, web.Application(), grace=0)
     try:
         await server.start()

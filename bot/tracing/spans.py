@@ -115,7 +115,6 @@ class SpanTracing(Tracing):
         event.listen(engine, "checkin", _on_checkin)
 
     async def close(self, timeout: float) -> None:
-        """Export the remaining spans in a daemon thread; drop them after `timeout` seconds."""
         done = asyncio.Event()
         loop = asyncio.get_running_loop()
 
@@ -201,7 +200,6 @@ def open_span(tracer: Tracer, name: str, kind: SpanKind) -> Iterator[trace.Span]
 
 
 def is_traced() -> bool:
-    """Whether the current task runs within a span."""
     return trace.get_current_span().get_span_context().is_valid
 
 
