@@ -31,8 +31,6 @@ log = structlog.get_logger(__name__)
 
 ANYTHING = re.compile(".*", re.DOTALL)
 FEATURES = (command_handlers, dialog_handlers, picker_handlers, lists, home, card_handlers)
-#: Buttons that only open a page; Slack sends their clicks too.
-LINK_BUTTONS = frozenset({ids.ATLAS_LINK, ids.CARD_LINK, ids.FEED_LINK})
 
 
 class App(AsyncApp):
@@ -103,7 +101,8 @@ def _register_fallbacks(app: AsyncApp, deps: Dependencies) -> None:
 
     async def button(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
-        if body["actions"][0].get("action_id") not in LINK_BUTTONS:
+        # The link only opens a page; Slack sends its clicks too.
+        if body["actions"][0].get("action_id") != ids.FEED_LINK:
             deps.reply(body, other_version("button"))
 
     async def options(ack: AsyncAck) -> None:

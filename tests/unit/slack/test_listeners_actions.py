@@ -258,7 +258,7 @@ async def test_unknown_button_is_answered(bolt: BoltHarness) -> None:
 
 
 async def test_link_button_is_acked_without_a_message(bolt: BoltHarness) -> None:
-    answer = await bolt.send(payloads.click(ids.ATLAS_LINK, ""))
+    answer = await bolt.send(payloads.click(ids.FEED_LINK, ""))
 
     assert answer.status == 200
     assert bolt.private == []
