@@ -181,18 +181,14 @@ def job_entry(found: CancellableJob, facts: JobFacts | None) -> Block:
 
 
 def unavailable_blocks(unavailable: Iterable[Unavailable]) -> list[Block]:
-    lines = unavailable_lines(unavailable)
-    return [blockkit.section("\n".join(lines))] if lines else []
-
-
-def unavailable_lines(unavailable: Iterable[Unavailable]) -> list[str]:
-    """Return one line (mrkdwn) for each project and reason."""
+    """Show one line for each project and reason."""
     grouped: dict[tuple[str, str, bool], list[str | None]] = {}
     for each in unavailable:
         grouped.setdefault((each.project, each.reason, each.in_part), []).append(each.cluster)
     lines = [_reason(*key, sorted(filter(None, names))) for key, names in grouped.items()]
-    more = len(lines) - MAX_REASONS
-    return lines[:MAX_REASONS] + ([f":warning: and {more} reasons more."] if more > 0 else [])
+    if (more := len(lines) - MAX_REASONS) > 0:
+        lines[MAX_REASONS:] = [f":warning: and {more} reasons more."]
+    return [blockkit.section("\n".join(lines))] if lines else []
 
 
 def _reason(project: str, why: str, in_part: bool, clusters: Sequence[str]) -> str:

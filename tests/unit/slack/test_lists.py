@@ -21,11 +21,11 @@ def test_history_headline_counts_the_requests(many: int, headline: str) -> None:
 
 def test_unavailable_clusters_are_grouped_by_reason_and_limited() -> None:
     (block,) = lists.unavailable_blocks(FULL.unavailable)
-    few = lists.unavailable_lines([unseen(1), unseen(13)])
+    (few,) = lists.unavailable_blocks([unseen(1), unseen(13)])
 
     assert len(block["text"]["text"]) <= 3000
-    assert len(few) == 1
-    assert few[0].count("`") == 4
+    assert few["text"]["text"].count(":warning:") == 1
+    assert few["text"]["text"].count("`") == 4
 
 
 def test_incomplete_result_is_not_called_unseen() -> None:
@@ -33,6 +33,6 @@ def test_incomplete_result_is_not_called_unseen() -> None:
         project="shop", cluster="prod-eu", reason="1 job could not be read.", in_part=True
     )
 
-    assert lists.unavailable_lines([part]) == [
-        ":warning: `prod-eu` in shop: 1 job could not be read."
-    ]
+    (block,) = lists.unavailable_blocks([part])
+
+    assert block["text"]["text"] == ":warning: `prod-eu` in shop: 1 job could not be read."
