@@ -202,28 +202,14 @@ def snapshot(shown: JobFingerprint) -> str:
 
 
 def download_link(shown: JobFingerprint) -> str:
-    """Say whether the download link exists, and until when."""
-    if shown.delivery_type != "download" or not shown.cancellable:
-        return "none"
+    """Say whether the link of a cancellable download exists, and until when."""
     if not shown.link_is_live:
         return "not there yet"
     until = f" until {date(shown.expires_at)}" if shown.expires_at else ""
     return f":warning: live{until}: it may have been used"
 
 
-def job_facts(
-    shown: JobFingerprint, ref: JobRef, project_name: str, *, link_label: str | None = None
-) -> list[tuple[str, str]]:
-    """List the facts of a fingerprint, with labels; `project_name` is that of `ref`.
-
-    Without a label for the download link, its state is left out.
-    """
+def job_facts(shown: JobFingerprint) -> list[tuple[str, str]]:
+    """List the type and the snapshot of a job, with labels."""
     kind = DELIVERY_TYPES.get(shown.delivery_type) or escape(shown.delivery_type, 100)
-    pairs = [("Type", kind), ("Snapshot", snapshot(shown))]
-    if link_label:
-        pairs.append((link_label, download_link(shown)))
-    if not shown.target:
-        return pairs
-    cluster = shown.target.removeprefix(f"{ref.project_id}/")
-    target = shown.target if cluster == shown.target else f"{project_name}/{cluster}"
-    return [*pairs, ("Restores to", code(target))]
+    return [("Type", kind), ("Snapshot", snapshot(shown))]

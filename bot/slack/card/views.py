@@ -46,9 +46,8 @@ def message(
     if buttons:
         buttons += job_facts.feed_buttons(facts)
     details = [
-        *mrkdwn.job_facts(
-            request.shown, request.ref, request.project_name, link_label="Download link when asked"
-        ),
+        *mrkdwn.job_facts(request.shown),
+        ("Download link when asked", mrkdwn.download_link(request.shown)),
         ("Restore job", mrkdwn.code(request.ref.job_id)),
     ]
     blocks = [

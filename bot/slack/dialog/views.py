@@ -253,8 +253,8 @@ def _details(details: JobDetails, links: Links) -> list[Block]:
     job = details.job
     facts = [
         *([] if job.link_is_live else [("State", job.state.sentence)]),
-        *mrkdwn.job_facts(JobFingerprint.of(job), details.ref, details.project_name),
-        *_times(job),
+        *mrkdwn.job_facts(JobFingerprint.of(job)),
+        *_target_and_times(details),
         ("Restore job", mrkdwn.code(details.ref.job_id)),
     ]
     page = mrkdwn.link(links.cluster_page(details.ref), "Open in Atlas")
@@ -263,7 +263,12 @@ def _details(details: JobDetails, links: Links) -> list[Block]:
     return [blockkit.fields(facts), *feed, blockkit.context(page)]
 
 
-def _times(job: RestoreJob) -> Iterator[tuple[str, str]]:
+def _target_and_times(details: JobDetails) -> Iterator[tuple[str, str]]:
+    job = details.job
+    if job.target_cluster_name:
+        is_own = job.target_project_id == details.ref.project_id
+        project = details.project_name if is_own else job.target_project_id or "?"
+        yield "Restores to", mrkdwn.code(f"{project}/{job.target_cluster_name}")
     if job.expires_at and not job.link_is_live:  # the line about a live link has this
         yield "Expires", mrkdwn.date(job.expires_at)
     if job.finished_at:
