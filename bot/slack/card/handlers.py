@@ -1,6 +1,7 @@
 """Carries out decisions about a request, and handles the buttons of its card."""
 
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import structlog
@@ -23,40 +24,31 @@ from bot.tasks import run_until_deadline
 
 log = structlog.get_logger(__name__)
 
-Listener = Callable[[AsyncAck, dict[str, Any]], Coroutine[Any, Any, None]]
-
 #: A decision about a request by its id.
 Decision = Callable[[str, Actor], Coroutine[Any, Any, Request]]
 
 
 def register(app: AsyncApp, deps: Dependencies) -> None:
-    def deciding(decision: Decision) -> Listener:
-        async def clicked(ack: AsyncAck, body: dict[str, Any]) -> None:
-            # The ack waits for the commit, so that an acknowledged decision is durable.
-            await Click(deps, body).decide(decision)
-            await ack()
-            if (body.get("view") or {}).get("type") == "home":
-                republish(deps, body)
+    async def decide(decision: Decision, ack: AsyncAck, body: dict[str, Any]) -> None:
+        # The ack waits for the commit, so that an acknowledged decision is durable.
+        await Click(deps, body).decide(decision)
+        await ack()
+        if (body.get("view") or {}).get("type") == "home":
+            republish(deps, body)
 
-        return clicked
-
-    def asking(state: State, dialog: str) -> Listener:
+    async def ask(state: State, dialog: str, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Open the dialog for a reason while the request is in `state`."""
-
-        async def clicked(ack: AsyncAck, body: dict[str, Any]) -> None:
-            await ack()
-            click = Click(deps, body)
-            click.start(click.ask_reason(state, dialog))
-
-        return clicked
+        await ack()
+        click = Click(deps, body)
+        click.start(click.ask_reason(state, dialog))
 
     decisions = Decisions(deps)
-    app.action(ids.APPROVE)(deciding(decisions.approve))
-    app.action(ids.WITHDRAW)(deciding(decisions.withdraw))
-    app.action(ids.RETRY)(deciding(decisions.retry))
-    app.action(ids.REVIEW)(deciding(decisions.review))
-    app.action(ids.DENY)(asking(State.AWAITING, ids.DENY_DIALOG))
-    app.action(ids.KEEP)(asking(State.QUARANTINED, ids.KEEP_DIALOG))
+    app.action(ids.APPROVE)(partial(decide, decisions.approve))
+    app.action(ids.WITHDRAW)(partial(decide, decisions.withdraw))
+    app.action(ids.RETRY)(partial(decide, decisions.retry))
+    app.action(ids.REVIEW)(partial(decide, decisions.review))
+    app.action(ids.DENY)(partial(ask, State.AWAITING, ids.DENY_DIALOG))
+    app.action(ids.KEEP)(partial(ask, State.QUARANTINED, ids.KEEP_DIALOG))
 
 
 class Decisions:
@@ -75,15 +67,11 @@ class Decisions:
 
     async def deny(self, request_id: str, actor: Actor, reason: str) -> Request:
         request = await self._service.requests.get(request_id)
-        if request.by_bot:  # to deny the bot's own request is to keep the download
-            return await self.keep(request_id, actor, reason)
         person = await self._approver(request, actor)
+        if request.by_bot:  # to deny the bot's own request is to keep the download
+            email = await self._directory.email_of(actor.id)
+            return await self._service.keep(request_id, person, reason, email)
         return await self._service.deny(request_id, person, reason)
-
-    async def keep(self, request_id: str, actor: Actor, reason: str) -> Request:
-        person = await self._approver(await self._service.requests.get(request_id), actor)
-        email = await self._directory.email_of(actor.id)
-        return await self._service.keep(request_id, person, reason, email)
 
     async def withdraw(self, request_id: str, actor: Actor) -> Request:
         # The ids of user and team decide, so Slack is not asked about the person.

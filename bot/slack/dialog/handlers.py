@@ -2,8 +2,9 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -17,7 +18,7 @@ from bot.cancellation.people import Person
 from bot.cancellation.policy import Policy
 from bot.cancellation.request_context import current_request_id
 from bot.services.service import Submission
-from bot.slack import ids, mrkdwn
+from bot.slack import ids
 from bot.slack.card.handlers import Decisions
 from bot.slack.client import Links
 from bot.slack.command.grammar import parse_job_value
@@ -37,10 +38,6 @@ from bot.slack.errors import CALL_ERRORS, other_version, sentence_for, translate
 from bot.slack.payloads import REQUEST_KEY, Actor, actor_of, decode_metadata, input_of
 from bot.slack.picker.handlers import update_picker
 from bot.slack.picker.views import DONE
-from bot.slack.placement import is_direct
-
-#: A decision about a request by its id, with its reason.
-Decide = Callable[[str, Actor, str], Coroutine[Any, Any, Request]]
 
 #: Keyword arguments of Bolt's `ack`.
 Response = dict[str, Any]
@@ -54,46 +51,45 @@ CARD_POLL_INTERVALS = (0.3, 0.7, 1.0, 2.0, 4.0)
 
 
 def register(app: AsyncApp, deps: Dependencies) -> None:
-    async def open_job(ack: AsyncAck, body: dict[str, Any]) -> None:
-        await ack()
-        job = parse_job_value(str(body["actions"][0].get("value") or ""))
-        by = deps.interaction(body)
-        to = route(job, by.channel, deps.service.projects) if job else other_version("button")
-        dispatch(deps, to, by, "button clicked")
-
-    async def try_again(ack: AsyncAck, body: dict[str, Any]) -> None:
-        await ack()
-        view, by = body.get("view") or {}, deps.interaction(body)
-        if picker := read_picker(view):
-            update_picker(deps, picker, ids.JOB, body)
-            return
-        try:
-            job = read_target(view)
-        except UnreadableDialog as error:
-            deps.reply(body, str(error))
-        else:
-            deps.start(reload_job(deps, job, by, str(view["id"])), "reload", by)
-
-    submissions, decisions = Submissions(deps), Decisions(deps)
+    submissions = Submissions(deps)
 
     async def submit(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack(**await submissions.submit(body["view"], actor_of(body, deps.identity)))
 
     async def deny(ack: AsyncAck, body: dict[str, Any]) -> None:
-        await ack(**await submissions.decide(body, decisions.deny))
-
-    async def keep(ack: AsyncAck, body: dict[str, Any]) -> None:
-        await ack(**await submissions.decide(body, decisions.keep))
+        await ack(**await submissions.deny(body["view"], actor_of(body, deps.identity)))
 
     async def unknown(ack: AsyncAck) -> None:
         await ack(**update_with(dialog_views.refused(other_version("dialog"))))
 
-    app.action(ids.OPEN)(open_job)
-    app.action(ids.TRY_AGAIN)(try_again)
+    app.action(ids.OPEN)(partial(_open_job, deps))
+    app.action(ids.TRY_AGAIN)(partial(_try_again, deps))
     app.view(ids.DIALOG)(submit)
     app.view(ids.DENY_DIALOG)(deny)
-    app.view(ids.KEEP_DIALOG)(keep)
+    app.view(ids.KEEP_DIALOG)(deny)
     app.view(re.compile(".*"))(unknown)
+
+
+async def _open_job(deps: Dependencies, ack: AsyncAck, body: dict[str, Any]) -> None:
+    await ack()
+    job = parse_job_value(str(body["actions"][0].get("value") or ""))
+    by = deps.interaction(body)
+    to = route(job, by.channel, deps.service.projects) if job else other_version("button")
+    dispatch(deps, to, by, "button clicked")
+
+
+async def _try_again(deps: Dependencies, ack: AsyncAck, body: dict[str, Any]) -> None:
+    await ack()
+    view, by = body.get("view") or {}, deps.interaction(body)
+    if picker := read_picker(view):
+        update_picker(deps, picker, ids.JOB, body)
+        return
+    try:
+        job = read_target(view)
+    except UnreadableDialog as error:
+        deps.reply(body, str(error))
+    else:
+        deps.start(reload_job(deps, job, by, str(view["id"])), "reload", by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +114,14 @@ class Submissions:
         if request.channel == state.asked_in:
             return CLOSE
         self.deps.background.start(self._link_card(request, str(view["id"])), "link to the card")
-        return update_with(dialog_views.posted_elsewhere(card_location(request)))
+        return update_with(dialog_views.posted_elsewhere(request))
 
-    async def decide(self, body: Mapping[str, Any], decide: Decide) -> Response:
-        """Record a decision that has a reason, and answer the dialog."""
-        view, actor = body["view"], actor_of(body, self.deps.identity)
+    async def deny(self, view: Mapping[str, Any], actor: Actor) -> Response:
+        """Deny the request, or keep the download, with the reason; answer the dialog."""
         request_id = str(decode_metadata(view).get(REQUEST_KEY) or "")
         reason = typed_text(view, ids.REASON)
         try:
-            await self.deps.before_ack(decide(request_id, actor, reason))
+            await self.deps.before_ack(Decisions(self.deps).deny(request_id, actor, reason))
         except CancellationError as error:
             log.info("decision refused", actor=actor.id, why=type(error).__name__)
             return refusal(error, self.deps.links)
@@ -176,21 +171,13 @@ class Submissions:
             await self.deps.sleep(interval)
             current = await self.deps.service.requests.get(request.id)
             if url := self.deps.links.card_of(current):
-                text = f"{card_location(current)} {mrkdwn.link(url, 'Go to the card')}."
-                view = dialog_views.posted_elsewhere(text)
+                view = dialog_views.posted_elsewhere(current, url)
                 try:
                     await self.deps.client.views_update(view_id=view_id, view=view)
                 except CALL_ERRORS as error:
                     # The dialog was closed or Slack is unavailable; it already shows the channel.
                     log.info("card could not be linked", error=translate_error(error).sentence)
                 return
-
-
-def card_location(request: Request) -> str:
-    """Say in which channel the card is."""
-    if is_direct(request.channel):
-        return "Its card is in your direct messages with the bot."
-    return f"Its card is in {mrkdwn.channel(request.channel)}."
 
 
 def refusal(error: Exception, links: Links) -> Response:

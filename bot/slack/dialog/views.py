@@ -24,7 +24,7 @@ from bot.slack.dialog.metadata import (
 from bot.slack.errors import internal_error_text, see_card
 from bot.slack.lists import unavailable_blocks
 from bot.slack.payloads import REQUEST_KEY, encode_metadata
-from bot.slack.placement import Placement
+from bot.slack.placement import Placement, is_direct
 from bot.slack.plain_text import as_text
 
 SUBMIT = "Cancel the job"
@@ -150,9 +150,13 @@ def open_button(view: View) -> list[Block]:
     return [blockkit.actions(blockkit.button("Open the dialog again", ids.OPEN, job_value(ref)))]
 
 
-def posted_elsewhere(text: str) -> View:
-    """Confirm a submission whose card is in another channel; `text` is trusted mrkdwn."""
-    return modal([blockkit.section(f":white_check_mark: The request is recorded. {text}")])
+def posted_elsewhere(request: Request, card: str | None = None) -> View:
+    """Confirm a submission whose card is in another channel; `card` is the card's URL."""
+    is_dm = is_direct(request.channel)
+    where = "your direct messages with the bot" if is_dm else mrkdwn.channel(request.channel)
+    link = f" {mrkdwn.link(card, 'Go to the card')}." if card else ""
+    text = f"The request is recorded. Its card is in {where}.{link}"
+    return modal([blockkit.section(f":white_check_mark: {text}")])
 
 
 def internal_error(reference: str) -> View:

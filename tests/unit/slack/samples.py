@@ -192,7 +192,7 @@ def views() -> dict[str, dict[str, Any]]:
             LONG_REASON, longest_asked(), mrkdwn.atlas_answer(503, "X" * 100)
         ),
         "refused": dialog_views.refused("You may not ask."),
-        "posted_elsewhere": dialog_views.posted_elsewhere("Its card is in <#C0AUDIT>."),
+        "posted_elsewhere": dialog_views.posted_elsewhere(request(channel="C0AUDIT")),
         "internal_error": dialog_views.internal_error("1a2b3c4d"),
         "deny_reason": dialog_views.ask_reason(ids.DENY_DIALOG, "0" * 32),
     }
