@@ -24,7 +24,6 @@ def command(rest: str = "") -> str:
 
 
 def command_code(rest: str = "") -> str:
-    """Return the same as mrkdwn code."""
     return mrkdwn.code(command(rest))
 
 

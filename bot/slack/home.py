@@ -155,7 +155,6 @@ LOADING = [blockkit.section(":hourglass_flowing_sand: Looking …")]
 
 
 def job_blocks(listing: Search, now: datetime, facts: Mapping[JobRef, JobFacts]) -> list[Block]:
-    """Show the newest jobs that can be cancelled."""
     shown = [lists.job_entry(found, facts.get(found.ref)) for found in listing.jobs[:MAX_JOBS]]
     more = len(listing.jobs) - len(shown)
     if not shown:

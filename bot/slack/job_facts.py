@@ -88,7 +88,6 @@ def link_text(facts: JobFacts) -> str:
 
 
 def live_text(facts: JobFacts) -> str:
-    """Say since when the link is live, and until when."""
     since = f" since {mrkdwn.date(facts.live_since, seconds=True)}" if facts.live_since else ""
     until = f", until {mrkdwn.date(facts.until)}" if facts.until else ""
     return f":warning: live{since}{until}"
@@ -100,7 +99,6 @@ def ending(state: JobState | None) -> str:
 
 
 def card_lines(request: Request, facts: JobFacts | None) -> list[str]:
-    """Return the lines about starter and link for a card."""
     started = started_line(request.ref, facts)
     if facts is None:
         return [started]

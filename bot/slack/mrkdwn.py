@@ -178,7 +178,6 @@ def job(ref: JobRef, project_name: str = "") -> str:
 
 
 def capitalised(text: str) -> str:
-    """Return a clause as the start of a sentence."""
     return f"{text[0].upper()}{text[1:]}"
 
 

@@ -68,7 +68,6 @@ class Interaction:
 
 
 def interaction_of(body: Mapping[str, Any], identity: Identity) -> Interaction:
-    """Read a payload with a user."""
     return Interaction(
         actor=actor_of(body, identity),
         channel_id=channel_of(body),
@@ -122,7 +121,6 @@ def _teams_of(user: Mapping[str, Any]) -> frozenset[str]:
 
 
 def channel_of(body: Mapping[str, Any]) -> str | None:
-    """Return the channel of a payload, or None where the payload has none."""
     places = (body.get("channel_id"), _part(body, "channel").get("id"))
     return next(filter(None, places), _part(body, "container").get("channel_id"))
 

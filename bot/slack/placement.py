@@ -149,7 +149,6 @@ class Channels:
 
 
 def is_direct(channel: str) -> bool:
-    """Return whether a channel is a direct message, by its id."""
     return channel.startswith(("D", "U", "W"))
 
 

@@ -189,7 +189,6 @@ def _footer(request: Request, links: Links) -> str:
 
 
 def _buttons(request: Request, mode: Mode) -> list[Block]:
-    """Build the buttons that work in the request's state."""
     review = [review_button(request)] if request.unreviewed else []
     match request.state:
         case State.QUARANTINED:

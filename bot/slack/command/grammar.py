@@ -95,7 +95,6 @@ _ALMOST_OBJECT_ID = re.compile(r"(?=.*\d)[0-9a-fA-F]{16,40}")
 
 
 def parse(text: str) -> Command:
-    """Parse the text after the command."""
     if len(text) > MAX_LENGTH:
         return InvalidCommand(f"That is {len(text)} characters long, more than any command.")
     words = normalise(text).split()

@@ -99,7 +99,6 @@ class Submissions:
     deps: Dependencies
 
     async def submit(self, view: Mapping[str, Any], actor: Actor) -> Response:
-        """Record a request, and answer the dialog."""
         if (view.get("submit") or {}).get("text") == DONE:
             return CLOSE
         if problem := submit_problem(view):

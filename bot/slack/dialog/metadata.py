@@ -97,7 +97,6 @@ class PickerState:
 
     @property
     def ref(self) -> JobRef | None:
-        """The job, once project, cluster and job are selected."""
         if not (self.project_id and self.cluster and self.job_id):
             return None
         return JobRef(project_id=self.project_id, cluster_name=self.cluster, job_id=self.job_id)

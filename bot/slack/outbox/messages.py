@@ -88,8 +88,7 @@ class MessageBuilder:
 
     def _card(self, post: RequestPost) -> dict[str, Any]:
         project = self.projects.find(post.request.ref.project_id)
-        cancels = project and not project.why_read_only
-        mode = project.policy.quarantine.mode if project and cancels else Mode.OFF
+        mode = project.policy.quarantine.mode if project and not project.why_read_only else Mode.OFF
         approvers = notified_approvers(project.policy, post.request) if project else None
         return card_views.message(post.request, approvers, self.links, post.facts, mode)
 

@@ -5,6 +5,7 @@ import difflib
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import structlog
@@ -59,17 +60,14 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
     async def opened(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack(options=await _options(deps, body))
 
-    async def selected(ack: AsyncAck, body: dict[str, Any]) -> None:
-        await ack()
-        _select(deps, body)
-
     app.options(ids.CLUSTER)(opened)
     app.options(ids.JOB)(opened)
     for block_id in PICKERS:
-        app.action({"block_id": block_id, "action_id": block_id})(selected)
+        app.action({"block_id": block_id, "action_id": block_id})(partial(_select, deps))
 
 
-def _select(deps: Dependencies, body: Mapping[str, Any]) -> None:
+async def _select(deps: Dependencies, ack: AsyncAck, body: dict[str, Any]) -> None:
+    await ack()
     state = read_picker(body.get("view") or {})
     if state is None:
         deps.reply(body, other_version("dialog"))
@@ -86,7 +84,6 @@ def _select(deps: Dependencies, body: Mapping[str, Any]) -> None:
 def update_picker(
     deps: Dependencies, state: PickerState, last: str, body: Mapping[str, Any]
 ) -> None:
-    """Update the dialog after a selection, in the background."""
     by = deps.interaction(body)
     log.info("selected in picker", picker=last, cluster=state.cluster, job=state.job_id)
     updating = Picker(deps, by, str(body["view"]["id"])).select(state, last)
