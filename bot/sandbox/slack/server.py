@@ -50,7 +50,7 @@ class FakeSlackServer:
         self.http = SignedHttp(world)
         self.http.request_url = request_url
         self.stream = EventStream(world.events)
-        #: Routes beside the API, for a page of one's own; one for `/` takes the add_banner's place.
+        #: More routes, for a page; one for `/` replaces the welcome text.
         self.extra_routes: list[web.RouteDef] = [web.get("/", _welcome)]
         self.payloads = Payloads(world)
         self.people = People(world, self.payloads, Delivery(world, self.sockets, self.http))

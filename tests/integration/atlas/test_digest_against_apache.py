@@ -1,4 +1,4 @@
-"""The digest login against Apache httpd's mod_auth_digest, a server that is not ours."""
+"""The digest login against Apache httpd's mod_auth_digest, an independent server."""
 
 import asyncio
 from collections.abc import Iterator

@@ -80,7 +80,7 @@ class PolicyModel:
     slack: dict[str, Person] = field(default_factory=dict)  # each person at their last click
     yes: set[str] = field(default_factory=set)
     ready: bool = False  # approved, so that a run may send a DELETE
-    ended: bool = False  # by a no, a withdrawal, or time
+    ended: bool = False  # by a denial, a withdrawal, or its expiry
     chances: int = 0  # how often a run may send one DELETE
     deletes: int = 0
 
