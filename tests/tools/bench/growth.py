@@ -73,6 +73,7 @@ class DatabaseOperations:
     leases: LeaseStore = field(init=False)
     posts: OutboxStore = field(init=False)
     history: History = field(init=False)
+    claimed: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.requests = RequestStore(self.database, now)
@@ -104,7 +105,8 @@ class DatabaseOperations:
             "claim": lambda: self.leases.claim(request.id),
             "DELETE recorded": lambda: self._sent(request.id),
             "outcome": lambda: self._ended(request.id),
-            "outbox, card due": lambda: self.posts.claim(OWNER, 8, 1),
+            "outbox, card due": self._claimed,
+            "outbox, posts in delivery": self._renewed,
         }
         taken = {name: await seconds_of(work) for name, work in works.items()}
         await self._posted()
@@ -119,6 +121,13 @@ class DatabaseOperations:
         answered = replace(request.sent, accepted=True, unknown=False)
         await self.leases.record_delete_answer(request, answered, {"status": 204})
         await self.leases.settle(request, State.CANCELLED, Outcome(sentence="cancelled"))
+
+    async def _claimed(self) -> None:
+        self.claimed = [post.id for post in await self.posts.claim(OWNER, 8, 1)]
+
+    async def _renewed(self) -> None:
+        """Renew the claims, and return those of a claim that got no answer."""
+        await self.posts.claim(OWNER, 8, 1, held=self.claimed, is_lost=True)
 
     async def _posted(self) -> None:
         """Mark due posts as sent, so that rounds do not affect each other."""
