@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, exists, func, or_, select, text
+from sqlalchemy import Connection, Delete, Row, Select, delete, exists, func, or_, select, text
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.events import EventName, Recorded
@@ -152,9 +152,7 @@ class History(Store):
 
     async def prune(self, before: datetime, limit: int = 100) -> int:
         """Delete requests that ended before then, and old announcements; their events stay."""
-        is_over = (posts.c.state != "due", posts.c.at < before)
-        old_announcements = delete(posts).where(posts.c.watched_job.is_not(None), *is_over)
-        await self._write(lambda uow: uow.execute(old_announcements))
+        await self._write(lambda uow: uow.execute(old_announcements(before)))
         pruned = 0
         while (count := await self._prune(before, limit)) == limit:
             pruned += count
@@ -167,6 +165,12 @@ class History(Store):
             uow.record(request, EventName.PRUNED)
         uow.execute(delete(requests).where(requests.c.id.in_([each.id for each in ended])))
         return len(ended)
+
+
+def old_announcements(before: datetime) -> Delete:
+    """Delete posts about watched jobs that were sent or dropped before then."""
+    is_over = (posts.c.watched_job.is_not(None), posts.c.state != DUE, posts.c.at < before)
+    return delete(posts).where(*is_over)
 
 
 def lock_prunable(before: datetime, limit: int) -> Select[Any]:

@@ -216,6 +216,7 @@ posts = Table(
     partial_index("due_posts", "request", "id", where=DUE),
     partial_index("due_announcements", "watched_job", "id", where=DUE),
     partial_index("due_posts_in_order", "priority", "id", where=DUE),
+    partial_index("announcements_by_time", "at", where="watched_job IS NOT NULL"),
 )
 
 watched_clusters = Table(

@@ -1,4 +1,4 @@
-"""Queries that run every two seconds use an index, however long the history is."""
+"""Queries that run every few seconds, or every hour, use an index, however long the history is."""
 
 from datetime import timedelta
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
-from bot.storage.audit_log import lock_prunable
+from bot.storage.audit_log import lock_prunable, old_announcements
 from bot.storage.lease_store import runnable_requests
 from bot.storage.notice_store import requests_to_notify
 from bot.storage.outbox_store import DUE_POSTS, LONGEST_DELAY
@@ -25,6 +25,7 @@ QUERIES = {
     "card and copies": (SHOWING_POSTS, {"of": "request-1"}),
     "unposted events": (next_unposted(1, ["busy"]).limit(8), None),
     "oldest unposted event": (oldest_unposted(1), None),
+    "announcements to prune": (old_announcements(NOON - timedelta(days=90)), None),
     "requests to prune": (lock_prunable(NOON - timedelta(days=90), 10), None),
 }
 

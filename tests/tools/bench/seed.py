@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.engine import make_url
 
+from bot.cancellation.starter import NOT_READ
 from bot.storage.database import Database
 from bot.storage.migrate import ensure_current
 from bot.storage.sqlite import open_executor
@@ -124,7 +126,25 @@ SELECT
 FROM {numbers}
 """
 
-STATEMENTS = (REQUESTS, APPROVALS, POSTS, EVENTS, WATCHED_JOBS)
+ANNOUNCEMENTS = """
+INSERT INTO posts (
+    id, watched_job, kind, at, detail, client_msg_id, state, due_at, attempts, channel, ts)
+SELECT
+    CAST(:count AS BIGINT) * 3 + i, i, 'announcement', {created}, '{{}}',
+    {hex} || '-0000-5000-8000-4', 'sent', {created}, 1, 'C0OPS', '1764.' || i
+FROM {numbers}
+"""
+
+JOB_FACTS = """
+INSERT INTO job_facts (
+    project_id, cluster_name, job_id, expected_at, live_since, ended, phase, started_by)
+SELECT
+    :project, 'cluster-' || (i % 60), 'a0b1c2d3e4f5a6b7' || {hex}, {created},
+    CASE WHEN i % 10 = 0 THEN {created} END, 'cancelled', 'ended', :starter
+FROM {numbers}
+"""
+
+STATEMENTS = (REQUESTS, APPROVALS, POSTS, EVENTS, WATCHED_JOBS, ANNOUNCEMENTS, JOB_FACTS)
 
 #: The file is temporary and need not survive a crash.
 PRAGMAS = ("PRAGMA synchronous = OFF", "PRAGMA cache_size = -1000000")
@@ -190,6 +210,7 @@ def _fill_tables(count: int, connection: Connection) -> None:
         "project": PROJECT_ID,
         "shown": SHOWN,
         "outcome": OUTCOME,
+        "starter": json.dumps(NOT_READ.to_json()),
     }
     for template in STATEMENTS:
         statement = text(template.format(**words))

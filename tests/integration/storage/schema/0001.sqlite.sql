@@ -178,6 +178,8 @@ CREATE TABLE posts (
     UNIQUE (client_msg_id)
 );
 
+CREATE INDEX announcements_by_time ON posts (at) WHERE watched_job IS NOT NULL;
+
 CREATE INDEX due_announcements ON posts (watched_job, id) WHERE state = 'due';
 
 CREATE INDEX due_posts ON posts (request, id) WHERE state = 'due';
