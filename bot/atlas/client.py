@@ -138,7 +138,7 @@ class AtlasClient(AtlasHttp):
         settled: check its `may_have_taken_effect`, and read the job.
         """
         call = ApiCall("DELETE", job_path(ref), JobNotFound)
-        return (await self._send(call, self.request_timeout)).status_code
+        return (await self._send(call, self._deadline(self.request_timeout))).status_code
 
     async def _read_one(
         self, model: type[_M], call: ApiCall, max_attempts: int = MAX_ATTEMPTS

@@ -134,7 +134,7 @@ class AtlasHttp:
         while True:
             attempt += 1
             try:
-                response = await self._send(call, deadline - self.monotonic())
+                response = await self._send(call, deadline)
                 parsed, self.last_error = parse(parse_body(response.content)), None
             except AtlasUnavailable as error:
                 self.last_error = error
@@ -151,15 +151,16 @@ class AtlasHttp:
                 return parsed
             await self.sleep(pause)
 
-    async def _send(self, call: ApiCall, timeout: float) -> httpx.Response:
-        """Send `call`, with a handshake if needed, and return a success within `timeout` seconds.
+    async def _send(self, call: ApiCall, deadline: float) -> httpx.Response:
+        """Send `call`, with a handshake if needed, and return a success before the deadline.
 
         The limit of one call, `request_timeout`, begins once a connection is free.
         """
         name = call.name(self.version)
-        left = await self._acquire_connection(name, timeout)
+        await self._acquire_connection(name, deadline)
+        timeout = min(self.request_timeout, deadline - self.monotonic())
         try:
-            response = await self._send_in_task(call, name, min(self.request_timeout, left))
+            response = await self._send_in_task(call, name, timeout)
             if not response.is_success:
                 payload, headers = parse_body(response.content), response.headers
                 raise error_for(response.status_code, headers, payload, name, call.not_found)
@@ -168,15 +169,12 @@ class AtlasHttp:
             raise
         return response
 
-    async def _acquire_connection(self, name: str, timeout: float) -> float:
-        """Wait for a free connection and take it; return the seconds left."""
-        until = self.monotonic() + timeout
+    async def _acquire_connection(self, name: str, deadline: float) -> None:
         try:
-            async with asyncio.timeout(timeout * POOL_SHARE):
+            async with asyncio.timeout((deadline - self.monotonic()) * POOL_SHARE):
                 await self._connections.acquire()
         except TimeoutError:
             raise TimedOut(detail="all connections are busy", call=name) from None
-        return until - self.monotonic()
 
     async def _send_in_task(self, call: ApiCall, name: str, timeout: float) -> httpx.Response:
         """Send `call` in a task of its own, which is cancelled together with the caller.
