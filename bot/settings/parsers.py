@@ -6,6 +6,7 @@ not quoted, because they may be misplaced secrets; short list items are quoted.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from importlib.util import find_spec
 from typing import Any, TypeVar
@@ -123,25 +124,21 @@ def secret(*wrong: tuple[str, str]) -> Callable[[object], SecretStr]:
     return parse
 
 
-def whole(least: int, most: int) -> Callable[[object], int]:
+def whole(least: int, most: int, message: str = "") -> Callable[[object], int]:
     def parse(value: object) -> int:
         given = value
         if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
             given = int(value)
         if isinstance(given, int) and not isinstance(given, bool) and least <= given <= most:
             return given
-        raise ValueError(f"must be a whole number from {least} to {most}")
+        raise ValueError(message or f"must be a whole number from {least} to {most}")
 
     return parse
 
 
 def seconds(value: object) -> timedelta:
-    try:
-        return timedelta(seconds=whole(1, MAX_SECONDS)(value))
-    except ValueError:
-        raise ValueError(
-            f"must be a whole number of seconds, 1 or more (and at most {MAX_SECONDS})"
-        ) from None
+    message = f"must be a whole number of seconds, 1 or more (and at most {MAX_SECONDS})"
+    return timedelta(seconds=whole(1, MAX_SECONDS, message)(value))
 
 
 def reminders(value: object) -> tuple[timedelta, ...]:
@@ -149,16 +146,14 @@ def reminders(value: object) -> tuple[timedelta, ...]:
     given = value if isinstance(value, list) else split(str(value))
     if given in (["0"], [0], []):
         return ()
-    try:
+    with suppress(ValueError):
         times = sorted(set(map(seconds, given)))
-    except ValueError:
-        times = []
-    if not 0 < len(times) <= MAX_REMINDERS:
-        raise ValueError(
-            f"must be up to {MAX_REMINDERS} whole numbers of seconds, 1 or more, "
-            "with commas between them; or 0 for no reminders"
-        )
-    return tuple(times)
+        if 0 < len(times) <= MAX_REMINDERS:
+            return tuple(times)
+    raise ValueError(
+        f"must be up to {MAX_REMINDERS} whole numbers of seconds, 1 or more, "
+        "with commas between them; or 0 for no reminders"
+    )
 
 
 def flag(value: object) -> bool:

@@ -83,12 +83,8 @@ class Defaults:
     policy: PolicySettings
     is_policy_valid: bool  #: after errors in `BOT_` variables, the policy is not checked further
     credentials: Credentials | None
+    has_credential_variables: bool  #: errors in them are reported already
     problems: list[str]
-
-    @property
-    def has_credential_variables(self) -> bool:
-        """Whether default credentials are given; errors in them are reported already."""
-        return any(name in self.environ for name in DEFAULT_VARIABLES.values())
 
 
 def read_projects(
@@ -102,6 +98,7 @@ def read_projects(
         environ=environ,
         policy=policy,
         is_policy_valid=len(problems) == found,
+        has_credential_variables=bool(logins),
         credentials=read_credentials(logins, DEFAULT_VARIABLES.__getitem__, environ, problems),
         problems=problems,
     )
