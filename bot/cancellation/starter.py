@@ -234,16 +234,16 @@ def _actor(event: ActivityEvent) -> tuple[StarterKind, str]:
     application, user = event.delegate_principal, event.username or event.user_id
     acting = (application.name or application.id) if application else ""
     acting_for = f"{acting}{FOR}{event.username}" if event.username else acting
+    key = event.public_key or event.api_key_id
     actors = (
         (event.is_global_admin, StarterKind.MONGODB_STAFF, user),
         (application is not None, StarterKind.OAUTH_APP, acting_for),
         (bool(event.client_id), StarterKind.SERVICE_ACCOUNT, event.client_id),
         (bool(user), StarterKind.USER, user),
-        (True, StarterKind.API_KEY, event.public_key or event.api_key_id),
+        (bool(key), StarterKind.API_KEY, key),
+        (True, StarterKind.UNNAMED, ""),
     )
-    kind, name = next((kind, name) for applies, kind, name in actors if applies)
-    unnamed = not name and kind is StarterKind.API_KEY
-    return (StarterKind.UNNAMED, "") if unnamed else (kind, name)
+    return next((kind, name) for applies, kind, name in actors if applies)
 
 
 def is_named(user_name: str, starter_name: str) -> bool:
