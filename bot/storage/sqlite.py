@@ -39,12 +39,11 @@ FILE_WRITTEN = "the file was written to meanwhile: run the command again"
 WRITES = "cancel_restore_writes"
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _stat(path: Path) -> os.stat_result | None:
     try:
-        found = path.stat()
-    except OSError:
+        return path.stat()
+    except OSError:  # opening it reports what is wrong with the path
         return None
-    return found.st_dev, found.st_ino
 
 
 class SqliteExecutor:
@@ -99,7 +98,8 @@ class SqliteExecutor:
 
         SQLite would write to the deleted file without an error, and lose everything at the end.
         """
-        found = _identity(self._path)
+        status = _stat(self._path)
+        found = status and (status.st_dev, status.st_ino)
         if self._opened_file is None:
             self._opened_file = found
         elif found != self._opened_file:
@@ -107,12 +107,9 @@ class SqliteExecutor:
 
     def _unlocked_version(self) -> tuple[int, int] | None:
         """Return what a write changes, where the file is read without a lock."""
-        if not self._read_only or _has_log(self._path):
-            return None
-        with suppress(OSError):  # opening it reports what is wrong with the path
-            status = self._path.stat()
-            return status.st_mtime_ns, status.st_size
-        return None
+        is_locked = not self._read_only or _has_log(self._path)
+        status = None if is_locked else _stat(self._path)
+        return status and (status.st_mtime_ns, status.st_size)
 
     async def close(self) -> None:
         # Shielded: a cancelled caller would leave the file open.
@@ -133,7 +130,7 @@ class _SelfClosingConnection(sqlite3.Connection):
 
 
 def _has_log(path: Path) -> bool:
-    return any(_identity(Path(f"{path}{suffix}")) for suffix in ("-wal", "-journal"))
+    return any(_stat(Path(f"{path}{suffix}")) for suffix in ("-wal", "-journal"))
 
 
 def _open_read_only(path: Path, timeout: float) -> sqlite3.Connection:
