@@ -96,16 +96,13 @@ class Database:
         Raises `Conflict` where a unique index refused the write, `NotRecorded` if it is certainly
         not committed, and `MaybeRecorded` if the commit was sent and its answer did not come.
         """
-        if not background:
-            return await self._run(work, self._timeout, writes=True)
-        async with self._background_writes:
-            return await self._run(work, max(self._timeout, BACKGROUND_TIMEOUT), writes=True)
+        async with self._background_writes if background else nullcontext():
+            return await self._run(work, writes=True, background=background)
 
     async def read(self, work: Callable[[Connection], T], *, background: bool = False) -> T:
         """Run `work` in one transaction that changes nothing; raises `NotRead`."""
-        timeout = max(self._timeout, BACKGROUND_TIMEOUT) if background else self._timeout
         try:
-            return await self._run(work, timeout, writes=False)
+            return await self._run(work, writes=False, background=background)
         except errors.NotRecorded as error:
             raise errors.NotRead from error
 
@@ -132,7 +129,8 @@ class Database:
         except DATABASE_ERRORS as error:
             raise errors.RecordUnreadable(cause_of(error)) from error
 
-    async def _run(self, work: Callable[[Connection], T], timeout: float, *, writes: bool) -> T:
+    async def _run(self, work: Callable[[Connection], T], *, writes: bool, background: bool) -> T:
+        timeout = max(self._timeout, BACKGROUND_TIMEOUT) if background else self._timeout
         guard = CommitGuard()
         task = asyncio.create_task(self._transaction(work, guard, writes=writes))
         try:
@@ -211,7 +209,6 @@ MAX_DRIFT = 1.0  #: seconds of deviation that slow answers explain; more is logg
 
 
 def wall_clock() -> datetime:
-    """Return the current time, in UTC."""
     return datetime.now(UTC)
 
 
