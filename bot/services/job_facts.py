@@ -70,11 +70,9 @@ class JobFactsService:
         used, and not the database.
         """
         listed = [ref for ref, _ in jobs]
-        known = (
-            await self.store.get(listed)
-            if stored
-            else {ref: JobFacts.new(ref, USUAL_WAIT, self.now()) for ref in listed}
-        )
+        known = {ref: JobFacts.new(ref, USUAL_WAIT, self.now()) for ref in listed}
+        if stored:
+            known = await self.store.get(listed)
         refs = [ref for ref, facts in known.items() if not facts.started_by.is_settled]
         reads = await asyncio.gather(*(self.feeds.read(ref, timeout=timeout) for ref in refs))
         feeds = dict(zip(refs, reads, strict=True))

@@ -201,9 +201,8 @@ class Run:
     async def _send_delete(self, job: RestoreJob) -> None:
         """Record the attempt, send one DELETE, record its answer."""
         unknown_before = self.request.sent.unknown
-        self.request = await self.store.record_delete_sent(
-            self.request, job.expires_at if job.link_is_live else None
-        )
+        expires_at = job.expires_at if job.link_is_live else None
+        self.request = await self.store.record_delete_sent(self.request, expires_at)
         sent = replace(self.request.sent, unknown=unknown_before)
         try:
             status = await self.atlas.cancel_restore_job(self.request.ref)

@@ -128,8 +128,6 @@ class CancellationService:
         return self._changed(await self.requests.approve(request_id, person, check, judge))
 
     async def deny(self, request_id: str, person: Person, reason: str) -> Request:
-        """End a waiting request as denied."""
-
         def check(request: Request) -> NotAllowed | None:
             refusal = rules.may_decide(self.projects.policy(request.ref), request.requester, person)
             return refusal or rules.check_text(reason, errors.DenialReasonMissing())
@@ -150,16 +148,14 @@ class CancellationService:
         return await self._decide(request_id, State.KEPT, person, check, reason)
 
     async def withdraw(self, request_id: str, person: Person) -> Request:
-        """End a waiting request as withdrawn."""
         check = partial(rules.may_withdraw, person=person)
         return await self._decide(request_id, State.WITHDRAWN, person, check)
 
     async def _decide(
         self, request_id: str, state: State, person: Person, check: Check, reason: str = ""
     ) -> Request:
-        decided = await self.requests.decide(
-            request_id, state, person, check, reason=without_secrets(reason)
-        )
+        reason = without_secrets(reason)
+        decided = await self.requests.decide(request_id, state, person, check, reason=reason)
         return self._changed(decided)
 
     async def retry(self, request_id: str, person: Person) -> Request:
@@ -173,14 +169,10 @@ class CancellationService:
             return refusal or judgement.judge(policy, request, people).refusal
 
         policy = self.projects.policy(failed.ref)
-
-        def needed(request: Request) -> int:
-            return judgement.approvals_of_retry(policy, request, people.get(person.id, person))
-
+        needed = partial(judgement.approvals_of_retry, policy, person=people.get(person.id, person))
+        ttl = policy.approval_ttl
         return self._changed(
-            await self.requests.retry(
-                request_id, person, check, needed_for=needed, ttl=policy.approval_ttl
-            )
+            await self.requests.retry(request_id, person, check, needed_for=needed, ttl=ttl)
         )
 
     async def review(self, request_id: str, person: Person) -> Request:
@@ -204,6 +196,7 @@ class CancellationService:
 def refusal_of(policy: Policy, submission: Submission) -> NotAllowed | None:
     """Return why the policy refuses a submission: the person, the job or the input (pure)."""
     person, alone = submission.person, acts_alone(policy, submission)
+    members = submission.approver_members
     return (
         rules.may_cancel(policy)
         or rules.may_request(policy, person)
@@ -211,11 +204,7 @@ def refusal_of(policy: Policy, submission: Submission) -> NotAllowed | None:
         or (rules.may_act_alone(policy, person) if alone else None)
         or rules.check_reason(policy, submission.reason, alone=alone)
         or rules.check_typed_name(policy, submission.ref.cluster_name, submission.typed)
-        or (
-            None
-            if alone
-            else rules.check_enough_approvers(policy, person.id, submission.approver_members)
-        )
+        or (None if alone else rules.check_enough_approvers(policy, person.id, members))
     )
 
 

@@ -1,7 +1,7 @@
 """The facts about jobs, with the events, cards and announcements that a change of them causes."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -128,12 +128,10 @@ class FollowedJob:
 
 
 class JobFactsStore(Store):
-    """The facts about jobs."""
-
     background = True
 
     @reads
-    def get(self, uow: UnitOfWork, refs: Collection[JobRef]) -> Mapping[JobRef, JobFacts]:
+    def get(self, uow: UnitOfWork, refs: Collection[JobRef]) -> dict[JobRef, JobFacts]:
         """Return the facts about jobs; those that are not recorded follow from the ids."""
         return get_or_new(uow, refs)
 

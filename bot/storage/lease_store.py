@@ -26,8 +26,6 @@ LONGEST_LEASE = timedelta(seconds=20)
 
 @dataclass(eq=False)
 class LeaseStore(Store):
-    """The leases of one runner."""
-
     background = True
 
     owner: str  #: the name of this process, new at each start
@@ -53,9 +51,8 @@ class LeaseStore(Store):
         claimed = uow.update_or_none(change_request(request_id, State.APPROVED, **taken))
         if claimed is None:
             name = EventName.TAKEN_OVER
-            left = change_request(
-                request_id, State.CANCELLING, _lease_has_expired(uow.now), **taken
-            )
+            is_left = _lease_has_expired(uow.now)
+            left = change_request(request_id, State.CANCELLING, is_left, **taken)
             claimed = uow.update_or_none(left)
         if claimed is None:
             return None

@@ -81,7 +81,6 @@ class UnitOfWork:
         return [request_from_row(row, [a for a in given if a.request == row.id]) for row in rows]
 
     def get_all(self, statement: Any, values: Any = None) -> list[Request]:  # noqa: ANN401 - the same
-        """Return the requests that `statement` selects."""
         return self.load(self.execute(statement, values).all())
 
     def get_or_none(self, statement: Any, values: Any = None) -> Request | None:  # noqa: ANN401 - the same
@@ -214,10 +213,8 @@ class UnitOfWork:
         # Only a reply shows the detail, and a copy keeps the name of its recipient there.
         is_kept = kind in (PostKind.REPLY, PostKind.COPY)
         detail = json.dumps(event.detail if is_kept else {})
-        self._posts.append(
-            new_post(request, kind, event.name, event.number, self.now, recipient=recipient)
-            | {"actor": event.actor, "detail": detail}
-        )
+        post = new_post(request, kind, event.name, event.number, self.now, recipient=recipient)
+        self._posts.append(post | {"actor": event.actor, "detail": detail})
 
     def enqueue_card_update(
         self, request: Request, name: EventName, number: int, *, delay: timedelta = NO_DELAY
