@@ -54,7 +54,6 @@ class JobFingerprint:
 
     @classmethod
     def of(cls, job: RestoreJob) -> "JobFingerprint":
-        """Return the fingerprint of a job."""
         target = f"{job.target_project_id or '?'}/{job.target_cluster_name}"
         return cls(
             delivery_type=str(job.delivery_type),
@@ -69,8 +68,6 @@ class JobFingerprint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
-    """One person's approval."""
-
     user: str
     at: datetime
 

@@ -32,7 +32,6 @@ class Person:
 
     @property
     def ids(self) -> frozenset[str]:
-        """Every known id of the person."""
         return self.aliases | {self.id}
 
 

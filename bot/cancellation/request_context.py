@@ -25,7 +25,6 @@ def bind_to_log(_name: str, request: str | None) -> Iterator[None]:
 
 
 def current_request_id() -> str | None:
-    """Return the request id of the current context."""
     return get_contextvars().get("request")
 
 
@@ -35,5 +34,4 @@ def new_request_id() -> str:
 
 
 def is_request_id(value: object) -> bool:
-    """Whether `value` has the form of a request id."""
     return isinstance(value, str) and bool(_ID.fullmatch(value))

@@ -46,8 +46,6 @@ class Quarantined:
 
 @dataclass(eq=False)
 class QuarantineStore(Store):
-    """Quarantined downloads in one database."""
-
     background = True
 
     project_of: Callable[[str], WatchedProject | None]  #: None without quarantine

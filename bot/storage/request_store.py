@@ -45,7 +45,6 @@ class RequestStore(Store):
 
     @reads
     def open_request_for(self, uow: UnitOfWork, ref: JobRef) -> Request | None:
-        """Find the open request for a job."""
         return uow.get_or_none(queries.OPEN_REQUEST_FOR, asdict(ref))
 
     @reads

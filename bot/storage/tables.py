@@ -43,7 +43,6 @@ MILLISECONDS = 1000
 
 
 def milliseconds(moment: datetime) -> int:
-    """Return milliseconds of Unix time."""
     return round(moment.timestamp() * MILLISECONDS)
 
 

@@ -38,8 +38,6 @@ IN_CLUSTER = and_(*(watched_jobs.c[name] == watched_clusters.c[name] for name in
 
 @dataclass(eq=False)
 class WatchStore(Store):
-    """The watch's tables."""
-
     owner: str  #: the name of this process, different at each start
     #: Quarantines new downloads in the transaction that records them.
     quarantine: QuarantineStore | None = None
