@@ -163,15 +163,9 @@ def age(job: RestoreJob, now: datetime) -> str:
     """Say how long a job's link is live, or when the job was started; empty if unknown."""
     if job.link_is_live and job.live_since:
         return f"link live for {_span(now - job.live_since)}"
-    began = started(job, now)
-    return f"started {_span(now - began)} ago" if began else ""
-
-
-def started(job: RestoreJob, now: datetime) -> datetime | None:
-    """Return the start of a job; None for an implausible time: Atlas does not document it."""
-    earliest = job.snapshot_time or now - timedelta(days=30)
-    start = created_at(job.id)
-    return start if earliest <= start <= now else None
+    # Atlas does not document the time in an id: an implausible one is not shown.
+    earliest, began = job.snapshot_time or now - timedelta(days=30), created_at(job.id)
+    return f"started {_span(now - began)} ago" if earliest <= began <= now else ""
 
 
 def _span(span: timedelta) -> str:
