@@ -56,7 +56,7 @@ class SlackClient(AsyncWebClient):
     ) -> None:
         super().__init__(
             token=token,
-            base_url=base_url if base_url.endswith("/") else f"{base_url}/",
+            base_url=base_url,
             timeout=int(Timings.slack_timeout),
             session=session,
             retry_handlers=[],

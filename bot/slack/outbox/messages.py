@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bot.cancellation.lifecycle import State
+from bot.cancellation.lifecycle import Card, State
 from bot.cancellation.notices import notified_approvers
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.cancellation.quarantine import Mode
@@ -44,17 +44,6 @@ class MessageBuilder:
         """Build the message; raises `Undeliverable` or `Unneeded`."""
         if isinstance(post, Announcement):
             return self._announcement(post)
-        return self._about(post)
-
-    def direct_reply(self, post: RequestPost) -> Message:
-        """Build a reply as a direct message to the requester."""
-        return Message(channel=post.request.requester, content=self._reply(post))
-
-    def _reply(self, post: RequestPost) -> dict[str, Any]:
-        project = self.projects.find(post.request.ref.project_id)
-        return card_replies.message(post, project.policy if project else None)
-
-    def _about(self, post: RequestPost) -> Message:
         request = post.request
         if post.kind is PostKind.COPY or (post.kind is PostKind.EDIT and post.recipient):
             return self._copy(post)
@@ -63,15 +52,25 @@ class MessageBuilder:
         if post.kind is PostKind.DIRECT:
             content = card_replies.direct_message(post, self.links)
             return Message(channel=post.recipient or request.requester, content=content)
-        if request.card is None:
-            if post.kind is PostKind.EDIT or not reaches(request):
-                raise Undeliverable("the request has no card")
-            return self.direct_reply(post)
+        return self._at_card(post, request.card) if request.card else self._without_card(post)
+
+    def _at_card(self, post: RequestPost, card: Card) -> Message:
         if post.kind is PostKind.EDIT:
-            content = self._card(post)
-            return Message(channel=request.card.channel, content=content, ts=request.card.ts)
-        content = self._reply(post) | {"thread_ts": request.card.ts}
-        return Message(channel=request.card.channel, content=content)
+            return Message(channel=card.channel, content=self._card(post), ts=card.ts)
+        return Message(channel=card.channel, content=self._reply(post) | {"thread_ts": card.ts})
+
+    def _without_card(self, post: RequestPost) -> Message:
+        if post.kind is PostKind.EDIT or not reaches(post.request):
+            raise Undeliverable("the request has no card")
+        return self.direct_reply(post)
+
+    def direct_reply(self, post: RequestPost) -> Message:
+        """Build a reply as a direct message to the requester."""
+        return Message(channel=post.request.requester, content=self._reply(post))
+
+    def _reply(self, post: RequestPost) -> dict[str, Any]:
+        project = self.projects.find(post.request.ref.project_id)
+        return card_replies.message(post, project.policy if project else None)
 
     def _copy(self, post: RequestPost) -> Message:
         """Build the card as a direct message to an approver, or its update."""
