@@ -144,6 +144,8 @@ def seconds(value: object) -> timedelta:
 def reminders(value: object) -> tuple[timedelta, ...]:
     """Parse seconds, comma-separated or a list; `0` or an empty list: no reminders."""
     given = value if isinstance(value, list) else split(str(value))
+    if isinstance(value, list) and any(isinstance(each, str) for each in value):
+        raise ValueError("must be a list of whole numbers, without quotation marks")
     if given in (["0"], [0], []):
         return ()
     with suppress(ValueError):

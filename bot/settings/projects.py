@@ -5,10 +5,11 @@ import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidatorFunctionWrapHandler, field_validator
 from pydantic.json_schema import GenerateJsonSchema
 
 from bot.atlas import Credentials
@@ -48,6 +49,17 @@ class Entry(PolicySettings):
     private_key_env: VariableName = setting("the variable that holds its private part")
     client_id_env: VariableName = setting("the variable that holds a service account's id")
     client_secret_env: VariableName = setting("the variable that holds its secret")
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _is_unquoted(cls, value: object, parse: ValidatorFunctionWrapHandler) -> object:
+        """Reject numbers, true and false as texts, which the parsers take from variables."""
+        parsed: object = parse(value)
+        is_quoted = isinstance(value, str) and isinstance(parsed, (int, timedelta))
+        if is_quoted:
+            kind = "true or false" if isinstance(parsed, bool) else "a whole number"
+            raise ValueError(f"must be {kind}, without quotation marks")
+        return parsed
 
 
 class ProjectEntry(Entry):
