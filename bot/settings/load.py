@@ -46,6 +46,8 @@ def variables() -> dict[str, FieldInfo]:
 
 #: Every variable that is read, except those that the projects file names.
 KNOWN_VARIABLES = frozenset(variables())
+#: Variables of other programs with a name almost like a setting's.
+OF_OTHERS = frozenset({"SLACK_API_TOKEN"})
 _SIGNING_SECRET = re.compile(r"[0-9a-f]{32}")
 _QUOTED = re.compile(r"""(["']).*\1""", re.DOTALL)
 
@@ -71,7 +73,8 @@ def load_settings(
     """
     problems: list[str] = []
     folder = folder or Path.cwd()
-    given = read_environment(environ, folder / ".env", KNOWN_VARIABLES, problems)
+    file = folder / ".env"
+    given = read_environment(environ, file, KNOWN_VARIABLES, problems)
     settings = read(Settings, given, problems)
     if needs_slack:
         problems.extend(missing_slack_variables(given))
@@ -80,9 +83,10 @@ def load_settings(
     otel = {name: SecretStr(value) for name, value in given.items() if name.startswith("OTEL_")}
     tracing = read(TracingSettings, {**given, "variables": otel}, problems)
     audit_webhook = read_audit_webhook(given, problems)
-    holders = read_projects(atlas.project_id, given, folder, problems)
+    holders, named = read_projects(atlas.project_id, given, folder, problems)
+    unknown = unknown_variables(given.keys() - KNOWN_VARIABLES - OF_OTHERS - named)
     if problems:
-        raise SettingsError([*problems, *unknown_variables(given)])
+        raise SettingsError([*problems, *unknown])
     return settings.model_copy(
         update={
             "slack": slack,
@@ -91,7 +95,7 @@ def load_settings(
             "organizations": tuple(o for o in holders if isinstance(o, OrganizationSettings)),
             "tracing": tracing if tracing.exporter else None,
             "audit_webhook": audit_webhook,
-            "risks": (*env_file_risks(folder / ".env", os.geteuid()), *unused_variables(given)),
+            "risks": (*env_file_risks(file, os.geteuid()), *unused_variables(given), *unknown),
         }
     )
 
@@ -194,16 +198,19 @@ def read_audit_webhook(
 def unused_variables(given: Mapping[str, str]) -> Iterator[str]:
     if given.keys() >= {"BOT_PROJECTS_FILE", "MONGODB_ATLAS_PROJECT_ID"}:
         yield "MONGODB_ATLAS_PROJECT_ID has no effect here: another setting replaces it."
-    yield from unknown_variables(given)
 
 
-def unknown_variables(given: Mapping[str, str]) -> Iterator[str]:
-    """Name the variables that are no settings, each with the most similar setting."""
-    for name in sorted(given):
-        if name.startswith("BOT_") and name not in KNOWN_VARIABLES:
-            nearest = get_close_matches(name, KNOWN_VARIABLES, n=1)
+def unknown_variables(names: Iterable[str]) -> Iterator[str]:
+    """Report those that seem to be meant for the bot, each with the most similar setting."""
+    for name in sorted(names):
+        is_own = name.startswith("BOT_")
+        if is_own or name.startswith(("SLACK_", "MONGODB_")):
+            # Other programs have such variables, too; the ratio is that of one changed letter.
+            cutoff = 0.6 if is_own else (len(name) - 1) / len(name)
+            nearest = get_close_matches(name, KNOWN_VARIABLES, n=1, cutoff=cutoff)
             hint = f" (did you mean {nearest[0]}?)" if nearest else ""
-            yield f"{name}{hint} is not a setting of the bot and has no effect."
+            if is_own or nearest:
+                yield f"{name}{hint} is not a setting of the bot and has no effect."
 
 
 def warnings(settings: Settings) -> list[str]:

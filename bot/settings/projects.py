@@ -4,7 +4,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -97,12 +97,13 @@ class Defaults:
     credentials: Credentials | None
     has_credential_variables: bool  #: errors in them are reported already
     problems: list[str]
+    named: set[str] = field(default_factory=set)  #: the variables that entries name
 
 
 def read_projects(
     project_id: str | None, environ: Mapping[str, str], folder: Path, problems: list[str]
-) -> list[PolicyHolder]:
-    """Read the projects file, or the single project of `MONGODB_ATLAS_PROJECT_ID`."""
+) -> tuple[list[PolicyHolder], set[str]]:
+    """Read the projects file, with the variables that its entries name, or the single project."""
     found = len(problems)
     policy = read(DefaultPolicy, environ, problems)
     logins = {part: name for part, name in DEFAULT_VARIABLES.items() if name in environ}
@@ -115,8 +116,8 @@ def read_projects(
         problems=problems,
     )
     if FILE in environ:
-        return read_projects_file(folder / environ[FILE], defaults)
-    return single_project(project_id, defaults)
+        return read_projects_file(folder / environ[FILE], defaults), defaults.named
+    return single_project(project_id, defaults), defaults.named
 
 
 def single_project(project_id: str | None, defaults: Defaults) -> list[PolicyHolder]:
@@ -243,6 +244,7 @@ def _credentials(
 ) -> Credentials | None:
     keys = {part: f"{part}_env" for part in DEFAULT_VARIABLES if f"{part}_env" in table}
     variables = {part: getattr(entry, key) for part, key in keys.items()}
+    defaults.named.update(filter(None, variables.values()))
     if None in variables.values():
         return None  # an invalid name of a variable is reported already
     if variables:

@@ -126,12 +126,56 @@ def test_mistyped_variable_is_reported_with_the_nearest_name(tmp_path: Path) -> 
     ]
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("SLACK_APP_TOKN", "SLACK_APP_TOKEN"),
+        ("SLACK_API_URI", "SLACK_API_URL"),
+        ("SLACK_SINGING_SECRET", "SLACK_SIGNING_SECRET"),
+        ("MONGODB_ATLAS_CLIENTID", "MONGODB_ATLAS_CLIENT_ID"),
+        ("MONGODB_ATLAS_ENVELOPES", "MONGODB_ATLAS_ENVELOPE"),
+        ("MONGODB_ALTAS_PROJECT_ID", "MONGODB_ATLAS_PROJECT_ID"),
+    ],
+)
+def test_slip_in_a_setting_of_slack_or_atlas_is_reported(
+    tmp_path: Path, typed: str, meant: str
+) -> None:
+    settings = load_settings(CAREFUL | {typed: "x"}, tmp_path)
+
+    assert warnings(settings) == [
+        f"{typed} (did you mean {meant}?) is not a setting of the bot and has no effect."
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("MONGODB_URI", "MONGODB_DATABASE", "MONGODB_ATLAS_ORG_ID"),
+        *("MONGODB_ATLAS_PUBLIC_KEY", "MONGODB_ATLAS_PRIVATE_KEY"),  # of Atlas's older tools
+        *("SLACK_WORKSPACE", "SLACK_CHANNEL", "SLACK_TOKEN", "SLACK_USER_TOKEN", "SLACK_API_TOKEN"),
+        *("SLACK_CLIENT_ID", "SLACK_CLIENT_SECRET", "SLACK_WEBHOOK_URL"),
+    ],
+)
+def test_variable_of_another_program_has_no_warning(tmp_path: Path, name: str) -> None:
+    assert warnings(load_settings(CAREFUL | {name: "x"}, tmp_path)) == []
+
+
 def test_mistyped_variable_is_named_beside_what_it_leaves_unset(tmp_path: Path) -> None:
     typed = CAREFUL | {"MONGODB_ATLAS_PROJECT_ID": "", "BOT_PROJECT_FILE": "projects.toml"}
     with pytest.raises(SettingsError) as raised:
         load_settings(typed, tmp_path)
 
     assert "BOT_PROJECT_FILE (did you mean BOT_PROJECTS_FILE?)" in str(raised.value)
+
+
+def test_mistyped_token_is_named_beside_the_missing_one(tmp_path: Path) -> None:
+    typed = CAREFUL | {"SLACK_BOT_TOKEN": "", "SLACK_BOT_TOKN": "xoxb-1-2-abc"}
+    with pytest.raises(SettingsError) as raised:
+        load_settings(typed, tmp_path)
+
+    missing, hint = raised.value.problems
+    assert missing.startswith("SLACK_BOT_TOKEN is not set")
+    assert hint.startswith("SLACK_BOT_TOKN (did you mean SLACK_BOT_TOKEN?)")
 
 
 def test_safe_settings_have_no_warning(careful: Settings) -> None:

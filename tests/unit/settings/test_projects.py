@@ -154,6 +154,15 @@ def test_keys_may_be_in_the_env_file(tmp_path: Path) -> None:
     assert project.credentials == DigestKey("shoppub1", SecretStr("from-the-file"))
 
 
+def test_variable_that_the_file_names_has_no_warning(tmp_path: Path) -> None:
+    """Its name may be almost that of a setting."""
+    own = {"MONGODB_ATLAS_CLIENT_ID2": "mdb_sa_id_1", "BOT_SHOP_SECRET": "mdb_sa_sk_1"}
+    names = 'client_id_env = "MONGODB_ATLAS_CLIENT_ID2"\nclient_secret_env = "BOT_SHOP_SECRET"\n'
+    settings = load(tmp_path, SHOP_TABLE.replace(KEYS, names), **own)
+
+    assert not [each for each in warnings(settings) if "is not a setting" in each]
+
+
 def test_file_may_be_anywhere(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere.toml"
     elsewhere.write_text(SHOP_TABLE)
