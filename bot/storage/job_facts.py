@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, exists, insert, or_, select, text, update
+from sqlalchemy import and_, bindparam, exists, insert, select, text, tuple_, update
 
 from bot.atlas import JobRef, JobState, RestoreJob, created_at
 from bot.cancellation.events import EventName
@@ -25,7 +25,8 @@ _COLUMNS = ("expected_at", "live_since", "until", "ended", "phase", "feed_link")
 #: Condition: the announcement of the job has a button.
 _IS_ANNOUNCED = and_(text(JOB_IS_OPEN), watched_jobs.c.version > 0)
 # Statements with parameters are built once, because that takes longer than to run them.
-_OF_JOB = select(job_facts).where(queries.has_job(job_facts))
+_IS_WANTED = tuple_(*job_facts.primary_key).in_(bindparam("jobs", expanding=True))
+_WANTED = select(job_facts).where(_IS_WANTED)
 #: The newest links of `project_id` that were observed.
 _OBSERVED = (
     select(job_facts.c.job_id, job_facts.c.live_since)
@@ -53,11 +54,7 @@ def get_facts(uow: UnitOfWork, refs: Collection[JobRef]) -> dict[JobRef, JobFact
     """Read the facts about jobs; those that are not known are left out."""
     if not refs:
         return {}
-    if len(refs) == 1:
-        rows = uow.execute(_OF_JOB, *map(asdict, refs))
-    else:
-        are_wanted = or_(*(queries.is_job(job_facts, ref) for ref in refs))
-        rows = uow.execute(select(job_facts).where(are_wanted))
+    rows = uow.execute(_WANTED, {"jobs": [astuple(ref) for ref in refs]})
     return {(ref := to_ref(row)): _facts(ref, row) for row in rows}
 
 

@@ -32,14 +32,10 @@ def has_job(table: Table) -> ColumnElement[bool]:
 
 #: Reads the open request for a job: there is at most one.
 OPEN_REQUEST_FOR = select(requests).where(has_job(requests), IS_OPEN)
-
-
-def newest_request_for(ref: JobRef) -> Select[Any]:
-    """Read the last request for a job, whether it has ended or not."""
-    newest = requests.c.created_at.desc()
-    return select(requests).where(is_job(requests, ref)).order_by(newest).limit(1)
-
-
+#: Reads the last request for a job, whether it has ended or not.
+NEWEST_REQUEST_FOR = (
+    select(requests).where(has_job(requests)).order_by(requests.c.created_at.desc()).limit(1)
+)
 #: Reads when all clusters of `project_id` were read; NULL if never, or before a jump of `now`.
 ALL_READ_AT = select(func.max(watch_leases.c.all_read_at).label("at")).where(
     watch_leases.c.project_id == bindparam("project_id"),

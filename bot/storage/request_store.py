@@ -50,7 +50,7 @@ class RequestStore(Store):
     @reads
     def newest_request_for(self, uow: UnitOfWork, ref: JobRef) -> Request | None:
         """Find the last request for a job, whether it has ended or not."""
-        return uow.get_or_none(queries.newest_request_for(ref))
+        return uow.get_or_none(queries.NEWEST_REQUEST_FOR, asdict(ref))
 
     @reads
     def counts(self, uow: UnitOfWork) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -178,7 +178,7 @@ def get_watched_jobs(uow: UnitOfWork, job_ids: Iterable[int]) -> dict[int, Watch
             was_running=row.was_running,
             beyond_limit=row.quarantine == Holding.BEYOND_LIMIT,
             message=Card(channel=row.channel, ts=row.ts) if row.channel else None,
-            request=uow.get_or_none(queries.newest_request_for(ref)),
+            request=uow.get_or_none(queries.NEWEST_REQUEST_FOR, asdict(ref)),
             facts=facts.get(ref),
         )
         for row in rows

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ from bot.cancellation.posts import Announcement, RequestPost
 from bot.cancellation.watched_job import WatchedState
 from bot.storage.outbox_store import LEASE as CLAIM
 from bot.storage.posts import pending_announcements
-from bot.storage.queries import newest_request_for
+from bot.storage.queries import NEWEST_REQUEST_FOR
 from bot.storage.tables import posts, watched_jobs
 from bot.storage.watch_store import (
     FORGET_AFTER,
@@ -481,7 +481,7 @@ async def test_statements_use_their_indexes(env: Env) -> None:
         clusters_with_open_jobs(PROJECT_ID),
         jobs_of(PROJECT_ID, CLUSTER),
         jobs_among([1, 2]),
-        newest_request_for(job_ref()),
+        NEWEST_REQUEST_FOR.params(asdict(job_ref())),
     ]
     for statement in asked:
         sql = statement.compile(env.database.engine, compile_kwargs={"literal_binds": True})
