@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -95,15 +96,12 @@ def _register_fallbacks(app: AsyncApp, deps: Dependencies) -> None:
         log.warning("Slack sent a command that is not BOT_COMMAND", command=name)
         await ack(**private(f"{name} is not known here. Please type {command_code('help')}."))
 
-    async def shortcut(ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def unknown(part: str, ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
-        deps.reply(body, other_version("shortcut"))
+        deps.reply(body, other_version(part))
 
-    async def button(ack: AsyncAck, body: dict[str, Any]) -> None:
-        await ack()
-        # The link only opens a page; Slack sends its clicks too.
-        if body["actions"][0].get("action_id") != ids.FEED_LINK:
-            deps.reply(body, other_version("button"))
+    async def view(ack: AsyncAck) -> None:
+        await ack(**update_with(dialog_views.refused(other_version("dialog"))))
 
     async def options(ack: AsyncAck) -> None:
         await ack(options=[])
@@ -112,9 +110,11 @@ def _register_fallbacks(app: AsyncApp, deps: Dependencies) -> None:
         await ack()
 
     app.command(ANYTHING)(command)
-    app.shortcut(ANYTHING)(shortcut)
-    app.action(ANYTHING)(button)
+    app.shortcut(ANYTHING)(partial(unknown, "shortcut"))
+    app.action(ids.FEED_LINK)(nothing)  # it only opens a page; Slack sends its clicks too
+    app.action(ANYTHING)(partial(unknown, "button"))
     app.options(ANYTHING)(options)
+    app.view(ANYTHING)(view)
     app.view_closed(ANYTHING)(nothing)
     app.event(ANYTHING)(nothing)
 

@@ -1,7 +1,6 @@
 """Handles the buttons that open a job's dialog, and the submissions of dialogs."""
 
 import asyncio
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -59,15 +58,11 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
     async def deny(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack(**await submissions.deny(body["view"], actor_of(body, deps.identity)))
 
-    async def unknown(ack: AsyncAck) -> None:
-        await ack(**update_with(dialog_views.refused(other_version("dialog"))))
-
     app.action(ids.OPEN)(partial(_open_job, deps))
     app.action(ids.TRY_AGAIN)(partial(_try_again, deps))
     app.view(ids.DIALOG)(submit)
     app.view(ids.DENY_DIALOG)(deny)
     app.view(ids.KEEP_DIALOG)(deny)
-    app.view(re.compile(".*"))(unknown)
 
 
 async def _open_job(deps: Dependencies, ack: AsyncAck, body: dict[str, Any]) -> None:

@@ -39,9 +39,9 @@ class SocketModeReceiver:
     app_token: str = field(repr=False)
     client: AsyncWebClient
     stagger: float = CONNECT_STAGGER
+    _dispatcher: "EnvelopeDispatcher" = field(init=False, repr=False)  # set before connecting
 
     def __post_init__(self) -> None:
-        self._dispatcher: EnvelopeDispatcher | None = None
         self._answers = BackgroundTasks()
         self._background = BackgroundTasks()
         self._connections: set[Connection] = set()
@@ -108,8 +108,6 @@ class SocketModeReceiver:
         answering.add_done_callback(lambda _: connection.in_flight.end())
 
     async def _answer(self, envelope: SocketModeRequest, connection: Connection) -> None:
-        if self._dispatcher is None:
-            return
         ack = await self._dispatcher.answer(envelope)
         if ack is None:
             log.warning("no ack: the app could not answer", kind=envelope.type)
