@@ -4,7 +4,6 @@ import asyncio
 import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +64,11 @@ async def show_jobs(
         return
     listing = await deps.service.finder.listing(projects, cluster=cluster)
     if cluster and not listing.jobs and not listing.unavailable:
-        names = await _cluster_names(deps, projects)
+        names = [
+            name
+            for project in projects
+            for name in await cluster_names(deps, project, SUGGESTION_TIMEOUT)
+        ]
         if cluster not in names:
             similar = difflib.get_close_matches(cluster, names)
             await deps.replies.send_text(by, no_such_cluster(cluster, similar))
@@ -92,12 +95,12 @@ async def _allowed(deps: Dependencies, by: Interaction) -> list[Project]:
     return await deps.directory.allowed_projects(by.actor, by.channel, candidates)
 
 
-async def _cluster_names(deps: Dependencies, projects: Sequence[Project]) -> list[str]:
-    names: list[str] = []
-    for project in projects:
-        with suppress(AtlasError):  # the names only serve a suggestion
-            names += await deps.service.finder.clusters(project.id, timeout=SUGGESTION_TIMEOUT)
-    return names
+async def cluster_names(deps: Dependencies, project: Project, timeout: float) -> Sequence[str]:
+    """Return the names of a project's clusters, for a suggestion; none without an answer."""
+    try:
+        return await deps.service.finder.clusters(project.id, timeout=timeout)
+    except (AtlasError, CancellationError):
+        return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

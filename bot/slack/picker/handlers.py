@@ -30,6 +30,7 @@ from bot.slack.dialog.metadata import (
     with_selection,
 )
 from bot.slack.errors import other_version, sentence_for
+from bot.slack.lists import cluster_names
 from bot.slack.payloads import Interaction, actor_of
 from bot.slack.picker import views as picker_views
 from bot.slack.picker.views import cluster_options, job_options, message_option
@@ -236,16 +237,10 @@ class Picker:
 
     async def _with_cluster(self, projects: Sequence[Project], cluster: str) -> list[Project]:
         """Return the projects that have this cluster and answer within the timeout."""
-        finder = self._deps.service.finder
-
-        async def has_cluster(project: Project) -> bool:
-            try:
-                return cluster in await finder.clusters(project.id, timeout=SUGGESTION_TIMEOUT)
-            except (AtlasError, CancellationError):
-                return False  # the cluster picker of this project shows the error
-
-        results = await asyncio.gather(*map(has_cluster, projects))
-        return [project for project, found in zip(projects, results, strict=True) if found]
+        # The cluster picker of a project without an answer shows the error.
+        read = (cluster_names(self._deps, each, SUGGESTION_TIMEOUT) for each in projects)
+        names = await asyncio.gather(*read)
+        return [each for each, known in zip(projects, names, strict=True) if cluster in known]
 
     def _loading_view(self, content: PickerContent, last: str) -> View:
         state = content.state
@@ -285,13 +280,9 @@ class Picker:
         return f"{note}{_unread(jobs.unread_text('job'))}"
 
     async def _no_cluster(self, name: str, project: Project, error: AtlasError) -> str:
-        problem = f":warning: {mrkdwn.code(name)}: {mrkdwn.escape(str(error))}"
-        try:
-            finder = self._deps.service.finder
-            clusters = await finder.clusters(project.id, timeout=SUGGESTION_TIMEOUT)
-        except (AtlasError, CancellationError):
-            return problem
-        return f"{problem}{mrkdwn.did_you_mean(difflib.get_close_matches(name, clusters))}"
+        names = await cluster_names(self._deps, project, SUGGESTION_TIMEOUT)
+        meant = mrkdwn.did_you_mean(difflib.get_close_matches(name, names))
+        return f":warning: {mrkdwn.code(name)}: {mrkdwn.escape(str(error))}{meant}"
 
 
 def _unread(text: str) -> str:
