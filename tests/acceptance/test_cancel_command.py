@@ -270,7 +270,7 @@ async def test_command_joins_a_request_of_slack_and_says_who_asked(tmp_path: Pat
     cluster, job = RUNNING
     async with open_environment(tmp_path) as env:
         environ = without_slack(settings_of(env.slack, env.atlas, tmp_path))
-        await env.submit_request(RUNNING, Fault(kind=Kind.DELAY, method="DELETE", seconds=8))
+        await env.submit_request(RUNNING, Fault(kind=Kind.DELAY, method="DELETE", seconds=7))
         ran = await run_command("cancel", cluster, job, *YES, **environ)
 
     assert ran.code == 0
