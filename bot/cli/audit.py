@@ -33,7 +33,7 @@ from bot.slack import mrkdwn
 from bot.storage.audit_log import AuditLog, AuditTail
 from bot.storage.database import Database
 from bot.storage.migrate import SchemaError, known_version
-from bot.storage.summary import read_summary
+from bot.storage.summary import NO_DOWNLOADS, read_summary
 
 #: The other fields that the table shows, in this order.
 DETAILS = (
@@ -100,6 +100,8 @@ def show(
             tail = AuditTail(database, moment, filters)
             return await until_stopped(write_as_recorded(tail, RecordFormat(how), sys.stdout))
         log = AuditLog(database)
+        if request and not [event async for event in log.events(request=request)]:
+            fail(f"The record has no request {request!r}: check its id.")
         return await write(lambda: log.events(moment, **filters), RecordFormat(how), sys.stdout)
 
     if damaged := asyncio.run(with_database(write_events)):
@@ -138,7 +140,7 @@ def summary(
     read = with_database(lambda db: db.read_snapshot(lambda sql: read_summary(sql, moment)))
     found = asyncio.run(read)
     if form is OutputFormat.JSON:
-        for fields in found:
+        for fields in found or [NO_DOWNLOADS]:
             write_json(fields, sys.stdout)
     elif found:
         write_table(SUMMARY_HEADERS, map(_summary_row, found), sys.stdout)

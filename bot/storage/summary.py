@@ -39,15 +39,15 @@ def read_summary(db: Connection, since: datetime | None) -> list[dict[str, Any]]
         about[to_ref(row)].append(row)
     for row in db.execute(_DOWNLOADS.where(watched_jobs.c.first_seen_at >= after)):
         downloads[row.project_id].append(row)
-    found = [_figures(of_project, about) for of_project in downloads.values()]
+    found = [_figures(project, jobs, about) for project, jobs in downloads.items()]
     return sorted(found, key=itemgetter("project"))
 
 
 def _figures(
-    downloads: Sequence[Row[Any]], about: Mapping[JobRef, Sequence[Row[Any]]]
+    name: str | None, downloads: Sequence[Row[Any]], about: Mapping[JobRef, Sequence[Row[Any]]]
 ) -> dict[str, Any]:
     """Return the figures of one project, from its downloads and the requests `about` them."""
-    name, states, would_have = downloads[0].project_id, Counter[tuple[str, bool]](), 0
+    states, would_have = Counter[tuple[str, bool]](), 0
     delays: list[float] = []  # seconds from start to announcement
     for download in downloads:
         own = about.get(to_ref(download), ())
@@ -80,3 +80,6 @@ def _delay(download: Row[Any], about: Iterable[Row[Any]]) -> list[float]:
     times = [float(ts) for ts in posted if ts]
     started = to_ref(download).started_at.timestamp()
     return [round(min(times) - started, 1)] if times else []
+
+
+NO_DOWNLOADS = _figures(None, (), {})  #: the figures where no project has downloads

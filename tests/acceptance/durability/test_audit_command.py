@@ -126,10 +126,19 @@ async def test_filters(record: Path, arguments: tuple[str, ...], events: list[st
 
 
 async def test_empty_table_has_a_message(record: Path) -> None:
-    """A missing id cannot be distinguished from a mistyped one."""
-    ran = await audit(record, "--request", "third")
+    ran = await audit(record, "--request", "second", "--event", "request:approved")
 
-    assert (ran.code, ran.out) == (0, "No event of the record matches.\n")
+    assert (ran.code, ran.out, ran.err) == (0, "No event of the record matches.\n", "")
+
+
+@pytest.mark.parametrize("format_", ["table", "jsonl", "csv"])
+async def test_request_that_the_record_lacks_fails_in_every_format(
+    record: Path, format_: str
+) -> None:
+    ran = await audit(record, "--request", "third", "--format", format_)
+
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == "The record has no request 'third': check its id.\n"
 
 
 async def test_unreadable_database_names_the_setting(tmp_path: Path) -> None:

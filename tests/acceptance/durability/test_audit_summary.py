@@ -80,10 +80,16 @@ async def test_summary_is_a_table_with_a_row_for_each_project(url: str) -> None:
 async def test_summary_without_downloads_in_that_time_says_so(url: str) -> None:
     shown = await summary(url, "--since", "2100-01-01", "--format", "table")
     piped = await summary(url, "--since", "2100-01-01")
+    others = await summary(url)
 
     sentence = "The watch saw no downloads in that time.\n"
     assert (shown.code, shown.out, shown.err) == (0, sentence, "")
-    assert (piped.code, piped.out, piped.err) == (0, "", sentence)
+    assert (piped.code, piped.err) == (0, sentence)
+    figures = json.loads(piped.out)
+    assert list(figures) == list(json.loads(others.out))
+    assert (figures["project"], figures["by"]) == (None, {})
+    assert figures["downloads"] == figures["kept"] == figures["cancelled_before_link"] == 0
+    assert figures["seconds_to_announcement_worst"] is None
 
 
 async def test_summary_since_an_invalid_time_is_wrong_usage(url: str) -> None:
