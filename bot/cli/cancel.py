@@ -38,6 +38,7 @@ NOTHING_RECORDED = "Nothing was recorded, and nothing was sent."
 GO_ON = "Call the same command again: it goes on with this request, or shows who does."
 UNFINISHED = "Request {request} is not finished: the same command, or a running bot, finishes it."
 REASON_MISSING = "A reason is needed: add --reason TEXT, why the job is to be cancelled."
+REASON_DROPPED = "The open request keeps its own reason; the one given now is not recorded."
 NO_CARD = (
     "no channel has its card, because neither BOT_AUDIT_CHANNEL nor BOT_WATCH_CHANNEL is set; an "
     "approver types {approve} in Slack"
@@ -71,7 +72,7 @@ def cancel_job(
     cancel-restore cancel prod-eu 5b622f7087d9d6039fafe03f --reason "INC-7" --without-approval
     """
     why = reason.encode(errors="surrogateescape").decode(errors="replace")  # as databases take it
-    call = Call(target=Target.parse(target), reason=why, yes=yes, alone=alone)
+    call = Call(target=Target.parse(target), reason=why.strip(), yes=yes, alone=alone)
     progress = Progress(output.format_of(how), sys.stdout)
     if not yes and not sys.stdin.isatty():
         output.fail("No terminal can ask for the cluster's name: add --yes.", output.WRONG_USAGE)
@@ -123,16 +124,17 @@ async def _open(
     stack: AsyncExitStack, settings: Settings, call: Call, progress: Progress
 ) -> "CancelCommand":
     await migrate(settings.database_url.get_secret_value())
-    services = await stack.enter_async_context(jobs.open_services(settings))
-    await services.clock.set()
-    project, ref = await jobs.find_job(services, call.target)
-    if refusal := call.refusal(project.policy):
-        output.fail(refusal, output.WRONG_USAGE)
-    try:
-        shown = await services.cancellation.look_up(ref, timeout=jobs.READ_TIMEOUT)
-    except ClusterNotFound:
-        await jobs.check_cluster(services, [project], ref.cluster_name)
-        raise
+    with jobs.reading_atlas(settings):
+        services = await stack.enter_async_context(jobs.open_services(settings))
+        await services.clock.set()
+        project, ref = await jobs.find_job(services, call.target)
+        if refusal := call.refusal(project.policy):
+            output.fail(refusal, output.WRONG_USAGE)
+        try:
+            shown = await services.cancellation.look_up(ref, timeout=jobs.READ_TIMEOUT)
+        except ClusterNotFound:
+            await jobs.check_cluster(services, [project], ref.cluster_name)
+            raise
     progress.fields = jobs.fields_of(shown)
     return CancelCommand(services, project, call, shown, progress)
 
@@ -208,7 +210,8 @@ class CancelCommand:
     async def _join(self, request: Request) -> int:
         when = request.created_at.isoformat(sep=" ", timespec="seconds")
         asked_by = request.requester or "The bot"
-        self.progress.note(f"{asked_by} asked for this already, {when}.", request)
+        dropped = "" if self.call.reason in {"", request.reason} else f" {REASON_DROPPED}"
+        self.progress.note(f"{asked_by} asked for this already, {when}.{dropped}", request)
         return await self._follow(request)
 
     async def _report_ended(self) -> int:

@@ -7,8 +7,8 @@ import pwd
 import re
 import sys
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bot.atlas import AtlasError, ClusterNotFound, DeliveryType, InvalidName, JobRef, RestoreJob
+from bot.atlas import AtlasError, AtlasUnavailable, ClusterNotFound, InvalidName, JobRef, RestoreJob
 from bot.atlas.models import cluster_name, object_id
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.job_facts import LinkPhase
@@ -42,6 +42,8 @@ from bot.wiring import CoreServices
 
 NAME_TIMEOUT = 5.0  #: seconds to wait for the names of projects
 READ_TIMEOUT = 20.0  #: seconds for one read of Atlas
+NOTICE_AFTER = 1.5  #: seconds of reading after which a terminal shows what is waited for
+ADDRESS = "Atlas's address is {} (MONGODB_ATLAS_BASE_URL)."
 MAX_CLUSTERS = 20  #: names of clusters in a sentence
 FEED_TIMEOUT = 5.0  #: seconds for the activity feed, without which the rest is shown
 TIMES = frozenset({"snapshot", "started", "link_expected"})  #: the fields that are times
@@ -96,6 +98,26 @@ async def open_services(settings: Settings) -> AsyncIterator[CoreServices]:
         await services.close()
 
 
+@contextmanager
+def reading_atlas(settings: Settings) -> Iterator[None]:
+    """End the command with an error of Atlas; a terminal shows if Atlas is waited for."""
+    address = settings.atlas.base_url
+
+    def show_wait() -> None:
+        if sys.stderr.isatty():
+            typer.echo(f"Still waiting for Atlas at {address}.", err=True)
+
+    timer = asyncio.get_running_loop().call_later(NOTICE_AFTER, show_wait)
+    try:
+        yield
+    except AtlasUnavailable as error:
+        output.fail(f"{error} {ADDRESS.format(address)}")
+    except AtlasError as error:
+        output.fail(str(error))
+    finally:
+        timer.cancel()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """The job that the arguments name; the project by its name or id, if given."""
@@ -148,16 +170,18 @@ def show_job(target: TargetArgument, *, how: FormatOption = "") -> None:
 
 
 async def _list(settings: Settings, cluster: str | None, project: str, form: OutputFormat) -> None:
-    async with open_services(settings) as services:
-        projects = [find_project(services.projects, project)] if project else services.projects.all
-        listing = await services.cancellation.finder.listing(projects, cluster=cluster)
-        if cluster and not (listing.jobs or listing.unavailable):
-            await check_cluster(services, projects, cluster)
-        found = [(each.place.project, each.ref, each.job) for each in listing.jobs]
-        shown = await details_of(services, settings, found)
+    with reading_atlas(settings):
+        async with open_services(settings) as services:
+            known = services.projects
+            projects = [find_project(known, project)] if project else known.all
+            listing = await services.cancellation.finder.listing(projects, cluster=cluster)
+            if cluster and not (listing.jobs or listing.unavailable):
+                await check_cluster(services, projects, cluster)
+            found = [(each.place.project, each.ref, each.job) for each in listing.jobs]
+            shown = await details_of(services, found)
     _write_list([*map(fields_of, shown)], form, complete=not listing.unavailable)
     if listing.unavailable:
-        output.fail("\n".join(map(_unread, listing.unavailable)))
+        output.fail("\n".join(_unread(services, listing.unavailable)))
 
 
 def _write_list(found: Sequence[dict[str, Any]], form: OutputFormat, *, complete: bool) -> None:
@@ -173,21 +197,24 @@ def _write_list(found: Sequence[dict[str, Any]], form: OutputFormat, *, complete
         typer.echo("There is no restore job that can be cancelled.", err=form is OutputFormat.JSON)
 
 
-def _unread(part: Unavailable) -> str:
-    where = f"{part.cluster} in {part.project}" if part.cluster else part.project
-    return f"{where} could not be read: {part.reason}"
+def _unread(services: CoreServices, parts: Sequence[Unavailable]) -> Iterator[str]:
+    for part in parts:
+        where = f"{part.cluster} in {part.project}" if part.cluster else part.project
+        yield f"{where} could not be read: {part.reason}"
+    if any(part.no_answer for part in parts):
+        yield ADDRESS.format(services.settings.atlas.base_url)
 
 
 async def _show(settings: Settings, target: Target, form: OutputFormat) -> None:
-    async with open_services(settings) as services:
-        project, ref = await find_job(services, target)
-        with output.failing_on(AtlasError):
+    with reading_atlas(settings):
+        async with open_services(settings) as services:
+            project, ref = await find_job(services, target)
             try:
                 job = await project.atlas.restore_job(ref, timeout=READ_TIMEOUT)
             except ClusterNotFound:
                 await check_cluster(services, [project], ref.cluster_name)
                 raise
-        [shown] = await details_of(services, settings, [(project, ref, job)])
+            [shown] = await details_of(services, [(project, ref, job)])
     if form is OutputFormat.JSON:
         output.write_json(fields_of(shown), sys.stdout)
         return
@@ -216,7 +243,7 @@ async def find_job(services: CoreServices, target: Target) -> tuple[Project, Job
         if search.found is None:
             where = f"in a cluster {cluster} of {len(projects.all)} projects"
             missing = f"Restore job {target.job_id} was not found {where}: check both."
-            output.fail("\n".join([missing, *map(_unread, search.unavailable)]))
+            output.fail("\n".join([missing, *_unread(services, search.unavailable)]))
         project = search.found.project
     return project, JobRef(project_id=project.id, cluster_name=cluster, job_id=target.job_id)
 
@@ -265,21 +292,21 @@ def lines_of(details: JobDetails) -> list[tuple[str, str]]:
         ("Snapshot", f"{in_words(fields, 'snapshot')} {job.snapshot_id}".strip()),
         ("Started", in_words(fields, "started")),
         ("By", plain(job_facts.who(details.facts.started_by))),
-        ("Download link", plain(link) if kind == DeliveryType.DOWNLOAD else ""),
+        ("Download link", plain(link) if kind == "download" else ""),
         ("Open request", in_words(fields, "request")),
     ]
     return [(label, value) for label, value in lines if value]
 
 
 async def details_of(
-    services: CoreServices, settings: Settings, found: Sequence[tuple[Project, JobRef, RestoreJob]]
+    services: CoreServices, found: Sequence[tuple[Project, JobRef, RestoreJob]]
 ) -> list[JobDetails]:
     """Add what the database and the activity feed know; a missing database is not created."""
     jobs = [(ref, job) for _, ref, job in found]
     read_facts = partial(services.facts.of_jobs, jobs, timeout=FEED_TIMEOUT)
     requests: dict[JobRef, Request | None] = {}
     try:
-        stored = not missing_file(settings.database_url.get_secret_value())
+        stored = not missing_file(services.settings.database_url.get_secret_value())
         facts = await read_facts(stored=stored)
         if stored:
             requests = {ref: await services.requests.open_request_for(ref) for ref, _ in jobs}

@@ -60,14 +60,16 @@ def files_in(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
 
 
-async def start(environ: dict[str, str], *arguments: str) -> asyncio.subprocess.Process:
+async def start(
+    environ: dict[str, str], *arguments: str, stderr: int = subprocess.PIPE
+) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "bot", *arguments),
         env={**surroundings(), **environ},
         cwd=EMPTY_FOLDER,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
     )
 
 
@@ -221,6 +223,24 @@ async def test_terminal_asks_for_the_clusters_name(tmp_path: Path) -> None:
     assert (sent, len(atlas.recorder.deletes(job))) == (0, 1)
 
 
+async def test_terminal_shows_once_which_atlas_is_waited_for_and_the_output_stays_json(
+    tmp_path: Path,
+) -> None:
+    terminal, stderr = pty.openpty()
+    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
+        environ = without_slack(settings_of(slack, atlas, tmp_path))
+        atlas.faults.add(Fault(kind=Kind.DELAY, path=RUNNING[1], seconds=3))
+        process = await start(environ, "show", *RUNNING, stderr=stderr)
+        os.close(stderr)
+        out, _ = await asyncio.wait_for(process.communicate(), TERMINAL_TIMEOUT)
+    shown = os.read(terminal, 4096).decode()
+    os.close(terminal)
+
+    assert process.returncode == 0
+    assert shown.split("\r\n") == [f"Still waiting for Atlas at {atlas.url}.", ""]
+    assert json.loads(out)["job"] == RUNNING[1]
+
+
 async def test_job_is_cancelled_while_slack_is_down_and_its_card_appears_once(
     tmp_path: Path,
 ) -> None:
@@ -275,6 +295,7 @@ async def test_command_joins_a_request_of_slack_and_says_who_asked(tmp_path: Pat
 
     assert ran.code == 0
     assert "U0RINA0001 asked for this already" in lines(ran)[0]["sentence"]
+    assert "keeps its own reason" not in lines(ran)[0]["sentence"]  # it is the same
     assert len(env.atlas.recorder.deletes(job)) == 1
 
 
@@ -346,6 +367,21 @@ async def test_with_approvals_it_ends_with_3_and_slack_approves(tmp_path: Path) 
     assert "waits for 1 approval" in lines(waits)[-1]["sentence"]
     assert ending.state == "cancelled"
     assert len(env.atlas.recorder.deletes(job)) == 1
+
+
+async def test_repeated_command_says_that_the_open_request_keeps_its_reason(tmp_path: Path) -> None:
+    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
+        environ = without_slack(settings_of(slack, atlas, tmp_path)) | {"BOT_APPROVALS": "1"}
+        await run_command("cancel", *LIVE, *YES, **environ)
+        same = lines(await run_command("cancel", *LIVE, *YES, **environ))
+        other = lines(await run_command("cancel", *LIVE, "--reason", "b", "--yes", **environ))
+        record = lines(await run_command("audit", "--format", "jsonl", **environ))
+
+    kept = "The open request keeps its own reason; the one given now is not recorded."
+    assert "asked for this already" in same[0]["sentence"]
+    assert kept not in same[0]["sentence"]
+    assert kept in other[0]["sentence"]
+    assert [line["reason"] for line in record if "reason" in line] == ["started by mistake"]
 
 
 async def test_without_approval_replaces_the_request_that_waits(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 import typer
@@ -12,12 +13,15 @@ from bot.cancellation.events import Event, EventName, chain
 from bot.cancellation.job_facts import USUAL_WAIT, JobFacts
 from bot.cancellation.lifecycle import DeleteAttempts, Request, State
 from bot.cancellation.starter import Knowledge, StartedBy, Starter, StarterKind
+from bot.cli import jobs
 from bot.cli.cancel import exit_code
 from bot.cli.jobs import Target, fields_of, lines_of
 from bot.cli.output import OutputFormat
 from bot.cli.progress import Progress, sentence_of
+from bot.services import job_search
 from bot.services.service import JobDetails
 from tests.support.domain import JOB_ID, NOON, a_job, a_request, a_waiting_request, job_ref
+from tests.support.postgres import free_port
 from tests.support.process import invoke
 
 SENT = DeleteAttempts(count=1, accepted=True)
@@ -165,6 +169,30 @@ async def test_cancel_without_terminal_and_yes_ends_with_2() -> None:
 
     assert (ran.code, ran.out) == (2, "")
     assert "--yes" in ran.err
+
+
+@pytest.mark.parametrize(
+    "call", [("list",), ("show", "prod-eu", JOB_ID), ("cancel", "prod-eu", JOB_ID, "--yes")]
+)
+async def test_sentence_about_an_unreachable_atlas_names_its_address(
+    call: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "NAME_TIMEOUT", 0.1)
+    monkeypatch.setattr(jobs, "READ_TIMEOUT", 0.1)
+    monkeypatch.setattr(job_search, "CLUSTERS_TIMEOUT", 1.0)
+    url = f"http://127.0.0.1:{free_port()}"
+    ran = await invoke(
+        *call,
+        MONGODB_ATLAS_PUBLIC_API_KEY="abcdefgh",
+        MONGODB_ATLAS_PRIVATE_API_KEY="0" * 8 + "-0000-0000-0000-" + "0" * 12,
+        MONGODB_ATLAS_PROJECT_ID=job_ref().project_id,
+        MONGODB_ATLAS_BASE_URL=url,
+        DATABASE_URL=f"sqlite:///{tmp_path / 'bot.db'}",
+    )
+
+    assert (ran.code, ran.out) == (1, "")
+    assert "Atlas could not be reached: check the address" in ran.err
+    assert ran.err.endswith(f"Atlas's address is {url} (MONGODB_ATLAS_BASE_URL).\n")
 
 
 @pytest.mark.parametrize("command", ["list", "show", "cancel", "doctor"])
