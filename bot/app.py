@@ -29,7 +29,7 @@ from bot.slack.outbox.messages import MessageBuilder
 from bot.slack.outbox.worker import Outbox
 from bot.slack.receivers.http import MAX_BODY_BYTES, HttpReceiver
 from bot.slack.receivers.socket_mode import SocketModeReceiver
-from bot.slack.token_status import AUTH_TEST_INTERVAL, TokenStatus
+from bot.slack.token_status import AUTH_TEST_INTERVAL, TokenStatus, answers
 from bot.startup_checks import (
     StartError,
     authenticate_slack,
@@ -254,7 +254,11 @@ class Bot:
         app = App(deps, self.metrics.ack_seconds.observe, self._tracing.trace)
         self._on_shutdown(receiver.stop, self._timings.receiver_stop_timeout)
         receiver.start(app.async_dispatch)
-        self._start_loop(self._services.quarantine(receiver, client), "quarantine")
+
+        async def slack_answers() -> bool:
+            return receiver.problem is None and await answers(client)
+
+        self._start_loop(self._services.quarantine(slack_answers), "quarantine")
         if not self.settings.socket_mode:
             self._exit_stack.push_async_callback(asyncio.sleep, self._timings.drain)
 

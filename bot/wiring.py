@@ -2,12 +2,10 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
-
-from slack_sdk.web.async_client import AsyncWebClient
+from typing import Any
 
 from bot.atlas import AtlasClient, CallRecord, Credentials, KeyAccess
 from bot.cancellation.quarantine import WatchedProject
@@ -24,7 +22,6 @@ from bot.services.sweeper import Notifier
 from bot.services.watch import Watcher
 from bot.settings import AtlasSettings, OrganizationSettings, ProjectSettings, Settings
 from bot.slack.directory import Directory
-from bot.slack.token_status import answers
 from bot.storage.audit_log import History
 from bot.storage.database import Database, DatabaseClock
 from bot.storage.job_facts import JobFactsStore
@@ -38,10 +35,6 @@ from bot.storage.webhook_store import WebhookStore
 from bot.timings import DEFAULT_TIMINGS, Timings
 from bot.tracing import Tracing
 from bot.web.metrics import Metrics
-
-if TYPE_CHECKING:  # the command line builds the services without Slack's framework
-    from bot.slack.receivers.http import HttpReceiver
-    from bot.slack.receivers.socket_mode import SocketModeReceiver
 
 BACKUP_PATH = "/backup/"  #: all paths that contain this share one rate limit per project
 #: The ends of the paths of the activity feed; reads of events have a rate limit of their own.
@@ -208,14 +201,8 @@ class CoreServices:
         await self.clients.close()
         await self.database.close()
 
-    async def quarantine(
-        self, receiver: "SocketModeReceiver | HttpReceiver", client: AsyncWebClient
-    ) -> None:
+    async def quarantine(self, slack_answers: Callable[[], Awaitable[bool]]) -> None:
         """End quarantines until cancelled, also of projects where it was switched off."""
-
-        async def slack_answers() -> bool:
-            return receiver.problem is None and await answers(client)
-
         await Quarantine(
             self._quarantine,
             self.projects,

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from bot import atlas
-from bot.atlas import AtlasError, AtlasUnavailable, JobRef, RestoreJob
+from bot.atlas import AtlasError, JobRef, RestoreJob
 from bot.cancellation.errors import CancellationError, RateLimitReserved
 from bot.services.projects import Project
 
@@ -54,7 +54,6 @@ class Unavailable:
     cluster: str | None
     reason: str  #: a sentence
     in_part: bool = False
-    no_answer: bool = False  #: whether Atlas gave no usable answer
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,7 +109,4 @@ def incomplete(project: Project, cluster: str | None, unread: str) -> list[Unava
 
 
 def unavailable_at(project: Project, cluster: str | None, error: Exception) -> Unavailable:
-    no_answer = isinstance(error, AtlasUnavailable)
-    return Unavailable(
-        project=project.name, cluster=cluster, reason=str(error), no_answer=no_answer
-    )
+    return Unavailable(project=project.name, cluster=cluster, reason=str(error))
