@@ -201,7 +201,7 @@ def _unread(services: CoreServices, parts: Sequence[Unavailable]) -> Iterator[st
     for part in parts:
         where = f"{part.cluster} in {part.project}" if part.cluster else part.project
         yield f"{where} could not be read: {part.reason}"
-    if any(part.no_answer for part in parts):
+    if parts:
         yield ADDRESS.format(services.settings.atlas.base_url)
 
 
