@@ -3,6 +3,7 @@
 import asyncio
 import random
 import secrets
+import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
@@ -69,9 +70,15 @@ async def wait_up_to(seconds: float, event: asyncio.Event) -> None:
             await event.wait()
 
 
-class InFlight:
-    """Counts answers in flight, each from `begin` to `end`."""
+def stop_event() -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
 
+
+class InFlight:
     def __init__(self) -> None:
         self._count = 0
         self._idle = asyncio.Event()

@@ -4,9 +4,8 @@ import asyncio
 import csv
 import json
 import re
-import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -34,6 +33,7 @@ from bot.storage.audit_log import AuditLog, AuditTail
 from bot.storage.database import Database
 from bot.storage.migrate import SchemaError, known_version
 from bot.storage.summary import NO_DOWNLOADS, read_summary
+from bot.tasks import stop_event, wait_up_to
 
 #: The other fields that the table shows, in this order.
 DETAILS = (
@@ -63,8 +63,6 @@ app = typer.Typer(invoke_without_command=True, help="Show the record, or verify 
 
 
 class RecordFormat(StrEnum):
-    """The formats of the record."""
-
     TABLE = "table"
     JSONL = "jsonl"
     CSV = "csv"
@@ -98,7 +96,7 @@ def show(
     async def write_events(database: Database) -> int:
         if follow:
             tail = AuditTail(database, moment, filters)
-            return await until_stopped(write_as_recorded(tail, RecordFormat(how), sys.stdout))
+            return await write_as_recorded(tail, RecordFormat(how), sys.stdout)
         log = AuditLog(database)
         if request and not [event async for event in log.events(request=request)]:
             fail(f"The record has no request {request!r}: check its id.")
@@ -150,8 +148,7 @@ def summary(
 
 def _summary_row(fields: Mapping[str, Any]) -> list[str]:
     by = ", ".join(f"{name} {count}" for name, count in fields["by"].items())
-    cells = [str(value if value is not None else "") for value in fields.values()]
-    return [*cells[:2], by, *cells[3:]]
+    return ["" if value is None else str(value) for value in {**fields, "by": by}.values()]
 
 
 def parse_since(text: str) -> datetime | None:
@@ -204,23 +201,12 @@ def missing_file(url: str) -> Path | None:
         return None  # opening the database reports the error
 
 
-async def until_stopped(work: Coroutine[Any, Any, int]) -> int:
-    """Run `work` until it ends, or until SIGINT or SIGTERM, which return 0."""
-    task = asyncio.ensure_future(work)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        return 0
-
-
 async def write_as_recorded(tail: AuditTail, how: RecordFormat, out: TextIO) -> int:
-    """Write new events for ever; the database may be away for a time."""
+    """Write new events until stopped, then return 0; the database may be away for a time."""
     configure_logging("CRITICAL")  # the sentences below report it
-    write_fields = fields_writer(how, out)
+    write_fields, stop = fields_writer(how, out), stop_event()
     is_away = False
-    while True:
+    while not stop.is_set():
         was_away, is_away = is_away, False
         try:
             async for event in tail.poll():
@@ -230,7 +216,8 @@ async def write_as_recorded(tail: AuditTail, how: RecordFormat, out: TextIO) -> 
         if is_away != was_away:
             typer.echo(DATABASE_AWAY if is_away else "The database answers again.", err=True)
         out.flush()
-        await asyncio.sleep(FOLLOW_INTERVAL)
+        await wait_up_to(FOLLOW_INTERVAL, stop)
+    return 0
 
 
 async def write(events: Events, how: RecordFormat, out: TextIO) -> int:

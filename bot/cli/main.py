@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
@@ -26,6 +25,7 @@ from bot.settings.parsers import slash_command
 from bot.settings.projects import json_schema
 from bot.slack.manifest import AddressError, manifest
 from bot.startup_checks import StartError
+from bot.tasks import stop_event
 from bot.timings import DEFAULT_TIMINGS, Timings
 from bot.tracing import TracingError
 
@@ -123,10 +123,7 @@ def run_until_stopped(work: Callable[[asyncio.Event], Coroutine[Any, Any, None]]
     """Run `work` with an event that SIGTERM and SIGINT set."""
 
     async def run() -> None:
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await work(stop)
+        await work(stop_event())
 
     with failing_on(TracingError, code=WRONG_USAGE), failing_on(StartError):
         asyncio.run(run())
