@@ -33,8 +33,6 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class Metrics:
-    """The bot's metrics, in a registry of their own."""
-
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._counter = partial(Counter, namespace=NAMESPACE, registry=self._registry)
@@ -131,28 +129,22 @@ class Metrics:
         self.unreviewed.set(unreviewed)
 
     def render(self) -> bytes:
-        """Return all metrics in Prometheus's text format."""
         return generate_latest(self._registry)
 
 
-def add_routes(
-    app: web.Application,
-    metrics: Metrics,
-    checks: Mapping[str, Check],
-    timeout: float = CHECK_TIMEOUT,
-) -> None:
+def add_routes(app: web.Application, metrics: Metrics, checks: Mapping[str, Check]) -> None:
     """Serve `/healthz`, `/readyz` with the result of each check by its name, and `/metrics`."""
 
     async def healthz(_request: web.Request) -> web.Response:
         return web.json_response({"alive": True})
 
     async def readyz(_request: web.Request) -> web.Response:
-        failed = await run_checks(checks, timeout)
+        failed = await run_checks(checks)
         body = {"ready": not failed, "checks": dict.fromkeys(checks, "ok") | failed}
         return web.json_response(body, status=503 if failed else 200)
 
     async def scrape(_request: web.Request) -> web.Response:
-        failed = await run_checks(checks, timeout)
+        failed = await run_checks(checks)
         for name in checks:
             metrics.ready.labels(check=name).set(name not in failed)
         return web.Response(
@@ -164,18 +156,18 @@ def add_routes(
     app.router.add_get("/metrics", scrape)
 
 
-async def run_checks(checks: Mapping[str, Check], timeout: float) -> dict[str, str]:
+async def run_checks(checks: Mapping[str, Check]) -> dict[str, str]:
     """Run all checks concurrently; return the sentences of those that failed."""
-    results = await asyncio.gather(*(_run(name, c, timeout) for name, c in checks.items()))
+    results = await asyncio.gather(*(_run(name, check) for name, check in checks.items()))
     return {name: why for name, why in zip(checks, results, strict=True) if why is not None}
 
 
-async def _run(name: str, check: Check, timeout: float) -> str | None:
+async def _run(name: str, check: Check) -> str | None:
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(CHECK_TIMEOUT):
             return await check()
     except TimeoutError:
-        return f"No answer within {timeout:g} seconds."
+        return f"No answer within {CHECK_TIMEOUT:g} seconds."
     except Exception as error:
         log.exception("health check failed", check=name)
         return f"The check itself failed ({type(error).__name__}); the log has the details."

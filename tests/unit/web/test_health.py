@@ -11,9 +11,9 @@ from bot.web.metrics import Check, Metrics, add_routes
 from tests.unit.web.conftest import Serve
 
 
-def app_with(checks: dict[str, Check], timeout: float = 2.0) -> web.Application:
+def app_with(checks: dict[str, Check]) -> web.Application:
     app = web.Application()
-    add_routes(app, Metrics(), checks, timeout)
+    add_routes(app, Metrics(), checks)
     return app
 
 
@@ -52,10 +52,10 @@ async def test_healthz_is_200_while_a_check_fails(serve: Serve) -> None:
     ],
 )
 async def test_readyz_is_503_unless_all_checks_succeed_and_names_the_failed_one(
-    serve: Serve, check: Check, result: str
+    serve: Serve, check: Check, result: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    timeout = 0.05 if check is hanging else 20.0
-    client = await serve(app_with({"slack": succeeding, "database": check}, timeout))
+    monkeypatch.setattr("bot.web.metrics.CHECK_TIMEOUT", 0.05 if check is hanging else 20.0)
+    client = await serve(app_with({"slack": succeeding, "database": check}))
     async with client.get("/readyz") as answer:
         status, body = answer.status, await answer.json()
 
