@@ -42,7 +42,7 @@ def configure_logging(
                 structlog.processors.format_exc_info,
                 redact_secret_keys,
                 structlog.processors.JSONRenderer() if as_json else console,
-                redact_line,
+                lambda _logger, _method, line: redacted(str(line)),
             ],
         )
     )
@@ -66,20 +66,13 @@ def _shared() -> list[Processor]:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
-        structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.StackInfoRenderer(),
     ]
 
 
 def redact_secret_keys(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Hide the values of keys that name a secret."""
     return {key: HIDDEN if _SENSITIVE_KEY.fullmatch(key) else value for key, value in event.items()}
-
-
-def redact_line(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
-    """Redact the finished line, which structlog's types still call an event."""
-    return redacted(str(line))
 
 
 def demote_library_records(record: logging.LogRecord) -> bool:

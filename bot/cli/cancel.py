@@ -81,8 +81,6 @@ def cancel_job(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """The arguments of a call."""
-
     target: Target
     reason: str
     yes: bool  #: whether not to ask for the cluster's name
@@ -141,8 +139,6 @@ async def _open(
 
 @dataclass(frozen=True, slots=True)
 class CancelCommand:
-    """One run of the command."""
-
     services: CoreServices
     project: Project
     call: Call

@@ -35,8 +35,6 @@ def failing_on(*errors: type[Exception], code: int = FAILED) -> Iterator[None]:
 
 
 class OutputFormat(StrEnum):
-    """The formats of restore jobs."""
-
     TABLE = "table"
     JSON = "json"
 

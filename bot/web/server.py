@@ -8,10 +8,9 @@ for its request, so that health checks are answered. A request must arrive withi
 import asyncio
 import errno
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
-from typing import Any
+from typing import cast
 
 import structlog
 from aiohttp import web
@@ -33,13 +32,6 @@ LINGER_TIMEOUT = 2.0
 DESCRIPTORS_PER_CONNECTION = 3
 MIN_CONNECTIONS, MAX_CONNECTIONS = 8, 1000
 MAX_BACKLOG = 128
-#: How aiohttp serves a connection.
-CONNECTION_OPTIONS: Mapping[str, Any] = {
-    "keepalive_timeout": IDLE_TIMEOUT,
-    "lingering_time": LINGER_TIMEOUT,
-    "access_log": None,
-    "auto_decompress": False,  # Slack compresses nothing, and signs the body as it is sent
-}
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -89,9 +81,7 @@ class ConnectionLimiter:
 
         Requests that do not arrive get no log line: anyone can send them.
         """
-        connection = request.protocol
-        if not isinstance(connection, Connection):
-            raise TypeError("this server must accept connections as `Connection`")
+        connection = cast(Connection, request.protocol)  # `WebServer.start` creates no other
         connection.begin_request()
         try:
             if (problem := await self._read(request)) is not None:
@@ -120,7 +110,14 @@ class Connection(web.RequestHandler):
     __slots__ = ("_head_timer", "_in_request", "_limiter")
 
     def __init__(self, server: web.Server, limiter: ConnectionLimiter) -> None:
-        super().__init__(server, loop=asyncio.get_running_loop(), **CONNECTION_OPTIONS)
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=IDLE_TIMEOUT,
+            lingering_time=LINGER_TIMEOUT,
+            access_log=None,  # type: ignore[arg-type]  # it writes none then
+            auto_decompress=False,  # Slack compresses nothing, and signs the body as it is sent
+        )
         self._limiter = limiter
         self._head_timer: asyncio.TimerHandle | None = None
         self._in_request = False
@@ -200,8 +197,7 @@ class WebServer:
     async def start(self) -> None:
         """Listen; raises `PortTaken`, or another `WebError` if the address cannot be used."""
         await self._runner.setup()
-        if (server := self._runner.server) is None:
-            raise AssertionError("`setup` creates the server")
+        server = cast(web.Server, self._runner.server)  # `setup` creates it
         try:
             self._listener = await asyncio.get_running_loop().create_server(
                 lambda: Connection(server, self._limiter),
