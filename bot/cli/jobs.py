@@ -280,10 +280,10 @@ def fields_of(details: JobDetails) -> dict[str, Any]:
 
 
 def lines_of(details: JobDetails) -> list[tuple[str, str]]:
-    """Return labels and values, as the dialog shows them."""
+    """Return labels and values, as the dialog shows them; a value that is not known is empty."""
     fields, job = fields_of(details), details.job
     kind, link = fields["type"], job_facts.link_text(details.facts)
-    lines = [
+    return [
         ("Project", fields["project"]),
         ("Cluster", fields["cluster"]),
         ("Restore job", fields["job"]),
@@ -295,7 +295,6 @@ def lines_of(details: JobDetails) -> list[tuple[str, str]]:
         ("Download link", plain(link) if kind == "download" else ""),
         ("Open request", in_words(fields, "request")),
     ]
-    return [(label, value) for label, value in lines if value]
 
 
 async def details_of(

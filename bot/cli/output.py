@@ -61,30 +61,25 @@ def write_json(fields: Mapping[str, Any], out: TextIO) -> None:
 
 def write_table(headers: Sequence[str], rows: Iterable[Sequence[str]], out: TextIO) -> None:
     """Write a table, one line for each row; a terminal that is narrower gets lines of fields."""
-    table = Table(*headers)
-    cells = [[Text(printable(cell)) for cell in row] for row in rows]  # not markup
-    for row in cells:
-        table.add_row(*row)
+    table, rows = Table(*headers), [*rows]
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))  # not markup
     console = Console(file=out)
     width = console.measure(table, options=console.options.update(width=UNLIMITED)).maximum
     if not out.isatty() or width <= console.width:
         Console(file=out, width=width).print(table)
         return
-    for row in cells:
-        shown = [field for field in zip(headers, row, strict=True) if field[1]]
-        console.print(_grid(shown), "")
+    for row in rows:
+        write_fields(zip(headers, row, strict=True), out)
+        out.write("\n")
 
 
 def write_fields(fields: Iterable[tuple[str, str]], out: TextIO) -> None:
-    """Write labels and values, a line each; long values go on below themselves."""
-    shown = ((label, Text(printable(value))) for label, value in fields)
-    Console(file=out, width=None if out.isatty() else UNLIMITED).print(_grid(shown))
-
-
-def _grid(fields: Iterable[tuple[str, Text]]) -> Table:
+    """Write labels and their values, if known, a line each; long ones go on below themselves."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True, style="dim")
     grid.add_column(overflow="fold")
     for label, value in fields:
-        grid.add_row(label, value)
-    return grid
+        if value:
+            grid.add_row(label, Text(printable(value)))
+    Console(file=out, width=None if out.isatty() else UNLIMITED).print(grid)

@@ -81,7 +81,6 @@ class Progress:
 
 
 def state_after(event: str, before: State, request: Request) -> State:
-    """Return the state that an event enters."""
     name = event.removeprefix("request:")
     if event == EventName.CREATED:
         waits = State.AWAITING if request.approvals_needed else State.APPROVED
@@ -90,7 +89,6 @@ def state_after(event: str, before: State, request: Request) -> State:
 
 
 def sentence_of(fields: Mapping[str, Any]) -> str:
-    """Describe a step in one sentence."""
     event, error = fields["event"], str(fields.get("error") or "")
     if event == EventName.CANCEL_ANSWERED:
         answer = " ".join(str(fields[name]) for name in ("status", "code") if fields.get(name))

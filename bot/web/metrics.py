@@ -124,7 +124,6 @@ class Metrics:
         self._detection_seconds.observe(max(seconds, 0.0))
 
     def set_open(self, pending: int, unreviewed: int) -> None:
-        """Set how many requests have not ended, and how many wait for a review."""
         self.pending.set(pending)
         self.unreviewed.set(unreviewed)
 
