@@ -83,16 +83,21 @@ def current_operator() -> Person:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings) -> AsyncIterator[CoreServices]:
-    """Open the services, the database at its first use; at the end, stop runs and close all."""
+async def open_services(settings: Settings) -> AsyncIterator[tuple[CoreServices, bool]]:
+    """Open the services, the database at its first use; at the end, stop runs and close all.
+
+    The second value is whether all organizations could be read; without any project, it ends here.
+    """
     services = CoreServices(settings, Metrics(), f"{current_operator().id}-{uuid.uuid4().hex[:8]}")
     try:
         with suppress(TimeoutError):  # a name is only shown; the next call has the errors
             async with asyncio.timeout(NAME_TIMEOUT):
                 await load_project_names(services.projects, for_command=True)
-        for sentence in await services.organizations.read():
+        for sentence in (unread := await services.organizations.read()):
             typer.echo(sentence, err=True)
-        yield services
+        if unread and not services.projects.all:
+            output.fail(ADDRESS.format(settings.atlas.base_url))
+        yield services, not unread
     finally:
         await services.runner.stop(DEFAULT_TIMINGS.run_stop_timeout)
         await services.close()
@@ -171,7 +176,7 @@ def show_job(target: TargetArgument, *, how: FormatOption = "") -> None:
 
 async def _list(settings: Settings, cluster: str | None, project: str, form: OutputFormat) -> None:
     with reading_atlas(settings):
-        async with open_services(settings) as services:
+        async with open_services(settings) as (services, is_complete):
             known = services.projects
             projects = [find_project(known, project)] if project else known.all
             listing = await services.cancellation.finder.listing(projects, cluster=cluster)
@@ -179,8 +184,9 @@ async def _list(settings: Settings, cluster: str | None, project: str, form: Out
                 await check_cluster(services, projects, cluster)
             found = [(each.place.project, each.ref, each.job) for each in listing.jobs]
             shown = await details_of(services, found)
-    _write_list([*map(fields_of, shown)], form, complete=not listing.unavailable)
-    if listing.unavailable:
+    is_complete = is_complete and not listing.unavailable
+    _write_list([*map(fields_of, shown)], form, complete=is_complete)
+    if not is_complete:
         output.fail("\n".join(_unread(services, listing.unavailable)))
 
 
@@ -201,13 +207,12 @@ def _unread(services: CoreServices, parts: Sequence[Unavailable]) -> Iterator[st
     for part in parts:
         where = f"{part.cluster} in {part.project}" if part.cluster else part.project
         yield f"{where} could not be read: {part.reason}"
-    if parts:
-        yield ADDRESS.format(services.settings.atlas.base_url)
+    yield ADDRESS.format(services.settings.atlas.base_url)
 
 
 async def _show(settings: Settings, target: Target, form: OutputFormat) -> None:
     with reading_atlas(settings):
-        async with open_services(settings) as services:
+        async with open_services(settings) as (services, _):
             project, ref = await find_job(services, target)
             try:
                 job = await project.atlas.restore_job(ref, timeout=READ_TIMEOUT)
@@ -243,7 +248,8 @@ async def find_job(services: CoreServices, target: Target) -> tuple[Project, Job
         if search.found is None:
             where = f"in a cluster {cluster} of {len(projects.all)} projects"
             missing = f"Restore job {target.job_id} was not found {where}: check both."
-            output.fail("\n".join([missing, *_unread(services, search.unavailable)]))
+            unread = _unread(services, search.unavailable) if search.unavailable else ()
+            output.fail("\n".join([missing, *unread]))
         project = search.found.project
     return project, JobRef(project_id=project.id, cluster_name=cluster, job_id=target.job_id)
 

@@ -8,17 +8,15 @@ from pathlib import Path
 import pytest
 import typer
 
-from bot.atlas import RestoreJob
+from bot.atlas import RestoreJob, http
 from bot.cancellation.events import Event, EventName, chain
 from bot.cancellation.job_facts import USUAL_WAIT, JobFacts
 from bot.cancellation.lifecycle import DeleteAttempts, Request, State
 from bot.cancellation.starter import Knowledge, StartedBy, Starter, StarterKind
-from bot.cli import jobs
 from bot.cli.cancel import exit_code
 from bot.cli.jobs import Target, fields_of, lines_of
 from bot.cli.output import OutputFormat
 from bot.cli.progress import Progress, sentence_of
-from bot.services import job_search
 from bot.services.service import JobDetails
 from tests.support.domain import JOB_ID, NOON, a_job, a_request, a_waiting_request, job_ref
 from tests.support.postgres import free_port
@@ -171,22 +169,30 @@ async def test_cancel_without_terminal_and_yes_ends_with_2() -> None:
     assert "--yes" in ran.err
 
 
+ORGANIZATION = """[[organizations]]
+public_key_env = "MONGODB_ATLAS_PUBLIC_API_KEY"
+private_key_env = "MONGODB_ATLAS_PRIVATE_API_KEY"
+"""
+
+
 @pytest.mark.parametrize(
     "call", [("list",), ("show", "prod-eu", JOB_ID), ("cancel", "prod-eu", JOB_ID, "--yes")]
 )
+@pytest.mark.parametrize("by", ["BOT_PROJECTS_FILE", "MONGODB_ATLAS_PROJECT_ID"])
 async def test_sentence_about_an_unreachable_atlas_names_its_address(
-    call: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: tuple[str, ...], by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "NAME_TIMEOUT", 0.1)
-    monkeypatch.setattr(jobs, "READ_TIMEOUT", 0.1)
-    monkeypatch.setattr(job_search, "CLUSTERS_TIMEOUT", 1.0)
+    (file := tmp_path / "projects.toml").write_text(ORGANIZATION)
+    named = {"BOT_PROJECTS_FILE": str(file), "MONGODB_ATLAS_PROJECT_ID": job_ref().project_id}
+    for backoff in ("FIRST_BACKOFF", "LONGEST_BACKOFF"):  # so long that reads are tried once
+        monkeypatch.setattr(http, backoff, 1000.0)
     url = f"http://127.0.0.1:{free_port()}"
     ran = await invoke(
         *call,
         MONGODB_ATLAS_PUBLIC_API_KEY="abcdefgh",
         MONGODB_ATLAS_PRIVATE_API_KEY="0" * 8 + "-0000-0000-0000-" + "0" * 12,
-        MONGODB_ATLAS_PROJECT_ID=job_ref().project_id,
         MONGODB_ATLAS_BASE_URL=url,
+        **{by: named[by]},
         DATABASE_URL=f"sqlite:///{tmp_path / 'bot.db'}",
     )
 
