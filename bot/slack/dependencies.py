@@ -29,9 +29,6 @@ T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-#: Dialogs that read their job at once. Above it the event loop had so much to do that the acks and
-#: the opening of dialogs came five times later (bench `ack`, at 200 commands a second).
-MAX_CONCURRENT_READS = 8
 #: In the body of a refusal with status 200.
 NOT_OK = re.compile(r'"ok"\s*:\s*false')
 #: The domains of Slack, and of its service for governments.
@@ -105,9 +102,8 @@ class PrivateReply:
 class Dependencies:
     """The collaborators of the listeners.
 
-    `background` runs the work that continues after an ack, `sleep` waits between retries,
-    `job_reads` limits the dialogs that read their job at once, and `picker_updates` holds the
-    running update of each picker dialog, by view id: the latest one.
+    `background` runs the work that continues after an ack, `sleep` waits between retries, and
+    `picker_updates` holds the running update of each picker dialog, by view id: the latest one.
     """
 
     client: AsyncWebClient
@@ -118,9 +114,6 @@ class Dependencies:
     ack_timeout: float = Timings.ack_timeout
     reason_check_timeout: float = Timings.reason_check_timeout
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
-    job_reads: asyncio.Semaphore = field(
-        default_factory=lambda: asyncio.Semaphore(MAX_CONCURRENT_READS)
-    )
     picker_updates: MutableMapping[str, object] = field(default_factory=WeakValueDictionary)
 
     @property

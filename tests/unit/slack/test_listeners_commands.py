@@ -12,7 +12,6 @@ from bot.cancellation.lifecycle import Outcome, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
 from bot.slack import ids
-from bot.slack.dependencies import MAX_CONCURRENT_READS
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job
 from tests.support.service import CLUSTER
 from tests.unit.slack import payloads, samples
@@ -67,22 +66,6 @@ async def test_fifty_pending_dialogs_all_report_the_restart_at_shutdown(bolt: Bo
     ends = [view for view in bolt.shown if "being restarted" in words(view)]
     assert len(ends) == many
     assert not bolt.background.tasks
-
-
-async def test_dialogs_open_at_once_and_a_limited_number_of_them_reads_its_job(
-    bolt: BoltHarness,
-) -> None:
-    gate = bolt.atlas[PROJECT_ID].gates[CLUSTER] = asyncio.Event()
-    many = 2 * MAX_CONCURRENT_READS
-    for _ in range(many):
-        await bolt.ack(payloads.command(TYPED))
-    await asyncio.sleep(0.05)
-    opened, reads = len(bolt.slack.called("views.open")), len(bolt.atlas[PROJECT_ID].calls)
-    gate.set()
-    await bolt.background.drain(5.0)
-
-    assert (opened, reads) == (many, MAX_CONCURRENT_READS)
-    assert sum("submit" in view for view in bolt.shown) == many
 
 
 @pytest.mark.parametrize(
