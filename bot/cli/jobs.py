@@ -42,7 +42,7 @@ from bot.wiring import CoreServices
 
 NAME_TIMEOUT = 5.0  #: seconds to wait for the names of projects
 READ_TIMEOUT = 20.0  #: seconds for one read of Atlas
-NOTICE_AFTER = 1.5  #: seconds of reading after which a terminal shows what is waited for
+NOTICE_AFTER = 1.0  #: seconds of reading after which a terminal shows what is waited for
 ADDRESS = "Atlas's address is {} (MONGODB_ATLAS_BASE_URL)."
 MAX_CLUSTERS = 20  #: names of clusters in a sentence
 FEED_TIMEOUT = 5.0  #: seconds for the activity feed, without which the rest is shown
