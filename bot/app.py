@@ -38,7 +38,7 @@ from bot.startup_checks import (
     migrate,
     run_steps,
 )
-from bot.tasks import BackgroundTasks, cancel_and_wait
+from bot.tasks import BackgroundTasks, cancel_and_wait, stop_event
 from bot.timings import DEFAULT_TIMINGS, Timings
 from bot.tracing import open_tracing
 from bot.web.metrics import Metrics, add_routes
@@ -287,10 +287,9 @@ class Bot:
         return min(timeout, max(self._timings.late_stop_timeout, self._deadline - time.monotonic()))
 
 
-async def serve(
-    settings: Settings, stop: asyncio.Event, timings: Timings = DEFAULT_TIMINGS
-) -> None:
-    """Run the bot until `stop` is set; raises the errors of `Bot.start` and `TracingError`."""
+async def serve(settings: Settings, timings: Timings = DEFAULT_TIMINGS) -> None:
+    """Run the bot until SIGTERM or SIGINT; raises the errors of `Bot.start` and `TracingError`."""
+    stop = stop_event()
     bot = Bot(settings, timings=timings)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, bot.reload_requested.set)
     starting = asyncio.create_task(bot.start())

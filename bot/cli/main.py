@@ -3,10 +3,9 @@
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Coroutine, Sequence
-from functools import partial
+from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated
 
 import structlog
 import typer
@@ -25,7 +24,6 @@ from bot.settings.parsers import slash_command
 from bot.settings.projects import json_schema
 from bot.slack.manifest import AddressError, manifest
 from bot.startup_checks import StartError
-from bot.tasks import stop_event
 from bot.timings import DEFAULT_TIMINGS, Timings
 from bot.tracing import TracingError
 
@@ -76,7 +74,8 @@ def run_bot(timings: Timings = DEFAULT_TIMINGS) -> None:
     redact(settings.secrets)
     for warning in warnings(settings):
         log.warning("setting needs attention", why=warning)
-    run_until_stopped(lambda stop: serve(settings, stop, timings))
+    with failing_on(TracingError, code=WRONG_USAGE), failing_on(StartError):
+        asyncio.run(serve(settings, timings))
 
 
 @app.command(short_help="Run everything on this machine, with fake servers.")
@@ -114,19 +113,8 @@ def demo(
         elif script:
             asyncio.run(play_script(sys.stdout, approvals=approvals, fault=fault))
         else:
-            number = 8080 if port is None else port
-            show = partial(run_demo, sys.stdout, port=number, approvals=approvals, fault=fault)
-            run_until_stopped(partial(show, browser=not no_browser))
-
-
-def run_until_stopped(work: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
-    """Run `work` with an event that SIGTERM and SIGINT set."""
-
-    async def run() -> None:
-        await work(stop_event())
-
-    with failing_on(TracingError, code=WRONG_USAGE), failing_on(StartError):
-        asyncio.run(run())
+            number, browser = 8080 if port is None else port, not no_browser
+            asyncio.run(run_demo(sys.stdout, number, approvals, fault, browser=browser))
 
 
 @app.command(short_help="Check what the bot needs; change nothing.")

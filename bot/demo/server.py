@@ -1,6 +1,5 @@
 """`cancel-restore demo`: both fake servers, the bot in its own process, and the page."""
 
-import asyncio
 import tempfile
 import time
 import webbrowser
@@ -17,6 +16,7 @@ from bot.demo.scenarios import FIRST, GROUP
 from bot.demo.site import ROLES, Site
 from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
+from bot.tasks import stop_event
 
 
 @asynccontextmanager
@@ -79,19 +79,12 @@ def settings(
     return base | {"BOT_APPROVERS": GROUP, "LOG_FORMAT": "console"}
 
 
-async def run_demo(
-    out: TextIO,
-    stopped: asyncio.Event,
-    *,
-    port: int,
-    approvals: int,
-    fault: str,
-    browser: bool,
-) -> None:
-    """Run the demo until `stopped`; write one JSON line to `out` when it is ready."""
+async def run_demo(out: TextIO, port: int, approvals: int, fault: str, *, browser: bool) -> None:
+    """Run the demo until SIGTERM or SIGINT; write one JSON line to `out` when it is ready."""
+    stop = stop_event()
     async with open_demo(port=port, approvals=approvals, fault=fault) as controller:
         out.write(ready_line(controller.slack, controller.atlas) + "\n")
         out.flush()
         if browser:
             webbrowser.open(f"{controller.slack.base_url}/")
-        await stopped.wait()
+        await stop.wait()

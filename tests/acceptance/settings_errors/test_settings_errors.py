@@ -1,6 +1,5 @@
 """Each setting is made invalid in turn: start and doctor name it and the remedy."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -150,7 +149,7 @@ async def test_setting_that_a_service_refuses_stops_the_start(
     invalid: ErrorCase, env: DoctorEnvironment
 ) -> None:
     with pytest.raises(StartError) as caught:
-        await serve(env.settings(changes(invalid, env)), asyncio.Event(), SHORT_TIMINGS)
+        await serve(env.settings(changes(invalid, env)), SHORT_TIMINGS)
     message = str(caught.value)
 
     assert invalid.setting in message
