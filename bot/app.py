@@ -237,7 +237,8 @@ class Bot:
     def _start_receiver(
         self, receiver: SocketModeReceiver | HttpReceiver, client: AsyncWebClient, links: Links
     ) -> None:
-        self._directory = directory = Directory(client, links.identity)
+        # A separate client: calls of dialogs that hang do not delay the check before a DELETE.
+        self._directory = directory = Directory(self._open_slack_client(), links.identity)
         self._start_loop(self._services.notify_approvers(directory), "notifier")
         # Runs stop before the outbox, which still posts their outcomes.
         self._exit_stack.push_async_callback(self._stop_runs)

@@ -6,8 +6,11 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bot.sandbox.atlas import Fault as AtlasFault
+from bot.sandbox.atlas import Kind
 from bot.sandbox.slack import Fault
 from bot.slack.client import MAX_CONNECTIONS
+from bot.slack.directory import CURRENT_MAX_AGE
 from tests.acceptance.environment import RUNNING, SLACK_TIMEOUT, open_environment
 from tests.support.timings import SHORT_TIMINGS
 
@@ -38,6 +41,11 @@ async def test_outcome_is_posted_while_dialog_calls_hang(tmp_path: Path) -> None
         env.slack.faults.add("views.open", HANGS, 2 * MAX_CONNECTIONS)
         commands = (env.send_command("ada", "prod-eu") for _ in range(2 * MAX_CONNECTIONS))
         await asyncio.gather(*commands)
+
+        # After that time the run asks Slack again who the requester is.
+        env.atlas.faults.add(
+            AtlasFault(kind=Kind.DELAY, path=RUNNING[1], seconds=1.5 * CURRENT_MAX_AGE)
+        )
 
         await env.slack.people.submits("rina", view, {"reason": "started by mistake"})
 
