@@ -79,6 +79,8 @@ def stop_event() -> asyncio.Event:
 
 
 class InFlight:
+    """Counts answers in flight, each from `begin` to `end`."""
+
     def __init__(self) -> None:
         self._count = 0
         self._idle = asyncio.Event()

@@ -55,6 +55,7 @@ class AtlasClients:
     _clients: dict[Credentials, AtlasClient] = field(default_factory=dict)
 
     def get(self, credentials: Credentials) -> AtlasClient:
+        """Return the client of these credentials; it is built at its first use."""
         if credentials not in self._clients:
             self._clients[credentials] = AtlasClient(
                 credentials,

@@ -96,6 +96,7 @@ class JobRef:
 
     @property
     def started_at(self) -> datetime:
+        """When the job was started: the time in its id."""
         return created_at(self.job_id)
 
 
@@ -191,6 +192,7 @@ class RestoreJob(AtlasModel):
 
     @property
     def live_since(self) -> datetime | None:
+        """When the download link became live: an hour before it expires."""
         return self.expires_at - LINK_LIFETIME if self.expires_at else None
 
     @property

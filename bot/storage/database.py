@@ -209,6 +209,7 @@ MAX_DRIFT = 1.0  #: seconds of deviation that slow answers explain; more is logg
 
 
 def wall_clock() -> datetime:
+    """Return the current time, in UTC."""
     return datetime.now(UTC)
 
 

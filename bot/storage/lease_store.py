@@ -26,6 +26,8 @@ LONGEST_LEASE = timedelta(seconds=20)
 
 @dataclass(eq=False)
 class LeaseStore(Store):
+    """Claims, renews and settles requests under the leases of one runner."""
+
     background = True
 
     owner: str  #: the name of this process, new at each start

@@ -115,6 +115,7 @@ class SpanTracing(Tracing):
         event.listen(engine, "checkin", _on_checkin)
 
     async def close(self, timeout: float) -> None:
+        """Export the remaining spans in a daemon thread; drop them after `timeout` seconds."""
         done = asyncio.Event()
         loop = asyncio.get_running_loop()
 
