@@ -71,13 +71,13 @@ Answer = Any
 class ScriptedAtlas(UnconnectedAtlas):
     """An Atlas that gives the scripted answers in turn; the last one repeats."""
 
-    clock: FakeClock
     reads: list[Answer]
     deletes: list[Answer] = field(default_factory=lambda: [ACCEPTED])
     calls: list[str] = field(default_factory=list)
     timeouts: list[float | None] = field(default_factory=list)
     refs: list[JobRef] = field(default_factory=list)
     seconds: float = 0.1
+    clock: FakeClock = field(default_factory=FakeClock)
 
     async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
         self.calls.append("GET")
@@ -101,23 +101,39 @@ class ScriptedAtlas(UnconnectedAtlas):
 
 
 @dataclass(slots=True)
+class HangingAtlas(ScriptedAtlas):
+    """An Atlas that never answers; `started` is set once it is asked."""
+
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
+        self.started.set()
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+
+@dataclass(slots=True)
 class FakeLeaseStore(LeaseStore):
-    """A store in memory with one request; it keeps the writes of the runner."""
+    """A store in memory with one request; it keeps the writes of the runner.
+
+    `faults` are raised by `claim`, and at the record of what was `sent` and its `answer`.
+    """
 
     database: Database = field(init=False)
     now: Callable[[], datetime] = field(init=False)
     owner: str = field(init=False, default="runner-1")
-    request: Request
+    request: Request = field(default_factory=a_request)
     written: list[str] = field(default_factory=list)
     answers: list[Mapping[str, object]] = field(default_factory=list)
     link_expires_at: datetime | None = None
     settled: tuple[State, Outcome] | None = None
     held_by_another: bool = False
-    unavailable: bool = False
+    faults: dict[str, Exception] = field(default_factory=dict)
     released: str | None = None
     judgement: Judgement | None = None
 
     async def claim(self, request_id: str) -> Request | None:
+        self._fail("claim")
         return None if self.held_by_another else self.request
 
     async def renew(self, request_id: str) -> bool:
@@ -130,8 +146,7 @@ class FakeLeaseStore(LeaseStore):
     async def record_delete_sent(
         self, request: Request, link_expires_at: datetime | None = None
     ) -> Request:
-        if self.unavailable:
-            raise NotRecorded
+        self._fail("sent")
         self.written.append("sent")
         self.link_expires_at = link_expires_at
         sent = replace(request.sent, count=request.sent.count + 1, unknown=True)
@@ -140,6 +155,7 @@ class FakeLeaseStore(LeaseStore):
     async def record_delete_answer(
         self, request: Request, sent: DeleteAttempts, answer: Mapping[str, object]
     ) -> Request:
+        self._fail("answer")
         self.written.append(f"answered {answer['status']}")
         self.answers.append(answer)
         return replace(request, sent=sent)
@@ -153,6 +169,10 @@ class FakeLeaseStore(LeaseStore):
         self.judgement = judgement
         self.settled = (state, outcome)
         return replace(request, state=state, outcome=outcome)
+
+    def _fail(self, where: str) -> None:
+        if where in self.faults:
+            raise self.faults[where]
 
 
 @dataclass(slots=True)
@@ -184,17 +204,14 @@ def a_runner(
     return Runner(store, projects, rights, **values)
 
 
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
 async def run(
     atlas: ScriptedAtlas,
-    store: FakeLeaseStore,
+    store: FakeLeaseStore | None = None,
     *slack_answers: Kind | Exception,
     policy: Policy | None = None,
 ) -> tuple[State, Outcome]:
+    store = store or FakeLeaseStore()
+
     async def sleep(seconds: float) -> None:
         await asyncio.sleep(3600 if seconds == 3.0 else 0)  # the lease's renewal never comes due
         await atlas.clock.sleep(seconds)
@@ -206,8 +223,8 @@ async def run(
     return store.settled
 
 
-async def test_run_reads_deletes_and_reads_again_and_records_it(clock: FakeClock) -> None:
-    atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED])
+async def test_run_reads_deletes_and_reads_again_and_records_it() -> None:
+    atlas = ScriptedAtlas(reads=[THERE, CANCELLED])
     store = FakeLeaseStore(a_request(), written=atlas.calls)
     state, outcome = await run(atlas, store)
 
@@ -227,6 +244,7 @@ ANSWERS: dict[str, Answer] = {
     "accepted": ACCEPTED,
     "rejected": REJECTED,
     "lost": LOST,
+    "timed out": TimedOut(),
     "limited": LIMITED,
     "503": Unavailable(status=503),
 }
@@ -255,83 +273,64 @@ REJECTION = {"status": 400, "code": REJECTED.code, "sentence": str(REJECTED)}
         ("GET there, DELETE rejected, GET cancelled", State.OVER, {}),
         ("GET there, DELETE lost, GET cancelled", State.CANCELLED, {}),
         ("GET there, DELETE lost, GET there, DELETE accepted, GET cancelled", State.CANCELLED, {}),
+        (
+            "GET there, DELETE lost, GET expired",
+            State.OVER,
+            {"sentence": ENDED_OTHERWISE.format(state="expired")},
+        ),
         ("GET there, DELETE limited, GET there", State.FAILED, {"status": 429}),
+        ("GET timed out", State.FAILED, {"sentence": f"{NOTHING_DONE} {TimedOut()}"}),
     ],
 )
 async def test_run_exchanges_this_with_atlas_and_settles_the_request(
-    clock: FakeClock, exchange: str, settled: State, expected: Mapping[str, object]
+    exchange: str, settled: State, expected: Mapping[str, object]
 ) -> None:
     steps = [step.split(" ", 1) for step in exchange.split(", ")]
     reads, deletes = (
         [ANSWERS[answer] for call, answer in steps if call == method]
         for method in ("GET", "DELETE")
     )
-    atlas = ScriptedAtlas(clock, reads, deletes)
-    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
+    atlas = ScriptedAtlas(reads, deletes)
+    state, outcome = await run(atlas)
 
     assert (state, atlas.calls) == (settled, [call for call, _ in steps])
     assert {name: getattr(outcome, name) for name in expected} == expected
 
 
-async def test_accepted_delete_without_effect_fails_within_the_timeout(clock: FakeClock) -> None:
-    atlas = ScriptedAtlas(clock, reads=[THERE], seconds=0.3)
-    start = clock.monotonic()
-    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
+async def test_accepted_delete_without_effect_fails_within_the_timeout() -> None:
+    atlas = ScriptedAtlas(reads=[THERE], seconds=0.3)
+    start = atlas.clock.monotonic()
+    state, outcome = await run(atlas)
 
     assert state is State.FAILED
     assert outcome.sentence == ACCEPTED_BUT_NOT_CANCELLED.format(state="in progress")
     assert atlas.calls.count("DELETE") == 1
     # The last wait ends at the deadline, and one read follows.
-    assert clock.monotonic() - start == pytest.approx(Timings.run_timeout + atlas.seconds)
+    assert atlas.clock.monotonic() - start == pytest.approx(Timings.run_timeout + atlas.seconds)
 
 
-async def test_lasting_fault_of_the_delete_fails_within_the_timeout(clock: FakeClock) -> None:
-    atlas = ScriptedAtlas(clock, reads=[THERE], deletes=[Unavailable(status=503)])
-    start = clock.monotonic()
-    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
+async def test_lasting_fault_of_the_delete_fails_within_the_timeout() -> None:
+    atlas = ScriptedAtlas(reads=[THERE], deletes=[Unavailable(status=503)])
+    start = atlas.clock.monotonic()
+    state, outcome = await run(atlas)
 
     assert (state, outcome.status) == (State.FAILED, 503)
     assert "still there" in outcome.sentence
-    assert clock.monotonic() - start < Timings.run_timeout + Timings.final_read_timeout
-
-
-async def test_long_rate_limit_fails_at_once(clock: FakeClock) -> None:
-    atlas = ScriptedAtlas(clock, reads=[THERE, LIMITED], deletes=[LIMITED])
-    start = clock.monotonic()
-    state, _ = await run(atlas, FakeLeaseStore(a_request()))
-
-    assert state is State.FAILED
-    assert clock.monotonic() - start < 2
+    assert atlas.clock.monotonic() - start < Timings.run_timeout + Timings.final_read_timeout
 
 
 @pytest.mark.parametrize("seconds", [4.0, 12.0])
-async def test_short_rate_limit_is_waited_out(clock: FakeClock, seconds: float) -> None:
+async def test_short_rate_limit_is_waited_out(seconds: float) -> None:
     limited = RateLimited(status=429, retry_after=seconds)
-    atlas = ScriptedAtlas(clock, reads=[THERE, THERE, CANCELLED], deletes=[limited, ACCEPTED])
+    atlas = ScriptedAtlas(reads=[THERE, THERE, CANCELLED], deletes=[limited, ACCEPTED])
 
-    assert (await run(atlas, FakeLeaseStore(a_request())))[0] is State.CANCELLED
-    assert seconds in clock.sleeps
-
-
-async def test_outcome_of_an_ended_job_does_not_deny_the_lost_delete(clock: FakeClock) -> None:
-    atlas = ScriptedAtlas(clock, reads=[THERE, EXPIRED], deletes=[LOST])
-    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
-
-    assert state is State.OVER
-    assert "Nothing was sent" not in outcome.sentence
+    assert (await run(atlas))[0] is State.CANCELLED
+    assert seconds in atlas.clock.sleeps
 
 
-async def test_fault_before_any_delete_says_nothing_was_done(clock: FakeClock) -> None:
-    atlas = ScriptedAtlas(clock, reads=[TimedOut()])
-    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
-
-    assert state is State.FAILED
-    assert outcome.sentence.startswith("Nothing was done")
-
-
-async def test_fault_after_a_delete_says_it_was_sent(clock: FakeClock) -> None:
-    atlas = ScriptedAtlas(clock, reads=[THERE, TimedOut()])
-    state, outcome = await run(atlas, FakeLeaseStore(a_request()))
+async def test_fault_after_a_delete_says_it_was_sent() -> None:
+    atlas = ScriptedAtlas(reads=[THERE, TimedOut()])
+    state, outcome = await run(atlas)
 
     assert state is State.FAILED
     assert outcome.sentence.startswith("The cancellation was sent")
@@ -339,30 +338,33 @@ async def test_fault_after_a_delete_says_it_was_sent(clock: FakeClock) -> None:
     assert atlas.timeouts[-1] >= Timings.final_read_timeout
 
 
-async def test_cancelled_job_after_a_crash_is_settled_without_delete(clock: FakeClock) -> None:
-    atlas = ScriptedAtlas(clock, reads=[CANCELLED])
+async def test_cancelled_job_after_a_crash_is_settled_without_delete() -> None:
+    atlas = ScriptedAtlas(reads=[CANCELLED])
     state, _ = await run(atlas, FakeLeaseStore(a_request(sent=UNKNOWN)))
 
     assert (state, atlas.calls) == (State.CANCELLED, ["GET"])
 
 
-async def test_first_read_after_a_lost_answer_waits_for_nothing(clock: FakeClock) -> None:
-    await run(ScriptedAtlas(clock, [THERE, CANCELLED], [LOST]), FakeLeaseStore(a_request()))
+async def test_first_read_after_a_lost_answer_waits_for_nothing() -> None:
+    atlas = ScriptedAtlas([THERE, CANCELLED], [LOST])
+    await run(atlas)
 
-    assert clock.sleeps == [0.0]
+    assert atlas.clock.sleeps == [0.0]
 
 
-async def test_unrecorded_attempt_sends_no_delete(clock: FakeClock) -> None:
-    atlas = ScriptedAtlas(clock, reads=[THERE])
-    store = FakeLeaseStore(a_request(), unavailable=True)
-    with pytest.raises(NotRecorded):
+@pytest.mark.parametrize("fault", [NotRecorded(), AlreadyHandled(a_request())])
+async def test_unrecorded_attempt_sends_no_delete(fault: Exception) -> None:
+    atlas = ScriptedAtlas(reads=[THERE])
+    store = FakeLeaseStore(faults={"sent": fault})
+    with pytest.raises(type(fault)):
         await run(atlas, store)
 
     assert atlas.calls == ["GET"]
+    assert store.settled is None
 
 
-async def test_request_of_another_runner_is_not_run(clock: FakeClock) -> None:
-    atlas = ScriptedAtlas(clock, reads=[THERE])
+async def test_request_of_another_runner_is_not_run() -> None:
+    atlas = ScriptedAtlas(reads=[THERE])
     store = FakeLeaseStore(a_request(), held_by_another=True)
     with pytest.raises(AssertionError):
         await run(atlas, store)
@@ -370,8 +372,8 @@ async def test_request_of_another_runner_is_not_run(clock: FakeClock) -> None:
     assert atlas.calls == []
 
 
-async def test_request_of_an_unknown_project_fails_with_a_sentence(clock: FakeClock) -> None:
-    store = FakeLeaseStore(a_request())
+async def test_request_of_an_unknown_project_fails_with_a_sentence() -> None:
+    store = FakeLeaseStore()
     runner = a_runner(store)
     await runner.run(store.request.id)
 
@@ -381,18 +383,10 @@ async def test_request_of_an_unknown_project_fails_with_a_sentence(clock: FakeCl
 
 
 async def test_stop_releases_the_lease_of_an_unfinished_run() -> None:
-    started = asyncio.Event()
-
-    class Stuck(ScriptedAtlas):
-        async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
-            started.set()
-            await asyncio.sleep(3600)
-            raise AssertionError
-
-    store = FakeLeaseStore(a_request())
-    runner = a_runner(store, Stuck(FakeClock(), reads=[THERE]))
+    atlas, store = HangingAtlas([THERE]), FakeLeaseStore()
+    runner = a_runner(store, atlas)
     runner.start(store.request.id)
-    await started.wait()
+    await atlas.started.wait()
 
     await runner.stop(0.01)
 
@@ -400,17 +394,10 @@ async def test_stop_releases_the_lease_of_an_unfinished_run() -> None:
     assert store.settled is None
 
 
-async def test_unrecorded_answer_settles_nothing(clock: FakeClock) -> None:
-    class LostLease(FakeLeaseStore):
-        async def record_delete_answer(
-            self, request: Request, sent: DeleteAttempts, answer: Mapping[str, object]
-        ) -> Request:
-            raise AlreadyHandled(request)
-
-    store = LostLease(a_request())
-    atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED])
+async def test_unrecorded_answer_settles_nothing() -> None:
+    store = FakeLeaseStore(faults={"answer": AlreadyHandled(a_request())})
     with pytest.raises(AlreadyHandled):
-        await a_runner(store, atlas).run(store.request.id)
+        await run(ScriptedAtlas(reads=[THERE, CANCELLED]), store)
 
     assert store.settled is None
 
@@ -425,7 +412,7 @@ async def test_concurrent_runs_are_limited_and_the_others_stay_unclaimed() -> No
             await released.wait()
             return None
 
-    runner = a_runner(SlowStore(a_request()))
+    runner = a_runner(SlowStore())
     ids = [str(number) for number in range(3 * MAX_CONCURRENT_RUNS)]
     for request_id in ids:
         runner.start(request_id)
@@ -439,25 +426,7 @@ async def test_concurrent_runs_are_limited_and_the_others_stay_unclaimed() -> No
     assert claimed == ids
 
 
-async def test_lost_lease_before_the_delete_ends_the_run_without_delete(clock: FakeClock) -> None:
-    class LostLease(FakeLeaseStore):
-        async def record_delete_sent(
-            self, request: Request, link_expires_at: datetime | None = None
-        ) -> Request:
-            raise AlreadyHandled(request)
-
-    atlas = ScriptedAtlas(clock, reads=[THERE])
-    store = LostLease(a_request())
-    runner = a_runner(store, atlas)
-
-    runner.start(store.request.id)
-    await runner.stop(5)
-
-    assert atlas.calls == ["GET"]
-    assert store.settled is None
-
-
-async def test_job_is_read_only_after_the_claim(clock: FakeClock) -> None:
+async def test_job_is_read_only_after_the_claim() -> None:
     """A GET from before the claim may be older than another runner's DELETE."""
     may_claim = asyncio.Event()
 
@@ -466,9 +435,9 @@ async def test_job_is_read_only_after_the_claim(clock: FakeClock) -> None:
             await may_claim.wait()
             return await super().claim(request_id)
 
-    atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED])
-    store = SlowStore(a_request())
-    runner = a_runner(store, atlas, monotonic=clock.monotonic)
+    atlas = ScriptedAtlas(reads=[THERE, CANCELLED])
+    store = SlowStore()
+    runner = a_runner(store, atlas, monotonic=atlas.clock.monotonic)
 
     runner.start(store.request.id)
     await asyncio.sleep(0.01)
@@ -479,54 +448,56 @@ async def test_job_is_read_only_after_the_claim(clock: FakeClock) -> None:
     assert atlas.calls == ["GET", "DELETE", "GET"]
 
 
-async def test_reads_after_the_delete_follow_the_backoff(clock: FakeClock) -> None:
-    atlas = ScriptedAtlas(clock, reads=[THERE] * 7 + [CANCELLED])
-    await run(atlas, FakeLeaseStore(a_request()))
+async def test_reads_after_the_delete_follow_the_backoff() -> None:
+    atlas = ScriptedAtlas(reads=[THERE] * 7 + [CANCELLED])
+    await run(atlas)
 
-    assert clock.sleeps == [*READ_BACKOFF, READ_BACKOFF[-1]]
+    assert atlas.clock.sleeps == [*READ_BACKOFF, READ_BACKOFF[-1]]
     assert atlas.timeouts[0] == pytest.approx(Timings.run_timeout)
 
 
-async def test_rate_limit_until_the_deadline_ends_the_run_without_waiting(clock: FakeClock) -> None:
-    limited = RateLimited(status=429, retry_after=Timings.run_timeout)
-    atlas = ScriptedAtlas(clock, reads=[THERE], deletes=[limited], seconds=0.0)
-    state, _ = await run(atlas, FakeLeaseStore(a_request()))
+@pytest.mark.parametrize("last", [THERE, LIMITED])
+@pytest.mark.parametrize("seconds", [Timings.run_timeout, 55.0])
+async def test_rate_limit_until_the_deadline_ends_the_run_without_waiting(
+    seconds: float, last: Answer
+) -> None:
+    limited = RateLimited(status=429, retry_after=seconds)
+    atlas = ScriptedAtlas(reads=[THERE, last], deletes=[limited], seconds=0.0)
+    state, _ = await run(atlas)
 
     assert (state, atlas.calls) == (State.FAILED, ["GET", "DELETE", "GET"])
-    assert clock.sleeps == [0.0]
+    assert atlas.clock.sleeps == [0.0]
 
 
-async def test_answer_of_a_failed_delete_is_recorded_with_its_error(clock: FakeClock) -> None:
-    atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED], deletes=[Unavailable(status=503)])
-    store = FakeLeaseStore(a_request())
+async def test_answer_of_a_failed_delete_is_recorded_with_its_error() -> None:
+    atlas = ScriptedAtlas(reads=[THERE, CANCELLED], deletes=[Unavailable(status=503)])
+    store = FakeLeaseStore()
     await run(atlas, store)
 
     assert store.answers == [{"status": 503, "code": None, "error": "Unavailable"}]
 
 
-async def test_rejected_delete_keeps_an_earlier_attempt_unknown(clock: FakeClock) -> None:
+async def test_rejected_delete_keeps_an_earlier_attempt_unknown() -> None:
     """The earlier DELETE, whose answer was lost, may have cancelled the job."""
-    atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED], deletes=[REJECTED])
+    atlas = ScriptedAtlas(reads=[THERE, CANCELLED], deletes=[REJECTED])
     state, _ = await run(atlas, FakeLeaseStore(a_request(sent=UNKNOWN)))
     assert state is State.CANCELLED
 
-    atlas = ScriptedAtlas(clock, reads=[THERE, TimedOut()], deletes=[REJECTED])
+    atlas = ScriptedAtlas(reads=[THERE, TimedOut()], deletes=[REJECTED])
     state, outcome = await run(atlas, FakeLeaseStore(a_request(sent=UNKNOWN)))
     assert state is State.FAILED
     assert outcome.sentence.startswith(SENT_BUT_UNREADABLE)
 
 
-async def test_taken_over_run_past_its_deadline_fails_without_a_second_delete(
-    clock: FakeClock,
-) -> None:
-    atlas = ScriptedAtlas(clock, reads=[THERE], seconds=Timings.run_timeout + 1)
+async def test_taken_over_run_past_its_deadline_fails_without_a_second_delete() -> None:
+    atlas = ScriptedAtlas(reads=[THERE], seconds=Timings.run_timeout + 1)
     state, outcome = await run(atlas, FakeLeaseStore(a_request(sent=UNKNOWN)))
 
     assert (state, atlas.calls) == (State.FAILED, ["GET"])
     assert outcome.sentence == SENT_BUT_NOT_CANCELLED.format(state="in progress")
 
 
-async def test_lease_is_renewed_at_the_interval_until_it_is_lost(clock: FakeClock) -> None:
+async def test_lease_is_renewed_at_the_interval_until_it_is_lost() -> None:
     renewals: list[str] = []
     waits: list[float] = []
     lost = asyncio.Event()
@@ -550,8 +521,8 @@ async def test_lease_is_renewed_at_the_interval_until_it_is_lost(clock: FakeCloc
         waits.append(seconds)
         await asyncio.sleep(0)
 
-    store = ExpiringStore(a_request())
-    atlas = WaitingAtlas(clock, reads=[EXPIRED])
+    store = ExpiringStore()
+    atlas = WaitingAtlas(reads=[EXPIRED])
     runner = a_runner(store, atlas, timings=Timings(lease_renewal_interval=7.0), sleep=sleep)
     with structlog.testing.capture_logs() as log:
         await runner.run(store.request.id)
@@ -563,7 +534,7 @@ async def test_lease_is_renewed_at_the_interval_until_it_is_lost(clock: FakeCloc
     ]
 
 
-async def test_request_runs_once_at_a_time_and_again_after_its_end(clock: FakeClock) -> None:
+async def test_request_runs_once_at_a_time_and_again_after_its_end() -> None:
     traces: list[tuple[str, str | None]] = []
     names: list[str] = []
 
@@ -578,7 +549,7 @@ async def test_request_runs_once_at_a_time_and_again_after_its_end(clock: FakeCl
         traces.append((name, request))
         yield
 
-    runner = a_runner(CountingStore(a_request()), ScriptedAtlas(clock, [THERE]), tracer=tracer)
+    runner = a_runner(CountingStore(), ScriptedAtlas([THERE]), tracer=tracer)
     runner.start("one")
     runner.start("one")
     await runner.stop(5)
@@ -590,25 +561,16 @@ async def test_request_runs_once_at_a_time_and_again_after_its_end(clock: FakeCl
     assert traces == [("run", "one")] * 2
 
 
-async def test_stop_does_not_wait_for_a_database_that_hangs(clock: FakeClock) -> None:
+async def test_stop_does_not_wait_for_a_database_that_hangs() -> None:
     class HangingStore(FakeLeaseStore):
-        async def claim(self, request_id: str) -> Request | None:
-            return self.request
-
         async def release(self, request_id: str) -> bool:
             await asyncio.sleep(3600)
             return True
 
-    class HangingAtlas(ScriptedAtlas):
-        async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
-            await asyncio.sleep(3600)
-            raise AssertionError
-
-    timings = Timings(lease_release_timeout=0.01)
-    atlas = HangingAtlas(clock, [THERE])
-    runner = a_runner(HangingStore(a_request()), atlas, timings=timings)
+    atlas, timings = HangingAtlas([THERE]), Timings(lease_release_timeout=0.01)
+    runner = a_runner(HangingStore(), atlas, timings=timings)
     runner.start("one")
-    await asyncio.sleep(0.01)
+    await atlas.started.wait()
 
     async with asyncio.timeout(20):
         await runner.stop(0.01)
@@ -622,13 +584,9 @@ async def test_stop_does_not_wait_for_a_database_that_hangs(clock: FakeClock) ->
     ],
 )
 async def test_error_of_a_run_is_logged(
-    clock: FakeClock, error: Exception, expected: tuple[str, str, str | None]
+    error: Exception, expected: tuple[str, str, str | None]
 ) -> None:
-    class BrokenStore(FakeLeaseStore):
-        async def claim(self, request_id: str) -> Request | None:
-            raise error
-
-    runner = a_runner(BrokenStore(a_request()), ScriptedAtlas(clock, [THERE]))
+    runner = a_runner(FakeLeaseStore(faults={"claim": error}), ScriptedAtlas([THERE]))
     with structlog.testing.capture_logs() as log:
         runner.start("one")
         await runner.stop(5)
@@ -663,9 +621,9 @@ ADA_ONLY = Approval(user="U0ADA", at=NOON)
     ],
 )
 async def test_request_that_the_current_policy_does_not_allow_waits_again_without_a_delete(
-    clock: FakeClock, request_: Request, kind: Kind, policy: Policy, *, why: str, voided: set[str]
+    request_: Request, kind: Kind, policy: Policy, *, why: str, voided: set[str]
 ) -> None:
-    atlas, store = ScriptedAtlas(clock, reads=[THERE]), FakeLeaseStore(request_)
+    atlas, store = ScriptedAtlas(reads=[THERE]), FakeLeaseStore(request_)
     state, outcome = await run(atlas, store, kind, policy=policy)
 
     assert (state, atlas.calls, store.written) == (State.AWAITING, ["GET"], [])
@@ -675,9 +633,9 @@ async def test_request_that_the_current_policy_does_not_allow_waits_again_withou
     assert store.judgement.approvals_needed == max(policy.approvals, request_.approvals_needed)
 
 
-async def test_delete_waits_until_slack_answers_and_the_job_is_read_again(clock: FakeClock) -> None:
-    atlas = ScriptedAtlas(clock, reads=[THERE, THERE, THERE, CANCELLED])
-    store = FakeLeaseStore(a_request())
+async def test_delete_waits_until_slack_answers_and_the_job_is_read_again() -> None:
+    atlas = ScriptedAtlas(reads=[THERE, THERE, THERE, CANCELLED])
+    store = FakeLeaseStore()
     away = RightsNotChecked("Slack did not answer in time.")
     state, _ = await run(atlas, store, away, away, Kind.MEMBER)
 
@@ -687,38 +645,34 @@ async def test_delete_waits_until_slack_answers_and_the_job_is_read_again(clock:
     assert all(timeout and timeout > 0 for timeout in atlas.timeouts)
 
 
-async def test_lasting_failure_of_slack_is_reported_once_and_sends_nothing(
-    clock: FakeClock,
-) -> None:
-    atlas = ScriptedAtlas(clock, reads=[*[THERE] * 30, EXPIRED])
-    store = FakeLeaseStore(a_request())
-    began = clock.monotonic()
+async def test_lasting_failure_of_slack_is_reported_once_and_sends_nothing() -> None:
+    atlas = ScriptedAtlas(reads=[*[THERE] * 30, EXPIRED])
+    store = FakeLeaseStore()
+    began = atlas.clock.monotonic()
     away = RightsNotChecked("Slack did not answer in time.")
     state, _ = await run(atlas, store, away)
 
     assert state is State.OVER
     assert "DELETE" not in atlas.calls
-    assert clock.monotonic() - began > Timings.run_timeout
-    assert clock.sleeps[:6] == [*CHECK_BACKOFF, CHECK_BACKOFF[-1]]
+    assert atlas.clock.monotonic() - began > Timings.run_timeout
+    assert atlas.clock.sleeps[:6] == [*CHECK_BACKOFF, CHECK_BACKOFF[-1]]
     [report] = store.written
     assert report == f"check failed for {store.request.id}: {away}"
 
 
-async def test_wait_that_slack_asks_for_is_kept_and_reported_before_it(clock: FakeClock) -> None:
-    atlas = ScriptedAtlas(clock, reads=[THERE, THERE, CANCELLED])
-    store = FakeLeaseStore(a_request())
+async def test_wait_that_slack_asks_for_is_kept_and_reported_before_it() -> None:
+    atlas = ScriptedAtlas(reads=[THERE, THERE, CANCELLED])
+    store = FakeLeaseStore()
     limited = RightsNotChecked("Slack allows no more calls.", retry_after=30.0)
     await run(atlas, store, limited, Kind.MEMBER)
 
-    assert clock.sleeps[0] == 30.0
+    assert atlas.clock.sleeps[0] == 30.0
     assert store.written[0].startswith("check failed")
 
 
-async def test_wait_that_ends_when_a_failure_is_due_for_its_report_is_not_reported(
-    clock: FakeClock,
-) -> None:
-    atlas = ScriptedAtlas(clock, reads=[THERE, THERE, CANCELLED])
-    store = FakeLeaseStore(a_request())
+async def test_wait_that_ends_when_a_failure_is_due_for_its_report_is_not_reported() -> None:
+    atlas = ScriptedAtlas(reads=[THERE, THERE, CANCELLED])
+    store = FakeLeaseStore()
     limited = RightsNotChecked("Slack allows no more calls.", retry_after=CHECK_REPORT_DELAY)
     await run(atlas, store, limited, Kind.MEMBER)
 
@@ -727,11 +681,11 @@ async def test_wait_that_ends_when_a_failure_is_due_for_its_report_is_not_report
 
 @pytest.mark.parametrize("live", [True, False])
 async def test_time_of_the_link_is_recorded_with_the_delete_only_if_it_is_live(
-    clock: FakeClock, *, live: bool
+    *, live: bool
 ) -> None:
     job = THERE.model_copy(update={"link_is_live": live, "expires_at": NOON})
-    store = FakeLeaseStore(a_request())
-    await run(ScriptedAtlas(clock, reads=[job, CANCELLED]), store)
+    store = FakeLeaseStore()
+    await run(ScriptedAtlas(reads=[job, CANCELLED]), store)
 
     assert store.written[0] == "sent"
     assert store.link_expires_at == (NOON if live else None)
@@ -751,11 +705,9 @@ def test_failed_job_counts_as_cancelled_only_if_it_reads_so(
     assert sentence_when_over(sent, job) == sentence
 
 
-async def test_rights_are_judged_before_each_delete(clock: FakeClock) -> None:
-    atlas = ScriptedAtlas(
-        clock, reads=[THERE], deletes=[RateLimited(retry_after=1.0, status=429), ACCEPTED]
-    )
-    store = FakeLeaseStore(a_request())
+async def test_rights_are_judged_before_each_delete() -> None:
+    atlas = ScriptedAtlas([THERE], [RateLimited(retry_after=1.0, status=429), ACCEPTED])
+    store = FakeLeaseStore()
     state, outcome = await run(atlas, store, Kind.MEMBER, Kind.DEACTIVATED)
 
     assert state is State.AWAITING
@@ -766,8 +718,8 @@ async def test_rights_are_judged_before_each_delete(clock: FakeClock) -> None:
 GLASS = Policy(approvals=1, break_glass=People(users=frozenset({"U0RINA"})))
 
 
-async def test_request_that_acted_alone_is_sent_without_approvals(clock: FakeClock) -> None:
-    atlas = ScriptedAtlas(clock, reads=[THERE, CANCELLED])
+async def test_request_that_acted_alone_is_sent_without_approvals() -> None:
+    atlas = ScriptedAtlas(reads=[THERE, CANCELLED])
     store = FakeLeaseStore(a_request(acted_alone=True))
     state, _ = await run(atlas, store, Kind.MEMBER, policy=GLASS)
 
