@@ -1,7 +1,8 @@
 """The worker delivers each post once and records the result."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from bot.cancellation.errors import NotRecorded
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Card, State
 from bot.cancellation.policy import Policy
-from bot.cancellation.posts import Post, PostKind, RequestPost
+from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.cancellation.watched_job import WatchedState
 from bot.services.projects import Project, Projects
 from bot.slack.outbox.delivery import MAX_BACKOFF, REFUSED_ANNOUNCEMENT_BACKOFF
@@ -40,6 +41,7 @@ from tests.unit.slack.fake_slack import LINKS, FakeSlack
 TS = "1700000000.000100"
 WATCH = "C0WATCH"
 HERE = Card(channel=WATCH, ts=TS)
+ELSEWHERE = JobRef(project_id="1" * 24, cluster_name="prod-eu", job_id=JOB_ID)
 
 
 @dataclass
@@ -71,7 +73,9 @@ class Worker:
     def retried(self) -> list[int]:
         return [number for number, _, _ in self.store.retries]
 
-    async def deliver(self, *posts: Post) -> None:
+    async def deliver(self, *posts: Post, answers: Sequence[str | Exception] = ()) -> None:
+        """Deliver the posts; the first new messages get these answers of Slack."""
+        self.slack.respond("chat.postMessage", *answers)
         for post in posts:
             await self.outbox.deliver(post)
 
@@ -116,6 +120,10 @@ def a_copy(event: EventName = EventName.NOTIFIED, **changes: Any) -> RequestPost
     return samples.post(event, about, kind=PostKind.COPY, id=4, recipient="U0ADA")
 
 
+def announced(number: int, **changes: Any) -> Announcement:
+    return samples.announcement(id=number, job=samples.watched_job(id=number), **changes)
+
+
 def a_copy_edit(number: int, **changes: Any) -> RequestPost:
     place = Card(channel="D0ADA", ts="2.1")
     return replace(a_copy(**changes), kind=PostKind.EDIT, id=number, copy=place)
@@ -156,8 +164,7 @@ async def test_edit_updates_the_card_in_place(worker: Worker) -> None:
 async def test_post_without_an_answer_is_retried_with_the_same_id(
     worker: Worker, failure: str | Exception
 ) -> None:
-    worker.slack.respond("chat.postMessage", failure)
-    await worker.deliver(a_card(), a_card())
+    await worker.deliver(a_card(), a_card(), answers=[failure])
     ids = {call["client_msg_id"] for call in worker.posted}
     assert len(worker.store.retries) == 1
     assert len(ids) == 1
@@ -167,8 +174,7 @@ async def test_post_without_an_answer_is_retried_with_the_same_id(
 async def test_retry_after_is_respected(worker: Worker) -> None:
     script = worker.slack.scripts["chat.postMessage"]
     script.headers, script.status = {"Retry-After": "2"}, 429
-    worker.slack.respond("chat.postMessage", "ratelimited")
-    await worker.deliver(a_card(1))
+    await worker.deliver(a_card(1), answers=["ratelimited"])
     script.status = 200
     await worker.deliver(a_card(2))
 
@@ -180,8 +186,7 @@ async def test_retry_after_is_respected(worker: Worker) -> None:
 async def test_post_is_released_when_its_channel_is_blocked_for_long(worker: Worker) -> None:
     script = worker.slack.scripts["chat.postMessage"]
     script.headers = {"Retry-After": "30"}
-    worker.slack.respond("chat.postMessage", "ratelimited")
-    await worker.deliver(a_card(1), a_card(2))
+    await worker.deliver(a_card(1), a_card(2), answers=["ratelimited"])
 
     assert len(worker.posted) == 1
     assert worker.retried == [1, 2]
@@ -189,8 +194,7 @@ async def test_post_is_released_when_its_channel_is_blocked_for_long(worker: Wor
 
 
 async def test_edit_does_not_wait_for_a_blocked_channel(worker: Worker) -> None:
-    worker.slack.respond("chat.postMessage", "ratelimited")
-    await worker.deliver(a_card(), an_edit())
+    await worker.deliver(a_card(), an_edit(), answers=["ratelimited"])
 
     assert set(worker.clock.sleeps) == {0.0}
 
@@ -199,8 +203,7 @@ async def test_edit_does_not_wait_for_a_blocked_channel(worker: Worker) -> None:
 async def test_card_that_its_channel_refuses_moves_to_the_requester(
     worker: Worker, code: str
 ) -> None:
-    worker.slack.respond("chat.postMessage", code)
-    await worker.deliver(a_card())
+    await worker.deliver(a_card(), answers=[code])
 
     ((number, channel, because),) = worker.store.moved
     assert (number, channel) == (1, RINA.id)
@@ -208,8 +211,7 @@ async def test_card_that_its_channel_refuses_moves_to_the_requester(
 
 
 async def test_reply_that_its_thread_refuses_goes_to_the_requester(worker: Worker) -> None:
-    worker.slack.respond("chat.postMessage", "restricted_action_thread_locked")
-    await worker.deliver(a_reply())
+    await worker.deliver(a_reply(), answers=["restricted_action_thread_locked"])
 
     first, second = worker.posted
     assert first["thread_ts"] == TS
@@ -226,8 +228,7 @@ async def test_reply_that_its_thread_refuses_goes_to_the_requester(worker: Worke
 async def test_reply_is_retried_when_its_direct_message_after_a_refusal(
     worker: Worker, answers: tuple[str | Exception, ...]
 ) -> None:
-    worker.slack.respond("chat.postMessage", *answers)
-    await worker.deliver(a_reply())
+    await worker.deliver(a_reply(), answers=answers)
 
     assert (worker.retried, worker.store.dropped) == ([2], [])
 
@@ -256,8 +257,7 @@ CONTENT_CODES = ("invalid_blocks", "msg_blocks_too_long", "invalid_arguments")
 async def test_card_with_refused_blocks_is_posted_as_text_with_its_facts_and_commands(
     worker: Worker, code: str
 ) -> None:
-    worker.slack.respond("chat.postMessage", code)
-    await worker.deliver(a_card(state=State.AWAITING))
+    await worker.deliver(a_card(state=State.AWAITING), answers=[code])
 
     refused, posted = worker.posted
     assert "blocks" in refused
@@ -280,8 +280,7 @@ async def test_edit_with_refused_blocks_removes_the_buttons(worker: Worker) -> N
 
 
 async def test_outcome_with_refused_blocks_is_posted_as_text_in_the_thread(worker: Worker) -> None:
-    worker.slack.respond("chat.postMessage", "invalid_blocks")
-    await worker.deliver(a_reply())
+    await worker.deliver(a_reply(), answers=["invalid_blocks"])
 
     posted = worker.posted[1]
     assert posted["thread_ts"] == TS
@@ -290,8 +289,7 @@ async def test_outcome_with_refused_blocks_is_posted_as_text_in_the_thread(worke
 
 
 async def test_announcement_with_refused_blocks_is_posted_as_text(worker: Worker) -> None:
-    worker.slack.respond("chat.postMessage", "invalid_blocks_format")
-    await worker.deliver(samples.announcement())
+    await worker.deliver(samples.announcement(), answers=["invalid_blocks_format"])
 
     text = worker.posted[1]["text"]
     assert f"/cancel-restore {PROJECT_ID} {CLUSTER} {JOB_ID}" in text
@@ -299,8 +297,7 @@ async def test_announcement_with_refused_blocks_is_posted_as_text(worker: Worker
 
 
 async def test_refused_metadata_is_left_out_and_the_buttons_stay(worker: Worker) -> None:
-    worker.slack.respond("chat.postMessage", "metadata_too_large")
-    await worker.deliver(a_card())
+    await worker.deliver(a_card(), answers=["metadata_too_large"])
 
     posted = worker.posted[1]
     assert "metadata" not in posted
@@ -309,19 +306,16 @@ async def test_refused_metadata_is_left_out_and_the_buttons_stay(worker: Worker)
 
 
 async def test_message_that_is_refused_in_each_form_is_retried(worker: Worker) -> None:
-    worker.slack.respond("chat.postMessage", *["invalid_arguments"] * 3)
-    await worker.deliver(a_card())
+    await worker.deliver(a_card(), answers=["invalid_arguments"] * 3)
 
     assert set(worker.posted[2]) & {"blocks", "metadata"} == set()
     assert worker.retried == [1]
 
 
 async def test_edits_stay_below_slacks_limit_and_final_ones_come_first(worker: Worker) -> None:
-    for number in range(EDITS):
-        await worker.deliver(an_edit(number))
+    await worker.deliver(*map(an_edit, range(EDITS)))
     interim = len(worker.slack.calls)
-    for number in range(EDITS):
-        await worker.deliver(an_edit(number, state=State.CANCELLED))
+    await worker.deliver(*(an_edit(number, state=State.CANCELLED) for number in range(EDITS)))
 
     assert interim == EDITS - FINAL_EDITS
     assert len(worker.slack.calls) == EDITS
@@ -329,11 +323,9 @@ async def test_edits_stay_below_slacks_limit_and_final_ones_come_first(worker: W
 
 
 async def test_edits_of_copies_leave_room_for_those_of_cards(worker: Worker) -> None:
-    for number in range(EDITS):
-        await worker.deliver(a_copy_edit(number))
+    await worker.deliver(*map(a_copy_edit, range(EDITS)))
     interim = len(worker.slack.calls)
-    for number in range(EDITS):
-        await worker.deliver(a_copy_edit(number, state=State.DENIED))
+    await worker.deliver(*(a_copy_edit(number, state=State.DENIED) for number in range(EDITS)))
 
     assert (interim, len(worker.slack.calls)) == (COPY_EDITS, FINAL_COPY_EDITS)
     assert worker.store.dropped == []
@@ -384,24 +376,21 @@ async def test_edit_of_a_copy_that_was_not_delivered_is_not_needed(worker: Worke
 async def test_copy_that_its_recipient_does_not_take_is_no_dropped_post_of_the_alert(
     worker: Worker, code: str
 ) -> None:
-    worker.slack.respond("chat.postMessage", code)
-    await worker.deliver(a_copy())
+    await worker.deliver(a_copy(), answers=[code])
 
     assert [post for post, _ in worker.store.dropped] == [4]
     assert worker.counted == []
 
 
 async def test_reply_that_slack_has_already_is_marked_sent(worker: Worker) -> None:
-    worker.slack.respond("chat.postMessage", "duplicate_message_not_found")
-    await worker.deliver(a_reply())
+    await worker.deliver(a_reply(), answers=["duplicate_message_not_found"])
 
     assert worker.store.sent == [(2, "C0OPS", "")]
 
 
 async def test_card_that_slack_has_at_an_unknown_place_is_posted_anew(worker: Worker) -> None:
     """Without its place no thread and no edit could follow."""
-    worker.slack.respond("chat.postMessage", "duplicate_channel_not_found")
-    await worker.deliver(a_card())
+    await worker.deliver(a_card(), answers=["duplicate_channel_not_found"])
 
     assert "client_msg_id" not in worker.posted[1]
     assert worker.store.sent == [(1, "C0OPS", TS)]
@@ -438,8 +427,12 @@ async def until(predicate: Callable[[], object]) -> None:
     raise AssertionError("the condition did not become true")
 
 
-def running(outbox: Outbox) -> asyncio.Task[None]:
-    return asyncio.create_task(outbox.run())
+@asynccontextmanager
+async def running(outbox: Outbox, seconds: float = 20.0) -> AsyncIterator[asyncio.Task[None]]:
+    """Run the worker, and stop it at the end within so many seconds."""
+    task = asyncio.create_task(outbox.run())
+    yield task
+    await outbox.stop(task, seconds)
 
 
 async def test_due_posts_are_delivered_in_order_before_the_stop(worker: Worker) -> None:
@@ -449,8 +442,8 @@ async def test_due_posts_are_delivered_in_order_before_the_stop(worker: Worker) 
         samples.post(EventName.CANCELLED, about, kind=kind, id=number)
         for number, kind in enumerate(kinds, 1)
     ]
-    task = running(worker.outbox)
-    await worker.outbox.stop(task, 20.0)
+    async with running(worker.outbox):
+        pass
 
     assert worker.sent == [1, 2, 3]
     assert worker.slack.methods == ["chat.postMessage", "chat.postMessage", "chat.update"]
@@ -459,11 +452,10 @@ async def test_due_posts_are_delivered_in_order_before_the_stop(worker: Worker) 
 async def test_slow_request_does_not_delay_other_requests(worker: Worker) -> None:
     gate = worker.slack.scripts["chat.postMessage"].gate = asyncio.Event()
     worker.store.due = [a_card(1), an_edit(2)]
-    task = running(worker.outbox)
-    await until(lambda: worker.store.sent)
-    first = list(worker.store.sent)
-    gate.set()
-    await worker.outbox.stop(task, 20.0)
+    async with running(worker.outbox):
+        await until(lambda: worker.store.sent)
+        first = list(worker.store.sent)
+        gate.set()
 
     assert [number for number, _, _ in first] == [2]
     assert worker.sent == [2, 1]
@@ -499,13 +491,12 @@ async def test_number_of_claimed_posts_is_limited(worker: Worker) -> None:
     worker.store.due = [
         in_a_channel_of_its_own(a_card(n)) for n in range(1, MAX_CONCURRENT_POSTS + 5)
     ]
-    task = running(worker.outbox)
-    await until(lambda: len(worker.slack.calls) == MAX_CONCURRENT_POSTS)
-    left = len(worker.store.due)
-    worker.outbox.wake()
-    await until(lambda: worker.store.held[-1])
-    gate.set()
-    await worker.outbox.stop(task, 20.0)
+    async with running(worker.outbox):
+        await until(lambda: len(worker.slack.calls) == MAX_CONCURRENT_POSTS)
+        left = len(worker.store.due)
+        worker.outbox.wake()
+        await until(lambda: worker.store.held[-1])
+        gate.set()
 
     assert left == 4
     assert max(map(len, worker.store.held)) == MAX_CONCURRENT_POSTS
@@ -516,9 +507,8 @@ async def test_number_of_claimed_posts_is_limited(worker: Worker) -> None:
 async def test_outbox_is_read_again_after_an_error(worker: Worker, fault: Exception) -> None:
     worker.store.claim_faults = [fault, fault]
     worker.store.due = [a_card()]
-    task = running(worker.outbox)
-    await until(lambda: worker.store.sent)
-    await worker.outbox.stop(task, 20.0)
+    async with running(worker.outbox):
+        await until(lambda: worker.store.sent)
 
     assert worker.store.claims >= 3
     assert worker.store.lost[:4] == [False, True, True, False]
@@ -526,12 +516,11 @@ async def test_outbox_is_read_again_after_an_error(worker: Worker, fault: Except
 
 async def test_wake_starts_a_read(worker: Worker) -> None:
     patient = an_outbox(worker.slack, worker.store, poll_interval=60.0)
-    task = running(patient)
-    await asyncio.sleep(0)
-    worker.store.due = [a_card()]
-    patient.wake()
-    await until(lambda: worker.store.sent)
-    await patient.stop(task, 20.0)
+    async with running(patient):
+        await asyncio.sleep(0)
+        worker.store.due = [a_card()]
+        patient.wake()
+        await until(lambda: worker.store.sent)
 
     assert worker.store.sent == [(1, "C0OPS", TS)]
 
@@ -544,10 +533,9 @@ async def test_post_that_cannot_be_built_does_not_stop_the_others(worker: Worker
             return super().find(name_or_id)
 
     outbox = an_outbox(worker.slack, worker.store, projects=Broken([]))
-    elsewhere = JobRef(project_id="1" * 24, cluster_name="prod-eu", job_id=JOB_ID)
-    worker.store.due = [a_card(1), a_reply(2, ref=elsewhere)]
-    task = running(outbox)
-    await outbox.stop(task, 20.0)
+    worker.store.due = [a_card(1), a_reply(2, ref=ELSEWHERE)]
+    async with running(outbox):
+        pass
 
     assert worker.retried == [1]
     assert worker.sent == [2]
@@ -556,8 +544,8 @@ async def test_post_that_cannot_be_built_does_not_stop_the_others(worker: Worker
 async def test_delivery_that_cannot_be_recorded_is_left_to_its_lease(worker: Worker) -> None:
     worker.store.faults = [NotRecorded()] * (len(RECORD_BACKOFFS) + 1)
     worker.store.due = [a_card()]
-    task = running(worker.outbox)
-    await worker.outbox.stop(task, 20.0)
+    async with running(worker.outbox):
+        pass
 
     assert worker.store.sent == []
     assert len(worker.posted) == 1
@@ -574,8 +562,8 @@ async def test_post_whose_claim_ran_out_before_the_call_is_not_sent(worker: Work
 async def test_stop_is_bounded_while_slack_hangs(worker: Worker) -> None:
     worker.slack.scripts["chat.postMessage"].gate = asyncio.Event()
     worker.store.due = [a_card()]
-    task = running(worker.outbox)
-    await worker.outbox.stop(task, 0.05)
+    async with running(worker.outbox, 0.05) as task:
+        pass
 
     assert task.done()
     assert worker.store.sent == []
@@ -604,8 +592,7 @@ async def test_change_updates_the_announcement(worker: Worker) -> None:
 
 
 async def test_announcement_of_a_project_without_a_watch_channel_is_dropped(worker: Worker) -> None:
-    other = replace(samples.watched_job().ref, project_id="f" * 24)
-    await worker.deliver(samples.announcement(job=samples.watched_job(ref=other)))
+    await worker.deliver(samples.announcement(job=samples.watched_job(ref=ELSEWHERE)))
 
     assert worker.slack.calls == []
     assert worker.store.dropped == [(1, "the project has no watch channel any more")]
@@ -614,8 +601,7 @@ async def test_announcement_of_a_project_without_a_watch_channel_is_dropped(work
 async def test_announcement_of_a_project_without_a_watch_channel_is_still_updated(
     worker: Worker,
 ) -> None:
-    other = replace(samples.watched_job().ref, project_id="f" * 24)
-    job = samples.watched_job(ref=other, message=HERE, state=WatchedState.EXPIRED)
+    job = samples.watched_job(ref=ELSEWHERE, message=HERE, state=WatchedState.EXPIRED)
     await worker.deliver(samples.announcement(job=job))
 
     assert worker.slack.methods == ["chat.update"]
@@ -630,8 +616,7 @@ async def test_announcement_at_an_unknown_place_is_not_updated(worker: Worker) -
 
 
 async def test_announcement_that_slack_has_already_is_not_posted_again(worker: Worker) -> None:
-    worker.slack.respond("chat.postMessage", "duplicate_message_not_found")
-    await worker.deliver(samples.announcement(attempts=2))
+    await worker.deliver(samples.announcement(attempts=2), answers=["duplicate_message_not_found"])
 
     assert worker.slack.methods == ["chat.postMessage"]
     assert worker.store.sent == [(1, WATCH, "")]
@@ -640,8 +625,7 @@ async def test_announcement_that_slack_has_already_is_not_posted_again(worker: W
 async def test_channel_that_refuses_an_announcement_is_blocked_for_the_others(
     worker: Worker,
 ) -> None:
-    worker.slack.respond("chat.postMessage", "not_in_channel")
-    await worker.deliver(samples.announcement(), samples.announcement(id=2))
+    await worker.deliver(announced(1), announced(2), answers=["not_in_channel"])
 
     first, second = worker.store.retries
     assert first[:2] == (1, REFUSED_ANNOUNCEMENT_BACKOFF)
@@ -653,8 +637,7 @@ async def test_channel_that_refuses_an_announcement_is_blocked_for_the_others(
 
 async def test_short_retry_after_delays_the_next_announcement(worker: Worker) -> None:
     worker.slack.scripts["chat.postMessage"].headers = {"Retry-After": "1"}
-    worker.slack.respond("chat.postMessage", "ratelimited")
-    await worker.deliver(samples.announcement(), samples.announcement(id=2))
+    await worker.deliver(announced(1), announced(2), answers=["ratelimited"])
 
     assert worker.retried == [1]
     assert worker.sent == [2]
@@ -672,44 +655,35 @@ async def test_announcements_do_not_use_the_rate_limit_of_cards(worker: Worker) 
 
 async def test_card_is_posted_while_an_announcement_hangs(worker: Worker) -> None:
     gate = worker.slack.scripts["chat.postMessage"].gate = asyncio.Event()
-    worker.store.due = [
-        samples.announcement(id=n, job=samples.watched_job(id=n)) for n in range(10, 30)
-    ]
-    task = running(worker.outbox)
-    await until(lambda: worker.slack.calls)
-    worker.store.due += [a_card(1), an_edit(2)]
-    worker.outbox.wake()
-    await until(lambda: worker.store.sent)
-    channels = [call["channel"] for call in worker.posted]
-    gate.set()
-    await worker.outbox.stop(task, 0.1)
+    worker.store.due = [announced(number) for number in range(10, 30)]
+    async with running(worker.outbox, 0.1):
+        await until(lambda: worker.slack.calls)
+        worker.store.due += [a_card(1), an_edit(2)]
+        worker.outbox.wake()
+        await until(lambda: worker.store.sent)
+        channels = [call["channel"] for call in worker.posted]
+        gate.set()
 
     assert channels == [WATCH, "C0OPS"]
 
 
 async def test_announcements_are_delivered_in_order_before_the_stop(worker: Worker) -> None:
-    task = running(worker.outbox)
-    await asyncio.sleep(0)
-    ids = [str(number) * 8 for number in (1, 2, 3)]
-    worker.store.due = [
-        samples.announcement(client_msg_id=each, job=samples.watched_job(id=int(each)))
-        for each in ids
-    ]
-    await worker.outbox.stop(task, 20.0)
+    async with running(worker.outbox) as task:
+        await asyncio.sleep(0)
+        worker.store.due = [announced(number, client_msg_id=f"{number}") for number in (1, 2, 3)]
 
-    assert [call["client_msg_id"] for call in worker.posted] == ids
+    assert [call["client_msg_id"] for call in worker.posted] == ["1", "2", "3"]
     assert task.done()
 
 
 async def test_worker_continues_after_errors_of_every_kind(worker: Worker) -> None:
     worker.slack.respond("chat.postMessage", ValueError("a bug"), aiohttp.ClientError())
-    worker.store.due = [samples.announcement(id=n, job=samples.watched_job(id=n)) for n in (1, 2)]
-    task = running(worker.outbox)
-    await until(lambda: len(worker.store.retries) == 2)
-    worker.store.due = [samples.announcement(id=3)]
-    worker.outbox.wake()
-    await until(lambda: worker.store.sent)
-    await worker.outbox.stop(task, 20.0)
+    worker.store.due = [announced(1), announced(2)]
+    async with running(worker.outbox):
+        await until(lambda: len(worker.store.retries) == 2)
+        worker.store.due = [samples.announcement(id=3)]
+        worker.outbox.wake()
+        await until(lambda: worker.store.sent)
 
     assert worker.store.retries[0] == (1, MAX_BACKOFF, "internal error")
     assert worker.sent == [3]
