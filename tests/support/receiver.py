@@ -72,7 +72,7 @@ class Receiver:
         await until(lambda: len({event["id"] for event in self.taken}) >= count, seconds)
 
 
-async def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+async def until(holds: Callable[[], object], seconds: float = 20.0) -> None:
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110 - what is awaited sets no event
             await asyncio.sleep(0.01)

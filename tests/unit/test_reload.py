@@ -14,6 +14,7 @@ from bot.reload import Reloader
 from bot.services.projects import Project, Projects
 from bot.settings import Settings, load_settings
 from tests.support.receiver import until
+from tests.unit.settings.test_load import ENOUGH
 
 SHOP, LAB = "5b6212af90dc76637950a2c6", "5b6212af90dc76637950a2c7"
 SHOP_TABLE = f'[[projects]]\nname = "shop"\nid = "{SHOP}"\napprovers = ["U1", "S2"]\n'
@@ -24,11 +25,8 @@ class ReloadEnvironment:
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "projects.toml"
-        self.environ = {
-            "SLACK_BOT_TOKEN": "xoxb-1-2-abc",
-            "SLACK_APP_TOKEN": "xapp-1-A-2-abc",
-            "MONGODB_ATLAS_PUBLIC_API_KEY": "pubkey01",
-            "MONGODB_ATLAS_PRIVATE_API_KEY": "0a1b-private",
+        self.environ = ENOUGH | {
+            "MONGODB_ATLAS_PROJECT_ID": "",
             "BOT_PROJECTS_FILE": str(self.file),
         }
         self.file.write_text(SHOP_TABLE)

@@ -15,10 +15,10 @@ from bot.atlas import AtlasUnavailable
 from bot.atlas.models import Project as AtlasProject
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project, Projects
-from bot.settings import load_settings
 from bot.startup_checks import SLACK_DOES_NOT_ANSWER, StartError, load_project_names, run_steps
 from tests.support.domain import PROJECT_ID
 from tests.support.fake_atlas import FakeAtlas
+from tests.unit.settings.test_load import load
 
 
 async def in_good_order() -> None:
@@ -71,18 +71,11 @@ async def test_wrong_host_and_database_are_reported_while_slack_does_not_answer(
 ) -> None:
     async with contextlib.AsyncExitStack() as stack:
         silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))  # never accepts
-        settings = load_settings(
-            {
-                "SLACK_BOT_TOKEN": "xoxb-1-2-abc",
-                "SLACK_APP_TOKEN": "xapp-1-A-2-abc",
-                "SLACK_API_URL": f"http://127.0.0.1:{silent.getsockname()[1]}/api/",
-                "MONGODB_ATLAS_PUBLIC_API_KEY": "abcdefgh",
-                "MONGODB_ATLAS_PRIVATE_API_KEY": "12345678-1234-1234-1234-123456789012",
-                "MONGODB_ATLAS_PROJECT_ID": "65f0a1c2d3e4f5a6b7c80001",
-                "DATABASE_URL": f"sqlite:///{tmp_path}/nowhere/bot.db",
-                "HOST": "192.0.2.1",
-            },
+        settings = load(
             tmp_path,
+            SLACK_API_URL=f"http://127.0.0.1:{silent.getsockname()[1]}/api/",
+            DATABASE_URL=f"sqlite:///{tmp_path}/nowhere/bot.db",
+            HOST="192.0.2.1",
         )
         bot = Bot(settings)
         stack.push_async_callback(bot.stop)

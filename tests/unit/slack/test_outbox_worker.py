@@ -1,7 +1,7 @@
 """The worker delivers each post once and records the result."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -33,6 +33,7 @@ from bot.timings import Timings
 from tests.support.clock import FakeClock
 from tests.support.domain import JOB_ID, PROJECT_ID, RINA
 from tests.support.fake_atlas import FakeAtlas
+from tests.support.receiver import until
 from tests.support.service import CLUSTER
 from tests.unit.slack import samples
 from tests.unit.slack.fake_outbox_store import FakeOutboxStore
@@ -416,15 +417,6 @@ async def test_delivery_is_recorded_after_failures_of_the_database(worker: Worke
 
     assert len(worker.posted) == 1
     assert worker.store.sent == [(1, "C0OPS", TS)]
-
-
-async def until(predicate: Callable[[], object]) -> None:
-    """Wait until `predicate` holds."""
-    for _ in range(20_000):
-        if predicate():
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("the condition did not become true")
 
 
 @asynccontextmanager
