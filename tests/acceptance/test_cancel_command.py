@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,10 @@ from tests.acceptance.environment import (
     open_environment,
     state_of,
 )
-from tests.support.process import EMPTY_FOLDER, CommandResult, run_command, surroundings
+from tests.support.process import EMPTY_FOLDER, CommandResult, execute, run_command, surroundings
 from tests.support.timings import SHORT_TIMINGS
+
+Environ = dict[str, str]
 
 OPS = "C0OPS00001"
 YES = ("--reason", "started by mistake", "--yes")
@@ -59,25 +62,30 @@ def without_slack(environ: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if not name.startswith("SLACK_")}
 
 
+@pytest.fixture
+async def atlas() -> AsyncIterator[FakeAtlasServer]:
+    async with FakeAtlasServer() as atlas:
+        yield atlas
+
+
+@pytest.fixture
+async def slack() -> AsyncIterator[FakeSlackServer]:
+    async with FakeSlackServer() as slack:
+        yield slack
+
+
+@pytest.fixture
+def environ(slack: FakeSlackServer, atlas: FakeAtlasServer, tmp_path: Path) -> Environ:
+    """The settings of a command, without those of Slack."""
+    return without_slack(settings_of(slack, atlas, tmp_path))
+
+
 def lines(ran: CommandResult) -> list[dict[str, Any]]:
     return [json.loads(line) for line in ran.out.splitlines()]
 
 
 def files_in(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
-
-
-async def start(
-    environ: dict[str, str], *arguments: str, stderr: int = subprocess.PIPE
-) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "bot", *arguments),
-        env={**surroundings(), **environ},
-        cwd=EMPTY_FOLDER,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-    )
 
 
 async def until_cancelled_in_atlas(atlas: FakeAtlasServer, job: str) -> None:
@@ -113,25 +121,23 @@ def type_on_terminal(environ: dict[str, str], typed: bytes, *arguments: str) -> 
 
 
 async def test_reason_in_another_encoding_is_recorded_with_replacement_characters(
-    tmp_path: Path,
+    environ: Environ,
 ) -> None:
     reason = os.fsdecode("gelöscht".encode("latin-1"))
-    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
-        environ = without_slack(settings_of(slack, atlas, tmp_path))
-        ran = await run_command("cancel", *RUNNING, "--reason", reason, "--yes", **environ)
-        record = await run_command("audit", "--format", "jsonl", **environ)
+    ran = await run_command("cancel", *RUNNING, "--reason", reason, "--yes", **environ)
+    record = await run_command("audit", "--format", "jsonl", **environ)
 
     assert (ran.code, ran.err) == (0, "")
     assert "gel\N{REPLACEMENT CHARACTER}scht" in {line.get("reason") for line in lines(record)}
 
 
-async def test_list_and_show_need_atlas_alone_and_create_no_database(tmp_path: Path) -> None:
+async def test_list_and_show_need_atlas_alone_and_create_no_database(
+    environ: Environ, tmp_path: Path
+) -> None:
     cluster, job = RUNNING
-    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
-        environ = without_slack(settings_of(slack, atlas, tmp_path))
-        listed = await run_command("list", cluster, **environ)
-        shown = await run_command("show", cluster, job, **environ)
-        unknown = await run_command("show", cluster, "0" * 24, **environ)
+    listed = await run_command("list", cluster, **environ)
+    shown = await run_command("show", cluster, job, **environ)
+    unknown = await run_command("show", cluster, "0" * 24, **environ)
 
     assert (listed.code, shown.code, unknown.code) == (0, 0, 1)
     assert lines(shown)[0] in lines(listed)
@@ -141,17 +147,15 @@ async def test_list_and_show_need_atlas_alone_and_create_no_database(tmp_path: P
 
 
 async def test_list_fails_where_an_organization_cannot_be_read_and_shows_the_other_jobs(
-    tmp_path: Path,
+    environ: Environ, atlas: FakeAtlasServer, tmp_path: Path
 ) -> None:
     keys = "public_key_env = 'PUBLIC'\nprivate_key_env = '{}'\n"
     project = f"[[projects]]\nname = 'shop-prod'\nid = '{PROJECT_ID}'\n{keys.format('PRIVATE')}"
     file = tmp_path / "projects.toml"
     file.write_text(f"{project}[[organizations]]\n{keys.format('WRONG')}")
-    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
-        environ = without_slack(settings_of(slack, atlas, tmp_path))
-        del environ["MONGODB_ATLAS_PROJECT_ID"]
-        environ |= {"PUBLIC": PUBLIC_KEY, "PRIVATE": PRIVATE_KEY, "WRONG": "0" * 36}
-        ran = await run_command("list", **environ, BOT_PROJECTS_FILE=str(file))
+    del environ["MONGODB_ATLAS_PROJECT_ID"]
+    environ |= {"PUBLIC": PUBLIC_KEY, "PRIVATE": PRIVATE_KEY, "WRONG": "0" * 36}
+    ran = await run_command("list", **environ, BOT_PROJECTS_FILE=str(file))
 
     assert ran.code == 1
     assert RUNNING[1] in {line["job"] for line in lines(ran)}
@@ -159,26 +163,23 @@ async def test_list_fails_where_an_organization_cannot_be_read_and_shows_the_oth
     assert ran.err.endswith(f"Atlas's address is {atlas.url} (MONGODB_ATLAS_BASE_URL).\n")
 
 
-async def test_mistyped_setting_is_reported_on_standard_error(tmp_path: Path) -> None:
-    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
-        environ = without_slack(settings_of(slack, atlas, tmp_path)) | {"BOT_APPROVLAS": "1"}
-        for call in (("list",), ("show", *RUNNING), ("cancel", *RUNNING, *YES)):
-            ran = await run_command(*call, **environ)
+async def test_mistyped_setting_is_reported_on_standard_error(environ: Environ) -> None:
+    environ |= {"BOT_APPROVLAS": "1"}
+    for call in (("list",), ("show", *RUNNING), ("cancel", *RUNNING, *YES)):
+        ran = await run_command(*call, **environ)
 
-            assert ran.code == 0
-            assert "BOT_APPROVLAS (did you mean BOT_APPROVALS?) is not a setting" in ran.err
-            assert "BOT_APPROVLAS" not in ran.out
+        assert ran.code == 0
+        assert "BOT_APPROVLAS (did you mean BOT_APPROVALS?) is not a setting" in ran.err
+        assert "BOT_APPROVLAS" not in ran.out
 
 
 @pytest.mark.parametrize(
     "call", [("list",), ("show", RUNNING[1]), ("cancel", RUNNING[1], *YES)], ids=" ".join
 )
 async def test_unknown_cluster_is_named_with_those_of_the_project(
-    call: tuple[str, ...], tmp_path: Path
+    environ: Environ, call: tuple[str, ...]
 ) -> None:
-    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
-        environ = without_slack(settings_of(slack, atlas, tmp_path))
-        ran = await run_command(call[0], "prod-eo", *call[1:], **environ)
+    ran = await run_command(call[0], "prod-eo", *call[1:], **environ)
 
     assert (ran.code, ran.out) == (1, "")
     assert "There is no cluster prod-eo in shop-prod; there are: " in ran.err
@@ -194,11 +195,15 @@ async def test_unknown_cluster_is_named_with_those_of_the_project(
     ],
 )
 async def test_reason_that_the_policy_requires_is_asked_for_before_any_call_of_atlas(
-    policy: dict[str, str], more: tuple[str, ...], *, is_needed: bool, tmp_path: Path
+    environ: Environ,
+    atlas: FakeAtlasServer,
+    policy: dict[str, str],
+    more: tuple[str, ...],
+    *,
+    is_needed: bool,
 ) -> None:
-    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
-        environ = without_slack(settings_of(slack, atlas, tmp_path)) | policy
-        ran = await run_command("cancel", *RUNNING, "--yes", *more, **environ)
+    environ |= policy
+    ran = await run_command("cancel", *RUNNING, "--yes", *more, **environ)
 
     if is_needed:
         assert (ran.code, ran.out, len(atlas.calls)) == (2, "", 0)
@@ -217,29 +222,29 @@ async def test_reason_that_the_policy_requires_is_asked_for_before_any_call_of_a
     ids=["unknown project", "read-only project", "too few approvers"],
 )
 async def test_what_arguments_and_settings_prevent_ends_with_2_and_sends_nothing(
-    policy: dict[str, str], target: tuple[str, ...], tmp_path: Path
+    environ: Environ, atlas: FakeAtlasServer, policy: Environ, target: tuple[str, ...]
 ) -> None:
-    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
-        environ = without_slack(settings_of(slack, atlas, tmp_path)) | policy
-        ran = await run_command("cancel", *target, *YES, **environ)
+    environ |= policy
+    ran = await run_command("cancel", *target, *YES, **environ)
 
     assert (ran.code, ran.out) == (2, "")
     assert "Traceback" not in ran.err
     assert not atlas.recorder.deletes(RUNNING[1])
 
 
-async def test_terminal_asks_for_the_clusters_name(tmp_path: Path) -> None:
+async def test_terminal_asks_for_the_clusters_name(
+    environ: Environ, atlas: FakeAtlasServer
+) -> None:
     cluster, job = RUNNING
-    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
-        environ = without_slack(settings_of(slack, atlas, tmp_path)) | {"TERM": "dumb"}
+    environ |= {"TERM": "dumb"}
 
-        async def ask(typed: bytes, *arguments: str) -> tuple[int, str]:
-            return await asyncio.to_thread(type_on_terminal, environ, typed, *arguments)
+    async def ask(typed: bytes, *arguments: str) -> tuple[int, str]:
+        return await asyncio.to_thread(type_on_terminal, environ, typed, *arguments)
 
-        wrong = await ask(b"prod-us\n", "cancel", cluster, job)
-        sent = len(atlas.recorder.deletes(job))
-        stopped = await ask(b"", "cancel", cluster, job)
-        right = await ask(b"\nPROD-EU\n", "cancel", cluster, job)
+    wrong = await ask(b"prod-us\n", "cancel", cluster, job)
+    sent = len(atlas.recorder.deletes(job))
+    stopped = await ask(b"", "cancel", cluster, job)
+    right = await ask(b"\nPROD-EU\n", "cancel", cluster, job)
 
     assert (wrong[0], stopped[0], right[0]) == (2, 130, 0)
     assert "That is not prod-eu, so nothing was done." in wrong[1]
@@ -250,15 +255,13 @@ async def test_terminal_asks_for_the_clusters_name(tmp_path: Path) -> None:
 
 
 async def test_terminal_shows_once_which_atlas_is_waited_for_and_the_output_stays_json(
-    tmp_path: Path,
+    environ: Environ, atlas: FakeAtlasServer
 ) -> None:
     terminal, stderr = pty.openpty()
-    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
-        environ = without_slack(settings_of(slack, atlas, tmp_path))
-        atlas.faults.add(Fault(kind=Kind.DELAY, path=RUNNING[1], seconds=3))
-        process = await start(environ, "show", *RUNNING, stderr=stderr)
-        os.close(stderr)
-        out, _ = await asyncio.wait_for(process.communicate(), TERMINAL_TIMEOUT)
+    atlas.faults.add(Fault(kind=Kind.DELAY, path=RUNNING[1], seconds=3))
+    process = await execute(environ, "show", *RUNNING, stderr=stderr)
+    os.close(stderr)
+    out, _ = await asyncio.wait_for(process.communicate(), TERMINAL_TIMEOUT)
     shown = os.read(terminal, 4096).decode()
     os.close(terminal)
 
@@ -268,25 +271,24 @@ async def test_terminal_shows_once_which_atlas_is_waited_for_and_the_output_stay
 
 
 async def test_job_is_cancelled_while_slack_is_down_and_its_card_appears_once(
-    tmp_path: Path,
+    environ: Environ, atlas: FakeAtlasServer, slack: FakeSlackServer, tmp_path: Path
 ) -> None:
     cluster, job = RUNNING
-    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
-        environ = settings_of(slack, atlas, tmp_path)
-        slack.faults.add("*", SlackFault(kind="status"), times=10_000)
-        bot = Bot(load_settings(environ, tmp_path), timings=SHORT_TIMINGS)
-        starting = asyncio.create_task(bot.start())
-        try:
-            ran = await run_command("cancel", cluster, job, *YES, **without_slack(environ))
-            slack.faults.clear()
-            await starting
-            env = BotEnvironment(slack=slack, atlas=atlas, bots=[bot], folder=tmp_path)
-            ending = await env.wait_for_outcome(job)
-            await asyncio.sleep(1)
-        finally:
-            starting.cancel()
-            await bot.stop()
-        cards = [m for m in slack.state.messages("ops") if is_card(m) and job in str(m["blocks"])]
+    slack.faults.add("*", SlackFault(kind="status"), times=10_000)
+    settings = load_settings(settings_of(slack, atlas, tmp_path), tmp_path)
+    bot = Bot(settings, timings=SHORT_TIMINGS)
+    starting = asyncio.create_task(bot.start())
+    try:
+        ran = await run_command("cancel", cluster, job, *YES, **environ)
+        slack.faults.clear()
+        await starting
+        env = BotEnvironment(slack=slack, atlas=atlas, bots=[bot], folder=tmp_path)
+        ending = await env.wait_for_outcome(job)
+        await asyncio.sleep(1)
+    finally:
+        starting.cancel()
+        await bot.stop()
+    cards = [m for m in slack.state.messages("ops") if is_card(m) and job in str(m["blocks"])]
 
     assert (ran.code, ran.err) == (0, "")
     assert [line["state"] for line in lines(ran)][-1] == ending.state == "cancelled"
@@ -327,18 +329,17 @@ async def test_command_joins_a_request_of_slack_and_says_who_asked(tmp_path: Pat
 
 @pytest.mark.parametrize("more", [(), ("--without-approval",)])
 async def test_killed_command_called_again_goes_on_with_the_same_request(
-    more: tuple[str, ...], tmp_path: Path
+    environ: Environ, atlas: FakeAtlasServer, more: tuple[str, ...]
 ) -> None:
     cluster, job = RUNNING
-    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
-        environ = without_slack(settings_of(slack, atlas, tmp_path))
-        atlas.faults.add(NO_ANSWER)
-        killed = await start(environ, "cancel", cluster, job, *YES, *more)
-        await until_cancelled_in_atlas(atlas, job)
-        killed.kill()
-        out, _ = await killed.communicate()
-        again = run_command("cancel", cluster, job, *YES, *more, **environ)
-        ran = await asyncio.wait_for(again, 45)
+    atlas.faults.add(NO_ANSWER)
+    killed = await execute(environ, "cancel", cluster, job, *YES, *more)
+    await until_cancelled_in_atlas(atlas, job)
+    killed.kill()
+    out, _ = await killed.communicate()
+    again = run_command("cancel", cluster, job, *YES, *more, **environ)
+    ran = await asyncio.wait_for(again, 45)
+    await atlas.stop()  # records the call that hangs
 
     before = json.loads(out.splitlines()[0])
     assert (ran.code, ran.err) == (0, "")
@@ -355,18 +356,16 @@ async def test_killed_command_called_again_goes_on_with_the_same_request(
     ],
 )
 async def test_interrupted_command_says_how_far_its_request_is(
-    fault: Fault, sentence: str, tmp_path: Path
+    environ: Environ, atlas: FakeAtlasServer, fault: Fault, sentence: str
 ) -> None:
     cluster, job = RUNNING
-    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
-        environ = without_slack(settings_of(slack, atlas, tmp_path))
-        atlas.faults.add(fault)
-        command = await start(environ, "cancel", cluster, job, *YES)
-        await until_cancelled_in_atlas(atlas, job)
-        os.kill(command.pid, signal.SIGINT)
-        out, err = await asyncio.wait_for(command.communicate(), 20)
-        await run_command("cancel", cluster, job, *YES, **environ)
-        repeat = lines(await run_command("cancel", cluster, job, *YES, **environ))
+    atlas.faults.add(fault)
+    command = await execute(environ, "cancel", cluster, job, *YES)
+    await until_cancelled_in_atlas(atlas, job)
+    os.kill(command.pid, signal.SIGINT)
+    out, err = await asyncio.wait_for(command.communicate(), 20)
+    await run_command("cancel", cluster, job, *YES, **environ)
+    repeat = lines(await run_command("cancel", cluster, job, *YES, **environ))
 
     request = json.loads(out.splitlines()[0])["request"]
     assert command.returncode == 130
@@ -395,13 +394,14 @@ async def test_with_approvals_it_ends_with_3_and_slack_approves(tmp_path: Path) 
     assert len(env.atlas.recorder.deletes(job)) == 1
 
 
-async def test_repeated_command_says_that_the_open_request_keeps_its_reason(tmp_path: Path) -> None:
-    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
-        environ = without_slack(settings_of(slack, atlas, tmp_path)) | {"BOT_APPROVALS": "1"}
-        await run_command("cancel", *LIVE, *YES, **environ)
-        same = lines(await run_command("cancel", *LIVE, *YES, **environ))
-        other = lines(await run_command("cancel", *LIVE, "--reason", "b", "--yes", **environ))
-        record = lines(await run_command("audit", "--format", "jsonl", **environ))
+async def test_repeated_command_says_that_the_open_request_keeps_its_reason(
+    environ: Environ,
+) -> None:
+    environ |= {"BOT_APPROVALS": "1"}
+    await run_command("cancel", *LIVE, *YES, **environ)
+    same = lines(await run_command("cancel", *LIVE, *YES, **environ))
+    other = lines(await run_command("cancel", *LIVE, "--reason", "b", "--yes", **environ))
+    record = lines(await run_command("audit", "--format", "jsonl", **environ))
 
     kept = "The open request keeps its own reason; the one given now is not recorded."
     assert "asked for this already" in same[0]["sentence"]

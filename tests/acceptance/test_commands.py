@@ -1,7 +1,6 @@
 """The program as a real process: exit codes, one JSON line, sentences instead of tracebacks."""
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
@@ -9,7 +8,6 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -26,7 +24,14 @@ from bot.storage.request_store import RequestStore
 from tests.acceptance.environment import environment
 from tests.support.clock import FakeClock
 from tests.support.domain import RINA, a_request
-from tests.support.process import BotProcess, CommandResult, invoke, run_into, surroundings
+from tests.support.process import (
+    BotProcess,
+    CommandResult,
+    invoke,
+    run_into,
+    running_demo,
+    surroundings,
+)
 from tests.support.timings import DATABASE_TIMEOUT
 
 #: Long enough for a busy machine.
@@ -200,27 +205,8 @@ async def test_serve_stops_while_slack_is_unreachable(tmp_path: Path) -> None:
             assert "Traceback" not in process.log
 
 
-@asynccontextmanager
-async def demo(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, dict[str, Any]]]:
-    """Run the demo, and yield its JSON line."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "bot", "demo", "--no-browser", "--port", "0", *arguments),
-        env=surroundings(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        assert process.stdout
-        line = await asyncio.wait_for(process.stdout.readline(), SECONDS)
-        yield process, json.loads(line)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
 async def test_demo_prints_its_addresses_as_one_json_line() -> None:
-    async with demo() as (process, addresses):
+    async with running_demo() as (process, addresses):
         assert set(addresses) >= {
             *("page", "slack_api", "atlas", "project_id", "public_key", "private_key")
         }

@@ -1,14 +1,9 @@
 """`cancel-restore demo` as a process: start, stop, and access from this machine only."""
 
 import asyncio
-import json
 import os
 import signal
-import sys
 import time
-from asyncio.subprocess import Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +11,7 @@ import aiohttp
 import pytest
 
 from bot.demo.controller import Controller
-from tests.support.process import surroundings
-
-#: Seconds from the command to the page, and the tolerance for a busy machine.
-START_TIMEOUT, LOAD_TOLERANCE = 5.0, 55.0
-
-
-@asynccontextmanager
-async def running(*arguments: str) -> AsyncIterator[tuple[Process, dict[str, Any]]]:
-    """Run the command until its JSON line; kill it at the end if it still runs."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "bot", "demo", "--no-browser", "--port", "0", *arguments),
-        env=surroundings(),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        assert process.stdout
-        line = await asyncio.wait_for(process.stdout.readline(), START_TIMEOUT + LOAD_TOLERANCE)
-        yield process, json.loads(line)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+from tests.support.process import DEMO_TIMEOUT, running_demo
 
 
 async def state(page: str) -> dict[str, Any]:
@@ -61,7 +35,7 @@ def is_running(pid: int) -> bool:
 
 async def test_page_is_served_in_time_and_sigterm_ends_every_process() -> None:
     began = time.monotonic()
-    async with running() as (process, line):
+    async with running_demo() as (process, line):
         demo = (await state(line["page"]))["demo"]
         seconds = time.monotonic() - began
         process.send_signal(signal.SIGTERM)
@@ -70,11 +44,11 @@ async def test_page_is_served_in_time_and_sigterm_ends_every_process() -> None:
         assert code == 0
         assert await exits(demo["pid"])
         assert demo["bot"] == "running"
-        assert seconds < START_TIMEOUT + LOAD_TOLERANCE
+        assert seconds < DEMO_TIMEOUT
 
 
 async def test_bot_ends_when_the_demo_is_killed() -> None:
-    async with running() as (process, line):
+    async with running_demo() as (process, line):
         pid = (await state(line["page"]))["demo"]["pid"]
         os.kill(process.pid, signal.SIGKILL)
 
@@ -88,7 +62,7 @@ async def test_options_select_the_first_scenario_and_restart_needs_no_approvals(
     arguments: tuple[str, ...], first: str
 ) -> None:
     """A request that waits for an approval has no DELETE to interrupt."""
-    async with running("--approvals", "2", *arguments) as (_, line):
+    async with running_demo("--approvals", "2", *arguments) as (_, line):
         demo = (await state(line["page"]))["demo"]
         async with aiohttp.ClientSession() as session:
             answer = await session.post(f"{line['page']}_demo/scenarios/restart", json={})

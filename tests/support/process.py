@@ -1,19 +1,20 @@
 """Runs the bot as a process, and its commands."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import chdir
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, chdir
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 from typer.testing import CliRunner
@@ -28,6 +29,9 @@ START_TIMEOUT = 25.0
 
 #: Seconds until a command must end on a busy machine.
 COMMAND_TIMEOUT = 100.0
+
+#: Seconds from the demo's command to its JSON line: five, and the tolerance for a busy machine.
+DEMO_TIMEOUT = 60.0
 
 #: Seconds between two checks of a starting or ending process.
 POLL_INTERVAL = 0.02
@@ -82,12 +86,7 @@ class BotProcess:
             )
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.kill()
         self._log.close()
         self._folder.cleanup()
@@ -195,16 +194,47 @@ async def run_command(*arguments: str, **environ: str) -> CommandResult:
     return CommandResult(code=process.exitcode, out=texts[0].decode(), err=texts[1].decode())
 
 
-async def run_into(stdout: int, *arguments: str, **environ: str) -> CommandResult:
-    """Execute `cancel-restore` with `stdout` as its standard output."""
-    process = await asyncio.create_subprocess_exec(
+async def execute(
+    environ: Mapping[str, str],
+    *arguments: str,
+    stdout: int = subprocess.PIPE,
+    stderr: int = subprocess.PIPE,
+) -> Process:
+    """Begin to execute `cancel-restore`."""
+    return await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "bot", *arguments),
         env={**surroundings(), **environ},
         cwd=EMPTY_FOLDER,
         stdin=subprocess.DEVNULL,
         stdout=stdout,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
     )
+
+
+@asynccontextmanager
+async def executing(*arguments: str, **environ: str) -> AsyncIterator[Process]:
+    """Execute `cancel-restore`, and kill it at the end if it still runs."""
+    process = await execute(environ, *arguments)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+@asynccontextmanager
+async def running_demo(*arguments: str) -> AsyncIterator[tuple[Process, dict[str, Any]]]:
+    """Run the demo, and yield its JSON line."""
+    async with executing("demo", "--no-browser", "--port", "0", *arguments) as process:
+        assert process.stdout
+        line = await asyncio.wait_for(process.stdout.readline(), DEMO_TIMEOUT)
+        yield process, json.loads(line)
+
+
+async def run_into(stdout: int, *arguments: str, **environ: str) -> CommandResult:
+    """Execute `cancel-restore` with `stdout` as its standard output."""
+    process = await execute(environ, *arguments, stdout=stdout)
     try:
         out, err = await asyncio.wait_for(process.communicate(), COMMAND_TIMEOUT)
     except TimeoutError:

@@ -3,10 +3,8 @@
 import asyncio
 import json
 import signal
-import sys
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 
@@ -15,25 +13,12 @@ from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
 from tests.support.domain import RINA, a_request
 from tests.support.postgres import PostgresServer
-from tests.support.process import EMPTY_FOLDER, surroundings
+from tests.support.process import executing
 from tests.support.timings import DATABASE_TIMEOUT
 
 
-@asynccontextmanager
-async def following(url: str, *arguments: str) -> AsyncIterator[Process]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "bot", "audit", "--follow", *arguments),
-        env={**surroundings(), "DATABASE_URL": url},
-        cwd=EMPTY_FOLDER,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+def following(url: str, *arguments: str) -> AbstractAsyncContextManager[Process]:
+    return executing("audit", "--follow", *arguments, DATABASE_URL=url)
 
 
 async def record(url: str) -> str:

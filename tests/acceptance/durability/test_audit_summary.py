@@ -11,10 +11,10 @@ from bot.cancellation.lifecycle import State
 from bot.cancellation.quarantine import Mode
 from bot.storage.database import Database
 from bot.storage.migrate import ensure_current
-from tests.integration.storage.quarantine_bench import QuarantineBench
-from tests.integration.storage.test_quarantine import ENFORCED, GRACE, allow, pass_seconds
+from tests.integration.storage.quarantine_bench import Bench
+from tests.integration.storage.test_quarantine import ENFORCED, GRACE, pass_seconds
 from tests.support.clock import NOON
-from tests.support.domain import ADA
+from tests.support.domain import ADA, allow
 from tests.support.process import CommandResult, invoke
 from tests.support.timings import DATABASE_TIMEOUT
 
@@ -27,7 +27,7 @@ async def url(tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path / 'bot.db'}"
     await ensure_current(url)
     database = Database(url, timeout=DATABASE_TIMEOUT)
-    bench = QuarantineBench(database, replace(ENFORCED, mode=Mode.OBSERVE))
+    bench = Bench(database, replace(ENFORCED, mode=Mode.OBSERVE))
     bench.clock.now = NOON - WEEK
     await bench.start()
     bench.clock.advance(1)
@@ -35,7 +35,6 @@ async def url(tmp_path: Path) -> str:
     await bench.read_jobs()
     await bench.second()
     request = await bench.request(kept)
-    assert request
     await bench.requests.decide(request.id, State.KEPT, ADA, allow, reason="audit")
     bench.clock.jump(WEEK.total_seconds())
     bench.show_starter(bench.begin(2), "dana@shop.example")

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from types import TracebackType
 from typing import Self
 
 import aiohttp
@@ -37,12 +36,7 @@ class LoadBalancer:
         self._checks = asyncio.create_task(self._check_replicas())
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._checks and self._session:
             self._checks.cancel()
             await asyncio.gather(self._checks, return_exceptions=True)

@@ -64,10 +64,29 @@ class ErrorCase:
         return f"{self.setting}: {self.mistake}"
 
 
-def variable(name: str, *cases: tuple[str, str | None, str], **more: str | None) -> list[ErrorCase]:
-    """Make cases of one variable: the mistake, its value, the message."""
+def variable(
+    name: str,
+    *cases: tuple[str, str | None, str],
+    more: Changes | None = None,
+    before: Callable[[DoctorEnvironment], None] = unchanged,
+    check: str = "",
+    about: str = "",
+) -> list[ErrorCase]:
+    """Make cases of one variable, also the default of `about`: the mistake, its value, the message.
+
+    Args:
+        more: further variables that are set, and removed.
+    """
     return [
-        ErrorCase(setting=name, mistake=mistake, changes={**more, name: value}, message=message)
+        ErrorCase(
+            setting=name,
+            mistake=mistake,
+            changes={**(more or {}), name: value},
+            message=message,
+            before=before,
+            check=check,
+            about=about or name,
+        )
         for mistake, value, message in cases
     ]
 
@@ -96,7 +115,7 @@ SETTINGS: list[ErrorCase] = [
     *variable(
         "SLACK_SIGNING_SECRET",
         ("a token in its place", "xoxb-1-2", "the Signing Secret is in Slack under Basic"),
-        SLACK_APP_TOKEN=None,
+        more={"SLACK_APP_TOKEN": None},
     ),
     *variable("SLACK_API_URL", ("without a scheme", "slack.com/api/", "as https://slack.com/api/")),
     *variable(
@@ -110,12 +129,12 @@ SETTINGS: list[ErrorCase] = [
     *variable(
         "MONGODB_ATLAS_CLIENT_ID",
         ("the secret in its place", "mdb_sa_sk_1", "give its id, mdb_sa_id_…"),
-        **{**NO_KEY, "MONGODB_ATLAS_CLIENT_SECRET": "mdb_sa_sk_1"},
+        more={**NO_KEY, "MONGODB_ATLAS_CLIENT_SECRET": "mdb_sa_sk_1"},
     ),
     *variable(
         "MONGODB_ATLAS_CLIENT_SECRET",
         ("the id in its place", CLIENT_ID, "give its secret, mdb_sa_sk_…"),
-        **{**NO_KEY, "MONGODB_ATLAS_CLIENT_ID": CLIENT_ID},
+        more={**NO_KEY, "MONGODB_ATLAS_CLIENT_ID": CLIENT_ID},
     ),
     *variable("MONGODB_ATLAS_PROJECT_ID", ("a name", "shop", "Atlas shows the project's id in")),
     *variable("MONGODB_ATLAS_BASE_URL", ("no address", "cloud.mongodb.com", "such as https://")),
@@ -154,7 +173,7 @@ SETTINGS: list[ErrorCase] = [
         ("no address", "siem", "must be a web address such as https://"),
         ("plain http to another machine", "http://siem/events", "must begin with https://"),
         ("with a password", "https://u:p@siem/", "must not have a user"),
-        BOT_AUDIT_WEBHOOK_SECRET="whsec_a2V5",
+        more={"BOT_AUDIT_WEBHOOK_SECRET": "whsec_a2V5"},
     ),
     *variable(
         "BOT_AUDIT_WEBHOOK_SECRET",
@@ -162,7 +181,7 @@ SETTINGS: list[ErrorCase] = [
         ("without its prefix", "a2V5", "must begin with whsec_"),
         ("not base64", "whsec_a2V5!", "is not base64"),
         ("without a key", "whsec_", "is not base64"),
-        BOT_AUDIT_WEBHOOK_URL="https://siem.example.com/events",
+        more={"BOT_AUDIT_WEBHOOK_URL": "https://siem.example.com/events"},
     ),
     *variable("OTEL_TRACES_EXPORTER", ("unknown", "jaeger", "must be")),
     *variable("OTEL_EXPORTER_OTLP_PROTOCOL", ("unknown", "carrier-pigeon", "must be")),
@@ -208,44 +227,32 @@ def without_its_scope(env: DoctorEnvironment) -> None:
 #: Settings that are refused at the start with exit code 1, since a needed service refuses them.
 #: `{taken}` is a port that another program has, `{free}` a free one.
 SERVICES: list[ErrorCase] = [
-    ErrorCase(
-        setting="SLACK_BOT_TOKEN", mistake="of no app", changes={"SLACK_BOT_TOKEN": "xoxb-other"},
-        message="invalid_auth", check="slack_token", about="SLACK_BOT_TOKEN",
+    *variable(
+        "SLACK_BOT_TOKEN", ("of no app", "xoxb-other", "invalid_auth"), check="slack_token"
     ),
     ErrorCase(
         setting="SLACK_BOT_TOKEN", mistake="revoked", before=revoked,
         message="token_revoked", check="slack_token", about="SLACK_BOT_TOKEN",
     ),
-    ErrorCase(
-        setting="SLACK_APP_TOKEN", mistake="of no app", changes={"SLACK_APP_TOKEN": "xapp-other"},
-        message="invalid_auth", check="slack_app_token", about="SLACK_APP_TOKEN",
+    *variable(
+        "SLACK_APP_TOKEN", ("of no app", "xapp-other", "invalid_auth"), check="slack_app_token"
     ),
     ErrorCase(
         setting="SLACK_APP_TOKEN", mistake="without its scope", before=without_its_scope,
         message="connections:write", check="slack_app_token", about="SLACK_APP_TOKEN",
     ),
-    ErrorCase(
-        setting="DATABASE_URL", mistake="a folder", changes={"DATABASE_URL": "sqlite:////tmp"},
-        message="unable to open database file", check="database", about="DATABASE_URL",
+    *variable(
+        "DATABASE_URL",
+        ("a folder", "sqlite:////tmp", "unable to open database file"),
+        ("another kind of file", "sqlite:///{file}", "file is not a database"),
+        ("of a PostgreSQL that is down", "postgresql://bot:sesame@127.0.0.1:{free}/bot", ""),
+        check="database",
     ),
-    ErrorCase(
-        setting="DATABASE_URL", mistake="another kind of file",
-        changes={"DATABASE_URL": "sqlite:///{file}"},
-        message="file is not a database", check="database", about="DATABASE_URL",
+    *variable(
+        "HOST", ("of another machine", "192.0.2.1", "not an address of this machine"),
+        check="http", about="HOST, PORT",
     ),
-    ErrorCase(
-        setting="DATABASE_URL", mistake="of a PostgreSQL that is down",
-        changes={"DATABASE_URL": "postgresql://bot:sesame@127.0.0.1:{free}/bot"},
-        message="", check="database", about="DATABASE_URL",
-    ),
-    ErrorCase(
-        setting="HOST", mistake="of another machine", changes={"HOST": "192.0.2.1"},
-        message="not an address of this machine", check="http", about="HOST, PORT",
-    ),
-    ErrorCase(
-        setting="PORT", mistake="in use", changes={"PORT": "{taken}"},
-        message="", check="http", about="HOST, PORT",
-    ),
+    *variable("PORT", ("in use", "{taken}", ""), check="http", about="HOST, PORT"),
 ]  # fmt: skip
 
 
@@ -264,107 +271,90 @@ def web_page(env: DoctorEnvironment) -> None:
     env.atlas.faults.add(Fault(kind=Kind.HTML, times=None, method="GET"))
 
 
-def doctor_alone(
-    setting: str,
-    mistake: str,
-    value: str,
-    found: tuple[str, str, str],
-    *,
-    before: Callable[[DoctorEnvironment], None] = unchanged,
-    more: Changes | None = None,
-) -> ErrorCase:
-    """Make a case of one variable: `found` are doctor's check, its subject and its message."""
-    check, about, message = found
-    return ErrorCase(
-        setting=setting, mistake=mistake, changes={**(more or {}), setting: value},
-        check=check, about=about, message=message, before=before,
-    )  # fmt: skip
-
-
 KEY_REFUSED = "did not accept the bot's key"
-NO_CHANNEL = "the channel does not exist"
+NO_PROJECT = "5b6212af90dc76637950a2cf"
 NOWHERE = "http://127.0.0.1:{free}"
 
 #: Mistakes that a start cannot know, or may wait for: doctor reports them.
 DOCTOR: list[ErrorCase] = [
-    doctor_alone(
-        "SLACK_API_URL", "where nothing is", f"{NOWHERE}/api/",
-        ("slack_token", "SLACK_BOT_TOKEN", "Slack did not answer"),
+    *variable(
+        "SLACK_API_URL",
+        ("where nothing is", f"{NOWHERE}/api/", "Slack did not answer"),
+        ("of something else", "{atlas}/api/", "Slack answered 401"),
         more={"SLACK_APP_TOKEN": None, "SLACK_SIGNING_SECRET": "secret"},
+        check="slack_token", about="SLACK_BOT_TOKEN",
     ),
-    doctor_alone(
-        "SLACK_API_URL", "of something else", "{atlas}/api/",
-        ("slack_token", "SLACK_BOT_TOKEN", "Slack answered 401"),
-        more={"SLACK_APP_TOKEN": None, "SLACK_SIGNING_SECRET": "secret"},
+    *variable(
+        "MONGODB_ATLAS_PUBLIC_API_KEY", ("of no key", "notthis1", KEY_REFUSED),
+        check="atlas_credentials",
     ),
-    doctor_alone(
-        "MONGODB_ATLAS_PUBLIC_API_KEY", "of no key", "notthis1",
-        ("atlas_credentials", "MONGODB_ATLAS_PUBLIC_API_KEY", KEY_REFUSED),
-    ),
-    doctor_alone(
-        "MONGODB_ATLAS_PUBLIC_API_KEY", "of another project's key", "otherkey",
-        ("atlas_credentials", "MONGODB_ATLAS_PUBLIC_API_KEY", "has access to this project"),
+    *variable(
+        "MONGODB_ATLAS_PUBLIC_API_KEY",
+        ("of another project's key", "otherkey", "has access to this project"),
         before=other_key, more={"MONGODB_ATLAS_PRIVATE_API_KEY": "other-private"},
+        check="atlas_credentials",
     ),
-    doctor_alone(
-        "MONGODB_ATLAS_PRIVATE_API_KEY", "of another key", "not-this-one",
-        ("atlas_credentials", "MONGODB_ATLAS_PRIVATE_API_KEY", KEY_REFUSED),
+    *variable(
+        "MONGODB_ATLAS_PRIVATE_API_KEY", ("of another key", "not-this-one", KEY_REFUSED),
+        check="atlas_credentials",
     ),
-    doctor_alone(
-        "MONGODB_ATLAS_CLIENT_SECRET", "of another account", "mdb_sa_sk_0",
-        ("atlas_credentials", "MONGODB_ATLAS_CLIENT_SECRET", "invalid_client"),
-        more={**NO_KEY, "MONGODB_ATLAS_CLIENT_ID": CLIENT_ID},
+    *variable(
+        "MONGODB_ATLAS_CLIENT_SECRET", ("of another account", "mdb_sa_sk_0", "invalid_client"),
+        more={**NO_KEY, "MONGODB_ATLAS_CLIENT_ID": CLIENT_ID}, check="atlas_credentials",
     ),
-    doctor_alone(
-        "MONGODB_ATLAS_PROJECT_ID", "of no project", "5b6212af90dc76637950a2cf",
-        ("atlas_project", "MONGODB_ATLAS_PROJECT_ID", "knows no such project"),
+    *variable(
+        "MONGODB_ATLAS_PROJECT_ID", ("of no project", NO_PROJECT, "knows no such project"),
+        check="atlas_project",
     ),
-    doctor_alone(
-        "MONGODB_ATLAS_BASE_URL", "where nothing is", NOWHERE,
-        ("atlas", "MONGODB_ATLAS_BASE_URL", "could not be reached"),
+    *variable(
+        "MONGODB_ATLAS_BASE_URL",
+        ("where nothing is", NOWHERE, "could not be reached"),
+        ("of a server that knows no such page", "{slack}", "check that the address is Atlas's"),
+        check="atlas",
     ),
-    doctor_alone(
-        "MONGODB_ATLAS_BASE_URL", "of a web site", "{atlas}",
-        ("atlas", "MONGODB_ATLAS_BASE_URL", "could not be read"),
-        before=web_page,
+    *variable(
+        "MONGODB_ATLAS_BASE_URL", ("of a web site", "{atlas}", "could not be read"),
+        before=web_page, check="atlas",
     ),
-    doctor_alone(
-        "MONGODB_ATLAS_BASE_URL", "of a server that knows no such page", "{slack}",
-        ("atlas", "MONGODB_ATLAS_BASE_URL", "check that the address is Atlas's"),
+    *variable(
+        "MONGODB_ATLAS_API_VERSION", ("that is gone", "v2", "does not serve this version"),
+        before=gone_version, check="atlas_version",
     ),
-    doctor_alone(
-        "MONGODB_ATLAS_API_VERSION", "that is gone", "v2",
-        ("atlas_version", "MONGODB_ATLAS_API_VERSION", "does not serve this version"),
-        before=gone_version,
+    *variable(
+        "BOT_REQUESTERS",
+        ("of an unknown user", "U0NOBODY,U0RINA0001", "no person of the workspace has this id"),
+        check="user", about="BOT_REQUESTERS: U0NOBODY",
     ),
-    doctor_alone(
-        "BOT_REQUESTERS", "of an unknown user", "U0NOBODY,U0RINA0001",
-        ("user", "BOT_REQUESTERS: U0NOBODY", "no person of the workspace has this id"),
+    *variable(
+        "BOT_REQUESTERS", ("of no group", "S0NOPE,U0RINA0001", "the user group does not exist"),
+        check="group", about="BOT_REQUESTERS: S0NOPE",
     ),
-    doctor_alone(
-        "BOT_REQUESTERS", "of no group", "S0NOPE,U0RINA0001",
-        ("group", "BOT_REQUESTERS: S0NOPE", "the user group does not exist"),
+    *variable(
+        "BOT_APPROVALS",
+        ("more than a group has members", "3", "3 required, but only 2 can approve"),
+        check="approvers",
     ),
-    doctor_alone(
-        "BOT_APPROVALS", "more than a group has members", "3",
-        ("approvers", "BOT_APPROVALS", "3 required, but only 2 can approve"),
+    *variable(
+        "BOT_APPROVERS",
+        (
+            "of people who have left, and of apps",
+            "U0ADA00001,U0DAN00001,U0CIBOT001",
+            "2 required, but only 1 can approve",
+        ),
+        more={"BOT_APPROVALS": "2"}, check="approvers",
     ),
-    doctor_alone(
-        "BOT_APPROVERS", "of people who have left, and of apps", "U0ADA00001,U0DAN00001,U0CIBOT001",
-        ("approvers", "BOT_APPROVERS", "2 required, but only 1 can approve"),
-        more={"BOT_APPROVALS": "2"},
+    *variable(
+        "BOT_CHANNELS", ("not there", "C0OPS00001,C0NOPE", "the channel does not exist"),
+        check="channel", about="BOT_CHANNELS: C0NOPE",
     ),
-    doctor_alone(
-        "BOT_CHANNELS", "not there", "C0OPS00001,C0NOPE",
-        ("channel", "BOT_CHANNELS: C0NOPE", NO_CHANNEL),
+    *variable(
+        "BOT_CHANNELS",
+        ("private, without the bot", "C0QUIET001", "private and the bot is not a member"),
+        check="channel", about="BOT_CHANNELS: C0QUIET001",
     ),
-    doctor_alone(
-        "BOT_CHANNELS", "private, without the bot", "C0QUIET001",
-        ("channel", "BOT_CHANNELS: C0QUIET001", "private and the bot is not a member"),
-    ),
-    doctor_alone(
-        "BOT_CHANNELS", "archived", "C0ATTIC001",
-        ("channel", "BOT_CHANNELS: C0ATTIC001", "#attic is archived"),
+    *variable(
+        "BOT_CHANNELS", ("archived", "C0ATTIC001", "#attic is archived"),
+        check="channel", about="BOT_CHANNELS: C0ATTIC001",
     ),
     ErrorCase(
         setting="projects.channels", mistake="archived", changes=FILE,
@@ -373,7 +363,7 @@ DOCTOR: list[ErrorCase] = [
     ),
     ErrorCase(
         setting="projects.id", mistake="of no project", changes=FILE,
-        toml=SHOP.replace(PROJECT_ID, "5b6212af90dc76637950a2cf"),
+        toml=SHOP.replace(PROJECT_ID, NO_PROJECT),
         check="atlas_project", about="shop, id", message="knows no such project",
     ),
     ErrorCase(

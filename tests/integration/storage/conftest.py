@@ -1,7 +1,10 @@
 """The stores over one real database."""
 
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,6 +66,16 @@ class Env:
     async def end_run(self, request: Request, state: State = State.CANCELLED) -> Request:
         """Run a request to its end without a DELETE."""
         return await self.leases.settle(await self.claim_run(request), state, Outcome())
+
+
+@contextmanager
+def locked(folder: Path, *statements: str) -> Iterator[None]:
+    """Lock the folder's `bot.db` as another process does, by default against writers."""
+    with closing(sqlite3.connect(folder / "bot.db", isolation_level=None)) as other:
+        for statement in statements or ["BEGIN IMMEDIATE"]:
+            other.execute(statement)
+        yield
+        other.execute("ROLLBACK")
 
 
 @pytest.fixture

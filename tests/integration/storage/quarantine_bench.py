@@ -22,7 +22,7 @@ from bot.storage.request_store import RequestStore
 from bot.storage.watch_store import WatchStore
 from bot.wiring import quarantined_project
 from tests.support.clock import FakeClock
-from tests.support.domain import PROJECT_ID, a_job, resolve_members
+from tests.support.domain import PROJECT_ID, a_job, job_ref, resolve_members
 from tests.support.fake_atlas import FakeAtlas, an_event_beside
 from tests.support.service import facts_service
 
@@ -89,7 +89,7 @@ class CancellingAtlas(FakeAtlas):
 class Replica:
     """The loops of one process."""
 
-    def __init__(self, bench: QuarantineBench, name: str) -> None:
+    def __init__(self, bench: Bench, name: str) -> None:
         database, clock, projects = bench.database, bench.clock, bench.projects
         facts = facts_service(projects, database, clock)
         self.facts = facts
@@ -125,7 +125,7 @@ class Replica:
 
 
 @dataclass(slots=True)
-class QuarantineBench:
+class Bench:
     """One project with its replicas.
 
     Attributes:
@@ -210,16 +210,23 @@ class QuarantineBench:
                 if post.kind is PostKind.CARD:
                     self.shown_at[post.request.ref.job_id] = self.clock.elapsed  # type: ignore[union-attr]
 
-    async def request(self, job_id: str) -> Request | None:
-        """Return the newest request for a job."""
-        return await self.requests.newest_request_for(JobRef(PROJECT_ID, CLUSTER, job_id))
+    async def request(self, job_id: str) -> Request:
+        """Return the newest request for a job, which must have one."""
+        request = await self.requests.newest_request_for(job_ref(job_id))
+        assert request
+        return request
 
     async def state(self, job_id: str) -> State | None:
-        request = await self.request(job_id)
+        request = await self.requests.newest_request_for(job_ref(job_id))
         return request.state if request else None
 
     def deletes(self, job_id: str) -> list[float]:
         return [at for deleted, at in self.atlas.deleted if deleted == job_id]
+
+    def seconds_held(self, job_id: str, since: float | None = None) -> float:
+        """Return the time from the delivery of a job's card, or `since`, to its only DELETE."""
+        (deleted_at,) = self.deletes(job_id)
+        return deleted_at - (self.shown_at[job_id] if since is None else since)
 
     def job(self, job_id: str) -> RestoreJob:
         return next(each for each in self.atlas.jobs[CLUSTER] if each.id == job_id)

@@ -4,10 +4,9 @@ import asyncio
 import gc
 import shutil
 import signal
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from bot.storage.migrate import ensure_current
 from bot.storage.postgres import CLOSE_TIMEOUT
 from bot.storage.request_store import RequestStore
 from bot.timings import Timings
+from tests.integration.storage.conftest import locked
 from tests.support.domain import RINA, Clock, a_request
 from tests.support.postgres import PostgresServer
 
@@ -55,6 +55,18 @@ async def opened(url: str, timeout: float = Timings.transaction_timeout) -> Asyn
     finally:
         await database.close()
         gc.collect()  # what was not closed warns here, and warnings are errors
+
+
+@pytest.fixture
+async def in_file(on_sqlite: str) -> AsyncIterator[Database]:
+    async with opened(on_sqlite) as database:
+        yield database
+
+
+@pytest.fixture
+async def on_server(on_postgres: str) -> AsyncIterator[Database]:
+    async with opened(on_postgres) as database:
+        yield database
 
 
 @asynccontextmanager
@@ -103,28 +115,27 @@ async def count(database: Database) -> int:
 
 
 async def test_paused_server_makes_every_call_fail_in_time_as_not_recorded(
-    server: PostgresServer, on_postgres: str
+    server: PostgresServer, on_server: Database
 ) -> None:
-    async with opened(on_postgres) as database:
-        store = RequestStore(database, Clock())
-        await store.create(a_request(), RINA)
-        stalls = Stalls()
-        watching = asyncio.create_task(stalls.watch())
-        async with paused(server):
-            began = time.monotonic()
-            # More than the pool holds: calls without a connection fail as soon.
-            writes = [store.create(a_request(), RINA) for _ in range(30)]
-            answers = await asyncio.gather(*writes, store.counts(), return_exceptions=True)
-            took = time.monotonic() - began
-        watching.cancel()
-        await recovered(store)
+    store = RequestStore(on_server, Clock())
+    await store.create(a_request(), RINA)
+    stalls = Stalls()
+    watching = asyncio.create_task(stalls.watch())
+    async with paused(server):
+        began = time.monotonic()
+        # More than the pool holds: calls without a connection fail as soon.
+        writes = [store.create(a_request(), RINA) for _ in range(30)]
+        answers = await asyncio.gather(*writes, store.counts(), return_exceptions=True)
+        took = time.monotonic() - began
+    watching.cancel()
+    await recovered(store)
 
-        assert {type(answer) for answer in answers[:-1]} == {NotRecorded}
-        assert isinstance(answers[-1], NotRead)
-        assert took < Timings.transaction_timeout + SLACK
-        assert stalls.longest < Timings.transaction_timeout
-        assert await count(database) == 2
-        assert await whole(database)
+    assert {type(answer) for answer in answers[:-1]} == {NotRecorded}
+    assert isinstance(answers[-1], NotRead)
+    assert took < Timings.transaction_timeout + SLACK
+    assert stalls.longest < Timings.transaction_timeout
+    assert await count(on_server) == 2
+    assert await whole(on_server)
 
 
 async def test_exhausted_pool_recovers_after_a_pause(
@@ -145,30 +156,29 @@ async def test_exhausted_pool_recovers_after_a_pause(
 
 
 async def test_pause_during_a_commit_raises_maybe_recorded(
-    server: PostgresServer, on_postgres: str
+    server: PostgresServer, on_server: Database
 ) -> None:
-    async with opened(on_postgres) as database:
-        paused_at: list[str] = []
+    paused_at: list[str] = []
 
-        @event.listens_for(database.engine, "commit")
-        def freeze(_connection: object) -> None:
-            if paused_at == ["armed"]:
-                paused_at.append("commit")
-                server.pause()
+    @event.listens_for(on_server.engine, "commit")
+    def freeze(_connection: object) -> None:
+        if paused_at == ["armed"]:
+            paused_at.append("commit")
+            server.pause()
 
-        store, request = RequestStore(database, Clock()), a_request()
-        paused_at.append("armed")
-        try:
-            with pytest.raises(MaybeRecorded):
-                await store.create(request, RINA)
-        finally:
-            server.resume()
-        # The same click once more: whichever way it went, it counts once.
-        again = await store.create(request, RINA)
+    store, request = RequestStore(on_server, Clock()), a_request()
+    paused_at.append("armed")
+    try:
+        with pytest.raises(MaybeRecorded):
+            await store.create(request, RINA)
+    finally:
+        server.resume()
+    # The same click once more: whichever way it went, it counts once.
+    again = await store.create(request, RINA)
 
-        assert again.id == request.id
-        assert await count(database) == 1
-        assert await whole(database)
+    assert again.id == request.id
+    assert await count(on_server) == 1
+    assert await whole(on_server)
 
 
 def linger(db: Connection) -> None:
@@ -208,34 +218,31 @@ async def test_abandoned_transaction_never_commits_even_if_its_cancellation_is_s
 
 
 async def test_database_reconnects_after_a_server_crash(
-    server: PostgresServer, on_postgres: str
+    server: PostgresServer, on_server: Database
 ) -> None:
-    async with opened(on_postgres) as database:
-        store = RequestStore(database, Clock())
-        await store.create(a_request(), RINA)
-        await asyncio.to_thread(server.stop, signal.SIGQUIT)
-        began = time.monotonic()
-        try:
-            with pytest.raises(NotRecorded):
-                await store.create(a_request(), RINA)
-            took = time.monotonic() - began
-        finally:
-            await asyncio.to_thread(server.start)
-        await recovered(store)
+    store = RequestStore(on_server, Clock())
+    await store.create(a_request(), RINA)
+    await asyncio.to_thread(server.stop, signal.SIGQUIT)
+    began = time.monotonic()
+    try:
+        with pytest.raises(NotRecorded):
+            await store.create(a_request(), RINA)
+        took = time.monotonic() - began
+    finally:
+        await asyncio.to_thread(server.start)
+    await recovered(store)
 
-        assert took < Timings.transaction_timeout + SLACK
-        assert await count(database) == 2
+    assert took < Timings.transaction_timeout + SLACK
+    assert await count(on_server) == 2
 
 
-async def test_connection_that_is_lost_while_it_opens_raises_not_read(on_postgres: str) -> None:
-    async with opened(on_postgres) as database:
+async def test_connection_that_is_lost_while_it_opens_raises_not_read(on_server: Database) -> None:
+    @event.listens_for(on_server.engine, "connect")
+    def lose(*_: object) -> None:
+        raise asyncpg.InterfaceError("connection is closed")
 
-        @event.listens_for(database.engine, "connect")
-        def lose(*_: object) -> None:
-            raise asyncpg.InterfaceError("connection is closed")
-
-        with pytest.raises(NotRead):
-            await database.read(lambda db: db.execute(text("SELECT 1")))
+    with pytest.raises(NotRead):
+        await on_server.read(lambda db: db.execute(text("SELECT 1")))
 
 
 async def test_close_does_not_wait_for_a_paused_server_and_logs_no_error(
@@ -257,59 +264,58 @@ async def test_close_does_not_wait_for_a_paused_server_and_logs_no_error(
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-async def test_close_ends_abandoned_transactions(server: PostgresServer, on_postgres: str) -> None:
-    async with opened(on_postgres) as database:
-        begun = asyncio.Event()
+async def test_close_ends_abandoned_transactions(
+    server: PostgresServer, on_server: Database
+) -> None:
+    begun = asyncio.Event()
 
-        def slowly(db: Connection) -> None:
-            begun.set()
-            db.execute(text("SELECT pg_sleep(30)"))
+    def slowly(db: Connection) -> None:
+        begun.set()
+        db.execute(text("SELECT pg_sleep(30)"))
 
-        asking = asyncio.create_task(database.write(slowly))
-        await begun.wait()
-        await asyncio.sleep(0.1)
-        async with paused(server):
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
-            await database.close()
+    asking = asyncio.create_task(on_server.write(slowly))
+    await begun.wait()
+    await asyncio.sleep(0.1)
+    async with paused(server):
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        await on_server.close()
 
-            left = asyncio.all_tasks() - {asyncio.current_task()}
-            if left:
-                await asyncio.wait(left, timeout=SLACK)
-            assert [task for task in left if not task.done()] == []
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        if left:
+            await asyncio.wait(left, timeout=SLACK)
+        assert [task for task in left if not task.done()] == []
 
 
-async def test_full_disk_raises_not_recorded_and_later_writes_succeed(on_sqlite: str) -> None:
-    async with opened(on_sqlite) as database:
-        store = RequestStore(database, Clock())
-        await store.create(a_request(), RINA)
-        await each_connection(database, "PRAGMA max_page_count = 1")
-        big = a_request(reason="x" * 100_000)
-        with pytest.raises(NotRecorded) as raised:
-            await store.create(big, RINA)
-        await each_connection(database, "PRAGMA max_page_count = 1000000")
-
+async def test_full_disk_raises_not_recorded_and_later_writes_succeed(in_file: Database) -> None:
+    store = RequestStore(in_file, Clock())
+    await store.create(a_request(), RINA)
+    await each_connection(in_file, "PRAGMA max_page_count = 1")
+    big = a_request(reason="x" * 100_000)
+    with pytest.raises(NotRecorded) as raised:
         await store.create(big, RINA)
+    await each_connection(in_file, "PRAGMA max_page_count = 1000000")
 
-        assert "could not be recorded, and nothing was done" in str(raised.value)
-        assert await count(database) == 2
-        assert await whole(database)
+    await store.create(big, RINA)
+
+    assert "could not be recorded, and nothing was done" in str(raised.value)
+    assert await count(in_file) == 2
+    assert await whole(in_file)
 
 
 async def test_read_only_database_raises_not_recorded_and_later_writes_succeed(
-    on_sqlite: str,
+    in_file: Database,
 ) -> None:
-    async with opened(on_sqlite) as database:
-        store, request = RequestStore(database, Clock()), a_request()
-        await each_connection(database, "PRAGMA query_only = ON")
-        with pytest.raises(NotRecorded):
-            await store.create(request, RINA)
-        can_read = await store.counts()
-        await each_connection(database, "PRAGMA query_only = OFF")
-
+    store, request = RequestStore(in_file, Clock()), a_request()
+    await each_connection(in_file, "PRAGMA query_only = ON")
+    with pytest.raises(NotRecorded):
         await store.create(request, RINA)
+    can_read = await store.counts()
+    await each_connection(in_file, "PRAGMA query_only = OFF")
 
-        assert (can_read, await count(database)) == ((0, 0), 1)
+    await store.create(request, RINA)
+
+    assert (can_read, await count(in_file)) == ((0, 0), 1)
 
 
 async def each_connection(database: Database, pragma: str) -> None:
@@ -324,38 +330,32 @@ async def each_connection(database: Database, pragma: str) -> None:
 
 
 async def test_long_lock_of_another_process_fails_writes_in_time(
-    on_sqlite: str, tmp_path: Path
+    in_file: Database, tmp_path: Path
 ) -> None:
-    async with opened(on_sqlite) as database:
-        store = RequestStore(database, Clock())
-        with closing(sqlite3.connect(tmp_path / "bot.db", isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            began = time.monotonic()
-            writes = [store.create(a_request(), RINA) for _ in range(5)]
-            answers = await asyncio.gather(*writes, store.counts(), return_exceptions=True)
-            took = time.monotonic() - began
-            other.execute("ROLLBACK")
-        await recovered(store)
+    store = RequestStore(in_file, Clock())
+    with locked(tmp_path):
+        began = time.monotonic()
+        writes = [store.create(a_request(), RINA) for _ in range(5)]
+        answers = await asyncio.gather(*writes, store.counts(), return_exceptions=True)
+        took = time.monotonic() - began
+    await recovered(store)
 
-        assert {type(answer) for answer in answers[:-1]} == {NotRecorded}
-        assert answers[-1] == (0, 0)  # readers do not wait for writers
-        assert took < Timings.transaction_timeout + SLACK
-        assert await count(database) == 1
+    assert {type(answer) for answer in answers[:-1]} == {NotRecorded}
+    assert answers[-1] == (0, 0)  # readers do not wait for writers
+    assert took < Timings.transaction_timeout + SLACK
+    assert await count(in_file) == 1
 
 
 async def test_short_lock_of_another_process_only_delays_a_write(
-    on_sqlite: str, tmp_path: Path
+    in_file: Database, tmp_path: Path
 ) -> None:
-    async with opened(on_sqlite) as database:
-        store = RequestStore(database, Clock())
-        with closing(sqlite3.connect(tmp_path / "bot.db", isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            writing = asyncio.create_task(store.create(a_request(), RINA))
-            await asyncio.sleep(0.3)
-            other.execute("ROLLBACK")
-            await writing
+    store = RequestStore(in_file, Clock())
+    with locked(tmp_path):
+        writing = asyncio.create_task(store.create(a_request(), RINA))
+        await asyncio.sleep(0.3)
+    await writing
 
-        assert await count(database) == 1
+    assert await count(in_file) == 1
 
 
 async def test_new_sqlite_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
@@ -378,46 +378,41 @@ async def test_database_can_be_written(database_url: str) -> None:
         assert [await database.check_writable() for _ in range(2)] == [None, None]
 
 
-async def test_recent_commit_shows_that_the_database_can_be_written(on_sqlite: str) -> None:
-    async with opened(on_sqlite) as database:
-        await RequestStore(database, Clock()).create(a_request(), RINA)
-        await each_connection(database, "PRAGMA query_only = ON")
+async def test_recent_commit_shows_that_the_database_can_be_written(in_file: Database) -> None:
+    await RequestStore(in_file, Clock()).create(a_request(), RINA)
+    await each_connection(in_file, "PRAGMA query_only = ON")
 
-        assert await database.check_writable() is None
+    assert await in_file.check_writable() is None
 
 
 @pytest.mark.usefixtures("each_check_writes")
 async def test_full_disk_is_reported_until_there_is_space(
-    on_sqlite: str, monkeypatch: pytest.MonkeyPatch
+    in_file: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with opened(on_sqlite) as database:
-        monkeypatch.setattr("bot.storage.sqlite.MIN_FREE_BYTES", 2**62)
-        full = await database.check_writable()
-        monkeypatch.undo()
+    monkeypatch.setattr("bot.storage.sqlite.MIN_FREE_BYTES", 2**62)
+    full = await in_file.check_writable()
+    monkeypatch.undo()
 
-        assert full == "the disk is full"
-        assert await database.check_writable() is None
+    assert full == "the disk is full"
+    assert await in_file.check_writable() is None
 
 
 @pytest.mark.usefixtures("each_check_writes")
-async def test_read_only_database_is_reported_until_it_can_be_written(on_sqlite: str) -> None:
-    async with opened(on_sqlite) as database:
-        await each_connection(database, "PRAGMA query_only = ON")
-        read_only = await database.check_writable()
-        await each_connection(database, "PRAGMA query_only = OFF")
+async def test_read_only_database_is_reported_until_it_can_be_written(in_file: Database) -> None:
+    await each_connection(in_file, "PRAGMA query_only = ON")
+    read_only = await in_file.check_writable()
+    await each_connection(in_file, "PRAGMA query_only = OFF")
 
-        assert read_only == "attempt to write a readonly database"
-        assert await database.check_writable() is None
+    assert read_only == "attempt to write a readonly database"
+    assert await in_file.check_writable() is None
 
 
-async def test_read_only_server_is_reported(on_postgres: str) -> None:
-    async with opened(on_postgres) as database:
+async def test_read_only_server_is_reported(on_server: Database) -> None:
+    @event.listens_for(on_server.engine, "begin")
+    def standby(connection: Connection) -> None:
+        connection.exec_driver_sql("SET TRANSACTION READ ONLY")
 
-        @event.listens_for(database.engine, "begin")
-        def standby(connection: Connection) -> None:
-            connection.exec_driver_sql("SET TRANSACTION READ ONLY")
-
-        problem = await database.check_writable()
+    problem = await on_server.check_writable()
 
     assert problem
     assert "read-only transaction" in problem
@@ -428,48 +423,44 @@ async def test_lock_of_another_program_is_reported_until_its_end(
     on_sqlite: str, tmp_path: Path
 ) -> None:
     async with opened(on_sqlite, timeout=0.2) as database:
-        with closing(sqlite3.connect(tmp_path / "bot.db", isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            locked = await database.check_writable()
-            other.execute("ROLLBACK")
+        with locked(tmp_path):
+            problem = await database.check_writable()
 
-        assert locked in {"database is locked", "it does not answer in time"}
+        assert problem in {"database is locked", "it does not answer in time"}
         assert await database.check_writable() is None
 
 
 @pytest.mark.parametrize("copied", [False, True])
 async def test_deleted_or_replaced_file_fails_every_transaction_until_it_is_back(
-    on_sqlite: str, tmp_path: Path, copied: bool
+    in_file: Database, tmp_path: Path, copied: bool
 ) -> None:
     """SQLite itself would write to the deleted file, and lose acknowledged writes."""
     file, away = tmp_path / "bot.db", tmp_path / "away.db"
-    async with opened(on_sqlite) as database:
-        store, request = RequestStore(database, Clock()), a_request()
-        await store.create(a_request(id="r0", key="k0"), RINA)
-        file.rename(away)
-        if copied:
-            shutil.copy(away, file)
-        problem = await database.check_writable()
-        with pytest.raises(NotRecorded):
-            await store.create(request, RINA)
-        with pytest.raises(NotRead):
-            await store.counts()
-        existed = file.exists()
-        away.rename(file)
-
-        assert problem == "the file was deleted or replaced: put it back, or restart the bot"
-        assert existed is copied  # a new connection creates no empty file
-        assert await database.check_writable() is None
+    store, request = RequestStore(in_file, Clock()), a_request()
+    await store.create(a_request(id="r0", key="k0"), RINA)
+    file.rename(away)
+    if copied:
+        shutil.copy(away, file)
+    problem = await in_file.check_writable()
+    with pytest.raises(NotRecorded):
         await store.create(request, RINA)
+    with pytest.raises(NotRead):
+        await store.counts()
+    existed = file.exists()
+    away.rename(file)
+
+    assert problem == "the file was deleted or replaced: put it back, or restart the bot"
+    assert existed is copied  # a new connection creates no empty file
+    assert await in_file.check_writable() is None
+    await store.create(request, RINA)
 
 
 async def test_file_that_may_not_be_written_is_reported(
-    on_sqlite: str, monkeypatch: pytest.MonkeyPatch
+    in_file: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with opened(on_sqlite) as database:
-        monkeypatch.setattr("os.access", lambda _path, _mode: False)  # root may write every file
-        problem = await database.check_writable()
-        monkeypatch.undo()
+    monkeypatch.setattr("os.access", lambda _path, _mode: False)  # root may write every file
+    problem = await in_file.check_writable()
+    monkeypatch.undo()
 
-        assert problem == "the file is read-only"
-        assert await database.check_writable() is None
+    assert problem == "the file is read-only"
+    assert await in_file.check_writable() is None

@@ -1,10 +1,8 @@
 """The migrations create the schema of the code, once, completely, one replica at a time."""
 
 import asyncio
-import sqlite3
 import sys
 from collections.abc import AsyncIterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from bot.cancellation.lifecycle import State
@@ -32,6 +30,7 @@ from bot.storage.migrate import (
 from bot.storage.migrate import VERSIONS as VERSION_TABLE
 from bot.storage.request_store import RequestStore
 from bot.storage.tables import metadata
+from tests.integration.storage.conftest import locked
 from tests.support.domain import JOB_ID, NOON, PROJECT_ID, RINA, Clock, a_request, keep_all
 from tests.support.timings import DATABASE_TIMEOUT
 
@@ -348,14 +347,16 @@ def _short_lock_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema, "LOCK_TIMEOUT", 0.2)
 
 
+LOCK_OF_A_MIGRATION = ("PRAGMA journal_mode = WAL", "BEGIN IMMEDIATE")
+
+
 @pytest.mark.usefixtures("_short_lock_timeout")
-async def test_start_waiting_for_another_migration_can_be_cancelled(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lock", [LOCK_OF_A_MIGRATION, ("BEGIN EXCLUSIVE",)])
+async def test_start_waiting_for_a_lock_can_be_cancelled(
+    tmp_path: Path, lock: tuple[str, ...]
+) -> None:
     url = f"sqlite:///{tmp_path}/bot.db"
-    with closing(sqlite3.connect(tmp_path / "bot.db")) as file:
-        file.execute("PRAGMA journal_mode = WAL")
-    engine = create_engine(url)
-    with engine.connect() as other:
-        other.exec_driver_sql("BEGIN IMMEDIATE")
+    with locked(tmp_path, *lock):
         start = asyncio.create_task(ensure_current(url))
         done, _ = await asyncio.wait({start}, timeout=0.7)
         assert not done
@@ -363,35 +364,15 @@ async def test_start_waiting_for_another_migration_can_be_cancelled(tmp_path: Pa
         done, _ = await asyncio.wait({start}, timeout=20.0)
 
         assert start in done
-    engine.dispose()
     await ensure_current(url)
-
-
-@pytest.mark.usefixtures("_short_lock_timeout")
-async def test_start_waiting_for_an_exclusively_locked_file_can_be_cancelled(
-    tmp_path: Path,
-) -> None:
-    with closing(sqlite3.connect(tmp_path / "bot.db", isolation_level=None)) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        start = asyncio.create_task(ensure_current(f"sqlite:///{tmp_path}/bot.db"))
-        done, _ = await asyncio.wait({start}, timeout=0.5)
-        assert not done
-        start.cancel()
-        done, _ = await asyncio.wait({start}, timeout=20.0)
-
-        assert start in done
-    await ensure_current(f"sqlite:///{tmp_path}/bot.db")
 
 
 @pytest.mark.usefixtures("_short_lock_timeout")
 async def test_start_waits_for_another_migration_to_end(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/bot.db"
-    with closing(sqlite3.connect(tmp_path / "bot.db", isolation_level=None)) as other:
-        other.execute("PRAGMA journal_mode = WAL")
-        other.execute("BEGIN IMMEDIATE")
+    with locked(tmp_path, *LOCK_OF_A_MIGRATION):
         start = asyncio.create_task(ensure_current(url))
         await asyncio.sleep(0.7)
-        other.execute("ROLLBACK")
-        await start
+    await start
 
     assert await is_current(url)

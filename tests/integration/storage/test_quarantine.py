@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.atlas import JobRef
-from bot.cancellation.errors import AlreadyHandled, NotAllowed
+from bot.cancellation.errors import AlreadyHandled
 from bot.cancellation.lifecycle import JobFingerprint, State
 from bot.cancellation.policy import Policy
 from bot.cancellation.quarantine import Mode, QuarantinePolicy
 from bot.storage.audit_log import AuditLog
-from tests.integration.storage.quarantine_bench import CLUSTER, QuarantineBench, Replica
-from tests.support.domain import ADA, PROJECT_ID, RINA, a_request, a_waiting_request
+from tests.integration.storage.quarantine_bench import CLUSTER, Bench, Replica
+from tests.support.domain import ADA, PROJECT_ID, RINA, a_request, a_waiting_request, allow, job_ref
 
 if TYPE_CHECKING:
-    from bot.cancellation.lifecycle import Request
     from bot.storage.database import Database
 
 GRACE = 20
@@ -31,13 +30,13 @@ ENFORCED = QuarantinePolicy(
 
 
 @pytest.fixture
-async def bench(database: Database) -> QuarantineBench:
-    bench = QuarantineBench(database, ENFORCED)
+async def bench(database: Database) -> Bench:
+    bench = Bench(database, ENFORCED)
     await bench.start()
     return bench
 
 
-async def quarantined(bench: QuarantineBench, number: int = 1) -> str:
+async def quarantined(bench: Bench, number: int = 1) -> str:
     """Start a download, and return its id once its card is delivered."""
     job_id = bench.begin(number)
     await bench.read_jobs()
@@ -46,12 +45,12 @@ async def quarantined(bench: QuarantineBench, number: int = 1) -> str:
     return job_id
 
 
-async def pass_seconds(bench: QuarantineBench, seconds: int) -> None:
+async def pass_seconds(bench: Bench, seconds: int) -> None:
     for _ in range(seconds):
         await bench.second()
 
 
-async def pass_seconds_without_slack(bench: QuarantineBench, seconds: int) -> float:
+async def pass_seconds_without_slack(bench: Bench, seconds: int) -> float:
     """Return when Slack is back, in monotonic seconds."""
     bench.slack_is_up = False
     await pass_seconds(bench, seconds)
@@ -59,24 +58,19 @@ async def pass_seconds_without_slack(bench: QuarantineBench, seconds: int) -> fl
     return bench.clock.elapsed
 
 
-def allow(_request: Request) -> NotAllowed | None:
-    return None
-
-
 async def test_new_download_is_cancelled_once_within_ten_seconds_of_its_grace_time(
-    bench: QuarantineBench,
+    bench: Bench,
 ) -> None:
     job_id = await quarantined(bench)
     await pass_seconds(bench, GRACE + 10)
 
-    (deleted_at,) = bench.deletes(job_id)
-    assert GRACE <= deleted_at - bench.shown_at[job_id] <= GRACE + 10
+    assert GRACE <= bench.seconds_held(job_id) <= GRACE + 10
     assert await bench.state(job_id) is State.CANCELLED
     assert await AuditLog(bench.database).verify() == []
 
 
 async def test_downloads_of_the_first_read_are_not_quarantined(database: Database) -> None:
-    bench = QuarantineBench(database, ENFORCED)
+    bench = Bench(database, ENFORCED)
     old = bench.begin(1)
     await bench.start()
     await pass_seconds(bench, GRACE + 5)
@@ -86,7 +80,7 @@ async def test_downloads_of_the_first_read_are_not_quarantined(database: Databas
 
 
 async def test_download_that_began_while_the_bot_was_down_has_its_full_grace_time(
-    bench: QuarantineBench,
+    bench: Bench,
 ) -> None:
     job_id = bench.begin(1)
     bench.clock.advance(3600)
@@ -95,14 +89,11 @@ async def test_download_that_began_while_the_bot_was_down_has_its_full_grace_tim
     await bench.read_jobs()
     await pass_seconds(bench, GRACE + 5)
 
-    (deleted_at,) = bench.deletes(job_id)
-    assert deleted_at - bench.shown_at[job_id] >= GRACE
+    assert bench.seconds_held(job_id) >= GRACE
 
 
 @pytest.mark.parametrize("changes", [{"deliveryType": "automated"}, {"cancelled": True}])
-async def test_other_jobs_are_not_quarantined(
-    bench: QuarantineBench, changes: dict[str, object]
-) -> None:
+async def test_other_jobs_are_not_quarantined(bench: Bench, changes: dict[str, object]) -> None:
     job_id = bench.begin(1, **changes)
     await bench.read_jobs()
 
@@ -110,7 +101,7 @@ async def test_other_jobs_are_not_quarantined(
 
 
 async def test_observed_download_is_not_cancelled(database: Database) -> None:
-    bench = QuarantineBench(database, replace(ENFORCED, mode=Mode.OBSERVE))
+    bench = Bench(database, replace(ENFORCED, mode=Mode.OBSERVE))
     await bench.start()
     job_id = await quarantined(bench)
     await pass_seconds(bench, GRACE + 5)
@@ -121,11 +112,10 @@ async def test_observed_download_is_not_cancelled(database: Database) -> None:
 
 
 async def test_kept_download_goes_on_and_a_second_decision_gets_the_name_of_the_first_approver(
-    bench: QuarantineBench,
+    bench: Bench,
 ) -> None:
     job_id = await quarantined(bench)
     request = await bench.request(job_id)
-    assert request
     kept = await bench.requests.decide(request.id, State.KEPT, ADA, allow, reason="audit")
     await pass_seconds(bench, GRACE + 5)
 
@@ -136,22 +126,18 @@ async def test_kept_download_goes_on_and_a_second_decision_gets_the_name_of_the_
     assert await AuditLog(bench.database).verify() == []
 
 
-async def test_expected_starter_who_is_known_late_keeps_the_download(
-    bench: QuarantineBench,
-) -> None:
+async def test_expected_starter_who_is_known_late_keeps_the_download(bench: Bench) -> None:
     job_id = bench.begin(1)
     bench.show_starter(job_id, "ETL@shop.example", delay=GRACE - 2)
     await bench.read_jobs()
     await pass_seconds(bench, GRACE + 5)
 
     assert await bench.state(job_id) is State.KEPT
-    request = await bench.request(job_id)
-    assert request
-    assert request.outcome.by is None
+    assert (await bench.request(job_id)).outcome.by is None
 
 
 async def test_expected_starter_ends_the_quarantine_once_all_clusters_were_read_after_the_event(
-    bench: QuarantineBench,
+    bench: Bench,
 ) -> None:
     job_id = await quarantined(bench)
     bench.show_starter(job_id, "ETL@shop.example")
@@ -169,7 +155,7 @@ async def test_expected_starter_ends_the_quarantine_once_all_clusters_were_read_
 
 
 async def test_event_of_an_expected_starter_whose_job_is_not_listed_yet_keeps_no_other_download(
-    bench: QuarantineBench,
+    bench: Bench,
 ) -> None:
     unexpected = await quarantined(bench)
     expected = bench.begin(2)
@@ -191,7 +177,7 @@ async def test_event_of_an_expected_starter_whose_job_is_not_listed_yet_keeps_no
 
 
 async def test_event_of_an_expected_starters_automated_restore_keeps_no_download(
-    bench: QuarantineBench,
+    bench: Bench,
 ) -> None:
     job_id = bench.begin(1)
     automated = bench.begin(5, deliveryType="automated")
@@ -206,7 +192,7 @@ async def test_event_of_an_expected_starters_automated_restore_keeps_no_download
 
 
 async def test_expected_starter_whose_event_may_be_another_jobs_is_not_cancelled(
-    bench: QuarantineBench,
+    bench: Bench,
 ) -> None:
     job_id = await quarantined(bench)
     bench.show_starter(job_id, "ETL@shop.example")
@@ -218,12 +204,10 @@ async def test_expected_starter_whose_event_may_be_another_jobs_is_not_cancelled
     assert [before, await bench.state(job_id)] == [State.QUARANTINED, State.KEPT]
 
 
-async def test_time_of_the_reads_that_is_ahead_of_the_clock_proves_nothing(
-    bench: QuarantineBench,
-) -> None:
+async def test_time_of_the_reads_that_is_ahead_of_the_clock_proves_nothing(bench: Bench) -> None:
     bench.clock.jump(-600)
     job_id = bench.begin(1)
-    ref = JobRef(PROJECT_ID, CLUSTER, job_id)
+    ref = job_ref(job_id)
     bench.show_starter(job_id, "ETL@shop.example")
     by = await bench.replicas[0].facts.starter_of(ref)
 
@@ -231,12 +215,10 @@ async def test_time_of_the_reads_that_is_ahead_of_the_clock_proves_nothing(
     assert not by.jobs_known
 
 
-async def test_starter_is_corrected_once_the_other_job_of_the_event_is_listed(
-    bench: QuarantineBench,
-) -> None:
+async def test_starter_is_corrected_once_the_other_job_of_the_event_is_listed(bench: Bench) -> None:
     job_id = await quarantined(bench)
     bench.show_starter(bench.begin(2), "dana@shop.example")
-    facts, ref = bench.replicas[0].facts, JobRef(PROJECT_ID, CLUSTER, job_id)
+    facts, ref = bench.replicas[0].facts, job_ref(job_id)
     await facts.follow()
     before = (await facts.starter_of(ref)).starter
     await bench.read_jobs()
@@ -250,7 +232,7 @@ async def test_starter_is_corrected_once_the_other_job_of_the_event_is_listed(
     assert (after.name, after.certain) == ("dana@shop.example", False)
 
 
-async def test_job_that_ended_by_itself_is_over(bench: QuarantineBench) -> None:
+async def test_job_that_ended_by_itself_is_over(bench: Bench) -> None:
     job_id = await quarantined(bench)
     bench.atlas.change(job_id, failed=True)
     await pass_seconds(bench, GRACE + 5)
@@ -260,39 +242,36 @@ async def test_job_that_ended_by_itself_is_over(bench: QuarantineBench) -> None:
 
 
 async def test_nothing_is_cancelled_during_an_outage_of_slack_nor_before_a_new_grace_time(
-    bench: QuarantineBench,
+    bench: Bench,
 ) -> None:
     job_id = await quarantined(bench)
     await pass_seconds(bench, GRACE - 3)
     back_at = await pass_seconds_without_slack(bench, 5)
     await pass_seconds(bench, GRACE + 5)
 
-    (deleted_at,) = bench.deletes(job_id)
-    assert deleted_at - back_at >= GRACE
+    assert bench.seconds_held(job_id, back_at) >= GRACE
 
 
 @pytest.mark.parametrize("jump", [3600, -3600])
-async def test_jump_of_the_clock_changes_no_grace_time(bench: QuarantineBench, jump: int) -> None:
+async def test_jump_of_the_clock_changes_no_grace_time(bench: Bench, jump: int) -> None:
     job_id = await quarantined(bench)
     bench.clock.jump(jump)
     await pass_seconds(bench, GRACE + 10)
 
-    (deleted_at,) = bench.deletes(job_id)
-    assert GRACE <= deleted_at - bench.shown_at[job_id] <= GRACE + 10
+    assert GRACE <= bench.seconds_held(job_id) <= GRACE + 10
 
 
-async def test_next_process_goes_on_with_the_grace_time(bench: QuarantineBench) -> None:
+async def test_next_process_goes_on_with_the_grace_time(bench: Bench) -> None:
     job_id = await quarantined(bench)
     await pass_seconds(bench, GRACE - 5)
     bench.replicas = [Replica(bench, "two")]
     await pass_seconds(bench, 12)
 
-    (deleted_at,) = bench.deletes(job_id)
-    assert GRACE <= deleted_at - bench.shown_at[job_id] <= GRACE + 10
+    assert GRACE <= bench.seconds_held(job_id) <= GRACE + 10
 
 
 async def test_process_that_starts_after_an_outage_of_slack_begins_a_new_grace_time(
-    bench: QuarantineBench,
+    bench: Bench,
 ) -> None:
     job_id = await quarantined(bench)
     await pass_seconds(bench, GRACE - 4)
@@ -300,12 +279,11 @@ async def test_process_that_starts_after_an_outage_of_slack_begins_a_new_grace_t
     bench.replicas = [Replica(bench, "two")]
     await pass_seconds(bench, GRACE + 5)
 
-    (deleted_at,) = bench.deletes(job_id)
-    assert deleted_at - back_at >= GRACE
+    assert bench.seconds_held(job_id, back_at) >= GRACE
 
 
 async def test_replica_whose_grace_time_starts_again_edits_the_card_once_until_the_other_has_acted(
-    bench: QuarantineBench,
+    bench: Bench,
 ) -> None:
     bench.replicas.append(Replica(bench, "two"))
     job_id = await quarantined(bench)
@@ -315,17 +293,14 @@ async def test_replica_whose_grace_time_starts_again_edits_the_card_once_until_t
     await pass_seconds(bench, GRACE - 8)
 
     request = await bench.request(job_id)
-    assert before
-    assert request
     assert request.grace_ends_at == before.grace_ends_at
     assert bench.edits - edits <= 1
     await pass_seconds(bench, 8)
-    (deleted_at,) = bench.deletes(job_id)
-    assert GRACE <= deleted_at - bench.shown_at[job_id] <= GRACE + 2
+    assert GRACE <= bench.seconds_held(job_id) <= GRACE + 2
 
 
 async def test_card_shows_the_later_end_once_the_replica_with_the_earlier_one_has_died(
-    bench: QuarantineBench,
+    bench: Bench,
 ) -> None:
     bench.replicas.append(Replica(bench, "two"))
     job_id = await quarantined(bench)
@@ -336,7 +311,6 @@ async def test_card_shows_the_later_end_once_the_replica_with_the_earlier_one_ha
     await pass_seconds(bench, 14)
 
     request = await bench.request(job_id)
-    assert request
     assert request.state is State.QUARANTINED
     assert request.grace_ends_at
     left = (request.grace_ends_at - bench.clock.now).total_seconds()
@@ -346,7 +320,7 @@ async def test_card_shows_the_later_end_once_the_replica_with_the_earlier_one_ha
 
 
 async def test_downloads_beyond_the_limit_are_announced_and_not_held(database: Database) -> None:
-    bench = QuarantineBench(database, replace(ENFORCED, limit=2))
+    bench = Bench(database, replace(ENFORCED, limit=2))
     await bench.start()
     first, second = await quarantined(bench, 1), await quarantined(bench, 2)
     third = bench.begin(3)
@@ -355,7 +329,6 @@ async def test_downloads_beyond_the_limit_are_announced_and_not_held(database: D
     assert await bench.state(third) is None
 
     kept = await bench.request(first)
-    assert kept
     await bench.requests.decide(kept.id, State.KEPT, ADA, allow, reason="audit")
     fourth = await quarantined(bench, 4)
     await pass_seconds(bench, GRACE + 5)
@@ -368,7 +341,7 @@ async def test_downloads_beyond_the_limit_are_announced_and_not_held(database: D
 async def test_downloads_of_expected_starters_do_not_count_before_they_are_kept(
     database: Database,
 ) -> None:
-    bench = QuarantineBench(database, replace(ENFORCED, limit=2))
+    bench = Bench(database, replace(ENFORCED, limit=2))
     await bench.start()
     for number in (1, 2):
         bench.show_starter(await quarantined(bench, number), "ETL@shop.example")
@@ -378,12 +351,9 @@ async def test_downloads_of_expected_starters_do_not_count_before_they_are_kept(
     assert bench.limited == []
 
 
-async def test_persons_request_that_waits_does_not_end_the_quarantine(
-    bench: QuarantineBench,
-) -> None:
+async def test_persons_request_that_waits_does_not_end_the_quarantine(bench: Bench) -> None:
     job_id = await quarantined(bench)
     held = await bench.request(job_id)
-    assert held
     waiting = a_request(ref=held.ref, state=State.AWAITING, approvals_needed=1)
     with pytest.raises(AlreadyHandled):
         await bench.requests.decide(held.id, State.WITHDRAWN, RINA, allow)
@@ -402,10 +372,10 @@ async def test_persons_request_that_waits_does_not_end_the_quarantine(
 async def test_request_that_waits_before_the_watch_sees_the_job_does_not_shield_the_download(
     database: Database, mode: Mode, state: State
 ) -> None:
-    bench = QuarantineBench(database, replace(ENFORCED, mode=mode))
+    bench = Bench(database, replace(ENFORCED, mode=mode))
     await bench.start()
     job_id = bench.begin(1)
-    ref = JobRef(PROJECT_ID, CLUSTER, job_id)
+    ref = job_ref(job_id)
     shown = JobFingerprint.of(bench.job(job_id))
     await bench.requests.create(a_waiting_request(ref=ref, shown=shown), RINA)
     await bench.second()
@@ -418,7 +388,7 @@ async def test_request_that_waits_before_the_watch_sees_the_job_does_not_shield_
 
 
 async def test_policy_that_is_switched_off_during_the_grace_time_cancels_nothing(
-    bench: QuarantineBench,
+    bench: Bench,
 ) -> None:
     job_id = await quarantined(bench)
     bench.projects.update({PROJECT_ID: {"policy": Policy()}})
