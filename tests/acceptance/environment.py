@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic
 
+import aiohttp
 from typing_extensions import TypeVar
 
 from bot.app import Bot
-from bot.sandbox.atlas import PROJECT_ID, Call, FakeAtlasServer, Fault
+from bot.sandbox.atlas import PROJECT_ID, Call, FakeAtlasServer, Fault, RestoreJob
+from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
 from bot.sandbox.slack import Ack, FakeSlackServer
 from bot.settings import load_settings
 from bot.timings import Timings
@@ -29,9 +31,6 @@ OPEN_STATES = frozenset({"awaiting", "approved", "cancelling"})
 #: Seconds within which a lasting fault must be reported, and within which Slack must show a change.
 OUTCOME_TIMEOUT = 30.0
 SLACK_TIMEOUT = 20.0
-
-#: Seconds between two evaluations of a condition that publishes no event.
-POLL_INTERVAL = 0.005
 
 #: The download jobs of the example world that can be cancelled.
 RUNNING = ("prod-eu", "65f0a1c2d3e4f5a6b7c80101")
@@ -62,14 +61,23 @@ class BotEnvironment(Generic[BotT_co]):
         """The base URL of the newest bot's HTTP server."""
         return f"http://127.0.0.1:{self.bot.port}"
 
+    async def get(self, path: str) -> tuple[int, str]:
+        """Return the status and the text of a page of the newest bot."""
+        async with aiohttp.ClientSession() as session, session.get(self.url + path) as answer:
+            return answer.status, await answer.text()
+
     def new_job(self, cluster: str = "prod-eu", *, live: bool = False) -> tuple[str, str]:
         """Start a download in Atlas, and return its cluster and id."""
         return cluster, self.new_job_id(cluster, live=live)
 
     def new_job_id(self, cluster: str = "prod-eu", *, live: bool = False) -> str:
         """Start a download in Atlas, and return its id."""
+        return self.start_job(cluster, live=live).id
+
+    def start_job(self, cluster: str = "prod-eu", **options: Any) -> RestoreJob:
+        """Start a download in Atlas, with options of the fake one."""
         found = self.atlas.world.projects[PROJECT_ID].clusters[cluster]
-        return self.atlas.world.add_job(found, live=live).id
+        return self.atlas.world.add_job(found, **options)
 
     async def send_command(self, user: str, text: str, where: str = "ops") -> Ack:
         return await self.slack.people.types(user, where, f"/cancel-restore {text}")
@@ -138,6 +146,11 @@ class BotEnvironment(Generic[BotT_co]):
         assert outcome is not None
         return outcome
 
+    def text_about(self, job: str) -> str:
+        """Return the first message in #ops about a job, as it is read, or an empty text."""
+        texts = map(self.slack.state.text_of, self.slack.state.messages("ops"))
+        return next((text for text in texts if job in text), "")
+
     def atlas_methods(self, job: str, since: int = 0) -> list[str]:
         """List the methods of the calls about a job, challenges included as `GET?`."""
         return [method_of(c) for c in self.atlas.calls[since:] if job in c.path]
@@ -179,9 +192,23 @@ def state_of(message: Json) -> str:
     return str((metadata.get("event_payload") or {}).get("state") or "")
 
 
+def request_of(message: Json) -> str:
+    """Return the id of the request in the metadata of a card or a reply."""
+    return str(message["metadata"]["event_payload"]["request"])
+
+
 def environment(slack: FakeSlackServer, atlas: FakeAtlasServer, folder: Path) -> dict[str, str]:
     """Return the settings of a bot with a SQLite file, in Socket Mode, on a free port."""
     return {**bot_environ(slack, atlas, f"sqlite:///{folder}/bot.db"), "PORT": "0"}
+
+
+#: A service account in place of the API key.
+SERVICE_ACCOUNT: dict[str, str | None] = {
+    "MONGODB_ATLAS_PUBLIC_API_KEY": None,
+    "MONGODB_ATLAS_PRIVATE_API_KEY": None,
+    "MONGODB_ATLAS_CLIENT_ID": CLIENT_ID,
+    "MONGODB_ATLAS_CLIENT_SECRET": CLIENT_SECRET,
+}
 
 
 @asynccontextmanager
@@ -240,12 +267,3 @@ async def wait_until_connected(env: BotEnvironment, *, http: bool) -> None:
         env.slack.http.request_url = f"{env.url}/slack/events"
     else:
         await env.slack.until(lambda: bool(env.slack.sockets.connections), SLACK_TIMEOUT)
-
-
-async def wait_until(condition: Callable[[], object], seconds: float = SLACK_TIMEOUT) -> None:
-    """Evaluate `condition` every few milliseconds until it is true; raises `TimeoutError`."""
-    for _ in range(round(seconds / POLL_INTERVAL)):
-        if condition():
-            return
-        await asyncio.sleep(POLL_INTERVAL)
-    raise TimeoutError

@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import aiohttp
-
 from tests.acceptance.environment import RUNNING, open_environment
 from tests.support.process import run_command
 from tests.support.receiver import SECRET, Receiver
@@ -26,11 +24,7 @@ async def test_record_arrives_after_an_outage_that_delays_no_cancel(tmp_path: Pa
             )
             lines = [json.loads(line) for line in printed.out.splitlines()]
             await receiver.until_taken(len(lines), 40)
-            async with (
-                aiohttp.ClientSession() as session,
-                session.get(f"{env.url}/metrics") as answer,
-            ):
-                metrics = await answer.text()
+            _, metrics = await env.get("/metrics")
 
     assert ending.state == "cancelled"
     assert [event["data"] for event in receiver.taken] == lines

@@ -39,6 +39,7 @@ from tests.acceptance.environment import (
 )
 from tests.support.process import EMPTY_FOLDER, CommandResult, execute, run_command, surroundings
 from tests.support.timings import SHORT_TIMINGS
+from tests.support.waits import wait_until
 
 Environ = dict[str, str]
 
@@ -86,12 +87,6 @@ def lines(ran: CommandResult) -> list[dict[str, Any]]:
 
 def files_in(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
-
-
-async def until_cancelled_in_atlas(atlas: FakeAtlasServer, job: str) -> None:
-    async with asyncio.timeout(20):
-        while job not in atlas.world.cancellations:  # noqa: ASYNC110 - the fake publishes no event
-            await asyncio.sleep(0.02)
 
 
 def type_on_terminal(environ: dict[str, str], typed: bytes, *arguments: str) -> tuple[int, str]:
@@ -334,7 +329,7 @@ async def test_killed_command_called_again_goes_on_with_the_same_request(
     cluster, job = RUNNING
     atlas.faults.add(NO_ANSWER)
     killed = await execute(environ, "cancel", cluster, job, *YES, *more)
-    await until_cancelled_in_atlas(atlas, job)
+    await wait_until(lambda: job in atlas.world.cancellations)
     killed.kill()
     out, _ = await killed.communicate()
     again = run_command("cancel", cluster, job, *YES, *more, **environ)
@@ -361,7 +356,7 @@ async def test_interrupted_command_says_how_far_its_request_is(
     cluster, job = RUNNING
     atlas.faults.add(fault)
     command = await execute(environ, "cancel", cluster, job, *YES)
-    await until_cancelled_in_atlas(atlas, job)
+    await wait_until(lambda: job in atlas.world.cancellations)
     os.kill(command.pid, signal.SIGINT)
     out, err = await asyncio.wait_for(command.communicate(), 20)
     await run_command("cancel", cluster, job, *YES, **environ)

@@ -15,11 +15,12 @@ from bot.doctor import people as of_people
 from bot.doctor import slack as of_slack
 from bot.doctor.results import Level, is_ok
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, Fault, Kind, Role
-from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
+from bot.sandbox.atlas.example import CLIENT_ID
 from bot.sandbox.slack import Fault as SlackFault
 from bot.sandbox.slack.faults import Kind as SlackKind
 from bot.slack.client import new_session
 from tests.acceptance.doctor_environment import DoctorEnvironment, at, opened, the
+from tests.acceptance.environment import SERVICE_ACCOUNT
 from tests.support.postgres import free_port
 from tests.support.process import run_command
 
@@ -285,14 +286,6 @@ async def test_roles_that_cannot_be_read_are_unchecked_with_the_reason(
         assert the(findings, check).level is Level.UNCHECKED
         assert "Atlas refused what was asked" in the(findings, check).message
     assert "the list itself was not read" in the(findings, "atlas_access_list").message
-
-
-SERVICE_ACCOUNT: dict[str, str | None] = {
-    "MONGODB_ATLAS_PUBLIC_API_KEY": None,
-    "MONGODB_ATLAS_PRIVATE_API_KEY": None,
-    "MONGODB_ATLAS_CLIENT_ID": CLIENT_ID,
-    "MONGODB_ATLAS_CLIENT_SECRET": CLIENT_SECRET,
-}
 
 
 # The program

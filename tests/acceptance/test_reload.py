@@ -11,7 +11,7 @@ from bot.timings import Timings
 from tests.acceptance.environment import LIVE, RUNNING, open_environment, state_of
 from tests.support.environ import bot_environ
 from tests.support.process import BotProcess
-from tests.support.receiver import until
+from tests.support.waits import wait_until
 
 TABLE = f'[[projects]]\nname = "shop"\nid = "{PROJECT_ID}"\n'
 
@@ -30,9 +30,9 @@ async def test_changed_projects_file_holds_for_the_next_request(tmp_path: Path) 
         assert (await env.wait_for_outcome(RUNNING[1])).state == "cancelled"
 
         file.write_text(f"{TABLE}approvals = 9\n")
-        await until(lambda: b"settings_valid 0.0" in metrics.render())
+        await wait_until(lambda: b"settings_valid 0.0" in metrics.render())
         file.write_text(f'{TABLE}approvals = 1\napprovers = ["*"]\n')
-        await until(lambda: b"settings_valid 1.0" in metrics.render())
+        await wait_until(lambda: b"settings_valid 1.0" in metrics.render())
         assert (await env.submit_request(LIVE)).ok
         card = await env.slack.until(lambda: env.card(LIVE[1]))
 
@@ -46,6 +46,6 @@ async def test_sighup_reloads_a_running_process(tmp_path: Path) -> None:
         with BotProcess(environ, Timings()) as bot:
             await bot.ready()
             os.kill(bot.pid, signal.SIGHUP)
-            await until(lambda: '"settings reloaded"' in bot.log)
+            await wait_until(lambda: '"settings reloaded"' in bot.log)
 
             assert await bot.stop() == 0

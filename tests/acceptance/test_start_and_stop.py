@@ -18,6 +18,7 @@ from bot.settings import load_settings
 from bot.timings import Timings
 from tests.acceptance.environment import LIVE, BotEnvironment, environment, open_environment
 from tests.support.timings import SHORT_TIMINGS
+from tests.support.waits import wait_until
 
 STOPPING = "The bot is stopping: another replica takes over."
 
@@ -29,13 +30,6 @@ async def get(port: int, path: str) -> tuple[int, Any]:
         session.get(f"http://127.0.0.1:{port}{path}") as answer,
     ):
         return answer.status, await answer.json()
-
-
-async def until_it_listens(bot: Bot, seconds: float = 20.0) -> None:
-    """Wait until the HTTP side is there."""
-    until = time.monotonic() + seconds
-    while bot.port == 0 and time.monotonic() < until:  # noqa: ASYNC110 - a start has no event
-        await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("http", [False, True], ids=["socket", "http"])
@@ -52,7 +46,7 @@ async def test_starting_bot_is_alive_and_not_ready_while_slack_is_unreachable(
         bot = Bot(load_settings(given, tmp_path), timings=Timings(drain=0.0))
         beginning = asyncio.create_task(bot.start())
         try:
-            await until_it_listens(bot)
+            await wait_until(lambda: bot.port)
             alive, _ = await get(bot.port, "/healthz")
             early, readiness = await get(bot.port, "/readyz")
             slack.faults.clear()

@@ -12,6 +12,8 @@ from typing import Any
 from aiohttp import web
 from standardwebhooks import Webhook
 
+from tests.support.waits import wait_until
+
 SECRET = "whsec_" + base64.b64encode(b"a key of twenty-four byt").decode()
 
 #: Faults of the receiver: close the connection, or send no answer.
@@ -69,10 +71,4 @@ class Receiver:
 
     async def until_taken(self, count: int, seconds: float = 20.0) -> None:
         """Wait until this many different events are taken: one may come twice."""
-        await until(lambda: len({event["id"] for event in self.taken}) >= count, seconds)
-
-
-async def until(holds: Callable[[], object], seconds: float = 20.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not holds():  # noqa: ASYNC110 - what is awaited sets no event
-            await asyncio.sleep(0.01)
+        await wait_until(lambda: len({event["id"] for event in self.taken}) >= count, seconds)

@@ -13,7 +13,7 @@ from bot.atlas import AtlasClient
 from bot.reload import Reloader
 from bot.services.projects import Project, Projects
 from bot.settings import Settings, load_settings
-from tests.support.receiver import until
+from tests.support.waits import wait_until
 from tests.unit.settings.test_load import ENOUGH
 
 SHOP, LAB = "5b6212af90dc76637950a2c6", "5b6212af90dc76637950a2c7"
@@ -55,7 +55,7 @@ class ReloadEnvironment:
         await atlas.aclose()
 
     async def reloads(self, count: int = 1) -> None:
-        await until(lambda: len(self.results) == count)
+        await wait_until(lambda: len(self.results) == count)
 
 
 @pytest.fixture

@@ -154,10 +154,6 @@ def job_of(card: Json) -> str:
     return next(w for w in words if len(w) == 24 and all(c in "0123456789abcdef" for c in w))
 
 
-def request_of(card: Json) -> str:
-    return str(card["metadata"]["event_payload"]["request"])
-
-
 async def click(
     env: BotEnvironment, user: str, card: Json, action: str, *, stale: bool = False
 ) -> Answer:

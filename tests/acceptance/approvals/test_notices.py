@@ -18,10 +18,9 @@ from tests.acceptance.approvals.actions import (
     job_of,
     open_approval_environment,
     record_of,
-    request_of,
     shows,
 )
-from tests.acceptance.environment import BotEnvironment, is_card, state_of
+from tests.acceptance.environment import BotEnvironment, is_card, request_of, state_of
 
 Json = dict[str, Any]
 

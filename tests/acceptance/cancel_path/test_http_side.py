@@ -10,21 +10,16 @@ from pathlib import Path
 import aiohttp
 
 from bot.sandbox.atlas import FakeAtlasServer
-from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
+from bot.sandbox.atlas.example import CLIENT_ID
 from bot.sandbox.slack import FakeSlackServer, Fault
-from tests.acceptance.environment import RUNNING, BotEnvironment, open_environment
-
-
-async def get(env: BotEnvironment, path: str) -> tuple[int, str]:
-    async with aiohttp.ClientSession() as session, session.get(env.url + path) as answer:
-        return answer.status, await answer.text()
+from tests.acceptance.environment import RUNNING, SERVICE_ACCOUNT, BotEnvironment, open_environment
 
 
 async def readiness(env: BotEnvironment, wanted: int, seconds: float = 20.0) -> dict[str, object]:
     """Ask until /readyz has the status that is wanted."""
     async with asyncio.timeout(seconds):
         while True:
-            status, body = await get(env, "/readyz")
+            status, body = await env.get("/readyz")
             if status == wanted:
                 return dict(json.loads(body))
             await asyncio.sleep(0.1)
@@ -37,7 +32,7 @@ async def test_bot_without_a_socket_is_alive_and_not_ready(env: BotEnvironment) 
     trouble = await readiness(env, 503, 20)
 
     assert "Socket Mode is not connected" in str(trouble["checks"])
-    assert (await get(env, "/healthz"))[0] == 200
+    assert (await env.get("/healthz"))[0] == 200
     env.slack.faults.clear()
     await readiness(env, 200, 20)
 
@@ -54,7 +49,7 @@ async def test_bot_with_a_revoked_token_is_not_ready_over_http(tmp_path: Path) -
 async def test_metrics_have_the_documented_names_and_count(env: BotEnvironment) -> None:
     await env.submit_request(RUNNING)
     await env.wait_for_outcome(RUNNING[1])
-    status, page = await get(env, "/metrics")
+    status, page = await env.get("/metrics")
     lines = page.splitlines()
 
     assert status == 200
@@ -78,10 +73,7 @@ async def test_socket_mode_accepts_no_payloads_over_http(env: BotEnvironment) ->
 
 
 ACCOUNT: dict[str, str | None] = {
-    "MONGODB_ATLAS_PUBLIC_API_KEY": None,
-    "MONGODB_ATLAS_PRIVATE_API_KEY": None,
-    "MONGODB_ATLAS_CLIENT_ID": CLIENT_ID,
-    "MONGODB_ATLAS_CLIENT_SECRET": CLIENT_SECRET,
+    **SERVICE_ACCOUNT,
     "BOT_WATCH_CHANNEL": "C0OPS00001",
     "BOT_WATCH_INTERVAL": "1",
 }
@@ -91,7 +83,7 @@ async def metric(env: BotEnvironment, name: str, at_least: float) -> float:
     """Wait until a metric of one series has reached a value."""
     async with asyncio.timeout(10):
         while True:
-            _, text = await get(env, "/metrics")
+            _, text = await env.get("/metrics")
             found = re.search(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", text, re.MULTILINE)
             if found and float(found[1]) >= at_least:
                 return float(found[1])

@@ -7,18 +7,10 @@ from pathlib import Path
 import pytest
 
 from bot.sandbox.atlas import FakeAtlasServer
-from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
 from bot.sandbox.slack import FakeSlackServer
-from tests.acceptance.environment import RUNNING, BotEnvironment, open_environment
+from tests.acceptance.environment import RUNNING, SERVICE_ACCOUNT, BotEnvironment, open_environment
 
 Before = Callable[[FakeSlackServer, FakeAtlasServer], None]
-
-SERVICE_ACCOUNT: dict[str, str | None] = {
-    "MONGODB_ATLAS_PUBLIC_API_KEY": None,
-    "MONGODB_ATLAS_PRIVATE_API_KEY": None,
-    "MONGODB_ATLAS_CLIENT_ID": CLIENT_ID,
-    "MONGODB_ATLAS_CLIENT_SECRET": CLIENT_SECRET,
-}
 
 ENVELOPES = {
     "plain": None,

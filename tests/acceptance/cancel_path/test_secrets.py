@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from bot.sandbox.atlas import PLANTED_SECRET, PRIVATE_KEY, FakeAtlasServer, Fault, Kind
@@ -97,7 +96,7 @@ async def test_secrets_and_download_links_appear_nowhere(
             env = BotEnvironment(slack=slack, atlas=atlas, folder=tmp_path, bots=[process])
             await wait_until_connected(env, http=http)
             await a_busy_session(env)
-            pages = [await get(env, path) for path in ("/metrics", "/readyz", "/healthz")]
+            pages = [(await env.get(path))[1] for path in ("/metrics", "/readyz", "/healthz")]
             code = await process.stop()
             places = {
                 "log": process.log,
@@ -120,11 +119,6 @@ async def test_secrets_and_download_links_appear_nowhere(
 def content(folder: Path) -> str:
     """Read the database with its journal, as bytes."""
     return "".join(file.read_bytes().decode("latin-1") for file in folder.iterdir())
-
-
-async def get(env: BotEnvironment, path: str) -> str:
-    async with aiohttp.ClientSession() as session, session.get(env.url + path) as answer:
-        return await answer.text()
 
 
 def around(text: str, needle: str) -> str:

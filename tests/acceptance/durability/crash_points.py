@@ -9,7 +9,8 @@ from bot.sandbox.atlas import Call, Fault, Kind
 from bot.sandbox.slack import Fault as SlackFault
 from bot.sandbox.slack.event_bus import ChangeEvent
 from tests.acceptance.durability.environment import ProcessEnvironment
-from tests.acceptance.environment import OUTCOME_TIMEOUT, wait_until
+from tests.acceptance.environment import OUTCOME_TIMEOUT
+from tests.support.waits import wait_until
 
 #: Lets the bot live until its moment has come, and kills it.
 CrashPoint = Callable[[ProcessEnvironment, str], Coroutine[Any, Any, None]]

@@ -1,6 +1,5 @@
 """A request that another process finishes keeps its id in the log and its trace."""
 
-import asyncio
 import json
 from pathlib import Path
 
@@ -11,14 +10,12 @@ from tests.acceptance.environment import (
     RUNNING,
     BotEnvironment,
     environment,
-    wait_until,
+    request_of,
     wait_until_connected,
 )
 from tests.acceptance.observability.collector import Collector
 from tests.support.process import BotProcess
-
-#: Reads of the log for a line, and seconds between them.
-MAX_READS, PAUSE = 200, 0.05
+from tests.support.waits import wait_until
 
 POSTS = {"card posted", "card edited", "reply posted"}
 
@@ -27,15 +24,6 @@ def steps(log: str, request: str) -> list[str]:
     """Return the events that an operator finds by the id, without posts to Slack."""
     found = [json.loads(line)["event"] for line in log.splitlines() if request in line]
     return [event for event in found if event not in POSTS]
-
-
-async def written(process: BotProcess, event: str) -> None:
-    """Wait until the log has a line."""
-    for _ in range(MAX_READS):
-        if event in process.log:
-            return
-        await asyncio.sleep(PAUSE)
-    raise TimeoutError(f"{event} is not in the log:\n{process.log}")
 
 
 async def test_request_continued_by_another_process_keeps_its_log_id(tmp_path: Path) -> None:
@@ -52,7 +40,7 @@ async def test_request_continued_by_another_process_keeps_its_log_id(tmp_path: P
             await env.submit_request(
                 RUNNING, Fault(kind=Kind.HANG, method="DELETE", path=RUNNING[1])
             )
-            await written(killed, "atlas:cancel_sent")
+            await wait_until(lambda: "atlas:cancel_sent" in killed.log)
             await wait_until(lambda: not atlas.faults.active)  # the DELETE has reached Atlas
             killed.kill()
             first = killed.log
@@ -61,7 +49,7 @@ async def test_request_continued_by_another_process_keeps_its_log_id(tmp_path: P
             ending = await env.wait_for_outcome(RUNNING[1], seconds=40)
             await other.stop()
             second = other.log
-        request = ending.message["metadata"]["event_payload"]["request"]
+        request = request_of(ending.message)
         traces = {span.trace_id.hex() for _, span in collector.spans()}
         names = {span.name for _, span in collector.spans()}
 

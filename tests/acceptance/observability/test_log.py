@@ -1,6 +1,5 @@
 """One id leads through the log, from the command to the outcome: one line a step."""
 
-import asyncio
 import io
 import json
 import logging
@@ -13,13 +12,11 @@ import pytest
 import structlog
 
 from bot.log_config import configure_logging
-from tests.acceptance.environment import RUNNING, BotEnvironment, Json, open_environment
+from tests.acceptance.environment import RUNNING, BotEnvironment, Json, open_environment, request_of
+from tests.support.waits import wait_until
 
 #: Events of each request, with any outcome.
 ASKED = ["command typed", "dialog opened", "job looked up", "request:created"]
-
-#: Reads of the log for a line, and seconds between them.
-MAX_READS, PAUSE = 500, 0.02
 
 #: Events of posts to Slack, which run beside the others.
 POSTS = {"card posted", "card edited", "reply posted"}
@@ -55,11 +52,6 @@ def grep(log: io.StringIO, request: str) -> list[str]:
     return [json.loads(x)["event"] for x in log.getvalue().splitlines() if request in x]
 
 
-def request_of(card: Json | None) -> str:
-    assert card
-    return str(card["metadata"]["event_payload"]["request"])
-
-
 def without_posts(events: list[str]) -> list[str]:
     return [event for event in events if event not in POSTS]
 
@@ -68,10 +60,8 @@ async def ended(env: BotEnvironment, job: tuple[str, str], log: io.StringIO) -> 
     """Wait for the outcome and for the line of its reply; return the request's id."""
     ending = await env.wait_for_outcome(job[1], seconds=20)
     outcome = f"request:{ending.state}"
-    for _ in range(MAX_READS):  # it is written when the delivery is recorded
-        if any(line.get("audit_event") == outcome for line in replies(log)):
-            break
-        await asyncio.sleep(PAUSE)
+    # It is written when the delivery is recorded.
+    await wait_until(lambda: any(each.get("audit_event") == outcome for each in replies(log)))
     return request_of(ending.message)
 
 

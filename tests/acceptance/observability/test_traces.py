@@ -9,7 +9,13 @@ import pytest
 from bot.sandbox.atlas import PLANTED_SECRET, PRIVATE_KEY, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.timings import Timings
-from tests.acceptance.environment import LIVE, BotEnvironment, environment, wait_until_connected
+from tests.acceptance.environment import (
+    LIVE,
+    BotEnvironment,
+    environment,
+    request_of,
+    wait_until_connected,
+)
 from tests.acceptance.observability.collector import Collector
 from tests.support.postgres import free_port
 from tests.support.process import BotProcess
@@ -43,7 +49,7 @@ async def cancelled(env: BotEnvironment) -> str:
     ending = await env.wait_for_outcome(LIVE[1], seconds=20)
 
     assert ending.state == "cancelled"
-    return str(ending.message["metadata"]["event_payload"]["request"])
+    return request_of(ending.message)
 
 
 async def stopped(env: BotEnvironment) -> int:

@@ -8,19 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from bot.sandbox.atlas import PROJECT_ID, Actor, Kind, RestoreJob
+from bot.sandbox.atlas import Actor, Kind, RestoreJob
 from bot.sandbox.atlas import Fault as AtlasFault
 from bot.sandbox.slack import Fault as SlackFault
-from tests.acceptance.approvals.actions import ADA, OPS, record_of
-from tests.acceptance.environment import BotEnvironment, open_environment, state_of, wait_until
+from tests.acceptance.approvals.actions import ADA, APPROVE, OPS, record_of, shows
+from tests.acceptance.environment import BotEnvironment, open_environment, state_of
 from tests.support.timings import SHORT_TIMINGS
+from tests.support.waits import wait_until
 
 Json = dict[str, Any]
 
 KEEP = "cancel_restore_keep"
-APPROVE = "cancel_restore_approve"
 DANA = Actor.user("dana@shop.example")
 SLACK_IS_AWAY = SlackFault(kind="status", status=503)
 
@@ -44,21 +42,10 @@ async def open_quarantine(folder: Path, **environ: str | None) -> AsyncIterator[
         yield env
 
 
-def new_job(env: BotEnvironment, by: Actor | None = DANA) -> RestoreJob:
-    cluster = env.atlas.world.projects[PROJECT_ID].clusters["prod-eu"]
-    return env.atlas.world.add_job(cluster, by=by)
-
-
-async def card_in(env: BotEnvironment, job: RestoreJob, state: str, seconds: float = 20.0) -> Json:
-    """Wait until the card of a job shows a state."""
-
-    def found() -> Json | None:
-        card = env.card(job.id)
-        return card if card and state_of(card) == state else None
-
-    card = await env.slack.until(found, seconds)
-    assert card, (env.card(job.id), state)
-    return card
+async def quarantined(env: BotEnvironment, by: Actor = DANA) -> tuple[RestoreJob, Json]:
+    """Start a download; return it, and its card once it says that it is quarantined."""
+    job = env.start_job(by=by)
+    return job, await shows(env, job.id, "quarantined")
 
 
 def starter_in(card: Json | None) -> str:
@@ -75,8 +62,7 @@ def deletes(env: BotEnvironment, job: RestoreJob) -> int:
 
 async def test_download_that_is_not_kept_is_cancelled_after_the_grace_time(tmp_path: Path) -> None:
     async with open_quarantine(tmp_path) as env:
-        job = new_job(env)
-        card = await card_in(env, job, "quarantined")
+        job, card = await quarantined(env)
         text = env.slack.state.text_of(card)
         assert "Will be cancelled" in text
         assert "[Keep it]" in text
@@ -98,8 +84,7 @@ async def test_download_that_is_not_kept_is_cancelled_after_the_grace_time(tmp_p
 
 async def test_approver_keeps_a_download_with_a_reason(tmp_path: Path) -> None:
     async with open_quarantine(tmp_path, BOT_QUARANTINE_GRACE="4") as env:
-        job = new_job(env)
-        card = await card_in(env, job, "quarantined")
+        job, card = await quarantined(env)
         await env.slack.people.clicks("rina", card, KEEP)
         refused = (await env.wait_for_ephemerals("rina"))[-1]
         assert refused.startswith("You may not keep this download. This may be done by")
@@ -119,8 +104,7 @@ async def test_approver_keeps_a_download_with_a_reason(tmp_path: Path) -> None:
 
 async def test_starter_may_not_keep_the_own_download(tmp_path: Path) -> None:
     async with open_quarantine(tmp_path, BOT_QUARANTINE_GRACE="5") as env:
-        job = new_job(env, Actor.user("Ada@example.com"))
-        card = await card_in(env, job, "quarantined")
+        job, card = await quarantined(env, Actor.user("Ada@example.com"))
         await env.slack.people.clicks("ada", card, KEEP)
         view = await env.wait_for_dialog("ada")
         await env.slack.people.submits("ada", view, {"reason": "mine"})
@@ -130,8 +114,7 @@ async def test_starter_may_not_keep_the_own_download(tmp_path: Path) -> None:
 
 async def test_card_of_observe_has_the_cancellation_that_was_not_sent(tmp_path: Path) -> None:
     async with open_quarantine(tmp_path, BOT_QUARANTINE="observe") as env:
-        job = new_job(env)
-        card = await card_in(env, job, "quarantined")
+        job, card = await quarantined(env)
         assert "Would be cancelled" in env.slack.state.text_of(card)
 
         outcome = await env.wait_for_outcome(job.id)
@@ -144,8 +127,7 @@ async def test_card_of_observe_has_the_cancellation_that_was_not_sent(tmp_path: 
 
 async def test_approver_cancels_at_once(tmp_path: Path) -> None:
     async with open_quarantine(tmp_path, BOT_QUARANTINE_GRACE="600") as env:
-        job = new_job(env)
-        card = await card_in(env, job, "quarantined")
+        job, card = await quarantined(env)
         await env.slack.people.clicks("ada", card, APPROVE)
 
         outcome = await env.wait_for_outcome(job.id)
@@ -160,8 +142,7 @@ async def test_expected_starter_who_becomes_known_ends_it_as_kept(tmp_path: Path
         tmp_path, BOT_QUARANTINE_GRACE="8", BOT_QUARANTINE_EXPECTED="etl, Dana@Shop.example"
     ) as env:
         env.atlas.behaviour.event_delay = 2.0
-        job = new_job(env)
-        await card_in(env, job, "quarantined")
+        job, _ = await quarantined(env)
 
         outcome = await env.wait_for_outcome(job.id)
         assert outcome.state == "kept"
@@ -178,9 +159,8 @@ async def test_download_beside_an_expected_one_that_is_not_listed_yet_is_not_kep
         slow = AtlasFault(kind=Kind.DELAY, path="orders-sharded/backup", seconds=7)
         env.atlas.faults.add(slow)
         await wait_until(lambda: env.atlas.faults.active == [])
-        other = env.atlas.world.projects[PROJECT_ID].clusters["orders-sharded"]
-        stranger = new_job(env, by=None)
-        expected = env.atlas.world.add_job(other, by=Actor.user("etl@shop.example"))
+        stranger = env.start_job(by=None)
+        expected = env.start_job("orders-sharded", by=Actor.user("etl@shop.example"))
         taken_for = env.slack.until(lambda: starter_in(env.card(stranger.id)), 10)
         assert await taken_for == "etl@shop.example"
 
@@ -191,8 +171,7 @@ async def test_download_beside_an_expected_one_that_is_not_listed_yet_is_not_kep
 
 async def test_job_that_ends_meanwhile_is_over(tmp_path: Path) -> None:
     async with open_quarantine(tmp_path, BOT_QUARANTINE_GRACE="600") as env:
-        job = new_job(env)
-        await card_in(env, job, "quarantined")
+        job, _ = await quarantined(env)
         job.fail()
 
         assert (await env.wait_for_outcome(job.id, seconds=15)).state == "over"
@@ -200,8 +179,7 @@ async def test_job_that_ends_meanwhile_is_over(tmp_path: Path) -> None:
 
 async def test_persons_request_that_runs_at_once_takes_the_place(tmp_path: Path) -> None:
     async with open_quarantine(tmp_path, BOT_QUARANTINE_GRACE="600") as env:
-        job = new_job(env)
-        await card_in(env, job, "quarantined")
+        job, _ = await quarantined(env)
         await env.submit_request(("prod-eu", job.id))
 
         await wait_until(lambda: len(env.cards(job.id)) == 2)
@@ -212,8 +190,7 @@ async def test_persons_request_that_runs_at_once_takes_the_place(tmp_path: Path)
 
 async def test_grace_time_starts_again_when_slack_was_away(tmp_path: Path) -> None:
     async with open_quarantine(tmp_path, BOT_QUARANTINE_GRACE="3") as env:
-        job = new_job(env)
-        await card_in(env, job, "quarantined")
+        job, _ = await quarantined(env)
         env.slack.faults.add("*", SLACK_IS_AWAY, times=10_000)
         await asyncio.sleep(4.0)
         assert deletes(env, job) == 0
@@ -228,18 +205,13 @@ async def test_grace_time_starts_again_when_slack_was_away(tmp_path: Path) -> No
 
 async def test_downloads_beyond_the_limit_are_only_announced(tmp_path: Path) -> None:
     async with open_quarantine(tmp_path, BOT_QUARANTINE_LIMIT="1") as env:
-        first = new_job(env)
-        await card_in(env, first, "quarantined")
-        second = new_job(env)
+        first, _ = await quarantined(env)
+        second = env.start_job()
 
-        def announced() -> str:
-            texts = map(env.slack.state.text_of, env.slack.state.messages("ops"))
-            return next((text for text in texts if second.id in text), "")
-
-        assert "Limit reached" in str(await env.slack.until(announced, 10))
-        assert "[Cancel this job]" in announced()
+        announced = await env.slack.until(lambda: env.text_about(second.id), 10)
+        assert "Limit reached" in str(announced)
+        assert "[Cancel this job]" in str(announced)
         assert (await env.wait_for_outcome(first.id)).state == "cancelled"
         assert env.cards(second.id) == []
-        async with httpx.AsyncClient() as http:
-            metrics = (await http.get(f"{env.url}/metrics")).text
+        _, metrics = await env.get("/metrics")
         assert "cancel_restore_quarantine_limit_reached_total" in metrics

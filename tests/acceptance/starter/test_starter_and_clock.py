@@ -1,24 +1,15 @@
 """Starter and link clock of a job: on cards, announcements, lists, and in the record."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
+import pytest
 
-from bot.sandbox.atlas import (
-    PROJECT_ID,
-    PUBLIC_KEY,
-    Actor,
-    FakeAtlasServer,
-    Fault,
-    Kind,
-    RestoreJob,
-)
+from bot.sandbox.atlas import PUBLIC_KEY, Actor, Fault, Kind, RestoreJob
 from bot.sandbox.atlas.clock import wall_clock
-from tests.acceptance.approvals.actions import APPROVE, ONE, record_of
+from tests.acceptance.approvals.actions import APPROVE, ONE, OPS, record_of
 from tests.acceptance.environment import BotEnvironment, open_environment, state_of
 from tests.support.timings import SHORT_TIMINGS
 
@@ -27,25 +18,17 @@ Json = dict[str, Any]
 TIMINGS = replace(SHORT_TIMINGS, job_facts_interval=0.3)
 #: Seconds after which no test goes on.
 NEVER = 3600.0
-DANA = Actor.user("dana@shop.example")
 REFUSED = tuple(
     Fault(kind=Kind.ERROR, code="USER_UNAUTHORIZED", path=path, times=None)
     for path in ("/events", "/activityFeed")
 )
 
 
-@asynccontextmanager
-async def open_starter_environment(
-    folder: Path, *, delay: float = 0.0, **environ: str | None
-) -> AsyncIterator[BotEnvironment]:
-    async with open_environment(folder, {**ONE, **environ}, timings=TIMINGS) as env:
-        env.atlas.behaviour.event_delay = delay
+@pytest.fixture
+async def env(tmp_path: Path) -> AsyncIterator[BotEnvironment]:
+    """A bot that needs an approval, and soon asks again who started a job."""
+    async with open_environment(tmp_path, ONE, timings=TIMINGS) as env:
         yield env
-
-
-def new_job(atlas: FakeAtlasServer, by: Actor | None = DANA) -> RestoreJob:
-    cluster = atlas.world.projects[PROJECT_ID].clusters["prod-eu"]
-    return atlas.world.add_job(cluster, by=by)
 
 
 async def shows(env: BotEnvironment, job: RestoreJob, text: str, seconds: float = 20.0) -> str:
@@ -61,118 +44,111 @@ async def shows(env: BotEnvironment, job: RestoreJob, text: str, seconds: float 
     return shown_text
 
 
-async def test_late_starter_is_added_to_the_card_and_to_the_record(tmp_path: Path) -> None:
-    async with open_starter_environment(tmp_path, delay=NEVER) as env:
-        job = new_job(env.atlas)
-        await env.submit_request(("prod-eu", job.id))
-        first = await shows(env, job, "Waits for approval")
-        assert "by whom is not known yet" in first
-        assert "expected" in first
-        env.atlas.behaviour.event_delay = 0.0
+async def test_late_starter_is_added_to_the_card_and_to_the_record(env: BotEnvironment) -> None:
+    env.atlas.behaviour.event_delay = NEVER
+    job = env.start_job()
+    await env.submit_request(("prod-eu", job.id))
+    first = await shows(env, job, "Waits for approval")
+    assert "by whom is not known yet" in first
+    assert "expected" in first
+    env.atlas.behaviour.event_delay = 0.0
 
-        shown_text = await shows(env, job, "dana@shop.example")
-        decisive = [line for line in shown_text.split("\n") if line][:3]
-        assert "prod-eu" in decisive[0]
-        assert "dana@shop.example" in decisive[1]
-        assert "Download link" in decisive[2]
-        assert "Activity feed" in shown_text
-        assert events(env, "request:starter_known")[0]["by"] == "dana@shop.example"
-
-
-async def test_known_starter_is_in_dialog_list_and_record(tmp_path: Path) -> None:
-    async with open_starter_environment(tmp_path) as env:
-        job = new_job(env.atlas, Actor.api_key(PUBLIC_KEY))
-        dialog = env.slack.state.text_of(await env.open_dialog(("prod-eu", job.id)))
-        assert "the bot's own key" in dialog
-        await env.send_command("rina", "list")
-        (listed,) = await env.wait_for_ephemerals("rina")
-        assert "the bot's own key" in listed
-        await env.submit_request(("prod-eu", job.id))
-        await shows(env, job, "the bot's own key")
-        (detail,) = events(env, "request:created")
-        assert (detail["by"], detail["started_at"]) == (
-            PUBLIC_KEY,
-            job.created_at.replace(microsecond=0).isoformat(),
-        )
+    shown_text = await shows(env, job, "dana@shop.example")
+    decisive = [line for line in shown_text.split("\n") if line][:3]
+    assert "prod-eu" in decisive[0]
+    assert "dana@shop.example" in decisive[1]
+    assert "Download link" in decisive[2]
+    assert "Activity feed" in shown_text
+    assert events(env, "request:starter_known")[0]["by"] == "dana@shop.example"
 
 
-async def test_slow_read_of_the_feed_adds_the_starter_to_the_open_dialog(tmp_path: Path) -> None:
+async def test_known_starter_is_in_dialog_list_and_record(env: BotEnvironment) -> None:
+    job = env.start_job(by=Actor.api_key(PUBLIC_KEY))
+    dialog = env.slack.state.text_of(await env.open_dialog(("prod-eu", job.id)))
+    assert "the bot's own key" in dialog
+    await env.send_command("rina", "list")
+    (listed,) = await env.wait_for_ephemerals("rina")
+    assert "the bot's own key" in listed
+    await env.submit_request(("prod-eu", job.id))
+    await shows(env, job, "the bot's own key")
+    (detail,) = events(env, "request:created")
+    assert (detail["by"], detail["started_at"]) == (
+        PUBLIC_KEY,
+        job.created_at.replace(microsecond=0).isoformat(),
+    )
+
+
+async def test_slow_read_of_the_feed_adds_the_starter_to_the_open_dialog(
+    env: BotEnvironment,
+) -> None:
     """It is too old for the cache when it ends, and the dialog needs no further read."""
-    async with open_starter_environment(tmp_path) as env:
-        slow = Fault(kind=Kind.DELAY, path="/events", seconds=6.5, times=None)
-        env.atlas.faults.add(slow)
-        job = new_job(env.atlas)
-        first = await env.open_dialog(("prod-eu", job.id))
-        assert "by whom is not known yet" in env.slack.state.text_of(first)
+    slow = Fault(kind=Kind.DELAY, path="/events", seconds=6.5, times=None)
+    env.atlas.faults.add(slow)
+    job = env.start_job()
+    first = await env.open_dialog(("prod-eu", job.id))
+    assert "by whom is not known yet" in env.slack.state.text_of(first)
 
-        def shown() -> bool:
-            view = env.slack.state.view_of("rina")
-            return bool(view) and "dana@shop.example" in env.slack.state.text_of(view or {})
+    def shown() -> bool:
+        view = env.slack.state.view_of("rina")
+        return bool(view) and "dana@shop.example" in env.slack.state.text_of(view or {})
 
-        assert await env.slack.until(shown)
-
-
-async def test_refused_feed_hides_and_delays_nothing(tmp_path: Path) -> None:
-    async with open_starter_environment(tmp_path) as env:
-        env.atlas.faults.add(*REFUSED)
-        job = new_job(env.atlas)
-        await env.submit_request(("prod-eu", job.id))
-        shown_text = await shows(env, job, "not known: Atlas does not let the bot read")
-        assert "Activity feed" not in shown_text
-        await approve(env, job)
-        assert (await env.wait_for_outcome(job.id)).state == "cancelled"
-        async with httpx.AsyncClient() as http:
-            metrics = (await http.get(f"{env.url}/metrics")).text
-        assert "cancel_restore_cancelled_before_link_total 1.0" in metrics
-        # One handshake, which the reads at the start share: a refused feed is no error.
-        assert 'cancel_restore_atlas_requests_total{method="GET",status="401"} 1.0' in metrics
+    assert await env.slack.until(shown)
 
 
-async def test_link_that_goes_live_is_reported_once_on_card_and_in_thread(tmp_path: Path) -> None:
-    async with open_starter_environment(tmp_path) as env:
-        job = new_job(env.atlas)
-        await env.submit_request(("prod-eu", job.id))
-        await shows(env, job, "expected")
-        job.release(wall_clock())
-        await shows(env, job, "live since")
-        assert await env.slack.until(lambda: replies_with(env, job, "may have been taken"), 20)
-        await shows(env, job, "live since")
-        await approve(env, job)
-        ending = await env.wait_for_outcome(job.id)
-        assert ending.state == "cancelled"
-        assert "had been live" in ending.reply
-        assert replies_with(env, job, "may have been taken") == 1
-        await env.send_command("rina", "history")
-        (listed,) = await env.wait_for_ephemerals("rina")
-        assert "after the link went live" in listed
+async def test_refused_feed_hides_and_delays_nothing(env: BotEnvironment) -> None:
+    env.atlas.faults.add(*REFUSED)
+    job = env.start_job()
+    await env.submit_request(("prod-eu", job.id))
+    shown_text = await shows(env, job, "not known: Atlas does not let the bot read")
+    assert "Activity feed" not in shown_text
+    await approve(env, job)
+    assert (await env.wait_for_outcome(job.id)).state == "cancelled"
+    _, metrics = await env.get("/metrics")
+    assert "cancel_restore_cancelled_before_link_total 1.0" in metrics
+    # One handshake, which the reads at the start share: a refused feed is no error.
+    assert 'cancel_restore_atlas_requests_total{method="GET",status="401"} 1.0' in metrics
 
 
-async def test_job_that_ends_while_the_request_waits_is_reported(tmp_path: Path) -> None:
-    async with open_starter_environment(tmp_path) as env:
-        job = new_job(env.atlas)
-        await env.submit_request(("prod-eu", job.id))
-        await shows(env, job, "expected")
-        job.fail()
-        await shows(env, job, "the job has failed")
-        assert await env.slack.until(lambda: replies_with(env, job, "nothing left to cancel"), 20)
-        await approve(env, job)
-        assert (await env.wait_for_outcome(job.id)).state == "over"
+async def test_link_that_goes_live_is_reported_once_on_card_and_in_thread(
+    env: BotEnvironment,
+) -> None:
+    job = env.start_job()
+    await env.submit_request(("prod-eu", job.id))
+    await shows(env, job, "expected")
+    job.release(wall_clock())
+    await shows(env, job, "live since")
+    assert await env.slack.until(lambda: replies_with(env, job, "may have been taken"), 20)
+    await shows(env, job, "live since")
+    await approve(env, job)
+    ending = await env.wait_for_outcome(job.id)
+    assert ending.state == "cancelled"
+    assert "had been live" in ending.reply
+    assert replies_with(env, job, "may have been taken") == 1
+    await env.send_command("rina", "history")
+    (listed,) = await env.wait_for_ephemerals("rina")
+    assert "after the link went live" in listed
+
+
+async def test_job_that_ends_while_the_request_waits_is_reported(env: BotEnvironment) -> None:
+    job = env.start_job()
+    await env.submit_request(("prod-eu", job.id))
+    await shows(env, job, "expected")
+    job.fail()
+    await shows(env, job, "the job has failed")
+    assert await env.slack.until(lambda: replies_with(env, job, "nothing left to cancel"), 20)
+    await approve(env, job)
+    assert (await env.wait_for_outcome(job.id)).state == "over"
 
 
 async def test_announcement_gets_its_starter_later(tmp_path: Path) -> None:
-    async with open_starter_environment(
-        tmp_path, delay=NEVER, BOT_WATCH_CHANNEL="C0OPS00001", BOT_WATCH_INTERVAL="1"
-    ) as env:
-        job = new_job(env.atlas)
-
-        def announced() -> str:
-            texts = map(env.slack.state.text_of, env.slack.state.messages("ops"))
-            return next((text for text in texts if job.id in text), "")
-
-        first = await env.slack.until(announced, 20)
+    environ = ONE | {"BOT_WATCH_CHANNEL": OPS, "BOT_WATCH_INTERVAL": "1"}
+    async with open_environment(tmp_path, environ, timings=TIMINGS) as env:
+        env.atlas.behaviour.event_delay = NEVER
+        job = env.start_job()
+        first = await env.slack.until(lambda: env.text_about(job.id), 20)
         assert "by whom is not known yet" in str(first)
         env.atlas.behaviour.event_delay = 0.0
-        assert await env.slack.until(lambda: "dana@shop.example" in announced(), 20)
+        assert await env.slack.until(lambda: "dana@shop.example" in env.text_about(job.id), 20)
 
 
 def events(env: BotEnvironment, name: str) -> list[Json]:

@@ -11,8 +11,9 @@ from bot.app import Bot
 from bot.sandbox.atlas import Call, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.settings import load_settings
-from tests.acceptance.environment import BotEnvironment, environment, wait_until
+from tests.acceptance.environment import BotEnvironment, environment
 from tests.support.timings import PATIENT_SLACK, SHORT_TIMINGS
+from tests.support.waits import wait_until
 
 Json = dict[str, Any]
 

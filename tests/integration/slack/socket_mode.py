@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +14,7 @@ from bot.sandbox.slack import FakeSlackServer
 from bot.slack.client import SlackClient, new_session
 from bot.slack.receivers.socket_mode import SocketModeReceiver
 from tests.support.timings import PATIENT_SLACK
+from tests.support.waits import wait_until
 
 Json = dict[str, Any]
 LINE = "/cancel-restore help"
@@ -55,20 +56,13 @@ async def taking(
         receiver = SocketModeReceiver(slack.app_token, client, stagger=stagger)
         receiver.start((app or Greeter()).async_dispatch)
         try:
-            await until(lambda: receiver.live == (1 if stagger else 2))
+            await wait_until(lambda: receiver.live == (1 if stagger else 2))
             yield receiver
         finally:
             await receiver.stop(1)
 
 
-async def until(holds: Callable[[], object], seconds: float = 20.0) -> None:
-    """Poll `holds`: the fake server reports no change of the bot's own state."""
-    async with asyncio.timeout(seconds):
-        while not holds():  # noqa: ASYNC110 - no event to wait for
-            await asyncio.sleep(0.005)
-
-
 async def until_ready(receiver: SocketModeReceiver) -> None:
     """Wait until the receiver has at least one connection."""
-    await until(lambda: receiver.live)
+    await wait_until(lambda: receiver.live)
     assert receiver.problem is None

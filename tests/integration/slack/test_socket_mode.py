@@ -22,10 +22,10 @@ from tests.integration.slack.socket_mode import (
     Greeter,
     slack_with,
     taking,
-    until,
     until_ready,
 )
 from tests.support.stream import Stream, streaming
+from tests.support.waits import wait_until
 
 #: Limit of an ack here, far below Slack's three seconds, on a busy machine.
 SOON = 2.5
@@ -90,7 +90,7 @@ async def test_cut_of_one_connection_loses_no_command() -> None:
                 await asyncio.sleep(0.1)
                 await slack.sockets.cut(count=1)
                 await slack.until(lambda: slack.sockets.connections == 2)
-            await until(lambda: receiver.live == 2)
+            await wait_until(lambda: receiver.live == 2)
 
         assert (stream.unanswered, stream.slowest < SOON) == (0, True)
 
@@ -110,7 +110,7 @@ async def test_half_open_connection_is_dropped_within_the_ack_timeout() -> None:
         async with streaming(slack, every=0.05) as stream:
             slack.sockets.half_open(count=1)
             await slack.until(lambda: slack.sockets.connections == 1)
-            await until(lambda: receiver.live == 2)
+            await wait_until(lambda: receiver.live == 2)
 
         assert (stream.unanswered, stream.slowest < 3) == (0, True)
         assert receiver.live == 2
@@ -161,7 +161,7 @@ async def test_envelope_repeated_during_its_dispatch_gets_the_same_answer() -> N
     app.free.clear()
     async with slack_with() as slack, taking(slack, app):
         typing = asyncio.create_task(slack.people.types("rina", "#ops", LINE))
-        await until(lambda: app.asked)
+        await wait_until(lambda: app.asked)
         await slack.sockets.cut()  # it comes again over the next connection
         await slack.until(lambda: slack.sockets.connections == 2)
         app.free.set()
@@ -175,10 +175,10 @@ async def test_ack_is_sent_over_the_other_connection_when_its_own_is_closed() ->
     app.free.clear()
     async with slack_with(lost_envelopes="drop") as slack, taking(slack, app) as receiver:
         typing = asyncio.create_task(slack.people.types("rina", "#ops", LINE))
-        await until(lambda: app.asked)
+        await wait_until(lambda: app.asked)
         await slack.sockets.cut()
         await slack.until(lambda: slack.sockets.connections == 2)
-        await until(lambda: receiver.live == 2)  # each has its hello
+        await wait_until(lambda: receiver.live == 2)  # each has its hello
         app.free.set()
 
         assert (await typing).ok
@@ -189,7 +189,7 @@ async def test_stop_answers_the_envelopes_in_flight() -> None:
     app.free.clear()
     async with slack_with(lost_envelopes="drop") as slack, taking(slack, app) as receiver:
         typing = [asyncio.create_task(slack.people.types("rina", "#ops", LINE)) for _ in range(4)]
-        await until(lambda: len(app.asked) == 4)
+        await wait_until(lambda: len(app.asked) == 4)
         ending = asyncio.create_task(receiver.stop(2))
         await asyncio.sleep(0.05)
         app.free.set()
@@ -203,7 +203,7 @@ async def test_stop_waits_no_longer_than_its_timeout() -> None:
     app.free.clear()
     async with slack_with(ack_seconds=0.5) as slack, taking(slack, app) as receiver:
         typing = asyncio.create_task(slack.people.types("rina", "#ops", LINE))
-        await until(lambda: app.asked)
+        await wait_until(lambda: app.asked)
         async with asyncio.timeout(SOON):
             await receiver.stop(0.1)
 
@@ -219,7 +219,7 @@ async def test_rolling_update_of_two_replicas_answers_every_command() -> None:
         first, second = [await stack.enter_async_context(taking(slack)) for _ in range(2)]
         async with streaming(slack, every=EVERY) as stream:
             for leaving, commands in ((first, 25), (second, 50)):
-                await until(partial(_has_acks, stream, commands))
+                await wait_until(partial(_has_acks, stream, commands))
                 await leaving.stop(1)
                 await stack.enter_async_context(taking(slack))
 
@@ -268,7 +268,7 @@ async def test_open_socket_without_a_hello_does_not_count_as_connected(
             "xapp-1", SlackClient(None, f"{server.make_url('/api/')}", session)
         )
         receiver.start(Greeter().async_dispatch)
-        await until(lambda: opened > 2)  # it tries again
+        await wait_until(lambda: opened > 2)  # it tries again
         problem, live = receiver.problem, receiver.live
         await receiver.stop(1)
 

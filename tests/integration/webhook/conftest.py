@@ -16,8 +16,9 @@ from bot.storage.webhook_store import WebhookStore
 from bot.timings import Timings
 from bot.webhook import WebhookClient, WebhookWorker
 from tests.support.domain import RINA, a_request
-from tests.support.receiver import SECRET, Receiver, until
+from tests.support.receiver import SECRET, Receiver
 from tests.support.timings import DATABASE_TIMEOUT
+from tests.support.waits import wait_until
 
 TIMINGS = Timings(
     webhook_poll_interval=0.05,
@@ -56,7 +57,7 @@ class Record:
         )
         worker = WebhookWorker(store, client, clock=wall_clock, timings=timings)
         loop = asyncio.create_task(worker.run())
-        await until(lambda: worker._backlog is not None)
+        await wait_until(lambda: worker._backlog is not None)
         try:
             yield worker
         finally:

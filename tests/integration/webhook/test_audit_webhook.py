@@ -13,7 +13,8 @@ from bot.storage.audit_log import AuditLog
 from bot.storage.tables import audit_events
 from bot.webhook import MAX_IN_FLIGHT
 from tests.integration.webhook.conftest import Record
-from tests.support.receiver import CLOSE, HANG, SECRET, Receiver, until
+from tests.support.receiver import CLOSE, HANG, SECRET, Receiver
+from tests.support.waits import wait_until
 
 
 async def test_event_is_a_cloud_event_whose_data_is_the_line_of_the_record(record: Record) -> None:
@@ -68,7 +69,7 @@ async def test_events_wait_during_an_outage_and_lag_shows_it(record: Record) -> 
         lag = worker.lag()
         async with record.receiver.open():
             await record.receiver.until_taken(40)
-            await until(lambda: worker.lag() == 0)
+            await wait_until(lambda: worker.lag() == 0)
 
         assert lag > 0.3
     assert {tuple(record.receiver.numbers(each.id)) for each in requests} == {(1, 2)}
@@ -84,11 +85,11 @@ async def test_event_that_is_never_accepted_delays_its_own_request_only(
         bad = await record.request()
         record.receiver.fault_of = lambda event: fault if event["subject"] == bad.id else None
         await record.events(bad, 1)
-        await until(lambda: worker._failures_in_a_row > MAX_IN_FLIGHT)
+        await wait_until(lambda: worker._failures_in_a_row > MAX_IN_FLIGHT)
         assert not worker._is_receiver_away
         good = [await record.request() for _ in range(10)]
         numbers = record.receiver.numbers
-        await until(lambda: all(numbers(each.id) == [1, 2] for each in good))
+        await wait_until(lambda: all(numbers(each.id) == [1, 2] for each in good))
 
 
 async def test_restart_sends_what_is_unsent_and_nothing_twice(record: Record) -> None:

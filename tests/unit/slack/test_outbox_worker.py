@@ -33,8 +33,8 @@ from bot.timings import Timings
 from tests.support.clock import FakeClock
 from tests.support.domain import JOB_ID, PROJECT_ID, RINA
 from tests.support.fake_atlas import FakeAtlas
-from tests.support.receiver import until
 from tests.support.service import CLUSTER
+from tests.support.waits import wait_until
 from tests.unit.slack import samples
 from tests.unit.slack.fake_outbox_store import FakeOutboxStore
 from tests.unit.slack.fake_slack import LINKS, FakeSlack
@@ -445,7 +445,7 @@ async def test_slow_request_does_not_delay_other_requests(worker: Worker) -> Non
     gate = worker.slack.scripts["chat.postMessage"].gate = asyncio.Event()
     worker.store.due = [a_card(1), an_edit(2)]
     async with running(worker.outbox):
-        await until(lambda: worker.store.sent)
+        await wait_until(lambda: worker.store.sent)
         first = list(worker.store.sent)
         gate.set()
 
@@ -484,10 +484,10 @@ async def test_number_of_claimed_posts_is_limited(worker: Worker) -> None:
         in_a_channel_of_its_own(a_card(n)) for n in range(1, MAX_CONCURRENT_POSTS + 5)
     ]
     async with running(worker.outbox):
-        await until(lambda: len(worker.slack.calls) == MAX_CONCURRENT_POSTS)
+        await wait_until(lambda: len(worker.slack.calls) == MAX_CONCURRENT_POSTS)
         left = len(worker.store.due)
         worker.outbox.wake()
-        await until(lambda: worker.store.held[-1])
+        await wait_until(lambda: worker.store.held[-1])
         gate.set()
 
     assert left == 4
@@ -500,7 +500,7 @@ async def test_outbox_is_read_again_after_an_error(worker: Worker, fault: Except
     worker.store.claim_faults = [fault, fault]
     worker.store.due = [a_card()]
     async with running(worker.outbox):
-        await until(lambda: worker.store.sent)
+        await wait_until(lambda: worker.store.sent)
 
     assert worker.store.claims >= 3
     assert worker.store.lost[:4] == [False, True, True, False]
@@ -512,7 +512,7 @@ async def test_wake_starts_a_read(worker: Worker) -> None:
         await asyncio.sleep(0)
         worker.store.due = [a_card()]
         patient.wake()
-        await until(lambda: worker.store.sent)
+        await wait_until(lambda: worker.store.sent)
 
     assert worker.store.sent == [(1, "C0OPS", TS)]
 
@@ -649,10 +649,10 @@ async def test_card_is_posted_while_an_announcement_hangs(worker: Worker) -> Non
     gate = worker.slack.scripts["chat.postMessage"].gate = asyncio.Event()
     worker.store.due = [announced(number) for number in range(10, 30)]
     async with running(worker.outbox, 0.1):
-        await until(lambda: worker.slack.calls)
+        await wait_until(lambda: worker.slack.calls)
         worker.store.due += [a_card(1), an_edit(2)]
         worker.outbox.wake()
-        await until(lambda: worker.store.sent)
+        await wait_until(lambda: worker.store.sent)
         channels = [call["channel"] for call in worker.posted]
         gate.set()
 
@@ -672,10 +672,10 @@ async def test_worker_continues_after_errors_of_every_kind(worker: Worker) -> No
     worker.slack.respond("chat.postMessage", ValueError("a bug"), aiohttp.ClientError())
     worker.store.due = [announced(1), announced(2)]
     async with running(worker.outbox):
-        await until(lambda: len(worker.store.retries) == 2)
+        await wait_until(lambda: len(worker.store.retries) == 2)
         worker.store.due = [samples.announcement(id=3)]
         worker.outbox.wake()
-        await until(lambda: worker.store.sent)
+        await wait_until(lambda: worker.store.sent)
 
     assert worker.store.retries[0] == (1, MAX_BACKOFF, "internal error")
     assert worker.sent == [3]
