@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -209,6 +209,18 @@ SERVICE_ACCOUNT: dict[str, str | None] = {
     "MONGODB_ATLAS_CLIENT_ID": CLIENT_ID,
     "MONGODB_ATLAS_CLIENT_SECRET": CLIENT_SECRET,
 }
+
+
+@asynccontextmanager
+async def open_process(
+    slack: FakeSlackServer, atlas: FakeAtlasServer, folder: Path, environ: Mapping[str, str]
+) -> AsyncIterator[BotEnvironment[BotProcess]]:
+    """Start the real program with its real timings between the fake servers; kill it at the end."""
+    with BotProcess(environ, Timings()) as process:
+        await process.ready()
+        env = BotEnvironment(slack=slack, atlas=atlas, folder=folder, bots=[process])
+        await wait_until_connected(env, http="SLACK_APP_TOKEN" not in environ)
+        yield env
 
 
 @asynccontextmanager

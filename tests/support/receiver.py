@@ -13,6 +13,7 @@ from aiohttp import web
 from standardwebhooks import Webhook
 
 from tests.support.waits import wait_until
+from tests.support.web import listening
 
 SECRET = "whsec_" + base64.b64encode(b"a key of twenty-four byt").decode()
 
@@ -55,15 +56,8 @@ class Receiver:
         """Listen; a second time on the same port."""
         app = web.Application()
         app.router.add_post("/events", self.handle)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", self.port, reuse_address=True)
-        await site.start()
-        self.port = runner.addresses[0][1]
-        try:
+        async with listening(app, self.port) as self.port:
             yield self
-        finally:
-            await runner.cleanup()
 
     def numbers(self, request: str) -> list[int]:
         """List the events of a request that were taken, by their numbers."""

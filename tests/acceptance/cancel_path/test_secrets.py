@@ -10,9 +10,7 @@ import pytest
 from bot.sandbox.atlas import PLANTED_SECRET, PRIVATE_KEY, FakeAtlasServer, Fault, Kind
 from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
 from bot.sandbox.slack import FakeSlackServer
-from bot.timings import Timings
-from tests.acceptance.environment import BotEnvironment, environment, wait_until_connected
-from tests.support.process import BotProcess
+from tests.acceptance.environment import BotEnvironment, environment, open_process
 
 DOWNLOADS = (
     ("prod-eu", "65f0a1c2d3e4f5a6b7c80102"),
@@ -91,15 +89,12 @@ async def test_secrets_and_download_links_appear_nowhere(
             del environ["MONGODB_ATLAS_PUBLIC_API_KEY"], environ["MONGODB_ATLAS_PRIVATE_API_KEY"]
             environ["MONGODB_ATLAS_CLIENT_ID"] = CLIENT_ID
             environ["MONGODB_ATLAS_CLIENT_SECRET"] = CLIENT_SECRET
-        with BotProcess(environ, Timings()) as process:
-            await process.ready()
-            env = BotEnvironment(slack=slack, atlas=atlas, folder=tmp_path, bots=[process])
-            await wait_until_connected(env, http=http)
+        async with open_process(slack, atlas, tmp_path, environ) as env:
             await a_busy_session(env)
             pages = [(await env.get(path))[1] for path in ("/metrics", "/readyz", "/healthz")]
-            code = await process.stop()
+            code = await env.bot.stop()
             places = {
-                "log": process.log,
+                "log": env.bot.log,
                 "slack": json.dumps([call.args for call in slack.calls]),
                 "pages": "".join(pages),
                 "acks": json.dumps([slack.state.ephemerals(user) for user in ("rina", "ada")]),

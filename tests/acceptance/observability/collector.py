@@ -1,24 +1,26 @@
 """A collector of spans: keeps the spans that arrive by OTLP over HTTP."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from tests.support.web import listening
+
 PROTOBUF = "application/x-protobuf"
 
 
 @dataclass(slots=True)
 class Collector:
-    """Listens on a free port of this machine; a context manager.
+    """Listens on a free port of this machine once it is open.
 
     Attributes:
         hangs: takes what is sent, and never answers.
@@ -29,25 +31,15 @@ class Collector:
     hangs: bool = False
     bodies: list[bytes] = field(default_factory=list)
     headers: Mapping[str, str] = field(default_factory=dict)
-    _let_go: asyncio.Event = field(default_factory=asyncio.Event)
-    _server: TestServer | None = None
+    url: str = ""
 
-    async def __aenter__(self) -> Self:
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Self]:
         site = web.Application()
         site.router.add_post("/v1/traces", self._take)
-        self._server = TestServer(site)
-        await self._server.start_server()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._let_go.set()
-        if self._server:
-            await self._server.close()
-
-    @property
-    def url(self) -> str:
-        assert self._server
-        return str(self._server.make_url("")).rstrip("/")
+        async with listening(site) as port:
+            self.url = f"http://127.0.0.1:{port}"
+            yield self
 
     def spans(self) -> Iterator[tuple[str, Span]]:
         """Go through all spans, each with the name of the service that sent it."""
@@ -61,6 +53,6 @@ class Collector:
         self.bodies.append(await request.read())
         self.headers = dict(request.headers)
         if self.hangs:
-            await self._let_go.wait()
+            await asyncio.Event().wait()
         answer = ExportTraceServiceResponse().SerializeToString()
         return web.Response(body=answer, content_type=PROTOBUF)

@@ -8,10 +8,9 @@ from bot.sandbox.slack import FakeSlackServer
 from bot.timings import Timings
 from tests.acceptance.environment import (
     RUNNING,
-    BotEnvironment,
     environment,
+    open_process,
     request_of,
-    wait_until_connected,
 )
 from tests.acceptance.observability.collector import Collector
 from tests.support.process import BotProcess
@@ -27,16 +26,18 @@ def steps(log: str, request: str) -> list[str]:
 
 
 async def test_request_continued_by_another_process_keeps_its_log_id(tmp_path: Path) -> None:
-    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack, Collector() as collector:
+    async with (
+        FakeAtlasServer() as atlas,
+        FakeSlackServer() as slack,
+        Collector().open() as collector,
+    ):
         environ = environment(slack, atlas, tmp_path) | {
             "OTEL_TRACES_EXPORTER": "otlp",
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
             "OTEL_BSP_SCHEDULE_DELAY": "50",  # what is killed sends no last spans
         }
-        with BotProcess(environ, Timings()) as killed:
-            await killed.ready()
-            env = BotEnvironment(slack=slack, atlas=atlas, folder=tmp_path, bots=[killed])
-            await wait_until_connected(env, http=False)
+        async with open_process(slack, atlas, tmp_path, environ) as env:
+            killed = env.bot
             await env.submit_request(
                 RUNNING, Fault(kind=Kind.HANG, method="DELETE", path=RUNNING[1])
             )

@@ -8,13 +8,12 @@ import pytest
 
 from bot.sandbox.atlas import PLANTED_SECRET, PRIVATE_KEY, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
-from bot.timings import Timings
 from tests.acceptance.environment import (
     LIVE,
     BotEnvironment,
     environment,
+    open_process,
     request_of,
-    wait_until_connected,
 )
 from tests.acceptance.observability.collector import Collector
 from tests.support.postgres import free_port
@@ -27,7 +26,7 @@ REASON = "typed words"
 @asynccontextmanager
 async def open_traced_environment(
     folder: Path, collector_url: str
-) -> AsyncIterator[BotEnvironment]:
+) -> AsyncIterator[BotEnvironment[BotProcess]]:
     """Start the program with spans exported to a collector that needs a key."""
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
         environ = environment(slack, atlas, folder) | {
@@ -36,10 +35,7 @@ async def open_traced_environment(
             "OTEL_EXPORTER_OTLP_HEADERS": f"x-api-key={KEY_OF_THE_COLLECTOR}",
             "LOG_LEVEL": "DEBUG",
         }
-        with BotProcess(environ, Timings()) as process:
-            await process.ready()
-            env = BotEnvironment(slack=slack, atlas=atlas, folder=folder, bots=[process])
-            await wait_until_connected(env, http=False)
+        async with open_process(slack, atlas, folder, environ) as env:
             yield env
 
 
@@ -52,21 +48,11 @@ async def cancelled(env: BotEnvironment) -> str:
     return request_of(ending.message)
 
 
-async def stopped(env: BotEnvironment) -> int:
-    assert isinstance(env.bot, BotProcess)
-    return await env.bot.stop()
-
-
-def log_of(env: BotEnvironment) -> str:
-    assert isinstance(env.bot, BotProcess)
-    return env.bot.log
-
-
 async def test_request_is_one_trace_from_command_to_outcome(tmp_path: Path) -> None:
-    async with Collector() as collector:
+    async with Collector().open() as collector:
         async with open_traced_environment(tmp_path, collector.url) as env:
             request = await cancelled(env)
-            code = await stopped(env)
+            code = await env.bot.stop()
         found = list(collector.spans())
     trail = {span.name for _, span in found if span.trace_id.hex() == request}
 
@@ -89,12 +75,12 @@ async def test_request_is_one_trace_from_command_to_outcome(tmp_path: Path) -> N
 
 
 async def test_spans_have_neither_secrets_nor_typed_text(tmp_path: Path) -> None:
-    async with Collector() as collector:
+    async with Collector().open() as collector:
         async with open_traced_environment(tmp_path, collector.url) as env:
             await env.send_command("ada", "help")
             await cancelled(env)
-            await stopped(env)
-            log, app = log_of(env), env.slack.workspace.app
+            await env.bot.stop()
+            log, app = env.bot.log, env.slack.workspace.app
         sent = b"".join(collector.bodies).decode(errors="replace")
 
     for secret in (
@@ -117,12 +103,12 @@ async def test_spans_have_neither_secrets_nor_typed_text(tmp_path: Path) -> None
 async def test_unreachable_collector_delays_neither_cancellation_nor_shutdown(
     tmp_path: Path, *, hangs: bool
 ) -> None:
-    async with Collector(hangs=True) as collector:
+    async with Collector(hangs=True).open() as collector:
         url = collector.url if hangs else f"http://127.0.0.1:{free_port()}"
         async with open_traced_environment(tmp_path, url) as env:
             await cancelled(env)
-            code = await stopped(env)
-            log = log_of(env)
+            code = await env.bot.stop()
+            log = env.bot.log
 
     assert code == 0
     assert "Traceback" not in log

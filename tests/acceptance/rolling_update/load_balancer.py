@@ -2,10 +2,14 @@
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Self
 
 import aiohttp
 from aiohttp import web
+
+from tests.support.web import listening
 
 #: Seconds between two checks of a replica's readiness, and the timeout of one check.
 CHECK_INTERVAL = 0.3
@@ -16,7 +20,7 @@ FORWARDED = ("Content-Type", "X-Slack-Request-Timestamp", "X-Slack-Signature")
 
 
 class LoadBalancer:
-    """Passes `POST /slack/events` on to replicas; an async context manager.
+    """Passes `POST /slack/events` on to replicas while it is open.
 
     It retries nothing: a request without an answer of its replica stays unanswered. Connections
     to replicas are kept open, as those of real ones are.
@@ -25,27 +29,20 @@ class LoadBalancer:
     def __init__(self) -> None:
         self._ready: dict[str, asyncio.Event] = {}
         self._rng = random.Random(1125)  # noqa: S311 - which replica is no secret
-        self._checks: asyncio.Task[None] | None = None
-        self._session: aiohttp.ClientSession | None = None
-        self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=1.0)
+        self._session: aiohttp.ClientSession
 
-    async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession()
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self._checks = asyncio.create_task(self._check_replicas())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._checks and self._session:
-            self._checks.cancel()
-            await asyncio.gather(self._checks, return_exceptions=True)
-            await self._session.close()
-        await self._runner.cleanup()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Self]:
+        app = web.Application()
+        app.router.add_post("/slack/events", self._forward)
+        async with aiohttp.ClientSession() as self._session, listening(app, grace=1.0) as port:
+            self.url = f"http://127.0.0.1:{port}"
+            checks = asyncio.create_task(self._check_replicas())
+            try:
+                yield self
+            finally:
+                checks.cancel()
+                await asyncio.gather(checks, return_exceptions=True)
 
     @property
     def ready(self) -> list[str]:
@@ -64,11 +61,6 @@ class LoadBalancer:
         """Remove a replica that has ended."""
         del self._ready[url]
 
-    def _app(self) -> web.Application:
-        app = web.Application()
-        app.router.add_post("/slack/events", self._forward)
-        return app
-
     async def _check_replicas(self) -> None:
         while True:
             replicas = list(self._ready)
@@ -79,7 +71,6 @@ class LoadBalancer:
             await asyncio.sleep(CHECK_INTERVAL)
 
     async def _is_ready(self, url: str) -> bool:
-        assert self._session
         timeout = aiohttp.ClientTimeout(total=CHECK_TIMEOUT)
         try:
             async with self._session.get(f"{url}/readyz", timeout=timeout) as answer:
@@ -97,7 +88,6 @@ class LoadBalancer:
             return web.Response(status=502, text=f"{url}: {error!r}")
 
     async def _exchange(self, request: web.Request, url: str) -> web.Response:
-        assert self._session
         headers = {name: request.headers[name] for name in FORWARDED if name in request.headers}
         body = await request.read()
         async with self._session.post(f"{url}{request.path}", data=body, headers=headers) as answer:

@@ -103,7 +103,7 @@ async def open_replica_set(
         atlas = await stack.enter_async_context(FakeAtlasServer())
         # Triggers live longer than Slack's, as a busy machine may open dialogs late.
         slack = await stack.enter_async_context(FakeSlackServer(settings=PATIENT_SLACK))
-        balancer = await stack.enter_async_context(LoadBalancer())
+        balancer = await stack.enter_async_context(LoadBalancer().open())
         atlas.behaviour.rate_capacity = 100_000  # many projects' worth of calls
         if mode == "http":
             slack.http.request_url = f"{balancer.url}/slack/events"

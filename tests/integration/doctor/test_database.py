@@ -13,6 +13,7 @@ from bot.doctor.database import EMPTY, check_database
 from bot.doctor.results import Level
 from bot.storage.database import Database
 from bot.storage.migrate import ensure_current
+from tests.integration.storage.conftest import locked
 from tests.support.postgres import PostgresServer
 from tests.support.timings import DATABASE_TIMEOUT
 
@@ -42,18 +43,18 @@ async def test_empty_database_is_ok_and_stays_empty(empty_url: str) -> None:
     ],
 )
 async def test_options_in_a_postgresql_url_are_applied(
-    postgres: PostgresServer, options: str, level: Level, message: str
+    on_postgres: str, options: str, level: Level, message: str
 ) -> None:
     """Providers hand out addresses with `?sslmode=require` at their end."""
-    found = await check_database(f"{await asyncio.to_thread(postgres.new_database)}?{options}")
+    found = await check_database(f"{on_postgres}?{options}")
 
     assert found.level is level
     assert message in found.message
 
 
 @pytest.mark.parametrize("options", ["sslmode=disable", "prepared_statement_cache_size=0"])
-async def test_bot_opens_a_url_with_options(postgres: PostgresServer, options: str) -> None:
-    url = f"{await asyncio.to_thread(postgres.new_database)}?{options}"
+async def test_bot_opens_a_url_with_options(on_postgres: str, options: str) -> None:
+    url = f"{on_postgres}?{options}"
     await ensure_current(url)
     found = await check_database(url)
 
@@ -121,10 +122,8 @@ def _short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_short_timeout")
 async def test_locked_database_is_a_problem(tmp_path: Path) -> None:
     await ensure_current(f"sqlite:///{tmp_path}/bot.db")
-    with closing(sqlite3.connect(tmp_path / "bot.db", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with locked(tmp_path):
         found = await check_database(f"sqlite:///{tmp_path}/bot.db")
-        other.execute("ROLLBACK")
 
     assert found.level is Level.PROBLEM
     assert "locked" in found.message
@@ -132,16 +131,15 @@ async def test_locked_database_is_a_problem(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("missing", ["INSERT ON requests", "UPDATE ON alembic_version"])
 async def test_account_without_write_permission_is_a_problem(
-    postgres: PostgresServer, missing: str
+    on_postgres: str, missing: str
 ) -> None:
-    url = await asyncio.to_thread(postgres.new_database)
     reader = f"reader_{uuid.uuid4().hex[:8]}"
-    await ensure_current(url)
-    await execute(url, f"CREATE ROLE {reader} LOGIN")
-    await execute(url, f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {reader}")
-    as_reader = url.replace("//bot@", f"//{reader}@")
+    await ensure_current(on_postgres)
+    await execute(on_postgres, f"CREATE ROLE {reader} LOGIN")
+    await execute(on_postgres, f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {reader}")
+    as_reader = on_postgres.replace("//bot@", f"//{reader}@")
     before = await check_database(as_reader)
-    await execute(url, f"REVOKE {missing} FROM {reader}")
+    await execute(on_postgres, f"REVOKE {missing} FROM {reader}")
     found = await check_database(as_reader)
 
     assert before.level is Level.OK
@@ -150,12 +148,11 @@ async def test_account_without_write_permission_is_a_problem(
 
 
 async def test_account_without_create_permission_is_a_problem_for_an_empty_database(
-    postgres: PostgresServer,
+    on_postgres: str,
 ) -> None:
-    url = await asyncio.to_thread(postgres.new_database)
     reader = f"reader_{uuid.uuid4().hex[:8]}"
-    await execute(url, f"CREATE ROLE {reader} LOGIN")
-    found = await check_database(url.replace("//bot@", f"//{reader}@"))
+    await execute(on_postgres, f"CREATE ROLE {reader} LOGIN")
+    found = await check_database(on_postgres.replace("//bot@", f"//{reader}@"))
 
     assert found.level is Level.PROBLEM
     assert "permission denied" in found.message
@@ -163,13 +160,12 @@ async def test_account_without_create_permission_is_a_problem_for_an_empty_datab
 
 @pytest.mark.usefixtures("_short_timeout")
 async def test_unresponsive_server_is_a_problem_within_the_timeout(
-    postgres: PostgresServer,
+    postgres: PostgresServer, on_postgres: str
 ) -> None:
-    url = await asyncio.to_thread(postgres.new_database)
     postgres.pause()
     try:
         async with asyncio.timeout(20):
-            found = await check_database(url)
+            found = await check_database(on_postgres)
     finally:
         postgres.resume()
 

@@ -30,7 +30,7 @@ def client(slack: FakeSlackServer) -> AsyncWebClient:
 @pytest.fixture
 async def app(slack: FakeSlackServer) -> AsyncIterator[Receiver]:
     """An app that gets its payloads over signed HTTP."""
-    async with Receiver() as receiver:
+    async with Receiver().open() as receiver:
         slack.http.request_url = receiver.url
         yield receiver
 

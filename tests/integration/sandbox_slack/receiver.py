@@ -2,11 +2,15 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
 from aiohttp import web
+
+from tests.support.web import listening
 
 Json = dict[str, Any]
 
@@ -32,17 +36,13 @@ class Receiver:
     answers: list[Answer] = field(default_factory=list)
     requests: list[Received] = field(default_factory=list)
 
-    async def __aenter__(self) -> Self:
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Self]:
         app = web.Application()
         app.router.add_post("/slack/events", self._take)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/slack/events"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
+        async with listening(app) as port:
+            self.url = f"http://127.0.0.1:{port}/slack/events"
+            yield self
 
     @property
     def payload(self) -> Json:

@@ -69,7 +69,7 @@ async def test_app_that_is_down_shows_as_an_error(env: Env) -> None:
 async def test_app_that_is_slow_shows_as_a_timeout() -> None:
     answer = Answer(seconds=0.2)
     async with (
-        Receiver(answers=[answer]) as app,
+        Receiver(answers=[answer]).open() as app,
         FakeSlackServer(request_url=app.url, settings=Settings(ack_seconds=0.05)) as slack,
     ):
         assert (
@@ -194,7 +194,7 @@ async def test_click_requires_channel_membership(env: Env) -> None:
 async def test_external_member_of_a_shared_channel_can_click(setting: str, team: str) -> None:
     settings = Settings(connect_team="actor" if setting == "actor" else "installed")
     async with (
-        Receiver() as app,
+        Receiver().open() as app,
         FakeSlackServer(request_url=app.url, settings=settings) as slack,
     ):
         await card(AsyncWebClient(slack.bot_token, base_url=slack.api_url), "C0SHARED01")

@@ -18,6 +18,7 @@ from bot.slack.receivers.http import HttpReceiver
 from bot.slack.receivers.socket_mode import SocketModeReceiver
 from bot.tasks import BackgroundTasks
 from tests.support.service import ServiceOnSqlite
+from tests.support.web import listening
 
 Start = Callable[..., AbstractAsyncContextManager[FakeSlackServer]]
 
@@ -67,15 +68,12 @@ async def _over_http(app: App, slack: FakeSlackServer) -> AsyncIterator[None]:
     receiver, site = HttpReceiver(SecretStr(slack.signing_secret)), web.Application()
     receiver.add_route(site)
     receiver.start(app.async_dispatch)
-    runner = web.AppRunner(site, access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        slack.http.request_url = f"http://127.0.0.1:{runner.addresses[0][1]}/slack/events"
-        yield
-    finally:
-        await receiver.stop(1.0)
-        await runner.cleanup()
+    async with listening(site, grace=1.0) as port:
+        slack.http.request_url = f"http://127.0.0.1:{port}/slack/events"
+        try:
+            yield
+        finally:
+            await receiver.stop(1.0)
 
 
 @asynccontextmanager

@@ -201,12 +201,9 @@ async def test_conditions_of_partial_indexes_reach_the_database(
     }
 
 
-def test_newest_is_the_last_version() -> None:
+def test_versions_are_numbers_that_sort_in_order_and_newest_is_the_last() -> None:
     assert sorted(VERSIONS) == VERSIONS
     assert VERSIONS[-1] == NEWEST
-
-
-def test_versions_are_numbers_that_sort_in_order() -> None:
     assert NEWEST.isdecimal()
     assert len(NEWEST) == len("0001")
 
