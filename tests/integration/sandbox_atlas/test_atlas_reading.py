@@ -16,17 +16,11 @@ JOBS = f"{GROUP}/clusters/prod-eu/backup/restoreJobs"
 LIVE = job_path("prod-eu", "65f0a1c2d3e4f5a6b7c80102")
 RUNNING = job_path("prod-eu", "65f0a1c2d3e4f5a6b7c80101")
 ALWAYS = {
-    "cancelled",
-    "deliveryType",
-    "deliveryUrl",
-    "desiredTimestamp",
-    "expired",
-    "failed",
-    "id",
-    "links",
-    "snapshotId",
-    "timestamp",
+    *("cancelled", "deliveryType", "deliveryUrl", "desiredTimestamp", "expired", "failed"),
+    *("id", "links", "snapshotId", "timestamp"),
 }
+TARGET = {"targetClusterName", "targetGroupId"}
+POINT_IN_TIME = {"oplogInc", "oplogTs", "pointInTimeUTCSeconds"}
 
 
 @pytest.mark.parametrize(
@@ -34,24 +28,10 @@ ALWAYS = {
     [
         ("prod-eu", "101", set()),
         ("prod-eu", "102", {"expiresAt", "privateDownloadDeliveryUrls"}),
-        ("prod-eu", "103", {"targetClusterName", "targetGroupId", "targetDeploymentItemName"}),
-        (
-            "prod-eu",
-            "104",
-            {"finishedAt", "targetClusterName", "targetGroupId", "targetDeploymentItemName"},
-        ),
+        ("prod-eu", "103", TARGET | {"targetDeploymentItemName"}),
+        ("prod-eu", "104", TARGET | {"targetDeploymentItemName", "finishedAt"}),
         ("prod-eu", "105", set()),
-        (
-            "prod-us",
-            "202",
-            {
-                "oplogInc",
-                "oplogTs",
-                "pointInTimeUTCSeconds",
-                "targetClusterName",
-                "targetGroupId",
-            },
-        ),
+        ("prod-us", "202", TARGET | POINT_IN_TIME),
         ("prod-us", "203", {"expiresAt"}),
         ("prod-us", "204", set()),
         ("orders-sharded", "401", {"components", "expiresAt"}),

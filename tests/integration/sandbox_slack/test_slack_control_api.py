@@ -6,8 +6,8 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 
-import aiohttp
 import pytest
+from aiohttp import ClientSession
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.slack import FakeSlackServer
@@ -16,19 +16,19 @@ from tests.integration.sandbox_slack.receiver import Answer, Receiver
 
 
 @pytest.fixture
-async def outside(slack: FakeSlackServer) -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(slack.base_url) as session:
+async def outside(slack: FakeSlackServer) -> AsyncIterator[ClientSession]:
+    async with ClientSession(slack.base_url) as session:
         yield session
 
 
-async def asks(session: aiohttp.ClientSession, path: str, body: Json) -> Json:
+async def asks(session: ClientSession, path: str, body: Json) -> Json:
     async with session.post(f"/_sandbox/{path}", json=body) as response:
         answer: Json = await response.json()
         return {**answer, "http": response.status}
 
 
 async def test_actions_run_by_name_and_return_the_ack(
-    slack: FakeSlackServer, app: Receiver, outside: aiohttp.ClientSession
+    slack: FakeSlackServer, app: Receiver, outside: ClientSession
 ) -> None:
     app.answers = [Answer(body="Looking.")]
     line = {"user": "rina", "channel": "#ops", "line": "/cancel-restore 42"}
@@ -42,7 +42,7 @@ async def test_actions_run_by_name_and_return_the_ack(
     assert app.payload["text"] == "42"
 
 
-async def test_posted_message_is_returned(outside: aiohttp.ClientSession) -> None:
+async def test_posted_message_is_returned(outside: ClientSession) -> None:
     response = await asks(outside, "acts/says", {"user": "rina", "channel": "#ops", "text": "hi"})
 
     assert (response["ok"], response["result"]["text"]) == (True, "hi")
@@ -71,7 +71,7 @@ async def test_posted_message_is_returned(outside: aiohttp.ClientSession) -> Non
     ],
 )
 async def test_impossible_action_is_reported_in_a_sentence(
-    outside: aiohttp.ClientSession, path: str, body: Json, part: str
+    outside: ClientSession, path: str, body: Json, part: str
 ) -> None:
     answer = await asks(outside, path, body)
 
@@ -84,7 +84,7 @@ async def test_impossible_action_is_reported_in_a_sentence(
     [("{", "The body is not valid JSON."), ("[]", "The body must be a JSON object.")],
 )
 async def test_body_that_is_not_an_object_is_reported(
-    outside: aiohttp.ClientSession, body: str, message: str
+    outside: ClientSession, body: str, message: str
 ) -> None:
     async with outside.post("/_sandbox/acts/types", data=body) as response:
         answer = await response.json()
@@ -94,7 +94,7 @@ async def test_body_that_is_not_an_object_is_reported(
 
 @pytest.mark.parametrize("as_given", ["id", "object"])
 async def test_view_may_be_given_by_its_id(
-    slack: FakeSlackServer, app: Receiver, outside: aiohttp.ClientSession, as_given: str
+    slack: FakeSlackServer, app: Receiver, outside: ClientSession, as_given: str
 ) -> None:
     view = slack.world.views.open(slack.workspace.user("rina"), form(section()))
     given = view.id if as_given == "id" else {"id": view.id}
@@ -106,7 +106,7 @@ async def test_view_may_be_given_by_its_id(
 
 
 async def test_faults_and_transport_are_set_from_outside(
-    slack: FakeSlackServer, client: AsyncWebClient, outside: aiohttp.ClientSession
+    slack: FakeSlackServer, client: AsyncWebClient, outside: ClientSession
 ) -> None:
     await asks(outside, "faults", {"method": "auth.test", "kind": "error", "times": 2})
     await outside.delete("/_sandbox/faults")
@@ -120,7 +120,7 @@ async def test_faults_and_transport_are_set_from_outside(
 
 
 async def test_changes_are_streamed_as_they_happen(
-    slack: FakeSlackServer, outside: aiohttp.ClientSession
+    slack: FakeSlackServer, outside: ClientSession
 ) -> None:
     async with outside.get("/_sandbox/events") as stream:
         await stream.content.readuntil(b"\n\n")
@@ -156,7 +156,7 @@ async def test_action_is_published_before_its_ack(slack: FakeSlackServer, app: R
     ],
 )
 async def test_other_sites_get_nothing(
-    outside: aiohttp.ClientSession, headers: dict[str, str], error: str
+    outside: ClientSession, headers: dict[str, str], error: str
 ) -> None:
     for path in ("/", "/_sandbox/state", "/api/auth.test"):
         async with outside.get(path, headers=headers) as response:
@@ -164,7 +164,7 @@ async def test_other_sites_get_nothing(
 
 
 async def test_own_page_and_a_forwarded_local_port_are_allowed(
-    slack: FakeSlackServer, outside: aiohttp.ClientSession
+    slack: FakeSlackServer, outside: ClientSession
 ) -> None:
     forwarded = {"Host": "localhost:1", "Origin": "http://localhost:1"}
     for headers in ({"Origin": slack.base_url}, forwarded):
@@ -172,7 +172,7 @@ async def test_own_page_and_a_forwarded_local_port_are_allowed(
             assert response.status == 200
 
 
-async def test_every_response_has_the_sandbox_header(outside: aiohttp.ClientSession) -> None:
+async def test_every_response_has_the_sandbox_header(outside: ClientSession) -> None:
     for path in ("/", "/api/auth.test", "/nowhere"):
         async with outside.get(path) as response:
             assert response.headers["X-Sandbox"].startswith("This is a sandbox, not Slack.")

@@ -2,8 +2,8 @@
 
 import json
 
-import aiohttp
 import pytest
+from aiohttp import ClientSession
 
 from tests.integration.sandbox_slack.conftest import Env
 from tests.integration.sandbox_slack.parts import Json, actions, button
@@ -18,7 +18,7 @@ async def command_url(env: Env) -> str:
 
 async def answers(url: str, **body: object) -> tuple[int, str]:
     """Send a body to a response URL; return the status, and the text or the error's code."""
-    async with aiohttp.ClientSession() as session, session.post(url, json=body) as response:
+    async with ClientSession() as session, session.post(url, json=body) as response:
         text = await response.text()
         return response.status, text if response.status == 200 else json.loads(text)["error"]
 

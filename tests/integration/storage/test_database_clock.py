@@ -93,12 +93,11 @@ async def test_lease_from_before_the_clock_was_set_back_expires_in_time(
     request = await env.store.create(a_request(), RINA)
     assert await env.leases.claim(request.id)
     env.clock.forward(-back)
-    other = LeaseStore(env.database, env.clock, "runner-2")
 
     env.clock.forward(24)
 
-    assert await other.list_runnable() == [request.id]
-    assert await other.claim(request.id)
+    assert await env.other.list_runnable() == [request.id]
+    assert await env.other.claim(request.id)
 
 
 @pytest.mark.parametrize("back", BACK)
@@ -120,9 +119,8 @@ async def test_clock_jump_ahead_lets_another_runner_take_the_lease(env: Env) -> 
     request = await env.store.create(a_request(), RINA)
     assert await env.leases.claim(request.id)
     env.clock.forward(3600)
-    other = LeaseStore(env.database, env.clock, "runner-2")
 
-    assert await other.claim(request.id)
+    assert await env.other.claim(request.id)
 
     assert not await env.leases.renew(request.id)
 

@@ -15,10 +15,7 @@ from tests.support.domain import ADA, RINA, a_request, a_waiting_request, allow,
 
 
 async def claimed(env: Env) -> Request:
-    request = await env.store.create(a_request(), RINA)
-    taken = await env.leases.claim(request.id)
-    assert taken
-    return taken
+    return await env.claim_run(await env.store.create(a_request(), RINA))
 
 
 async def test_concurrent_claims_give_the_request_to_one_runner(env: Env) -> None:

@@ -87,10 +87,7 @@ async def test_concurrent_deliveries_of_one_submission_create_one_request(env: E
     results = await asyncio.gather(*(env.store.create(each, RINA) for each in made))
 
     assert len({result.id for result in results}) == 1
-    assert await env.events() == [
-        "request:created",
-        "request:approved",
-    ]
+    assert await env.events() == ["request:created", "request:approved"]
 
 
 async def test_late_redelivery_returns_its_own_request_while_another_is_open(env: Env) -> None:
@@ -142,12 +139,10 @@ async def test_refused_decision_changes_nothing(env: Env) -> None:
 async def test_denial_stores_its_reason_and_its_author(env: Env) -> None:
     request = await env.store.create(a_waiting_request(), RINA)
 
-    denied = await env.store.decide(
-        request.id, State.DENIED, ADA, allow, reason="needed for the audit"
-    )
+    denied = await env.store.decide(request.id, State.DENIED, ADA, allow, reason="audited")
 
     assert denied.state is State.DENIED
-    assert denied.outcome == Outcome(sentence="needed for the audit", by=ADA.id)
+    assert denied.outcome == Outcome(sentence="audited", by=ADA.id)
 
 
 async def test_waiting_request_expires(env: Env) -> None:
