@@ -103,7 +103,7 @@ class ServiceOnSqlite:
         self.clock = FakeClock()
         self.people: dict[str, Person] = {}
         self.runs = IdleRunner()
-        self.database = FaultyDatabase(_new_database(directory))
+        self.database = FaultyDatabase(new_database(directory))
         self.service = CancellationService(
             RequestStore(self.database, self.clock),
             self.projects,
@@ -145,7 +145,8 @@ class ServiceOnSqlite:
         await self.database.close()
 
 
-def _new_database(directory: Path) -> str:
+def new_database(directory: Path) -> str:
+    """Return the URL of a new database with empty tables."""
     path = directory / f"bot-{len(list(directory.glob('*.db')))}.db"
     path.write_bytes(_empty_database())
     return f"sqlite:///{path}"

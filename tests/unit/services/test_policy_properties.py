@@ -2,16 +2,14 @@
 
 import asyncio
 import json
-import shutil
 import tempfile
-from collections.abc import Awaitable, Collection, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Collection
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.atlas import ActivityEvent, JobRef, RateLimited, RestoreJob
@@ -26,13 +24,12 @@ from bot.services.service import CancellationService, Submission
 from bot.storage.audit_log import AuditLog, History
 from bot.storage.database import Database
 from bot.storage.lease_store import LeaseStore
-from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
 from bot.timings import Timings
 from tests.support.clock import FakeClock
 from tests.support.domain import JOB_ID, PROJECT_ID, SHOWN, a_job, job_ref
 from tests.support.fake_atlas import UnconnectedAtlas
-from tests.support.service import facts_service
+from tests.support.service import facts_service, new_database
 from tests.support.timings import DATABASE_TIMEOUT
 
 IDS = ("U0RINA", "U0ADA", "U0ABE", "U0GUS", "U0OLGA")
@@ -159,60 +156,18 @@ class ServiceHarness:
     request_id: str = "none"
 
 
-# The steps.
+Decision = Literal["submit", "approve", "deny", "withdraw", "retry"]
+Event = Literal["pass time", "sweep", "run", "limited run", "change job", "change person"]
 
 
 @dataclass(frozen=True, slots=True)
-class Submit:
-    person: Person
+class Step:
+    """What happens next; several people approve in the same moment."""
 
+    act: Decision | Event
+    people: tuple[Person, ...] = ()
+    seconds: int = 0
 
-@dataclass(frozen=True, slots=True)
-class Approve:
-    people: tuple[Person, ...]  # all in the same moment
-
-
-@dataclass(frozen=True, slots=True)
-class Deny:
-    person: Person
-
-
-@dataclass(frozen=True, slots=True)
-class Withdraw:
-    person: Person
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    person: Person
-
-
-@dataclass(frozen=True, slots=True)
-class PassTime:
-    seconds: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    limited: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class ChangePerson:
-    person: Person  # leaves a group, becomes a guest, is deactivated
-
-
-Step = Submit | Approve | Deny | Withdraw | Retry | PassTime | Sweep | Run | Change | ChangePerson
 
 _ids = st.sampled_from(IDS)
 _groups = st.sampled_from([frozenset(GROUPS), frozenset(GROUPS[:1]), frozenset[str]()])
@@ -242,43 +197,35 @@ _policies = st.builds(
     approval_ttl=st.just(timedelta(seconds=TTL)),
 )
 _different = st.lists(_persons(), min_size=1, max_size=3, unique_by=lambda person: person.id)
-_approvals = st.builds(Approve, _different.map(tuple))
+
+
+def _by(act: Decision | Event) -> st.SearchStrategy[Step]:
+    people = _different.map(tuple) if act == "approve" else st.tuples(_persons())
+    return st.builds(Step, st.just(act), people)
+
+
 _steps: st.SearchStrategy[Step] = st.one_of(
-    *[_approvals] * 5,
-    st.builds(Deny, _persons()),
-    st.builds(Withdraw, _persons()),
-    st.builds(Retry, _persons()),
-    st.builds(PassTime, st.sampled_from([1, 10, 20, TTL])),
-    st.builds(Sweep),
-    st.builds(Run, st.booleans()),
-    st.builds(Run, st.just(value=False)),
-    st.builds(Change),
-    *[st.builds(ChangePerson, _persons())] * 2,
+    *(_by("approve") for _ in range(5)),
+    _by("deny"),
+    _by("withdraw"),
+    _by("retry"),
+    _by("change person"),
+    st.builds(Step, st.just("pass time"), seconds=st.sampled_from([1, 10, 20, TTL])),
+    st.builds(Step, st.just("sweep")),
+    st.builds(Step, st.just("run")),
+    st.builds(Step, st.sampled_from(["run", "limited run"])),
+    st.builds(Step, st.just("change job")),
 )
 
 
-@pytest.fixture(scope="module")
-def empty_database() -> Iterator[Path]:
-    """A migrated database, to be copied for each example."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "empty.db"
-        asyncio.run(_migrated(path))
-        yield path
-
-
-async def _migrated(path: Path) -> None:
-    await ensure_current(f"sqlite:///{path}")
-
-
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50)
 @given(policy=_policies, asker=_persons(), steps=st.lists(_steps, max_size=14))
 def test_no_delete_without_a_quorum_of_distinct_entitled_people(
-    empty_database: Path, policy: Policy, asker: Person, steps: list[Step]
+    policy: Policy, asker: Person, steps: list[Step]
 ) -> None:
     """The model predicts each answer, and checks each DELETE at the moment it is sent."""
     with tempfile.TemporaryDirectory() as folder:
-        path = shutil.copy(empty_database, folder)
-        asyncio.run(_play(f"sqlite:///{path}", policy, [Submit(asker), *steps]))
+        asyncio.run(_play(new_database(Path(folder)), policy, [Step("submit", (asker,)), *steps]))
 
 
 async def _play(url: str, policy: Policy, steps: list[Step]) -> None:
@@ -287,7 +234,7 @@ async def _play(url: str, policy: Policy, steps: list[Step]) -> None:
         harness = _harness(database, policy)
         for step in steps:
             await _apply(harness, step)
-        await _apply(harness, Run(limited=False))
+        await _apply(harness, Step("run"))
         await _is_consistent(harness)
     finally:
         await database.close()
@@ -332,22 +279,21 @@ def _harness(database: Database, policy: Policy) -> ServiceHarness:
 
 
 async def _apply(harness: ServiceHarness, step: Step) -> None:
-    match step:
-        case Submit() | Approve() | Deny() | Withdraw() | Retry():
-            await _act(harness, step)
-        case PassTime(seconds):
-            harness.model.clock.advance(seconds)
-        case Sweep():
+    match step.act:
+        case "pass time":
+            harness.model.clock.advance(step.seconds)
+        case "sweep":
             await harness.store.expire_due()
-        case Run(limited):
-            harness.atlas.limits = limited
+        case "run" | "limited run":
+            harness.atlas.limits = step.act == "limited run"
             for request_id in [harness.runner.started.pop() for _ in list(harness.runner.started)]:
                 await harness.runner.run(request_id)
             await _return_to_approvers(harness)
-        case ChangePerson(person):
-            harness.model.slack[person.id] = person
-        case Change():
+        case "change job":
             harness.atlas.snapshot_id = "f" * 24
+        case _:
+            harness.model.slack |= {person.id: person for person in step.people}
+            await _decide(harness, step)
 
 
 async def _return_to_approvers(harness: ServiceHarness) -> None:
@@ -358,22 +304,20 @@ async def _return_to_approvers(harness: ServiceHarness) -> None:
         model.yes, model.ready = model.still_yes, False
 
 
-async def _act(harness: ServiceHarness, act: Submit | Approve | Deny | Withdraw | Retry) -> None:
-    model = harness.model
-    people = act.people if isinstance(act, Approve) else (act.person,)
-    model.slack |= {person.id: person for person in people}
-    match act:
-        case Submit(person):
+async def _decide(harness: ServiceHarness, step: Step) -> None:
+    model, person = harness.model, step.people[0]
+    match step.act:
+        case "submit":
             await _ask(harness, person)
-        case Approve(people):
-            await _approve(harness, people)
-        case Deny(person):
+        case "approve":
+            await _approve(harness, step.people)
+        case "deny":
             no = harness.service.deny(harness.request_id, person, "no")
             model.ended |= await _allowed(no, may=model.waits and model.may_approve(person))
-        case Withdraw(person):
+        case "withdraw":
             back = harness.service.withdraw(harness.request_id, person)
             model.ended |= await _allowed(back, may=model.waits and model.is_requester(person))
-        case Retry(person):
+        case "retry":
             await _retry(harness, person)
 
 
@@ -387,6 +331,7 @@ async def _allowed(decision: Awaitable[Request], *, may: bool) -> bool:
 
 async def _ask(harness: ServiceHarness, person: Person) -> None:
     model, policy = harness.model, harness.model.policy
+    members = frozenset(IDS) if policy.approvers.groups else frozenset[str]()
     submission = Submission(
         key="V1",
         person=person,
@@ -395,13 +340,11 @@ async def _ask(harness: ServiceHarness, person: Person) -> None:
         asked_in="C0OPS",
         channel="C0OPS",
         shown=SHOWN,
-        approver_members=frozenset(IDS),
+        approver_members=members,
         request_id="request-1",
     )
-    named = policy.approvers.users | (frozenset(IDS) if policy.approvers.groups else frozenset())
+    named = policy.approvers.users | members
     able = named if policy.self_approval else named - {person.id}
-    members = frozenset(IDS) if policy.approvers.groups else frozenset[str]()
-    submission = replace(submission, approver_members=members)
     enough = policy.approvers.everyone or len(able) >= policy.approvals
     may = model.may(policy.requesters, person) and enough
     if await _allowed(harness.service.submit(submission), may=may):
