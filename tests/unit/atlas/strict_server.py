@@ -11,7 +11,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from bot.atlas import ApiVersion, AtlasClient, AtlasError, CallRecord, DigestKey, JobRef
+from bot.atlas import ApiVersion, AtlasClient, AtlasError, CallRecord, DigestKey, JobRef, RestoreJob
 from tests.support.clock import FakeClock
 
 PROJECT = "5b6212af90dc76637950a2c6"
@@ -171,6 +171,11 @@ def client(
         jitter=lambda: 0.0,
         **options,
     )
+
+
+async def read_job(handler: Handler, **options: Any) -> RestoreJob:
+    async with client(handler, **options) as atlas:
+        return await atlas.restore_job(REF)
 
 
 E = TypeVar("E", bound=AtlasError)

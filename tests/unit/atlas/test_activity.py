@@ -7,7 +7,15 @@ import pytest
 
 from bot.atlas import RESTORE_REQUESTED, ApiVersion, AtlasRejected, UnreadableAnswer
 from bot.atlas.client import MAX_EVENT_PAGES
-from tests.unit.atlas.strict_server import JOB, PROJECT, REF, client, download_job, refusal
+from tests.unit.atlas.strict_server import (
+    JOB,
+    PROJECT,
+    REF,
+    client,
+    download_job,
+    read_job,
+    refusal,
+)
 from tests.unit.atlas.test_client import ScriptedTransport
 
 SINCE = datetime(2026, 11, 26, 10, 0, tzinfo=UTC)
@@ -103,7 +111,6 @@ async def test_link_that_is_no_address_is_unreadable(link: object) -> None:
 
 async def test_job_starts_at_the_time_in_its_id_and_its_link_an_hour_before_it_expires() -> None:
     answer = httpx.Response(200, json=download_job(expiresAt="2026-11-26T11:03:00Z"))
-    async with client(ScriptedTransport(answer)) as atlas:
-        job = await atlas.restore_job(REF)
+    job = await read_job(ScriptedTransport(answer))
     assert REF.started_at == datetime.fromtimestamp(int(JOB[:8], 16), UTC)
     assert job.live_since == SINCE + timedelta(minutes=3)

@@ -47,6 +47,7 @@ from tests.unit.atlas.strict_server import (
     download_job,
     failed_cancel,
     failed_read,
+    read_job,
     refusal,
 )
 
@@ -185,8 +186,7 @@ async def test_base_url_may_have_a_path() -> None:
 @pytest.mark.parametrize("key", ["content", "envelope"])
 async def test_enveloped_job_is_read_under_either_key(key: str) -> None:
     script = ScriptedTransport(httpx.Response(200, json={"status": 200, key: download_job()}))
-    async with client(script, envelope=True) as atlas:
-        read = await atlas.restore_job(REF)
+    read = await read_job(script, envelope=True)
 
     assert read.id == JOB
 
@@ -305,8 +305,7 @@ async def test_read_is_retried_after_a_temporary_failure(
 ) -> None:
     clock = FakeClock()
     script = ScriptedTransport(trouble, trouble, job())
-    async with client(script, clock=clock) as atlas:
-        read = await atlas.restore_job(REF)
+    read = await read_job(script, clock=clock)
 
     assert read.id == JOB
     assert clock.sleeps == [0.3, 0.6]
@@ -331,8 +330,7 @@ async def test_refusal_is_not_retried() -> None:
 async def test_retry_after_sets_the_pause() -> None:
     clock = FakeClock()
     script = ScriptedTransport(httpx.Response(429, headers={"Retry-After": "4"}), job())
-    async with client(script, clock=clock) as atlas:
-        await atlas.restore_job(REF)
+    await read_job(script, clock=clock)
 
     assert clock.sleeps == [4.0]
 
@@ -480,8 +478,7 @@ async def test_cancelled_task_ends_as_cancelled() -> None:
 
 
 async def test_job_id_in_upper_case_matches() -> None:
-    async with client(ScriptedTransport(job(id=JOB.upper()))) as atlas:
-        assert (await atlas.restore_job(REF)).id == JOB
+    assert (await read_job(ScriptedTransport(job(id=JOB.upper())))).id == JOB
 
 
 @pytest.mark.parametrize(
@@ -576,8 +573,7 @@ def packed(body: bytes, encoding: str = "gzip", status: int = 200) -> httpx.Resp
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP"])
 async def test_gzip_response_is_read(encoding: str) -> None:
     body = gzip.compress(json.dumps(download_job()).encode())
-    async with client(lambda _: packed(body, encoding)) as atlas:
-        read = await atlas.restore_job(REF)
+    read = await read_job(lambda _: packed(body, encoding))
 
     assert read.id == REF.job_id
 
@@ -685,8 +681,7 @@ async def test_each_exchange_is_observed_with_challenges_and_failures() -> None:
             200, json=download_job(), headers={"RateLimit-Remaining": "1199"}
         )
     )
-    async with client(atlas, clock=clock, observe=records.append) as client_:
-        await client_.restore_job(REF)
+    await read_job(atlas, clock=clock, observe=records.append)
     await failed_cancel(AtlasError, ScriptedTransport(httpx.ReadError("x")), observe=records.append)
 
     assert records == [
@@ -696,15 +691,16 @@ async def test_each_exchange_is_observed_with_challenges_and_failures() -> None:
     ]
 
 
+async def record_of(headers: dict[str, str]) -> CallRecord:
+    records: list[CallRecord] = []
+    answer = httpx.Response(200, json=download_job(), headers=headers)
+    await read_job(ScriptedTransport(answer), observe=records.append)
+    return records[0]
+
+
 @pytest.mark.parametrize("header", ["", "-1", "many", "9" * 50, "1.5"])
 async def test_invalid_rate_limit_header_is_ignored(header: str) -> None:
-    records: list[CallRecord] = []
-    answer = job()
-    answer.headers["RateLimit-Remaining"] = header
-    async with client(ScriptedTransport(answer), observe=records.append) as atlas:
-        await atlas.restore_job(REF)
-
-    assert records[0].rate_limit_remaining is None
+    assert (await record_of({"RateLimit-Remaining": header})).rate_limit_remaining is None
 
 
 @pytest.mark.parametrize(
@@ -719,13 +715,7 @@ async def test_invalid_rate_limit_header_is_ignored(header: str) -> None:
     ],
 )
 async def test_date_header_is_parsed_or_ignored(header: str, date: datetime | None) -> None:
-    records: list[CallRecord] = []
-    answer = job()
-    answer.headers["Date"] = header
-    async with client(ScriptedTransport(answer), observe=records.append) as atlas:
-        await atlas.restore_job(REF)
-
-    assert records[0].date == date
+    assert (await record_of({"Date": header})).date == date
 
 
 # The example

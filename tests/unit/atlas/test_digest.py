@@ -17,6 +17,7 @@ from tests.unit.atlas.strict_server import (
     client,
     download_job,
     failed_cancel,
+    read_job,
     refusal,
 )
 
@@ -183,8 +184,7 @@ async def test_read_is_retried_after_an_unsupported_challenge() -> None:
     async def handler(request: httpx.Request) -> httpx.Response:
         return next(answers, None) or await atlas(request)
 
-    async with client(handler) as client_:
-        job = await client_.restore_job(REF)
+    job = await read_job(handler)
 
     assert job.id == REF.job_id
 
@@ -245,8 +245,7 @@ async def test_enveloped_401_is_answered_as_a_challenge() -> None:
             200, headers={"WWW-Authenticate": response.headers["WWW-Authenticate"]}, json=body
         )
 
-    async with client(handler, envelope=True) as client_:
-        job = await client_.restore_job(REF)
+    job = await read_job(handler, envelope=True)
 
     assert job.id == REF.job_id
 
@@ -262,8 +261,7 @@ async def test_cookie_of_the_challenge_is_sent_back() -> None:
             response.headers["Set-Cookie"] = "server=7; Path=/"
         return response
 
-    async with client(handler) as client_:
-        await client_.restore_job(REF)
+    await read_job(handler)
 
     assert cookies == [None, "server=7"]
 

@@ -145,36 +145,27 @@ def test_code_is_read_from_the_header_as_a_fallback() -> None:
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("parameters", "detail", "address"),
     [
-        {"parameters": ["203.0.113.7"], "detail": "IP address … is not allowed."},
-        {"parameters": [], "detail": "IP address 203.0.113.7 is not allowed to access this."},
-        {"parameters": None, "detail": "Not allowed: 203.0.113.7."},
+        (["203.0.113.7"], "IP address … is not allowed.", "203.0.113.7"),
+        ([], "IP address 203.0.113.7 is not allowed to access this.", "203.0.113.7"),
+        (None, "Not allowed: 203.0.113.7.", "203.0.113.7"),
+        (None, "IP address 2001:db8::7 is bad: added.", "2001:db8::7"),
     ],
 )
-def test_client_address_is_found(body: dict[str, object]) -> None:
+def test_client_address_is_found(parameters: object, detail: str, address: str) -> None:
+    body = {"parameters": parameters, "detail": detail}
     error = of(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", body=body)
 
-    assert isinstance(error, NotOnAccessList)
     assert str(error) == (
-        "The bot's key may not be used from 203.0.113.7: add that to its access list."
+        f"The bot's key may not be used from {address}: add that to its access list."
     )
 
 
-def test_ipv6_address_is_found_and_words_are_not() -> None:
-    seen = of(
-        403,
-        "IP_ADDRESS_NOT_ON_ACCESS_LIST",
-        body={"detail": "IP address 2001:db8::7 is bad: added."},
-    )
-    unseen = of(
-        403, "ORG_REQUIRES_ACCESS_LIST", body={"detail": "Access: a list of IP ranges is needed."}
-    )
+def test_words_are_no_client_address() -> None:
+    body: dict[str, object] = {"detail": "Access: a list of IP ranges is needed."}
 
-    assert isinstance(seen, NotOnAccessList)
-    assert isinstance(unseen, NotOnAccessList)
-    assert " from 2001:db8::7: add" in str(seen)
-    assert " from this address: add" in str(unseen)
+    assert str(of(403, "ORG_REQUIRES_ACCESS_LIST", body=body)) == NotOnAccessList.__doc__
 
 
 @pytest.mark.parametrize(

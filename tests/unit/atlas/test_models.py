@@ -121,18 +121,9 @@ def test_times_are_timezone_aware() -> None:
 
 _keys = st.sampled_from(
     [
-        "cancelled",
-        "components",
-        "deliveryUrl",
-        "deliveryType",
-        "expired",
-        "expiresAt",
-        "finishedAt",
-        "id",
-        "snapshotId",
+        *("id", "snapshotId", "timestamp", "expiresAt", "finishedAt", "cancelled", "expired"),
+        *("deliveryType", "deliveryUrl", "privateDownloadDeliveryUrls", "components"),
         "targetClusterName",
-        "timestamp",
-        "privateDownloadDeliveryUrls",
     ]
 )
 _leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)

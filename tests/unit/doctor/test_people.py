@@ -9,6 +9,7 @@ from bot.cancellation.policy import Policy
 from bot.doctor.people import check_approvers, named_ids, planned_checks, run_id_checks
 from bot.doctor.results import Level, Subject
 from bot.settings import Settings, load_settings
+from tests.unit.settings.test_load import ENOUGH, load
 from tests.unit.slack.fake_slack import IDENTITY, FakeSlack
 
 SUBJECT = Subject("it", "it")
@@ -41,24 +42,16 @@ def test_approvers_are_enough_when_enough_remain_without_the_requester(
     assert check_approvers(SUBJECT, policy, ids(able), requesters).level is level
 
 
-ENVIRON = {
-    "SLACK_BOT_TOKEN": "xoxb-1",
-    "SLACK_APP_TOKEN": "xapp-1",
-    "MONGODB_ATLAS_PUBLIC_API_KEY": "public",
-    "MONGODB_ATLAS_PRIVATE_API_KEY": "private",
-    "MONGODB_ATLAS_PROJECT_ID": "5b6212af90dc76637950a2c6",
-}
-
-
 def test_id_in_several_settings_is_listed_once_with_all_their_names(tmp_path: Path) -> None:
-    given = {
-        "BOT_CHANNELS": "C1,C2",
-        "BOT_WATCH_CHANNEL": "C1",
-        "BOT_REQUESTERS": "U1,S1",
-        "BOT_APPROVERS": "U1,U2,S1",
-    }
+    settings = load(
+        tmp_path,
+        BOT_CHANNELS="C1,C2",
+        BOT_WATCH_CHANNEL="C1",
+        BOT_REQUESTERS="U1,S1",
+        BOT_APPROVERS="U1,U2,S1",
+    )
 
-    assert subjects(load_settings(ENVIRON | given, tmp_path)) == [
+    assert subjects(settings) == [
         ("channel", "BOT_CHANNELS, BOT_WATCH_CHANNEL: C1"),
         ("channel", "BOT_CHANNELS: C2"),
         ("user", "BOT_REQUESTERS, BOT_APPROVERS: U1"),
@@ -72,14 +65,13 @@ def subjects(settings: Settings) -> list[tuple[str, str]]:
 
 
 def test_command_channel_is_not_needed_for_posts_with_an_audit_channel(tmp_path: Path) -> None:
-    given = {"BOT_CHANNELS": "C1", "BOT_AUDIT_CHANNEL": "C2"}
-    found = named_ids(load_settings(ENVIRON | given, tmp_path))
+    found = named_ids(load(tmp_path, BOT_CHANNELS="C1", BOT_AUDIT_CHANNEL="C2"))
 
     assert {each.id: each.needed for each in found} == {"C1": False, "C2": True}
 
 
 def test_ids_of_a_projects_file_are_named_by_project_and_key() -> None:
-    environ = ENVIRON | {
+    environ = ENOUGH | {
         "SHOP_PUBLIC_KEY": "public",
         "SHOP_PRIVATE_KEY": "private",
         "ORG_CLIENT_ID": "id",
@@ -97,7 +89,7 @@ def test_ids_of_a_projects_file_are_named_by_project_and_key() -> None:
 
 
 def test_wildcard_names_no_user_and_no_group(tmp_path: Path) -> None:
-    settings = load_settings(ENVIRON, tmp_path)
+    settings = load(tmp_path)
 
     assert settings.projects[0].policy.requesters == EVERYONE != People()
     assert subjects(settings) == []
@@ -110,7 +102,7 @@ async def direct_messages(
     slack = FakeSlack()
     slack.respond("usergroups.users.list", answer or {"users": [f"U{n}" for n in range(members)]})
     rules = {"BOT_APPROVALS": "1", "BOT_REQUESTERS": "U0RINA", "BOT_APPROVERS": "S1", **given}
-    planned = planned_checks(load_settings(ENVIRON | rules, folder))
+    planned = planned_checks(load(folder, **rules))
     planned = [each for each in planned if each[0].check == "direct_messages"]
     (found,) = await run_id_checks(slack, IDENTITY, planned)
 
@@ -170,4 +162,4 @@ async def test_group_that_cannot_be_read_leaves_direct_messages_unchecked(tmp_pa
 
 
 def test_project_without_approvals_has_no_direct_messages(tmp_path: Path) -> None:
-    assert planned_checks(load_settings(ENVIRON, tmp_path)) == []
+    assert planned_checks(load(tmp_path)) == []

@@ -97,6 +97,11 @@ class FakeAtlas(UnconnectedAtlas):
         if self.faults.get(what):
             raise self.faults[what].pop(0)
 
+    @property
+    def most_in_a_minute(self) -> int:
+        times = [at for _, at in self.reads]
+        return max(sum(start <= at < start + 60 for at in times) for start in times)
+
     def times_of(self, cluster: str) -> list[float]:
         return [at for name, at in self.reads if name == cluster]
 
@@ -210,6 +215,13 @@ class WatchHarness:
         with pytest.raises(asyncio.CancelledError):
             await self.watch.run()
 
+    async def run_with_an_event(self, seconds: float) -> float:
+        """Run for a while, with a request in the feed after 80 seconds; return when it was read."""
+        event = self.clock.monotonic() + 80
+        self.feed.requests = [event]
+        await self.run_for(seconds)
+        return next(at for at in self.feed.reads if at >= event)
+
 
 def watch_harness(
     clusters: int = 3,
@@ -258,9 +270,7 @@ async def test_60_clusters_are_each_read_once_per_interval_at_an_even_pace() -> 
 async def test_shortest_interval_stays_below_a_quarter_of_the_rate_limit() -> None:
     env = watch_harness(400, interval=1)
     await env.run_for(240)
-    times = [at for _, at in env.atlas.reads]
-    most = max(sum(start <= at < start + 60 for at in times) for start in times)
-    assert 90 < most <= 125
+    assert 90 < env.atlas.most_in_a_minute <= 125
     assert max(Counter(name for name, _ in env.atlas.reads).values()) == 1
 
 
@@ -268,11 +278,8 @@ async def test_event_makes_all_clusters_be_read_at_once_the_last_with_a_job_firs
     env = watch_harness(25)
     env.atlas.jobs["c003"] = [job(3)]
     env.atlas.jobs["c007"] = [job(7)]
-    event = env.clock.monotonic() + 80
-    env.feed.requests = [event]
-    await env.run_for(100)
+    read = await env.run_with_an_event(100)
 
-    read = next(at for at in env.feed.reads if at >= event)
     burst = [name for name, at in env.atlas.reads if read <= at < read + 1]
     assert len(burst) == 25
     assert [name for name in burst if name in {"c003", "c007"}] == ["c007", "c003"]
@@ -282,22 +289,16 @@ async def test_event_makes_all_clusters_be_read_at_once_the_last_with_a_job_firs
 async def test_clusters_are_read_again_once_all_jobs_that_can_have_a_new_event_are_listed() -> None:
     env = watch_harness(3, policy=QUARANTINED)
     env.feed.unlisted = 4.0
-    event = env.clock.monotonic() + 80
-    env.feed.requests = [event]
-    await env.run_for(100)
+    read = await env.run_with_an_event(100)
 
-    read = next(at for at in env.feed.reads if at >= event)
     again = [name for name, at in env.atlas.reads if read + 4 <= at < read + 5]
     assert sorted(again) == ["c000", "c001", "c002"]
 
 
 async def test_time_of_the_oldest_read_of_all_clusters_is_stored_soon_after_an_event() -> None:
     env = watch_harness(3)
-    event = env.clock.monotonic() + 80
-    env.feed.requests = [event]
-    await env.run_for(93)
+    read = await env.run_with_an_event(93)
 
-    read = next(at for at in env.feed.reads if at >= event)
     assert env.store.all_read_at
     assert read <= env.store.all_read_at.timestamp() < read + 1
 
@@ -348,8 +349,7 @@ async def test_many_events_stay_below_a_quarter_of_the_rate_limit() -> None:
     env = watch_harness(25)
     env.feed.requests = [env.clock.monotonic() + number for number in range(300)]
     await env.run_for(300)
-    times = [at for _, at in env.atlas.reads]
-    assert max(sum(start <= at < start + 60 for at in times) for start in times) <= 125
+    assert env.atlas.most_in_a_minute <= 125
 
 
 async def test_download_without_an_event_triples_the_sweep_and_is_recorded_once() -> None:

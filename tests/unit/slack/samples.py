@@ -28,7 +28,7 @@ from bot.slack.picker import views as picker_views
 from bot.slack.placement import Placement
 from bot.storage.audit_log import PastRequest
 from tests.support.clock import NOON
-from tests.support.domain import JOB_ID, PROJECT_ID, RINA, SHOWN, a_job, a_request
+from tests.support.domain import JOB_ID, PROJECT_ID, RINA, SHOWN, a_job, a_request, job_ref
 from tests.support.fake_atlas import FakeAtlas
 from tests.unit.slack.fake_slack import LINKS
 
@@ -50,7 +50,7 @@ def request(**changes: Any) -> Request:
     fixed: dict[str, Any] = {
         "id": "0" * 32,
         "key": "V1",
-        "ref": JobRef(project_id=PROJECT_ID, cluster_name="prod-eu", job_id=JOB_ID),
+        "ref": job_ref(),
         "card": Card(channel="C0OPS", ts="1700000000.000100"),
     }
     return a_request(**fixed | changes)
@@ -74,8 +74,7 @@ def longest(state: State) -> Request:
 
 
 def asked() -> JobTarget:
-    ref = JobRef(project_id=PROJECT_ID, cluster_name="prod-eu", job_id=JOB_ID)
-    return JobTarget(ref=ref, asked_in="C0OPS")
+    return JobTarget(ref=job_ref(), asked_in="C0OPS")
 
 
 def longest_asked() -> JobTarget:
@@ -337,7 +336,7 @@ def watched_job(**changes: Any) -> WatchedJob:
     state = changes.get("state", WatchedState.IN_PROGRESS)
     values: dict[str, Any] = {
         "id": 1,
-        "ref": JobRef(project_id=PROJECT_ID, cluster_name="prod-eu", job_id=JOB_ID),
+        "ref": job_ref(),
         "state": state,
         "shown": _live() if state is WatchedState.LINK_LIVE else SHOWN,
         "first_seen_at": NOON,
@@ -367,18 +366,10 @@ def _every_reply() -> dict[EventName, str | None]:
     """Every event that has a reply in the thread, with its actor."""
     by_people = (EventName.APPROVAL_GIVEN, EventName.APPROVED, EventName.DENIED)
     more = (EventName.WITHDRAWN, EventName.RETRIED, EventName.ACTED_ALONE, EventName.REVIEWED)
-    by_bot = (
-        EventName.EXPIRED,
-        EventName.CANCELLED,
-        EventName.OVER,
-        EventName.REFUSED,
-        EventName.CHANGED,
-        EventName.FAILED,
-        EventName.CARD_MOVED,
-        EventName.LINK_LIVE,
-        EventName.JOB_ENDED,
-    )
-    return dict.fromkeys((*by_people, *more), "U0ADA") | dict.fromkeys(by_bot)
+    ends = (EventName.EXPIRED, EventName.CANCELLED, EventName.OVER, EventName.REFUSED)
+    faults = (EventName.CHANGED, EventName.FAILED, EventName.CARD_MOVED)
+    of_the_job = (EventName.LINK_LIVE, EventName.JOB_ENDED)
+    return dict.fromkeys((*by_people, *more), "U0ADA") | dict.fromkeys(ends + faults + of_the_job)
 
 
 def finding() -> dict[str, dict[str, Any]]:

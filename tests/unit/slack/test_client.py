@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import web
 from slack_sdk.errors import SlackApiError
 
 from bot.slack.client import MAX_CONNECTIONS, SlackClient, new_session
 from bot.slack.errors import CALL_ERRORS, InvalidToken, SlackUnavailable, translate_error
 from bot.slack.token_status import AUTH_TEST_INTERVAL, TOKEN_RETEST_INTERVAL, TokenStatus
+
+Answer = Callable[[web.Request], Awaitable[web.Response]]
 
 
 @pytest.fixture(params=["text/html", "text/plain", "application/json"])
@@ -25,7 +27,7 @@ async def address_of_a_proxy(request: pytest.FixtureRequest) -> AsyncIterator[st
 
 
 @asynccontextmanager
-async def serving(answer: Callable[[web.Request], Awaitable[web.Response]]) -> AsyncIterator[str]:
+async def serving(answer: Answer) -> AsyncIterator[str]:
     site = web.Application()
     site.router.add_post("/api/{method}", answer)
     runner = web.AppRunner(site)
@@ -35,7 +37,7 @@ async def serving(answer: Callable[[web.Request], Awaitable[web.Response]]) -> A
     await runner.cleanup()
 
 
-def always(**body: object) -> Callable[[web.Request], Awaitable[web.Response]]:
+def always(**body: object) -> Answer:
     async def answer(_request: web.Request) -> web.Response:
         return web.json_response(body)
 
@@ -71,11 +73,15 @@ async def test_burst_of_calls_opens_no_more_than_the_maximum_of_connections() ->
 # A refused token
 
 
-async def calling(address: str, session: ClientSession, status: TokenStatus) -> None:
+@asynccontextmanager
+async def connected(answer: Answer, status: TokenStatus) -> AsyncIterator[SlackClient]:
+    async with serving(answer) as address, new_session() as session:
+        yield SlackClient("xoxb-1", address, session, status.record)
+
+
+async def post(client: SlackClient) -> None:
     with suppress(SlackApiError):
-        await SlackClient("xoxb-1", address, session, status.record).chat_postMessage(
-            channel="C0OPS", text="hello"
-        )
+        await client.chat_postMessage(channel="C0OPS", text="hello")
 
 
 async def test_refused_token_is_a_problem_until_a_call_succeeds() -> None:
@@ -86,15 +92,14 @@ async def test_refused_token_is_a_problem_until_a_call_succeeds() -> None:
 
     now = 0.0
     status = TokenStatus(clock=lambda: now)
-    async with serving(answer) as address, new_session() as session:
-        other = SlackClient("xoxb-1", address, session, status.record)
-        before = await status.problem(other)
-        await calling(address, session, status)
-        refused = await status.problem(other)
+    async with connected(answer, status) as client:
+        before = await status.problem(client)
+        await post(client)
+        refused = await status.problem(client)
         answers = {"ok": True}
-        too_early = await status.problem(other)
+        too_early = await status.problem(client)
         now = TOKEN_RETEST_INTERVAL
-        after = await status.problem(other)
+        after = await status.problem(client)
 
     assert before is None
     assert refused == too_early == InvalidToken("token_revoked").sentence
@@ -112,8 +117,7 @@ async def test_old_answer_is_tested_again_in_http_mode() -> None:
 
     now = 0.0
     status = TokenStatus(AUTH_TEST_INTERVAL, lambda: now)
-    async with serving(answer) as address, new_session() as session:
-        client = SlackClient("xoxb-1", address, session, status.record)
+    async with connected(answer, status) as client:
         fresh = (await status.problem(client), calls)
         now = AUTH_TEST_INTERVAL
         tested = (await status.problem(client), calls)
@@ -135,10 +139,9 @@ async def test_answers_to_other_calls_postpone_no_test_in_http_mode() -> None:
 
     now = 0.0
     status = TokenStatus(AUTH_TEST_INTERVAL, lambda: now)
-    async with serving(answer) as address, new_session() as session:
-        client = SlackClient("xoxb-1", address, session, status.record)
+    async with connected(answer, status) as client:
         now = AUTH_TEST_INTERVAL - 1
-        await calling(address, session, status)
+        await post(client)
         now = AUTH_TEST_INTERVAL
         problem = await status.problem(client)
 
@@ -149,18 +152,16 @@ async def test_answers_to_other_calls_postpone_no_test_in_http_mode() -> None:
 @pytest.mark.parametrize("code", ["missing_scope", "channel_not_found", "fatal_error"])
 async def test_other_refusals_say_nothing_of_the_token(code: str) -> None:
     status = TokenStatus()
-    async with serving(always(ok=False, error=code)) as address, new_session() as session:
-        await calling(address, session, status)
+    async with connected(always(ok=False, error=code), status) as client:
+        await post(client)
 
     assert status.refused_with is None
 
 
 async def test_refused_app_token_says_nothing_of_the_bot_token() -> None:
     status = TokenStatus()
-    async with serving(always(ok=False, error="invalid_auth")) as address, new_session() as session:
+    async with connected(always(ok=False, error="invalid_auth"), status) as client:
         with pytest.raises(SlackApiError):
-            await SlackClient("xoxb-1", address, session, status.record).apps_connections_open(
-                app_token="xapp-1"
-            )
+            await client.apps_connections_open(app_token="xapp-1")
 
     assert status.refused_with is None

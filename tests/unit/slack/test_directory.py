@@ -1,7 +1,7 @@
 """Lookups of people: their rights by Slack's answer, and none without an answer."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
@@ -16,6 +16,7 @@ from tests.support.clock import FakeClock
 from tests.unit.slack.fake_slack import HOME, IDENTITY, FakeSlack
 
 RINA = Actor(id="U0RINA", team=HOME, is_outsider=False)
+ADA = Actor(id="U0ADA", team=HOME, is_outsider=False)
 OLGA = Actor(id="U0OLGA", team="T0OTHER", is_outsider=True)
 GRID = Identity(team=HOME, user="U0BOT", enterprise="E0ORG")
 GROUP = People(groups=frozenset({"S0APPROVE"}))
@@ -93,16 +94,13 @@ async def test_click_of_another_organization_with_a_member_id_is_refused(
     grid: Env, people: People
 ) -> None:
     grid.slack.respond("users.info", on_grid("U0RINA", HOME))
-    forged = Actor(id="U0RINA", team="T0OTHER", is_outsider=False)
     with pytest.raises(RightsNotChecked, match="another workspace"):
-        await grid.directory.person(forged, people)
+        await grid.directory.person(replace(RINA, team="T0OTHER"), people)
 
 
 async def test_named_person_of_another_organization_has_the_right_on_grid_too(grid: Env) -> None:
     grid.slack.respond("users.info", on_grid("U0OLGA", "T0OTHER", enterprise="E0OTHER"))
-    person = await grid.directory.person(
-        Actor(id="U0OLGA", team="T0OTHER", is_outsider=False), NAMED
-    )
+    person = await grid.directory.person(replace(OLGA, is_outsider=False), NAMED)
 
     assert person.kind is Kind.OUTSIDER
     assert person in NAMED
@@ -142,12 +140,11 @@ async def test_known_id_with_another_team_is_refused(env: Env) -> None:
 
 
 async def test_group_membership_of_an_acting_person_is_read_again(env: Env) -> None:
-    ada = Actor(id="U0ADA", team=HOME, is_outsider=False)
-    assert await env.directory.person(ada, GROUP) in GROUP
+    assert await env.directory.person(ADA, GROUP) in GROUP
     env.clock.advance(1)
     env.slack.respond("usergroups.users.list", {"users": []})
 
-    assert await env.directory.acting_person(ada, GROUP) not in GROUP
+    assert await env.directory.acting_person(ADA, GROUP) not in GROUP
 
 
 async def test_refusal_may_come_from_the_cache(env: Env) -> None:
@@ -160,14 +157,13 @@ async def test_refusal_may_come_from_the_cache(env: Env) -> None:
 
 
 async def test_cached_membership_counts_only_under_a_rate_limit(env: Env) -> None:
-    ada = Actor(id="U0ADA", team=HOME, is_outsider=False)
-    assert await env.directory.person(ada, GROUP) in GROUP
+    assert await env.directory.person(ADA, GROUP) in GROUP
     env.clock.advance(1)
     env.slack.respond("usergroups.users.list", "ratelimited", "internal_error")
 
-    assert await env.directory.acting_person(ada, GROUP) in GROUP
+    assert await env.directory.acting_person(ADA, GROUP) in GROUP
     with pytest.raises(RightsNotChecked, match="internal_error"):
-        await env.directory.acting_person(ada, GROUP)
+        await env.directory.acting_person(ADA, GROUP)
 
 
 async def test_groups_are_read_only_if_the_policy_names_some(env: Env) -> None:
@@ -177,11 +173,8 @@ async def test_groups_are_read_only_if_the_policy_names_some(env: Env) -> None:
 
 
 async def test_only_members_are_in_the_group(env: Env) -> None:
-    ada = await env.directory.person(Actor(id="U0ADA", team=HOME, is_outsider=False), GROUP)
-    rina = await env.directory.person(RINA, GROUP)
-
-    assert ada in GROUP
-    assert rina not in GROUP
+    assert await env.directory.person(ADA, GROUP) in GROUP
+    assert await env.directory.person(RINA, GROUP) not in GROUP
 
 
 async def test_members_of_several_groups_are_combined(env: Env) -> None:
@@ -275,8 +268,7 @@ async def test_answer_after_the_timeout_is_used_by_the_next_call() -> None:
 
 
 async def test_current_people_are_read_again_even_if_cached_or_named(env: Env) -> None:
-    ada = Actor(id="U0ADA", team=HOME, is_outsider=False)
-    assert await env.directory.person(ada, GROUP) in GROUP
+    assert await env.directory.person(ADA, GROUP) in GROUP
     env.clock.advance(2)
     env.slack.respond("usergroups.users.list", {"users": []})
     env.slack.respond("users.info", {"user": {"id": "U0ADA", "team_id": HOME, "deleted": True}})

@@ -133,11 +133,7 @@ class Recorder:
     def action(self, of: object) -> Any:
         return self._kept(self.others, of)
 
-    def view(self, of: object) -> Any:
-        return self._kept(self.others, of)
-
-    def options(self, of: object) -> Any:
-        return self._kept(self.others, of)
+    view = options = action
 
     def error(self, listener: object) -> object:
         return listener
