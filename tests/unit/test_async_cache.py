@@ -29,8 +29,12 @@ class Loader:
         return await self.cache.get(key, max_age=10, timeout=timeout, since=since)
 
 
-async def test_concurrent_calls_share_one_load() -> None:
-    loader = Loader()
+@pytest.fixture
+async def loader() -> Loader:
+    return Loader()
+
+
+async def test_concurrent_calls_share_one_load(loader: Loader) -> None:
     loader.gate.clear()
     calls = [asyncio.create_task(loader.get()) for _ in range(5)]
     await asyncio.sleep(0)
@@ -39,9 +43,7 @@ async def test_concurrent_calls_share_one_load() -> None:
     assert await asyncio.gather(*calls) == [1] * 5
 
 
-async def test_value_is_loaded_again_once_it_is_too_old() -> None:
-    loader = Loader()
-
+async def test_value_is_loaded_again_once_it_is_too_old(loader: Loader) -> None:
     assert await loader.get() == 1
     loader.seconds += 10
     assert await loader.get() == 1
@@ -49,8 +51,7 @@ async def test_value_is_loaded_again_once_it_is_too_old() -> None:
     assert await loader.get() == 2
 
 
-async def test_value_loaded_before_since_is_loaded_again() -> None:
-    loader = Loader()
+async def test_value_loaded_before_since_is_loaded_again(loader: Loader) -> None:
     await loader.get()
     loader.seconds += 1
 
@@ -58,8 +59,7 @@ async def test_value_loaded_before_since_is_loaded_again() -> None:
     assert await loader.get(since=1001.0) == 2
 
 
-async def test_running_load_that_began_before_since_is_not_shared() -> None:
-    loader = Loader()
+async def test_running_load_that_began_before_since_is_not_shared(loader: Loader) -> None:
     loader.gate.clear()
     early = asyncio.create_task(loader.get())
     await asyncio.sleep(0)
@@ -71,8 +71,7 @@ async def test_running_load_that_began_before_since_is_not_shared() -> None:
     assert (await early, await late) == (1, 2)
 
 
-async def test_age_counts_from_the_begin_of_the_load() -> None:
-    loader = Loader()
+async def test_age_counts_from_the_begin_of_the_load(loader: Loader) -> None:
     loader.gate.clear()
     call = asyncio.create_task(loader.get())
     await asyncio.sleep(0)
@@ -83,8 +82,9 @@ async def test_age_counts_from_the_begin_of_the_load() -> None:
     assert await loader.get() == 2
 
 
-async def test_load_goes_on_after_a_timeout_and_the_next_call_finds_its_value() -> None:
-    loader = Loader()
+async def test_load_goes_on_after_a_timeout_and_the_next_call_finds_its_value(
+    loader: Loader,
+) -> None:
     loader.gate.clear()
     with pytest.raises(TimeoutError):
         await loader.get(timeout=0.01)
@@ -94,8 +94,7 @@ async def test_load_goes_on_after_a_timeout_and_the_next_call_finds_its_value() 
     assert loader.loads == 1
 
 
-async def test_failures_are_not_stored() -> None:
-    loader = Loader()
+async def test_failures_are_not_stored(loader: Loader) -> None:
     loader.error = ValueError()
     with pytest.raises(ValueError):  # noqa: PT011 - it has no text
         await loader.get()
@@ -104,8 +103,9 @@ async def test_failures_are_not_stored() -> None:
     assert await loader.get() == 2
 
 
-async def test_stored_value_survives_an_unavailable_source_and_no_other_error() -> None:
-    loader = Loader()
+async def test_stored_value_survives_an_unavailable_source_and_no_other_error(
+    loader: Loader,
+) -> None:
     await loader.get()
     loader.seconds += 11
     loader.error = ConnectionError()
@@ -121,8 +121,7 @@ async def test_stored_value_survives_an_unavailable_source_and_no_other_error() 
     assert list(loader.cache.items()) == []
 
 
-async def test_expired_entries_are_removed_when_there_are_too_many() -> None:
-    loader = Loader()
+async def test_expired_entries_are_removed_when_there_are_too_many(loader: Loader) -> None:
     for number in range(MAX_ENTRIES):
         await loader.get(f"old-{number}")
     loader.seconds += EXPIRY + 1
@@ -131,8 +130,7 @@ async def test_expired_entries_are_removed_when_there_are_too_many() -> None:
     assert [key for key, _ in loader.cache.items()] == ["new"]
 
 
-async def test_close_cancels_the_loads() -> None:
-    loader = Loader()
+async def test_close_cancels_the_loads(loader: Loader) -> None:
     loader.gate.clear()
     call = asyncio.create_task(loader.get())
     await asyncio.sleep(0)

@@ -26,6 +26,7 @@ from tests.support.clock import FakeClock
 from tests.unit.atlas.strict_server import REF, answer_job, refusal
 
 ACCOUNT = ServiceAccount("mdb_sa_id_123", SecretStr("mdb_sa_sk_s3cr3t"))
+ENDED_TOKEN = httpx.Response(200, json={"access_token": "t0k3n", "expires_in": -1})
 BASIC = "Basic " + base64.b64encode(b"mdb_sa_id_123:mdb_sa_sk_s3cr3t").decode()
 
 
@@ -154,11 +155,7 @@ async def test_lasting_401_does_not_use_up_tokens() -> None:
         (httpx.Response(200), UnreadableAnswer, None),
         (httpx.Response(200, json={"access_token": ""}), UnreadableAnswer, None),
         (httpx.Response(200, json={"access_token": "a\r\nX: y"}), UnreadableAnswer, None),
-        (
-            httpx.Response(200, json={"access_token": "t0k3n", "expires_in": -1}),
-            UnreadableAnswer,
-            None,
-        ),
+        (ENDED_TOKEN, UnreadableAnswer, None),
         (httpx.ReadTimeout("slow"), TimedOut, None),
         (httpx.ConnectError("refused"), NoConnection, None),
     ],

@@ -34,6 +34,9 @@ def a_notice(reminder: int, next_at: float | None, **changes: bool) -> Notice:
     return Notice(reminder=reminder, next_at=at(next_at) if next_at else None, **values)
 
 
+LAST = a_notice(1, None, escalates=True)
+
+
 @pytest.mark.parametrize(
     ("policy", "request_", "now", "notice"),
     [
@@ -43,18 +46,8 @@ def a_notice(reminder: int, next_at: float | None, **changes: bool) -> Notice:
         (reminders(60, 180, 600), waiting(60), 200, a_notice(2, 600)),
         (reminders(60, 180), waiting(), 200, a_notice(0, None, is_first=True, escalates=True)),
         (reminders(), waiting(), 1, a_notice(0, None, is_first=True, escalates=True)),
-        (
-            reminders(60, 600),
-            waiting(60, expires_at=at(300)),
-            60,
-            a_notice(1, None, escalates=True),
-        ),
-        (
-            reminders(60, 300),
-            waiting(60, expires_at=at(300)),
-            60,
-            a_notice(1, None, escalates=True),
-        ),
+        (reminders(60, 600), waiting(60, expires_at=at(300)), 60, LAST),
+        (reminders(60, 300), waiting(60, expires_at=at(300)), 60, LAST),
         (reminders(180), waiting(60), 61, a_notice(0, 180)),
     ],
     ids=[

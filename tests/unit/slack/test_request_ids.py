@@ -18,6 +18,7 @@ from tests.unit.slack.harness import BoltHarness
 
 ID = "1d32b111eb0842bd9cbaa67cd741e651"
 TYPED = f"prod-eu {JOB_ID}"
+HOME_OPENED = {"type": "event_callback", "event": {"type": "app_home_opened"}}
 IN_A_DIALOG = {"view": {"private_metadata": json.dumps({"version": 1, "request": ID})}}
 OF_A_DENIAL = {"type": "view_submission", "view": {"private_metadata": json.dumps({"request": ID})}}
 
@@ -64,7 +65,7 @@ def test_invalid_request_id_is_ignored(body: dict[str, Any]) -> None:
         (payloads.click(ids.OPEN, TYPED), True),
         ({"type": "message_action", "callback_id": ids.SHORTCUT}, True),
         (payloads.click(ids.MORE, "10"), False),
-        ({"type": "event_callback", "event": {"type": "app_home_opened"}}, False),
+        (HOME_OPENED, False),
     ],
 )
 def test_payload_that_may_open_a_dialog_gets_a_new_id(
@@ -83,10 +84,7 @@ def test_payload_that_may_open_a_dialog_gets_a_new_id(
             {"type": "view_submission", "view": {"callback_id": ids.DIALOG}},
             "view_submission cancel_restore",
         ),
-        (
-            {"type": "event_callback", "event": {"type": "app_home_opened"}},
-            "event_callback app_home_opened",
-        ),
+        (HOME_OPENED, "event_callback app_home_opened"),
         ({"type": "message_action", "callback_id": ids.SHORTCUT, "message": {"text": "x"}},
          "message_action cancel_restore_shortcut"),
         ({}, "payload"),

@@ -22,6 +22,7 @@ PROJECT = "5b6212af90dc76637950a2c6"
 EU = OpenDialog(None, "prod-eu", JOB)
 PATH = f"groups/{PROJECT}/clusters/prod-eu/backup/restoreJobs/{JOB}"
 WHOLE = OpenDialog(PROJECT, "prod-eu", JOB)
+OTHER_LINK = InvalidCommand("That link names no project, cluster or restore job of Atlas.")
 
 
 @pytest.mark.parametrize(
@@ -80,14 +81,8 @@ def test_form_is_parsed_into_its_command(typed: str, meaning: Command) -> None:
         ),
         (f"https://cloud.mongodb.com/v2/{PROJECT}#/clusters", OpenDialog(PROJECT)),
         (f"https://cloud.mongodb.com/api/atlas/v2/groups/{PROJECT}/clusters", OpenDialog(PROJECT)),
-        (
-            "https://example.com/",
-            InvalidCommand("That link names no project, cluster or restore job of Atlas."),
-        ),
-        (
-            "https://[",
-            InvalidCommand("That link names no project, cluster or restore job of Atlas."),
-        ),
+        ("https://example.com/", OTHER_LINK),
+        ("https://[", OTHER_LINK),
     ],
 )
 def test_url_is_parsed_into_the_command_for_its_parts(address: str, meaning: Command) -> None:

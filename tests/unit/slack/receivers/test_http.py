@@ -38,6 +38,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "message_action": {"user": USER, "message": {"ts": "1.2"}, "callback_id": "s"},
     "shortcut": {"user": USER, "callback_id": "s"},
 }
+NO_EVENT = "The body has a missing or invalid event."
 SURROGATES = "The body has unpaired surrogates."
 ODD: list[object] = [None, 1, "x", "", [], [1], [None], {}, {"id": 1}, {"id": None}, [{}]]
 
@@ -217,12 +218,8 @@ async def test_other_methods_than_post_get_405(slack: ClientSession) -> None:
         (JSON, b'"text"', "The body is not a JSON object."),
         (JSON, b'{"type": "event_callback", "event": {"type": "\\ud800"}}', SURROGATES),
         (JSON, b'{"type": "nonsense"}', "The body has an unknown type."),
-        (JSON, b'{"type": "event_callback"}', "The body has a missing or invalid event."),
-        (
-            JSON,
-            b'{"type": "event_callback", "event": "x"}',
-            "The body has a missing or invalid event.",
-        ),
+        (JSON, b'{"type": "event_callback"}', NO_EVENT),
+        (JSON, b'{"type": "event_callback", "event": "x"}', NO_EVENT),
         ("text/plain", COMMAND, "The body must be a form or JSON."),
     ],
 )
