@@ -188,7 +188,7 @@ class NotRead(NotRecorded):
 
 
 class MaybeRecorded(LedgerError):
-    """The database did not answer in time, so it is not certain that this was recorded. If it was, the card in the channel will show it; if not, try again: the same click never counts twice."""  # noqa: E501 - one sentence, shown as it stands
+    """The database, or Slack about your rights, did not answer in time, so it is not certain that this was recorded. If it was, the card in the channel will show it; if not, try again: the same click never counts twice."""  # noqa: E501 - one sentence, shown as it stands
 
 
 @dataclass(eq=False, repr=False)

@@ -129,6 +129,6 @@ def readable_fields(event: Recorded) -> tuple[dict[str, Any], bool]:
     own = {name: getattr(event, name) for name in (*COLUMNS, "number", "hash")}
     try:
         return {**json.loads(event.detail), **own}, False
-    except (ValueError, TypeError):  # the detail is not a JSON object
+    except (ValueError, TypeError, RecursionError):  # the detail is not a JSON object
         fields = own.items()
         return {k: v if isinstance(v, str | int | None) else repr(v) for k, v in fields}, True

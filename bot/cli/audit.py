@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -33,7 +34,7 @@ from bot.storage.audit_log import AuditLog, AuditTail
 from bot.storage.database import Database
 from bot.storage.migrate import SchemaError, known_version
 from bot.storage.summary import NO_DOWNLOADS, read_summary
-from bot.tasks import stop_event, wait_up_to
+from bot.tasks import on_stop
 
 #: The other fields that the table shows, in this order.
 DETAILS = (
@@ -202,11 +203,18 @@ def missing_file(url: str) -> Path | None:
 
 
 async def write_as_recorded(tail: AuditTail, how: RecordFormat, out: TextIO) -> int:
-    """Write new events until stopped, then return 0; the database may be away for a time."""
+    """Write new events until SIGTERM or SIGINT; the database may be away for a time."""
     configure_logging("CRITICAL")  # the sentences below report it
-    write_fields, stop = fields_writer(how, out), stop_event()
+    following = asyncio.create_task(_follow(tail, fields_writer(how, out), out))
+    on_stop(following.cancel)  # also in the middle of a long record, or of a read that hangs
+    with suppress(asyncio.CancelledError):
+        await following
+    return 0
+
+
+async def _follow(tail: AuditTail, write_fields: FieldsWriter, out: TextIO) -> None:
     is_away = False
-    while not stop.is_set():
+    while True:
         was_away, is_away = is_away, False
         try:
             async for event in tail.poll():
@@ -216,8 +224,7 @@ async def write_as_recorded(tail: AuditTail, how: RecordFormat, out: TextIO) -> 
         if is_away != was_away:
             typer.echo(DATABASE_AWAY if is_away else "The database answers again.", err=True)
         out.flush()
-        await wait_up_to(FOLLOW_INTERVAL, stop)
-    return 0
+        await asyncio.sleep(FOLLOW_INTERVAL)
 
 
 async def write(events: Events, how: RecordFormat, out: TextIO) -> int:

@@ -16,6 +16,7 @@ from bot.cancellation.policy import Policy, check_reason, check_typed_name, may_
 from bot.cli import jobs, output
 from bot.cli.jobs import FormatOption, Target, TargetArgument
 from bot.cli.progress import Progress
+from bot.redaction import without_secrets
 from bot.services.projects import Project
 from bot.services.service import JobDetails, Submission
 from bot.settings import Settings
@@ -206,7 +207,8 @@ class CancelCommand:
     async def _join(self, request: Request) -> int:
         when = request.created_at.isoformat(sep=" ", timespec="seconds")
         asked_by = request.requester or "The bot"
-        dropped = "" if self.call.reason in {"", request.reason} else f" {REASON_DROPPED}"
+        is_same = without_secrets(self.call.reason) in {"", request.reason}
+        dropped = "" if is_same else f" {REASON_DROPPED}"
         self.progress.note(f"{asked_by} asked for this already, {when}.{dropped}", request)
         return await self._follow(request)
 

@@ -44,6 +44,10 @@ NAME_TIMEOUT = 5.0  #: seconds to wait for the names of projects
 READ_TIMEOUT = 20.0  #: seconds for one read of Atlas
 NOTICE_AFTER = 1.0  #: seconds of reading after which a terminal shows what is waited for
 ADDRESS = "Atlas's address is {} (MONGODB_ATLAS_BASE_URL)."
+NONE_SELECTED = (
+    "The projects file selects no project: compare include and exclude of its organizations with"
+    " the names of the projects in Atlas."
+)
 MAX_CLUSTERS = 20  #: names of clusters in a sentence
 FEED_TIMEOUT = 5.0  #: seconds for the activity feed, without which the rest is shown
 TIMES = frozenset({"snapshot", "started", "link_expected"})  #: the fields that are times
@@ -95,8 +99,8 @@ async def open_services(settings: Settings) -> AsyncIterator[tuple[CoreServices,
                 await load_project_names(services.projects, for_command=True)
         for sentence in (unread := await services.organizations.read()):
             typer.echo(sentence, err=True)
-        if unread and not services.projects.all:
-            output.fail(ADDRESS.format(settings.atlas.base_url))
+        if not services.projects.all:
+            output.fail(ADDRESS.format(settings.atlas.base_url) if unread else NONE_SELECTED)
         yield services, not unread
     finally:
         await services.runner.stop(DEFAULT_TIMINGS.run_stop_timeout)

@@ -38,7 +38,7 @@ _CREATED = {
 STATES: Mapping[str, State] = {EventName.entering(state): state for state in State}
 _OUTCOME = tuple(each.name for each in fields(Outcome))
 #: What reading raises where the bot did not write the text.
-UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 CHANGED = "was changed"
 MISSING = "is missing"
 MOVED = "is not in its place"

@@ -158,6 +158,19 @@ async def test_list_fails_where_an_organization_cannot_be_read_and_shows_the_oth
     assert ran.err.endswith(f"Atlas's address is {atlas.url} (MONGODB_ATLAS_BASE_URL).\n")
 
 
+async def test_command_fails_where_the_projects_file_selects_no_project(
+    environ: Environ, tmp_path: Path
+) -> None:
+    file = tmp_path / "projects.toml"
+    file.write_text("[[organizations]]\ninclude = ['shpo-*']\n")
+    del environ["MONGODB_ATLAS_PROJECT_ID"]
+    for call in (("list",), ("show", *RUNNING), ("cancel", *RUNNING, *YES)):
+        ran = await run_command(*call, **environ, BOT_PROJECTS_FILE=str(file))
+
+        assert ran.code == 1
+        assert ran.err.startswith("The projects file selects no project: compare include and")
+
+
 async def test_mistyped_setting_is_reported_on_standard_error(environ: Environ) -> None:
     environ |= {"BOT_APPROVLAS": "1"}
     for call in (("list",), ("show", *RUNNING), ("cancel", *RUNNING, *YES)):
@@ -393,8 +406,9 @@ async def test_repeated_command_says_that_the_open_request_keeps_its_reason(
     environ: Environ,
 ) -> None:
     environ |= {"BOT_APPROVALS": "1"}
-    await run_command("cancel", *LIVE, *YES, **environ)
-    same = lines(await run_command("cancel", *LIVE, *YES, **environ))
+    secret = ("--reason", "started by mistake, password=sesame-1234", "--yes")
+    await run_command("cancel", *LIVE, *secret, **environ)
+    same = lines(await run_command("cancel", *LIVE, *secret, **environ))
     other = lines(await run_command("cancel", *LIVE, "--reason", "b", "--yes", **environ))
     record = lines(await run_command("audit", "--format", "jsonl", **environ))
 
@@ -402,7 +416,9 @@ async def test_repeated_command_says_that_the_open_request_keeps_its_reason(
     assert "asked for this already" in same[0]["sentence"]
     assert kept not in same[0]["sentence"]
     assert kept in other[0]["sentence"]
-    assert [line["reason"] for line in record if "reason" in line] == ["started by mistake"]
+    [reason] = [line["reason"] for line in record if "reason" in line]
+    assert reason.startswith("started by mistake, ")
+    assert "sesame-1234" not in reason
 
 
 async def test_without_approval_replaces_the_request_that_waits(tmp_path: Path) -> None:

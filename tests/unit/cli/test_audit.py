@@ -1,8 +1,10 @@
 """The record, written for eyes and for programs."""
 
+import asyncio
 import csv
 import io
 import json
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -10,8 +12,9 @@ from typing import Any
 import pytest
 
 from bot.cancellation.events import Event, EventName, Recorded, chain
-from bot.cli.audit import RecordFormat, write
+from bot.cli.audit import RecordFormat, write, write_as_recorded
 from bot.cli.output import printable
+from bot.storage.audit_log import AuditTail
 
 AT = "2026-11-25T12:00:00.000+00:00"
 
@@ -103,7 +106,11 @@ def test_printable_text_is_unchanged() -> None:
     assert printable("Größe: 3 µm, ok 👍") == "Größe: 3 µm, ok 👍"
 
 
-@pytest.mark.parametrize("detail", ["not json", "[1]", b"\x00\xff"])
+@pytest.mark.parametrize(
+    "detail",
+    ["not json", "[1]", b"\x00\xff", "[" * 100_000],
+    ids=["text", "list", "bytes", "nested too deeply"],
+)
 @pytest.mark.parametrize("format_", RecordFormat)
 async def test_damaged_event_is_counted_and_shows_its_own_fields(
     format_: RecordFormat, detail: Any
@@ -120,6 +127,27 @@ async def test_damaged_event_is_counted_and_shows_its_own_fields(
     assert count == 1
     assert "request:created" in out.getvalue()
     assert "fine" in out.getvalue()
+
+
+class HangingTail(AuditTail):
+    """The tail of a database that does not answer."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def poll(self) -> AsyncIterator[Recorded]:
+        self.asked.set()
+        await asyncio.Event().wait()
+        yield a_line()
+
+
+async def test_sigint_ends_the_following_while_a_read_hangs() -> None:
+    tail, out = HangingTail(), io.StringIO()
+    following = asyncio.create_task(write_as_recorded(tail, RecordFormat.JSONL, out))
+    await tail.asked.wait()
+    signal.raise_signal(signal.SIGINT)
+
+    assert await asyncio.wait_for(following, 5) == 0
 
 
 def test_hash_of_a_value_of_another_type_differs() -> None:
