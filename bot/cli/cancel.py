@@ -124,7 +124,7 @@ async def _open(
 ) -> "CancelCommand":
     await migrate(settings.database_url.get_secret_value())
     with jobs.reading_atlas(settings):
-        services, _ = await stack.enter_async_context(jobs.open_services(settings))
+        services = await stack.enter_async_context(jobs.open_services(settings))
         await services.clock.set()
         project, ref = await jobs.find_job(services, call.target)
         if refusal := call.refusal(project.policy):

@@ -27,7 +27,7 @@ from bot.cli.audit import missing_file
 from bot.cli.output import OutputFormat
 from bot.log_config import configure_logging
 from bot.redaction import redact
-from bot.services.projects import Project, Projects
+from bot.services.projects import Project
 from bot.services.search_results import Unavailable
 from bot.services.service import JobDetails
 from bot.settings import Settings, SettingsError, load_settings
@@ -87,21 +87,22 @@ def current_operator() -> Person:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings) -> AsyncIterator[tuple[CoreServices, bool]]:
+async def open_services(settings: Settings) -> AsyncIterator[CoreServices]:
     """Open the services, the database at its first use; at the end, stop runs and close all.
 
-    The second value is whether all organizations could be read; without any project, it ends here.
+    Without any project the command ends here.
     """
     services = CoreServices(settings, Metrics(), f"{current_operator().id}-{uuid.uuid4().hex[:8]}")
     try:
         with suppress(TimeoutError):  # a name is only shown; the next call has the errors
             async with asyncio.timeout(NAME_TIMEOUT):
                 await load_project_names(services.projects, for_command=True)
-        for sentence in (unread := await services.organizations.read()):
+        for sentence in await services.organizations.read():
             typer.echo(sentence, err=True)
         if not services.projects.all:
-            output.fail(ADDRESS.format(settings.atlas.base_url) if unread else NONE_SELECTED)
-        yield services, not unread
+            is_complete = services.organizations.is_complete
+            output.fail(NONE_SELECTED if is_complete else ADDRESS.format(settings.atlas.base_url))
+        yield services
     finally:
         await services.runner.stop(DEFAULT_TIMINGS.run_stop_timeout)
         await services.close()
@@ -180,15 +181,14 @@ def show_job(target: TargetArgument, *, how: FormatOption = "") -> None:
 
 async def _list(settings: Settings, cluster: str | None, project: str, form: OutputFormat) -> None:
     with reading_atlas(settings):
-        async with open_services(settings) as (services, is_complete):
-            known = services.projects
-            projects = [find_project(known, project)] if project else known.all
+        async with open_services(settings) as services:
+            projects = [find_project(services, project)] if project else services.projects.all
             listing = await services.cancellation.finder.listing(projects, cluster=cluster)
             if cluster and not (listing.jobs or listing.unavailable):
                 await check_cluster(services, projects, cluster)
             found = [(each.place.project, each.ref, each.job) for each in listing.jobs]
             shown = await details_of(services, found)
-    is_complete = is_complete and not listing.unavailable
+    is_complete = services.organizations.is_complete and not listing.unavailable
     _write_list([*map(fields_of, shown)], form, complete=is_complete)
     if not is_complete:
         output.fail("\n".join(_unread(services, listing.unavailable)))
@@ -216,7 +216,7 @@ def _unread(services: CoreServices, parts: Sequence[Unavailable]) -> Iterator[st
 
 async def _show(settings: Settings, target: Target, form: OutputFormat) -> None:
     with reading_atlas(settings):
-        async with open_services(settings) as (services, _):
+        async with open_services(settings) as services:
             project, ref = await find_job(services, target)
             try:
                 job = await project.atlas.restore_job(ref, timeout=READ_TIMEOUT)
@@ -232,10 +232,12 @@ async def _show(settings: Settings, target: Target, form: OutputFormat) -> None:
         typer.echo(why_not_cancellable(job))
 
 
-def find_project(projects: Projects, name: str) -> Project:
+def find_project(services: CoreServices, name: str) -> Project:
     """Find a project by its name or id; an unknown one ends the command."""
-    if (found := projects.find(name)) is None:
-        known = ", ".join(project.name for project in projects.all)
+    if (found := services.projects.find(name)) is None:
+        known = ", ".join(project.name for project in services.projects.all)
+        if not services.organizations.is_complete:
+            output.fail(f"Project {name!r} is not among those that could be read: {known}.")
         output.fail(f"There is no project {name!r}; there are: {known}.", output.WRONG_USAGE)
     return found
 
@@ -243,7 +245,7 @@ def find_project(projects: Projects, name: str) -> Project:
 async def find_job(services: CoreServices, target: Target) -> tuple[Project, JobRef]:
     """Return the job's project; without one in the arguments, all projects are searched."""
     projects, cluster = services.projects, target.cluster
-    project = find_project(projects, target.project) if target.project else projects.only
+    project = find_project(services, target.project) if target.project else projects.only
     if project is None:
         find = services.cancellation.finder.search
         search = await find(target.job_id, projects.all, cluster=cluster)

@@ -41,6 +41,11 @@ class Organizations:
         self._own_ids = frozenset(project.id for project in self.projects.all)
         self._conflicts: set[str] = set()
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the list of each organization was read."""
+        return all(each.label in self._listed for each in self._all)
+
     def set(self, organizations: Iterable[Organization]) -> None:
         """Set the organizations, and apply their patterns and policies to what is listed."""
         self._all = tuple(organizations)

@@ -150,9 +150,12 @@ async def test_list_fails_where_an_organization_cannot_be_read_and_shows_the_oth
     file.write_text(f"{project}[[organizations]]\n{keys.format('WRONG')}")
     del environ["MONGODB_ATLAS_PROJECT_ID"]
     environ |= {"PUBLIC": PUBLIC_KEY, "PRIVATE": PRIVATE_KEY, "WRONG": "0" * 36}
-    ran = await run_command("list", **environ, BOT_PROJECTS_FILE=str(file))
+    environ["BOT_PROJECTS_FILE"] = str(file)
+    ran = await run_command("list", **environ)
+    other = await run_command("list", "--project", "payments", **environ)
 
-    assert ran.code == 1
+    assert ran.code == other.code == 1
+    assert "Project 'payments' is not among those that could be read: shop-prod." in other.err
     assert RUNNING[1] in {line["job"] for line in lines(ran)}
     assert "The projects of organization number 1 cannot be listed" in ran.err
     assert ran.err.endswith(f"Atlas's address is {atlas.url} (MONGODB_ATLAS_BASE_URL).\n")
