@@ -14,6 +14,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import cached_property
+from itertools import count, islice
 from pathlib import Path
 from typing import Self
 
@@ -45,18 +46,25 @@ END $$
 """
 
 
+#: Each worker of pytest takes its ports from a range of its own; other processes share the last.
+PORTS_PER_WORKER = 2000
+_worker = os.environ.get("PYTEST_XDIST_WORKER", "gw10").removeprefix("gw")
+_first = 10_000 + min(int(_worker), 10) * PORTS_PER_WORKER
+_start = secrets.randbelow(PORTS_PER_WORKER)
+_ports = (_first + (_start + n) % PORTS_PER_WORKER for n in count())
+
+
 def free_port() -> int:
-    """Return a port for a program that will bind it later.
+    """Return a port for a program that will bind it later, and which no other call returns.
 
     It is below the range from which the system gives ports to connections and to port 0, where
     another program could get it in the meantime.
     """
-    for _ in range(100):
-        port = 10_000 + secrets.randbelow(22_000)
+    for port in islice(_ports, PORTS_PER_WORKER):
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
-    raise OSError("no free port between 10000 and 32000")
+    raise OSError("no free port")
 
 
 def binaries() -> Path:
