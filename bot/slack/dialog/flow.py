@@ -187,7 +187,8 @@ class JobReader:
     async def view(self) -> View:
         """Build the view; Atlas is asked only for people who may request."""
         try:
-            return await self._view()
+            async with self.deps.job_reads.slot():
+                return await self._view()
         except (NoPlacement, AtlasError, CancellationError) as error:
             log.info("dialog shows an error", job=self.job.ref.job_id, error=type(error).__name__)
             match error:
