@@ -103,8 +103,8 @@ class CappedResponse(httpx.Response):
 
 
 def _record(request: httpx.Request, response: httpx.Response | None, seconds: float) -> CallRecord:
-    status = response.status_code if response else None
-    headers = response.headers if response else httpx.Headers()
+    status = None if response is None else response.status_code
+    headers = httpx.Headers() if response is None else response.headers
     return CallRecord(
         request.method,
         status,

@@ -16,7 +16,15 @@ from typing import Annotated, Any
 
 import typer
 
-from bot.atlas import AtlasError, AtlasUnavailable, ClusterNotFound, InvalidName, JobRef, RestoreJob
+from bot.atlas import (
+    AtlasError,
+    AtlasUnavailable,
+    ClusterNotFound,
+    DeliveryType,
+    InvalidName,
+    JobRef,
+    RestoreJob,
+)
 from bot.atlas.models import cluster_name, object_id
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.job_facts import LinkPhase
@@ -304,7 +312,7 @@ def lines_of(details: JobDetails) -> list[tuple[str, str]]:
         ("Snapshot", f"{in_words(fields, 'snapshot')} {job.snapshot_id}".strip()),
         ("Started", in_words(fields, "started")),
         ("By", plain(job_facts.who(details.facts.started_by))),
-        ("Download link", plain(link) if kind == "download" else ""),
+        ("Download link", plain(link) if kind == DeliveryType.DOWNLOAD else ""),
         ("Open request", in_words(fields, "request")),
     ]
 

@@ -113,8 +113,8 @@ def demo(
         elif script:
             asyncio.run(play_script(sys.stdout, approvals=approvals, fault=fault))
         else:
-            number, browser = 8080 if port is None else port, not no_browser
-            asyncio.run(run_demo(sys.stdout, number, approvals, fault, browser=browser))
+            port = 8080 if port is None else port
+            asyncio.run(run_demo(sys.stdout, port, approvals, fault, browser=not no_browser))
 
 
 @app.command(short_help="Check what the bot needs; change nothing.")

@@ -40,8 +40,6 @@ from bot.settings import ProjectSettings, Settings
 TIMEOUT = 8.0  #: seconds for each read, including its retries
 #: How many clusters are tried until one returns its restore jobs: flex clusters have none.
 MAX_CLUSTERS = 5
-
-
 #: The checks that concern each project alike.
 COMMON_CHECKS = frozenset({"atlas", "atlas_credentials", "atlas_version"})
 

@@ -115,7 +115,7 @@ class Connection(web.RequestHandler):
             loop=asyncio.get_running_loop(),
             keepalive_timeout=IDLE_TIMEOUT,
             lingering_time=LINGER_TIMEOUT,
-            access_log=None,  # type: ignore[arg-type]  # it writes none then
+            access_log=None,  # type: ignore[arg-type]  # aiohttp documents None: no access log
             auto_decompress=False,  # Slack compresses nothing, and signs the body as it is sent
         )
         self._limiter = limiter
