@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, replace
 from itertools import chain, repeat
 
@@ -89,6 +90,11 @@ class RightsCheck:
         if request.by_bot and self.starter_of:
             started_by = await self.starter_of(request.ref)
         return judge(self.projects.policy(request.ref), request, people, started_by)
+
+    async def start_reading_people(self, request: Request) -> None:
+        """Let Slack answer while Atlas does: `judge` uses these answers while they are current."""
+        with suppress(CancellationError):  # `judge` asks again, and reports it
+            await self.people_of(request)
 
     async def people_of(self, request: Request, *others: str) -> Mapping[str, Person]:
         """Read requester and approvers of a request, and `others`; raises as `judge` does."""
@@ -283,6 +289,7 @@ class Runner:
             if request is None:
                 return
             renewal = asyncio.create_task(self._renew_lease(request_id))
+            reading = asyncio.create_task(self.rights.start_reading_people(request))
             try:
                 await self._execute_and_settle(request)
             except asyncio.CancelledError:
@@ -290,6 +297,7 @@ class Runner:
                 raise
             finally:
                 renewal.cancel()
+                reading.cancel()
             self.on_change()
 
     async def _execute_and_settle(self, request: Request) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.sandbox.atlas import PROJECT_ID, FakeAtlasServer
 from bot.sandbox.slack import Channel, FakeSlackServer
+from bot.slack.directory import CURRENT_MAX_AGE
 from tests.acceptance.environment import environment
 from tests.support.process import BotProcess
 from tests.tools.bench.proxy import far
@@ -54,6 +55,9 @@ MEMBERS = ("U0RINA0001", "U0BOT00001")
 #: The path of a bare round trip, with the shortest answer of each fake server.
 BARE = {"Slack": "/api/api.test", "Atlas": "/"}
 
+#: Seconds for which a person looks at the dialog: longer than what Slack says of them is current.
+READING = CURRENT_MAX_AGE + 0.1
+
 #: Seconds for one dialog or cancellation on a busy machine.
 STEP_TIMEOUT = 15.0
 
@@ -64,7 +68,8 @@ NOTES = (
     ),
     (
         "Unavoidable, in sequence: the submission to the bot (½), GET, DELETE and GET at Atlas (3),"
-        " the outcome to Slack (½). The card is posted in parallel."
+        " the outcome to Slack (½). The card is posted, and Slack is asked about the requester, in"
+        " parallel."
     ),
 )
 
@@ -97,6 +102,7 @@ class CancellationEnvironment:
         before = self.slack.state.view_of("rina")
         await self.slack.people.types("rina", channel.id, f"/cancel-restore {CLUSTER} {job}")
         view = await self.slack.until(lambda: self._dialog(before), STEP_TIMEOUT)
+        await asyncio.sleep(READING)
         return await self._submit(view)
 
     def _dialog(self, before: Json | None) -> Json | None:

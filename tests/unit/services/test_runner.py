@@ -83,6 +83,7 @@ class ScriptedAtlas(UnconnectedAtlas):
         self.calls.append("GET")
         self.timeouts.append(timeout)
         self.refs.append(ref)
+        await asyncio.sleep(0)  # meanwhile Slack is asked
         answer: RestoreJob = self._next(self.reads)
         return answer
 
@@ -216,7 +217,8 @@ async def run(
         await asyncio.sleep(3600 if seconds == 3.0 else 0)  # the lease's renewal never comes due
         await atlas.clock.sleep(seconds)
 
-    slack = ScriptedSlack([*slack_answers]) if slack_answers else None
+    # The first answer comes while the job is read, and again when the rights are judged.
+    slack = ScriptedSlack([slack_answers[0], *slack_answers]) if slack_answers else None
     runner = a_runner(store, atlas, policy, slack, sleep=sleep, monotonic=atlas.clock.monotonic)
     await runner.run(store.request.id)
     assert store.settled
@@ -643,6 +645,27 @@ async def test_delete_waits_until_slack_answers_and_the_job_is_read_again() -> N
     assert atlas.calls == ["GET", "GET", "GET", "DELETE", "GET"]
     assert store.written == ["sent", "answered 204"]  # a short failure is not reported
     assert all(timeout and timeout > 0 for timeout in atlas.timeouts)
+
+
+async def test_slack_is_asked_for_people_while_atlas_answers() -> None:
+    asked = asyncio.Event()
+
+    class SlowAtlas(ScriptedAtlas):
+        async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
+            await asyncio.wait_for(asked.wait(), 5)
+            return await super().restore_job(ref, timeout=timeout)
+
+    class NotingSlack(ScriptedSlack):
+        async def resolve(
+            self, users: Collection[str], groups: Collection[str]
+        ) -> dict[str, Person]:
+            asked.set()
+            return await super().resolve(users, groups)
+
+    atlas, store = SlowAtlas(reads=[THERE, CANCELLED]), FakeLeaseStore()
+    await a_runner(store, atlas, slack=NotingSlack([Kind.MEMBER])).run(store.request.id)
+
+    assert atlas.calls == ["GET", "DELETE", "GET"]
 
 
 async def test_lasting_failure_of_slack_is_reported_once_and_sends_nothing() -> None:
