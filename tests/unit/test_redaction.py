@@ -1,10 +1,13 @@
 """Secrets and links that people paste into a reason are removed, and ordinary words stay."""
 
+import re
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from bot.redaction import REMOVED, without_secrets
+from bot.redaction import PATTERNS, REMOVED, without_secrets
 
 UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
@@ -39,6 +42,23 @@ def test_secret_or_link_in_typed_text_is_removed(typed: str, kept: str) -> None:
 )
 def test_ordinary_text_is_kept(typed: str) -> None:
     assert without_secrets(typed) == typed
+
+
+@pytest.mark.parametrize(("hints", "pattern"), PATTERNS)
+@settings(max_examples=20)
+@given(data=st.data())
+def test_whatever_a_pattern_matches_contains_one_of_its_hints(
+    data: st.DataObject, hints: list[str], pattern: re.Pattern[str]
+) -> None:
+    ascii_text = st.characters(codec="ascii")
+    matched = data.draw(st.from_regex(pattern, alphabet=ascii_text))
+
+    assert any(hint in matched.lower() for hint in hints)
+
+
+@pytest.mark.parametrize("typed", ["ſecret='hunter22'", "DIGEST username=ada", "mdb_ſa_ſk_1"])
+def test_secret_with_letters_outside_ascii_is_removed(typed: str) -> None:
+    assert REMOVED in without_secrets(typed)
 
 
 def test_long_hostile_text_takes_little_time() -> None:
