@@ -1,18 +1,21 @@
 """The program `cancel-restore`, which is also `python -m bot`."""
 
 import errno
+import gc
 import io
 import os
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import TextIO
 
+gc.disable()  # to look for garbage among modules, which stay, would take an eighth of the start
 try:
     from bot.cli.main import app
     from bot.cli.output import FAILED, INTERRUPTED
 except KeyboardInterrupt:  # the imports take most of the first second
     sys.exit(130)  # `INTERRUPTED` itself may not be imported yet
+gc.freeze()
+gc.enable()
 
 
 def main() -> None:
@@ -32,7 +35,8 @@ def main() -> None:
 def open_stdout(stdout: TextIO | None) -> TextIO:
     """Escape characters that the output lacks; a closed output fails at the first write."""
     if stdout is None:
-        return Path(os.devnull).open(encoding="utf-8")  # for reading
+        # For reading. Like a standard stream it stays open until the process ends.
+        return open(os.open(os.devnull, os.O_RDONLY), encoding="utf-8", closefd=False)
     if isinstance(stdout, io.TextIOWrapper):
         stdout.reconfigure(errors="backslashreplace")
     return stdout
