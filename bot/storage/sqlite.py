@@ -52,7 +52,11 @@ class SqliteExecutor:
     def __init__(self, url: URL, timeout: float, *, read_only: bool = False) -> None:
         self._path = Path(url.database or "")
         self._read_only = read_only
-        arguments: dict[str, Any] = {"connect_args": {"factory": _SelfClosingConnection}}
+        # The connection that was used last has the latest pages in its cache.
+        arguments: dict[str, Any] = {
+            "connect_args": {"factory": _SelfClosingConnection},
+            "pool_use_lifo": True,
+        }
         if read_only:  # without a pool: whether there is a log may be different each time
             opened = partial(_open_read_only, self._path, timeout)
             arguments = {"creator": opened, "poolclass": NullPool}
