@@ -146,7 +146,8 @@ class Target:
 
     @classmethod
     def parse(cls, words: Sequence[str]) -> "Target":
-        """Parse `[PROJECT] CLUSTER JOB_ID`; anything else ends the command."""
+        """Parse `[PROJECT] CLUSTER JOB_ID`, also `PROJECT/CLUSTER`; else the command ends."""
+        words = [part for word in words for part in word.rsplit("/", 1)]
         if len(words) not in {2, 3}:
             usage = "Name cluster and restore job, such as: prod-eu 5b622f7087d9d6039fafe03f."
             output.fail(usage, output.WRONG_USAGE)
