@@ -108,7 +108,9 @@ def _run(settings: Settings, call: Call, progress: Progress) -> int:
                 command.confirm()  # not in `runner`, so that Ctrl-C ends the prompt
             return runner.run(command.cancel())
         except (KeyboardInterrupt, typer.Abort):
-            said = runner.run(command.after_interrupt()) if command else NOTHING_RECORDED
+            said = GO_ON if command else NOTHING_RECORDED
+            with suppress(KeyboardInterrupt):  # who presses it again does not wait for the record
+                said = runner.run(command.after_interrupt()) if command else said
             typer.echo(said, err=True)
             return output.INTERRUPTED
         except errors.NotAllowed as error:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from bot.app import Bot
+from bot.cli.cancel import GO_ON
 from bot.sandbox.atlas import (
     PRIVATE_KEY,
     PROJECT_ID,
@@ -383,6 +384,23 @@ async def test_interrupted_command_says_how_far_its_request_is(
     assert f"Request {request} {sentence}" in err.decode()
     assert [line["request"] for line in repeat] == [request]
     assert f"cancelled already, by request {request} of cli:" in repeat[0]["sentence"]
+    assert "Traceback" not in err.decode()
+
+
+async def test_second_interrupt_ends_the_command_at_once_and_says_what_to_do(
+    environ: Environ, atlas: FakeAtlasServer
+) -> None:
+    cluster, job = RUNNING
+    atlas.faults.add(NO_ANSWER)
+    command = await execute(environ, "cancel", cluster, job, *YES)
+    await wait_until(lambda: job in atlas.world.cancellations)
+    for _ in range(2):
+        os.kill(command.pid, signal.SIGINT)
+        await asyncio.sleep(0.3)  # the first one waits for the run
+    _, err = await asyncio.wait_for(command.communicate(), 20)
+
+    assert command.returncode == 130
+    assert GO_ON in err.decode()
     assert "Traceback" not in err.decode()
 
 
