@@ -91,10 +91,10 @@ class RightsCheck:
             started_by = await self.starter_of(request.ref)
         return judge(self.projects.policy(request.ref), request, people, started_by)
 
-    async def start_reading_people(self, request: Request, *others: str) -> None:
-        """Ask Slack early, beside another call; its answers are used while they are current."""
-        with suppress(CancellationError):  # whoever uses them asks again, and reports it
-            await self.people_of(request, *others)
+    async def start_reading_people(self, request: Request) -> None:
+        """Let Slack answer while Atlas does: `judge` uses these answers while they are current."""
+        with suppress(CancellationError):  # `judge` asks again, and reports it
+            await self.people_of(request)
 
     async def people_of(self, request: Request, *others: str) -> Mapping[str, Person]:
         """Read requester and approvers of a request, and `others`; raises as `judge` does."""

@@ -1,6 +1,5 @@
 """Carries out decisions about a request, and handles the buttons of its card."""
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
@@ -63,11 +62,7 @@ class Decisions:
         self._directory = deps.directory
 
     async def approve(self, request_id: str, actor: Actor) -> Request:
-        request = await self._service.requests.get(request_id)
-        person, _ = await asyncio.gather(
-            self._approver(request, actor),
-            self._service.rights.start_reading_people(request, actor.id),  # for `approve`
-        )
+        person = await self._approver(await self._service.requests.get(request_id), actor)
         return await self._service.approve(request_id, person)
 
     async def deny(self, request_id: str, actor: Actor, reason: str) -> Request:

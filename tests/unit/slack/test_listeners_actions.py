@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +9,12 @@ import pytest
 
 from bot.cancellation.errors import MaybeRecorded, NotRecorded
 from bot.cancellation.lifecycle import Approval, Card, Outcome, Request, State
-from bot.cancellation.people import People, Person
+from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
-from bot.services.runner import RightsCheck
 from bot.slack import ids
 from bot.slack.errors import other_version
 from tests.support.clock import NOON
-from tests.support.domain import JOB_ID, PROJECT_ID, RINA, resolve_members
+from tests.support.domain import JOB_ID, PROJECT_ID, RINA
 from tests.unit.slack import payloads, samples
 from tests.unit.slack.harness import BoltHarness, NewBolt
 
@@ -43,21 +41,6 @@ async def test_approval_by_an_approver_is_recorded(new_bolt: NewBolt) -> None:
     assert answer.status == 200
     assert (await bolt.request(request.id)).state is State.APPROVED
     assert bolt.private == []
-
-
-async def test_requester_is_looked_up_beside_the_approver(new_bolt: NewBolt) -> None:
-    bolt, request = await waiting(new_bolt)
-    asked = bolt.slack.scripts["usergroups.users.list"].gate = asyncio.Event()
-
-    async def resolve(users: Collection[str], groups: Collection[str]) -> dict[str, Person]:
-        asked.set()
-        return await resolve_members(users, groups)
-
-    bolt.service.rights = RightsCheck(bolt.service.projects, resolve)
-    async with asyncio.timeout(5):
-        await bolt.ack(payloads.click(ids.APPROVE, request.id))
-
-    assert (await bolt.request(request.id)).state is State.APPROVED
 
 
 async def test_ack_waits_for_the_database(new_bolt: NewBolt) -> None:
