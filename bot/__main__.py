@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from typing import TextIO
 
-gc.disable()  # to look for garbage among modules, which stay, would take an eighth of the start
+gc.disable()  # modules stay: collecting garbage among them takes an eighth of the start
 try:
     from bot.cli.main import app
     from bot.cli.output import FAILED, INTERRUPTED

@@ -17,15 +17,16 @@ SENSITIVE = (
     r"(?:token|secret|private_?key|password|ticket|trigger_?id|response_?url"
     r"|(?:delivery|download)_?urls?)"
 )
-_SENSITIVE_HINTS = "token secret key password ticket trigger response url"
+_SENSITIVE_HINTS = "token secret key password ticket trigger url"
 _QUOTE = r"\\*[\"']"  # as in text, in repr, in JSON, in JSON within JSON
 _HEADER = rf"authorization(?:{_QUOTE})?\s*[:=,]\s*(?:b?{_QUOTE})?"
 _URL = r"[^\s\"'<>\\|]"
 
 #: The forms of secrets. The group `kept`, if any, stays. The patterns run over the finished line,
 #: which must remain valid JSON: none begins at a word boundary (a new line is a backslash and an n
-#: there), and none consumes a quote or half an escape. Before each pattern are texts of which it
-#: matches at least one, in any case: most lines have none, and need a tenth of the time.
+#: there), and none consumes a quote or half an escape. Before each pattern are hints: what it
+#: matches contains at least one of them, in any case. Most lines have none: then looking for hints
+#: takes a tenth of the time.
 PATTERNS = tuple(
     (hints.split(), re.compile(pattern, re.IGNORECASE))
     for hints, pattern in (

@@ -109,7 +109,7 @@ def _run(settings: Settings, call: Call, progress: Progress) -> int:
             return runner.run(command.cancel())
         except (KeyboardInterrupt, typer.Abort):
             said = GO_ON if command else NOTHING_RECORDED
-            with suppress(KeyboardInterrupt):  # who presses it again does not wait for the record
+            with suppress(KeyboardInterrupt):  # a second one, while the run is stopped
                 said = runner.run(command.after_interrupt()) if command else said
             typer.echo(said, err=True)
             return output.INTERRUPTED

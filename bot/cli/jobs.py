@@ -147,13 +147,17 @@ class Target:
     @classmethod
     def parse(cls, words: Sequence[str]) -> "Target":
         """Parse `[PROJECT] CLUSTER JOB_ID`, also `PROJECT/CLUSTER`; else the command ends."""
-        words = [part for word in words for part in word.rsplit("/", 1)]
-        if len(words) not in {2, 3}:
-            usage = "Name cluster and restore job, such as: prod-eu 5b622f7087d9d6039fafe03f."
-            output.fail(usage, output.WRONG_USAGE)
+        match words:
+            case [place, job]:
+                project, _, cluster = place.rpartition("/")
+            case [project, cluster, job]:
+                pass
+            case _:
+                usage = "Name cluster and restore job, such as: prod-eu 5b622f7087d9d6039fafe03f."
+                output.fail(usage, output.WRONG_USAGE)
         with output.failing_on(InvalidName, code=output.WRONG_USAGE):
-            cluster, job_id = cluster_name(words[-2]), object_id(words[-1], "restore job id")
-        return cls(project=words[0] if len(words) == 3 else None, cluster=cluster, job_id=job_id)  # noqa: PLR2004 - three words
+            name, job_id = cluster_name(cluster), object_id(job, "restore job id")
+        return cls(project=project or None, cluster=name, job_id=job_id)
 
 
 def list_jobs(

@@ -4,7 +4,6 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, replace
 from itertools import chain, repeat
 
@@ -36,6 +35,8 @@ READ_BACKOFF = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 CHECK_BACKOFF = (0.25, 0.5, 1.0, 2.0, 4.0)
 #: Seconds without an answer from Slack after which the requester is notified.
 CHECK_REPORT_DELAY = 10.0
+#: Seconds for which the people that were read beside the job count as current.
+PEOPLE_MAX_AGE = 1.0
 #: Runs at once. More of them would wait for each other's transactions until their leases run out;
 #: the others wait unclaimed, in order.
 MAX_CONCURRENT_RUNS = 64
@@ -83,18 +84,19 @@ class RightsCheck:
     #: Returns the starter of a quarantined download; raises `LedgerError`.
     starter_of: Callable[[JobRef], Awaitable[StartedBy]] | None = None
 
-    async def judge(self, request: Request) -> Judgement:
-        """Judge a request by the current policy; raises `RightsNotChecked` or `UnknownProject`."""
-        people = await self.people_of(request)
+    async def judge(
+        self, request: Request, people: Mapping[str, Person] | None = None
+    ) -> Judgement:
+        """Judge a request by the current policy; raises `RightsNotChecked` or `UnknownProject`.
+
+        Without `people` they are read now.
+        """
+        if people is None:
+            people = await self.people_of(request)
         started_by = NOT_READ
         if request.by_bot and self.starter_of:
             started_by = await self.starter_of(request.ref)
         return judge(self.projects.policy(request.ref), request, people, started_by)
-
-    async def start_reading_people(self, request: Request) -> None:
-        """Let Slack answer while Atlas does: `judge` uses these answers while they are current."""
-        with suppress(CancellationError):  # `judge` asks again, and reports it
-            await self.people_of(request)
 
     async def people_of(self, request: Request, *others: str) -> Mapping[str, Person]:
         """Read requester and approvers of a request, and `others`; raises as `judge` does."""
@@ -130,6 +132,8 @@ class Run:
         self._backoff = chain(READ_BACKOFF, repeat(READ_BACKOFF[-1]))
         self._check_backoff = chain(CHECK_BACKOFF, repeat(CHECK_BACKOFF[-1]))
         self._report_check_at: float | None = None
+        self._people: Mapping[str, Person] | RightsNotChecked | None = None
+        self._people_read_at = -math.inf
         self._delete_error: AtlasError | None = None  # of the last DELETE that failed
         self._retry_at = self.monotonic()  # earliest moment that Atlas's Retry-After allows
 
@@ -152,7 +156,7 @@ class Run:
                 return result
             if step is Step.SEND:
                 try:
-                    judgement = await self.runner.rights.judge(self.request)
+                    judgement = await self._judge()
                 except RightsNotChecked as error:
                     await self._wait_for_slack(error)
                     continue
@@ -163,10 +167,28 @@ class Run:
             await self._wait_before_read()
 
     async def _read_job(self) -> RestoreJob:
+        """Read the job; before the first DELETE also the people, while Atlas answers."""
         timeout = self._deadline - self.monotonic()
         if self.request.sent.count:
             timeout = max(timeout, self.timings.final_read_timeout)
-        return await self.atlas.restore_job(self.request.ref, timeout=timeout)
+            return await self.atlas.restore_job(self.request.ref, timeout=timeout)
+        reading = self.atlas.restore_job(self.request.ref, timeout=timeout)
+        job, _ = await asyncio.gather(reading, self._read_people())
+        return job
+
+    async def _read_people(self) -> None:
+        try:
+            self._people = await self.runner.rights.people_of(self.request)
+        except RightsNotChecked as error:
+            self._people = error
+        self._people_read_at = self.monotonic()
+
+    async def _judge(self) -> Judgement:
+        """Judge by the people that were read beside the job, or now if that was too long ago."""
+        if isinstance(self._people, RightsNotChecked):
+            raise self._people
+        is_current = self.monotonic() - self._people_read_at <= PEOPLE_MAX_AGE
+        return await self.runner.rights.judge(self.request, self._people if is_current else None)
 
     def _result(self, step: Step, job: RestoreJob) -> Ending | None:
         """Return the result of the run, or None to continue."""
@@ -289,7 +311,6 @@ class Runner:
             if request is None:
                 return
             renewal = asyncio.create_task(self._renew_lease(request_id))
-            reading = asyncio.create_task(self.rights.start_reading_people(request))
             try:
                 await self._execute_and_settle(request)
             except asyncio.CancelledError:
@@ -297,7 +318,6 @@ class Runner:
                 raise
             finally:
                 renewal.cancel()
-                reading.cancel()
             self.on_change()
 
     async def _execute_and_settle(self, request: Request) -> None:

@@ -387,7 +387,7 @@ async def test_interrupted_command_says_how_far_its_request_is(
     assert "Traceback" not in err.decode()
 
 
-async def test_second_interrupt_ends_the_command_at_once_and_says_what_to_do(
+async def test_second_interrupt_is_answered_with_what_to_do(
     environ: Environ, atlas: FakeAtlasServer
 ) -> None:
     cluster, job = RUNNING

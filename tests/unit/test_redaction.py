@@ -56,6 +56,13 @@ def test_whatever_a_pattern_matches_contains_one_of_its_hints(
     assert any(hint in matched.lower() for hint in hints)
 
 
+@pytest.mark.parametrize(
+    "key", ["token", "secret", "private_key", "privateKey", "password", "ticket", "trigger_id"]
+)
+def test_value_of_a_secret_key_is_removed(key: str) -> None:
+    assert without_secrets(f"{key}='some words'") == f"{key}='{REMOVED}'"
+
+
 @pytest.mark.parametrize("typed", ["ſecret='hunter22'", "DIGEST username=ada", "mdb_ſa_ſk_1"])
 def test_secret_with_letters_outside_ascii_is_removed(typed: str) -> None:
     assert REMOVED in without_secrets(typed)

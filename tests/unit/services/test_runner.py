@@ -181,8 +181,10 @@ class ScriptedSlack:
     """Resolves people as scripted: one kind for all, or an error; the last one repeats."""
 
     answers: list[Kind | Exception]
+    was_asked: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def resolve(self, users: Collection[str], _groups: Collection[str]) -> dict[str, Person]:
+        self.was_asked.set()
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
@@ -217,8 +219,7 @@ async def run(
         await asyncio.sleep(3600 if seconds == 3.0 else 0)  # the lease's renewal never comes due
         await atlas.clock.sleep(seconds)
 
-    # The first answer comes while the job is read, and again when the rights are judged.
-    slack = ScriptedSlack([slack_answers[0], *slack_answers]) if slack_answers else None
+    slack = ScriptedSlack([*slack_answers]) if slack_answers else None
     runner = a_runner(store, atlas, policy, slack, sleep=sleep, monotonic=atlas.clock.monotonic)
     await runner.run(store.request.id)
     assert store.settled
@@ -647,23 +648,35 @@ async def test_delete_waits_until_slack_answers_and_the_job_is_read_again() -> N
     assert all(timeout and timeout > 0 for timeout in atlas.timeouts)
 
 
+@pytest.mark.parametrize(("seconds", "settled"), [(0.9, State.CANCELLED), (1.1, State.AWAITING)])
+async def test_people_who_were_read_beside_the_job_count_for_a_second(
+    seconds: float, settled: State
+) -> None:
+    atlas = ScriptedAtlas(reads=[THERE, CANCELLED], seconds=seconds)
+    state, _ = await run(atlas, None, Kind.MEMBER, Kind.DEACTIVATED)
+
+    assert state is settled
+
+
+async def test_people_are_not_read_once_a_delete_was_sent() -> None:
+    atlas, slack = ScriptedAtlas(reads=[CANCELLED]), ScriptedSlack([Kind.MEMBER])
+    store = FakeLeaseStore(a_request(sent=UNKNOWN))
+    await a_runner(store, atlas, slack=slack).run(store.request.id)
+
+    assert atlas.calls == ["GET"]
+    assert not slack.was_asked.is_set()
+
+
 async def test_slack_is_asked_for_people_while_atlas_answers() -> None:
-    asked = asyncio.Event()
+    slack = ScriptedSlack([Kind.MEMBER])
 
     class SlowAtlas(ScriptedAtlas):
         async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
-            await asyncio.wait_for(asked.wait(), 5)
+            await asyncio.wait_for(slack.was_asked.wait(), 5)
             return await super().restore_job(ref, timeout=timeout)
 
-    class NotingSlack(ScriptedSlack):
-        async def resolve(
-            self, users: Collection[str], groups: Collection[str]
-        ) -> dict[str, Person]:
-            asked.set()
-            return await super().resolve(users, groups)
-
     atlas, store = SlowAtlas(reads=[THERE, CANCELLED]), FakeLeaseStore()
-    await a_runner(store, atlas, slack=NotingSlack([Kind.MEMBER])).run(store.request.id)
+    await a_runner(store, atlas, slack=slack).run(store.request.id)
 
     assert atlas.calls == ["GET", "DELETE", "GET"]
 
