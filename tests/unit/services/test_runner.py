@@ -648,7 +648,7 @@ async def test_delete_waits_until_slack_answers_and_the_job_is_read_again() -> N
     assert all(timeout and timeout > 0 for timeout in atlas.timeouts)
 
 
-@pytest.mark.parametrize(("seconds", "settled"), [(0.9, State.CANCELLED), (1.1, State.AWAITING)])
+@pytest.mark.parametrize(("seconds", "settled"), [(1.0, State.CANCELLED), (1.1, State.AWAITING)])
 async def test_people_who_were_read_beside_the_job_count_for_a_second(
     seconds: float, settled: State
 ) -> None:

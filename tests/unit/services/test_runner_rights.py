@@ -1,13 +1,16 @@
-"""The check of rights for operators: the machine grants them, without a call to Slack."""
+"""The check of rights: whom Slack is asked about, and operators, whom the machine grants theirs."""
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import pytest
 
+from bot.atlas import JobRef
 from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.lifecycle import Approval
 from bot.cancellation.people import People, Person, operator
 from bot.cancellation.policy import Policy, may_decide, may_request
+from bot.cancellation.starter import NOT_READ, StartedBy
 from bot.services.projects import Project, Projects
 from bot.services.runner import ResolvePeople, RightsCheck
 from tests.support.clock import NOON
@@ -54,3 +57,42 @@ async def test_command_line_runs_requests_of_others_unless_they_have_approvals()
     assert (await rights(None).judge(a_request())).allows_delete
     with pytest.raises(RightsNotChecked):
         await rights(None).judge(approved)
+
+
+async def test_slack_is_asked_for_the_people_of_a_request_and_the_groups_that_decide() -> None:
+    groups = {name: People(groups=frozenset({name})) for name in ("ask", "approve", "alone")}
+    policy = Policy(
+        requesters=groups["ask"], approvers=groups["approve"], break_glass=groups["alone"]
+    )
+    asked: list[tuple[set[str], set[str]]] = []
+
+    async def resolve(users: Collection[str], groups: Collection[str]) -> dict[str, Person]:
+        asked.append((set(users), set(groups)))
+        return {}
+
+    check = rights(resolve, policy)
+    await check.people_of(a_request(approvals=(Approval(user=ADA.id, at=NOON),)), "U0NEW")
+    await check.people_of(a_request(acted_alone=True))
+    await check.people_of(a_request(requester=""))
+
+    assert asked == [
+        ({RINA.id, ADA.id, "U0NEW"}, {"ask", "approve"}),
+        ({RINA.id}, {"ask", "alone"}),
+    ]
+    assert await check.people_of(a_request(requester=ALICE.id)) == {ALICE.id: ALICE}
+    assert await rights(None).people_of(a_request(requester=ALICE.id)) == {ALICE.id: ALICE}
+    assert await rights(None).people_of(a_request(requester="")) == {}
+
+
+async def test_starter_is_read_for_a_request_of_the_bot_itself() -> None:
+    asked: list[JobRef] = []
+
+    async def starter_of(ref: JobRef) -> StartedBy:
+        asked.append(ref)
+        return NOT_READ
+
+    check = replace(rights(resolve_members), starter_of=starter_of)
+    await check.judge(a_request())
+    await check.judge(request := a_request(requester=""))
+
+    assert asked == [request.ref]
