@@ -396,7 +396,7 @@ async def test_second_interrupt_is_answered_with_what_to_do(
     await wait_until(lambda: job in atlas.world.cancellations)
     for _ in range(2):
         os.kill(command.pid, signal.SIGINT)
-        await asyncio.sleep(0.3)  # the first one waits for the run
+        await asyncio.sleep(1.0)  # the first one waits three seconds for the run
     _, err = await asyncio.wait_for(command.communicate(), 20)
 
     assert command.returncode == 130
