@@ -346,14 +346,16 @@ async def test_killed_command_called_again_goes_on_with_the_same_request(
     cluster, job = RUNNING
     atlas.faults.add(NO_ANSWER)
     killed = await execute(environ, "cancel", cluster, job, *YES, *more)
+    assert killed.stdout
+    line = await killed.stdout.readline()
     await wait_until(lambda: job in atlas.world.cancellations)
     killed.kill()
-    out, _ = await killed.communicate()
+    await killed.communicate()
     again = run_command("cancel", cluster, job, *YES, *more, **environ)
     ran = await asyncio.wait_for(again, 45)
     await atlas.stop()  # records the call that hangs
 
-    before = json.loads(out.splitlines()[0])
+    before = json.loads(line)
     assert (ran.code, ran.err) == (0, "")
     assert {line["request"] for line in lines(ran)} == {before["request"]}
     assert lines(ran)[-1]["state"] == "cancelled"
