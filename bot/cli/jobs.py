@@ -16,16 +16,8 @@ from typing import Annotated, Any
 
 import typer
 
-from bot.atlas import (
-    AtlasError,
-    AtlasUnavailable,
-    ClusterNotFound,
-    DeliveryType,
-    InvalidName,
-    JobRef,
-    RestoreJob,
-)
-from bot.atlas.models import cluster_name, object_id
+from bot.atlas import AtlasError, AtlasUnavailable, ClusterNotFound, InvalidName, JobRef, RestoreJob
+from bot.atlas.models import DeliveryType, cluster_name, object_id
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.job_facts import LinkPhase
 from bot.cancellation.lifecycle import Request
@@ -147,17 +139,13 @@ class Target:
     @classmethod
     def parse(cls, words: Sequence[str]) -> "Target":
         """Parse `[PROJECT] CLUSTER JOB_ID`, also `PROJECT/CLUSTER`; else the command ends."""
-        match words:
-            case [place, job]:
-                project, _, cluster = place.rpartition("/")
-            case [project, cluster, job]:
-                pass
-            case _:
-                usage = "Name cluster and restore job, such as: prod-eu 5b622f7087d9d6039fafe03f."
-                output.fail(usage, output.WRONG_USAGE)
+        if len(words) not in {2, 3}:
+            usage = "Name cluster and restore job, such as: prod-eu 5b622f7087d9d6039fafe03f."
+            output.fail(usage, output.WRONG_USAGE)
+        project, _, cluster = "/".join(words[:-1]).rpartition("/")
         with output.failing_on(InvalidName, code=output.WRONG_USAGE):
-            name, job_id = cluster_name(cluster), object_id(job, "restore job id")
-        return cls(project=project or None, cluster=name, job_id=job_id)
+            cluster, job_id = cluster_name(cluster), object_id(words[-1], "restore job id")
+        return cls(project=project or None, cluster=cluster, job_id=job_id)
 
 
 def list_jobs(

@@ -35,8 +35,7 @@ READ_BACKOFF = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 CHECK_BACKOFF = (0.25, 0.5, 1.0, 2.0, 4.0)
 #: Seconds without an answer from Slack after which the requester is notified.
 CHECK_REPORT_DELAY = 10.0
-#: Seconds for which the people that were read beside the job count as current.
-PEOPLE_MAX_AGE = 1.0
+PEOPLE_MAX_AGE = 1.0  #: seconds for which people who were read beside the job are current
 #: Runs at once. More of them would wait for each other's transactions until their leases run out;
 #: the others wait unclaimed, in order.
 MAX_CONCURRENT_RUNS = 64
@@ -87,10 +86,7 @@ class RightsCheck:
     async def judge(
         self, request: Request, people: Mapping[str, Person] | None = None
     ) -> Judgement:
-        """Judge a request by the current policy; raises `RightsNotChecked` or `UnknownProject`.
-
-        Without `people` they are read now.
-        """
+        """Judge a request by the current policy; without `people`, `people_of` reads them."""
         if people is None:
             people = await self.people_of(request)
         started_by = NOT_READ
@@ -99,7 +95,7 @@ class RightsCheck:
         return judge(self.projects.policy(request.ref), request, people, started_by)
 
     async def people_of(self, request: Request, *others: str) -> Mapping[str, Person]:
-        """Read requester and approvers of a request, and `others`; raises as `judge` does."""
+        """Read a request's people and `others`; raises `RightsNotChecked` or `UnknownProject`."""
         policy = self.projects.policy(request.ref)
         groups = policy.requesters.groups
         if request.runs_alone:

@@ -83,7 +83,7 @@ class ScriptedAtlas(UnconnectedAtlas):
         self.calls.append("GET")
         self.timeouts.append(timeout)
         self.refs.append(ref)
-        await asyncio.sleep(0)  # meanwhile Slack is asked
+        await asyncio.sleep(0)  # lets the run ask Slack
         answer: RestoreJob = self._next(self.reads)
         return answer
 
