@@ -1,8 +1,7 @@
-"""Values of the domain for tests: a clock to set, people, a job as shown, a request."""
+"""Values of the domain for tests: people, a job as shown, a request."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import count
 from typing import Any
 
@@ -10,10 +9,10 @@ from bot.atlas import JobRef, RestoreJob
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import JobFingerprint, Request, State
 from bot.cancellation.people import Person
+from tests.support.clock import NOON
 
 PROJECT_ID = "5b6212af90dc76637950a2c6"
 JOB_ID = "5b622f7087d9d6039fafe03f"
-NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
 RINA = Person(id="U0RINA", team="T0HOME")
 ADA = Person(id="U0ADA", team="T0HOME")
@@ -46,27 +45,6 @@ def keep_all(request: Request) -> Judgement:
         approvals_needed=request.approvals_needed,
         approvals_missing=request.approvals_missing,
     )
-
-
-@dataclass(slots=True)
-class Clock:
-    """A clock that advances only by `forward` and `sleep`."""
-
-    now: datetime = NOON
-    waits: list[float] = field(default_factory=list)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now.timestamp()
-
-    def forward(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
-
-    async def sleep(self, seconds: float) -> None:
-        self.waits.append(seconds)
-        self.forward(seconds)
 
 
 def job_ref(job_id: str = JOB_ID) -> JobRef:

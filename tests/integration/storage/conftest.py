@@ -19,7 +19,8 @@ from bot.storage.notice_store import NoticeStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
 from bot.storage.watch_store import WatchStore
-from tests.support.domain import RINA, Clock
+from tests.support.clock import FakeClock
+from tests.support.domain import RINA
 from tests.support.timings import DATABASE_TIMEOUT
 
 
@@ -28,7 +29,7 @@ class Env:
     """A database, its clock, and the stores over it: as of one replica, and some of another."""
 
     database: Database
-    clock: Clock = field(default_factory=Clock)
+    clock: FakeClock = field(default_factory=FakeClock)
     entered: list[State] = field(default_factory=list)  # every state that a request entered
 
     def __post_init__(self) -> None:

@@ -78,7 +78,7 @@ async def test_refused_review_changes_nothing(env: Env) -> None:
 async def test_unreviewed_request_is_not_pruned_and_a_reviewed_one_is(env: Env) -> None:
     request = await act_alone(env)
     await env.end_run(request)
-    env.clock.forward(1)
+    env.clock.advance(1)
     await deliver_all(env)
 
     assert await env.history.prune(env.clock() + timedelta(days=1)) == 0

@@ -54,11 +54,11 @@ async def test_changed_event_is_reported(env: Env, values: dict[str, str | None]
 
 async def test_prune_deletes_only_requests_that_ended_long_ago(env: Env) -> None:
     old = await ended(env)
-    env.clock.forward(100)
+    env.clock.advance(100)
     before = env.clock.now
     waiting = await env.store.create(a_waiting_request(), RINA)
     await env.store.decide(waiting.id, State.DENIED, ADA, allow, reason="no")
-    env.clock.forward(100)
+    env.clock.advance(100)
 
     assert await env.history.prune(before) == 0  # the old one still has something to post
 
@@ -72,7 +72,7 @@ async def test_prune_deletes_only_requests_that_ended_long_ago(env: Env) -> None
 
 async def test_events_are_filtered_by_actor_and_time(env: Env) -> None:
     first = await env.store.create(a_waiting_request(), RINA)
-    env.clock.forward(60)
+    env.clock.advance(60)
     since = env.clock.now
     second = await env.store.create(a_waiting_request(), ADA)
 

@@ -7,7 +7,8 @@ import pytest
 from bot.storage import audit_log
 from bot.storage.audit_log import AuditTail
 from tests.integration.storage.conftest import Env
-from tests.support.domain import NOON, RINA, a_request
+from tests.support.clock import NOON
+from tests.support.domain import RINA, a_request
 
 
 async def names(tail: AuditTail) -> list[str]:

@@ -22,7 +22,8 @@ from bot.storage.postgres import CLOSE_TIMEOUT
 from bot.storage.request_store import RequestStore
 from bot.timings import Timings
 from tests.integration.storage.conftest import locked
-from tests.support.domain import RINA, Clock, a_request
+from tests.support.clock import FakeClock
+from tests.support.domain import RINA, a_request
 from tests.support.postgres import PostgresServer
 
 #: Seconds that an answer may take beside the database's own timeout, on a busy machine.
@@ -117,7 +118,7 @@ async def count(database: Database) -> int:
 async def test_paused_server_makes_every_call_fail_in_time_as_not_recorded(
     server: PostgresServer, on_server: Database
 ) -> None:
-    store = RequestStore(on_server, Clock())
+    store = RequestStore(on_server, FakeClock())
     await store.create(a_request(), RINA)
     stalls = Stalls()
     watching = asyncio.create_task(stalls.watch())
@@ -142,7 +143,7 @@ async def test_exhausted_pool_recovers_after_a_pause(
     server: PostgresServer, on_postgres: str
 ) -> None:
     async with opened(on_postgres, timeout=1.0) as database:
-        store = RequestStore(database, Clock())
+        store = RequestStore(database, FakeClock())
         async with paused(server):
             for _ in range(3):
                 writes = [store.create(a_request(), RINA) for _ in range(10)]
@@ -166,7 +167,7 @@ async def test_pause_during_a_commit_raises_maybe_recorded(
             paused_at.append("commit")
             server.pause()
 
-    store, request = RequestStore(on_server, Clock()), a_request()
+    store, request = RequestStore(on_server, FakeClock()), a_request()
     paused_at.append("armed")
     try:
         with pytest.raises(MaybeRecorded):
@@ -220,7 +221,7 @@ async def test_abandoned_transaction_never_commits_even_if_its_cancellation_is_s
 async def test_database_reconnects_after_a_server_crash(
     server: PostgresServer, on_server: Database
 ) -> None:
-    store = RequestStore(on_server, Clock())
+    store = RequestStore(on_server, FakeClock())
     await store.create(a_request(), RINA)
     await asyncio.to_thread(server.stop, signal.SIGQUIT)
     began = time.monotonic()
@@ -250,7 +251,7 @@ async def test_close_does_not_wait_for_a_paused_server_and_logs_no_error(
 ) -> None:
     await ensure_current(on_postgres)
     database = Database(on_postgres)
-    store = RequestStore(database, Clock())
+    store = RequestStore(database, FakeClock())
     await asyncio.gather(*(store.create(a_request(), RINA) for _ in range(8)))
     async with paused(server):
         with pytest.raises(NotRecorded):
@@ -288,7 +289,7 @@ async def test_close_ends_abandoned_transactions(
 
 
 async def test_full_disk_raises_not_recorded_and_later_writes_succeed(in_file: Database) -> None:
-    store = RequestStore(in_file, Clock())
+    store = RequestStore(in_file, FakeClock())
     await store.create(a_request(), RINA)
     await each_connection(in_file, "PRAGMA max_page_count = 1")
     big = a_request(reason="x" * 100_000)
@@ -306,7 +307,7 @@ async def test_full_disk_raises_not_recorded_and_later_writes_succeed(in_file: D
 async def test_read_only_database_raises_not_recorded_and_later_writes_succeed(
     in_file: Database,
 ) -> None:
-    store, request = RequestStore(in_file, Clock()), a_request()
+    store, request = RequestStore(in_file, FakeClock()), a_request()
     await each_connection(in_file, "PRAGMA query_only = ON")
     with pytest.raises(NotRecorded):
         await store.create(request, RINA)
@@ -332,7 +333,7 @@ async def each_connection(database: Database, pragma: str) -> None:
 async def test_long_lock_of_another_process_fails_writes_in_time(
     in_file: Database, tmp_path: Path
 ) -> None:
-    store = RequestStore(in_file, Clock())
+    store = RequestStore(in_file, FakeClock())
     with locked(tmp_path):
         began = time.monotonic()
         writes = [store.create(a_request(), RINA) for _ in range(5)]
@@ -349,7 +350,7 @@ async def test_long_lock_of_another_process_fails_writes_in_time(
 async def test_short_lock_of_another_process_only_delays_a_write(
     in_file: Database, tmp_path: Path
 ) -> None:
-    store = RequestStore(in_file, Clock())
+    store = RequestStore(in_file, FakeClock())
     with locked(tmp_path):
         writing = asyncio.create_task(store.create(a_request(), RINA))
         await asyncio.sleep(0.3)
@@ -379,7 +380,7 @@ async def test_database_can_be_written(database_url: str) -> None:
 
 
 async def test_recent_commit_shows_that_the_database_can_be_written(in_file: Database) -> None:
-    await RequestStore(in_file, Clock()).create(a_request(), RINA)
+    await RequestStore(in_file, FakeClock()).create(a_request(), RINA)
     await each_connection(in_file, "PRAGMA query_only = ON")
 
     assert await in_file.check_writable() is None
@@ -436,7 +437,7 @@ async def test_deleted_or_replaced_file_fails_every_transaction_until_it_is_back
 ) -> None:
     """SQLite itself would write to the deleted file, and lose acknowledged writes."""
     file, away = tmp_path / "bot.db", tmp_path / "away.db"
-    store, request = RequestStore(in_file, Clock()), a_request()
+    store, request = RequestStore(in_file, FakeClock()), a_request()
     await store.create(a_request(id="r0", key="k0"), RINA)
     file.rename(away)
     if copied:

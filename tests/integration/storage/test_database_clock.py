@@ -14,7 +14,8 @@ from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
 from bot.timings import Timings
 from tests.integration.storage.conftest import Env
-from tests.support.domain import RINA, Clock, a_request, a_waiting_request
+from tests.support.clock import FakeClock
+from tests.support.domain import RINA, a_request, a_waiting_request
 from tests.support.timings import DATABASE_TIMEOUT
 
 HOUR = timedelta(hours=1)
@@ -92,9 +93,9 @@ async def test_lease_from_before_the_clock_was_set_back_expires_in_time(
     """The runner died with it; the design promises an end within 30 seconds."""
     request = await env.store.create(a_request(), RINA)
     assert await env.leases.claim(request.id)
-    env.clock.forward(-back)
+    env.clock.advance(-back)
 
-    env.clock.forward(24)
+    env.clock.advance(24)
 
     assert await env.other.list_runnable() == [request.id]
     assert await env.other.claim(request.id)
@@ -104,7 +105,7 @@ async def test_lease_from_before_the_clock_was_set_back_expires_in_time(
 async def test_runner_continues_after_the_clock_was_set_back(env: Env, back: float) -> None:
     request = await env.store.create(a_request(), RINA)
     running = await env.claim_run(request)
-    env.clock.forward(-back)
+    env.clock.advance(-back)
 
     assert await env.leases.renew(request.id)
     settled = await env.leases.settle(
@@ -118,7 +119,7 @@ async def test_clock_jump_ahead_lets_another_runner_take_the_lease(env: Env) -> 
     """For another replica the lease has run out: the fence is in the row, not in the clock."""
     request = await env.store.create(a_request(), RINA)
     assert await env.leases.claim(request.id)
-    env.clock.forward(3600)
+    env.clock.advance(3600)
 
     assert await env.other.claim(request.id)
 
@@ -127,17 +128,17 @@ async def test_clock_jump_ahead_lets_another_runner_take_the_lease(env: Env) -> 
 
 async def test_post_from_before_the_clock_was_set_back_is_delivered(env: Env) -> None:
     await env.store.create(a_request(), RINA)
-    env.clock.forward(-3600)
+    env.clock.advance(-3600)
 
     assert len(await env.outbox.claim("replica-1", 5)) == 1
 
 
 async def test_clock_set_back_a_minute_delays_a_post_by_a_minute(env: Env) -> None:
     await env.store.create(a_request(), RINA)
-    env.clock.forward(-60)
+    env.clock.advance(-60)
     assert await env.outbox.claim("replica-1", 5) == []
 
-    env.clock.forward(60)
+    env.clock.advance(60)
 
     assert len(await env.outbox.claim("replica-1", 5)) == 1
 
@@ -145,13 +146,13 @@ async def test_clock_set_back_a_minute_delays_a_post_by_a_minute(env: Env) -> No
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 async def test_server_time_continues_with_the_monotonic_clock(env: Env) -> None:
     """Jumps of the wall clock between two answers of the server have no effect."""
-    wall, seconds = Clock(now=datetime(1999, 1, 1, tzinfo=UTC)), [1000.0]
+    wall, seconds = FakeClock(now=datetime(1999, 1, 1, tzinfo=UTC)), [1000.0]
     clock = DatabaseClock(env.database, wall=wall, monotonic=lambda: seconds[0])
     assert clock() == wall.now  # until the server was asked
 
     await clock.set()
     start = clock()
-    wall.forward(-86400)
+    wall.advance(-86400)
     seconds[0] += 5
 
     assert abs(start - wall_clock()) < timedelta(seconds=2)
@@ -172,7 +173,7 @@ async def test_slow_answer_does_not_correct_the_clock(env: Env) -> None:
 
 async def test_sqlite_uses_the_wall_clock(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/bot.db", timeout=DATABASE_TIMEOUT)
-    wall = Clock()
+    wall = FakeClock()
     clock = DatabaseClock(database, wall=wall)
 
     await clock.set()

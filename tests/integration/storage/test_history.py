@@ -8,13 +8,14 @@ import pytest
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import Person
 from tests.integration.storage.conftest import Env
-from tests.support.domain import ABE, NOON, PROJECT_ID, RINA, a_request, a_waiting_request, allow
+from tests.support.clock import NOON
+from tests.support.domain import ABE, PROJECT_ID, RINA, a_request, a_waiting_request, allow
 
 OTHER = "5b6212af90dc76637950a2c7"
 
 
 async def asked(env: Env, person: Person = RINA, **changes: object) -> Request:
-    env.clock.forward(1)
+    env.clock.advance(1)
     made = a_request(created_at=env.clock(), changed_at=env.clock(), **changes)
     return await env.store.create(made, person)
 
@@ -56,7 +57,7 @@ async def test_requests_of_other_projects_are_excluded(
 async def test_pruned_request_is_read_from_its_events(env: Env) -> None:
     request = await asked(env, state=State.AWAITING, approvals_needed=1)
     await env.store.decide(request.id, State.DENIED, ABE, allow, reason="no")
-    env.clock.forward(60)
+    env.clock.advance(60)
     while posts := await env.outbox.claim("me", 10):
         for post in posts:
             await env.outbox.mark_sent(post, "C0OPS", "1.2")
@@ -74,7 +75,7 @@ async def test_waiting_requests_come_oldest_first_until_they_expire(env: Env) ->
     first = await env.store.create(a_waiting_request(created_at=NOON), RINA)
     second = await env.store.create(a_waiting_request(created_at=NOON + timedelta(minutes=1)), RINA)
     listed = [each.id for each in await env.history.awaiting()]
-    env.clock.forward(3600)
+    env.clock.advance(3600)
 
     assert listed == [first.id, second.id]
     assert await env.history.awaiting() == []

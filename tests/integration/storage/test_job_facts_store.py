@@ -14,7 +14,8 @@ from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.posts import PostKind
 from bot.cancellation.starter import Knowledge, StartedBy, Starter, StarterKind
 from tests.integration.storage.conftest import Env
-from tests.support.domain import NOON, RINA, a_job, a_request, a_waiting_request, job_ref
+from tests.support.clock import NOON
+from tests.support.domain import RINA, a_job, a_request, a_waiting_request, job_ref
 
 DANA = StartedBy(Knowledge.KNOWN, Starter(kind=StarterKind.USER, name="dana@shop.example"))
 REF = job_ref(f"{int(NOON.timestamp()):08x}{'a' * 16}")
@@ -43,9 +44,9 @@ async def test_link_is_expected_at_the_median_of_five_observed_ones(env: Env) ->
 
 async def test_expected_time_of_a_known_job_stays(env: Env) -> None:
     await env.facts.record(REF)
-    env.clock.forward(179)
+    env.clock.advance(179)
     early = await env.facts.record(REF)
-    env.clock.forward(1)
+    env.clock.advance(1)
     late = await env.facts.record(REF)
 
     assert (early.phase, late.phase) == (LinkPhase.EXPECTED, LinkPhase.OVERDUE)
@@ -54,7 +55,7 @@ async def test_expected_time_of_a_known_job_stays(env: Env) -> None:
 
 async def test_live_link_of_a_waiting_request_is_reported_once_by_many_replicas(env: Env) -> None:
     await waiting(env)
-    env.clock.forward(120)
+    env.clock.advance(120)
     job = live(REF, env.clock.now)
 
     await asyncio.gather(*(env.facts.record(REF, job) for _ in range(5)))

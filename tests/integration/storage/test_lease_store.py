@@ -30,7 +30,7 @@ async def test_concurrent_claims_give_the_request_to_one_runner(env: Env) -> Non
 async def test_claimed_request_can_be_taken_over_once_the_lease_expired(env: Env) -> None:
     request = await claimed(env)
     assert await env.other.claim(request.id) is None
-    env.clock.forward(Timings.request_lease)
+    env.clock.advance(Timings.request_lease)
 
     taken_over = await env.other.claim(request.id)
 
@@ -40,9 +40,9 @@ async def test_claimed_request_can_be_taken_over_once_the_lease_expired(env: Env
 
 async def test_renewed_lease_lasts_longer(env: Env) -> None:
     request = await claimed(env)
-    env.clock.forward(Timings.request_lease - 1)
+    env.clock.advance(Timings.request_lease - 1)
     assert await env.leases.renew(request.id)
-    env.clock.forward(Timings.request_lease - 1)
+    env.clock.advance(Timings.request_lease - 1)
 
     assert await env.other.claim(request.id) is None
 
@@ -56,7 +56,7 @@ async def test_released_request_can_be_claimed_at_once(env: Env) -> None:
 
 async def test_lost_lease_refuses_delete_settlement_and_renewal(env: Env) -> None:
     request = await claimed(env)
-    env.clock.forward(Timings.request_lease)
+    env.clock.advance(Timings.request_lease)
     await env.other.claim(request.id)
 
     with pytest.raises(AlreadyHandled):
@@ -106,7 +106,7 @@ async def test_lease_that_expires_while_the_write_is_queued_refuses_a_delete(env
     async with env.database._background_writes, env.database._background_writes:
         sending = asyncio.create_task(env.leases.record_delete_sent(request))
         await asyncio.sleep(0.01)
-        env.clock.forward(Timings.request_lease)
+        env.clock.advance(Timings.request_lease)
 
     with pytest.raises(AlreadyHandled):
         await sending

@@ -49,7 +49,8 @@ from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
 from bot.storage.tables import approvals, audit_events, chain_head, posts, requests
 from bot.timings import Timings
-from tests.support.domain import ABE, ADA, NOON, RINA, Clock, a_job, a_request, job_ref, keep_all
+from tests.support.clock import NOON, FakeClock
+from tests.support.domain import ABE, ADA, RINA, a_job, a_request, job_ref, keep_all
 
 #: Enough to find an order that breaks a rule; a campaign may take more.
 EXAMPLES = settings(max_examples=12, stateful_step_count=40, deadline=None)
@@ -115,7 +116,7 @@ class LifeCycle(RuleBasedStateMachine):
     def __init__(self, url: str) -> None:
         super().__init__()
         self._runner = asyncio.Runner()
-        self.clock = Clock()
+        self.clock = FakeClock()
         self.database = Database(url, timeout=20)
         self.store = RequestStore(self.database, self.clock)
         self.history = History(self.database, self.clock)
@@ -279,7 +280,7 @@ class LifeCycle(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.5, 3.0, Timings.request_lease, 20.0]))
     def time_passes(self, seconds: float) -> None:
-        self.clock.forward(seconds)
+        self.clock.advance(seconds)
 
     @rule()
     def sweep(self) -> None:
@@ -353,7 +354,7 @@ class LifeCycle(RuleBasedStateMachine):
     def read_and_act(self, number: int, delay: float, reads: int, result: DeleteResult) -> None:
         """Read the job, and do the next step; its answer may get lost, or the record of it."""
         worker, request_id = self._some_run(number)
-        self.clock.forward(delay)
+        self.clock.advance(delay)
         for _ in range(reads):
             if request_id in worker.memory:
                 self._read_and_act(worker, request_id, result)

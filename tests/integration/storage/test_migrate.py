@@ -31,7 +31,8 @@ from bot.storage.migrate import VERSIONS as VERSION_TABLE
 from bot.storage.request_store import RequestStore
 from bot.storage.tables import metadata
 from tests.integration.storage.conftest import locked
-from tests.support.domain import JOB_ID, NOON, PROJECT_ID, RINA, Clock, a_request, keep_all
+from tests.support.clock import NOON, FakeClock
+from tests.support.domain import JOB_ID, PROJECT_ID, RINA, a_request, keep_all
 from tests.support.timings import DATABASE_TIMEOUT
 
 SCHEMA = Path(__file__).parent / "schema"
@@ -224,7 +225,7 @@ async def test_data_of_an_earlier_version_survives_the_upgrade(
 
     await ensure_current(empty_url)
 
-    requests = RequestStore(empty, Clock(NOON))
+    requests = RequestStore(empty, FakeClock(NOON))
     approved = await requests.approve("old", RINA, lambda _request: None, keep_all)
     assert approved.state is State.APPROVED
     assert await AuditLog(empty).verify() == []
@@ -237,11 +238,11 @@ async def test_first_start_creates_the_tables_and_the_next_keeps_the_data(
     empty: Database, empty_url: str
 ) -> None:
     await ensure_current(empty_url)
-    request = await RequestStore(empty, Clock()).create(a_request(), RINA)
+    request = await RequestStore(empty, FakeClock()).create(a_request(), RINA)
 
     await ensure_current(empty_url)
 
-    assert await RequestStore(empty, Clock()).get(request.id) == request
+    assert await RequestStore(empty, FakeClock()).get(request.id) == request
     assert await is_current(empty_url)
 
 

@@ -10,7 +10,8 @@ from bot.cancellation.notices import Notice
 from bot.cancellation.posts import PostKind, RequestPost
 from bot.storage.posts import COPY_DELAY
 from tests.integration.storage.conftest import Env
-from tests.support.domain import ABE, ADA, NOON, RINA, a_waiting_request, allow, keep_all
+from tests.support.clock import NOON
+from tests.support.domain import ABE, ADA, RINA, a_waiting_request, allow, keep_all
 
 MINUTE = timedelta(minutes=1)
 RECIPIENTS = (replace(ADA, name="Ada <Lee>"), replace(ABE, name="Abe"))
@@ -54,7 +55,7 @@ async def test_reminder_is_recorded_with_its_reply_and_its_copies(env: Env) -> N
     await give_notice(env)
     await deliver_copies(env)
     await env.claim_posts()
-    env.clock.forward(60)
+    env.clock.advance(60)
     (due,) = await env.notices.list_due()
 
     assert await env.notices.give(due, REMINDER, RECIPIENTS[:1], escalated=RECIPIENTS[1:])
@@ -63,7 +64,7 @@ async def test_reminder_is_recorded_with_its_reply_and_its_copies(env: Env) -> N
     assert (await env.events(request=request.id))[1:] == replies
     card_updates = [post for post in await env.claim_posts() if post.kind is PostKind.EDIT]
     assert [post.event for post in card_updates if not post.recipient] == ["request:escalated"]
-    env.clock.forward(60)
+    env.clock.advance(60)
     assert await env.notices.list_due() == []
     assert await env.record.verify() == []
 
@@ -74,7 +75,7 @@ async def test_decided_or_expired_request_has_no_notice(env: Env) -> None:
     await env.store.decide(denied.id, State.DENIED, ADA, allow, reason="no")
     expiring = a_waiting_request(next_notice_at=NOON, expires_at=NOON + MINUTE)
     await env.store.create(expiring, RINA)
-    env.clock.forward(60)
+    env.clock.advance(60)
 
     assert not await env.notices.give(due, FIRST, RECIPIENTS)
     assert await env.notices.list_due() == []
@@ -164,7 +165,7 @@ async def test_copies_wait_a_moment_for_the_end_of_a_quick_run(env: Env) -> None
     edits = [post for post in await env.claim_posts() if post.recipient]
 
     assert len(edits) == 2
-    env.clock.forward(COPY_DELAY.total_seconds() + 1)
+    env.clock.advance(COPY_DELAY.total_seconds() + 1)
     assert [post for post in await env.claim_posts() if post.recipient] == []
 
 

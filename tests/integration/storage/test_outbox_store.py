@@ -47,13 +47,13 @@ async def test_owner_whose_claim_was_lost_claims_its_posts_again_at_once(env: En
 async def test_claim_of_a_post_that_is_being_delivered_is_renewed(env: Env) -> None:
     await env.store.create(a_request(), RINA)
     (delivering,) = await env.outbox.claim("replica-1", 10)
-    env.clock.forward(LEASE.total_seconds() - 1)
+    env.clock.advance(LEASE.total_seconds() - 1)
 
     assert await env.outbox.claim("replica-1", 0, held=[delivering.id]) == []
 
-    env.clock.forward(LEASE.total_seconds() - 1)
+    env.clock.advance(LEASE.total_seconds() - 1)
     assert await env.outbox.claim("replica-2", 10) == []
-    env.clock.forward(1)
+    env.clock.advance(1)
     assert len(await env.outbox.claim("replica-2", 10)) == 1
 
 
@@ -118,7 +118,7 @@ async def test_change_after_a_lost_answer_updates_the_card(env: Env) -> None:
     (card,) = await env.claim_posts()
     await env.outbox.retry_later(card, 1, "no answer")
     await env.end_run(request)
-    env.clock.forward(1)
+    env.clock.advance(1)
     (again,) = await env.claim_posts()
     await env.outbox.mark_sent(again, "C0OPS", "1.1")
 
@@ -133,7 +133,7 @@ async def test_start_of_a_run_updates_the_card_a_moment_later(env: Env) -> None:
     await env.leases.claim(request.id)
 
     assert await env.claim_posts() == []
-    env.clock.forward(1)
+    env.clock.advance(1)
     assert await kinds(env) == [(PostKind.EDIT, "request:cancelling")]
 
 
@@ -141,7 +141,7 @@ async def test_post_of_a_dead_replica_is_repeated_with_the_same_id(env: Env) -> 
     await env.store.create(a_request(), RINA)
     (first,) = await env.claim_posts()
     assert await env.claim_posts() == []
-    env.clock.forward(LEASE.total_seconds())
+    env.clock.advance(LEASE.total_seconds())
 
     (second,) = await env.claim_posts()
 
@@ -154,9 +154,9 @@ async def test_post_to_retry_waits_for_the_delay(env: Env) -> None:
 
     await env.outbox.retry_later(post, 7, "ratelimited")
 
-    env.clock.forward(6.9)
+    env.clock.advance(6.9)
     assert await env.claim_posts() == []
-    env.clock.forward(0.2)
+    env.clock.advance(0.2)
     assert len(await env.claim_posts()) == 1
 
 
@@ -217,7 +217,7 @@ async def test_outcome_during_the_claim_of_a_card_update_enqueues_another(env: E
     """The claimed update has the request as it was before."""
     request = await env.posted(a_request())
     running = await env.claim_run(request)
-    env.clock.forward(5)  # a slow run: its card update is due
+    env.clock.advance(5)  # a slow run: its card update is due
     claimed, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def slowly(db: Connection) -> None:
@@ -232,7 +232,7 @@ async def test_outcome_during_the_claim_of_a_card_update_enqueues_another(env: E
     await claimed.wait()
     await env.leases.settle(running, State.CANCELLED, Outcome())
     await claiming
-    env.clock.forward(LEASE.total_seconds())  # of a replica that died after it showed the old state
+    env.clock.advance(LEASE.total_seconds())  # of a replica that died after it showed the old state
 
     drawn = [post for post in await drained(env) if post.kind is PostKind.EDIT]
 

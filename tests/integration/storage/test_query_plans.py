@@ -14,7 +14,7 @@ from bot.storage.posts import SHOWING_POSTS
 from bot.storage.request_store import COUNT_OPEN, lock_expired
 from bot.storage.webhook_store import next_unposted, oldest_unposted
 from tests.integration.storage.conftest import Env
-from tests.support.domain import NOON
+from tests.support.clock import NOON
 
 QUERIES = {
     "due posts": (DUE_POSTS, {"now": NOON, "far": NOON + LONGEST_DELAY, "limit": 10}),

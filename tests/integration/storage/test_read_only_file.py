@@ -12,7 +12,8 @@ from bot.cancellation.errors import NotRecorded, RecordUnreadable
 from bot.storage.database import Database
 from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
-from tests.support.domain import RINA, Clock, a_request
+from tests.support.clock import FakeClock
+from tests.support.domain import RINA, a_request
 from tests.support.timings import DATABASE_TIMEOUT
 
 
@@ -61,7 +62,9 @@ async def test_commits_of_a_running_bot_are_seen(file: Path) -> None:
     counts = [await reader.read_snapshot(requests)]
     bot = Database(f"sqlite:///{file}", timeout=DATABASE_TIMEOUT)
     for number in range(2):
-        await RequestStore(bot, Clock()).create(a_request(id=f"r{number}", key=f"k{number}"), RINA)
+        await RequestStore(bot, FakeClock()).create(
+            a_request(id=f"r{number}", key=f"k{number}"), RINA
+        )
         counts.append(await reader.read_snapshot(requests))
     await bot.close()
     counts.append(await reader.read_snapshot(requests))
@@ -72,7 +75,7 @@ async def test_commits_of_a_running_bot_are_seen(file: Path) -> None:
 
 async def test_copy_with_its_log_is_read_and_keeps_both(file: Path, tmp_path: Path) -> None:
     bot = Database(f"sqlite:///{file}", timeout=DATABASE_TIMEOUT)
-    await RequestStore(bot, Clock()).create(a_request(), RINA)
+    await RequestStore(bot, FakeClock()).create(a_request(), RINA)
     copy = tmp_path / "copy.db"
     for suffix in ("", "-wal"):
         shutil.copy(f"{file}{suffix}", f"{copy}{suffix}")
@@ -104,7 +107,7 @@ async def test_writing_is_refused(file: Path) -> None:
     reader = only_read(file)
     before = contents(file.parent)
     with pytest.raises(NotRecorded):
-        await RequestStore(reader, Clock()).create(a_request(), RINA)
+        await RequestStore(reader, FakeClock()).create(a_request(), RINA)
     await reader.close()
 
     assert contents(file.parent) == before

@@ -19,10 +19,10 @@ from bot.cancellation.errors import (
 from bot.cancellation.lifecycle import JobFingerprint, Outcome, Request, State
 from bot.cancellation.policy import Policy, may_approve_once
 from tests.integration.storage.conftest import Env
+from tests.support.clock import NOON
 from tests.support.domain import (
     ABE,
     ADA,
-    NOON,
     RINA,
     a_job,
     a_request,
@@ -148,7 +148,7 @@ async def test_denial_stores_its_reason_and_its_author(env: Env) -> None:
 async def test_waiting_request_expires(env: Env) -> None:
     request = await env.store.create(a_waiting_request(), RINA)
     assert await env.store.expire_due() == []
-    env.clock.forward(1800)
+    env.clock.advance(1800)
 
     first, second = await asyncio.gather(env.store.expire_due(), env.store.expire_due())
 
@@ -160,7 +160,7 @@ async def test_waiting_request_expires(env: Env) -> None:
 async def test_more_requests_than_one_transaction_can_take_expire_in_several(env: Env) -> None:
     for _ in range(25):
         await env.store.create(a_waiting_request(), RINA)
-    env.clock.forward(1800)
+    env.clock.advance(1800)
 
     assert [len(await env.store.expire_due()) for _ in range(3)] == [20, 5, 0]
 
@@ -176,7 +176,7 @@ async def test_failed_request_can_be_retried_at_any_time(env: Env) -> None:
     with pytest.raises(AlreadyHandled):
         await env.store.retry(request.id, RINA, allow, needed_for=lambda _request: 0, ttl=TTL)
     await env.end_run(request, State.FAILED)
-    env.clock.forward(1800)
+    env.clock.advance(1800)
 
     late = await env.store.retry(request.id, RINA, allow, needed_for=lambda _request: 1, ttl=TTL)
 

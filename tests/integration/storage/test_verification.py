@@ -47,7 +47,7 @@ async def write_history(env: Env) -> None:
         await env.outbox.mark_sent(post, "C0OPS", f"{post.id}.0")
     for post in await env.outbox.claim("me", 10):
         await env.outbox.mark_sent(post, "C0OPS", f"{post.id}.0")
-    env.clock.forward(0.0127)
+    env.clock.advance(0.0127)
     await env.store.create(a_request(id="moved"), RINA)
     (post,) = await env.outbox.claim("me", 10)
     assert isinstance(post, RequestPost)
@@ -63,7 +63,7 @@ async def write_history(env: Env) -> None:
     await run_and_fail(env, "moved")
     await env.store.create(a_waiting_request(approvals=2, id="voided"), RINA)
     await env.store.approve("voided", ADA, allow, keep_all)
-    env.clock.forward(1.2345)
+    env.clock.advance(1.2345)
     await env.store.approve("voided", ABE, allow, void_all)
     assert await env.history.prune(env.clock.now) == 1
     await env.store.create(a_waiting_request(id="last"), RINA)

@@ -99,7 +99,7 @@ async def test_one_of_several_concurrent_replicas_acquires_the_lease(env: Env) -
 
 async def test_expired_lease_is_taken_over(env: Env) -> None:
     await start_watch(env.mine)
-    env.clock.forward(LEASE.total_seconds() + 1)
+    env.clock.advance(LEASE.total_seconds() + 1)
 
     assert await env.theirs.acquire(PROJECT_ID)
     assert await env.mine.record_jobs(PROJECT_ID, CLUSTER, [a_download()]) is None
@@ -124,9 +124,9 @@ async def test_each_project_has_its_own_lease(env: Env) -> None:
 
 async def test_recording_jobs_renews_the_lease(env: Env) -> None:
     await start_watch(env.mine)
-    env.clock.forward(LEASE.total_seconds() - 1)
+    env.clock.advance(LEASE.total_seconds() - 1)
     await env.mine.record_jobs(PROJECT_ID, CLUSTER, [])
-    env.clock.forward(LEASE.total_seconds() - 1)
+    env.clock.advance(LEASE.total_seconds() - 1)
 
     assert await env.theirs.acquire(PROJECT_ID) is False
 
@@ -150,7 +150,7 @@ async def test_time_of_the_reads_is_of_one_project_and_not_ahead_of_the_clock(en
     await env.mine.acquire("f" * 24, env.clock())
 
     assert await all_read_at(env, new_job_id()) is None
-    env.clock.forward(600)
+    env.clock.advance(600)
     assert await all_read_at(env, new_job_id()) == ahead
 
 
@@ -208,7 +208,7 @@ async def test_all_jobs_of_a_new_cluster_are_announced(env: Env) -> None:
 async def test_late_first_read_is_a_first_read(env: Env) -> None:
     await env.mine.acquire(PROJECT_ID)
     await env.mine.record_clusters(PROJECT_ID, [CLUSTER])
-    env.clock.forward(15)
+    env.clock.advance(15)
     await env.mine.record_clusters(PROJECT_ID, [CLUSTER])
 
     assert await announced(env.mine, a_download(expired=True)) == []
@@ -227,7 +227,7 @@ async def test_next_replica_continues_from_the_recorded_state(env: Env) -> None:
 async def test_watch_starts_anew_after_a_week_without_a_read(env: Env) -> None:
     known = a_download()
     await start_watch(env.mine, known)
-    env.clock.forward(FORGET_AFTER.total_seconds() + LEASE.total_seconds() + 1)
+    env.clock.advance(FORGET_AFTER.total_seconds() + LEASE.total_seconds() + 1)
     await env.mine.acquire(PROJECT_ID)
     await env.mine.record_clusters(PROJECT_ID, [CLUSTER])
     ended_job, running = a_download(expired=True), a_download()
@@ -293,7 +293,7 @@ async def test_announcement_distinguishes_jobs_of_the_first_read_from_later_ones
     await start_watch(env.mine, before)
     first = await claimed(env)
     await env.outbox.mark_sent(first, "C0WATCH", "1.1")
-    env.clock.forward(60)
+    env.clock.advance(60)
     await env.mine.acquire(PROJECT_ID)
     await announced(env.mine, after, before)
 
@@ -304,7 +304,7 @@ async def test_claimed_announcement_is_not_claimed_again_until_its_lease_runs_ou
     await start_watch(env.mine, a_download())
     first = await claimed(env)
     assert await claim(env) is None
-    env.clock.forward(CLAIM.total_seconds())
+    env.clock.advance(CLAIM.total_seconds())
 
     second = await claimed(env)
 
@@ -343,14 +343,14 @@ async def test_announcements_take_no_place_of_posts_about_requests(env: Env) -> 
 async def test_delivered_announcement_is_not_due_again(env: Env) -> None:
     await start_watch(env.mine, a_download())
     await deliver(env, await claimed(env))
-    env.clock.forward(3600)
+    env.clock.advance(3600)
 
     assert await claim(env) is None
 
 
 async def test_old_announcement_is_pruned_from_the_outbox_and_its_place_stays(env: Env) -> None:
     job = await watched(env, is_announced=True)
-    env.clock.forward(1)
+    env.clock.advance(1)
 
     await env.history.prune(env.clock.now)
 
@@ -388,7 +388,7 @@ async def test_changes_before_an_update_need_one_post(env: Env) -> None:
     await announced(env.mine, a_download(id=job.id, deliveryUrl=["https://x.invalid/y"]))
     await env.outbox.retry_later(await claimed(env), 1, "no answer")
     await announced(env.mine, a_download(id=job.id, expired=True))
-    env.clock.forward(1)
+    env.clock.advance(1)
 
     post = await claimed(env)
     await deliver(env, post)
@@ -414,7 +414,7 @@ async def test_change_after_a_lost_answer_updates_the_announcement(env: Env) -> 
     first = await claimed(env)
     await env.outbox.retry_later(first, 1, "no answer")
     await announced(env.mine, a_download(id=job.id, cancelled=True))
-    env.clock.forward(1)
+    env.clock.advance(1)
     again = await claimed(env)
     assert again.client_msg_id == first.client_msg_id
     await deliver(env, again)
@@ -428,7 +428,7 @@ async def test_announcement_to_retry_waits(env: Env) -> None:
     await start_watch(env.mine, a_download())
     await env.outbox.retry_later(await claimed(env), 30, "x" * 1000)
     assert await claim(env) is None
-    env.clock.forward(30)
+    env.clock.advance(30)
 
     assert (await claimed(env)).attempts == 2
 
@@ -436,7 +436,7 @@ async def test_announcement_to_retry_waits(env: Env) -> None:
 async def test_dropped_announcement_is_posted_only_when_the_job_changes(env: Env) -> None:
     job = await watched(env)
     await env.outbox.drop(await claimed(env), "no such channel")
-    env.clock.forward(CLAIM.total_seconds())
+    env.clock.advance(CLAIM.total_seconds())
     assert await claim(env) is None
     error = select(posts.c.error)
     assert await env.database.read(lambda db: db.scalar(error)) == "no such channel"

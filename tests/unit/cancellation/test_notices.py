@@ -10,7 +10,8 @@ from bot.cancellation.lifecycle import Approval, Request
 from bot.cancellation.notices import Notice, due_notice, people_to_notify, recipients
 from bot.cancellation.people import Kind, People, Person
 from bot.cancellation.policy import Policy
-from tests.support.domain import NOON, RINA, a_waiting_request
+from tests.support.clock import NOON
+from tests.support.domain import RINA, a_waiting_request
 
 TEAM = RINA.team
 GROUP = "S0APPROVE"

@@ -12,7 +12,8 @@ from bot.cancellation.people import EVERYONE, Kind, People, Person
 from bot.cancellation.policy import Policy, may_keep, may_retry
 from bot.cancellation.quarantine import Mode, QuarantinePolicy
 from bot.cancellation.starter import NOT_READ, Knowledge, StartedBy, Starter, StarterKind
-from tests.support.domain import ABE, ADA, NOON, RINA, a_request
+from tests.support.clock import NOON
+from tests.support.domain import ABE, ADA, RINA, a_request
 
 APPROVERS = People(users=frozenset({ADA.id, ABE.id}))
 ENFORCED = QuarantinePolicy(mode=Mode.ENFORCE, expected=frozenset({"etl@shop.example"}))

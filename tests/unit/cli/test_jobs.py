@@ -18,7 +18,8 @@ from bot.cli.jobs import Target, fields_of, lines_of
 from bot.cli.output import OutputFormat
 from bot.cli.progress import Progress, sentence_of
 from bot.services.service import JobDetails
-from tests.support.domain import JOB_ID, NOON, a_job, a_request, a_waiting_request, job_ref
+from tests.support.clock import NOON
+from tests.support.domain import JOB_ID, a_job, a_request, a_waiting_request, job_ref
 from tests.support.postgres import free_port
 from tests.support.process import invoke
 

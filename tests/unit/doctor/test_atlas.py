@@ -8,7 +8,7 @@ from bot.atlas import CallRecord, KeyAccess
 from bot.doctor.atlas import complete
 from bot.doctor.key import check_expiry, check_rate_limit
 from bot.doctor.results import Level, Subject
-from tests.support.domain import NOON
+from tests.support.clock import NOON
 
 SUBJECT = Subject("it", "it")
 

@@ -8,7 +8,8 @@ import pytest
 
 from bot.atlas import RESTORE_REQUESTED, ActivityEvent, RoleMissing, Unavailable
 from bot.cancellation.starter import Knowledge
-from tests.support.domain import JOB_ID, NOON, PROJECT_ID, a_job, a_waiting_request, job_ref
+from tests.support.clock import NOON
+from tests.support.domain import JOB_ID, PROJECT_ID, a_job, a_waiting_request, job_ref
 from tests.support.service import ServiceOnSqlite
 
 REF = job_ref(f"{int(NOON.timestamp()):08x}{'a' * 16}")

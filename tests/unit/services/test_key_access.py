@@ -7,7 +7,8 @@ import pytest
 from bot.atlas import AtlasClient, KeyAccess, RoleMissing, Unavailable
 from bot.services.projects import follow_key_access
 from bot.timings import DEFAULT_TIMINGS
-from tests.support.domain import NOON, PROJECT_ID
+from tests.support.clock import NOON
+from tests.support.domain import PROJECT_ID
 
 LONG, SHORT = DEFAULT_TIMINGS.key_access_interval, DEFAULT_TIMINGS.key_access_retry
 

@@ -17,8 +17,8 @@ from bot.services.projects import Project, Projects
 from bot.services.sweeper import PEOPLE_TIMEOUT, Notifier
 from bot.storage.database import Database
 from bot.storage.notice_store import NoticeStore
-from tests.support.clock import FakeClock
-from tests.support.domain import ABE, ADA, JOB_ID, NOON, PROJECT_ID, a_waiting_request
+from tests.support.clock import NOON, FakeClock
+from tests.support.domain import ABE, ADA, JOB_ID, PROJECT_ID, a_waiting_request
 from tests.support.fake_atlas import FakeAtlas
 
 ADA_ONLY = People(users=frozenset({ADA.id}))
