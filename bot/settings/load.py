@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from bot.cancellation.people import NO_ONE
+from bot.cancellation.policy import REMIND_AFTER, Policy
 from bot.settings.addresses import is_plain_http
 from bot.settings.credentials import CredentialSettings
 from bot.settings.model import (
@@ -265,23 +266,31 @@ def _policy_risks(project: PolicyHolder) -> Iterator[str]:
         if not watch_channel:
             yield "the bot only watches, and no channel is set (BOT_WATCH_CHANNEL)."
         return
-    if policy.approvals == 0:
-        yield "no approvals are needed: each requester cancels alone (BOT_APPROVALS)."
     if policy.requesters.everyone:
         yield "every full member of the workspace may ask (BOT_REQUESTERS)."
-    if policy.approvals > 0 and policy.approvers.everyone:
-        yield "every full member of the workspace may approve (BOT_APPROVERS)."
-    if policy.approvals == 1 and policy.self_approval:
-        yield "the requester's own approval is enough (BOT_SELF_APPROVAL)."
-    if policy.approvals == 0 and policy.approvers != policy.requesters:
-        yield "approvers are named, but no approvals are needed (BOT_APPROVALS)."
-    if policy.approvals == 0 and policy.break_glass != NO_ONE:
-        yield "people may act alone, but no approvals are needed (BOT_BREAK_GLASS, BOT_APPROVALS)."
+    yield from _approval_risks(policy) if policy.approvals else _risks_without_approvals(policy)
     if watch_channel and policy.channels and watch_channel not in policy.channels:
         yield (
             "the buttons of announcements do not work in the watch channel: add it to "
             "BOT_CHANNELS (BOT_WATCH_CHANNEL)."
         )
+
+
+def _approval_risks(policy: Policy) -> Iterator[str]:
+    if policy.approvers.everyone:
+        yield "every full member of the workspace may approve (BOT_APPROVERS)."
+    if policy.approvals == 1 and policy.self_approval:
+        yield "the requester's own approval is enough (BOT_SELF_APPROVAL)."
+    if policy.remind_after != REMIND_AFTER and policy.remind_after[-1:] >= (policy.approval_ttl,):
+        yield "a request expires before its last reminder (BOT_APPROVAL_TTL, BOT_REMIND_AFTER)."
+
+
+def _risks_without_approvals(policy: Policy) -> Iterator[str]:
+    yield "no approvals are needed: each requester cancels alone (BOT_APPROVALS)."
+    if policy.approvers != policy.requesters:
+        yield "approvers are named, but no approvals are needed (BOT_APPROVALS)."
+    if policy.break_glass != NO_ONE:
+        yield "people may act alone, but no approvals are needed (BOT_BREAK_GLASS, BOT_APPROVALS)."
 
 
 def _project_warnings(projects: Sequence[PolicyHolder]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -169,6 +170,7 @@ def test_safe_settings_have_no_warning(careful: Settings) -> None:
 
 
 NONE_NEEDED = "no approvals are needed: each requester cancels alone (BOT_APPROVALS)."
+SAFE = Policy(requesters=people("S1"), approvals=1, approvers=people("S2"))
 ALL_APPROVE = "every full member of the workspace may approve (BOT_APPROVERS)."
 
 
@@ -188,6 +190,12 @@ ALL_APPROVE = "every full member of the workspace may approve (BOT_APPROVERS)."
             Policy(requesters=people("S1"), approvers=people("S2")),
             [NONE_NEEDED, "approvers are named, but no approvals are needed (BOT_APPROVALS)."],
         ),
+        (
+            replace(SAFE, remind_after=(timedelta(minutes=1), timedelta(minutes=30))),
+            ["a request expires before its last reminder (BOT_APPROVAL_TTL, BOT_REMIND_AFTER)."],
+        ),
+        (replace(SAFE, remind_after=(timedelta(minutes=29),)), []),
+        (replace(SAFE, approval_ttl=timedelta(seconds=60)), []),  # with the default reminders
     ],
 )
 def test_risky_policy_is_warned_about_with_its_project(
