@@ -43,7 +43,10 @@ def test_longest_home_tab_is_valid_for_slack() -> None:
     past = [samples.past_of(request) for request in requests[:5]]
     view = home.home_view(
         home.job_blocks(FULL, NOON, {}),
-        home.waiting_blocks(requests, VIEWER, LINKS, {}),
+        [
+            *home.waiting_blocks(requests, VIEWER, LINKS, {}),
+            *home.unreviewed_blocks(requests, VIEWER, LINKS),
+        ],
         lists.history_sections(past, {}, LINKS),
     )
 
