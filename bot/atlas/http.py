@@ -1,4 +1,4 @@
-"""Sends calls and returns their responses; exceptions of httpx become `AtlasError`s here."""
+"""Sends calls: reads are tried again; exceptions of httpx become `AtlasError`s."""
 
 import asyncio
 import random
@@ -43,8 +43,8 @@ from bot.timings import backoff
 _T = TypeVar("_T")
 
 MAX_ATTEMPTS = 10  #: attempts of one read, even if the clock stands still
-FIRST_BACKOFF = 0.3  #: seconds between the first two attempts, and at most between later ones
-LONGEST_BACKOFF = 5.0
+FIRST_BACKOFF = 0.3  #: seconds between the first two attempts; doubled for each later one
+LONGEST_BACKOFF = 5.0  #: seconds between two attempts, at most
 
 #: The share of a call's timeout for connecting. A connect timeout comes before the call's own, so
 #: that it is known that nothing was sent.
@@ -170,6 +170,7 @@ class AtlasHttp:
         return response
 
     async def _acquire_connection(self, name: str, deadline: float) -> None:
+        """Wait for a free connection; `_on_done` releases it."""
         try:
             async with asyncio.timeout((deadline - self.monotonic()) * POOL_SHARE):
                 await self._connections.acquire()

@@ -53,22 +53,22 @@ TWO_TEAMS = "Slack knows this person in another workspace than the click names."
 
 @dataclass(eq=False)
 class Directory:
-    """People and groups, by `users.info` and `usergroups.users.list`; `clock` is monotonic."""
+    """People and groups, by `users.info` and `usergroups.users.list`."""
 
     client: AsyncWebClient
     identity: Identity
     timeout: float = LOOKUP_TIMEOUT
-    clock: Callable[[], float] = time.monotonic
+    monotonic: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
-        self._accounts = AsyncCache(self._read_account, self.clock)
-        self._members = AsyncCache(self._read_members, self.clock)
+        self._accounts = AsyncCache(self._read_account, self.monotonic)
+        self._members = AsyncCache(self._read_members, self.monotonic)
 
     async def person(self, actor: Actor, people: People) -> Person:
         """Return the person, with all that decides whether they are one of `people`.
 
         A person who is named by id needs no lookup, except on Enterprise Grid, where payloads do
-        not tell whether the person belongs to the organization. An outsider is in no group.
+        not show whether the person belongs to the organization. An outsider is in no group.
         """
         if actor.is_outsider:
             # A payload could combine a member's id with another team: Slack's team must match.
@@ -98,7 +98,7 @@ class Directory:
         A refusal may come from the cache. A permission by group may not: a member who was removed
         a moment ago has lost the right. If Slack's rate limit is reached, the cached answer counts.
         """
-        began = self.clock()
+        began = self.monotonic()
         person = await self.person(actor, people)
         if not person.groups or person not in people:
             return person
@@ -148,7 +148,7 @@ class Directory:
 
         A cached answer older than `max_age` does not count, not even at Slack's rate limit.
         """
-        since = self.clock() - max_age
+        since = self.monotonic() - max_age
         # A user that is gone has no rights, and a group that is gone has no members.
         found, in_groups = await asyncio.gather(
             self._current(self._accounts, users, since, Account(kind=Kind.DEACTIVATED)),

@@ -36,7 +36,7 @@ class Action(StrEnum):
 
     DELIVERED = "delivered"  #: nothing: Slack has the message already
     MOVE_CARD = "move card"  #: post the card as a direct message to the requester
-    TELL_REQUESTER = "tell requester"  #: post the reply as a direct message to the requester
+    NOTIFY_REQUESTER = "notify requester"  #: post the reply as a direct message to the requester
     DROP = "drop"  #: end delivery without success
 
 
@@ -76,7 +76,7 @@ def _elsewhere(post: Post, channel: str) -> Action | None:
         case RequestPost(kind=PostKind.REPLY | PostKind.CARD, request=request) if (
             reaches(request) and channel != request.requester
         ):
-            return Action.MOVE_CARD if post.kind is PostKind.CARD else Action.TELL_REQUESTER
+            return Action.MOVE_CARD if post.kind is PostKind.CARD else Action.NOTIFY_REQUESTER
     return None
 
 

@@ -41,10 +41,10 @@ from bot.timings import DEFAULT_TIMINGS, Timings
 
 log = structlog.get_logger(__name__)
 
-# Posts that are delivered at the same time
-MAX_CONCURRENT_POSTS = 8  # about requests
-MAX_CONCURRENT_ANNOUNCEMENTS = 1  # so that they keep their order and delay no card
-MAX_CONCURRENT_DIRECT = 4  # direct messages: half, so that no card and outcome waits for them
+#: Posts about requests that are delivered at the same time.
+MAX_CONCURRENT_POSTS = 8
+MAX_CONCURRENT_ANNOUNCEMENTS = 1  #: so that they keep their order and delay no card
+MAX_CONCURRENT_DIRECT = 4  #: half, so that no card and no outcome waits for direct messages
 RECORD_BACKOFFS = (0.2, 1.0, 3.0)  #: seconds between attempts to record a delivery
 
 DELIVERED_EVENTS = {
@@ -63,24 +63,26 @@ class Outbox:
 
     store: OutboxStore
     client: AsyncWebClient
-    owner: str  # the name of this process, for the claims
+    owner: str  #: the name of this process, for the claims
     messages: MessageBuilder
     _: KW_ONLY
-    # Called when a post reaches nobody, except direct messages to approvers.
+    #: Called when a post is dropped, except direct messages to approvers.
     on_drop: Callable[[], None] = lambda: None
-    # Called with a job that started during the watch, once Slack has taken its announcement.
+    #: Called with a job that started during the watch, once Slack has taken its announcement.
     on_announced: Callable[[WatchedJob], object] = lambda _job: None
     tracer: RequestTracer = bind_to_log
     timings: Timings = DEFAULT_TIMINGS
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    monotonic: Callable[[], float] = time.monotonic
+    jitter: Callable[[], float] = random.random
 
     def __post_init__(self) -> None:
         self._wakeup = asyncio.Event()
         self._in_progress: dict[asyncio.Task[None], Post] = {}
         self._claim_lost = False  # whether the last claim failed, and so may hold posts
-        self._renewed_at = time.monotonic()  # when the claims of posts in progress were renewed
+        self._renewed_at = self.monotonic()  # when the claims of posts in progress were renewed
         self._stopping = False
-        self._rate_limits = RateLimits(self.timings)
+        self._rate_limits = RateLimits(self.timings, self.monotonic)
 
     def wake(self) -> None:
         """Read the outbox now: a post was enqueued."""
@@ -94,8 +96,8 @@ class Outbox:
             if self._stopping and not self._in_progress:
                 return
             # Jitter keeps replicas from reading at the same moment.
-            jitter = random.uniform(0.75, 1.25)  # noqa: S311 - no secret
-            await wait_up_to(self.timings.outbox_poll_interval * jitter, self._wakeup)
+            factor = 0.75 + self.jitter() / 2
+            await wait_up_to(self.timings.outbox_poll_interval * factor, self._wakeup)
 
     async def stop(self, running: asyncio.Task[None], seconds: float) -> None:
         """Let `running` (of `run`) deliver what is due for up to `seconds`, then end it."""
@@ -119,7 +121,7 @@ class Outbox:
             await self.store.retry_later(post, seconds)
             return
         await self.sleep(seconds)
-        if time.monotonic() - self._renewed_at > LEASE.total_seconds():
+        if self.monotonic() - self._renewed_at > LEASE.total_seconds():
             log.warning("post left to its next claim, as this one ran out", post=post.id)
             return
         if error := await self._send_and_record(post, message, post.client_msg_id):
@@ -138,7 +140,7 @@ class Outbox:
         free_direct = max(0, min(free, MAX_CONCURRENT_DIRECT - direct))
         free_announcements = MAX_CONCURRENT_ANNOUNCEMENTS - announcements
         held, is_lost = [post.id for post in self._in_progress.values()], self._claim_lost
-        self._claim_lost, began = True, time.monotonic()
+        self._claim_lost, began = True, self.monotonic()
         with log_errors("outbox cannot be read"):  # the next read may succeed
             claimed = await self.store.claim(
                 self.owner, free, free_announcements, free_direct, held=held, is_lost=is_lost
@@ -191,8 +193,8 @@ class Outbox:
         return None
 
     async def _carry_out(self, post: Post, message: Message, error: SlackError) -> None:
-        jitter = random.random()  # noqa: S311 - no secret
-        action = next_action(post, message.channel, error, jitter)
+        """Log why a post was not delivered, and do what follows from that."""
+        action = next_action(post, message.channel, error, self.jitter())
         refused = isinstance(error, (InvalidToken, CannotPost, MessageNotEditable, SlackRejected))
         report = log.error if refused and isinstance(action, RetryLater) else log.warning
         about = {"post": post.id, "kind": post.kind, **_subject(post)}
@@ -203,7 +205,7 @@ class Outbox:
             case Action.MOVE_CARD, RequestPost():
                 because = reason_to_move(post, error)
                 await self.store.move_card(post, post.request.requester, because)
-            case Action.TELL_REQUESTER, RequestPost():
+            case Action.NOTIFY_REQUESTER, RequestPost():
                 direct = self.messages.direct_reply(post)
                 if again := await self._send_and_record(post, direct):
                     await self._carry_out(post, direct, again)

@@ -61,7 +61,7 @@ def test_temporary_error_is_retried(
     [
         (PostKind.CARD, "C0OPS", Action.MOVE_CARD),
         (PostKind.CARD, RINA.id, RetryLater(INITIAL_BACKOFF)),
-        (PostKind.REPLY, "C0OPS", Action.TELL_REQUESTER),
+        (PostKind.REPLY, "C0OPS", Action.NOTIFY_REQUESTER),
         (PostKind.EDIT, "C0OPS", RetryLater(INITIAL_BACKOFF)),
     ],
 )

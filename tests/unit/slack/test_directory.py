@@ -34,7 +34,7 @@ class Env:
 
     def __post_init__(self) -> None:
         self.directory = Directory(
-            self.slack, self.identity, timeout=self.timeout, clock=self.clock.monotonic
+            self.slack, self.identity, timeout=self.timeout, monotonic=self.clock.monotonic
         )
 
 
