@@ -122,11 +122,12 @@ def chain(event: Event, previous: str) -> Recorded:
 
 #: The fields of every event, under the same names in each format and in the webhook.
 COLUMNS = ("at", "event", "request", "actor", "team")
+OWN_FIELDS = (*COLUMNS, "number", "hash")  #: those that the detail cannot replace
 
 
 def readable_fields(event: Recorded) -> tuple[dict[str, Any], bool]:
     """Return the fields of an event, and whether it is damaged: then only its own fields."""
-    own = {name: getattr(event, name) for name in (*COLUMNS, "number", "hash")}
+    own = {name: getattr(event, name) for name in OWN_FIELDS}
     try:
         return {**json.loads(event.detail), **own}, False
     except (ValueError, TypeError, RecursionError):  # the detail is not a JSON object

@@ -27,6 +27,14 @@ class PostKind(StrEnum):
     ANNOUNCEMENT = "announcement"  #: posts a watched job, or updates the message about it
 
 
+class PostState(StrEnum):
+    """Whether a message is still to be delivered."""
+
+    DUE = "due"
+    SENT = "sent"
+    DROPPED = "dropped"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BasePost:
     """One message, claimed by this process until its lease runs out."""

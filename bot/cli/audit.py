@@ -15,7 +15,7 @@ from typing import Annotated, Any, TextIO, TypeVar
 import typer
 
 from bot.cancellation.errors import LedgerError, RecordUnreadable
-from bot.cancellation.events import COLUMNS, EventName, Recorded, readable_fields
+from bot.cancellation.events import OWN_FIELDS, EventName, Recorded, readable_fields
 from bot.cli.output import (
     FAILED,
     WRONG_USAGE,
@@ -43,7 +43,7 @@ DETAILS = (
 )
 
 #: The columns of `--follow` in CSV, which cannot know the fields of later events.
-FOLLOWED_COLUMNS = (*COLUMNS, "number", "hash", *DETAILS, "more")
+FOLLOWED_COLUMNS = (*OWN_FIELDS, *DETAILS, "more")
 
 SUMMARY_HEADERS = (
     *("Project", "Downloads", "Started by", "Kept", "Cancelled before the link", "after the link"),
@@ -230,7 +230,7 @@ async def _follow(tail: AuditTail, write_fields: FieldsWriter, out: TextIO) -> N
 async def write(events: Events, how: RecordFormat, out: TextIO) -> int:
     """Write events to `out`, and return how many are damaged; JSON lines and CSV are streamed."""
     if how is not RecordFormat.TABLE:
-        columns = dict.fromkeys((*COLUMNS, "number", "hash"))
+        columns = dict.fromkeys(OWN_FIELDS)
         if how is RecordFormat.CSV:  # a column for each field that any of the events has
             async for event in events():
                 columns |= dict.fromkeys(readable_fields(event)[0])

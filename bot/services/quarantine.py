@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import compress
 
 import structlog
 
@@ -60,8 +59,9 @@ class Quarantine:
     async def step(self) -> None:
         """End what needs no grace time, then measure the others while Slack answers."""
         waiting = await self.store.waiting()
-        go_on = await asyncio.gather(*map(self._goes_on, waiting))
-        shown = [each for each in compress(waiting, go_on) if each.request.card]
+        ended = await asyncio.gather(*map(self._end_early, waiting))
+        pairs = zip(waiting, ended, strict=True)
+        shown = [each for each, is_ended in pairs if each.request.card and not is_ended]
         if not shown:
             return
         if not await self.slack_answers():
@@ -73,8 +73,8 @@ class Quarantine:
         due = await self._measure(shown)
         await asyncio.gather(*(self._end(each) for each in due))
 
-    async def _goes_on(self, each: Quarantined) -> bool:
-        """End a quarantine whose job is over, or whose starter is expected; return False then."""
+    async def _end_early(self, each: Quarantined) -> bool:
+        """End a quarantine whose job is over, or whose starter is expected; return True then."""
         project, early = self._project(each), None
         if ended := each.facts.ended:
             early = Ending.explained(State.OVER, rules.ENDED.format(state=ended))
@@ -82,7 +82,7 @@ class Quarantine:
             early = rules.early_ending(project.policy.quarantine, each.facts.started_by)
         if early:
             await self._record(each, lambda _count: early)
-        return early is None
+        return early is not None
 
     async def _measure(self, shown: Sequence[Quarantined]) -> list[Quarantined]:
         """Return the requests whose grace time is over, and record how long the others have."""

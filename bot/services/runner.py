@@ -74,7 +74,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class RightsCheck:
-    """The check before a DELETE, at an approval and at a retry."""
+    """The check before a DELETE, at an approval, a retry and a review."""
 
     projects: Projects  #: with their current policies
     #: Reads people from Slack, never from an older cache. None at the command line, whose operator
@@ -197,12 +197,12 @@ class Run:
         if step in ends:
             return Ending.explained(State(step.value), ends[step])
         if step is Step.SEND and isinstance(error, AtlasRejected):
-            return failed_with(State.REFUSED, error)
+            return ending_with(State.REFUSED, error)
         # A Retry-After past the deadline ends the run now.
         if not sent.count or max(self.monotonic(), self._retry_at) < self._deadline:
             return None
         if error and not sent.accepted:
-            return failed_with(State.FAILED, error, JOB_STILL_THERE)
+            return ending_with(State.FAILED, error, JOB_STILL_THERE)
         known = ACCEPTED_BUT_NOT_CANCELLED if sent.accepted else SENT_BUT_NOT_CANCELLED
         sentence = known.format(state=job.state.value.replace("_", " "))
         return Ending.explained(State.FAILED, sentence)
@@ -210,11 +210,11 @@ class Run:
     def _result_of_failed_read(self, read_error: AtlasError) -> Ending:
         """Return the result; `refused` is certain only if no DELETE may have taken effect."""
         if self.request.sent.may_have_taken_effect:
-            return failed_with(State.FAILED, read_error, SENT_BUT_UNREADABLE)
+            return ending_with(State.FAILED, read_error, SENT_BUT_UNREADABLE)
         for error in (self._delete_error, read_error):
             if isinstance(error, AtlasRejected):
-                return failed_with(State.REFUSED, error)
-        return failed_with(State.FAILED, read_error, NOTHING_DONE)
+                return ending_with(State.REFUSED, error)
+        return ending_with(State.FAILED, read_error, NOTHING_DONE)
 
     def _result_of_judgement(self, judgement: Judgement) -> Ending:
         """Return the result of a run that the current policy does not allow."""
@@ -335,8 +335,8 @@ class Runner:
                 log.warning("lease not renewed", why=str(error))
 
 
-def failed_with(state: State, error: AtlasError, prefix: str = "") -> Ending:
-    """Return a result with Atlas's status and code (pure)."""
+def ending_with(state: State, error: AtlasError, prefix: str = "") -> Ending:
+    """Return the ending with the sentence, status and code of an error of Atlas (pure)."""
     sentence = f"{prefix} {error}".strip()
     return Ending(state, Outcome(sentence=sentence, status=error.status, code=error.code))
 

@@ -163,7 +163,7 @@ class JobFactsStore(Store):
         feed_link: str | None = None,
     ) -> JobFacts:
         """Add what was read, and update the messages about the job, in one transaction."""
-        request = uow.update_or_none(_LOCK_UNDECIDED, asdict(ref))
+        request = uow.lock_or_none(_LOCK_UNDECIDED, asdict(ref))
         known = get_facts(uow, [ref]).get(ref)
         before = known or get_or_new(uow, [ref])[ref]
         after = before.add(job, started_by, feed_link).at(uow.now)
@@ -195,7 +195,7 @@ def _update_request(uow: UnitOfWork, request: Request, before: JobFacts, after: 
     starter = after.started_by.starter
     if starter and after.started_by != before.started_by:
         detail = after.audit_detail()
-        uow.record_and_notify(request, EventName.STARTER_KNOWN, detail=detail, notify=False)
+        uow.record(request, EventName.STARTER_KNOWN, detail=detail)
     was_live = request.shown.link_is_live
     if after.phase is LinkPhase.LIVE and not was_live:
         _record_once(uow, request, EventName.LINK_LIVE, after)

@@ -9,7 +9,7 @@ from sqlalchemy import Integer, Select, and_, bindparam, exists, or_, select, up
 
 from bot.cancellation.events import Event, EventName
 from bot.cancellation.lifecycle import Card, State
-from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
+from bot.cancellation.posts import Announcement, Post, PostKind, PostState, RequestPost
 from bot.storage import queries
 from bot.storage.database import has_passed
 from bot.storage.job_facts import get_facts
@@ -111,7 +111,7 @@ class OutboxStore(Store):
     @writes
     def mark_sent(self, uow: UnitOfWork, post: Post, channel: str, ts: str) -> None:
         """Record the message's place, which becomes that of the request's card or of the job."""
-        _end_delivery(uow, post, state="sent", channel=channel, ts=ts, error=None)
+        _end_delivery(uow, post, state=PostState.SENT, channel=channel, ts=ts, error=None)
         match post:
             case Announcement(job=job):
                 announced = update(watched_jobs).where(watched_jobs.c.id == job.id)
@@ -132,7 +132,7 @@ class OutboxStore(Store):
     def drop(self, uow: UnitOfWork, post: Post, error: str | None = None) -> None:
         """End delivery without success; a request's audit log gets the error, if there is one."""
         why = {"error": error[:ERROR_LENGTH]} if error else {}
-        _end_delivery(uow, post, state="dropped", **why)
+        _end_delivery(uow, post, state=PostState.DROPPED, **why)
         if why and isinstance(post, RequestPost):
             detail = {"post": f"{post.kind}:{post.event}", **why}
             if post.recipient:
@@ -178,8 +178,8 @@ def _end_delivery(uow: UnitOfWork, post: Post, **values: object) -> None:
     )
     first_copies = select(posts.c.state, posts.c.detail).where(*first_notice).order_by(posts.c.id)
     copies = uow.execute(first_copies).all()
-    if all(copy.state != "due" for copy in copies):
-        names = [json.loads(copy.detail)["name"] for copy in copies if copy.state == "sent"]
+    if all(copy.state != PostState.DUE for copy in copies):
+        names = [json.loads(copy.detail)["name"] for copy in copies if copy.state == PostState.SENT]
         number, at = milliseconds(post.at), post.at.isoformat()
         reached = Event(
             name=post.event, request=request.id, number=number, at=at, detail={"names": names}
@@ -188,6 +188,7 @@ def _end_delivery(uow: UnitOfWork, post: Post, **values: object) -> None:
 
 
 def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
+    """Build posts from their rows, with their requests and jobs as these are now."""
     request_ids = {"ids": [row.request for row in rows if row.request]}
     job_ids = {row.watched_job for row in rows if row.watched_job}
     requests = {each.id: each for each in uow.get_all(queries.REQUESTS_BY_IDS, request_ids)}

@@ -9,7 +9,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Request, State
-from bot.cancellation.posts import PostKind, message_id
+from bot.cancellation.posts import PostKind, PostState, message_id
 from bot.cancellation.watched_job import Holding
 from bot.storage.tables import posts
 
@@ -23,7 +23,7 @@ ANNOUNCEMENT_PRIORITY = 1
 
 Execute = Callable[..., Any]
 #: A literal, not a parameter: databases use a partial index only for a literal condition.
-DUE: ColumnElement[str] = literal_column("'due'")
+DUE: ColumnElement[str] = literal_column(f"'{PostState.DUE}'")
 _IS_UNCLAIMED = and_(posts.c.state == DUE, posts.c.lease_until.is_(None))
 #: Condition: an unclaimed card or edit, which will show the current row of its request. A card that
 #: was attempted before is excluded: Slack may have it as it was then, and answers the repeated call
@@ -39,7 +39,7 @@ SHOWING_POSTS = (
     select(posts)
     .where(
         posts.c.request == bindparam("of"),
-        or_(_WILL_SHOW, and_(posts.c.kind == PostKind.COPY, posts.c.state != "dropped")),
+        or_(_WILL_SHOW, and_(posts.c.kind == PostKind.COPY, posts.c.state != PostState.DROPPED)),
     )
     .order_by(posts.c.id.desc())
     .with_for_update()
@@ -68,7 +68,7 @@ def new_post(
         "edits": edits,
         "at": now,
         "detail": "{}",
-        "state": "due",
+        "state": PostState.DUE,
         "due_at": now + delay,
         "priority": _priority(kind, request, recipient),
         "client_msg_id": message_id(request.id, ":".join(str(p) for p in parts if p), number),
@@ -117,7 +117,7 @@ def needed_updates(
         )
         if pending := [post for post in found if post.id not in copies and post.edits == edits]:
             _hasten(execute, row, pending)
-        elif not (copy and copy.state == "due" and not copy.attempts):
+        elif not (copy and copy.state == PostState.DUE and not copy.attempts):
             yield row
 
 
@@ -161,7 +161,7 @@ def _announcement(now: datetime, job: Any) -> dict[str, Any]:  # noqa: ANN401 - 
         "kind": PostKind.ANNOUNCEMENT,
         "at": now,
         "detail": "{}",
-        "state": "due",
+        "state": PostState.DUE,
         "due_at": now,
         "client_msg_id": message_id(subject, PostKind.ANNOUNCEMENT, job.version),
     }

@@ -152,7 +152,7 @@ def _count(uow: UnitOfWork, project_id: str, *conditions: ColumnElement[bool]) -
 
 def _open_request(uow: UnitOfWork, ref: JobRef) -> Request | None:
     """Lock the request that people made for a job before the watch saw it."""
-    return uow.update_or_none(queries.OPEN_REQUEST_FOR.with_for_update(), asdict(ref))
+    return uow.lock_or_none(queries.OPEN_REQUEST_FOR.with_for_update(), asdict(ref))
 
 
 def _blocks(project: WatchedProject, request: Request | None) -> bool:

@@ -144,10 +144,10 @@ class RequestStore(Store):
         if request.by_bot:
             _add_approval(uow, request, person)
             approved = State.APPROVED
-            return uow.transition(request, State.FAILED, approved, actor=person, notify=False)
+            return uow.transition(request, State.FAILED, approved, actor=person, reply=False)
         # No actor: a retry is not an approval.
         state = State.AWAITING if needed else State.APPROVED
-        return uow.transition(request, State.FAILED, state, notify=False)
+        return uow.transition(request, State.FAILED, state, reply=False)
 
     @writes
     def review(self, uow: UnitOfWork, request_id: str, person: Person, check: Check) -> Request:

@@ -81,7 +81,7 @@ _OPEN_STATES = _literals(state for state in State if not state.ended)
 OPEN = f"state IN ({_OPEN_STATES})"
 ENDED = f"state NOT IN ({_OPEN_STATES})"
 BY_BOT = "requester = ''"
-DUE = "state = 'due'"
+IS_DUE = "state = 'due'"
 NOTICE_PLANNED = "state = 'awaiting' AND next_notice_at IS NOT NULL"
 UNREVIEWED = "acted_alone AND reviewed_by IS NULL"
 JOB_IS_OPEN = f"state IN ({_literals(sorted(OPEN_JOB))})"
@@ -205,16 +205,16 @@ posts = Table(
     *_columns(Instant, "at"),
     *_columns(Text, "detail"),
     Column("client_msg_id", Text, nullable=False, unique=True),
-    Column("state", Text, nullable=False),  # due, sent, dropped
+    Column("state", Text, nullable=False),  # see `PostState`
     *_columns(Instant, "due_at"),
     *_columns(Integer, "attempts", server_default="0"),
     Column("lease_owner", Text),
     Column("lease_until", Instant),
     *_columns(Text, "channel", "ts", "error", nullable=True),
     CheckConstraint("(request IS NULL) <> (watched_job IS NULL)", name="one_subject_per_post"),
-    partial_index("due_posts", "request", "id", where=DUE),
-    partial_index("due_announcements", "watched_job", "id", where=DUE),
-    partial_index("due_posts_in_order", "priority", "id", where=DUE),
+    partial_index("due_posts", "request", "id", where=IS_DUE),
+    partial_index("due_announcements", "watched_job", "id", where=IS_DUE),
+    partial_index("due_posts_in_order", "priority", "id", where=IS_DUE),
     partial_index("announcements_by_time", "at", where="watched_job IS NOT NULL"),
 )
 

@@ -95,7 +95,7 @@ class UnitOfWork:
 
     def lock(self, request_id: str) -> Request:
         """Return a request and lock its row until the end; raises `RequestNotFound`."""
-        if request := self.update_or_none(_LOCK_REQUEST, {"of": request_id}):
+        if request := self.lock_or_none(_LOCK_REQUEST, {"of": request_id}):
             return request
         raise RequestNotFound
 
@@ -105,8 +105,12 @@ class UnitOfWork:
             return changed
         raise AlreadyHandled(self.get(request_id))
 
-    def update_or_none(self, statement: Any, values: Any = None) -> Request | None:  # noqa: ANN401 - the same
-        """Run one statement that locks a row; None when no row meets its condition."""
+    def update_or_none(self, statement: Any) -> Request | None:  # noqa: ANN401 - the same
+        """Run one conditional UPDATE; None when its condition does not hold."""
+        return self.lock_or_none(statement)
+
+    def lock_or_none(self, statement: Any, values: Any = None) -> Request | None:  # noqa: ANN401 - the same
+        """Run one statement that locks a row, and return its request; None without a row."""
         row = self.execute(statement, values).first()
         if row is None:
             return None
@@ -129,7 +133,7 @@ class UnitOfWork:
         actor: Person | None = None,
         outcome: Outcome | None = None,
         detail: Mapping[str, Any] | None = None,
-        notify: bool = True,
+        reply: bool = True,
     ) -> Request:
         """Change a request from the `expected` state to `state`, with its audit event and messages.
 
@@ -146,7 +150,7 @@ class UnitOfWork:
         self.entered.append(state)
         facts = {name: value for name, value in ended.items() if value} | dict(detail or {})
         name = EventName.entering(state)
-        self.record_and_notify(entered, name, actor=actor, detail=facts, notify=notify)
+        self.record_and_notify(entered, name, actor=actor, detail=facts, reply=reply)
         return entered
 
     def apply_judgement(self, request: Request, judgement: Judgement) -> Request:
@@ -169,11 +173,11 @@ class UnitOfWork:
         *,
         actor: Person | None = None,
         detail: Mapping[str, Any] | None = None,
-        notify: bool = True,
+        reply: bool = True,
     ) -> None:
-        """Record an event, update the card, and reply in the thread if `notify`."""
+        """Record an event, update the card, and reply in the thread if `reply`."""
         event = self.record(request, name, actor=actor, detail=detail)
-        if notify:
+        if reply:
             self.enqueue_message(request, PostKind.REPLY, event)
         self.enqueue_card_update(request, name, event.number)
 
@@ -301,7 +305,10 @@ Method = Callable[Concatenate[S, P], Coroutine[Any, Any, T]]
 
 
 def reads(work: Transaction[S, P, T]) -> Method[S, P, T]:
-    """Make a function of a unit of work a method that reads; it raises `NotRead`."""
+    """Make `work` an async method that reads in one transaction; it raises `NotRead`.
+
+    Callers leave out the unit of work.
+    """
 
     @wraps(work)
     async def method(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -314,7 +321,10 @@ def reads(work: Transaction[S, P, T]) -> Method[S, P, T]:
 
 
 def writes(work: Transaction[S, P, T]) -> Method[S, P, T]:
-    """Make a function of a unit of work a method that commits; it raises `LedgerError`."""
+    """Make `work` an async method that commits one transaction; it raises `LedgerError`.
+
+    Callers leave out the unit of work.
+    """
 
     @wraps(work)
     async def method(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
