@@ -83,7 +83,7 @@ class StartedBy:
 
     @property
     def is_settled(self) -> bool:
-        """Whether later events and jobs cannot tell more."""
+        """Whether later events and jobs cannot change the starter."""
         return self.final and self.starter is not None and self.starter.certain
 
     def supersedes(self, other: "StartedBy") -> bool:

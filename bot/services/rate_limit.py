@@ -25,7 +25,7 @@ class RateLimitBudget:
 
     monotonic: Callable[[], float] = time.monotonic
     _: KW_ONLY
-    limit: int = BUCKET_SIZE  #: the documented size of the bucket, until headers tell another
+    limit: int = BUCKET_SIZE  #: the documented size of the bucket, until headers give another
     refill: float = REFILL_PER_SECOND  #: its documented refill, in tokens a second
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Periodic jobs of each replica: sweep due requests, and tell the approvers of waiting ones.
+"""Periodic jobs of each replica: sweep due requests, and notify the approvers of waiting ones.
 
 Replicas may race: each change and each notice has one winner.
 """

@@ -189,7 +189,7 @@ def _are_tables(value: object) -> bool:
 
 
 def positions(text: str) -> Lines:
-    """Find the lines of keys, which `tomllib` does not tell; unusual spellings are not found."""
+    """Find the lines of keys, which `tomllib` does not return; unusual spellings are not found."""
     kind, counts, lines = "", Counter[str](), {}
     for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.match(line):

@@ -90,7 +90,7 @@ def _buttons(job: WatchedJob, why_read_only: str) -> list[Block]:
 
 
 def metadata(job: WatchedJob) -> dict[str, Any]:
-    """Return the metadata by which programs tell announcements from cards."""
+    """Return the metadata by which programs distinguish announcements from cards."""
     payload = {
         "project": job.ref.project_id,
         "cluster": job.ref.cluster_name,

@@ -62,7 +62,7 @@ class Dialog:
     view_id: str = ""
 
     async def open(self, view: View) -> bool:
-        """Open the dialog; return whether it is open, and tell the person if it is not."""
+        """Open the dialog; return whether it is open, and notify the person if it is not."""
         try:
             await self._open(view)
         except SlackError as error:
