@@ -24,7 +24,7 @@ from bot.settings import AtlasSettings, OrganizationSettings, ProjectSettings, S
 from bot.slack.directory import Directory
 from bot.storage.audit_log import History
 from bot.storage.database import Database, DatabaseClock
-from bot.storage.job_facts import JobFactsStore
+from bot.storage.job_facts_store import JobFactsStore
 from bot.storage.lease_store import LeaseStore
 from bot.storage.notice_store import NoticeStore
 from bot.storage.outbox_store import OutboxStore

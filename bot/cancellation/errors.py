@@ -3,7 +3,7 @@
 CancellationError
 ├── NotAllowed          the policy refuses it
 ├── StateConflict       the request changed before
-├── LedgerError         the database failed
+├── StorageError        the database failed
 └── UnknownProject, RateLimitReserved, RequestNotFound, RightsNotChecked
 """
 
@@ -150,7 +150,7 @@ class RequestExpired(StateConflict):
 
 
 class RequestNotFound(CancellationError):
-    """This request is not in the ledger. Ask for the cancellation again."""
+    """There is no request with this id. Ask for the cancellation again."""
 
 
 class UnknownProject(CancellationError):
@@ -170,11 +170,11 @@ class RightsNotChecked(CancellationError):
     code: str = ""  #: Slack's error code
 
 
-class LedgerError(CancellationError):
+class StorageError(CancellationError):
     """The database failed."""
 
 
-class NotRecorded(LedgerError):
+class NotRecorded(StorageError):
     """The request could not be recorded, and nothing was done. Please try again in a moment."""
 
 
@@ -187,12 +187,12 @@ class NotRead(NotRecorded):
     """The bot cannot read its own record at the moment, so nothing was recorded and nothing was done. Please try again in a moment."""  # noqa: E501 - one sentence, shown as it stands
 
 
-class MaybeRecorded(LedgerError):
+class MaybeRecorded(StorageError):
     """The database, or Slack about your rights, did not answer in time, so it is not certain that this was recorded. If it was, the card in the channel will show it; if not, try again: the same click never counts twice."""  # noqa: E501 - one sentence, shown as it stands
 
 
 @dataclass(eq=False, repr=False)
-class RecordUnreadable(LedgerError):
+class RecordUnreadable(StorageError):
     """The record cannot be read ({why}): check DATABASE_URL."""
 
     why: str

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TextIO, TypeVar
 
 import typer
 
-from bot.cancellation.errors import LedgerError, RecordUnreadable
+from bot.cancellation.errors import RecordUnreadable, StorageError
 from bot.cancellation.events import OWN_FIELDS, EventName, Recorded, readable_fields
 from bot.cli.output import (
     FAILED,
@@ -219,7 +219,7 @@ async def _follow(tail: AuditTail, write_fields: FieldsWriter, out: TextIO) -> N
         try:
             async for event in tail.poll():
                 write_fields(readable_fields(event)[0])
-        except LedgerError:
+        except StorageError:
             is_away = True
         if is_away != was_away:
             typer.echo(DATABASE_AWAY if is_away else "The database answers again.", err=True)

@@ -108,15 +108,16 @@ def _run(settings: Settings, call: Call, progress: Progress) -> int:
                 command.confirm()  # not in `runner`, so that Ctrl-C ends the prompt
             return runner.run(command.cancel())
         except (KeyboardInterrupt, typer.Abort):
-            said = GO_ON if command else NOTHING_RECORDED
+            message = GO_ON if command else NOTHING_RECORDED
             with suppress(KeyboardInterrupt):  # a second one, while the run is stopped
-                said = runner.run(command.after_interrupt()) if command else said
-            typer.echo(said, err=True)
+                message = runner.run(command.after_interrupt()) if command else message
+            typer.echo(message, err=True)
             return output.INTERRUPTED
         except errors.NotAllowed as error:
             output.fail(str(error), output.WRONG_USAGE)
         except (AtlasError, errors.CancellationError, StartError) as error:
-            output.fail(f"{error} {GO_ON}" if isinstance(error, errors.LedgerError) else str(error))
+            hint = f" {GO_ON}" if isinstance(error, errors.StorageError) else ""
+            output.fail(f"{error}{hint}")
         finally:
             runner.run(stack.aclose())
 

@@ -14,7 +14,7 @@ from bot.cancellation.lifecycle import UNDECIDED, Request
 from bot.cancellation.starter import Knowledge, StartedBy, started_by
 from bot.services.activity_feed import ActivityFeeds, Feed
 from bot.services.projects import Projects
-from bot.storage.job_facts import FollowedJob, JobFactsStore, Neighbours
+from bot.storage.job_facts_store import FollowedJob, JobFactsStore, Neighbours
 from bot.tasks import log_errors
 from bot.timings import Timings
 
@@ -51,7 +51,7 @@ class JobFactsService:
     ) -> tuple[JobFacts, Request | None]:
         """Return the facts about a job that was read, recorded if new, and its open request.
 
-        Raises `LedgerError`.
+        Raises `StorageError`.
         """
         known, found, request = await self._known_and_found(ref, feed)
         waits = request is not None and request.state in UNDECIDED
@@ -64,7 +64,7 @@ class JobFactsService:
         timeout: float = FEED_TIMEOUT,
         stored: bool = True,
     ) -> dict[JobRef, JobFacts]:
-        """Return the facts about jobs for a list; nothing is recorded; raises `LedgerError`.
+        """Return the facts about jobs for a list; nothing is recorded; raises `StorageError`.
 
         The list waits `timeout` seconds for the activity feed. Unless `stored`, the feed alone is
         used, and not the database.

@@ -9,7 +9,7 @@ from itertools import count
 import structlog
 
 from bot.atlas import RateLimited
-from bot.cancellation.errors import CancellationError, LedgerError
+from bot.cancellation.errors import CancellationError, StorageError
 from bot.services.search_results import PROJECT_ERRORS
 from bot.timings import Timings
 
@@ -130,7 +130,7 @@ class ReadFailures:
             # Concurrent reads that get a 429 count as one.
             self.rate_limited += self.monotonic() >= self.paused_until
             return rate_limit_backoff(max(self.rate_limited, 1), error.retry_after, self.jitter())
-        if isinstance(error, CancellationError) and not isinstance(error, LedgerError):
+        if isinstance(error, CancellationError) and not isinstance(error, StorageError):
             return self.timings.rate_limit_pause
         return self.timings.key_refused_pause if isinstance(error, PROJECT_ERRORS) else 0.0
 

@@ -80,7 +80,7 @@ class RightsCheck:
     #: Reads people from Slack, never from an older cache. None at the command line, whose operator
     #: may ask for each job, and so lets other people's requests run, too.
     resolve: ResolvePeople | None
-    #: Returns the starter of a quarantined download; raises `LedgerError`.
+    #: Returns the starter of a quarantined download; raises `StorageError`.
     starter_of: Callable[[JobRef], Awaitable[StartedBy]] | None = None
 
     async def judge(

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from bot.atlas import AtlasError, ClusterNotFound, JobRef, ReadItems, RestoreJob, WrongClusterKind
-from bot.cancellation.errors import CancellationError, LedgerError
+from bot.cancellation.errors import CancellationError, StorageError
 from bot.services.activity_feed import FeedMonitor
 from bot.services.poll_schedule import PollSchedule, ReadFailures, feed_rank, list_interval
 from bot.services.projects import Project
@@ -175,7 +175,7 @@ class Watcher:
         try:
             async with asyncio.timeout(RELEASE_TIMEOUT):
                 await self.store.release(self._id)
-        except (TimeoutError, LedgerError) as error:
+        except (TimeoutError, StorageError) as error:
             # The lease expires.
             log.info("watch lease not released", project=self._id, why=str(error))
 

@@ -116,7 +116,7 @@ class Database:
                     await self.read(lambda db: db.execute(select(1)).scalar_one())
                 else:
                     await self.write(_write_something)
-        except errors.LedgerError as error:
+        except errors.StorageError as error:
             return _first_cause(error) or NO_ANSWER
         return None
 
@@ -195,7 +195,7 @@ def _first_cause(error: BaseException) -> str | None:
     """Return the database's own message, or None where it did not answer."""
     while error.__cause__ and not isinstance(error, DATABASE_ERRORS):
         error = error.__cause__
-    return None if isinstance(error, errors.LedgerError) else cause_of(error)
+    return None if isinstance(error, errors.StorageError) else cause_of(error)
 
 
 def cause_of(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from bot.cancellation.events import EventName
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
 from bot.storage.database import has_passed
-from bot.storage.job_facts import ensure_facts, get_or_new
+from bot.storage.job_facts_store import ensure_facts, get_or_new
 from bot.storage.queries import IS_OPEN, change_request
 from bot.storage.tables import requests
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes

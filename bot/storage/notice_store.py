@@ -18,7 +18,7 @@ from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 
 class NoticeStore(Store):
-    """Lists what is due, and writes it; every method raises `LedgerError`."""
+    """Lists what is due, and writes it; every method raises `StorageError`."""
 
     background = True
 

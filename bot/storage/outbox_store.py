@@ -12,7 +12,7 @@ from bot.cancellation.lifecycle import Card, State
 from bot.cancellation.posts import Announcement, Post, PostKind, PostState, RequestPost
 from bot.storage import queries
 from bot.storage.database import has_passed
-from bot.storage.job_facts import get_facts
+from bot.storage.job_facts_store import get_facts
 from bot.storage.posts import DUE
 from bot.storage.tables import milliseconds, posts, watched_jobs
 from bot.storage.unit_of_work import Store, UnitOfWork, writes
@@ -66,7 +66,7 @@ CLAIM_POSTS = (
 
 
 class OutboxStore(Store):
-    """Posts in one database; every method raises `LedgerError` when the database fails."""
+    """Posts in one database; every method raises `StorageError` when the database fails."""
 
     background = True
 

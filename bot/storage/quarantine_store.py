@@ -17,7 +17,7 @@ from bot.cancellation.quarantine import Mode, WatchedProject
 from bot.cancellation.request_context import new_request_id
 from bot.cancellation.watched_job import Holding, JobChange
 from bot.storage import queries
-from bot.storage.job_facts import get_or_new
+from bot.storage.job_facts_store import get_or_new
 from bot.storage.request_store import add_request
 from bot.storage.tables import BY_BOT, approvals, requests, to_ref, watch_leases
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes

@@ -18,7 +18,7 @@ from bot.cancellation.posts import PostKind
 from bot.cancellation.quarantine import SUPERSEDED
 from bot.cancellation.request_context import new_request_id
 from bot.storage import queries
-from bot.storage.job_facts import ensure_facts
+from bot.storage.job_facts_store import ensure_facts
 from bot.storage.tables import UNREVIEWED, approvals, requests, shown_to_json
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 

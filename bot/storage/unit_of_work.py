@@ -321,7 +321,7 @@ def reads(work: Transaction[S, P, T]) -> Method[S, P, T]:
 
 
 def writes(work: Transaction[S, P, T]) -> Method[S, P, T]:
-    """Make `work` an async method that commits one transaction; it raises `LedgerError`.
+    """Make `work` an async method that commits one transaction; it raises `StorageError`.
 
     Callers leave out the unit of work.
     """

@@ -13,7 +13,7 @@ from bot.cancellation.lifecycle import Card
 from bot.cancellation.watched_job import Holding, JobChange, WatchedJob, WatchedState, compare
 from bot.storage import queries
 from bot.storage.database import has_passed
-from bot.storage.job_facts import ensure_facts, get_facts
+from bot.storage.job_facts_store import ensure_facts, get_facts
 from bot.storage.posts import announce
 from bot.storage.quarantine_store import QuarantineStore
 from bot.storage.tables import (

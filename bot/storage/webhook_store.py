@@ -26,7 +26,7 @@ class Backlog:
 
 @dataclass(eq=False)
 class WebhookStore(Store):
-    """Unsent events in one database; every method raises `LedgerError` when the database fails.
+    """Unsent events in one database; every method raises `StorageError` when the database fails.
 
     The mark is a column of the event's own row. A cursor would not do: the events of one request
     may wait for the receiver while those of others go on.

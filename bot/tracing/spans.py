@@ -103,8 +103,8 @@ class SpanTracing(Tracing):
     def instrument_database(self, engine: Engine) -> None:
         def on_begin(connection: Connection) -> None:
             if is_traced():
-                system = {"db.system.name": connection.dialect.name}
-                span = self._tracer.start_span("ledger", kind=SpanKind.CLIENT, attributes=system)
+                span = self._tracer.start_span("transaction", kind=SpanKind.CLIENT)
+                span.set_attribute("db.system.name", connection.dialect.name)
                 connection.info[TRANSACTION] = (span, {})
 
         # Before the listener that sends BEGIN: waiting for the write lock is part of the span.

@@ -41,8 +41,9 @@ def test_compose_accepts_the_example(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(f"{example}\nPOSTGRES_PASSWORD=letters4digits\n")
     printed = output(needs("docker-compose"), "config", "--format=json", cwd=tmp_path)
     bot = yaml.safe_load(printed)["services"]["bot"]
+    url = bot["environment"]["DATABASE_URL"]
 
-    assert bot["environment"]["DATABASE_URL"] == "postgresql://bot:letters4digits@database/ledger"
+    assert url == "postgresql://bot:letters4digits@database/cancel_restore"
     assert bot["read_only"] is True
 
 

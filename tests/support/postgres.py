@@ -123,7 +123,7 @@ class PostgresServer:
             self._process.wait(START_TIMEOUT)
 
     def pause(self) -> None:
-        """Stop every process of the server in its tracks: it accepts bytes and answers nothing."""
+        """Stop every process of the server: it accepts bytes and answers nothing."""
         self._signal_all(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -131,7 +131,7 @@ class PostgresServer:
 
     def new_database(self) -> str:
         """Create an empty database and return its URL."""
-        name = f"ledger_{uuid.uuid4().hex[:12]}"
+        name = f"database_{uuid.uuid4().hex[:12]}"
         asyncio.run(self._execute(f"CREATE DATABASE {name}"))
         return f"postgresql://bot@127.0.0.1:{self.port}/{name}"
 

@@ -23,7 +23,7 @@ from bot.services.service import CancellationService
 from bot.storage import queries, tables
 from bot.storage.audit_log import History
 from bot.storage.database import Database
-from bot.storage.job_facts import JobFactsStore
+from bot.storage.job_facts_store import JobFactsStore
 from bot.storage.migrate import create_tables
 from bot.storage.request_store import RequestStore
 from bot.storage.tables import request_to_row

@@ -24,7 +24,7 @@ PAGES = [Path("README.md"), *sorted(Path("docs").glob("*.md"))]
 
 #: Inner nodes of the trees of errors: only their leaves are raised.
 ROOTS = {"AtlasError", "AtlasRejected", "AtlasUnavailable", "CancellationError", "NotAllowed"}
-ROOTS |= {"StateConflict", "LedgerError", "SlackError"}
+ROOTS |= {"StateConflict", "StorageError", "SlackError"}
 
 
 def page(name: str) -> str:

@@ -9,7 +9,7 @@ import structlog
 
 from bot.atlas import AtlasError, JobRef
 from bot.cancellation import policy as rules
-from bot.cancellation.errors import CancellationError, LedgerError, RightsNotChecked
+from bot.cancellation.errors import CancellationError, RightsNotChecked, StorageError
 from bot.cancellation.people import NO_ONE
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project
@@ -197,7 +197,7 @@ class JobReader:
                 case AtlasError():
                     answer = mrkdwn.atlas_answer(error.status, error.code)
                     return dialog_views.error(str(error), self.job, answer)
-                case LedgerError() | RightsNotChecked():
+                case StorageError() | RightsNotChecked():
                     return dialog_views.error(str(error), self.job)
             return dialog_views.refused(sentence_for(error, self.deps.links))
         except asyncio.CancelledError:

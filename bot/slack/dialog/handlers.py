@@ -183,7 +183,7 @@ def refusal(error: Exception, links: Links) -> Response:
             block_id = ids.ALONE
         case errors.ReasonMissing() | errors.DenialReasonMissing() | errors.KeepReasonMissing():
             block_id = ids.REASON
-        case errors.LedgerError() | errors.RightsNotChecked():  # to submit once more
+        case errors.StorageError() | errors.RightsNotChecked():  # to submit once more
             block_id = ids.REASON
         case _:
             return update_with(dialog_views.refused(sentence_for(error, links)))

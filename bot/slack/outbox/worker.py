@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.cancellation.errors import LedgerError
+from bot.cancellation.errors import StorageError
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.cancellation.request_context import RequestTracer, bind_to_log
 from bot.cancellation.watched_job import WatchedJob
@@ -162,7 +162,7 @@ class Outbox:
         with self.tracer(f"post {post.kind}", request_id), not_recorded:
             try:
                 await self.deliver(post)
-            except LedgerError:
+            except StorageError:
                 raise
             except Exception:
                 log.exception("post cannot be delivered", post=post.id, kind=post.kind)
@@ -232,7 +232,7 @@ class Outbox:
             try:
                 await self.store.mark_sent(post, channel, ts)
                 break
-            except LedgerError as error:
+            except StorageError as error:
                 log.warning("delivery not recorded yet", error=str(error))
                 await self.sleep(seconds)
         else:

@@ -13,7 +13,7 @@ from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.posts import RequestPost
 from bot.storage.audit_log import AuditLog, History
 from bot.storage.database import Database
-from bot.storage.job_facts import JobFactsStore
+from bot.storage.job_facts_store import JobFactsStore
 from bot.storage.lease_store import LeaseStore
 from bot.storage.notice_store import NoticeStore
 from bot.storage.outbox_store import OutboxStore

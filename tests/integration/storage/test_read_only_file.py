@@ -20,7 +20,7 @@ from tests.support.timings import DATABASE_TIMEOUT
 @pytest.fixture
 async def file(tmp_path: Path) -> Path:
     """A file of its own folder, with the schema and nothing in it."""
-    path = tmp_path / "folder" / "ledger #1.db"
+    path = tmp_path / "folder" / "database #1.db"
     path.parent.mkdir()
     await ensure_current(f"sqlite:///{path}")
     return path

@@ -48,7 +48,7 @@ async def test_transaction_is_a_span_with_its_database_and_tables(watched: Watch
     system = "sqlite" if watched.database.is_sqlite else "postgresql"
     span, run = await watched.close()
 
-    assert (span.name, span.parent) == ("ledger", run.context)
+    assert (span.name, span.parent) == ("transaction", run.context)
     assert dict(span.attributes or {}) == {
         "db.system.name": system,
         "db.query.summary": "SELECT audit_events",
@@ -65,4 +65,4 @@ async def test_abandoned_transaction_ends_its_span(watched: Watched) -> None:
         await watched.database.write(hangs)
     found = await watched.close()
 
-    assert sorted(span.name for span in found) == ["ledger", "run"]
+    assert sorted(span.name for span in found) == ["run", "transaction"]

@@ -21,7 +21,7 @@ from bot.services.service import CancellationService
 from bot.services.sweeper import Sweeper
 from bot.storage.audit_log import History
 from bot.storage.database import Database, DatabaseClock
-from bot.storage.job_facts import JobFactsStore
+from bot.storage.job_facts_store import JobFactsStore
 from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.quarantine_store import QuarantineStore

@@ -154,7 +154,7 @@ async def test_click_for_an_unknown_request_is_reported(new_bolt: NewBolt, actio
     if action == ids.DENY:
         assert bolt.shown[0]["callback_id"] == ids.DENY_DIALOG
     else:
-        assert "not in the ledger" in bolt.private[0]
+        assert "no request with this id" in bolt.private[0]
 
 
 async def test_decision_that_was_not_recorded_is_reported(new_bolt: NewBolt) -> None:

@@ -372,4 +372,4 @@ async def test_typed_decision_about_an_ended_or_unknown_request_is_explained(
     await bolt.send(payloads.command(f"approve {'f' * 32}", user="U0ABE"))
     handled, unknown = bolt.private
     assert "was denied by <@U0ADA>" in handled
-    assert "not in the ledger" in unknown
+    assert "no request with this id" in unknown

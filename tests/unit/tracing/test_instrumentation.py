@@ -56,7 +56,7 @@ async def test_transaction_is_one_span_with_its_tables(traced: Traced, database:
         await database.write(writes)
     span, run = await traced.finished()
 
-    assert (span.name, span.parent) == ("ledger", run.context)
+    assert (span.name, span.parent) == ("transaction", run.context)
     assert dict(span.attributes or {}) == {
         "db.system.name": "sqlite",
         "db.query.summary": "INSERT notes",
