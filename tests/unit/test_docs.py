@@ -90,7 +90,7 @@ def test_the_example_of_a_projects_file_works() -> None:
 
 
 def test_the_readme_has_the_commands_of_the_help_word_for_word() -> None:
-    table = page("README.md").partition("## In daily use")[2].partition("\n- ")[0]
+    table = page("README.md").partition("## In daily use")[2].partition("\n## ")[0]
 
     assert {row[0].strip("`"): row[1] for row in rows(table)} == {
         form or "*nothing*": does for form, does in FORMS.items()

@@ -1,4 +1,4 @@
-"""Imports go one way: slack → cancellation → atlas; no lower part imports a higher one."""
+"""Imports go down only: slack → services → storage → cancellation → atlas."""
 
 import ast
 from functools import cache
