@@ -1,4 +1,4 @@
-"""What holds for every test: a clean environment, repeatable examples, no skip in CI."""
+"""Settings for every test: a clean environment, repeatable examples, no skip in CI."""
 
 from __future__ import annotations
 

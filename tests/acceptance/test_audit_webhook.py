@@ -1,4 +1,4 @@
-"""A whole bot sends its record to a receiver that fails at first, and cancels meanwhile."""
+"""A bot sends its audit log to a receiver that fails at first, and cancels meanwhile."""
 
 import json
 from pathlib import Path

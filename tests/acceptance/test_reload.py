@@ -1,4 +1,4 @@
-"""A running bot takes a changed policy, and a request that waits is judged by it."""
+"""A running bot applies a changed policy, also to a waiting request."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The Dockerfile's own steps make a bot that runs as a stranger on code it cannot change."""
+"""The Dockerfile's steps make a bot that runs as an unprivileged user on read-only code."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Short timings: tests wait for the same rules, but not for the same seconds."""
+"""Short timings: the same rules in less time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waits for what tells no event."""
+"""Polls conditions that have no event."""
 
 import asyncio
 from collections.abc import Callable

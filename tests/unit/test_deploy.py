@@ -34,7 +34,7 @@ FINAL = read_stages()[-1]
 IMAGE = FINAL.environment()
 USER = FINAL.one("USER").rest.partition(":")[0]
 
-#: Seconds that the bot may take to end, by its own word.
+#: Documented maximum shutdown time, in seconds.
 ORDERLY_END = 10
 
 

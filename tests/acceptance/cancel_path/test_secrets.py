@@ -1,4 +1,4 @@
-"""A busy session of the real program, and then a search of everything that it wrote or sent."""
+"""Everything that the program wrote or sent in a long session has no secret and no link."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Slack's own trouble: late triggers, dialogs closed meanwhile, posts that fail or repeat."""
+"""Faults of Slack: late triggers, dialogs closed meanwhile, posts that fail or repeat."""
 
 import pytest
 

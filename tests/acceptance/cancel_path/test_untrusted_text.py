@@ -1,4 +1,4 @@
-"""Text from outside is text: no mention, no link, no secret, in anything that Slack gets."""
+"""External text is shown as text: no mention, no link, no secret in what Slack gets."""
 
 import json
 import re

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Coroutine, Mapping
 
-#: Houses that work at the same time: enough to let their waits overlap.
+#: Environments that run concurrently.
 SIDE_BY_SIDE = 13
 
 

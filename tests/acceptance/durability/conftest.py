@@ -1,4 +1,4 @@
-"""Real databases for bots that die: a SQLite file and a PostgreSQL server."""
+"""Real databases for bots that are killed: a SQLite file and a PostgreSQL server."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

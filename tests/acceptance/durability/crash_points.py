@@ -1,4 +1,4 @@
-"""The moments of a request's life at which a bot can die, each as an act that kills it there."""
+"""The steps of a request, each as a function that kills the bot there."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from tests.acceptance.durability.environment import ProcessEnvironment
 from tests.acceptance.environment import OUTCOME_TIMEOUT
 from tests.support.waits import wait_until
 
-#: Lets the bot live until its moment has come, and kills it.
+#: Waits for the step of a job, and kills the bot.
 CrashPoint = Callable[[ProcessEnvironment, str], Coroutine[Any, Any, None]]
 
 POST, EDIT = "chat.postMessage", "chat.update"

@@ -1,4 +1,4 @@
-"""`cancel-restore audit` as people run it: formats, filters, a record that was tampered with."""
+"""`cancel-restore audit` as people run it: formats, filters, a changed audit log."""
 
 import csv
 import hashlib

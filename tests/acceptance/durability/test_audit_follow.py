@@ -1,4 +1,4 @@
-"""`audit --follow` in a process of its own: it streams, outlives an outage, and ends by Ctrl-C."""
+"""`audit --follow` in a process of its own: outages of the database, and the end by Ctrl-C."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Two bots on one PostgreSQL post their record, one is killed, and every event arrives in order."""
+"""Two bots on one PostgreSQL send the audit log; one is killed, all events arrive in order."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""`kill -9` at every step of a request: acknowledged requests end once, and on record."""
+"""`kill -9` at every step of a request: acknowledged requests end once, and are recorded."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""SIGTERM: the bot is gone within 10 seconds with exit code 0, and nothing acknowledged is lost."""
+"""SIGTERM: the bot ends within 10 seconds with exit code 0, and loses nothing acknowledged."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Two bots on one PostgreSQL, in both of Slack's modes: any takes anything, either may die."""
+"""Two bots on one PostgreSQL, in both modes: each handles any payload, either may be killed."""
 
 import asyncio
 import random

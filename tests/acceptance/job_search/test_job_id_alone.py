@@ -1,4 +1,4 @@
-"""A job's id alone: the cluster is found, quickly, with few calls, and never at any price."""
+"""A job's id alone: the cluster is found with few calls, within the rate-limit reserve."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The dialog with pickers: project, cluster, job, details, and only then the deed."""
+"""The dialog with pickers, and no cancellation before the details of the job are shown."""
 
 import asyncio
 from pathlib import Path

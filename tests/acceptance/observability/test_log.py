@@ -1,4 +1,4 @@
-"""One id leads through the log, from the command to the outcome: one line a step."""
+"""The log of a request: one line per step, each with the request's id."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""The real program traces to a collector, and needs none: a cancellation is as ever without."""
+"""The program exports traces to a collector; cancellation works without one."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

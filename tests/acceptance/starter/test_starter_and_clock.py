@@ -1,4 +1,4 @@
-"""Starter and link clock of a job: on cards, announcements, lists, and in the record."""
+"""Starter and link clock of a job: on cards, announcements, lists, and in the audit log."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The projects of an organization: found, watched, and gone; one in trouble slows no other."""
+"""The projects of an organization: found, watched, removed; a failing one delays no other."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Each new download restore is announced once, and its announcement is kept true."""
+"""Each new download restore is announced once, and its announcement is kept up to date."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The control API: reading the wire, adding faults, changing jobs, and whom it keeps out."""
+"""The control API: calls, faults, changed jobs and options, and rejected origins."""
 
 import pytest
 

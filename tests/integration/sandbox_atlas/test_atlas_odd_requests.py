@@ -1,4 +1,4 @@
-"""Requests that no client of Atlas means to send are answered like any other wrong one."""
+"""Malformed requests are answered like any other invalid one."""
 
 from collections.abc import AsyncIterator
 

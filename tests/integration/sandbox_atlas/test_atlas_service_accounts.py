@@ -1,4 +1,4 @@
-"""Service accounts: tokens, their end, revocation, and how many may live."""
+"""Service accounts: tokens, their expiry, revocation and number."""
 
 import httpx
 import pytest

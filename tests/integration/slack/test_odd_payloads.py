@@ -1,4 +1,4 @@
-"""Odd payloads on the wire, in both modes: each is answered, and the next one too."""
+"""Malformed payloads in both modes: each is answered, and so is the next one."""
 
 from typing import Any
 

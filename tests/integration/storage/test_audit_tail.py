@@ -1,4 +1,4 @@
-"""The audit log is followed without gaps and doubles, on both databases."""
+"""The audit log is followed without gaps and duplicates, on both databases."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Quarantined downloads over a real database: held with the watch's record, ended once."""
+"""Quarantined downloads over a real database: stored with the watched job, ended once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A record over a real database, and workers that post its events to a real receiver."""
+"""An audit log over a real database, and workers that post its events to a real receiver."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -67,7 +67,7 @@ def _by_atlas(calls: Iterable[Call]) -> Counter[str]:
 
 
 def _faults_of(call: Call) -> Iterator[object]:
-    """A status counts as such, unless another fault struck the same call and left none of it."""
+    """Yield each fault; a status, unless another fault of the same call hid it."""
     for fault in call.faults:
         if fault != Kind.STATUS:
             yield fault

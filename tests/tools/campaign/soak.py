@@ -91,7 +91,7 @@ async def run(options: Options) -> list[Table]:
 
 
 async def played(env: CampaignEnvironment, options: Options) -> LoadCounts:
-    """Start the bots, let people ask for as long as they shall, and see that nothing is left."""
+    """Start the bots, make requests for the given time, and check that no request is left."""
     await env.open()
     counts = LoadCounts()
     async with watched(env.replicas, counts):

@@ -1,4 +1,4 @@
-"""The way to Atlas: a proxy of the environment is used, but never for this machine itself."""
+"""Requests use the proxy of the environment, except to this machine."""
 
 import httpx
 import pytest

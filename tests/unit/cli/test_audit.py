@@ -1,4 +1,4 @@
-"""The record, written for eyes and for programs."""
+"""The audit log as text and in machine formats."""
 
 import asyncio
 import csv

@@ -1,4 +1,4 @@
-"""The pace of the watch's calls: at most so many a minute, and urgent ones first."""
+"""The rate of the watch's calls: a maximum per minute, and urgent ones first."""
 
 import asyncio
 import time

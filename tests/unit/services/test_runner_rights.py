@@ -1,4 +1,4 @@
-"""The check of rights: whom Slack is asked about, and operators, whom the machine grants theirs."""
+"""The check of rights: which people are read from Slack, and operators, who need no answer."""
 
 from collections.abc import Collection
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Settings of tracing: off unless wanted, refused without the extra, its headers secret."""
+"""Settings of tracing: off by default, rejected without the extra, headers kept secret."""
 
 import sys
 from pathlib import Path

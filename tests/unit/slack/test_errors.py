@@ -1,4 +1,4 @@
-"""From Slack's codes to our errors."""
+"""Slack's codes are mapped to errors."""
 
 from types import SimpleNamespace
 

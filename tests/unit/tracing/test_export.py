@@ -1,4 +1,4 @@
-"""Where spans go: the SDK's own variables hold, those of `.env` too."""
+"""The exporter of spans: the SDK's own variables apply, those of `.env` too."""
 
 import os
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Waiting for something asks again after each change, and ends in time."""
+"""A wait evaluates its condition after each change, and times out."""
 
 import asyncio
 
