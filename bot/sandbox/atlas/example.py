@@ -23,8 +23,8 @@ MANAGER_PRIVATE_KEY = "5a4db0c5-0000-4000-8000-5a4db0c50001"
 CLIENT_ID = "mdb_sa_id_5b6212af90dc76637950a2c7"
 CLIENT_SECRET = "mdb_sa_sk_sandbox-secret-that-opens-nothing"
 
-#: The jobs at the start: cluster, job, type, state, minutes ago.
-STORY = (
+#: The jobs at the start: cluster, job id, delivery type, state, minutes since its creation.
+EXAMPLE_JOBS = (
     ("prod-eu", "65f0a1c2d3e4f5a6b7c80101", "download", "running", 4),
     ("prod-eu", "65f0a1c2d3e4f5a6b7c80102", "download", "live", 26),
     ("prod-eu", "65f0a1c2d3e4f5a6b7c80103", "automated", "running", 12),
@@ -42,64 +42,64 @@ STORY = (
 
 
 @dataclass(frozen=True)
-class Chapter:
-    """One job of the example, with its start."""
+class ExampleJob:
+    """One job of `EXAMPLE_JOBS`, with the time of its creation."""
 
     job_id: str
     delivery_type: DeliveryType
     state: str
-    began: datetime
+    created_at: datetime
 
 
 def fill(world: World, now: datetime, *, dated_ids: bool = False) -> None:
     """Add the shop to an empty world, as of `now`."""
-    founded = now - timedelta(days=400)
-    project = world.add_project(PROJECT_NAME, project_id=PROJECT_ID, now=founded)
+    last_year = now - timedelta(days=400)
+    project = world.add_project(PROJECT_NAME, project_id=PROJECT_ID, now=last_year)
     for name in ("prod-eu", "prod-us", "staging-eu"):
-        world.add_cluster(project, name, now=founded)
-    world.add_cluster(project, "orders-sharded", sharded=True, now=founded)
-    world.add_job(world.add_cluster(project, "sketch-flex", flex=True, now=founded), now=now)
-    for cluster, job_id, delivery_type, state, minutes in STORY:
-        began = now - timedelta(minutes=minutes)
+        world.add_cluster(project, name, now=last_year)
+    world.add_cluster(project, "orders-sharded", sharded=True, now=last_year)
+    world.add_job(world.add_cluster(project, "sketch-flex", flex=True, now=last_year), now=now)
+    for cluster, job_id, delivery_type, state, minutes in EXAMPLE_JOBS:
+        created_at = now - timedelta(minutes=minutes)
         if dated_ids:
-            job_id = f"{int(began.timestamp()):08x}{job_id[8:]}"  # noqa: PLW2901 - the same job
-        chapter = Chapter(job_id, DeliveryType(delivery_type), state, began)
-        _happen(world, project.clusters[cluster], chapter)
-    _let_in(world, project)
+            job_id = f"{int(created_at.timestamp()):08x}{job_id[8:]}"  # noqa: PLW2901 - same job
+        example = ExampleJob(job_id, DeliveryType(delivery_type), state, created_at)
+        _add_job(world, project.clusters[cluster], example)
+    _add_credentials(world, project)
 
 
-def _happen(world: World, cluster: Cluster, chapter: Chapter) -> None:
-    began = chapter.began
-    job = world.add_job(cluster, chapter.delivery_type, job_id=chapter.job_id, now=began)
-    job.snapshot_id = "55" + chapter.job_id[2:]
-    if cluster.sharded and chapter.state != "shard":
+def _add_job(world: World, cluster: Cluster, example: ExampleJob) -> None:
+    created_at = example.created_at
+    job = world.add_job(cluster, example.delivery_type, job_id=example.job_id, now=created_at)
+    job.snapshot_id = "55" + example.job_id[2:]
+    if cluster.sharded and example.state != "shard":
         job.components = [Component(replica_set=f"shard-{n}") for n in range(2)]
     if job.delivery_type is DeliveryType.POINT_IN_TIME:
         job.point_in_time = PointInTime(
-            seconds=int((began - timedelta(hours=2)).timestamp()), oplog_increment=7
+            seconds=int((created_at - timedelta(hours=2)).timestamp()), oplog_increment=7
         )
-    _bring_to(job, chapter.state, began, cluster)
+    _set_state(job, example.state, created_at, cluster)
 
 
-def _bring_to(job: RestoreJob, state: str, began: datetime, cluster: Cluster) -> None:
+def _set_state(job: RestoreJob, state: str, created_at: datetime, cluster: Cluster) -> None:
     match state:
         case "live":
-            job.release(began + timedelta(minutes=5))
+            job.release(created_at + timedelta(minutes=5))
             job.private_urls = [job.link("private")] if not cluster.sharded else []
         case "shard":
             job.shard_of = next(iter(cluster.jobs))
         case "cancelled":
             job.cancel()
         case "expired":
-            job.release(began + timedelta(minutes=5))
+            job.release(created_at + timedelta(minutes=5))
             job.expire()
         case "failed":
             job.fail()
         case "finished":
-            job.finish(began + timedelta(minutes=15))
+            job.finish(created_at + timedelta(minutes=15))
 
 
-def _let_in(world: World, project: Project) -> None:
+def _add_credentials(world: World, project: Project) -> None:
     world.add_key(PUBLIC_KEY, PRIVATE_KEY, {project.id: {Role.RECOVERY_OPERATOR, Role.READ_ONLY}})
     manager = {Role.READ_ONLY, Role.BACKUP_MANAGER}
     world.add_key(MANAGER_PUBLIC_KEY, MANAGER_PRIVATE_KEY, {project.id: manager})
