@@ -233,7 +233,7 @@ async def test_demo_prints_its_addresses_as_one_json_line() -> None:
         assert b"Traceback" not in err
 
 
-async def test_demo_script_plays_one_cancellation_and_each_scene() -> None:
+async def test_demo_script_plays_one_cancellation_and_each_scenario() -> None:
     ran = await run_into(subprocess.PIPE, "demo", "--script")
     before, first, unanswered, alone, live, quarantine = ran.out.split("\n━━ ")
 

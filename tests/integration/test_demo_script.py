@@ -41,10 +41,10 @@ def test_starts_of_the_jobs_are_as_recent_as_their_links() -> None:
         assert created_at(job.id) == job.created_at.replace(microsecond=0)
 
 
-async def test_scene_whose_step_fails_ends_the_script_and_its_other_scenes(
+async def test_failed_scenario_ends_the_script_and_the_other_scenarios(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def fail(_stage: ScriptSession) -> None:
+    async def fail(_session: ScriptSession) -> None:
         raise ScriptFailed("The script stopped here.")
 
     failing = ScriptScenario(title="Failing", note="", settings={}, play=fail)
@@ -57,7 +57,7 @@ async def test_scene_whose_step_fails_ends_the_script_and_its_other_scenes(
     assert asyncio.all_tasks() == before
 
 
-async def test_scene_is_printed_after_those_before_it() -> None:
+async def test_scenarios_are_printed_in_order() -> None:
     async def write(output: script.BufferedOutput, *texts: str) -> None:
         for text in texts:
             output.write(text)
