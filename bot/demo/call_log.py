@@ -68,7 +68,7 @@ class CallLog:
     def add_slack_event(self, event: ChangeEvent) -> None:
         """Add actions of people and calls of Slack's Web API; ignore other events."""
         data = event.data
-        if event.kind == "act":
+        if event.kind == "action":
             action = ACTIONS.get(str(data["type"]), str(data["type"]))
             self.add("person", user=data["user"], action=action, text=data["what"])
         elif event.kind == "call":

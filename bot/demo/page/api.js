@@ -9,10 +9,10 @@ async function call(method, path, body) {
 }
 
 /** Sends an action of a person and returns the bot's ack; a failed action shows its message. */
-export async function act(name, args) {
+export async function sendAction(name, args) {
   let ack;
   try {
-    ack = await call("POST", `/_sandbox/acts/${name}`, args);
+    ack = await call("POST", `/_sandbox/actions/${name}`, args);
   } catch {
     ack = { ok: false, message: "The demo does not answer. Is it still running?" };
   }

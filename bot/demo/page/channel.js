@@ -1,6 +1,6 @@
 // The main column: the scenario, a channel or the app, and the message box.
 
-import { act, postDemo } from "./api.js";
+import { postDemo, sendAction } from "./api.js";
 import { blocks } from "./blocks.js";
 import { Composer } from "./composer.js";
 import { h, icon, preserveFocus } from "./dom.js";
@@ -61,7 +61,7 @@ function renderHome() {
 }
 
 /** Opens the Home tab; as in Slack, the app gets an event. */
-export const openHome = () => act("opens_home", { user: state.me });
+export const openHome = () => sendAction("opens_home", { user: state.me });
 
 const nameOf = (user) => Object.values(state.about.users).find((one) => one.name.toLowerCase() === user).name;
 

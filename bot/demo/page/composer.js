@@ -1,6 +1,6 @@
 // The message box, with completion of the command and a history.
 
-import { act } from "./api.js";
+import { sendAction } from "./api.js";
 import { h, iconButton, newId, toast } from "./dom.js";
 import { isExternal, person, state } from "./store.js";
 
@@ -98,8 +98,8 @@ export class Composer {
     this.box.value = "";
     this.changed();
     const where = { user: state.me, channel: this.place() };
-    if (!line.startsWith("/")) return act("says", { ...where, text: asSent(line), thread_ts: this.thread() });
-    const ack = await act("types", { ...where, line });
+    if (!line.startsWith("/")) return sendAction("says", { ...where, text: asSent(line), thread_ts: this.thread() });
+    const ack = await sendAction("types", { ...where, line });
     if (ack.error === "invalid_command" || ack.message) toast(ack.message ?? `${line.split(/\s/)[0]} is not a command here.`);
     return ack;
   }

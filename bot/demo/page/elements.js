@@ -1,6 +1,6 @@
 // Block Kit's interactive elements: buttons, selects, inputs.
 
-import { act } from "./api.js";
+import { sendAction } from "./api.js";
 import { combobox } from "./combobox.js";
 import { follow } from "./context.js";
 import { h, newId } from "./dom.js";
@@ -22,7 +22,7 @@ async function withDrafts(container) {
   const typed = isView(container) ? drafts(container) : {};
   const inputs = new Set((container.blocks ?? []).filter((block) => block.type === "input").map((block) => block.block_id));
   const values = Object.fromEntries(Object.entries(typed).filter(([block]) => inputs.has(block)));
-  if (Object.keys(values).length) await act("fills", { user: state.me, view: handle(container), values });
+  if (Object.keys(values).length) await sendAction("fills", { user: state.me, view: handle(container), values });
 }
 
 export function button(element, block, container) {
@@ -34,7 +34,7 @@ export function button(element, block, container) {
     pressed.setAttribute("aria-busy", "true");
     if (element.url) follow(element.url)?.();
     await withDrafts(container);
-    await act("clicks", { user: state.me, thing: handle(container), action_id: element.action_id, value: element.value ?? null, block: block.block_id });
+    await sendAction("clicks", { user: state.me, thing: handle(container), action_id: element.action_id, value: element.value ?? null, block: block.block_id });
     pressed.removeAttribute("aria-busy");
   };
   const key = `${container.id ?? container.ts}/${block.block_id}/${element.action_id}/${element.value ?? ""}`;
@@ -46,7 +46,7 @@ const valueIn = (element, block, container) => container.state?.values?.[block.b
 /** Sends the selected value; an input without dispatch only changes the view's state. */
 async function choose(element, block, container, value) {
   await withDrafts(container);
-  return act("chooses", { user: state.me, thing: handle(container), action_id: element.action_id, value, block: block.block_id });
+  return sendAction("chooses", { user: state.me, thing: handle(container), action_id: element.action_id, value, block: block.block_id });
 }
 
 export function select(element, block, container, input = {}) {
@@ -65,7 +65,7 @@ export function select(element, block, container, input = {}) {
 async function suggested(element, container, text) {
   if (text.length < (element.min_query_length ?? 3)) return [];
   await withDrafts(container);
-  const ack = await act("suggests", { user: state.me, view: handle(container), action_id: element.action_id, text });
+  const ack = await sendAction("suggests", { user: state.me, view: handle(container), action_id: element.action_id, text });
   return ack.options ?? [];
 }
 

@@ -1,6 +1,6 @@
 // Messages: author, time, blocks, and the message's actions.
 
-import { act } from "./api.js";
+import { sendAction } from "./api.js";
 import { blocks } from "./blocks.js";
 import { context } from "./context.js";
 import { clock, exact } from "./dates.js";
@@ -106,5 +106,5 @@ function place(list, opener) {
 
 function use(list, message, callback) {
   list.hidePopover();
-  act("uses_shortcut", { user: state.me, message: { ...message, edits: undefined }, callback_id: callback });
+  sendAction("uses_shortcut", { user: state.me, message: { ...message, edits: undefined }, callback_id: callback });
 }

@@ -1,6 +1,6 @@
 // The bot's dialogs: the top view of the current person's stack.
 
-import { act, postDemo } from "./api.js";
+import { postDemo, sendAction } from "./api.js";
 import { blocks } from "./blocks.js";
 import { h, icon, iconButton, preserveFocus } from "./dom.js";
 import { drafts } from "./elements.js";
@@ -73,7 +73,7 @@ function fault() {
 
 async function close(everything) {
   const view = views().at(-1);
-  if (view) await act("closes", { user: state.me, view: { id: view.id, root_view_id: view.root_view_id }, everything });
+  if (view) await sendAction("closes", { user: state.me, view: { id: view.id, root_view_id: view.root_view_id }, everything });
 }
 
 async function send(view) {
@@ -83,7 +83,7 @@ async function send(view) {
   renderModal();
   const texts = view.blocks.filter((block) => block.type === "input" && TEXTS.includes(block.element.type));
   const values = Object.fromEntries(texts.filter((block) => block.block_id in drafts(view)).map((block) => [block.block_id, drafts(view)[block.block_id]]));
-  const ack = await act("submits", { user: state.me, view: { id: view.id, root_view_id: view.root_view_id }, values });
+  const ack = await sendAction("submits", { user: state.me, view: { id: view.id, root_view_id: view.root_view_id }, values });
   busy = false;
   if (ack.body?.response_action === "clear") state.views.set(state.me, []);
   if (ack.ok && !views().some((one) => one.id === view.id)) state.drafts.delete(view.id);

@@ -18,7 +18,7 @@ from bot.sandbox.slack.visible_state import VisibleState
 from bot.sandbox.slack.world import World
 
 Json = dict[str, Any]
-_ACTS = (
+_ACTIONS = (
     *("types", "says", "clicks", "chooses", "uses_shortcut", "opens_home"),
     *("fills", "submits", "closes", "suggests"),
 )
@@ -45,7 +45,7 @@ class Control:
         return [
             web.get("/_sandbox/state", self.state),
             web.get("/_sandbox/calls", self.calls),
-            web.post("/_sandbox/acts/{act}", _answering(self.act)),
+            web.post("/_sandbox/actions/{name}", _answering(self.action)),
             web.post("/_sandbox/faults", _answering(self.add_fault)),
             web.delete("/_sandbox/faults", self.clear_faults),
             web.post("/_sandbox/sockets", _answering(self.sockets)),
@@ -79,16 +79,16 @@ class Control:
     async def calls(self, _request: web.Request) -> web.Response:
         return web.json_response({"ok": True, "calls": [asdict(c) for c in self._world.calls]})
 
-    async def act(self, request: web.Request, body: Json) -> Json:
+    async def action(self, request: web.Request, body: Json) -> Json:
         """Run one action; the body has its arguments: `{"user": "rina", "channel": "#ops", …}`.
 
         A view may be given by its id.
         """
-        name = request.match_info["act"]
-        if name not in _ACTS:
-            raise CannotDo(f"Unknown action {name} (known: {', '.join(_ACTS)}).")
-        act = getattr(self._people, name)
-        done = act(**check_arguments(name, act, resolve_views(self._world, body)))
+        name = request.match_info["name"]
+        if name not in _ACTIONS:
+            raise CannotDo(f"Unknown action {name} (known: {', '.join(_ACTIONS)}).")
+        action = getattr(self._people, name)
+        done = action(**check_arguments(name, action, resolve_views(self._world, body)))
         result = await done if isinstance(done, Awaitable) else done
         return result.as_json() if isinstance(result, Ack) else {"ok": True, "result": result}
 

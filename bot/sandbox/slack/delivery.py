@@ -24,7 +24,7 @@ class Delivery:
         """`kind`: slash_commands, interactive or events_api."""
         self._last = (kind, payload)
         shown = {"transport": kind, "type": payload.get("type", kind), "user": _who(payload)}
-        self._world.events.publish("act", **shown, what=_what(payload))
+        self._world.events.publish("action", **shown, what=_what(payload))
         transport = self._http if self._http.request_url else self._sockets
         ack = await transport.send(kind, payload, **retry)
         self._world.events.publish("payload", **shown, ack=ack.as_json())

@@ -16,7 +16,7 @@ class ChangeEvent:
     """One change.
 
     `kind`: message, message_changed, message_deleted, ephemeral, view, view_closed, home, call,
-    act (before a payload is sent), payload (after its ack), socket, complaint.
+    action (before a payload is sent), payload (after its ack), socket, complaint.
     """
 
     kind: str

@@ -33,7 +33,7 @@ async def test_actions_run_by_name_and_return_the_ack(
     app.answers = [Answer(body="Looking.")]
     line = {"user": "rina", "channel": "#ops", "line": "/cancel-restore 42"}
 
-    ack = await asks(outside, "acts/types", line)
+    ack = await asks(outside, "actions/types", line)
 
     assert (ack["ok"], ack["body"], ack["error"]) == (True, "Looking.", None)
     state = await (await outside.get("/_sandbox/state")).json()
@@ -43,29 +43,29 @@ async def test_actions_run_by_name_and_return_the_ack(
 
 
 async def test_posted_message_is_returned(outside: ClientSession) -> None:
-    response = await asks(outside, "acts/says", {"user": "rina", "channel": "#ops", "text": "hi"})
+    said = await asks(outside, "actions/says", {"user": "rina", "channel": "#ops", "text": "hi"})
 
-    assert (response["ok"], response["result"]["text"]) == (True, "hi")
+    assert (said["ok"], said["result"]["text"]) == (True, "hi")
 
 
 @pytest.mark.parametrize(
     ("path", "body", "part"),
     [
         (
-            "acts/types",
+            "actions/types",
             {"user": "nobody", "channel": "#ops", "line": "/a"},
             "No person is called nobody",
         ),
-        ("acts/types", {"user": "rina"}, "types needs channel and line (its fields: user, ch"),
-        ("acts/opens_home", {"user": "rina", "tab": "home"}, "opens_home takes no tab (its field"),
-        ("acts/opens_home", {"user": 7}, "opens_home: user must be a text."),
-        ("acts/submits", {"user": "rina", "view": "V9"}, "View V9 is not open."),
-        ("acts/submits", {"user": "rina", "values": []}, "values must be an object or null."),
-        ("acts/clicks", {"user": "rina", "thing": {}, "action_id": "a"}, "thing must be a view,"),
+        ("actions/types", {"user": "rina"}, "types needs channel and line (its fields: user, ch"),
+        ("actions/opens_home", {"user": "rina", "tab": "home"}, "opens_home takes no tab (its f"),
+        ("actions/opens_home", {"user": 7}, "opens_home: user must be a text."),
+        ("actions/submits", {"user": "rina", "view": "V9"}, "View V9 is not open."),
+        ("actions/submits", {"user": "rina", "values": []}, "values must be an object or null."),
+        ("actions/clicks", {"user": "rina", "thing": {}, "action_id": "a"}, "thing must be a v"),
         ("faults", {"kind": "delay", "seconds": "4"}, "A fault: seconds must be a number."),
         ("faults", {"kind": "delay", "times": "two"}, "times a whole number."),
         ("request_url", {"url": 80}, "url must be a text, or null for Socket Mode."),
-        ("acts/until", {}, "Unknown action until"),
+        ("actions/until", {}, "Unknown action until"),
         ("faults", {"method": "auth.test", "kind": "earthquake"}, "Unknown fault earthquake"),
         ("sockets", {"do": "dance"}, "do must be cut"),
     ],
@@ -86,7 +86,7 @@ async def test_impossible_action_is_reported_in_a_sentence(
 async def test_body_that_is_not_an_object_is_reported(
     outside: ClientSession, body: str, message: str
 ) -> None:
-    async with outside.post("/_sandbox/acts/types", data=body) as response:
+    async with outside.post("/_sandbox/actions/types", data=body) as response:
         answer = await response.json()
 
     assert (response.status, answer["message"]) == (400, message)
@@ -99,7 +99,7 @@ async def test_view_may_be_given_by_its_id(
     view = slack.world.views.open(slack.workspace.user("rina"), form(section()))
     given = view.id if as_given == "id" else {"id": view.id}
 
-    ack = await asks(outside, "acts/submits", {"user": "rina", "view": given})
+    ack = await asks(outside, "actions/submits", {"user": "rina", "view": given})
 
     assert (ack["http"], ack["ok"]) == (200, True)
     assert app.payload["view"]["id"] == view.id
@@ -141,7 +141,7 @@ async def test_action_is_published_before_its_ack(slack: FakeSlackServer, app: R
 
     await slack.people.types("rina", "#ops", "/cancel-restore 42")
 
-    assert kinds[:2] == ["act", "payload"]
+    assert kinds[:2] == ["action", "payload"]
     assert published[0] == "/cancel-restore 42"
 
 
