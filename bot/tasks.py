@@ -18,8 +18,8 @@ from bot.cancellation.request_context import RequestTracer, bind_to_log
 OnFailure = Callable[[str], Awaitable[object]]
 
 T = TypeVar("T")
-IDLE_CHECK_INTERVAL = 0.01  #: seconds without a free slot, after which the load is measured
-BUSY_SHARE = 0.25  #: of that time that the event loop computes when it counts as busy
+IDLE_CHECK_INTERVAL = 0.01  #: seconds to wait for a slot before the load is measured
+BUSY_SHARE = 0.25  #: CPU fraction of that time above which the event loop counts as busy
 REPORT_TIMEOUT = 0.8  #: seconds at the end of `drain` in which cancelled tasks may still report
 
 log = structlog.get_logger(__name__)
@@ -87,15 +87,15 @@ def on_stop(callback: Callable[[], object]) -> None:
 
 
 class AdaptiveLimit:
-    """Limits how many blocks run at once, but admits more while the event loop is idle.
+    """Limits how many blocks run concurrently, but admits more while the event loop is idle.
 
     What waits for Slack or Atlas holds up nothing else; what keeps the event loop busy delays acks.
     `worked` returns the seconds of processor time that the event loop has taken.
     """
 
-    def __init__(self, at_once: int, worked: Callable[[], float] = time.thread_time) -> None:
-        self._at_once, self._worked = at_once, worked
-        self._slots = asyncio.Semaphore(at_once)
+    def __init__(self, max_concurrent: int, worked: Callable[[], float] = time.thread_time) -> None:
+        self._max_concurrent, self._worked = max_concurrent, worked
+        self._slots = asyncio.Semaphore(max_concurrent)
         self._queue = asyncio.Lock()  # keeps the order of arrival
         self._extra = 0  # blocks that may begin without a slot
 
@@ -120,7 +120,7 @@ class AdaptiveLimit:
             except TimeoutError:
                 elapsed = time.monotonic() - began
                 if self._worked() - worked < BUSY_SHARE * elapsed:
-                    self._extra = self._at_once
+                    self._extra = self._max_concurrent
         self._extra -= 1
         return False
 

@@ -172,7 +172,7 @@ class WebhookWorker:
         if now >= self._hold_at:
             self._hold_at = now + self.timings.webhook_lease_renewal_interval
             self._backlog = await self.store.hold()
-        limit = (1 if self._is_receiver_away else MAX_IN_FLIGHT) - len(self._in_flight)
+        limit = (1 if self._is_receiver_unavailable else MAX_IN_FLIGHT) - len(self._in_flight)
         if not (self._backlog and self._backlog.is_mine) or limit < 1 or now < self._resume_at:
             return
         self._paused = {request: at for request, at in self._paused.items() if at > now}
@@ -181,7 +181,7 @@ class WebhookWorker:
             self._in_flight[each.request] = asyncio.create_task(self._try(each))
 
     @property
-    def _is_receiver_away(self) -> bool:
+    def _is_receiver_unavailable(self) -> bool:
         # One event that is never taken fails often too, so several requests must have failed.
         return min(self._failures_in_a_row, len(self._failures)) >= MAX_IN_FLIGHT
 
@@ -192,7 +192,7 @@ class WebhookWorker:
         except CancellationError as error:  # sent, but not marked
             problem = str(error)
         except Exception as error:
-            log.exception("audit webhook broke off", request=request)
+            log.exception("audit webhook stopped", request=request)
             problem = type(error).__name__
         finally:
             del self._in_flight[request]
@@ -218,7 +218,7 @@ class WebhookWorker:
         self._failures[request] = self._failures.get(request, 0) + 1
         now = time.monotonic()
         self._paused[request] = now + self._backoff(self._failures[request])
-        if self._is_receiver_away:
+        if self._is_receiver_unavailable:
             self._resume_at = now + self._backoff(self._failures_in_a_row // MAX_IN_FLIGHT)
         if self._failures_in_a_row == 1:  # one line for each outage
             log.warning("audit event not taken", why=problem, audit=event.event, request=request)

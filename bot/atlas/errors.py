@@ -100,7 +100,7 @@ class RateLimited(AtlasUnavailable):
 
 
 class Unavailable(AtlasUnavailable):
-    """Atlas answered that it has a problem of its own: try again in a minute."""
+    """Atlas answered with an internal error: try again in a minute."""
 
 
 class UnreadableAnswer(AtlasUnavailable):

@@ -18,8 +18,7 @@ MAX_CONNECTIONS = 20
 KEEPALIVE_EXPIRY = 30.0  #: seconds an idle connection is kept; load balancers usually wait longer
 #: Decoded bytes of one response; a page of 500 jobs has well below one million.
 MAX_RESPONSE_BYTES = 8 * 1024 * 1024
-#: Bytes decoded at once. gzip expands up to 1000 times, so this bounds the memory per step.
-DECODE_BYTES = 8192
+DECODE_BYTES = 8192  #: in one step, to bound the memory: gzip expands up to 1000 times
 
 
 class ResponseTooLarge(Exception):

@@ -50,7 +50,7 @@ class MayNotKeep(NotAllowed):
 
 
 class MayNotActAlone(NotAllowed):
-    """You may not cancel without approval: untick that, and other people are asked to approve."""
+    """You may not cancel without approval: clear the checkbox to ask other people to approve."""
 
 
 class NotAReviewer(NotAllowed):
@@ -112,7 +112,7 @@ class NameNotTyped(NotAllowed):
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class TooFewApprovers(NotAllowed):
-    """This needs approvals of other people, {needed} in all, but only {able} could give one, so it would wait in vain. Ask an admin of the bot to name more approvers."""  # noqa: E501 - one sentence, shown as it stands
+    """This needs approvals of other people, {needed} in all, but only {able} could give one, so it could never be approved. Ask an admin of the bot to name more approvers."""  # noqa: E501 - one sentence, shown as it stands
 
     needed: int
     able: int
@@ -184,7 +184,7 @@ class Conflict(NotRecorded):
 
 
 class NotRead(NotRecorded):
-    """The bot cannot read its own record at the moment, so nothing was recorded and nothing was done. Please try again in a moment."""  # noqa: E501 - one sentence, shown as it stands
+    """The bot cannot read its database at the moment, so nothing was recorded and nothing was done. Please try again in a moment."""  # noqa: E501 - one sentence, shown as it stands
 
 
 class MaybeRecorded(StorageError):
@@ -192,7 +192,7 @@ class MaybeRecorded(StorageError):
 
 
 @dataclass(eq=False, repr=False)
-class RecordUnreadable(StorageError):
-    """The record cannot be read ({why}): check DATABASE_URL."""
+class DatabaseUnreadable(StorageError):
+    """The database cannot be read ({why}): check DATABASE_URL."""
 
     why: str

@@ -163,19 +163,19 @@ class GraceClock:
     """Measures by a monotonic clock how long people could see each card.
 
     A grace time starts when Slack answers for the first time after the card was delivered, and
-    again after Slack, the database or this process was away.
+    again after Slack, the database or this process was unavailable.
     """
 
     def __init__(self) -> None:
         self.written: dict[str, datetime] = {}  #: the ends that this process has stored
         self._ends: dict[str, float] = {}
         self._answered_at: float | None = None
-        self._was_away = False
+        self._was_interrupted = False
 
     def interrupt(self) -> None:
         """Slack or the database did not answer: no grace time goes on."""
         self._ends, self.written = {}, {}
-        self._answered_at, self._was_away = None, True
+        self._answered_at, self._was_interrupted = None, True
 
     def measure(
         self, waiting: Mapping[str, tuple[timedelta, timedelta | None]], now: float
@@ -189,10 +189,10 @@ class GraceClock:
             self.interrupt()
         before, self._ends = self._ends, {}
         for each, (grace, stored) in waiting.items():
-            rest = None if self._was_away else stored
+            rest = None if self._was_interrupted else stored
             left = grace if rest is None else min(max(rest, timedelta()), grace)
             self._ends[each] = before.get(each, now + left.total_seconds())
-        self._answered_at, self._was_away = now, False
+        self._answered_at, self._was_interrupted = now, False
         self.written = {each: end for each, end in self.written.items() if each in waiting}
         return {each: end - now for each, end in self._ends.items()}
 
@@ -213,7 +213,7 @@ def stored_remaining(
 ) -> timedelta | None:
     """Return the stored rest of a grace time, if Slack was seen to answer a moment ago.
 
-    The time since then does not count: Slack or the database may have been away in it.
+    The time since then does not count: Slack or the database may have been unavailable.
     """
     if ends_at is None or seen_at is None:
         return None

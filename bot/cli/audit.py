@@ -1,4 +1,4 @@
-"""`cancel-restore audit`: writes the record as a table, JSON lines or CSV, and verifies it."""
+"""`cancel-restore audit`: writes the audit log as a table, JSON lines or CSV, or verifies it."""
 
 import asyncio
 import csv
@@ -14,7 +14,7 @@ from typing import Annotated, Any, TextIO, TypeVar
 
 import typer
 
-from bot.cancellation.errors import RecordUnreadable, StorageError
+from bot.cancellation.errors import DatabaseUnreadable, StorageError
 from bot.cancellation.events import OWN_FIELDS, EventName, Recorded, readable_fields
 from bot.cli.output import (
     FAILED,
@@ -51,7 +51,7 @@ SUMMARY_HEADERS = (
 )
 
 FOLLOW_INTERVAL = 1.0  #: seconds between two reads of `--follow`
-DATABASE_AWAY = "The database does not answer: waiting. No event is missed."
+NO_ANSWER = "The database does not answer: waiting. No event is missed."
 ACTOR_ID = re.compile(r"[UW][A-Z0-9]+|cli:.+")
 REQUEST_ID = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -60,10 +60,10 @@ T = TypeVar("T")
 Events = Callable[[], AsyncIterator[Recorded]]
 FieldsWriter = Callable[[Mapping[str, Any]], object]
 
-app = typer.Typer(invoke_without_command=True, help="Show the record, or verify it.")
+app = typer.Typer(invoke_without_command=True, help="Show the audit log, or verify it.")
 
 
-class RecordFormat(StrEnum):
+class AuditFormat(StrEnum):
     TABLE = "table"
     JSONL = "jsonl"
     CSV = "csv"
@@ -88,8 +88,8 @@ def show(
     if context.invoked_subcommand:
         return
     moment = parse_since(since)
-    if how not in set(RecordFormat):
-        fail(f"There is no format {how!r}; there are: {', '.join(RecordFormat)}.", WRONG_USAGE)
+    if how not in set(AuditFormat):
+        fail(f"There is no format {how!r}; there are: {', '.join(AuditFormat)}.", WRONG_USAGE)
     check_filters(request, actor, event)
     given = {"request": request, "actor": actor, "event": event}
     filters = {name: value for name, value in given.items() if value}
@@ -97,29 +97,29 @@ def show(
     async def write_events(database: Database) -> int:
         if follow:
             tail = AuditTail(database, moment, filters)
-            return await write_as_recorded(tail, RecordFormat(how), sys.stdout)
+            return await write_as_recorded(tail, AuditFormat(how), sys.stdout)
         log = AuditLog(database)
         if request and not [event async for event in log.events(request=request)]:
-            fail(f"The record has no request {request!r}: check its id.")
-        return await write(lambda: log.events(moment, **filters), RecordFormat(how), sys.stdout)
+            fail(f"The audit log has no request {request!r}: check its id.")
+        return await write(lambda: log.events(moment, **filters), AuditFormat(how), sys.stdout)
 
     if damaged := asyncio.run(with_database(write_events)):
         what = mrkdwn.count(damaged, "damaged event")
-        fail(f"The record has {what}: run `cancel-restore audit verify`.")
+        fail(f"The audit log has {what}: run `cancel-restore audit verify`.")
 
 
 @app.command(short_help="Check that no event was changed or removed.")
 def verify() -> None:
-    """Check that no event was changed or removed; exit 1 and name the first that was."""
+    """Check that no event was changed or removed; exit 1 and name each that was, up to 100."""
 
     async def check(database: Database) -> int:
         log = AuditLog(database)
         breaks = await log.verify()
         checked = await log.count()
         for each in breaks:
-            typer.echo(f"The record is broken: {printable(str(each))}.", err=True)
+            typer.echo(f"The audit log is broken: {printable(str(each))}.", err=True)
         if not breaks:
-            typer.echo(f"The record is whole: none of {checked} events was changed or removed.")
+            typer.echo(f"The audit log is intact: none of {checked} events was changed or removed.")
         return len(breaks)
 
     if asyncio.run(with_database(check)):
@@ -169,7 +169,7 @@ def check_filters(request: str, actor: str, event: str) -> None:
         known = ", ".join(sorted(EventName))
         fail(f"There is no event {event!r}; there are: {known}.", WRONG_USAGE)
     if request and not REQUEST_ID.fullmatch(request):
-        fail(f"{request!r} is not the id of a request: see the log or the record.", WRONG_USAGE)
+        fail(f"{request!r} is not the id of a request: see the audit log.", WRONG_USAGE)
     if actor and not ACTOR_ID.fullmatch(actor):
         fail(f"{actor!r} is not a Slack user id (U012AB3CD), nor cli:ACCOUNT.", WRONG_USAGE)
 
@@ -179,13 +179,13 @@ async def with_database(use: Callable[[Database], Awaitable[T]]) -> T:
     with failing_on(SettingsError, code=WRONG_USAGE):
         url = load_database_url()
     if missing := missing_file(url):
-        fail(f"There is no record yet: {missing} does not exist. Check DATABASE_URL.")
+        fail(f"There is no audit log yet: {missing} does not exist. Check DATABASE_URL.")
     database = Database(url, read_only=True)
     try:
         if await database.read_snapshot(known_version):
             return await use(database)
-        fail("There is no record yet: the database is empty. Check DATABASE_URL.")
-    except RecordUnreadable as error:
+        fail("There is no audit log yet: the database is empty. Check DATABASE_URL.")
+    except DatabaseUnreadable as error:
         fail(str(error))
     except SchemaError as error:
         fail(f"The database of DATABASE_URL cannot be used. {error}")
@@ -202,36 +202,36 @@ def missing_file(url: str) -> Path | None:
         return None  # opening the database reports the error
 
 
-async def write_as_recorded(tail: AuditTail, how: RecordFormat, out: TextIO) -> int:
-    """Write new events until SIGTERM or SIGINT; the database may be away for a time."""
+async def write_as_recorded(tail: AuditTail, how: AuditFormat, out: TextIO) -> int:
+    """Write new events until SIGTERM or SIGINT; also after the database was unavailable."""
     configure_logging("CRITICAL")  # the sentences below report it
     following = asyncio.create_task(_follow(tail, fields_writer(how, out), out))
-    on_stop(following.cancel)  # also in the middle of a long record, or of a read that hangs
+    on_stop(following.cancel)  # also during a long read, or one that hangs
     with suppress(asyncio.CancelledError):
         await following
     return 0
 
 
 async def _follow(tail: AuditTail, write_fields: FieldsWriter, out: TextIO) -> None:
-    is_away = False
+    is_unavailable = False
     while True:
-        was_away, is_away = is_away, False
+        was_unavailable, is_unavailable = is_unavailable, False
         try:
             async for event in tail.poll():
                 write_fields(readable_fields(event)[0])
         except StorageError:
-            is_away = True
-        if is_away != was_away:
-            typer.echo(DATABASE_AWAY if is_away else "The database answers again.", err=True)
+            is_unavailable = True
+        if is_unavailable != was_unavailable:
+            typer.echo(NO_ANSWER if is_unavailable else "The database answers again.", err=True)
         out.flush()
         await asyncio.sleep(FOLLOW_INTERVAL)
 
 
-async def write(events: Events, how: RecordFormat, out: TextIO) -> int:
+async def write(events: Events, how: AuditFormat, out: TextIO) -> int:
     """Write events to `out`, and return how many are damaged; JSON lines and CSV are streamed."""
-    if how is not RecordFormat.TABLE:
+    if how is not AuditFormat.TABLE:
         columns = dict.fromkeys(OWN_FIELDS)
-        if how is RecordFormat.CSV:  # a column for each field that any of the events has
+        if how is AuditFormat.CSV:  # a column for each field that any of the events has
             async for event in events():
                 columns |= dict.fromkeys(readable_fields(event)[0])
         return await _write_each(events, fields_writer(how, out, tuple(columns)))
@@ -240,7 +240,7 @@ async def write(events: Events, how: RecordFormat, out: TextIO) -> int:
     if rows:
         write_table(("When (UTC)", "Event", "Request", "Who", "Details"), rows, out)
     else:
-        out.write("No event of the record matches.\n")
+        out.write("No event of the audit log matches.\n")
     return damaged
 
 
@@ -254,12 +254,12 @@ async def _write_each(events: Events, write_fields: FieldsWriter) -> int:
 
 
 def fields_writer(
-    how: RecordFormat, out: TextIO, columns: Sequence[str] = FOLLOWED_COLUMNS
+    how: AuditFormat, out: TextIO, columns: Sequence[str] = FOLLOWED_COLUMNS
 ) -> FieldsWriter:
     """Return a function that writes the fields of one event; a table has no frame."""
-    if how is RecordFormat.JSONL:
+    if how is AuditFormat.JSONL:
         return lambda fields: write_json(fields, out)
-    if how is RecordFormat.TABLE:
+    if how is AuditFormat.TABLE:
         return lambda fields: out.write(printable("  ".join(_cells(fields))) + "\n")
     writer = csv.DictWriter(out, columns, restval="", extrasaction="ignore")
     writer.writeheader()

@@ -60,7 +60,7 @@ def cancel_job(
     ] = False,
     how: FormatOption = "",
 ) -> None:
-    """Cancel a restore job with the checks and the record of Slack; Slack is not needed.
+    """Cancel a restore job with the checks and the audit log of the bot; Slack is not needed.
 
     It may be interrupted at any moment and called again: it goes on with the same request.
     Exit codes: 0 Atlas reads cancelled, 1 failed (Atlas, the job or the database prevents it),
@@ -267,7 +267,7 @@ class CancelCommand:
         try:
             request = await self.services.requests.newest_request_for(self.shown.ref)
         except errors.CancellationError:
-            return f"The record cannot be read. {GO_ON}"
+            return f"The database cannot be read. {GO_ON}"
         is_known = request and (request.key == self.key or request.id == self.progress.request)
         return standing(request) if request and is_known else NOTHING_RECORDED
 

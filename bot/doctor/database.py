@@ -31,7 +31,7 @@ SUBJECT = Subject("database", "DATABASE_URL", "Database")
 #: A table whose creation is rolled back.
 PROBE = Table("cancel_restore_doctor", MetaData(), Column("probe", Integer))
 FEED_GAP = "The watch has found downloads that the activity feed of these projects did not show: {}"
-SWEPT_MORE_OFTEN = "Nothing is to be done: it reads their clusters three times as often since then."
+POLLED_MORE_OFTEN = "Nothing is to be done: the watch polls their clusters three times as often."
 EMPTY = "it opens, is writable, and is empty: `serve` creates the tables when it starts"
 
 
@@ -128,5 +128,5 @@ def _check_schema(connection: Connection) -> CheckResult:
     message = f"it opens, is writable, and has the newest tables ({NEWEST})"
     gaps = select(watch_leases.c.project_id).where(watch_leases.c.feed_gap_at.is_not(None))
     if projects := ", ".join(sorted(connection.execute(gaps).scalars())):
-        return SUBJECT.warning(f"{message}. {FEED_GAP.format(projects)}", SWEPT_MORE_OFTEN)
+        return SUBJECT.warning(f"{message}. {FEED_GAP.format(projects)}", POLLED_MORE_OFTEN)
     return SUBJECT.ok(message)

@@ -164,8 +164,8 @@ class FeedMonitor:
         """Log once that Atlas refuses the feed, and once that it no longer does."""
         if refused and not self._refused:
             log.warning(
-                "Atlas refuses the activity feed: downloads are found by the sweep only, later; "
-                "cancel-restore doctor says what to check",
+                "Atlas refuses the activity feed: downloads are found by polling only, which is "
+                "slower; cancel-restore doctor says what to check",
                 project=self._project_id,
             )
         elif self._refused and not refused:

@@ -21,11 +21,10 @@ from bot.timings import Timings
 #: Seconds for which the details of a job wait for the activity feed; it is added later if slower.
 FEED_TIMEOUT = 0.2
 STARTER_TIMEOUT = 1.0  #: seconds for which a decision about a quarantine waits for the feed
-#: How old the feed may be for a job that is followed, in intervals: as old as a watch leaves it,
-#: so that a watched project's feed is not read twice.
+#: Maximum age of the feed for followed jobs, in intervals: as old as a watch leaves it, so that a
+#: watched project's feed is not read twice.
 FEED_AGE = 2.5
-#: Calls to Atlas at once.
-MAX_CONCURRENT_READS = 8
+MAX_CONCURRENT_READS = 8  #: concurrent calls to Atlas
 
 log = structlog.get_logger(__name__)
 
@@ -91,7 +90,7 @@ class JobFactsService:
         return True
 
     async def starter_of(self, ref: JobRef) -> StartedBy:
-        """Return who started a job, by the record or the activity feed as it is now."""
+        """Return who started a job, from the database or the activity feed as it is now."""
         known = (await self.store.get([ref]))[ref]
         if known.started_by.is_settled:
             return known.started_by

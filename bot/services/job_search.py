@@ -28,8 +28,7 @@ OnStart = Callable[["Sequence[ClusterRef]"], Awaitable[object]]
 K = TypeVar("K")
 T = TypeVar("T")
 V = TypeVar("V")
-#: Calls to Atlas at once, over all searches of one bot.
-MAX_CONCURRENT_CALLS = 8
+MAX_CONCURRENT_CALLS = 8  #: to Atlas, over all searches of one bot
 #: Seconds for which cluster names, and the jobs of a cluster, are served from the cache.
 CLUSTERS_MAX_AGE = 60.0
 JOBS_MAX_AGE = 10.0

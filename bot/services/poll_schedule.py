@@ -20,11 +20,11 @@ MAX_SHORT_RETRY_INTERVAL = 15.0
 #: recommends its Retry-After first, then 10, 20, 40 seconds, with jitter.
 RATE_LIMIT_BACKOFF = 10.0
 MAX_RATE_LIMIT_BACKOFF = 300.0
-#: Seconds for which a feed waits behind reads of clusters where the calls do not suffice, and those
-#: by which a read of a cluster must be later than a feed that has waited so long.
+#: A feed read that is `MAX_FEED_DELAY` seconds late is ranked as if it were due `FEED_ADVANCE`
+#: seconds earlier.
 MAX_FEED_DELAY = 4.0
 FEED_ADVANCE = 30.0
-LIST_OFTEN_BELOW = 60.0  #: seconds of a sweep interval below which each sweep reads the clusters
+LIST_OFTEN_BELOW = 60.0  #: poll interval below which the list of clusters is read as often
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +77,7 @@ class PollSchedule:
         self._urgent.discard(name)
 
     def reschedule(self, name: str, due: float) -> None:
-        """Set the next read of a cluster, if it still exists; an urgent one is due at once."""
+        """Set the next read of a cluster, if it still exists; an urgent one is due immediately."""
         self._in_flight.discard(name)
         if name in self._names:
             self._due[name] = -1.0 if name in self._urgent else due
@@ -170,22 +170,22 @@ def feed_rank(due: float, now: float) -> float:
 
 
 def feed_delay(late: float) -> float:
-    """Return how late feeds are where reads of clusters are `late` seconds late."""
+    """Return by how many seconds feed reads are late when cluster reads are `late` seconds late."""
     return max(min(late, MAX_FEED_DELAY), late - FEED_ADVANCE)
 
 
 def round_seconds(
     clusters: Sequence[int], interval: float, events: float, timings: Timings
 ) -> float:
-    """Return the seconds in which the sweep reads all clusters once.
+    """Return the seconds in which the watch reads all clusters once.
 
-    `clusters` has the number of clusters of each project; `interval` and `events` are those of the
-    sweep and of the activity feeds.
+    `clusters` has the number of clusters of each project; `interval` and `events` are the poll
+    intervals of clusters and of activity feeds.
     """
     feed = max(events, timings.min_events_interval)
     calls = 1 / timings.watch_call_interval
     slowest = max(clusters, default=0) * timings.watch_read_interval
-    # Where the calls do not suffice, reads of clusters are late, and those of feeds a little.
+    # Above the call limit, cluster reads are late, and feed reads less so.
     late = next(
         seconds
         for seconds in count()

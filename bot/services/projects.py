@@ -77,7 +77,7 @@ class Projects:
         self._by_id[project.id] = project
 
     def update(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
-        """Replace fields of projects, by their ids, all at once."""
+        """Replace fields of projects, by their ids, in one step."""
         self._by_id = {
             project_id: replace(project, **changes.get(project_id, {}))
             for project_id, project in self._by_id.items()

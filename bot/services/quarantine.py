@@ -26,7 +26,7 @@ READ_TIMEOUT = 3.0
 FEED_TIMEOUT = 2.0
 #: Seconds for which a read of the feed counts as the last one.
 FEED_MAX_AGE = 2.0
-#: How old the record may be that Slack answers: well below `LONGEST_SILENCE`.
+#: Maximum age of the stored time at which Slack answered; well below `LONGEST_SILENCE`.
 SEEN_AGE = timedelta(seconds=2)
 
 log = structlog.get_logger(__name__)

@@ -84,7 +84,7 @@ class TokenBucket:
     """Limits the watch's reads of one project to a fraction of Atlas's documented rate limit."""
 
     interval: float  #: seconds in which one token comes back
-    size: int  #: reads that may follow each other at once
+    size: int  #: reads that may follow each other without a pause
     full_at: float  #: when all tokens are there again
 
     def wait(self, now: float, *, reserve: int = 0) -> float:

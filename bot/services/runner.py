@@ -29,15 +29,15 @@ from bot.storage.lease_store import LeaseStore
 from bot.tasks import log_errors
 from bot.timings import DEFAULT_TIMINGS, Timings
 
-#: Seconds before each GET after a DELETE; the first one follows at once.
+#: Seconds before each GET after a DELETE; the first one follows immediately.
 READ_BACKOFF = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 #: Seconds before each further check of rights while Slack does not answer.
 CHECK_BACKOFF = (0.25, 0.5, 1.0, 2.0, 4.0)
 #: Seconds without an answer from Slack after which the requester is notified.
 CHECK_REPORT_DELAY = 10.0
 PEOPLE_MAX_AGE = 1.0  #: seconds for which people who were read beside the job are current
-#: Runs at once. More of them would wait for each other's transactions until their leases run out;
-#: the others wait unclaimed, in order.
+#: Concurrent runs. More would wait for each other's transactions until their leases run out; the
+#: others wait unclaimed, in order.
 MAX_CONCURRENT_RUNS = 64
 UNKNOWN_PROJECT = (
     "The bot has no key for this project any more. Ask an admin of the bot, then try again."

@@ -22,22 +22,21 @@ from bot.tasks import cancel_and_wait, log_errors
 from bot.timings import DEFAULT_TIMINGS, Timings
 
 SHORTEST_PAUSE = 0.005  #: seconds until the next check of what is due, at least
-#: Reads of a project at once, so that a cluster that hangs does not block the others; and with
-#: the reads after an event.
+#: Concurrent reads of one project: regular ones, and the maximum with reads after an event.
 MAX_CONCURRENT_READS = 8
 MAX_URGENT_READS = 16
 RESERVE = 0.5  #: the fraction of a project's rate limit that the watch leaves for people
-#: Reads of a project that may follow each other at once, and those of them that only an event may
-#: cause. With `watch_read_interval` they stay below 125 a minute: a quarter of Atlas's limit.
+#: The token bucket of a project: its size, and the tokens reserved for reads after an event. With
+#: `watch_read_interval` reads stay below 125 a minute: a quarter of Atlas's limit.
 MAX_BURST = 30
 URGENT_BURST = 25
 #: Ranks of calls that wait for their turn; a regular read has the time when it was due.
 LIST_RANK, URGENT_RANK = -2.0, -1.0
 FULL_PAUSE = 0.1  #: seconds between two checks while all reads are in flight
 LIST_MAX_AGE = 15.0  #: after an event the list of clusters is read again if it is older, in seconds
-FIRST_COST = 0.5  #: the part of the time between two calls that a call of the first full read takes
-#: A project whose feed missed a download is swept so much more often.
-GAP_FACTOR = 3
+FIRST_COST = 0.5  #: cost of a call in the first complete read, in call intervals
+GAP_FACTOR = 3  #: how much faster a project is polled once its feed missed a download
+CLUSTER_LIST = ""  #: in the place of a cluster's name: the list of clusters
 UNREAD = "unread"  #: the state of a job that could not be read
 RELEASE_TIMEOUT = 0.5  #: seconds to release the lease at shutdown
 
@@ -50,7 +49,7 @@ class Watcher:
 
     project: Project
     store: WatchStore  #: holds the lease, and compares each read with the last one
-    feed: FeedMonitor  #: a restore request in it makes the watch read all clusters at once
+    feed: FeedMonitor  #: a restore request in it makes the watch read all clusters immediately
     pacer: CallPacer  #: spaces the calls of all watches
     _: KW_ONLY
     interval: float = 60.0  #: seconds between two reads of each cluster
@@ -72,7 +71,7 @@ class Watcher:
         self._reset()
 
     def _reset(self) -> None:
-        """Forget the state of an earlier lease: another replica may have changed the record."""
+        """Forget the state of an earlier lease: another replica may have changed the rows."""
         self._schedule = PollSchedule(min(self.interval, self.timings.first_look))
         self._listed_at = self._list_at = self._feed_at = self._renew_at = self.monotonic()
         self._events_delay = self.jitter() * self._feed_interval  # spreads many projects
@@ -91,7 +90,7 @@ class Watcher:
         return max(self.events_interval, self.timings.min_events_interval)
 
     @property
-    def _sweep_interval(self) -> float:
+    def _poll_interval(self) -> float:
         return self.interval / GAP_FACTOR if self._has_gap else self.interval
 
     async def run(self) -> None:
@@ -120,7 +119,7 @@ class Watcher:
             self._start(self._follow_feed(), "activity feed not followed")
         if now >= self._read_again_at:
             self._read_again_at = math.inf
-            self._read_at_once()
+            self._read_all_now()
         pause = self._start_due_read(now)
         return min(max(pause, SHORTEST_PAUSE), self.timings.watch_idle_interval)
 
@@ -129,7 +128,8 @@ class Watcher:
         due = self._schedule.next_due
         if due > now:
             return min(due, self._list_at, self._feed_at, self._renew_at) - now
-        most, reserve = (MAX_URGENT_READS, 0) if due < 0 else (MAX_CONCURRENT_READS, URGENT_BURST)
+        is_urgent = due < 0  # see `next_due`
+        most, reserve = (MAX_URGENT_READS, 0) if is_urgent else (MAX_CONCURRENT_READS, URGENT_BURST)
         if self._schedule.in_flight >= most:
             return FULL_PAUSE
         if wait := self._reads.wait(now, reserve=reserve):
@@ -162,7 +162,8 @@ class Watcher:
     def _all_read_at(self) -> datetime | None:
         """Return the time at or after which all clusters were read, by the database's clock."""
         names = self._clusters or frozenset()
-        if self._unread.get("") or self._failures.counts[""] or not names <= self._complete.keys():
+        is_partial = self._unread.get(CLUSTER_LIST) or self._failures.counts[CLUSTER_LIST]
+        if is_partial or not names <= self._complete.keys():
             return None  # after an error there may be clusters that are not known
         return min((self._complete[name] for name in names), default=None)
 
@@ -180,7 +181,7 @@ class Watcher:
             log.info("watch lease not released", project=self._id, why=str(error))
 
     async def _follow_feed(self) -> None:
-        """Read the activity feed; after a request of a restore, read all clusters at once."""
+        """Read the activity feed; after a request of a restore, read all clusters immediately."""
         due = self.monotonic()
         await self.pacer.wait(lambda: feed_rank(due, self.monotonic()))
         self._feed_at = self.monotonic() + (self._events_delay or self._feed_interval)
@@ -189,13 +190,13 @@ class Watcher:
         if requested:
             log.info("restore requested", project=self._id, events=requested)
             self._list_at = min(self._list_at, self._listed_at + LIST_MAX_AGE)
-            self._read_at_once()
+            self._read_all_now()
             if self.feed.unlisted > 0 and self.project.policy.quarantine.expected:
                 self._read_again_at = self.monotonic() + self.feed.unlisted
         if missing and not self._has_gap:
             await self._record_gap(missing[0])
 
-    def _read_at_once(self) -> None:
+    def _read_all_now(self) -> None:
         """Read all clusters before those of other projects, the last that had a new job first."""
         self._is_requested = self._clusters is None  # then once they are listed
         newest_first = sorted(
@@ -204,15 +205,15 @@ class Watcher:
         self._schedule.prioritize(newest_first)
 
     async def _record_gap(self, ref: JobRef) -> None:
-        """Sweep more often: the feed does not show every download."""
+        """Poll more often: the feed does not show every download."""
         self._has_gap = True
         await self.store.record_feed_gap(self._id)
         log.warning(
-            "the activity feed did not show a download: the project is swept more often",
+            "the activity feed did not show a download: the project is polled more often",
             project=self._id,
             cluster=ref.cluster_name,
             job=ref.job_id,
-            interval=self._sweep_interval,
+            interval=self._poll_interval,
         )
 
     async def _list_clusters(self) -> None:
@@ -220,10 +221,10 @@ class Watcher:
         await self.pacer.wait(lambda: LIST_RANK)
         try:
             clusters = await self.project.atlas.clusters(self._id)
-            self._report_unread("", clusters.unread_text("cluster"))
+            self._report_unread(CLUSTER_LIST, clusters.unread_text("cluster"))
             await self._record_clusters(frozenset(each.name for each in clusters))
         except (AtlasError, CancellationError) as error:
-            self._list_at = self.monotonic() + self._failures.record("", error)
+            self._list_at = self.monotonic() + self._failures.record(CLUSTER_LIST, error)
 
     def _report_unread(self, name: str, why: str) -> None:
         """Warn of what could not be read: once, and again when its number changes."""
@@ -240,11 +241,11 @@ class Watcher:
             for name in gone:
                 await self._record_jobs(name, ReadItems())
             self._clusters = clusters
-        self._failures.clear("")
+        self._failures.clear(CLUSTER_LIST)
         self.on_read()
         self._schedule.set_clusters(clusters, self.monotonic())
         if self._is_requested:
-            self._read_at_once()
+            self._read_all_now()
 
     async def _read_cluster(self, name: str, due: float) -> None:
         """Read one cluster in its turn, and schedule its next read, after an error too."""
@@ -260,14 +261,15 @@ class Watcher:
             return
         self._schedule.begin(name)
         self._last_read[name] = self.monotonic()
-        next_read = self._last_read[name] + self._sweep_interval
+        next_read = self._last_read[name] + self._poll_interval
         try:
             began = self.store.now()
             jobs = await self._read_jobs(name)
             await self._record_jobs(name, jobs)
             if name in self._recorded and not jobs.unread:
                 self._complete[name] = began
-            if due < 0 <= self._schedule.next_due:
+            is_last_urgent = due < 0 <= self._schedule.next_due
+            if is_last_urgent:
                 self._renew_at = self.monotonic()  # stores that the clusters were read
             self._failures.clear(name)
             self.on_read()
@@ -284,7 +286,7 @@ class Watcher:
                 return ReadItems()  # deleted since the list was read, or a kind without such jobs
 
     async def _record_jobs(self, name: str, jobs: ReadItems[RestoreJob]) -> None:
-        """Compare with the record, unless the last read recorded the same states."""
+        """Compare with the stored jobs, unless the last read found the same states."""
         unread = [(job_id, UNREAD) for job_id in jobs.unread]
         states = frozenset([*((job.id, str(job.state)) for job in jobs), *unread])
         if self._recorded.get(name) == states:

@@ -67,7 +67,7 @@ class App(AsyncApp):
             # A constant result saves Bolt's `auth.test` for each payload.
             authorize=authorize,
             # The default runner polls for the ack every 10 ms and loses the ack of a listener that
-            # fails at once. With this flag the response is built when the listener returns.
+            # fails immediately. With this flag the response is built when the listener returns.
             process_before_response=True,
         )
         self._on_ack = on_ack

@@ -29,8 +29,8 @@ T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-#: Dialogs that read their job at once while the event loop is busy. Without a limit acks came five
-#: times later at 200 commands a second, and above 25 ms (bench `ack`).
+#: Dialogs that read their job concurrently while the event loop is busy. Without a limit acks came
+#: five times later at 200 commands a second, and above 25 ms (bench `ack`).
 MAX_JOB_READS = 4
 #: In the body of a refusal with status 200.
 NOT_OK = re.compile(r'"ok"\s*:\s*false')

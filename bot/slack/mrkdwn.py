@@ -28,7 +28,7 @@ STATE_LABELS: Mapping[State, str] = {
     State.OVER: ":information_source: The job is over",
     State.REFUSED: ":no_entry: Atlas refused",
     State.CHANGED: ":warning: The job is not what it was; nothing was done",
-    State.FAILED: ":x: Could not be settled; a person must look",
+    State.FAILED: ":x: Could not be settled; check the job in Atlas",
     State.DENIED: ":no_entry_sign: Denied; nothing was done",
     State.EXPIRED: ":alarm_clock: Not approved in time; nothing was done",
     State.WITHDRAWN: ":leftwards_arrow_with_hook: Withdrawn; nothing was done",
@@ -121,7 +121,7 @@ def people(who: People) -> str:
     if who.everyone:
         return "every full member of this workspace"
     groups = (f"<!subteam^{group}>" for group in sorted(who.groups))
-    return join([*groups, *map(person, sorted(who.users))], MAX_PEOPLE) or "nobody"
+    return join([*groups, *map(person, sorted(who.users))], MAX_PEOPLE) or "no person"
 
 
 def join(items: Iterable[str], limit: int | None = None, rest: str = "more") -> str:

@@ -18,7 +18,7 @@ from bot.storage.database import Database
 from bot.storage.posts import DUE
 from bot.storage.tables import ENDED, UNREVIEWED, audit_events, posts, requests, to_recorded
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
-from bot.storage.verification import BATCH_SIZE, STATES, RecordBreak, find_breaks
+from bot.storage.verification import BATCH_SIZE, STATES, AuditBreak, find_breaks
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class AuditLog:
     database: Database
 
     async def events(self, since: datetime | None = None, **equal: str) -> AsyncIterator[Recorded]:
-        """Read events in the order in which they were written; raises `RecordUnreadable`.
+        """Read events in the order in which they were written; raises `DatabaseUnreadable`.
 
         `equal` are required values of the columns `request`, `event`, `actor`, `team`.
         """
@@ -37,12 +37,12 @@ class AuditLog:
             yield to_recorded(row)
 
     async def count(self) -> int:
-        """Count all events; raises `RecordUnreadable`."""
+        """Count all events; raises `DatabaseUnreadable`."""
         count = select(func.count()).select_from(audit_events)
         return await self.database.read_snapshot(_scalar(count))
 
-    async def verify(self) -> list[RecordBreak]:
-        """Verify events and rows on one snapshot; raises `RecordUnreadable`."""
+    async def verify(self) -> list[AuditBreak]:
+        """Verify events and rows on one snapshot; raises `DatabaseUnreadable`."""
         return await self.database.read_snapshot(find_breaks)
 
 

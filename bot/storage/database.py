@@ -121,13 +121,13 @@ class Database:
         return None
 
     async def read_snapshot(self, work: Callable[[Connection], T]) -> T:
-        """Run a long read without time limit, on one snapshot; raises `RecordUnreadable`."""
+        """Run a long read without time limit, on one snapshot; raises `DatabaseUnreadable`."""
         # In SQLite each transaction reads one snapshot anyway.
         isolation = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         try:
             return await self._executor.run(work, {WRITES: False, **isolation})
         except DATABASE_ERRORS as error:
-            raise errors.RecordUnreadable(cause_of(error)) from error
+            raise errors.DatabaseUnreadable(cause_of(error)) from error
 
     async def _run(self, work: Callable[[Connection], T], *, writes: bool, background: bool) -> T:
         timeout = max(self._timeout, BACKGROUND_TIMEOUT) if background else self._timeout

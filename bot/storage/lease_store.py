@@ -71,7 +71,7 @@ class LeaseStore(Store):
 
     @writes
     def release(self, uow: UnitOfWork, request_id: str) -> bool:
-        """End the lease, so that another runner can claim the request at once."""
+        """End the lease, so that another runner can claim the request immediately."""
         return self._set_lease(uow, request_id, uow.now)
 
     def _set_lease(self, uow: UnitOfWork, request_id: str, until: datetime) -> bool:

@@ -1,4 +1,4 @@
-"""Quarantined downloads: the bot's own requests, from the watch's record to their end."""
+"""Quarantined downloads: the bot's own requests, from the first read of the job to their end."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field

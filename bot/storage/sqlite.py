@@ -25,8 +25,8 @@ T = TypeVar("T")
 #: Threads for transactions. SQLite has one writer; the others read.
 THREADS = 4
 #: Seconds for which the switch of a new file to write-ahead logging is retried, and between tries.
-#: SQLite's busy timeout does not cover it: when 6 connections switched a new file at once, one of
-#: them failed in 4 of 100 runs.
+#: SQLite's busy timeout does not cover it: when 6 connections switched a new file concurrently,
+#: one of them failed in 4 of 100 runs.
 WAL_TIMEOUT = 2.0
 WAL_RETRY_INTERVAL = 0.02
 #: Bytes of free disk below which the database counts as full: a few dozen requests.

@@ -54,7 +54,7 @@ log = structlog.get_logger(__name__)
 class UnitOfWork:
     """Reads and writes of one transaction, all with the same time.
 
-    Transitions are written at once, because their conditions decide. Events and messages are
+    Transitions are written immediately, because their conditions decide. Events and messages are
     collected and written at the end with one statement for each table, which is faster than many.
     """
 
@@ -189,7 +189,7 @@ class UnitOfWork:
         actor: Person | None = None,
         detail: Mapping[str, Any] | None = None,
     ) -> Event:
-        """Append an event to the record."""
+        """Append an event to the audit log."""
         if request.id not in self._counts:
             self.lock(request.id)
         self._counts[request.id] += 1
@@ -247,7 +247,7 @@ class UnitOfWork:
             self._write_events()
 
     def _write_events(self) -> None:
-        """Chain the events to the record's last one; its lock is the last one that is taken."""
+        """Chain the events to the last one of the audit log, whose lock is taken last."""
         head = self.execute(_LOCK_CHAIN_HEAD).scalar_one()
         rows = []
         for event in self.recorded:

@@ -1,7 +1,7 @@
-"""Verifies the record: the chain of all events, and the rows against a replay of their events.
+"""Verifies the audit log: the chain of all events, and the rows against a replay of their events.
 
-Both are streamed, so memory does not grow with the record. Only events that change a row are named
-here: a state has the event that enters it, so a new state and a new event need no change.
+Both are streamed, so memory does not grow with the audit log. Only events that change a row
+are named here: a state has the event that enters it, so a new one needs no change.
 """
 
 import json
@@ -45,10 +45,10 @@ MOVED = "is not in its place"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecordBreak:
+class AuditBreak:
     """An event that was changed or is missing, or a row that disagrees with its events."""
 
-    request: str = ""  #: the request's id; empty for the end of the record
+    request: str = ""  #: the request's id; empty for the end of the audit log
     number: int | None = None  #: the event's number, or None for the row
     why: str  #: a clause
 
@@ -152,7 +152,7 @@ def _outcome(text: Any) -> object:  # noqa: ANN401 - any value of the column
         return None
 
 
-def find_breaks(db: Connection) -> list[RecordBreak]:
+def find_breaks(db: Connection) -> list[AuditBreak]:
     """Return what was changed or is missing, without repetition, the first event first."""
     broken = dict.fromkeys(islice(_chain_breaks(db), MAX_BREAKS))
     # The rows of a request whose events were changed say nothing more.
@@ -165,28 +165,28 @@ def _stream(db: Connection, statement: Select[Any]) -> Iterator[Row[Any]]:
     return iter(db.execute(statement, execution_options={"yield_per": BATCH_SIZE}))
 
 
-def _chain_breaks(db: Connection) -> Iterator[RecordBreak]:
+def _chain_breaks(db: Connection) -> Iterator[AuditBreak]:
     """Verify each event's hash, and that it follows the event to which it was chained."""
     before = ""
     for row in _stream(db, select(audit_events).order_by(audit_events.c.id)):
         line = to_recorded(row)
         if line.hash != line.expected_hash:
-            yield RecordBreak(request=line.request, number=line.number, why=CHANGED)
+            yield AuditBreak(request=line.request, number=line.number, why=CHANGED)
         elif not line.previous and before:
-            yield RecordBreak(request=line.request, number=line.number, why=MOVED)
+            yield AuditBreak(request=line.request, number=line.number, why=MOVED)
         elif line.previous != before:
             yield _broken_link(db, line.previous, before)
         before = line.reference
     head = str(db.execute(queries.CHAIN_HEAD).scalar_one_or_none())
     if head != before:
         is_reference = REFERENCE.fullmatch(head)
-        yield _broken_link(db, head, before) if is_reference else RecordBreak(why=CHANGED)
+        yield _broken_link(db, head, before) if is_reference else AuditBreak(why=CHANGED)
 
 
-def _broken_link(db: Connection, expected: str, found: str) -> RecordBreak:
+def _broken_link(db: Connection, expected: str, found: str) -> AuditBreak:
     """Say what became of the event `expected`, in whose place is `found`: both are references."""
     _, number, request = expected.split(" ", 2)
-    event = RecordBreak(request=request, number=int(number), why=MOVED)
+    event = AuditBreak(request=request, number=int(number), why=MOVED)
     if found.partition(" ")[2] == expected.partition(" ")[2]:
         return replace(event, why=CHANGED)
     numbers = select(audit_events.c.number).where(audit_events.c.request == request)
@@ -195,7 +195,7 @@ def _broken_link(db: Connection, expected: str, found: str) -> RecordBreak:
     return replace(event, number=missing, why=MISSING) if missing else event
 
 
-def _row_breaks(db: Connection) -> Iterator[RecordBreak]:
+def _row_breaks(db: Connection) -> Iterator[AuditBreak]:
     """Compare the row of each request, and those of its approvals, with its events."""
     events = _stream(db, queries.EVENTS)
     groups = groupby(events, attrgetter("request"))
@@ -207,10 +207,10 @@ def _row_breaks(db: Connection) -> Iterator[RecordBreak]:
         for request, replayed in batch.items():
             if difference := _compare(replayed, rows.get(request), given[request]):
                 number, why = difference
-                yield RecordBreak(request=request, number=number, why=why)
+                yield AuditBreak(request=request, number=number, why=why)
     without_events = select(requests.c.id).except_(select(audit_events.c.request))
     for request in db.execute(without_events).scalars():
-        yield RecordBreak(request=request, number=1, why=MISSING)
+        yield AuditBreak(request=request, number=1, why=MISSING)
 
 
 def _replay(rows: Iterable[Row[Any]]) -> Replay | None:

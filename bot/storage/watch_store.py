@@ -68,7 +68,7 @@ class WatchStore(Store):
 
     @writes
     def release(self, uow: UnitOfWork, project_id: str) -> None:
-        """End the lease, so that another replica continues at once."""
+        """End the lease, so that another replica continues immediately."""
         self._change_held(uow, project_id, lease_until=uow.now)
 
     @reads

@@ -57,7 +57,7 @@ class WebhookStore(Store):
 
     @writes
     def release(self, uow: UnitOfWork) -> None:
-        """End the lease, so that another replica continues at once."""
+        """End the lease, so that another replica continues immediately."""
         held = audit_webhook.c.lease_owner == self.owner
         uow.execute(update(audit_webhook).where(held).values(lease_until=uow.now))
 

@@ -149,7 +149,7 @@ class Connection(web.RequestHandler):
         self._in_request = False
 
     def abort(self) -> None:
-        """Close the connection at once, even if the peer does not read what was sent to it."""
+        """Close the connection immediately, even if the peer does not read what was sent to it."""
         if isinstance(self.transport, asyncio.WriteTransport):
             self.transport.abort()
 

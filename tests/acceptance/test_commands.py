@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from bot.__main__ import main
 from bot.atlas import ApiVersion, AtlasClient, DigestKey
-from bot.cli.audit import RecordFormat
+from bot.cli.audit import AuditFormat
 from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.storage.database import Database
@@ -81,7 +81,7 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 PRINTING = ["--help", "--version", "manifest", "audit", "audit verify"]
-PRINTING += [f"audit --format {each}" for each in RecordFormat]
+PRINTING += [f"audit --format {each}" for each in AuditFormat]
 
 
 def run_main(command: str, stdout: int, monkeypatch: pytest.MonkeyPatch) -> object:

@@ -157,7 +157,7 @@ class Blocks:
         await asyncio.gather(*self.tasks)
 
 
-async def test_busy_event_loop_runs_a_limited_number_of_blocks_at_once() -> None:
+async def test_busy_event_loop_runs_a_limited_number_of_blocks_concurrently() -> None:
     blocks = Blocks(AdaptiveLimit(2, worked=count(step=100.0).__next__), 6)
     await asyncio.sleep(5 * IDLE_CHECK_INTERVAL)
     began = [*blocks.began]

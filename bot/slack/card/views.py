@@ -70,9 +70,9 @@ COPY_HEADINGS = {
 def copy(
     card: dict[str, Any], request: Request, links: Links, heading: str | None = None
 ) -> dict[str, Any]:
-    """Build the copy of a card for an approver: it refers to the thread, which is the record."""
+    """Build the copy of a card for an approver: with a link to the thread, which has every step."""
     url = links.card_of(request)
-    thread = f"The record is {mrkdwn.link(url, 'in the thread of the card')}."
+    thread = f"Every step is {mrkdwn.link(url, 'in the thread of the card')}."
     return card | {
         "blocks": [
             *([blockkit.section(heading)] if heading else []),
@@ -115,13 +115,13 @@ def _asked(request: Request, who: str) -> list[str]:
 
 
 def people(approvers: People | None) -> str:
-    return mrkdwn.people(approvers) if approvers else "nobody: the project was removed"
+    return mrkdwn.people(approvers) if approvers else "none: the project was removed"
 
 
 def _approvals(request: Request, who: str) -> str:
     lines = []
     if request.approvals_needed:
-        given = mrkdwn.approved_by(request) or "nobody yet"
+        given = mrkdwn.approved_by(request) or "none yet"
         count = f"{len(request.approvals)} of {request.approvals_needed}"
         lines.append(f"*Approved by* {given} ({count})")
     lines += _voided(request)
@@ -254,5 +254,5 @@ def _retry(request: Request) -> Block:
 def second_copy(request: Request, links: Links) -> dict[str, Any]:
     """Build what replaces the second copy of a card: a link to the first."""
     card = mrkdwn.link(links.card_of(request), "the other one")
-    text = labelled(f"This card was posted twice. The record of the request is {card}.")
+    text = labelled(f"This card was posted twice. The request continues on {card}.")
     return blockkit.message(text) | {"metadata": metadata(request, request.state)}

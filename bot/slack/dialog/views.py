@@ -175,7 +175,7 @@ REASON_DIALOGS = {
         "Keep the download",
         "Keep it",
         "The download goes on, and the bot does not cancel it.",
-        "It is shown on the card and kept in the record.",
+        "It is shown on the card and in the audit log.",
     ),
 }
 

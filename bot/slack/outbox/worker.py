@@ -122,7 +122,7 @@ class Outbox:
             return
         await self.sleep(seconds)
         if self.monotonic() - self._renewed_at > LEASE.total_seconds():
-            log.warning("post left to its next claim, as this one ran out", post=post.id)
+            log.warning("claim expired before the post was sent", post=post.id)
             return
         if error := await self._send_and_record(post, message, post.client_msg_id):
             is_new = isinstance(post, Announcement) and not message.ts

@@ -98,7 +98,7 @@ def _input(
 ) -> Block:
     initial = {"initial_option": selected} if selected else {}
     element = element | {"placeholder": blockkit.plain(placeholder)} | initial
-    # Slack sends each selection at once.
+    # Slack sends each selection immediately.
     return blockkit.input_block(block_id, label, element, dispatch_action=True)
 
 

@@ -33,7 +33,7 @@ class Error:
 
 
 KEY = "Atlas did not accept the bot's key"
-TEMPORARY = "Atlas answered that it has a problem of its own"
+TEMPORARY = "Atlas answered with an internal error"
 
 #: Refusals: reported at once.
 REFUSALS = {

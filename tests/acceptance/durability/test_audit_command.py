@@ -128,7 +128,7 @@ async def test_filters(record: Path, arguments: tuple[str, ...], events: list[st
 async def test_empty_table_has_a_message(record: Path) -> None:
     ran = await audit(record, "--request", "second", "--event", "request:approved")
 
-    assert (ran.code, ran.out, ran.err) == (0, "No event of the record matches.\n", "")
+    assert (ran.code, ran.out, ran.err) == (0, "No event of the audit log matches.\n", "")
 
 
 @pytest.mark.parametrize("format_", ["table", "jsonl", "csv"])
@@ -138,7 +138,7 @@ async def test_request_that_the_record_lacks_fails_in_every_format(
     ran = await audit(record, "--request", "third", "--format", format_)
 
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err == "The record has no request 'third': check its id.\n"
+    assert ran.err == "The audit log has no request 'third': check its id.\n"
 
 
 async def test_unreadable_database_names_the_setting(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ async def test_changed_or_removed_event_is_reported(record: Path, change: str, n
     ran = await audit(record, "verify")
 
     assert ran.code == 1
-    assert ran.err.startswith(f"The record is broken: {named}.")
+    assert ran.err.startswith(f"The audit log is broken: {named}.")
     assert "Traceback" not in ran.err
 
 
@@ -200,7 +200,7 @@ async def test_missing_record_is_one_message(tmp_path: Path) -> None:
     shown = await audit(tmp_path / "empty.db")
     verified = await audit(tmp_path / "empty.db", "verify")
 
-    expected = (1, "There is no record yet: the database is empty. Check DATABASE_URL.\n")
+    expected = (1, "There is no audit log yet: the database is empty. Check DATABASE_URL.\n")
     assert (shown.code, shown.err) == expected
     assert (verified.code, verified.err) == expected
 
@@ -219,7 +219,7 @@ async def test_invalid_path_is_one_message(tmp_path: Path) -> None:
     ran = await audit(tmp_path / ("long" * 100))
 
     assert ran.code == 1
-    assert "The record cannot be read (unable to open database file)" in ran.err
+    assert "The database cannot be read (unable to open database file)" in ran.err
 
 
 @pytest.mark.parametrize("format_", ["table", "jsonl"])

@@ -122,7 +122,7 @@ async def test_download_whose_card_slack_did_not_take_is_not_cancelled(on_postgr
         assert deletes(env, job) == 1
 
 
-async def test_grace_time_starts_again_when_the_database_was_away(
+async def test_grace_time_starts_again_when_the_database_was_unavailable(
     postgres: PostgresServer, on_postgres: str
 ) -> None:
     async with watching(on_postgres) as env:

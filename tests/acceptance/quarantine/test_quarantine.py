@@ -188,7 +188,7 @@ async def test_persons_request_that_runs_at_once_takes_the_place(tmp_path: Path)
         await wait_until(lambda: state_of(env.cards(job.id)[0]) == "over")
 
 
-async def test_grace_time_starts_again_when_slack_was_away(tmp_path: Path) -> None:
+async def test_grace_time_starts_again_when_slack_was_unavailable(tmp_path: Path) -> None:
     async with open_quarantine(tmp_path, BOT_QUARANTINE_GRACE="3") as env:
         job, _ = await quarantined(env)
         env.slack.faults.add("*", SLACK_IS_AWAY, times=10_000)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, text
 
-from bot.cancellation.errors import NotRecorded, RecordUnreadable
+from bot.cancellation.errors import DatabaseUnreadable, NotRecorded
 from bot.storage.database import Database
 from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
@@ -98,7 +98,7 @@ async def test_file_that_changes_while_it_is_read_without_a_lock_is_reported(fil
         return count
 
     reader = only_read(file)
-    with pytest.raises(RecordUnreadable, match="written to meanwhile: run the command again"):
+    with pytest.raises(DatabaseUnreadable, match="written to meanwhile: run the command again"):
         await reader.read_snapshot(read_and_write)
     await reader.close()
 

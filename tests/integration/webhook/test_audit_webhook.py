@@ -86,7 +86,7 @@ async def test_event_that_is_never_accepted_delays_its_own_request_only(
         record.receiver.fault_of = lambda event: fault if event["subject"] == bad.id else None
         await record.events(bad, 1)
         await wait_until(lambda: worker._failures_in_a_row > MAX_IN_FLIGHT)
-        assert not worker._is_receiver_away
+        assert not worker._is_receiver_unavailable
         good = [await record.request() for _ in range(10)]
         numbers = record.receiver.numbers
         await wait_until(lambda: all(numbers(each.id) == [1, 2] for each in good))

@@ -59,7 +59,7 @@ NOTES = (
         " start; its rate limits are enforced. Downloads begin at random moments in random"
         " clusters."
     ),
-    "No event: the activity feed never shows a download, so that only the sweep finds it.",
+    "No event: the activity feed never shows a download, so that only polling finds it.",
     (
         "Calls are those of the measured time, without the first complete read. Worst minute: of"
         f" one project; Atlas documents {BACKUPS_A_MINUTE} backup calls and {EVENTS_A_MINUTE} reads"

@@ -274,7 +274,7 @@ async def test_shortest_interval_stays_below_a_quarter_of_the_rate_limit() -> No
     assert max(Counter(name for name, _ in env.atlas.reads).values()) == 1
 
 
-async def test_event_makes_all_clusters_be_read_at_once_the_last_with_a_job_first() -> None:
+async def test_event_makes_all_clusters_be_read_immediately_the_last_with_a_job_first() -> None:
     env = watch_harness(25)
     env.atlas.jobs["c003"] = [job(3)]
     env.atlas.jobs["c007"] = [job(7)]
@@ -337,7 +337,7 @@ async def test_new_cluster_is_read_before_all_clusters_are_taken_for_read() -> N
     assert env.store.all_read_at is None
 
 
-async def test_event_before_the_first_list_makes_the_clusters_be_read_at_once() -> None:
+async def test_event_before_the_first_list_makes_the_clusters_be_read_immediately() -> None:
     env = watch_harness(20)
     env.feed.requests = [env.clock.monotonic()]
     await env.run_for(2)

@@ -72,7 +72,7 @@ async def test_fifty_pending_dialogs_all_report_the_restart_at_shutdown(bolt: Bo
     assert not bolt.background.tasks
 
 
-async def test_busy_bot_opens_all_dialogs_and_lets_a_few_read_their_job_at_once(
+async def test_busy_bot_opens_all_dialogs_and_lets_a_few_read_their_job(
     new_bolt: NewBolt,
 ) -> None:
     bolt = new_bolt(worked=count(step=100.0).__next__)
