@@ -8,7 +8,7 @@ from tests.support.process import run_command
 from tests.support.receiver import SECRET, Receiver
 
 
-async def test_record_arrives_after_an_outage_that_delays_no_cancel(tmp_path: Path) -> None:
+async def test_audit_log_arrives_after_an_outage_that_delays_no_cancel(tmp_path: Path) -> None:
     receiver = Receiver(fault_of=lambda _event: 500)
     async with receiver.open():
         environ: dict[str, str | None] = {

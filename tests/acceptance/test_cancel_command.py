@@ -127,7 +127,7 @@ async def test_reason_in_another_encoding_is_recorded_with_replacement_character
     assert "gel\N{REPLACEMENT CHARACTER}scht" in {line.get("reason") for line in lines(record)}
 
 
-async def test_list_and_show_need_atlas_alone_and_create_no_database(
+async def test_list_and_show_need_only_atlas_and_create_no_database(
     environ: Environ, tmp_path: Path
 ) -> None:
     cluster, job = RUNNING
@@ -233,7 +233,7 @@ async def test_reason_that_the_policy_requires_is_asked_for_before_any_call_of_a
     ],
     ids=["unknown project", "read-only project", "too few approvers"],
 )
-async def test_what_arguments_and_settings_prevent_ends_with_2_and_sends_nothing(
+async def test_cancel_that_arguments_or_settings_prevent_ends_with_2_and_sends_nothing(
     environ: Environ, atlas: FakeAtlasServer, policy: Environ, target: tuple[str, ...]
 ) -> None:
     environ |= policy
@@ -309,7 +309,7 @@ async def test_job_is_cancelled_while_slack_is_down_and_its_card_appears_once(
     assert "<@cli:" not in str(cards)
 
 
-async def test_command_and_click_at_once_send_one_delete(tmp_path: Path) -> None:
+async def test_concurrent_command_and_click_send_one_delete(tmp_path: Path) -> None:
     cluster, job = RUNNING
     async with open_environment(tmp_path) as env:
         view = await env.open_dialog(RUNNING)
@@ -340,7 +340,7 @@ async def test_command_joins_a_request_of_slack_and_says_who_asked(tmp_path: Pat
 
 
 @pytest.mark.parametrize("more", [(), ("--without-approval",)])
-async def test_killed_command_called_again_goes_on_with_the_same_request(
+async def test_killed_command_continues_the_same_request_when_repeated(
     environ: Environ, atlas: FakeAtlasServer, more: tuple[str, ...]
 ) -> None:
     cluster, job = RUNNING
@@ -389,7 +389,7 @@ async def test_interrupted_command_says_how_far_its_request_is(
     assert "Traceback" not in err.decode()
 
 
-async def test_second_interrupt_is_answered_with_what_to_do(
+async def test_second_interrupt_prints_how_to_continue(
     environ: Environ, atlas: FakeAtlasServer
 ) -> None:
     cluster, job = RUNNING
@@ -406,7 +406,7 @@ async def test_second_interrupt_is_answered_with_what_to_do(
     assert "Traceback" not in err.decode()
 
 
-async def test_with_approvals_it_ends_with_3_and_slack_approves(tmp_path: Path) -> None:
+async def test_cancel_with_approvals_ends_with_3_and_is_approved_in_slack(tmp_path: Path) -> None:
     cluster, job = LIVE
     policy = {"BOT_APPROVALS": "1", "BOT_AUDIT_CHANNEL": OPS}
     async with open_environment(tmp_path, {**policy}) as env:
@@ -444,7 +444,7 @@ async def test_repeated_command_says_that_the_open_request_keeps_its_reason(
     assert "sesame-1234" not in reason
 
 
-async def test_without_approval_replaces_the_request_that_waits(tmp_path: Path) -> None:
+async def test_cancel_without_approval_replaces_the_waiting_request(tmp_path: Path) -> None:
     cluster, job = LIVE
     policy = {"BOT_APPROVALS": "1", "BOT_APPROVERS": "U0ADA00001", "BOT_AUDIT_CHANNEL": OPS}
     async with open_environment(tmp_path, {**policy}) as env:

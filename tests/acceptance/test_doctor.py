@@ -246,7 +246,7 @@ ROLES: dict[str, tuple[set[Role], str, tuple[Level, Level, Level]]] = {
 
 @pytest.mark.parametrize("account", [False, True], ids=["key", "service account"])
 @pytest.mark.parametrize("what", ROLES)
-async def test_roles_that_are_too_much_or_missing_are_named(
+async def test_superfluous_and_missing_roles_are_named(
     env: DoctorEnvironment, what: str, *, account: bool
 ) -> None:
     roles, read_only, levels = ROLES[what]

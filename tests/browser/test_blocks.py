@@ -74,7 +74,7 @@ async def test_markup_becomes_elements_and_other_text_is_unchanged(rina: Screen)
     assert rendered == {text: f"<span>{html}</span>" for text, html in EXPECTED_HTML.items()}
 
 
-async def test_quotes_and_dates(rina: Screen) -> None:
+async def test_quotes_and_dates_are_rendered(rina: Screen) -> None:
     rendered = await rina.page.evaluate(
         MARKUP, ">one\n>two\n<!date^0^{date_num} {time_secs}|long ago>"
     )

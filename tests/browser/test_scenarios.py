@@ -58,7 +58,7 @@ async def test_scenario_unanswered_reminds_and_escalates_to_direct_messages(tab:
     assert await rina.find("#thread .message", "Reminder").count() == 3
 
 
-async def test_scenario_alone_cancels_at_once_and_is_reviewed(tab: OpenTab) -> None:
+async def test_scenario_alone_cancels_immediately_and_is_reviewed(tab: OpenTab) -> None:
     rina, ada = await tab("rina"), await tab("ada")
     await rina.start_scenario("alone")
     await rina.open_dialog()

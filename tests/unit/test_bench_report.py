@@ -44,7 +44,7 @@ MARKDOWN = """\
 - On loopback."""
 
 
-def test_a_ratio_is_the_median_of_those_within_a_round() -> None:
+def test_ratio_is_the_median_of_the_ratios_of_each_round() -> None:
     """A slow round slows both, so the ratio of medians (10 / 2) would differ."""
     values, base = [10.0, 10.0, 1.0], [10.0, 2.0, 1.0]
 
@@ -52,13 +52,13 @@ def test_a_ratio_is_the_median_of_those_within_a_round() -> None:
     assert ratio(values, base) == 1.0
 
 
-def test_a_ratio_wants_as_many_rounds_of_both() -> None:
+def test_ratio_of_unequal_rounds_is_rejected() -> None:
     with pytest.raises(ValueError, match="zip"):
         ratio([1.0], [1.0, 2.0])
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 1), (0.5, 51), (0.99, 100), (1.0, 100)])
-def test_a_percentile_is_a_value_that_was_measured(share: float, expected: float) -> None:
+def test_percentile_is_a_measured_value(share: float, expected: float) -> None:
     assert percentile(range(1, 101), share) == expected
 
 
@@ -87,11 +87,11 @@ async def test_variants_take_turns_in_changing_order_and_warm_rounds_do_not_coun
         (12345.6, "12,346"),
     ],
 )
-def test_a_cell_shows_what_counts(cell: float | str | None, expected: str) -> None:
+def test_cell_has_three_significant_digits(cell: float | str | None, expected: str) -> None:
     assert shown(cell) == expected
 
 
-def test_a_goal_holds_up_to_its_limit() -> None:
+def test_goal_holds_up_to_its_limit() -> None:
     goals = [Goal.at_most("≤ 2", seen, 2.0) for seen in (2.0, 2.1, None)]
 
     assert [goal.held for goal in goals] == [True, False, None]
@@ -103,21 +103,21 @@ def test_a_goal_holds_up_to_its_limit() -> None:
 
 
 @pytest.mark.parametrize(("seen", "held"), [(2.0, True), (2.1, False), (None, True)])
-def test_a_report_fails_on_a_missed_goal_only(seen: float | None, held: bool) -> None:
+def test_report_fails_on_a_missed_goal_only(seen: float | None, held: bool) -> None:
     table = Table(title="T", columns=(), rows=(), goals=[Goal.at_most("≤ 2", seen, 2.0)])
 
     assert Report("t", [table]).held is held
 
 
-def test_a_report_of_a_benchmark_that_broke_off_fails() -> None:
+def test_report_of_a_failed_benchmark_fails() -> None:
     assert not Report("t", error="it broke off").held
 
 
-def test_a_table_as_markdown_has_its_goals_and_notes() -> None:
+def test_markdown_table_has_its_goals_and_notes() -> None:
     assert TABLE.markdown() == MARKDOWN
 
 
-def test_a_table_on_the_terminal_says_what_is_missing() -> None:
+def test_table_on_the_terminal_names_what_is_missing() -> None:
     table = TABLE.rich()
 
     assert [list(column.cells) for column in table.columns] == [
@@ -127,7 +127,7 @@ def test_a_table_on_the_terminal_says_what_is_missing() -> None:
     ]
 
 
-def test_a_page_gets_new_figures_between_its_markers_and_keeps_the_rest(tmp_path: Path) -> None:
+def test_new_figures_replace_those_between_the_markers_only(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# Title\n\n<!-- bench:a -->\nold\n<!-- /bench:a -->\n\nThe end.\n")
     pages.write(page, Report("a", [TABLE]), ["Date: today", "Load: 0"])
@@ -140,7 +140,7 @@ def test_a_page_gets_new_figures_between_its_markers_and_keeps_the_rest(tmp_path
     )
 
 
-def test_a_benchmark_that_broke_off_leaves_its_last_figures(tmp_path: Path) -> None:
+def test_failed_benchmark_keeps_its_last_figures(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("<!-- bench:a -->\nold\n<!-- /bench:a -->\n")
     pages.write(page, Report("a", error="it broke off"), [])
@@ -148,9 +148,7 @@ def test_a_benchmark_that_broke_off_leaves_its_last_figures(tmp_path: Path) -> N
     assert "old" in page.read_text()
 
 
-def test_a_page_that_cannot_take_figures_is_refused_before_anything_is_measured(
-    tmp_path: Path,
-) -> None:
+def test_unusable_page_is_refused_before_the_measurement(tmp_path: Path) -> None:
     other, old = tmp_path / "other.md", tmp_path / "old.md"
     other.write_text("# Something else\n")
     old.write_text("<!-- bench:a -->\n<!-- /bench:a -->\n")
@@ -162,7 +160,7 @@ def test_a_page_that_cannot_take_figures_is_refused_before_anything_is_measured(
     assert pages.page_at(str(tmp_path / "new.md")) == tmp_path / "new.md"
 
 
-def test_every_benchmark_says_in_a_sentence_what_it_measures() -> None:
+def test_description_of_every_benchmark_is_a_sentence() -> None:
     found = benchmarks()
 
     assert {"atlas", "cancellation", "footprint", "growth", "search"} <= set(found)
@@ -186,7 +184,7 @@ def test_unknown_name_and_quick_figures_for_a_page_are_wrong_usage(
     assert why in capsys.readouterr().err
 
 
-async def test_the_proxy_adds_a_round_trip_to_the_connection_and_to_each_exchange() -> None:
+async def test_proxy_adds_a_round_trip_to_the_connection_and_to_each_exchange() -> None:
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(100):
             writer.write(data)
@@ -211,7 +209,7 @@ async def test_the_proxy_adds_a_round_trip_to_the_connection_and_to_each_exchang
     assert times[1] - times[0] >= 0.04
 
 
-def test_every_benchmark_has_its_place_on_the_page() -> None:
+def test_every_benchmark_has_markers_on_the_page() -> None:
     page = (ROOT / "docs" / "performance.md").read_text()
 
     assert [name for name in benchmarks() if f"<!-- bench:{name} -->" not in page] == []

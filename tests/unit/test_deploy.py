@@ -61,7 +61,7 @@ async def services() -> AsyncIterator[dict[str, str]]:
 
 
 @pytest.mark.parametrize("page", sorted(DEPLOY.glob("*.md")), ids=str)
-def test_every_link_leads_somewhere(page: Path) -> None:
+def test_every_link_has_a_target(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
 
     assert [link for link in links if not (page.parent / link).exists()] == []
@@ -114,7 +114,7 @@ def test_compose_points_the_bot_to_the_database_that_it_starts() -> None:
     assert COMPOSE["services"]["bot"]["depends_on"] == {url.host: {"condition": "service_healthy"}}
 
 
-def test_the_password_of_the_database_is_in_no_file() -> None:
+def test_password_of_the_database_is_in_no_file() -> None:
     given = COMPOSE["services"]["database"]["environment"]["POSTGRES_PASSWORD"]
 
     assert given.startswith("${POSTGRES_PASSWORD:?")
@@ -181,7 +181,7 @@ def test_kubernetes_sets_only_known_variables_and_every_value_is_a_text() -> Non
     assert [value for value in CONFIG.values() if not isinstance(value, str)] == []
 
 
-def test_every_secret_is_a_reference_and_nothing_else_is() -> None:
+def test_secrets_and_only_they_are_references() -> None:
     assert set(CONFIG) & SECRET == set()
     assert set(REFERENCES) - SECRET == set()
     assert {n: {"name": "cancel-restore", "key": n} for n in REFERENCES} == REFERENCES
@@ -190,7 +190,7 @@ def test_every_secret_is_a_reference_and_nothing_else_is() -> None:
     ]
 
 
-def test_the_selectors_find_the_pods() -> None:
+def test_selectors_match_the_labels_of_the_pods() -> None:
     labels = POD["metadata"]["labels"]
     spread = POD["spec"]["topologySpreadConstraints"][0]["labelSelector"]
 
@@ -200,7 +200,7 @@ def test_the_selectors_find_the_pods() -> None:
         assert of_kind(kind)["spec"]["selector"] == {"matchLabels": labels}
 
 
-def test_the_pods_run_as_the_images_user_with_the_least_rights() -> None:
+def test_pods_run_as_the_images_user_with_the_least_rights() -> None:
     pod, container = POD["spec"]["securityContext"], CONTAINER["securityContext"]
 
     assert pod["runAsNonRoot"] is True
@@ -214,7 +214,7 @@ def test_the_pods_run_as_the_images_user_with_the_least_rights() -> None:
     assert POD["spec"]["automountServiceAccountToken"] is False
 
 
-def test_only_the_monitoring_namespace_reaches_the_http_side() -> None:
+def test_http_port_is_open_to_the_monitoring_namespace_only() -> None:
     spec = of_kind("NetworkPolicy")["spec"]
     (rule,) = spec["ingress"]
     assert spec["podSelector"] == {"matchLabels": POD["metadata"]["labels"]}
@@ -223,7 +223,7 @@ def test_only_the_monitoring_namespace_reaches_the_http_side() -> None:
     assert [set(peer) for peer in rule["from"]] == [{"namespaceSelector"}]
 
 
-def test_the_pods_listen_where_the_image_does_and_may_write_its_home() -> None:
+def test_pods_listen_on_the_port_of_the_image_and_may_write_its_home() -> None:
     (port,) = CONTAINER["ports"]
     mounted = {each["mountPath"]: each["name"] for each in CONTAINER["volumeMounts"]}
 
@@ -234,7 +234,7 @@ def test_the_pods_listen_where_the_image_does_and_may_write_its_home() -> None:
     assert set(mounted.values()) == {volume["name"] for volume in POD["spec"]["volumes"]}
 
 
-def test_a_new_pod_is_ready_before_an_old_one_ends() -> None:
+def test_new_pod_is_ready_before_an_old_one_ends() -> None:
     spec = of_kind("Deployment")["spec"]
 
     assert spec["replicas"] == 2
@@ -280,11 +280,11 @@ def of_unit() -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs)
 
 
-def test_the_unit_sets_only_known_variables() -> None:
+def test_unit_sets_only_known_variables() -> None:
     assert set(of_unit()) - KNOWN_VARIABLES == {"HOME", "PYTHONDONTWRITEBYTECODE"}
 
 
-def test_the_unit_keeps_everything_in_its_one_folder() -> None:
+def test_unit_keeps_all_files_in_its_state_folder() -> None:
     (name,) = unit()["StateDirectory"]
     folder = f"/var/lib/{name}"
 
@@ -314,7 +314,7 @@ HARDENED = {
 }
 
 
-def test_the_unit_is_hardened() -> None:
+def test_unit_has_the_hardening_options() -> None:
     assert {name: unit().get(name) for name in HARDENED} == {n: [v] for n, v in HARDENED.items()}
     assert unit()["SystemCallFilter"] == ["@system-service", "~@privileged @resources"]
 
@@ -333,7 +333,7 @@ async def test_command_of_the_unit_runs_and_ends_in_time(tmp_path: Path) -> None
     assert (tmp_path / "cancel-restore.db").exists()
 
 
-async def test_the_unit_does_not_start_again_with_wrong_settings() -> None:
+async def test_unit_is_not_restarted_after_wrong_settings() -> None:
     ran = await run_command("serve")
 
     assert unit()["RestartPreventExitStatus"] == [str(ran.code)]
@@ -368,7 +368,7 @@ def series() -> set[str]:
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_every_query_is_about_series_of_the_bot(query: str) -> None:
+def test_every_query_names_series_of_the_bot_only(query: str) -> None:
     named = re.findall(r"(\w+)\{([^}]*)\}", query)
 
     assert {name for name, _ in named} - series() == set()
@@ -378,7 +378,7 @@ def test_every_query_is_about_series_of_the_bot(query: str) -> None:
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_every_state_that_a_query_names_is_one(query: str) -> None:
+def test_states_in_queries_exist(query: str) -> None:
     named = re.findall(r'state="(\w+)"', query)
 
     assert set(named) - set(State) == set()
@@ -405,7 +405,7 @@ def test_every_final_state_that_needs_a_person_has_an_alert() -> None:
     assert alerted == {"failed", "refused", "changed"}
 
 
-def test_no_panel_lies_on_another_and_each_explains_itself() -> None:
+def test_panels_do_not_overlap_and_each_has_a_description() -> None:
     covered: list[tuple[int, int]] = []
     for panel in DASHBOARD["panels"]:
         at = panel["gridPos"]
@@ -420,7 +420,7 @@ def test_no_panel_lies_on_another_and_each_explains_itself() -> None:
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
 
 
-def test_every_panel_asks_the_source_that_the_reader_chooses() -> None:
+def test_every_panel_queries_the_selected_data_source() -> None:
     (variable,) = DASHBOARD["templating"]["list"]
     chosen = {"type": "prometheus", "uid": f"${{{variable['name']}}}"}
 

@@ -44,14 +44,14 @@ def rows(text: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=str)
-def test_every_link_to_a_file_leads_somewhere(path: Path) -> None:
+def test_every_link_to_a_file_has_a_target(path: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8"))
     files = [link for link in links if "://" not in link]
 
     assert [link for link in files if not (path.parent / link).exists()] == []
 
 
-def test_every_page_is_linked_from_the_readme_or_from_a_page_that_is() -> None:
+def test_every_page_is_linked_from_another() -> None:
     linked = "".join(path.read_text(encoding="utf-8") for path in PAGES)
 
     assert [p.name for p in PAGES[1:] if not re.search(rf"\]\(\S*{p.name}\)", linked)] == []
@@ -64,7 +64,7 @@ def test_settings_md_has_the_table_that_the_code_prints() -> None:
     assert there == list(settings_table.lines())
 
 
-def test_the_example_of_a_projects_file_works() -> None:
+def test_example_of_a_projects_file_is_loaded() -> None:
     environ = {
         "SLACK_BOT_TOKEN": "xoxb-1",
         "SLACK_APP_TOKEN": "xapp-1",
@@ -89,7 +89,7 @@ def test_the_example_of_a_projects_file_works() -> None:
     assert (test.name, test.policy.approvals, test.policy.require_reason) == ("shop-test", 0, True)
 
 
-def test_the_readme_has_the_commands_of_the_help_word_for_word() -> None:
+def test_readme_has_the_commands_of_the_help_word_for_word() -> None:
     table = page("README.md").partition("## In daily use")[2].partition("\n## ")[0]
 
     assert {row[0].strip("`"): row[1] for row in rows(table)} == {
@@ -98,7 +98,7 @@ def test_the_readme_has_the_commands_of_the_help_word_for_word() -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=str)
-def test_faults_that_pages_name_can_be_played(path: Path) -> None:
+def test_faults_that_pages_name_are_presets(path: Path) -> None:
     named = re.findall(r"--fault ([a-z-]+)", path.read_text(encoding="utf-8"))
 
     assert set(named) - set(PRESETS) == set()
@@ -125,7 +125,7 @@ def test_troubleshooting_has_every_sentence_that_people_see(leaf: type[Exception
     assert f"| {sentence} |" in page("docs/troubleshooting.md")
 
 
-def test_troubleshooting_calls_the_states_as_the_card_does() -> None:
+def test_troubleshooting_has_the_state_labels_of_the_card() -> None:
     table = page("docs/troubleshooting.md").partition("## On a card")[2].partition("\n## ")[0]
     on_cards = {re.sub(r"^:\w+: ", "", words) for words in STATE_LABELS.values()}
 
@@ -140,7 +140,7 @@ def test_operations_has_every_metric_and_no_other() -> None:
     assert set(named) == {name for name in real if not name.endswith("_created")}
 
 
-def test_every_alert_is_explained_as_bad_as_it_is() -> None:
+def test_alerts_page_has_the_severity_of_each_alert() -> None:
     text = page("docs/monitoring/alerts.yaml")
     named = re.findall(r"- alert: (\w+)\n(?:.*\n)*?.*severity: (\w+)", text)
 
@@ -148,7 +148,7 @@ def test_every_alert_is_explained_as_bad_as_it_is() -> None:
     assert len(named) == text.count("- alert:")
 
 
-def test_the_page_about_slack_has_every_scope_of_the_manifest() -> None:
+def test_page_about_slack_has_every_scope_of_the_manifest() -> None:
     table_of_scopes = page("docs/slack.md").partition("## The scopes")[2]
     cells = [row[0] for row in rows(table_of_scopes) if len(row) == 2]
     named = {scope for cell in cells for scope in re.findall(r"`([\w:.]+)`", cell)}
@@ -156,7 +156,7 @@ def test_the_page_about_slack_has_every_scope_of_the_manifest() -> None:
     assert named == {*SCOPES, "connections:write"}
 
 
-def test_every_link_to_a_heading_leads_to_one() -> None:
+def test_every_link_to_a_heading_has_a_target() -> None:
     broken = []
     for path in PAGES:
         links = re.findall(r"\]\(([^)#:]*)#([^)]+)\)", path.read_text(encoding="utf-8"))
@@ -169,7 +169,7 @@ def test_every_link_to_a_heading_leads_to_one() -> None:
     assert broken == []
 
 
-def test_the_glossary_has_every_state_and_event() -> None:
+def test_glossary_has_every_state_and_event() -> None:
     text = page("docs/glossary.md").partition("## States of a request")[2]
     states, _, events = text.partition("## Events of the audit log")
 
@@ -193,7 +193,7 @@ def known(name: str, files: set[str]) -> bool:
     )
 
 
-def test_sentences_have_the_right_plural_and_none_in_parentheses() -> None:
+def test_no_sentence_has_a_plural_in_parentheses() -> None:
     texts = [
         (path.name, node.value)
         for path in Path("bot").rglob("*.py")

@@ -156,7 +156,7 @@ def targets_of(path: Path) -> set[str]:
     return found - {".".join(path.parent.parts), name_of(path)}
 
 
-def test_the_rules_see_what_they_forbid(tmp_path: Path) -> None:
+def test_forbidden_import_is_detected(tmp_path: Path) -> None:
     module = tmp_path / "x.py"
     module.write_text("def f():\n    import httpx\n    from bot.slack import command\n")
 

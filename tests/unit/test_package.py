@@ -30,7 +30,7 @@ def tracked() -> list[Path]:
     return [p for p in Path().rglob("*") if p.is_file() and not GENERATED & set(p.parts)]
 
 
-def test_no_file_names_a_package_index_or_somebodys_machine() -> None:
+def test_files_contain_no_package_index_and_no_machine_path() -> None:
     texts = {path: path.read_text(encoding="utf-8", errors="replace") for path in tracked()}
 
     assert {path: found for path in texts if (found := FORBIDDEN.findall(texts[path]))} == {}
@@ -44,7 +44,7 @@ def test_no_file_names_a_package_index_or_somebodys_machine() -> None:
         "--index" + "-url http://10.0.0.1/simple",
     ],
 )
-def test_the_rule_finds_what_it_forbids(text: str) -> None:
+def test_package_index_and_machine_path_are_detected(text: str) -> None:
     assert FORBIDDEN.search(text)
 
 
@@ -57,7 +57,7 @@ def test_every_pin_has_hashes(name: str) -> None:
     assert [pin for pin in pins if "==" not in pin or "--hash=sha256:" not in pin] == []
 
 
-def test_what_the_container_installs_is_what_ci_tests() -> None:
+def test_container_installs_what_ci_tests() -> None:
     container, ci = pins_of("requirements.txt"), pins_of(".ci/requirements.txt")
 
     assert container - ci == set()

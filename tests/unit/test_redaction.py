@@ -47,7 +47,7 @@ def test_ordinary_text_is_kept(typed: str) -> None:
 @pytest.mark.parametrize(("hints", "pattern"), PATTERNS)
 @settings(max_examples=20)
 @given(data=st.data())
-def test_whatever_a_pattern_matches_contains_one_of_its_hints(
+def test_every_match_contains_a_hint_of_its_pattern(
     data: st.DataObject, hints: list[str], pattern: re.Pattern[str]
 ) -> None:
     ascii_text = st.characters(codec="ascii")

@@ -40,7 +40,7 @@ def test_action_is_pinned_by_commit_with_its_version(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=str)
-def test_workflow_may_only_read_unless_a_job_says_more(path: Path) -> None:
+def test_workflow_has_read_permission_unless_a_job_adds_more(path: Path) -> None:
     assert yaml.safe_load(path.read_text(encoding="utf-8"))["permissions"] == {"contents": "read"}
 
 

@@ -98,7 +98,7 @@ async def test_task_cancelled_by_its_starter_is_not_logged_as_lost() -> None:
     assert log == []
 
 
-async def test_drain_without_tasks_returns_at_once() -> None:
+async def test_drain_without_tasks_returns_immediately() -> None:
     await BackgroundTasks().drain(0.0)
 
 

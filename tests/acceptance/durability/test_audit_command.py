@@ -119,7 +119,9 @@ async def test_table_shows_people_jobs_and_reasons(record: Path) -> None:
         (("--since", "2000-01-01", "--actor", ABE.id), ["request:denied"]),
     ],
 )
-async def test_filters(record: Path, arguments: tuple[str, ...], events: list[str]) -> None:
+async def test_filter_selects_the_matching_events(
+    record: Path, arguments: tuple[str, ...], events: list[str]
+) -> None:
     ran = await audit(record, *arguments, "--format", "jsonl")
 
     assert [line["event"] for line in lines(ran)] == events
@@ -132,9 +134,7 @@ async def test_empty_table_has_a_message(record: Path) -> None:
 
 
 @pytest.mark.parametrize("format_", ["table", "jsonl", "csv"])
-async def test_request_that_the_record_lacks_fails_in_every_format(
-    record: Path, format_: str
-) -> None:
+async def test_unknown_request_fails_in_every_format(record: Path, format_: str) -> None:
     ran = await audit(record, "--request", "third", "--format", format_)
 
     assert (ran.code, ran.out) == (1, "")
@@ -194,7 +194,7 @@ async def test_changed_or_removed_event_is_reported(record: Path, change: str, n
     assert "Traceback" not in ran.err
 
 
-async def test_missing_record_is_one_message(tmp_path: Path) -> None:
+async def test_empty_database_is_reported_in_one_message(tmp_path: Path) -> None:
     (tmp_path / "empty.db").touch()
 
     shown = await audit(tmp_path / "empty.db")
@@ -215,7 +215,7 @@ async def test_tables_of_another_program_are_rejected(tmp_path: Path) -> None:
     assert "cannot be used. It has tables of another program (requests). Name a" in ran.err
 
 
-async def test_invalid_path_is_one_message(tmp_path: Path) -> None:
+async def test_invalid_path_is_reported_in_one_message(tmp_path: Path) -> None:
     ran = await audit(tmp_path / ("long" * 100))
 
     assert ran.code == 1

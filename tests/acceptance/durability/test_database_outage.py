@@ -126,7 +126,7 @@ async def approved(env: ProcessEnvironment, job: str) -> None:
     assert ack.ok
 
 
-async def test_restarted_database_loses_and_doubles_nothing(
+async def test_restart_of_the_database_ends_each_request_once(
     postgres: PostgresServer, on_postgres: str
 ) -> None:
     async with opened(on_postgres) as env:

@@ -87,7 +87,7 @@ async def test_any_replica_handles_any_click_and_posts_once(mode: Mode, on_postg
         assert '"event": "request:' in second.log
 
 
-async def test_a_double_submission_to_two_replicas_is_one_request(on_postgres: str) -> None:
+async def test_double_submission_to_two_replicas_is_one_request(on_postgres: str) -> None:
     async with opened(on_postgres, mode="http") as env:
         first, second = await two(env)
         job = env.new_job_id()
@@ -123,7 +123,7 @@ async def test_post_that_slack_answers_late_is_not_repeated_by_the_other_replica
         assert [call.method for call in env.slack.calls].count("chat.postMessage") == 2
 
 
-async def test_random_kills_of_replicas_lose_and_double_nothing(on_postgres: str) -> None:
+async def test_random_kills_of_replicas_end_each_request_once(on_postgres: str) -> None:
     """Two bots; in each round some people ask, and a moment later one of the two is killed."""
     rng = random.Random(20261125)  # noqa: S311 - the same kills at every run
     async with opened(on_postgres) as env:
@@ -150,7 +150,7 @@ async def _ask_if_acknowledged(env: ProcessEnvironment, user: str) -> None:
     await env.submit_dialog(user, job)
 
 
-async def test_random_kills_on_sqlite_lose_and_double_nothing(on_sqlite: str) -> None:
+async def test_random_kills_on_sqlite_end_each_request_once(on_sqlite: str) -> None:
     """One bot that is killed at a random moment after each start."""
     rng = random.Random(1125)  # noqa: S311 - the same kills at every run
     async with opened(on_sqlite) as env:

@@ -125,7 +125,7 @@ async def test_card_of_observe_has_the_cancellation_that_was_not_sent(tmp_path: 
         assert [line["event"] for line in events(env)][-1] == "request:observed"
 
 
-async def test_approver_cancels_at_once(tmp_path: Path) -> None:
+async def test_approver_cancels_immediately(tmp_path: Path) -> None:
     async with open_quarantine(tmp_path, BOT_QUARANTINE_GRACE="600") as env:
         job, card = await quarantined(env)
         await env.slack.people.clicks("ada", card, APPROVE)
@@ -137,7 +137,7 @@ async def test_approver_cancels_at_once(tmp_path: Path) -> None:
         assert approved["actor"] == ADA
 
 
-async def test_expected_starter_who_becomes_known_ends_it_as_kept(tmp_path: Path) -> None:
+async def test_expected_starter_who_becomes_known_keeps_the_download(tmp_path: Path) -> None:
     async with open_quarantine(
         tmp_path, BOT_QUARANTINE_GRACE="8", BOT_QUARANTINE_EXPECTED="etl, Dana@Shop.example"
     ) as env:
@@ -177,7 +177,7 @@ async def test_job_that_ends_meanwhile_is_over(tmp_path: Path) -> None:
         assert (await env.wait_for_outcome(job.id, seconds=15)).state == "over"
 
 
-async def test_persons_request_that_runs_at_once_takes_the_place(tmp_path: Path) -> None:
+async def test_persons_request_that_needs_no_approval_ends_the_quarantine(tmp_path: Path) -> None:
     async with open_quarantine(tmp_path, BOT_QUARANTINE_GRACE="600") as env:
         job, _ = await quarantined(env)
         await env.submit_request(("prod-eu", job.id))

@@ -44,7 +44,7 @@ async def shows(env: BotEnvironment, job: RestoreJob, text: str, seconds: float 
     return shown_text
 
 
-async def test_late_starter_is_added_to_the_card_and_to_the_record(env: BotEnvironment) -> None:
+async def test_late_starter_is_added_to_the_card_and_to_the_audit_log(env: BotEnvironment) -> None:
     env.atlas.behaviour.event_delay = NEVER
     job = env.start_job()
     await env.submit_request(("prod-eu", job.id))
@@ -62,7 +62,7 @@ async def test_late_starter_is_added_to_the_card_and_to_the_record(env: BotEnvir
     assert events(env, "request:starter_known")[0]["by"] == "dana@shop.example"
 
 
-async def test_known_starter_is_in_dialog_list_and_record(env: BotEnvironment) -> None:
+async def test_known_starter_is_in_dialog_list_and_audit_log(env: BotEnvironment) -> None:
     job = env.start_job(by=Actor.api_key(PUBLIC_KEY))
     dialog = env.slack.state.text_of(await env.open_dialog(("prod-eu", job.id)))
     assert "the bot's own key" in dialog

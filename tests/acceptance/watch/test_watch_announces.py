@@ -64,7 +64,7 @@ async def test_live_link_updates_the_same_message(env: WatchEnvironment) -> None
     assert buttons(message) == ["Cancel this job"]
 
 
-async def test_event_leads_to_the_announcement_long_before_the_sweep(env: WatchEnvironment) -> None:
+async def test_event_leads_to_the_announcement_long_before_the_poll(env: WatchEnvironment) -> None:
     bot = await env.start_bot(BOT_WATCH_INTERVAL="600", BOT_EVENTS_INTERVAL="1")
     await env.slack.until(lambda: len(env.announcements()) >= len(LIVE_AT_FIRST), TIMEOUT)
     job_id = env.new_job_id()

@@ -73,7 +73,7 @@ async def test_one_replica_watches_and_the_other_takes_over(env: WatchEnvironmen
 
 
 @pytest.mark.parametrize("outage", sorted(OUTAGES))
-async def test_outage_of_atlas_loses_and_doubles_no_announcement(
+async def test_jobs_of_an_outage_of_atlas_are_announced_once_each(
     env: WatchEnvironment, outage: str
 ) -> None:
     await env.start_bot()

@@ -105,7 +105,7 @@ async def test_job_is_started(env: Env) -> None:
     assert PLANTED_SECRET in job["deliveryUrl"][0]
 
 
-async def test_choice_is_changed(env: Env) -> None:
+async def test_behaviour_is_changed(env: Env) -> None:
     changed = await env.http.patch("/_sandbox/behaviour", json={"nonce_lifetime": 5})
 
     assert changed.json()["nonce_lifetime"] == 5
@@ -165,14 +165,12 @@ async def test_body_without_json_is_rejected(env: Env) -> None:
         {"Sec-Fetch-Site": "same-site"},
     ],
 )
-async def test_pages_of_other_sites_are_kept_out(
-    env: Env, path: str, headers: dict[str, str]
-) -> None:
+async def test_pages_of_other_sites_get_403(env: Env, path: str, headers: dict[str, str]) -> None:
     assert (await env.http.get(path, headers=headers)).status_code == 403
     assert env.atlas.calls == []
 
 
-async def test_its_own_origin_is_let_in(env: Env) -> None:
+async def test_own_origin_is_accepted(env: Env) -> None:
     own = await env.http.get("/_sandbox/", headers={"Origin": env.atlas.url})
     other_port = await env.http.get("/_sandbox/", headers={"Origin": "http://127.0.0.1:1"})
 

@@ -109,7 +109,7 @@ async def test_each_parameter_must_be_right(env: Env, bent: dict[str, str], why:
     assert env.atlas.calls[-1].challenge
 
 
-async def test_response_covers_the_count(env: Env) -> None:
+async def test_changed_count_invalidates_the_response(env: Env) -> None:
     header = authorization(await challenge(env)).replace("nc=00000001", "nc=00000002")
 
     assert (await send(env, header)).status_code == 401
@@ -162,7 +162,7 @@ async def test_other_authorization_schemes_are_challenged(env: Env, header: str)
     assert CHALLENGE.fullmatch(answer.headers["WWW-Authenticate"])
 
 
-async def test_httpx_is_taken_and_reuses_its_nonce(env: Env) -> None:
+async def test_digest_of_httpx_is_accepted_and_reuses_its_nonce(env: Env) -> None:
     for _ in range(3):
         assert (await env.v2.get(GROUP)).status_code == 200
 
@@ -176,13 +176,13 @@ async def test_httpx_is_taken_and_reuses_its_nonce(env: Env) -> None:
     assert [call.nonce_reused for call in env.atlas.calls] == [False, False, True, True]
 
 
-async def test_httpx_is_taken_with_sha_256(env: Env) -> None:
+async def test_digest_of_httpx_with_sha_256_is_accepted(env: Env) -> None:
     env.atlas.behaviour.algorithm = "SHA-256"
 
     assert (await env.v2.get(GROUP)).status_code == 200
 
 
-async def test_query_belongs_to_the_uri(env: Env) -> None:
+async def test_uri_with_a_query_is_accepted(env: Env) -> None:
     answer = await env.v2.get("/groups", itemsPerPage="1", pageNum="1")
 
     assert answer.status_code == 200

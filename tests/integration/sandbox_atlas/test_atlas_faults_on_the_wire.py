@@ -44,7 +44,9 @@ async def test_disconnected_client_does_not_stop_a_delayed_cancel(env: Env) -> N
 @pytest.mark.parametrize(
     ("kind", "cancelled"), [(Kind.RESET_BEFORE, []), (Kind.RESET_AFTER, [JOB])]
 )
-async def test_cut_before_or_after_the_effect(env: Env, kind: Kind, cancelled: list[str]) -> None:
+async def test_cut_comes_before_or_after_the_effect(
+    env: Env, kind: Kind, cancelled: list[str]
+) -> None:
     env.atlas.faults.add(Fault(kind=kind, method="DELETE"))
 
     with pytest.raises(httpx.TransportError):

@@ -50,7 +50,7 @@ async def test_missing_resource_is_named(
     assert answer.json()["detail"] == detail
 
 
-async def test_missing_project_costs_nothing_and_a_missing_cluster_does(env: Env) -> None:
+async def test_missing_cluster_counts_for_the_rate_and_a_missing_project_does_not(env: Env) -> None:
     project = await env.v2.get(f"/groups/{'b' * 24}/clusters/x/backup/restoreJobs")
     cluster = await env.v2.get(f"{GROUP}/clusters/x/backup/restoreJobs")
 
@@ -133,7 +133,7 @@ async def test_role_comes_before_the_job(env: Env) -> None:
     assert answer.json()["errorCode"] == "USER_UNAUTHORIZED"
 
 
-async def test_whether_a_manager_may_cancel_is_a_choice(env: Env) -> None:
+async def test_right_of_a_manager_to_cancel_is_configurable(env: Env) -> None:
     manager = speaker(env, MANAGER_PUBLIC_KEY, MANAGER_PRIVATE_KEY)
     env.atlas.behaviour.manager_may_cancel = False
 
@@ -181,7 +181,7 @@ async def test_v1_has_its_older_rate_limit_error(env: Env) -> None:
     assert "Retry-After" not in answer.headers
 
 
-async def test_challenge_costs_nothing(env: Env) -> None:
+async def test_challenge_does_not_count_for_the_rate(env: Env) -> None:
     for _ in range(3):
         await env.http.get(f"/api/atlas/v2{RUNNING}")
 

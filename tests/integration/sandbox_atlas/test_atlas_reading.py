@@ -88,7 +88,7 @@ async def test_shard_that_is_not_made_yet_has_no_link(v2: Caller) -> None:
     ]
 
 
-async def test_link_lives_an_hour(v2: Caller, clock: ManualClock) -> None:
+async def test_link_expires_after_an_hour(v2: Caller, clock: ManualClock) -> None:
     clock.advance(3600)
 
     job = (await v2.get(LIVE)).json()
@@ -200,7 +200,7 @@ async def test_enveloped_page_gains_a_status(v2: Caller) -> None:
 
 
 @pytest.mark.parametrize(("hides", "status"), [(True, 200), (False, 404)])
-async def test_enveloped_error_hides_its_status_unless_told_otherwise(
+async def test_enveloped_error_hides_its_status_unless_configured(
     atlas: FakeAtlasServer, v2: Caller, *, hides: bool, status: int
 ) -> None:
     atlas.behaviour.envelope_hides_status = hides
@@ -296,7 +296,7 @@ async def test_bad_version_can_be_a_bad_request(atlas: FakeAtlasServer, v2: Call
     assert (await v2.get(RUNNING, accept="application/json")).status_code == 400
 
 
-async def test_flex_has_its_own_family(v2: Caller) -> None:
+async def test_flex_clusters_have_resources_of_their_own(v2: Caller) -> None:
     flex = "application/vnd.atlas.2024-11-13+json"
     home = f"{GROUP}/flexClusters"
     jobs = (await v2.get(f"{home}/sketch-flex/backup/restoreJobs", accept=flex)).json()

@@ -31,7 +31,7 @@ async def test_token_is_issued_and_accepted(env: Env) -> None:
     assert [call.authorization for call in env.atlas.calls] == ["basic", "bearer"]
 
 
-async def test_token_ends(env: Env) -> None:
+async def test_expired_token_is_rejected(env: Env) -> None:
     bearer = await token(env)
     env.clock.advance(3600)
 
@@ -102,7 +102,7 @@ async def test_credentials_in_the_body_can_be_allowed(env: Env) -> None:
     assert (await env.http.post("/api/oauth/token", data=form)).status_code == 200
 
 
-async def test_only_so_many_tokens_live(env: Env) -> None:
+async def test_number_of_tokens_is_limited(env: Env) -> None:
     env.atlas.behaviour.token_limit = 2
     for _ in range(2):
         await token(env)

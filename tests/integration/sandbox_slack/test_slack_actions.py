@@ -225,7 +225,7 @@ async def test_button_hidden_from_a_person_cannot_be_clicked_by_them(env: Env) -
     assert (await env.slack.people.clicks("ada", message, "approve")).ok
 
 
-async def test_selection_in_a_message_is_sent_at_once(env: Env) -> None:
+async def test_selection_in_a_message_is_sent_immediately(env: Env) -> None:
     option = {"text": plain("One"), "value": "1"}
     select = {"type": "static_select", "action_id": "pick", "options": [option]}
     await card(env.client, OPS, actions(select))

@@ -114,7 +114,7 @@ async def test_app_edits_its_own_messages_only(env: Env) -> None:
     )
 
 
-async def test_edit_keeps_what_it_does_not_name_and_is_remembered(env: Env) -> None:
+async def test_edit_keeps_omitted_fields_and_the_earlier_text(env: Env) -> None:
     divider = {"type": "divider", "block_id": "d"}
     metadata = {"event_type": "e", "event_payload": {}}
     card = await env.client.chat_postMessage(
@@ -134,14 +134,14 @@ async def test_edit_keeps_what_it_does_not_name_and_is_remembered(env: Env) -> N
 @pytest.mark.parametrize(
     ("arguments", "code"), [({}, "no_text"), ({"text": "x" * 4001}, "msg_too_long")]
 )
-async def test_edit_has_its_limits(env: Env, arguments: dict[str, object], code: str) -> None:
+async def test_invalid_edit_is_rejected(env: Env, arguments: dict[str, object], code: str) -> None:
     card = await env.client.chat_postMessage(channel=OPS, text="one")
     edit = {"channel": OPS, "ts": card["ts"], **arguments}
 
     assert await refusal(env.client.api_call, api_method="chat.update", json=edit) == code
 
 
-async def test_message_in_a_channel_that_was_archived_stays_as_it_is(env: Env) -> None:
+async def test_message_in_an_archived_channel_cannot_be_edited(env: Env) -> None:
     card = await env.client.chat_postMessage(channel=OPS, text="one")
     env.slack.workspace.channel("#ops").is_archived = True
 

@@ -155,7 +155,7 @@ async def test_action_is_published_before_its_ack(slack: FakeSlackServer, app: R
         ({"Host": "127.0.0.1.evil.example:80"}, "foreign_host"),
     ],
 )
-async def test_other_sites_get_nothing(
+async def test_pages_of_other_sites_get_403(
     outside: ClientSession, headers: dict[str, str], error: str
 ) -> None:
     for path in ("/", "/_sandbox/state", "/api/auth.test"):

@@ -267,7 +267,7 @@ async def test_options_are_requested_from_the_minimum_length_on(env: Env) -> Non
         await env.slack.people.suggests("rina", view, "job", "")
 
 
-async def test_options_over_the_limits_are_noticed(env: Env) -> None:
+async def test_options_over_the_limits_are_a_complaint(env: Env) -> None:
     view = await opened(env, form(PICKER))
     env.app.answers = [Answer(body={"options": [{**JOB, "text": plain("x" * 76)}]})]
 

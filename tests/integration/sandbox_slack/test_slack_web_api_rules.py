@@ -142,7 +142,7 @@ async def test_direct_message_is_opened_with_one_active_person(env: Env) -> None
     assert await refusal(env.client.conversations_open(users="U0OLGA0001")) == "user_not_found"
 
 
-async def test_calls_are_on_record_without_tokens(env: Env) -> None:
+async def test_calls_are_recorded_without_tokens(env: Env) -> None:
     form = {"token": env.slack.bot_token, "bot": "B0BOT00001"}
 
     await env.client.api_call("bots.info", data=form)

@@ -18,7 +18,7 @@ def command(slack: FakeSlackServer, **changes: Any) -> dict[str, Any]:
     return whole | changes
 
 
-async def test_a_cluster_may_be_called_payload(start: Start) -> None:
+async def test_cluster_named_payload_is_accepted(start: Start) -> None:
     """Bolt's own reading of a form takes one with this word in it for an interaction."""
     async with start() as slack:
         ack = await slack.people.types("rina", "#ops", f"/cancel-restore payload-1 {JOB_ID}")
@@ -29,7 +29,7 @@ async def test_a_cluster_may_be_called_payload(start: Start) -> None:
         assert "payload-1" in slack.state.text_of(view)
 
 
-async def test_a_misshapen_interaction_is_refused_and_the_next_one_answered(start: Start) -> None:
+async def test_malformed_interaction_is_refused_and_the_next_one_answered(start: Start) -> None:
     async with start() as slack:
         send = slack.http if slack.http.request_url else slack.sockets
         odd = {"type": "view_submission", "user": {"id": "U1"}, "view": {"state": []}}
@@ -43,7 +43,7 @@ async def test_a_misshapen_interaction_is_refused_and_the_next_one_answered(star
 
 @pytest.mark.parametrize("start", ["socket"], indirect=True)
 @pytest.mark.parametrize("change", [{"text": 7}, {"user_id": None}, {"team_id": ["T1"]}])
-async def test_a_misshapen_command_over_socket_mode_is_answered(
+async def test_malformed_command_over_socket_mode_is_answered(
     start: Start, change: dict[str, Any]
 ) -> None:
     async with start() as slack:
@@ -53,7 +53,7 @@ async def test_a_misshapen_command_over_socket_mode_is_answered(
 
 
 @pytest.mark.parametrize("start", ["socket"], indirect=True)
-async def test_an_envelope_of_another_type_is_acknowledged(start: Start) -> None:
+async def test_envelope_of_another_type_is_acknowledged(start: Start) -> None:
     async with start() as slack:
         ack = await slack.sockets.send("workflow_things", {})
 

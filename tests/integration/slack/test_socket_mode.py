@@ -60,7 +60,7 @@ async def test_second_connection_opens_after_the_stagger() -> None:
         await slack.until(lambda: slack.sockets.connections == 2)
 
 
-async def test_second_connection_opens_at_once_when_the_first_is_lost() -> None:
+async def test_second_connection_opens_immediately_when_the_first_is_lost() -> None:
     async with slack_with() as slack, taking(slack, stagger=60.0):
         await slack.sockets.cut()
 

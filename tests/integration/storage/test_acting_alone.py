@@ -48,7 +48,7 @@ async def test_each_recipient_gets_a_message_of_its_own_after_the_card(env: Env)
     assert len({post.client_msg_id for post in posts}) == 3
 
 
-async def test_of_two_reviews_at_once_one_counts_and_the_other_names_it(env: Env) -> None:
+async def test_of_two_concurrent_reviews_one_counts_and_the_other_names_it(env: Env) -> None:
     request = await act_alone(env)
 
     results = await asyncio.gather(

@@ -40,7 +40,7 @@ async def test_batches_are_read_to_their_end(env: Env, monkeypatch: pytest.Monke
     assert found == [request.id for request in requests]
 
 
-async def test_concurrent_writers_lose_and_double_nothing(env: Env) -> None:
+async def test_events_of_concurrent_writers_are_read_once_each(env: Env) -> None:
     tail = AuditTail(env.database, NOON, {"event": "request:created"})
     writers = asyncio.gather(*(env.store.create(a_request(), RINA) for _ in range(30)))
     found: list[str] = []

@@ -47,7 +47,7 @@ async def test_renewed_lease_lasts_longer(env: Env) -> None:
     assert await env.other.claim(request.id) is None
 
 
-async def test_released_request_can_be_claimed_at_once(env: Env) -> None:
+async def test_released_request_can_be_claimed_immediately(env: Env) -> None:
     request = await claimed(env)
 
     assert await env.leases.release(request.id)

@@ -97,7 +97,7 @@ async def test_reply_names_the_recipients_after_the_last_copy(env: Env) -> None:
     assert json.loads(dropped.detail)["recipient"] == ABE.id
 
 
-async def test_two_last_copies_at_once_make_one_reply(env: Env) -> None:
+async def test_two_concurrent_last_copies_make_one_reply(env: Env) -> None:
     await ask(env)
     await give_notice(env)
     copies = await env.claim_posts()

@@ -32,7 +32,7 @@ async def test_post_is_claimed_by_one_replica(env: Env) -> None:
     assert sum(len(each) for each in claims) == 1
 
 
-async def test_owner_whose_claim_was_lost_claims_its_posts_again_at_once(env: Env) -> None:
+async def test_owner_whose_claim_was_lost_claims_its_posts_again_immediately(env: Env) -> None:
     await env.store.create(a_request(), RINA)
     await env.store.create(a_request(), RINA)
     delivering, lost = await env.outbox.claim("replica-1", 10)
@@ -176,7 +176,7 @@ async def test_dropped_post_is_audited_and_blocks_no_other(env: Env) -> None:
     )
 
 
-async def test_moved_card_is_due_at_once_in_its_new_channel(env: Env) -> None:
+async def test_moved_card_is_due_immediately_in_its_new_channel(env: Env) -> None:
     await env.store.create(a_request(), RINA)
     (card,) = await env.claim_posts()
 

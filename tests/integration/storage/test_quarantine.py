@@ -204,7 +204,7 @@ async def test_expected_starter_whose_event_may_be_another_jobs_is_not_cancelled
     assert [before, await bench.state(job_id)] == [State.QUARANTINED, State.KEPT]
 
 
-async def test_time_of_the_reads_that_is_ahead_of_the_clock_proves_nothing(bench: Bench) -> None:
+async def test_reads_that_are_ahead_of_the_clock_leave_the_jobs_unknown(bench: Bench) -> None:
     bench.clock.jump(-600)
     job_id = bench.begin(1)
     ref = job_ref(job_id)
@@ -319,7 +319,7 @@ async def test_card_shows_the_later_end_once_the_replica_with_the_earlier_one_ha
     assert len(bench.deletes(job_id)) == 1
 
 
-async def test_downloads_beyond_the_limit_are_announced_and_not_held(database: Database) -> None:
+async def test_downloads_beyond_the_limit_are_announced_only(database: Database) -> None:
     bench = Bench(database, replace(ENFORCED, limit=2))
     await bench.start()
     first, second = await quarantined(bench, 1), await quarantined(bench, 2)

@@ -150,7 +150,7 @@ ROLLED_BACK = (
         ("DELETE FROM chain_head", "the stored end of the chain was changed"),
     ],
 )
-async def test_attack_is_found_and_named(env: Env, statements: str, first: str) -> None:
+async def test_attack_is_reported_by_its_first_break(env: Env, statements: str, first: str) -> None:
     found = await attack(env, statements)
 
     assert first in found[0]

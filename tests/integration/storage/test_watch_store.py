@@ -107,7 +107,7 @@ async def test_expired_lease_is_taken_over(env: Env) -> None:
     assert await env.mine.acquire(PROJECT_ID) is False
 
 
-async def test_released_lease_is_free_at_once(env: Env) -> None:
+async def test_released_lease_is_free_immediately(env: Env) -> None:
     await env.mine.acquire(PROJECT_ID)
     await env.theirs.release(PROJECT_ID)
     assert await env.theirs.acquire(PROJECT_ID) is False
@@ -256,7 +256,7 @@ async def test_deleted_cluster_is_returned_while_it_has_open_jobs(env: Env) -> N
     assert await env.mine.record_clusters(PROJECT_ID, ["other"]) == []
 
 
-async def test_long_history_is_recorded_at_once_and_not_announced(env: Env) -> None:
+async def test_long_history_is_recorded_in_one_read_and_not_announced(env: Env) -> None:
     history = [a_download(expired=True) for _ in range(1001)]
 
     await start_watch(env.mine, *history)

@@ -17,7 +17,7 @@ from tests.support.receiver import CLOSE, HANG, SECRET, Receiver
 from tests.support.waits import wait_until
 
 
-async def test_event_is_a_cloud_event_whose_data_is_the_line_of_the_record(record: Record) -> None:
+async def test_event_is_a_cloud_event_with_the_audit_line_as_data(record: Record) -> None:
     async with record.worker():
         request = await record.request()
         await record.receiver.until_taken(2)

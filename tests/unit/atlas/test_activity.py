@@ -66,7 +66,7 @@ async def test_full_page_without_a_link_is_followed_by_the_next() -> None:
     assert script.requests[-1].url.params["pageNum"] == "2"
 
 
-async def test_feed_without_an_end_is_read_up_to_a_limit() -> None:
+async def test_endless_feed_is_read_up_to_a_limit() -> None:
     script = ScriptedTransport(page(*map(an_event, range(500))))
     async with client(script) as atlas:
         await atlas.events(PROJECT, TYPES, SINCE)

@@ -330,7 +330,7 @@ async def test_retry_after_sets_the_pause() -> None:
     assert clock.sleeps == [4.0]
 
 
-async def test_retry_after_beyond_the_timeout_fails_at_once() -> None:
+async def test_retry_after_beyond_the_timeout_fails_immediately() -> None:
     clock = FakeClock()
     script = ScriptedTransport(httpx.Response(429, headers={"Retry-After": "55"}))
     error = await failed_read(RateLimited, script, clock=clock)
@@ -509,7 +509,7 @@ async def test_unreadable_job_of_a_list_is_left_out_and_named() -> None:
     assert jobs.unread_text("job") == "2 jobs could not be read"
 
 
-async def test_cluster_with_an_odd_name_is_left_out_and_counted() -> None:
+async def test_cluster_with_an_invalid_name_is_left_out_and_counted() -> None:
     async with client(ScriptedTransport(page({"name": "a/b"}, {"name": "prod-eu"}))) as atlas:
         clusters = await atlas.clusters(PROJECT)
 

@@ -173,7 +173,7 @@ async def test_unsupported_challenge_fails_and_does_not_affect_later_calls(odd: 
     assert atlas.statuses == [401, 200, 401, 401, 200, 204, 200]
 
 
-async def test_401_without_a_challenge_does_not_blame_the_key() -> None:
+async def test_401_without_a_challenge_is_not_reported_as_a_refused_key() -> None:
     await failed_cancel(ChallengeNotUnderstood, lambda _: httpx.Response(401))
 
 

@@ -63,7 +63,9 @@ LAST = a_notice(1, None, escalates=True)
         "reminder that the policy has no more is only planned again",
     ],
 )
-def test_notice_that_is_due(policy: Policy, request_: Request, now: float, notice: Notice) -> None:
+def test_next_notice_follows_the_reminder_times(
+    policy: Policy, request_: Request, now: float, notice: Notice
+) -> None:
     assert due_notice(policy, request_, at(now)) == notice
 
 

@@ -165,7 +165,7 @@ def test_requester_without_rights_stops_a_request_without_approvals() -> None:
 
 
 @pytest.mark.parametrize(("then", "now", "needed"), [(1, 2, 2), (2, 1, 2), (0, 1, 1), (1, 0, 1)])
-def test_higher_number_of_approvals_holds(then: int, now: int, needed: int) -> None:
+def test_higher_number_of_approvals_applies(then: int, now: int, needed: int) -> None:
     request = a_request(approvals_needed=then)
     judgement = judge(Policy(approvals=now), request, people("U0RINA"))
 
@@ -177,7 +177,7 @@ def approved_by(*users: str, needed: int = 2) -> Request:
     return a_request(approvals_needed=needed, approvals=approvals)
 
 
-def test_people_contain_persons_only() -> None:
+def test_id_is_not_among_people_who_are_everyone() -> None:
     assert "U0ADA" not in People(users=frozenset({"U0ADA"}), everyone=True)
 
 

@@ -102,7 +102,7 @@ def test_end_of_the_grace_time_depends_on_mode_starter_job_and_limit(
     assert ending(policy, started_by, job, cancelled).state is state
 
 
-def test_observe_and_off_differ() -> None:
+def test_ending_in_observe_differs_from_that_in_off() -> None:
     observed = ending(QuarantinePolicy(mode=Mode.OBSERVE), NOT_READ, a_job(), 0)
     off = ending(QuarantinePolicy(mode=Mode.OFF), NOT_READ, a_job(), 0)
 

@@ -134,7 +134,7 @@ def test_jobs_are_known_after_the_last_event_that_may_be_the_jobs() -> None:
 @pytest.mark.parametrize(
     ("process", "age", "known"), [("b" * 10, 19, False), ("b" * 10, 20, True), (PROCESS, 5, True)]
 )
-def test_events_that_two_jobs_share_prove_nothing_while_one_may_be_missing(
+def test_jobs_that_share_two_events_are_unknown_while_one_may_be_missing(
     process: str, age: float, known: bool
 ) -> None:
     """Both may be the other job's; ids of one process say whose the closest one is."""
@@ -152,7 +152,7 @@ def test_events_that_two_jobs_share_prove_nothing_while_one_may_be_missing(
     assert (found.starter.complete, found.jobs_known) == (True, known)
 
 
-def test_known_jobs_are_better_and_make_no_difference_in_messages() -> None:
+def test_starter_with_known_jobs_is_equal_and_supersedes() -> None:
     unproven = StartedBy(Knowledge.KNOWN, by(an_event()))
     proven = replace(unproven, jobs_known=True)
     assert proven == unproven
@@ -223,7 +223,7 @@ def test_candidates_are_complete_only_if_each_job_may_have_an_event(
         StartedBy(Knowledge.KNOWN, Starter(kind=StarterKind.USER, name="ada", others=("eve",))),
     ],
 )
-def test_json_gives_the_value_back(value: StartedBy) -> None:
+def test_json_round_trip_keeps_the_value(value: StartedBy) -> None:
     assert StartedBy.from_json(value.to_json()) == value
 
 

@@ -54,11 +54,11 @@ def without_addresses(parsed: dict[str, Any]) -> dict[str, Any]:
     return parsed
 
 
-def test_for_http_nothing_else_is_different() -> None:
+def test_manifest_for_http_differs_in_nothing_else() -> None:
     assert without_addresses(http()) == without_addresses(yaml.safe_load(manifest()))
 
 
-def test_for_http_nothing_is_left_to_fill_in() -> None:
+def test_manifest_for_http_has_no_placeholder() -> None:
     text = manifest("https://bot.example.com")
 
     assert "YOUR-HOST" not in text

@@ -48,7 +48,7 @@ def access(*roles: str) -> KeyAccess:
         ((), Level.UNCHECKED, UNREAD, ""),
     ],
 )
-def test_roles_that_are_too_much_are_named_with_the_fix(
+def test_superfluous_roles_are_named_with_the_remedy(
     roles: tuple[str, ...], level: Level, message: str, hint: str
 ) -> None:
     found = check_roles(SUBJECT, access(*roles), UNREAD)

@@ -144,7 +144,7 @@ async def test_download_with_a_late_event_is_not_missing(feed: Feed) -> None:
     assert [await feed.missing_after(20), await feed.missing_after(60)] == [0, 0]
 
 
-async def test_download_that_is_found_late_proves_nothing(feed: Feed) -> None:
+async def test_download_that_is_found_late_is_not_missing(feed: Feed) -> None:
     feed.clock.advance(3600)
     feed.monitor.expect(job_ref(f"{int(NOON.timestamp()):08x}{'a' * 16}"))
 

@@ -56,7 +56,7 @@ async def test_empty_feed_of_an_older_job_has_no_starter(given: ServiceOnSqlite)
     assert await knowledge(given) is Knowledge.NOT_IN_FEED
 
 
-async def test_refused_feed_is_not_known_and_asked_again_only_later(given: ServiceOnSqlite) -> None:
+async def test_refused_feed_is_unknown_and_read_again_only_later(given: ServiceOnSqlite) -> None:
     given.atlas[PROJECT_ID].feed_fault = RoleMissing(status=403)
     assert await knowledge(given) is Knowledge.NOT_KNOWN
     await knowledge(given)
@@ -64,7 +64,7 @@ async def test_refused_feed_is_not_known_and_asked_again_only_later(given: Servi
     assert given.atlas[PROJECT_ID].feed_reads == 1
 
 
-async def test_feed_without_an_answer_leaves_what_is_known(given: ServiceOnSqlite) -> None:
+async def test_unanswered_feed_leaves_the_starter_as_it_was(given: ServiceOnSqlite) -> None:
     given.atlas[PROJECT_ID].feed_fault = Unavailable(status=503)
 
     assert await knowledge(given) is Knowledge.TOO_EARLY
@@ -79,7 +79,7 @@ async def test_waiting_job_is_read_again_and_other_requests_are_not(given: Servi
     assert atlas.calls == ["prod-eu"]
 
 
-async def test_starter_is_looked_for_until_the_feed_must_have_all_events(
+async def test_starter_is_searched_until_the_feed_must_have_all_events(
     given: ServiceOnSqlite,
 ) -> None:
     atlas = given.atlas[PROJECT_ID]

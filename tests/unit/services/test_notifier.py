@@ -97,7 +97,7 @@ async def test_first_notice_goes_to_the_approvers_but_not_to_those_of_the_escala
     assert setup.changes == [None]
 
 
-async def test_without_reminders_the_escalation_comes_at_once() -> None:
+async def test_escalation_without_reminders_is_immediate() -> None:
     setup = Setup(policy(remind_after=()))
     await setup.notifier.notify_due()
 
@@ -155,7 +155,7 @@ async def test_lasting_fault_of_slack_leaves_the_reply_that_mentions_the_approve
     assert [given[1] for given in setup.store.given] == [[]]
 
 
-async def test_loop_goes_on_after_faults() -> None:
+async def test_loop_continues_after_faults() -> None:
     setup = Setup(policy())
     setup.store.faults = [NotRead(), RuntimeError("broken")]
 
@@ -170,7 +170,7 @@ async def test_loop_goes_on_after_faults() -> None:
     assert len(setup.store.given) == 1
 
 
-async def test_reminders_a_second_apart_are_all_given() -> None:
+async def test_reminders_a_second_apart_are_all_recorded() -> None:
     seconds = [timedelta(seconds=each) for each in (1, 2, 3)]
     setup = Setup(policy(remind_after=tuple(seconds)))
     clock, store = setup.clock, setup.store

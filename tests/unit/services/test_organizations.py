@@ -72,7 +72,7 @@ def test_patterns_match_names_and_ids(
     assert selects(include, exclude, AtlasProject(id=A, name="shop-prod")) is selected
 
 
-async def test_single_project_wins_over_its_organization() -> None:
+async def test_single_project_overrides_its_organization() -> None:
     own = Project(id=A, name="shop", policy=Policy(approvals=2), atlas=FakeAtlas({}))
     atlas = ListedAtlas(**{A: "shop-prod", B: "lab"})
     projects, _ = await read(organization(atlas), own=[own])
@@ -112,7 +112,7 @@ async def test_project_that_is_gone_is_found_by_its_id_only_and_may_come_back() 
     assert changes == [{A: "shop", B: "lab"}, {B: "lab"}, {A: "shop", B: "lab"}]
 
 
-async def test_list_that_cannot_be_read_keeps_its_projects_and_hinders_no_other() -> None:
+async def test_list_that_cannot_be_read_keeps_its_projects_and_affects_no_other() -> None:
     broken = ListedAtlas(**{A: "shop"})
     two = organization(ListedAtlas(**{B: "lab"}), "two")
     projects, organizations = await read(organization(broken), two)
@@ -123,7 +123,7 @@ async def test_list_that_cannot_be_read_keeps_its_projects_and_hinders_no_other(
     assert "one" in sentence
 
 
-async def test_changed_policy_holds_at_once_for_known_projects() -> None:
+async def test_changed_policy_applies_immediately_to_known_projects() -> None:
     atlas = ListedAtlas(**{A: "shop", B: "lab"})
     projects, organizations = await read(organization(atlas))
     atlas.fault = RoleMissing(status=403)

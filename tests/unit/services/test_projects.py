@@ -25,7 +25,7 @@ def shop(*, read_only: bool = False) -> Project:
         (True, False, ReadOnly),
     ],
 )
-def test_setting_wins_over_the_roles_of_the_key(
+def test_setting_overrides_the_roles_of_the_key(
     *, read_only: bool, key_may_cancel: bool | None, why: type[Exception] | None
 ) -> None:
     projects = Projects([shop(read_only=read_only)])
@@ -34,7 +34,7 @@ def test_setting_wins_over_the_roles_of_the_key(
     assert type(projects.all[0].why_read_only) is (why or type(None))
 
 
-def test_updated_project_is_still_the_same_one() -> None:
+def test_updated_project_equals_the_one_before() -> None:
     projects = Projects([shop()])
     before = projects.all[0]
     projects.update({PROJECT_ID: {"key_may_cancel": True, "policy": Policy(approvals=1)}})

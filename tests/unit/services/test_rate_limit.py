@@ -63,7 +63,7 @@ def test_round_of_500_clusters_stretches_by_less_than_ten_seconds_of_the_interva
     assert round_seconds([400], 60, 15, DEFAULT_TIMINGS) == 400 * 0.63
 
 
-def test_list_of_clusters_is_read_in_each_short_sweep_and_rarely_in_long_ones() -> None:
+def test_list_of_clusters_is_read_in_each_short_round_and_rarely_in_long_ones() -> None:
     intervals = {seconds: list_interval(seconds, DEFAULT_TIMINGS) for seconds in (1, 30, 60, 3600)}
 
     assert intervals == {1: 15, 30: 30, 60: 300, 3600: 300}

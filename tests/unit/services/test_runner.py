@@ -285,7 +285,7 @@ REJECTION = {"status": 400, "code": REJECTED.code, "sentence": str(REJECTED)}
         ("GET timed out", State.FAILED, {"sentence": f"{NOTHING_DONE} {TimedOut()}"}),
     ],
 )
-async def test_run_exchanges_this_with_atlas_and_settles_the_request(
+async def test_each_atlas_script_gives_the_expected_calls_and_state(
     exchange: str, settled: State, expected: Mapping[str, object]
 ) -> None:
     steps = [step.split(" ", 1) for step in exchange.split(", ")]
@@ -331,7 +331,7 @@ async def test_short_rate_limit_is_waited_out(seconds: float) -> None:
     assert seconds in atlas.clock.sleeps
 
 
-async def test_fault_after_a_delete_says_it_was_sent() -> None:
+async def test_fault_after_a_delete_is_reported_as_sent() -> None:
     atlas = ScriptedAtlas(reads=[THERE, TimedOut()])
     state, outcome = await run(atlas)
 
@@ -348,7 +348,7 @@ async def test_cancelled_job_after_a_crash_is_settled_without_delete() -> None:
     assert (state, atlas.calls) == (State.CANCELLED, ["GET"])
 
 
-async def test_first_read_after_a_lost_answer_waits_for_nothing() -> None:
+async def test_first_read_after_a_lost_answer_is_immediate() -> None:
     atlas = ScriptedAtlas([THERE, CANCELLED], [LOST])
     await run(atlas)
 

@@ -90,7 +90,7 @@ async def test_request_that_waits_for_its_requesters_right_runs_by_one_approval_
     assert (await service.service.approve(waiting.id, person(ADA.id))).state is State.APPROVED
 
 
-async def test_number_of_approvals_that_was_raised_meanwhile_holds(new_service: NewService) -> None:
+async def test_number_of_approvals_raised_meanwhile_applies(new_service: NewService) -> None:
     service = new_service(policy(2))
     waiting = await service.insert(a_waiting_request(1, ref=job_ref()))
     request = await service.service.approve(waiting.id, person(ADA.id))
@@ -159,7 +159,7 @@ def submission(user: str, **changes: Any) -> Submission:
     return Submission(**values | changes)
 
 
-async def test_submission_that_acts_alone_runs_at_once(new_service: NewService) -> None:
+async def test_submission_that_acts_alone_runs_immediately(new_service: NewService) -> None:
     service = new_service(GLASS)
     request = await service.service.submit(submission(RINA.id))
 
@@ -201,9 +201,7 @@ async def test_acting_alone_needs_no_approver_who_could_approve(new_service: New
         await service.service.submit(submission(ADA.id, key="V2", alone=False))
 
 
-async def test_checkbox_means_nothing_where_no_approvals_are_needed(
-    new_service: NewService,
-) -> None:
+async def test_checkbox_has_no_effect_without_required_approvals(new_service: NewService) -> None:
     service = new_service(policy(0))
     request = await service.service.submit(submission(RINA.id, person=person(RINA.id)))
 

@@ -304,7 +304,7 @@ async def test_time_of_the_oldest_read_of_all_clusters_is_stored_soon_after_an_e
 
 
 @pytest.mark.parametrize("unreadable", ["", "c001"])
-async def test_clusters_are_not_taken_for_read_while_one_or_their_list_cannot_be_read(
+async def test_clusters_do_not_count_as_read_while_one_or_their_list_cannot_be_read(
     unreadable: str,
 ) -> None:
     env = watch_harness(3, interval=5)
@@ -318,7 +318,7 @@ async def test_clusters_are_not_taken_for_read_while_one_or_their_list_cannot_be
     assert env.store.all_read_at
 
 
-async def test_clusters_with_a_job_that_cannot_be_read_are_not_taken_for_read() -> None:
+async def test_clusters_with_an_unreadable_job_do_not_count_as_read() -> None:
     env = watch_harness(3, interval=5)
     env.atlas.unread = ("",)
     await env.run_for(40)
@@ -326,7 +326,7 @@ async def test_clusters_with_a_job_that_cannot_be_read_are_not_taken_for_read() 
     assert env.store.all_read_at is None
 
 
-async def test_new_cluster_is_read_before_all_clusters_are_taken_for_read() -> None:
+async def test_new_cluster_is_read_before_all_clusters_count_as_read() -> None:
     env = watch_harness(2, interval=5)
     await env.run_for(30)
     env.atlas.jobs["new"] = []
@@ -352,7 +352,7 @@ async def test_many_events_stay_below_a_quarter_of_the_rate_limit() -> None:
     assert env.atlas.most_in_a_minute <= 125
 
 
-async def test_download_without_an_event_triples_the_sweep_and_is_recorded_once() -> None:
+async def test_download_without_an_event_triples_the_poll_rate_and_is_recorded_once() -> None:
     env = watch_harness(1, interval=60)
     await env.run_for(1)
     env.feed.missing = [JobRef(PROJECT_ID, "c000", job(1).id), JobRef(PROJECT_ID, "c000", "b" * 24)]

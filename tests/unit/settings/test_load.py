@@ -61,7 +61,7 @@ def test_minimal_settings_have_the_documented_defaults(tmp_path: Path) -> None:
     assert project.policy == Policy()
 
 
-def test_everything_can_be_set(tmp_path: Path) -> None:
+def test_every_setting_can_be_set(tmp_path: Path) -> None:
     settings = load(
         tmp_path,
         "SLACK_APP_TOKEN",
@@ -342,7 +342,7 @@ def test_half_of_the_credentials_names_the_other_half(
 
 
 @pytest.mark.parametrize("host", ["::1", "0.0.0.0", "localhost", "bot_1.example", "fe80::1%eth0"])  # noqa: S104 - nothing listens here
-def test_addresses_and_names_are_hosts(tmp_path: Path, host: str) -> None:
+def test_addresses_and_names_are_accepted_as_hosts(tmp_path: Path, host: str) -> None:
     assert load(tmp_path, HOST=host).host == host
 
 

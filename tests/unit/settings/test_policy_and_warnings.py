@@ -124,7 +124,7 @@ def test_mistyped_variable_is_reported_with_the_nearest_name(tmp_path: Path) -> 
         ("MONGODB_ALTAS_PROJECT_ID", "MONGODB_ATLAS_PROJECT_ID"),
     ],
 )
-def test_slip_in_a_setting_of_slack_or_atlas_is_reported(
+def test_typo_in_a_setting_of_slack_or_atlas_is_reported(
     tmp_path: Path, typed: str, meant: str
 ) -> None:
     settings = load_settings(CAREFUL | {typed: "x"}, tmp_path)
@@ -239,7 +239,7 @@ def test_read_only_project_is_warned_about_without_a_watch_channel_only(
         ("http://localhost:9", False),
     ],
 )
-def test_plain_http_is_risky_but_for_this_machine(
+def test_plain_http_is_risky_except_to_this_machine(
     careful: Settings, url: str, *, risky: bool
 ) -> None:
     atlas_settings = careful.atlas.model_copy(update={"base_url": url})

@@ -163,7 +163,7 @@ def test_variable_that_the_file_names_has_no_warning(tmp_path: Path) -> None:
     assert not [each for each in warnings(settings) if "is not a setting" in each]
 
 
-def test_file_may_be_anywhere(tmp_path: Path) -> None:
+def test_projects_file_may_be_in_any_folder(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere.toml"
     elsewhere.write_text(SHOP_TABLE)
 

@@ -150,7 +150,7 @@ async def test_answers_to_other_calls_postpone_no_test_in_http_mode() -> None:
 
 
 @pytest.mark.parametrize("code", ["missing_scope", "channel_not_found", "fatal_error"])
-async def test_other_refusals_say_nothing_of_the_token(code: str) -> None:
+async def test_other_refusals_are_no_problem_of_the_token(code: str) -> None:
     status = TokenStatus()
     async with connected(always(ok=False, error=code), status) as client:
         await post(client)
@@ -158,7 +158,7 @@ async def test_other_refusals_say_nothing_of_the_token(code: str) -> None:
     assert status.refused_with is None
 
 
-async def test_refused_app_token_says_nothing_of_the_bot_token() -> None:
+async def test_refused_app_token_is_no_problem_of_the_bot_token() -> None:
     status = TokenStatus()
     async with connected(always(ok=False, error="invalid_auth"), status) as client:
         with pytest.raises(SlackApiError):

@@ -94,7 +94,7 @@ def test_refusal_goes_to_the_requester_or_is_retried(
         "unavailable Slack is asked after any number of attempts",
     ],
 )
-def test_post_ends_or_goes_on(
+def test_post_is_dropped_or_retried_by_kind_attempts_and_error(
     kind: PostKind, attempts: int, error: errors.SlackError, action: NextAction
 ) -> None:
     assert decide(a_post(kind, attempts=attempts), error) == action
@@ -109,7 +109,7 @@ def test_refused_content_of_an_edit_is_retried_slowly_for_days(attempts: int) ->
     assert LONGEST_DELAY.total_seconds() > REFUSED_BACKOFF
 
 
-def test_message_that_no_place_takes_is_dropped_only_after_days() -> None:
+def test_message_that_every_channel_refuses_is_dropped_only_after_days() -> None:
     refused = errors.CannotPost("restricted_action")
     early, late = (a_post(PostKind.REPLY, attempts=n) for n in (20, MAX_REFUSED_ATTEMPTS))
 
@@ -145,7 +145,7 @@ def test_moved_card_says_that_approvers_do_not_see_it_only_while_it_waits(state:
         (errors.SlackRejected("new_error"), RetryLater(INITIAL_BACKOFF)),
     ],
 )
-def test_action_after_each_error_of_an_announcement(
+def test_each_error_of_an_announcement_has_its_action(
     error: errors.SlackError, action: NextAction
 ) -> None:
     assert decide(samples.announcement(), error) == action
@@ -181,7 +181,7 @@ def announced(message: Card | None) -> Post:
     ],
     ids=["announcement", "edit of an announcement", "card", "reply", "edit"],
 )
-def test_message_without_which_something_stays_unknown_is_tried_longer_than_an_edit(
+def test_message_with_new_information_is_retried_longer_than_an_edit(
     post: Post, action: NextAction
 ) -> None:
     assert decide(post, errors.CannotPost("restricted_action"), RINA.id) == action

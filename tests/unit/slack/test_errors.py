@@ -27,7 +27,7 @@ def test_each_code_has_one_meaning() -> None:
     assert len(codes) == len(set(codes))
 
 
-def test_an_unknown_code_is_a_refusal_that_names_it() -> None:
+def test_unknown_code_is_a_refusal_that_names_it() -> None:
     meaning = translate_error(api_error("invalid_blocks"))
 
     assert type(meaning) is errors.SlackRejected
@@ -43,7 +43,7 @@ def test_an_unknown_code_is_a_refusal_that_names_it() -> None:
     ],
     ids=["disconnected", "late", "broken", "server error without a code", "no object"],
 )
-def test_fault_without_a_code_is_no_answer(error: Exception) -> None:
+def test_error_without_a_code_counts_as_no_answer(error: Exception) -> None:
     assert type(translate_error(error)) is errors.SlackUnavailable
 
 
@@ -59,7 +59,7 @@ def test_fault_without_a_code_is_no_answer(error: Exception) -> None:
         ({}, errors.DEFAULT_RETRY_AFTER),
     ],
 )
-def test_how_long_to_wait_is_read_from_the_answer(headers: dict[str, str], seconds: float) -> None:
+def test_retry_after_is_read_from_the_answer(headers: dict[str, str], seconds: float) -> None:
     meaning = translate_error(api_error("ratelimited", 429, headers))
 
     assert isinstance(meaning, RateLimited)

@@ -72,9 +72,7 @@ async def test_fifty_pending_dialogs_all_report_the_restart_at_shutdown(bolt: Bo
     assert not bolt.background.tasks
 
 
-async def test_busy_bot_opens_all_dialogs_and_lets_a_few_read_their_job(
-    new_bolt: NewBolt,
-) -> None:
+async def test_busy_bot_opens_all_dialogs_and_lets_a_few_read_their_job(new_bolt: NewBolt) -> None:
     bolt = new_bolt(worked=count(step=100.0).__next__)
     atlas, many = bolt.atlas[PROJECT_ID], 2 * MAX_JOB_READS
     gate = atlas.gates[CLUSTER] = asyncio.Event()
@@ -243,7 +241,7 @@ async def test_expired_trigger_is_reported_and_a_used_trigger_is_not(
 
 @pytest.mark.parametrize("text", ["", TYPED, JOB_ID])
 @pytest.mark.parametrize("trigger", ["", None])
-async def test_a_command_without_a_trigger_is_answered_and_opens_nothing(
+async def test_command_without_a_trigger_is_answered_and_opens_nothing(
     bolt: BoltHarness, text: str, trigger: str | None
 ) -> None:
     await bolt.send(payloads.command(text) | {"trigger_id": trigger})

@@ -28,7 +28,7 @@ def test_unavailable_clusters_are_grouped_by_reason_and_limited() -> None:
     assert few["text"]["text"].count("`") == 4
 
 
-def test_incomplete_result_is_not_called_unseen() -> None:
+def test_incomplete_result_is_shown_with_its_reason_only() -> None:
     part = Unavailable(
         project="shop", cluster="prod-eu", reason="1 job could not be read.", in_part=True
     )

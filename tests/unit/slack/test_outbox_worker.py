@@ -374,7 +374,7 @@ async def test_edit_of_a_copy_that_was_not_delivered_is_not_needed(worker: Worke
 
 
 @pytest.mark.parametrize("code", ["cannot_dm_bot", "user_disabled", "channel_not_found"])
-async def test_copy_that_its_recipient_does_not_take_is_no_dropped_post_of_the_alert(
+async def test_copy_that_its_recipient_refuses_does_not_count_as_a_dropped_post(
     worker: Worker, code: str
 ) -> None:
     await worker.deliver(a_copy(), answers=[code])

@@ -46,7 +46,7 @@ def test_header_out_of_order_is_rejected(header: str) -> None:
         parse(header)
 
 
-def test_only_so_many_nonces_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_of_nonces_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(digest, "MAX_NONCES", 3)
     keeper = DigestAuthenticator(Behaviour())
     challenges = [keeper.challenge(NOW) for _ in range(5)]

@@ -49,7 +49,7 @@ def test_unknown_version_is_rejected(accept: str) -> None:
     assert (caught.value.status, caught.value.kind.code) == (406, "INVALID_VERSION_DATE")
 
 
-def test_v1_takes_json_anything_or_nothing() -> None:
+def test_v1_accepts_json_any_type_and_no_accept_header() -> None:
     taken = [takes_json(accept) for accept in ("", "*/*", "application/json", "text/html")]
 
     assert taken == [True, True, True, False]
@@ -99,7 +99,7 @@ def test_invalid_fault_is_rejected(wrong: dict[str, object]) -> None:
         Fault.model_validate({"kind": "delay", **wrong})
 
 
-def test_every_kind_and_every_preset_has_its_sentence() -> None:
+def test_every_kind_and_every_preset_has_a_sentence() -> None:
     sentences = [*SENTENCES.values(), *(sentence for sentence, _ in PRESETS.values())]
 
     assert set(SENTENCES) == set(Kind)
@@ -136,7 +136,7 @@ def test_errors_parameters_are_its_values_in_order() -> None:
         ("", False),
     ],
 )
-def test_only_loopback_names_are_here(host: str, here: bool) -> None:
+def test_only_loopback_names_are_local(host: str, here: bool) -> None:
     assert is_loopback(host) is here
 
 

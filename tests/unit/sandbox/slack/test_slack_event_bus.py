@@ -7,7 +7,7 @@ import pytest
 from bot.sandbox.slack.event_bus import ChangeEvent, EventBus
 
 
-async def test_waiting_ends_with_the_value_once_it_is_true() -> None:
+async def test_met_condition_returns_its_value() -> None:
     events, seen = EventBus(lambda: 0.0), list[str]()
     waiting = asyncio.create_task(events.until(lambda: seen, seconds=2))
     await asyncio.sleep(0)
@@ -17,7 +17,7 @@ async def test_waiting_ends_with_the_value_once_it_is_true() -> None:
     assert await waiting == ["message"]
 
 
-async def test_waiting_in_vain_ends_with_a_timeout() -> None:
+async def test_unmet_condition_raises_a_timeout() -> None:
     with pytest.raises(TimeoutError, match=r"Not true within 0\.01 s\."):
         await EventBus(lambda: 0.0).until(lambda: False, seconds=0.01)
 

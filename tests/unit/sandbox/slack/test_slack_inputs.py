@@ -62,7 +62,7 @@ def test_external_select_offers_only_what_was_suggested() -> None:
         filled_state(select, "b", [A])
 
 
-def test_several_options_are_chosen_at_once_where_that_is_allowed() -> None:
+def test_several_options_can_be_chosen_where_allowed() -> None:
     boxes = {"type": "checkboxes", "action_id": "s", "options": [A, B]}
 
     assert filled_state(boxes, ["a", "b"], []) == {"type": "checkboxes", "selected_options": [A, B]}

@@ -50,7 +50,7 @@ def test_response_url_answers_five_times(triggers: TriggerStore) -> None:
     assert url_refusal(triggers, token) == "used_url"
 
 
-def test_response_url_lives_half_an_hour(triggers: TriggerStore, clock: FakeClock) -> None:
+def test_response_url_expires_after_half_an_hour(triggers: TriggerStore, clock: FakeClock) -> None:
     token = triggers.response_token(ResponseTarget(user="U1", channel="C1"))
     clock.advance(1801)
 
