@@ -20,7 +20,7 @@ from bot.settings import load_settings
 from bot.timings import Timings
 from tests.support.environ import bot_environ
 from tests.support.process import BotProcess
-from tests.support.timings import PATIENT_SLACK, SHORT_TIMINGS
+from tests.support.timings import LONG_TIMEOUT_SLACK, SHORT_TIMINGS
 
 Json = dict[str, Any]
 
@@ -241,7 +241,7 @@ async def open_environment(
         timings: intervals, timeouts and leases of the bot.
         before: changes the fake servers before the bot starts.
     """
-    async with FakeAtlasServer() as atlas, FakeSlackServer(settings=PATIENT_SLACK) as slack:
+    async with FakeAtlasServer() as atlas, FakeSlackServer(settings=LONG_TIMEOUT_SLACK) as slack:
         before(slack, atlas)
         given: dict[str, str | None] = {
             **bot_environ(slack, atlas, f"sqlite:///{folder}/bot.db", http=http),

@@ -11,7 +11,7 @@ from bot.timings import Timings
 DATABASE_TIMEOUT = 20.0
 
 #: A Slack that waits longer than 3 seconds, for tests of other rules.
-PATIENT_SLACK = Settings(ack_seconds=DATABASE_TIMEOUT, trigger_seconds=DATABASE_TIMEOUT)
+LONG_TIMEOUT_SLACK = Settings(ack_seconds=DATABASE_TIMEOUT, trigger_seconds=DATABASE_TIMEOUT)
 
 _COMMON_TIMINGS = Timings(
     transaction_timeout=DATABASE_TIMEOUT,

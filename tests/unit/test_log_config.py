@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from bot.log_config import ACCEPT_ERROR, configure_logging
 from bot.redaction import HIDDEN, Redactor, redact, redacted
+from tests.support.terminal import Terminal
 
 LINK = "https://restore-5b62.a1b2.mongodb.net:27017/Zk9fQ2/restore-5b6212af90dc76637950a2c6.tar.gz"
 HOOK = "https://hooks.slack.com/commands/T0123/4567/AbCdEf"
@@ -108,11 +109,6 @@ def test_default_format_depends_on_the_terminal() -> None:
 
     assert json.loads(plain.getvalue())["event"] == "hello"
     assert terminal.getvalue().startswith("\x1b")
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def test_console_traceback_is_redacted(stream: io.StringIO) -> None:

@@ -162,15 +162,15 @@ async def click(
     Raises:
         TimeoutError: no card changed, no dialog opened, and nothing was said.
     """
-    before = _seen(env, user, card)
+    before = _view_of(env, user, card)
     ack = await env.slack.people.clicks(user, card, action, stale=stale)
     assert ack.ok, ack
     return await answered(env, user, card, before)
 
 
-async def answered(env: BotEnvironment, user: str, card: Json, before: Seen) -> Answer:
-    def new() -> Seen | None:
-        now = _seen(env, user, card)
+async def answered(env: BotEnvironment, user: str, card: Json, before: PersonView) -> Answer:
+    def new() -> PersonView | None:
+        now = _view_of(env, user, card)
         return now if now != before else None
 
     now = await env.slack.until(new, 20)
@@ -181,7 +181,7 @@ async def answered(env: BotEnvironment, user: str, card: Json, before: Seen) -> 
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class PersonView:
     """The ephemerals, dialog and card that one person sees."""
 
     ephemerals: int
@@ -189,11 +189,11 @@ class Seen:
     card: str
 
 
-def _seen(env: BotEnvironment, user: str, card: Json) -> Seen:
+def _view_of(env: BotEnvironment, user: str, card: Json) -> PersonView:
     shown = env.slack.state.message(card["channel"], card["ts"]) or {}
     view = env.slack.state.view_of(user)
     ephemerals = len(env.slack.state.ephemerals(user))
-    return Seen(ephemerals, view["id"] if view else None, decided_lines(env, shown))
+    return PersonView(ephemerals, view["id"] if view else None, decided_lines(env, shown))
 
 
 def decided_lines(env: BotEnvironment, card: Json) -> str:
@@ -216,7 +216,7 @@ async def click_while_deactivated(
 ) -> Answer:
     """Deliver a click of a person whose account is deactivated at that moment."""
     person = env.slack.workspace.user(user)
-    before = _seen(env, user, card)
+    before = _view_of(env, user, card)
     person.deleted = False
     clicking = asyncio.ensure_future(env.slack.people.clicks(user, card, action, stale=True))
     await asyncio.sleep(0)  # the payload is under way, and the bot has not read it yet

@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 
 #: Environments that run concurrently.
-SIDE_BY_SIDE = 13
+MAX_CONCURRENT_ENVIRONMENTS = 13
 
 
 async def run_concurrently(work: Mapping[str, Coroutine[object, object, None]]) -> None:
     """Run every environment; failures come together, each with its name."""
-    room = asyncio.Semaphore(SIDE_BY_SIDE)
+    slots = asyncio.Semaphore(MAX_CONCURRENT_ENVIRONMENTS)
 
     async def named(name: str, each: Coroutine[object, object, None]) -> None:
-        async with room:
+        async with slots:
             try:
                 await each
             except Exception as error:

@@ -13,7 +13,7 @@ from tests.acceptance.rolling_update.load import CommandLoad
 from tests.acceptance.rolling_update.load_balancer import LoadBalancer
 from tests.support.environ import bot_environ
 from tests.support.process import BotProcess
-from tests.support.timings import PATIENT_SLACK
+from tests.support.timings import LONG_TIMEOUT_SLACK
 
 Mode = Literal["http", "socket"]
 
@@ -102,7 +102,7 @@ async def open_replica_set(
     async with AsyncExitStack() as stack:
         atlas = await stack.enter_async_context(FakeAtlasServer())
         # Triggers live longer than Slack's, as a busy machine may open dialogs late.
-        slack = await stack.enter_async_context(FakeSlackServer(settings=PATIENT_SLACK))
+        slack = await stack.enter_async_context(FakeSlackServer(settings=LONG_TIMEOUT_SLACK))
         balancer = await stack.enter_async_context(LoadBalancer().open())
         atlas.behaviour.rate_capacity = 100_000  # many projects' worth of calls
         if mode == "http":

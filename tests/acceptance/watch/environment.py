@@ -12,7 +12,7 @@ from bot.sandbox.atlas import Call, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.settings import load_settings
 from tests.acceptance.environment import BotEnvironment, environment
-from tests.support.timings import PATIENT_SLACK, SHORT_TIMINGS
+from tests.support.timings import LONG_TIMEOUT_SLACK, SHORT_TIMINGS
 from tests.support.waits import wait_until
 
 Json = dict[str, Any]
@@ -105,7 +105,7 @@ async def opened(folder: Path) -> AsyncIterator[WatchEnvironment]:
     """Open both fake servers; stop all bots at the end."""
     async with AsyncExitStack() as stack:
         atlas = await stack.enter_async_context(FakeAtlasServer())
-        slack = await stack.enter_async_context(FakeSlackServer(settings=PATIENT_SLACK))
+        slack = await stack.enter_async_context(FakeSlackServer(settings=LONG_TIMEOUT_SLACK))
         slack.workspace.app.scopes.add("chat:write.public")
         env = WatchEnvironment(slack=slack, atlas=atlas, folder=folder)
         try:

@@ -72,7 +72,7 @@ def v1(http: httpx.AsyncClient) -> Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Env:
+class AtlasEnv:
     """The fake Atlas with its clock, and clients of both versions and of none."""
 
     atlas: FakeAtlasServer
@@ -89,5 +89,5 @@ def env(
     http: httpx.AsyncClient,
     v1: Caller,
     v2: Caller,
-) -> Env:
-    return Env(atlas, clock, http, v1, v2)
+) -> AtlasEnv:
+    return AtlasEnv(atlas, clock, http, v1, v2)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY
-from tests.integration.sandbox_atlas.conftest import Env, job_path
+from tests.integration.sandbox_atlas.conftest import AtlasEnv, job_path
 from tests.support.needs import needs
 
 RUNNING = job_path("prod-eu", "65f0a1c2d3e4f5a6b7c80101")
@@ -21,7 +21,7 @@ SHARD = job_path("orders-sharded", "65f0a1c2d3e4f5a6b7c80402")
 
 
 @pytest.mark.parametrize("path", [RUNNING, LIVE, SHARDED])
-async def test_download_is_cancelled_without_a_body(env: Env, path: str) -> None:
+async def test_download_is_cancelled_without_a_body(env: AtlasEnv, path: str) -> None:
     answer = await env.v2.delete(path)
 
     assert answer.status_code == 204
@@ -32,7 +32,7 @@ async def test_download_is_cancelled_without_a_body(env: Env, path: str) -> None
     assert env.atlas.calls[-1].effect
 
 
-async def test_cancelled_job_stays_readable_without_its_link(env: Env) -> None:
+async def test_cancelled_job_stays_readable_without_its_link(env: AtlasEnv) -> None:
     await env.v2.delete(LIVE)
 
     job = (await env.v2.get(LIVE)).json()
@@ -60,7 +60,7 @@ async def test_cancelled_job_stays_readable_without_its_link(env: Env) -> None:
     ],
 )
 async def test_everything_else_is_rejected_with_its_code(
-    env: Env, path: str, status: int, code: str
+    env: AtlasEnv, path: str, status: int, code: str
 ) -> None:
     answer = await env.v2.delete(path)
 
@@ -81,7 +81,7 @@ async def test_everything_else_is_rejected_with_its_code(
     ],
 )
 async def test_cancel_of_an_ended_job_changes_nothing_and_is_answered_as_configured(
-    env: Env, path: str, name: str, choice: str, status: int
+    env: AtlasEnv, path: str, name: str, choice: str, status: int
 ) -> None:
     setattr(env.atlas.behaviour, name, choice)
 
@@ -89,14 +89,14 @@ async def test_cancel_of_an_ended_job_changes_nothing_and_is_answered_as_configu
     assert env.atlas.world.cancellations == []
 
 
-async def test_cancelled_job_can_be_configured_to_keep_its_link(env: Env) -> None:
+async def test_cancelled_job_can_be_configured_to_keep_its_link(env: AtlasEnv) -> None:
     env.atlas.behaviour.cancelled_keeps_link = True
     await env.v2.delete(LIVE)
 
     assert len((await env.v2.get(LIVE)).json()["deliveryUrl"]) == 1
 
 
-async def test_v1_cancels_without_rate_limit_headers(env: Env) -> None:
+async def test_v1_cancels_without_rate_limit_headers(env: AtlasEnv) -> None:
     answer = await env.v1.delete(RUNNING)
 
     assert answer.status_code == 204
@@ -104,7 +104,7 @@ async def test_v1_cancels_without_rate_limit_headers(env: Env) -> None:
     assert env.atlas.world.cancellations == ["65f0a1c2d3e4f5a6b7c80101"]
 
 
-async def test_only_deletes_whose_credentials_were_taken_count(env: Env) -> None:
+async def test_only_deletes_whose_credentials_were_taken_count(env: AtlasEnv) -> None:
     await env.v2.delete(RUNNING)
     await env.v2.delete(LIVE)
 
@@ -113,7 +113,7 @@ async def test_only_deletes_whose_credentials_were_taken_count(env: Env) -> None
     assert len(env.atlas.calls) == 3
 
 
-async def test_flex_jobs_have_no_cancel(env: Env) -> None:
+async def test_flex_jobs_have_no_cancel(env: AtlasEnv) -> None:
     path = f"/groups/{PROJECT_ID}/flexClusters/sketch-flex/backup/restoreJobs/{'a' * 24}"
 
     answer = await env.v2.call("DELETE", path, accept="application/vnd.atlas.2024-11-13+json")
@@ -123,7 +123,7 @@ async def test_flex_jobs_have_no_cancel(env: Env) -> None:
     assert "errorCode" not in answer.json()
 
 
-async def test_documented_curl_command_cancels(env: Env) -> None:
+async def test_documented_curl_command_cancels(env: AtlasEnv) -> None:
     project = env.atlas.world.projects[PROJECT_ID]
     mine = env.atlas.world.add_cluster(project, "MyCluster")
     job = env.atlas.world.add_job(mine, job_id="5b622f7087d9d6039fafe03f")

@@ -3,13 +3,13 @@
 import pytest
 
 from bot.sandbox.atlas import PLANTED_SECRET, PROJECT_ID, Call
-from tests.integration.sandbox_atlas.conftest import GROUP, Env, job_path
+from tests.integration.sandbox_atlas.conftest import GROUP, AtlasEnv, job_path
 
 JOB = "65f0a1c2d3e4f5a6b7c80101"
 RUNNING = job_path("prod-eu", JOB)
 
 
-async def test_every_response_has_the_sandbox_header(env: Env) -> None:
+async def test_every_response_has_the_sandbox_header(env: AtlasEnv) -> None:
     answers = [await env.http.get("/"), await env.http.get("/_sandbox/"), await env.v2.get(GROUP)]
 
     assert {answer.headers["X-Sandbox"] for answer in answers} == {
@@ -18,7 +18,7 @@ async def test_every_response_has_the_sandbox_header(env: Env) -> None:
     assert answers[0].text.startswith("This is a sandbox")
 
 
-async def test_status_has_url_and_credentials(env: Env) -> None:
+async def test_status_has_url_and_credentials(env: AtlasEnv) -> None:
     about = (await env.http.get("/_sandbox/")).json()
 
     assert about["atlas"] == env.atlas.url
@@ -26,7 +26,7 @@ async def test_status_has_url_and_credentials(env: Env) -> None:
     assert about["keys"]["sandboxk"] == env.atlas.world.keys["sandboxk"].secret
 
 
-async def test_world_is_returned_without_links(env: Env) -> None:
+async def test_world_is_returned_without_links(env: AtlasEnv) -> None:
     answer = await env.http.get("/_sandbox/world")
     states = {job["id"][-3:]: job["state"] for job in answer.json()["jobs"] if job["id"][0] == "6"}
 
@@ -36,7 +36,7 @@ async def test_world_is_returned_without_links(env: Env) -> None:
     assert PLANTED_SECRET not in answer.text
 
 
-async def test_calls_are_returned_from_an_offset(env: Env) -> None:
+async def test_calls_are_returned_from_an_offset(env: AtlasEnv) -> None:
     await env.v2.get(GROUP)
     first = (await env.http.get("/_sandbox/calls")).json()
     await env.v2.delete(RUNNING)
@@ -47,7 +47,7 @@ async def test_calls_are_returned_from_an_offset(env: Env) -> None:
     assert second["next"] == 3
 
 
-async def test_listener_gets_calls_until_it_unsubscribes(env: Env) -> None:
+async def test_listener_gets_calls_until_it_unsubscribes(env: AtlasEnv) -> None:
     received: list[Call] = []
     unsubscribe = env.atlas.recorder.subscribe(received.append)
     await env.v2.get(GROUP)
@@ -57,7 +57,7 @@ async def test_listener_gets_calls_until_it_unsubscribes(env: Env) -> None:
     assert received == env.atlas.calls[:2]
 
 
-async def test_fault_is_added_and_cleared(env: Env) -> None:
+async def test_fault_is_added_and_cleared(env: AtlasEnv) -> None:
     fault = {"kind": "status", "status": 503, "method": "GET", "times": 2}
     added = (await env.http.post("/_sandbox/faults", json=fault)).json()
     faults = await env.v2.get(GROUP)
@@ -69,7 +69,7 @@ async def test_fault_is_added_and_cleared(env: Env) -> None:
     assert cleared["active"] == env.atlas.faults.active == []
 
 
-async def test_preset_is_added_by_its_name(env: Env) -> None:
+async def test_preset_is_added_by_its_name(env: AtlasEnv) -> None:
     await env.http.post("/_sandbox/faults", json={"preset": "maintenance"})
 
     answer = await env.v2.delete(RUNNING)
@@ -87,7 +87,7 @@ async def test_preset_is_added_by_its_name(env: Env) -> None:
         ("finish", "finished"),
     ],
 )
-async def test_job_is_changed(env: Env, action: str, state: str) -> None:
+async def test_job_is_changed(env: AtlasEnv, action: str, state: str) -> None:
     answer = await env.http.post(f"/_sandbox/jobs/{JOB}", json={"action": action})
 
     assert answer.json()["state"] == state
@@ -95,7 +95,7 @@ async def test_job_is_changed(env: Env, action: str, state: str) -> None:
     assert env.atlas.world.cancellations == []
 
 
-async def test_job_is_started(env: Env) -> None:
+async def test_job_is_started(env: AtlasEnv) -> None:
     new = {"project": PROJECT_ID, "cluster": "prod-eu", "live": True}
     started = (await env.http.post("/_sandbox/jobs", json=new)).json()
 
@@ -105,7 +105,7 @@ async def test_job_is_started(env: Env) -> None:
     assert PLANTED_SECRET in job["deliveryUrl"][0]
 
 
-async def test_behaviour_is_changed(env: Env) -> None:
+async def test_behaviour_is_changed(env: AtlasEnv) -> None:
     changed = await env.http.patch("/_sandbox/behaviour", json={"nonce_lifetime": 5})
 
     assert changed.json()["nonce_lifetime"] == 5
@@ -134,7 +134,7 @@ async def test_behaviour_is_changed(env: Env) -> None:
     ],
 )
 async def test_invalid_change_is_rejected_and_changes_nothing(
-    env: Env, call: str, body: object, status: int
+    env: AtlasEnv, call: str, body: object, status: int
 ) -> None:
     before = env.atlas.behaviour.model_dump()
 
@@ -147,7 +147,7 @@ async def test_invalid_change_is_rejected_and_changes_nothing(
     assert env.atlas.calls == []
 
 
-async def test_body_without_json_is_rejected(env: Env) -> None:
+async def test_body_without_json_is_rejected(env: AtlasEnv) -> None:
     headers = {"Content-Type": "application/json"}
     broken = await env.http.post("/_sandbox/faults", content=b"{", headers=headers)
     form = await env.http.post("/_sandbox/faults", data={"preset": "slow"})
@@ -165,12 +165,12 @@ async def test_body_without_json_is_rejected(env: Env) -> None:
         {"Sec-Fetch-Site": "same-site"},
     ],
 )
-async def test_pages_of_other_sites_get_403(env: Env, path: str, headers: dict[str, str]) -> None:
+async def test_other_sites_get_403(env: AtlasEnv, path: str, headers: dict[str, str]) -> None:
     assert (await env.http.get(path, headers=headers)).status_code == 403
     assert env.atlas.calls == []
 
 
-async def test_own_origin_is_accepted(env: Env) -> None:
+async def test_own_origin_is_accepted(env: AtlasEnv) -> None:
     own = await env.http.get("/_sandbox/", headers={"Origin": env.atlas.url})
     other_port = await env.http.get("/_sandbox/", headers={"Origin": "http://127.0.0.1:1"})
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY
-from tests.integration.sandbox_atlas.conftest import GROUP, V2, Env
+from tests.integration.sandbox_atlas.conftest import GROUP, V2, AtlasEnv
 
 PATH = f"/api/atlas/v2{GROUP}"
 CHALLENGE = re.compile(
@@ -33,18 +33,18 @@ def authorization(nonce: str, *, nc: str = "00000001", **other: str) -> str:
     )
 
 
-async def challenge(env: Env) -> str:
+async def challenge(env: AtlasEnv) -> str:
     answer = await env.http.get(PATH, headers={"Accept": V2})
     match = CHALLENGE.fullmatch(answer.headers["WWW-Authenticate"])
     assert match is not None
     return match[1]
 
 
-async def send(env: Env, header: str) -> httpx.Response:
+async def send(env: AtlasEnv, header: str) -> httpx.Response:
     return await env.http.get(PATH, headers={"Accept": V2, "Authorization": header})
 
 
-async def test_call_without_credentials_is_challenged_as_recorded(env: Env) -> None:
+async def test_call_without_credentials_is_challenged_as_recorded(env: AtlasEnv) -> None:
     answer = await env.http.get(PATH, headers={"Accept": V2})
 
     assert answer.status_code == 401
@@ -58,7 +58,7 @@ async def test_call_without_credentials_is_challenged_as_recorded(env: Env) -> N
     assert "X-Error-Code" not in answer.headers
 
 
-async def test_401_can_carry_the_code_it_has_since_august_2026(env: Env) -> None:
+async def test_401_can_carry_the_code_it_has_since_august_2026(env: AtlasEnv) -> None:
     env.atlas.behaviour.auth_error_code = True
 
     answer = await env.http.get(PATH, headers={"Accept": V2})
@@ -66,20 +66,20 @@ async def test_401_can_carry_the_code_it_has_since_august_2026(env: Env) -> None
     assert answer.json()["errorCode"] == "UNEXPECTED_ERROR"
 
 
-async def test_every_challenge_has_another_nonce(env: Env) -> None:
+async def test_every_challenge_has_another_nonce(env: AtlasEnv) -> None:
     nonces = {await challenge(env) for _ in range(5)}
 
     assert len(nonces) == 5
 
 
-async def test_header_computed_by_hand_is_accepted(env: Env) -> None:
+async def test_header_computed_by_hand_is_accepted(env: AtlasEnv) -> None:
     answer = await send(env, authorization(await challenge(env)))
 
     assert answer.status_code == 200
     assert answer.json()["id"] == PROJECT_ID
 
 
-async def test_quoted_algorithm_is_accepted(env: Env) -> None:
+async def test_quoted_algorithm_is_accepted(env: AtlasEnv) -> None:
     header = authorization(await challenge(env)) + ', algorithm="MD5"'
 
     assert (await send(env, header)).status_code == 200
@@ -100,7 +100,7 @@ async def test_quoted_algorithm_is_accepted(env: Env) -> None:
         ({"response": "0" * 32}, "unknown key or wrong response"),
     ],
 )
-async def test_each_parameter_must_be_right(env: Env, bent: dict[str, str], why: str) -> None:
+async def test_each_parameter_must_be_right(env: AtlasEnv, bent: dict[str, str], why: str) -> None:
     answer = await send(env, authorization(await challenge(env), **bent))
 
     assert answer.status_code == 401
@@ -109,7 +109,7 @@ async def test_each_parameter_must_be_right(env: Env, bent: dict[str, str], why:
     assert env.atlas.calls[-1].challenge
 
 
-async def test_changed_count_invalidates_the_response(env: Env) -> None:
+async def test_changed_count_invalidates_the_response(env: AtlasEnv) -> None:
     header = authorization(await challenge(env)).replace("nc=00000001", "nc=00000002")
 
     assert (await send(env, header)).status_code == 401
@@ -120,7 +120,7 @@ async def test_changed_count_invalidates_the_response(env: Env) -> None:
     [(False, (1, 3, 2, 3), "nc was used before"), (True, (1, 3, 2), "nc does not rise")],
 )
 async def test_count_is_accepted_once_and_must_rise_as_configured(
-    env: Env, must_rise: bool, counts: tuple[int, ...], why: str
+    env: AtlasEnv, must_rise: bool, counts: tuple[int, ...], why: str
 ) -> None:
     env.atlas.behaviour.nc_must_rise = must_rise
     nonce = await challenge(env)
@@ -143,7 +143,7 @@ async def test_count_is_accepted_once_and_must_rise_as_configured(
     ids=["in its lifetime", "old nonce", "unknown nonce", "old nonce of a wrong key"],
 )
 async def test_only_an_old_or_unknown_nonce_of_the_right_key_is_stale(
-    env: Env, age: int, nonce: str, bent: dict[str, str], *, status: int, stale: str | None
+    env: AtlasEnv, age: int, nonce: str, bent: dict[str, str], *, status: int, stale: str | None
 ) -> None:
     nonce = nonce or await challenge(env)
     env.clock.advance(age)
@@ -155,14 +155,14 @@ async def test_only_an_old_or_unknown_nonce_of_the_right_key_is_stale(
 
 
 @pytest.mark.parametrize("header", ["Digest", "Digest nonsense", "Basic Zm9vOmJhcg==", "Token x"])
-async def test_other_authorization_schemes_are_challenged(env: Env, header: str) -> None:
+async def test_other_authorization_schemes_are_challenged(env: AtlasEnv, header: str) -> None:
     answer = await send(env, header)
 
     assert answer.status_code == 401
     assert CHALLENGE.fullmatch(answer.headers["WWW-Authenticate"])
 
 
-async def test_digest_of_httpx_is_accepted_and_reuses_its_nonce(env: Env) -> None:
+async def test_digest_of_httpx_is_accepted_and_reuses_its_nonce(env: AtlasEnv) -> None:
     for _ in range(3):
         assert (await env.v2.get(GROUP)).status_code == 200
 
@@ -176,19 +176,19 @@ async def test_digest_of_httpx_is_accepted_and_reuses_its_nonce(env: Env) -> Non
     assert [call.nonce_reused for call in env.atlas.calls] == [False, False, True, True]
 
 
-async def test_digest_of_httpx_with_sha_256_is_accepted(env: Env) -> None:
+async def test_digest_of_httpx_with_sha_256_is_accepted(env: AtlasEnv) -> None:
     env.atlas.behaviour.algorithm = "SHA-256"
 
     assert (await env.v2.get(GROUP)).status_code == 200
 
 
-async def test_uri_with_a_query_is_accepted(env: Env) -> None:
+async def test_uri_with_a_query_is_accepted(env: AtlasEnv) -> None:
     answer = await env.v2.get("/groups", itemsPerPage="1", pageNum="1")
 
     assert answer.status_code == 200
 
 
-async def test_wrong_key_gets_a_new_challenge_each_time(env: Env) -> None:
+async def test_wrong_key_gets_a_new_challenge_each_time(env: AtlasEnv) -> None:
     wrong = httpx.DigestAuth(PUBLIC_KEY, "not the key")
 
     answer = await env.http.get(PATH, headers={"Accept": V2}, auth=wrong)

@@ -10,13 +10,13 @@ import pytest
 from bot.sandbox.atlas import PRESETS, FakeAtlasServer, Fault, Kind
 from bot.sandbox.atlas.errors import ERRORS
 from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
-from tests.integration.sandbox_atlas.conftest import Caller, Env, job_path
+from tests.integration.sandbox_atlas.conftest import AtlasEnv, Caller, job_path
 
 JOB = "65f0a1c2d3e4f5a6b7c80101"
 RUNNING = job_path("prod-eu", JOB)
 
 
-async def test_delay_comes_before_the_effect(env: Env) -> None:
+async def test_delay_comes_before_the_effect(env: AtlasEnv) -> None:
     env.atlas.faults.add(Fault(kind=Kind.DELAY, seconds=0.05))
 
     answer = await env.v2.delete(RUNNING)
@@ -26,7 +26,7 @@ async def test_delay_comes_before_the_effect(env: Env) -> None:
     assert env.atlas.calls[-1].faults == ("delay",)
 
 
-async def test_disconnected_client_does_not_stop_a_delayed_cancel(env: Env) -> None:
+async def test_disconnected_client_does_not_stop_a_delayed_cancel(env: AtlasEnv) -> None:
     await env.v2.get(RUNNING)
     env.atlas.faults.add(Fault(kind=Kind.DELAY, seconds=0.2))
     env.v2.http.timeout = httpx.Timeout(0.05)
@@ -45,7 +45,7 @@ async def test_disconnected_client_does_not_stop_a_delayed_cancel(env: Env) -> N
     ("kind", "cancelled"), [(Kind.RESET_BEFORE, []), (Kind.RESET_AFTER, [JOB])]
 )
 async def test_cut_comes_before_or_after_the_effect(
-    env: Env, kind: Kind, cancelled: list[str]
+    env: AtlasEnv, kind: Kind, cancelled: list[str]
 ) -> None:
     env.atlas.faults.add(Fault(kind=kind, method="DELETE"))
 
@@ -60,7 +60,7 @@ async def test_cut_comes_before_or_after_the_effect(
 
 @pytest.mark.parametrize(("kind", "cancelled"), [(Kind.HANG, []), (Kind.HANG_AFTER, [JOB])])
 async def test_hanging_call_ends_with_the_server(
-    env: Env, kind: Kind, cancelled: list[str]
+    env: AtlasEnv, kind: Kind, cancelled: list[str]
 ) -> None:
     async with FakeAtlasServer(clock=env.clock) as atlas:
         atlas.faults.add(Fault(kind=kind))
@@ -80,7 +80,7 @@ async def test_hanging_call_ends_with_the_server(
         assert atlas.world.cancellations == cancelled
 
 
-async def test_429_carries_its_wait(env: Env) -> None:
+async def test_429_carries_its_wait(env: AtlasEnv) -> None:
     env.atlas.faults.add(Fault(kind=Kind.STATUS, status=429, retry_after=7))
 
     answer = await env.v2.get(RUNNING)
@@ -91,7 +91,7 @@ async def test_429_carries_its_wait(env: Env) -> None:
     assert (await env.v2.get(RUNNING)).status_code == 200
 
 
-async def test_429_can_come_without_a_wait(env: Env) -> None:
+async def test_429_can_come_without_a_wait(env: AtlasEnv) -> None:
     env.atlas.faults.add(Fault(kind=Kind.STATUS, status=429))
 
     assert "Retry-After" not in (await env.v2.get(RUNNING)).headers
@@ -100,7 +100,7 @@ async def test_429_can_come_without_a_wait(env: Env) -> None:
 @pytest.mark.parametrize(
     ("status", "code"), [(500, "UNEXPECTED_ERROR"), (503, "SERVICE_UNAVAILABLE")]
 )
-async def test_server_errors_have_the_body_of_atlas(env: Env, status: int, code: str) -> None:
+async def test_server_errors_have_the_body_of_atlas(env: AtlasEnv, status: int, code: str) -> None:
     env.atlas.faults.add(Fault(kind=Kind.STATUS, status=status))
 
     answer = await env.v2.delete(RUNNING)
@@ -109,14 +109,14 @@ async def test_server_errors_have_the_body_of_atlas(env: Env, status: int, code:
     assert env.atlas.world.cancellations == []
 
 
-async def test_server_error_can_come_after_the_effect(env: Env) -> None:
+async def test_server_error_can_come_after_the_effect(env: AtlasEnv) -> None:
     env.atlas.faults.add(Fault(kind=Kind.STATUS, status=500, effect=True))
 
     assert (await env.v2.delete(RUNNING)).status_code == 500
     assert env.atlas.world.cancellations == [JOB]
 
 
-async def test_gateway_answers_in_html(env: Env) -> None:
+async def test_gateway_answers_in_html(env: AtlasEnv) -> None:
     env.atlas.faults.add(Fault(kind=Kind.STATUS, status=502))
 
     answer = await env.v2.get(RUNNING)
@@ -125,7 +125,7 @@ async def test_gateway_answers_in_html(env: Env) -> None:
 
 
 @pytest.mark.parametrize("code", sorted(ERRORS))
-async def test_every_documented_error_can_be_produced(env: Env, code: str) -> None:
+async def test_every_documented_error_can_be_produced(env: AtlasEnv, code: str) -> None:
     env.atlas.faults.add(Fault(kind=Kind.ERROR, code=code))
 
     answer = await env.v2.delete(RUNNING)
@@ -136,7 +136,7 @@ async def test_every_documented_error_can_be_produced(env: Env, code: str) -> No
     assert env.atlas.world.cancellations == []
 
 
-async def test_error_takes_its_values_from_the_request_or_the_fault(env: Env) -> None:
+async def test_error_takes_its_values_from_the_request_or_the_fault(env: AtlasEnv) -> None:
     env.atlas.faults.add(
         Fault(kind=Kind.ERROR, code="CLUSTER_NOT_FOUND"),
         Fault(
@@ -151,7 +151,7 @@ async def test_error_takes_its_values_from_the_request_or_the_fault(env: Env) ->
     assert (await env.v2.delete(RUNNING)).json()["parameters"] == ["203.0.113.7"]
 
 
-async def test_error_can_have_another_status_or_no_code(env: Env) -> None:
+async def test_error_can_have_another_status_or_no_code(env: AtlasEnv) -> None:
     env.atlas.faults.add(Fault(kind=Kind.ERROR, code="UNEXPECTED_ERROR", status=404))
     odd = await env.v2.get(RUNNING)
     env.atlas.faults.add(Fault(kind=Kind.ERROR, status=403))
@@ -164,7 +164,7 @@ async def test_error_can_have_another_status_or_no_code(env: Env) -> None:
 
 
 @pytest.mark.parametrize("kind", [Kind.HTML, Kind.TRUNCATED, Kind.WRONG_SHAPE, Kind.EMPTY])
-async def test_unreadable_bodies_are_200_and_take_effect(env: Env, kind: Kind) -> None:
+async def test_unreadable_bodies_are_200_and_take_effect(env: AtlasEnv, kind: Kind) -> None:
     env.atlas.faults.add(Fault(kind=kind, times=2))
 
     read = await env.v2.get(RUNNING)
@@ -182,7 +182,7 @@ def is_job(text: str) -> bool:
         return False
 
 
-async def test_response_can_be_truncated(env: Env) -> None:
+async def test_response_can_be_truncated(env: AtlasEnv) -> None:
     env.atlas.faults.add(Fault(kind=Kind.CUT_BODY))
 
     with pytest.raises(httpx.RemoteProtocolError):
@@ -191,7 +191,7 @@ async def test_response_can_be_truncated(env: Env) -> None:
     assert env.atlas.calls[-1].status is None
 
 
-async def test_effect_can_be_visible_late(env: Env) -> None:
+async def test_effect_can_be_visible_late(env: AtlasEnv) -> None:
     env.atlas.faults.add(Fault(kind=Kind.STALE_READ, method="DELETE", reads=2))
 
     assert (await env.v2.delete(RUNNING)).status_code == 204
@@ -200,7 +200,7 @@ async def test_effect_can_be_visible_late(env: Env) -> None:
     assert seen == [False, False, True]
 
 
-async def test_key_can_be_rejected(env: Env) -> None:
+async def test_key_can_be_rejected(env: AtlasEnv) -> None:
     env.atlas.faults.add(Fault(kind=Kind.REFUSE_KEY, times=None))
 
     answer = await env.v2.delete(RUNNING)
@@ -211,7 +211,7 @@ async def test_key_can_be_rejected(env: Env) -> None:
     assert env.atlas.world.cancellations == []
 
 
-async def test_challenge_can_have_another_scheme(env: Env) -> None:
+async def test_challenge_can_have_another_scheme(env: AtlasEnv) -> None:
     env.atlas.faults.add(Fault(kind=Kind.ODD_CHALLENGE, on="challenge", challenge="Negotiate"))
 
     first = await env.http.get(f"/api/atlas/v2{RUNNING}")
@@ -221,7 +221,7 @@ async def test_challenge_can_have_another_scheme(env: Env) -> None:
     assert second.headers["WWW-Authenticate"].startswith("Digest ")
 
 
-async def test_forgotten_nonces_are_stale(env: Env) -> None:
+async def test_forgotten_nonces_are_stale(env: AtlasEnv) -> None:
     await env.v2.get(RUNNING)
     env.atlas.faults.add(Fault(kind=Kind.FORGET_NONCES, method="DELETE"))
 
@@ -232,7 +232,7 @@ async def test_forgotten_nonces_are_stale(env: Env) -> None:
     assert env.atlas.calls[2].refused == "nonce is not known"
 
 
-async def test_tokens_can_be_revoked_before_a_call(env: Env) -> None:
+async def test_tokens_can_be_revoked_before_a_call(env: AtlasEnv) -> None:
     form = {"grant_type": "client_credentials"}
     given = await env.http.post("/api/oauth/token", data=form, auth=(CLIENT_ID, CLIENT_SECRET))
     env.atlas.faults.add(Fault(kind=Kind.FORGET_TOKENS))
@@ -241,7 +241,7 @@ async def test_tokens_can_be_revoked_before_a_call(env: Env) -> None:
     assert (await env.http.get(f"/api/atlas/v2{RUNNING}", headers=bearer)).status_code == 401
 
 
-async def test_fault_applies_to_matching_requests_only(env: Env) -> None:
+async def test_fault_applies_to_matching_requests_only(env: AtlasEnv) -> None:
     env.atlas.faults.add(Fault(kind=Kind.STATUS, status=500, method="DELETE", path=JOB))
 
     assert (await env.v2.get(RUNNING)).status_code == 200
@@ -250,7 +250,7 @@ async def test_fault_applies_to_matching_requests_only(env: Env) -> None:
     assert (await env.v2.delete(RUNNING)).status_code == 204
 
 
-async def test_no_challenge_is_sent_while_down(env: Env) -> None:
+async def test_no_challenge_is_sent_while_down(env: AtlasEnv) -> None:
     env.atlas.faults.preset("down")
 
     with pytest.raises(httpx.TransportError):
@@ -258,7 +258,7 @@ async def test_no_challenge_is_sent_while_down(env: Env) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(PRESETS) - {"slow", "hang"}))
-async def test_after_a_preset_is_cleared_calls_succeed(env: Env, name: str) -> None:
+async def test_after_a_preset_is_cleared_calls_succeed(env: AtlasEnv, name: str) -> None:
     env.atlas.faults.preset(name)
     with contextlib.suppress(httpx.TransportError):
         await env.v2.delete(RUNNING)

@@ -5,12 +5,12 @@ import pytest
 
 from bot.sandbox.atlas import PROJECT_ID, Role
 from bot.sandbox.atlas.example import MANAGER_PRIVATE_KEY, MANAGER_PUBLIC_KEY
-from tests.integration.sandbox_atlas.conftest import GROUP, V2, Caller, Env, job_path
+from tests.integration.sandbox_atlas.conftest import GROUP, V2, AtlasEnv, Caller, job_path
 
 RUNNING = job_path("prod-eu", "65f0a1c2d3e4f5a6b7c80101")
 
 
-def speaker(env: Env, public: str, private: str) -> Caller:
+def speaker(env: AtlasEnv, public: str, private: str) -> Caller:
     return Caller(env.http, "/api/atlas/v2", V2, httpx.DigestAuth(public, private))
 
 
@@ -41,7 +41,7 @@ def speaker(env: Env, public: str, private: str) -> Caller:
     ],
 )
 async def test_missing_resource_is_named(
-    env: Env, path: str, status: int, code: str, detail: str
+    env: AtlasEnv, path: str, status: int, code: str, detail: str
 ) -> None:
     answer = await env.v2.get(path)
 
@@ -50,7 +50,7 @@ async def test_missing_resource_is_named(
     assert answer.json()["detail"] == detail
 
 
-async def test_missing_cluster_counts_for_the_rate_and_a_missing_project_does_not(env: Env) -> None:
+async def test_missing_cluster_uses_the_rate_and_a_missing_project_does_not(env: AtlasEnv) -> None:
     project = await env.v2.get(f"/groups/{'b' * 24}/clusters/x/backup/restoreJobs")
     cluster = await env.v2.get(f"{GROUP}/clusters/x/backup/restoreJobs")
 
@@ -59,19 +59,19 @@ async def test_missing_cluster_counts_for_the_rate_and_a_missing_project_does_no
     assert cluster.headers["RateLimit-Remaining"] == "1199"
 
 
-async def test_credentials_come_before_everything(env: Env) -> None:
+async def test_credentials_come_before_everything(env: AtlasEnv) -> None:
     answer = await env.http.get("/api/atlas/v2/groups/xyz")
 
     assert answer.status_code == 401
 
 
-async def test_version_comes_before_the_project(env: Env) -> None:
+async def test_version_comes_before_the_project(env: AtlasEnv) -> None:
     answer = await env.v2.get("/groups/xyz", accept="application/json")
 
     assert answer.json()["errorCode"] == "INVALID_VERSION_DATE"
 
 
-async def test_rate_comes_before_the_access_list(env: Env) -> None:
+async def test_rate_comes_before_the_access_list(env: AtlasEnv) -> None:
     env.atlas.behaviour.rate_capacity = 1
     env.atlas.world.keys["sandboxk"].access_list = ["203.0.113.0/24"]
 
@@ -80,7 +80,7 @@ async def test_rate_comes_before_the_access_list(env: Env) -> None:
     assert codes == ["IP_ADDRESS_NOT_ON_ACCESS_LIST", "RATE_LIMITED_TOKEN_BUCKET"]
 
 
-async def test_access_list_names_the_address_it_saw(env: Env) -> None:
+async def test_access_list_names_the_address_it_saw(env: AtlasEnv) -> None:
     env.atlas.world.keys["sandboxk"].access_list = ["203.0.113.0/24"]
     env.atlas.behaviour.seen_address = "198.51.100.7"
 
@@ -93,21 +93,21 @@ async def test_access_list_names_the_address_it_saw(env: Env) -> None:
     assert answer.json()["parameters"] == ["198.51.100.7"]
 
 
-async def test_address_on_the_list_passes(env: Env) -> None:
+async def test_address_on_the_list_passes(env: AtlasEnv) -> None:
     env.atlas.world.keys["sandboxk"].access_list = ["127.0.0.0/8"]
 
     assert (await env.v2.get(RUNNING)).status_code == 200
 
 
 async def test_key_without_an_access_list_is_rejected_as_the_organization_requires(
-    env: Env,
+    env: AtlasEnv,
 ) -> None:
     env.atlas.world.keys["sandboxk"].access_list = []
 
     assert (await env.v2.get(RUNNING)).json()["errorCode"] == "ORG_REQUIRES_ACCESS_LIST"
 
 
-async def test_key_without_any_role_in_the_project_is_not_authenticated(env: Env) -> None:
+async def test_key_without_any_role_in_the_project_is_not_authenticated(env: AtlasEnv) -> None:
     env.atlas.world.add_key("stranger", "secret", {})
 
     answer = await speaker(env, "stranger", "secret").get(RUNNING)
@@ -117,7 +117,7 @@ async def test_key_without_any_role_in_the_project_is_not_authenticated(env: Env
     assert "errorCode" not in answer.json()
 
 
-async def test_reading_jobs_needs_more_than_reading_the_project(env: Env) -> None:
+async def test_reading_jobs_needs_more_than_reading_the_project(env: AtlasEnv) -> None:
     env.atlas.world.add_key("reader", "secret", {PROJECT_ID: {Role.READ_ONLY}})
     reader = speaker(env, "reader", "secret")
 
@@ -125,7 +125,7 @@ async def test_reading_jobs_needs_more_than_reading_the_project(env: Env) -> Non
     assert (await reader.get(RUNNING)).json()["errorCode"] == "USER_UNAUTHORIZED"
 
 
-async def test_role_comes_before_the_job(env: Env) -> None:
+async def test_role_comes_before_the_job(env: AtlasEnv) -> None:
     env.atlas.world.add_key("reader", "secret", {PROJECT_ID: {Role.READ_ONLY}})
 
     answer = await speaker(env, "reader", "secret").delete(job_path("nowhere", "nonsense"))
@@ -133,7 +133,7 @@ async def test_role_comes_before_the_job(env: Env) -> None:
     assert answer.json()["errorCode"] == "USER_UNAUTHORIZED"
 
 
-async def test_right_of_a_manager_to_cancel_is_configurable(env: Env) -> None:
+async def test_right_of_a_manager_to_cancel_is_configurable(env: AtlasEnv) -> None:
     manager = speaker(env, MANAGER_PUBLIC_KEY, MANAGER_PRIVATE_KEY)
     env.atlas.behaviour.manager_may_cancel = False
 
@@ -144,14 +144,14 @@ async def test_right_of_a_manager_to_cancel_is_configurable(env: Env) -> None:
     assert (await manager.delete(RUNNING)).status_code == 204
 
 
-async def test_missing_role_can_be_a_403(env: Env) -> None:
+async def test_missing_role_can_be_a_403(env: AtlasEnv) -> None:
     env.atlas.behaviour.role_refusal = "ACCESS_FORBIDDEN"
     env.atlas.world.add_key("reader", "secret", {PROJECT_ID: {Role.READ_ONLY}})
 
     assert (await speaker(env, "reader", "secret").delete(RUNNING)).status_code == 403
 
 
-async def test_exhausted_rate_limit_has_retry_after(env: Env) -> None:
+async def test_exhausted_rate_limit_has_retry_after(env: AtlasEnv) -> None:
     env.atlas.behaviour.rate_capacity = 2
     env.atlas.behaviour.rate_refill = 1
 
@@ -171,7 +171,7 @@ async def test_exhausted_rate_limit_has_retry_after(env: Env) -> None:
     assert (await env.v2.get(RUNNING)).status_code == 200
 
 
-async def test_v1_has_its_older_rate_limit_error(env: Env) -> None:
+async def test_v1_has_its_older_rate_limit_error(env: AtlasEnv) -> None:
     env.atlas.behaviour.rate_capacity = 1
     await env.v1.get(RUNNING)
 
@@ -181,7 +181,7 @@ async def test_v1_has_its_older_rate_limit_error(env: Env) -> None:
     assert "Retry-After" not in answer.headers
 
 
-async def test_challenge_does_not_count_for_the_rate(env: Env) -> None:
+async def test_challenge_does_not_count_for_the_rate(env: AtlasEnv) -> None:
     for _ in range(3):
         await env.http.get(f"/api/atlas/v2{RUNNING}")
 

@@ -5,24 +5,24 @@ import pytest
 
 from bot.sandbox.atlas import PROJECT_ID
 from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
-from tests.integration.sandbox_atlas.conftest import V2, Env
+from tests.integration.sandbox_atlas.conftest import V2, AtlasEnv
 
 FORM = {"grant_type": "client_credentials"}
 UNKNOWN_CLIENT = httpx.Auth()
 BASIC = httpx.BasicAuth(CLIENT_ID, CLIENT_SECRET)
 
 
-async def token(env: Env) -> str:
+async def token(env: AtlasEnv) -> str:
     answer = await env.http.post("/api/oauth/token", data=FORM, auth=BASIC)
     return str(answer.json()["access_token"])
 
 
-async def use(env: Env, bearer: str) -> httpx.Response:
+async def use(env: AtlasEnv, bearer: str) -> httpx.Response:
     headers = {"Accept": V2, "Authorization": f"Bearer {bearer}"}
     return await env.http.get(f"/api/atlas/v2/groups/{PROJECT_ID}", headers=headers)
 
 
-async def test_token_is_issued_and_accepted(env: Env) -> None:
+async def test_token_is_issued_and_accepted(env: AtlasEnv) -> None:
     answer = await env.http.post("/api/oauth/token", data=FORM, auth=BASIC)
 
     assert answer.status_code == 200
@@ -31,14 +31,14 @@ async def test_token_is_issued_and_accepted(env: Env) -> None:
     assert [call.authorization for call in env.atlas.calls] == ["basic", "bearer"]
 
 
-async def test_expired_token_is_rejected(env: Env) -> None:
+async def test_expired_token_is_rejected(env: AtlasEnv) -> None:
     bearer = await token(env)
     env.clock.advance(3600)
 
     assert (await use(env, bearer)).status_code == 401
 
 
-async def test_revoked_token_is_rejected(env: Env) -> None:
+async def test_revoked_token_is_rejected(env: AtlasEnv) -> None:
     bearer = await token(env)
     form = {"token": bearer, "token_type_hint": "access_token"}
 
@@ -48,7 +48,7 @@ async def test_revoked_token_is_rejected(env: Env) -> None:
     assert (await use(env, bearer)).status_code == 401
 
 
-async def test_token_of_another_client_cannot_be_revoked(env: Env) -> None:
+async def test_token_of_another_client_cannot_be_revoked(env: AtlasEnv) -> None:
     bearer = await token(env)
     env.atlas.world.add_service_account("mdb_sa_id_other", "secret", {})
 
@@ -60,7 +60,7 @@ async def test_token_of_another_client_cannot_be_revoked(env: Env) -> None:
     assert (await use(env, bearer)).status_code == 200
 
 
-async def test_unknown_token_is_rejected(env: Env) -> None:
+async def test_unknown_token_is_rejected(env: AtlasEnv) -> None:
     answer = await use(env, "invented")
 
     assert answer.status_code == 401
@@ -80,7 +80,7 @@ async def test_unknown_token_is_rejected(env: Env) -> None:
     ],
 )  # fmt: skip
 async def test_refusals_are_in_oauths_own_form(
-    env: Env, form: dict[str, str], auth: httpx.Auth, status: int, error: str
+    env: AtlasEnv, form: dict[str, str], auth: httpx.Auth, status: int, error: str
 ) -> None:
     answer = await env.http.post("/api/oauth/token", data=form, auth=auth)
 
@@ -89,20 +89,20 @@ async def test_refusals_are_in_oauths_own_form(
     assert answer.json()["error"] == error
 
 
-async def test_token_request_requires_a_form(env: Env) -> None:
+async def test_token_request_requires_a_form(env: AtlasEnv) -> None:
     answer = await env.http.post("/api/oauth/token", json=FORM, auth=BASIC)
 
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
 
 
-async def test_credentials_in_the_body_can_be_allowed(env: Env) -> None:
+async def test_credentials_in_the_body_can_be_allowed(env: AtlasEnv) -> None:
     env.atlas.behaviour.token_body_credentials = True
     form = {**FORM, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
 
     assert (await env.http.post("/api/oauth/token", data=form)).status_code == 200
 
 
-async def test_number_of_tokens_is_limited(env: Env) -> None:
+async def test_number_of_tokens_is_limited(env: AtlasEnv) -> None:
     env.atlas.behaviour.token_limit = 2
     for _ in range(2):
         await token(env)
@@ -115,7 +115,7 @@ async def test_number_of_tokens_is_limited(env: Env) -> None:
     assert (await env.http.post("/api/oauth/token", data=FORM, auth=BASIC)).status_code == 200
 
 
-async def test_access_list_applies_to_calls_not_to_token_requests(env: Env) -> None:
+async def test_access_list_applies_to_calls_not_to_token_requests(env: AtlasEnv) -> None:
     env.atlas.world.service_accounts[CLIENT_ID].access_list = ["203.0.113.0/24"]
 
     answer = await use(env, await token(env))

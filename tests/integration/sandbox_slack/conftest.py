@@ -7,7 +7,7 @@ import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.slack import FakeSlackServer
-from tests.integration.sandbox_slack.receiver import Receiver
+from tests.integration.sandbox_slack.receiver import AppReceiver
 from tests.support.clock import FakeClock
 
 
@@ -28,22 +28,22 @@ def client(slack: FakeSlackServer) -> AsyncWebClient:
 
 
 @pytest.fixture
-async def app(slack: FakeSlackServer) -> AsyncIterator[Receiver]:
+async def app(slack: FakeSlackServer) -> AsyncIterator[AppReceiver]:
     """An app that gets its payloads over signed HTTP."""
-    async with Receiver().open() as receiver:
+    async with AppReceiver().open() as receiver:
         slack.http.request_url = receiver.url
         yield receiver
 
 
 @dataclass(frozen=True, slots=True)
-class Env:
+class SlackEnv:
     """The fake Slack, the app that gets its payloads over HTTP, and Slack's own client."""
 
     slack: FakeSlackServer
-    app: Receiver
+    app: AppReceiver
     client: AsyncWebClient
 
 
 @pytest.fixture
-def env(slack: FakeSlackServer, app: Receiver, client: AsyncWebClient) -> Env:
-    return Env(slack, app, client)
+def env(slack: FakeSlackServer, app: AppReceiver, client: AsyncWebClient) -> SlackEnv:
+    return SlackEnv(slack, app, client)

@@ -30,7 +30,7 @@ class Received:
 
 
 @dataclass
-class Receiver:
+class AppReceiver:
     """`answers` are given in turn, then empty ones."""
 
     answers: list[Answer] = field(default_factory=list)

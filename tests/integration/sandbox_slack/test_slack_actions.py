@@ -5,9 +5,9 @@ from slack_sdk.signature import Clock, SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.slack import CannotDo, FakeSlackServer, Settings
-from tests.integration.sandbox_slack.conftest import Env
+from tests.integration.sandbox_slack.conftest import SlackEnv
 from tests.integration.sandbox_slack.parts import Json, actions, button, plain, section
-from tests.integration.sandbox_slack.receiver import Answer, Receiver
+from tests.integration.sandbox_slack.receiver import Answer, AppReceiver
 
 OPS = "C0OPS00001"
 CONFIRM = {name: plain("Sure?") for name in ("title", "text", "confirm", "deny")}
@@ -18,7 +18,7 @@ async def card(client: AsyncWebClient, channel: str = OPS, *blocks: Json) -> Non
     await client.chat_postMessage(channel=channel, text="card", blocks=shown)
 
 
-async def test_payloads_over_http_carry_slacks_signature(env: Env) -> None:
+async def test_payloads_over_http_carry_slacks_signature(env: SlackEnv) -> None:
     await env.slack.people.types("rina", "#ops", "/cancel-restore “smart” & 50%")
 
     [request] = env.app.requests
@@ -37,7 +37,7 @@ class _At(Clock):
         return self._clock()
 
 
-async def test_any_request_can_be_forged_by_hand(env: Env) -> None:
+async def test_any_request_can_be_forged_by_hand(env: SlackEnv) -> None:
     headers = env.slack.http.headers(b"payload=notjson") | {"X-Slack-Signature": "v0=wrong"}
     env.app.answers = [Answer(status=401)]
 
@@ -47,7 +47,7 @@ async def test_any_request_can_be_forged_by_hand(env: Env) -> None:
     assert env.app.requests[0].headers["X-Slack-Signature"] == "v0=wrong"
 
 
-async def test_retry_over_http_is_marked(env: Env) -> None:
+async def test_retry_over_http_is_marked(env: SlackEnv) -> None:
     await env.slack.people.types("rina", "#ops", "/cancel-restore")
     await env.slack.people.redelivers("http_error")
 
@@ -57,7 +57,7 @@ async def test_retry_over_http_is_marked(env: Env) -> None:
     assert second.headers["X-Slack-Retry-Reason"] == "http_error"
 
 
-async def test_app_that_is_down_shows_as_an_error(env: Env) -> None:
+async def test_app_that_is_down_shows_as_an_error(env: SlackEnv) -> None:
     env.slack.http.request_url = "http://127.0.0.1:9/slack/events"
 
     ack = await env.slack.people.types("rina", "#ops", "/cancel-restore")
@@ -69,7 +69,7 @@ async def test_app_that_is_down_shows_as_an_error(env: Env) -> None:
 async def test_app_that_is_slow_shows_as_a_timeout() -> None:
     answer = Answer(seconds=0.2)
     async with (
-        Receiver(answers=[answer]).open() as app,
+        AppReceiver(answers=[answer]).open() as app,
         FakeSlackServer(request_url=app.url, settings=Settings(ack_seconds=0.05)) as slack,
     ):
         assert (
@@ -88,7 +88,7 @@ async def test_app_that_is_slow_shows_as_a_timeout() -> None:
     ],
 )
 async def test_command_requires_membership_of_channel_and_workspace(
-    env: Env, user: str, channel: str
+    env: SlackEnv, user: str, channel: str
 ) -> None:
     with pytest.raises(CannotDo):
         await env.slack.people.types(user, channel, "/cancel-restore")
@@ -96,7 +96,7 @@ async def test_command_requires_membership_of_channel_and_workspace(
     assert env.app.requests == []
 
 
-async def test_unknown_command_is_answered_by_slack(env: Env) -> None:
+async def test_unknown_command_is_answered_by_slack(env: SlackEnv) -> None:
     assert (await env.slack.people.types("rina", "#ops", "/other")).error == "invalid_command"
     assert env.app.requests == []
 
@@ -104,7 +104,7 @@ async def test_unknown_command_is_answered_by_slack(env: Env) -> None:
 @pytest.mark.parametrize(
     ("channel", "name"), [("#ops", "ops"), ("#quiet", "privategroup"), ("dm", "directmessage")]
 )
-async def test_private_channels_do_not_reveal_their_name(env: Env, channel: str, name: str) -> None:
+async def test_private_channel_names_are_hidden(env: SlackEnv, channel: str, name: str) -> None:
     place = env.slack.state.dm("rina") if channel == "dm" else channel
 
     await env.slack.people.types("rina", place, "/cancel-restore")
@@ -112,7 +112,7 @@ async def test_private_channels_do_not_reveal_their_name(env: Env, channel: str,
     assert env.app.payload["channel_name"] == name
 
 
-async def test_public_answer_to_a_command_is_seen_by_all(env: Env) -> None:
+async def test_public_answer_to_a_command_is_seen_by_all(env: SlackEnv) -> None:
     env.app.answers = [
         Answer(body={"response_type": "in_channel", "text": "all"}),
         Answer(body="me"),
@@ -125,7 +125,7 @@ async def test_public_answer_to_a_command_is_seen_by_all(env: Env) -> None:
     assert [m["text"] for m in env.slack.state.ephemerals("rina")] == ["me"]
 
 
-async def test_click_payload_has_message_person_and_button(env: Env) -> None:
+async def test_click_payload_has_message_person_and_button(env: SlackEnv) -> None:
     await card(env.client)
     [message] = env.slack.state.messages("#ops")
 
@@ -153,7 +153,7 @@ async def test_click_payload_has_message_person_and_button(env: Env) -> None:
     assert {"trigger_id", "response_url", "state"} <= set(payload)
 
 
-async def test_buttons_with_one_action_id_differ_by_value(env: Env) -> None:
+async def test_buttons_with_one_action_id_differ_by_value(env: SlackEnv) -> None:
     rows = [section(str(n), accessory=button("open", value=str(n))) for n in (1, 2)]
     await card(env.client, OPS, *rows)
     [message] = env.slack.state.messages("#ops")
@@ -165,7 +165,7 @@ async def test_buttons_with_one_action_id_differ_by_value(env: Env) -> None:
     assert env.app.payload["actions"][0]["value"] == "2"
 
 
-async def test_button_that_is_gone_can_only_be_clicked_by_a_stale_client(env: Env) -> None:
+async def test_button_that_is_gone_can_only_be_clicked_by_a_stale_client(env: SlackEnv) -> None:
     await card(env.client)
     [seen] = env.slack.state.messages("#ops")
     await env.client.chat_update(channel=OPS, ts=seen["ts"], text="done", blocks=[])
@@ -177,7 +177,7 @@ async def test_button_that_is_gone_can_only_be_clicked_by_a_stale_client(env: En
     assert env.app.payload["message"]["text"] == "card"
 
 
-async def test_click_requires_channel_membership(env: Env) -> None:
+async def test_click_requires_channel_membership(env: SlackEnv) -> None:
     await card(env.client)
     [message] = env.slack.state.messages("#ops")
 
@@ -194,7 +194,7 @@ async def test_click_requires_channel_membership(env: Env) -> None:
 async def test_external_member_of_a_shared_channel_can_click(setting: str, team: str) -> None:
     settings = Settings(connect_team="actor" if setting == "actor" else "installed")
     async with (
-        Receiver().open() as app,
+        AppReceiver().open() as app,
         FakeSlackServer(request_url=app.url, settings=settings) as slack,
     ):
         await card(AsyncWebClient(slack.bot_token, base_url=slack.api_url), "C0SHARED01")
@@ -205,7 +205,7 @@ async def test_external_member_of_a_shared_channel_can_click(setting: str, team:
         assert app.payload["team"]["id"] == team
 
 
-async def test_confirm_dialog_stands_before_the_click(env: Env) -> None:
+async def test_confirm_dialog_stands_before_the_click(env: SlackEnv) -> None:
     await card(env.client, OPS, actions(button(confirm=CONFIRM)))
     [message] = env.slack.state.messages("#ops")
 
@@ -216,7 +216,7 @@ async def test_confirm_dialog_stands_before_the_click(env: Env) -> None:
     assert (done.ok, done.confirm, len(env.app.requests)) == (True, CONFIRM, 1)
 
 
-async def test_button_hidden_from_a_person_cannot_be_clicked_by_them(env: Env) -> None:
+async def test_button_hidden_from_a_person_cannot_be_clicked_by_them(env: SlackEnv) -> None:
     await card(env.client, OPS, actions(button(visible_to_user_ids=["U0ADA00001"])))
     [message] = env.slack.state.messages("#ops")
 
@@ -225,7 +225,7 @@ async def test_button_hidden_from_a_person_cannot_be_clicked_by_them(env: Env) -
     assert (await env.slack.people.clicks("ada", message, "approve")).ok
 
 
-async def test_selection_in_a_message_is_sent_immediately(env: Env) -> None:
+async def test_selection_in_a_message_is_sent_immediately(env: SlackEnv) -> None:
     option = {"text": plain("One"), "value": "1"}
     select = {"type": "static_select", "action_id": "pick", "options": [option]}
     await card(env.client, OPS, actions(select))
@@ -237,7 +237,7 @@ async def test_selection_in_a_message_is_sent_immediately(env: Env) -> None:
     assert state == {"type": "static_select", "selected_option": option}
 
 
-async def test_shortcut_payload_has_its_message(env: Env) -> None:
+async def test_shortcut_payload_has_its_message(env: SlackEnv) -> None:
     message = env.slack.people.says("gus", "#ops", "look: prod-eu 42")
 
     await env.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")

@@ -8,7 +8,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.slack import FakeSlackServer, Settings
-from tests.integration.sandbox_slack.conftest import Env
+from tests.integration.sandbox_slack.conftest import SlackEnv
 from tests.support.clock import FakeClock
 
 OPS, QUIET, LOBBY = "C0OPS00001", "C0QUIET001", "C0LOBBY001"
@@ -36,12 +36,12 @@ async def refusal(call: Call, **arguments: object) -> str:
     ],
 )
 async def test_post_to_a_channel_without_membership_is_rejected(
-    env: Env, channel: str, code: str
+    env: SlackEnv, channel: str, code: str
 ) -> None:
     assert await refusal(env.client.chat_postMessage, channel=channel, text="a") == code
 
 
-async def test_scope_lets_the_app_post_in_public_channels_without_joining(env: Env) -> None:
+async def test_scope_lets_the_app_post_in_public_channels_without_joining(env: SlackEnv) -> None:
     env.slack.workspace.app.scopes.add("chat:write.public")
 
     await env.client.chat_postMessage(channel=LOBBY, text="hello")
@@ -52,14 +52,14 @@ async def test_scope_lets_the_app_post_in_public_channels_without_joining(env: E
     )
 
 
-async def test_post_to_a_person_opens_the_direct_message(env: Env) -> None:
+async def test_post_to_a_person_opens_the_direct_message(env: SlackEnv) -> None:
     answer = await env.client.chat_postMessage(channel="U0RINA0001", text="hello")
 
     assert answer["channel"] == env.slack.state.dm("rina")
     assert [m["text"] for m in env.slack.state.messages(env.slack.state.dm("rina"))] == ["hello"]
 
 
-async def test_message_carries_its_metadata_and_its_author(env: Env) -> None:
+async def test_message_carries_its_metadata_and_its_author(env: SlackEnv) -> None:
     metadata = {"event_type": "cancel_restore", "event_payload": {"request": "1"}}
 
     answer = await env.client.chat_postMessage(channel=OPS, text="a", metadata=metadata)
@@ -84,7 +84,7 @@ async def test_message_carries_its_metadata_and_its_author(env: Env) -> None:
     ],
 )
 async def test_invalid_message_is_rejected(
-    env: Env, arguments: dict[str, object], code: str
+    env: SlackEnv, arguments: dict[str, object], code: str
 ) -> None:
     message = {"channel": OPS, **arguments}
     call = env.client.api_call
@@ -92,7 +92,7 @@ async def test_invalid_message_is_rejected(
     assert await refusal(call, api_method="chat.postMessage", json=message) == code
 
 
-async def test_replies_stay_in_their_thread(env: Env) -> None:
+async def test_replies_stay_in_their_thread(env: SlackEnv) -> None:
     card = await env.client.chat_postMessage(channel=OPS, text="card")
     reply = await env.client.chat_postMessage(channel=OPS, text="reply", thread_ts=card["ts"])
 
@@ -103,7 +103,7 @@ async def test_replies_stay_in_their_thread(env: Env) -> None:
     assert await refusal(env.client.chat_postMessage, **arguments) == "cannot_reply_to_message"
 
 
-async def test_app_edits_its_own_messages_only(env: Env) -> None:
+async def test_app_edits_its_own_messages_only(env: SlackEnv) -> None:
     other = env.slack.people.says("rina", "#ops", "mine")
     change = {"channel": OPS, "text": "b"}
 
@@ -114,7 +114,7 @@ async def test_app_edits_its_own_messages_only(env: Env) -> None:
     )
 
 
-async def test_edit_keeps_omitted_fields_and_the_earlier_text(env: Env) -> None:
+async def test_edit_keeps_omitted_fields_and_the_earlier_text(env: SlackEnv) -> None:
     divider = {"type": "divider", "block_id": "d"}
     metadata = {"event_type": "e", "event_payload": {}}
     card = await env.client.chat_postMessage(
@@ -134,14 +134,14 @@ async def test_edit_keeps_omitted_fields_and_the_earlier_text(env: Env) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code"), [({}, "no_text"), ({"text": "x" * 4001}, "msg_too_long")]
 )
-async def test_invalid_edit_is_rejected(env: Env, arguments: dict[str, object], code: str) -> None:
+async def test_invalid_edit_fails(env: SlackEnv, arguments: dict[str, object], code: str) -> None:
     card = await env.client.chat_postMessage(channel=OPS, text="one")
     edit = {"channel": OPS, "ts": card["ts"], **arguments}
 
     assert await refusal(env.client.api_call, api_method="chat.update", json=edit) == code
 
 
-async def test_message_in_an_archived_channel_cannot_be_edited(env: Env) -> None:
+async def test_message_in_an_archived_channel_cannot_be_edited(env: SlackEnv) -> None:
     card = await env.client.chat_postMessage(channel=OPS, text="one")
     env.slack.workspace.channel("#ops").is_archived = True
 
@@ -150,7 +150,7 @@ async def test_message_in_an_archived_channel_cannot_be_edited(env: Env) -> None
     assert await refusal(call, channel=OPS, ts=card["ts"], text="b") == "is_inactive"
 
 
-async def test_deleted_message_is_gone(env: Env) -> None:
+async def test_deleted_message_is_gone(env: SlackEnv) -> None:
     card = await env.client.chat_postMessage(channel=OPS, text="one")
 
     await env.client.chat_delete(channel=OPS, ts=card["ts"])
@@ -158,7 +158,7 @@ async def test_deleted_message_is_gone(env: Env) -> None:
     assert env.slack.state.messages("#ops") == []
 
 
-async def test_private_message_is_seen_by_one_member_only(env: Env) -> None:
+async def test_private_message_is_seen_by_one_member_only(env: SlackEnv) -> None:
     await env.client.chat_postEphemeral(channel=OPS, user="U0RINA0001", text="psst")
 
     assert [m["text"] for m in env.slack.state.ephemerals("rina")] == ["psst"]
@@ -167,7 +167,7 @@ async def test_private_message_is_seen_by_one_member_only(env: Env) -> None:
     assert await refusal(env.client.chat_postEphemeral, **arguments) == "user_not_in_channel"
 
 
-async def test_link_leads_to_a_message_of_a_channel_that_the_app_sees(env: Env) -> None:
+async def test_link_leads_to_a_message_of_a_channel_that_the_app_sees(env: SlackEnv) -> None:
     card = await env.client.chat_postMessage(channel=OPS, text="one")
     reply = await env.client.chat_postMessage(channel=OPS, text="two", thread_ts=card["ts"])
 
@@ -180,7 +180,7 @@ async def test_link_leads_to_a_message_of_a_channel_that_the_app_sees(env: Env) 
     assert await refusal(get, channel=OPS, message_ts="1.2") == "message_not_found"
 
 
-async def test_repeated_client_msg_id_gives_the_first_message_back(env: Env) -> None:
+async def test_repeated_client_msg_id_gives_the_first_message_back(env: SlackEnv) -> None:
     post: dict[str, Any] = {
         "channel": OPS,
         "text": "once",

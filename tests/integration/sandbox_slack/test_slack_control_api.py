@@ -12,7 +12,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.slack import FakeSlackServer
 from tests.integration.sandbox_slack.parts import Json, form, section
-from tests.integration.sandbox_slack.receiver import Answer, Receiver
+from tests.integration.sandbox_slack.receiver import Answer, AppReceiver
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ async def asks(session: ClientSession, path: str, body: Json) -> Json:
 
 
 async def test_actions_run_by_name_and_return_the_ack(
-    slack: FakeSlackServer, app: Receiver, outside: ClientSession
+    slack: FakeSlackServer, app: AppReceiver, outside: ClientSession
 ) -> None:
     app.answers = [Answer(body="Looking.")]
     line = {"user": "rina", "channel": "#ops", "line": "/cancel-restore 42"}
@@ -94,7 +94,7 @@ async def test_body_that_is_not_an_object_is_reported(
 
 @pytest.mark.parametrize("as_given", ["id", "object"])
 async def test_view_may_be_given_by_its_id(
-    slack: FakeSlackServer, app: Receiver, outside: ClientSession, as_given: str
+    slack: FakeSlackServer, app: AppReceiver, outside: ClientSession, as_given: str
 ) -> None:
     view = slack.world.views.open(slack.workspace.user("rina"), form(section()))
     given = view.id if as_given == "id" else {"id": view.id}
@@ -132,7 +132,7 @@ async def test_changes_are_streamed_as_they_happen(
         assert json.loads(data.removeprefix("data: "))["message"]["text"] == "hello"
 
 
-async def test_action_is_published_before_its_ack(slack: FakeSlackServer, app: Receiver) -> None:
+async def test_action_is_published_before_its_ack(slack: FakeSlackServer, app: AppReceiver) -> None:
     app.answers = [Answer(body="Looking.")]
     kinds = []
     published = []
@@ -155,7 +155,7 @@ async def test_action_is_published_before_its_ack(slack: FakeSlackServer, app: R
         ({"Host": "127.0.0.1.evil.example:80"}, "foreign_host"),
     ],
 )
-async def test_pages_of_other_sites_get_403(
+async def test_other_sites_get_403(
     outside: ClientSession, headers: dict[str, str], error: str
 ) -> None:
     for path in ("/", "/_sandbox/state", "/api/auth.test"):

@@ -4,7 +4,7 @@ import pytest
 from slack_sdk.errors import SlackApiError
 
 from bot.sandbox.slack import CannotDo
-from tests.integration.sandbox_slack.conftest import Env
+from tests.integration.sandbox_slack.conftest import SlackEnv
 from tests.integration.sandbox_slack.parts import (
     JOB,
     OTHER_JOB,
@@ -20,24 +20,24 @@ from tests.integration.sandbox_slack.parts import (
 from tests.integration.sandbox_slack.receiver import Answer
 
 
-async def trigger(env: Env) -> str:
+async def trigger(env: SlackEnv) -> str:
     await env.slack.people.types("rina", "#ops", "/cancel-restore")
     return str(env.app.payload["trigger_id"])
 
 
-async def opened(env: Env, view: Json) -> Json:
+async def opened(env: SlackEnv, view: Json) -> Json:
     answer = await env.client.views_open(trigger_id=await trigger(env), view=view)
     shown: Json = answer["view"]
     return shown
 
 
-async def refusal(env: Env, method: str, **arguments: object) -> str:
+async def refusal(env: SlackEnv, method: str, **arguments: object) -> str:
     with pytest.raises(SlackApiError) as refused:
         await env.client.api_call(method, json=arguments)
     return str(refused.value.response["error"])
 
 
-async def test_trigger_opens_one_dialog(env: Env) -> None:
+async def test_trigger_opens_one_dialog(env: SlackEnv) -> None:
     trigger_id = await trigger(env)
 
     await env.client.views_open(trigger_id=trigger_id, view=form())
@@ -50,7 +50,7 @@ async def test_trigger_opens_one_dialog(env: Env) -> None:
     assert env.slack.state.view_of("ada") is None
 
 
-async def test_invalid_view_does_not_use_up_the_trigger(env: Env) -> None:
+async def test_invalid_view_does_not_use_up_the_trigger(env: SlackEnv) -> None:
     trigger_id = await trigger(env)
 
     wrong = await refusal(env, "views.open", trigger_id=trigger_id, view=modal(reason()))
@@ -59,7 +59,7 @@ async def test_invalid_view_does_not_use_up_the_trigger(env: Env) -> None:
     assert (await env.client.views_open(trigger_id=trigger_id, view=form()))["ok"]
 
 
-async def test_update_needs_the_newest_hash_when_it_gives_one(env: Env) -> None:
+async def test_update_needs_the_newest_hash_when_it_gives_one(env: SlackEnv) -> None:
     view = await opened(env, modal(section("Looking up …")))
     first = {"view_id": view["id"], "hash": view["hash"]}
 
@@ -69,7 +69,7 @@ async def test_update_needs_the_newest_hash_when_it_gives_one(env: Env) -> None:
     assert await refusal(env, "views.update", **first, view=modal()) == "hash_conflict"
 
 
-async def test_what_was_typed_survives_an_update_under_the_same_ids(env: Env) -> None:
+async def test_what_was_typed_survives_an_update_under_the_same_ids(env: SlackEnv) -> None:
     view = await opened(env, form())
     env.slack.people.fills("rina", view, {"reason": "typed"})
 
@@ -81,14 +81,14 @@ async def test_what_was_typed_survives_an_update_under_the_same_ids(env: Env) ->
     assert answer["view"]["state"]["values"]["other"]["reason"]["value"] is None
 
 
-async def test_dialog_that_was_closed_cannot_be_updated(env: Env) -> None:
+async def test_dialog_that_was_closed_cannot_be_updated(env: SlackEnv) -> None:
     view = await opened(env, form())
     await env.slack.people.closes("rina", view)
 
     assert await refusal(env, "views.update", view_id=view["id"], view=form()) == "not_found"
 
 
-async def test_dialog_is_found_by_its_external_id_which_is_unique(env: Env) -> None:
+async def test_dialog_is_found_by_its_external_id_which_is_unique(env: SlackEnv) -> None:
     await opened(env, form(external_id="mine"))
 
     answer = await env.client.views_update(external_id="mine", view=form(external_id="mine"))
@@ -99,7 +99,7 @@ async def test_dialog_is_found_by_its_external_id_which_is_unique(env: Env) -> N
     assert await refusal(env, "views.open", **twice) == "duplicate_external_id"
 
 
-async def test_dialogs_stack_three_deep(env: Env) -> None:
+async def test_dialogs_stack_three_deep(env: SlackEnv) -> None:
     deeper = form(actions(button("deeper")), reason())
     await opened(env, deeper)
 
@@ -115,7 +115,7 @@ async def test_dialogs_stack_three_deep(env: Env) -> None:
     assert fourth == "push_limit_reached"
 
 
-async def test_submission_carries_the_view_and_what_was_filled_in(env: Env) -> None:
+async def test_submission_carries_the_view_and_what_was_filled_in(env: SlackEnv) -> None:
     view = await opened(env, form(private_metadata="C0OPS00001"))
 
     ack = await env.slack.people.submits("rina", view, {"reason": "by mistake"})
@@ -130,7 +130,7 @@ async def test_submission_carries_the_view_and_what_was_filled_in(env: Env) -> N
     assert env.slack.state.view_of("rina") is None
 
 
-async def test_incomplete_form_is_not_submitted(env: Env) -> None:
+async def test_incomplete_form_is_not_submitted(env: SlackEnv) -> None:
     view = await opened(env, form())
 
     with pytest.raises(CannotDo, match=r"reason: Please complete this required field\."):
@@ -140,7 +140,7 @@ async def test_incomplete_form_is_not_submitted(env: Env) -> None:
     assert env.slack.state.view_of("rina") is not None
 
 
-async def test_dialog_without_submit_button_cannot_be_sent(env: Env) -> None:
+async def test_dialog_without_submit_button_cannot_be_sent(env: SlackEnv) -> None:
     view = await opened(env, modal())
 
     with pytest.raises(CannotDo, match="no submit button"):
@@ -165,7 +165,7 @@ ANSWERS: list[tuple[Json, list[str], dict[str, str]]] = [
 
 @pytest.mark.parametrize(("answer", "shown", "errors"), ANSWERS)
 async def test_response_action_of_a_submission_is_applied(
-    env: Env, *, answer: Json, shown: list[str], errors: dict[str, str]
+    env: SlackEnv, *, answer: Json, shown: list[str], errors: dict[str, str]
 ) -> None:
     view = await opened(env, form())
     env.app.answers = [Answer(body=answer)]
@@ -187,7 +187,7 @@ async def test_response_action_of_a_submission_is_applied(
         "ok",
     ],
 )
-async def test_invalid_ack_is_a_complaint(env: Env, answer: Json | str) -> None:
+async def test_invalid_ack_is_a_complaint(env: SlackEnv, answer: Json | str) -> None:
     view = await opened(env, form())
     env.app.answers = [Answer(body=answer)]
 
@@ -201,7 +201,7 @@ async def test_invalid_ack_is_a_complaint(env: Env, answer: Json | str) -> None:
     assert len(env.slack.state.views_of("rina")) == 1
 
 
-async def test_dialog_stays_open_when_the_app_fails(env: Env) -> None:
+async def test_dialog_stays_open_when_the_app_fails(env: SlackEnv) -> None:
     view = await opened(env, form())
     env.app.answers = [Answer(status=500)]
 
@@ -211,7 +211,7 @@ async def test_dialog_stays_open_when_the_app_fails(env: Env) -> None:
     assert env.slack.state.view_of("rina") is not None
 
 
-async def test_view_closed_is_sent_only_with_notify_on_close(env: Env) -> None:
+async def test_view_closed_is_sent_only_with_notify_on_close(env: SlackEnv) -> None:
     await env.slack.people.closes("rina", await opened(env, form()))
     assert env.app.payload["command"] == "/cancel-restore"
 
@@ -221,7 +221,7 @@ async def test_view_closed_is_sent_only_with_notify_on_close(env: Env) -> None:
     assert "trigger_id" not in env.app.payload
 
 
-async def test_x_closes_the_whole_stack(env: Env) -> None:
+async def test_x_closes_the_whole_stack(env: SlackEnv) -> None:
     root = form(actions(button("deeper")), reason(), notify_on_close=True)
     view = await opened(env, root)
     await env.slack.people.clicks("rina", view, "deeper")
@@ -242,7 +242,7 @@ PICKER = {
 }
 
 
-async def test_suggested_options_can_be_chosen_and_sent(env: Env) -> None:
+async def test_suggested_options_can_be_chosen_and_sent(env: SlackEnv) -> None:
     view = await opened(env, form(PICKER))
     env.app.answers = [Answer(body={"options": [JOB, OTHER_JOB]})]
 
@@ -260,14 +260,14 @@ async def test_suggested_options_can_be_chosen_and_sent(env: Env) -> None:
     assert env.app.payload["view"]["state"]["values"]["job"]["job"]["selected_option"] == OTHER_JOB
 
 
-async def test_options_are_requested_from_the_minimum_length_on(env: Env) -> None:
+async def test_options_are_requested_from_the_minimum_length_on(env: SlackEnv) -> None:
     view = await opened(env, form(PICKER))
 
     with pytest.raises(CannotDo, match="at least 1 characters"):
         await env.slack.people.suggests("rina", view, "job", "")
 
 
-async def test_options_over_the_limits_are_a_complaint(env: Env) -> None:
+async def test_options_over_the_limits_are_a_complaint(env: SlackEnv) -> None:
     view = await opened(env, form(PICKER))
     env.app.answers = [Answer(body={"options": [{**JOB, "text": plain("x" * 76)}]})]
 
@@ -277,7 +277,7 @@ async def test_options_over_the_limits_are_a_complaint(env: Env) -> None:
     assert "must be less than 76 characters" in env.slack.complaints[0]
 
 
-async def test_home_tab_is_published_per_person_and_opening_sends_an_event(env: Env) -> None:
+async def test_home_tab_is_published_per_person_and_opening_sends_an_event(env: SlackEnv) -> None:
     await env.slack.people.opens_home("rina")
     first = env.app.payload["event"]
     home = {"type": "home", "blocks": [section("Yours"), actions(button("open"))]}

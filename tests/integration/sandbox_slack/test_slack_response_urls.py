@@ -5,13 +5,13 @@ import json
 import pytest
 from aiohttp import ClientSession
 
-from tests.integration.sandbox_slack.conftest import Env
+from tests.integration.sandbox_slack.conftest import SlackEnv
 from tests.integration.sandbox_slack.parts import Json, actions, button
 
 OPS = "C0OPS00001"
 
 
-async def command_url(env: Env) -> str:
+async def command_url(env: SlackEnv) -> str:
     await env.slack.people.types("rina", "#ops", "/cancel-restore")
     return str(env.app.payload["response_url"])
 
@@ -23,7 +23,7 @@ async def answers(url: str, **body: object) -> tuple[int, str]:
         return response.status, text if response.status == 200 else json.loads(text)["error"]
 
 
-async def test_five_answers_go_to_the_person_alone(env: Env) -> None:
+async def test_five_answers_go_to_the_person_alone(env: SlackEnv) -> None:
     url = await command_url(env)
 
     for number in range(5):
@@ -34,7 +34,7 @@ async def test_five_answers_go_to_the_person_alone(env: Env) -> None:
     assert env.slack.state.messages("#ops") == []
 
 
-async def test_answer_reaches_a_channel_that_the_app_is_not_in(env: Env) -> None:
+async def test_answer_reaches_a_channel_that_the_app_is_not_in(env: SlackEnv) -> None:
     await env.slack.people.types("rina", "#quiet", "/cancel-restore")
 
     url = env.app.payload["response_url"]
@@ -43,7 +43,7 @@ async def test_answer_reaches_a_channel_that_the_app_is_not_in(env: Env) -> None
     assert [m["text"] for m in env.slack.state.messages("#quiet")] == ["all"]
 
 
-async def test_answer_can_replace_or_delete_the_message_that_was_clicked(env: Env) -> None:
+async def test_answer_can_replace_or_delete_the_message_that_was_clicked(env: SlackEnv) -> None:
     await env.client.chat_postEphemeral(
         channel=OPS, user="U0RINA0001", text="psst", blocks=[actions(button())]
     )
@@ -60,7 +60,7 @@ async def test_answer_can_replace_or_delete_the_message_that_was_clicked(env: En
     assert env.slack.state.ephemerals("rina") == []
 
 
-async def test_answer_can_reply_in_a_thread_that_exists(env: Env) -> None:
+async def test_answer_can_reply_in_a_thread_that_exists(env: SlackEnv) -> None:
     card = await env.client.chat_postMessage(channel=OPS, text="card")
     url = await command_url(env)
 
@@ -83,7 +83,7 @@ async def test_answer_can_reply_in_a_thread_that_exists(env: Env) -> None:
     ],
 )
 async def test_invalid_response_is_rejected_and_a_complaint(
-    env: Env, body: Json, code: str
+    env: SlackEnv, body: Json, code: str
 ) -> None:
     url = await command_url(env)
 

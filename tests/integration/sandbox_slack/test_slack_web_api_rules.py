@@ -7,7 +7,7 @@ import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from tests.integration.sandbox_slack.conftest import Env
+from tests.integration.sandbox_slack.conftest import SlackEnv
 
 
 async def refusal(call: Awaitable[object]) -> str:
@@ -17,7 +17,7 @@ async def refusal(call: Awaitable[object]) -> str:
     return str(refused.value.response["error"])
 
 
-async def test_auth_test_returns_identity_and_scopes(env: Env) -> None:
+async def test_auth_test_returns_identity_and_scopes(env: SlackEnv) -> None:
     answer = await env.client.auth_test()
 
     assert answer["user_id"] == env.slack.workspace.app.bot_user
@@ -26,7 +26,7 @@ async def test_auth_test_returns_identity_and_scopes(env: Env) -> None:
     assert scopes == sorted(env.slack.workspace.app.scopes)
 
 
-async def test_wrong_and_missing_token_have_different_errors(env: Env) -> None:
+async def test_wrong_and_missing_token_have_different_errors(env: SlackEnv) -> None:
     wrong = AsyncWebClient("xoxb-other", base_url=env.slack.api_url)
     none = AsyncWebClient(base_url=env.slack.api_url)
 
@@ -34,7 +34,7 @@ async def test_wrong_and_missing_token_have_different_errors(env: Env) -> None:
     assert await refusal(none.auth_test()) == "not_authed"
 
 
-async def test_each_token_has_its_own_methods(env: Env) -> None:
+async def test_each_token_has_its_own_methods(env: SlackEnv) -> None:
     app = AsyncWebClient(env.slack.app_token, base_url=env.slack.api_url)
 
     assert await refusal(app.chat_postMessage(channel="C0OPS00001", text="a")) == (
@@ -45,7 +45,7 @@ async def test_each_token_has_its_own_methods(env: Env) -> None:
     )
 
 
-async def test_missing_scope_is_named(env: Env) -> None:
+async def test_missing_scope_is_named(env: SlackEnv) -> None:
     env.slack.workspace.app.scopes = {"commands", "channels:read"}
 
     with pytest.raises(SlackApiError) as refused:
@@ -59,11 +59,11 @@ async def test_missing_scope_is_named(env: Env) -> None:
     }
 
 
-async def test_unknown_method_is_rejected(env: Env) -> None:
+async def test_unknown_method_is_rejected(env: SlackEnv) -> None:
     assert await refusal(env.client.api_call("chat.teleport")) == "unknown_method"
 
 
-async def test_missing_argument_is_named(env: Env) -> None:
+async def test_missing_argument_is_named(env: SlackEnv) -> None:
     with pytest.raises(SlackApiError) as refused:
         await env.client.api_call("chat.update", json={"channel": "C0OPS00001"})
 
@@ -72,13 +72,13 @@ async def test_missing_argument_is_named(env: Env) -> None:
     assert messages == ["[ERROR] missing required field: ts"]
 
 
-async def test_methods_without_json_support_ignore_json(env: Env) -> None:
+async def test_methods_without_json_support_ignore_json(env: SlackEnv) -> None:
     call = env.client.api_call("users.info", json={"user": "U0RINA0001"})
 
     assert await refusal(call) == "invalid_arguments"
 
 
-async def test_body_of_another_kind_is_rejected(env: Env) -> None:
+async def test_body_of_another_kind_is_rejected(env: SlackEnv) -> None:
     headers = {"Authorization": f"Bearer {env.slack.bot_token}"}
     async with aiohttp.ClientSession(headers=headers) as session:
         url = env.slack.api_url + "auth.test"
@@ -91,7 +91,7 @@ async def test_body_of_another_kind_is_rejected(env: Env) -> None:
             assert (await answer.json())["error"] == code
 
 
-async def test_users_info_returns_each_kind_of_person(env: Env) -> None:
+async def test_users_info_returns_each_kind_of_person(env: SlackEnv) -> None:
     rina = (await env.client.users_info(user="U0RINA0001"))["user"]
     gus = (await env.client.users_info(user="U0GUS00001"))["user"]
     dan = (await env.client.users_info(user="U0DAN00001"))["user"]
@@ -104,7 +104,7 @@ async def test_users_info_returns_each_kind_of_person(env: Env) -> None:
     assert await refusal(env.client.users_info(user="U0NOBODY01")) == "user_not_found"
 
 
-async def test_group_lists_its_active_members(env: Env) -> None:
+async def test_group_lists_its_active_members(env: SlackEnv) -> None:
     env.slack.workspace.groups["S0APPROVE1"].users.append("U0DAN00001")
 
     answer = await env.client.usergroups_users_list(usergroup="S0APPROVE1")
@@ -113,13 +113,13 @@ async def test_group_lists_its_active_members(env: Env) -> None:
     assert await refusal(env.client.usergroups_users_list(usergroup="S0OTHER")) == "no_such_subteam"
 
 
-async def test_free_plan_has_no_groups(env: Env) -> None:
+async def test_free_plan_has_no_groups(env: SlackEnv) -> None:
     env.slack.workspace.has_user_groups = False
 
     assert await refusal(env.client.usergroups_list()) == "plan_upgrade_required"
 
 
-async def test_private_channel_is_hidden_from_the_app(env: Env) -> None:
+async def test_private_channel_is_hidden_from_the_app(env: SlackEnv) -> None:
     ops = (await env.client.conversations_info(channel="C0OPS00001"))["channel"]
     lobby = (await env.client.conversations_info(channel="C0LOBBY001"))["channel"]
     shared = (await env.client.conversations_info(channel="C0SHARED01"))["channel"]
@@ -131,7 +131,7 @@ async def test_private_channel_is_hidden_from_the_app(env: Env) -> None:
     assert await refusal(env.client.conversations_info(channel="C0OPS00001")) == "missing_scope"
 
 
-async def test_direct_message_is_opened_with_one_active_person(env: Env) -> None:
+async def test_direct_message_is_opened_with_one_active_person(env: SlackEnv) -> None:
     env.slack.workspace.app.scopes.add("im:write")
 
     opened = await env.client.conversations_open(users="U0RINA0001")
@@ -142,7 +142,7 @@ async def test_direct_message_is_opened_with_one_active_person(env: Env) -> None
     assert await refusal(env.client.conversations_open(users="U0OLGA0001")) == "user_not_found"
 
 
-async def test_calls_are_recorded_without_tokens(env: Env) -> None:
+async def test_calls_are_recorded_without_tokens(env: SlackEnv) -> None:
     form = {"token": env.slack.bot_token, "bot": "B0BOT00001"}
 
     await env.client.api_call("bots.info", data=form)

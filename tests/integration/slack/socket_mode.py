@@ -13,7 +13,7 @@ from slack_bolt.response import BoltResponse
 from bot.sandbox.slack import FakeSlackServer
 from bot.slack.client import SlackClient, new_session
 from bot.slack.receivers.socket_mode import SocketModeReceiver
-from tests.support.timings import PATIENT_SLACK
+from tests.support.timings import LONG_TIMEOUT_SLACK
 from tests.support.waits import wait_until
 
 Json = dict[str, Any]
@@ -42,7 +42,7 @@ class Greeter:
 
 @asynccontextmanager
 async def slack_with(**settings: Any) -> AsyncIterator[FakeSlackServer]:
-    async with FakeSlackServer(settings=replace(PATIENT_SLACK, **settings)) as slack:
+    async with FakeSlackServer(settings=replace(LONG_TIMEOUT_SLACK, **settings)) as slack:
         yield slack
 
 

@@ -25,7 +25,7 @@ from tests.support.timings import DATABASE_TIMEOUT
 
 
 @dataclass
-class Env:
+class Stores:
     """A database, its clock, and the stores over it: as of one replica, and some of another."""
 
     database: Database
@@ -87,5 +87,5 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def env(database: Database) -> Env:
-    return Env(database)
+def env(database: Database) -> Stores:
+    return Stores(database)

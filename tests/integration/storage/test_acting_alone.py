@@ -9,21 +9,21 @@ from bot.cancellation.errors import AlreadyReviewed, NothingToReview
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.posts import PostKind
 from bot.storage.audit_log import History
-from tests.integration.storage.conftest import Env
+from tests.integration.storage.conftest import Stores
 from tests.support.domain import ABE, ADA, PROJECT_ID, RINA, a_request, allow
 
 
-async def act_alone(env: Env, *recipients: str) -> Request:
+async def act_alone(env: Stores, *recipients: str) -> Request:
     return await env.store.create(a_request(acted_alone=True), RINA, recipients)
 
 
-async def deliver_all(env: Env) -> None:
+async def deliver_all(env: Stores) -> None:
     while posts := await env.claim_posts():
         for post in posts:
             await env.outbox.mark_sent(post, "C0OPS", "1.1")
 
 
-async def test_acting_alone_is_recorded_before_the_approval_that_it_replaces(env: Env) -> None:
+async def test_acting_alone_is_recorded_before_the_approval_that_it_replaces(env: Stores) -> None:
     request = await act_alone(env)
 
     lines = [line async for line in env.record.events(request=request.id)]
@@ -33,7 +33,7 @@ async def test_acting_alone_is_recorded_before_the_approval_that_it_replaces(env
     assert (await env.store.get(request.id)).unreviewed
 
 
-async def test_each_recipient_gets_a_message_of_its_own_after_the_card(env: Env) -> None:
+async def test_each_recipient_gets_a_message_of_its_own_after_the_card(env: Stores) -> None:
     await act_alone(env, ADA.id, ABE.id)
     (card,) = await env.claim_posts()
     await env.outbox.mark_sent(card, "C0OPS", "1.1")
@@ -48,7 +48,7 @@ async def test_each_recipient_gets_a_message_of_its_own_after_the_card(env: Env)
     assert len({post.client_msg_id for post in posts}) == 3
 
 
-async def test_of_two_concurrent_reviews_one_counts_and_the_other_names_it(env: Env) -> None:
+async def test_of_two_concurrent_reviews_one_counts_and_the_other_names_it(env: Stores) -> None:
     request = await act_alone(env)
 
     results = await asyncio.gather(
@@ -65,7 +65,7 @@ async def test_of_two_concurrent_reviews_one_counts_and_the_other_names_it(env: 
     assert await env.record.verify() == []
 
 
-async def test_refused_review_changes_nothing(env: Env) -> None:
+async def test_refused_review_changes_nothing(env: Stores) -> None:
     request = await act_alone(env)
 
     with pytest.raises(NothingToReview):
@@ -75,7 +75,7 @@ async def test_refused_review_changes_nothing(env: Env) -> None:
     assert (await env.store.counts())[1] == 1
 
 
-async def test_unreviewed_request_is_not_pruned_and_a_reviewed_one_is(env: Env) -> None:
+async def test_unreviewed_request_is_not_pruned_and_a_reviewed_one_is(env: Stores) -> None:
     request = await act_alone(env)
     await env.end_run(request)
     env.clock.advance(1)
@@ -88,7 +88,7 @@ async def test_unreviewed_request_is_not_pruned_and_a_reviewed_one_is(env: Env) 
     assert await env.record.verify() == []
 
 
-async def test_history_names_the_reviewer_and_lists_unreviewed_requests(env: Env) -> None:
+async def test_history_names_the_reviewer_and_lists_unreviewed_requests(env: Stores) -> None:
     history = History(env.database, env.clock)
     reviewed, waits = await act_alone(env), await act_alone(env)
     await env.store.review(reviewed.id, ADA, allow)

@@ -6,18 +6,18 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.storage.tables import audit_events, posts
-from tests.integration.storage.conftest import Env
+from tests.integration.storage.conftest import Stores
 from tests.support.domain import ADA, RINA, a_request, a_waiting_request, allow
 
 
-async def tamper(env: Env, statement: Update | Delete) -> None:
+async def tamper(env: Stores, statement: Update | Delete) -> None:
     def work(db: Connection) -> None:
         assert db.execute(statement).rowcount == 1
 
     await env.database.write(work)
 
 
-async def ended(env: Env) -> Request:
+async def ended(env: Stores) -> Request:
     """A request with five events: created, approved, cancelling, cancel_sent, cancelled."""
     request = await env.store.create(a_request(), RINA)
     claimed = await env.claim_run(request)
@@ -42,7 +42,7 @@ def event(request: Request, number: int) -> tuple[ColumnElement[bool], ...]:
         {"hash": "0" * 64},
     ],
 )
-async def test_changed_event_is_reported(env: Env, values: dict[str, str | None]) -> None:
+async def test_changed_event_is_reported(env: Stores, values: dict[str, str | None]) -> None:
     request = await ended(env)
 
     await tamper(env, update(audit_events).where(*event(request, 1)).values(**values))
@@ -52,7 +52,7 @@ async def test_changed_event_is_reported(env: Env, values: dict[str, str | None]
     ]
 
 
-async def test_prune_deletes_only_requests_that_ended_long_ago(env: Env) -> None:
+async def test_prune_deletes_only_requests_that_ended_long_ago(env: Stores) -> None:
     old = await ended(env)
     env.clock.advance(100)
     before = env.clock.now
@@ -70,7 +70,7 @@ async def test_prune_deletes_only_requests_that_ended_long_ago(env: Env) -> None
     assert (await env.store.get(waiting.id)).state is State.DENIED
 
 
-async def test_events_are_filtered_by_actor_and_time(env: Env) -> None:
+async def test_events_are_filtered_by_actor_and_time(env: Stores) -> None:
     first = await env.store.create(a_waiting_request(), RINA)
     env.clock.advance(60)
     since = env.clock.now

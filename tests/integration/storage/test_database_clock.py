@@ -13,7 +13,7 @@ from bot.storage.lease_store import LONGEST_LEASE, LeaseStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
 from bot.timings import Timings
-from tests.integration.storage.conftest import Env
+from tests.integration.storage.conftest import Stores
 from tests.support.clock import FakeClock
 from tests.support.domain import RINA, a_request, a_waiting_request
 from tests.support.timings import DATABASE_TIMEOUT
@@ -35,7 +35,7 @@ class Replica:
     clock: DatabaseClock
 
 
-async def replica(env: Env, name: str, off: timedelta = timedelta()) -> Replica:
+async def replica(env: Stores, name: str, off: timedelta = timedelta()) -> Replica:
     clock = DatabaseClock(env.database, wall=lambda: wall_clock() + off)
     await clock.set()
     return Replica(
@@ -48,7 +48,7 @@ async def replica(env: Env, name: str, off: timedelta = timedelta()) -> Replica:
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("off", OFF)
-async def test_lease_holds_against_a_replica_with_a_wrong_clock(env: Env, off: timedelta) -> None:
+async def test_wrong_clock_of_a_replica_breaks_no_lease(env: Stores, off: timedelta) -> None:
     right, wrong = await replica(env, "right"), await replica(env, "wrong", off)
     request = await right.store.create(a_request(), RINA)
     assert await right.leases.claim(request.id)
@@ -60,7 +60,7 @@ async def test_lease_holds_against_a_replica_with_a_wrong_clock(env: Env, off: t
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("off", OFF)
 async def test_lease_of_a_dead_replica_with_a_wrong_clock_expires_on_time(
-    env: Env, off: timedelta
+    env: Stores, off: timedelta
 ) -> None:
     right, wrong = await replica(env, "right"), await replica(env, "wrong", off)
     request = await right.store.create(a_request(), RINA)
@@ -75,7 +75,7 @@ async def test_lease_of_a_dead_replica_with_a_wrong_clock_expires_on_time(
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("off", OFF)
 async def test_replica_with_a_wrong_clock_expires_requests_and_posts_on_time(
-    env: Env, off: timedelta
+    env: Stores, off: timedelta
 ) -> None:
     right, wrong = await replica(env, "right"), await replica(env, "wrong", off)
     soon = wall_clock() + timedelta(minutes=30)
@@ -88,7 +88,7 @@ async def test_replica_with_a_wrong_clock_expires_requests_and_posts_on_time(
 
 @pytest.mark.parametrize("back", BACK)
 async def test_lease_from_before_the_clock_was_set_back_expires_in_time(
-    env: Env, back: float
+    env: Stores, back: float
 ) -> None:
     """The runner died with it; the design promises an end within 30 seconds."""
     request = await env.store.create(a_request(), RINA)
@@ -102,7 +102,7 @@ async def test_lease_from_before_the_clock_was_set_back_expires_in_time(
 
 
 @pytest.mark.parametrize("back", BACK)
-async def test_runner_continues_after_the_clock_was_set_back(env: Env, back: float) -> None:
+async def test_runner_continues_after_the_clock_was_set_back(env: Stores, back: float) -> None:
     request = await env.store.create(a_request(), RINA)
     running = await env.claim_run(request)
     env.clock.advance(-back)
@@ -115,7 +115,7 @@ async def test_runner_continues_after_the_clock_was_set_back(env: Env, back: flo
     assert settled.state is State.CANCELLED
 
 
-async def test_clock_jump_ahead_lets_another_runner_take_the_lease(env: Env) -> None:
+async def test_clock_jump_ahead_lets_another_runner_take_the_lease(env: Stores) -> None:
     """For another replica the lease has run out: the fence is in the row, not in the clock."""
     request = await env.store.create(a_request(), RINA)
     assert await env.leases.claim(request.id)
@@ -126,14 +126,14 @@ async def test_clock_jump_ahead_lets_another_runner_take_the_lease(env: Env) -> 
     assert not await env.leases.renew(request.id)
 
 
-async def test_post_from_before_the_clock_was_set_back_is_delivered(env: Env) -> None:
+async def test_post_from_before_the_clock_was_set_back_is_delivered(env: Stores) -> None:
     await env.store.create(a_request(), RINA)
     env.clock.advance(-3600)
 
     assert len(await env.outbox.claim("replica-1", 5)) == 1
 
 
-async def test_clock_set_back_a_minute_delays_a_post_by_a_minute(env: Env) -> None:
+async def test_clock_set_back_a_minute_delays_a_post_by_a_minute(env: Stores) -> None:
     await env.store.create(a_request(), RINA)
     env.clock.advance(-60)
     assert await env.outbox.claim("replica-1", 5) == []
@@ -144,7 +144,7 @@ async def test_clock_set_back_a_minute_delays_a_post_by_a_minute(env: Env) -> No
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-async def test_server_time_continues_with_the_monotonic_clock(env: Env) -> None:
+async def test_server_time_continues_with_the_monotonic_clock(env: Stores) -> None:
     """Jumps of the wall clock between two answers of the server have no effect."""
     wall, seconds = FakeClock(now=datetime(1999, 1, 1, tzinfo=UTC)), [1000.0]
     clock = DatabaseClock(env.database, wall=wall, monotonic=lambda: seconds[0])
@@ -160,7 +160,7 @@ async def test_server_time_continues_with_the_monotonic_clock(env: Env) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-async def test_slow_answer_does_not_correct_the_clock(env: Env) -> None:
+async def test_slow_answer_does_not_correct_the_clock(env: Stores) -> None:
     seconds = iter([0.0, 0.0, 0.0, 0.0, 40.0, 0.0])
     clock = DatabaseClock(env.database, monotonic=lambda: next(seconds))
     await clock.set()

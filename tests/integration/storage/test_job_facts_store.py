@@ -13,7 +13,7 @@ from bot.cancellation.job_facts import USUAL_WAIT, LinkPhase
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.posts import PostKind
 from bot.cancellation.starter import Knowledge, StartedBy, Starter, StarterKind
-from tests.integration.storage.conftest import Env
+from tests.integration.storage.conftest import Stores
 from tests.support.clock import NOON
 from tests.support.domain import RINA, a_job, a_request, a_waiting_request, job_ref
 
@@ -26,12 +26,12 @@ def live(ref: JobRef, since: datetime) -> RestoreJob:
     return a_job(id=ref.job_id, deliveryUrl=["https://example.test/x"], expiresAt=expires_at)
 
 
-async def waiting(env: Env, **changes: Any) -> Request:
+async def waiting(env: Stores, **changes: Any) -> Request:
     """Create a request that waits, and post its card."""
     return await env.posted(a_waiting_request(ref=REF, **changes))
 
 
-async def test_link_is_expected_at_the_median_of_five_observed_ones(env: Env) -> None:
+async def test_link_is_expected_at_the_median_of_five_observed_ones(env: Stores) -> None:
     before = (await env.facts.get([REF]))[REF]
     for number, seconds in enumerate((90, 100, 110, 700, 800)):
         start = int(NOON.timestamp()) - 7200 + number
@@ -42,7 +42,7 @@ async def test_link_is_expected_at_the_median_of_five_observed_ones(env: Env) ->
     assert (await env.facts.get([REF]))[REF].expected_at == NOON + timedelta(seconds=110)
 
 
-async def test_expected_time_of_a_known_job_stays(env: Env) -> None:
+async def test_expected_time_of_a_known_job_stays(env: Stores) -> None:
     await env.facts.record(REF)
     env.clock.advance(179)
     early = await env.facts.record(REF)
@@ -53,7 +53,7 @@ async def test_expected_time_of_a_known_job_stays(env: Env) -> None:
     assert late.expected_at == early.expected_at
 
 
-async def test_live_link_of_a_waiting_request_is_reported_once_by_many_replicas(env: Env) -> None:
+async def test_live_link_of_a_waiting_request_is_reported_once_by_all_replicas(env: Stores) -> None:
     await waiting(env)
     env.clock.advance(120)
     job = live(REF, env.clock.now)
@@ -65,7 +65,7 @@ async def test_live_link_of_a_waiting_request_is_reported_once_by_many_replicas(
     assert sorted(post.kind for post in posts) == [PostKind.EDIT, PostKind.REPLY]
 
 
-async def test_request_of_a_link_that_was_shown_live_gets_no_event(env: Env) -> None:
+async def test_request_of_a_link_that_was_shown_live_gets_no_event(env: Stores) -> None:
     request = a_waiting_request()
     shown = type(request.shown).of(live(REF, NOON))
     await waiting(env, shown=shown)
@@ -74,7 +74,7 @@ async def test_request_of_a_link_that_was_shown_live_gets_no_event(env: Env) -> 
     assert EventName.LINK_LIVE not in await env.events()
 
 
-async def test_link_that_went_live_unnoticed_is_reported_to_a_later_request(env: Env) -> None:
+async def test_link_that_went_live_unnoticed_is_reported_to_a_later_request(env: Stores) -> None:
     await env.facts.record(REF, live(REF, NOON))
     await waiting(env)
     await env.facts.record(REF, live(REF, NOON))
@@ -82,7 +82,7 @@ async def test_link_that_went_live_unnoticed_is_reported_to_a_later_request(env:
     assert (await env.events()).count(EventName.LINK_LIVE) == 1
 
 
-async def test_late_starter_edits_the_card_and_is_recorded(env: Env) -> None:
+async def test_late_starter_edits_the_card_and_is_recorded(env: Stores) -> None:
     await waiting(env)
     await env.facts.record(REF, started_by=DANA)
     await env.facts.record(REF, started_by=StartedBy(Knowledge.NOT_IN_FEED))
@@ -95,7 +95,7 @@ async def test_late_starter_edits_the_card_and_is_recorded(env: Env) -> None:
     assert (await env.facts.get([REF]))[REF].started_by == DANA
 
 
-async def test_proof_of_a_starter_is_recorded_without_an_event_or_a_message(env: Env) -> None:
+async def test_proof_of_a_starter_is_recorded_without_an_event_or_a_message(env: Stores) -> None:
     await env.store.create(a_waiting_request(ref=REF), RINA)
     await env.facts.record(REF, started_by=DANA)
     before = [len(await env.outbox.claim("replica-1", 10)), len(await env.events())]
@@ -106,7 +106,7 @@ async def test_proof_of_a_starter_is_recorded_without_an_event_or_a_message(env:
     assert new == [0, before[1]]
 
 
-async def test_followed_are_the_jobs_of_waiting_requests_with_their_neighbours(env: Env) -> None:
+async def test_followed_are_the_jobs_of_waiting_requests_with_their_neighbours(env: Stores) -> None:
     neighbour = JobRef(REF.project_id, "prod-us", f"{int(NOON.timestamp()) + 2:08x}{'b' * 16}")
     await env.facts.record(neighbour)
     await env.store.create(a_waiting_request(ref=REF), RINA)
@@ -119,7 +119,7 @@ async def test_followed_are_the_jobs_of_waiting_requests_with_their_neighbours(e
 
 
 @pytest.mark.parametrize("was_live", [False, True])
-async def test_cancellation_records_whether_the_link_was_live(was_live: bool, env: Env) -> None:
+async def test_cancellation_records_whether_the_link_was_live(was_live: bool, env: Stores) -> None:
     counted: list[None] = []
     env.leases.on_cancelled_before_link = lambda: counted.append(None)
     request = await env.store.create(a_request(ref=REF), RINA)

@@ -10,15 +10,15 @@ from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
 from bot.storage.lease_store import LeaseStore
 from bot.timings import Timings
-from tests.integration.storage.conftest import Env
+from tests.integration.storage.conftest import Stores
 from tests.support.domain import ADA, RINA, a_request, a_waiting_request, allow, keep_all
 
 
-async def claimed(env: Env) -> Request:
+async def claimed(env: Stores) -> Request:
     return await env.claim_run(await env.store.create(a_request(), RINA))
 
 
-async def test_concurrent_claims_give_the_request_to_one_runner(env: Env) -> None:
+async def test_concurrent_claims_give_the_request_to_one_runner(env: Stores) -> None:
     request = await env.store.create(a_request(), RINA)
     runners = [LeaseStore(env.database, env.clock, f"runner-{number}") for number in range(8)]
 
@@ -27,7 +27,7 @@ async def test_concurrent_claims_give_the_request_to_one_runner(env: Env) -> Non
     assert sum(claim is not None for claim in claims) == 1
 
 
-async def test_claimed_request_can_be_taken_over_once_the_lease_expired(env: Env) -> None:
+async def test_claimed_request_can_be_taken_over_once_the_lease_expired(env: Stores) -> None:
     request = await claimed(env)
     assert await env.other.claim(request.id) is None
     env.clock.advance(Timings.request_lease)
@@ -38,7 +38,7 @@ async def test_claimed_request_can_be_taken_over_once_the_lease_expired(env: Env
     assert (await env.events(request=request.id))[-1] == "request:taken_over"
 
 
-async def test_renewed_lease_lasts_longer(env: Env) -> None:
+async def test_renewed_lease_lasts_longer(env: Stores) -> None:
     request = await claimed(env)
     env.clock.advance(Timings.request_lease - 1)
     assert await env.leases.renew(request.id)
@@ -47,14 +47,14 @@ async def test_renewed_lease_lasts_longer(env: Env) -> None:
     assert await env.other.claim(request.id) is None
 
 
-async def test_released_request_can_be_claimed_immediately(env: Env) -> None:
+async def test_released_request_can_be_claimed_immediately(env: Stores) -> None:
     request = await claimed(env)
 
     assert await env.leases.release(request.id)
     assert await env.other.claim(request.id) is not None
 
 
-async def test_lost_lease_refuses_delete_settlement_and_renewal(env: Env) -> None:
+async def test_lost_lease_refuses_delete_settlement_and_renewal(env: Stores) -> None:
     request = await claimed(env)
     env.clock.advance(Timings.request_lease)
     await env.other.claim(request.id)
@@ -66,7 +66,7 @@ async def test_lost_lease_refuses_delete_settlement_and_renewal(env: Env) -> Non
     assert not await env.leases.renew(request.id)
 
 
-async def test_outcome_is_stored_with_status_and_code(env: Env) -> None:
+async def test_outcome_is_stored_with_status_and_code(env: Stores) -> None:
     request = await claimed(env)
     outcome = Outcome(sentence="Atlas said no", status=400, code="CANNOT_CANCEL")
 
@@ -81,7 +81,7 @@ async def test_outcome_is_stored_with_status_and_code(env: Env) -> None:
     )
 
 
-async def test_retry_makes_an_accepted_delete_one_of_unknown_effect(env: Env) -> None:
+async def test_retry_makes_an_accepted_delete_one_of_unknown_effect(env: Stores) -> None:
     request = await claimed(env)
     sending = await env.leases.record_delete_sent(request)
     await env.leases.record_delete_answer(
@@ -100,7 +100,7 @@ async def test_retry_makes_an_accepted_delete_one_of_unknown_effect(env: Env) ->
     assert again.sent == DeleteAttempts(count=1, unknown=True)
 
 
-async def test_lease_that_expires_while_the_write_is_queued_refuses_a_delete(env: Env) -> None:
+async def test_lease_that_expires_while_the_write_is_queued_refuses_a_delete(env: Stores) -> None:
     """Another runner may take the request over from then on."""
     request = await claimed(env)
     async with env.database._background_writes, env.database._background_writes:
@@ -112,7 +112,7 @@ async def test_lease_that_expires_while_the_write_is_queued_refuses_a_delete(env
         await sending
 
 
-async def voided(env: Env, needed: int) -> Request:
+async def voided(env: Stores, needed: int) -> Request:
     """Void the one approval in the request's run, when `needed` are missing."""
     request = await env.store.create(a_waiting_request(), RINA)
     await env.store.approve(request.id, ADA, allow, keep_all)
@@ -126,7 +126,7 @@ async def voided(env: Env, needed: int) -> Request:
     return await env.leases.settle(running, State.AWAITING, outcome, judgement)
 
 
-async def test_voided_approval_returns_the_request_to_its_approvers(env: Env) -> None:
+async def test_voided_approval_returns_the_request_to_its_approvers(env: Stores) -> None:
     waiting = await voided(env, needed=2)
 
     assert (waiting.state, waiting.approved_by) == (State.AWAITING, frozenset())
@@ -138,7 +138,7 @@ async def test_voided_approval_returns_the_request_to_its_approvers(env: Env) ->
     assert await env.record.verify() == []
 
 
-async def test_voided_approver_may_approve_again(env: Env) -> None:
+async def test_voided_approver_may_approve_again(env: Stores) -> None:
     request = await voided(env, needed=1)
 
     again = await env.store.approve(request.id, ADA, allow, keep_all)
@@ -149,7 +149,7 @@ async def test_voided_approver_may_approve_again(env: Env) -> None:
     assert await env.record.verify() == []
 
 
-async def test_failed_check_is_recorded_only_by_the_holder(env: Env) -> None:
+async def test_failed_check_is_recorded_only_by_the_holder(env: Stores) -> None:
     request = await claimed(env)
 
     with pytest.raises(AlreadyHandled):

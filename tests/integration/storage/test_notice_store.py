@@ -9,7 +9,7 @@ from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.notices import Notice
 from bot.cancellation.posts import PostKind, RequestPost
 from bot.storage.posts import COPY_DELAY
-from tests.integration.storage.conftest import Env
+from tests.integration.storage.conftest import Stores
 from tests.support.clock import NOON
 from tests.support.domain import ABE, ADA, RINA, a_waiting_request, allow, keep_all
 
@@ -19,17 +19,17 @@ FIRST = Notice(is_first=True, reminder=0, escalates=False, next_at=NOON + MINUTE
 REMINDER = Notice(is_first=False, reminder=1, escalates=True, next_at=None)
 
 
-async def ask(env: Env) -> Request:
+async def ask(env: Stores) -> Request:
     """Create a request that waits, whose card is posted."""
     return await env.posted(a_waiting_request(next_notice_at=NOON))
 
 
-async def give_notice(env: Env, notice: Notice = FIRST) -> bool:
+async def give_notice(env: Stores, notice: Notice = FIRST) -> bool:
     (due,) = await env.notices.list_due()
     return await env.notices.give(due, notice, RECIPIENTS)
 
 
-async def deliver_copies(env: Env) -> None:
+async def deliver_copies(env: Stores) -> None:
     for post in await env.claim_posts():
         await env.outbox.mark_sent(post, f"D-{post.recipient}", f"{post.id}.1")
 
@@ -38,7 +38,7 @@ def kinds(posts: list[RequestPost]) -> list[tuple[PostKind, str | None]]:
     return [(post.kind, post.recipient) for post in posts]
 
 
-async def test_two_replicas_notify_the_approvers_once(env: Env) -> None:
+async def test_two_replicas_notify_the_approvers_once(env: Stores) -> None:
     request = await ask(env)
     (due,) = await env.notices.list_due()
 
@@ -50,7 +50,7 @@ async def test_two_replicas_notify_the_approvers_once(env: Env) -> None:
     assert await env.notices.list_due() == []
 
 
-async def test_reminder_is_recorded_with_its_reply_and_its_copies(env: Env) -> None:
+async def test_reminder_is_recorded_with_its_reply_and_its_copies(env: Stores) -> None:
     request = await ask(env)
     await give_notice(env)
     await deliver_copies(env)
@@ -69,7 +69,7 @@ async def test_reminder_is_recorded_with_its_reply_and_its_copies(env: Env) -> N
     assert await env.record.verify() == []
 
 
-async def test_decided_or_expired_request_has_no_notice(env: Env) -> None:
+async def test_decided_or_expired_request_has_no_notice(env: Stores) -> None:
     denied = await ask(env)
     (due,) = await env.notices.list_due()
     await env.store.decide(denied.id, State.DENIED, ADA, allow, reason="no")
@@ -81,7 +81,7 @@ async def test_decided_or_expired_request_has_no_notice(env: Env) -> None:
     assert await env.notices.list_due() == []
 
 
-async def test_reply_names_the_recipients_after_the_last_copy(env: Env) -> None:
+async def test_reply_names_the_recipients_after_the_last_copy(env: Stores) -> None:
     request = await ask(env)
     await give_notice(env)
     first, second = await env.claim_posts()
@@ -97,7 +97,7 @@ async def test_reply_names_the_recipients_after_the_last_copy(env: Env) -> None:
     assert json.loads(dropped.detail)["recipient"] == ABE.id
 
 
-async def test_two_concurrent_last_copies_make_one_reply(env: Env) -> None:
+async def test_two_concurrent_last_copies_make_one_reply(env: Stores) -> None:
     await ask(env)
     await give_notice(env)
     copies = await env.claim_posts()
@@ -107,7 +107,7 @@ async def test_two_concurrent_last_copies_make_one_reply(env: Env) -> None:
     assert kinds(await env.claim_posts()) == [(PostKind.REPLY, None)]
 
 
-async def test_decided_request_edits_its_card_and_then_every_copy_in_its_place(env: Env) -> None:
+async def test_decided_request_edits_its_card_and_then_every_copy_in_its_place(env: Stores) -> None:
     request = await ask(env)
     await give_notice(env)
     await deliver_copies(env)
@@ -123,7 +123,7 @@ async def test_decided_request_edits_its_card_and_then_every_copy_in_its_place(e
     assert places == {ADA.id: f"D-{ADA.id}", ABE.id: f"D-{ABE.id}"}
 
 
-async def test_copy_that_was_not_sent_yet_needs_no_edit(env: Env) -> None:
+async def test_copy_that_was_not_sent_yet_needs_no_edit(env: Stores) -> None:
     request = await ask(env)
     await give_notice(env)
 
@@ -137,7 +137,7 @@ async def test_copy_that_was_not_sent_yet_needs_no_edit(env: Env) -> None:
     assert await env.claim_posts() == []
 
 
-async def test_copy_in_delivery_is_edited_once_it_has_a_place(env: Env) -> None:
+async def test_copy_in_delivery_is_edited_once_it_has_a_place(env: Stores) -> None:
     request = await ask(env)
     await give_notice(env)
     ada, abe = await env.claim_posts()
@@ -154,7 +154,7 @@ async def test_copy_in_delivery_is_edited_once_it_has_a_place(env: Env) -> None:
     }
 
 
-async def test_copies_wait_a_moment_for_the_end_of_a_quick_run(env: Env) -> None:
+async def test_copies_wait_a_moment_for_the_end_of_a_quick_run(env: Stores) -> None:
     request = await ask(env)
     await give_notice(env)
     await deliver_copies(env)
@@ -169,7 +169,7 @@ async def test_copies_wait_a_moment_for_the_end_of_a_quick_run(env: Env) -> None
     assert [post for post in await env.claim_posts() if post.recipient] == []
 
 
-async def test_request_that_waits_again_notifies_its_approvers_again(env: Env) -> None:
+async def test_request_that_waits_again_notifies_its_approvers_again(env: Stores) -> None:
     request = await ask(env)
     await give_notice(env)
     await env.store.approve(request.id, ADA, allow, keep_all)
@@ -182,7 +182,7 @@ async def test_request_that_waits_again_notifies_its_approvers_again(env: Env) -
     assert due.next_notice_at == due.changed_at
 
 
-async def test_request_without_approvals_has_no_notice(env: Env) -> None:
+async def test_request_without_approvals_has_no_notice(env: Stores) -> None:
     await env.store.create(a_waiting_request(), RINA)
 
     assert await env.notices.list_due() == []

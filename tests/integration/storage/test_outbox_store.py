@@ -9,22 +9,22 @@ from sqlalchemy import Connection
 from bot.cancellation.lifecycle import Card, Outcome, State
 from bot.cancellation.posts import PostKind, RequestPost
 from bot.storage.outbox_store import CLAIM_POSTS, LEASE, LOCK_DUE_POSTS, LONGEST_DELAY
-from tests.integration.storage.conftest import Env
+from tests.integration.storage.conftest import Stores
 from tests.support.domain import ADA, RINA, a_request, a_waiting_request, allow, keep_all
 from tests.support.pauses import pause
 
 
-async def kinds(env: Env) -> list[tuple[PostKind, str]]:
+async def kinds(env: Stores) -> list[tuple[PostKind, str]]:
     return [(post.kind, str(post.event)) for post in await env.claim_posts()]
 
 
-async def test_new_request_enqueues_only_its_card(env: Env) -> None:
+async def test_new_request_enqueues_only_its_card(env: Stores) -> None:
     await env.store.create(a_request(), RINA)
 
     assert await kinds(env) == [(PostKind.CARD, "request:created")]
 
 
-async def test_post_is_claimed_by_one_replica(env: Env) -> None:
+async def test_post_is_claimed_by_one_replica(env: Stores) -> None:
     await env.store.create(a_request(), RINA)
 
     claims = await asyncio.gather(*(env.outbox.claim(f"replica-{n}", 10) for n in range(5)))
@@ -32,7 +32,7 @@ async def test_post_is_claimed_by_one_replica(env: Env) -> None:
     assert sum(len(each) for each in claims) == 1
 
 
-async def test_owner_whose_claim_was_lost_claims_its_posts_again_immediately(env: Env) -> None:
+async def test_owner_whose_claim_was_lost_claims_its_posts_again_immediately(env: Stores) -> None:
     await env.store.create(a_request(), RINA)
     await env.store.create(a_request(), RINA)
     delivering, lost = await env.outbox.claim("replica-1", 10)
@@ -44,7 +44,7 @@ async def test_owner_whose_claim_was_lost_claims_its_posts_again_immediately(env
     assert [post.id for post in again] == [lost.id]
 
 
-async def test_claim_of_a_post_that_is_being_delivered_is_renewed(env: Env) -> None:
+async def test_claim_of_a_post_that_is_being_delivered_is_renewed(env: Stores) -> None:
     await env.store.create(a_request(), RINA)
     (delivering,) = await env.outbox.claim("replica-1", 10)
     env.clock.advance(LEASE.total_seconds() - 1)
@@ -59,7 +59,7 @@ async def test_claim_of_a_post_that_is_being_delivered_is_renewed(env: Env) -> N
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 async def test_claim_does_not_wait_for_a_post_that_another_session_has_locked(
-    env: Env, database_url: str
+    env: Stores, database_url: str
 ) -> None:
     await env.store.create(a_request(), RINA)
     (delivering,) = await env.outbox.claim("replica-1", 10)
@@ -71,7 +71,7 @@ async def test_claim_does_not_wait_for_a_post_that_another_session_has_locked(
     await session.close()
 
 
-async def test_posts_of_a_request_wait_for_its_card(env: Env) -> None:
+async def test_posts_of_a_request_wait_for_its_card(env: Stores) -> None:
     request = await env.store.create(a_waiting_request(approvals=2), RINA)
     (card,) = await env.claim_posts()
     await env.store.approve(request.id, ADA, allow, keep_all)
@@ -85,13 +85,13 @@ async def test_posts_of_a_request_wait_for_its_card(env: Env) -> None:
     ]
 
 
-async def test_place_of_the_card_is_stored_with_the_request(env: Env) -> None:
+async def test_place_of_the_card_is_stored_with_the_request(env: Stores) -> None:
     request = await env.posted(a_waiting_request(approvals=2))
 
     assert (await env.store.get(request.id)).card == Card(channel="C0OPS", ts="1.1")
 
 
-async def test_post_has_the_request_as_it_is_when_claimed(env: Env) -> None:
+async def test_post_has_the_request_as_it_is_when_claimed(env: Stores) -> None:
     request = await env.store.create(a_waiting_request(), RINA)
     await env.store.approve(request.id, ADA, allow, keep_all)
 
@@ -100,7 +100,7 @@ async def test_post_has_the_request_as_it_is_when_claimed(env: Env) -> None:
     assert card.request.state is State.APPROVED
 
 
-async def test_unclaimed_card_updates_are_merged(env: Env) -> None:
+async def test_unclaimed_card_updates_are_merged(env: Stores) -> None:
     request = await env.store.create(a_request(), RINA)
     (card,) = await env.claim_posts()
     await env.end_run(request)
@@ -112,7 +112,7 @@ async def test_unclaimed_card_updates_are_merged(env: Env) -> None:
     ]
 
 
-async def test_change_after_a_lost_answer_updates_the_card(env: Env) -> None:
+async def test_change_after_a_lost_answer_updates_the_card(env: Stores) -> None:
     """Slack may have the first attempt, and takes the repetition for the same message."""
     request = await env.store.create(a_request(), RINA)
     (card,) = await env.claim_posts()
@@ -128,7 +128,7 @@ async def test_change_after_a_lost_answer_updates_the_card(env: Env) -> None:
     ]
 
 
-async def test_start_of_a_run_updates_the_card_a_moment_later(env: Env) -> None:
+async def test_start_of_a_run_updates_the_card_a_moment_later(env: Stores) -> None:
     request = await env.posted(a_request())
     await env.leases.claim(request.id)
 
@@ -137,7 +137,7 @@ async def test_start_of_a_run_updates_the_card_a_moment_later(env: Env) -> None:
     assert await kinds(env) == [(PostKind.EDIT, "request:cancelling")]
 
 
-async def test_post_of_a_dead_replica_is_repeated_with_the_same_id(env: Env) -> None:
+async def test_post_of_a_dead_replica_is_repeated_with_the_same_id(env: Stores) -> None:
     await env.store.create(a_request(), RINA)
     (first,) = await env.claim_posts()
     assert await env.claim_posts() == []
@@ -148,7 +148,7 @@ async def test_post_of_a_dead_replica_is_repeated_with_the_same_id(env: Env) -> 
     assert (second.client_msg_id, second.attempts) == (first.client_msg_id, 2)
 
 
-async def test_post_to_retry_waits_for_the_delay(env: Env) -> None:
+async def test_post_to_retry_waits_for_the_delay(env: Stores) -> None:
     await env.store.create(a_request(), RINA)
     (post,) = await env.claim_posts()
 
@@ -160,7 +160,7 @@ async def test_post_to_retry_waits_for_the_delay(env: Env) -> None:
     assert len(await env.claim_posts()) == 1
 
 
-async def test_dropped_post_is_audited_and_blocks_no_other(env: Env) -> None:
+async def test_dropped_post_is_audited_and_blocks_no_other(env: Stores) -> None:
     request = await env.posted(a_waiting_request(approvals=2))
     await env.store.approve(request.id, ADA, allow, keep_all)
     reply, edit = await env.claim_posts()
@@ -176,7 +176,7 @@ async def test_dropped_post_is_audited_and_blocks_no_other(env: Env) -> None:
     )
 
 
-async def test_moved_card_is_due_immediately_in_its_new_channel(env: Env) -> None:
+async def test_moved_card_is_due_immediately_in_its_new_channel(env: Stores) -> None:
     await env.store.create(a_request(), RINA)
     (card,) = await env.claim_posts()
 
@@ -187,7 +187,7 @@ async def test_moved_card_is_due_immediately_in_its_new_channel(env: Env) -> Non
     assert (await env.events())[-1] == "slack:card_moved"
 
 
-async def test_outcome_and_last_edit_precede_the_cards_of_other_requests(env: Env) -> None:
+async def test_outcome_and_last_edit_precede_the_cards_of_other_requests(env: Stores) -> None:
     request = await env.posted(a_request())
     running = await env.claim_run(request)
     await env.store.create(a_request(), RINA)
@@ -200,7 +200,7 @@ async def test_outcome_and_last_edit_precede_the_cards_of_other_requests(env: En
     ]
 
 
-async def test_postponed_edit_is_no_attempt_and_is_due_when_the_request_ends(env: Env) -> None:
+async def test_postponed_edit_is_no_attempt_and_is_due_when_the_request_ends(env: Stores) -> None:
     request = await env.posted(a_waiting_request(approvals=2))
     await env.store.approve(request.id, ADA, allow, keep_all)
     reply, edit = await env.claim_posts()
@@ -213,7 +213,7 @@ async def test_postponed_edit_is_no_attempt_and_is_due_when_the_request_ends(env
     assert outcome.kind is PostKind.REPLY
 
 
-async def test_outcome_during_the_claim_of_a_card_update_enqueues_another(env: Env) -> None:
+async def test_outcome_during_the_claim_of_a_card_update_enqueues_another(env: Stores) -> None:
     """The claimed update has the request as it was before."""
     request = await env.posted(a_request())
     running = await env.claim_run(request)
@@ -239,7 +239,7 @@ async def test_outcome_during_the_claim_of_a_card_update_enqueues_another(env: E
     assert [post.request.state for post in drawn] == [State.CANCELLED, State.CANCELLED]
 
 
-async def drained(env: Env) -> list[RequestPost]:
+async def drained(env: Stores) -> list[RequestPost]:
     """Deliver all due posts, and return them."""
     delivered = []
     while posts := await env.claim_posts():

@@ -13,7 +13,7 @@ from bot.storage.outbox_store import DUE_POSTS, LONGEST_DELAY
 from bot.storage.posts import SHOWING_POSTS
 from bot.storage.request_store import COUNT_OPEN, lock_expired
 from bot.storage.webhook_store import next_unposted, oldest_unposted
-from tests.integration.storage.conftest import Env
+from tests.integration.storage.conftest import Stores
 from tests.support.clock import NOON
 
 QUERIES = {
@@ -34,7 +34,7 @@ QUERIES = {
 @pytest.mark.parametrize(
     "database_url", ["sqlite"], indirect=True
 )  # PostgreSQL decides by statistics
-async def test_frequent_query_uses_an_index(env: Env, name: str) -> None:
+async def test_frequent_query_uses_an_index(env: Stores, name: str) -> None:
     statement, values = QUERIES[name]
     ran: list[tuple[str, Any]] = []
 

@@ -18,7 +18,7 @@ from bot.cancellation.errors import (
 )
 from bot.cancellation.lifecycle import JobFingerprint, Outcome, Request, State
 from bot.cancellation.policy import Policy, may_approve_once
-from tests.integration.storage.conftest import Env
+from tests.integration.storage.conftest import Stores
 from tests.support.clock import NOON
 from tests.support.domain import (
     ABE,
@@ -35,7 +35,7 @@ from tests.support.domain import (
 TTL = timedelta(minutes=30)
 
 
-async def test_created_request_is_read_back_unchanged(env: Env) -> None:
+async def test_created_request_is_read_back_unchanged(env: Stores) -> None:
     request = a_request(moved_because="a direct message")
 
     created = await env.store.create(request, RINA)
@@ -44,7 +44,7 @@ async def test_created_request_is_read_back_unchanged(env: Env) -> None:
     assert await env.store.get(request.id) == request
 
 
-async def test_link_that_was_shown_is_read_back_unchanged(env: Env) -> None:
+async def test_link_that_was_shown_is_read_back_unchanged(env: Stores) -> None:
     """Two fingerprints are equal without it."""
     live = a_job(link_is_live=True, expires_at=NOON + timedelta(hours=1))
     request = await env.store.create(a_request(shown=JobFingerprint.of(live)), RINA)
@@ -52,12 +52,12 @@ async def test_link_that_was_shown_is_read_back_unchanged(env: Env) -> None:
     assert asdict((await env.store.get(request.id)).shown) == asdict(request.shown)
 
 
-async def test_unknown_id_raises_request_not_found(env: Env) -> None:
+async def test_unknown_id_raises_request_not_found(env: Stores) -> None:
     with pytest.raises(RequestNotFound):
         await env.store.get("nothing")
 
 
-async def test_second_dialog_with_the_same_request_id_gets_an_id_of_its_own(env: Env) -> None:
+async def test_second_dialog_with_the_same_request_id_gets_an_id_of_its_own(env: Stores) -> None:
     first = await env.store.create(a_request(), RINA)
     second = await env.store.create(a_request(id=first.id), RINA)
 
@@ -66,7 +66,7 @@ async def test_second_dialog_with_the_same_request_id_gets_an_id_of_its_own(env:
 
 
 async def test_concurrent_requests_for_one_job_create_one_and_name_it_to_the_other(
-    env: Env,
+    env: Stores,
 ) -> None:
     one, two = a_request(ref=job_ref()), a_request(ref=job_ref(), requester=ADA.id)
 
@@ -80,7 +80,7 @@ async def test_concurrent_requests_for_one_job_create_one_and_name_it_to_the_oth
     assert lost[0].request == won[0]
 
 
-async def test_concurrent_deliveries_of_one_submission_create_one_request(env: Env) -> None:
+async def test_concurrent_deliveries_of_one_submission_create_one_request(env: Stores) -> None:
     ref = job_ref()
     made = [a_request(key="V1", ref=ref) for _ in range(20)]
 
@@ -90,7 +90,7 @@ async def test_concurrent_deliveries_of_one_submission_create_one_request(env: E
     assert await env.events() == ["request:created", "request:approved"]
 
 
-async def test_late_redelivery_returns_its_own_request_while_another_is_open(env: Env) -> None:
+async def test_late_redelivery_returns_its_own_request_while_another_is_open(env: Stores) -> None:
     first = await env.store.create(a_waiting_request(key="V1", ref=job_ref()), RINA)
     ended = await env.store.decide(first.id, State.WITHDRAWN, RINA, allow)
     await env.store.create(a_waiting_request(key="V2", ref=job_ref()), ADA)
@@ -100,7 +100,7 @@ async def test_late_redelivery_returns_its_own_request_while_another_is_open(env
     assert again == ended
 
 
-async def test_concurrent_approvals_of_two_people_complete_the_quorum(env: Env) -> None:
+async def test_concurrent_approvals_of_two_people_complete_the_quorum(env: Stores) -> None:
     request = await env.store.create(a_waiting_request(approvals=2), RINA)
 
     await asyncio.gather(
@@ -111,7 +111,7 @@ async def test_concurrent_approvals_of_two_people_complete_the_quorum(env: Env) 
     assert (await env.store.get(request.id)).state is State.APPROVED
 
 
-async def test_concurrent_approvals_of_one_person_count_once(env: Env) -> None:
+async def test_concurrent_approvals_of_one_person_count_once(env: Stores) -> None:
     request = await env.store.create(a_waiting_request(approvals=2), RINA)
 
     def again(now: Request) -> NotAllowed | None:
@@ -126,7 +126,7 @@ async def test_concurrent_approvals_of_one_person_count_once(env: Env) -> None:
     assert (await env.store.get(request.id)).approved_by == {ADA.id}
 
 
-async def test_refused_decision_changes_nothing(env: Env) -> None:
+async def test_refused_decision_changes_nothing(env: Stores) -> None:
     request = await env.store.create(a_waiting_request(), RINA)
 
     with pytest.raises(NotAllowed):
@@ -136,7 +136,7 @@ async def test_refused_decision_changes_nothing(env: Env) -> None:
     assert await env.events(request=request.id) == ["request:created"]
 
 
-async def test_denial_stores_its_reason_and_its_author(env: Env) -> None:
+async def test_denial_stores_its_reason_and_its_author(env: Stores) -> None:
     request = await env.store.create(a_waiting_request(), RINA)
 
     denied = await env.store.decide(request.id, State.DENIED, ADA, allow, reason="audited")
@@ -145,7 +145,7 @@ async def test_denial_stores_its_reason_and_its_author(env: Env) -> None:
     assert denied.outcome == Outcome(sentence="audited", by=ADA.id)
 
 
-async def test_waiting_request_expires(env: Env) -> None:
+async def test_waiting_request_expires(env: Stores) -> None:
     request = await env.store.create(a_waiting_request(), RINA)
     assert await env.store.expire_due() == []
     env.clock.advance(1800)
@@ -157,7 +157,7 @@ async def test_waiting_request_expires(env: Env) -> None:
     assert env.entered == [State.AWAITING, State.EXPIRED]
 
 
-async def test_more_requests_than_one_transaction_can_take_expire_in_several(env: Env) -> None:
+async def test_more_requests_than_one_transaction_can_take_expire_in_several(env: Stores) -> None:
     for _ in range(25):
         await env.store.create(a_waiting_request(), RINA)
     env.clock.advance(1800)
@@ -165,7 +165,7 @@ async def test_more_requests_than_one_transaction_can_take_expire_in_several(env
     assert [len(await env.store.expire_due()) for _ in range(3)] == [20, 5, 0]
 
 
-async def test_failed_request_can_be_retried_at_any_time(env: Env) -> None:
+async def test_failed_request_can_be_retried_at_any_time(env: Stores) -> None:
     request = await env.store.create(a_request(), RINA)
     claimed = await env.claim_run(request)
     await env.leases.settle(claimed, State.FAILED, Outcome(sentence="Atlas was away"))
@@ -184,7 +184,7 @@ async def test_failed_request_can_be_retried_at_any_time(env: Env) -> None:
     assert late.expires_at == env.clock() + TTL
 
 
-async def test_ended_requests_are_not_counted_as_open(env: Env) -> None:
+async def test_ended_requests_are_not_counted_as_open(env: Stores) -> None:
     await env.store.create(a_request(), RINA)
     waiting = await env.store.create(a_waiting_request(), RINA)
 
@@ -193,7 +193,7 @@ async def test_ended_requests_are_not_counted_as_open(env: Env) -> None:
     assert (await env.store.counts())[0] == 1
 
 
-async def test_typed_text_is_not_logged(env: Env, caplog: pytest.LogCaptureFixture) -> None:
+async def test_typed_text_is_not_logged(env: Stores, caplog: pytest.LogCaptureFixture) -> None:
     with capture_logs() as logs:
         request = await env.store.create(a_waiting_request(reason="typed by Rina"), RINA)
         await env.store.decide(request.id, State.DENIED, ADA, allow, reason="typed by Ada")

@@ -6,13 +6,13 @@ from datetime import timedelta
 from bot.cancellation.lifecycle import State
 from bot.cancellation.quarantine import Mode
 from bot.storage.summary import read_summary
-from tests.integration.storage.conftest import Env
+from tests.integration.storage.conftest import Stores
 from tests.integration.storage.quarantine_bench import Bench
 from tests.integration.storage.test_quarantine import ENFORCED, GRACE, pass_seconds
 from tests.support.domain import ADA, allow
 
 
-async def test_figures_name_starters_ends_and_delays(env: Env) -> None:
+async def test_figures_name_starters_ends_and_delays(env: Stores) -> None:
     bench = Bench(env.database, replace(ENFORCED, mode=Mode.OBSERVE))
     bench.begin(1)
     await bench.start()

@@ -14,7 +14,7 @@ from bot.cancellation.posts import RequestPost
 from bot.storage.database import Database
 from bot.storage.request_store import RequestStore
 from bot.storage.tables import chain_head, metadata
-from tests.integration.storage.conftest import Env
+from tests.integration.storage.conftest import Stores
 from tests.support.domain import ABE, ADA, RINA, a_request, a_waiting_request, allow, keep_all
 from tests.support.timings import DATABASE_TIMEOUT
 
@@ -23,7 +23,7 @@ def void_all(request: Request) -> Judgement:
     return replace(keep_all(request), voided=request.approved_by, approvals_needed=3)
 
 
-async def run_and_fail(env: Env, request_id: str) -> None:
+async def run_and_fail(env: Stores, request_id: str) -> None:
     """Leave the request with a DELETE whose answer is known."""
     claimed = await env.leases.claim(request_id)
     assert claimed
@@ -33,7 +33,7 @@ async def run_and_fail(env: Env, request_id: str) -> None:
     await env.leases.settle(noted, State.FAILED, Outcome(sentence="still there", status=204))
 
 
-async def write_history(env: Env) -> None:
+async def write_history(env: Stores) -> None:
     """Four requests: `pruned`, `moved`, `voided` waits, and `last` waits.
 
     `moved` is: 1 created, 2 approved, 3 card_moved, 4 cancelling, 5 cancel_sent, 6 cancel_answered,
@@ -74,7 +74,7 @@ ROWS: dict[str, dict[Table, list[dict[str, Any]]]] = {}
 
 
 @pytest.fixture
-async def history(env: Env) -> None:
+async def history(env: Stores) -> None:
     def read(db: Connection) -> dict[Table, list[dict[str, Any]]]:
         rows = {table: db.execute(table.select()).mappings() for table in metadata.sorted_tables}
         return {table: [dict(row) for row in rows[table]] for table in rows}
@@ -93,7 +93,7 @@ async def history(env: Env) -> None:
         ROWS[kind] = await env.database.read(read)
 
 
-async def attack(env: Env, statements: str) -> Sequence[str]:
+async def attack(env: Stores, statements: str) -> Sequence[str]:
     def work(db: Connection) -> None:
         for statement in statements.split(";"):
             assert db.execute(text(statement)).rowcount
@@ -103,7 +103,7 @@ async def attack(env: Env, statements: str) -> Sequence[str]:
 
 
 @pytest.mark.usefixtures("history")
-async def test_history_of_every_kind_verifies(env: Env) -> None:
+async def test_history_of_every_kind_verifies(env: Stores) -> None:
     assert await env.record.verify() == []
 
 
@@ -150,7 +150,7 @@ ROLLED_BACK = (
         ("DELETE FROM chain_head", "the stored end of the chain was changed"),
     ],
 )
-async def test_attack_is_reported_by_its_first_break(env: Env, statements: str, first: str) -> None:
+async def test_attack_is_found_at_its_first_break(env: Stores, statements: str, first: str) -> None:
     found = await attack(env, statements)
 
     assert first in found[0]
@@ -179,7 +179,7 @@ ROW_CHANGES = {
 
 @pytest.mark.usefixtures("history")
 @pytest.mark.parametrize("column", ROW_CHANGES)
-async def test_edited_row_disagrees_with_its_events(env: Env, column: str) -> None:
+async def test_edited_row_disagrees_with_its_events(env: Stores, column: str) -> None:
     change = f"UPDATE requests SET {column} = {ROW_CHANGES[column]} WHERE id = 'voided'"  # noqa: S608 - constants
 
     found = await attack(env, change)
@@ -198,7 +198,7 @@ async def test_edited_row_disagrees_with_its_events(env: Env, column: str) -> No
         "INSERT INTO approvals (request, \"user\", at) VALUES ('voided', 'U0EVE', 0)",
     ],
 )
-async def test_edited_approvals_disagree_with_their_events(env: Env, change: str) -> None:
+async def test_edited_approvals_disagree_with_their_events(env: Stores, change: str) -> None:
     found = await attack(env, change)
 
     assert found == ["the row of request voided disagrees with its events (approvals)"]
@@ -207,7 +207,7 @@ async def test_edited_approvals_disagree_with_their_events(env: Env, change: str
 @pytest.mark.usefixtures("history")
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("column", ["expires_at", "shown", "outcome", "event_count"])
-async def test_value_of_another_type_in_a_row_is_found(env: Env, column: str) -> None:
+async def test_value_of_another_type_in_a_row_is_found(env: Stores, column: str) -> None:
     change = f"UPDATE requests SET {column} = x'00ff' WHERE id = 'voided'"  # noqa: S608 - a constant
 
     found = await attack(env, change)
@@ -215,7 +215,7 @@ async def test_value_of_another_type_in_a_row_is_found(env: Env, column: str) ->
     assert found == [f"the row of request voided disagrees with its events ({column})"]
 
 
-async def test_concurrent_replicas_write_one_chain(env: Env, database_url: str) -> None:
+async def test_concurrent_replicas_write_one_chain(env: Stores, database_url: str) -> None:
     other = Database(database_url, timeout=DATABASE_TIMEOUT)
     replicas = (env.store, RequestStore(other, env.clock))
 

@@ -26,7 +26,7 @@ from bot.storage.watch_store import (
     jobs_among,
     jobs_of,
 )
-from tests.integration.storage.conftest import Env
+from tests.integration.storage.conftest import Stores
 from tests.support.domain import PROJECT_ID, RINA, a_job, a_request, job_ref, new_job_id
 
 CLUSTER = "prod-eu"
@@ -46,29 +46,29 @@ async def announced(watch: WatchStore, *jobs: RestoreJob) -> list[tuple[str, Wat
     return [(each.job_id, each.state) for each in changes]
 
 
-async def claim(env: Env) -> Announcement | None:
+async def claim(env: Stores) -> Announcement | None:
     found = await env.outbox.claim("replica-1", 8, 1)
     return next((post for post in found if isinstance(post, Announcement)), None)
 
 
-async def claimed(env: Env) -> Announcement:
+async def claimed(env: Stores) -> Announcement:
     post = await claim(env)
     assert post is not None
     return post
 
 
-async def all_claimed(env: Env) -> list[str]:
+async def all_claimed(env: Stores) -> list[str]:
     found = []
     while post := await claim(env):
         found.append(post.job.ref.job_id)
     return found
 
 
-async def deliver(env: Env, post: Announcement) -> None:
+async def deliver(env: Stores, post: Announcement) -> None:
     await env.outbox.mark_sent(post, HERE.channel, HERE.ts)
 
 
-async def watched(env: Env, *, is_announced: bool = False) -> RestoreJob:
+async def watched(env: Stores, *, is_announced: bool = False) -> RestoreJob:
     """Start a watch of a cluster with one job."""
     job = a_download()
     await start_watch(env.mine, job)
@@ -84,12 +84,12 @@ def a_download(**changes: Any) -> RestoreJob:
 # Leases
 
 
-async def test_one_replica_holds_the_lease_of_a_project(env: Env) -> None:
+async def test_one_replica_holds_the_lease_of_a_project(env: Stores) -> None:
     assert await env.mine.acquire(PROJECT_ID)
     assert not await env.theirs.acquire(PROJECT_ID)
 
 
-async def test_one_of_several_concurrent_replicas_acquires_the_lease(env: Env) -> None:
+async def test_one_of_several_concurrent_replicas_acquires_the_lease(env: Stores) -> None:
     replicas = [WatchStore(env.database, env.clock, f"replica-{number}") for number in range(5)]
 
     held = await asyncio.gather(*(each.acquire(PROJECT_ID) for each in replicas))
@@ -97,7 +97,7 @@ async def test_one_of_several_concurrent_replicas_acquires_the_lease(env: Env) -
     assert sum(held) == 1
 
 
-async def test_expired_lease_is_taken_over(env: Env) -> None:
+async def test_expired_lease_is_taken_over(env: Stores) -> None:
     await start_watch(env.mine)
     env.clock.advance(LEASE.total_seconds() + 1)
 
@@ -107,7 +107,7 @@ async def test_expired_lease_is_taken_over(env: Env) -> None:
     assert await env.mine.acquire(PROJECT_ID) is False
 
 
-async def test_released_lease_is_free_immediately(env: Env) -> None:
+async def test_released_lease_is_free_immediately(env: Stores) -> None:
     await env.mine.acquire(PROJECT_ID)
     await env.theirs.release(PROJECT_ID)
     assert await env.theirs.acquire(PROJECT_ID) is False
@@ -116,13 +116,13 @@ async def test_released_lease_is_free_immediately(env: Env) -> None:
     assert await env.theirs.acquire(PROJECT_ID) is True
 
 
-async def test_each_project_has_its_own_lease(env: Env) -> None:
+async def test_each_project_has_its_own_lease(env: Stores) -> None:
     await env.mine.acquire(PROJECT_ID)
 
     assert await env.theirs.acquire("f" * 24) is True
 
 
-async def test_recording_jobs_renews_the_lease(env: Env) -> None:
+async def test_recording_jobs_renews_the_lease(env: Stores) -> None:
     await start_watch(env.mine)
     env.clock.advance(LEASE.total_seconds() - 1)
     await env.mine.record_jobs(PROJECT_ID, CLUSTER, [])
@@ -134,7 +134,7 @@ async def test_recording_jobs_renews_the_lease(env: Env) -> None:
 # When all clusters were read
 
 
-async def test_time_of_the_reads_is_that_of_the_holder_of_the_lease(env: Env) -> None:
+async def test_time_of_the_reads_is_that_of_the_holder_of_the_lease(env: Stores) -> None:
     job_id, times = new_job_id(), [env.clock() - timedelta(seconds=each) for each in (30, 20, 10)]
     assert await env.mine.acquire(PROJECT_ID, times[0])
     assert await env.mine.acquire(PROJECT_ID, times[1])
@@ -144,7 +144,7 @@ async def test_time_of_the_reads_is_that_of_the_holder_of_the_lease(env: Env) ->
     assert await all_read_at(env, job_id) == times[1]
 
 
-async def test_time_of_the_reads_is_of_one_project_and_not_ahead_of_the_clock(env: Env) -> None:
+async def test_time_of_the_reads_is_of_one_project_and_not_ahead_of_the_clock(env: Stores) -> None:
     ahead = env.clock() + timedelta(minutes=10)
     await env.mine.acquire(PROJECT_ID, ahead)
     await env.mine.acquire("f" * 24, env.clock())
@@ -154,12 +154,12 @@ async def test_time_of_the_reads_is_of_one_project_and_not_ahead_of_the_clock(en
     assert await all_read_at(env, new_job_id()) == ahead
 
 
-async def all_read_at(env: Env, job_id: str) -> datetime | None:
+async def all_read_at(env: Stores, job_id: str) -> datetime | None:
     _, neighbours, _ = await env.facts.known(JobRef(PROJECT_ID, CLUSTER, job_id))
     return neighbours.all_read_at
 
 
-async def test_recent_restores_of_other_kinds_are_neighbours_and_not_announced(env: Env) -> None:
+async def test_recent_restores_of_other_kinds_are_neighbours_and_not_announced(env: Stores) -> None:
     await start_watch(env.mine)
     now = int(env.clock().timestamp())
     recent, old, download = (f"{now - age:08x}{'a' * 16}" for age in (1, 700, 0))
@@ -174,7 +174,7 @@ async def test_recent_restores_of_other_kinds_are_neighbours_and_not_announced(e
 # Changes
 
 
-async def test_first_read_announces_only_jobs_that_can_be_cancelled(env: Env) -> None:
+async def test_first_read_announces_only_jobs_that_can_be_cancelled(env: Stores) -> None:
     running, live = a_download(), a_download(deliveryUrl=["https://x.invalid/y"])
     over = [a_download(**{flag: True}) for flag in ("cancelled", "expired", "failed")]
     other = a_job(id=new_job_id(), deliveryType="automated")
@@ -185,7 +185,7 @@ async def test_first_read_announces_only_jobs_that_can_be_cancelled(env: Env) ->
     assert await announced(env.mine, live, running, *over, other) == []
 
 
-async def test_later_reads_announce_jobs_that_ended_already(env: Env) -> None:
+async def test_later_reads_announce_jobs_that_ended_already(env: Stores) -> None:
     await start_watch(env.mine)
     gone, running = a_download(expired=True), a_download()
 
@@ -195,7 +195,7 @@ async def test_later_reads_announce_jobs_that_ended_already(env: Env) -> None:
     ]
 
 
-async def test_all_jobs_of_a_new_cluster_are_announced(env: Env) -> None:
+async def test_all_jobs_of_a_new_cluster_are_announced(env: Stores) -> None:
     await start_watch(env.mine)
     await env.mine.record_clusters(PROJECT_ID, [CLUSTER, "brand-new"])
 
@@ -205,7 +205,7 @@ async def test_all_jobs_of_a_new_cluster_are_announced(env: Env) -> None:
     assert [each.state for each in changes] == [WatchedState.CANCELLED]
 
 
-async def test_late_first_read_is_a_first_read(env: Env) -> None:
+async def test_late_first_read_is_a_first_read(env: Stores) -> None:
     await env.mine.acquire(PROJECT_ID)
     await env.mine.record_clusters(PROJECT_ID, [CLUSTER])
     env.clock.advance(15)
@@ -214,7 +214,7 @@ async def test_late_first_read_is_a_first_read(env: Env) -> None:
     assert await announced(env.mine, a_download(expired=True)) == []
 
 
-async def test_next_replica_continues_from_the_recorded_state(env: Env) -> None:
+async def test_next_replica_continues_from_the_recorded_state(env: Stores) -> None:
     known, new = a_download(), a_download(cancelled=True)
     await start_watch(env.mine, known)
     await env.mine.release(PROJECT_ID)
@@ -224,7 +224,7 @@ async def test_next_replica_continues_from_the_recorded_state(env: Env) -> None:
     assert await announced(env.theirs, new, known) == [(new.id, WatchedState.CANCELLED)]
 
 
-async def test_watch_starts_anew_after_a_week_without_a_read(env: Env) -> None:
+async def test_watch_starts_anew_after_a_week_without_a_read(env: Stores) -> None:
     known = a_download()
     await start_watch(env.mine, known)
     env.clock.advance(FORGET_AFTER.total_seconds() + LEASE.total_seconds() + 1)
@@ -237,7 +237,7 @@ async def test_watch_starts_anew_after_a_week_without_a_read(env: Env) -> None:
     ]
 
 
-async def test_gap_of_the_feed_is_known_to_the_next_replica(env: Env) -> None:
+async def test_gap_of_the_feed_is_known_to_the_next_replica(env: Stores) -> None:
     await start_watch(env.mine)
     assert not await env.mine.has_feed_gap(PROJECT_ID)
     await env.mine.record_feed_gap(PROJECT_ID)
@@ -248,7 +248,7 @@ async def test_gap_of_the_feed_is_known_to_the_next_replica(env: Env) -> None:
     assert not await env.theirs.has_feed_gap("f" * 24)
 
 
-async def test_deleted_cluster_is_returned_while_it_has_open_jobs(env: Env) -> None:
+async def test_deleted_cluster_is_returned_while_it_has_open_jobs(env: Stores) -> None:
     await start_watch(env.mine, a_download())
 
     assert await env.mine.record_clusters(PROJECT_ID, ["other"]) == [CLUSTER]
@@ -256,7 +256,7 @@ async def test_deleted_cluster_is_returned_while_it_has_open_jobs(env: Env) -> N
     assert await env.mine.record_clusters(PROJECT_ID, ["other"]) == []
 
 
-async def test_long_history_is_recorded_in_one_read_and_not_announced(env: Env) -> None:
+async def test_long_history_is_recorded_in_one_read_and_not_announced(env: Stores) -> None:
     history = [a_download(expired=True) for _ in range(1001)]
 
     await start_watch(env.mine, *history)
@@ -266,7 +266,7 @@ async def test_long_history_is_recorded_in_one_read_and_not_announced(env: Env) 
     assert await claim(env) is None
 
 
-async def test_many_open_jobs_are_announced_in_order(env: Env) -> None:
+async def test_many_open_jobs_are_announced_in_order(env: Stores) -> None:
     jobs = [a_download() for _ in range(30)]
 
     await start_watch(env.mine, *reversed(jobs))
@@ -277,7 +277,7 @@ async def test_many_open_jobs_are_announced_in_order(env: Env) -> None:
 # Announcements
 
 
-async def test_announcement_has_the_state_and_the_time_of_the_first_read(env: Env) -> None:
+async def test_announcement_has_the_state_and_the_time_of_the_first_read(env: Stores) -> None:
     job = await watched(env)
 
     post = await claimed(env)
@@ -288,7 +288,7 @@ async def test_announcement_has_the_state_and_the_time_of_the_first_read(env: En
     assert (post.job.message, post.job.request) == (None, None)
 
 
-async def test_announcement_distinguishes_jobs_of_the_first_read_from_later_ones(env: Env) -> None:
+async def test_announcement_distinguishes_jobs_of_the_first_read_from_others(env: Stores) -> None:
     before, after = a_download(), a_download()
     await start_watch(env.mine, before)
     first = await claimed(env)
@@ -300,7 +300,7 @@ async def test_announcement_distinguishes_jobs_of_the_first_read_from_later_ones
     assert (first.job.was_running, (await claimed(env)).job.was_running) == (True, False)
 
 
-async def test_claimed_announcement_is_not_claimed_again_until_its_lease_runs_out(env: Env) -> None:
+async def test_claimed_announcement_is_not_claimed_again_before_its_lease_ends(env: Stores) -> None:
     await start_watch(env.mine, a_download())
     first = await claimed(env)
     assert await claim(env) is None
@@ -311,7 +311,7 @@ async def test_claimed_announcement_is_not_claimed_again_until_its_lease_runs_ou
     assert second == replace(first, attempts=2)
 
 
-async def test_two_replicas_share_the_announcements(env: Env) -> None:
+async def test_two_replicas_share_the_announcements(env: Stores) -> None:
     jobs = [a_download() for _ in range(6)]
     await start_watch(env.mine, *jobs)
 
@@ -321,7 +321,7 @@ async def test_two_replicas_share_the_announcements(env: Env) -> None:
     assert sorted(taken) == sorted(job.id for job in jobs)
 
 
-async def test_announcements_come_after_all_posts_about_requests(env: Env) -> None:
+async def test_announcements_come_after_all_posts_about_requests(env: Stores) -> None:
     await start_watch(env.mine, a_download(), a_download())
     request = await env.store.create(a_request(), RINA)
 
@@ -331,7 +331,7 @@ async def test_announcements_come_after_all_posts_about_requests(env: Env) -> No
     assert [post.request.id for post in found if isinstance(post, RequestPost)] == [request.id]
 
 
-async def test_announcements_take_no_place_of_posts_about_requests(env: Env) -> None:
+async def test_announcements_take_no_place_of_posts_about_requests(env: Stores) -> None:
     await start_watch(env.mine, a_download(), a_download())
     await env.store.create(a_request(), RINA)
 
@@ -340,7 +340,7 @@ async def test_announcements_take_no_place_of_posts_about_requests(env: Env) -> 
     assert [type(post) for post in found] == [RequestPost]
 
 
-async def test_delivered_announcement_is_not_due_again(env: Env) -> None:
+async def test_delivered_announcement_is_not_due_again(env: Stores) -> None:
     await start_watch(env.mine, a_download())
     await deliver(env, await claimed(env))
     env.clock.advance(3600)
@@ -348,7 +348,7 @@ async def test_delivered_announcement_is_not_due_again(env: Env) -> None:
     assert await claim(env) is None
 
 
-async def test_old_announcement_is_pruned_from_the_outbox_and_its_place_stays(env: Env) -> None:
+async def test_old_announcement_is_pruned_from_the_outbox_and_its_place_stays(env: Stores) -> None:
     job = await watched(env, is_announced=True)
     env.clock.advance(1)
 
@@ -359,7 +359,7 @@ async def test_old_announcement_is_pruned_from_the_outbox_and_its_place_stays(en
     assert (await claimed(env)).job.message == HERE
 
 
-async def test_change_is_delivered_to_the_place_of_the_announcement(env: Env) -> None:
+async def test_change_is_delivered_to_the_place_of_the_announcement(env: Stores) -> None:
     job = await watched(env, is_announced=True)
     assert await announced(env.mine, a_download(id=job.id, expired=True)) == [
         (job.id, WatchedState.EXPIRED)
@@ -370,7 +370,7 @@ async def test_change_is_delivered_to_the_place_of_the_announcement(env: Env) ->
     assert (post.job.state, post.job.message) == (WatchedState.EXPIRED, HERE)
 
 
-async def test_changes_before_the_delivery_need_one_post(env: Env) -> None:
+async def test_changes_before_the_delivery_need_one_post(env: Stores) -> None:
     job = await watched(env)
     await announced(env.mine, a_download(id=job.id, deliveryUrl=["https://x.invalid/y"]))
     await announced(env.mine, a_download(id=job.id, expired=True))
@@ -382,7 +382,7 @@ async def test_changes_before_the_delivery_need_one_post(env: Env) -> None:
     assert await claim(env) is None
 
 
-async def test_changes_before_an_update_need_one_post(env: Env) -> None:
+async def test_changes_before_an_update_need_one_post(env: Stores) -> None:
     """An update that was attempted shows the newest state when it is repeated."""
     job = await watched(env, is_announced=True)
     await announced(env.mine, a_download(id=job.id, deliveryUrl=["https://x.invalid/y"]))
@@ -397,7 +397,7 @@ async def test_changes_before_an_update_need_one_post(env: Env) -> None:
     assert await claim(env) is None
 
 
-async def test_change_during_a_delivery_is_a_post_of_its_own(env: Env) -> None:
+async def test_change_during_a_delivery_is_a_post_of_its_own(env: Stores) -> None:
     job = await watched(env)
     first = await claimed(env)
     await announced(env.mine, a_download(id=job.id, cancelled=True))
@@ -408,7 +408,7 @@ async def test_change_during_a_delivery_is_a_post_of_its_own(env: Env) -> None:
     assert (await claimed(env)).job.state is WatchedState.CANCELLED
 
 
-async def test_change_after_a_lost_answer_updates_the_announcement(env: Env) -> None:
+async def test_change_after_a_lost_answer_updates_the_announcement(env: Stores) -> None:
     """Slack may have the first attempt, and takes the repetition for the same message."""
     job = await watched(env)
     first = await claimed(env)
@@ -424,7 +424,7 @@ async def test_change_after_a_lost_answer_updates_the_announcement(env: Env) -> 
     assert (update.job.state, update.job.message) == (WatchedState.CANCELLED, HERE)
 
 
-async def test_announcement_to_retry_waits(env: Env) -> None:
+async def test_announcement_to_retry_waits(env: Stores) -> None:
     await start_watch(env.mine, a_download())
     await env.outbox.retry_later(await claimed(env), 30, "x" * 1000)
     assert await claim(env) is None
@@ -433,7 +433,7 @@ async def test_announcement_to_retry_waits(env: Env) -> None:
     assert (await claimed(env)).attempts == 2
 
 
-async def test_dropped_announcement_is_posted_only_when_the_job_changes(env: Env) -> None:
+async def test_dropped_announcement_is_posted_only_when_the_job_changes(env: Stores) -> None:
     job = await watched(env)
     await env.outbox.drop(await claimed(env), "no such channel")
     env.clock.advance(CLAIM.total_seconds())
@@ -447,7 +447,7 @@ async def test_dropped_announcement_is_posted_only_when_the_job_changes(env: Env
     assert (post.job.state, post.job.message) == (WatchedState.FAILED, None)
 
 
-async def test_announcement_has_the_newest_request_for_the_job(env: Env) -> None:
+async def test_announcement_has_the_newest_request_for_the_job(env: Stores) -> None:
     job = a_download()
     request = a_request(ref=job_ref(job.id))
     await start_watch(env.mine, job)
@@ -456,7 +456,7 @@ async def test_announcement_has_the_newest_request_for_the_job(env: Env) -> None
     assert (await claimed(env)).job.request == await env.store.get(request.id)
 
 
-async def test_job_that_disappears_and_comes_back_is_announced_twice(env: Env) -> None:
+async def test_job_that_disappears_and_comes_back_is_announced_twice(env: Stores) -> None:
     job = await watched(env)
 
     assert await announced(env.mine) == [(job.id, WatchedState.GONE)]
@@ -470,7 +470,7 @@ def explained(sql: str, db: Connection) -> Sequence[Any]:
     return db.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}").mappings().all()
 
 
-async def test_statements_use_their_indexes(env: Env) -> None:
+async def test_statements_use_their_indexes(env: Stores) -> None:
     """Watched jobs are never deleted, so no statement may read them all."""
     if not env.database.is_sqlite:
         return

@@ -56,7 +56,7 @@ def refusal(status: int, code: str | None, detail: str = "", **more: object) -> 
 
 
 @dataclass
-class Seen:
+class ReceivedRequest:
     """One request that arrived, and the result of its authentication."""
 
     method: str
@@ -82,7 +82,7 @@ class StrictAtlas:
     uses: int = 1_000_000
     same_nonce: bool = False
     always_stale: bool = False
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[ReceivedRequest] = field(default_factory=list)
     nonces: dict[str, list[int]] = field(default_factory=dict)
     expired: set[str] = field(default_factory=set)
 
@@ -91,7 +91,7 @@ class StrictAtlas:
         given = {m[1]: m[2] if m[2] is not None else m[3] for m in _pairs(request)}
         verdict = self._gate(request, given)
         response = self.answer(request) if verdict == "ok" else self._ask(verdict)
-        self.seen.append(Seen(request.method, response.status_code, given.get("nc")))
+        self.seen.append(ReceivedRequest(request.method, response.status_code, given.get("nc")))
         await asyncio.sleep(0)
         return response
 

@@ -8,17 +8,13 @@ import pytest
 import typer
 
 from bot.cli.output import OutputFormat, format_of, write_fields, write_json, write_table
+from tests.support.terminal import Terminal
 
 HEADERS = ("Cluster", "Restore job")
 ROWS = [("prod-eu", "65f0a1c2d3e4f5a6b7c80101"), ("[red]x[/red]", "a\x1b[2Jb")]
 
 
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def written(columns: str, monkeypatch: pytest.MonkeyPatch, out: io.StringIO) -> str:

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from bot.doctor.results import CheckResult, Level, Subject, is_ok, lines_of, write_json, write_lines
 from bot.doctor.run import settings_results
 from bot.redaction import redact
+from tests.support.terminal import Terminal
 
 SUBJECT = Subject("it", "it")
 
@@ -25,11 +26,6 @@ RESULTS = [
 
 
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def test_result_is_a_line_with_its_hint_below() -> None:

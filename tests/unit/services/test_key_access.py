@@ -13,7 +13,7 @@ from tests.support.domain import PROJECT_ID
 LONG, SHORT = DEFAULT_TIMINGS.key_access_interval, DEFAULT_TIMINGS.key_access_retry
 
 
-class ScriptedAtlas(AtlasClient):
+class KeyAccessAtlas(AtlasClient):
     """Answers in turn, and then ends the test."""
 
     def __init__(self, *answers: KeyAccess | Exception) -> None:
@@ -31,7 +31,7 @@ class ScriptedAtlas(AtlasClient):
 async def test_access_is_read_at_the_start_and_again_and_sooner_without_an_answer() -> None:
     first = KeyAccess(secret_expires_at=NOON)
     later = KeyAccess(roles=frozenset({"GROUP_READ_ONLY"}))
-    atlas = ScriptedAtlas(Unavailable(), first, RoleMissing(), later)
+    atlas = KeyAccessAtlas(Unavailable(), first, RoleMissing(), later)
     found: list[KeyAccess] = []
     pauses: list[float] = []
 

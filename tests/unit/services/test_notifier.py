@@ -44,11 +44,11 @@ class FakeNotices(NoticeStore):
         self,
         request: Request,
         notice: Notice,
-        told: Sequence[Person],
+        notified: Sequence[Person],
         escalated: Sequence[Person] | None = None,
     ) -> bool:
         second = None if escalated is None else [each.id for each in escalated]
-        self.given.append((notice, [each.id for each in told], second))
+        self.given.append((notice, [each.id for each in notified], second))
         return True
 
 
@@ -92,8 +92,8 @@ def policy(approvers: People = ADA_ONLY, escalate_to: People = ABE_ONLY, **chang
 async def test_first_notice_goes_to_the_approvers_but_not_to_those_of_the_escalation() -> None:
     setup = Setup(policy())
     await setup.notifier.notify_due()
-    ((notice, told, escalated),) = setup.store.given
-    assert (notice.is_first, told, escalated) == (True, [ADA.id], None)
+    ((notice, notified, escalated),) = setup.store.given
+    assert (notice.is_first, notified, escalated) == (True, [ADA.id], None)
     assert setup.changes == [None]
 
 
@@ -133,8 +133,8 @@ async def test_request_of_a_removed_project_is_not_read_again() -> None:
     elsewhere = JobRef(project_id="f" * 24, cluster_name="prod-eu", job_id=JOB_ID)
     setup.store.due = [a_waiting_request(next_notice_at=NOON, ref=elsewhere)]
     await setup.notifier.notify_due()
-    ((notice, told, _),) = setup.store.given
-    assert (notice.next_at, told) == (None, [])
+    ((notice, notified, _),) = setup.store.given
+    assert (notice.next_at, notified) == (None, [])
 
 
 async def test_request_whose_people_cannot_be_read_stays_due_and_the_next_one_is_notified() -> None:

@@ -60,7 +60,7 @@ class SteppedClock(FakeClock):
 
 
 @dataclass
-class FakeAtlas(UnconnectedAtlas):
+class WatchAtlas(UnconnectedAtlas):
     """Clusters and their jobs; `faults` are raised in turn, by cluster, or for the list as ``."""
 
     clock: FakeClock
@@ -198,7 +198,7 @@ class FakeFeed(FeedMonitor):
 @dataclass
 class WatchHarness:
     clock: SteppedClock
-    atlas: FakeAtlas
+    atlas: WatchAtlas
     store: FakeWatchStore
     feed: FakeFeed
     watch: Watcher
@@ -230,7 +230,7 @@ def watch_harness(
     policy: Policy = OPEN_TO_ALL,
 ) -> WatchHarness:
     clock = SteppedClock()
-    atlas = FakeAtlas(clock, {f"c{number:03d}": [] for number in range(clusters)})
+    atlas = WatchAtlas(clock, {f"c{number:03d}": [] for number in range(clusters)})
     store = FakeWatchStore(now=clock)
     feed = FakeFeed(clock)
     changes_at: list[float] = []

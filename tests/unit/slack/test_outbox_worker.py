@@ -507,11 +507,11 @@ async def test_outbox_is_read_again_after_an_error(worker: Worker, fault: Except
 
 
 async def test_wake_starts_a_read(worker: Worker) -> None:
-    patient = an_outbox(worker.slack, worker.store, poll_interval=60.0)
-    async with running(patient):
+    idle_outbox = an_outbox(worker.slack, worker.store, poll_interval=60.0)
+    async with running(idle_outbox):
         await asyncio.sleep(0)
         worker.store.due = [a_card()]
-        patient.wake()
+        idle_outbox.wake()
         await wait_until(lambda: worker.store.sent)
 
     assert worker.store.sent == [(1, "C0OPS", TS)]
