@@ -17,12 +17,13 @@ from dotenv import dotenv_values
 from sqlalchemy.engine import make_url
 
 from bot.cancellation.lifecycle import State
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
+from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.settings.credentials import DEFAULT_VARIABLES
 from bot.settings.load import KNOWN_VARIABLES
 from bot.web.metrics import ALERT_STATUSES, Metrics
 from tests.packaging.dockerfile import read_stages
+from tests.support.environ import bot_environ
 from tests.support.postgres import PostgresServer
 from tests.support.process import BotProcess, run_command
 
@@ -35,7 +36,7 @@ IMAGE = FINAL.environment()
 USER = FINAL.one("USER").rest.partition(":")[0]
 
 #: Documented maximum shutdown time, in seconds.
-ORDERLY_END = 10
+MAX_SHUTDOWN = 10
 
 
 SECRET = {
@@ -45,19 +46,10 @@ SECRET = {
 
 
 @asynccontextmanager
-async def services() -> AsyncIterator[dict[str, str]]:
-    """Start both fake servers; return the settings and the addresses."""
+async def services(database_url: str = "") -> AsyncIterator[dict[str, str]]:
+    """Start both fake servers; yield the variables of a bot that listens on loopback only."""
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
-        yield {
-            "SLACK_BOT_TOKEN": slack.bot_token,
-            "SLACK_APP_TOKEN": slack.app_token,
-            "SLACK_API_URL": slack.api_url,
-            "MONGODB_ATLAS_PUBLIC_API_KEY": PUBLIC_KEY,
-            "MONGODB_ATLAS_PRIVATE_API_KEY": PRIVATE_KEY,
-            "MONGODB_ATLAS_PROJECT_ID": PROJECT_ID,
-            "MONGODB_ATLAS_BASE_URL": atlas.url,
-            "HOST": "127.0.0.1",  # nothing of a test is open to others
-        }
+        yield {**bot_environ(slack, atlas, database_url), "HOST": "127.0.0.1"}
 
 
 @pytest.mark.parametrize("page", sorted(DEPLOY.glob("*.md")), ids=str)
@@ -130,7 +122,7 @@ def test_compose_runs_two_replicas_with_the_least_rights() -> None:
     assert bot["security_opt"] == ["no-new-privileges:true"]
     assert "ports" not in bot
     assert f"uid={USER}," in home
-    assert int(bot["stop_grace_period"].removesuffix("s")) > ORDERLY_END
+    assert int(bot["stop_grace_period"].removesuffix("s")) > MAX_SHUTDOWN
 
 
 async def test_environment_of_compose_runs_two_replicas_over_one_database(
@@ -239,7 +231,7 @@ def test_new_pod_is_ready_before_an_old_one_ends() -> None:
 
     assert spec["replicas"] == 2
     assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
-    assert POD["spec"]["terminationGracePeriodSeconds"] > ORDERLY_END
+    assert POD["spec"]["terminationGracePeriodSeconds"] > MAX_SHUTDOWN
 
 
 async def test_environment_of_kubernetes_runs_and_answers_its_probes(
@@ -249,8 +241,8 @@ async def test_environment_of_kubernetes_runs_and_answers_its_probes(
     paths = [CONTAINER[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "liveness")]
     paths += [CONTAINER["readinessProbe"]["httpGet"]["path"]]
     paths += [POD["metadata"]["annotations"]["prometheus.io/path"]]
-    async with services() as filled_in:
-        secrets = {name: {**filled_in, "DATABASE_URL": url}[name] for name in REFERENCES}
+    async with services(url) as filled_in:
+        secrets = {name: filled_in[name] for name in REFERENCES}
         elsewhere = {n: v for n, v in filled_in.items() if n.endswith("_URL") or n == "HOST"}
         with BotProcess({**CONFIG, **secrets, **elsewhere}) as process:
             await process.ready()
@@ -329,7 +321,7 @@ async def test_command_of_the_unit_runs_and_ends_in_time(tmp_path: Path) -> None
 
     assert start.split()[1:] == ["serve"]
     assert code == 0
-    assert int(stop) > ORDERLY_END
+    assert int(stop) > MAX_SHUTDOWN
     assert (tmp_path / "cancel-restore.db").exists()
 
 
