@@ -11,7 +11,7 @@ from bot.cancellation.lifecycle import State
 from bot.cancellation.quarantine import Mode
 from bot.storage.database import Database
 from bot.storage.migrate import ensure_current
-from tests.integration.storage.quarantine_bench import Bench
+from tests.integration.storage.quarantine_bench import QuarantineEnv
 from tests.integration.storage.test_quarantine import ENFORCED, GRACE, pass_seconds
 from tests.support.clock import NOON
 from tests.support.domain import ADA, allow
@@ -23,23 +23,23 @@ WEEK = timedelta(days=7)
 
 @pytest.fixture
 async def url(tmp_path: Path) -> str:
-    """A record with one kept download a week ago, and one today that would have been cancelled."""
+    """A database with a download kept a week ago, and one of today that would be cancelled."""
     url = f"sqlite:///{tmp_path / 'bot.db'}"
     await ensure_current(url)
     database = Database(url, timeout=DATABASE_TIMEOUT)
-    bench = Bench(database, replace(ENFORCED, mode=Mode.OBSERVE))
-    bench.clock.now = NOON - WEEK
-    await bench.start()
-    bench.clock.advance(1)
-    kept = bench.begin(1)
-    await bench.read_jobs()
-    await bench.second()
-    request = await bench.request(kept)
-    await bench.requests.decide(request.id, State.KEPT, ADA, allow, reason="audit")
-    bench.clock.jump(WEEK.total_seconds())
-    bench.show_starter(bench.begin(2), "dana@shop.example")
-    await bench.read_jobs()
-    await pass_seconds(bench, GRACE + 5)
+    quarantine = QuarantineEnv(database, replace(ENFORCED, mode=Mode.OBSERVE))
+    quarantine.clock.now = NOON - WEEK
+    await quarantine.start()
+    quarantine.clock.advance(1)
+    kept = quarantine.begin(1)
+    await quarantine.read_jobs()
+    await quarantine.second()
+    request = await quarantine.request(kept)
+    await quarantine.requests.decide(request.id, State.KEPT, ADA, allow, reason="audit")
+    quarantine.clock.jump(WEEK.total_seconds())
+    quarantine.show_starter(quarantine.begin(2), "dana@shop.example")
+    await quarantine.read_jobs()
+    await pass_seconds(quarantine, GRACE + 5)
     await database.close()
     return url
 

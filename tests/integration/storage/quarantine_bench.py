@@ -1,4 +1,4 @@
-"""A bot that watches and quarantines, over one real database, moved second by second."""
+"""A watch and a quarantine over one real database, stepped second by second."""
 
 from __future__ import annotations
 
@@ -89,15 +89,15 @@ class CancellingAtlas(FakeAtlas):
 class Replica:
     """The loops of one process."""
 
-    def __init__(self, bench: Bench, name: str) -> None:
-        database, clock, projects = bench.database, bench.clock, bench.projects
+    def __init__(self, env: QuarantineEnv, name: str) -> None:
+        database, clock, projects = env.database, env.clock, env.projects
         facts = facts_service(projects, database, clock)
         self.facts = facts
         store = QuarantineStore(
             database,
             clock,
             lambda project_id: quarantined_project(projects, project_id),
-            on_limit=bench.limited.append,
+            on_limit=env.limited.append,
         )
         self.watch = WatchStore(database, clock, name, store)
         leases = LeaseStore(database, clock, name)
@@ -112,7 +112,7 @@ class Replica:
             projects,
             facts,
             self.runner,
-            slack_answers=bench.slack_answers,
+            slack_answers=env.slack_answers,
             now=clock,
             monotonic=clock.monotonic,
         )
@@ -125,7 +125,7 @@ class Replica:
 
 
 @dataclass(slots=True)
-class Bench:
+class QuarantineEnv:
     """One project with its replicas.
 
     Attributes:

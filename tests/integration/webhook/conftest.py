@@ -29,7 +29,7 @@ TIMINGS = Timings(
 
 
 @dataclass(slots=True)
-class Record:
+class WebhookEnv:
     """Records events, and starts workers that send them."""
 
     database: Database
@@ -65,9 +65,9 @@ class Record:
 
 
 @pytest.fixture
-async def record(database_url: str) -> AsyncIterator[Record]:
+async def env(database_url: str) -> AsyncIterator[WebhookEnv]:
     database = Database(database_url, timeout=DATABASE_TIMEOUT)
     receiver = Receiver()
     async with receiver.open():
-        yield Record(database, receiver)
+        yield WebhookEnv(database, receiver)
     await database.close()

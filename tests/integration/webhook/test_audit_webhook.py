@@ -12,120 +12,120 @@ from bot.cancellation.events import Event, EventName, chain, readable_fields
 from bot.storage.audit_log import AuditLog
 from bot.storage.tables import audit_events
 from bot.webhook import MAX_IN_FLIGHT
-from tests.integration.webhook.conftest import Record
+from tests.integration.webhook.conftest import WebhookEnv
 from tests.support.receiver import CLOSE, HANG, SECRET, Receiver
 from tests.support.waits import wait_until
 
 
-async def test_event_is_a_cloud_event_with_the_audit_line_as_data(record: Record) -> None:
-    async with record.worker():
-        request = await record.request()
-        await record.receiver.until_taken(2)
-    created = record.receiver.taken[0]
-    lines = [readable_fields(event)[0] async for event in AuditLog(record.database).events()]
+async def test_event_is_a_cloud_event_with_the_audit_line_as_data(env: WebhookEnv) -> None:
+    async with env.worker():
+        request = await env.request()
+        await env.receiver.until_taken(2)
+    created = env.receiver.taken[0]
+    lines = [readable_fields(event)[0] async for event in AuditLog(env.database).events()]
 
     assert created["specversion"] == "1.0"
     assert created["type"] == "cancel-restore.request.created"
     assert created["source"] == "cancel-restore"
     assert created["subject"] == request.id
-    assert [event["data"] for event in record.receiver.taken] == lines
+    assert [event["data"] for event in env.receiver.taken] == lines
 
 
-async def test_event_without_a_request_has_no_subject(record: Record) -> None:
+async def test_event_without_a_request_has_no_subject(env: WebhookEnv) -> None:
     event = Event(
         number=1, name=EventName.CHECK_FAILED, request="", at="2026-11-26T12:00:00.000+00:00"
     )
-    async with record.worker():
-        await insert_event(record, event)
-        await record.receiver.until_taken(1)
+    async with env.worker():
+        await insert_event(env, event)
+        await env.receiver.until_taken(1)
 
-    assert "subject" not in record.receiver.taken[0]
+    assert "subject" not in env.receiver.taken[0]
 
 
 @pytest.mark.parametrize("fault", [302, 400, 500, CLOSE, HANG])
 async def test_event_that_was_not_accepted_is_sent_again_with_the_same_id(
-    record: Record, fault: int | str
+    env: WebhookEnv, fault: int | str
 ) -> None:
     faults = itertools.chain([fault, fault], itertools.repeat(None))
-    record.receiver.fault_of = lambda _event: next(faults)
+    env.receiver.fault_of = lambda _event: next(faults)
     if fault == HANG:
-        record.try_timeout = 0.3
-    async with record.worker():
-        request = await record.request()
-        await record.events(request, 3)
-        await record.receiver.until_taken(5)
+        env.try_timeout = 0.3
+    async with env.worker():
+        request = await env.request()
+        await env.events(request, 3)
+        await env.receiver.until_taken(5)
 
-    assert record.receiver.numbers(request.id) == [1, 2, 3, 4, 5]
-    assert len({event["id"] for event in record.receiver.tries[:3]}) == 1
+    assert env.receiver.numbers(request.id) == [1, 2, 3, 4, 5]
+    assert len({event["id"] for event in env.receiver.tries[:3]}) == 1
 
 
-async def test_events_wait_during_an_outage_and_lag_shows_it(record: Record) -> None:
-    record.receiver = Receiver()
-    async with record.receiver.open():
+async def test_events_wait_during_an_outage_and_lag_shows_it(env: WebhookEnv) -> None:
+    env.receiver = Receiver()
+    async with env.receiver.open():
         pass  # from here on it refuses connections
-    async with record.worker() as worker:
-        requests = [await record.request() for _ in range(20)]
+    async with env.worker() as worker:
+        requests = [await env.request() for _ in range(20)]
         await asyncio.sleep(0.5)
         lag = worker.lag()
-        async with record.receiver.open():
-            await record.receiver.until_taken(40)
+        async with env.receiver.open():
+            await env.receiver.until_taken(40)
             await wait_until(lambda: worker.lag() == 0)
 
         assert lag > 0.3
-    assert {tuple(record.receiver.numbers(each.id)) for each in requests} == {(1, 2)}
+    assert {tuple(env.receiver.numbers(each.id)) for each in requests} == {(1, 2)}
 
 
 @pytest.mark.parametrize("fault", [404, HANG])
 async def test_event_that_is_never_accepted_delays_its_own_request_only(
-    record: Record, fault: int | str
+    env: WebhookEnv, fault: int | str
 ) -> None:
     if fault == HANG:
-        record.try_timeout = 0.3
-    async with record.worker() as worker:
-        bad = await record.request()
-        record.receiver.fault_of = lambda event: fault if event["subject"] == bad.id else None
-        await record.events(bad, 1)
+        env.try_timeout = 0.3
+    async with env.worker() as worker:
+        bad = await env.request()
+        env.receiver.fault_of = lambda event: fault if event["subject"] == bad.id else None
+        await env.events(bad, 1)
         await wait_until(lambda: worker._failures_in_a_row > MAX_IN_FLIGHT)
         assert not worker._is_receiver_unavailable
-        good = [await record.request() for _ in range(10)]
-        numbers = record.receiver.numbers
+        good = [await env.request() for _ in range(10)]
+        numbers = env.receiver.numbers
         await wait_until(lambda: all(numbers(each.id) == [1, 2] for each in good))
 
 
-async def test_restart_sends_what_is_unsent_and_nothing_twice(record: Record) -> None:
-    async with record.worker("first"):
-        request = await record.request()
-        await record.receiver.until_taken(2)
-    await record.events(request, 2)
-    async with record.worker("second"):
-        await record.receiver.until_taken(4)
+async def test_restart_sends_what_is_unsent_and_nothing_twice(env: WebhookEnv) -> None:
+    async with env.worker("first"):
+        request = await env.request()
+        await env.receiver.until_taken(2)
+    await env.events(request, 2)
+    async with env.worker("second"):
+        await env.receiver.until_taken(4)
         await asyncio.sleep(0.3)
 
-    assert record.receiver.numbers(request.id) == [1, 2, 3, 4]
+    assert env.receiver.numbers(request.id) == [1, 2, 3, 4]
 
 
-async def test_two_replicas_send_each_event_once(record: Record) -> None:
-    async with record.worker("first"), record.worker("second"):
-        for request in [await record.request() for _ in range(10)]:
-            await record.events(request, 2)
-        await record.receiver.until_taken(40)
+async def test_two_replicas_send_each_event_once(env: WebhookEnv) -> None:
+    async with env.worker("first"), env.worker("second"):
+        for request in [await env.request() for _ in range(10)]:
+            await env.events(request, 2)
+        await env.receiver.until_taken(40)
         await asyncio.sleep(0.3)
 
-    assert len(record.receiver.taken) == 40
+    assert len(env.receiver.taken) == 40
 
 
-async def test_other_replica_continues_when_one_stops(record: Record) -> None:
-    async with record.worker("second"):
-        async with record.worker("first"):
-            await record.request()
-            await record.receiver.until_taken(2)
-        await record.request()
-        await record.receiver.until_taken(4)
+async def test_other_replica_continues_when_one_stops(env: WebhookEnv) -> None:
+    async with env.worker("second"):
+        async with env.worker("first"):
+            await env.request()
+            await env.receiver.until_taken(2)
+        await env.request()
+        await env.receiver.until_taken(4)
 
-    assert len(record.receiver.taken) == 4
+    assert len(env.receiver.taken) == 4
 
 
-async def test_event_that_is_committed_late_is_sent_though_its_id_is_lower(record: Record) -> None:
+async def test_event_that_is_committed_late_is_sent_though_its_id_is_lower(env: WebhookEnv) -> None:
     """PostgreSQL gives ids before the commits, whose order may differ."""
     late, early = (
         Event(
@@ -133,32 +133,32 @@ async def test_event_that_is_committed_late_is_sent_though_its_id_is_lower(recor
         )
         for name in ("late", "early")
     )
-    async with record.worker():
+    async with env.worker():
         for number, event in ((100, early), (50, late)):
-            await insert_event(record, event, id=number)
+            await insert_event(env, event, id=number)
             await asyncio.sleep(0.3)
 
-    assert [event["subject"] for event in record.receiver.taken] == ["early", "late"]
+    assert [event["subject"] for event in env.receiver.taken] == ["early", "late"]
 
 
-async def test_events_before_the_first_webhook_are_not_sent(record: Record) -> None:
-    before = await record.request()
-    async with record.worker():
-        await record.events(before, 1)
-        await record.receiver.until_taken(1)
+async def test_events_before_the_first_webhook_are_not_sent(env: WebhookEnv) -> None:
+    before = await env.request()
+    async with env.worker():
+        await env.events(before, 1)
+        await env.receiver.until_taken(1)
         await asyncio.sleep(0.2)
 
-    assert record.receiver.numbers(before.id) == [3]
+    assert env.receiver.numbers(before.id) == [3]
 
 
 async def test_log_has_one_line_for_an_outage_and_no_secret(
-    record: Record, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    env: WebhookEnv, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     faults = itertools.chain([500] * 5, itertools.repeat(None))
-    record.receiver.fault_of = lambda _event: next(faults)
-    async with record.worker():
-        await record.request()
-        await record.receiver.until_taken(2)
+    env.receiver.fault_of = lambda _event: next(faults)
+    async with env.worker():
+        await env.request()
+        await env.receiver.until_taken(2)
     output = caplog.text + "".join(capsys.readouterr())
 
     assert output.count("audit event not taken") == 1
@@ -166,6 +166,6 @@ async def test_log_has_one_line_for_an_outage_and_no_secret(
     assert SECRET not in output
 
 
-async def insert_event(record: Record, event: Event, **columns: Any) -> None:
+async def insert_event(env: WebhookEnv, event: Event, **columns: Any) -> None:
     row = insert(audit_events).values(**asdict(chain(event, "")), **columns)
-    await record.database.write(lambda db: db.execute(row))
+    await env.database.write(lambda db: db.execute(row))
