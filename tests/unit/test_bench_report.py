@@ -10,7 +10,7 @@ import pytest
 
 from tests.tools.bench import pages
 from tests.tools.bench.__main__ import benchmarks, main
-from tests.tools.bench.proxy import ROOT, slowed
+from tests.tools.bench.proxy import ROOT, serve_with_delay
 from tests.tools.bench.report import (
     Goal,
     Report,
@@ -192,7 +192,7 @@ async def test_proxy_adds_a_round_trip_to_the_connection_and_to_each_exchange() 
 
     async with (
         await asyncio.start_server(echo, "127.0.0.1", 0) as server,
-        slowed(server.sockets[0].getsockname()[1], 0.04) as port,
+        serve_with_delay(server.sockets[0].getsockname()[1], 0.04) as port,
     ):
         begun = time.perf_counter()
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -48,7 +48,7 @@ SETTLE_TIMEOUT = 20.0
 
 
 @dataclass(slots=True)
-class Seen:
+class LoadResult:
     """Results of one load, in milliseconds: `dialog` from the ack, the rest from the due time."""
 
     ack: list[float]
@@ -58,7 +58,7 @@ class Seen:
 
 
 #: A round: the results by load.
-Round = dict[str, Seen]
+Round = dict[str, LoadResult]
 
 
 async def measure(scale: Scale) -> list[Table]:
@@ -87,16 +87,18 @@ def started(stack: ExitStack) -> tuple[dict[str, Program], str | None]:
 
 
 async def peer_round(env: LoadEnvironment, scale: Scale, port: int) -> Round:
-    return {name: Seen(took(await load(env, scale, port, rate))) for name, rate in RATES.items()}
+    return {
+        name: LoadResult(took(await load(env, scale, port, rate))) for name, rate in RATES.items()
+    }
 
 
 async def bot_round(env: LoadEnvironment, scale: Scale) -> Round:
     """Send each load once the dialogs of the one before have settled."""
-    seen = {}
+    results = {}
     for name, rate in RATES.items():
         sent = await load(env, scale, env.bot.port, rate)
-        seen[name] = judged(sent, await env.wait_until_settled(sent, SETTLE_TIMEOUT))
-    return seen
+        results[name] = merge_results(sent, await env.wait_until_settled(sent, SETTLE_TIMEOUT))
+    return results
 
 
 async def load(env: LoadEnvironment, scale: Scale, port: int, rate: float) -> list[Sent]:
@@ -112,13 +114,13 @@ def took(sent: Sequence[Sent]) -> list[float]:
     return [1000 * (each.acked - each.due) for each in sent]
 
 
-def judged(sent: Sequence[Sent], noted: Json) -> Seen:
-    """Put together what the load and Slack saw; raises `RuntimeError` where a dialog is missing."""
+def merge_results(sent: Sequence[Sent], noted: Json) -> LoadResult:
+    """Join times of the load and of Slack; raises `RuntimeError` where a dialog is missing."""
     opened, updated = noted["opened"], noted["updated"]
     shown = {trigger for trigger, (_, can_be_cancelled) in updated.items() if can_be_cancelled}
     if lost := [each.trigger for each in sent if each.trigger not in {*opened} & shown]:
         raise RuntimeError(f"{len(lost)} of {len(sent)} commands got no dialog with details")
-    return Seen(
+    return LoadResult(
         ack=took(sent),
         dialog=[1000 * (opened[each.trigger] - each.acked) for each in sent],
         opened=[1000 * (opened[each.trigger] - each.due) for each in sent],
@@ -131,14 +133,14 @@ def acks(rounds: dict[str, list[Round]], missing: str | None) -> Table:
     if missing:
         rows.append(Row(JS, missing=missing))
     worst = percentile(pooled(rounds[BOT], FASTEST, "ack"), 0.99)
-    beside = beside_js(BOT, rounds)
+    times_bolt_js = ratio_to_bolt_js(BOT, rounds)
     return Table(
         title="Ack: from the due time of the command to the end of its answer, in ms",
         columns=["alone p50", "p99", "× bolt-js", "50/s p50", "p99", "200/s p50", "p99"],
         rows=rows,
         goals=[
             Goal.at_most("ack p99 at 200/s on one core under 25 ms", worst, 25.0),
-            Goal.at_most(f"ack alone ≤ {BOLT_JS_RATIO} × bolt-js", beside, BOLT_JS_RATIO),
+            Goal.at_most(f"ack alone ≤ {BOLT_JS_RATIO} × bolt-js", times_bolt_js, BOLT_JS_RATIO),
         ],
         notes=[SCHEDULE, COMPARED, pinned()],
     )
@@ -148,7 +150,7 @@ def ack_cells(name: str, rounds: dict[str, list[Round]]) -> Iterator[Cell]:
     for load_name in RATES:
         yield from halves(pooled(rounds[name], load_name, "ack"))
         if load_name == ALONE:
-            yield beside_js(name, rounds)
+            yield ratio_to_bolt_js(name, rounds)
 
 
 def dialogs(rounds: list[Round]) -> Table:
@@ -176,7 +178,7 @@ def halves(values: Sequence[float]) -> tuple[float, float]:
     return median(values), percentile(values, 0.99)
 
 
-def beside_js(name: str, rounds: dict[str, list[Round]]) -> float | None:
+def ratio_to_bolt_js(name: str, rounds: dict[str, list[Round]]) -> float | None:
     """Return the ratio of an ack alone to bolt-js's, or None without bolt-js."""
     if JS not in rounds:
         return None

@@ -18,7 +18,7 @@ import httpx
 from bot.atlas import AtlasClient, JobRef
 from tests.support.apache import KEY, REF, Apache, running_apache
 from tests.support.needs import find
-from tests.tools.bench.proxy import far
+from tests.tools.bench.proxy import with_round_trip
 from tests.tools.bench.report import Goal, Missing, Row, Table, in_turn, median, ratio, seconds_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Cancels = Callable[[str], Awaitable[object]]
 
 #: Seconds of the added round trip.
-FAR = 0.04
+ROUND_TRIP = 0.04
 
 #: Goals: time relative to curl, and requests when warm.
 OF_CURL = 0.3
@@ -79,7 +79,10 @@ class Server:
 
 async def measure(scale: Scale) -> list[Table]:
     program = find("apache2")
-    titles = {0.0: "Without added round-trip time", FAR: f"At {FAR * 1000:.0f} ms round trips"}
+    titles = {
+        0.0: "Without added round-trip time",
+        ROUND_TRIP: f"At {ROUND_TRIP * 1000:.0f} ms round trips",
+    }
     if program is None or find("openssl") is None:
         missing = Row("all", missing="missing: apt-get install apache2 openssl")
         return [
@@ -88,13 +91,13 @@ async def measure(scale: Scale) -> list[Table]:
         ]
     tables = []
     for round_trip, title in titles.items():
-        with running_apache(program, tls=True) as apache, trusting(apache.certificate):
+        with running_apache(program, tls=True) as apache, trust_certificate(apache.certificate):
             tables.append(await _table(apache, round_trip, title, scale.pick(5, 40)))
     return tables
 
 
 @contextmanager
-def trusting(certificate: Path) -> Iterator[None]:
+def trust_certificate(certificate: Path) -> Iterator[None]:
     """Let this process and its children trust one more certificate authority."""
     before = dict(os.environ)
     os.environ.update(dict.fromkeys(TRUST, str(certificate)))
@@ -108,7 +111,7 @@ def trusting(certificate: Path) -> Iterator[None]:
 async def _table(apache: Apache, round_trip: float, title: str, rounds: int) -> Table:
     """Measure every installed peer with one round-trip time."""
     async with AsyncExitStack() as stack:
-        port = await stack.enter_async_context(far(apache.port, round_trip))
+        port = await stack.enter_async_context(with_round_trip(apache.port, round_trip))
         server = Server(apache=apache, url=f"https://127.0.0.1:{port}", stack=stack)
         peers, missing = await _peers(server)
         timed = {name: _timed(number, each) for number, (name, each) in enumerate(peers.items())}

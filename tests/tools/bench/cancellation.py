@@ -16,7 +16,7 @@ from bot.sandbox.slack import Channel, FakeSlackServer
 from bot.slack.directory import CURRENT_MAX_AGE
 from tests.acceptance.environment import environment
 from tests.support.process import BotProcess
-from tests.tools.bench.proxy import far
+from tests.tools.bench.proxy import with_round_trip
 from tests.tools.bench.report import Goal, Row, Table, in_turn, median, ratio, seconds_of, shown
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 #: Seconds of the added round trip, to Slack and to Atlas.
-FAR = 0.04
+ROUND_TRIP = 0.04
 
 #: The longest that a cancellation may take, as a multiple of its unavoidable round trips.
 LIMIT = 1.2
@@ -151,7 +151,7 @@ async def measure(scale: Scale) -> list[Table]:
     share = rows[list(STEPS).index(OUTCOME)].cells[-1]
     assert isinstance(share, float)
     goal = Goal.at_most(f"≤ {LIMIT} × the unavoidable round trips", share, LIMIT)
-    title = f"From the submit to the outcome, at {FAR * 1000:.0f} ms round trips"
+    title = f"From the submit to the outcome, at {ROUND_TRIP * 1000:.0f} ms round trips"
     trips = {name: median([each[name] for each in given["bare"]]) * 1000 for name in BARE}
     measured = ", ".join(f"{shown(ms)} ms to {name}" for name, ms in trips.items())
     notes = [*NOTES, f"A bare round trip, measured in the same rounds: {measured}."]
@@ -172,8 +172,8 @@ async def _open(stack: AsyncExitStack) -> CancellationEnvironment:
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cancel-restore-bench-"))
     atlas = await stack.enter_async_context(FakeAtlasServer())
     slack = await stack.enter_async_context(FakeSlackServer())
-    to_atlas = await stack.enter_async_context(far(atlas.port, FAR))
-    to_slack = await stack.enter_async_context(far(_port(slack.base_url), FAR))
+    to_atlas = await stack.enter_async_context(with_round_trip(atlas.port, ROUND_TRIP))
+    to_slack = await stack.enter_async_context(with_round_trip(_port(slack.base_url), ROUND_TRIP))
     # Slack returns the address of the WebSocket, which goes through the proxy too.
     slack.world.base_url = f"http://127.0.0.1:{to_slack}"
     environ = {

@@ -54,14 +54,14 @@ IN_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 
 @dataclass(frozen=True, slots=True)
-class Took:
+class ToolResult:
     """The result of a tool, in milliseconds."""
 
     p50: float
     p99: float
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Took:
+    def of(cls, values: Sequence[float]) -> ToolResult:
         return cls(median(values), percentile(values, 0.99))
 
 
@@ -101,7 +101,7 @@ def _goal(rows: Sequence[Row]) -> Goal:
 
 async def _table(
     label: str,
-    tool: Callable[[int, int, str], Awaitable[Took]],
+    tool: Callable[[int, int, str], Awaitable[ToolResult]],
     ports: Mapping[str, int],
     load: tuple[int, str],  # its seconds, and the text of its commands
     rounds: int,
@@ -111,13 +111,13 @@ async def _table(
         return [Row(f"{BOT}: {label}", missing=missing)]
     variants = {name: partial(_rested, tool, port, *load) for name, port in ports.items()}
     given = await in_turn(variants, rounds, warm=1)
-    p50s = {name: [took.p50 for took in each] for name, each in given.items()}
+    p50s = {name: [result.p50 for result in each] for name, each in given.items()}
     return [
         Row(
             f"{name}: {label}",
             [
                 median(p50s[name]),
-                median([took.p99 for took in each]),
+                median([result.p99 for result in each]),
                 ratio(p50s[name], p50s[JS]) if JS in p50s else None,
             ],
         )
@@ -129,41 +129,40 @@ PACKAGES = {"wrk": "wrk", "hey": "hey", "h2load": "nghttp2-client"}
 
 
 async def _rested(
-    tool: Callable[[int, int, str], Awaitable[Took]], port: int, seconds: int, text: str
-) -> Took:
-    took = await tool(port, seconds, text)
+    tool: Callable[[int, int, str], Awaitable[ToolResult]], port: int, seconds: int, text: str
+) -> ToolResult:
+    result = await tool(port, seconds, text)
     await asyncio.sleep(REST)
-    return took
+    return result
 
 
-async def wrk(port: int, seconds: int, text: str) -> Took:
+async def wrk(port: int, seconds: int, text: str) -> ToolResult:
     """Send different commands with wrk; raises `RuntimeError` where one had no good ack."""
     with tempfile.TemporaryDirectory(prefix="signed-") as folder:
         script = Path(folder) / "signed.lua"
         script.write_text(lua([a_command(text, n) for n in range(2 * RATE * seconds)]) + DELAY)
         options = ("-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(script))
-        output = await ran("wrk", *options, address(port))
+        output = await run_tool("wrk", *options, address(port))
     if bad := BAD.search(output):
         raise RuntimeError(f"not every command had a good ack: {bad[0]}")
     p50, p99 = (WRK[share].search(output) for share in (50, 99))
     assert p50, output
     assert p99, output
-    return Took(*(float(found[1]) * IN_MS[found[2]] for found in (p50, p99)))
+    return ToolResult(*(float(found[1]) * IN_MS[found[2]] for found in (p50, p99)))
 
 
-async def hey(port: int, seconds: int, text: str) -> Took:
+async def hey(port: int, seconds: int, text: str) -> ToolResult:
     """Send one command repeatedly with hey; raises as `wrk` does."""
     body, headers = a_command(text, 0)
     given = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
     pace = ("-z", f"{seconds}s", "-c", f"{CONNECTIONS}", "-q", f"{EACH}", "-o", "csv")
     options = (*pace, "-m", "POST", "-T", FORM, "-d", body.decode(), *given)
-    rows = [
-        line.split(",") for line in (await ran("hey", *options, address(port))).splitlines()[1:]
-    ]
+    output = await run_tool("hey", *options, address(port))
+    rows = [line.split(",") for line in output.splitlines()[1:]]
     return good([(row[6], 1000 * float(row[0])) for row in rows])
 
 
-async def h2load(port: int, seconds: int, text: str) -> Took:
+async def h2load(port: int, seconds: int, text: str) -> ToolResult:
     """Send one command repeatedly with h2load; raises as `wrk` does."""
     body, headers = a_command(text, 0)
     given = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
@@ -171,15 +170,15 @@ async def h2load(port: int, seconds: int, text: str) -> Took:
         log, data = Path(folder) / "log", Path(folder) / "body"
         data.write_bytes(body)
         pace = (f"--rps={EACH}", "-c", f"{CONNECTIONS}", "-D", f"{seconds}", f"--log-file={log}")
-        await ran("h2load", "--h1", *pace, "-d", str(data), *given, address(port))
+        await run_tool("h2load", "--h1", *pace, "-d", str(data), *given, address(port))
         rows = [line.split("\t") for line in log.read_text().splitlines()]
     return good([(row[1], float(row[2]) / 1000) for row in rows])
 
 
-def good(answers: Sequence[tuple[str, float]]) -> Took:
+def good(answers: Sequence[tuple[str, float]]) -> ToolResult:
     if bad := {status for status, _ in answers if status != "200"}:
         raise RuntimeError(f"not every command had a good ack: {bad}")
-    return Took.of([ms for _, ms in answers])
+    return ToolResult.of([ms for _, ms in answers])
 
 
 def a_command(text: str, number: int) -> tuple[bytes, dict[str, str]]:
@@ -191,7 +190,7 @@ def address(port: int) -> str:
     return f"http://127.0.0.1:{port}/slack/events"
 
 
-async def ran(*program: str) -> str:
+async def run_tool(*program: str) -> str:
     """Run a tool on the cores of the load, and return its output; raises `Missing`."""
     with on_core(1):
         process = await asyncio.create_subprocess_exec(

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[3]
 CHUNK = 65536
 
 
-def far(port: int, round_trip: float) -> AbstractAsyncContextManager[int]:
+def with_round_trip(port: int, round_trip: float) -> AbstractAsyncContextManager[int]:
     """Yield a port that leads to `port` with `round_trip` seconds added; 0 yields `port`."""
     return _process(port, round_trip) if round_trip else nullcontext(port)
 
@@ -45,7 +45,7 @@ async def _process(port: int, round_trip: float) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def slowed(port: int, round_trip: float) -> AsyncIterator[int]:
+async def serve_with_delay(port: int, round_trip: float) -> AsyncIterator[int]:
     """Yield a port, served by this process, that leads to `port`.
 
     Half of the round trip goes by in each direction, however much is under way at once; a new
@@ -125,7 +125,7 @@ async def _carry(
 
 
 async def _serve(port: int, round_trip: float) -> None:
-    async with slowed(port, round_trip) as here:
+    async with serve_with_delay(port, round_trip) as here:
         print(here, flush=True)  # noqa: T201 - the starting process reads the port
         await asyncio.to_thread(sys.stdin.read)
 

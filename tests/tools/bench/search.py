@@ -20,7 +20,7 @@ from bot.services.job_search import MAX_CONCURRENT_CALLS, SEARCH_TIMEOUT, JobFin
 from bot.services.projects import Project, Projects
 from tests.tools.bench.load_environment import Program
 from tests.tools.bench.peers.atlas import job_of
-from tests.tools.bench.proxy import far
+from tests.tools.bench.proxy import with_round_trip
 from tests.tools.bench.report import Goal, Row, Table, in_turn, median
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tests.tools.bench.report import Scale
 
 #: Seconds of the added round trip.
-FAR = 0.04
+ROUND_TRIP = 0.04
 
 CLUSTERS = (1, 60, 400)
 
@@ -88,7 +88,7 @@ async def measure(scale: Scale) -> list[Table]:
     longest = max(each["nowhere"] for each in given[str(CLUSTERS[-1])])
     text = f"all of {CLUSTERS[-1]} clusters are read within the {SEARCH_TIMEOUT:g} s of a search"
     goal = Goal.at_most(text, longest, SEARCH_TIMEOUT)
-    title = f"JOB_ID alone, at {FAR * 1000:.0f} ms round trips"
+    title = f"JOB_ID alone, at {ROUND_TRIP * 1000:.0f} ms round trips"
     return [
         Table(title=title, columns=COLUMNS, rows=rows, first="clusters", goals=[goal], notes=NOTES)
     ]
@@ -96,7 +96,7 @@ async def measure(scale: Scale) -> list[Table]:
 
 def _row(clusters: int, rounds: list[dict[str, float]]) -> Row:
     medians = {name: median([each[name] for each in rounds]) for name in rounds[0]}
-    least = math.ceil(clusters / MAX_CONCURRENT_CALLS) * FAR * 1000
+    least = math.ceil(clusters / MAX_CONCURRENT_CALLS) * ROUND_TRIP * 1000
     cells = (medians["ms"] * 1000, int(medians["calls"]), medians["nowhere"] * 1000)
     return Row(str(clusters), [*cells, int(medians["asked"]), least])
 
@@ -104,7 +104,7 @@ def _row(clusters: int, rounds: list[dict[str, float]]) -> Row:
 async def _environment(stack: AsyncExitStack, clusters: int) -> SearchEnvironment:
     program = Program(sys.executable, "-m", "tests.tools.bench.peers.atlas", str(clusters), core=1)
     port = (await stack.enter_context(program).ready_line())["port"]
-    slow = await stack.enter_async_context(far(port, FAR))
+    slow = await stack.enter_async_context(with_round_trip(port, ROUND_TRIP))
     calls: Counter[str] = Counter()
 
     def count(_answered: CallRecord) -> None:
