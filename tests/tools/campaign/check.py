@@ -50,7 +50,7 @@ def _of_stories(observations: Observations) -> Iterator[Found]:
 
 
 def _of_story(observations: Observations, scenario: Scenario) -> Iterator[Found]:
-    threads = observations.board.by_job.get(scenario.job.id, [])
+    threads = observations.messages.by_job.get(scenario.job.id, [])
     if scenario.acknowledged and not threads:
         yield Rule.CARDS, "it was acknowledged and has no card"
     if observations.effects(scenario) and not threads:
@@ -128,4 +128,4 @@ def _of_processes(observations: Observations) -> Iterator[Found]:
 
 def endings(observations: Observations) -> Counter[str]:
     """Count how the requests ended."""
-    return Counter(thread.state for thread in observations.board.threads.values())
+    return Counter(thread.state for thread in observations.messages.threads.values())

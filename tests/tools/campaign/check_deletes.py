@@ -52,7 +52,7 @@ def _of_grace(
     observations: Observations, scenario: Scenario, call: Call
 ) -> Iterator[tuple[Rule, str]]:
     """Check that people could see the card for the grace time, before the bot acted by itself."""
-    thread = observations.board.of(scenario.job.id)
+    thread = observations.messages.of(scenario.job.id)
     shown_at = min(map(float, thread.cards), default=None) if thread else None
     if shown_at is None or call.at.timestamp() < shown_at + GRACE - STAMP:
         yield Rule.GRACE, f"shown at {shown_at}, DELETE at {call.at.timestamp()}"
@@ -68,7 +68,9 @@ def explained(observations: Observations, scenario: Scenario, late: Call) -> boo
     before = [call for call in observations.calls[scenario.job.id] if call.at <= late.at]
     return (
         effect_is_hidden(before)
-        or any(_held_up(struck, call) for struck in observations.to_atlas for call in (done, late))
+        or any(
+            _held_up(exchange, call) for exchange in observations.to_atlas for call in (done, late)
+        )
         or any(_was_paused(fault, done, late) for fault in observations.faults)
     )
 
@@ -78,8 +80,8 @@ def effect_is_hidden(calls: Iterable[Call]) -> bool:
     return any(UNSEEN & set(call.faults) for call in calls)
 
 
-def _held_up(struck: BrokenExchange, call: Call) -> bool:
-    return struck.kind == "late" and abs(struck.until - call.at.timestamp()) < SAME
+def _held_up(exchange: BrokenExchange, call: Call) -> bool:
+    return exchange.kind == "late" and abs(exchange.until - call.at.timestamp()) < SAME
 
 
 def _was_paused(fault: InjectedFault, done: Call, late: Call) -> bool:

@@ -66,19 +66,19 @@ def _detail(event: Recorded) -> dict[str, Any]:
 def _copies(observations: Observations, request: str) -> Counter[str]:
     """Count the copies by channel; where Slack recognizes a repeated post, each counts."""
     if observations.posts_may_double:
-        return Counter(channel for channel, _ in observations.board.copies_of(request))
+        return Counter(channel for channel, _ in observations.messages.copies_of(request))
     return Counter(
         channel
-        for (channel, _), each in observations.board.direct.items()
+        for (channel, _), each in observations.messages.direct.items()
         if request_of(each) == request
     )
 
 
 def _of_states(observations: Observations, request: str) -> Iterator[Found]:
-    thread = observations.board.threads.get(request)
+    thread = observations.messages.threads.get(request)
     if thread is None or not thread.settled:
         return
-    for (channel, ts), each in observations.board.copies_of(request).items():
+    for (channel, ts), each in observations.messages.copies_of(request).items():
         if state_of(each) != thread.state:
             yield (
                 Rule.DIRECT,

@@ -27,10 +27,10 @@ Found = tuple[Rule, str]
 def of_record(observations: Observations) -> Iterator[Found]:
     for each in observations.breaks:
         yield Rule.CHAIN, each
-    for request in observations.board.threads.keys() - observations.chains.keys():
+    for request in observations.messages.threads.keys() - observations.chains.keys():
         yield Rule.RECORD, f"request {request} has a card, and is not on record"
     for request, chain in observations.chains.items():
-        for what in _of_chain(observations.board.threads.get(request), chain):
+        for what in _of_chain(observations.messages.threads.get(request), chain):
             yield Rule.RECORD, f"request {request}: {what}"
     for scenario in observations.scenarios:
         yield from _of_story(observations, scenario)
@@ -49,7 +49,7 @@ def _of_chain(thread: Thread | None, chain: Sequence[Recorded]) -> Iterator[str]
 def _of_story(observations: Observations, scenario: Scenario) -> Iterator[Found]:
     chains = [
         observations.chains.get(thread.request, [])
-        for thread in observations.board.by_job.get(scenario.job.id, ())
+        for thread in observations.messages.by_job.get(scenario.job.id, ())
     ]
     sent = sum(event.event == EventName.CANCEL_SENT for chain in chains for event in chain)
     if (received := len(observations.deletes(scenario))) > sent:

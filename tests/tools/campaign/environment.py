@@ -26,7 +26,7 @@ from tests.tools.campaign.flaky_delivery import FlakyDelivery
 from tests.tools.campaign.people import People
 from tests.tools.campaign.replicas import Replica
 from tests.tools.campaign.worlds import (
-    Board,
+    MessageTracker,
     build_workspace,
     build_world,
     start_job,
@@ -89,7 +89,7 @@ class CampaignEnvironment:
     to_atlas: FaultyProxy
     to_bot: FaultyProxy
     delivery: FlakyDelivery
-    board: Board
+    messages: MessageTracker
     known: set[str]
     rng: random.Random
     replicas: list[Replica] = field(default_factory=list)
@@ -126,7 +126,7 @@ class CampaignEnvironment:
         return url if self.plan.direct else f"http://127.0.0.1:{proxy.port}"
 
     def people(self) -> People:
-        return People(self.slack, self.board, self.rng, self.new_job)
+        return People(self.slack, self.messages, self.rng, self.new_job)
 
     def injector(self) -> FaultInjector:
         return FaultInjector(
@@ -187,7 +187,9 @@ class CampaignEnvironment:
         self.keep("processes.json", [asdict(process) for process in observations.processes])
         self.keep("record.json", [asdict(event) for event in observations.events])
         self.keep("atlas.json", [asdict(call) for call in observations.atlas.calls])
-        self.keep("cards.json", [asdict(thread) for thread in observations.board.threads.values()])
+        self.keep(
+            "cards.json", [asdict(thread) for thread in observations.messages.threads.values()]
+        )
 
 
 @asynccontextmanager
@@ -203,8 +205,8 @@ async def opened(
         wires = [FaultyProxy(partial(port_of, url)) for url in (slack.base_url, atlas.url)]
         wires.append(FaultyProxy(lambda: env.next_bot()))  # noqa: PLW0108 - the environment is built below
         to_slack, to_atlas, to_bot = [await stack.enter_async_context(wire) for wire in wires]
-        board, delivery = Board(known), FlakyDelivery(slack, rng)
-        slack.world.events.subscribe(board.on_change)
+        messages, delivery = MessageTracker(known), FlakyDelivery(slack, rng)
+        slack.world.events.subscribe(messages.on_change)
         slack.people.delivery = delivery
         env = CampaignEnvironment(
             plan=plan,
@@ -217,7 +219,7 @@ async def opened(
             to_atlas=to_atlas,
             to_bot=to_bot,
             delivery=delivery,
-            board=board,
+            messages=messages,
             known=known,
             rng=rng,
         )

@@ -67,7 +67,7 @@ def _by_atlas(calls: Iterable[Call]) -> Counter[str]:
 
 
 def _faults_of(call: Call) -> Iterator[object]:
-    """Yield each fault; a status, unless another fault of the same call hid it."""
+    """Yield each fault; count the status, unless another fault of the same call hid it."""
     for fault in call.faults:
         if fault != Kind.STATUS:
             yield fault
@@ -76,7 +76,7 @@ def _faults_of(call: Call) -> Iterator[object]:
 
 
 def _on_wire(name: str, proxy: FaultyProxy) -> Counter[str]:
-    return Counter(_readable(name, struck.kind) for struck in proxy.struck)
+    return Counter(_readable(name, exchange.kind) for exchange in proxy.broken_exchanges)
 
 
 def _of_deliveries(counts: Counts) -> Counter[str]:

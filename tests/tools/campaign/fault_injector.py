@@ -95,7 +95,7 @@ class FaultInjector:
     faults: list[InjectedFault] = field(default_factory=list)
     fault_counts: FaultCounts = field(default_factory=FaultCounts)
     more: dict[str, tuple[int, Action]] = field(default_factory=dict)  # further actions
-    broken: list[str] = field(default_factory=list)  # actions that could not be done
+    failed_actions: list[str] = field(default_factory=list)  # their errors
     _running: set[asyncio.Task[None]] = field(default_factory=set)
     _database_busy: bool = False
     _slack_faults: ShuffleBag[tuple[SlackKind, int]] = field(init=False)
@@ -121,7 +121,7 @@ class FaultInjector:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            self.broken.append(repr(error))
+            self.failed_actions.append(repr(error))
 
     async def remove_faults(self) -> None:
         """Wait for running actions, and remove every fault."""
@@ -131,7 +131,7 @@ class FaultInjector:
         self.atlas.faults.clear()
         self.slack.sockets.freeze(frozen=False)
         for proxy in filter(None, (self.to_slack, self.to_atlas, self.to_bot)):
-            proxy.harms.clear()
+            proxy.faults.clear()
 
     def _actions(self) -> dict[str, tuple[int, Action]]:
         """Return the actions, each with its weight."""
@@ -207,12 +207,12 @@ class FaultInjector:
         kinds = ShuffleBag(self.rng, list(PROXY_FAULTS))
 
         async def action() -> str | None:
-            if len(proxy.harms) >= MAX_PENDING_FAULTS:
+            if len(proxy.faults) >= MAX_PENDING_FAULTS:
                 return None
             times = self.rng.randint(1, 3)
-            harms = [ProxyFault(kinds.deal(), self.rng.uniform(0.2, 4.0)) for _ in range(times)]
-            proxy.harms.extend(harms)
-            return ", ".join(harm.kind for harm in harms)
+            faults = [ProxyFault(kinds.deal(), self.rng.uniform(0.2, 4.0)) for _ in range(times)]
+            proxy.faults.extend(faults)
+            return ", ".join(fault.kind for fault in faults)
 
         return action
 

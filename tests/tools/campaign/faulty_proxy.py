@@ -50,13 +50,13 @@ class BrokenExchange:
 
 
 @dataclass(slots=True)
-class Line:
-    """One connection: whether an exchange is open, and its fault."""
+class ProxyConnection:
+    """One connection; `fault` is the kind of the fault of the open exchange."""
 
     client: asyncio.StreamWriter
     service: asyncio.StreamWriter
-    asked: bool = False
-    harm: str | None = None
+    in_exchange: bool = False
+    fault: str | None = None
 
 
 @dataclass(slots=True)
@@ -68,13 +68,13 @@ class FaultyProxy:
 
     service: Callable[[], int | None]
     port: int = 0
-    harms: deque[ProxyFault] = field(default_factory=deque)
-    struck: list[BrokenExchange] = field(default_factory=list)
+    faults: deque[ProxyFault] = field(default_factory=deque)
+    broken_exchanges: list[BrokenExchange] = field(default_factory=list)
     _server: asyncio.Server | None = None
-    _lines: set[asyncio.Task[None]] = field(default_factory=set)
+    _connections: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._meet, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -86,15 +86,15 @@ class FaultyProxy:
     ) -> None:
         assert self._server
         self._server.close()
-        for line in self._lines:
-            line.cancel()
-        await asyncio.gather(*self._lines, return_exceptions=True)
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
 
-    async def _meet(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task
-        self._lines.add(task)
-        task.add_done_callback(self._lines.discard)
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
         with suppress(ConnectionError, asyncio.CancelledError):
             await self._connect(reader, client)
         client.transport.abort()
@@ -104,10 +104,10 @@ class FaultyProxy:
         if port is None:
             return
         answers, service = await asyncio.open_connection("127.0.0.1", port)
-        line = Line(client, service)
+        connection = ProxyConnection(client, service)
         both = [
-            asyncio.create_task(self._requests(reader, line)),
-            asyncio.create_task(self._answers(answers, line)),
+            asyncio.create_task(self._requests(reader, connection)),
+            asyncio.create_task(self._answers(answers, connection)),
         ]
         try:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
@@ -116,50 +116,50 @@ class FaultyProxy:
                 each.cancel()
             await asyncio.gather(*both, return_exceptions=True)
             service.transport.abort()
-            if line.harm in ("reset before", "reset after"):
+            if connection.fault in ("reset before", "reset after"):
                 _end_by_reset(client)
 
-    async def _requests(self, reader: asyncio.StreamReader, line: Line) -> None:
+    async def _requests(self, reader: asyncio.StreamReader, connection: ProxyConnection) -> None:
         while data := await reader.read(CHUNK):
-            if not line.asked:
-                line.asked, line.harm = True, await self._next()
-                if line.harm == "reset before":
+            if not connection.in_exchange:
+                connection.in_exchange, connection.fault = True, await self._next()
+                if connection.fault == "reset before":
                     return
-            line.service.write(data)
-            await line.service.drain()
+            connection.service.write(data)
+            await connection.service.drain()
 
-    async def _answers(self, reader: asyncio.StreamReader, line: Line) -> None:
+    async def _answers(self, reader: asyncio.StreamReader, connection: ProxyConnection) -> None:
         while data := await reader.read(CHUNK):
-            line.asked = False
-            match line.harm:
+            connection.in_exchange = False
+            match connection.fault:
                 case "reset after":
                     return
                 case "cut answer":
-                    await _finish(line.client, data[: len(data) // 2])
+                    await _finish(connection.client, data[: len(data) // 2])
                     return
                 case "noise":
-                    await _finish(line.client, NOISE)
+                    await _finish(connection.client, NOISE)
                     return
                 case "silence":
                     await asyncio.Event().wait()
-            line.client.write(data)
-            await line.client.drain()
+            connection.client.write(data)
+            await connection.client.drain()
 
     async def _next(self) -> str | None:
         """Take the next fault, record it, and wait if it is a delay."""
-        if not self.harms:
+        if not self.faults:
             return None
-        harm, at = self.harms.popleft(), time.time()
-        if harm.kind == "late":
-            await asyncio.sleep(harm.seconds)
-        self.struck.append(BrokenExchange(at, time.time(), harm.kind))
-        return harm.kind
+        fault, at = self.faults.popleft(), time.time()
+        if fault.kind == "late":
+            await asyncio.sleep(fault.seconds)
+        self.broken_exchanges.append(BrokenExchange(at, time.time(), fault.kind))
+        return fault.kind
 
 
 def _end_by_reset(client: asyncio.StreamWriter) -> None:
     """Make the close of this connection a reset."""
-    wire = client.get_extra_info("socket")
-    wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock = client.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 async def _finish(client: asyncio.StreamWriter, data: bytes) -> None:

@@ -122,7 +122,7 @@ def _asked(result: Result) -> Figures:
         "failed": states["failed"],
         "acted alone, and reviewed": sum(each.reviewed for each in observations.scenarios),
         "of these, second requests for a job": sum(states.values())
-        - len(observations.board.by_job),
+        - len(observations.messages.by_job),
         "reported failures, then retried": sum(
             scenario.retried for scenario in observations.scenarios
         ),
@@ -139,7 +139,7 @@ def _done(result: Result) -> Figures:
             len(observations.late(scenario)) for scenario in observations.scenarios
         ),
         "duplicate posts after a lost answer": observations.copies,
-        "copies of cards as direct messages": len(observations.board.direct),
+        "copies of cards as direct messages": len(observations.messages.direct),
         "events in the audit log": len(observations.events),
         "bot processes": len(observations.processes),
         "errors in their logs": sum(problems_in_logs(observations.logs).values()),

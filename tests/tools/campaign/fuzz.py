@@ -35,7 +35,7 @@ class Score:
 
 async def run(options: Options) -> list[Table]:
     """Fuzz for this long; hypothesis blocks, so it runs in its own thread."""
-    scores = await asyncio.to_thread(hunt, options.seconds, options.seed)
+    scores = await asyncio.to_thread(run_parts, options.seconds, options.seed)
     folder = options.folder / "fuzz"
     folder.mkdir()
     for number, text in enumerate(text for score in scores for text in score.found):
@@ -43,7 +43,7 @@ async def run(options: Options) -> list[Table]:
     return [table(scores)]
 
 
-def hunt(seconds: float, seed: int) -> list[Score]:
+def run_parts(seconds: float, seed: int) -> list[Score]:
     """Run all parts in turn until the time is over, each round with another seed."""
     until = time.monotonic() + seconds
     with FuzzSession() as session:
@@ -53,11 +53,11 @@ def hunt(seconds: float, seed: int) -> list[Score]:
             for score in scores:
                 if len(score.found) < MAX_FINDINGS and time.monotonic() < until:
                     seed += 1
-                    play(session, score, seed)
+                    run_part(session, score, seed)
     return scores
 
 
-def play(session: FuzzSession, score: Score, seed: int) -> None:
+def run_part(session: FuzzSession, score: Score, seed: int) -> None:
     began = time.monotonic()
     try:
         session.run_part(score.part, ROUND, seed)

@@ -109,7 +109,7 @@ async def part(
     observations = observe(env, scenarios, injector, record)
     found = [
         *violations(observations),
-        *(Violation(Rule.CAMPAIGN, each) for each in injector.broken),
+        *(Violation(Rule.CAMPAIGN, each) for each in injector.failed_actions),
     ]
     if found:
         env.keep_evidence(observations, found)
@@ -143,13 +143,13 @@ def observe(
     events, breaks = record
     return Observations(
         scenarios=scenarios,
-        board=env.board,
+        messages=env.messages,
         slack=env.slack,
         atlas=env.atlas,
         events=events,
         breaks=breaks,
         faults=injector.faults,
-        to_atlas=env.to_atlas.struck,
+        to_atlas=env.to_atlas.broken_exchanges,
         processes=[process for replica in env.replicas for process in replica.processes],
         logs=env.logs,
         secrets=env.secrets,
@@ -216,9 +216,9 @@ async def settle(env: CampaignEnvironment, scenarios: Sequence[Scenario]) -> Non
     acknowledged = [scenario.job.id for scenario in scenarios if scenario.acknowledged]
 
     def ended() -> bool:
-        threads = map(env.board.of, acknowledged)
+        threads = map(env.messages.of, acknowledged)
         return all(
-            thread is not None and thread.settled and env.board.copies_show(thread)
+            thread is not None and thread.settled and env.messages.copies_show(thread)
             for thread in threads
         )
 

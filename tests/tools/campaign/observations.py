@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.tools.campaign.faulty_proxy import BrokenExchange
     from tests.tools.campaign.replicas import ProcessRecord
     from tests.tools.campaign.scenarios import Scenario
-    from tests.tools.campaign.worlds import Board
+    from tests.tools.campaign.worlds import MessageTracker
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class Observations:
     """
 
     scenarios: Sequence[Scenario]
-    board: Board
+    messages: MessageTracker
     slack: FakeSlackServer
     atlas: FakeAtlasServer
     events: Sequence[Recorded]
@@ -81,7 +81,7 @@ class Observations:
 
     def expired_late(self, scenario: Scenario) -> float:
         """Seconds after the end of its time, counted from its record, until Slack showed it."""
-        expired_at, thread = self._expired_at(scenario), self.board.of(scenario.job.id)
+        expired_at, thread = self._expired_at(scenario), self.messages.of(scenario.job.id)
         chain = self.chains.get(thread.request) if thread else None
         if expired_at is None or not chain:
             return 0.0
@@ -89,7 +89,7 @@ class Observations:
         return max(0.0, expired_at - datetime.fromisoformat(chain[0].at).timestamp() - wait)
 
     def _expired_at(self, scenario: Scenario) -> float | None:
-        thread = self.board.of(scenario.job.id)
+        thread = self.messages.of(scenario.job.id)
         return thread.reported_at("expired") if thread else None
 
     def acknowledged(self) -> list[Scenario]:
@@ -97,9 +97,9 @@ class Observations:
 
     def ended(self, scenario: Scenario) -> bool:
         """Whether card and thread show the same end."""
-        thread = self.board.of(scenario.job.id)
+        thread = self.messages.of(scenario.job.id)
         return thread is not None and thread.settled
 
     @property
     def copies(self) -> int:
-        return sum(thread.copies for thread in self.board.threads.values())
+        return sum(thread.copies for thread in self.messages.threads.values())

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bot.sandbox.atlas.jobs import RestoreJob
     from bot.sandbox.slack import FakeSlackServer
     from tests.tools.campaign.scenarios import Scenario
-    from tests.tools.campaign.worlds import Board
+    from tests.tools.campaign.worlds import MessageTracker
 
 Json = dict[str, Any]
 
@@ -37,12 +37,12 @@ class People:
     def __init__(
         self,
         slack: FakeSlackServer,
-        board: Board,
+        messages: MessageTracker,
         rng: random.Random,
         start: Callable[[str], RestoreJob],
     ) -> None:
         self._slack = slack
-        self._board = board
+        self._messages = messages
         self._rng = rng
         self._start = start
         self._plays: Mapping[str, Callable[[Scenario], Awaitable[None]]] = {
@@ -91,13 +91,13 @@ class People:
         await self._until(lambda: self._slack.state.messages(WATCH_CHANNEL))
         scenario.job = self._start(scenario.project)
         scenario.acknowledged = True
-        await self._until(lambda: self._board.of(scenario.job.id))
+        await self._until(lambda: self._messages.of(scenario.job.id))
 
     async def _ask(self, scenario: Scenario, user: str) -> None:
         """Type the command and submit the dialog, again and again until it is taken."""
         began = time.monotonic()
         line = f"/cancel-restore {scenario.project} {CLUSTER} {scenario.job.id}"
-        while not self._board.of(scenario.job.id):  # a card is as good as an acknowledgement
+        while not self._messages.of(scenario.job.id):  # a card is as good as an acknowledgement
             before = self._view_id(user)
             await self._slack.people.types(user, scenario.channel, line)
             if not await self._dialog(user, before):
@@ -190,10 +190,10 @@ class People:
         """Approve by the button of the own copy of the card; a copy may never come."""
         user = self._rng.choice(APPROVERS)
         while await self._waits(scenario):
-            thread = self._board.of(scenario.job.id)
+            thread = self._messages.of(scenario.job.id)
             assert thread
             own = self._slack.state.dm(user)
-            copies = self._board.copies_of(thread.request).items()
+            copies = self._messages.copies_of(thread.request).items()
             mine = [each for (channel, _), each in copies if channel == own]
             card = mine[-1] if mine and self._rng.random() < 0.8 else thread.card
             await self._click(scenario, user, APPROVE, card)
@@ -225,7 +225,7 @@ class People:
 
     async def _review(self, scenario: Scenario) -> None:
         """Click **Reviewed** until the card does not offer it any more."""
-        user, thread = self._rng.choice(APPROVERS), self._board.of(scenario.job.id)
+        user, thread = self._rng.choice(APPROVERS), self._messages.of(scenario.job.id)
         assert thread
         while REVIEW in str(thread.card["blocks"]):
             await self._click(scenario, user, REVIEW)
@@ -244,14 +244,14 @@ class People:
         return await self._is(scenario, "awaiting")
 
     async def _is(self, scenario: Scenario, state: str) -> bool:
-        await self._until(lambda: self._board.of(scenario.job.id))
-        thread = self._board.of(scenario.job.id)
+        await self._until(lambda: self._messages.of(scenario.job.id))
+        thread = self._messages.of(scenario.job.id)
         return thread is not None and thread.state == state
 
     async def _click(
         self, scenario: Scenario, user: str, action: str, card: Json | None = None
     ) -> bool:
-        thread = self._board.of(scenario.job.id)
+        thread = self._messages.of(scenario.job.id)
         assert thread
         if action == APPROVE:
             scenario.approved_at.setdefault(user, time.time())
@@ -265,7 +265,7 @@ class People:
         """Wait for the outcome; retry a failed request by the button of its card."""
         while True:
             await self._until(lambda: self._ended(scenario))
-            thread = self._board.of(scenario.job.id)
+            thread = self._messages.of(scenario.job.id)
             assert thread
             if thread.state != "failed":
                 return
@@ -274,7 +274,7 @@ class People:
             await self._pause()
 
     def _ended(self, scenario: Scenario) -> bool:
-        thread = self._board.of(scenario.job.id)
+        thread = self._messages.of(scenario.job.id)
         return thread is not None and thread.settled
 
     async def _until(self, predicate: Callable[[], object]) -> None:

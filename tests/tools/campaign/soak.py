@@ -30,22 +30,22 @@ if TYPE_CHECKING:
     from tests.tools.campaign.options import Options
     from tests.tools.campaign.replicas import Replica
 
-#: The maximum of open requests; further ones are counted, not started.
-CROWD = 300
+#: Maximum number of open requests; further ones are counted, not started.
+MAX_OPEN_REQUESTS = 300
 
-#: Requests at once before the steady load begins: more than a bot has connections. What is open
-#: after that is all that it may open, and what comes on top later is growth.
+#: Concurrent requests before the steady load: more than a bot has connections. They open every
+#: connection that a bot may open, so that what is opened later is growth.
 INITIAL_REQUESTS = 100
 
-#: As many calls as the load needs, of one project: Atlas itself takes 500 a minute, so that so many
-#: cancellations would be of a dozen projects.
+#: Rate limit of the one project, high enough for the load: Atlas allows 500 calls a minute and
+#: project, so that a real load of this size has a dozen projects.
 CALLS_A_MINUTE = 20_000
 
 PLAN = Plan(
     name="soak",
     mode="socket",
     replicas=2,
-    people=2 * CROWD,
+    people=2 * MAX_OPEN_REQUESTS,
     direct=True,
     calls_a_minute=CALLS_A_MINUTE,
 )
@@ -86,15 +86,15 @@ async def run(options: Options) -> list[Table]:
         folder = options.folder / "soak"
         await asyncio.to_thread(folder.mkdir)
         async with opened(PLAN, folder, postgres, options.seed) as env:
-            counts = await played(env, options)
+            counts = await run_load(env, options)
     return [load_table(env, counts), growth_table(counts.samples)]
 
 
-async def played(env: CampaignEnvironment, options: Options) -> LoadCounts:
+async def run_load(env: CampaignEnvironment, options: Options) -> LoadCounts:
     """Start the bots, make requests for the given time, and check that no request is left."""
     await env.open()
     counts = LoadCounts()
-    async with watched(env.replicas, counts):
+    async with sampled(env.replicas, counts):
         await Load(env, counts).keep_up(options.rate, options.seconds)
     counts.otherwise += await settle(env)
     _, breaks = await env.record()
@@ -103,8 +103,8 @@ async def played(env: CampaignEnvironment, options: Options) -> LoadCounts:
 
 
 @asynccontextmanager
-async def watched(replicas: Sequence[Replica], counts: LoadCounts) -> AsyncIterator[None]:
-    """Sample the bots, and this very process, meanwhile."""
+async def sampled(replicas: Sequence[Replica], counts: LoadCounts) -> AsyncIterator[None]:
+    """Sample the bots and the delays of this process in the meantime."""
     watching = [
         asyncio.create_task(watch(replicas, counts.samples)),
         asyncio.create_task(measure_lag(counts.lags)),
@@ -122,9 +122,9 @@ class Load:
 
     def __init__(self, env: CampaignEnvironment, counts: LoadCounts) -> None:
         self._env = env
-        self._tally = counts
+        self._counts = counts
         self._people = env.people()
-        self._free = deque(range(CROWD))
+        self._free = deque(range(MAX_OPEN_REQUESTS))
         self._ended: deque[tuple[float, Scenario]] = deque()
 
     async def keep_up(self, rate: float, seconds: float) -> None:
@@ -139,15 +139,17 @@ class Load:
                 if self._free:
                     crowd.create_task(self._ask(self._free.popleft()))
                 else:
-                    self._tally.turned_away += 1
+                    self._counts.turned_away += 1
                 self._tidy()
                 if number % max(1, round(60 * rate)) == 0:
-                    log.info("soak", **self._tally.so_far, open=CROWD - len(self._free))
-            self._tally.lasted = time.monotonic() - began
+                    log.info(
+                        "soak", **self._counts.so_far, open=MAX_OPEN_REQUESTS - len(self._free)
+                    )
+            self._counts.lasted = time.monotonic() - began
 
     async def _ask(self, user: int) -> None:
         """One command, one submission, one cancellation."""
-        counts = self._tally
+        counts = self._counts
         counts.asked += 1
         job, room = self._env.new_job("free"), f"room-{counts.asked % CHANNELS}"
         scenario = Scenario(user, "asked", job, room)
@@ -159,13 +161,13 @@ class Load:
         self._free.append(user)
 
     def _note(self, scenario: Scenario) -> None:
-        self._tally.retried += scenario.retried
-        thread = self._env.board.of(scenario.job.id)
+        self._counts.retried += scenario.retried
+        thread = self._env.messages.of(scenario.job.id)
         if thread and thread.settled and thread.state == "cancelled" and scenario.job.cancelled:
-            self._tally.cancelled += 1
+            self._counts.cancelled += 1
         else:
             state = thread.state if thread else "not there"
-            self._tally.otherwise.append(f"the card for job {scenario.job.id} is {state}")
+            self._counts.otherwise.append(f"the card for job {scenario.job.id} is {state}")
 
     def _tidy(self) -> None:
         """Remove old requests from the fake servers, so that these do not grow either."""
@@ -178,9 +180,9 @@ class Load:
 
 
 def forget(env: CampaignEnvironment, job: str) -> None:
-    """Take a job, and all that was posted about it, out of the fake servers."""
+    """Remove a job, and everything that was posted about it, from the fake servers."""
     messages = env.slack.world.messages
-    for thread in env.board.forget(job):
+    for thread in env.messages.forget(job):
         for post in (*thread.cards.values(), *thread.replies.values()):
             if message := messages.find(post["channel"], post["ts"]):
                 messages.remove(message)
@@ -216,7 +218,7 @@ def load_table(env: CampaignEnvironment, counts: LoadCounts) -> Table:
         *(f"{process.log}: {process.problem}" for process in processes if process.problem),
     ]
     found += traces_in(env.logs)
-    measure_lag = f"longest delay of the campaign itself by the machine: {max(counts.lags):.1f} s"
+    lag = f"longest delay of the campaign itself by the machine: {max(counts.lags):.1f} s"
     return Table(
         title="A steady load",
         first="Two bots, PostgreSQL, Socket Mode",
@@ -226,7 +228,7 @@ def load_table(env: CampaignEnvironment, counts: LoadCounts) -> Table:
             Goal.at_most("rejected because of too many open requests", counts.turned_away, 0),
             Goal(text="left over or with another outcome: none", seen=len(found), held=not found),
         ],
-        notes=[*found[:SHOWN], measure_lag],
+        notes=[*found[:SHOWN], lag],
     )
 
 

@@ -19,7 +19,14 @@ from tests.tools.campaign.observations import Observations
 from tests.tools.campaign.replicas import ProcessRecord
 from tests.tools.campaign.rules import Rule
 from tests.tools.campaign.scenarios import Scenario
-from tests.tools.campaign.worlds import BRIEF, GRACE, Board, build_workspace, build_world, start_job
+from tests.tools.campaign.worlds import (
+    BRIEF,
+    GRACE,
+    MessageTracker,
+    build_workspace,
+    build_world,
+    start_job,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,13 +59,13 @@ class ScenarioEvidence:
     slack: FakeSlackServer = field(default_factory=lambda: FakeSlackServer(build_workspace(2)))
     events: list[Recorded] = field(default_factory=list)
     scenario: Scenario = field(init=False)
-    board: Board = field(init=False)
+    messages: MessageTracker = field(init=False)
     _stamps: int = 0
 
     def __post_init__(self) -> None:
         job = start_job(self.atlas.world, "pair", live=False)
         self.scenario = Scenario(0, self.kind, job, "room-0", acknowledged=True)
-        self.board = Board({job.id})
+        self.messages = MessageTracker({job.id})
 
     def post(
         self,
@@ -81,7 +88,7 @@ class ScenarioEvidence:
             "blocks": [self.scenario.job.id],
             "metadata": {"event_payload": payload},
         }
-        self.board.on_change(ChangeEvent(kind="message", data={"message": message}, at=0.0))
+        self.messages.on_change(ChangeEvent(kind="message", data={"message": message}, at=0.0))
         return str(message["ts"])
 
     def record(self, *entries: tuple[EventName, str | None], request: str = "r1") -> None:
@@ -113,7 +120,7 @@ class ScenarioEvidence:
     def observations(self, **more: Any) -> Observations:
         return Observations(
             scenarios=[self.scenario],
-            board=self.board,
+            messages=self.messages,
             slack=self.slack,
             atlas=self.atlas,
             events=self.events,
@@ -139,7 +146,7 @@ def test_successful_scenario_has_no_violation() -> None:
 
 
 def nothing_posted(evidence: ScenarioEvidence) -> None:
-    evidence.board.forget(evidence.scenario.job.id)
+    evidence.messages.forget(evidence.scenario.job.id)
 
 
 def never_ended(evidence: ScenarioEvidence) -> None:
@@ -163,7 +170,7 @@ def two_requests(evidence: ScenarioEvidence) -> None:
 
 
 def another_outcome(evidence: ScenarioEvidence) -> None:
-    evidence.board.forget(evidence.scenario.job.id)
+    evidence.messages.forget(evidence.scenario.job.id)
     evidence.post("over", thread=evidence.post("over"))
 
 

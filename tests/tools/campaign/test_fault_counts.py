@@ -69,10 +69,10 @@ def test_faults_of_atlas_are_counted_by_call() -> None:
 
 def test_proxy_fault_counts_when_it_breaks_an_exchange() -> None:
     injector = new_injector()
-    injector.to_atlas.harms.append(ProxyFault("noise"))
+    injector.to_atlas.faults.append(ProxyFault("noise"))
     assert count_faults(injector, Counts()) == {}
 
-    injector.to_atlas.struck.append(BrokenExchange(1.0, 1.0, "noise"))
+    injector.to_atlas.broken_exchanges.append(BrokenExchange(1.0, 1.0, "noise"))
 
     assert count_faults(injector, Counts()) == {"connection to Atlas: noise": 1}
 
@@ -101,10 +101,10 @@ async def test_every_kind_of_fault_is_injected() -> None:
     tear = injector._break(injector.to_slack)
     for _ in PROXY_FAULTS:
         await tear()
-        injector.to_slack.struck += [
-            BrokenExchange(1.0, 1.0, harm.kind) for harm in injector.to_slack.harms
+        injector.to_slack.broken_exchanges += [
+            BrokenExchange(1.0, 1.0, fault.kind) for fault in injector.to_slack.faults
         ]
-        injector.to_slack.harms.clear()
+        injector.to_slack.faults.clear()
 
     counts = count_faults(injector, Counts())
 

@@ -66,25 +66,25 @@ async def test_proxy_fault_breaks_one_exchange_and_is_recorded(
     kind: str, answer: bytes | str, received: int
 ) -> None:
     async with wired() as (proxy, asked):
-        proxy.harms.append(ProxyFault(kind, 0.2))
+        proxy.faults.append(ProxyFault(kind, 0.2))
 
         assert [await ask(proxy), len(asked)] == [answer, received]
-        assert [struck.kind for struck in proxy.struck] == [kind]
+        assert [exchange.kind for exchange in proxy.broken_exchanges] == [kind]
         assert await ask(proxy) == ANSWER
 
 
 async def test_late_request_is_forwarded_after_its_client_left() -> None:
     """This is the case of a DELETE whose sender was killed."""
     async with wired() as (proxy, asked):
-        proxy.harms.append(ProxyFault("late", 0.3))
+        proxy.faults.append(ProxyFault("late", 0.3))
 
         assert await ask(proxy, seconds=0.1) == "silence"
         await asyncio.sleep(0.4)
 
-        (struck,) = proxy.struck
+        (exchange,) = proxy.broken_exchanges
         assert asked == [b"question"]
-        assert struck.until - struck.at >= 0.3
-        assert struck.until <= time.time()
+        assert exchange.until - exchange.at >= 0.3
+        assert exchange.until <= time.time()
 
 
 def test_every_proxy_fault_has_a_description() -> None:

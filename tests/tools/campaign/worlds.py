@@ -1,4 +1,4 @@
-"""The world of a campaign: projects with rules of each kind, channels, and a board of cards."""
+"""The world of a campaign: projects of each kind, channels, and a tracker of messages."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class Thread:
         return sum(len(each) - len(different(each)) for each in posts)
 
 
-class Board:
+class MessageTracker:
     """The current cards and replies, by request and by job; fed with Slack's events.
 
     `direct` has the direct messages about requests, which are copies of cards, by channel and ts.
