@@ -43,7 +43,7 @@ def open_stdout(stdout: TextIO | None) -> TextIO:
 
 
 def status_of(error: OSError, out: TextIO) -> str | int:
-    """Return the sentence about `error`, or a number where a sentence would say too much."""
+    """Return the message about `error`, or only the exit code where no message is wanted."""
     if isinstance(error, io.UnsupportedOperation):
         return "Standard output cannot be written to (it is closed)."
     try:

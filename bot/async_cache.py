@@ -36,8 +36,8 @@ class AsyncCache(Generic[K, V]):
     async def get(self, key: K, *, max_age: float, timeout: float, since: float = -math.inf) -> V:
         """Return a value that is at most `max_age` seconds old and was not loaded before `since`.
 
-        Raises `TimeoutError` after `timeout` seconds, and what the load raised. The load goes on
-        after a timeout, so that the next call finds its value.
+        `since` is a time of `monotonic`. Raises `TimeoutError` after `timeout` seconds, and what
+        the load raised. The load goes on after a timeout, so that the next call finds its value.
         """
         entry = self._fresh_entry(key, max_age)
         if entry and entry.began >= since:

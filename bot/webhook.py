@@ -131,7 +131,7 @@ class WebhookWorker:
 
     def __post_init__(self) -> None:
         self._backlog: Backlog | None = None
-        self._hold_at = 0.0  # monotonic times, as those below
+        self._renew_at = 0.0  # monotonic times, as those below
         self._resume_at = 0.0
         self._paused: dict[str, float] = {}  # until when, by request
         self._failures: dict[str, int] = {}  # since the last success, by request
@@ -169,9 +169,9 @@ class WebhookWorker:
 
     async def _start_tries(self) -> None:
         now = time.monotonic()
-        if now >= self._hold_at:
-            self._hold_at = now + self.timings.webhook_lease_renewal_interval
-            self._backlog = await self.store.hold()
+        if now >= self._renew_at:
+            self._renew_at = now + self.timings.webhook_lease_renewal_interval
+            self._backlog = await self.store.acquire_lease()
         limit = (1 if self._is_receiver_unavailable else MAX_IN_FLIGHT) - len(self._in_flight)
         if not (self._backlog and self._backlog.is_mine) or limit < 1 or now < self._resume_at:
             return

@@ -17,7 +17,7 @@ class Judgement:
 
     refusal: NotAllowed | None  #: why nothing may be cancelled, or the requester may not ask
     voided: frozenset[str]  #: the user ids of approvers who may not approve it any more
-    approvals_needed: int  #: the number when it was asked or the current one, whichever is higher
+    approvals_needed: int  #: the higher of the request's stored number and the policy's current one
     approvals_missing: int  #: how many are missing without the voided ones
     instead: Ending | None = None  #: how the bot's own request goes on if it may not run, or None
 
@@ -81,7 +81,7 @@ def _voided(policy: Policy, request: Request, people: Mapping[str, Person]) -> I
 
 
 def approvals_needed(policy: Policy, request: Request) -> int:
-    """Return the number when it was asked or the current one, whichever is higher."""
+    """Return the higher of the request's stored number and the policy's current one."""
     return max(policy.approvals, request.approvals_needed)
 
 

@@ -9,12 +9,9 @@ from bot.atlas import JobRef, RestoreJob
 from bot.cancellation.lifecycle import Ending, JobFingerprint, Request, State
 from bot.cancellation.starter import StartedBy, StarterKind, is_named
 
-#: The time in which the bot itself cancels at most `limit` downloads of a project.
-LIMIT_WINDOW = timedelta(hours=1)
-#: Seconds between two confirmations of Slack after which a grace time starts again.
-LONGEST_SILENCE = 8.0
-#: A smaller difference between two replicas' ends of a grace time is not shown.
-TOLERANCE = timedelta(seconds=1.5)
+LIMIT_WINDOW = timedelta(hours=1)  #: in which the bot cancels `limit` downloads of a project
+LONGEST_SILENCE = 8.0  #: seconds between two answers of Slack after which grace times start again
+TOLERANCE = timedelta(seconds=1.5)  #: a smaller difference between replicas' ends is not shown
 NOT_KEPT = "No approver kept the download within the grace time."
 WOULD_HAVE = (
     "No approver kept the download within the grace time. With BOT_QUARANTINE=enforce the bot would"
@@ -167,7 +164,9 @@ class GraceClock:
     """
 
     def __init__(self) -> None:
-        self.written: dict[str, datetime] = {}  #: the ends that this process has stored
+        self.written: dict[
+            str, datetime
+        ] = {}  #: the ends that this process stored, by id of the request
         self._ends: dict[str, float] = {}
         self._answered_at: float | None = None
         self._was_interrupted = False
@@ -182,8 +181,9 @@ class GraceClock:
     ) -> Mapping[str, float]:
         """Return the seconds until the grace time of each request is over.
 
-        Slack and the database have just answered, at the monotonic time `now`. `waiting` has the
-        length of each grace time, and what another process left of it a moment ago, or None.
+        Slack and the database have just answered, at the monotonic time `now`. `waiting` maps ids
+        of requests to the grace time and the rest that another process stored lately, or None. The
+        result is by id, too; a grace time with 0 or less seconds is over.
         """
         if self._answered_at is not None and now - self._answered_at > LONGEST_SILENCE:
             self.interrupt()
@@ -199,7 +199,7 @@ class GraceClock:
     def must_store(self, request: Request, end: datetime, now: datetime) -> bool:
         """Whether the end of a grace time must replace the stored one, which the card shows.
 
-        An earlier one by which another replica has replaced it stays: that one acts first.
+        An earlier end that another replica stored stays, because that replica acts first.
         """
         stored = request.grace_ends_at
         if stored is None or abs(end - stored) <= TOLERANCE:

@@ -15,27 +15,24 @@ from pydantic import TypeAdapter
 
 from bot.atlas import ActivityEvent, created_at
 
-#: How far apart a job and its event are.
-TOLERANCE = timedelta(seconds=2)
+TOLERANCE = timedelta(seconds=2)  #: the longest time between a job and its event
 #: An event that is further away, up to this, is only probably the job's.
 WIDE_TOLERANCE = timedelta(seconds=30)
 #: How old a job is when its event, if there is one, must be visible: at most 16 s were recorded.
 FEED_DELAY = timedelta(seconds=60)
-#: How old it is when its event usually is visible.
-USUAL_FEED_DELAY = timedelta(seconds=20)
+USUAL_FEED_DELAY = timedelta(seconds=20)  #: its age when its event usually is visible
 #: How long after an event a read of all clusters lists each job that can have it: the tolerance,
 #: the second to which times are cut, and a margin for Atlas.
 LISTED_AFTER = TOLERANCE + timedelta(seconds=3)
-#: Between the names of an application and of the user for whom it acts.
-FOR = " for "
+APPLICATION_SEPARATOR = " for "  #: between an application and the user for whom it acts
 #: The part of an id that is the same for ids of one process, and where its counter begins.
 _PROCESS = slice(8, 18)
 _COUNTER = 18
 _COUNTERS = 2**24
-#: The largest distance of two counters at which they count as one after the other.
-_MAX_DISTANCE = 1000
-#: The ids of the jobs near each event, by its id.
-_Near: TypeAlias = Mapping[str, frozenset[str]]
+_MAX_DISTANCE = 1000  #: of two counters that count as one after the other
+_Events: TypeAlias = Sequence[ActivityEvent]
+#: The ids of the jobs near each event, by the event's id.
+_JobsByEvent: TypeAlias = Mapping[str, frozenset[str]]
 
 
 class StarterKind(StrEnum):
@@ -61,7 +58,7 @@ class Starter:
     complete: bool = True  #: whether the candidates suffice for all jobs that they fit
 
 
-class Knowledge(StrEnum):
+class StarterStatus(StrEnum):
     """What is known about the starter of a job, in ascending order."""
 
     TOO_EARLY = "too_early"  #: the feed has no event yet, which may be late
@@ -74,7 +71,7 @@ class Knowledge(StrEnum):
 class StartedBy:
     """The starter, or why there is none."""
 
-    knowledge: Knowledge = Knowledge.NOT_KNOWN
+    status: StarterStatus = StarterStatus.NOT_KNOWN
     starter: Starter | None = None
     #: Whether the feed was read when it had all events and the watch all jobs; no message shows it.
     final: bool = field(default=False, compare=False)
@@ -88,8 +85,8 @@ class StartedBy:
 
     def supersedes(self, other: "StartedBy") -> bool:
         """Whether this is worth keeping instead of `other`."""
-        order = [*Knowledge]
-        own, others = ((order.index(e.knowledge), e.is_settled) for e in (self, other))
+        order = [*StarterStatus]
+        own, others = ((order.index(e.status), e.is_settled) for e in (self, other))
         differs = self != other or self.jobs_known != other.jobs_known
         return own > others or (own == others and differs)
 
@@ -103,13 +100,12 @@ class StartedBy:
 
 
 _ADAPTER = TypeAdapter(StartedBy)
-#: Before the first read of the feed.
-NOT_READ = StartedBy(Knowledge.TOO_EARLY)
+NOT_READ = StartedBy(StarterStatus.TOO_EARLY)  #: before the first read of the feed
 
 
 def started_by(
     job_id: str,
-    events: Sequence[ActivityEvent],
+    events: _Events,
     *,
     age: timedelta,
     own_key: str,
@@ -122,54 +118,54 @@ def started_by(
     the bot, and `other_jobs` has the ids of all jobs of the project that are known. All clusters
     were read at `all_read_at` or later; None if that is not known.
     """
-    neighbours = {*other_jobs} - {job_id}
-    near = _jobs_near({*neighbours, job_id}, events)
-    candidates = _candidates(job_id, events, near)
+    nearby = {*other_jobs} - {job_id}
+    jobs_by_event = _jobs_by_event({*nearby, job_id}, events)
+    candidates = _candidates(job_id, events, jobs_by_event)
     if not candidates:
-        return StartedBy(Knowledge.TOO_EARLY if age < FEED_DELAY else Knowledge.NOT_IN_FEED)
+        return StartedBy(StarterStatus.TOO_EARLY if age < FEED_DELAY else StarterStatus.NOT_IN_FEED)
     first, *further = candidates
-    others = {_actor(event) for event in further if _fits_as_well(job_id, first, event)}
-    others -= {_actor(first)}
     kind, name = _actor(first)
-    is_near = job_id in near[first.id]
+    others = {_actor(event) for event in further if _fits_as_well(job_id, first, event)}
+    others -= {(kind, name)}
+    is_near = job_id in jobs_by_event[first.id]
     # An event that is near a job is no candidate of jobs further away.
-    others_near = near[first.id] - {job_id}
-    is_shared = any(_candidates(job, events, near)[0] == first for job in others_near)
+    others_near = jobs_by_event[first.id] - {job_id}
+    is_shared = any(_candidates(job, events, jobs_by_event)[0] == first for job in others_near)
     certain = is_near and not others and not is_shared
-    follows = is_near and _follows_closest(job_id, first, neighbours)
+    follows = is_near and _follows_closest(job_id, first, nearby)
     starter = Starter(
         kind=kind,
         name=name,
         own_key=bool(name) and name == own_key,
         certain=certain,
         others=tuple(sorted(name for _, name in others)),
-        complete=certain or follows or _suffice(events, job_id, near),
+        complete=certain or follows or _has_event_for_each_job(events, job_id, jobs_by_event),
     )
     # Of two events for two jobs, both may be the other job's while the own one is still missing.
     events_known = not others_near or follows or age >= USUAL_FEED_DELAY
     jobs_known = events_known and _all_are_listed(candidates, all_read_at)
-    return StartedBy(Knowledge.KNOWN, starter, final=age >= FEED_DELAY, jobs_known=jobs_known)
+    return StartedBy(StarterStatus.KNOWN, starter, final=age >= FEED_DELAY, jobs_known=jobs_known)
 
 
-def _all_are_listed(candidates: Sequence[ActivityEvent], all_read_at: datetime | None) -> bool:
+def _all_are_listed(candidates: _Events, all_read_at: datetime | None) -> bool:
     """Whether the clusters were read late enough to list each job that can have the events."""
     last = max(event.created for event in candidates)
     return all_read_at is not None and last + LISTED_AFTER <= all_read_at
 
 
-def _jobs_near(jobs: Collection[str], events: Sequence[ActivityEvent]) -> _Near:
+def _jobs_by_event(jobs: Collection[str], events: _Events) -> _JobsByEvent:
     """Return the jobs that were created within the tolerance of each event, by its id."""
     by_time = sorted((created_at(job), job) for job in jobs)
     times = [created for created, _ in by_time]
-    near = {}
+    found = {}
     for event in events:
         first = bisect_left(times, event.created - TOLERANCE)
         last = bisect_right(times, event.created + TOLERANCE)
-        near[event.id] = frozenset(job for _, job in by_time[first:last])
-    return near
+        found[event.id] = frozenset(job for _, job in by_time[first:last])
+    return found
 
 
-def _candidates(job_id: str, events: Sequence[ActivityEvent], near: _Near) -> list[ActivityEvent]:
+def _candidates(job_id: str, events: _Events, jobs_by_event: _JobsByEvent) -> list[ActivityEvent]:
     """Return the events that may be the job's, best first.
 
     An event that is near another job and not near this one is the other's.
@@ -177,8 +173,8 @@ def _candidates(job_id: str, events: Sequence[ActivityEvent], near: _Near) -> li
     found = [
         event
         for event in events
-        if job_id in near[event.id]
-        or (not near[event.id] and _distance_in_time(job_id, event) <= WIDE_TOLERANCE)
+        if job_id in jobs_by_event[event.id]
+        or (not jobs_by_event[event.id] and _distance_in_time(job_id, event) <= WIDE_TOLERANCE)
     ]
     return sorted(found, key=lambda event: _order(job_id, event))
 
@@ -209,20 +205,20 @@ def _fits_as_well(job_id: str, first: ActivityEvent, event: ActivityEvent) -> bo
     )
 
 
-def _follows_closest(job_id: str, event: ActivityEvent, neighbours: Collection[str]) -> bool:
-    """Whether the ids say whose event it is: one process created both, and no job's is closer."""
-    own, *others = (_distance_of_ids(job, event) for job in (job_id, *neighbours))
+def _follows_closest(job_id: str, event: ActivityEvent, nearby: Collection[str]) -> bool:
+    """Whether one process created both ids, and no nearby job's id is closer to the event's."""
+    own, *others = (_distance_of_ids(job, event) for job in (job_id, *nearby))
     return own is not None and all(other is None or own < other for other in others)
 
 
-def _suffice(events: Sequence[ActivityEvent], job_id: str, near: _Near) -> bool:
-    """Whether each job may have an event of its own; otherwise the job's may still be missing.
+def _has_event_for_each_job(events: _Events, job_id: str, jobs_by_event: _JobsByEvent) -> bool:
+    """Whether each job can get an event of its own; otherwise the job's may still be missing.
 
-    Neighbours without any event near them need none of these.
+    Jobs without an event near them are ignored.
     """
     left = sorted(events, key=lambda event: event.created)
-    for job in sorted({job_id}.union(*near.values())):
-        own = next((event for event in left if job in near[event.id]), None)
+    for job in sorted({job_id}.union(*jobs_by_event.values())):
+        own = next((event for event in left if job in jobs_by_event[event.id]), None)
         if own is None:
             return False
         left.remove(own)
@@ -233,7 +229,7 @@ def _actor(event: ActivityEvent) -> tuple[StarterKind, str]:
     """Return the kind and the name of who acted."""
     application, user = event.delegate_principal, event.username or event.user_id
     acting = (application.name or application.id) if application else ""
-    acting_for = f"{acting}{FOR}{event.username}" if event.username else acting
+    acting_for = f"{acting}{APPLICATION_SEPARATOR}{event.username}" if event.username else acting
     key = event.public_key or event.api_key_id
     actors = (
         (event.is_global_admin, StarterKind.MONGODB_STAFF, user),
@@ -249,4 +245,4 @@ def _actor(event: ActivityEvent) -> tuple[StarterKind, str]:
 def is_named(user_name: str, starter_name: str) -> bool:
     """Whether a starter's name is that of a user, or of an application that acts for the user."""
     user, starter = user_name.casefold(), starter_name.casefold()
-    return starter == user or starter.endswith(f"{FOR}{user}")
+    return starter == user or starter.endswith(f"{APPLICATION_SEPARATOR}{user}")

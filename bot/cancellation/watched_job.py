@@ -31,7 +31,7 @@ class WatchedState(StrEnum):
 OPEN = frozenset({WatchedState.IN_PROGRESS, WatchedState.LINK_LIVE})
 
 
-class Holding(StrEnum):
+class QuarantineDecision(StrEnum):
     """What became of a new download in quarantine."""
 
     CARD = "card"  #: it is quarantined, and the request's card is its announcement

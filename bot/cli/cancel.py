@@ -73,38 +73,38 @@ def cancel_job(
     cancel-restore cancel prod-eu 5b622f7087d9d6039fafe03f --reason "INC-7" --without-approval
     """
     why = reason.encode(errors="surrogateescape").decode(errors="replace")  # as databases take it
-    call = Call(target=Target.parse(target), reason=why.strip(), yes=yes, alone=alone)
+    options = CancelOptions(target=Target.parse(target), reason=why.strip(), yes=yes, alone=alone)
     progress = Progress(output.format_of(how), sys.stdout)
     if not yes and not sys.stdin.isatty():
         output.fail("No terminal can ask for the cluster's name: add --yes.", output.WRONG_USAGE)
-    raise typer.Exit(_run(jobs.load_atlas_settings(), call, progress))
+    raise typer.Exit(_run(jobs.load_atlas_settings(), options, progress))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class CancelOptions:
     target: Target
     reason: str
     yes: bool  #: whether not to ask for the cluster's name
     alone: bool  #: whether to run without the approvals that the policy requires
 
     def refusal(self, policy: Policy) -> str:
-        """Return why the policy does not allow the call; empty if it does."""
+        """Return why the policy does not allow it; empty if it does."""
         alone = self.alone and policy.approvals > 0
         is_unexplained = check_reason(policy, self.reason, alone=alone)
         return str(may_cancel(policy) or (REASON_MISSING if is_unexplained else ""))
 
 
-def _run(settings: Settings, call: Call, progress: Progress) -> int:
+def _run(settings: Settings, options: CancelOptions, progress: Progress) -> int:
     """Run the command and return its exit code; an error ends it with its sentence."""
-    refusals = [call.refusal(each.policy) for each in settings.policy_holders]
+    refusals = [options.refusal(each.policy) for each in settings.policy_holders]
     if refusals and all(refusals):  # so Atlas need not be asked which project has the job
         output.fail(refusals[0], output.WRONG_USAGE)
     command: CancelCommand | None = None
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         try:
-            command = runner.run(_open(stack, settings, call, progress))
-            if not call.yes:
+            command = runner.run(_open(stack, settings, options, progress))
+            if not options.yes:
                 command.confirm()  # not in `runner`, so that Ctrl-C ends the prompt
             return runner.run(command.cancel())
         except (KeyboardInterrupt, typer.Abort):
@@ -123,14 +123,14 @@ def _run(settings: Settings, call: Call, progress: Progress) -> int:
 
 
 async def _open(
-    stack: AsyncExitStack, settings: Settings, call: Call, progress: Progress
+    stack: AsyncExitStack, settings: Settings, options: CancelOptions, progress: Progress
 ) -> "CancelCommand":
     await migrate(settings.database_url.get_secret_value())
     with jobs.reading_atlas(settings):
         services = await stack.enter_async_context(jobs.open_services(settings))
         await services.clock.set()
-        project, ref = await jobs.find_job(services, call.target)
-        if refusal := call.refusal(project.policy):
+        project, ref = await jobs.find_job(services, options.target)
+        if refusal := options.refusal(project.policy):
             output.fail(refusal, output.WRONG_USAGE)
         try:
             shown = await services.cancellation.look_up(ref, timeout=jobs.READ_TIMEOUT)
@@ -138,21 +138,22 @@ async def _open(
             await jobs.check_cluster(services, [project], ref.cluster_name)
             raise
     progress.fields = jobs.fields_of(shown)
-    return CancelCommand(services, project, call, shown, progress)
+    return CancelCommand(services, project, options, shown, progress)
 
 
 @dataclass(frozen=True, slots=True)
 class CancelCommand:
     services: CoreServices
     project: Project
-    call: Call
+    options: CancelOptions
     shown: JobDetails  #: with the open request of an earlier call or person
     progress: Progress
     key: str = field(default_factory=lambda: f"cli:{uuid.uuid4().hex}")  #: of its request
 
     def confirm(self) -> None:
         """Ask for the cluster's name where a request is made; another name ends the command."""
-        if not self.shown.job.can_be_cancelled or (self.shown.open_request and not self.call.alone):
+        goes_on = self.shown.open_request and not self.options.alone
+        if not self.shown.job.can_be_cancelled or goes_on:
             return
         output.write_fields(jobs.lines_of(self.shown), sys.stderr)
         name = self.shown.ref.cluster_name
@@ -168,7 +169,7 @@ class CancelCommand:
         runs = earlier is not None and earlier.state not in UNDECIDED
         if not (self.shown.job.can_be_cancelled or runs):
             return await self._report_ended()
-        if earlier and earlier.state is State.AWAITING and self.call.alone:
+        if earlier and earlier.state is State.AWAITING and self.options.alone:
             earlier = await self._withdraw(earlier)
         if earlier and earlier.state is not State.QUARANTINED:
             return await self._join(earlier)
@@ -201,16 +202,16 @@ class CancelCommand:
             asked_in=channel,
             channel=channel,
             shown=JobFingerprint.of(self.shown.job),
-            reason=self.call.reason,
+            reason=self.options.reason,
             typed=self.shown.ref.cluster_name,
             approver_members=None,
-            alone=self.call.alone,
+            alone=self.options.alone,
         )
 
     async def _join(self, request: Request) -> int:
         when = request.created_at.isoformat(sep=" ", timespec="seconds")
         asked_by = request.requester or "The bot"
-        is_same = without_secrets(self.call.reason) in {"", request.reason}
+        is_same = without_secrets(self.options.reason) in {"", request.reason}
         dropped = "" if is_same else f" {REASON_DROPPED}"
         self.progress.note(f"{asked_by} asked for this already, {when}.{dropped}", request)
         return await self._follow(request)
@@ -241,7 +242,7 @@ class CancelCommand:
                 async for event in AuditLog(self.services.database).events(request=request.id):
                     self.progress.step(event, request)
                 if request.state in UNDECIDED:
-                    self.progress.note(standing(request), request)
+                    self.progress.note(describe_progress(request), request)
                     return output.WAITS_FOR_APPROVAL
                 if request.state.ended:
                     return await self._outcome(request)
@@ -258,7 +259,7 @@ class CancelCommand:
             with suppress(AtlasError):
                 job = await self.project.atlas.restore_job(job_ref, timeout=jobs.READ_TIMEOUT)
         if code := exit_code(request, job):
-            self.progress.fail(standing(request))
+            self.progress.fail(describe_progress(request))
         return code
 
     async def after_interrupt(self) -> str:
@@ -269,10 +270,10 @@ class CancelCommand:
         except errors.CancellationError:
             return f"The database cannot be read. {GO_ON}"
         is_known = request and (request.key == self.key or request.id == self.progress.request)
-        return standing(request) if request and is_known else NOTHING_RECORDED
+        return describe_progress(request) if request and is_known else NOTHING_RECORDED
 
 
-def standing(request: Request) -> str:
+def describe_progress(request: Request) -> str:
     """Say how far a request is, or how it ended (pure)."""
     if request.state in UNDECIDED:
         where = f"its card is in channel {request.channel}" if request.channel else NO_CARD

@@ -28,7 +28,7 @@ from bot.cli.output import OutputFormat
 from bot.log_config import configure_logging
 from bot.redaction import redact
 from bot.services.projects import Project
-from bot.services.search_results import Unavailable
+from bot.services.search_results import UnreadCluster
 from bot.services.service import JobDetails
 from bot.settings import Settings, SettingsError, load_settings
 from bot.slack import job_facts
@@ -208,7 +208,7 @@ def _write_list(found: Sequence[dict[str, Any]], form: OutputFormat, *, complete
         typer.echo("There is no restore job that can be cancelled.", err=form is OutputFormat.JSON)
 
 
-def _unread(services: CoreServices, parts: Sequence[Unavailable]) -> Iterator[str]:
+def _unread(services: CoreServices, parts: Sequence[UnreadCluster]) -> Iterator[str]:
     for part in parts:
         where = f"{part.cluster} in {part.project}" if part.cluster else part.project
         yield f"{where} could not be read: {part.reason}"

@@ -189,7 +189,7 @@ async def check_project(
     return [*results, compare_clock("Atlas", *next(dates, (None, None)))]
 
 
-class Stop(Exception):
+class RequiredCheckFailed(Exception):
     """A check failed that the later ones need; the text is why they are unchecked."""
 
 
@@ -211,7 +211,7 @@ class ProjectChecks:
             await self._reach_project()
             access = await self._rights()
             await self._jobs(await self._clusters(), access)
-        except Stop as stop:
+        except RequiredCheckFailed as stop:
             why = str(stop)
         return [
             self._found.get(check) or subject.unchecked(why)
@@ -221,10 +221,10 @@ class ProjectChecks:
     def _add(self, *results: CheckResult) -> None:
         self._found |= {result.check: result for result in results}
 
-    def _failed(self, check: str, error: AtlasError, hint: str) -> Stop:
+    def _failed(self, check: str, error: AtlasError, hint: str) -> RequiredCheckFailed:
         subject = self._subjects[check]
         self._add(subject.problem(describe(error), hint))
-        return Stop(f"the check of {subject.name} failed")
+        return RequiredCheckFailed(f"the check of {subject.name} failed")
 
     async def _reach_project(self) -> None:
         """Read the project: the error of this first call shows which step failed."""
@@ -275,7 +275,7 @@ class ProjectChecks:
         subject = self._subjects["atlas_clusters"]
         if not clusters:
             self._add(subject.warning("this project has no clusters", NO_CLUSTERS))
-            raise Stop("there is no cluster to try it with")
+            raise RequiredCheckFailed("there is no cluster to try it with")
         unread = clusters.unread_text("cluster")
         self._add(complete(subject, f"{len(clusters)} can be read", unread))
         return clusters
@@ -287,7 +287,7 @@ class ProjectChecks:
             self._add(await self._read_jobs(clusters))
         except RateLimited as error:
             self._add(rate_limit.problem(describe(error), WAIT))
-            raise Stop("Atlas limits the calls, see below") from error
+            raise RequiredCheckFailed("Atlas limits the calls, see below") from error
         except AtlasError as error:
             raise self._failed("atlas_restore_jobs", error, role_to_read_jobs(access)) from error
         self._add(check_rate_limit(rate_limit, (call for _, call in reversed(self.calls))))

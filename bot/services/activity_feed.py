@@ -11,7 +11,7 @@ import structlog
 from bot.async_cache import AsyncCache
 from bot.atlas import RESTORE_REQUESTED, ActivityEvent, AtlasError, AtlasRejected, JobRef
 from bot.cancellation.errors import RateLimitReserved
-from bot.cancellation.starter import LISTED_AFTER, Knowledge, started_by
+from bot.cancellation.starter import LISTED_AFTER, StarterStatus, started_by
 from bot.services.projects import Projects
 
 MAX_AGE = 6.0  #: seconds for which a read of a feed is served from the cache
@@ -153,7 +153,7 @@ class FeedMonitor:
         for ref in [*self._unmatched]:
             age = read_at - ref.started_at
             found = started_by(ref.job_id, events, age=age, own_key="")
-            if found.knowledge is Knowledge.KNOWN or age > MAX_JOB_AGE:
+            if found.status is StarterStatus.KNOWN or age > MAX_JOB_AGE:
                 self._unmatched.discard(ref)
             elif age >= MAX_DELAY:
                 self._unmatched.discard(ref)

@@ -11,10 +11,10 @@ from bot.atlas import AtlasError, JobRef, RestoreJob
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.job_facts import USUAL_WAIT, JobFacts, LinkPhase
 from bot.cancellation.lifecycle import UNDECIDED, Request
-from bot.cancellation.starter import Knowledge, StartedBy, started_by
+from bot.cancellation.starter import StartedBy, StarterStatus, started_by
 from bot.services.activity_feed import ActivityFeeds, Feed
 from bot.services.projects import Projects
-from bot.storage.job_facts_store import FollowedJob, JobFactsStore, Neighbours
+from bot.storage.job_facts_store import FollowedJob, JobFactsStore, NearbyJobs
 from bot.tasks import log_errors
 from bot.timings import Timings
 
@@ -75,7 +75,7 @@ class JobFactsService:
         refs = [ref for ref, facts in known.items() if not facts.started_by.is_settled]
         reads = await asyncio.gather(*(self.feeds.read(ref, timeout=timeout) for ref in refs))
         feeds = dict(zip(refs, reads, strict=True))
-        near, now = Neighbours([ref.job_id for ref in listed]), self.now()
+        near, now = NearbyJobs([ref.job_id for ref in listed]), self.now()
         return {
             ref: known[ref].add(job, self._starter(ref, known[ref], feeds.get(ref), near)).at(now)
             for ref, job in jobs
@@ -118,7 +118,7 @@ class JobFactsService:
                 job = await self._read_job(ref)
             if not facts.started_by.is_settled:
                 feed = await self.feeds.read(ref, max_age=FEED_AGE * self.interval)
-            found = self._starter(ref, facts, feed, each.neighbours)
+            found = self._starter(ref, facts, feed, each.nearby)
             # Atlas refuses the link and the feed alike, so that the link is read after the feed.
             if feed and feed.events is not None and found and not facts.feed_link:
                 link = await self.feeds.link(ref)
@@ -141,25 +141,25 @@ class JobFactsService:
         self, ref: JobRef, feed: Feed | None
     ) -> tuple[JobFacts, StartedBy | None, Request | None]:
         """Return what is recorded, what the feed has about the starter, and the open request."""
-        known, neighbours, request = await self.store.known(ref)
-        return known, self._starter(ref, known, feed, neighbours), request
+        known, nearby, request = await self.store.known(ref)
+        return known, self._starter(ref, known, feed, nearby), request
 
     def _starter(
-        self, ref: JobRef, facts: JobFacts, feed: Feed | None, neighbours: Neighbours
+        self, ref: JobRef, facts: JobFacts, feed: Feed | None, nearby: NearbyJobs
     ) -> StartedBy | None:
         """Return what the feed has, or None if there is nothing to find out."""
         project = self.projects.find(ref.project_id)
         if facts.started_by.is_settled or feed is None or project is None:
             return None
         if feed.events is None:
-            return StartedBy(Knowledge.NOT_KNOWN)
+            return StartedBy(StarterStatus.NOT_KNOWN)
         return started_by(
             ref.job_id,
             feed.events,
             age=feed.read_at - ref.started_at,
             own_key=project.atlas.key_id,
-            other_jobs=neighbours.ids,
-            all_read_at=neighbours.all_read_at,
+            other_jobs=nearby.ids,
+            all_read_at=nearby.all_read_at,
         )
 
     async def _record(

@@ -16,7 +16,7 @@ from bot.services.search_results import (
     CancellableJob,
     ClusterRef,
     Search,
-    Unavailable,
+    UnreadCluster,
     incomplete,
     timed_out,
     unavailable_at,
@@ -140,9 +140,9 @@ class JobFinder:
 
     async def _list_clusters(
         self, projects: Sequence[Project], cluster: str | None
-    ) -> tuple[list[ClusterRef], list[Unavailable]]:
+    ) -> tuple[list[ClusterRef], list[UnreadCluster]]:
         clusters: list[ClusterRef] = []
-        unavailable: list[Unavailable] = []
+        unavailable: list[UnreadCluster] = []
 
         async def read(project: Project) -> None:
             try:
@@ -159,7 +159,7 @@ class JobFinder:
         await _for_each(projects, read)
         return clusters, unavailable
 
-    async def _check_unlisted_cluster(self, project: Project, cluster: str) -> list[Unavailable]:
+    async def _check_unlisted_cluster(self, project: Project, cluster: str) -> list[UnreadCluster]:
         """Return the error of a cluster that no list contains, such as a flex cluster."""
         try:
             await self.jobs(project.id, cluster, timeout=READ_TIMEOUT)

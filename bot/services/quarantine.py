@@ -24,8 +24,7 @@ from bot.timings import Timings
 #: Seconds for the last read of a job, and of the activity feed, before its quarantine ends.
 READ_TIMEOUT = 3.0
 FEED_TIMEOUT = 2.0
-#: Seconds for which a read of the feed counts as the last one.
-FEED_MAX_AGE = 2.0
+FEED_MAX_AGE = 2.0  #: seconds for which a read of the feed counts as the last one
 #: Maximum age of the stored time at which Slack answered; well below `LONGEST_SILENCE`.
 SEEN_AGE = timedelta(seconds=2)
 
@@ -68,7 +67,7 @@ class Quarantine:
             self.clock.interrupt()
             log.warning("quarantine waits for Slack", requests=len(shown))
             if seen := [each.request.id for each in shown if each.seen_at]:
-                await self.store.lose_sight(seen)
+                await self.store.record_slack_unavailable(seen)
             return
         due = await self._measure(shown)
         await asyncio.gather(*(self._end(each) for each in due))
@@ -104,11 +103,11 @@ class Quarantine:
         }
         unseen = [each for each in shown if each.seen_at is None or now - each.seen_at > SEEN_AGE]
         if moved or unseen:
-            await self.store.see(left, moved)
+            await self.store.record_cards_visible(left, moved)
         if moved:
             self.clock.written |= moved
             self.on_change()
-        return [each for each in shown if left.get(each.request.id, 1.0) <= 0]
+        return [each for each in shown if each.request.id in left and left[each.request.id] <= 0]
 
     async def _end(self, each: Quarantined) -> None:
         """Read job and starter once more, and decide."""

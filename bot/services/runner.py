@@ -33,8 +33,7 @@ from bot.timings import DEFAULT_TIMINGS, Timings
 READ_BACKOFF = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 #: Seconds before each further check of rights while Slack does not answer.
 CHECK_BACKOFF = (0.25, 0.5, 1.0, 2.0, 4.0)
-#: Seconds without an answer from Slack after which the requester is notified.
-CHECK_REPORT_DELAY = 10.0
+CHECK_REPORT_DELAY = 10.0  #: seconds without an answer from Slack until the requester is notified
 PEOPLE_MAX_AGE = 1.0  #: seconds for which people who were read beside the job are current
 #: Concurrent runs. More would wait for each other's transactions until their leases run out; the
 #: others wait unclaimed, in order.

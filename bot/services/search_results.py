@@ -47,7 +47,7 @@ class CancellableJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unavailable:
+class UnreadCluster:
     """A project, or a cluster of it, that could not be read, or `in_part` only."""
 
     project: str  #: its name
@@ -67,7 +67,7 @@ class Search:
     pending: list[ClusterRef] = field(default_factory=list)  #: in the order of the search
     searched: int = 0  #: clusters that do not have the job
     jobs: list[CancellableJob] = field(default_factory=list)  #: of a listing, newest snapshot first
-    unavailable: list[Unavailable] = field(default_factory=list)
+    unavailable: list[UnreadCluster] = field(default_factory=list)
     failed_projects: set[str] = field(default_factory=set)
 
     def may_read(self, ref: ClusterRef) -> bool:
@@ -90,7 +90,7 @@ class Search:
                 self.unavailable.append(unavailable_at(ref.project, None, error))
 
 
-def timed_out(pending: Sequence[ClusterRef], projects: Sequence[Project]) -> list[Unavailable]:
+def timed_out(pending: Sequence[ClusterRef], projects: Sequence[Project]) -> list[UnreadCluster]:
     """Return what was not read in time: the pending clusters, else the whole projects."""
     late: list[tuple[Project, str | None]] = [(ref.project, ref.cluster) for ref in pending]
     late = late or [(project, None) for project in projects]
@@ -102,11 +102,11 @@ def _concerns_project(error: Exception) -> bool:
     return isinstance(error, PROJECT_ERRORS) and code not in CLUSTER_CODES
 
 
-def incomplete(project: Project, cluster: str | None, unread: str) -> list[Unavailable]:
+def incomplete(project: Project, cluster: str | None, unread: str) -> list[UnreadCluster]:
     """Record that items could not be read; `unread` is the clause about them, or empty."""
-    at = Unavailable(project=project.name, cluster=cluster, reason=f"{unread}.", in_part=True)
+    at = UnreadCluster(project=project.name, cluster=cluster, reason=f"{unread}.", in_part=True)
     return [at] if unread else []
 
 
-def unavailable_at(project: Project, cluster: str | None, error: Exception) -> Unavailable:
-    return Unavailable(project=project.name, cluster=cluster, reason=str(error))
+def unavailable_at(project: Project, cluster: str | None, error: Exception) -> UnreadCluster:
+    return UnreadCluster(project=project.name, cluster=cluster, reason=str(error))

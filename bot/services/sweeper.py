@@ -98,7 +98,7 @@ class Notifier:
         if notice.escalates and policy.escalate_to != NO_ONE:
             found = await self._people(policy, request, policy.escalate_to)
             escalated = [person for person in found if person not in notified]
-        if await self.store.give(request, notice, notified, escalated):
+        if await self.store.record(request, notice, notified, escalated):
             self.on_change()
 
     async def _people(self, policy: Policy, request: Request, asked: People) -> Sequence[Person]:

@@ -104,7 +104,7 @@ def load_settings(
 def load_database_url(environ: Mapping[str, str] = os.environ, folder: Path | None = None) -> str:
     """Read `DATABASE_URL` alone; other variables are not checked. Raises `SettingsError`."""
     name, problems = "DATABASE_URL", list[str]()
-    # Whoever verifies a copy of the database may not be allowed to read the bot's `.env`.
+    # A user who verifies a copy of the database may lack access to the bot's `.env`.
     file = None if name in environ else (folder or Path.cwd()) / ".env"
     given = read_environment(environ, file, {name}, problems)
     settings = read(Settings, {name: given[name]} if name in given else {}, problems)

@@ -5,9 +5,9 @@ from typing import Any, TypeAlias
 Block: TypeAlias = dict[str, Any]
 View: TypeAlias = dict[str, Any]
 
-#: Slack's limits (docs.slack.dev, reference/block-kit), in characters.
+#: Slack's limits (docs.slack.dev, reference/block-kit), in characters unless noted.
 TEXT = 3000
-FIELDS = 10
+FIELDS = 10  #: items of a section
 ALERT = 200
 CONFIRM = 300
 METADATA = 3000

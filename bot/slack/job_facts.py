@@ -5,7 +5,7 @@ from datetime import timedelta
 from bot.atlas import JobRef, JobState
 from bot.cancellation.job_facts import JobFacts, Lead, LinkPhase
 from bot.cancellation.lifecycle import Request, State
-from bot.cancellation.starter import NOT_READ, Knowledge, StartedBy, StarterKind
+from bot.cancellation.starter import NOT_READ, StartedBy, StarterKind, StarterStatus
 from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.deployment import labelled
@@ -20,9 +20,9 @@ _KINDS = {
 }
 
 _WITHOUT_STARTER = {
-    Knowledge.TOO_EARLY: "not known yet",
-    Knowledge.NOT_IN_FEED: "not in the activity feed",
-    Knowledge.NOT_KNOWN: "not known: Atlas does not let the bot read the activity feed",
+    StarterStatus.TOO_EARLY: "not known yet",
+    StarterStatus.NOT_IN_FEED: "not in the activity feed",
+    StarterStatus.NOT_KNOWN: "not known: Atlas does not let the bot read the activity feed",
 }
 
 #: The states of a request in which the job may have ended or changed.
@@ -60,7 +60,7 @@ def who(started_by: StartedBy) -> str:
     """Name the starter, with its kind and certainty."""
     starter = started_by.starter
     if starter is None:
-        return _WITHOUT_STARTER[started_by.knowledge]
+        return _WITHOUT_STARTER[started_by.status]
     name = mrkdwn.code(starter.name) if starter.name else ""
     actor = (OWN_KEY if starter.own_key else _KINDS[starter.kind]).format(name=name).strip()
     others = mrkdwn.join(map(mrkdwn.code, starter.others[:MAX_OTHERS]))

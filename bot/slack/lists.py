@@ -14,7 +14,7 @@ from bot.cancellation.lifecycle import JobFingerprint
 from bot.cancellation.people import Person
 from bot.cancellation.policy import Policy, is_named_approver
 from bot.services.projects import Project
-from bot.services.search_results import CancellableJob, Search, Unavailable
+from bot.services.search_results import CancellableJob, Search, UnreadCluster
 from bot.slack import blockkit, ids, job_facts, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.client import Links
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 SUGGESTION_TIMEOUT = 2.0
 #: Jobs on one page; a message has at most 50 blocks.
 PAGE_SIZE = 20
-#: Unavailable clusters that one line names, and lines.
+#: Unread clusters that one line names, and lines.
 MAX_CLUSTERS = 30
 MAX_REASONS = 8
 NO_REQUESTS = "There are no requests yet."
@@ -183,7 +183,7 @@ def job_entry(found: CancellableJob, facts: JobFacts | None) -> Block:
     return blockkit.section(text) | {"accessory": button}
 
 
-def unavailable_blocks(unavailable: Iterable[Unavailable]) -> list[Block]:
+def unavailable_blocks(unavailable: Iterable[UnreadCluster]) -> list[Block]:
     """Show one line for each project and reason."""
     grouped: dict[tuple[str, str, bool], list[str | None]] = {}
     for each in unavailable:

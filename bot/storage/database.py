@@ -26,7 +26,7 @@ MAX_BACKGROUND_WRITES = 2  #: at a time, so that they do not delay the writes of
 SERVER_TIMEOUT = 10  #: seconds after which PostgreSQL or its driver ends an abandoned transaction
 CLOSE_TIMEOUT = 1.0  #: seconds that abandoned transactions get when the database is closed
 MAX_WRITE_AGE = 5.0  #: seconds for which a commit shows that the database can be written
-NO_ANSWER = "it does not answer in time"  #: what readiness says of a transaction without an answer
+NO_ANSWER = "it does not answer in time"  #: reason that /readyz reports after a timeout
 TIMED_OUT = "database did not answer in time"  #: logged for a transaction at its time limit
 #: Errors of a database that cannot be reached, besides SQLAlchemy's own.
 DATABASE_ERRORS = (SQLAlchemyError, OSError, TimeoutError)

@@ -38,7 +38,7 @@ _LOCK_UNDECIDED = queries.OPEN_REQUEST_FOR.where(requests.c.state.in_(UNDECIDED)
 _ALL_READ_AT = queries.ALL_READ_AT.subquery()
 #: The jobs of `project_id` from `first` to `last` but `job_id`, as one statement with the time at
 #: which all clusters were read, so that the jobs are those that were recorded by then.
-_NEIGHBOURS = select(_ALL_READ_AT.c.at, job_facts.c.job_id).select_from(
+_NEARBY = select(_ALL_READ_AT.c.at, job_facts.c.job_id).select_from(
     _ALL_READ_AT.outerjoin(
         job_facts,
         and_(
@@ -107,7 +107,7 @@ def _facts(ref: JobRef, row: Any) -> JobFacts:  # noqa: ANN401 - a database row
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbours:
+class NearbyJobs:
     """The project's jobs that were started at about the time of a job."""
 
     ids: Sequence[str] = ()
@@ -121,7 +121,7 @@ class FollowedJob:
     ref: JobRef
     facts: JobFacts
     waits: bool  #: whether a request for it waits for a decision of people
-    neighbours: Neighbours
+    nearby: NearbyJobs
 
 
 class JobFactsStore(Store):
@@ -133,10 +133,10 @@ class JobFactsStore(Store):
         return get_or_new(uow, refs)
 
     @reads
-    def known(self, uow: UnitOfWork, ref: JobRef) -> tuple[JobFacts, Neighbours, Request | None]:
-        """Return the facts about a job, its neighbours (see `FollowedJob`) and its open request."""
+    def known(self, uow: UnitOfWork, ref: JobRef) -> tuple[JobFacts, NearbyJobs, Request | None]:
+        """Return the facts about a job, the jobs near it and its open request."""
         facts, request = get_or_new(uow, [ref])[ref], queries.OPEN_REQUEST_FOR
-        return facts, _neighbours(uow, ref, facts), uow.get_or_none(request, asdict(ref))
+        return facts, _nearby_jobs(uow, ref, facts), uow.get_or_none(request, asdict(ref))
 
     @reads
     def followed(self, uow: UnitOfWork) -> Sequence[FollowedJob]:
@@ -148,7 +148,7 @@ class JobFactsStore(Store):
         facts = get_or_new(uow, [*dict.fromkeys([*waiting, *announced])])
         return [
             FollowedJob(
-                ref=ref, facts=known, waits=ref in waiting, neighbours=_neighbours(uow, ref, known)
+                ref=ref, facts=known, waits=ref in waiting, nearby=_nearby_jobs(uow, ref, known)
             )
             for ref, known in facts.items()
         ]
@@ -178,16 +178,16 @@ class JobFactsStore(Store):
         return after
 
 
-def _neighbours(uow: UnitOfWork, ref: JobRef, facts: JobFacts) -> Neighbours:
-    """Return the neighbours of a job whose starter may not be settled yet."""
+def _nearby_jobs(uow: UnitOfWork, ref: JobRef, facts: JobFacts) -> NearbyJobs:
+    """Return the jobs near a job whose starter may not be settled yet."""
     if facts.started_by.is_settled:
-        return Neighbours()
+        return NearbyJobs()
     reach = WIDE_TOLERANCE + TOLERANCE  # a job's own event is near it
     times = (ref.started_at - reach, ref.started_at + reach)
     first, last = (f"{max(0, int(time.timestamp())):08x}" for time in times)
     values = {"first": first, "last": f"{last}g", "now": uow.now, **asdict(ref)}
-    rows = uow.execute(_NEIGHBOURS, values).all()
-    return Neighbours([row.job_id for row in rows if row.job_id], rows[0].at)
+    rows = uow.execute(_NEARBY, values).all()
+    return NearbyJobs([row.job_id for row in rows if row.job_id], rows[0].at)
 
 
 def _update_request(uow: UnitOfWork, request: Request, before: JobFacts, after: JobFacts) -> None:

@@ -28,7 +28,7 @@ class NoticeStore(Store):
         return uow.get_all(requests_to_notify(uow.now, limit))
 
     @writes
-    def give(
+    def record(
         self,
         uow: UnitOfWork,
         request: Request,

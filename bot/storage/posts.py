@@ -10,7 +10,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.posts import PostKind, PostState, message_id
-from bot.cancellation.watched_job import Holding
+from bot.cancellation.watched_job import QuarantineDecision
 from bot.storage.tables import posts
 
 NO_DELAY = timedelta()
@@ -116,12 +116,12 @@ def needed_updates(
             edits=edits,
         )
         if pending := [post for post in found if post.id not in copies and post.edits == edits]:
-            _hasten(execute, row, pending)
+            _make_due_earlier(execute, row, pending)
         elif not (copy and copy.state == PostState.DUE and not copy.attempts):
             yield row
 
 
-def _hasten(execute: Execute, row: dict[str, Any], pending: Iterable[Any]) -> None:
+def _make_due_earlier(execute: Execute, row: dict[str, Any], pending: Iterable[Any]) -> None:
     """Make pending posts due as early as `row` would be, or send them before others."""
     earlier = {name: row[name] for name in ("due_at", "priority")}
     if late := [post.id for post in pending if any(getattr(post, n) > earlier[n] for n in earlier)]:
@@ -139,7 +139,7 @@ def _needs_announcement(execute: Execute, job: Any) -> bool:  # noqa: ANN401 - a
 
     A first post that was attempted will not: Slack may have it as it was then.
     """
-    if job.quarantine == Holding.CARD:
+    if job.quarantine == QuarantineDecision.CARD:
         return False
     if job.version == 1:
         return True

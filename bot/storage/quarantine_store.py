@@ -15,7 +15,7 @@ from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import Ending, Outcome, Request, State
 from bot.cancellation.quarantine import Mode, WatchedProject
 from bot.cancellation.request_context import new_request_id
-from bot.cancellation.watched_job import Holding, JobChange
+from bot.cancellation.watched_job import JobChange, QuarantineDecision
 from bot.storage import queries
 from bot.storage.job_facts_store import get_or_new
 from bot.storage.request_store import add_request
@@ -52,9 +52,9 @@ class QuarantineStore(Store):
     #: Called with the project's name when a download is beyond the limit.
     on_limit: Callable[[str], None] = field(default=lambda _project: None, kw_only=True)
 
-    def hold(
+    def quarantine_downloads(
         self, uow: UnitOfWork, project_id: str, cluster: str, changes: Iterable[JobChange]
-    ) -> Mapping[str, Holding]:
+    ) -> Mapping[str, QuarantineDecision]:
         """Quarantine the new downloads of a cluster, in the transaction that records them.
 
         The transaction holds the watch's lease, so that no other counts at the same time.
@@ -87,10 +87,8 @@ class QuarantineStore(Store):
                     uow.transition(waiting, State.AWAITING, State.WITHDRAWN, outcome=outcome)
                 add_request(uow, request, None)
         uow.after_commit += [partial(self._report_limit, project.name)] * len(new[room:])
-        return {
-            each.job_id: Holding.CARD if number < room else Holding.BEYOND_LIMIT
-            for number, each in enumerate(new)
-        }
+        cards = {each.job_id: QuarantineDecision.CARD for each in new[:room]}
+        return cards | {each.job_id: QuarantineDecision.BEYOND_LIMIT for each in new[room:]}
 
     def _report_limit(self, project: str) -> None:
         log.warning("quarantine limit reached", project=project)
@@ -110,18 +108,20 @@ class QuarantineStore(Store):
         ]
 
     @writes
-    def see(self, uow: UnitOfWork, seen: Collection[str], started: Mapping[str, datetime]) -> None:
-        """Record that the cards of `seen` are on show, and the new ends of grace times."""
-        for request_id, ends_at in started.items():
+    def record_cards_visible(
+        self, uow: UnitOfWork, visible: Collection[str], ends: Mapping[str, datetime]
+    ) -> None:
+        """Record that people can see the cards of `visible`, and new ends of grace times."""
+        for request_id, ends_at in ends.items():
             grace = queries.change_request(request_id, State.QUARANTINED, grace_ends_at=ends_at)
             if request := uow.update_or_none(grace):
                 uow.refresh_card(request)
-        are_seen = update(requests).where(requests.c.id.in_(list(seen)), _IS_QUARANTINED)
+        are_seen = update(requests).where(requests.c.id.in_(list(visible)), _IS_QUARANTINED)
         uow.execute(are_seen.values(seen_at=uow.now))
 
     @writes
-    def lose_sight(self, uow: UnitOfWork, request_ids: Collection[str]) -> None:
-        """Record that Slack is away, so that no other process goes on with these grace times."""
+    def record_slack_unavailable(self, uow: UnitOfWork, request_ids: Collection[str]) -> None:
+        """Record that Slack is unavailable: no process goes on with these grace times."""
         are_unseen = update(requests).where(requests.c.id.in_(list(request_ids)), _IS_QUARANTINED)
         uow.execute(are_unseen.values(seen_at=None))
 

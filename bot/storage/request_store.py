@@ -82,7 +82,7 @@ class RequestStore(Store):
         check: Check,
         judge: Callable[[Request], Judgement],
     ) -> Request:
-        """Record an approval, after `judge` was asked again; the last one lets the request run."""
+        """Record an approval after `judge` re-evaluated the request; the last one approves it."""
         request = _lock_undecided(uow, request_id, check)
         request = uow.apply_judgement(request, judge(request))
         _add_approval(uow, request, person)
@@ -163,7 +163,7 @@ class RequestStore(Store):
 
     @writes
     def expire_due(self, uow: UnitOfWork, limit: int = 20) -> Sequence[Request]:
-        """Expire requests that were not approved in time, so few that a slow database can, too."""
+        """Expire at most `limit` overdue requests, which keeps the transaction short."""
         due = uow.get_all(lock_expired(uow.now, limit))
         return [uow.transition(each, State.AWAITING, State.EXPIRED) for each in due]
 

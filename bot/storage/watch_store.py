@@ -10,7 +10,13 @@ from sqlalchemy import Select, and_, delete, false, func, insert, or_, select, t
 
 from bot.atlas import DeliveryType, JobRef, JobState, RestoreJob, created_at
 from bot.cancellation.lifecycle import Card
-from bot.cancellation.watched_job import Holding, JobChange, WatchedJob, WatchedState, compare
+from bot.cancellation.watched_job import (
+    JobChange,
+    QuarantineDecision,
+    WatchedJob,
+    WatchedState,
+    compare,
+)
 from bot.storage import queries
 from bot.storage.database import has_passed
 from bot.storage.job_facts_store import ensure_facts, get_facts
@@ -136,10 +142,10 @@ class WatchStore(Store):
             if job.delivery_type != DeliveryType.DOWNLOAD and created_at(job.id) > uow.now - RECENT:
                 ensure_facts(uow, JobRef(project_id, cluster, job.id))  # its event may be near
         changes = compare(jobs, known, first=first, unread=unread)
-        held: Mapping[str, Holding] = {}
+        decisions: Mapping[str, QuarantineDecision] = {}
         if self.quarantine and not first:
-            held = self.quarantine.hold(uow, project_id, cluster, changes)
-        _record(uow, project_id, cluster, changes, held)
+            decisions = self.quarantine.quarantine_downloads(uow, project_id, cluster, changes)
+        _record(uow, project_id, cluster, changes, decisions)
         return [change for change in changes if change.announce]
 
 
@@ -176,7 +182,7 @@ def get_watched_jobs(uow: UnitOfWork, job_ids: Iterable[int]) -> dict[int, Watch
             first_seen_at=row.first_seen_at,
             changed_at=row.changed_at,
             was_running=row.was_running,
-            beyond_limit=row.quarantine == Holding.BEYOND_LIMIT,
+            beyond_limit=row.quarantine == QuarantineDecision.BEYOND_LIMIT,
             message=Card(channel=row.channel, ts=row.ts) if row.channel else None,
             request=uow.get_or_none(queries.NEWEST_REQUEST_FOR, asdict(ref)),
             facts=facts.get(ref),
@@ -190,7 +196,7 @@ def _record(
     project_id: str,
     cluster: str,
     changes: Sequence[JobChange],
-    held: Mapping[str, Holding],
+    decisions: Mapping[str, QuarantineDecision],
 ) -> None:
     """Write the rows of jobs that are new or changed, what is known of links, and announcements."""
     stored: dict[str, Any] = {}
@@ -203,7 +209,7 @@ def _record(
             **_read_values(uow.now, change),
             "first_seen_at": uow.now,
             "version": int(change.announce),
-            "quarantine": held.get(change.job_id),
+            "quarantine": decisions.get(change.job_id),
         }
         for change in changes
         if change.is_new

@@ -37,7 +37,7 @@ class WebhookStore(Store):
     owner: str  #: the name of this process, different at each start
 
     @writes
-    def hold(self, uow: UnitOfWork) -> Backlog:
+    def acquire_lease(self, uow: UnitOfWork) -> Backlog:
         """Acquire or renew the lease where it is free, and return the backlog.
 
         The first call in a database begins after the newest event.

@@ -52,11 +52,11 @@ class ConnectionLimiter:
     body_timeout: float = BODY_TIMEOUT
 
     def __post_init__(self) -> None:
-        self._open: set[Connection] = set()
-        self._waiting: dict[Connection, None] = {}  # an ordered set
+        self._open: set[HttpConnection] = set()
+        self._waiting: dict[HttpConnection, None] = {}  # an ordered set
         self._evictions = LogThrottle()
 
-    def opened(self, connection: "Connection") -> None:
+    def opened(self, connection: "HttpConnection") -> None:
         """Add a connection; at the limit, close the one that has waited longest."""
         self._open.add(connection)
         self._waiting[connection] = None
@@ -71,7 +71,7 @@ class ConnectionLimiter:
                     limit=self.limit,
                 )
 
-    def closed(self, connection: "Connection") -> None:
+    def closed(self, connection: "HttpConnection") -> None:
         self._open.discard(connection)
         self._waiting.pop(connection, None)
 
@@ -81,7 +81,7 @@ class ConnectionLimiter:
 
         Requests that do not arrive get no log line: anyone can send them.
         """
-        connection = cast(Connection, request.protocol)  # `WebServer.start` creates no other
+        connection = cast(HttpConnection, request.protocol)  # `WebServer.start` creates no other
         connection.begin_request()
         try:
             if (problem := await self._read(request)) is not None:
@@ -104,7 +104,7 @@ class ConnectionLimiter:
         return None
 
 
-class Connection(web.RequestHandler):
+class HttpConnection(web.RequestHandler):
     """One connection, which ends when the head of a request does not arrive in time."""
 
     __slots__ = ("_head_timer", "_in_request", "_limiter")
@@ -200,7 +200,7 @@ class WebServer:
         server = cast(web.Server, self._runner.server)  # `setup` creates it
         try:
             self._listener = await asyncio.get_running_loop().create_server(
-                lambda: Connection(server, self._limiter),
+                lambda: HttpConnection(server, self._limiter),
                 self._host,
                 self.port,
                 backlog=min(self._limiter.limit, MAX_BACKLOG),

@@ -92,9 +92,9 @@ def _retry(post: Post, longest: float, jitter: float) -> RetryLater:
 def _retry_slowly(post: Post, error: SlackError, jitter: float) -> NextAction:
     """Decide about a message that no place takes: Slack or its settings may change."""
     if isinstance(post, Announcement):
-        is_essential = post.job.message is None  # without it the job would stay unknown
+        is_essential = post.job.message is None  # else people would not learn of the job
     else:
-        is_essential = post.kind in (PostKind.CARD, PostKind.REPLY)  # the outcome would
+        is_essential = post.kind in (PostKind.CARD, PostKind.REPLY)  # nor of the outcome
     waits_long = is_essential or isinstance(error, errors.SlackRejected)
     if post.attempts >= (MAX_REFUSED_ATTEMPTS if waits_long else MAX_EDIT_ATTEMPTS):
         return Action.DROP

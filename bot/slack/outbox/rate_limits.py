@@ -14,10 +14,9 @@ POST_BURST = 30
 ANNOUNCEMENT_BURST = 5  # announcements have a budget of their own
 #: Edits in each window: Slack allows about 50 a minute, and clicks edit messages too.
 EDITS = 45
-FINAL_EDITS = 15  # the part of them that only edits of ended requests and jobs use
-
-#: The most edits in a window after which copies of cards are edited, so that cards come first:
-#: those of ended requests, and the others.
+FINAL_EDITS = 15  # of these, reserved for ended requests and jobs
+#: Maximum edits in a window with which copies of cards are edited, so that cards come first: copies
+#: of ended requests, and of others.
 FINAL_COPY_EDITS = 40
 COPY_EDITS = 20
 

@@ -36,7 +36,7 @@ State = TypedDict("State", {"values": dict[str, dict[str, Input]] | None}, total
 Block = TypedDict("Block", {"block_id": Text}, total=False)
 
 
-class Action(Input, total=False):
+class ActionPayload(Input, total=False):
     action_id: Required[Id]
     block_id: Required[Id]
 
@@ -52,7 +52,7 @@ class View(TypedDict, total=False):
     state: State | None
 
 
-class Event(TypedDict, total=False):
+class EventPayload(TypedDict, total=False):
     type: Required[Id]
     tab: Text
     view: View | None
@@ -66,9 +66,9 @@ class Payload(TypedDict, total=False):
     container: Container | None
     view: View | None
     state: State | None
-    actions: list[Action] | None
+    actions: list[ActionPayload] | None
     message: Object | None
-    event: Event  # Bolt takes it for an object wherever the key is present
+    event: EventPayload  # if present, Bolt requires an object
     authorizations: list[Object] | None
     response_urls: list[Object] | None
     trigger_id: Text

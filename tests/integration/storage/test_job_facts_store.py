@@ -12,12 +12,12 @@ from bot.cancellation.events import EventName
 from bot.cancellation.job_facts import USUAL_WAIT, LinkPhase
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.posts import PostKind
-from bot.cancellation.starter import Knowledge, StartedBy, Starter, StarterKind
+from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from tests.integration.storage.conftest import Stores
 from tests.support.clock import NOON
 from tests.support.domain import RINA, a_job, a_request, a_waiting_request, job_ref
 
-DANA = StartedBy(Knowledge.KNOWN, Starter(kind=StarterKind.USER, name="dana@shop.example"))
+DANA = StartedBy(StarterStatus.KNOWN, Starter(kind=StarterKind.USER, name="dana@shop.example"))
 REF = job_ref(f"{int(NOON.timestamp()):08x}{'a' * 16}")
 
 
@@ -85,7 +85,7 @@ async def test_link_that_went_live_unnoticed_is_reported_to_a_later_request(env:
 async def test_late_starter_edits_the_card_and_is_recorded(env: Stores) -> None:
     await waiting(env)
     await env.facts.record(REF, started_by=DANA)
-    await env.facts.record(REF, started_by=StartedBy(Knowledge.NOT_IN_FEED))
+    await env.facts.record(REF, started_by=StartedBy(StarterStatus.NOT_IN_FEED))
     (edit,) = await env.outbox.claim("replica-1", 10)
 
     assert (edit.kind, await env.events()) == (
@@ -106,16 +106,16 @@ async def test_proof_of_a_starter_is_recorded_without_an_event_or_a_message(env:
     assert new == [0, before[1]]
 
 
-async def test_followed_are_the_jobs_of_waiting_requests_with_their_neighbours(env: Stores) -> None:
-    neighbour = JobRef(REF.project_id, "prod-us", f"{int(NOON.timestamp()) + 2:08x}{'b' * 16}")
-    await env.facts.record(neighbour)
+async def test_followed_are_the_jobs_of_waiting_requests_with_nearby_ones(env: Stores) -> None:
+    nearby_job = JobRef(REF.project_id, "prod-us", f"{int(NOON.timestamp()) + 2:08x}{'b' * 16}")
+    await env.facts.record(nearby_job)
     await env.store.create(a_waiting_request(ref=REF), RINA)
     await env.store.create(a_request(), RINA)
 
     (followed,) = await env.facts.followed()
 
     assert (followed.ref, followed.waits) == (REF, True)
-    assert followed.neighbours.ids == [neighbour.job_id]
+    assert followed.nearby.ids == [nearby_job.job_id]
 
 
 @pytest.mark.parametrize("was_live", [False, True])

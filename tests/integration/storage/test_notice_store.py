@@ -26,7 +26,7 @@ async def ask(env: Stores) -> Request:
 
 async def give_notice(env: Stores, notice: Notice = FIRST) -> bool:
     (due,) = await env.notices.list_due()
-    return await env.notices.give(due, notice, RECIPIENTS)
+    return await env.notices.record(due, notice, RECIPIENTS)
 
 
 async def deliver_copies(env: Stores) -> None:
@@ -42,7 +42,7 @@ async def test_two_replicas_notify_the_approvers_once(env: Stores) -> None:
     request = await ask(env)
     (due,) = await env.notices.list_due()
 
-    given = await asyncio.gather(*(env.notices.give(due, FIRST, RECIPIENTS) for _ in range(4)))
+    given = await asyncio.gather(*(env.notices.record(due, FIRST, RECIPIENTS) for _ in range(4)))
 
     assert sorted(given) == [False, False, False, True]
     assert kinds(await env.claim_posts()) == [(PostKind.COPY, ADA.id), (PostKind.COPY, ABE.id)]
@@ -58,7 +58,7 @@ async def test_reminder_is_recorded_with_its_reply_and_its_copies(env: Stores) -
     env.clock.advance(60)
     (due,) = await env.notices.list_due()
 
-    assert await env.notices.give(due, REMINDER, RECIPIENTS[:1], escalated=RECIPIENTS[1:])
+    assert await env.notices.record(due, REMINDER, RECIPIENTS[:1], escalated=RECIPIENTS[1:])
 
     replies = ["request:notified", "request:reminded", "request:escalated"]
     assert (await env.events(request=request.id))[1:] == replies
@@ -77,7 +77,7 @@ async def test_decided_or_expired_request_has_no_notice(env: Stores) -> None:
     await env.store.create(expiring, RINA)
     env.clock.advance(60)
 
-    assert not await env.notices.give(due, FIRST, RECIPIENTS)
+    assert not await env.notices.record(due, FIRST, RECIPIENTS)
     assert await env.notices.list_due() == []
 
 

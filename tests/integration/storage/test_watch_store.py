@@ -155,11 +155,11 @@ async def test_time_of_the_reads_is_of_one_project_and_not_ahead_of_the_clock(en
 
 
 async def all_read_at(env: Stores, job_id: str) -> datetime | None:
-    _, neighbours, _ = await env.facts.known(JobRef(PROJECT_ID, CLUSTER, job_id))
-    return neighbours.all_read_at
+    _, nearby, _ = await env.facts.known(JobRef(PROJECT_ID, CLUSTER, job_id))
+    return nearby.all_read_at
 
 
-async def test_recent_restores_of_other_kinds_are_neighbours_and_not_announced(env: Stores) -> None:
+async def test_recent_restores_of_other_kinds_are_nearby_and_not_announced(env: Stores) -> None:
     await start_watch(env.mine)
     now = int(env.clock().timestamp())
     recent, old, download = (f"{now - age:08x}{'a' * 16}" for age in (1, 700, 0))
@@ -167,8 +167,8 @@ async def test_recent_restores_of_other_kinds_are_neighbours_and_not_announced(e
 
     assert await announced(env.mine, *others) == []
     for job_id, found in ((download, [recent]), (f"{old[:-1]}f", [])):
-        _, neighbours, _ = await env.facts.known(JobRef(PROJECT_ID, CLUSTER, job_id))
-        assert neighbours.ids == found
+        _, nearby, _ = await env.facts.known(JobRef(PROJECT_ID, CLUSTER, job_id))
+        assert nearby.ids == found
 
 
 # Changes

@@ -11,7 +11,7 @@ from bot.cancellation.lifecycle import Approval, Ending, Request, State
 from bot.cancellation.people import EVERYONE, Kind, People, Person
 from bot.cancellation.policy import Policy, may_keep, may_retry
 from bot.cancellation.quarantine import Mode, QuarantinePolicy
-from bot.cancellation.starter import NOT_READ, Knowledge, StartedBy, Starter, StarterKind
+from bot.cancellation.starter import NOT_READ, StartedBy, Starter, StarterKind, StarterStatus
 from tests.support.clock import NOON
 from tests.support.domain import ABE, ADA, RINA, a_request
 
@@ -23,7 +23,7 @@ GONE = replace(ADA, kind=Kind.DEACTIVATED)
 
 
 def by(name: str) -> StartedBy:
-    return StartedBy(Knowledge.KNOWN, Starter(kind=StarterKind.USER, name=name))
+    return StartedBy(StarterStatus.KNOWN, Starter(kind=StarterKind.USER, name=name))
 
 
 EXPECTED = by("etl@shop.example")

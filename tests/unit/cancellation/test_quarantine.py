@@ -21,7 +21,7 @@ from bot.cancellation.quarantine import (
     is_expected,
     stored_remaining,
 )
-from bot.cancellation.starter import NOT_READ, Knowledge, StartedBy, Starter, StarterKind
+from bot.cancellation.starter import NOT_READ, StartedBy, Starter, StarterKind, StarterStatus
 from tests.support.clock import NOON
 from tests.support.domain import a_job, a_request
 
@@ -31,12 +31,12 @@ ENFORCED = QuarantinePolicy(mode=Mode.ENFORCE, expected=frozenset({"etl@shop.exa
 
 def by(name: str, *others: str) -> StartedBy:
     starter = Starter(kind=StarterKind.USER, name=name, certain=not others, others=others)
-    return StartedBy(Knowledge.KNOWN, starter)
+    return StartedBy(StarterStatus.KNOWN, starter)
 
 
 def a_starter(**fields: Any) -> StartedBy:
     values = {"kind": StarterKind.USER, "name": "etl@shop.example", **fields}
-    return StartedBy(Knowledge.KNOWN, Starter(**values))
+    return StartedBy(StarterStatus.KNOWN, Starter(**values))
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def a_starter(**fields: Any) -> StartedBy:
         (a_starter(kind=StarterKind.OAUTH_APP), False),
         (by(""), False),
         (NOT_READ, False),
-        (StartedBy(Knowledge.NOT_KNOWN), False),
+        (StartedBy(StarterStatus.NOT_KNOWN), False),
     ],
 )
 def test_starter_is_expected_only_if_every_candidate_is(

@@ -10,10 +10,10 @@ from bot.atlas import RESTORE_REQUESTED, ActivityEvent, created_at
 from bot.cancellation.starter import (
     FEED_DELAY,
     LISTED_AFTER,
-    Knowledge,
     StartedBy,
     Starter,
     StarterKind,
+    StarterStatus,
     started_by,
 )
 
@@ -38,7 +38,7 @@ def an_event(
 
 def by(*events: ActivityEvent, own_key: str = "botkey", others: tuple[str, ...] = ()) -> Starter:
     found = started_by(JOB, events, age=OLD, own_key=own_key, other_jobs=others)
-    assert found.knowledge is Knowledge.KNOWN
+    assert found.status is StarterStatus.KNOWN
     assert found.starter
     return found.starter
 
@@ -81,12 +81,12 @@ def test_event_beyond_two_seconds_is_only_probable(seconds: float, certain: bool
 
 def test_event_beyond_thirty_seconds_does_not_belong_to_the_job() -> None:
     found = started_by(JOB, [an_event(31)], age=OLD, own_key="")
-    assert found == StartedBy(Knowledge.NOT_IN_FEED)
+    assert found == StartedBy(StarterStatus.NOT_IN_FEED)
 
 
 def test_young_job_without_an_event_may_still_get_one() -> None:
     found = started_by(JOB, [], age=FEED_DELAY - timedelta(seconds=1), own_key="")
-    assert found == StartedBy(Knowledge.TOO_EARLY)
+    assert found == StartedBy(StarterStatus.TOO_EARLY)
 
 
 def test_ids_of_one_process_choose_between_two_events() -> None:
@@ -110,8 +110,8 @@ def test_two_events_of_one_actor_are_certain() -> None:
 
 
 def test_event_that_fits_two_jobs_is_not_certain() -> None:
-    neighbour = f"67fe31ba{'b' * 10}000001"
-    assert not by(an_event(), others=(neighbour, JOB)).certain
+    nearby_job = f"67fe31ba{'b' * 10}000001"
+    assert not by(an_event(), others=(nearby_job, JOB)).certain
 
 
 @pytest.mark.parametrize(
@@ -139,13 +139,13 @@ def test_jobs_that_share_two_events_are_unknown_while_one_may_be_missing(
 ) -> None:
     """Both may be the other job's; ids of one process say whose the closest one is."""
     events = [an_event(id_=f"67fe31b9{process}{counter}") for counter in ("000104", "000105")]
-    neighbour = f"67fe31b9{'c' * 10}000001"
+    nearby_job = f"67fe31b9{'c' * 10}000001"
     found = started_by(
         JOB,
         events,
         age=timedelta(seconds=age),
         own_key="",
-        other_jobs=(neighbour,),
+        other_jobs=(nearby_job,),
         all_read_at=events[0].created + LISTED_AFTER,
     )
     assert found.starter
@@ -153,7 +153,7 @@ def test_jobs_that_share_two_events_are_unknown_while_one_may_be_missing(
 
 
 def test_starter_with_known_jobs_is_equal_and_supersedes() -> None:
-    unproven = StartedBy(Knowledge.KNOWN, by(an_event()))
+    unproven = StartedBy(StarterStatus.KNOWN, by(an_event()))
     proven = replace(unproven, jobs_known=True)
     assert proven == unproven
     assert proven.supersedes(unproven)
@@ -161,10 +161,10 @@ def test_starter_with_known_jobs_is_equal_and_supersedes() -> None:
 
 
 def test_event_of_another_job_is_not_taken_for_a_late_one() -> None:
-    neighbour = f"67fe31af{PROCESS}000001"  # ten seconds before
+    nearby_job = f"67fe31af{PROCESS}000001"  # ten seconds before
     events = [an_event(-10, username="ada")]
-    found = started_by(JOB, events, age=OLD, own_key="", other_jobs=(neighbour,))
-    assert found == StartedBy(Knowledge.NOT_IN_FEED)
+    found = started_by(JOB, events, age=OLD, own_key="", other_jobs=(nearby_job,))
+    assert found == StartedBy(StarterStatus.NOT_IN_FEED)
 
 
 def test_job_whose_event_is_late_does_not_make_the_starter_of_another_uncertain() -> None:
@@ -173,13 +173,13 @@ def test_job_whose_event_is_late_does_not_make_the_starter_of_another_uncertain(
 
 
 def test_each_of_two_jobs_gets_the_event_that_follows_its_id() -> None:
-    neighbour = f"67fe31b9{PROCESS}000110"
+    nearby_job = f"67fe31b9{PROCESS}000110"
     own, others = an_event(username="ada"), an_event(username="eve", counter=0x114)
-    assert by(own, others, others=(neighbour,)) == Starter(kind=StarterKind.USER, name="ada")
+    assert by(own, others, others=(nearby_job,)) == Starter(kind=StarterKind.USER, name="ada")
 
 
 @pytest.mark.parametrize(
-    ("events", "neighbours", "complete"),
+    ("events", "nearby", "complete"),
     [
         pytest.param([an_event()], [], True, id="own event"),
         pytest.param(
@@ -207,20 +207,20 @@ def test_each_of_two_jobs_gets_the_event_that_follows_its_id() -> None:
             True,
             id="two events for two jobs, in any order",
         ),
-        pytest.param([an_event()], [f"67fe31c5{'b' * 16}"], True, id="neighbour without event"),
+        pytest.param([an_event()], [f"67fe31c5{'b' * 16}"], True, id="nearby job without event"),
     ],
 )
 def test_candidates_are_complete_only_if_each_job_may_have_an_event(
-    events: list[ActivityEvent], neighbours: list[str], complete: bool
+    events: list[ActivityEvent], nearby: list[str], complete: bool
 ) -> None:
-    assert by(*events, others=tuple(neighbours)).complete is complete
+    assert by(*events, others=tuple(nearby)).complete is complete
 
 
 @pytest.mark.parametrize(
     "value",
     [
-        StartedBy(Knowledge.NOT_IN_FEED),
-        StartedBy(Knowledge.KNOWN, Starter(kind=StarterKind.USER, name="ada", others=("eve",))),
+        StartedBy(StarterStatus.NOT_IN_FEED),
+        StartedBy(StarterStatus.KNOWN, Starter(kind=StarterKind.USER, name="ada", others=("eve",))),
     ],
 )
 def test_json_round_trip_keeps_the_value(value: StartedBy) -> None:
@@ -228,9 +228,9 @@ def test_json_round_trip_keeps_the_value(value: StartedBy) -> None:
 
 
 def test_certain_starter_by_all_events_is_never_replaced_by_less() -> None:
-    certain = StartedBy(Knowledge.KNOWN, Starter(kind=StarterKind.USER, name="ada"), final=True)
-    probable = StartedBy(Knowledge.KNOWN, Starter(kind=StarterKind.USER, certain=False))
-    absent, unread = StartedBy(Knowledge.NOT_IN_FEED), StartedBy(Knowledge.NOT_KNOWN)
+    certain = StartedBy(StarterStatus.KNOWN, Starter(kind=StarterKind.USER, name="ada"), final=True)
+    probable = StartedBy(StarterStatus.KNOWN, Starter(kind=StarterKind.USER, certain=False))
+    absent, unread = StartedBy(StarterStatus.NOT_IN_FEED), StartedBy(StarterStatus.NOT_KNOWN)
     assert certain.supersedes(probable)
     assert probable.supersedes(absent)
     assert absent.supersedes(unread)

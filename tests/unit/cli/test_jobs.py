@@ -12,7 +12,7 @@ from bot.atlas import RestoreJob, http
 from bot.cancellation.events import Event, EventName, chain
 from bot.cancellation.job_facts import USUAL_WAIT, JobFacts
 from bot.cancellation.lifecycle import DeleteAttempts, Request, State
-from bot.cancellation.starter import Knowledge, StartedBy, Starter, StarterKind
+from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from bot.cli.cancel import exit_code
 from bot.cli.jobs import Target, fields_of, lines_of
 from bot.cli.output import OutputFormat
@@ -53,7 +53,7 @@ def shown(starter: StartedBy, at: datetime = NOON) -> JobDetails:
     )
 
 
-DANA = StartedBy(Knowledge.KNOWN, Starter(kind=StarterKind.USER, name="dana@shop.example"))
+DANA = StartedBy(StarterStatus.KNOWN, Starter(kind=StarterKind.USER, name="dana@shop.example"))
 OWN = replace(DANA, starter=Starter(kind=StarterKind.API_KEY, name="abcd", own_key=True))
 
 
@@ -77,7 +77,7 @@ def test_fields_have_the_names_of_the_contract_and_iso_times() -> None:
     [
         (DANA, "dana@shop.example", "dana@shop.example"),
         (OWN, "abcd", "the bot's own key abcd: the key is used outside the bot"),
-        (StartedBy(Knowledge.NOT_IN_FEED), None, "not in the activity feed"),
+        (StartedBy(StarterStatus.NOT_IN_FEED), None, "not in the activity feed"),
     ],
 )
 def test_starter_is_named_or_it_is_said_why_not(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.atlas import RESTORE_REQUESTED, ActivityEvent, RoleMissing, Unavailable
-from bot.cancellation.starter import Knowledge
+from bot.cancellation.starter import StarterStatus
 from tests.support.clock import NOON
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job, a_waiting_request, job_ref
 from tests.support.service import ServiceOnSqlite
@@ -31,35 +31,35 @@ async def given(tmp_path: Path) -> AsyncIterator[ServiceOnSqlite]:
     await given.database.close()
 
 
-async def knowledge(given: ServiceOnSqlite) -> Knowledge:
-    return (await given.service.look_up(REF, timeout=1.0)).facts.started_by.knowledge
+async def starter_status(given: ServiceOnSqlite) -> StarterStatus:
+    return (await given.service.look_up(REF, timeout=1.0)).facts.started_by.status
 
 
 async def test_one_read_of_the_feed_serves_many_lookups(given: ServiceOnSqlite) -> None:
     for _ in range(3):
-        assert await knowledge(given) is Knowledge.TOO_EARLY
+        assert await starter_status(given) is StarterStatus.TOO_EARLY
 
     assert given.atlas[PROJECT_ID].feed_reads == 1
 
 
 async def test_late_event_is_found_by_a_later_read(given: ServiceOnSqlite) -> None:
-    assert await knowledge(given) is Knowledge.TOO_EARLY
+    assert await starter_status(given) is StarterStatus.TOO_EARLY
     given.atlas[PROJECT_ID].events_found.append(EVENT)
     given.clock.advance(10)
 
-    assert await knowledge(given) is Knowledge.KNOWN
+    assert await starter_status(given) is StarterStatus.KNOWN
 
 
 async def test_empty_feed_of_an_older_job_has_no_starter(given: ServiceOnSqlite) -> None:
     given.clock.advance(90)
 
-    assert await knowledge(given) is Knowledge.NOT_IN_FEED
+    assert await starter_status(given) is StarterStatus.NOT_IN_FEED
 
 
 async def test_refused_feed_is_unknown_and_read_again_only_later(given: ServiceOnSqlite) -> None:
     given.atlas[PROJECT_ID].feed_fault = RoleMissing(status=403)
-    assert await knowledge(given) is Knowledge.NOT_KNOWN
-    await knowledge(given)
+    assert await starter_status(given) is StarterStatus.NOT_KNOWN
+    await starter_status(given)
 
     assert given.atlas[PROJECT_ID].feed_reads == 1
 
@@ -67,7 +67,7 @@ async def test_refused_feed_is_unknown_and_read_again_only_later(given: ServiceO
 async def test_unanswered_feed_leaves_the_starter_as_it_was(given: ServiceOnSqlite) -> None:
     given.atlas[PROJECT_ID].feed_fault = Unavailable(status=503)
 
-    assert await knowledge(given) is Knowledge.TOO_EARLY
+    assert await starter_status(given) is StarterStatus.TOO_EARLY
 
 
 async def test_waiting_job_is_read_again_and_other_requests_are_not(given: ServiceOnSqlite) -> None:

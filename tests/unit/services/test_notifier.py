@@ -40,7 +40,7 @@ class FakeNotices(NoticeStore):
             raise self.faults.pop(0)
         return self.due
 
-    async def give(
+    async def record(
         self,
         request: Request,
         notice: Notice,

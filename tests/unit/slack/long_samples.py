@@ -5,7 +5,7 @@ from typing import Any
 from bot.atlas import JobRef
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project
-from bot.services.search_results import CancellableJob, ClusterRef, Search, Unavailable
+from bot.services.search_results import CancellableJob, ClusterRef, Search, UnreadCluster
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.metadata import PickerState
 from bot.slack.picker import views as picker_views
@@ -27,8 +27,8 @@ def found(number: int) -> CancellableJob:
     return CancellableJob(place=place, job=a_job(id=f"{number:024x}", deliveryUrl=["https://x"]))
 
 
-def unseen(number: int) -> Unavailable:
-    return Unavailable(
+def unseen(number: int) -> UnreadCluster:
+    return UnreadCluster(
         project=HOSTILE, cluster=f"{LONG[:60]}{number:04}", reason=f"{HOSTILE} {number % 12}"
     )
 

@@ -13,10 +13,10 @@ from bot.cancellation.people import EVERYONE, NO_ONE, People
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Announcement, PostKind, RequestPost
 from bot.cancellation.quarantine import TAKEN_OVER, Mode
-from bot.cancellation.starter import Knowledge, StartedBy, Starter, StarterKind
+from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from bot.cancellation.watched_job import WatchedJob, WatchedState
 from bot.services.projects import Project
-from bot.services.search_results import CancellableJob, ClusterRef, Search, Unavailable
+from bot.services.search_results import CancellableJob, ClusterRef, Search, UnreadCluster
 from bot.services.service import JobDetails
 from bot.slack import announcement as announcement_views
 from bot.slack import home, ids, lists, mrkdwn
@@ -86,7 +86,7 @@ DANA = Starter(kind=StarterKind.USER, name="dana@shop.example")
 FACTS = JobFacts(
     started_at=NOON,
     expected_at=NOON + timedelta(minutes=3),
-    started_by=StartedBy(Knowledge.KNOWN, DANA),
+    started_by=StartedBy(StarterStatus.KNOWN, DANA),
     feed_link="https://cloud.example/redirect/0123456789abcdef01234567",
 )
 
@@ -104,18 +104,18 @@ OTHER_FACTS = {
     "live": replace(_LIVE, phase=LinkPhase.LIVE),
     "job_ended": replace(_LIVE, phase=LinkPhase.ENDED),
     **{
-        name: replace(FACTS, started_by=StartedBy(Knowledge.KNOWN, starter), feed_link=None)
+        name: replace(FACTS, started_by=StartedBy(StarterStatus.KNOWN, starter), feed_link=None)
         for name, starter in _OTHER_STARTERS.items()
     },
     **{
-        f"starter_{knowledge}": replace(FACTS, started_by=StartedBy(knowledge))
-        for knowledge in Knowledge
-        if knowledge is not Knowledge.KNOWN
+        f"starter_{status}": replace(FACTS, started_by=StartedBy(status))
+        for status in [*StarterStatus][:-1]  # without `KNOWN`
     },
 }
+LONGEST_STARTER = replace(DANA, name="<&>" * 106, others=("&" * 320,) * 9)
 LONGEST_FACTS = replace(
     OTHER_FACTS["live"],
-    started_by=StartedBy(Knowledge.KNOWN, replace(DANA, name="<&>" * 106, others=("&" * 320,) * 9)),
+    started_by=StartedBy(StarterStatus.KNOWN, LONGEST_STARTER),
     feed_link=f"https://cloud.example/{'x' * 1900}",
 )
 
@@ -377,7 +377,7 @@ def finding() -> dict[str, dict[str, Any]]:
     project = Project(id=PROJECT_ID, name="shop-prod", policy=STRICT, atlas=FakeAtlas())
     other = replace(project, id="1" * 24, name="shop-dev")
     cluster = ClusterRef(project=project, cluster="prod-eu")
-    unseen = Unavailable(project="shop-dev", cluster="eu", reason="Atlas did not answer.")
+    unseen = UnreadCluster(project="shop-dev", cluster="eu", reason="Atlas did not answer.")
     listing = Search(jobs=[CancellableJob(place=cluster, job=a_job(**LIVE))], unavailable=[unseen])
     ref = asked().ref
     state = PickerState(

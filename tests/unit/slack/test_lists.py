@@ -3,7 +3,7 @@
 import pytest
 
 from bot.cancellation.lifecycle import State
-from bot.services.search_results import Unavailable
+from bot.services.search_results import UnreadCluster
 from bot.slack import lists
 from tests.unit.slack import samples
 from tests.unit.slack.fake_slack import LINKS
@@ -29,7 +29,7 @@ def test_unavailable_clusters_are_grouped_by_reason_and_limited() -> None:
 
 
 def test_incomplete_result_is_shown_with_its_reason_only() -> None:
-    part = Unavailable(
+    part = UnreadCluster(
         project="shop", cluster="prod-eu", reason="1 job could not be read.", in_part=True
     )
 
