@@ -38,9 +38,9 @@ from tests.acceptance.environment import (
     open_environment,
     state_of,
 )
+from tests.support.polling import wait_until
 from tests.support.process import EMPTY_FOLDER, CommandResult, execute, run_command, surroundings
 from tests.support.timings import SHORT_TIMINGS
-from tests.support.waits import wait_until
 
 Environ = dict[str, str]
 

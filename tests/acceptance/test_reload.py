@@ -10,8 +10,8 @@ from bot.sandbox.slack import FakeSlackServer
 from bot.timings import Timings
 from tests.acceptance.environment import LIVE, RUNNING, open_environment, state_of
 from tests.support.environ import bot_environ
+from tests.support.polling import wait_until
 from tests.support.process import BotProcess
-from tests.support.waits import wait_until
 
 TABLE = f'[[projects]]\nname = "shop"\nid = "{PROJECT_ID}"\n'
 

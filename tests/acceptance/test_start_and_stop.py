@@ -17,8 +17,8 @@ from bot.sandbox.slack import FakeSlackServer, Fault
 from bot.settings import load_settings
 from bot.timings import Timings
 from tests.acceptance.environment import LIVE, BotEnvironment, environment, open_environment
+from tests.support.polling import wait_until
 from tests.support.timings import SHORT_TIMINGS
-from tests.support.waits import wait_until
 
 STOPPING = "The bot is stopping: another replica takes over."
 

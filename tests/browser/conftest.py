@@ -9,7 +9,7 @@ from playwright.async_api import Browser, async_playwright
 from bot.demo.controller import Controller
 from bot.demo.server import open_demo
 from tests.browser.screen import Screen
-from tests.support.needs import find, needs
+from tests.support.required_programs import find, needs
 
 #: Opens a tab for a person, with options of the browser context.
 OpenTab = Callable[..., Awaitable[Screen]]

@@ -12,7 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.support.needs import needs
+from tests.support.required_programs import needs
 
 DEPLOY = Path("docs/deploy")
 ALERTS = Path("docs/monitoring/alerts.yaml")

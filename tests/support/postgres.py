@@ -20,7 +20,7 @@ from typing import Self
 
 import asyncpg
 
-from tests.support.needs import needs
+from tests.support.required_programs import needs
 
 #: Seconds in which a server must answer after its start.
 START_TIMEOUT = 20.0

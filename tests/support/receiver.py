@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 from standardwebhooks import Webhook
 
-from tests.support.waits import wait_until
+from tests.support.polling import wait_until
 from tests.support.web import listening
 
 SECRET = "whsec_" + base64.b64encode(b"a key of twenty-four byt").decode()

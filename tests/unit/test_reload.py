@@ -13,7 +13,7 @@ from bot.atlas import AtlasClient
 from bot.reload import Reloader
 from bot.services.projects import Project, Projects
 from bot.settings import Settings, load_settings
-from tests.support.waits import wait_until
+from tests.support.polling import wait_until
 from tests.unit.settings.test_load import ENOUGH
 
 SHOP, LAB = "5b6212af90dc76637950a2c6", "5b6212af90dc76637950a2c7"

@@ -14,7 +14,7 @@ from bot.tasks import (
     cancel_and_wait,
     run_until_deadline,
 )
-from tests.support.waits import wait_until
+from tests.support.polling import wait_until
 
 
 async def broken() -> None:

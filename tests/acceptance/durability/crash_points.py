@@ -10,7 +10,7 @@ from bot.sandbox.slack import Fault as SlackFault
 from bot.sandbox.slack.event_bus import ChangeEvent
 from tests.acceptance.durability.environment import ProcessEnvironment
 from tests.acceptance.environment import OUTCOME_TIMEOUT
-from tests.support.waits import wait_until
+from tests.support.polling import wait_until
 
 #: Waits for the step of a job, and kills the bot.
 CrashPoint = Callable[[ProcessEnvironment, str], Coroutine[Any, Any, None]]

@@ -14,10 +14,10 @@ from bot.sandbox.slack import Fault as SlackFault
 from tests.acceptance.durability.environment import ProcessEnvironment, opened
 from tests.acceptance.durability.test_database_outage import crashed
 from tests.acceptance.environment import OUTCOME_TIMEOUT, state_of
+from tests.support.polling import wait_until
 from tests.support.postgres import PostgresServer
 from tests.support.process import BotProcess
 from tests.support.timings import SHORT_PROCESS_TIMINGS
-from tests.support.waits import wait_until
 
 Json = dict[str, Any]
 

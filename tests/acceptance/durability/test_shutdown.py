@@ -12,9 +12,9 @@ from bot.storage.lease_store import LONGEST_LEASE
 from bot.timings import Timings
 from tests.acceptance.durability.environment import Mode, opened
 from tests.acceptance.environment import OUTCOME_TIMEOUT
+from tests.support.polling import wait_until
 from tests.support.postgres import PostgresServer
 from tests.support.timings import OUTAGE_TIMINGS, SHORT_PROCESS_TIMINGS
-from tests.support.waits import wait_until
 
 TEN_SECONDS = 10.0
 

@@ -12,9 +12,9 @@ from bot.storage.outbox_store import LEASE
 from tests.acceptance.durability.concurrency import run_concurrently
 from tests.acceptance.durability.environment import Mode, ProcessEnvironment, opened
 from tests.acceptance.environment import OUTCOME_TIMEOUT
+from tests.support.polling import wait_until
 from tests.support.postgres import PostgresServer
 from tests.support.process import BotProcess
-from tests.support.waits import wait_until
 
 MODES: tuple[Mode, ...] = ("socket", "http")
 

@@ -13,8 +13,8 @@ from tests.acceptance.environment import (
     request_of,
 )
 from tests.acceptance.observability.collector import Collector
+from tests.support.polling import wait_until
 from tests.support.process import BotProcess
-from tests.support.waits import wait_until
 
 POSTS = {"card posted", "card edited", "reply posted"}
 

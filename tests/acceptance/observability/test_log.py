@@ -13,7 +13,7 @@ import structlog
 
 from bot.log_config import configure_logging
 from tests.acceptance.environment import RUNNING, BotEnvironment, Json, open_environment, request_of
-from tests.support.waits import wait_until
+from tests.support.polling import wait_until
 
 #: Events of each request, with any outcome.
 ASKED = ["command typed", "dialog opened", "job looked up", "request:created"]

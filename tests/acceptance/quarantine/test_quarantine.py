@@ -13,8 +13,8 @@ from bot.sandbox.atlas import Fault as AtlasFault
 from bot.sandbox.slack import Fault as SlackFault
 from tests.acceptance.approvals.actions import ADA, APPROVE, OPS, record_of, shows
 from tests.acceptance.environment import BotEnvironment, open_environment, state_of
+from tests.support.polling import wait_until
 from tests.support.timings import SHORT_TIMINGS
-from tests.support.waits import wait_until
 
 Json = dict[str, Any]
 

@@ -17,10 +17,10 @@ from bot.startup_checks import StartError
 from bot.timings import Timings
 from tests.acceptance.doctor_environment import DoctorEnvironment, opened
 from tests.acceptance.settings_errors.cases import DOCTOR, SERVICES, SETTINGS, ErrorCase
+from tests.support.polling import wait_until
 from tests.support.postgres import free_port
 from tests.support.process import BotProcess, run_command
 from tests.support.timings import SHORT_TIMINGS
-from tests.support.waits import wait_until
 
 pytestmark = pytest.mark.usefixtures("short_retries")
 

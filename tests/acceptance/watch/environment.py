@@ -12,8 +12,8 @@ from bot.sandbox.atlas import Call, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.settings import load_settings
 from tests.acceptance.environment import BotEnvironment, environment
+from tests.support.polling import wait_until
 from tests.support.timings import LONG_TIMEOUT_SLACK, SHORT_TIMINGS
-from tests.support.waits import wait_until
 
 Json = dict[str, Any]
 

@@ -6,7 +6,7 @@ from bot.app import Bot
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, Fault, Kind
 from bot.sandbox.atlas.world import Project
 from tests.acceptance.watch.environment import TIMEOUT, WatchEnvironment
-from tests.support.waits import wait_until
+from tests.support.polling import wait_until
 
 TABLE = """
 [[organizations]]

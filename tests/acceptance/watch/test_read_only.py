@@ -4,8 +4,8 @@ from bot.sandbox.atlas import PROJECT_ID, PUBLIC_KEY
 from bot.sandbox.atlas.credentials import Role
 from tests.acceptance.environment import environment
 from tests.acceptance.watch.environment import WatchEnvironment, buttons
+from tests.support.polling import wait_until
 from tests.support.process import run_command
-from tests.support.waits import wait_until
 
 ROOT = "/api/atlas/v2"
 ONLY_WATCHES = "The bot only watches this project (BOT_READ_ONLY)"

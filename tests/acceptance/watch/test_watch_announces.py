@@ -9,7 +9,7 @@ from bot.sandbox.atlas.jobs import DeliveryType, RestoreJob
 from bot.sandbox.slack import Fault as SlackFault
 from tests.acceptance.environment import is_card, is_loading
 from tests.acceptance.watch.environment import TIMEOUT, WatchEnvironment, buttons
-from tests.support.waits import wait_until
+from tests.support.polling import wait_until
 
 #: The jobs of the example world that can be cancelled when the watch begins.
 LIVE_AT_FIRST = {

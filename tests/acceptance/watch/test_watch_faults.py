@@ -6,7 +6,7 @@ import pytest
 
 from bot.sandbox.atlas import Fault, Kind
 from tests.acceptance.watch.environment import INTERVAL, TIMEOUT, WatchEnvironment
-from tests.support.waits import wait_until
+from tests.support.polling import wait_until
 
 #: Seconds after an outage until everything must be known: the longest retry pause, and reads.
 RECOVERY_TIMEOUT = 40.0

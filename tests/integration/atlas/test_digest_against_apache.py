@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from bot.atlas import DigestKey, KeyRefused
 from tests.support.apache import REF, Apache, running_apache
-from tests.support.needs import needs
+from tests.support.required_programs import needs
 
 
 class Starter(Protocol):

@@ -6,7 +6,7 @@ import pytest
 
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY
 from tests.integration.sandbox_atlas.conftest import AtlasEnv, job_path
-from tests.support.needs import needs
+from tests.support.required_programs import needs
 
 RUNNING = job_path("prod-eu", "65f0a1c2d3e4f5a6b7c80101")
 LIVE = job_path("prod-eu", "65f0a1c2d3e4f5a6b7c80102")

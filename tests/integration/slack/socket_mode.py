@@ -13,8 +13,8 @@ from slack_bolt.response import BoltResponse
 from bot.sandbox.slack import FakeSlackServer
 from bot.slack.client import SlackClient, new_session
 from bot.slack.receivers.socket_mode import SocketModeReceiver
+from tests.support.polling import wait_until
 from tests.support.timings import LONG_TIMEOUT_SLACK
-from tests.support.waits import wait_until
 
 Json = dict[str, Any]
 LINE = "/cancel-restore help"

@@ -24,8 +24,8 @@ from tests.integration.slack.socket_mode import (
     taking,
     until_ready,
 )
+from tests.support.polling import wait_until
 from tests.support.stream import Stream, streaming
-from tests.support.waits import wait_until
 
 #: Limit of an ack here, far below Slack's three seconds, on a busy machine.
 SOON = 2.5

@@ -14,7 +14,7 @@ from bot.cancellation.lifecycle import JobFingerprint, State
 from bot.cancellation.policy import Policy
 from bot.cancellation.quarantine import Mode, QuarantinePolicy
 from bot.storage.audit_log import AuditLog
-from tests.integration.storage.quarantine_bench import CLUSTER, QuarantineEnv, Replica
+from tests.integration.storage.quarantine_environment import CLUSTER, QuarantineEnv, Replica
 from tests.support.domain import ADA, PROJECT_ID, RINA, a_request, a_waiting_request, allow, job_ref
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from bot.storage.webhook_store import WebhookStore
 from bot.timings import Timings
 from bot.webhook import WebhookClient, WebhookWorker
 from tests.support.domain import RINA, a_request
+from tests.support.polling import wait_until
 from tests.support.receiver import SECRET, Receiver
 from tests.support.timings import DATABASE_TIMEOUT
-from tests.support.waits import wait_until
 
 TIMINGS = Timings(
     webhook_poll_interval=0.05,

@@ -13,8 +13,8 @@ from bot.storage.audit_log import AuditLog
 from bot.storage.tables import audit_events
 from bot.webhook import MAX_IN_FLIGHT
 from tests.integration.webhook.conftest import WebhookEnv
+from tests.support.polling import wait_until
 from tests.support.receiver import CLOSE, HANG, SECRET, Receiver
-from tests.support.waits import wait_until
 
 
 async def test_event_is_a_cloud_event_with_the_audit_line_as_data(env: WebhookEnv) -> None:

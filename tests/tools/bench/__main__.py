@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from tests.support.ending import exit_on_sigterm
+from tests.support.sigterm import exit_on_sigterm
 from tests.tools.bench import machine, pages
 from tests.tools.bench.report import Missing, Report, Scale
 

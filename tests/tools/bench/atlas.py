@@ -17,7 +17,7 @@ import httpx
 
 from bot.atlas import AtlasClient, JobRef
 from tests.support.apache import KEY, REF, Apache, running_apache
-from tests.support.needs import find
+from tests.support.required_programs import find
 from tests.tools.bench.proxy import with_round_trip
 from tests.tools.bench.report import Goal, Missing, Row, Table, in_turn, median, ratio, seconds_of
 

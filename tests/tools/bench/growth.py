@@ -22,8 +22,8 @@ from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
 from tests.support.domain import PROJECT_ID, RINA, a_request
-from tests.support.needs import find
 from tests.support.postgres import open_postgres
+from tests.support.required_programs import find
 from tests.tools.bench.report import Goal, Row, Table, in_turn, median, ratio, seconds_of
 from tests.tools.bench.seed import WAITING, seed
 

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, Self
 import aiohttp
 
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY
-from tests.support.ending import exit_on_sigterm
 from tests.support.process import BotProcess, surroundings
+from tests.support.sigterm import exit_on_sigterm
 from tests.tools.bench.load import Plan, Sent
 from tests.tools.bench.report import Missing
 from tests.tools.bench.sign import CLUSTER, SECRET

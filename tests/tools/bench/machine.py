@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from tests.support.needs import find
+from tests.support.required_programs import find
 
 #: Libraries whose versions affect the figures: the bot's, then those of the peers.
 LIBRARIES = ("slack-bolt", "slack-sdk", "aiohttp", "httpx", "sqlalchemy", "asyncpg")

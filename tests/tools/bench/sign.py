@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 
 from slack_sdk.signature import SignatureVerifier
 
-from tests.support.amounts import count
+from tests.support.argument_types import count
 
 #: The signing secret of the bot and peers; the environment variable overrides it.
 SECRET = "a-signing-secret-of-the-benchmarks"

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from tests.support.amounts import amount, count
-from tests.support.ending import exit_on_sigterm
+from tests.support.argument_types import amount, count
+from tests.support.sigterm import exit_on_sigterm
 from tests.tools.bench import machine, pages
 from tests.tools.bench.__main__ import INTERRUPTED, show, wide_console
 from tests.tools.bench.report import Missing, Report

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SLOW_TO_END = """
 import asyncio
 from contextlib import suppress
-from tests.support.ending import exit_on_sigterm
+from tests.support.sigterm import exit_on_sigterm
 
 async def work():
     try:

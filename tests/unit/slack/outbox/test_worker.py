@@ -33,11 +33,11 @@ from bot.timings import Timings
 from tests.support.clock import FakeClock
 from tests.support.domain import JOB_ID, PROJECT_ID, RINA
 from tests.support.fake_atlas import FakeAtlas
+from tests.support.polling import wait_until
 from tests.support.service import CLUSTER
-from tests.support.waits import wait_until
 from tests.unit.slack import samples
-from tests.unit.slack.fake_outbox_store import FakeOutboxStore
 from tests.unit.slack.fake_slack import LINKS, FakeSlack
+from tests.unit.slack.outbox.fake_outbox_store import FakeOutboxStore
 
 TS = "1700000000.000100"
 WATCH = "C0WATCH"

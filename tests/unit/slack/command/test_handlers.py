@@ -16,8 +16,8 @@ from bot.slack import ids
 from bot.slack.dependencies import MAX_JOB_READS
 from bot.tasks import IDLE_CHECK_INTERVAL
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job
+from tests.support.polling import wait_until
 from tests.support.service import CLUSTER
-from tests.support.waits import wait_until
 from tests.unit.slack import payloads, samples
 from tests.unit.slack.harness import BoltHarness, NewBolt
 
