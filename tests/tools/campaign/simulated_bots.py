@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bot.atlas import JobRef, RestoreJob, TimedOut, Unavailable
@@ -160,73 +161,80 @@ class SimulatedBot:
 
     def __init__(self, services: Services, number: int) -> None:
         self.services = services
-        self.name = name = f"bot-{number}"
+        self.name = f"bot-{number}"
         self.database = BotDatabase(services)
         self._atlas = BotAtlas(services, self.kill)
-        time = BotTime(services.time, number)
-        projects = Projects(
-            [
-                Project(
-                    id=PROJECT_ID,
-                    name="shop-prod",
-                    policy=Policy(approvals=1, quarantine=services.policy),
-                    atlas=self._atlas,
-                    watch_channel=CHANNEL,
-                )
-            ]
+        self._time = time = BotTime(services.time, number)
+        self._projects = projects = self._build_projects()
+        self.requests = RequestStore(self.database, time)
+        self._history = History(self.database, time)
+        self._leases = LeaseStore(self.database, time, self.name)
+        self._quarantined = QuarantineStore(
+            self.database, time, partial(quarantined_project, projects)
         )
-        facts = JobFactsService(
+        self._watch = WatchStore(self.database, time, self.name, self._quarantined)
+        self._outbox = OutboxStore(self.database, time)
+        self._facts = JobFactsService(
             projects,
             JobFactsStore(self.database, time),
             BotFeeds(projects, time, monotonic=time.monotonic),
             now=time,
             sleep=time.sleep,
         )
-        rights = RightsCheck(projects, resolve_members, facts.starter_of)
-        store = QuarantineStore(
-            self.database, time, lambda project_id: quarantined_project(projects, project_id)
+        self._rights = RightsCheck(projects, resolve_members, self._facts.starter_of)
+        self._runner = Runner(
+            self._leases, projects, self._rights, sleep=time.sleep, monotonic=time.monotonic
         )
-        leases = LeaseStore(self.database, time, name)
-        self.requests = RequestStore(self.database, time)
-        self._watch = WatchStore(self.database, time, name, store)
-        self._outbox = OutboxStore(self.database, time)
-        runner = Runner(leases, projects, rights, sleep=time.sleep, monotonic=time.monotonic)
+        self.service = self._build_service()
+        self._tasks = [self._start(loop) for loop in self._build_loops()]
+
+    def _build_projects(self) -> Projects:
+        project = Project(
+            id=PROJECT_ID,
+            name="shop-prod",
+            policy=Policy(approvals=1, quarantine=self.services.policy),
+            atlas=self._atlas,
+            watch_channel=CHANNEL,
+        )
+        return Projects([project])
+
+    def _build_service(self) -> CancellationService:
+        return CancellationService(
+            self.requests,
+            self._projects,
+            self._runner,
+            self._rights,
+            finder=JobFinder(self._projects),
+            facts=self._facts,
+            history=self._history,
+            now=self._time,
+        )
+
+    def _build_loops(self) -> list[Coroutine[Any, Any, None]]:
+        time = self._time
         quarantine = Quarantine(
-            store,
-            projects,
-            facts,
-            runner,
+            self._quarantined,
+            self._projects,
+            self._facts,
+            self._runner,
             slack_answers=self._slack_answers,
             now=time,
             monotonic=time.monotonic,
             sleep=time.sleep,
         )
-        clock = DatabaseClock(self.database, wall=time, monotonic=time.monotonic)
-        history = History(self.database, time)
         sweeper = Sweeper(
             requests=self.requests,
-            history=history,
-            leases=leases,
-            runner=runner,
-            clock=clock,
+            history=self._history,
+            leases=self._leases,
+            runner=self._runner,
+            clock=DatabaseClock(self.database, wall=time, monotonic=time.monotonic),
             interval=Timings.sweep_interval,
             on_sweep=lambda _open, _unreviewed: None,
             on_change=lambda: None,
             sleep=time.sleep,
         )
-        self.service = CancellationService(
-            self.requests,
-            projects,
-            runner,
-            rights,
-            finder=JobFinder(projects),
-            facts=facts,
-            history=history,
-            now=time,
-        )
-        self._runner = runner
-        loops = (quarantine.run(), sweeper.run(), facts.run(), self._watch_jobs(), self._deliver())
-        self._tasks = [self._start(loop) for loop in loops]
+        read, deliver = self._watch_jobs(), self._deliver()
+        return [quarantine.run(), sweeper.run(), self._facts.run(), read, deliver]
 
     def _start(self, loop: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         return asyncio.create_task(loop, name=self.name)
