@@ -8,8 +8,7 @@ from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import Kind, People, Person
 from bot.cancellation.policy import Policy
 
-#: People who get a direct message about one request.
-MAX_RECIPIENTS = 20
+MAX_RECIPIENTS = 20  #: people who get a direct message about one request
 
 
 def notified_approvers(policy: Policy, request: Request) -> People:

@@ -196,6 +196,10 @@ class GraceClock:
         self.written = {each: end for each, end in self.written.items() if each in waiting}
         return {each: end - now for each, end in self._ends.items()}
 
+    def record_stored(self, ends: Mapping[str, datetime]) -> None:
+        """Remember the ends that this process has stored, by id of the request."""
+        self.written |= ends
+
     def must_store(self, request: Request, end: datetime, now: datetime) -> bool:
         """Whether the end of a grace time must replace the stored one, which the card shows.
 

@@ -46,6 +46,9 @@ class StarterKind(StrEnum):
     UNNAMED = "unnamed"  #: the event has no name
 
 
+_Actor: TypeAlias = tuple[StarterKind, str]  #: kind and name
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Starter:
     """Who started a job."""
@@ -124,27 +127,39 @@ def started_by(
     if not candidates:
         return StartedBy(StarterStatus.TOO_EARLY if age < FEED_DELAY else StarterStatus.NOT_IN_FEED)
     first, *further = candidates
-    kind, name = _actor(first)
-    others = {_actor(event) for event in further if _fits_as_well(job_id, first, event)}
-    others -= {(kind, name)}
+    others = _other_actors(job_id, first, further)
     is_near = job_id in jobs_by_event[first.id]
     # An event that is near a job is no candidate of jobs further away.
     others_near = jobs_by_event[first.id] - {job_id}
     is_shared = any(_candidates(job, events, jobs_by_event)[0] == first for job in others_near)
     certain = is_near and not others and not is_shared
     follows = is_near and _follows_closest(job_id, first, nearby)
-    starter = Starter(
+    complete = certain or follows or _has_event_for_each_job(events, job_id, jobs_by_event)
+    starter = _starter(first, others, own_key, certain=certain, complete=complete)
+    # Of two events for two jobs, both may be the other job's while the own one is still missing.
+    events_known = not others_near or follows or age >= USUAL_FEED_DELAY
+    jobs_known = events_known and _all_are_listed(candidates, all_read_at)
+    return StartedBy(StarterStatus.KNOWN, starter, final=age >= FEED_DELAY, jobs_known=jobs_known)
+
+
+def _other_actors(job_id: str, first: ActivityEvent, further: _Events) -> set[_Actor]:
+    """Return who else may have started the job, by the further candidates."""
+    actors = {_actor(event) for event in further if _fits_as_well(job_id, first, event)}
+    return actors - {_actor(first)}
+
+
+def _starter(
+    event: ActivityEvent, others: set[_Actor], own_key: str, *, certain: bool, complete: bool
+) -> Starter:
+    kind, name = _actor(event)
+    return Starter(
         kind=kind,
         name=name,
         own_key=bool(name) and name == own_key,
         certain=certain,
         others=tuple(sorted(name for _, name in others)),
-        complete=certain or follows or _has_event_for_each_job(events, job_id, jobs_by_event),
+        complete=complete,
     )
-    # Of two events for two jobs, both may be the other job's while the own one is still missing.
-    events_known = not others_near or follows or age >= USUAL_FEED_DELAY
-    jobs_known = events_known and _all_are_listed(candidates, all_read_at)
-    return StartedBy(StarterStatus.KNOWN, starter, final=age >= FEED_DELAY, jobs_known=jobs_known)
 
 
 def _all_are_listed(candidates: _Events, all_read_at: datetime | None) -> bool:
@@ -225,8 +240,8 @@ def _has_event_for_each_job(events: _Events, job_id: str, jobs_by_event: _JobsBy
     return True
 
 
-def _actor(event: ActivityEvent) -> tuple[StarterKind, str]:
-    """Return the kind and the name of who acted."""
+def _actor(event: ActivityEvent) -> _Actor:
+    """Return who acted."""
     application, user = event.delegate_principal, event.username or event.user_id
     acting = (application.name or application.id) if application else ""
     acting_for = f"{acting}{APPLICATION_SEPARATOR}{event.username}" if event.username else acting

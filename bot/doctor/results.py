@@ -171,7 +171,7 @@ def _wrap(text: str, width: int, first: str, others: str) -> list[str]:
 
 
 def merge_unchecked(results: Iterable[CheckResult]) -> list[CheckResult]:
-    """Merge neighbours that one failed check leaves unchecked: they would hide that one."""
+    """Merge adjacent results that one failed check leaves unchecked: they would hide that one."""
     merged: list[CheckResult] = []
     for (level, *_), group in groupby(
         results, lambda each: (each.level, each.message, each.hint, each.group)

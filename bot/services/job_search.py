@@ -32,14 +32,11 @@ MAX_CONCURRENT_CALLS = 8  #: to Atlas, over all searches of one bot
 #: Seconds for which cluster names, and the jobs of a cluster, are served from the cache.
 CLUSTERS_MAX_AGE = 60.0
 JOBS_MAX_AGE = 10.0
-#: Up to so many clusters are always read afresh for a listing.
-ALWAYS_FRESH_CLUSTERS = 20
+ALWAYS_FRESH_CLUSTERS = 20  #: a listing of at most so many clusters is always read afresh
 #: A snapshot without a time comes last.
 NO_TIME = datetime.min.replace(tzinfo=UTC)
-#: Seconds for a whole search or listing: people get an answer within 30.
-SEARCH_TIMEOUT = 22.0
-#: Seconds of it for the cluster names of one project, or for one cluster.
-READ_TIMEOUT = 8.0
+SEARCH_TIMEOUT = 22.0  #: seconds for a whole search or listing: people get an answer within 30
+READ_TIMEOUT = 8.0  #: seconds of it for the cluster names of one project, or for one cluster
 
 
 class JobFinder:

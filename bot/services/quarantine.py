@@ -105,7 +105,7 @@ class Quarantine:
         if moved or unseen:
             await self.store.record_cards_visible(left, moved)
         if moved:
-            self.clock.written |= moved
+            self.clock.record_stored(moved)
             self.on_change()
         return [each for each in shown if each.request.id in left and left[each.request.id] <= 0]
 

@@ -124,7 +124,7 @@ class Settings(Model):
     )
     events_interval: Seconds = setting(
         "seconds between two reads of a project's activity feed; a restore request in it makes the "
-        "watch read the project's jobs at once",
+        "watch read the project's jobs immediately",
         default=timedelta(seconds=15),
         alias="BOT_EVENTS_INTERVAL",
     )

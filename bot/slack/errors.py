@@ -15,9 +15,8 @@ from bot.slack.deployment import command_code
 
 #: The exceptions of the Web API clients, of which a timeout is an OSError; any other is a bug.
 CALL_ERRORS = (SlackApiError, aiohttp.ClientError, OSError)
-#: Seconds to wait after a 429 without `Retry-After`, and at most.
-DEFAULT_RETRY_AFTER = 5.0
-MAX_RETRY_AFTER = 60.0
+DEFAULT_RETRY_AFTER = 5.0  #: seconds to wait after a 429 without `Retry-After`
+MAX_RETRY_AFTER = 60.0  #: seconds to wait after a 429 at most
 
 
 class SlackError(Exception):

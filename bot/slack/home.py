@@ -27,12 +27,10 @@ from bot.slack.payloads import Actor, actor_of
 
 log = structlog.get_logger(__name__)
 
-#: Seconds for which a listing of many clusters is cached.
-MAX_LISTING_AGE = 60.0
-#: Entries of each part; a Home tab has at most 100 blocks.
-MAX_JOBS = 20
-MAX_WAITING = 10
-MAX_PAST = 5
+MAX_LISTING_AGE = 60.0  #: seconds for which a listing of many clusters is cached
+MAX_JOBS = 20  #: entries of this part; a Home tab has at most 100 blocks
+MAX_WAITING = 10  #: the same
+MAX_PAST = 5  #: the same
 
 
 def register(app: AsyncApp, deps: Dependencies) -> None:

@@ -30,8 +30,7 @@ _JOB_MAY_HAVE_ENDED = frozenset(
     {State.CANCELLED, State.OVER, State.REFUSED, State.CHANGED, State.FAILED}
 )
 
-#: Further candidates that are named.
-MAX_OTHERS = 3
+MAX_OTHERS = 3  #: further candidates that are named
 
 #: How a job ended; only the outcome of a request says that a job is cancelled.
 _ENDS = {

@@ -29,10 +29,8 @@ from bot.storage.audit_log import PastRequest
 if TYPE_CHECKING:
     from slack_bolt.async_app import AsyncAck, AsyncApp  # the command line builds lists without it
 
-#: Seconds for reading the names of clusters for a suggestion.
-SUGGESTION_TIMEOUT = 2.0
-#: Jobs on one page; a message has at most 50 blocks.
-PAGE_SIZE = 20
+SUGGESTION_TIMEOUT = 2.0  #: seconds for reading the names of clusters for a suggestion
+PAGE_SIZE = 20  #: jobs on one page; a message has at most 50 blocks
 #: Unread clusters that one line names, and lines.
 MAX_CLUSTERS = 30
 MAX_REASONS = 8

@@ -15,8 +15,7 @@ INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2069\ufeff]"
 )
 
-#: Groups and users of the settings that one sentence names.
-MAX_PEOPLE = 30
+MAX_PEOPLE = 30  #: groups and users of the settings that one sentence names
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 #: The label of each state; only one of them contains "cancelled".

@@ -15,8 +15,7 @@ from bot.slack.client import Identity
 CARD_ACTIONS = frozenset({ids.APPROVE, ids.DENY, ids.KEEP, ids.WITHDRAW, ids.RETRY, ids.REVIEW})
 #: The key of a dialog's metadata that holds the request's id.
 REQUEST_KEY = "request"
-#: Longer names are cut off.
-MAX_NAME_LENGTH = 60
+MAX_NAME_LENGTH = 60  #: longer names are cut off
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

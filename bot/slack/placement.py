@@ -13,8 +13,7 @@ from bot.cancellation.policy import Policy
 from bot.slack.client import Identity
 from bot.slack.errors import CALL_ERRORS, translate_error
 
-#: Seconds to wait for Slack before continuing without an answer.
-LOOKUP_TIMEOUT = 2.0
+LOOKUP_TIMEOUT = 2.0  #: seconds to wait for Slack before continuing without an answer
 
 #: Seconds for which a positive answer is reused: Slack allows about 50 calls a minute. If it is
 #: outdated, the outbox handles the refusal.

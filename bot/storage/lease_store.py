@@ -20,8 +20,7 @@ from bot.timings import Timings
 
 #: Delay of the card update at a claim: a shorter run shows only its outcome.
 CLAIM_UPDATE_DELAY = timedelta(seconds=1)
-#: More than any lease of a request; see `has_passed`.
-LONGEST_LEASE = timedelta(seconds=20)
+LONGEST_LEASE = timedelta(seconds=20)  #: more than any lease of a request; see `has_passed`
 
 
 @dataclass(eq=False)

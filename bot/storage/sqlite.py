@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from bot.storage.postgres import PostgresExecutor
 
 T = TypeVar("T")
-#: Threads for transactions. SQLite has one writer; the others read.
-THREADS = 4
+THREADS = 4  #: for transactions: SQLite has one writer, the others read
 #: Seconds for which the switch of a new file to write-ahead logging is retried, and between tries.
 #: SQLite's busy timeout does not cover it: when 6 connections switched a new file concurrently,
 #: one of them failed in 4 of 100 runs.

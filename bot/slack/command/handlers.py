@@ -37,8 +37,7 @@ KEYS = (
 
 #: Characters around names and ids in prose.
 PUNCTUATION = "*_~.,;:!?()[]{}'\""
-#: Words of a message that are tried as the cluster's name.
-MAX_HINTS = 400
+MAX_HINTS = 400  #: words of a message that are tried as the cluster's name
 
 #: Builds a private reply that names projects, from the names that the person may see.
 ProjectText: TypeAlias = Callable[[Sequence[str]], str]

@@ -7,8 +7,7 @@ from bot.slack import blockkit, mrkdwn
 from bot.slack.command.grammar import EXAMPLE, InvalidCommand
 from bot.slack.deployment import command, command_code
 
-#: Projects that one sentence names.
-MAX_PROJECTS = 20
+MAX_PROJECTS = 20  #: projects that one sentence names
 
 #: The forms of the command, as the help shows them.
 FORMS: Mapping[str, str] = {

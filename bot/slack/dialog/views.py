@@ -34,11 +34,9 @@ KEEP = "Keep it"
 #: Builds a view of the dialog; without `submit` it has no submit button.
 modal = partial(blockkit.modal, callback_id=ids.DIALOG, title="Cancel a restore job", close="Close")
 
-#: Projects that one sentence names.
-MAX_PROJECTS = 10
-#: Characters that the metadata keeps; the ids identify the project.
-MAX_NAME_LENGTH = 200
-MAX_REASON_LENGTH = 300
+MAX_PROJECTS = 10  #: projects that one sentence names
+MAX_NAME_LENGTH = 200  #: characters that the metadata keeps; the ids identify the project
+MAX_REASON_LENGTH = 300  #: characters
 HOURGLASS = ":hourglass_flowing_sand:"
 ALONE = blockkit.checkbox(
     ids.ALONE,

@@ -41,8 +41,7 @@ from bot.timings import DEFAULT_TIMINGS, Timings
 
 log = structlog.get_logger(__name__)
 
-#: Posts about requests that are delivered at the same time.
-MAX_CONCURRENT_POSTS = 8
+MAX_CONCURRENT_POSTS = 8  #: posts about requests that are delivered at the same time
 MAX_CONCURRENT_ANNOUNCEMENTS = 1  #: so that they keep their order and delay no card
 MAX_CONCURRENT_DIRECT = 4  #: half, so that no card and no outcome waits for direct messages
 RECORD_BACKOFFS = (0.2, 1.0, 3.0)  #: seconds between attempts to record a delivery

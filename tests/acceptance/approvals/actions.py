@@ -84,7 +84,7 @@ async def open_approval_environment(
 
 
 def assert_no_delete_before_the_quorum(env: BotEnvironment) -> None:
-    """Compare the calls to Atlas with the record: each DELETE has its approvals before it."""
+    """Compare the calls to Atlas with the audit log: each DELETE has its approvals before it."""
     sent: defaultdict[str, int] = defaultdict(int)
     for events in record_of(env.folder).values():
         assert_quorum_before_each_delete(events)
@@ -111,7 +111,7 @@ def assert_quorum_before_each_delete(events: list[Json]) -> None:
 
 
 def record_of(folder: Path) -> dict[str, list[Json]]:
-    """Read the record straight from the database: the events of each request, in order."""
+    """Read the audit log straight from the database: the events of each request, in order."""
     found: defaultdict[str, list[Json]] = defaultdict(list)
     with sqlite3.connect(folder / "bot.db") as db:
         rows = db.execute(

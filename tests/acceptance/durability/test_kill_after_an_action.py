@@ -52,7 +52,7 @@ async def test_acknowledged_action_survives_a_kill(new_database: NewDatabase) ->
             await env.check_outcomes()
 
     async def over_http() -> None:
-        """In HTTP mode, with the record verified as an operator would."""
+        """In HTTP mode, with the audit log verified as an operator would."""
         async with opened(await new_database(), mode="http") as env:
             await env.start()
             assert await kill_at(env, CRASH_POINTS["the DELETE has its effect and no answer"])

@@ -153,8 +153,8 @@ async def test_failed_check_is_recorded_only_by_the_holder(env: Stores) -> None:
     request = await claimed(env)
 
     with pytest.raises(AlreadyHandled):
-        await env.other.record_check_failed(request, "Slack is away.")
-    await env.leases.record_check_failed(request, "Slack is away.")
+        await env.other.record_check_failed(request, "Slack is unavailable.")
+    await env.leases.record_check_failed(request, "Slack is unavailable.")
 
     events = await env.events(request=request.id)
     assert events.count("request:check_failed") == 1

@@ -41,7 +41,7 @@ VERSIONS = [
     version.revision for version in ScriptDirectory.from_config(alembic_config()).walk_revisions()
 ][::-1]
 
-#: A request as the first version kept it, with its record as it was chained then.
+#: A request as the first version kept it, with its audit events as they were chained then.
 FIRST_REQUEST = {
     "id": "old",
     "key": "V0OLD",
