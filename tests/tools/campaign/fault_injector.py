@@ -139,9 +139,9 @@ class FaultInjector:
             "bot: SIGKILL": (5, self._signal_bot(SIGKILL)),
             "bot: SIGTERM": (3, self._signal_bot(SIGTERM)),
             "bot: paused": (3, self._pause_bot),
-            "slack: odd answer": (10, self._odd_slack),
+            "slack: odd answer": (10, self._malformed_slack),
             "slack: broken connection": (8, self._break(self.to_slack)),
-            "atlas: odd answer": (12, self._odd_atlas),
+            "atlas: odd answer": (12, self._malformed_atlas),
             "atlas: broken connection": (8, self._break(self.to_atlas)),
         }
         if self.to_bot:
@@ -177,7 +177,7 @@ class FaultInjector:
             return None
         return f"{replica.name} {seconds:.1f} s"
 
-    async def _odd_slack(self) -> str | None:
+    async def _malformed_slack(self) -> str | None:
         if self.fault_counts.waiting >= MAX_PENDING_FAULTS:
             return None
         kind, status = self._slack_faults.deal()
@@ -187,7 +187,7 @@ class FaultInjector:
         self.slack.faults.add("*", fault, times)
         return f"{kind} x{times}"
 
-    async def _odd_atlas(self) -> str | None:
+    async def _malformed_atlas(self) -> str | None:
         if len(self.atlas.faults.active) >= MAX_PENDING_FAULTS:
             return None
         kind, status = self._atlas_faults.deal()

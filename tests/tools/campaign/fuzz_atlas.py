@@ -223,7 +223,7 @@ def answers(draw: st.DrawFn) -> Answer:
 
 
 @dataclass(slots=True)
-class OddAtlas:
+class MalformedAtlas:
     """A server that gives its answers in turn, and the last one over and over."""
 
     port: int = 0
@@ -249,8 +249,8 @@ class OddAtlas:
 
 
 @asynccontextmanager
-async def odd_atlas() -> AsyncIterator[OddAtlas]:
-    atlas = OddAtlas()
+async def malformed_atlas() -> AsyncIterator[MalformedAtlas]:
+    atlas = MalformedAtlas()
     server = await asyncio.start_server(atlas.handle, "127.0.0.1", 0)
     atlas.port = server.sockets[0].getsockname()[1]
     try:
@@ -269,7 +269,7 @@ async def no_sleep(_seconds: float) -> None:
 CALLS = ("job", "jobs", "clusters", "project", "cancel")
 
 
-async def call(atlas: OddAtlas, given: list[Answer], which: str, *, envelope: bool) -> object:
+async def call(atlas: MalformedAtlas, given: list[Answer], which: str, *, envelope: bool) -> object:
     """Let the client make one call, and check its result; raises `Found`."""
     atlas.answers, atlas.asked = given, 0
     began = time.monotonic()

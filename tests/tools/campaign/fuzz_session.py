@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
 
-    from tests.tools.campaign.fuzz_atlas import Answer, OddAtlas
+    from tests.tools.campaign.fuzz_atlas import Answer, MalformedAtlas
     from tests.tools.campaign.fuzz_environment import Target
 
     Act = Callable[[Any], Coroutine[Any, Any, object]]
@@ -93,7 +93,9 @@ class FuzzSession:
 
     def atlas(self) -> list[Part]:
         """Start a scripted Atlas, and return the part that fuzzes the client with it."""
-        return [Part("answers of Atlas", calls(), _call_atlas(self._open(fuzz_atlas.odd_atlas())))]
+        return [
+            Part("answers of Atlas", calls(), _call_atlas(self._open(fuzz_atlas.malformed_atlas())))
+        ]
 
     def run_part(self, part: Part, examples: int, random_seed: int | None = None) -> None:
         """Run so many examples; raises a finding with the smallest input.
@@ -214,7 +216,7 @@ def calls() -> st.SearchStrategy[tuple[list[Answer], str, bool, bool]]:
     return st.tuples(given_answers, st.sampled_from(fuzz_atlas.CALLS), st.booleans(), st.booleans())
 
 
-def _call_atlas(atlas: OddAtlas) -> Act:
+def _call_atlas(atlas: MalformedAtlas) -> Act:
     async def call(drawn: tuple[list[Answer], str, bool, bool]) -> None:
         answers, which, envelope, login = drawn
         given = [fuzz_atlas.ASKS_FOR_LOGIN, *answers] if login else answers

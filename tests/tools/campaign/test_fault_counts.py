@@ -91,11 +91,11 @@ async def test_every_kind_of_fault_is_injected() -> None:
     injector = new_injector()
     dealt = set()
     for _ in ATLAS_FAULTS:
-        await injector._odd_atlas()
+        await injector._malformed_atlas()
         dealt |= {(each.fault.kind, each.fault.status) for each in injector.atlas.faults.active}
         injector.atlas.faults.clear()
     for _ in SLACK_FAULTS:
-        await injector._odd_slack()
+        await injector._malformed_slack()
         while injector.slack.faults.next("chat.postMessage"):
             continue
     tear = injector._break(injector.to_slack)
