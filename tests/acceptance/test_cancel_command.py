@@ -1,4 +1,4 @@
-"""`cancel-restore cancel` as a process: Slack is down, a click comes at once, it is killed."""
+"""`cancel-restore cancel` as a process: Slack is down, a click is concurrent, it is killed."""
 
 import asyncio
 import json

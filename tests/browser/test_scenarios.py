@@ -129,7 +129,7 @@ async def test_scenario_automated_shows_the_refusal(rina: Screen) -> None:
 
 
 async def test_scenario_slow_shows_the_loading_dialog_first(rina: Screen) -> None:
-    """The dialog opens at once and shows the details when Atlas answers."""
+    """The dialog opens immediately and shows the details when Atlas answers."""
     await rina.start_scenario("slow")
     await rina.open_dialog()
     await rina.wait_for("#modal", "Looking up", within=1500)

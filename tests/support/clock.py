@@ -1,4 +1,4 @@
-"""A clock for tests: the time, monotonic seconds, and a sleep that returns at once."""
+"""A clock for tests: the time, monotonic seconds, and a sleep that returns immediately."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta

@@ -39,7 +39,7 @@ STARTER_AND_CLOCK = ("*Started*", "*Download link*")
 ONE: Environ = {"BOT_APPROVALS": "1", "BOT_APPROVERS": GROUP}
 TWO: Environ = {"BOT_APPROVALS": "2", "BOT_APPROVERS": GROUP}
 
-#: Atlas asks for a longer pause than the bot's timeout: the run fails at once.
+#: Atlas asks for a longer pause than the bot's timeout: the run fails immediately.
 BEYOND_TIMEOUT = Fault(kind=Kind.STATUS, method="DELETE", status=429, retry_after=300)
 
 

@@ -79,7 +79,7 @@ async def test_failed_login_at_the_delete_leaves_the_client_usable(env: BotEnvir
 
 
 async def test_lasting_fault_is_reported_as_failed_within_the_limit(env: BotEnvironment) -> None:
-    """Each on a job of its own, all at once: no connection, no answer, no readable answer."""
+    """Each on a job of its own, concurrently: no connection, no answer, no readable answer."""
     lasting: dict[str, tuple[str, Kind]] = {
         "The connection to Atlas broke": ("DELETE", Kind.RESET_BEFORE),
         "Atlas did not answer in time": ("DELETE", Kind.HANG),

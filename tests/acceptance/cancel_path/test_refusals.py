@@ -35,7 +35,7 @@ class Error:
 KEY = "Atlas did not accept the bot's key"
 TEMPORARY = "Atlas answered with an internal error"
 
-#: Refusals: reported at once.
+#: Refusals: reported immediately.
 REFUSALS = {
     "401 of a key that has no access": Error(
         fault={"kind": Kind.REFUSE_KEY}, status=401, message=KEY

@@ -1,4 +1,4 @@
-"""Second deliveries, and several people at once: one request, one DELETE."""
+"""Repeated deliveries and concurrent people: one request, one DELETE."""
 
 import asyncio
 from pathlib import Path

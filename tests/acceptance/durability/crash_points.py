@@ -19,7 +19,7 @@ POST, EDIT = "chat.postMessage", "chat.update"
 
 
 def when_atlas_gets(method: str, kind: Kind) -> CrashPoint:
-    """Die while Atlas is at a call that it never answers."""
+    """Kill the bot during a call that Atlas never answers."""
 
     async def crash_point(env: ProcessEnvironment, job: str) -> None:
         env.atlas.faults.add(Fault(kind=kind, method=method, path=job))
@@ -30,7 +30,7 @@ def when_atlas_gets(method: str, kind: Kind) -> CrashPoint:
 
 
 def when_atlas_is_read_again(kind: Kind) -> CrashPoint:
-    """Die in the read after the DELETE, with its answer noted."""
+    """Kill the bot in the read after the DELETE, whose answer is recorded."""
 
     async def crash_point(env: ProcessEnvironment, job: str) -> None:
         await _atlas_call(env, job, "DELETE")
@@ -42,7 +42,7 @@ def when_atlas_is_read_again(kind: Kind) -> CrashPoint:
 
 
 def when_atlas_answers(method: str, nth: int = 1) -> CrashPoint:
-    """Die after a call had its effect, in the moment before its answer is on the wire."""
+    """Kill the bot after a call took effect, and before its answer is sent."""
 
     async def crash_point(env: ProcessEnvironment, job: str) -> None:
         for number in range(1, nth + 1):
@@ -81,7 +81,7 @@ def after_slack_took(method: str, *, reply: bool = False) -> CrashPoint:
 
 
 def before_slack_takes(method: str, *, reply: bool = False) -> CrashPoint:
-    """Die with the connection, before Slack has done anything."""
+    """Kill the bot when its connection breaks, before Slack has done anything."""
 
     async def crash_point(env: ProcessEnvironment, _job: str) -> None:
         if reply:  # the card is posted before it, by the same method
@@ -152,7 +152,7 @@ CRASH_POINTS: Mapping[str, CrashPoint] = {
 
 
 async def kill_at(env: ProcessEnvironment, crash_point: CrashPoint) -> bool:
-    """Submit a request, kill the bot at the moment, and return whether the ack came before."""
+    """Submit a request, kill the bot at the step, and return whether the ack came before."""
     job = env.new_job_id()
     await env.open_dialog_of("rina", job)
     crashing = asyncio.create_task(crash_point(env, job))
@@ -161,7 +161,7 @@ async def kill_at(env: ProcessEnvironment, crash_point: CrashPoint) -> bool:
     try:
         await asyncio.wait_for(crashing, 20)
     except TimeoutError:
-        raise TimeoutError(f"its moment never came: {ack} {env.describe()}") from None
+        raise TimeoutError(f"its step never came: {ack} {env.describe()}") from None
     env.submitted = [job]
     return ack.ok
 

@@ -146,7 +146,7 @@ async def test_restart_of_the_database_ends_each_request_once(
 
 
 async def ask_repeatedly(env: ProcessEnvironment, user: str, times: int) -> None:
-    """Ask again and again; a dialog that shows trouble is looked up anew with its own button."""
+    """Make requests; a dialog that shows an error is retried with its own button."""
     for _ in range(times):
         job = env.new_job_id()
         await ask_until_accepted(env, user, job)

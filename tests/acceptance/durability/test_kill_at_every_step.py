@@ -19,8 +19,8 @@ from tests.support.timings import SHORT_PROCESS_TIMINGS
 #: How many bots are used at the same time: they must acknowledge within Slack's 3 seconds.
 MAX_ACTIVE = 2
 
-#: Words in the names of steps of posts, at which the bot dies on each database. Every other step of
-#: a run is one of SQLite, and the rest are those of PostgreSQL.
+#: Words in the names of steps of posts, at which the bot is killed on each database. Every other
+#: step of a run is one of SQLite, and the rest are those of PostgreSQL.
 POSTS = ("card", "outcome")
 
 

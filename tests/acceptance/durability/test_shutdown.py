@@ -58,7 +58,7 @@ async def test_shutdown_releases_unfinished_requests(on_postgres: str) -> None:
 
 
 async def test_shutdown_ends_in_time_while_services_hang(mode: Mode, on_sqlite: str) -> None:
-    """Dialogs and runs that wait for Atlas, posts that wait for Slack, all at once.
+    """Dialogs and runs that wait for Atlas, posts that wait for Slack, all concurrently.
 
     With the real time limits in HTTP mode, where the shutdown takes longest.
     """

@@ -83,14 +83,14 @@ async def test_replica_with_a_wrong_clock_expires_requests_and_posts_on_time(
 
     assert await wrong.store.expire_due() == []
     assert (await wrong.store.get(request.id)).state is State.AWAITING
-    assert len(await wrong.posts.claim("wrong", 5)) == 1  # and what is due, is due at once
+    assert len(await wrong.posts.claim("wrong", 5)) == 1  # and what is due is due immediately
 
 
 @pytest.mark.parametrize("back", BACK)
 async def test_lease_from_before_the_clock_was_set_back_expires_in_time(
     env: Stores, back: float
 ) -> None:
-    """The runner died with it; the design promises an end within 30 seconds."""
+    """Its runner was killed, too; the request must end within 30 seconds."""
     request = await env.store.create(a_request(), RINA)
     assert await env.leases.claim(request.id)
     env.clock.advance(-back)

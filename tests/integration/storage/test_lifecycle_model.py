@@ -337,7 +337,7 @@ class LifeCycle(RuleBasedStateMachine):
 
     @rule(name=RUNNERS)
     def stop(self, name: str) -> None:
-        """The process shuts down: its leases are free at once."""
+        """The process shuts down: its leases are free immediately."""
         worker = self.workers[name]
         for request_id in worker.memory:
             entry = self.model[request_id]

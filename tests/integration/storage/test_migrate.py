@@ -98,7 +98,7 @@ async def insert(database: Database, table: str, values: dict[str, Any]) -> None
     await execute(database, f"INSERT INTO {table} ({names}) VALUES ({places})", values)  # noqa: S608 - constants
 
 
-# Runs the migrations, in place of the tables that an empty database gets at once.
+# Runs the migrations, in place of the tables that an empty database gets in one step.
 
 
 def create_first_version(connection: Connection) -> None:

@@ -232,7 +232,7 @@ async def test_outcome_during_the_claim_of_a_card_update_enqueues_another(env: S
     await claimed.wait()
     await env.leases.settle(running, State.CANCELLED, Outcome())
     await claiming
-    env.clock.advance(LEASE.total_seconds())  # of a replica that died after it showed the old state
+    env.clock.advance(LEASE.total_seconds())  # of a killed replica that had shown the old state
 
     drawn = [post for post in await drained(env) if post.kind is PostKind.EDIT]
 

@@ -356,7 +356,7 @@ async def _ask(harness: ServiceHarness, person: Person) -> None:
 
 
 async def _approve(harness: ServiceHarness, people: tuple[Person, ...]) -> None:
-    """Let all click at once: the winner is open, but not how many approvals count."""
+    """Let all click concurrently: any may win, but the number of approvals that count is fixed."""
     model = harness.model
     waits = model.waits and model.still_asked
     counted = model.still_yes

@@ -108,7 +108,7 @@ class WatchAtlas(UnconnectedAtlas):
 
 @dataclass
 class FakeWatchStore(WatchStore):
-    """A record in memory: held or not, with faults raised in turn."""
+    """A watch store in memory: with the lease or without, with faults raised in turn."""
 
     database: Database = field(init=False)
     now: Callable[[], datetime]
