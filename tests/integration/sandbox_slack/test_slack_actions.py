@@ -5,8 +5,8 @@ from slack_sdk.signature import Clock, SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.slack import CannotDo, FakeSlackServer, Settings
+from tests.integration.sandbox_slack.blocks import Json, actions, button, plain, section
 from tests.integration.sandbox_slack.conftest import SlackEnv
-from tests.integration.sandbox_slack.parts import Json, actions, button, plain, section
 from tests.integration.sandbox_slack.receiver import Answer, AppReceiver
 
 OPS = "C0OPS00001"

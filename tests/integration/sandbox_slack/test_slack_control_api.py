@@ -11,7 +11,7 @@ from aiohttp import ClientSession
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.slack import FakeSlackServer
-from tests.integration.sandbox_slack.parts import Json, form, section
+from tests.integration.sandbox_slack.blocks import Json, form, section
 from tests.integration.sandbox_slack.receiver import Answer, AppReceiver
 
 

@@ -4,8 +4,7 @@ import pytest
 from slack_sdk.errors import SlackApiError
 
 from bot.sandbox.slack import CannotDo
-from tests.integration.sandbox_slack.conftest import SlackEnv
-from tests.integration.sandbox_slack.parts import (
+from tests.integration.sandbox_slack.blocks import (
     JOB,
     OTHER_JOB,
     Json,
@@ -17,6 +16,7 @@ from tests.integration.sandbox_slack.parts import (
     reason,
     section,
 )
+from tests.integration.sandbox_slack.conftest import SlackEnv
 from tests.integration.sandbox_slack.receiver import Answer
 
 

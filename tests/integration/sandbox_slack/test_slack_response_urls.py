@@ -5,8 +5,8 @@ import json
 import pytest
 from aiohttp import ClientSession
 
+from tests.integration.sandbox_slack.blocks import Json, actions, button
 from tests.integration.sandbox_slack.conftest import SlackEnv
-from tests.integration.sandbox_slack.parts import Json, actions, button
 
 OPS = "C0OPS00001"
 

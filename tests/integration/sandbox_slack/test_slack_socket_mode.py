@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from bot.sandbox.slack import FakeSlackServer, Settings
-from tests.integration.sandbox_slack.wire import Wire
+from tests.integration.sandbox_slack.socket_mode_client import Wire
 
 LINE = "/cancel-restore prod-eu 42"
 

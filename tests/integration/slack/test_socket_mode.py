@@ -15,7 +15,7 @@ from bot.slack.client import SlackClient, new_session
 from bot.slack.errors import SocketModeOff, TooManyConnections
 from bot.slack.receivers.connection import Connection, connect
 from bot.slack.receivers.socket_mode import SocketModeReceiver
-from tests.integration.sandbox_slack.wire import Wire
+from tests.integration.sandbox_slack.socket_mode_client import Wire
 from tests.integration.slack.socket_mode import (
     GREETING,
     LINE,
