@@ -186,15 +186,19 @@ def is_card(message: Json) -> bool:
     return bool(state_of(message)) and message.get("thread_ts", message["ts"]) == message["ts"]
 
 
+def payload_of(message: Json) -> Json:
+    """Return the payload of a message's metadata, or an empty object."""
+    return (message.get("metadata") or {}).get("event_payload") or {}
+
+
 def state_of(message: Json) -> str:
-    """Return the state in a message's metadata, or empty."""
-    metadata = message.get("metadata") or {}
-    return str((metadata.get("event_payload") or {}).get("state") or "")
+    """Return the state of the request in a message's metadata, or empty."""
+    return str(payload_of(message).get("state") or "")
 
 
 def request_of(message: Json) -> str:
-    """Return the id of the request in the metadata of a card or a reply."""
-    return str(message["metadata"]["event_payload"]["request"])
+    """Return the id of the request in a message's metadata, or empty."""
+    return str(payload_of(message).get("request") or "")
 
 
 def environment(slack: FakeSlackServer, atlas: FakeAtlasServer, folder: Path) -> dict[str, str]:

@@ -11,6 +11,7 @@ from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import Ack, FakeSlackServer, User
 from bot.sandbox.slack.workspace import Channel
 from bot.slack import ids
+from tests.acceptance.environment import is_card, state_of
 
 Json = dict[str, Any]
 
@@ -140,7 +141,7 @@ class CommandLoad:
         return [
             message
             for message in self.slack.state.messages(session.where)
-            if state_of(message) and not is_reply(message) and session.job in str(message["blocks"])
+            if is_card(message) and session.job in str(message["blocks"])
         ]
 
     def _outcomes(self, card: Json) -> list[str]:
@@ -160,13 +161,3 @@ class CommandLoad:
         if (len(cards), outcomes, len(effects)) == (1, ["cancelled"], 1):
             return ""
         return f"{len(cards)} cards, outcomes {outcomes}, {len(effects)} effects"
-
-
-def state_of(message: Json) -> str:
-    """The state in a message's metadata; empty for messages of other kinds."""
-    metadata = message.get("metadata") or {}
-    return str((metadata.get("event_payload") or {}).get("state") or "")
-
-
-def is_reply(message: Json) -> bool:
-    return bool(message.get("thread_ts", message["ts"]) != message["ts"])

@@ -73,7 +73,7 @@ class WatchEnvironment(BotEnvironment[Bot]):
 
         def shown() -> Json | None:
             messages = self.announcements().get(job, [])
-            return messages[0] if messages and state in (None, state_of(messages[0])) else None
+            return messages[0] if messages and state in (None, job_state_of(messages[0])) else None
 
         message = await self.slack.until(shown, seconds)
         assert message is not None
@@ -91,7 +91,7 @@ class WatchEnvironment(BotEnvironment[Bot]):
         await wait_until(lambda: len(self.cluster_reads(cluster)) >= before + times, TIMEOUT)
 
 
-def state_of(message: Json) -> str:
+def job_state_of(message: Json) -> str:
     return str(message["metadata"]["event_payload"]["job_state"])
 
 

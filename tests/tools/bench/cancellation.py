@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bot.sandbox.atlas import PROJECT_ID, FakeAtlasServer
 from bot.sandbox.slack import Channel, FakeSlackServer
 from bot.slack.directory import CURRENT_MAX_AGE
-from tests.acceptance.environment import environment
+from tests.acceptance.environment import environment, state_of
 from tests.support.process import BotProcess
 from tests.tools.bench.proxy import with_round_trip
 from tests.tools.bench.report import Goal, Row, Table, in_turn, median, ratio, seconds_of, shown
@@ -130,7 +130,7 @@ class CancellationEnvironment:
     def slack_changed(self, item: ChangeEvent) -> None:
         """Record the steps that are messages of the request."""
         message = item.data.get("message") or {}
-        state = ((message.get("metadata") or {}).get("event_payload") or {}).get("state")
+        state = state_of(message)
         if item.kind == "message" and "thread_ts" not in message:
             self.record_step("card at Slack")
         elif item.kind == "message" and state == "cancelled":

@@ -19,6 +19,7 @@ from bot.sandbox.atlas import PRIVATE_KEY, PUBLIC_KEY, FakeAtlasServer, Fault, K
 from bot.sandbox.atlas.credentials import Role
 from bot.sandbox.atlas.world import World
 from bot.sandbox.slack import FakeSlackServer
+from tests.acceptance.environment import payload_of
 from tests.support.environ import bot_environ
 from tests.support.process import BotProcess
 from tests.tools.bench.report import Goal, Row, Table, median
@@ -199,8 +200,7 @@ async def start_downloads(
 
 def note_announcements(slack: FakeSlackServer, run: Run) -> None:
     for message in slack.state.messages("ops"):
-        payload = (message.get("metadata") or {}).get("event_payload") or {}
-        if (job := payload.get("job")) in run.started:
+        if (job := payload_of(message).get("job")) in run.started:
             run.seen.setdefault(job, time.monotonic())
 
 

@@ -8,14 +8,15 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bot.storage.database import TIMED_OUT
+from tests.acceptance.environment import state_of
 from tests.tools.bench.footprint import channel_id, open_footprint_environment
 from tests.tools.bench.report import Goal, Row, Table, median
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from bot.sandbox.atlas import Call
     from bot.sandbox.slack.event_bus import ChangeEvent
@@ -77,13 +78,9 @@ class ConcurrentRequests:
         self.refused += not ack.ok
 
     def slack_changed(self, item: ChangeEvent) -> None:
-        message: Mapping[str, Any] = item.data.get("message") or {}
-        payload = (message.get("metadata") or {}).get("event_payload") or {}
-        if (
-            item.kind == "message"
-            and "thread_ts" in message
-            and payload.get("state") == "cancelled"
-        ):
+        message = item.data.get("message") or {}
+        is_reply = item.kind == "message" and "thread_ts" in message
+        if is_reply and state_of(message) == "cancelled":
             self.outcomes.setdefault(message["thread_ts"], time.monotonic() - self._began)
 
     def atlas_answered(self, call: Call) -> None:

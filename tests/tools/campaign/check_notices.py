@@ -7,9 +7,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from bot.cancellation.events import EventName
+from tests.acceptance.environment import request_of, state_of
 from tests.tools.campaign.check_record import CLOSING
 from tests.tools.campaign.rules import Rule
-from tests.tools.campaign.worlds import APPROVERS, request_of, state_of
+from tests.tools.campaign.worlds import APPROVERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,6 +12,7 @@ from bot.sandbox.atlas import PRIVATE_KEY, PUBLIC_KEY
 from bot.sandbox.atlas.credentials import Role
 from bot.sandbox.atlas.world import World
 from bot.sandbox.slack import Channel, User, Workspace
+from tests.acceptance.environment import request_of, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -222,18 +223,6 @@ class MessageTracker:
 def different(posts: Mapping[str, Json]) -> list[Json]:
     """One of each post that was repeated under its id, the newest."""
     return list({each.get("client_msg_id") or ts: each for ts, each in posts.items()}.values())
-
-
-def state_of(message: Json) -> str:
-    return str(_payload(message).get("state") or "")
-
-
-def request_of(message: Json) -> str:
-    return str(_payload(message).get("request") or "")
-
-
-def _payload(message: Json) -> Json:
-    return (message.get("metadata") or {}).get("event_payload") or {}
 
 
 def texts(slack: FakeSlackServer) -> str:
