@@ -59,14 +59,19 @@ async def read_arguments(request: web.Request, *, takes_json: bool) -> Args:
         if request.content_type in _FORMS:
             values |= dict(await request.post())
         elif request.content_type == "application/json":
-            body = await _json_object(request)
+            body = await json_object(request)
             values |= body if takes_json else {}
         else:
             raise ApiError("invalid_post_type")
     return Args(values)
 
 
-async def _json_object(request: web.Request) -> dict[str, Any]:
+async def json_object(request: web.Request) -> dict[str, Any]:
+    """Parse a request's body as a JSON object.
+
+    Raises:
+        ApiError: invalid_json, json_not_object.
+    """
     try:
         body = json.loads(await request.read())
     except ValueError:

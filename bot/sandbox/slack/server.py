@@ -1,14 +1,14 @@
 """The server: Web API, Socket Mode, response URLs and control API on one loopback port."""
 
-import json
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import aiohttp
 from aiohttp import web
 
+from bot.sandbox.slack.arguments import json_object
 from bot.sandbox.slack.control import Control
 from bot.sandbox.slack.delivery import Delivery
 from bot.sandbox.slack.errors import ApiError
@@ -25,7 +25,6 @@ from bot.sandbox.slack.web_api import WebApi
 from bot.sandbox.slack.workspace import Workspace
 from bot.sandbox.slack.world import Call, Settings, World
 
-Json = dict[str, Any]
 T = TypeVar("T")
 
 
@@ -151,7 +150,7 @@ class FakeSlackServer:
         except ApiError as error:
             return web.json_response(error.as_json(), status=404)
         try:
-            respond(self.world, place, await _object(request))
+            respond(self.world, place, await json_object(request))
         except ApiError as error:
             self.world.complain(f"The body for a response URL is not valid: {error}")
             return web.json_response(error.as_json(), status=400)
@@ -160,13 +159,3 @@ class FakeSlackServer:
 
 async def _welcome(_request: web.Request) -> web.Response:
     return web.Response(text=BANNER)
-
-
-async def _object(request: web.Request) -> Json:
-    try:
-        body = json.loads(await request.read())
-    except ValueError:
-        raise ApiError("invalid_json") from None
-    if not isinstance(body, dict):
-        raise ApiError("json_not_object")
-    return body
