@@ -74,7 +74,7 @@ class StarterStatus(StrEnum):
 class StartedBy:
     """The starter, or why there is none."""
 
-    status: StarterStatus = StarterStatus.NOT_KNOWN
+    knowledge: StarterStatus = StarterStatus.NOT_KNOWN  #: its name is a key of audit events
     starter: Starter | None = None
     #: Whether the feed was read when it had all events and the watch all jobs; no message shows it.
     final: bool = field(default=False, compare=False)
@@ -89,7 +89,7 @@ class StartedBy:
     def supersedes(self, other: "StartedBy") -> bool:
         """Whether this is worth keeping instead of `other`."""
         order = [*StarterStatus]
-        own, others = ((order.index(e.status), e.is_settled) for e in (self, other))
+        own, others = ((order.index(e.knowledge), e.is_settled) for e in (self, other))
         differs = self != other or self.jobs_known != other.jobs_known
         return own > others or (own == others and differs)
 

@@ -153,7 +153,7 @@ class FeedMonitor:
         for ref in [*self._unmatched]:
             age = read_at - ref.started_at
             found = started_by(ref.job_id, events, age=age, own_key="")
-            if found.status is StarterStatus.KNOWN or age > MAX_JOB_AGE:
+            if found.knowledge is StarterStatus.KNOWN or age > MAX_JOB_AGE:
                 self._unmatched.discard(ref)
             elif age >= MAX_DELAY:
                 self._unmatched.discard(ref)

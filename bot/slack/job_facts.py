@@ -59,7 +59,7 @@ def who(started_by: StartedBy) -> str:
     """Name the starter, with its kind and certainty."""
     starter = started_by.starter
     if starter is None:
-        return _WITHOUT_STARTER[started_by.status]
+        return _WITHOUT_STARTER[started_by.knowledge]
     name = mrkdwn.code(starter.name) if starter.name else ""
     actor = (OWN_KEY if starter.own_key else _KINDS[starter.kind]).format(name=name).strip()
     others = mrkdwn.join(map(mrkdwn.code, starter.others[:MAX_OTHERS]))

@@ -38,7 +38,7 @@ def an_event(
 
 def by(*events: ActivityEvent, own_key: str = "botkey", others: tuple[str, ...] = ()) -> Starter:
     found = started_by(JOB, events, age=OLD, own_key=own_key, other_jobs=others)
-    assert found.status is StarterStatus.KNOWN
+    assert found.knowledge is StarterStatus.KNOWN
     assert found.starter
     return found.starter
 

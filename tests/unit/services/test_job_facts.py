@@ -32,7 +32,7 @@ async def given(tmp_path: Path) -> AsyncIterator[ServiceOnSqlite]:
 
 
 async def starter_status(given: ServiceOnSqlite) -> StarterStatus:
-    return (await given.service.look_up(REF, timeout=1.0)).facts.started_by.status
+    return (await given.service.look_up(REF, timeout=1.0)).facts.started_by.knowledge
 
 
 async def test_one_read_of_the_feed_serves_many_lookups(given: ServiceOnSqlite) -> None:
