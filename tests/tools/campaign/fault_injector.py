@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from signal import SIGINT, SIGKILL, SIGQUIT, SIGTERM, Signals
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import asyncpg
 
@@ -15,10 +15,10 @@ from bot.sandbox.atlas import Fault, Kind
 from bot.sandbox.slack import Fault as SlackFault
 from tests.tools.campaign.fault_counts import FaultCounts
 from tests.tools.campaign.faulty_proxy import PROXY_FAULTS, ProxyFault
-from tests.tools.campaign.shuffle_bag import ShuffleBag
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Sequence
 
     from bot.sandbox.atlas import FakeAtlasServer
     from bot.sandbox.slack import FakeSlackServer
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tests.support.postgres import PostgresServer
     from tests.tools.campaign.faulty_proxy import FaultyProxy
     from tests.tools.campaign.replicas import Replica
+
+T = TypeVar("T")
 
 Action = Callable[[], Awaitable[str | None]]
 
@@ -78,6 +80,20 @@ class InjectedFault:
     until: float
     what: str
     detail: str
+
+
+class ShuffleBag(Generic[T]):
+    """A random choice in which every item comes once before any comes again."""
+
+    def __init__(self, rng: random.Random, items: Sequence[T]) -> None:
+        self._rng = rng
+        self._items = items
+        self._left: list[T] = []
+
+    def draw(self) -> T:
+        if not self._left:
+            self._left = self._rng.sample(self._items, len(self._items))
+        return self._left.pop()
 
 
 @dataclass(slots=True)
@@ -180,7 +196,7 @@ class FaultInjector:
     async def _malformed_slack(self) -> str | None:
         if self.fault_counts.waiting >= MAX_PENDING_FAULTS:
             return None
-        kind, status = self._slack_faults.deal()
+        kind, status = self._slack_faults.draw()
         seconds = self.rng.uniform(0.5, 4.0)
         fault = SlackFault(kind=kind, seconds=seconds, status=status, code="internal_error")
         times = self.rng.randint(1, 4)
@@ -190,7 +206,7 @@ class FaultInjector:
     async def _malformed_atlas(self) -> str | None:
         if len(self.atlas.faults.active) >= MAX_PENDING_FAULTS:
             return None
-        kind, status = self._atlas_faults.deal()
+        kind, status = self._atlas_faults.draw()
         fault = Fault(
             kind=kind,
             method=self.rng.choice(["DELETE", "GET", None]),
@@ -210,7 +226,7 @@ class FaultInjector:
             if len(proxy.faults) >= MAX_PENDING_FAULTS:
                 return None
             times = self.rng.randint(1, 3)
-            faults = [ProxyFault(kinds.deal(), self.rng.uniform(0.2, 4.0)) for _ in range(times)]
+            faults = [ProxyFault(kinds.draw(), self.rng.uniform(0.2, 4.0)) for _ in range(times)]
             proxy.faults.extend(faults)
             return ", ".join(fault.kind for fault in faults)
 

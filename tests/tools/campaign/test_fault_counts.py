@@ -89,18 +89,18 @@ def test_deliveries_are_counted_by_result() -> None:
 
 async def test_every_kind_of_fault_is_injected() -> None:
     injector = new_injector()
-    dealt = set()
+    drawn = set()
     for _ in ATLAS_FAULTS:
         await injector._malformed_atlas()
-        dealt |= {(each.fault.kind, each.fault.status) for each in injector.atlas.faults.active}
+        drawn |= {(each.fault.kind, each.fault.status) for each in injector.atlas.faults.active}
         injector.atlas.faults.clear()
     for _ in SLACK_FAULTS:
         await injector._malformed_slack()
         while injector.slack.faults.next("chat.postMessage"):
             continue
-    tear = injector._break(injector.to_slack)
+    break_connection = injector._break(injector.to_slack)
     for _ in PROXY_FAULTS:
-        await tear()
+        await break_connection()
         injector.to_slack.broken_exchanges += [
             BrokenExchange(1.0, 1.0, fault.kind) for fault in injector.to_slack.faults
         ]
@@ -108,6 +108,6 @@ async def test_every_kind_of_fault_is_injected() -> None:
 
     counts = count_faults(injector, Counts())
 
-    assert dealt == set(ATLAS_FAULTS)
+    assert drawn == set(ATLAS_FAULTS)
     assert len([name for name in counts if name.startswith("answer of Slack")]) == len(SLACK_FAULTS)
     assert {f"connection to Slack: {kind}" for kind in PROXY_FAULTS} <= set(counts)
