@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tests.tools.campaign.check_deletes import effect_is_hidden, of_deletes
 from tests.tools.campaign.check_logs import of_logs, of_secrets
 from tests.tools.campaign.check_notices import of_notices
-from tests.tools.campaign.check_record import of_record
+from tests.tools.campaign.check_record import of_audit_log
 from tests.tools.campaign.rules import Rule, Violation
 from tests.tools.campaign.scenarios import CANCELLED, KINDS
 from tests.tools.campaign.worlds import OPEN, RULES, different
@@ -33,8 +33,8 @@ STAMP = 1.0
 def violations(observations: Observations) -> list[Violation]:
     """Check everything."""
     found = [
-        *_of_stories(observations),
-        *of_record(observations),
+        *_of_scenarios(observations),
+        *of_audit_log(observations),
         *of_notices(observations),
         *of_logs(observations),
         *of_secrets(observations),
@@ -43,13 +43,14 @@ def violations(observations: Observations) -> list[Violation]:
     return [Violation(rule, what) for rule, what in found]
 
 
-def _of_stories(observations: Observations) -> Iterator[Found]:
+def _of_scenarios(observations: Observations) -> Iterator[Found]:
     for scenario in observations.scenarios:
-        for rule, what in (*_of_story(observations, scenario), *of_deletes(observations, scenario)):
+        found = (*_of_scenario(observations, scenario), *of_deletes(observations, scenario))
+        for rule, what in found:
             yield rule, f"request for job {scenario.job.id} ({scenario.kind}): {what}"
 
 
-def _of_story(observations: Observations, scenario: Scenario) -> Iterator[Found]:
+def _of_scenario(observations: Observations, scenario: Scenario) -> Iterator[Found]:
     threads = observations.messages.by_job.get(scenario.job.id, [])
     if scenario.acknowledged and not threads:
         yield Rule.CARDS, "it was acknowledged and has no card"

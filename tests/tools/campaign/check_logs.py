@@ -45,7 +45,7 @@ def traces_in(logs: Iterable[Path]) -> Iterator[str]:
 
 def of_secrets(observations: Observations) -> Iterator[tuple[Rule, str]]:
     places = {path.name: path.read_text(errors="replace") for path in observations.logs}
-    places["the record"] = json.dumps([str(event) for event in observations.events])
+    places["the audit log"] = json.dumps([str(event) for event in observations.events])
     places["Slack"] = texts(observations.slack)
     for place, text in places.items():
         for number, secret in enumerate((*observations.secrets, PLANTED_SECRET)):

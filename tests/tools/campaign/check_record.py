@@ -24,29 +24,29 @@ YES = frozenset({EventName.APPROVAL_GIVEN, EventName.APPROVED})
 Found = tuple[Rule, str]
 
 
-def of_record(observations: Observations) -> Iterator[Found]:
+def of_audit_log(observations: Observations) -> Iterator[Found]:
     for each in observations.breaks:
         yield Rule.CHAIN, each
     for request in observations.messages.threads.keys() - observations.chains.keys():
-        yield Rule.RECORD, f"request {request} has a card, and is not on record"
+        yield Rule.AUDIT_LOG, f"request {request} has a card, and no event in the audit log"
     for request, chain in observations.chains.items():
         for what in _of_chain(observations.messages.threads.get(request), chain):
-            yield Rule.RECORD, f"request {request}: {what}"
+            yield Rule.AUDIT_LOG, f"request {request}: {what}"
     for scenario in observations.scenarios:
-        yield from _of_story(observations, scenario)
+        yield from _of_scenario(observations, scenario)
 
 
 def _of_chain(thread: Thread | None, chain: Sequence[Recorded]) -> Iterator[str]:
     ends = [event.event for event in chain if event.event in CLOSING]
     if thread is None:
-        yield "it is on record, and has no card"
+        yield "the audit log has events of it, and it has no card"
     elif ends[-1:] != [f"request:{thread.state}"]:
-        yield f"the card says {thread.state}, the record {ends}"
+        yield f"the card says {thread.state}, the audit log {ends}"
     if set(ends[:-1]) - {EventName.FAILED}:
         yield f"it ended more than once: {ends}"
 
 
-def _of_story(observations: Observations, scenario: Scenario) -> Iterator[Found]:
+def _of_scenario(observations: Observations, scenario: Scenario) -> Iterator[Found]:
     chains = [
         observations.chains.get(thread.request, [])
         for thread in observations.messages.by_job.get(scenario.job.id, ())
@@ -54,8 +54,8 @@ def _of_story(observations: Observations, scenario: Scenario) -> Iterator[Found]
     sent = sum(event.event == EventName.CANCEL_SENT for chain in chains for event in chain)
     if (received := len(observations.deletes(scenario))) > sent:
         yield (
-            Rule.RECORD,
-            f"job {scenario.job.id}: {received} DELETEs arrived, {sent} are on record",
+            Rule.AUDIT_LOG,
+            f"job {scenario.job.id}: {received} DELETEs arrived, {sent} are in the audit log",
         )
     for chain in chains:
         yield from _of_approvals(observations, scenario, chain)
@@ -78,7 +78,7 @@ def _of_approvals(
     if len(approved_at) < scenario.needed:
         yield (
             Rule.APPROVED,
-            f"job {scenario.job.id}: {len(approved_at)} of {scenario.needed}, by the record",
+            f"job {scenario.job.id}: {len(approved_at)} of {scenario.needed}, by the audit log",
         )
     if approved_at - clicked:
         yield (

@@ -166,13 +166,13 @@ class CampaignEnvironment:
         ports = [replica.port for replica in self.replicas if replica.port]
         return ports[next(self._turns) % len(ports)] if ports else None
 
-    async def record(self) -> tuple[list[Recorded], list[str]]:
-        """Read the whole record, and where its chains do not hold."""
+    async def read_audit_log(self) -> tuple[list[Recorded], list[str]]:
+        """Read the whole audit log, and the breaks of its hash chain."""
         database = Database(self.database_url, timeout=DATABASE_TIMEOUT)
         try:
-            record = AuditLog(database)
-            events = [event async for event in record.events()]
-            return events, [str(each) for each in await record.verify()]
+            log = AuditLog(database)
+            events = [event async for event in log.events()]
+            return events, [str(each) for each in await log.verify()]
         finally:
             await database.close()
 
@@ -185,7 +185,7 @@ class CampaignEnvironment:
         self.keep("violations.json", [str(each) for each in found])
         self.keep("faults.json", [asdict(fault) for fault in observations.faults])
         self.keep("processes.json", [asdict(process) for process in observations.processes])
-        self.keep("record.json", [asdict(event) for event in observations.events])
+        self.keep("audit_log.json", [asdict(event) for event in observations.events])
         self.keep("atlas.json", [asdict(call) for call in observations.atlas.calls])
         self.keep(
             "cards.json", [asdict(thread) for thread in observations.messages.threads.values()]

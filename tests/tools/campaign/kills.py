@@ -104,9 +104,9 @@ async def part(
             options.requests, env.new_job, env.rng, quarantine=plan.quarantine
         )
         times = await played(env, scenarios, injector, options.seconds)
-        record = await env.record()
+        audit_log = await env.read_audit_log()
     # The bots have ended by now, and all their logs are there.
-    observations = observe(env, scenarios, injector, record)
+    observations = observe(env, scenarios, injector, audit_log)
     found = [
         *violations(observations),
         *(Violation(Rule.CAMPAIGN, each) for each in injector.failed_actions),
@@ -137,10 +137,10 @@ def observe(
     env: CampaignEnvironment,
     scenarios: Sequence[Scenario],
     injector: FaultInjector,
-    record: tuple[list[Recorded], list[str]],
+    audit_log: tuple[list[Recorded], list[str]],
 ) -> Observations:
     """Return the observations of the run."""
-    events, breaks = record
+    events, breaks = audit_log
     return Observations(
         scenarios=scenarios,
         messages=env.messages,

@@ -21,7 +21,7 @@ class Rule(StrEnum):
     ALONE = "acted alone without asking for it, or reviewed other than once"
     NOTICES = "a notice twice, or after the decision"
     DIRECT = "a copy of a card that shows another state"
-    RECORD = "the audit log differs from Slack or Atlas"
+    AUDIT_LOG = "the audit log differs from Slack or Atlas"
     CHAIN = "the audit log's hash chain is broken"
     COPIES = "a duplicate post without a lost answer"
     TRACES = "an unexpected error in a log"

@@ -97,7 +97,7 @@ async def run_load(env: CampaignEnvironment, options: Options) -> LoadCounts:
     async with sampled(env.replicas, counts):
         await Load(env, counts).keep_up(options.rate, options.seconds)
     counts.otherwise += await settle(env)
-    _, breaks = await env.record()
+    _, breaks = await env.read_audit_log()
     counts.otherwise += breaks
     return counts
 

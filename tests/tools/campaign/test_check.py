@@ -280,11 +280,11 @@ def reviewed_without_a_click(evidence: ScenarioEvidence) -> None:
         (approval_not_recorded, Rule.APPROVED),
         (approval_of_another_recorded, Rule.APPROVED),
         (delete_sent_again, Rule.BLIND),
-        (delete_not_recorded, Rule.RECORD),
-        (end_not_recorded, Rule.RECORD),
-        (two_ends_recorded, Rule.RECORD),
-        (nothing_recorded, Rule.RECORD),
-        (request_without_scenario_recorded, Rule.RECORD),
+        (delete_not_recorded, Rule.AUDIT_LOG),
+        (end_not_recorded, Rule.AUDIT_LOG),
+        (two_ends_recorded, Rule.AUDIT_LOG),
+        (nothing_recorded, Rule.AUDIT_LOG),
+        (request_without_scenario_recorded, Rule.AUDIT_LOG),
     ],
 )
 def test_each_rule_finds_its_violation(
@@ -432,7 +432,7 @@ def test_secret_in_the_audit_log_or_slack_is_a_violation() -> None:
     evidence.record((EventName.CARD_MOVED, "hush-hush"))
 
     assert evidence.found() == [
-        f"{Rule.SECRETS}: secret number 0 stands in the record",
+        f"{Rule.SECRETS}: secret number 0 stands in the audit log",
         f"{Rule.SECRETS}: secret number 0 stands in Slack",
     ]
 
