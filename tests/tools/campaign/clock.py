@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from tests.support.postgres import open_postgres
 from tests.tools.campaign.environment import Plan
-from tests.tools.campaign.faketime import set_clock
+from tests.tools.campaign.faults.faketime import set_clock
 from tests.tools.campaign.figures import tables
 from tests.tools.campaign.kills import part
 
 if TYPE_CHECKING:
     from tests.tools.bench.report import Table
-    from tests.tools.campaign.fault_injector import FaultInjector
+    from tests.tools.campaign.faults.injector import FaultInjector
     from tests.tools.campaign.options import Options
 
 #: How far the clocks of bots are off from the server's, in seconds; each for itself.

@@ -19,10 +19,10 @@ from bot.sandbox.slack import Settings as SlackSettings
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from tests.support.timings import DATABASE_TIMEOUT
-from tests.tools.campaign.faketime import faketime
-from tests.tools.campaign.fault_injector import FaultInjector
-from tests.tools.campaign.faulty_proxy import FaultyProxy
-from tests.tools.campaign.flaky_delivery import FlakyDelivery
+from tests.tools.campaign.faults.delivery import FlakyDelivery
+from tests.tools.campaign.faults.faketime import faketime
+from tests.tools.campaign.faults.injector import FaultInjector
+from tests.tools.campaign.faults.proxy import FaultyProxy
 from tests.tools.campaign.people import People
 from tests.tools.campaign.replicas import Replica
 from tests.tools.campaign.worlds import (
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from bot.sandbox.atlas.jobs import RestoreJob
     from bot.sandbox.atlas.world import World
     from tests.support.postgres import PostgresServer
-    from tests.tools.campaign.observations import Observations
-    from tests.tools.campaign.rules import Violation
+    from tests.tools.campaign.checks.observations import Observations
+    from tests.tools.campaign.checks.rules import Violation
 
 Mode = Literal["socket", "http"]
 

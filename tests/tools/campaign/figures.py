@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.tools.bench.report import Goal, Row, Table, percentile
-from tests.tools.campaign.check import endings
-from tests.tools.campaign.check_logs import problems_in_logs
-from tests.tools.campaign.fault_counts import count_faults
-from tests.tools.campaign.rules import Rule
+from tests.tools.campaign.checks.logs import problems_in_logs
+from tests.tools.campaign.checks.requests import endings
+from tests.tools.campaign.checks.rules import Rule
+from tests.tools.campaign.faults.counts import count_faults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tests.tools.campaign.checks.observations import Observations
+    from tests.tools.campaign.checks.rules import Violation
     from tests.tools.campaign.environment import CampaignEnvironment, Plan
-    from tests.tools.campaign.fault_injector import FaultInjector
-    from tests.tools.campaign.observations import Observations
-    from tests.tools.campaign.rules import Violation
+    from tests.tools.campaign.faults.injector import FaultInjector
 
 #: The number of violations in the table; the evidence folder has all.
 SHOWN = 20

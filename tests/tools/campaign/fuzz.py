@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.tools.bench.report import Goal, Row, Table
-from tests.tools.campaign.fuzz_session import FuzzSession
+from tests.tools.campaign.fuzzing.session import FuzzSession
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.tools.campaign.fuzz_session import Part
+    from tests.tools.campaign.fuzzing.session import Part
     from tests.tools.campaign.options import Options
 
 #: Examples per part and round.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tests.support.process import surroundings
 from tests.tools.bench.report import Goal, Missing, Row, Table
-from tests.tools.campaign.fuzz_targets import TARGETS
+from tests.tools.campaign.fuzzing.targets import TARGETS
 
 if TYPE_CHECKING:
     from tests.tools.campaign.options import Options
@@ -53,7 +53,7 @@ async def fuzz(name: str, folder: Path, seconds: int, seed: int) -> Score:
     for number, whole in enumerate(TARGETS[name][1]):
         (corpus / f"seed-{number}").write_bytes(whole)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.tools.campaign.fuzz_driver", name),
+        *(sys.executable, "-m", "tests.tools.campaign.fuzzing.driver", name),
         *(f"-max_total_time={seconds}", f"-max_len={LONGEST}", f"-timeout={SLOWEST}"),
         *(f"-seed={seed % 2**31}", "-print_final_stats=1", "-rss_limit_mb=2048"),
         *(f"-artifact_prefix={folder / name}/", str(corpus)),

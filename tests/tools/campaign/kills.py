@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from tests.support.postgres import open_postgres
-from tests.tools.campaign.check import violations
+from tests.tools.campaign.checks.observations import Observations
+from tests.tools.campaign.checks.requests import violations
+from tests.tools.campaign.checks.rules import Rule, Violation
 from tests.tools.campaign.environment import Plan, measure_lag, opened
 from tests.tools.campaign.figures import Result, Times, tables
-from tests.tools.campaign.observations import Observations
-from tests.tools.campaign.rules import Rule, Violation
 from tests.tools.campaign.scenarios import write_scenarios
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.support.postgres import PostgresServer
     from tests.tools.bench.report import Table
     from tests.tools.campaign.environment import CampaignEnvironment
-    from tests.tools.campaign.fault_injector import FaultInjector
+    from tests.tools.campaign.faults.injector import FaultInjector
     from tests.tools.campaign.options import Options
     from tests.tools.campaign.scenarios import Scenario
 

@@ -15,8 +15,8 @@ import structlog
 
 from bot.cancellation.lifecycle import State
 from tests.tools.bench.report import Goal, Row, Table, percentile
-from tests.tools.campaign.quarantine_rules import Rule, undisturbed_waits, violations
-from tests.tools.campaign.quarantine_simulation import DOWNLOADS, Plan, Simulation, play
+from tests.tools.campaign.quarantine.rules import Rule, undisturbed_waits, violations
+from tests.tools.campaign.quarantine.simulation import DOWNLOADS, Plan, Simulation, play
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

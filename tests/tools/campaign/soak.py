@@ -15,7 +15,7 @@ import structlog
 
 from tests.support.postgres import open_postgres
 from tests.tools.bench.report import Goal, Row, Table, percentile
-from tests.tools.campaign.check_logs import problems_in_logs, traces_in
+from tests.tools.campaign.checks.logs import problems_in_logs, traces_in
 from tests.tools.campaign.environment import Plan, measure_lag, opened
 from tests.tools.campaign.figures import SHOWN
 from tests.tools.campaign.growth import growth_table, watch

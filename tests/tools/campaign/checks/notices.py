@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from bot.cancellation.events import EventName
 from tests.acceptance.environment import request_of, state_of
-from tests.tools.campaign.check_record import CLOSING
-from tests.tools.campaign.rules import Rule
+from tests.tools.campaign.checks.audit_log import CLOSING
+from tests.tools.campaign.checks.rules import Rule
 from tests.tools.campaign.worlds import APPROVERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from bot.cancellation.events import Recorded
-    from tests.tools.campaign.observations import Observations
+    from tests.tools.campaign.checks.observations import Observations
 
 #: Events of notices to approvers, and those with which a request waits (again).
 NOTICES = frozenset({EventName.NOTIFIED, EventName.REMINDED, EventName.ESCALATED})

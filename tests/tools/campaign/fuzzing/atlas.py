@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from bot.atlas import AtlasClient, AtlasError, DigestKey, JobRef, RestoreJob
-from tests.tools.campaign.fuzz_environment import Found
-from tests.tools.campaign.fuzz_shapes import anything, mutated, mutations, odd_values
+from tests.tools.campaign.fuzzing.environment import Found
+from tests.tools.campaign.fuzzing.shapes import anything, mutated, mutations, odd_values
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import State
-from tests.tools.campaign.rules import Rule
+from tests.tools.campaign.checks.rules import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from bot.cancellation.events import Recorded
-    from tests.tools.campaign.observations import Observations
+    from tests.tools.campaign.checks.observations import Observations
     from tests.tools.campaign.scenarios import Scenario
     from tests.tools.campaign.worlds import Thread
 

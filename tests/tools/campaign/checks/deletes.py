@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.tools.campaign.rules import Rule
+from tests.tools.campaign.checks.rules import Rule
 from tests.tools.campaign.worlds import GRACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from bot.sandbox.atlas import Call
-    from tests.tools.campaign.fault_injector import InjectedFault
-    from tests.tools.campaign.faulty_proxy import BrokenExchange
-    from tests.tools.campaign.observations import Observations
+    from tests.tools.campaign.checks.observations import Observations
+    from tests.tools.campaign.faults.injector import InjectedFault
+    from tests.tools.campaign.faults.proxy import BrokenExchange
     from tests.tools.campaign.scenarios import Scenario
 
 #: Faults that pause a bot between its read and its DELETE, or the database.

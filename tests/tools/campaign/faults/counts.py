@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from bot.sandbox.atlas import Call
     from bot.sandbox.slack import Fault
-    from tests.tools.campaign.fault_injector import FaultInjector, InjectedFault
-    from tests.tools.campaign.faulty_proxy import FaultyProxy
-    from tests.tools.campaign.flaky_delivery import Counts
+    from tests.tools.campaign.faults.delivery import Counts
+    from tests.tools.campaign.faults.injector import FaultInjector, InjectedFault
+    from tests.tools.campaign.faults.proxy import FaultyProxy
 
 #: Names of actions that apply to the next calls: their faults are counted by call.
 WAITS = ("odd answer", "broken connection")

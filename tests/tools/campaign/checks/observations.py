@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from bot.cancellation.events import Recorded
     from bot.sandbox.atlas import Call, FakeAtlasServer
     from bot.sandbox.slack import FakeSlackServer
-    from tests.tools.campaign.fault_injector import InjectedFault
-    from tests.tools.campaign.faulty_proxy import BrokenExchange
+    from tests.tools.campaign.faults.injector import InjectedFault
+    from tests.tools.campaign.faults.proxy import BrokenExchange
     from tests.tools.campaign.replicas import ProcessRecord
     from tests.tools.campaign.scenarios import Scenario
     from tests.tools.campaign.worlds import MessageTracker

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from bot.cancellation.lifecycle import State
 from bot.cancellation.posts import PostKind
 from bot.cancellation.quarantine import LONGEST_SILENCE
-from tests.tools.campaign.rules import Violation
+from tests.tools.campaign.checks.rules import Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.tools.campaign.quarantine_simulation import Download, Simulation
+    from tests.tools.campaign.quarantine.simulation import Download, Simulation
 
 #: Seconds of the grace time, and until when after it the DELETE must have been sent.
 GRACE = 20

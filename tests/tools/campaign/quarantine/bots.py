@@ -32,7 +32,7 @@ from bot.timings import Timings
 from bot.wiring import quarantined_project
 from tests.support.domain import PROJECT_ID, resolve_members
 from tests.support.fake_atlas import FakeAtlas
-from tests.tools.campaign.simulated_services import CHANNEL, CLUSTER, Services
+from tests.tools.campaign.quarantine.services import CHANNEL, CLUSTER, Services
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from bot.atlas import ActivityEvent
-    from tests.tools.campaign.simulated_services import SimulatedTime
+    from tests.tools.campaign.quarantine.services import SimulatedTime
 
 T = TypeVar("T")
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.cancellation.lifecycle import State
-from tests.tools.campaign.quarantine_rules import Rule, violations
-from tests.tools.campaign.quarantine_simulation import Download, Simulation, play
+from tests.tools.campaign.quarantine.rules import Rule, violations
+from tests.tools.campaign.quarantine.simulation import Download, Simulation, play
 from tests.tools.campaign.quarantines import PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.tools.campaign.rules import Violation
+    from tests.tools.campaign.checks.rules import Violation
 
 
 @pytest.mark.parametrize(("part", "downloads"), [(0, 16), (1, 14), (2, 5)])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.tools.campaign.fuzz_session import FuzzSession, Part
+from tests.tools.campaign.fuzzing.session import FuzzSession, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

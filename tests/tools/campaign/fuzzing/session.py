@@ -14,15 +14,15 @@ from urllib.parse import urlencode
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.tools.campaign import fuzz_atlas
-from tests.tools.campaign.fuzz_environment import (
+from tests.tools.campaign.fuzzing import atlas as fuzz_atlas
+from tests.tools.campaign.fuzzing.environment import (
     ADDRESS,
     EXPECTING_AN_ANSWER,
     MAKERS,
     command,
     fuzzed_bot,
 )
-from tests.tools.campaign.fuzz_shapes import (
+from tests.tools.campaign.fuzzing.shapes import (
     ODD_TEXTS,
     Mutation,
     anything,
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
 
-    from tests.tools.campaign.fuzz_atlas import Answer, MalformedAtlas
-    from tests.tools.campaign.fuzz_environment import Target
+    from tests.tools.campaign.fuzzing.atlas import Answer, MalformedAtlas
+    from tests.tools.campaign.fuzzing.environment import Target
 
     Act = Callable[[Any], Coroutine[Any, Any, object]]
 

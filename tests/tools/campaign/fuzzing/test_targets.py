@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.tools.campaign.fuzz_targets import TARGETS
+from tests.tools.campaign.fuzzing.targets import TARGETS
 
 
 @pytest.mark.parametrize("name", TARGETS)

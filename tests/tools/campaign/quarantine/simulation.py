@@ -26,9 +26,9 @@ from bot.storage.database import Database
 from bot.storage.migrate import create_tables
 from bot.storage.request_store import RequestStore
 from tests.support.domain import ABE, ADA, PROJECT_ID, RINA
-from tests.tools.campaign.quarantine_rules import GRACE
-from tests.tools.campaign.simulated_bots import DATABASE_TIMEOUT, SimulatedBot
-from tests.tools.campaign.simulated_services import CHANNEL, CLUSTER, Services
+from tests.tools.campaign.quarantine.bots import DATABASE_TIMEOUT, SimulatedBot
+from tests.tools.campaign.quarantine.rules import GRACE
+from tests.tools.campaign.quarantine.services import CHANNEL, CLUSTER, Services
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

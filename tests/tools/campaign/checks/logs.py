@@ -7,14 +7,14 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from bot.sandbox.atlas.jobs import PLANTED_SECRET
-from tests.tools.campaign.rules import Rule
+from tests.tools.campaign.checks.rules import Rule
 from tests.tools.campaign.worlds import texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from tests.tools.campaign.observations import Observations
+    from tests.tools.campaign.checks.observations import Observations
 
 #: Marks of an unexpected error; expected errors are log lines with a level.
 TRACES = (

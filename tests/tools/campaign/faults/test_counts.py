@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 
 from bot.sandbox.atlas import Call, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer, Fault
-from tests.tools.campaign.fault_counts import count_faults
-from tests.tools.campaign.fault_injector import (
+from tests.tools.campaign.faults.counts import count_faults
+from tests.tools.campaign.faults.delivery import Counts
+from tests.tools.campaign.faults.injector import (
     ATLAS_FAULTS,
     SLACK_FAULTS,
     FaultInjector,
     InjectedFault,
 )
-from tests.tools.campaign.faulty_proxy import PROXY_FAULTS, BrokenExchange, FaultyProxy, ProxyFault
-from tests.tools.campaign.flaky_delivery import Counts
+from tests.tools.campaign.faults.proxy import PROXY_FAULTS, BrokenExchange, FaultyProxy, ProxyFault
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 

@@ -13,8 +13,8 @@ import asyncpg
 
 from bot.sandbox.atlas import Fault, Kind
 from bot.sandbox.slack import Fault as SlackFault
-from tests.tools.campaign.fault_counts import FaultCounts
-from tests.tools.campaign.faulty_proxy import PROXY_FAULTS, ProxyFault
+from tests.tools.campaign.faults.counts import FaultCounts
+from tests.tools.campaign.faults.proxy import PROXY_FAULTS, ProxyFault
 
 if TYPE_CHECKING:
     import random
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bot.sandbox.slack import FakeSlackServer
     from bot.sandbox.slack.faults import Kind as SlackKind
     from tests.support.postgres import PostgresServer
-    from tests.tools.campaign.faulty_proxy import FaultyProxy
+    from tests.tools.campaign.faults.proxy import FaultyProxy
     from tests.tools.campaign.replicas import Replica
 
 T = TypeVar("T")

@@ -29,7 +29,7 @@ from bot.slack.dialog.metadata import (
 from bot.slack.payloads import interaction_of, read_object
 from bot.slack.receivers.connection import read_envelope
 from bot.slack.receivers.payloads import InvalidPayload, read_body, read_payload
-from tests.tools.campaign import fuzz_atlas
+from tests.tools.campaign.fuzzing import atlas as fuzz_atlas
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ from bot.log_config import demote_library_records
 from bot.sandbox.atlas import PROJECT_ID
 from bot.slack import ids
 from tests.acceptance.environment import LIVE, RUNNING, open_environment
-from tests.tools.campaign.fuzz_rules import faults_in_answer, faults_in_calls
+from tests.tools.campaign.fuzzing.rules import faults_in_answer, faults_in_calls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

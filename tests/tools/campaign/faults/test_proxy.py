@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.tools.campaign.faulty_proxy import NOISE, PROXY_FAULTS, FaultyProxy, ProxyFault
+from tests.tools.campaign.faults.proxy import NOISE, PROXY_FAULTS, FaultyProxy, ProxyFault
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tests.tools.campaign.check_deletes import effect_is_hidden, of_deletes
-from tests.tools.campaign.check_logs import of_logs, of_secrets
-from tests.tools.campaign.check_notices import of_notices
-from tests.tools.campaign.check_record import of_audit_log
-from tests.tools.campaign.rules import Rule, Violation
+from tests.tools.campaign.checks.audit_log import of_audit_log
+from tests.tools.campaign.checks.deletes import effect_is_hidden, of_deletes
+from tests.tools.campaign.checks.logs import of_logs, of_secrets
+from tests.tools.campaign.checks.notices import of_notices
+from tests.tools.campaign.checks.rules import Rule, Violation
 from tests.tools.campaign.scenarios import CANCELLED, KINDS
 from tests.tools.campaign.worlds import OPEN, RULES, different
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tests.tools.campaign.observations import Observations
+    from tests.tools.campaign.checks.observations import Observations
     from tests.tools.campaign.scenarios import Scenario
     from tests.tools.campaign.worlds import Thread
 

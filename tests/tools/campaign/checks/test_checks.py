@@ -12,12 +12,12 @@ from bot.cancellation.events import Event, EventName, chain
 from bot.sandbox.atlas import Call, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.sandbox.slack.event_bus import ChangeEvent
-from tests.tools.campaign.check import violations
-from tests.tools.campaign.fault_injector import InjectedFault
-from tests.tools.campaign.faulty_proxy import BrokenExchange
-from tests.tools.campaign.observations import Observations
+from tests.tools.campaign.checks.observations import Observations
+from tests.tools.campaign.checks.requests import violations
+from tests.tools.campaign.checks.rules import Rule
+from tests.tools.campaign.faults.injector import InjectedFault
+from tests.tools.campaign.faults.proxy import BrokenExchange
 from tests.tools.campaign.replicas import ProcessRecord
-from tests.tools.campaign.rules import Rule
 from tests.tools.campaign.scenarios import Scenario
 from tests.tools.campaign.worlds import (
     BRIEF,
