@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools.bench import pages
 from tests.tools.bench.__main__ import BENCHMARKS, main
 from tests.tools.bench.proxy import ROOT, serve_with_delay
-from tests.tools.bench.report import (
+from tests.tools.reporting import pages
+from tests.tools.reporting.report import (
     Goal,
     Report,
     Row,

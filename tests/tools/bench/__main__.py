@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from tests.support.sigterm import exit_on_sigterm
-from tests.tools.bench import machine, pages
-from tests.tools.bench.report import Scale
-from tests.tools.registry import INTERRUPTED, Registry, show, wide_console
+from tests.tools.reporting import machine, pages
+from tests.tools.reporting.registry import INTERRUPTED, Registry, show, wide_console
+from tests.tools.reporting.report import Scale
 
 if TYPE_CHECKING:
     import argparse

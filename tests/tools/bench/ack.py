@@ -15,14 +15,23 @@ from tests.tools.bench.load_environment import (
     peer,
     pinned,
 )
-from tests.tools.bench.report import Goal, Missing, Row, Table, in_turn, median, percentile, ratio
+from tests.tools.reporting.report import (
+    Goal,
+    Missing,
+    Row,
+    Table,
+    in_turn,
+    median,
+    percentile,
+    ratio,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from tests.tools.bench.load import Sent
     from tests.tools.bench.load_environment import Json
-    from tests.tools.bench.report import Cell, Scale
+    from tests.tools.reporting.report import Cell, Scale
 
 BOT, HELLO, BARE, JS = "cancel-restore", "Bolt for Python, hello", "aiohttp, bare", "bolt-js, hello"
 

@@ -19,13 +19,22 @@ from bot.atlas import AtlasClient, JobRef
 from tests.support.apache import KEY, REF, Apache, running_apache
 from tests.support.required_programs import find
 from tests.tools.bench.proxy import with_round_trip
-from tests.tools.bench.report import Goal, Missing, Row, Table, in_turn, median, ratio, seconds_of
+from tests.tools.reporting.report import (
+    Goal,
+    Missing,
+    Row,
+    Table,
+    in_turn,
+    median,
+    ratio,
+    seconds_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
-    from tests.tools.bench.report import Scale
+    from tests.tools.reporting.report import Scale
 
     #: Cancels one job, given its cluster.
     Cancels = Callable[[str], Awaitable[object]]

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.tools.bench.load_environment import open_load_environment, pinned
-from tests.tools.bench.report import Goal, Row, Table, median, percentile
+from tests.tools.reporting.report import Goal, Row, Table, median, percentile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from tests.tools.bench.load import Sent
     from tests.tools.bench.load_environment import Json, LoadEnvironment
-    from tests.tools.bench.report import Cell, Scale
+    from tests.tools.reporting.report import Cell, Scale
 
 COMMANDS = 500
 LATE = 5.0

@@ -17,14 +17,14 @@ from bot.slack.directory import CURRENT_MAX_AGE
 from tests.acceptance.environment import environment, state_of
 from tests.support.process import BotProcess
 from tests.tools.bench.proxy import with_round_trip
-from tests.tools.bench.report import Goal, Row, Table, in_turn, median, ratio, seconds_of, shown
+from tests.tools.reporting.report import Goal, Row, Table, in_turn, median, ratio, seconds_of, shown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from bot.sandbox.atlas import Call
     from bot.sandbox.slack.event_bus import ChangeEvent
-    from tests.tools.bench.report import Scale
+    from tests.tools.reporting.report import Scale
 
 Json = dict[str, Any]
 

@@ -22,13 +22,13 @@ from bot.sandbox.slack import FakeSlackServer
 from tests.acceptance.environment import payload_of
 from tests.support.environ import bot_environ
 from tests.support.process import BotProcess
-from tests.tools.bench.report import Goal, Row, Table, median
+from tests.tools.reporting.report import Goal, Row, Table, median
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from bot.sandbox.atlas.world import Cluster
-    from tests.tools.bench.report import Scale
+    from tests.tools.reporting.report import Scale
 
 #: Seconds of each call of Atlas, and until Atlas shows an event.
 LATENCY = 0.2

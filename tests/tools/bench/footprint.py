@@ -22,13 +22,13 @@ from bot.sandbox.atlas import PROJECT_ID, Behaviour, FakeAtlasServer
 from bot.sandbox.slack import Channel, FakeSlackServer, User
 from tests.acceptance.environment import environment
 from tests.support.process import BotProcess, surroundings
-from tests.tools.bench.report import Goal, Missing, Row, Table, in_turn, median, seconds_of
+from tests.tools.reporting.report import Goal, Missing, Row, Table, in_turn, median, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from bot.sandbox.atlas import RestoreJob
-    from tests.tools.bench.report import Scale
+    from tests.tools.reporting.report import Scale
 
 Json = dict[str, Any]
 

@@ -24,15 +24,15 @@ from bot.storage.request_store import RequestStore
 from tests.support.domain import PROJECT_ID, RINA, a_request
 from tests.support.postgres import open_postgres
 from tests.support.required_programs import find
-from tests.tools.bench.report import Goal, Row, Table, in_turn, median, ratio, seconds_of
 from tests.tools.bench.seed import WAITING, seed
+from tests.tools.reporting.report import Goal, Row, Table, in_turn, median, ratio, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from sqlalchemy import Connection
 
-    from tests.tools.bench.report import Scale
+    from tests.tools.reporting.report import Scale
 
 #: How much longer an operation may take with the longest history than with the shortest.
 LIMIT = 2.0

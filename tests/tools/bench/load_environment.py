@@ -25,8 +25,8 @@ from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY
 from tests.support.process import BotProcess, surroundings
 from tests.support.sigterm import exit_on_sigterm
 from tests.tools.bench.load import Plan, Sent
-from tests.tools.bench.report import Missing
 from tests.tools.bench.sign import CLUSTER, SECRET
+from tests.tools.reporting.report import Missing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence

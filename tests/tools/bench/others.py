@@ -15,13 +15,22 @@ from typing import TYPE_CHECKING
 
 from tests.tools.bench.ack import BOT, JS, started
 from tests.tools.bench.load_environment import on_core, open_load_environment, pinned
-from tests.tools.bench.report import Goal, Missing, Row, Table, in_turn, median, percentile, ratio
 from tests.tools.bench.sign import FORM, SECRET, command, lua, signed
+from tests.tools.reporting.report import (
+    Goal,
+    Missing,
+    Row,
+    Table,
+    in_turn,
+    median,
+    percentile,
+    ratio,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from tests.tools.bench.report import Scale
+    from tests.tools.reporting.report import Scale
 
 #: Commands a second, and over how many connections.
 RATE = 200

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from bot.storage.database import TIMED_OUT
 from tests.acceptance.environment import state_of
 from tests.tools.bench.footprint import channel_id, open_footprint_environment
-from tests.tools.bench.report import Goal, Row, Table, median
+from tests.tools.reporting.report import Goal, Row, Table, median
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bot.sandbox.atlas import Call
     from bot.sandbox.slack.event_bus import ChangeEvent
     from tests.tools.bench.footprint import FootprintEnvironment
-    from tests.tools.bench.report import Cell, Scale
+    from tests.tools.reporting.report import Cell, Scale
 
 PEOPLE = 50
 

@@ -17,7 +17,7 @@ from bot.sandbox.slack import FakeSlackServer, Settings
 from bot.slack.client import SlackClient, new_session
 from bot.slack.receivers.socket_mode import SocketModeReceiver
 from tests.support.stream import streaming
-from tests.tools.bench.report import Goal, Row, Table
+from tests.tools.reporting.report import Goal, Row, Table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from bot.sandbox.slack.socket_mode import SocketMode
     from tests.support.stream import Stream
-    from tests.tools.bench.report import Scale
+    from tests.tools.reporting.report import Scale
 
     Client: TypeAlias = Callable[
         [FakeSlackServer, AsyncWebClient, AsyncApp], AbstractAsyncContextManager[None]

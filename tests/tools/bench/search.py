@@ -21,13 +21,13 @@ from bot.services.projects import Project, Projects
 from tests.tools.bench.load_environment import Program
 from tests.tools.bench.peers.atlas import job_of
 from tests.tools.bench.proxy import with_round_trip
-from tests.tools.bench.report import Goal, Row, Table, in_turn, median
+from tests.tools.reporting.report import Goal, Row, Table, in_turn, median
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from bot.atlas import CallRecord
-    from tests.tools.bench.report import Scale
+    from tests.tools.reporting.report import Scale
 
 #: Seconds of the added round trip.
 ROUND_TRIP = 0.04

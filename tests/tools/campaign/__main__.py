@@ -20,9 +20,9 @@ from rich.markup import escape
 
 from tests.support.argument_types import amount, count
 from tests.support.sigterm import exit_on_sigterm
-from tests.tools.bench import machine, pages
 from tests.tools.campaign.options import Options
-from tests.tools.registry import INTERRUPTED, Registry, show, wide_console
+from tests.tools.reporting import machine, pages
+from tests.tools.reporting.registry import INTERRUPTED, Registry, show, wide_console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

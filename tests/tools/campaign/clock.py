@@ -13,9 +13,9 @@ from tests.tools.campaign.figures import tables
 from tests.tools.campaign.kills import part
 
 if TYPE_CHECKING:
-    from tests.tools.bench.report import Table
     from tests.tools.campaign.faults.injector import FaultInjector
     from tests.tools.campaign.options import Options
+    from tests.tools.reporting.report import Table
 
 #: How far the clocks of bots are off from the server's, in seconds; each for itself.
 OFF = (-3600, -10, 0, 10, 3600)

@@ -6,11 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.tools.bench.report import Goal, Row, Table, percentile
 from tests.tools.campaign.checks.logs import problems_in_logs
 from tests.tools.campaign.checks.requests import endings
 from tests.tools.campaign.checks.rules import Rule
 from tests.tools.campaign.faults.counts import count_faults
+from tests.tools.reporting.report import Goal, Row, Table, percentile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

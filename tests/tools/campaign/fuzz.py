@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.tools.bench.report import Goal, Row, Table
 from tests.tools.campaign.fuzzing.session import FuzzSession
+from tests.tools.reporting.report import Goal, Row, Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support.process import surroundings
-from tests.tools.bench.report import Goal, Missing, Row, Table
 from tests.tools.campaign.fuzzing.targets import TARGETS
+from tests.tools.reporting.report import Goal, Missing, Row, Table
 
 if TYPE_CHECKING:
     from tests.tools.campaign.options import Options

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.tools.bench.report import Goal, Row, Table
+from tests.tools.reporting.report import Goal, Row, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from tests.tools.bench.report import Cell
     from tests.tools.campaign.replicas import Replica
+    from tests.tools.reporting.report import Cell
 
 #: Seconds between samples, and the share of the time that counts as warming up.
 EVERY = 2.0

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
     from bot.cancellation.events import Recorded
     from tests.support.postgres import PostgresServer
-    from tests.tools.bench.report import Table
     from tests.tools.campaign.environment import CampaignEnvironment
     from tests.tools.campaign.faults.injector import FaultInjector
     from tests.tools.campaign.options import Options
     from tests.tools.campaign.scenarios import Scenario
+    from tests.tools.reporting.report import Table
 
 log = structlog.get_logger(__name__)
 

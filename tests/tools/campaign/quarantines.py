@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from bot.cancellation.lifecycle import State
-from tests.tools.bench.report import Goal, Row, Table, percentile
 from tests.tools.campaign.quarantine.rules import Rule, undisturbed_waits, violations
 from tests.tools.campaign.quarantine.simulation import DOWNLOADS, Plan, Simulation, play
+from tests.tools.reporting.report import Goal, Row, Table, percentile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,13 +14,13 @@ import aiohttp
 import structlog
 
 from tests.support.postgres import open_postgres
-from tests.tools.bench.report import Goal, Row, Table, percentile
 from tests.tools.campaign.checks.logs import problems_in_logs, traces_in
 from tests.tools.campaign.environment import Plan, measure_lag, opened
 from tests.tools.campaign.figures import SHOWN
 from tests.tools.campaign.growth import growth_table, watch
 from tests.tools.campaign.scenarios import Scenario
 from tests.tools.campaign.worlds import CHANNELS
+from tests.tools.reporting.report import Goal, Row, Table, percentile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

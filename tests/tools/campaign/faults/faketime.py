@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.tools.bench.report import Missing
+from tests.tools.reporting.report import Missing
 
 
 def faketime(clock: Path) -> dict[str, str]:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from tests.tools.bench.report import Missing, Report
+from tests.tools.reporting.report import Missing, Report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-HERE = Path(__file__).parent
+TOOLS = Path(__file__).parents[1]
 
 #: The exit code after SIGINT, as in a shell.
 INTERRUPTED = 130
@@ -42,7 +42,7 @@ class Registry:
     def descriptions(self) -> dict[str, str]:
         """Return the first line of the docstring of each module, by the module's name."""
         found = {}
-        for path in sorted((HERE / self.package).glob("*.py")):
+        for path in sorted((TOOLS / self.package).glob("*.py")):
             tree = ast.parse(path.read_text())
             functions = (node.name for node in tree.body if isinstance(node, ast.AsyncFunctionDef))
             if self.function in functions:

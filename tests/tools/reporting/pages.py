@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.tools.bench.report import Report
+    from tests.tools.reporting.report import Report
 
 
 def page_at(given: str) -> Path:
