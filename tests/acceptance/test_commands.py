@@ -160,7 +160,7 @@ async def test_help_lists_the_commands() -> None:
     assert ran.code == 0
     for command in ("serve", "demo", "audit"):
         assert command in ran.out
-    assert "..." not in ran.out.partition("Commands:")[2]  # a line that says half of it
+    assert "..." not in ran.out.partition("Commands:")[2]  # a truncated line
 
 
 @asynccontextmanager

@@ -77,7 +77,7 @@ def test_promtool_accepts_the_alert_rules() -> None:
 
 
 def test_promtool_accepts_every_query_of_the_dashboard(tmp_path: Path) -> None:
-    """It reads them where they stand as rules; Grafana itself is not here."""
+    """Promtool checks them as the expressions of rules; Grafana is not installed."""
     panels = json.loads(Path("docs/monitoring/dashboard.json").read_text("utf-8"))["panels"]
     queries = [target["expr"] for panel in panels for target in panel["targets"]]
     rules = [{"record": f"query_{n}", "expr": query} for n, query in enumerate(queries)]

@@ -259,7 +259,7 @@ UNIT = DEPLOY / "cancel-restore.service"
 
 
 def unit() -> dict[str, list[str]]:
-    """Return the values of each key; a key may stand there several times."""
+    """Return the values of each key; a key may occur several times."""
     found: dict[str, list[str]] = {}
     for line in UNIT.read_text(encoding="utf-8").splitlines():
         if match := re.fullmatch(r"(\w+)=(.*)", line):
@@ -342,12 +342,12 @@ DASHBOARD: Json = json.loads((MONITORING / "dashboard.json").read_text(encoding=
 QUERIES = [rule["expr"] for rule in RULES]
 QUERIES += [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
 
-#: Under which name the replicas are scraped.
+#: The label with which the replicas are scraped.
 JOB = 'job="cancel-restore"'
 
 
 def series() -> set[str]:
-    """Return the name of every series that `/metrics` shows once everything has happened."""
+    """Return the name of every series that `/metrics` shows once each of its series has a value."""
     metrics = Metrics()
     metrics.observe_atlas_call("GET", 200, 0.1)
     metrics.ack_seconds.observe(0.1)

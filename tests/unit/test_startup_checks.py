@@ -22,7 +22,7 @@ from tests.unit.settings.test_load import load
 
 
 async def in_good_order() -> None:
-    """A step that can be taken."""
+    """A step that succeeds."""
 
 
 async def test_all_steps_run_and_each_failure_is_reported() -> None:

@@ -33,7 +33,7 @@ QUARANTINE = {
 
 @asynccontextmanager
 async def open_quarantine(folder: Path, **environ: str | None) -> AsyncIterator[BotEnvironment]:
-    """Open an environment whose watch has looked at every cluster."""
+    """Open an environment whose watch has read every cluster."""
     timings = replace(SHORT_TIMINGS, job_facts_interval=0.3)
     given = {**QUARANTINE, **environ}
     async with open_environment(folder, given, timings=timings) as env:

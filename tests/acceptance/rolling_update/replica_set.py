@@ -28,7 +28,7 @@ SHUTDOWN_TIMEOUT = 10.0
 #: Seconds of steady load before the first replica is rolled, and after the last.
 PAUSE_BETWEEN_ROLLS = 1.0
 
-#: Commands that come meanwhile, at least.
+#: Minimum number of commands meanwhile.
 MIN_COMMANDS = 16
 
 

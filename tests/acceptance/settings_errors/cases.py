@@ -31,7 +31,7 @@ SECONDS = "must be a whole number of seconds, 1 or more"
 
 
 def unchanged(_env: DoctorEnvironment) -> None:
-    """Nothing around is changed."""
+    """Change nothing in the environment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

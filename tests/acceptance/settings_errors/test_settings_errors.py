@@ -42,7 +42,7 @@ def each(cases: list[ErrorCase]) -> pytest.MarkDecorator:
 
 
 def test_every_setting_has_an_error_case() -> None:
-    """A setting that is added needs to be broken here, too."""
+    """A new setting needs a case with a mistake."""
     assert {case.setting for case in SETTINGS} == ALL
     assert {case.setting for case in (*SERVICES, *DOCTOR)} <= ALL
 

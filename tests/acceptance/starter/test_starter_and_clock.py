@@ -16,7 +16,7 @@ from tests.support.timings import SHORT_TIMINGS
 Json = dict[str, Any]
 
 TIMINGS = replace(SHORT_TIMINGS, job_facts_interval=0.3)
-#: Seconds after which no test goes on.
+#: Longer than any test, in seconds.
 NEVER = 3600.0
 REFUSED = tuple(
     Fault(kind=Kind.ERROR, code="USER_UNAUTHORIZED", path=path, times=None)
@@ -26,7 +26,7 @@ REFUSED = tuple(
 
 @pytest.fixture
 async def env(tmp_path: Path) -> AsyncIterator[BotEnvironment]:
-    """A bot that needs an approval, and soon asks again who started a job."""
+    """A bot that needs an approval, and reads the starter of a job again soon."""
     async with open_environment(tmp_path, ONE, timings=TIMINGS) as env:
         yield env
 

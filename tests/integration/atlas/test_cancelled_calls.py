@@ -14,13 +14,13 @@ JOB = JobRef(project_id=PROJECT_ID, cluster_name="prod-eu", job_id="65f0a1c2d3e4
 #: In place of the connections of a real client, so that few lost ones exhaust them.
 CONNECTIONS = 4
 
-#: At how many turns of the loop a call is given up: from before it is sent to after its end.
-TURNS = range(40)
+#: Loop iterations after which a call is cancelled: from before it is sent to after its end.
+ITERATIONS = range(40)
 
 
-async def given_up(client: AtlasClient, turns: int) -> None:
+async def cancel_after(client: AtlasClient, iterations: int) -> None:
     call = asyncio.create_task(client.restore_job(JOB))
-    for _ in range(turns):
+    for _ in range(iterations):
         await asyncio.sleep(0)
     call.cancel()
     await asyncio.gather(call, return_exceptions=True)
@@ -29,7 +29,7 @@ async def given_up(client: AtlasClient, turns: int) -> None:
 async def test_calls_cancelled_at_any_moment_release_their_connections(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Above all when the end of the answer is being read."""
+    """Especially while the end of the answer is read."""
     monkeypatch.setattr("bot.atlas.transport.MAX_CONNECTIONS", CONNECTIONS)
     monkeypatch.setattr("bot.atlas.http.MAX_CONNECTIONS", CONNECTIONS)
     async with (
@@ -38,8 +38,8 @@ async def test_calls_cancelled_at_any_moment_release_their_connections(
     ):
         await client.restore_job(JOB)
         for _ in range(CONNECTIONS):
-            for turns in TURNS:
-                await given_up(client, turns)
+            for iterations in ITERATIONS:
+                await cancel_after(client, iterations)
 
         reads = (client.restore_job(JOB, timeout=5.0) for _ in range(CONNECTIONS))
         jobs = await asyncio.gather(*reads)

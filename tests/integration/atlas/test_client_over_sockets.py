@@ -44,7 +44,7 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @asynccontextmanager
 async def listening(talk: Talk) -> AsyncIterator[str]:
-    """A server on a free port that talks so on every connection."""
+    """A server on a free port that runs `talk` on every connection."""
     open_ones: set[asyncio.Task[None]] = set()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -25,7 +25,7 @@ class Wire:
         headers = {"Authorization": f"Bearer {self._slack.app_token}"}
         url = self._slack.api_url + "apps.connections.open"
         answer = await (await self._session.post(url, headers=headers)).json()
-        # A frozen server answers no close: it is not waited for.
+        # A frozen server answers no close frame, so the wait for one is short.
         timeout = aiohttp.ClientWSTimeout(ws_close=0.5)
         self._socket = await self._session.ws_connect(
             answer["url"], timeout=timeout, autoclose=False
@@ -42,7 +42,7 @@ class Wire:
         return frame
 
     async def ended(self) -> bool:
-        """Whether the next thing that comes is the end, by a cut or in good order."""
+        """Whether the connection ends next, by a cut or a close frame."""
         return (await self._socket.receive(timeout=5)).type in ENDS
 
     async def ack(self, envelope: Json, payload: Json | None = None) -> None:

@@ -160,7 +160,7 @@ async def test_lost_envelope_is_redelivered_or_dropped_as_configured(
         await asyncio.gather(one.receive(), two.receive())
         slack.sockets.half_open(1)
         typing = [asyncio.create_task(slack.people.types("rina", "#ops", LINE)) for _ in range(2)]
-        await two.ack(await two.receive())  # one of them came here at once
+        await two.ack(await two.receive())  # one of them was sent here first
         await slack.sockets.cut(count=1)
         if lost == "redeliver":
             again = await two.receive()
@@ -195,7 +195,7 @@ async def test_after_a_disconnect_envelopes_still_come_until_the_connection_ends
     envelope = await wire.receive()
 
     assert await wire.ended()
-    await wire.ack(envelope)  # what came before the end is still heard
+    await wire.ack(envelope)  # an envelope from before the end may still be acked
     assert (await typing).ok
     assert slack.sockets.connections == 0
 

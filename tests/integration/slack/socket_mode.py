@@ -23,7 +23,7 @@ GREETING = {"text": "Hello."}
 
 @dataclass(slots=True)
 class Greeter:
-    """An app that counts its payloads and greets, at once or when `free` is set."""
+    """An app that counts its payloads and greets, immediately or when `free` is set."""
 
     asked: list[Json] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)

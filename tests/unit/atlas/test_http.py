@@ -18,7 +18,7 @@ def ref(number: int) -> JobRef:
 
 
 class Slow(httpx.AsyncBaseTransport):
-    """Answers nothing until records."""
+    """Answers no request until `go` is set; `most` is the highest number of concurrent ones."""
 
     def __init__(self) -> None:
         self.go = asyncio.Event()

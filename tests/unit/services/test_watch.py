@@ -545,7 +545,7 @@ async def test_lost_lease_stops_reads_and_a_new_lease_starts_afresh() -> None:
     reads_at = [at - env.started_at for at in env.atlas.times_of("c000")]
     renewal = Timings.watch_lease_renewal_interval
     assert [at for at in reads_at if renewal < at < 2 * renewal] == []
-    assert env.store.noted == [("c000", 0), ("c000", 0)]  # nothing is taken for written
+    assert env.store.noted == [("c000", 0), ("c000", 0)]  # an unrecorded read is repeated
 
 
 async def test_read_after_a_takeover_announces_nothing() -> None:

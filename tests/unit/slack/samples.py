@@ -36,10 +36,10 @@ HOSTILE = "<!channel> & <https://evil.example|Open in Atlas>\n*Approved by* <@U0
 APPROVERS = People(groups=frozenset({"S0APPROVE"}), users=frozenset({"U0ADA"}))
 STRICT = Policy(approvals=2, approvers=APPROVERS, require_reason=True, confirm_by_typing=True)
 
-#: May read every reason.
+#: A viewer who may read every reason.
 VIEWER = lists.Viewer(ids=frozenset({"U0ADA"}), channel="U0ADA", approves=frozenset({PROJECT_ID}))
 
-#: As long as Atlas and Slack let anything be.
+#: The maximum lengths that Atlas and Slack allow.
 LONGEST = JobRef(project_id=PROJECT_ID, cluster_name="x" * 64, job_id=JOB_ID)
 LONG_NAME = "&" * 400
 LONG_REASON = "<&>" * 1000

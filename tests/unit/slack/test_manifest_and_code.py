@@ -87,7 +87,7 @@ def test_called_methods_are_exactly_these() -> None:
 
 
 def test_method_names_are_literals() -> None:
-    """Else the test before this one would not see it."""
+    """Otherwise the previous test would not find it."""
     sources = [p for p in Path("bot").rglob("*.py") if "sandbox" not in p.parts]
     texts = {path: path.read_text(encoding="utf-8") for path in sources}
 
