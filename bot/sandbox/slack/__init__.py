@@ -1,11 +1,11 @@
 """A fake Slack server for tests and the demo; see docs/sandbox-slack.md."""
 
-from bot.sandbox.slack.ack import Ack
+from bot.sandbox.slack.block_kit.plain_text import text_of
 from bot.sandbox.slack.errors import ApiError, CannotDo, SandboxError
 from bot.sandbox.slack.faults import Fault
-from bot.sandbox.slack.plain_text import text_of
 from bot.sandbox.slack.server import FakeSlackServer
-from bot.sandbox.slack.signed_http import signed_headers
+from bot.sandbox.slack.transport.ack import Ack
+from bot.sandbox.slack.transport.signed_http import signed_headers
 from bot.sandbox.slack.workspace import App, Channel, Group, Team, User, Workspace
 from bot.sandbox.slack.world import Call, Settings
 

@@ -8,20 +8,20 @@ from typing import Self, TypeVar
 import aiohttp
 from aiohttp import web
 
-from bot.sandbox.slack.arguments import json_object
-from bot.sandbox.slack.control import Control
-from bot.sandbox.slack.delivery import Delivery
+from bot.sandbox.slack.control.api import Control
 from bot.sandbox.slack.errors import ApiError
 from bot.sandbox.slack.event_bus import EventStream
 from bot.sandbox.slack.faults import Faults
 from bot.sandbox.slack.guard import BANNER, add_banner, own_origin_only
-from bot.sandbox.slack.payloads import Payloads
-from bot.sandbox.slack.people import People
-from bot.sandbox.slack.responses import respond
-from bot.sandbox.slack.signed_http import SignedHttp
-from bot.sandbox.slack.socket_mode import SocketMode
-from bot.sandbox.slack.visible_state import VisibleState
-from bot.sandbox.slack.web_api import WebApi
+from bot.sandbox.slack.people.actions import People
+from bot.sandbox.slack.people.payloads import Payloads
+from bot.sandbox.slack.people.responses import respond
+from bot.sandbox.slack.people.visible_state import VisibleState
+from bot.sandbox.slack.transport.delivery import Delivery
+from bot.sandbox.slack.transport.signed_http import SignedHttp
+from bot.sandbox.slack.transport.socket_mode import SocketMode
+from bot.sandbox.slack.web_api.arguments import json_object
+from bot.sandbox.slack.web_api.handler import WebApi
 from bot.sandbox.slack.workspace import Workspace
 from bot.sandbox.slack.world import Call, Settings, World
 

@@ -4,9 +4,9 @@ import copy
 from dataclasses import dataclass, field
 from typing import Any
 
+from bot.sandbox.slack.block_kit.inputs import Values, initial_values
 from bot.sandbox.slack.errors import ApiError
 from bot.sandbox.slack.id_generator import IdGenerator
-from bot.sandbox.slack.inputs import Values, initial_values
 from bot.sandbox.slack.workspace import User, Workspace
 
 Json = dict[str, Any]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from slack_sdk.web.async_client import AsyncWebClient
 
-    from bot.sandbox.slack.socket_mode import SocketMode
+    from bot.sandbox.slack.transport.socket_mode import SocketMode
     from tests.support.stream import Stream
     from tests.tools.reporting.report import Scale
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from bot.cancellation.lifecycle import State
-from bot.sandbox.slack.blocks import problems
-from bot.sandbox.slack.view_rules import checked_view
+from bot.sandbox.slack.block_kit.blocks import problems
+from bot.sandbox.slack.block_kit.view_rules import checked_view
 from bot.slack import home, lists
 from tests.support.clock import NOON
 from tests.support.domain import PROJECT_ID

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from bot.cancellation.lifecycle import State
-from bot.sandbox.slack.blocks import elements_of, problems
-from bot.sandbox.slack.view_rules import checked_view
+from bot.sandbox.slack.block_kit.blocks import elements_of, problems
+from bot.sandbox.slack.block_kit.view_rules import checked_view
 from tests.unit.slack import samples
 from tests.unit.slack.block_text import as_text
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
-from bot.sandbox.slack.methods import METHODS
+from bot.sandbox.slack.web_api.methods import METHODS
 from bot.slack import home, lists
 from bot.slack.card import handlers as card_handlers
 from bot.slack.command import handlers as command_handlers

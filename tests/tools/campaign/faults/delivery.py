@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bot.sandbox.slack.delivery import Delivery
+from bot.sandbox.slack.transport.delivery import Delivery
 
 if TYPE_CHECKING:
     import random

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bot.sandbox.slack.elements import OPTIONS
+from bot.sandbox.slack.block_kit.elements import OPTIONS
+from bot.sandbox.slack.block_kit.view_rules import checked_view
 from bot.sandbox.slack.errors import ApiError
-from bot.sandbox.slack.responses import respond
+from bot.sandbox.slack.people.responses import respond
 from bot.sandbox.slack.triggers import ResponseTarget
-from bot.sandbox.slack.view_rules import checked_view
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bot.sandbox.slack.blocks import Surface, problems
+from bot.sandbox.slack.block_kit.blocks import Surface, problems
 
 Json = dict[str, Any]
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bot.sandbox.slack import CannotDo
-from bot.sandbox.slack.inputs import filled_state, initial_values, validation_error
+from bot.sandbox.slack.block_kit.inputs import filled_state, initial_values, validation_error
 
 Json = dict[str, Any]
 

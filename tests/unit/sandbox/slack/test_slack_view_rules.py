@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bot.sandbox.slack import ApiError
-from bot.sandbox.slack.view_rules import checked_view
+from bot.sandbox.slack.block_kit.view_rules import checked_view
 
 Json = dict[str, Any]
 

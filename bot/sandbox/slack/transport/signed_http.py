@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 
-from bot.sandbox.slack.ack import Ack
+from bot.sandbox.slack.transport.ack import Ack
 from bot.sandbox.slack.world import World
 
 Json = dict[str, Any]

@@ -6,15 +6,15 @@ from typing import Any
 
 from aiohttp import web
 
-from bot.sandbox.slack.ack import Ack
-from bot.sandbox.slack.control_arguments import check_arguments, parse_object, resolve_views
+from bot.sandbox.slack.control.arguments import check_arguments, parse_object, resolve_views
 from bot.sandbox.slack.errors import CannotDo
 from bot.sandbox.slack.faults import Fault
 from bot.sandbox.slack.guard import BANNER, Handler
-from bot.sandbox.slack.people import People
-from bot.sandbox.slack.signed_http import SignedHttp
-from bot.sandbox.slack.socket_mode import SocketMode
-from bot.sandbox.slack.visible_state import VisibleState
+from bot.sandbox.slack.people.actions import People
+from bot.sandbox.slack.people.visible_state import VisibleState
+from bot.sandbox.slack.transport.ack import Ack
+from bot.sandbox.slack.transport.signed_http import SignedHttp
+from bot.sandbox.slack.transport.socket_mode import SocketMode
 from bot.sandbox.slack.world import World
 
 Json = dict[str, Any]

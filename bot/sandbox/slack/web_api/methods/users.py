@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from bot.sandbox.slack.arguments import Args
-from bot.sandbox.slack.auth import Caller
 from bot.sandbox.slack.errors import ApiError
-from bot.sandbox.slack.methods.method import Method
+from bot.sandbox.slack.web_api.arguments import Args
+from bot.sandbox.slack.web_api.auth import Caller
+from bot.sandbox.slack.web_api.methods.method import Method
 from bot.sandbox.slack.workspace import Group, User
 from bot.sandbox.slack.world import World
 

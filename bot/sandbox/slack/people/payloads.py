@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bot.sandbox.slack.inputs import Values
+from bot.sandbox.slack.block_kit.inputs import Values
 from bot.sandbox.slack.triggers import ResponseTarget
 from bot.sandbox.slack.views import View
 from bot.sandbox.slack.workspace import Channel, Team, User

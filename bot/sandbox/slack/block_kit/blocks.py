@@ -8,8 +8,16 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from bot.sandbox.slack.elements import ID, IN_ACTIONS, IN_CONTEXT, IN_INPUT, IN_SECTION, plain, text
-from bot.sandbox.slack.rules import (
+from bot.sandbox.slack.block_kit.elements import (
+    ID,
+    IN_ACTIONS,
+    IN_CONTEXT,
+    IN_INPUT,
+    IN_SECTION,
+    plain,
+    text,
+)
+from bot.sandbox.slack.block_kit.rules import (
     Rule,
     anything,
     at,

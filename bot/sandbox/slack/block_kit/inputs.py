@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bot.sandbox.slack.blocks import elements_of
-from bot.sandbox.slack.elements import all_options
+from bot.sandbox.slack.block_kit.blocks import elements_of
+from bot.sandbox.slack.block_kit.elements import all_options
 from bot.sandbox.slack.errors import CannotDo
 
 Json = dict[str, Any]

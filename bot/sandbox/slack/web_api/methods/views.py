@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from bot.sandbox.slack.arguments import Args
-from bot.sandbox.slack.auth import Caller
+from bot.sandbox.slack.block_kit.view_rules import checked_view
 from bot.sandbox.slack.errors import ApiError
-from bot.sandbox.slack.methods.method import Method
 from bot.sandbox.slack.triggers import Trigger
-from bot.sandbox.slack.view_rules import checked_view
 from bot.sandbox.slack.views import View
+from bot.sandbox.slack.web_api.arguments import Args
+from bot.sandbox.slack.web_api.auth import Caller
+from bot.sandbox.slack.web_api.methods.method import Method
 from bot.sandbox.slack.world import World
 
 Json = dict[str, Any]

@@ -5,10 +5,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from bot.sandbox.slack.ack import Ack
-from bot.sandbox.slack.delivery import Delivery
+from bot.sandbox.slack.block_kit.inputs import (
+    filled_state,
+    initial_values,
+    keeps_state,
+    validation_error,
+)
 from bot.sandbox.slack.errors import ApiError, CannotDo
-from bot.sandbox.slack.find_element import (
+from bot.sandbox.slack.people.find_element import (
     can_see,
     current_version,
     find_element,
@@ -17,10 +21,16 @@ from bot.sandbox.slack.find_element import (
     store_value,
     suggested_options,
 )
-from bot.sandbox.slack.inputs import filled_state, initial_values, keeps_state, validation_error
-from bot.sandbox.slack.payloads import Payloads
-from bot.sandbox.slack.responses import respond
-from bot.sandbox.slack.submissions import apply_response, apply_suggestions, close_view, reject
+from bot.sandbox.slack.people.payloads import Payloads
+from bot.sandbox.slack.people.responses import respond
+from bot.sandbox.slack.people.submissions import (
+    apply_response,
+    apply_suggestions,
+    close_view,
+    reject,
+)
+from bot.sandbox.slack.transport.ack import Ack
+from bot.sandbox.slack.transport.delivery import Delivery
 from bot.sandbox.slack.triggers import ResponseTarget
 from bot.sandbox.slack.views import View
 from bot.sandbox.slack.workspace import Channel, User

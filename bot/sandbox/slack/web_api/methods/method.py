@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bot.sandbox.slack.arguments import Args
-from bot.sandbox.slack.auth import Caller, TokenType
+from bot.sandbox.slack.web_api.arguments import Args
+from bot.sandbox.slack.web_api.auth import Caller, TokenType
 from bot.sandbox.slack.world import World
 
 Json = dict[str, Any]

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from bot.sandbox.slack.ack import Ack
 from bot.sandbox.slack.errors import CannotDo
-from bot.sandbox.slack.signed_http import SignedHttp
-from bot.sandbox.slack.socket_mode import SocketMode
+from bot.sandbox.slack.transport.ack import Ack
+from bot.sandbox.slack.transport.signed_http import SignedHttp
+from bot.sandbox.slack.transport.socket_mode import SocketMode
 from bot.sandbox.slack.world import World
 
 Json = dict[str, Any]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bot.sandbox.slack.plain_text import text_of
+from bot.sandbox.slack.block_kit.plain_text import text_of
 from bot.sandbox.slack.world import World
 
 Json = dict[str, Any]

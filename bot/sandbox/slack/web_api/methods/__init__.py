@@ -1,7 +1,7 @@
 """The Web API's methods, by the names of Slack's reference."""
 
-from bot.sandbox.slack.methods import chat, conversations, users, views
-from bot.sandbox.slack.methods.method import Method
+from bot.sandbox.slack.web_api.methods import chat, conversations, users, views
+from bot.sandbox.slack.web_api.methods.method import Method
 
 METHODS: dict[str, Method] = {
     **users.METHODS,

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
-from bot.sandbox.slack.ack import Ack
-from bot.sandbox.slack.elements import OPTION_GROUPS, OPTIONS
+from bot.sandbox.slack.block_kit.elements import OPTION_GROUPS, OPTIONS
+from bot.sandbox.slack.block_kit.view_rules import checked_view
 from bot.sandbox.slack.errors import ApiError
-from bot.sandbox.slack.view_rules import checked_view
+from bot.sandbox.slack.transport.ack import Ack
 from bot.sandbox.slack.views import View
 from bot.sandbox.slack.world import World
 

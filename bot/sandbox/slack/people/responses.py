@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from bot.sandbox.slack.arguments import Args
 from bot.sandbox.slack.errors import ApiError
 from bot.sandbox.slack.messages import Message
-from bot.sandbox.slack.methods.chat import author_fields
-from bot.sandbox.slack.methods.content import content_of, require_content
 from bot.sandbox.slack.triggers import ResponseTarget
+from bot.sandbox.slack.web_api.arguments import Args
+from bot.sandbox.slack.web_api.methods.chat import author_fields
+from bot.sandbox.slack.web_api.methods.content import content_of, require_content
 from bot.sandbox.slack.world import World
 
 Json = dict[str, Any]

@@ -7,10 +7,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from bot.sandbox.slack.blocks import problems
-from bot.sandbox.slack.elements import ID, plain
+from bot.sandbox.slack.block_kit.blocks import problems
+from bot.sandbox.slack.block_kit.elements import ID, plain
+from bot.sandbox.slack.block_kit.rules import Rule, anything, at, boolean, one_of, shape, string
 from bot.sandbox.slack.errors import ApiError
-from bot.sandbox.slack.rules import Rule, anything, at, boolean, one_of, shape, string
 
 MAX_VIEW = 250_000  # bytes
 

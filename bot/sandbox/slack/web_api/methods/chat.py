@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from bot.sandbox.slack.arguments import Args
-from bot.sandbox.slack.auth import Caller
 from bot.sandbox.slack.errors import ApiError
 from bot.sandbox.slack.messages import Message
-from bot.sandbox.slack.methods.content import MAX_EDIT, content_of, require_content
-from bot.sandbox.slack.methods.conversations import direct_message, is_in, visible_channel
-from bot.sandbox.slack.methods.method import Method
+from bot.sandbox.slack.web_api.arguments import Args
+from bot.sandbox.slack.web_api.auth import Caller
+from bot.sandbox.slack.web_api.methods.content import MAX_EDIT, content_of, require_content
+from bot.sandbox.slack.web_api.methods.conversations import direct_message, is_in, visible_channel
+from bot.sandbox.slack.web_api.methods.method import Method
 from bot.sandbox.slack.workspace import Channel
 from bot.sandbox.slack.world import World
 

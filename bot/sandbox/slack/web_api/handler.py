@@ -6,11 +6,11 @@ from typing import Any
 
 from aiohttp import web
 
-from bot.sandbox.slack.arguments import Args, read_arguments
-from bot.sandbox.slack.auth import authenticate, authorize
 from bot.sandbox.slack.errors import ApiError
 from bot.sandbox.slack.faults import Fault
-from bot.sandbox.slack.methods import METHODS
+from bot.sandbox.slack.web_api.arguments import Args, read_arguments
+from bot.sandbox.slack.web_api.auth import authenticate, authorize
+from bot.sandbox.slack.web_api.methods import METHODS
 from bot.sandbox.slack.world import Call, World
 
 Json = dict[str, Any]

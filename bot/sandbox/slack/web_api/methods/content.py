@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from bot.sandbox.slack.arguments import Args
-from bot.sandbox.slack.blocks import problems
+from bot.sandbox.slack.block_kit.blocks import problems
 from bot.sandbox.slack.errors import ApiError
 from bot.sandbox.slack.views import with_ids
+from bot.sandbox.slack.web_api.arguments import Args
 
 Json = dict[str, Any]
 MAX_TEXT = 40_000  # longer text is cut

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bot.sandbox.slack.blocks import elements_of
+from bot.sandbox.slack.block_kit.blocks import elements_of
 from bot.sandbox.slack.errors import ApiError, CannotDo
 from bot.sandbox.slack.views import View
 from bot.sandbox.slack.workspace import Channel, User, Workspace

@@ -7,8 +7,8 @@ from typing import Any
 
 from aiohttp import web
 
-from bot.sandbox.slack.ack import Ack
-from bot.sandbox.slack.socket_connection import Connection
+from bot.sandbox.slack.transport.ack import Ack
+from bot.sandbox.slack.transport.socket_connection import Connection
 from bot.sandbox.slack.world import World
 
 Json = dict[str, Any]

@@ -6,7 +6,7 @@ Limits: docs.slack.dev, reference/block-kit (composition objects, block elements
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bot.sandbox.slack.rules import (
+from bot.sandbox.slack.block_kit.rules import (
     Rule,
     anything,
     at,

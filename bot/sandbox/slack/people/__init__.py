@@ -1,0 +1,1 @@
+"""Actions of people, what they send to the app, and what people see."""
