@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from bot.sandbox.atlas.credentials import Role
+from bot.sandbox.atlas.auth.credentials import Role
 from bot.sandbox.atlas.jobs import Component, DeliveryType, PointInTime, RestoreJob
 
 if TYPE_CHECKING:

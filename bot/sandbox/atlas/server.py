@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Self
 
 from aiohttp import web
 
-from bot.sandbox.atlas.api_request import ApiRequest
-from bot.sandbox.atlas.api_response import SANDBOX_HEADERS, ApiResponse
+from bot.sandbox.atlas.api.pipeline import Pipeline
+from bot.sandbox.atlas.api.request import ApiRequest
+from bot.sandbox.atlas.api.request_handler import ConnectionCut, RequestHandler, Trace
+from bot.sandbox.atlas.api.response import SANDBOX_HEADERS, ApiResponse
+from bot.sandbox.atlas.auth.digest import DigestAuthenticator
+from bot.sandbox.atlas.auth.tokens import TokenIssuer
 from bot.sandbox.atlas.behaviour import Behaviour
 from bot.sandbox.atlas.call_recorder import Call, CallRecorder
 from bot.sandbox.atlas.clock import Clock, wall_clock
 from bot.sandbox.atlas.control import Control
-from bot.sandbox.atlas.digest import DigestAuthenticator
 from bot.sandbox.atlas.faults import Faults
 from bot.sandbox.atlas.guard import cross_site_reason
-from bot.sandbox.atlas.pipeline import Pipeline
-from bot.sandbox.atlas.request_handler import ConnectionCut, RequestHandler, Trace
-from bot.sandbox.atlas.tokens import TokenIssuer
 from bot.sandbox.atlas.world import World
 
 if TYPE_CHECKING:

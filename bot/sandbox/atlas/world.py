@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from bot.sandbox.atlas import example
 from bot.sandbox.atlas.activity import DANA, RESTORE_REQUESTED, Actor, Event
+from bot.sandbox.atlas.auth.credentials import Credential, Role
 from bot.sandbox.atlas.clock import wall_clock
-from bot.sandbox.atlas.credentials import Credential, Role
 from bot.sandbox.atlas.jobs import DeliveryType, RestoreJob, RestoreTarget
 
 if TYPE_CHECKING:

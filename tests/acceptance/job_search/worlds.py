@@ -15,7 +15,7 @@ from bot.sandbox.atlas import (
     Fault,
     Kind,
 )
-from bot.sandbox.atlas.credentials import Role
+from bot.sandbox.atlas.auth.credentials import Role
 from bot.sandbox.slack import FakeSlackServer
 from tests.acceptance.environment import BotEnvironment, open_environment
 

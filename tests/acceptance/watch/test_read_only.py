@@ -1,7 +1,7 @@
 """The shadow mode: the bot announces and explains, offers no cancellation, and sends no DELETE."""
 
 from bot.sandbox.atlas import PROJECT_ID, PUBLIC_KEY
-from bot.sandbox.atlas.credentials import Role
+from bot.sandbox.atlas.auth.credentials import Role
 from tests.acceptance.environment import environment
 from tests.acceptance.watch.environment import WatchEnvironment, buttons
 from tests.support.polling import wait_until

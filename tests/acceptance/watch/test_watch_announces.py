@@ -3,8 +3,8 @@
 import pytest
 
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, Fault, Kind
+from bot.sandbox.atlas.auth.credentials import Role
 from bot.sandbox.atlas.clock import wall_clock
-from bot.sandbox.atlas.credentials import Role
 from bot.sandbox.atlas.jobs import DeliveryType, RestoreJob
 from bot.sandbox.slack import Fault as SlackFault
 from tests.acceptance.environment import is_card, is_loading

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bot.sandbox.atlas import PRIVATE_KEY, PUBLIC_KEY, FakeAtlasServer, Fault, Kind
-from bot.sandbox.atlas.credentials import Role
+from bot.sandbox.atlas.auth.credentials import Role
 from bot.sandbox.atlas.world import World
 from bot.sandbox.slack import FakeSlackServer
 from tests.acceptance.environment import payload_of

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bot.sandbox.atlas import PRIVATE_KEY, PUBLIC_KEY
-from bot.sandbox.atlas.credentials import Role
+from bot.sandbox.atlas.auth.credentials import Role
 from bot.sandbox.atlas.world import World
 from bot.sandbox.slack import Channel, User, Workspace
 from tests.acceptance.environment import request_of, state_of

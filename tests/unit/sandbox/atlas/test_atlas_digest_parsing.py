@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bot.sandbox.atlas import digest
+from bot.sandbox.atlas.auth import digest
+from bot.sandbox.atlas.auth.digest import DigestAuthenticator, DigestRefused, parse
 from bot.sandbox.atlas.behaviour import Behaviour
-from bot.sandbox.atlas.digest import DigestAuthenticator, DigestRefused, parse
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 GOOD = (

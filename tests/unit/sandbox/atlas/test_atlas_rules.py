@@ -7,14 +7,14 @@ import pytest
 from pydantic import ValidationError
 
 from bot.sandbox.atlas import PLANTED_SECRET, PRESETS, Fault, Kind, World
-from bot.sandbox.atlas.api_request import match
+from bot.sandbox.atlas.api.limits import Buckets, Rate
+from bot.sandbox.atlas.api.request import match
+from bot.sandbox.atlas.api.resources import why_not
+from bot.sandbox.atlas.api.versions import resolve, takes_json
 from bot.sandbox.atlas.behaviour import Behaviour
 from bot.sandbox.atlas.errors import AtlasError
 from bot.sandbox.atlas.faults import SENTENCES, Faults
 from bot.sandbox.atlas.guard import cross_site_reason, is_loopback
-from bot.sandbox.atlas.limits import Buckets, Rate
-from bot.sandbox.atlas.resources import why_not
-from bot.sandbox.atlas.versions import resolve, takes_json
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 TODAY = date(2026, 11, 24)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bot.sandbox.atlas.auth.credentials import Credential
     from bot.sandbox.atlas.behaviour import Behaviour
-    from bot.sandbox.atlas.credentials import Credential
 
 FORM = "application/x-www-form-urlencoded"
 

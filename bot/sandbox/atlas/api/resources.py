@@ -8,19 +8,19 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from bot.sandbox.atlas.activity import EventFilter
-from bot.sandbox.atlas.api_response import ApiResponse
+from bot.sandbox.atlas.api.pages import check_query, page
+from bot.sandbox.atlas.api.render import Renderer
+from bot.sandbox.atlas.api.response import ApiResponse
 from bot.sandbox.atlas.errors import AtlasError
 from bot.sandbox.atlas.jobs import DeliveryType
-from bot.sandbox.atlas.pages import check_query, page
-from bot.sandbox.atlas.render import Renderer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bot.sandbox.atlas.activity import Event
-    from bot.sandbox.atlas.api_request import ApiRequest
+    from bot.sandbox.atlas.api.request import ApiRequest
+    from bot.sandbox.atlas.auth.credentials import Credential
     from bot.sandbox.atlas.behaviour import Behaviour
-    from bot.sandbox.atlas.credentials import Credential
     from bot.sandbox.atlas.jobs import RestoreJob
     from bot.sandbox.atlas.world import Cluster, Project, World
 

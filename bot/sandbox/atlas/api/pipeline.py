@@ -9,20 +9,20 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from bot.sandbox.atlas import resources
-from bot.sandbox.atlas.api_request import ApiRequest, Resource, find
-from bot.sandbox.atlas.api_response import ApiResponse, from_error
-from bot.sandbox.atlas.credentials import CANCELLERS, JOB_READERS, Credential, Role
-from bot.sandbox.atlas.digest import DigestAuthenticator, DigestRefused
+from bot.sandbox.atlas.api import resources
+from bot.sandbox.atlas.api.limits import RATES, Buckets, Rate
+from bot.sandbox.atlas.api.request import ApiRequest, Resource, find
+from bot.sandbox.atlas.api.resources import RequestContext
+from bot.sandbox.atlas.api.response import ApiResponse, from_error
+from bot.sandbox.atlas.api.versions import deprecation_headers, media, resolve, takes_json
+from bot.sandbox.atlas.auth.credentials import CANCELLERS, JOB_READERS, Credential, Role
+from bot.sandbox.atlas.auth.digest import DigestAuthenticator, DigestRefused
 from bot.sandbox.atlas.errors import METHOD_NOT_ALLOWED, NOT_ACCEPTABLE, AtlasError
-from bot.sandbox.atlas.limits import RATES, Buckets, Rate
-from bot.sandbox.atlas.resources import RequestContext
-from bot.sandbox.atlas.versions import deprecation_headers, media, resolve, takes_json
 
 if TYPE_CHECKING:
+    from bot.sandbox.atlas.auth.tokens import TokenIssuer
     from bot.sandbox.atlas.behaviour import Behaviour
     from bot.sandbox.atlas.call_recorder import Scheme
-    from bot.sandbox.atlas.tokens import TokenIssuer
     from bot.sandbox.atlas.world import World
 
 GROUP_ID = re.compile(r"[a-f0-9]{24}")

@@ -6,15 +6,15 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from bot.sandbox.atlas.api_request import find
-from bot.sandbox.atlas.api_response import ApiResponse, from_error, unauthorized
+from bot.sandbox.atlas.api.limits import Rate
+from bot.sandbox.atlas.api.pipeline import rate_limit_error
+from bot.sandbox.atlas.api.request import find
+from bot.sandbox.atlas.api.response import ApiResponse, from_error, unauthorized
 from bot.sandbox.atlas.errors import AtlasError, ErrorKind
 from bot.sandbox.atlas.faults import Fault, Kind
-from bot.sandbox.atlas.limits import Rate
-from bot.sandbox.atlas.pipeline import rate_limit_error
 
 if TYPE_CHECKING:
-    from bot.sandbox.atlas.api_request import ApiRequest
+    from bot.sandbox.atlas.api.request import ApiRequest
     from bot.sandbox.atlas.behaviour import Behaviour
 
 HTML = b"<!DOCTYPE html>\n<html><head><title>Atlas</title></head><body>One moment</body></html>\n"

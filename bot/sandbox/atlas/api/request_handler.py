@@ -8,17 +8,17 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from bot.sandbox.atlas.api_request import find
-from bot.sandbox.atlas.api_response import COMMON_HEADERS, ApiResponse, enveloped, unauthorized
-from bot.sandbox.atlas.apply_fault import apply_fault
+from bot.sandbox.atlas.api.apply_fault import apply_fault
+from bot.sandbox.atlas.api.pipeline import Pipeline, Unauthorized, scheme
+from bot.sandbox.atlas.api.request import find
+from bot.sandbox.atlas.api.response import COMMON_HEADERS, ApiResponse, enveloped, unauthorized
+from bot.sandbox.atlas.auth.tokens import FORM, OAuthRefused, authenticate
 from bot.sandbox.atlas.faults import Fault, Faults, Kind
-from bot.sandbox.atlas.pipeline import Pipeline, Unauthorized, scheme
-from bot.sandbox.atlas.tokens import FORM, OAuthRefused, authenticate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bot.sandbox.atlas.api_request import ApiRequest
+    from bot.sandbox.atlas.api.request import ApiRequest
     from bot.sandbox.atlas.call_recorder import Scheme
 
 TOKEN_PATH = "/api/oauth/token"

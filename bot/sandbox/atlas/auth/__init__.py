@@ -1,0 +1,1 @@
+"""Authentication: API keys with HTTP Digest, and service accounts with OAuth tokens."""
