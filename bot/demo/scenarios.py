@@ -28,7 +28,7 @@ class Scenario:
         title: its label in the menu.
         hint: one sentence about what to try.
         approvals: the least number of other people who must approve.
-        without_approval: no approval is needed, even with `--approvals`: it must run at once.
+        without_approval: no approval is needed, even with `--approvals`: it must run immediately.
         settings: further settings of the bot.
         second: the person whom a second tab shows.
         is_automated: an automated restore is to be cancelled, not a download that starts now.

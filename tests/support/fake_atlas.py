@@ -19,7 +19,7 @@ from bot.atlas import (
 from bot.atlas.models import parse_event
 
 
-def an_event_beside(job_id: str, name: str, created: datetime) -> ActivityEvent:
+def event_near(job_id: str, name: str, created: datetime) -> ActivityEvent:
     """The event that Atlas writes right after the start of a job, by the user `name`."""
     event = parse_event(
         {

@@ -17,7 +17,7 @@ class Call:
     """One request and its result.
 
     `path` is the request target as sent, with its query. `status` is None when the connection was
-    cut without a response. `challenge` says that the response was a 401 that asked for credentials,
+    cut without a response. `challenge`: whether the response was a 401 that asked for credentials,
     `refused` why credentials were not taken, `effect` that something in the world changed.
     """
 

@@ -23,7 +23,7 @@ from bot.storage.watch_store import WatchStore
 from bot.wiring import quarantined_project
 from tests.support.clock import FakeClock
 from tests.support.domain import PROJECT_ID, a_job, job_ref, resolve_members
-from tests.support.fake_atlas import FakeAtlas, an_event_beside
+from tests.support.fake_atlas import FakeAtlas, event_near
 from tests.support.service import facts_service
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ class QuarantineEnv:
 
     def show_starter(self, job_id: str, name: str, delay: float = 0.0) -> None:
         """Add the starter of a job to the feed, after a delay."""
-        event = an_event_beside(job_id, name, self.clock.now)
+        event = event_near(job_id, name, self.clock.now)
         self.atlas.late.append((self.clock.elapsed + delay, event))
 
     async def second(self, seconds: float = 1.0) -> None:

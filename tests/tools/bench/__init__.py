@@ -1,1 +1,1 @@
-"""Latency and resources of the bot, measured beside its peers: `python -m tests.tools.bench`."""
+"""Latency and resources of the bot, compared with its peers: `python -m tests.tools.bench`."""

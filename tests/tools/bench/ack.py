@@ -175,7 +175,7 @@ def dialogs(rounds: list[Round]) -> Table:
         columns=["from the ack p50", "p99", "from the command p50", "p99", "details p50", "p99"],
         rows=rows,
         goals=[Goal.at_most("views.open within 10 ms of the ack (p99, worst load)", max(held), 10)],
-        notes=["Slack and Atlas are on loopback and answer at once: this is the bot's own time."],
+        notes=["Slack and Atlas on loopback answer immediately: this is the bot's own time."],
     )
 
 

@@ -138,17 +138,17 @@ async def _table(apache: Apache, round_trip: float, title: str, rounds: int) -> 
 def _cells(
     seconds: list[float], curl: list[float] | None, asked: list[int]
 ) -> list[float | int | None]:
-    beside = ratio(seconds, curl) if curl else None
-    return [median(seconds) * 1000, beside, int(median(asked)), max(asked)]
+    ratio_to_curl = ratio(seconds, curl) if curl else None
+    return [median(seconds) * 1000, ratio_to_curl, int(median(asked)), max(asked)]
 
 
 def _goals(
     bot_seconds: list[float] | None, curl: list[float] | None, asked: list[int] | None
 ) -> list[Goal]:
-    beside = ratio(bot_seconds, curl) if bot_seconds and curl else None
+    ratio_to_curl = ratio(bot_seconds, curl) if bot_seconds and curl else None
     most = max(asked) if asked else None
     return [
-        Goal.at_most(f"≤ {OF_CURL} × curl", beside, OF_CURL),
+        Goal.at_most(f"≤ {OF_CURL} × curl", ratio_to_curl, OF_CURL),
         Goal.at_most(f"never more than {WARM_REQUESTS} requests when warm", most, WARM_REQUESTS),
     ]
 

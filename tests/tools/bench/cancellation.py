@@ -55,7 +55,7 @@ MEMBERS = ("U0RINA0001", "U0BOT00001")
 #: The path of a bare round trip, with the shortest answer of each fake server.
 BARE = {"Slack": "/api/api.test", "Atlas": "/"}
 
-#: Seconds for which a person looks at the dialog: longer than what Slack says of them is current.
+#: Seconds for which a person reads the dialog: longer than a lookup of the person stays current.
 READING = CURRENT_MAX_AGE + 0.1
 
 #: Seconds for one dialog or cancellation on a busy machine.

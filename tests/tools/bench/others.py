@@ -50,7 +50,7 @@ SAME = {"hey": "hey, one command repeated", "h2load": "h2load, one command repea
 NOTES = (
     (
         f"{CONNECTIONS} connections, {EACH} commands a second each, after the previous answer. hey"
-        " and h2load start all connections at once, so commands come in bursts and queue."
+        " and h2load start all connections simultaneously, so commands come in bursts and queue."
     ),
     "hey and h2load repeat one signed command; wrk's commands all differ.",
 )

@@ -38,7 +38,7 @@ COLUMNS = (
 )
 
 NOTES = (
-    "All people send the command at once, and submit as soon as the dialog shows the job.",
+    "All people send the command simultaneously, and submit as soon as the dialog shows the job.",
     f"Timeouts: how often the log has “{TIMED_OUT}”. The bot retries or reports each.",
     "The busy loops slow the bot and the fake servers alike.",
 )
@@ -118,7 +118,7 @@ def busy(loops: int) -> Iterator[None]:
 
 
 async def run_once(loops: int) -> ConcurrentRequests:
-    """Let all people request at once from a warm bot."""
+    """Let all people request simultaneously from a warm bot."""
     async with open_footprint_environment() as env:
         people = [env.person(number) for number in range(PEOPLE)]
         await env.run_requests(PEOPLE)
@@ -149,5 +149,5 @@ async def measure(scale: Scale) -> list[Table]:
         Goal.at_most("timeouts of the database", sum(each.timeouts for each in every), 0),
     ]
     rows = [Row(name, each.cells()) for name, each in seen.items()]
-    title = f"Under load: {PEOPLE} people request at once"
+    title = f"Under load: {PEOPLE} simultaneous requests"
     return [Table(title=title, columns=COLUMNS, rows=rows, goals=goals, notes=NOTES)]

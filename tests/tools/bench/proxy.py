@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[3]
 
-#: Bytes read at once.
+#: Maximum bytes per read.
 CHUNK = 65536
 
 
@@ -48,8 +48,8 @@ async def _process(port: int, round_trip: float) -> AsyncIterator[int]:
 async def serve_with_delay(port: int, round_trip: float) -> AsyncIterator[int]:
     """Yield a port, served by this process, that leads to `port`.
 
-    Half of the round trip goes by in each direction, however much is under way at once; a new
-    connection waits one round trip before its first byte, as TCP's handshake would have it.
+    Each direction adds half of the round trip, without a limit of throughput; a new connection
+    waits one round trip before its first byte, as with TCP's handshake.
     """
     proxy = _Proxy("127.0.0.1", port, round_trip)
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)

@@ -118,7 +118,7 @@ async def _run(event: str, client: str, settings: Settings, seconds: float) -> R
 
 
 def _app(client: AsyncWebClient) -> AsyncApp:
-    """Build an app that answers at once, without calling `auth.test`."""
+    """Build an app that answers immediately, without calling `auth.test`."""
 
     async def authorize() -> AuthorizeResult:
         return AuthorizeResult(enterprise_id=None, team_id=None, bot_token=client.token)

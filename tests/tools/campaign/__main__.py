@@ -50,9 +50,11 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     add("--markdown", type=pages.page_at, metavar="FILE", help=tables)
     asked = CAMPAIGNS.parse(parser, given)
     if asked.short and (asked.minutes or asked.requests):
-        parser.error("--short says how long and how many: leave out --minutes and --requests")
+        parser.error("--short sets duration and number: leave out --minutes and --requests")
     if asked.short and asked.markdown:
-        parser.error("--short shows that all of it runs; its figures are none for a page")
+        parser.error(
+            "--short tests that all campaigns run; its figures must not be written to a file"
+        )
     asked.seed = int(time.time()) if asked.seed is None else asked.seed
     return asked
 

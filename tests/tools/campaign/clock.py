@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 #: How far the clocks of bots are off from the server's, in seconds; each for itself.
 OFF = (-3600, -10, 0, 10, 3600)
 
-#: How often a clock is set, beside the other faults.
-OFTEN = 20
+#: Weight of setting a clock among the other faults.
+CLOCK_WEIGHT = 20
 
 
 async def run(options: Options) -> list[Table]:
@@ -48,4 +48,4 @@ def disagree(injector: FaultInjector) -> None:
         set_clock(replica.folder / f"{replica.name}.clock", seconds)
         return f"{replica.name} {seconds:+} s"
 
-    injector.more["clock: one bot's set"] = (OFTEN, action)
+    injector.more["clock: one bot's set"] = (CLOCK_WEIGHT, action)

@@ -54,7 +54,7 @@ class People:
             "withdrawn": self._withdraw,
             "no approval": self._do_nothing,
             "one approval of two": self._approve_once,
-            "all at once": self._all_at_once,
+            "competing decisions": self._compete,
             "cancelled elsewhere": self._cancel_elsewhere,
             "approved in a copy": self._approve_in_copy,
             "approved after reminders": self._approve_after_reminders,
@@ -62,7 +62,7 @@ class People:
             "acts alone": self._do_nothing,
             "kept": self._keep,
             "not kept": self._do_nothing,
-            "cancelled at once": self._cancel_at_once,
+            "cancelled early": self._cancel_early,
         }
 
     async def play(self, scenario: Scenario) -> None:
@@ -174,7 +174,7 @@ class People:
     async def _withdraw(self, scenario: Scenario) -> None:
         await self._click_until_decided(scenario, scenario.requester, WITHDRAW)
 
-    async def _all_at_once(self, scenario: Scenario) -> None:
+    async def _compete(self, scenario: Scenario) -> None:
         await self._waits(scenario)
         await asyncio.gather(
             self._approve(scenario), self._deny(scenario), self._withdraw(scenario)
@@ -217,7 +217,7 @@ class People:
                 await self._submit_reason(user)
             await self._pause()
 
-    async def _cancel_at_once(self, scenario: Scenario) -> None:
+    async def _cancel_early(self, scenario: Scenario) -> None:
         user = self._rng.choice(APPROVERS)
         while await self._is(scenario, "quarantined"):
             await self._click(scenario, user, APPROVE)

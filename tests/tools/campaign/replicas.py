@@ -15,7 +15,7 @@ from tests.support.process import BotProcess
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: The bot that runs is the one beside these tests, installed or not.
+#: The source tree of these tests, whose bot runs even if another one is installed.
 ROOT = Path(__file__).parents[3]
 
 #: Seconds between polls of a process.

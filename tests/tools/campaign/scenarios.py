@@ -21,7 +21,7 @@ GUARD = "guard"
 class ScenarioKind:
     """The plan of people for a job, and its possible ends.
 
-    `weight`: how often, beside the others.
+    `weight`: relative frequency.
     """
 
     project: str
@@ -40,7 +40,7 @@ KINDS: Mapping[str, ScenarioKind] = {
     "withdrawn": ScenarioKind("trio", frozenset({"withdrawn"}), 6),
     "no approval": ScenarioKind("brief", frozenset({"expired"}), 5),
     "one approval of two": ScenarioKind("brief", frozenset({"expired"}), 4),
-    "all at once": ScenarioKind("pair", frozenset({"cancelled", "denied", "withdrawn"}), 5),
+    "competing decisions": ScenarioKind("pair", frozenset({"cancelled", "denied", "withdrawn"}), 5),
     "cancelled elsewhere": ScenarioKind("pair", frozenset({"over"}), 3),
     "approved in a copy": ScenarioKind("notified", CANCELLED, 4),
     "approved after reminders": ScenarioKind("notified", CANCELLED, 3),
@@ -48,7 +48,7 @@ KINDS: Mapping[str, ScenarioKind] = {
     "acts alone": ScenarioKind("notified", CANCELLED, 5),
     "kept": ScenarioKind(GUARD, frozenset({"kept", "cancelled"}), 4),
     "not kept": ScenarioKind(GUARD, CANCELLED, 4),
-    "cancelled at once": ScenarioKind(GUARD, CANCELLED, 3),
+    "cancelled early": ScenarioKind(GUARD, CANCELLED, 3),
 }
 
 

@@ -14,7 +14,7 @@ from tests.support.required_programs import find
 
 #: Libraries whose versions affect the figures: the bot's, then those of the peers.
 LIBRARIES = ("slack-bolt", "slack-sdk", "aiohttp", "httpx", "sqlalchemy", "asyncpg")
-BESIDE = ("requests", "atlasapi", "hypothesis", "atheris")
+PEERS = ("requests", "atlasapi", "hypothesis", "atheris")
 
 #: Programs of the peers, with the arguments that print the version; hey has none.
 PROGRAMS = {
@@ -34,7 +34,7 @@ def lines() -> list[str]:
         f"Machine: {_processor()}, {os.cpu_count()} cores, {_memory()}, {_system()}",
         f"Load when it began: {os.getloadavg()[0]:.1f}",
         f"Python {platform.python_version()}, " + ", ".join(filter(None, map(_version, LIBRARIES))),
-        "Peers: " + ", ".join(filter(None, (*map(_version, BESIDE), *map(_version_of, PROGRAMS)))),
+        "Peers: " + ", ".join(filter(None, (*map(_version, PEERS), *map(_version_of, PROGRAMS)))),
     ]
 
 
@@ -62,7 +62,7 @@ def _memory() -> str:
 def _read(path: str) -> str:
     try:
         return Path(path).read_text()
-    except OSError:  # no Linux: the figures still count, the header says less
+    except OSError:  # not on Linux: the header is shorter
         return ""
 
 

@@ -63,7 +63,7 @@ class Resource:
     """A kind of path; the request fills the names in its braces.
 
     `versions` are its v2 versions, `rate` the set of endpoints whose bucket it takes from,
-    `java` what the header X-Java-Method says.
+    `java` the value of the header X-Java-Method.
     """
 
     name: str

@@ -152,7 +152,7 @@ class People:
         *,
         block: str | None = None,
     ) -> Ack:
-        """Pick in a select (or fill another element), which sends an action to the bot at once.
+        """Pick in a select (or fill another element), which sends an action to the bot.
 
         An input block sends one only with `dispatch_action`.
 

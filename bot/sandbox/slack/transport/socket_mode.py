@@ -14,7 +14,7 @@ from bot.sandbox.slack.world import World
 Json = dict[str, Any]
 MAX_CONNECTIONS = 10
 
-#: Seconds from a disconnect frame to the end of the connection; `link_disabled` ends it at once.
+#: Seconds from a disconnect frame to the end of the connection; zero for `link_disabled`.
 DISCONNECT_GRACE = 10.0
 LINK_DISABLED = "link_disabled"
 

@@ -41,7 +41,7 @@ def _of_chain(thread: Thread | None, chain: Sequence[Recorded]) -> Iterator[str]
     if thread is None:
         yield "the audit log has events of it, and it has no card"
     elif ends[-1:] != [f"request:{thread.state}"]:
-        yield f"the card says {thread.state}, the audit log {ends}"
+        yield f"the card shows {thread.state}, the audit log {ends}"
     if set(ends[:-1]) - {EventName.FAILED}:
         yield f"it ended more than once: {ends}"
 

@@ -50,7 +50,7 @@ def of_secrets(observations: Observations) -> Iterator[tuple[Rule, str]]:
     for place, text in places.items():
         for number, secret in enumerate((*observations.secrets, PLANTED_SECRET)):
             if secret in text:
-                yield Rule.SECRETS, f"secret number {number} stands in {place}"
+                yield Rule.SECRETS, f"secret number {number} is in {place}"
 
 
 def problems_in_logs(logs: Iterable[Path]) -> Counter[str]:

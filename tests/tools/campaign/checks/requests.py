@@ -75,13 +75,13 @@ def _of_thread(scenario: Scenario, thread: Thread) -> Iterator[Found]:
     if (cards := len(different(thread.cards))) != 1:
         yield Rule.CARDS, f"there are {cards} cards"
     if thread.state in OPEN or not thread.outcomes:
-        yield Rule.ENDED, f"the card says {thread.state}, the thread {thread.outcomes}"
+        yield Rule.ENDED, f"the card shows {thread.state}, the thread {thread.outcomes}"
         return
     *before, last = thread.outcomes
     if set(before) - {"failed"} or len(before) > scenario.retried:
         yield Rule.OUTCOMES, f"more than one: {thread.outcomes}"
     if last != thread.state:
-        yield Rule.OUTCOMES, f"the card says {thread.state}, the thread {last}"
+        yield Rule.OUTCOMES, f"the card shows {thread.state}, the thread {last}"
 
 
 def _of_truth(observations: Observations, scenario: Scenario, state: str) -> Iterator[Found]:
@@ -93,7 +93,7 @@ def _of_truth(observations: Observations, scenario: Scenario, state: str) -> Ite
     if state not in OPEN | ends:
         yield Rule.OUTCOMES, f"it ended as {state}, not as {sorted(ends)}"
     if effects > 1 or (state == "cancelled" and not effects and not hidden):
-        yield Rule.EFFECTS, f"the card says {state}, and {effects} DELETEs took effect"
+        yield Rule.EFFECTS, f"the card shows {state}, and {effects} DELETEs took effect"
     if state == "cancelled" and not scenario.job.cancelled:
         yield Rule.TRUTH, "it is said cancelled, and is not"
     if state not in {"cancelled", *OPEN} and effects:

@@ -432,8 +432,8 @@ def test_secret_in_the_audit_log_or_slack_is_a_violation() -> None:
     evidence.record((EventName.CARD_MOVED, "hush-hush"))
 
     assert evidence.found() == [
-        f"{Rule.SECRETS}: secret number 0 stands in the audit log",
-        f"{Rule.SECRETS}: secret number 0 stands in Slack",
+        f"{Rule.SECRETS}: secret number 0 is in the audit log",
+        f"{Rule.SECRETS}: secret number 0 is in Slack",
     ]
 
 

@@ -66,7 +66,7 @@ class FlakyDelivery(Delivery):
         return await self._send_until_acknowledged(kind, payload)
 
     async def _twice(self, kind: str, payload: Json) -> Ack:
-        """Deliver another copy at once or later."""
+        """Deliver another copy immediately or later."""
         self.counts.twice += 1
         copy = asyncio.create_task(self._copy(kind, payload))
         self._copies.add(copy)

@@ -31,12 +31,12 @@ T = TypeVar("T")
 
 Action = Callable[[], Awaitable[str | None]]
 
-#: Actions that take time, in seconds; longer than a lease now and then.
+#: Range of the seconds of a pause; some are longer than a lease.
 PAUSE_BOT = (0.5, 14.0)
 PAUSE_DATABASE = (0.3, 4.0)
 
-#: How many faults may wait for calls to come; more would meet a bot that starts all at once, and
-#: keep it from starting as long as faults are injected.
+#: Maximum number of faults that wait for calls; more would all hit a bot that starts, and keep it
+#: from starting as long as faults are injected.
 MAX_PENDING_FAULTS = 3
 
 ATLAS_KINDS = (
@@ -260,7 +260,7 @@ class FaultInjector:
                 await asyncio.to_thread(self.postgres.start)
             finally:
                 self._database_busy = False
-            return f"away {seconds_down:.1f} s"
+            return f"down {seconds_down:.1f} s"
 
         return action
 

@@ -35,7 +35,7 @@ SLACK_WAITS = 3.0
 #: The log line of an unreadable envelope.
 REFUSED = "refused an envelope"
 
-#: Events that show an answer to a person, beside the ack itself.
+#: Events that show an answer to a person, besides the ack.
 ANSWERS = frozenset({"message", "message_changed", "ephemeral", "view", "home"})
 ANSWERING_CALLS = frozenset(
     {"views.open", "views.update", "views.publish", "chat.postEphemeral", "chat.postMessage"}

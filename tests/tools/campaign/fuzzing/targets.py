@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     Target = Callable[[bytes], None]
 
-NOBODY = Projects(())
+NO_PROJECTS = Projects(())
 IDENTITY = Identity(user="U0BOT", bot="B0BOT", team="T0HOME", enterprise=None, url="https://x/")
 KEY = DigestKey("public", SecretStr("private"))
 FORM = "application/x-www-form-urlencoded"
@@ -46,7 +46,7 @@ def command(data: bytes) -> None:
     """The grammar of commands, up to the resulting message or dialog."""
     text = data.decode(errors="replace")
     found = parse(text)
-    route(found, "C1", NOBODY, text)
+    route(found, "C1", NO_PROJECTS, text)
     if isinstance(found, InvalidCommand):
         assert invalid(found)
 
@@ -123,10 +123,10 @@ def metadata(data: bytes) -> None:
 def message(data: bytes) -> None:
     """A message on which the shortcut is used."""
     text = data.decode(errors="replace")
-    route_message({"text": text}, "C1", NOBODY)
+    route_message({"text": text}, "C1", NO_PROJECTS)
     found = parse_body(data)
     if isinstance(found, dict):
-        route_message(found, "C1", NOBODY)
+        route_message(found, "C1", NO_PROJECTS)
 
 
 #: Each with a few whole inputs to begin with.

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-#: Seconds of the machine for one transaction: a busy machine is not a database that is away.
+#: Real seconds for one transaction: on a busy machine the database must not count as unavailable.
 DATABASE_TIMEOUT = 60.0
 #: The same for a read of the activity feed, without which an expected starter is not known.
 FEED_TIMEOUT = 60.0
@@ -148,7 +148,7 @@ class BotAtlas(FakeAtlas):
 
 
 class BotFeeds(ActivityFeeds):
-    """The activity feeds as one bot reads them: at once, or not at all."""
+    """The activity feeds as one bot reads them: immediately, or not at all."""
 
     async def read_since(
         self, project_id: str, start: datetime | None, *, timeout: float = 0.0, max_age: float
@@ -274,7 +274,7 @@ class SimulatedBot:
             await self.services.time.sleep(2.0)
 
     async def _deliver(self) -> None:
-        """Deliver due posts every second, while Slack is up; it takes each at once."""
+        """Deliver due posts every second, while Slack is up, which accepts each immediately."""
         is_lost = False
         while True:
             if self.services.slack_is_up:

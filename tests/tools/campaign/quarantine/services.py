@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from bot.atlas import DeliveryType
 from tests.support.clock import NOON
 from tests.support.domain import a_job
-from tests.support.fake_atlas import an_event_beside
+from tests.support.fake_atlas import event_near
 
 if TYPE_CHECKING:
     import random
@@ -29,7 +29,7 @@ QUIET_TURNS = 12
 
 
 class SimulatedTime:
-    """Time that passes only by `advance`; the wall clock may jump beside it."""
+    """Time that passes only by `advance`; the wall clock may jump independently."""
 
     def __init__(self) -> None:
         self.elapsed = 0.0
@@ -107,7 +107,7 @@ class Services:
 
     def show_starter(self, job_id: str, name: str, delay: float) -> None:
         """Add the starter of a job to the feed, after a delay."""
-        event = an_event_beside(job_id, name, self.time.wall)
+        event = event_near(job_id, name, self.time.wall)
         self.feed.append((self.time.elapsed + delay, event))
 
     def change(self, job_id: str, **changes: object) -> None:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 NO_DOWNLOADS = ("automated", "pointInTime")
 EXPECTED, STRANGER = "etl@shop.example", "mallory@shop.example"
 
-#: Downloads of one database: as many as can be looked at beside each other.
+#: Downloads of one database: as many as its bots can read concurrently.
 DOWNLOADS = 100
 
 #: Seconds without faults at the end, in which everything that is due must end.
