@@ -25,7 +25,7 @@ ANNOUNCER = "ci-bot"
 
 
 class Controller:
-    """What the page's buttons do.
+    """Carries out what the page's buttons request.
 
     Args:
         slack: the fake Slack, which also serves the page.

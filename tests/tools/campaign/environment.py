@@ -176,9 +176,9 @@ class CampaignEnvironment:
         finally:
             await database.close()
 
-    def keep(self, name: str, things: object) -> None:
+    def keep(self, name: str, content: object) -> None:
         """Put something into the folder of evidence, as JSON."""
-        (self.folder / name).write_text(json.dumps(things, default=str, indent=1))
+        (self.folder / name).write_text(json.dumps(content, default=str, indent=1))
 
     def keep_evidence(self, observations: Observations, found: Sequence[Violation]) -> None:
         """Write the evidence of violations."""
@@ -197,14 +197,15 @@ async def opened(
     plan: Plan, folder: Path, postgres: PostgresServer | None, seed: int
 ) -> AsyncIterator[CampaignEnvironment]:
     """Open an environment; every bot in it ends with it."""
-    world, known, rng = build_world(), set[str](), random.Random(seed)  # noqa: S311 - the same scenarios at every run
+    world, known = build_world(), set[str]()
+    rng = random.Random(seed)  # noqa: S311 - the same scenarios in each run
     write_projects(world, folder, plan.people)
     async with AsyncExitStack() as stack:
         stack.enter_context(silence_server_log())
         atlas, slack = await _open_fake_servers(stack, plan, world)
-        wires = [FaultyProxy(partial(port_of, url)) for url in (slack.base_url, atlas.url)]
-        wires.append(FaultyProxy(lambda: env.next_bot()))  # noqa: PLW0108 - the environment is built below
-        to_slack, to_atlas, to_bot = [await stack.enter_async_context(wire) for wire in wires]
+        proxies = [FaultyProxy(partial(port_of, url)) for url in (slack.base_url, atlas.url)]
+        proxies.append(FaultyProxy(lambda: env.next_bot()))  # noqa: PLW0108 - env is built below
+        to_slack, to_atlas, to_bot = [await stack.enter_async_context(proxy) for proxy in proxies]
         messages, delivery = MessageTracker(known), FlakyDelivery(slack, rng)
         slack.world.events.subscribe(messages.on_change)
         slack.people.delivery = delivery

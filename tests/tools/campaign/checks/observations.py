@@ -30,7 +30,7 @@ class Observations:
     Attributes:
         breaks: breaks of the audit log's hash chain.
         faults: faults injected into bots, databases and services.
-        to_atlas: broken exchanges with Atlas on the wire.
+        to_atlas: exchanges with Atlas that the proxy broke.
         processes: each process of each bot, with its end.
         posts_may_double: whether this Slack does not recognize a repeated post.
     """

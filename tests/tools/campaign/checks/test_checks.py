@@ -309,7 +309,7 @@ def at(seconds: float) -> float:
 
 
 @pytest.mark.parametrize(
-    ("faults", "wire", "explained"),
+    ("faults", "exchanges", "explained"),
     [
         ([], [], False),
         ([InjectedFault(at(59), at(70), "bot: paused", "bot-1")], [], True),
@@ -325,7 +325,7 @@ def at(seconds: float) -> float:
         ),  # it was back
         ([InjectedFault(at(59), at(70), "bot: SIGKILL", "bot-1")], [], False),
         ([InjectedFault(at(59), at(70), "database: paused", "")], [], True),
-        ([InjectedFault(at(59), at(70), "slack: odd answer", "")], [], False),
+        ([InjectedFault(at(59), at(70), "slack: faulty answer", "")], [], False),
         ([], [BrokenExchange(at(68), at(72), "late")], True),
         ([], [BrokenExchange(at(56), at(60), "late")], True),
         ([], [BrokenExchange(at(60), at(64), "late")], False),
@@ -333,12 +333,12 @@ def at(seconds: float) -> float:
     ],
 )
 def test_second_delete_is_explained_by_a_fault_that_hid_the_first(
-    faults: list[InjectedFault], wire: list[BrokenExchange], *, explained: bool
+    faults: list[InjectedFault], exchanges: list[BrokenExchange], *, explained: bool
 ) -> None:
     evidence = successful()
     with_two_deletes(evidence)
 
-    assert (evidence.found(faults=faults, to_atlas=wire) == []) is explained
+    assert (evidence.found(faults=faults, to_atlas=exchanges) == []) is explained
 
 
 @pytest.mark.parametrize(("fault", "explained"), [("stale_read", True), ("reset_after", False)])

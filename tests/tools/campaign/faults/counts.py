@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.tools.campaign.faults.proxy import FaultyProxy
 
 #: Names of actions that apply to the next calls: their faults are counted by call.
-WAITS = ("odd answer", "broken connection")
+PENDING_ACTIONS = ("faulty answer", "broken connection")
 
 
 class FaultCounts(Faults):
@@ -44,12 +44,12 @@ class FaultCounts(Faults):
 
 def count_faults(injector: FaultInjector, deliveries: Counts) -> Counter[str]:
     """Count everything; a fault that waited for a call which never came did not happen."""
-    wires = {
+    proxies = {
         "connection to Slack": injector.to_slack,
         "connection to Atlas": injector.to_atlas,
         "connection from Slack": injector.to_bot,
     }
-    counts = sum((_on_wire(name, proxy) for name, proxy in wires.items() if proxy), Counter())
+    counts = sum((_by_proxy(name, proxy) for name, proxy in proxies.items() if proxy), Counter())
     counts += (
         _done(injector.faults) + injector.fault_counts.counts + _by_atlas(injector.atlas.calls)
     )
@@ -57,7 +57,7 @@ def count_faults(injector: FaultInjector, deliveries: Counts) -> Counter[str]:
 
 
 def _done(faults: Iterable[InjectedFault]) -> Counter[str]:
-    return Counter(fault.what for fault in faults if not fault.what.endswith(WAITS))
+    return Counter(fault.what for fault in faults if not fault.what.endswith(PENDING_ACTIONS))
 
 
 def _by_atlas(calls: Iterable[Call]) -> Counter[str]:
@@ -75,7 +75,7 @@ def _faults_of(call: Call) -> Iterator[object]:
             yield call.status
 
 
-def _on_wire(name: str, proxy: FaultyProxy) -> Counter[str]:
+def _by_proxy(name: str, proxy: FaultyProxy) -> Counter[str]:
     return Counter(_readable(name, exchange.kind) for exchange in proxy.broken_exchanges)
 
 

@@ -155,9 +155,9 @@ class FaultInjector:
             "bot: SIGKILL": (5, self._signal_bot(SIGKILL)),
             "bot: SIGTERM": (3, self._signal_bot(SIGTERM)),
             "bot: paused": (3, self._pause_bot),
-            "slack: odd answer": (10, self._malformed_slack),
+            "slack: faulty answer": (10, self._add_slack_fault),
             "slack: broken connection": (8, self._break(self.to_slack)),
-            "atlas: odd answer": (12, self._malformed_atlas),
+            "atlas: faulty answer": (12, self._add_atlas_fault),
             "atlas: broken connection": (8, self._break(self.to_atlas)),
         }
         if self.to_bot:
@@ -193,7 +193,7 @@ class FaultInjector:
             return None
         return f"{replica.name} {seconds:.1f} s"
 
-    async def _malformed_slack(self) -> str | None:
+    async def _add_slack_fault(self) -> str | None:
         if self.fault_counts.waiting >= MAX_PENDING_FAULTS:
             return None
         kind, status = self._slack_faults.draw()
@@ -203,7 +203,7 @@ class FaultInjector:
         self.slack.faults.add("*", fault, times)
         return f"{kind} x{times}"
 
-    async def _malformed_atlas(self) -> str | None:
+    async def _add_atlas_fault(self) -> str | None:
         if len(self.atlas.faults.active) >= MAX_PENDING_FAULTS:
             return None
         kind, status = self._atlas_faults.draw()

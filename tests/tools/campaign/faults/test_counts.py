@@ -46,7 +46,7 @@ def test_actions_are_counted_by_name() -> None:
 def test_fault_of_slack_counts_when_a_call_hits_it() -> None:
     injector = new_injector()
     injector.slack.faults.add("*", Fault(kind="status", status=502), 2)
-    injector.faults.append(InjectedFault(1.0, 1.0, "slack: odd answer", "status x2"))
+    injector.faults.append(InjectedFault(1.0, 1.0, "slack: faulty answer", "status x2"))
     assert count_faults(injector, Counts()) == {}
 
     injector.slack.faults.next("chat.postMessage")
@@ -91,11 +91,11 @@ async def test_every_kind_of_fault_is_injected() -> None:
     injector = new_injector()
     drawn = set()
     for _ in ATLAS_FAULTS:
-        await injector._malformed_atlas()
+        await injector._add_atlas_fault()
         drawn |= {(each.fault.kind, each.fault.status) for each in injector.atlas.faults.active}
         injector.atlas.faults.clear()
     for _ in SLACK_FAULTS:
-        await injector._malformed_slack()
+        await injector._add_slack_fault()
         while injector.slack.faults.next("chat.postMessage"):
             continue
     break_connection = injector._break(injector.to_slack)
