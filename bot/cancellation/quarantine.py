@@ -164,9 +164,8 @@ class GraceClock:
     """
 
     def __init__(self) -> None:
-        self.written: dict[
-            str, datetime
-        ] = {}  #: the ends that this process stored, by id of the request
+        #: The ends that this process stored, by id of the request.
+        self.written: dict[str, datetime] = {}
         self._ends: dict[str, float] = {}
         self._answered_at: float | None = None
         self._was_interrupted = False

@@ -27,7 +27,7 @@ STATE_LABELS: Mapping[State, str] = {
     State.OVER: ":information_source: The job is over",
     State.REFUSED: ":no_entry: Atlas refused",
     State.CHANGED: ":warning: The job is not what it was; nothing was done",
-    State.FAILED: ":x: Could not be settled; check the job in Atlas",
+    State.FAILED: ":x: Could not be settled; a person must look",
     State.DENIED: ":no_entry_sign: Denied; nothing was done",
     State.EXPIRED: ":alarm_clock: Not approved in time; nothing was done",
     State.WITHDRAWN: ":leftwards_arrow_with_hook: Withdrawn; nothing was done",
