@@ -192,7 +192,7 @@ class WebhookWorker:
         except CancellationError as error:  # sent, but not marked
             problem = str(error)
         except Exception as error:
-            log.exception("audit webhook stopped", request=request)
+            log.exception("audit webhook failed", request=request)
             problem = type(error).__name__
         finally:
             del self._in_flight[request]

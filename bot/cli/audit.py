@@ -169,7 +169,7 @@ def check_filters(request: str, actor: str, event: str) -> None:
         known = ", ".join(sorted(EventName))
         fail(f"There is no event {event!r}; there are: {known}.", WRONG_USAGE)
     if request and not REQUEST_ID.fullmatch(request):
-        fail(f"{request!r} is not the id of a request: see the audit log.", WRONG_USAGE)
+        fail(f"{request!r} is not the id of a request: see the log of the bot.", WRONG_USAGE)
     if actor and not ACTOR_ID.fullmatch(actor):
         fail(f"{actor!r} is not a Slack user id (U012AB3CD), nor cli:ACCOUNT.", WRONG_USAGE)
 

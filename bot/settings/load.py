@@ -266,9 +266,11 @@ def _policy_risks(project: PolicyHolder) -> Iterator[str]:
         if not watch_channel:
             yield "the bot only watches, and no channel is set (BOT_WATCH_CHANNEL)."
         return
+    if policy.approvals == 0:
+        yield "no approvals are needed: each requester cancels alone (BOT_APPROVALS)."
     if policy.requesters.everyone:
         yield "every full member of the workspace may ask (BOT_REQUESTERS)."
-    yield from _approval_risks(policy) if policy.approvals else _risks_without_approvals(policy)
+    yield from _approval_risks(policy) if policy.approvals else _unused_rules(policy)
     if watch_channel and policy.channels and watch_channel not in policy.channels:
         yield (
             "the buttons of announcements do not work in the watch channel: add it to "
@@ -285,8 +287,7 @@ def _approval_risks(policy: Policy) -> Iterator[str]:
         yield "a request expires before its last reminder (BOT_APPROVAL_TTL, BOT_REMIND_AFTER)."
 
 
-def _risks_without_approvals(policy: Policy) -> Iterator[str]:
-    yield "no approvals are needed: each requester cancels alone (BOT_APPROVALS)."
+def _unused_rules(policy: Policy) -> Iterator[str]:
     if policy.approvers != policy.requesters:
         yield "approvers are named, but no approvals are needed (BOT_APPROVALS)."
     if policy.break_glass != NO_ONE:

@@ -29,8 +29,8 @@ log = structlog.get_logger(__name__)
 
 MAX_LISTING_AGE = 60.0  #: seconds for which a listing of many clusters is cached
 MAX_JOBS = 20  #: entries of this part; a Home tab has at most 100 blocks
-MAX_WAITING = 10  #: the same
-MAX_PAST = 5  #: the same
+MAX_WAITING = 10  #: entries of this part
+MAX_PAST = 5  #: entries of this part
 
 
 def register(app: AsyncApp, deps: Dependencies) -> None:

@@ -120,7 +120,7 @@ def people(who: People) -> str:
     if who.everyone:
         return "every full member of this workspace"
     groups = (f"<!subteam^{group}>" for group in sorted(who.groups))
-    return join([*groups, *map(person, sorted(who.users))], MAX_PEOPLE) or "no person"
+    return join([*groups, *map(person, sorted(who.users))], MAX_PEOPLE) or "no one"
 
 
 def join(items: Iterable[str], limit: int | None = None, rest: str = "more") -> str:

@@ -195,7 +195,7 @@ def _update_request(uow: UnitOfWork, request: Request, before: JobFacts, after: 
     starter = after.started_by.starter
     if starter and after.started_by != before.started_by:
         detail = after.audit_detail()
-        uow.record(request, EventName.STARTER_KNOWN, detail=detail)
+        uow.record_and_notify(request, EventName.STARTER_KNOWN, detail=detail, reply=False)
     was_live = request.shown.link_is_live
     if after.phase is LinkPhase.LIVE and not was_live:
         _record_once(uow, request, EventName.LINK_LIVE, after)

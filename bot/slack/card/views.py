@@ -254,5 +254,5 @@ def _retry(request: Request) -> Block:
 def second_copy(request: Request, links: Links) -> dict[str, Any]:
     """Build what replaces the second copy of a card: a link to the first."""
     card = mrkdwn.link(links.card_of(request), "the other one")
-    text = labelled(f"This card was posted twice. The request continues on {card}.")
+    text = labelled(f"This card was posted twice. The card of the request is {card}.")
     return blockkit.message(text) | {"metadata": metadata(request, request.state)}

@@ -101,7 +101,7 @@ class SocketModeReceiver:
 
     def _accept(self, envelope: SocketModeRequest, connection: Connection) -> None:
         if not any(each.can_send for each in (connection, *self._connections)):
-            log.info("not acked: Slack sends it to another replica", envelope=envelope.envelope_id)
+            log.info("not acked: Slack sends it again", envelope=envelope.envelope_id)
             return
         connection.in_flight.begin()
         answering = self._answers.start(self._answer(envelope, connection), "envelope")

@@ -67,7 +67,7 @@ def test_people_are_mentioned_by_group_and_user() -> None:
 
     assert mrkdwn.people(some) == "<!subteam^S1>, <@U1> and <@U2>"
     assert mrkdwn.people(EVERYONE) == "every full member of this workspace"
-    assert mrkdwn.people(People()) == "no person"
+    assert mrkdwn.people(People()) == "no one"
 
 
 def test_operator_is_named_without_a_mention() -> None:
