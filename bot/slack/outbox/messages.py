@@ -74,14 +74,16 @@ class MessageBuilder:
 
     def _copy(self, post: RequestPost) -> Message:
         """Build the card as a direct message to an approver, or its update."""
-        is_edit = post.kind is PostKind.EDIT
-        heading = None if is_edit else card_views.COPY_HEADINGS.get(post.event)
+        is_edit, is_waiting = post.kind is PostKind.EDIT, post.request.state is State.AWAITING
+        asks = is_waiting and not is_edit
+        heading = card_views.COPY_HEADINGS.get(post.event) if asks else None
         content = card_views.copy(self._card(post), post.request, self.links, heading)
         if is_edit:
             if post.copy is None:
                 raise Unneeded("the approver did not get the copy")
             return Message(channel=post.copy.channel, content=content, ts=post.copy.ts)
-        if post.request.state is not State.AWAITING:
+        # Slack may have a copy that was attempted: its update needs the place.
+        if not is_waiting and post.attempts == 1:
             raise Unneeded("the request does not wait any more")
         return Message(channel=post.recipient or "", content=content)
 

@@ -358,6 +358,15 @@ async def test_copy_of_a_decided_request_is_not_sent(worker: Worker) -> None:
     assert (worker.store.discarded, worker.store.dropped, worker.counted) == ([4], [], [])
 
 
+async def test_attempted_copy_of_a_decided_request_is_sent_as_it_is_now(worker: Worker) -> None:
+    """Slack may have it from the first attempt, and then returns its place."""
+    await worker.deliver(replace(a_copy(state=State.DENIED), attempts=2))
+
+    (call,) = worker.posted
+    assert "cancel_restore_approve" not in str(call["blocks"])
+    assert len(worker.store.sent) == 1
+
+
 async def test_edit_of_a_copy_updates_it_in_place(worker: Worker) -> None:
     await worker.deliver(a_copy_edit(5, state=State.DENIED))
 
