@@ -135,11 +135,12 @@ class Database:
         task = asyncio.create_task(self._transaction(work, guard, writes=writes))
         try:
             done, _ = await asyncio.wait({task}, timeout=timeout)
-        finally:
-            if not task.done():
-                self._abandon(task, guard)
+        except asyncio.CancelledError:
+            self._abandon(task, guard)
+            raise
         if done:
             return task.result()
+        self._abandon(task, guard)
         committing = writes and guard.committing
         log.warning(TIMED_OUT, committing=committing)
         raise errors.MaybeRecorded if committing else errors.NotRecorded

@@ -246,6 +246,24 @@ async def test_connection_that_is_lost_while_it_opens_raises_not_read(on_server:
         await on_server.read(lambda db: db.execute(text("SELECT 1")))
 
 
+async def test_error_of_a_transaction_is_read_though_its_caller_was_cancelled(
+    in_file: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    callers: list[asyncio.Task[Any]] = []
+
+    async def cancel_caller_and_fail(*_: object) -> None:
+        callers[0].cancel()
+        raise OSError("connection refused")
+
+    monkeypatch.setattr(in_file._executor, "run", cancel_caller_and_fail)
+    callers.append(asyncio.create_task(in_file.read(lambda db: db.execute(text("SELECT 1")))))
+    await asyncio.wait(callers)
+    assert callers.pop().cancelled()
+    gc.collect()
+
+    assert "never retrieved" not in caplog.text
+
+
 async def test_close_does_not_wait_for_a_paused_server_and_logs_no_error(
     server: PostgresServer, on_postgres: str, caplog: pytest.LogCaptureFixture
 ) -> None:
