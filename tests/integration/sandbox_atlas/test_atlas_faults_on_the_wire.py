@@ -191,6 +191,14 @@ async def test_response_can_be_truncated(env: AtlasEnv) -> None:
     assert env.atlas.calls[-1].status is None
 
 
+async def test_malformed_response_of_a_refused_call_keeps_its_error_status(env: AtlasEnv) -> None:
+    env.atlas.faults.add(Fault(kind=Kind.STATUS, status=503))
+    env.atlas.faults.add(Fault(kind=Kind.TRUNCATED))
+
+    assert (await env.v2.delete(RUNNING)).status_code == 503
+    assert env.atlas.world.cancellations == []
+
+
 async def test_effect_can_be_visible_late(env: AtlasEnv) -> None:
     env.atlas.faults.add(Fault(kind=Kind.STALE_READ, method="DELETE", reads=2))
 

@@ -40,17 +40,19 @@ def apply_fault(
 
 def _garble(kind: Kind, response: ApiResponse) -> ApiResponse:
     body = response.body or b'{"links":[]}'
+    # Where another fault of the same call refused it, a success would be untrue.
+    status = response.status if response.status >= HTTPStatus.BAD_REQUEST else HTTPStatus.OK
     match kind:
         case Kind.HTML:
-            return ApiResponse(status=200, raw=HTML, media="text/html;charset=utf-8")
+            return ApiResponse(status=status, raw=HTML, media="text/html;charset=utf-8")
         case Kind.TRUNCATED:
-            return replace(response, status=200, raw=body[: len(body) // 2])
+            return replace(response, status=status, raw=body[: len(body) // 2])
         case Kind.WRONG_SHAPE:
-            return replace(response, status=200, raw=OTHER_SHAPE)
+            return replace(response, status=status, raw=OTHER_SHAPE)
         case Kind.EMPTY:
-            return replace(response, status=200, raw=b"")
+            return replace(response, status=status, raw=b"")
         case Kind.CUT_BODY:
-            return replace(response, status=200, raw=body, cut=True)
+            return replace(response, status=status, raw=body, cut=True)
         case _:
             return response
 
