@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bot.sandbox.slack import Fault
 from tests.acceptance.approvals.actions import (
     ABE,
     ADA,
@@ -67,6 +68,24 @@ async def test_approval_in_a_direct_message_changes_the_card_and_every_copy(tmp_
         assert "sam" in reached.lower()
         assert "<@" not in reached
         assert "request:reminded" not in events(env, card)
+
+
+async def test_copy_whose_answer_was_lost_shows_the_decision(tmp_path: Path) -> None:
+    environ: Environ = {**THREE, "BOT_REMIND_AFTER": "1"}
+    async with open_approval_environment(tmp_path, environ) as env:
+        card = await ask(env)
+        assert await env.slack.until(lambda: replies(env, card, "Got this request"))
+        env.slack.faults.add("chat.postMessage", Fault(kind="reset_after"), times=50)
+        assert await env.slack.until(lambda: len(copies(env)) == 6)
+
+        await env.slack.people.clicks("sam", copies(env, [SAM])[0], APPROVE)
+        await shows(env, job_of(card), "cancelled")
+        env.slack.faults.clear()
+
+        assert await env.slack.until(
+            lambda: {state_of(c) for c in copies(env)} == {"cancelled"}, 20
+        )
+        assert len(copies(env)) == 6
 
 
 async def test_reminders_come_once_each_and_the_last_one_escalates(tmp_path: Path) -> None:
