@@ -283,7 +283,8 @@ def _approval_risks(policy: Policy) -> Iterator[str]:
         yield "every full member of the workspace may approve (BOT_APPROVERS)."
     if policy.approvals == 1 and policy.self_approval:
         yield "the requester's own approval is enough (BOT_SELF_APPROVAL)."
-    if policy.remind_after != REMIND_AFTER and policy.remind_after[-1:] >= (policy.approval_ttl,):
+    is_set = policy.remind_after != REMIND_AFTER  # the last ones of the default may not come
+    if is_set and any(wait >= policy.approval_ttl for wait in policy.remind_after):
         yield "a request expires before its last reminder (BOT_APPROVAL_TTL, BOT_REMIND_AFTER)."
 
 
