@@ -1,4 +1,4 @@
-"""A bot sends its audit log to a receiver that fails at first, and cancels meanwhile."""
+"""A bot sends its audit log to a receiver that fails at first, and cancels jobs in that time."""
 
 import json
 from pathlib import Path

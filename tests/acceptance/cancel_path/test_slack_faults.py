@@ -1,4 +1,4 @@
-"""Faults of Slack: late triggers, dialogs closed meanwhile, posts that fail or repeat."""
+"""Faults of Slack: late triggers, dialogs closed before the answer, posts that fail or repeat."""
 
 import pytest
 

@@ -28,7 +28,7 @@ SHUTDOWN_TIMEOUT = 10.0
 #: Seconds of steady load before the first replica is rolled, and after the last.
 PAUSE_BETWEEN_ROLLS = 1.0
 
-#: Minimum number of commands meanwhile.
+#: Minimum number of commands during the update.
 MIN_COMMANDS = 16
 
 
