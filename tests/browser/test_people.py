@@ -3,6 +3,10 @@
 from tests.browser.conftest import OpenTab
 from tests.browser.screen import CONFIRMED, Screen
 
+_REPLY_ARRIVED = """() => import("/page/store.js").then(({ state }) =>
+    [...state.messages.values()].some((place) =>
+        [...place.values()].some((message) => message.text === "looking at it")))"""
+
 
 async def test_sidebar_lists_the_channels_of_a_person(tab: OpenTab) -> None:
     seen = {}
@@ -38,6 +42,25 @@ async def test_people_of_other_organizations_have_no_command(tab: OpenTab) -> No
     olga = await tab("olga")
     await olga.send("/cancel-restore help")
     await olga.wait_for(".toast", "from another organization")
+
+
+async def test_click_counts_when_the_card_changes_between_press_and_release(tab: OpenTab) -> None:
+    rina, ada = await tab("rina"), await tab("ada")
+    await rina.start_scenario("approval")
+    await rina.submit_request()
+    approve = ada.find("[data-action=cancel_restore_approve]")
+    await approve.hover()
+    await ada.page.mouse.down()
+    pressed = await approve.element_handle()
+    await rina.click(".message:has([data-action=cancel_restore_approve]) [title='Reply in thread']")
+    await rina.page.fill("#reply", "looking at it")
+    await rina.page.press("#reply", "Enter")
+    await ada.page.wait_for_function(_REPLY_ARRIVED)
+    is_kept = await pressed.evaluate("button => button.isConnected")
+    await ada.page.mouse.up()
+    await ada.wait_for("#confirm[open]", "Approve this?")
+
+    assert is_kept
 
 
 async def test_denial_without_a_reason_shows_an_error_at_the_field(tab: OpenTab) -> None:

@@ -1,10 +1,11 @@
-// Builds the page, schedules rendering, and handles navigation.
+// Builds the page, applies events, and handles navigation.
 
 import { fetchState, listen } from "./api.js";
 import { buildChannel, renderChannel, fillComposer, openHome, reveal, scrollToEnd } from "./channel.js";
 import { navigation } from "./context.js";
 import { toast } from "./dom.js";
 import { renderModal } from "./modal.js";
+import { buildSchedule, render, renderAll, renderPending } from "./schedule.js";
 import { buildSidebar, renderSidebar } from "./sidebar.js";
 import { apply, channels, fill, state } from "./store.js";
 import { buildThread, renderThread, focusThread } from "./thread.js";
@@ -13,22 +14,7 @@ import { buildCalls, renderCalls, showJobs } from "./calls.js";
 
 const RENDER = { top: renderTop, sidebar: renderSidebar, channel: renderChannel, thread: renderThread, calls: renderCalls, modal: renderModal };
 const narrow = matchMedia("(max-width: 900px)");
-const pending = new Set();
 let buffered = []; // events that arrived before the state was loaded
-
-/** Schedules these parts for rendering; several changes render a part once. */
-function render(...parts) {
-  if (!pending.size) setTimeout(renderPending);
-  parts.forEach((part) => pending.add(part));
-}
-
-function renderPending() {
-  const now = [...pending];
-  pending.clear();
-  now.forEach((part) => RENDER[part]());
-}
-
-const renderAll = () => render(...Object.keys(RENDER));
 
 function switchPerson(user) {
   state.me = user;
@@ -92,6 +78,7 @@ function type(line) {
 }
 
 function build() {
+  buildSchedule(RENDER);
   Object.assign(navigation, { toMessage, toAtlas: showJobs });
   buildTop({ switchPerson, toggleSidebar: toggle("with-sidebar"), toggleCalls: () => setCallsOpen(!callsAreOpen()), callsAreOpen });
   buildSidebar({ go, goToOps });
