@@ -25,6 +25,7 @@ _COLUMNS = ("expected_at", "live_since", "until", "ended", "phase", "feed_link")
 #: Condition: the announcement of the job has a button.
 _IS_ANNOUNCED = and_(text(JOB_IS_OPEN), watched_jobs.c.version > 0)
 # Statements with parameters are built once, because that takes longer than to run them.
+_INSERT = insert(job_facts)
 _IS_WANTED = tuple_(*job_facts.primary_key).in_(bindparam("jobs", expanding=True))
 _WANTED = select(job_facts).where(_IS_WANTED)
 #: The newest links of `project_id` that were observed.
@@ -73,7 +74,7 @@ def _save_facts(uow: UnitOfWork, ref: JobRef, facts: JobFacts, *, is_known: bool
     if is_known:
         uow.execute(update(job_facts).where(queries.is_job(job_facts, ref)).values(**values))
     else:
-        uow.execute(insert(job_facts).values(**asdict(ref), **values))
+        uow.execute(_INSERT, {**asdict(ref), **values})
 
 
 def ensure_facts(

@@ -5,15 +5,14 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, Update, and_, or_, select
-from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy import Select, Update, and_, bindparam, or_, select
 
 from bot.cancellation.events import EventName
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
 from bot.storage.database import has_passed
 from bot.storage.job_facts_store import ensure_facts, get_or_new
-from bot.storage.queries import IS_OPEN, change_request
+from bot.storage.queries import CHANGE_REQUEST, IS_OPEN
 from bot.storage.tables import requests
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 from bot.timings import Timings
@@ -21,6 +20,12 @@ from bot.timings import Timings
 #: Delay of the card update at a claim: a shorter run shows only its outcome.
 CLAIM_UPDATE_DELAY = timedelta(seconds=1)
 LONGEST_LEASE = timedelta(seconds=20)  #: more than any lease of a request; see `has_passed`
+_NOW, _FAR = (bindparam(name, type_=requests.c.lease_until.type) for name in ("now", "far"))
+#: Changes a request under the lease of `holder`; and only while this lease runs.
+_CHANGE_HELD = CHANGE_REQUEST.where(requests.c.lease_owner == bindparam("holder"))
+_CHANGE_LEASED = _CHANGE_HELD.where(requests.c.lease_until > _NOW)
+#: Changes a request whose lease has expired, or was taken before the clock was set back.
+_CHANGE_LEFT = CHANGE_REQUEST.where(has_passed(requests.c.lease_until, _NOW, _FAR))
 
 
 @dataclass(eq=False)
@@ -49,12 +54,11 @@ class LeaseStore(Store):
             "lease_until": uow.now + timedelta(seconds=self.lease),
         }
         name = EventName.CLAIMED
-        claimed = uow.update_or_none(change_request(request_id, State.APPROVED, **taken))
+        claimed = uow.change_or_none(request_id, State.APPROVED, taken)
         if claimed is None:
             name = EventName.TAKEN_OVER
-            is_left = _lease_has_expired(uow.now)
-            left = change_request(request_id, State.CANCELLING, is_left, **taken)
-            claimed = uow.update_or_none(left)
+            taken |= {"now": uow.now, "far": uow.now + LONGEST_LEASE}
+            claimed = uow.change_or_none(request_id, State.CANCELLING, taken, _CHANGE_LEFT)
         if claimed is None:
             return None
         event = uow.record(claimed, name, detail={"runner": self.owner})
@@ -74,7 +78,9 @@ class LeaseStore(Store):
         return self._set_lease(uow, request_id, uow.now)
 
     def _set_lease(self, uow: UnitOfWork, request_id: str, until: datetime) -> bool:
-        return uow.execute(self._update_held(request_id, lease_until=until)).first() is not None
+        held = {"holder": self.owner, "lease_until": until}
+        changed = uow.change_or_none(request_id, State.CANCELLING, held, _CHANGE_HELD)
+        return changed is not None
 
     @writes
     def record_delete_sent(
@@ -86,9 +92,7 @@ class LeaseStore(Store):
         expires at `link_expires_at`. After `AlreadyHandled` nothing may be sent.
         """
         sent = replace(request.sent, count=request.sent.count + 1, unknown=True)
-        lease_runs = requests.c.lease_until > uow.now
-        update = self._update_held(request.id, lease_runs, **_columns(sent))
-        updated = uow.update(request.id, update)
+        updated = self._change_held(uow, request, _CHANGE_LEASED, now=uow.now, **_columns(sent))
         if link_expires_at:
             ensure_facts(uow, request.ref, link_expires_at)
         uow.record(updated, EventName.CANCEL_SENT, detail={"try": sent.count})
@@ -99,7 +103,7 @@ class LeaseStore(Store):
         self, uow: UnitOfWork, request: Request, sent: DeleteAttempts, answer: Mapping[str, Any]
     ) -> Request:
         """Record Atlas's answer to the DELETE, or that none came; raises `AlreadyHandled`."""
-        updated = uow.update(request.id, self._update_held(request.id, **_columns(sent)))
+        updated = self._change_held(uow, request, **_columns(sent))
         known = {"accepted": sent.accepted, "unknown": sent.unknown}
         uow.record(updated, EventName.CANCEL_ANSWERED, detail={**answer, **known})
         return updated
@@ -107,7 +111,7 @@ class LeaseStore(Store):
     @writes
     def record_check_failed(self, uow: UnitOfWork, request: Request, why: str) -> None:
         """Record, and report, that the rights could not be checked; raises `AlreadyHandled`."""
-        updated = uow.update(request.id, self._update_held(request.id, changed_at=uow.now))
+        updated = self._change_held(uow, request, changed_at=uow.now)
         uow.record_and_notify(updated, EventName.CHECK_FAILED, detail={"sentence": why})
 
     @writes
@@ -128,26 +132,28 @@ class LeaseStore(Store):
             detail = facts.link_times()
             if facts.live_since is None:
                 uow.after_commit.append(self.on_cancelled_before_link)
-        is_mine = requests.c.lease_owner == self.owner
         return uow.transition(
-            request, State.CANCELLING, state, is_mine, outcome=outcome, detail=detail
+            request,
+            State.CANCELLING,
+            state,
+            statement=_CHANGE_HELD,
+            parameters={"holder": self.owner},
+            outcome=outcome,
+            detail=detail,
         )
 
-    def _update_held(
-        self, request_id: str, *conditions: ColumnElement[bool], **values: object
-    ) -> Update:
-        is_mine = requests.c.lease_owner == self.owner
-        return change_request(request_id, State.CANCELLING, is_mine, *conditions, **values)
-
-
-def _lease_has_expired(now: datetime) -> ColumnElement[bool]:
-    """Condition: the lease has expired, or was taken before the clock was set back."""
-    return has_passed(requests.c.lease_until, now, now + LONGEST_LEASE)
+    def _change_held(
+        self, uow: UnitOfWork, request: Request, statement: Update = _CHANGE_HELD, **values: object
+    ) -> Request:
+        """Change a request that this runner holds; raises `AlreadyHandled`."""
+        held = values | {"holder": self.owner}
+        return uow.change(request.id, State.CANCELLING, held, statement)
 
 
 def runnable_requests(now: datetime, limit: int) -> Select[Any]:
     """List the approved requests, and those whose lease has expired, oldest first."""
-    is_left = and_(requests.c.state == State.CANCELLING, _lease_has_expired(now))
+    has_expired = has_passed(requests.c.lease_until, now, now + LONGEST_LEASE)
+    is_left = and_(requests.c.state == State.CANCELLING, has_expired)
     runnable = or_(requests.c.state == State.APPROVED, is_left)
     chosen = select(requests.c.id).where(IS_OPEN, runnable)
     return chosen.order_by(requests.c.changed_at).limit(limit)

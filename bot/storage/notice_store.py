@@ -12,7 +12,7 @@ from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.notices import Notice
 from bot.cancellation.people import Person
 from bot.cancellation.posts import PostKind
-from bot.storage.queries import change_request
+from bot.storage.queries import CHANGE_REQUEST
 from bot.storage.tables import NOTICE_PLANNED, requests
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
@@ -44,8 +44,8 @@ class NoticeStore(Store):
         is_due = requests.c.next_notice_at == request.next_notice_at
         in_time = requests.c.expires_at > uow.now
         values = {"next_notice_at": notice.next_at}
-        planned = change_request(request.id, State.AWAITING, is_due, in_time, **values)
-        if (waiting := uow.update_or_none(planned)) is None:
+        planned = CHANGE_REQUEST.where(is_due, in_time)
+        if (waiting := uow.change_or_none(request.id, State.AWAITING, values, planned)) is None:
             return False
         if notice.reminder:
             _notify(uow, waiting, EventName.REMINDED, notified, {"reminder": notice.reminder})

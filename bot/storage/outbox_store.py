@@ -118,7 +118,7 @@ class OutboxStore(Store):
                 uow.execute(announced.values(channel=channel, ts=ts))
             case RequestPost(kind=PostKind.CARD, request=request):
                 place = {"card_channel": channel, "card_ts": ts}
-                uow.execute(queries.update_request(request.id, **place))
+                uow.execute(queries.UPDATE_REQUEST, {"of": request.id, **place})
 
     @writes
     def retry_later(
@@ -143,7 +143,7 @@ class OutboxStore(Store):
     def move_card(self, uow: UnitOfWork, post: RequestPost, channel: str, because: str) -> None:
         """Redirect the request's card and all its later posts to `channel`; it is audited."""
         moved = {"channel": channel, "moved_because": because}
-        uow.execute(queries.update_request(post.request.id, **moved))
+        uow.execute(queries.UPDATE_REQUEST, {"of": post.request.id, **moved})
         _release(uow, post, 0)
         detail = {"from": post.request.channel, "to": channel, "because": because}
         uow.record(post.request, EventName.CARD_MOVED, detail=detail)
@@ -157,7 +157,7 @@ def _release(uow: UnitOfWork, post: Post, seconds: float, **values: object) -> N
 
 def _update(uow: UnitOfWork, post: Post, **values: object) -> bool:
     """Change a post that is still due; False if it is not."""
-    return bool(uow.execute(_CHANGE_POST.values(**values), {"of": post.id}).rowcount)
+    return bool(uow.execute(_CHANGE_POST, {"of": post.id, **values}).rowcount)
 
 
 def _end_delivery(uow: UnitOfWork, post: Post, **values: object) -> None:

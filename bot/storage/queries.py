@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, Table, Update, and_, bindparam, func, or_, select, text, update
+from sqlalchemy import Select, Table, and_, bindparam, func, or_, select, text, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.atlas import JobRef
@@ -53,14 +53,7 @@ def requests_awaiting(
     return waiting.order_by(requests.c.created_at).limit(limit)
 
 
-def update_request(request_id: str, **values: object) -> Update:
-    """Update a request in any state."""
-    return update(requests).where(requests.c.id == request_id).values(**values)
-
-
-def change_request(
-    request_id: str, expected: State, *conditions: ColumnElement[bool], **values: object
-) -> Update:
-    """Update a request only while it is in the expected state, and return its row."""
-    changed = update_request(request_id, **values)
-    return changed.where(requests.c.state == expected, *conditions).returning(requests)
+#: Updates the request `of` in any state; the other parameters are its new values.
+UPDATE_REQUEST = update(requests).where(requests.c.id == bindparam("of"))
+#: Updates the request `of` only while it is in the state `expected`, and returns its row.
+CHANGE_REQUEST = UPDATE_REQUEST.where(requests.c.state == bindparam("expected")).returning(requests)

@@ -139,7 +139,7 @@ class RequestStore(Store):
         is_unknown = or_(requests.c.delete_unknown, requests.c.delete_accepted)
         sent = {"delete_unknown": is_unknown, "delete_accepted": False}
         again = {"approvals_needed": needed, "expires_at": expires_at, **sent}
-        uow.execute(queries.update_request(request.id, **again))
+        uow.execute(queries.UPDATE_REQUEST.values(**again), {"of": request.id})
         uow.execute(delete(approvals).where(approvals.c.request == request.id))
         if request.by_bot:
             _add_approval(uow, request, person)
@@ -157,7 +157,7 @@ class RequestStore(Store):
             raise errors.AlreadyReviewed(request)
         _allowed(check(request))
         by = {"reviewed_by": person.id, "reviewed_at": uow.now}
-        reviewed = uow.update(request_id, queries.change_request(request_id, request.state, **by))
+        reviewed = uow.change(request_id, request.state, by)
         uow.record_and_notify(reviewed, EventName.REVIEWED, actor=person)
         return reviewed
 

@@ -8,8 +8,7 @@ from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import structlog
-from sqlalchemy import Connection, bindparam, insert, select, update
-from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy import Connection, Update, bindparam, insert, select, update
 
 from bot.cancellation.errors import AlreadyHandled, Conflict, RequestNotFound
 from bot.cancellation.events import TYPED_FIELDS, Event, EventName, chain
@@ -42,11 +41,8 @@ _APPROVALS = (
     .order_by(approvals.c.at, approvals.c.user)
 )
 _LOCK_CHAIN_HEAD = queries.CHAIN_HEAD.with_for_update()
-_COUNT_EVENTS = (
-    update(requests)
-    .where(requests.c.id == bindparam("of"))
-    .values(event_count=bindparam("count", type_=requests.c.event_count.type))
-)
+_SET_CHAIN_HEAD = update(chain_head)
+_INSERT_REQUEST, _INSERT_POSTS, _INSERT_EVENTS = map(insert, (requests, posts, audit_events))
 
 log = structlog.get_logger(__name__)
 
@@ -99,15 +95,30 @@ class UnitOfWork:
             return request
         raise RequestNotFound
 
-    def update(self, request_id: str, statement: Any) -> Request:  # noqa: ANN401 - the same
-        """Run one conditional UPDATE; raises `AlreadyHandled` when its condition does not hold."""
-        if changed := self.update_or_none(statement):
+    def change(
+        self,
+        request_id: str,
+        expected: State,
+        values: Mapping[str, object],
+        statement: Update = queries.CHANGE_REQUEST,
+    ) -> Request:
+        """Set `values` of a request in the `expected` state; raises `AlreadyHandled` otherwise.
+
+        `statement` may have further conditions, with their parameters among the values.
+        """
+        if changed := self.change_or_none(request_id, expected, values, statement):
             return changed
         raise AlreadyHandled(self.get(request_id))
 
-    def update_or_none(self, statement: Any) -> Request | None:  # noqa: ANN401 - the same
-        """Run one conditional UPDATE; None when its condition does not hold."""
-        return self.lock_or_none(statement)
+    def change_or_none(
+        self,
+        request_id: str,
+        expected: State,
+        values: Mapping[str, object],
+        statement: Update = queries.CHANGE_REQUEST,
+    ) -> Request | None:
+        """Change a request as `change` does; None when a condition does not hold."""
+        return self.lock_or_none(statement, {**values, "of": request_id, "expected": expected})
 
     def lock_or_none(self, statement: Any, values: Any = None) -> Request | None:  # noqa: ANN401 - the same
         """Run one statement that locks a row, and return its request; None without a row."""
@@ -129,7 +140,9 @@ class UnitOfWork:
         request: Request,
         expected: State,
         state: State,
-        *conditions: ColumnElement[bool],
+        *,
+        statement: Update = queries.CHANGE_REQUEST,
+        parameters: Mapping[str, object] | None = None,
         actor: Person | None = None,
         outcome: Outcome | None = None,
         detail: Mapping[str, Any] | None = None,
@@ -137,16 +150,17 @@ class UnitOfWork:
     ) -> Request:
         """Change a request from the `expected` state to `state`, with its audit event and messages.
 
-        `conditions` are further conditions of the UPDATE; `actor` is None for the bot itself;
-        `detail` is added to the outcome in the event. Raises `AlreadyHandled` if the request has
-        another state by now, or a condition does not hold.
+        `statement` may have further conditions, with `parameters`; `actor` is None for the bot
+        itself; `detail` is added to the outcome in the event. Raises `AlreadyHandled` if the
+        request has another state by now, or a condition does not hold.
         """
         ended = asdict(outcome or Outcome())
-        values = {"state": state, "changed_at": self.now, "outcome": json.dumps(ended)}
+        values: dict[str, object] = {"state": state, "changed_at": self.now}
+        values["outcome"] = json.dumps(ended)
         if state is State.AWAITING:
             values["next_notice_at"] = self.now  # its approvers are notified again
-        change = queries.change_request(request.id, expected, *conditions, **values)
-        entered = self.update(request.id, change)
+        values |= parameters or {}
+        entered = self.change(request.id, expected, values, statement)
         self.entered.append(state)
         facts = {name: value for name, value in ended.items() if value} | dict(detail or {})
         name = EventName.entering(state)
@@ -161,8 +175,8 @@ class UnitOfWork:
             self.record_and_notify(request, EventName.APPROVAL_VOIDED, detail={"user": user})
         if judgement.approvals_needed > request.approvals_needed:
             needed = judgement.approvals_needed
-            self.execute(queries.update_request(request.id, approvals_needed=needed))
             detail = {"approvals_needed": needed}
+            self.execute(queries.UPDATE_REQUEST, {"of": request.id, **detail})
             self.record_and_notify(request, EventName.APPROVALS_RAISED, detail=detail)
         return self.get(request.id)
 
@@ -237,12 +251,13 @@ class UnitOfWork:
         """Write new requests, messages and audit events."""
         for request in self._new.values():
             row = request_to_row(request) | {"event_count": self._counts[request.id]}
-            self.execute(insert(requests), row)
+            self.execute(_INSERT_REQUEST, row)
         for request_id in {event.request for event in self.recorded} - self._new.keys():
-            self.execute(_COUNT_EVENTS, {"of": request_id, "count": self._counts[request_id]})
+            count = {"event_count": self._counts[request_id]}
+            self.execute(queries.UPDATE_REQUEST, {"of": request_id, **count})
         needed = [row for updates in self._card_updates.values() for row in updates()]
         if rows := self._posts + needed:
-            self.execute(insert(posts), rows)
+            self.execute(_INSERT_POSTS, rows)
         if self.recorded:
             self._write_events()
 
@@ -254,8 +269,8 @@ class UnitOfWork:
             chained = chain(event, head)
             head = chained.reference
             rows.append(asdict(chained))
-        self.execute(insert(audit_events), rows)
-        self.execute(update(chain_head), {"reference": head})
+        self.execute(_INSERT_EVENTS, rows)
+        self.execute(_SET_CHAIN_HEAD, {"reference": head})
 
 
 @dataclass(eq=False)

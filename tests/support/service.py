@@ -136,8 +136,8 @@ class ServiceOnSqlite:
 
     async def note_card(self, request: Request, channel: str, ts: str) -> Request:
         """Record where the request's card was posted, with the outbox's statement."""
-        place = queries.update_request(request.id, card_channel=channel, card_ts=ts)
-        await self.database.write(lambda db: db.execute(place))
+        place = {"of": request.id, "card_channel": channel, "card_ts": ts}
+        await self.database.write(lambda db: db.execute(queries.UPDATE_REQUEST, place))
         return await self.request(request.id)
 
     async def close(self) -> None:
