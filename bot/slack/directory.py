@@ -64,11 +64,12 @@ class Directory:
         self._accounts = AsyncCache(self._read_account, self.monotonic)
         self._members = AsyncCache(self._read_members, self.monotonic)
 
-    async def person(self, actor: Actor, people: People) -> Person:
+    async def person(self, actor: Actor, people: People, since: float = -math.inf) -> Person:
         """Return the person, with all that decides whether they are one of `people`.
 
         A person who is named by id needs no lookup, except on Enterprise Grid, where payloads do
         not show whether the person belongs to the organization. An outsider is in no group.
+        The members of groups are not older than `since`.
         """
         if actor.is_outsider:
             # A payload could combine a member's id with another team: Slack's team must match.
@@ -79,7 +80,7 @@ class Directory:
         if actor.id in people.users and not self.identity.enterprise:
             return Person(id=actor.id, team=actor.team)
         account, members = await asyncio.gather(
-            self._account(actor.id), self._members_by_group(people)
+            self._account(actor.id), self._members_by_group(people, since)
         )
         if self.identity.enterprise and actor.team not in account.teams | self.identity.homes:
             raise RightsNotChecked(TWO_TEAMS)
@@ -99,8 +100,10 @@ class Directory:
         a moment ago has lost the right. If Slack's rate limit is reached, the cached answer counts.
         """
         began = self.monotonic()
-        person = await self.person(actor, people)
-        if not person.groups or person not in people:
+        # The groups of a stored member are read again immediately, beside the account.
+        is_member = any(actor.id in self._stored_members(group) for group in people.groups)
+        person = await self.person(actor, people, began if is_member else -math.inf)
+        if is_member or not person.groups or person not in people:
             return person
         members = await self._members_by_group(people, since=began)
         return replace(person, groups=_groups_with(person.ids, members))
@@ -231,6 +234,9 @@ class Directory:
         groups = () if everyone else sorted(people.groups)
         lists = await asyncio.gather(*(self._load(self._members, each, since) for each in groups))
         return dict(zip(groups, lists, strict=True))
+
+    def _stored_members(self, group: str) -> tuple[str, ...]:
+        return self._members.get_stored(group, max_age=MAX_AGE) or ()
 
     async def _load(
         self,

@@ -147,6 +147,21 @@ async def test_group_membership_of_an_acting_person_is_read_again(env: Env) -> N
     assert await env.directory.acting_person(ADA, GROUP) not in GROUP
 
 
+async def test_group_of_a_known_member_is_read_again_beside_the_account(env: Env) -> None:
+    await env.directory.members_of(["S0APPROVE"])
+    env.clock.advance(1)
+    gate = env.slack.scripts["users.info"].gate = asyncio.Event()
+    acting = asyncio.create_task(env.directory.acting_person(ADA, GROUP))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    asked_together = env.slack.methods[1:]
+    gate.set()
+
+    assert await acting in GROUP
+    assert sorted(asked_together) == ["usergroups.users.list", "users.info"]
+    assert len(env.slack.calls) == 3
+
+
 async def test_refusal_may_come_from_the_cache(env: Env) -> None:
     assert await env.directory.person(RINA, GROUP) not in GROUP
     env.clock.advance(1)
