@@ -17,14 +17,7 @@ import pytest
 
 from bot.app import Bot
 from bot.cli.cancel import GO_ON
-from bot.sandbox.atlas import (
-    PRIVATE_KEY,
-    PROJECT_ID,
-    PUBLIC_KEY,
-    FakeAtlasServer,
-    Fault,
-    Kind,
-)
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, Fault, Kind
 from bot.sandbox.slack import FakeSlackServer
 from bot.sandbox.slack import Fault as SlackFault
 from bot.settings import load_settings

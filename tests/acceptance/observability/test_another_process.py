@@ -6,12 +6,7 @@ from pathlib import Path
 from bot.sandbox.atlas import FakeAtlasServer, Fault, Kind
 from bot.sandbox.slack import FakeSlackServer
 from bot.timings import Timings
-from tests.acceptance.environment import (
-    RUNNING,
-    environment,
-    open_process,
-    request_of,
-)
+from tests.acceptance.environment import RUNNING, environment, open_process, request_of
 from tests.acceptance.observability.collector import Collector
 from tests.support.polling import wait_until
 from tests.support.process import BotProcess

@@ -10,10 +10,7 @@ from tests.support.timings import SHORT_PROCESS_TIMINGS
 @pytest.mark.timeout(300)  # a busy machine takes its time; nothing here waits for long otherwise
 @pytest.mark.parametrize(
     ("mode", "order", "timings"),
-    [
-        ("http", "start first", None),
-        ("socket", "stop first", SHORT_PROCESS_TIMINGS),
-    ],
+    [("http", "start first", None), ("socket", "stop first", SHORT_PROCESS_TIMINGS)],
     ids=["http, start first, real timings", "socket, stop first"],
 )
 async def test_rolling_update_under_load_loses_and_delays_no_command(

@@ -25,10 +25,7 @@ from tests.support.timings import SHORT_TIMINGS
 pytestmark = pytest.mark.usefixtures("short_retries")
 
 #: Every setting that the code reads.
-ALL = {
-    *KNOWN_VARIABLES,
-    *(f"projects.{key}" for key in ProjectEntry.model_fields),
-}
+ALL = {*KNOWN_VARIABLES, *(f"projects.{key}" for key in ProjectEntry.model_fields)}
 
 
 @pytest.fixture

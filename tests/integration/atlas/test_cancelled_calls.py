@@ -32,10 +32,7 @@ async def test_calls_cancelled_at_any_moment_release_their_connections(
     """Especially while the end of the answer is read."""
     monkeypatch.setattr("bot.atlas.transport.MAX_CONNECTIONS", CONNECTIONS)
     monkeypatch.setattr("bot.atlas.http.MAX_CONNECTIONS", CONNECTIONS)
-    async with (
-        FakeAtlasServer() as atlas,
-        AtlasClient(KEY, base_url=atlas.url) as client,
-    ):
+    async with FakeAtlasServer() as atlas, AtlasClient(KEY, base_url=atlas.url) as client:
         await client.restore_job(JOB)
         for _ in range(CONNECTIONS):
             for iterations in ITERATIONS:

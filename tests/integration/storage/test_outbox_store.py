@@ -193,11 +193,7 @@ async def test_outcome_and_last_edit_precede_the_cards_of_other_requests(env: St
     await env.store.create(a_request(), RINA)
     await env.leases.settle(running, State.CANCELLED, Outcome())
 
-    assert [kind for kind, _ in await kinds(env)] == [
-        PostKind.EDIT,
-        PostKind.REPLY,
-        PostKind.CARD,
-    ]
+    assert [kind for kind, _ in await kinds(env)] == [PostKind.EDIT, PostKind.REPLY, PostKind.CARD]
 
 
 async def test_postponed_edit_is_no_attempt_and_is_due_when_the_request_ends(env: Stores) -> None:

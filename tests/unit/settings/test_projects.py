@@ -191,10 +191,7 @@ WHERE = 'BOT_PROJECTS_FILE, project "shop": '
         ('approvals = "1"', "approvals must be a whole number, without quotation marks"),
         ('approval_ttl = "60"', "approval_ttl must be a whole number, without quotation marks"),
         ('quarantine_limit = "3"', "quarantine_limit must be a whole number, without quotation"),
-        (
-            'remind_after = ["60"]',
-            "remind_after must be a list of whole numbers, without",
-        ),
+        ('remind_after = ["60"]', "remind_after must be a list of whole numbers, without"),
         ('read_only = "true"', "read_only must be true or false, without quotation marks"),
         ('require_reason = "no"', "require_reason must be true or false, without quotation marks"),
         ("requesters = []", "requesters is empty"),

@@ -1,0 +1,162 @@
+"""The judgement before each DELETE: a run reads the people from Slack, and waits for them."""
+
+import asyncio
+
+import pytest
+
+from bot.atlas import JobRef, RateLimited, RestoreJob
+from bot.cancellation.errors import ReadOnly, RightsNotChecked
+from bot.cancellation.lifecycle import Approval, Request, State
+from bot.cancellation.people import Kind, People
+from bot.cancellation.policy import Policy
+from bot.services.runner import (
+    APPROVALS_MISSING,
+    CHECK_BACKOFF,
+    CHECK_REPORT_DELAY,
+    NOTHING_DONE,
+    NOTHING_MORE_SENT,
+)
+from bot.timings import Timings
+from tests.support.clock import NOON
+from tests.support.domain import a_request
+from tests.unit.services.runner_environment import (
+    ACCEPTED,
+    CANCELLED,
+    EXPIRED,
+    THERE,
+    UNKNOWN,
+    FakeLeaseStore,
+    ScriptedAtlas,
+    ScriptedSlack,
+    a_runner,
+    run,
+)
+
+ADA_ONLY = Approval(user="U0ADA", at=NOON)
+GLASS = Policy(approvals=1, break_glass=People(users=frozenset({"U0RINA"})))
+AWAY = RightsNotChecked("Slack did not answer in time.")
+
+
+@pytest.mark.parametrize(
+    ("request_", "kind", "policy", "why", "voided"),
+    [
+        (a_request(), Kind.DEACTIVATED, Policy(), "may not ask for this any more", set()),
+        (
+            a_request(approvals_needed=1, approvals=(ADA_ONLY,)),
+            Kind.GUEST,
+            Policy(requesters=People(users=frozenset({"U0RINA"})), approvals=1),
+            f"{NOTHING_DONE} {APPROVALS_MISSING}",
+            {"U0ADA"},
+        ),
+        (a_request(), Kind.MEMBER, Policy(approvals=1), APPROVALS_MISSING, set()),
+        (a_request(acted_alone=True), Kind.MEMBER, Policy(approvals=1), "", set()),
+        (a_request(), Kind.MEMBER, Policy(read_only=True), f"{NOTHING_DONE} {ReadOnly()}", set()),
+    ],
+    ids=[
+        "requester without rights",
+        "approver without rights",
+        "more approvals than given",
+        "right to act alone is lost",
+        "read-only project",
+    ],
+)
+async def test_request_that_the_current_policy_does_not_allow_waits_again_without_a_delete(
+    request_: Request, kind: Kind, policy: Policy, *, why: str, voided: set[str]
+) -> None:
+    atlas, store = ScriptedAtlas(reads=[THERE]), FakeLeaseStore(request_)
+    state, outcome = await run(atlas, store, kind, policy=policy)
+
+    assert (state, atlas.calls, store.written) == (State.AWAITING, ["GET"], [])
+    assert why in outcome.sentence
+    assert store.judgement
+    assert store.judgement.voided == voided
+    assert store.judgement.approvals_needed == max(policy.approvals, request_.approvals_needed)
+
+
+async def test_rights_are_judged_before_each_delete() -> None:
+    atlas = ScriptedAtlas([THERE], [RateLimited(retry_after=1.0, status=429), ACCEPTED])
+    store = FakeLeaseStore()
+    state, outcome = await run(atlas, store, Kind.MEMBER, Kind.DEACTIVATED)
+
+    assert state is State.AWAITING
+    assert outcome.sentence.startswith(NOTHING_MORE_SENT)
+    assert atlas.calls.count("DELETE") == 1
+
+
+async def test_request_that_acted_alone_is_sent_without_approvals() -> None:
+    atlas = ScriptedAtlas(reads=[THERE, CANCELLED])
+    store = FakeLeaseStore(a_request(acted_alone=True))
+    state, _ = await run(atlas, store, Kind.MEMBER, policy=GLASS)
+
+    assert (state, atlas.calls) == (State.CANCELLED, ["GET", "DELETE", "GET"])
+
+
+async def test_delete_waits_until_slack_answers_and_the_job_is_read_again() -> None:
+    atlas = ScriptedAtlas(reads=[THERE, THERE, THERE, CANCELLED])
+    store = FakeLeaseStore()
+    state, _ = await run(atlas, store, AWAY, AWAY, Kind.MEMBER)
+
+    assert state is State.CANCELLED
+    assert atlas.calls == ["GET", "GET", "GET", "DELETE", "GET"]
+    assert store.written == ["sent", "answered 204"]  # a short failure is not reported
+    assert all(timeout and timeout > 0 for timeout in atlas.timeouts)
+
+
+@pytest.mark.parametrize(("seconds", "settled"), [(1.0, State.CANCELLED), (1.1, State.AWAITING)])
+async def test_people_who_were_read_beside_the_job_count_for_a_second(
+    seconds: float, settled: State
+) -> None:
+    atlas = ScriptedAtlas(reads=[THERE, CANCELLED], seconds=seconds)
+    state, _ = await run(atlas, None, Kind.MEMBER, Kind.DEACTIVATED)
+
+    assert state is settled
+
+
+async def test_people_are_not_read_once_a_delete_was_sent() -> None:
+    atlas, slack = ScriptedAtlas(reads=[CANCELLED]), ScriptedSlack([Kind.MEMBER])
+    store = FakeLeaseStore(a_request(sent=UNKNOWN))
+    await a_runner(store, atlas, slack=slack).run(store.request.id)
+
+    assert atlas.calls == ["GET"]
+    assert not slack.was_asked.is_set()
+
+
+async def test_slack_is_asked_for_people_while_atlas_answers() -> None:
+    slack = ScriptedSlack([Kind.MEMBER])
+
+    class SlowAtlas(ScriptedAtlas):
+        async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
+            await asyncio.wait_for(slack.was_asked.wait(), 5)
+            return await super().restore_job(ref, timeout=timeout)
+
+    atlas, store = SlowAtlas(reads=[THERE, CANCELLED]), FakeLeaseStore()
+    await a_runner(store, atlas, slack=slack).run(store.request.id)
+
+    assert atlas.calls == ["GET", "DELETE", "GET"]
+
+
+async def test_lasting_failure_of_slack_is_reported_once_and_sends_nothing() -> None:
+    atlas = ScriptedAtlas(reads=[*[THERE] * 30, EXPIRED])
+    store = FakeLeaseStore()
+    began = atlas.clock.monotonic()
+    state, _ = await run(atlas, store, AWAY)
+
+    assert state is State.OVER
+    assert "DELETE" not in atlas.calls
+    assert atlas.clock.monotonic() - began > Timings.run_timeout
+    assert atlas.clock.sleeps[:6] == [*CHECK_BACKOFF, CHECK_BACKOFF[-1]]
+    [report] = store.written
+    assert report == f"check failed for {store.request.id}: {AWAY}"
+
+
+@pytest.mark.parametrize(("seconds", "reported"), [(30.0, True), (CHECK_REPORT_DELAY, False)])
+async def test_longer_wait_that_slack_asks_for_is_reported_before_it(
+    seconds: float, *, reported: bool
+) -> None:
+    atlas = ScriptedAtlas(reads=[THERE, THERE, CANCELLED])
+    store = FakeLeaseStore()
+    limited = RightsNotChecked("Slack allows no more calls.", retry_after=seconds)
+    await run(atlas, store, limited, Kind.MEMBER)
+
+    assert atlas.clock.sleeps[0] == seconds
+    assert store.written[0].startswith("check failed" if reported else "sent")
