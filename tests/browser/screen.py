@@ -1,6 +1,7 @@
 """One person's browser tab: actions, waits, and collected errors."""
 
 import re
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
 from axe_playwright_python.base import AxeResults
@@ -64,12 +65,19 @@ class Screen:
     async def wait_for(
         self, selector: str, text: str | re.Pattern[str] | None = None, within: int = TIMEOUT
     ) -> None:
-        await expect(self.find(selector, text).last).to_be_visible(timeout=within)
+        await self._expect(expect(self.find(selector, text).last).to_be_visible(timeout=within))
 
     async def wait_until_gone(
         self, selector: str, text: str | None = None, within: int = TIMEOUT
     ) -> None:
-        await expect(self.find(selector, text)).to_have_count(0, timeout=within)
+        await self._expect(expect(self.find(selector, text)).to_have_count(0, timeout=within))
+
+    async def _expect(self, expectation: Awaitable[None]) -> None:
+        """Await an expectation; where it fails, the error shows the whole page's text."""
+        try:
+            await expectation
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{await self.page.inner_text('body')}") from None
 
     async def click(self, selector: str, text: str | None = None) -> None:
         await self.find(selector, text).last.click(timeout=TIMEOUT)
@@ -113,7 +121,7 @@ class Screen:
         """Wait until the card of `job`, else of the scenario's job, contains `words`."""
         job = job or await self.page.evaluate(_JOB)
         card = self.find("#channel .message:not(.private)", "Asked by").filter(has_text=job)
-        await expect(card).to_contain_text(words, timeout=within)
+        await self._expect(expect(card).to_contain_text(words, timeout=within))
 
     async def wait_for_quarantine(
         self, words: str = "Will be cancelled", within: int = 2 * TIMEOUT
@@ -121,7 +129,7 @@ class Screen:
         """Wait until the bot's own card of the scenario's job contains `words`."""
         job = await self.page.evaluate(_JOB)
         card = self.find("#channel .message:not(.private)", job)
-        await expect(card).to_contain_text(words, timeout=within)
+        await self._expect(expect(card).to_contain_text(words, timeout=within))
 
     async def calls(self) -> list[str]:
         """Return the call log since the scenario began: `GET 200`, `DELETE cut`, or an action."""
