@@ -262,20 +262,24 @@ class People:
             return False  # the card has changed in this moment
 
     async def _wait_for_outcome(self, scenario: Scenario) -> None:
-        """Wait for the outcome; retry a failed request by the button of its card."""
+        """Wait for the outcome; retry a failed request, and approve it again, by its card."""
         while True:
-            await self._until(lambda: self._ended(scenario))
+            await self._until(lambda: self._has_ended_or_waits_again(scenario))
             thread = self._messages.of(scenario.job.id)
             assert thread
-            if thread.state != "failed":
+            if thread.state == "awaiting":
+                await self._approve(scenario)
+            elif thread.state == "failed":
+                scenario.retried += 1
+                await self._click(scenario, scenario.requester, RETRY)
+                await self._pause()
+            else:
                 return
-            scenario.retried += 1
-            await self._click(scenario, scenario.requester, RETRY)
-            await self._pause()
 
-    def _ended(self, scenario: Scenario) -> bool:
+    def _has_ended_or_waits_again(self, scenario: Scenario) -> bool:
         thread = self._messages.of(scenario.job.id)
-        return thread is not None and thread.settled
+        waits_again = scenario.retried and thread and thread.state == "awaiting"
+        return bool(waits_again or (thread and thread.settled))
 
     async def _until(self, predicate: Callable[[], object]) -> None:
         await self._slack.until(predicate, SCENARIO_TIMEOUT)
