@@ -57,7 +57,7 @@ async def test_stop_releases_the_lease_of_an_unfinished_run() -> None:
     assert store.settled is None
 
 
-@dataclass(slots=True)
+@dataclass
 class SlowStore(FakeLeaseStore):
     """A store whose claims wait for `may_claim`."""
 
@@ -67,7 +67,7 @@ class SlowStore(FakeLeaseStore):
     async def claim(self, request_id: str) -> Request | None:
         self.claimed.append(request_id)
         await self.may_claim.wait()
-        return await FakeLeaseStore.claim(self, request_id)
+        return await super().claim(request_id)
 
 
 async def test_concurrent_runs_are_limited_and_the_others_stay_unclaimed() -> None:
