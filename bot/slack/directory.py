@@ -69,7 +69,7 @@ class Directory:
 
         A person who is named by id needs no lookup, except on Enterprise Grid, where payloads do
         not show whether the person belongs to the organization. An outsider is in no group.
-        The members of groups are not older than `since`.
+        The lists of group members are not older than `since`, except at Slack's rate limit.
         """
         if actor.is_outsider:
             # A payload could combine a member's id with another team: Slack's team must match.
@@ -100,7 +100,7 @@ class Directory:
         a moment ago has lost the right. If Slack's rate limit is reached, the cached answer counts.
         """
         began = self.monotonic()
-        # The groups of a stored member are read again immediately, beside the account.
+        # For a known member the groups are read again in parallel with the account.
         is_member = any(actor.id in self._stored_members(group) for group in people.groups)
         person = await self.person(actor, people, began if is_member else -math.inf)
         if is_member or not person.groups or person not in people:

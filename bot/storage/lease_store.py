@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, Update, and_, bindparam, or_, select
+from sqlalchemy import Select, and_, bindparam, or_, select
 
 from bot.cancellation.events import EventName
 from bot.cancellation.judgement import Judgement
@@ -48,17 +48,18 @@ class LeaseStore(Store):
     def claim(self, uow: UnitOfWork, request_id: str) -> Request | None:
         """Take the lease of a request; None if it has ended or another runner's lease runs."""
         taken = {
+            "of": request_id,
             "state": State.CANCELLING,
             "changed_at": uow.now,
             "lease_owner": self.owner,
             "lease_until": uow.now + timedelta(seconds=self.lease),
         }
         name = EventName.CLAIMED
-        claimed = uow.change_or_none(request_id, State.APPROVED, taken)
+        claimed = uow.lock_or_none(CHANGE_REQUEST, {"expected": State.APPROVED, **taken})
         if claimed is None:
             name = EventName.TAKEN_OVER
-            taken |= {"now": uow.now, "far": uow.now + LONGEST_LEASE}
-            claimed = uow.change_or_none(request_id, State.CANCELLING, taken, _CHANGE_LEFT)
+            taken |= {"expected": State.CANCELLING, "now": uow.now, "far": uow.now + LONGEST_LEASE}
+            claimed = uow.lock_or_none(_CHANGE_LEFT, taken)
         if claimed is None:
             return None
         event = uow.record(claimed, name, detail={"runner": self.owner})
@@ -78,9 +79,7 @@ class LeaseStore(Store):
         return self._set_lease(uow, request_id, uow.now)
 
     def _set_lease(self, uow: UnitOfWork, request_id: str, until: datetime) -> bool:
-        held = {"holder": self.owner, "lease_until": until}
-        changed = uow.change_or_none(request_id, State.CANCELLING, held, _CHANGE_HELD)
-        return changed is not None
+        return uow.lock_or_none(_CHANGE_HELD, self._held(request_id, lease_until=until)) is not None
 
     @writes
     def record_delete_sent(
@@ -92,7 +91,7 @@ class LeaseStore(Store):
         expires at `link_expires_at`. After `AlreadyHandled` nothing may be sent.
         """
         sent = replace(request.sent, count=request.sent.count + 1, unknown=True)
-        updated = self._change_held(uow, request, _CHANGE_LEASED, now=uow.now, **_columns(sent))
+        updated = uow.change(_CHANGE_LEASED, self._held(request.id, now=uow.now, **_columns(sent)))
         if link_expires_at:
             ensure_facts(uow, request.ref, link_expires_at)
         uow.record(updated, EventName.CANCEL_SENT, detail={"try": sent.count})
@@ -103,7 +102,7 @@ class LeaseStore(Store):
         self, uow: UnitOfWork, request: Request, sent: DeleteAttempts, answer: Mapping[str, Any]
     ) -> Request:
         """Record Atlas's answer to the DELETE, or that none came; raises `AlreadyHandled`."""
-        updated = self._change_held(uow, request, **_columns(sent))
+        updated = uow.change(_CHANGE_HELD, self._held(request.id, **_columns(sent)))
         known = {"accepted": sent.accepted, "unknown": sent.unknown}
         uow.record(updated, EventName.CANCEL_ANSWERED, detail={**answer, **known})
         return updated
@@ -111,7 +110,7 @@ class LeaseStore(Store):
     @writes
     def record_check_failed(self, uow: UnitOfWork, request: Request, why: str) -> None:
         """Record, and report, that the rights could not be checked; raises `AlreadyHandled`."""
-        updated = self._change_held(uow, request, changed_at=uow.now)
+        updated = uow.change(_CHANGE_HELD, self._held(request.id, changed_at=uow.now))
         uow.record_and_notify(updated, EventName.CHECK_FAILED, detail={"sentence": why})
 
     @writes
@@ -142,12 +141,10 @@ class LeaseStore(Store):
             detail=detail,
         )
 
-    def _change_held(
-        self, uow: UnitOfWork, request: Request, statement: Update = _CHANGE_HELD, **values: object
-    ) -> Request:
-        """Change a request that this runner holds; raises `AlreadyHandled`."""
-        held = values | {"holder": self.owner}
-        return uow.change(request.id, State.CANCELLING, held, statement)
+    def _held(self, request_id: str, **values: object) -> dict[str, object]:
+        """Return the parameters that change a request which this runner holds."""
+        held = {"of": request_id, "expected": State.CANCELLING, "holder": self.owner}
+        return held | values
 
 
 def runnable_requests(now: datetime, limit: int) -> Select[Any]:

@@ -43,16 +43,16 @@ class NoticeStore(Store):
         """
         is_due = requests.c.next_notice_at == request.next_notice_at
         in_time = requests.c.expires_at > uow.now
-        values = {"next_notice_at": notice.next_at}
-        planned = CHANGE_REQUEST.where(is_due, in_time)
-        if (waiting := uow.change_or_none(request.id, State.AWAITING, values, planned)) is None:
+        planned = {"of": request.id, "expected": State.AWAITING, "next_notice_at": notice.next_at}
+        current = uow.lock_or_none(CHANGE_REQUEST.where(is_due, in_time), planned)
+        if current is None:
             return False
         if notice.reminder:
-            _notify(uow, waiting, EventName.REMINDED, notified, {"reminder": notice.reminder})
+            _notify(uow, current, EventName.REMINDED, notified, {"reminder": notice.reminder})
         elif notified:
-            _notify(uow, waiting, EventName.NOTIFIED, notified)
+            _notify(uow, current, EventName.NOTIFIED, notified)
         if escalated is not None:
-            _notify(uow, waiting, EventName.ESCALATED, escalated)
+            _notify(uow, current, EventName.ESCALATED, escalated)
         return True
 
 

@@ -113,8 +113,8 @@ class QuarantineStore(Store):
     ) -> None:
         """Record that people can see the cards of `visible`, and new ends of grace times."""
         for request_id, ends_at in ends.items():
-            grace = {"grace_ends_at": ends_at}
-            if request := uow.change_or_none(request_id, State.QUARANTINED, grace):
+            grace = {"of": request_id, "expected": State.QUARANTINED, "grace_ends_at": ends_at}
+            if request := uow.lock_or_none(queries.CHANGE_REQUEST, grace):
                 uow.refresh_card(request)
         are_seen = update(requests).where(requests.c.id.in_(list(visible)), _IS_QUARANTINED)
         uow.execute(are_seen.values(seen_at=uow.now))

@@ -14,6 +14,10 @@ from bot.storage.tables import JOB, OPEN, audit_events, chain_head, requests, wa
 #: As literal text: databases use a partial index only for a condition without parameters.
 IS_OPEN = text(OPEN)
 CHAIN_HEAD = select(chain_head.c.reference)
+#: Updates the request `of` in any state; the other parameters are its new values.
+UPDATE_REQUEST = update(requests).where(requests.c.id == bindparam("of"))
+#: Updates the request `of` only while it is in the state `expected`, and returns its row.
+CHANGE_REQUEST = UPDATE_REQUEST.where(requests.c.state == bindparam("expected")).returning(requests)
 #: Reads the audit events request by request and in order.
 EVENTS = select(audit_events).order_by(audit_events.c.request, audit_events.c.number)
 #: Reads the requests with these ids that were not pruned.
@@ -51,9 +55,3 @@ def requests_awaiting(
     in_time = or_(requests.c.state != State.AWAITING, requests.c.expires_at > now)
     waiting = select(requests).where(IS_OPEN, undecided, in_time)
     return waiting.order_by(requests.c.created_at).limit(limit)
-
-
-#: Updates the request `of` in any state; the other parameters are its new values.
-UPDATE_REQUEST = update(requests).where(requests.c.id == bindparam("of"))
-#: Updates the request `of` only while it is in the state `expected`, and returns its row.
-CHANGE_REQUEST = UPDATE_REQUEST.where(requests.c.state == bindparam("expected")).returning(requests)

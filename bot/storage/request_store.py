@@ -157,7 +157,8 @@ class RequestStore(Store):
             raise errors.AlreadyReviewed(request)
         _allowed(check(request))
         by = {"reviewed_by": person.id, "reviewed_at": uow.now}
-        reviewed = uow.change(request_id, request.state, by)
+        values = {"of": request_id, "expected": request.state, **by}
+        reviewed = uow.change(queries.CHANGE_REQUEST, values)
         uow.record_and_notify(reviewed, EventName.REVIEWED, actor=person)
         return reviewed
 

@@ -95,33 +95,17 @@ class UnitOfWork:
             return request
         raise RequestNotFound
 
-    def change(
-        self,
-        request_id: str,
-        expected: State,
-        values: Mapping[str, object],
-        statement: Update = queries.CHANGE_REQUEST,
-    ) -> Request:
-        """Set `values` of a request in the `expected` state; raises `AlreadyHandled` otherwise.
+    def change(self, statement: Update, values: Mapping[str, object]) -> Request:
+        """Run `CHANGE_REQUEST`, perhaps with more conditions.
 
-        `statement` may have further conditions, with their parameters among the values.
+        Raises `AlreadyHandled` when a condition does not hold.
         """
-        if changed := self.change_or_none(request_id, expected, values, statement):
+        if changed := self.lock_or_none(statement, values):
             return changed
-        raise AlreadyHandled(self.get(request_id))
-
-    def change_or_none(
-        self,
-        request_id: str,
-        expected: State,
-        values: Mapping[str, object],
-        statement: Update = queries.CHANGE_REQUEST,
-    ) -> Request | None:
-        """Change a request as `change` does; None when a condition does not hold."""
-        return self.lock_or_none(statement, {**values, "of": request_id, "expected": expected})
+        raise AlreadyHandled(self.get(str(values["of"])))
 
     def lock_or_none(self, statement: Any, values: Any = None) -> Request | None:  # noqa: ANN401 - the same
-        """Run one statement that locks a row, and return its request; None without a row."""
+        """Run a SELECT that locks a row, or an UPDATE; return its request. None without a row."""
         row = self.execute(statement, values).first()
         if row is None:
             return None
@@ -150,17 +134,21 @@ class UnitOfWork:
     ) -> Request:
         """Change a request from the `expected` state to `state`, with its audit event and messages.
 
-        `statement` may have further conditions, with `parameters`; `actor` is None for the bot
-        itself; `detail` is added to the outcome in the event. Raises `AlreadyHandled` if the
-        request has another state by now, or a condition does not hold.
+        `statement` is `CHANGE_REQUEST`, perhaps with more conditions on `parameters`. `actor` is
+        None for the bot itself. The event has the outcome and `detail`. Raises `AlreadyHandled` if
+        the request has another state by now, or a condition does not hold.
         """
         ended = asdict(outcome or Outcome())
-        values: dict[str, object] = {"state": state, "changed_at": self.now}
-        values["outcome"] = json.dumps(ended)
+        values: dict[str, object] = {
+            "of": request.id,
+            "expected": expected,
+            "state": state,
+            "changed_at": self.now,
+            "outcome": json.dumps(ended),
+        }
         if state is State.AWAITING:
             values["next_notice_at"] = self.now  # its approvers are notified again
-        values |= parameters or {}
-        entered = self.change(request.id, expected, values, statement)
+        entered = self.change(statement, values | dict(parameters or {}))
         self.entered.append(state)
         facts = {name: value for name, value in ended.items() if value} | dict(detail or {})
         name = EventName.entering(state)
