@@ -63,6 +63,18 @@ async def test_click_counts_when_the_card_changes_between_press_and_release(tab:
     assert is_kept
 
 
+async def test_page_changes_again_after_a_press_that_becomes_a_scroll(rina: Screen) -> None:
+    button = rina.find("button", "Type the command for me")
+    await button.dispatch_event("pointerdown", {"button": 0})
+    await rina.send("looking at it")
+    await rina.page.wait_for_function(_REPLY_ARRIVED)
+    held = await rina.find(".message", "looking at it").count()
+    await button.dispatch_event("pointercancel")
+    await rina.wait_for(".message", "looking at it")
+
+    assert held == 0
+
+
 async def test_denial_without_a_reason_shows_an_error_at_the_field(tab: OpenTab) -> None:
     rina, ada = await tab("rina"), await tab("ada")
     await rina.start_scenario("approval")

@@ -271,7 +271,9 @@ class People:
                 await self._approve(scenario)
             elif thread.state == "failed":
                 scenario.retried += 1
-                await self._click(scenario, scenario.requester, RETRY)
+                by_bot = scenario.in_quarantine  # only approvers may retry the bot's own request
+                user = self._rng.choice(APPROVERS) if by_bot else scenario.requester
+                await self._click(scenario, user, RETRY)
                 await self._pause()
             else:
                 return
