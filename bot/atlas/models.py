@@ -25,7 +25,7 @@ _CLUSTER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,63}")
 _MAX_LENGTH = 64  #: characters of an id, a name or an enumeration value
 _MAX_QUOTED = 40  #: characters of an invalid name in an error
 LINK_LIFETIME = timedelta(hours=1)  #: how long a download link is valid; all recorded links were
-#: Keys of a job that contain download links: a link gives the backup to anyone who has it.
+#: Keys of a job that contain download links; each gives the backup, once.
 _LINK_KEYS = ("deliveryUrl", "components", "privateDownloadDeliveryUrls")
 
 
@@ -114,7 +114,7 @@ class JobState(StrEnum):
     sentence: str
 
     IN_PROGRESS = "in_progress", "The job is running."
-    LINK_LIVE = "link_live", "The download link is live: anyone who has it can fetch the backup."
+    LINK_LIVE = "link_live", "The download link is live: it can be used once."
     FINISHED = "finished", "The job has finished."
     CANCELLED = "cancelled", "The job is cancelled."
     EXPIRED = "expired", "The download link has expired."

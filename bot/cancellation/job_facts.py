@@ -23,7 +23,7 @@ class LinkPhase(StrEnum):
 
     EXPECTED = "expected"
     OVERDUE = "overdue"  #: the expected time has passed
-    LIVE = "live"  #: anyone who has the link can copy the backup
+    LIVE = "live"  #: the link gives the backup, once
     ENDED = "ended"  #: the job has ended
 
 

@@ -13,6 +13,7 @@ from dotenv import dotenv_values
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from bot.atlas import ApiVersion
 from bot.cancellation.people import NO_ONE
 from bot.cancellation.policy import REMIND_AFTER, Policy
 from bot.settings.addresses import is_plain_http
@@ -224,6 +225,13 @@ def warnings(settings: Settings) -> list[str]:
     ]
 
 
+#: The end of the same list in v2's version 2023-01-01; none is announced for v1.0 as a whole.
+V1_ENDS = (
+    "MONGODB_ATLAS_API_VERSION is v1.0, whose list of clusters may end on 2027-07-01: then the "
+    "watch and the search find no download. Remove the variable, which selects v2."
+)
+
+
 def _service_warnings(settings: Settings) -> Iterator[str]:
     """Check addresses, and the signing secret's form: Slack cannot be asked whether it is right."""
     slack = settings.slack
@@ -237,6 +245,8 @@ def _service_warnings(settings: Settings) -> Iterator[str]:
     for name, url in addresses.items():
         if is_plain_http(url):
             yield f"{name} is plain http: requests can be read and changed on the way."
+    if settings.atlas.api_version is ApiVersion.V1:
+        yield V1_ENDS
 
 
 SHORTEST_WAIT = 150  #: seconds between the start of a download and its link, at least

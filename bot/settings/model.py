@@ -53,7 +53,8 @@ class AtlasSettings(Model):
         default="https://cloud.mongodb.com",
     )
     api_version: Annotated[ApiVersion, Parser(parsers.api_version)] = setting(
-        "`v2`, or `v1.0` for the older API", default=ApiVersion.V2
+        "`v2`, or `v1.0` for the older API, whose list of clusters may end on 2027-07-01",
+        default=ApiVersion.V2,
     )
     envelope: Flag = setting(
         "ask for enveloped answers, where a gateway hides statuses or headers", default=False

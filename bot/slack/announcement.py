@@ -15,9 +15,7 @@ HEADLINES: Mapping[WatchedState, str] = {
     WatchedState.IN_PROGRESS: (
         ":inbox_tray: A download of a backup was started; its link is not there yet"
     ),
-    WatchedState.LINK_LIVE: (
-        ":warning: A backup can be downloaded by anyone who has the link, which is live"
-    ),
+    WatchedState.LINK_LIVE: ":warning: A backup can be downloaded now; its link is live",
     WatchedState.FINISHED: (
         ":information_source: The download has finished: there is nothing to cancel"
     ),

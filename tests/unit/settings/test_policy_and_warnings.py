@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.atlas import ApiVersion
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy, check_enough_approvers
 from bot.settings import Settings, load_settings, warnings
@@ -250,6 +251,16 @@ def test_plain_http_is_risky_except_to_this_machine(
 
     assert warnings(atlas) == ([f"MONGODB_ATLAS_BASE_URL {rest}"] if risky else [])
     assert warnings(slack) == ([f"SLACK_API_URL {rest}"] if risky else [])
+
+
+@pytest.mark.parametrize(("version", "warned"), [("v1.0", True), ("v2", False)])
+def test_api_version_whose_list_of_clusters_may_end_is_warned_about(
+    careful: Settings, version: str, *, warned: bool
+) -> None:
+    atlas = careful.atlas.model_copy(update={"api_version": ApiVersion(version)})
+    found = warnings(careful.model_copy(update={"atlas": atlas}))
+
+    assert ["2027-07-01" in sentence for sentence in found] == [True] * warned
 
 
 @pytest.mark.parametrize(
