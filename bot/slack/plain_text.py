@@ -21,8 +21,10 @@ log = structlog.get_logger(__name__)
 #: What follows the command to do the same as a button, whose value it includes.
 COMMANDS = {ids.APPROVE: "approve {}", ids.DENY: "deny {} REASON", ids.WITHDRAW: "withdraw {}"} | {
     ids.OPEN: "{}",
-    ids.KEEP: "deny {} REASON",  # of the bot's own request to cancel
+    ids.KEEP: "keep {} REASON",
 }
+#: The button *Cancel it now* has the action id of *Approve*, and *Keep it* is beside it.
+QUARANTINE_COMMANDS = COMMANDS | {ids.APPROVE: "cancel {}"}
 
 #: Characters; `chat.update` and `chat.postEphemeral` accept 4,000.
 MAX_TEXT = 3900
@@ -74,7 +76,10 @@ def _text(block: Block) -> str:
 
 
 def _commands(block: Block) -> Iterator[str]:
-    for button in (*block.get("elements", []), block.get("accessory", {})):
-        if rest := COMMANDS.get(button.get("action_id", "")):
+    buttons = (*block.get("elements", []), block.get("accessory", {}))
+    in_quarantine = any(each.get("action_id") == ids.KEEP for each in buttons)
+    commands = QUARANTINE_COMMANDS if in_quarantine else COMMANDS
+    for button in buttons:
+        if rest := commands.get(button.get("action_id", "")):
             label = button["text"]["text"]
             yield f"{label}: `{command(rest.format(button['value']))}`"

@@ -66,12 +66,13 @@ class Decisions:
         return await self._service.approve(request_id, person)
 
     async def deny(self, request_id: str, actor: Actor, reason: str) -> Request:
-        request = await self._service.requests.get(request_id)
-        person = await self._approver(request, actor)
-        if request.by_bot:  # to deny the bot's own request is to keep the download
-            email = await self._directory.email_of(actor.id)
-            return await self._service.keep(request_id, person, reason, email)
+        person = await self._approver(await self._service.requests.get(request_id), actor)
         return await self._service.deny(request_id, person, reason)
+
+    async def keep(self, request_id: str, actor: Actor, reason: str) -> Request:
+        person = await self._approver(await self._service.requests.get(request_id), actor)
+        email = await self._directory.email_of(actor.id)
+        return await self._service.keep(request_id, person, reason, email)
 
     async def withdraw(self, request_id: str, actor: Actor) -> Request:
         # The ids of user and team decide, so Slack is not asked about the person.

@@ -51,7 +51,7 @@ class ShowHistory:
 
 @dataclass(frozen=True, slots=True)
 class Decide:
-    """Approve, deny or withdraw a request; `reason` is for a denial."""
+    """Decide about a request; `reason` is for `deny` and `keep`."""
 
     verb: str
     request_id: str
@@ -73,8 +73,10 @@ class InvalidCommand:
 
 Command: TypeAlias = OpenDialog | ShowList | ShowHistory | Decide | Help | InvalidCommand
 
+#: The decisions about a person's request, and about the bot's own: a download in quarantine.
 DECISIONS = ("approve", "deny", "withdraw")
-KEYWORDS = ("help", "list", "history", *DECISIONS)
+QUARANTINE_DECISIONS = ("keep", "cancel")
+KEYWORDS = ("help", "list", "history", "keep", *DECISIONS)
 #: Verbs that people type before a job; the command itself is the verb.
 VERBS = frozenset({"cancel", "stop", "abort", "kill", "delete"})
 
@@ -186,7 +188,7 @@ def _from_keyword(words: Sequence[str]) -> Command | None:
     match keyword.lower(), rest:
         case (("help" | "?" | "-h" | "--help"), _):
             return Help()
-        case verb, _ if verb in DECISIONS:
+        case verb, _ if _is_decision(verb, rest):
             return _decision(verb, rest)
         case "list", ([] | [_]):
             valid = not rest or is_cluster_name(rest[0])
@@ -198,13 +200,19 @@ def _from_keyword(words: Sequence[str]) -> Command | None:
     return None
 
 
+def _is_decision(verb: str, rest: Sequence[str]) -> bool:
+    """Whether the words decide about a request; `cancel` also stands before jobs and clusters."""
+    names_request = bool(rest) and is_request_id(rest[0].lower())
+    return names_request if verb == "cancel" else verb in (*DECISIONS, *QUARANTINE_DECISIONS)
+
+
 def _decision(verb: str, words: Sequence[str]) -> Command:
     request_id, *rest = words or [""]
     if not is_request_id(request_id.lower()):
         given = f"“{_shorten(request_id)}” is not a request's id" if words else "The id is missing"
         return InvalidCommand(f"{given}: {REQUEST_ID}", f"{verb} {EXAMPLE_REQUEST}")
     decision = Decide(verb, request_id.lower(), " ".join(rest))
-    if rest and verb != "deny":
+    if rest and verb not in {"deny", "keep"}:
         return InvalidCommand("There is too much after the id.", f"{verb} {decision.request_id}")
     return decision
 
@@ -231,8 +239,7 @@ def _job_of(before: Sequence[str], last: str) -> Command:
     if not before:
         return OpenDialog(job_id=last.lower())
     if before[0].lower() in VERBS | {command()}:
-        rest = " ".join([*before[1:], last])
-        return InvalidCommand(f"Leave “{before[0]}” out: the command implies it.", rest)
+        return _needless(before[0], [*before[1:], last])
     project, cluster = _split_project(before)
     if is_cluster_name(cluster):
         return OpenDialog(project, cluster, last.lower())
@@ -242,6 +249,10 @@ def _job_of(before: Sequence[str], last: str) -> Command:
     return replace(_not_a_cluster(cluster), suggestion=suggestion)
 
 
+def _needless(verb: str, rest: Sequence[str]) -> InvalidCommand:
+    return InvalidCommand(f"Leave “{verb}” out: the command implies it.", " ".join(rest))
+
+
 def _why_not_names(words: Sequence[str]) -> InvalidCommand | None:
     """Return why words, the last of which is no job's id, name neither project nor cluster."""
     first, *rest = words
@@ -249,16 +260,19 @@ def _why_not_names(words: Sequence[str]) -> InvalidCommand | None:
         reordered = _shorten(f"{' '.join(rest)} {first.lower()}")
         return InvalidCommand("The job's id comes last, after its cluster.", reordered)
     if request_id := next((word for word in words if is_request_id(word.lower())), None):
-        verb = closest_keyword(first)
+        verb = _closest(first, (*DECISIONS, *QUARANTINE_DECISIONS))
         return InvalidCommand(
-            "That is a request's id: put approve, deny or withdraw before it.",
-            suggestion=f"{verb} {request_id.lower()}" if verb in DECISIONS else None,
+            "That is a request's id: put approve, deny or withdraw before it, or for a download in "
+            "quarantine keep or cancel.",
+            suggestion=f"{verb} {request_id.lower()}" if verb else None,
         )
     if almost_id := next((word for word in words if _ALMOST_OBJECT_ID.fullmatch(word)), None):
         return InvalidCommand(
             f"“{_shorten(almost_id)}” is not a restore job's id: it has {len(almost_id)} "
             "characters, and an id has 24, each 0-9 or a-f."
         )
+    if rest and first.lower() in VERBS:
+        return _needless(first, rest)
     if rest:
         return InvalidCommand(
             f"“{_shorten(' '.join(words))}” is not a command: after a cluster comes a job's id, "
@@ -289,5 +303,8 @@ def _not_a_cluster(word: str) -> InvalidCommand:
 
 def closest_keyword(word: str) -> str | None:
     """Return the keyword that is spelled like `word`, if any."""
-    close = difflib.get_close_matches(_shorten(word).lower(), KEYWORDS, n=1, cutoff=0.7)
-    return close[0] if close else None
+    return _closest(word, KEYWORDS)
+
+
+def _closest(word: str, words: Sequence[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(_shorten(word).lower(), words, 1, 0.7)), None)

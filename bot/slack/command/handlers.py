@@ -1,7 +1,7 @@
 """Handles the slash command and the message shortcut: routes them to a dialog, a list or a text."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -9,8 +9,8 @@ import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.atlas import InvalidName, JobRef, is_cluster_name, is_object_id
-from bot.cancellation.errors import CancellationError
-from bot.cancellation.lifecycle import State
+from bot.cancellation.errors import AlreadyHandled, CancellationError
+from bot.cancellation.lifecycle import UNDECIDED, Request, State
 from bot.cancellation.policy import may_use_channel
 from bot.services.projects import Projects
 from bot.slack import deployment, ids, mrkdwn
@@ -24,7 +24,7 @@ from bot.slack.dialog.flow import SearchQuery, open_job, open_search
 from bot.slack.dialog.metadata import JobTarget
 from bot.slack.errors import sentence_for
 from bot.slack.lists import show_history, show_jobs
-from bot.slack.payloads import Interaction
+from bot.slack.payloads import Actor, Interaction
 from bot.slack.picker.handlers import Picker, PickerQuery
 
 log = structlog.get_logger(__name__)
@@ -176,23 +176,38 @@ def _log_after_ack(event: str, by: Interaction, name: str, **about: str) -> None
 
 async def _decide(deps: Dependencies, typed: Decide, by: Interaction) -> None:
     """Carry out a typed decision, and report its result or why it was refused."""
-    decisions, request_id = Decisions(deps), typed.request_id
     try:
-        if typed.verb == "deny":
-            request = await decisions.deny(request_id, by.actor, typed.reason)
-        elif typed.verb == "approve":
-            request = await decisions.approve(request_id, by.actor)
-        else:
-            request = await decisions.withdraw(request_id, by.actor)
+        text = await _decided(deps, typed, by)
     except CancellationError as error:
         log.info("command refused", actor=by.actor.id, why=type(error).__name__)
         text = sentence_for(error, deps.links)
-    else:
-        missing = request.approvals_missing if request.state is State.AWAITING else 0
-        needed = f" {mrkdwn.count(missing, 'more approval')} needed." if missing else ""
-        job, status = mrkdwn.summary(request), mrkdwn.request_status(request)
-        text = f":white_check_mark: Recorded for {job}. {status}{needed}"
     await deps.replies.send_text(by, text)
+
+
+async def _decided(deps: Dependencies, typed: Decide, by: Interaction) -> str:
+    """Carry out a typed decision if it is one about such a request; return the answer."""
+    request = await deps.service.requests.get(typed.request_id)
+    if typed.verb not in (grammar.QUARANTINE_DECISIONS if request.by_bot else grammar.DECISIONS):
+        if request.state not in UNDECIDED:
+            raise AlreadyHandled(request)
+        log.info("command refused", actor=by.actor.id, why="verb of another kind of request")
+        return command_views.right_verbs(request)
+    request = await _decision(Decisions(deps), typed, by.actor)
+    missing = request.approvals_missing if request.state is State.AWAITING else 0
+    needed = f" {mrkdwn.count(missing, 'more approval')} needed." if missing else ""
+    job, status = mrkdwn.summary(request), mrkdwn.request_status(request)
+    return f":white_check_mark: Recorded for {job}. {status}{needed}"
+
+
+def _decision(decisions: Decisions, typed: Decide, actor: Actor) -> Coroutine[Any, Any, Request]:
+    match typed.verb:
+        case "approve" | "cancel":
+            return decisions.approve(typed.request_id, actor)
+        case "deny":
+            return decisions.deny(typed.request_id, actor, typed.reason)
+        case "keep":
+            return decisions.keep(typed.request_id, actor, typed.reason)
+    return decisions.withdraw(typed.request_id, actor)
 
 
 async def _name_projects(deps: Dependencies, build: ProjectText, by: Interaction) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from bot.cancellation.lifecycle import Request
 from bot.slack import blockkit, mrkdwn
 from bot.slack.command.grammar import EXAMPLE, InvalidCommand
 from bot.slack.deployment import command, command_code
@@ -23,6 +24,8 @@ FORMS: Mapping[str, str] = {
     "approve REQUEST": "approves the request with this id, which is on its card",
     "deny REQUEST REASON": "denies it",
     "withdraw REQUEST": "withdraws your own request",
+    "keep REQUEST REASON": "lets a download in quarantine go on; its card has the id",
+    "cancel REQUEST": "cancels a download in quarantine now",
     "help": "shows this",
 }
 
@@ -52,6 +55,21 @@ def with_example(problem: str, suggestion: str | None = None) -> str:
     """Add a suggestion and an example to a problem, which is trusted mrkdwn."""
     meant = f" Did you mean {command_code(suggestion)}?" if suggestion else ""
     return f"{problem}{meant}\n{_for_example(EXAMPLE)}"
+
+
+def right_verbs(request: Request) -> str:
+    """Answer a decision that is not one about this request: with those that are."""
+    if request.by_bot:
+        keep, cancel = f"keep {request.id} REASON", f"cancel {request.id}"
+        return (
+            "Nothing was changed: this is a download in quarantine. "
+            f"{command_code(keep)} lets it go on, and {command_code(cancel)} cancels it now."
+        )
+    approve, deny = f"approve {request.id}", f"deny {request.id} REASON"
+    return (
+        "Nothing was changed: this is a request to cancel a restore job. "
+        f"{command_code(approve)} approves it, and {command_code(deny)} denies it."
+    )
 
 
 def unknown_project(given: str, names: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """Handles the buttons that open a job's dialog, and the submissions of dialogs."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -40,6 +40,8 @@ from bot.slack.picker.views import DONE
 
 #: Keyword arguments of Bolt's `ack`.
 Response = dict[str, Any]
+#: A decision about a request by its id, with the reason.
+ReasonedDecision = Callable[[str, Actor, str], Coroutine[Any, Any, Request]]
 
 log = structlog.get_logger(__name__)
 
@@ -50,19 +52,20 @@ CARD_POLL_INTERVALS = (0.3, 0.7, 1.0, 2.0, 4.0)
 
 
 def register(app: AsyncApp, deps: Dependencies) -> None:
-    submissions = Submissions(deps)
+    submissions, decisions = Submissions(deps), Decisions(deps)
 
     async def submit(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack(**await submissions.submit(body["view"], actor_of(body, deps.identity)))
 
-    async def deny(ack: AsyncAck, body: dict[str, Any]) -> None:
-        await ack(**await submissions.deny(body["view"], actor_of(body, deps.identity)))
+    async def decide(decision: ReasonedDecision, ack: AsyncAck, body: dict[str, Any]) -> None:
+        actor = actor_of(body, deps.identity)
+        await ack(**await submissions.decide(decision, body["view"], actor))
 
     app.action(ids.OPEN)(partial(_open_job, deps))
     app.action(ids.TRY_AGAIN)(partial(_try_again, deps))
     app.view(ids.DIALOG)(submit)
-    app.view(ids.DENY_DIALOG)(deny)
-    app.view(ids.KEEP_DIALOG)(deny)
+    app.view(ids.DENY_DIALOG)(partial(decide, decisions.deny))
+    app.view(ids.KEEP_DIALOG)(partial(decide, decisions.keep))
 
 
 async def _open_job(deps: Dependencies, ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -110,12 +113,14 @@ class Submissions:
         self.deps.background.start(self._link_card(request, str(view["id"])), "link to the card")
         return update_with(dialog_views.posted_elsewhere(request))
 
-    async def deny(self, view: Mapping[str, Any], actor: Actor) -> Response:
-        """Deny the request, or keep the download, with the reason; answer the dialog."""
+    async def decide(
+        self, decision: ReasonedDecision, view: Mapping[str, Any], actor: Actor
+    ) -> Response:
+        """Carry out a decision with the reason; answer the dialog."""
         request_id = str(decode_metadata(view).get(REQUEST_KEY) or "")
         reason = typed_text(view, ids.REASON)
         try:
-            await self.deps.before_ack(Decisions(self.deps).deny(request_id, actor, reason))
+            await self.deps.before_ack(decision(request_id, actor, reason))
         except CancellationError as error:
             log.info("decision refused", actor=actor.id, why=type(error).__name__)
             return refusal(error, self.deps.links)

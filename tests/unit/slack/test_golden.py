@@ -16,6 +16,7 @@ import pytest
 from bot.cancellation.lifecycle import State
 from bot.sandbox.slack.block_kit.blocks import elements_of, problems
 from bot.sandbox.slack.block_kit.view_rules import checked_view
+from bot.slack import plain_text
 from tests.unit.slack import samples
 from tests.unit.slack.block_text import as_text
 
@@ -165,6 +166,13 @@ def test_card_has_the_buttons_that_its_state_allows(state: State) -> None:
         f"cancel_restore_{action}" for action in expected.get(state, "").split()
     ]
     assert {element["value"] for element in found if "url" not in element} <= {"0" * 32}
+
+
+def test_text_of_a_card_in_quarantine_has_the_commands_of_its_buttons() -> None:
+    text = plain_text.as_text(MESSAGES["card_quarantined"]["blocks"])
+
+    assert f"Keep it: `/cancel-restore keep {'0' * 32} REASON`" in text
+    assert f"Cancel it now: `/cancel-restore cancel {'0' * 32}`" in text
 
 
 def test_only_outcome_replies_have_metadata_and_mention_the_requester() -> None:

@@ -360,6 +360,34 @@ async def test_typed_denial_records_its_reason(new_bolt: NewBolt) -> None:
     assert (denied.state, denied.outcome.sentence) == (State.DENIED, "it is needed")
 
 
+@pytest.mark.parametrize(
+    ("typed", "requester", "state", "expected"),
+    [
+        ("keep {} it is ours", "", State.KEPT, "the download was kept by <@U0ADA>"),
+        ("cancel {}", "", State.APPROVED, "was approved by <@U0ADA>"),
+        ("deny {} not ours", "", State.QUARANTINED, "keep {} REASON` lets it go on"),
+        ("approve {}", "", State.QUARANTINED, "cancel {}` cancels it now"),
+        ("withdraw {}", "", State.QUARANTINED, "cancel {}` cancels it now"),
+        ("keep {} it is ours", "U0RINA", State.AWAITING, "deny {} REASON` denies it"),
+        ("cancel {}", "U0RINA", State.AWAITING, "approve {}` approves it"),
+        ("approve {}", "", State.OVER, "This request has been handled already"),
+    ],
+)
+async def test_decision_about_another_kind_of_request_changes_nothing_and_names_the_right_ones(
+    new_bolt: NewBolt, typed: str, requester: str, state: State, expected: str
+) -> None:
+    bolt = new_bolt(ONE)
+    before = State.AWAITING if requester else State.QUARANTINED
+    before = State.OVER if state is State.OVER else before
+    asked = samples.waiting(state=before, requester=requester, approvals=(), approvals_needed=1)
+    request = await bolt.insert(asked)
+    await bolt.send(payloads.command(typed.format(request.id), user="U0ADA"))
+
+    assert (await bolt.request(request.id)).state is state
+    assert len(bolt.private) == 1
+    assert expected.format(request.id) in bolt.private[0]
+
+
 async def test_typed_decision_about_an_ended_or_unknown_request_is_explained(
     new_bolt: NewBolt,
 ) -> None:
