@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from bot.atlas import AtlasClient, CallRecord, Credentials, KeyAccess
+from bot.atlas import AtlasCanceller, AtlasHttp, AtlasReader, CallRecord, Credentials, KeyAccess
 from bot.cancellation.quarantine import WatchedProject
 from bot.services.activity_feed import ActivityFeeds, FeedMonitor
 from bot.services.job_facts import JobFactsService
@@ -46,18 +46,20 @@ FEED_REFUSALS = frozenset({400, 401, 403, 404})
 
 @dataclass(frozen=True, slots=True)
 class AtlasClients:
-    """The Atlas clients: projects with the same credentials share one, and so its login."""
+    """Readers and cancellers: projects with the same credentials share both, and so a login."""
 
     settings: AtlasSettings
     metrics: Metrics
     tracing: Tracing
     projects: Projects
-    _clients: dict[Credentials, AtlasClient] = field(default_factory=dict)
+    _connections: list[AtlasHttp] = field(default_factory=list)
+    _readers: dict[Credentials, AtlasReader] = field(default_factory=dict)
+    _cancellers: dict[AtlasReader, AtlasCanceller] = field(default_factory=dict)
 
-    def get(self, credentials: Credentials) -> AtlasClient:
-        """Return the client of these credentials; it is built at its first use."""
-        if credentials not in self._clients:
-            self._clients[credentials] = AtlasClient(
+    def reader(self, credentials: Credentials) -> AtlasReader:
+        """Return the reader of these credentials; it is built at its first use."""
+        if credentials not in self._readers:
+            http = AtlasHttp(
                 credentials,
                 base_url=self.settings.base_url,
                 version=self.settings.api_version,
@@ -65,29 +67,37 @@ class AtlasClients:
                 observe=self._observe,
                 on_login_refused=self.metrics.login_refused.inc,
             )
-        return self._clients[credentials]
+            reader = AtlasReader(http)
+            self._connections.append(http)
+            self._readers[credentials] = reader
+            self._cancellers[reader] = AtlasCanceller(http)
+        return self._readers[credentials]
+
+    def canceller_of(self, project: Project) -> AtlasCanceller:
+        """Return what sends the DELETE of a project's request, for the runner alone."""
+        return self._cancellers[project.atlas]
 
     def project(self, project: ProjectSettings) -> Project:
         return Project(
             id=project.id,
             name=project.label,
             policy=project.policy,
-            atlas=self.get(project.credentials),
+            atlas=self.reader(project.credentials),
             watch_channel=project.watch_channel,
         )
 
     def organization(self, organization: OrganizationSettings) -> Organization:
         return Organization(
             label=organization.label,
-            atlas=self.get(organization.credentials),
+            atlas=self.reader(organization.credentials),
             include=organization.include,
             exclude=organization.exclude,
             build=lambda project_id, name: self.project(organization.project(project_id, name)),
         )
 
     async def close(self) -> None:
-        for client in self._clients.values():
-            await client.aclose()
+        for http in self._connections:
+            await http.aclose()
 
     def _observe(self, call: CallRecord) -> None:
         """Update limits, metrics and traces by an answer."""
@@ -175,6 +185,7 @@ class CoreServices:
             self.leases,
             projects,
             rights,
+            self.clients.canceller_of,
             on_change=self.on_change,
             tracer=self.tracing.trace,
             timings=self.timings,

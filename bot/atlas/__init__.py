@@ -1,20 +1,20 @@
 '''A client for the MongoDB Atlas Administration API, usable without the bot.
 
     from pydantic import SecretStr
-    from bot.atlas import AtlasClient, DigestKey, JobRef
+    from bot.atlas import AtlasCanceller, AtlasHttp, AtlasReader, DigestKey, JobRef
 
     async def cancel(project: str, cluster: str, job: str, key: DigestKey) -> bool:
         """Cancel a download restore job; return whether Atlas shows it as cancelled."""
-        async with AtlasClient(key) as atlas:
-            ref = JobRef(project, cluster, job)
-            if (await atlas.restore_job(ref)).can_be_cancelled:
-                await atlas.cancel_restore_job(ref)
-            return (await atlas.restore_job(ref)).cancelled
+        async with AtlasHttp(key) as http:
+            reader, ref = AtlasReader(http), JobRef(project, cluster, job)
+            if (await reader.restore_job(ref)).can_be_cancelled:
+                await AtlasCanceller(http).cancel_restore_job(ref)
+            return (await reader.restore_job(ref)).cancelled
 
 Each failed call raises an `AtlasError`, whose text is a sentence for people.
 '''
 
-from bot.atlas.client import AtlasClient as AtlasClient
+from bot.atlas.canceller import AtlasCanceller as AtlasCanceller
 from bot.atlas.errors import AtlasError as AtlasError
 from bot.atlas.errors import AtlasRejected as AtlasRejected
 from bot.atlas.errors import AtlasUnavailable as AtlasUnavailable
@@ -36,6 +36,7 @@ from bot.atlas.errors import Unavailable as Unavailable
 from bot.atlas.errors import UnreadableAnswer as UnreadableAnswer
 from bot.atlas.errors import VersionGone as VersionGone
 from bot.atlas.errors import WrongClusterKind as WrongClusterKind
+from bot.atlas.http import AtlasHttp as AtlasHttp
 from bot.atlas.key_access import KeyAccess as KeyAccess
 from bot.atlas.logins import Credentials as Credentials
 from bot.atlas.logins import DigestKey as DigestKey
@@ -55,4 +56,6 @@ from bot.atlas.models import created_at as created_at
 from bot.atlas.models import is_cluster_name as is_cluster_name
 from bot.atlas.models import is_object_id as is_object_id
 from bot.atlas.protocol import ApiVersion as ApiVersion
+from bot.atlas.reader import AtlasReader as AtlasReader
+from bot.atlas.reader import open_reader as open_reader
 from bot.atlas.transport import CallRecord as CallRecord

@@ -1,10 +1,9 @@
-"""Sends calls: reads are tried again; exceptions of httpx become `AtlasError`s."""
+"""Sends one call: a GET for readers, a DELETE for the canceller; httpx's exceptions are mapped."""
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Self, TypeVar
 
@@ -38,13 +37,8 @@ from bot.atlas.transport import (
     check_base_url,
     open_transport,
 )
-from bot.timings import backoff
 
 _T = TypeVar("_T")
-
-MAX_ATTEMPTS = 10  #: attempts of one read, even if the clock stands still
-FIRST_BACKOFF = 0.3  #: seconds between the first two attempts; doubled for each later one
-LONGEST_BACKOFF = 5.0  #: seconds between two attempts, at most
 
 #: The share of a call's timeout for connecting. A connect timeout comes before the call's own, so
 #: that it is known that nothing was sent.
@@ -54,7 +48,10 @@ POOL_SHARE = 0.7  #: the share for getting a free connection; the rest is for th
 
 @dataclass(eq=False)
 class AtlasHttp:
-    """Sends calls with one connection pool and one login, and tries reads again."""
+    """Sends calls with one connection pool and one login; safe for concurrent calls.
+
+    Readers get only its method `get`. `AtlasCanceller` alone calls `delete`.
+    """
 
     credentials: Credentials
     _: KW_ONLY
@@ -64,16 +61,11 @@ class AtlasHttp:
     envelope: bool = False  #: for gateways that hide statuses or headers
     transport: httpx.AsyncBaseTransport | None = None  #: replaces the network, for tests
     request_timeout: float = 8.0  #: seconds for one call with its handshake
-    timeout: float = 20.0  #: seconds for one read (all pages of a list) with its retries
     #: Called with each HTTP exchange, including digest challenges and failures.
     observe: Callable[[CallRecord], None] | None = None
     #: Called when Atlas refuses the key or the service account.
     on_login_refused: Callable[[], None] = lambda: None
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     monotonic: Callable[[], float] = time.monotonic
-    jitter: Callable[[], float] = random.random
-    #: Why the last attempt of a read failed; None after a success.
-    last_error: AtlasUnavailable | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         credentials, self.base_url = self.credentials, check_base_url(self.base_url)
@@ -115,52 +107,25 @@ class AtlasHttp:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._client.aclose()
 
-    def why_late(self) -> AtlasUnavailable:
-        """Return the error for a caller that ends its wait while a read is still being tried."""
-        return self.last_error or TimedOut()
+    async def get(self, call: ApiCall, deadline: float) -> bytes:
+        """Send one GET, and return the body of its success before the deadline."""
+        return (await self._send("GET", call, deadline)).content
 
-    def _deadline(self, timeout: float | None = None) -> float:
-        return self.monotonic() + (self.timeout if timeout is None else timeout)
+    async def delete(self, call: ApiCall) -> int:
+        """Send exactly one DELETE, and return the status of its success."""
+        deadline = self.monotonic() + self.request_timeout
+        return (await self._send("DELETE", call, deadline)).status_code
 
-    async def _read(
-        self,
-        call: ApiCall,
-        parse: Callable[[object], _T],
-        deadline: float,
-        max_attempts: int = MAX_ATTEMPTS,
-    ) -> _T:
-        """Send a read until it succeeds; stop when the next pause would pass the deadline."""
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                response = await self._send(call, deadline)
-                parsed, self.last_error = parse(parse_body(response.content)), None
-            except AtlasUnavailable as error:
-                self.last_error = error
-                pause = backoff(
-                    attempt,
-                    first=FIRST_BACKOFF,
-                    longest=LONGEST_BACKOFF,
-                    jitter=self.jitter(),
-                    retry_after=error.retry_after,
-                )
-                if attempt >= max_attempts or pause >= deadline - self.monotonic():
-                    raise
-            else:
-                return parsed
-            await self.sleep(pause)
-
-    async def _send(self, call: ApiCall, deadline: float) -> httpx.Response:
-        """Send `call`, with a handshake if needed, and return a success before the deadline.
+    async def _send(self, method: str, call: ApiCall, deadline: float) -> httpx.Response:
+        """Send one call, with a handshake if needed.
 
         The limit of one call, `request_timeout`, begins once a connection is free.
         """
-        name = call.name(self.version)
+        name = f"{method} {call.path_for(self.version)}"
         await self._acquire_connection(name, deadline)
         timeout = min(self.request_timeout, deadline - self.monotonic())
         try:
-            response = await self._send_in_task(call, name, timeout)
+            response = await self._send_in_task(method, call, timeout)
             if not response.is_success:
                 payload, headers = parse_body(response.content), response.headers
                 raise error_for(response.status_code, headers, payload, name, call.not_found)
@@ -177,14 +142,14 @@ class AtlasHttp:
         except TimeoutError:
             raise TimedOut(detail="all connections are busy", call=name) from None
 
-    async def _send_in_task(self, call: ApiCall, name: str, timeout: float) -> httpx.Response:
+    async def _send_in_task(self, method: str, call: ApiCall, timeout: float) -> httpx.Response:
         """Send `call` in a task of its own, which is cancelled together with the caller.
 
         anyio cancels the task: a call that asyncio cancels while its response ends would leave its
         connection in httpcore's pool for ever.
         """
         scope = anyio.CancelScope()
-        task = asyncio.create_task(_run_in(scope, self._request(call, name, timeout)))
+        task = asyncio.create_task(_run_in(scope, self._request(method, call, timeout)))
         self._tasks.add(task)
         task.add_done_callback(self._on_done)
         try:
@@ -199,20 +164,20 @@ class AtlasHttp:
         if not task.cancelled():
             task.exception()  # marks it as retrieved: a caller that was cancelled does not
 
-    async def _request(self, call: ApiCall, name: str, timeout: float) -> httpx.Response:
+    async def _request(self, method: str, call: ApiCall, timeout: float) -> httpx.Response:
         seconds = max(timeout, 0.0)
         connect = seconds * CONNECT_SHARE
         try:
             with anyio.fail_after(timeout):
                 return await self._client.request(
-                    call.method,
+                    method,
                     self.base_url + call.path_for(self.version),
                     params=call.query(envelope=self.envelope),
                     headers={"Accept": call.accept(self.version)},
                     timeout=httpx.Timeout(seconds, connect=connect, pool=connect),
                 )
         except (httpx.HTTPError, OSError, ResponseTooLarge, UnsupportedChallenge) as error:
-            unavailable = _unavailable(error, name)
+            unavailable = _unavailable(error, method, call.path_for(self.version))
         # Raised outside of the handler, so that httpx's error is not its context: it holds the
         # request with its headers, and may quote the response.
         raise unavailable
@@ -234,8 +199,9 @@ _BEFORE_SENDING = (
 )
 
 
-def _unavailable(error: Exception, name: str) -> AtlasUnavailable:
+def _unavailable(error: Exception, method: str, called: str) -> AtlasUnavailable:
     """Map an exception of the HTTP client to an `AtlasUnavailable`."""
+    name = f"{method} {called}"
     if isinstance(error, UnsupportedChallenge):
         status = httpx.codes.UNAUTHORIZED
         return ChallengeNotUnderstood(status=status, detail=str(error), call=name)
@@ -243,7 +209,7 @@ def _unavailable(error: Exception, name: str) -> AtlasUnavailable:
         return NoConnection(detail=cleaned(str(error)), call=name)
     # Where the call for a token failed, the API call itself was not sent.
     path = error.request.url.path if isinstance(error, httpx.RequestError) else ""
-    sent = name.startswith("DELETE ") and not path.endswith(TOKEN_PATH)
+    sent = method != "GET" and not path.endswith(TOKEN_PATH)
     leaf: type[AtlasUnavailable] = ConnectionBroken
     if isinstance(error, (httpx.TimeoutException, TimeoutError)):
         leaf = TimedOut

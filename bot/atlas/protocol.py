@@ -25,18 +25,14 @@ class ApiVersion(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ApiCall:
-    """One call, without host and version."""
+    """One call, without method, host and version."""
 
-    method: str
     path: str  #: below the root of the version, each part quoted
     not_found: type[AtlasError] = OtherRefusal  #: what a 404 without a code means
     resource_version: str = "2023-01-01"  #: in v2; restore jobs have only one
     page: int | None = None  #: the number of the page of a list
     #: Further query parameters; a sequence repeats its name.
     parameters: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
-
-    def name(self, version: ApiVersion) -> str:
-        return f"{self.method} {self.path_for(version)}"
 
     def path_for(self, version: ApiVersion) -> str:
         return f"/api/atlas/{version}{self.path}"

@@ -2,14 +2,15 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import takewhile
 
 from bot.atlas import (
     RESTORE_REQUESTED,
-    AtlasClient,
     AtlasError,
+    AtlasReader,
     CallRecord,
     Cluster,
     ClusterNotFound,
@@ -23,6 +24,7 @@ from bot.atlas import (
     RoleMissing,
     VersionGone,
     WrongClusterKind,
+    open_reader,
 )
 from bot.doctor.key import (
     WAIT,
@@ -114,12 +116,12 @@ NO_PROJECTS = "Compare include and exclude with the names in Atlas, and the role
 NAME_THEM = "Type their ids, or give each a name in a [[projects]] entry of its own."
 
 
-def open_client(
+def connect(
     settings: Settings,
     credentials: Credentials,
     observe: Callable[[CallRecord], None] | None = None,
-) -> AtlasClient:
-    return AtlasClient(
+) -> AbstractAsyncContextManager[AtlasReader]:
+    return open_reader(
         credentials,
         base_url=settings.atlas.base_url,
         version=settings.atlas.api_version,
@@ -137,7 +139,7 @@ async def check_organizations(
     for organization in settings.organizations:
         subject = Subject("atlas_organization", organization.label, "Atlas")
         try:
-            async with open_client(settings, organization.credentials) as atlas:
+            async with connect(settings, organization.credentials) as atlas:
                 listed = await atlas.projects()
         except AtlasError as error:
             results.append(subject.problem(describe(error), READ_LIST))
@@ -178,7 +180,7 @@ async def check_project(
 ) -> list[CheckResult]:
     """Check one project and the clock; add the number of watched clusters to `counts`."""
     calls: list[tuple[datetime, CallRecord]] = []
-    async with open_client(
+    async with connect(
         settings, project.credentials, lambda call: calls.append((now(), call))
     ) as atlas:
         checks = ProjectChecks(project, atlas, now(), calls)
@@ -196,7 +198,7 @@ class RequiredCheckFailed(Exception):
 @dataclass
 class ProjectChecks:
     project: ProjectSettings
-    atlas: AtlasClient
+    atlas: AtlasReader
     now: datetime
     calls: list[tuple[datetime, CallRecord]]  #: with the times of the responses, by this machine
     cluster_count: int = 0

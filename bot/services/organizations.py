@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from bot.atlas import AtlasClient, AtlasError
+from bot.atlas import AtlasError, AtlasReader
 from bot.atlas import Project as AtlasProject
 from bot.services.projects import Project, Projects
 from bot.timings import DEFAULT_TIMINGS, Timings
@@ -20,7 +20,7 @@ class Organization:
     """An organization of the projects file; `build` makes a project from its id and name."""
 
     label: str
-    atlas: AtlasClient
+    atlas: AtlasReader
     include: Sequence[str]
     exclude: Sequence[str]
     build: Callable[[str, str], Project]

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from bot.atlas import AtlasClient, AtlasError, AtlasUnavailable, JobRef, KeyAccess
+from bot.atlas import AtlasError, AtlasReader, AtlasUnavailable, JobRef, KeyAccess
 from bot.cancellation.errors import KeyMayNotCancel, NotAllowed, UnknownProject
 from bot.cancellation.policy import Policy, may_cancel
 from bot.services.rate_limit import RateLimitBudget, events_budget
@@ -24,7 +24,7 @@ class Project:
     name: str = field(compare=False)
     policy: Policy = field(compare=False)
     #: The client with its key; projects with the same key share it.
-    atlas: AtlasClient = field(repr=False, compare=False)
+    atlas: AtlasReader = field(repr=False, compare=False)
     #: Where its new downloads are announced, or None.
     watch_channel: str | None = field(default=None, compare=False)
     #: Whether the key has a role that may cancel; None while that is not known.
@@ -98,7 +98,7 @@ class Projects:
 
 
 async def follow_key_access(
-    atlas: AtlasClient,
+    atlas: AtlasReader,
     project_id: str,
     on_read: Callable[[KeyAccess], None],
     *,

@@ -9,7 +9,7 @@ from itertools import chain, repeat
 
 import structlog
 
-from bot.atlas import AtlasClient, AtlasError, AtlasRejected, JobRef, RestoreJob
+from bot.atlas import AtlasCanceller, AtlasError, AtlasReader, AtlasRejected, JobRef, RestoreJob
 from bot.cancellation.errors import CancellationError, RightsNotChecked
 from bot.cancellation.judgement import Judgement, judge
 from bot.cancellation.lifecycle import (
@@ -24,7 +24,7 @@ from bot.cancellation.lifecycle import (
 from bot.cancellation.people import Person, is_operator, operator
 from bot.cancellation.request_context import RequestTracer, bind_to_log
 from bot.cancellation.starter import NOT_READ, StartedBy
-from bot.services.projects import Projects
+from bot.services.projects import Project, Projects
 from bot.storage.lease_store import LeaseStore
 from bot.tasks import log_errors
 from bot.timings import DEFAULT_TIMINGS, Timings
@@ -116,7 +116,8 @@ class Run:
     """One claimed request, from the first GET to its result."""
 
     request: Request  #: as it was claimed, and then with its DELETEs
-    atlas: AtlasClient  #: the client of its project
+    atlas: AtlasReader  #: of its project
+    canceller: AtlasCanceller
     runner: "Runner"
     judgement: Judgement | None = None  #: why the request waits for approvals again, if it does
 
@@ -228,7 +229,7 @@ class Run:
         self.request = await self.store.record_delete_sent(self.request, expires_at)
         sent = replace(self.request.sent, unknown=unknown_before)
         try:
-            status = await self.atlas.cancel_restore_job(self.request.ref)
+            status = await self.canceller.cancel_restore_job(self.request.ref)
         except AtlasError as error:
             self._delete_error = error
             self._retry_at = self.monotonic() + (error.retry_after or 0.0)
@@ -265,6 +266,7 @@ class Runner:
     store: LeaseStore  #: claims and settles requests
     projects: Projects
     rights: RightsCheck  #: judges each request before its DELETE
+    canceller_of: Callable[[Project], AtlasCanceller]
     _: KW_ONLY
     on_change: Callable[[], None] = lambda: None  #: called after each run, to post its outcome
     tracer: RequestTracer = bind_to_log  #: opens a trace around each run
@@ -320,7 +322,8 @@ class Runner:
         if project is None:
             await self.store.settle(request, State.FAILED, Outcome(sentence=UNKNOWN_PROJECT))
             return
-        run = Run(request=request, atlas=project.atlas, runner=self)
+        canceller = self.canceller_of(project)
+        run = Run(request=request, atlas=project.atlas, canceller=canceller, runner=self)
         ending = await run.execute()
         await self.store.settle(run.request, ending.state, ending.outcome, run.judgement)
 

@@ -14,7 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from bot.__main__ import main
-from bot.atlas import ApiVersion, AtlasClient, DigestKey
+from bot.atlas import ApiVersion, DigestKey
 from bot.cli.audit import AuditFormat
 from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
@@ -22,6 +22,7 @@ from bot.storage.database import Database
 from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
 from tests.acceptance.environment import environment
+from tests.support.atlas_client import AtlasClient
 from tests.support.clock import FakeClock
 from tests.support.domain import RINA, a_request
 from tests.support.process import (

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from bot.atlas import ApiVersion, AtlasClient, DigestKey, JobRef
+from bot.atlas import ApiVersion, DigestKey, JobRef
+from tests.support.atlas_client import AtlasClient
 from tests.support.postgres import free_port
 
 REF = JobRef("5b6212af90dc76637950a2c6", "MyCluster", "5b622f7087d9d6039fafe03f")

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from bot.atlas import (
     ActivityEvent,
-    AtlasClient,
+    AtlasCanceller,
+    AtlasReader,
     Cluster,
     ClusterNotFound,
     Credentials,
@@ -17,6 +18,7 @@ from bot.atlas import (
     RestoreJob,
 )
 from bot.atlas.models import parse_event
+from bot.services.projects import Project
 
 
 def event_near(job_id: str, name: str, created: datetime) -> ActivityEvent:
@@ -33,8 +35,14 @@ def event_near(job_id: str, name: str, created: datetime) -> ActivityEvent:
     return event
 
 
+def canceller_of(project: Project) -> AtlasCanceller:
+    """Return the project's fake, which cancels too."""
+    assert isinstance(project.atlas, AtlasCanceller)
+    return project.atlas
+
+
 @dataclass
-class UnconnectedAtlas(AtlasClient):
+class UnconnectedAtlas(AtlasReader, AtlasCanceller):
     """The base of fakes that are dataclasses: without credentials and connections."""
 
     credentials: Credentials = field(init=False, repr=False)
@@ -43,7 +51,7 @@ class UnconnectedAtlas(AtlasClient):
         pass
 
 
-class FakeAtlas(AtlasClient):
+class FakeAtlas(AtlasReader, AtlasCanceller):
     """One project's API.
 
     Attributes:

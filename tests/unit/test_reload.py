@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from bot.atlas import AtlasClient
 from bot.reload import Reloader
 from bot.services.projects import Project, Projects
 from bot.settings import Settings, load_settings
+from tests.support.atlas_client import AtlasClient
 from tests.support.polling import wait_until
 from tests.unit.settings.test_load import ENOUGH
 

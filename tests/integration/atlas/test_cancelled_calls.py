@@ -5,8 +5,9 @@ import asyncio
 import pytest
 from pydantic import SecretStr
 
-from bot.atlas import AtlasClient, DigestKey, JobRef
+from bot.atlas import DigestKey, JobRef
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, Fault
+from tests.support.atlas_client import AtlasClient
 
 KEY = DigestKey(PUBLIC_KEY, SecretStr(PRIVATE_KEY))
 JOB = JobRef(project_id=PROJECT_ID, cluster_name="prod-eu", job_id="65f0a1c2d3e4f5a6b7c80101")

@@ -10,7 +10,6 @@ import pytest
 from pydantic import SecretStr
 
 from bot.atlas import (
-    AtlasClient,
     AtlasUnavailable,
     ConnectionBroken,
     DigestKey,
@@ -19,6 +18,7 @@ from bot.atlas import (
     TimedOut,
     UnreadableAnswer,
 )
+from tests.support.atlas_client import AtlasClient
 
 REF = JobRef("5b6212af90dc76637950a2c6", "MyCluster", "5b622f7087d9d6039fafe03f")
 KEY = DigestKey("abcdefgh", SecretStr("c0ffee00-private"))

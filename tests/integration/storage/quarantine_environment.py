@@ -23,7 +23,7 @@ from bot.storage.watch_store import WatchStore
 from bot.wiring import quarantined_project
 from tests.support.clock import FakeClock
 from tests.support.domain import PROJECT_ID, a_job, job_ref, resolve_members
-from tests.support.fake_atlas import FakeAtlas, event_near
+from tests.support.fake_atlas import FakeAtlas, canceller_of, event_near
 from tests.support.service import facts_service
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ class Replica:
             leases,
             projects,
             RightsCheck(projects, resolve_members, facts.starter_of),
+            canceller_of,
             monotonic=clock.monotonic,
         )
         self.quarantine = Quarantine(

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from bot.atlas import AtlasClient, JobRef
+from bot.atlas import JobRef
 from tests.support.apache import KEY, REF, Apache, running_apache
+from tests.support.atlas_client import AtlasClient
 from tests.support.required_programs import find
 from tests.tools.bench.proxy import with_round_trip
 from tests.tools.reporting.report import (

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from bot.atlas import AtlasClient, DigestKey
+from bot.atlas import DigestKey
 from bot.cancellation.policy import Policy
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY
 from bot.services.job_search import MAX_CONCURRENT_CALLS, SEARCH_TIMEOUT, JobFinder
 from bot.services.projects import Project, Projects
+from tests.support.atlas_client import AtlasClient
 from tests.tools.bench.load_environment import Program
 from tests.tools.bench.peers.atlas import job_of
 from tests.tools.bench.proxy import with_round_trip

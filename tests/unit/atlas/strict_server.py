@@ -11,7 +11,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from bot.atlas import ApiVersion, AtlasClient, AtlasError, CallRecord, DigestKey, JobRef, RestoreJob
+from bot.atlas import ApiVersion, AtlasError, CallRecord, DigestKey, JobRef, RestoreJob
+from tests.support.atlas_client import AtlasClient
 from tests.support.clock import FakeClock
 
 PROJECT = "5b6212af90dc76637950a2c6"

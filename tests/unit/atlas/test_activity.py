@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from bot.atlas import RESTORE_REQUESTED, ApiVersion, AtlasRejected, UnreadableAnswer
-from bot.atlas.client import MAX_EVENT_PAGES
+from bot.atlas.reader import MAX_EVENT_PAGES
 from tests.unit.atlas.strict_server import (
     JOB,
     PROJECT,

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 import bot.atlas
 from bot.atlas import (
     ApiVersion,
-    AtlasClient,
     AtlasError,
+    AtlasHttp,
     AtlasRejected,
     AtlasUnavailable,
     CallRecord,
@@ -32,8 +32,9 @@ from bot.atlas import (
     Unavailable,
     UnreadableAnswer,
 )
-from bot.atlas.client import MAX_PAGES
+from bot.atlas.reader import MAX_PAGES
 from bot.atlas.transport import MAX_RESPONSE_BYTES
+from tests.support.atlas_client import AtlasClient
 from tests.support.clock import FakeClock
 from tests.unit.atlas.strict_server import (
     CLUSTER,
@@ -722,7 +723,11 @@ async def test_example_in_the_package_docstring_works(monkeypatch: pytest.Monkey
     text = inspect.cleandoc(bot.atlas.__doc__ or "").split("\n\n", 1)[1]
     example = text.split("\n\nEach failed call")[0]
     exec(inspect.cleandoc(example), names)  # noqa: S102 - the example of our own docstring
-    monkeypatch.setitem(cast("dict[str, object]", names), "AtlasClient", lambda _: client(script))
+    monkeypatch.setitem(
+        cast("dict[str, object]", names),
+        "AtlasHttp",
+        lambda key: AtlasHttp(key, transport=httpx.MockTransport(script)),
+    )
     cancelled = await names["cancel"](PROJECT, CLUSTER, JOB, KEY)
 
     assert cancelled is True

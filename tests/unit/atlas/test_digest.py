@@ -6,8 +6,9 @@ import re
 import httpx
 import pytest
 
-from bot.atlas import AtlasClient, ChallengeNotUnderstood, KeyRefused, RoleMissing
+from bot.atlas import ChallengeNotUnderstood, KeyRefused, RoleMissing
 from bot.atlas.logins import MAX_NONCES, PooledDigestAuth
+from tests.support.atlas_client import AtlasClient
 from tests.unit.atlas.strict_server import (
     KEY,
     REF,

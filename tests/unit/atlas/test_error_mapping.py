@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from bot import atlas
 from bot.atlas import (
-    AtlasClient,
     AtlasError,
     AtlasRejected,
     AtlasUnavailable,
@@ -29,6 +28,7 @@ from bot.atlas import (
     WrongClusterKind,
 )
 from bot.atlas.errors import error_for
+from tests.support.atlas_client import AtlasClient
 from tests.unit.atlas.strict_server import CLUSTER, PROJECT, REF, client
 
 LEAVES = [

@@ -6,8 +6,9 @@ import gc
 import httpx
 import pytest
 
-from bot.atlas import AtlasClient, JobRef, TimedOut
+from bot.atlas import JobRef, TimedOut
 from bot.atlas.transport import MAX_CONNECTIONS
+from tests.support.atlas_client import AtlasClient
 from tests.unit.atlas.strict_server import CLUSTER, KEY, PROJECT, download_job
 
 NEXT = f"{MAX_CONNECTIONS:024x}"

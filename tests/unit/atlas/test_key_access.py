@@ -7,8 +7,9 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from bot.atlas import AtlasClient, DigestKey, KeyAccess, KeyRefused, ServiceAccount
+from bot.atlas import DigestKey, KeyAccess, KeyRefused, ServiceAccount
 from bot.atlas.key_access import CANCEL_ROLES, OTHER_ROLES, AccountSecret, SystemStatus, expiry_of
+from tests.support.atlas_client import AtlasClient
 from tests.unit.atlas.strict_server import PROJECT, REF, StrictAtlas, client
 
 ACCOUNT = ServiceAccount("mdb_sa_id_123", SecretStr("mdb_sa_sk_s3cr3t"))

@@ -9,7 +9,6 @@ import pytest
 from pydantic import SecretStr
 
 from bot.atlas import (
-    AtlasClient,
     AtlasError,
     KeyRefused,
     NoConnection,
@@ -22,6 +21,7 @@ from bot.atlas import (
     UnreadableAnswer,
 )
 from bot.atlas.logins import Token
+from tests.support.atlas_client import AtlasClient
 from tests.support.clock import FakeClock
 from tests.unit.atlas.strict_server import REF, answer_job, refusal
 

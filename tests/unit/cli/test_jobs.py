@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from bot.atlas import RestoreJob, http
+from bot.atlas import RestoreJob, reader
 from bot.cancellation.events import Event, EventName, chain
 from bot.cancellation.job_facts import USUAL_WAIT, JobFacts
 from bot.cancellation.lifecycle import DeleteAttempts, Request, State
@@ -187,7 +187,7 @@ async def test_sentence_about_an_unreachable_atlas_names_its_address(
     (file := tmp_path / "projects.toml").write_text(ORGANIZATION)
     named = {"BOT_PROJECTS_FILE": str(file), "MONGODB_ATLAS_PROJECT_ID": job_ref().project_id}
     for backoff in ("FIRST_BACKOFF", "LONGEST_BACKOFF"):  # so long that reads are tried once
-        monkeypatch.setattr(http, backoff, 1000.0)
+        monkeypatch.setattr(reader, backoff, 1000.0)
     url = f"http://127.0.0.1:{free_port()}"
     ran = await invoke(
         *call,

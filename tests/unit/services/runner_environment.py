@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from bot.atlas import AtlasClient, JobRef, RestoreJob
+from bot.atlas import AtlasReader, JobRef, RestoreJob
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
 from bot.cancellation.people import Kind, Person
@@ -17,7 +17,7 @@ from bot.storage.database import Database
 from bot.storage.lease_store import LeaseStore
 from tests.support.clock import FakeClock
 from tests.support.domain import PROJECT_ID, a_job, a_request, resolve_members
-from tests.support.fake_atlas import UnconnectedAtlas
+from tests.support.fake_atlas import UnconnectedAtlas, canceller_of
 
 THERE = a_job()
 CANCELLED = a_job(cancelled=True)
@@ -153,7 +153,7 @@ class ScriptedSlack:
 
 def a_runner(
     store: FakeLeaseStore,
-    atlas: AtlasClient | None = None,
+    atlas: AtlasReader | None = None,
     policy: Policy | None = None,
     slack: ScriptedSlack | None = None,
     **values: Any,
@@ -164,7 +164,7 @@ def a_runner(
         [Project(id=PROJECT_ID, name="shop", policy=policy or Policy(), atlas=a) for a in clients]
     )
     rights = RightsCheck(projects, slack.resolve if slack else resolve_members)
-    return Runner(store, projects, rights, **values)
+    return Runner(store, projects, rights, canceller_of, **values)
 
 
 async def run(

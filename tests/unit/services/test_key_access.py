@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from bot.atlas import AtlasClient, KeyAccess, RoleMissing, Unavailable
+from bot.atlas import AtlasReader, KeyAccess, RoleMissing, Unavailable
 from bot.services.projects import follow_key_access
 from bot.timings import DEFAULT_TIMINGS
 from tests.support.clock import NOON
@@ -13,7 +13,7 @@ from tests.support.domain import PROJECT_ID
 LONG, SHORT = DEFAULT_TIMINGS.key_access_interval, DEFAULT_TIMINGS.key_access_retry
 
 
-class KeyAccessAtlas(AtlasClient):
+class KeyAccessAtlas(AtlasReader):
     """Answers in turn, and then ends the test."""
 
     def __init__(self, *answers: KeyAccess | Exception) -> None:

@@ -28,7 +28,7 @@ from bot.storage.request_store import RequestStore
 from bot.timings import Timings
 from tests.support.clock import FakeClock
 from tests.support.domain import JOB_ID, PROJECT_ID, SHOWN, a_job, job_ref
-from tests.support.fake_atlas import UnconnectedAtlas
+from tests.support.fake_atlas import UnconnectedAtlas, canceller_of
 from tests.support.service import facts_service, new_database
 from tests.support.timings import DATABASE_TIMEOUT
 
@@ -257,7 +257,9 @@ def _harness(database: Database, policy: Policy) -> ServiceHarness:
         return {user: model.slack[user] for user in users}
 
     leases, rights = LeaseStore(database, clock, "runner-1"), RightsCheck(projects, resolve)
-    runner = RecordingRunner(leases, projects, rights, sleep=sleep, monotonic=clock.monotonic)
+    runner = RecordingRunner(
+        leases, projects, rights, canceller_of, sleep=sleep, monotonic=clock.monotonic
+    )
     service = CancellationService(
         store,
         projects,

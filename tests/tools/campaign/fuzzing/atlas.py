@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from bot.atlas import AtlasClient, AtlasError, DigestKey, JobRef, RestoreJob
+from bot.atlas import AtlasError, DigestKey, JobRef, RestoreJob
+from tests.support.atlas_client import AtlasClient
 from tests.tools.campaign.fuzzing.environment import Found
 from tests.tools.campaign.fuzzing.shapes import anything, mutated, mutations, odd_values
 

@@ -31,7 +31,7 @@ from bot.storage.watch_store import WatchStore
 from bot.timings import Timings
 from bot.wiring import quarantined_project
 from tests.support.domain import PROJECT_ID, resolve_members
-from tests.support.fake_atlas import FakeAtlas
+from tests.support.fake_atlas import FakeAtlas, canceller_of
 from tests.tools.campaign.quarantine.services import CHANNEL, CLUSTER, Services
 
 if TYPE_CHECKING:
@@ -183,7 +183,12 @@ class SimulatedBot:
         )
         self._rights = RightsCheck(projects, resolve_members, self._facts.starter_of)
         self._runner = Runner(
-            self._leases, projects, self._rights, sleep=time.sleep, monotonic=time.monotonic
+            self._leases,
+            projects,
+            self._rights,
+            canceller_of,
+            sleep=time.sleep,
+            monotonic=time.monotonic,
         )
         self.service = self._build_service()
         self._tasks = [self._start(loop) for loop in self._build_loops()]

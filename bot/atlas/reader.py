@@ -1,6 +1,9 @@
-"""The client of the Atlas Administration API: restore jobs, clusters, projects, and one cancel."""
+"""Reads from the Atlas Administration API: restore jobs, clusters, projects, events, keys."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -9,10 +12,17 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from bot.atlas.errors import ClusterNotFound, JobNotFound, ProjectNotFound, UnreadableAnswer
-from bot.atlas.http import MAX_ATTEMPTS, AtlasHttp
+from bot.atlas.errors import (
+    AtlasUnavailable,
+    ClusterNotFound,
+    JobNotFound,
+    ProjectNotFound,
+    TimedOut,
+    UnreadableAnswer,
+)
+from bot.atlas.http import AtlasHttp
 from bot.atlas.key_access import AccessListEntry, KeyAccess, ServiceAccountDetails, SystemStatus
-from bot.atlas.logins import DigestKey
+from bot.atlas.logins import Credentials, DigestKey
 from bot.atlas.models import (
     ActivityEvent,
     ActivityFeedLink,
@@ -35,26 +45,52 @@ from bot.atlas.protocol import (
     instant,
     job_path,
     jobs_path,
+    parse_body,
     project_path,
 )
+from bot.atlas.transport import CallRecord
+from bot.timings import backoff
 
 _T = TypeVar("_T")
 _M = TypeVar("_M", bound=AtlasModel)
 
+MAX_ATTEMPTS = 10  #: attempts of one read, even if the clock stands still
+FIRST_BACKOFF = 0.3  #: seconds between the first two attempts; doubled for each later one
+LONGEST_BACKOFF = 5.0  #: seconds between two attempts, at most
 MAX_PAGES = 200  #: pages of one list; Atlas has no list as long as that
 MAX_EVENT_PAGES = 5  #: pages of events that are read at most, newest first
 
 
-class AtlasClient(AtlasHttp):
-    """Calls the Administration API; safe for concurrent calls in one event loop.
+class AtlasReader:
+    """Reads with retries; it holds no way to send anything but a GET.
 
     Each read raises `InvalidName` before anything is sent, `AtlasRejected`, and `AtlasUnavailable`
     where there was no readable response in time.
     """
 
+    #: Why the last attempt of a read failed; None after a success.
+    last_error: AtlasUnavailable | None = None
+
+    def __init__(
+        self,
+        http: AtlasHttp,
+        *,
+        timeout: float = 20.0,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """`timeout` is in seconds, for one read (all pages of a list) with its retries."""
+        self.credentials, self.key_id = http.credentials, http.credentials.key_id
+        self.version, self._get, self._monotonic = http.version, http.get, http.monotonic
+        self._timeout, self._sleep, self._jitter = timeout, sleep, jitter
+
+    def why_late(self) -> AtlasUnavailable:
+        """Return the error for a caller that ends its wait while a read is still being tried."""
+        return self.last_error or TimedOut()
+
     async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
         """Read one job within `timeout` seconds."""
-        call = ApiCall("GET", job_path(ref), JobNotFound)
+        call = ApiCall(job_path(ref), JobNotFound)
 
         def parse(payload: object) -> RestoreJob:
             job = self._parse(RestoreJob, call, payload)
@@ -72,7 +108,7 @@ class AtlasClient(AtlasHttp):
         An item that cannot be read is left out and counted. Each page is read in at most
         `max_attempts`; 1 is for callers that poll.
         """
-        call = ApiCall("GET", jobs_path(project_id, cluster_name), ClusterNotFound)
+        call = ApiCall(jobs_path(project_id, cluster_name), ClusterNotFound)
         return await self._read_all(RestoreJob, call, attrgetter("id"), max_attempts)
 
     async def clusters(self, project_id: str) -> ReadItems[Cluster]:
@@ -80,29 +116,29 @@ class AtlasClient(AtlasHttp):
         path = f"{project_path(project_id)}/clusters"
         is_v2 = self.version is ApiVersion.V2
         query = {"includeDeletedWithRetainedBackups": "true"} if is_v2 else {}
-        call = ApiCall("GET", path, ProjectNotFound, "2024-08-05", parameters=query)
+        call = ApiCall(path, ProjectNotFound, "2024-08-05", parameters=query)
         return await self._read_all(Cluster, call, attrgetter("name"))
 
     async def projects(self) -> ReadItems[Project]:
-        return await self._read_all(Project, ApiCall("GET", "/groups"), attrgetter("id"))
+        return await self._read_all(Project, ApiCall("/groups"), attrgetter("id"))
 
     async def project(self, project_id: str) -> Project:
-        call = ApiCall("GET", project_path(project_id), ProjectNotFound)
+        call = ApiCall(project_path(project_id), ProjectNotFound)
         return await self._read_one(Project, call)
 
     async def key_access(self, project_id: str) -> KeyAccess:
         if isinstance(self.credentials, DigestKey):
-            root = await self._read_one(SystemStatus, ApiCall("GET", ""))  # of the key that asks
+            root = await self._read_one(SystemStatus, ApiCall(""))  # of the key that asks
             return root.access_in(project_id)
         path = account_path(project_id, self.key_id)
-        call = ApiCall("GET", path, resource_version="2024-08-05")
+        call = ApiCall(path, resource_version="2024-08-05")
         account = await self._read_one(ServiceAccountDetails, call)  # without its access list
         return account.access_with(self.credentials.secret.get_secret_value())
 
     async def account_addresses(self, project_id: str) -> tuple[str, ...]:
         """Read the access list of the client's service account."""
         path = f"{account_path(project_id, self.key_id)}/accessList"
-        call = ApiCall("GET", path, resource_version="2024-08-05")
+        call = ApiCall(path, resource_version="2024-08-05")
         entries = await self._read_all(AccessListEntry, call, attrgetter("address"))
         return tuple(entry.address for entry in entries)
 
@@ -115,7 +151,7 @@ class AtlasClient(AtlasHttp):
         """
         # Without the count, which Atlas would compute over all events; the pages then have no link.
         query = event_filter(event_types, since) | {"includeCount": "false"}
-        call = ApiCall("GET", f"{project_path(project_id)}/events", parameters=query)
+        call = ApiCall(f"{project_path(project_id)}/events", parameters=query)
         events: dict[str, ActivityEvent] = {}
         async for items in self._pages(call, parse_event, max_attempts=1, linked=False):
             events |= {event.id: event for event in items if event}
@@ -127,18 +163,40 @@ class AtlasClient(AtlasHttp):
         """Return the address of these events in Atlas's web interface."""
         path = f"{project_path(project_id)}/activityFeed"
         query = event_filter(event_types, since) | {"maxDate": instant(until)}
-        call = ApiCall("GET", path, resource_version="2025-03-12", parameters=query)
+        call = ApiCall(path, resource_version="2025-03-12", parameters=query)
         return (await self._read_one(ActivityFeedLink, call, max_attempts=1)).link
 
-    async def cancel_restore_job(self, ref: JobRef) -> int:
-        """Send exactly one DELETE, without retries, and return the status.
+    def _deadline(self, timeout: float | None = None) -> float:
+        return self._monotonic() + (self._timeout if timeout is None else timeout)
 
-        Any 2xx is accepted, with any body. Only a read of the job shows whether it is cancelled.
-        Raises `AtlasRejected`, when nothing was changed, and `AtlasUnavailable` when it is not
-        settled: check its `may_have_taken_effect`, and read the job.
-        """
-        call = ApiCall("DELETE", job_path(ref), JobNotFound)
-        return (await self._send(call, self._deadline(self.request_timeout))).status_code
+    async def _read(
+        self,
+        call: ApiCall,
+        parse: Callable[[object], _T],
+        deadline: float,
+        max_attempts: int = MAX_ATTEMPTS,
+    ) -> _T:
+        """Send a read until it succeeds; stop when the next pause would pass the deadline."""
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                content = await self._get(call, deadline)
+                parsed, self.last_error = parse(parse_body(content)), None
+            except AtlasUnavailable as error:
+                self.last_error = error
+                pause = backoff(
+                    attempt,
+                    first=FIRST_BACKOFF,
+                    longest=LONGEST_BACKOFF,
+                    jitter=self._jitter(),
+                    retry_after=error.retry_after,
+                )
+                if attempt >= max_attempts or pause >= deadline - self._monotonic():
+                    raise
+            else:
+                return parsed
+            await self._sleep(pause)
 
     async def _read_one(
         self, model: type[_M], call: ApiCall, max_attempts: int = MAX_ATTEMPTS
@@ -212,4 +270,21 @@ class AtlasClient(AtlasHttp):
         raise self._unreadable(call, f"unreadable: {fields or model.__name__}"[:200])
 
     def _unreadable(self, call: ApiCall, why: str) -> UnreadableAnswer:
-        return UnreadableAnswer(status=200, detail=why, call=call.name(self.version))
+        return UnreadableAnswer(status=200, detail=why, call=f"GET {call.path_for(self.version)}")
+
+
+@asynccontextmanager
+async def open_reader(
+    credentials: Credentials,
+    *,
+    base_url: str,
+    version: ApiVersion,
+    envelope: bool,
+    timeout: float,
+    observe: Callable[[CallRecord], None] | None = None,
+) -> AsyncIterator[AtlasReader]:
+    """Open a reader with connections of its own."""
+    async with AtlasHttp(
+        credentials, base_url=base_url, version=version, envelope=envelope, observe=observe
+    ) as http:
+        yield AtlasReader(http, timeout=timeout)
