@@ -25,7 +25,10 @@ OPTIONAL_SCOPES: Final[Mapping[str, str]] = {
     "chat:write.public": "the card of a channel without the bot goes to a direct message",
     "usergroups:read": "people of user groups in the settings have no rights",
     "users:read.email": "an approver who started a download can keep it in quarantine",
-    "groups:read": "in private channels, requests that need approval are refused",
+    "groups:read": (
+        "cards of private channels go to direct messages, and requests there that need approval "
+        "are refused"
+    ),
 }
 
 #: The path of Slack's payloads in HTTP mode.

@@ -27,7 +27,7 @@ class ChannelInfo:
     """A channel, as far as Slack describes it; None is unknown.
 
     No approver sees a direct message. A shared channel has members of another organization.
-    `why` explains why the bot cannot post, or why that is unknown.
+    `why` explains why the bot cannot post, or why nothing is known.
     """
 
     is_direct: bool = False
@@ -52,28 +52,40 @@ class NoPlacement(Exception):
     """The approvers would see the card in no channel; the text is trusted mrkdwn."""
 
 
+class ChannelUnknown(Exception):
+    """Slack does not say now whether external people read the channel; the text is plain."""
+
+
 def choose(
     policy: Policy,
     asked_in: str,
     info: ChannelInfo,
     requester: str,
     typed: ChannelInfo | None = None,
+    *,
+    watch_channel: str | None = None,
 ) -> Placement:
-    """Choose the card's channel; raises `NoPlacement`.
+    """Choose the card's channel; raises `NoPlacement` or `ChannelUnknown`.
 
     The approvers must be able to see the card of a request that needs approval. A card that needs
     none falls back to the direct message with the requester. `info` is about the target channel,
     `typed` about the channel of the command, where that is another one.
     """
+    # The settings name these channels, so they may be shared.
+    named = {policy.audit_channel, watch_channel, *policy.channels}
     channel, note = policy.audit_channel or asked_in, ""
-    if not (obstacle := _obstacle(policy, asked_in, info)):
+    where = f"in <#{policy.audit_channel}>" if policy.audit_channel else "here"
+    unknown = "" if channel in named else _unknown(info)
+    if not (obstacle := _certain(info, where, is_named=channel in named) or unknown):
         if channel != asked_in:
-            why = _certain(typed or ChannelInfo(), "here", named=asked_in in policy.channels)
+            why = _certain(typed or ChannelInfo(), "here", is_named=asked_in in named)
             note = f"{why} The card goes to <#{channel}>.".lstrip()
         return Placement(channel=channel, note=note)
     if policy.approvals == 0:
         note = f"{obstacle} The card goes to your direct messages with the bot."
         return Placement(channel=requester, note=note, because=obstacle)
+    if obstacle == unknown:
+        raise ChannelUnknown(obstacle)
     unseen = "A request here needs the approval of other people, and they would see no card."
     raise NoPlacement(f"{obstacle} {unseen} {_advice(policy, info)}")
 
@@ -89,27 +101,22 @@ def _advice(policy: Policy, info: ChannelInfo) -> str:
     )
 
 
-def _obstacle(policy: Policy, asked_in: str, info: ChannelInfo) -> str:
-    """Return why the card cannot be posted in its target, or an empty string."""
-    where = f"in <#{policy.audit_channel}>" if policy.audit_channel else "here"
-    # The settings name these channels, so they may be shared.
-    named = bool(policy.audit_channel) or asked_in in policy.channels
-    if certain := _certain(info, where, named=named):
-        return certain
-    if policy.approvals > 0 and info.can_post is None:
-        return f"It could not be checked whether the bot can post {where}: {info.why}."
-    return ""
-
-
-def _certain(info: ChannelInfo, where: str, *, named: bool) -> str:
+def _certain(info: ChannelInfo, where: str, *, is_named: bool) -> str:
     """Return why a card certainly cannot be posted in a channel, or an empty string."""
     if info.is_direct:
         return "The command was typed in a direct message."
     if info.can_post is False:
         return f"The bot cannot post {where}: {info.why}."
-    if info.is_shared and not named:
+    if info.is_shared and not is_named:
         return "This channel is shared with another organization."
     return ""
+
+
+def _unknown(info: ChannelInfo) -> str:
+    """Return that it is not known whether a channel is shared, or an empty string."""
+    if info.is_shared is not None:
+        return ""
+    return f"It is not known whether this channel is shared with another organization: {info.why}."
 
 
 @dataclass(eq=False)
@@ -138,12 +145,13 @@ class Channels:
         if code in ABSENT:
             return ChannelInfo(can_post=False, why="it is not in this channel")
         if code == "missing_scope":
-            return ChannelInfo(why="it lacks the scope channels:read (private: groups:read)")
+            return ChannelInfo(why="the bot lacks the scope channels:read (private: groups:read)")
         return ChannelInfo(why=f"Slack answered {code}" if code else "Slack did not answer")
 
     async def _read(self, channel: str) -> ChannelInfo:
         answer = await self.client.conversations_info(channel=channel)
-        found = answer.get("channel") or {}
+        if not (found := answer.get("channel")):
+            return ChannelInfo(why="Slack did not describe it")
         return read_channel(found, posts_anywhere=self.identity.posts_anywhere)
 
 

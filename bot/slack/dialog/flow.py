@@ -29,7 +29,7 @@ from bot.slack.errors import (
     translate_error,
 )
 from bot.slack.payloads import Actor, Interaction
-from bot.slack.placement import NoPlacement, Placement, choose
+from bot.slack.placement import ChannelUnknown, NoPlacement, Placement, choose
 from bot.slack.plain_text import as_text
 from bot.tasks import cancel_and_wait
 
@@ -189,7 +189,7 @@ class JobReader:
         try:
             async with self.deps.job_reads.slot():
                 return await self._view()
-        except (NoPlacement, AtlasError, CancellationError) as error:
+        except (NoPlacement, ChannelUnknown, AtlasError, CancellationError) as error:
             log.info("dialog shows an error", job=self.job.ref.job_id, error=type(error).__name__)
             match error:
                 case NoPlacement():
@@ -197,7 +197,7 @@ class JobReader:
                 case AtlasError():
                     answer = mrkdwn.atlas_answer(error.status, error.code)
                     return dialog_views.error(str(error), self.job, answer)
-                case StorageError() | RightsNotChecked():
+                case StorageError() | RightsNotChecked() | ChannelUnknown():
                     return dialog_views.error(str(error), self.job)
             return dialog_views.refused(sentence_for(error, self.deps.links))
         except asyncio.CancelledError:
@@ -213,11 +213,11 @@ class JobReader:
         return later if later and "submit" in later else None
 
     async def _view(self) -> View:
-        """Build the view; raises `NoPlacement`, `AtlasError` or `CancellationError`."""
+        """Build the view; raises what `view` shows as an error."""
         project, ref = await self._allowed_project(), self.job.ref
         reading = asyncio.create_task(self.deps.service.look_up(ref, timeout=ATLAS_TIMEOUT))
         try:
-            placed = None if project.why_read_only else await self._place(project.policy)
+            placed = None if project.why_read_only else await self._place(project)
             details = await reading
         finally:
             await cancel_and_wait(reading)
@@ -250,9 +250,10 @@ class JobReader:
             raise refusal
         return project
 
-    async def _place(self, policy: Policy) -> tuple[Placement, bool]:
+    async def _place(self, project: Project) -> tuple[Placement, bool]:
         """Choose the card's channel, and find out whether the person may act alone."""
-        groups, asked_in = policy.approvers.groups if policy.approvals else (), self.job.asked_in
+        policy, asked_in = project.policy, self.job.asked_in
+        groups = policy.approvers.groups if policy.approvals else ()
         info, typed, members, may_act_alone = await asyncio.gather(
             self.deps.channels.info(policy.audit_channel or asked_in),
             self.deps.channels.info(asked_in),
@@ -260,7 +261,9 @@ class JobReader:
             self.deps.directory.full_members_of(groups, policy.approvals + 1),
             self._may_act_alone(policy),
         )
-        placement = choose(policy, asked_in, info, self.actor.id, typed)
+        placement = choose(
+            policy, asked_in, info, self.actor.id, typed, watch_channel=project.watch_channel
+        )
         refusal = rules.check_enough_approvers(policy, self.actor.id, members)
         if refusal and not may_act_alone:
             raise refusal

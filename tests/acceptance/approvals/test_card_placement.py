@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.sandbox.slack.faults import Fault
@@ -38,6 +40,10 @@ async def refused(env: BotEnvironment, where: str) -> str:
     return env.slack.state.text_of(view)
 
 
+def with_submit(view: Json | None) -> Json | None:
+    return view if view and view.get("submit") else None
+
+
 async def asked_from(env: BotEnvironment, where: str) -> tuple[str, Json]:
     """Ask in `where`; return the job, and the dialog as it is then shown."""
     job = env.new_job()
@@ -61,6 +67,40 @@ async def test_card_goes_to_the_audit_channel_and_the_requester_gets_a_private_l
         await click(env, "ada", card, APPROVE)
         assert (await env.wait_for_outcome(job, AUDIT)).state == "cancelled"
         assert env.slack.state.messages("ops") == []
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fault(kind="error", code="missing_scope"), Fault(kind="delay", seconds=2.5)],
+    ids=["missing scope", "timeout"],
+)
+async def test_card_is_private_while_it_is_not_known_whether_the_channel_is_shared(
+    tmp_path: Path, fault: Fault
+) -> None:
+    async with open_approval_environment(tmp_path, {}) as env:
+        env.slack.workspace.channel("ops").connected_team_ids = ("T0OTHER001",)
+        env.slack.faults.add("conversations.info", fault, times=9)
+        job, dialog = await asked_from(env, "ops")
+
+        assert (await env.wait_for_outcome(job, env.slack.state.dm("rina"))).state == "cancelled"
+        assert "It is not known whether this channel is shared" in env.slack.state.text_of(dialog)
+        assert env.slack.state.messages("ops") == []
+
+
+async def test_request_with_approvals_can_be_tried_again_once_slack_describes_the_channel(
+    tmp_path: Path,
+) -> None:
+    async with open_approval_environment(tmp_path, ONE) as env:
+        env.slack.faults.add("conversations.info", Fault(kind="ratelimited", seconds=1))
+        job = env.new_job()
+        view = await env.open_dialog(job)
+        env.slack.faults.clear()
+
+        assert "Slack answered ratelimited" in env.slack.state.text_of(view)
+        await env.slack.people.clicks("rina", view, "cancel_restore_try_again")
+        again = await env.slack.until(lambda: with_submit(env.slack.state.view_of("rina")))
+        await env.slack.people.submits("rina", again, {"reason": "started by mistake"})
+        await shows(env, job[1], "awaiting")
 
 
 async def test_card_rejected_by_its_channel_is_reported_privately(tmp_path: Path) -> None:

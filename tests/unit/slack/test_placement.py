@@ -11,6 +11,7 @@ from bot.slack.placement import (
     MAX_AGE,
     ChannelInfo,
     Channels,
+    ChannelUnknown,
     NoPlacement,
     Placement,
     choose,
@@ -35,16 +36,18 @@ DIRECT = ChannelInfo(is_direct=True, is_shared=False)
     ("policy", "place", "channel"),
     [
         (FREE, OPEN, "C0OPS"),
-        (FREE, UNKNOWN, "C0OPS"),
+        (FREE, UNKNOWN, "U0RINA"),
         (FREE, CLOSED, "U0RINA"),
         (FREE, SHARED, "U0RINA"),
         (FREE, DIRECT, "U0RINA"),
         (STRICT, OPEN, "C0OPS"),
         (NAMED, SHARED, "C0OPS"),
+        (NAMED, UNKNOWN, "C0OPS"),
         (AUDITED, OPEN, "C0AUDIT"),
         (AUDITED, SHARED, "C0AUDIT"),
         (AUDITED, CLOSED, "U0RINA"),
         (BOTH, OPEN, "C0AUDIT"),
+        (BOTH, UNKNOWN, "C0AUDIT"),
     ],
 )
 def test_card_is_placed_where_it_can_be_seen(
@@ -61,12 +64,10 @@ def test_card_is_placed_where_it_can_be_seen(
     ("policy", "place"),
     [
         (STRICT, CLOSED),
-        (STRICT, UNKNOWN),
         (STRICT, SHARED),
         (STRICT, DIRECT),
         (NAMED, CLOSED),
         (BOTH, CLOSED),
-        (BOTH, UNKNOWN),
     ],
 )
 def test_card_that_approvers_could_not_see_is_refused_with_advice(
@@ -74,6 +75,18 @@ def test_card_that_approvers_could_not_see_is_refused_with_advice(
 ) -> None:
     with pytest.raises(NoPlacement, match="BOT_AUDIT_CHANNEL"):
         choose(policy, "C0OPS", place, "U0RINA")
+
+
+def test_request_with_approvals_waits_until_slack_describes_the_channel() -> None:
+    with pytest.raises(ChannelUnknown, match="Slack did not answer"):
+        choose(STRICT, "C0OPS", UNKNOWN, "U0RINA")
+
+
+@pytest.mark.parametrize("place", [SHARED, UNKNOWN])
+def test_watch_channel_takes_cards_as_the_settings_name_it(place: ChannelInfo) -> None:
+    standing = choose(STRICT, "C0OPS", place, "U0RINA", watch_channel="C0OPS")
+
+    assert standing == Placement(channel="C0OPS")
 
 
 @pytest.mark.parametrize(
@@ -138,19 +151,20 @@ async def test_direct_message_needs_no_lookup() -> None:
     ("failure", "can_post"),
     [
         ("channel_not_found", False),
+        ({"channel": None}, None),
         ("missing_scope", None),
         ("ratelimited", None),
         (aiohttp.ServerDisconnectedError(), None),
     ],
 )
 async def test_failed_lookup_is_unknown_and_not_an_error(
-    failure: str | Exception, can_post: bool | None
+    failure: str | Exception | dict[str, Any], can_post: bool | None
 ) -> None:
     slack = FakeSlack()
     slack.respond("conversations.info", failure)
     place = await Channels(slack, IDENTITY).info("C0OPS")
 
-    assert place.can_post is can_post
+    assert (place.can_post, place.is_shared) == (can_post, None)
     assert place.why
 
 
