@@ -27,6 +27,8 @@ class Settings:
     `trigger_seconds`: for which a trigger is valid, by the server's clock.
     `latency`: least duration of each Web API call and each new connection (real seconds).
     `lost_envelopes`: whether unacked envelopes of a lost connection are sent again.
+    `cut_connection_seconds`: for which Slack counts a connection that was cut, and sends payloads
+    to it (real seconds).
     """
 
     client_msg_id: Literal["dedupe", "ignore"] = "dedupe"
@@ -36,6 +38,7 @@ class Settings:
     trigger_seconds: float = 3.0
     latency: float = 0.0
     lost_envelopes: Literal["redeliver", "drop"] = "redeliver"
+    cut_connection_seconds: float = 180.0
 
 
 @dataclass(frozen=True, kw_only=True)

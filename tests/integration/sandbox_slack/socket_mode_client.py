@@ -34,8 +34,11 @@ class Wire:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._socket.close()
+        await self.close()
         await self._session.close()
+
+    async def close(self) -> None:
+        await self._socket.close()
 
     async def receive(self) -> Json:
         frame: Json = json.loads(await self._socket.receive_str(timeout=5))

@@ -10,6 +10,7 @@ import pytest
 
 from bot.sandbox.slack import FakeSlackServer, Settings
 from tests.integration.sandbox_slack.socket_mode_client import Wire
+from tests.support.polling import wait_until
 
 LINE = "/cancel-restore prod-eu 42"
 
@@ -119,7 +120,35 @@ async def test_connection_can_be_cut(slack: FakeSlackServer, wire: Wire, *, abru
 
     assert await wire.ended()
     await cutting
-    assert slack.sockets.connections == 0
+    assert (slack.sockets.connections, slack.sockets.registered) == (0, 1 if abruptly else 0)
+
+
+@pytest.mark.parametrize("half_open", [True, False])
+async def test_cut_connection_counts_and_gets_payloads_for_a_time(*, half_open: bool) -> None:
+    settings = Settings(ack_seconds=0.1, cut_connection_seconds=1.0)
+    async with FakeSlackServer(settings=settings) as slack, Wire(slack) as wire:
+        await wire.receive()
+        if half_open:
+            slack.sockets.half_open()
+            await wire.close()
+            await slack.until(lambda: slack.sockets.connections == 0)
+        else:
+            await slack.sockets.cut()
+        async with Wire(slack) as other:
+            assert (await other.receive())["num_connections"] == 2
+            typing = [asyncio.create_task(slack.people.types("rina", "#ops", LINE)) for _ in "12"]
+            await other.ack(await other.receive())
+            assert [(await typed).ok for typed in typing].count(True) == 1
+            await wait_until(lambda: slack.sockets.registered == 1)
+
+
+async def test_connection_that_the_app_closes_is_deregistered_at_once(
+    slack: FakeSlackServer, wire: Wire
+) -> None:
+    await wire.close()
+
+    await slack.until(lambda: slack.sockets.connections == 0)
+    assert slack.sockets.registered == 0
 
 
 async def test_frame_that_is_not_an_ack_is_a_complaint(slack: FakeSlackServer, wire: Wire) -> None:
@@ -155,7 +184,7 @@ async def test_half_open_connections_deliver_nothing_and_receive_nothing() -> No
 async def test_lost_envelope_is_redelivered_or_dropped_as_configured(
     lost: Literal["redeliver", "drop"],
 ) -> None:
-    settings = Settings(ack_seconds=0.5, lost_envelopes=lost)
+    settings = Settings(ack_seconds=0.5, lost_envelopes=lost, cut_connection_seconds=0)
     async with FakeSlackServer(settings=settings) as slack, Wire(slack) as one, Wire(slack) as two:
         await asyncio.gather(one.receive(), two.receive())
         slack.sockets.half_open(1)
@@ -172,18 +201,19 @@ async def test_lost_envelope_is_redelivered_or_dropped_as_configured(
         assert [ack.ok for ack in acks].count(True) == (2 if lost == "redeliver" else 1)
 
 
-async def test_undelivered_envelope_comes_over_the_next_connection(slack: FakeSlackServer) -> None:
-    async with Wire(slack) as one:
-        await one.receive()
-        typing = asyncio.create_task(slack.people.types("rina", "#ops", LINE))
-        await one.receive()
-        await slack.sockets.cut()
+async def test_undelivered_envelope_comes_over_the_next_connection() -> None:
+    async with FakeSlackServer(settings=Settings(cut_connection_seconds=0)) as slack:
+        async with Wire(slack) as one:
+            await one.receive()
+            typing = asyncio.create_task(slack.people.types("rina", "#ops", LINE))
+            await one.receive()
+            await slack.sockets.cut()
 
-    async with Wire(slack) as two:
-        assert (await two.receive())["type"] == "hello"
-        await two.ack(await two.receive())
+        async with Wire(slack) as two:
+            assert (await two.receive())["type"] == "hello"
+            await two.ack(await two.receive())
 
-        assert (await typing).ok
+            assert (await typing).ok
 
 
 async def test_after_a_disconnect_envelopes_still_come_until_the_connection_ends(

@@ -42,7 +42,8 @@ class Greeter:
 
 @asynccontextmanager
 async def slack_with(**settings: Any) -> AsyncIterator[FakeSlackServer]:
-    async with FakeSlackServer(settings=replace(LONG_TIMEOUT_SLACK, **settings)) as slack:
+    changed = {"cut_connection_seconds": 0.0, **settings}
+    async with FakeSlackServer(settings=replace(LONG_TIMEOUT_SLACK, **changed)) as slack:
         yield slack
 
 

@@ -71,7 +71,7 @@ async def measure(scale: Scale) -> list[Table]:
 
 
 async def _table(lost: Literal["redeliver", "drop"], seconds: float) -> Table:
-    settings = Settings(lost_envelopes=lost, latency=LATENCY)
+    settings = Settings(lost_envelopes=lost, latency=LATENCY, cut_connection_seconds=0)
     runs = await asyncio.gather(
         *(_run(event, client, settings, seconds) for event in EVENTS for client in CLIENTS)
     )

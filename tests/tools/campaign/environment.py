@@ -234,7 +234,7 @@ async def _open_fake_servers(
     stack: AsyncExitStack, plan: Plan, world: World
 ) -> tuple[FakeAtlasServer, FakeSlackServer]:
     atlas = FakeAtlasServer(world, behaviour=Behaviour(rate_refill=plan.calls_a_minute))
-    settings = SlackSettings(client_msg_id=plan.client_msg_id)
+    settings = SlackSettings(client_msg_id=plan.client_msg_id, cut_connection_seconds=0)
     slack = FakeSlackServer(build_workspace(plan.people), settings=settings)
     return await stack.enter_async_context(atlas), await stack.enter_async_context(slack)
 

@@ -11,9 +11,9 @@ Json = dict[str, Any]
 class Connection:
     """The server's side of one connection.
 
-    `ignores_input`: frames of the app are ignored, including acks and pings · `drops_output`:
-    frames to the app are dropped · `closing`: accepts no further envelopes · `unanswered`: the
-    envelopes that were sent here and have no ack yet, by their ids.
+    `ignores_input`: frames of the app are ignored, including acks and pings · `is_cut`: frames to
+    the app are lost · `closing`: accepts no further envelopes · `unanswered`: the envelopes that
+    were sent here and have no ack yet, by their ids.
     """
 
     def __init__(self, socket: web.WebSocketResponse, transport: asyncio.Transport | None) -> None:
@@ -21,13 +21,13 @@ class Connection:
         self._transport = transport
         self._ending: asyncio.Task[None] | None = None
         self.ignores_input = False
-        self.drops_output = False
+        self.is_cut = False
         self.closing = False
         self.unanswered: dict[str, Json] = {}
 
     async def send(self, frame: Json) -> None:
         """Send a frame; raises ConnectionError when the connection is closed."""
-        if not self.drops_output:
+        if not self.is_cut:
             await self._socket.send_json(frame)
 
     async def listen(self) -> str | None:

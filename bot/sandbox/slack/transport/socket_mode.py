@@ -22,12 +22,14 @@ LINK_DISABLED = "link_disabled"
 class SocketMode:
     """The connections of the app; payloads are distributed round-robin.
 
-    `enabled`: whether the app may use Socket Mode at all.
+    A connection that was cut stays registered: it counts, and gets its share of the payloads, which
+    are lost. `enabled`: whether the app may use Socket Mode at all.
     """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._connections: list[Connection] = []
+        self._dead: list[tuple[float, Connection]] = []  # each with the time at which it is dropped
         self._pending_acks: dict[str, asyncio.Future[Json | None]] = {}
         self._undelivered: list[Json] = []
         self._sent = 0
@@ -37,7 +39,19 @@ class SocketMode:
 
     @property
     def connections(self) -> int:
+        """The number of connections that the app holds."""
         return len(self._open)
+
+    @property
+    def registered(self) -> int:
+        """The number of connections that Slack counts: open ones, and those that were cut."""
+        return len(self._registered)
+
+    @property
+    def _registered(self) -> list[Connection]:
+        now = asyncio.get_running_loop().time()
+        self._dead = [each for each in self._dead if each[0] > now]
+        return self._open + [connection for _, connection in self._dead]
 
     @property
     def _open(self) -> list[Connection]:
@@ -62,7 +76,7 @@ class SocketMode:
     def _rejection(self) -> str | None:
         if not self.enabled:
             return LINK_DISABLED
-        return "too_many_websockets" if len(self._open) >= MAX_CONNECTIONS else None
+        return "too_many_websockets" if self.registered >= MAX_CONNECTIONS else None
 
     async def _serve(self, connection: Connection) -> None:
         connection.ignores_input = self._frozen
@@ -78,20 +92,26 @@ class SocketMode:
             await self._resend_undelivered()
 
     def _forget(self, connection: Connection) -> None:
-        """Remove a connection; its unacked envelopes are sent over another or the next one."""
+        """Remove a connection; its unacked envelopes are sent over another or the next one.
+
+        Slack does not know of the end of one that was cut: it stays registered for a time.
+        """
         if connection not in self._connections:
             return
         connection.forget()
         self._connections.remove(connection)
-        self._tell()
-        if self._world.settings.lost_envelopes == "redeliver":
+        stays = self._world.settings.cut_connection_seconds if connection.is_cut else 0.0
+        if stays:
+            self._dead.append((asyncio.get_running_loop().time() + stays, connection))
+        elif self._world.settings.lost_envelopes == "redeliver":
             self._undelivered += map(_as_retry, connection.unanswered.values())
+        self._tell()
 
     def _tell(self) -> None:
         self._world.events.publish("socket", connections=self.connections)
 
     async def _resend_undelivered(self) -> None:
-        while self._undelivered and self._open:
+        while self._undelivered and self._registered:
             envelope = self._undelivered.pop(0)
             if envelope["envelope_id"] in self._pending_acks:
                 await self._write(envelope)
@@ -114,7 +134,7 @@ class SocketMode:
     def _hello(self) -> Json:
         return {
             "type": "hello",
-            "num_connections": self.connections,
+            "num_connections": self.registered,
             "debug_info": {"host": "sandbox", "approximate_connection_time": 18060},
             "connection_info": {"app_id": self._world.workspace.app.id},
         }
@@ -154,7 +174,7 @@ class SocketMode:
         return Ack(status=200, body=payload or None, seconds=loop.time() - began)
 
     async def _write(self, envelope: Json) -> bool:
-        while connections := self._open:
+        while connections := self._registered:
             self._sent += 1
             connection = connections[self._sent % len(connections)]
             connection.unanswered[envelope["envelope_id"]] = envelope
@@ -186,6 +206,7 @@ class SocketMode:
     async def cut(self, *, abruptly: bool = True, count: int | None = None) -> None:
         """Close the `count` oldest connections, by default without a closing handshake."""
         for connection in self._connections[:count]:
+            connection.is_cut = abruptly
             await connection.close(abruptly=abruptly)
             self._forget(connection)
 
@@ -198,7 +219,7 @@ class SocketMode:
     def half_open(self, count: int | None = None) -> None:
         """Drop all frames in both directions on the `count` oldest connections."""
         for connection in self._open[:count]:
-            connection.ignores_input = connection.drops_output = True
+            connection.ignores_input = connection.is_cut = True
 
 
 def _as_retry(envelope: Json, reason: str = "timeout") -> Json:
