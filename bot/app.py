@@ -15,6 +15,7 @@ import structlog
 from aiohttp import web
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.atlas import AtlasReader
 from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.people import Person
 from bot.doctor.slack import warn_about_ids
@@ -70,7 +71,8 @@ class Bot:
         self._tracing = open_tracing(settings.tracing, self.owner)
         self._background = BackgroundTasks(self._tracing.trace)
         self._loops: set[asyncio.Task[None]] = set()
-        self._following: dict[str, list[asyncio.Task[None]]] = {}  # loops by their project
+        # Loops by what they depend on: their kind, their project and its client.
+        self._following: dict[tuple[str, str, AtlasReader], asyncio.Task[None]] = {}
         self._directory: Directory | None = None
         self._outbox: Outbox | None = None
         self._server: WebServer | None = None
@@ -187,11 +189,10 @@ class Bot:
         )
         reloader = Reloader(
             settings=self.settings,
-            projects=self._services.projects,
             load=self._load,
+            apply=self._services.apply,
             requested=self.reload_requested,
             on_result=lambda *, valid: self.metrics.settings_valid.set(valid),
-            on_organizations=self._services.set_organizations,
             interval=self._timings.projects_file_interval,
         )
         self._exit_stack.push_async_callback(self._stop_runs)
@@ -221,19 +222,18 @@ class Bot:
         )
 
     def _follow_projects(self, names: asyncio.Task[None]) -> None:
-        """Start the loops of new projects, and end those of projects that are gone."""
-        projects = {project.id: project for project in self._services.projects.all}
-        for project_id in self._following.keys() - projects.keys():
-            for loop in self._following.pop(project_id):
-                loop.cancel()
-        for project_id in projects.keys() - self._following.keys():
-            project = projects[project_id]
-            work = [self._services.follow_key(project, names)]
+        """Start the loops that the projects need now, and end those that they need no more."""
+        wanted: dict[tuple[str, str, AtlasReader], Callable[[], Coroutine[Any, Any, None]]] = {}
+        for project in self._services.projects.all:
+            wanted["key", project.id, project.atlas] = partial(
+                self._services.follow_key, project, names
+            )
             if project.watch_channel:
-                work.append(self._services.watch(project))
-            self._following[project_id] = [
-                self._start_loop(each, f"project {project_id}") for each in work
-            ]
+                wanted["watch", project.id, project.atlas] = partial(self._services.watch, project)
+        for key in self._following.keys() - wanted.keys():
+            self._following.pop(key).cancel()
+        for key in wanted.keys() - self._following.keys():
+            self._following[key] = self._start_loop(wanted[key](), f"{key[0]} of project {key[1]}")
 
     def _start_receiver(
         self, receiver: SocketModeReceiver | HttpReceiver, client: AsyncWebClient, links: Links

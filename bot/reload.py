@@ -1,27 +1,24 @@
 """Reloads the policies of projects: at SIGHUP, and when the projects file has changed."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
 from bot.cancellation.people import People
-from bot.services.projects import Projects
-from bot.settings import (
-    OrganizationSettings,
-    PolicyHolder,
-    ProjectSettings,
-    Settings,
-    SettingsError,
-    warnings,
-)
+from bot.settings import PolicyHolder, Settings, SettingsError, warnings
+from bot.settings.model import AuditWebhookSettings, TracingSettings
 from bot.settings.policy import POLICY_KEYS
 from bot.tasks import wait_up_to
 from bot.timings import Timings
+
+Holder = TypeVar("Holder", bound=PolicyHolder)
+#: What is compared of a project or an organization, by the keys of the projects file.
+KEYS = frozenset({*POLICY_KEYS, "name", "include", "exclude", "credentials"})
 
 log = structlog.get_logger(__name__)
 
@@ -31,11 +28,10 @@ class Reloader:
     """Applies changed policies without a restart; settings with a problem change nothing."""
 
     settings: Settings
-    projects: Projects
     load: Callable[[], Settings]
+    apply: Callable[[Settings], None]
     requested: asyncio.Event
     on_result: Callable[..., None]  #: takes `valid`, whether the settings could be read
-    on_organizations: Callable[[Iterable[OrganizationSettings]], None] = lambda _: None
     interval: float = Timings.projects_file_interval
 
     async def run(self) -> None:
@@ -70,80 +66,85 @@ class Reloader:
 
     def _apply(self, new: Settings) -> None:
         old, self.settings = self.settings, merge(self.settings, new)
-        for project in self.settings.projects:
-            fields = {"policy": project.policy, "watch_channel": project.watch_channel}
-            name = {"name": project.name} if project.name else {}
-            self.projects.update({project.id: {**fields, **name}})
-        self.on_organizations(self.settings.organizations)
-        log.info(
-            "settings reloaded",
-            changed=list(changes(old, self.settings)),
-            needs_restart=list(needs_restart(self.settings, new)),
-        )
+        self.apply(self.settings)
+        changed = [
+            f"{title}: {key} {_shown(was)} → {_shown(now)}"
+            for title, key, was, now in differences(old, self.settings)
+        ]
+        restart = list(needs_restart(self.settings, new))
+        log.info("settings reloaded", changed=changed, needs_restart=restart)
         for warning in sorted(set(warnings(self.settings)) - set(warnings(old))):
             log.warning("setting needs attention", why=warning)
 
 
 def merge(old: Settings, new: Settings) -> Settings:
-    """Return `old` with what may change without a restart: names, policies, watch channels."""
-    found = {project.id: project for project in new.projects}
-    projects = tuple(_merge_project(p, found.get(p.id, p)) for p in old.projects)
-    by_name = {organization.name: organization for organization in new.organizations}
-    organizations = tuple(
-        by_name.get(each.name, each).model_copy(update={"credentials": each.credentials})
-        for each in old.organizations
-    )
-    return old.model_copy(update={"projects": projects, "organizations": organizations})
-
-
-def _merge_project(old: ProjectSettings, new: ProjectSettings) -> ProjectSettings:
-    update = {"name": new.name or old.name, "policy": new.policy}
-    if old.watch_channel and new.watch_channel:  # a watch begins and ends with the process
-        update["watch_channel"] = new.watch_channel
+    """Return `old` with what may change without a restart, wherever `new` has a partner."""
+    update: dict[str, Any] = {"risks": new.risks}
+    for kind in ("projects", "organizations"):
+        before, after = by_partner(getattr(old, kind)), by_partner(getattr(new, kind))
+        order = after if after.keys() == before.keys() else before
+        update[kind] = tuple(_merged(before[key], after.get(key, before[key])) for key in order)
     return old.model_copy(update=update)
 
 
-def changes(old: Settings, new: Settings) -> Iterator[str]:
-    """Yield what differs between the same projects, as `shop: approvals 1 → 2`."""
-    for before, after in zip(old.policy_holders, new.policy_holders, strict=True):
-        was, now = _facts(before), _facts(after)
-        for key in was:
-            if was[key] != now[key]:
-                yield f"{before.label}: {key} {_shown(was[key])} → {_shown(now[key])}"
+def _merged(old: Holder, new: Holder) -> Holder:
+    kept = {"name": new.name or old.name, "credentials": old.credentials}
+    return new.model_copy(update=kept)
+
+
+def by_partner(holders: Sequence[Holder]) -> Mapping[Hashable, Holder]:
+    """Return the holders by keys that are equal for partners in old and new settings.
+
+    Those of one identity are partners in order, and only while their number is unchanged.
+    """
+    identities = [each.identity for each in holders]
+    return {
+        (identity, identities[:position].count(identity), identities.count(identity)): holder
+        for position, (identity, holder) in enumerate(zip(identities, holders, strict=True))
+    }
+
+
+def differences(old: Settings, new: Settings) -> Iterator[tuple[str, str, Any, Any]]:
+    """Yield each value that differs between partners: the old title, the key, both values."""
+    partners = by_partner(new.policy_holders)
+    for place, before in by_partner(old.policy_holders).items():
+        was, now = _values(before), _values(partners.get(place, before))
+        yield from ((before.title, key, was[key], now[key]) for key in was if was[key] != now[key])
 
 
 def needs_restart(now: Settings, wanted: Settings) -> Iterator[str]:
-    """Yield what the settings ask for that only a restart does."""
-    models = ((now.slack, wanted.slack), (now.atlas, wanted.atlas), (now, wanted))
-    for old, new in models:
-        for name, field in type(old).model_fields.items():
-            if field.description and getattr(old, name) != getattr(new, name):
-                yield str(field.alias)
-    if now.tracing != wanted.tracing:
-        yield "OTEL_TRACES_EXPORTER"
-    if now.audit_webhook != wanted.audit_webhook:
-        yield "BOT_AUDIT_WEBHOOK_URL, BOT_AUDIT_WEBHOOK_SECRET"
-    before, after = ({each.id: each for each in every.projects} for every in (now, wanted))
-    yield from (f"new project {after[each].label}" for each in after.keys() - before.keys())
-    yield from (f"removed project {before[each].label}" for each in before.keys() - after.keys())
-    for each in before.keys() & after.keys():
-        for name in ("credentials", "watch_channel"):
-            if getattr(before[each], name) != getattr(after[each], name):
-                yield f"{name} of {before[each].label}"
-    logins = [[each.credentials for each in every.organizations] for every in (now, wanted)]
-    if logins[0] != logins[1]:
-        yield "credentials or number of the organizations"
+    """Yield what the settings ask for that only a restart does, without the values."""
+    was, will_be = _variables(now), _variables(wanted)
+    yield from (name for name in {**was, **will_be} if was.get(name) != will_be.get(name))
+    before, after = by_partner(now.policy_holders), by_partner(wanted.policy_holders)
+    yield from dict.fromkeys(f"new: {after[key].title}" for key in after if key not in before)
+    yield from dict.fromkeys(f"removed: {before[key].title}" for key in before if key not in after)
+    yield from (f"{key} of {title}" for title, key, *_ in differences(now, wanted))
 
 
-def _facts(project: PolicyHolder) -> dict[str, Any]:
-    policy, quarantine = project.policy, project.policy.quarantine
-    return {
-        "name": project.name,
-        **{key: getattr(policy, key) for key in POLICY_KEYS if hasattr(policy, key)},
-        "quarantine": quarantine.mode,
-        **{f"quarantine_{key}": getattr(quarantine, key) for key in ("grace", "expected", "limit")},
-        "watch_channel": project.watch_channel,
+def _variables(settings: Settings) -> dict[str, Any]:
+    """Return the values that belong to no project or organization, by their variables."""
+    tracing = settings.tracing or TracingSettings()
+    webhook = settings.audit_webhook or AuditWebhookSettings()
+    values = {
+        str(field.alias): getattr(part, name)
+        for part in (settings, settings.slack, settings.atlas, webhook, tracing)
+        for name, field in type(part).model_fields.items()
+        if field.description
     }
+    return {**values, **tracing.variables}
+
+
+def _values(holder: PolicyHolder) -> dict[str, Any]:
+    """Return what `KEYS` name; the rules are those of the policy, after all defaults."""
+    policy, quarantine = holder.policy, holder.policy.quarantine
+    values = {**dict(holder), "name": holder.title}
+    values |= {each.name: getattr(policy, each.name) for each in fields(policy)}
+    values |= {
+        f"quarantine_{each.name}": getattr(quarantine, each.name) for each in fields(quarantine)
+    }
+    values["quarantine"] = quarantine.mode
+    return {key: value for key, value in values.items() if key in KEYS}
 
 
 def _shown(value: object) -> str:
@@ -152,6 +153,8 @@ def _shown(value: object) -> str:
             return ", ".join(["*"] * value.everyone + sorted(value.users | value.groups)) or "none"
         case timedelta():
             return f"{value.total_seconds():.0f}"
+        case tuple():
+            return ", ".join(map(_shown, value)) or "none"
         case frozenset():
             return ", ".join(sorted(value)) or "none"
         case bool() | None:

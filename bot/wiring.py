@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -142,7 +142,7 @@ class CoreServices:
         for project in self.settings.projects:
             self.projects.add(self.clients.project(project))
         self.organizations = Organizations(self.projects, timings=self.timings)
-        self.set_organizations(self.settings.organizations)
+        self.apply(self.settings)
         self._pacer = CallPacer(self.timings.watch_call_interval)
         self._build_stores()
         self._build_services()
@@ -202,8 +202,13 @@ class CoreServices:
             on_change=self.on_change,
         )
 
-    def set_organizations(self, organizations: Iterable[OrganizationSettings]) -> None:
-        self.organizations.set(map(self.clients.organization, organizations))
+    def apply(self, settings: Settings) -> None:
+        """Apply the names, policies and watch channels of settings with the same projects."""
+        for project in settings.projects:
+            name = {"name": project.name} if project.name else {}
+            rules = {"policy": project.policy, "watch_channel": project.watch_channel}
+            self.projects.update({project.id: name | rules})
+        self.organizations.set(map(self.clients.organization, settings.organizations))
 
     async def close(self) -> None:
         """Cancel the reads in flight, and close all connections to Atlas and the database."""
@@ -236,7 +241,8 @@ class CoreServices:
         ).run()
 
     async def watch(self, project: Project) -> None:
-        await Watcher(
+        last_read = self.metrics.watch_success
+        watcher = Watcher(
             project,
             self._watches,
             FeedMonitor(project.id, self.facts.feeds),
@@ -245,8 +251,12 @@ class CoreServices:
             events_interval=self.settings.events_interval.total_seconds(),
             timings=self.timings,
             on_change=self.on_change,
-            on_read=self.metrics.watch_success.labels(project=project.name).set_to_current_time,
-        ).run()
+            on_read=lambda: last_read.labels(project=project.name).set_to_current_time(),
+        )
+        try:
+            await watcher.run()
+        finally:
+            last_read.remove(project.name)  # what is not watched any more is not late
 
     async def follow_key(self, project: Project, after: asyncio.Task[None]) -> None:
         """Read what the key of a project may do, from the end of `after` on.

@@ -33,18 +33,18 @@ class Organizations:
     projects: Projects
     timings: Timings = DEFAULT_TIMINGS
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
-    on_change: Callable[[], None] = lambda: None  #: called after projects were added or are gone
+    on_change: Callable[[], None] = lambda: None  #: called after projects may have changed
 
     def __post_init__(self) -> None:
         self._all: tuple[Organization, ...] = ()
-        self._listed: dict[str, list[AtlasProject]] = {}
+        self._listed: dict[AtlasReader, list[AtlasProject]] = {}  # by what reads the list
         self._own_ids = frozenset(project.id for project in self.projects.all)
         self._conflicts: set[str] = set()
 
     @property
     def is_complete(self) -> bool:
         """Whether the list of each organization was read."""
-        return all(each.label in self._listed for each in self._all)
+        return all(each.atlas in self._listed for each in self._all)
 
     def set(self, organizations: Iterable[Organization]) -> None:
         """Set the organizations, and apply their patterns and policies to what is listed."""
@@ -62,7 +62,8 @@ class Organizations:
 
     async def read(self) -> list[str]:
         """Read all lists, and return why some could not be read; their projects stay."""
-        failed = await asyncio.gather(*map(self._read, self._all))
+        by_client = {each.atlas: each for each in self._all}
+        failed = await asyncio.gather(*map(self._read, by_client.values()))
         self._apply()
         return [sentence for sentence in failed if sentence]
 
@@ -71,7 +72,7 @@ class Organizations:
             found = await organization.atlas.projects()
         except AtlasError as error:
             return f"The projects of {organization.label} cannot be listed: {error}"
-        self._listed[organization.label] = sorted(found, key=lambda each: each.id)
+        self._listed[organization.atlas] = sorted(found, key=lambda each: each.id)
         return None
 
     def _apply(self) -> None:
@@ -85,8 +86,7 @@ class Organizations:
                 project=project.id,
                 name=project.name,
             )
-        if added or gone:
-            self.on_change()
+        self.on_change()
 
     def _with_unique_names(self) -> Iterator[Project]:
         """Yield the selected projects; a name that another one has is replaced by the id."""
@@ -108,7 +108,7 @@ class Organizations:
     def _selected(self) -> Iterator[Project]:
         seen = set(self._own_ids)
         for organization in self._all:
-            for each in self._listed.get(organization.label, ()):
+            for each in self._listed.get(organization.atlas, ()):
                 is_selected = selects(organization.include, organization.exclude, each)
                 if is_selected and each.id not in seen:
                     seen.add(each.id)

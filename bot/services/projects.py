@@ -89,8 +89,10 @@ class Projects:
         gone = [self._by_id[project_id] for project_id in self._listed - found.keys()]
         for project in found.values():
             known = self._by_id.get(project.id, project)
+            # Of other credentials it is not known yet what they may do.
+            access = known.key_may_cancel if known.atlas is project.atlas else None
             self._by_id[project.id] = replace(
-                known, name=project.name, policy=project.policy, watch_channel=project.watch_channel
+                project, key_may_cancel=access, backups=known.backups, events=known.events
             )
         self._gone = (self._gone | self._listed) - found.keys()
         self._listed = frozenset(found)

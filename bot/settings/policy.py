@@ -167,6 +167,16 @@ class PolicyHolder(Model):
     def label(self) -> str:
         return str(self.name)
 
+    @property
+    def identity(self) -> str:
+        """What a reload knows it by: never its place in the file."""
+        return self.credentials.key_id
+
+    @property
+    def title(self) -> str:
+        """The name in the log of a reload."""
+        return self.label
+
 
 class ProjectSettings(PolicyHolder):
     id: str  #: 24 lower-case hexadecimal digits
@@ -175,12 +185,20 @@ class ProjectSettings(PolicyHolder):
     def label(self) -> str:
         return self.name or self.id
 
+    @property
+    def identity(self) -> str:
+        return self.id
+
 
 class OrganizationSettings(PolicyHolder):
     """All projects that the credentials see, by patterns of their names or ids."""
 
     include: tuple[str, ...] = ("*",)
     exclude: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        return f"organization {self.identity}"
 
     def project(self, project_id: str, name: str) -> ProjectSettings:
         return ProjectSettings.model_validate({**dict(self), "id": project_id, "name": name})

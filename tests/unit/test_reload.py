@@ -10,14 +10,19 @@ import pytest
 from structlog.testing import capture_logs
 
 from bot.reload import Reloader
-from bot.services.projects import Project, Projects
 from bot.settings import Settings, load_settings
-from tests.support.atlas_client import AtlasClient
 from tests.support.polling import wait_until
 from tests.unit.settings.test_load import ENOUGH
 
 SHOP, LAB = "5b6212af90dc76637950a2c6", "5b6212af90dc76637950a2c7"
 SHOP_TABLE = f'[[projects]]\nname = "shop"\nid = "{SHOP}"\napprovers = ["U1", "S2"]\n'
+#: The credentials of organizations.
+KEYS = {f"{name}_{part}": f"{name}-{part}".lower() for name in "ABC" for part in ("ID", "SECRET")}
+
+
+def organization(key: str, rules: str = "") -> str:
+    credentials = f'public_key_env = "{key}_ID"\nprivate_key_env = "{key}_SECRET"'
+    return f"[[organizations]]\n{credentials}\n{rules}\n"
 
 
 class ReloadEnvironment:
@@ -25,26 +30,30 @@ class ReloadEnvironment:
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "projects.toml"
-        self.environ = ENOUGH | {
-            "MONGODB_ATLAS_PROJECT_ID": "",
-            "BOT_PROJECTS_FILE": str(self.file),
-        }
+        self.environ = (
+            ENOUGH
+            | KEYS
+            | {
+                "MONGODB_ATLAS_PROJECT_ID": "",
+                "BOT_PROJECTS_FILE": str(self.file),
+            }
+        )
         self.file.write_text(SHOP_TABLE)
         self.requested = asyncio.Event()
         self.results: list[bool] = []
-        self.projects = Projects([])
+        self.settings = self.load()  #: what was applied last
+
+    def apply(self, settings: Settings) -> None:
+        self.settings = settings
 
     def load(self) -> Settings:
         return load_settings(self.environ, self.file.parent)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[list[MutableMapping[str, Any]]]:
-        settings = self.load()
-        (shop,) = settings.projects
-        atlas = AtlasClient(shop.credentials)
-        self.projects = Projects([Project(id=SHOP, name="shop", policy=shop.policy, atlas=atlas)])
+        self.settings = self.load()
         reloader = Reloader(
-            settings=settings, projects=self.projects, load=self.load, requested=self.requested,
+            settings=self.settings, load=self.load, apply=self.apply, requested=self.requested,
             on_result=lambda *, valid: self.results.append(valid), interval=0.02,
         )  # fmt: skip
         with capture_logs() as logs:
@@ -52,7 +61,14 @@ class ReloadEnvironment:
             await asyncio.sleep(0.1)
             yield logs
             task.cancel()
-        await atlas.aclose()
+
+    async def reload(self, text: str) -> MutableMapping[str, Any]:
+        """Replace the file by `text`, and return the line of the log that says what changed."""
+        async with self.running() as logs:
+            self.file.write_text(text)
+            await self.reloads()
+        (line,) = [each for each in logs if each["event"] == "settings reloaded"]
+        return line
 
     async def reloads(self, count: int = 1) -> None:
         await wait_until(lambda: len(self.results) == count)
@@ -64,22 +80,21 @@ async def environment(tmp_path: Path) -> ReloadEnvironment:
 
 
 async def test_changed_policy_is_applied_and_named(environment: ReloadEnvironment) -> None:
-    async with environment.running() as logs:
-        environment.file.write_text(
-            SHOP_TABLE.replace('"U1", "S2"', '"U3"').replace("shop", "store")
-            + "approvals = 1\napproval_ttl = 60\n"
-        )
-        await environment.reloads()
+    line = await environment.reload(
+        SHOP_TABLE.replace('"U1", "S2"', '"U3"').replace("shop", "store")
+        + 'approvals = 1\napproval_ttl = 60\nwatch_channel = "C2"\nquarantine = "observe"\n'
+    )
 
-    assert environment.projects.find("store") is environment.projects.find(SHOP)
-    assert environment.projects.all[0].policy.approvals == 1
-    (line,) = [each for each in logs if each["event"] == "settings reloaded"]
+    (project,) = environment.settings.projects
+    assert (project.id, project.name, project.policy.approvals) == (SHOP, "store", 1)
     assert line["changed"] == [
         "shop: name shop → store",
+        "shop: watch_channel none → C2",
         "shop: approvals 0 → 1",
         "shop: approvers S2, U1 → U3",
         "shop: approval_ttl 1800 → 60",
         "shop: require_reason false → true",
+        "shop: quarantine off → observe",
     ]
     assert line["needs_restart"] == []
 
@@ -96,18 +111,18 @@ async def test_invalid_file_changes_nothing_and_says_why(
     environment: ReloadEnvironment, toml: str, why: str
 ) -> None:
     async with environment.running() as logs:
-        before = environment.projects.all
+        before = environment.settings
         environment.file.write_text(toml)
         await environment.reloads()
 
-        assert environment.projects.all == before
+        assert environment.settings is before
         environment.file.write_text(f"{SHOP_TABLE}approvals = 2")
         await environment.reloads(2)
     (line,) = [each for each in logs if each["log_level"] == "error"]
 
     assert why in str(line["why"])
     assert environment.results == [False, True]
-    assert environment.projects.all[0].policy.approvals == 2
+    assert environment.settings.projects[0].policy.approvals == 2
 
 
 async def test_unchanged_file_is_not_read_again(environment: ReloadEnvironment) -> None:
@@ -126,8 +141,12 @@ async def test_request_reads_all_variables_and_names_what_needs_a_restart(
             "BOT_CHANNELS": "C1",
             "SLACK_BOT_TOKEN": "xoxb-3-4-def",
             "MONGODB_ATLAS_PRIVATE_API_KEY": "0a1b-other",
-            "BOT_WATCH_CHANNEL": "C2",
             "PORT": "8080",
+            "BOT_AUDIT_WEBHOOK_URL": "https://audit.example/hook",
+            "BOT_AUDIT_WEBHOOK_SECRET": "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz",
+            "OTEL_TRACES_EXPORTER": "console",
+            "OTEL_EXPORTER_OTLP_HEADERS": "key=of-the-collector",
+            "BOT_APROVALS": "2",
         }
         environment.file.write_text(
             SHOP_TABLE + SHOP_TABLE.replace(SHOP, LAB).replace("shop", "lab")
@@ -135,14 +154,80 @@ async def test_request_reads_all_variables_and_names_what_needs_a_restart(
         environment.requested.set()
         await environment.reloads()
 
-    assert environment.projects.all[0].policy.channels == {"C1"}
-    assert [project.id for project in environment.projects.all] == [SHOP]
-    (line,) = [each for each in logs if each["event"] == "settings reloaded"]
+    (project,) = environment.settings.projects
+    assert (project.id, project.policy.channels) == (SHOP, frozenset({"C1"}))
+    line, warning = [each for each in logs if each["event"].startswith("setting")]
     assert line["changed"] == ["shop: channels none → C1"]
-    assert sorted(line["needs_restart"]) == [
+    assert line["needs_restart"] == [
         "PORT",
         "SLACK_BOT_TOKEN",
+        "BOT_AUDIT_WEBHOOK_URL",
+        "BOT_AUDIT_WEBHOOK_SECRET",
+        "OTEL_TRACES_EXPORTER",
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "new: lab",
         "credentials of shop",
-        "new project lab",
-        "watch_channel of shop",
     ]
+    assert "BOT_APROVALS (did you mean BOT_APPROVALS?)" in warning["why"]
+    assert not [
+        name
+        for name, value in environment.environ.items()
+        if name.endswith(("TOKEN", "PRIVATE_API_KEY", "SECRET", "HEADERS")) and value in str(logs)
+    ]
+
+
+TWO, NONE, OTHER = "approvals = 2", "approvals = 0", 'exclude = ["*-lab"]'
+A, B, C = "organization a-id", "organization b-id", "organization c-id"
+
+
+@pytest.mark.parametrize(
+    ("text", "approvals", "changed", "needs_restart"),
+    [
+        pytest.param(
+            [("B", OTHER)], [2, 0], [f"{B}: exclude none → *-lab"], [f"removed: {A}"], id="removed"
+        ),
+        pytest.param([("B", NONE), ("A", TWO)], [0, 2], [], [], id="swapped"),
+        pytest.param(
+            [("C", NONE), ("A", "approvals = 1"), ("B", NONE)],
+            [1, 0],
+            [f"{A}: approvals 2 → 1"],
+            [f"new: {C}"],
+            id="inserted",
+        ),
+        pytest.param(
+            [("A", NONE), ("A", TWO), ("B", TWO)],
+            [2, 2],
+            [f"{B}: approvals 0 → 2", f"{B}: require_reason false → true"],
+            [f"new: {A}", f"removed: {A}"],
+            id="another table of the same credentials",
+        ),
+    ],
+)
+async def test_organization_is_known_by_its_credentials(
+    environment: ReloadEnvironment,
+    text: list[tuple[str, str]],
+    approvals: list[int],
+    changed: list[str],
+    needs_restart: list[str],
+) -> None:
+    environment.file.write_text(organization("A", TWO) + organization("B", NONE))
+    line = await environment.reload("".join(organization(*each) for each in text))
+
+    found = [each.policy.approvals for each in environment.settings.organizations]
+    assert (found, line["changed"], line["needs_restart"]) == (approvals, changed, needs_restart)
+
+
+async def test_tables_of_one_organization_match_in_order_and_another_secret_needs_a_restart(
+    environment: ReloadEnvironment,
+) -> None:
+    tables = [organization("A", 'include = ["prod-*"]\n' + TWO), organization("A", NONE)]
+    environment.file.write_text("".join(tables))
+    environment.environ["C_ID"] = environment.environ["A_ID"]
+    tables[0] = tables[0].replace("A_", "C_").replace(TWO, "approvals = 1")
+    line = await environment.reload("".join(tables))
+
+    first, second = environment.settings.organizations
+    assert (first.policy.approvals, second.policy.approvals) == (1, 0)
+    assert first.credentials == second.credentials
+    assert line["changed"] == [f"{A}: approvals 2 → 1"]
+    assert line["needs_restart"] == [f"credentials of {A}"]

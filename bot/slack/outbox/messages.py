@@ -100,7 +100,7 @@ class MessageBuilder:
         project = self.projects.find(job.ref.project_id)
         channel = place.channel if place else project and project.watch_channel
         if not channel:
-            raise Undeliverable("the project has no watch channel any more")
+            raise Unneeded("the project has no watch channel any more")
         name = project.name if project else job.ref.project_id
         why = project and project.why_read_only
         content = announcement.message(job, name, self.links, str(why or ""))

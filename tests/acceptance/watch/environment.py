@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,11 @@ class WatchEnvironment(BotEnvironment[Bot]):
             "BOT_WATCH_CHANNEL": self.channel,
             "BOT_WATCH_INTERVAL": "1",
         }
-        settings = load_settings(given | self.environ | environ, self.folder)
+        load = partial(load_settings, given | self.environ | environ, self.folder)
+        settings = load()
         if settings.watch_interval == timedelta(seconds=1):
             settings = settings.model_copy(update={"watch_interval": timedelta(seconds=INTERVAL)})
-        bot = Bot(settings, timings=SHORT_TIMINGS)
+        bot = Bot(settings, timings=SHORT_TIMINGS, load=load)
         self.bots.append(bot)
         await bot.start()
         await self.slack.until(lambda: bool(self.slack.sockets.connections), TIMEOUT)

@@ -17,9 +17,10 @@ exclude = ["*-sandbox"]
 
 
 async def start(env: WatchEnvironment, **environ: str) -> Bot:
-    (env.folder / "projects.toml").write_text(TABLE, "utf-8")
-    file = {"BOT_PROJECTS_FILE": "projects.toml", "ORG_KEY": PUBLIC_KEY, "ORG_SECRET": PRIVATE_KEY}
-    return await env.start_bot(**file, **environ)
+    file = env.folder / "projects.toml"
+    file.write_text(TABLE, "utf-8")
+    given = {"BOT_PROJECTS_FILE": str(file), "ORG_KEY": PUBLIC_KEY, "ORG_SECRET": PRIVATE_KEY}
+    return await env.start_bot(**given, **environ)
 
 
 def add_project(env: WatchEnvironment, name: str) -> Project:
@@ -79,6 +80,27 @@ async def test_project_that_is_gone_is_no_longer_read(env: WatchEnvironment) -> 
     await wait_for_lists(env)
 
     assert len(env.cluster_reads("cluster-of-lab")) == before
+
+
+async def test_watch_begins_and_ends_with_the_channel_that_a_reload_gives_an_organization(
+    env: WatchEnvironment,
+) -> None:
+    lab, file = add_project(env, "lab"), env.folder / "projects.toml"
+    bot = await start(env, BOT_WATCH_CHANNEL="")
+    await wait_for_lists(env)
+    assert not env.cluster_reads()
+
+    file.write_text(f'{TABLE}watch_channel = "{env.channel}"\n', "utf-8")
+    await wait_until(lambda: env.cluster_reads("cluster-of-lab"), TIMEOUT)
+    await env.wait_for_announcement(start_download(env, lab))
+
+    file.write_text(TABLE, "utf-8")
+    await wait_until(lambda: b"last_success_timestamp_seconds{" not in bot.metrics.render())
+    unseen, before = start_download(env, lab), len(env.cluster_reads())
+    await wait_for_lists(env)
+    assert unseen not in env.announcements()
+    assert len(env.cluster_reads()) == before
+    assert b"dropped_posts_total 0.0" in bot.metrics.render()
 
 
 async def wait_for_lists(env: WatchEnvironment) -> None:

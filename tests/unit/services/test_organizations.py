@@ -109,7 +109,7 @@ async def test_project_that_is_gone_is_found_by_its_id_only_and_may_come_back() 
     await organizations.read()
 
     assert (gone[0] is not None, gone[1]) == (True, None)
-    assert changes == [{A: "shop", B: "lab"}, {B: "lab"}, {A: "shop", B: "lab"}]
+    assert changes == [{A: "shop", B: "lab"}, {B: "lab"}, *2 * [{A: "shop", B: "lab"}]]
 
 
 async def test_list_that_cannot_be_read_keeps_its_projects_and_affects_no_other() -> None:
@@ -130,6 +130,19 @@ async def test_changed_policy_applies_immediately_to_known_projects() -> None:
     organizations.set([organization(atlas, approvals=2, exclude=["lab"])])
 
     assert {each.id: each.policy.approvals for each in projects.all} == {A: 2}
+
+
+async def test_project_that_moved_to_other_credentials_has_their_client_and_policy() -> None:
+    old, new = ListedAtlas(**{A: "shop"}), ListedAtlas()
+    tables = organization(old), organization(new, approvals=2)
+    projects, organizations = await read(*tables)
+    projects.update({A: {"key_may_cancel": False}})
+    old.names, new.names = new.names, old.names
+    await organizations.read()
+
+    (project,) = projects.all
+    assert (project.atlas, project.policy.approvals) == (new, 2)
+    assert project.key_may_cancel is None
 
 
 async def test_failed_list_is_read_again_sooner() -> None:

@@ -592,11 +592,13 @@ async def test_change_updates_the_announcement(worker: Worker) -> None:
     assert worker.store.sent == [(1, WATCH, TS)]
 
 
-async def test_announcement_of_a_project_without_a_watch_channel_is_dropped(worker: Worker) -> None:
+async def test_announcement_of_a_project_without_a_watch_channel_is_not_needed(
+    worker: Worker,
+) -> None:
     await worker.deliver(samples.announcement(job=samples.watched_job(ref=ELSEWHERE)))
 
     assert worker.slack.calls == []
-    assert worker.store.dropped == [(1, "the project has no watch channel any more")]
+    assert (worker.store.discarded, worker.counted) == ([1], [])
 
 
 async def test_announcement_of_a_project_without_a_watch_channel_is_still_updated(
