@@ -122,3 +122,38 @@ async def test_lists_at_their_end_follow_what_is_new_after_the_window_was_resize
     await rina.wait_for_card(CONFIRMED)
     followed["calls"] = await rina.page.eval_on_selector(".call-log", AT_END)
     assert all(followed.values()), followed
+
+
+#: A scroll event is sent with the next frame: by then the message box has taken a part of the list.
+SCROLL_AND_TYPE = """() => {
+    const box = document.querySelector("#composer");
+    document.querySelector(".messages").scrollTop -= 1;
+    box.value = "line\\n".repeat(6);
+    box.dispatchEvent(new Event("input"));
+    return new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+}"""
+
+
+async def test_list_at_its_end_follows_what_is_new_after_the_message_box_grew(
+    rina: Screen,
+) -> None:
+    await rina.page.set_viewport_size({"width": 390, "height": 600})
+    await rina.send("of several lines " * 80)
+    await rina.wait_for("#channel .message", "of several lines")
+    await rina.page.evaluate(SCROLL_AND_TYPE)
+    await rina.send("the newest")
+    await rina.wait_for("#channel .message", "the newest")
+
+    assert await rina.page.eval_on_selector(".messages", AT_END)
+
+
+async def test_list_that_a_reader_scrolled_up_stays_there(rina: Screen) -> None:
+    await rina.send("of several lines " * 200)
+    await rina.wait_for("#channel .message", "of several lines")
+    await rina.find("#channel .messages").hover()
+    await rina.page.mouse.wheel(0, -100_000)
+    await rina.page.wait_for_function("document.querySelector('.messages').scrollTop === 0")
+    await rina.send("the newest")
+    await rina.wait_for("#channel .message", "the newest")
+
+    assert await rina.page.eval_on_selector(".messages", "list => list.scrollTop") == 0

@@ -80,11 +80,18 @@ export function toast(text) {
  */
 export function followEnd(list) {
   let atEnd = true;
+  let known = "";
+  const size = () => `${list.scrollHeight}/${list.clientHeight}`;
   const follow = (force = false) => {
-    if (atEnd || force) list.scrollTop = list.scrollHeight;
+    atEnd ||= force;
+    if (atEnd) list.scrollTop = list.scrollHeight;
+    known = size();
   };
-  // A change of the size or of the content moves the end; only scrolling leaves it.
-  list.addEventListener("scroll", () => { atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80; });
+  // Only a reader's scrolling leaves the end. An event of another size was queued before the size changed.
+  list.addEventListener("scroll", () => {
+    if (size() !== known) return follow();
+    atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80;
+  });
   new ResizeObserver(() => follow()).observe(list);
   return follow;
 }
