@@ -124,7 +124,7 @@ class ConnectionBroken(NoConnection):
 
 
 #: By `errorCode`. UNEXPECTED_ERROR is not here: it comes with 401, 404 and 500.
-_BY_CODE: dict[str, type[AtlasError]] = {
+BY_CODE: dict[str, type[AtlasError]] = {
     "USER_UNAUTHORIZED": RoleMissing,
     "NOT_IN_GROUP": RoleMissing,
     "USER_CANNOT_ACCESS_GROUP": RoleMissing,
@@ -186,7 +186,7 @@ def error_for(
     code = _code_of(headers, payload)
     # Temporary failures come first, then the code, then the status.
     parts = (leaf for part, leaf in _BY_PART if part in (code or ""))
-    leaf = _temporary(status) or _BY_CODE.get(code or "") or next(parts, None)
+    leaf = _temporary(status) or BY_CODE.get(code or "") or next(parts, None)
     leaf = leaf or _leaf_of_status(status, call, not_found, payload)
     return _error(leaf, status, headers, payload, call)
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from enum import Enum, auto
 from importlib.metadata import version
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from bot.cli import audit
 from bot.cli.cancel import cancel_job
 from bot.cli.jobs import list_jobs, show_job
 from bot.cli.output import FAILED, WRONG_USAGE, fail, failing_on
+from bot.cli.report import read_history, report_lines
 from bot.doctor.results import CheckResult, is_ok, write_json, write_lines
 from bot.doctor.run import NO_SLACK, run_checks, settings_results
 from bot.log_config import configure_logging
@@ -117,9 +119,19 @@ def demo(
             asyncio.run(run_demo(sys.stdout, port, approvals, fault, browser=not no_browser))
 
 
+class DoctorFormat(Enum):
+    LINES = auto()
+    JSON = auto()
+    REPORT = auto()
+
+
 @app.command(short_help="Check what the bot needs; change nothing.")
 def doctor(
-    *, as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False,
+    as_report: Annotated[
+        bool, typer.Option("--report", help="Write what may be sent to others: no names or ids.")
+    ] = False,
 ) -> None:
     """Check everything that the bot needs against the real services; nothing is changed.
 
@@ -130,16 +142,21 @@ def doctor(
     Examples:
     cancel-restore doctor
     cancel-restore doctor --json
+    cancel-restore doctor --report
     """
+    if as_json and as_report:
+        fail("--report is text for people: leave out --json.", WRONG_USAGE)
+    form = DoctorFormat.JSON if as_json else DoctorFormat.LINES
+    form = DoctorFormat.REPORT if as_report else form
     try:
-        is_well = report(load_settings(), (), as_json=as_json)
+        is_well = report(load_settings(), (), form)
     except SettingsError as error:
-        is_well = report_without_slack(error, as_json=as_json)
+        is_well = report_without_slack(error, form)
     if not is_well:
         raise typer.Exit(FAILED)
 
 
-def report_without_slack(error: SettingsError, *, as_json: bool) -> bool:
+def report_without_slack(error: SettingsError, form: DoctorFormat) -> bool:
     """Check the rest where only Slack's settings are missing; other errors end the command.
 
     Those of Slack are errors only once one of them is set.
@@ -150,21 +167,25 @@ def report_without_slack(error: SettingsError, *, as_json: bool) -> bool:
         settings = load_settings(needs_slack=False)
     except SettingsError as others:
         error = error if begun else others
-        if as_json:
+        if form is DoctorFormat.JSON:
             write_json(settings_results(error.problems), sys.stdout)
         fail(str(error), WRONG_USAGE)
-    is_well = report(settings, found if begun else [NO_SLACK], as_json=as_json)
+    is_well = report(settings, found if begun else [NO_SLACK], form)
     if begun:
         fail(str(error), WRONG_USAGE)
     return is_well
 
 
-def report(settings: Settings, found: Sequence[CheckResult], *, as_json: bool) -> bool:
+def report(settings: Settings, found: Sequence[CheckResult], form: DoctorFormat) -> bool:
     """Run the checks and write their results after those `found` already."""
     configure_logging("CRITICAL")  # the report has the errors
     redact(settings.secrets)
     results = [*found, *asyncio.run(run_checks(settings, with_slack=not found))]
-    (write_json if as_json else write_lines)(results, sys.stdout)
+    if form is DoctorFormat.REPORT:
+        history = asyncio.run(read_history(settings))
+        sys.stdout.writelines(f"{line}\n" for line in report_lines(results, settings, history))
+    else:
+        (write_json if form is DoctorFormat.JSON else write_lines)(results, sys.stdout)
     return is_ok(results)
 
 

@@ -1,6 +1,7 @@
 """`cancel-restore doctor` between the fake servers; settings that are broken are in `broken`."""
 
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from typing import Literal
 
 import pytest
 
+from bot.cli.report import READ_FIRST
 from bot.doctor import atlas as of_atlas
 from bot.doctor import people as of_people
 from bot.doctor import slack as of_slack
@@ -20,7 +22,7 @@ from bot.sandbox.slack import Fault as SlackFault
 from bot.sandbox.slack.faults import Kind as SlackKind
 from bot.slack.client import new_session
 from tests.acceptance.doctor_environment import DoctorEnvironment, at, opened, the
-from tests.acceptance.environment import SERVICE_ACCOUNT
+from tests.acceptance.environment import RUNNING, SERVICE_ACCOUNT
 from tests.support.postgres import free_port
 from tests.support.process import run_command
 
@@ -81,6 +83,36 @@ async def test_without_any_setting_of_slack_the_rest_is_checked_and_a_warning_sa
         "approvers keep downloads\n"
     )
     assert env.slack.calls == []
+
+
+async def test_report_has_what_happened_and_no_secret_name_email_id_or_address(
+    env: DoctorEnvironment,
+) -> None:
+    lock = {"BOT_BREAK_GLASS": "U0RINA0001", "BOT_APPROVERS": "S0APPROVE1,U0NOBODY01"}
+    watch = {"BOT_WATCH_CHANNEL": "C0OPS00001", "BOT_LABEL": "Shop"}
+    environ = env.environ({**lock, **watch, "BOT_QUARANTINE": "observe"})
+    reason = "asked by dana@shop.example"
+    cancel = ("cancel", *RUNNING, "--yes", "--without-approval", "--reason", reason)
+    cancelled = await run_command(*cancel, **environ)
+    env.atlas.world.keys[PUBLIC_KEY].roles[PROJECT_ID] = {Role.OWNER}
+    ran = await run_command("doctor", "--report", **environ)
+    head, _, body = ran.out.partition("\n\n")
+    texts = {*environ.values()} - {"observe"}
+
+    assert (cancelled.code, ran.code, ran.err) == (0, 1, "")
+    assert head == READ_FIRST
+    assert "atlas_roles warning GROUP_OWNER" in body
+    assert re.search(r"atlas:cancel_answered \S+ 204 · request:cancelled", body)
+    assert [text for text in texts if len(text) > 5 and text in body] == []
+    assert re.findall(r"[0-9a-f]{24}|\b[UWSCTAB]0\w+|\S*@\S*|[\d.]+:\d+|//|127\.0", body) == []
+    assert re.findall(r"(?i)shop|prod|dana|rina|ada\b|sandbox|ops\b", body) == []
+
+
+async def test_report_and_json_exclude_each_other(env: DoctorEnvironment) -> None:
+    ran = await run_command("doctor", "--report", "--json", **env.environ())
+
+    assert (ran.code, ran.out) == (2, "")
+    assert "leave out --json" in ran.err
 
 
 async def test_doctor_changes_nothing(env: DoctorEnvironment) -> None:
