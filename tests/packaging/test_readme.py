@@ -109,7 +109,7 @@ async def test_first_steps_need_an_atlas_key_alone(reader: ReadmeReader) -> None
 
 async def test_steps_with_slack_end_in_a_bot_that_is_ready(reader: ReadmeReader) -> None:
     (manifest,) = re.findall(r"`(\.venv/bin/cancel-restore manifest)`", README)
-    doctor, serve, *_ = steps("With Slack")
+    _libraries, _program, doctor, serve, *_ = steps("With Slack")
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
         lines = atlas_lines(atlas) | {
             "SLACK_BOT_TOKEN": slack.bot_token,
@@ -135,6 +135,17 @@ async def test_steps_with_slack_end_in_a_bot_that_is_ready(reader: ReadmeReader)
     assert "No problem" in checked
     assert "not set up" not in checked
     assert (ack.ok, bot.returncode) == (True, 0)
+
+
+@pytest.mark.parametrize("page", ["Dockerfile", "docs/deploy/README.md"])
+def test_what_serves_is_installed_by_its_hashes_everywhere(page: str) -> None:
+    libraries, program, *_ = steps("With Slack")
+    text = Path(page).read_text(encoding="utf-8")
+
+    assert libraries == ".venv/bin/pip install -q --require-hashes -r requirements.txt"
+    assert program == ".venv/bin/pip install -q --no-deps --no-build-isolation ."
+    for step in (libraries, program):
+        assert f"/bin/pip install {step.partition(' -q ')[2]}" in text
 
 
 def test_container_runs_without_capabilities_and_new_privileges() -> None:
