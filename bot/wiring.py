@@ -22,8 +22,8 @@ from bot.services.sweeper import Notifier
 from bot.services.watch import Watcher
 from bot.settings import AtlasSettings, OrganizationSettings, ProjectSettings, Settings
 from bot.slack.directory import Directory
-from bot.storage.audit_log import History
 from bot.storage.database import Database, DatabaseClock
+from bot.storage.history import History
 from bot.storage.job_facts_store import JobFactsStore
 from bot.storage.lease_store import LeaseStore
 from bot.storage.notice_store import NoticeStore

@@ -38,7 +38,7 @@ class EventName(StrEnum):
     REFUSED = "request:refused"  #: Atlas rejected it
     CHANGED = "request:changed"  #: the job differs from what was shown
     FAILED = "request:failed"  #: not settled
-    PRUNED = "request:pruned"  #: its row was deleted, long after its end
+    PRUNED = "request:pruned"  #: its row was deleted; written by earlier versions only
     QUARANTINED = "request:quarantined"  #: it may be kept again: the approver lost the right
     KEPT = "request:kept"  #: an approver, or an expected starter, keeps the download
     OBSERVED = "request:observed"  #: not kept, and not cancelled by the bot

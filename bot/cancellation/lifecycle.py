@@ -158,6 +158,12 @@ class Request:
         return frozenset(approval.user for approval in self.approvals)
 
     @property
+    def people(self) -> frozenset[str]:
+        """The user ids of all who asked, decided or reviewed."""
+        ids = {*self.approved_by, *self.voided, self.requester, self.outcome.by, self.reviewed_by}
+        return frozenset(filter(None, ids))
+
+    @property
     def runs_alone(self) -> bool:
         """Whether it still runs without approval; a lost right or a retry may require approvals."""
         return self.acted_alone and self.approvals_needed == 0

@@ -6,7 +6,6 @@ import json
 import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Annotated, Any, TextIO, TypeVar
 
 import typer
 
-from bot.cancellation.errors import DatabaseUnreadable, StorageError
+from bot.cancellation.errors import DatabaseUnreadable
 from bot.cancellation.events import OWN_FIELDS, EventName, Recorded, readable_fields
 from bot.cli.output import (
     FAILED,
@@ -27,14 +26,12 @@ from bot.cli.output import (
     write_json,
     write_table,
 )
-from bot.log_config import configure_logging
 from bot.settings import SettingsError, load_database_url
 from bot.slack import mrkdwn
-from bot.storage.audit_log import AuditLog, AuditTail
+from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from bot.storage.migrate import SchemaError, known_version
 from bot.storage.summary import NO_DOWNLOADS, read_summary
-from bot.tasks import on_stop
 
 #: The other fields that the table shows, in this order.
 DETAILS = (
@@ -42,16 +39,11 @@ DETAILS = (
     *("status", "code", "sentence", "error", "because"),
 )
 
-#: The columns of `--follow` in CSV, which cannot know the fields of later events.
-FOLLOWED_COLUMNS = (*OWN_FIELDS, *DETAILS, "more")
-
 SUMMARY_HEADERS = (
     *("Project", "Downloads", "Started by", "Kept", "Cancelled before the link", "after the link"),
     *("Would have been cancelled", "Seconds to announcement, median", "worst"),
 )
 
-FOLLOW_INTERVAL = 1.0  #: seconds between two reads of `--follow`
-NO_ANSWER = "The database does not answer: waiting. No event is missed."
 ACTOR_ID = re.compile(r"[UW][A-Z0-9]+|cli:.+")
 REQUEST_ID = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -79,9 +71,6 @@ def show(
     ] = "",
     *,
     event: Annotated[str, typer.Option(help="Only this event, as request:created.")] = "",
-    follow: Annotated[
-        bool, typer.Option("--follow", help="Write new events as they are recorded, until Ctrl-C.")
-    ] = False,
     how: Annotated[str, typer.Option("--format", help="table, jsonl or csv.")] = "table",
 ) -> None:
     """Show who asked for what, who decided, and what Atlas answered."""
@@ -95,9 +84,6 @@ def show(
     filters = {name: value for name, value in given.items() if value}
 
     async def write_events(database: Database) -> int:
-        if follow:
-            tail = AuditTail(database, moment, filters)
-            return await write_as_recorded(tail, AuditFormat(how), sys.stdout)
         log = AuditLog(database)
         if request and not [event async for event in log.events(request=request)]:
             fail(f"The audit log has no request {request!r}: check its id.")
@@ -202,31 +188,6 @@ def missing_file(url: str) -> Path | None:
         return None  # opening the database reports the error
 
 
-async def write_as_recorded(tail: AuditTail, how: AuditFormat, out: TextIO) -> int:
-    """Write new events until SIGTERM or SIGINT; also after the database was unavailable."""
-    configure_logging("CRITICAL")  # the sentences below report it
-    following = asyncio.create_task(_follow(tail, fields_writer(how, out), out))
-    on_stop(following.cancel)  # also during a long read, or one that hangs
-    with suppress(asyncio.CancelledError):
-        await following
-    return 0
-
-
-async def _follow(tail: AuditTail, write_fields: FieldsWriter, out: TextIO) -> None:
-    is_unavailable = False
-    while True:
-        was_unavailable, is_unavailable = is_unavailable, False
-        try:
-            async for event in tail.poll():
-                write_fields(readable_fields(event)[0])
-        except StorageError:
-            is_unavailable = True
-        if is_unavailable != was_unavailable:
-            typer.echo(NO_ANSWER if is_unavailable else "The database answers again.", err=True)
-        out.flush()
-        await asyncio.sleep(FOLLOW_INTERVAL)
-
-
 async def write(events: Events, how: AuditFormat, out: TextIO) -> int:
     """Write events to `out`, and return how many are damaged; JSON lines and CSV are streamed."""
     if how is not AuditFormat.TABLE:
@@ -253,22 +214,13 @@ async def _write_each(events: Events, write_fields: FieldsWriter) -> int:
     return damaged
 
 
-def fields_writer(
-    how: AuditFormat, out: TextIO, columns: Sequence[str] = FOLLOWED_COLUMNS
-) -> FieldsWriter:
-    """Return a function that writes the fields of one event; a table has no frame."""
+def fields_writer(how: AuditFormat, out: TextIO, columns: Sequence[str]) -> FieldsWriter:
+    """Return a function that writes the fields of one event as a JSON line or a row of CSV."""
     if how is AuditFormat.JSONL:
         return lambda fields: write_json(fields, out)
-    if how is AuditFormat.TABLE:
-        return lambda fields: out.write(printable("  ".join(_cells(fields))) + "\n")
-    writer = csv.DictWriter(out, columns, restval="", extrasaction="ignore")
+    writer = csv.DictWriter(out, columns, restval="")
     writer.writeheader()
-
-    def write_row(fields: Mapping[str, Any]) -> None:
-        more = {name: value for name, value in fields.items() if name not in columns}
-        writer.writerow({name: _cell(value) for name, value in {**fields, "more": more}.items()})
-
-    return write_row
+    return lambda fields: writer.writerow({name: _cell(each) for name, each in fields.items()})
 
 
 def _cell(value: object) -> object:

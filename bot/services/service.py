@@ -22,7 +22,7 @@ from bot.services.job_facts import FEED_TIMEOUT, JobFactsService
 from bot.services.job_search import JobFinder
 from bot.services.projects import Project, Projects
 from bot.services.runner import RightsCheck, Runner
-from bot.storage.audit_log import History
+from bot.storage.history import History
 from bot.storage.request_store import Check, RequestStore
 
 

@@ -15,17 +15,17 @@ from bot.cancellation.people import NO_ONE, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.projects import Projects
 from bot.services.runner import Runner
-from bot.storage.audit_log import History
 from bot.storage.database import DatabaseClock
+from bot.storage.history import History
 from bot.storage.lease_store import LeaseStore
 from bot.storage.notice_store import NoticeStore
 from bot.storage.request_store import RequestStore
 from bot.tasks import log_errors, repeat
 from bot.timings import Timings
 
-#: How long an ended request keeps its row, and so its buttons; its audit events stay for ever.
+#: How long sent posts are kept. Requests and their audit events stay for ever.
 RETENTION = timedelta(days=90)
-SWEEPS_PER_PRUNE = 1800  #: sweeps between two prunings: about an hour
+SWEEPS_PER_DELETION = 1800  #: sweeps between two deletions of old posts: about an hour
 #: Reads named people and members of groups from Slack; raises `RightsNotChecked`.
 FindPeople = Callable[[People], Awaitable[Sequence[Person]]]
 #: How long a notice waits for Slack's answer; after that only the thread mentions the approvers.
@@ -36,7 +36,7 @@ NO_NOTICES = Policy(approvers=NO_ONE, remind_after=())
 
 @dataclass(kw_only=True, eq=False)
 class Sweeper:
-    """Finds due work: expires requests, starts unowned ones, prunes old ones."""
+    """Finds due work: expires requests, starts unowned ones, deletes old posts."""
 
     requests: RequestStore
     history: History
@@ -60,8 +60,8 @@ class Sweeper:
         for request_id in await self.leases.list_runnable():
             self.runner.start(request_id)
         self.on_sweep(*await self.requests.counts())
-        if self.sweeps % SWEEPS_PER_PRUNE == 0:
-            await self.history.prune(self.clock() - RETENTION)
+        if self.sweeps % SWEEPS_PER_DELETION == 0:
+            await self.history.delete_posts(self.clock() - RETENTION)
         self.sweeps += 1
 
 

@@ -24,7 +24,7 @@ from bot.slack.deployment import command_code
 from bot.slack.directory import Directory
 from bot.slack.errors import other_version, sentence_for
 from bot.slack.payloads import Actor, Interaction
-from bot.storage.audit_log import PastRequest
+from bot.storage.history import PastRequest
 
 if TYPE_CHECKING:
     from slack_bolt.async_app import AsyncAck, AsyncApp  # the command line builds lists without it
@@ -116,9 +116,10 @@ class Viewer:
 
     def readable(self, past: PastRequest) -> PastRequest:
         """Return the request without reason and thread, unless they are shown."""
-        if self.may_read(past.project_id, past.asked_in, past.deciders):
+        request = past.request
+        if self.may_read(request.ref.project_id, request.asked_in, request.people):
             return past
-        return replace(past, reason="", card=None)
+        return replace(past, request=replace(request, reason="", card=None))
 
 
 async def viewer_of(
@@ -247,16 +248,17 @@ def history_sections(
 
 def _past_request(past: PastRequest, projects: Mapping[str, str], links: Links) -> str:
     """Say who requested which cancellation, and its state."""
-    project = mrkdwn.one_line(projects.get(past.project_id, past.project_id))
-    by = f" by {mrkdwn.person(past.by)}" if past.by else ""
-    by_whom = f"by {mrkdwn.person(past.reviewed_by)}"
-    review = f"reviewed {by_whom}" if past.reviewed_by else "*not reviewed yet*"
-    alone = f" · :rotating_light: without approval, {review}" if past.acted_alone else ""
-    card = f" · {mrkdwn.link(links.message(past.card), 'its thread')}" if past.card else ""
-    reason = f"\n{mrkdwn.quote(past.reason, 300)}" if past.reason.strip() else ""
+    request, ref = past.request, past.request.ref
+    project = mrkdwn.one_line(projects.get(ref.project_id, ref.project_id))
+    by = f" by {mrkdwn.person(request.outcome.by)}" if request.outcome.by else ""
+    by_whom = f"by {mrkdwn.person(request.reviewed_by)}"
+    review = f"reviewed {by_whom}" if request.reviewed_by else "*not reviewed yet*"
+    alone = f" · :rotating_light: without approval, {review}" if request.acted_alone else ""
+    card = f" · {mrkdwn.link(links.message(request.card), 'its thread')}" if request.card else ""
+    reason = f"\n{mrkdwn.quote(request.reason, 300)}" if request.reason.strip() else ""
+    asked = f"{mrkdwn.person(request.requester)} asked {mrkdwn.date(request.created_at)}"
     return (
-        f"{mrkdwn.STATE_LABELS[past.state]}{by} ({mrkdwn.date(past.changed_at)})"
-        f"{job_facts.lead(past.lead)}{alone}{card}\n"
-        f"{mrkdwn.person(past.requester)} asked {mrkdwn.date(past.asked_at)} to cancel restore job "
-        f"{mrkdwn.code(past.job_id)} of {mrkdwn.code(past.cluster_name)} in {project}{reason}"
+        f"{mrkdwn.STATE_LABELS[request.state]}{by} ({mrkdwn.date(request.changed_at)})"
+        f"{job_facts.lead(past.lead)}{alone}{card}\n{asked} to cancel restore job "
+        f"{mrkdwn.code(ref.job_id)} of {mrkdwn.code(ref.cluster_name)} in {project}{reason}"
     )

@@ -20,7 +20,7 @@ UPDATE_REQUEST = update(requests).where(requests.c.id == bindparam("of"))
 CHANGE_REQUEST = UPDATE_REQUEST.where(requests.c.state == bindparam("expected")).returning(requests)
 #: Reads the audit events request by request and in order.
 EVENTS = select(audit_events).order_by(audit_events.c.request, audit_events.c.number)
-#: Reads the requests with these ids that were not pruned.
+#: Reads the requests with these ids.
 REQUESTS_BY_IDS = select(requests).where(requests.c.id.in_(bindparam("ids", expanding=True)))
 
 

@@ -36,7 +36,7 @@ Check = Callable[[Request], NotAllowed | None]
 
 
 class RequestStore(Store):
-    """Creates requests, records decisions, and expires and prunes requests."""
+    """Creates requests, records decisions, and expires requests."""
 
     @reads
     def get(self, uow: UnitOfWork, request_id: str) -> Request:

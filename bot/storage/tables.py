@@ -79,9 +79,9 @@ def _literals(values: Iterable[str]) -> str:
 
 _OPEN_STATES = _literals(state for state in State if not state.ended)
 OPEN = f"state IN ({_OPEN_STATES})"
-ENDED = f"state NOT IN ({_OPEN_STATES})"
 BY_BOT = "requester = ''"
 IS_DUE = "state = 'due'"
+IS_SENT = "posts.state <> 'due'"
 NOTICE_PLANNED = "state = 'awaiting' AND next_notice_at IS NOT NULL"
 UNREVIEWED = "acted_alone AND reviewed_by IS NULL"
 JOB_IS_OPEN = f"state IN ({_literals(sorted(OPEN_JOB))})"
@@ -121,11 +121,11 @@ requests = Table(
     Index("requests_by_job", "job_id"),
     # At most one open request per job: the database decides between concurrent submissions.
     partial_index("one_open_request_per_job", *JOB, where=OPEN, unique=True),
-    # The sweeper reads only open requests, and pruning only ended ones.
+    # The sweeper reads only open requests.
     partial_index("open_requests", "state", "expires_at", where=OPEN),
-    partial_index("ended_requests", "changed_at", where=ENDED),
     partial_index("planned_notices", "next_notice_at", where=NOTICE_PLANNED),
     partial_index("unreviewed_requests", "created_at", where=UNREVIEWED),
+    Index("requests_by_project", "project_id", "created_at"),
     partial_index("requests_of_the_bot", "project_id", "created_at", where=BY_BOT),
 )
 
@@ -215,7 +215,7 @@ posts = Table(
     partial_index("due_posts", "request", "id", where=IS_DUE),
     partial_index("due_announcements", "watched_job", "id", where=IS_DUE),
     partial_index("due_posts_in_order", "priority", "id", where=IS_DUE),
-    partial_index("announcements_by_time", "at", where="watched_job IS NOT NULL"),
+    partial_index("sent_posts", "at", where="state <> 'due'"),
 )
 
 watched_clusters = Table(

@@ -21,8 +21,8 @@ from bot.services.projects import Project, Projects
 from bot.services.runner import RightsCheck, Runner
 from bot.services.service import CancellationService
 from bot.storage import queries, tables
-from bot.storage.audit_log import History
 from bot.storage.database import Database
+from bot.storage.history import History
 from bot.storage.job_facts_store import JobFactsStore
 from bot.storage.migrate import create_tables
 from bot.storage.request_store import RequestStore

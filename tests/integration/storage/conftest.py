@@ -11,8 +11,9 @@ import pytest
 
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.posts import RequestPost
-from bot.storage.audit_log import AuditLog, History
+from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
+from bot.storage.history import History
 from bot.storage.job_facts_store import JobFactsStore
 from bot.storage.lease_store import LeaseStore
 from bot.storage.notice_store import NoticeStore

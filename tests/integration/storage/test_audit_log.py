@@ -5,9 +5,9 @@ from sqlalchemy import Connection, Delete, Update, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.lifecycle import Outcome, Request, State
-from bot.storage.tables import audit_events, posts
+from bot.storage.tables import audit_events
 from tests.integration.storage.conftest import Stores
-from tests.support.domain import ADA, RINA, a_request, a_waiting_request, allow
+from tests.support.domain import ADA, RINA, a_request, a_waiting_request
 
 
 async def tamper(env: Stores, statement: Update | Delete) -> None:
@@ -50,24 +50,6 @@ async def test_changed_event_is_reported(env: Stores, values: dict[str, str | No
     assert [str(found) for found in await env.record.verify()] == [
         f"event 1 of request {request.id} was changed"
     ]
-
-
-async def test_prune_deletes_only_requests_that_ended_long_ago(env: Stores) -> None:
-    old = await ended(env)
-    env.clock.advance(100)
-    before = env.clock.now
-    waiting = await env.store.create(a_waiting_request(), RINA)
-    await env.store.decide(waiting.id, State.DENIED, ADA, allow, reason="no")
-    env.clock.advance(100)
-
-    assert await env.history.prune(before) == 0  # the old one still has something to post
-
-    def deliver(db: Connection) -> None:
-        db.execute(update(posts).where(posts.c.request == old.id).values(state="sent"))
-
-    await env.database.write(deliver)
-    assert await env.history.prune(before, limit=1) == 1
-    assert (await env.store.get(waiting.id)).state is State.DENIED
 
 
 async def test_events_are_filtered_by_actor_and_time(env: Stores) -> None:

@@ -3,10 +3,12 @@
 from dataclasses import replace
 from datetime import timedelta
 
-import pytest
+from sqlalchemy import select
 
+from bot.cancellation.job_facts import USUAL_WAIT, Lead
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import Person
+from bot.storage.tables import posts
 from tests.integration.storage.conftest import Stores
 from tests.support.clock import NOON
 from tests.support.domain import ABE, PROJECT_ID, RINA, a_request, a_waiting_request, allow
@@ -26,48 +28,28 @@ async def test_recent_requests_come_newest_first_with_their_outcome(env: Stores)
     await env.store.decide(second.id, State.DENIED, ABE, allow, reason="no")
     past = await env.history.recent(10, [PROJECT_ID])
 
-    assert [(each.request, each.state, each.by) for each in past] == [
-        (second.id, State.DENIED, ABE.id),
-        (first.id, State.APPROVED, None),
+    assert [each.request for each in past] == [
+        await env.store.get(second.id),
+        await env.store.get(first.id),
     ]
-    assert past[0].requester == RINA.id
-    assert past[0].job_id == second.ref.job_id
+    assert past[0].request.people == {RINA.id, ABE.id}
 
 
 async def test_recent_requests_are_limited(env: Stores) -> None:
     made = [await asked(env) for _ in range(5)]
     past = await env.history.recent(3, [PROJECT_ID])
 
-    assert [each.request for each in past] == [each.id for each in reversed(made)][:3]
+    assert [each.request for each in past] == made[:1:-1]
 
 
-async def test_requests_of_other_projects_are_excluded(
-    env: Stores, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("bot.storage.audit_log.HISTORY_BATCH_SIZE", 5)
+async def test_requests_of_other_projects_are_excluded(env: Stores) -> None:
     kept = await asked(env)
     for _ in range(12):
         made = a_request()
         await env.store.create(replace(made, ref=replace(made.ref, project_id=OTHER)), RINA)
     past = await env.history.recent(1, [PROJECT_ID])
 
-    assert [each.request for each in past] == [kept.id]
-
-
-async def test_pruned_request_is_read_from_its_events(env: Stores) -> None:
-    request = await asked(env, state=State.AWAITING, approvals_needed=1)
-    await env.store.decide(request.id, State.DENIED, ABE, allow, reason="no")
-    env.clock.advance(60)
-    while posts := await env.outbox.claim("me", 10):
-        for post in posts:
-            await env.outbox.mark_sent(post, "C0OPS", "1.2")
-    before = await env.history.recent(10, [PROJECT_ID])
-    pruned = await env.history.prune(env.clock() + timedelta(days=1))
-    (past,) = await env.history.recent(10, [PROJECT_ID])
-
-    assert pruned == 1
-    assert (past.state, past.by, past.card) == (State.DENIED, ABE.id, None)
-    assert [replace(each, card=None) for each in before] == [past]
+    assert [each.request for each in past] == [kept]
 
 
 async def test_waiting_requests_come_oldest_first_until_they_expire(env: Stores) -> None:
@@ -79,3 +61,35 @@ async def test_waiting_requests_come_oldest_first_until_they_expire(env: Stores)
 
     assert listed == [first.id, second.id]
     assert await env.history.awaiting() == []
+
+
+async def test_lead_of_a_cancellation_counts_to_the_expected_link(env: Stores) -> None:
+    cancelled = await env.end_run(await asked(env))
+    (past,) = await env.history.recent(1, [PROJECT_ID])
+
+    expected = cancelled.ref.started_at + USUAL_WAIT
+    assert past.lead == Lead(expected - cancelled.changed_at, was_live=False)
+
+
+async def test_old_posts_of_ended_requests_are_deleted_and_those_of_others_stay(
+    env: Stores,
+) -> None:
+    ended, waits = await asked(env), await asked(env, state=State.AWAITING, approvals_needed=1)
+    alone = await env.end_run(await asked(env, acted_alone=True))
+    unsent = await asked(env, state=State.AWAITING, approvals_needed=1)
+    await deliver_all(env, but=unsent.id)
+    await env.end_run(ended)
+    await deliver_all(env, but=unsent.id)
+    await env.store.decide(unsent.id, State.DENIED, ABE, allow, reason="no")
+    env.clock.advance(1)
+
+    await env.history.delete_posts(env.clock())
+
+    rows = await env.database.read(lambda db: db.execute(select(posts.c.request)).scalars().all())
+    assert set(rows) == {waits.id, alone.id, unsent.id}
+
+
+async def deliver_all(env: Stores, but: str) -> None:
+    while due := [post for post in await env.claim_posts() if post.request.id != but]:
+        for post in due:
+            await env.outbox.mark_sent(post, "C0OPS", "1.1")

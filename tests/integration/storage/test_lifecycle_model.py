@@ -42,8 +42,9 @@ from bot.cancellation.lifecycle import (
 )
 from bot.cancellation.people import Person
 from bot.cancellation.posts import PostKind, RequestPost
-from bot.storage.audit_log import AuditLog, History
+from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
+from bot.storage.history import History
 from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
@@ -264,17 +265,6 @@ class LifeCycle(RuleBasedStateMachine):
         if state is not entry.state:
             entry.state = state
             entry.seen.append(state)
-
-    @rule()
-    def prune(self) -> None:
-        pruned = self.do(self.history.prune(self.clock.now, limit=2))
-        left = {row.id for row in self._rows(requests)}
-        gone = self.model.keys() - left
-        assert len(gone) == pruned
-        for request_id in gone:
-            assert self.model.pop(request_id).state.ended
-            for worker in self.workers.values():
-                worker.memory.pop(request_id, None)
 
     # Time, and the sweeper.
 

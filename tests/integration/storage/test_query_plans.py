@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
-from bot.storage.audit_log import lock_prunable, old_announcements
+from bot.storage.history import NEWEST_OF_PROJECT, old_posts
 from bot.storage.lease_store import runnable_requests
 from bot.storage.notice_store import requests_to_notify
 from bot.storage.outbox_store import DUE_POSTS, LONGEST_DELAY
@@ -15,6 +15,7 @@ from bot.storage.request_store import COUNT_OPEN, lock_expired
 from bot.storage.webhook_store import next_unposted, oldest_unposted
 from tests.integration.storage.conftest import Stores
 from tests.support.clock import NOON
+from tests.support.domain import PROJECT_ID
 
 QUERIES = {
     "due posts": (DUE_POSTS, {"now": NOON, "far": NOON + LONGEST_DELAY, "limit": 10}),
@@ -25,8 +26,8 @@ QUERIES = {
     "card and copies": (SHOWING_POSTS, {"of": "request-1"}),
     "unposted events": (next_unposted(1, ["busy"]).limit(8), None),
     "oldest unposted event": (oldest_unposted(1), None),
-    "announcements to prune": (old_announcements(NOON - timedelta(days=90)), None),
-    "requests to prune": (lock_prunable(NOON - timedelta(days=90), 10), None),
+    "posts to delete": (old_posts(NOON - timedelta(days=90)), None),
+    "history": (NEWEST_OF_PROJECT, {"project_id": PROJECT_ID, "count": 10}),
 }
 
 

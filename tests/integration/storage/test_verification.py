@@ -6,14 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Table, text
+from sqlalchemy import Connection, Table, delete, text
 
+from bot.cancellation.events import EventName
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.posts import RequestPost
 from bot.storage.database import Database
 from bot.storage.request_store import RequestStore
-from bot.storage.tables import chain_head, metadata
+from bot.storage.tables import chain_head, metadata, requests
+from bot.storage.unit_of_work import UnitOfWork
 from tests.integration.storage.conftest import Stores
 from tests.support.domain import ABE, ADA, RINA, a_request, a_waiting_request, allow, keep_all
 from tests.support.timings import DATABASE_TIMEOUT
@@ -31,6 +33,16 @@ async def run_and_fail(env: Stores, request_id: str) -> None:
     sent = replace(sending.sent, accepted=True, unknown=False)
     noted = await env.leases.record_delete_answer(sending, sent, {"status": 204, "code": None})
     await env.leases.settle(noted, State.FAILED, Outcome(sentence="still there", status=204))
+
+
+async def prune_as_earlier_versions_did(env: Stores, request_id: str) -> None:
+    """Replace the row of a request by an event, as versions before 1.1 did after 90 days."""
+
+    def prune(uow: UnitOfWork) -> None:
+        uow.record(uow.lock(request_id), EventName.PRUNED)
+        uow.execute(delete(requests).where(requests.c.id == request_id))
+
+    await env.store._write(prune)
 
 
 async def write_history(env: Stores) -> None:
@@ -65,7 +77,7 @@ async def write_history(env: Stores) -> None:
     await env.store.approve("voided", ADA, allow, keep_all)
     env.clock.advance(1.2345)
     await env.store.approve("voided", ABE, allow, void_all)
-    assert await env.history.prune(env.clock.now) == 1
+    await prune_as_earlier_versions_did(env, "pruned")
     await env.store.create(a_waiting_request(id="last"), RINA)
 
 

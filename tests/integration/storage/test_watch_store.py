@@ -348,11 +348,11 @@ async def test_delivered_announcement_is_not_due_again(env: Stores) -> None:
     assert await claim(env) is None
 
 
-async def test_old_announcement_is_pruned_from_the_outbox_and_its_place_stays(env: Stores) -> None:
+async def test_old_announcement_is_deleted_from_the_outbox_and_its_place_stays(env: Stores) -> None:
     job = await watched(env, is_announced=True)
     env.clock.advance(1)
 
-    await env.history.prune(env.clock.now)
+    await env.history.delete_posts(env.clock.now)
 
     assert await env.database.read(lambda db: db.execute(select(posts)).all()) == []
     await announced(env.mine, a_download(id=job.id, expired=True))

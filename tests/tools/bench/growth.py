@@ -16,8 +16,8 @@ from sqlalchemy import event, text
 from bot.cancellation.lifecycle import Outcome, State
 from bot.services.sweeper import RETENTION
 from bot.slack import home
-from bot.storage.audit_log import History
 from bot.storage.database import Database
+from bot.storage.history import History
 from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
@@ -96,7 +96,7 @@ class DatabaseOperations:
         request = a_request(created_at=now(), changed_at=now(), expires_at=now() + timedelta(1))
         works: dict[str, Callable[[], Awaitable[object]]] = {
             "sweep": self.sweep,
-            "pruning, nothing due": lambda: self.history.prune(now() - RETENTION),
+            "old posts, none": lambda: self.history.delete_posts(now() - RETENTION),
             "outbox, nothing due": lambda: self.posts.claim(OWNER, 8, 1),
             "history 10": lambda: self.history.recent(10, PROJECTS),
             "Home": self.home,

@@ -1,10 +1,8 @@
 """The audit log as text and in machine formats."""
 
-import asyncio
 import csv
 import io
 import json
-import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -12,9 +10,8 @@ from typing import Any
 import pytest
 
 from bot.cancellation.events import Event, EventName, Recorded, chain
-from bot.cli.audit import AuditFormat, write, write_as_recorded
+from bot.cli.audit import AuditFormat, write
 from bot.cli.output import printable
-from bot.storage.audit_log import AuditTail
 
 AT = "2026-11-25T12:00:00.000+00:00"
 
@@ -127,31 +124,6 @@ async def test_damaged_event_is_counted_and_shows_its_own_fields(
     assert count == 1
     assert "request:created" in out.getvalue()
     assert "fine" in out.getvalue()
-
-
-class HangingTail(AuditTail):
-    """The tail of a database that does not answer."""
-
-    def __init__(self) -> None:
-        self.asked = asyncio.Event()
-
-    async def poll(self) -> AsyncIterator[Recorded]:
-        self.asked.set()
-        await asyncio.Event().wait()
-        yield a_line()
-
-
-async def test_sigint_ends_the_following_while_a_read_hangs() -> None:
-    tail, out = HangingTail(), io.StringIO()
-    following = asyncio.create_task(write_as_recorded(tail, AuditFormat.JSONL, out))
-    await tail.asked.wait()
-    signal.raise_signal(signal.SIGINT)
-
-    # Not `wait_for`: it would cancel the task, which ends it like the signal.
-    done, _ = await asyncio.wait({following}, timeout=5)
-    following.cancel()
-
-    assert [task.result() for task in done] == [0]
 
 
 def test_hash_of_a_value_of_another_type_differs() -> None:

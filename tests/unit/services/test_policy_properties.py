@@ -21,8 +21,9 @@ from bot.services.job_search import JobFinder
 from bot.services.projects import Project, Projects
 from bot.services.runner import RightsCheck, Runner
 from bot.services.service import CancellationService, Submission
-from bot.storage.audit_log import AuditLog, History
+from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
+from bot.storage.history import History
 from bot.storage.lease_store import LeaseStore
 from bot.storage.request_store import RequestStore
 from bot.timings import Timings

@@ -26,7 +26,7 @@ from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.metadata import JobTarget, PickerState
 from bot.slack.picker import views as picker_views
 from bot.slack.placement import Placement
-from bot.storage.audit_log import PastRequest
+from bot.storage.history import PastRequest
 from tests.support.clock import NOON
 from tests.support.domain import JOB_ID, PROJECT_ID, RINA, SHOWN, a_job, a_request, job_ref
 from tests.support.fake_atlas import FakeAtlas
@@ -209,22 +209,8 @@ DETAILS: dict[EventName, dict[str, Any]] = {
 }
 
 
-def past_of(request: Request) -> PastRequest:
-    return PastRequest(
-        request=request.id,
-        project_id=request.ref.project_id,
-        cluster_name=request.ref.cluster_name,
-        job_id=request.ref.job_id,
-        requester=request.requester,
-        reason=request.reason,
-        state=request.state,
-        asked_at=request.created_at,
-        changed_at=request.changed_at,
-        by=request.outcome.by,
-        card=request.card,
-        asked_in=request.asked_in,
-        deciders=frozenset({request.requester, *request.approved_by}),
-    )
+def past_of(request: Request, lead: Lead | None = None) -> PastRequest:
+    return PastRequest(request, lead)
 
 
 def ended(state: State) -> Request:
@@ -391,10 +377,10 @@ def finding() -> dict[str, dict[str, Any]]:
     leads = ((48, False), (-20, False), (-12, True), (-1500, True))
     past = [
         past_of(request(state=State.DENIED, outcome=Outcome(sentence="no", by="U0ADA"))),
-        replace(past_of(alone()), acted_alone=True),
-        replace(past_of(alone()), acted_alone=True, reviewed_by="U0ADA"),
+        past_of(alone()),
+        past_of(replace(alone(), reviewed_by="U0ADA")),
         *(
-            replace(past_of(request(state=State.CANCELLED)), lead=Lead(timedelta(seconds=s), live))
+            past_of(request(state=State.CANCELLED), Lead(timedelta(seconds=s), live))
             for s, live in leads
         ),
     ]

@@ -20,8 +20,8 @@ from bot.services.quarantine import READ_TIMEOUT, Quarantine
 from bot.services.runner import RightsCheck, Runner
 from bot.services.service import CancellationService
 from bot.services.sweeper import Sweeper
-from bot.storage.audit_log import History
 from bot.storage.database import Database, DatabaseClock
+from bot.storage.history import History
 from bot.storage.job_facts_store import JobFactsStore
 from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore

@@ -1,0 +1,71 @@
+"""Past and waiting requests, for the lists and the Home tab."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Delete, bindparam, delete, exists, or_, select, text
+
+from bot.cancellation.job_facts import Lead
+from bot.cancellation.lifecycle import Request, State
+from bot.storage import queries
+from bot.storage.job_facts_store import get_or_new
+from bot.storage.tables import IS_SENT, UNREVIEWED, posts, requests
+from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
+
+MAX_AWAITING = 100  #: waiting requests read at most
+#: By an index that ends each read after `count` rows, however long the history is.
+NEWEST_OF_PROJECT = (
+    select(requests)
+    .where(requests.c.project_id == bindparam("project_id"))
+    .order_by(requests.c.created_at.desc())
+    .limit(bindparam("count"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PastRequest:
+    request: Request
+    lead: Lead | None  #: how long before the link the cancellation came, if it did
+
+
+class History(Store):
+    """Reads past and waiting requests, and deletes the posts that are no longer needed."""
+
+    @reads
+    def recent(
+        self, uow: UnitOfWork, count: int, project_ids: Collection[str]
+    ) -> Sequence[PastRequest]:
+        """Return the last `count` requests of these projects, newest first."""
+        found: list[Request] = []
+        for project_id in project_ids:
+            found += uow.get_all(NEWEST_OF_PROJECT, {"project_id": project_id, "count": count})
+        newest = sorted(found, key=lambda request: request.created_at, reverse=True)[:count]
+        facts = get_or_new(uow, [each.ref for each in newest if each.state is State.CANCELLED])
+        return [
+            PastRequest(each, Lead.of(known.link_times(), each.changed_at) if known else None)
+            for each in newest
+            for known in [facts.get(each.ref) if each.state is State.CANCELLED else None]
+        ]
+
+    @reads
+    def awaiting(self, uow: UnitOfWork) -> Sequence[Request]:
+        """Return the requests that wait for approval, oldest first."""
+        return uow.get_all(queries.requests_awaiting(uow.now, MAX_AWAITING))
+
+    @reads
+    def unreviewed(self, uow: UnitOfWork) -> Sequence[Request]:
+        """Return the requests that ran without approval and were not reviewed, oldest first."""
+        unreviewed = select(requests).where(text(UNREVIEWED)).order_by(requests.c.created_at)
+        return uow.get_all(unreviewed.limit(MAX_AWAITING))
+
+    @writes
+    def delete_posts(self, uow: UnitOfWork, before: datetime) -> None:
+        """Delete posts from before then, except those of requests whose messages may change."""
+        uow.execute(old_posts(before))
+
+
+def old_posts(before: datetime) -> Delete:
+    changes = or_(queries.IS_OPEN, text(UNREVIEWED))
+    is_needed = exists().where(requests.c.id == posts.c.request, changes)
+    return delete(posts).where(text(IS_SENT), posts.c.at < before, ~is_needed)
