@@ -23,12 +23,14 @@ from bot.reload import Reloader
 from bot.services.sweeper import Sweeper
 from bot.settings import Settings, load_settings
 from bot.slack.bolt_app import App
+from bot.slack.channel_status import ChannelStatus, named_channels
 from bot.slack.client import Links, SlackClient, new_session
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import set_deployment
 from bot.slack.directory import Directory
 from bot.slack.outbox.messages import MessageBuilder
 from bot.slack.outbox.worker import Outbox
+from bot.slack.placement import Channels
 from bot.slack.receivers.http import MAX_BODY_BYTES, HttpReceiver
 from bot.slack.receivers.socket_mode import SocketModeReceiver
 from bot.slack.token_status import AUTH_TEST_INTERVAL, TokenStatus, answers
@@ -75,6 +77,7 @@ class Bot:
         self._following: dict[tuple[str, str, AtlasReader], asyncio.Task[None]] = {}
         self._directory: Directory | None = None
         self._outbox: Outbox | None = None
+        self._channels: ChannelStatus | None = None
         self._server: WebServer | None = None
         self._deadline = math.inf
         # Closed in reverse order of opening: the receiver first, then the database, spans last.
@@ -169,7 +172,8 @@ class Bot:
             return known or await self._token_status.problem(client)
 
         checks = {"slack": check_slack, "database": self._services.check_database}
-        add_routes(app, self.metrics, checks)
+        details = {"channels": lambda: self._channels.problem() if self._channels else None}
+        add_routes(app, self.metrics, checks, details)
         grace = self._timings.connection_stop_timeout
         server = WebServer(self.settings.host, self.settings.port, app, grace=grace)
         self._exit_stack.push_async_callback(server.stop)
@@ -204,12 +208,20 @@ class Bot:
     def _start_outbox(self, links: Links) -> None:
         # A separate client: calls of dialogs that hang do not delay the outcomes.
         client = self._open_slack_client()
+        self._channels = ChannelStatus(
+            Channels(client, links.identity).info,
+            partial(named_channels, self._services.projects),
+            report=self.metrics.set_channels,
+            interval=self._timings.channel_interval,
+        )
+        self._start_loop(self._channels.run(), "channels")
         self._outbox = outbox = Outbox(
             self._services.outbox,
             client,
             self.owner,
             MessageBuilder(links, self._services.projects),
             on_drop=self.metrics.dropped_posts.inc,
+            on_answer=self._channels.record_answer,
             on_announced=lambda job: self.metrics.observe_detection(
                 (self._services.clock() - job.ref.started_at).total_seconds()
             ),

@@ -35,6 +35,7 @@ class Timings:
     outbox_poll_interval: float = 2.0  # between reads without a notification: a third of a claim
     message_interval: float = 1.0  # between two messages of a channel, after a burst, as documented
     edit_window: float = 60.0  # for which Slack limits the number of edits
+    channel_interval: float = 30.0  # between two reads of the channels that the settings name
 
     # Watch of new restore jobs
     watch_call_interval: float = 0.1045  # between two calls of all watches, logins aside

@@ -26,6 +26,8 @@ NAMESPACE = "cancel_restore"
 
 #: Returns None on success, otherwise a sentence that names the problem.
 Check: TypeAlias = Callable[[], Awaitable[str | None]]
+#: Returns a sentence about a problem that needs a person, though the process is ready; or None.
+Detail: TypeAlias = Callable[[], str | None]
 
 CHECK_TIMEOUT = 2.0  #: seconds for each check; probes usually have a slightly longer timeout
 
@@ -96,6 +98,11 @@ class Metrics:
             "ack_seconds", "Time until Slack had its acknowledgement.", buckets=ACK_BUCKETS
         )
         self.dropped_posts = self._counter("dropped_posts", "Messages that no channel accepted.")
+        self._channel_reachable = self._gauge(
+            "channel_reachable",
+            "Whether a channel of the settings takes the bot's posts, 1 or 0.",
+            ["channel"],
+        )
         self.slack_connections = self._gauge(
             "slack_connections", "Open connections of Socket Mode; 0 in HTTP mode."
         )
@@ -123,6 +130,12 @@ class Metrics:
     def observe_detection(self, seconds: float) -> None:
         self._detection_seconds.observe(max(seconds, 0.0))
 
+    def set_channels(self, takes_posts: Mapping[str, bool]) -> None:
+        """Set which channels of the settings take posts; others are not shown any more."""
+        self._channel_reachable.clear()
+        for channel, takes in takes_posts.items():
+            self._channel_reachable.labels(channel=channel).set(takes)
+
     def set_open(self, pending: int, unreviewed: int) -> None:
         self.pending.set(pending)
         self.unreviewed.set(unreviewed)
@@ -131,15 +144,26 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-def add_routes(app: web.Application, metrics: Metrics, checks: Mapping[str, Check]) -> None:
-    """Serve `/healthz`, `/readyz` with the result of each check by its name, and `/metrics`."""
+def add_routes(
+    app: web.Application,
+    metrics: Metrics,
+    checks: Mapping[str, Check],
+    details: Mapping[str, Detail] = {},
+) -> None:
+    """Serve `/healthz`, `/readyz` with the result of each check by its name, and `/metrics`.
+
+    `/readyz` has the sentences of `details`, too, which change no status.
+    """
 
     async def healthz(_request: web.Request) -> web.Response:
         return web.json_response({"alive": True})
 
     async def readyz(_request: web.Request) -> web.Response:
         failed = await run_checks(checks)
-        body = {"ready": not failed, "checks": dict.fromkeys(checks, "ok") | failed}
+        body: dict[str, object] = {"ready": not failed}
+        body["checks"] = dict.fromkeys(checks, "ok") | failed
+        if told := {name: why for name, detail in details.items() if (why := detail())}:
+            body["details"] = told
         return web.json_response(body, status=503 if failed else 200)
 
     async def scrape(_request: web.Request) -> web.Response:

@@ -46,6 +46,15 @@ async def test_valid_settings_leave_only_the_cancel_role_unchecked(env: DoctorEn
     assert len(at(Level.OK, findings)) == 24
 
 
+async def test_archived_channel_is_a_problem_that_names_it(env: DoctorEnvironment) -> None:
+    env.slack.workspace.channel("ops").is_archived = True
+    findings = await env.examine({"BOT_WATCH_CHANNEL": "C0OPS00001"})
+
+    found = the(findings, "channel")
+    assert (found.level, found.message) == (Level.PROBLEM, "#ops is archived")
+    assert found.subject == "BOT_CHANNELS, BOT_WATCH_CHANNEL: C0OPS00001"
+
+
 async def test_service_account_and_http_mode_have_no_problems(env: DoctorEnvironment) -> None:
     findings = await env.examine(
         {

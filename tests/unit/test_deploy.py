@@ -355,6 +355,7 @@ def series() -> set[str]:
     metrics.watch_success.labels(project="shop").set_to_current_time()
     metrics.secret_expires.labels(project="shop").set(1)
     metrics.quarantine_limit_reached.labels(project="shop").inc()
+    metrics.set_channels({"C1": True})
     shown = io.StringIO(metrics.render().decode())
     return {re.split(r"[ {]", line)[0] for line in shown if not line.startswith("#")} | {"up"}
 

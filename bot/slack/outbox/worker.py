@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
@@ -56,6 +56,12 @@ DELIVERED_EVENTS = {
 }
 
 
+class OnAnswer(Protocol):
+    """Takes the channel of a new message, and Slack's error or None."""
+
+    def __call__(self, channel: str, error: SlackError | None, /, *, is_reply: bool) -> None: ...
+
+
 @dataclass(eq=False)
 class Outbox:
     """The worker of one replica."""
@@ -67,6 +73,7 @@ class Outbox:
     _: KW_ONLY
     #: Called when a post is dropped, except direct messages to approvers.
     on_drop: Callable[[], None] = lambda: None
+    on_answer: OnAnswer = lambda _channel, _error, is_reply: None  # noqa: ARG005 - ignores it
     #: Called with a job that started during the watch, once Slack has taken its announcement.
     on_announced: Callable[[WatchedJob], object] = lambda _job: None
     tracer: RequestTracer = bind_to_log
@@ -186,10 +193,17 @@ class Outbox:
 
         try:
             channel, ts = await send_simplified(call, message.content)
-        except CALL_ERRORS as error:
-            return translate_error(error)
+        except CALL_ERRORS as raised:
+            error = translate_error(raised)
+            self._report_answer(message, error)
+            return error
+        self._report_answer(message, None)
         await self._mark_sent(post, channel, ts)
         return None
+
+    def _report_answer(self, message: Message, error: SlackError | None) -> None:
+        if message.ts is None:
+            self.on_answer(message.channel, error, is_reply="thread_ts" in message.content)
 
     async def _carry_out(self, post: Post, message: Message, error: SlackError) -> None:
         """Log why a post was not delivered, and do what follows from that."""

@@ -64,6 +64,16 @@ async def test_readyz_is_503_unless_all_checks_succeed_and_names_the_failed_one(
     assert body == {"ready": ready, "checks": {"slack": "ok", "database": result}}
 
 
+async def test_readyz_with_a_detail_has_its_sentence_and_stays_200(serve: Serve) -> None:
+    app = web.Application()
+    details = {"channels": lambda: "The bot cannot post in C1.", "other": lambda: None}
+    add_routes(app, Metrics(), {"slack": succeeding}, details)
+    async with (await serve(app)).get("/readyz") as answer:
+        status, body = answer.status, await answer.json()
+
+    assert (status, body["details"]) == (200, {"channels": "The bot cannot post in C1."})
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
 async def test_head_is_allowed_and_post_is_not(serve: Serve, path: str) -> None:
     client = await serve(app_with({"slack": succeeding}))

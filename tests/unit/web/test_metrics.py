@@ -54,6 +54,15 @@ def test_detection_is_a_histogram_up_to_the_first_live_link() -> None:
     assert shown["cancel_restore_detection_seconds_sum"] == 12
 
 
+def test_channel_that_left_the_settings_is_not_shown_any_more() -> None:
+    metrics, name = Metrics(), "cancel_restore_channel_reachablechannel="
+    metrics.set_channels({"C1": True, "C2": False})
+    metrics.set_channels({"C2": True})
+
+    shown = {each: value for each, value in samples(metrics).items() if each.startswith(name)}
+    assert shown == {f"{name}C2": 1}
+
+
 def test_connections_are_counted_at_each_scrape() -> None:
     metrics, live = Metrics(), [2, 1]
     assert samples(metrics)["cancel_restore_slack_connections"] == 0
