@@ -17,6 +17,12 @@ def notified_approvers(policy: Policy, request: Request) -> People:
     return policy.approvers if is_escalated else policy.first_approvers
 
 
+def are_reached_directly(policy: Policy, requester: str) -> bool:
+    """Whether approvers other than the requester get a direct message about each request."""
+    asked = policy.first_approvers
+    return policy.notify_approvers and bool(asked.groups or asked.users - {requester})
+
+
 def recipients(policy: Policy, requester: str, members: frozenset[str]) -> tuple[str, ...]:
     """Return the user ids of the approvers to notify directly: named ones, then group members.
 

@@ -22,7 +22,10 @@ SCOPES: Final[Mapping[str, str]] = {
 
 #: The scopes that an installation may leave out, each with what does not work then.
 OPTIONAL_SCOPES: Final[Mapping[str, str]] = {
-    "chat:write.public": "the card of a channel without the bot goes to a direct message",
+    "chat:write.public": (
+        "the card of a channel without the bot goes to direct messages; where approvers get none, "
+        "requests that need approval are refused"
+    ),
     "usergroups:read": "people of user groups in the settings have no rights",
     "users:read.email": "an approver who started a download can keep it in quarantine",
     "groups:read": (

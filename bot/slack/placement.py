@@ -9,6 +9,7 @@ from typing import Any
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.async_cache import AsyncCache
+from bot.cancellation.notices import are_reached_directly
 from bot.cancellation.policy import Policy
 from bot.slack.client import Identity
 from bot.slack.errors import CALL_ERRORS, translate_error
@@ -20,6 +21,9 @@ LOOKUP_TIMEOUT = 2.0  #: seconds to wait for Slack before continuing without an 
 MAX_AGE = 10.0
 #: Codes for a channel in which the bot cannot post; other errors leave that unknown.
 ABSENT = frozenset({"channel_not_found", "not_in_channel", "method_not_supported_for_channel_type"})
+
+
+THIS = "this channel"  #: the channel of the command, in the dialog that opens there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +39,17 @@ class ChannelInfo:
     is_shared: bool | None = None
     why: str = ""
 
+    @property
+    def is_unknown(self) -> bool:
+        return self.can_post is None and not self.is_direct
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
     """The channel of a card, or the user of its direct message.
 
-    The dialog shows `note` (safe mrkdwn) and the card `because`, where it is another channel.
+    Where it is another channel, the dialog shows `note` (safe mrkdwn) and the card `because`
+    (plain text, read in that other channel).
     """
 
     channel: str
@@ -67,27 +76,35 @@ def choose(
 ) -> Placement:
     """Choose the card's channel; raises `NoPlacement` or `ChannelUnknown`.
 
-    The approvers must be able to see the card of a request that needs approval. A card that needs
-    none falls back to the direct message with the requester. `info` is about the target channel,
-    `typed` about the channel of the command, where that is another one.
+    A card falls back to the direct message with the requester, unless the approvers, who must see
+    it, get no direct messages. `info` is about the target channel, `typed` about the channel of
+    the command, where that is another one.
     """
     # The settings name these channels, so they may be shared.
     named = {policy.audit_channel, watch_channel, *policy.channels}
     channel, note = policy.audit_channel or asked_in, ""
-    where = f"in <#{policy.audit_channel}>" if policy.audit_channel else "here"
-    unknown = "" if channel in named else _unknown(info)
-    if not (obstacle := _certain(info, where, is_named=channel in named) or unknown):
+    obstacle = partial(_obstacle, info, is_named=channel in named)
+    if not (why := obstacle(f"<#{channel}>" if policy.audit_channel else THIS)):
         if channel != asked_in:
-            why = _certain(typed or ChannelInfo(), "here", is_named=asked_in in named)
+            if typed and not typed.is_unknown:
+                why = _obstacle(typed, THIS, is_named=asked_in in named)
             note = f"{why} The card goes to <#{channel}>.".lstrip()
         return Placement(channel=channel, note=note)
-    if policy.approvals == 0:
-        note = f"{obstacle} The card goes to your direct messages with the bot."
-        return Placement(channel=requester, note=note, because=obstacle)
-    if obstacle == unknown:
-        raise ChannelUnknown(obstacle)
-    unseen = "A request here needs the approval of other people, and they would see no card."
-    raise NoPlacement(f"{obstacle} {unseen} {_advice(policy, info)}")
+    also = ""
+    if policy.approvals:
+        _check_approvers_see_it(policy, info, requester, why)
+        also = ", and to those of the approvers"
+    note = f"{why} The card goes to your direct messages with the bot{also}."
+    name = "the audit channel" if policy.audit_channel else "the channel of the command"
+    return Placement(channel=requester, note=note, because=obstacle(name))
+
+
+def _check_approvers_see_it(policy: Policy, info: ChannelInfo, requester: str, why: str) -> None:
+    if info.is_unknown:
+        raise ChannelUnknown(why)
+    if info.is_direct or not are_reached_directly(policy, requester):
+        unseen = "A request here needs the approval of other people, and they would see no card."
+        raise NoPlacement(f"{why} {unseen} {_advice(policy, info)}")
 
 
 def _advice(policy: Policy, info: ChannelInfo) -> str:
@@ -101,22 +118,17 @@ def _advice(policy: Policy, info: ChannelInfo) -> str:
     )
 
 
-def _certain(info: ChannelInfo, where: str, *, is_named: bool) -> str:
-    """Return why a card certainly cannot be posted in a channel, or an empty string."""
+def _obstacle(info: ChannelInfo, name: str, *, is_named: bool) -> str:
+    """Return why a card must not go to a channel, or an empty string."""
     if info.is_direct:
         return "The command was typed in a direct message."
     if info.can_post is False:
-        return f"The bot cannot post {where}: {info.why}."
+        return f"The bot cannot post in {name}: {info.why}."
     if info.is_shared and not is_named:
-        return "This channel is shared with another organization."
+        return f"{name.capitalize()} is shared with another organization."
+    if info.is_unknown and not is_named:
+        return f"It is not known whether {name} is shared with another organization: {info.why}."
     return ""
-
-
-def _unknown(info: ChannelInfo) -> str:
-    """Return that it is not known whether a channel is shared, or an empty string."""
-    if info.is_shared is not None:
-        return ""
-    return f"It is not known whether this channel is shared with another organization: {info.why}."
 
 
 @dataclass(eq=False)
@@ -143,7 +155,7 @@ class Channels:
         except CALL_ERRORS as error:
             code = translate_error(error).code
         if code in ABSENT:
-            return ChannelInfo(can_post=False, why="it is not in this channel")
+            return ChannelInfo(can_post=False, why="it is not a member")
         if code == "missing_scope":
             return ChannelInfo(why="the bot lacks the scope channels:read (private: groups:read)")
         return ChannelInfo(why=f"Slack answered {code}" if code else "Slack did not answer")
@@ -170,4 +182,4 @@ def read_channel(channel: Mapping[str, Any], *, posts_anywhere: bool = False) ->
     # Without the field `is_member` the bot tries; the outbox handles a refusal.
     if channel.get("is_member", True) or (posts_anywhere and is_public):
         return ChannelInfo(can_post=True, is_shared=shared)
-    return ChannelInfo(can_post=False, is_shared=shared, why="it is not in this channel")
+    return ChannelInfo(can_post=False, is_shared=shared, why="it is not a member")

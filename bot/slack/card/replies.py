@@ -12,7 +12,7 @@ from bot.cancellation.policy import Policy
 from bot.cancellation.posts import RequestPost
 from bot.cancellation.quarantine import NOT_KEPT
 from bot.slack import blockkit, job_facts, mrkdwn
-from bot.slack.card.views import ADVICE, metadata, people
+from bot.slack.card.views import ADVICE, in_direct_message, metadata, people, review_button
 from bot.slack.client import Links
 from bot.slack.deployment import command_code, labelled
 
@@ -56,6 +56,10 @@ def direct_message(post: RequestPost, links: Links) -> dict[str, Any]:
     reason = mrkdwn.quote(post.request.reason)
     card = mrkdwn.link(links.card_of(post.request), "its card")
     text = labelled(_format(ACTED_ALONE, post))
+    if in_direct_message(post.request):
+        message = blockkit.message(f"{text}\n{reason}")
+        message["blocks"].append(blockkit.actions(review_button(post.request)))
+        return message
     return blockkit.message(f"{text}\n{reason}\nRead {card}, and click *Reviewed* there.")
 
 

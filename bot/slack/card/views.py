@@ -12,6 +12,7 @@ from bot.slack import blockkit, ids, job_facts, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.client import Links
 from bot.slack.deployment import labelled
+from bot.slack.placement import is_direct
 
 PART_REMOVED = (
     f"_{REMOVED} was a link or a secret. It is not kept; change it if others may have seen it._"
@@ -70,8 +71,11 @@ COPY_HEADINGS = {
 def copy(
     card: dict[str, Any], request: Request, links: Links, heading: str | None = None
 ) -> dict[str, Any]:
-    """Build the copy of a card for an approver: with a link to the thread, which has every step."""
-    url = links.card_of(request)
+    """Build the copy of a card for an approver.
+
+    It links to the thread, which has every step, unless that is in the requester's direct message.
+    """
+    url = None if in_direct_message(request) else links.card_of(request)
     thread = f"Every step is {mrkdwn.link(url, 'in the thread of the card')}."
     return card | {
         "blocks": [
@@ -80,6 +84,11 @@ def copy(
             *([blockkit.context(thread)] if url else []),
         ]
     }
+
+
+def in_direct_message(request: Request) -> bool:
+    """Whether only the requester can read the card."""
+    return is_direct(request.channel)
 
 
 def metadata(request: Request, state: State) -> dict[str, Any]:

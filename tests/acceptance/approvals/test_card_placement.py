@@ -125,13 +125,47 @@ async def test_request_without_enough_approvers_is_rejected(tmp_path: Path) -> N
         assert env.slack.state.messages("ops") == []
 
 
-async def test_request_that_needs_approval_is_rejected_where_the_bot_cannot_post(
+async def test_request_where_the_bot_cannot_post_is_approved_in_a_direct_message(
     tmp_path: Path,
 ) -> None:
+    """In the channel of the command, and in the audit channel of which it is no member."""
     async with open_approval_environment(tmp_path, ONE) as env:
+        job, dialog = await asked_from(env, "quiet")
+        card = await shows(env, job, "awaiting", env.slack.state.dm("rina"))
+        copy = await shows(env, job, "awaiting", env.slack.state.dm("ada"))
+
+        assert "and to those of the approvers" in env.slack.state.text_of(dialog)
+        assert "The bot cannot post in the channel of the command" in env.slack.state.text_of(card)
+        assert "in the thread of the card" not in env.slack.state.text_of(copy)
+        assert not (await click(env, "ada", copy, APPROVE)).private
+        ending = await env.wait_for_outcome(job, env.slack.state.dm("rina"))
+        assert ending.state == "cancelled"
+        assert await shows(env, job, "cancelled", env.slack.state.dm("ada"))
+
+
+async def test_act_alone_whose_card_is_private_is_reviewed_in_a_direct_message(
+    tmp_path: Path,
+) -> None:
+    async with open_approval_environment(tmp_path, {**ONE, "BOT_BREAK_GLASS": RINA}) as env:
+        job = env.new_job()
+        view = await env.open_dialog(job, where="quiet")
+        values = {"reason": "data leaves now", "alone": ["alone"]}
+        await env.slack.people.submits("rina", view, values)
+        ada, rina = env.slack.state.dm("ada"), env.slack.state.dm("rina")
+        (message,) = await env.slack.until(lambda: env.slack.state.messages(ada)) or []
+
+        await env.slack.people.clicks("ada", message, "cancel_restore_review")
+        await env.slack.until(lambda: "Reviewed by" in str(env.card(job[1], rina)))
+
+
+async def test_request_that_needs_approval_is_rejected_where_approvers_would_not_see_it(
+    tmp_path: Path,
+) -> None:
+    environ: Environ = {**ONE, "BOT_NOTIFY_APPROVERS": "false"}
+    async with open_approval_environment(tmp_path, environ) as env:
         text = await refused(env, "quiet")
 
-        assert "The bot cannot post here" in text
+        assert "The bot cannot post in this channel" in text
         assert "BOT_AUDIT_CHANNEL" in text
 
 

@@ -19,7 +19,7 @@ async def test_card_goes_to_the_direct_message_where_the_bot_may_not_post(
     view = await env.open_dialog(LIVE, where=channel)
     shown = env.slack.state.text_of(view)
 
-    assert "The bot cannot post here: it is not in this channel." in shown
+    assert "The bot cannot post in this channel: it is not a member." in shown
     assert "The card goes to your direct messages with the bot." in shown
     await env.slack.people.submits("rina", view, {"reason": ""})
     ending = await env.wait_for_outcome(LIVE[1], env.slack.state.dm("rina"))

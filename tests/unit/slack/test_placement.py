@@ -1,11 +1,13 @@
 """The placement of cards."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
 import pytest
 
+from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
 from bot.slack.placement import (
     MAX_AGE,
@@ -24,9 +26,11 @@ STRICT = Policy(approvals=1)
 AUDITED = Policy(audit_channel="C0AUDIT")
 BOTH = Policy(approvals=1, audit_channel="C0AUDIT")
 NAMED = Policy(approvals=1, channels=frozenset({"C0OPS"}))
+REACHED = Policy(approvals=1, approvers=People(users=frozenset({"U0ADA"})))
+REACHED_AUDITED = replace(REACHED, audit_channel="C0AUDIT")
 
 OPEN = ChannelInfo(can_post=True, is_shared=False)
-CLOSED = ChannelInfo(can_post=False, is_shared=False, why="it is not in this channel")
+CLOSED = ChannelInfo(can_post=False, is_shared=False, why="it is not a member")
 UNKNOWN = ChannelInfo(why="Slack did not answer")
 SHARED = ChannelInfo(can_post=True, is_shared=True)
 DIRECT = ChannelInfo(is_direct=True, is_shared=False)
@@ -41,6 +45,9 @@ DIRECT = ChannelInfo(is_direct=True, is_shared=False)
         (FREE, SHARED, "U0RINA"),
         (FREE, DIRECT, "U0RINA"),
         (STRICT, OPEN, "C0OPS"),
+        (REACHED, CLOSED, "U0RINA"),
+        (REACHED, SHARED, "U0RINA"),
+        (REACHED_AUDITED, CLOSED, "U0RINA"),
         (NAMED, SHARED, "C0OPS"),
         (NAMED, UNKNOWN, "C0OPS"),
         (AUDITED, OPEN, "C0AUDIT"),
@@ -68,6 +75,9 @@ def test_card_is_placed_where_it_can_be_seen(
         (STRICT, DIRECT),
         (NAMED, CLOSED),
         (BOTH, CLOSED),
+        (REACHED, DIRECT),
+        (replace(REACHED, notify_approvers=False), CLOSED),
+        (replace(REACHED, approvers=People(users=frozenset({"U0RINA"}))), CLOSED),
     ],
 )
 def test_card_that_approvers_could_not_see_is_refused_with_advice(
@@ -75,6 +85,15 @@ def test_card_that_approvers_could_not_see_is_refused_with_advice(
 ) -> None:
     with pytest.raises(NoPlacement, match="BOT_AUDIT_CHANNEL"):
         choose(policy, "C0OPS", place, "U0RINA")
+
+
+@pytest.mark.parametrize("policy", [FREE, REACHED, AUDITED])
+def test_reason_on_the_card_reads_well_in_the_direct_message(policy: Policy) -> None:
+    standing = choose(policy, "C0OPS", CLOSED, "U0RINA")
+    name = "the audit channel" if policy.audit_channel else "the channel of the command"
+
+    assert standing.because == f"The bot cannot post in {name}: it is not a member."
+    assert ("approvers" in standing.note) == (policy.approvals > 0)
 
 
 def test_request_with_approvals_waits_until_slack_describes_the_channel() -> None:
