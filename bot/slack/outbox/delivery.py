@@ -5,7 +5,9 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.notices import are_reached_directly
 from bot.cancellation.people import is_operator
+from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.slack import errors
 from bot.slack.errors import SlackError
@@ -42,6 +44,7 @@ class Action(StrEnum):
 
 NextAction: TypeAlias = Action | RetryLater
 
+SEEN_BY_APPROVERS = "Approvers get it as a direct message."
 NOT_SEEN_BY_APPROVERS = (
     "Approvers do not see it here: withdraw it, and ask in a channel that they read."
 )
@@ -103,8 +106,9 @@ def _retry_slowly(post: Post, error: SlackError, jitter: float) -> NextAction:
     return _retry(post, REFUSED_BACKOFF, jitter)
 
 
-def reason_to_move(post: RequestPost, error: SlackError) -> str:
-    """Return the reason on a card that moves to the direct message."""
-    if post.request.state is not State.AWAITING:
+def reason_to_move(request: Request, policy: Policy | None, error: SlackError) -> str:
+    """Return the reason on a card that moves to the direct message; None: no project any more."""
+    if request.state is not State.AWAITING:
         return error.sentence
-    return f"{error.sentence} {NOT_SEEN_BY_APPROVERS}"
+    reached = policy is not None and are_reached_directly(policy, request.requester)
+    return f"{error.sentence} {SEEN_BY_APPROVERS if reached else NOT_SEEN_BY_APPROVERS}"

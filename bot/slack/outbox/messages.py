@@ -6,6 +6,7 @@ from typing import Any
 
 from bot.cancellation.lifecycle import Card, State
 from bot.cancellation.notices import notified_approvers
+from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.cancellation.quarantine import Mode
 from bot.services.projects import Projects
@@ -68,9 +69,13 @@ class MessageBuilder:
         """Build a reply as a direct message to the requester."""
         return Message(channel=post.request.requester, content=self._reply(post))
 
-    def _reply(self, post: RequestPost) -> dict[str, Any]:
+    def policy(self, post: RequestPost) -> Policy | None:
+        """Return the policy for a post's request; None if the project was removed."""
         project = self.projects.find(post.request.ref.project_id)
-        return card_replies.message(post, project.policy if project else None)
+        return project.policy if project else None
+
+    def _reply(self, post: RequestPost) -> dict[str, Any]:
+        return card_replies.message(post, self.policy(post))
 
     def _copy(self, post: RequestPost) -> Message:
         """Build the card as a direct message to an approver, or its update."""

@@ -216,7 +216,7 @@ class Outbox:
             case RetryLater(seconds), _:
                 await self.store.retry_later(post, seconds, error.sentence)
             case Action.MOVE_CARD, RequestPost():
-                because = reason_to_move(post, error)
+                because = reason_to_move(post.request, self.messages.policy(post), error)
                 await self.store.move_card(post, post.request.requester, because)
             case Action.NOTIFY_REQUESTER, RequestPost():
                 direct = self.messages.direct_reply(post)

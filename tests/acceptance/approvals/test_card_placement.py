@@ -109,7 +109,7 @@ async def test_card_rejected_by_its_channel_is_reported_privately(tmp_path: Path
         job, _ = await asked_from(env, "ops")
         card = await shows(env, job, "awaiting", env.slack.state.dm("rina"))
 
-        assert "Approvers do not see it here: withdraw it" in env.slack.state.text_of(card)
+        assert "Approvers get it as a direct message." in env.slack.state.text_of(card)
         assert (await click(env, "rina", card, WITHDRAW)).changed_the_card
         assert (await env.wait_for_outcome(job, env.slack.state.dm("rina"))).state == "withdrawn"
 

@@ -4,6 +4,8 @@ import pytest
 
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Card, State
+from bot.cancellation.people import People
+from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Post, PostKind, RequestPost
 from bot.slack import errors
 from bot.slack.outbox.delivery import (
@@ -16,6 +18,7 @@ from bot.slack.outbox.delivery import (
     NOT_SEEN_BY_APPROVERS,
     REFUSED_ANNOUNCEMENT_BACKOFF,
     REFUSED_BACKOFF,
+    SEEN_BY_APPROVERS,
     Action,
     NextAction,
     RetryLater,
@@ -124,12 +127,25 @@ def test_backoff_doubles_up_to_the_maximum() -> None:
     assert actions == [RetryLater(seconds) for seconds in (1.0, 2.0, 4.0, MAX_BACKOFF)]
 
 
-@pytest.mark.parametrize("state", [State.AWAITING, State.CANCELLED])
-def test_moved_card_says_that_approvers_do_not_see_it_only_while_it_waits(state: State) -> None:
-    post = samples.post(EventName.CREATED, samples.request(state=state), kind=PostKind.CARD)
-    because = reason_to_move(post, errors.CannotPost("is_archived"))
+REACHED = Policy(approvers=People(users=frozenset({"U0ADA"})))
 
-    assert because.endswith(NOT_SEEN_BY_APPROVERS) == (state is State.AWAITING)
+
+@pytest.mark.parametrize(
+    ("state", "policy", "ending"),
+    [
+        (State.AWAITING, REACHED, SEEN_BY_APPROVERS),
+        (State.AWAITING, Policy(), NOT_SEEN_BY_APPROVERS),
+        (State.AWAITING, None, NOT_SEEN_BY_APPROVERS),
+        (State.CANCELLED, Policy(), ""),
+    ],
+)
+def test_moved_card_says_while_it_waits_whether_approvers_see_it(
+    state: State, policy: Policy | None, ending: str
+) -> None:
+    error = errors.CannotPost("is_archived")
+    because = reason_to_move(samples.request(state=state), policy, error)
+
+    assert because == f"{error.sentence} {ending}".rstrip()
 
 
 @pytest.mark.parametrize(
