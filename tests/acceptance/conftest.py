@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from bot.atlas import http
+from bot.atlas import reader
 from tests.acceptance.environment import BotEnvironment, open_environment
 
 
 @pytest.fixture
 def short_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let reads of Atlas that fail be repeated soon: ten attempts take less than a second."""
-    monkeypatch.setattr(http, "FIRST_BACKOFF", 0.02)
-    monkeypatch.setattr(http, "LONGEST_BACKOFF", 0.1)
+    monkeypatch.setattr(reader, "FIRST_BACKOFF", 0.02)
+    monkeypatch.setattr(reader, "LONGEST_BACKOFF", 0.1)
 
 
 @pytest.fixture
