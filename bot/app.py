@@ -272,7 +272,7 @@ class Bot:
         async def slack_answers() -> bool:
             return receiver.problem is None and await answers(client)
 
-        self._start_loop(self._services.quarantine(slack_answers), "quarantine")
+        self._start_loop(self._services.quarantine(slack_answers, directory.email_of), "quarantine")
         if not self.settings.socket_mode:
             self._exit_stack.push_async_callback(asyncio.sleep, self._timings.drain)
 

@@ -12,6 +12,7 @@ from bot.cancellation.quarantine import WatchedProject
 from bot.services.activity_feed import ActivityFeeds, FeedMonitor
 from bot.services.job_facts import JobFactsService
 from bot.services.job_search import JobFinder
+from bot.services.kept_downloads import KeptDownloads
 from bot.services.organizations import Organization, Organizations
 from bot.services.projects import Project, Projects, follow_key_access
 from bot.services.quarantine import Quarantine
@@ -217,9 +218,20 @@ class CoreServices:
         await self.clients.close()
         await self.database.close()
 
-    async def quarantine(self, slack_answers: Callable[[], Awaitable[bool]]) -> None:
+    async def quarantine(
+        self,
+        slack_answers: Callable[[], Awaitable[bool]],
+        email_of: Callable[[str], Awaitable[str | None]],
+    ) -> None:
         """End quarantines until cancelled, also of projects where it was switched off."""
-        await Quarantine(
+        kept = KeptDownloads(
+            self._quarantine,
+            self.projects,
+            email_of,
+            on_change=self.on_change,
+            interval=self.timings.quarantine_interval,
+        )
+        quarantine = Quarantine(
             self._quarantine,
             self.projects,
             self.facts,
@@ -228,7 +240,8 @@ class CoreServices:
             now=self.clock,
             on_change=self.on_change,
             interval=self.timings.quarantine_interval,
-        ).run()
+        )
+        await asyncio.gather(quarantine.run(), kept.run())
 
     async def notify_approvers(self, directory: Directory) -> None:
         await Notifier(

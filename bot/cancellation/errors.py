@@ -70,7 +70,7 @@ class OwnRequest(NotAllowed):
 
 
 class OwnDownload(NotAllowed):
-    """You started this download, by Atlas's activity feed, so another approver must keep it."""
+    """By Atlas's activity feed you started this download, or may have, so another approver must keep it."""  # noqa: E501 - one sentence, shown as it stands
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -168,6 +168,10 @@ class RightsNotChecked(CancellationError):
     why: str
     retry_after: float = 0.0  #: seconds that Slack asked to wait
     code: str = ""  #: Slack's error code
+
+
+class StarterNotChecked(RightsNotChecked):
+    """{why} So it could not be checked whether you started this download, and nothing was done. Try again in a moment."""  # noqa: E501 - shown as it stands
 
 
 class StorageError(CancellationError):

@@ -39,8 +39,9 @@ class EventName(StrEnum):
     CHANGED = "request:changed"  #: the job differs from what was shown
     FAILED = "request:failed"  #: not settled
     PRUNED = "request:pruned"  #: its row was deleted; written by earlier versions only
-    QUARANTINED = "request:quarantined"  #: it may be kept again: the approver lost the right
+    QUARANTINED = "request:quarantined"  #: in quarantine again: an approval or the keep is void
     KEPT = "request:kept"  #: an approver, or an expected starter, keeps the download
+    KEEP_VOIDED = "request:keep_voided"  #: the approver who kept it may have started it
     OBSERVED = "request:observed"  #: not kept, and not cancelled by the bot
     STARTER_KNOWN = "request:starter_known"  #: the activity feed named who started the job
     LINK_LIVE = "request:link_live"  #: the link went live while the request waited

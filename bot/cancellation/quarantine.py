@@ -166,6 +166,7 @@ class GraceClock:
     def __init__(self) -> None:
         #: The ends that this process stored, by id of the request.
         self.written: dict[str, datetime] = {}
+        self._entered: Mapping[str, datetime] = {}
         self._ends: dict[str, float] = {}
         self._answered_at: float | None = None
         self._was_interrupted = False
@@ -174,6 +175,16 @@ class GraceClock:
         """Slack or the database did not answer: no grace time goes on."""
         self._ends, self.written = {}, {}
         self._answered_at, self._was_interrupted = None, True
+
+    def follow(self, entered: Mapping[str, datetime]) -> None:
+        """Forget the grace times of requests that left quarantine, even if they entered it again.
+
+        `entered` has the time at which each quarantined request entered that state, by its id.
+        """
+        for each in (each for each, at in self._entered.items() if entered.get(each) != at):
+            self._ends.pop(each, None)
+            self.written.pop(each, None)
+        self._entered = entered
 
     def measure(
         self, waiting: Mapping[str, tuple[timedelta, timedelta | None]], now: float

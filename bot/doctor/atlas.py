@@ -106,7 +106,10 @@ ACCESS_ERRORS: tuple[tuple[type[AtlasError], str, str], ...] = (
     (AtlasError, "atlas", "Check the address and the network, and https://status.mongodb.com."),
 )
 NOT_NAMED = "Atlas does not return it"
-READ_FEED = "Without it the bot cannot say who started a job. The role GROUP_READ_ONLY allows it."
+READ_FEED = (
+    "Without it the bot cannot say who started a job, and in quarantine the starter of a download "
+    "may keep it. The role GROUP_READ_ONLY allows it."
+)
 FEED_SPAN = timedelta(hours=1)  #: how far back the check reads the activity feed
 NO_CLUSTERS = "Check that the project is the right one, if it should have clusters."
 READ_CLUSTERS = "Reading clusters needs the role GROUP_READ_ONLY."

@@ -165,7 +165,8 @@ class FeedMonitor:
         if refused and not self._refused:
             log.warning(
                 "Atlas refuses the activity feed: downloads are found by polling only, which is "
-                "slower; cancel-restore doctor says what to check",
+                "slower, and in quarantine the starter of a download may keep it; cancel-restore "
+                "doctor says what to check",
                 project=self._project_id,
             )
         elif self._refused and not refused:

@@ -58,6 +58,7 @@ class Quarantine:
     async def step(self) -> None:
         """End what needs no grace time, then measure the others while Slack answers."""
         waiting = await self.store.waiting()
+        self.clock.follow({each.request.id: each.request.changed_at for each in waiting})
         ended = await asyncio.gather(*map(self._end_early, waiting))
         pairs = zip(waiting, ended, strict=True)
         shown = [each for each, is_ended in pairs if each.request.card and not is_ended]

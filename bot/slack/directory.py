@@ -15,7 +15,12 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.async_cache import AsyncCache
 from bot.cancellation import policy as rules
-from bot.cancellation.errors import NotAllowed, RightsNotChecked, UnknownProject
+from bot.cancellation.errors import (
+    NotAllowed,
+    RightsNotChecked,
+    StarterNotChecked,
+    UnknownProject,
+)
 from bot.cancellation.notices import MAX_RECIPIENTS
 from bot.cancellation.people import Kind, People, Person
 from bot.cancellation.policy import Policy
@@ -192,11 +197,14 @@ class Directory:
         return dict(zip(keys, await asyncio.gather(*map(load, keys)), strict=True))
 
     async def email_of(self, user: str) -> str | None:
-        """Return a user's e-mail address, or None if the bot cannot read it."""
+        """Return a user's e-mail address; None where Slack shows none, as without the scope.
+
+        Raises `StarterNotChecked`.
+        """
         try:
             return (await self._account(user)).email
-        except RightsNotChecked:
-            return None
+        except RightsNotChecked as error:
+            raise StarterNotChecked(error.why, error.retry_after, error.code) from error
 
     async def members_of(self, groups: Iterable[str]) -> frozenset[str]:
         """Return the user ids of all members of these groups."""

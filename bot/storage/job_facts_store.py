@@ -141,12 +141,13 @@ class JobFactsStore(Store):
 
     @reads
     def followed(self, uow: UnitOfWork) -> Sequence[FollowedJob]:
-        """Return the jobs of requests that wait, and of announcements with a button."""
+        """Return the jobs of requests that wait, of keeps, and of announcements with a button."""
         undecided = queries.requests_awaiting(uow.now, MAX_FOLLOWED, UNDECIDED)
         waiting = [to_ref(row) for row in uow.execute(undecided)]
         newest = select(watched_jobs).where(_IS_ANNOUNCED).order_by(watched_jobs.c.id.desc())
         announced = [to_ref(row) for row in uow.execute(newest.limit(MAX_FOLLOWED))]
-        facts = get_or_new(uow, [*dict.fromkeys([*waiting, *announced])])
+        kept = [to_ref(row) for row in uow.execute(queries.KEPT_AND_OPEN)]
+        facts = get_or_new(uow, [*dict.fromkeys([*waiting, *kept, *announced])])
         return [
             FollowedJob(
                 ref=ref, facts=known, waits=ref in waiting, nearby=_nearby_jobs(uow, ref, known)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 import structlog
 from sqlalchemy import and_, exists, func, or_, select, text, update
@@ -11,6 +12,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from bot.atlas import JobRef
 from bot.cancellation import quarantine as rules
+from bot.cancellation.events import EventName
 from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import Ending, Outcome, Request, State
 from bot.cancellation.quarantine import Mode, WatchedProject
@@ -37,7 +39,7 @@ _BY_PERSON = exists().where(approvals.c.request == requests.c.id, approvals.c.vo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quarantined:
-    """A request that can be kept; `seen_at` is when Slack last answered meanwhile."""
+    """A request that can be kept, or is; `seen_at` is when Slack last answered meanwhile."""
 
     request: Request
     facts: JobFacts
@@ -82,9 +84,7 @@ class QuarantineStore(Store):
             if change.shown:
                 ref = refs[change.job_id]
                 request = rules.new_request(new_request_id(), ref, change.shown, project, uow.now)
-                if waiting := _open_request(uow, ref):
-                    outcome = Outcome(sentence=rules.TAKEN_OVER.format(request=request.id))
-                    uow.transition(waiting, State.AWAITING, State.WITHDRAWN, outcome=outcome)
+                _take_over(uow, _open_request(uow, ref), request)
                 add_request(uow, request, None)
         uow.after_commit += [partial(self._report_limit, project.name)] * len(new[room:])
         cards = {each.job_id: QuarantineDecision.CARD for each in new[:room]}
@@ -99,13 +99,29 @@ class QuarantineStore(Store):
         """Return the requests that can be kept."""
         quarantined = select(requests).where(queries.IS_OPEN, _IS_QUARANTINED)
         oldest_first = quarantined.order_by(requests.c.created_at).limit(MAX_WAITING)
-        rows = uow.execute(oldest_first).all()
-        waiting = uow.load(rows)
-        facts = get_or_new(uow, [each.ref for each in waiting])
-        return [
-            Quarantined(request=request, facts=facts[request.ref], seen_at=row.seen_at)
-            for row, request in zip(rows, waiting, strict=True)
-        ]
+        return _with_facts(uow, uow.execute(oldest_first).all())
+
+    @reads
+    def kept(self, uow: UnitOfWork) -> Sequence[Quarantined]:
+        """Return the requests whose downloads people keep, while these can be cancelled."""
+        kept = _with_facts(uow, uow.execute(queries.KEPT_AND_OPEN).all())
+        return [each for each in kept if each.request.outcome.by]
+
+    @writes
+    def void_keep(self, uow: UnitOfWork, kept: Quarantined, project: WatchedProject) -> bool:
+        """Quarantine a kept download again, with a full grace time; raises `AlreadyHandled`.
+
+        Returns False while an open request for the job leaves no room for a quarantine.
+        """
+        request, waiting = kept.request, _open_request(uow, kept.request.ref)
+        if _blocks(project, waiting):
+            return False
+        _take_over(uow, waiting, request)
+        detail = {"user": request.outcome.by, **kept.facts.audit_detail()}
+        uow.record_and_notify(request, EventName.KEEP_VOIDED, detail=detail)
+        grace = {"grace_ends_at": uow.now + project.policy.grace, "seen_at": None}
+        uow.transition(request, State.KEPT, State.QUARANTINED, parameters=grace, reply=False)
+        return True
 
     @writes
     def record_cards_visible(
@@ -153,6 +169,22 @@ def _count(uow: UnitOfWork, project_id: str, *conditions: ColumnElement[bool]) -
 def _open_request(uow: UnitOfWork, ref: JobRef) -> Request | None:
     """Lock the request that people made for a job before the watch saw it."""
     return uow.lock_or_none(queries.OPEN_REQUEST_FOR.with_for_update(), asdict(ref))
+
+
+def _take_over(uow: UnitOfWork, waiting: Request | None, own: Request) -> None:
+    """Let the bot's own request take the place of one that waits for approvals."""
+    if waiting:
+        outcome = Outcome(sentence=rules.TAKEN_OVER.format(request=own.id))
+        uow.transition(waiting, State.AWAITING, State.WITHDRAWN, outcome=outcome)
+
+
+def _with_facts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Quarantined]:
+    loaded = uow.load(rows)
+    facts = get_or_new(uow, [each.ref for each in loaded])
+    return [
+        Quarantined(request=request, facts=facts[request.ref], seen_at=row.seen_at)
+        for row, request in zip(rows, loaded, strict=True)
+    ]
 
 
 def _blocks(project: WatchedProject, request: Request | None) -> bool:

@@ -9,7 +9,16 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from bot.atlas import JobRef
 from bot.cancellation.lifecycle import State
-from bot.storage.tables import JOB, OPEN, audit_events, chain_head, requests, watch_leases
+from bot.storage.tables import (
+    JOB,
+    JOB_IS_OPEN,
+    OPEN,
+    audit_events,
+    chain_head,
+    requests,
+    watch_leases,
+    watched_jobs,
+)
 
 #: As literal text: databases use a partial index only for a condition without parameters.
 IS_OPEN = text(OPEN)
@@ -39,6 +48,11 @@ OPEN_REQUEST_FOR = select(requests).where(has_job(requests), IS_OPEN)
 #: Reads the last request for a job, whether it has ended or not.
 NEWEST_REQUEST_FOR = (
     select(requests).where(has_job(requests)).order_by(requests.c.created_at.desc()).limit(1)
+)
+_OPEN_JOBS = select(watched_jobs.c.job_id).where(text(JOB_IS_OPEN))
+#: Reads the requests whose download is kept, while the watch sees the job open.
+KEPT_AND_OPEN = select(requests).where(
+    requests.c.job_id.in_(_OPEN_JOBS), requests.c.state == State.KEPT
 )
 #: Reads when all clusters of `project_id` were read; NULL if never, or before a jump of `now`.
 ALL_READ_AT = select(func.max(watch_leases.c.all_read_at).label("at")).where(

@@ -1,5 +1,6 @@
 """Carries out decisions about a request, and handles the buttons of its card."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
@@ -70,8 +71,10 @@ class Decisions:
         return await self._service.deny(request_id, person, reason)
 
     async def keep(self, request_id: str, actor: Actor, reason: str) -> Request:
-        person = await self._approver(await self._service.requests.get(request_id), actor)
-        email = await self._directory.email_of(actor.id)
+        request = await self._service.requests.get(request_id)
+        person, email = await asyncio.gather(
+            self._approver(request, actor), self._directory.email_of(actor.id)
+        )
         return await self._service.keep(request_id, person, reason, email)
 
     async def withdraw(self, request_id: str, actor: Actor) -> Request:

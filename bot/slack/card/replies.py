@@ -18,6 +18,8 @@ from bot.slack.deployment import command_code, labelled
 
 MAY_APPROVE = "May approve: {who}. *Approve* and *Deny* are on the card."
 
+MAY_KEEP = "May keep it: {who}. *Keep it* and *Cancel it now* are on the card."
+
 COULD_HAVE_APPROVED = (
     "Could have approved: {who}. One of them reviews this with *Reviewed* on the card."
 )
@@ -46,6 +48,8 @@ def _call(post: RequestPost, policy: Policy) -> tuple[str, People]:
             return MAY_APPROVE, policy.first_approvers - People(users=post.request.approved_by)
         case EventName.ESCALATED:
             return MAY_APPROVE, policy.escalate_to
+        case EventName.KEEP_VOIDED:
+            return MAY_KEEP, policy.approvers - People(users=frozenset({post.detail["user"]}))
         case EventName.CANCELLED if post.request.by_bot:
             return ADVICE, policy.approvers
     return "", NO_ONE
@@ -164,6 +168,10 @@ TEMPLATES: Mapping[EventName, str | Callable[[RequestPost], str]] = {
         ":warning: The approver may not approve any more, so the download is in quarantine again."
     ),
     EventName.KEPT: ":unlock: {job} is kept{by}: it goes on.{before}{sentence}",
+    EventName.KEEP_VOIDED: (
+        ":rotating_light: The keep by {user} does not count: by Atlas's activity feed, {user} "
+        "started this download, or may have. It is in quarantine again, with a full grace time."
+    ),
     EventName.OBSERVED: ":eyes: {job} goes on.{before}{sentence}",
     EventName.APPROVAL_GIVEN: _approval,
     EventName.APPROVED: _approved,

@@ -7,6 +7,7 @@ from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import People
 from bot.cancellation.quarantine import Mode
+from bot.cancellation.starter import NOT_READ, StarterStatus
 from bot.redaction import REMOVED
 from bot.slack import blockkit, ids, job_facts, mrkdwn
 from bot.slack.blockkit import Block
@@ -16,6 +17,10 @@ from bot.slack.placement import is_direct
 
 PART_REMOVED = (
     f"_{REMOVED} was a link or a secret. It is not kept; change it if others may have seen it._"
+)
+KEEPABLE = frozenset({State.QUARANTINED, State.KEPT})
+STARTER_MAY_KEEP = (
+    ":warning: Atlas does not let the bot read who started it, so the starter may keep it, too."
 )
 ADVICE = (
     "To get the download after all, tell one of {who} beforehand, then start it again in Atlas: "
@@ -40,7 +45,7 @@ def message(
     who = people(approvers)
     texts = [
         "\n".join([headline, *job_facts.card_lines(request, facts)]),
-        *([_quarantine(request, who, mode)] if request.by_bot else _asked(request, who)),
+        *([_quarantine(request, who, mode, facts)] if request.by_bot else _asked(request, who)),
         _outcome(request),
     ]
     buttons = _buttons(request, mode)
@@ -152,13 +157,16 @@ def _voided(request: Request) -> list[str]:
     return [f"*Counts no longer* {voided}"] if voided else []
 
 
-def _quarantine(request: Request, who: str, mode: Mode) -> str:
+def _quarantine(request: Request, who: str, mode: Mode, facts: JobFacts | None) -> str:
     """Say what becomes of a quarantined download, and who decides."""
     lines = []
     if request.state is State.QUARANTINED:
         lines = [_what_follows(request, mode), f"*May keep it* {who}"]
     elif approved := mrkdwn.approved_by(request):
         lines = [f"*Cancel it now* by {approved}"]
+    by = facts.started_by if facts else NOT_READ
+    if by.knowledge is StarterStatus.NOT_KNOWN and request.state in KEEPABLE:
+        lines.append(STARTER_MAY_KEEP)
     lines += _voided(request)
     if request.state is State.CANCELLED:
         lines.append(ADVICE.format(who=who))

@@ -8,8 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bot.sandbox.atlas import Actor, Kind, RestoreJob
 from bot.sandbox.atlas import Fault as AtlasFault
+from bot.sandbox.slack import Ack
 from bot.sandbox.slack import Fault as SlackFault
 from tests.acceptance.approvals.actions import ADA, APPROVE, OPS, record_of, shows
 from tests.acceptance.environment import BotEnvironment, open_environment, state_of
@@ -20,6 +23,7 @@ Json = dict[str, Any]
 
 KEEP = "cancel_restore_keep"
 DANA = Actor.user("dana@shop.example")
+ADA_IN_ATLAS = Actor.user("Ada@example.com")
 SLACK_IS_AWAY = SlackFault(kind="status", status=503)
 
 QUARANTINE = {
@@ -46,6 +50,13 @@ async def quarantined(env: BotEnvironment, by: Actor = DANA) -> tuple[RestoreJob
     """Start a download; return it, and its card once it says that it is quarantined."""
     job = env.start_job(by=by)
     return job, await shows(env, job.id, "quarantined")
+
+
+async def keep(env: BotEnvironment, card: Json) -> Ack:
+    """Let Ada click *Keep it* and give a reason."""
+    await env.slack.people.clicks("ada", card, KEEP)
+    view = await env.wait_for_dialog("ada")
+    return await env.slack.people.submits("ada", view, {"reason": "mine"})
 
 
 def starter_in(card: Json | None) -> str:
@@ -104,12 +115,58 @@ async def test_approver_keeps_a_download_with_a_reason(tmp_path: Path) -> None:
 
 async def test_starter_may_not_keep_the_own_download(tmp_path: Path) -> None:
     async with open_quarantine(tmp_path, BOT_QUARANTINE_GRACE="5") as env:
-        job, card = await quarantined(env, Actor.user("Ada@example.com"))
-        await env.slack.people.clicks("ada", card, KEEP)
-        view = await env.wait_for_dialog("ada")
-        await env.slack.people.submits("ada", view, {"reason": "mine"})
+        job, card = await quarantined(env, ADA_IN_ATLAS)
+        await keep(env, card)
 
         assert (await env.wait_for_outcome(job.id)).state == "cancelled"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        SLACK_IS_AWAY,
+        SlackFault(kind="delay", seconds=5.0),
+        SlackFault(kind="ratelimited", seconds=3.0),
+    ],
+    ids=lambda fault: str(fault.kind),
+)
+async def test_starter_may_not_keep_while_slack_does_not_give_the_email(
+    tmp_path: Path, fault: SlackFault
+) -> None:
+    async with open_quarantine(tmp_path, BOT_QUARANTINE_GRACE="6") as env:
+        job, card = await quarantined(env, ADA_IN_ATLAS)
+        env.slack.faults.add("users.info", fault, times=10_000)
+        answer = await keep(env, card)
+        assert answer.errors["reason"].endswith("nothing was done. Try again in a moment.")
+
+        assert (await env.wait_for_outcome(job.id)).state == "cancelled"
+
+
+@pytest.mark.parametrize("feed_is_late", [False, True])
+async def test_keep_of_a_starter_who_becomes_known_later_is_void(
+    tmp_path: Path, *, feed_is_late: bool
+) -> None:
+    async with open_quarantine(tmp_path, BOT_QUARANTINE_GRACE="4") as env:
+        env.atlas.behaviour.event_delay = 0.0 if feed_is_late else 5.0
+        if feed_is_late:
+            env.atlas.faults.add(AtlasFault(kind=Kind.STATUS, path="/events", times=None))
+        job, card = await quarantined(env, ADA_IN_ATLAS)
+        assert (await keep(env, card)).errors == {}
+        await shows(env, job.id, "kept")
+        env.atlas.faults.clear()
+
+        card = await shows(env, job.id, "quarantined")
+        voided_at = time.monotonic()
+        assert "Will be cancelled" in env.slack.state.text_of(card)
+        outcome = await env.wait_for_outcome(job.id)
+
+        assert outcome.state == "cancelled"
+        assert time.monotonic() - voided_at >= 3.0
+        thread = "".join(map(env.slack.state.text_of, env.slack.state.replies(card)))
+        assert thread.count("does not count: by Atlas's activity feed") == 1
+        (voided,) = [line for line in events(env) if line["event"] == "request:keep_voided"]
+        assert (voided["actor"], voided["detail"]["user"]) == (None, ADA)
+        assert deletes(env, job) == 1
 
 
 async def test_card_of_observe_has_the_cancellation_that_was_not_sent(tmp_path: Path) -> None:

@@ -8,10 +8,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from bot.atlas import DeliveryType, JobRef
+from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.lifecycle import State
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import PostKind
 from bot.cancellation.quarantine import QuarantinePolicy
+from bot.services.kept_downloads import KeptDownloads
 from bot.services.projects import Project, Projects
 from bot.services.quarantine import Quarantine
 from bot.services.runner import RightsCheck, Runner
@@ -117,9 +119,11 @@ class Replica:
             now=clock,
             monotonic=clock.monotonic,
         )
+        self.kept = KeptDownloads(store, projects, env.email_of)
 
     async def step(self) -> None:
         """Step once, and let the runs that began end."""
+        await self.kept.step()
         await self.quarantine.step()
         while tasks := [each for each in asyncio.all_tasks() if each.get_name().startswith("run ")]:
             await asyncio.gather(*tasks)
@@ -131,6 +135,7 @@ class QuarantineEnv:
 
     Attributes:
         slack_is_up: whether Slack takes cards and answers.
+        emails: what Slack answers, by user; it does not answer about others.
         limited: the project's name for each download beyond the limit.
         shown_at: when each job's card was delivered, in monotonic seconds.
         edits: how many edits of cards were delivered.
@@ -140,6 +145,7 @@ class QuarantineEnv:
     policy: QuarantinePolicy
     clock: JumpingClock = field(default_factory=JumpingClock)
     slack_is_up: bool = True
+    emails: dict[str, str | None] = field(default_factory=dict)
     limited: list[str] = field(default_factory=list)
     shown_at: dict[str, float] = field(default_factory=dict)
     edits: int = 0
@@ -168,6 +174,11 @@ class QuarantineEnv:
 
     async def slack_answers(self) -> bool:
         return self.slack_is_up
+
+    async def email_of(self, user: str) -> str | None:
+        if user not in self.emails:
+            raise RightsNotChecked("Slack did not answer in time.")
+        return self.emails[user]
 
     async def start(self) -> None:
         """Read the cluster for the first time."""

@@ -34,6 +34,8 @@ from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import (
     OPEN,
     DeleteAttempts,
+    Ending,
+    JobFingerprint,
     Outcome,
     Request,
     State,
@@ -42,13 +44,18 @@ from bot.cancellation.lifecycle import (
 )
 from bot.cancellation.people import Person
 from bot.cancellation.posts import PostKind, RequestPost
+from bot.cancellation.quarantine import Mode, QuarantinePolicy, WatchedProject
+from bot.cancellation.watched_job import JobChange, WatchedState
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from bot.storage.history import History
+from bot.storage.job_facts_store import get_or_new
 from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore
+from bot.storage.quarantine_store import Quarantined, QuarantineStore
 from bot.storage.request_store import RequestStore
 from bot.storage.tables import approvals, audit_events, chain_head, posts, requests
+from bot.storage.unit_of_work import UnitOfWork, reads, writes
 from bot.timings import Timings
 from tests.support.clock import NOON, FakeClock
 from tests.support.domain import ABE, ADA, RINA, a_job, a_request, job_ref, keep_all
@@ -70,8 +77,13 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
         | {State.AWAITING, State.QUARANTINED, State.KEPT, State.OBSERVED}
     ),
     State.FAILED: frozenset({State.APPROVED, State.AWAITING}),
+    State.KEPT: frozenset({State.QUARANTINED}),
 }
 
+#: What the watch knows of the project whose downloads are quarantined.
+WATCHED = WatchedProject(
+    name="shop-prod", channel="C0OPS", policy=QuarantinePolicy(mode=Mode.ENFORCE, limit=1000)
+)
 JOBS = [f"{number:024x}" for number in range(1, 13)]
 PEOPLE = st.sampled_from([ADA, ABE])
 RUNNERS = st.sampled_from(["one", "two"])
@@ -87,6 +99,7 @@ class ModelRequest:
     job: str
     needed: int
     expires_at: datetime
+    by_bot: bool = False
     approved_by: set[str] = field(default_factory=set)
     owner: str = ""
     lease_until: datetime = NOON
@@ -111,6 +124,22 @@ class Worker:
     memory: dict[str, Request] = field(default_factory=dict)
 
 
+class Downloads(QuarantineStore):
+    """The quarantine, with the watch that finds downloads."""
+
+    @writes
+    def find(self, uow: UnitOfWork, job: str) -> None:
+        shown, state = JobFingerprint.of(a_job(id=job)), WatchedState.IN_PROGRESS
+        new = JobChange(job_id=job, state=state, is_new=True, shown=shown, announce=True)
+        self.quarantine_downloads(uow, job_ref(job).project_id, job_ref(job).cluster_name, [new])
+
+    @reads
+    def about(self, uow: UnitOfWork, request_id: str) -> Quarantined:
+        request = uow.get(request_id)
+        facts = get_or_new(uow, [request.ref])[request.ref]
+        return Quarantined(request=request, facts=facts, seen_at=None)
+
+
 class LifeCycle(RuleBasedStateMachine):
     """Actions of people, runners, the clock and Slack, in any order."""
 
@@ -120,10 +149,12 @@ class LifeCycle(RuleBasedStateMachine):
         self.clock = FakeClock()
         self.database = Database(url, timeout=20)
         self.store = RequestStore(self.database, self.clock)
+        self.quarantine = Downloads(self.database, self.clock, lambda _project: WATCHED)
         self.history = History(self.database, self.clock)
         self.outbox = OutboxStore(self.database, self.clock)
         self.model: dict[str, ModelRequest] = {}
         self.cancelled: set[str] = set()  # the jobs that Atlas shows as cancelled
+        self.found: set[str] = set()  # the downloads that were quarantined, each once
         self.starts = 0
         self.workers: dict[str, Worker] = {}
 
@@ -195,9 +226,12 @@ class LifeCycle(RuleBasedStateMachine):
         )
         answer = self.do_or_fail(self.store.create(request, RINA))
         if taken := self._open_for(job):
-            assert isinstance(answer, JobAlreadyRequested)
-            assert [answer.request.id] == taken
-            return
+            earlier = self.model[taken[0]]
+            if needed or earlier.state is not State.QUARANTINED:
+                assert isinstance(answer, JobAlreadyRequested)
+                assert [answer.request.id] == taken
+                return
+            self._entered(earlier, State.OVER)
         assert (answer.id, answer.state) == (request.id, state)
         self.model[request.id] = ModelRequest(state, job, needed, expires_at, seen=[state])
         again = self.do(self.store.create(request, RINA))
@@ -206,6 +240,7 @@ class LifeCycle(RuleBasedStateMachine):
     @rule(number=NUMBERS, person=PEOPLE, voids=st.booleans())
     def approve(self, number: int, person: Person, voids: bool) -> None:
         request_id, entry = self._one(number, State.AWAITING)
+        needs = State.QUARANTINED if entry.state is State.QUARANTINED else State.AWAITING
 
         def check(request: Request) -> AlreadyApproved | None:
             return AlreadyApproved() if person.id in request.approved_by else None
@@ -215,13 +250,13 @@ class LifeCycle(RuleBasedStateMachine):
         if entry.state is State.AWAITING and person.id in entry.approved_by:
             assert isinstance(answer, AlreadyApproved)  # rights are checked before the time
             return
-        if self._too_late(answer, entry, State.AWAITING):
+        if self._too_late(answer, entry, needs):
             return
         if voids:
             entry.approved_by.clear()
         entry.approved_by.add(person.id)
         done = len(entry.approved_by) >= entry.needed
-        self._moved(entry, answer, State.APPROVED if done else State.AWAITING)
+        self._moved(entry, answer, State.APPROVED if done else needs)
 
     @rule(number=NUMBERS, denies=st.booleans())
     def deny_or_withdraw(self, number: int, denies: bool) -> None:
@@ -246,14 +281,16 @@ class LifeCycle(RuleBasedStateMachine):
         if self._open_for(entry.job):
             assert isinstance(answer, JobAlreadyRequested)
             return
-        entry.expires_at, entry.approved_by = self.clock.now + RETRY_TTL, set()
-        self._moved(entry, answer, State.AWAITING if entry.needed else State.APPROVED)
+        entry.expires_at = self.clock.now + RETRY_TTL
+        entry.approved_by = {RINA.id} if entry.by_bot else set()
+        waits = entry.needed and not entry.by_bot
+        self._moved(entry, answer, State.AWAITING if waits else State.APPROVED)
 
     def _too_late(self, answer: Any, entry: ModelRequest, needs: State) -> bool:
         if entry.state is not needs:
             assert isinstance(answer, AlreadyHandled)
             assert answer.request.state is entry.state
-        elif entry.expires_at <= self.clock.now:
+        elif entry.expires_at <= self.clock.now and needs is State.AWAITING:
             assert isinstance(answer, RequestExpired)
         else:
             return False
@@ -262,9 +299,72 @@ class LifeCycle(RuleBasedStateMachine):
     def _moved(self, entry: ModelRequest, answer: Any, state: State) -> None:
         assert not isinstance(answer, Exception), answer
         assert answer.state is state
+        self._entered(entry, state)
+
+    def _entered(self, entry: ModelRequest, state: State) -> None:
         if state is not entry.state:
             entry.state = state
             entry.seen.append(state)
+
+    # Quarantine.
+
+    @rule(job=st.sampled_from(JOBS))
+    def find_download(self, job: str) -> None:
+        taken = [self.model[key] for key in self._open_for(job)]
+        if job in self.found or any(each.state is not State.AWAITING for each in taken):
+            return
+        self.found.add(job)
+        self.do(self.quarantine.find(job))
+        for each in taken:
+            self._entered(each, State.WITHDRAWN)
+        (own,) = (row.id for row in self._rows(requests) if row.id not in self.model)
+        state = State.QUARANTINED
+        self.model[own] = ModelRequest(state, job, 1, self.clock.now, by_bot=True, seen=[state])
+
+    @rule(number=NUMBERS, person=PEOPLE)
+    def keep(self, number: int, person: Person) -> None:
+        request_id = self._own(number, State.QUARANTINED)
+        if request_id:
+            act = self.store.decide(request_id, State.KEPT, person, _allowed, reason="ours")
+            answer = self.do_or_fail(act)
+            if not self._too_late(answer, self.model[request_id], State.QUARANTINED):
+                self._moved(self.model[request_id], answer, State.KEPT)
+
+    @rule(number=NUMBERS, times=st.integers(1, 2))
+    def void_keep(self, number: int, times: int) -> None:
+        """One replica finds out that the keeper started the download, or two at the same time."""
+        request_id = self._own(number, State.KEPT)
+        if request_id is None:
+            return
+        entry, kept = self.model[request_id], self.do(self.quarantine.about(request_id))
+        for _ in range(times):
+            open_ = [self.model[key] for key in self._open_for(entry.job)]
+            answer = self.do_or_fail(self.quarantine.void_keep(kept, WATCHED))
+            if any(each.state is not State.AWAITING for each in open_):
+                assert answer is False
+            elif entry.state is not State.KEPT:
+                assert isinstance(answer, AlreadyHandled)
+            else:
+                assert answer is True
+                for each in open_:
+                    self._entered(each, State.WITHDRAWN)
+                self._entered(entry, State.QUARANTINED)
+
+    @rule(number=NUMBERS, state=st.sampled_from([State.APPROVED, State.OBSERVED, State.KEPT]))
+    def end_grace_time(self, number: int, state: State) -> None:
+        request_id = self._own(number, State.QUARANTINED)
+        if request_id:
+            request = self.do(self.store.get(request_id))
+            answer = self.do_or_fail(self.quarantine.end(request, lambda _count: Ending(state)))
+            if not self._too_late(answer, self.model[request_id], State.QUARANTINED):
+                self._moved(self.model[request_id], answer, state)
+
+    def _own(self, number: int, state: State) -> str | None:
+        """Pick a request of the bot's own, mostly one in `state`."""
+        own = [key for key, entry in self.model.items() if entry.by_bot]
+        fitting = [key for key in own if self.model[key].state is state]
+        ids = fitting if fitting and number % 4 else own
+        return ids[number % len(ids)] if ids else None
 
     # Time, and the sweeper.
 
@@ -464,7 +564,8 @@ class LifeCycle(RuleBasedStateMachine):
             if row.event in names and row.request in recorded:
                 recorded[row.request].append(names[row.event])
         for key, entry in self.model.items():
-            assert recorded[key] == [state for state in entry.seen if state is not State.AWAITING]
+            seen = entry.seen[1:] if entry.by_bot else entry.seen  # `created` has the first state
+            assert recorded[key] == [state for state in seen if state is not State.AWAITING]
         assert self.do(AuditLog(self.database).verify()) == []
 
     @invariant()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from tests.integration.storage.quarantine_environment import CLUSTER, Quarantine
 from tests.support.domain import ADA, PROJECT_ID, RINA, a_request, a_waiting_request, allow, job_ref
 
 if TYPE_CHECKING:
+    from bot.cancellation.lifecycle import Request
     from bot.storage.database import Database
 
 GRACE = 20
@@ -126,6 +128,78 @@ async def test_kept_download_goes_on_and_a_second_decision_gets_the_name_of_the_
     with pytest.raises(AlreadyHandled):
         await env.requests.decide(request.id, State.KEPT, RINA, allow, reason="me too")
     assert await AuditLog(env.database).verify() == []
+
+
+async def kept_by_ada(env: QuarantineEnv, number: int = 1) -> Request:
+    """Start a download that Ada keeps, and whose starter is not known yet."""
+    request = await env.request(await quarantined(env, number))
+    return await env.requests.decide(request.id, State.KEPT, ADA, allow, reason="audit")
+
+
+async def show_starter(env: QuarantineEnv, request: Request, name: str) -> None:
+    """Show the starter of a download in the feed, and step each replica."""
+    env.show_starter(request.ref.job_id, name)
+    await env.replicas[0].facts.follow()
+    await env.second()
+
+
+async def events_of(env: QuarantineEnv, request: Request) -> list[str]:
+    return [each.event async for each in AuditLog(env.database).events(request=request.id)]
+
+
+async def test_keep_of_the_starter_is_void_once_and_the_download_has_a_full_grace_time_again(
+    env: QuarantineEnv,
+) -> None:
+    env.replicas.append(Replica(env, "two"))
+    env.emails[ADA.id] = "Ada@shop.example"
+    request = await kept_by_ada(env)
+    await env.second()
+    env.show_starter(request.ref.job_id, "ada@SHOP.example")
+    await env.replicas[0].facts.follow()
+    await asyncio.gather(*(replica.kept.step() for replica in env.replicas))
+    voided_at = env.clock.elapsed
+    await pass_seconds(env, GRACE + 10)
+
+    events = await events_of(env, request)
+    assert events.count("request:keep_voided") == events.count("request:quarantined") == 1
+    assert GRACE <= env.seconds_held(request.ref.job_id, voided_at) <= GRACE + 10
+    assert await AuditLog(env.database).verify() == []
+
+
+@pytest.mark.parametrize(("email", "state"), [("ada@shop.example", "quarantined"), (None, "kept")])
+async def test_keep_is_judged_again_once_slack_answers(
+    env: QuarantineEnv, email: str | None, state: str
+) -> None:
+    request = await kept_by_ada(env)
+    await show_starter(env, request, "ada@shop.example")
+    before = await env.state(request.ref.job_id)
+    env.emails[ADA.id] = email
+    await env.second()
+
+    assert [before, await env.state(request.ref.job_id)] == [State.KEPT, State(state)]
+
+
+async def test_keep_of_a_download_that_has_ended_stands(env: QuarantineEnv) -> None:
+    env.emails[ADA.id] = "ada@shop.example"
+    request = await kept_by_ada(env)
+    env.atlas.change(request.ref.job_id, failed=True)
+    await show_starter(env, request, "ada@shop.example")
+
+    assert await env.state(request.ref.job_id) is State.KEPT
+
+
+async def test_void_keep_takes_the_place_of_a_request_that_waits_and_waits_for_one_that_runs(
+    env: QuarantineEnv,
+) -> None:
+    env.emails[ADA.id] = "ada@shop.example"
+    waits, runs = await kept_by_ada(env), await kept_by_ada(env, 2)
+    asked = await env.requests.create(a_waiting_request(ref=waits.ref), RINA)
+    await env.requests.create(a_request(ref=runs.ref), RINA)
+    for request in (waits, runs):
+        await show_starter(env, request, "ada@shop.example")
+
+    states = [(await env.requests.get(each.id)).state for each in (waits, asked, runs)]
+    assert states == [State.QUARANTINED, State.WITHDRAWN, State.KEPT]
 
 
 async def test_expected_starter_who_is_known_late_keeps_the_download(env: QuarantineEnv) -> None:

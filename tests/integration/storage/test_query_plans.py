@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
+from bot.storage import queries
 from bot.storage.history import NEWEST_OF_PROJECT, old_posts
 from bot.storage.lease_store import runnable_requests
 from bot.storage.notice_store import requests_to_notify
@@ -24,6 +25,7 @@ QUERIES = {
     "open requests": (COUNT_OPEN, None),
     "requests to notify": (requests_to_notify(NOON, 10), None),
     "card and copies": (SHOWING_POSTS, {"of": "request-1"}),
+    "keeps that may be void": (queries.KEPT_AND_OPEN, None),
     "unposted events": (next_unposted(1, ["busy"]).limit(8), None),
     "oldest unposted event": (oldest_unposted(1), None),
     "posts to delete": (old_posts(NOON - timedelta(days=90)), None),

@@ -154,6 +154,20 @@ def test_interruption_starts_every_grace_time_again() -> None:
     assert measure(clock, 81.0, timedelta(seconds=10)) == 89.0
 
 
+@pytest.mark.parametrize("waits_between", [True, False])
+def test_request_that_left_quarantine_and_is_back_has_a_full_grace_time(
+    *, waits_between: bool
+) -> None:
+    clock = GraceClock()
+    clock.follow({"r": NOON})
+    measure(clock, 0.0)
+    if not waits_between:
+        clock.follow({})
+    clock.follow({"r": after(2)})
+
+    assert measure(clock, 3.0) == 90.0
+
+
 def test_silence_without_an_error_counts_as_interruption() -> None:
     clock = GraceClock()
     measure(clock, 0.0)

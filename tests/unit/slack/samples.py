@@ -283,6 +283,13 @@ def quarantined() -> dict[str, dict[str, Any]]:
         )
         for state in (State.QUARANTINED, State.KEPT, State.OBSERVED)
     }
+    built["card_kept_feed_refused"] = card_views.message(
+        own(State.KEPT), APPROVERS, LINKS, OTHER_FACTS["starter_not_known"]
+    )
+    built["own_reply_keep_voided"] = card_replies.message(
+        post(EventName.KEEP_VOIDED, own(State.QUARANTINED), detail={"user": "U0ADA"}),
+        Policy(approvers=APPROVERS | People(users=frozenset({"U0ADA", "U0ABE"}))),
+    )
     built["card_quarantined_unseen"] = card_views.message(
         unseen, APPROVERS, LINKS, FACTS, Mode.OBSERVE
     )

@@ -248,6 +248,23 @@ async def test_keep_without_the_right_is_refused_in_the_dialog(new_bolt: NewBolt
     assert (await bolt.request(request.id)).state is State.QUARANTINED
 
 
+async def test_keep_waits_until_slack_gives_the_email_of_the_approver(new_bolt: NewBolt) -> None:
+    bolt = new_bolt(Policy(approvers=People(users=frozenset({"U0ADA"}))))
+    own = samples.waiting(state=State.QUARANTINED, requester="", reason="", approvals=())
+    request = await bolt.insert(own)
+    asking = dialog_views.ask_reason(ids.KEEP_DIALOG, request.id)
+    bolt.slack.respond("users.info", "ratelimited", "fatal_error")
+    states = []
+    for _ in range(3):
+        answer = await bolt.send(payloads.submission(asking, user="U0ADA", reason="needed"))
+        states.append((await bolt.request(request.id)).state)
+        if states[-1] is State.QUARANTINED:
+            assert "whether you started this download" in answer.body["errors"][ids.REASON]
+            assert "Try again" in answer.body["errors"][ids.REASON]
+
+    assert states == [State.QUARANTINED, State.QUARANTINED, State.KEPT]
+
+
 async def test_denial_that_was_not_recorded_keeps_the_dialog_open(new_bolt: NewBolt) -> None:
     bolt = new_bolt(ONE)
     request = await bolt.insert(samples.waiting(approvals=()))
