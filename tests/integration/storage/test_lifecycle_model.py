@@ -48,7 +48,6 @@ from bot.cancellation.quarantine import Mode, QuarantinePolicy, WatchedProject
 from bot.cancellation.watched_job import JobChange, WatchedState
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
-from bot.storage.history import History
 from bot.storage.job_facts_store import get_or_new
 from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore
@@ -150,7 +149,6 @@ class LifeCycle(RuleBasedStateMachine):
         self.database = Database(url, timeout=20)
         self.store = RequestStore(self.database, self.clock)
         self.quarantine = Downloads(self.database, self.clock, lambda _project: WATCHED)
-        self.history = History(self.database, self.clock)
         self.outbox = OutboxStore(self.database, self.clock)
         self.model: dict[str, ModelRequest] = {}
         self.cancelled: set[str] = set()  # the jobs that Atlas shows as cancelled
