@@ -1,21 +1,17 @@
 """The program `cancel-restore`, which is also `python -m bot`."""
 
 import errno
-import gc
 import io
 import os
 import sys
 from contextlib import suppress
 from typing import TextIO
 
-gc.disable()  # modules stay: collecting garbage among them takes an eighth of the start
 try:
     from bot.cli.main import app
     from bot.cli.output import FAILED, INTERRUPTED
 except KeyboardInterrupt:  # the imports take most of the first second
     sys.exit(130)  # `INTERRUPTED` itself may not be imported yet
-gc.freeze()
-gc.enable()
 
 
 def main() -> None:

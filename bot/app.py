@@ -1,7 +1,6 @@
 """The composition root: starts the bot from its settings, and stops it in order."""
 
 import asyncio
-import gc
 import math
 import signal
 import time
@@ -312,7 +311,6 @@ async def serve(settings: Settings, timings: Timings = DEFAULT_TIMINGS) -> None:
         await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             await starting
-            gc.freeze()  # else each full collection would stop the bot for 50 to 90 ms
         await waiting
     finally:
         await cancel_and_wait(starting, waiting)

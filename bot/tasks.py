@@ -4,9 +4,8 @@ import asyncio
 import random
 import secrets
 import signal
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import structlog
@@ -18,8 +17,6 @@ from bot.cancellation.request_context import RequestTracer, bind_to_log
 OnFailure = Callable[[str], Awaitable[object]]
 
 T = TypeVar("T")
-IDLE_CHECK_INTERVAL = 0.01  #: seconds to wait for a slot before the load is measured
-BUSY_SHARE = 0.25  #: CPU fraction of that time above which the event loop counts as busy
 REPORT_TIMEOUT = 0.8  #: seconds at the end of `drain` in which cancelled tasks may still report
 
 log = structlog.get_logger(__name__)
@@ -84,45 +81,6 @@ def on_stop(callback: Callable[[], object]) -> None:
     """Call `callback` at SIGTERM and SIGINT."""
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, callback)
-
-
-class AdaptiveLimit:
-    """Limits how many blocks run concurrently, but admits more while the event loop is idle.
-
-    What waits for Slack or Atlas holds up nothing else; what keeps the event loop busy delays acks.
-    `worked` returns the seconds of processor time that the event loop has taken.
-    """
-
-    def __init__(self, max_concurrent: int, worked: Callable[[], float] = time.thread_time) -> None:
-        self._max_concurrent, self._worked = max_concurrent, worked
-        self._slots = asyncio.Semaphore(max_concurrent)
-        self._queue = asyncio.Lock()  # keeps the order of arrival
-        self._extra = 0  # blocks that may begin without a slot
-
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Wait for a slot, and hold it until the block ends."""
-        async with self._queue:
-            has_slot = await self._acquire()
-        try:
-            yield
-        finally:
-            if has_slot:
-                self._slots.release()
-
-    async def _acquire(self) -> bool:
-        """Wait until a block may begin; return whether it got a slot."""
-        while not self._extra:
-            began, worked = time.monotonic(), self._worked()
-            try:
-                async with asyncio.timeout(IDLE_CHECK_INTERVAL):
-                    return await self._slots.acquire()
-            except TimeoutError:
-                elapsed = time.monotonic() - began
-                if self._worked() - worked < BUSY_SHARE * elapsed:
-                    self._extra = self._max_concurrent
-        self._extra -= 1
-        return False
 
 
 class InFlight:

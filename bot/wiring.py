@@ -136,7 +136,6 @@ class CoreServices:
     def __post_init__(self) -> None:
         url = self.settings.database_url.get_secret_value()
         self.database = Database(url, timeout=self.timings.transaction_timeout)
-        self.tracing.instrument_database(self.database.engine)
         self.clock = DatabaseClock(self.database)
         self.projects = Projects()
         self.clients = AtlasClients(self.settings.atlas, self.metrics, self.tracing, self.projects)

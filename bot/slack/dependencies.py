@@ -22,16 +22,13 @@ from bot.slack.errors import CALL_ERRORS, internal_error_text, translate_error
 from bot.slack.payloads import Interaction, interaction_of
 from bot.slack.placement import Channels
 from bot.slack.plain_text import send_simplified, simplify
-from bot.tasks import AdaptiveLimit, BackgroundTasks, run_until_deadline
+from bot.tasks import BackgroundTasks, run_until_deadline
 from bot.timings import Timings
 
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-#: Dialogs that read their job concurrently while the event loop is busy. Without a limit acks came
-#: five times later at 200 commands a second, and above 25 ms (bench `ack`).
-MAX_JOB_READS = 4
 #: In the body of a refusal with status 200.
 NOT_OK = re.compile(r'"ok"\s*:\s*false')
 #: The domains of Slack, and of its service for governments.
@@ -106,8 +103,7 @@ class Dependencies:
     """The collaborators of the listeners.
 
     `background` runs the work that continues after an ack, `sleep` waits between retries,
-    `job_reads` limits the dialogs that read their job while the event loop is busy, and
-    `picker_updates` holds the running update of each picker dialog, by view id: the latest one.
+    and `picker_updates` holds the running update of each picker dialog, by view id: the latest one.
     """
 
     client: AsyncWebClient
@@ -118,7 +114,6 @@ class Dependencies:
     ack_timeout: float = Timings.ack_timeout
     reason_check_timeout: float = Timings.reason_check_timeout
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
-    job_reads: AdaptiveLimit = field(default_factory=lambda: AdaptiveLimit(MAX_JOB_READS))
     picker_updates: MutableMapping[str, object] = field(default_factory=WeakValueDictionary)
 
     @property

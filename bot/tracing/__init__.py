@@ -2,8 +2,6 @@
 
 from contextlib import AbstractContextManager, nullcontext
 
-from sqlalchemy import Engine
-
 from bot.atlas import CallRecord
 from bot.cancellation.request_context import bind_to_log
 from bot.settings import TracingSettings
@@ -24,9 +22,6 @@ class Tracing:
 
     def record_atlas_call(self, call: CallRecord) -> None:
         """Record an exchange with Atlas, in the task that made it."""
-
-    def instrument_database(self, engine: Engine) -> None:
-        """Trace the transactions of `engine`."""
 
     def slack_call(self, method: str) -> AbstractContextManager[object]:  # noqa: ARG002 - see SpanTracing
         """Trace a call of a method of Slack's Web API."""

@@ -6,14 +6,12 @@ a link, or more of a URL than its path.
 
 import asyncio
 import os
-import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Any
 
 import structlog
 from opentelemetry import trace
@@ -25,8 +23,6 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExport
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
 from pydantic import SecretStr
-from sqlalchemy import Connection, Engine, event
-from sqlalchemy.engine import ExceptionContext
 from structlog.contextvars import bound_contextvars
 
 from bot.atlas import CallRecord
@@ -100,20 +96,6 @@ class SpanTracing(Tracing):
             span.set_status(StatusCode.ERROR)
         span.end(ended)
 
-    def instrument_database(self, engine: Engine) -> None:
-        def on_begin(connection: Connection) -> None:
-            if is_traced():
-                span = self._tracer.start_span("transaction", kind=SpanKind.CLIENT)
-                span.set_attribute("db.system.name", connection.dialect.name)
-                connection.info[TRANSACTION] = (span, {})
-
-        # Before the listener that sends BEGIN: waiting for the write lock is part of the span.
-        event.listen(engine, "begin", on_begin, insert=True)
-        event.listen(engine, "before_cursor_execute", _on_execute)
-        event.listen(engine, "handle_error", _on_error)
-        # At check-in the commit has ended.
-        event.listen(engine, "checkin", _on_checkin)
-
     async def close(self, timeout: float) -> None:
         """Export the remaining spans in a daemon thread; drop them after `timeout` seconds."""
         done = asyncio.Event()
@@ -174,19 +156,6 @@ def temporary_environment(variables: Mapping[str, SecretStr]) -> Iterator[None]:
         os.environ.update(before)
 
 
-#: Key in the information of a connection: the span of its transaction, and the summaries of the
-#: statements as the keys of a dict, which keeps their order.
-TRANSACTION = "cancel_restore.span"
-_VERB = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
-_TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+(\w+)")
-
-
-def summarize(statement: str) -> str:
-    """Return the verb and the table of a statement, or nothing without a table (pure)."""
-    verb, table = _VERB.match(statement), _TABLE.search(statement)
-    return f"{verb[1]} {table[1]}" if verb and table else ""
-
-
 @contextmanager
 def open_span(tracer: Tracer, name: str, kind: SpanKind) -> Iterator[trace.Span]:
     """Open a span; of an error it has only the type, because the text may quote anything."""
@@ -202,21 +171,3 @@ def open_span(tracer: Tracer, name: str, kind: SpanKind) -> Iterator[trace.Span]
 
 def is_traced() -> bool:
     return trace.get_current_span().get_span_context().is_valid
-
-
-def _on_execute(connection: Connection, _cursor: object, statement: str, *_values: Any) -> None:  # noqa: ANN401 - bound values of any type
-    if TRANSACTION in connection.info and (summary := summarize(statement)):
-        connection.info[TRANSACTION][1][summary] = None
-
-
-def _on_error(context: ExceptionContext) -> None:
-    if context.connection and TRANSACTION in context.connection.info:
-        span, _ = context.connection.info[TRANSACTION]
-        span.set_status(StatusCode.ERROR, type(context.original_exception).__name__)
-
-
-def _on_checkin(_connection: object, record: Any) -> None:  # noqa: ANN401 - the pool's own type
-    if TRANSACTION in record.info:
-        span, summaries = record.info.pop(TRANSACTION)
-        span.set_attribute("db.query.summary", "; ".join(summaries))
-        span.end()

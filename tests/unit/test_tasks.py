@@ -1,20 +1,16 @@
 """Background tasks: kept alive, awaited at shutdown, failures logged and reported."""
 
 import asyncio
-from itertools import count
 
 import pytest
 import structlog
 
 from bot.cancellation.errors import MaybeRecorded
 from bot.tasks import (
-    IDLE_CHECK_INTERVAL,
-    AdaptiveLimit,
     BackgroundTasks,
     cancel_and_wait,
     run_until_deadline,
 )
-from tests.support.polling import wait_until
 
 
 async def broken() -> None:
@@ -137,49 +133,3 @@ async def test_result_of_work_within_the_deadline_is_returned() -> None:
         return "done"
 
     assert await run_until_deadline(work(), BackgroundTasks(), 1.0) == "done"
-
-
-class Blocks:
-    """Blocks that run under a limit until they are released."""
-
-    def __init__(self, limit: AdaptiveLimit, number: int) -> None:
-        self.began: list[int] = []
-        self.release = asyncio.Event()
-        self.tasks = [asyncio.create_task(self._run(limit, each)) for each in range(number)]
-
-    async def _run(self, limit: AdaptiveLimit, number: int) -> None:
-        async with limit.slot():
-            self.began.append(number)
-            await self.release.wait()
-
-    async def end(self) -> None:
-        self.release.set()
-        await asyncio.gather(*self.tasks)
-
-
-async def test_busy_event_loop_runs_a_limited_number_of_blocks_concurrently() -> None:
-    blocks = Blocks(AdaptiveLimit(2, worked=count(step=100.0).__next__), 6)
-    await asyncio.sleep(5 * IDLE_CHECK_INTERVAL)
-    began = [*blocks.began]
-    await blocks.end()
-
-    assert began == [0, 1]
-    assert blocks.began == [*range(6)]
-
-
-async def test_idle_event_loop_begins_further_blocks_in_order() -> None:
-    blocks = Blocks(AdaptiveLimit(2, worked=lambda: 0.0), 6)
-    await wait_until(lambda: len(blocks.began) == len(blocks.tasks))
-    await blocks.end()
-
-    assert blocks.began == [*range(6)]
-
-
-async def test_cancelled_block_leaves_its_slot_to_the_next() -> None:
-    blocks = Blocks(AdaptiveLimit(1, worked=count(step=100.0).__next__), 3)
-    await wait_until(lambda: blocks.began == [0])
-    await cancel_and_wait(*blocks.tasks[:2])
-    await wait_until(lambda: blocks.began == [0, 2])
-
-    blocks.release.set()
-    await blocks.tasks[2]

@@ -1,6 +1,5 @@
 """Handles the slash command and the message shortcut: routes them to a dialog, a list or a text."""
 
-import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
@@ -53,8 +52,8 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
         typed, by = str(body.get("text") or ""), deps.interaction(body)
         to = route(grammar.parse(typed), by.channel, deps.service.projects, typed)
         if isinstance(to, str):
-            _log_after_ack("command typed", by, "text")
             await ack(**command_views.private(to))
+            _log(by, "command typed", "text")
         else:
             await ack()
             dispatch(deps, to, by, "command typed")
@@ -164,14 +163,12 @@ def dispatch(deps: Dependencies, to: Route, by: Interaction, event: str) -> None
             name, work = "text", deps.replies.send_text(by, to)
         case _:
             name, work = "text", _name_projects(deps, to, by)
-    _log_after_ack(event, by, name, **about)
+    _log(by, event, name, **about)
     deps.start(work, f"dispatch {name}", by)
 
 
-def _log_after_ack(event: str, by: Interaction, name: str, **about: str) -> None:
-    """Write the line in the next turn of the loop: it takes a quarter of an ack's time."""
-    line = partial(log.info, event, actor=by.actor.id, channel=by.channel_id, route=name, **about)
-    asyncio.get_running_loop().call_soon(line)
+def _log(by: Interaction, event: str, name: str, **about: str) -> None:
+    log.info(event, actor=by.actor.id, channel=by.channel_id, route=name, **about)
 
 
 async def _decide(deps: Dependencies, typed: Decide, by: Interaction) -> None:

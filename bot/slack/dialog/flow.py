@@ -187,8 +187,7 @@ class JobReader:
     async def view(self) -> View:
         """Build the view; Atlas is asked only for people who may request."""
         try:
-            async with self.deps.job_reads.slot():
-                return await self._view()
+            return await self._view()
         except (NoPlacement, ChannelUnknown, AtlasError, CancellationError) as error:
             log.info("dialog shows an error", job=self.job.ref.job_id, error=type(error).__name__)
             match error:

@@ -1,7 +1,6 @@
 """`BoltHarness`: payloads in, answers and calls out, over the real service and no network."""
 
 import json
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,9 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 
 from bot.cancellation.policy import Policy
 from bot.slack.bolt_app import App
-from bot.slack.dependencies import MAX_JOB_READS, Dependencies
+from bot.slack.dependencies import Dependencies
 from bot.slack.directory import Directory
-from bot.tasks import AdaptiveLimit, BackgroundTasks
+from bot.tasks import BackgroundTasks
 from tests.support.service import OPEN_TO_ALL, ServiceOnSqlite
 from tests.unit.slack.fake_slack import IDENTITY, LINKS, FakeSlack
 
@@ -48,7 +47,6 @@ class BoltHarness(ServiceOnSqlite):
         *names: str,
         ack_timeout: float = 5.0,
         sleep: Sleep = no_sleep,
-        worked: Callable[[], float] = time.thread_time,
     ) -> None:
         super().__init__(directory, policy, *names)
         self.slack = FakeSlack()
@@ -62,7 +60,6 @@ class BoltHarness(ServiceOnSqlite):
             background=self.background,
             ack_timeout=ack_timeout,
             sleep=sleep,
-            job_reads=AdaptiveLimit(MAX_JOB_READS, worked),
         )
         self.app = App(deps, self.acks.append)
 

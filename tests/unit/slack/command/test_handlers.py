@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from itertools import count
 
 import aiohttp
 import pytest
@@ -13,10 +12,7 @@ from bot.cancellation.lifecycle import Outcome, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
 from bot.slack import ids
-from bot.slack.dependencies import MAX_JOB_READS
-from bot.tasks import IDLE_CHECK_INTERVAL
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job
-from tests.support.polling import wait_until
 from tests.support.service import CLUSTER
 from tests.unit.slack import payloads, samples
 from tests.unit.slack.harness import BoltHarness, NewBolt
@@ -70,21 +66,6 @@ async def test_fifty_pending_dialogs_all_report_the_restart_at_shutdown(bolt: Bo
     ends = [view for view in bolt.shown if "being restarted" in words(view)]
     assert len(ends) == many
     assert not bolt.background.tasks
-
-
-async def test_busy_bot_opens_all_dialogs_and_lets_a_few_read_their_job(new_bolt: NewBolt) -> None:
-    bolt = new_bolt(worked=count(step=100.0).__next__)
-    atlas, many = bolt.atlas[PROJECT_ID], 2 * MAX_JOB_READS
-    gate = atlas.gates[CLUSTER] = asyncio.Event()
-    for _ in range(many):
-        await bolt.ack(payloads.command(TYPED))
-    await wait_until(lambda: len(bolt.slack.called("views.open")) == many)
-    await asyncio.sleep(3 * IDLE_CHECK_INTERVAL)
-    gate.set()
-    await bolt.background.drain(5.0)
-
-    assert atlas.most == MAX_JOB_READS
-    assert sum("submit" in view for view in bolt.shown) == many
 
 
 @pytest.mark.parametrize(
