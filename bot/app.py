@@ -41,7 +41,7 @@ from bot.startup_checks import (
     migrate,
     run_steps,
 )
-from bot.tasks import BackgroundTasks, cancel_and_wait, stop_event
+from bot.tasks import BackgroundTasks, Loop, Supervisor, cancel_and_wait, stop_event
 from bot.timings import DEFAULT_TIMINGS, Timings
 from bot.tracing import open_tracing
 from bot.web.metrics import Metrics, add_routes
@@ -71,6 +71,7 @@ class Bot:
         self._token_status = TokenStatus(math.inf if settings.socket_mode else AUTH_TEST_INTERVAL)
         self._tracing = open_tracing(settings.tracing, self.owner)
         self._background = BackgroundTasks(self._tracing.trace)
+        self._supervisor = Supervisor(timings.loop_restart_pause)
         self._loops: set[asyncio.Task[None]] = set()
         # Loops by what they depend on: their kind, their project and its client.
         self._following: dict[tuple[str, str, AtlasReader], asyncio.Task[None]] = {}
@@ -110,7 +111,7 @@ class Bot:
         url = self.settings.database_url.get_secret_value()
         if errors := await run_steps(lambda: migrate(url), self._server.start):
             raise StartError("\n".join([*errors, *await collect_slack_errors(authentication)]))
-        if stop := self._services.start_webhook():
+        if stop := self._services.start_webhook(self._supervise):
             self._on_shutdown(stop, self._timings.webhook_stop_timeout)
         names = self._start_services()
         identity = await authentication
@@ -118,9 +119,9 @@ class Bot:
         self._start_outbox(links)
         self._follow_projects(names)
         self._services.organizations.on_change = partial(self._follow_projects, names)
-        self._start_loop(self._services.organizations.run(), "organizations")
+        self._start_loop(self._services.organizations.run, "organizations")
         self._start_receiver(receiver, client, links)
-        self._start_loop(warn_about_ids(self.settings, client, identity), "ids")
+        self._start_loop(partial(warn_about_ids, self.settings, client, identity), "ids")
         log.info("ready", socket_mode=self.settings.socket_mode, port=self.port)
 
     async def stop(self) -> None:
@@ -170,7 +171,11 @@ class Bot:
             known = server.problem or receiver.problem
             return known or await self._token_status.problem(client)
 
-        checks = {"slack": check_slack, "database": self._services.check_database}
+        checks = {
+            "slack": check_slack,
+            "database": self._services.check_database,
+            "loops": self._supervisor.check,
+        }
         details = {"channels": lambda: self._channels.problem() if self._channels else None}
         add_routes(app, self.metrics, checks, details)
         grace = self._timings.connection_stop_timeout
@@ -199,10 +204,10 @@ class Bot:
             interval=self._timings.projects_file_interval,
         )
         self._exit_stack.push_async_callback(self._stop_runs)
-        self._start_loop(sweeper.run(), "sweeper")
-        self._start_loop(reloader.run(), "reload")
-        self._start_loop(self._services.facts.run(), "job facts")
-        return self._start_loop(load_project_names(self._services.projects), "projects")
+        self._start_loop(sweeper.run, "sweeper")
+        self._start_loop(reloader.run, "reload")
+        self._start_loop(self._services.facts.run, "job facts")
+        return self._start_loop(partial(load_project_names, self._services.projects), "projects")
 
     def _start_outbox(self, links: Links) -> None:
         # A separate client: calls of dialogs that hang do not delay the outcomes.
@@ -213,7 +218,7 @@ class Bot:
             report=self.metrics.set_channels,
             interval=self._timings.channel_interval,
         )
-        self._start_loop(self._channels.run(), "channels")
+        self._start_loop(self._channels.run, "channels")
         self._outbox = outbox = Outbox(
             self._services.outbox,
             client,
@@ -227,14 +232,14 @@ class Bot:
             tracer=self._tracing.trace,
             timings=self._timings,
         )
-        task = asyncio.create_task(outbox.run(), name="outbox")
+        task = self._supervise(outbox.run, "outbox")
         self._on_shutdown(
             lambda seconds: outbox.stop(task, seconds), self._timings.outbox_stop_timeout
         )
 
     def _follow_projects(self, names: asyncio.Task[None]) -> None:
         """Start the loops that the projects need now, and end those that they need no more."""
-        wanted: dict[tuple[str, str, AtlasReader], Callable[[], Coroutine[Any, Any, None]]] = {}
+        wanted: dict[tuple[str, str, AtlasReader], Loop] = {}
         for project in self._services.projects.all:
             wanted["key", project.id, project.atlas] = partial(
                 self._services.follow_key, project, names
@@ -244,14 +249,14 @@ class Bot:
         for key in self._following.keys() - wanted.keys():
             self._following.pop(key).cancel()
         for key in wanted.keys() - self._following.keys():
-            self._following[key] = self._start_loop(wanted[key](), f"{key[0]} of project {key[1]}")
+            self._following[key] = self._start_loop(wanted[key], f"{key[0]} of project {key[1]}")
 
     def _start_receiver(
         self, receiver: SocketModeReceiver | HttpReceiver, client: AsyncWebClient, links: Links
     ) -> None:
         # A separate client: calls of dialogs that hang do not delay the check before a DELETE.
         self._directory = directory = Directory(self._open_slack_client(), links.identity)
-        self._start_loop(self._services.notify_approvers(directory), "notifier")
+        self._start_loop(partial(self._services.notify_approvers, directory), "notifier")
         # Runs stop before the outbox, which still posts their outcomes.
         self._exit_stack.push_async_callback(self._stop_runs)
         self._on_shutdown(self._background.drain, self._timings.dialog_stop_timeout)
@@ -271,14 +276,20 @@ class Bot:
         async def slack_answers() -> bool:
             return receiver.problem is None and await answers(client)
 
-        self._start_loop(self._services.quarantine(slack_answers, directory.email_of), "quarantine")
+        quarantine = partial(self._services.quarantine, slack_answers, directory.email_of)
+        self._start_loop(quarantine, "quarantine")
         if not self.settings.socket_mode:
             self._exit_stack.push_async_callback(asyncio.sleep, self._timings.drain)
 
-    def _start_loop(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=name)
+    def _start_loop(self, loop: Loop, name: str) -> asyncio.Task[None]:
+        """Start a loop that ends before the runs do at the shutdown."""
+        task = self._supervise(loop, name)
         self._loops.add(task)
+        task.add_done_callback(self._loops.discard)
         return task
+
+    def _supervise(self, loop: Loop, name: str) -> asyncio.Task[None]:
+        return asyncio.create_task(self._supervisor.run(loop, name), name=name)
 
     def _notify_outbox(self) -> None:
         """Deliver new posts now instead of at the next poll."""

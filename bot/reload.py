@@ -58,13 +58,8 @@ class Reloader:
         except SettingsError as error:
             self.on_result(valid=False)
             log.error("settings not reloaded: nothing is changed", why=error.problems)  # noqa: TRY400 - the sentences say it
-        except Exception:
-            log.exception("settings not reloaded: nothing is changed")
-        else:
-            self.on_result(valid=True)
-            self._apply(new)
-
-    def _apply(self, new: Settings) -> None:
+            return
+        self.on_result(valid=True)
         old, self.settings = self.settings, merge(self.settings, new)
         self.apply(self.settings)
         changed = [

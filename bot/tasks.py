@@ -6,7 +6,7 @@ import secrets
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import structlog
 
@@ -15,6 +15,8 @@ from bot.cancellation.request_context import RequestTracer, bind_to_log
 
 #: Reports a failed task to the person who waits for it, with the reference of the log line.
 OnFailure = Callable[[str], Awaitable[object]]
+
+Loop: TypeAlias = Callable[[], Coroutine[Any, Any, None]]  #: starts a loop; a failed one again
 
 T = TypeVar("T")
 REPORT_TIMEOUT = 0.8  #: seconds at the end of `drain` in which cancelled tasks may still report
@@ -54,6 +56,38 @@ async def repeat(
         with log_errors(event):
             await work()
         await sleep(interval * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+
+
+class Supervisor:
+    """Runs background loops: one that fails is logged, in `failed`, and soon started again."""
+
+    def __init__(
+        self, pause: float, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    ) -> None:
+        self._pause, self._sleep = pause, sleep
+        self.failed: set[str] = set()  #: the names of the loops that do not run
+
+    async def run(self, loop: Loop, name: str) -> None:
+        """Run a loop until it returns, or this task is cancelled."""
+        while True:
+            try:
+                return await loop()
+            except (Exception, asyncio.CancelledError) as error:
+                task = asyncio.current_task()
+                # Else the loop waited for a task that was cancelled.
+                if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
+                    raise
+                log.exception("background loop failed: it is started again", loop=name)
+            self.failed.add(name)
+            try:
+                await self._sleep(self._pause)
+            finally:
+                self.failed.discard(name)
+
+    async def check(self) -> str | None:
+        """Return a sentence for `/readyz` while a loop does not run."""
+        names = ", ".join(sorted(self.failed))
+        return f"Stopped after an error, and soon started again: {names}." if names else None
 
 
 async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:

@@ -26,6 +26,9 @@ class Timings:
     final_read_timeout: float = 8.0  # for the GET after a DELETE, even past `run_timeout`
     lease_release_timeout: float = 1.0  # to release leases at shutdown; otherwise they run out
 
+    # Background loops
+    loop_restart_pause: float = 5.0  # after one failed
+
     # Settings
     projects_file_interval: float = 2.0  # between two checks of the projects file for a change
     organization_interval: float = 300.0  # between two reads of an organization's projects

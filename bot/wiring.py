@@ -33,6 +33,7 @@ from bot.storage.quarantine_store import QuarantineStore
 from bot.storage.request_store import RequestStore
 from bot.storage.watch_store import WatchStore
 from bot.storage.webhook_store import WebhookStore
+from bot.tasks import Loop
 from bot.timings import DEFAULT_TIMINGS, Timings
 from bot.tracing import Tracing
 from bot.web.metrics import Metrics
@@ -286,7 +287,9 @@ class CoreServices:
         turn = partial(self._pacer.wait, lambda: 0.0)
         await follow_key_access(project.atlas, project.id, on_read, turn=turn)
 
-    def start_webhook(self) -> Callable[[float], Coroutine[Any, Any, None]] | None:
+    def start_webhook(
+        self, start: Callable[[Loop, str], asyncio.Task[None]]
+    ) -> Callable[[float], Coroutine[Any, Any, None]] | None:
         """Start the audit webhook, if one is configured; return what stops it within seconds."""
         hook = self.settings.audit_webhook
         if hook is None:
@@ -301,7 +304,7 @@ class CoreServices:
             timings=self.timings,
         )
         self.metrics.webhook_lag.set_function(worker.lag)
-        task = asyncio.create_task(worker.run(), name="audit webhook")
+        task = start(worker.run, "audit webhook")
         return lambda seconds: worker.stop(task, seconds)
 
     async def check_database(self) -> str | None:

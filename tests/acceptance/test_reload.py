@@ -2,16 +2,28 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
+
+from structlog.testing import capture_logs
 
 from bot.app import Bot
 from bot.sandbox.atlas import PROJECT_ID, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
+from bot.settings import Settings, load_settings
 from bot.timings import Timings
-from tests.acceptance.environment import LIVE, RUNNING, open_environment, state_of
+from tests.acceptance.environment import (
+    LIVE,
+    RUNNING,
+    BotEnvironment,
+    environment,
+    open_environment,
+    state_of,
+)
 from tests.support.environ import bot_environ
 from tests.support.polling import wait_until
 from tests.support.process import BotProcess
+from tests.support.timings import SHORT_TIMINGS
 
 TABLE = f'[[projects]]\nname = "shop"\nid = "{PROJECT_ID}"\n'
 
@@ -38,6 +50,36 @@ async def test_changed_projects_file_holds_for_the_next_request(tmp_path: Path) 
 
     assert card
     assert state_of(card) == "awaiting"
+
+
+async def test_reload_that_fails_unexpectedly_is_shown_and_the_next_one_works(
+    tmp_path: Path,
+) -> None:
+    failures = [RuntimeError("not foreseen")]
+    timings = replace(SHORT_TIMINGS, loop_restart_pause=2.0)
+
+    async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
+        settings = load_settings(environment(slack, atlas, tmp_path), tmp_path)
+
+        def load() -> Settings:
+            if failures:
+                raise failures.pop()
+            return settings
+
+        bot = Bot(settings, timings=timings, load=load)
+        env = BotEnvironment(slack=slack, atlas=atlas, bots=[bot])
+        try:
+            await bot.start()
+            bot.reload_requested.set()
+            await wait_until(lambda: not failures)
+            status, page = await env.get("/readyz")
+            with capture_logs() as logs:
+                bot.reload_requested.set()
+                await wait_until(lambda: "settings reloaded" in str(logs))
+        finally:
+            await bot.stop()
+
+    assert (status, "started again: reload" in page) == (503, True)
 
 
 async def test_sighup_reloads_a_running_process(tmp_path: Path) -> None:

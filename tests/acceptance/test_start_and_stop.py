@@ -76,7 +76,7 @@ async def test_draining_bot_is_not_ready_and_still_answers(tmp_path: Path) -> No
         took = time.monotonic() - began
 
         assert (before, during, alive) == (200, 503, 200)
-        assert readiness["checks"] == {"slack": STOPPING, "database": "ok"}
+        assert readiness["checks"] == {"slack": STOPPING, "database": "ok", "loops": "ok"}
         assert ending == "cancelled"
         assert 1.0 <= took < 10.0
         with pytest.raises(aiohttp.ClientConnectionError):

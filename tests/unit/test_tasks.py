@@ -1,6 +1,7 @@
 """Background tasks: kept alive, awaited at shutdown, failures logged and reported."""
 
 import asyncio
+from itertools import count
 
 import pytest
 import structlog
@@ -8,9 +9,11 @@ import structlog
 from bot.cancellation.errors import MaybeRecorded
 from bot.tasks import (
     BackgroundTasks,
+    Supervisor,
     cancel_and_wait,
     run_until_deadline,
 )
+from tests.support.polling import wait_until
 
 
 async def broken() -> None:
@@ -96,6 +99,37 @@ async def test_task_cancelled_by_its_starter_is_not_logged_as_lost() -> None:
 
 async def test_drain_without_tasks_returns_immediately() -> None:
     await BackgroundTasks().drain(0.0)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), asyncio.CancelledError()])
+async def test_loop_that_fails_is_logged_shown_and_started_again(error: BaseException) -> None:
+    runs, shown = count(), list[str | None]()
+
+    async def loop() -> None:
+        if next(runs) < 2:
+            raise error
+
+    async def sleep(_seconds: float) -> None:
+        shown.append(await supervisor.check())
+
+    supervisor = Supervisor(5.0, sleep)
+    with structlog.testing.capture_logs() as logs:
+        await supervisor.run(loop, "sweeper")
+
+    assert [(each["log_level"], each["loop"]) for each in logs] == 2 * [("error", "sweeper")]
+    assert shown == 2 * ["Stopped after an error, and soon started again: sweeper."]
+    assert (next(runs), await supervisor.check()) == (3, None)
+
+
+async def test_supervised_loop_ends_when_its_task_is_cancelled() -> None:
+    supervisor = Supervisor(5.0)
+    running = asyncio.create_task(supervisor.run(asyncio.Event().wait, "watch"))  # type: ignore[arg-type]  # its result is not used
+    pausing = asyncio.create_task(supervisor.run(broken, "sweeper"))
+    await wait_until(lambda: supervisor.failed == {"sweeper"})
+    await asyncio.wait_for(cancel_and_wait(running, pausing), 1)
+
+    assert running.cancelled()
+    assert not supervisor.failed
 
 
 async def test_cancel_and_wait_ends_every_task_and_raises_no_error() -> None:
