@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from bot.atlas import AtlasError, AtlasReader
+from bot.atlas import AtlasError, AtlasReader, ReadItems
 from bot.atlas import Project as AtlasProject
 from bot.services.projects import Project, Projects
 from bot.timings import DEFAULT_TIMINGS, Timings
@@ -37,14 +37,15 @@ class Organizations:
 
     def __post_init__(self) -> None:
         self._all: tuple[Organization, ...] = ()
-        self._listed: dict[AtlasReader, list[AtlasProject]] = {}  # by what reads the list
+        self._listed: dict[AtlasReader, ReadItems[AtlasProject]] = {}  # by what reads the list
         self._own_ids = frozenset(project.id for project in self.projects.all)
         self._conflicts: set[str] = set()
 
     @property
     def is_complete(self) -> bool:
-        """Whether the list of each organization was read."""
-        return all(each.atlas in self._listed for each in self._all)
+        """Whether the list of each organization was read completely."""
+        lists = [self._listed.get(each.atlas) for each in self._all]
+        return all(each is not None and not each.unread for each in lists)
 
     def set(self, organizations: Iterable[Organization]) -> None:
         """Set the organizations, and apply their patterns and policies to what is listed."""
@@ -61,7 +62,7 @@ class Organizations:
             await self.sleep(retry if failed else interval)
 
     async def read(self) -> list[str]:
-        """Read all lists, and return why some could not be read; their projects stay."""
+        """Read all lists, and return what could not be read and why; those projects stay."""
         by_client = {each.atlas: each for each in self._all}
         failed = await asyncio.gather(*map(self._read, by_client.values()))
         self._apply()
@@ -72,8 +73,13 @@ class Organizations:
             found = await organization.atlas.projects()
         except AtlasError as error:
             return f"The projects of {organization.label} cannot be listed: {error}"
-        self._listed[organization.atlas] = sorted(found, key=lambda each: each.id)
-        return None
+        listed = {each.id: each for each in found}
+        if found.unread:  # a project that was listed before may be one of them
+            listed = {each.id: each for each in self._listed.get(organization.atlas, ())} | listed
+        by_id = sorted(listed.values(), key=lambda each: each.id)
+        self._listed[organization.atlas] = ReadItems(by_id, found.unread)
+        unread = found.unread_text("project")
+        return f"In the list of {organization.label}, {unread}." if unread else None
 
     def _apply(self) -> None:
         found = {project.id: project for project in self._with_unique_names()}

@@ -38,6 +38,7 @@ FIRST_COST = 0.5  #: cost of a call in the first complete read, in call interval
 GAP_FACTOR = 3  #: how much faster a project is polled once its feed missed a download
 CLUSTER_LIST = ""  #: in the place of a cluster's name: the list of clusters
 UNREAD = "unread"  #: the state of a job that could not be read
+UNREAD_RETRY = 20.0  #: seconds until a list with an unreadable item is read again, at most
 RELEASE_TIMEOUT = 0.5  #: seconds to release the lease at shutdown
 
 log = structlog.get_logger(__name__)
@@ -222,7 +223,10 @@ class Watcher:
         try:
             clusters = await self.project.atlas.clusters(self._id)
             self._report_unread(CLUSTER_LIST, clusters.unread_text("cluster"))
-            await self._record_clusters(frozenset(each.name for each in clusters))
+            names = frozenset(each.name for each in clusters)
+            await self._record_clusters(names, is_complete=not clusters.unread)
+            if clusters.unread:
+                self._list_at = min(self._list_at, self.monotonic() + UNREAD_RETRY)
         except (AtlasError, CancellationError) as error:
             self._list_at = self.monotonic() + self._failures.record(CLUSTER_LIST, error)
 
@@ -232,14 +236,20 @@ class Watcher:
             log.warning("left out", project=self._id, cluster=name or None, why=why)
         self._unread[name] = why
 
-    async def _record_clusters(self, clusters: frozenset[str]) -> None:
+    async def _record_clusters(self, clusters: frozenset[str], *, is_complete: bool) -> None:
+        """Record which clusters exist; without a complete list no known one counts as deleted."""
+        if not is_complete:
+            clusters |= self._clusters or frozenset()
         if clusters != self._clusters:
             gone = await self.store.record_clusters(self._id, clusters)
             if gone is None:
                 self._renew_at = self.monotonic()
                 return
-            for name in gone:
-                await self._record_jobs(name, ReadItems())
+            if is_complete:
+                for name in gone:
+                    await self._record_jobs(name, ReadItems())
+            else:
+                clusters |= frozenset(gone)
             self._clusters = clusters
         self._failures.clear(CLUSTER_LIST)
         self.on_read()
@@ -266,7 +276,9 @@ class Watcher:
             began = self.store.now()
             jobs = await self._read_jobs(name)
             await self._record_jobs(name, jobs)
-            if name in self._recorded and not jobs.unread:
+            if jobs.unread:
+                next_read = min(next_read, self.monotonic() + UNREAD_RETRY)
+            elif name in self._recorded:
                 self._complete[name] = began
             is_last_urgent = due < 0 <= self._schedule.next_due
             if is_last_urgent:

@@ -6,7 +6,7 @@ import pytest
 import structlog
 
 from bot.atlas import Project as AtlasProject
-from bot.atlas import RoleMissing
+from bot.atlas import ReadItems, RoleMissing
 from bot.cancellation.policy import Policy
 from bot.services.organizations import Organization, Organizations, selects
 from bot.services.projects import Project, Projects
@@ -22,11 +22,13 @@ class ListedAtlas(FakeAtlas):
         super().__init__({})
         self.names = names
         self.fault: Exception | None = None
+        self.unread: list[str] = []
 
-    async def projects(self) -> list[AtlasProject]:  # type: ignore[override]  # a plain list
+    async def projects(self) -> ReadItems[AtlasProject]:
         if self.fault:
             raise self.fault
-        return [AtlasProject(id=each, name=name) for each, name in self.names.items()]
+        found = (AtlasProject(id=each, name=name) for each, name in self.names.items())
+        return ReadItems(found, self.unread)
 
 
 def organization(
@@ -121,6 +123,21 @@ async def test_list_that_cannot_be_read_keeps_its_projects_and_affects_no_other(
 
     assert names(projects) == {A: "shop", B: "lab"}
     assert "one" in sentence
+
+
+@pytest.mark.parametrize("unread", [A, ""])
+async def test_project_does_not_count_as_gone_while_an_item_cannot_be_read(unread: str) -> None:
+    atlas = ListedAtlas(**{A: "shop", B: "lab"})
+    projects, organizations = await read(organization(atlas))
+    atlas.names, atlas.unread = {B: "laboratory"}, [unread]
+    failed = await organizations.read()
+    during, is_complete = names(projects), organizations.is_complete
+    atlas.unread = []
+
+    assert failed == ["In the list of one, 1 project could not be read."]
+    assert (during, is_complete) == ({A: "shop", B: "laboratory"}, False)
+    assert await organizations.read() == []
+    assert names(projects) == {B: "laboratory"}
 
 
 async def test_changed_policy_applies_immediately_to_known_projects() -> None:

@@ -521,6 +521,17 @@ async def test_jobs_of_a_deleted_cluster_are_recorded_as_gone() -> None:
     assert env.store.noted == [("old", 0), ("c000", 0)]
 
 
+async def test_lists_with_an_unreadable_item_are_read_again_soon_and_nothing_is_gone() -> None:
+    env = watch_harness(1)
+    env.store.gone, env.atlas.unread = ["old"], ("",)
+    env.atlas.faults["old"] = [Unavailable(status=503)] * 100
+    await env.run_for(65)
+
+    assert ("old", 0) not in env.store.noted
+    assert env.atlas.times_of("old")
+    assert env.atlas.lists == len(env.atlas.times_of("c000")) == 4
+
+
 async def test_without_lease_nothing_is_read() -> None:
     env = watch_harness(3)
     env.store.held = False
