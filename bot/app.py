@@ -121,7 +121,6 @@ class Bot:
         self._services.organizations.on_change = partial(self._follow_projects, names)
         self._start_loop(self._services.organizations.run, "organizations")
         self._start_receiver(receiver, client, links)
-        self._start_loop(partial(warn_about_ids, self.settings, client, identity), "ids")
         log.info("ready", socket_mode=self.settings.socket_mode, port=self.port)
 
     async def stop(self) -> None:
@@ -257,6 +256,7 @@ class Bot:
         # A separate client: calls of dialogs that hang do not delay the check before a DELETE.
         self._directory = directory = Directory(self._open_slack_client(), links.identity)
         self._start_loop(partial(self._services.notify_approvers, directory), "notifier")
+        self._start_loop(partial(warn_about_ids, self.settings, directory), "ids")
         # Runs stop before the outbox, which still posts their outcomes.
         self._exit_stack.push_async_callback(self._stop_runs)
         self._on_shutdown(self._background.drain, self._timings.dialog_stop_timeout)

@@ -6,22 +6,18 @@ from dataclasses import dataclass, replace
 from itertools import chain, starmap
 from typing import Any, TypeAlias
 
-from slack_sdk.web.async_client import AsyncWebClient
-
 from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.notices import MAX_RECIPIENTS, possible_approvers
 from bot.cancellation.people import NO_ONE, Kind
 from bot.cancellation.policy import Policy
 from bot.doctor.results import CheckResult, Subject, within
 from bot.settings import PolicyHolder, Settings
-from bot.slack.client import Identity
 from bot.slack.directory import MAX_AGE, REASONS, UNKNOWN_GROUP, UNKNOWN_USER, Directory
 from bot.slack.errors import CALL_ERRORS, translate_error
 from bot.slack.payloads import kind_of
 from bot.slack.placement import ABSENT, is_direct, read_channel
 
 MAX_CONCURRENT_CALLS = 5  #: Slack limits calls by the minute
-TIMEOUT = 10.0  #: seconds to wait for one response about a person or a group
 IDS_TIMEOUT = 30.0  #: seconds for all channels, people and groups together
 LOCKED = "the check of SLACK_BOT_TOKEN failed"  #: why what needs the bot token is not checked
 INVITE = "Type /invite in the channel, and choose the bot."
@@ -148,12 +144,12 @@ def lookup_failure(subject: Subject, code: str) -> CheckResult:
 
 
 class IdChecks:
-    """The checks of the ids in the settings; one directory remembers what it read for several."""
+    """The checks of the ids in the settings; the directory remembers what it read for several."""
 
-    def __init__(self, client: AsyncWebClient, identity: Identity) -> None:
-        self._client = client
-        self._identity = identity
-        self._directory = Directory(client, identity, timeout=TIMEOUT)
+    def __init__(self, directory: Directory) -> None:
+        self._client = directory.client
+        self._identity = directory.identity
+        self._directory = directory
 
     async def channel(self, subject: Subject, named: NamedId) -> CheckResult:
         """Check that the bot can post in a channel, and that the channel is internal."""
@@ -231,12 +227,12 @@ CHECKS: Mapping[str, Callable[[IdChecks, Subject, Any], Awaitable[CheckResult]]]
 
 
 async def run_id_checks(
-    client: AsyncWebClient, identity: Identity | None, planned: Iterable[PlannedCheck]
+    directory: Directory | None, planned: Iterable[PlannedCheck]
 ) -> list[CheckResult]:
     """Run a few checks at a time; None, where the bot token is refused, leaves them unchecked."""
-    if identity is None:
+    if directory is None:
         return [subject.unchecked(LOCKED) for subject, _ in planned]
-    checks = IdChecks(client, identity)
+    checks = IdChecks(directory)
     slots, now = asyncio.Semaphore(MAX_CONCURRENT_CALLS), asyncio.get_running_loop().time
     deadline = now() + IDS_TIMEOUT
 

@@ -21,10 +21,12 @@ from bot.doctor.people import (
 from bot.doctor.results import CheckResult, Level, Subject, compare_clock, within
 from bot.settings import Settings
 from bot.slack.client import Identity, SlackClient, new_session
+from bot.slack.directory import Directory
 from bot.slack.errors import CALL_ERRORS, InvalidToken, translate_error
 from bot.slack.manifest import OPTIONAL_SCOPES, SCOPES
 
 CONNECT_TIMEOUT = 5  #: seconds to open a TCP connection to the Socket Mode server
+ID_TIMEOUT = 10.0  #: seconds to wait for one response about a person or a group
 
 log = structlog.get_logger(__name__)
 
@@ -157,9 +159,11 @@ async def check_slack(settings: Settings, now: Callable[[], datetime]) -> list[C
         here = now()
         token = slack.app_token.get_secret_value() if slack.app_token else ""
         subject = APP_TOKEN if token else SIGNING_SECRET
+        identity = bot.identity
+        directory = Directory(client, identity, timeout=ID_TIMEOUT) if identity else None
         transport, ids = await asyncio.gather(
             within(subject, check_app_token(client, token, bot.app)),
-            run_id_checks(client, bot.identity, planned_checks(settings)),
+            run_id_checks(directory, planned_checks(settings)),
         )
     needed = needed_scopes(settings)
     scopes = check_scopes(bot.scopes, needed) if bot.identity else [SCOPE.unchecked(LOCKED)]
@@ -172,13 +176,16 @@ def needed_scopes(settings: Settings) -> frozenset[str]:
     return frozenset(scope for scope, by in needed.items() if by)
 
 
-async def warn_about_ids(settings: Settings, client: AsyncWebClient, identity: Identity) -> None:
-    """Log a warning for each unusable id in the settings, which only missing cards would show."""
+async def warn_about_ids(settings: Settings, directory: Directory) -> None:
+    """Log a warning for each unusable id in the settings, which only missing cards would show.
+
+    The directory remembers what it read for the first clicks: Slack limits reads of groups.
+    """
     quarantined = any(each.policy.quarantine.is_on for each in settings.policy_holders)
-    if quarantined and identity.reads_emails is False:
+    if quarantined and directory.identity.reads_emails is False:
         log.warning("scope missing", scope=EMAILS, why=OPTIONAL_SCOPES[EMAILS], what_to_do=GRANT)
     planned = [each for each in planned_checks(settings) if each[0].check != "direct_messages"]
-    for found in await run_id_checks(client, identity, planned):
+    for found in await run_id_checks(directory, planned):
         if found.level is Level.PROBLEM:
             log.warning(
                 "setting needs attention",

@@ -8,7 +8,9 @@ from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy
 from bot.doctor.people import check_approvers, named_ids, planned_checks, run_id_checks
 from bot.doctor.results import Level, Subject
+from bot.doctor.slack import warn_about_ids
 from bot.settings import Settings, load_settings
+from bot.slack.directory import Directory
 from tests.unit.settings.test_load import ENOUGH, load
 from tests.unit.slack.fake_slack import IDENTITY, FakeSlack
 
@@ -95,6 +97,18 @@ def test_wildcard_names_no_user_and_no_group(tmp_path: Path) -> None:
     assert subjects(settings) == []
 
 
+async def test_check_at_the_start_reads_each_group_once_also_for_the_first_clicks(
+    tmp_path: Path,
+) -> None:
+    slack = FakeSlack()
+    directory = Directory(slack, IDENTITY)
+    rules = {"BOT_APPROVALS": "1", "BOT_REQUESTERS": "S1,S2", "BOT_APPROVERS": "S2"}
+    await warn_about_ids(load(tmp_path, **rules), directory)
+    await directory.members_of(["S1", "S2"])
+
+    assert slack.methods.count("usergroups.users.list") == 2
+
+
 async def direct_messages(
     folder: Path, members: int, answer: str = "", **given: str
 ) -> tuple[Level, str]:
@@ -104,7 +118,7 @@ async def direct_messages(
     rules = {"BOT_APPROVALS": "1", "BOT_REQUESTERS": "U0RINA", "BOT_APPROVERS": "S1", **given}
     planned = planned_checks(load(folder, **rules))
     planned = [each for each in planned if each[0].check == "direct_messages"]
-    (found,) = await run_id_checks(slack, IDENTITY, planned)
+    (found,) = await run_id_checks(Directory(slack, IDENTITY), planned)
 
     assert found.subject == "direct messages to BOT_APPROVERS"
     assert bool(found.hint) is (found.level is Level.WARNING)
