@@ -142,6 +142,7 @@ class Target:
         if len(words) not in {2, 3}:
             usage = "Name cluster and restore job, such as: prod-eu 5b622f7087d9d6039fafe03f."
             output.fail(usage, output.WRONG_USAGE)
+        words = [word.strip() for word in words]
         project, _, cluster = "/".join(words[:-1]).rpartition("/")
         with output.failing_on(InvalidName, code=output.WRONG_USAGE):
             cluster, job_id = cluster_name(cluster), object_id(words[-1], "restore job id")

@@ -105,6 +105,7 @@ STYLES = {
     Level.UNCHECKED: "dim",
 }
 
+SHORT_REPORT = 15  #: results that fit on a screen with their hints
 #: The columns in which the name of a level and the text beside it begin.
 LEVEL_COLUMN, TEXT_COLUMN = 2, 12
 
@@ -134,9 +135,14 @@ def write_json(results: Sequence[CheckResult], out: TextIO) -> None:
 
 
 def write_lines(results: Sequence[CheckResult], out: TextIO) -> None:
-    """Write the results by group, the problems once more, counts; only terminals break lines."""
+    """Write the results by group, and counts; only terminals break lines.
+
+    A report that does not fit on a screen has the problems once more before the counts.
+    """
     shown = merge_unchecked(map(_clean, results))
     problems = [replace(each, group="Problems") for each in shown if each.level is Level.PROBLEM]
+    if len(shown) <= SHORT_REPORT:
+        problems = []
     console = Console(file=out, highlight=False, soft_wrap=True)
     width = max(console.width, 2 * TEXT_COLUMN) if out.isatty() else sys.maxsize
     for group, alike in groupby([*shown, *problems], lambda each: each.group):

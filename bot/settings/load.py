@@ -86,7 +86,8 @@ def load_settings(
     tracing = read(TracingSettings, {**given, "variables": otel}, problems)
     audit_webhook = read_audit_webhook(given, problems)
     holders, named = read_projects(atlas.project_id, given, folder, problems)
-    unknown = unknown_variables(given.keys() - KNOWN_VARIABLES - OF_OTHERS - named)
+    missing = KNOWN_VARIABLES - given.keys() if problems else frozenset[str]()
+    unknown = unknown_variables(given.keys() - KNOWN_VARIABLES - OF_OTHERS - named, missing)
     if problems:
         raise SettingsError([*problems, *unknown])
     return settings.model_copy(
@@ -135,7 +136,7 @@ def read_env_file(path: Path) -> Mapping[str, str | None]:
     Raises `SettingsError` alone: what else would be missing may be in the file.
     """
     try:
-        return dotenv_values(stream=io.StringIO(path.read_text(encoding="utf-8")))
+        return dotenv_values(stream=io.StringIO(path.read_text(encoding="utf-8-sig")))
     except FileNotFoundError:
         return {}
     except UnicodeDecodeError:
@@ -202,17 +203,27 @@ def unused_variables(given: Mapping[str, str]) -> Iterator[str]:
         yield "MONGODB_ATLAS_PROJECT_ID has no effect here: another setting replaces it."
 
 
-def unknown_variables(names: Iterable[str]) -> Iterator[str]:
-    """Report those that seem to be meant for the bot, each with the most similar setting."""
+def unknown_variables(names: Iterable[str], missing: Iterable[str] = ()) -> Iterator[str]:
+    """Report those that seem to be meant for the bot, each with the most similar settings.
+
+    One that lacks a word of a setting is reported only while that setting is `missing`.
+    """
     for name in sorted(names):
         is_own = name.startswith("BOT_")
-        if is_own or name.startswith(("SLACK_", "MONGODB_")):
+        if is_own or name.startswith(("SLACK_", "MONGODB_", "ATLAS_")):
             # Other programs have such variables, too; the ratio is that of one changed letter.
             cutoff = 0.6 if is_own else (len(name) - 1) / len(name)
             nearest = get_close_matches(name, KNOWN_VARIABLES, n=1, cutoff=cutoff)
-            hint = f" (did you mean {nearest[0]}?)" if nearest else ""
+            nearest = nearest or [each for each in sorted(missing) if lacks_a_word(name, each)]
+            hint = f" (did you mean {' or '.join(nearest)}?)" if nearest else ""
             if is_own or nearest:
                 yield f"{name}{hint} is not a setting of the bot and has no effect."
+
+
+def lacks_a_word(name: str, setting: str) -> bool:
+    """Whether a name is that of the setting without one word, besides the prefix of Atlas's."""
+    words, wanted = ({*each.removeprefix("MONGODB_").split("_")} for each in (name, setting))
+    return words <= wanted and len(wanted - words) <= 1
 
 
 def warnings(settings: Settings) -> list[str]:

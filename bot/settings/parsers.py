@@ -66,10 +66,16 @@ def matching(pattern: str, message: str) -> Callable[[object], str]:
 variable_name = matching(
     r"[A-Z_][A-Z0-9_]*", "must be the name of a variable, such as SHOP_PRIVATE_KEY, not its value"
 )
-#: One word of the command, which cannot be mistaken for an id.
+#: The words with which the command begins in Slack, in place of a project or a cluster.
+COMMAND_WORDS = (
+    r"help|\?|-h|--help|list|history|approve|deny|withdraw|keep|cancel|stop|abort|kill|delete"
+)
+#: One word of the command, which cannot be mistaken for an id or for another word of it.
+PROJECT_NAME = rf"(?!([0-9a-fA-F]{{24}}|{COMMAND_WORDS})$)[^\s/]{{1,64}}"
 project_name = matching(
-    r"(?![0-9a-fA-F]{24}\Z)[^\s/]{1,64}",
-    "must be one word of up to 64 characters, without spaces and slashes, that is not an id",
+    rf"(?i:{PROJECT_NAME})",
+    "must be one word of up to 64 characters, without spaces and slashes, that is neither an id "
+    "nor a word of the command, such as list or help",
 )
 #: As Slack takes them in a manifest.
 slash_command = matching(

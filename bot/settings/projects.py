@@ -31,7 +31,7 @@ FILE = "BOT_PROJECTS_FILE"
 DRAFT = "http://json-schema.org/draft-07/schema#"
 
 VARIABLE_SCHEMA = Annotated[str, Field(pattern="^[A-Z_][A-Z0-9_]*$")]
-NAME_SCHEMA = Annotated[str, Field(pattern=r"^[^\s/]{1,64}$")]
+NAME_SCHEMA = Annotated[str, Field(pattern=f"^{parsers.PROJECT_NAME}$")]
 ID_SCHEMA = Annotated[str, Field(pattern="^[0-9a-fA-F]{24}$")]
 
 VariableName = Annotated[str | None, parser(parsers.variable_name, VARIABLE_SCHEMA)]
@@ -166,7 +166,7 @@ Lines: TypeAlias = Mapping[tuple[str, int, str], int]
 def _tables(path: Path, problems: list[str]) -> tuple[Lines, Mapping[str, list[dict[str, Any]]]]:
     """Read the lines of the file's keys and its tables; `ValueError` says why there are none."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Windows' editors write a mark before it
         content = tomllib.loads(text)
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None

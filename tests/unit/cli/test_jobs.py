@@ -27,7 +27,7 @@ SENT = DeleteAttempts(count=1, accepted=True)
 
 
 def test_target_has_a_project_where_three_words_are_given() -> None:
-    assert Target.parse(["prod-eu", JOB_ID.upper()]) == Target(
+    assert Target.parse([" prod-eu", f"{JOB_ID.upper()} "]) == Target(
         project=None, cluster="prod-eu", job_id=JOB_ID
     )
     for words in (["a/shop", "prod-eu", JOB_ID], ["a/shop/prod-eu", JOB_ID]):

@@ -10,7 +10,16 @@ from typing import TextIO
 import pytest
 from pydantic import SecretStr
 
-from bot.doctor.results import CheckResult, Level, Subject, is_ok, lines_of, write_json, write_lines
+from bot.doctor.results import (
+    SHORT_REPORT,
+    CheckResult,
+    Level,
+    Subject,
+    is_ok,
+    lines_of,
+    write_json,
+    write_lines,
+)
 from bot.doctor.run import settings_results
 from bot.redaction import redact
 from tests.support.terminal import Terminal
@@ -52,11 +61,14 @@ def test_last_line_has_the_counts(results: list[CheckResult], last: str) -> None
     assert out.getvalue().splitlines()[-1] == last
 
 
-def test_results_are_grouped_and_problems_repeated_at_the_end() -> None:
+@pytest.mark.parametrize("more", [0, SHORT_REPORT])
+def test_results_are_grouped_and_a_long_report_repeats_problems_at_the_end(more: int) -> None:
     out = io.StringIO()
     slack = [replace(result, group="Slack") for result in (RESULTS[0], RESULTS[2])]
-    write_lines([*slack, replace(RESULTS[1], group="Project shop-prod")], out)
+    project = [replace(RESULTS[1], group="Project shop-prod")]
+    write_lines([*slack, *project, *(more * [replace(RESULTS[0], group="HTTP")])], out)
 
+    problems = ["Problems", "  problem   it: bad", "            → Fix it."]
     assert out.getvalue().splitlines() == [
         "Slack",
         "  ok        it: fine",
@@ -65,9 +77,7 @@ def test_results_are_grouped_and_problems_repeated_at_the_end() -> None:
         "Project shop-prod",
         "  warning   it: risky",
         "            → Review it.",
-        "Problems",
-        "  problem   it: bad",
-        "            → Fix it.",
+        *(["HTTP", *(more * ["  ok        it: fine"]), *problems] if more else []),
         "1 problem, 1 warning.",
     ]
 

@@ -156,14 +156,23 @@ def test_mistyped_variable_is_named_beside_what_it_leaves_unset(tmp_path: Path) 
     assert "BOT_PROJECT_FILE (did you mean BOT_PROJECTS_FILE?)" in str(raised.value)
 
 
-def test_mistyped_token_is_named_beside_the_missing_one(tmp_path: Path) -> None:
-    typed = CAREFUL | {"SLACK_BOT_TOKEN": "", "SLACK_BOT_TOKN": "xoxb-1-2-abc"}
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("SLACK_BOT_TOKN", "SLACK_BOT_TOKEN"),
+        ("SLACK_TOKEN", "SLACK_BOT_TOKEN"),
+        ("ATLAS_PROJECT_ID", "MONGODB_ATLAS_PROJECT_ID"),
+    ],
+)
+def test_mistyped_variable_is_named_beside_the_missing_one(
+    tmp_path: Path, typed: str, meant: str
+) -> None:
     with pytest.raises(SettingsError) as raised:
-        load_settings(typed, tmp_path)
+        load_settings(CAREFUL | {meant: "", typed: "x", "ATLAS_TOKEN": "another's"}, tmp_path)
 
     missing, hint = raised.value.problems
-    assert missing.startswith("SLACK_BOT_TOKEN is not set")
-    assert hint.startswith("SLACK_BOT_TOKN (did you mean SLACK_BOT_TOKEN?)")
+    assert missing.startswith(f"{meant} is not set")
+    assert hint.startswith(f"{typed} (did you mean {meant}?)")
 
 
 def test_safe_settings_have_no_warning(careful: Settings) -> None:

@@ -11,6 +11,7 @@ from bot.atlas import DigestKey, ServiceAccount
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy
 from bot.settings import ProjectSettings, Settings, SettingsError, load_settings, warnings
+from bot.slack.command.grammar import KEYWORDS, QUARANTINE_DECISIONS, VERBS
 
 SHOP, LAB = "5b6212af90dc76637950a2c6", "5b6212af90dc76637950a2c7"
 ENVIRON = {
@@ -265,11 +266,21 @@ def test_file_that_cannot_be_read_is_a_problem(tmp_path: Path, name: str, why: s
     )
 
 
-@pytest.mark.parametrize("name", ["two words", "a/b", LAB, "x" * 65])
-def test_project_name_with_spaces_is_rejected(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["two words", "a/b", LAB, "x" * 65, "List", *KEYWORDS, *QUARANTINE_DECISIONS, *sorted(VERBS)],
+)
+def test_project_name_that_could_be_another_word_is_rejected(tmp_path: Path, name: str) -> None:
     (reported,) = problems(tmp_path, SHOP_TABLE.replace('"shop"', f'"{name}"'))
 
     assert reported.startswith(f'BOT_PROJECTS_FILE, project "{name}": name must be one word')
+
+
+def test_byte_order_mark_at_the_beginning_of_a_file_is_ignored(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("\ufeffBOT_COMMAND=/cancel-eu\n", encoding="utf-8")
+    settings = load(tmp_path, f"\ufeff{SHOP_TABLE}")
+
+    assert (settings.projects[0].name, settings.command) == ("shop", "/cancel-eu")
 
 
 LAB_TABLE = SHOP_TABLE.replace("shop", "lab").replace(SHOP, LAB)
