@@ -20,7 +20,7 @@ from bot.slack.mrkdwn import STATE_LABELS
 from bot.web.metrics import Metrics
 from tests.tools import settings_table
 
-PAGES = [Path("README.md"), *sorted(Path("docs").glob("*.md"))]
+PAGES = [Path("README.md"), Path("CHANGELOG.md"), *sorted(Path("docs").rglob("*.md"))]
 
 #: Inner nodes of the trees of errors: only their leaves are raised.
 ROOTS = {"AtlasError", "AtlasRejected", "AtlasUnavailable", "CancellationError", "NotAllowed"}
@@ -191,6 +191,13 @@ def known(name: str, files: set[str]) -> bool:
     return Path(name).exists() or any(
         f"/{file}".endswith(f"/{c}") for file in files for c in candidates
     )
+
+
+@pytest.mark.parametrize(("edition", "words"), [("1.1.0", 500), ("1.0.0", 900)])
+def test_changelog_is_short(edition: str, words: int) -> None:
+    section = page("CHANGELOG.md").partition(f"## {edition}")[2].partition("\n## ")[0]
+
+    assert 0 < len(section.split()) <= words
 
 
 def test_no_sentence_has_a_plural_in_parentheses() -> None:
