@@ -1,4 +1,4 @@
-"""A fake Slack server for tests and the demo; see docs/sandbox-slack.md."""
+"""A fake Slack server for tests and the demo; see docs/CONTRIBUTING.md."""
 
 from bot.sandbox.slack.block_kit.plain_text import text_of
 from bot.sandbox.slack.errors import ApiError, CannotDo, SandboxError

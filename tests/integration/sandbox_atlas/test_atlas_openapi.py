@@ -17,13 +17,12 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, ManualClock
 from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
 
-ROOT = Path(__file__).parents[3]
 TOKEN_PATH = "/api/oauth/token"
 
 #: The date is later than any version: each resource answers in its newest.
 VERSION = "application/vnd.atlas.2025-03-12+json"
 
-schema = schemathesis.openapi.from_path(ROOT / "docs" / "sandbox-atlas-api.yaml")
+schema = schemathesis.openapi.from_path(Path(__file__).with_name("atlas_api.yaml"))
 key = HTTPDigestAuth(PUBLIC_KEY, PRIVATE_KEY)
 schema.auth.set_from_requests(key).skip_for(path=TOKEN_PATH)
 account = HTTPBasicAuth(CLIENT_ID, CLIENT_SECRET)

@@ -1,7 +1,6 @@
 """The fake Atlas's pure rules: versions, buckets, faults, errors, origins, and the world."""
 
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -104,13 +103,6 @@ def test_every_kind_and_every_preset_has_a_sentence() -> None:
 
     assert set(SENTENCES) == set(Kind)
     assert all(sentence.endswith(".") for sentence in sentences)
-
-
-def test_docs_name_every_option_fault_and_preset() -> None:
-    text = (Path(__file__).parents[4] / "docs" / "sandbox-atlas.md").read_text(encoding="utf-8")
-    names = [*Behaviour.model_fields, *(kind.value for kind in Kind), *PRESETS]
-
-    assert [name for name in names if f"`{name}`" not in text] == []
 
 
 def test_errors_parameters_are_its_values_in_order() -> None:
