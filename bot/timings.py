@@ -44,6 +44,7 @@ class Timings:
     watch_call_interval: float = 0.1045  # between two calls of all watches, logins aside
     watch_read_interval: float = 0.63  # between two reads of clusters of a project, after a burst
     min_events_interval: float = 2.4  # between two reads of a feed: a quarter of 100 a minute
+    open_job_interval: float = 12.0  # between two reads of a cluster with an open download
     first_look: float = 50.0  # over which the first reads of all clusters are spread at most
     watch_lease_renewal_interval: float = 6.0  # between two renewals of the lease of a project
     watch_idle_interval: float = 0.5  # longest pause until the next check of what is due

@@ -115,6 +115,7 @@ class JobState(StrEnum):
 
     IN_PROGRESS = "in_progress", "The job is running."
     LINK_LIVE = "link_live", "The download link is live: it can be used once."
+    LINK_USED = "link_used", "The download link was used or withdrawn."
     FINISHED = "finished", "The job has finished."
     CANCELLED = "cancelled", "The job is cancelled."
     EXPIRED = "expired", "The download link has expired."
@@ -124,6 +125,11 @@ class JobState(StrEnum):
         state = str.__new__(cls, value)
         state._value_, state.sentence = value, sentence
         return state
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the job has ended; one with a live or used link has not."""
+        return self not in {JobState.IN_PROGRESS, JobState.LINK_LIVE, JobState.LINK_USED}
 
 
 def _aware(moment: datetime) -> datetime:
@@ -171,7 +177,7 @@ class RestoreJob(AtlasModel):
     expired: _Flag = False
     failed: _Flag = False
     finished_at: _MaybeMoment = None  #: of an automated job, not of a live download
-    expires_at: _MaybeMoment = None  #: when the link expires; set once it exists
+    expires_at: _MaybeMoment = None  #: of a download: when its link expires; stays without link
     target_cluster_name: _Name | None = None  #: of an automated or point-in-time restore
     target_project_id: _Name | None = Field(default=None, alias="targetGroupId")
     link_is_live: bool = False  #: whether there is a link; parsing drops the link itself
@@ -191,9 +197,17 @@ class RestoreJob(AtlasModel):
         return kept
 
     @property
+    def link_expires_at(self) -> datetime | None:
+        """When the download link expires or would have expired; None if there never was one.
+
+        A link works once: afterwards only this time shows that it existed.
+        """
+        return self.expires_at if self.delivery_type == DeliveryType.DOWNLOAD else None
+
+    @property
     def live_since(self) -> datetime | None:
         """When the download link became live: an hour before it expires."""
-        return self.expires_at - LINK_LIFETIME if self.expires_at else None
+        return self.link_expires_at - LINK_LIFETIME if self.link_expires_at else None
 
     @property
     def state(self) -> JobState:
@@ -207,13 +221,13 @@ class RestoreJob(AtlasModel):
             (self.expired, JobState.EXPIRED),
             (self.finished_at is not None, JobState.FINISHED),
             (self.link_is_live, JobState.LINK_LIVE),
+            (self.link_expires_at is not None, JobState.LINK_USED),
         )
         return next((state for is_set, state in ended if is_set), JobState.IN_PROGRESS)
 
     @property
     def is_over(self) -> bool:
-        """Whether the job has ended; a job with a live link has not."""
-        return self.state not in {JobState.IN_PROGRESS, JobState.LINK_LIVE}
+        return self.state.is_over
 
     @property
     def can_be_cancelled(self) -> bool:

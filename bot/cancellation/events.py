@@ -45,6 +45,7 @@ class EventName(StrEnum):
     OBSERVED = "request:observed"  #: not kept, and not cancelled by the bot
     STARTER_KNOWN = "request:starter_known"  #: the activity feed named who started the job
     LINK_LIVE = "request:link_live"  #: the link went live while the request waited
+    LINK_USED = "request:link_used"  #: the link was used or withdrawn while it waited
     JOB_ENDED = "request:job_ended"  #: the job ended while the request waited
     CARD_MOVED = "slack:card_moved"  #: the card goes to another channel, since posting failed
     POST_DROPPED = "slack:post_dropped"  #: a message could not be delivered anywhere

@@ -24,7 +24,11 @@ class LinkPhase(StrEnum):
     EXPECTED = "expected"
     OVERDUE = "overdue"  #: the expected time has passed
     LIVE = "live"  #: the link gives the backup, once
+    USED = "used"  #: the link was used or withdrawn
     ENDED = "ended"  #: the job has ended
+
+
+_LINK_PHASES = {JobState.LINK_LIVE: LinkPhase.LIVE, JobState.LINK_USED: LinkPhase.USED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,10 @@ def expected_wait(observed: Sequence[timedelta]) -> timedelta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFacts:
-    """A job's starter and the clock of its link: when it is expected, and since when it is live."""
+    """A job's starter and the clock of its link: when it is expected, and since when it is live.
+
+    `live_since` and `until` stay when the link is used.
+    """
 
     started_at: datetime
     expected_at: datetime
@@ -68,10 +75,14 @@ class JobFacts:
         """Return the facts of a job of which only the id is known."""
         return cls(started_at=ref.started_at, expected_at=ref.started_at + wait).at(now)
 
-    def with_link(self, expires_at: datetime | None, ended: JobState | None) -> "JobFacts":
-        """Add the times of a read of the job; a time that is known stays known."""
+    def with_link(self, expires_at: datetime | None, state: JobState | None = None) -> "JobFacts":
+        """Add a read of the job, its `state` if it is the newest; a known time stays known."""
         since = expires_at - LINK_LIFETIME if expires_at else self.live_since
-        return replace(self, live_since=since, until=expires_at or self.until, ended=ended)
+        facts = replace(self, live_since=since, until=expires_at or self.until)
+        if state is None:
+            return facts
+        phase = _LINK_PHASES.get(state, self.phase)
+        return replace(facts, phase=phase, ended=state if state.is_over else None)
 
     def add(
         self,
@@ -85,13 +96,16 @@ class JobFacts:
             facts = replace(facts, started_by=started_by)
         if job is None:
             return facts
-        expires_at = job.expires_at if job.link_is_live else None
-        return facts.with_link(expires_at, job.state if job.is_over else None)
+        return facts.with_link(job.link_expires_at, job.state)
 
     def at(self, now: datetime) -> "JobFacts":
         """Return the facts with the phase of this time."""
         phase = LinkPhase.OVERDUE if self.expected_at <= now else LinkPhase.EXPECTED
-        if self.ended or (self.until and self.until <= now):
+        if self.ended:
+            phase = LinkPhase.ENDED
+        elif self.phase is LinkPhase.USED:
+            phase = LinkPhase.USED
+        elif self.until and self.until <= now:
             phase = LinkPhase.ENDED
         elif self.live_since:
             phase = LinkPhase.LIVE

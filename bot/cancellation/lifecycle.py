@@ -41,7 +41,7 @@ UNDECIDED = frozenset({State.AWAITING, State.QUARANTINED})
 class JobFingerprint:
     """The job as it was shown: the compared fields, and what the card repeats.
 
-    A link that became live is not a change.
+    A link that became live, or was used, is not a change.
     """
 
     delivery_type: str  #: `download`, `automated` or `pointInTime`
@@ -49,8 +49,8 @@ class JobFingerprint:
     snapshot_time: datetime | None  #: when the snapshot was taken, or None if Atlas gave no time
     cancellable: bool  #: whether the job could be cancelled when it was shown
     target: str | None = None  #: of the restore (`project/cluster`); None for a download
-    link_is_live: bool = field(default=False, compare=False)  #: whether the link existed
-    expires_at: datetime | None = field(default=None, compare=False)  #: of the link
+    link_is_live: bool = field(default=False, compare=False)  #: whether there was a link to use
+    expires_at: datetime | None = field(default=None, compare=False)  #: of the link, used or not
 
     @classmethod
     def of(cls, job: RestoreJob) -> "JobFingerprint":
@@ -62,8 +62,18 @@ class JobFingerprint:
             cancellable=job.can_be_cancelled,
             target=target if job.target_cluster_name else None,
             link_is_live=job.link_is_live,
-            expires_at=job.expires_at,
+            expires_at=job.link_expires_at,
         )
+
+    @property
+    def link_existed(self) -> bool:
+        """Whether the download link existed, also if it was used since."""
+        return self.link_is_live or self.expires_at is not None
+
+    @property
+    def link_was_used(self) -> bool:
+        """Whether the download link was used or withdrawn: only its time was left."""
+        return self.link_existed and not self.link_is_live
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

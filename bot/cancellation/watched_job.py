@@ -15,6 +15,7 @@ class WatchedState(StrEnum):
 
     IN_PROGRESS = "in_progress"  #: no link yet
     LINK_LIVE = "link_live"  #: the backup can be downloaded by the link
+    LINK_USED = "link_used"  #: the link was used or withdrawn
     FINISHED = "finished"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
@@ -27,8 +28,9 @@ class WatchedState(StrEnum):
         return self not in OPEN
 
 
+_HAD_LINK = frozenset({WatchedState.LINK_LIVE, WatchedState.LINK_USED})
 #: The states in which an announcement has its button.
-OPEN = frozenset({WatchedState.IN_PROGRESS, WatchedState.LINK_LIVE})
+OPEN = _HAD_LINK | {WatchedState.IN_PROGRESS}
 
 
 class QuarantineDecision(StrEnum):
@@ -93,6 +95,8 @@ def _change(
 ) -> JobChange | None:
     state = WatchedState(job.state.value)
     recorded, announce = before or (None, not first)
+    if state is WatchedState.IN_PROGRESS and recorded in _HAD_LINK:
+        state = WatchedState.LINK_USED  # an earlier read showed the link, this one no trace of it
     if recorded is state:
         return None
     return JobChange(

@@ -175,7 +175,8 @@ class JobFactsService:
         """Record what is new; a request that `waits` may lack the event of a live link."""
         updated = known.add(job, found, link).at(self.now())
         is_new = updated != known or updated.started_by is not known.started_by
-        may_lack_event = waits and updated.phase in {LinkPhase.LIVE, LinkPhase.ENDED}
+        to_come = {LinkPhase.EXPECTED, LinkPhase.OVERDUE}
+        may_lack_event = waits and updated.phase not in to_come
         if not (is_new or may_lack_event):
             return known
         return await self.store.record(ref, job, found, link)

@@ -120,6 +120,7 @@ class Run:
     canceller: AtlasCanceller
     runner: "Runner"
     judgement: Judgement | None = None  #: why the request waits for approvals again, if it does
+    job: RestoreJob | None = None  #: as it was read last
 
     def __post_init__(self) -> None:
         self.store = self.runner.store  # records each DELETE and its answer under the lease
@@ -144,7 +145,7 @@ class Run:
         """
         while True:
             try:
-                job = await self._read_job()
+                self.job = job = await self._read_job()
             except AtlasError as error:
                 return self._result_of_failed_read(error)
             step = next_step(self.request.shown, self.request.sent, job)
@@ -225,8 +226,7 @@ class Run:
     async def _send_delete(self, job: RestoreJob) -> None:
         """Record the attempt, send one DELETE, record its answer."""
         unknown_before = self.request.sent.unknown
-        expires_at = job.expires_at if job.link_is_live else None
-        self.request = await self.store.record_delete_sent(self.request, expires_at)
+        self.request = await self.store.record_delete_sent(self.request, job.link_expires_at)
         sent = replace(self.request.sent, unknown=unknown_before)
         try:
             status = await self.canceller.cancel_restore_job(self.request.ref)
@@ -324,8 +324,8 @@ class Runner:
             return
         canceller = self.canceller_of(project)
         run = Run(request=request, atlas=project.atlas, canceller=canceller, runner=self)
-        ending = await run.execute()
-        await self.store.settle(run.request, ending.state, ending.outcome, run.judgement)
+        end = await run.execute()
+        await self.store.settle(run.request, end.state, end.outcome, run.judgement, job=run.job)
 
     async def _renew_lease(self, request_id: str) -> None:
         while True:

@@ -275,6 +275,9 @@ class Watcher:
         try:
             began = self.store.now()
             jobs = await self._read_jobs(name)
+            if any(job.can_be_cancelled for job in jobs):
+                soon = self._last_read[name] + self.timings.open_job_interval
+                next_read = min(next_read, soon)
             await self._record_jobs(name, jobs)
             if jobs.unread:
                 next_read = min(next_read, self.monotonic() + UNREAD_RETRY)

@@ -16,6 +16,9 @@ HEADLINES: Mapping[WatchedState, str] = {
         ":inbox_tray: A download of a backup was started; its link is not there yet"
     ),
     WatchedState.LINK_LIVE: ":warning: A backup can be downloaded now; its link is live",
+    WatchedState.LINK_USED: (
+        ":rotating_light: The link of a download was used or withdrawn: a copy may have been taken"
+    ),
     WatchedState.FINISHED: (
         ":information_source: The download has finished: there is nothing to cancel"
     ),

@@ -81,6 +81,8 @@ def link_text(facts: JobFacts) -> str:
             return f":hourglass_flowing_sand: overdue: it was expected {expected}"
         case LinkPhase.LIVE:
             return f"{live_text(facts)}: it may have been used"
+        case LinkPhase.USED:
+            return f":warning: used or withdrawn{was_live_text(facts)}: a copy may have been taken"
         case LinkPhase.ENDED:
             used = "; the link was live and may have been used" if facts.live_since else ""
             return f"the job has {ending(facts.ended)}{used}"
@@ -90,6 +92,12 @@ def live_text(facts: JobFacts) -> str:
     since = f" since {mrkdwn.date(facts.live_since, seconds=True)}" if facts.live_since else ""
     until = f", until {mrkdwn.date(facts.until)}" if facts.until else ""
     return f":warning: live{since}{until}"
+
+
+def was_live_text(facts: JobFacts) -> str:
+    if facts.live_since is None:
+        return ""
+    return f"; it was live since {mrkdwn.date(facts.live_since, seconds=True)}"
 
 
 def ending(state: JobState | None) -> str:

@@ -78,13 +78,13 @@ def _save_facts(uow: UnitOfWork, ref: JobRef, facts: JobFacts, *, is_known: bool
 
 
 def ensure_facts(
-    uow: UnitOfWork, ref: JobRef, expires_at: datetime | None = None, ended: JobState | None = None
+    uow: UnitOfWork, ref: JobRef, expires_at: datetime | None = None, state: JobState | None = None
 ) -> JobFacts:
-    """Record what was read about a job's link; return the facts."""
+    """Record what was read about a job's link, see `JobFacts.with_link`; return the facts."""
     known = get_facts(uow, [ref]).get(ref)
     facts = known or JobFacts.new(ref, _wait(uow, ref.project_id), uow.now)
-    read = expires_at or ended
-    updated = facts.with_link(expires_at, ended).at(uow.now) if read else facts
+    read = expires_at or state
+    updated = facts.with_link(expires_at, state).at(uow.now) if read else facts
     if updated != known:
         _save_facts(uow, ref, updated, is_known=known is not None)
     return updated
@@ -193,21 +193,25 @@ def _nearby_jobs(uow: UnitOfWork, ref: JobRef, facts: JobFacts) -> NearbyJobs:
 
 
 def _update_request(uow: UnitOfWork, request: Request, before: JobFacts, after: JobFacts) -> None:
-    """Record once that the link went live or the job ended; update the card."""
+    """Record once that the link went live or was used, or the job ended; update the card."""
     starter = after.started_by.starter
     if starter and after.started_by != before.started_by:
         detail = after.audit_detail()
         uow.record_and_notify(request, EventName.STARTER_KNOWN, detail=detail, reply=False)
-    was_live = request.shown.link_is_live
-    if after.phase is LinkPhase.LIVE and not was_live:
-        _record_once(uow, request, EventName.LINK_LIVE, after)
+    is_used = after.phase is LinkPhase.USED
+    if (is_used or after.phase is LinkPhase.LIVE) and not request.shown.link_existed:
+        _record_once(uow, request, EventName.LINK_LIVE, after, reply=not is_used)
+    if is_used and not request.shown.link_was_used:
+        _record_once(uow, request, EventName.LINK_USED, after)
     if after.phase is LinkPhase.ENDED and request.state is State.AWAITING:
         _record_once(uow, request, EventName.JOB_ENDED, after)
     if after != before:
         uow.refresh_card(request)
 
 
-def _record_once(uow: UnitOfWork, request: Request, name: EventName, facts: JobFacts) -> None:
+def _record_once(
+    uow: UnitOfWork, request: Request, name: EventName, facts: JobFacts, *, reply: bool = True
+) -> None:
     is_event = (audit_events.c.request == request.id, audit_events.c.event == name)
     if uow.execute(select(exists().where(*is_event))).scalar_one():
         return
@@ -216,4 +220,5 @@ def _record_once(uow: UnitOfWork, request: Request, name: EventName, facts: JobF
         "until": facts.until.isoformat() if facts.until else None,
         "state": facts.ended,
     }
-    uow.record_and_notify(request, name, detail={k: v for k, v in detail.items() if v})
+    known = {k: v for k, v in detail.items() if v}
+    uow.record_and_notify(request, name, detail=known, reply=reply)

@@ -7,11 +7,12 @@ from typing import Any
 
 from sqlalchemy import Select, and_, bindparam, or_, select
 
+from bot.atlas import RestoreJob
 from bot.cancellation.events import EventName
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
 from bot.storage.database import has_passed
-from bot.storage.job_facts_store import ensure_facts, get_or_new
+from bot.storage.job_facts_store import ensure_facts
 from bot.storage.queries import CHANGE_REQUEST, IS_OPEN
 from bot.storage.tables import requests
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
@@ -87,7 +88,7 @@ class LeaseStore(Store):
     ) -> Request:
         """Record that a DELETE is about to be sent, only while the lease runs.
 
-        Its effect is unknown until `record_delete_answer`. The link, if it is live,
+        Its effect is unknown until `record_delete_answer`. The link, if it exists or existed,
         expires at `link_expires_at`. After `AlreadyHandled` nothing may be sent.
         """
         sent = replace(request.sent, count=request.sent.count + 1, unknown=True)
@@ -121,13 +122,18 @@ class LeaseStore(Store):
         state: State,
         outcome: Outcome,
         judgement: Judgement | None = None,
+        *,
+        job: RestoreJob | None = None,
     ) -> Request:
-        """End a run; `judgement` has why it waits for approvals again; raises `AlreadyHandled`."""
+        """End a run that read the `job` last; raises `AlreadyHandled`.
+
+        `judgement` has why the request waits for approvals again.
+        """
         if judgement:
             uow.apply_judgement(request, judgement)
         detail = None
         if state is State.CANCELLED:
-            facts = get_or_new(uow, [request.ref])[request.ref]
+            facts = ensure_facts(uow, request.ref, job.link_expires_at if job else None)
             detail = facts.link_times()
             if facts.live_since is None:
                 uow.after_commit.append(self.on_cancelled_before_link)

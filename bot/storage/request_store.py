@@ -193,8 +193,7 @@ def _find_or_create(
 def add_request(uow: UnitOfWork, request: Request, person: Person | None) -> None:
     """Add a new request with its first event and its card; `person` is None for the bot."""
     uow.add(request)
-    expires_at = request.shown.expires_at if request.shown.link_is_live else None
-    facts = ensure_facts(uow, request.ref, expires_at)
+    facts = ensure_facts(uow, request.ref, request.shown.expires_at)
     detail = {
         "project": request.ref.project_id,
         "cluster": request.ref.cluster_name,

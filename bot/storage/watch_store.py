@@ -223,12 +223,11 @@ def _record(
             values["version"] = watched_jobs.c.version + int(change.announce)
             job = update(watched_jobs).where(queries.is_job(watched_jobs, ref)).values(**values)
             stored[change.job_id] = uow.execute(job.returning(watched_jobs)).one()
-        live = change.shown and change.shown.link_is_live
-        if live or change.announce:
+        shown = change.shown
+        if change.announce or (shown and shown.link_existed):
             # Atlas does not show how a job ended that it no longer lists.
-            ended = JobState(change.state.value) if change.shown and change.state.is_over else None
-            expires_at = change.shown.expires_at if change.shown and live else None
-            ensure_facts(uow, ref, expires_at, ended)
+            state = JobState(change.state.value) if shown else None
+            ensure_facts(uow, ref, shown.expires_at if shown else None, state)
     announced = [stored[change.job_id] for change in changes if change.announce]
     announce(uow.execute, uow.now, announced)
 

@@ -91,7 +91,7 @@ function short(path) {
 }
 
 function jobRow(one) {
-  const open = one.type === "download" && ["running", "live"].includes(one.state);
+  const open = one.type === "download" && ["running", "live", "used"].includes(one.state);
   const line = `/cancel-restore ${one.cluster} ${one.id}`;
   return h("div", { class: `job ${one.state}` },
     h("p", {}, h("strong", {}, one.cluster), " ", h("code", {}, one.id)),

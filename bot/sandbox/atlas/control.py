@@ -27,7 +27,7 @@ class Change(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    action: Literal["release", "cancel", "expire", "fail", "finish"]
+    action: Literal["release", "use", "cancel", "expire", "fail", "finish"]
 
 
 class NewJob(BaseModel):
@@ -150,9 +150,13 @@ class Control:
             job = self.atlas.world.job(request.match_info["job"])
         except KeyError as missing:
             raise web.HTTPNotFound(text="there is no such job") from missing
+        if change.action == "use" and job.state != "live":
+            raise web.HTTPConflict(text="the job has no link to use")
         match change.action:
             case "release":
                 job.release(self.atlas.clock())
+            case "use":
+                job.use()
             case "finish":
                 job.finish(self.atlas.clock())
             case "cancel":

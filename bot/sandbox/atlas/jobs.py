@@ -80,13 +80,19 @@ class RestoreJob:
                 return word
         if self.finished_at is not None:
             return "finished"
-        return "live" if self.urls else "running"
+        if self.urls:
+            return "live"
+        return "running" if self.expires_at is None else "used"
 
     def release(self, now: datetime) -> None:
         """Create the link, which is valid for an hour."""
         self.urls = [self.link(item.replica_set) for item in self.components] or [self.link()]
         self.components = [replace(c, url=self.link(c.replica_set)) for c in self.components]
         self.expires_at = now + LINK_LIFETIME
+
+    def use(self) -> None:
+        """Withdraw the link because it was used; it works once, and only its time stays."""
+        self._withdraw()
 
     def cancel(self, *, keep_link: bool = False) -> None:
         """Cancel the job."""

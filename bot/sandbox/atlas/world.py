@@ -183,7 +183,7 @@ class World:
     def pass_time(self, now: datetime) -> None:
         """Expire every link after its hour."""
         for _, job in self.jobs():
-            if job.urls and job.expires_at is not None and job.expires_at <= now:
+            if not job.over and job.expires_at is not None and job.expires_at <= now:
                 job.expire()
 
     def keep_old_view(self, job: RestoreJob, reads: int) -> None:

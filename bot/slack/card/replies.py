@@ -125,7 +125,7 @@ def _retried(post: RequestPost) -> str:
 
 
 def _cancelled(post: RequestPost) -> str:
-    was_live = post.request.shown.link_is_live or "link_live_since" in post.detail
+    was_live = post.request.shown.link_existed or "link_live_since" in post.detail
     live = f" {LINK_WAS_LIVE}" if was_live else ""
     return f":white_check_mark: {{to}}: {{job}} is cancelled.{{approved}} Atlas confirms it.{live}"
 
@@ -184,6 +184,10 @@ TEMPLATES: Mapping[EventName, str | Callable[[RequestPost], str]] = {
     EventName.LINK_LIVE: (
         ":warning: The download link of {job} is live{since}. "
         "From now on the copy may have been taken; a cancellation ends the link."
+    ),
+    EventName.LINK_USED: (
+        ":rotating_light: The download link of {job} was used or withdrawn; it was live{since}. "
+        "A copy may have been taken; a cancellation cannot undo that."
     ),
     EventName.JOB_ENDED: _job_ended,
     EventName.CHECK_FAILED: (

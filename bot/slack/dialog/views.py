@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
 
-from bot.atlas import DeliveryType, JobRef, RestoreJob
+from bot.atlas import DeliveryType, JobRef, JobState, RestoreJob
 from bot.cancellation.lifecycle import JobFingerprint, Request
 from bot.cancellation.policy import Policy
 from bot.services.search_results import ClusterRef, Search
@@ -44,12 +44,13 @@ ALONE = blockkit.checkbox(
     "Cancel at once, without approval",
     hint="A reason is required. The approvers are notified, and one of them must review it.",
 )
-#: An alert is plain text, which has no date tokens: the line about the link has the times.
-LIVE_LINK_ALERT = blockkit.alert(
-    "With the live link, the backup may have been fetched already. "
+#: What follows from a link; plain text has no date tokens: the line about the link has the times.
+LINK_ALERTS = {
+    JobState.LINK_LIVE: "With the live link, the backup may have been fetched already. "
     "Cancelling ends the link, but cannot undo a download.",
-    "warning",
-)
+    JobState.LINK_USED: "The link was used or withdrawn: the backup may have been fetched already. "
+    "Cancelling cannot undo a download.",
+}
 NOT_SEARCHED = "Flex and serverless clusters are not searched: Atlas has no call to cancel there."
 
 
@@ -83,9 +84,10 @@ def details(
         card_channel=placement.channel,
         because=placement.because and blockkit.cut(placement.because, MAX_REASON_LENGTH),
     )
+    alert = LINK_ALERTS.get(details.job.state)
     blocks = [
         _job(details),
-        *([LIVE_LINK_ALERT] if details.job.link_is_live else []),
+        *([blockkit.alert(alert, "warning")] if alert else []),
         *_inputs(policy, target.ref),
         *([ALONE] if may_act_alone else []),
         *_notes(policy, placement),
@@ -254,7 +256,7 @@ def _job(details: JobDetails) -> Block:
 def _details(details: JobDetails, links: Links) -> list[Block]:
     job = details.job
     facts = [
-        *([] if job.link_is_live else [("State", job.state.sentence)]),
+        *([] if job.state in LINK_ALERTS else [("State", job.state.sentence)]),
         *mrkdwn.job_facts(JobFingerprint.of(job)),
         *_target_and_times(details),
         ("Restore job", mrkdwn.code(details.ref.job_id)),

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bot.atlas import JobRef, RestoreJob, created_at
+from bot.atlas import JobRef, JobState, RestoreJob, created_at
 from bot.services.projects import Project
 from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.blockkit import Block, View
@@ -148,6 +148,9 @@ def _limited(options: list[Block]) -> list[Block]:
     return [*kept, *message_option(f"… and {more} more: type a part of the name")]
 
 
+_LINK_STATES = {JobState.LINK_LIVE: "link live", JobState.LINK_USED: "link used"}
+
+
 def label(job: RestoreJob, now: datetime) -> str:
     """Describe a job in plain text, which has no date tokens."""
     snapshot = "snapshot of unknown time"
@@ -155,14 +158,15 @@ def label(job: RestoreJob, now: datetime) -> str:
         utc = taken.astimezone(UTC)
         year = "" if taken.year == now.year else f" {taken.year}"
         snapshot = f"snapshot {utc:%-d %b}{year} {utc:%H:%M} UTC, {_span(now - taken)} old"
-    state = "link live" if job.link_is_live else "no link yet"
+    state = _LINK_STATES.get(job.state, "no link yet")
     return f"{snapshot} · {state} · {_short_id(job.id)}"
 
 
 def age(job: RestoreJob, now: datetime) -> str:
-    """Say how long a job's link is live, or when the job was started; empty if unknown."""
-    if job.link_is_live and job.live_since:
-        return f"link live for {_span(now - job.live_since)}"
+    """Say since when a job's link is or was live, or when it was started; empty if unknown."""
+    if job.live_since and not job.is_over:
+        span = _span(now - job.live_since)
+        return f"link live for {span}" if job.link_is_live else f"link went live {span} ago"
     # Atlas does not document the time in an id: an implausible one is not shown.
     earliest, began = job.snapshot_time or now - timedelta(days=30), created_at(job.id)
     return f"started {_span(now - began)} ago" if earliest <= began <= now else ""

@@ -129,6 +129,32 @@ async def test_link_that_goes_live_is_reported_once_on_card_and_in_thread(
     assert "after the link went live" in listed
 
 
+@pytest.mark.parametrize("cluster", ["prod-eu", "orders-sharded"])
+async def test_link_that_is_used_between_two_reads_is_never_called_absent(
+    env: BotEnvironment, cluster: str
+) -> None:
+    job = env.start_job(cluster)
+    await env.submit_request((cluster, job.id))
+    await shows(env, job, "expected")
+    job.release(wall_clock())
+    job.use()
+    await shows(env, job, "used or withdrawn; it was live since")
+    dialog = env.slack.state.text_of(await env.open_dialog((cluster, job.id), "abe"))
+    await approve(env, job)
+    ending = await env.wait_for_outcome(job.id)
+    card = await shows(env, job, "was live from")
+    await env.send_command("rina", "history")
+    (listed,) = await env.wait_for_ephemerals("rina")
+    _, metrics = await env.get("/metrics")
+
+    assert ending.state == "cancelled"
+    assert "had been live" in ending.reply
+    assert replies_with(env, job, "was used or withdrawn; it was live since") == 1
+    assert "after the link went live" in listed
+    assert "cancel_restore_cancelled_before_link_total 0.0" in metrics
+    assert not any(word in card + dialog for word in ("never live", "not there yet", "overdue"))
+
+
 async def test_job_that_ends_while_the_request_waits_is_reported(env: BotEnvironment) -> None:
     job = env.start_job()
     await env.submit_request(("prod-eu", job.id))

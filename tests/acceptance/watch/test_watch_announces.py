@@ -64,6 +64,22 @@ async def test_live_link_updates_the_same_message(env: WatchEnvironment) -> None
     assert buttons(message) == ["Cancel this job"]
 
 
+async def test_used_link_updates_the_same_message_and_keeps_the_button(
+    env: WatchEnvironment,
+) -> None:
+    await env.start_bot()
+    job_id = env.new_job_id("orders-sharded", live=True)
+    await env.wait_for_announcement(job_id, "link_live")
+    job(env, job_id).use()
+
+    message = await env.wait_for_announcement(job_id, "link_used")
+    text = env.slack.state.text_of(message)
+
+    assert "used or withdrawn; it was live since" in text
+    assert "not there yet" not in text
+    assert buttons(message) == ["Cancel this job"]
+
+
 async def test_event_leads_to_the_announcement_long_before_the_poll(env: WatchEnvironment) -> None:
     bot = await env.start_bot(BOT_WATCH_INTERVAL="600", BOT_EVENTS_INTERVAL="1")
     await env.slack.until(lambda: len(env.announcements()) >= len(LIVE_AT_FIRST), TIMEOUT)

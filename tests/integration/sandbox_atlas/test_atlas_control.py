@@ -95,6 +95,22 @@ async def test_job_is_changed(env: AtlasEnv, action: str, state: str) -> None:
     assert env.atlas.world.cancellations == []
 
 
+@pytest.mark.parametrize("cluster", ["prod-eu", "orders-sharded"])
+async def test_used_link_leaves_only_its_time(env: AtlasEnv, cluster: str) -> None:
+    new = {"project": PROJECT_ID, "cluster": cluster, "live": True}
+    started = (await env.http.post("/_sandbox/jobs", json=new)).json()
+    path = f"/_sandbox/jobs/{started['id']}"
+    before = (await env.v2.get(job_path(cluster, started["id"]))).json()
+
+    changed = (await env.http.post(path, json={"action": "use"})).json()
+    again = await env.http.post(path, json={"action": "use"})
+    after = (await env.v2.get(job_path(cluster, started["id"]))).text
+
+    assert (changed["state"], again.status_code) == ("used", 409)
+    assert before["expiresAt"] in after
+    assert PLANTED_SECRET not in after
+
+
 async def test_job_is_started(env: AtlasEnv) -> None:
     new = {"project": PROJECT_ID, "cluster": "prod-eu", "live": True}
     started = (await env.http.post("/_sandbox/jobs", json=new)).json()

@@ -10,7 +10,7 @@ import pytest
 from bot.atlas import JobRef, RestoreJob
 from bot.cancellation.events import EventName
 from bot.cancellation.job_facts import USUAL_WAIT, LinkPhase
-from bot.cancellation.lifecycle import Outcome, Request, State
+from bot.cancellation.lifecycle import JobFingerprint, Outcome, Request, State
 from bot.cancellation.posts import PostKind
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from tests.integration.storage.conftest import Stores
@@ -24,6 +24,10 @@ REF = job_ref(f"{int(NOON.timestamp()):08x}{'a' * 16}")
 def live(ref: JobRef, since: datetime) -> RestoreJob:
     expires_at = (since + timedelta(hours=1)).isoformat()
     return a_job(id=ref.job_id, deliveryUrl=["https://example.test/x"], expiresAt=expires_at)
+
+
+def used(ref: JobRef, since: datetime) -> RestoreJob:
+    return live(ref, since).model_copy(update={"link_is_live": False})
 
 
 async def waiting(env: Stores, **changes: Any) -> Request:
@@ -66,12 +70,34 @@ async def test_live_link_of_a_waiting_request_is_reported_once_by_all_replicas(e
 
 
 async def test_request_of_a_link_that_was_shown_live_gets_no_event(env: Stores) -> None:
-    request = a_waiting_request()
-    shown = type(request.shown).of(live(REF, NOON))
-    await waiting(env, shown=shown)
+    await waiting(env, shown=JobFingerprint.of(live(REF, NOON)))
     await env.facts.record(REF, live(REF, NOON))
 
     assert EventName.LINK_LIVE not in await env.events()
+
+
+async def test_link_that_was_used_unseen_is_recorded_as_live_and_reported_as_used(
+    env: Stores,
+) -> None:
+    await waiting(env)
+    env.clock.advance(120)
+    for _ in range(2):
+        await env.facts.record(REF, used(REF, env.clock.now))
+    posts = await env.outbox.claim("replica-1", 10)
+
+    of_link = [each for each in await env.events() if "link" in each]
+    assert of_link == [EventName.LINK_LIVE, EventName.LINK_USED]
+    replies = [post.event for post in posts if post.kind == PostKind.REPLY]  # type: ignore[union-attr]
+    assert replies == [EventName.LINK_USED]
+
+
+async def test_request_of_a_link_that_was_shown_as_used_gets_no_event(env: Stores) -> None:
+    job = used(REF, NOON)
+    await waiting(env, shown=JobFingerprint.of(job))
+    await env.facts.record(REF, job)
+
+    assert await env.events() == [EventName.CREATED]
+    assert (await env.facts.get([REF]))[REF].phase is LinkPhase.USED
 
 
 async def test_link_that_went_live_unnoticed_is_reported_to_a_later_request(env: Stores) -> None:
@@ -118,15 +144,18 @@ async def test_followed_are_the_jobs_of_waiting_requests_with_nearby_ones(env: S
     assert followed.nearby.ids == [nearby_job.job_id]
 
 
-@pytest.mark.parametrize("was_live", [False, True])
-async def test_cancellation_records_whether_the_link_was_live(was_live: bool, env: Stores) -> None:
+@pytest.mark.parametrize("seen", ["", "before the DELETE", "in the read-back"])
+async def test_cancellation_records_whether_the_link_was_live(seen: str, env: Stores) -> None:
+    was_live = bool(seen)
     counted: list[None] = []
     env.leases.on_cancelled_before_link = lambda: counted.append(None)
     request = await env.store.create(a_request(ref=REF), RINA)
     claimed = await env.claim_run(request)
-    expires_at = NOON + timedelta(minutes=59) if was_live else None
-    sent = await env.leases.record_delete_sent(claimed, expires_at)
-    await env.leases.settle(sent, State.CANCELLED, Outcome(sentence="done"))
+    expires_at = NOON + timedelta(minutes=59)
+    before = expires_at if seen == "before the DELETE" else None
+    after = a_job(cancelled=True, expiresAt=expires_at if seen == "in the read-back" else None)
+    sent = await env.leases.record_delete_sent(claimed, before)
+    await env.leases.settle(sent, State.CANCELLED, Outcome(sentence="done"), job=after)
 
     (line,) = [line async for line in env.record.events(event="request:cancelled")]
     assert ("link_live_since" in line.detail) is was_live

@@ -19,6 +19,8 @@ from bot.atlas import (
 )
 from tests.unit.atlas.strict_server import CLUSTER, JOB, PROJECT, download_job
 
+EXPIRY = "2026-11-01T12:00:00Z"
+USED_PART = [{"downloadUrl": None, "replicaSetName": "shard-0"}]
 LINK = "https://restore-5b622f.a1b2c.mongodb.net:27017/S3CR3T-0f7e/restore-5b62.tar.gz"
 
 
@@ -83,6 +85,10 @@ def test_link_is_detected_in_each_place(changes: dict[str, object], live: bool) 
     [
         ({}, JobState.IN_PROGRESS, False),
         ({"deliveryUrl": [LINK]}, JobState.LINK_LIVE, False),
+        ({"deliveryUrl": [], "expiresAt": EXPIRY}, JobState.LINK_USED, False),
+        ({"components": USED_PART, "expiresAt": EXPIRY}, JobState.LINK_USED, False),
+        ({"expiresAt": EXPIRY, "expired": True}, JobState.EXPIRED, True),
+        ({"expiresAt": EXPIRY, "cancelled": True}, JobState.CANCELLED, True),
         ({"finishedAt": "2026-11-01T11:00:00Z"}, JobState.FINISHED, True),
         ({"expired": True, "deliveryUrl": [LINK]}, JobState.EXPIRED, True),
         ({"failed": True, "finishedAt": "2026-11-01T11:00:00Z"}, JobState.FAILED, True),
@@ -99,8 +105,9 @@ def test_state_is_derived_from_the_keys(
 
 @pytest.mark.parametrize("kind", ["automated", "pointInTime", "teleported"])
 def test_only_downloads_can_be_cancelled(kind: str) -> None:
-    job = read(deliveryType=kind)
+    job = read(deliveryType=kind, expiresAt=EXPIRY)
 
+    assert job.state is JobState.IN_PROGRESS
     assert (str(job.delivery_type), job.can_be_cancelled, job.is_over) == (kind, False, False)
 
 

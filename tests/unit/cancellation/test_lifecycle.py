@@ -53,10 +53,11 @@ def test_job_that_ended_by_itself_is_over(end: dict[str, object], sent: DeleteAt
     assert next_step(SHOWN, sent, a_job(**end)) is Step.OVER
 
 
-def test_link_that_became_live_is_not_a_change() -> None:
-    job = a_job(deliveryUrl=["https://example.invalid/x"], expiresAt="2026-11-25T13:00:00Z")
+@pytest.mark.parametrize("links", [["https://example.invalid/x"], []], ids=["live", "used"])
+def test_link_that_became_live_or_was_used_is_not_a_change(links: list[str]) -> None:
+    job = a_job(deliveryUrl=links, expiresAt="2026-11-25T13:00:00Z")
 
-    assert job.link_is_live
+    assert JobFingerprint.of(job).link_existed
     assert next_step(SHOWN, UNSENT, job) is Step.SEND
 
 

@@ -41,6 +41,15 @@ def test_live_link_ends_with_its_hour_or_with_the_job() -> None:
     assert a_clock(**live, ended=JobState.CANCELLED).at(NOON).phase is LinkPhase.ENDED
 
 
+def test_used_link_keeps_its_time_until_the_job_ends() -> None:
+    expiry = NOON + timedelta(hours=1)
+    used = a_clock().with_link(expiry, JobState.LINK_USED)
+    later = used.with_link(None, JobState.IN_PROGRESS).at(NOON + timedelta(hours=2))
+    ended = later.with_link(expiry, JobState.EXPIRED).at(NOON)
+    assert (later.phase, later.live_since) == (LinkPhase.USED, NOON)
+    assert (ended.phase, ended.live_since) == (LinkPhase.ENDED, NOON)
+
+
 def test_lead_counts_to_the_live_link_else_to_the_expected_one() -> None:
     then = NOON + timedelta(minutes=2)
     live = a_clock(live_since=NOON + timedelta(seconds=108))

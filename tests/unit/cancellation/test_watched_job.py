@@ -36,6 +36,7 @@ def test_new_jobs_are_announced_oldest_first() -> None:
     ("change", "state"),
     [
         ({"deliveryUrl": LINK}, WatchedState.LINK_LIVE),
+        ({"expiresAt": "2026-11-25T13:00:00Z"}, WatchedState.LINK_USED),
         ({"cancelled": True}, WatchedState.CANCELLED),
         ({"expired": True}, WatchedState.EXPIRED),
         ({"failed": True}, WatchedState.FAILED),
@@ -49,6 +50,13 @@ def test_changes_of_an_announced_job_are_announced(
     found = compare([job(1, **change)], known(1, WatchedState.IN_PROGRESS), first=False)
 
     assert [(each.state, each.is_new, each.announce) for each in found] == [(state, False, True)]
+
+
+def test_link_that_was_live_counts_as_used_when_nothing_is_left_of_it() -> None:
+    (change,) = compare([job(1)], known(1, WatchedState.LINK_LIVE), first=False)
+
+    assert change.state is WatchedState.LINK_USED
+    assert compare([job(1)], known(1, WatchedState.LINK_USED), first=False) == []
 
 
 def test_ended_job_in_the_first_read_is_recorded_and_not_announced() -> None:

@@ -87,6 +87,7 @@ class FakeLeaseStore(LeaseStore):
     written: list[str] = field(default_factory=list)
     answers: list[Mapping[str, object]] = field(default_factory=list)
     link_expires_at: datetime | None = None
+    job: RestoreJob | None = None
     settled: tuple[State, Outcome] | None = None
     held_by_another: bool = False
     faults: dict[str, Exception] = field(default_factory=dict)
@@ -125,9 +126,15 @@ class FakeLeaseStore(LeaseStore):
         self.written.append(f"check failed for {request.id}: {why}")
 
     async def settle(
-        self, request: Request, state: State, outcome: Outcome, judgement: Judgement | None = None
+        self,
+        request: Request,
+        state: State,
+        outcome: Outcome,
+        judgement: Judgement | None = None,
+        *,
+        job: RestoreJob | None = None,
     ) -> Request:
-        self.judgement = judgement
+        self.judgement, self.job = judgement, job
         self.settled = (state, outcome)
         return replace(request, state=state, outcome=outcome)
 

@@ -246,15 +246,20 @@ async def test_taken_over_run_past_its_deadline_fails_without_a_second_delete() 
 
 
 @pytest.mark.parametrize("live", [True, False])
-async def test_time_of_the_link_is_recorded_with_the_delete_only_if_it_is_live(
-    *, live: bool
-) -> None:
+async def test_time_of_a_live_or_used_link_is_recorded_with_the_delete(*, live: bool) -> None:
     job = THERE.model_copy(update={"link_is_live": live, "expires_at": NOON})
     store = FakeLeaseStore()
     await run(ScriptedAtlas(reads=[job, CANCELLED]), store)
 
-    assert store.written[0] == "sent"
-    assert store.link_expires_at == (NOON if live else None)
+    assert (store.written[0], store.link_expires_at) == ("sent", NOON)
+
+
+async def test_link_that_appears_in_the_read_back_reaches_the_ledger() -> None:
+    late = CANCELLED.model_copy(update={"expires_at": NOON})
+    store = FakeLeaseStore()
+    await run(ScriptedAtlas(reads=[THERE, late]), store)
+
+    assert (store.link_expires_at, store.job) == (None, late)
 
 
 @pytest.mark.parametrize(

@@ -406,6 +406,20 @@ async def test_single_cluster_is_read_every_interval() -> None:
     assert [after - before for before, after in pairwise(later)] == [5, 5, 5]
 
 
+async def test_cluster_with_an_open_download_is_read_often_until_it_ends() -> None:
+    env = watch_harness(2, interval=60)
+    env.atlas.jobs["c000"] = [a_job(expiresAt="2026-11-25T13:00:00Z"), a_job(expired=True)]
+    env.atlas.jobs["c001"] = [a_job(deliveryType="automated"), a_job(expired=True)]
+    await env.run_for(119)
+    gaps = [after - before for before, after in pairwise(env.atlas.times_of("c000"))]
+
+    assert set(gaps) == {Timings.open_job_interval}
+    assert len(env.atlas.times_of("c001")) <= 3
+    env.atlas.jobs["c000"] = [a_job(expired=True)]
+    await env.run_for(119)
+    assert env.atlas.times_of("c000")[-1] - env.atlas.times_of("c000")[-2] == 60
+
+
 async def test_new_job_is_announced_and_expected_in_the_feed_once() -> None:
     env = watch_harness(1, interval=5)
     env.atlas.jobs["c000"] = [job(1)]

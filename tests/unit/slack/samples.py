@@ -102,6 +102,7 @@ _OTHER_STARTERS = {
 OTHER_FACTS = {
     "overdue": replace(FACTS, phase=LinkPhase.OVERDUE),
     "live": replace(_LIVE, phase=LinkPhase.LIVE),
+    "used": replace(_LIVE, phase=LinkPhase.USED),
     "job_ended": replace(_LIVE, phase=LinkPhase.ENDED),
     **{
         name: replace(FACTS, started_by=StartedBy(StarterStatus.KNOWN, starter), feed_link=None)
@@ -149,6 +150,7 @@ HERE = Placement(channel="C0OPS")
 ELSEWHERE = Placement(channel=RINA.id, note="The bot cannot post here. " * 20, because="x" * 900)
 LIVE = {"deliveryUrl": ["https://example.test/x"], "expiresAt": "2026-11-25T13:00:00Z"}
 AUTOMATED = {"deliveryType": "automated", "targetClusterName": "a", "targetGroupId": PROJECT_ID}
+USED = {"expiresAt": "2026-11-25T13:00:00Z"}
 OVER = {"cancelled": True, "finishedAt": "2026-11-25T11:00:00Z"}
 SHARDED = {"components": [{"replicaSetName": "a"}, {"replicaSetName": "b"}]}
 
@@ -165,6 +167,7 @@ def views() -> dict[str, dict[str, Any]]:
         "loading": dialog_views.loading(asked()),
         "details": dialog_views.details(sight(), asked(), Policy(), HERE, LINKS),
         "details_live": dialog_views.details(sight(**LIVE), asked(), Policy(), HERE, LINKS),
+        "details_used": dialog_views.details(sight(**USED), asked(), Policy(), HERE, LINKS),
         "details_strict": dialog_views.details(sight(**SHARDED), asked(), STRICT, ELSEWHERE, LINKS),
         "details_alone": dialog_views.details(
             sight(), asked(), STRICT, HERE, LINKS, may_act_alone=True
@@ -205,6 +208,7 @@ DETAILS: dict[EventName, dict[str, Any]] = {
     EventName.CHANGED: {"sentence": "It is another snapshot."},
     EventName.FAILED: {"sentence": "Atlas did not answer."},
     EventName.LINK_LIVE: {"live_since": NOON.isoformat()},
+    EventName.LINK_USED: {"live_since": NOON.isoformat()},
     EventName.JOB_ENDED: {"state": "cancelled"},
 }
 
@@ -255,6 +259,8 @@ def messages() -> dict[str, dict[str, Any]]:
     )
     built["card_second_copy"] = card_views.second_copy(request(), LINKS)
     built["card_live"] = card_views.message(request(shown=_live()), EVERYONE, LINKS)
+    used = replace(_live(), link_is_live=False)
+    built["card_used"] = card_views.message(request(shown=used), EVERYONE, LINKS)
     for event, actor in _every_reply().items():
         about = waiting(approvals=(Approval(user="U0ADA", at=NOON),))
         detail = DETAILS.get(event, {})
@@ -331,10 +337,10 @@ def watched_job(**changes: Any) -> WatchedJob:
         "id": 1,
         "ref": job_ref(),
         "state": state,
-        "shown": _live() if state is WatchedState.LINK_LIVE else SHOWN,
+        "shown": SHOWN,
         "first_seen_at": NOON,
         "changed_at": NOON + timedelta(minutes=5),
-        "facts": OTHER_FACTS["live"] if state is WatchedState.LINK_LIVE else FACTS,
+        "facts": OTHER_FACTS.get(state.removeprefix("link_"), FACTS),
     }
     return WatchedJob(**values | changes)
 
@@ -361,7 +367,7 @@ def _every_reply() -> dict[EventName, str | None]:
     more = (EventName.WITHDRAWN, EventName.RETRIED, EventName.ACTED_ALONE, EventName.REVIEWED)
     ends = (EventName.EXPIRED, EventName.CANCELLED, EventName.OVER, EventName.REFUSED)
     faults = (EventName.CHANGED, EventName.FAILED, EventName.CARD_MOVED)
-    of_the_job = (EventName.LINK_LIVE, EventName.JOB_ENDED)
+    of_the_job = (EventName.LINK_LIVE, EventName.LINK_USED, EventName.JOB_ENDED)
     return dict.fromkeys((*by_people, *more), "U0ADA") | dict.fromkeys(ends + faults + of_the_job)
 
 

@@ -11,7 +11,8 @@ MESSAGES = announcements()
 def test_button_is_shown_only_while_the_job_can_be_cancelled() -> None:
     with_button = {name for name, message in MESSAGES.items() if ids.OPEN in str(message["blocks"])}
 
-    assert with_button == {"announcement_in_progress", "announcement_link_live"}
+    open_states = ("in_progress", "link_live", "link_used")
+    assert with_button == {f"announcement_{state}" for state in open_states}
 
 
 def test_value_of_the_button_is_the_argument_of_the_command() -> None:

@@ -120,6 +120,7 @@ class Renderer:
 _FLEX_STATUS = {
     "running": "RUNNING",
     "live": "COMPLETED",
+    "used": "COMPLETED",
     "finished": "COMPLETED",
     "failed": "FAILED",
     "cancelled": "FAILED",

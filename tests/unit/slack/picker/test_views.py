@@ -41,6 +41,11 @@ def test_options_with_the_longest_names_are_within_slacks_limits() -> None:
             "link live for 20 min",
         ),
         (
+            a_job(deliveryUrl=[], expiresAt="2026-11-25T12:40:00Z"),
+            "snapshot 25 Nov 09:00 UTC, 3 h old · link used · …e03f",
+            "link went live 20 min ago",
+        ),
+        (
             a_job(
                 id=f"{int((NOON - timedelta(minutes=7)).timestamp()):08x}{'0' * 16}",
                 timestamp="2025-01-02T03:04:00Z",
