@@ -172,7 +172,7 @@ def report_without_slack(error: SettingsError, form: DoctorFormat) -> bool:
         fail(str(error), WRONG_USAGE)
     is_well = report(settings, found if begun else [NO_SLACK], form)
     if begun:
-        fail(str(error), WRONG_USAGE)
+        raise typer.Exit(WRONG_USAGE)  # the report has the errors
     return is_well
 
 

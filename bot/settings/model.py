@@ -16,8 +16,15 @@ from bot.settings.policy import Flag, OrganizationSettings, PolicyHolder, Projec
 
 OF_BOT = "it is the Bot User OAuth Token, in Slack under OAuth & Permissions"
 OF_APP = "it is the App-Level Token, in Slack under Basic Information"
-BOT_TOKEN = parsers.secret(("(?!xoxb-)", f"must begin with xoxb-: {OF_BOT}"))
-APP_TOKEN = parsers.secret(("(?!xapp-)", f"must begin with xapp-: {OF_APP}"))
+SWAPPED = "this is the other token, swapped with"
+BOT_TOKEN = parsers.secret(
+    ("xapp-", f"must begin with xoxb-: {SWAPPED} SLACK_APP_TOKEN"),
+    ("(?!xoxb-)", f"must begin with xoxb-: {OF_BOT}"),
+)
+APP_TOKEN = parsers.secret(
+    ("xoxb-", f"must begin with xapp-: {SWAPPED} SLACK_BOT_TOKEN"),
+    ("(?!xapp-)", f"must begin with xapp-: {OF_APP}"),
+)
 SIGNING_SECRET = parsers.secret(
     ("xox|xapp-", "is a token: the Signing Secret is in Slack under Basic Information")
 )

@@ -110,8 +110,14 @@ def key(name: str, *cases: tuple[str, str, str], head: str = SHOP, **more: str) 
 SETTINGS: list[ErrorCase] = [
     *variable("BOT_COMMAND", ("without the slash", "cancel-eu", "must be a slash and up to 31")),
     *variable("BOT_LABEL", ("of two lines", "EU\nproduction", "must be one line of up to 40")),
-    *variable("SLACK_BOT_TOKEN", ("the app token in its place", "xapp-1-A-2", "begin with xoxb-")),
-    *variable("SLACK_APP_TOKEN", ("the bot token in its place", "xoxb-1-2", "begin with xapp-")),
+    *variable(
+        "SLACK_BOT_TOKEN",
+        ("the app token in its place", "xapp-1-A-2", "swapped with SLACK_APP_TOKEN"),
+    ),
+    *variable(
+        "SLACK_APP_TOKEN",
+        ("the bot token in its place", "xoxb-1-2", "swapped with SLACK_BOT_TOKEN"),
+    ),
     *variable(
         "SLACK_SIGNING_SECRET",
         ("a token in its place", "xoxb-1-2", "the Signing Secret is in Slack under Basic"),
