@@ -14,8 +14,9 @@ from bot.cancellation import errors
 from bot.cancellation.lifecycle import UNDECIDED, JobFingerprint, Request, State
 from bot.cancellation.policy import Policy, check_reason, check_typed_name, may_cancel
 from bot.cli import jobs, output
+from bot.cli.job_fields import fields_of, lines_of
 from bot.cli.jobs import FormatOption, Target, TargetArgument
-from bot.cli.progress import Progress
+from bot.cli.progress import Progress, with_link
 from bot.redaction import without_secrets
 from bot.services.projects import Project
 from bot.services.service import JobDetails, Submission
@@ -137,7 +138,7 @@ async def _open(
         except ClusterNotFound:
             await jobs.check_cluster(services, [project], ref.cluster_name)
             raise
-    progress.fields = jobs.fields_of(shown)
+    progress.fields = fields_of(shown)
     return CancelCommand(services, project, options, shown, progress)
 
 
@@ -155,7 +156,7 @@ class CancelCommand:
         goes_on = self.shown.open_request and not self.options.alone
         if not self.shown.job.can_be_cancelled or goes_on:
             return
-        output.write_fields(jobs.lines_of(self.shown), sys.stderr)
+        output.write_fields(lines_of(self.shown), sys.stderr)
         name = self.shown.ref.cluster_name
         asked = f"Type the cluster's name, {name}, to cancel the job"
         while not (typed := typer.prompt(asked, default="", show_default=False, err=True).strip()):
@@ -225,7 +226,8 @@ class CancelCommand:
             if earlier and earlier.sent.may_have_taken_effect:
                 self.progress.request = earlier.id
                 by = f", by request {earlier.id} of {earlier.requester or 'the bot'}"
-            self.progress.note(CANCELLED_ALREADY.format(by=by))
+            sentence = CANCELLED_ALREADY.format(by=by)
+            self.progress.note(with_link(sentence, self.shown.facts.live_since))
             return 0
         sentence = ENDED_BY_ITSELF if job.cancelled else why_not_cancellable(job)
         self.progress.note(sentence)
@@ -267,10 +269,15 @@ class CancelCommand:
         await self.services.runner.stop(DEFAULT_TIMINGS.run_stop_timeout)
         try:
             request = await self.services.requests.newest_request_for(self.shown.ref)
+            facts = await self.services.facts.store.get([self.shown.ref])
         except errors.CancellationError:
             return f"The database cannot be read. {GO_ON}"
         is_known = request and (request.key == self.key or request.id == self.progress.request)
-        return describe_progress(request) if request and is_known else NOTHING_RECORDED
+        if not (request and is_known):
+            return NOTHING_RECORDED
+        is_cancelled = request.state is State.CANCELLED
+        live_since = facts[self.shown.ref].live_since if is_cancelled else None
+        return with_link(describe_progress(request), live_since)
 
 
 def describe_progress(request: Request) -> str:

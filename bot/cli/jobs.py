@@ -1,29 +1,26 @@
 """`cancel-restore list` and `show`: restore jobs as Atlas has them, without Slack."""
 
 import asyncio
-import html
 import os
 import pwd
-import re
 import sys
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from bot.atlas import AtlasError, AtlasUnavailable, ClusterNotFound, InvalidName, JobRef, RestoreJob
-from bot.atlas.models import DeliveryType, cluster_name, object_id
+from bot.atlas.models import cluster_name, object_id
 from bot.cancellation.errors import CancellationError
-from bot.cancellation.job_facts import LinkPhase
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import OPERATOR_PREFIX, Person, operator
 from bot.cli import output
 from bot.cli.audit import missing_file
+from bot.cli.job_fields import COLUMNS, fields_of, in_words, lines_of
 from bot.cli.output import OutputFormat
 from bot.log_config import configure_logging
 from bot.redaction import redact
@@ -31,10 +28,9 @@ from bot.services.projects import Project
 from bot.services.search_results import UnreadCluster
 from bot.services.service import JobDetails
 from bot.settings import Settings, SettingsError, load_settings
-from bot.slack import job_facts
 from bot.slack.deployment import set_deployment
 from bot.slack.dialog.views import why_not_cancellable
-from bot.slack.mrkdwn import DELIVERY_TYPES, join
+from bot.slack.mrkdwn import join
 from bot.startup_checks import load_project_names
 from bot.timings import DEFAULT_TIMINGS
 from bot.web.metrics import Metrics
@@ -50,13 +46,6 @@ NONE_SELECTED = (
 )
 MAX_CLUSTERS = 20  #: names of clusters in a sentence
 FEED_TIMEOUT = 5.0  #: seconds for the activity feed, without which the rest is shown
-TIMES = frozenset({"snapshot", "started", "link_expected"})  #: the fields that are times
-#: What Slack's markup adds to a text: a date's token around its fallback, and emoji.
-DATE = re.compile(r"<!date\^[^|>]*\|([^>]*)>")
-EMOJI = re.compile(r":[a-z_]+: ")
-
-#: The fields in the columns of the list.
-COLUMNS = "project cluster job state started by link_expected snapshot request"
 
 TargetArgument = Annotated[
     list[str], typer.Argument(metavar="[PROJECT] CLUSTER JOB_ID", show_default=False)
@@ -274,43 +263,6 @@ async def check_cluster(services: CoreServices, projects: Sequence[Project], clu
             output.fail(f"There is no cluster {cluster} in {places}; there are: {there_are}.")
 
 
-def fields_of(details: JobDetails) -> dict[str, Any]:
-    """Return the fields under the names of the JSON output; None is not known."""
-    ref, job, facts, request = details.ref, details.job, details.facts, details.open_request
-    starter = facts.started_by.starter
-    is_to_come = facts.phase in {LinkPhase.EXPECTED, LinkPhase.OVERDUE}
-    return {
-        "project": details.project_name,
-        "cluster": ref.cluster_name,
-        "job": ref.job_id,
-        "type": str(job.delivery_type),
-        "snapshot": iso(job.snapshot_time),
-        "started": iso(ref.started_at),
-        "by": starter.name or None if starter else None,
-        "link_expected": iso(facts.expected_at) if is_to_come else None,
-        "state": job.state.value,
-        "request": request.id if request else None,
-    }
-
-
-def lines_of(details: JobDetails) -> list[tuple[str, str]]:
-    """Return labels and values, as the dialog shows them; a value that is not known is empty."""
-    fields, job = fields_of(details), details.job
-    kind, link = fields["type"], job_facts.link_text(details.facts)
-    return [
-        ("Project", fields["project"]),
-        ("Cluster", fields["cluster"]),
-        ("Restore job", fields["job"]),
-        ("Type", DELIVERY_TYPES.get(kind, kind)),
-        ("State", job.state.sentence),
-        ("Snapshot", f"{in_words(fields, 'snapshot')} {job.snapshot_id}".strip()),
-        ("Started", in_words(fields, "started")),
-        ("By", plain(job_facts.who(details.facts.started_by))),
-        ("Download link", plain(link) if kind == DeliveryType.DOWNLOAD else ""),
-        ("Open request", in_words(fields, "request")),
-    ]
-
-
 async def details_of(
     services: CoreServices, found: Sequence[tuple[Project, JobRef, RestoreJob]]
 ) -> list[JobDetails]:
@@ -332,18 +284,3 @@ async def details_of(
         )
         for project, ref, job in found
     ]  # fmt: skip
-
-
-def plain(mrkdwn: str) -> str:
-    """Return a text of Slack for a terminal."""
-    return html.unescape(EMOJI.sub("", DATE.sub(r"\1", mrkdwn)).replace("`", ""))
-
-
-def iso(moment: datetime | None) -> str | None:
-    return moment.astimezone(UTC).isoformat(timespec="seconds") if moment else None
-
-
-def in_words(fields: Mapping[str, Any], name: str) -> str:
-    """Return a field for people; empty when it is not known."""
-    text = str(fields[name] or "")
-    return text.replace("T", " ").replace("+00:00", " UTC") if name in TIMES else text

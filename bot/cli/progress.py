@@ -12,7 +12,9 @@ from rich.text import Text
 from bot.atlas import AtlasRejected
 from bot.cancellation.events import EventName, Recorded, readable_fields
 from bot.cancellation.lifecycle import Request, State
+from bot.cli.job_fields import iso
 from bot.cli.output import OutputFormat, printable, write_json
+from bot.slack.job_facts import LINK_WAS_LIVE
 
 #: The sentence of a step, by its event; the fields are those of the event and its detail.
 STEPS: Mapping[str, str] = {
@@ -57,7 +59,13 @@ class Progress:
         self._shown = event.number
         self.request = request.id
         self._state = state_after(event.event, self._state, request)
-        self._write(sentence_of(readable_fields(event)[0]), event.at, str(self._state), event.event)
+        fields, _ = readable_fields(event)
+        sentence, live = sentence_of(fields), fields.get("link_live_since")
+        if live:  # the link may have become live since the fields were read
+            since = datetime.fromisoformat(live)
+            self.fields |= {"link_expected": None, "live_since": iso(since)}
+            sentence = with_link(sentence, since)
+        self._write(sentence, event.at, str(self._state), event.event)
 
     def note(self, sentence: str, request: Request | None = None) -> None:
         """Show a sentence that is no event."""
@@ -78,6 +86,11 @@ class Progress:
         else:  # as Text: what Atlas and people wrote is no markup
             self._console.print(Text(f"{at[11:19]}  "), Text(printable(sentence)), sep="")
         self._out.flush()
+
+
+def with_link(sentence: str, live_since: datetime | None) -> str:
+    """Add to the sentence about a cancelled job that its link had been live."""
+    return f"{sentence} {LINK_WAS_LIVE}" if live_since else sentence
 
 
 def state_after(event: str, before: State, request: Request) -> State:

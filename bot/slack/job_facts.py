@@ -40,6 +40,7 @@ _ENDS = {
     JobState.FINISHED: "finished",
 }
 
+LINK_WAS_LIVE = "Its download link had been live, so the data may have been downloaded already."
 OWN_KEY = ":rotating_light: the bot's own key {name}: the key is used outside the bot"
 
 

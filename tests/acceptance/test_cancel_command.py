@@ -18,9 +18,11 @@ import pytest
 from bot.app import Bot
 from bot.cli.cancel import GO_ON
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, Fault, Kind
+from bot.sandbox.atlas.jobs import PLANTED_SECRET
 from bot.sandbox.slack import FakeSlackServer
 from bot.sandbox.slack import Fault as SlackFault
 from bot.settings import load_settings
+from bot.slack.job_facts import LINK_WAS_LIVE
 from tests.acceptance.approvals.actions import APPROVE
 from tests.acceptance.environment import (
     LIVE,
@@ -300,6 +302,22 @@ async def test_job_is_cancelled_while_slack_is_down_and_its_card_appears_once(
     assert len(atlas.recorder.deletes(job)) == len(cards) == 1
     assert "cli:" in ending.card
     assert "<@cli:" not in str(cards)
+
+
+@pytest.mark.parametrize("is_used", [False, True], ids=["live", "used"])
+async def test_cancelled_job_whose_link_had_been_live_is_reported_with_that(
+    environ: Environ, atlas: FakeAtlasServer, *, is_used: bool
+) -> None:
+    if is_used:
+        atlas.world.job(LIVE[1]).use()
+    ran = await run_command("cancel", *LIVE, *YES, **environ)
+    repeated = await run_command("cancel", *LIVE, *YES, **environ)
+
+    assert (ran.code, repeated.code) == (0, 0)
+    for last in (lines(ran)[-1], lines(repeated)[-1]):
+        assert last["sentence"].endswith(LINK_WAS_LIVE)
+        assert last["live_since"] == lines(ran)[0]["live_since"] is not None
+    assert PLANTED_SECRET not in ran.out
 
 
 async def test_concurrent_command_and_click_send_one_delete(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def _retried(post: RequestPost) -> str:
 
 def _cancelled(post: RequestPost) -> str:
     was_live = post.request.shown.link_existed or "link_live_since" in post.detail
-    live = f" {LINK_WAS_LIVE}" if was_live else ""
+    live = f" {job_facts.LINK_WAS_LIVE}" if was_live else ""
     return f":white_check_mark: {{to}}: {{job}} is cancelled.{{approved}} Atlas confirms it.{live}"
 
 
@@ -148,7 +148,6 @@ def _job_ended(post: RequestPost) -> str:
 
 APPROVAL = ":ballot_box_with_check: {actor} approved."
 ACTED_ALONE = ":rotating_light: {to} acted alone: asked to cancel {job} without approval."
-LINK_WAS_LIVE = "Its download link had been live, so the data may have been downloaded already."
 LOST_RIGHT = (
     "The request waits: if the person who asked gets the right back, one approval lets it run."
 )

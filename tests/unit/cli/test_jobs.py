@@ -14,7 +14,8 @@ from bot.cancellation.job_facts import USUAL_WAIT, JobFacts
 from bot.cancellation.lifecycle import DeleteAttempts, Request, State
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from bot.cli.cancel import exit_code
-from bot.cli.jobs import Target, fields_of, lines_of
+from bot.cli.job_fields import fields_of, lines_of
+from bot.cli.jobs import Target
 from bot.cli.output import OutputFormat
 from bot.cli.progress import Progress, sentence_of
 from bot.services.service import JobDetails
@@ -64,9 +65,11 @@ def test_fields_have_the_names_of_the_contract_and_iso_times() -> None:
         "job": JOB_ID,
         "type": "download",
         "snapshot": "2026-11-25T09:00:00+00:00",
+        "snapshot_id": a_job().snapshot_id,
         "started": "2018-08-01T22:08:48+00:00",
         "by": "dana@shop.example",
         "link_expected": "2018-08-01T22:11:48+00:00",
+        "live_since": None,
         "state": "in_progress",
         "request": "r1",
     }
@@ -87,6 +90,15 @@ def test_starter_is_named_or_it_is_said_why_not(
 
     assert fields_of(job)["by"] == by
     assert ("By", words) in lines_of(job)
+
+
+@pytest.mark.parametrize("links", [["https://example.test/x"], []], ids=["live", "used"])
+def test_live_or_used_link_has_the_time_since_which_it_was_live(links: list[str]) -> None:
+    job = a_job(deliveryUrl=links, expiresAt="2026-11-25T13:00:00Z")
+    fields = fields_of(replace(shown(DANA), job=job, facts=shown(DANA).facts.add(job).at(NOON)))
+
+    assert (fields["link_expected"], fields["live_since"]) == (None, "2026-11-25T12:00:00+00:00")
+    assert fields["state"] == ("link_live" if links else "link_used")
 
 
 def test_late_link_is_called_overdue() -> None:
