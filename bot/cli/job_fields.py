@@ -26,6 +26,7 @@ def fields_of(details: JobDetails) -> dict[str, Any]:
     """Return the fields under the names of the JSON output; None is not known."""
     ref, job, facts, request = details.ref, details.job, details.facts, details.open_request
     starter = facts.started_by.starter
+    candidates = [starter.name, *starter.others] if starter else []
     is_to_come = facts.phase in {LinkPhase.EXPECTED, LinkPhase.OVERDUE}
     return {
         "project": details.project_name,
@@ -35,7 +36,8 @@ def fields_of(details: JobDetails) -> dict[str, Any]:
         "snapshot": iso(job.snapshot_time),
         "snapshot_id": job.snapshot_id or None,
         "started": iso(ref.started_at),
-        "by": starter.name or None if starter else None,
+        "by": starter.name or None if starter and starter.certain else None,
+        "by_candidates": [name for name in candidates if name] or None,
         "link_expected": iso(facts.expected_at) if is_to_come else None,
         "live_since": iso(facts.live_since),
         "state": job.state.value,
@@ -72,5 +74,7 @@ def iso(moment: datetime | None) -> str | None:
 
 def in_words(fields: Mapping[str, Any], name: str) -> str:
     """Return a field for people; empty when it is not known."""
+    if name == "by" and not fields["by"] and fields["by_candidates"]:
+        return f"probably {' or '.join(fields['by_candidates'])}"
     text = str(fields[name] or "")
     return text.replace("T", " ").replace("+00:00", " UTC") if name in TIMES else text

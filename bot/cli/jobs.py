@@ -190,7 +190,9 @@ def _write_list(found: Sequence[dict[str, Any]], form: OutputFormat, *, complete
         for fields in found:
             output.write_json(fields, sys.stdout)
     elif found:
-        shown = [name for name in COLUMNS.split() if any(fields[name] for fields in found)]
+        shown = [
+            name for name in COLUMNS.split() if any(in_words(fields, name) for fields in found)
+        ]
         headers = [name.replace("_", " ").capitalize() for name in shown]
         rows = ([in_words(fields, name) for name in shown] for fields in found)
         output.write_table(headers, rows, sys.stdout)
@@ -214,13 +216,23 @@ async def _show(settings: Settings, target: Target, form: OutputFormat) -> None:
             except ClusterNotFound:
                 await check_cluster(services, [project], ref.cluster_name)
                 raise
-            [shown] = await details_of(services, [(project, ref, job)])
+            others = await _jobs_beside(project, ref)
+            [shown] = await details_of(services, [(project, ref, job)], others)
     if form is OutputFormat.JSON:
         output.write_json(fields_of(shown), sys.stdout)
         return
     output.write_fields(lines_of(shown), sys.stdout)
     if not job.can_be_cancelled:
         typer.echo(why_not_cancellable(job))
+
+
+async def _jobs_beside(project: Project, ref: JobRef) -> list[str]:
+    """Return the ids of the cluster's jobs, which may share an event; none if they are not read."""
+    with suppress(AtlasError, TimeoutError):
+        async with asyncio.timeout(FEED_TIMEOUT):
+            jobs = await project.atlas.restore_jobs(ref.project_id, ref.cluster_name)
+            return [job.id for job in jobs]
+    return []
 
 
 def find_project(services: CoreServices, name: str) -> Project:
@@ -264,11 +276,16 @@ async def check_cluster(services: CoreServices, projects: Sequence[Project], clu
 
 
 async def details_of(
-    services: CoreServices, found: Sequence[tuple[Project, JobRef, RestoreJob]]
+    services: CoreServices,
+    found: Sequence[tuple[Project, JobRef, RestoreJob]],
+    other_jobs: Sequence[str] = (),
 ) -> list[JobDetails]:
-    """Add what the database and the activity feed know; a missing database is not created."""
+    """Add what the database and the activity feed know; a missing database is not created.
+
+    `other_jobs` are the ids of further jobs that may have the same events.
+    """
     jobs = [(ref, job) for _, ref, job in found]
-    read_facts = partial(services.facts.of_jobs, jobs, timeout=FEED_TIMEOUT)
+    read_facts = partial(services.facts.of_jobs, jobs, timeout=FEED_TIMEOUT, other_jobs=other_jobs)
     requests: dict[JobRef, Request | None] = {}
     try:
         stored = not missing_file(services.settings.database_url.get_secret_value())

@@ -1,7 +1,7 @@
 """Finds out who started a job and when its link goes live, and keeps what is shown up to date."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 
@@ -62,11 +62,12 @@ class JobFactsService:
         *,
         timeout: float = FEED_TIMEOUT,
         stored: bool = True,
+        other_jobs: Sequence[str] = (),
     ) -> dict[JobRef, JobFacts]:
         """Return the facts about jobs for a list; nothing is recorded; raises `StorageError`.
 
         The list waits `timeout` seconds for the activity feed. Unless `stored`, the feed alone is
-        used, and not the database.
+        used, and not the database. `other_jobs` are the ids of jobs that may have the same events.
         """
         listed = [ref for ref, _ in jobs]
         known = {ref: JobFacts.new(ref, USUAL_WAIT, self.now()) for ref in listed}
@@ -75,7 +76,7 @@ class JobFactsService:
         refs = [ref for ref, facts in known.items() if not facts.started_by.is_settled]
         reads = await asyncio.gather(*(self.feeds.read(ref, timeout=timeout) for ref in refs))
         feeds = dict(zip(refs, reads, strict=True))
-        near, now = NearbyJobs([ref.job_id for ref in listed]), self.now()
+        near, now = NearbyJobs([*other_jobs, *(ref.job_id for ref in listed)]), self.now()
         return {
             ref: known[ref].add(job, self._starter(ref, known[ref], feeds.get(ref), near)).at(now)
             for ref, job in jobs

@@ -18,6 +18,7 @@ import pytest
 from bot.app import Bot
 from bot.cli.cancel import GO_ON
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, Fault, Kind
+from bot.sandbox.atlas.clock import wall_clock
 from bot.sandbox.atlas.jobs import PLANTED_SECRET
 from bot.sandbox.slack import FakeSlackServer
 from bot.sandbox.slack import Fault as SlackFault
@@ -132,9 +133,26 @@ async def test_list_and_show_need_only_atlas_and_create_no_database(
 
     assert (listed.code, shown.code, unknown.code) == (0, 0, 1)
     assert lines(shown)[0] in lines(listed)
-    assert lines(shown)[0]["by"] == "dana@shop.example"
+    assert lines(shown)[0]["by_candidates"] == ["dana@shop.example"]
     assert "has no such restore job" in unknown.err
     assert files_in(tmp_path) == []
+
+
+async def test_one_event_for_several_jobs_of_a_second_names_no_certain_starter(
+    environ: Environ, atlas: FakeAtlasServer
+) -> None:
+    cluster = atlas.world.projects[PROJECT_ID].clusters["staging-eu"]
+    now = wall_clock()
+    first = atlas.world.add_job(cluster, now=now)
+    second = atlas.world.add_job(cluster, now=now, by=None)
+    listed = await run_command("list", cluster.name, **environ)
+    shown = [await run_command("show", cluster.name, job.id, **environ) for job in (first, second)]
+
+    for ran in (listed, *shown):
+        found = [line for line in lines(ran) if line["job"] in {first.id, second.id}]
+        assert found
+        for line in found:
+            assert (line["by"], line["by_candidates"]) == (None, ["dana@shop.example"])
 
 
 async def test_list_fails_where_an_organization_cannot_be_read_and_shows_the_other_jobs(

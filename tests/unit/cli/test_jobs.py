@@ -14,7 +14,7 @@ from bot.cancellation.job_facts import USUAL_WAIT, JobFacts
 from bot.cancellation.lifecycle import DeleteAttempts, Request, State
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from bot.cli.cancel import exit_code
-from bot.cli.job_fields import fields_of, lines_of
+from bot.cli.job_fields import fields_of, in_words, lines_of
 from bot.cli.jobs import Target
 from bot.cli.output import OutputFormat
 from bot.cli.progress import Progress, sentence_of
@@ -55,6 +55,12 @@ def shown(starter: StartedBy, at: datetime = NOON) -> JobDetails:
 
 
 DANA = StartedBy(StarterStatus.KNOWN, Starter(kind=StarterKind.USER, name="dana@shop.example"))
+PROBABLE = replace(
+    DANA,
+    starter=Starter(
+        kind=StarterKind.USER, name="dana@shop.example", certain=False, others=("eve",)
+    ),
+)
 OWN = replace(DANA, starter=Starter(kind=StarterKind.API_KEY, name="abcd", own_key=True))
 
 
@@ -68,6 +74,7 @@ def test_fields_have_the_names_of_the_contract_and_iso_times() -> None:
         "snapshot_id": a_job().snapshot_id,
         "started": "2018-08-01T22:08:48+00:00",
         "by": "dana@shop.example",
+        "by_candidates": ["dana@shop.example"],
         "link_expected": "2018-08-01T22:11:48+00:00",
         "live_since": None,
         "state": "in_progress",
@@ -76,19 +83,26 @@ def test_fields_have_the_names_of_the_contract_and_iso_times() -> None:
 
 
 @pytest.mark.parametrize(
-    ("starter", "by", "words"),
+    ("starter", "by", "in_list", "words"),
     [
-        (DANA, "dana@shop.example", "dana@shop.example"),
-        (OWN, "abcd", "the bot's own key abcd: the key is used outside the bot"),
-        (StartedBy(StarterStatus.NOT_IN_FEED), None, "not in the activity feed"),
+        (DANA, "dana@shop.example", "dana@shop.example", "dana@shop.example"),
+        (OWN, "abcd", "abcd", "the bot's own key abcd: the key is used outside the bot"),
+        (
+            PROBABLE,
+            None,
+            "probably dana@shop.example or eve",
+            "probably dana@shop.example (or eve)",
+        ),
+        (StartedBy(StarterStatus.NOT_IN_FEED), None, "", "not in the activity feed"),
     ],
 )
-def test_starter_is_named_or_it_is_said_why_not(
-    starter: StartedBy, by: str | None, words: str
+def test_starter_is_named_with_its_certainty_or_it_is_said_why_not(
+    starter: StartedBy, by: str | None, in_list: str, words: str
 ) -> None:
     job = shown(starter)
 
     assert fields_of(job)["by"] == by
+    assert in_words(fields_of(job), "by") == in_list
     assert ("By", words) in lines_of(job)
 
 
