@@ -1,6 +1,7 @@
 """`cancel-restore doctor --report`: what may be sent to others, of known words and numbers only."""
 
 import inspect
+import math
 import platform
 import re
 from collections import Counter, deque
@@ -38,6 +39,9 @@ READ_FIRST = (
 MAX_REQUESTS = 20  #: the last ones, whose steps are listed
 HISTORY = timedelta(days=30)  #: how far back requests and downloads are read
 
+#: The errors that a row causes which other programs have changed.
+DAMAGE = (TypeError, ValueError, LookupError, AttributeError, OverflowError)
+
 #: The words of a check's text that are repeated: roles, scopes and error codes of the services.
 KNOWN_WORDS = frozenset(
     {
@@ -70,6 +74,7 @@ class History:
 
     requests: Sequence[Sequence[Recorded]] = ()  #: the events of each of the last requests
     downloads: Sequence[Mapping[str, Any]] = ()  #: figures of each project, as `audit summary` has
+    damage: str = ""  #: the name of the error with which a damaged row ended the reading
 
 
 async def read_history(settings: Settings) -> History:
@@ -90,6 +95,8 @@ async def read_history(settings: Settings) -> History:
         return History(deque(events.values(), MAX_REQUESTS), downloads)
     except (DatabaseUnreadable, SchemaError):  # the check of the database reports it
         return History()
+    except DAMAGE as error:
+        return History(damage=type(error).__name__)
     finally:
         await database.close()
 
@@ -106,6 +113,8 @@ def report_lines(
     yield from ("", "Settings", *(f"  {line}" for line in _settings(settings)))
     checks = Counter(map(_check, results))
     yield from ("", "Checks", *(f"  {each}, {count} ×" for each, count in checks.items()))
+    if history.damage:
+        yield from ("", f"A row of the database is damaged ({history.damage}): see `audit verify`.")
     if history.downloads:
         yield from ("", "Downloads that the watch saw, a project each")
         yield from (f"  {_numbers(figures)}" for figures in history.downloads)
@@ -174,10 +183,18 @@ def _numbers(figures: Mapping[str, Any]) -> str:
 
 def _steps(events: Sequence[Recorded]) -> Iterator[str]:
     """Yield each event with its time since the first, and Atlas's status and code."""
-    begin = datetime.fromisoformat(events[0].at)
+    begin = _seconds(events[0])
     for event in events:
-        seconds = (datetime.fromisoformat(event.at) - begin).total_seconds()
-        yield " ".join((event.event, f"{seconds:.1f}", *_answer(readable_fields(event)[0])))
+        since = f"{_seconds(event) - begin:.1f}"
+        yield " ".join((event.event, since, *_answer(readable_fields(event)[0])))
+
+
+def _seconds(event: Recorded) -> float:
+    """Return the event's time as a number; NaN where it is damaged."""
+    try:
+        return datetime.fromisoformat(event.at).timestamp()
+    except DAMAGE:
+        return math.nan
 
 
 def _answer(fields: Mapping[str, Any]) -> Iterator[str]:

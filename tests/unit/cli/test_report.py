@@ -1,5 +1,6 @@
 """The report of doctor for others: known words and numbers, and nothing of the installation."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -88,6 +89,17 @@ def test_report_has_roles_codes_errors_figures_and_the_shape_of_the_settings(
         "  request:created 0.0 · atlas:cancel_answered 1.2 404 RESTORE_JOB_NOT_FOUND · "
         "request:refused 1.5"
     )
+
+
+def test_report_has_the_events_of_damaged_rows_without_their_values(settings: Settings) -> None:
+    whole = event("request:created", 0)
+    late = replace(event("request:cancelled", 2), at="acme", detail="[1]")
+    history = History(requests=[[whole, late], [late, whole]], damage="TypeError")
+    lines = [*report_lines([], settings, history)]
+
+    assert lines[-2] == "  request:created 0.0 · request:cancelled nan"
+    assert lines[-1] == "  request:cancelled nan · request:created nan"
+    assert "A row of the database is damaged (TypeError): see `audit verify`." in lines
 
 
 def test_report_has_no_text_of_the_installation(settings: Settings) -> None:
