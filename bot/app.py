@@ -19,6 +19,7 @@ from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.people import Person
 from bot.doctor.slack import warn_about_ids
 from bot.reload import Reloader
+from bot.services.direct import DirectMessages, nobody_to_reach
 from bot.services.sweeper import Sweeper
 from bot.settings import Settings, load_settings
 from bot.slack.bolt_app import App
@@ -116,11 +117,17 @@ class Bot:
         names = self._start_services()
         identity = await authentication
         links = Links(atlas=self.settings.atlas.base_url, identity=identity)
-        self._start_outbox(links)
+        # A separate client: calls of dialogs that hang do not delay the check before a DELETE.
+        self._directory = directory = Directory(self._open_slack_client(), identity)
+        direct = self._services.direct_messages(directory)
+        channels = self._start_outbox(links, direct)
         self._follow_projects(names)
         self._services.organizations.on_change = partial(self._follow_projects, names)
         self._start_loop(self._services.organizations.run, "organizations")
-        self._start_receiver(receiver, client, links)
+        self._start_receiver(receiver, client, links, directory)
+        self._start_quarantine(receiver, client, directory, channels, direct)
+        if not self.settings.socket_mode:
+            self._exit_stack.push_async_callback(asyncio.sleep, self._timings.drain)
         log.info("ready", socket_mode=self.settings.socket_mode, port=self.port)
 
     async def stop(self) -> None:
@@ -208,23 +215,25 @@ class Bot:
         self._start_loop(self._services.facts.run, "job facts")
         return self._start_loop(partial(load_project_names, self._services.projects), "projects")
 
-    def _start_outbox(self, links: Links) -> None:
+    def _start_outbox(self, links: Links, direct: DirectMessages) -> ChannelStatus:
         # A separate client: calls of dialogs that hang do not delay the outcomes.
         client = self._open_slack_client()
-        self._channels = ChannelStatus(
-            Channels(client, links.identity).info,
+        self._channels = channels = ChannelStatus(
+            Channels(client, links.identity, max_age=0.0).info,
             partial(named_channels, self._services.projects),
+            consequence=partial(nobody_to_reach, self._services.projects),
             report=self.metrics.set_channels,
             interval=self._timings.channel_interval,
         )
-        self._start_loop(self._channels.run, "channels")
+        self._start_loop(channels.run, "channels")
         self._outbox = outbox = Outbox(
             self._services.outbox,
             client,
             self.owner,
             MessageBuilder(links, self._services.projects),
             on_drop=self.metrics.dropped_posts.inc,
-            on_answer=self._channels.record_answer,
+            on_answer=channels.record_answer,
+            copy_card=direct.copy_card,
             on_announced=lambda job: self.metrics.observe_detection(
                 (self._services.clock() - job.ref.started_at).total_seconds()
             ),
@@ -235,6 +244,7 @@ class Bot:
         self._on_shutdown(
             lambda seconds: outbox.stop(task, seconds), self._timings.outbox_stop_timeout
         )
+        return channels
 
     def _follow_projects(self, names: asyncio.Task[None]) -> None:
         """Start the loops that the projects need now, and end those that they need no more."""
@@ -251,10 +261,12 @@ class Bot:
             self._following[key] = self._start_loop(wanted[key], f"{key[0]} of project {key[1]}")
 
     def _start_receiver(
-        self, receiver: SocketModeReceiver | HttpReceiver, client: AsyncWebClient, links: Links
+        self,
+        receiver: SocketModeReceiver | HttpReceiver,
+        client: AsyncWebClient,
+        links: Links,
+        directory: Directory,
     ) -> None:
-        # A separate client: calls of dialogs that hang do not delay the check before a DELETE.
-        self._directory = directory = Directory(self._open_slack_client(), links.identity)
         self._start_loop(partial(self._services.notify_approvers, directory), "notifier")
         self._start_loop(partial(warn_about_ids, self.settings, directory), "ids")
         # Runs stop before the outbox, which still posts their outcomes.
@@ -273,13 +285,21 @@ class Bot:
         self._on_shutdown(receiver.stop, self._timings.receiver_stop_timeout)
         receiver.start(app.async_dispatch)
 
+    def _start_quarantine(
+        self,
+        receiver: SocketModeReceiver | HttpReceiver,
+        client: AsyncWebClient,
+        directory: Directory,
+        channels: ChannelStatus,
+        direct: DirectMessages,
+    ) -> None:
         async def slack_answers() -> bool:
             return receiver.problem is None and await answers(client)
 
-        quarantine = partial(self._services.quarantine, slack_answers, directory.email_of)
+        quarantine = partial(
+            self._services.quarantine, slack_answers, directory, channels.takes_posts, direct
+        )
         self._start_loop(quarantine, "quarantine")
-        if not self.settings.socket_mode:
-            self._exit_stack.push_async_callback(asyncio.sleep, self._timings.drain)
 
     def _start_loop(self, loop: Loop, name: str) -> asyncio.Task[None]:
         """Start a loop that ends before the runs do at the shutdown."""

@@ -10,6 +10,7 @@ from typing import Any
 from bot.atlas import AtlasCanceller, AtlasHttp, AtlasReader, CallRecord, Credentials, KeyAccess
 from bot.cancellation.quarantine import WatchedProject
 from bot.services.activity_feed import ActivityFeeds, FeedMonitor
+from bot.services.direct import DirectMessages
 from bot.services.job_facts import JobFactsService
 from bot.services.job_search import JobFinder
 from bot.services.kept_downloads import KeptDownloads
@@ -218,16 +219,26 @@ class CoreServices:
         await self.clients.close()
         await self.database.close()
 
+    def direct_messages(self, directory: Directory) -> DirectMessages:
+        return DirectMessages(
+            store=NoticeStore(self.database, self.clock),
+            projects=self.projects,
+            find=directory.candidates,
+            on_change=self.on_change,
+        )
+
     async def quarantine(
         self,
         slack_answers: Callable[[], Awaitable[bool]],
-        email_of: Callable[[str], Awaitable[str | None]],
+        directory: Directory,
+        takes_posts: Callable[[str, float], Awaitable[bool]],
+        direct: DirectMessages,
     ) -> None:
         """End quarantines until cancelled, also of projects where it was switched off."""
         kept = KeptDownloads(
             self._quarantine,
             self.projects,
-            email_of,
+            directory.email_of,
             on_change=self.on_change,
             interval=self.timings.quarantine_interval,
         )
@@ -237,6 +248,8 @@ class CoreServices:
             self.facts,
             self.runner,
             slack_answers=slack_answers,
+            takes_posts=takes_posts,
+            copy_card=direct.copy_card,
             now=self.clock,
             on_change=self.on_change,
             interval=self.timings.quarantine_interval,

@@ -23,6 +23,11 @@ def are_reached_directly(policy: Policy, requester: str) -> bool:
     return policy.notify_approvers and bool(asked.groups or asked.users - {requester})
 
 
+def can_reach_approvers(policy: Policy) -> bool:
+    """Whether approvers are named, by id or by a group: direct messages reach only those."""
+    return bool(policy.approvers.users or policy.approvers.groups)
+
+
 def recipients(policy: Policy, requester: str, members: frozenset[str]) -> tuple[str, ...]:
     """Return the user ids of the approvers to notify directly: named ones, then group members.
 

@@ -24,6 +24,10 @@ LIMIT_REACHED = (
 )
 EXPECTED = "It was started by {name}, who may download without being asked."
 ENDED = "Nothing was sent: the restore job had ended before ({state})."
+NO_PLACE = (
+    "The bot cannot post in the channel of its cards, and the settings name no approver whom it"
+    " could reach directly: it does not cancel the download until people can see this card."
+)
 TAKEN_OVER = (
     "The download is in quarantine, and the bot cancels it unless an approver keeps it: request"
     " {request}."
@@ -160,13 +164,13 @@ class GraceClock:
     """Measures by a monotonic clock how long people could see each card.
 
     A grace time starts when Slack answers for the first time after the card was delivered, and
-    again after Slack, the database or this process was unavailable.
+    again after Slack, the database, this process or the card's channel was unavailable.
     """
 
     def __init__(self) -> None:
         #: The ends that this process stored, by id of the request.
         self.written: dict[str, datetime] = {}
-        self._entered: Mapping[str, datetime] = {}
+        self._shown: Mapping[str, object] = {}
         self._ends: dict[str, float] = {}
         self._answered_at: float | None = None
         self._was_interrupted = False
@@ -176,15 +180,15 @@ class GraceClock:
         self._ends, self.written = {}, {}
         self._answered_at, self._was_interrupted = None, True
 
-    def follow(self, entered: Mapping[str, datetime]) -> None:
-        """Forget the grace times of requests that left quarantine, even if they entered it again.
+    def follow(self, shown: Mapping[str, object]) -> None:
+        """Forget the grace times of requests that people see no more, or since another moment.
 
-        `entered` has the time at which each quarantined request entered that state, by its id.
+        `shown` has what changes when a request enters quarantine or is shown elsewhere, by its id.
         """
-        for each in (each for each, at in self._entered.items() if entered.get(each) != at):
+        for each in (each for each, since in self._shown.items() if shown.get(each) != since):
             self._ends.pop(each, None)
             self.written.pop(each, None)
-        self._entered = entered
+        self._shown = shown
 
     def measure(
         self, waiting: Mapping[str, tuple[timedelta, timedelta | None]], now: float

@@ -12,7 +12,8 @@ import structlog
 from bot.atlas import AtlasError
 from bot.cancellation import quarantine as rules
 from bot.cancellation.errors import StateConflict
-from bot.cancellation.lifecycle import Ending, State
+from bot.cancellation.lifecycle import Ending, Request, State
+from bot.cancellation.posts import PostState
 from bot.cancellation.quarantine import GraceClock
 from bot.services.job_facts import JobFactsService
 from bot.services.projects import Project, Projects
@@ -27,6 +28,9 @@ FEED_TIMEOUT = 2.0
 FEED_MAX_AGE = 2.0  #: seconds for which a read of the feed counts as the last one
 #: Maximum age of the stored time at which Slack answered; well below `LONGEST_SILENCE`.
 SEEN_AGE = timedelta(seconds=2)
+#: Seconds for which an answer counts that a channel takes posts; at the end of a grace time it is
+#: asked again.
+CHANNEL_AGE = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +46,10 @@ class Quarantine:
     _: KW_ONLY
     slack_answers: Callable[[], Awaitable[bool]]  #: whether people see the cards now
     now: Callable[[], datetime]  #: the clock of the database
+    #: Whether a channel takes posts, by an answer of Slack younger than these seconds.
+    takes_posts: Callable[[str, float], Awaitable[bool]]
+    #: Sends the card to the approvers, since its channel takes no posts.
+    copy_card: Callable[[Request], Awaitable[None]]
     on_change: Callable[[], None] = lambda: None  #: called after changes that cards show
     interval: float = Timings.quarantine_interval  #: seconds between two steps
     monotonic: Callable[[], float] = time.monotonic
@@ -58,10 +66,9 @@ class Quarantine:
     async def step(self) -> None:
         """End what needs no grace time, then measure the others while Slack answers."""
         waiting = await self.store.waiting()
-        self.clock.follow({each.request.id: each.request.changed_at for each in waiting})
         ended = await asyncio.gather(*map(self._end_early, waiting))
         pairs = zip(waiting, ended, strict=True)
-        shown = [each for each, is_ended in pairs if each.request.card and not is_ended]
+        shown = await self._shown([each for each, is_ended in pairs if not is_ended])
         if not shown:
             return
         if not await self.slack_answers():
@@ -72,6 +79,25 @@ class Quarantine:
             return
         due = await self._measure(shown)
         await asyncio.gather(*(self._end(each) for each in due))
+
+    async def _shown(self, waiting: Sequence[Quarantined]) -> list[Quarantined]:
+        """Return the requests that people see; the grace times of others start again."""
+        shown = [each for each in waiting if await self._is_seen(each, CHANNEL_AGE)]
+        places = {each.request.id: (each.request.changed_at, bool(each.copies)) for each in shown}
+        self.clock.follow(places)
+        for each in waiting:
+            if each.request.id not in places and each.request.card and not each.copies:
+                await self.copy_card(each.request)
+        return shown
+
+    async def _is_seen(self, each: Quarantined, max_age: float) -> bool:
+        """Whether people see the card; while the first copy is delivered, they do not."""
+        if PostState.SENT in each.copies:
+            return True
+        card = each.request.card
+        if card is None or PostState.DUE in each.copies:
+            return False
+        return await self.takes_posts(card.channel, max_age)
 
     async def _end_early(self, each: Quarantined) -> bool:
         """End a quarantine whose job is over, or whose starter is expected; return True then."""
@@ -113,7 +139,7 @@ class Quarantine:
     async def _end(self, each: Quarantined) -> None:
         """Read job and starter once more, and decide."""
         project = self._project(each)
-        if project is None:
+        if project is None or not await self._is_seen(each, 0.0):
             return
         ref, started_by, job = each.request.ref, each.facts.started_by, None
         try:

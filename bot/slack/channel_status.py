@@ -38,6 +38,8 @@ class ChannelStatus:
     read: Callable[[str], Awaitable[ChannelInfo]]
     named: Callable[[], Collection[str]]  #: the channels of the current settings
     _: KW_ONLY
+    #: Returns a sentence about what does not happen while a channel takes no posts, or nothing.
+    consequence: Callable[[str], str] = lambda _channel: ""
     #: Called with every named channel, and whether it takes posts.
     report: Callable[[Mapping[str, bool]], None] = lambda _channels: None
     interval: float = Timings.channel_interval
@@ -95,14 +97,17 @@ class ChannelStatus:
 
     def problem(self) -> str | None:
         """Return a sentence that names the channels of the settings that take no posts."""
-        named = [each for each in self.named() if self.refuses(each)]
-        if not named:
-            return None
-        return " ".join(f"The bot cannot post in {each}: {self.refuses(each)}." for each in named)
+        sentences = [
+            f"The bot cannot post in {each}: {why}. {self.consequence(each)}".rstrip()
+            for each in self.named()
+            if (why := self.refuses(each))
+        ]
+        return " ".join(sentences) or None
 
     def _refuse(self, channel: str, refusal: Refusal) -> None:
         if channel not in self._refusals:
-            log.error("channel takes no posts", channel=channel, why=refusal.why)
+            so = self.consequence(channel)
+            log.error("channel takes no posts", channel=channel, why=refusal.why, consequence=so)
             self._wakeup.set()
         self._refusals[channel] = refusal
 

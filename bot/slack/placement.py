@@ -138,6 +138,7 @@ class Channels:
     client: AsyncWebClient
     identity: Identity
     clock: Callable[[], float] = time.monotonic
+    max_age: float = MAX_AGE
 
     def __post_init__(self) -> None:
         self._infos = AsyncCache(self._read, self.clock)
@@ -146,7 +147,7 @@ class Channels:
         """Return what is known about a channel; without an answer it is unknown, not an error."""
         if is_direct(channel):
             return ChannelInfo(is_direct=True, is_shared=False)
-        look_up = partial(self._infos.get, channel, max_age=MAX_AGE, timeout=LOOKUP_TIMEOUT)
+        look_up = partial(self._infos.get, channel, max_age=self.max_age, timeout=LOOKUP_TIMEOUT)
         began = self.clock()
         try:
             info = await look_up()

@@ -12,8 +12,8 @@ from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.notices import Notice
 from bot.cancellation.people import Person
 from bot.cancellation.posts import PostKind
-from bot.storage.queries import CHANGE_REQUEST
-from bot.storage.tables import NOTICE_PLANNED, requests
+from bot.storage import queries
+from bot.storage.tables import NOTICE_PLANNED, posts, requests
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 
@@ -44,7 +44,7 @@ class NoticeStore(Store):
         is_due = requests.c.next_notice_at == request.next_notice_at
         in_time = requests.c.expires_at > uow.now
         planned = {"of": request.id, "expected": State.AWAITING, "next_notice_at": notice.next_at}
-        current = uow.lock_or_none(CHANGE_REQUEST.where(is_due, in_time), planned)
+        current = uow.lock_or_none(queries.CHANGE_REQUEST.where(is_due, in_time), planned)
         if current is None:
             return False
         if notice.reminder:
@@ -53,6 +53,36 @@ class NoticeStore(Store):
             _notify(uow, current, EventName.NOTIFIED, notified)
         if escalated is not None:
             _notify(uow, current, EventName.ESCALATED, escalated)
+        return True
+
+    @writes
+    def copy_card(self, uow: UnitOfWork, request_id: str, people: Sequence[Person]) -> bool:
+        """Enqueue a copy of a quarantine's card for each of `people` without one.
+
+        With the first copies the grace time starts again. False if there is nothing to enqueue.
+        """
+        request = uow.lock(request_id)
+        if request.state is not State.QUARANTINED:
+            return False
+        copies = (posts.c.request == request_id, posts.c.kind == PostKind.COPY)
+        have = set(uow.execute(select(posts.c.recipient).where(*copies)).scalars())
+        new = [person for person in people if person.id not in have]
+        if new:
+            _notify(uow, request, EventName.NOTIFIED, new)
+        if new and not have:
+            not_seen = {"seen_at": None, "grace_ends_at": None}
+            uow.execute(queries.UPDATE_REQUEST, {"of": request_id, **not_seen})
+        return bool(new)
+
+    @writes
+    def record_no_place(self, uow: UnitOfWork, request_id: str, because: str) -> bool:
+        """Show on a quarantine's card why its grace time does not begin; False if it does."""
+        request = uow.lock(request_id)
+        if request.state is not State.QUARANTINED or request.moved_because == because:
+            return False
+        values = {"of": request_id, "moved_because": because, "seen_at": None}
+        uow.execute(queries.UPDATE_REQUEST, values)
+        uow.refresh_card(uow.get(request_id))
         return True
 
 

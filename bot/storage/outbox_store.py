@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Integer, Select, and_, bindparam, exists, or_, select, update
 
 from bot.cancellation.events import Event, EventName
-from bot.cancellation.lifecycle import Card, State
+from bot.cancellation.lifecycle import UNDECIDED, Card
 from bot.cancellation.posts import Announcement, Post, PostKind, PostState, RequestPost
 from bot.storage import queries
 from bot.storage.database import has_passed
@@ -26,14 +26,19 @@ ERROR_LENGTH = 200  #: characters of an error that are stored
 def _due_posts() -> Select[Any]:
     """List the posts that may be delivered, by priority. Parameters: `now`, `far`, `limit`.
 
-    A request's card precedes all of its posts, a copy its edits, and posts of one kind to one
-    recipient keep their order, so that an older state of a message never follows a newer one.
+    A request's card precedes all of its posts, but those to persons only until Slack refused it: a
+    channel may take no posts. A copy precedes its edits, and posts of one kind to one recipient
+    keep their order, so that an older state of a message never follows a newer one.
     """
     earlier = posts.alias()
+    is_card = and_(
+        earlier.c.kind == PostKind.CARD,
+        or_(posts.c.recipient.is_(None), earlier.c.error.is_(None)),
+    )
     same_place = earlier.c.recipient.is_not_distinct_from(posts.c.recipient)
     same_kind = and_(earlier.c.kind == posts.c.kind, same_place)
     edited = earlier.c.id == posts.c.edits
-    blocking = or_(earlier.c.kind == PostKind.CARD, same_kind, edited)
+    blocking = or_(is_card, same_kind, edited)
     before = (earlier.c.state == DUE, earlier.c.id < posts.c.id)
     after_request = exists().where(earlier.c.request == posts.c.request, *before, blocking)
     after_job = exists().where(earlier.c.watched_job == posts.c.watched_job, *before)
@@ -167,7 +172,7 @@ def _end_delivery(uow: UnitOfWork, post: Post, **values: object) -> None:
         return
     # Before the post: a transition locks them in this order. It also lets one copy be the last.
     request = uow.lock(post.request.id)
-    is_open = _update(uow, post, **values) and request.state is State.AWAITING
+    is_open = _update(uow, post, **values) and request.state in UNDECIDED
     if not (is_open and post.event is EventName.NOTIFIED):
         return
     first_notice = (

@@ -81,9 +81,9 @@ def _priority(kind: PostKind, request: Request, recipient: str | None) -> int:
     Steps, outcomes and what is in quarantine precede the cards of other requests; direct messages
     follow.
     """
-    if recipient:
-        return 0 if request.state.ended else LAST
     is_urgent = request.state.ended or request.state is State.QUARANTINED
+    if recipient:
+        return 0 if is_urgent else LAST
     return FIRST if kind is PostKind.REPLY or is_urgent else 0
 
 

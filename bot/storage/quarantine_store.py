@@ -1,7 +1,8 @@
 """Quarantined downloads: the bot's own requests, from the first read of the job to their end."""
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -15,13 +16,14 @@ from bot.cancellation import quarantine as rules
 from bot.cancellation.events import EventName
 from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import Ending, Outcome, Request, State
+from bot.cancellation.posts import PostKind
 from bot.cancellation.quarantine import Mode, WatchedProject
 from bot.cancellation.request_context import new_request_id
 from bot.cancellation.watched_job import JobChange, QuarantineDecision
 from bot.storage import queries
 from bot.storage.job_facts_store import get_or_new
 from bot.storage.request_store import add_request
-from bot.storage.tables import BY_BOT, approvals, requests, to_ref, watch_leases
+from bot.storage.tables import BY_BOT, approvals, posts, requests, to_ref, watch_leases
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 MAX_WAITING = 500  #: requests that are looked at in one step
@@ -44,6 +46,8 @@ class Quarantined:
     request: Request
     facts: JobFacts
     seen_at: datetime | None
+    #: The states of its copies for approvers, who get them where the channel takes no posts.
+    copies: Collection[str] = ()
 
 
 @dataclass(eq=False)
@@ -99,7 +103,9 @@ class QuarantineStore(Store):
         """Return the requests that can be kept."""
         quarantined = select(requests).where(queries.IS_OPEN, _IS_QUARANTINED)
         oldest_first = quarantined.order_by(requests.c.created_at).limit(MAX_WAITING)
-        return _with_facts(uow, uow.execute(oldest_first).all())
+        waiting = _with_facts(uow, uow.execute(oldest_first).all())
+        copies = _copies(uow, [each.request.id for each in waiting])
+        return [replace(each, copies=copies.get(each.request.id, ())) for each in waiting]
 
     @reads
     def kept(self, uow: UnitOfWork) -> Sequence[Quarantined]:
@@ -153,6 +159,17 @@ class QuarantineStore(Store):
         uow.execute(watch.with_for_update()).first()
         decided = ending(_count(uow, project_id, _IS_CANCELLED, _is_recent(uow)))
         return uow.transition(request, State.QUARANTINED, decided.state, outcome=decided.outcome)
+
+
+def _copies(uow: UnitOfWork, request_ids: Sequence[str]) -> Mapping[str, set[str]]:
+    """Return the states of the copies of cards, by the id of the request."""
+    if not request_ids:
+        return {}
+    of_requests = (posts.c.request.in_(request_ids), posts.c.kind == PostKind.COPY)
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for row in uow.execute(select(posts.c.request, posts.c.state).where(*of_requests)):
+        found[row.request].add(row.state)
+    return found
 
 
 def _is_recent(uow: UnitOfWork) -> ColumnElement[bool]:

@@ -71,6 +71,8 @@ COPY_HEADINGS = {
     EventName.REMINDED: ":bell: *Reminder*",
     EventName.ESCALATED: ":rotating_light: *Escalated to you*",
 }
+#: How a message begins that approvers get because the channel takes no posts.
+SENT_DIRECTLY = ":warning: *Sent to you directly* The bot cannot post in the channel for this."
 
 
 def copy(

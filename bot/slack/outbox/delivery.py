@@ -37,7 +37,8 @@ class Action(StrEnum):
     """What to do other than to try again."""
 
     DELIVERED = "delivered"  #: nothing: Slack has the message already
-    MOVE_CARD = "move card"  #: post the card as a direct message to the requester
+    #: post the card as a direct message to the requester, or in the spare channel
+    MOVE_CARD = "move card"
     NOTIFY_REQUESTER = "notify requester"  #: post the reply as a direct message to the requester
     DROP = "drop"  #: end delivery without success
 
@@ -50,10 +51,13 @@ NOT_SEEN_BY_APPROVERS = (
 )
 
 
-def next_action(post: Post, channel: str, error: SlackError, jitter: float) -> NextAction:
+def next_action(
+    post: Post, channel: str, error: SlackError, jitter: float, spare: str | None = None
+) -> NextAction:
     """Decide by Slack's error in a channel, the kind of the post and the number of attempts.
 
     `jitter` is a random number from 0 to 1, so that replicas do not retry at the same moment.
+    `spare` is another channel for a card whose requester no direct message reaches.
     """
     match error:
         case errors.AlreadyPosted():
@@ -68,12 +72,14 @@ def next_action(post: Post, channel: str, error: SlackError, jitter: float) -> N
     may_pass = not is_certain and post.attempts < MAX_ATTEMPTS
     if may_pass or isinstance(error, errors.SlackUnavailable):
         return _retry(post, MAX_BACKOFF, jitter)
-    return _elsewhere(post, channel) or _retry_slowly(post, error, jitter)
+    return _elsewhere(post, channel, spare) or _retry_slowly(post, error, jitter)
 
 
-def _elsewhere(post: Post, channel: str) -> Action | None:
+def _elsewhere(post: Post, channel: str, spare: str | None) -> Action | None:
     """Return how to reach the requester, if another place is left to try."""
     match post:
+        case RequestPost(kind=PostKind.CARD) if spare:
+            return Action.MOVE_CARD
         case RequestPost(kind=PostKind.DIRECT | PostKind.COPY):
             return Action.DROP  # the person takes no direct messages; the thread mentions them
         case RequestPost(kind=PostKind.REPLY | PostKind.CARD, request=request) if (
@@ -108,7 +114,7 @@ def _retry_slowly(post: Post, error: SlackError, jitter: float) -> NextAction:
 
 def reason_to_move(request: Request, policy: Policy | None, error: SlackError) -> str:
     """Return the reason on a card that moves to the direct message; None: no project any more."""
-    if request.state is not State.AWAITING:
+    if request.state is not State.AWAITING or not reaches(request):
         return error.sentence
     reached = policy is not None and are_reached_directly(policy, request.requester)
     return f"{error.sentence} {SEEN_BY_APPROVERS if reached else NOT_SEEN_BY_APPROVERS}"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bot.cancellation.lifecycle import Card, State
+from bot.cancellation.lifecycle import UNDECIDED, Card
 from bot.cancellation.notices import notified_approvers
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
@@ -55,6 +55,17 @@ class MessageBuilder:
             return Message(channel=post.recipient or request.requester, content=content)
         return self._at_card(post, request.card) if request.card else self._without_card(post)
 
+    def spare_channel(self, post: Post) -> str | None:
+        """Return where a card may go that its channel refused, if no person is its requester."""
+        if not isinstance(post, RequestPost) or post.kind is not PostKind.CARD:
+            return None
+        request = post.request
+        project = self.projects.find(request.ref.project_id)
+        if project is None or reaches(request) or request.moved_because:
+            return None
+        channels = (project.policy.audit_channel, project.watch_channel)
+        return next((each for each in channels if each and each != request.channel), None)
+
     def _at_card(self, post: RequestPost, card: Card) -> Message:
         if post.kind is PostKind.EDIT:
             return Message(channel=card.channel, content=self._card(post), ts=card.ts)
@@ -79,9 +90,11 @@ class MessageBuilder:
 
     def _copy(self, post: RequestPost) -> Message:
         """Build the card as a direct message to an approver, or its update."""
-        is_edit, is_waiting = post.kind is PostKind.EDIT, post.request.state is State.AWAITING
-        asks = is_waiting and not is_edit
-        heading = card_views.COPY_HEADINGS.get(post.event) if asks else None
+        is_edit, is_waiting = post.kind is PostKind.EDIT, post.request.state in UNDECIDED
+        heading = None
+        if is_waiting and not is_edit:
+            headings = card_views.COPY_HEADINGS
+            heading = card_views.SENT_DIRECTLY if post.request.by_bot else headings.get(post.event)
         content = card_views.copy(self._card(post), post.request, self.links, heading)
         if is_edit:
             if post.copy is None:

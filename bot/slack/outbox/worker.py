@@ -5,12 +5,13 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.cancellation.errors import StorageError
+from bot.cancellation.lifecycle import Request
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.cancellation.request_context import RequestTracer, bind_to_log
 from bot.cancellation.watched_job import WatchedJob
@@ -56,6 +57,10 @@ DELIVERED_EVENTS = {
 }
 
 
+async def _copy_nothing(_request: Request) -> None:
+    return None
+
+
 class OnAnswer(Protocol):
     """Takes the channel of a new message, and Slack's error or None."""
 
@@ -73,6 +78,8 @@ class Outbox:
     _: KW_ONLY
     #: Called when a post is dropped, except direct messages to approvers.
     on_drop: Callable[[], None] = lambda: None
+    #: Sends the bot's own card to approvers, since its channel takes no posts.
+    copy_card: Callable[[Request], Awaitable[None]] = _copy_nothing
     on_answer: OnAnswer = lambda _channel, _error, is_reply: None  # noqa: ARG005 - ignores it
     #: Called with a job that started during the watch, once Slack has taken its announcement.
     on_announced: Callable[[WatchedJob], object] = lambda _job: None
@@ -207,17 +214,20 @@ class Outbox:
 
     async def _carry_out(self, post: Post, message: Message, error: SlackError) -> None:
         """Log why a post was not delivered, and do what follows from that."""
-        action = next_action(post, message.channel, error, self.jitter())
+        spare = self.messages.spare_channel(post)
+        action = next_action(post, message.channel, error, self.jitter(), spare)
         refused = isinstance(error, (InvalidToken, CannotPost, MessageNotEditable, SlackRejected))
         report = log.error if refused and isinstance(action, RetryLater) else log.warning
         about = {"post": post.id, "kind": post.kind, **_subject(post)}
         report("post not delivered", error=error.sentence, next=str(action), **about)
+        if isinstance(error, CannotPost) and _is_own_card(post):
+            await self.copy_card(post.request)
         match action, post:
             case RetryLater(seconds), _:
                 await self.store.retry_later(post, seconds, error.sentence)
             case Action.MOVE_CARD, RequestPost():
                 because = reason_to_move(post.request, self.messages.policy(post), error)
-                await self.store.move_card(post, post.request.requester, because)
+                await self.store.move_card(post, spare or post.request.requester, because)
             case Action.NOTIFY_REQUESTER, RequestPost():
                 direct = self.messages.direct_reply(post)
                 if again := await self._send_and_record(post, direct):
@@ -258,6 +268,10 @@ class Outbox:
 def _is_direct(post: Post) -> bool:
     """Return whether a post is for one approver, who may take no direct messages."""
     return isinstance(post, RequestPost) and post.recipient is not None
+
+
+def _is_own_card(post: Post) -> TypeGuard[RequestPost]:
+    return isinstance(post, RequestPost) and post.kind is PostKind.CARD and post.request.by_bot
 
 
 def _subject(post: Post) -> dict[str, str]:

@@ -10,21 +10,24 @@ from typing import TYPE_CHECKING
 from bot.atlas import DeliveryType, JobRef
 from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.lifecycle import State
+from bot.cancellation.people import EVERYONE, People, Person
 from bot.cancellation.policy import Policy
-from bot.cancellation.posts import PostKind
+from bot.cancellation.posts import PostKind, RequestPost
 from bot.cancellation.quarantine import QuarantinePolicy
+from bot.services.direct import DirectMessages
 from bot.services.kept_downloads import KeptDownloads
 from bot.services.projects import Project, Projects
 from bot.services.quarantine import Quarantine
 from bot.services.runner import RightsCheck, Runner
 from bot.storage.lease_store import LeaseStore
+from bot.storage.notice_store import NoticeStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.quarantine_store import QuarantineStore
 from bot.storage.request_store import RequestStore
 from bot.storage.watch_store import WatchStore
 from bot.wiring import quarantined_project
 from tests.support.clock import FakeClock
-from tests.support.domain import PROJECT_ID, a_job, job_ref, resolve_members
+from tests.support.domain import PROJECT_ID, RINA, a_job, job_ref, resolve_members
 from tests.support.fake_atlas import FakeAtlas, canceller_of, event_near
 from tests.support.service import facts_service
 
@@ -92,6 +95,8 @@ class Replica:
     """The loops of one process."""
 
     def __init__(self, env: QuarantineEnv, name: str) -> None:
+        self._env = env
+        self.has_old_answer = False  # whether it knows the channel as it was before
         database, clock, projects = env.database, env.clock, env.projects
         facts = facts_service(projects, database, clock)
         self.facts = facts
@@ -116,10 +121,16 @@ class Replica:
             facts,
             self.runner,
             slack_answers=env.slack_answers,
+            takes_posts=self.takes_posts,
+            copy_card=env.direct.copy_card,
             now=clock,
             monotonic=clock.monotonic,
         )
         self.kept = KeptDownloads(store, projects, env.email_of)
+
+    async def takes_posts(self, _channel: str, max_age: float) -> bool:
+        is_old_answer = self.has_old_answer and max_age > 0
+        return is_old_answer or not self._env.channel_is_archived
 
     async def step(self) -> None:
         """Step once, and let the runs that began end."""
@@ -136,22 +147,28 @@ class QuarantineEnv:
     Attributes:
         slack_is_up: whether Slack takes cards and answers.
         emails: what Slack answers, by user; it does not answer about others.
+        channel_is_archived: whether the channel takes no posts.
         limited: the project's name for each download beyond the limit.
         shown_at: when each job's card was delivered, in monotonic seconds.
+        copied_at: when each copy was delivered, by its recipient.
         edits: how many edits of cards were delivered.
     """
 
     database: Database
     policy: QuarantinePolicy
+    approvers: People = EVERYONE
     clock: JumpingClock = field(default_factory=JumpingClock)
     slack_is_up: bool = True
     emails: dict[str, str | None] = field(default_factory=dict)
+    channel_is_archived: bool = False
     limited: list[str] = field(default_factory=list)
     shown_at: dict[str, float] = field(default_factory=dict)
+    copied_at: dict[str, float] = field(default_factory=dict)
     edits: int = 0
     atlas: CancellingAtlas = field(init=False)
     projects: Projects = field(init=False)
     requests: RequestStore = field(init=False)
+    direct: DirectMessages = field(init=False)
     replicas: list[Replica] = field(init=False)
     _outbox: OutboxStore = field(init=False)
 
@@ -162,7 +179,7 @@ class QuarantineEnv:
                 Project(
                     id=PROJECT_ID,
                     name="shop-prod",
-                    policy=Policy(quarantine=self.policy),
+                    policy=Policy(approvers=self.approvers, quarantine=self.policy),
                     atlas=self.atlas,
                     watch_channel=CHANNEL,
                 )
@@ -170,6 +187,12 @@ class QuarantineEnv:
         )
         self.requests = RequestStore(self.database, self.clock)
         self._outbox = OutboxStore(self.database, self.clock)
+        self.direct = DirectMessages(
+            store=NoticeStore(self.database, self.clock),
+            projects=self.projects,
+            find=self._find,
+            on_change=lambda: None,
+        )
         self.replicas = [Replica(self, "one")]
 
     async def slack_answers(self) -> bool:
@@ -179,6 +202,9 @@ class QuarantineEnv:
         if user not in self.emails:
             raise RightsNotChecked("Slack did not answer in time.")
         return self.emails[user]
+
+    async def _find(self, people: People) -> list[Person]:
+        return [Person(id=user, team=RINA.team, name=user) for user in sorted(people.users)]
 
     async def start(self) -> None:
         """Read the cluster for the first time."""
@@ -215,12 +241,22 @@ class QuarantineEnv:
             await replica.step()
 
     async def _deliver(self) -> None:
-        while claimed := await self._outbox.claim("outbox", 50, 50):
+        while claimed := await self._outbox.claim("outbox", 50, 50, 50):
             for post in claimed:
+                if not isinstance(post, RequestPost):
+                    await self._outbox.mark_sent(post, CHANNEL, f"{post.id}.000100")
+                    continue
+                if self.channel_is_archived and not post.recipient:
+                    await self._outbox.retry_later(post, 5, "is_archived")
+                    if post.kind is PostKind.CARD:
+                        await self.direct.copy_card(post.request)
+                    continue
                 await self._outbox.mark_sent(post, CHANNEL, f"{post.id}.000100")
                 self.edits += post.kind is PostKind.EDIT
                 if post.kind is PostKind.CARD:
-                    self.shown_at[post.request.ref.job_id] = self.clock.elapsed  # type: ignore[union-attr]
+                    self.shown_at[post.request.ref.job_id] = self.clock.elapsed
+                if post.kind is PostKind.COPY and post.recipient:
+                    self.copied_at[post.recipient] = self.clock.elapsed
 
     async def request(self, job_id: str) -> Request:
         """Return the newest request for a job, which must have one."""

@@ -12,6 +12,7 @@ import pytest
 from bot.atlas import JobRef
 from bot.cancellation.errors import AlreadyHandled
 from bot.cancellation.lifecycle import JobFingerprint, State
+from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
 from bot.cancellation.quarantine import Mode, QuarantinePolicy
 from bot.storage.audit_log import AuditLog
@@ -69,6 +70,58 @@ async def test_new_download_is_cancelled_once_within_ten_seconds_of_its_grace_ti
     assert GRACE <= env.seconds_held(job_id) <= GRACE + 10
     assert await env.state(job_id) is State.CANCELLED
     assert await AuditLog(env.database).verify() == []
+
+
+async def test_without_a_channel_the_grace_time_begins_with_the_first_copy(
+    database: Database,
+) -> None:
+    env = QuarantineEnv(database, ENFORCED, approvers=People(users=frozenset({"U1", "U2"})))
+    await env.start()
+    env.channel_is_archived = True
+    job_id = await quarantined(env)
+    await pass_seconds(env, 3 * GRACE)
+
+    assert set(env.copied_at) == {"U1", "U2"}
+    assert GRACE <= env.seconds_held(job_id, min(env.copied_at.values())) <= GRACE + 10
+    assert await env.state(job_id) is State.CANCELLED
+    assert env.shown_at == {}
+    assert await AuditLog(env.database).verify() == []
+
+
+async def test_with_a_channel_that_is_archived_later_it_begins_again_in_every_replica(
+    database: Database,
+) -> None:
+    env = QuarantineEnv(database, ENFORCED, approvers=People(users=frozenset({"U1"})))
+    await env.start()
+    env.replicas[0].has_old_answer = True  # it steps before the other, which sends the copies
+    env.replicas.append(Replica(env, "two"))
+    job_id = await quarantined(env)
+    await pass_seconds(env, GRACE - 2)
+    env.channel_is_archived = True
+    await pass_seconds(env, 2 * GRACE)
+
+    assert GRACE <= env.seconds_held(job_id, env.copied_at["U1"]) <= GRACE + 10
+    assert env.copied_at["U1"] - env.shown_at[job_id] >= GRACE - 2
+
+
+async def test_without_channel_and_approver_nothing_is_cancelled_until_people_see_the_card(
+    env: QuarantineEnv,
+) -> None:
+    env.channel_is_archived = True
+    job_id = await quarantined(env)
+    await pass_seconds(env, 3 * GRACE)
+    assert env.deletes(job_id) == []
+    request = await env.request(job_id)
+    assert "name no approver" in (request.moved_because or "")
+
+    env.channel_is_archived = False
+    await pass_seconds(env, GRACE - 2)
+    assert env.deletes(job_id) == []
+    env.channel_is_archived = True
+    await pass_seconds(env, GRACE)
+    env.channel_is_archived, back_at = False, env.clock.elapsed
+    await pass_seconds(env, GRACE + 5)
+    assert env.seconds_held(job_id, back_at) >= GRACE
 
 
 async def test_downloads_of_the_first_read_are_not_quarantined(database: Database) -> None:

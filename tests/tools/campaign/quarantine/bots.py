@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bot.atlas import JobRef, RestoreJob, TimedOut, Unavailable
 from bot.cancellation.errors import CancellationError, MaybeRecorded, NotRead, NotRecorded
+from bot.cancellation.lifecycle import Request
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Post, PostKind, RequestPost
 from bot.services.activity_feed import ActivityFeeds, Feed
@@ -223,6 +224,8 @@ class SimulatedBot:
             self._facts,
             self._runner,
             slack_answers=self._slack_answers,
+            takes_posts=_always,
+            copy_card=_never_needed,
             now=time,
             monotonic=time.monotonic,
             sleep=time.sleep,
@@ -311,3 +314,11 @@ class SimulatedBot:
             of.add((post.kind.value, str(post.event), post.client_msg_id))
             if post.kind is PostKind.CARD and post.request.by_bot:
                 services.shown_at.setdefault(post.request.ref.job_id, services.time.elapsed)
+
+
+async def _always(_channel: str, _max_age: float) -> bool:
+    return True
+
+
+async def _never_needed(request: Request) -> None:
+    raise AssertionError(f"the channel of {request.id} takes posts")

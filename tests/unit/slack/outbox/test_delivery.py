@@ -209,3 +209,13 @@ def test_refused_post_of_an_operator_becomes_no_direct_message(kind: PostKind) -
     post = samples.post(EventName.CREATED, about, kind=kind)
 
     assert isinstance(decide(post, errors.CannotPost("is_archived")), RetryLater)
+
+
+def test_card_without_a_person_to_tell_moves_to_the_spare_channel() -> None:
+    about = samples.request(requester="")
+    card = samples.post(EventName.CREATED, about, kind=PostKind.CARD)
+    archived = errors.CannotPost("is_archived")
+
+    assert next_action(card, "C0OPS", archived, 0.0, spare="C0AUDIT") is Action.MOVE_CARD
+    assert isinstance(next_action(card, "C0OPS", archived, 0.0), RetryLater)
+    assert NOT_SEEN_BY_APPROVERS not in reason_to_move(about, Policy(), archived)
