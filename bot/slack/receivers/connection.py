@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import structlog
-from aiohttp import ClientWebSocketResponse, ClientWSTimeout, WSCloseCode, WSMessage, WSMsgType
+from aiohttp import ClientWebSocketResponse, ClientWSTimeout, WSCloseCode, WSMsgType
 from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -23,13 +23,13 @@ from bot.timings import backoff
 OnEnvelope: TypeAlias = "Callable[[SocketModeRequest, Connection], None]"
 
 # In seconds.
-PING_INTERVAL = 0.6
 CONNECT_TIMEOUT = 10.0  # for opening a connection, with its hello
 HELLO_TIMEOUT = 6.0
 CLOSE_TIMEOUT = 0.5  # for each half of the close, and for the answers between them
-#: Without a frame, or after three unanswered pings, a connection counts as lost. This is less than
-#: Slack's ack timeout of three seconds: Slack can still repeat an envelope elsewhere.
-IDLE_TIMEOUT = 2.0
+#: Without a frame, a ping is sent after this time; the connection counts as lost after one and a
+#: half times of it. Each connection that is given up stays registered at Slack for minutes and gets
+#: clicks, which are lost: that costs more than a few seconds without a connection.
+HEARTBEAT = 5.0
 #: For which a replaced connection stays open. Slack announces its end ten seconds ahead, and a
 #: close by Slack loses no envelope; a close by the bot may.
 DRAIN_TIMEOUT = 12.0
@@ -49,9 +49,9 @@ log = structlog.get_logger(__name__)
 
 
 class Connection:
-    """One open WebSocket, which reads and pings until it ends.
+    """One open WebSocket, which is read until it ends.
 
-    The socket was just opened, with `autoclose` and `autoping` off.
+    The socket was just opened, with `autoclose` off and with a heartbeat.
     """
 
     def __init__(self, socket: ClientWebSocketResponse, on_envelope: OnEnvelope) -> None:
@@ -66,8 +66,7 @@ class Connection:
         self.closed = asyncio.Event()
         self.reason = "no hello"  # why it ends
         self.in_flight = InFlight()
-        self.opened_at = self._last_frame_at = time.monotonic()
-        self._pinging = asyncio.create_task(self._ping())
+        self.opened_at = time.monotonic()
         self._reading = asyncio.create_task(self._read())
 
     @property
@@ -78,8 +77,7 @@ class Connection:
     @property
     def is_live(self) -> bool:
         """Whether envelopes can arrive here, as far as the bot knows."""
-        is_recent = time.monotonic() - self._last_frame_at < 2 * IDLE_TIMEOUT
-        return is_recent and self.can_send and not self.closed.is_set()
+        return self.can_send and not self.closed.is_set()
 
     async def wait_for_hello(self) -> None:
         """Wait for Slack's hello, or for an envelope; raises `SlackError` if neither arrives."""
@@ -96,35 +94,23 @@ class Connection:
     async def close(self) -> None:
         """Send a close frame and read until Slack's; takes less than a second."""
         self._close_sent = True
-        self._pinging.cancel()
         with suppress(ConnectionError):
             await self._socket.send_frame(WSCloseCode.OK.to_bytes(2, "big"), WSMsgType.CLOSE)
         await asyncio.wait({self._reading}, timeout=CLOSE_TIMEOUT)
         self._reading.cancel()
-        await asyncio.gather(self._reading, self._pinging, return_exceptions=True)
+        await asyncio.gather(self._reading, return_exceptions=True)
 
     async def drain(self) -> None:
         """Wait until Slack closes the connection, then close it if Slack has not."""
         await asyncio.wait({self._reading}, timeout=DRAIN_TIMEOUT)
         await self.close()
 
-    async def _ping(self) -> None:
-        with suppress(ConnectionError):
-            while True:
-                await self._socket.ping()
-                await asyncio.sleep(PING_INTERVAL)
-
     async def _read(self) -> None:
         try:
-            while (message := await self._receive()).type not in END_TYPES:
-                self._last_frame_at = time.monotonic()
-                if message.type is WSMsgType.PING:
-                    await self._socket.pong(message.data)
-                elif message.type is not WSMsgType.PONG:
-                    self._handle_frame(message.data)
-        except TimeoutError:
-            self.reason = "silent"
-            self._close_sent = True
+            while (message := await self._socket.receive()).type not in END_TYPES:
+                self._handle_frame(message.data)
+            if message.type is WSMsgType.ERROR:
+                self.reason = str(message.data)  # such as that no pong came
         except ConnectionError:
             log.debug("the connection broke while a ping was answered")
         except Exception:
@@ -132,19 +118,9 @@ class Connection:
         finally:
             for event in (self.closed, self.disconnecting, self._first_frame):
                 event.set()
-            self._pinging.cancel()
             # Envelopes that arrived before Slack's close frame are answered before the bot's.
             await self.in_flight.wait_until_idle(CLOSE_TIMEOUT if self.can_send else 0)
             await self._socket.close()
-
-    async def _receive(self) -> WSMessage:
-        """Wait for the next frame; raises `TimeoutError` after `IDLE_TIMEOUT`.
-
-        In two steps: after a pause of the whole process the second one still reads what arrived.
-        """
-        with suppress(TimeoutError):
-            return await self._socket.receive(IDLE_TIMEOUT / 2)
-        return await self._socket.receive(IDLE_TIMEOUT / 2)
 
     def _handle_frame(self, text: str | bytes) -> None:
         self._first_frame.set()
@@ -176,7 +152,7 @@ async def connect(client: AsyncWebClient, app_token: str, on_envelope: OnEnvelop
     socket = await client.session.ws_connect(
         str(answer.get("url")),
         autoclose=False,
-        autoping=False,
+        heartbeat=HEARTBEAT,
         timeout=ClientWSTimeout(ws_close=CLOSE_TIMEOUT),
         proxy=client.proxy,
     )
