@@ -45,7 +45,7 @@ from bot.startup_checks import (
 from bot.tasks import BackgroundTasks, Loop, Supervisor, cancel_and_wait, stop_event
 from bot.timings import DEFAULT_TIMINGS, Timings
 from bot.tracing import open_tracing
-from bot.web.metrics import Metrics, add_routes
+from bot.web.metrics import Detail, Metrics, add_routes
 from bot.web.server import WebServer
 from bot.wiring import CoreServices
 
@@ -158,8 +158,9 @@ class Bot:
         if token := self.settings.slack.app_token:
             # A separate client: calls that hang do not keep the sockets from reconnecting.
             connector = self._open_slack_client()
-            receiver = SocketModeReceiver(token.get_secret_value(), connector)
+            receiver = SocketModeReceiver(token.get_secret_value(), connector, self._timings)
             self.metrics.slack_connections.set_function(lambda: receiver.live)
+            self.metrics.registered_connections.set_function(lambda: receiver.plan.counted)
             return receiver
         if secret := self.settings.slack.signing_secret:
             return HttpReceiver(secret)
@@ -170,8 +171,13 @@ class Bot:
     ) -> WebServer:
         """Build the HTTP side: health, metrics, and in HTTP mode the route for Slack."""
         app = web.Application(client_max_size=MAX_BODY_BYTES)
+        details: dict[str, Detail] = {
+            "channels": lambda: self._channels.problem() if self._channels else None
+        }
         if isinstance(receiver, HttpReceiver):
             receiver.add_route(app)
+        else:
+            details["slack"] = lambda: receiver.notice
 
         async def check_slack() -> str | None:
             known = server.problem or receiver.problem
@@ -182,7 +188,6 @@ class Bot:
             "database": self._services.check_database,
             "loops": self._supervisor.check,
         }
-        details = {"channels": lambda: self._channels.problem() if self._channels else None}
         add_routes(app, self.metrics, checks, details)
         grace = self._timings.connection_stop_timeout
         server = WebServer(self.settings.host, self.settings.port, app, grace=grace)
@@ -282,6 +287,9 @@ class Bot:
             reason_check_timeout=self._timings.reason_check_timeout,
         )
         app = App(deps, self.metrics.ack_seconds.observe, self._tracing.trace)
+        if isinstance(receiver, SocketModeReceiver):
+            share = partial(self._services.share_connections, receiver.share)
+            self._start_loop(share, "connections")
         self._on_shutdown(receiver.stop, self._timings.receiver_stop_timeout)
         receiver.start(app.async_dispatch)
 

@@ -17,6 +17,15 @@ class Timings:
     ack_timeout: float = 2.5  # for the database before an ack: Slack waits 3, with the network
     reason_check_timeout: float = 1.0  # for rights before a dialog for a reason: a trigger lives 3
 
+    # Connections of Socket Mode; Slack counts one that was cut for some minutes
+    connection_stagger: float = 15.0  # between two: Slack refreshes each after the same hours
+    reconnect_pause: float = 1.0  # after a cut; four times as long with each one that Slack counts
+    longest_reconnect_pause: float = 14.0  # a bot without any connection is back within 25
+    second_pause: float = 120.0  # before another second one while Slack counts too many; doubled
+    longest_second_pause: float = 600.0
+    connection_count_interval: float = 3.0  # between two reports of how many a process holds
+    excess_grace: float = 10.0  # in which the other processes have reported theirs
+
     # Requests
     sweep_interval: float = 2.0  # between two sweeps, give or take a half
     notice_interval: float = 0.5  # of due notices: reminders a second apart must not count as one

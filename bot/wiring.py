@@ -5,7 +5,7 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from bot.atlas import AtlasCanceller, AtlasHttp, AtlasReader, CallRecord, Credentials, KeyAccess
 from bot.cancellation.quarantine import WatchedProject
@@ -24,6 +24,7 @@ from bot.services.sweeper import Notifier
 from bot.services.watch import Watcher
 from bot.settings import AtlasSettings, OrganizationSettings, ProjectSettings, Settings
 from bot.slack.directory import Directory
+from bot.storage.connection_store import ConnectionStore
 from bot.storage.database import Database, DatabaseClock
 from bot.storage.history import History
 from bot.storage.job_facts_store import JobFactsStore
@@ -34,11 +35,13 @@ from bot.storage.quarantine_store import QuarantineStore
 from bot.storage.request_store import RequestStore
 from bot.storage.watch_store import WatchStore
 from bot.storage.webhook_store import WebhookStore
-from bot.tasks import Loop
+from bot.tasks import Loop, repeat
 from bot.timings import DEFAULT_TIMINGS, Timings
 from bot.tracing import Tracing
 from bot.web.metrics import Metrics
 
+#: Takes the number of connections that a process holds, returns that of the others.
+Report: TypeAlias = Callable[[int], Awaitable[int]]
 BACKUP_PATH = "/backup/"  #: all paths that contain this share one rate limit per project
 #: The ends of the paths of the activity feed; reads of events have a rate limit of their own.
 EVENTS_PATH = "/events"
@@ -161,6 +164,7 @@ class CoreServices:
             on_cancelled_before_link=metrics.cancelled_before_link.inc,
         )
         self.outbox = OutboxStore(database, clock)
+        self._connections = ConnectionStore(database, clock, self.owner)
         self._quarantine = QuarantineStore(
             database,
             clock,
@@ -265,6 +269,12 @@ class CoreServices:
             interval=self.timings.notice_interval,
             on_change=self.on_change,
         ).run()
+
+    async def share_connections(self, share: Callable[[Report], Awaitable[None]]) -> None:
+        """Call `share` with what stores the own connections and returns those of other replicas."""
+        if not self.database.is_sqlite:  # it has one replica
+            work = partial(share, self._connections.report)
+            await repeat(work, self.timings.connection_count_interval, "connections not counted")
 
     async def watch(self, project: Project) -> None:
         last_read = self.metrics.watch_success

@@ -249,6 +249,14 @@ job_facts = Table(
     partial_index("observed_links", "project_id", "live_since", where="live_since IS NOT NULL"),
 )
 
+slack_connections = Table(
+    "slack_connections",
+    metadata,
+    Column("owner", Text, primary_key=True),  # a process
+    *_columns(Integer, "connections"),  # of Socket Mode, that it holds
+    *_columns(Instant, "seen_at"),
+)
+
 _SHOWN = TypeAdapter(JobFingerprint)
 
 

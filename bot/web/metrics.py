@@ -106,6 +106,10 @@ class Metrics:
         self.slack_connections = self._gauge(
             "slack_connections", "Open connections of Socket Mode; 0 in HTTP mode."
         )
+        self.registered_connections = self._gauge(
+            "slack_registered_connections",
+            "Connections of Socket Mode that Slack counted at the last hello; 0 in HTTP mode.",
+        )
         self.webhook_lag = self._gauge(
             "audit_webhook_lag_seconds",
             "Age of the oldest audit event that the audit webhook's receiver has not taken, or 0.",

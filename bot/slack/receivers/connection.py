@@ -1,11 +1,9 @@
-"""Socket Mode's WebSockets: one connection, and the keeper that replaces it when it ends."""
+"""Socket Mode's WebSockets: one connection, from its address to its end."""
 
 import asyncio
-import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import structlog
@@ -14,16 +12,14 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack import errors
-from bot.slack.errors import CALL_ERRORS, SlackError, translate_error
+from bot.slack.errors import SlackError
 from bot.slack.payloads import read_object
-from bot.tasks import BackgroundTasks, InFlight, wait_up_to
-from bot.timings import backoff
+from bot.tasks import InFlight, wait_up_to
 
 #: Called with each envelope and its connection; must not block.
 OnEnvelope: TypeAlias = "Callable[[SocketModeRequest, Connection], None]"
 
 # In seconds.
-CONNECT_TIMEOUT = 10.0  # for opening a connection, with its hello
 HELLO_TIMEOUT = 6.0
 CLOSE_TIMEOUT = 0.5  # for each half of the close, and for the answers between them
 #: Without a frame, a ping is sent after this time; the connection counts as lost after one and a
@@ -33,9 +29,6 @@ HEARTBEAT = 5.0
 #: For which a replaced connection stays open. Slack announces its end ten seconds ahead, and a
 #: close by Slack loses no envelope; a close by the bot may.
 DRAIN_TIMEOUT = 12.0
-FIRST_BACKOFF = 0.25  # before the second attempt, doubled with each attempt
-MAX_BACKOFF = 10.0
-STABLE_AFTER = 5.0  # that a connection must have been open to reset the backoff
 
 #: Slack's reasons for a disconnect that a new connection does not help against.
 DISCONNECT_ERRORS: Mapping[str, type[SlackError]] = {
@@ -65,6 +58,8 @@ class Connection:
         self.disconnecting = asyncio.Event()
         self.closed = asyncio.Event()
         self.reason = "no hello"  # why it ends
+        self.is_lost = False  # it ended without a word of Slack, which may still count it
+        self.counted: int | None = None  # how many connections Slack counts, by its hello
         self.in_flight = InFlight()
         self.opened_at = time.monotonic()
         self._reading = asyncio.create_task(self._read())
@@ -106,9 +101,11 @@ class Connection:
         await self.close()
 
     async def _read(self) -> None:
+        is_expected = False
         try:
             while (message := await self._socket.receive()).type not in END_TYPES:
                 self._handle_frame(message.data)
+            is_expected = message.type is WSMsgType.CLOSE
             if message.type is WSMsgType.ERROR:
                 self.reason = str(message.data)  # such as that no pong came
         except ConnectionError:
@@ -116,6 +113,7 @@ class Connection:
         except Exception:
             log.exception("a connection could not be read")
         finally:
+            self.is_lost = not (is_expected or self._close_sent or self.disconnecting.is_set())
             for event in (self.closed, self.disconnecting, self._first_frame):
                 event.set()
             # Envelopes that arrived before Slack's close frame are answered before the bot's.
@@ -127,6 +125,8 @@ class Connection:
         frame = read_object(text)
         if frame.get("type") == "hello":
             self._has_hello, self.reason = True, "lost"
+            counted = frame.get("num_connections")
+            self.counted = counted if isinstance(counted, int) else None
         elif frame.get("type") == "disconnect":
             self.reason = str(frame.get("reason") or "disconnect")
             self.disconnecting.set()
@@ -163,61 +163,3 @@ async def connect(client: AsyncWebClient, app_token: str, on_envelope: OnEnvelop
         await connection.close()
         raise
     return connection
-
-
-@dataclass(eq=False)
-class ConnectionKeeper:
-    """Keeps one connection open: opens the next when Slack announces the end of the current one.
-
-    Replaced connections are drained in the background.
-    """
-
-    name: str
-    connect: Callable[[], Awaitable[Connection]]
-    background: BackgroundTasks
-    attempts: int = 0
-    error: SlackError | None = None  # why there is no connection
-    interrupted: asyncio.Event = field(default_factory=asyncio.Event)  # at the first failure or end
-
-    async def run(self) -> None:
-        """Open connections until cancelled; the open ones stay."""
-        old: Connection | None = None
-        while True:
-            current = await self._open()
-            if old:
-                self.background.start(old.drain(), f"drain of {self.name}")
-            await current.disconnecting.wait()
-            log.info("disconnecting", connection=self.name, reason=current.reason)
-            self.interrupted.set()
-            if time.monotonic() - current.opened_at >= STABLE_AFTER:
-                self.attempts = 0
-            old = current
-
-    async def _open(self) -> Connection:
-        while True:
-            if self.attempts:
-                await asyncio.sleep(self._pause())
-            self.attempts += 1
-            try:
-                async with asyncio.timeout(CONNECT_TIMEOUT):
-                    connection = await self.connect()
-            except Exception as error:
-                if not isinstance(error, (*CALL_ERRORS, SlackError)):
-                    log.exception("connecting failed unexpectedly", connection=self.name)
-                self.interrupted.set()
-                self.error = translate_error(error)
-                why = self.error.sentence
-                log.warning("not connected", connection=self.name, why=why, attempts=self.attempts)
-            else:
-                self.error = None
-                log.info("connected", connection=self.name)
-                return connection
-
-    def _pause(self) -> float:
-        return backoff(
-            self.attempts,
-            first=FIRST_BACKOFF,
-            longest=MAX_BACKOFF,
-            jitter=random.random(),  # noqa: S311 - not for security
-            retry_after=self.error.seconds if self.error else None,
-        )

@@ -1,7 +1,8 @@
-"""Socket Mode: two WebSockets, so that one is open while the other reconnects."""
+"""Socket Mode: envelopes come over two WebSockets, and each gets its ack."""
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -14,15 +15,20 @@ from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.command.views import private
-from bot.slack.receivers.connection import Connection, ConnectionKeeper, connect
+from bot.slack.receivers.connection import Connection, connect
+from bot.slack.receivers.keeper import ConnectionKeeper
 from bot.slack.receivers.payloads import NOT_RUNNING, Dispatch, InvalidPayload, read_payload
-from bot.tasks import BackgroundTasks, cancel_and_wait, wait_up_to
+from bot.slack.receivers.reconnects import ReconnectPlan
+from bot.tasks import BackgroundTasks, cancel_and_wait
+from bot.timings import DEFAULT_TIMINGS, Timings
 
-#: Seconds between opening the two connections. Slack refreshes each one after some hours, and so
-#: not both at once. The second one opens immediately if the first one fails.
-CONNECT_STAGGER = 15.0
 MAX_KEPT_ANSWERS = 1000  # for repeated envelopes
 NO_ANSWER = "check SLACK_APP_TOKEN and the network."
+EXCESS = (
+    "Slack counts more connections of this app than running bots hold (excess: {}). Clicks that it"
+    " sends there are lost and must be repeated. Slack drops such connections after some minutes;"
+    " until then this bot opens one connection only."
+)
 UNREADABLE = "The bot could not read what Slack sent for this. Please type the command again."
 
 log = structlog.get_logger(__name__)
@@ -38,32 +44,25 @@ class SocketModeReceiver:
 
     app_token: str = field(repr=False)
     client: AsyncWebClient
-    stagger: float = CONNECT_STAGGER
+    timings: Timings = DEFAULT_TIMINGS
     _dispatcher: "EnvelopeDispatcher" = field(init=False, repr=False)  # set before connecting
 
     def __post_init__(self) -> None:
         self._answers = BackgroundTasks()
         self._background = BackgroundTasks()
-        self._connections: set[Connection] = set()
-        self._keeping: list[asyncio.Task[None]] = []
-        # Slack allows an app ten connections over all replicas.
-        self.keepers = [
-            ConnectionKeeper(name, self._connect, self._background) for name in ("1", "2")
-        ]
+        self.plan = ReconnectPlan(self.timings)
+        self._keeper = ConnectionKeeper(self._connect, self.plan, self._background)
+        self._keeping: asyncio.Task[None] | None = None
 
     @property
     def live(self) -> int:
         """The number of connections over which envelopes can arrive."""
-        return sum(connection.is_live for connection in self._connections)
+        return self._keeper.live
 
     def start(self, dispatch: Dispatch) -> None:
         """Pass payloads to Bolt's app; connecting continues in the background."""
         self._dispatcher = EnvelopeDispatcher(dispatch)
-        first, second = self.keepers
-        self._keeping = [
-            self._background.start(first.run(), "first connection"),
-            self._background.start(self._run_later(first, second), "second connection"),
-        ]
+        self._keeping = self._background.start(self._keeper.run(), "connections")
 
     @property
     def problem(self) -> str | None:
@@ -72,36 +71,41 @@ class SocketModeReceiver:
             return NOT_RUNNING
         if self.live:
             return None
-        errors = [keeper.error.sentence for keeper in self.keepers if keeper.error]
-        return " ".join(["Socket Mode is not connected:", *(errors[:1] or [NO_ANSWER])])
+        error = self._keeper.error
+        return f"Socket Mode is not connected: {error.sentence if error else NO_ANSWER}"
+
+    @property
+    def notice(self) -> str | None:
+        """What Slack counts beside the connections that are held, or None."""
+        return EXCESS.format(self.plan.excess) if self.plan.excess else None
+
+    async def share(self, report: Callable[[int], Awaitable[int]]) -> None:
+        """Report how many connections this process holds, and take how many the others hold."""
+        self._keeper.count(await report(self.live))
 
     async def stop(self, seconds: float) -> None:
         """Close the connections one by one, each after the answers to its envelopes.
 
         An envelope that arrives after a close frame is answered over a connection that is still
-        open. After the last close frame it gets no ack, and Slack sends it to another replica.
+        open. After the last close frame it gets no ack: the person sees an error and clicks again.
         """
-        await cancel_and_wait(*self._keeping)
-        self._keeping = []
+        if self._keeping:
+            await cancel_and_wait(self._keeping)
+        self._keeping = None
         # Those that Slack is about to close go first.
-        for connection in sorted(self._connections, key=lambda c: not c.disconnecting.is_set()):
-            await connection.in_flight.wait_until_idle(seconds / len(self._connections))
+        connections = sorted(self._keeper.connections, key=lambda c: not c.disconnecting.is_set())
+        for connection in connections:
+            await connection.in_flight.wait_until_idle(seconds / len(connections))
             await connection.close()
         await self._answers.drain(0)
         await self._background.drain(1)
 
-    async def _run_later(self, first: ConnectionKeeper, second: ConnectionKeeper) -> None:
-        await wait_up_to(self.stagger, first.interrupted)
-        await second.run()
-
     async def _connect(self) -> Connection:
-        connection = await connect(self.client, self.app_token, self._accept)
-        self._connections = {c for c in self._connections if c.can_send} | {connection}
-        return connection
+        return await connect(self.client, self.app_token, self._accept)
 
     def _accept(self, envelope: SocketModeRequest, connection: Connection) -> None:
-        if not any(each.can_send for each in (connection, *self._connections)):
-            log.info("not acked: Slack sends it again", envelope=envelope.envelope_id)
+        if not any(each.can_send for each in (connection, *self._keeper.connections)):
+            log.warning("not acked: every connection is closed", envelope=envelope.envelope_id)
             return
         connection.in_flight.begin()
         answering = self._answers.start(self._answer(envelope, connection), "envelope")
@@ -112,10 +116,10 @@ class SocketModeReceiver:
         if ack is None:
             log.warning("no ack: the app could not answer", kind=envelope.type)
         elif not await self._send(ack, connection):
-            log.warning("an ack could not be sent: Slack may repeat it", kind=envelope.type)
+            log.warning("an ack could not be sent: the person sees an error", kind=envelope.type)
 
     async def _send(self, ack: str, connection: Connection) -> bool:
-        for each in (connection, *(self._connections - {connection})):
+        for each in (connection, *(self._keeper.connections - {connection})):
             with suppress(ConnectionError):
                 await each.send(ack)
                 return True
@@ -126,8 +130,9 @@ class SocketModeReceiver:
 class EnvelopeDispatcher:
     """Passes each envelope to the app once, and repeats the answer to a repeated envelope.
 
-    Slack repeats an envelope whose ack it missed, over any connection. A command that is handled
-    twice would use its trigger twice and report that the dialog could not be opened.
+    Slack repeats an event whose ack it missed, over any connection, but no click and no command as
+    far as is known. A command that is handled twice would use its trigger twice and report that the
+    dialog could not be opened.
     """
 
     dispatch: Dispatch
@@ -154,7 +159,7 @@ class EnvelopeDispatcher:
         try:
             request = read_payload(envelope)
         except InvalidPayload as error:
-            # An ack, so that Slack does not repeat the envelope.
+            # An ack, because without one the person would wait for it and see a timeout.
             log.info("refused an envelope", envelope=envelope.envelope_id, why=str(error))
             text = private(UNREADABLE) if envelope.type == "slash_commands" else None
             return _frame(envelope.envelope_id, text)

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.acceptance.environment import OUTCOME_TIMEOUT
 from tests.support.polling import wait_until
 from tests.support.postgres import PostgresServer
 from tests.support.process import BotProcess
+from tests.support.timings import SHORT_PROCESS_TIMINGS
 
 MODES: tuple[Mode, ...] = ("socket", "http")
 
@@ -85,6 +87,18 @@ async def test_any_replica_handles_any_click_and_posts_once(mode: Mode, on_postg
         assert len(env.atlas.deletes()) == 4
         assert '"event": "request:' in first.log
         assert '"event": "request:' in second.log
+
+
+async def test_connections_of_other_replicas_are_no_excess(on_postgres: str) -> None:
+    timings = replace(SHORT_PROCESS_TIMINGS, connection_stagger=0.5)
+    async with opened(on_postgres, timings=timings) as env:
+        first, _ = await two(env)
+        await env.slack.until(lambda: env.slack.sockets.registered == 4)
+        first.kill()
+        await env.slack.until(lambda: env.slack.sockets.registered == 2)
+        await env.start()
+
+        await env.slack.until(lambda: env.slack.sockets.registered == 4)
 
 
 async def test_double_submission_to_two_replicas_is_one_request(on_postgres: str) -> None:

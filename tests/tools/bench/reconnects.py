@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import structlog
@@ -16,6 +16,7 @@ from slack_bolt.authorization import AuthorizeResult
 from bot.sandbox.slack import FakeSlackServer, Settings
 from bot.slack.client import SlackClient, new_session
 from bot.slack.receivers.socket_mode import SocketModeReceiver
+from bot.timings import DEFAULT_TIMINGS
 from tests.support.stream import streaming
 from tests.tools.reporting.report import Goal, Row, Table
 
@@ -137,7 +138,9 @@ def _app(client: AsyncWebClient) -> AsyncApp:
 async def _bot_client(
     slack: FakeSlackServer, client: AsyncWebClient, app: AsyncApp
 ) -> AsyncIterator[None]:
-    receiver = SocketModeReceiver(slack.app_token, client, stagger=0)
+    receiver = SocketModeReceiver(
+        slack.app_token, client, replace(DEFAULT_TIMINGS, connection_stagger=0)
+    )
     receiver.start(app.async_dispatch)
     try:
         await slack.until(lambda: slack.sockets.connections == 2)
