@@ -14,7 +14,7 @@ class State(StrEnum):
     APPROVED = "approved"  #: ready to run, not claimed yet
     CANCELLING = "cancelling"  #: claimed by a runner with a lease
     CANCELLED = "cancelled"  #: Atlas's read-back shows the job cancelled
-    OVER = "over"  #: the job ended by other means
+    OVER = "over"  #: the job ended by other means, or a request that runs at once replaces this one
     REFUSED = "refused"  #: Atlas rejected the DELETE or the GET before it
     CHANGED = "changed"  #: the job differs from what was shown
     FAILED = "failed"  #: not settled; a person must check the job in Atlas
@@ -164,6 +164,11 @@ class Request:
         return not self.requester
 
     @property
+    def was_replaced(self) -> bool:
+        """Whether a person's request for the same job, which ran at once, ended it."""
+        return self.state is State.OVER and self.outcome.by is not None
+
+    @property
     def approved_by(self) -> frozenset[str]:
         return frozenset(approval.user for approval in self.approvals)
 
@@ -185,6 +190,13 @@ class Request:
     @property
     def approvals_missing(self) -> int:
         return max(0, self.approvals_needed - len(self.approvals))
+
+
+def replaced_by(request: Request) -> Outcome:
+    """Return the outcome of an undecided request for the same job, which `request` replaces."""
+    how = "acted alone, without approval" if request.acted_alone else "asked to cancel the job"
+    sentence = f"A person {how}: request {request.id} takes the place of this one."
+    return Outcome(sentence=sentence, by=request.requester)
 
 
 class Step(StrEnum):

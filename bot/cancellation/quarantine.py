@@ -32,7 +32,6 @@ TAKEN_OVER = (
     "The download is in quarantine, and the bot cancels it unless an approver keeps it: request"
     " {request}."
 )
-SUPERSEDED = "A person asked to cancel the job: request {request}."
 
 
 class Mode(StrEnum):

@@ -41,6 +41,7 @@ GO_ON = "Call the same command again: it goes on with this request, or shows who
 UNFINISHED = "Request {request} is not finished: the same command, or a running bot, finishes it."
 REASON_MISSING = "A reason is needed: add --reason TEXT, why the job is to be cancelled."
 REASON_DROPPED = "The open request keeps its own reason; the one given now is not recorded."
+REPLACED = "Request {request} of {of} waited: this one takes its place."
 NO_CARD = (
     "no channel has its card, because neither BOT_AUDIT_CHANNEL nor BOT_WATCH_CHANNEL is set; an "
     "approver types {approve} in Slack"
@@ -170,28 +171,18 @@ class CancelCommand:
         runs = earlier is not None and earlier.state not in UNDECIDED
         if not (self.shown.job.can_be_cancelled or runs):
             return await self._report_ended()
-        if earlier and earlier.state is State.AWAITING and self.options.alone:
-            earlier = await self._withdraw(earlier)
-        if earlier and earlier.state is not State.QUARANTINED:
+        replaceable = UNDECIDED if self.options.alone else {State.QUARANTINED}
+        if earlier and earlier.state not in replaceable:
             return await self._join(earlier)
         try:
             request = await self.services.cancellation.submit(self._submission())
         except errors.JobAlreadyRequested as error:
             return await self._join(error.request)
-        return await self._follow(request)
-
-    async def _withdraw(self, earlier: Request) -> Request | None:
-        """Withdraw a request that waits, for one without approvals; return it if it runs by now."""
-        try:
-            # An operator may act alone, so the requester is not asked.
-            withdrawn = await self.services.requests.decide(
-                earlier.id, State.WITHDRAWN, jobs.current_operator(), lambda _: None
+        if earlier and (replaced := await self.services.requests.get(earlier.id)).was_replaced:
+            self.progress.note(
+                REPLACED.format(request=earlier.id, of=earlier.requester or "the bot"), replaced
             )
-        except errors.StateConflict as error:
-            return error.request
-        waited = f"Request {earlier.id} of {earlier.requester} waited: it is withdrawn."
-        self.progress.note(waited, withdrawn)
-        return None
+        return await self._follow(request)
 
     def _submission(self) -> Submission:
         channel = self.project.policy.audit_channel or self.project.watch_channel or ""

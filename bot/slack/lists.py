@@ -258,7 +258,7 @@ def _past_request(past: PastRequest, projects: Mapping[str, str], links: Links) 
     reason = f"\n{mrkdwn.quote(request.reason, 300)}" if request.reason.strip() else ""
     asked = f"{mrkdwn.person(request.requester)} asked {mrkdwn.date(request.created_at)}"
     return (
-        f"{mrkdwn.STATE_LABELS[request.state]}{by} ({mrkdwn.date(request.changed_at)})"
+        f"{mrkdwn.state_label(request)}{by} ({mrkdwn.date(request.changed_at)})"
         f"{job_facts.lead(past.lead)}{alone}{card}\n{asked} to cancel restore job "
         f"{mrkdwn.code(ref.job_id)} of {mrkdwn.code(ref.cluster_name)} in {project}{reason}"
     )

@@ -54,6 +54,10 @@ STATE_PREDICATES: Mapping[State, str] = {
     State.OBSERVED: "ended; the download was not kept, and nothing was done",
 }
 
+#: The same of a request that another one for the same job replaced.
+REPLACED_LABEL = ":information_source: Ended: another request runs without waiting"
+REPLACED = "ended, because another request that runs without waiting was made"
+
 #: Atlas's delivery types, described for people.
 DELIVERY_TYPES: Mapping[str, str] = {
     "download": "download of a snapshot",
@@ -148,11 +152,17 @@ def link(url: str | None, label: str) -> str:
     return f"<{escape(url)}|{label}>" if url else label
 
 
+def state_label(request: Request) -> str:
+    """Label the state of a request."""
+    return REPLACED_LABEL if request.was_replaced else STATE_LABELS[request.state]
+
+
 def request_status(request: Request) -> str:
     """Describe the state of a request: what happened, by whom and when."""
     approved = approved_by(request)
     before = f"was approved by {approved} and " if approved else ""
     predicate = STATE_PREDICATES[request.state].format(approved=before)
+    predicate = REPLACED if request.was_replaced else predicate
     ended = f" by {person(request.outcome.by)}" if request.outcome.by else ""
     after = f" {approved} had approved it." if approved and request.state.ended else ""
     return f"This request {predicate}{ended} ({date(request.changed_at)}).{after}"

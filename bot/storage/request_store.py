@@ -12,10 +12,9 @@ from bot.cancellation import errors
 from bot.cancellation.errors import NotAllowed
 from bot.cancellation.events import EventName
 from bot.cancellation.judgement import Judgement
-from bot.cancellation.lifecycle import UNDECIDED, Outcome, Request, State
+from bot.cancellation.lifecycle import UNDECIDED, Outcome, Request, State, replaced_by
 from bot.cancellation.people import Person
 from bot.cancellation.posts import PostKind
-from bot.cancellation.quarantine import SUPERSEDED
 from bot.cancellation.request_context import new_request_id
 from bot.storage import queries
 from bot.storage.job_facts_store import ensure_facts
@@ -177,7 +176,7 @@ def _find_or_create(
     if earlier := uow.get_or_none(SAME_KEY_OR_OPEN, key_and_job):
         if earlier.key == request.key:
             return earlier
-        _supersede(uow, earlier, request, person)
+        _replace(uow, earlier, request, person)
     add_request(uow, request, person)
     if request.acted_alone:
         alone = uow.record(request, EventName.ACTED_ALONE, actor=person)
@@ -211,15 +210,19 @@ def add_request(uow: UnitOfWork, request: Request, person: Person | None) -> Non
     uow.enqueue_message(request, PostKind.CARD, created)
 
 
-def _supersede(uow: UnitOfWork, earlier: Request, request: Request, person: Person) -> None:
-    """End a quarantine, for a person's request that runs at once; otherwise refuse that one.
+def _replace(uow: UnitOfWork, earlier: Request, request: Request, person: Person) -> None:
+    """End an undecided request for a person's request that runs at once; otherwise refuse that one.
 
-    A request that waits for approvals would let a quarantined download go on.
+    So a request that waits keeps no job from being cancelled. One that waits for approvals itself
+    replaces none: it would let a quarantined download go on.
     """
-    if earlier.state is not State.QUARANTINED or request.state is not State.APPROVED:
+    earlier = uow.lock(earlier.id)
+    if earlier.state.ended:
+        return  # by another transaction; if that one added an open request, an index refuses this
+    if earlier.state not in UNDECIDED or request.state is not State.APPROVED:
         raise errors.JobAlreadyRequested(earlier)
-    outcome = Outcome(sentence=SUPERSEDED.format(request=request.id), by=person.id)
-    uow.transition(earlier, State.QUARANTINED, State.OVER, actor=person, outcome=outcome)
+    outcome = replaced_by(request)
+    uow.transition(earlier, earlier.state, State.OVER, actor=person, outcome=outcome)
 
 
 def lock_expired(now: datetime, limit: int) -> Select[Any]:

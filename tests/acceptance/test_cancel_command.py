@@ -485,7 +485,10 @@ async def test_cancel_without_approval_replaces_the_waiting_request(tmp_path: Pa
         ran = await run_command("cancel", cluster, job, *YES, "--without-approval", **environ)
         ending = await env.wait_for_outcome(job)
         direct = await env.slack.until(lambda: env.slack.state.messages(env.slack.state.dm("ada")))
+        ended = await env.slack.until(lambda: [m for m in env.cards(job) if state_of(m) == "over"])
 
+    assert "takes the place of this one" in str(ended)
+    assert "waited: this one takes its place" in ran.out
     assert unexplained.code == 2
     assert "add --reason TEXT" in unexplained.err
     assert (ran.code, ran.err) == (0, "")

@@ -137,6 +137,12 @@ def _withdrawn(post: RequestPost) -> str:
     return f"{why}{{before}}{{sentence}}"
 
 
+def _over(post: RequestPost) -> str:
+    if post.actor:
+        return ":information_source: {to}: {actor} ended this request.{before}{sentence}"
+    return ":information_source: {to}: {job} is over.{approved}{sentence}"
+
+
 def _job_ended(post: RequestPost) -> str:
     state = post.detail.get("state")
     how = job_facts.ending(JobState(state) if state else None)
@@ -202,7 +208,7 @@ TEMPLATES: Mapping[EventName, str | Callable[[RequestPost], str]] = {
         ":alarm_clock: {to}: not approved in time. Nothing was done to {job}.{before}{sentence}\n"
         "To ask again, type {command}."
     ),
-    EventName.OVER: ":information_source: {to}: {job} is over.{approved}{sentence}",
+    EventName.OVER: _over,
     EventName.REFUSED: ":no_entry: {to}: Atlas refused to cancel {job}.{approved}{sentence}",
     EventName.CHANGED: (
         ":warning: {to}: {job} is not what it was when you asked, so nothing was done."

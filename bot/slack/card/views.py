@@ -40,7 +40,7 @@ def message(
 
     `approvers` is None if the project was removed; `mode` is that of its quarantine.
     """
-    label = mrkdwn.STATE_LABELS[request.state]
+    label = mrkdwn.state_label(request)
     headline = job_facts.headline(label, request.ref, request.project_name)
     who = people(approvers)
     texts = [

@@ -10,6 +10,7 @@ import structlog
 from bot.atlas import AtlasError, JobRef
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError, RightsNotChecked, StorageError
+from bot.cancellation.lifecycle import State
 from bot.cancellation.people import NO_ONE
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project
@@ -229,7 +230,8 @@ class JobReader:
             can_be_cancelled=job.can_be_cancelled,
             **({"taken_by": request.id} if request else {}),
         )
-        if request:
+        may_replace = placed is not None and (placed[1] or project.policy.approvals == 0)
+        if request and not (request.state is State.AWAITING and may_replace):
             return dialog_views.taken(request, links)
         if not job.can_be_cancelled or placed is None:
             why = str(project.why_read_only)

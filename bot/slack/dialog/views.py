@@ -90,7 +90,7 @@ def details(
         *([blockkit.alert(alert, "warning")] if alert else []),
         *_inputs(policy, target.ref),
         *([ALONE] if may_act_alone else []),
-        *_notes(policy, placement),
+        *_notes(policy, placement, details.open_request, links),
         *_details(details, links),
     ]
     return modal(blocks, close=KEEP, submit=SUBMIT, private_metadata=encode_target(state))
@@ -104,13 +104,16 @@ def not_cancellable(details: JobDetails, target: JobTarget, links: Links, why: s
 
 def taken(request: Request, links: Links) -> View:
     """Name the person who requested the cancellation of this job before, and link to the card."""
-    text = (
+    name = mrkdwn.capitalised(mrkdwn.summary(request))
+    return modal([blockkit.section(f"{name}\n{_asked(request, links)}", block_id=ids.JOB)])
+
+
+def _asked(request: Request, links: Links) -> str:
+    return (
         f"{mrkdwn.person(request.requester)} asked for this already, "
         f"{mrkdwn.date(request.created_at)}. {mrkdwn.request_status(request)}"
         f"{see_card(request, links)}"
     )
-    name = mrkdwn.capitalised(mrkdwn.summary(request))
-    return modal([blockkit.section(f"{name}\n{text}", block_id=ids.JOB)])
 
 
 def error(sentence: str, target: JobTarget, atlas_answer: str = "") -> View:
@@ -300,9 +303,15 @@ def _inputs(policy: Policy, ref: JobRef) -> list[Block]:
     return [reason_input(policy), typed]
 
 
-def _notes(policy: Policy, placement: Placement) -> list[Block]:
+def _notes(
+    policy: Policy, placement: Placement, waiting: Request | None, links: Links
+) -> list[Block]:
+    """Say where the card goes, who must approve, and which request the submission would end."""
     notes = [placement.note] if placement.note else []
-    if policy.approvals:
+    if waiting:
+        how = "Cancelling without approval" if policy.approvals else "Cancelling"
+        notes.append(f"{_asked(waiting, links)} {how} ends that request.")
+    elif policy.approvals:
         people = "person" if policy.approvals == 1 else "people"
         notes.append(
             f"{policy.approvals} other {people} must approve first: "

@@ -4,16 +4,84 @@ import asyncio
 
 import pytest
 
-from bot.cancellation.errors import AlreadyReviewed, NothingToReview
-from bot.cancellation.lifecycle import Request
+from bot.cancellation.errors import AlreadyReviewed, JobAlreadyRequested, NothingToReview
+from bot.cancellation.events import EventName
+from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.people import Person
 from bot.cancellation.posts import PostKind
 from bot.storage.history import History
 from tests.integration.storage.conftest import Stores
-from tests.support.domain import ABE, ADA, PROJECT_ID, RINA, a_request, allow
+from tests.support.domain import (
+    ABE,
+    ADA,
+    PROJECT_ID,
+    RINA,
+    a_request,
+    a_waiting_request,
+    allow,
+    keep_all,
+)
 
 
 async def act_alone(env: Stores, *recipients: str) -> Request:
     return await env.store.create(a_request(acted_alone=True), RINA, recipients)
+
+
+async def act_alone_on(env: Stores, waiting: Request, person: Person) -> Request:
+    alone = a_request(ref=waiting.ref, requester=person.id, acted_alone=True)
+    return await env.store.create(alone, person)
+
+
+@pytest.mark.parametrize("person", [ADA, RINA], ids=["another person", "the requester"])
+async def test_acting_alone_ends_the_request_that_waits_and_tells_its_thread(
+    env: Stores, person: Person
+) -> None:
+    waiting = a_waiting_request(2)
+    await env.store.create(waiting, RINA)
+    await env.store.approve(waiting.id, ABE, allow, keep_all)
+    await deliver_all(env)
+
+    alone = await act_alone_on(env, waiting, person)
+
+    ended = await env.store.get(waiting.id)
+    assert (ended.state, ended.outcome.by) == (State.OVER, person.id)
+    assert f"acted alone, without approval: request {alone.id}" in ended.outcome.sentence
+    (reply,) = [p for p in await env.claim_posts() if p.kind is PostKind.REPLY]
+    assert (reply.event, reply.actor) == (EventName.OVER, person.id)
+    assert await env.store.open_request_for(waiting.ref) == alone
+    assert await env.record.verify() == []
+
+
+async def test_of_two_who_act_alone_at_once_one_replaces_the_request_that_waits(
+    env: Stores,
+) -> None:
+    waiting = a_waiting_request()
+    await env.store.create(waiting, RINA)
+
+    results = await asyncio.gather(
+        *(act_alone_on(env, waiting, person) for person in (ADA, ABE)), return_exceptions=True
+    )
+
+    (won,) = [each for each in results if isinstance(each, Request)]
+    (lost,) = [each for each in results if isinstance(each, JobAlreadyRequested)]
+    assert lost.request == won
+    assert (await env.store.get(waiting.id)).outcome.by == won.requester
+    assert (await env.store.counts())[0] == 1
+    assert await env.record.verify() == []
+
+
+async def test_acting_alone_does_not_replace_a_request_that_is_approved_or_runs(
+    env: Stores,
+) -> None:
+    approved = a_request()
+    await env.store.create(approved, RINA)
+    with pytest.raises(JobAlreadyRequested):
+        await act_alone_on(env, approved, ADA)
+
+    await env.leases.claim(approved.id)
+    with pytest.raises(JobAlreadyRequested):
+        await act_alone_on(env, approved, ADA)
+    assert (await env.store.get(approved.id)).state is State.CANCELLING
 
 
 async def deliver_all(env: Stores) -> None:

@@ -33,6 +33,7 @@ from bot.cancellation.events import EventName
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import (
     OPEN,
+    UNDECIDED,
     DeleteAttempts,
     Ending,
     JobFingerprint,
@@ -68,7 +69,9 @@ FEWER_EXAMPLES = settings(EXAMPLES, max_examples=4)
 #: The allowed transitions. A person may retry a failed request; a run whose policy no longer holds
 #: returns its request to the approvers.
 TRANSITIONS: Mapping[State, frozenset[State]] = {
-    State.AWAITING: frozenset({State.APPROVED, State.DENIED, State.EXPIRED, State.WITHDRAWN}),
+    State.AWAITING: frozenset(
+        {State.APPROVED, State.DENIED, State.EXPIRED, State.WITHDRAWN, State.OVER}
+    ),
     State.QUARANTINED: frozenset({State.APPROVED, State.KEPT, State.OBSERVED, State.OVER}),
     State.APPROVED: frozenset({State.CANCELLING}),
     State.CANCELLING: frozenset(
@@ -225,7 +228,7 @@ class LifeCycle(RuleBasedStateMachine):
         answer = self.do_or_fail(self.store.create(request, RINA))
         if taken := self._open_for(job):
             earlier = self.model[taken[0]]
-            if needed or earlier.state is not State.QUARANTINED:
+            if needed or earlier.state not in UNDECIDED:
                 assert isinstance(answer, JobAlreadyRequested)
                 assert [answer.request.id] == taken
                 return

@@ -152,7 +152,7 @@ async def test_unreadable_user_blocks_the_submission(bolt: BoltHarness) -> None:
 
 
 async def test_submission_for_a_taken_job_names_the_first_requester(bolt: BoltHarness) -> None:
-    await bolt.insert(samples.waiting(requester="U0ABE"))
+    await bolt.insert(samples.waiting(requester="U0ABE", state=State.APPROVED))
     answer = await bolt.send(payloads.submission(view(), view_id="V2"))
 
     assert answer.body["response_action"] == "update"
