@@ -18,7 +18,8 @@ from bot.services.organizations import Organization, Organizations
 from bot.services.projects import Project, Projects, follow_key_access
 from bot.services.quarantine import Quarantine
 from bot.services.rate_limit import CallPacer
-from bot.services.runner import ResolvePeople, RightsCheck, Runner
+from bot.services.rights import ResolvePeople, RightsCheck
+from bot.services.runner import Runner
 from bot.services.service import CancellationService
 from bot.services.sweeper import Notifier
 from bot.services.watch import Watcher

@@ -1,7 +1,9 @@
 """People as Slack identifies them, and the sets of people that settings list (pure)."""
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from typing import final
 
 
 class Kind(StrEnum):
@@ -33,6 +35,25 @@ class Person:
     @property
     def ids(self) -> frozenset[str]:
         return self.aliases | {self.id}
+
+    def with_aliases(self, aliases: Iterable[str]) -> "Person":
+        """Return the person with further ids, as a person who does not act."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return Person(**values | {"aliases": self.aliases.union(aliases)})
+
+
+@final
+class ActingPerson(Person):
+    """A person who asks, decides or reviews now.
+
+    The directory makes one for who sent a payload of Slack, and the command line one for its
+    operator; a test forbids it elsewhere. `dataclasses.replace` fails for this type.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, person: Person) -> None:
+        super().__init__(**{each.name: getattr(person, each.name) for each in fields(Person)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from bot.atlas import AtlasError, AtlasUnavailable, ClusterNotFound, InvalidName
 from bot.atlas.models import cluster_name, object_id
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.lifecycle import Request
-from bot.cancellation.people import OPERATOR_PREFIX, Person, operator
+from bot.cancellation.people import OPERATOR_PREFIX, ActingPerson, operator
 from bot.cli import output
 from bot.cli.audit import missing_file
 from bot.cli.job_fields import COLUMNS, fields_of, in_words, lines_of
@@ -67,12 +67,12 @@ def load_atlas_settings() -> Settings:
     return settings
 
 
-def current_operator() -> Person:
+def current_operator() -> ActingPerson:
     """Return the account of the operating system that runs the command."""
-    user = os.getuid()
+    name = str(os.getuid())
     with suppress(KeyError):  # an account without a name
-        return operator(f"{OPERATOR_PREFIX}{pwd.getpwuid(user).pw_name}")
-    return operator(f"{OPERATOR_PREFIX}{user}")
+        name = pwd.getpwuid(os.getuid()).pw_name
+    return ActingPerson(operator(f"{OPERATOR_PREFIX}{name}"))
 
 
 @asynccontextmanager

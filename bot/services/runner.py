@@ -3,15 +3,15 @@
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 from itertools import chain, repeat
 
 import structlog
 
-from bot.atlas import AtlasCanceller, AtlasError, AtlasReader, AtlasRejected, JobRef, RestoreJob
+from bot.atlas import AtlasCanceller, AtlasError, AtlasReader, AtlasRejected, RestoreJob
 from bot.cancellation.errors import CancellationError, RightsNotChecked
-from bot.cancellation.judgement import Judgement, judge
+from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import (
     DeleteAttempts,
     Ending,
@@ -21,10 +21,10 @@ from bot.cancellation.lifecycle import (
     Step,
     next_step,
 )
-from bot.cancellation.people import Person, is_operator, operator
+from bot.cancellation.people import Person
 from bot.cancellation.request_context import RequestTracer, bind_to_log
-from bot.cancellation.starter import NOT_READ, StartedBy
 from bot.services.projects import Project, Projects
+from bot.services.rights import RightsCheck
 from bot.storage.lease_store import LeaseStore
 from bot.tasks import log_errors
 from bot.timings import DEFAULT_TIMINGS, Timings
@@ -65,50 +65,7 @@ ANOTHER_JOB = "Its type or its snapshot is not the one that was shown."
 APPROVALS_MISSING = "By the current policy, approvals are missing."
 CONFIRMED = "Atlas confirms that the restore job is cancelled."
 
-#: Reads users, and who of them is in which of the groups; raises `RightsNotChecked`.
-ResolvePeople = Callable[[Collection[str], Collection[str]], Awaitable[Mapping[str, Person]]]
-
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class RightsCheck:
-    """The check before a DELETE, at an approval, a retry and a review."""
-
-    projects: Projects  #: with their current policies
-    #: Reads people from Slack, never from an older cache. None at the command line, whose operator
-    #: may ask for each job, and so lets other people's requests run, too.
-    resolve: ResolvePeople | None
-    #: Returns the starter of a quarantined download; raises `StorageError`.
-    starter_of: Callable[[JobRef], Awaitable[StartedBy]] | None = None
-
-    async def judge(
-        self, request: Request, people: Mapping[str, Person] | None = None
-    ) -> Judgement:
-        """Judge a request by the current policy; without `people`, `people_of` reads them."""
-        if people is None:
-            people = await self.people_of(request)
-        started_by = NOT_READ
-        if request.by_bot and self.starter_of:
-            started_by = await self.starter_of(request.ref)
-        return judge(self.projects.policy(request.ref), request, people, started_by)
-
-    async def people_of(self, request: Request, *others: str) -> Mapping[str, Person]:
-        """Read a request's people and `others`; raises `RightsNotChecked` or `UnknownProject`."""
-        policy = self.projects.policy(request.ref)
-        groups = policy.requesters.groups
-        if request.runs_alone:
-            groups |= policy.break_glass.groups
-        if request.approvals:
-            groups |= policy.approvers.groups
-        users = {*request.approved_by, *others, request.requester} - {""}
-        if self.resolve is None:
-            if request.approvals:
-                raise RightsNotChecked("The command line does not ask Slack.")
-            return {} if request.by_bot else {request.requester: operator(request.requester)}
-        operators = {user: operator(user) for user in users if is_operator(user)}
-        in_slack = users - operators.keys()
-        return {**operators, **(await self.resolve(in_slack, groups) if in_slack else {})}
 
 
 @dataclass(kw_only=True, eq=False)

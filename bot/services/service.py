@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from functools import partial
 
@@ -14,14 +14,15 @@ from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import JobFingerprint, Request, State
 from bot.cancellation.notices import recipients
-from bot.cancellation.people import NO_ONE, Person
+from bot.cancellation.people import NO_ONE, ActingPerson
 from bot.cancellation.policy import Policy
 from bot.cancellation.request_context import new_request_id
 from bot.redaction import without_secrets
 from bot.services.job_facts import FEED_TIMEOUT, JobFactsService
 from bot.services.job_search import JobFinder
 from bot.services.projects import Project, Projects
-from bot.services.runner import RightsCheck, Runner
+from bot.services.rights import RightsCheck
+from bot.services.runner import Runner
 from bot.storage.history import History
 from bot.storage.request_store import Check, RequestStore
 
@@ -43,7 +44,7 @@ class Submission:
     """A submitted dialog."""
 
     key: str  #: the idempotency key (the view's id): a second delivery gives the same request
-    person: Person
+    person: ActingPerson
     ref: JobRef
     project_name: str
     asked_in: str  #: the channel in which the command was typed
@@ -108,11 +109,11 @@ class CancellationService:
         notified = recipients(policy, person.id, members)
         return self._changed(await self.requests.create(request, person, notified))
 
-    async def approve(self, request_id: str, person: Person) -> Request:
+    async def approve(self, request_id: str, person: ActingPerson) -> Request:
         """Record one approval; the requester and the earlier approvals are judged again."""
         people = await self.rights.people_of(await self.requests.get(request_id), person.id)
         # The requester, or an earlier approver, may click under another id.
-        person = replace(person, aliases=person.aliases | people[person.id].aliases)
+        known = person.with_aliases(people[person.id].aliases)
 
         def judge(request: Request) -> Judgement:
             return judgement.judge(self.projects.policy(request.ref), request, people)
@@ -120,14 +121,14 @@ class CancellationService:
         def check(request: Request) -> NotAllowed | None:
             policy = self.projects.policy(request.ref)
             return (
-                rules.may_decide(policy, request.requester, person)
-                or rules.may_approve_once(policy, request, person)
+                rules.may_decide(policy, request.requester, known)
+                or rules.may_approve_once(policy, request, known)
                 or judge(request).refusal
             )
 
         return self._changed(await self.requests.approve(request_id, person, check, judge))
 
-    async def deny(self, request_id: str, person: Person, reason: str) -> Request:
+    async def deny(self, request_id: str, person: ActingPerson, reason: str) -> Request:
         def check(request: Request) -> NotAllowed | None:
             refusal = rules.may_decide(self.projects.policy(request.ref), request.requester, person)
             return refusal or rules.check_text(reason, errors.DenialReasonMissing())
@@ -135,7 +136,7 @@ class CancellationService:
         return await self._decide(request_id, State.DENIED, person, check, reason)
 
     async def keep(
-        self, request_id: str, person: Person, reason: str, email: str | None
+        self, request_id: str, person: ActingPerson, reason: str, email: str | None
     ) -> Request:
         """Let a quarantined download go on; `email` is the person's in Slack, if it is known."""
         ref = (await self.requests.get(request_id)).ref
@@ -147,18 +148,18 @@ class CancellationService:
 
         return await self._decide(request_id, State.KEPT, person, check, reason)
 
-    async def withdraw(self, request_id: str, person: Person) -> Request:
+    async def withdraw(self, request_id: str, person: ActingPerson) -> Request:
         check = partial(rules.may_withdraw, person=person)
         return await self._decide(request_id, State.WITHDRAWN, person, check)
 
     async def _decide(
-        self, request_id: str, state: State, person: Person, check: Check, reason: str = ""
+        self, request_id: str, state: State, person: ActingPerson, check: Check, reason: str = ""
     ) -> Request:
         reason = without_secrets(reason)
         decided = await self.requests.decide(request_id, state, person, check, reason=reason)
         return self._changed(decided)
 
-    async def retry(self, request_id: str, person: Person) -> Request:
+    async def retry(self, request_id: str, person: ActingPerson) -> Request:
         """Start a failed request again, or ask for its approvals again."""
         failed = await self.requests.get(request_id)
         people = await self.rights.people_of(failed)
@@ -175,13 +176,13 @@ class CancellationService:
             await self.requests.retry(request_id, person, check, needed_for=needed, ttl=ttl)
         )
 
-    async def review(self, request_id: str, person: Person) -> Request:
+    async def review(self, request_id: str, person: ActingPerson) -> Request:
         """Record that an approver reviewed what was done without approval."""
         people = await self.rights.people_of(await self.requests.get(request_id), person.id)
-        person = replace(person, aliases=person.aliases | people[person.id].aliases)
+        known = person.with_aliases(people[person.id].aliases)
 
         def check(request: Request) -> NotAllowed | None:
-            return rules.may_review(self.projects.policy(request.ref), request, person)
+            return rules.may_review(self.projects.policy(request.ref), request, known)
 
         return self._changed(await self.requests.review(request_id, person, check))
 

@@ -22,7 +22,7 @@ from bot.cancellation.errors import (
     UnknownProject,
 )
 from bot.cancellation.notices import MAX_RECIPIENTS
-from bot.cancellation.people import Kind, People, Person
+from bot.cancellation.people import ActingPerson, Kind, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project
 from bot.slack.client import Identity
@@ -98,7 +98,7 @@ class Directory:
             aliases=ids - {actor.id},
         )
 
-    async def acting_person(self, actor: Actor, people: People) -> Person:
+    async def acting_person(self, actor: Actor, people: People) -> ActingPerson:
         """Return a person who changes something.
 
         A refusal may come from the cache. A permission by group may not: a member who was removed
@@ -109,9 +109,24 @@ class Directory:
         is_member = any(actor.id in self._stored_members(group) for group in people.groups)
         person = await self.person(actor, people, began if is_member else -math.inf)
         if is_member or not person.groups or person not in people:
-            return person
+            return ActingPerson(person)
         members = await self._members_by_group(people, since=began)
-        return replace(person, groups=_groups_with(person.ids, members))
+        return ActingPerson(replace(person, groups=_groups_with(person.ids, members)))
+
+    async def acting_alone(self, actor: Actor, policy: Policy) -> ActingPerson:
+        """Return a requester with the groups of those who may act alone, read now."""
+        person, current = await asyncio.gather(
+            self.acting_person(actor, policy.requesters),
+            self.current_people([actor.id], policy.break_glass.groups, max_age=0.0),
+        )
+        now, requester = current[actor.id], person.with_aliases(())
+        groups = requester.groups | now.groups
+        return ActingPerson(replace(requester, kind=now.kind, groups=groups))
+
+    def acting_by_id(self, actor: Actor) -> ActingPerson:
+        """Return a person whose ids of user and team alone decide, without asking Slack."""
+        kind = Kind.OUTSIDER if actor.is_outsider else Kind.MEMBER
+        return ActingPerson(Person(id=actor.id, team=actor.team, kind=kind))
 
     async def allowed_projects(
         self, actor: Actor, channel: str, projects: Sequence[Project]

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, or_, select
+from sqlalchemy import Select, and_, or_, select
 
 from bot.atlas import RestoreJob
 from bot.cancellation.events import EventName
@@ -13,7 +13,8 @@ from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
 from bot.storage.database import has_passed
 from bot.storage.job_facts_store import ensure_facts
-from bot.storage.queries import CHANGE_REQUEST, IS_OPEN
+from bot.storage.queries import IS_OPEN
+from bot.storage.request_writer import CHANGE_HELD, CHANGE_LEASED, CHANGE_LEFT, CHANGE_REQUEST
 from bot.storage.tables import requests
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 from bot.timings import Timings
@@ -21,12 +22,6 @@ from bot.timings import Timings
 #: Delay of the card update at a claim: a shorter run shows only its outcome.
 CLAIM_UPDATE_DELAY = timedelta(seconds=1)
 LONGEST_LEASE = timedelta(seconds=20)  #: more than any lease of a request; see `has_passed`
-_NOW, _FAR = (bindparam(name, type_=requests.c.lease_until.type) for name in ("now", "far"))
-#: Changes a request under the lease of `holder`; and only while this lease runs.
-_CHANGE_HELD = CHANGE_REQUEST.where(requests.c.lease_owner == bindparam("holder"))
-_CHANGE_LEASED = _CHANGE_HELD.where(requests.c.lease_until > _NOW)
-#: Changes a request whose lease has expired, or was taken before the clock was set back.
-_CHANGE_LEFT = CHANGE_REQUEST.where(has_passed(requests.c.lease_until, _NOW, _FAR))
 
 
 @dataclass(eq=False)
@@ -60,7 +55,7 @@ class LeaseStore(Store):
         if claimed is None:
             name = EventName.TAKEN_OVER
             taken |= {"expected": State.CANCELLING, "now": uow.now, "far": uow.now + LONGEST_LEASE}
-            claimed = uow.lock_or_none(_CHANGE_LEFT, taken)
+            claimed = uow.lock_or_none(CHANGE_LEFT, taken)
         if claimed is None:
             return None
         event = uow.record(claimed, name, detail={"runner": self.owner})
@@ -80,7 +75,7 @@ class LeaseStore(Store):
         return self._set_lease(uow, request_id, uow.now)
 
     def _set_lease(self, uow: UnitOfWork, request_id: str, until: datetime) -> bool:
-        return uow.lock_or_none(_CHANGE_HELD, self._held(request_id, lease_until=until)) is not None
+        return uow.lock_or_none(CHANGE_HELD, self._held(request_id, lease_until=until)) is not None
 
     @writes
     def record_delete_sent(
@@ -92,7 +87,7 @@ class LeaseStore(Store):
         expires at `link_expires_at`. After `AlreadyHandled` nothing may be sent.
         """
         sent = replace(request.sent, count=request.sent.count + 1, unknown=True)
-        updated = uow.change(_CHANGE_LEASED, self._held(request.id, now=uow.now, **_columns(sent)))
+        updated = uow.change(CHANGE_LEASED, self._held(request.id, now=uow.now, **_columns(sent)))
         if link_expires_at:
             ensure_facts(uow, request.ref, link_expires_at)
         uow.record(updated, EventName.CANCEL_SENT, detail={"try": sent.count})
@@ -103,7 +98,7 @@ class LeaseStore(Store):
         self, uow: UnitOfWork, request: Request, sent: DeleteAttempts, answer: Mapping[str, Any]
     ) -> Request:
         """Record Atlas's answer to the DELETE, or that none came; raises `AlreadyHandled`."""
-        updated = uow.change(_CHANGE_HELD, self._held(request.id, **_columns(sent)))
+        updated = uow.change(CHANGE_HELD, self._held(request.id, **_columns(sent)))
         known = {"accepted": sent.accepted, "unknown": sent.unknown}
         uow.record(updated, EventName.CANCEL_ANSWERED, detail={**answer, **known})
         return updated
@@ -111,7 +106,7 @@ class LeaseStore(Store):
     @writes
     def record_check_failed(self, uow: UnitOfWork, request: Request, why: str) -> None:
         """Record, and report, that the rights could not be checked; raises `AlreadyHandled`."""
-        updated = uow.change(_CHANGE_HELD, self._held(request.id, changed_at=uow.now))
+        updated = uow.change(CHANGE_HELD, self._held(request.id, changed_at=uow.now))
         uow.record_and_notify(updated, EventName.CHECK_FAILED, detail={"sentence": why})
 
     @writes
@@ -141,7 +136,7 @@ class LeaseStore(Store):
             request,
             State.CANCELLING,
             state,
-            statement=_CHANGE_HELD,
+            statement=CHANGE_HELD,
             parameters={"holder": self.owner},
             outcome=outcome,
             detail=detail,

@@ -12,7 +12,7 @@ from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.notices import Notice
 from bot.cancellation.people import Person
 from bot.cancellation.posts import PostKind
-from bot.storage import queries
+from bot.storage.request_writer import CHANGE_DUE, UPDATE_REQUEST
 from bot.storage.tables import NOTICE_PLANNED, posts, requests
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
@@ -41,10 +41,9 @@ class NoticeStore(Store):
         `request` is the request as it was listed. `notified` get a copy of the card; so do
         `escalated`, the people of `escalate_to`, if these are notified now.
         """
-        is_due = requests.c.next_notice_at == request.next_notice_at
-        in_time = requests.c.expires_at > uow.now
-        planned = {"of": request.id, "expected": State.AWAITING, "next_notice_at": notice.next_at}
-        current = uow.lock_or_none(queries.CHANGE_REQUEST.where(is_due, in_time), planned)
+        due = {"of": request.id, "expected": State.AWAITING, "due": request.next_notice_at}
+        planned = {**due, "now": uow.now, "next_notice_at": notice.next_at}
+        current = uow.lock_or_none(CHANGE_DUE, planned)
         if current is None:
             return False
         if notice.reminder:
@@ -71,7 +70,7 @@ class NoticeStore(Store):
             _notify(uow, request, EventName.NOTIFIED, new)
         if new and not have:
             not_seen = {"seen_at": None, "grace_ends_at": None}
-            uow.execute(queries.UPDATE_REQUEST, {"of": request_id, **not_seen})
+            uow.execute(UPDATE_REQUEST, {"of": request_id, **not_seen})
         return bool(new)
 
     @writes
@@ -81,7 +80,7 @@ class NoticeStore(Store):
         if request.state is not State.QUARANTINED or request.moved_because == because:
             return False
         values = {"of": request_id, "moved_because": because, "seen_at": None}
-        uow.execute(queries.UPDATE_REQUEST, values)
+        uow.execute(UPDATE_REQUEST, values)
         uow.refresh_card(uow.get(request_id))
         return True
 

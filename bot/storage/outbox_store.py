@@ -14,6 +14,7 @@ from bot.storage import queries
 from bot.storage.database import has_passed
 from bot.storage.job_facts_store import get_facts
 from bot.storage.posts import DUE
+from bot.storage.request_writer import UPDATE_REQUEST
 from bot.storage.tables import milliseconds, posts, watched_jobs
 from bot.storage.unit_of_work import Store, UnitOfWork, writes
 from bot.storage.watch_store import get_watched_jobs
@@ -123,7 +124,7 @@ class OutboxStore(Store):
                 uow.execute(announced.values(channel=channel, ts=ts))
             case RequestPost(kind=PostKind.CARD, request=request):
                 place = {"card_channel": channel, "card_ts": ts}
-                uow.execute(queries.UPDATE_REQUEST, {"of": request.id, **place})
+                uow.execute(UPDATE_REQUEST, {"of": request.id, **place})
 
     @writes
     def retry_later(
@@ -148,7 +149,7 @@ class OutboxStore(Store):
     def move_card(self, uow: UnitOfWork, post: RequestPost, channel: str, because: str) -> None:
         """Redirect the request's card and all its later posts to `channel`; it is audited."""
         moved = {"channel": channel, "moved_because": because}
-        uow.execute(queries.UPDATE_REQUEST, {"of": post.request.id, **moved})
+        uow.execute(UPDATE_REQUEST, {"of": post.request.id, **moved})
         _release(uow, post, 0)
         detail = {"from": post.request.channel, "to": channel, "because": because}
         uow.record(post.request, EventName.CARD_MOVED, detail=detail)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import structlog
-from sqlalchemy import and_, exists, func, or_, select, text, update
+from sqlalchemy import and_, exists, func, or_, select, text
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.atlas import JobRef
@@ -23,6 +23,7 @@ from bot.cancellation.watched_job import JobChange, QuarantineDecision
 from bot.storage import queries
 from bot.storage.job_facts_store import get_or_new
 from bot.storage.request_store import add_request
+from bot.storage.request_writer import CHANGE_REQUEST, SET_SEEN
 from bot.storage.tables import BY_BOT, approvals, posts, requests, to_ref, watch_leases
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
@@ -136,16 +137,14 @@ class QuarantineStore(Store):
         """Record that people can see the cards of `visible`, and new ends of grace times."""
         for request_id, ends_at in ends.items():
             grace = {"of": request_id, "expected": State.QUARANTINED, "grace_ends_at": ends_at}
-            if request := uow.lock_or_none(queries.CHANGE_REQUEST, grace):
+            if request := uow.lock_or_none(CHANGE_REQUEST, grace):
                 uow.refresh_card(request)
-        are_seen = update(requests).where(requests.c.id.in_(list(visible)), _IS_QUARANTINED)
-        uow.execute(are_seen.values(seen_at=uow.now))
+        uow.execute(SET_SEEN, {"ids": list(visible), "seen_at": uow.now})
 
     @writes
     def record_slack_unavailable(self, uow: UnitOfWork, request_ids: Collection[str]) -> None:
         """Record that Slack is unavailable: no process goes on with these grace times."""
-        are_unseen = update(requests).where(requests.c.id.in_(list(request_ids)), _IS_QUARANTINED)
-        uow.execute(are_unseen.values(seen_at=None))
+        uow.execute(SET_SEEN, {"ids": list(request_ids), "seen_at": None})
 
     @writes
     def end(self, uow: UnitOfWork, request: Request, ending: Callable[[int], Ending]) -> Request:

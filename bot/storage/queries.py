@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, Table, and_, bindparam, func, or_, select, text, update
+from sqlalchemy import Select, Table, and_, bindparam, func, or_, select, text
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.atlas import JobRef
@@ -23,10 +23,6 @@ from bot.storage.tables import (
 #: As literal text: databases use a partial index only for a condition without parameters.
 IS_OPEN = text(OPEN)
 CHAIN_HEAD = select(chain_head.c.reference)
-#: Updates the request `of` in any state; the other parameters are its new values.
-UPDATE_REQUEST = update(requests).where(requests.c.id == bindparam("of"))
-#: Updates the request `of` only while it is in the state `expected`, and returns its row.
-CHANGE_REQUEST = UPDATE_REQUEST.where(requests.c.state == bindparam("expected")).returning(requests)
 #: Reads the audit events request by request and in order.
 EVENTS = select(audit_events).order_by(audit_events.c.request, audit_events.c.number)
 #: Reads the requests with these ids.

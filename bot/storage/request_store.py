@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, delete, func, insert, or_, select, text
+from sqlalchemy import Select, and_, bindparam, func, or_, select, text
 
 from bot.atlas import JobRef
 from bot.cancellation import errors
@@ -13,12 +13,19 @@ from bot.cancellation.errors import NotAllowed
 from bot.cancellation.events import EventName
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import UNDECIDED, Outcome, Request, State, replaced_by
-from bot.cancellation.people import Person
+from bot.cancellation.people import ActingPerson
 from bot.cancellation.posts import PostKind
 from bot.cancellation.request_context import new_request_id
 from bot.storage import queries
 from bot.storage.job_facts_store import ensure_facts
-from bot.storage.tables import UNREVIEWED, approvals, requests, shown_to_json
+from bot.storage.request_writer import (
+    CHANGE_REQUEST,
+    DELETE_APPROVAL,
+    DELETE_APPROVALS,
+    INSERT_APPROVAL,
+    RETRY_REQUEST,
+)
+from bot.storage.tables import UNREVIEWED, requests, shown_to_json
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 COUNT_OPEN = select(func.count()).select_from(requests).where(queries.IS_OPEN)
@@ -57,7 +64,7 @@ class RequestStore(Store):
         return uow.execute(COUNT_OPEN).scalar_one(), uow.execute(COUNT_UNREVIEWED).scalar_one()
 
     async def create(
-        self, request: Request, person: Person, recipients: Sequence[str] = ()
+        self, request: Request, person: ActingPerson, recipients: Sequence[str] = ()
     ) -> Request:
         """Record a new request, with its audit events and its card.
 
@@ -77,7 +84,7 @@ class RequestStore(Store):
         self,
         uow: UnitOfWork,
         request_id: str,
-        person: Person,
+        person: ActingPerson,
         check: Check,
         judge: Callable[[Request], Judgement],
     ) -> Request:
@@ -97,7 +104,7 @@ class RequestStore(Store):
         uow: UnitOfWork,
         request_id: str,
         state: State,
-        person: Person,
+        person: ActingPerson,
         check: Check,
         *,
         reason: str = "",
@@ -113,7 +120,7 @@ class RequestStore(Store):
         self,
         uow: UnitOfWork,
         request_id: str,
-        person: Person,
+        person: ActingPerson,
         check: Check,
         *,
         needed_for: Callable[[Request], int],
@@ -134,12 +141,9 @@ class RequestStore(Store):
         expires_at = uow.now + ttl
         detail = {"approvals_needed": needed, "expires_at": expires_at.isoformat()}
         uow.record_and_notify(request, EventName.RETRIED, actor=person, detail=detail)
-        # Another DELETE may be sent, since a person decided again; an accepted one may still work.
-        is_unknown = or_(requests.c.delete_unknown, requests.c.delete_accepted)
-        sent = {"delete_unknown": is_unknown, "delete_accepted": False}
-        again = {"approvals_needed": needed, "expires_at": expires_at, **sent}
-        uow.execute(queries.UPDATE_REQUEST.values(**again), {"of": request.id})
-        uow.execute(delete(approvals).where(approvals.c.request == request.id))
+        again = {"of": request.id, "approvals_needed": needed, "expires_at": expires_at}
+        uow.execute(RETRY_REQUEST, again)
+        uow.execute(DELETE_APPROVALS, {"of": request.id})
         if request.by_bot:
             _add_approval(uow, request, person)
             approved = State.APPROVED
@@ -149,7 +153,9 @@ class RequestStore(Store):
         return uow.transition(request, State.FAILED, state, reply=False)
 
     @writes
-    def review(self, uow: UnitOfWork, request_id: str, person: Person, check: Check) -> Request:
+    def review(
+        self, uow: UnitOfWork, request_id: str, person: ActingPerson, check: Check
+    ) -> Request:
         """Record who reviewed what was done without approval; raises `AlreadyReviewed`."""
         request = uow.lock(request_id)
         if not request.unreviewed:
@@ -157,7 +163,7 @@ class RequestStore(Store):
         _allowed(check(request))
         by = {"reviewed_by": person.id, "reviewed_at": uow.now}
         values = {"of": request_id, "expected": request.state, **by}
-        reviewed = uow.change(queries.CHANGE_REQUEST, values)
+        reviewed = uow.change(CHANGE_REQUEST, values)
         uow.record_and_notify(reviewed, EventName.REVIEWED, actor=person)
         return reviewed
 
@@ -169,7 +175,7 @@ class RequestStore(Store):
 
 
 def _find_or_create(
-    uow: UnitOfWork, request: Request, person: Person, recipients: Sequence[str]
+    uow: UnitOfWork, request: Request, person: ActingPerson, recipients: Sequence[str]
 ) -> Request:
     """Add a person's request, or return the earlier one with its key; see `RequestStore.create`."""
     key_and_job = {"idempotency_key": request.key, **asdict(request.ref)}
@@ -189,7 +195,7 @@ def _find_or_create(
     return request
 
 
-def add_request(uow: UnitOfWork, request: Request, person: Person | None) -> None:
+def add_request(uow: UnitOfWork, request: Request, person: ActingPerson | None) -> None:
     """Add a new request with its first event and its card; `person` is None for the bot."""
     uow.add(request)
     facts = ensure_facts(uow, request.ref, request.shown.expires_at)
@@ -210,7 +216,7 @@ def add_request(uow: UnitOfWork, request: Request, person: Person | None) -> Non
     uow.enqueue_message(request, PostKind.CARD, created)
 
 
-def _replace(uow: UnitOfWork, earlier: Request, request: Request, person: Person) -> None:
+def _replace(uow: UnitOfWork, earlier: Request, request: Request, person: ActingPerson) -> None:
     """End an undecided request for a person's request that runs at once; otherwise refuse that one.
 
     So a request that waits keeps no job from being cancelled. One that waits for approvals itself
@@ -232,12 +238,11 @@ def lock_expired(now: datetime, limit: int) -> Select[Any]:
     return expired.with_for_update(skip_locked=True)
 
 
-def _add_approval(uow: UnitOfWork, request: Request, person: Person) -> None:
+def _add_approval(uow: UnitOfWork, request: Request, person: ActingPerson) -> None:
     """Add an approval, in the place of one that was voided."""
-    is_theirs = (approvals.c.request == request.id, approvals.c.user == person.id)
-    uow.execute(delete(approvals).where(*is_theirs))
+    uow.execute(DELETE_APPROVAL, {"of": request.id, "by": person.id})
     approval = {"request": request.id, "user": person.id, "at": uow.now}
-    uow.execute(insert(approvals), approval)
+    uow.execute(INSERT_APPROVAL, approval)
 
 
 def _lock_undecided(uow: UnitOfWork, request_id: str, check: Check) -> Request:

@@ -14,11 +14,17 @@ from bot.cancellation.errors import AlreadyHandled, Conflict, RequestNotFound
 from bot.cancellation.events import TYPED_FIELDS, Event, EventName, chain
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import Outcome, Request, State
-from bot.cancellation.people import Person
+from bot.cancellation.people import ActingPerson
 from bot.cancellation.posts import PostKind
 from bot.storage import queries
 from bot.storage.database import Database
 from bot.storage.posts import NO_DELAY, needed_updates, new_post
+from bot.storage.request_writer import (
+    CHANGE_REQUEST,
+    INSERT_REQUEST,
+    UPDATE_REQUEST,
+    VOID_APPROVAL,
+)
 from bot.storage.tables import (
     approvals,
     audit_events,
@@ -42,7 +48,7 @@ _APPROVALS = (
 )
 _LOCK_CHAIN_HEAD = queries.CHAIN_HEAD.with_for_update()
 _SET_CHAIN_HEAD = update(chain_head)
-_INSERT_REQUEST, _INSERT_POSTS, _INSERT_EVENTS = map(insert, (requests, posts, audit_events))
+_INSERT_POSTS, _INSERT_EVENTS = map(insert, (posts, audit_events))
 
 log = structlog.get_logger(__name__)
 
@@ -125,9 +131,9 @@ class UnitOfWork:
         expected: State,
         state: State,
         *,
-        statement: Update = queries.CHANGE_REQUEST,
+        statement: Update = CHANGE_REQUEST,
         parameters: Mapping[str, object] | None = None,
-        actor: Person | None = None,
+        actor: ActingPerson | None = None,
         outcome: Outcome | None = None,
         detail: Mapping[str, Any] | None = None,
         reply: bool = True,
@@ -158,13 +164,13 @@ class UnitOfWork:
     def apply_judgement(self, request: Request, judgement: Judgement) -> Request:
         """Void the approvals that no longer count, and raise the number of required ones."""
         for user in sorted(judgement.voided):
-            is_theirs = (approvals.c.request == request.id, approvals.c.user == user)
-            self.execute(update(approvals).where(*is_theirs).values(voided_at=self.now))
+            theirs = {"of": request.id, "by": user}
+            self.execute(VOID_APPROVAL, {**theirs, "voided_at": self.now})
             self.record_and_notify(request, EventName.APPROVAL_VOIDED, detail={"user": user})
         if judgement.approvals_needed > request.approvals_needed:
             needed = judgement.approvals_needed
             detail = {"approvals_needed": needed}
-            self.execute(queries.UPDATE_REQUEST, {"of": request.id, **detail})
+            self.execute(UPDATE_REQUEST, {"of": request.id, **detail})
             self.record_and_notify(request, EventName.APPROVALS_RAISED, detail=detail)
         return self.get(request.id)
 
@@ -173,7 +179,7 @@ class UnitOfWork:
         request: Request,
         name: EventName,
         *,
-        actor: Person | None = None,
+        actor: ActingPerson | None = None,
         detail: Mapping[str, Any] | None = None,
         reply: bool = True,
     ) -> None:
@@ -188,7 +194,7 @@ class UnitOfWork:
         request: Request,
         name: EventName,
         *,
-        actor: Person | None = None,
+        actor: ActingPerson | None = None,
         detail: Mapping[str, Any] | None = None,
     ) -> Event:
         """Append an event to the audit log."""
@@ -239,10 +245,10 @@ class UnitOfWork:
         """Write new requests, messages and audit events."""
         for request in self._new.values():
             row = request_to_row(request) | {"event_count": self._counts[request.id]}
-            self.execute(_INSERT_REQUEST, row)
+            self.execute(INSERT_REQUEST, row)
         for request_id in {event.request for event in self.recorded} - self._new.keys():
             count = {"event_count": self._counts[request_id]}
-            self.execute(queries.UPDATE_REQUEST, {"of": request_id, **count})
+            self.execute(UPDATE_REQUEST, {"of": request_id, **count})
         needed = [row for updates in self._card_updates.values() for row in updates()]
         if rows := self._posts + needed:
             self.execute(_INSERT_POSTS, rows)

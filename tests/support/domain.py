@@ -8,15 +8,15 @@ from typing import Any
 from bot.atlas import JobRef, RestoreJob
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import JobFingerprint, Request, State
-from bot.cancellation.people import Person
+from bot.cancellation.people import ActingPerson, Person
 from tests.support.clock import NOON
 
 PROJECT_ID = "5b6212af90dc76637950a2c6"
 JOB_ID = "5b622f7087d9d6039fafe03f"
 
-RINA = Person(id="U0RINA", team="T0HOME")
-ADA = Person(id="U0ADA", team="T0HOME")
-ABE = Person(id="U0ABE", team="T0HOME")
+RINA = ActingPerson(Person(id="U0RINA", team="T0HOME"))
+ADA = ActingPerson(Person(id="U0ADA", team="T0HOME"))
+ABE = ActingPerson(Person(id="U0ABE", team="T0HOME"))
 
 SHOWN = JobFingerprint(
     delivery_type="download",

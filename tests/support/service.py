@@ -18,9 +18,10 @@ from bot.services.activity_feed import ActivityFeeds
 from bot.services.job_facts import JobFactsService
 from bot.services.job_search import JobFinder
 from bot.services.projects import Project, Projects
-from bot.services.runner import RightsCheck, Runner
+from bot.services.rights import RightsCheck
+from bot.services.runner import Runner
 from bot.services.service import CancellationService
-from bot.storage import queries, tables
+from bot.storage import request_writer, tables
 from bot.storage.database import Database
 from bot.storage.history import History
 from bot.storage.job_facts_store import JobFactsStore
@@ -137,7 +138,7 @@ class ServiceOnSqlite:
     async def note_card(self, request: Request, channel: str, ts: str) -> Request:
         """Record where the request's card was posted, with the outbox's statement."""
         place = {"of": request.id, "card_channel": channel, "card_ts": ts}
-        await self.database.write(lambda db: db.execute(queries.UPDATE_REQUEST, place))
+        await self.database.write(lambda db: db.execute(request_writer.UPDATE_REQUEST, place))
         return await self.request(request.id)
 
     async def close(self) -> None:

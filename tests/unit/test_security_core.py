@@ -1,9 +1,14 @@
-"""Only the security core can send a DELETE: read from the syntax trees of all modules."""
+"""Only the security core can send a DELETE, or act for a person: read from the syntax trees."""
 
 import ast
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 
-from tests.support.syntax import modules, name_of, tree_of
+import pytest
+
+from tests.support.domain import ADA
+from tests.support.syntax import imports_of, modules, name_of, tree_of
 
 #: The modules that may name each of these.
 MAY_NAME = {
@@ -15,6 +20,23 @@ MAY_NAME = {
     "'DELETE'": {"bot.atlas.http", "bot.web.metrics"},
 }
 CANCELLER = "bot.atlas.canceller"
+#: The modules that make the person who acts, from a payload of Slack or from the system's user.
+MAY_MAKE_PERSONS = {"bot.slack.directory", "bot.cli.jobs"}
+#: The module that writes requests and approvals, and the stores that may import it.
+WRITER = "bot.storage.request_writer"
+MAY_WRITE = {
+    f"bot.storage.{name}"
+    for name in (
+        *("unit_of_work", "request_store", "lease_store"),
+        *("notice_store", "quarantine_store", "outbox_store"),
+    )
+}
+TABLES = {"requests", "approvals"}
+RAW_WRITE = re.compile(
+    r"\b(INSERT INTO|UPDATE|DELETE FROM)\s+(requests|approvals)\b", re.IGNORECASE
+)
+#: What could make a person of that type without its constructor.
+DETOURS = {"cast", "__new__", "__class__", "__setattr__", "TypeAdapter"}
 #: The fake servers import nothing of the bot; the demo starts the bot as a process.
 NOT_THE_BOT = ("bot.sandbox", "bot.demo")
 
@@ -45,3 +67,77 @@ def test_a_name_in_a_text_is_found() -> None:
     tree = ast.parse("def f(x):\n    return getattr(x, 'cancel_restore_job')('DELETE')\n")
 
     assert {"cancel_restore_job", "'DELETE'"} <= set(names_in(tree))
+
+
+def makes_persons(tree: ast.Module) -> bool:
+    """Whether a module uses the type for more than annotations, or could come by it otherwise."""
+    called = {name for node in ast.walk(tree) for name in called_in(node)}
+    return "ActingPerson" in called or (
+        "ActingPerson" in names_in(tree) and DETOURS & called != set()
+    )
+
+
+def called_in(node: ast.AST) -> Iterator[str]:
+    """Yield the name of what a node calls, and the names in its arguments' types."""
+    match node:
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
+            yield name
+        case ast.Attribute(value=ast.Name(id="ActingPerson")):
+            yield "ActingPerson"
+
+
+def test_only_the_directory_and_the_command_line_make_the_person_who_acts() -> None:
+    found = {name_of(path) for path in modules() if makes_persons(tree_of(path))}
+
+    assert found == MAY_MAKE_PERSONS
+
+
+@pytest.mark.parametrize(
+    "text", ["ActingPerson(x)", "cast('ActingPerson', x)", "ActingPerson.__new__(ActingPerson)"]
+)
+def test_a_person_made_by_a_detour_is_found(text: str) -> None:
+    assert makes_persons(ast.parse(text))
+
+
+def test_the_person_who_acts_cannot_be_changed() -> None:
+    with pytest.raises(TypeError):
+        replace(ADA, id="U0EVE")
+
+
+def writes_requests(tree: ast.Module) -> bool:
+    """Whether a module builds a statement that writes requests or approvals."""
+    return any(writes_in(node) for node in ast.walk(tree))
+
+
+def writes_in(node: ast.AST) -> bool:
+    match node:
+        case ast.Call(func=ast.Name(id="insert" | "update" | "delete" | "map"), args=arguments):
+            names = {
+                each.id for top in arguments for each in ast.walk(top) if isinstance(each, ast.Name)
+            }
+            return not TABLES.isdisjoint(names)
+        case ast.Attribute(value=ast.Name(id=table), attr="insert" | "update" | "delete"):
+            return table in TABLES
+        case ast.Constant(value=str(sql)):
+            return bool(RAW_WRITE.search(sql))
+    return False
+
+
+def test_one_module_writes_requests_and_its_importers_are_the_stores() -> None:
+    writers = {name_of(path) for path in modules() if writes_requests(tree_of(path))}
+    importers = {name_of(path) for path in modules() if WRITER in imports_of(path)}
+
+    assert (writers, importers) == ({WRITER}, MAY_WRITE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "update(requests).values(x=1)",
+        "map(insert, (posts, approvals))",
+        "requests.delete()",
+        "text('UPDATE requests SET state = 1')",
+    ],
+)
+def test_a_statement_that_writes_requests_is_found(text: str) -> None:
+    assert writes_requests(ast.parse(text))

@@ -12,7 +12,7 @@ from bot.cancellation import errors
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.lifecycle import Request, State
-from bot.cancellation.people import Kind, Person
+from bot.cancellation.people import ActingPerson
 from bot.slack import ids
 from bot.slack.card import views as card_views
 from bot.slack.dependencies import Dependencies
@@ -78,10 +78,7 @@ class Decisions:
         return await self._service.keep(request_id, person, reason, email)
 
     async def withdraw(self, request_id: str, actor: Actor) -> Request:
-        # The ids of user and team decide, so Slack is not asked about the person.
-        kind = Kind.OUTSIDER if actor.is_outsider else Kind.MEMBER
-        person = Person(id=actor.id, team=actor.team, kind=kind)
-        return await self._service.withdraw(request_id, person)
+        return await self._service.withdraw(request_id, self._directory.acting_by_id(actor))
 
     async def retry(self, request_id: str, actor: Actor) -> Request:
         request = await self._service.requests.get(request_id)
@@ -108,7 +105,7 @@ class Decisions:
         if refusal:
             raise refusal
 
-    async def _approver(self, request: Request, actor: Actor) -> Person:
+    async def _approver(self, request: Request, actor: Actor) -> ActingPerson:
         """Return the actor, with all that decides whether they are an approver."""
         approvers = self._service.projects.policy(request.ref).approvers
         return await self._directory.acting_person(actor, approvers)

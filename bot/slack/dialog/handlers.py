@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,8 +13,6 @@ from bot.cancellation import errors
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.lifecycle import Request
-from bot.cancellation.people import Person
-from bot.cancellation.policy import Policy
 from bot.cancellation.request_context import current_request_id
 from bot.services.service import Submission
 from bot.slack import ids
@@ -131,9 +129,12 @@ class Submissions:
         if not_allowed := rules.may_use_channel(policy, state.asked_in):
             raise not_allowed
         alone = policy.approvals > 0 and bool(input_of(view, ids.ALONE).get("selected_options"))
-        groups = policy.approvers.groups if policy.approvals else ()
+        groups, directory = policy.approvers.groups if policy.approvals else (), self.deps.directory
         person, members = await asyncio.gather(
-            self._person(actor, policy, alone=alone), self.deps.directory.members_of(groups)
+            directory.acting_alone(actor, policy)
+            if alone
+            else directory.acting_person(actor, policy.requesters),
+            directory.members_of(groups),
         )
         submission = Submission(
             key=str(view["id"]),
@@ -151,18 +152,6 @@ class Submissions:
             alone=alone,
         )
         return await self.deps.service.submit(submission)
-
-    async def _person(self, actor: Actor, policy: Policy, *, alone: bool) -> Person:
-        """Return the requester, with current groups where they decide about acting alone."""
-        directory = self.deps.directory
-        if not alone:
-            return await directory.acting_person(actor, policy.requesters)
-        person, current = await asyncio.gather(
-            directory.acting_person(actor, policy.requesters),
-            directory.current_people([actor.id], policy.break_glass.groups, max_age=0.0),
-        )
-        now = current[actor.id]
-        return replace(person, kind=now.kind, groups=person.groups | now.groups)
 
     async def _link_card(self, request: Request, view_id: str) -> None:
         """Add a link to the card to the dialog, once the card is posted."""

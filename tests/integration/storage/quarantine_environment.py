@@ -18,7 +18,8 @@ from bot.services.direct import DirectMessages
 from bot.services.kept_downloads import KeptDownloads
 from bot.services.projects import Project, Projects
 from bot.services.quarantine import Quarantine
-from bot.services.runner import RightsCheck, Runner
+from bot.services.rights import RightsCheck
+from bot.services.runner import Runner
 from bot.storage.lease_store import LeaseStore
 from bot.storage.notice_store import NoticeStore
 from bot.storage.outbox_store import OutboxStore

@@ -7,7 +7,7 @@ import pytest
 from bot.cancellation.errors import AlreadyReviewed, JobAlreadyRequested, NothingToReview
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Request, State
-from bot.cancellation.people import Person
+from bot.cancellation.people import ActingPerson
 from bot.cancellation.posts import PostKind
 from bot.storage.history import History
 from tests.integration.storage.conftest import Stores
@@ -27,14 +27,14 @@ async def act_alone(env: Stores, *recipients: str) -> Request:
     return await env.store.create(a_request(acted_alone=True), RINA, recipients)
 
 
-async def act_alone_on(env: Stores, waiting: Request, person: Person) -> Request:
+async def act_alone_on(env: Stores, waiting: Request, person: ActingPerson) -> Request:
     alone = a_request(ref=waiting.ref, requester=person.id, acted_alone=True)
     return await env.store.create(alone, person)
 
 
 @pytest.mark.parametrize("person", [ADA, RINA], ids=["another person", "the requester"])
 async def test_acting_alone_ends_the_request_that_waits_and_tells_its_thread(
-    env: Stores, person: Person
+    env: Stores, person: ActingPerson
 ) -> None:
     waiting = a_waiting_request(2)
     await env.store.create(waiting, RINA)

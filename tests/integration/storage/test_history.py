@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from bot.cancellation.job_facts import USUAL_WAIT, Lead
 from bot.cancellation.lifecycle import Request, State
-from bot.cancellation.people import Person
+from bot.cancellation.people import ActingPerson
 from bot.storage.tables import posts
 from tests.integration.storage.conftest import Stores
 from tests.support.clock import NOON
@@ -16,7 +16,7 @@ from tests.support.domain import ABE, PROJECT_ID, RINA, a_request, a_waiting_req
 OTHER = "5b6212af90dc76637950a2c7"
 
 
-async def asked(env: Stores, person: Person = RINA, **changes: object) -> Request:
+async def asked(env: Stores, person: ActingPerson = RINA, **changes: object) -> Request:
     env.clock.advance(1)
     made = a_request(created_at=env.clock(), changed_at=env.clock(), **changes)
     return await env.store.create(made, person)

@@ -43,7 +43,7 @@ from bot.cancellation.lifecycle import (
     Step,
     next_step,
 )
-from bot.cancellation.people import Person
+from bot.cancellation.people import ActingPerson
 from bot.cancellation.posts import PostKind, RequestPost
 from bot.cancellation.quarantine import Mode, QuarantinePolicy, WatchedProject
 from bot.cancellation.watched_job import JobChange, WatchedState
@@ -239,7 +239,7 @@ class LifeCycle(RuleBasedStateMachine):
         assert again.id == request.id
 
     @rule(number=NUMBERS, person=PEOPLE, voids=st.booleans())
-    def approve(self, number: int, person: Person, voids: bool) -> None:
+    def approve(self, number: int, person: ActingPerson, voids: bool) -> None:
         request_id, entry = self._one(number, State.AWAITING)
         needs = State.QUARANTINED if entry.state is State.QUARANTINED else State.AWAITING
 
@@ -323,7 +323,7 @@ class LifeCycle(RuleBasedStateMachine):
         self.model[own] = ModelRequest(state, job, 1, self.clock.now, by_bot=True, seen=[state])
 
     @rule(number=NUMBERS, person=PEOPLE)
-    def keep(self, number: int, person: Person) -> None:
+    def keep(self, number: int, person: ActingPerson) -> None:
         request_id = self._own(number, State.QUARANTINED)
         if request_id:
             act = self.store.decide(request_id, State.KEPT, person, _allowed, reason="ours")

@@ -2,11 +2,11 @@
 
 import asyncio
 import json
-from dataclasses import replace
 from datetime import timedelta
 
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.notices import Notice
+from bot.cancellation.people import Person
 from bot.cancellation.posts import PostKind, RequestPost
 from bot.storage.posts import COPY_DELAY
 from tests.integration.storage.conftest import Stores
@@ -14,7 +14,10 @@ from tests.support.clock import NOON
 from tests.support.domain import ABE, ADA, RINA, a_waiting_request, allow, keep_all
 
 MINUTE = timedelta(minutes=1)
-RECIPIENTS = (replace(ADA, name="Ada <Lee>"), replace(ABE, name="Abe"))
+RECIPIENTS = tuple(
+    Person(id=each.id, team=each.team, name=name)
+    for each, name in ((ADA, "Ada <Lee>"), (ABE, "Abe"))
+)
 FIRST = Notice(is_first=True, reminder=0, escalates=False, next_at=NOON + MINUTE)
 REMINDER = Notice(is_first=False, reminder=1, escalates=True, next_at=None)
 

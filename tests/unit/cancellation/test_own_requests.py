@@ -19,7 +19,7 @@ APPROVERS = People(users=frozenset({ADA.id, ABE.id}))
 ENFORCED = QuarantinePolicy(mode=Mode.ENFORCE, expected=frozenset({"etl@shop.example"}))
 POLICY = Policy(requesters=EVERYONE, approvers=APPROVERS, approvals=1, quarantine=ENFORCED)
 OBSERVED = replace(POLICY, quarantine=replace(ENFORCED, mode=Mode.OBSERVE))
-GONE = replace(ADA, kind=Kind.DEACTIVATED)
+GONE = Person(id=ADA.id, team=ADA.team, kind=Kind.DEACTIVATED)
 
 
 def by(name: str) -> StartedBy:

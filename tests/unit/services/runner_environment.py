@@ -12,7 +12,8 @@ from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
 from bot.cancellation.people import Kind, Person
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project, Projects
-from bot.services.runner import RightsCheck, Runner
+from bot.services.rights import RightsCheck
+from bot.services.runner import Runner
 from bot.storage.database import Database
 from bot.storage.lease_store import LeaseStore
 from tests.support.clock import FakeClock

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from bot.atlas import ActivityEvent, JobRef, RateLimited, RestoreJob
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.lifecycle import JobFingerprint, Request, State
-from bot.cancellation.people import Kind, People, Person
+from bot.cancellation.people import ActingPerson, Kind, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.job_search import JobFinder
 from bot.services.projects import Project, Projects
-from bot.services.runner import RightsCheck, Runner
+from bot.services.rights import RightsCheck
+from bot.services.runner import Runner
 from bot.services.service import CancellationService, Submission
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
@@ -315,10 +316,10 @@ async def _decide(harness: ServiceHarness, step: Step) -> None:
         case "approve":
             await _approve(harness, step.people)
         case "deny":
-            no = harness.service.deny(harness.request_id, person, "no")
+            no = harness.service.deny(harness.request_id, ActingPerson(person), "no")
             model.ended |= await _allowed(no, may=model.waits and model.may_approve(person))
         case "withdraw":
-            back = harness.service.withdraw(harness.request_id, person)
+            back = harness.service.withdraw(harness.request_id, ActingPerson(person))
             model.ended |= await _allowed(back, may=model.waits and model.is_requester(person))
         case "retry":
             await _retry(harness, person)
@@ -337,7 +338,7 @@ async def _ask(harness: ServiceHarness, person: Person) -> None:
     members = frozenset(IDS) if policy.approvers.groups else frozenset[str]()
     submission = Submission(
         key="V1",
-        person=person,
+        person=ActingPerson(person),
         ref=job_ref(),
         project_name="shop-prod",
         asked_in="C0OPS",
@@ -367,7 +368,7 @@ async def _approve(harness: ServiceHarness, people: tuple[Person, ...]) -> None:
     complete = len(model.yes) >= model.policy.approvals  # back from a run: all may approve again
     able = {p.id for p in people if waits and model.may_approve(p)}
     able -= set() if complete else model.yes
-    clicks = [harness.service.approve(harness.request_id, person) for person in people]
+    clicks = [harness.service.approve(harness.request_id, ActingPerson(each)) for each in people]
     answers = await asyncio.gather(*clicks, return_exceptions=True)
     won = [p for p, a in zip(people, answers, strict=True) if not isinstance(a, Exception)]
     for answer in answers:
@@ -388,7 +389,7 @@ async def _retry(harness: ServiceHarness, person: Person) -> None:
     model = harness.model
     state = await _state(harness)
     may = state is State.FAILED and model.still_asked and model.may(model.policy.requesters, person)
-    if await _allowed(harness.service.retry(harness.request_id, person), may=may):
+    if await _allowed(harness.service.retry(harness.request_id, ActingPerson(person)), may=may):
         model.chances += 1
         model.asked_at = model.clock()
         model.yes, model.ready = set(), model.policy.approvals == 0

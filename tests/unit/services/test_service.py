@@ -17,7 +17,7 @@ from bot.cancellation.errors import (
     TooFewApprovers,
 )
 from bot.cancellation.lifecycle import Approval, Outcome, State
-from bot.cancellation.people import Kind, People, Person
+from bot.cancellation.people import ActingPerson, Kind, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.service import Submission
 from tests.support.clock import NOON
@@ -32,6 +32,10 @@ def person(user: str, kind: Kind = Kind.MEMBER) -> Person:
     return Person(id=user, team=RINA.team, kind=kind, groups=TEAM.groups)
 
 
+def clicking(user: str) -> ActingPerson:
+    return ActingPerson(person(user))
+
+
 def policy(approvals: int) -> Policy:
     return Policy(requesters=TEAM, approvers=TEAM, approvals=approvals)
 
@@ -43,7 +47,7 @@ async def test_last_approval_voids_one_of_a_person_who_left(new_service: NewServ
         a_request(state=State.AWAITING, approvals_needed=2, ref=job_ref(), approvals=approvals)
     )
     service.people[ADA.id] = Person(id=ADA.id, team=ADA.team)  # in no group any more
-    request = await service.service.approve(waiting.id, person(ABE.id))
+    request = await service.service.approve(waiting.id, clicking(ABE.id))
 
     assert request.state is State.AWAITING
     assert request.approved_by == {ABE.id}
@@ -56,7 +60,7 @@ async def test_request_of_a_deactivated_person_cannot_be_approved(new_service: N
     waiting = await service.insert(a_waiting_request(ref=job_ref()))
     service.people[RINA.id] = person(RINA.id, GONE)
     with pytest.raises(RequesterLostRight):
-        await service.service.approve(waiting.id, person(ADA.id))
+        await service.service.approve(waiting.id, clicking(ADA.id))
 
     assert (await service.request(waiting.id)).state is State.AWAITING
 
@@ -68,7 +72,7 @@ async def test_requester_under_an_id_of_the_organization_cannot_approve(
     waiting = await service.insert(a_waiting_request(ref=job_ref()))
     service.people["W0RINA"] = replace(person("W0RINA"), aliases=frozenset({RINA.id}))
     with pytest.raises(OwnRequest):
-        await service.service.approve(waiting.id, person("W0RINA"))
+        await service.service.approve(waiting.id, clicking("W0RINA"))
 
     assert (await service.request(waiting.id)).approvals == ()
 
@@ -84,19 +88,19 @@ async def test_request_that_waits_for_its_requesters_right_runs_by_one_approval_
     )
     service.people[RINA.id] = person(RINA.id, GONE)
     with pytest.raises(RequesterLostRight):
-        await service.service.approve(waiting.id, person(ADA.id))
+        await service.service.approve(waiting.id, clicking(ADA.id))
     del service.people[RINA.id]
 
-    assert (await service.service.approve(waiting.id, person(ADA.id))).state is State.APPROVED
+    assert (await service.service.approve(waiting.id, clicking(ADA.id))).state is State.APPROVED
 
 
 async def test_number_of_approvals_raised_meanwhile_applies(new_service: NewService) -> None:
     service = new_service(policy(2))
     waiting = await service.insert(a_waiting_request(1, ref=job_ref()))
-    request = await service.service.approve(waiting.id, person(ADA.id))
+    request = await service.service.approve(waiting.id, clicking(ADA.id))
 
     assert (request.state, request.approvals_needed) == (State.AWAITING, 2)
-    assert (await service.service.approve(waiting.id, person(ABE.id))).state is State.APPROVED
+    assert (await service.service.approve(waiting.id, clicking(ABE.id))).state is State.APPROVED
 
 
 async def test_request_of_a_deactivated_person_cannot_be_retried(new_service: NewService) -> None:
@@ -106,7 +110,7 @@ async def test_request_of_a_deactivated_person_cannot_be_retried(new_service: Ne
     )
     service.people[RINA.id] = person(RINA.id, GONE)
     with pytest.raises(RequesterLostRight):
-        await service.service.retry(failed.id, person(ADA.id))
+        await service.service.retry(failed.id, clicking(ADA.id))
 
 
 @pytest.mark.parametrize("approvals", [0, 2])
@@ -119,7 +123,7 @@ async def test_retry_after_the_expiry_asks_for_the_approvals_again(
         a_request(state=State.FAILED, ref=job_ref(), approvals_needed=approvals, approvals=given)
     )
     service.clock.advance(86400)
-    request = await service.service.retry(failed.id, person(RINA.id))
+    request = await service.service.retry(failed.id, clicking(RINA.id))
 
     assert request.state is (State.AWAITING if approvals else State.APPROVED)
     assert (request.approvals, request.approvals_needed) == ((), approvals)
@@ -134,7 +138,7 @@ async def test_retry_by_a_person_without_rights_is_refused_whenever_it_comes(
     failed = await service.insert(a_request(state=State.FAILED, ref=job_ref()))
     service.clock.advance(86400)
     with pytest.raises(NotARequester):
-        await service.service.retry(failed.id, Person(id=ADA.id, team=ADA.team))
+        await service.service.retry(failed.id, ADA)
 
 
 GLASS = Policy(
@@ -147,7 +151,7 @@ GLASS = Policy(
 def submission(user: str, **changes: Any) -> Submission:
     values: dict[str, Any] = {
         "key": "V1",
-        "person": Person(id=user, team=RINA.team),
+        "person": ActingPerson(Person(id=user, team=RINA.team)),
         "ref": job_ref(),
         "project_name": "shop-prod",
         "asked_in": "C0OPS",

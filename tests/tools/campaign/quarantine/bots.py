@@ -18,7 +18,8 @@ from bot.services.job_facts import JobFactsService
 from bot.services.job_search import JobFinder
 from bot.services.projects import Project, Projects
 from bot.services.quarantine import READ_TIMEOUT, Quarantine
-from bot.services.runner import RightsCheck, Runner
+from bot.services.rights import RightsCheck
+from bot.services.runner import Runner
 from bot.services.service import CancellationService
 from bot.services.sweeper import Sweeper
 from bot.storage.database import Database, DatabaseClock

@@ -12,7 +12,7 @@ from bot.cancellation.people import People, Person, operator
 from bot.cancellation.policy import Policy, may_decide, may_request
 from bot.cancellation.starter import NOT_READ, StartedBy
 from bot.services.projects import Project, Projects
-from bot.services.runner import ResolvePeople, RightsCheck
+from bot.services.rights import ResolvePeople, RightsCheck
 from tests.support.clock import NOON
 from tests.support.domain import ADA, PROJECT_ID, RINA, a_request, resolve_members
 from tests.support.fake_atlas import FakeAtlas
@@ -72,11 +72,13 @@ async def test_slack_is_asked_for_the_people_of_a_request_and_the_groups_that_de
 
     check = rights(resolve, policy)
     await check.people_of(a_request(approvals=(Approval(user=ADA.id, at=NOON),)), "U0NEW")
+    await check.people_of(a_request(), "U0NEW")
     await check.people_of(a_request(acted_alone=True))
     await check.people_of(a_request(requester=""))
 
     assert asked == [
         ({RINA.id, ADA.id, "U0NEW"}, {"ask", "approve"}),
+        ({RINA.id, "U0NEW"}, {"ask", "approve"}),
         ({RINA.id}, {"ask", "alone"}),
     ]
     assert await check.people_of(a_request(requester=ALICE.id)) == {ALICE.id: ALICE}
