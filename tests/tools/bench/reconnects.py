@@ -6,7 +6,7 @@ import asyncio
 import logging
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
 from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 #: Seconds between two commands.
 INTERVAL = 0.05
 
-#: Slack's timeout of an ack, in seconds.
-ACK_TIMEOUT = 3.0
+#: Seconds after the loss of all connections. The bot waits before it gives a silent one up, and
+#: before it opens another: Slack counts each one that is lost.
+CONNECTED_WITHIN = 15.0
 
 #: Seconds that each call and each new connection takes, as over a good network.
 LATENCY = 0.1
@@ -49,9 +50,10 @@ GRACE = 3.0
 
 OURS, BOLT, BOLT_SHORT = "this bot", "Bolt", "Bolt, ping 3 s"
 
+#: By the seconds for which Slack counts a connection that was cut, and sends commands to it.
 TITLES = {
-    "redeliver": "Reconnects, where Slack redelivers lost envelopes on another connection",
-    "drop": "Reconnects, where Slack drops lost envelopes",
+    0.0: "Reconnects, where Slack drops a cut connection at once",
+    180.0: "Reconnects, where Slack counts a cut connection for minutes",
 }
 
 
@@ -68,16 +70,16 @@ async def measure(scale: Scale) -> list[Table]:
     """Run every event with every client at the same time, each with its own fake Slack."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     seconds = scale.pick(5.0, 35.0)
-    return [await _table(lost, seconds) for lost in scale.pick(("drop",), ("redeliver", "drop"))]
+    return [await _table(counted, seconds) for counted in scale.pick((0.0,), (0.0, 180.0))]
 
 
-async def _table(lost: Literal["redeliver", "drop"], seconds: float) -> Table:
-    settings = Settings(lost_envelopes=lost, latency=LATENCY, cut_connection_seconds=0)
+async def _table(counted: float, seconds: float) -> Table:
+    settings = Settings(lost_envelopes="drop", latency=LATENCY, cut_connection_seconds=counted)
     runs = await asyncio.gather(
         *(_run(event, client, settings, seconds) for event in EVENTS for client in CLIENTS)
     )
     return Table(
-        title=TITLES[lost],
+        title=TITLES[counted],
         first="event: client",
         columns=["commands", "unanswered", "longest gap s", "slowest ack s"],
         rows=[Row(f"{run.event}: {run.client}", _cells(run.stream)) for run in runs],
@@ -87,6 +89,7 @@ async def _table(lost: Literal["redeliver", "drop"], seconds: float) -> Table:
             f"Each call to Slack and each new connection takes {LATENCY:g} s.",
             "Unanswered: no ack within Slack's 3 s. Gap: the longest time without an ack.",
             "The bot keeps two connections, Bolt's handler one.",
+            "Slack sends a share of the commands to each connection that it counts.",
         ],
     )
 
@@ -101,7 +104,7 @@ def _goals(runs: list[Run]) -> list[Goal]:
     gap = max(run.stream.gap for run in bot_runs)
     return [
         Goal.at_most("unanswered on a refresh", refresh, 0),
-        Goal.at_most("longest gap in any case below Slack's 3 s (s)", gap, ACK_TIMEOUT),
+        Goal.at_most("longest gap after one loss (s)", gap, CONNECTED_WITHIN),
     ]
 
 
