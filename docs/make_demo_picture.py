@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from playwright.async_api import async_playwright
 
-from bot.demo.server import open_demo
+from bot.demo.environment import open_demo
 from bot.log_config import configure_logging
 
 if TYPE_CHECKING:
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 PICTURE = Path(__file__).with_name("demo.png")
 CHROMIUM = "/usr/bin/chromium-headless-shell"
-WIDTH, HEIGHT = 1500, 900
+WIDTH, HEIGHT = 1400, 1060
 
-#: Milliseconds per step.
-STEP_TIMEOUT = 15_000
+#: Milliseconds per step; the picture shows a cancellation about 45 seconds after the start.
+STEP_TIMEOUT = 60_000
 
 
 async def take_picture(chromium: str) -> None:
-    """Cancel a restore job with one approval, and take the page with its thread open."""
-    async with open_demo(approvals=1) as demo, async_playwright() as playwright:
+    """Cancel the download that the bot announces, and take the page."""
+    async with open_demo() as demo, async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
         )
@@ -38,24 +38,21 @@ async def take_picture(chromium: str) -> None:
         context.set_default_timeout(STEP_TIMEOUT)
         page = await context.new_page()
         await page.goto(demo.slack.base_url)
-        await run_request(page)
+        await cancel_download(page)
         await page.screenshot(path=PICTURE)
         await browser.close()
 
 
-async def run_request(page: Page) -> None:
-    """Request as Rina, approve as Ada, and open the thread."""
-    await page.get_by_role("button", name="Type the command for me").click()
-    await page.keyboard.press("Enter")
-    await page.get_by_role("button", name="Cancel the job").wait_for()
+async def cancel_download(page: Page) -> None:
+    """Press the announcement's button, and submit the dialog when 2:15 are left."""
+    await page.locator("#channel [data-action=cancel_restore_open]").click()
+    await page.locator("#modal [data-key=submit]").wait_for()
     await page.keyboard.type("Started on the wrong cluster")
-    await page.get_by_role("button", name="Cancel the job").click()
-    await page.get_by_label("You are").select_option(label="Ada \u00b7 approver")
-    await page.get_by_role("button", name="Approve").click()
-    await page.locator("#confirm").get_by_role("button", name="Approve").click()
-    await page.get_by_text("Cancelled: Atlas confirms it").wait_for()
-    await page.get_by_role("button", name="replies").click()
-    await page.locator("#thread").get_by_text("is cancelled. ").last.wait_for()
+    await page.locator(".clock", has_text="2:15").wait_for()
+    await page.locator("#modal [data-key=submit]").click()
+    await page.locator(".clock", has_text="before the link").wait_for()
+    await page.locator("#channel [data-action=cancel_restore_open]").wait_for(state="detached")
+    await page.locator("#channel .replies").wait_for()
     await page.mouse.move(0, 0)
 
 

@@ -85,12 +85,26 @@ def demo(
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Port of the page.", show_default="8080")
     ] = None,
-    approvals: Annotated[int, typer.Option(min=0, max=5, help="How many people must approve.")] = 0,
+    approvals: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=5,
+            help="How many people must approve.",
+            show_default="0, and 1 with --script",
+        ),
+    ] = None,
     fault: Annotated[str, typer.Option(help="Fault of the fake Atlas: slow, cut-after, …")] = "",
     *,
     script: Annotated[
+        bool, typer.Option("--script", help="Print one cancellation as it happens, and exit.")
+    ] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="With --script: every scenario of the page.")
+    ] = False,
+    as_json: Annotated[
         bool,
-        typer.Option("--script", help="Print one cancellation and further scenarios, and exit."),
+        typer.Option("--json", help="Write the addresses as JSON, as where no terminal reads it."),
     ] = False,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Do not open the page in a browser.")
@@ -98,7 +112,7 @@ def demo(
 ) -> None:
     """Run everything on this machine, with fake Slack and Atlas servers: no account anywhere."""
     # Loading the demo and the fake servers would add 0.2 s to each start of the bot.
-    from bot.demo.script import play_all, play_script  # noqa: PLC0415
+    from bot.demo.script import play_all, play_scenario, story  # noqa: PLC0415
     from bot.demo.script_session import ScriptFailed  # noqa: PLC0415
     from bot.demo.server import run_demo  # noqa: PLC0415
     from bot.sandbox.atlas import PRESETS  # noqa: PLC0415
@@ -108,15 +122,24 @@ def demo(
         fail(f"There is no fault {fault!r}; there are: {known}.", WRONG_USAGE)
     if script and port is not None:
         fail("--script serves no page, so --port has no effect: leave one out.", WRONG_USAGE)
+    if every and (not script or fault or approvals is not None):
+        fail("--all belongs to --script, without --fault and --approvals.", WRONG_USAGE)
     configure_logging("WARNING")
     with failing_on(ScriptFailed, StartError):
-        if script and not (approvals or fault):
+        if every:
             asyncio.run(play_all(sys.stdout))
         elif script:
-            asyncio.run(play_script(sys.stdout, approvals=approvals, fault=fault))
+            asyncio.run(play_scenario(fault or story(approvals), sys.stdout, approvals or 0))
         else:
-            port = 8080 if port is None else port
-            asyncio.run(run_demo(sys.stdout, port, approvals, fault, browser=not no_browser))
+            run = run_demo(
+                sys.stdout,
+                port=8080 if port is None else port,
+                approvals=approvals or 0,
+                fault=fault,
+                as_json=as_json or not sys.stdout.isatty(),
+                browser=not no_browser,
+            )
+            asyncio.run(run)
 
 
 class DoctorFormat(Enum):

@@ -1,27 +1,23 @@
 """Controls the demo: starts scenarios, kills the bot and starts it again, publishes its state."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from bot.demo.call_log import CallLog
-from bot.demo.environment import CHANNEL, are_announced
 from bot.demo.process import BotProcess
-from bot.demo.scenarios import CLUSTER, FIRST, SCENARIOS, Scenario
-from bot.demo.script_session import state_of
+from bot.demo.scenarios import CLUSTER, FIRST, OPS, SCENARIOS, Scenario
 from bot.sandbox.atlas import PROJECT_ID, Call, FakeAtlasServer
-from bot.sandbox.atlas.jobs import DeliveryType
+from bot.sandbox.atlas.jobs import DeliveryType, RestoreJob
 from bot.sandbox.slack import FakeSlackServer
-from bot.sandbox.slack.event_bus import ChangeEvent
 from bot.startup_checks import StartError
 
 #: Seconds from the start of the bot to its Socket Mode connection.
 READY_TIMEOUT = 20.0
 
-#: Seconds in which the bot announces all downloads that run already.
+#: Seconds in which the bot announces every download that runs.
 WATCH_TIMEOUT = 60.0
-
-ANNOUNCER = "ci-bot"
 
 
 class Controller:
@@ -57,9 +53,13 @@ class Controller:
         self._settings: Mapping[str, str] = {}
         self._running_with: dict[str, str] | None = None
         self._starting = False
-        self._changing = False
         self._scenario: Scenario = SCENARIOS[FIRST]
-        self._job_id = ""
+        #: The job to cancel, when a person or the bot cancelled it, and what creates its link.
+        self.job: RestoreJob | None = None
+        self._cancelled_at: float | None = None
+        self._link: asyncio.TimerHandle | None = None
+        #: The page shows the messages that came after this `ts`.
+        self._since = "0"
         # Serializes the changes that several tabs request.
         self._lock = asyncio.Lock()
 
@@ -70,11 +70,25 @@ class Controller:
             "pid": self._process.pid,
             "approvals": self._approvals,
             "scenario": self._scenario.name,
-            "changing": self._changing,
-            "command": f"/cancel-restore {CLUSTER} {self._job_id}" if self._job_id else "",
+            "since": self._since,
+            "command": f"/cancel-restore {CLUSTER} {self.job.id}" if self.job else "",
+            "link_at": self.link_at,
+            "cancelled_at": self._cancelled_at,
             "fault": self._scenario.fault if self.atlas.faults.active else "",
             "jobs": self._jobs(),
         }
+
+    @property
+    def link_at(self) -> float | None:
+        """The time of the link of the scenario's download; None for an automated restore."""
+        if self.job is None or self._scenario.is_automated:
+            return None
+        return self.job.created_at.timestamp() + self.link_after
+
+    @property
+    def link_after(self) -> float:
+        """Seconds from the start of the scenario's download to its link."""
+        return self._scenario.link_after
 
     def _jobs(self) -> list[dict[str, Any]]:
         """List the restore jobs as Atlas has them, newest first, without download links."""
@@ -95,74 +109,91 @@ class Controller:
         self.slack.world.events.publish("demo", **self.state())
 
     def on_call(self, call: Call) -> None:
-        """Log a call to Atlas; publish the state if the call changed it."""
-        self.call_log.add_atlas_call(call)
+        """Log a call to Atlas about one job; publish the state if the call changed it.
+
+        The watch reads lists every two seconds: the log does not show these.
+        """
+        if "/restoreJobs/" in call.path:
+            self.call_log.add_atlas_call(call)
+        if self.job and self.job.cancelled and self._cancelled_at is None:
+            self._cancelled_at = time.time()
         if call.effect or call.faults:
             self.publish_state()
 
     async def start_scenario(self, name: str) -> None:
-        """Set up a scenario: faults, approvals, and a restore job to cancel.
+        """Set up a scenario: settings, a restore job to cancel and its announcement, faults.
 
         Raises:
             KeyError: there is no such scenario.
-            StartError: the bot had to be started and did not connect.
+            StartError: the bot had to be started and did not connect, or did not announce the job.
         """
         scenario = SCENARIOS[name]
         async with self._lock:
-            self._changing = True
+            self._end_leftovers()
+            self._scenario = scenario
             self.publish_state()
             try:
                 await self._set_up(scenario)
             finally:
-                self._changing = False
                 self.publish_state()
 
-    async def _set_up(self, scenario: Scenario) -> None:
+    def _end_leftovers(self) -> None:
+        """End the faults and the download of the last scenario: nothing of it comes up again."""
         self.atlas.faults.clear()
+        if self._link:
+            self._link.cancel()
+        if self.link_at and self.job and not self.job.over:
+            self.job.cancel()
+        self.job = self._cancelled_at = None
+
+    async def _set_up(self, scenario: Scenario) -> None:
         needed = max(self._min_approvals, scenario.approvals)
         self._approvals = 0 if scenario.without_approval else needed
         self._settings = scenario.settings
         await self._ensure_running()
-        if scenario.is_watched:
-            await self._wait_for_watch()
-        self._scenario, self._job_id = scenario, self._prepare_job(scenario)
+        await self._wait_for_announcements()  # of what ran before the demo
+        self._since = self.slack.world.ids.ts()
+        self.atlas.faults.add(*(fault for fault in scenario.faults if fault.path))
+        self.job = self._prepare_job(scenario)
         self.call_log.add("scenario", text=scenario.title)
-        self.atlas.faults.add(*scenario.faults)
+        self.publish_state()
+        await self._wait_for_announcements()
+        # The other faults are for the calls of people, not for the watch.
+        faults = (fault for fault in scenario.faults if not fault.path)
+        path = f"/restoreJobs/{self.job.id}"
+        self.atlas.faults.add(*(fault.model_copy(update={"path": path}) for fault in faults))
 
-    async def _wait_for_watch(self) -> None:
-        """Wait until the downloads that run already are announced: a later one is new."""
+    async def _wait_for_announcements(self) -> None:
+        """Wait until each download that can be cancelled is announced: a later one is new."""
         try:
-            await self.slack.until(lambda: are_announced(self.slack, self.atlas), WATCH_TIMEOUT)
+            await self.slack.until(self._are_announced, WATCH_TIMEOUT)
         except TimeoutError:
-            raise StartError("The bot did not announce the downloads that run already.") from None
+            raise StartError("The bot did not announce the downloads that run.") from None
 
-    def _prepare_job(self, scenario: Scenario) -> str:
-        """Return the id of the job to cancel, which starts now unless it is an automated one."""
+    def _are_announced(self) -> bool:
+        said = str(self.slack.state.messages(OPS))
+        return all(
+            job.id in said
+            for cluster, job in self.atlas.world.jobs()
+            if not cluster.flex and job.delivery_type is DeliveryType.DOWNLOAD and not job.over
+        )
+
+    def _prepare_job(self, scenario: Scenario) -> RestoreJob:
+        """Return the job to cancel, which starts now unless it is an automated one."""
         cluster = self.atlas.world.projects[PROJECT_ID].clusters[CLUSTER]
         if scenario.is_automated:
             return next(
-                job.id
+                job
                 for job in cluster.jobs.values()
                 if job.delivery_type is DeliveryType.AUTOMATED and not job.over
             )
         job = self.atlas.world.add_job(cluster)
-        if not scenario.is_watched:
-            text = f"Atlas: a download of {CLUSTER} was started, restore job {job.id}"
-            self.slack.people.says(ANNOUNCER, CHANNEL, text)
-        return job.id
+        delay = scenario.link_after
+        self._link = asyncio.get_running_loop().call_later(delay, self._release_link, job)
+        return job
 
-    def on_slack_event(self, event: ChangeEvent) -> None:
-        """Let the link go live some time after the card of the request, if the scenario says so."""
-        delay, job = self._scenario.link_delay, self._job_id
-        if not delay or event.kind != "message":
-            return
-        message = event.data["message"]
-        if state_of(message) == "awaiting" and job in str(message["blocks"]):
-            asyncio.get_running_loop().call_later(delay, self._release_link, job)
-
-    def _release_link(self, job_id: str) -> None:
+    def _release_link(self, job: RestoreJob) -> None:
         """Let the link of a job go live, unless it has ended or its link is live already."""
-        job = self.atlas.world.job(job_id)
         if job.state == "running":
             job.release(self.atlas.clock())
             self.publish_state()
@@ -192,6 +223,8 @@ class Controller:
 
     async def close(self) -> None:
         """Stop the bot."""
+        if self._link:
+            self._link.cancel()
         await self._process.stop()
 
     async def _ensure_running(self) -> None:

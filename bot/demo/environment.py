@@ -1,66 +1,47 @@
-"""Builds the environment of the demo: both fake servers, a temporary database, the real bot."""
+"""Starts the environment of the demo: both fake servers, a temporary folder, the real bot."""
 
-import json
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from bot.app import Bot
+from bot.demo.call_log import CallLog
+from bot.demo.controller import Controller
+from bot.demo.process import BotProcess
+from bot.demo.scenarios import FIRST, GROUP, OPS
+from bot.demo.site import ROLES, Site
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, World
 from bot.sandbox.slack import FakeSlackServer
-from bot.settings import load_settings
 from bot.startup_checks import StartError
-
-#: The channel in which people type commands, and the bot posts.
-CHANNEL = "ops"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
-    """Both fake servers and the bot, in this process."""
-
-    slack: FakeSlackServer
-    atlas: FakeAtlasServer
-    bot: Bot
-
-
-def ready_line(slack: FakeSlackServer, atlas: FakeAtlasServer) -> str:
-    """Return the JSON line with the addresses and credentials of the fake servers."""
-    return json.dumps(
-        {
-            "page": f"{slack.base_url}/",
-            "slack_api": slack.api_url,
-            "atlas": atlas.url,
-            "project_id": PROJECT_ID,
-            "public_key": PUBLIC_KEY,
-            "private_key": PRIVATE_KEY,
-        }
-    )
 
 
 @asynccontextmanager
-async def open_environment(
-    *, approvals: int = 0, settings: Mapping[str, str] | None = None
-) -> AsyncIterator[Environment]:
-    """Start both fake servers and the bot in Socket Mode; stop all at the end.
+async def open_demo(
+    *, port: int = 0, approvals: int = 0, scenario: str = ""
+) -> AsyncIterator[Controller]:
+    """Start everything and a scenario; stop everything at the end.
 
     Args:
-        approvals: how many other people must approve.
-        settings: further settings of the bot.
+        port: where the page and the fake Slack listen; 0 takes a free one.
+        approvals: how many other people must approve; see `Scenario.without_approval`.
+        scenario: its name; by default the first, or with approvals the one that shows them.
+
+    Raises:
+        StartError: the port cannot be used, or the bot does not connect.
     """
     with tempfile.TemporaryDirectory(prefix="cancel-restore-demo-") as folder:
-        async with new_atlas() as atlas, listening(FakeSlackServer(), 0) as slack:
-            slack.workspace.app.scopes.add("chat:write.public")
-            environ = environment(slack, atlas, folder, approvals) | dict(settings or {})
-            bot = Bot(load_settings(environ, Path(folder)))
-            try:
-                await bot.start()
-                await slack.until(lambda: bool(slack.sockets.connections))
-                yield Environment(slack=slack, atlas=atlas, bot=bot)
-            finally:
-                await bot.stop()
+        slack = FakeSlackServer(port=port)
+        async with new_atlas() as atlas:
+            controller = _controller(slack, atlas, Path(folder), approvals)
+            async with _listening(slack, port):
+                try:
+                    await controller.start_scenario(
+                        scenario or ("approval" if approvals else FIRST)
+                    )
+                    yield controller
+                finally:
+                    await controller.close()
 
 
 def new_atlas() -> FakeAtlasServer:
@@ -68,18 +49,56 @@ def new_atlas() -> FakeAtlasServer:
     return FakeAtlasServer(World.example(dated_ids=True))
 
 
-def are_announced(slack: FakeSlackServer, atlas: FakeAtlasServer) -> bool:
-    """Whether each download that can be cancelled is named in #ops; later ones are new."""
-    said = str(slack.state.messages(CHANNEL))
-    return all(
-        job.id in said
-        for cluster, job in atlas.world.jobs()
-        if not cluster.flex and job.delivery_type == "download" and not job.over
+def _controller(
+    slack: FakeSlackServer, atlas: FakeAtlasServer, folder: Path, approvals: int
+) -> Controller:
+    """Serve the page from the fake Slack, and log the calls of both servers."""
+    slack.workspace.app.scopes.add("chat:write.public")
+    for name in ROLES:
+        person = slack.workspace.user(name)
+        if slack.workspace.is_here(person):
+            slack.workspace.direct_message(person)
+    events = slack.world.events
+    call_log = CallLog(events, time.time)
+    controller = Controller(
+        slack=slack,
+        atlas=atlas,
+        process=BotProcess(folder),
+        call_log=call_log,
+        environ=lambda needed: _environ(slack, atlas, folder, needed),
+        approvals=approvals,
     )
+    events.subscribe(call_log.add_slack_event)
+    atlas.recorder.subscribe(controller.on_call)
+    slack.extra_routes = Site(controller).routes()
+    return controller
+
+
+def _environ(
+    slack: FakeSlackServer, atlas: FakeAtlasServer, folder: Path, approvals: int
+) -> dict[str, str]:
+    """Return the bot's settings for these servers, with its database in `folder`."""
+    return {
+        "SLACK_BOT_TOKEN": slack.bot_token,
+        "SLACK_APP_TOKEN": slack.app_token,
+        "SLACK_API_URL": slack.api_url,
+        "MONGODB_ATLAS_PUBLIC_API_KEY": PUBLIC_KEY,
+        "MONGODB_ATLAS_PRIVATE_API_KEY": PRIVATE_KEY,
+        "MONGODB_ATLAS_PROJECT_ID": PROJECT_ID,
+        "MONGODB_ATLAS_BASE_URL": atlas.url,
+        "BOT_APPROVALS": str(approvals),
+        "BOT_APPROVERS": GROUP,
+        "BOT_WATCH_CHANNEL": OPS,
+        "BOT_WATCH_INTERVAL": "2",
+        "BOT_EVENTS_INTERVAL": "3",
+        "DATABASE_URL": f"sqlite:///{folder}/demo.db",
+        "LOG_FORMAT": "console",
+        "PORT": "0",
+    }
 
 
 @asynccontextmanager
-async def listening(slack: FakeSlackServer, port: int) -> AsyncIterator[FakeSlackServer]:
+async def _listening(slack: FakeSlackServer, port: int) -> AsyncIterator[FakeSlackServer]:
     """Start the fake Slack.
 
     Raises:
@@ -95,21 +114,3 @@ async def listening(slack: FakeSlackServer, port: int) -> AsyncIterator[FakeSlac
     async with AsyncExitStack() as stack:
         stack.push_async_exit(slack)
         yield slack
-
-
-def environment(
-    slack: FakeSlackServer, atlas: FakeAtlasServer, folder: str, approvals: int
-) -> dict[str, str]:
-    """Return the bot's settings for these servers, with its database in `folder`."""
-    return {
-        "SLACK_BOT_TOKEN": slack.bot_token,
-        "SLACK_APP_TOKEN": slack.app_token,
-        "SLACK_API_URL": slack.api_url,
-        "MONGODB_ATLAS_PUBLIC_API_KEY": PUBLIC_KEY,
-        "MONGODB_ATLAS_PRIVATE_API_KEY": PRIVATE_KEY,
-        "MONGODB_ATLAS_PROJECT_ID": PROJECT_ID,
-        "MONGODB_ATLAS_BASE_URL": atlas.url,
-        "BOT_APPROVALS": str(approvals),
-        "DATABASE_URL": f"sqlite:///{folder}/demo.db",
-        "PORT": "0",
-    }

@@ -1,4 +1,4 @@
-"""The scenarios of the demo's page: what each sets up, and what to try in it."""
+"""The scenarios of the demo: what each sets up, and what to try in it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,11 +8,14 @@ from bot.sandbox.atlas.faults import Kind
 
 CLUSTER = "prod-eu"
 
-#: Seconds until Atlas answers the DELETE, to kill the bot meanwhile; less than its timeout.
-LONG_DELETE = 6.0
+#: Seconds from the start of a download to its link: as many as the bot expects.
+LINK_AFTER = 180.0
 
-#: Seconds from the card of a request to the live link, in the scenario that shows it.
-LINK_DELAY = 5.0
+#: The same in the scenario that shows the link.
+SHORT_LINK_AFTER = 30.0
+
+#: Seconds until Atlas answers the DELETE, to kill the bot before; less than its timeout.
+LONG_DELETE = 6.0
 
 #: Ids of people, of the group of approvers, and of #ops in the fake Slack.
 RINA, ADA, ABE = "U0RINA0001", "U0ADA00001", "U0ABE00001"
@@ -26,13 +29,13 @@ class Scenario:
     Attributes:
         name: as `--fault` and the page's address name it.
         title: its label in the menu.
-        hint: one sentence about what to try.
+        hint: what to try.
         approvals: the least number of other people who must approve.
         without_approval: no approval is needed, even with `--approvals`: it must run immediately.
         settings: further settings of the bot.
         second: the person whom a second tab shows.
         is_automated: an automated restore is to be cancelled, not a download that starts now.
-        link_delay: seconds from the card of the request to the live link; 0: it stays away.
+        link_after: seconds from the start of the download to its link.
         fault: the fault of Atlas, in a sentence.
         faults: the same for the fake Atlas.
     """
@@ -45,14 +48,9 @@ class Scenario:
     settings: Mapping[str, str] = field(default_factory=dict)
     second: str = ""
     is_automated: bool = False
-    link_delay: float = 0.0
+    link_after: float = LINK_AFTER
     fault: str = ""
     faults: tuple[Fault, ...] = field(default=())
-
-    @property
-    def is_watched(self) -> bool:
-        """Whether the bot itself announces the download."""
-        return "BOT_WATCH_CHANNEL" in self.settings
 
 
 def _preset(name: str, title: str, hint: str) -> Scenario:
@@ -60,24 +58,18 @@ def _preset(name: str, title: str, hint: str) -> Scenario:
     return Scenario(name=name, title=title, hint=hint, fault=fault, faults=faults)
 
 
-BASICS = (
+FIRST_SCENARIOS = (
     Scenario(
         name="mistake",
         title="A download started by mistake",
-        hint="A download of prod-eu was started. Open its restore job and cancel it.",
+        hint="The bot announces a download. Press Cancel this job before its link is there.",
     ),
     Scenario(
         name="approval",
         title="Two people and an approval",
-        hint="Request as Rina. Then approve as Ada, here or in a second tab.",
+        hint="Press Cancel this job as Rina. Then approve as Ada, here or in a second tab.",
         approvals=1,
         second="ada",
-    ),
-    Scenario(
-        name="automated",
-        title="A restore that cannot be cancelled",
-        hint="Open an automated restore: the dialog gives the reason and has no button.",
-        is_automated=True,
     ),
     Scenario(
         name="restart",
@@ -87,14 +79,25 @@ BASICS = (
         fault=f"Atlas takes {LONG_DELETE:.0f} seconds over the next DELETE.",
         faults=(Fault(kind=Kind.DELAY, method="DELETE", seconds=LONG_DELETE),),
     ),
+    _preset(
+        "cut-after",
+        "The answer of the DELETE is lost",
+        "Cancel the job: the bot reads it again first, and sends no second DELETE.",
+    ),
 )
 
-TIME_AND_PEOPLE = (
+PEOPLE_AND_TIME = (
+    Scenario(
+        name="automated",
+        title="A restore that cannot be cancelled",
+        hint="Type the command for an automated restore: the dialog says why it has no button.",
+        is_automated=True,
+    ),
     Scenario(
         name="unanswered",
         title="Approvers do not answer",
         hint=(
-            "Request as Rina, and wait: Ada is reminded after 10, 20 and 30 s (by default 1, 3 and "
+            "Request as Rina, and wait: Ada is reminded after 5, 10 and 15 s (by default 1, 3 and "
             "10 min), then Abe is notified. Both can approve in the app's messages."
         ),
         approvals=1,
@@ -102,7 +105,7 @@ TIME_AND_PEOPLE = (
         settings={
             "BOT_APPROVERS": ADA,
             "BOT_ESCALATE_TO": ABE,
-            "BOT_REMIND_AFTER": "10,20,30",
+            "BOT_REMIND_AFTER": "5,10,15",
         },
     ),
     Scenario(
@@ -110,7 +113,7 @@ TIME_AND_PEOPLE = (
         title="Acting alone",
         hint=(
             "Rina may cancel at once, without approval: select it in the dialog, with a reason. "
-            "Then click Reviewed as Ada."
+            "Then review it as Ada."
         ),
         approvals=1,
         second="ada",
@@ -118,28 +121,25 @@ TIME_AND_PEOPLE = (
     ),
     Scenario(
         name="link-live",
-        title="The link goes live meanwhile",
+        title="The link goes live while a request waits",
         hint=(
-            f"Request as Rina. {LINK_DELAY:.0f} s later the link goes live: within seconds, the "
-            "card and its thread say so."
+            f"Request as Rina at once: {SHORT_LINK_AFTER:.0f} s after the start the link goes "
+            "live. Within seconds the card and its thread say so."
         ),
         approvals=1,
         second="ada",
-        link_delay=LINK_DELAY,
+        link_after=SHORT_LINK_AFTER,
     ),
     Scenario(
         name="quarantine",
         title="Quarantine",
         hint=(
             "This download is unexpected: 30 s (by default 90) after its announcement the bot "
-            "itself cancels it, unless Ada or Abe clicks Keep it."
+            "itself cancels it, unless Ada or Abe presses Keep it."
         ),
         without_approval=True,
         second="ada",
         settings={
-            "BOT_WATCH_CHANNEL": OPS,
-            "BOT_WATCH_INTERVAL": "5",
-            "BOT_EVENTS_INTERVAL": "3",
             "BOT_QUARANTINE": "enforce",
             "BOT_QUARANTINE_GRACE": "30",
             "BOT_QUARANTINE_LIMIT": "100",
@@ -147,7 +147,7 @@ TIME_AND_PEOPLE = (
     ),
 )
 
-ATLAS_FAULTS = (
+FAULTS = (
     _preset(
         "slow",
         "Atlas is slow",
@@ -164,40 +164,63 @@ ATLAS_FAULTS = (
         "Open the job: the bot retries for a while. Clear the fault, and it continues.",
     ),
     _preset(
-        "cut-after",
-        "The connection breaks after the DELETE",
-        "Cancel the job: the bot reads it again first, and sends no second DELETE.",
+        "hang",
+        "Atlas never answers one call",
+        "Open the job: the bot stops waiting after some seconds, and reads again.",
     ),
-)
-
-TITLES: Mapping[str, str] = {
-    "hang": "Atlas never answers one call",
-    "unavailable": "Atlas is unavailable",
-    "cut-before": "The DELETE is lost",
-    "garbage": "Atlas answers with HTML instead of JSON",
-    "maintenance": "Atlas is being upgraded",
-    "stale-read": "Atlas returns outdated jobs",
-    "stale-nonce": "The digest nonce expires",
-    "access-list": "The bot is not on the access list",
-    "wrong-key": "Atlas rejects the API key",
-}
-
-HINT = "Open the job, cancel it, and see how the bot reports the fault."
-
-MORE_FAULTS = tuple(
-    _preset(name, TITLES.get(name, name), HINT)
-    for name in PRESETS
-    if name not in {scenario.name for scenario in ATLAS_FAULTS}
+    _preset(
+        "unavailable",
+        "Atlas is unavailable",
+        "Open the job: the bot retries, then says so. Clear the fault, and try again.",
+    ),
+    _preset(
+        "cut-before",
+        "The DELETE is lost",
+        "Cancel the job: the bot reads it, sees that nothing happened, and sends the DELETE again.",
+    ),
+    _preset(
+        "garbage",
+        "Atlas answers with HTML instead of JSON",
+        "Open the job: the bot does not trust the answer, and reads again.",
+    ),
+    _preset(
+        "maintenance",
+        "Atlas is being upgraded",
+        "Cancel the job: the card gives Atlas's reason. Clear the fault, and press Try again.",
+    ),
+    _preset(
+        "stale-read",
+        "Atlas returns an outdated job",
+        "Cancel the job: the bot says “cancelled” only after Atlas does.",
+    ),
+    _preset(
+        "stale-nonce",
+        "The digest nonce expires",
+        "Cancel the job: the calls show a new challenge, and the bot answers it.",
+    ),
+    _preset(
+        "access-list",
+        "The bot is not on the access list",
+        "Open the job: the dialog names the address to add. Clear the fault, and try again.",
+    ),
+    _preset(
+        "feed-refused",
+        "The key may not read the activity feed",
+        "The announcement does not say who started the download; cancelling works as before.",
+    ),
+    _preset(
+        "wrong-key",
+        "Atlas rejects the API key",
+        "Open the job: the dialog says that the key is wrong. Clear the fault, and try again.",
+    ),
 )
 
 #: The menu, in groups.
 MENU: Mapping[str, tuple[Scenario, ...]] = {
-    "Basics": BASICS,
-    "Time and people": TIME_AND_PEOPLE,
-    "Faults of Atlas": ATLAS_FAULTS,
-    "More faults": MORE_FAULTS,
+    "Scenarios": FIRST_SCENARIOS,
+    "More": PEOPLE_AND_TIME + FAULTS,
 }
 
 SCENARIOS: Mapping[str, Scenario] = {s.name: s for group in MENU.values() for s in group}
 
-FIRST = BASICS[0].name
+FIRST = FIRST_SCENARIOS[0].name

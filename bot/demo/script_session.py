@@ -1,28 +1,34 @@
-"""What the script prints, and what its people do: the base of each scenario on the terminal."""
+"""What the script prints, and what its people do: the base of each play on the terminal."""
 
-import asyncio
+import math
+import re
+import textwrap
 import time
-from collections.abc import Callable, Mapping, Sequence
-from http import HTTPStatus
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from bot.demo.environment import CHANNEL, Environment, are_announced
-from bot.sandbox.atlas import PROJECT_ID, Call
-from bot.sandbox.slack import text_of
+from bot.demo.controller import Controller
+from bot.demo.scenarios import OPS
+from bot.sandbox.atlas.jobs import RestoreJob
 
 Json = dict[str, Any]
 
 REQUESTER = "rina"
-CLUSTER = "prod-eu"
 
 #: Seconds until a step fails; the bot reports a lasting fault of Atlas within 30.
-STEP_TIMEOUT = 35.0
+STEP_TIMEOUT = 45.0
 
-#: Seconds until the bot must have read the project, and between two checks.
-PROJECT_TIMEOUT, POLL_INTERVAL = 5.0, 0.02
+#: Seconds after which a fault that keeps the dialog from showing the job is cleared.
+FAULT_TIMEOUT = 12.0
+
+#: Columns of a line that is quoted.
+WIDTH = 90
 
 #: States of an unfinished request, in a message's metadata.
 OPEN_STATES = {"awaiting", "approved", "cancelling", "quarantined"}
+
+#: Signs of Slack's markup that a terminal does not need.
+MARKUP = re.compile(r":[a-z_]+: ?|[*`]")
 
 
 class ScriptFailed(Exception):
@@ -37,91 +43,115 @@ class Output(Protocol):
 
 
 class ScriptSession:
-    """Acts as the people, and prints what they see.
+    """Acts as the people of the controller's scenario, and prints what they see.
 
     Args:
-        calls: what the path of a call to Atlas contains that is printed.
+        skips: whether the printed clock counts pauses of people, which the script leaves out.
     """
 
-    def __init__(self, environment: Environment, out: Output, calls: str = "") -> None:
-        self.slack = environment.slack
-        self.atlas = environment.atlas
+    def __init__(self, controller: Controller, out: Output, *, skips: bool) -> None:
+        if controller.job is None:
+            raise ScriptFailed("The script stopped: there is no restore job to cancel.")
+        self.controller = controller
+        self.slack = controller.slack
+        self.job: RestoreJob = controller.job
         self._out = out
-        self._calls = calls
-        self._started_at = time.monotonic()
-        environment.atlas.recorder.subscribe(self._print_call)
+        self._began = time.time()
+        self._skips = skips
+        self._skipped = 0.0
 
-    async def wait_for_project_name(self) -> None:
-        """Wait until the bot has read the name, so that people see it in place of the id."""
-        for _ in range(round(PROJECT_TIMEOUT / POLL_INTERVAL)):
-            if any(call.status == HTTPStatus.OK for call in self.atlas.calls):
-                return
-            await asyncio.sleep(POLL_INTERVAL)
-        raise ScriptFailed("The script stopped: the bot did not read the project from Atlas.")
+    def skip_to(self, seconds: float) -> None:
+        """Let the printed clock show so many seconds at least, without waiting for them."""
+        if self._skips:
+            self._skipped = max(self._skipped, seconds - (time.time() - self._began))
 
-    def start_download(self, cluster: str = CLUSTER) -> str:
-        """Start a download in Atlas, and return its job's id."""
-        return self.atlas.world.add_job(self.atlas.world.projects[PROJECT_ID].clusters[cluster]).id
+    def _clock(self) -> float:
+        return time.time() - self._began + self._skipped
 
-    async def wait_for_watch(self) -> None:
-        """Wait until the watch has read all clusters, so that later downloads are new ones."""
-        await self.wait_for(
-            lambda: are_announced(self.slack, self.atlas), "the announcement of each download"
-        )
+    def time_left(self) -> str:
+        """Return the minutes and seconds until the link."""
+        return _minutes(math.ceil(self.controller.link_after - self._clock()))
 
-    async def open_dialog(self, job: str, cluster: str = CLUSTER) -> Json:
-        """Type the command for a job, and return the dialog that shows it."""
-        await self.type_command(job, cluster)
-        return await self.wait_for_dialog()
+    async def wait_for_announcement(self) -> Json:
+        """Return the bot's message about the download when it names who started it, if it can."""
+        announcement: Json = await self.wait_for(self._announcement, "an announcement in #ops")
+        return announcement
 
-    async def type_command(self, job: str, cluster: str = CLUSTER) -> None:
-        """Type the command for a job."""
-        line = f"/cancel-restore {cluster} {job}"
-        self.print_message(REQUESTER, line)
-        await self.slack.people.types(REQUESTER, CHANNEL, line)
+    def _announcement(self) -> Json | None:
+        is_refused = any(item.fault.path for item in self.controller.atlas.faults.active)
+        words = self.job.id if is_refused else "@shop.example"
+        return next((each for each in self._posts() if words in str(each)), None)
 
-    async def wait_for_dialog(self) -> Json:
-        """Return the dialog when it shows the job."""
-        what = "a dialog with the job's details"
-        view: Json = await self.wait_for(self._complete_dialog, what)
-        return view
+    def _posts(self) -> list[Json]:
+        """Return the messages about the job in #ops, without replies."""
+        messages = self.slack.state.messages(OPS)
+        about = (each for each in messages if self.job.id in str(each))
+        return [each for each in about if each.get("thread_ts", each["ts"]) == each["ts"]]
+
+    async def open_dialog(self) -> None:
+        """Open the dialog with the announcement's button; a fault of Atlas ends after a while."""
+        self.print_step("Rina clicks “Cancel this job”: the dialog reads the job from Atlas")
+        button = next(each for each in self._posts() if "cancel_restore_open" in str(each))
+        await self.slack.people.clicks(REQUESTER, button, "cancel_restore_open")
+        try:
+            await self.slack.until(self._settled_dialog, FAULT_TIMEOUT)
+        except TimeoutError:
+            self.print_step("The dialog still waits for Atlas")
+        view = self.slack.state.view_of(REQUESTER) or {}
+        self.quote(view, 3)
+        if not view.get("submit"):
+            await self._end_the_fault()
+
+    async def _end_the_fault(self) -> None:
+        self.print_step("The fault ends, and Rina tries again")
+        await self.controller.clear_faults()
+        view = await self.wait_for(self._settled_dialog, "a dialog with the job")
+        if not view.get("submit"):
+            await self.slack.people.clicks(REQUESTER, view, "cancel_restore_try_again")
+            await self.wait_for(self._complete_dialog, "a dialog with the job")
 
     def _complete_dialog(self) -> Json | None:
         view = self.slack.state.view_of(REQUESTER)
         return view if view and view.get("submit") else None
 
-    async def request(self, job: str, reason: str) -> Json:
-        """Request the cancellation of a job in its dialog, and return the card."""
-        await self.open_dialog(job)
-        return await self.submit({"reason": reason})
+    def _settled_dialog(self) -> Json | None:
+        view = self.slack.state.view_of(REQUESTER)
+        return view if view and ("try_again" in str(view) or view.get("submit")) else None
+
+    async def wait_for_dialog(self, words: str) -> Json:
+        """Return the dialog when it has the words."""
+
+        def found() -> Json | None:
+            view = self.slack.state.view_of(REQUESTER)
+            return view if view and words in self._text(view) else None
+
+        view: Json = await self.wait_for(found, f"a dialog with “{words}”")
+        return view
 
     async def submit(self, values: Mapping[str, object]) -> Json:
         """Submit the open dialog, and return the card."""
         await self.slack.people.submits(REQUESTER, None, values)
-        card: Json = await self.wait_for(self._card, "a card in #ops")
-        return card
+        await self.wait_for(self.state, "a card in #ops")
+        return self.card()
 
-    def find_card(self, job: str = "") -> Json:
-        """Return the first card in the channel, or that of `job`."""
-        card = self._card(job)
-        if card is None:
-            raise ScriptFailed("The script stopped: the card is not in #ops.")
-        return card
+    def card(self) -> Json:
+        """Return the card of the request."""
+        return next(each for each in self._posts() if state_of(each))
 
-    def _card(self, job: str = "") -> Json | None:
-        messages = self.slack.state.messages(CHANNEL)
-        cards = (each for each in messages if state_of(each) and not _is_reply(each))
-        return next((card for card in cards if job in str(card)), None)
+    def state(self) -> str:
+        """Return the state of the request, or empty."""
+        return next(filter(None, map(state_of, self._posts())), "")
 
-    async def wait_for_card(self, job: str, words: str = "") -> Json:
-        """Return the card of a job when it is in the channel and has the words."""
+    async def wait_for_state(self, state: str) -> None:
+        await self.wait_for(lambda: self.state() == state, f"a card that is {state}")
 
-        def found() -> Json | None:
-            card = self._card(job)
-            return card if card and words in self.text(card) else None
-
-        card: Json = await self.wait_for(found, "a card in #ops")
-        return card
+    async def approve(self, name: str) -> None:
+        """Click “Approve”, and wait until the card shows it."""
+        await self.slack.people.clicks(name, self.card(), "cancel_restore_approve")
+        await self.wait_for(
+            lambda: self.state() != "awaiting" or f"@{name.title()}" in self._text(self.card()),
+            "the approval on the card",
+        )
 
     async def wait_for_direct_message(self, name: str, words: str) -> Json:
         """Return the bot's message to one person that contains the words."""
@@ -129,31 +159,32 @@ class ScriptSession:
 
         def found() -> Json | None:
             messages = self.slack.state.messages(place)
-            return next((each for each in messages if words in self.text(each)), None)
+            return next((each for each in messages if words in self._text(each)), None)
 
         message: Json = await self.wait_for(found, f"a direct message to {name.title()}")
         return message
 
-    async def wait_for_reply(self, card: Json, words: str, number: int = 1) -> None:
-        """Wait for the reply, or the one with this number, that has the words; print it."""
+    async def wait_for_reply(self, card: Json, words: str, number: int = 1) -> Json:
+        """Return the reply, or the one with this number, that has the words."""
 
         def found() -> Json | None:
             replies = self.slack.state.replies(card)
-            fitting = [each for each in replies if words in self.text(each)]
+            fitting = [each for each in replies if words in self._text(each)]
             return fitting[number - 1] if len(fitting) >= number else None
 
-        self.print_blocks("thread", await self.wait_for(found, f"a reply with “{words}”"))
-
-    async def wait_for_outcome(self, job: str = "") -> Json:
-        """Wait until the card and its thread have the outcome, and return that reply."""
-        reply: Json = await self.wait_for(lambda: self._outcome(job), "the outcome")
+        reply: Json = await self.wait_for(found, f"a reply with “{words}”")
         return reply
 
-    def _outcome(self, job: str) -> Json | None:
-        card = self._card(job)
-        if card is None or (state := state_of(card)) in OPEN_STATES:
+    async def wait_for_outcome(self) -> Json:
+        """Wait until the card and its thread have the outcome, and return that reply."""
+        reply: Json = await self.wait_for(self._outcome, "the outcome")
+        return reply
+
+    def _outcome(self) -> Json | None:
+        state = self.state()
+        if not state or state in OPEN_STATES:
             return None
-        replies = self.slack.state.replies(card)
+        replies = self.slack.state.replies(self.card())
         return next((reply for reply in replies if state_of(reply) == state), None)
 
     async def wait_for(self, condition: Callable[[], Any], what: str) -> Any:  # noqa: ANN401 - its value
@@ -169,60 +200,40 @@ class ScriptSession:
                 f"The script stopped: {what} did not appear within {STEP_TIMEOUT:.0f} seconds."
             ) from None
 
-    def text(self, payload: Json) -> str:
-        """Return what a person reads in a message or a view."""
-        space = self.slack.workspace
-        names = {user.id: user.name for user in space.users.values()}
-        names |= {group.id: group.handle for group in space.groups.values()}
-        return text_of(payload, names)
+    def _text(self, payload: Json) -> str:
+        return self.slack.state.text_of(payload)
 
-    def print_title(self, title: str, *lines: str) -> None:
-        self._out.write(f"\n━━ {title}\n")
-        for line in lines:
-            self._out.write(f"   {line}\n")
+    def print_step(self, text: str) -> None:
+        self._out.write(f"  {_minutes(self._clock())}  {text}\n")
 
-    def print_step(self, title: str) -> None:
-        self._out.write(f"\n── {title}\n")
+    def quote(self, payload: Json, most: int) -> None:
+        """Print so many lines of a message at most, and the buttons at the end of a view."""
+        lines = [*filter(None, MARKUP.sub("", self._text(payload)).splitlines())]
+        for line in lines[:most] + (lines[-1:] if payload.get("title") else []):
+            for part in textwrap.wrap(line, WIDTH):
+                self._out.write(f"        │ {part}\n")
 
-    def print_message(self, name: str, text: str) -> None:
-        self._out.write(f"  {name.title()}: {text}\n")
+    def print_calls(self) -> None:
+        """Print the calls to Atlas about the job since the dialog was opened, save challenges."""
+        calls = (call for call in self.controller.atlas.calls if self.job.id in call.path)
+        told = [f"{call.method} {call.status or 'cut'}" for call in calls if not call.challenge]
+        steps = "The bot reads the job again, sends one DELETE, and reads it once more"
+        self.print_step(steps if self._skips else "The calls to Atlas about the job so far")
+        self._out.write(f"        │ {', '.join(told)}\n")
 
-    def print_blocks(self, label: str, payload: Json, most: int | None = None) -> None:
-        """Print a message or a view, or so many lines of it at most."""
-        self._print_lines(label, self.text(payload).splitlines()[:most])
-
-    def print_part(self, label: str, payload: Json, words: str) -> None:
-        """Print the lines of a message or a view that contain the words."""
-        self._print_lines(
-            label, [line for line in self.text(payload).splitlines() if words in line]
-        )
-
-    def _print_lines(self, label: str, lines: Sequence[str]) -> None:
-        for line in lines:
-            self._out.write(f"  {label:>6} │ {line}\n")
-        self._out.write("\n")
-
-    def print_result(self, job: str) -> None:
-        deletes = len(self.atlas.deletes(job))
-        state = self.atlas.world.job(job).state
-        self._out.write(f"\nIn Atlas the job is {state}; DELETEs sent: {deletes}.\n")
-
-    def _print_call(self, call: Call) -> None:
-        if self._calls not in call.path:
-            return
-        auth = "challenge" if call.challenge else str(call.authorization)
-        auth += ", nonce reused" if call.nonce_reused else ""
-        status = call.status or "cut"
-        seconds = time.monotonic() - self._started_at
-        path = call.path.split("?")[0].removeprefix("/api/atlas")
-        self._out.write(f"  {seconds:5.2f} s  {call.method:<6} {path} → {status} ({auth})\n")
+    def print_result(self) -> None:
+        deletes = len(self.controller.atlas.deletes(self.job.id))
+        state = self.job.state
+        if self._skips:
+            state += f", {self.time_left()} before its link"
+        self._out.write(f"\n  In Atlas the job is {state}; DELETEs sent: {deletes}.\n")
 
 
 def state_of(message: Json) -> str:
-    """Return the state in a message's metadata, or empty."""
+    """Return the request's state in a message's metadata, or empty."""
     metadata = message.get("metadata") or {}
     return str((metadata.get("event_payload") or {}).get("state") or "")
 
 
-def _is_reply(message: Json) -> bool:
-    return bool(message.get("thread_ts", message["ts"]) != message["ts"])
+def _minutes(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"

@@ -7,7 +7,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
 from bot.demo.controller import Controller
-from bot.demo.server import open_demo
+from bot.demo.environment import open_demo
 from tests.browser.screen import Screen
 from tests.support.required_programs import find, needs
 
@@ -66,6 +66,12 @@ async def tab(chromium: Browser, controller: Controller) -> AsyncIterator[OpenTa
 
     assert errors == []
     assert controller.slack.complaints == []
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(tab: OpenTab) -> Screen:
+    """Open Rina's tab in the scenario of the test before: it uses neither Atlas nor the bot."""
+    return await tab()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -86,20 +86,21 @@ class Screen:
         """Select a scenario in the menu, and wait until it is set up."""
         button = self.find(f"[data-scenario='{scenario}']")
         if not await button.is_visible():
-            await self.click("summary", "More faults")
+            await self.click("summary", "More")
         await button.click()
         current = self.find(f"[data-scenario='{scenario}'][aria-current]")
         await expect(current).to_have_count(1, timeout=LONG_TIMEOUT)
-        await self.wait_until_gone("[aria-busy]")
+        await self.wait_until_gone("[aria-busy]", within=LONG_TIMEOUT)
 
     async def send(self, line: str) -> None:
         await self.page.fill("#composer", line)
         await self.page.press("#composer", "Enter")
 
     async def open_dialog(self) -> None:
-        """Send the command of the scenario."""
-        await self.click("button", "Type the command for me")
-        await self.page.keyboard.press("Enter")
+        """Press the button of the announcement."""
+        job = await self.page.evaluate(_JOB)
+        announcement = self.find("#channel .message", job).first
+        await announcement.locator("[data-action=cancel_restore_open]").click(timeout=TIMEOUT)
 
     async def go(self, place: str) -> None:
         """Open a channel, or the app's messages."""
@@ -112,6 +113,10 @@ class Screen:
     ) -> None:
         """Open the dialog of the scenario's job, fill in a reason, and submit."""
         await self.open_dialog()
+        await self.fill_in(reason, within)
+
+    async def fill_in(self, reason: str = "started by mistake", within: int = TIMEOUT) -> None:
+        """Fill in a reason in the open dialog, and submit."""
         await self.wait_for("#modal button", "Cancel the job", within)
         await self.page.fill("#modal textarea", reason)
         await self.click("#modal button", "Cancel the job")

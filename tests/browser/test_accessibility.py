@@ -96,8 +96,8 @@ async def test_persona_picker_shows_the_whole_name_and_role(
     assert cut == {}
 
 
-async def test_page_says_that_it_is_a_sandbox(rina: Screen) -> None:
-    await rina.wait_for(".sandbox", "Not Slack, not Atlas")
+async def test_page_says_that_it_is_a_sandbox(page: Screen) -> None:
+    await page.wait_for(".sandbox", "Not Slack, not Atlas")
 
 
 #: Whether a list that has more than it can show is at its end.
@@ -135,25 +135,25 @@ SCROLL_AND_TYPE = """() => {
 
 
 async def test_list_at_its_end_follows_what_is_new_after_the_message_box_grew(
-    rina: Screen,
+    page: Screen,
 ) -> None:
-    await rina.page.set_viewport_size({"width": 390, "height": 600})
-    await rina.send("of several lines " * 80)
-    await rina.wait_for("#channel .message", "of several lines")
-    await rina.page.evaluate(SCROLL_AND_TYPE)
-    await rina.send("the newest")
-    await rina.wait_for("#channel .message", "the newest")
+    await page.page.set_viewport_size({"width": 390, "height": 600})
+    await page.send("of several lines " * 80)
+    await page.wait_for("#channel .message", "of several lines")
+    await page.page.evaluate(SCROLL_AND_TYPE)
+    await page.send("the newest")
+    await page.wait_for("#channel .message", "the newest")
 
-    assert await rina.page.eval_on_selector(".messages", AT_END)
+    assert await page.page.eval_on_selector(".messages", AT_END)
 
 
-async def test_list_that_a_reader_scrolled_up_stays_there(rina: Screen) -> None:
-    await rina.send("of several lines " * 200)
-    await rina.wait_for("#channel .message", "of several lines")
-    await rina.find("#channel .messages").hover()
-    await rina.page.mouse.wheel(0, -100_000)
-    await rina.page.wait_for_function("document.querySelector('.messages').scrollTop === 0")
-    await rina.send("the newest")
-    await rina.wait_for("#channel .message", "the newest")
+async def test_list_that_a_reader_scrolled_up_stays_there(page: Screen) -> None:
+    await page.send("of several lines " * 200)
+    await page.wait_for("#channel .message", "of several lines")
+    await page.find("#channel .messages").hover()
+    await page.page.mouse.wheel(0, -100_000)
+    await page.page.wait_for_function("document.querySelector('.messages').scrollTop === 0")
+    await page.send("the newest")
+    await page.wait_for("#channel .message", "the newest")
 
-    assert await rina.page.eval_on_selector(".messages", "list => list.scrollTop") == 0
+    assert await page.page.eval_on_selector(".messages", "list => list.scrollTop") == 0

@@ -23,12 +23,12 @@ MARKUP = """async (text) => {
 }"""
 
 
-async def test_every_block_that_the_bot_sends_is_rendered(rina: Screen) -> None:
+async def test_every_block_that_the_bot_sends_is_rendered(page: Screen) -> None:
     """Every view and message of the golden tests."""
     shown = {**samples.views(), **samples.messages(), **samples.finding()}
     unknown = {}
     for name, container in shown.items():
-        text, missing = await rina.page.evaluate(RENDER, container)
+        text, missing = await page.page.evaluate(RENDER, container)
         if missing or not text:
             unknown[name] = missing
 
@@ -40,8 +40,8 @@ PICKER = {"type": "actions", "elements": [{"type": "datepicker"}]}
 FILE = {"type": "input", "label": {"text": "x"}, "element": {"type": "file_input"}}
 
 
-async def test_unknown_block_is_shown_as_an_error(rina: Screen) -> None:
-    _, unknown = await rina.page.evaluate(RENDER, {"blocks": [{"type": "video"}, PICKER, FILE]})
+async def test_unknown_block_is_shown_as_an_error(page: Screen) -> None:
+    _, unknown = await page.page.evaluate(RENDER, {"blocks": [{"type": "video"}, PICKER, FILE]})
 
     assert unknown == [
         "The demo cannot show this: a block of the type video",
@@ -68,14 +68,14 @@ EXPECTED_HTML = {
 }
 
 
-async def test_markup_becomes_elements_and_other_text_is_unchanged(rina: Screen) -> None:
-    rendered = {text: await rina.page.evaluate(MARKUP, text) for text in EXPECTED_HTML}
+async def test_markup_becomes_elements_and_other_text_is_unchanged(page: Screen) -> None:
+    rendered = {text: await page.page.evaluate(MARKUP, text) for text in EXPECTED_HTML}
 
     assert rendered == {text: f"<span>{html}</span>" for text, html in EXPECTED_HTML.items()}
 
 
-async def test_quotes_and_dates_are_rendered(rina: Screen) -> None:
-    rendered = await rina.page.evaluate(
+async def test_quotes_and_dates_are_rendered(page: Screen) -> None:
+    rendered = await page.page.evaluate(
         MARKUP, ">one\n>two\n<!date^0^{date_num} {time_secs}|long ago>"
     )
 
@@ -90,8 +90,8 @@ def emoji_names() -> set[str]:
     return {name for text in texts for name in re.findall(r"[\"' *]:([a-z_]+): ", text)}
 
 
-async def test_every_emoji_of_the_bots_texts_is_known(rina: Screen) -> None:
-    rendered = await rina.page.evaluate("import('/page/emoji.js').then(m => Object.keys(m.EMOJI))")
+async def test_every_emoji_of_the_bots_texts_is_known(page: Screen) -> None:
+    rendered = await page.page.evaluate("import('/page/emoji.js').then(m => Object.keys(m.EMOJI))")
 
     assert len(emoji_names()) > 10
     assert emoji_names() <= set(rendered)

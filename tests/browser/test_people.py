@@ -64,7 +64,7 @@ async def test_click_counts_when_the_card_changes_between_press_and_release(tab:
 
 
 async def test_page_changes_again_after_a_press_that_becomes_a_scroll(rina: Screen) -> None:
-    button = rina.find("button", "Type the command for me")
+    button = rina.find("#channel [data-action=cancel_restore_open]")
     await button.dispatch_event("pointerdown", {"button": 0})
     await rina.send("looking at it")
     await rina.page.wait_for_function(_REPLY_ARRIVED)
@@ -118,12 +118,9 @@ async def test_button_of_the_list_opens_the_dialog(rina: Screen) -> None:
 
 
 async def test_shortcut_in_the_message_menu_opens_the_dialog(rina: Screen) -> None:
-    await rina.find(".message", "a download of prod-eu was started").last.hover()
-    await (
-        rina.find(".message", "a download of prod-eu was started")
-        .last.get_by_label("More actions")
-        .click()
-    )
+    announcement = rina.find("#channel .message", "Cancel this job")
+    await announcement.hover()
+    await announcement.get_by_label("More actions").click()
     await rina.click(".menu:popover-open button", "Cancel this restore")
     await rina.wait_for("#modal button", "Cancel the job")
     await rina.click("#modal button", "Cancel the job")

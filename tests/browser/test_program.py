@@ -88,7 +88,7 @@ async def test_other_origins_and_hosts_get_403(
 async def test_content_security_policy_allows_own_scripts_only(controller: Controller) -> None:
     async with aiohttp.ClientSession() as session:
         page = await session.get(f"{controller.slack.base_url}/")
-        other = await session.get(f"{controller.slack.base_url}/page/..%2Fhouse.py")
+        other = await session.get(f"{controller.slack.base_url}/page/..%2Fsite.py")
 
     assert "script-src 'self'" in page.headers["Content-Security-Policy"]
     assert "unsafe" not in page.headers["Content-Security-Policy"]

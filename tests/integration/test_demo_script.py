@@ -1,4 +1,4 @@
-"""`cancel-restore demo --script`: the printed steps."""
+"""`cancel-restore demo --script`: the printed steps, and the scenarios that it plays."""
 
 import asyncio
 import io
@@ -7,29 +7,43 @@ import pytest
 
 from bot.demo import script
 from bot.demo.environment import new_atlas
-from bot.demo.script import play_script
-from bot.demo.script_scenarios import SCRIPT_SCENARIOS, ScriptScenario
-from bot.demo.script_session import ScriptFailed, ScriptSession
-from bot.sandbox.atlas import PROJECT_ID
+from bot.demo.scenarios import SCENARIOS
+from bot.demo.script import play_scenario, story
+from bot.demo.script_session import ScriptFailed
+from bot.sandbox.atlas import PRESETS
 from bot.sandbox.atlas.world import created_at
 
 
-@pytest.mark.parametrize(("approvals", "clicks"), [(0, []), (1, ["Ada"]), (2, ["Ada", "Abe"])])
+@pytest.mark.parametrize(("approvals", "clicks"), [(0, []), (2, ["Ada", "Abe"])])
 async def test_script_approves_as_often_as_needed(approvals: int, clicks: list[str]) -> None:
     out = io.StringIO()
-    await play_script(out, approvals=approvals)
+    await play_scenario(story(approvals), out, approvals)
     steps = [line for line in out.getvalue().splitlines() if "clicks “Approve”" in line]
 
     assert [line.split()[1] for line in steps] == clicks
 
 
-async def test_script_shows_the_projects_name_and_never_its_id() -> None:
-    out = io.StringIO()
-    await play_script(out)
-    seen = [line for line in out.getvalue().splitlines() if "│" in line]
+def test_every_scenario_has_a_title_and_a_hint_of_its_own() -> None:
+    """Each fault of the fake Atlas that has a name is a scenario."""
+    texts = {text for scenario in SCENARIOS.values() for text in (scenario.title, scenario.hint)}
 
-    assert any("shop-prod" in line for line in seen)
-    assert not any(PROJECT_ID in line for line in seen)
+    assert len(texts) == 2 * len(SCENARIOS)
+    assert "" not in texts
+    assert set(PRESETS) <= set(SCENARIOS)
+
+
+async def test_script_plays_every_scenario() -> None:
+    out = io.StringIO()
+    await script.play_all(out)
+    _, *printed = out.getvalue().split("\n━━ ")
+    texts = {text.partition("\n")[0]: text for text in printed}
+    played = {name: texts.pop(scenario.title) for name, scenario in SCENARIOS.items()}
+    deletes = {name: int(text.split("DELETEs sent: ")[1][0]) for name, text in played.items()}
+
+    assert texts == {}
+    assert deletes == dict.fromkeys(SCENARIOS, 1) | {"automated": 0, "cut-before": 2}
+    assert played["unanswered"].count("Ada is reminded") == 3
+    assert "The link goes live while the request waits" in played["link-live"]
 
 
 def test_starts_of_the_jobs_are_as_recent_as_their_links() -> None:
@@ -44,11 +58,12 @@ def test_starts_of_the_jobs_are_as_recent_as_their_links() -> None:
 async def test_failed_scenario_ends_the_script_and_the_other_scenarios(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def fail(_session: ScriptSession) -> None:
+    async def play(name: str, _out: object) -> None:
+        if name != script.STORY:
+            await asyncio.sleep(60)
         raise ScriptFailed("The script stopped here.")
 
-    failing = ScriptScenario(title="Failing", note="", settings={}, play=fail)
-    monkeypatch.setattr(script, "SCRIPT_SCENARIOS", (failing, SCRIPT_SCENARIOS[0]))
+    monkeypatch.setattr(script, "play_scenario", play)
     before = asyncio.all_tasks()
 
     with pytest.raises(ScriptFailed, match="stopped here"):

@@ -7,7 +7,7 @@ import { toast } from "./dom.js";
 import { renderModal } from "./modal.js";
 import { buildSchedule, render, renderAll, renderPending } from "./schedule.js";
 import { buildSidebar, renderSidebar } from "./sidebar.js";
-import { apply, channels, fill, state } from "./store.js";
+import { apply, channels, fill, isEarlier, state } from "./store.js";
 import { buildThread, renderThread, focusThread } from "./thread.js";
 import { buildTop, renderTop, restoreTheme } from "./top.js";
 import { buildCalls, renderCalls, showJobs } from "./calls.js";
@@ -58,6 +58,7 @@ function closeThread() {
 
 function toMessage(channel, ts) {
   if (!channels().some((one) => one.id === channel) && !channel.startsWith("D")) return toast("You are not in that channel.");
+  state.withEarlier ||= isEarlier({ ts });
   go(channel);
   return reveal(ts);
 }

@@ -5,10 +5,11 @@ import { blocks } from "./blocks.js";
 import { Composer } from "./composer.js";
 import { h, icon, preserveFocus } from "./dom.js";
 import { MessageList } from "./messages.js";
-import { directMessage, isExternal, messagesIn, person, state } from "./store.js";
+import { directMessage, hasEarlier, isExternal, messagesIn, state } from "./store.js";
 
 const root = document.getElementById("channel");
 const scenario = h("section", { class: "scenario", "aria-label": "Scenario" });
+const clock = h("p", { class: "clock", role: "timer" });
 const head = h("header", { class: "channel-head" });
 const home = h("div", { class: "home", tabindex: "0", role: "region", "aria-label": "Home" });
 let list;
@@ -21,6 +22,7 @@ export function buildChannel(handlers) {
   list = new MessageList("Messages", handlers.openThread);
   composer = new Composer({ id: "composer", place });
   root.append(scenario, head, home, list.root, composer.root);
+  setInterval(tick, 1000);
 }
 
 const place = () => (state.place === "home" ? directMessage() : state.place);
@@ -46,7 +48,15 @@ const title = () => (isApp() ? state.about.app.name : `#${channel()?.name}`);
 function heading() {
   const name = isApp() ? [icon("app"), state.about.app.name] : [icon(channel().kind === "private" ? "lock" : channel().shared ? "link" : "hash"), channel().name];
   const members = isApp() ? null : channel().members.map((id) => state.about.users[id]?.name).filter(Boolean).join(", ");
-  return [h("h1", {}, name), isApp() && !isExternal() ? tabs() : null, members ? h("p", { class: "members", title: members }, members) : null].filter(Boolean);
+  return [h("h1", {}, name), isApp() && !isExternal() ? tabs() : null, earlier(), members ? h("p", { class: "members", title: members }, members) : null].filter(Boolean);
+}
+
+function earlier() {
+  const toggle = () => {
+    state.withEarlier = !state.withEarlier;
+    renderChannel();
+  };
+  return hasEarlier(place()) ? h("button", { type: "button", class: "button small", "aria-pressed": String(state.withEarlier), onclick: toggle, "data-key": "earlier" }, "Earlier messages") : null;
 }
 
 function tabs() {
@@ -65,8 +75,23 @@ export const openHome = () => sendAction("opens_home", { user: state.me });
 
 const nameOf = (user) => Object.values(state.about.users).find((one) => one.name.toLowerCase() === user).name;
 
+/** Shows how long it is until the link, or how long before it the download was cancelled. */
+function tick() {
+  const { link_at: link, cancelled_at: cancelled, command, jobs } = state.demo;
+  const now = jobs.find((one) => command.endsWith(one.id))?.state;
+  const before = (seconds) => `${Math.floor(Math.ceil(seconds) / 60)}:${String(Math.ceil(seconds) % 60).padStart(2, "0")}`;
+  const texts = {
+    running: () => [h("strong", {}, before(Math.max(0, link - Date.now() / 1000))), " until the link"],
+    live: () => ["The link is live"],
+    cancelled: () => (cancelled < link ? ["Cancelled ", h("strong", {}, before(link - cancelled)), " before the link"] : ["Cancelled after the link"]),
+  };
+  clock.className = `clock ${now}`;
+  clock.replaceChildren(...(command ? (link && texts[now]?.()) || [] : ["Starting …"]));
+}
+
 function scenarioBar() {
   const { demo, about } = state;
+  tick();
   const now = Object.values(about.scenarios).flat().find((one) => one.name === demo.scenario);
   const type = () => {
     actions.goToOps();
@@ -74,9 +99,10 @@ function scenarioBar() {
   };
   return [
     h("div", { class: "scenario-text" }, h("h2", {}, now.title), h("p", {}, now.hint), demo.fault ? h("p", { class: "fault" }, icon("bolt"), demo.fault) : null),
+    clock,
     h("div", { class: "scenario-buttons" },
       now.second ? h("a", { class: "button", href: `?as=${now.second}`, target: "_blank" }, `Open a tab as ${nameOf(now.second)}`) : null,
       demo.fault ? h("button", { type: "button", class: "button", onclick: () => postDemo("clear-faults"), "data-key": "clear-faults" }, icon("tool"), "Clear the fault") : null,
-      person(state.me).team === about.team.id ? h("button", { type: "button", class: "button primary", disabled: demo.changing, onclick: type, "data-key": "type" }, "Type the command for me") : null),
+      demo.command && !demo.link_at && !isExternal() ? h("button", { type: "button", class: "button primary", onclick: type, "data-key": "type" }, "Type the command for me") : null),
   ];
 }

@@ -38,9 +38,9 @@ function place(to, sign, name, own) {
 
 function section(group, scenarios, open) {
   const list = h("ul", { class: "scenarios" }, scenarios.map(scenario));
-  if (group !== "More faults") return [h("h2", {}, group), list];
+  if (group !== "More") return [h("h2", {}, group), list];
   const current = scenarios.some((one) => one.name === state.demo.scenario);
-  return [h("details", { open: open || current }, h("summary", { "data-key": "more-faults" }, group), list)];
+  return [h("details", { open: open || current }, h("summary", { "data-key": "more" }, group), list)];
 }
 
 function scenario(one) {

@@ -15,6 +15,7 @@ export const state = {
   errors: new Map(),
   drafts: new Map(),
   unread: new Set(),
+  withEarlier: false,
 };
 
 /** Replaces the whole state by what was fetched. */
@@ -76,6 +77,7 @@ const CHANGES = {
     return ["calls"];
   },
   demo: (demo) => {
+    if (demo.since !== state.demo.since) state.withEarlier = false;
     state.demo = demo;
     return ["top", "sidebar", "channel", "calls", "modal"];
   },
@@ -101,11 +103,16 @@ export function channels() {
   return state.about.channels.filter((one) => one.kind !== "im" && !one.archived && one.members.includes(state.me));
 }
 
+/** The messages of a place before the current scenario are shown on request only. */
+export const isEarlier = (message) => Number(message.ts) < Number(state.demo.since);
+export const hasEarlier = (place) => [...(state.messages.get(place)?.values() ?? [])].some(isEarlier);
+
 /** The messages that the current person sees in a channel or one of its threads, oldest first. */
 export function messagesIn(place, thread = "") {
   const all = [...(state.messages.get(place)?.values() ?? [])];
   const ephemeral = [...(state.ephemerals.get(state.me)?.values() ?? [])].filter((one) => one.channel === place);
-  const there = (one) => (thread ? one.thread_ts === thread || one.ts === thread : !one.thread_ts || one.thread_ts === one.ts);
+  const shown = (one) => state.withEarlier || !isEarlier(one);
+  const there = (one) => (thread ? one.thread_ts === thread || one.ts === thread : shown(one) && (!one.thread_ts || one.thread_ts === one.ts));
   return [...all, ...ephemeral].filter(there).sort((a, b) => Number(a.ts) - Number(b.ts));
 }
 
