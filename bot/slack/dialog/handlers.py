@@ -12,7 +12,7 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from bot.cancellation import errors
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError
-from bot.cancellation.lifecycle import Request
+from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.request_context import current_request_id
 from bot.services.service import Submission
 from bot.slack import ids
@@ -43,6 +43,8 @@ ReasonedDecision = Callable[[str, Actor, str], Coroutine[Any, Any, Request]]
 
 log = structlog.get_logger(__name__)
 
+CHECK_THE_BOX = "Check the box to cancel without approval, which ends that request."
+RULES_CHANGED = "The rules for this job changed after this dialog was opened: open it again."
 #: Closes all views of the dialog.
 CLOSE: Response = {"response_action": "clear"}
 #: Seconds between the reads of a request until its card is posted.
@@ -105,7 +107,7 @@ class Submissions:
             request = await self.deps.before_ack(self._submit(view, state, actor))
         except (UnreadableDialog, CancellationError) as error:
             log.info("submission refused", actor=actor.id, why=type(error).__name__)
-            return refusal(error, self.deps.links)
+            return refusal(error, view, self.deps.links)
         if request.channel == state.asked_in:
             return CLOSE
         self.deps.background.start(self._link_card(request, str(view["id"])), "link to the card")
@@ -121,7 +123,7 @@ class Submissions:
             await self.deps.before_ack(decision(request_id, actor, reason))
         except CancellationError as error:
             log.info("decision refused", actor=actor.id, why=type(error).__name__)
-            return refusal(error, self.deps.links)
+            return refusal(error, view, self.deps.links)
         return CLOSE
 
     async def _submit(self, view: Mapping[str, Any], state: DialogState, actor: Actor) -> Request:
@@ -168,20 +170,34 @@ class Submissions:
                 return
 
 
-def refusal(error: Exception, links: Links) -> Response:
+def refusal(error: Exception, view: Mapping[str, Any], links: Links) -> Response:
     """Answer a dialog with an error: below an input if typing helps, to keep what was typed."""
+    sentence, block_id = str(error), _block_of(error)
+    existing = {block.get("block_id") for block in view.get("blocks") or ()}
+    if block_id is None or (block_id == ids.ALONE and block_id not in existing):
+        return update_with(dialog_views.refused(sentence_for(error, links)))
+    if block_id in existing:
+        sentence += f" {CHECK_THE_BOX}" if isinstance(error, errors.JobAlreadyRequested) else ""
+        return {"response_action": "errors", "errors": {block_id: sentence}}
+    # Slack refuses an error at a block that the dialog does not have.
+    why = RULES_CHANGED if isinstance(error, errors.NotAllowed) else sentence
+    return update_with(dialog_views.error(why, read_target(view)))
+
+
+def _block_of(error: Exception) -> str | None:
+    """Return the input at which an error can be mended."""
     match error:
         case errors.NameNotTyped():
-            block_id = ids.TYPED
+            return ids.TYPED
         case errors.MayNotActAlone():
-            block_id = ids.ALONE
+            return ids.ALONE
+        case errors.JobAlreadyRequested(request=request) if request.state is State.AWAITING:
+            return ids.ALONE
         case errors.ReasonMissing() | errors.DenialReasonMissing() | errors.KeepReasonMissing():
-            block_id = ids.REASON
+            return ids.REASON
         case errors.StorageError() | errors.RightsNotChecked():  # to submit once more
-            block_id = ids.REASON
-        case _:
-            return update_with(dialog_views.refused(sentence_for(error, links)))
-    return {"response_action": "errors", "errors": {block_id: str(error)}}
+            return ids.REASON
+    return None
 
 
 def update_with(view: dict[str, Any]) -> Response:

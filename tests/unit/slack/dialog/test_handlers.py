@@ -19,6 +19,7 @@ from bot.slack.picker import views as picker_views
 from bot.slack.placement import Placement
 from tests.support.domain import PROJECT_ID, SHOWN
 from tests.support.fake_atlas import FakeAtlas
+from tests.support.service import OPEN_TO_ALL
 from tests.unit.slack import payloads, samples
 from tests.unit.slack.fake_slack import LINKS
 from tests.unit.slack.harness import BoltHarness, NewBolt
@@ -29,8 +30,12 @@ AUDITED = Placement(channel="C0AUDIT", note="x")
 ONE = Policy(approvals=1, approvers=People(users=frozenset({"U0ADA"})))
 
 
-def view(standing: Placement = samples.HERE) -> dict[str, Any]:
-    return dialog_views.details(samples.sight(), samples.asked(), Policy(), standing, LINKS)
+def view(
+    standing: Placement = samples.HERE, policy: Policy = OPEN_TO_ALL, *, may_act_alone: bool = False
+) -> dict[str, Any]:
+    return dialog_views.details(
+        samples.sight(), samples.asked(), policy, standing, LINKS, may_act_alone=may_act_alone
+    )
 
 
 def words(body: dict[str, Any]) -> str:
@@ -106,11 +111,41 @@ async def test_missing_input_is_reported_at_its_block(
     new_bolt: NewBolt, policy: Policy, typed: dict[str, str], block: str
 ) -> None:
     bolt = new_bolt(policy)
-    answer = await bolt.send(payloads.submission(view(), **typed))
+    answer = await bolt.send(payloads.submission(view(policy=policy), **typed))
 
     assert answer.body["response_action"] == "errors"
     assert list(answer.body["errors"]) == [block]
     assert await bolt.requests() == []
+
+
+async def test_dialog_without_the_input_of_a_new_rule_can_be_opened_again(
+    new_bolt: NewBolt,
+) -> None:
+    """The projects file may be read again while a dialog is open."""
+    bolt = new_bolt(Policy(confirm_by_typing=True))
+    answer = await bolt.send(payloads.submission(view(policy=Policy())))
+
+    assert answer.body["response_action"] == "update"
+    assert "The rules for this job changed" in words(answer.body)
+    shown = answer.body["view"] | {"id": "V1"}
+    again = payloads.click(ids.TRY_AGAIN, "", user="U0RINA") | {"view": shown}
+    await bolt.send(again)
+    assert ids.TYPED in [block.get("block_id") for block in bolt.shown[-1]["blocks"]]
+    assert await bolt.requests() == []
+
+
+async def test_submission_without_the_box_names_it_where_a_request_waits(
+    new_bolt: NewBolt,
+) -> None:
+    policy = replace(ONE, break_glass=People(users=frozenset({"U0RINA"})))
+    bolt = new_bolt(policy)
+    await bolt.insert(samples.waiting(requester="U0ABE"))
+    answer = await bolt.send(
+        payloads.submission(view(policy=policy, may_act_alone=True), view_id="V2")
+    )
+
+    assert list(answer.body["errors"]) == [ids.ALONE]
+    assert "Check the box to cancel without approval" in answer.body["errors"][ids.ALONE]
 
 
 async def test_submission_for_a_job_that_cannot_be_cancelled_is_refused(bolt: BoltHarness) -> None:
