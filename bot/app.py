@@ -238,7 +238,8 @@ class Bot:
             MessageBuilder(links, self._services.projects),
             on_drop=self.metrics.dropped_posts.inc,
             on_answer=channels.record_answer,
-            copy_card=direct.copy_card,
+            takes_posts=channels.takes_posts,
+            send_directly=direct.send,
             on_announced=lambda job: self.metrics.observe_detection(
                 (self._services.clock() - job.ref.started_at).total_seconds()
             ),

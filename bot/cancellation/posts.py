@@ -43,6 +43,9 @@ class BasePost:
     kind: PostKind
     client_msg_id: str  #: the same for every attempt
     attempts: int  #: how often delivery was tried, this time included
+    recipient: str | None = None  #: the user who gets a direct message; None for a channel
+    #: The place of the direct message that this post updates; None if Slack did not return it.
+    copy: Card | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +57,6 @@ class RequestPost(BasePost):
     actor: str | None  #: the Slack user id of the person who caused the event, or None for the bot
     at: datetime  #: when the event happened
     detail: Mapping[str, Any] = field(default_factory=dict)  #: the event's detail
-    #: The user who gets a direct message; None for a post to the card's channel.
-    recipient: str | None = None
-    #: The place of the copy that an edit updates; None if Slack did not return it.
-    copy: Card | None = None
     facts: JobFacts | None = None  #: what is known about the request's job
 
 
@@ -66,6 +65,11 @@ class Announcement(BasePost):
     """A message about a restore job that the watch found; `job` is its state at the claim."""
 
     job: WatchedJob
+
+    @property
+    def place(self) -> Card | None:
+        """The message that is updated, in the channel or to the recipient; None for a new one."""
+        return self.copy if self.recipient else self.job.message
 
 
 Post: TypeAlias = RequestPost | Announcement

@@ -10,7 +10,9 @@ from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import Person
 from bot.cancellation.policy import Policy
+from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.cancellation.quarantine import NO_PLACE
+from bot.cancellation.watched_job import WatchedJob
 from bot.services.projects import Projects
 from bot.services.sweeper import FindPeople
 from bot.storage.notice_store import NoticeStore
@@ -26,6 +28,21 @@ class DirectMessages:
     projects: Projects
     find: FindPeople
     on_change: Callable[[], None]
+
+    async def send(self, post: Post) -> None:
+        """Send approvers what its channel did not take, if no person waits for it."""
+        match post:
+            case Announcement(recipient=None, job=job):
+                await self._announce(job)
+            case RequestPost(kind=PostKind.CARD, request=request) if request.by_bot:
+                await self.copy_card(request)
+
+    async def _announce(self, job: WatchedJob) -> None:
+        project = self.projects.find(job.ref.project_id)
+        people = await self._approvers(project.policy) if project else ()
+        if await self.store.announce(job.id, people):
+            log.warning("announcement sent to approvers", job=job.ref.job_id, people=len(people))
+            self.on_change()
 
     async def copy_card(self, request: Request) -> None:
         """Send the card of a quarantine to each approver; without one, the card says why."""

@@ -44,7 +44,6 @@ class ChannelStatus:
     report: Callable[[Mapping[str, bool]], None] = lambda _channels: None
     interval: float = Timings.channel_interval
     monotonic: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
 
     def __post_init__(self) -> None:
         self._refusals: dict[str, Refusal] = {}
@@ -63,7 +62,7 @@ class ChannelStatus:
         for channel in self.named():
             await self.takes_posts(channel, max_age=0.0)
             self._report()
-            await self.sleep(SPACING)
+            await wait_up_to(SPACING, self._wakeup)
 
     async def takes_posts(self, channel: str, max_age: float) -> bool:
         """Whether a channel takes posts, by an answer younger than `max_age` seconds.

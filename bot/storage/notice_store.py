@@ -1,19 +1,20 @@
-"""Notices to the approvers of waiting requests: each is recorded with its posts, once."""
+"""Direct messages to approvers: notices of waiting requests, and what a channel does not take."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, select, text
+from sqlalchemy import Select, insert, select, text
 
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.notices import Notice
 from bot.cancellation.people import Person
 from bot.cancellation.posts import PostKind
+from bot.storage.posts import direct_announcements, new_announcement
 from bot.storage.request_writer import CHANGE_DUE, UPDATE_REQUEST
-from bot.storage.tables import NOTICE_PLANNED, posts, requests
+from bot.storage.tables import NOTICE_PLANNED, posts, requests, watched_jobs
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 
@@ -71,6 +72,18 @@ class NoticeStore(Store):
         if new and not have:
             not_seen = {"seen_at": None, "grace_ends_at": None}
             uow.execute(UPDATE_REQUEST, {"of": request_id, **not_seen})
+        return bool(new)
+
+    @writes
+    def announce(self, uow: UnitOfWork, job_id: int, people: Sequence[Person]) -> bool:
+        """Enqueue the announcement of a watched job for each of `people` who was not sent it."""
+        is_job = watched_jobs.c.id == job_id
+        job = uow.execute(select(watched_jobs).where(is_job).with_for_update()).one()
+        before = uow.execute(direct_announcements([job_id])).all()
+        have = {post.recipient for post in before}
+        new = [new_announcement(uow.now, job, each.id) for each in people if each.id not in have]
+        if new:
+            uow.execute(insert(posts), new)
         return bool(new)
 
     @writes

@@ -13,7 +13,7 @@ from bot.cancellation.posts import Announcement, Post, PostKind, PostState, Requ
 from bot.storage import queries
 from bot.storage.database import has_passed
 from bot.storage.job_facts_store import get_facts
-from bot.storage.posts import DUE
+from bot.storage.posts import DUE, direct_announcements
 from bot.storage.request_writer import UPDATE_REQUEST
 from bot.storage.tables import milliseconds, posts, watched_jobs
 from bot.storage.unit_of_work import Store, UnitOfWork, writes
@@ -42,7 +42,7 @@ def _due_posts() -> Select[Any]:
     blocking = or_(is_card, same_kind, edited)
     before = (earlier.c.state == DUE, earlier.c.id < posts.c.id)
     after_request = exists().where(earlier.c.request == posts.c.request, *before, blocking)
-    after_job = exists().where(earlier.c.watched_job == posts.c.watched_job, *before)
+    after_job = exists().where(earlier.c.watched_job == posts.c.watched_job, *before, same_place)
     now, far = (bindparam(name, type_=posts.c.due_at.type) for name in ("now", "far"))
     unclaimed = or_(posts.c.lease_until.is_(None), has_passed(posts.c.lease_until, now, far))
     is_due = has_passed(posts.c.due_at, now, far)
@@ -119,7 +119,7 @@ class OutboxStore(Store):
         """Record the message's place, which becomes that of the request's card or of the job."""
         _end_delivery(uow, post, state=PostState.SENT, channel=channel, ts=ts, error=None)
         match post:
-            case Announcement(job=job):
+            case Announcement(recipient=None, job=job):
                 announced = update(watched_jobs).where(watched_jobs.c.id == job.id)
                 uow.execute(announced.values(channel=channel, ts=ts))
             case RequestPost(kind=PostKind.CARD, request=request):
@@ -200,14 +200,16 @@ def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
     requests = {each.id: each for each in uow.get_all(queries.REQUESTS_BY_IDS, request_ids)}
     jobs = get_watched_jobs(uow, job_ids) if job_ids else {}
     places = _places(uow, [row.edits for row in rows if row.edits])
+    direct = _direct_places(uow, job_ids)
     facts = get_facts(uow, {request.ref for request in requests.values()})
     claimed: list[Post] = []
     for row in rows:
-        names = ("id", "client_msg_id", "attempts")
+        names = ("id", "client_msg_id", "attempts", "recipient")
         message: dict[str, Any] = {name: getattr(row, name) for name in names}
         message["kind"] = PostKind(row.kind)
         if row.watched_job:
-            claimed.append(Announcement(**message, job=jobs[row.watched_job]))
+            place = direct.get((row.watched_job, row.recipient))
+            claimed.append(Announcement(**message, job=jobs[row.watched_job], copy=place))
             continue
         request = requests[row.request]
         post = RequestPost(
@@ -218,11 +220,19 @@ def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
             at=row.at,
             detail=json.loads(row.detail),
             facts=facts.get(request.ref),
-            recipient=row.recipient,
             copy=places.get(row.edits),
         )
         claimed.append(post)
     return claimed
+
+
+def _direct_places(uow: UnitOfWork, job_ids: Collection[int]) -> dict[tuple[int, str], Card]:
+    """Read where announcements were delivered to persons, by job and recipient."""
+    if not job_ids:
+        return {}
+    rows = uow.execute(direct_announcements(job_ids))
+    sent = [row for row in rows if row.state == PostState.SENT]
+    return {(row.watched_job, row.recipient): Card(channel=row.channel, ts=row.ts) for row in sent}
 
 
 def _places(uow: UnitOfWork, copies: Sequence[int]) -> dict[int, Card]:

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, insert, literal_column, or_, select, update
+from sqlalchemy import Select, and_, bindparam, insert, literal_column, or_, select, text, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.posts import PostKind, PostState, message_id
 from bot.cancellation.watched_job import QuarantineDecision
-from bot.storage.tables import posts
+from bot.storage.tables import IS_DIRECT_ANNOUNCEMENT, posts
 
 NO_DELAY = timedelta()
 #: Delay of an update of copies while the request is open: a quick run needs only the last one.
@@ -130,38 +130,61 @@ def _make_due_earlier(execute: Execute, row: dict[str, Any], pending: Iterable[A
 
 def announce(execute: Execute, now: datetime, jobs: Iterable[Any]) -> None:
     """Enqueue the announcements of these rows of watched jobs, where none is pending."""
-    if rows := [_announcement(now, job) for job in jobs if _needs_announcement(execute, job)]:
+    if rows := [row for job in jobs for row in _announcements(execute, now, job)]:
         execute(insert(posts), rows)
 
 
-def _needs_announcement(execute: Execute, job: Any) -> bool:  # noqa: ANN401 - a database row
-    """Return whether no card of a quarantine, and no pending post, will show the job's new state.
+def _announcements(execute: Execute, now: datetime, job: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - a database row
+    """Yield the rows that no card of a quarantine, and no pending post, makes needless.
 
-    A first post that was attempted will not: Slack may have it as it was then.
+    A first post that was attempted does not: Slack may have it as it was then.
     """
     if job.quarantine == QuarantineDecision.CARD:
-        return False
+        return
     if job.version == 1:
-        return True
+        yield new_announcement(now, job, None)
+        return
     pending = execute(pending_announcements(job.id)).all()
-    return not any(job.channel or post.attempts == 0 for post in pending)
+    places = [(None, bool(job.channel)), *_is_sent_to(execute, job).items()]
+    for recipient, posted in places:
+        mine = [post for post in pending if post.recipient == recipient]
+        if not any(posted or post.attempts == 0 for post in mine):
+            yield new_announcement(now, job, recipient)
 
 
 def pending_announcements(job_id: int) -> Select[Any]:
     """Select and lock the unclaimed posts about a watched job, for the same reason as above."""
-    about_job = select(posts.c.attempts).where(posts.c.watched_job == job_id, _IS_UNCLAIMED)
+    values = select(posts.c.recipient, posts.c.attempts)
+    about_job = values.where(posts.c.watched_job == job_id, _IS_UNCLAIMED)
     return about_job.with_for_update()
 
 
-def _announcement(now: datetime, job: Any) -> dict[str, Any]:  # noqa: ANN401 - a database row
+def direct_announcements(job_ids: Iterable[int]) -> Select[Any]:
+    """Select the announcements of jobs to persons, whether they were delivered or not."""
+    of_jobs = posts.c.watched_job.in_(list(job_ids))
+    return select(posts).where(text(IS_DIRECT_ANNOUNCEMENT), of_jobs)
+
+
+def _is_sent_to(execute: Execute, job: Any) -> dict[str, bool]:  # noqa: ANN401 - a database row
+    """Return to whom a job is announced directly, and whether they have the message."""
+    found: dict[str, bool] = {}
+    for row in execute(direct_announcements([job.id])):
+        if row.state != PostState.DROPPED:
+            found[row.recipient] = found.get(row.recipient, False) or row.state == PostState.SENT
+    return found
+
+
+def new_announcement(now: datetime, job: Any, recipient: str | None) -> dict[str, Any]:  # noqa: ANN401 - a database row
     subject = f"{job.project_id}/{job.cluster_name}/{job.job_id}"
+    event = f"{PostKind.ANNOUNCEMENT}:{recipient}" if recipient else PostKind.ANNOUNCEMENT
     return {
         "watched_job": job.id,
+        "recipient": recipient,
         "priority": ANNOUNCEMENT_PRIORITY,
         "kind": PostKind.ANNOUNCEMENT,
         "at": now,
         "detail": "{}",
         "state": PostState.DUE,
         "due_at": now,
-        "client_msg_id": message_id(subject, PostKind.ANNOUNCEMENT, job.version),
+        "client_msg_id": message_id(subject, event, job.version),
     }

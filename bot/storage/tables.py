@@ -81,6 +81,7 @@ _OPEN_STATES = _literals(state for state in State if not state.ended)
 OPEN = f"state IN ({_OPEN_STATES})"
 BY_BOT = "requester = ''"
 IS_DUE = "state = 'due'"
+IS_DIRECT_ANNOUNCEMENT = "watched_job IS NOT NULL AND recipient IS NOT NULL"
 IS_SENT = "posts.state <> 'due'"
 NOTICE_PLANNED = "state = 'awaiting' AND next_notice_at IS NOT NULL"
 UNREVIEWED = "acted_alone AND reviewed_by IS NULL"
@@ -214,6 +215,7 @@ posts = Table(
     CheckConstraint("(request IS NULL) <> (watched_job IS NULL)", name="one_subject_per_post"),
     partial_index("due_posts", "request", "id", where=IS_DUE),
     partial_index("due_announcements", "watched_job", "id", where=IS_DUE),
+    partial_index("direct_announcements", "watched_job", where=IS_DIRECT_ANNOUNCEMENT),
     partial_index("due_posts_in_order", "priority", "id", where=IS_DUE),
     partial_index("sent_posts", "at", where="state <> 'due'"),
 )

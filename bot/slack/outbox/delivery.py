@@ -78,6 +78,8 @@ def next_action(
 def _elsewhere(post: Post, channel: str, spare: str | None) -> Action | None:
     """Return how to reach the requester, if another place is left to try."""
     match post:
+        case Announcement(recipient=str()):
+            return Action.DROP
         case RequestPost(kind=PostKind.CARD) if spare:
             return Action.MOVE_CARD
         case RequestPost(kind=PostKind.DIRECT | PostKind.COPY):
@@ -101,7 +103,7 @@ def _retry(post: Post, longest: float, jitter: float) -> RetryLater:
 def _retry_slowly(post: Post, error: SlackError, jitter: float) -> NextAction:
     """Decide about a message that no place takes: Slack or its settings may change."""
     if isinstance(post, Announcement):
-        is_essential = post.job.message is None  # else people would not learn of the job
+        is_essential = post.place is None  # else people would not learn of the job
     else:
         is_essential = post.kind in (PostKind.CARD, PostKind.REPLY)  # nor of the outcome
     waits_long = is_essential or isinstance(error, errors.SlackRejected)

@@ -11,6 +11,7 @@ from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.cancellation.quarantine import Mode
 from bot.services.projects import Projects
 from bot.slack import announcement
+from bot.slack.blockkit import section
 from bot.slack.card import replies as card_replies
 from bot.slack.card import views as card_views
 from bot.slack.client import Links
@@ -112,14 +113,17 @@ class MessageBuilder:
         return card_views.message(post.request, approvers, self.links, post.facts, mode)
 
     def _announcement(self, post: Announcement) -> Message:
-        job, place = post.job, post.job.message
+        job, place = post.job, post.place
         if place and not place.ts:
             raise Undeliverable("Slack did not return the place of the message")
         project = self.projects.find(job.ref.project_id)
-        channel = place.channel if place else project and project.watch_channel
+        watch_channel = project.watch_channel if project else None
+        channel = place.channel if place else post.recipient or watch_channel
         if not channel:
             raise Unneeded("the project has no watch channel any more")
         name = project.name if project else job.ref.project_id
         why = project and project.why_read_only
         content = announcement.message(job, name, self.links, str(why or ""))
+        if post.recipient and not place:
+            content["blocks"] = [section(card_views.SENT_DIRECTLY), *content["blocks"]]
         return Message(channel=channel, content=content, ts=place.ts if place else None)

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from bot.cancellation.posts import Announcement, Post, RequestPost
+from bot.cancellation.posts import Announcement, Post
 from bot.slack.outbox.messages import Message
 from bot.timings import Timings
 
@@ -82,11 +82,11 @@ def edit_limit(post: Post) -> int:
         is_final = post.job.state.is_over
     else:
         is_final = post.request.state.ended
-        if post.recipient:
-            return FINAL_COPY_EDITS if is_final else COPY_EDITS
+    if post.recipient:
+        return FINAL_COPY_EDITS if is_final else COPY_EDITS
     return EDITS if is_final else EDITS - FINAL_EDITS
 
 
 def longest_wait(post: Post) -> float:
     """Return the seconds for which a claimed post may wait; one to a person delays no other."""
-    return 0.0 if isinstance(post, RequestPost) and post.recipient else MAX_WAIT
+    return 0.0 if post.recipient else MAX_WAIT

@@ -5,13 +5,12 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Protocol, TypeGuard
+from typing import Any, Protocol
 
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.cancellation.errors import StorageError
-from bot.cancellation.lifecycle import Request
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.cancellation.request_context import RequestTracer, bind_to_log
 from bot.cancellation.watched_job import WatchedJob
@@ -27,7 +26,6 @@ from bot.slack.errors import (
 )
 from bot.slack.outbox.delivery import (
     MAX_BACKOFF,
-    REFUSED_ANNOUNCEMENT_BACKOFF,
     Action,
     RetryLater,
     next_action,
@@ -45,6 +43,9 @@ log = structlog.get_logger(__name__)
 MAX_CONCURRENT_POSTS = 8  #: posts about requests that are delivered at the same time
 MAX_CONCURRENT_ANNOUNCEMENTS = 1  #: so that they keep their order and delay no card
 MAX_CONCURRENT_DIRECT = 4  #: half, so that no card and no outcome waits for direct messages
+#: Seconds without further announcements in a channel that refused one: it may be open again soon.
+REFUSED_CHANNEL_PAUSE = 10.0
+CHANNEL_AGE = 1.0  #: seconds for which it counts that a channel takes posts, or none
 RECORD_BACKOFFS = (0.2, 1.0, 3.0)  #: seconds between attempts to record a delivery
 
 DELIVERED_EVENTS = {
@@ -57,7 +58,11 @@ DELIVERED_EVENTS = {
 }
 
 
-async def _copy_nothing(_request: Request) -> None:
+async def _always(_channel: str, _max_age: float) -> bool:
+    return True
+
+
+async def _send_nothing(_post: Post) -> None:
     return None
 
 
@@ -78,8 +83,10 @@ class Outbox:
     _: KW_ONLY
     #: Called when a post is dropped, except direct messages to approvers.
     on_drop: Callable[[], None] = lambda: None
-    #: Sends the bot's own card to approvers, since its channel takes no posts.
-    copy_card: Callable[[Request], Awaitable[None]] = _copy_nothing
+    #: Sends a post to approvers that its channel does not take, if it is one of the bot's own.
+    send_directly: Callable[[Post], Awaitable[None]] = _send_nothing
+    #: Whether a channel takes posts, by an answer of Slack younger than these seconds.
+    takes_posts: Callable[[str, float], Awaitable[bool]] = _always
     on_answer: OnAnswer = lambda _channel, _error, is_reply: None  # noqa: ARG005 - ignores it
     #: Called with a job that started during the watch, once Slack has taken its announcement.
     on_announced: Callable[[WatchedJob], object] = lambda _job: None
@@ -131,6 +138,8 @@ class Outbox:
             log.info("post not needed", post=post.id, kind=post.kind, why=str(reason))
             return
         if (seconds := self._rate_limits.take_turn(post, message)) > longest_wait(post):
+            if message.ts is None and not await self.takes_posts(message.channel, CHANNEL_AGE):
+                await self.send_directly(post)
             await self.store.retry_later(post, seconds)
             return
         await self.sleep(seconds)
@@ -140,7 +149,7 @@ class Outbox:
         if error := await self._send_and_record(post, message, post.client_msg_id):
             is_new = isinstance(post, Announcement) and not message.ts
             if is_new and isinstance(error, CannotPost):
-                self._rate_limits.block(post, message, REFUSED_ANNOUNCEMENT_BACKOFF)
+                self._rate_limits.block(post, message, REFUSED_CHANNEL_PAUSE)
             elif isinstance(error, RateLimited):
                 self._rate_limits.block(post, message, error.seconds)
             await self._carry_out(post, message, error)
@@ -220,8 +229,8 @@ class Outbox:
         report = log.error if refused and isinstance(action, RetryLater) else log.warning
         about = {"post": post.id, "kind": post.kind, **_subject(post)}
         report("post not delivered", error=error.sentence, next=str(action), **about)
-        if isinstance(error, CannotPost) and _is_own_card(post):
-            await self.copy_card(post.request)
+        if isinstance(error, CannotPost) and message.ts is None:
+            await self.send_directly(post)
         match action, post:
             case RetryLater(seconds), _:
                 await self.store.retry_later(post, seconds, error.sentence)
@@ -260,18 +269,15 @@ class Outbox:
                 await self.sleep(seconds)
         else:
             await self.store.mark_sent(post, channel, ts)
-        if isinstance(post, Announcement) and not (post.job.message or post.job.was_running):
-            self.on_announced(post.job)
+        match post:
+            case Announcement(recipient=None, place=None, job=job) if not job.was_running:
+                self.on_announced(job)
         log.info(DELIVERED_EVENTS[post.kind], channel=channel, ts=ts, **_subject(post))
 
 
 def _is_direct(post: Post) -> bool:
     """Return whether a post is for one approver, who may take no direct messages."""
-    return isinstance(post, RequestPost) and post.recipient is not None
-
-
-def _is_own_card(post: Post) -> TypeGuard[RequestPost]:
-    return isinstance(post, RequestPost) and post.kind is PostKind.CARD and post.request.by_bot
+    return post.recipient is not None
 
 
 def _subject(post: Post) -> dict[str, str]:

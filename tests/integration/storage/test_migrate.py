@@ -194,6 +194,7 @@ async def test_conditions_of_partial_indexes_reach_the_database(
         "due_posts",
         "due_posts_in_order",
         "due_announcements",
+        "direct_announcements",
         "sent_posts",
         "open_watched_jobs",
         "unposted_events",

@@ -11,7 +11,7 @@ from bot.storage.history import NEWEST_OF_PROJECT, old_posts
 from bot.storage.lease_store import runnable_requests
 from bot.storage.notice_store import requests_to_notify
 from bot.storage.outbox_store import DUE_POSTS, LONGEST_DELAY
-from bot.storage.posts import SHOWING_POSTS
+from bot.storage.posts import SHOWING_POSTS, direct_announcements
 from bot.storage.request_store import COUNT_OPEN, lock_expired
 from bot.storage.webhook_store import next_unposted, oldest_unposted
 from tests.integration.storage.conftest import Stores
@@ -24,6 +24,7 @@ QUERIES = {
     "expired requests": (lock_expired(NOON, 10), None),
     "open requests": (COUNT_OPEN, None),
     "requests to notify": (requests_to_notify(NOON, 10), None),
+    "direct announcements": (direct_announcements([1, 2]), None),
     "card and copies": (SHOWING_POSTS, {"of": "request-1"}),
     "keeps that may be void": (queries.KEPT_AND_OPEN, None),
     "unposted events": (next_unposted(1, ["busy"]).limit(8), None),

@@ -28,7 +28,6 @@ class Status(ChannelStatus):
             report=self._show,
             interval=60.0,
             monotonic=lambda: self.now,
-            sleep=lambda _seconds: asyncio.sleep(0),
         )
 
     async def _describe(self, channel: str) -> ChannelInfo:

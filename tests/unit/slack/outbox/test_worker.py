@@ -27,7 +27,12 @@ from bot.slack.outbox.rate_limits import (
     FINAL_EDITS,
     POST_BURST,
 )
-from bot.slack.outbox.worker import MAX_CONCURRENT_POSTS, RECORD_BACKOFFS, Outbox
+from bot.slack.outbox.worker import (
+    MAX_CONCURRENT_POSTS,
+    RECORD_BACKOFFS,
+    REFUSED_CHANNEL_PAUSE,
+    Outbox,
+)
 from bot.storage.outbox_store import LEASE
 from bot.timings import Timings
 from tests.support.clock import FakeClock
@@ -634,7 +639,7 @@ async def test_channel_that_refuses_an_announcement_is_blocked_for_the_others(
     assert first[:2] == (1, REFUSED_ANNOUNCEMENT_BACKOFF)
     assert "not_in_channel" in first[2]
     assert second[0] == 2
-    assert second[1] == pytest.approx(REFUSED_ANNOUNCEMENT_BACKOFF, abs=1)
+    assert second[1] == pytest.approx(REFUSED_CHANNEL_PAUSE, abs=1)
     assert worker.slack.methods == ["chat.postMessage"]
 
 
