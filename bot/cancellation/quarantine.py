@@ -71,16 +71,14 @@ class WatchedProject:
 
 
 def is_expected(policy: QuarantinePolicy, started_by: StartedBy) -> bool:
-    """Whether every person or key that may have started a job is expected.
+    """Whether it is certain who started a job, and expected.
 
-    An event that may be another job's proves nothing. An application names itself as it likes.
+    An application names itself as it likes, so that none is expected.
     """
     starter = started_by.starter
-    if starter is None or not starter.name or not starter.complete:
+    if starter is None or not starter.certain or starter.kind is StarterKind.OAUTH_APP:
         return False
-    if starter.kind is StarterKind.OAUTH_APP:
-        return False
-    return {name.casefold() for name in (starter.name, *starter.others)} <= policy.expected
+    return starter.name.casefold() in policy.expected
 
 
 def is_candidate(started_by: StartedBy, user_name: str | None) -> bool:
@@ -123,10 +121,11 @@ def early_ending(
 ) -> Ending | None:
     """Return the end of a quarantine whose starter is expected, or None.
 
-    Until all clusters are read, an event may be that of a job not listed yet. If the grace time is
-    over (`is_due`), the known jobs decide: a fault of Atlas must not end an expected download.
+    Until the starter is settled, the event may be that of a job that is not listed yet. If the
+    grace time is over (`is_due`), what is known decides: a fault of Atlas must not end an expected
+    download.
     """
-    starter, is_proven = started_by.starter, is_due or started_by.jobs_known
+    starter, is_proven = started_by.starter, is_due or started_by.settled
     if starter is None or not is_proven or not is_expected(policy, started_by):
         return None
     return Ending.explained(State.KEPT, EXPECTED.format(name=starter.name))

@@ -11,7 +11,7 @@ import structlog
 from bot.async_cache import AsyncCache
 from bot.atlas import RESTORE_REQUESTED, ActivityEvent, AtlasError, AtlasRejected, JobRef
 from bot.cancellation.errors import RateLimitReserved
-from bot.cancellation.starter import LISTED_AFTER, StarterStatus, started_by
+from bot.cancellation.starter import SETTLED_AFTER, StarterStatus, started_by
 from bot.services.projects import Projects
 
 MAX_AGE = 6.0  #: seconds for which a read of a feed is served from the cache
@@ -122,7 +122,7 @@ class FeedMonitor:
         self._seen: frozenset[str] | None = None
         self._refused = False
         self._unmatched: set[JobRef] = set()
-        self.unlisted = 0.0  #: seconds until all jobs that can have the newest event are listed
+        self.unsettled = 0.0  #: seconds until the starter of the newest event's job can be settled
 
     async def read(self) -> tuple[int, list[JobRef]]:
         """Return how many restores are new, and the downloads whose event the feed should have."""
@@ -134,8 +134,8 @@ class FeedMonitor:
             self._unmatched.clear()
             return 0, []
         if feed.events:  # newest first
-            listed_at = feed.events[0].created + LISTED_AFTER
-            self.unlisted = (listed_at - feed.read_at).total_seconds()
+            settled_at = feed.events[0].created + SETTLED_AFTER
+            self.unsettled = (settled_at - feed.read_at).total_seconds()
         return self._count_new(feed.events, feed.read_at), self._missing(feed.events, feed.read_at)
 
     def expect(self, ref: JobRef) -> None:
@@ -152,7 +152,7 @@ class FeedMonitor:
         missing = []
         for ref in [*self._unmatched]:
             age = read_at - ref.started_at
-            found = started_by(ref.job_id, events, age=age, own_key="")
+            found = started_by(ref.job_id, events, read_at=read_at, own_key="")
             if found.knowledge is StarterStatus.KNOWN or age > MAX_JOB_AGE:
                 self._unmatched.discard(ref)
             elif age >= MAX_DELAY:

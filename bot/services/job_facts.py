@@ -73,7 +73,7 @@ class JobFactsService:
         known = {ref: JobFacts.new(ref, USUAL_WAIT, self.now()) for ref in listed}
         if stored:
             known = await self.store.get(listed)
-        refs = [ref for ref, facts in known.items() if not facts.started_by.is_settled]
+        refs = [ref for ref, facts in known.items() if not facts.started_by.settled]
         reads = await asyncio.gather(*(self.feeds.read(ref, timeout=timeout) for ref in refs))
         feeds = dict(zip(refs, reads, strict=True))
         near, now = NearbyJobs([*other_jobs, *(ref.job_id for ref in listed)]), self.now()
@@ -93,7 +93,7 @@ class JobFactsService:
     async def starter_of(self, ref: JobRef) -> StartedBy:
         """Return who started a job, from the database or the activity feed as it is now."""
         known = (await self.store.get([ref]))[ref]
-        if known.started_by.is_settled:
+        if known.started_by.settled:
             return known.started_by
         feed = await self.feeds.read(ref, timeout=STARTER_TIMEOUT, max_age=0.0)
         known, found, _ = await self._known_and_found(ref, feed)
@@ -117,7 +117,7 @@ class JobFactsService:
         async with self.slots:
             if each.waits:
                 job = await self._read_job(ref)
-            if not facts.started_by.is_settled:
+            if not facts.started_by.settled:
                 feed = await self.feeds.read(ref, max_age=FEED_AGE * self.interval)
             found = self._starter(ref, facts, feed, each.nearby)
             # Atlas refuses the link and the feed alike, so that the link is read after the feed.
@@ -150,14 +150,14 @@ class JobFactsService:
     ) -> StartedBy | None:
         """Return what the feed has, or None if there is nothing to find out."""
         project = self.projects.find(ref.project_id)
-        if facts.started_by.is_settled or feed is None or project is None:
+        if facts.started_by.settled or feed is None or project is None:
             return None
         if feed.events is None:
             return StartedBy(StarterStatus.NOT_KNOWN)
         return started_by(
             ref.job_id,
             feed.events,
-            age=feed.read_at - ref.started_at,
+            read_at=feed.read_at,
             own_key=project.atlas.key_id,
             other_jobs=nearby.ids,
             all_read_at=nearby.all_read_at,
@@ -175,7 +175,7 @@ class JobFactsService:
     ) -> JobFacts:
         """Record what is new; a request that `waits` may lack the event of a live link."""
         updated = known.add(job, found, link).at(self.now())
-        is_new = updated != known or updated.started_by is not known.started_by
+        is_new = updated != known or updated.started_by.settled != known.started_by.settled
         to_come = {LinkPhase.EXPECTED, LinkPhase.OVERDUE}
         may_lack_event = waits and updated.phase not in to_come
         if not (is_new or may_lack_event):

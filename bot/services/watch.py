@@ -192,8 +192,8 @@ class Watcher:
             log.info("restore requested", project=self._id, events=requested)
             self._list_at = min(self._list_at, self._listed_at + LIST_MAX_AGE)
             self._read_all_now()
-            if self.feed.unlisted > 0 and self.project.policy.quarantine.expected:
-                self._read_again_at = self.monotonic() + self.feed.unlisted
+            if self.feed.unsettled > 0 and self.project.policy.quarantine.expected:
+                self._read_again_at = self.monotonic() + self.feed.unsettled
         if missing and not self._has_gap:
             await self._record_gap(missing[0])
 

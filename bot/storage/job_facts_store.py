@@ -12,7 +12,7 @@ from bot.atlas import JobRef, JobState, RestoreJob, created_at
 from bot.cancellation.events import EventName
 from bot.cancellation.job_facts import JobFacts, LinkPhase, expected_wait
 from bot.cancellation.lifecycle import UNDECIDED, Request, State
-from bot.cancellation.starter import TOLERANCE, WIDE_TOLERANCE, StartedBy
+from bot.cancellation.starter import REACH, StartedBy
 from bot.storage import queries
 from bot.storage.posts import announce
 from bot.storage.tables import JOB_IS_OPEN, audit_events, job_facts, requests, to_ref, watched_jobs
@@ -169,7 +169,7 @@ class JobFactsStore(Store):
         known = get_facts(uow, [ref]).get(ref)
         before = known or get_or_new(uow, [ref])[ref]
         after = before.add(job, started_by, feed_link).at(uow.now)
-        if after != known or after.started_by is not before.started_by:
+        if after != known or after.started_by.settled != before.started_by.settled:
             _save_facts(uow, ref, after, is_known=known is not None)
         if request:
             _update_request(uow, request, before, after)
@@ -182,10 +182,9 @@ class JobFactsStore(Store):
 
 def _nearby_jobs(uow: UnitOfWork, ref: JobRef, facts: JobFacts) -> NearbyJobs:
     """Return the jobs near a job whose starter may not be settled yet."""
-    if facts.started_by.is_settled:
+    if facts.started_by.settled:
         return NearbyJobs()
-    reach = WIDE_TOLERANCE + TOLERANCE  # a job's own event is near it
-    times = (ref.started_at - reach, ref.started_at + reach)
+    times = (ref.started_at - REACH, ref.started_at + REACH)
     first, last = (f"{max(0, int(time.timestamp())):08x}" for time in times)
     values = {"first": first, "last": f"{last}g", "now": uow.now, **asdict(ref)}
     rows = uow.execute(_NEARBY, values).all()

@@ -15,6 +15,7 @@ from bot.cancellation.lifecycle import JobFingerprint, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
 from bot.cancellation.quarantine import Mode, QuarantinePolicy
+from bot.cancellation.starter import SETTLED_AFTER
 from bot.storage.audit_log import AuditLog
 from tests.integration.storage.quarantine_environment import CLUSTER, QuarantineEnv, Replica
 from tests.support.domain import ADA, PROJECT_ID, RINA, a_request, a_waiting_request, allow, job_ref
@@ -265,44 +266,40 @@ async def test_expected_starter_who_is_known_late_keeps_the_download(env: Quaran
     assert (await env.request(job_id)).outcome.by is None
 
 
-async def test_expected_starter_ends_the_quarantine_once_all_clusters_were_read_after_the_event(
-    env: QuarantineEnv,
-) -> None:
+async def test_expected_starter_ends_the_quarantine_once_settled(database: Database) -> None:
+    env = QuarantineEnv(database, replace(ENFORCED, grace=3 * SETTLED_AFTER))
+    await env.start()
     job_id = await quarantined(env)
     env.show_starter(job_id, "ETL@shop.example")
-    facts = env.replicas[0].facts
-    await pass_seconds(env, 4)
+    facts, seconds = env.replicas[0].facts, int(SETTLED_AFTER.total_seconds())
+    await pass_seconds(env, seconds - 2)
     await env.read_jobs()
     await facts.follow()
-    await env.second()
+    await pass_seconds(env, 2)
     too_early = await env.state(job_id)
     await env.read_jobs()
+    await pass_seconds(env, seconds)
     await facts.follow()
     await env.second()
 
     assert [too_early, await env.state(job_id)] == [State.QUARANTINED, State.KEPT]
 
 
-async def test_event_of_an_expected_starter_whose_job_is_not_listed_yet_keeps_no_other_download(
+async def test_event_of_an_expected_starter_that_two_downloads_share_keeps_neither(
     env: QuarantineEnv,
 ) -> None:
-    unexpected = await quarantined(env)
-    expected = env.begin(2)
-    env.show_starter(expected, "ETL@shop.example")
+    first = await quarantined(env)
+    second = env.begin(2)
+    env.show_starter(second, "ETL@shop.example")
     facts = env.replicas[0].facts
     await facts.follow()
-    by = (await facts.starter_of(JobRef(PROJECT_ID, CLUSTER, unexpected))).starter
-    await pass_seconds(env, 7)
+    before = (await facts.starter_of(JobRef(PROJECT_ID, CLUSTER, first))).starter
     await env.read_jobs()
-    await facts.follow()
-    await pass_seconds(env, 1)
-    early = [await env.state(each) for each in (unexpected, expected)]
     await pass_seconds(env, GRACE + 10)
 
-    assert by
-    assert (by.name, by.certain) == ("ETL@shop.example", True)
-    assert early == [State.QUARANTINED, State.KEPT]
-    assert await env.state(unexpected) is State.CANCELLED
+    assert before
+    assert (before.name, before.certain) == ("ETL@shop.example", True)
+    assert [await env.state(each) for each in (first, second)] == [State.CANCELLED] * 2
 
 
 async def test_event_of_an_expected_starters_automated_restore_keeps_no_download(
@@ -333,15 +330,16 @@ async def test_expected_starter_whose_event_may_be_another_jobs_is_not_cancelled
     assert [before, await env.state(job_id)] == [State.QUARANTINED, State.KEPT]
 
 
-async def test_reads_that_are_ahead_of_the_clock_leave_the_jobs_unknown(env: QuarantineEnv) -> None:
+async def test_reads_that_are_ahead_of_the_clock_settle_no_starter(env: QuarantineEnv) -> None:
     env.clock.jump(-600)
     job_id = env.begin(1)
     ref = job_ref(job_id)
     env.show_starter(job_id, "ETL@shop.example")
+    env.clock.advance(SETTLED_AFTER.total_seconds())
     by = await env.replicas[0].facts.starter_of(ref)
 
     assert by.starter
-    assert not by.jobs_known
+    assert not by.settled
 
 
 async def test_starter_is_corrected_once_the_events_other_job_is_read(env: QuarantineEnv) -> None:

@@ -1,7 +1,6 @@
 """The rule that joins a restore job with the events of the activity feed."""
 
-from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from bot.atlas import RESTORE_REQUESTED, ActivityEvent, created_at
 from bot.cancellation.starter import (
     FEED_DELAY,
-    LISTED_AFTER,
+    SETTLED_AFTER,
     StartedBy,
     Starter,
     StarterKind,
@@ -17,26 +16,30 @@ from bot.cancellation.starter import (
     started_by,
 )
 
-PROCESS = "a000000001"
-JOB = f"67fe31b9{PROCESS}000100"
-OLD = timedelta(minutes=5)
+JOB = f"67fe31b9{'a' * 16}"
+START = created_at(JOB)
+LATE = START + timedelta(minutes=5)
+SETTLED = START + SETTLED_AFTER
+ADA = Starter(kind=StarterKind.USER, name="ada")
 
 
-def an_event(
-    seconds: float = 0, *, id_: str | None = None, counter: int = 0x104, **fields: Any
-) -> ActivityEvent:
-    created = created_at(JOB) + timedelta(seconds=seconds)
+def a_job(seconds: float, letter: str = "b") -> str:
+    return f"{int(START.timestamp() + seconds):08x}{letter * 16}"
+
+
+def an_event(seconds: float = 0, number: int = 1, **fields: Any) -> ActivityEvent:
+    created = START + timedelta(seconds=seconds)
     payload = {
-        "id": id_ or f"{int(created.timestamp()):08x}{PROCESS}{counter:06x}",
+        "id": f"{int(created.timestamp()):08x}{number:016x}",
         "created": created.isoformat(),
         "eventTypeName": RESTORE_REQUESTED,
-        **(fields or {"username": "dana@shop.example", "userId": "5d00"}),
+        **(fields or {"username": "ada", "userId": "5d00"}),
     }
     return ActivityEvent.model_validate(payload)
 
 
 def by(*events: ActivityEvent, own_key: str = "botkey", others: tuple[str, ...] = ()) -> Starter:
-    found = started_by(JOB, events, age=OLD, own_key=own_key, other_jobs=others)
+    found = started_by(JOB, events, read_at=LATE, own_key=own_key, other_jobs=others)
     assert found.knowledge is StarterStatus.KNOWN
     assert found.starter
     return found.starter
@@ -73,146 +76,108 @@ def test_own_key_is_recognised(name: str) -> None:
     assert not by(an_event(publicKey="another"), own_key=name).own_key
 
 
-@pytest.mark.parametrize(("seconds", "certain"), [(0, True), (-2, True), (2, True), (3, False)])
-def test_event_beyond_two_seconds_is_only_probable(seconds: float, certain: bool) -> None:
-    assert by(an_event(seconds)).certain is certain
+@pytest.mark.parametrize("seconds", [-2, 0, 2])
+def test_event_within_two_seconds_is_the_jobs(seconds: float) -> None:
+    assert by(an_event(seconds)) == ADA
 
 
-def test_event_beyond_thirty_seconds_does_not_belong_to_the_job() -> None:
-    found = started_by(JOB, [an_event(31)], age=OLD, own_key="")
-    assert found == StartedBy(StarterStatus.NOT_IN_FEED)
+@pytest.mark.parametrize(
+    ("age", "status"),
+    [
+        (FEED_DELAY - timedelta(seconds=1), StarterStatus.TOO_EARLY),
+        (FEED_DELAY, StarterStatus.NOT_IN_FEED),
+    ],
+)
+def test_event_beyond_two_seconds_is_not_the_jobs(age: timedelta, status: StarterStatus) -> None:
+    found = started_by(JOB, [an_event(3)], read_at=START + age, own_key="")
+    assert found == StartedBy(status)
 
 
-def test_young_job_without_an_event_may_still_get_one() -> None:
-    found = started_by(JOB, [], age=FEED_DELAY - timedelta(seconds=1), own_key="")
-    assert found == StartedBy(StarterStatus.TOO_EARLY)
-
-
-def test_ids_of_one_process_choose_between_two_events() -> None:
-    other = an_event(username="eve", id_=f"67fe31b9{'b' * 10}000101")
-    own = an_event(1, username="ada", counter=0x104)
-    late = an_event(0, username="abe", counter=0x120)
-    assert by(other, late, own) == Starter(kind=StarterKind.USER, name="ada")
-
-
-def test_two_events_without_a_difference_name_both_and_are_not_certain() -> None:
-    one = an_event(username="ada", id_=f"67fe31b9{'b' * 10}000101")
-    two = an_event(1, username="eve", id_=f"67fe31b9{'c' * 10}000101")
-    found = by(one, two)
+def test_two_events_name_both_actors_the_nearest_first_and_are_not_certain() -> None:
+    found = by(an_event(1, username="eve"), an_event())
     assert (found.name, found.certain, found.others) == ("ada", False, ("eve",))
 
 
-def test_two_events_of_one_actor_are_certain() -> None:
-    one = an_event(username="ada", id_=f"67fe31b9{'b' * 10}000101")
-    two = an_event(1, username="ada", id_=f"67fe31b9{'c' * 10}000101")
-    assert by(one, two) == Starter(kind=StarterKind.USER, name="ada")
-
-
-def test_event_that_fits_two_jobs_is_not_certain() -> None:
-    nearby_job = f"67fe31ba{'b' * 10}000001"
-    assert not by(an_event(), others=(nearby_job, JOB)).certain
-
-
 @pytest.mark.parametrize(
-    ("read_after", "known"), [(None, False), (-1, False), (4.9, False), (5, True), (60, True)]
-)
-def test_jobs_are_known_once_all_clusters_were_read_five_seconds_after_the_event(
-    read_after: float | None, known: bool
-) -> None:
-    event = an_event(1)
-    at = None if read_after is None else event.created + timedelta(seconds=read_after)
-    assert started_by(JOB, [event], age=OLD, own_key="", all_read_at=at).jobs_known is known
-
-
-def test_jobs_are_known_after_the_last_event_that_may_be_the_jobs() -> None:
-    events = [an_event(username="ada"), an_event(2, username="ada", counter=0x120)]
-    at = events[0].created + LISTED_AFTER
-    assert not started_by(JOB, events, age=OLD, own_key="", all_read_at=at).jobs_known
-
-
-@pytest.mark.parametrize(
-    ("process", "age", "known"), [("b" * 10, 19, False), ("b" * 10, 20, True), (PROCESS, 5, True)]
-)
-def test_jobs_that_share_two_events_are_unknown_while_one_may_be_missing(
-    process: str, age: float, known: bool
-) -> None:
-    """Both may be the other job's; ids of one process say whose the closest one is."""
-    events = [an_event(id_=f"67fe31b9{process}{counter}") for counter in ("000104", "000105")]
-    nearby_job = f"67fe31b9{'c' * 10}000001"
-    found = started_by(
-        JOB,
-        events,
-        age=timedelta(seconds=age),
-        own_key="",
-        other_jobs=(nearby_job,),
-        all_read_at=events[0].created + LISTED_AFTER,
-    )
-    assert found.starter
-    assert (found.starter.complete, found.jobs_known) == (True, known)
-
-
-def test_starter_with_known_jobs_is_equal_and_supersedes() -> None:
-    unproven = StartedBy(StarterStatus.KNOWN, by(an_event()))
-    proven = replace(unproven, jobs_known=True)
-    assert proven == unproven
-    assert proven.supersedes(unproven)
-    assert not proven.supersedes(proven)
-
-
-def test_event_of_another_job_is_not_taken_for_a_late_one() -> None:
-    nearby_job = f"67fe31af{PROCESS}000001"  # ten seconds before
-    events = [an_event(-10, username="ada")]
-    found = started_by(JOB, events, age=OLD, own_key="", other_jobs=(nearby_job,))
-    assert found == StartedBy(StarterStatus.NOT_IN_FEED)
-
-
-def test_job_whose_event_is_late_does_not_make_the_starter_of_another_uncertain() -> None:
-    late = f"67fe31c3{PROCESS}000001"  # ten seconds after
-    assert by(an_event(username="ada"), others=(late,)).certain
-
-
-def test_each_of_two_jobs_gets_the_event_that_follows_its_id() -> None:
-    nearby_job = f"67fe31b9{PROCESS}000110"
-    own, others = an_event(username="ada"), an_event(username="eve", counter=0x114)
-    assert by(own, others, others=(nearby_job,)) == Starter(kind=StarterKind.USER, name="ada")
-
-
-@pytest.mark.parametrize(
-    ("events", "nearby", "complete"),
+    ("events", "others", "certain"),
     [
-        pytest.param([an_event()], [], True, id="own event"),
+        pytest.param([an_event()], [JOB], True, id="one event of one job"),
+        pytest.param([an_event(), an_event(1, 2)], [], True, id="two events of one person"),
+        pytest.param([an_event()], [a_job(0)], False, id="one event for two jobs of a second"),
+        pytest.param([an_event()], [a_job(2)], False, id="one event for two jobs"),
+        pytest.param([an_event(), an_event(0, 2)], [a_job(0)], True, id="an event for each job"),
         pytest.param(
-            [an_event(id_=f"67fe31b9{'c' * 16}")],
-            [f"67fe31ba{'b' * 16}"],
-            False,
-            id="one event for two jobs",
-        ),
-        pytest.param(
-            [an_event()], [f"67fe31b9{PROCESS}000090"], True, id="event that follows this job"
-        ),
-        pytest.param(
-            [an_event()], [f"67fe31b9{PROCESS}000101"], False, id="event that follows another job"
-        ),
-        pytest.param([an_event(3)], [], False, id="event only probably of the job"),
-        pytest.param(
-            [an_event(id_=f"67fe31b9{'c' * 16}"), an_event(1, id_=f"67fe31ba{'d' * 16}")],
-            [f"67fe31b9{'b' * 16}", f"67fe31ba{'b' * 16}"],
+            [an_event(), an_event(0, 2)],
+            [a_job(0), a_job(0, "c")],
             False,
             id="two events for three jobs",
         ),
         pytest.param(
-            [an_event(id_=f"67fe31b9{'c' * 16}"), an_event(1, id_=f"67fe31ba{'d' * 16}")],
-            [f"67fe31b9{'b' * 16}"],
-            True,
-            id="two events for two jobs, in any order",
+            [an_event(), an_event(0, 2, username="eve")],
+            [a_job(0)],
+            False,
+            id="two persons and two jobs",
         ),
-        pytest.param([an_event()], [f"67fe31c5{'b' * 16}"], True, id="nearby job without event"),
+        pytest.param(
+            [an_event(2), an_event(5, 2)],
+            [a_job(3), a_job(6)],
+            False,
+            id="job whose event another job may have, as a third has that one's",
+        ),
+        pytest.param(
+            [an_event(2), an_event(5, 2, username="eve")],
+            [a_job(3)],
+            False,
+            id="event that may be another job's, whose event is another person's",
+        ),
+        pytest.param(
+            [an_event(2), an_event(6, 2), an_event(6, 3)],
+            [a_job(0), a_job(4)],
+            False,
+            id="events enough for all jobs, but too late for two of them",
+        ),
+        pytest.param(
+            [an_event(2), an_event(5, 2), an_event(8, 3)],
+            [a_job(3), a_job(6)],
+            True,
+            id="chain of jobs with an event each",
+        ),
+        pytest.param(
+            [an_event(0), an_event(4, 2), an_event(6, 3), an_event(8, 4)],
+            [a_job(2), a_job(4), a_job(6)],
+            True,
+            id="chain in which only the first event is left for the first job",
+        ),
+        pytest.param([an_event()], [a_job(10)], True, id="job further away without an event"),
+        pytest.param(
+            [an_event(), an_event(3, 2, username="eve")], [a_job(3)], True, id="pairs three s apart"
+        ),
     ],
 )
-def test_candidates_are_complete_only_if_each_job_may_have_an_event(
-    events: list[ActivityEvent], nearby: list[str], complete: bool
+def test_starter_is_certain_only_if_each_job_that_shares_events_has_one_of_the_same_person(
+    events: list[ActivityEvent], others: list[str], certain: bool
 ) -> None:
-    assert by(*events, others=tuple(nearby)).complete is complete
+    assert by(*events, others=tuple(others)).certain is certain
+
+
+@pytest.mark.parametrize(
+    ("read_at", "all_read_at", "others", "settled"),
+    [
+        (SETTLED, SETTLED, (), True),
+        (SETTLED, None, (), False),
+        (SETTLED, SETTLED - timedelta(seconds=1), (), False),
+        (SETTLED - timedelta(seconds=1), SETTLED, (), False),
+        (SETTLED, SETTLED, (a_job(1),), False),
+    ],
+    ids=["both read", "clusters never read", "clusters too early", "feed too early", "uncertain"],
+)
+def test_starter_is_settled_once_feed_and_clusters_were_read_late_enough(
+    read_at: datetime, all_read_at: datetime | None, others: tuple[str, ...], settled: bool
+) -> None:
+    found = started_by(
+        JOB, [an_event()], read_at=read_at, own_key="", other_jobs=others, all_read_at=all_read_at
+    )
+    assert found.settled is settled
 
 
 @pytest.mark.parametrize(
@@ -227,13 +192,15 @@ def test_json_round_trip_keeps_the_value(value: StartedBy) -> None:
     assert StartedBy.from_json(value.to_json()) == value
 
 
-def test_certain_starter_by_all_events_is_never_replaced_by_less() -> None:
-    certain = StartedBy(StarterStatus.KNOWN, Starter(kind=StarterKind.USER, name="ada"), final=True)
+def test_settled_starter_is_never_replaced_by_less() -> None:
+    settled = StartedBy(StarterStatus.KNOWN, ADA, settled=True)
     probable = StartedBy(StarterStatus.KNOWN, Starter(kind=StarterKind.USER, certain=False))
     absent, unread = StartedBy(StarterStatus.NOT_IN_FEED), StartedBy(StarterStatus.NOT_KNOWN)
-    assert certain.supersedes(probable)
+    assert settled == StartedBy(StarterStatus.KNOWN, ADA)
+    assert settled.supersedes(StartedBy(StarterStatus.KNOWN, ADA))
+    assert settled.supersedes(probable)
     assert probable.supersedes(absent)
     assert absent.supersedes(unread)
-    assert not probable.supersedes(certain)
+    assert not probable.supersedes(settled)
     assert not unread.supersedes(absent)
-    assert not certain.supersedes(certain)
+    assert not settled.supersedes(settled)

@@ -1,13 +1,12 @@
 """The service of job facts: few calls of Atlas, and a feed that is late, empty or refused."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from bot.atlas import RESTORE_REQUESTED, ActivityEvent, RoleMissing, Unavailable
-from bot.cancellation.starter import StarterStatus
+from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from tests.support.clock import NOON
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job, a_waiting_request, job_ref
 from tests.support.service import ServiceOnSqlite
@@ -79,17 +78,14 @@ async def test_waiting_job_is_read_again_and_other_requests_are_not(given: Servi
     assert atlas.calls == ["prod-eu"]
 
 
-async def test_starter_is_searched_until_the_feed_must_have_all_events(
-    given: ServiceOnSqlite,
+@pytest.mark.parametrize(("settled", "reads"), [(True, 0), (False, 1)])
+async def test_starter_is_searched_until_it_is_settled(
+    given: ServiceOnSqlite, settled: bool, reads: int
 ) -> None:
-    atlas = given.atlas[PROJECT_ID]
-    atlas.events_found.append(EVENT)
+    dana = Starter(kind=StarterKind.USER, name="dana@shop.example")
     await given.insert(a_waiting_request(ref=REF))
-    for _ in range(6):
-        await given.service.facts.follow()
-        given.clock.advance(20)
+    known = StartedBy(StarterStatus.KNOWN, dana, settled=settled)
+    await given.service.facts.store.record(REF, started_by=known)
+    await given.service.facts.follow()
 
-    assert atlas.feed_reads == 4
-    facts = (await given.service.facts.store.get([REF]))[REF]
-    assert facts.feed_link == f"https://cloud.example/redirect/{PROJECT_ID}"
-    assert facts.expected_at == NOON + timedelta(minutes=3)
+    assert given.atlas[PROJECT_ID].feed_reads == reads

@@ -173,7 +173,7 @@ class UnlimitedBudget(RateLimitBudget):
 class FakeFeed(FeedMonitor):
     """An activity feed with a request at each time of `requests`, and the jobs of `missing`.
 
-    `unlisted` is in how many seconds all jobs that can have the newest event are listed.
+    `unsettled` is in how many seconds the starter of the newest job can be settled.
     """
 
     clock: FakeClock
@@ -181,7 +181,7 @@ class FakeFeed(FeedMonitor):
     missing: list[JobRef] = field(default_factory=list)
     expected: list[JobRef] = field(default_factory=list)
     reads: list[float] = field(default_factory=list)
-    unlisted: float = 0.0
+    unsettled: float = 0.0
 
     async def read(self) -> tuple[int, list[JobRef]]:
         now = self.clock.monotonic()
@@ -288,7 +288,7 @@ async def test_event_makes_all_clusters_be_read_immediately_the_last_with_a_job_
 
 async def test_clusters_are_read_again_once_all_jobs_that_can_have_a_new_event_are_listed() -> None:
     env = watch_harness(3, policy=QUARANTINED)
-    env.feed.unlisted = 4.0
+    env.feed.unsettled = 4.0
     read = await env.run_with_an_event(100)
 
     again = [name for name, at in env.atlas.reads if read + 4 <= at < read + 5]

@@ -7,9 +7,11 @@ from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from bot.atlas import created_at
 from bot.cancellation.lifecycle import State
 from bot.cancellation.posts import PostKind
 from bot.cancellation.quarantine import LONGEST_SILENCE
+from bot.cancellation.starter import TOLERANCE
 from tests.tools.campaign.checks.rules import Violation
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ class Rule(StrEnum):
     """A rule; its value is the text of a violation in the table."""
 
     OTHER = "a DELETE of an old job, or of one that is no download"
-    EXPECTED = "a DELETE of a download whose starter is expected"
+    EXPECTED = "a DELETE of a download whose starter is certain and expected"
     KEPT = "a DELETE of a download that was kept"
     TWICE = "a DELETE after one that took effect"
     LIMIT = "more DELETEs within an hour than the limit"
@@ -93,7 +95,7 @@ def _of_delete(
     if each.by_person:
         return
     seen_since = max([each.visible_at, *_before(simulation.feed_outages, at)])
-    if each.is_expected and seen_since < at - SEEN_WITHIN:
+    if each.is_expected and _is_alone(simulation, each) and seen_since < at - SEEN_WITHIN:
         yield Rule.EXPECTED, f"known since {seen_since:g} s, DELETE at {at:g} s"
     if not is_first:
         return
@@ -112,6 +114,13 @@ def _of_delete(
     undisturbed = max([shown_at, *_before(simulation.disturbances, at)])
     if at > undisturbed + GRACE + LATEST:
         yield Rule.LATE, f"undisturbed since {undisturbed:g} s, DELETE at {at:g} s"
+
+
+def _is_alone(simulation: Simulation, each: Download) -> bool:
+    """Whether no other job shares the event of this one, so that its starter is certain."""
+    jobs = {*simulation.others, *(download.job_id for download in simulation.downloads)}
+    others = map(created_at, jobs - {each.job_id})
+    return all(abs(other - each.ref.started_at) > TOLERANCE for other in others)
 
 
 def _of_end(simulation: Simulation, each: Download) -> Iterator[tuple[Rule, str]]:
