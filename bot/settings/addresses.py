@@ -25,12 +25,13 @@ STANDARD_SECRET = parsers.secret(
 
 def slack_api_url(value: object) -> str:
     """Parse the base URL of the Web API, and end it with the slash that Slack's client needs."""
-    return _web_address(value, "https://slack.com/api/").geturl().rstrip("/") + "/"
+    parts = _secure(_web_address(value, "https://slack.com/api/"))
+    return parts.geturl().rstrip("/") + "/"
 
 
 def atlas_url(value: object) -> str:
     """Parse the base URL of Atlas without a slash at its end."""
-    parts = _web_address(value, "https://cloud.mongodb.com")
+    parts = _secure(_web_address(value, "https://cloud.mongodb.com"))
     if "/api/" in f"{parts.path}/":
         raise ValueError("must end before /api: https://cloud.mongodb.com, for example")
     return parts.geturl().rstrip("/")
@@ -45,6 +46,13 @@ def _web_address(value: object, example: str) -> SplitResult:
     parts = _split(value, example)
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError(f"must not have a user, a ? or a # in it: {example}, for example")
+    return parts
+
+
+def _secure(parts: SplitResult) -> SplitResult:
+    """Refuse an address to which requests can be read and changed on the way."""
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise ValueError("must begin with https://: plain http is allowed to this machine only")
     return parts
 
 
@@ -73,11 +81,9 @@ def host(value: object) -> str:
 
 def webhook_url(value: object) -> SecretStr:
     """Parse the address of the audit webhook; it is secret, since its query may hold a token."""
-    parts = _split(value, "https://siem.example.com/events")
+    parts = _secure(_split(value, "https://siem.example.com/events"))
     if "@" in parts.netloc or parts.fragment:
         raise ValueError("must not have a user or a # in it: the signature is the login")
-    if is_plain_http(parts.geturl()):
-        raise ValueError("must begin with https://: plain http is allowed to this machine only")
     return SecretStr(parts.geturl())
 
 
@@ -92,9 +98,3 @@ def webhook_secret(value: object) -> SecretStr:
         f"is not base64 behind {WEBHOOK_SECRET}: "
         'make one with: echo "whsec_$(openssl rand -base64 32)"'
     )
-
-
-def is_plain_http(url: str) -> bool:
-    """Return whether requests to `url` can be read and changed on the way."""
-    parts = urlsplit(url)
-    return parts.scheme == "http" and not is_loopback(parts.hostname or "")

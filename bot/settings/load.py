@@ -1,6 +1,5 @@
 """Read environment, `.env` and projects file into `Settings`, and warn about risky ones."""
 
-import io
 import os
 import re
 import shlex
@@ -16,7 +15,6 @@ from pydantic.fields import FieldInfo
 from bot.atlas import ApiVersion
 from bot.cancellation.people import NO_ONE
 from bot.cancellation.policy import REMIND_AFTER, Policy
-from bot.settings.addresses import is_plain_http
 from bot.settings.credentials import CredentialSettings
 from bot.settings.model import (
     AtlasSettings,
@@ -98,7 +96,7 @@ def load_settings(
             "organizations": tuple(o for o in holders if isinstance(o, OrganizationSettings)),
             "tracing": tracing if tracing.exporter else None,
             "audit_webhook": audit_webhook,
-            "risks": (*env_file_risks(file, os.geteuid()), *unused_variables(given), *unknown),
+            "risks": (*env_file_risks(file), *unused_variables(given), *unknown),
         }
     )
 
@@ -123,20 +121,23 @@ def read_environment(
     An empty variable counts as not set, and hides the one of `file`. Names are upper case.
     The variables `names` are checked for what no setting has.
     """
-    merged = {**(read_env_file(file) if file else {}), **environ}
+    merged = {**(read_env_file(file, os.geteuid()) if file else {}), **environ}
     given = {name: (value or "").strip() for name, value in merged.items() if name.isupper()}
     for name in sorted(given.keys() & set(names)):
         given[name] = _clean(name, given[name], problems)
     return {name: value for name, value in given.items() if value}
 
 
-def read_env_file(path: Path) -> Mapping[str, str | None]:
-    """Return its variables, none without a file.
+def read_env_file(path: Path, user: int) -> Mapping[str, str | None]:
+    """Return its variables, none without a file; `user` is the id of this account.
 
     Raises `SettingsError` alone: what else would be missing may be in the file.
     """
     try:
-        return dotenv_values(stream=io.StringIO(path.read_text(encoding="utf-8-sig")))
+        with path.open(encoding="utf-8-sig") as file:
+            if refusal := env_file_refusal(path, os.fstat(file.fileno()), user):
+                raise SettingsError([refusal])
+            return dotenv_values(stream=file)
     except FileNotFoundError:
         return {}
     except UnicodeDecodeError:
@@ -159,17 +160,25 @@ def _clean(name: str, value: str, problems: list[str]) -> str:
     return text
 
 
-def env_file_risks(file: Path, user: int) -> Iterator[str]:
-    """Say whether accounts other than root and `user` may read or write the file."""
+def env_file_refusal(file: Path, status: os.stat_result, user: int) -> str:
+    """Return why the file is not read, or nothing: its addresses decide where secrets are sent."""
+    path, check = shlex.quote(str(file)), "is not read: check what is in it, and run"
+    if status.st_uid not in {0, user}:
+        return f"{file} belongs to another account and {check} chown {user} {path}"
+    if status.st_mode & stat.S_IWOTH:
+        return f"{file} can be written by every account and {check} chmod 600 {path}"
+    return ""
+
+
+def env_file_risks(file: Path) -> Iterator[str]:
+    """Say whether other accounts may read the file, or its group may write it."""
     try:
-        status = file.stat()
+        mode = file.stat().st_mode
     except OSError:
         return
-    path = shlex.quote(str(file))
-    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        path = shlex.quote(str(file))
         yield f"{file} is open to other accounts of this machine: run chmod 600 {path}."
-    elif status.st_uid not in {0, user}:
-        yield f"{file} belongs to another account: run chown {user} {path}."
 
 
 def missing_slack_variables(given: Mapping[str, str]) -> Iterator[str]:
@@ -244,7 +253,7 @@ V1_ENDS = (
 
 
 def _service_warnings(settings: Settings) -> Iterator[str]:
-    """Check addresses, and the signing secret's form: Slack cannot be asked whether it is right."""
+    """Check the signing secret's form, which Slack cannot be asked about, and Atlas's version."""
     slack = settings.slack
     secret = None if slack.app_token else slack.signing_secret
     if secret and not _SIGNING_SECRET.fullmatch(secret.get_secret_value()):
@@ -252,10 +261,6 @@ def _service_warnings(settings: Settings) -> Iterator[str]:
             "SLACK_SIGNING_SECRET does not have the 32 hexadecimal digits of Slack's signing "
             "secrets: compare it with Basic Information."
         )
-    addresses = {"SLACK_API_URL": slack.api_url, "MONGODB_ATLAS_BASE_URL": settings.atlas.base_url}
-    for name, url in addresses.items():
-        if is_plain_http(url):
-            yield f"{name} is plain http: requests can be read and changed on the way."
     if settings.atlas.api_version is ApiVersion.V1:
         yield V1_ENDS
 

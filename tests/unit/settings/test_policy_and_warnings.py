@@ -13,7 +13,7 @@ from bot.atlas import ApiVersion
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy, check_enough_approvers
 from bot.settings import Settings, load_settings, warnings
-from bot.settings.load import SettingsError, env_file_risks
+from bot.settings.load import SettingsError, read_env_file
 from bot.settings.policy import approval_problems
 from tests.unit.settings.test_load import ENOUGH
 
@@ -238,28 +238,28 @@ def test_read_only_project_is_warned_about_without_a_watch_channel_only(
     assert [sentence.endswith("(BOT_WATCH_CHANNEL).") for sentence in sentences] == [True] * warned
 
 
-@pytest.mark.parametrize(
-    ("url", "risky"),
-    [
-        ("http://atlas.example", True),
-        ("http://10.0.0.1:8080", True),
-        ("https://atlas.example", False),
-        ("http://127.0.0.1:9", False),
-        ("http://[::1]:9", False),
-        ("http://localhost:9", False),
-    ],
-)
-def test_plain_http_is_risky_except_to_this_machine(
-    careful: Settings, url: str, *, risky: bool
-) -> None:
-    atlas_settings = careful.atlas.model_copy(update={"base_url": url})
-    slack_settings = careful.slack.model_copy(update={"api_url": f"{url}/api/"})
-    atlas = careful.model_copy(update={"atlas": atlas_settings})
-    slack = careful.model_copy(update={"slack": slack_settings})
-    rest = "is plain http: requests can be read and changed on the way."
+SERVERS = pytest.mark.parametrize("name", ["SLACK_API_URL", "MONGODB_ATLAS_BASE_URL"])
 
-    assert warnings(atlas) == ([f"MONGODB_ATLAS_BASE_URL {rest}"] if risky else [])
-    assert warnings(slack) == ([f"SLACK_API_URL {rest}"] if risky else [])
+
+@SERVERS
+@pytest.mark.parametrize("host", ["atlas.example", "10.0.0.1:8080", "127.0.0.1.example"])
+def test_plain_http_to_another_machine_is_refused(tmp_path: Path, name: str, host: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(CAREFUL | {name: f"http://{host}"}, tmp_path)
+
+    assert caught.value.problems == (
+        f"{name} must begin with https://: plain http is allowed to this machine only",
+    )
+
+
+@SERVERS
+@pytest.mark.parametrize(
+    "url", ["https://atlas.example", "http://127.0.0.1:9", "http://[::1]:9", "http://localhost:9"]
+)
+def test_https_and_plain_http_to_this_machine_are_accepted(
+    tmp_path: Path, name: str, url: str
+) -> None:
+    assert warnings(load_settings(CAREFUL | {name: url}, tmp_path)) == []
 
 
 @pytest.mark.parametrize(("version", "warned"), [("v1.0", True), ("v2", False)])
@@ -292,9 +292,9 @@ def test_unusual_signing_secret_is_warned_about_in_http_mode(
 
 
 @pytest.mark.parametrize(
-    ("mode", "open_to_others"), [(0o600, False), (0o400, False), (0o640, True), (0o602, True)]
+    ("mode", "open_to_others"), [(0o600, False), (0o400, False), (0o640, True), (0o620, True)]
 )
-def test_env_file_that_others_may_read_or_write_is_a_risk(
+def test_env_file_that_others_may_read_or_its_group_may_write_is_a_risk(
     tmp_path: Path, mode: int, *, open_to_others: bool
 ) -> None:
     file = tmp_path / ".env"
@@ -309,13 +309,35 @@ def test_env_file_that_others_may_read_or_write_is_a_risk(
     )
 
 
-def test_env_file_of_another_account_is_a_risk(tmp_path: Path) -> None:
-    file = tmp_path / "the .env"
-    file.touch(mode=0o600)
-    if os.geteuid() == 0:
-        os.chown(file, 12345, -1)  # a file of root is no risk
+def test_env_file_that_every_account_may_write_is_not_read(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("SLACK_API_URL=https://thief.example/\nPORT=of-no-number\n")
+    file.chmod(0o602)
 
-    assert list(env_file_risks(file, 54321)) == [
-        f"{file} belongs to another account: run chown 54321 '{file}'."
-    ]
-    assert list(env_file_risks(file, file.stat().st_uid)) == []
+    with pytest.raises(SettingsError) as caught:
+        load_settings(CAREFUL, tmp_path)
+    assert str(caught.value) == (
+        f"{file} can be written by every account and is not read: check what is in it, and run "
+        f"chmod 600 {file}"
+    )
+
+
+def test_env_file_of_another_account_is_not_read_and_one_of_this_or_root_is(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "the .env"
+    file.write_text("PORT=1")
+    if os.geteuid() == 0:
+        os.chown(file, 12345, -1)
+    owner = file.stat().st_uid
+
+    with pytest.raises(SettingsError) as caught:
+        read_env_file(file, owner + 1)
+    assert str(caught.value) == (
+        f"{file} belongs to another account and is not read: check what is in it, and run "
+        f"chown {owner + 1} '{file}'"
+    )
+    assert read_env_file(file, owner) == {"PORT": "1"}
+    if os.geteuid() == 0:
+        os.chown(file, 0, -1)
+        assert read_env_file(file, 12345) == {"PORT": "1"}
