@@ -10,6 +10,7 @@ import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.atlas.transport import parse_date
+from bot.doctor.blocks import BLOCKS, check_blocks
 from bot.doctor.people import (
     LOCKED,
     describe_failure,
@@ -19,8 +20,10 @@ from bot.doctor.people import (
     with_approvals,
 )
 from bot.doctor.results import CheckResult, Level, Subject, compare_clock, within
+from bot.doctor.samples import samples
 from bot.settings import Settings
-from bot.slack.client import Identity, SlackClient, new_session
+from bot.slack.client import Identity, Links, SlackClient, new_session
+from bot.slack.deployment import set_deployment
 from bot.slack.directory import Directory
 from bot.slack.errors import CALL_ERRORS, InvalidToken, translate_error
 from bot.slack.manifest import OPTIONAL_SCOPES, SCOPES
@@ -161,13 +164,25 @@ async def check_slack(settings: Settings, now: Callable[[], datetime]) -> list[C
         subject = APP_TOKEN if token else SIGNING_SECRET
         identity = bot.identity
         directory = Directory(client, identity, timeout=ID_TIMEOUT) if identity else None
-        transport, ids = await asyncio.gather(
+        transport, ids, blocks = await asyncio.gather(
             within(subject, check_app_token(client, token, bot.app)),
             run_id_checks(directory, planned_checks(settings)),
+            within(BLOCKS, _check_blocks(client, settings, identity)),
         )
     needed = needed_scopes(settings)
     scopes = check_scopes(bot.scopes, needed) if bot.identity else [SCOPE.unchecked(LOCKED)]
-    return [bot.result, *scopes, *transport, *ids, compare_clock("Slack", here, bot.date)]
+    clock = compare_clock("Slack", here, bot.date)
+    return [bot.result, *scopes, *transport, *ids, *blocks, clock]
+
+
+async def _check_blocks(
+    client: AsyncWebClient, settings: Settings, identity: Identity | None
+) -> list[CheckResult]:
+    if identity is None:
+        return [BLOCKS.unchecked(LOCKED)]
+    set_deployment(settings.command, settings.label)
+    links = Links(atlas=settings.atlas.base_url, identity=identity)
+    return await check_blocks(client, [*samples(links)])
 
 
 def needed_scopes(settings: Settings) -> frozenset[str]:

@@ -65,6 +65,9 @@ class SlackClient(AsyncWebClient):
         self._trace = trace
 
     async def api_call(self, api_method: str, **kwargs: Any) -> AsyncSlackResponse:  # noqa: ANN401 - as the SDK has it
+        if api_method == "blocks.validate":
+            # The SDK puts a dialog into the URL, which has too little room for it.
+            kwargs["data"] = kwargs.pop("params")
         try:
             with self._trace(api_method):
                 answer = await super().api_call(api_method, **kwargs)

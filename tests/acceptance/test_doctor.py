@@ -15,12 +15,14 @@ from bot.cli.report import READ_FIRST
 from bot.doctor import atlas as of_atlas
 from bot.doctor import people as of_people
 from bot.doctor import slack as of_slack
+from bot.doctor.blocks import check_blocks
 from bot.doctor.results import Level, is_ok
+from bot.doctor.samples import samples
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, Fault, Kind, Role
 from bot.sandbox.atlas.example import CLIENT_ID
 from bot.sandbox.slack import Fault as SlackFault
 from bot.sandbox.slack.faults import Kind as SlackKind
-from bot.slack.client import new_session
+from bot.slack.client import Identity, Links, SlackClient, new_session
 from tests.acceptance.doctor_environment import DoctorEnvironment, at, opened, the
 from tests.acceptance.environment import RUNNING, SERVICE_ACCOUNT
 from tests.support.postgres import free_port
@@ -43,7 +45,7 @@ async def test_valid_settings_leave_only_the_cancel_role_unchecked(env: DoctorEn
 
     assert at(Level.PROBLEM, findings) == at(Level.WARNING, findings) == []
     assert at(Level.UNCHECKED, findings) == []
-    assert len(at(Level.OK, findings)) == 24
+    assert len(at(Level.OK, findings)) == 25
 
 
 async def test_archived_channel_is_a_problem_that_names_it(env: DoctorEnvironment) -> None:
@@ -130,7 +132,7 @@ async def test_doctor_changes_nothing(env: DoctorEnvironment) -> None:
 
     assert {call.method for call in env.slack.calls} == {
         *("auth.test", "bots.info", "apps.connections.open", "conversations.info"),
-        *("users.info", "usergroups.users.list"),
+        *("users.info", "usergroups.users.list", "blocks.validate"),
     }
     assert {call.method for call in env.atlas.calls} == {"GET"}
     assert list(env.atlas.world.jobs()) == list(before)
@@ -241,12 +243,39 @@ async def test_checks_behind_a_failed_one_are_unchecked_with_the_reason(
 
     assert set(unchecked) == {
         *("slack_scopes", "channel", "user", "group", "approvers", "direct_messages"),
+        *("slack_blocks",),
         *("atlas_version", "atlas_access_list", "atlas_project", "atlas_clusters"),
         *("atlas_restore_jobs", "atlas_activity_feed", "atlas_rate_limit"),
         *("atlas_roles", "atlas_cancel_role"),
     }
     assert unchecked["channel"] == "the check of SLACK_BOT_TOKEN failed"
     assert "MONGODB_ATLAS_PRIVATE_API_KEY failed" in unchecked["atlas_restore_jobs"]
+
+
+async def test_view_that_slack_refuses_is_a_problem_with_its_pointer(
+    env: DoctorEnvironment,
+) -> None:
+    links = Links(atlas="https://atlas.example", identity=Identity(team="T0HOME", user="U0BOT"))
+    (sample,) = (each for each in samples(links) if each.name == "dialog of a job")
+    sample.payload["blocks"][0]["text"]["text"] = "x" * 3001
+    async with new_session() as session:
+        client = SlackClient(env.slack.bot_token, env.settings().slack.api_url, session)
+        (found,) = await check_blocks(client, [sample])
+
+    assert (found.subject, found.level) == ("dialog of a job", Level.PROBLEM)
+    assert found.message == (
+        "Slack refuses it: must be less than 3001 characters at /blocks/0/text/text"
+    )
+
+
+async def test_slack_that_does_not_know_the_validation_is_no_problem(
+    env: DoctorEnvironment,
+) -> None:
+    env.slack.faults.add("blocks.validate", SlackFault(kind="error", code="unknown_method"))
+    ran = await run_command("doctor", **env.environ())
+
+    assert (ran.code, ran.err) == (0, "")
+    assert "unchecked messages, dialogs and Home tab: Slack does not know" in ran.out
 
 
 async def test_refused_activity_feed_is_a_warning_with_the_role(env: DoctorEnvironment) -> None:

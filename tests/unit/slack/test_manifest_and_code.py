@@ -25,6 +25,7 @@ SCHEMA = json.loads(Path("tests/data/slack-manifest.schema.json").read_text(enco
 NEEDS: dict[str, set[str]] = {
     "apps.connections.open": set(),
     "auth.test": set(),
+    "blocks.validate": set(),
     "bots.info": {"users:read"},
     "chat.postEphemeral": {"chat:write"},
     "chat.postMessage": {"chat:write"},

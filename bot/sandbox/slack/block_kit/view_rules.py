@@ -38,15 +38,20 @@ def checked_view(view: object, kind: str = "modal") -> dict[str, Any]:
         raise ApiError("view_too_large")
     if not isinstance(view, dict):
         raise ApiError("invalid_arguments", [at("/view", "must be an object")])
-    if found := list(_faults(view, kind)):
+    if found := view_problems(view, kind, "/view"):
         raise ApiError("invalid_arguments", found)
     return view
 
 
-def _faults(view: dict[str, Any], kind: str) -> Iterator[str]:
-    yield from (_MODAL if kind == "modal" else _HOME)(view, "/view")
+def view_problems(view: dict[str, Any], kind: str, path: str) -> list[str]:
+    """Return the reasons why Slack would reject a view; `path` is the JSON pointer to it."""
+    return list(_faults(view, kind, path))
+
+
+def _faults(view: dict[str, Any], kind: str, path: str) -> Iterator[str]:
+    yield from (_MODAL if kind == "modal" else _HOME)(view, path)
     blocks = view.get("blocks")
-    yield from problems(blocks, "modal" if kind == "modal" else "home", "/view/blocks")
+    yield from problems(blocks, "modal" if kind == "modal" else "home", f"{path}/blocks")
     kinds = [b.get("type") for b in blocks if isinstance(b, dict)] if type(blocks) is list else []
     if kind == "modal" and "input" in kinds and not view.get("submit"):
-        yield at("/view/submit", "submit is required when an input block is present")
+        yield at(f"{path}/submit", "submit is required when an input block is present")

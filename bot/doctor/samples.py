@@ -1,0 +1,188 @@
+"""The messages, dialogs and the Home tab that the bot can send, with the longest texts (pure)."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, NamedTuple, cast
+
+from bot.atlas import AtlasReader, JobRef, RestoreJob
+from bot.cancellation.events import EventName
+from bot.cancellation.job_facts import JobFacts, Lead, LinkPhase
+from bot.cancellation.lifecycle import Approval, Card, JobFingerprint, Outcome, Request, State
+from bot.cancellation.people import People
+from bot.cancellation.policy import Policy
+from bot.cancellation.posts import PostKind, RequestPost
+from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
+from bot.cancellation.watched_job import WatchedJob, WatchedState
+from bot.services.projects import Project
+from bot.services.search_results import CancellableJob, ClusterRef, Search, UnreadCluster
+from bot.services.service import JobDetails
+from bot.slack import announcement, blockkit, home, ids, lists
+from bot.slack.card import replies
+from bot.slack.card import views as card_views
+from bot.slack.client import Links
+from bot.slack.command.views import help_text
+from bot.slack.dialog import views as dialog_views
+from bot.slack.dialog.metadata import JobTarget, PickerState
+from bot.slack.picker import views as picker_views
+from bot.slack.placement import Placement
+from bot.storage.history import PastRequest
+
+
+class Sample(NamedTuple):
+    name: str
+    kind: Literal["message", "view"]  #: the argument of `blocks.validate`
+    payload: dict[str, Any]
+
+
+WHEN = datetime(2026, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+USER, CHANNEL, TEAM = "U" * 11, "C" * 11, "T" * 11
+#: The longest texts that Atlas and Slack allow; escaping makes these longer still.
+NAME = "&" * 64
+REASON = "<&>" * 1000
+REF = JobRef(project_id="a" * 24, cluster_name="x" * 64, job_id="b" * 24)
+PEOPLE = People(users=frozenset(f"U{number:010}" for number in range(500)))
+POLICY = Policy(approvals=5, approvers=PEOPLE, require_reason=True, confirm_by_typing=True)
+JOB = RestoreJob.model_validate(
+    {
+        "id": REF.job_id,
+        "deliveryType": "download",
+        "snapshotId": "c" * 24,
+        "timestamp": WHEN.isoformat(),
+        "deliveryUrl": ["https://atlas.example/x"],
+        "expiresAt": (WHEN + HOUR).isoformat(),
+        "components": [{"replicaSetName": "a"}, {"replicaSetName": "b"}],
+    }
+)
+STARTER = Starter(kind=StarterKind.API_KEY, name="<&>" * 85, certain=False, others=("&" * 255,) * 9)
+FACTS = JobFacts(
+    started_at=WHEN,
+    expected_at=WHEN,
+    live_since=WHEN,
+    until=WHEN + HOUR,
+    phase=LinkPhase.LIVE,
+    started_by=StartedBy(StarterStatus.KNOWN, STARTER),
+    feed_link=f"https://atlas.example/{'x' * 1900}",
+)
+REQUEST = Request(
+    id="d" * 32,
+    key="V",
+    state=State.AWAITING,
+    ref=REF,
+    project_name=NAME,
+    team=TEAM,
+    requester=USER,
+    asked_in=CHANNEL,
+    channel=CHANNEL,
+    reason=REASON,
+    shown=JobFingerprint.of(JOB),
+    approvals_needed=5,
+    created_at=WHEN,
+    changed_at=WHEN,
+    expires_at=WHEN + HOUR,
+    approvals=tuple(Approval(user=f"U{number:010}", at=WHEN) for number in range(4)),
+    voided=tuple(PEOPLE.users),
+    outcome=Outcome(sentence=REASON, status=503, code="X" * 100, by=USER),
+    card=Card(channel=CHANNEL, ts="1700000000.000100"),
+    moved_because=REASON,
+    acted_alone=True,
+)
+QUARANTINED = replace(REQUEST, state=State.QUARANTINED, requester="", reason="")
+WATCHED = WatchedJob(
+    id=1,
+    ref=REF,
+    state=WatchedState.LINK_LIVE,
+    shown=REQUEST.shown,
+    first_seen_at=WHEN,
+    changed_at=WHEN,
+    beyond_limit=True,
+    facts=FACTS,
+)
+PAST = [PastRequest(REQUEST, Lead(HOUR, was_live=True))] * 20
+VIEWER = lists.Viewer(ids=frozenset({USER}), channel=CHANNEL)
+TARGET = JobTarget(ref=REF, asked_in=CHANNEL)
+DETAILS = JobDetails(ref=REF, project_name=NAME, job=JOB, open_request=None, facts=FACTS)
+
+
+def _project(number: int) -> Project:
+    atlas = cast("AtlasReader", None)  # views read nothing
+    return Project(id=f"{number:024}", name=NAME, policy=POLICY, atlas=atlas)
+
+
+PROJECTS = [_project(number) for number in range(250)]
+PLACES = [ClusterRef(project=project, cluster=REF.cluster_name) for project in PROJECTS]
+UNREAD = [
+    UnreadCluster(project=f"{number}{NAME}", cluster=f"{number:064}", reason=REASON)
+    for number in range(400)
+]
+FOUND = Search(
+    jobs=[CancellableJob(place=place, job=JOB) for place in PLACES],
+    unavailable=UNREAD,
+    searched=len(PLACES),
+)
+
+
+def samples(links: Links) -> Iterator[Sample]:
+    """Yield one of each kind."""
+    for name, message in _messages(links):
+        yield Sample(name, "message", {part: message[part] for part in ("text", "blocks")})
+    for name, view in _views(links):
+        yield Sample(name, "view", view)
+
+
+def _messages(links: Links) -> Iterator[tuple[str, dict[str, Any]]]:
+    card = card_views.message(REQUEST, PEOPLE, links, FACTS)
+    heading = card_views.COPY_HEADINGS[EventName.ESCALATED]
+    failed = replace(REQUEST, state=State.FAILED)
+    yield "card of a request", card_views.copy(card, REQUEST, links, heading)
+    yield "card in quarantine", card_views.message(QUARANTINED, PEOPLE, links, FACTS)
+    yield "card of a failed request", card_views.message(failed, PEOPLE, links, FACTS)
+    yield "reply in a thread", replies.message(_post(EventName.CHECK_FAILED), POLICY)
+    yield "direct message", replies.direct_message(_post(EventName.ACTED_ALONE), links)
+    yield "announcement", announcement.message(WATCHED, NAME, links)
+    yield "list of jobs", lists.job_list(FOUND, REF.cluster_name, 20, dict.fromkeys([REF], FACTS))
+    yield "list of requests", lists.request_list(PAST, {REF.project_id: NAME}, links)
+    yield "help", blockkit.message(help_text([NAME] * 250), blockkit.TEXT)
+
+
+def _post(event: EventName) -> RequestPost:
+    request = replace(REQUEST, channel=USER, card=None)
+    return RequestPost(
+        id=1,
+        kind=PostKind.REPLY,
+        client_msg_id="",
+        attempts=1,
+        request=request,
+        event=event,
+        actor=USER,
+        at=WHEN,
+        detail={"sentence": REASON, "status": 503, "code": "X" * 100},
+    )
+
+
+def _views(links: Links) -> Iterator[tuple[str, dict[str, Any]]]:
+    because = "y" * 900
+    place = Placement(channel=CHANNEL, note=because, because=because)
+    details = dialog_views.details(DETAILS, TARGET, POLICY, place, links, may_act_alone=True)
+    why = "y" * blockkit.ALERT
+    selected = PickerState(
+        project_id=PROJECTS[0].id, cluster=REF.cluster_name, job_id=REF.job_id, asked_in=CHANNEL
+    )
+    waiting = home.waiting_blocks([REQUEST] * 40, VIEWER, links, {REF: FACTS})
+    unreviewed = home.unreviewed_blocks([REQUEST] * 40, VIEWER, links)
+    past = lists.history_sections(PAST[: home.MAX_PAST], {}, links)
+    yield "dialog of a job", details
+    yield "dialog with pickers", picker_views.with_details(details, selected, PROJECTS)
+    yield (
+        "dialog of a job that cannot be cancelled",
+        dialog_views.not_cancellable(DETAILS, TARGET, links, why),
+    )
+    yield "dialog of an error", dialog_views.error(REASON, TARGET, NAME)
+    yield "dialog of a request", dialog_views.taken(REQUEST, links)
+    yield "dialog of a search", dialog_views.not_found(REF.job_id, PLACES, FOUND, None)
+    yield "dialog of a denial", dialog_views.ask_reason(ids.DENY_DIALOG, REQUEST.id)
+    yield (
+        "Home tab",
+        home.home_view(home.job_blocks(FOUND, WHEN, {REF: FACTS}), [*waiting, *unreviewed], past),
+    )
