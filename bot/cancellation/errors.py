@@ -30,19 +30,23 @@ class NotAllowed(CancellationError):
 
 
 class ReadOnly(NotAllowed):
-    """The bot only watches this project (BOT_READ_ONLY) and cancels nothing: cancel the job in Atlas, on the cluster's Backup page."""  # noqa: E501 - one sentence, shown as it stands
+    """The bot only watches this project and cancels nothing: cancel the job in Atlas, on the cluster's Backup page."""  # noqa: E501 - one sentence, shown as it stands
 
 
 class KeyMayNotCancel(NotAllowed):
-    """The bot's key has no role that may cancel, so the bot only watches: cancel the job in Atlas, on the cluster's Backup page, or ask an admin to give the key the role GROUP_BACKUP_RECOVERY_OPERATOR."""  # noqa: E501 - one sentence, shown as it stands
+    """The bot's key has no role that may cancel, so the bot only watches: cancel the job in Atlas, on the cluster's Backup page, and ask an admin of the bot to give the key that role."""  # noqa: E501 - one sentence, shown as it stands
 
 
 class NotARequester(NotAllowed):
-    """You may not ask for a restore job to be cancelled."""
+    """You may not ask for a download to be cancelled."""
 
 
 class NotAnApprover(NotAllowed):
     """You may not approve or deny this request."""
+
+
+class MayNotCancelNow(NotAllowed):
+    """You may not cancel this download, which is in quarantine."""
 
 
 class MayNotKeep(NotAllowed):
@@ -92,11 +96,11 @@ class ChannelNotAllowed(NotAllowed):
 
 
 class ReasonMissing(NotAllowed):
-    """A reason is needed: say in a few words why the job is to be cancelled."""
+    """A reason is needed: say in a few words why the download is to be cancelled."""
 
 
 class DenialReasonMissing(NotAllowed):
-    """A reason is needed: say in a few words why the job is not to be cancelled."""
+    """A reason is needed: say in a few words why the download is not to be cancelled."""
 
 
 class KeepReasonMissing(NotAllowed):
@@ -119,7 +123,7 @@ class TooFewApprovers(NotAllowed):
 
 
 class NotCancellableNow(NotAllowed):
-    """This restore job cannot be cancelled any more. Nothing was done."""
+    """This download cannot be cancelled any more, so nothing was done."""
 
 
 class RequesterLostRight(NotAllowed):
@@ -134,7 +138,7 @@ class StateConflict(CancellationError):
 
 
 class JobAlreadyRequested(StateConflict):
-    """There is an open request for this restore job already."""
+    """There is an open request for this download already."""
 
 
 class AlreadyHandled(StateConflict):
@@ -158,12 +162,12 @@ class UnknownProject(CancellationError):
 
 
 class RateLimitReserved(CancellationError):
-    """Atlas limits how often it may be asked, and what is left is kept for cancelling: try again in a minute, or name the cluster and the restore job."""  # noqa: E501 - one sentence, shown as it stands
+    """Atlas limits how often it may be asked, and what is left is kept for cancelling: try again in a minute, or name the cluster and the job."""  # noqa: E501 - one sentence, shown as it stands
 
 
 @dataclass(eq=False, repr=False)
 class RightsNotChecked(CancellationError):
-    """{why} So it could not be checked who may do this, and nothing was done."""
+    """{why} The bot could not check who may do this, so nothing was done."""
 
     why: str
     retry_after: float = 0.0  #: seconds that Slack asked to wait
@@ -171,7 +175,7 @@ class RightsNotChecked(CancellationError):
 
 
 class StarterNotChecked(RightsNotChecked):
-    """{why} So it could not be checked whether you started this download, and nothing was done. Try again in a moment."""  # noqa: E501 - shown as it stands
+    """{why} The bot could not check whether you started this download, so nothing was done. Try again in a moment."""  # noqa: E501 - shown as it stands
 
 
 class StorageError(CancellationError):

@@ -77,7 +77,7 @@ def may_review(policy: Policy, request: Request, person: Person) -> NotAllowed |
     if not request.acted_alone:
         return errors.NothingToReview()
     if request.requester in person.ids:
-        return errors.OwnAct(ask=policy.approvers)
+        return errors.OwnAct(ask=_others(policy.approvers, person))
     return None if person in policy.approvers else errors.NotAReviewer(ask=policy.approvers)
 
 
@@ -89,12 +89,21 @@ def may_use_channel(policy: Policy, channel: str) -> NotAllowed | None:
 
 
 def may_decide(policy: Policy, requester: str, person: Person) -> NotAllowed | None:
-    """Return why `person` may not approve or deny the request of `requester`, or None."""
+    """Return why `person` may not approve or deny the request of `requester`, or None.
+
+    Without a requester it is the bot's own request: to cancel a quarantined download.
+    """
     if person not in policy.approvers:
-        return errors.NotAnApprover(ask=policy.approvers)
+        refusal = errors.NotAnApprover if requester else errors.MayNotCancelNow
+        return refusal(ask=policy.approvers)
     if requester in person.ids and not policy.self_approval:
-        return errors.OwnRequest(ask=policy.approvers)
+        return errors.OwnRequest(ask=_others(policy.approvers, person))
     return None
+
+
+def _others(people: People, person: Person) -> People:
+    """Return whom to ask instead of `person`."""
+    return people - People(users=person.ids)
 
 
 def may_keep(
@@ -106,7 +115,9 @@ def may_keep(
     """
     if person not in policy.approvers:
         return errors.MayNotKeep(ask=policy.approvers)
-    return errors.OwnDownload(ask=policy.approvers) if is_candidate(started_by, email) else None
+    if is_candidate(started_by, email):
+        return errors.OwnDownload(ask=_others(policy.approvers, person))
+    return None
 
 
 def may_withdraw(request: Request, person: Person) -> NotAllowed | None:
@@ -139,7 +150,7 @@ def may_approve_once(policy: Policy, request: Request, person: Person) -> NotAll
     second click lets it run again.
     """
     again = not person.ids.isdisjoint(request.approved_by) and request.approvals_missing > 0
-    return errors.AlreadyApproved(ask=policy.approvers) if again else None
+    return errors.AlreadyApproved(ask=_others(policy.approvers, person)) if again else None
 
 
 def check_reason(policy: Policy, reason: str, *, alone: bool = False) -> NotAllowed | None:

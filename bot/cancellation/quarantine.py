@@ -14,16 +14,16 @@ LONGEST_SILENCE = 8.0  #: seconds between two answers of Slack after which grace
 TOLERANCE = timedelta(seconds=1.5)  #: a smaller difference between replicas' ends is not shown
 NOT_KEPT = "No approver kept the download within the grace time."
 WOULD_HAVE = (
-    "No approver kept the download within the grace time. With BOT_QUARANTINE=enforce the bot would"
-    " have cancelled it. Nothing was sent."
+    "No approver kept the download within the grace time. Nothing was sent: the bot only observes"
+    " here; otherwise it would have cancelled it."
 )
-SWITCHED_OFF = "Quarantine was switched off meanwhile. Nothing was sent."
+SWITCHED_OFF = "Quarantine has been switched off. Nothing was sent."
 LIMIT_REACHED = (
     "Within an hour the bot itself has cancelled as many downloads of this project as it may"
-    " ({limit}, BOT_QUARANTINE_LIMIT). Nothing was sent: a person decides."
+    " ({limit}). Nothing was sent: a person decides."
 )
 EXPECTED = "It was started by {name}, who may download without being asked."
-ENDED = "Nothing was sent: the restore job had ended before ({state})."
+ENDED = "Nothing was sent: the download had ended before ({state})."
 NO_PLACE = (
     "The bot cannot post in the channel of its cards, and the settings name no approver whom it"
     " could reach directly: it does not cancel the download until people can see this card."

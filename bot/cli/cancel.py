@@ -205,7 +205,9 @@ class CancelCommand:
         asked_by = request.requester or "The bot"
         is_same = without_secrets(self.options.reason) in {"", request.reason}
         dropped = "" if is_same else f" {REASON_DROPPED}"
-        self.progress.note(f"{asked_by} asked for this already, {when}.{dropped}", request)
+        self.progress.note(
+            f"{asked_by} asked to cancel this download already, {when}.{dropped}", request
+        )
         return await self._follow(request)
 
     async def _report_ended(self) -> int:

@@ -47,7 +47,7 @@ async def do_not_answer(session: ScriptSession) -> None:
     session.print_step("Abe is notified directly, who may approve too")
     message = await session.wait_for_direct_message("abe", "Escalated to you")
     session.quote(message, 3)
-    session.print_step("Abe clicks “Approve” in his direct message")
+    session.print_step("Abe clicks “Approve cancelling” in his direct message")
     await session.slack.people.clicks("abe", message, "cancel_restore_approve")
     await _end(session)
 
@@ -61,7 +61,7 @@ async def act_alone(session: ScriptSession) -> None:
     await _end(session)
     session.print_step("Ada, who could have approved, reviews it")
     await session.slack.people.clicks("ada", session.card(), "cancel_restore_review")
-    session.quote(await session.wait_for_reply(card, "reviewed"), 1)
+    session.quote(await session.wait_for_reply(card, "reviewed what"), 1)
 
 
 async def wait_for_the_link(session: ScriptSession) -> None:
@@ -101,7 +101,7 @@ async def _approve(session: ScriptSession) -> None:
     for name in ("ada", "abe"):
         if session.state() == "awaiting":
             session.skip_to(80)
-            session.print_step(f"{name.title()} clicks “Approve” on the card")
+            session.print_step(f"{name.title()} clicks “Approve cancelling” on the card")
             await session.approve(name)
 
 

@@ -146,7 +146,7 @@ class ScriptSession:
         await self.wait_for(lambda: self.state() == state, f"a card that is {state}")
 
     async def approve(self, name: str) -> None:
-        """Click “Approve”, and wait until the card shows it."""
+        """Click “Approve cancelling”, and wait until the card shows it."""
         await self.slack.people.clicks(name, self.card(), "cancel_restore_approve")
         await self.wait_for(
             lambda: self.state() != "awaiting" or f"@{name.title()}" in self._text(self.card()),

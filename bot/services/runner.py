@@ -48,22 +48,22 @@ SENT_BUT_UNREADABLE = (
 )
 JOB_STILL_THERE = "The job is still there."
 ACCEPTED_BUT_NOT_CANCELLED = (
-    "Atlas accepted the cancellation, but still shows the job as {state}."
+    "Atlas accepted the cancellation, but still shows the download as {state}."
     " Look at it in Atlas, or try again."
 )
 SENT_BUT_NOT_CANCELLED = (
-    "The cancellation was sent and its answer is not known. Atlas still shows the job as {state}."
-    " Look at it in Atlas, or try again."
+    "The cancellation was sent and its answer is not known. Atlas still shows the download as"
+    " {state}. Look at it in Atlas, or try again."
 )
-ENDED_BEFORE = "Nothing was sent: the restore job had ended before ({state})."
-ENDED_OTHERWISE = "The restore job ended by other means ({state})."
+ENDED_BEFORE = "Nothing was sent: the download had ended before ({state})."
+ENDED_OTHERWISE = "The download ended by other means ({state})."
 CANCELLED_AND_FAILED = (
-    "The restore job is over, and no copy comes of it. It reads cancelled and failed, so Atlas does"
+    "The download is over, and no copy comes of it. It reads cancelled and failed, so Atlas does"
     " not say whether the cancellation ended it."
 )
 ANOTHER_JOB = "Its type or its snapshot is not the one that was shown."
 APPROVALS_MISSING = "By the current policy, approvals are missing."
-CONFIRMED = "Atlas confirms that the restore job is cancelled."
+CONFIRMED = "Atlas confirms that the download is cancelled."
 
 log = structlog.get_logger(__name__)
 

@@ -34,7 +34,7 @@ WAS_RUNNING = ":inbox_tray: A download of a backup is already running; its link 
 #: The same for a new download that the bot would have quarantined.
 BEYOND_LIMIT = (
     ":rotating_light: *Limit reached* The bot itself cancels no more downloads of this project in "
-    "this hour (BOT_QUARANTINE_LIMIT): only people can cancel this one."
+    "this hour: only people can cancel this one."
 )
 
 
@@ -48,7 +48,8 @@ def message(
     ref, facts = job.ref, job.facts
     was_running = job.was_running and job.state is WatchedState.IN_PROGRESS
     headline = WAS_RUNNING if was_running else HEADLINES[job.state]
-    lines = [job_facts.headline(headline, ref, project_name), job_facts.started_line(ref, facts)]
+    started = job_facts.started_line(ref, facts, ended=job.state.is_over)
+    lines = [job_facts.headline(headline, ref, project_name), started]
     if job.beyond_limit and not job.state.is_over:
         lines.append(BEYOND_LIMIT)
     if facts and not job.state.is_over:
@@ -57,8 +58,8 @@ def message(
     details = [
         ("Snapshot", mrkdwn.snapshot(job.shown)),
         ("First seen", mrkdwn.date(job.first_seen_at)),
-        *([("Ended", f"seen {mrkdwn.date(job.changed_at)}")] if job.state.is_over else []),
-        ("Restore job", mrkdwn.code(ref.job_id)),
+        *([("End seen", mrkdwn.date(job.changed_at))] if job.state.is_over else []),
+        ("Job id", mrkdwn.code(ref.job_id)),
     ]
     blocks = [
         blockkit.section("\n".join(lines)),
@@ -67,7 +68,7 @@ def message(
         blockkit.fields(details),
         blockkit.context(mrkdwn.link(links.cluster_page(ref), "Open in Atlas")),
     ]
-    text = labelled(f"{headline} - {mrkdwn.job(ref, project_name)}")
+    text = labelled(f"{headline} - {mrkdwn.download(ref, project_name)}")
     shown = blockkit.cut(text, blockkit.FALLBACK)
     return {"text": shown, "blocks": blocks, "metadata": metadata(job)}
 
@@ -80,7 +81,7 @@ def _note(job: WatchedJob, links: Links, why_read_only: str) -> str:
         return ""
     card = mrkdwn.link(links.card_of(job.request), "The request")
     status = mrkdwn.STATE_LABELS[job.request.state]
-    return f"*{card}* of {mrkdwn.person(job.request.requester)}: {status}"
+    return f"*{card}* of {mrkdwn.person(job.request.requester)} to cancel it: {status}"
 
 
 def _buttons(job: WatchedJob, why_read_only: str) -> list[Block]:

@@ -9,6 +9,7 @@ from slack_sdk.errors import SlackApiError
 
 from bot.cancellation import errors
 from bot.cancellation.lifecycle import Request
+from bot.cancellation.people import NO_ONE
 from bot.slack import mrkdwn
 from bot.slack.client import Links, code_of
 from bot.slack.deployment import command_code
@@ -138,7 +139,7 @@ def _retry_after(headers: Mapping[str, str]) -> float:
 
 def other_version(part: str) -> str:
     """Return the sentence for a button, dialog or shortcut that this version does not know."""
-    return f"This {part} is of another version of the bot. Please type {command_code()}."
+    return f"This {part} is from another version of the bot. Please type {command_code()}."
 
 
 def internal_error_text(reference: str) -> str:
@@ -160,7 +161,7 @@ def sentence_for(error: Exception, links: Links | None = None) -> str:
     match error:
         case errors.JobAlreadyRequested(request=request):
             sentence = (
-                f"{mrkdwn.person(request.requester)} asked for this restore job already, "
+                f"{mrkdwn.asker(request)} asked to cancel this download already, "
                 f"{mrkdwn.date(request.created_at)}."
             )
             hint = f"{mrkdwn.request_status(request)}{see_card(request, links)}"
@@ -175,7 +176,7 @@ def sentence_for(error: Exception, links: Links | None = None) -> str:
             hint = f"It works in {mrkdwn.join(map(mrkdwn.channel, sorted(channels)))}."
         case errors.NotTheRequester(requester=requester):
             hint = f"That is {mrkdwn.person(requester)}."
-        case errors.NotAllowed(ask=ask) if ask:
+        case errors.NotAllowed(ask=ask) if ask not in {None, NO_ONE}:
             hint = f"This may be done by {mrkdwn.people(ask)}: please ask one of them."
         case _:
             return sentence

@@ -5,7 +5,7 @@ from datetime import timedelta
 from bot.atlas import JobRef, JobState
 from bot.cancellation.job_facts import JobFacts, Lead, LinkPhase
 from bot.cancellation.lifecycle import Request, State
-from bot.cancellation.starter import NOT_READ, StartedBy, StarterKind, StarterStatus
+from bot.cancellation.starter import NOT_READ, StartedBy, Starter, StarterKind, StarterStatus
 from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.deployment import labelled
@@ -16,7 +16,7 @@ _KINDS = {
     StarterKind.SERVICE_ACCOUNT: "service account {name}",
     StarterKind.OAUTH_APP: "application {name}",
     StarterKind.MONGODB_STAFF: "MongoDB staff {name}",
-    StarterKind.UNNAMED: "an actor whom the activity feed does not name",
+    StarterKind.UNNAMED: "an account that the activity feed does not name",
 }
 
 _WITHOUT_STARTER = {
@@ -24,6 +24,7 @@ _WITHOUT_STARTER = {
     StarterStatus.NOT_IN_FEED: "not in the activity feed",
     StarterStatus.NOT_KNOWN: "not known: Atlas does not let the bot read the activity feed",
 }
+NOT_KNOWN_THEN = "not known: the activity feed did not show it in time"
 
 #: The states of a request in which the job may have ended or changed.
 _JOB_MAY_HAVE_ENDED = frozenset(
@@ -32,16 +33,19 @@ _JOB_MAY_HAVE_ENDED = frozenset(
 
 MAX_OTHERS = 3  #: further candidates that are named
 
-#: How a job ended; only the outcome of a request says that a job is cancelled.
+#: How a download ended; only the outcome of a request says that one is cancelled.
 _ENDS = {
-    JobState.CANCELLED: "been ended by a cancellation",
-    JobState.EXPIRED: "ended: its link has expired",
-    JobState.FAILED: "failed",
-    JobState.FINISHED: "finished",
+    JobState.CANCELLED: "was ended by a cancellation",
+    JobState.EXPIRED: "has ended because its link expired",
+    JobState.FAILED: "has failed",
+    JobState.FINISHED: "has finished",
 }
 
 LINK_WAS_LIVE = "Its download link had been live, so the data may have been downloaded already."
-OWN_KEY = ":rotating_light: the bot's own key {name}: the key is used outside the bot"
+OWN_KEY = (
+    "the bot's own key {name} (:rotating_light: the key is used outside the bot: tell an admin of "
+    "the bot)"
+)
 
 
 def headline(text: str, ref: JobRef, project_name: str) -> str:
@@ -50,22 +54,32 @@ def headline(text: str, ref: JobRef, project_name: str) -> str:
     return labelled(f"*{text}*: {where}")
 
 
-def started_line(ref: JobRef, facts: JobFacts | None) -> str:
+def started_line(ref: JobRef, facts: JobFacts | None, *, ended: bool = False) -> str:
+    """Say when a job was started and by whom; `ended`: the message will not be updated any more."""
     by = facts.started_by if facts else NOT_READ
-    joined = " by" if by.starter else "; by whom is"
-    return f"*Started* {mrkdwn.date(ref.started_at)}{joined} {who(by)}"
+    if by.starter is None:
+        unknown = NOT_KNOWN_THEN if ended and by.knowledge is StarterStatus.TOO_EARLY else who(by)
+        how = f"; who started it is {unknown}"
+    elif by.starter.certain:
+        how = f" by {_name(by.starter)}"
+    else:
+        how = f", probably by {_name(by.starter)}"
+    return f"*Started* {mrkdwn.date(ref.started_at)}{how}"
 
 
 def who(started_by: StartedBy) -> str:
-    """Name the starter, with its kind and certainty."""
+    """Name the starter, with its kind and certainty, or say what is known."""
     starter = started_by.starter
     if starter is None:
         return _WITHOUT_STARTER[started_by.knowledge]
+    return f"{'' if starter.certain else 'probably '}{_name(starter)}"
+
+
+def _name(starter: Starter) -> str:
     name = mrkdwn.code(starter.name) if starter.name else ""
     actor = (OWN_KEY if starter.own_key else _KINDS[starter.kind]).format(name=name).strip()
     others = mrkdwn.join(map(mrkdwn.code, starter.others[:MAX_OTHERS]))
-    either = f" (or {others})" if others else ""
-    return f"{'' if starter.certain else 'probably '}{actor}{either}"
+    return f"{actor}, or else {others}" if others else actor
 
 
 def link_line(facts: JobFacts) -> str:
@@ -79,14 +93,14 @@ def link_text(facts: JobFacts) -> str:
         case LinkPhase.EXPECTED:
             return f"expected {expected}"
         case LinkPhase.OVERDUE:
-            return f":hourglass_flowing_sand: overdue: it was expected {expected}"
+            return f":hourglass_flowing_sand: overdue since {expected}: it may come at any moment"
         case LinkPhase.LIVE:
             return f"{live_text(facts)}: it may have been used"
         case LinkPhase.USED:
             return f":warning: used or withdrawn{was_live_text(facts)}: a copy may have been taken"
         case LinkPhase.ENDED:
             used = "; the link was live and may have been used" if facts.live_since else ""
-            return f"the job has {ending(facts.ended)}{used}"
+            return f"none any more: the download {ending(facts.ended)}{used}"
 
 
 def live_text(facts: JobFacts) -> str:
@@ -102,16 +116,19 @@ def was_live_text(facts: JobFacts) -> str:
 
 
 def ending(state: JobState | None) -> str:
-    """Say how a job ended, after "the job has"."""
-    return _ENDS.get(state or JobState.EXPIRED, "ended")
+    """Say how a download ended, after "the download"."""
+    return _ENDS.get(state or JobState.EXPIRED, "has ended")
 
 
 def card_lines(request: Request, facts: JobFacts | None) -> list[str]:
-    started = started_line(request.ref, facts)
+    started = started_line(request.ref, facts, ended=request.state.ended)
     if facts is None:
         return [started]
-    if request.state not in _JOB_MAY_HAVE_ENDED:
+    if not request.state.ended:
         return [started, link_line(facts)]
+    if request.state not in _JOB_MAY_HAVE_ENDED:
+        # The card keeps this, and the link goes on: the heading says of which moment it is.
+        return [started, f"*Download link when this request ended* {link_text(facts)}"]
     if request.state is not State.CANCELLED:
         return [started]
     live = facts.live_since
@@ -127,8 +144,8 @@ def lead(span: Lead | None) -> str:
     time = f"{seconds} s" if seconds < 600 else f"{seconds // 60} min"  # noqa: PLR2004 - ten minutes
     if span.was_live:
         return f", {time} after the link went live"
-    side = "before the link was expected" if span.span > timedelta() else "after it was expected"
-    return f", {time} {side}"
+    side = "before" if span.span > timedelta() else "after"
+    return f", {time} {side} the link was expected"
 
 
 def feed_buttons(facts: JobFacts | None) -> list[Block]:

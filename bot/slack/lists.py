@@ -249,16 +249,15 @@ def history_sections(
 def _past_request(past: PastRequest, projects: Mapping[str, str], links: Links) -> str:
     """Say who requested which cancellation, and its state."""
     request, ref = past.request, past.request.ref
-    project = mrkdwn.one_line(projects.get(ref.project_id, ref.project_id))
-    by = f" by {mrkdwn.person(request.outcome.by)}" if request.outcome.by else ""
+    name = projects.get(ref.project_id, ref.project_id)
+    by = f"{mrkdwn.person(request.outcome.by)}, " if request.outcome.by else ""
     by_whom = f"by {mrkdwn.person(request.reviewed_by)}"
     review = f"reviewed {by_whom}" if request.reviewed_by else "*not reviewed yet*"
     alone = f" · :rotating_light: without approval, {review}" if request.acted_alone else ""
     card = f" · {mrkdwn.link(links.message(request.card), 'its thread')}" if request.card else ""
     reason = f"\n{mrkdwn.quote(request.reason, 300)}" if request.reason.strip() else ""
-    asked = f"{mrkdwn.person(request.requester)} asked {mrkdwn.date(request.created_at)}"
+    asked = f"{mrkdwn.asker(request)} asked {mrkdwn.date(request.created_at)} to cancel"
     return (
-        f"{mrkdwn.state_label(request)}{by} ({mrkdwn.date(request.changed_at)})"
-        f"{job_facts.lead(past.lead)}{alone}{card}\n{asked} to cancel restore job "
-        f"{mrkdwn.code(ref.job_id)} of {mrkdwn.code(ref.cluster_name)} in {project}{reason}"
+        f"{mrkdwn.state_label(request)} ({by}{mrkdwn.date(request.changed_at)})"
+        f"{job_facts.lead(past.lead)}{alone}{card}\n{asked} {mrkdwn.download(ref, name)}{reason}"
     )

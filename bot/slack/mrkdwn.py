@@ -20,38 +20,38 @@ _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 #: The label of each state; only one of them contains "cancelled".
 STATE_LABELS: Mapping[State, str] = {
-    State.AWAITING: ":hourglass_flowing_sand: Waits for approval",
-    State.APPROVED: ":arrow_forward: About to be sent to Atlas",
-    State.CANCELLING: ":gear: Asking Atlas to cancel the job",
+    State.AWAITING: ":hourglass_flowing_sand: Cancel this download? Waits for approval",
+    State.APPROVED: ":arrow_forward: About to ask Atlas to cancel this download",
+    State.CANCELLING: ":gear: Asking Atlas to cancel this download",
     State.CANCELLED: ":white_check_mark: Cancelled: Atlas confirms it",
-    State.OVER: ":information_source: The job is over",
-    State.REFUSED: ":no_entry: Atlas refused",
-    State.CHANGED: ":warning: The job is not what it was; nothing was done",
-    State.FAILED: ":x: Could not be settled; a person must look",
-    State.DENIED: ":no_entry_sign: Denied; nothing was done",
-    State.EXPIRED: ":alarm_clock: Not approved in time; nothing was done",
-    State.WITHDRAWN: ":leftwards_arrow_with_hook: Withdrawn; nothing was done",
-    State.QUARANTINED: ":inbox_tray: A download of a backup was started; it is in quarantine",
-    State.KEPT: ":unlock: Kept; the download goes on",
-    State.OBSERVED: ":eyes: Not kept; nothing was done",
+    State.OVER: ":information_source: The download has ended; nothing left to cancel",
+    State.REFUSED: ":no_entry: Atlas refused to cancel this download",
+    State.CHANGED: ":warning: The download changed since it was shown; nothing was done",
+    State.FAILED: ":x: Not finished: check this download in Atlas",
+    State.DENIED: ":no_entry_sign: Denied: the bot does not cancel this download",
+    State.EXPIRED: ":alarm_clock: Not approved in time: the bot does not cancel this download",
+    State.WITHDRAWN: ":leftwards_arrow_with_hook: Withdrawn: this request has ended",
+    State.QUARANTINED: ":inbox_tray: Keep or cancel this download? It is in quarantine",
+    State.KEPT: ":unlock: Kept: the download goes on",
+    State.OBSERVED: ":eyes: Not kept, but the bot does not cancel this download",
 }
 
 #: The predicate of each state, after "This request".
 STATE_PREDICATES: Mapping[State, str] = {
     State.AWAITING: "waits for approval",
-    State.APPROVED: "{approved}is about to run",
-    State.CANCELLING: "{approved}is running",
-    State.CANCELLED: "was carried out: Atlas confirms that the job is cancelled",
-    State.OVER: "ended, because the job was over",
-    State.REFUSED: "ended, because Atlas refused",
-    State.CHANGED: "ended, because the job was not the one that had been shown",
-    State.FAILED: "could not be settled",
+    State.APPROVED: "{approved}is about to be sent to Atlas",
+    State.CANCELLING: "{approved}is being carried out",
+    State.CANCELLED: "was carried out: Atlas confirms that the download is cancelled",
+    State.OVER: "ended, because the download had ended",
+    State.REFUSED: "ended, because Atlas refused to cancel the download",
+    State.CHANGED: "ended, because the download had changed since it was shown",
+    State.FAILED: "could not be finished",
     State.DENIED: "was denied",
     State.EXPIRED: "was not approved in time",
     State.WITHDRAWN: "was withdrawn",
-    State.QUARANTINED: "waits whether an approver keeps the download",
+    State.QUARANTINED: "waits for an approver to keep the download or cancel it",
     State.KEPT: "ended, because the download was kept",
-    State.OBSERVED: "ended; the download was not kept, and nothing was done",
+    State.OBSERVED: "ended: the download was not kept, but the bot does not cancel it",
 }
 
 #: The same of a request that another one for the same job replaced.
@@ -113,6 +113,11 @@ def person(user: str | None) -> str:
     if user and is_operator(user):
         return one_line(user)
     return f"<@{user}>" if user else "the bot"
+
+
+def asker(request: Request) -> str:
+    """Name who asked, at the start of a sentence."""
+    return person(request.requester) if request.requester else "The bot"
 
 
 def channel(channel_id: str) -> str:
@@ -180,10 +185,15 @@ def atlas_answer(status: object, error_code: object) -> str:
     return f"\nAtlas answered {', '.join(parts)}." if parts else ""
 
 
-def job(ref: JobRef, project_name: str = "") -> str:
-    """Name a restore job within a sentence: the cluster first, which people know, its id last."""
-    project = f" in {one_line(project_name)}" if project_name else ""
-    return f"the restore of {code(ref.cluster_name)}{project} (job {code(ref.job_id)})"
+def download(ref: JobRef, project_name: str) -> str:
+    """Name a download within a sentence: the cluster first, which people know, its id last."""
+    where = f"{code(ref.cluster_name)} in {one_line(project_name) or '-'}"
+    return f"the download of {where} (job {code(ref.job_id)})"
+
+
+def job(ref: JobRef) -> str:
+    """Name a job of which nothing is known yet, within a sentence."""
+    return f"job {code(ref.job_id)} of {code(ref.cluster_name)}"
 
 
 def capitalised(text: str) -> str:
@@ -191,8 +201,8 @@ def capitalised(text: str) -> str:
 
 
 def summary(request: Request) -> str:
-    """Name the job of a request within a sentence."""
-    return job(request.ref, request.project_name)
+    """Name the download of a request within a sentence."""
+    return download(request.ref, request.project_name)
 
 
 def with_article(delivery_type: str) -> str:

@@ -275,7 +275,7 @@ async def test_terminal_asks_for_the_clusters_name(
     assert "That is not prod-eu, so nothing was done." in wrong[1]
     assert "Nothing was recorded, and nothing was sent." in stopped[1]
     assert "Nothing was typed. Ctrl-C ends the command." in right[1]
-    assert "Atlas confirms that the restore job is cancelled." in right[1]
+    assert "Atlas confirms that the download is cancelled." in right[1]
     assert (sent, len(atlas.recorder.deletes(job))) == (0, 1)
 
 
@@ -363,7 +363,7 @@ async def test_command_joins_a_request_of_slack_and_says_who_asked(tmp_path: Pat
         ran = await run_command("cancel", cluster, job, *YES, **environ)
 
     assert ran.code == 0
-    assert "U0RINA0001 asked for this already" in lines(ran)[0]["sentence"]
+    assert "U0RINA0001 asked to cancel this download already" in lines(ran)[0]["sentence"]
     assert "keeps its own reason" not in lines(ran)[0]["sentence"]  # it is the same
     assert len(env.atlas.recorder.deletes(job)) == 1
 
@@ -395,7 +395,7 @@ async def test_killed_command_continues_the_same_request_when_repeated(
     ("fault", "sentence"),
     [
         (NO_ANSWER, "is not finished: the same command, or a running bot, finishes it."),
-        (SLOW_EFFECT, "is cancelled. Atlas confirms that the restore job is cancelled."),
+        (SLOW_EFFECT, "is cancelled. Atlas confirms that the download is cancelled."),
     ],
 )
 async def test_interrupted_command_says_how_far_its_request_is(
@@ -465,7 +465,7 @@ async def test_repeated_command_says_that_the_open_request_keeps_its_reason(
     record = lines(await run_command("audit", "--format", "jsonl", **environ))
 
     kept = "The open request keeps its own reason; the one given now is not recorded."
-    assert "asked for this already" in same[0]["sentence"]
+    assert "asked to cancel this download already" in same[0]["sentence"]
     assert kept not in same[0]["sentence"]
     assert kept in other[0]["sentence"]
     [reason] = [line["reason"] for line in record if "reason" in line]

@@ -125,7 +125,7 @@ class Screen:
     async def wait_for_card(self, words: str, within: int = TIMEOUT, job: str = "") -> None:
         """Wait until the card of `job`, else of the scenario's job, contains `words`."""
         job = job or await self.page.evaluate(_JOB)
-        card = self.find("#channel .message:not(.private)", "Asked by").filter(has_text=job)
+        card = self.find("#channel .message:not(.private)", "asked by").filter(has_text=job)
         await self._expect(expect(card).to_contain_text(words, timeout=within))
 
     async def wait_for_quarantine(

@@ -58,7 +58,7 @@ async def test_click_counts_when_the_card_changes_between_press_and_release(tab:
     await ada.page.wait_for_function(_REPLY_ARRIVED)
     is_kept = await pressed.evaluate("button => button.isConnected")
     await ada.page.mouse.up()
-    await ada.wait_for("#confirm[open]", "Approve this?")
+    await ada.wait_for("#confirm[open]", "Cancel this download?")
 
     assert is_kept
 
@@ -80,14 +80,14 @@ async def test_denial_without_a_reason_shows_an_error_at_the_field(tab: OpenTab)
     await rina.start_scenario("approval")
     await rina.submit_request()
     await ada.click("[data-action=cancel_restore_deny]")
-    await ada.wait_for("#modal", "Deny the request")
+    await ada.wait_for("#modal", "Deny cancelling")
     await ada.click("#modal button", "Deny")
     await ada.wait_for("#modal .error", "Please complete this required field.")
     focused = await ada.focused_key()
     toast = await ada.find(".toast").text_content()
     await ada.page.keyboard.type("It is needed for the audit.")
     await ada.click("#modal button", "Deny")
-    await ada.wait_for_card("Denied; nothing was done")
+    await ada.wait_for_card("Denied: the bot does not cancel this download")
     await rina.wait_for_card("It is needed for the audit.")
 
     assert focused == "reason/reason"
@@ -141,7 +141,7 @@ async def test_link_to_a_card_reveals_it_in_the_page(rina: Screen) -> None:
     await rina.send("/cancel-restore history")
     await rina.wait_for(".private a[href*='/archives/']")
     await rina.find(".private a[href*='/archives/']").first.click()
-    await rina.wait_for(".message.revealed", "Asked by")
+    await rina.wait_for(".message.revealed", "Cancellation asked by")
 
 
 async def test_jobs_panel_shows_the_cancelled_job(rina: Screen) -> None:

@@ -36,7 +36,7 @@ async def test_scenario_approval_cancels_after_the_approval_in_another_tab(tab: 
     await ada.wait_for_card("Waits for approval")
     unsent = await rina.calls()
     await ada.click("[data-action=cancel_restore_approve]")
-    await ada.wait_for("#confirm[open]", "Approve this?")
+    await ada.wait_for("#confirm[open]", "Cancel this download?")
     await ada.click("#confirm button", "Approve")
     await ada.wait_for_card(CONFIRMED)
     await rina.wait_for_card(CONFIRMED)
@@ -110,7 +110,7 @@ async def test_scenario_quarantine_keeps_the_download_with_a_reason(
     await ada.wait_for("#modal", "Keep the download")
     await ada.page.fill("#modal textarea", "the yearly audit asked for it")
     await ada.click("#modal button", "Keep it")
-    await ada.wait_for_quarantine("Kept; the download goes on")
+    await ada.wait_for_quarantine("Kept: the download goes on")
 
     assert controller.atlas.deletes(job) == []
     assert controller.atlas.world.job(job).state == "running"

@@ -18,7 +18,7 @@ from bot.sandbox.atlas.world import created_at
 async def test_script_approves_as_often_as_needed(approvals: int, clicks: list[str]) -> None:
     out = io.StringIO()
     await play_scenario(story(approvals), out, approvals)
-    steps = [line for line in out.getvalue().splitlines() if "clicks “Approve”" in line]
+    steps = [line for line in out.getvalue().splitlines() if "clicks “Approve cancelling”" in line]
 
     assert [line.split()[1] for line in steps] == clicks
 

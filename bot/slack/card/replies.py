@@ -12,16 +12,24 @@ from bot.cancellation.policy import Policy
 from bot.cancellation.posts import RequestPost
 from bot.cancellation.quarantine import NOT_KEPT
 from bot.slack import blockkit, job_facts, mrkdwn
-from bot.slack.card.views import ADVICE, in_direct_message, metadata, people, review_button
+from bot.slack.card.views import (
+    APPROVE,
+    DENY,
+    MARK,
+    in_direct_message,
+    metadata,
+    people,
+    review_button,
+)
 from bot.slack.client import Links
 from bot.slack.deployment import command_code, labelled
 
-MAY_APPROVE = "May approve: {who}. *Approve* and *Deny* are on the card."
+MAY_APPROVE = f"May approve: {{who}}. *{APPROVE}* and *{DENY}* are on the card."
 
 MAY_KEEP = "May keep it: {who}. *Keep it* and *Cancel it now* are on the card."
 
 COULD_HAVE_APPROVED = (
-    "Could have approved: {who}. One of them reviews this with *Reviewed* on the card."
+    f"Could have approved: {{who}}. One of them reads the card and clicks *{MARK}*."
 )
 
 
@@ -50,8 +58,6 @@ def _call(post: RequestPost, policy: Policy) -> tuple[str, People]:
             return MAY_APPROVE, policy.escalate_to
         case EventName.KEEP_VOIDED:
             return MAY_KEEP, policy.approvers - People(users=frozenset({post.detail["user"]}))
-        case EventName.CANCELLED if post.request.by_bot:
-            return ADVICE, policy.approvers
     return "", NO_ONE
 
 
@@ -64,14 +70,14 @@ def direct_message(post: RequestPost, links: Links) -> dict[str, Any]:
         message = blockkit.message(f"{text}\n{reason}")
         message["blocks"].append(blockkit.actions(review_button(post.request)))
         return message
-    return blockkit.message(f"{text}\n{reason}\nRead {card}, and click *Reviewed* there.")
+    return blockkit.message(f"{text}\n{reason}\nRead {card}, and click *{MARK}* there.")
 
 
 def _format(template: str, post: RequestPost) -> str:
     """Fill in a template with what every reply may name; some parts are empty, or begin a line."""
     request, detail = post.request, post.detail
     approved = mrkdwn.approved_by(request)
-    sentence = str(detail.get("sentence") or "")
+    sentence, job = str(detail.get("sentence") or ""), mrkdwn.summary(request)
     answer = mrkdwn.atlas_answer(detail.get("status"), detail.get("code"))
     live = detail.get("live_since")
     return template.format(
@@ -80,7 +86,8 @@ def _format(template: str, post: RequestPost) -> str:
         before=f" Approved before by {approved}." if approved else "",
         by=f" by {mrkdwn.person(post.actor)}" if post.actor else "",
         command=command_code(),
-        job=mrkdwn.summary(request),
+        job=job,
+        Job=mrkdwn.capitalised(job),
         names=mrkdwn.join(mrkdwn.one_line(str(name), 80) for name in detail.get("names", [])),
         needed=mrkdwn.count(detail.get("approvals_needed", 0), "approval"),
         sentence=f"\n{mrkdwn.quote(sentence)}{answer}" if sentence else "",
@@ -95,7 +102,7 @@ def _format(template: str, post: RequestPost) -> str:
 def _notified(post: RequestPost) -> str:
     """Name who was reached, without mentions, which would notify them once more."""
     if not post.detail.get("names"):
-        return ":warning: No approver could be reached by a direct message. Please ask them."
+        return ":warning: No approver could be reached by a direct message: please ask them."
     return ":incoming_envelope: Got this request as a direct message: {names}."
 
 
@@ -108,15 +115,15 @@ def _approval(post: RequestPost) -> str:
 def _approved(post: RequestPost) -> str:
     if post.request.by_bot:
         why = "{actor} cancels it now" if post.actor else NOT_KEPT.rstrip(".")
-        return f":arrow_forward: {why}: the bot now asks Atlas to cancel the job."
-    return f"{APPROVAL} That is enough: the bot now asks Atlas to cancel the job."
+        return f":arrow_forward: {why}: the bot now asks Atlas to cancel it."
+    return f"{APPROVAL} That is enough: the bot now asks Atlas to cancel the download."
 
 
 def _waits_again(post: RequestPost) -> str:
     missing = post.request.approvals_missing
     more = mrkdwn.count(missing, "more approval")
     waits = f"The request waits. {more} needed." if missing else LOST_RIGHT
-    return f":hourglass_flowing_sand: {{job}} was not cancelled.{{sentence}}\n{waits}"
+    return f":hourglass_flowing_sand: {{Job}} was not cancelled.{{sentence}}\n{waits}"
 
 
 def _retried(post: RequestPost) -> str:
@@ -127,33 +134,33 @@ def _retried(post: RequestPost) -> str:
 def _cancelled(post: RequestPost) -> str:
     was_live = post.request.shown.link_existed or "link_live_since" in post.detail
     live = f" {job_facts.LINK_WAS_LIVE}" if was_live else ""
-    return f":white_check_mark: {{to}}: {{job}} is cancelled.{{approved}} Atlas confirms it.{live}"
+    return f":white_check_mark: {{to}}: {{Job}} is cancelled. Atlas confirms it.{{approved}}{live}"
 
 
 def _withdrawn(post: RequestPost) -> str:
-    why = ":inbox_tray: {to}: the bot's own request takes the place of this one."
+    why = ":inbox_tray: {to}: The bot's own request takes the place of this one."
     if post.actor:
-        why = ":no_entry_sign: {to} withdrew the request. Nothing was done to {job}."
+        why = ":no_entry_sign: {to} withdrew the request: the bot does not cancel {job}."
     return f"{why}{{before}}{{sentence}}"
 
 
 def _over(post: RequestPost) -> str:
     if post.actor:
         return ":information_source: {to}: {actor} ended this request.{before}{sentence}"
-    return ":information_source: {to}: {job} is over.{approved}{sentence}"
+    return ":information_source: {to}: {Job} has ended.{approved}{sentence}"
 
 
 def _job_ended(post: RequestPost) -> str:
     state = post.detail.get("state")
     how = job_facts.ending(JobState(state) if state else None)
     return (
-        f":information_source: {{job}} has {how}: there is nothing left to cancel. "
+        f":information_source: {{Job}} {how}: there is nothing left to cancel. "
         "The request can be withdrawn."
     )
 
 
 APPROVAL = ":ballot_box_with_check: {actor} approved."
-ACTED_ALONE = ":rotating_light: {to} acted alone: asked to cancel {job} without approval."
+ACTED_ALONE = ":rotating_light: {to} acted alone and asked to cancel {job} without approval."
 LOST_RIGHT = (
     "The request waits: if the person who asked gets the right back, one approval lets it run."
 )
@@ -164,58 +171,58 @@ TEMPLATES: Mapping[EventName, str | Callable[[RequestPost], str]] = {
     EventName.REVIEWED: ":ballot_box_with_check: {actor} reviewed what was done without approval.",
     EventName.NOTIFIED: _notified,
     EventName.REMINDED: (
-        ":bell: Reminder: the request to cancel {job} waits for approval, until {until}."
+        ":bell: Reminder: Cancel {job}? The request waits for approval, until {until}."
     ),
     EventName.ESCALATED: (
-        ":rotating_light: Escalated: the request to cancel {job} waits for approval."
+        ":rotating_light: Escalated: Cancel {job}? The request waits for approval, until {until}."
     ),
     EventName.QUARANTINED: (
         ":warning: The approver may not approve any more, so the download is in quarantine again."
     ),
-    EventName.KEPT: ":unlock: {job} is kept{by}: it goes on.{before}{sentence}",
+    EventName.KEPT: ":unlock: {Job} is kept{by}: it goes on.{before}{sentence}",
     EventName.KEEP_VOIDED: (
         ":rotating_light: The keep by {user} does not count: by Atlas's activity feed, {user} "
         "started this download, or may have. It is in quarantine again, with a full grace time."
     ),
-    EventName.OBSERVED: ":eyes: {job} goes on.{before}{sentence}",
+    EventName.OBSERVED: ":eyes: {Job} goes on: the bot does not cancel it.{before}{sentence}",
     EventName.APPROVAL_GIVEN: _approval,
     EventName.APPROVED: _approved,
     EventName.APPROVAL_VOIDED: (
-        ":warning: The approval of {user} counts no longer: {user} may not approve any more."
+        ":warning: The approval of {user} does not count any more: {user} may no longer approve."
     ),
-    EventName.APPROVALS_RAISED: ":warning: The policy requires {needed} by now.",
+    EventName.APPROVALS_RAISED: ":warning: The policy now requires {needed}.",
     EventName.AWAITING: _waits_again,
     EventName.RETRIED: _retried,
     EventName.LINK_LIVE: (
-        ":warning: The download link of {job} is live{since}. "
+        ":warning: The link of {job} is live{since}. "
         "From now on the copy may have been taken; a cancellation ends the link."
     ),
     EventName.LINK_USED: (
-        ":rotating_light: The download link of {job} was used or withdrawn; it was live{since}. "
+        ":rotating_light: The link of {job} was used or withdrawn; it was live{since}. "
         "A copy may have been taken; a cancellation cannot undo that."
     ),
     EventName.JOB_ENDED: _job_ended,
     EventName.CHECK_FAILED: (
-        ":warning: {to}: nothing was sent for {job}.{approved}{sentence}\n"
-        "The bot keeps trying, until the job has ended."
+        ":warning: {to}: Nothing was sent to Atlas yet for {job}.{approved}{sentence}\n"
+        "The bot keeps trying until the download has ended."
     ),
     EventName.CANCELLED: _cancelled,
     EventName.DENIED: (
-        ":no_entry_sign: {to}: denied{by}. Nothing was done to {job}.{before}{sentence}"
+        ":no_entry_sign: {to}: Denied{by}: the bot does not cancel {job}.{before}{sentence}"
     ),
     EventName.WITHDRAWN: _withdrawn,
     EventName.EXPIRED: (
-        ":alarm_clock: {to}: not approved in time. Nothing was done to {job}.{before}{sentence}\n"
-        "To ask again, type {command}."
+        ":alarm_clock: {to}: Not approved in time: the bot does not cancel {job}."
+        "{before}{sentence}\nTo ask again, type {command}."
     ),
     EventName.OVER: _over,
     EventName.REFUSED: ":no_entry: {to}: Atlas refused to cancel {job}.{approved}{sentence}",
     EventName.CHANGED: (
-        ":warning: {to}: {job} is not what it was when you asked, so nothing was done."
+        ":warning: {to}: {Job} has changed since you asked, so nothing was done."
         "{approved}{sentence}\nTo ask again, type {command}."
     ),
     EventName.FAILED: (
-        ":x: {to}: the bot could not finish with {job}.{approved}{sentence}\n"
-        "Look at the job in Atlas, then use *Try again* on the card."
+        ":x: {to}: The bot could not finish cancelling {job}.{approved}{sentence}\n"
+        "Look at the job in Atlas, then click *Try again* on the card."
     ),
 }

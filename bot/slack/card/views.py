@@ -18,14 +18,10 @@ from bot.slack.placement import is_direct
 PART_REMOVED = (
     f"_{REMOVED} was a link or a secret. It is not kept; change it if others may have seen it._"
 )
+APPROVE, DENY, MARK = "Approve cancelling", "Deny", "Mark as reviewed"
 KEEPABLE = frozenset({State.QUARANTINED, State.KEPT})
 STARTER_MAY_KEEP = (
-    ":warning: Atlas does not let the bot read who started it, so the starter may keep it, too."
-)
-ADVICE = (
-    "To get the download after all, tell one of {who} beforehand, then start it again in Atlas: "
-    "*Keep it* on its card lets it go on. An admin of the bot can name people and keys that "
-    "download regularly (BOT_QUARANTINE_EXPECTED)."
+    ":warning: Atlas does not let the bot read who started it, so that person may keep it, too."
 )
 
 
@@ -54,7 +50,7 @@ def message(
     details = [
         *mrkdwn.job_facts(request.shown),
         ("Download link when asked", mrkdwn.download_link(request.shown)),
-        ("Restore job", mrkdwn.code(request.ref.job_id)),
+        ("Job id", mrkdwn.code(request.ref.job_id)),
     ]
     blocks = [
         *(blockkit.section(text) for text in texts if text),
@@ -110,13 +106,14 @@ def _summary(request: Request) -> str:
     if request.by_bot:
         return job
     alone = " without approval" if request.acted_alone else ""
-    return f"{mrkdwn.person(request.requester)} asks to cancel {job}{alone}"
+    asks = "asked" if request.state.ended else "asks"
+    return f"{mrkdwn.person(request.requester)} {asks} to cancel {job}{alone}"
 
 
 def _asked(request: Request, who: str) -> list[str]:
     """Say who asked, who reviewed it, and whose approvals are given or missing."""
     requester = mrkdwn.person(request.requester)
-    asked = f"*Asked by* {requester}, {mrkdwn.date(request.created_at)}"
+    asked = f"*Cancellation asked by* {requester}, {mrkdwn.date(request.created_at)}"
     if request.reason.strip():
         removed = f"\n{PART_REMOVED}" if REMOVED in request.reason else ""
         asked += f"\n{mrkdwn.quote(request.reason)}{removed}"
@@ -156,7 +153,7 @@ def _approvals(request: Request, who: str) -> str:
 
 def _voided(request: Request) -> list[str]:
     voided = mrkdwn.join(map(mrkdwn.person, request.voided))
-    return [f"*Counts no longer* {voided}"] if voided else []
+    return [f"*Does not count any more* the approval of {voided}"] if voided else []
 
 
 def _quarantine(request: Request, who: str, mode: Mode, facts: JobFacts | None) -> str:
@@ -165,14 +162,11 @@ def _quarantine(request: Request, who: str, mode: Mode, facts: JobFacts | None) 
     if request.state is State.QUARANTINED:
         lines = [_what_follows(request, mode), f"*May keep it* {who}"]
     elif approved := mrkdwn.approved_by(request):
-        lines = [f"*Cancel it now* by {approved}"]
+        lines = [f"*Decided to cancel it now* {approved}"]
     by = facts.started_by if facts else NOT_READ
     if by.knowledge is StarterStatus.NOT_KNOWN and request.state in KEEPABLE:
         lines.append(STARTER_MAY_KEEP)
-    lines += _voided(request)
-    if request.state is State.CANCELLED:
-        lines.append(ADVICE.format(who=who))
-    return "\n".join(lines)
+    return "\n".join([*lines, *_voided(request)])
 
 
 def _what_follows(request: Request, mode: Mode) -> str:
@@ -224,11 +218,8 @@ def _quarantine_buttons(request: Request, mode: Mode) -> list[Block]:
     keep = blockkit.button("Keep it", ids.KEEP, request.id, style="primary")
     if mode is Mode.OFF:
         return [keep]
-    ref, label = request.ref, "Cancel it now"
-    text = (
-        f"The bot asks Atlas to cancel restore job {ref.job_id} of {ref.cluster_name}. "
-        "This cannot be undone."
-    )
+    label = "Cancel it now"
+    text = f"The bot asks Atlas to cancel {_plain(request)}. This cannot be undone."
     confirm = blockkit.confirm(f"{label}?", text, label, style="danger")
     cancel = blockkit.button(label, ids.APPROVE, request.id, style="danger", confirm=confirm)
     return [keep, cancel]
@@ -236,32 +227,37 @@ def _quarantine_buttons(request: Request, mode: Mode) -> list[Block]:
 
 def review_button(request: Request) -> Block:
     # Without a confirmation: it changes nothing at Atlas.
-    return blockkit.button("Reviewed", ids.REVIEW, request.id, style="primary")
+    return blockkit.button(MARK, ids.REVIEW, request.id, style="primary")
 
 
 def approver_buttons(request: Request) -> list[Block]:
     """Build the buttons of an approver, for the card and the Home tab."""
-    ref = request.ref
     text = (
-        f"With the last approval the bot asks Atlas to cancel restore job {ref.job_id} of "
-        f"{ref.cluster_name}. This cannot be undone."
+        f"With the last approval the bot asks Atlas to cancel {_plain(request)}. "
+        "This cannot be undone."
     )
-    confirm = blockkit.confirm("Approve this?", text, "Approve")
+    confirm = blockkit.confirm("Cancel this download?", text, APPROVE)
     return [
-        blockkit.button("Approve", ids.APPROVE, request.id, style="primary", confirm=confirm),
-        # Without a confirmation: the dialog that asks for the reason is one.
-        blockkit.button("Deny", ids.DENY, request.id, style="danger"),
+        blockkit.button(APPROVE, ids.APPROVE, request.id, style="primary", confirm=confirm),
+        # Without a confirmation: the dialog that asks for the reason is one. Without a colour: red
+        # buttons cancel.
+        blockkit.button(DENY, ids.DENY, request.id),
     ]
 
 
+def _plain(request: Request) -> str:
+    """Name the download in plain text."""
+    return f"download {request.ref.job_id} of {request.ref.cluster_name}"
+
+
 def _withdraw(request: Request) -> Block:
-    text = "The request ends, and nothing is done to the restore job."
+    text = "The request ends, and the bot does not cancel the download."
     confirm = blockkit.confirm("Withdraw this?", text, "Withdraw", style="danger")
     return blockkit.button("Withdraw", ids.WITHDRAW, request.id, confirm=confirm)
 
 
 def _retry(request: Request) -> Block:
-    text = "The bot reads the job again and asks Atlas to cancel it, if it is still the same."
+    text = "The bot reads the download again, and asks Atlas to cancel it if it is still the same."
     if request.approvals_needed:
         text += " The request waits for its approvals again."
     elif request.runs_alone:

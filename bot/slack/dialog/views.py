@@ -110,7 +110,7 @@ def taken(request: Request, links: Links) -> View:
 
 def _asked(request: Request, links: Links) -> str:
     return (
-        f"{mrkdwn.person(request.requester)} asked for this already, "
+        f"{mrkdwn.asker(request)} asked to cancel this download already, "
         f"{mrkdwn.date(request.created_at)}. {mrkdwn.request_status(request)}"
         f"{see_card(request, links)}"
     )
@@ -169,9 +169,9 @@ def internal_error(reference: str) -> View:
 #: The dialogs that ask for a reason: title, button, what happens, and who reads it.
 REASON_DIALOGS = {
     ids.DENY_DIALOG: (
-        "Deny the request",
+        "Deny cancelling",
         "Deny",
-        "The request ends, and nothing is done to the restore job.",
+        "The request ends, and the download goes on: the bot does not cancel it.",
         "The person who asked will read this in the thread.",
     ),
     ids.KEEP_DIALOG: (

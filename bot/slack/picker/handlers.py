@@ -96,7 +96,7 @@ async def _options(deps: Dependencies, body: Mapping[str, Any]) -> list[Block]:
     view: Mapping[str, Any] = body.get("view") or {}
     state = read_picker(view)
     if state is None:
-        return message_option("This dialog is of another version of the bot")
+        return message_option("This dialog is from another version of the bot")
     selected = selected_value(view, ids.PROJECT) or state.project_id
     project = deps.service.projects.find(selected) if selected else None
     if project is None:

@@ -33,7 +33,7 @@ async def test_acting_alone_ends_the_request_that_waits_with_its_copies(tmp_path
         await shows(env, job[1], "cancelled")
 
         assert refused.get("submit") is None
-        assert "asked for this already" in env.slack.state.text_of(dialog)
+        assert "asked to cancel this download already" in env.slack.state.text_of(dialog)
         assert "Cancelling without approval ends that request." in env.slack.state.text_of(dialog)
         (ended, _) = env.cards(job[1])
         assert (ended["ts"], state_of(ended)) == (card["ts"], "over")

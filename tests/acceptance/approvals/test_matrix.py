@@ -41,11 +41,11 @@ ENDS = ("cancelled", "over", "refused", "changed", "failed", "denied", "withdraw
 
 #: The begin of the answer to a click on a card that has ended.
 ANSWERS_AFTER = {
-    "cancelled": "This request was carried out: Atlas confirms that the job is cancelled",
-    "over": "This request ended, because the job was over",
-    "refused": "This request ended, because Atlas refused",
-    "changed": "This request ended, because the job was not the one that had been shown",
-    "failed": "This request could not be settled",
+    "cancelled": "This request was carried out: Atlas confirms that the download is cancelled",
+    "over": "This request ended, because the download had ended",
+    "refused": "This request ended, because Atlas refused to cancel the download",
+    "changed": "This request ended, because the download had changed since it was shown",
+    "failed": "This request could not be finished",
     "denied": "This request was denied by @Ada",
     "withdrawn": "This request was withdrawn by @Rina",
     "expired": "This request was not approved in time",
@@ -140,7 +140,7 @@ async def test_only_requesters_may_retry(tmp_path: Path) -> None:
         failed = await end_request(env, waiting, "failed")
         for user in ("ada", *WITHOUT_RIGHTS):
             answer = await try_button(env, user, failed, RETRY)
-            assert answer.private.startswith("You may not ask for a restore job to be cancelled.")
+            assert answer.private.startswith("You may not ask for a download to be cancelled.")
             assert "@Rina" in answer.private
         assert env.atlas_methods(job_of(waiting)).count("DELETE") == 1
 

@@ -59,5 +59,5 @@ async def test_concurrent_submits_give_one_request_and_name_its_requester(
     (loser,) = [user for user in ("rina", "ada") if env.slack.state.view_of(user)]
     winner = {"rina": "Ada", "ada": "Rina"}[loser]
     text = env.slack.state.text_of(env.slack.state.view_of(loser) or {})
-    assert f"@{winner} asked for this restore job already" in text
+    assert f"@{winner} asked to cancel this download already" in text
     assert "[Cancel the job]" not in text

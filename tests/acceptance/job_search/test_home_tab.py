@@ -55,8 +55,8 @@ async def test_home_tab_lists_awaiting_requests_to_approvers(tmp_path: Path) -> 
         ending = await env.wait_for_outcome(RUNNING[1])
         redrawn = await home_with(env, "ada", "Waits for your approval\nNothing.")
 
-        assert "[Approve]" not in env.slack.state.text_of(mine)
-        assert "[Approve] [Deny]" in env.slack.state.text_of(home)
+        assert "[Approve cancelling]" not in env.slack.state.text_of(mine)
+        assert "[Approve cancelling] [Deny]" in env.slack.state.text_of(home)
         assert ending.state == "cancelled"
         assert "@Rina asked" in env.slack.state.text_of(redrawn)
 

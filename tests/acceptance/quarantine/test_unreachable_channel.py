@@ -134,7 +134,7 @@ async def test_removal_from_a_private_channel_sends_the_card_to_the_audit_channe
         outcome = await env.wait_for_outcome(job.id, "audit")
         assert outcome.state == "cancelled"
         replies = env.slack.state.replies(outcome.message)
-        assert any("Ada" in env.slack.state.text_of(reply) for reply in replies)
+        assert any("is cancelled. Atlas confirms" in env.slack.state.text_of(r) for r in replies)
         await wait_until(lambda: have_state(env, job, "cancelled", "ada", "abe"))
 
 

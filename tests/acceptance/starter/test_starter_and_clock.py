@@ -49,7 +49,7 @@ async def test_late_starter_is_added_to_the_card_and_to_the_audit_log(env: BotEn
     job = env.start_job()
     await env.submit_request(("prod-eu", job.id))
     first = await shows(env, job, "Waits for approval")
-    assert "by whom is not known yet" in first
+    assert "who started it is not known yet" in first
     assert "expected" in first
     env.atlas.behaviour.event_delay = 0.0
 
@@ -86,7 +86,7 @@ async def test_slow_read_of_the_feed_adds_the_starter_to_the_open_dialog(
     env.atlas.faults.add(slow)
     job = env.start_job()
     first = await env.open_dialog(("prod-eu", job.id))
-    assert "by whom is not known yet" in env.slack.state.text_of(first)
+    assert "who started it is not known yet" in env.slack.state.text_of(first)
 
     def shown() -> bool:
         view = env.slack.state.view_of("rina")
@@ -160,7 +160,7 @@ async def test_job_that_ends_while_the_request_waits_is_reported(env: BotEnviron
     await env.submit_request(("prod-eu", job.id))
     await shows(env, job, "expected")
     job.fail()
-    await shows(env, job, "the job has failed")
+    await shows(env, job, "the download has failed")
     assert await env.slack.until(lambda: replies_with(env, job, "nothing left to cancel"), 20)
     await approve(env, job)
     assert (await env.wait_for_outcome(job.id)).state == "over"
@@ -172,7 +172,7 @@ async def test_announcement_gets_its_starter_later(tmp_path: Path) -> None:
         env.atlas.behaviour.event_delay = NEVER
         job = env.start_job()
         first = await env.slack.until(lambda: env.text_about(job.id), 20)
-        assert "by whom is not known yet" in str(first)
+        assert "who started it is not known yet" in str(first)
         env.atlas.behaviour.event_delay = 0.0
         assert await env.slack.until(lambda: "dana@shop.example" in env.text_about(job.id), 20)
 

@@ -8,7 +8,7 @@ from tests.support.polling import wait_until
 from tests.support.process import run_command
 
 ROOT = "/api/atlas/v2"
-ONLY_WATCHES = "The bot only watches this project (BOT_READ_ONLY)"
+ONLY_WATCHES = "The bot only watches this project and cancels nothing"
 
 
 async def test_read_only_bot_explains_and_offers_no_cancellation(env: WatchEnvironment) -> None:

@@ -34,7 +34,7 @@ SHOWN = (
     ' "5b622e3587d9d6039faf713f", "snapshot_time": "2026-11-25T09:00:00+00:00"}'
 )
 OUTCOME = (
-    '{"by": null, "code": null, "sentence": "Atlas confirms that the restore job is cancelled.",'
+    '{"by": null, "code": null, "sentence": "Atlas confirms that the download is cancelled.",'
     ' "status": null}'
 )
 

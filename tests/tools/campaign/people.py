@@ -224,7 +224,7 @@ class People:
             await self._pause()
 
     async def _review(self, scenario: Scenario) -> None:
-        """Click **Reviewed** until the card does not offer it any more."""
+        """Click **Mark as reviewed** until the card does not offer it any more."""
         user, thread = self._rng.choice(APPROVERS), self._messages.of(scenario.job.id)
         assert thread
         while REVIEW in str(thread.card["blocks"]):

@@ -82,16 +82,19 @@ def test_fields_have_the_names_of_the_contract_and_iso_times() -> None:
     }
 
 
+OWN_KEY = "the bot's own key abcd (the key is used outside the bot: tell an admin of the bot)"
+
+
 @pytest.mark.parametrize(
     ("starter", "by", "in_list", "words"),
     [
         (DANA, "dana@shop.example", "dana@shop.example", "dana@shop.example"),
-        (OWN, "abcd", "abcd", "the bot's own key abcd: the key is used outside the bot"),
+        (OWN, "abcd", "abcd", OWN_KEY),
         (
             PROBABLE,
             None,
             "probably dana@shop.example or eve",
-            "probably dana@shop.example (or eve)",
+            "probably dana@shop.example, or else eve",
         ),
         (StartedBy(StarterStatus.NOT_IN_FEED), None, "", "not in the activity feed"),
     ],

@@ -101,5 +101,8 @@ def test_request_status_names_the_approvers() -> None:
     running = a_request(state=State.CANCELLING, approvals=approved)
     failed = a_request(state=State.FAILED, approvals=approved)
 
-    assert "was approved by <@U0ADA> and <@U0ABE> and is running" in mrkdwn.request_status(running)
+    assert (
+        "was approved by <@U0ADA> and <@U0ABE> and is being carried out"
+        in mrkdwn.request_status(running)
+    )
     assert mrkdwn.request_status(failed).endswith("<@U0ADA> and <@U0ABE> had approved it.")

@@ -166,7 +166,7 @@ async def test_job_with_an_open_request_shows_its_requester(bolt: BoltHarness) -
     await bolt.insert(samples.waiting(requester="U0ABE"))
     await bolt.send(payloads.command(TYPED))
 
-    assert "<@U0ABE> asked for this already" in words(bolt.shown[-1])
+    assert "<@U0ABE> asked to cancel this download already" in words(bolt.shown[-1])
     assert "https://shop.slack.com/archives/C0OPS/p1700000000000100" in words(bolt.shown[-1])
 
 
@@ -196,7 +196,7 @@ async def test_unreadable_user_can_be_retried_in_the_dialog(bolt: BoltHarness) -
     bolt.slack.respond("users.info", *["fatal_error"] * 3)
     await bolt.send(payloads.command(TYPED))
 
-    assert "could not be checked who may do this" in words(bolt.shown[-1])
+    assert "could not check who may do this" in words(bolt.shown[-1])
     assert ids.TRY_AGAIN in words(bolt.shown[-1])
     assert "submit" not in bolt.shown[-1]
 
