@@ -7,8 +7,8 @@ from bot.cancellation.watched_job import WatchedJob, WatchedState
 from bot.slack import blockkit, ids, job_facts, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.client import Links
-from bot.slack.command.grammar import job_value
 from bot.slack.deployment import labelled
+from bot.slack.grammar import job_value
 
 #: The first line, by the state of the job.
 HEADLINES: Mapping[WatchedState, str] = {

@@ -127,3 +127,8 @@ def modal(
         "private_metadata": private_metadata,
     }
     return view | ({"submit": plain(submit)} if submit else {})
+
+
+def private(text: str) -> dict[str, Any]:
+    """Build an ephemeral message; `text` is trusted mrkdwn."""
+    return {"response_type": "ephemeral", **message(text, TEXT)}

@@ -14,10 +14,10 @@ from slack_bolt.response import BoltResponse
 
 from bot.cancellation.request_context import RequestTracer, bind_to_log, new_request_id
 from bot.slack import home, ids, lists, mrkdwn
+from bot.slack.blockkit import private
 from bot.slack.card import handlers as card_handlers
 from bot.slack.client import SlackClient
 from bot.slack.command import handlers as command_handlers
-from bot.slack.command.views import private
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import command_code
 from bot.slack.dialog import handlers as dialog_handlers
@@ -31,7 +31,7 @@ from bot.tasks import new_reference
 log = structlog.get_logger(__name__)
 
 ANYTHING = re.compile(".*", re.DOTALL)
-FEATURES = (command_handlers, dialog_handlers, picker_handlers, lists, home, card_handlers)
+FEATURES = (command_handlers, dialog_handlers, picker_handlers, lists, home)
 
 
 class App(AsyncApp):
@@ -72,6 +72,7 @@ class App(AsyncApp):
         )
         self._on_ack = on_ack
         self._tracer = tracer
+        card_handlers.register(self, deps, on_home_click=home.republish)
         for feature in FEATURES:
             feature.register(self, deps)
         # Bolt calls the first listener that matches, so the fallbacks come last.

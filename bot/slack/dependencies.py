@@ -15,8 +15,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.services.service import CancellationService
+from bot.slack.blockkit import private
 from bot.slack.client import Identity, Links
-from bot.slack.command.views import private
 from bot.slack.directory import Directory
 from bot.slack.errors import CALL_ERRORS, internal_error_text, translate_error
 from bot.slack.payloads import Interaction, interaction_of

@@ -8,6 +8,9 @@ from contextvars import ContextVar
 
 from bot.slack import mrkdwn
 
+#: The arguments of the example that answers show.
+EXAMPLE = "prod-eu 5b622f9287d9d6039aa3fd87"
+
 _command = ContextVar("command", default="/cancel-restore")
 _label = ContextVar("label", default="")
 
@@ -31,3 +34,14 @@ def labelled(text: str) -> str:
     """Put the label, if there is one, before the first line of a message (mrkdwn)."""
     label = mrkdwn.escape(_label.get())
     return f"[{label}] {text}" if label else text
+
+
+def with_example(problem: str, suggestion: str | None = None) -> str:
+    """Add a suggestion and an example to a problem, which is trusted mrkdwn."""
+    meant = f" Did you mean {command_code(suggestion)}?" if suggestion else ""
+    return f"{problem}{meant}\n{for_example(EXAMPLE)}"
+
+
+def for_example(rest: str) -> str:
+    """Give an example of the command, as trusted mrkdwn."""
+    return f"For example: {command_code(rest)}, and {command_code('help')} tells more."

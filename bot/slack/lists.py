@@ -18,11 +18,11 @@ from bot.services.search_results import CancellableJob, Search, UnreadCluster
 from bot.slack import blockkit, ids, job_facts, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.client import Links
-from bot.slack.command.grammar import job_value
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import command_code
 from bot.slack.directory import Directory
 from bot.slack.errors import other_version, sentence_for
+from bot.slack.grammar import job_value
 from bot.slack.payloads import Actor, Interaction
 from bot.storage.history import PastRequest
 

@@ -121,6 +121,36 @@ def targets_of(path: Path) -> set[str]:
     return found - {".".join(path.parent.parts), name_of(path)}
 
 
+#: The folders and modules of one feature of the Slack side, and which imports which.
+FEATURES = {"announcement", "card", "command", "dialog", "home", "lists", "outbox", "picker"}
+FEATURE_IMPORTS = {
+    ("card", "dialog"),
+    ("command", "dialog"),
+    ("command", "lists"),
+    ("command", "picker"),
+    ("dialog", "lists"),
+    ("home", "card"),
+    ("home", "lists"),
+    ("outbox", "card"),
+    ("picker", "dialog"),
+    ("picker", "lists"),
+}
+
+
+def test_features_of_slack_import_each_other_in_one_direction() -> None:
+    found = {
+        (name_of(path).split(".")[2], name.split(".")[2])
+        for path in modules()
+        if name_of(path).startswith("bot.slack.")
+        for name in imports_of(path)
+        if name.startswith("bot.slack.")
+    }
+    between = {(one, other) for one, other in found if one != other and {one, other} <= FEATURES}
+
+    assert between == FEATURE_IMPORTS
+    TopologicalSorter({one: {b for a, b in between if a == one} for one in FEATURES}).prepare()
+
+
 def test_forbidden_import_is_detected(tmp_path: Path) -> None:
     module = tmp_path / "x.py"
     module.write_text("def f():\n    import httpx\n    from bot.slack import command\n")

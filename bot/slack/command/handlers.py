@@ -12,16 +12,15 @@ from bot.cancellation.errors import AlreadyHandled, CancellationError
 from bot.cancellation.lifecycle import UNDECIDED, Request, State
 from bot.cancellation.policy import may_use_channel
 from bot.services.projects import Projects
-from bot.slack import deployment, ids, mrkdwn
-from bot.slack.card.handlers import Decisions
-from bot.slack.command import grammar
+from bot.slack import blockkit, deployment, grammar, ids, mrkdwn
 from bot.slack.command import views as command_views
-from bot.slack.command.grammar import Command, Decide, ShowHistory, ShowList
+from bot.slack.decisions import Decisions
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import command_code
 from bot.slack.dialog.flow import SearchQuery, open_job, open_search
 from bot.slack.dialog.metadata import JobTarget
-from bot.slack.errors import sentence_for
+from bot.slack.errors import other_version, sentence_for
+from bot.slack.grammar import Command, Decide, ShowHistory, ShowList
 from bot.slack.lists import show_history, show_jobs
 from bot.slack.payloads import Actor, Interaction
 from bot.slack.picker.handlers import Picker, PickerQuery
@@ -52,7 +51,7 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
         typed, by = str(body.get("text") or ""), deps.interaction(body)
         to = route(grammar.parse(typed), by.channel, deps.service.projects, typed)
         if isinstance(to, str):
-            await ack(**command_views.private(to))
+            await ack(**blockkit.private(to))
             _log(by, "command typed", "text")
         else:
             await ack()
@@ -66,6 +65,15 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
 
     app.command(deployment.command())(cancel_restore)
     app.shortcut(ids.SHORTCUT)(cancel_this)
+    app.action(ids.OPEN)(partial(_open_job, deps))
+
+
+async def _open_job(deps: Dependencies, ack: AsyncAck, body: dict[str, Any]) -> None:
+    await ack()
+    job = grammar.parse_job_value(str(body["actions"][0].get("value") or ""))
+    by = deps.interaction(body)
+    to = route(job, by.channel, deps.service.projects) if job else other_version("button")
+    dispatch(deps, to, by, "button clicked")
 
 
 def route(command: Command, channel: str, projects: Projects, typed: str = "") -> Route:
@@ -96,7 +104,7 @@ def _route_dialog(command: grammar.OpenDialog, channel: str, projects: Projects)
     try:
         ref = JobRef(project_id=project.id, cluster_name=cluster, job_id=job_id)
     except InvalidName as error:
-        return command_views.with_example(mrkdwn.escape(str(error)))
+        return deployment.with_example(mrkdwn.escape(str(error)))
     if refusal := may_use_channel(project.policy, channel):
         return sentence_for(refusal)
     return JobTarget(ref=ref, asked_in=channel)

@@ -1,12 +1,11 @@
 """Builds the private answers to commands: the help, and the explanation of invalid ones."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from bot.cancellation.lifecycle import Request
-from bot.slack import blockkit, mrkdwn
-from bot.slack.command.grammar import EXAMPLE, InvalidCommand
-from bot.slack.deployment import command, command_code
+from bot.slack import mrkdwn
+from bot.slack.deployment import EXAMPLE, command, command_code, for_example, with_example
+from bot.slack.grammar import InvalidCommand
 
 MAX_PROJECTS = 20  #: projects that one sentence names
 
@@ -30,11 +29,6 @@ FORMS: Mapping[str, str] = {
 }
 
 
-def private(text: str) -> dict[str, Any]:
-    """Build an ephemeral message; `text` is trusted mrkdwn."""
-    return {"response_type": "ephemeral", **blockkit.message(text, blockkit.TEXT)}
-
-
 def help_text(names: Sequence[str]) -> str:
     """Explain the forms of the command, with an example and the reader's projects."""
     lines = [
@@ -49,12 +43,6 @@ def help_text(names: Sequence[str]) -> str:
 def invalid(answer: InvalidCommand) -> str:
     """Explain what is wrong with a command, with a suggestion and an example."""
     return with_example(mrkdwn.escape(answer.problem, 600), answer.suggestion)
-
-
-def with_example(problem: str, suggestion: str | None = None) -> str:
-    """Add a suggestion and an example to a problem, which is trusted mrkdwn."""
-    meant = f" Did you mean {command_code(suggestion)}?" if suggestion else ""
-    return f"{problem}{meant}\n{_for_example(EXAMPLE)}"
 
 
 def right_verbs(request: Request) -> str:
@@ -77,11 +65,7 @@ def unknown_project(given: str, names: Sequence[str]) -> str:
     known = f"; you may use {_codes(names)}" if names else ""
     problem = f"The bot does not know a project {mrkdwn.code(given)}{known}."
     example = f"{next(iter(names), 'PROJECT')}/{EXAMPLE}"
-    return f"{problem}\n{_for_example(example)}"
-
-
-def _for_example(rest: str) -> str:
-    return f"For example: {command_code(rest)}, and {command_code('help')} tells more."
+    return f"{problem}\n{for_example(example)}"
 
 
 def _codes(projects: Iterable[str]) -> str:

@@ -16,8 +16,7 @@ from bot.cancellation.policy import Policy
 from bot.services.projects import Project
 from bot.services.search_results import ClusterRef
 from bot.slack import mrkdwn
-from bot.slack.blockkit import View
-from bot.slack.command.views import private
+from bot.slack.blockkit import View, private
 from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.metadata import JobTarget

@@ -16,25 +16,19 @@ from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.request_context import current_request_id
 from bot.services.service import Submission
 from bot.slack import ids
-from bot.slack.card.handlers import Decisions
 from bot.slack.client import Links
-from bot.slack.command.grammar import parse_job_value
-from bot.slack.command.handlers import dispatch, route
+from bot.slack.decisions import Decisions
 from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.flow import reload_job
 from bot.slack.dialog.metadata import (
     DialogState,
     UnreadableDialog,
-    read_picker,
     read_state,
     read_target,
     submit_problem,
 )
-from bot.slack.errors import CALL_ERRORS, other_version, sentence_for, translate_error
+from bot.slack.errors import CALL_ERRORS, sentence_for, translate_error
 from bot.slack.payloads import REQUEST_KEY, Actor, actor_of, decode_metadata, input_of
-from bot.slack.picker.handlers import update_picker
-from bot.slack.picker.views import DONE
 
 #: Keyword arguments of Bolt's `ack`.
 Response = dict[str, Any]
@@ -61,33 +55,9 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
         actor = actor_of(body, deps.identity)
         await ack(**await submissions.decide(decision, body["view"], actor))
 
-    app.action(ids.OPEN)(partial(_open_job, deps))
-    app.action(ids.TRY_AGAIN)(partial(_try_again, deps))
     app.view(ids.DIALOG)(submit)
     app.view(ids.DENY_DIALOG)(partial(decide, decisions.deny))
     app.view(ids.KEEP_DIALOG)(partial(decide, decisions.keep))
-
-
-async def _open_job(deps: Dependencies, ack: AsyncAck, body: dict[str, Any]) -> None:
-    await ack()
-    job = parse_job_value(str(body["actions"][0].get("value") or ""))
-    by = deps.interaction(body)
-    to = route(job, by.channel, deps.service.projects) if job else other_version("button")
-    dispatch(deps, to, by, "button clicked")
-
-
-async def _try_again(deps: Dependencies, ack: AsyncAck, body: dict[str, Any]) -> None:
-    await ack()
-    view, by = body.get("view") or {}, deps.interaction(body)
-    if picker := read_picker(view):
-        update_picker(deps, picker, ids.JOB, body)
-        return
-    try:
-        job = read_target(view)
-    except UnreadableDialog as error:
-        deps.reply(body, str(error))
-    else:
-        deps.start(reload_job(deps, job, by, str(view["id"])), "reload", by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +67,7 @@ class Submissions:
     deps: Dependencies
 
     async def submit(self, view: Mapping[str, Any], actor: Actor) -> Response:
-        if (view.get("submit") or {}).get("text") == DONE:
+        if (view.get("submit") or {}).get("text") == dialog_views.DONE:
             return CLOSE
         if problem := submit_problem(view):
             log.info("submission refused", actor=actor.id, why="no job selected and shown")

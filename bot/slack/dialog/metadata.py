@@ -11,7 +11,7 @@ from pydantic_core import to_jsonable_python
 from bot.atlas import JobRef
 from bot.cancellation.lifecycle import JobFingerprint
 from bot.slack import ids
-from bot.slack.command.grammar import job_value, parse_job_value
+from bot.slack.grammar import job_value, parse_job_value
 from bot.slack.payloads import decode_metadata, encode_metadata, input_of
 
 T = TypeVar("T")

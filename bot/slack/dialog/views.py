@@ -12,7 +12,6 @@ from bot.services.service import JobDetails
 from bot.slack import blockkit, ids, job_facts, mrkdwn
 from bot.slack.blockkit import Block, View
 from bot.slack.client import Links
-from bot.slack.command.grammar import job_value
 from bot.slack.deployment import command_code
 from bot.slack.dialog.metadata import (
     DialogState,
@@ -22,11 +21,13 @@ from bot.slack.dialog.metadata import (
     read_target,
 )
 from bot.slack.errors import internal_error_text, see_card
+from bot.slack.grammar import job_value
 from bot.slack.lists import unavailable_blocks
 from bot.slack.payloads import REQUEST_KEY, encode_metadata
 from bot.slack.placement import Placement, is_direct
 from bot.slack.plain_text import as_text
 
+DONE = "Done"  #: submits a dialog that only closes
 SUBMIT = "Cancel the job"
 #: A dialog never has two buttons that are both labelled "cancel".
 KEEP = "Keep it"

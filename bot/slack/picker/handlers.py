@@ -16,20 +16,22 @@ from bot.cancellation.errors import CancellationError
 from bot.services.projects import Project
 from bot.slack import ids, mrkdwn
 from bot.slack.blockkit import Block, View
-from bot.slack.command import views as command_views
-from bot.slack.command.grammar import closest_keyword
 from bot.slack.dependencies import Dependencies
+from bot.slack.deployment import with_example
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.flow import Dialog, JobReader
+from bot.slack.dialog.flow import Dialog, JobReader, reload_job
 from bot.slack.dialog.metadata import (
     MESSAGE_VALUE,
     JobTarget,
     PickerState,
+    UnreadableDialog,
     read_picker,
+    read_target,
     selected_value,
     with_selection,
 )
 from bot.slack.errors import other_version, sentence_for
+from bot.slack.grammar import closest_keyword
 from bot.slack.lists import cluster_names
 from bot.slack.payloads import Interaction, actor_of
 from bot.slack.picker import views as picker_views
@@ -63,8 +65,23 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
 
     app.options(ids.CLUSTER)(opened)
     app.options(ids.JOB)(opened)
+    app.action(ids.TRY_AGAIN)(partial(_try_again, deps))
     for block_id in PICKERS:
         app.action({"block_id": block_id, "action_id": block_id})(partial(_select, deps))
+
+
+async def _try_again(deps: Dependencies, ack: AsyncAck, body: dict[str, Any]) -> None:
+    await ack()
+    view, by = body.get("view") or {}, deps.interaction(body)
+    if picker := read_picker(view):
+        update_picker(deps, picker, ids.JOB, body)
+        return
+    try:
+        job = read_target(view)
+    except UnreadableDialog as error:
+        deps.reply(body, str(error))
+    else:
+        deps.start(reload_job(deps, job, by, str(view["id"])), "reload", by)
 
 
 async def _select(deps: Dependencies, ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -155,7 +172,7 @@ class Picker:
         """Open the dialog, then show what this person may select."""
         keyword = closest_keyword(query.word) if query.word else None
         if query.word and keyword and (why := await self._why_no_cluster(query, query.word)):
-            answer = command_views.with_example(why, keyword)
+            answer = with_example(why, keyword)
             await self._deps.replies.send_text(self._by, answer)
             return
         reading = asyncio.create_task(self._initial_content(query))

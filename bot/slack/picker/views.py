@@ -9,13 +9,11 @@ from bot.atlas import JobRef, JobState, RestoreJob, created_at
 from bot.services.projects import Project
 from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.blockkit import Block, View
-from bot.slack.command.grammar import job_value
 from bot.slack.dialog.metadata import MESSAGE_VALUE, PickerState, encode_picker
-from bot.slack.dialog.views import HOURGLASS, KEEP, SUBMIT, modal, reason_input
+from bot.slack.dialog.views import DONE, HOURGLASS, KEEP, SUBMIT, modal, reason_input
+from bot.slack.grammar import job_value
 from bot.slack.payloads import decode_metadata
 
-#: Closes the picker of a project in which the bot does not cancel.
-DONE = "Done"
 #: Slack's limit of options in a list.
 MAX_OPTIONS = 100
 

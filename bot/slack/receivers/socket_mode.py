@@ -14,7 +14,7 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.slack.command.views import private
+from bot.slack.blockkit import private
 from bot.slack.receivers.connection import Connection, connect
 from bot.slack.receivers.keeper import ConnectionKeeper
 from bot.slack.receivers.payloads import NOT_RUNNING, Dispatch, InvalidPayload, read_payload

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bot.sandbox.slack import FakeSlackServer
-from bot.slack.command.views import private
+from bot.slack.blockkit import private
 from bot.slack.receivers.socket_mode import UNREADABLE
 from tests.integration.slack.conftest import Start
 from tests.support.domain import JOB_ID

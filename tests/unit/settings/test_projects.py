@@ -11,7 +11,7 @@ from bot.atlas import DigestKey, ServiceAccount
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy
 from bot.settings import ProjectSettings, Settings, SettingsError, load_settings, warnings
-from bot.slack.command.grammar import KEYWORDS, QUARANTINE_DECISIONS, VERBS
+from bot.slack.grammar import KEYWORDS, QUARANTINE_DECISIONS, VERBS
 
 SHOP, LAB = "5b6212af90dc76637950a2c6", "5b6212af90dc76637950a2c7"
 ENVIRON = {

@@ -9,9 +9,9 @@ from bot.atlas import JobRef
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy
 from bot.slack import ids
-from bot.slack.command.grammar import job_value
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.metadata import JobTarget, PickerState
+from bot.slack.grammar import job_value
 from bot.slack.picker import views as picker_views
 from tests.support.domain import JOB_ID, PROJECT_ID
 from tests.support.service import CLUSTER

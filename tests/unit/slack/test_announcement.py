@@ -1,7 +1,7 @@
 """The announcement of a restore job."""
 
 from bot.slack import ids
-from bot.slack.command.grammar import OpenDialog, parse
+from bot.slack.grammar import OpenDialog, parse
 from tests.support.domain import JOB_ID, PROJECT_ID
 from tests.unit.slack.samples import announcements
 

@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 import pytest
 
 from bot.services.projects import Projects
-from bot.slack.command.grammar import InvalidCommand, parse
 from bot.slack.command.handlers import route_message
 from bot.slack.command.views import help_text, invalid, unknown_project
 from bot.slack.deployment import set_deployment
 from bot.slack.errors import other_version
+from bot.slack.grammar import InvalidCommand, parse
 from bot.slack.lists import no_such_cluster
 from bot.slack.plain_text import as_text
 from tests.support.domain import JOB_ID

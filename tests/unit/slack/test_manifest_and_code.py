@@ -159,9 +159,9 @@ def test_manifest_declares_exactly_what_has_a_listener() -> None:
         picker_handlers,
         lists,
         home,
-        card_handlers,
     ):
         listeners.register(app, floor)
+    card_handlers.register(app, floor, home.republish)
     given = both()[0]
 
     assert app.commands == [each["command"] for each in given["features"]["slash_commands"]]

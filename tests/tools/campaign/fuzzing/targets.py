@@ -16,7 +16,6 @@ from bot.atlas.models import Cluster, Project, RestoreJob
 from bot.atlas.protocol import has_next, parse_body, unwrap_envelope
 from bot.services.projects import Projects
 from bot.slack.client import Identity
-from bot.slack.command.grammar import InvalidCommand, parse
 from bot.slack.command.handlers import route, route_message
 from bot.slack.command.views import invalid
 from bot.slack.dialog.metadata import (
@@ -26,6 +25,7 @@ from bot.slack.dialog.metadata import (
     read_target,
     submit_problem,
 )
+from bot.slack.grammar import InvalidCommand, parse
 from bot.slack.payloads import interaction_of, read_object
 from bot.slack.receivers.connection import read_envelope
 from bot.slack.receivers.payloads import InvalidPayload, read_body, read_payload

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.slack.command.grammar import (
+from bot.slack.grammar import (
     Command,
     Decide,
     Help,

@@ -4,10 +4,10 @@ import pytest
 
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project, Projects
-from bot.slack.command.grammar import parse
 from bot.slack.command.handlers import route
 from bot.slack.dialog.flow import SearchQuery
 from bot.slack.dialog.metadata import JobTarget
+from bot.slack.grammar import parse
 from bot.slack.picker.handlers import PickerQuery
 from tests.support.domain import JOB_ID, PROJECT_ID
 from tests.support.fake_atlas import FakeAtlas

@@ -342,6 +342,6 @@ async def test_done_closes_the_picker_of_a_read_only_project(bolt: BoltHarness) 
     shown = picker_views.view(PickerState(asked_in="C0OPS"), [shop], "Choose one.")
     answer = await bolt.send(payloads.submission(shown))
 
-    assert shown["submit"]["text"] == picker_views.DONE
+    assert shown["submit"]["text"] == dialog_views.DONE
     assert answer.body == CLEARED
     assert await bolt.requests() == []

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from bot.slack import ids
-from bot.slack.command.grammar import job_value
 from bot.slack.dialog.metadata import (
     DETAILS_NOT_SHOWN,
     NO_JOB_SELECTED,
@@ -15,6 +14,7 @@ from bot.slack.dialog.metadata import (
     submit_problem,
     with_selection,
 )
+from bot.slack.grammar import job_value
 from bot.slack.picker import views as picker_views
 from tests.support.domain import PROJECT_ID
 from tests.unit.slack import samples

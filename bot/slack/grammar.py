@@ -15,7 +15,6 @@ from bot.cancellation.request_context import is_request_id
 from bot.slack.blockkit import cut
 from bot.slack.deployment import command
 
-EXAMPLE = "prod-eu 5b622f9287d9d6039aa3fd87"
 EXAMPLE_REQUEST = "8f14e45fceea167a5a36dedd4bea2543"
 REQUEST_ID = "it has 32 characters 0-9 or a-f, and stands on the request's card."
 MAX_LENGTH = 3000

@@ -1,0 +1,74 @@
+"""Carries out the decisions of people about a request, for buttons, dialogs and typed commands."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from bot.cancellation import errors
+from bot.cancellation import policy as rules
+from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.people import ActingPerson
+from bot.slack.dependencies import Dependencies
+from bot.slack.payloads import Actor
+
+#: A decision about a request by its id.
+Decision = Callable[[str, Actor], Coroutine[Any, Any, Request]]
+
+
+class Decisions:
+    """Reads the person's rights from Slack and calls the service, which checks them.
+
+    Each method returns the request as it is afterwards, and raises `CancellationError`.
+    """
+
+    def __init__(self, deps: Dependencies) -> None:
+        self._service = deps.service
+        self._directory = deps.directory
+
+    async def approve(self, request_id: str, actor: Actor) -> Request:
+        person = await self._approver(await self._service.requests.get(request_id), actor)
+        return await self._service.approve(request_id, person)
+
+    async def deny(self, request_id: str, actor: Actor, reason: str) -> Request:
+        person = await self._approver(await self._service.requests.get(request_id), actor)
+        return await self._service.deny(request_id, person, reason)
+
+    async def keep(self, request_id: str, actor: Actor, reason: str) -> Request:
+        request = await self._service.requests.get(request_id)
+        person, email = await asyncio.gather(
+            self._approver(request, actor), self._directory.email_of(actor.id)
+        )
+        return await self._service.keep(request_id, person, reason, email)
+
+    async def withdraw(self, request_id: str, actor: Actor) -> Request:
+        return await self._service.withdraw(request_id, self._directory.acting_by_id(actor))
+
+    async def retry(self, request_id: str, actor: Actor) -> Request:
+        request = await self._service.requests.get(request_id)
+        policy = self._service.projects.policy(request.ref)
+        may_retry = policy.approvers if request.by_bot else policy.requesters
+        person = await self._directory.acting_person(actor, may_retry)
+        return await self._service.retry(request_id, person)
+
+    async def review(self, request_id: str, actor: Actor) -> Request:
+        person = await self._approver(await self._service.requests.get(request_id), actor)
+        return await self._service.review(request_id, person)
+
+    async def check(self, request_id: str, actor: Actor, state: State) -> None:
+        """Raise why the actor may not decide about the request, or that it left `state`."""
+        request = await self._service.requests.get(request_id)
+        if request.state is not state:
+            raise errors.AlreadyHandled(request)
+        person = await self._approver(request, actor)
+        policy = self._service.projects.policy(request.ref)
+        if request.by_bot:
+            refusal = rules.may_keep(policy, person)
+        else:
+            refusal = rules.may_decide(policy, request.requester, person)
+        if refusal:
+            raise refusal
+
+    async def _approver(self, request: Request, actor: Actor) -> ActingPerson:
+        """Return the actor, with all that decides whether they are an approver."""
+        approvers = self._service.projects.policy(request.ref).approvers
+        return await self._directory.acting_person(actor, approvers)
