@@ -3,10 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.atlas import JobRef
 from bot.cancellation import policy as rules
@@ -25,6 +24,9 @@ from bot.slack.errors import CALL_ERRORS, sentence_for, translate_error
 from bot.slack.lists import Viewer
 from bot.slack.payloads import Actor, actor_of
 
+if TYPE_CHECKING:
+    from slack_bolt.async_app import AsyncAck, AsyncApp  # doctor builds the tab without it
+
 log = structlog.get_logger(__name__)
 
 MAX_LISTING_AGE = 60.0  #: seconds for which a listing of many clusters is cached
@@ -33,8 +35,8 @@ MAX_WAITING = 10  #: entries of this part
 MAX_PAST = 5  #: entries of this part
 
 
-def register(app: AsyncApp, deps: Dependencies) -> None:
-    async def opened(ack: AsyncAck, body: dict[str, Any]) -> None:
+def register(app: "AsyncApp", deps: Dependencies) -> None:
+    async def opened(ack: "AsyncAck", body: dict[str, Any]) -> None:
         await ack()
         event = body["event"]
         user, view = event.get("user"), event.get("view") or {}
@@ -43,7 +45,7 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
             actor = actor_of({"user_id": user, "team_id": team}, deps.identity)
             deps.background.start(HomeTab(deps, actor).publish(published=bool(view)), "home")
 
-    async def refresh(ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def refresh(ack: "AsyncAck", body: dict[str, Any]) -> None:
         await ack()
         republish(deps, body)
 
