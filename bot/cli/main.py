@@ -17,7 +17,7 @@ from bot.cli.jobs import list_jobs, show_job
 from bot.cli.output import FAILED, WRONG_USAGE, fail, failing_on
 from bot.cli.report import read_history, report_lines
 from bot.doctor.results import CheckResult, is_ok, write_json, write_lines
-from bot.doctor.run import NO_SLACK, run_checks, settings_results
+from bot.doctor.run import NO_SLACK, run_checks, settings_results, settings_risks
 from bot.log_config import configure_logging
 from bot.redaction import redact
 from bot.settings import Settings, SettingsError, load_settings, warnings
@@ -184,8 +184,8 @@ def report_without_slack(error: SettingsError, form: DoctorFormat) -> bool:
 
     Those of Slack are errors only once one of them is set.
     """
-    begun = not {*missing_slack_variables({})} <= {*error.problems}
-    found = settings_results(error.problems)
+    missing = {*missing_slack_variables({})}
+    begun = not missing <= {*error.problems}
     try:
         settings = load_settings(needs_slack=False)
     except SettingsError as others:
@@ -193,17 +193,20 @@ def report_without_slack(error: SettingsError, form: DoctorFormat) -> bool:
         if form is DoctorFormat.JSON:
             write_json(settings_results(error.problems), sys.stdout)
         fail(str(error), WRONG_USAGE)
-    is_well = report(settings, found if begun else [NO_SLACK], form)
+    found = settings_results(error.problems)
+    if not begun:
+        found = [NO_SLACK, *settings_risks(each for each in error.problems if each not in missing)]
+    is_well = report(settings, found, form)
     if begun:
         raise typer.Exit(WRONG_USAGE)  # the report has the errors
     return is_well
 
 
 def report(settings: Settings, found: Sequence[CheckResult], form: DoctorFormat) -> bool:
-    """Run the checks and write their results after those `found` already."""
+    """Run the checks and write their results with those `found` already."""
     configure_logging("CRITICAL")  # the report has the errors
     redact(settings.secrets)
-    results = [*found, *asyncio.run(run_checks(settings, with_slack=not found))]
+    results = asyncio.run(run_checks(settings, found=found))
     if form is DoctorFormat.REPORT:
         history = asyncio.run(read_history(settings))
         sys.stdout.writelines(f"{line}\n" for line in report_lines(results, settings, history))

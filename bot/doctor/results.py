@@ -137,15 +137,16 @@ def write_json(results: Sequence[CheckResult], out: TextIO) -> None:
 def write_lines(results: Sequence[CheckResult], out: TextIO) -> None:
     """Write the results by group, and counts; only terminals break lines.
 
-    A report that does not fit on a screen has the problems once more before the counts.
+    A report that does not fit on a screen has the problems at its end, before the counts.
     """
     shown = merge_unchecked(map(_clean, results))
-    problems = [replace(each, group="Problems") for each in shown if each.level is Level.PROBLEM]
-    if len(shown) <= SHORT_REPORT:
-        problems = []
+    if len(shown) > SHORT_REPORT:
+        problems = [each for each in shown if each.level is Level.PROBLEM]
+        shown = [each for each in shown if each.level is not Level.PROBLEM]
+        shown += [replace(each, group="Problems") for each in problems]
     console = Console(file=out, highlight=False, soft_wrap=True)
     width = max(console.width, 2 * TEXT_COLUMN) if out.isatty() else sys.maxsize
-    for group, alike in groupby([*shown, *problems], lambda each: each.group):
+    for group, alike in groupby(shown, lambda each: each.group):
         if group:
             console.print(Text(group, style="bold"))
         for result in alike:

@@ -1,7 +1,7 @@
 """Runs all checks, those of different services concurrently."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 
@@ -37,9 +37,15 @@ NO_SLACK = Subject("slack", "Slack", "Slack").warning(
 
 
 async def run_checks(
-    settings: Settings, *, now: Callable[[], datetime] = wall_clock, with_slack: bool = True
+    settings: Settings,
+    *,
+    now: Callable[[], datetime] = wall_clock,
+    found: Sequence[CheckResult] = (),
 ) -> list[CheckResult]:
-    """Check everything that `settings` need; nothing is changed, a webhook gets a test event."""
+    """Check everything that `settings` need; nothing is changed, a webhook gets a test event.
+
+    With results `found` already, which say why it cannot be used, Slack is not checked.
+    """
     checks = [
         within(DATABASE, check_database(settings.database_url.get_secret_value())),
         within(PORT, check_port(settings.host, settings.port)),
@@ -49,14 +55,13 @@ async def run_checks(
     for project in selected:
         checking = check_project(settings, project, now, counts)
         checks.append(within(ATLAS, checking, SERVICE_TIMEOUT))
-    if with_slack:
+    if not found:
         checks.append(within(BOT_TOKEN, check_slack(settings, now), SERVICE_TIMEOUT))
     if settings.audit_webhook:
         checks.append(within(WEBHOOK, check_audit_webhook(settings.audit_webhook)))
-    found = chain.from_iterable(await asyncio.gather(*checks))
-    hint = "Change the setting if this is not intended."
-    risks = [SETTINGS.warning(risk, hint) for risk in warnings(settings)]
-    results = [*found, *organizations, *check_round(settings, counts), *risks]
+    checked = chain.from_iterable(await asyncio.gather(*checks))
+    risks = settings_risks(warnings(settings))
+    results = [*found, *checked, *organizations, *check_round(settings, counts), *risks]
     # A result that all projects share is kept once.
     return sorted(dict.fromkeys(results), key=lambda each: GROUPS.index(each.group.split()[0]))
 
@@ -106,6 +111,11 @@ async def check_audit_webhook(settings: AuditWebhookSettings) -> CheckResult:
             "BOT_AUDIT_WEBHOOK_SECRET; events wait in the database until then.",
         )
     return WEBHOOK.ok(f"the receiver took a signed test event ({event.get_type()})")
+
+
+def settings_risks(risks: Iterable[str]) -> list[CheckResult]:
+    hint = "Change the setting if this is not intended."
+    return [SETTINGS.warning(risk, hint) for risk in risks]
 
 
 def settings_results(problems: Iterable[str]) -> list[CheckResult]:

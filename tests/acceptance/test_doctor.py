@@ -77,6 +77,7 @@ async def test_without_any_setting_of_slack_the_rest_is_checked_and_a_warning_sa
 ) -> None:
     alone = {n: v for n, v in env.environ().items() if not n.startswith("SLACK_")}
     ran = await run_command("doctor", **alone)
+    mistyped = await run_command("doctor", SLACK_TOKEN="xoxb-1", **alone)
     half = await run_command("doctor", SLACK_APP_TOKEN=env.slack.app_token, **alone)
     refused = await run_command("doctor", **alone | {"MONGODB_ATLAS_PRIVATE_API_KEY": "wrong"})
     unwatched = await run_command("doctor", **alone, BOT_QUARANTINE="enforce")
@@ -85,6 +86,8 @@ async def test_without_any_setting_of_slack_the_rest_is_checked_and_a_warning_sa
     assert "warning   Slack: it is not set up yet" in ran.out
     assert "ok        MONGODB_ATLAS_BASE_URL: " in ran.out
     assert f"Project {PROJECT_ID}" in ran.out.splitlines()
+    assert (mistyped.code, mistyped.err) == (0, "")
+    assert "SLACK_TOKEN (did you mean SLACK_APP_TOKEN or SLACK_BOT_TOKEN?)" in mistyped.out
     assert (half.code, half.err) == (2, "")
     assert half.out.count("SLACK_BOT_TOKEN is not set") == 1
     assert refused.code == 1
