@@ -4,11 +4,12 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from operator import attrgetter
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from pydantic import ValidationError
 
@@ -83,6 +84,12 @@ class AtlasReader:
         self.credentials, self.key_id = http.credentials, http.credentials.key_id
         self.version, self._get, self._monotonic = http.version, http.get, http.monotonic
         self._timeout, self._sleep, self._jitter = timeout, sleep, jitter
+
+    def copy(self) -> Self:
+        """Return a reader over the same connections, with a `last_error` of its own."""
+        reader = copy(self)
+        reader.last_error = None
+        return reader
 
     def why_late(self) -> AtlasUnavailable:
         """Return the error for a caller that ends its wait while a read is still being tried."""

@@ -119,7 +119,7 @@ UNREAD = [
 FOUND = Search(
     jobs=[CancellableJob(place=place, job=JOB) for place in PLACES],
     unavailable=UNREAD,
-    searched=len(PLACES),
+    searched=PLACES,
 )
 
 
@@ -180,7 +180,7 @@ def _views(links: Links) -> Iterator[tuple[str, dict[str, Any]]]:
     )
     yield "dialog of an error", dialog_views.error(REASON, TARGET, NAME)
     yield "dialog of a request", dialog_views.taken(REQUEST, links)
-    yield "dialog of a search", dialog_views.not_found(REF.job_id, PLACES, FOUND, None)
+    yield "dialog of a search", dialog_views.not_found(REF.job_id, FOUND)
     yield "dialog of a denial", dialog_views.ask_reason(ids.DENY_DIALOG, REQUEST.id)
     yield (
         "Home tab",

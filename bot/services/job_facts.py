@@ -13,7 +13,8 @@ from bot.cancellation.job_facts import USUAL_WAIT, JobFacts, LinkPhase
 from bot.cancellation.lifecycle import UNDECIDED, Request
 from bot.cancellation.starter import StartedBy, StarterStatus, started_by
 from bot.services.activity_feed import ActivityFeeds, Feed
-from bot.services.projects import Projects
+from bot.services.projects import Project, Projects
+from bot.services.search_results import ClusterRef
 from bot.storage.job_facts_store import FollowedJob, JobFactsStore, NearbyJobs
 from bot.tasks import log_errors
 from bot.timings import Timings
@@ -81,6 +82,16 @@ class JobFactsService:
             ref: known[ref].add(job, self._starter(ref, known[ref], feeds.get(ref), near)).at(now)
             for ref, job in jobs
         }
+
+    async def recorded_cluster(
+        self, job_id: str, projects: Sequence[Project], cluster: str | None
+    ) -> ClusterRef | None:
+        """Return the cluster of a recorded job, without a call of Atlas; raises `StorageError`."""
+        by_id = {project.id: project for project in projects}
+        for ref in await self.store.with_id(job_id, by_id):
+            if cluster in (None, ref.cluster_name):
+                return ClusterRef(project=by_id[ref.project_id], cluster=ref.cluster_name)
+        return None
 
     async def record_late_starter(self, ref: JobRef) -> bool:
         """Wait for a slow read of the feed; record and return whether it has more."""

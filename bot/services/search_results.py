@@ -1,12 +1,10 @@
 """Results of a job search, and how its failures are recorded (pure)."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from bot import atlas
 from bot.atlas import AtlasError, JobRef, RestoreJob
-from bot.cancellation.errors import CancellationError, RateLimitReserved
+from bot.cancellation.errors import RateLimitReserved
 from bot.services.projects import Project
 
 #: Errors that concern the whole project, except with a code in `CLUSTER_CODES`.
@@ -25,10 +23,14 @@ NOT_FOUND_ERRORS = (atlas.JobNotFound, atlas.ClusterNotFound, atlas.WrongCluster
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterRef:
-    """A cluster in which jobs are searched."""
+    """A cluster in which jobs are searched; without a name, the list of a project's clusters."""
 
     project: Project
     cluster: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.project.id, self.cluster
 
     def job(self, job_id: str) -> JobRef:
         return JobRef(project_id=self.project.id, cluster_name=self.cluster, job_id=job_id)
@@ -58,55 +60,41 @@ class UnreadCluster:
 
 @dataclass(slots=True, kw_only=True)
 class Search:
-    """The state of a search for one job, or of a listing.
+    """The result of a search for one job, or of a listing."""
 
-    An error of a whole project is recorded once, and no other cluster of it may be read then.
-    """
-
+    cluster: str | None = None  #: the name to which it is limited
     found: ClusterRef | None = None
-    pending: list[ClusterRef] = field(default_factory=list)  #: in the order of the search
-    searched: int = 0  #: clusters that do not have the job
+    searched: list[ClusterRef] = field(default_factory=list)  #: clusters that do not have the job
     jobs: list[CancellableJob] = field(default_factory=list)  #: of a listing, newest snapshot first
     unavailable: list[UnreadCluster] = field(default_factory=list)
-    failed_projects: set[str] = field(default_factory=set)
 
-    def may_read(self, ref: ClusterRef) -> bool:
-        return ref.project.id not in self.failed_projects
+    def record(self, ref: ClusterRef, error: Exception) -> None:
+        """Record the error of a read; one of a whole project is recorded once."""
+        is_named = self.cluster is not None
+        if is_named and isinstance(error, atlas.ClusterNotFound):
+            return  # it is a cluster of other projects
+        # A flex cluster, or one that was deleted since the list was read.
+        is_known = isinstance(error, atlas.WrongClusterKind) and is_named
+        if isinstance(error, NOT_FOUND_ERRORS) and not is_known:
+            self.searched.append(ref)
+            return
+        name = None if concerns_project(error) else ref.cluster or None
+        unread = UnreadCluster(project=ref.project.name, cluster=name, reason=str(error))
+        if unread not in self.unavailable:
+            self.unavailable.append(unread)
 
-    @contextmanager
-    def recorded(self, ref: ClusterRef) -> Iterator[None]:
-        """Record the error of a read of the cluster, and suppress it."""
-        try:
-            yield
-        except NOT_FOUND_ERRORS:
-            pass  # a flex cluster, or one that was deleted since the list was read
-        except TimeoutError:
-            self.unavailable += timed_out([ref], ())
-        except (AtlasError, CancellationError) as error:
-            if not _concerns_project(error):
-                self.unavailable.append(unavailable_at(ref.project, ref.cluster, error))
-            elif self.may_read(ref):
-                self.failed_projects.add(ref.project.id)
-                self.unavailable.append(unavailable_at(ref.project, None, error))
+    def record_unread(self, ref: ClusterRef, unread: str) -> None:
+        """Record the clause about items that could not be read, unless it is empty."""
+        if unread:
+            at = UnreadCluster(
+                project=ref.project.name,
+                cluster=ref.cluster or None,
+                reason=f"{unread}.",
+                in_part=True,
+            )
+            self.unavailable.append(at)
 
 
-def timed_out(pending: Sequence[ClusterRef], projects: Sequence[Project]) -> list[UnreadCluster]:
-    """Return what was not read in time: the pending clusters, else the whole projects."""
-    late: list[tuple[Project, str | None]] = [(ref.project, ref.cluster) for ref in pending]
-    late = late or [(project, None) for project in projects]
-    return [unavailable_at(project, name, project.atlas.why_late()) for project, name in late]
-
-
-def _concerns_project(error: Exception) -> bool:
+def concerns_project(error: Exception) -> bool:
     code = error.code if isinstance(error, AtlasError) else None
     return isinstance(error, PROJECT_ERRORS) and code not in CLUSTER_CODES
-
-
-def incomplete(project: Project, cluster: str | None, unread: str) -> list[UnreadCluster]:
-    """Record that items could not be read; `unread` is the clause about them, or empty."""
-    at = UnreadCluster(project=project.name, cluster=cluster, reason=f"{unread}.", in_part=True)
-    return [at] if unread else []
-
-
-def unavailable_at(project: Project, cluster: str | None, error: Exception) -> UnreadCluster:
-    return UnreadCluster(project=project.name, cluster=cluster, reason=str(error))

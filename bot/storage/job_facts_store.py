@@ -6,7 +6,7 @@ from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, exists, insert, select, text, tuple_, update
+from sqlalchemy import and_, bindparam, exists, insert, select, text, tuple_, union, update
 
 from bot.atlas import JobRef, JobState, RestoreJob, created_at
 from bot.cancellation.events import EventName
@@ -15,7 +15,15 @@ from bot.cancellation.lifecycle import UNDECIDED, Request, State
 from bot.cancellation.starter import REACH, StartedBy
 from bot.storage import queries
 from bot.storage.posts import announce
-from bot.storage.tables import JOB_IS_OPEN, audit_events, job_facts, requests, to_ref, watched_jobs
+from bot.storage.tables import (
+    JOB,
+    JOB_IS_OPEN,
+    audit_events,
+    job_facts,
+    requests,
+    to_ref,
+    watched_jobs,
+)
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 MAX_OBSERVED = 50  #: the newest observed links of a project that count
@@ -34,6 +42,16 @@ _OBSERVED = (
     .where(job_facts.c.project_id == bindparam("project_id"), job_facts.c.live_since.is_not(None))
     .order_by(job_facts.c.live_since.desc())
     .limit(MAX_OBSERVED)
+)
+#: The recorded jobs of `project_ids` with the id `job_id`, by the unique indexes.
+WITH_ID = union(
+    *(
+        select(*(table.c[name] for name in JOB)).where(
+            table.c.project_id.in_(bindparam("project_ids", expanding=True)),
+            table.c.job_id == bindparam("job_id"),
+        )
+        for table in (watched_jobs, job_facts)
+    )
 )
 _LOCK_UNDECIDED = queries.OPEN_REQUEST_FOR.where(requests.c.state.in_(UNDECIDED)).with_for_update()
 _ALL_READ_AT = queries.ALL_READ_AT.subquery()
@@ -132,6 +150,14 @@ class JobFactsStore(Store):
     def get(self, uow: UnitOfWork, refs: Collection[JobRef]) -> dict[JobRef, JobFacts]:
         """Return the facts about jobs; those that are not recorded follow from the ids."""
         return get_or_new(uow, refs)
+
+    @reads
+    def with_id(
+        self, uow: UnitOfWork, job_id: str, project_ids: Collection[str]
+    ) -> Sequence[JobRef]:
+        """Return the recorded jobs of these projects with this id: usually one, or none."""
+        values = {"job_id": job_id, "project_ids": list(project_ids)}
+        return [to_ref(row) for row in uow.execute(WITH_ID, values)]
 
     @reads
     def known(self, uow: UnitOfWork, ref: JobRef) -> tuple[JobFacts, NearbyJobs, Request | None]:

@@ -9,6 +9,7 @@ from bot.atlas import (
     ActivityEvent,
     AtlasCanceller,
     AtlasReader,
+    AtlasUnavailable,
     Cluster,
     ClusterNotFound,
     Credentials,
@@ -60,6 +61,7 @@ class FakeAtlas(AtlasReader, AtlasCanceller):
         feed_reads: how often the feed was read, and from when on last (`feed_since`).
         faults: what a call about a cluster raises; under the empty name, the list of clusters.
         gates: what a call about a cluster waits for; under the empty name, the list of clusters.
+        attempts: the last error of a call that is still tried, by its cluster.
         unread: the ids of jobs that cannot be read, in every cluster.
         calls: the clusters that were read, in that order; empty for their list.
         most: how many calls were under way at once.
@@ -75,11 +77,15 @@ class FakeAtlas(AtlasReader, AtlasCanceller):
         self.feed_since: datetime | None = None
         self.faults: dict[str, Exception] = {}
         self.gates: dict[str, asyncio.Event] = {}
+        self.attempts: dict[str, AtlasUnavailable] = {}
         self.unread: list[str] = []
         self.calls: list[str] = []
-        self.most = 0
         self.left: Callable[[int], None] = lambda _count: None
-        self._now = 0
+        self._now = [0]
+
+    @property
+    def most(self) -> int:
+        return max(self._now)
 
     async def clusters(self, project_id: str) -> ReadItems[Cluster]:
         await self._called("")
@@ -121,15 +127,15 @@ class FakeAtlas(AtlasReader, AtlasCanceller):
 
     async def _called(self, cluster: str) -> None:
         self.calls.append(cluster)
-        self._now += 1
-        self.most = max(self.most, self._now)
+        self._now.append(self._now[-1] + 1)
         try:
+            self.last_error = self.attempts.get(cluster)
             await asyncio.sleep(0)
             if gate := self.gates.get(cluster):
                 await gate.wait()
             if fault := self.faults.get(cluster):
                 raise fault
         finally:
-            self._now -= 1
+            self._now.append(self._now[-1] - 1)
             if cluster:
                 self.left(len([each for each in self.calls if each]))

@@ -1,7 +1,6 @@
 """Opens the dialog of a job, and updates it with what Atlas and Slack answer."""
 
 import asyncio
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -14,7 +13,7 @@ from bot.cancellation.lifecycle import State
 from bot.cancellation.people import NO_ONE
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project
-from bot.services.search_results import ClusterRef
+from bot.services.search_results import Search
 from bot.slack import mrkdwn
 from bot.slack.blockkit import View, private
 from bot.slack.dependencies import Dependencies
@@ -146,31 +145,25 @@ async def open_search(deps: Dependencies, query: SearchQuery, by: Interaction) -
     """Show that the search starts, then the job, or that it was not found."""
     dialog = Dialog(deps, by)
     if await dialog.open(dialog_views.searching(query.job_id, query.cluster)):
-        await dialog.update(await _search(deps, query, by, dialog))
+        await dialog.update(await _search(deps, query, by))
 
 
-async def _search(deps: Dependencies, query: SearchQuery, by: Interaction, dialog: Dialog) -> View:
-    """Search, show in the dialog how many clusters are searched, and return the last view."""
-    updates: list[asyncio.Task[None]] = []
-    searched: list[ClusterRef] = []
-
-    async def show_scope(clusters: Sequence[ClusterRef]) -> None:
-        searched.extend(clusters)
-        update = dialog.update(dialog_views.search_scope(query.job_id, clusters))
-        updates.append(deps.background.start(update, "search"))
-
+async def _search(deps: Dependencies, query: SearchQuery, by: Interaction) -> View:
+    """Return the view of the job, or that it was not found; recorded jobs are asked first."""
+    facts, finder = deps.service.facts, deps.service.finder
     try:
         candidates = deps.service.projects.all
         projects = await deps.directory.allowed_projects(by.actor, by.channel, candidates)
+        known = await facts.recorded_cluster(query.job_id, projects, query.cluster)
     except CancellationError as error:
         return dialog_views.refused(sentence_for(error))
-    result = await deps.service.finder.search(
-        query.job_id, projects, cluster=query.cluster, hints=query.hints, on_start=show_scope
+    result = (
+        Search(found=known)
+        if known
+        else await finder.search(query.job_id, projects, cluster=query.cluster, hints=query.hints)
     )
-    # The next update must come last.
-    await asyncio.gather(*updates, return_exceptions=True)
     if (found := result.found) is None:
-        return dialog_views.not_found(query.job_id, searched, result, query.cluster)
+        return dialog_views.not_found(query.job_id, result)
     ref = JobRef(project_id=found.project.id, cluster_name=found.cluster, job_id=query.job_id)
     return await JobReader(deps, JobTarget(ref=ref, asked_in=by.channel), by.actor).view()
 

@@ -1,13 +1,12 @@
 """Builds the views of the dialog: a job's details, a search, errors, and the reason of a denial."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 from bot.atlas import DeliveryType, JobRef, JobState, RestoreJob
 from bot.cancellation.lifecycle import JobFingerprint, Request
 from bot.cancellation.policy import Policy
-from bot.services.search_results import ClusterRef, Search
+from bot.services.search_results import Search
 from bot.services.service import JobDetails
 from bot.slack import blockkit, ids, job_facts, mrkdwn
 from bot.slack.blockkit import Block, View
@@ -209,24 +208,15 @@ def why_not_cancellable(job: RestoreJob) -> str:
 def searching(job_id: str, cluster: str | None) -> View:
     """Show that a search starts; without projects, as the person is not known yet."""
     where = f"{mrkdwn.code(cluster)} in all projects" if cluster else "all clusters"
-    return _progress(job_id, where)
+    text = f"{HOURGLASS} Searching {where} for restore job {mrkdwn.code(job_id)} …"
+    return modal([blockkit.section(text, block_id=ids.JOB)], close=KEEP)
 
 
-def search_scope(job_id: str, clusters: Iterable[ClusterRef]) -> View:
-    counts = Counter(each.project.name for each in clusters)
-    parts = (
-        f"{mrkdwn.count(number, 'cluster')} of {mrkdwn.one_line(name)}"
-        for name, number in counts.most_common()
-    )
-    return _progress(job_id, mrkdwn.join(parts, MAX_PROJECTS, "more projects"))
-
-
-def not_found(
-    job_id: str, searched: Iterable[ClusterRef], result: Search, cluster: str | None
-) -> View:
+def not_found(job_id: str, result: Search) -> View:
     """Show that a job was not found, and what could not be searched."""
-    where = f"in {mrkdwn.code(cluster) if cluster else mrkdwn.count(result.searched, 'cluster')}"
-    names = sorted({each.project.name for each in searched})
+    cluster, count = result.cluster, mrkdwn.count(len(result.searched), "cluster")
+    where = f"in {mrkdwn.code(cluster) if cluster else count}"
+    names = sorted({each.project.name for each in result.searched})
     projects = mrkdwn.join(map(mrkdwn.one_line, names), MAX_PROJECTS, "more projects")
     text = f":mag: Restore job {mrkdwn.code(job_id)} was not found {where}"
     note = "Nothing was done." if cluster else f"{NOT_SEARCHED} Nothing was done."
@@ -236,11 +226,6 @@ def not_found(
         blockkit.context(note),
     ]
     return modal(blocks)
-
-
-def _progress(job_id: str, where: str) -> View:
-    text = f"{HOURGLASS} Searching {where} for restore job {mrkdwn.code(job_id)} …"
-    return modal([blockkit.section(text, block_id=ids.JOB)], close=KEEP)
 
 
 def _job(details: JobDetails) -> Block:

@@ -46,6 +46,15 @@ async def test_link_is_expected_at_the_median_of_five_observed_ones(env: Stores)
     assert (await env.facts.get([REF]))[REF].expected_at == NOON + timedelta(seconds=110)
 
 
+async def test_job_is_found_by_its_id_in_the_given_projects(env: Stores) -> None:
+    await env.facts.record(REF)
+
+    assert await env.facts.with_id(REF.job_id, [REF.project_id]) == [REF]
+    assert await env.facts.with_id("f" * 24, [REF.project_id]) == []
+    assert await env.facts.with_id(REF.job_id, ["f" * 24]) == []
+    assert await env.facts.with_id(REF.job_id, []) == []
+
+
 async def test_expected_time_of_a_known_job_stays(env: Stores) -> None:
     await env.facts.record(REF)
     env.clock.advance(179)

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, event
 
 from bot.storage import queries
 from bot.storage.history import NEWEST_OF_PROJECT, old_posts
+from bot.storage.job_facts_store import WITH_ID
 from bot.storage.lease_store import runnable_requests
 from bot.storage.notice_store import requests_to_notify
 from bot.storage.outbox_store import DUE_POSTS, LONGEST_DELAY
@@ -16,7 +17,7 @@ from bot.storage.request_store import COUNT_OPEN, lock_expired
 from bot.storage.webhook_store import next_unposted, oldest_unposted
 from tests.integration.storage.conftest import Stores
 from tests.support.clock import NOON
-from tests.support.domain import PROJECT_ID
+from tests.support.domain import JOB_ID, PROJECT_ID
 
 QUERIES = {
     "due posts": (DUE_POSTS, {"now": NOON, "far": NOON + LONGEST_DELAY, "limit": 10}),
@@ -30,6 +31,7 @@ QUERIES = {
     "unposted events": (next_unposted(1, ["busy"]).limit(8), None),
     "oldest unposted event": (oldest_unposted(1), None),
     "posts to delete": (old_posts(NOON - timedelta(days=90)), None),
+    "job by its id": (WITH_ID, {"project_ids": [PROJECT_ID], "job_id": JOB_ID}),
     "history": (NEWEST_OF_PROJECT, {"project_id": PROJECT_ID, "count": 10}),
 }
 

@@ -1,6 +1,7 @@
 """The service of job facts: few calls of Atlas, and a feed that is late, empty or refused."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,15 @@ async def given(tmp_path: Path) -> AsyncIterator[ServiceOnSqlite]:
 
 async def starter_status(given: ServiceOnSqlite) -> StarterStatus:
     return (await given.service.look_up(REF, timeout=1.0)).facts.started_by.knowledge
+
+
+async def test_recorded_job_is_found_without_a_call(given: ServiceOnSqlite) -> None:
+    await given.service.facts.store.record(REF)
+    find = partial(given.service.facts.recorded_cluster, REF.job_id, given.projects.all)
+    found = [await find(cluster) for cluster in (None, REF.cluster_name, "another")]
+
+    assert [each and each.job(REF.job_id) for each in found] == [REF, REF, None]
+    assert given.atlas[PROJECT_ID].calls == []
 
 
 async def test_one_read_of_the_feed_serves_many_lookups(given: ServiceOnSqlite) -> None:

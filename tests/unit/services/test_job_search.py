@@ -1,6 +1,7 @@
 """Job searches over many clusters: calls, concurrency, rate limit, and reported failures."""
 
 import asyncio
+from typing import Literal
 
 import pytest
 
@@ -32,6 +33,18 @@ class SearchHarness:
         self.second = Project(id=OTHER_ID, name="shop-dev", policy=Policy(), atlas=self.other)
         projects = Projects([self.project, self.second])
         self.finder = JobFinder(projects, monotonic=self.clock.monotonic, timeout=timeout)
+
+
+class OtherCallFails(asyncio.Event):
+    """A gate at which another call with the same key fails."""
+
+    def __init__(self, atlas: FakeAtlas) -> None:
+        super().__init__()
+        self._atlas = atlas
+
+    async def wait(self) -> Literal[True]:
+        self._atlas.last_error = Unavailable()
+        return await super().wait()
 
 
 def names(count: int) -> list[str]:
@@ -69,37 +82,15 @@ async def test_hit_does_not_wait_for_slow_clusters() -> None:
     assert search.found.cluster == "quick"
 
 
-async def test_hinted_clusters_are_read_first_and_alone() -> None:
+async def test_hinted_clusters_are_read_first() -> None:
     env = SearchHarness(*names(60))
     env.atlas.jobs["cluster-059"] = [a_job()]
     hints = ["restore", "cluster-059", "of"]
     search = await env.finder.search(JOB_ID, [env.project], hints=hints)
 
     assert search.found
-    assert env.atlas.calls == ["", "cluster-059"]
-
-
-async def test_job_in_a_cached_listing_costs_no_call() -> None:
-    env = SearchHarness(*names(3))
-    env.atlas.jobs["cluster-001"] = [a_job()]
-    await env.finder.listing([env.project])
-    before = len(env.atlas.calls)
-    search = await env.finder.search(JOB_ID, [env.project])
-
-    assert search.found
-    assert len(env.atlas.calls) == before
-
-
-async def test_on_start_is_called_once_with_all_clusters() -> None:
-    env = SearchHarness(*names(60))
-    counts: list[int] = []
-
-    async def on_start(places: object) -> None:
-        counts.append(len(places))  # type: ignore[arg-type]  # a list of places
-
-    await env.finder.search(NOWHERE, [env.project, env.second], on_start=on_start)
-
-    assert counts == [61]
+    assert env.atlas.calls[:2] == ["", "cluster-059"]
+    assert len(env.atlas.calls) <= 1 + 2 * MAX_CONCURRENT_CALLS
 
 
 async def test_refused_key_of_one_project_leaves_the_others_visible() -> None:
@@ -146,36 +137,43 @@ async def test_cluster_not_read_in_time_is_reported() -> None:
 
 
 @pytest.mark.parametrize("error", [None, NoConnection()])
-async def test_what_is_not_read_in_time_is_reported_with_the_last_error(
+async def test_what_is_not_read_in_time_is_reported_with_its_own_last_error(
     error: NoConnection | None,
 ) -> None:
-    env = SearchHarness("prod-eu", timeout=0.05)
-    env.atlas.last_error = error
-    env.atlas.gates["prod-eu"] = asyncio.Event()
-    listing = await env.finder.listing([env.project])
-    other = SearchHarness("prod-eu", timeout=0.05)
-    other.atlas.last_error = error
-    other.atlas.gates[""] = asyncio.Event()
-    search = await other.finder.search(NOWHERE, [other.project])
+    envs = [SearchHarness("prod-eu", timeout=0.05) for _ in range(3)]
+    jobs, job, clusters = envs
+    for env, late in zip(envs, ("prod-eu", "prod-eu", ""), strict=True):
+        env.atlas.gates[late] = OtherCallFails(env.atlas)
+        if error:
+            env.atlas.attempts[late] = error
     with pytest.raises(type(error or TimedOut())):
-        await other.finder.clusters(PROJECT_ID, timeout=0.01)
-    for each in (env, other):
-        await each.finder.close()
-    reason = str(error or TimedOut())
+        await clusters.finder.clusters(PROJECT_ID, timeout=0.01)
+    results = [
+        await jobs.finder.listing([jobs.project]),
+        await job.finder.search(NOWHERE, [job.project]),
+        await clusters.finder.search(NOWHERE, [clusters.project]),
+    ]
+    for env in envs:
+        await env.finder.close()
 
-    assert [(each.cluster, each.reason) for each in listing.unavailable] == [("prod-eu", reason)]
-    assert [(each.cluster, each.reason) for each in search.unavailable] == [(None, reason)]
+    reason = str(error or TimedOut())
+    assert [(each.cluster, each.reason) for found in results for each in found.unavailable] == [
+        *[("prod-eu", reason)] * 2,
+        (None, reason),
+    ]
 
 
 async def test_flex_cluster_is_reported_and_unknown_cluster_is_empty() -> None:
     env = SearchHarness("prod-eu")
     env.atlas.faults["sketch"] = WrongClusterKind()
     flex = await env.finder.listing([env.project], cluster="sketch")
+    search = await env.finder.search(JOB_ID, [env.project], cluster="sketch")
     unknown = await env.finder.listing([env.project], cluster="nosuch")
 
-    assert [(each.cluster, each.reason) for each in flex.unavailable] == [
-        ("sketch", str(WrongClusterKind()))
-    ]
+    for found in (flex, search):
+        assert [(each.cluster, each.reason) for each in found.unavailable] == [
+            ("sketch", str(WrongClusterKind()))
+        ]
     assert (unknown.jobs, unknown.unavailable) == ([], [])
 
 

@@ -44,7 +44,7 @@ def views() -> dict[str, dict[str, Any]]:
     many = [project(number) for number in range(250)]
     details = samples.views()["details_longest"]
     places = [ClusterRef(project=each, cluster=LONG) for each in many]
-    result = Search(pending=places, searched=3, unavailable=[*FULL.unavailable])
+    result = Search(searched=places, unavailable=[*FULL.unavailable])
     return {
         "loading": picker_views.loading(),
         "nothing selected": picker_views.view(PickerState(asked_in="C0OPS"), many, HOSTILE),
@@ -58,7 +58,6 @@ def views() -> dict[str, dict[str, Any]]:
         ),
         "with a refusal": picker_views.with_details(dialog_views.refused("no"), SELECTED, many),
         "searching": dialog_views.searching(JOB_ID, LONG),
-        "search scope": dialog_views.search_scope(JOB_ID, places),
-        "not found": dialog_views.not_found(JOB_ID, places, result, None),
-        "not found in one": dialog_views.not_found(JOB_ID, [], Search(), LONG),
+        "not found": dialog_views.not_found(JOB_ID, result),
+        "not found in one": dialog_views.not_found(JOB_ID, Search(cluster=LONG)),
     }

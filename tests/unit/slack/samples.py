@@ -398,7 +398,7 @@ def finding() -> dict[str, dict[str, Any]]:
         ),
     ]
     names = {PROJECT_ID: "shop-prod"}
-    nothing = Search(pending=[cluster], searched=1, unavailable=[unseen])
+    nothing = Search(searched=[cluster], unavailable=[unseen])
     return {
         "picker": picker_views.with_details(details, state, [project, other]),
         "picker_loading": picker_views.loading(),
@@ -422,6 +422,5 @@ def finding() -> dict[str, dict[str, Any]]:
         "list_empty": lists.job_list(Search(), "prod-eu", 0, {}),
         "history": lists.request_list(past, names, LINKS),
         "searching": dialog_views.searching(JOB_ID, None),
-        "search_scope": dialog_views.search_scope(JOB_ID, [cluster]),
-        "not_found": dialog_views.not_found(JOB_ID, [cluster], nothing, None),
+        "not_found": dialog_views.not_found(JOB_ID, nothing),
     }

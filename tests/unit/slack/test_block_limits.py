@@ -29,9 +29,8 @@ def test_what_doctor_shows_slack_is_valid_for_slack(sample: Sample) -> None:
         assert 0 < len(text) < 4000
 
 
-@pytest.mark.parametrize("name", ["search scope", "not found"])
-def test_untrusted_names_are_escaped(name: str) -> None:
-    text = json.dumps(views()[name]["blocks"])
+def test_untrusted_names_are_escaped() -> None:
+    text = json.dumps(views()["not found"]["blocks"])
 
     assert "&lt;!channel&gt;" in text
     assert "<!channel>" not in text
