@@ -128,10 +128,11 @@ OWN_FIELDS = (*COLUMNS, "number", "hash")  #: those that the detail cannot repla
 
 
 def readable_fields(event: Recorded) -> tuple[dict[str, Any], bool]:
-    """Return the fields of an event, and whether it is damaged: then only its own fields."""
-    own = {name: getattr(event, name) for name in OWN_FIELDS}
+    """Return the fields of an event, and whether it is damaged; then maybe only its own fields."""
+    stored = {name: getattr(event, name) for name in OWN_FIELDS}
+    own = {k: v if isinstance(v, str | int | None) else repr(v) for k, v in stored.items()}
+    is_damaged = own != stored or not isinstance(event.detail, str)
     try:
-        return {**json.loads(event.detail), **own}, False
+        return {**json.loads(event.detail), **own}, is_damaged
     except (ValueError, TypeError, RecursionError):  # the detail is not a JSON object
-        fields = own.items()
-        return {k: v if isinstance(v, str | int | None) else repr(v) for k, v in fields}, True
+        return own, True

@@ -32,6 +32,7 @@ from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from bot.storage.migrate import SchemaError, known_version
 from bot.storage.summary import NO_DOWNLOADS, read_summary
+from bot.storage.verification import MAX_BREAKS
 
 #: The other fields that the table shows, in this order.
 DETAILS = (
@@ -103,7 +104,8 @@ def verify() -> None:
         breaks = await log.verify()
         checked = await log.count()
         for each in breaks:
-            typer.echo(f"The audit log is broken: {printable(str(each))}.", err=True)
+            what = "database is damaged" if each.row else "audit log is broken"
+            typer.echo(f"The {what}: {printable(str(each))}.", err=True)
         if not breaks:
             typer.echo(f"The audit log is intact: none of {checked} events was changed or removed.")
         return len(breaks)
@@ -125,12 +127,15 @@ def summary(
     read = with_database(lambda db: db.read_snapshot(lambda sql: read_summary(sql, moment)))
     found = asyncio.run(read)
     if form is OutputFormat.JSON:
-        for fields in found or [NO_DOWNLOADS]:
+        for fields in found.projects or [NO_DOWNLOADS]:
             write_json(fields, sys.stdout)
-    elif found:
-        write_table(SUMMARY_HEADERS, map(_summary_row, found), sys.stdout)
-    if not found:
+    elif found.projects:
+        write_table(SUMMARY_HEADERS, map(_summary_row, found.projects), sys.stdout)
+    if not found.projects:
         typer.echo("The watch saw no downloads in that time.", err=form is OutputFormat.JSON)
+    if found.damaged:
+        rows = printable(", ".join(found.damaged[:MAX_BREAKS]))
+        fail(f"The database is damaged; not counted: {rows}. Run `cancel-restore audit verify`.")
 
 
 def _summary_row(fields: Mapping[str, Any]) -> list[str]:
@@ -219,7 +224,7 @@ def fields_writer(how: AuditFormat, out: TextIO, columns: Sequence[str]) -> Fiel
     if how is AuditFormat.JSONL:
         return lambda fields: write_json(fields, out)
     writer = csv.DictWriter(out, columns, restval="")
-    writer.writeheader()
+    writer.writerow({name: printable(name) for name in columns})
     return lambda fields: writer.writerow({name: _cell(each) for name, each in fields.items()})
 
 

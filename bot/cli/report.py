@@ -74,7 +74,7 @@ class History:
 
     requests: Sequence[Sequence[Recorded]] = ()  #: the events of each of the last requests
     downloads: Sequence[Mapping[str, Any]] = ()  #: figures of each project, as `audit summary` has
-    damage: str = ""  #: the name of the error with which a damaged row ended the reading
+    damage: str = ""  #: how many rows are not counted, or the error that ended the reading
 
 
 async def read_history(settings: Settings) -> History:
@@ -91,8 +91,9 @@ async def read_history(settings: Settings) -> History:
         async for event in AuditLog(database).events(since):
             if event.request and event.event in set(EventName):
                 events.setdefault(event.request, []).append(event)
-        downloads = await database.read_snapshot(lambda db: read_summary(db, since))
-        return History(deque(events.values(), MAX_REQUESTS), downloads)
+        found = await database.read_snapshot(lambda db: read_summary(db, since))
+        damage = f"{len(found.damaged)} not counted" if found.damaged else ""
+        return History(deque(events.values(), MAX_REQUESTS), found.projects, damage)
     except (DatabaseUnreadable, SchemaError):  # the check of the database reports it
         return History()
     except DAMAGE as error:

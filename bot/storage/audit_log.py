@@ -9,9 +9,12 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, func, select
 
 from bot.cancellation.events import Recorded
+from bot.storage import queries
 from bot.storage.database import Database
 from bot.storage.tables import audit_events, to_recorded
 from bot.storage.verification import BATCH_SIZE, AuditBreak, find_breaks
+
+MIN_ID = -(2**63)  #: another program may have stored ids below 1
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,11 @@ class AuditLog:
         `equal` are required values of the columns `request`, `event`, `actor`, `team`.
         """
         is_equal = [audit_events.c[name] == value for name, value in equal.items()]
-        page = select(audit_events).where(*is_equal).order_by(audit_events.c.id).limit(BATCH_SIZE)
+        page = queries.RECORDED.where(*is_equal).order_by(audit_events.c.id).limit(BATCH_SIZE)
         if since:
             start = since.astimezone(UTC).isoformat(timespec="milliseconds")
             page = page.where(audit_events.c.at >= start)
-        last, is_full = 0, True
+        last, is_full = MIN_ID, True
         while is_full:
             rows = await self.database.read_snapshot(partial(_after, last, page))
             for row in rows:

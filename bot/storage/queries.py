@@ -8,6 +8,7 @@ from sqlalchemy import Select, Table, and_, bindparam, func, or_, select, text
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.atlas import JobRef
+from bot.cancellation.events import Recorded
 from bot.cancellation.lifecycle import State
 from bot.storage.tables import (
     JOB,
@@ -23,8 +24,10 @@ from bot.storage.tables import (
 #: As literal text: databases use a partial index only for a condition without parameters.
 IS_OPEN = text(OPEN)
 CHAIN_HEAD = select(chain_head.c.reference)
+#: The hashed columns of the audit events, and `id`: another may have any value.
+RECORDED = select(audit_events.c.id, *(audit_events.c[name] for name in Recorded.__slots__))
 #: Reads the audit events request by request and in order.
-EVENTS = select(audit_events).order_by(audit_events.c.request, audit_events.c.number)
+EVENTS = RECORDED.order_by(audit_events.c.request, audit_events.c.number)
 #: Reads the requests with these ids.
 REQUESTS_BY_IDS = select(requests).where(requests.c.id.in_(bindparam("ids", expanding=True)))
 

@@ -139,7 +139,7 @@ def _has_log(path: Path) -> bool:
 def _open_read_only(path: Path, timeout: float) -> sqlite3.Connection:
     """Open the file with its log, else without a lock, for which SQLite would create files."""
     query = "mode=ro" if _has_log(path) else "mode=ro&immutable=1"
-    return sqlite3.connect(
+    connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?{query}",
         uri=True,
         timeout=timeout,
@@ -147,6 +147,9 @@ def _open_read_only(path: Path, timeout: float) -> sqlite3.Connection:
         check_same_thread=False,
         factory=_SelfClosingConnection,
     )
+    # Text that another program stored may have any bytes; by default one of them ends the read.
+    connection.text_factory = lambda text: text.decode(errors="backslashreplace")
+    return connection
 
 
 def _configure(timeout: float, connection: sqlite3.Connection, _record: object) -> None:

@@ -2,25 +2,29 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from operator import itemgetter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from operator import attrgetter, itemgetter
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, and_, func, select
+from sqlalchemy import Connection, Row, Select, and_, func
 
 from bot.atlas import JobRef
 from bot.cancellation.lifecycle import State
 from bot.cancellation.quarantine import WOULD_HAVE
 from bot.cancellation.starter import StartedBy
+from bot.storage.damage import DAMAGE, as_stored
 from bot.storage.tables import JOB, job_facts, requests, to_ref, watched_clusters, watched_jobs
 from bot.storage.watch_store import IN_CLUSTER
 
+T = TypeVar("T")
 NOT_KNOWN = "not known"
 #: Without the downloads of the first read of their cluster.
 _DOWNLOADS = (
-    select(watched_jobs, job_facts.c.started_by, job_facts.c.live_since)
+    as_stored(watched_jobs)
+    .add_columns(job_facts.c.started_by, job_facts.c.live_since.is_not(None).label("was_live"))
     .outerjoin(job_facts, and_(*(job_facts.c[each] == watched_jobs.c[each] for each in JOB)))
     .outerjoin(watched_clusters, IN_CLUSTER)
     .where(
@@ -28,38 +32,107 @@ _DOWNLOADS = (
         watched_jobs.c.version > 0,
     )
 )
-_REQUESTS = select(requests).order_by(requests.c.created_at)
+_REQUESTS = as_stored(requests).order_by(requests.c.created_at)
 
 
-def read_summary(db: Connection, since: datetime | None) -> list[dict[str, Any]]:
-    """Return the figures of each project as JSON values, by its name."""
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request for a download."""
+
+    ref: JobRef
+    project: str
+    state: State
+    would_have: bool  #: whether quarantine only observed it
+    posted_at: float | None  #: of the bot's own card
+
+    @classmethod
+    def of(cls, row: Row[Any]) -> "_Asked":
+        is_posted = row.card_ts and not row.requester
+        return cls(
+            ref=to_ref(row),
+            project=_text(row.project_name),
+            state=State(row.state),
+            would_have=WOULD_HAVE in (json.loads(row.outcome).get("sentence") or ""),
+            posted_at=float(row.card_ts) if is_posted else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Download:
+    ref: JobRef
+    starter: str
+    was_live: bool
+    posted_at: float | None  #: of the announcement
+
+    @classmethod
+    def of(cls, row: Row[Any]) -> "_Download":
+        starter = StartedBy.from_json(json.loads(row.started_by or "{}")).starter
+        return cls(
+            ref=to_ref(row),
+            starter=(starter and starter.name) or NOT_KNOWN,
+            was_live=bool(row.was_live),
+            posted_at=float(row.ts) if row.ts else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    projects: Sequence[Mapping[str, Any]]  #: the figures of each as JSON values, by its name
+    damaged: Sequence[str]  #: the rows that are not counted, since another program changed them
+
+
+def read_summary(db: Connection, since: datetime | None) -> Summary:
+    """Return the figures of each project."""
+    asked, seen = _REQUESTS, _DOWNLOADS
+    if since:
+        asked = asked.where(requests.c.created_at >= since)
+        seen = seen.where(watched_jobs.c.first_seen_at >= since)
+    damaged: list[str] = []
     about, downloads = defaultdict(list), defaultdict(list)
-    after = since or datetime.fromtimestamp(0, UTC)
-    for row in db.execute(_REQUESTS.where(requests.c.created_at >= after)):
-        about[to_ref(row)].append(row)
-    for row in db.execute(_DOWNLOADS.where(watched_jobs.c.first_seen_at >= after)):
-        downloads[row.project_id].append(row)
+    for request in _readable(db, asked, _Asked.of, damaged):
+        about[request.ref].append(request)
+    for download in _readable(db, seen, _Download.of, damaged):
+        downloads[download.ref.project_id].append(download)
     found = [_figures(project, jobs, about) for project, jobs in downloads.items()]
-    return sorted(found, key=itemgetter("project"))
+    return Summary(sorted(found, key=itemgetter("project")), damaged)
+
+
+def _readable(
+    db: Connection, rows: Select[Any], parse: Callable[[Row[Any]], T], damaged: list[str]
+) -> Iterator[T]:
+    """Yield the rows that can be read, and add a name of each other one to `damaged`."""
+    table = rows.get_final_froms()[0]
+    for row in db.execute(rows):
+        try:
+            yield parse(row)
+        except DAMAGE:
+            damaged.append(f"row {row.id} of {table}")
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
 
 
 def _figures(
-    name: str | None, downloads: Sequence[Row[Any]], about: Mapping[JobRef, Sequence[Row[Any]]]
+    name: str | None, downloads: Sequence[_Download], about: Mapping[JobRef, Sequence[_Asked]]
 ) -> dict[str, Any]:
     """Return the figures of one project, from its downloads and the requests `about` them."""
-    states, would_have = Counter[tuple[str, bool]](), 0
+    states, would_have = Counter[tuple[State, bool]](), 0
     delays: list[float] = []  # seconds from start to announcement
     for download in downloads:
-        own = about.get(to_ref(download), ())
+        own = about.get(download.ref, ())
         for request in own:
-            name = request.project_name
-            states[request.state, download.live_since is None] += 1
-            would_have += WOULD_HAVE in (json.loads(request.outcome).get("sentence") or "")
+            name = request.project
+            states[request.state, not download.was_live] += 1
+            would_have += request.would_have
         delays += _delay(download, own)
+    by = Counter(map(attrgetter("starter"), downloads))
     return {
         "project": name,
         "downloads": len(downloads),
-        "by": dict(Counter(map(_starter, downloads)).most_common()),
+        "by": dict(by.most_common()),
         "kept": states[State.KEPT, True] + states[State.KEPT, False],
         "cancelled_before_link": states[State.CANCELLED, True],
         "cancelled_after_link": states[State.CANCELLED, False],
@@ -69,17 +142,11 @@ def _figures(
     }
 
 
-def _starter(download: Row[Any]) -> str:
-    starter = StartedBy.from_json(json.loads(download.started_by or "{}")).starter
-    return (starter and starter.name) or NOT_KNOWN
-
-
-def _delay(download: Row[Any], about: Iterable[Row[Any]]) -> list[float]:
+def _delay(download: _Download, about: Iterable[_Asked]) -> list[float]:
     """Return the seconds until the announcement, or the bot's own card, if either was posted."""
-    posted = [download.ts, *(request.card_ts for request in about if not request.requester)]
-    times = [float(ts) for ts in posted if ts]
-    started = to_ref(download).started_at.timestamp()
-    return [round(min(times) - started, 1)] if times else []
+    posted = (download.posted_at, *(each.posted_at for each in about))
+    times = [each for each in posted if each is not None]
+    return [round(min(times) - download.ref.started_at.timestamp(), 1)] if times else []
 
 
 NO_DOWNLOADS = _figures(None, (), {})  #: the figures where no project has downloads

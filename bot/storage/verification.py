@@ -14,17 +14,18 @@ from itertools import chain, groupby, islice
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Connection, Row, Select, Table, select, type_coerce
+from sqlalchemy import Connection, Row, Select, select
 
 from bot.cancellation.events import EventName, Recorded
 from bot.cancellation.lifecycle import Outcome, State
 from bot.storage import queries
-from bot.storage.tables import Instant, approvals, audit_events, milliseconds, requests, to_recorded
+from bot.storage.damage import DAMAGE, DamagedRow, as_stored, damaged_rows
+from bot.storage.tables import approvals, audit_events, milliseconds, requests, to_recorded
 
 BATCH_SIZE = 1000  #: events read by one query
 ROWS_BATCH_SIZE = 200  #: requests whose rows are read by one query
 MAX_BREAKS = 100  #: breaks that are reported at most: one change of the order breaks every link
-REFERENCE = re.compile(r"[0-9a-f]+ [0-9]+ .*", re.DOTALL)  #: the form of `Recorded.reference`
+REFERENCE = re.compile(r"[0-9a-f]+ [0-9]{1,18} .*", re.DOTALL)  #: the form of `Recorded.reference`
 #: When an approval was given, and when it was voided, in milliseconds of Unix time.
 ApprovalTimes = tuple[int, int | None]
 #: The columns that `request:created` fills, by the fields of its detail.
@@ -37,8 +38,6 @@ _CREATED = {
 #: The state that an event enters, by its name.
 STATES: Mapping[str, State] = {EventName.entering(state): state for state in State}
 _OUTCOME = tuple(each.name for each in fields(Outcome))
-#: What reading raises where the bot did not write the text.
-UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 CHANGED = "was changed"
 MISSING = "is missing"
 MOVED = "is not in its place"
@@ -46,13 +45,16 @@ MOVED = "is not in its place"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditBreak:
-    """An event that was changed or is missing, or a row that disagrees with its events."""
+    """An event that was changed or is missing, or a row that is damaged or disagrees with them."""
 
     request: str = ""  #: the request's id; empty for the end of the audit log
     number: int | None = None  #: the event's number, or None for the row
+    row: str = ""  #: a row with values that the bot never writes, of any table
     why: str  #: a clause
 
     def __str__(self) -> str:
+        if self.row:
+            return f"{self.row} {self.why}"
         if not self.request:
             return f"the stored end of the chain {self.why}"
         if self.number is None:
@@ -71,7 +73,7 @@ class Replay:
     approvals: dict[str, ApprovalTimes] = field(default_factory=dict)  #: by user
 
     def add(self, line: Recorded) -> None:
-        """Apply the next event; raises any error of `UNREADABLE` where the bot did not write it."""
+        """Apply the next event; raises any error of `DAMAGE` where the bot did not write it."""
         if self.gap or line.number != self.count + 1:
             self.gap = True
             return
@@ -148,7 +150,7 @@ def _moment(text: str) -> int:
 def _outcome(text: Any) -> object:  # noqa: ANN401 - any value of the column
     try:
         return {name: value for name, value in json.loads(text).items() if value}
-    except UNREADABLE:
+    except DAMAGE:
         return None
 
 
@@ -157,8 +159,16 @@ def find_breaks(db: Connection) -> list[AuditBreak]:
     broken = dict.fromkeys(islice(_chain_breaks(db), MAX_BREAKS))
     # The rows of a request whose events were changed say nothing more.
     named = {each.request for each in broken}
-    rows = (each for each in _row_breaks(db) if each.request not in named)
-    return list(islice(chain(broken, rows), MAX_BREAKS))
+    rows = [each for each in islice(_row_breaks(db), MAX_BREAKS) if each.request not in named]
+    named |= {each.request for each in rows}
+    damaged = (_damage(each) for each in damaged_rows(db, MAX_BREAKS))
+    more = (each for each in damaged if not each.request or each.request not in named)
+    return list(islice(chain(broken, rows, more), MAX_BREAKS))
+
+
+def _damage(found: DamagedRow) -> AuditBreak:
+    key = found.key.get({requests: "id", approvals: "request"}.get(found.table, ""), "")
+    return AuditBreak(request=key, row=str(found), why=f"is damaged ({', '.join(found.columns)})")
 
 
 def _stream(db: Connection, statement: Select[Any]) -> Iterator[Row[Any]]:
@@ -168,14 +178,16 @@ def _stream(db: Connection, statement: Select[Any]) -> Iterator[Row[Any]]:
 def _chain_breaks(db: Connection) -> Iterator[AuditBreak]:
     """Verify each event's hash, and that it follows the event to which it was chained."""
     before = ""
-    for row in _stream(db, select(audit_events).order_by(audit_events.c.id)):
+    for row in _stream(db, queries.RECORDED.order_by(audit_events.c.id)):
         line = to_recorded(row)
         if line.hash != line.expected_hash:
             yield AuditBreak(request=line.request, number=line.number, why=CHANGED)
         elif not line.previous and before:
             yield AuditBreak(request=line.request, number=line.number, why=MOVED)
         elif line.previous != before:
-            yield _broken_link(db, line.previous, before)
+            is_reference = REFERENCE.fullmatch(line.previous)
+            event = AuditBreak(request=line.request, number=line.number, why=CHANGED)
+            yield _broken_link(db, line.previous, before) if is_reference else event
         before = line.reference
     head = str(db.execute(queries.CHAIN_HEAD).scalar_one_or_none())
     if head != before:
@@ -201,7 +213,7 @@ def _row_breaks(db: Connection) -> Iterator[AuditBreak]:
     groups = groupby(events, attrgetter("request"))
     replays = ((request, _replay(lines)) for request, lines in groups if request)
     while batch := dict(islice(replays, ROWS_BATCH_SIZE)):
-        stored = _as_stored(requests).where(requests.c.id.in_(list(batch)))
+        stored = as_stored(requests).where(requests.c.id.in_(list(batch)))
         rows = {row.id: row for row in db.execute(stored)}
         given = _approvals(db, batch)
         for request, replayed in batch.items():
@@ -219,21 +231,14 @@ def _replay(rows: Iterable[Row[Any]]) -> Replay | None:
     try:
         for row in rows:
             result.add(to_recorded(row))
-    except UNREADABLE:
+    except DAMAGE:
         return None
     return result
 
 
-def _as_stored(table: Table) -> Select[Any]:
-    """Read a table without conversions, for which a value that was tampered with is an error."""
-    kinds = {Instant: BigInteger(), Boolean: BigInteger()}
-    columns = [(column, kinds.get(type(column.type), column.type)) for column in table.c]
-    return select(*(type_coerce(column, kind).label(column.name) for column, kind in columns))
-
-
 def _approvals(db: Connection, ids: Iterable[str]) -> Mapping[str, dict[str, ApprovalTimes]]:
     found: defaultdict[str, dict[str, ApprovalTimes]] = defaultdict(dict)
-    for row in db.execute(_as_stored(approvals).where(approvals.c.request.in_(list(ids)))):
+    for row in db.execute(as_stored(approvals).where(approvals.c.request.in_(list(ids)))):
         found[row.request][row.user] = (row.at, row.voided_at)
     return found
 

@@ -25,11 +25,13 @@ async def test_figures_name_starters_ends_and_delays(env: Stores) -> None:
     await quarantine.requests.decide(kept.id, State.KEPT, ADA, allow, reason="audit")
     await pass_seconds(quarantine, GRACE + 5)
 
-    (figures,) = await env.database.read_snapshot(lambda db: read_summary(db, None))
+    found = await env.database.read_snapshot(lambda db: read_summary(db, None))
+    (figures,) = found.projects
 
     assert (figures["project"], figures["downloads"]) == ("shop-prod", 2)
     assert figures["by"] == {"dana@shop.example": 1, "not known": 1}
     assert (figures["kept"], figures["would_have_been_cancelled"]) == (1, 1)
     assert figures["seconds_to_announcement_worst"] is not None
     later = quarantine.clock.now + timedelta(days=1)
-    assert await env.database.read_snapshot(lambda db: read_summary(db, later)) == []
+    found = await env.database.read_snapshot(lambda db: read_summary(db, later))
+    assert (found.projects, found.damaged) == ([], [])

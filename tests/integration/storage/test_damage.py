@@ -1,0 +1,119 @@
+"""Values that another program stored: reading goes on, and `verify` names the row."""
+
+import io
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Table
+
+from bot.cancellation.lifecycle import State
+from bot.cancellation.quarantine import Mode
+from bot.cli.audit import AuditFormat, write
+from bot.storage.audit_log import AuditLog
+from bot.storage.database import Database
+from bot.storage.summary import read_summary
+from bot.storage.tables import Instant, metadata
+from tests.integration.storage.quarantine_environment import QuarantineEnv
+from tests.integration.storage.test_quarantine import ENFORCED
+from tests.support.domain import ADA, RINA, a_waiting_request, allow, keep_all
+from tests.support.timings import DATABASE_TIMEOUT
+
+#: What is stored instead, as SQL.
+VALUES = {
+    "text": "'\u202e'",
+    "bytes of no text": "CAST(x'ff00' AS TEXT)",
+    "blob": "x'00ff'",
+    "huge": "9223372036854775807",
+    "negative": "-1",
+    "null": "NULL",
+}
+
+
+def fill(db: Connection) -> None:
+    """Insert a row into each table that has none."""
+    for table in metadata.sorted_tables:
+        if not db.execute(table.select()).first():
+            row = {each.name: "x" if each.type.python_type is str else 1 for each in table.c}
+            columns, names = (", ".join(f"{mark}{each}" for each in row) for mark in ("", ":"))
+            db.exec_driver_sql(f"INSERT INTO {table.name} ({columns}) VALUES ({names})", row)  # noqa: S608 - constants
+
+
+@pytest.fixture
+async def file(database_url: str, tmp_path: Path) -> Path:
+    """A database with a row in each table."""
+    database = Database(database_url, timeout=DATABASE_TIMEOUT)
+    env = QuarantineEnv(database, replace(ENFORCED, mode=Mode.OBSERVE))
+    env.begin(1)
+    await env.start()
+    env.clock.advance(1)
+    first = env.begin(2)
+    env.show_starter(first, "dana@shop.example")
+    await env.read_jobs()
+    await env.second()
+    kept = await env.request(first)
+    await env.requests.decide(kept.id, State.KEPT, ADA, allow, reason="audit")
+    await env.requests.create(a_waiting_request(approvals=2, id="waits"), RINA)
+    await env.requests.approve("waits", ADA, allow, keep_all)
+    await database.write(fill)
+    await database.close()
+    return tmp_path / "bot.db"
+
+
+def damaged_columns(file: Path, copy: Path, table: Table, value: str) -> Iterator[str]:
+    """Yield each column that takes the value, while the copy has it in one row."""
+    for column in table.c:
+        shutil.copyfile(file, copy)
+        with closing(sqlite3.connect(copy)) as connection, suppress(sqlite3.IntegrityError):
+            connection.execute(
+                f'UPDATE {table.name} SET "{column.name}" = {VALUES[value]}'  # noqa: S608 - constants
+                f" WHERE rowid = (SELECT max(rowid) FROM {table.name})"
+            )
+            connection.commit()
+            yield column.name
+
+
+async def read_all(database: Database) -> tuple[list[str], list[str]]:
+    """Return what `verify` names, and what the formats print; read the summary, too."""
+    log, out = AuditLog(database), [io.StringIO() for _ in AuditFormat]
+    for format_, text in zip(AuditFormat, out, strict=True):
+        await write(log.events, format_, text)
+    found = [str(each) for each in await log.verify()]
+    await database.read_snapshot(lambda db: read_summary(db, None))
+    return found, [each.getvalue() for each in out]
+
+
+def must_be_named(table: Table, column: str, value: str) -> bool:
+    kinds: dict[str, tuple[type[Any], ...]] = {"text": (str,), "bytes of no text": (str,)}
+    is_time = isinstance(table.c[column].type, Instant)
+    is_text = table.c[column].type.python_type is str
+    if value == "blob" or (value in kinds and not is_text):
+        return True
+    return is_time and value in {"huge", "negative"}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("value", VALUES)
+async def test_damaged_value_in_any_column_is_named_and_the_rest_is_printed(
+    file: Path, value: str
+) -> None:
+    copy = Path(shutil.copy(file, file.with_name("copy.db")))
+    database = Database(f"sqlite:///{copy}", read_only=True)
+    intact, printed = await read_all(database)
+    assert intact == []
+    for table in metadata.sorted_tables:
+        for column in damaged_columns(file, copy, table, value):
+            found, texts = await read_all(database)
+
+            where = f"{table.name}.{column}"
+            assert found or not must_be_named(table, column, value), where
+            pairs = zip(texts, printed, strict=True)
+            assert all(a.count("\n") == b.count("\n") for a, b in pairs), where
+            odd = {c for text in texts for c in text if not c.isprintable() and c not in "\r\n"}
+            assert not odd, where
+    await database.close()
