@@ -11,14 +11,16 @@ from typing import Literal, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from bot.redaction import HIDDEN, SENSITIVE, redacted
+from bot.redaction import HIDDEN, SENSITIVE, SENSITIVE_IN_LOG, redacted
 
 #: Bolt's warning when `SLACK_BOT_TOKEN` is in the environment; the client has the token.
 BOLT_CLIENT_WARNING = "As you gave `client` as well, `token` will be unused."
 #: The modules of aiohttp's errors about a request that is not HTTP, or whose body breaks off.
 REQUEST_ERRORS = ("aiohttp.http", "aiohttp.web_protocol")
 ACCEPT_ERROR = "socket.accept() out of system resource"
-_SENSITIVE_KEY = re.compile(rf".*{SENSITIVE}|authorization|cookie", re.IGNORECASE)
+_SENSITIVE_KEY = re.compile(
+    rf".*(?:{SENSITIVE}|{SENSITIVE_IN_LOG})|authorization|cookie", re.IGNORECASE
+)
 
 
 def configure_logging(

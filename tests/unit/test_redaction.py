@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.redaction import PATTERNS, REMOVED, without_secrets
+from bot.redaction import HIDDEN, LOG_PATTERNS, REMOVED, redacted, without_secrets
 
 UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
@@ -36,6 +36,7 @@ def test_secret_or_link_in_typed_text_is_removed(typed: str, kept: str) -> None:
     [
         "INC-4711: wrong cluster, see https://wiki.example/x?page=2#top",
         "token: rotated yesterday",
+        "ticket=OPS-123, ticket: 'OPS-124'",
         "5b622f7087d9d6039fafe03f is the wrong job",
         "Größe <b> & 'quotes'",
     ],
@@ -44,7 +45,7 @@ def test_ordinary_text_is_kept(typed: str) -> None:
     assert without_secrets(typed) == typed
 
 
-@pytest.mark.parametrize(("hints", "pattern"), PATTERNS)
+@pytest.mark.parametrize(("hints", "pattern"), LOG_PATTERNS)
 @settings(max_examples=20)
 @given(data=st.data())
 def test_every_match_contains_a_hint_of_its_pattern(
@@ -59,6 +60,11 @@ def test_every_match_contains_a_hint_of_its_pattern(
 @pytest.mark.parametrize(
     "key", ["token", "secret", "private_key", "privateKey", "password", "ticket", "trigger_id"]
 )
+def test_value_of_a_secret_key_is_redacted_in_the_log(key: str) -> None:
+    assert redacted(f"{key}='some words'") == f"{key}='{HIDDEN}'"
+
+
+@pytest.mark.parametrize("key", ["token", "secret", "private_key", "privateKey", "password"])
 def test_value_of_a_secret_key_is_removed(key: str) -> None:
     assert without_secrets(f"{key}='some words'") == f"{key}='{REMOVED}'"
 
