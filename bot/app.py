@@ -18,9 +18,9 @@ from bot.atlas import AtlasReader
 from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.people import Person
 from bot.doctor.slack import warn_about_ids
+from bot.leader_loops import LeaderLoops
 from bot.reload import Reloader
 from bot.services.direct import DirectMessages, nobody_to_reach
-from bot.services.sweeper import Sweeper
 from bot.settings import Settings, load_settings
 from bot.slack.bolt_app import App
 from bot.slack.channel_status import ChannelStatus, named_channels
@@ -93,6 +93,9 @@ class Bot:
             tracing=self._tracing,
             timings=timings,
         )
+        self._leading = LeaderLoops(self._services)
+        self._leader = self._leading.leader
+        self.metrics.leader.set_function(lambda: self._leader.leads)
         self._exit_stack.push_async_callback(self._services.close)
 
     @property
@@ -112,14 +115,17 @@ class Bot:
         url = self.settings.database_url.get_secret_value()
         if errors := await run_steps(lambda: migrate(url), self._server.start):
             raise StartError("\n".join([*errors, *await collect_slack_errors(authentication)]))
-        if stop := self._services.start_webhook(self._supervise):
+        election = self._supervise(self._leader.run, "leader")
+        self._exit_stack.push_async_callback(self._leader.stop)
+        self._exit_stack.push_async_callback(cancel_and_wait, election)
+        if stop := self._leading.start_webhook(self._supervise):
             self._on_shutdown(stop, self._timings.webhook_stop_timeout)
         names = self._start_services()
         identity = await authentication
         links = Links(atlas=self.settings.atlas.base_url, identity=identity)
         # A separate client: calls of dialogs that hang do not delay the check before a DELETE.
         self._directory = directory = Directory(self._open_slack_client(), identity)
-        direct = self._services.direct_messages(directory)
+        direct = self._leading.direct_messages(directory)
         channels = self._start_outbox(links, direct)
         self._follow_projects(names)
         self._services.organizations.on_change = partial(self._follow_projects, names)
@@ -196,16 +202,6 @@ class Bot:
 
     def _start_services(self) -> asyncio.Task[None]:
         """Start the loops that need no Slack; return the one that reads the projects' names."""
-        sweeper = Sweeper(
-            requests=self._services.requests,
-            history=self._services.cancellation.history,
-            leases=self._services.leases,
-            runner=self._services.runner,
-            clock=self._services.clock,
-            interval=self._timings.sweep_interval,
-            on_sweep=self.metrics.set_open,
-            on_change=self._notify_outbox,
-        )
         reloader = Reloader(
             settings=self.settings,
             load=self._load,
@@ -215,9 +211,10 @@ class Bot:
             interval=self._timings.projects_file_interval,
         )
         self._exit_stack.push_async_callback(self._stop_runs)
-        self._start_loop(sweeper.run, "sweeper")
         self._start_loop(reloader.run, "reload")
-        self._start_loop(self._services.facts.run, "job facts")
+        self._start_loop(self._services.count, "counts")
+        self._start_loop(self._leading.sweep, "sweeper", leading=True)
+        self._start_loop(self._leading.follow_jobs, "job facts", leading=True)
         return self._start_loop(partial(load_project_names, self._services.projects), "projects")
 
     def _start_outbox(self, links: Links, direct: DirectMessages) -> ChannelStatus:
@@ -232,10 +229,11 @@ class Bot:
         )
         self._start_loop(channels.run, "channels")
         self._outbox = outbox = Outbox(
-            self._services.outbox,
+            self._leading.outbox,
             client,
             self.owner,
             MessageBuilder(links, self._services.projects),
+            leads=lambda: self._leader.leads,
             on_drop=self.metrics.dropped_posts.inc,
             on_answer=channels.record_answer,
             takes_posts=channels.takes_posts,
@@ -246,7 +244,7 @@ class Bot:
             tracer=self._tracing.trace,
             timings=self._timings,
         )
-        task = self._supervise(outbox.run, "outbox")
+        task = self._supervise(self._leader.loop(outbox.run), "outbox")
         self._on_shutdown(
             lambda seconds: outbox.stop(task, seconds), self._timings.outbox_stop_timeout
         )
@@ -260,7 +258,8 @@ class Bot:
                 self._services.follow_key, project, names
             )
             if project.watch_channel:
-                wanted["watch", project.id, project.atlas] = partial(self._services.watch, project)
+                watch = self._leader.loop(partial(self._leading.watch, project))
+                wanted["watch", project.id, project.atlas] = watch
         for key in self._following.keys() - wanted.keys():
             self._following.pop(key).cancel()
         for key in wanted.keys() - self._following.keys():
@@ -273,7 +272,8 @@ class Bot:
         links: Links,
         directory: Directory,
     ) -> None:
-        self._start_loop(partial(self._services.notify_approvers, directory), "notifier")
+        notifier = partial(self._leading.notify_approvers, directory)
+        self._start_loop(notifier, "notifier", leading=True)
         self._start_loop(partial(warn_about_ids, self.settings, directory), "ids")
         # Runs stop before the outbox, which still posts their outcomes.
         self._exit_stack.push_async_callback(self._stop_runs)
@@ -305,14 +305,14 @@ class Bot:
         async def slack_answers() -> bool:
             return receiver.problem is None and await answers(client)
 
-        quarantine = partial(
-            self._services.quarantine, slack_answers, directory, channels.takes_posts, direct
-        )
-        self._start_loop(quarantine, "quarantine")
+        quarantine = partial(self._leading.quarantine, slack_answers, channels.takes_posts, direct)
+        self._start_loop(quarantine, "quarantine", leading=True)
+        keeps = partial(self._leading.judge_keeps, directory.email_of)
+        self._start_loop(keeps, "keeps", leading=True)
 
-    def _start_loop(self, loop: Loop, name: str) -> asyncio.Task[None]:
-        """Start a loop that ends before the runs do at the shutdown."""
-        task = self._supervise(loop, name)
+    def _start_loop(self, loop: Loop, name: str, *, leading: bool = False) -> asyncio.Task[None]:
+        """Start a loop that ends before the runs do; `leading`: one of the leader alone."""
+        task = self._supervise(self._leader.loop(loop) if leading else loop, name)
         self._loops.add(task)
         task.add_done_callback(self._loops.discard)
         return task

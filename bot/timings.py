@@ -36,6 +36,8 @@ class Timings:
     lease_release_timeout: float = 1.0  # to release leases at shutdown; otherwise they run out
 
     # Background loops
+    leader_lease: float = 10.0  # for which a replica leads without renewal
+    leader_interval: float = 2.0  # between two renewals, or attempts to lead
     loop_restart_pause: float = 5.0  # after one failed
 
     # Settings
@@ -44,7 +46,7 @@ class Timings:
     organization_retry: float = 20.0  # after a list could not be read
 
     # Outbox
-    outbox_poll_interval: float = 2.0  # between reads without a notification: a third of a claim
+    outbox_poll_interval: float = 0.4  # between reads: posts of other processes leave within 0.5
     message_interval: float = 1.0  # between two messages of a channel, after a burst, as documented
     edit_window: float = 60.0  # for which Slack limits the number of edits
     channel_interval: float = 30.0  # between two reads of the channels that the settings name
@@ -55,7 +57,7 @@ class Timings:
     min_events_interval: float = 2.4  # between two reads of a feed: a quarter of 100 a minute
     open_job_interval: float = 12.0  # between two reads of a cluster with an open download
     first_look: float = 50.0  # over which the first reads of all clusters are spread at most
-    watch_lease_renewal_interval: float = 6.0  # between two renewals of the lease of a project
+    watch_record_interval: float = 6.0  # between two records of when all clusters were read
     watch_idle_interval: float = 0.5  # longest pause until the next check of what is due
     cluster_list_max_age: float = 15.0  # of the list of clusters, where the interval is shorter
     cluster_list_interval: float = 300.0  # of the list of clusters, from an interval of a minute on
@@ -68,7 +70,7 @@ class Timings:
 
     # Audit webhook
     webhook_poll_interval: float = 1.0  # between two reads of what is unsent
-    webhook_lease_renewal_interval: float = 5.0  # a quarter of the lease; the lag is read as often
+    webhook_count_interval: float = 5.0  # between two reads of the lag
     webhook_try_timeout: float = 9.5  # for one POST: 10 s with the time around it
     webhook_first_pause: float = 1.0  # after a POST that was not taken
     webhook_longest_pause: float = 28.0  # doubled up to this: 30 s with a poll

@@ -117,7 +117,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(eq=False)
 class WebhookWorker:
-    """Sends each event at least once; with several replicas, the one that holds the lease.
+    """Sends each event at least once.
 
     An event that is not taken delays the later events of its request only. While the receiver takes
     nothing, one event after the other is tried, with pauses between them.
@@ -131,7 +131,7 @@ class WebhookWorker:
 
     def __post_init__(self) -> None:
         self._backlog: Backlog | None = None
-        self._renew_at = 0.0  # monotonic times, as those below
+        self._count_at = 0.0  # monotonic times, as those below
         self._resume_at = 0.0
         self._paused: dict[str, float] = {}  # until when, by request
         self._failures: dict[str, int] = {}  # since the last success, by request
@@ -147,33 +147,32 @@ class WebhookWorker:
 
     async def run(self) -> None:
         """Send until cancelled; errors are logged and the next round tries again."""
-        while True:
-            self._wake.clear()
-            pause = self.timings.webhook_lease_renewal_interval
-            with log_errors("audit webhook interrupted"):
-                await self._start_tries()
-                pause = self.timings.webhook_poll_interval
-            await wait_up_to(pause, self._wake)  # set when a try has ended
+        try:
+            while True:
+                self._wake.clear()
+                pause = self.timings.webhook_count_interval
+                with log_errors("audit webhook interrupted"):
+                    await self._start_tries()
+                    pause = self.timings.webhook_poll_interval
+                await wait_up_to(pause, self._wake)  # set when a try has ended
+        finally:
+            self._count_at, self._backlog = 0.0, None  # another replica may send now
 
     async def stop(self, loop: asyncio.Task[None], seconds: float) -> None:
-        """Start no more tries, give the open ones `seconds`, and release the lease."""
+        """Start no more tries, and give the open ones `seconds`."""
         await cancel_and_wait(loop)
         if self._in_flight:
             await asyncio.wait(self._in_flight.values(), timeout=seconds)
         await cancel_and_wait(*self._in_flight.values())
         await self.client.aclose()
-        try:
-            await self.store.release()
-        except CancellationError as error:
-            log.info("lease of the audit webhook not released", why=str(error))
 
     async def _start_tries(self) -> None:
         now = time.monotonic()
-        if now >= self._renew_at:
-            self._renew_at = now + self.timings.webhook_lease_renewal_interval
-            self._backlog = await self.store.acquire_lease()
+        if now >= self._count_at:
+            self._count_at = now + self.timings.webhook_count_interval
+            self._backlog = await self.store.backlog()
         limit = (1 if self._is_receiver_unavailable else MAX_IN_FLIGHT) - len(self._in_flight)
-        if not (self._backlog and self._backlog.is_mine) or limit < 1 or now < self._resume_at:
+        if self._backlog is None or limit < 1 or now < self._resume_at:
             return
         self._paused = {request: at for request, at in self._paused.items() if at > now}
         skip = self._paused.keys() | self._in_flight.keys()

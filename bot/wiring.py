@@ -1,42 +1,30 @@
-"""Builds the Atlas clients, the services and their loops from the settings."""
+"""Builds the Atlas clients, the stores and the services from the settings."""
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from bot.atlas import AtlasCanceller, AtlasHttp, AtlasReader, CallRecord, Credentials, KeyAccess
-from bot.cancellation.quarantine import WatchedProject
-from bot.services.activity_feed import ActivityFeeds, FeedMonitor
-from bot.services.direct import DirectMessages
+from bot.services.activity_feed import ActivityFeeds
 from bot.services.job_facts import JobFactsService
 from bot.services.job_search import JobFinder
-from bot.services.kept_downloads import KeptDownloads
 from bot.services.organizations import Organization, Organizations
 from bot.services.projects import Project, Projects, follow_key_access
-from bot.services.quarantine import Quarantine
 from bot.services.rate_limit import CallPacer
 from bot.services.rights import ResolvePeople, RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
-from bot.services.sweeper import Notifier
-from bot.services.watch import Watcher
 from bot.settings import AtlasSettings, OrganizationSettings, ProjectSettings, Settings
-from bot.slack.directory import Directory
 from bot.storage.connection_store import ConnectionStore
 from bot.storage.database import Database, DatabaseClock
 from bot.storage.history import History
 from bot.storage.job_facts_store import JobFactsStore
 from bot.storage.lease_store import LeaseStore
-from bot.storage.notice_store import NoticeStore
-from bot.storage.outbox_store import OutboxStore
-from bot.storage.quarantine_store import QuarantineStore
 from bot.storage.request_store import RequestStore
-from bot.storage.watch_store import WatchStore
-from bot.storage.webhook_store import WebhookStore
-from bot.tasks import Loop, repeat
+from bot.tasks import repeat
 from bot.timings import DEFAULT_TIMINGS, Timings
 from bot.tracing import Tracing
 from bot.web.metrics import Metrics
@@ -149,7 +137,7 @@ class CoreServices:
             self.projects.add(self.clients.project(project))
         self.organizations = Organizations(self.projects, timings=self.timings)
         self.apply(self.settings)
-        self._pacer = CallPacer(self.timings.watch_call_interval)
+        self.pacer = CallPacer(self.timings.watch_call_interval)
         self._build_stores()
         self._build_services()
 
@@ -164,18 +152,7 @@ class CoreServices:
             on_state_entered=metrics.count_state,
             on_cancelled_before_link=metrics.cancelled_before_link.inc,
         )
-        self.outbox = OutboxStore(database, clock)
         self._connections = ConnectionStore(database, clock, self.owner)
-        self._quarantine = QuarantineStore(
-            database,
-            clock,
-            partial(quarantined_project, self.projects),
-            on_state_entered=metrics.count_state,
-            on_limit=lambda name: metrics.quarantine_limit_reached.labels(project=name).inc(),
-        )
-        self._watches = WatchStore(
-            database, clock, self.owner, self._quarantine, on_state_entered=metrics.count_state
-        )
 
     def _build_services(self) -> None:
         database, clock, projects = self.database, self.clock, self.projects
@@ -217,6 +194,14 @@ class CoreServices:
             self.projects.update({project.id: name | rules})
         self.organizations.set(map(self.clients.organization, settings.organizations))
 
+    async def count(self) -> None:
+        """Update the metrics of open requests until cancelled."""
+
+        async def update() -> None:
+            self.metrics.set_open(*await self.requests.counts())
+
+        await repeat(update, self.timings.sweep_interval, "requests not counted")
+
     async def close(self) -> None:
         """Cancel the reads in flight, and close all connections to Atlas and the database."""
         await self.facts.feeds.close()
@@ -224,76 +209,11 @@ class CoreServices:
         await self.clients.close()
         await self.database.close()
 
-    def direct_messages(self, directory: Directory) -> DirectMessages:
-        return DirectMessages(
-            store=NoticeStore(self.database, self.clock),
-            projects=self.projects,
-            find=directory.candidates,
-            on_change=self.on_change,
-        )
-
-    async def quarantine(
-        self,
-        slack_answers: Callable[[], Awaitable[bool]],
-        directory: Directory,
-        takes_posts: Callable[[str, float], Awaitable[bool]],
-        direct: DirectMessages,
-    ) -> None:
-        """End quarantines until cancelled, also of projects where it was switched off."""
-        kept = KeptDownloads(
-            self._quarantine,
-            self.projects,
-            directory.email_of,
-            on_change=self.on_change,
-            interval=self.timings.quarantine_interval,
-        )
-        quarantine = Quarantine(
-            self._quarantine,
-            self.projects,
-            self.facts,
-            self.runner,
-            slack_answers=slack_answers,
-            takes_posts=takes_posts,
-            copy_card=direct.copy_card,
-            now=self.clock,
-            on_change=self.on_change,
-            interval=self.timings.quarantine_interval,
-        )
-        await asyncio.gather(quarantine.run(), kept.run())
-
-    async def notify_approvers(self, directory: Directory) -> None:
-        await Notifier(
-            NoticeStore(self.database, self.clock),
-            self.projects,
-            directory.candidates,
-            now=self.clock,
-            interval=self.timings.notice_interval,
-            on_change=self.on_change,
-        ).run()
-
     async def share_connections(self, share: Callable[[Report], Awaitable[None]]) -> None:
         """Call `share` with what stores the own connections and returns those of other replicas."""
         if not self.database.is_sqlite:  # it has one replica
             work = partial(share, self._connections.report)
             await repeat(work, self.timings.connection_count_interval, "connections not counted")
-
-    async def watch(self, project: Project) -> None:
-        last_read = self.metrics.watch_success
-        watcher = Watcher(
-            project,
-            self._watches,
-            FeedMonitor(project.id, self.facts.feeds),
-            self._pacer,
-            interval=self.settings.watch_interval.total_seconds(),
-            events_interval=self.settings.events_interval.total_seconds(),
-            timings=self.timings,
-            on_change=self.on_change,
-            on_read=lambda: last_read.labels(project=project.name).set_to_current_time(),
-        )
-        try:
-            await watcher.run()
-        finally:
-            last_read.remove(project.name)  # what is not watched any more is not late
 
     async def follow_key(self, project: Project, after: asyncio.Task[None]) -> None:
         """Read what the key of a project may do, from the end of `after` on.
@@ -308,40 +228,10 @@ class CoreServices:
             self.projects.update({project.id: {"key_may_cancel": access.may_cancel}})
 
         await asyncio.wait({after}, timeout=self.timings.key_access_retry)
-        turn = partial(self._pacer.wait, lambda: 0.0)
+        turn = partial(self.pacer.wait, lambda: 0.0)
         await follow_key_access(project.atlas, project.id, on_read, turn=turn)
-
-    def start_webhook(
-        self, start: Callable[[Loop, str], asyncio.Task[None]]
-    ) -> Callable[[float], Coroutine[Any, Any, None]] | None:
-        """Start the audit webhook, if one is configured; return what stops it within seconds."""
-        hook = self.settings.audit_webhook
-        if hook is None:
-            return None
-        # Loading the libraries takes 40 ms, which most bots save.
-        from bot.webhook import WebhookClient, WebhookWorker  # noqa: PLC0415 - see above
-
-        worker = WebhookWorker(
-            WebhookStore(self.database, self.clock, self.owner),
-            WebhookClient(hook.url, hook.secret, timeout=self.timings.webhook_try_timeout),
-            clock=self.clock,
-            timings=self.timings,
-        )
-        self.metrics.webhook_lag.set_function(worker.lag)
-        task = start(worker.run, "audit webhook")
-        return lambda seconds: worker.stop(task, seconds)
 
     async def check_database(self) -> str | None:
         """Return a sentence for `/readyz` unless the database can be written."""
         problem = await self.database.check_writable()
         return problem and f"The database cannot be written ({problem}): check DATABASE_URL."
-
-
-def quarantined_project(projects: Projects, project_id: str) -> WatchedProject | None:
-    """Return what quarantine needs to know about a project; None where it is off."""
-    project = projects.find(project_id)
-    if project is None or project.watch_channel is None or not project.policy.quarantine.is_on:
-        return None
-    return WatchedProject(
-        name=project.name, channel=project.watch_channel, policy=project.policy.quarantine
-    )

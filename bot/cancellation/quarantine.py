@@ -1,9 +1,11 @@
 """Quarantine: a new download that no approver keeps within the grace time is cancelled (pure)."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TypeAlias
 
 from bot.atlas import JobRef, RestoreJob
 from bot.cancellation.lifecycle import Ending, JobFingerprint, Request, State
@@ -11,7 +13,7 @@ from bot.cancellation.starter import StartedBy, StarterKind, is_named
 
 LIMIT_WINDOW = timedelta(hours=1)  #: in which the bot cancels `limit` downloads of a project
 LONGEST_SILENCE = 8.0  #: seconds between two answers of Slack after which grace times start again
-TOLERANCE = timedelta(seconds=1.5)  #: a smaller difference between replicas' ends is not shown
+TOLERANCE = timedelta(seconds=1.5)  #: a smaller change of the end of a grace time is not shown
 NOT_KEPT = "No approver kept the download within the grace time."
 WOULD_HAVE = (
     "No approver kept the download within the grace time. Nothing was sent: the bot only observes"
@@ -158,80 +160,36 @@ def ending(
     return Ending.explained(State.APPROVED, NOT_KEPT)
 
 
+#: A request, when it entered quarantine, and whether copies show its card.
+Stay: TypeAlias = tuple[str, datetime, bool]
+
+
 class GraceClock:
     """Measures by a monotonic clock how long people could see each card.
 
     A grace time starts when Slack answers for the first time after the card was delivered, and
-    again after Slack, the database, this process or the card's channel was unavailable.
+    again after Slack, the database or this process was unavailable, or another replica led.
     """
 
     def __init__(self) -> None:
-        #: The ends that this process stored, by id of the request.
-        self.written: dict[str, datetime] = {}
-        self._shown: Mapping[str, object] = {}
-        self._ends: dict[str, float] = {}
-        self._answered_at: float | None = None
-        self._was_interrupted = False
+        self._ends: dict[Stay, float] = {}
+        self._answered_at = -math.inf
 
     def interrupt(self) -> None:
-        """Slack or the database did not answer: no grace time goes on."""
-        self._ends, self.written = {}, {}
-        self._answered_at, self._was_interrupted = None, True
+        """Slack or the database did not answer, or no card is visible: no grace time goes on."""
+        self._ends = {}
 
-    def follow(self, shown: Mapping[str, object]) -> None:
-        """Forget the grace times of requests that people see no more, or since another moment.
+    def measure(self, waiting: Mapping[Stay, timedelta], now: float) -> Mapping[Stay, float]:
+        """Return the seconds until each of these grace times is over; others are forgotten.
 
-        `shown` has what changes when a request enters quarantine or is shown elsewhere, by its id.
+        Slack and the database have just answered, at the monotonic time `now`. A grace time with 0
+        or less seconds is over.
         """
-        for each in (each for each, since in self._shown.items() if shown.get(each) != since):
-            self._ends.pop(each, None)
-            self.written.pop(each, None)
-        self._shown = shown
-
-    def measure(
-        self, waiting: Mapping[str, tuple[timedelta, timedelta | None]], now: float
-    ) -> Mapping[str, float]:
-        """Return the seconds until the grace time of each request is over.
-
-        Slack and the database have just answered, at the monotonic time `now`. `waiting` maps ids
-        of requests to the grace time and the rest that another process stored lately, or None. The
-        result is by id, too; a grace time with 0 or less seconds is over.
-        """
-        if self._answered_at is not None and now - self._answered_at > LONGEST_SILENCE:
+        if now - self._answered_at > LONGEST_SILENCE:
             self.interrupt()
-        before, self._ends = self._ends, {}
-        for each, (grace, stored) in waiting.items():
-            rest = None if self._was_interrupted else stored
-            left = grace if rest is None else min(max(rest, timedelta()), grace)
-            self._ends[each] = before.get(each, now + left.total_seconds())
-        self._answered_at, self._was_interrupted = now, False
-        self.written = {each: end for each, end in self.written.items() if each in waiting}
+        self._answered_at = now
+        self._ends = {
+            each: self._ends.get(each, now + grace.total_seconds())
+            for each, grace in waiting.items()
+        }
         return {each: end - now for each, end in self._ends.items()}
-
-    def record_stored(self, ends: Mapping[str, datetime]) -> None:
-        """Remember the ends that this process has stored, by id of the request."""
-        self.written |= ends
-
-    def must_store(self, request: Request, end: datetime, now: datetime) -> bool:
-        """Whether the end of a grace time must replace the stored one, which the card shows.
-
-        An earlier end that another replica stored stays, because that replica acts first.
-        """
-        stored = request.grace_ends_at
-        if stored is None or abs(end - stored) <= TOLERANCE:
-            return stored is None
-        is_replaced = abs(end - self.written.get(request.id, stored)) <= TOLERANCE
-        return not (is_replaced and now - timedelta(seconds=LONGEST_SILENCE) < stored < end)
-
-
-def stored_remaining(
-    ends_at: datetime | None, seen_at: datetime | None, now: datetime
-) -> timedelta | None:
-    """Return the stored rest of a grace time, if Slack was seen to answer a moment ago.
-
-    The time since then does not count: Slack or the database may have been unavailable.
-    """
-    if ends_at is None or seen_at is None:
-        return None
-    silence = (now - seen_at).total_seconds()
-    return ends_at - seen_at if 0 <= silence <= LONGEST_SILENCE else None

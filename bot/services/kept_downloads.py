@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(eq=False)
 class KeptDownloads:
-    """Voids keeps of starters. Replicas may race: each keep is voided once."""
+    """Voids keeps of starters."""
 
     store: QuarantineStore
     projects: Projects
@@ -78,7 +78,7 @@ class KeptDownloads:
         try:
             is_void = await self.store.void_keep(kept, project)
         except StateConflict:
-            return True  # another replica was first
+            return True  # it ended meanwhile
         self.on_change()
         return is_void
 

@@ -14,7 +14,7 @@ from bot.cancellation import quarantine as rules
 from bot.cancellation.errors import StateConflict
 from bot.cancellation.lifecycle import Ending, Request, State
 from bot.cancellation.posts import PostState
-from bot.cancellation.quarantine import GraceClock
+from bot.cancellation.quarantine import TOLERANCE, GraceClock, Stay
 from bot.services.job_facts import JobFactsService
 from bot.services.projects import Project, Projects
 from bot.services.runner import Runner
@@ -26,8 +26,6 @@ from bot.timings import Timings
 READ_TIMEOUT = 3.0
 FEED_TIMEOUT = 2.0
 FEED_MAX_AGE = 2.0  #: seconds for which a read of the feed counts as the last one
-#: Maximum age of the stored time at which Slack answered; well below `LONGEST_SILENCE`.
-SEEN_AGE = timedelta(seconds=2)
 #: Seconds for which an answer counts that a channel takes posts; at the end of a grace time it is
 #: asked again.
 CHANNEL_AGE = 10.0
@@ -37,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(eq=False)
 class Quarantine:
-    """Ends quarantines. Replicas may race: each end has one winner."""
+    """Ends quarantines."""
 
     store: QuarantineStore
     projects: Projects
@@ -70,12 +68,11 @@ class Quarantine:
         pairs = zip(waiting, ended, strict=True)
         shown = await self._shown([each for each, is_ended in pairs if not is_ended])
         if not shown:
+            self.clock.interrupt()
             return
         if not await self.slack_answers():
             self.clock.interrupt()
             log.warning("quarantine waits for Slack", requests=len(shown))
-            if seen := [each.request.id for each in shown if each.seen_at]:
-                await self.store.record_slack_unavailable(seen)
             return
         due = await self._measure(shown)
         await asyncio.gather(*(self._end(each) for each in due))
@@ -83,10 +80,8 @@ class Quarantine:
     async def _shown(self, waiting: Sequence[Quarantined]) -> list[Quarantined]:
         """Return the requests that people see; the grace times of others start again."""
         shown = [each for each in waiting if await self._is_seen(each, CHANNEL_AGE)]
-        places = {each.request.id: (each.request.changed_at, bool(each.copies)) for each in shown}
-        self.clock.follow(places)
         for each in waiting:
-            if each.request.id not in places and each.request.card and not each.copies:
+            if each not in shown and each.request.card and not each.copies:
                 await self.copy_card(each.request)
         return shown
 
@@ -111,30 +106,24 @@ class Quarantine:
         return early is not None
 
     async def _measure(self, shown: Sequence[Quarantined]) -> list[Quarantined]:
-        """Return the requests whose grace time is over, and record how long the others have."""
+        """Return the requests whose grace time is over, and record the ends that have changed."""
         now = self.now()
         waiting = {
-            each.request.id: (
-                project.policy.quarantine.grace,
-                rules.stored_remaining(each.request.grace_ends_at, each.seen_at, now),
-            )
+            _stay(each): project.policy.quarantine.grace
             for each in shown
             if (project := self._project(each))
         }
         left = self.clock.measure(waiting, self.monotonic())
-        ends = {each: now + timedelta(seconds=seconds) for each, seconds in left.items()}
-        moved = {
-            each.request.id: end
-            for each in shown
-            if (end := ends.get(each.request.id)) and self.clock.must_store(each.request, end, now)
-        }
-        unseen = [each for each in shown if each.seen_at is None or now - each.seen_at > SEEN_AGE]
-        if moved or unseen:
-            await self.store.record_cards_visible(left, moved)
+        measured = [each for each in shown if _stay(each) in left]
+        moved = {}
+        for each in measured:
+            stored, end = each.request.grace_ends_at, now + timedelta(seconds=left[_stay(each)])
+            if stored is None or abs(end - stored) > TOLERANCE:
+                moved[each.request.id] = end
         if moved:
-            self.clock.record_stored(moved)
+            await self.store.record_ends(moved)
             self.on_change()
-        return [each for each in shown if each.request.id in left and left[each.request.id] <= 0]
+        return [each for each in measured if left[_stay(each)] <= 0]
 
     async def _end(self, each: Quarantined) -> None:
         """Read job and starter once more, and decide."""
@@ -157,10 +146,14 @@ class Quarantine:
         try:
             ended = await self.store.end(each.request, ending)
         except StateConflict:
-            return  # a person, or another replica, was first
+            return  # a person was first
         if ended.state is State.APPROVED:
             self.runner.start(ended.id)
         self.on_change()
 
     def _project(self, each: Quarantined) -> Project | None:
         return self.projects.find(each.request.ref.project_id)
+
+
+def _stay(each: Quarantined) -> Stay:
+    return each.request.id, each.request.changed_at, bool(each.copies)

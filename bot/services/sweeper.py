@@ -1,7 +1,4 @@
-"""Periodic jobs of each replica: sweep due requests, and notify the approvers of waiting ones.
-
-Replicas may race: each change and each notice has one winner.
-"""
+"""Periodic jobs: sweep due requests, and notify the approvers of waiting ones."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,7 +12,6 @@ from bot.cancellation.people import NO_ONE, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.projects import Projects
 from bot.services.runner import Runner
-from bot.storage.database import DatabaseClock
 from bot.storage.history import History
 from bot.storage.lease_store import LeaseStore
 from bot.storage.notice_store import NoticeStore
@@ -42,9 +38,8 @@ class Sweeper:
     history: History
     leases: LeaseStore
     runner: Runner
-    clock: DatabaseClock  #: each sweep adjusts it
+    now: Callable[[], datetime]
     interval: float  #: mean seconds between two sweeps
-    on_sweep: Callable[[int, int], None]  #: gets the numbers of open and of unreviewed requests
     on_change: Callable[[], None]  #: called when a request expired, so that its card is edited
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     sweeps: int = 0
@@ -54,14 +49,12 @@ class Sweeper:
         await repeat(self.sweep, self.interval, "sweep failed", sleep=self.sleep)
 
     async def sweep(self) -> None:
-        await self.clock.set()
         if await self.requests.expire_due():
             self.on_change()
         for request_id in await self.leases.list_runnable():
             self.runner.start(request_id)
-        self.on_sweep(*await self.requests.counts())
         if self.sweeps % SWEEPS_PER_DELETION == 0:
-            await self.history.delete_posts(self.clock() - RETENTION)
+            await self.history.delete_posts(self.now() - RETENTION)
         self.sweeps += 1
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from bot.atlas import AtlasError, ClusterNotFound, JobRef, ReadItems, RestoreJob, WrongClusterKind
-from bot.cancellation.errors import CancellationError, StorageError
+from bot.cancellation.errors import CancellationError
 from bot.services.activity_feed import FeedMonitor
 from bot.services.poll_schedule import PollSchedule, ReadFailures, feed_rank, list_interval
 from bot.services.projects import Project
@@ -39,17 +39,16 @@ GAP_FACTOR = 3  #: how much faster a project is polled once its feed missed a do
 CLUSTER_LIST = ""  #: in the place of a cluster's name: the list of clusters
 UNREAD = "unread"  #: the state of a job that could not be read
 UNREAD_RETRY = 20.0  #: seconds until a list with an unreadable item is read again, at most
-RELEASE_TIMEOUT = 0.5  #: seconds to release the lease at shutdown
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(eq=False)
 class Watcher:
-    """Watches one project while this replica holds its lease."""
+    """Watches one project."""
 
     project: Project
-    store: WatchStore  #: holds the lease, and compares each read with the last one
+    store: WatchStore  #: compares each read with the last one
     feed: FeedMonitor  #: a restore request in it makes the watch read all clusters immediately
     pacer: CallPacer  #: spaces the calls of all watches
     _: KW_ONLY
@@ -69,12 +68,8 @@ class Watcher:
             self._id, self.interval, self.timings, self.monotonic, self.jitter
         )
         self._reads = TokenBucket(self.timings.watch_read_interval, MAX_BURST, self.monotonic())
-        self._reset()
-
-    def _reset(self) -> None:
-        """Forget the state of an earlier lease: another replica may have changed the rows."""
         self._schedule = PollSchedule(min(self.interval, self.timings.first_look))
-        self._listed_at = self._list_at = self._feed_at = self._renew_at = self.monotonic()
+        self._listed_at = self._list_at = self._feed_at = self._record_at = self.monotonic()
         self._events_delay = self.jitter() * self._feed_interval  # spreads many projects
         self._has_gap: bool | None = None
         self._is_requested = False
@@ -95,23 +90,23 @@ class Watcher:
         return self.interval / GAP_FACTOR if self._has_gap else self.interval
 
     async def run(self) -> None:
-        """Watch until cancelled, then release the lease for another replica."""
+        """Watch until cancelled."""
         try:
             while True:
-                pause = self.timings.watch_lease_renewal_interval
+                pause = self.timings.watch_record_interval
                 with log_errors("watch step failed", project=self._id):
                     pause = await self._do_due()
                 await self.sleep(pause)
         finally:
-            await self._close()
+            await cancel_and_wait(*self._tasks)
 
     async def _do_due(self) -> float:
         """Do what is due; return the seconds until the next step."""
-        now, longest = self.monotonic(), self.timings.watch_lease_renewal_interval
-        if now >= self._renew_at and not await self._renew_lease(now):
-            return longest
+        now = self.monotonic()
+        if now >= self._record_at:
+            await self._record_watch(now)
         if now < self._failures.paused_until:
-            return min(self._failures.paused_until - now, longest)
+            return min(self._failures.paused_until, self._record_at) - now
         if now >= self._list_at:
             self._listed_at, self._list_at = now, now + list_interval(self.interval, self.timings)
             self._start(self._list_clusters(), "watch cannot list clusters")
@@ -128,7 +123,7 @@ class Watcher:
         """Start the read that is due; return the seconds until the next check."""
         due = self._schedule.next_due
         if due > now:
-            return min(due, self._list_at, self._feed_at, self._renew_at) - now
+            return min(due, self._list_at, self._feed_at, self._record_at) - now
         is_urgent = due < 0  # see `next_due`
         most, reserve = (MAX_URGENT_READS, 0) if is_urgent else (MAX_CONCURRENT_READS, URGENT_BURST)
         if self._schedule.in_flight >= most:
@@ -151,14 +146,11 @@ class Watcher:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _renew_lease(self, now: float) -> bool:
-        self._renew_at = now + self.timings.watch_lease_renewal_interval
-        if await self.store.acquire(self._id, self._all_read_at()):
-            if self._has_gap is None:
-                self._has_gap = await self.store.has_feed_gap(self._id)
-            return True
-        await self._stop_reads()
-        return False
+    async def _record_watch(self, now: float) -> None:
+        self._record_at = now + self.timings.watch_record_interval
+        await self.store.record_watch(self._id, self._all_read_at())
+        if self._has_gap is None:
+            self._has_gap = await self.store.has_feed_gap(self._id)
 
     def _all_read_at(self) -> datetime | None:
         """Return the time at or after which all clusters were read, by the database's clock."""
@@ -167,19 +159,6 @@ class Watcher:
         if is_partial or not names <= self._complete.keys():
             return None  # after an error there may be clusters that are not known
         return min((self._complete[name] for name in names), default=None)
-
-    async def _stop_reads(self) -> None:
-        await cancel_and_wait(*self._tasks)
-        self._reset()
-
-    async def _close(self) -> None:
-        await self._stop_reads()
-        try:
-            async with asyncio.timeout(RELEASE_TIMEOUT):
-                await self.store.release(self._id)
-        except (TimeoutError, StorageError) as error:
-            # The lease expires.
-            log.info("watch lease not released", project=self._id, why=str(error))
 
     async def _follow_feed(self) -> None:
         """Read the activity feed; after a request of a restore, read all clusters immediately."""
@@ -242,9 +221,6 @@ class Watcher:
             clusters |= self._clusters or frozenset()
         if clusters != self._clusters:
             gone = await self.store.record_clusters(self._id, clusters)
-            if gone is None:
-                self._renew_at = self.monotonic()
-                return
             if is_complete:
                 for name in gone:
                     await self._record_jobs(name, ReadItems())
@@ -285,7 +261,7 @@ class Watcher:
                 self._complete[name] = began
             is_last_urgent = due < 0 <= self._schedule.next_due
             if is_last_urgent:
-                self._renew_at = self.monotonic()  # stores that the clusters were read
+                self._record_at = self.monotonic()  # stores that the clusters were read
             self._failures.clear(name)
             self.on_read()
         except (AtlasError, CancellationError) as error:
@@ -309,10 +285,6 @@ class Watcher:
         self._report_unread(name, jobs.unread_text("job"))
         self._newest[name] = max((job.id for job in jobs), default="")
         changes = await self.store.record_jobs(self._id, name, jobs, jobs.unread)
-        if changes is None:
-            self._renew_at = self.monotonic()  # another replica holds the lease
-            self._recorded.clear()
-            return
         self._recorded[name] = states
         for change in changes:
             place = {"project": self._id, "cluster": name}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 #: The newest version of the schema, a number of four digits; a test compares it with `migrations`.
-NEWEST = "0005"
+NEWEST = "0006"
 #: The key of PostgreSQL's advisory lock: replicas that start together upgrade one after the other.
 ADVISORY_LOCK = 0x5CA1AB1E
 UPGRADE_TIMEOUT = 300  #: seconds for which a replica waits at its start while another one upgrades

@@ -70,7 +70,7 @@ class NoticeStore(Store):
         if new:
             _notify(uow, request, EventName.NOTIFIED, new)
         if new and not have:
-            not_seen = {"seen_at": None, "grace_ends_at": None}
+            not_seen = {"grace_ends_at": None}
             uow.execute(UPDATE_REQUEST, {"of": request_id, **not_seen})
         return bool(new)
 
@@ -92,7 +92,7 @@ class NoticeStore(Store):
         request = uow.lock(request_id)
         if request.state is not State.QUARANTINED or request.moved_because == because:
             return False
-        values = {"of": request_id, "moved_because": because, "seen_at": None}
+        values = {"of": request_id, "moved_because": because}
         uow.execute(UPDATE_REQUEST, values)
         uow.refresh_card(uow.get(request_id))
         return True

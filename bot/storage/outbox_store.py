@@ -19,13 +19,15 @@ from bot.storage.tables import milliseconds, posts, watched_jobs
 from bot.storage.unit_of_work import Store, UnitOfWork, writes
 from bot.storage.watch_store import get_watched_jobs
 
-LEASE = timedelta(seconds=6)  #: of a claim without renewal; a post of a dead owner waits for it
+LEASE = timedelta(seconds=6)  #: of a claim without renewal; a post of a dead leader waits for it
 LONGEST_DELAY = timedelta(minutes=2)  #: an upper bound of retry delays and leases; see `has_passed`
 ERROR_LENGTH = 200  #: characters of an error that are stored
 
 
 def _due_posts() -> Select[Any]:
-    """List the posts that may be delivered, by priority. Parameters: `now`, `far`, `limit`.
+    """List the posts that may be delivered, by priority.
+
+    Parameters: `owner`, the ids that it has `held`, `now`, `far`, `limit`.
 
     A request's card precedes all of its posts, but those to persons only until Slack refused it: a
     channel may take no posts. A copy precedes its edits, and posts of one kind to one recipient
@@ -44,11 +46,14 @@ def _due_posts() -> Select[Any]:
     after_request = exists().where(earlier.c.request == posts.c.request, *before, blocking)
     after_job = exists().where(earlier.c.watched_job == posts.c.watched_job, *before, same_place)
     now, far = (bindparam(name, type_=posts.c.due_at.type) for name in ("now", "far"))
-    unclaimed = or_(posts.c.lease_until.is_(None), has_passed(posts.c.lease_until, now, far))
+    # A claim of another replica is one of the edition before, or of a leader that is dead.
+    is_over = or_(posts.c.lease_until.is_(None), has_passed(posts.c.lease_until, now, far))
+    is_free = or_(is_over, posts.c.lease_owner == bindparam("owner"))
     is_due = has_passed(posts.c.due_at, now, far)
+    in_progress = posts.c.id.in_(bindparam("held", expanding=True))
     return (
         select(posts.c.id, posts.c.watched_job, posts.c.recipient)
-        .where(posts.c.state == DUE, is_due, unclaimed, ~after_request, ~after_job)
+        .where(posts.c.state == DUE, is_due, is_free, ~in_progress, ~after_request, ~after_job)
         .order_by(posts.c.priority, posts.c.id)
         .limit(bindparam("limit", type_=Integer))
     )
@@ -86,22 +91,19 @@ class OutboxStore(Store):
         direct: int = 0,
         *,
         held: Collection[int] = (),
-        is_lost: bool = False,
     ) -> Sequence[Post]:
         """Claim due posts, in order within each request and watched job.
 
         Claims at most `limit` posts about requests, of which `direct` to one person, and
-        `announcements` about watched jobs. Renews the claims of `held`, which the owner is
-        delivering. Where its last claim `is_lost`, as no answer came, its others are due again.
+        `announcements` about watched jobs. The owner is delivering those that it has `held`; its
+        other claims are due again, since no answer to them came.
         """
-        if held or is_lost:
-            own = select(posts.c.id).where(posts.c.state == DUE, posts.c.lease_owner == owner)
-            change = update(posts).where(posts.c.id.in_(own.with_for_update(skip_locked=True)))
-            is_held = posts.c.id.in_(list(held))
-            uow.execute(change.where(is_held).values(lease_until=uow.now + LEASE))
-            if is_lost:
-                uow.execute(change.where(~is_held).values(lease_until=None))
-        values = {"now": uow.now, "far": uow.now + LONGEST_DELAY, "limit": limit + announcements}
+        if held:  # for a replica of the edition before, which takes over claims that run out
+            own = select(posts.c.id).where(posts.c.id.in_(list(held)), posts.c.state == DUE)
+            renewed = update(posts).where(posts.c.id.in_(own.with_for_update(skip_locked=True)))
+            uow.execute(renewed.values(lease_until=uow.now + LEASE))
+        values = {"owner": owner, "held": list(held), "now": uow.now}
+        values |= {"far": uow.now + LONGEST_DELAY, "limit": limit + announcements}
         due = uow.execute(LOCK_DUE_POSTS, values).all()
         about_requests = [row.id for row in due if row.watched_job is None and not row.recipient]
         about_requests += [row.id for row in due if row.recipient][:direct]  # they come last

@@ -23,8 +23,8 @@ from bot.cancellation.watched_job import JobChange, QuarantineDecision
 from bot.storage import queries
 from bot.storage.job_facts_store import get_or_new
 from bot.storage.request_store import add_request
-from bot.storage.request_writer import CHANGE_REQUEST, SET_SEEN
-from bot.storage.tables import BY_BOT, approvals, posts, requests, to_ref, watch_leases
+from bot.storage.request_writer import CHANGE_REQUEST
+from bot.storage.tables import BY_BOT, approvals, posts, requests, to_ref
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 MAX_WAITING = 500  #: requests that are looked at in one step
@@ -42,11 +42,10 @@ _BY_PERSON = exists().where(approvals.c.request == requests.c.id, approvals.c.vo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quarantined:
-    """A request that can be kept, or is; `seen_at` is when Slack last answered meanwhile."""
+    """A request that can be kept, or is."""
 
     request: Request
     facts: JobFacts
-    seen_at: datetime | None
     #: The states of its copies for approvers, who get them where the channel takes no posts.
     copies: Collection[str] = ()
 
@@ -64,7 +63,7 @@ class QuarantineStore(Store):
     ) -> Mapping[str, QuarantineDecision]:
         """Quarantine the new downloads of a cluster, in the transaction that records them.
 
-        The transaction holds the watch's lease, so that no other counts at the same time.
+        The transaction has locked the project, so that no other counts at the same time.
         """
         project = self.project_of(project_id)
         new = [each for each in changes if each.is_new and each.shown and each.shown.cancellable]
@@ -126,25 +125,17 @@ class QuarantineStore(Store):
         _take_over(uow, waiting, request)
         detail = {"user": request.outcome.by, **kept.facts.audit_detail()}
         uow.record_and_notify(request, EventName.KEEP_VOIDED, detail=detail)
-        grace = {"grace_ends_at": uow.now + project.policy.grace, "seen_at": None}
+        grace = {"grace_ends_at": uow.now + project.policy.grace}
         uow.transition(request, State.KEPT, State.QUARANTINED, parameters=grace, reply=False)
         return True
 
     @writes
-    def record_cards_visible(
-        self, uow: UnitOfWork, visible: Collection[str], ends: Mapping[str, datetime]
-    ) -> None:
-        """Record that people can see the cards of `visible`, and new ends of grace times."""
+    def record_ends(self, uow: UnitOfWork, ends: Mapping[str, datetime]) -> None:
+        """Record new ends of grace times, by the ids of their requests."""
         for request_id, ends_at in ends.items():
             grace = {"of": request_id, "expected": State.QUARANTINED, "grace_ends_at": ends_at}
             if request := uow.lock_or_none(CHANGE_REQUEST, grace):
                 uow.refresh_card(request)
-        uow.execute(SET_SEEN, {"ids": list(visible), "seen_at": uow.now})
-
-    @writes
-    def record_slack_unavailable(self, uow: UnitOfWork, request_ids: Collection[str]) -> None:
-        """Record that Slack is unavailable: no process goes on with these grace times."""
-        uow.execute(SET_SEEN, {"ids": list(request_ids), "seen_at": None})
 
     @writes
     def end(self, uow: UnitOfWork, request: Request, ending: Callable[[int], Ending]) -> Request:
@@ -153,9 +144,7 @@ class QuarantineStore(Store):
         `ending` decides by the number of the project's downloads that the bot itself has cancelled.
         """
         project_id = request.ref.project_id
-        # Under the lock of the project's watch, no other replica counts at the same time.
-        watch = select(watch_leases).where(watch_leases.c.project_id == project_id)
-        uow.execute(watch.with_for_update()).first()
+        queries.lock_project(uow.execute, project_id)
         decided = ending(_count(uow, project_id, _IS_CANCELLED, _is_recent(uow)))
         return uow.transition(request, State.QUARANTINED, decided.state, outcome=decided.outcome)
 
@@ -197,10 +186,7 @@ def _take_over(uow: UnitOfWork, waiting: Request | None, own: Request) -> None:
 def _with_facts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Quarantined]:
     loaded = uow.load(rows)
     facts = get_or_new(uow, [each.ref for each in loaded])
-    return [
-        Quarantined(request=request, facts=facts[request.ref], seen_at=row.seen_at)
-        for row, request in zip(rows, loaded, strict=True)
-    ]
+    return [Quarantined(request=each, facts=facts[each.ref]) for each in loaded]
 
 
 def _blocks(project: WatchedProject, request: Request | None) -> bool:

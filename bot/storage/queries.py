@@ -1,6 +1,6 @@
 """Statements that several stores share."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -58,6 +58,11 @@ ALL_READ_AT = select(func.max(watch_leases.c.all_read_at).label("at")).where(
     watch_leases.c.project_id == bindparam("project_id"),
     watch_leases.c.all_read_at <= bindparam("now"),
 )
+
+
+def lock_project(execute: Callable[..., Any], project_id: str) -> None:
+    """Let no other transaction count a watched project's quarantines until this one ends."""
+    execute(select(watch_leases).where(watch_leases.c.project_id == project_id).with_for_update())
 
 
 def requests_awaiting(

@@ -5,7 +5,6 @@ Those that change a request in a state return its row, so that the caller sees w
 
 from sqlalchemy import bindparam, delete, insert, or_, update
 
-from bot.cancellation.lifecycle import State
 from bot.storage.database import has_passed
 from bot.storage.tables import approvals, requests
 
@@ -33,11 +32,6 @@ RETRY_REQUEST = UPDATE_REQUEST.values(
     approvals_needed=bindparam("approvals_needed"),
     expires_at=bindparam("expires_at"),
 )
-#: Sets when Slack last answered while these requests could be kept.
-SET_SEEN = update(requests).where(
-    requests.c.id.in_(bindparam("ids", expanding=True)), requests.c.state == State.QUARANTINED
-)
-
 INSERT_APPROVAL = insert(approvals)
 _APPROVALS_OF_REQUEST = approvals.c.request == bindparam("of")
 _OF_USER = approvals.c.user == bindparam("by")

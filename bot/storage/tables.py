@@ -116,7 +116,7 @@ requests = Table(
     Column("reviewed_at", Instant),
     Column("next_notice_at", Instant),  # when the approvers are notified next
     Column("grace_ends_at", Instant),  # until when the bot's own request can be kept
-    Column("seen_at", Instant),  # when Slack last answered while it could be kept
+    Column("seen_at", Instant),  # of the edition before
     *_columns(Integer, "event_count", server_default="0"),
     Index("requests_by_time", "created_at"),
     Index("requests_by_job", "job_id"),
@@ -235,6 +235,14 @@ watch_leases = Table(
     *_columns(Instant, "lease_until"),
     Column("feed_gap_at", Instant),  # when the activity feed was first seen to miss a download
     Column("all_read_at", Instant),  # every cluster was read completely then or later
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    *_columns(Text, "owner"),
+    *_columns(Instant, "until"),
 )
 
 job_facts = Table(

@@ -69,11 +69,13 @@ class UnitOfWork:
         self.recorded: list[Event] = []
         self.entered: list[State] = []  # the states that requests enter by this transaction
         self.after_commit: list[Callable[[], None]] = []
+        self.has_written = False
         self._posts: list[dict[str, Any]] = []
         # The last of each request is enough.
         self._card_updates: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {}
 
     def execute(self, statement: Any, values: Any = None) -> Any:  # noqa: ANN401 - statements and results of any shape
+        self.has_written |= statement.is_dml
         return self._db.execute(statement, values)
 
     def load(self, rows: Sequence[Any]) -> list[Request]:
@@ -279,6 +281,8 @@ class Store:
     database: Database
     now: Callable[[], datetime]
     on_state_entered: Callable[[State], None] = field(default=lambda _state: None, kw_only=True)
+    #: Called before the commit of a transaction that writes; an error of it undoes everything.
+    fence: Callable[[UnitOfWork], None] = field(default=lambda _uow: None, kw_only=True)
 
     async def _write(self, work: Callable[[UnitOfWork], T]) -> T:
         """Run `work` and commit it; raises what `Database.write` raises.
@@ -290,6 +294,8 @@ class Store:
             uow = UnitOfWork(db, self.now())
             result = work(uow)
             uow.flush()
+            if uow.has_written:
+                self.fence(uow)
             return result, uow
 
         try:

@@ -1,4 +1,4 @@
-"""The watch's state: leases on projects, known clusters and jobs, announcements to send."""
+"""The watch's state: known clusters and jobs, when they were read, announcements to send."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, and_, delete, false, func, insert, or_, select, text, update
+from sqlalchemy import Select, and_, delete, false, func, insert, select, text, update
 
 from bot.atlas import DeliveryType, JobRef, JobState, RestoreJob, created_at
 from bot.cancellation.lifecycle import Card
@@ -18,7 +18,6 @@ from bot.cancellation.watched_job import (
     compare,
 )
 from bot.storage import queries
-from bot.storage.database import has_passed
 from bot.storage.job_facts_store import ensure_facts, get_facts
 from bot.storage.posts import announce
 from bot.storage.quarantine_store import QuarantineStore
@@ -34,7 +33,8 @@ from bot.storage.tables import (
 )
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
-LEASE = timedelta(seconds=20)  #: how long a replica watches a project without renewing its lease
+#: For which a replica of the edition before, which knows no leader, leaves a project to this one.
+LEASE = timedelta(seconds=20)
 #: After a longer pause the watch forgets the clusters, and announces no jobs of that time.
 FORGET_AFTER = timedelta(days=7)
 RECENT = timedelta(minutes=10)  #: how young other restores are when they are recorded
@@ -49,8 +49,10 @@ class WatchStore(Store):
     quarantine: QuarantineStore | None = None
 
     @writes
-    def acquire(self, uow: UnitOfWork, project_id: str, read_at: datetime | None = None) -> bool:
-        """Acquire or renew the lease on a project; False while another replica holds it.
+    def record_watch(
+        self, uow: UnitOfWork, project_id: str, read_at: datetime | None = None
+    ) -> None:
+        """Record that a project is watched now.
 
         All clusters were read completely at `read_at` or later, if given.
         """
@@ -58,24 +60,14 @@ class WatchStore(Store):
         lease |= {"all_read_at": read_at} if read_at else {}
         is_project = watch_leases.c.project_id == project_id
         before = uow.execute(select(watch_leases).where(is_project)).first()
-        if before is None:  # the primary key decides between two replicas
+        if before is None:
             uow.execute(insert(watch_leases), {"project_id": project_id, **lease})
-            return True
-        over = has_passed(watch_leases.c.lease_until, uow.now, uow.now + 2 * LEASE)
-        is_free = or_(watch_leases.c.lease_owner == self.owner, over)
-        taken = update(watch_leases).where(is_project, is_free).values(**lease)
-        if not uow.execute(taken).rowcount:
-            return False
+            return
+        uow.execute(update(watch_leases).where(is_project).values(**lease))
         if before.lease_until < uow.now - FORGET_AFTER:
             # Jobs that ended before the next read are history.
             of_project = watched_clusters.c.project_id == project_id
             uow.execute(delete(watched_clusters).where(of_project))
-        return True
-
-    @writes
-    def release(self, uow: UnitOfWork, project_id: str) -> None:
-        """End the lease, so that another replica continues immediately."""
-        self._change_held(uow, project_id, lease_until=uow.now)
 
     @reads
     def has_feed_gap(self, uow: UnitOfWork, project_id: str) -> bool:
@@ -86,26 +78,18 @@ class WatchStore(Store):
     @writes
     def record_feed_gap(self, uow: UnitOfWork, project_id: str) -> None:
         """Record that the activity feed does not show every download."""
-        self._change_held(uow, project_id, feed_gap_at=uow.now)
-
-    def _change_held(self, uow: UnitOfWork, project_id: str, **values: datetime) -> bool:
-        """Change the lease while it is held; the row stays locked until the transaction ends."""
-        lease = watch_leases.c
-        is_held = (lease.lease_owner == self.owner, lease.lease_until > uow.now)
-        held = update(watch_leases).where(lease.project_id == project_id, *is_held)
-        return bool(uow.execute(held.values(**values)).rowcount)
+        is_project = watch_leases.c.project_id == project_id
+        uow.execute(update(watch_leases).where(is_project).values(feed_gap_at=uow.now))
 
     @writes
     def record_clusters(
         self, uow: UnitOfWork, project_id: str, clusters: Collection[str]
-    ) -> Sequence[str] | None:
+    ) -> Sequence[str]:
         """Record which clusters exist; return the deleted ones that have open jobs.
 
         Clusters that exist when the watch starts may have a history. All jobs of clusters that are
-        created later are new. None if this replica lost the lease.
+        created later are new.
         """
-        if not self._change_held(uow, project_id, lease_until=uow.now + LEASE):
-            return None
         in_project = watched_clusters.c.project_id == project_id
         names = select(watched_clusters.c.cluster_name).where(in_project)
         known = set(uow.execute(names).scalars())
@@ -123,13 +107,12 @@ class WatchStore(Store):
         cluster: str,
         jobs: Sequence[RestoreJob],
         unread: Collection[str] = (),
-    ) -> Sequence[JobChange] | None:
+    ) -> Sequence[JobChange]:
         """Record the jobs of a cluster, and return the changes that are announced.
 
-        `unread` are the ids of jobs that could not be read. None if this replica lost the lease.
+        `unread` are the ids of jobs that could not be read.
         """
-        if not self._change_held(uow, project_id, lease_until=uow.now + LEASE):
-            return None
+        queries.lock_project(uow.execute, project_id)
         clusters = watched_clusters.c
         is_cluster = and_(clusters.project_id == project_id, clusters.cluster_name == cluster)
         first_read = update(watched_clusters).where(is_cluster, clusters.first_read_at.is_(None))

@@ -1,18 +1,18 @@
-"""The audit webhook's state: which events its receiver took, and the lease on sending."""
+"""The audit webhook's state: which events its receiver took."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Select, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, FromClause, Select, exists, func, insert, select, update
 
 from bot.cancellation.events import Recorded
-from bot.storage.database import has_passed
 from bot.storage.tables import audit_events, audit_webhook, to_recorded
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
-LEASE = timedelta(seconds=20)  #: for which a replica sends without renewal: longer than a try takes
+#: For which a replica of the edition before, which knows no leader, leaves the sending to this one.
+LEASE = timedelta(seconds=20)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,6 @@ class Backlog:
     """What is left to send."""
 
     starts_after: int  #: the last event that is not sent, since it precedes the webhook
-    is_mine: bool  #: whether this replica holds the lease, and so sends
     oldest: datetime | None  #: when the oldest event was recorded that is not sent yet
 
 
@@ -37,29 +36,18 @@ class WebhookStore(Store):
     owner: str  #: the name of this process, different at each start
 
     @writes
-    def acquire_lease(self, uow: UnitOfWork) -> Backlog:
-        """Acquire or renew the lease where it is free, and return the backlog.
-
-        The first call in a database begins after the newest event.
-        """
+    def backlog(self, uow: UnitOfWork) -> Backlog:
+        """Return what is left; the first call in a database begins after the newest event."""
         lease = {"lease_owner": self.owner, "lease_until": uow.now + LEASE}
         row = uow.execute(select(audit_webhook)).first()
         if row is None:
             newest = uow.execute(select(func.coalesce(func.max(audit_events.c.id), 0))).scalar_one()
             uow.execute(insert(audit_webhook).values(id=1, starts_after=newest, **lease))
-            return Backlog(starts_after=newest, is_mine=True, oldest=None)
-        over = has_passed(audit_webhook.c.lease_until, uow.now, uow.now + 2 * LEASE)
-        free = or_(audit_webhook.c.lease_owner == self.owner, over)
-        taken = uow.execute(update(audit_webhook).where(free).values(**lease)).rowcount > 0
+            return Backlog(starts_after=newest, oldest=None)
+        uow.execute(update(audit_webhook).values(**lease))
         at = uow.execute(oldest_unposted(row.starts_after)).scalar_one_or_none()
         oldest = datetime.fromisoformat(at) if at else None
-        return Backlog(starts_after=row.starts_after, is_mine=taken, oldest=oldest)
-
-    @writes
-    def release(self, uow: UnitOfWork) -> None:
-        """End the lease, so that another replica continues immediately."""
-        held = audit_webhook.c.lease_owner == self.owner
-        uow.execute(update(audit_webhook).where(held).values(lease_until=uow.now))
+        return Backlog(starts_after=row.starts_after, oldest=oldest)
 
     @reads
     def unposted(

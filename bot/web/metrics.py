@@ -114,6 +114,9 @@ class Metrics:
             "audit_webhook_lag_seconds",
             "Age of the oldest audit event that the audit webhook's receiver has not taken, or 0.",
         )
+        self.leader = self._gauge(
+            "leader", "Whether this replica runs the background loops of all replicas, 1 or 0."
+        )
         self.ready = self._gauge(
             "ready", "Whether each check of /readyz succeeds, 1 or 0.", ["check"]
         )

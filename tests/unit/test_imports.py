@@ -45,6 +45,7 @@ KNOW_EVERYBODY = {
     "bot.cli",
     "bot.demo",
     "bot.doctor",
+    "bot.leader_loops",
     "bot.reload",
     "bot.startup_checks",
     "bot.wiring",

@@ -34,7 +34,7 @@ from bot.slack.outbox.delivery import (
 from bot.slack.outbox.messages import Message, MessageBuilder, Undeliverable, Unneeded
 from bot.slack.outbox.rate_limits import RateLimits, longest_wait
 from bot.slack.plain_text import send_simplified
-from bot.storage.outbox_store import LEASE, OutboxStore
+from bot.storage.outbox_store import OutboxStore
 from bot.tasks import cancel_and_wait, log_errors, wait_up_to
 from bot.timings import DEFAULT_TIMINGS, Timings
 
@@ -74,13 +74,14 @@ class OnAnswer(Protocol):
 
 @dataclass(eq=False)
 class Outbox:
-    """The worker of one replica."""
+    """The worker of the replica that leads."""
 
     store: OutboxStore
     client: AsyncWebClient
     owner: str  #: the name of this process, for the claims
     messages: MessageBuilder
     _: KW_ONLY
+    leads: Callable[[], bool] = lambda: True  #: whether this process still leads
     #: Called when a post is dropped, except direct messages to approvers.
     on_drop: Callable[[], None] = lambda: None
     #: Sends a post to approvers that its channel does not take, if it is one of the bot's own.
@@ -99,8 +100,6 @@ class Outbox:
     def __post_init__(self) -> None:
         self._wakeup = asyncio.Event()
         self._in_progress: dict[asyncio.Task[None], Post] = {}
-        self._claim_lost = False  # whether the last claim failed, and so may hold posts
-        self._renewed_at = self.monotonic()  # when the claims of posts in progress were renewed
         self._stopping = False
         self._rate_limits = RateLimits(self.timings, self.monotonic)
 
@@ -115,15 +114,14 @@ class Outbox:
             await self._start_due()
             if self._stopping and not self._in_progress:
                 return
-            # Jitter keeps replicas from reading at the same moment.
-            factor = 0.75 + self.jitter() / 2
-            await wait_up_to(self.timings.outbox_poll_interval * factor, self._wakeup)
+            await wait_up_to(self.timings.outbox_poll_interval, self._wakeup)
 
     async def stop(self, running: asyncio.Task[None], seconds: float) -> None:
         """Let `running` (of `run`) deliver what is due for up to `seconds`, then end it."""
         self._stopping = True
         self.wake()
-        await asyncio.wait({running}, timeout=seconds)
+        if self.leads():
+            await asyncio.wait({running}, timeout=seconds)
         await cancel_and_wait(running, *self._in_progress)
 
     async def deliver(self, post: Post) -> None:
@@ -143,8 +141,8 @@ class Outbox:
             await self.store.retry_later(post, seconds)
             return
         await self.sleep(seconds)
-        if self.monotonic() - self._renewed_at > LEASE.total_seconds():
-            log.warning("claim expired before the post was sent", post=post.id)
+        if not self.leads():
+            log.warning("post left to the replica that leads now", post=post.id)
             return
         if error := await self._send_and_record(post, message, post.client_msg_id):
             is_new = isinstance(post, Announcement) and not message.ts
@@ -161,13 +159,11 @@ class Outbox:
         direct = sum(map(_is_direct, self._in_progress.values()))
         free_direct = max(0, min(free, MAX_CONCURRENT_DIRECT - direct))
         free_announcements = MAX_CONCURRENT_ANNOUNCEMENTS - announcements
-        held, is_lost = [post.id for post in self._in_progress.values()], self._claim_lost
-        self._claim_lost, began = True, self.monotonic()
+        held = [post.id for post in self._in_progress.values()]
         with log_errors("outbox cannot be read"):  # the next read may succeed
             claimed = await self.store.claim(
-                self.owner, free, free_announcements, free_direct, held=held, is_lost=is_lost
+                self.owner, free, free_announcements, free_direct, held=held
             )
-            self._claim_lost, self._renewed_at = False, began
             for post in claimed:
                 task = asyncio.create_task(self._supervise(post), name=f"post {post.id}")
                 self._in_progress[task] = post

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +44,19 @@ class Stores:
         self.facts = JobFactsStore(*over)
         self.history = History(*over)
         self.record = AuditLog(self.database)
-        self.mine, self.theirs = (WatchStore(*over, f"replica-{number}") for number in (1, 2))
+        self.watch = WatchStore(*over, "replica-1")
+        self._owners = count(1)
 
     async def events(self, **equal: Any) -> list[str]:
         """Return the names of the recorded events."""
         return [line.event async for line in self.record.events(**equal)]
 
+    def new_owner(self) -> str:
+        """Return another replica, which waits for the claims of all others."""
+        return f"replica-{next(self._owners)}"
+
     async def claim_posts(self) -> list[RequestPost]:
-        found = await self.outbox.claim("replica-1", 50, 0, 50)
+        found = await self.outbox.claim(self.new_owner(), 50, 0, 50)
         return [post for post in found if isinstance(post, RequestPost)]
 
     async def posted(self, request: Request) -> Request:

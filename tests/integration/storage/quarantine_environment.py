@@ -14,6 +14,7 @@ from bot.cancellation.people import EVERYONE, People, Person
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import PostKind, RequestPost
 from bot.cancellation.quarantine import QuarantinePolicy
+from bot.leader_loops import quarantined_project
 from bot.services.direct import DirectMessages
 from bot.services.kept_downloads import KeptDownloads
 from bot.services.projects import Project, Projects
@@ -26,7 +27,6 @@ from bot.storage.outbox_store import OutboxStore
 from bot.storage.quarantine_store import QuarantineStore
 from bot.storage.request_store import RequestStore
 from bot.storage.watch_store import WatchStore
-from bot.wiring import quarantined_project
 from tests.support.clock import FakeClock
 from tests.support.domain import PROJECT_ID, RINA, a_job, job_ref, resolve_members
 from tests.support.fake_atlas import FakeAtlas, canceller_of, event_near
@@ -210,16 +210,15 @@ class QuarantineEnv:
     async def start(self) -> None:
         """Read the cluster for the first time."""
         watch = self.replicas[0].watch
-        assert await watch.acquire(PROJECT_ID)
+        await watch.record_watch(PROJECT_ID)
         await watch.record_clusters(PROJECT_ID, [CLUSTER])
         await self.read_jobs()
 
     async def read_jobs(self) -> None:
         """Read the cluster's jobs, and record that all clusters were read."""
         watch = self.replicas[0].watch
-        assert await watch.acquire(PROJECT_ID)
-        assert await watch.record_jobs(PROJECT_ID, CLUSTER, self.atlas.jobs[CLUSTER]) is not None
-        assert await watch.acquire(PROJECT_ID, self.clock())
+        await watch.record_jobs(PROJECT_ID, CLUSTER, self.atlas.jobs[CLUSTER])
+        await watch.record_watch(PROJECT_ID, self.clock())
 
     def begin(self, number: int, **changes: object) -> str:
         """Start a download; return its id, which begins with the time."""

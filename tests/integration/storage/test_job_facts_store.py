@@ -133,9 +133,9 @@ async def test_late_starter_edits_the_card_and_is_recorded(env: Stores) -> None:
 async def test_settled_starter_is_recorded_without_an_event_or_a_message(env: Stores) -> None:
     await env.store.create(a_waiting_request(ref=REF), RINA)
     await env.facts.record(REF, started_by=DANA)
-    before = [len(await env.outbox.claim("replica-1", 10)), len(await env.events())]
+    before = [len(await env.claim_posts()), len(await env.events())]
     await env.facts.record(REF, started_by=replace(DANA, settled=True))
-    new = [len(await env.outbox.claim("replica-1", 10)), len(await env.events())]
+    new = [len(await env.claim_posts()), len(await env.events())]
 
     assert (await env.facts.get([REF]))[REF].started_by.settled
     assert new == [0, before[1]]

@@ -139,7 +139,7 @@ class Downloads(QuarantineStore):
     def about(self, uow: UnitOfWork, request_id: str) -> Quarantined:
         request = uow.get(request_id)
         facts = get_or_new(uow, [request.ref])[request.ref]
-        return Quarantined(request=request, facts=facts, seen_at=None)
+        return Quarantined(request=request, facts=facts)
 
 
 class LifeCycle(RuleBasedStateMachine):

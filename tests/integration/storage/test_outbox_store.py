@@ -36,10 +36,9 @@ async def test_owner_whose_claim_was_lost_claims_its_posts_again_immediately(env
     await env.store.create(a_request(), RINA)
     await env.store.create(a_request(), RINA)
     delivering, lost = await env.outbox.claim("replica-1", 10)
-    assert await env.outbox.claim("replica-2", 10, is_lost=True) == []
-    assert await env.outbox.claim("replica-1", 10, held=[delivering.id]) == []
+    assert await env.outbox.claim("replica-2", 10) == []
 
-    again = await env.outbox.claim("replica-1", 10, held=[delivering.id], is_lost=True)
+    again = await env.outbox.claim("replica-1", 10, held=[delivering.id])
 
     assert [post.id for post in again] == [lost.id]
 
@@ -217,8 +216,9 @@ async def test_outcome_during_the_claim_of_a_card_update_enqueues_another(env: S
     claimed, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def slowly(db: Connection) -> None:
-        bounds = {"now": env.clock(), "far": env.clock() + LONGEST_DELAY, "limit": 1}
-        due = list(db.execute(LOCK_DUE_POSTS, bounds).scalars())
+        claim = {"owner": "replica-1", "held": [], "now": env.clock(), "limit": 1}
+        claim |= {"far": env.clock() + LONGEST_DELAY}
+        due = list(db.execute(LOCK_DUE_POSTS, claim).scalars())
         mine = {"ids": due, "owner": "replica-1", "until": env.clock() + LEASE}
         db.execute(CLAIM_POSTS, mine)
         loop.call_soon_threadsafe(claimed.set)

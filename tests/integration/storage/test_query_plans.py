@@ -20,7 +20,10 @@ from tests.support.clock import NOON
 from tests.support.domain import JOB_ID, PROJECT_ID
 
 QUERIES = {
-    "due posts": (DUE_POSTS, {"now": NOON, "far": NOON + LONGEST_DELAY, "limit": 10}),
+    "due posts": (
+        DUE_POSTS,
+        {"owner": "me", "held": [7], "now": NOON, "far": NOON + LONGEST_DELAY, "limit": 10},
+    ),
     "runnable requests": (runnable_requests(NOON, 10), None),
     "expired requests": (lock_expired(NOON, 10), None),
     "open requests": (COUNT_OPEN, None),

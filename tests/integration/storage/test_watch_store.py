@@ -1,7 +1,5 @@
-"""The watch store: one lease per project, one row per job, one message per job."""
+"""The watch store: one row per job, one message per job."""
 
-import asyncio
-import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
@@ -35,19 +33,18 @@ HERE = Card(channel="C0WATCH", ts="1700000000.000100")
 
 async def start_watch(watch: WatchStore, *jobs: RestoreJob) -> None:
     """Start a watch of a cluster with `jobs`."""
-    assert await watch.acquire(PROJECT_ID)
+    await watch.record_watch(PROJECT_ID)
     assert await watch.record_clusters(PROJECT_ID, [CLUSTER]) == []
-    assert await watch.record_jobs(PROJECT_ID, CLUSTER, jobs) is not None
+    await watch.record_jobs(PROJECT_ID, CLUSTER, jobs)
 
 
 async def announced(watch: WatchStore, *jobs: RestoreJob) -> list[tuple[str, WatchedState]]:
     changes = await watch.record_jobs(PROJECT_ID, CLUSTER, jobs)
-    assert changes is not None
     return [(each.job_id, each.state) for each in changes]
 
 
 async def claim(env: Stores) -> Announcement | None:
-    found = await env.outbox.claim("replica-1", 8, 1)
+    found = await env.outbox.claim(env.new_owner(), 8, 1)
     return next((post for post in found if isinstance(post, Announcement)), None)
 
 
@@ -71,7 +68,7 @@ async def deliver(env: Stores, post: Announcement) -> None:
 async def watched(env: Stores, *, is_announced: bool = False) -> RestoreJob:
     """Start a watch of a cluster with one job."""
     job = a_download()
-    await start_watch(env.mine, job)
+    await start_watch(env.watch, job)
     if is_announced:
         await deliver(env, await claimed(env))
     return job
@@ -81,73 +78,22 @@ def a_download(**changes: Any) -> RestoreJob:
     return a_job(**{"id": new_job_id()} | changes)
 
 
-# Leases
-
-
-async def test_one_replica_holds_the_lease_of_a_project(env: Stores) -> None:
-    assert await env.mine.acquire(PROJECT_ID)
-    assert not await env.theirs.acquire(PROJECT_ID)
-
-
-async def test_one_of_several_concurrent_replicas_acquires_the_lease(env: Stores) -> None:
-    replicas = [WatchStore(env.database, env.clock, f"replica-{number}") for number in range(5)]
-
-    held = await asyncio.gather(*(each.acquire(PROJECT_ID) for each in replicas))
-
-    assert sum(held) == 1
-
-
-async def test_expired_lease_is_taken_over(env: Stores) -> None:
-    await start_watch(env.mine)
-    env.clock.advance(LEASE.total_seconds() + 1)
-
-    assert await env.theirs.acquire(PROJECT_ID)
-    assert await env.mine.record_jobs(PROJECT_ID, CLUSTER, [a_download()]) is None
-    assert await env.mine.record_clusters(PROJECT_ID, ["other"]) is None
-    assert await env.mine.acquire(PROJECT_ID) is False
-
-
-async def test_released_lease_is_free_immediately(env: Stores) -> None:
-    await env.mine.acquire(PROJECT_ID)
-    await env.theirs.release(PROJECT_ID)
-    assert await env.theirs.acquire(PROJECT_ID) is False
-    await env.mine.release(PROJECT_ID)
-
-    assert await env.theirs.acquire(PROJECT_ID) is True
-
-
-async def test_each_project_has_its_own_lease(env: Stores) -> None:
-    await env.mine.acquire(PROJECT_ID)
-
-    assert await env.theirs.acquire("f" * 24) is True
-
-
-async def test_recording_jobs_renews_the_lease(env: Stores) -> None:
-    await start_watch(env.mine)
-    env.clock.advance(LEASE.total_seconds() - 1)
-    await env.mine.record_jobs(PROJECT_ID, CLUSTER, [])
-    env.clock.advance(LEASE.total_seconds() - 1)
-
-    assert await env.theirs.acquire(PROJECT_ID) is False
-
-
 # When all clusters were read
 
 
-async def test_time_of_the_reads_is_that_of_the_holder_of_the_lease(env: Stores) -> None:
-    job_id, times = new_job_id(), [env.clock() - timedelta(seconds=each) for each in (30, 20, 10)]
-    assert await env.mine.acquire(PROJECT_ID, times[0])
-    assert await env.mine.acquire(PROJECT_ID, times[1])
-    assert not await env.theirs.acquire(PROJECT_ID, times[2])
-    assert await env.mine.acquire(PROJECT_ID)
+async def test_time_of_the_last_complete_reads_is_kept(env: Stores) -> None:
+    job_id, times = new_job_id(), [env.clock() - timedelta(seconds=each) for each in (30, 20)]
+    await env.watch.record_watch(PROJECT_ID, times[0])
+    await env.watch.record_watch(PROJECT_ID, times[1])
+    await env.watch.record_watch(PROJECT_ID)
 
     assert await all_read_at(env, job_id) == times[1]
 
 
 async def test_time_of_the_reads_is_of_one_project_and_not_ahead_of_the_clock(env: Stores) -> None:
     ahead = env.clock() + timedelta(minutes=10)
-    await env.mine.acquire(PROJECT_ID, ahead)
-    await env.mine.acquire("f" * 24, env.clock())
+    await env.watch.record_watch(PROJECT_ID, ahead)
+    await env.watch.record_watch("f" * 24, env.clock())
 
     assert await all_read_at(env, new_job_id()) is None
     env.clock.advance(600)
@@ -160,12 +106,12 @@ async def all_read_at(env: Stores, job_id: str) -> datetime | None:
 
 
 async def test_recent_restores_of_other_kinds_are_nearby_and_not_announced(env: Stores) -> None:
-    await start_watch(env.mine)
+    await start_watch(env.watch)
     now = int(env.clock().timestamp())
     recent, old, download = (f"{now - age:08x}{'a' * 16}" for age in (1, 700, 0))
     others = [a_job(id=each, deliveryType="automated") for each in (recent, old)]
 
-    assert await announced(env.mine, *others) == []
+    assert await announced(env.watch, *others) == []
     for job_id, found in ((download, [recent]), (f"{old[:-1]}f", [])):
         _, nearby, _ = await env.facts.known(JobRef(PROJECT_ID, CLUSTER, job_id))
         assert nearby.ids == found
@@ -179,87 +125,86 @@ async def test_first_read_announces_only_jobs_that_can_be_cancelled(env: Stores)
     over = [a_download(**{flag: True}) for flag in ("cancelled", "expired", "failed")]
     other = a_job(id=new_job_id(), deliveryType="automated")
 
-    await start_watch(env.mine, live, running, *over, other)
+    await start_watch(env.watch, live, running, *over, other)
 
     assert await all_claimed(env) == [running.id, live.id]
-    assert await announced(env.mine, live, running, *over, other) == []
+    assert await announced(env.watch, live, running, *over, other) == []
 
 
 async def test_later_reads_announce_jobs_that_ended_already(env: Stores) -> None:
-    await start_watch(env.mine)
+    await start_watch(env.watch)
     gone, running = a_download(expired=True), a_download()
 
-    assert await announced(env.mine, running, gone) == [
+    assert await announced(env.watch, running, gone) == [
         (gone.id, WatchedState.EXPIRED),
         (running.id, WatchedState.IN_PROGRESS),
     ]
 
 
 async def test_all_jobs_of_a_new_cluster_are_announced(env: Stores) -> None:
-    await start_watch(env.mine)
-    await env.mine.record_clusters(PROJECT_ID, [CLUSTER, "brand-new"])
+    await start_watch(env.watch)
+    await env.watch.record_clusters(PROJECT_ID, [CLUSTER, "brand-new"])
 
-    changes = await env.mine.record_jobs(PROJECT_ID, "brand-new", [a_download(cancelled=True)])
+    changes = await env.watch.record_jobs(PROJECT_ID, "brand-new", [a_download(cancelled=True)])
 
     assert changes
     assert [each.state for each in changes] == [WatchedState.CANCELLED]
 
 
 async def test_late_first_read_is_a_first_read(env: Stores) -> None:
-    await env.mine.acquire(PROJECT_ID)
-    await env.mine.record_clusters(PROJECT_ID, [CLUSTER])
+    await env.watch.record_watch(PROJECT_ID)
+    await env.watch.record_clusters(PROJECT_ID, [CLUSTER])
     env.clock.advance(15)
-    await env.mine.record_clusters(PROJECT_ID, [CLUSTER])
+    await env.watch.record_clusters(PROJECT_ID, [CLUSTER])
 
-    assert await announced(env.mine, a_download(expired=True)) == []
+    assert await announced(env.watch, a_download(expired=True)) == []
 
 
 async def test_next_replica_continues_from_the_recorded_state(env: Stores) -> None:
     known, new = a_download(), a_download(cancelled=True)
-    await start_watch(env.mine, known)
-    await env.mine.release(PROJECT_ID)
-    assert await env.theirs.acquire(PROJECT_ID)
-    await env.theirs.record_clusters(PROJECT_ID, [CLUSTER])
+    await start_watch(env.watch, known)
+    theirs = WatchStore(env.database, env.clock, "replica-2")
+    await theirs.record_watch(PROJECT_ID)
+    await theirs.record_clusters(PROJECT_ID, [CLUSTER])
 
-    assert await announced(env.theirs, new, known) == [(new.id, WatchedState.CANCELLED)]
+    assert await announced(theirs, new, known) == [(new.id, WatchedState.CANCELLED)]
 
 
 async def test_watch_starts_anew_after_a_week_without_a_read(env: Stores) -> None:
     known = a_download()
-    await start_watch(env.mine, known)
+    await start_watch(env.watch, known)
     env.clock.advance(FORGET_AFTER.total_seconds() + LEASE.total_seconds() + 1)
-    await env.mine.acquire(PROJECT_ID)
-    await env.mine.record_clusters(PROJECT_ID, [CLUSTER])
+    await env.watch.record_watch(PROJECT_ID)
+    await env.watch.record_clusters(PROJECT_ID, [CLUSTER])
     ended_job, running = a_download(expired=True), a_download()
 
-    assert await announced(env.mine, running, ended_job, known) == [
+    assert await announced(env.watch, running, ended_job, known) == [
         (running.id, WatchedState.IN_PROGRESS)
     ]
 
 
 async def test_gap_of_the_feed_is_known_to_the_next_replica(env: Stores) -> None:
-    await start_watch(env.mine)
-    assert not await env.mine.has_feed_gap(PROJECT_ID)
-    await env.mine.record_feed_gap(PROJECT_ID)
-    await env.mine.release(PROJECT_ID)
-    await env.theirs.acquire(PROJECT_ID)
+    await start_watch(env.watch)
+    assert not await env.watch.has_feed_gap(PROJECT_ID)
+    await env.watch.record_feed_gap(PROJECT_ID)
 
-    assert await env.theirs.has_feed_gap(PROJECT_ID)
-    assert not await env.theirs.has_feed_gap("f" * 24)
+    theirs = WatchStore(env.database, env.clock, "replica-2")
+    assert await theirs.has_feed_gap(PROJECT_ID)
+    assert not await theirs.has_feed_gap("f" * 24)
 
 
 async def test_deleted_cluster_is_returned_while_it_has_open_jobs(env: Stores) -> None:
-    await start_watch(env.mine, a_download())
+    await start_watch(env.watch, a_download())
 
-    assert await env.mine.record_clusters(PROJECT_ID, ["other"]) == [CLUSTER]
-    await env.mine.record_jobs(PROJECT_ID, CLUSTER, [])
-    assert await env.mine.record_clusters(PROJECT_ID, ["other"]) == []
+    assert await env.watch.record_clusters(PROJECT_ID, ["other"]) == [CLUSTER]
+    await env.watch.record_jobs(PROJECT_ID, CLUSTER, [])
+    assert await env.watch.record_clusters(PROJECT_ID, ["other"]) == []
 
 
 async def test_long_history_is_recorded_in_one_read_and_not_announced(env: Stores) -> None:
     history = [a_download(expired=True) for _ in range(1001)]
 
-    await start_watch(env.mine, *history)
+    await start_watch(env.watch, *history)
 
     count = select(func.count()).select_from(watched_jobs)
     assert await env.database.read(lambda db: db.scalar(count)) == len(history)
@@ -269,7 +214,7 @@ async def test_long_history_is_recorded_in_one_read_and_not_announced(env: Store
 async def test_many_open_jobs_are_announced_in_order(env: Stores) -> None:
     jobs = [a_download() for _ in range(30)]
 
-    await start_watch(env.mine, *reversed(jobs))
+    await start_watch(env.watch, *reversed(jobs))
 
     assert await all_claimed(env) == [job.id for job in jobs]
 
@@ -290,18 +235,18 @@ async def test_announcement_has_the_state_and_the_time_of_the_first_read(env: St
 
 async def test_announcement_distinguishes_jobs_of_the_first_read_from_others(env: Stores) -> None:
     before, after = a_download(), a_download()
-    await start_watch(env.mine, before)
+    await start_watch(env.watch, before)
     first = await claimed(env)
     await env.outbox.mark_sent(first, "C0WATCH", "1.1")
     env.clock.advance(60)
-    await env.mine.acquire(PROJECT_ID)
-    await announced(env.mine, after, before)
+    await env.watch.record_watch(PROJECT_ID)
+    await announced(env.watch, after, before)
 
     assert (first.job.was_running, (await claimed(env)).job.was_running) == (True, False)
 
 
 async def test_claimed_announcement_is_not_claimed_again_before_its_lease_ends(env: Stores) -> None:
-    await start_watch(env.mine, a_download())
+    await start_watch(env.watch, a_download())
     first = await claimed(env)
     assert await claim(env) is None
     env.clock.advance(CLAIM.total_seconds())
@@ -311,18 +256,8 @@ async def test_claimed_announcement_is_not_claimed_again_before_its_lease_ends(e
     assert second == replace(first, attempts=2)
 
 
-async def test_two_replicas_share_the_announcements(env: Stores) -> None:
-    jobs = [a_download() for _ in range(6)]
-    await start_watch(env.mine, *jobs)
-
-    replicas = [replace(env) for _ in range(2)]
-    taken = itertools.chain(*await asyncio.gather(*(all_claimed(each) for each in replicas)))
-
-    assert sorted(taken) == sorted(job.id for job in jobs)
-
-
 async def test_announcements_come_after_all_posts_about_requests(env: Stores) -> None:
-    await start_watch(env.mine, a_download(), a_download())
+    await start_watch(env.watch, a_download(), a_download())
     request = await env.store.create(a_request(), RINA)
 
     found = await env.outbox.claim("replica-1", 8, 1)
@@ -332,7 +267,7 @@ async def test_announcements_come_after_all_posts_about_requests(env: Stores) ->
 
 
 async def test_announcements_take_no_place_of_posts_about_requests(env: Stores) -> None:
-    await start_watch(env.mine, a_download(), a_download())
+    await start_watch(env.watch, a_download(), a_download())
     await env.store.create(a_request(), RINA)
 
     found = await env.outbox.claim("replica-1", 1, 0)
@@ -341,7 +276,7 @@ async def test_announcements_take_no_place_of_posts_about_requests(env: Stores) 
 
 
 async def test_delivered_announcement_is_not_due_again(env: Stores) -> None:
-    await start_watch(env.mine, a_download())
+    await start_watch(env.watch, a_download())
     await deliver(env, await claimed(env))
     env.clock.advance(3600)
 
@@ -355,13 +290,13 @@ async def test_old_announcement_is_deleted_from_the_outbox_and_its_place_stays(e
     await env.history.delete_posts(env.clock.now)
 
     assert await env.database.read(lambda db: db.execute(select(posts)).all()) == []
-    await announced(env.mine, a_download(id=job.id, expired=True))
+    await announced(env.watch, a_download(id=job.id, expired=True))
     assert (await claimed(env)).job.message == HERE
 
 
 async def test_change_is_delivered_to_the_place_of_the_announcement(env: Stores) -> None:
     job = await watched(env, is_announced=True)
-    assert await announced(env.mine, a_download(id=job.id, expired=True)) == [
+    assert await announced(env.watch, a_download(id=job.id, expired=True)) == [
         (job.id, WatchedState.EXPIRED)
     ]
 
@@ -372,8 +307,8 @@ async def test_change_is_delivered_to_the_place_of_the_announcement(env: Stores)
 
 async def test_changes_before_the_delivery_need_one_post(env: Stores) -> None:
     job = await watched(env)
-    await announced(env.mine, a_download(id=job.id, deliveryUrl=["https://x.invalid/y"]))
-    await announced(env.mine, a_download(id=job.id, expired=True))
+    await announced(env.watch, a_download(id=job.id, deliveryUrl=["https://x.invalid/y"]))
+    await announced(env.watch, a_download(id=job.id, expired=True))
 
     post = await claimed(env)
     await deliver(env, post)
@@ -385,9 +320,9 @@ async def test_changes_before_the_delivery_need_one_post(env: Stores) -> None:
 async def test_changes_before_an_update_need_one_post(env: Stores) -> None:
     """An update that was attempted shows the newest state when it is repeated."""
     job = await watched(env, is_announced=True)
-    await announced(env.mine, a_download(id=job.id, deliveryUrl=["https://x.invalid/y"]))
+    await announced(env.watch, a_download(id=job.id, deliveryUrl=["https://x.invalid/y"]))
     await env.outbox.retry_later(await claimed(env), 1, "no answer")
-    await announced(env.mine, a_download(id=job.id, expired=True))
+    await announced(env.watch, a_download(id=job.id, expired=True))
     env.clock.advance(1)
 
     post = await claimed(env)
@@ -400,7 +335,7 @@ async def test_changes_before_an_update_need_one_post(env: Stores) -> None:
 async def test_change_during_a_delivery_is_a_post_of_its_own(env: Stores) -> None:
     job = await watched(env)
     first = await claimed(env)
-    await announced(env.mine, a_download(id=job.id, cancelled=True))
+    await announced(env.watch, a_download(id=job.id, cancelled=True))
     assert await claim(env) is None  # it waits for the first one
 
     await deliver(env, first)
@@ -413,7 +348,7 @@ async def test_change_after_a_lost_answer_updates_the_announcement(env: Stores) 
     job = await watched(env)
     first = await claimed(env)
     await env.outbox.retry_later(first, 1, "no answer")
-    await announced(env.mine, a_download(id=job.id, cancelled=True))
+    await announced(env.watch, a_download(id=job.id, cancelled=True))
     env.clock.advance(1)
     again = await claimed(env)
     assert again.client_msg_id == first.client_msg_id
@@ -425,7 +360,7 @@ async def test_change_after_a_lost_answer_updates_the_announcement(env: Stores) 
 
 
 async def test_announcement_to_retry_waits(env: Stores) -> None:
-    await start_watch(env.mine, a_download())
+    await start_watch(env.watch, a_download())
     await env.outbox.retry_later(await claimed(env), 30, "x" * 1000)
     assert await claim(env) is None
     env.clock.advance(30)
@@ -441,7 +376,7 @@ async def test_dropped_announcement_is_posted_only_when_the_job_changes(env: Sto
     error = select(posts.c.error)
     assert await env.database.read(lambda db: db.scalar(error)) == "no such channel"
 
-    await announced(env.mine, a_download(id=job.id, failed=True))
+    await announced(env.watch, a_download(id=job.id, failed=True))
 
     post = await claimed(env)
     assert (post.job.state, post.job.message) == (WatchedState.FAILED, None)
@@ -450,7 +385,7 @@ async def test_dropped_announcement_is_posted_only_when_the_job_changes(env: Sto
 async def test_announcement_has_the_newest_request_for_the_job(env: Stores) -> None:
     job = a_download()
     request = a_request(ref=job_ref(job.id))
-    await start_watch(env.mine, job)
+    await start_watch(env.watch, job)
     await env.store.create(request, RINA)
 
     assert (await claimed(env)).job.request == await env.store.get(request.id)
@@ -459,8 +394,8 @@ async def test_announcement_has_the_newest_request_for_the_job(env: Stores) -> N
 async def test_job_that_disappears_and_comes_back_is_announced_twice(env: Stores) -> None:
     job = await watched(env)
 
-    assert await announced(env.mine) == [(job.id, WatchedState.GONE)]
-    assert await announced(env.mine, job) == [(job.id, WatchedState.IN_PROGRESS)]
+    assert await announced(env.watch) == [(job.id, WatchedState.GONE)]
+    assert await announced(env.watch, job) == [(job.id, WatchedState.IN_PROGRESS)]
 
 
 # The schema

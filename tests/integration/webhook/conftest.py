@@ -22,7 +22,7 @@ from tests.support.timings import DATABASE_TIMEOUT
 
 TIMINGS = Timings(
     webhook_poll_interval=0.05,
-    webhook_lease_renewal_interval=0.1,
+    webhook_count_interval=0.1,
     webhook_first_pause=0.05,
     webhook_longest_pause=0.2,
 )

@@ -104,27 +104,6 @@ async def test_restart_sends_what_is_unsent_and_nothing_twice(env: WebhookEnv) -
     assert env.receiver.numbers(request.id) == [1, 2, 3, 4]
 
 
-async def test_two_replicas_send_each_event_once(env: WebhookEnv) -> None:
-    async with env.worker("first"), env.worker("second"):
-        for request in [await env.request() for _ in range(10)]:
-            await env.events(request, 2)
-        await env.receiver.until_taken(40)
-        await asyncio.sleep(0.3)
-
-    assert len(env.receiver.taken) == 40
-
-
-async def test_other_replica_continues_when_one_stops(env: WebhookEnv) -> None:
-    async with env.worker("second"):
-        async with env.worker("first"):
-            await env.request()
-            await env.receiver.until_taken(2)
-        await env.request()
-        await env.receiver.until_taken(4)
-
-    assert len(env.receiver.taken) == 4
-
-
 async def test_event_that_is_committed_late_is_sent_though_its_id_is_lower(env: WebhookEnv) -> None:
     """PostgreSQL gives ids before the commits, whose order may differ."""
     late, early = (

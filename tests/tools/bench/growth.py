@@ -127,8 +127,8 @@ class DatabaseOperations:
         self.claimed = [post.id for post in await self.posts.claim(OWNER, 8, 1)]
 
     async def _renewed(self) -> None:
-        """Renew the claims, and return those of a claim that got no answer."""
-        await self.posts.claim(OWNER, 8, 1, held=self.claimed, is_lost=True)
+        """Renew the claims of posts in delivery."""
+        await self.posts.claim(OWNER, 8, 1, held=self.claimed)
 
     async def _posted(self) -> None:
         """Mark due posts as sent, so that rounds do not affect each other."""

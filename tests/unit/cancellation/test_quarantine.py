@@ -19,11 +19,10 @@ from bot.cancellation.quarantine import (
     ending_before_delete,
     is_candidate,
     is_expected,
-    stored_remaining,
 )
 from bot.cancellation.starter import NOT_READ, StartedBy, Starter, StarterKind, StarterStatus
 from tests.support.clock import NOON
-from tests.support.domain import a_job, a_request
+from tests.support.domain import a_job
 
 GRACE = timedelta(seconds=90)
 ENFORCED = QuarantinePolicy(mode=Mode.ENFORCE, expected=frozenset({"etl@shop.example"}))
@@ -115,18 +114,9 @@ def test_delete_is_allowed_only_while_it_is_enforced() -> None:
     assert kept.state is State.KEPT
 
 
-def test_stored_grace_counts_only_if_slack_was_seen_a_moment_ago() -> None:
-    ends_at = NOON + timedelta(seconds=40)
-
-    assert stored_remaining(ends_at, NOON - timedelta(seconds=3), NOON) == timedelta(seconds=43)
-    assert stored_remaining(ends_at, NOON - timedelta(seconds=30), NOON) is None
-    assert stored_remaining(ends_at, NOON + timedelta(seconds=30), NOON) is None
-    assert stored_remaining(None, NOON, NOON) is None
-    assert stored_remaining(ends_at, None, NOON) is None
-
-
-def measure(clock: GraceClock, now: float, stored: timedelta | None = None) -> float:
-    return clock.measure({"r": (GRACE, stored)}, now)["r"]
+def measure(clock: GraceClock, now: float, entered: datetime = NOON) -> float:
+    stay = ("r", entered, False)
+    return clock.measure({stay: GRACE}, now)[stay]
 
 
 def test_grace_time_begins_at_the_first_answer_and_goes_on() -> None:
@@ -136,89 +126,27 @@ def test_grace_time_begins_at_the_first_answer_and_goes_on() -> None:
     assert measure(clock, 1001.0) == 89.0
 
 
-def test_another_process_goes_on_with_the_rest() -> None:
-    assert measure(GraceClock(), 5.0, timedelta(seconds=40)) == 40.0
-    assert measure(GraceClock(), 5.0, timedelta(hours=5)) == 90.0
-    assert measure(GraceClock(), 5.0, timedelta(seconds=-5)) == 0.0
-
-
 def test_interruption_starts_every_grace_time_again() -> None:
     clock = GraceClock()
     measure(clock, 0.0)
     clock.interrupt()
 
-    assert measure(clock, 80.0, timedelta(seconds=10)) == 90.0
-    assert measure(clock, 81.0, timedelta(seconds=10)) == 89.0
+    assert measure(clock, 80.0) == 90.0
+    assert measure(clock, 81.0) == 89.0
 
 
-@pytest.mark.parametrize("waits_between", [True, False])
-def test_request_that_left_quarantine_and_is_back_has_a_full_grace_time(
-    *, waits_between: bool
-) -> None:
+def test_request_that_left_quarantine_and_is_back_has_a_full_grace_time() -> None:
     clock = GraceClock()
-    clock.follow({"r": NOON})
     measure(clock, 0.0)
-    if not waits_between:
-        clock.follow({})
-    clock.follow({"r": after(2)})
 
-    assert measure(clock, 3.0) == 90.0
+    assert measure(clock, 3.0, entered=NOON + timedelta(seconds=2)) == 90.0
 
 
 def test_silence_without_an_error_counts_as_interruption() -> None:
     clock = GraceClock()
     measure(clock, 0.0)
 
-    assert measure(clock, LONGEST_SILENCE + 1, timedelta(seconds=10)) == 90.0
-
-
-@pytest.mark.parametrize(
-    ("end", "stored", "written", "now", "stores"),
-    [
-        (20, None, None, 0, True),
-        (20, 21, None, 0, False),
-        (20, 25, None, 0, True),
-        (20, 10, None, 0, True),
-        (20, 10, 10, 0, True),
-        (20, 10, 20, 0, False),
-        (20, 10, 21, 10 + LONGEST_SILENCE - 1, False),
-        (20, 10, 21, 10 + LONGEST_SILENCE, True),
-        (20, 25, 20, 0, True),
-    ],
-    ids=[
-        "none is stored",
-        "the stored one is nearly equal",
-        "a later one is stored",
-        "an earlier one is stored, and this process stored none since it was interrupted",
-        "its own earlier one is stored, before the clock jumped",
-        "another replica replaced it by an earlier one",
-        "the other replica may still be ending the grace time",
-        "the other replica has not ended the grace time in time",
-        "another replica replaced it by a later one",
-    ],
-)
-def test_stored_end_is_replaced_unless_another_replica_acts_before(
-    end: int, stored: int | None, written: int | None, now: float, *, stores: bool
-) -> None:
-    clock = GraceClock()
-    request = a_request(grace_ends_at=None if stored is None else after(stored))
-    if written is not None:
-        clock.written[request.id] = after(written)
-
-    assert clock.must_store(request, after(end), after(now)) is stores
-
-
-def test_interrupted_process_stores_its_new_end_although_it_stored_one_before() -> None:
-    clock = GraceClock()
-    request = a_request(grace_ends_at=after(10))
-    clock.written[request.id] = after(20)
-    clock.interrupt()
-
-    assert clock.must_store(request, after(20), after(0))
-
-
-def after(seconds: float) -> datetime:
-    return NOON + timedelta(seconds=seconds)
+    assert measure(clock, LONGEST_SILENCE + 1) == 90.0
 
 
 @dataclass(slots=True)

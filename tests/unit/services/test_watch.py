@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import pairwise
 
@@ -108,28 +108,20 @@ class WatchAtlas(UnconnectedAtlas):
 
 @dataclass
 class FakeWatchStore(WatchStore):
-    """A watch store in memory: with the lease or without, with faults raised in turn."""
+    """A watch store in memory, with faults raised in turn."""
 
     database: Database = field(init=False)
     now: Callable[[], datetime]
     owner: str = field(init=False, default="replica-1")
-    held: bool = True
     gaps: list[str] = field(default_factory=list)
     faults: list[Exception] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     adopted: list[list[str]] = field(default_factory=list)
     noted: list[tuple[str, int]] = field(default_factory=list)
-    holds: int = 0
-    released: int = 0
     all_read_at: datetime | None = None
 
-    async def acquire(self, project_id: str, read_at: datetime | None = None) -> bool:
-        self.holds += 1
+    async def record_watch(self, project_id: str, read_at: datetime | None = None) -> None:
         self.all_read_at = read_at or self.all_read_at
-        return self.held
-
-    async def release(self, project_id: str) -> None:
-        self.released += 1
 
     async def has_feed_gap(self, project_id: str) -> bool:
         return project_id in self.gaps
@@ -137,9 +129,9 @@ class FakeWatchStore(WatchStore):
     async def record_feed_gap(self, project_id: str) -> None:
         self.gaps.append(project_id)
 
-    async def record_clusters(self, project_id: str, clusters: Collection[str]) -> list[str] | None:
+    async def record_clusters(self, project_id: str, clusters: Collection[str]) -> list[str]:
         self.adopted.append(sorted(clusters))
-        return self.gone if self.held else None
+        return self.gone
 
     async def record_jobs(
         self,
@@ -147,12 +139,10 @@ class FakeWatchStore(WatchStore):
         cluster: str,
         jobs: Sequence[RestoreJob],
         unread: Collection[str] = (),
-    ) -> list[JobChange] | None:
+    ) -> list[JobChange]:
         assert not set(unread) & {job.id for job in jobs}
         if self.faults:
             raise self.faults.pop(0)
-        if not self.held:
-            return None
         self.noted.append((cluster, len(jobs)))
         return compare(jobs, {}, first=False)
 
@@ -210,7 +200,8 @@ class WatchHarness:
         return self.atlas.reads[0][1]
 
     async def run_for(self, seconds: float) -> None:
-        """Let the watch run for a while, and end it as the bot does."""
+        """Let a new watch run for a while, and end it as the bot does."""
+        self.watch = replace(self.watch)
         self.clock.end = self.clock.monotonic() + seconds
         with pytest.raises(asyncio.CancelledError):
             await self.watch.run()
@@ -463,8 +454,8 @@ async def test_429_pauses_the_whole_project() -> None:
     await env.run_for(90)
     first, second, third = (at - env.started_at for at in env.atlas.times_of("c001")[:3])
     times = sorted(at - env.started_at for _, at in env.atlas.reads)
-    assert 30 <= second - first < 30 + Timings.watch_lease_renewal_interval
-    assert 20 <= third - second < 20 + Timings.watch_lease_renewal_interval
+    assert 30 <= second - first < 30 + Timings.watch_record_interval
+    assert 20 <= third - second < 20 + Timings.watch_record_interval
     assert [at for at in times if first < at < first + 30] == []
 
 
@@ -546,51 +537,6 @@ async def test_lists_with_an_unreadable_item_are_read_again_soon_and_nothing_is_
     assert env.atlas.lists == len(env.atlas.times_of("c000")) == 4
 
 
-async def test_without_lease_nothing_is_read() -> None:
-    env = watch_harness(3)
-    env.store.held = False
-    await env.run_for(60)
-
-    assert (env.atlas.reads, env.atlas.lists) == ([], 0)
-    assert env.store.holds == pytest.approx(60 / Timings.watch_lease_renewal_interval, abs=1)
-
-
-async def test_lost_lease_stops_reads_and_a_new_lease_starts_afresh() -> None:
-    env = watch_harness(1, interval=5)
-    original = env.store.acquire
-    held = iter([True, False, False])
-
-    async def acquire(project_id: str, read_at: datetime | None = None) -> bool:
-        env.store.held = next(held, True)
-        return await original(project_id, read_at)
-
-    env.store.acquire = acquire  # type: ignore[method-assign]  # the same, by turns
-    await env.run_for(40)
-
-    reads_at = [at - env.started_at for at in env.atlas.times_of("c000")]
-    renewal = Timings.watch_lease_renewal_interval
-    assert [at for at in reads_at if renewal < at < 2 * renewal] == []
-    assert env.store.noted == [("c000", 0), ("c000", 0)]  # an unrecorded read is repeated
-
-
-async def test_read_after_a_takeover_announces_nothing() -> None:
-    env = watch_harness(1, interval=5)
-    env.atlas.jobs["c000"] = [job(1)]
-    plain = env.store.record_jobs
-
-    async def lost(
-        project_id: str, cluster: str, jobs: Sequence[RestoreJob], unread: Collection[str] = ()
-    ) -> list[JobChange] | None:
-        env.store.held = False
-        return await plain(project_id, cluster, jobs, unread)
-
-    env.store.record_jobs = lost  # type: ignore[method-assign]  # the same, too late
-    await env.run_for(60)
-
-    assert env.changes_at == []
-    assert len(env.atlas.reads) == 1
-
-
 async def test_unrecorded_read_is_repeated() -> None:
     env = watch_harness(1, interval=5)
     env.store.faults = [NotRecorded(), NotRecorded()]
@@ -607,12 +553,11 @@ async def test_unexpected_error_does_not_stop_the_watch() -> None:
     assert sorted(name for name, _ in env.store.noted) == ["c000", "c001"]
 
 
-async def test_stop_releases_the_lease() -> None:
+async def test_stop_ends_the_reads_in_flight() -> None:
     env = watch_harness(20)
     env.atlas.hangs = set(env.atlas.jobs)
     await env.run_for(60)
 
-    assert env.store.released == 1
     assert env.atlas.under_way == 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,9 +13,11 @@ from bot.cancellation.errors import CancellationError, MaybeRecorded, NotRead, N
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Post, PostKind, RequestPost
+from bot.leader_loops import quarantined_project
 from bot.services.activity_feed import ActivityFeeds, Feed
 from bot.services.job_facts import JobFactsService
 from bot.services.job_search import JobFinder
+from bot.services.leader import Leader
 from bot.services.projects import Project, Projects
 from bot.services.quarantine import READ_TIMEOUT, Quarantine
 from bot.services.rights import RightsCheck
@@ -25,13 +27,13 @@ from bot.services.sweeper import Sweeper
 from bot.storage.database import Database, DatabaseClock
 from bot.storage.history import History
 from bot.storage.job_facts_store import JobFactsStore
+from bot.storage.leader_lease import LeaderLease
 from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.quarantine_store import QuarantineStore
 from bot.storage.request_store import RequestStore
 from bot.storage.watch_store import WatchStore
 from bot.timings import Timings
-from bot.wiring import quarantined_project
 from tests.support.domain import PROJECT_ID, resolve_members
 from tests.support.fake_atlas import FakeAtlas, canceller_of
 from tests.tools.campaign.quarantine.services import CHANNEL, CLUSTER, Services
@@ -171,11 +173,15 @@ class SimulatedBot:
         self.requests = RequestStore(self.database, time)
         self._history = History(self.database, time)
         self._leases = LeaseStore(self.database, time, self.name)
+        lease = LeaderLease(self.database, time, self.name, Timings.leader_lease)
+        clock = DatabaseClock(self.database, wall=time, monotonic=time.monotonic)
+        self.leader = Leader(lease, clock, sleep=time.sleep)
+        self._fence = fence = lease.check_held
         self._quarantined = QuarantineStore(
-            self.database, time, partial(quarantined_project, projects)
+            self.database, time, partial(quarantined_project, projects), fence=fence
         )
-        self._watch = WatchStore(self.database, time, self.name, self._quarantined)
-        self._outbox = OutboxStore(self.database, time)
+        self._watch = WatchStore(self.database, time, self.name, self._quarantined, fence=fence)
+        self._outbox = OutboxStore(self.database, time, fence=fence)
         self._facts = JobFactsService(
             projects,
             JobFactsStore(self.database, time),
@@ -232,18 +238,18 @@ class SimulatedBot:
             sleep=time.sleep,
         )
         sweeper = Sweeper(
-            requests=self.requests,
+            requests=RequestStore(self.database, time, fence=self._fence),
             history=self._history,
             leases=self._leases,
             runner=self._runner,
-            clock=DatabaseClock(self.database, wall=time, monotonic=time.monotonic),
+            now=time,
             interval=Timings.sweep_interval,
-            on_sweep=lambda _open, _unreviewed: None,
             on_change=lambda: None,
             sleep=time.sleep,
         )
-        read, deliver = self._watch_jobs(), self._deliver()
-        return [quarantine.run(), sweeper.run(), self._facts.run(), read, deliver]
+        facts = replace(self._facts, store=JobFactsStore(self.database, time, fence=self._fence))
+        loops = [quarantine.run, sweeper.run, facts.run, self._watch_jobs, self._deliver]
+        return [self.leader.run(), *(self.leader.loop(each)() for each in loops)]
 
     def _start(self, loop: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         return asyncio.create_task(loop, name=self.name)
@@ -272,27 +278,24 @@ class SimulatedBot:
         """Read the cluster every two seconds, as the watch does."""
         while True:
             try:
-                if await self._watch.acquire(PROJECT_ID):
-                    await self._watch.record_clusters(PROJECT_ID, [CLUSTER])
-                    read_at = self._watch.now()
-                    jobs = await self._atlas.restore_jobs(PROJECT_ID, CLUSTER)
-                    await self._watch.record_jobs(PROJECT_ID, CLUSTER, jobs)
-                    await self._watch.acquire(PROJECT_ID, read_at)
+                await self._watch.record_watch(PROJECT_ID)
+                await self._watch.record_clusters(PROJECT_ID, [CLUSTER])
+                read_at = self._watch.now()
+                jobs = await self._atlas.restore_jobs(PROJECT_ID, CLUSTER)
+                await self._watch.record_jobs(PROJECT_ID, CLUSTER, jobs)
+                await self._watch.record_watch(PROJECT_ID, read_at)
             except (CancellationError, Unavailable):
                 pass  # the next read comes soon
             await self.services.time.sleep(2.0)
 
     async def _deliver(self) -> None:
         """Deliver due posts every second, while Slack is up, which accepts each immediately."""
-        is_lost = False
         while True:
             if self.services.slack_is_up:
                 try:
-                    claimed = await self._outbox.claim(self.name, 50, 50, 50, is_lost=is_lost)
+                    claimed = await self._outbox.claim(self.name, 50, 50, 50)
                 except CancellationError:
-                    claimed, is_lost = [], True  # the next claim takes what this one may hold
-                else:
-                    is_lost = False
+                    claimed = []  # the next claim takes what this one may hold
                 for post in claimed:
                     self._take(post)
                     await self._mark_sent(post)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from bot.atlas import created_at
 from bot.cancellation.lifecycle import State
 from bot.cancellation.posts import PostKind
-from bot.cancellation.quarantine import LONGEST_SILENCE
 from bot.cancellation.starter import TOLERANCE
 from tests.tools.campaign.checks.rules import Violation
 
@@ -106,10 +105,7 @@ def _of_delete(
     over_at = at if each.approved_at is None else each.approved_at
     outages = [moment for moment in simulation.outages if shown_at < moment < over_at]
     shown_since = max([shown_at, *outages[-1:]])
-    # A bot that starts at its end or seconds later cannot know of it, and goes on with the rest.
-    takes_over = any(0 <= start - shown_since <= LONGEST_SILENCE for start in simulation.starts)
-    enough = takes_over and over_at - shown_at - len(outages) >= GRACE
-    if over_at < shown_since + GRACE and not enough:
+    if over_at < shown_since + GRACE:
         yield Rule.EARLY, f"shown since {shown_since:g} s, grace time over at {over_at:g} s"
     undisturbed = max([shown_at, *_before(simulation.disturbances, at)])
     if at > undisturbed + GRACE + LATEST:

@@ -115,8 +115,7 @@ class Simulation:
     Attributes:
         others: the ids of jobs that are no downloads, or were there at the first read.
         outages: the seconds in which Slack or the database was unavailable.
-        starts: the seconds in which a bot started.
-        disturbances: the seconds in which these, or every bot, were down, or a call failed.
+        disturbances: the seconds in which these were down, no bot led, or a call failed.
         feed_outages: the seconds in which the activity feed could not be read.
         breaks: breaks of the audit log's hash chain.
         errors: the error lines of the bots' logs.
@@ -129,7 +128,6 @@ class Simulation:
     downloads: list[Download] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     outages: list[float] = field(default_factory=list)
-    starts: list[float] = field(default_factory=list)
     disturbances: list[float] = field(default_factory=list)
     feed_outages: list[float] = field(default_factory=list)
     breaks: list[str] = field(default_factory=list)
@@ -193,7 +191,6 @@ class Simulation:
 
     def _start_bot(self, place: int) -> None:
         self.bots[place] = SimulatedBot(self.services, next(self._lives))
-        self.starts.append(self.services.time.elapsed)
 
     async def _begin(self) -> None:
         rng, services = self.services.rng, self.services
@@ -236,14 +233,14 @@ class Simulation:
         services.time.advance(seconds)
         self.seconds[services.time.wall] = services.time.elapsed
         await services.settle()
-        alive = any(bot and bot.alive for bot in self.bots)
+        has_leader = any(bot and bot.alive and bot.leader.leads for bot in self.bots)
         now = services.time.elapsed
         is_seen = services.slack_is_up and services.database_is_up
         if not is_seen:
             self.outages.append(now)
         if not services.feed_is_up:
             self.feed_outages.append(now)
-        if not (is_seen and alive) or services.faults.total() > self._faults:
+        if not (is_seen and has_leader) or services.faults.total() > self._faults:
             self.disturbances.append(now)
         self._faults = services.faults.total()
 

@@ -10,14 +10,12 @@ import pytest
 
 from bot.cancellation.lifecycle import State
 from tests.tools.campaign.quarantine.rules import Rule, violations
-from tests.tools.campaign.quarantine.simulation import Download, Simulation, play
+from tests.tools.campaign.quarantine.simulation import Simulation, play
 from tests.tools.campaign.quarantines import PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from tests.tools.campaign.checks.rules import Violation
 
 
 @pytest.mark.parametrize(("part", "downloads"), [(0, 16), (1, 14), (2, 5)])
@@ -89,28 +87,6 @@ def test_each_rule_finds_its_violation(
     damage(simulation)
 
     assert rule in {each.rule for each in violations(simulation)}
-
-
-@pytest.mark.parametrize(("shown_before", "is_early"), [(25, False), (18, True)])
-def test_bot_that_starts_as_an_outage_ends_goes_on_with_the_rest_of_the_grace_time(
-    simulation_without_violations: Simulation, shown_before: float, is_early: bool
-) -> None:
-    simulation = copy_of(simulation_without_violations)
-    each = next(
-        each
-        for each in simulation.downloads
-        if each.approved_at and not each.by_person and each.state is State.CANCELLED
-    )
-    assert each.approved_at
-    simulation.services.shown_at = {each.job_id: each.approved_at - shown_before}
-    simulation.outages = [each.approved_at - 15]
-    simulation.starts = list(simulation.outages)
-
-    assert (Rule.EARLY in {found.rule for found in of_job(simulation, each)}) is is_early
-
-
-def of_job(simulation: Simulation, each: Download) -> list[Violation]:
-    return [found for found in violations(simulation) if each.job_id in str(found)]
 
 
 def copy_of(simulation: Simulation) -> Simulation:

@@ -20,7 +20,6 @@ class FakeOutboxStore(OutboxStore):
     busy: set[str] = field(default_factory=set)
     claims: int = 0
     held: list[Collection[int]] = field(default_factory=list)
-    lost: list[bool] = field(default_factory=list)
     sent: list[tuple[int, str, str]] = field(default_factory=list)
     retries: list[tuple[int, float, str]] = field(default_factory=list)
     dropped: list[tuple[int, str]] = field(default_factory=list)
@@ -37,11 +36,9 @@ class FakeOutboxStore(OutboxStore):
         direct: int = 0,
         *,
         held: Collection[int] = (),
-        is_lost: bool = False,
     ) -> Sequence[Post]:
         self.claims += 1
         self.held.append(held)
-        self.lost.append(is_lost)
         if self.claim_faults:
             raise self.claim_faults.pop(0)
         free = {RequestPost: limit, Announcement: announcements}

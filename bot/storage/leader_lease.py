@@ -1,0 +1,49 @@
+"""The lease of the replica that leads: it alone runs the background loops."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import insert, or_, select, update
+
+from bot.cancellation.errors import NotRecorded
+from bot.storage.database import has_passed
+from bot.storage.tables import leases
+from bot.storage.unit_of_work import Store, UnitOfWork, writes
+
+LEADER = "leader"  #: the name of the lease
+
+
+@dataclass(eq=False)
+class LeaderLease(Store):
+    """One row; the clock is the database's. Every method raises `StorageError`."""
+
+    owner: str  #: the name of this process, new at each start
+    seconds: float  #: for which the lease holds without renewal
+
+    @writes
+    def acquire(self, uow: UnitOfWork) -> bool:
+        """Acquire or renew the lease; False while another replica holds it."""
+        lease = timedelta(seconds=self.seconds)
+        values = {"owner": self.owner, "until": uow.now + lease}
+        is_over = has_passed(leases.c.until, uow.now, uow.now + 2 * lease)
+        is_free = or_(leases.c.owner == self.owner, is_over)
+        taken = update(leases).where(leases.c.name == LEADER, is_free)
+        if uow.execute(taken.values(**values)).rowcount:
+            return True
+        if uow.execute(select(leases).where(leases.c.name == LEADER)).first():
+            return False
+        uow.execute(insert(leases), {"name": LEADER, **values})  # its key decides between two
+        return True
+
+    @writes
+    def release(self, uow: UnitOfWork) -> None:
+        """End the lease, so that another replica leads immediately."""
+        is_own = (leases.c.name == LEADER, leases.c.owner == self.owner)
+        uow.execute(update(leases).where(*is_own).values(until=uow.now))
+
+    def check_held(self, uow: UnitOfWork) -> None:
+        """Keep the lease until the transaction ends; raises `NotRecorded` if it was lost."""
+        is_held = (leases.c.owner == self.owner, leases.c.until > self.now())
+        held = select(leases.c.name).where(leases.c.name == LEADER, *is_held)
+        if uow.execute(held.with_for_update(read=True)).first() is None:
+            raise NotRecorded

@@ -1,0 +1,121 @@
+"""Two bots on one PostgreSQL: one leads, and the limits hold over both together."""
+
+import asyncio
+import os
+import re
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import aiohttp
+import pytest
+
+from bot.timings import Timings
+from tests.acceptance.durability.environment import ProcessEnvironment, opened
+from tests.support.polling import wait_until
+from tests.support.process import BotProcess
+from tests.support.timings import SHORT_PROCESS_TIMINGS
+
+#: The real lease, and the seconds within which another replica must lead.
+TIMINGS = replace(
+    SHORT_PROCESS_TIMINGS,
+    leader_lease=Timings.leader_lease,
+    leader_interval=Timings.leader_interval,
+)
+TAKEOVER = 15.0
+
+WATCH = {"BOT_WATCH_CHANNEL": "C0OPS00001", "BOT_WATCH_INTERVAL": "2", "BOT_EVENTS_INTERVAL": "2"}
+
+
+@asynccontextmanager
+async def two_bots(url: str) -> AsyncIterator[ProcessEnvironment]:
+    """Open an environment whose two bots have begun to watch."""
+    async with opened(url, timings=TIMINGS, more=WATCH) as env:
+        bots = [env.spawn(), env.spawn()]
+        await asyncio.gather(*(bot.ready() for bot in bots))
+        ops = env.slack.state.messages
+        await wait_until(lambda: any("`prod-eu`" in each["text"] for each in ops("ops")))
+        yield env
+
+
+async def leads(bot: BotProcess) -> bool:
+    async with aiohttp.ClientSession() as session, session.get(f"{bot.url}/metrics") as answer:
+        found = re.search(r"^cancel_restore_leader (\S+)$", await answer.text(), re.MULTILINE)
+        assert found
+        return float(found[1]) == 1
+
+
+async def leader_and_other(env: ProcessEnvironment) -> tuple[BotProcess, BotProcess]:
+    first, second = env.bots
+    states = await leads(first), await leads(second)
+    assert sorted(states) == [False, True]
+    return (first, second) if states[0] else (second, first)
+
+
+def announcements(env: ProcessEnvironment, job: str) -> int:
+    return sum(job in str(each["blocks"]) for each in env.slack.state.messages("ops"))
+
+
+async def reads_a_second(env: ProcessEnvironment) -> float:
+    """Count the reads of clusters, their list and events for some seconds."""
+    since, began = len(env.atlas.calls), time.monotonic()
+    await asyncio.sleep(10)
+    ends = ("/clusters", "/backup/restoreJobs", "/events")
+    reads = [call for call in env.atlas.calls[since:] if call.path.split("?")[0].endswith(ends)]
+    return len(reads) / (time.monotonic() - began)
+
+
+async def test_second_replica_reads_nothing_in_its_loops(on_postgres: str) -> None:
+    async with two_bots(on_postgres) as env:
+        _, other = await leader_and_other(env)
+        await asyncio.sleep(3)
+        both = await reads_a_second(env)
+        assert await other.stop() == 0, other.log
+        one = await reads_a_second(env)
+
+    assert 0 < both < 1.3 * one
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+async def test_dead_or_stopped_leader_is_replaced_in_time(
+    on_postgres: str, how: signal.Signals
+) -> None:
+    async with two_bots(on_postgres) as env:
+        leader, other = await leader_and_other(env)
+        os.kill(leader.pid, how)
+        gone_at = time.monotonic()
+        job = env.new_job_id()
+
+        await wait_until(lambda: '"this replica leads"' in other.log, TAKEOVER)
+
+        assert time.monotonic() - gone_at <= TAKEOVER
+        assert await leads(other)
+        await wait_until(lambda: announcements(env, job))
+        if how is signal.SIGSTOP:
+            os.kill(leader.pid, signal.SIGCONT)
+            await wait_until(lambda: '"another replica leads"' in leader.log)
+            assert not await leads(leader)
+            assert await leads(other)
+        another = env.new_job_id()
+        await wait_until(lambda: announcements(env, another))
+        assert (announcements(env, job), announcements(env, another)) == (1, 1)
+
+
+async def test_posts_of_the_other_replica_leave_within_half_a_second(on_postgres: str) -> None:
+    async with opened(on_postgres, mode="http", timings=Timings()) as env:
+        bots = [env.spawn(), env.spawn()]
+        await asyncio.gather(*(bot.ready() for bot in bots))
+        _, other = await leader_and_other(env)
+        env.route(other)
+        waited = []
+        for _ in range(5):
+            job = await env.request_new_job("rina")
+            asked = time.monotonic()
+            await env.wait_for_card(job)
+            waited.append(time.monotonic() - asked)
+        await env.wait_for_outcomes()
+
+        await env.check_outcomes()
+        assert min(waited) <= 0.5

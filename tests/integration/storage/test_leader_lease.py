@@ -1,0 +1,90 @@
+"""The leader's lease: one holder, whose transactions alone are committed, on both databases."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from bot.cancellation.errors import NotRecorded
+from bot.storage.leader_lease import LeaderLease
+from bot.storage.watch_store import WatchStore
+from tests.integration.storage.conftest import Stores
+from tests.support.domain import PROJECT_ID
+from tests.support.polling import wait_until
+
+SECONDS = 10.0
+
+
+def a_lease(env: Stores, owner: str) -> LeaderLease:
+    return LeaderLease(env.database, env.clock, owner, SECONDS)
+
+
+async def test_one_of_several_replicas_leads_until_its_lease_runs_out(env: Stores) -> None:
+    replicas = [a_lease(env, f"replica-{number}") for number in range(5)]
+
+    held = await asyncio.gather(*(each.acquire() for each in replicas))
+
+    assert sum(held) == 1
+    leader, other = replicas[held.index(True)], replicas[held.index(False)]
+    env.clock.advance(SECONDS - 1)
+    assert await leader.acquire()
+    env.clock.advance(SECONDS - 1)
+    assert not await other.acquire()
+    env.clock.advance(1)
+    assert await other.acquire()
+    assert not await leader.acquire()
+
+
+async def test_released_lease_is_free_immediately(env: Stores) -> None:
+    mine, theirs = a_lease(env, "mine"), a_lease(env, "theirs")
+    await mine.acquire()
+    await theirs.release()
+    assert not await theirs.acquire()
+    await mine.release()
+
+    assert await theirs.acquire()
+
+
+async def test_lease_from_before_the_clock_was_set_back_is_free(env: Stores) -> None:
+    assert await a_lease(env, "mine").acquire()
+    env.clock.advance(-3600)
+
+    assert await a_lease(env, "theirs").acquire()
+
+
+async def test_former_leader_writes_nothing(env: Stores) -> None:
+    mine, theirs = a_lease(env, "mine"), a_lease(env, "theirs")
+    watch = WatchStore(env.database, env.clock, "mine", fence=mine.check_held)
+    with pytest.raises(NotRecorded):
+        await watch.record_watch(PROJECT_ID)
+    await mine.acquire()
+    await watch.record_watch(PROJECT_ID)
+
+    env.clock.advance(SECONDS)
+    with pytest.raises(NotRecorded):
+        await watch.record_feed_gap(PROJECT_ID)
+    await theirs.acquire()
+    with pytest.raises(NotRecorded):
+        await watch.record_feed_gap(PROJECT_ID)
+
+    assert not await watch.has_feed_gap(PROJECT_ID)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_takeover_waits_for_a_commit_that_the_lease_allowed(
+    env: Stores, database_url: str
+) -> None:
+    mine, theirs = a_lease(env, "mine"), a_lease(env, "theirs")
+    await mine.acquire()
+    session = await asyncpg.connect(database_url)
+    try:
+        async with session.transaction():  # of the leader, after its check of the lease
+            await session.execute("SELECT * FROM leases FOR SHARE")
+            env.clock.advance(SECONDS)
+            taking = asyncio.create_task(theirs.acquire())
+            await asyncio.sleep(0.3)
+            assert not taking.done()
+        await wait_until(taking.done)
+        assert await taking
+    finally:
+        await session.close()
