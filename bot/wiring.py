@@ -32,10 +32,9 @@ from bot.web.metrics import Metrics
 #: Takes the number of connections that a process holds, returns that of the others.
 Report: TypeAlias = Callable[[int], Awaitable[int]]
 BACKUP_PATH = "/backup/"  #: all paths that contain this share one rate limit per project
-#: The ends of the paths of the activity feed; reads of events have a rate limit of their own.
+#: The end of the path of the activity feed, which has a rate limit of its own.
 EVENTS_PATH = "/events"
 PROJECT_PATH = re.compile(r"/groups/([0-9a-f]{24})/")
-FEED_PATHS = (EVENTS_PATH, "/activityFeed")
 FEED_REFUSALS = frozenset({400, 401, 403, 404})
 
 
@@ -97,7 +96,7 @@ class AtlasClients:
     def _observe(self, call: CallRecord) -> None:
         """Update limits, metrics and traces by an answer."""
         # A feed that is refused is no fault: only the starters of jobs are not known then.
-        if not (call.path.endswith(FEED_PATHS) and call.status in FEED_REFUSALS):
+        if not (call.path.endswith(EVENTS_PATH) and call.status in FEED_REFUSALS):
             self.metrics.observe_atlas_call(call.method, call.status, call.seconds)
         self.tracing.record_atlas_call(call)
         found = PROJECT_PATH.search(call.path)

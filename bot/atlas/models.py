@@ -339,9 +339,3 @@ def parse_event(payload: object) -> ActivityEvent | None:
         return ActivityEvent.model_validate(payload)
     except ValidationError:
         return None
-
-
-class ActivityFeedLink(AtlasModel):
-    """A link to the activity feed in Atlas's web interface, with the filters applied."""
-
-    link: Annotated[str, Field(pattern=r"^https?://[!-~]+$", max_length=2000)]

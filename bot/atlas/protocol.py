@@ -52,10 +52,6 @@ class ApiCall:
         return query
 
 
-def event_filter(event_types: Sequence[str], since: datetime) -> dict[str, str | Sequence[str]]:
-    return {"eventType": event_types, "minDate": instant(since)}
-
-
 def instant(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 

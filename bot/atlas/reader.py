@@ -26,7 +26,6 @@ from bot.atlas.key_access import AccessListEntry, KeyAccess, ServiceAccountDetai
 from bot.atlas.logins import Credentials, DigestKey
 from bot.atlas.models import (
     ActivityEvent,
-    ActivityFeedLink,
     AtlasModel,
     Cluster,
     JobRef,
@@ -41,7 +40,6 @@ from bot.atlas.protocol import (
     ApiCall,
     ApiVersion,
     account_path,
-    event_filter,
     has_next,
     instant,
     job_path,
@@ -157,21 +155,12 @@ class AtlasReader:
         Each page is tried once, for callers that poll. Unreadable events are left out.
         """
         # Without the count, which Atlas would compute over all events; the pages then have no link.
-        query = event_filter(event_types, since) | {"includeCount": "false"}
+        query = {"eventType": event_types, "minDate": instant(since), "includeCount": "false"}
         call = ApiCall(f"{project_path(project_id)}/events", parameters=query)
         events: dict[str, ActivityEvent] = {}
         async for items in self._pages(call, parse_event, max_attempts=1, linked=False):
             events |= {event.id: event for event in items if event}
         return [event for event in events.values() if event.event_type_name in event_types]
-
-    async def activity_feed_link(
-        self, project_id: str, event_types: Sequence[str], since: datetime, until: datetime
-    ) -> str:
-        """Return the address of these events in Atlas's web interface."""
-        path = f"{project_path(project_id)}/activityFeed"
-        query = event_filter(event_types, since) | {"maxDate": instant(until)}
-        call = ApiCall(path, resource_version="2025-03-12", parameters=query)
-        return (await self._read_one(ActivityFeedLink, call, max_attempts=1)).link
 
     def _deadline(self, timeout: float | None = None) -> float:
         return self._monotonic() + (self._timeout if timeout is None else timeout)

@@ -68,7 +68,6 @@ class JobFacts:
     ended: JobState | None = None  #: the state in which the job ended
     phase: LinkPhase = LinkPhase.EXPECTED  #: which cards and announcements show
     started_by: StartedBy = NOT_READ
-    feed_link: str | None = None  #: the job's events in Atlas's web interface
 
     @classmethod
     def new(cls, ref: JobRef, wait: timedelta, now: datetime) -> "JobFacts":
@@ -84,16 +83,11 @@ class JobFacts:
         phase = _LINK_PHASES.get(state, self.phase)
         return replace(facts, phase=phase, ended=state if state.is_over else None)
 
-    def add(
-        self,
-        job: RestoreJob | None = None,
-        started_by: StartedBy | None = None,
-        feed_link: str | None = None,
-    ) -> "JobFacts":
+    def add(self, job: RestoreJob | None = None, started_by: StartedBy | None = None) -> "JobFacts":
         """Add what was read; a starter only if more is known about it than before."""
-        facts = replace(self, feed_link=feed_link or self.feed_link)
+        facts = self
         if started_by and started_by.supersedes(self.started_by):
-            facts = replace(facts, started_by=started_by)
+            facts = replace(self, started_by=started_by)
         if job is None:
             return facts
         return facts.with_link(job.link_expires_at, job.state)

@@ -63,7 +63,6 @@ FACTS = JobFacts(
     until=WHEN + HOUR,
     phase=LinkPhase.LIVE,
     started_by=StartedBy(StarterStatus.KNOWN, STARTER),
-    feed_link=f"https://atlas.example/{'x' * 1900}",
 )
 REQUEST = Request(
     id="d" * 32,

@@ -1,6 +1,5 @@
 """Reads the activity feeds of projects, and follows them for new restores and for gaps."""
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,8 +17,6 @@ MAX_AGE = 6.0  #: seconds for which a read of a feed is served from the cache
 TIMEOUT = 15.0  #: seconds for one read with all its pages
 #: One read reaches back so far; the feed of an older job is read from its own start.
 LOOK_BACK = timedelta(hours=24)
-#: The link to the feed shows the events from before a job's start until after it.
-LINK_SPAN = timedelta(minutes=5)
 #: A later read reaches back so far before the newest known event: Atlas shows some events late.
 OVERLAP = timedelta(minutes=2)
 RESERVE = 3 / 4  #: the fraction of the rate limit that the reads of events leave
@@ -53,7 +50,6 @@ class ActivityFeeds:
         self._projects = projects
         self._now = now
         self._cache = AsyncCache(self._load, monotonic)
-        self._without_link: set[JobRef] = set()  # Atlas gave none; it is not asked again
 
     async def close(self) -> None:
         """Cancel the reads in flight."""
@@ -74,21 +70,6 @@ class ActivityFeeds:
         try:
             return await self._cache.get((project_id, start), max_age=max_age, timeout=timeout)
         except (AtlasError, RateLimitReserved, TimeoutError):
-            return None
-
-    async def link(self, ref: JobRef) -> str | None:
-        """Return the address of the job's events in Atlas's web interface, if Atlas gives one."""
-        project = self._projects.find(ref.project_id)
-        if project is None or ref in self._without_link:
-            return None
-        since, until = ref.started_at - LINK_SPAN, ref.started_at + LINK_SPAN
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                return await project.atlas.activity_feed_link(
-                    ref.project_id, [RESTORE_REQUESTED], since, until
-                )
-        except (AtlasError, TimeoutError):
-            self._without_link.add(ref)
             return None
 
     async def _load(self, key: tuple[str, datetime | None]) -> Feed:

@@ -124,17 +124,14 @@ class JobFactsService:
 
     async def _follow(self, each: FollowedJob) -> None:
         ref, facts = each.ref, each.facts
-        job = feed = link = None
+        job = feed = None
         async with self.slots:
             if each.waits:
                 job = await self._read_job(ref)
             if not facts.started_by.settled:
                 feed = await self.feeds.read(ref, max_age=FEED_AGE * self.interval)
-            found = self._starter(ref, facts, feed, each.nearby)
-            # Atlas refuses the link and the feed alike, so that the link is read after the feed.
-            if feed and feed.events is not None and found and not facts.feed_link:
-                link = await self.feeds.link(ref)
-        updated = await self._record(ref, facts, job, found, link, waits=each.waits)
+        found = self._starter(ref, facts, feed, each.nearby)
+        updated = await self._record(ref, facts, job, found, waits=each.waits)
         if updated != facts or each.waits:
             self.on_change()
 
@@ -180,15 +177,14 @@ class JobFactsService:
         known: JobFacts,
         job: RestoreJob | None,
         found: StartedBy | None,
-        link: str | None = None,
         *,
         waits: bool,
     ) -> JobFacts:
         """Record what is new; a request that `waits` may lack the event of a live link."""
-        updated = known.add(job, found, link).at(self.now())
+        updated = known.add(job, found).at(self.now())
         is_new = updated != known or updated.started_by.settled != known.started_by.settled
         to_come = {LinkPhase.EXPECTED, LinkPhase.OVERDUE}
         may_lack_event = waits and updated.phase not in to_come
         if not (is_new or may_lack_event):
             return known
-        return await self.store.record(ref, job, found, link)
+        return await self.store.record(ref, job, found)

@@ -85,10 +85,9 @@ def _note(job: WatchedJob, links: Links, why_read_only: str) -> str:
 
 
 def _buttons(job: WatchedJob, why_read_only: str) -> list[Block]:
-    if job.state.is_over:
+    if job.state.is_over or why_read_only:
         return []
-    cancel = blockkit.button("Cancel this job", ids.OPEN, job_value(job.ref), style="danger")
-    return [*([] if why_read_only else [cancel]), *job_facts.feed_buttons(job.facts)]
+    return [blockkit.button("Cancel this job", ids.OPEN, job_value(job.ref), style="danger")]
 
 
 def metadata(job: WatchedJob) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
 from bot.cancellation.request_context import RequestTracer, bind_to_log, new_request_id
-from bot.slack import home, ids, lists, mrkdwn
+from bot.slack import home, lists, mrkdwn
 from bot.slack.blockkit import private
 from bot.slack.card import handlers as card_handlers
 from bot.slack.client import SlackClient
@@ -112,7 +112,6 @@ def _register_fallbacks(app: AsyncApp, deps: Dependencies) -> None:
 
     app.command(ANYTHING)(command)
     app.shortcut(ANYTHING)(partial(unknown, "shortcut"))
-    app.action(ids.FEED_LINK)(nothing)  # it only opens a page; Slack sends its clicks too
     app.action(ANYTHING)(partial(unknown, "button"))
     app.options(ANYTHING)(options)
     app.view(ANYTHING)(view)

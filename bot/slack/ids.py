@@ -28,7 +28,6 @@ REVIEW: Final = "cancel_restore_review"
 MORE: Final = "cancel_restore_more"
 REFRESH: Final = "cancel_restore_refresh"
 TRY_AGAIN: Final = "cancel_restore_try_again"
-FEED_LINK: Final = "cancel_restore_feed_link"
 #: The `event_type` of the metadata on cards and replies.
 METADATA: Final = "cancel_restore"
 #: The same on announcements of the watch, which are no cards.

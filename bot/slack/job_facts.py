@@ -6,8 +6,7 @@ from bot.atlas import JobRef, JobState
 from bot.cancellation.job_facts import JobFacts, Lead, LinkPhase
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.starter import NOT_READ, StartedBy, Starter, StarterKind, StarterStatus
-from bot.slack import blockkit, ids, mrkdwn
-from bot.slack.blockkit import Block
+from bot.slack import mrkdwn
 from bot.slack.deployment import labelled
 
 _KINDS = {
@@ -146,11 +145,3 @@ def lead(span: Lead | None) -> str:
         return f", {time} after the link went live"
     side = "before" if span.span > timedelta() else "after"
     return f", {time} {side} the link was expected"
-
-
-def feed_buttons(facts: JobFacts | None) -> list[Block]:
-    """Build the button that opens the activity feed in Atlas, if Atlas gives a link to it."""
-    if facts is None or not facts.feed_link:
-        return []
-    button = blockkit.button("Activity feed", ids.FEED_LINK, "feed")
-    return [button | {"url": facts.feed_link}]

@@ -29,7 +29,7 @@ from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 MAX_OBSERVED = 50  #: the newest observed links of a project that count
 MAX_FOLLOWED = 100  #: jobs that are followed at most, of each kind
 #: The columns with the name of an attribute of `JobFacts`.
-_COLUMNS = ("expected_at", "live_since", "until", "ended", "phase", "feed_link")
+_COLUMNS = ("expected_at", "live_since", "until", "ended", "phase")
 #: Condition: the announcement of the job has a button.
 _IS_ANNOUNCED = and_(text(JOB_IS_OPEN), watched_jobs.c.version > 0)
 # Statements with parameters are built once, because that takes longer than to run them.
@@ -188,13 +188,12 @@ class JobFactsStore(Store):
         ref: JobRef,
         job: RestoreJob | None = None,
         started_by: StartedBy | None = None,
-        feed_link: str | None = None,
     ) -> JobFacts:
         """Add what was read, and update the messages about the job, in one transaction."""
         request = uow.lock_or_none(_LOCK_UNDECIDED, asdict(ref))
         known = get_facts(uow, [ref]).get(ref)
         before = known or get_or_new(uow, [ref])[ref]
-        after = before.add(job, started_by, feed_link).at(uow.now)
+        after = before.add(job, started_by).at(uow.now)
         if after != known or after.started_by.settled != before.started_by.settled:
             _save_facts(uow, ref, after, is_known=known is not None)
         if request:

@@ -255,7 +255,7 @@ job_facts = Table(
     Column("ended", Text),  # the state in which the job ended
     Column("phase", Text, nullable=False),  # what the messages show
     *_columns(Text, "started_by"),
-    Column("feed_link", Text),
+    Column("feed_link", Text),  # of earlier versions
     partial_index("observed_links", "project_id", "live_since", where="live_since IS NOT NULL"),
 )
 

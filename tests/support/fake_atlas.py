@@ -115,13 +115,6 @@ class FakeAtlas(AtlasReader, AtlasCanceller):
             raise self.feed_fault
         return [event for event in self.events_found if event.created >= since]
 
-    async def activity_feed_link(
-        self, project_id: str, event_types: Sequence[str], since: datetime, until: datetime
-    ) -> str:
-        if self.feed_fault:
-            raise self.feed_fault
-        return f"https://cloud.example/redirect/{project_id}"
-
     async def cancel_restore_job(self, ref: JobRef) -> int:
         raise AssertionError("a search must not cancel")
 

@@ -222,10 +222,7 @@ PRESETS: Mapping[str, tuple[str, tuple[Fault, ...]]] = {
     ),
     "feed-refused": (
         "The key has no role for the activity feed.",
-        tuple(
-            Fault(kind=Kind.ERROR, code="USER_UNAUTHORIZED", path=path, times=None)
-            for path in ("/events", "/activityFeed")
-        ),
+        (Fault(kind=Kind.ERROR, code="USER_UNAUTHORIZED", path="/events", times=None),),
     ),
     "wrong-key": ("Atlas does not accept the key.", (Fault(kind=Kind.REFUSE_KEY, times=None),)),
 }

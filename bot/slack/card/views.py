@@ -45,8 +45,6 @@ def message(
         _outcome(request),
     ]
     buttons = _buttons(request, mode)
-    if buttons:
-        buttons += job_facts.feed_buttons(facts)
     details = [
         *mrkdwn.job_facts(request.shown),
         ("Download link when asked", mrkdwn.download_link(request.shown)),

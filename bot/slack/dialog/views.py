@@ -251,9 +251,7 @@ def _details(details: JobDetails, links: Links) -> list[Block]:
         ("Restore job", mrkdwn.code(details.ref.job_id)),
     ]
     page = mrkdwn.link(links.cluster_page(details.ref), "Open in Atlas")
-    buttons = job_facts.feed_buttons(details.facts)
-    feed = [blockkit.actions(*buttons)] if buttons else []
-    return [blockkit.fields(facts), *feed, blockkit.context(page)]
+    return [blockkit.fields(facts), blockkit.context(page)]
 
 
 def _target_and_times(details: JobDetails) -> Iterator[tuple[str, str]]:

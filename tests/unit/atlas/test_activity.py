@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from bot.atlas import RESTORE_REQUESTED, ApiVersion, AtlasRejected, UnreadableAnswer
+from bot.atlas import RESTORE_REQUESTED, ApiVersion, AtlasRejected
 from bot.atlas.reader import MAX_EVENT_PAGES
 from tests.unit.atlas.strict_server import (
     JOB,
@@ -91,22 +91,6 @@ async def test_refused_feed_is_a_rejection(status: int) -> None:
     async with client(ScriptedTransport(refusal(status, None))) as atlas:
         with pytest.raises(AtlasRejected):
             await atlas.events(PROJECT, TYPES, SINCE)
-
-
-async def test_link_of_the_feed_is_requested_for_a_span_of_time() -> None:
-    url = "https://cloud.mongodb.com/redirect/0123456789abcdef01234567"
-    script = ScriptedTransport(httpx.Response(200, json={"link": url}))
-    async with client(script) as atlas:
-        assert await atlas.activity_feed_link(PROJECT, TYPES, SINCE, SINCE) == url
-    assert script.requests[-1].headers["accept"] == "application/vnd.atlas.2025-03-12+json"
-    assert script.requests[-1].url.params["maxDate"] == "2026-11-26T10:00:00Z"
-
-
-@pytest.mark.parametrize("link", [None, "javascript:alert(1)", "https://a b", ""])
-async def test_link_that_is_no_address_is_unreadable(link: object) -> None:
-    async with client(ScriptedTransport(httpx.Response(200, json={"link": link}))) as atlas:
-        with pytest.raises(UnreadableAnswer):
-            await atlas.activity_feed_link(PROJECT, TYPES, SINCE, SINCE)
 
 
 async def test_job_starts_at_the_time_in_its_id_and_its_link_an_hour_before_it_expires() -> None:

@@ -87,7 +87,6 @@ FACTS = JobFacts(
     started_at=NOON,
     expected_at=NOON + timedelta(minutes=3),
     started_by=StartedBy(StarterStatus.KNOWN, DANA),
-    feed_link="https://cloud.example/redirect/0123456789abcdef01234567",
 )
 
 
@@ -105,7 +104,7 @@ OTHER_FACTS = {
     "used": replace(_LIVE, phase=LinkPhase.USED),
     "job_ended": replace(_LIVE, phase=LinkPhase.ENDED),
     **{
-        name: replace(FACTS, started_by=StartedBy(StarterStatus.KNOWN, starter), feed_link=None)
+        name: replace(FACTS, started_by=StartedBy(StarterStatus.KNOWN, starter))
         for name, starter in _OTHER_STARTERS.items()
     },
     **{
@@ -117,7 +116,6 @@ LONGEST_STARTER = replace(DANA, name="<&>" * 106, others=("&" * 320,) * 9)
 LONGEST_FACTS = replace(
     OTHER_FACTS["live"],
     started_by=StartedBy(StarterStatus.KNOWN, LONGEST_STARTER),
-    feed_link=f"https://cloud.example/{'x' * 1900}",
 )
 
 

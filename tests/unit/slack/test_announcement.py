@@ -21,7 +21,7 @@ def test_value_of_the_button_is_the_argument_of_the_command() -> None:
         for block in MESSAGES["announcement_in_progress"]["blocks"]
         if block["type"] == "actions"
     )
-    button, _feed = buttons["elements"]
+    (button,) = buttons["elements"]
 
     assert (button["action_id"], button["text"]["text"]) == (
         "cancel_restore_open",

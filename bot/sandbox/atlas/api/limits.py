@@ -26,7 +26,6 @@ RATES = {
     "flex": Rate(1200, 500, 60),
     "root": Rate(300, 100, 60),
     "events": Rate(300, 100, 60),
-    "activity_feed": Rate(1200, 500, 60),
 }
 
 

@@ -127,14 +127,6 @@ RESOURCES = (
         java="ApiGroupEventsResource::getAllEvents",
     ),
     Resource(
-        name="activity_feed",
-        template=f"{_GROUP}/activityFeed",
-        versions=("2025-03-12",),
-        rate="activity_feed",
-        java="ApiGroupActivityFeedResource::getActivityFeed",
-        in_v1=False,
-    ),
-    Resource(
         name="service_account",
         template=f"{_GROUP}/serviceAccounts/{{client}}",
         versions=("2024-08-05",),

@@ -183,12 +183,6 @@ def _selected_events(context: RequestContext) -> list[Event]:
     return wanted.select(mine, request.at, behaviour.event_delay)
 
 
-def activity_feed(context: RequestContext) -> ApiResponse:
-    """Return a link to the filtered feed in the web interface."""
-    EventFilter.of(context.request.values_of("eventType"), context.request.query)
-    return context.one({"link": f"{context.request.base}/redirect/{context.project.id}"})
-
-
 def service_account(context: RequestContext) -> ApiResponse:
     """Return a service account; a secret is masked except for its end."""
     account = _account(context)
@@ -243,7 +237,6 @@ READERS: Mapping[str, Callable[[RequestContext], ApiResponse]] = {
     "jobs": jobs,
     "job": job,
     "events": events,
-    "activity_feed": activity_feed,
     "service_account": service_account,
     "account_addresses": account_addresses,
     "flex_clusters": flex_clusters,

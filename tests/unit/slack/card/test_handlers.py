@@ -257,13 +257,6 @@ async def test_unknown_button_is_answered(bolt: BoltHarness) -> None:
     assert bolt.private == [other_version("button")]
 
 
-async def test_link_button_is_acked_without_a_message(bolt: BoltHarness) -> None:
-    answer = await bolt.send(payloads.click(ids.FEED_LINK, ""))
-
-    assert answer.status == 200
-    assert bolt.private == []
-
-
 async def test_unexpected_error_is_reported_in_the_channel_of_the_click(new_bolt: NewBolt) -> None:
     bolt, request = await waiting(new_bolt)
     bolt.database.write_error = RuntimeError("a bug")
