@@ -4,8 +4,9 @@ import asyncio
 import base64
 import re
 from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from itertools import chain
 from typing import ClassVar
 from urllib.request import parse_http_list
@@ -16,7 +17,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError
 from bot.atlas.errors import UnreadableAnswer, token_error_for
 from bot.atlas.protocol import TOKEN_PATH, parse_body
 
-MAX_NONCES = 64  #: pooled nonces; further concurrent calls make a handshake each
+MAX_NONCES = 64  #: whose counts are known, if the server issues one of them again
 #: The algorithms of RFC 7616 that httpx computes.
 ALGORITHMS = frozenset({"MD5", "MD5-SESS", "SHA-256", "SHA-256-SESS"})
 _VISIBLE = re.compile(r"[!#-~]+")
@@ -58,97 +59,66 @@ class UnsupportedChallenge(Exception):
 
 
 class Nonce:
-    """One nonce of the server and the count of its uses.
-
-    `httpx.DigestAuth` computes the header. It gets one challenge, which it keeps: after a
-    challenge that it cannot answer it would fail each later call.
-    """
+    """One nonce of the server and the count of its uses; `httpx.DigestAuth` computes the header."""
 
     def __init__(self, key: DigestKey, challenge: str) -> None:
-        self.challenge = challenge  #: from `select_challenge`
-        #: Held by the call that uses the nonce, so that counts reach the server in order.
-        self.lock = asyncio.Lock()
-        self.valid = False  #: whether the server accepted the last use
         #: Those of the challenge. A server may bind the nonce to its session, and a load balancer
         #: needs them to find the server that knows the nonce.
         self.cookies = httpx.Cookies()
+        self._challenge: str | None = challenge  # from `select_challenge`, until it is answered
         self._digest = httpx.DigestAuth(key.key_id, key.secret.get_secret_value())
-        self._challenged = False
 
     def sign(self, request: httpx.Request) -> None:
-        """Set the next Authorization header; the nonce is not valid until the server accepts it."""
-        self.valid = False
+        """Set the next Authorization header."""
         request.headers.pop("Cookie", None)  # of another nonce
         self.cookies.set_cookie_header(request)
         flow = self._digest.auth_flow(request)
         next(flow)
-        if not self._challenged:
-            headers = {"WWW-Authenticate": self.challenge}
+        if self._challenge:
+            headers = {"WWW-Authenticate": self._challenge}
             flow.send(httpx.Response(401, headers=headers, request=request))
-            self._challenged = True
-        flow.close()
+            self._challenge = None
 
 
 class PooledDigestAuth(httpx.Auth):
-    """Signs calls with a free nonce of a pool; a refused one leads to one new handshake."""
+    """Lends each call a nonce, which comes back after a success only.
+
+    A refused nonce leads to one new handshake.
+    """
 
     def __init__(self, key: DigestKey) -> None:
-        self._key = key
-        # Ordered by last use. Calls that get the same challenge share its nonce, one at a time.
-        self._nonces: dict[str, Nonce] = {}
+        self._free: list[Nonce] = []  # the one that was used last expires last
+        # Calls that get the same challenge continue its count.
+        self._nonce_of = lru_cache(MAX_NONCES)(partial(Nonce, key))
 
     async def async_auth_flow(
         self, request: httpx.Request
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Sign the request and answer one challenge; httpx calls this for each request."""
-        # Of the valid and free ones, the nonce that was used last expires last.
-        free = (n for n in reversed(self._nonces.values()) if n.valid and not n.lock.locked())
-        nonce = next(free, None)
+        nonce = self._free.pop() if self._free else None
         for attempt in (1, 2):
-            async with nonce.lock if nonce else nullcontext():
+            if nonce:
+                nonce.sign(request)
+            response = yield request
+            if response.status_code != httpx.codes.UNAUTHORIZED:
                 if nonce:
-                    nonce.sign(request)
-                response = yield request
-                if response.status_code != httpx.codes.UNAUTHORIZED:
-                    self._accept(nonce)
-                    return
-            nonce = self._next_nonce(response, nonce, attempt)
-            if nonce is None:
+                    self._free.append(nonce)
                 return
-            nonce.cookies = httpx.Cookies(response.cookies)
-
-    def _accept(self, nonce: Nonce | None) -> None:
-        if nonce is not None:
-            nonce.valid = True
-            self._nonces.pop(nonce.challenge, None)
-            self._nonces[nonce.challenge] = nonce
-
-    def _next_nonce(
-        self, response: httpx.Response, nonce: Nonce | None, attempt: int
-    ) -> Nonce | None:
-        """Return the nonce to try after a refusal, or None where the refusal is final."""
-        headers = response.headers.get_list("WWW-Authenticate")
-        if attempt > 1:
-            if is_stale(headers):
+            headers = response.headers.get_list("WWW-Authenticate")
+            if attempt > 1 and is_stale(headers):
                 raise UnsupportedChallenge("it calls a nonce stale that it has just issued")
-            return None
-        if nonce is not None and not headers:
-            return None  # the login was accepted; the refusal has another cause
-        return self._nonce_for(select_challenge(headers))
-
-    def _nonce_for(self, challenge: str) -> Nonce:
-        if challenge not in self._nonces:
-            unused = [each for each, nonce in self._nonces.items() if not nonce.lock.locked()]
-            for each in unused[: max(0, len(self._nonces) - MAX_NONCES + 1)]:
-                del self._nonces[each]
-            self._nonces[challenge] = Nonce(self._key, challenge)
-        return self._nonces[challenge]
+            if nonce and (attempt > 1 or not headers):
+                return  # without a challenge, the login was accepted: it has another cause
+            nonce = self._nonce_of(select_challenge(headers))
+            nonce.cookies = httpx.Cookies(response.cookies)
 
 
 def select_challenge(headers: Iterable[str]) -> str:
     """Return the server's first digest challenge that can be answered (RFC 7616, 3.7)."""
     reasons = []
     for scheme, parameters in parse_challenges(headers):
+        if parameters.get("qop") == "":
+            del parameters["qop"]  # as Node's servers say that they know none
         if (reason := _obstacle(scheme, parameters)) is None:
             return _plain(parameters)
         reasons.append(reason)

@@ -29,6 +29,12 @@ def test_challenge_of_atlas_is_selected() -> None:
     )
 
 
+def test_empty_quality_of_protection_is_that_of_rfc_2069() -> None:
+    challenge = select_challenge(['Digest realm="r", nonce="n", qop=""'])
+
+    assert "qop" not in _signed(challenge)
+
+
 def test_first_supported_challenge_is_selected() -> None:
     strong = 'Digest realm="r", nonce="a", algorithm=SHA-256, qop="auth"'
     weak = 'Digest realm="r", nonce="b", algorithm=MD5, qop="auth"'

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from bot.atlas import ChallengeNotUnderstood, KeyRefused, RoleMissing
-from bot.atlas.logins import MAX_NONCES, PooledDigestAuth
+from bot.atlas.logins import PooledDigestAuth
 from tests.support.atlas_client import AtlasClient
 from tests.unit.atlas.strict_server import (
     KEY,
@@ -47,7 +47,7 @@ async def test_twenty_concurrent_calls_make_one_handshake_each(counts: Counts) -
 
 
 @pytest.mark.parametrize("counts", ["unused", "exact"])
-async def test_concurrent_calls_with_the_same_nonce_use_it_one_at_a_time(counts: Counts) -> None:
+async def test_concurrent_calls_with_the_same_nonce_continue_its_count(counts: Counts) -> None:
     atlas = StrictAtlas(counts=counts, same_nonce=True)
     async with client(atlas) as client_:
         await asyncio.gather(*(client_.restore_job(REF) for _ in range(20)))
@@ -221,14 +221,36 @@ async def test_cancelled_call_releases_its_nonce() -> None:
     assert job.id == REF.job_id
 
 
-async def test_pool_of_nonces_is_bounded() -> None:
+async def test_delete_does_not_wait_for_a_hanging_read_with_the_same_nonce() -> None:
+    atlas = StrictAtlas(same_nonce=True)
+    answers = asyncio.Event()
+    answers.set()
+
+    async def handler(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            await answers.wait()
+        return await atlas(request)
+
+    async with client(handler) as client_:
+        await client_.restore_job(REF)
+        answers.clear()
+        hanging = asyncio.create_task(client_.restore_job(REF))
+        await asyncio.sleep(0)
+        accepted = await asyncio.wait_for(client_.cancel_restore_job(REF), 5)
+        answers.set()
+        await hanging
+
+    assert accepted == 204
+
+
+async def test_refused_nonces_are_not_kept() -> None:
     login = PooledDigestAuth(KEY)
     atlas = StrictAtlas(uses=1)
     async with httpx.AsyncClient(transport=httpx.MockTransport(atlas), auth=login) as http:
-        for _ in range(MAX_NONCES + 20):
+        for _ in range(20):
             await http.get("https://cloud.example/api")
 
-    assert len(login._nonces) == MAX_NONCES
+    assert len(login._free) == 1
 
 
 async def test_enveloped_401_is_answered_as_a_challenge() -> None:
