@@ -176,6 +176,8 @@ class JobReader:
     job: JobTarget
     actor: Actor
     feed_is_late: bool = field(default=False, init=False)  # of the last view
+    #: Why it is not known whether the person may act alone.
+    not_checked: RightsNotChecked | None = field(default=None, init=False)
 
     async def view(self) -> View:
         """Build the view; Atlas is asked only for people who may request."""
@@ -224,6 +226,8 @@ class JobReader:
         )
         may_replace = placed is not None and (placed[1] or project.policy.approvals == 0)
         if request and not (request.state is State.AWAITING and may_replace):
+            if request.state is State.AWAITING and self.not_checked:
+                raise self.not_checked
             return dialog_views.taken(request, links)
         if not job.can_be_cancelled or placed is None:
             why = str(project.why_read_only)
@@ -265,9 +269,11 @@ class JobReader:
     async def _may_act_alone(self, policy: Policy) -> bool:
         if policy.approvals == 0 or policy.break_glass == NO_ONE:
             return False
+        self.not_checked = None
         try:
             person = await self.deps.directory.person(self.actor, policy.break_glass)
         except RightsNotChecked as error:
+            self.not_checked = error
             log.info("checkbox left out", error=str(error))
             return False
         return rules.may_act_alone(policy, person) is None
