@@ -9,7 +9,7 @@ from dataclasses import KW_ONLY, dataclass
 import structlog
 
 from bot.services.projects import Projects
-from bot.slack.errors import CannotPost, SlackError
+from bot.slack.errors import CannotPost, SlackError, SlackRejected
 from bot.slack.placement import ABSENT, ChannelInfo, is_direct
 from bot.tasks import log_errors, wait_up_to
 from bot.timings import Timings
@@ -123,7 +123,7 @@ NO_REFUSAL = Refusal("", is_described=False)
 
 def _is_of_channel(channel: str, error: SlackError, *, is_reply: bool) -> bool:
     """Whether Slack refuses the channel, not the thread or the person."""
-    if is_direct(channel) or not isinstance(error, CannotPost):
+    if is_direct(channel) or not isinstance(error, (CannotPost, SlackRejected)):
         return False
     return error.code in WHY or not is_reply
 

@@ -225,7 +225,7 @@ class Outbox:
         report = log.error if refused and isinstance(action, RetryLater) else log.warning
         about = {"post": post.id, "kind": post.kind, **_subject(post)}
         report("post not delivered", error=error.sentence, next=str(action), **about)
-        if isinstance(error, CannotPost) and message.ts is None:
+        if isinstance(error, (CannotPost, SlackRejected)) and message.ts is None:
             await self.send_directly(post)
         match action, post:
             case RetryLater(seconds), _:

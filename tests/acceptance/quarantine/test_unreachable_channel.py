@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.sandbox.atlas import RestoreJob
+from bot.sandbox.slack import Fault
 from bot.sandbox.slack.workspace import Channel
 from tests.acceptance.approvals.actions import ABE, ADA, APPROVE, OPS
 from tests.acceptance.environment import BotEnvironment, is_card, open_environment, state_of
@@ -85,6 +86,15 @@ async def test_download_in_an_archived_channel_goes_to_each_approver_and_is_canc
         new, _ = await quarantined(env)
         assert copies(env, new, "ada") == []
         await shows_reachable(env, 1.0)
+
+
+async def test_card_that_slack_refuses_with_an_unknown_code_goes_to_each_approver(
+    tmp_path: Path,
+) -> None:
+    async with open_quarantine(tmp_path) as env:
+        # Once with its blocks, once with its metadata, once as plain text.
+        env.slack.faults.add("chat.postMessage", Fault(kind="error", code="new_code"), times=3)
+        await copied(env, env.start_job(), "ada", "abe")
 
 
 async def test_approver_decides_by_the_buttons_of_the_direct_message(tmp_path: Path) -> None:

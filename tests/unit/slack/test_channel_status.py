@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from bot.slack.channel_status import ChannelStatus
-from bot.slack.errors import CannotPost, SlackUnavailable
+from bot.slack.errors import CannotPost, SlackError, SlackRejected, SlackUnavailable
 from bot.slack.placement import ChannelInfo
 
 OPEN = ChannelInfo(can_post=True, is_shared=False)
@@ -68,12 +68,15 @@ async def test_archived_channel_takes_posts_again_when_slack_describes_it_so() -
     assert await status.reads_again()
 
 
-async def test_refusal_that_no_description_shows_lasts_until_a_post_is_taken() -> None:
+@pytest.mark.parametrize("refusal", [CannotPost("restricted_action"), SlackRejected("new_code")])
+async def test_refusal_that_no_description_shows_lasts_until_a_post_is_taken(
+    refusal: SlackError,
+) -> None:
     status = Status(OPEN)
-    status.record_answer(C1, CannotPost("restricted_action"), is_reply=False)
+    status.record_answer(C1, refusal, is_reply=False)
 
     assert not await status.reads_again()
-    assert status.problem() == "The bot cannot post in C1: Slack answered restricted_action."
+    assert status.problem() == f"The bot cannot post in C1: Slack answered {refusal.code}."
     status.record_answer(C1, None, is_reply=False)
     assert status.problem() is None
     assert status.shown == {C1: True}
