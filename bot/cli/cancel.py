@@ -32,14 +32,14 @@ POLL_INTERVAL = 0.3  #: seconds between two reads of the request
 BOT_TIMEOUT = 60.0  #: seconds to wait for a bot that carries out what was approved in Slack
 
 ENDED_BY_ITSELF = (
-    "The restore job reads cancelled and failed, and no DELETE of this bot is on record: it ended "
+    "The download reads cancelled and failed, and no DELETE of this bot is on record: it ended "
     "by itself or by Atlas. No copy comes of it."
 )
-CANCELLED_ALREADY = "The job is cancelled already{by}: nothing was sent now."
+CANCELLED_ALREADY = "The download is cancelled already{by}: nothing was sent now."
 NOTHING_RECORDED = "Nothing was recorded, and nothing was sent."
 GO_ON = "Call the same command again: it goes on with this request, or shows who does."
 UNFINISHED = "Request {request} is not finished: the same command, or a running bot, finishes it."
-REASON_MISSING = "A reason is needed: add --reason TEXT, why the job is to be cancelled."
+REASON_MISSING = "A reason is needed: add --reason TEXT, why the download is to be cancelled."
 REASON_DROPPED = "The open request keeps its own reason; the one given now is not recorded."
 REPLACED = "Request {request} of {of} waited: this one takes its place."
 NO_CARD = (
@@ -62,7 +62,7 @@ def cancel_job(
     ] = False,
     how: FormatOption = "",
 ) -> None:
-    """Cancel a restore job with the checks and the audit log of the bot; Slack is not needed.
+    """Cancel a download with the checks and the audit log of the bot; Slack is not needed.
 
     It may be interrupted at any moment and called again: it goes on with the same request.
     Exit codes: 0 Atlas reads cancelled, 1 failed (Atlas, the job or the database prevents it),
@@ -159,7 +159,7 @@ class CancelCommand:
             return
         output.write_fields(lines_of(self.shown), sys.stderr)
         name = self.shown.ref.cluster_name
-        asked = f"Type the cluster's name, {name}, to cancel the job"
+        asked = f"Type the cluster's name, {name}, to cancel the download"
         while not (typed := typer.prompt(asked, default="", show_default=False, err=True).strip()):
             typer.echo("Nothing was typed. Ctrl-C ends the command.", err=True)
         if check_typed_name(replace(self.project.policy, confirm_by_typing=True), name, typed):

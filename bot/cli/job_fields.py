@@ -52,7 +52,7 @@ def lines_of(details: JobDetails) -> list[tuple[str, str]]:
     return [
         ("Project", fields["project"]),
         ("Cluster", fields["cluster"]),
-        ("Restore job", fields["job"]),
+        ("Job id", fields["job"]),
         ("Type", DELIVERY_TYPES.get(kind, kind)),
         ("State", job.state.sentence),
         ("Snapshot", f"{in_words(fields, 'snapshot')} {job.snapshot_id}".strip()),

@@ -129,7 +129,7 @@ class Target:
     def parse(cls, words: Sequence[str]) -> "Target":
         """Parse `[PROJECT] CLUSTER JOB_ID`, also `PROJECT/CLUSTER`; else the command ends."""
         if len(words) not in {2, 3}:
-            usage = "Name cluster and restore job, such as: prod-eu 5b622f7087d9d6039fafe03f."
+            usage = "Name cluster and job id, such as: prod-eu 5b622f7087d9d6039fafe03f."
             output.fail(usage, output.WRONG_USAGE)
         words = [word.strip() for word in words]
         project, _, cluster = "/".join(words[:-1]).rpartition("/")
@@ -144,7 +144,7 @@ def list_jobs(
     *,
     how: FormatOption = "",
 ) -> None:
-    """List the restore jobs that can be cancelled, from Atlas itself; Slack is not needed.
+    """List the downloads that can be cancelled, from Atlas itself; Slack is not needed.
 
     \u0008
     Examples:
@@ -159,7 +159,7 @@ def list_jobs(
 
 
 def show_job(target: TargetArgument, *, how: FormatOption = "") -> None:
-    """Show one restore job, from Atlas itself, as the dialog shows it; Slack is not needed.
+    """Show one job, from Atlas itself, as the dialog shows it; Slack is not needed.
 
     \u0008
     Examples:
@@ -197,7 +197,7 @@ def _write_list(found: Sequence[dict[str, Any]], form: OutputFormat, *, complete
         rows = ([in_words(fields, name) for name in shown] for fields in found)
         output.write_table(headers, rows, sys.stdout)
     if complete and not found:
-        typer.echo("There is no restore job that can be cancelled.", err=form is OutputFormat.JSON)
+        typer.echo("There is no download that can be cancelled.", err=form is OutputFormat.JSON)
 
 
 def _unread(services: CoreServices, parts: Sequence[UnreadCluster]) -> Iterator[str]:
@@ -256,7 +256,7 @@ async def find_job(services: CoreServices, target: Target) -> tuple[Project, Job
             await check_cluster(services, projects.all, cluster)
         if search.found is None:
             where = f"in a cluster {cluster} of {len(projects.all)} projects"
-            missing = f"Restore job {target.job_id} was not found {where}: check both."
+            missing = f"Job {target.job_id} was not found {where}: check both."
             unread = _unread(services, search.unavailable) if search.unavailable else ()
             output.fail("\n".join([missing, *unread]))
         project = search.found.project

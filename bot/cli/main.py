@@ -38,9 +38,9 @@ app = typer.Typer(
     rich_markup_mode=None,  # errors are sentences, not boxes
 )
 app.add_typer(audit.app, name="audit")
-app.command("list", short_help="List the restore jobs that can be cancelled.")(list_jobs)
-app.command("show", short_help="Show one restore job.")(show_job)
-app.command("cancel", short_help="Cancel a restore job, without Slack.")(cancel_job)
+app.command("list", short_help="List the downloads that can be cancelled.")(list_jobs)
+app.command("show", short_help="Show one job.")(show_job)
+app.command("cancel", short_help="Cancel a download, without Slack.")(cancel_job)
 
 
 def print_version(requested: bool) -> None:
@@ -56,7 +56,7 @@ def every_command(
         bool, typer.Option("--version", callback=print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Cancel MongoDB Atlas backup-restore jobs from Slack, safely and on record."""
+    """Cancel downloads of MongoDB Atlas backups from Slack, safely and on record."""
 
 
 @app.command("serve", short_help="Run the bot.")

@@ -43,10 +43,10 @@ COMMANDS = [
     {
         "name": "/cancel-restore",
         "usage": "[CLUSTER] [JOB_ID] | list | history | help",
-        "about": "Cancel a MongoDB Atlas backup restore job",
+        "about": "Cancel a download of a MongoDB Atlas backup",
     }
 ]
-SHORTCUTS = {"cancel_restore_shortcut": "Cancel this restore"}
+SHORTCUTS = {"cancel_restore_shortcut": "Cancel this download"}
 
 
 class Site:

@@ -23,7 +23,7 @@ from bot.slack.card import views as card_views
 from bot.slack.client import Links
 from bot.slack.command.views import help_text
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.metadata import JobTarget, PickerState
+from bot.slack.dialog.metadata import JobTarget, PickerState, SearchTarget
 from bot.slack.picker import views as picker_views
 from bot.slack.placement import Placement
 from bot.storage.history import PastRequest
@@ -101,6 +101,7 @@ WATCHED = WatchedJob(
 PAST = [PastRequest(REQUEST, Lead(HOUR, was_live=True))] * 20
 VIEWER = lists.Viewer(ids=frozenset({USER}), channel=CHANNEL)
 TARGET = JobTarget(ref=REF, asked_in=CHANNEL)
+SEARCH = SearchTarget(job_id=REF.job_id, asked_in=CHANNEL)
 DETAILS = JobDetails(ref=REF, project_name=NAME, job=JOB, open_request=None, facts=FACTS)
 
 
@@ -170,6 +171,7 @@ def _views(links: Links) -> Iterator[tuple[str, dict[str, Any]]]:
     )
     waiting = home.waiting_blocks([REQUEST] * 40, VIEWER, links, {REF: FACTS})
     unreviewed = home.unreviewed_blocks([REQUEST] * 40, VIEWER, links)
+    urgent = home.quarantine_blocks([QUARANTINED] * 40, VIEWER, links, {REF: FACTS}, {})
     past = lists.history_sections(PAST[: home.MAX_PAST], {}, links)
     yield "dialog of a job", details
     yield "dialog with pickers", picker_views.with_details(details, selected, PROJECTS)
@@ -179,9 +181,11 @@ def _views(links: Links) -> Iterator[tuple[str, dict[str, Any]]]:
     )
     yield "dialog of an error", dialog_views.error(REASON, TARGET, NAME)
     yield "dialog of a request", dialog_views.taken(REQUEST, links)
-    yield "dialog of a search", dialog_views.not_found(REF.job_id, FOUND)
+    yield "dialog of a search", dialog_views.not_found(SEARCH, FOUND)
     yield "dialog of a denial", dialog_views.ask_reason(ids.DENY_DIALOG, REQUEST.id)
     yield (
         "Home tab",
-        home.home_view(home.job_blocks(FOUND, WHEN, {REF: FACTS}), [*waiting, *unreviewed], past),
+        home.home_view(
+            home.job_blocks(FOUND, WHEN, {REF: FACTS}), [*waiting, *unreviewed], past, urgent
+        ),
     )

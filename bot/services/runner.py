@@ -46,7 +46,7 @@ NOTHING_MORE_SENT = "Nothing more was sent."
 SENT_BUT_UNREADABLE = (
     "The cancellation was sent, but the job could not be read again, so look in Atlas."
 )
-JOB_STILL_THERE = "The job is still there."
+JOB_STILL_THERE = "The download is still there."
 ACCEPTED_BUT_NOT_CANCELLED = (
     "Atlas accepted the cancellation, but still shows the download as {state}."
     " Look at it in Atlas, or try again."

@@ -15,7 +15,6 @@ from bot.cancellation.request_context import is_request_id
 from bot.slack.blockkit import cut
 from bot.slack.deployment import command
 
-EXAMPLE_REQUEST = "8f14e45fceea167a5a36dedd4bea2543"
 REQUEST_ID = "it has 32 characters 0-9 or a-f, and stands on the request's card."
 MAX_LENGTH = 3000
 DEFAULT_HISTORY = 10
@@ -75,6 +74,7 @@ Command: TypeAlias = OpenDialog | ShowList | ShowHistory | Decide | Help | Inval
 #: The decisions about a person's request, and about the bot's own: a download in quarantine.
 DECISIONS = ("approve", "deny", "withdraw")
 QUARANTINE_DECISIONS = ("keep", "cancel")
+WITH_REASON = frozenset({"deny", "keep"})
 KEYWORDS = ("help", "list", "history", "keep", *DECISIONS)
 #: Verbs that people type before a job; the command itself is the verb.
 VERBS = frozenset({"cancel", "stop", "abort", "kill", "delete"})
@@ -179,7 +179,7 @@ def _from_url(url: OpenDialog, words: Sequence[str]) -> Command:
         return OpenDialog(job_id=job_id)
     if url.cluster or url.project:
         return replace(url, job_id=job_id)
-    return InvalidCommand("That link names no project, cluster or restore job of Atlas.")
+    return InvalidCommand("That link names no project, cluster or job of Atlas.")
 
 
 def _from_keyword(words: Sequence[str]) -> Command | None:
@@ -209,9 +209,10 @@ def _decision(verb: str, words: Sequence[str]) -> Command:
     request_id, *rest = words or [""]
     if not is_request_id(request_id.lower()):
         given = f"“{_shorten(request_id)}” is not a request's id" if words else "The id is missing"
-        return InvalidCommand(f"{given}: {REQUEST_ID}", f"{verb} {EXAMPLE_REQUEST}")
+        reason = " REASON" if verb in WITH_REASON else ""
+        return InvalidCommand(f"{given}: {REQUEST_ID}", f"{verb} REQUEST{reason}")
     decision = Decide(verb, request_id.lower(), " ".join(rest))
-    if rest and verb not in {"deny", "keep"}:
+    if rest and verb not in WITH_REASON:
         return InvalidCommand("There is too much after the id.", f"{verb} {decision.request_id}")
     return decision
 
@@ -267,7 +268,7 @@ def _why_not_names(words: Sequence[str]) -> InvalidCommand | None:
         )
     if almost_id := next((word for word in words if _ALMOST_OBJECT_ID.fullmatch(word)), None):
         return InvalidCommand(
-            f"“{_shorten(almost_id)}” is not a restore job's id: it has {len(almost_id)} "
+            f"“{_shorten(almost_id)}” is not a job's id: it has {len(almost_id)} "
             "characters, and an id has 24, each 0-9 or a-f."
         )
     if rest and first.lower() in VERBS:

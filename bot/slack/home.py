@@ -9,9 +9,10 @@ import structlog
 
 from bot.atlas import JobRef
 from bot.cancellation import policy as rules
-from bot.cancellation.errors import CancellationError
+from bot.cancellation.errors import CancellationError, ChannelNotAllowed
 from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import Request
+from bot.cancellation.quarantine import Mode
 from bot.services.projects import Project
 from bot.services.search_results import Search
 from bot.slack import blockkit, ids, job_facts, lists, mrkdwn
@@ -31,6 +32,7 @@ log = structlog.get_logger(__name__)
 
 MAX_LISTING_AGE = 60.0  #: seconds for which a listing of many clusters is cached
 MAX_JOBS = 20  #: entries of this part; a Home tab has at most 100 blocks
+MAX_URGENT = 5  #: entries of the part about quarantine
 MAX_WAITING = 10  #: entries of this part
 MAX_PAST = 5  #: entries of this part
 
@@ -70,21 +72,23 @@ class HomeTab:
         # The tab has no channel: the rules of a direct message apply.
         channel = self._actor.id
         projects: Sequence[Project] = ()
-        refusal: list[Block] | None = None
+        jobs: list[Block] | None = None
         try:
             projects = await directory.allowed_projects(self._actor, channel, candidates)
         except CancellationError as error:
-            refusal = [blockkit.section(f":no_entry: {sentence_for(error)}")]
+            jobs = [blockkit.section(f":no_entry: {_why_no_jobs(error)}")]
         viewer = await lists.viewer_of(directory, self._actor, channel, candidates)
-        waiting, unreviewed, past = await asyncio.gather(
+        urgent, waiting, unreviewed, past = await asyncio.gather(
+            _or_warning(self._quarantined(viewer)),
             _or_warning(self._waiting(viewer)),
             _or_warning(self._unreviewed(viewer)),
             _or_warning(self._past(projects, viewer)),
         )
-        waiting, past = waiting + unreviewed, refusal or past
-        if refusal is None and not published:
-            await self._publish(home_view(LOADING, waiting, past))
-        await self._publish(home_view(refusal or await self._jobs(projects), waiting, past))
+        waiting += unreviewed
+        if jobs is None and not published:
+            await self._publish(home_view(LOADING, waiting, past, urgent))
+        jobs = jobs or await self._jobs(projects)
+        await self._publish(home_view(jobs, waiting, past, urgent))
 
     async def _jobs(self, projects: Sequence[Project]) -> list[Block]:
         listing = await self._deps.service.finder.listing(projects, max_age=MAX_LISTING_AGE)
@@ -98,12 +102,21 @@ class HomeTab:
         past = await self._deps.service.history.recent(MAX_PAST, names)
         return lists.history_sections(map(viewer.readable, past), names, self._deps.links)
 
+    async def _quarantined(self, viewer: Viewer) -> list[Block]:
+        quarantined = await self._deps.service.history.quarantined()
+        own = [request for request in quarantined if await self._may(request)]
+        facts, policy = await self._facts(own), self._deps.service.projects.policy
+        modes = {each.ref.project_id: policy(each.ref).quarantine.mode for each in own}
+        return quarantine_blocks(own, viewer, self._deps.links, facts, modes)
+
     async def _waiting(self, viewer: Viewer) -> list[Block]:
         awaiting = await self._deps.service.history.awaiting()
         others = [each for each in awaiting if self._actor.id not in each.approved_by]
         own = [request for request in others if await self._may(request)]
-        facts = await self._deps.service.facts.store.get([request.ref for request in own])
-        return waiting_blocks(own, viewer, self._deps.links, facts)
+        return waiting_blocks(own, viewer, self._deps.links, await self._facts(own))
+
+    async def _facts(self, requests: Sequence[Request]) -> Mapping[JobRef, JobFacts]:
+        return await self._deps.service.facts.store.get([each.ref for each in requests])
 
     async def _unreviewed(self, viewer: Viewer) -> list[Block]:
         unreviewed = await self._deps.service.history.unreviewed()
@@ -129,6 +142,14 @@ class HomeTab:
             log.warning("home tab not published", error=meaning.code or meaning.sentence)
 
 
+def _why_no_jobs(error: CancellationError) -> str:
+    """Say why a person sees no downloads here, in a tab, which is no channel."""
+    if not isinstance(error, ChannelNotAllowed):
+        return sentence_for(error)
+    channels = mrkdwn.join(map(mrkdwn.channel, sorted(error.channels)))
+    return f"Downloads can be cancelled in {channels}: type {command_code('list')} there."
+
+
 async def _or_warning(part: Awaitable[list[Block]]) -> list[Block]:
     try:
         return await part
@@ -136,17 +157,22 @@ async def _or_warning(part: Awaitable[list[Block]]) -> list[Block]:
         return [blockkit.section(f":warning: {sentence_for(error)}")]
 
 
-def home_view(jobs: Sequence[Block], waiting: Sequence[Block], past: Sequence[Block]) -> View:
+def home_view(
+    jobs: Sequence[Block],
+    waiting: Sequence[Block],
+    past: Sequence[Block],
+    urgent: Sequence[Block] = (),
+) -> View:
     label = labelled("")
     blocks = [
         *([blockkit.context(f"*{label.strip()}*")] if label else []),
-        _header("What can be cancelled now"),
+        *urgent,
+        _header("Downloads that can be cancelled now"),
         *jobs,
         blockkit.actions(blockkit.button("Refresh", ids.REFRESH, "home")),
-        _header("Waits for your approval"),
+        _header("Cancelling waits for your approval"),
         *waiting,
-        _header("The last requests"),
-        *past,
+        *([_header("The last requests"), *past] if past else []),
     ]
     return {"type": "home", "blocks": blocks}
 
@@ -158,8 +184,8 @@ def job_blocks(listing: Search, now: datetime, facts: Mapping[JobRef, JobFacts])
     shown = [lists.job_entry(found, facts.get(found.ref)) for found in listing.jobs[:MAX_JOBS]]
     more = len(listing.jobs) - len(shown)
     if not shown:
-        seen = ", as far as can be seen" if listing.unavailable else ""
-        shown = [blockkit.section(f"Nothing{seen}.")]
+        seen = " in what could be read" if listing.unavailable else ""
+        shown = [blockkit.section(f"None{seen}.")]
     if more > 0:
         shown.append(blockkit.context(f"And {more} more: {command_code('list')} shows all."))
     shown += lists.unavailable_blocks(listing.unavailable)
@@ -172,17 +198,43 @@ def waiting_blocks(
     """Show the requests that the viewer may approve, oldest first."""
     shown: list[Block] = []
     for each in requests[:MAX_WAITING]:
-        where = f"{mrkdwn.code(each.ref.cluster_name)} in {mrkdwn.one_line(each.project_name)}"
-        about = job_facts.card_lines(each, facts.get(each.ref))
-        asked = f"{mrkdwn.person(each.requester)} asks until {mrkdwn.date(each.expires_at)}"
-        text = "\n".join([where, *about, f"{asked}, job {mrkdwn.code(each.ref.job_id)}"])
+        asked = f"{mrkdwn.person(each.requester)} asks for it, until {mrkdwn.date(each.expires_at)}"
+        text = _about(each, "Cancel this download?", asked, facts)
         shown += _entry(text, each, viewer, links, card_views.approver_buttons(each))
     return [*shown, *_more(requests)] or [blockkit.section("Nothing.")]
 
 
+def quarantine_blocks(
+    requests: Sequence[Request],
+    viewer: Viewer,
+    links: Links,
+    facts: Mapping[JobRef, JobFacts],
+    modes: Mapping[str, Mode],
+) -> list[Block]:
+    """Show the downloads that the viewer may keep, oldest first; nothing without any.
+
+    `modes` are those of quarantine, by the project's id.
+    """
+    shown = [_header("In quarantine: keep or cancel")] if requests else []
+    for each in requests[:MAX_URGENT]:
+        mode = modes.get(each.ref.project_id, Mode.ENFORCE)
+        text = _about(
+            each, "Keep or cancel this download?", card_views.what_follows(each, mode), facts
+        )
+        shown += _entry(text, each, viewer, links, card_views.quarantine_buttons(each, mode))
+    return [*shown, *_more(requests, MAX_URGENT)]
+
+
+def _about(request: Request, asks: str, until: str, facts: Mapping[JobRef, JobFacts]) -> str:
+    where = f"{mrkdwn.code(request.ref.cluster_name)} in {mrkdwn.one_line(request.project_name)}"
+    lines = job_facts.card_lines(request, facts.get(request.ref))
+    job_id = mrkdwn.code(request.ref.job_id)
+    return "\n".join([f"*{asks}* {where}", *lines, f"{until}, job {job_id}"])
+
+
 def unreviewed_blocks(requests: Sequence[Request], viewer: Viewer, links: Links) -> list[Block]:
     """Show what the viewer must review, oldest first; nothing without such a request."""
-    shown = [_header("Done without approval: to be reviewed")] if requests else []
+    shown = [_header("Review what was done without approval")] if requests else []
     for each in requests[:MAX_WAITING]:
         asked = f"asked to cancel {mrkdwn.summary(each)}, {mrkdwn.date(each.created_at)}"
         text = f"{mrkdwn.person(each.requester)} {asked}"
@@ -190,8 +242,8 @@ def unreviewed_blocks(requests: Sequence[Request], viewer: Viewer, links: Links)
     return [*shown, *_more(requests)]
 
 
-def _more(requests: Sequence[Request]) -> list[Block]:
-    more = len(requests) - MAX_WAITING
+def _more(requests: Sequence[Request], shown: int = MAX_WAITING) -> list[Block]:
+    more = len(requests) - shown
     return [blockkit.context(f"And {more} more.")] if more > 0 else []
 
 

@@ -58,7 +58,7 @@ async def show_jobs(
     try:
         projects = await _allowed(deps, by)
     except CancellationError as error:
-        await deps.replies.send_text(by, sentence_for(error))
+        await deps.replies.send(by, failed(error, f"{start} {cluster or ''}"))
         return
     listing = await deps.service.finder.listing(projects, cluster=cluster)
     if cluster and not listing.jobs and not listing.unavailable:
@@ -164,8 +164,23 @@ def job_list(
         label = f"{min(left, PAGE_SIZE)} more"
         more = blockkit.button(label, ids.MORE, f"{following} {cluster or ''}")
         blocks.append(blockkit.actions(more))
-    blocks += unavailable_blocks(listing.unavailable)
+    if listing.unavailable:
+        blocks += [*unavailable_blocks(listing.unavailable), again(f"{start} {cluster or ''}")]
     return {"response_type": "ephemeral", "text": headline, "blocks": blocks}
+
+
+def again(page: str) -> Block:
+    """Build the button that reads a page of the list again."""
+    return blockkit.actions(blockkit.button("Try again", ids.MORE, page))
+
+
+def failed(error: CancellationError, page: str) -> dict[str, Any]:
+    """Say why a page of the list was not read; with the button where that may pass."""
+    text = sentence_for(error)
+    blocks = [blockkit.section(text)]
+    if isinstance(error, RightsNotChecked):
+        blocks.append(again(page))
+    return {"response_type": "ephemeral", "text": text, "blocks": blocks}
 
 
 def job_entry(found: CancellableJob, facts: JobFacts | None) -> Block:
@@ -175,7 +190,7 @@ def job_entry(found: CancellableJob, facts: JobFacts | None) -> Block:
     text = (
         f"{mrkdwn.code(found.place.cluster)} in {mrkdwn.one_line(found.place.project.name)}\n"
         f"{job_facts.started_line(found.ref, facts)}\n*Download link* {link}\n"
-        f"Snapshot {mrkdwn.snapshot_time(shown)}, restore job {mrkdwn.code(found.job.id)}"
+        f"Snapshot {mrkdwn.snapshot_time(shown)}, job {mrkdwn.code(found.job.id)}"
     )
     label = "Show this job" if found.place.project.why_read_only else "Cancel this job"
     button = blockkit.button(label, ids.OPEN, job_value(found.ref))
@@ -189,7 +204,7 @@ def unavailable_blocks(unavailable: Iterable[UnreadCluster]) -> list[Block]:
         grouped.setdefault((each.project, each.reason, each.in_part), []).append(each.cluster)
     lines = [_reason(*key, sorted(filter(None, names))) for key, names in grouped.items()]
     if (more := len(lines) - MAX_REASONS) > 0:
-        lines[MAX_REASONS:] = [f":warning: and {more} reasons more."]
+        lines[MAX_REASONS:] = [f":warning: And {more} more reasons."]
     return [blockkit.section("\n".join(lines))] if lines else []
 
 
@@ -198,16 +213,18 @@ def _reason(project: str, why: str, in_part: bool, clusters: Sequence[str]) -> s
     project = mrkdwn.one_line(project)
     where = f"{names} in {project}" if names else project
     why = mrkdwn.escape(why, 300)
-    return f":warning: {where}: {why}" if in_part else f":warning: Not seen: {where}. {why}"
+    return (
+        f":warning: {where}: {why}" if in_part else f":warning: Could not be read: {where}. {why}"
+    )
 
 
 def _headline(listing: Search, cluster: str | None, start: int, shown: int) -> str:
     where = f" of {mrkdwn.code(cluster)}" if cluster else ""
     total = len(listing.jobs)
     if not total:
-        seen = " in what could be seen" if listing.unavailable else ""
-        return f"No restore job{where} can be cancelled now{seen}."
-    jobs = mrkdwn.count(total, "restore job")
+        seen = " in what could be read" if listing.unavailable else ""
+        return f"No download{where} can be cancelled now{seen}."
+    jobs = mrkdwn.count(total, "download")
     pages = f" ({start + 1} to {start + shown})" if total > PAGE_SIZE else ""
     return f"*{jobs}{where} can be cancelled now{pages}*"
 

@@ -110,11 +110,11 @@ def _check_approvers_see_it(policy: Policy, info: ChannelInfo, requester: str, w
 def _advice(policy: Policy, info: ChannelInfo) -> str:
     if policy.audit_channel:
         invite = f"Invite the bot to <#{policy.audit_channel}> (type /invite there)"
-        return f"{invite}, or ask an admin of the bot to change BOT_AUDIT_CHANNEL."
-    named = "name this channel in BOT_CHANNELS, or to " if info.is_shared else ""
+        return f"{invite}, or ask an admin of the bot to name another audit channel."
+    named = "allow this channel, or to " if info.is_shared else ""
     return (
         "Use the command in a channel that they read and the bot is in (type /invite there), "
-        f"or ask an admin of the bot to {named}set BOT_AUDIT_CHANNEL."
+        f"or ask an admin of the bot to {named}name an audit channel."
     )
 
 

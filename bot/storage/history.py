@@ -54,6 +54,12 @@ class History(Store):
         return uow.get_all(queries.requests_awaiting(uow.now, MAX_AWAITING))
 
     @reads
+    def quarantined(self, uow: UnitOfWork) -> Sequence[Request]:
+        """Return the bot's own requests that wait for people, oldest first."""
+        states = [State.QUARANTINED]
+        return uow.get_all(queries.requests_awaiting(uow.now, MAX_AWAITING, states))
+
+    @reads
     def unreviewed(self, uow: UnitOfWork) -> Sequence[Request]:
         """Return the requests that ran without approval and were not reviewed, oldest first."""
         unreviewed = select(requests).where(text(UNREVIEWED)).order_by(requests.c.created_at)

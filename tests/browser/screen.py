@@ -16,6 +16,8 @@ LONG_TIMEOUT = 40_000
 APP = "Cancel restore"
 
 CONFIRMED = "Cancelled: Atlas confirms it"
+#: The submit button of a job's dialog, without and with approvals.
+SUBMIT = re.compile("^(Cancel the job|Ask for approval)$")
 
 
 @dataclass  # without slots: Playwright adds attributes
@@ -79,7 +81,7 @@ class Screen:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{await self.page.inner_text('body')}") from None
 
-    async def click(self, selector: str, text: str | None = None) -> None:
+    async def click(self, selector: str, text: str | re.Pattern[str] | None = None) -> None:
         await self.find(selector, text).last.click(timeout=TIMEOUT)
 
     async def start_scenario(self, scenario: str) -> None:
@@ -117,9 +119,9 @@ class Screen:
 
     async def fill_in(self, reason: str = "started by mistake", within: int = TIMEOUT) -> None:
         """Fill in a reason in the open dialog, and submit."""
-        await self.wait_for("#modal button", "Cancel the job", within)
+        await self.wait_for("#modal button", SUBMIT, within)
         await self.page.fill("#modal textarea", reason)
-        await self.click("#modal button", "Cancel the job")
+        await self.click("#modal button", SUBMIT)
         await self.wait_until_gone("#modal[open]")
 
     async def wait_for_card(self, words: str, within: int = TIMEOUT, job: str = "") -> None:

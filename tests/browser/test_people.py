@@ -100,7 +100,7 @@ async def test_job_is_picked_by_typing(rina: Screen) -> None:
     await cluster.fill("staging")
     await rina.wait_for("[role=option]", "staging-eu")
     await cluster.press("Enter")
-    job = rina.page.get_by_role("combobox", name="Restore job")
+    job = rina.page.get_by_role("combobox", name="Download")
     await job.click()
     await rina.wait_for("[role=option][aria-selected=true]")
     await job.press("Enter")
@@ -113,7 +113,7 @@ async def test_button_of_the_list_opens_the_dialog(rina: Screen) -> None:
     await rina.send("/cancel-restore list")
     await rina.click(".private [data-action=cancel_restore_open]")
     await rina.wait_for("#modal button", "Cancel the job")
-    await rina.click("#modal button", "Keep it")
+    await rina.click("#modal button", "Go back")
     await rina.wait_until_gone("#modal[open]")
 
 
@@ -121,7 +121,7 @@ async def test_shortcut_in_the_message_menu_opens_the_dialog(rina: Screen) -> No
     announcement = rina.find("#channel .message", "Cancel this job")
     await announcement.hover()
     await announcement.get_by_label("More actions").click()
-    await rina.click(".menu:popover-open button", "Cancel this restore")
+    await rina.click(".menu:popover-open button", "Cancel this download")
     await rina.wait_for("#modal button", "Cancel the job")
     await rina.click("#modal button", "Cancel the job")
     await rina.wait_for_card(CONFIRMED)
@@ -129,7 +129,7 @@ async def test_shortcut_in_the_message_menu_opens_the_dialog(rina: Screen) -> No
 
 async def test_home_tab_shows_the_published_view(rina: Screen) -> None:
     await rina.click(".place", "Cancel restore")
-    await rina.wait_for(".home", "What can be cancelled now")
+    await rina.wait_for(".home", "Downloads that can be cancelled now")
     await rina.wait_for(".home [data-action=cancel_restore_open]")
     await rina.click(".tabs button", "Messages")
     await rina.wait_for("#composer")

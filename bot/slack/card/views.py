@@ -158,7 +158,7 @@ def _quarantine(request: Request, who: str, mode: Mode, facts: JobFacts | None) 
     """Say what becomes of a quarantined download, and who decides."""
     lines = []
     if request.state is State.QUARANTINED:
-        lines = [_what_follows(request, mode), f"*May keep it* {who}"]
+        lines = [what_follows(request, mode), f"*May keep it* {who}"]
     elif approved := mrkdwn.approved_by(request):
         lines = [f"*Decided to cancel it now* {approved}"]
     by = facts.started_by if facts else NOT_READ
@@ -167,7 +167,8 @@ def _quarantine(request: Request, who: str, mode: Mode, facts: JobFacts | None) 
     return "\n".join([*lines, *_voided(request)])
 
 
-def _what_follows(request: Request, mode: Mode) -> str:
+def what_follows(request: Request, mode: Mode) -> str:
+    """Say when the bot cancels a quarantined download, or would."""
     if request.grace_ends_at:
         when = mrkdwn.date(request.grace_ends_at, seconds=True)
     else:
@@ -203,7 +204,7 @@ def _buttons(request: Request, mode: Mode) -> list[Block]:
     review = [review_button(request)] if request.unreviewed else []
     match request.state:
         case State.QUARANTINED:
-            return _quarantine_buttons(request, mode)
+            return quarantine_buttons(request, mode)
         case State.AWAITING:
             return [*approver_buttons(request), _withdraw(request), *review]
         case State.FAILED:
@@ -211,7 +212,8 @@ def _buttons(request: Request, mode: Mode) -> list[Block]:
     return review
 
 
-def _quarantine_buttons(request: Request, mode: Mode) -> list[Block]:
+def quarantine_buttons(request: Request, mode: Mode) -> list[Block]:
+    """Build the buttons of an approver of a quarantined download."""
     # Without a confirmation: the dialog that asks for the reason is one.
     keep = blockkit.button("Keep it", ids.KEEP, request.id, style="primary")
     if mode is Mode.OFF:

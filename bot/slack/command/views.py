@@ -11,19 +11,19 @@ MAX_PROJECTS = 20  #: projects that one sentence names
 
 #: The forms of the command, as the help shows them.
 FORMS: Mapping[str, str] = {
-    "": "lets you pick a cluster and one of its restore jobs",
-    "CLUSTER": "the same, with the cluster picked",
-    "CLUSTER JOB_ID": "shows the restore job, and lets you cancel it",
-    "PROJECT CLUSTER JOB_ID": "the same, where the bot knows several projects",
-    "PROJECT/CLUSTER JOB_ID": "the same",
-    "JOB_ID": "finds the cluster, then the same",
-    "LINK": "the same, for the cluster or the job that a link to Atlas or its API names",
-    "list [CLUSTER]": "lists what can be cancelled now",
+    "": "lets you pick a cluster and one of its downloads",
+    "CLUSTER": "lets you pick a download of this cluster",
+    "CLUSTER JOB_ID": "shows this download, and lets you cancel it",
+    "PROJECT CLUSTER JOB_ID": "shows it where the bot knows several projects",
+    "PROJECT/CLUSTER JOB_ID": "shows it as well",
+    "JOB_ID": "finds the cluster of this download, and shows it",
+    "LINK": "shows the download or the cluster that a link to Atlas or its API names",
+    "list [CLUSTER]": "lists the downloads that can be cancelled now",
     "history [N]": "lists the last requests",
-    "approve REQUEST": "approves the request with this id, which is on its card",
-    "deny REQUEST REASON": "denies it",
+    "approve REQUEST": "approves cancelling; the request's id is on its card",
+    "deny REQUEST REASON": "denies cancelling: the download goes on",
     "withdraw REQUEST": "withdraws your own request",
-    "keep REQUEST REASON": "lets a download in quarantine go on; its card has the id",
+    "keep REQUEST REASON": "keeps a download in quarantine: it goes on",
     "cancel REQUEST": "cancels a download in quarantine now",
     "help": "shows this",
 }
@@ -32,7 +32,7 @@ FORMS: Mapping[str, str] = {
 def help_text(names: Sequence[str]) -> str:
     """Explain the forms of the command, with an example and the reader's projects."""
     lines = [
-        "*Cancel a restore job of MongoDB Atlas* before the backup is downloaded.",
+        "*Cancel a download of a MongoDB Atlas backup* before its link is used.",
         *(f"• `{command(form)}` {does}" for form, does in FORMS.items()),
         f"For example: {command_code(EXAMPLE)}",
         *([f"Projects: {_codes(names)}"] if names else []),
@@ -55,8 +55,8 @@ def right_verbs(request: Request) -> str:
         )
     approve, deny = f"approve {request.id}", f"deny {request.id} REASON"
     return (
-        "Nothing was changed: this is a request to cancel a restore job. "
-        f"{command_code(approve)} approves it, and {command_code(deny)} denies it."
+        "Nothing was changed: this is a request to cancel a download. "
+        f"{command_code(approve)} approves cancelling, and {command_code(deny)} denies it."
     )
 
 

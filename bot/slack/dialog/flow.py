@@ -1,12 +1,13 @@
 """Opens the dialog of a job, and updates it with what Atlas and Slack answer."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
 
-from bot.atlas import AtlasError, JobRef
+from bot.atlas import AtlasError, ClusterNotFound, JobNotFound
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError, RightsNotChecked, StorageError
 from bot.cancellation.lifecycle import State
@@ -18,7 +19,7 @@ from bot.slack import mrkdwn
 from bot.slack.blockkit import View, private
 from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.metadata import JobTarget
+from bot.slack.dialog.metadata import JobTarget, SearchTarget
 from bot.slack.errors import (
     CALL_ERRORS,
     DialogExpired,
@@ -69,7 +70,7 @@ class Dialog:
                 log.info("dialog is open already", code=error.code)
             else:
                 log.warning("dialog could not be opened", error=error.sentence)
-                await self.deps.replies.send_text(self.by, sentence_for(error))
+                await self._reply(sentence_for(error), view)
             return False
         log.info("dialog opened", view=self.view_id)
         return True
@@ -90,7 +91,7 @@ class Dialog:
         except DialogExpired:
             log.info("dialog was closed before its update", view=self.view_id)
         except SlackUnavailable as error:
-            await self.deps.replies.send_text(self.by, sentence_for(error))
+            await self._reply(sentence_for(error), view)
         except SlackError as error:
             log.error("dialog could not be updated", view=self.view_id, error=error.sentence)  # noqa: TRY400 - no bug
             await self._show_refused(view, error)
@@ -114,7 +115,11 @@ class Dialog:
             return  # another update follows
         with suppress(SlackError):
             await self._update(plain)
-        message = private(as_text(plain["blocks"]))
+        await self._reply(as_text(plain["blocks"]), view)
+
+    async def _reply(self, text: str, view: View) -> None:
+        """Reply privately, with a button that opens the dialog of the view's job, if it has one."""
+        message = private(text)
         message["blocks"] += dialog_views.open_button(view)
         await self.deps.replies.send(self.by, message)
 
@@ -144,28 +149,41 @@ async def reload_job(deps: Dependencies, job: JobTarget, by: Interaction, view_i
 async def open_search(deps: Dependencies, query: SearchQuery, by: Interaction) -> None:
     """Show that the search starts, then the job, or that it was not found."""
     dialog = Dialog(deps, by)
+    target = SearchTarget(job_id=query.job_id, cluster=query.cluster, asked_in=by.channel)
     if await dialog.open(dialog_views.searching(query.job_id, query.cluster)):
-        await dialog.update(await _search(deps, query, by))
+        await dialog.update(await _search(dialog, target, query.hints))
 
 
-async def _search(deps: Dependencies, query: SearchQuery, by: Interaction) -> View:
+async def search_again(
+    deps: Dependencies, target: SearchTarget, by: Interaction, view_id: str
+) -> None:
+    """Search the job again, and update the same dialog."""
+    dialog = Dialog(deps, by, view_id)
+    await dialog.update(dialog_views.searching(target.job_id, target.cluster))
+    await dialog.update(await _search(dialog, target))
+
+
+async def _search(dialog: Dialog, target: SearchTarget, hints: Sequence[str] = ()) -> View:
     """Return the view of the job, or that it was not found; recorded jobs are asked first."""
+    deps, actor = dialog.deps, dialog.by.actor
     facts, finder = deps.service.facts, deps.service.finder
     try:
         candidates = deps.service.projects.all
-        projects = await deps.directory.allowed_projects(by.actor, by.channel, candidates)
-        known = await facts.recorded_cluster(query.job_id, projects, query.cluster)
+        projects = await deps.directory.allowed_projects(actor, target.asked_in, candidates)
+        known = await facts.recorded_cluster(target.job_id, projects, target.cluster)
+    except (RightsNotChecked, StorageError) as error:
+        return dialog_views.error(str(error), target)
     except CancellationError as error:
         return dialog_views.refused(sentence_for(error))
     result = (
         Search(found=known)
         if known
-        else await finder.search(query.job_id, projects, cluster=query.cluster, hints=query.hints)
+        else await finder.search(target.job_id, projects, cluster=target.cluster, hints=hints)
     )
     if (found := result.found) is None:
-        return dialog_views.not_found(query.job_id, result)
-    ref = JobRef(project_id=found.project.id, cluster_name=found.cluster, job_id=query.job_id)
-    return await JobReader(deps, JobTarget(ref=ref, asked_in=by.channel), by.actor).view()
+        return dialog_views.not_found(target, result)
+    job = JobTarget(ref=found.job(target.job_id), asked_in=target.asked_in)
+    return await JobReader(deps, job, actor).view()
 
 
 @dataclass(slots=True)
@@ -213,6 +231,10 @@ class JobReader:
         try:
             placed = None if project.why_read_only else await self._place(project)
             details = await reading
+        except (JobNotFound, ClusterNotFound):
+            if found := await self._find_elsewhere():
+                return found
+            raise
         finally:
             await cancel_and_wait(reading)
         job, request, links = details.job, details.open_request, self.deps.links
@@ -237,6 +259,17 @@ class JobReader:
         return dialog_views.details(
             details, self.job, project.policy, placement, links, may_act_alone=may_act_alone
         )
+
+    async def _find_elsewhere(self) -> View | None:
+        """Search a job that is not in the cluster that was named; None if it is nowhere."""
+        ref, asked_in, deps = self.job.ref, self.job.asked_in, self.deps
+        candidates = deps.service.projects.all
+        projects = await deps.directory.allowed_projects(self.actor, asked_in, candidates)
+        found = (await deps.service.finder.search(ref.job_id, projects)).found
+        if found is None or found.job(ref.job_id) == ref:
+            return None
+        target = JobTarget(ref=found.job(ref.job_id), asked_in=asked_in)
+        return dialog_views.elsewhere(ref, target, found.project.name)
 
     async def _allowed_project(self) -> Project:
         project = self.deps.service.projects.get(self.job.ref.project_id)

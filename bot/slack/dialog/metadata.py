@@ -33,6 +33,15 @@ class JobTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SearchTarget:
+    """The job to search, in clusters of the typed name if there is one, and the channel."""
+
+    job_id: str
+    cluster: str | None = None
+    asked_in: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DialogState(JobTarget):
     """The state of a dialog that shows a job: enough to submit it.
 
@@ -46,17 +55,25 @@ class DialogState(JobTarget):
 
 
 _TARGET = TypeAdapter(JobTarget)
+_SEARCH = TypeAdapter(SearchTarget)
 _STATE = TypeAdapter(DialogState)
 
 
-def encode_target(target: JobTarget) -> str:
-    """Encode the metadata of a dialog with a job, or with its details."""
+def encode_target(target: JobTarget | SearchTarget) -> str:
+    """Encode the metadata of a dialog with a search, a job, or with its details."""
     return encode_metadata(to_jsonable_python(target))
 
 
 def read_target(view: Mapping[str, Any]) -> JobTarget:
     """Read the job of a view; raises `UnreadableDialog`."""
     return _read(_TARGET, view)
+
+
+def read_search(view: Mapping[str, Any]) -> SearchTarget | None:
+    """Read the search of a view; None if the view is another dialog."""
+    with suppress(UnreadableDialog):
+        return _read(_SEARCH, view)
+    return None
 
 
 def read_state(view: Mapping[str, Any]) -> DialogState:
@@ -79,9 +96,9 @@ def _read(adapter: TypeAdapter[T], view: Mapping[str, Any]) -> T:
 PICKER_KEY = "picker"
 #: The value of an option that is only a message, such as "Choose a project first".
 MESSAGE_VALUE = "-"
-NO_JOB_SELECTED = "Choose a restore job first; its details are shown before anything is done."
+NO_JOB_SELECTED = "Choose a download first; its details are shown before anything is done."
 DETAILS_NOT_SHOWN = (
-    "The details of this restore job are not shown yet. Wait until they are, then submit again."
+    "The details of this download are not shown yet. Wait until they are, then submit again."
 )
 
 

@@ -1,6 +1,6 @@
 """Builds the views of the dialog: a job's details, a search, errors, and the reason of a denial."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import partial
 
 from bot.atlas import DeliveryType, JobRef, JobState, RestoreJob
@@ -15,6 +15,7 @@ from bot.slack.deployment import command_code
 from bot.slack.dialog.metadata import (
     DialogState,
     JobTarget,
+    SearchTarget,
     UnreadableDialog,
     encode_target,
     read_target,
@@ -28,11 +29,12 @@ from bot.slack.plain_text import as_text
 
 DONE = "Done"  #: submits a dialog that only closes
 SUBMIT = "Cancel the job"
+ASK = "Ask for approval"  #: the same button where the policy requires approvals
 #: A dialog never has two buttons that are both labelled "cancel".
-KEEP = "Keep it"
+BACK = "Go back"
 
 #: Builds a view of the dialog; without `submit` it has no submit button.
-modal = partial(blockkit.modal, callback_id=ids.DIALOG, title="Cancel a restore job", close="Close")
+modal = partial(blockkit.modal, callback_id=ids.DIALOG, title="Cancel a download", close="Close")
 
 MAX_PROJECTS = 10  #: projects that one sentence names
 MAX_NAME_LENGTH = 200  #: characters that the metadata keeps; the ids identify the project
@@ -58,7 +60,7 @@ def loading(target: JobTarget) -> View:
     """Show which job is being read, without its project: rights are not known yet."""
     return modal(
         [blockkit.section(f"{HOURGLASS} Looking up {mrkdwn.job(target.ref)} …")],
-        close=KEEP,
+        close=BACK,
         private_metadata=encode_target(target),
     )
 
@@ -93,7 +95,13 @@ def details(
         *_notes(policy, placement, details.open_request, links),
         *_details(details, links),
     ]
-    return modal(blocks, close=KEEP, submit=SUBMIT, private_metadata=encode_target(state))
+    submit = submit_label([policy])
+    return modal(blocks, close=BACK, submit=submit, private_metadata=encode_target(state))
+
+
+def submit_label(policies: Collection[Policy]) -> str:
+    """Say what the submit button does under each of the policies that may hold."""
+    return ASK if policies and all(each.approvals for each in policies) else SUBMIT
 
 
 def not_cancellable(details: JobDetails, target: JobTarget, links: Links, why: str) -> View:
@@ -116,19 +124,40 @@ def _asked(request: Request, links: Links) -> str:
     )
 
 
-def error(sentence: str, target: JobTarget, atlas_answer: str = "") -> View:
-    """Show why the job could not be read, with a button to try again.
+def error(sentence: str, target: JobTarget | SearchTarget, atlas_answer: str = "") -> View:
+    """Show why the job could not be read or searched, with a button to try again.
 
     `sentence` is plain text; `atlas_answer`, the HTTP status and code, is trusted mrkdwn.
     """
-    again = blockkit.button("Try again", ids.TRY_AGAIN, target.ref.job_id, style="primary")
+    if isinstance(target, SearchTarget):
+        job = f"Job {mrkdwn.code(target.job_id)}"
+    else:
+        job = mrkdwn.capitalised(mrkdwn.job(target.ref))
     blocks = [
-        blockkit.section(mrkdwn.capitalised(mrkdwn.job(target.ref)), block_id=ids.JOB),
+        blockkit.section(job, block_id=ids.JOB),
         blockkit.section(f":warning: {mrkdwn.escape(sentence, 2500)}{atlas_answer}"),
         blockkit.context("Nothing was done."),
-        blockkit.actions(again),
+        read_button("Try again"),
     ]
     return modal(blocks, private_metadata=encode_target(target))
+
+
+def read_button(label: str) -> Block:
+    """Build the button that reads again what the view's metadata names."""
+    return blockkit.actions(blockkit.button(label, ids.TRY_AGAIN, "again", style="primary"))
+
+
+def elsewhere(asked: JobRef, found: JobTarget, project_name: str) -> View:
+    """Say that a job is in another cluster than was asked, with a button that shows it."""
+    where = f"{mrkdwn.code(found.ref.cluster_name)} in {mrkdwn.one_line(project_name)}"
+    name = f"Job {mrkdwn.code(asked.job_id)}"
+    text = f":mag: {name} is not in {mrkdwn.code(asked.cluster_name)}. It is in {where}."
+    blocks = [
+        blockkit.section(text, block_id=ids.JOB),
+        blockkit.context("Nothing was done."),
+        read_button("Show it"),
+    ]
+    return modal(blocks, private_metadata=encode_target(found))
 
 
 def refused(text: str) -> View:
@@ -150,7 +179,7 @@ def open_button(view: View) -> list[Block]:
         ref = read_target(view).ref
     except UnreadableDialog:
         return []
-    return [blockkit.actions(blockkit.button("Open the dialog again", ids.OPEN, job_value(ref)))]
+    return [blockkit.actions(blockkit.button("Try again", ids.OPEN, job_value(ref)))]
 
 
 def posted_elsewhere(request: Request, card: str | None = None) -> View:
@@ -208,31 +237,34 @@ def why_not_cancellable(job: RestoreJob) -> str:
 def searching(job_id: str, cluster: str | None) -> View:
     """Show that a search starts; without projects, as the person is not known yet."""
     where = f"{mrkdwn.code(cluster)} in all projects" if cluster else "all clusters"
-    text = f"{HOURGLASS} Searching {where} for restore job {mrkdwn.code(job_id)} …"
-    return modal([blockkit.section(text, block_id=ids.JOB)], close=KEEP)
+    text = f"{HOURGLASS} Searching {where} for job {mrkdwn.code(job_id)} …"
+    return modal([blockkit.section(text, block_id=ids.JOB)], close=BACK)
 
 
-def not_found(job_id: str, result: Search) -> View:
+def not_found(target: SearchTarget, result: Search) -> View:
     """Show that a job was not found, and what could not be searched."""
-    cluster, count = result.cluster, mrkdwn.count(len(result.searched), "cluster")
+    job_id, cluster = target.job_id, target.cluster
+    count = mrkdwn.count(len(result.searched), "cluster")
     where = f"in {mrkdwn.code(cluster) if cluster else count}"
     names = sorted({each.project.name for each in result.searched})
     projects = mrkdwn.join(map(mrkdwn.one_line, names), MAX_PROJECTS, "more projects")
-    text = f":mag: Restore job {mrkdwn.code(job_id)} was not found {where}"
+    text = f":mag: Job {mrkdwn.code(job_id)} was not found {where}"
     note = "Nothing was done." if cluster else f"{NOT_SEARCHED} Nothing was done."
     blocks = [
         blockkit.section(f"{text}{f' of {projects}' if projects else ''}.", block_id=ids.JOB),
         *unavailable_blocks(result.unavailable),
         blockkit.context(note),
+        *([read_button("Try again")] if result.unavailable else []),
     ]
-    return modal(blocks)
+    return modal(blocks, private_metadata=encode_target(target))
 
 
 def _job(details: JobDetails) -> Block:
     """Say what decides: the cluster, who started the job, and how long is left."""
     job, facts = details.job, details.facts
+    kind = "Download" if job.delivery_type == DeliveryType.DOWNLOAD else "Restore job"
     lines = [
-        job_facts.headline("Restore job", details.ref, details.project_name),
+        job_facts.headline(kind, details.ref, details.project_name),
         job_facts.started_line(details.ref, facts),
     ]
     if job.link_is_live:  # the alert below explains what follows from it
@@ -248,7 +280,7 @@ def _details(details: JobDetails, links: Links) -> list[Block]:
         *([] if job.state in LINK_ALERTS else [("State", job.state.sentence)]),
         *mrkdwn.job_facts(JobFingerprint.of(job)),
         *_target_and_times(details),
-        ("Restore job", mrkdwn.code(details.ref.job_id)),
+        ("Job id", mrkdwn.code(details.ref.job_id)),
     ]
     page = mrkdwn.link(links.cluster_page(details.ref), "Open in Atlas")
     return [blockkit.fields(facts), blockkit.context(page)]

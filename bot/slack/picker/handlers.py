@@ -12,20 +12,21 @@ import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.atlas import AtlasError, ClusterNotFound, JobRef, WrongClusterKind, is_cluster_name
-from bot.cancellation.errors import CancellationError
+from bot.cancellation.errors import CancellationError, RightsNotChecked
 from bot.services.projects import Project
 from bot.slack import ids, mrkdwn
 from bot.slack.blockkit import Block, View
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import with_example
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.flow import Dialog, JobReader, reload_job
+from bot.slack.dialog.flow import Dialog, JobReader, reload_job, search_again
 from bot.slack.dialog.metadata import (
     MESSAGE_VALUE,
     JobTarget,
     PickerState,
     UnreadableDialog,
     read_picker,
+    read_search,
     read_target,
     selected_value,
     with_selection,
@@ -75,6 +76,9 @@ async def _try_again(deps: Dependencies, ack: AsyncAck, body: dict[str, Any]) ->
     view, by = body.get("view") or {}, deps.interaction(body)
     if picker := read_picker(view):
         update_picker(deps, picker, ids.JOB, body)
+        return
+    if search := read_search(view):
+        deps.start(search_again(deps, search, by, str(view["id"])), "search", by)
         return
     try:
         job = read_target(view)
@@ -146,7 +150,7 @@ async def _jobs(
         return message_option("Choose a cluster first")
     jobs = await deps.service.finder.jobs(project.id, cluster, timeout=OPTIONS_TIMEOUT)
     if not jobs:
-        return message_option("No restore job of this cluster can be cancelled now")
+        return message_option("No download of this cluster can be cancelled now")
     found = [(JobRef(project.id, cluster, job.id), job) for job in jobs]
     return job_options(found, typed, datetime.now(UTC))
 
@@ -176,9 +180,11 @@ class Picker:
             await self._deps.replies.send_text(self._by, answer)
             return
         reading = asyncio.create_task(self._initial_content(query))
+        project_id, asked_in = query.project.id if query.project else None, self._by.channel
+        state = PickerState(project_id=project_id, cluster=query.word, asked_in=asked_in)
         try:
             if await self._dialog.open(picker_views.loading()):
-                await self._show(reading)
+                await self._show(reading, state)
         finally:
             await cancel_and_wait(reading)
 
@@ -187,17 +193,28 @@ class Picker:
 
         `last` is the last picker whose selection is still valid.
         """
-        await self._show(self._content(state), last)
+        await self._show(self._content(state), state, last)
 
     async def _content(self, state: PickerState) -> PickerContent:
-        return PickerContent(state, await self._allowed(state.asked_in))
+        projects = await self._allowed(state.asked_in)
+        if state.project_id is None and len(projects) == 1:  # again, after an error
+            state = replace(state, project_id=projects[0].id)
+        return PickerContent(state, projects)
 
-    async def _show(self, reading: Awaitable[PickerContent], last: str = "") -> None:
-        """Show the content; before it a loading view, if Atlas is slow or after a selection."""
+    async def _show(
+        self, reading: Awaitable[PickerContent], state: PickerState, last: str = ""
+    ) -> None:
+        """Show the content; before it a loading view, if Atlas is slow or after a selection.
+
+        `state` is for trying again after an error.
+        """
         # The views of earlier updates are dropped from now on.
         self._deps.picker_updates[self._dialog.view_id] = self
         try:
             content = await reading
+        except RightsNotChecked as error:
+            await self._update(picker_views.error(sentence_for(error), state))
+            return
         except CancellationError as error:
             await self._update(dialog_views.refused(sentence_for(error)))
             return
@@ -261,7 +278,7 @@ class Picker:
 
     def _loading_view(self, content: PickerContent, last: str) -> View:
         state = content.state
-        what = "the restore job" if state.ref else "what can be cancelled"
+        what = "the download" if state.ref else "what can be cancelled"
         note = f"{dialog_views.HOURGLASS} Looking up {what} …"
         return picker_views.view(state, content.projects, note, last=last)
 
@@ -282,6 +299,7 @@ class Picker:
             state = replace(state, cluster=None)
         except (AtlasError, CancellationError) as error:
             note = f":warning: {mrkdwn.escape(str(error))}"
+            return picker_views.view(state, projects, note, failed=True)
         return picker_views.view(state, projects, note)
 
     async def _note(self, state: PickerState, project: Project) -> str:
@@ -292,7 +310,7 @@ class Picker:
             note = f"{mrkdwn.one_line(project.name)} has {mrkdwn.count(len(clusters), 'cluster')}."
             return f"{note} Choose one.{_unread(clusters.unread_text('cluster'))}"
         jobs = await finder.jobs(project.id, state.cluster, timeout=NOTE_TIMEOUT)
-        count = mrkdwn.count(len(jobs), "restore job") if jobs else "No restore job"
+        count = mrkdwn.count(len(jobs), "download") if jobs else "No download"
         note = f"{count} of {mrkdwn.code(state.cluster)} can be cancelled now."
         return f"{note}{_unread(jobs.unread_text('job'))}"
 

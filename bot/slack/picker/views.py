@@ -10,7 +10,15 @@ from bot.services.projects import Project
 from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.blockkit import Block, View
 from bot.slack.dialog.metadata import MESSAGE_VALUE, PickerState, encode_picker
-from bot.slack.dialog.views import DONE, HOURGLASS, KEEP, SUBMIT, modal, reason_input
+from bot.slack.dialog.views import (
+    BACK,
+    DONE,
+    HOURGLASS,
+    modal,
+    read_button,
+    reason_input,
+    submit_label,
+)
 from bot.slack.grammar import job_value
 from bot.slack.payloads import decode_metadata
 
@@ -19,14 +27,28 @@ MAX_OPTIONS = 100
 
 
 def view(
-    state: PickerState, projects: Sequence[Project], note: str, *, last: str = ids.JOB
+    state: PickerState,
+    projects: Sequence[Project],
+    note: str,
+    *,
+    last: str = ids.JOB,
+    failed: bool = False,
 ) -> View:
     """Build the dialog without a job's details.
 
-    `note` is trusted mrkdwn. The selections of the pickers after `last` are lost.
+    `note` is trusted mrkdwn. The selections of the pickers after `last` are lost. `failed` adds a
+    button that reads again.
     """
-    section = blockkit.section(note, block_id=ids.DETAILS)
-    return _with_submit([*_pickers(state, projects, last), section], state, projects)
+    blocks = [*_pickers(state, projects, last), blockkit.section(note, block_id=ids.DETAILS)]
+    if failed:
+        blocks.append(read_button("Try again"))
+    return _with_submit(blocks, state, projects)
+
+
+def error(note: str, state: PickerState) -> View:
+    """Show why rights could not be read (mrkdwn), with a button to try again."""
+    blocks = [blockkit.section(f":warning: {note}"), read_button("Try again")]
+    return modal(blocks, private_metadata=encode_picker(state))
 
 
 def with_details(details: View, state: PickerState, projects: Sequence[Project]) -> View:
@@ -53,16 +75,17 @@ def _with_submit(
     """
     selected = [each for each in projects if each.id == state.project_id]
     if projects and all(each.why_read_only for each in selected or projects):
-        return modal(blocks, close=KEEP, submit=DONE, private_metadata=encode_picker(state))
+        return modal(blocks, close=BACK, submit=DONE, private_metadata=encode_picker(state))
     if not any(block.get("block_id") == ids.REASON for block in blocks):
         policy = selected[0].policy if selected else None
         blocks = [*blocks, reason_input(policy)]  # keeps the text that was typed
     metadata = encode_picker(state, details)
-    return modal(blocks, close=KEEP, submit=SUBMIT, private_metadata=metadata)
+    submit = submit_label([each.policy for each in selected or projects])
+    return modal(blocks, close=BACK, submit=submit, private_metadata=metadata)
 
 
 def loading() -> View:
-    return modal([blockkit.section(f"{HOURGLASS} Looking up what can be cancelled …")], close=KEEP)
+    return modal([blockkit.section(f"{HOURGLASS} Looking up what can be cancelled …")], close=BACK)
 
 
 def _pickers(state: PickerState, projects: Sequence[Project], last: str = ids.JOB) -> list[Block]:
@@ -75,8 +98,8 @@ def _pickers(state: PickerState, projects: Sequence[Project], last: str = ids.JO
     if state.project_id and state.cluster and last == ids.JOB:
         ref = state.ref
         selected = option(state.label or _short_id(ref.job_id), job_value(ref)) if ref else None
-        hint = "Choose a restore job"
-        selects.append(_input(ids.JOB, "Restore job", hint, external, selected))
+        hint = "Choose a download"
+        selects.append(_input(ids.JOB, "Download", hint, external, selected))
     return selects
 
 

@@ -83,7 +83,7 @@ async def test_lasting_fault_is_reported_as_failed_within_the_limit(env: BotEnvi
     lasting: dict[str, tuple[str, Kind]] = {
         "The connection to Atlas broke": ("DELETE", Kind.RESET_BEFORE),
         "Atlas did not answer in time": ("DELETE", Kind.HANG),
-        "but still shows the job as in progress": ("DELETE", Kind.STALE_READ),
+        "but still shows the download as in progress": ("DELETE", Kind.STALE_READ),
         "Atlas's answer could not be read": ("GET", Kind.HTML),
         "The connection to Atlas broke before": ("GET", Kind.CUT_BODY),
     }

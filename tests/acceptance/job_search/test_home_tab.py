@@ -53,7 +53,7 @@ async def test_home_tab_lists_awaiting_requests_to_approvers(tmp_path: Path) -> 
         home = await opened(env, "ada")
         await env.slack.people.clicks("ada", home, "cancel_restore_approve")
         ending = await env.wait_for_outcome(RUNNING[1])
-        redrawn = await home_with(env, "ada", "Waits for your approval\nNothing.")
+        redrawn = await home_with(env, "ada", "Cancelling waits for your approval\nNothing.")
 
         assert "[Approve cancelling]" not in env.slack.state.text_of(mine)
         assert "[Approve cancelling] [Deny]" in env.slack.state.text_of(home)

@@ -24,7 +24,7 @@ async def test_list_has_each_cancellable_job_with_a_button(env: BotEnvironment) 
     )
     details = env.slack.state.text_of(await view_with(env, "Download link"))
 
-    assert "7 restore jobs can be cancelled now" in text
+    assert "7 downloads can be cancelled now" in text
     assert text.count("[Cancel this job]") == 7
     assert LIVE[1] in details
 
@@ -47,7 +47,7 @@ async def test_project_with_an_invalid_key_does_not_hide_others(tmp_path: Path) 
         text = env.slack.state.text_of(await run_privately(env, "list"))
 
         assert text.count("[Cancel this job]") == 7
-        assert "Not seen: shop-dev. Atlas did not accept the bot's key" in text
+        assert "Could not be read: shop-dev. Atlas did not accept the bot's key" in text
 
 
 @pytest.mark.parametrize("count", [60, 400])

@@ -59,7 +59,7 @@ async def begin(
 async def test_picked_job_is_cancelled_with_the_typed_reason(env: BotEnvironment) -> None:
     await begin(env, "", "has 4 clusters")
     await offered(env, "cluster", "EU")
-    await pick(env, "cluster", "prod-eu", "2 restore jobs of `prod-eu`")
+    await pick(env, "cluster", "prod-eu", "2 downloads of `prod-eu`")
     env.slack.people.fills("rina", None, {"reason": "wrong snapshot"})
     details = await pick_job(env, LIVE)
     ack = await env.slack.people.submits("rina", None, {})
@@ -90,7 +90,7 @@ async def test_submit_before_the_details_are_shown_does_nothing(env: BotEnvironm
     await view_with(env, RUNNING[1])
 
     assert ack.errors == {
-        "job": "The details of this restore job are not shown yet. "
+        "job": "The details of this download are not shown yet. "
         "Wait until they are, then submit again."
     }
     assert env.atlas.deletes() == []
@@ -117,7 +117,7 @@ async def test_change_of_the_cluster_clears_the_job_and_keeps_the_reason(
     env.slack.people.fills("rina", None, {"reason": "wrong snapshot"})
     await pick_job(env, LIVE)
     await offered(env, "cluster")
-    view = await pick(env, "cluster", "prod-us", "1 restore job of `prod-us`")
+    view = await pick(env, "cluster", "prod-us", "1 download of `prod-us`")
 
     assert view["state"]["values"]["job"]["job"]["selected_option"] is None
     assert view["state"]["values"]["reason"]["reason"]["value"] == "wrong snapshot"
@@ -142,7 +142,7 @@ async def test_typeahead_narrows_four_hundred_long_names(tmp_path: Path) -> None
         await begin(env, "", "has 400 clusters")
         many = await offered(env, "cluster")
         few = await offered(env, "cluster", "0399")
-        await pick(env, "cluster", long_name(399), "1 restore job")
+        await pick(env, "cluster", long_name(399), "1 download")
         await pick_job(env, (long_name(399), job_in(env, 399)))
 
         assert len(many) == 100
@@ -173,9 +173,9 @@ async def test_selects_answer_in_time_while_atlas_is_slow(env: BotEnvironment) -
     await view_with(env, "has 4 clusters")
     late = await offered(env, "cluster", "prod")
     await env.slack.people.chooses("rina", on_screen(env), "cluster", "prod-eu")
-    await view_with(env, "Restore job:")
+    await view_with(env, "Download:")
     (early_job,) = await offered(env, "job")
-    await view_with(env, "2 restore jobs of `prod-eu`")
+    await view_with(env, "2 downloads of `prod-eu`")
     jobs = await offered(env, "job")
 
     assert early["value"] == early_job["value"] == "-"
@@ -205,7 +205,7 @@ async def test_project_is_picked_first_among_several(tmp_path: Path) -> None:
         first = await begin(env, "", "Choose a project first")
         await pick(env, "project", OTHER_ID, "shop-dev has 2 clusters")
         clusters = await offered(env, "cluster")
-        await pick(env, "cluster", "dev-eu", "1 restore job of `dev-eu`")
+        await pick(env, "cluster", "dev-eu", "1 download of `dev-eu`")
         view = await pick(env, "project", PROJECT_ID, "shop-prod has 4 clusters")
 
         assert "cluster" not in first["state"]["values"]
@@ -217,8 +217,8 @@ async def test_project_is_picked_first_among_several(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("typed", "word"),
     [
-        ("dev-eu", "1 restore job of `dev-eu`"),
-        ("shop-dev/prod-eu", "1 restore job of `prod-eu`"),
+        ("dev-eu", "1 download of `dev-eu`"),
+        ("shop-dev/prod-eu", "1 download of `prod-eu`"),
         ("shop-dev", "shop-dev has 2 clusters"),
         ("prod-eu", "Several projects have a cluster `prod-eu`"),
     ],

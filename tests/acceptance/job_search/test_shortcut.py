@@ -36,11 +36,11 @@ async def test_message_without_a_job_gets_a_private_answer(env: BotEnvironment) 
     await env.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")
     (message_text,) = await env.wait_for_ephemerals("rina")
 
-    assert "names no restore job" in message_text
+    assert "names no job" in message_text
 
 
 async def test_link_to_a_cluster_opens_its_pickers(env: BotEnvironment) -> None:
     message = env.slack.people.says("abe", "ops", f"look at <{API}>")
     await env.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")
 
-    await view_with(env, "2 restore jobs of `prod-eu`")
+    await view_with(env, "2 downloads of `prod-eu`")

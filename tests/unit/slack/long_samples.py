@@ -1,5 +1,6 @@
 """Views, lists and jobs with the longest texts, for Slack's limits."""
 
+from dataclasses import replace
 from typing import Any
 
 from bot.atlas import JobRef
@@ -58,6 +59,6 @@ def views() -> dict[str, dict[str, Any]]:
         ),
         "with a refusal": picker_views.with_details(dialog_views.refused("no"), SELECTED, many),
         "searching": dialog_views.searching(JOB_ID, LONG),
-        "not found": dialog_views.not_found(JOB_ID, result),
-        "not found in one": dialog_views.not_found(JOB_ID, Search(cluster=LONG)),
+        "not found": dialog_views.not_found(samples.SEARCH, result),
+        "not found in one": dialog_views.not_found(replace(samples.SEARCH, cluster=LONG), Search()),
     }

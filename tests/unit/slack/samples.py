@@ -23,7 +23,7 @@ from bot.slack import home, ids, lists, mrkdwn
 from bot.slack.card import replies as card_replies
 from bot.slack.card import views as card_views
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.metadata import JobTarget, PickerState
+from bot.slack.dialog.metadata import JobTarget, PickerState, SearchTarget
 from bot.slack.picker import views as picker_views
 from bot.slack.placement import Placement
 from bot.storage.history import PastRequest
@@ -145,6 +145,7 @@ def post(event: EventName, about: Request, **changes: Any) -> RequestPost:
 
 
 HERE = Placement(channel="C0OPS")
+SEARCH = SearchTarget(job_id=JOB_ID, asked_in="C0OPS")
 ELSEWHERE = Placement(channel=RINA.id, note="The bot cannot post here. " * 20, because="x" * 900)
 LIVE = {"deliveryUrl": ["https://example.test/x"], "expiresAt": "2026-11-25T13:00:00Z"}
 AUTOMATED = {"deliveryType": "automated", "targetClusterName": "a", "targetGroupId": PROJECT_ID}
@@ -185,6 +186,10 @@ def views() -> dict[str, dict[str, Any]]:
         ),
         "taken": dialog_views.taken(taken, LINKS),
         "error": dialog_views.error("Atlas did not answer.", asked()),
+        "error_search": dialog_views.error("Slack did not answer in time.", SEARCH),
+        "elsewhere": dialog_views.elsewhere(
+            replace(job_ref(), cluster_name="prod-us"), asked(), "shop-prod"
+        ),
         "error_refused": dialog_views.error(
             "Atlas said no.", asked(), mrkdwn.atlas_answer(403, "ACCESS_FORBIDDEN")
         ),
@@ -270,6 +275,13 @@ def messages() -> dict[str, dict[str, Any]]:
     longest_post = post(EventName.DENIED, longest(State.DENIED), detail={"sentence": LONG_REASON})
     built["reply_longest"] = card_replies.message(longest_post)
     return built | announcements()
+
+
+def in_quarantine() -> Request:
+    """The bot's own request, whose grace time ends 90 s after noon."""
+    values: dict[str, Any] = {"requester": "", "reason": "", "approvals_needed": 1}
+    until = NOON + timedelta(seconds=90)
+    return request(state=State.QUARANTINED, grace_ends_at=until, **values)
 
 
 def quarantined() -> dict[str, dict[str, Any]]:
@@ -400,8 +412,12 @@ def finding() -> dict[str, dict[str, Any]]:
     return {
         "picker": picker_views.with_details(details, state, [project, other]),
         "picker_loading": picker_views.loading(),
+        "picker_failed": picker_views.view(
+            replace(state, job_id=None), [project], ":warning: Atlas did not answer.", failed=True
+        ),
+        "picker_error": picker_views.error("Slack did not answer in time.", state),
         "picker_note": picker_views.view(
-            replace(state, job_id=None), [project], "1 restore job can be cancelled now."
+            replace(state, job_id=None), [project], "1 download can be cancelled now."
         ),
         "home": home.home_view(
             home.job_blocks(listing, NOON, {ref: FACTS}),
@@ -410,6 +426,7 @@ def finding() -> dict[str, dict[str, Any]]:
                 *home.unreviewed_blocks([alone()], VIEWER, LINKS),
             ],
             lists.history_sections(past, names, LINKS),
+            home.quarantine_blocks([in_quarantine()], VIEWER, LINKS, {ref: FACTS}, {}),
         ),
         "home_empty": home.home_view(
             home.LOADING,
@@ -420,5 +437,5 @@ def finding() -> dict[str, dict[str, Any]]:
         "list_empty": lists.job_list(Search(), "prod-eu", 0, {}),
         "history": lists.request_list(past, names, LINKS),
         "searching": dialog_views.searching(JOB_ID, None),
-        "not_found": dialog_views.not_found(JOB_ID, nothing),
+        "not_found": dialog_views.not_found(SEARCH, nothing),
     }

@@ -126,5 +126,5 @@ async def test_help_without_an_answer_about_the_person_names_no_project(new_bolt
     bolt.slack.respond("users.info", *["internal_error"] * 9)
     await bolt.send(payloads.command("help"))
 
-    assert "Cancel a restore job" in bolt.private[0]
+    assert "Cancel a download" in bolt.private[0]
     assert "shop-" not in bolt.private[0]

@@ -45,7 +45,9 @@ def test_entry_of_a_job_begins_with_cluster_starter_and_link(name: str, above: i
 
 def test_entry_of_a_waiting_request_begins_with_cluster_starter_and_link() -> None:
     lines = lines_of(SHOWN["home"])
-    assert_cluster_starter_and_link_come_first(lines[lines.index("Waits for your approval") + 1 :])
+    assert_cluster_starter_and_link_come_first(
+        lines[lines.index("Cancelling waits for your approval") + 1 :]
+    )
 
 
 @pytest.mark.parametrize("name", ["card_awaiting", "announcement_in_progress", "announcement_gone"])

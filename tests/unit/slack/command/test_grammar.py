@@ -22,7 +22,7 @@ PROJECT = "5b6212af90dc76637950a2c6"
 EU = OpenDialog(None, "prod-eu", JOB)
 PATH = f"groups/{PROJECT}/clusters/prod-eu/backup/restoreJobs/{JOB}"
 WHOLE = OpenDialog(PROJECT, "prod-eu", JOB)
-OTHER_LINK = InvalidCommand("That link names no project, cluster or restore job of Atlas.")
+OTHER_LINK = InvalidCommand("That link names no project, cluster or job of Atlas.")
 
 
 @pytest.mark.parametrize(
@@ -192,8 +192,8 @@ def test_parsed_job_has_valid_names(typed: str) -> None:
 @pytest.mark.parametrize(
     ("typed", "problem", "suggestion"),
     [
-        ("approve", "The id is missing", "approve 8f14"),
-        (f"approve {JOB}", f"“{JOB}” is not a request's id", "approve 8f14"),
+        ("approve", "The id is missing", "approve REQUEST"),
+        (f"deny {JOB}", f"“{JOB}” is not a request's id", "deny REQUEST REASON"),
         (f"withdraw {REQUEST} now", "too much after the id", f"withdraw {REQUEST}"),
         (f"cancel {REQUEST} now", "too much after the id", f"cancel {REQUEST}"),
         (f"cancle {REQUEST}", "in quarantine keep or cancel", f"cancel {REQUEST}"),

@@ -6,7 +6,7 @@ import json
 import aiohttp
 import pytest
 
-from bot.atlas import JobNotFound
+from bot.atlas import JobNotFound, TimedOut
 from bot.cancellation.errors import NotRead
 from bot.cancellation.lifecycle import Outcome, State
 from bot.cancellation.people import People
@@ -99,7 +99,7 @@ async def test_misspelled_subcommand_is_distinguished_from_a_cluster_of_that_nam
 
     assert "Did you mean `/cancel-restore help`" in bolt.private[0]
     assert bolt.shown == []
-    assert "No restore job of `lost` can be cancelled now." in words(other.shown[-1])
+    assert "No download of `lost` can be cancelled now." in words(other.shown[-1])
 
 
 async def test_project_name_matches_in_any_case(new_bolt: NewBolt) -> None:
@@ -350,7 +350,7 @@ async def test_typed_denial_records_its_reason(new_bolt: NewBolt) -> None:
         ("approve {}", "", State.QUARANTINED, "cancel {}` cancels it now"),
         ("withdraw {}", "", State.QUARANTINED, "cancel {}` cancels it now"),
         ("keep {} it is ours", "U0RINA", State.AWAITING, "deny {} REASON` denies it"),
-        ("cancel {}", "U0RINA", State.AWAITING, "approve {}` approves it"),
+        ("cancel {}", "U0RINA", State.AWAITING, "approve {}` approves cancelling"),
         ("approve {}", "", State.OVER, "This request has been handled already"),
     ],
 )
@@ -380,3 +380,66 @@ async def test_typed_decision_about_an_ended_or_unknown_request_is_explained(
     handled, unknown = bolt.private
     assert "was denied by <@U0ADA>" in handled
     assert "no request with this id" in unknown
+
+
+async def test_typed_cancel_of_a_person_without_the_right_names_who_has_it(
+    new_bolt: NewBolt,
+) -> None:
+    bolt = new_bolt(ONE)
+    request = await bolt.insert(samples.in_quarantine())
+    await bolt.send(payloads.command(f"cancel {request.id}", user="U0BOB"))
+    (answer,) = bolt.private
+
+    assert answer.startswith("You may not cancel this download, which is in quarantine.")
+    assert "<!subteam^S0APPROVE>" in answer
+
+
+async def test_job_of_another_cluster_is_found_and_shown(bolt: BoltHarness) -> None:
+    bolt.atlas[PROJECT_ID].jobs["prod-us"] = []
+    await bolt.send(payloads.command(f"prod-us {JOB_ID}"))
+    where = bolt.shown[-1]
+    await bolt.send(payloads.view_click(ids.TRY_AGAIN, where))
+
+    assert f"Job `{JOB_ID}` is not in `prod-us`. It is in `prod-eu` in shop-prod." in words(where)
+    assert "`prod-eu` in shop-prod" in words(bolt.shown[-1])
+    assert bolt.shown[-1]["submit"]["text"] == "Cancel the job"
+
+
+@pytest.mark.parametrize("typed", [JOB_ID, CLUSTER])
+async def test_search_and_pickers_can_be_tried_again_after_a_fault_of_slack(
+    bolt: BoltHarness, typed: str
+) -> None:
+    bolt.slack.respond("users.info", "fatal_error")
+    await bolt.send(payloads.command(typed))
+    trouble = bolt.shown[-1]
+    await bolt.send(payloads.view_click(ids.TRY_AGAIN, trouble))
+
+    assert "so nothing was done" in words(trouble)
+    assert "submit" not in trouble
+    assert bolt.shown[-1]["submit"]["text"] == "Cancel the job"
+    assert "`prod-eu`" in words(bolt.shown[-1])
+
+
+async def test_unread_pickers_and_lists_can_be_tried_again(bolt: BoltHarness) -> None:
+    bolt.atlas[PROJECT_ID].faults[CLUSTER] = TimedOut()
+    await bolt.send(payloads.command(CLUSTER))
+    picker = bolt.shown[-1]
+    await bolt.send(payloads.command("list"))
+    unread = bolt.slack.called("chat.postEphemeral")[-1]
+    bolt.atlas[PROJECT_ID].faults.clear()
+    await bolt.send(payloads.view_click(ids.TRY_AGAIN, picker))
+    await bolt.send(payloads.click(ids.MORE, "0 "))
+
+    assert ids.TRY_AGAIN in words(picker)
+    assert "1 download of `prod-eu` can be cancelled now" in words(bolt.shown[-1])
+    assert "Could not be read: `prod-eu`" in words(unread)
+    assert "Try again" in words(unread)
+    assert "1 download can be cancelled now" in words(bolt.private[-1])
+
+
+async def test_dialog_asks_for_approval_where_others_must_approve(new_bolt: NewBolt) -> None:
+    bolt = new_bolt(ONE)
+    await bolt.send(payloads.command(TYPED))
+
+    assert bolt.shown[-1]["submit"]["text"] == "Ask for approval"
+    assert bolt.shown[-1]["close"]["text"] == "Go back"

@@ -1,0 +1,53 @@
+"""The Home tab: what comes first, and what it says where the command does not work."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from bot.cancellation.people import People
+from bot.cancellation.policy import Policy
+from bot.cancellation.quarantine import Mode, QuarantinePolicy
+from tests.unit.slack import samples
+from tests.unit.slack.fake_slack import HOME
+from tests.unit.slack.harness import BoltHarness, NewBolt
+
+ONE = Policy(
+    approvals=1,
+    approvers=People(users=frozenset({"U0ADA"})),
+    quarantine=QuarantinePolicy(mode=Mode.ENFORCE),
+)
+
+
+async def home_of(bolt: BoltHarness, user: str) -> dict[str, Any]:
+    event = {"type": "app_home_opened", "tab": "home", "user": user}
+    await bolt.send({"type": "event_callback", "team_id": HOME, "event": event})
+    view = bolt.slack.called("views.publish")[-1]["view"]
+    return dict(json.loads(view)) if isinstance(view, str) else view
+
+
+def headers(view: dict[str, Any]) -> list[str]:
+    return [block["text"]["text"] for block in view["blocks"] if block["type"] == "header"]
+
+
+async def test_home_shows_an_approver_the_downloads_in_quarantine_first(new_bolt: NewBolt) -> None:
+    bolt = new_bolt(ONE)
+    request = await bolt.insert(samples.in_quarantine())
+    for_ada, for_rina = await home_of(bolt, "U0ADA"), await home_of(bolt, "U0RINA")
+    _, row, buttons, *_ = for_ada["blocks"]
+
+    assert headers(for_ada)[0] == "In quarantine: keep or cancel"
+    assert "Keep or cancel this download?* `prod-eu`" in row["text"]["text"]
+    assert "*Will be cancelled*" in row["text"]["text"]
+    assert [(each["action_id"], each["value"]) for each in buttons["elements"]] == [
+        ("cancel_restore_keep", request.id),
+        ("cancel_restore_approve", request.id),
+    ]
+    assert headers(for_rina)[0] == "Downloads that can be cancelled now"
+
+
+async def test_home_says_once_in_which_channels_the_command_works(new_bolt: NewBolt) -> None:
+    bolt = new_bolt(replace(ONE, channels=frozenset({"C0OPS"})))
+    shown = json.dumps(await home_of(bolt, "U0RINA"))
+
+    assert shown.count("Downloads can be cancelled in <#C0OPS>: type") == 1
+    assert "this channel" not in shown
