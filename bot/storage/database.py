@@ -25,7 +25,7 @@ BACKGROUND_TIMEOUT = 5.0  #: seconds that a background transaction may take: les
 MAX_BACKGROUND_WRITES = 2  #: at a time, so that they do not delay the writes of listeners
 SERVER_TIMEOUT = 10  #: seconds after which PostgreSQL or its driver ends an abandoned transaction
 CLOSE_TIMEOUT = 1.0  #: seconds that abandoned transactions get when the database is closed
-MAX_WRITE_AGE = 5.0  #: seconds for which a commit shows that the database can be written
+MAX_WRITE_AGE = 5.0  #: seconds for which a check that wrote shows that it can be written
 NO_ANSWER = "it does not answer in time"  #: reason that /readyz reports after a timeout
 TIMED_OUT = "database did not answer in time"  #: logged for a transaction at its time limit
 #: Errors of a database that cannot be reached, besides SQLAlchemy's own.
@@ -82,7 +82,7 @@ class Database:
         self._background_writes = asyncio.Semaphore(MAX_BACKGROUND_WRITES)
         self._abandoned: set[asyncio.Task[Any]] = set()
         self._check_lock = asyncio.Lock()
-        self._committed_at = -math.inf
+        self._checked_at = -math.inf
 
     async def close(self) -> None:
         """Close every connection, without waiting for a server that does not answer."""
@@ -107,15 +107,19 @@ class Database:
             raise errors.NotRead from error
 
     async def check_writable(self) -> str | None:
-        """Return why nothing can be written; a read suffices within `MAX_WRITE_AGE` of a write."""
+        """Return why nothing can be written; a read suffices within `MAX_WRITE_AGE` of a write.
+
+        Only an own write counts: other transactions may commit without having written a byte.
+        """
         if problem := self._executor.problem():
             return problem
         try:
             async with self._check_lock:
-                if time.monotonic() - self._committed_at < MAX_WRITE_AGE:
+                if time.monotonic() - self._checked_at < MAX_WRITE_AGE:
                     await self.read(lambda db: db.execute(select(1)).scalar_one())
                 else:
                     await self.write(_write_something)
+                    self._checked_at = time.monotonic()
         except errors.StorageError as error:
             return _first_cause(error) or NO_ANSWER
         return None
@@ -152,8 +156,6 @@ class Database:
             result = work(connection)
             guard.begin_commit()
             connection.commit()
-            if writes:
-                self._committed_at = time.monotonic()
             return result
 
         try:

@@ -8,14 +8,16 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import structlog
 from sqlalchemy import URL, Connection, NullPool, create_engine, event
 
 if TYPE_CHECKING:
@@ -32,10 +34,14 @@ WAL_RETRY_INTERVAL = 0.02
 MIN_FREE_BYTES = 1024 * 1024
 #: Why a file is not used any more.
 FILE_REPLACED = "the file was deleted or replaced: put it back, or restart the bot"
+#: Why a transaction is not begun while others end, whose log was removed.
+LOG_REMOVED = "a file of the database (-wal, -shm) was removed"
 #: Why a read is repeated: the file was copied, or a bot was started, while no log was beside it.
 FILE_WRITTEN = "the file was written to meanwhile: run the command again"
 #: The execution option of transactions that take SQLite's write lock at their start.
 WRITES = "cancel_restore_writes"
+
+log = structlog.get_logger(__name__)
 
 
 def _stat(path: Path) -> os.stat_result | None:
@@ -43,6 +49,12 @@ def _stat(path: Path) -> os.stat_result | None:
         return path.stat()
     except OSError:  # opening it reports what is wrong with the path
         return None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return device and inode."""
+    status = _stat(path)
+    return status and (status.st_dev, status.st_ino)
 
 
 class SqliteExecutor:
@@ -65,7 +77,10 @@ class SqliteExecutor:
             event.listen(self.engine, "connect", partial(_configure, timeout))
         event.listen(self.engine, "begin", _begin)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="sqlite")
-        self._opened_file: tuple[int, int] | None = None  # device and inode
+        self._opened_file: tuple[int, int] | None = None
+        self._lock = Lock()  # of the two below
+        self._running = 0  # transactions
+        self._log: tuple[tuple[int, int] | None, ...] = ()  # its files, while they are open
 
     async def run(self, work: Callable[[Connection], T], options: Mapping[str, Any]) -> T:
         """Run `work` on a connection with these execution options, and roll back what is open."""
@@ -73,7 +88,10 @@ class SqliteExecutor:
         def in_thread() -> T:
             self._check_file()
             before = self._unlocked_version()
-            with self.engine.connect().execution_options(**options) as connection:
+            with (
+                self._open_log(),
+                self.engine.connect().execution_options(**options) as connection,
+            ):
                 result = work(connection)
             if before and self._unlocked_version() != before:
                 raise OSError(FILE_WRITTEN)
@@ -101,12 +119,44 @@ class SqliteExecutor:
 
         SQLite would write to the deleted file without an error, and lose everything at the end.
         """
-        status = _stat(self._path)
-        found = status and (status.st_dev, status.st_ino)
+        found = _identity(self._path)
         if self._opened_file is None:
             self._opened_file = found
         elif found != self._opened_file:
             raise OSError(FILE_REPLACED)
+
+    @contextmanager
+    def _open_log(self) -> Iterator[None]:
+        """Run one transaction, and close the log's files if they were removed.
+
+        Open connections would go on with the removed files, without an error, and a kill would lose
+        what they wrote. The last one that closes copies it to the database. One that opened new
+        files before that would not see it.
+        """
+        with self._lock:
+            self._rescue_log()
+            if self._log_is_lost():
+                raise OSError(LOG_REMOVED)
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running -= 1
+                self._rescue_log()
+                self._log = self._log or self._log_files()
+
+    def _log_files(self) -> tuple[tuple[int, int] | None, ...]:
+        return tuple(_identity(Path(f"{self._path}{suffix}")) for suffix in ("-wal", "-shm"))
+
+    def _log_is_lost(self) -> bool:
+        return not self._read_only and bool(self._log) and self._log != self._log_files()
+
+    def _rescue_log(self) -> None:
+        if not self._running and self._log_is_lost():
+            self.engine.dispose()
+            self._log = ()
+            log.warning("SQLite's log was removed by another program; what it had is saved")
 
     def _unlocked_version(self) -> tuple[int, int] | None:
         """Return what a write changes, where the file is read without a lock."""

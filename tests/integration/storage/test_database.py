@@ -5,7 +5,7 @@ import gc
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -397,11 +397,37 @@ async def test_database_can_be_written(database_url: str) -> None:
         assert [await database.check_writable() for _ in range(2)] == [None, None]
 
 
-async def test_recent_commit_shows_that_the_database_can_be_written(in_file: Database) -> None:
-    await RequestStore(in_file, FakeClock()).create(a_request(), RINA)
+async def test_recent_check_shows_that_the_database_can_be_written(in_file: Database) -> None:
+    assert await in_file.check_writable() is None
     await each_connection(in_file, "PRAGMA query_only = ON")
 
     assert await in_file.check_writable() is None
+
+
+async def test_commit_that_wrote_nothing_does_not_show_that_it_can_be_written(
+    in_file: Database,
+) -> None:
+    await in_file.write(lambda db: db.execute(text("DELETE FROM requests WHERE false")))
+    await each_connection(in_file, "PRAGMA query_only = ON")
+
+    assert await in_file.check_writable() == "attempt to write a readonly database"
+
+
+@pytest.mark.parametrize("suffixes", [["-wal"], ["-wal", "-shm"]])
+async def test_writes_survive_a_kill_though_the_log_was_removed(
+    in_file: Database, tmp_path: Path, suffixes: Sequence[str]
+) -> None:
+    store = RequestStore(in_file, FakeClock())
+    await store.create(a_request(id="r0", key="k0"), RINA)
+    for suffix in suffixes:
+        (tmp_path / f"bot.db{suffix}").unlink()
+    await store.create(a_request(), RINA)
+    problem = await in_file.check_writable()
+    killed = shutil.copytree(tmp_path, tmp_path / "killed")
+
+    assert problem is None
+    async with opened(f"sqlite:///{killed}/bot.db") as restarted:
+        assert await count(restarted) == 2
 
 
 @pytest.mark.usefixtures("each_check_writes")
