@@ -79,10 +79,6 @@ class NotCancellable(AtlasRejected):
     """Atlas does not cancel this job: it cancels whole download jobs only, until they are over."""
 
 
-class Maintenance(AtlasRejected):
-    """Atlas is under maintenance and takes no changes: try again later."""
-
-
 class VersionGone(AtlasRejected):
     """Atlas does not serve this version of its API: update this program, or set another version."""
 
@@ -97,6 +93,10 @@ class AtlasUnavailable(AtlasError):
 
 class RateLimited(AtlasUnavailable):
     """Atlas limits how often it may be asked: try again in a minute."""
+
+
+class Maintenance(AtlasUnavailable):
+    """Atlas is under maintenance and takes no changes: try again later."""
 
 
 class Unavailable(AtlasUnavailable):
@@ -219,6 +219,9 @@ def _leaf_of_status(
         return not_found
     if call.startswith("DELETE ") and status == HTTPStatus.METHOD_NOT_ALLOWED:
         return NotCancellable
+    is_login = status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+    if is_login and not isinstance(payload, Mapping):
+        return UnreadableAnswer  # a proxy's: Atlas answers in JSON
     return _BY_STATUS.get(status, OtherRefusal)
 
 
@@ -240,7 +243,8 @@ def _error(
         why = f"{code}, status {status}" if code else f"status {status}"
         sentence = f"Atlas refused what was asked ({why})."
     is_open = issubclass(leaf, AtlasUnavailable)
-    may_be_executed = is_open and leaf is not RateLimited and call.startswith("DELETE ")
+    is_executed_never = leaf in {RateLimited, Maintenance}
+    may_be_executed = is_open and not is_executed_never and call.startswith("DELETE ")
     return leaf(
         sentence,
         status=status,

@@ -126,9 +126,10 @@ class RequestStore(Store):
         needed_for: Callable[[Request], int],
         ttl: timedelta,
     ) -> Request:
-        """Let a failed request run again; where approvals are needed, it waits for new ones.
+        """Let a failed request run again; its approvals count until its approval time is over.
 
-        `needed_for` returns the number of approvals that the request needs now, within `ttl`.
+        `needed_for` returns the number of approvals that the request needs now. New ones are asked
+        for within `ttl`. The run judges those that are kept.
         Raises `AlreadyHandled` if it has not failed, and `JobAlreadyRequested` as `create` does.
         """
         request = uow.lock(request_id)
@@ -138,18 +139,25 @@ class RequestStore(Store):
         if taken := uow.get_or_none(queries.OPEN_REQUEST_FOR, asdict(request.ref)):
             raise errors.JobAlreadyRequested(taken)
         needed = needed_for(request)
-        expires_at = uow.now + ttl
-        detail = {"approvals_needed": needed, "expires_at": expires_at.isoformat()}
+        is_kept = bool(request.approvals) and not request.by_bot and uow.now < request.expires_at
+        expires_at = request.expires_at if is_kept else uow.now + ttl
+        detail = {
+            "approvals_needed": needed,
+            "approvals_kept": is_kept,
+            "expires_at": expires_at.isoformat(),
+        }
         uow.record_and_notify(request, EventName.RETRIED, actor=person, detail=detail)
         again = {"of": request.id, "approvals_needed": needed, "expires_at": expires_at}
         uow.execute(RETRY_REQUEST, again)
-        uow.execute(DELETE_APPROVALS, {"of": request.id})
+        if not is_kept:
+            uow.execute(DELETE_APPROVALS, {"of": request.id})
         if request.by_bot:
             _add_approval(uow, request, person)
             approved = State.APPROVED
             return uow.transition(request, State.FAILED, approved, actor=person, reply=False)
         # No actor: a retry is not an approval.
-        state = State.AWAITING if needed else State.APPROVED
+        given = len(request.approvals) if is_kept else 0
+        state = State.AWAITING if given < needed else State.APPROVED
         return uow.transition(request, State.FAILED, state, reply=False)
 
     @writes

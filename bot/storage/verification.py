@@ -109,9 +109,7 @@ class Replay:
                 given_at, _ = self.approvals[detail["user"]]
                 self.approvals[detail["user"]] = (given_at, _moment(line.at))
             case EventName.RETRIED:
-                self.approvals.clear()
-                self.columns["delete_unknown"] |= self.columns["delete_accepted"]
-                self.columns["delete_accepted"] = False
+                self._retry(detail)
             case EventName.CANCEL_SENT:
                 self.columns |= {"delete_count": detail["try"], "delete_unknown": True}
             case EventName.CANCEL_ANSWERED:
@@ -119,6 +117,12 @@ class Replay:
                 self.columns["delete_unknown"] = detail["unknown"]
             case EventName.CARD_MOVED:
                 self.columns["channel"] = detail["to"]
+
+    def _retry(self, detail: Mapping[str, Any]) -> None:
+        if not detail.get("approvals_kept"):
+            self.approvals.clear()
+        self.columns["delete_unknown"] |= self.columns["delete_accepted"]
+        self.columns["delete_accepted"] = False
 
     def _create(self, line: Recorded, detail: Mapping[str, Any]) -> None:
         self.columns |= {column: detail[name] for name, column in _CREATED.items()}

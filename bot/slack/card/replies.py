@@ -128,6 +128,7 @@ def _waits_again(post: RequestPost) -> str:
 
 def _retried(post: RequestPost) -> str:
     again = " It needs {needed} again." if post.detail.get("approvals_needed") else ""
+    again = " Its approvals still count." if post.detail.get("approvals_kept") else again
     return f":repeat: {{actor}} started another try.{again}"
 
 

@@ -259,7 +259,7 @@ def _withdraw(request: Request) -> Block:
 def _retry(request: Request) -> Block:
     text = "The bot reads the download again, and asks Atlas to cancel it if it is still the same."
     if request.approvals_needed:
-        text += " The request waits for its approvals again."
+        text += " Approvals count until the approval time is over: then it waits for new ones."
     elif request.runs_alone:
         text += " Only the person who acted alone can do so again; for others it needs approvals."
     confirm = blockkit.confirm("Try again?", text, "Try again")

@@ -49,11 +49,6 @@ REFUSALS = {
     "404 of the job": Error(
         status=404, code="RESTORE_JOB_NOT_FOUND", message="The cluster has no such restore job"
     ),
-    "405 of a maintenance": Error(
-        status=405,
-        code="WRITES_NOT_ALLOWED_DURING_APP_UPGRADES",
-        message="Atlas is under maintenance",
-    ),
     "409 without a code": Error(fault={"status": 409}, status=409, message="Atlas"),
 }
 
@@ -87,6 +82,12 @@ TROUBLES = {
         status=503,
         code="SERVICE_UNAVAILABLE",
         message=TEMPORARY,
+        state="failed",
+    ),
+    "405 of a maintenance": Error(
+        status=405,
+        code="WRITES_NOT_ALLOWED_DURING_APP_UPGRADES",
+        message="Atlas is under maintenance",
         state="failed",
     ),
     "502 of a gateway": Error(
@@ -155,9 +156,10 @@ async def test_refusals_are_recognized_in_the_old_api_and_envelopes(
         "MONGODB_ATLAS_ENVELOPE": str(envelope != "plain").lower(),
     }
     async with open_environment(tmp_path, environ, before=wrap) as env:
-        for name in ("403 of the access list", "404 of the job", "405 of a maintenance"):
+        refusals = (REFUSALS["403 of the access list"], REFUSALS["404 of the job"])
+        for error in (*refusals, TROUBLES["405 of a maintenance"]):
             for method in ("GET", "DELETE"):
-                error, job = REFUSALS[name], env.new_job()
+                job = env.new_job()
                 await env.submit_request(job, error.at(method, job[1]))
 
                 check(await env.wait_for_outcome(job[1]), error)

@@ -282,9 +282,11 @@ class LifeCycle(RuleBasedStateMachine):
         if self._open_for(entry.job):
             assert isinstance(answer, JobAlreadyRequested)
             return
-        entry.expires_at = self.clock.now + RETRY_TTL
-        entry.approved_by = {RINA.id} if entry.by_bot else set()
-        waits = entry.needed and not entry.by_bot
+        keeps = entry.approved_by and not entry.by_bot and self.clock.now < entry.expires_at
+        if not keeps:
+            entry.expires_at = self.clock.now + RETRY_TTL
+            entry.approved_by = {RINA.id} if entry.by_bot else set()
+        waits = len(entry.approved_by) < entry.needed and not entry.by_bot
         self._moved(entry, answer, State.AWAITING if waits else State.APPROVED)
 
     def _too_late(self, answer: Any, entry: ModelRequest, needs: State) -> bool:

@@ -184,6 +184,25 @@ async def test_failed_request_can_be_retried_at_any_time(env: Stores) -> None:
     assert late.expires_at == env.clock() + TTL
 
 
+async def test_retry_keeps_approvals_until_the_approval_time_is_over(env: Stores) -> None:
+    request = await env.store.create(a_waiting_request(), RINA)
+    await env.store.approve(request.id, ADA, allow, keep_all)
+    await env.end_run(request, State.FAILED)
+
+    again = await env.store.retry(request.id, RINA, allow, needed_for=lambda _request: 1, ttl=TTL)
+
+    assert (again.state, again.approved_by) == (State.APPROVED, frozenset({ADA.id}))
+    assert again.expires_at == request.expires_at
+    await env.end_run(request, State.FAILED)
+    env.clock.now = request.expires_at
+
+    late = await env.store.retry(request.id, RINA, allow, needed_for=lambda _request: 1, ttl=TTL)
+
+    assert (late.state, late.approved_by) == (State.AWAITING, frozenset())
+    assert late.expires_at == env.clock() + TTL
+    assert await env.record.verify() == []
+
+
 async def test_ended_requests_are_not_counted_as_open(env: Stores) -> None:
     await env.store.create(a_request(), RINA)
     waiting = await env.store.create(a_waiting_request(), RINA)

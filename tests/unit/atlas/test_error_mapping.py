@@ -107,6 +107,21 @@ def test_status_and_code_map_to_an_error(
     assert error.call == "DELETE /api/atlas/v2/x"
 
 
+def test_maintenance_may_be_tried_again_and_changed_nothing() -> None:
+    error = of(405, "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES")
+
+    assert isinstance(error, AtlasUnavailable)
+    assert not error.may_have_taken_effect
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_refusal_without_json_is_a_proxys_and_not_atlas_own(status: int) -> None:
+    error = error_for(status, {}, "<html>Forbidden</html>", "DELETE /api/atlas/v2/x")
+
+    assert type(error) is UnreadableAnswer
+    assert error.may_have_taken_effect
+
+
 @pytest.mark.parametrize(
     ("read", "leaf"),
     [
