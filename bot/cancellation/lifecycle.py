@@ -194,7 +194,7 @@ class Request:
 
 def replaced_by(request: Request) -> Outcome:
     """Return the outcome of an undecided request for the same job, which `request` replaces."""
-    how = "acted alone, without approval" if request.acted_alone else "asked to cancel the job"
+    how = "acted alone, without approval" if request.acted_alone else "asked to cancel the download"
     sentence = f"A person {how}: request {request.id} takes the place of this one."
     return Outcome(sentence=sentence, by=request.requester)
 

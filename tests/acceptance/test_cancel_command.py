@@ -101,7 +101,7 @@ def type_on_terminal(environ: dict[str, str], typed: bytes, *arguments: str) -> 
         with suppress(OSError):  # the end of a terminal's output
             while part := os.read(terminal, 4096):
                 was_prompted, output = is_prompted, output + part
-                is_prompted = b"to cancel the job" in output
+                is_prompted = b"to cancel the download" in output
                 if is_prompted and not was_prompted and typed:
                     os.write(terminal, typed)
                 elif is_prompted and not was_prompted:

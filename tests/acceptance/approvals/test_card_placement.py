@@ -166,7 +166,7 @@ async def test_request_that_needs_approval_is_rejected_where_approvers_would_not
         text = await refused(env, "quiet")
 
         assert "The bot cannot post in this channel" in text
-        assert "BOT_AUDIT_CHANNEL" in text
+        assert "ask an admin of the bot to name an audit channel" in text
 
 
 async def test_each_project_applies_its_own_policy(tmp_path: Path) -> None:
