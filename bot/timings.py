@@ -55,10 +55,9 @@ class Timings:
     watch_call_interval: float = 0.1045  # between two calls of all watches, logins aside
     watch_read_interval: float = 0.63  # between two reads of clusters of a project, after a burst
     min_events_interval: float = 2.4  # between two reads of a feed: a quarter of 100 a minute
-    open_job_interval: float = 12.0  # between two reads of a cluster with an open download
-    first_look: float = 50.0  # over which the first reads of all clusters are spread at most
+    open_job_interval: float = 12.0  # the same where a download is open, or a read failed
     watch_record_interval: float = 6.0  # between two records of when all clusters were read
-    watch_idle_interval: float = 0.5  # longest pause until the next check of what is due
+    watch_idle_interval: float = 0.5  # between two checks whether a request came in the feed
     cluster_list_max_age: float = 15.0  # of the list of clusters, where the interval is shorter
     cluster_list_interval: float = 300.0  # of the list of clusters, from an interval of a minute on
     rate_limit_pause: float = 2.5  # when the watch's share of the rate limit is used up

@@ -227,8 +227,7 @@ class CoreServices:
             self.projects.update({project.id: {"key_may_cancel": access.may_cancel}})
 
         await asyncio.wait({after}, timeout=self.timings.key_access_retry)
-        turn = partial(self.pacer.wait, lambda: 0.0)
-        await follow_key_access(project.atlas, project.id, on_read, turn=turn)
+        await follow_key_access(project.atlas, project.id, on_read, turn=self.pacer.wait)
 
     async def check_database(self) -> str | None:
         """Return a sentence for `/readyz` unless the database can be written."""

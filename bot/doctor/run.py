@@ -12,7 +12,7 @@ from bot.doctor.database import SUBJECT as DATABASE
 from bot.doctor.database import check_database
 from bot.doctor.results import CheckResult, Subject, within
 from bot.doctor.slack import BOT_TOKEN, check_slack
-from bot.services.poll_schedule import round_seconds
+from bot.services.rate_limit import round_seconds
 from bot.settings import AuditWebhookSettings, Settings, warnings
 from bot.storage.database import wall_clock
 from bot.timings import DEFAULT_TIMINGS

@@ -1,7 +1,7 @@
-"""Reads the activity feeds of projects, and follows them for new restores and for gaps."""
+"""Reads the activity feeds of projects, and follows them for new restores."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,7 +10,7 @@ import structlog
 from bot.async_cache import AsyncCache
 from bot.atlas import RESTORE_REQUESTED, ActivityEvent, AtlasError, AtlasRejected, JobRef
 from bot.cancellation.errors import RateLimitReserved
-from bot.cancellation.starter import SETTLED_AFTER, StarterStatus, started_by
+from bot.cancellation.starter import SETTLED_AFTER
 from bot.services.projects import Projects
 
 MAX_AGE = 6.0  #: seconds for which a read of a feed is served from the cache
@@ -21,9 +21,6 @@ LOOK_BACK = timedelta(hours=24)
 OVERLAP = timedelta(minutes=2)
 RESERVE = 3 / 4  #: the fraction of the rate limit that the reads of events leave
 RECENT = timedelta(minutes=10)  #: how young events must be for a monitor's first read to count them
-#: How old a job is when the feed must have its event, which may be a minute late.
-MAX_DELAY = timedelta(seconds=90)
-MAX_JOB_AGE = timedelta(minutes=30)  #: jobs found later than this prove nothing about the feed
 FRESH = 1.0  #: seconds for which a read that was made for another purpose counts as fresh
 
 log = structlog.get_logger(__name__)
@@ -102,44 +99,23 @@ class FeedMonitor:
         self._feeds = feeds
         self._seen: frozenset[str] | None = None
         self._refused = False
-        self._unmatched: set[JobRef] = set()
         self.unsettled = 0.0  #: seconds until the starter of the newest event's job can be settled
 
-    async def read(self) -> tuple[int, list[JobRef]]:
-        """Return how many restores are new, and the downloads whose event the feed should have."""
+    async def read(self) -> int:
+        """Return how many requests of restores the last read did not have."""
         feed = await self._feeds.read_since(self._project_id, None, max_age=FRESH)
         if feed is None:
-            return 0, []
+            return 0
         self._report_refusal(refused=feed.events is None)
         if feed.events is None:
-            self._unmatched.clear()
-            return 0, []
+            return 0
         if feed.events:  # newest first
             settled_at = feed.events[0].created + SETTLED_AFTER
             self.unsettled = (settled_at - feed.read_at).total_seconds()
-        return self._count_new(feed.events, feed.read_at), self._missing(feed.events, feed.read_at)
-
-    def expect(self, ref: JobRef) -> None:
-        self._unmatched.add(ref)
-
-    def _count_new(self, events: Sequence[ActivityEvent], read_at: datetime) -> int:
-        """Count the events that the last read did not have."""
-        before, self._seen = self._seen, frozenset(event.id for event in events)
+        before, self._seen = self._seen, frozenset(event.id for event in feed.events)
         if before is None:
-            return sum(event.created >= read_at - RECENT for event in events)
+            return sum(event.created >= feed.read_at - RECENT for event in feed.events)
         return len(self._seen - before)
-
-    def _missing(self, events: Sequence[ActivityEvent], read_at: datetime) -> list[JobRef]:
-        missing = []
-        for ref in [*self._unmatched]:
-            age = read_at - ref.started_at
-            found = started_by(ref.job_id, events, read_at=read_at, own_key="")
-            if found.knowledge is StarterStatus.KNOWN or age > MAX_JOB_AGE:
-                self._unmatched.discard(ref)
-            elif age >= MAX_DELAY:
-                self._unmatched.discard(ref)
-                missing.append(ref)
-        return missing
 
     def _report_refusal(self, *, refused: bool) -> None:
         """Log once that Atlas refuses the feed, and once that it no longer does."""

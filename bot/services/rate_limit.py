@@ -2,11 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
+from enum import IntEnum
 
 from bot.cancellation.errors import RateLimitReserved
+from bot.timings import Timings
 
 #: The documented token bucket of a project's backup calls: its size, and its refill (500 a
 #: minute). Atlas may change both; the headers of its answers override them.
@@ -95,16 +97,26 @@ class TokenBucket:
         self.full_at = max(now, self.full_at) + self.interval
 
 
+class Rank(IntEnum):
+    """Which calls of watches are first."""
+
+    URGENT = 0
+    REGULAR = 1
+    SPARE = 2  #: when no other one waits
+
+
 class CallPacer:
     """Spaces the calls of all watches by `interval` seconds, if not 0; the lowest rank is first."""
 
     def __init__(self, interval: float = 0.0) -> None:
         self._interval = interval
         self._free_at = 0.0
-        self._waiting: dict[asyncio.Future[None], tuple[Callable[[], float], float]] = {}
+        self._waiting: dict[asyncio.Future[None], tuple[Callable[[], Rank], float]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    async def wait(self, rank: Callable[[], float], *, cost: float = 1.0) -> None:
+    async def wait(
+        self, rank: Callable[[], Rank] = lambda: Rank.REGULAR, *, cost: float = 1.0
+    ) -> None:
         """Wait for a turn; the call takes `cost` intervals, and its `rank` may change meanwhile."""
         if not self._interval:
             return
@@ -130,3 +142,18 @@ class CallPacer:
                 now = asyncio.get_running_loop().time()
                 self._free_at = max(now, self._free_at) + self._interval * cost
         self._set_timer()
+
+
+def round_seconds(
+    clusters: Sequence[int], interval: float, events: float, timings: Timings
+) -> float:
+    """Return the seconds in which the watch reads all clusters once.
+
+    `clusters` has the number of clusters of each project; `interval` and `events` are the seconds
+    between two rounds, and between two reads of an activity feed.
+    """
+    calls = 1 / timings.watch_call_interval
+    turn = len(clusters) / calls  # until each project had one, which its feed waits for, too
+    feeds = len(clusters) / (max(events, timings.min_events_interval) + turn)
+    slowest = max(clusters, default=0) * timings.watch_read_interval
+    return max(interval, sum(clusters) / (calls - feeds), slowest)

@@ -233,7 +233,7 @@ watch_leases = Table(
     Column("project_id", Text, primary_key=True),
     *_columns(Text, "lease_owner"),
     *_columns(Instant, "lease_until"),
-    Column("feed_gap_at", Instant),  # when the activity feed was first seen to miss a download
+    Column("feed_gap_at", Instant),  # of earlier versions
     Column("all_read_at", Instant),  # every cluster was read completely then or later
 )
 

@@ -31,7 +31,7 @@ from bot.storage.tables import (
     watched_clusters,
     watched_jobs,
 )
-from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
+from bot.storage.unit_of_work import Store, UnitOfWork, writes
 
 #: For which a replica of the edition before, which knows no leader, leaves a project to this one.
 LEASE = timedelta(seconds=20)
@@ -68,18 +68,6 @@ class WatchStore(Store):
             # Jobs that ended before the next read are history.
             of_project = watched_clusters.c.project_id == project_id
             uow.execute(delete(watched_clusters).where(of_project))
-
-    @reads
-    def has_feed_gap(self, uow: UnitOfWork, project_id: str) -> bool:
-        """Return whether the activity feed was seen not to show a download."""
-        seen_at = select(watch_leases.c.feed_gap_at).where(watch_leases.c.project_id == project_id)
-        return uow.execute(seen_at).scalar_one_or_none() is not None
-
-    @writes
-    def record_feed_gap(self, uow: UnitOfWork, project_id: str) -> None:
-        """Record that the activity feed does not show every download."""
-        is_project = watch_leases.c.project_id == project_id
-        uow.execute(update(watch_leases).where(is_project).values(feed_gap_at=uow.now))
 
     @writes
     def record_clusters(

@@ -20,7 +20,6 @@ _COMMON_TIMINGS = Timings(
     watch_call_interval=0.002,
     watch_read_interval=0.01,
     min_events_interval=0.2,
-    first_look=0.5,
     watch_record_interval=0.3,
     watch_idle_interval=0.05,
     cluster_list_max_age=0.3,

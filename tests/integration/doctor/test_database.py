@@ -76,16 +76,6 @@ async def test_migrated_database_is_ok(empty_url: str) -> None:
     assert "has the newest tables" in found.message
 
 
-async def test_project_whose_feed_missed_a_download_is_named_and_no_warning(empty_url: str) -> None:
-    await ensure_current(empty_url)
-    columns = "project_id, lease_owner, lease_until, feed_gap_at"
-    await execute(empty_url, f"INSERT INTO watch_leases ({columns}) VALUES ('shop-id', '', 0, 1)")  # noqa: S608 - constants
-    found = await check_database(empty_url)
-
-    assert found.level is Level.OK
-    assert found.message.endswith("so the watch polls more often: shop-id")
-
-
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 

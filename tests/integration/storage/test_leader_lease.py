@@ -62,12 +62,10 @@ async def test_former_leader_writes_nothing(env: Stores) -> None:
 
     env.clock.advance(SECONDS)
     with pytest.raises(NotRecorded):
-        await watch.record_feed_gap(PROJECT_ID)
+        await watch.record_clusters(PROJECT_ID, ["prod-eu"])
     await theirs.acquire()
     with pytest.raises(NotRecorded):
-        await watch.record_feed_gap(PROJECT_ID)
-
-    assert not await watch.has_feed_gap(PROJECT_ID)
+        await watch.record_clusters(PROJECT_ID, ["prod-eu"])
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

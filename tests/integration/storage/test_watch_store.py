@@ -183,16 +183,6 @@ async def test_watch_starts_anew_after_a_week_without_a_read(env: Stores) -> Non
     ]
 
 
-async def test_gap_of_the_feed_is_known_to_the_next_replica(env: Stores) -> None:
-    await start_watch(env.watch)
-    assert not await env.watch.has_feed_gap(PROJECT_ID)
-    await env.watch.record_feed_gap(PROJECT_ID)
-
-    theirs = WatchStore(env.database, env.clock, "replica-2")
-    assert await theirs.has_feed_gap(PROJECT_ID)
-    assert not await theirs.has_feed_gap("f" * 24)
-
-
 async def test_deleted_cluster_is_returned_while_it_has_open_jobs(env: Stores) -> None:
     await start_watch(env.watch, a_download())
 

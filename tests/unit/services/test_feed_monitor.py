@@ -1,4 +1,4 @@
-"""The activity feed as the watch uses it: new requests, late and missing events, refusals."""
+"""The activity feed as the watch uses it: new requests, late events, refusals."""
 
 from datetime import datetime, timedelta
 
@@ -11,7 +11,7 @@ from bot.cancellation.starter import SETTLED_AFTER
 from bot.services.activity_feed import OVERLAP, ActivityFeeds, FeedMonitor
 from bot.services.projects import Project, Projects
 from tests.support.clock import NOON, FakeClock
-from tests.support.domain import PROJECT_ID, job_ref
+from tests.support.domain import PROJECT_ID
 from tests.support.fake_atlas import FakeAtlas
 
 
@@ -37,11 +37,7 @@ class Feed:
 
     async def read_after(self, seconds: float = 15) -> int:
         self.clock.advance(seconds)
-        return (await self.monitor.read())[0]
-
-    async def missing_after(self, seconds: float) -> int:
-        self.clock.advance(seconds)
-        return len((await self.monitor.read())[1])
+        return await self.monitor.read()
 
 
 @pytest.fixture
@@ -128,35 +124,11 @@ async def test_event_is_found_while_the_bots_clock_is_ahead_of_atlas(
     assert await feed.read_after() == 1
 
 
-async def test_download_without_an_event_is_missing_once_after_the_longest_delay(
-    feed: Feed,
-) -> None:
-    feed.monitor.expect(job_ref(f"{int(NOON.timestamp()):08x}{'a' * 16}"))
-
-    assert [await feed.missing_after(seconds) for seconds in (60, 20, 20, 20)] == [0, 0, 1, 0]
-
-
-async def test_download_with_a_late_event_is_not_missing(feed: Feed) -> None:
-    feed.monitor.expect(job_ref(f"{int(NOON.timestamp()):08x}{'a' * 16}"))
-    assert await feed.missing_after(60) == 0
-    feed.atlas.events_found.append(event(NOON))
-
-    assert [await feed.missing_after(20), await feed.missing_after(60)] == [0, 0]
-
-
-async def test_download_that_is_found_late_is_not_missing(feed: Feed) -> None:
-    feed.clock.advance(3600)
-    feed.monitor.expect(job_ref(f"{int(NOON.timestamp()):08x}{'a' * 16}"))
-
-    assert await feed.missing_after(15) == 0
-
-
-async def test_refused_feed_is_logged_once_and_misses_nothing(feed: Feed) -> None:
+async def test_refused_feed_is_logged_once(feed: Feed) -> None:
     feed.atlas.feed_fault = RoleMissing(status=403)
-    feed.monitor.expect(job_ref(f"{int(NOON.timestamp()):08x}{'a' * 16}"))
     with structlog.testing.capture_logs() as logs:
         for _ in range(9):
-            assert await feed.missing_after(15) == 0
+            assert await feed.read_after() == 0
         feed.atlas.feed_fault = None
         await feed.read_after()
 

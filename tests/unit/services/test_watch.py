@@ -3,8 +3,8 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 
@@ -14,7 +14,6 @@ import structlog
 from bot.atlas import (
     Cluster,
     ClusterNotFound,
-    JobRef,
     KeyRefused,
     RateLimited,
     ReadItems,
@@ -29,12 +28,12 @@ from bot.cancellation.quarantine import QuarantinePolicy
 from bot.cancellation.watched_job import JobChange, compare
 from bot.services.activity_feed import FeedMonitor
 from bot.services.projects import Project
-from bot.services.rate_limit import BUCKET_SIZE, CallPacer, RateLimitBudget
-from bot.services.watch import MAX_CONCURRENT_READS, Watcher
+from bot.services.rate_limit import BUCKET_SIZE, CallPacer, Rank, RateLimitBudget
+from bot.services.watch import MAX_CONCURRENT_READS, MAX_FEED_DELAY, Watcher
 from bot.storage.database import Database
 from bot.storage.watch_store import WatchStore
 from bot.timings import Timings
-from tests.support.clock import FakeClock
+from tests.support.clock import NOON, SimulatedTime
 from tests.support.domain import PROJECT_ID, a_job
 from tests.support.fake_atlas import UnconnectedAtlas
 
@@ -46,24 +45,11 @@ def job(number: int) -> RestoreJob:
     return a_job(id=f"{number:024x}")
 
 
-class SteppedClock(FakeClock):
-    """A clock that stops the test at its end, and lets other tasks run during a sleep."""
-
-    end: float = 0.0
-
-    async def sleep(self, seconds: float) -> None:
-        for _ in range(10):
-            await asyncio.sleep(0)
-        if self.monotonic() >= self.end:
-            raise asyncio.CancelledError
-        await FakeClock.sleep(self, seconds)
-
-
 @dataclass
 class WatchAtlas(UnconnectedAtlas):
     """Clusters and their jobs; `faults` are raised in turn, by cluster, or for the list as ``."""
 
-    clock: FakeClock
+    clock: SimulatedTime
     jobs: dict[str, list[RestoreJob]]
     faults: dict[str, list[Exception]] = field(default_factory=dict)
     hangs: set[str] = field(default_factory=set)
@@ -87,7 +73,8 @@ class WatchAtlas(UnconnectedAtlas):
         self.most = max(self.most, self.under_way)
         try:
             if cluster_name in self.hangs:
-                await asyncio.get_running_loop().create_future()
+                await self.clock.sleep(8.0)
+                raise Unavailable(status=504)
             self._fail(cluster_name)
             return ReadItems(self.jobs[cluster_name], self.unread)
         finally:
@@ -113,21 +100,16 @@ class FakeWatchStore(WatchStore):
     database: Database = field(init=False)
     now: Callable[[], datetime]
     owner: str = field(init=False, default="replica-1")
-    gaps: list[str] = field(default_factory=list)
     faults: list[Exception] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     adopted: list[list[str]] = field(default_factory=list)
     noted: list[tuple[str, int]] = field(default_factory=list)
+    recorded: int = 0
     all_read_at: datetime | None = None
 
     async def record_watch(self, project_id: str, read_at: datetime | None = None) -> None:
+        self.recorded += 1
         self.all_read_at = read_at or self.all_read_at
-
-    async def has_feed_gap(self, project_id: str) -> bool:
-        return project_id in self.gaps
-
-    async def record_feed_gap(self, project_id: str) -> None:
-        self.gaps.append(project_id)
 
     async def record_clusters(self, project_id: str, clusters: Collection[str]) -> list[str]:
         self.adopted.append(sorted(clusters))
@@ -160,51 +142,62 @@ class UnlimitedBudget(RateLimitBudget):
 
 
 @dataclass
+class BusyPacer(CallPacer):
+    """A pacer of other projects' calls: only urgent ones have a turn."""
+
+    clock: SimulatedTime
+
+    async def wait(
+        self, rank: Callable[[], Rank] = lambda: Rank.REGULAR, *, cost: float = 1.0
+    ) -> None:
+        while rank() is not Rank.URGENT:
+            await self.clock.sleep(0.5)
+
+
+@dataclass
 class FakeFeed(FeedMonitor):
-    """An activity feed with a request at each time of `requests`, and the jobs of `missing`.
+    """An activity feed with a request at each time of `requests`.
 
     `unsettled` is in how many seconds the starter of the newest job can be settled.
     """
 
-    clock: FakeClock
+    clock: SimulatedTime
     requests: list[float] = field(default_factory=list)
-    missing: list[JobRef] = field(default_factory=list)
-    expected: list[JobRef] = field(default_factory=list)
     reads: list[float] = field(default_factory=list)
     unsettled: float = 0.0
 
-    async def read(self) -> tuple[int, list[JobRef]]:
+    async def read(self) -> int:
         now = self.clock.monotonic()
         self.reads.append(now)
         visible = [each for each in self.requests if each <= now]
         self.requests = [each for each in self.requests if each > now]
-        missing, self.missing = self.missing, []
-        return len(visible), missing
-
-    def expect(self, ref: JobRef) -> None:
-        self.expected.append(ref)
+        return len(visible)
 
 
 @dataclass
 class WatchHarness:
-    clock: SteppedClock
+    clock: SimulatedTime
     atlas: WatchAtlas
     store: FakeWatchStore
     feed: FakeFeed
-    watch: Watcher
+    new_watch: Callable[[], Watcher]
     changes_at: list[float]
     read: list[float]
 
-    @property
-    def started_at(self) -> float:
-        return self.atlas.reads[0][1]
-
     async def run_for(self, seconds: float) -> None:
         """Let a new watch run for a while, and end it as the bot does."""
-        self.watch = replace(self.watch)
-        self.clock.end = self.clock.monotonic() + seconds
-        with pytest.raises(asyncio.CancelledError):
-            await self.watch.run()
+        end = self.clock.monotonic() + seconds
+        task = asyncio.create_task(self.new_watch().run())
+        while not task.done():
+            for _ in range(50):
+                await asyncio.sleep(0)
+            if self.clock.next_at > end:
+                break
+            self.clock.advance(self.clock.next_at - self.clock.monotonic())
+        self.clock.advance(end - self.clock.monotonic())
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
     async def run_with_an_event(self, seconds: float) -> float:
         """Run for a while, with a request in the feed after 80 seconds; return when it was read."""
@@ -217,10 +210,11 @@ class WatchHarness:
 def watch_harness(
     clusters: int = 3,
     interval: float = 60,
-    budget: Callable[[FakeClock], RateLimitBudget] | None = None,
+    budget: Callable[[SimulatedTime], RateLimitBudget] | None = None,
     policy: Policy = OPEN_TO_ALL,
+    pacer: Callable[[SimulatedTime], CallPacer] = lambda _clock: CallPacer(),
 ) -> WatchHarness:
-    clock = SteppedClock()
+    clock = SimulatedTime()
     atlas = WatchAtlas(clock, {f"c{number:03d}": [] for number in range(clusters)})
     store = FakeWatchStore(now=clock)
     feed = FakeFeed(clock)
@@ -233,29 +227,30 @@ def watch_harness(
         atlas=atlas,
         backups=budget(clock) if budget else UnlimitedBudget(),
     )
-    watch = Watcher(
-        project,
-        store,
-        feed,
-        CallPacer(),
-        interval=interval,
-        on_change=lambda: changes_at.append(clock.monotonic()),
-        on_read=lambda: read.append(clock.monotonic()),
-        monotonic=clock.monotonic,
-        sleep=clock.sleep,
-        jitter=lambda: 0.0,
-    )
-    return WatchHarness(clock, atlas, store, feed, watch, changes_at, read)
+
+    def new_watch() -> Watcher:
+        return Watcher(
+            project,
+            store,
+            feed,
+            pacer(clock),
+            interval=interval,
+            on_change=lambda: changes_at.append(clock.monotonic()),
+            on_read=lambda: read.append(clock.monotonic()),
+            monotonic=clock.monotonic,
+            sleep=clock.sleep,
+            jitter=lambda: 0.0,
+        )
+
+    return WatchHarness(clock, atlas, store, feed, new_watch, changes_at, read)
 
 
-async def test_60_clusters_are_each_read_once_per_interval_at_an_even_pace() -> None:
+async def test_60_clusters_are_each_read_once_per_interval() -> None:
     env = watch_harness(60)
     await env.run_for(119)
     counted = Counter(name for name, _ in env.atlas.reads)
     assert len(counted) == 60
-    assert set(counted.values()) <= {2, 3}
-    times = [at for _, at in env.atlas.reads]
-    assert max(after - before for before, after in pairwise(times)) < 12
+    assert set(counted.values()) == {2}
 
 
 async def test_shortest_interval_stays_below_a_quarter_of_the_rate_limit() -> None:
@@ -267,17 +262,45 @@ async def test_shortest_interval_stays_below_a_quarter_of_the_rate_limit() -> No
 
 async def test_event_makes_all_clusters_be_read_immediately_the_last_with_a_job_first() -> None:
     env = watch_harness(25)
-    env.atlas.jobs["c003"] = [job(3)]
-    env.atlas.jobs["c007"] = [job(7)]
+    ended = {"expired": True}
+    env.atlas.jobs["c003"] = [a_job(id=f"{3:024x}", **ended)]
+    env.atlas.jobs["c007"] = [a_job(id=f"{7:024x}", **ended)]
     read = await env.run_with_an_event(100)
 
     burst = [name for name, at in env.atlas.reads if read <= at < read + 1]
     assert len(burst) == 25
-    assert [name for name in burst if name in {"c003", "c007"}] == ["c007", "c003"]
-    assert {"c007", "c003"} <= {*burst[:3]}
+    assert burst[:2] == ["c007", "c003"]
 
 
-async def test_clusters_are_read_again_once_all_jobs_that_can_have_a_new_event_are_listed() -> None:
+async def test_event_during_a_round_begins_an_urgent_one() -> None:
+    env = watch_harness(100)
+    await env.run_for(70)  # a round of 100 takes a minute
+    env.feed.requests = [env.clock.monotonic() + 20]
+    await env.run_for(31)
+    read = next(at for at in env.feed.reads if at >= env.clock.monotonic() - 11)
+    burst = [name for name, at in env.atlas.reads if read <= at < read + 1]
+
+    assert burst[:25] == [f"c{number:03d}" for number in range(99, 74, -1)]
+
+
+async def test_event_during_an_urgent_round_begins_another_one() -> None:
+    env = watch_harness(60, interval=300)
+    env.feed.requests = [100.0, 110.0]
+    await env.run_for(180)
+
+    assert len([at for at in env.atlas.times_of("c059") if at > 100]) == 2
+
+
+async def test_feed_waits_four_seconds_for_its_turn_and_makes_clusters_urgent_that_wait() -> None:
+    env = watch_harness(3, pacer=BusyPacer)
+    env.feed.requests = [30.0]
+    await env.run_for(60)
+
+    assert env.feed.reads[:2] == [MAX_FEED_DELAY, 2 * MAX_FEED_DELAY]
+    assert {round(at) for _, at in env.atlas.reads} == {46}
+
+
+async def test_clusters_are_read_again_once_a_new_starter_can_be_settled() -> None:
     env = watch_harness(3, policy=QUARANTINED)
     env.feed.unsettled = 4.0
     read = await env.run_with_an_event(100)
@@ -286,12 +309,12 @@ async def test_clusters_are_read_again_once_all_jobs_that_can_have_a_new_event_a
     assert sorted(again) == ["c000", "c001", "c002"]
 
 
-async def test_time_of_the_oldest_read_of_all_clusters_is_stored_soon_after_an_event() -> None:
+async def test_time_of_the_last_complete_round_is_stored_soon_after_an_event() -> None:
     env = watch_harness(3)
     read = await env.run_with_an_event(93)
 
     assert env.store.all_read_at
-    assert read <= env.store.all_read_at.timestamp() < read + 1
+    assert read <= (env.store.all_read_at - NOON).total_seconds() < read + 1
 
 
 @pytest.mark.parametrize("unreadable", ["", "c001"])
@@ -319,7 +342,7 @@ async def test_clusters_with_an_unreadable_job_do_not_count_as_read() -> None:
 
 async def test_new_cluster_is_read_before_all_clusters_count_as_read() -> None:
     env = watch_harness(2, interval=5)
-    await env.run_for(30)
+    await env.run_for(1)
     env.atlas.jobs["new"] = []
     env.atlas.hangs.add("new")
     env.store.all_read_at = None
@@ -333,7 +356,7 @@ async def test_event_before_the_first_list_makes_the_clusters_be_read_immediatel
     env.feed.requests = [env.clock.monotonic()]
     await env.run_for(2)
 
-    assert len(env.atlas.reads) == 20
+    assert len({name for name, _ in env.atlas.reads}) == 20
 
 
 async def test_many_events_stay_below_a_quarter_of_the_rate_limit() -> None:
@@ -343,32 +366,10 @@ async def test_many_events_stay_below_a_quarter_of_the_rate_limit() -> None:
     assert env.atlas.most_in_a_minute <= 125
 
 
-async def test_download_without_an_event_triples_the_poll_rate_and_is_recorded_once() -> None:
-    env = watch_harness(1, interval=60)
-    await env.run_for(1)
-    env.feed.missing = [JobRef(PROJECT_ID, "c000", job(1).id), JobRef(PROJECT_ID, "c000", "b" * 24)]
-    with structlog.testing.capture_logs() as logs:
-        await env.run_for(200)
-
-    later = env.atlas.times_of("c000")[3:]
-    assert {round(after - before) for before, after in pairwise(later)} == {20}
-    assert env.store.gaps == [PROJECT_ID]
-    warned = [each for each in logs if each["log_level"] == "warning"]
-    assert [each["interval"] for each in warned] == [20]
-
-
-async def test_recorded_gap_of_the_feed_is_remembered_after_a_restart() -> None:
-    env = watch_harness(1, interval=60)
-    env.store.gaps = [PROJECT_ID]
-    await env.run_for(61)
-
-    assert len(env.atlas.reads) == 4
-
-
 async def test_watch_leaves_half_of_a_bucket_that_does_not_refill() -> None:
     bucket: list[RateLimitBudget] = []
 
-    def build(clock: FakeClock) -> RateLimitBudget:
+    def build(clock: SimulatedTime) -> RateLimitBudget:
         bucket.append(RateLimitBudget(clock.monotonic))
         return bucket[0]
 
@@ -393,70 +394,74 @@ async def test_watch_leaves_half_of_a_bucket_that_does_not_refill() -> None:
 async def test_single_cluster_is_read_every_interval() -> None:
     env = watch_harness(1, interval=5)
     await env.run_for(21)
-    later = env.atlas.times_of("c000")[1:]
-    assert [after - before for before, after in pairwise(later)] == [5, 5, 5]
+    later = env.atlas.times_of("c000")
+    assert [after - before for before, after in pairwise(later)] == [5, 5, 5, 5]
 
 
 async def test_cluster_with_an_open_download_is_read_often_until_it_ends() -> None:
-    env = watch_harness(2, interval=60)
+    env = watch_harness(2, interval=300)
     env.atlas.jobs["c000"] = [a_job(expiresAt="2026-11-25T13:00:00Z"), a_job(expired=True)]
     env.atlas.jobs["c001"] = [a_job(deliveryType="automated"), a_job(expired=True)]
-    await env.run_for(119)
-    gaps = [after - before for before, after in pairwise(env.atlas.times_of("c000"))]
 
-    assert set(gaps) == {Timings.open_job_interval}
-    assert len(env.atlas.times_of("c001")) <= 3
-    env.atlas.jobs["c000"] = [a_job(expired=True)]
-    await env.run_for(119)
-    assert env.atlas.times_of("c000")[-1] - env.atlas.times_of("c000")[-2] == 60
+    async def end_the_download() -> None:
+        await env.clock.sleep(120)
+        env.atlas.jobs["c000"] = [a_job(expired=True)]
+
+    ended = asyncio.create_task(end_the_download())
+    await env.run_for(299)
+    await ended
+    gaps = {after - before for before, after in pairwise(env.atlas.times_of("c000"))}
+
+    assert gaps == {Timings.open_job_interval}
+    assert 120 <= env.atlas.times_of("c000")[-1] < 120 + 2 * Timings.open_job_interval
+    assert len(env.atlas.times_of("c001")) == 1
 
 
-async def test_new_job_is_announced_and_expected_in_the_feed_once() -> None:
+async def test_new_job_is_recorded_and_announced_once() -> None:
     env = watch_harness(1, interval=5)
     env.atlas.jobs["c000"] = [job(1)]
     await env.run_for(21)
 
     assert env.store.noted == [("c000", 1)]
     assert len(env.changes_at) == 1
-    assert [ref.job_id for ref in env.feed.expected] == [job(1).id]
 
 
-async def test_change_is_recorded() -> None:
-    env = watch_harness(1, interval=5)
-    await env.run_for(4)
-    env.atlas.jobs["c000"] = [job(1)]
-    await env.run_for(4)
-
-    assert env.store.noted == [("c000", 0), ("c000", 1)]
-
-
-async def test_unreadable_cluster_does_not_stop_the_others() -> None:
-    env = watch_harness(3, interval=5)
+async def test_unreadable_cluster_does_not_stop_the_others_and_is_read_again_soon() -> None:
+    env = watch_harness(3, interval=60)
     env.atlas.faults["c001"] = [Unavailable()] * 3
-    await env.run_for(39)
+    await env.run_for(59)
 
-    assert len(env.atlas.times_of("c000")) == len(env.atlas.times_of("c002")) == 8
-    assert [name for name, _ in env.store.noted] == ["c000", "c002", "c001"]
+    assert [len(env.atlas.times_of(name)) for name in ("c000", "c001", "c002")] == [1, 4, 1]
+    assert [name for name, _ in env.store.noted] == ["c002", "c000", "c001"]
 
 
 async def test_hanging_clusters_do_not_block_the_others() -> None:
     env = watch_harness(20, interval=20)
-    env.atlas.hangs = {f"c{number:03d}" for number in range(MAX_CONCURRENT_READS - 1)}
-    await env.run_for(80)
-    others = [f"c{number:03d}" for number in range(MAX_CONCURRENT_READS - 1, 20)]
-    assert {len(env.atlas.times_of(name)) for name in others} == {4}
+    env.atlas.hangs = {f"c{number:03d}" for number in range(13, 20)}
+    await env.run_for(79)
+
+    assert {len(env.atlas.times_of(f"c{number:03d}")) for number in range(13)} == {4}
     assert env.atlas.most <= MAX_CONCURRENT_READS
 
 
-async def test_429_pauses_the_whole_project() -> None:
+async def test_cluster_is_read_by_one_read_at_a_time() -> None:
+    env = watch_harness(1, interval=14)
+    env.atlas.hangs = {"c000"}
+    await env.run_for(100)
+
+    assert env.atlas.most == 1
+
+
+@pytest.mark.parametrize(("retry_after", "pause"), [(30.0, 30), (None, 10)])
+async def test_429_pauses_the_whole_project(retry_after: float | None, pause: float) -> None:
     env = watch_harness(3, interval=5)
-    env.atlas.faults["c001"] = [RateLimited(retry_after=30), RateLimited(retry_after=1)]
-    await env.run_for(90)
-    first, second, third = (at - env.started_at for at in env.atlas.times_of("c001")[:3])
-    times = sorted(at - env.started_at for _, at in env.atlas.reads)
-    assert 30 <= second - first < 30 + Timings.watch_record_interval
-    assert 20 <= third - second < 20 + Timings.watch_record_interval
-    assert [at for at in times if first < at < first + 30] == []
+    env.atlas.faults["c001"] = [RateLimited(retry_after=retry_after)]
+    env.atlas.hangs = {"c002"}  # an error that ends no pause
+    await env.run_for(60)
+    first, second = env.atlas.times_of("c001")[:2]
+
+    assert pause <= second - first < pause + Timings.open_job_interval
+    assert [at for _, at in env.atlas.reads if first < at < first + pause] == []
 
 
 @pytest.mark.parametrize("error", [KeyRefused(), RoleMissing()])
@@ -485,29 +490,26 @@ async def test_reserve_of_the_rate_limit_is_not_used() -> None:
 
 async def test_known_clusters_are_read_while_the_list_fails() -> None:
     env = watch_harness(1, interval=15)
-    await env.run_for(1)
-    env.atlas.faults[""] = [Unavailable()] * 3
-    await env.run_for(1)
-    assert env.atlas.lists == 2
-    await env.run_for(60)
-
-    assert env.store.adopted == [["c000"], ["c000"]]
-
-
-async def test_failing_list_stops_no_read() -> None:
-    env = watch_harness(1, interval=20)
-    env.atlas.faults = {"": []}
     plain = env.atlas.clusters
 
-    async def sometimes(project_id: str) -> ReadItems[Cluster]:
+    async def once(project_id: str) -> ReadItems[Cluster]:
         found = await plain(project_id)
         env.atlas.faults[""] = [Unavailable()] * 100
         return found
 
-    env.atlas.clusters = sometimes  # type: ignore[method-assign]  # the same, once
+    env.atlas.clusters = once  # type: ignore[method-assign]  # the same, once
     await env.run_for(101)
 
-    assert len(env.atlas.reads) == 6
+    assert len(env.atlas.reads) == 7
+    assert env.store.all_read_at == NOON, "a round without the list counts as complete"
+
+
+async def test_clusters_of_a_list_that_failed_first_are_read_soon() -> None:
+    env = watch_harness(2, interval=300)
+    env.atlas.faults[""] = [Unavailable()]
+    await env.run_for(Timings.open_job_interval + 2)
+
+    assert len(env.atlas.reads) == 2
 
 
 async def test_deleted_or_unsupported_cluster_has_no_jobs() -> None:
@@ -515,26 +517,27 @@ async def test_deleted_or_unsupported_cluster_has_no_jobs() -> None:
     env.atlas.faults = {"c000": [ClusterNotFound()], "c001": [WrongClusterKind()]}
     await env.run_for(59)
 
-    assert env.store.noted == [("c000", 0), ("c001", 0)]
+    assert sorted(env.store.noted) == [("c000", 0), ("c001", 0)]
 
 
-async def test_jobs_of_a_deleted_cluster_are_recorded_as_gone() -> None:
-    env = watch_harness(1)
+@pytest.mark.parametrize("clusters", [0, 1])
+async def test_jobs_of_a_deleted_cluster_are_recorded_as_gone(clusters: int) -> None:
+    env = watch_harness(clusters)
     env.store.gone = ["old"]
     await env.run_for(1)
 
-    assert env.store.noted == [("old", 0), ("c000", 0)]
+    assert env.store.noted == [("old", 0), ("c000", 0)][: 1 + clusters]
 
 
 async def test_lists_with_an_unreadable_item_are_read_again_soon_and_nothing_is_gone() -> None:
-    env = watch_harness(1)
+    env = watch_harness(1, interval=300)
     env.store.gone, env.atlas.unread = ["old"], ("",)
     env.atlas.faults["old"] = [Unavailable(status=503)] * 100
     await env.run_for(65)
 
     assert ("old", 0) not in env.store.noted
     assert env.atlas.times_of("old")
-    assert env.atlas.lists == len(env.atlas.times_of("c000")) == 4
+    assert env.atlas.lists == len(env.atlas.times_of("c000")) == 6
 
 
 async def test_unrecorded_read_is_repeated() -> None:
@@ -553,11 +556,12 @@ async def test_unexpected_error_does_not_stop_the_watch() -> None:
     assert sorted(name for name, _ in env.store.noted) == ["c000", "c001"]
 
 
-async def test_stop_ends_the_reads_in_flight() -> None:
+async def test_watch_is_recorded_regularly_also_while_atlas_hangs() -> None:
     env = watch_harness(20)
     env.atlas.hangs = set(env.atlas.jobs)
     await env.run_for(60)
 
+    assert env.store.recorded >= 60 / Timings.watch_record_interval
     assert env.atlas.under_way == 0
 
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from bot.atlas import ActivityEvent
-    from tests.tools.campaign.quarantine.services import SimulatedTime
+    from tests.support.clock import SimulatedTime
 
 T = TypeVar("T")
 

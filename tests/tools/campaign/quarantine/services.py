@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from itertools import count
 from typing import TYPE_CHECKING
 
 from bot.atlas import DeliveryType
-from tests.support.clock import NOON
+from tests.support.clock import SimulatedTime
 from tests.support.domain import a_job
 from tests.support.fake_atlas import event_near
 
@@ -26,39 +23,6 @@ CHANNEL = "C0WATCH"
 
 #: Turns of the event loop without a transaction after which all loops wait for the time.
 QUIET_TURNS = 12
-
-
-class SimulatedTime:
-    """Time that passes only by `advance`; the wall clock may jump independently."""
-
-    def __init__(self) -> None:
-        self.elapsed = 0.0
-        self.wall = NOON
-        self._numbers = count()
-        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
-
-    def __call__(self) -> datetime:
-        return self.wall
-
-    def monotonic(self) -> float:
-        return self.elapsed
-
-    async def sleep(self, seconds: float) -> None:
-        if seconds <= 0:
-            await asyncio.sleep(0)
-            return
-        woken = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (self.elapsed + seconds, next(self._numbers), woken))
-        await woken
-
-    def advance(self, seconds: float) -> None:
-        """Advance the time, and wake sleepers that are due."""
-        self.elapsed += seconds
-        self.wall += timedelta(seconds=seconds)
-        while self._sleepers and self._sleepers[0][0] <= self.elapsed:
-            woken = heapq.heappop(self._sleepers)[2]
-            if not woken.done():
-                woken.set_result(None)
 
 
 @dataclass(slots=True)
