@@ -168,6 +168,7 @@ _BY_STATUS: dict[int, type[AtlasError]] = {
 _BAD_CLIENT = frozenset({"invalid_client", "unauthorized_client", "invalid_grant"})
 #: 4xx that are temporary, like a 5xx.
 _TEMPORARY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
+_OWN_LOGIN = re.compile(r"\s*(digest|bearer)\b", re.IGNORECASE)  #: a login that the bot uses
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{1,99}")
 _API_PATH = re.compile(r"/api/[\w/{}-]*")
 _ADDRESS = re.compile(r"[0-9a-fA-F:.]{3,45}")
@@ -187,7 +188,7 @@ def error_for(
     # Temporary failures come first, then the code, then the status.
     parts = (leaf for part, leaf in _BY_PART if part in (code or ""))
     leaf = _temporary(status) or BY_CODE.get(code or "") or next(parts, None)
-    leaf = leaf or _leaf_of_status(status, call, not_found, payload)
+    leaf = leaf or _leaf_of_status(status, headers, call, not_found, payload)
     return _error(leaf, status, headers, payload, call)
 
 
@@ -211,7 +212,11 @@ def _temporary(status: int) -> type[AtlasError] | None:
 
 
 def _leaf_of_status(
-    status: int, call: str, not_found: type[AtlasError], payload: object
+    status: int,
+    headers: Mapping[str, str],
+    call: str,
+    not_found: type[AtlasError],
+    payload: object,
 ) -> type[AtlasError]:
     if status == HTTPStatus.NOT_FOUND:
         if not_found is ProjectNotFound and not isinstance(payload, Mapping):
@@ -220,7 +225,8 @@ def _leaf_of_status(
     if call.startswith("DELETE ") and status == HTTPStatus.METHOD_NOT_ALLOWED:
         return NotCancellable
     is_login = status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-    if is_login and not isinstance(payload, Mapping):
+    is_challenge = _OWN_LOGIN.match(headers.get("WWW-Authenticate", ""))
+    if is_login and not (is_challenge or isinstance(payload, Mapping)):
         return UnreadableAnswer  # a proxy's: Atlas answers in JSON
     return _BY_STATUS.get(status, OtherRefusal)
 

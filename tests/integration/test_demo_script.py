@@ -41,7 +41,9 @@ async def test_script_plays_every_scenario() -> None:
     deletes = {name: int(text.split("DELETEs sent: ")[1][0]) for name, text in played.items()}
 
     assert texts == {}
-    assert deletes == dict.fromkeys(SCENARIOS, 1) | {"automated": 0, "cut-before": 2}
+    assert deletes.pop("maintenance") > 1  # Atlas executes none, so the run sends it again
+    once = dict.fromkeys(deletes, 1)
+    assert deletes == once | {"automated": 0, "cut-before": 2}
     assert played["unanswered"].count("Ada is reminded") == 3
     assert "The link goes live while the request waits" in played["link-live"]
 

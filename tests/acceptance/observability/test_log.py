@@ -88,7 +88,8 @@ async def test_cancellation_logs_one_line_per_step_with_its_id(
         "card posted",
         "reply posted",
     ]
-    assert [x["event"] for x in lines(log) if x.get("request") != request] == []
+    others = {x["event"] for x in lines(log) if x.get("request") != request}
+    assert others <= {"this replica leads"}
     assert {x["level"] for x in lines(log)} == {"info"}
 
 

@@ -62,7 +62,6 @@ async def test_request_is_one_trace_from_command_to_outcome(tmp_path: Path) -> N
         "dispatch job",
         "Slack views.open",
         "view_submission cancel_restore",
-        "transaction",
         "run",
         "Atlas GET",
         "Atlas DELETE",

@@ -122,6 +122,13 @@ def test_refusal_without_json_is_a_proxys_and_not_atlas_own(status: int) -> None
     assert error.may_have_taken_effect
 
 
+@pytest.mark.parametrize("login", ['Digest realm="MMS", nonce="n"', 'Bearer realm="Atlas"'])
+def test_refusal_without_json_that_asks_for_the_bots_login_is_of_its_key(login: str) -> None:
+    error = error_for(401, {"WWW-Authenticate": login}, None, "GET /x")
+
+    assert isinstance(error, KeyRefused)
+
+
 @pytest.mark.parametrize(
     ("read", "leaf"),
     [
