@@ -18,7 +18,8 @@ from bot.tasks import log_errors
 from bot.timings import Timings
 
 READ_TIMEOUT = 3.0  #: seconds for the read of a job before its keep is voided
-RETRY_INTERVAL = 5.0  #: seconds after which Slack is asked again, unless it asks to wait longer
+#: Seconds until the next try, unless Slack asks to wait longer, or while a request is in the way.
+RETRY_INTERVAL = 5.0
 
 #: A keep, by its request and time, and the starter by which it was judged.
 Judged: TypeAlias = tuple[str, datetime, StartedBy]
@@ -50,7 +51,7 @@ class KeptDownloads:
                 pause = await self.step()
 
     async def step(self) -> float:
-        """Judge each keep by each new starter; return the seconds that Slack needs a pause."""
+        """Judge each keep by each new starter; return the seconds until the next try."""
         kept = {_key(each): each for each in await self.store.kept()}
         self._judged &= kept.keys()
         new = [each for key, each in kept.items() if key not in self._judged]
@@ -66,8 +67,9 @@ class KeptDownloads:
         except RightsNotChecked as error:
             log.info("keep not judged", request=kept.request.id, why=str(error))
             return max(RETRY_INTERVAL, error.retry_after)
-        if not is_candidate(kept.facts.started_by, email) or await self._void(kept, project):
-            self._judged.add(_key(kept))
+        if is_candidate(kept.facts.started_by, email) and not await self._void(kept, project):
+            return RETRY_INTERVAL
+        self._judged.add(_key(kept))
         return 0.0
 
     async def _void(self, kept: Quarantined, project: WatchedProject) -> bool:

@@ -16,6 +16,7 @@ from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
 from bot.cancellation.quarantine import Mode, QuarantinePolicy
 from bot.cancellation.starter import SETTLED_AFTER
+from bot.services.kept_downloads import RETRY_INTERVAL
 from bot.storage.audit_log import AuditLog
 from tests.integration.storage.quarantine_environment import CLUSTER, QuarantineEnv, Replica
 from tests.support.domain import ADA, PROJECT_ID, RINA, a_request, a_waiting_request, allow, job_ref
@@ -254,6 +255,7 @@ async def test_void_keep_takes_the_place_of_a_request_that_waits_and_waits_for_o
 
     states = [(await env.requests.get(each.id)).state for each in (waits, asked, runs)]
     assert states == [State.QUARANTINED, State.WITHDRAWN, State.KEPT]
+    assert await env.replicas[0].kept.step() == RETRY_INTERVAL  # for the one that runs
 
 
 async def test_expected_starter_who_is_known_late_keeps_the_download(env: QuarantineEnv) -> None:
