@@ -2,7 +2,10 @@
 
 import argparse
 import asyncio
+import re
+import subprocess
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +13,11 @@ import pytest
 
 from tests.tools.bench.__main__ import BENCHMARKS, main
 from tests.tools.bench.proxy import ROOT, serve_with_delay
+from tests.tools.campaign.__main__ import CAMPAIGNS
+from tests.tools.campaign.checks.rules import Rule
+from tests.tools.campaign.quarantine.rules import Rule as QuarantineRule
 from tests.tools.reporting import pages
+from tests.tools.reporting.registry import Registry
 from tests.tools.reporting.report import (
     Goal,
     Report,
@@ -31,17 +38,6 @@ TABLE = Table(
     goals=[Goal.at_most("≤ 0.3 × curl", 0.24, 0.3)],
     notes=["On loopback."],
 )
-
-MARKDOWN = """\
-### Reads
-
-| client | ms | ratio |
-|---|---:|---:|
-| bot | 1.23 | 0.5 |
-| peer | curl \\| wget is missing |  |
-
-- Goal: ≤ 0.3 × curl: 0.24 (held)
-- On loopback."""
 
 
 def test_ratio_is_the_median_of_the_ratios_of_each_round() -> None:
@@ -113,10 +109,6 @@ def test_report_of_a_failed_benchmark_fails() -> None:
     assert not Report("t", error="it broke off").held
 
 
-def test_markdown_table_has_its_goals_and_notes() -> None:
-    assert TABLE.markdown() == MARKDOWN
-
-
 def test_table_on_the_terminal_names_what_is_missing() -> None:
     table = TABLE.rich()
 
@@ -127,37 +119,74 @@ def test_table_on_the_terminal_names_what_is_missing() -> None:
     ]
 
 
-def test_new_figures_replace_those_between_the_markers_only(tmp_path: Path) -> None:
+PERFORMANCE = ROOT / "docs" / "performance.md"
+
+PAGE = f"""# Title
+
+{pages.BEGIN}
+
+| Benchmark | Goal | Result | Held | Commit | Machine |
+|---|---|---|---|---|---|
+| a | old goal | 1 | **no** | 0a1, 2026-01-01 | old |
+| b | another | 2 | yes | 0b2, 2026-01-01 | old |
+
+{pages.END}
+
+The end.
+"""
+
+
+def test_new_goals_replace_those_of_the_benchmark_and_missed_ones_stand_first(
+    tmp_path: Path,
+) -> None:
     page = tmp_path / "page.md"
-    page.write_text("# Title\n\n<!-- bench:a -->\nold\n<!-- /bench:a -->\n\nThe end.\n")
-    pages.write(page, Report("a", [TABLE]), ["Date: today", "Load: 0"])
-    pages.write(page, Report("b", [TABLE]), ["Date: today"])
+    page.write_text(PAGE)
+    missed = replace(TABLE, goals=[*TABLE.goals, Goal.at_most("≤ 2", 2.1, 2.0)])
+    pages.write(page, Report("c", [missed]), ["0c3, 2026-02-02", "new"])
+    pages.write(page, Report("a", [TABLE]), ["0d4, 2026-02-02", "new"])
 
-    assert page.read_text() == (
-        f"# Title\n\n<!-- bench:a -->\n\n{MARKDOWN}\n\n_Date: today. Load: 0._\n\n"
-        "<!-- /bench:a -->\n\nThe end.\n\n"
-        f"<!-- bench:b -->\n\n{MARKDOWN}\n\n_Date: today._\n\n<!-- /bench:b -->\n"
-    )
+    assert [line for line in page.read_text().splitlines() if line.startswith("| ")][1:] == [
+        "| c | ≤ 2 | 2.1 | **no** | 0c3, 2026-02-02 | new |",
+        "| a | ≤ 0.3 × curl | 0.24 | yes | 0d4, 2026-02-02 | new |",
+        "| b | another | 2 | yes | 0b2, 2026-01-01 | old |",
+        "| c | ≤ 0.3 × curl | 0.24 | yes | 0c3, 2026-02-02 | new |",
+    ]
+    assert page.read_text().endswith(f"{pages.END}\n\nThe end.\n")
 
 
-def test_failed_benchmark_keeps_its_last_figures(tmp_path: Path) -> None:
+def test_failed_benchmark_keeps_its_last_goals(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("<!-- bench:a -->\nold\n<!-- /bench:a -->\n")
+    page.write_text(PAGE)
     pages.write(page, Report("a", error="it broke off"), [])
 
-    assert "old" in page.read_text()
+    assert page.read_text() == PAGE
 
 
 def test_unusable_page_is_refused_before_the_measurement(tmp_path: Path) -> None:
-    other, old = tmp_path / "other.md", tmp_path / "old.md"
+    other = tmp_path / "other.md"
     other.write_text("# Something else\n")
-    old.write_text("<!-- bench:a -->\n<!-- /bench:a -->\n")
 
     for given in (other, tmp_path, tmp_path / "nowhere" / "new.md"):
         with pytest.raises(argparse.ArgumentTypeError):
             pages.page_at(str(given))
-    assert pages.page_at(str(old)) == old
-    assert pages.page_at(str(tmp_path / "new.md")) == tmp_path / "new.md"
+
+
+def test_changed_code_is_refused_and_changed_pages_are_not(tmp_path: Path) -> None:
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=t", "-c", "user.email=t@example.com")
+        subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    git("init")
+    (tmp_path / "docs").mkdir()
+    for name in ("docs/page.md", "code.py"):
+        (tmp_path / name).write_text("")
+    git("add", "-A")
+    git("commit", "-m", "first")
+    (tmp_path / "docs" / "page.md").write_text("new figures")
+    assert pages.changes(tmp_path) == ""
+
+    (tmp_path / "code.py").write_text("changed")
+    assert pages.changes(tmp_path) == "M code.py"
 
 
 def test_description_of_every_benchmark_is_a_sentence() -> None:
@@ -171,7 +200,7 @@ def test_description_of_every_benchmark_is_a_sentence() -> None:
     ("arguments", "why"),
     [
         (["nonsense"], "no such benchmark: nonsense"),
-        (["atlas", "--quick", "--markdown", "page.md"], "only tests that all benchmarks run"),
+        (["atlas", "--quick", "--markdown", str(PERFORMANCE)], "only tests that all"),
     ],
 )
 def test_unknown_name_and_quick_figures_for_a_page_are_wrong_usage(
@@ -209,7 +238,27 @@ async def test_proxy_adds_a_round_trip_to_the_connection_and_to_each_exchange() 
     assert times[1] - times[0] >= 0.04
 
 
-def test_every_benchmark_has_markers_on_the_page() -> None:
-    page = (ROOT / "docs" / "performance.md").read_text()
+@pytest.mark.parametrize(
+    ("name", "runs"), [("performance", BENCHMARKS), ("reliability", CAMPAIGNS)]
+)
+def test_page_says_what_each_of_its_runs_does(name: str, runs: Registry) -> None:
+    page = (ROOT / "docs" / f"{name}.md").read_text()
+    described = {
+        word
+        for names in re.findall(r"^\| ([a-z_, ]+) \|", page, re.MULTILINE)
+        for word in names.split(", ")
+    }
 
-    assert [n for n in BENCHMARKS.descriptions() if f"<!-- bench:{n} -->" not in page] == []
+    assert set(runs.descriptions()) <= described
+
+
+def test_page_has_a_row_for_each_rule_of_the_campaigns() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text()
+    rules = {"kills": Rule, "clock": Rule, "quarantines": QuarantineRule}
+
+    assert [
+        (campaign, rule)
+        for campaign, known in rules.items()
+        for rule in known
+        if f"| {campaign} | never: {rule} |" not in page
+    ] == []

@@ -29,13 +29,15 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="few rounds, to test that all benchmarks run"
     )
-    tables = "write the tables to this file, between its markers"
+    tables = "write the goals to this file, between its markers"
     parser.add_argument("--markdown", type=pages.page_at, metavar="FILE", help=tables)
     asked = BENCHMARKS.parse(parser, given)
     if asked.quick and asked.markdown:
         parser.error(
             "--quick only tests that all benchmarks run; its figures must not be written to a file"
         )
+    if asked.markdown:
+        pages.require_committed(parser)
     return asked
 
 
@@ -51,7 +53,7 @@ def main(given: Sequence[str] | None = None) -> int:
         report = BENCHMARKS.run(name, scale)
         show(console, report)
         if asked.markdown:
-            pages.write(asked.markdown, report, header)
+            pages.write(asked.markdown, report, machine.measured())
         reports.append(report)
     return 0 if all(report.held for report in reports) else 1
 

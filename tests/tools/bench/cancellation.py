@@ -32,7 +32,7 @@ Json = dict[str, Any]
 ROUND_TRIP = 0.04
 
 #: The longest that a cancellation may take, as a multiple of its unavoidable round trips.
-LIMIT = 1.2
+LIMIT = 1.25
 
 #: Calls to Slack and Atlas after the submit, and the round trips to Slack and to Atlas that
 #: come before: the submission and the post count half a round trip each. The card is posted

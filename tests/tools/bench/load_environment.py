@@ -1,32 +1,23 @@
-"""The environment of load tests: the bot or a peer on one core, all other processes on the rest.
-
-`python -m tests.tools.bench.load_environment` keeps it running until Ctrl-C, for load that
-`tests.tools.bench.sign` signs.
-"""
+"""The environment of load tests: the bot or a peer on one core, all other processes on the rest."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY
 from tests.support.process import BotProcess, surroundings
-from tests.support.sigterm import exit_on_sigterm
 from tests.tools.bench.load import Plan, Sent
 from tests.tools.bench.sign import CLUSTER, SECRET
-from tests.tools.reporting.report import Missing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -34,10 +25,8 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-#: Seconds for `npm install` and for the start of a program.
+#: Seconds for the start of a program.
 START_TIMEOUT = 120.0
-
-BOLT_JS = Path(__file__).parent / "peers" / "bolt_js"
 
 
 @contextmanager
@@ -71,11 +60,11 @@ def pinned() -> str:
 class Program:
     """A program that prints its port in one JSON line; a context manager that kills it."""
 
-    def __init__(self, *command: str, core: int, folder: str | None = None) -> None:
-        environ = surroundings() | {"SLACK_SIGNING_SECRET": SECRET, "NODE_ENV": "production"}
+    def __init__(self, *command: str, core: int) -> None:
+        environ = surroundings() | {"SLACK_SIGNING_SECRET": SECRET}
         with on_core(core):
             self._process = subprocess.Popen(
-                command, env=environ, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+                command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
             )
 
     def __enter__(self) -> Self:
@@ -189,55 +178,6 @@ def environment(slack: str, atlas: str, folder: str) -> dict[str, str]:
     }
 
 
-@contextmanager
-def bolt_js() -> Iterator[Program]:
-    """Install Bolt for JavaScript into a temporary folder, and start it; raises `Missing`."""
-    if not shutil.which("npm") or not shutil.which("node"):
-        raise Missing("node and npm are missing: apt-get install nodejs npm")
-    with tempfile.TemporaryDirectory(prefix="bolt-js-") as folder:
-        shutil.copytree(BOLT_JS, folder, dirs_exist_ok=True)
-        quiet = ("--no-audit", "--no-fund", "--no-package-lock", "--silent")
-        installed = subprocess.run(
-            ["npm", "install", *quiet],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=START_TIMEOUT,
-            check=False,
-        )
-        if installed.returncode:
-            raise Missing("npm could not install @slack/bolt: no registry is reached")
-        with Program("node", "hello.js", core=0, folder=folder) as program:
-            yield program
-
-
 def peer(name: str) -> Program:
     """Start one of the Python peers on the core of the bot."""
     return python(f"tests.tools.bench.peers.{name}", core=0)
-
-
-async def serve() -> None:
-    """Print the addresses of the bot and its peers, and run until SIGINT or SIGTERM."""
-    async with open_load_environment() as env:
-        with ExitStack() as stack:
-            ports = {"bot": env.bot.port}
-            for name in ("bolt_hello", "bare_aiohttp"):
-                ports[name] = (await stack.enter_context(peer(name)).ready_line())["port"]
-            try:
-                ports["bolt_js"] = (await stack.enter_context(bolt_js()).ready_line())["port"]
-            except Missing as error:
-                sys.stderr.write(f"{error}\n")
-            sys.stdout.write(f"{'text':12} {await env.new_job()}\n")
-            for name, port in ports.items():
-                sys.stdout.write(f"{name:12} http://127.0.0.1:{port}/slack/events\n")
-            sys.stdout.flush()
-            await asyncio.Event().wait()
-
-
-if __name__ == "__main__":
-    argparse.ArgumentParser(
-        prog="python -m tests.tools.bench.load_environment", description=serve.__doc__
-    ).parse_args()
-    exit_on_sigterm()
-    with suppress(KeyboardInterrupt):
-        asyncio.run(serve())

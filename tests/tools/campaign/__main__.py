@@ -46,7 +46,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     add("--requests", type=count, help=f"how many requests (default: {LONG[1]})")
     add("--rate", type=amount, default=20.0, help="soak: cancellations a second (default: 20)")
     add("--short", action="store_true", help=f"{SHORT[1]} requests in {60 * SHORT[0]:g} seconds")
-    tables = "write the tables there, between its markers"
+    tables = "write the goals there, between its markers"
     add("--markdown", type=pages.page_at, metavar="FILE", help=tables)
     asked = CAMPAIGNS.parse(parser, given)
     if asked.short and (asked.minutes or asked.requests):
@@ -55,6 +55,8 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
         parser.error(
             "--short tests that all campaigns run; its figures must not be written to a file"
         )
+    if asked.markdown:
+        pages.require_committed(parser)
     asked.seed = int(time.time()) if asked.seed is None else asked.seed
     return asked
 
@@ -74,11 +76,10 @@ def main(given: Sequence[str] | None = None) -> int:
     asked = arguments(given)
     asked.folder = Path(tempfile.mkdtemp(prefix="cancel-restore-campaign-"))
     console = wide_console()
-    about = machine.lines()
-    console.print(escape("\n".join(about)), highlight=False)
+    console.print(escape("\n".join(machine.lines())), highlight=False)
     code = INTERRUPTED
     with suppress(KeyboardInterrupt):
-        held = [run_one(name, asked, about, console) for name in asked.names]
+        held = [run_one(name, asked, console) for name in asked.names]
         code = 0 if all(held) else 1
     if code:
         console.print(f"seed {asked.seed}, evidence in {asked.folder}", style="red")
@@ -87,14 +88,14 @@ def main(given: Sequence[str] | None = None) -> int:
     return code
 
 
-def run_one(name: str, asked: argparse.Namespace, about: Sequence[str], console: Console) -> bool:
+def run_one(name: str, asked: argparse.Namespace, console: Console) -> bool:
     """Run one campaign, print its tables, and return whether all goals were held."""
     options = options_of(asked, name)
     console.rule(f"{name}: {options.line}")
     report = CAMPAIGNS.run(name, options)
     show(console, report)
     if asked.markdown:
-        pages.write(asked.markdown, report, [*about, options.line])
+        pages.write(asked.markdown, report, machine.measured())
     return report.held
 
 

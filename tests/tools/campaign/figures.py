@@ -13,7 +13,8 @@ from tests.tools.campaign.faults.counts import count_faults
 from tests.tools.reporting.report import Goal, Row, Table, percentile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from enum import StrEnum
 
     from tests.tools.campaign.checks.observations import Observations
     from tests.tools.campaign.checks.rules import Violation
@@ -70,9 +71,15 @@ def _rules(results: Sequence[Result]) -> Table:
         "Violations",
         results,
         [{str(rule): counts[rule] for rule in Rule} for counts in counted],
-        goals=[Goal(text="violations: none", seen=len(found), held=not found)],
+        goals=rules(Rule, [each.rule for result in results for each in result.found]),
         notes=found[:SHOWN],
     )
+
+
+def rules(known: Iterable[StrEnum], broken: Sequence[StrEnum]) -> list[Goal]:
+    """Return a goal for each rule: never broken."""
+    counts = Counter(broken)
+    return [Goal.at_most(f"never: {rule}", counts[rule], 0) for rule in known]
 
 
 def _faults(results: Sequence[Result]) -> Table:

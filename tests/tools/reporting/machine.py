@@ -16,15 +16,17 @@ from tests.support.required_programs import find
 LIBRARIES = ("slack-bolt", "slack-sdk", "aiohttp", "httpx", "sqlalchemy", "asyncpg")
 PEERS = ("requests", "atlasapi", "hypothesis", "atheris")
 
-#: Programs of the peers, with the arguments that print the version; hey has none.
+#: Programs of the peers, with the arguments that print the version.
 PROGRAMS = {
     "Apache": ("apache2", "-v"),
     "curl": ("curl", "--version"),
-    "h2load": ("h2load", "--version"),
-    "Node": ("node", "--version"),
     "PostgreSQL": ("postgres", "--version"),
-    "wrk": ("wrk", "-v"),
 }
+
+
+def measured() -> list[str]:
+    """Return what a row of a page names: the commit with the date, and the machine."""
+    return [f"{_commit()}, {datetime.now(UTC):%Y-%m-%d}", f"{_processor()}, {os.cpu_count()} cores"]
 
 
 def lines() -> list[str]:

@@ -96,22 +96,9 @@ class Table:
             table.add_row(*map(escape, self._texts(row)))
         return table
 
-    def markdown(self) -> str:
-        lines = [f"### {self.title}", ""]
-        lines.append(_line([self.first, *self.columns]))
-        lines.append("|---" + "|---:" * len(self.columns) + "|")
-        lines += [_line(self._texts(row)) for row in self.rows]
-        below = [*(f"Goal: {goal.line}" for goal in self.goals), *self.notes]
-        lines += ["", *(f"- {sentence}" for sentence in below)] if below else []
-        return "\n".join(lines)
-
     def _texts(self, row: Row) -> list[str]:
         texts = [row.name, row.missing] if row.missing else [row.name, *map(shown, row.cells)]
         return texts + [""] * (1 + len(self.columns) - len(texts))
-
-
-def _line(texts: Sequence[str]) -> str:
-    return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
 
 
 def shown(cell: Cell) -> str:
