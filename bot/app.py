@@ -257,7 +257,7 @@ class Bot:
             wanted["key", project.id, project.atlas] = partial(
                 self._services.follow_key, project, names
             )
-            if project.watch_channel:
+            if project.is_watched:
                 watch = self._leader.loop(partial(self._leading.watch, project))
                 wanted["watch", project.id, project.atlas] = watch
         for key in self._following.keys() - wanted.keys():

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from bot.cancellation.quarantine import WatchedProject
+from bot.cancellation.quarantine import WatchedCluster
 from bot.services.activity_feed import FeedMonitor
 from bot.services.direct import DirectMessages
 from bot.services.kept_downloads import KeptDownloads
@@ -47,7 +47,7 @@ class LeaderLoops:
         self._quarantine = QuarantineStore(
             database,
             clock,
-            partial(quarantined_project, services.projects),
+            partial(quarantine_at, services.projects),
             on_state_entered=on_state,
             on_limit=lambda name: metrics.quarantine_limit_reached.labels(project=name).inc(),
             fence=fence,
@@ -164,11 +164,13 @@ class LeaderLoops:
         return lambda seconds: worker.stop(task, seconds)
 
 
-def quarantined_project(projects: Projects, project_id: str) -> WatchedProject | None:
-    """Return what quarantine needs to know about a project; None where it is off."""
-    project = projects.find(project_id)
-    if project is None or project.watch_channel is None or not project.policy.quarantine.is_on:
+def quarantine_at(projects: Projects, project_id: str, cluster: str) -> WatchedCluster | None:
+    """Return what quarantine needs to know about a cluster; None where it is off."""
+    if (project := projects.get_or_none(project_id)) is None:
         return None
-    return WatchedProject(
-        name=project.name, channel=project.watch_channel, policy=project.policy.quarantine
+    policy = project.policies.of(cluster)
+    if policy.watch_channel is None or not policy.quarantine.is_on:
+        return None
+    return WatchedCluster(
+        project=project.name, channel=policy.watch_channel, policy=policy.quarantine
     )

@@ -1,7 +1,7 @@
 """Reloads the policies of projects: at SIGHUP, and when the projects file has changed."""
 
 import asyncio
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from pathlib import Path
@@ -74,15 +74,20 @@ class Reloader:
 
 def merge(old: Settings, new: Settings) -> Settings:
     """Return `old` with what may change without a restart, wherever `new` has a partner."""
+    names = {str(each.name).casefold() for each in new.projects}
     update: dict[str, Any] = {"risks": new.risks}
     for kind in ("projects", "organizations"):
         before, after = by_partner(getattr(old, kind)), by_partner(getattr(new, kind))
         order = after if after.keys() == before.keys() else before
-        update[kind] = tuple(_merged(before[key], after.get(key, before[key])) for key in order)
+        update[kind] = tuple(_merged(before[key], after.get(key), names) for key in order)
     return old.model_copy(update=update)
 
 
-def _merged(old: Holder, new: Holder) -> Holder:
+def _merged(old: Holder, new: Holder | None, names: Collection[str]) -> Holder:
+    """Return the new values; a project without them leaves its name to one that has it now."""
+    if new is None:
+        is_taken = str(old.name).casefold() in names
+        return old.model_copy(update={"name": old.identity}) if is_taken else old
     kept = {"name": new.name or old.name, "credentials": old.credentials}
     return new.model_copy(update=kept)
 
@@ -132,7 +137,7 @@ def _variables(settings: Settings) -> dict[str, Any]:
 
 def _values(holder: PolicyHolder) -> dict[str, Any]:
     """Return what `KEYS` name; the rules are those of the policy, after all defaults."""
-    policy, quarantine = holder.policy, holder.policy.quarantine
+    policy, quarantine = holder.policies.default, holder.policies.default.quarantine
     values = {**dict(holder), "name": holder.title}
     values |= {each.name: getattr(policy, each.name) for each in fields(policy)}
     values |= {

@@ -75,9 +75,8 @@ class AtlasClients:
         return Project(
             id=project.id,
             name=project.label,
-            policy=project.policy,
+            policies=project.policies,
             atlas=self.reader(project.credentials),
-            watch_channel=project.watch_channel,
         )
 
     def organization(self, organization: OrganizationSettings) -> Organization:
@@ -100,7 +99,7 @@ class AtlasClients:
             self.metrics.observe_atlas_call(call.method, call.status, call.seconds)
         self.tracing.record_atlas_call(call)
         found = PROJECT_PATH.search(call.path)
-        project = self.projects.find(found[1]) if found else None
+        project = self.projects.get_or_none(found[1]) if found else None
         if project is None or not call.status or call.challenge:
             return
         if call.path.endswith(EVENTS_PATH):
@@ -186,11 +185,10 @@ class CoreServices:
         )
 
     def apply(self, settings: Settings) -> None:
-        """Apply the names, policies and watch channels of settings with the same projects."""
+        """Apply the names and policies of settings with the same projects."""
         for project in settings.projects:
             name = {"name": project.name} if project.name else {}
-            rules = {"policy": project.policy, "watch_channel": project.watch_channel}
-            self.projects.update({project.id: name | rules})
+            self.projects.update({project.id: {**name, "policies": project.policies}})
         self.organizations.set(map(self.clients.organization, settings.organizations))
 
     async def count(self) -> None:

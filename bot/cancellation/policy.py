@@ -25,7 +25,7 @@ REMIND_AFTER = (timedelta(minutes=1), timedelta(minutes=3), timedelta(minutes=10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """The policy of one project."""
+    """The rules for the jobs of a project, or of some of its clusters."""
 
     requesters: People = EVERYONE  #: who may request a cancellation
     approvals: int = 0  #: how many people must approve, 0 to 5
@@ -42,6 +42,7 @@ class Policy:
     notify_approvers: bool = True  #: whether they get the card as a direct message
     remind_after: tuple[timedelta, ...] = REMIND_AFTER  #: the wait before each; ascending
     escalate_to: People = NO_ONE  #: the approvers who are notified only at the last reminder
+    watch_channel: str | None = None  #: where new downloads are announced; None: they are not
     quarantine: QuarantinePolicy = NO_QUARANTINE  #: of new downloads that no approver keeps
 
     @property
@@ -53,6 +54,26 @@ class Policy:
     def groups(self) -> frozenset[str]:
         """Every user group whose members the rules must know."""
         return self.requesters.groups | self.approvers.groups | self.break_glass.groups
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """The policies of one project."""
+
+    default: Policy = Policy()
+
+    def of(self, cluster: str) -> Policy:
+        """Return the policy for the jobs of a cluster: every caller looks it up here."""
+        del cluster
+        return self.default
+
+    @property
+    def all(self) -> tuple[Policy, ...]:
+        return (self.default,)
+
+    def possible(self, cluster: str | None) -> tuple[Policy, ...]:
+        """Return the policies that may hold, as long as no cluster is selected."""
+        return self.all if cluster is None else (self.of(cluster),)
 
 
 def may_cancel(policy: Policy) -> NotAllowed | None:

@@ -64,10 +64,10 @@ NO_QUARANTINE = QuarantinePolicy()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WatchedProject:
-    """What quarantine needs to know about a project; `channel` gets the cards."""
+class WatchedCluster:
+    """What quarantine needs to know about a cluster; `channel` gets the cards."""
 
-    name: str
+    project: str  #: its name
     channel: str
     policy: QuarantinePolicy
 
@@ -96,7 +96,7 @@ def quarantine_key(ref: JobRef) -> str:
 
 
 def new_request(
-    request_id: str, ref: JobRef, shown: JobFingerprint, project: WatchedProject, now: datetime
+    request_id: str, ref: JobRef, shown: JobFingerprint, watched: WatchedCluster, now: datetime
 ) -> Request:
     """Build the bot's own request to cancel a download."""
     return Request(
@@ -104,17 +104,17 @@ def new_request(
         key=quarantine_key(ref),
         state=State.QUARANTINED,
         ref=ref,
-        project_name=project.name,
+        project_name=watched.project,
         team="",
         requester="",
-        asked_in=project.channel,
-        channel=project.channel,
+        asked_in=watched.channel,
+        channel=watched.channel,
         reason="",
         shown=shown,
         approvals_needed=1,
         created_at=now,
         changed_at=now,
-        expires_at=now + project.policy.grace,
+        expires_at=now + watched.policy.grace,
     )
 
 

@@ -98,7 +98,8 @@ class CancelOptions:
 
 def _run(settings: Settings, options: CancelOptions, progress: Progress) -> int:
     """Run the command and return its exit code; an error ends it with its sentence."""
-    refusals = [options.refusal(each.policy) for each in settings.policy_holders]
+    cluster, holders = options.target.cluster, settings.policy_holders
+    refusals = [options.refusal(each.policies.of(cluster)) for each in holders]
     if refusals and all(refusals):  # so Atlas need not be asked which project has the job
         output.fail(refusals[0], output.WRONG_USAGE)
     command: CancelCommand | None = None
@@ -132,7 +133,7 @@ async def _open(
         services = await stack.enter_async_context(jobs.open_services(settings))
         await services.clock.set()
         project, ref = await jobs.find_job(services, options.target)
-        if refusal := options.refusal(project.policy):
+        if refusal := options.refusal(project.policies.of(ref.cluster_name)):
             output.fail(refusal, output.WRONG_USAGE)
         try:
             shown = await services.cancellation.look_up(ref, timeout=jobs.READ_TIMEOUT)
@@ -162,7 +163,8 @@ class CancelCommand:
         asked = f"Type the cluster's name, {name}, to cancel the download"
         while not (typed := typer.prompt(asked, default="", show_default=False, err=True).strip()):
             typer.echo("Nothing was typed. Ctrl-C ends the command.", err=True)
-        if check_typed_name(replace(self.project.policy, confirm_by_typing=True), name, typed):
+        policy = self.project.policies.of(name)
+        if check_typed_name(replace(policy, confirm_by_typing=True), name, typed):
             output.fail(f"That is not {name}, so nothing was done.", output.WRONG_USAGE)
 
     async def cancel(self) -> int:
@@ -185,7 +187,8 @@ class CancelCommand:
         return await self._follow(request)
 
     def _submission(self) -> Submission:
-        channel = self.project.policy.audit_channel or self.project.watch_channel or ""
+        policy = self.project.policies.of(self.shown.ref.cluster_name)
+        channel = policy.audit_channel or policy.watch_channel or ""
         return Submission(
             key=self.key,
             person=jobs.current_operator(),

@@ -141,8 +141,7 @@ def _settings(settings: Settings) -> Iterator[str]:
 def _policy(holder: PolicyHolder) -> str:
     """Return the kind of credentials, and the shape of each rule that is not the default."""
     kind = "API key" if isinstance(holder.credentials, DigestKey) else "service account"
-    watched = ["watched"] if holder.watch_channel else []
-    return ", ".join((kind, *watched, *_rules(holder.policy, Policy())))
+    return ", ".join((kind, *_rules(holder.policies.default, Policy())))
 
 
 def _rules(rules: Policy | QuarantinePolicy, default: Policy | QuarantinePolicy) -> Iterator[str]:

@@ -188,7 +188,7 @@ async def check_project(
     ) as atlas:
         checks = ProjectChecks(project, atlas, now(), calls)
         results = await checks.run()
-    if project.watch_channel and checks.cluster_count:
+    if any(each.watch_channel for each in project.policies.all) and checks.cluster_count:
         counts[project.id] = checks.cluster_count
     dates = ((here, call.date) for here, call in reversed(calls) if call.date)
     return [*results, compare_clock("Atlas", *next(dates, (None, None)))]
@@ -249,7 +249,10 @@ class ProjectChecks:
     async def _rights(self) -> KeyAccess:
         """Check the access list, the roles, and the end of the secret."""
         access, unread = await self._read_access()
-        subjects, read_only = self._subjects, self.project.policy.read_only
+        subjects, read_only = (
+            self._subjects,
+            all(each.read_only for each in self.project.policies.all),
+        )
         self._add(
             check_access_list(subjects["atlas_access_list"], access.addresses, unread),
             check_roles(subjects["atlas_roles"], access, unread),

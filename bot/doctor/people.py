@@ -86,7 +86,7 @@ def named_ids(settings: Settings) -> list[NamedId]:
 
 
 def _ids_of(project: PolicyHolder) -> Iterator[NamedId]:
-    policy = project.policy
+    policy = project.policies.default
     approvers = policy.first_approvers
     people = {
         "requesters": policy.requesters,
@@ -97,7 +97,7 @@ def _ids_of(project: PolicyHolder) -> Iterator[NamedId]:
     ids: list[tuple[str, str, Iterable[str]]] = [
         ("channel", "channels", policy.channels),
         ("channel", "audit_channel", filter(None, [policy.audit_channel])),
-        ("channel", "watch_channel", filter(None, [project.watch_channel])),
+        ("channel", "watch_channel", filter(None, [policy.watch_channel])),
         *(("user", rule, named.users) for rule, named in people.items()),
         *(("group", rule, named.groups) for rule, named in people.items()),
     ]
@@ -109,7 +109,9 @@ def _ids_of(project: PolicyHolder) -> Iterator[NamedId]:
 
 
 def with_approvals(settings: Settings) -> list[PolicyHolder]:
-    return [project for project in settings.policy_holders if project.policy.approvals > 0]
+    return [
+        project for project in settings.policy_holders if project.policies.default.approvals > 0
+    ]
 
 
 #: The subject of a check, and the id or the project that it is about.
@@ -188,7 +190,7 @@ class IdChecks:
 
     async def approvers(self, subject: Subject, project: PolicyHolder) -> CheckResult:
         """Check whether requests of a project can be approved."""
-        policy = project.policy
+        policy = project.policies.default
         approvers, requesters = policy.approvers, policy.requesters
         if approvers.everyone:
             return subject.ok(f"{policy.approvals} required; every full member may approve")
@@ -201,7 +203,7 @@ class IdChecks:
 
     async def direct_messages(self, subject: Subject, project: PolicyHolder) -> CheckResult:
         """Count the approvers who get the card of a request directly, by the rules of notices."""
-        policy = project.policy
+        policy = project.policies.default
         if not policy.notify_approvers:
             name = setting_name(project, "notify_approvers")
             return subject.warning(f"no approver gets any ({name})", TURN_ON)

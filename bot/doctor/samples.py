@@ -10,7 +10,7 @@ from bot.cancellation.events import EventName
 from bot.cancellation.job_facts import JobFacts, Lead, LinkPhase
 from bot.cancellation.lifecycle import Approval, Card, JobFingerprint, Outcome, Request, State
 from bot.cancellation.people import People
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import PostKind, RequestPost
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from bot.cancellation.watched_job import WatchedJob, WatchedState
@@ -107,7 +107,7 @@ DETAILS = JobDetails(ref=REF, project_name=NAME, job=JOB, open_request=None, fac
 
 def _project(number: int) -> Project:
     atlas = cast("AtlasReader", None)  # views read nothing
-    return Project(id=f"{number:024}", name=NAME, policy=POLICY, atlas=atlas)
+    return Project(id=f"{number:024}", name=NAME, policies=Policies(POLICY), atlas=atlas)
 
 
 PROJECTS = [_project(number) for number in range(250)]

@@ -196,7 +196,9 @@ async def warn_about_ids(settings: Settings, directory: Directory) -> None:
 
     The directory remembers what it read for the first clicks: Slack limits reads of groups.
     """
-    quarantined = any(each.policy.quarantine.is_on for each in settings.policy_holders)
+    quarantined = any(
+        policy.quarantine.is_on for each in settings.policy_holders for policy in each.policies.all
+    )
     if quarantined and directory.identity.reads_emails is False:
         log.warning("scope missing", scope=EMAILS, why=OPTIONAL_SCOPES[EMAILS], what_to_do=GRANT)
     planned = [each for each in planned_checks(settings) if each[0].check != "direct_messages"]

@@ -72,7 +72,7 @@ class ActivityFeeds:
     async def _load(self, key: tuple[str, datetime | None]) -> Feed:
         project_id, started_at = key
         now = self._now()
-        project = self._projects.find(project_id)
+        project = self._projects.get_or_none(project_id)
         if project is None:
             return Feed(now, None)
         since = started_at - timedelta(minutes=1) if started_at else now - LOOK_BACK

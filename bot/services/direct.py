@@ -38,17 +38,17 @@ class DirectMessages:
                 await self.copy_card(request)
 
     async def _announce(self, job: WatchedJob) -> None:
-        project = self.projects.find(job.ref.project_id)
-        people = await self._approvers(project.policy) if project else ()
+        policy = self.projects.policy_or_none(job.ref)
+        people = await self._approvers(policy) if policy else ()
         if await self.store.announce(job.id, people):
             log.warning("announcement sent to approvers", job=job.ref.job_id, people=len(people))
             self.on_change()
 
     async def copy_card(self, request: Request) -> None:
         """Send the card of a quarantine to each approver; without one, the card says why."""
-        project = self.projects.find(request.ref.project_id)
-        if project and notices.can_reach_approvers(project.policy):
-            people = await self._approvers(project.policy)
+        policy = self.projects.policy_or_none(request.ref)
+        if policy and notices.can_reach_approvers(policy):
+            people = await self._approvers(policy)
             if await self.store.copy_card(request.id, people):
                 log.warning("card sent to approvers", request=request.id, people=len(people))
                 self.on_change()
@@ -70,7 +70,10 @@ def nobody_to_reach(projects: Projects, channel: str) -> str:
     names = [
         project.name
         for project in projects.all
-        if project.watch_channel == channel and not notices.can_reach_approvers(project.policy)
+        if any(
+            policy.watch_channel == channel and not notices.can_reach_approvers(policy)
+            for policy in project.policies.all
+        )
     ]
     if not names:
         return ""

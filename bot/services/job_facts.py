@@ -136,7 +136,7 @@ class JobFactsService:
             self.on_change()
 
     async def _read_job(self, ref: JobRef) -> RestoreJob | None:
-        project = self.projects.find(ref.project_id)
+        project = self.projects.get_or_none(ref.project_id)
         if project is None:
             return None
         try:
@@ -157,7 +157,7 @@ class JobFactsService:
         self, ref: JobRef, facts: JobFacts, feed: Feed | None, nearby: NearbyJobs
     ) -> StartedBy | None:
         """Return what the feed has, or None if there is nothing to find out."""
-        project = self.projects.find(ref.project_id)
+        project = self.projects.get_or_none(ref.project_id)
         if facts.started_by.settled or feed is None or project is None:
             return None
         if feed.events is None:

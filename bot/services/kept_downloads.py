@@ -10,7 +10,7 @@ import structlog
 
 from bot.atlas import AtlasError, RestoreJob
 from bot.cancellation.errors import RightsNotChecked, StateConflict
-from bot.cancellation.quarantine import WatchedProject, is_candidate
+from bot.cancellation.quarantine import WatchedCluster, is_candidate
 from bot.cancellation.starter import StartedBy
 from bot.services.projects import Projects
 from bot.storage.quarantine_store import Quarantined, QuarantineStore
@@ -59,26 +59,27 @@ class KeptDownloads:
         return max(await asyncio.gather(*map(self._judge, known)), default=0.0)
 
     async def _judge(self, kept: Quarantined) -> float:
-        project = self.store.project_of(kept.request.ref.project_id)
-        if project is None:  # without quarantine
+        ref = kept.request.ref
+        watched = self.store.watched(ref.project_id, ref.cluster_name)
+        if watched is None:  # without quarantine
             return 0.0
         try:
             email = await self.email_of(kept.request.outcome.by or "")
         except RightsNotChecked as error:
             log.info("keep not judged", request=kept.request.id, why=str(error))
             return max(RETRY_INTERVAL, error.retry_after)
-        if is_candidate(kept.facts.started_by, email) and not await self._void(kept, project):
+        if is_candidate(kept.facts.started_by, email) and not await self._void(kept, watched):
             return RETRY_INTERVAL
         self._judged.add(_key(kept))
         return 0.0
 
-    async def _void(self, kept: Quarantined, project: WatchedProject) -> bool:
+    async def _void(self, kept: Quarantined, watched: WatchedCluster) -> bool:
         """Void a keep; False while a person's request leaves no room for another quarantine."""
         job = await self._read_job(kept)
         if job and job.is_over:
             return True
         try:
-            is_void = await self.store.void_keep(kept, project)
+            is_void = await self.store.void_keep(kept, watched)
         except StateConflict:
             return True  # it ended meanwhile
         self.on_change()

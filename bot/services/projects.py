@@ -9,7 +9,7 @@ import structlog
 
 from bot.atlas import AtlasError, AtlasReader, AtlasUnavailable, JobRef, KeyAccess
 from bot.cancellation.errors import KeyMayNotCancel, NotAllowed, UnknownProject
-from bot.cancellation.policy import Policy, may_cancel
+from bot.cancellation.policy import Policies, Policy, may_cancel
 from bot.services.rate_limit import RateLimitBudget, events_budget
 from bot.timings import DEFAULT_TIMINGS, Timings
 
@@ -22,11 +22,9 @@ class Project:
 
     id: str
     name: str = field(compare=False)
-    policy: Policy = field(compare=False)
+    policies: Policies = field(compare=False)
     #: The client with its key; projects with the same key share it.
     atlas: AtlasReader = field(repr=False, compare=False)
-    #: Where its new downloads are announced, or None.
-    watch_channel: str | None = field(default=None, compare=False)
     #: Whether the key has a role that may cancel; None while that is not known.
     key_may_cancel: bool | None = field(default=None, compare=False)
     #: The rate limits of its backup calls, and of reads of its activity feed.
@@ -34,10 +32,18 @@ class Project:
     events: RateLimitBudget = field(default_factory=events_budget, repr=False, compare=False)
 
     @property
-    def why_read_only(self) -> NotAllowed | None:
-        """Return why no cancellation is offered here, or None; only the policy forbids one."""
+    def is_watched(self) -> bool:
+        """Whether new downloads are announced, of some clusters at least."""
+        return any(policy.watch_channel for policy in self.policies.all)
+
+    def why_read_only(self, cluster: str | None = None) -> NotAllowed | None:
+        """Return why no cancellation is offered in a cluster, or in any; only the policy forbids.
+
+        Without a reason, None.
+        """
+        refusals = [*map(may_cancel, self.policies.possible(cluster))]
         lacks_role = self.key_may_cancel is False
-        return may_cancel(self.policy) or (KeyMayNotCancel() if lacks_role else None)
+        return refusals[0] if all(refusals) else KeyMayNotCancel() if lacks_role else None
 
 
 class Projects:
@@ -58,20 +64,28 @@ class Projects:
         """The project, if only one is configured: commands need not name it."""
         return self.all[0] if len(self.all) == 1 else None
 
-    def find(self, name_or_id: str) -> Project | None:
-        """Find a project by its name, in any case, or by its id, even if it is gone."""
+    def find(self, typed: str) -> Project | None:
+        """Find a project by what people type: its name, in any case, or its id, even if gone."""
         named = {project.name.casefold(): project for project in self.all}
-        return self._by_id.get(name_or_id.lower()) or named.get(name_or_id.casefold())
+        return self.get_or_none(typed.lower()) or named.get(typed.casefold())
+
+    def get_or_none(self, project_id: str) -> Project | None:
+        """Return a project by its id alone, even if it is gone."""
+        return self._by_id.get(project_id)
 
     def get(self, project_id: str) -> Project:
         """Return a project by its id; raises `UnknownProject`."""
-        if project := self.find(project_id):
+        if project := self.get_or_none(project_id):
             return project
         raise UnknownProject
 
     def policy(self, ref: JobRef) -> Policy:
         """Return the current policy for a job; raises `UnknownProject`."""
-        return self.get(ref.project_id).policy
+        return self.get(ref.project_id).policies.of(ref.cluster_name)
+
+    def policy_or_none(self, ref: JobRef) -> Policy | None:
+        project = self.get_or_none(ref.project_id)
+        return project.policies.of(ref.cluster_name) if project else None
 
     def add(self, project: Project) -> None:
         self._by_id[project.id] = project

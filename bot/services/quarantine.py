@@ -16,7 +16,7 @@ from bot.cancellation.lifecycle import Ending, Request, State
 from bot.cancellation.posts import PostState
 from bot.cancellation.quarantine import TOLERANCE, GraceClock, Stay
 from bot.services.job_facts import JobFactsService
-from bot.services.projects import Project, Projects
+from bot.services.projects import Projects
 from bot.services.runner import Runner
 from bot.storage.quarantine_store import Quarantined, QuarantineStore
 from bot.tasks import log_errors
@@ -96,11 +96,11 @@ class Quarantine:
 
     async def _end_early(self, each: Quarantined) -> bool:
         """End a quarantine whose job is over, or whose starter is expected; return True then."""
-        project, early = self._project(each), None
+        policy, early = self.projects.policy_or_none(each.request.ref), None
         if ended := each.facts.ended:
             early = Ending.explained(State.OVER, rules.ENDED.format(state=ended))
-        elif project:
-            early = rules.early_ending(project.policy.quarantine, each.facts.started_by)
+        elif policy:
+            early = rules.early_ending(policy.quarantine, each.facts.started_by)
         if early:
             await self._record(each, lambda _count: early)
         return early is not None
@@ -109,9 +109,9 @@ class Quarantine:
         """Return the requests whose grace time is over, and record the ends that have changed."""
         now = self.now()
         waiting = {
-            _stay(each): project.policy.quarantine.grace
+            _stay(each): policy.quarantine.grace
             for each in shown
-            if (project := self._project(each))
+            if (policy := self.projects.policy_or_none(each.request.ref))
         }
         left = self.clock.measure(waiting, self.monotonic())
         measured = [each for each in shown if _stay(each) in left]
@@ -127,7 +127,7 @@ class Quarantine:
 
     async def _end(self, each: Quarantined) -> None:
         """Read job and starter once more, and decide."""
-        project = self._project(each)
+        project = self.projects.get_or_none(each.request.ref.project_id)
         if project is None or not await self._is_seen(each, 0.0):
             return
         ref, started_by, job = each.request.ref, each.facts.started_by, None
@@ -140,7 +140,8 @@ class Quarantine:
             started_by = facts.started_by
         except AtlasError as error:
             log.warning("quarantined job not read", job=ref.job_id, why=str(error))
-        await self._record(each, partial(rules.ending, project.policy.quarantine, started_by, job))
+        policy = self.projects.policy(ref).quarantine
+        await self._record(each, partial(rules.ending, policy, started_by, job))
 
     async def _record(self, each: Quarantined, ending: Callable[[int], Ending]) -> None:
         try:
@@ -150,9 +151,6 @@ class Quarantine:
         if ended.state is State.APPROVED:
             self.runner.start(ended.id)
         self.on_change()
-
-    def _project(self, each: Quarantined) -> Project | None:
-        return self.projects.find(each.request.ref.project_id)
 
 
 def _stay(each: Quarantined) -> Stay:

@@ -275,7 +275,7 @@ class Runner:
             self.on_change()
 
     async def _execute_and_settle(self, request: Request) -> None:
-        project = self.projects.find(request.ref.project_id)
+        project = self.projects.get_or_none(request.ref.project_id)
         if project is None:
             await self.store.settle(request, State.FAILED, Outcome(sentence=UNKNOWN_PROJECT))
             return

@@ -20,7 +20,7 @@ from bot.cancellation.request_context import new_request_id
 from bot.redaction import without_secrets
 from bot.services.job_facts import FEED_TIMEOUT, JobFactsService
 from bot.services.job_search import JobFinder
-from bot.services.projects import Project, Projects
+from bot.services.projects import Projects
 from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
 from bot.storage.history import History
@@ -85,7 +85,8 @@ class CancellationService:
             self.facts.feeds.read(ref, timeout=FEED_TIMEOUT),
         )
         facts, earlier = await self.facts.of_job(ref, job, feed)
-        may_act_at_once = project.policy.approvals == 0 or project.policy.break_glass != NO_ONE
+        policy = project.policies.of(ref.cluster_name)
+        may_act_at_once = policy.approvals == 0 or policy.break_glass != NO_ONE
         if earlier and earlier.state is State.QUARANTINED and may_act_at_once:
             earlier = None  # people may cancel at once what is only quarantined
         return JobDetails(
@@ -99,12 +100,11 @@ class CancellationService:
 
     async def submit(self, submission: Submission) -> Request:
         """Record the request and start it if approved; the same key gives the same request."""
-        project = self.projects.get(submission.ref.project_id)
-        policy, person = project.policy, submission.person
+        policy, person = self.projects.policy(submission.ref), submission.person
         if refusal := refusal_of(policy, submission):
             raise refusal
         request_id = submission.request_id or new_request_id()
-        request = new_request(project, submission, request_id, self.now())
+        request = new_request(policy, submission, request_id, self.now())
         members = submission.approver_members or frozenset()
         notified = recipients(policy, person.id, members)
         return self._changed(await self.requests.create(request, person, notified))
@@ -214,12 +214,10 @@ def acts_alone(policy: Policy, submission: Submission) -> bool:
     return submission.alone and policy.approvals > 0
 
 
-def new_request(
-    project: Project, submission: Submission, request_id: str, now: datetime
-) -> Request:
+def new_request(policy: Policy, submission: Submission, request_id: str, now: datetime) -> Request:
     """Build the request for a submission (pure)."""
-    alone = acts_alone(project.policy, submission)
-    approvals = 0 if alone else project.policy.approvals
+    alone = acts_alone(policy, submission)
+    approvals = 0 if alone else policy.approvals
     return Request(
         id=request_id,
         key=submission.key,
@@ -236,7 +234,7 @@ def new_request(
         approvals_needed=approvals,
         created_at=now,
         changed_at=now,
-        expires_at=now + project.policy.approval_ttl,
+        expires_at=now + policy.approval_ttl,
         acted_alone=alone,
         next_notice_at=now if approvals else None,
     )

@@ -81,8 +81,7 @@ class Notifier:
                 await self._notify(request)
 
     async def _notify(self, request: Request) -> None:
-        project = self.projects.find(request.ref.project_id)
-        policy = project.policy if project else NO_NOTICES
+        policy = self.projects.policy_or_none(request.ref) or NO_NOTICES
         notice = notices.due_notice(policy, request, self.now())
         notified: Sequence[Person] = ()
         if notice.is_first or notice.reminder:

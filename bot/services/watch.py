@@ -111,7 +111,10 @@ class Watcher:
         if requested := await self.feed.read():
             log.info("restore requested", project=self._id, events=requested)
             self._requested.set()
-            if self.project.policy.quarantine.expected and self.feed.unsettled > 0:
+            if (
+                any(each.quarantine.expected for each in self.project.policies.all)
+                and self.feed.unsettled > 0
+            ):
                 self._settled_at = self.monotonic() + self.feed.unsettled
 
     async def _poll(self) -> None:

@@ -274,7 +274,7 @@ def _quarantine_warnings(settings: Settings) -> Iterator[str]:
     """Name the projects whose quarantined downloads may have their link before they end."""
     interval = round(min(settings.events_interval, settings.watch_interval).total_seconds())
     for project in settings.policy_holders:
-        quarantine = project.policy.quarantine
+        quarantine = project.policies.default.quarantine
         grace = round(quarantine.grace.total_seconds())
         left = SHORTEST_WAIT - interval - grace
         if quarantine.is_on and left < LEAST_LEFT:
@@ -287,9 +287,9 @@ def _quarantine_warnings(settings: Settings) -> Iterator[str]:
 
 
 def _policy_risks(project: PolicyHolder) -> Iterator[str]:
-    policy, watch_channel = project.policy, project.watch_channel
+    policy = project.policies.default
     if policy.read_only:
-        if not watch_channel:
+        if not policy.watch_channel:
             yield "the bot only watches, and no channel is set (BOT_WATCH_CHANNEL)."
         return
     if policy.approvals == 0:
@@ -297,7 +297,7 @@ def _policy_risks(project: PolicyHolder) -> Iterator[str]:
     if policy.requesters.everyone:
         yield "every full member of the workspace may ask (BOT_REQUESTERS)."
     yield from _approval_risks(policy) if policy.approvals else _unused_rules(policy)
-    if watch_channel and policy.channels and watch_channel not in policy.channels:
+    if policy.channels and policy.watch_channel not in {None, *policy.channels}:
         yield (
             "the buttons of announcements do not work in the watch channel: add it to "
             "BOT_CHANNELS (BOT_WATCH_CHANNEL)."

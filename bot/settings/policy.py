@@ -10,7 +10,7 @@ from pydantic import PlainValidator as Parser
 
 from bot.atlas import Credentials
 from bot.cancellation.people import EVERYONE, NO_ONE, People
-from bot.cancellation.policy import REMIND_AFTER, Policy, check_enough_approvers
+from bot.cancellation.policy import REMIND_AFTER, Policies, Policy, check_enough_approvers
 from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
 from bot.settings import parsers
 from bot.settings.parsers import Model, parser, setting
@@ -154,14 +154,13 @@ class PolicyHolder(Model):
     #: read from Atlas.
     name: str | None
     credentials: InstanceOf[Credentials]
-    policy: InstanceOf[Policy]
-    watch_channel: str | None = None
+    policies: InstanceOf[Policies]
 
     @classmethod
     def of(cls, policy: PolicySettings, credentials: Credentials, **own: object) -> Self:
         """Build one with its policy by the settings; `own` are the other fields."""
-        own |= {"policy": policy.policy(), "watch_channel": policy.watch_channel}
-        return cls.model_validate({**own, "credentials": credentials})
+        own |= {"policies": Policies(policy.policy()), "credentials": credentials}
+        return cls.model_validate(own)
 
     @property
     def label(self) -> str:
@@ -211,7 +210,7 @@ def policy_problems(settings: PolicySettings, label: Callable[[str], str]) -> It
     if not policy.quarantine.is_on:
         return
     mode = f"{label('quarantine')} is {policy.quarantine.mode}"
-    if settings.watch_channel is None:
+    if policy.watch_channel is None:
         fix = f"set {label('watch_channel')}, in which approvers keep downloads"
         yield f"{mode}, but no channel is watched: {fix}"
     if policy.approvers == NO_ONE:

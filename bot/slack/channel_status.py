@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import KW_ONLY, dataclass
+from itertools import chain
 
 import structlog
 
@@ -134,8 +135,7 @@ def named_channels(projects: Projects) -> Collection[str]:
     Where an audit channel gets the cards, those of the command get none.
     """
     found: dict[str, None] = {}
-    for project in projects.all:
-        policy = project.policy
+    for policy in chain.from_iterable(project.policies.all for project in projects.all):
         cards = [policy.audit_channel] if policy.audit_channel else sorted(policy.channels)
-        found |= dict.fromkeys(each for each in (project.watch_channel, *cards) if each)
+        found |= dict.fromkeys(each for each in (policy.watch_channel, *cards) if each)
     return tuple(found)

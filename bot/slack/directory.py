@@ -7,6 +7,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TypeVar
@@ -136,8 +137,7 @@ class Directory:
         Raises `UnknownProject` without projects, and the refusal of the first one if the person
         may use none of them.
         """
-        checks = (self._refusal(actor, channel, project.policy) for project in projects)
-        refusals = await asyncio.gather(*checks)
+        refusals = await asyncio.gather(*(self._refusal(actor, channel, p) for p in projects))
         allowed = [project for project, no in zip(projects, refusals, strict=True) if no is None]
         if not allowed:
             raise next(filter(None, refusals), UnknownProject())
@@ -148,21 +148,29 @@ class Directory:
 
         A project for which Slack did not answer is left out.
         """
-        seen = await asyncio.gather(*(self._may_see(actor, each.policy) for each in projects))
+        seen = await asyncio.gather(*(self._may_see(actor, each) for each in projects))
         return [project for project, visible in zip(projects, seen, strict=True) if visible]
 
-    async def _may_see(self, actor: Actor, policy: Policy) -> bool:
-        try:
-            if await self.person(actor, policy.requesters) in policy.requesters:
-                return True
-            return await self.person(actor, policy.approvers) in policy.approvers
-        except RightsNotChecked:
-            return False
+    async def _may_see(self, actor: Actor, project: Project) -> bool:
+        for policy in project.policies.all:
+            for people in (policy.requesters, policy.approvers):
+                with suppress(RightsNotChecked):
+                    if await self.person(actor, people) in people:
+                        return True
+        return False
 
-    async def _refusal(self, actor: Actor, channel: str, policy: Policy) -> NotAllowed | None:
-        if refusal := rules.may_use_channel(policy, channel):
-            return refusal
-        return rules.may_request(policy, await self.person(actor, policy.requesters))
+    async def _refusal(self, actor: Actor, channel: str, project: Project) -> NotAllowed | None:
+        """Return the first refusal if the person may ask in none of the project's clusters."""
+        refusals = []
+        for policy in project.policies.all:
+            refusal = rules.may_use_channel(policy, channel)
+            refusal = refusal or rules.may_request(
+                policy, await self.person(actor, policy.requesters)
+            )
+            if refusal is None:
+                return None
+            refusals.append(refusal)
+        return refusals[0]
 
     async def current_people(
         self, users: Collection[str], groups: Collection[str], max_age: float = CURRENT_MAX_AGE

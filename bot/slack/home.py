@@ -106,7 +106,7 @@ class HomeTab:
         quarantined = await self._deps.service.history.quarantined()
         own = [request for request in quarantined if await self._may(request)]
         facts, policy = await self._facts(own), self._deps.service.projects.policy
-        modes = {each.ref.project_id: policy(each.ref).quarantine.mode for each in own}
+        modes = {each.ref: policy(each.ref).quarantine.mode for each in own}
         return quarantine_blocks(own, viewer, self._deps.links, facts, modes)
 
     async def _waiting(self, viewer: Viewer) -> list[Block]:
@@ -125,13 +125,13 @@ class HomeTab:
 
     async def _may(self, request: Request, *, review: bool = False) -> bool:
         """Return whether this person may decide about the request, or review it."""
-        project = self._deps.service.projects.find(request.ref.project_id)
-        if project is None:
+        policy = self._deps.service.projects.policy_or_none(request.ref)
+        if policy is None:
             return False
-        person = await self._deps.directory.person(self._actor, project.policy.approvers)
+        person = await self._deps.directory.person(self._actor, policy.approvers)
         if review:
-            return rules.may_review(project.policy, request, person) is None
-        return rules.may_decide(project.policy, request.requester, person) is None
+            return rules.may_review(policy, request, person) is None
+        return rules.may_decide(policy, request.requester, person) is None
 
     async def _publish(self, view: View) -> None:
         try:
@@ -209,15 +209,15 @@ def quarantine_blocks(
     viewer: Viewer,
     links: Links,
     facts: Mapping[JobRef, JobFacts],
-    modes: Mapping[str, Mode],
+    modes: Mapping[JobRef, Mode],
 ) -> list[Block]:
     """Show the downloads that the viewer may keep, oldest first; nothing without any.
 
-    `modes` are those of quarantine, by the project's id.
+    `modes` are those of quarantine.
     """
     shown = [_header("In quarantine: keep or cancel")] if requests else []
     for each in requests[:MAX_URGENT]:
-        mode = modes.get(each.ref.project_id, Mode.ENFORCE)
+        mode = modes.get(each.ref, Mode.ENFORCE)
         text = _about(
             each, "Keep or cancel this download?", card_views.what_follows(each, mode), facts
         )
@@ -252,7 +252,7 @@ def _entry(
 ) -> list[Block]:
     """Show a request, with its reason and a link to its card for viewers who may read them."""
     people = {request.requester, *request.approved_by}
-    if viewer.may_read(request.ref.project_id, request.asked_in, people):
+    if viewer.may_read(request.ref, request.asked_in, people):
         reason = f"\n{mrkdwn.quote(request.reason, 500)}" if request.reason.strip() else ""
         text += f": see {mrkdwn.link(links.card_of(request), 'its card')}.{reason}"
     return [blockkit.section(text), blockkit.actions(*buttons)]

@@ -3,8 +3,9 @@
 import asyncio
 import difflib
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from bot.atlas import AtlasError, JobRef
@@ -107,17 +108,18 @@ class Viewer:
 
     ids: frozenset[str]
     channel: str  #: of the list; the user's id for the Home tab
-    approves: frozenset[str] = frozenset()  #: the projects that name the person as an approver
+    #: Whether the policy for a job names the person as an approver.
+    approves: Callable[[JobRef], bool] = lambda _ref: False
 
-    def may_read(self, project_id: str, asked_in: str, people: Collection[str]) -> bool:
+    def may_read(self, ref: JobRef, asked_in: str, people: Collection[str]) -> bool:
         """Whether a request's reason and thread are shown; `people` asked or decided."""
-        concerned = project_id in self.approves or not self.ids.isdisjoint(people)
+        concerned = self.approves(ref) or not self.ids.isdisjoint(people)
         return concerned or asked_in == self.channel
 
     def readable(self, past: PastRequest) -> PastRequest:
         """Return the request without reason and thread, unless they are shown."""
         request = past.request
-        if self.may_read(request.ref.project_id, request.asked_in, request.people):
+        if self.may_read(request.ref, request.asked_in, request.people):
             return past
         return replace(past, request=replace(request, reason="", card=None))
 
@@ -125,7 +127,7 @@ class Viewer:
 async def viewer_of(
     directory: Directory, actor: Actor, channel: str, projects: Iterable[Project]
 ) -> Viewer:
-    """Find out in which projects the actor is a named approver; without an answer in none."""
+    """Find out where the actor is a named approver; without an answer from Slack nowhere."""
 
     async def look_up(policy: Policy) -> Person | None:
         try:
@@ -133,14 +135,18 @@ async def viewer_of(
         except RightsNotChecked:
             return None
 
-    named = [project for project in projects if project.policy.approvers_named]
-    found = await asyncio.gather(*(look_up(project.policy) for project in named))
-    people = [(each, person) for each, person in zip(named, found, strict=True) if person]
-    return Viewer(
-        ids=frozenset({actor.id}).union(*(person.ids for _, person in people)),
-        channel=channel,
-        approves=frozenset(each.id for each, p in people if is_named_approver(each.policy, p)),
-    )
+    policies = {project.id: project.policies for project in projects}
+    every = chain.from_iterable(each.all for each in policies.values())
+    named = [policy for policy in dict.fromkeys(every) if policy.approvers_named]
+    found = await asyncio.gather(*map(look_up, named))
+    people = [(policy, person) for policy, person in zip(named, found, strict=True) if person]
+    own = {policy for policy, person in people if is_named_approver(policy, person)}
+
+    def approves(ref: JobRef) -> bool:
+        return ref.project_id in policies and policies[ref.project_id].of(ref.cluster_name) in own
+
+    ids = frozenset({actor.id}).union(*(person.ids for _, person in people))
+    return Viewer(ids=ids, channel=channel, approves=approves)
 
 
 async def facts_of(deps: Dependencies, jobs: Sequence[CancellableJob]) -> Mapping[JobRef, JobFacts]:
@@ -192,7 +198,11 @@ def job_entry(found: CancellableJob, facts: JobFacts | None) -> Block:
         f"{job_facts.started_line(found.ref, facts)}\n*Download link* {link}\n"
         f"Snapshot {mrkdwn.snapshot_time(shown)}, job {mrkdwn.code(found.job.id)}"
     )
-    label = "Show this job" if found.place.project.why_read_only else "Cancel this job"
+    label = (
+        "Show this job"
+        if found.place.project.why_read_only(found.place.cluster)
+        else "Cancel this job"
+    )
     button = blockkit.button(label, ids.OPEN, job_value(found.ref))
     return blockkit.section(text) | {"accessory": button}
 

@@ -71,8 +71,6 @@ def choose(
     info: ChannelInfo,
     requester: str,
     typed: ChannelInfo | None = None,
-    *,
-    watch_channel: str | None = None,
 ) -> Placement:
     """Choose the card's channel; raises `NoPlacement` or `ChannelUnknown`.
 
@@ -81,7 +79,7 @@ def choose(
     the command, where that is another one.
     """
     # The settings name these channels, so they may be shared.
-    named = {policy.audit_channel, watch_channel, *policy.channels}
+    named = {policy.audit_channel, policy.watch_channel, *policy.channels}
     channel, note = policy.audit_channel or asked_in, ""
     obstacle = partial(_obstacle, info, is_named=channel in named)
     if not (why := obstacle(f"<#{channel}>" if policy.audit_channel else THIS)):

@@ -17,7 +17,7 @@ from bot.cancellation.events import EventName
 from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.lifecycle import Ending, Outcome, Request, State
 from bot.cancellation.posts import PostKind
-from bot.cancellation.quarantine import Mode, WatchedProject
+from bot.cancellation.quarantine import Mode, WatchedCluster
 from bot.cancellation.request_context import new_request_id
 from bot.cancellation.watched_job import JobChange, QuarantineDecision
 from bot.storage import queries
@@ -54,7 +54,8 @@ class Quarantined:
 class QuarantineStore(Store):
     background = True
 
-    project_of: Callable[[str], WatchedProject | None]  #: None without quarantine
+    #: By project id and cluster; None without quarantine.
+    watched: Callable[[str, str], WatchedCluster | None]
     #: Called with the project's name when a download is beyond the limit.
     on_limit: Callable[[str], None] = field(default=lambda _project: None, kw_only=True)
 
@@ -65,9 +66,9 @@ class QuarantineStore(Store):
 
         The transaction has locked the project, so that no other counts at the same time.
         """
-        project = self.project_of(project_id)
+        watched = self.watched(project_id, cluster)
         new = [each for each in changes if each.is_new and each.shown and each.shown.cancellable]
-        if project is None or not new:
+        if watched is None or not new:
             return {}
         refs = {each.job_id: JobRef(project_id, cluster, each.job_id) for each in new}
         of_project = (text(BY_BOT), requests.c.project_id == project_id, _IS_QUARANTINED)
@@ -76,21 +77,25 @@ class QuarantineStore(Store):
         new = [
             each
             for each in new
-            if not rules.early_ending(project.policy, facts[refs[each.job_id]].started_by)
-            and not _blocks(project, _open_request(uow, refs[each.job_id]))
+            if not rules.early_ending(watched.policy, facts[refs[each.job_id]].started_by)
+            and not _blocks(watched, _open_request(uow, refs[each.job_id]))
         ]
         # Those that were kept or ended, or probably will be, do not count.
-        expected = sum(rules.is_expected(project.policy, facts[ref].started_by) for ref in held)
+        policies = [(self.watched(project_id, ref.cluster_name), facts[ref]) for ref in held]
+        expected = sum(
+            at is not None and rules.is_expected(at.policy, each.started_by)
+            for at, each in policies
+        )
         ended = and_(requests.c.state.in_([State.KEPT, State.OVER]), requests.c.delete_count == 0)
         counts = or_(_IS_QUARANTINED, _is_recent(uow))
-        room = max(0, project.policy.limit + expected - _count(uow, project_id, ~ended, counts))
+        room = max(0, watched.policy.limit + expected - _count(uow, project_id, ~ended, counts))
         for change in new[:room]:
             if change.shown:
                 ref = refs[change.job_id]
-                request = rules.new_request(new_request_id(), ref, change.shown, project, uow.now)
+                request = rules.new_request(new_request_id(), ref, change.shown, watched, uow.now)
                 _take_over(uow, _open_request(uow, ref), request)
                 add_request(uow, request, None)
-        uow.after_commit += [partial(self._report_limit, project.name)] * len(new[room:])
+        uow.after_commit += [partial(self._report_limit, watched.project)] * len(new[room:])
         cards = {each.job_id: QuarantineDecision.CARD for each in new[:room]}
         return cards | {each.job_id: QuarantineDecision.BEYOND_LIMIT for each in new[room:]}
 
@@ -114,18 +119,18 @@ class QuarantineStore(Store):
         return [each for each in kept if each.request.outcome.by]
 
     @writes
-    def void_keep(self, uow: UnitOfWork, kept: Quarantined, project: WatchedProject) -> bool:
+    def void_keep(self, uow: UnitOfWork, kept: Quarantined, watched: WatchedCluster) -> bool:
         """Quarantine a kept download again, with a full grace time; raises `AlreadyHandled`.
 
         Returns False while an open request for the job leaves no room for a quarantine.
         """
         request, waiting = kept.request, _open_request(uow, kept.request.ref)
-        if _blocks(project, waiting):
+        if _blocks(watched, waiting):
             return False
         _take_over(uow, waiting, request)
         detail = {"user": request.outcome.by, **kept.facts.audit_detail()}
         uow.record_and_notify(request, EventName.KEEP_VOIDED, detail=detail)
-        grace = {"grace_ends_at": uow.now + project.policy.grace}
+        grace = {"grace_ends_at": uow.now + watched.policy.grace}
         uow.transition(request, State.KEPT, State.QUARANTINED, parameters=grace, reply=False)
         return True
 
@@ -189,10 +194,10 @@ def _with_facts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Quarantined]:
     return [Quarantined(request=each, facts=facts[each.ref]) for each in loaded]
 
 
-def _blocks(project: WatchedProject, request: Request | None) -> bool:
+def _blocks(watched: WatchedCluster, request: Request | None) -> bool:
     """Whether an open request leaves no room for a quarantine.
 
     One that waits for approvals must not: if it is withdrawn or expires, the download would go on.
     """
-    is_enforced = project.policy.mode is Mode.ENFORCE
+    is_enforced = watched.policy.mode is Mode.ENFORCE
     return request is not None and not (is_enforced and request.state is State.AWAITING)

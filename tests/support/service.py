@@ -13,7 +13,7 @@ from sqlalchemy import Connection, create_engine, insert, select
 
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import Person
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policies, Policy
 from bot.services.activity_feed import ActivityFeeds
 from bot.services.job_facts import JobFactsService
 from bot.services.job_search import JobFinder
@@ -98,7 +98,7 @@ class ServiceOnSqlite:
         ids = [PROJECT_ID, *(f"{number:024x}" for number in range(1, len(names)))]
         self.atlas = {each: FakeAtlas({CLUSTER: [a_job()]}) for each in ids}
         self.projects = Projects(
-            Project(id=each, name=name, policy=policy, atlas=self.atlas[each])
+            Project(id=each, name=name, policies=Policies(policy), atlas=self.atlas[each])
             for each, name in zip(ids, names, strict=True)
         )
         self.clock = FakeClock()

@@ -81,12 +81,20 @@ def test_example_of_a_projects_file_is_loaded() -> None:
 
     assert [each.exclude for each in settings.organizations] == [("*-sandbox",)]
 
-    assert (prod.name, prod.policy.approvals, prod.policy.confirm_by_typing) == (
+    assert (
+        prod.name,
+        prod.policies.default.approvals,
+        prod.policies.default.confirm_by_typing,
+    ) == (
         "shop-prod",
         1,
         True,
     )
-    assert (test.name, test.policy.approvals, test.policy.require_reason) == ("shop-test", 0, True)
+    assert (test.name, test.policies.default.approvals, test.policies.default.require_reason) == (
+        "shop-test",
+        0,
+        True,
+    )
 
 
 def test_readme_has_the_commands_of_the_help_word_for_word() -> None:

@@ -86,17 +86,31 @@ async def test_changed_policy_is_applied_and_named(environment: ReloadEnvironmen
     )
 
     (project,) = environment.settings.projects
-    assert (project.id, project.name, project.policy.approvals) == (SHOP, "store", 1)
+    assert (project.id, project.name, project.policies.default.approvals) == (SHOP, "store", 1)
     assert line["changed"] == [
         "shop: name shop → store",
-        "shop: watch_channel none → C2",
         "shop: approvals 0 → 1",
         "shop: approvers S2, U1 → U3",
         "shop: approval_ttl 1800 → 60",
         "shop: require_reason false → true",
+        "shop: watch_channel none → C2",
         "shop: quarantine off → observe",
     ]
     assert line["needs_restart"] == []
+
+
+async def test_name_of_a_removed_project_belongs_to_the_one_that_has_it_now(
+    environment: ReloadEnvironment,
+) -> None:
+    lab = SHOP_TABLE.replace(SHOP, LAB)
+    environment.file.write_text(SHOP_TABLE + lab.replace("shop", "lab"))
+    line = await environment.reload(lab)
+
+    assert {each.id: each.name for each in environment.settings.projects} == {
+        SHOP: SHOP,
+        LAB: "shop",
+    }
+    assert line["needs_restart"] == [f"removed: {SHOP}"]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +136,7 @@ async def test_invalid_file_changes_nothing_and_says_why(
 
     assert why in str(line["why"])
     assert environment.results == [False, True]
-    assert environment.settings.projects[0].policy.approvals == 2
+    assert environment.settings.projects[0].policies.default.approvals == 2
 
 
 async def test_unchanged_file_is_not_read_again(environment: ReloadEnvironment) -> None:
@@ -155,7 +169,7 @@ async def test_request_reads_all_variables_and_names_what_needs_a_restart(
         await environment.reloads()
 
     (project,) = environment.settings.projects
-    assert (project.id, project.policy.channels) == (SHOP, frozenset({"C1"}))
+    assert (project.id, project.policies.default.channels) == (SHOP, frozenset({"C1"}))
     line, warning = [each for each in logs if each["event"].startswith("setting")]
     assert line["changed"] == ["shop: channels none → C1"]
     assert line["needs_restart"] == [
@@ -213,7 +227,7 @@ async def test_organization_is_known_by_its_credentials(
     environment.file.write_text(organization("A", TWO) + organization("B", NONE))
     line = await environment.reload("".join(organization(*each) for each in text))
 
-    found = [each.policy.approvals for each in environment.settings.organizations]
+    found = [each.policies.default.approvals for each in environment.settings.organizations]
     assert (found, line["changed"], line["needs_restart"]) == (approvals, changed, needs_restart)
 
 
@@ -227,7 +241,7 @@ async def test_tables_of_one_organization_match_in_order_and_another_secret_need
     line = await environment.reload("".join(tables))
 
     first, second = environment.settings.organizations
-    assert (first.policy.approvals, second.policy.approvals) == (1, 0)
+    assert (first.policies.default.approvals, second.policies.default.approvals) == (1, 0)
     assert first.credentials == second.credentials
     assert line["changed"] == [f"{A}: approvals 2 → 1"]
     assert line["needs_restart"] == [f"credentials of {A}"]

@@ -13,7 +13,7 @@ import pytest
 from bot.app import Bot
 from bot.atlas import AtlasUnavailable
 from bot.atlas.models import Project as AtlasProject
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policies
 from bot.services.projects import Project, Projects
 from bot.startup_checks import SLACK_DOES_NOT_ANSWER, StartError, load_project_names, run_steps
 from tests.support.domain import PROJECT_ID
@@ -58,7 +58,7 @@ class SilentAtlas(FakeAtlas):
 
 async def test_command_does_not_wait_for_the_name_of_a_project_that_cannot_be_read() -> None:
     projects = Projects(
-        [Project(id=PROJECT_ID, name=PROJECT_ID, policy=Policy(), atlas=SilentAtlas({}))]
+        [Project(id=PROJECT_ID, name=PROJECT_ID, policies=Policies(), atlas=SilentAtlas({}))]
     )
     async with asyncio.timeout(20):
         await load_project_names(projects, for_command=True)

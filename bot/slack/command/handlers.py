@@ -105,7 +105,7 @@ def _route_dialog(command: grammar.OpenDialog, channel: str, projects: Projects)
         ref = JobRef(project_id=project.id, cluster_name=cluster, job_id=job_id)
     except InvalidName as error:
         return deployment.with_example(mrkdwn.escape(str(error)))
-    if refusal := may_use_channel(project.policy, channel):
+    if refusal := may_use_channel(project.policies.of(cluster), channel):
         return sentence_for(refusal)
     return JobTarget(ref=ref, asked_in=channel)
 

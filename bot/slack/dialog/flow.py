@@ -227,9 +227,11 @@ class JobReader:
     async def _view(self) -> View:
         """Build the view; raises what `view` shows as an error."""
         project, ref = await self._allowed_project(), self.job.ref
+        policy = project.policies.of(ref.cluster_name)
+        why_read_only = project.why_read_only(ref.cluster_name)
         reading = asyncio.create_task(self.deps.service.look_up(ref, timeout=ATLAS_TIMEOUT))
         try:
-            placed = None if project.why_read_only else await self._place(project)
+            placed = None if why_read_only else await self._place(policy)
             details = await reading
         except (JobNotFound, ClusterNotFound):
             if found := await self._find_elsewhere():
@@ -246,18 +248,18 @@ class JobReader:
             can_be_cancelled=job.can_be_cancelled,
             **({"taken_by": request.id} if request else {}),
         )
-        may_replace = placed is not None and (placed[1] or project.policy.approvals == 0)
+        may_replace = placed is not None and (placed[1] or policy.approvals == 0)
         if request and not (request.state is State.AWAITING and may_replace):
             if request.state is State.AWAITING and self.not_checked:
                 raise self.not_checked
             return dialog_views.taken(request, links)
         if not job.can_be_cancelled or placed is None:
-            why = str(project.why_read_only)
+            why = str(why_read_only)
             why = why if job.can_be_cancelled else dialog_views.why_not_cancellable(job)
             return dialog_views.not_cancellable(details, self.job, links, why)
         placement, may_act_alone = placed
         return dialog_views.details(
-            details, self.job, project.policy, placement, links, may_act_alone=may_act_alone
+            details, self.job, policy, placement, links, may_act_alone=may_act_alone
         )
 
     async def _find_elsewhere(self) -> View | None:
@@ -273,16 +275,17 @@ class JobReader:
 
     async def _allowed_project(self) -> Project:
         project = self.deps.service.projects.get(self.job.ref.project_id)
-        if refusal := rules.may_use_channel(project.policy, self.job.asked_in):
+        policy = project.policies.of(self.job.ref.cluster_name)
+        if refusal := rules.may_use_channel(policy, self.job.asked_in):
             raise refusal
-        person = await self.deps.directory.person(self.actor, project.policy.requesters)
-        if refusal := rules.may_request(project.policy, person):
+        person = await self.deps.directory.person(self.actor, policy.requesters)
+        if refusal := rules.may_request(policy, person):
             raise refusal
         return project
 
-    async def _place(self, project: Project) -> tuple[Placement, bool]:
+    async def _place(self, policy: Policy) -> tuple[Placement, bool]:
         """Choose the card's channel, and find out whether the person may act alone."""
-        policy, asked_in = project.policy, self.job.asked_in
+        asked_in = self.job.asked_in
         groups = policy.approvers.groups if policy.approvals else ()
         info, typed, members, may_act_alone = await asyncio.gather(
             self.deps.channels.info(policy.audit_channel or asked_in),
@@ -291,9 +294,7 @@ class JobReader:
             self.deps.directory.full_members_of(groups, policy.approvals + 1),
             self._may_act_alone(policy),
         )
-        placement = choose(
-            policy, asked_in, info, self.actor.id, typed, watch_channel=project.watch_channel
-        )
+        placement = choose(policy, asked_in, info, self.actor.id, typed)
         refusal = rules.check_enough_approvers(policy, self.actor.id, members)
         if refusal and not may_act_alone:
             raise refusal

@@ -61,10 +61,10 @@ class MessageBuilder:
         if not isinstance(post, RequestPost) or post.kind is not PostKind.CARD:
             return None
         request = post.request
-        project = self.projects.find(request.ref.project_id)
-        if project is None or reaches(request) or request.moved_because:
+        policy = self.policy(post)
+        if policy is None or reaches(request) or request.moved_because:
             return None
-        channels = (project.policy.audit_channel, project.watch_channel)
+        channels = (policy.audit_channel, policy.watch_channel)
         return next((each for each in channels if each and each != request.channel), None)
 
     def _at_card(self, post: RequestPost, card: Card) -> Message:
@@ -83,8 +83,7 @@ class MessageBuilder:
 
     def policy(self, post: RequestPost) -> Policy | None:
         """Return the policy for a post's request; None if the project was removed."""
-        project = self.projects.find(post.request.ref.project_id)
-        return project.policy if project else None
+        return self.projects.policy_or_none(post.request.ref)
 
     def _reply(self, post: RequestPost) -> dict[str, Any]:
         return card_replies.message(post, self.policy(post))
@@ -107,22 +106,24 @@ class MessageBuilder:
         return Message(channel=post.recipient or "", content=content)
 
     def _card(self, post: RequestPost) -> dict[str, Any]:
-        project = self.projects.find(post.request.ref.project_id)
-        mode = project.policy.quarantine.mode if project and not project.why_read_only else Mode.OFF
-        approvers = notified_approvers(project.policy, post.request) if project else None
+        ref, policy, mode = post.request.ref, self.policy(post), Mode.OFF
+        if policy and not self.projects.get(ref.project_id).why_read_only(ref.cluster_name):
+            mode = policy.quarantine.mode
+        approvers = notified_approvers(policy, post.request) if policy else None
         return card_views.message(post.request, approvers, self.links, post.facts, mode)
 
     def _announcement(self, post: Announcement) -> Message:
         job, place = post.job, post.place
         if place and not place.ts:
             raise Undeliverable("Slack did not return the place of the message")
-        project = self.projects.find(job.ref.project_id)
-        watch_channel = project.watch_channel if project else None
+        project = self.projects.get_or_none(job.ref.project_id)
+        policy = project.policies.of(job.ref.cluster_name) if project else None
+        watch_channel = policy.watch_channel if policy else None
         channel = place.channel if place else post.recipient or watch_channel
         if not channel:
             raise Unneeded("the project has no watch channel any more")
         name = project.name if project else job.ref.project_id
-        why = project and project.why_read_only
+        why = project and project.why_read_only(job.ref.cluster_name)
         content = announcement.message(job, name, self.links, str(why or ""))
         if post.recipient and not place:
             content["blocks"] = [section(card_views.SENT_DIRECTLY), *content["blocks"]]

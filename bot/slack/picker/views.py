@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from bot.atlas import JobRef, JobState, RestoreJob, created_at
@@ -74,14 +75,15 @@ def _with_submit(
     in any. Slack requires the button for inputs.
     """
     selected = [each for each in projects if each.id == state.project_id]
-    if projects and all(each.why_read_only for each in selected or projects):
+    if projects and all(each.why_read_only(state.cluster) for each in selected or projects):
         return modal(blocks, close=BACK, submit=DONE, private_metadata=encode_picker(state))
+    possible = (each.policies.possible(state.cluster) for each in selected or projects)
+    policies = [*chain.from_iterable(possible)]
     if not any(block.get("block_id") == ids.REASON for block in blocks):
-        policy = selected[0].policy if selected else None
+        policy = policies[0] if len(policies) == 1 else None
         blocks = [*blocks, reason_input(policy)]  # keeps the text that was typed
     metadata = encode_picker(state, details)
-    submit = submit_label([each.policy for each in selected or projects])
-    return modal(blocks, close=BACK, submit=submit, private_metadata=metadata)
+    return modal(blocks, close=BACK, submit=submit_label(policies), private_metadata=metadata)
 
 
 def loading() -> View:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bot.atlas import DeliveryType, JobRef
 from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.lifecycle import State
 from bot.cancellation.people import EVERYONE, People, Person
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import PostKind, RequestPost
 from bot.cancellation.quarantine import QuarantinePolicy
-from bot.leader_loops import quarantined_project
+from bot.leader_loops import quarantine_at
 from bot.services.direct import DirectMessages
 from bot.services.kept_downloads import KeptDownloads
 from bot.services.projects import Project, Projects
@@ -104,7 +105,7 @@ class Replica:
         store = QuarantineStore(
             database,
             clock,
-            lambda project_id: quarantined_project(projects, project_id),
+            partial(quarantine_at, projects),
             on_limit=env.limited.append,
         )
         self.watch = WatchStore(database, clock, name, store)
@@ -175,17 +176,11 @@ class QuarantineEnv:
 
     def __post_init__(self) -> None:
         self.atlas = CancellingAtlas(self.clock)
-        self.projects = Projects(
-            [
-                Project(
-                    id=PROJECT_ID,
-                    name="shop-prod",
-                    policy=Policy(approvers=self.approvers, quarantine=self.policy),
-                    atlas=self.atlas,
-                    watch_channel=CHANNEL,
-                )
-            ]
+        policy = Policy(approvers=self.approvers, watch_channel=CHANNEL, quarantine=self.policy)
+        project = Project(
+            id=PROJECT_ID, name="shop-prod", policies=Policies(policy), atlas=self.atlas
         )
+        self.projects = Projects([project])
         self.requests = RequestStore(self.database, self.clock)
         self._outbox = OutboxStore(self.database, self.clock)
         self.direct = DirectMessages(

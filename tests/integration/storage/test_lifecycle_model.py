@@ -45,7 +45,7 @@ from bot.cancellation.lifecycle import (
 )
 from bot.cancellation.people import ActingPerson
 from bot.cancellation.posts import PostKind, RequestPost
-from bot.cancellation.quarantine import Mode, QuarantinePolicy, WatchedProject
+from bot.cancellation.quarantine import Mode, QuarantinePolicy, WatchedCluster
 from bot.cancellation.watched_job import JobChange, WatchedState
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
@@ -83,8 +83,8 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 }
 
 #: What the watch knows of the project whose downloads are quarantined.
-WATCHED = WatchedProject(
-    name="shop-prod", channel="C0OPS", policy=QuarantinePolicy(mode=Mode.ENFORCE, limit=1000)
+WATCHED = WatchedCluster(
+    project="shop-prod", channel="C0OPS", policy=QuarantinePolicy(mode=Mode.ENFORCE, limit=1000)
 )
 JOBS = [f"{number:024x}" for number in range(1, 13)]
 PEOPLE = st.sampled_from([ADA, ABE])
@@ -151,7 +151,7 @@ class LifeCycle(RuleBasedStateMachine):
         self.clock = FakeClock()
         self.database = Database(url, timeout=20)
         self.store = RequestStore(self.database, self.clock)
-        self.quarantine = Downloads(self.database, self.clock, lambda _project: WATCHED)
+        self.quarantine = Downloads(self.database, self.clock, lambda _project, _cluster: WATCHED)
         self.outbox = OutboxStore(self.database, self.clock)
         self.model: dict[str, ModelRequest] = {}
         self.cancelled: set[str] = set()  # the jobs that Atlas shows as cancelled

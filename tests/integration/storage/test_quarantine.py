@@ -13,7 +13,7 @@ from bot.atlas import JobRef
 from bot.cancellation.errors import AlreadyHandled
 from bot.cancellation.lifecycle import JobFingerprint, State
 from bot.cancellation.people import People
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policies
 from bot.cancellation.quarantine import Mode, QuarantinePolicy
 from bot.cancellation.starter import SETTLED_AFTER
 from bot.services.kept_downloads import RETRY_INTERVAL
@@ -472,7 +472,7 @@ async def test_policy_that_is_switched_off_during_the_grace_time_cancels_nothing
     env: QuarantineEnv,
 ) -> None:
     job_id = await quarantined(env)
-    env.projects.update({PROJECT_ID: {"policy": Policy()}})
+    env.projects.update({PROJECT_ID: {"policies": Policies()}})
     await pass_seconds(env, GRACE + 5)
 
     assert await env.state(job_id) is State.OBSERVED

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from bot.atlas import DigestKey
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policies
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY
 from bot.services.job_search import MAX_CONCURRENT_CALLS, SEARCH_TIMEOUT, JobFinder
 from bot.services.projects import Project, Projects
@@ -114,7 +114,7 @@ async def _environment(stack: AsyncExitStack, clusters: int) -> SearchEnvironmen
     key = DigestKey(PUBLIC_KEY, SecretStr(PRIVATE_KEY))
     client = AtlasClient(key, base_url=f"http://127.0.0.1:{slow}", observe=count)
     atlas = await stack.enter_async_context(client)
-    project = Project(id=PROJECT_ID, name="shop-prod", policy=Policy(), atlas=atlas)
+    project = Project(id=PROJECT_ID, name="shop-prod", policies=Policies(), atlas=atlas)
     finder = JobFinder(Projects([project]))
     stack.push_async_callback(finder.close)
     chance = random.Random(clusters)  # noqa: S311 - the same clusters in every run, no secret

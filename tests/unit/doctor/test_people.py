@@ -93,7 +93,7 @@ def test_ids_of_a_projects_file_are_named_by_project_and_key() -> None:
 def test_wildcard_names_no_user_and_no_group(tmp_path: Path) -> None:
     settings = load(tmp_path)
 
-    assert settings.projects[0].policy.requesters == EVERYONE != People()
+    assert settings.projects[0].policies.default.requesters == EVERYONE != People()
     assert subjects(settings) == []
 
 

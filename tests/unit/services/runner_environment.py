@@ -10,7 +10,7 @@ from bot.atlas import AtlasReader, JobRef, RestoreJob
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
 from bot.cancellation.people import Kind, Person
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policies, Policy
 from bot.services.projects import Project, Projects
 from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
@@ -169,7 +169,10 @@ def a_runner(
     """Return a runner of one project, or of none without `atlas`; all people are members."""
     clients = (atlas,) if atlas else ()
     projects = Projects(
-        [Project(id=PROJECT_ID, name="shop", policy=policy or Policy(), atlas=a) for a in clients]
+        [
+            Project(id=PROJECT_ID, name="shop", policies=Policies(policy or Policy()), atlas=a)
+            for a in clients
+        ]
     )
     rights = RightsCheck(projects, slack.resolve if slack else resolve_members)
     return Runner(store, projects, rights, canceller_of, **values)

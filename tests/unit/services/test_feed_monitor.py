@@ -6,7 +6,7 @@ import pytest
 import structlog
 
 from bot.atlas import RESTORE_REQUESTED, ActivityEvent, RoleMissing, Unavailable
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policies
 from bot.cancellation.starter import SETTLED_AFTER
 from bot.services.activity_feed import OVERLAP, ActivityFeeds, FeedMonitor
 from bot.services.projects import Project, Projects
@@ -31,7 +31,7 @@ class Feed:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.atlas = FakeAtlas({})
-        project = Project(id=PROJECT_ID, name="shop", policy=Policy(), atlas=self.atlas)
+        project = Project(id=PROJECT_ID, name="shop", policies=Policies(), atlas=self.atlas)
         self.feeds = ActivityFeeds(Projects([project]), self.clock, monotonic=self.clock.monotonic)
         self.monitor = FeedMonitor(PROJECT_ID, self.feeds)
 

@@ -7,7 +7,7 @@ import pytest
 
 from bot.atlas import KeyRefused, NoConnection, RoleMissing, TimedOut, Unavailable, WrongClusterKind
 from bot.cancellation.errors import RateLimitReserved
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policies
 from bot.services.job_search import CLUSTERS_MAX_AGE, MAX_CONCURRENT_CALLS, JobFinder
 from bot.services.projects import Project, Projects
 from bot.services.rate_limit import BUCKET_SIZE, MARGIN, PROBE_INTERVAL, RESERVE, RateLimitBudget
@@ -28,9 +28,13 @@ class SearchHarness:
         self.other = FakeAtlas({"else": [a_job()]})
         self.budget = RateLimitBudget(self.clock.monotonic)
         self.project = Project(
-            id=PROJECT_ID, name="shop-prod", policy=Policy(), atlas=self.atlas, backups=self.budget
+            id=PROJECT_ID,
+            name="shop-prod",
+            policies=Policies(),
+            atlas=self.atlas,
+            backups=self.budget,
         )
-        self.second = Project(id=OTHER_ID, name="shop-dev", policy=Policy(), atlas=self.other)
+        self.second = Project(id=OTHER_ID, name="shop-dev", policies=Policies(), atlas=self.other)
         projects = Projects([self.project, self.second])
         self.finder = JobFinder(projects, monotonic=self.clock.monotonic, timeout=timeout)
 

@@ -12,7 +12,7 @@ from bot.cancellation.errors import NotRead, RightsNotChecked
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.notices import Notice
 from bot.cancellation.people import EVERYONE, People, Person
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policies, Policy
 from bot.services.projects import Project, Projects
 from bot.services.sweeper import PEOPLE_TIMEOUT, Notifier
 from bot.storage.database import Database
@@ -70,7 +70,9 @@ class Setup:
     """A notifier with its fakes."""
 
     def __init__(self, policy: Policy) -> None:
-        project = Project(id=PROJECT_ID, name="shop", policy=policy, atlas=FakeAtlas({}))
+        project = Project(
+            id=PROJECT_ID, name="shop", policies=Policies(policy), atlas=FakeAtlas({})
+        )
         self.store = FakeNotices(due=[a_waiting_request(next_notice_at=NOON)])
         self.people = FakePeople()
         self.changes: list[None] = []

@@ -7,7 +7,7 @@ import structlog
 
 from bot.atlas import Project as AtlasProject
 from bot.atlas import ReadItems, RoleMissing
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policies, Policy
 from bot.services.organizations import Organization, Organizations, selects
 from bot.services.projects import Project, Projects
 from tests.support.fake_atlas import FakeAtlas
@@ -35,7 +35,9 @@ def organization(
     atlas: FakeAtlas, label: str = "one", approvals: int = 0, exclude: Sequence[str] = ()
 ) -> Organization:
     def build(project_id: str, name: str) -> Project:
-        return Project(id=project_id, name=name, policy=Policy(approvals=approvals), atlas=atlas)
+        return Project(
+            id=project_id, name=name, policies=Policies(Policy(approvals=approvals)), atlas=atlas
+        )
 
     return Organization(label=label, atlas=atlas, include=["*"], exclude=exclude, build=build)
 
@@ -75,7 +77,7 @@ def test_patterns_match_names_and_ids(
 
 
 async def test_single_project_overrides_its_organization() -> None:
-    own = Project(id=A, name="shop", policy=Policy(approvals=2), atlas=FakeAtlas({}))
+    own = Project(id=A, name="shop", policies=Policies(Policy(approvals=2)), atlas=FakeAtlas({}))
     atlas = ListedAtlas(**{A: "shop-prod", B: "lab"})
     projects, _ = await read(organization(atlas), own=[own])
 
@@ -146,7 +148,7 @@ async def test_changed_policy_applies_immediately_to_known_projects() -> None:
     atlas.fault = RoleMissing(status=403)
     organizations.set([organization(atlas, approvals=2, exclude=["lab"])])
 
-    assert {each.id: each.policy.approvals for each in projects.all} == {A: 2}
+    assert {each.id: each.policies.default.approvals for each in projects.all} == {A: 2}
 
 
 async def test_project_that_moved_to_other_credentials_has_their_client_and_policy() -> None:
@@ -158,7 +160,7 @@ async def test_project_that_moved_to_other_credentials_has_their_client_and_poli
     await organizations.read()
 
     (project,) = projects.all
-    assert (project.atlas, project.policy.approvals) == (new, 2)
+    assert (project.atlas, project.policies.default.approvals) == (new, 2)
     assert project.key_may_cancel is None
 
 

@@ -16,7 +16,7 @@ from bot.atlas import ActivityEvent, JobRef, RateLimited, RestoreJob
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.lifecycle import JobFingerprint, Request, State
 from bot.cancellation.people import ActingPerson, Kind, People, Person
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policies, Policy
 from bot.services.job_search import JobFinder
 from bot.services.projects import Project, Projects
 from bot.services.rights import RightsCheck
@@ -245,7 +245,7 @@ async def _play(url: str, policy: Policy, steps: list[Step]) -> None:
 def _harness(database: Database, policy: Policy) -> ServiceHarness:
     model = PolicyModel(policy)
     atlas = OneJob(model)
-    project = Project(id=PROJECT_ID, name="shop-prod", policy=policy, atlas=atlas)
+    project = Project(id=PROJECT_ID, name="shop-prod", policies=Policies(policy), atlas=atlas)
     projects, clock = Projects([project]), model.clock
     store = RequestStore(database, clock)
 

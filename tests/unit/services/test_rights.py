@@ -9,7 +9,7 @@ from bot.atlas import JobRef
 from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.lifecycle import Approval
 from bot.cancellation.people import People, Person, operator
-from bot.cancellation.policy import Policy, may_decide, may_request
+from bot.cancellation.policy import Policies, Policy, may_decide, may_request
 from bot.cancellation.starter import NOT_READ, StartedBy
 from bot.services.projects import Project, Projects
 from bot.services.rights import ResolvePeople, RightsCheck
@@ -22,7 +22,7 @@ NAMED = Policy(requesters=People(users=frozenset({ADA.id})))
 
 
 def rights(resolve: ResolvePeople | None, policy: Policy = NAMED) -> RightsCheck:
-    shop = Project(id=PROJECT_ID, name="shop-prod", policy=policy, atlas=FakeAtlas({}))
+    shop = Project(id=PROJECT_ID, name="shop-prod", policies=Policies(policy), atlas=FakeAtlas({}))
     return RightsCheck(Projects([shop]), resolve)
 
 

@@ -23,7 +23,7 @@ from bot.atlas import (
     WrongClusterKind,
 )
 from bot.cancellation.errors import NotRecorded, RateLimitReserved
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.quarantine import QuarantinePolicy
 from bot.cancellation.watched_job import JobChange, compare
 from bot.services.activity_feed import FeedMonitor
@@ -223,7 +223,7 @@ def watch_harness(
     project = Project(
         id=PROJECT_ID,
         name="shop",
-        policy=policy,
+        policies=Policies(policy),
         atlas=atlas,
         backups=budget(clock) if budget else UnlimitedBudget(),
     )

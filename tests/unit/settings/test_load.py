@@ -40,7 +40,7 @@ def problems(folder: Path, *without: str, **more: str) -> tuple[str, ...]:
 
 
 def policy(folder: Path, **more: str) -> Policy:
-    return load(folder, **more).projects[0].policy
+    return load(folder, **more).projects[0].policies.default
 
 
 def test_minimal_settings_have_the_documented_defaults(tmp_path: Path) -> None:
@@ -56,9 +56,9 @@ def test_minimal_settings_have_the_documented_defaults(tmp_path: Path) -> None:
     assert (settings.host, settings.port) == ("127.0.0.1", 3000)
     assert (settings.log_level, settings.log_format) == ("INFO", None)
     assert settings.watch_interval == timedelta(seconds=60)
-    assert (project.name, project.id, project.watch_channel) == (None, PROJECT, None)
+    assert (project.name, project.id) == (None, PROJECT)
     assert project.credentials == DigestKey("pubkey01", SecretStr("0a1b-private"))
-    assert project.policy == Policy()
+    assert project.policies.default == Policy()
 
 
 def test_every_setting_can_be_set(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_every_setting_can_be_set(tmp_path: Path) -> None:
     assert settings.atlas.base_url == "https://cloud.mongodbgov.com"
     assert settings.atlas.api_version is ApiVersion.V1
     assert settings.atlas.envelope is True
-    assert settings.projects[0].watch_channel == "C0WATCH"
+    assert settings.projects[0].policies.default.watch_channel == "C0WATCH"
     assert settings.watch_interval == timedelta(seconds=1)
     assert settings.database_url == SecretStr("postgresql://bot:pw@db/x")
     assert (settings.host, settings.port) == ("0.0.0.0", 0)  # noqa: S104 - as in the container

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bot.atlas import ApiVersion
 from bot.cancellation.people import EVERYONE, People
-from bot.cancellation.policy import Policy, check_enough_approvers
+from bot.cancellation.policy import Policies, Policy, check_enough_approvers
 from bot.settings import Settings, load_settings, warnings
 from bot.settings.load import SettingsError, read_env_file
 from bot.settings.policy import approval_problems
@@ -100,8 +100,8 @@ def careful(tmp_path: Path) -> Settings:
 
 
 def with_policy(settings: Settings, policy: Policy, watch_channel: str | None = None) -> Settings:
-    changes = {"policy": policy, "watch_channel": watch_channel}
-    project = settings.projects[0].model_copy(update=changes)
+    policies = Policies(replace(policy, watch_channel=watch_channel))
+    project = settings.projects[0].model_copy(update={"policies": policies})
     return settings.model_copy(update={"projects": (project,)})
 
 
@@ -222,7 +222,7 @@ def test_risky_policy_is_warned_about_with_its_project(
 def test_watch_channel_without_working_buttons_is_warned_about(
     careful: Settings, channels: set[str], warned: bool
 ) -> None:
-    policy = replace(careful.projects[0].policy, channels=frozenset(channels))
+    policy = replace(careful.projects[0].policies.default, channels=frozenset(channels))
     sentences = warnings(with_policy(careful, policy, "C9"))
 
     assert any("(BOT_WATCH_CHANNEL)" in sentence for sentence in sentences) is warned

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from bot.atlas import DigestKey, ServiceAccount
 from bot.cancellation.people import EVERYONE, People
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policies, Policy
 from bot.settings import ProjectSettings, Settings, SettingsError, load_settings, warnings
 from bot.slack.grammar import KEYWORDS, QUARANTINE_DECISIONS, VERBS
 
@@ -65,20 +65,22 @@ def test_each_project_has_its_key_and_rules(tmp_path: Path) -> None:
             name="shop",
             id=SHOP,
             credentials=DigestKey("shoppub1", SecretStr("shop-private")),
-            policy=Policy(
-                approvals=1,
-                approvers=People(groups=frozenset({"S0123456"})),
-                approvers_named=True,
-                channels=frozenset({"C0123456"}),
-                require_reason=True,
+            policies=Policies(
+                Policy(
+                    approvals=1,
+                    approvers=People(groups=frozenset({"S0123456"})),
+                    approvers_named=True,
+                    channels=frozenset({"C0123456"}),
+                    require_reason=True,
+                    watch_channel="C9",
+                )
             ),
-            watch_channel="C9",
         ),
         ProjectSettings(
             name="lab",
             id=LAB,
             credentials=ServiceAccount("mdb_sa_id_1", SecretStr("mdb_sa_sk_1")),
-            policy=Policy(),
+            policies=Policies(),
         ),
     )
 
@@ -97,7 +99,8 @@ def test_organization_has_patterns_credentials_and_a_policy(tmp_path: Path) -> N
 
     assert settings.projects == ()
     assert (found.include, found.exclude) == (("shop *", SHOP), ("*-sandbox",))
-    assert (found.policy.approvals, found.watch_channel) == (1, "C9")
+    policy = found.policies.default
+    assert (policy.approvals, policy.watch_channel) == (1, "C9")
     assert "shop-private" in {secret.get_secret_value() for secret in settings.secrets}
 
 
@@ -131,20 +134,22 @@ def test_missing_key_of_a_project_defaults_to_the_variable(tmp_path: Path) -> No
     ).projects
 
     assert project.credentials == DigestKey("pubkey01", SecretStr("0a1b-private"))
-    assert project.policy == Policy(approval_ttl=timedelta(seconds=60))
-    assert project.watch_channel == "C2"
+    expected = Policy(approval_ttl=timedelta(seconds=60), watch_channel="C2")
+    assert project.policies.default == expected
 
 
 def test_requesters_of_a_project_are_its_approvers_too(tmp_path: Path) -> None:
     (project,) = load(tmp_path, f'{SHOP_TABLE}requesters = ["*"]', BOT_REQUESTERS="U1").projects
 
-    assert project.policy.approvers == EVERYONE
+    assert project.policies.default.approvers == EVERYONE
 
 
 def test_lists_may_be_written_as_in_variables(tmp_path: Path) -> None:
     (project,) = load(tmp_path, f'{SHOP_TABLE}requesters = "U1, S2"').projects
 
-    assert project.policy.requesters == People(users=frozenset({"U1"}), groups=frozenset({"S2"}))
+    assert project.policies.default.requesters == People(
+        users=frozenset({"U1"}), groups=frozenset({"S2"})
+    )
 
 
 def test_keys_may_be_in_the_env_file(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from bot.atlas import JobRef
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policies
 from bot.services.projects import Project
 from bot.services.search_results import CancellableJob, ClusterRef, Search, UnreadCluster
 from bot.slack.dialog import views as dialog_views
@@ -20,7 +20,7 @@ REF = JobRef(PROJECT_ID, LONG, JOB_ID)
 
 
 def project(number: int = 0, name: str = HOSTILE * 3) -> Project:
-    return Project(id=f"{number:024x}", name=name, policy=Policy(), atlas=FakeAtlas())
+    return Project(id=f"{number:024x}", name=name, policies=Policies(), atlas=FakeAtlas())
 
 
 def found(number: int) -> CancellableJob:

@@ -10,7 +10,7 @@ from bot.cancellation.events import EventName
 from bot.cancellation.job_facts import JobFacts, Lead, LinkPhase
 from bot.cancellation.lifecycle import Approval, Card, JobFingerprint, Outcome, Request, State
 from bot.cancellation.people import EVERYONE, NO_ONE, People
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import Announcement, PostKind, RequestPost
 from bot.cancellation.quarantine import TAKEN_OVER, Mode
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
@@ -37,7 +37,7 @@ APPROVERS = People(groups=frozenset({"S0APPROVE"}), users=frozenset({"U0ADA"}))
 STRICT = Policy(approvals=2, approvers=APPROVERS, require_reason=True, confirm_by_typing=True)
 
 #: A viewer who may read every reason.
-VIEWER = lists.Viewer(ids=frozenset({"U0ADA"}), channel="U0ADA", approves=frozenset({PROJECT_ID}))
+VIEWER = lists.Viewer(ids=frozenset({"U0ADA"}), channel="U0ADA", approves=lambda _ref: True)
 
 #: The maximum lengths that Atlas and Slack allow.
 LONGEST = JobRef(project_id=PROJECT_ID, cluster_name="x" * 64, job_id=JOB_ID)
@@ -383,7 +383,7 @@ def _every_reply() -> dict[EventName, str | None]:
 
 def finding() -> dict[str, dict[str, Any]]:
     """The picker dialog, the Home tab, the lists, and the search."""
-    project = Project(id=PROJECT_ID, name="shop-prod", policy=STRICT, atlas=FakeAtlas())
+    project = Project(id=PROJECT_ID, name="shop-prod", policies=Policies(STRICT), atlas=FakeAtlas())
     other = replace(project, id="1" * 24, name="shop-dev")
     cluster = ClusterRef(project=project, cluster="prod-eu")
     unseen = UnreadCluster(project="shop-dev", cluster="eu", reason="Atlas did not answer.")

@@ -103,7 +103,7 @@ def test_request_with_approvals_waits_until_slack_describes_the_channel() -> Non
 
 @pytest.mark.parametrize("place", [SHARED, UNKNOWN])
 def test_watch_channel_takes_cards_as_the_settings_name_it(place: ChannelInfo) -> None:
-    standing = choose(STRICT, "C0OPS", place, "U0RINA", watch_channel="C0OPS")
+    standing = choose(replace(STRICT, watch_channel="C0OPS"), "C0OPS", place, "U0RINA")
 
     assert standing == Placement(channel="C0OPS")
 

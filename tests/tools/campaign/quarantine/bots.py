@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bot.atlas import JobRef, RestoreJob, TimedOut, Unavailable
 from bot.cancellation.errors import CancellationError, MaybeRecorded, NotRead, NotRecorded
 from bot.cancellation.lifecycle import Request
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import Post, PostKind, RequestPost
-from bot.leader_loops import quarantined_project
+from bot.leader_loops import quarantine_at
 from bot.services.activity_feed import ActivityFeeds, Feed
 from bot.services.job_facts import JobFactsService
 from bot.services.job_search import JobFinder
@@ -178,7 +178,7 @@ class SimulatedBot:
         self.leader = Leader(lease, clock, sleep=time.sleep)
         self._fence = fence = lease.check_held
         self._quarantined = QuarantineStore(
-            self.database, time, partial(quarantined_project, projects), fence=fence
+            self.database, time, partial(quarantine_at, projects), fence=fence
         )
         self._watch = WatchStore(self.database, time, self.name, self._quarantined, fence=fence)
         self._outbox = OutboxStore(self.database, time, fence=fence)
@@ -202,13 +202,10 @@ class SimulatedBot:
         self._tasks = [self._start(loop) for loop in self._build_loops()]
 
     def _build_projects(self) -> Projects:
-        project = Project(
-            id=PROJECT_ID,
-            name="shop-prod",
-            policy=Policy(approvals=1, quarantine=self.services.policy),
-            atlas=self._atlas,
-            watch_channel=CHANNEL,
+        policies = Policies(
+            Policy(approvals=1, watch_channel=CHANNEL, quarantine=self.services.policy)
         )
+        project = Project(id=PROJECT_ID, name="shop-prod", policies=policies, atlas=self._atlas)
         return Projects([project])
 
     def _build_service(self) -> CancellationService:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policies
 from bot.services.projects import Project, Projects
 from bot.slack.command.handlers import route
 from bot.slack.dialog.flow import SearchQuery
@@ -13,7 +13,7 @@ from tests.support.domain import JOB_ID, PROJECT_ID
 from tests.support.fake_atlas import FakeAtlas
 
 PROJECTS = Projects(
-    Project(id=each, name=name, policy=Policy(), atlas=FakeAtlas())
+    Project(id=each, name=name, policies=Policies(), atlas=FakeAtlas())
     for each, name in ((PROJECT_ID, "shop-prod"), ("1" * 24, "shop dev"))
 )
 

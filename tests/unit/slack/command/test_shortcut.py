@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policies
 from bot.services.projects import Project, Projects
 from bot.slack.command.handlers import no_job_in_message, route_message
 from bot.slack.dialog.flow import SearchQuery
@@ -15,7 +15,7 @@ from tests.support.domain import JOB_ID, PROJECT_ID
 from tests.support.fake_atlas import FakeAtlas
 
 PROJECTS = Projects(
-    Project(id=each, name=name, policy=Policy(), atlas=FakeAtlas())
+    Project(id=each, name=name, policies=Policies(), atlas=FakeAtlas())
     for each, name in ((PROJECT_ID, "shop-prod"), ("1" * 24, "shop dev"))
 )
 API = f"https://cloud.mongodb.com/api/atlas/v2/groups/{PROJECT_ID}/clusters/prod-eu"

@@ -10,7 +10,7 @@ import pytest
 from bot.cancellation.errors import MaybeRecorded, NotCancellableNow, NotRecorded
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import People
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policies, Policy
 from bot.services.projects import Project
 from bot.slack import ids
 from bot.slack.dialog import views as dialog_views
@@ -338,7 +338,7 @@ async def test_nul_characters_are_removed_from_a_reason(bolt: BoltHarness) -> No
 
 async def test_done_closes_the_picker_of_a_read_only_project(bolt: BoltHarness) -> None:
     policy = Policy(read_only=True)
-    shop = Project(id=PROJECT_ID, name="shop", policy=policy, atlas=FakeAtlas({}))
+    shop = Project(id=PROJECT_ID, name="shop", policies=Policies(policy), atlas=FakeAtlas({}))
     shown = picker_views.view(PickerState(asked_in="C0OPS"), [shop], "Choose one.")
     answer = await bolt.send(payloads.submission(shown))
 

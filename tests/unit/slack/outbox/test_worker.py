@@ -13,7 +13,7 @@ from bot.atlas import JobRef
 from bot.cancellation.errors import NotRecorded
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Card, State
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.cancellation.watched_job import WatchedState
 from bot.services.projects import Project, Projects
@@ -98,7 +98,10 @@ def an_outbox(
     **others: Any,
 ) -> Outbox:
     shop = Project(
-        id=PROJECT_ID, name="shop-prod", policy=Policy(), atlas=FakeAtlas({}), watch_channel=WATCH
+        id=PROJECT_ID,
+        name="shop-prod",
+        policies=Policies(Policy(watch_channel=WATCH)),
+        atlas=FakeAtlas({}),
     )
     messages = MessageBuilder(LINKS, projects or Projects([shop]))
     timings = Timings(outbox_poll_interval=poll_interval)
@@ -531,10 +534,10 @@ async def test_wake_starts_a_read(worker: Worker) -> None:
 
 async def test_post_that_cannot_be_built_does_not_stop_the_others(worker: Worker) -> None:
     class Broken(Projects):
-        def find(self, name_or_id: str) -> Project | None:
-            if name_or_id == PROJECT_ID:
-                raise RuntimeError(name_or_id)
-            return super().find(name_or_id)
+        def get_or_none(self, project_id: str) -> Project | None:
+            if project_id == PROJECT_ID:
+                raise RuntimeError(project_id)
+            return super().get_or_none(project_id)
 
     outbox = an_outbox(worker.slack, worker.store, projects=Broken([]))
     worker.store.due = [a_card(1), a_reply(2, ref=ELSEWHERE)]

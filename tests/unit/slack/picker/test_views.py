@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policies, Policy
 from bot.services.projects import Project
 from bot.slack import ids
 from bot.slack.dialog.metadata import PickerState
@@ -114,7 +114,9 @@ def test_at_most_a_hundred_jobs_are_offered() -> None:
 
 def a_project(number: int, *, read_only: bool) -> Project:
     policy = Policy(read_only=read_only)
-    return Project(id=f"{number:024x}", name=f"p{number}", policy=policy, atlas=FakeAtlas({}))
+    return Project(
+        id=f"{number:024x}", name=f"p{number}", policies=Policies(policy), atlas=FakeAtlas({})
+    )
 
 
 @pytest.mark.parametrize(
