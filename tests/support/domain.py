@@ -12,7 +12,7 @@ from bot.cancellation.people import ActingPerson, Person
 from tests.support.clock import NOON
 
 PROJECT_ID = "5b6212af90dc76637950a2c6"
-JOB_ID = "5b622f7087d9d6039fafe03f"
+JOB_ID = "6b06cdc087d9d6039fafe03f"  #: its first eight digits are its start, noon
 
 RINA = ActingPerson(Person(id="U0RINA", team="T0HOME"))
 ADA = ActingPerson(Person(id="U0ADA", team="T0HOME"))

@@ -32,7 +32,7 @@ from bot.storage.request_store import RequestStore
 from bot.storage.tables import metadata
 from tests.integration.storage.conftest import locked
 from tests.support.clock import NOON, FakeClock
-from tests.support.domain import JOB_ID, PROJECT_ID, RINA, a_request, keep_all
+from tests.support.domain import PROJECT_ID, RINA, a_request, keep_all
 from tests.support.timings import DATABASE_TIMEOUT
 
 SCHEMA = Path(__file__).parent / "schema"
@@ -49,7 +49,7 @@ FIRST_REQUEST = {
     "project_id": PROJECT_ID,
     "project_name": "shop-prod",
     "cluster_name": "prod-eu",
-    "job_id": JOB_ID,
+    "job_id": "5b622f7087d9d6039fafe03f",
     "team": "T0HOME",
     "requester": "U0RINA",
     "asked_in": "C0OPS",

@@ -72,10 +72,10 @@ def test_fields_have_the_names_of_the_contract_and_iso_times() -> None:
         "type": "download",
         "snapshot": "2026-11-25T09:00:00+00:00",
         "snapshot_id": a_job().snapshot_id,
-        "started": "2018-08-01T22:08:48+00:00",
+        "started": "2026-11-25T12:00:00+00:00",
         "by": "dana@shop.example",
         "by_candidates": ["dana@shop.example"],
-        "link_expected": "2018-08-01T22:11:48+00:00",
+        "link_expected": "2026-11-25T12:03:00+00:00",
         "live_since": None,
         "state": "in_progress",
         "request": "r1",
@@ -119,7 +119,7 @@ def test_live_or_used_link_has_the_time_since_which_it_was_live(links: list[str]
 
 
 def test_late_link_is_called_overdue() -> None:
-    assert "overdue" in dict(lines_of(shown(DANA)))["Download link"]
+    assert "overdue" in dict(lines_of(shown(DANA, NOON + USUAL_WAIT)))["Download link"]
 
 
 @pytest.mark.parametrize(

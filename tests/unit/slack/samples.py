@@ -90,7 +90,7 @@ FACTS = JobFacts(
 )
 
 
-_LIVE = replace(FACTS, live_since=NOON, until=NOON + timedelta(hours=1))
+_LIVE = replace(FACTS, live_since=FACTS.expected_at, until=FACTS.expected_at + timedelta(hours=1))
 _OTHER_STARTERS = {
     "own_key": replace(DANA, kind=StarterKind.API_KEY, name="botkey", own_key=True),
     "probable": replace(DANA, certain=False, others=("eve@shop.example",)),
@@ -147,10 +147,10 @@ def post(event: EventName, about: Request, **changes: Any) -> RequestPost:
 HERE = Placement(channel="C0OPS")
 SEARCH = SearchTarget(job_id=JOB_ID, asked_in="C0OPS")
 ELSEWHERE = Placement(channel=RINA.id, note="The bot cannot post here. " * 20, because="x" * 900)
-LIVE = {"deliveryUrl": ["https://example.test/x"], "expiresAt": "2026-11-25T13:00:00Z"}
+LIVE = {"deliveryUrl": ["https://example.test/x"], "expiresAt": "2026-11-25T13:03:00Z"}
 AUTOMATED = {"deliveryType": "automated", "targetClusterName": "a", "targetGroupId": PROJECT_ID}
-USED = {"expiresAt": "2026-11-25T13:00:00Z"}
-OVER = {"cancelled": True, "finishedAt": "2026-11-25T11:00:00Z"}
+USED = {"expiresAt": "2026-11-25T13:03:00Z"}
+OVER = {"cancelled": True, "finishedAt": "2026-11-25T12:02:00Z"}
 SHARDED = {"components": [{"replicaSetName": "a"}, {"replicaSetName": "b"}]}
 
 
@@ -210,8 +210,8 @@ DETAILS: dict[EventName, dict[str, Any]] = {
     EventName.REFUSED: {"sentence": "Atlas says no.", "status": 403, "code": "X"},
     EventName.CHANGED: {"sentence": "It is another snapshot."},
     EventName.FAILED: {"sentence": "Atlas did not answer."},
-    EventName.LINK_LIVE: {"live_since": NOON.isoformat()},
-    EventName.LINK_USED: {"live_since": NOON.isoformat()},
+    EventName.LINK_LIVE: {"live_since": FACTS.expected_at.isoformat()},
+    EventName.LINK_USED: {"live_since": FACTS.expected_at.isoformat()},
     EventName.JOB_ENDED: {"state": "cancelled"},
 }
 
@@ -368,7 +368,7 @@ def announcement(**changes: Any) -> Announcement:
 
 
 def _live() -> JobFingerprint:
-    return replace(SHOWN, link_is_live=True, expires_at=NOON + timedelta(hours=1))
+    return replace(SHOWN, link_is_live=True, expires_at=_LIVE.until)
 
 
 def _every_reply() -> dict[EventName, str | None]:

@@ -110,6 +110,10 @@ def test_mentions_and_links_are_built_by_the_bot(name: str) -> None:
     ] == []
 
 
+def test_times_of_all_samples_are_of_the_same_day() -> None:
+    assert set(re.findall(r"(\d{4}-\d\d-\d\d) \d\d:", words(SHOWN))) == {"2026-11-25"}
+
+
 def test_untrusted_text_makes_no_mention_and_no_link() -> None:
     drawn = words(MESSAGES["card_nasty"])
 

@@ -31,10 +31,13 @@ def test_options_with_the_longest_names_are_within_slacks_limits() -> None:
     assert len(clusters) == 100
 
 
+OLD = "5b622f7087d9d6039fafe03f"  #: a job of 2018
+
+
 @pytest.mark.parametrize(
     ("job", "label", "age"),
     [
-        (a_job(), "snapshot 25 Nov 09:00 UTC, 3 h old · no link yet · …e03f", ""),
+        (a_job(), "snapshot 25 Nov 09:00 UTC, 3 h old · no link yet · …e03f", "started 0 min ago"),
         (
             a_job(deliveryUrl=["https://x"], expiresAt="2026-11-25T12:40:00Z"),
             "snapshot 25 Nov 09:00 UTC, 3 h old · link live · …e03f",
@@ -53,7 +56,7 @@ def test_options_with_the_longest_names_are_within_slacks_limits() -> None:
             "snapshot 2 Jan 2025 03:04 UTC, 692 days old · no link yet · …0000",
             "started 7 min ago",
         ),
-        (a_job(timestamp=None), "snapshot of unknown time · no link yet · …e03f", ""),
+        (a_job(id=OLD, timestamp=None), "snapshot of unknown time · no link yet · …e03f", ""),
     ],
 )
 def test_job_option_has_label_and_age(job: Any, label: str, age: str) -> None:
