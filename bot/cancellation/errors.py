@@ -172,6 +172,7 @@ class RightsNotChecked(CancellationError):
     why: str
     retry_after: float = 0.0  #: seconds that Slack asked to wait
     code: str = ""  #: Slack's error code
+    is_temporary: bool = False  #: whether Slack may answer in a moment
 
 
 class StarterNotChecked(RightsNotChecked):

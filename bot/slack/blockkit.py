@@ -12,6 +12,7 @@ ALERT = 200
 CONFIRM = 300
 METADATA = 3000
 OPTION_TEXT = 75
+VALUE = 2000  #: of a button
 #: `chat.update` accepts 4,000; a notification needs far less.
 FALLBACK = 2000
 ELLIPSIS = "…"

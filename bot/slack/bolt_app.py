@@ -31,7 +31,7 @@ from bot.tasks import new_reference
 log = structlog.get_logger(__name__)
 
 ANYTHING = re.compile(".*", re.DOTALL)
-FEATURES = (command_handlers, dialog_handlers, picker_handlers, lists, home)
+FEATURES = (command_handlers, picker_handlers, lists, home)
 
 
 class App(AsyncApp):
@@ -72,7 +72,8 @@ class App(AsyncApp):
         )
         self._on_ack = on_ack
         self._tracer = tracer
-        card_handlers.register(self, deps, on_home_click=home.republish)
+        for deciding in (card_handlers, dialog_handlers):
+            deciding.register(self, deps, on_home_click=home.republish)
         for feature in FEATURES:
             feature.register(self, deps)
         # Bolt calls the first listener that matches, so the fallbacks come last.

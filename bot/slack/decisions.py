@@ -1,18 +1,29 @@
 """Carries out the decisions of people about a request, for buttons, dialogs and typed commands."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from bot.cancellation import errors
 from bot.cancellation import policy as rules
+from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import ActingPerson
 from bot.slack.dependencies import Dependencies
-from bot.slack.payloads import Actor
+from bot.slack.payloads import Actor, Interaction
+
+T = TypeVar("T")
 
 #: A decision about a request by its id.
 Decision = Callable[[str, Actor], Coroutine[Any, Any, Request]]
+
+# Seconds
+LONGEST_WAIT = 180.0  # for Slack to say who may decide: a link is usually live after three minutes
+RETRY_PAUSE = 2.0  # between two tries, unless Slack asks to wait longer
+WAITING = (
+    ":hourglass_flowing_sand: Slack does not say at the moment who may do this. The bot asks again "
+    "for three minutes: the card changes once your decision counts."
+)
 
 
 class Decisions:
@@ -72,3 +83,30 @@ class Decisions:
         """Return the actor, with all that decides whether they are an approver."""
         approvers = self._service.projects.policy(request.ref).approvers
         return await self._directory.acting_person(actor, approvers)
+
+
+async def decide_when_possible(
+    decide: Callable[[], Awaitable[T]],
+    deps: Dependencies,
+    by: Interaction,
+    error: RightsNotChecked | None = None,
+) -> T:
+    """Decide once Slack says who may do it, and say that the decision waits for that.
+
+    `error` is of a first try. Raises the last error after `LONGEST_WAIT`.
+    """
+    waited = 0.0
+    while error is None or error.is_temporary:
+        if error:
+            pause = max(RETRY_PAUSE, error.retry_after)
+            if waited + pause > LONGEST_WAIT:
+                break
+            if not waited:
+                await deps.replies.send_text(by, WAITING)
+            await deps.sleep(pause)
+            waited += pause
+        try:
+            return await decide()
+        except RightsNotChecked as again:
+            error = again
+    raise error

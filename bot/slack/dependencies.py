@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapp
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
@@ -33,6 +33,10 @@ log = structlog.get_logger(__name__)
 NOT_OK = re.compile(r'"ok"\s*:\s*false')
 #: The domains of Slack, and of its service for governments.
 SLACK_DOMAINS = (".slack.com", ".slack-gov.com")
+
+
+#: Publishes the Home tab again after a click in it, whose payload it gets.
+OnHomeClick: TypeAlias = "Callable[[Dependencies, Mapping[str, Any]], None]"
 
 
 @dataclass(frozen=True, slots=True)

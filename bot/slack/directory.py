@@ -27,7 +27,7 @@ from bot.cancellation.people import ActingPerson, Kind, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project
 from bot.slack.client import Identity
-from bot.slack.errors import CALL_ERRORS, RateLimited, translate_error
+from bot.slack.errors import CALL_ERRORS, RateLimited, SlackUnavailable, translate_error
 from bot.slack.payloads import Account, Actor, read_account
 
 T = TypeVar("T")
@@ -227,7 +227,7 @@ class Directory:
         try:
             return (await self._account(user)).email
         except RightsNotChecked as error:
-            raise StarterNotChecked(error.why, error.retry_after, error.code) from error
+            raise StarterNotChecked(**vars(error)) from error
 
     async def members_of(self, groups: Iterable[str]) -> frozenset[str]:
         """Return the user ids of all members of these groups."""
@@ -287,7 +287,8 @@ class Directory:
             if stored is not None:
                 return stored
             why = REASONS.get(meaning.code, f"Slack answered {meaning.code}.")
-            raise RightsNotChecked(why, meaning.seconds, meaning.code) from error
+            is_temporary = isinstance(meaning, SlackUnavailable)
+            raise RightsNotChecked(why, meaning.seconds, meaning.code, is_temporary) from error
 
     async def _read_account(self, user: str) -> Account:
         answer = await self.client.users_info(user=user)

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 import aiohttp
 from slack_sdk.errors import SlackApiError
@@ -10,12 +11,14 @@ from slack_sdk.errors import SlackApiError
 from bot.cancellation import errors
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import NO_ONE
-from bot.slack import mrkdwn
+from bot.slack import blockkit, mrkdwn
 from bot.slack.client import Links, code_of
 from bot.slack.deployment import command_code
 
 #: The exceptions of the Web API clients, of which a timeout is an OSError; any other is a bug.
 CALL_ERRORS = (SlackApiError, aiohttp.ClientError, OSError)
+#: Errors of Slack, Atlas or the database after which the same may be done at the next try.
+TRANSIENT = (errors.RightsNotChecked, errors.StorageError, errors.RateLimitReserved)
 DEFAULT_RETRY_AFTER = 5.0  #: seconds to wait after a 429 without `Retry-After`
 MAX_RETRY_AFTER = 60.0  #: seconds to wait after a 429 at most
 
@@ -147,6 +150,23 @@ def internal_error_text(reference: str) -> str:
         f"Something went wrong, and the bot's log has the details under {mrkdwn.code(reference)}. "
         "If a card is in the channel, it shows what was done; otherwise please try again."
     )
+
+
+def private_refusal(
+    error: Exception, action_id: str, value: str, links: Links | None = None
+) -> dict[str, Any]:
+    """Say privately why something was not done; a transient error gets a button to try again.
+
+    The button is that of `action_id` and `value`.
+    """
+    message = blockkit.private(sentence_for(error, links))
+    if isinstance(error, TRANSIENT) and len(value) <= blockkit.VALUE:
+        message["blocks"].append(try_again(action_id, value))
+    return message
+
+
+def try_again(action_id: str, value: str) -> blockkit.Block:
+    return blockkit.actions(blockkit.button("Try again", action_id, value))
 
 
 def see_card(request: Request, links: Links | None) -> str:

@@ -21,7 +21,7 @@ from bot.slack.card import views as card_views
 from bot.slack.client import Links
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import command_code, labelled
-from bot.slack.errors import CALL_ERRORS, sentence_for, translate_error
+from bot.slack.errors import CALL_ERRORS, TRANSIENT, sentence_for, translate_error
 from bot.slack.lists import Viewer
 from bot.slack.payloads import Actor, actor_of
 
@@ -76,7 +76,7 @@ class HomeTab:
         try:
             projects = await directory.allowed_projects(self._actor, channel, candidates)
         except CancellationError as error:
-            jobs = [blockkit.section(f":no_entry: {_why_no_jobs(error)}")]
+            jobs = [_failed(f":no_entry: {_why_no_jobs(error)}", error)]
         viewer = await lists.viewer_of(directory, self._actor, channel, candidates)
         urgent, waiting, unreviewed, past = await asyncio.gather(
             _or_warning(self._quarantined(viewer)),
@@ -154,7 +154,13 @@ async def _or_warning(part: Awaitable[list[Block]]) -> list[Block]:
     try:
         return await part
     except CancellationError as error:
-        return [blockkit.section(f":warning: {sentence_for(error)}")]
+        return [_failed(f":warning: {sentence_for(error)}", error)]
+
+
+def _failed(text: str, error: CancellationError) -> Block:
+    """Say why a part cannot be shown; after a transient error with a button to try again."""
+    again = {"accessory": TRY_AGAIN} if isinstance(error, TRANSIENT) else {}
+    return blockkit.section(text) | again
 
 
 def home_view(
@@ -177,6 +183,7 @@ def home_view(
     return {"type": "home", "blocks": blocks}
 
 
+TRY_AGAIN = blockkit.button("Try again", ids.REFRESH, "home")
 LOADING = [blockkit.section(":hourglass_flowing_sand: Looking …")]
 
 
@@ -188,7 +195,8 @@ def job_blocks(listing: Search, now: datetime, facts: Mapping[JobRef, JobFacts])
         shown = [blockkit.section(f"None{seen}.")]
     if more > 0:
         shown.append(blockkit.context(f"And {more} more: {command_code('list')} shows all."))
-    shown += lists.unavailable_blocks(listing.unavailable)
+    unread = lists.unavailable_blocks(listing.unavailable)
+    shown += [each | {"accessory": TRY_AGAIN} for each in unread]
     return [*shown, blockkit.context(f"As of {mrkdwn.date(now)}")]
 
 

@@ -26,6 +26,8 @@ WITHDRAW: Final = "cancel_restore_withdraw"
 RETRY: Final = "cancel_restore_retry"
 REVIEW: Final = "cancel_restore_review"
 MORE: Final = "cancel_restore_more"
+#: A command that is tried again; its value is what was typed.
+COMMAND: Final = "cancel_restore_command"
 REFRESH: Final = "cancel_restore_refresh"
 TRY_AGAIN: Final = "cancel_restore_try_again"
 #: The `event_type` of the metadata on cards and replies.

@@ -22,7 +22,7 @@ from bot.slack.client import Links
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import command_code
 from bot.slack.directory import Directory
-from bot.slack.errors import other_version, sentence_for
+from bot.slack.errors import other_version, private_refusal, try_again
 from bot.slack.grammar import job_value
 from bot.slack.payloads import Actor, Interaction
 from bot.storage.history import PastRequest
@@ -59,7 +59,7 @@ async def show_jobs(
     try:
         projects = await _allowed(deps, by)
     except CancellationError as error:
-        await deps.replies.send(by, failed(error, f"{start} {cluster or ''}"))
+        await deps.replies.send(by, private_refusal(error, ids.MORE, f"{start} {cluster or ''}"))
         return
     listing = await deps.service.finder.listing(projects, cluster=cluster)
     if cluster and not listing.jobs and not listing.unavailable:
@@ -83,7 +83,7 @@ async def show_history(deps: Dependencies, by: Interaction, count: int) -> None:
         past = await deps.service.history.recent(count, names)
         viewer = await viewer_of(deps.directory, by.actor, by.channel, projects)
     except CancellationError as error:
-        await deps.replies.send_text(by, sentence_for(error))
+        await deps.replies.send(by, private_refusal(error, ids.COMMAND, f"history {count}"))
     else:
         readable = [viewer.readable(each) for each in past]
         await deps.replies.send(by, request_list(readable, names, deps.links))
@@ -171,22 +171,9 @@ def job_list(
         more = blockkit.button(label, ids.MORE, f"{following} {cluster or ''}")
         blocks.append(blockkit.actions(more))
     if listing.unavailable:
-        blocks += [*unavailable_blocks(listing.unavailable), again(f"{start} {cluster or ''}")]
+        blocks += unavailable_blocks(listing.unavailable)
+        blocks.append(try_again(ids.MORE, f"{start} {cluster or ''}"))
     return {"response_type": "ephemeral", "text": headline, "blocks": blocks}
-
-
-def again(page: str) -> Block:
-    """Build the button that reads a page of the list again."""
-    return blockkit.actions(blockkit.button("Try again", ids.MORE, page))
-
-
-def failed(error: CancellationError, page: str) -> dict[str, Any]:
-    """Say why a page of the list was not read; with the button where that may pass."""
-    text = sentence_for(error)
-    blocks = [blockkit.section(text)]
-    if isinstance(error, RightsNotChecked):
-        blocks.append(again(page))
-    return {"response_type": "ephemeral", "text": text, "blocks": blocks}
 
 
 def job_entry(found: CancellableJob, facts: JobFacts | None) -> Block:

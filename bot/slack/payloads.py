@@ -15,6 +15,8 @@ from bot.slack.client import Identity
 CARD_ACTIONS = frozenset({ids.APPROVE, ids.DENY, ids.KEEP, ids.WITHDRAW, ids.RETRY, ids.REVIEW})
 #: The key of a dialog's metadata that holds the request's id.
 REQUEST_KEY = "request"
+#: The key by which a dialog says that it was opened in the Home tab.
+HOME_KEY = "home"
 MAX_NAME_LENGTH = 60  #: longer names are cut off
 
 
@@ -137,6 +139,12 @@ def may_begin(body: Mapping[str, Any]) -> bool:
     """Return whether a payload may open the dialog of a new request."""
     opens = _action(body).get("action_id") == ids.OPEN
     return opens or "command" in body or body.get("type") == "message_action"
+
+
+def is_in_home(body: Mapping[str, Any]) -> bool:
+    """Whether a payload comes from the Home tab, or from a dialog that was opened there."""
+    view = _part(body, "view")
+    return view.get("type") == "home" or bool(decode_metadata(view).get(HOME_KEY))
 
 
 def name_of(body: Mapping[str, Any]) -> str:

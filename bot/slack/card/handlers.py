@@ -1,6 +1,6 @@
 """Carries out decisions about a request, and handles the buttons of its card."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -12,32 +12,33 @@ from bot.cancellation.errors import CancellationError
 from bot.cancellation.lifecycle import Request, State
 from bot.slack import ids
 from bot.slack.card import views as card_views
-from bot.slack.decisions import Decision, Decisions
-from bot.slack.dependencies import Dependencies
+from bot.slack.decisions import Decision, Decisions, decide_when_possible
+from bot.slack.dependencies import Dependencies, OnHomeClick
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.flow import Dialog
-from bot.slack.errors import CALL_ERRORS, sentence_for, translate_error
+from bot.slack.errors import CALL_ERRORS, private_refusal, translate_error
+from bot.slack.payloads import is_in_home
 from bot.tasks import run_until_deadline
 
 log = structlog.get_logger(__name__)
 
-OnHomeClick = Callable[[Dependencies, dict[str, Any]], None]
-
 
 def register(app: AsyncApp, deps: Dependencies, on_home_click: OnHomeClick) -> None:
-    """`on_home_click` is called after a decision in the Home tab, to publish it again."""
+    """`on_home_click` is called after a click in the Home tab, to publish it again."""
+
+    def click_of(body: dict[str, Any]) -> Click:
+        publish_home = partial(on_home_click, deps, body)
+        return Click(deps, body, publish_home if is_in_home(body) else None)
 
     async def decide(decision: Decision, ack: AsyncAck, body: dict[str, Any]) -> None:
         # The ack waits for the commit, so that an acknowledged decision is durable.
-        await Click(deps, body).decide(decision)
+        await click_of(body).decide(decision)
         await ack()
-        if (body.get("view") or {}).get("type") == "home":
-            on_home_click(deps, body)
 
     async def ask(state: State, dialog: str, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Open the dialog for a reason while the request is in `state`."""
         await ack()
-        click = Click(deps, body)
+        click = click_of(body)
         click.start(click.ask_reason(state, dialog))
 
     decisions = Decisions(deps)
@@ -52,11 +53,16 @@ def register(app: AsyncApp, deps: Dependencies, on_home_click: OnHomeClick) -> N
 class Click:
     """A click on a card's button; it ends in an updated card or in a private reply."""
 
-    def __init__(self, deps: Dependencies, body: dict[str, Any]) -> None:
-        container = body.get("container") or {}
+    def __init__(
+        self, deps: Dependencies, body: dict[str, Any], publish_home: Callable[[], None] | None
+    ) -> None:
+        """`publish_home` publishes the Home tab again, if the click was there."""
+        container, action = body.get("container") or {}, body["actions"][0]
         self._deps = deps
+        self._publish_home = publish_home
+        self._action_id = str(action["action_id"])
         self._by = deps.interaction(body)
-        self._request_id = str(body["actions"][0].get("value") or "")
+        self._request_id = str(action.get("value") or "")
         #: None in the Home tab and in private messages.
         self._message = None if container.get("is_ephemeral") else container.get("message_ts")
 
@@ -65,12 +71,25 @@ class Click:
 
     async def decide(self, decision: Decision) -> None:
         """Carry out a decision before the ack, and report its result afterwards."""
+        work = partial(decision, self._request_id, self._by.actor)
         try:
-            request = await self._deps.before_ack(decision(self._request_id, self._by.actor))
+            request = await self._deps.before_ack(work())
+        except errors.RightsNotChecked as error:
+            self.start(self._decide_later(work, error))
         except CancellationError as error:
             self.start(self._report_refusal(error))
         else:
             self.start(self._update_clicked(request))
+
+    async def _decide_later(
+        self, work: Callable[[], Awaitable[Request]], error: errors.RightsNotChecked
+    ) -> None:
+        try:
+            request = await decide_when_possible(work, self._deps, self._by, error)
+        except CancellationError as refusal:
+            await self._report_refusal(refusal)
+        else:
+            await self._update_clicked(request)
 
     async def ask_reason(self, state: State, dialog: str) -> None:
         """Open the dialog for the reason, unless the refusal of the decision is known in time."""
@@ -78,22 +97,29 @@ class Click:
         check = Decisions(deps).check(self._request_id, self._by.actor, state)
         try:
             await run_until_deadline(check, deps.background, deps.reason_check_timeout)
-        except (errors.AlreadyHandled, errors.NotAllowed, errors.RightsNotChecked) as refusal:
-            await self._report_refusal(refusal)
-            return
         except CancellationError as error:
+            # What may pass is checked again when the dialog is submitted.
+            is_final = isinstance(error, errors.AlreadyHandled | errors.NotAllowed)
+            if is_final or (isinstance(error, errors.RightsNotChecked) and not error.is_temporary):
+                await self._report_refusal(error)
+                return
             log.info("decision not checked before its dialog", error=str(error))
-        view = dialog_views.ask_reason(dialog, self._request_id)
+        in_home = self._publish_home is not None
+        view = dialog_views.ask_reason(dialog, self._request_id, in_home=in_home)
         await Dialog(deps, self._by).open(view)
 
     async def _report_refusal(self, error: Exception) -> None:
         log.info("click refused", actor=self._by.actor.id, why=type(error).__name__)
-        await self._deps.replies.send_text(self._by, sentence_for(error, self._deps.links))
+        links = self._deps.links
+        message = private_refusal(error, self._action_id, self._request_id, links)
+        await self._deps.replies.send(self._by, message)
         if isinstance(error, errors.StateConflict):
             await self._update_clicked(error.request)
 
     async def _update_clicked(self, request: Request) -> None:
-        """Update a card that was posted twice; the outbox updates the card and its copies."""
+        """Update the Home tab, or a second copy of a card; the outbox updates all others."""
+        if self._publish_home:
+            self._publish_home()
         card, channel = request.card, self._by.channel_id
         if not (self._message and card) or self._message == card.ts or channel != card.channel:
             return

@@ -14,12 +14,12 @@ from bot.cancellation.policy import may_use_channel
 from bot.services.projects import Projects
 from bot.slack import blockkit, deployment, grammar, ids, mrkdwn
 from bot.slack.command import views as command_views
-from bot.slack.decisions import Decisions
+from bot.slack.decisions import Decisions, decide_when_possible
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import command_code
 from bot.slack.dialog.flow import SearchQuery, open_job, open_search
 from bot.slack.dialog.metadata import JobTarget
-from bot.slack.errors import other_version, sentence_for
+from bot.slack.errors import other_version, private_refusal, sentence_for
 from bot.slack.grammar import Command, Decide, ShowHistory, ShowList
 from bot.slack.lists import show_history, show_jobs
 from bot.slack.payloads import Actor, Interaction
@@ -57,6 +57,12 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
             await ack()
             dispatch(deps, to, by, "command typed")
 
+    async def again(ack: AsyncAck, body: dict[str, Any]) -> None:
+        await ack()
+        typed, by = str(body["actions"][0].get("value") or ""), deps.interaction(body)
+        to = route(grammar.parse(typed), by.channel, deps.service.projects, typed)
+        dispatch(deps, to, by, "command tried again")
+
     async def cancel_this(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
         by = deps.interaction(body)
@@ -64,6 +70,7 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
         dispatch(deps, to, by, "shortcut used")
 
     app.command(deployment.command())(cancel_restore)
+    app.action(ids.COMMAND)(again)
     app.shortcut(ids.SHORTCUT)(cancel_this)
     app.action(ids.OPEN)(partial(_open_job, deps))
 
@@ -182,11 +189,13 @@ def _log(by: Interaction, event: str, name: str, **about: str) -> None:
 async def _decide(deps: Dependencies, typed: Decide, by: Interaction) -> None:
     """Carry out a typed decision, and report its result or why it was refused."""
     try:
-        text = await _decided(deps, typed, by)
+        text = await decide_when_possible(partial(_decided, deps, typed, by), deps, by)
     except CancellationError as error:
         log.info("command refused", actor=by.actor.id, why=type(error).__name__)
-        text = sentence_for(error, deps.links)
-    await deps.replies.send_text(by, text)
+        again = f"{typed.verb} {typed.request_id} {typed.reason}".strip()
+        await deps.replies.send(by, private_refusal(error, ids.COMMAND, again, deps.links))
+    else:
+        await deps.replies.send_text(by, text)
 
 
 async def _decided(deps: Dependencies, typed: Decide, by: Interaction) -> str:

@@ -18,7 +18,7 @@ from bot.services.service import Submission
 from bot.slack import ids
 from bot.slack.client import Links
 from bot.slack.decisions import Decisions
-from bot.slack.dependencies import Dependencies
+from bot.slack.dependencies import Dependencies, OnHomeClick
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.metadata import (
     DialogState,
@@ -28,7 +28,14 @@ from bot.slack.dialog.metadata import (
     submit_problem,
 )
 from bot.slack.errors import CALL_ERRORS, sentence_for, translate_error
-from bot.slack.payloads import REQUEST_KEY, Actor, actor_of, decode_metadata, input_of
+from bot.slack.payloads import (
+    REQUEST_KEY,
+    Actor,
+    actor_of,
+    decode_metadata,
+    input_of,
+    is_in_home,
+)
 
 #: Keyword arguments of Bolt's `ack`.
 Response = dict[str, Any]
@@ -45,7 +52,8 @@ CLOSE: Response = {"response_action": "clear"}
 CARD_POLL_INTERVALS = (0.3, 0.7, 1.0, 2.0, 4.0)
 
 
-def register(app: AsyncApp, deps: Dependencies) -> None:
+def register(app: AsyncApp, deps: Dependencies, on_home_click: OnHomeClick) -> None:
+    """`on_home_click` is called after a decision that began in the Home tab."""
     submissions, decisions = Submissions(deps), Decisions(deps)
 
     async def submit(ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -54,6 +62,8 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
     async def decide(decision: ReasonedDecision, ack: AsyncAck, body: dict[str, Any]) -> None:
         actor = actor_of(body, deps.identity)
         await ack(**await submissions.decide(decision, body["view"], actor))
+        if is_in_home(body):
+            on_home_click(deps, body)
 
     app.view(ids.DIALOG)(submit)
     app.view(ids.DENY_DIALOG)(partial(decide, decisions.deny))

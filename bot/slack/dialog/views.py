@@ -23,7 +23,7 @@ from bot.slack.dialog.metadata import (
 from bot.slack.errors import internal_error_text, see_card
 from bot.slack.grammar import job_value
 from bot.slack.lists import unavailable_blocks
-from bot.slack.payloads import REQUEST_KEY, encode_metadata
+from bot.slack.payloads import HOME_KEY, REQUEST_KEY, encode_metadata
 from bot.slack.placement import Placement, is_direct
 from bot.slack.plain_text import as_text
 
@@ -212,7 +212,8 @@ REASON_DIALOGS = {
 }
 
 
-def ask_reason(dialog: str, request_id: str) -> View:
+def ask_reason(dialog: str, request_id: str, *, in_home: bool = False) -> View:
+    """Ask for the reason of a decision; `in_home`: the button was in the Home tab."""
     title, submit, text, hint = REASON_DIALOGS[dialog]
     reason = blockkit.text_input(ids.REASON, "Reason", hint=hint, optional=False, multiline=True)
     return blockkit.modal(
@@ -221,7 +222,7 @@ def ask_reason(dialog: str, request_id: str) -> View:
         title=title,
         submit=submit,
         close="Go back",
-        private_metadata=encode_metadata({REQUEST_KEY: request_id}),
+        private_metadata=encode_metadata({REQUEST_KEY: request_id, HOME_KEY: in_home}),
     )
 
 

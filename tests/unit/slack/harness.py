@@ -81,6 +81,14 @@ class BoltHarness(ServiceOnSqlite):
         return [call["text"] for call in self.slack.called("chat.postEphemeral")]
 
     @property
+    def offered(self) -> list[tuple[str, str, str]]:
+        """The buttons of the last ephemeral message: label, action id and value."""
+        blocks = self.slack.called("chat.postEphemeral")[-1]["blocks"]
+        shown = json.loads(blocks) if isinstance(blocks, str) else blocks
+        buttons = [each for block in shown for each in block.get("elements", ())]
+        return [(each["text"]["text"], each["action_id"], each["value"]) for each in buttons]
+
+    @property
     def shown(self) -> list[dict[str, Any]]:
         """The views of the dialog, in order."""
         calls = [c for c in self.slack.calls if c.method in {"views.open", "views.update"}]

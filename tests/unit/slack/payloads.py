@@ -36,7 +36,9 @@ def click(
     }
 
 
-def view_click(action_id: str, view: dict[str, Any], *, user: str = "U0RINA") -> dict[str, Any]:
+def view_click(
+    action_id: str, view: dict[str, Any], *, user: str = "U0RINA", value: str = "x"
+) -> dict[str, Any]:
     return {
         "type": "block_actions",
         "user": {"id": user, "team_id": HOME},
@@ -44,7 +46,7 @@ def view_click(action_id: str, view: dict[str, Any], *, user: str = "U0RINA") ->
         "container": {"type": "view", "view_id": "V1"},
         "view": {**view, "id": "V1"},
         "trigger_id": "1.2.3",
-        "actions": [{"type": "button", "action_id": action_id, "block_id": "b", "value": "x"}],
+        "actions": [{"type": "button", "action_id": action_id, "block_id": "b", "value": value}],
     }
 
 

@@ -4,10 +4,13 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
 from bot.cancellation.quarantine import Mode, QuarantinePolicy
-from tests.unit.slack import samples
+from bot.slack import ids
+from tests.unit.slack import payloads, samples
 from tests.unit.slack.fake_slack import HOME
 from tests.unit.slack.harness import BoltHarness, NewBolt
 
@@ -43,6 +46,32 @@ async def test_home_shows_an_approver_the_downloads_in_quarantine_first(new_bolt
         ("cancel_restore_approve", request.id),
     ]
     assert headers(for_rina)[0] == "Downloads that can be cancelled now"
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_home_is_published_again_after_a_decision_in_its_dialog(
+    new_bolt: NewBolt, *, is_kept: bool
+) -> None:
+    bolt = new_bolt(ONE)
+    request = await bolt.insert(
+        samples.in_quarantine() if is_kept else samples.waiting(approvals=())
+    )
+    before = await home_of(bolt, "U0ADA")
+    action = ids.KEEP if is_kept else ids.DENY
+    await bolt.send(payloads.view_click(action, before, user="U0ADA", value=request.id))
+    await bolt.send(payloads.submission(bolt.shown[-1], user="U0ADA", reason="needed"))
+    after = bolt.slack.called("views.publish")[-1]["view"]
+
+    assert request.id in json.dumps(before)
+    assert request.id not in json.dumps(after)
+
+
+async def test_home_offers_to_try_again_what_slack_did_not_answer(new_bolt: NewBolt) -> None:
+    bolt = new_bolt(ONE)
+    bolt.slack.respond("users.info", "fatal_error")
+    shown = json.dumps(await home_of(bolt, "U0RINA"))
+
+    assert '"Try again"' in shown
 
 
 async def test_home_says_once_in_which_channels_the_command_works(new_bolt: NewBolt) -> None:

@@ -12,11 +12,13 @@ from bot.cancellation.lifecycle import Approval, Card, Outcome, Request, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
 from bot.slack import ids
+from bot.slack.decisions import WAITING
 from bot.slack.errors import other_version
 from tests.support.clock import NOON
 from tests.support.domain import JOB_ID, PROJECT_ID, RINA
 from tests.unit.slack import payloads, samples
-from tests.unit.slack.harness import BoltHarness, NewBolt
+from tests.unit.slack.fake_slack import api_error
+from tests.unit.slack.harness import BoltHarness, NewBolt, Sleep
 
 ONE = Policy(approvals=1, approvers=People(groups=frozenset({"S0APPROVE"})))
 DECISIONS = (ids.APPROVE, ids.WITHDRAW, ids.RETRY)
@@ -26,6 +28,13 @@ async def waiting(new_bolt: NewBolt, **options: Any) -> tuple[BoltHarness, Reque
     """Return a harness whose project needs an approval, and a request that waits for it."""
     bolt = new_bolt(ONE, **options)
     return bolt, await bolt.insert(samples.waiting(approvals=(), approvals_needed=1))
+
+
+def recorded(sleeps: list[float]) -> Sleep:
+    async def sleep(seconds: float) -> None:
+        sleeps.append(seconds)
+
+    return sleep
 
 
 async def quarantined(bolt: BoltHarness) -> Request:
@@ -163,6 +172,40 @@ async def test_decision_that_was_not_recorded_is_reported(new_bolt: NewBolt) -> 
     await bolt.send(payloads.click(ids.APPROVE, request.id))
 
     assert bolt.private == [str(NotRecorded())]
+    assert bolt.offered == [("Try again", ids.APPROVE, request.id)]
+
+
+LIMITED = api_error("ratelimited", 429, {"Retry-After": "50"})
+
+
+async def test_approval_counts_once_slack_says_who_may_approve(new_bolt: NewBolt) -> None:
+    sleeps: list[float] = []
+    bolt, request = await waiting(new_bolt, sleep=recorded(sleeps))
+    bolt.slack.respond("users.info", LIMITED, "fatal_error")
+    answer = await bolt.send(payloads.click(ids.APPROVE, request.id))
+
+    assert answer.status == 200
+    assert (await bolt.request(request.id)).state is State.APPROVED
+    assert (sleeps, bolt.private) == ([50.0, 2.0], [WAITING])
+
+
+async def test_approval_that_slack_never_lets_count_can_be_tried_again(new_bolt: NewBolt) -> None:
+    sleeps: list[float] = []
+    bolt, request = await waiting(new_bolt, sleep=recorded(sleeps))
+    bolt.slack.respond("users.info", *[LIMITED] * 4)
+    await bolt.send(payloads.click(ids.APPROVE, request.id))
+
+    assert sleeps == [50.0] * 3
+    assert "could not check who may do this" in bolt.private[-1]
+    assert bolt.offered == [("Try again", ids.APPROVE, request.id)]
+
+
+async def test_deny_asks_for_the_reason_while_slack_does_not_answer(new_bolt: NewBolt) -> None:
+    bolt, request = await waiting(new_bolt)
+    bolt.slack.respond("users.info", LIMITED)
+    await bolt.send(payloads.click(ids.DENY, request.id))
+
+    assert [view["callback_id"] for view in bolt.shown] == [ids.DENY_DIALOG]
 
 
 async def test_slow_database_is_reported_as_uncertain_and_the_click_counts_later(

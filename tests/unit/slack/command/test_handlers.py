@@ -15,6 +15,7 @@ from bot.slack import ids
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job
 from tests.support.service import CLUSTER
 from tests.unit.slack import payloads, samples
+from tests.unit.slack.fake_slack import api_error
 from tests.unit.slack.harness import BoltHarness, NewBolt
 
 TYPED = f"prod-eu {JOB_ID}"
@@ -418,6 +419,30 @@ async def test_search_and_pickers_can_be_tried_again_after_a_fault_of_slack(
     assert "submit" not in trouble
     assert bolt.shown[-1]["submit"]["text"] == "Cancel the job"
     assert "`prod-eu`" in words(bolt.shown[-1])
+
+
+@pytest.mark.parametrize(
+    ("typed", "answer"),
+    [
+        ("history 3", "*The last request*"),
+        ("list", "*1 download can be cancelled now*"),
+        ("approve {}", "This request was approved by <@U0ADA>"),
+    ],
+)
+async def test_command_can_be_tried_again_after_a_lasting_fault_of_slack(
+    new_bolt: NewBolt, typed: str, answer: str
+) -> None:
+    bolt = new_bolt(ONE)
+    request = await bolt.insert(samples.waiting(approvals=(), approvals_needed=1))
+    limited = api_error("ratelimited", 429, {"Retry-After": "60"})
+    bolt.slack.respond("users.info", *[limited] * 4)  # for three minutes
+    await bolt.send(payloads.command(typed.format(request.id), user="U0ADA"))
+    [(label, action_id, value)] = bolt.offered
+    bolt.slack.scripts["users.info"].answers.clear()
+    await bolt.send(payloads.click(action_id, value))
+
+    assert label == "Try again"
+    assert answer in bolt.private[-1]
 
 
 async def test_unread_pickers_and_lists_can_be_tried_again(bolt: BoltHarness) -> None:
