@@ -157,12 +157,14 @@ def _voided(request: Request) -> list[str]:
 def _quarantine(request: Request, who: str, mode: Mode, facts: JobFacts | None) -> str:
     """Say what becomes of a quarantined download, and who decides."""
     lines = []
+    by = facts.started_by if facts else NOT_READ
+    any_may_keep = by.knowledge is StarterStatus.NOT_KNOWN
     if request.state is State.QUARANTINED:
-        lines = [what_follows(request, mode), f"*May keep it* {who}"]
+        but = "" if any_may_keep else ", but not the person who started it"
+        lines = [what_follows(request, mode), f"*May keep it* {who}{but}"]
     elif approved := mrkdwn.approved_by(request):
         lines = [f"*Decided to cancel it now* {approved}"]
-    by = facts.started_by if facts else NOT_READ
-    if by.knowledge is StarterStatus.NOT_KNOWN and request.state in KEEPABLE:
+    if any_may_keep and request.state in KEEPABLE:
         lines.append(STARTER_MAY_KEEP)
     return "\n".join([*lines, *_voided(request)])
 
