@@ -68,11 +68,11 @@ class ClusterNotFound(AtlasRejected):
 
 
 class WrongClusterKind(AtlasRejected):
-    """Atlas cannot cancel restore jobs of flex and serverless clusters: it has no call for it."""
+    """Atlas cannot cancel downloads of flex and serverless clusters: it has no call for it."""
 
 
 class JobNotFound(AtlasRejected):
-    """The cluster has no such restore job: check its id, and that the cluster is right."""
+    """The cluster has no such download: check its job id, and that the cluster is right."""
 
 
 class NotCancellable(AtlasRejected):

@@ -92,7 +92,7 @@ class JobRef:
     def __post_init__(self) -> None:
         object.__setattr__(self, "project_id", object_id(self.project_id, "project id"))
         object.__setattr__(self, "cluster_name", cluster_name(self.cluster_name))
-        object.__setattr__(self, "job_id", object_id(self.job_id, "restore job id"))
+        object.__setattr__(self, "job_id", object_id(self.job_id, "job id"))
 
     @property
     def started_at(self) -> datetime:

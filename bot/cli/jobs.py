@@ -134,7 +134,7 @@ class Target:
         words = [word.strip() for word in words]
         project, _, cluster = "/".join(words[:-1]).rpartition("/")
         with output.failing_on(InvalidName, code=output.WRONG_USAGE):
-            cluster, job_id = cluster_name(cluster), object_id(words[-1], "restore job id")
+            cluster, job_id = cluster_name(cluster), object_id(words[-1], "job id")
         return cls(project=project or None, cluster=cluster, job_id=job_id)
 
 

@@ -134,7 +134,7 @@ async def test_list_and_show_need_only_atlas_and_create_no_database(
     assert (listed.code, shown.code, unknown.code) == (0, 0, 1)
     assert lines(shown)[0] in lines(listed)
     assert lines(shown)[0]["by_candidates"] == ["dana@shop.example"]
-    assert "has no such restore job" in unknown.err
+    assert "has no such download" in unknown.err
     assert files_in(tmp_path) == []
 
 

@@ -47,7 +47,7 @@ REFUSALS = {
         message="may not be used from 203.0.113.7",
     ),
     "404 of the job": Error(
-        status=404, code="RESTORE_JOB_NOT_FOUND", message="The cluster has no such restore job"
+        status=404, code="RESTORE_JOB_NOT_FOUND", message="The cluster has no such download"
     ),
     "409 without a code": Error(fault={"status": 409}, status=409, message="Atlas"),
 }

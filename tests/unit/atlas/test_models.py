@@ -217,7 +217,7 @@ BAD_CLUSTERS = ["", " ", "-a", "a b", "a/b", "..", "a%2fb", "a_b", "a" * 65, "a\
 
 @pytest.mark.parametrize("bad", BAD_IDS)
 def test_invalid_id_is_rejected_with_a_sentence(bad: str) -> None:
-    with pytest.raises(InvalidName, match=r"is not a restore job id: that has 24 characters"):
+    with pytest.raises(InvalidName, match=r"is not a job id: that has 24 characters"):
         JobRef(PROJECT, CLUSTER, bad)
     with pytest.raises(InvalidName, match=r"is not a project id"):
         JobRef(bad, CLUSTER, JOB)
