@@ -30,8 +30,3 @@ class ManualClock:
 def instant(moment: datetime) -> str:
     """Return `moment` in Atlas's format: ISO 8601, whole seconds, a Z at the end."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def http_date(moment: datetime) -> str:
-    """Return `moment` as an HTTP date, the form of the Deprecation and Sunset headers."""
-    return moment.astimezone(UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")

@@ -1,4 +1,4 @@
-"""Every documented error response of these calls, by its code.
+"""The documented error responses that the bot can meet, by their codes.
 
 The sentences are Atlas's, with names in place of values; those that were never recorded are
 written for this project.
@@ -68,55 +68,29 @@ def error_document(
 
 
 _TABLE = (
-    (400, "ATTRIBUTE_READ_ONLY", "The attribute {attribute} cannot be written."),
-    (400, "AUTOMATED_RESTORE_OF_SHARD_NOT_ALLOWED", "One shard cannot be restored by itself."),
     (400, "CANNOT_CANCEL_AUTOMATED_RESTORE", "Automated restore cannot be cancelled."),
-    (400, "CANNOT_DOWNLOAD_SNAPSHOT_CONCURRENTLY", "The snapshot is being downloaded already."),
     (
         400,
         "CANNOT_USE_FLEX_CLUSTER_IN_CLUSTER_API",
         "Flex cluster {cluster} cannot be used in the Cluster API.",
     ),
-    (
-        400,
-        "CANNOT_USE_NON_FLEX_CLUSTER_IN_FLEX_API",
-        "Cannot use non-flex cluster {cluster} in the flex API.",
-    ),
-    (400, "CLUSTER_PAUSED_CANNOT_RESTORE", "A paused cluster takes no restore."),
-    (400, "INCORRECT_BACKUP_API_ENDPOINT", "This cluster's backups have another endpoint."),
-    (400, "INVALID_ATTRIBUTE", "The attribute {attribute} is not valid."),
     (400, "INVALID_ENUM_VALUE", "The value of {attribute} is none of those allowed."),
-    (400, "INVALID_JSON", "The body is not the JSON that this call takes."),
     (400, "INVALID_PATH_PARAMETER", "Invalid path parameter {parameter} specified."),
-    (400, "INVALID_PIT_RESTORE_TIME", "That moment cannot be restored."),
     (400, "INVALID_QUERY_PARAMETER", "Invalid query parameter {parameter} specified."),
-    (400, "INVALID_SNAPSHOT_RESTORE_ENCRYPTION", "The target's encryption does not fit."),
-    (400, "MALFORMED_JSON", "The body is not JSON."),
-    (400, "MISSING_ATTRIBUTE", "The attribute {attribute} is missing."),
-    (400, "TOO_MANY_SNAPSHOT_DOWNLOADS", "The project has too many downloads under way."),
     (400, "VALIDATION_ERROR", "The restore job {job} is over and cannot be cancelled."),
-    (401, "NOT_IN_GROUP", "The current user is not in the group, or there is no such group."),
-    (401, "USER_CANNOT_ACCESS_GROUP", "User cannot access this group."),
-    (401, "USER_CANNOT_ACCESS_ORG", "User cannot access this organization."),
     (401, "USER_UNAUTHORIZED", "Current user is not authorized to perform this action."),
-    (403, "ACCESS_FORBIDDEN", "The key may not do this."),
-    (403, "CANNOT_RESTORE_TO_TARGET", "The target cannot take this restore."),
-    (403, "FEATURE_UNSUPPORTED", "The project does not have this feature."),
     (
         403,
         "IP_ADDRESS_NOT_ON_ACCESS_LIST",
         "IP address {address} is not allowed to access this resource.",
     ),
     (403, "ORG_REQUIRES_ACCESS_LIST", "The organization asks for an API access list."),
-    (403, "RESOURCE_REQUIRES_ACCESS_LIST", "The resource asks for an API access list."),
     (404, "CLUSTER_NOT_FOUND", "No cluster named {cluster} exists in group {group}."),
     (404, "GROUP_NOT_FOUND", "No group with ID {group} exists."),
     (404, "INVALID_GROUP_ID", "An invalid group ID {group} was specified."),
     (404, "INVALID_JOB_ID", "An invalid restore job ID {job} was specified."),
-    (404, "INVALID_SNAPSHOT_ID", "The snapshot ID {snapshot} is not one."),
     (404, "RESOURCE_NOT_FOUND", "Cannot find resource {path}."),
     (404, "RESTORE_JOB_NOT_FOUND", "No restore job with ID {job} exists for cluster {cluster}."),
-    (404, "SNAPSHOT_NOT_FOUND", "No snapshot with ID {snapshot} exists for cluster {cluster}."),
     (
         405,
         "ATLAS_BACKUP_CANCEL_SHARD_RESTORE_JOB_NOT_ALLOWED",
@@ -128,17 +102,6 @@ _TABLE = (
         "Nothing can be changed while Atlas itself is being upgraded.",
     ),
     (406, "INVALID_VERSION_DATE", "The Accept header names no version of this resource."),
-    (409, "ATLAS_CLUSTER_RESTORE_IN_PROGRESS", "A restore of the cluster is under way."),
-    (
-        409,
-        "CANNOT_START_RESTORE_JOB_FOR_DELETED_SNAPSHOT",
-        "The snapshot has been deleted.",
-    ),
-    (
-        409,
-        "CANNOT_START_RESTORE_JOB_FOR_INCOMPLETE_CLUSTER_SNAPSHOT",
-        "The snapshot is not complete.",
-    ),
     (410, "VERSION_GONE", "This version of the resource is past its sunset."),
     (
         429,
@@ -161,5 +124,5 @@ _TABLE = (
 METHOD_NOT_ALLOWED = ErrorKind(405, "", "HTTP 405 Method Not Allowed")
 NOT_ACCEPTABLE = ErrorKind(406, "", "HTTP 406 Not Acceptable")
 
-#: Every documented error response by its code.
+#: The error responses by their codes.
 ERRORS: dict[str, ErrorKind] = {row[1]: ErrorKind(*row) for row in _TABLE}

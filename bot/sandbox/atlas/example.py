@@ -18,8 +18,6 @@ PROJECT_NAME = "shop-prod"
 #: The credentials of the fake server, in the form of real ones.
 PUBLIC_KEY = "sandboxk"
 PRIVATE_KEY = "5a4db0c5-0000-4000-8000-5a4db0c50000"
-MANAGER_PUBLIC_KEY = "sandboxm"
-MANAGER_PRIVATE_KEY = "5a4db0c5-0000-4000-8000-5a4db0c50001"
 CLIENT_ID = "mdb_sa_id_5b6212af90dc76637950a2c7"
 CLIENT_SECRET = "mdb_sa_sk_sandbox-secret-that-opens-nothing"
 
@@ -101,6 +99,4 @@ def _set_state(job: RestoreJob, state: str, created_at: datetime, cluster: Clust
 
 def _add_credentials(world: World, project: Project) -> None:
     world.add_key(PUBLIC_KEY, PRIVATE_KEY, {project.id: {Role.RECOVERY_OPERATOR, Role.READ_ONLY}})
-    manager = {Role.READ_ONLY, Role.BACKUP_MANAGER}
-    world.add_key(MANAGER_PUBLIC_KEY, MANAGER_PRIVATE_KEY, {project.id: manager})
     world.add_service_account(CLIENT_ID, CLIENT_SECRET, {project.id: {Role.RECOVERY_OPERATOR}})

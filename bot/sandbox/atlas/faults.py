@@ -16,47 +16,43 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """Kinds of faults."""
+    """Kinds of faults; after those with an effect a DELETE has cancelled the job."""
 
+    #: The request is handled `seconds` late.
     DELAY = "delay"
+    #: The connection is aborted before the request has its effect.
     RESET_BEFORE = "reset_before"
+    #: The request has its effect, then the connection is aborted.
     RESET_AFTER = "reset_after"
+    #: The request is never handled and never answered.
     HANG = "hang"
+    #: The request has its effect, and is never answered.
     HANG_AFTER = "hang_after"
+    #: A response with `status` from Atlas or a gateway; no effect.
     STATUS = "status"
+    #: The documented error `code` (empty: without errorCode, `status`); no effect.
     ERROR = "error"
+    #: The request has its effect; the response is 200 with a page of HTML.
     HTML = "html"
+    #: The request has its effect; the response is JSON that stops in the middle.
     TRUNCATED = "truncated"
+    #: The request has its effect; the response is JSON of another shape.
     WRONG_SHAPE = "wrong_shape"
+    #: The request has its effect; the response is 200 without a body.
     EMPTY = "empty"
+    #: The request has its effect; the connection breaks within the response.
     CUT_BODY = "cut_body"
+    #: The effect shows only after `reads` more reads of the job.
     STALE_READ = "stale_read"
+    #: The key is not accepted: a 401 with a new challenge; no effect.
     REFUSE_KEY = "refuse_key"
+    #: A 401 whose challenge is `challenge`; no effect.
     ODD_CHALLENGE = "odd_challenge"
+    #: Every nonce is forgotten first, so the response is a 401 with stale=true.
     FORGET_NONCES = "forget_nonces"
+    #: Every bearer token is revoked first.
     FORGET_TOKENS = "forget_tokens"
 
-
-#: A sentence per kind; with `effect`, a DELETE still cancels the job by default.
-SENTENCES: Mapping[Kind, str] = {
-    Kind.DELAY: "The request is handled `seconds` late.",
-    Kind.RESET_BEFORE: "The connection is aborted before the request has its effect.",
-    Kind.RESET_AFTER: "The request has its effect, then the connection is aborted.",
-    Kind.HANG: "The request is never handled and never answered.",
-    Kind.HANG_AFTER: "The request has its effect, and is never answered.",
-    Kind.STATUS: "A response with `status` from Atlas or a gateway; no effect.",
-    Kind.ERROR: "The documented error `code` (empty: without errorCode, `status`); no effect.",
-    Kind.HTML: "The request has its effect; the response is 200 with a page of HTML.",
-    Kind.TRUNCATED: "The request has its effect; the response is JSON that stops in the middle.",
-    Kind.WRONG_SHAPE: "The request has its effect; the response is JSON of another shape.",
-    Kind.EMPTY: "The request has its effect; the response is 200 without a body.",
-    Kind.CUT_BODY: "The request has its effect; the connection breaks within the response.",
-    Kind.STALE_READ: "The effect shows only after `reads` more reads of the job.",
-    Kind.REFUSE_KEY: "The key is not accepted: a 401 with a new challenge; no effect.",
-    Kind.ODD_CHALLENGE: "A 401 whose challenge is `challenge`; no effect.",
-    Kind.FORGET_NONCES: "Every nonce is forgotten first, so the response is a 401 with stale=true.",
-    Kind.FORGET_TOKENS: "Every bearer token is revoked first.",
-}
 
 #: Kinds after which the request has no effect, unless the fault says otherwise.
 WITHOUT_EFFECT = frozenset(

@@ -16,7 +16,6 @@ from bot.sandbox.atlas.auth.tokens import TokenIssuer
 from bot.sandbox.atlas.behaviour import Behaviour
 from bot.sandbox.atlas.call_recorder import Call, CallRecorder
 from bot.sandbox.atlas.clock import Clock, wall_clock
-from bot.sandbox.atlas.control import Control
 from bot.sandbox.atlas.faults import Faults
 from bot.sandbox.atlas.guard import cross_site_reason
 from bot.sandbox.atlas.world import World
@@ -26,10 +25,7 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler
 
-WELCOME = (
-    "This is a sandbox: a fake MongoDB Atlas Administration API.\n"
-    "Nothing here is real. Control it under /_sandbox/.\n"
-)
+WELCOME = "This is a sandbox: a fake MongoDB Atlas Administration API.\nNothing here is real.\n"
 
 
 class FakeAtlasServer:
@@ -56,7 +52,7 @@ class FakeAtlasServer:
         self.faults = Faults()
         self.recorder = CallRecorder()
         self.digest_auth = DigestAuthenticator(self.behaviour)
-        self.token_issuer = TokenIssuer(self.behaviour)
+        self.token_issuer = TokenIssuer()
         self._gates = Pipeline(self.world, self.behaviour, self.digest_auth, self.token_issuer)
         self._handler = RequestHandler(self._gates, self.faults)
         self._runner: web.AppRunner | None = None
@@ -68,7 +64,7 @@ class FakeAtlasServer:
 
     @property
     def calls(self) -> list[Call]:
-        """Every call so far except those of the control API, oldest first."""
+        """Every call so far, oldest first."""
         return self.recorder.calls
 
     def deletes(self, job_id: str = "") -> list[Call]:
@@ -79,9 +75,7 @@ class FakeAtlasServer:
         """Start to listen; `url` is valid afterwards."""
         self._handler.stopping.clear()
         app = web.Application(middlewares=[self._reject_cross_site])
-        app.add_routes(Control(self).routes())
         app.router.add_get("/", self._welcome)
-        app.router.add_route("*", r"/_sandbox{rest:[\s\S]*}", _no_such_control)
         app.router.add_route("*", r"/{path:[\s\S]*}", self._serve)
         app.on_response_prepare.append(_mark_response)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -108,19 +102,6 @@ class FakeAtlasServer:
         _traceback: TracebackType | None,
     ) -> None:
         await self.stop()
-
-    def about(self) -> dict[str, object]:
-        """Return the address, projects and credentials."""
-        return {
-            "sandbox": True,
-            "atlas": self.url,
-            "projects": {p.id: p.name for p in self.world.projects.values()},
-            "keys": {key.identifier: key.secret for key in self.world.keys.values()},
-            "service_accounts": {
-                account.identifier: account.secret
-                for account in self.world.service_accounts.values()
-            },
-        }
 
     async def _welcome(self, _request: web.Request) -> web.Response:
         return web.Response(text=WELCOME)
@@ -192,10 +173,6 @@ async def _send(request: web.Request, response: ApiResponse) -> web.StreamRespon
 def _abort(request: web.Request) -> None:
     if request.transport is not None:
         request.transport.abort()
-
-
-async def _no_such_control(_request: web.Request) -> web.Response:
-    raise web.HTTPNotFound(text="unknown path of the control API")
 
 
 async def _mark_response(_request: web.Request, response: web.StreamResponse) -> None:

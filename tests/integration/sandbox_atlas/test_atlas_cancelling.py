@@ -113,16 +113,6 @@ async def test_only_deletes_whose_credentials_were_taken_count(env: AtlasEnv) ->
     assert len(env.atlas.calls) == 3
 
 
-async def test_flex_jobs_have_no_cancel(env: AtlasEnv) -> None:
-    path = f"/groups/{PROJECT_ID}/flexClusters/sketch-flex/backup/restoreJobs/{'a' * 24}"
-
-    answer = await env.v2.call("DELETE", path, accept="application/vnd.atlas.2024-11-13+json")
-
-    assert answer.status_code == 405
-    assert answer.headers["Allow"] == "GET, HEAD"
-    assert "errorCode" not in answer.json()
-
-
 async def test_documented_curl_command_cancels(env: AtlasEnv) -> None:
     project = env.atlas.world.projects[PROJECT_ID]
     mine = env.atlas.world.add_cluster(project, "MyCluster")

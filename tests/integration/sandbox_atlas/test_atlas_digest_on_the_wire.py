@@ -58,31 +58,11 @@ async def test_call_without_credentials_is_challenged_as_recorded(env: AtlasEnv)
     assert "X-Error-Code" not in answer.headers
 
 
-async def test_401_can_carry_the_code_it_has_since_august_2026(env: AtlasEnv) -> None:
-    env.atlas.behaviour.auth_error_code = True
-
-    answer = await env.http.get(PATH, headers={"Accept": V2})
-
-    assert answer.json()["errorCode"] == "UNEXPECTED_ERROR"
-
-
-async def test_every_challenge_has_another_nonce(env: AtlasEnv) -> None:
-    nonces = {await challenge(env) for _ in range(5)}
-
-    assert len(nonces) == 5
-
-
 async def test_header_computed_by_hand_is_accepted(env: AtlasEnv) -> None:
     answer = await send(env, authorization(await challenge(env)))
 
     assert answer.status_code == 200
     assert answer.json()["id"] == PROJECT_ID
-
-
-async def test_quoted_algorithm_is_accepted(env: AtlasEnv) -> None:
-    header = authorization(await challenge(env)) + ', algorithm="MD5"'
-
-    assert (await send(env, header)).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -107,12 +87,6 @@ async def test_each_parameter_must_be_right(env: AtlasEnv, bent: dict[str, str],
     assert answer.headers["WWW-Authenticate"].endswith("stale=false")
     assert env.atlas.calls[-1].refused == why
     assert env.atlas.calls[-1].challenge
-
-
-async def test_changed_count_invalidates_the_response(env: AtlasEnv) -> None:
-    header = authorization(await challenge(env)).replace("nc=00000001", "nc=00000002")
-
-    assert (await send(env, header)).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -174,28 +148,3 @@ async def test_digest_of_httpx_is_accepted_and_reuses_its_nonce(env: AtlasEnv) -
         "digest",
     ]
     assert [call.nonce_reused for call in env.atlas.calls] == [False, False, True, True]
-
-
-async def test_digest_of_httpx_with_sha_256_is_accepted(env: AtlasEnv) -> None:
-    env.atlas.behaviour.algorithm = "SHA-256"
-
-    assert (await env.v2.get(GROUP)).status_code == 200
-
-
-async def test_uri_with_a_query_is_accepted(env: AtlasEnv) -> None:
-    answer = await env.v2.get("/groups", itemsPerPage="1", pageNum="1")
-
-    assert answer.status_code == 200
-
-
-async def test_wrong_key_gets_a_new_challenge_each_time(env: AtlasEnv) -> None:
-    wrong = httpx.DigestAuth(PUBLIC_KEY, "not the key")
-
-    answer = await env.http.get(PATH, headers={"Accept": V2}, auth=wrong)
-
-    assert answer.status_code == 401
-    assert answer.headers["WWW-Authenticate"].endswith("stale=false")
-    assert [call.refused for call in env.atlas.calls] == [
-        "no credentials",
-        "unknown key or wrong response",
-    ]

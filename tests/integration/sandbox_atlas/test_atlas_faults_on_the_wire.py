@@ -8,7 +8,6 @@ import httpx
 import pytest
 
 from bot.sandbox.atlas import PRESETS, FakeAtlasServer, Fault, Kind
-from bot.sandbox.atlas.errors import ERRORS
 from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
 from tests.integration.sandbox_atlas.conftest import AtlasEnv, Caller, job_path
 
@@ -91,12 +90,6 @@ async def test_429_carries_its_wait(env: AtlasEnv) -> None:
     assert (await env.v2.get(RUNNING)).status_code == 200
 
 
-async def test_429_can_come_without_a_wait(env: AtlasEnv) -> None:
-    env.atlas.faults.add(Fault(kind=Kind.STATUS, status=429))
-
-    assert "Retry-After" not in (await env.v2.get(RUNNING)).headers
-
-
 @pytest.mark.parametrize(
     ("status", "code"), [(500, "UNEXPECTED_ERROR"), (503, "SERVICE_UNAVAILABLE")]
 )
@@ -107,48 +100,6 @@ async def test_server_errors_have_the_body_of_atlas(env: AtlasEnv, status: int, 
 
     assert (answer.status_code, answer.json()["errorCode"]) == (status, code)
     assert env.atlas.world.cancellations == []
-
-
-async def test_server_error_can_come_after_the_effect(env: AtlasEnv) -> None:
-    env.atlas.faults.add(Fault(kind=Kind.STATUS, status=500, effect=True))
-
-    assert (await env.v2.delete(RUNNING)).status_code == 500
-    assert env.atlas.world.cancellations == [JOB]
-
-
-async def test_gateway_answers_in_html(env: AtlasEnv) -> None:
-    env.atlas.faults.add(Fault(kind=Kind.STATUS, status=502))
-
-    answer = await env.v2.get(RUNNING)
-
-    assert (answer.status_code, answer.headers["Content-Type"]) == (502, "text/html")
-
-
-@pytest.mark.parametrize("code", sorted(ERRORS))
-async def test_every_documented_error_can_be_produced(env: AtlasEnv, code: str) -> None:
-    env.atlas.faults.add(Fault(kind=Kind.ERROR, code=code))
-
-    answer = await env.v2.delete(RUNNING)
-
-    assert answer.status_code == ERRORS[code].status
-    assert answer.json()["error"] == ERRORS[code].status
-    assert answer.json()["errorCode"] == code
-    assert env.atlas.world.cancellations == []
-
-
-async def test_error_takes_its_values_from_the_request_or_the_fault(env: AtlasEnv) -> None:
-    env.atlas.faults.add(
-        Fault(kind=Kind.ERROR, code="CLUSTER_NOT_FOUND"),
-        Fault(
-            kind=Kind.ERROR,
-            code="IP_ADDRESS_NOT_ON_ACCESS_LIST",
-            values={"address": "203.0.113.7"},
-            method="DELETE",
-        ),
-    )
-
-    assert (await env.v2.get(RUNNING)).json()["parameters"][0] == "prod-eu"
-    assert (await env.v2.delete(RUNNING)).json()["parameters"] == ["203.0.113.7"]
 
 
 async def test_error_can_have_another_status_or_no_code(env: AtlasEnv) -> None:
@@ -189,14 +140,6 @@ async def test_response_can_be_truncated(env: AtlasEnv) -> None:
         await env.v2.get(RUNNING)
 
     assert env.atlas.calls[-1].status is None
-
-
-async def test_malformed_response_of_a_refused_call_keeps_its_error_status(env: AtlasEnv) -> None:
-    env.atlas.faults.add(Fault(kind=Kind.STATUS, status=503))
-    env.atlas.faults.add(Fault(kind=Kind.TRUNCATED))
-
-    assert (await env.v2.delete(RUNNING)).status_code == 503
-    assert env.atlas.world.cancellations == []
 
 
 async def test_effect_can_be_visible_late(env: AtlasEnv) -> None:
@@ -247,22 +190,6 @@ async def test_tokens_can_be_revoked_before_a_call(env: AtlasEnv) -> None:
     bearer = {"Authorization": f"Bearer {given.json()['access_token']}"}
 
     assert (await env.http.get(f"/api/atlas/v2{RUNNING}", headers=bearer)).status_code == 401
-
-
-async def test_fault_applies_to_matching_requests_only(env: AtlasEnv) -> None:
-    env.atlas.faults.add(Fault(kind=Kind.STATUS, status=500, method="DELETE", path=JOB))
-
-    assert (await env.v2.get(RUNNING)).status_code == 200
-    assert (await env.v2.delete(job_path("prod-eu", "65f0a1c2d3e4f5a6b7c80102"))).status_code == 204
-    assert (await env.v2.delete(RUNNING)).status_code == 500
-    assert (await env.v2.delete(RUNNING)).status_code == 204
-
-
-async def test_no_challenge_is_sent_while_down(env: AtlasEnv) -> None:
-    env.atlas.faults.preset("down")
-
-    with pytest.raises(httpx.TransportError):
-        await env.http.get(f"/api/atlas/v2{RUNNING}")
 
 
 @pytest.mark.parametrize("name", sorted(set(PRESETS) - {"slow", "hang"}))

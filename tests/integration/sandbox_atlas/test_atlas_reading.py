@@ -1,7 +1,5 @@
-"""Reading: documents of both versions, pages, envelopes, pretty, and versions by header."""
+"""Reading: documents of both versions, pages, envelopes, and versions by header."""
 
-import json
-from datetime import UTC, datetime
 from typing import Literal
 
 import httpx
@@ -79,15 +77,6 @@ async def test_v1_has_its_own_relations_and_no_desired_timestamp(v1: Caller) -> 
     assert "desiredTimestamp" not in answer.json()
 
 
-async def test_shard_that_is_not_made_yet_has_no_link(v2: Caller) -> None:
-    job = (await v2.get(job_path("orders-sharded", "65f0a1c2d3e4f5a6b7c80403"))).json()
-
-    assert job["components"] == [
-        {"downloadUrl": None, "replicaSetName": "shard-0"},
-        {"downloadUrl": None, "replicaSetName": "shard-1"},
-    ]
-
-
 async def test_link_expires_after_an_hour(v2: Caller, clock: ManualClock) -> None:
     clock.advance(3600)
 
@@ -105,18 +94,6 @@ async def test_list_is_newest_first_with_its_count(atlas: FakeAtlasServer, v2: C
     assert page["links"] == [{"href": f"{atlas.url}/api/atlas/v2{JOBS}?{query}", "rel": "self"}]
 
 
-async def test_pages_link_to_their_neighbours(atlas: FakeAtlasServer, v2: Caller) -> None:
-    page = (await v2.get(JOBS, itemsPerPage="2", pageNum="2")).json()
-    url = f"{atlas.url}/api/atlas/v2{JOBS}?includeCount=true"
-
-    assert [job["id"][-3:] for job in page["results"]] == ["102", "104"]
-    assert page["links"] == [
-        {"href": f"{url}&pageNum=2&itemsPerPage=2", "rel": "self"},
-        {"href": f"{url}&itemsPerPage=2&pageNum=1", "rel": "previous"},
-        {"href": f"{url}&itemsPerPage=2&pageNum=3", "rel": "next"},
-    ]
-
-
 async def test_following_next_reaches_every_job_once(v2: Caller) -> None:
     seen: list[str] = []
     query = {"itemsPerPage": "2"}
@@ -130,17 +107,6 @@ async def test_following_next_reaches_every_job_once(v2: Caller) -> None:
     assert query == {}
 
 
-async def test_page_after_the_last_is_empty(v2: Caller) -> None:
-    page = (await v2.get(JOBS, pageNum="9")).json()
-
-    assert page["results"] == []
-    assert [link["rel"] for link in page["links"]] == ["self", "previous"]
-
-
-async def test_count_can_be_left_out(v2: Caller) -> None:
-    assert "totalCount" not in (await v2.get(JOBS, includeCount="false")).json()
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -150,7 +116,7 @@ async def test_count_can_be_left_out(v2: Caller) -> None:
         ("itemsPerPage", "501"),
         ("itemsPerPage", "²"),
         ("includeCount", "yes"),
-        ("pretty", "1"),
+        ("verbose", "true"),
         ("envelope", "on"),
     ],
 )
@@ -161,22 +127,6 @@ async def test_query_parameter_out_of_bounds_is_named(v2: Caller, name: str, val
     assert answer.json()["errorCode"] == "INVALID_QUERY_PARAMETER"
     assert answer.json()["detail"] == f"Invalid query parameter {name} specified."
     assert answer.json()["parameters"] == [name]
-
-
-async def test_unknown_query_parameters_are_ignored_by_default(
-    atlas: FakeAtlasServer, v2: Caller
-) -> None:
-    assert (await v2.get(JOBS, verbose="true")).status_code == 200
-
-    atlas.behaviour.reject_unknown_query = True
-    assert (await v2.get(JOBS, verbose="true")).status_code == 400
-
-
-async def test_pretty_indents_and_without_it_there_is_no_spare_space(v2: Caller) -> None:
-    pretty, plain = await v2.get(RUNNING, pretty="true"), await v2.get(RUNNING)
-
-    assert pretty.text.startswith('{\n  "cancelled" : false,\n')
-    assert plain.text == json.dumps(plain.json(), separators=(",", ":"))
 
 
 @pytest.mark.parametrize("key", ["content", "envelope"])
@@ -190,13 +140,6 @@ async def test_envelope_holds_status_and_entity(
     assert list(answer) == ["status", key]
     assert answer["status"] == 200
     assert answer[key]["id"] == "65f0a1c2d3e4f5a6b7c80101"
-
-
-async def test_enveloped_page_gains_a_status(v2: Caller) -> None:
-    answer = (await v2.get(JOBS, envelope="true", itemsPerPage="2")).json()
-
-    assert list(answer) == ["status", "links", "results", "totalCount"]
-    assert "envelope=true" in answer["links"][1]["href"]
 
 
 @pytest.mark.parametrize(("hides", "status"), [(True, 200), (False, 404)])
@@ -239,7 +182,6 @@ async def test_clusters_are_listed_by_their_present_version_without_flex(v2: Cal
 
     assert answer.headers["Content-Type"] == f"{CLUSTERS};charset=utf-8"
     assert answer.headers["RateLimit-Limit"] == "10000"
-    assert "Sunset" not in answer.headers
     assert [cluster["name"] for cluster in answer.json()["results"]] == [
         "prod-eu",
         "prod-us",
@@ -249,79 +191,12 @@ async def test_clusters_are_listed_by_their_present_version_without_flex(v2: Cal
     assert "replicationSpecs" in answer.json()["results"][0]
 
 
-async def test_flex_can_be_listed_among_clusters(atlas: FakeAtlasServer, v2: Caller) -> None:
-    atlas.behaviour.flex_in_cluster_list = True
-
-    answer = await v2.get(f"{GROUP}/clusters", accept=CLUSTERS)
-
-    assert answer.json()["results"][-1]["name"] == "sketch-flex"
-
-
-@pytest.mark.parametrize("version", ["2023-01-01", "2023-02-01"])
-async def test_older_versions_of_clusters_have_a_sunset_header(v2: Caller, version: str) -> None:
-    answer = await v2.get(f"{GROUP}/clusters", accept=f"application/vnd.atlas.{version}+json")
-
-    assert answer.status_code == 200
-    assert answer.headers["Sunset"] == "Thu, 01 Jul 2027 00:00:00 GMT"
-    assert answer.headers["Deprecation"].endswith("00:00:00 GMT")
-    assert "providerSettings" in answer.json()["results"][0]
-
-
-async def test_version_past_its_sunset_is_gone(v2: Caller, clock: ManualClock) -> None:
-    clock.now = datetime(2027, 7, 1, tzinfo=UTC)
-
-    answer = await v2.get(f"{GROUP}/clusters")
-
-    assert (answer.status_code, answer.json()["errorCode"]) == (410, "VERSION_GONE")
-
-
-async def test_one_cluster_can_be_read_in_both_apis(v1: Caller, v2: Caller) -> None:
-    path = f"{GROUP}/clusters/prod-us"
-
-    assert (await v2.get(path, accept=CLUSTERS)).json()["name"] == "prod-us"
-    assert (await v1.get(path)).json()["links"][1]["rel"] == "http://mms.mongodb.com/restoreJobs"
-
-
 async def test_v2_requires_an_existing_version(v2: Caller) -> None:
     answer = await v2.get(RUNNING, accept="application/vnd.atlas.2022-12-31+json")
 
     assert (answer.status_code, answer.json()["errorCode"]) == (406, "INVALID_VERSION_DATE")
     assert answer.headers["Content-Type"] == "application/json"
     assert "RateLimit-Limit" not in answer.headers
-
-
-async def test_bad_version_can_be_a_bad_request(atlas: FakeAtlasServer, v2: Caller) -> None:
-    atlas.behaviour.version_error_status = 400
-
-    assert (await v2.get(RUNNING, accept="application/json")).status_code == 400
-
-
-async def test_flex_clusters_have_resources_of_their_own(v2: Caller) -> None:
-    flex = "application/vnd.atlas.2024-11-13+json"
-    home = f"{GROUP}/flexClusters"
-    jobs = (await v2.get(f"{home}/sketch-flex/backup/restoreJobs", accept=flex)).json()
-    one = jobs["results"][0]
-    wrong = await v2.get(f"{home}/prod-eu/backup/restoreJobs", accept=flex)
-
-    assert (await v2.get(home, accept=flex)).json()["results"][0]["name"] == "sketch-flex"
-    assert (await v2.get(f"{home}/sketch-flex", accept=flex)).json()["stateName"] == "IDLE"
-    assert (one["deliveryType"], one["status"]) == ("DOWNLOAD", "RUNNING")
-    assert (
-        await v2.get(f"{home}/sketch-flex/backup/restoreJobs/{one['id']}", accept=flex)
-    ).json() == one
-    assert wrong.json()["errorCode"] == "CANNOT_USE_NON_FLEX_CLUSTER_IN_FLEX_API"
-
-
-async def test_v1_has_no_flex(v1: Caller) -> None:
-    answer = await v1.get(f"{GROUP}/flexClusters")
-
-    assert (answer.status_code, answer.json()["errorCode"]) == (404, "RESOURCE_NOT_FOUND")
-
-
-async def test_head_is_get_without_a_body(v2: Caller) -> None:
-    answer = await v2.call("HEAD", RUNNING)
-
-    assert (answer.status_code, answer.content) == (200, b"")
 
 
 async def test_download_makes_an_event_that_shows_after_the_delay(

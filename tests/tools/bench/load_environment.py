@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
@@ -17,7 +18,8 @@ import aiohttp
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY
 from tests.support.process import BotProcess, surroundings
 from tests.tools.bench.load import Plan, Sent
-from tests.tools.bench.sign import CLUSTER, SECRET
+from tests.tools.bench.peers.atlas import job_of
+from tests.tools.bench.sign import SECRET
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -27,6 +29,9 @@ Json = dict[str, Any]
 
 #: Seconds for the start of a program.
 START_TIMEOUT = 120.0
+
+#: More downloads than loads of commands, each of which names another one.
+JOBS = 100
 
 
 @contextmanager
@@ -96,14 +101,14 @@ class LoadEnvironment:
 
     bot: BotProcess
     slack: str
-    atlas: str
     session: aiohttp.ClientSession
+    _numbers: Iterator[int] = field(default_factory=count)
 
     async def send_commands(
         self, port: int, rate: float, count: int, texts: Sequence[str] = ()
     ) -> list[Sent]:
         """Send commands to `port` from a separate process; without `texts` about one new job."""
-        texts = texts or [await self.new_job()]
+        texts = texts or [self.next_job()]
         answers = f"{self.slack}/answers"
         plan = Plan(port, SECRET, answers, rate, count, texts)
         with on_core(1):
@@ -115,10 +120,10 @@ class LoadEnvironment:
         out, _ = await loading.communicate()
         return [Sent(*each) for each in json.loads(out)]
 
-    async def new_job(self) -> str:
-        """Start a download in Atlas, and return the arguments of its command."""
-        job = await self.call_atlas("POST", "jobs", {"project": PROJECT_ID, "cluster": CLUSTER})
-        return f"{CLUSTER} {job['id']}"
+    def next_job(self) -> str:
+        """Return the arguments of a command about a download that no command named yet."""
+        number = next(self._numbers)
+        return f"cluster-{number} {job_of(number)}"
 
     async def stamps(self) -> Json:
         async with self.session.get(f"{self.slack}/stamps") as answer:
@@ -135,13 +140,6 @@ class LoadEnvironment:
         await self.session.delete(f"{self.slack}/stamps")
         return noted
 
-    async def call_atlas(self, method: str, path: str, given: Json) -> Json:
-        """Call the control API of the fake Atlas."""
-        url = f"{self.atlas}/_sandbox/{path}"
-        async with self.session.request(method, url, json=given) as answer:
-            answer.raise_for_status()
-            return dict(await answer.json())
-
 
 def _answered(noted: Json) -> set[str]:
     return {*noted["updated"], *noted["notified"]}
@@ -153,13 +151,14 @@ async def open_load_environment() -> AsyncIterator[LoadEnvironment]:
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cancel-restore-bench-"))
         slack = await stack.enter_context(python("tests.tools.bench.peers.slack")).ready_line()
-        atlas = (await stack.enter_context(python("bot.sandbox.atlas")).ready_line())["atlas"]
-        address = f"http://127.0.0.1:{slack['port']}"
+        atlas = await stack.enter_context(
+            Program(sys.executable, "-m", "tests.tools.bench.peers.atlas", str(JOBS), core=1)
+        ).ready_line()
+        address, atlas_url = (f"http://127.0.0.1:{each['port']}" for each in (slack, atlas))
         with on_core(0):
-            bot = stack.enter_context(BotProcess(environment(address, atlas, folder)))
+            bot = stack.enter_context(BotProcess(environment(address, atlas_url, folder)))
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        env = LoadEnvironment(bot=bot, slack=address, atlas=atlas, session=session)
-        await env.call_atlas("PATCH", "behaviour", {"rate_capacity": 10_000_000})
+        env = LoadEnvironment(bot=bot, slack=address, session=session)
         await bot.ready()
         yield env
 

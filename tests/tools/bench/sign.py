@@ -10,10 +10,6 @@ from slack_sdk.signature import SignatureVerifier
 #: The signing secret of the bot and peers; the environment variable overrides it.
 SECRET = "a-signing-secret-of-the-benchmarks"
 
-#: The download job of the example world that a command names.
-CLUSTER = "prod-eu"
-JOB = f"{CLUSTER} 65f0a1c2d3e4f5a6b7c80101"
-
 FORM = "application/x-www-form-urlencoded"
 
 

@@ -23,7 +23,6 @@ class Rate:
 RATES = {
     "groups": Rate(1200, 500, 60),
     "clusters": Rate(10_000, 5_000, 60),
-    "flex": Rate(1200, 500, 60),
     "root": Rate(300, 100, 60),
     "events": Rate(300, 100, 60),
 }

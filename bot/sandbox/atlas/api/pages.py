@@ -17,8 +17,12 @@ MAX_PAGE_SIZE = 500
 LAST_PAGE = 2**31 - 1
 DEFAULT_PAGE_SIZE = 100
 BOOLEANS = frozenset({"true", "false"})
-KNOWN = frozenset({"pageNum", "itemsPerPage", "includeCount", "pretty", "envelope"})
-FILTERS = frozenset({"eventType", "minDate", "maxDate", "includeRaw"})
+KNOWN = frozenset(
+    {
+        *("pageNum", "itemsPerPage", "includeCount", "envelope"),
+        *("includeDeletedWithRetainedBackups", "eventType", "minDate", "maxDate", "includeRaw"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -30,13 +34,13 @@ class Paging:
     count: bool
 
 
-def check_query(query: Mapping[str, str], *, reject_unknown: bool) -> None:
+def check_query(query: Mapping[str, str]) -> None:
     """Raise INVALID_QUERY_PARAMETER for an invalid flag or an unknown name."""
-    for name in ("pretty", "envelope", "includeCount"):
+    for name in ("envelope", "includeCount"):
         if query.get(name, "true") not in BOOLEANS:
             raise AtlasError("INVALID_QUERY_PARAMETER", {"parameter": name})
-    for name in query if reject_unknown else ():
-        if name not in KNOWN | FILTERS:
+    for name in query:
+        if name not in KNOWN:
             raise AtlasError("INVALID_QUERY_PARAMETER", {"parameter": name})
 
 
@@ -80,7 +84,7 @@ def _number(query: Mapping[str, str], name: str, usual: int, largest: int) -> in
 def _links(asked: Paging, query: Mapping[str, str], url: str, *, more: bool) -> list[object]:
     """Build the links; as in Atlas, `self` and its neighbours order parameters differently."""
     count = str(asked.count).lower()
-    others = {name: value for name, value in query.items() if name in ("pretty", "envelope")}
+    others = {name: value for name, value in query.items() if name == "envelope"}
 
     def neighbour(rel: str, number: int) -> dict[str, str]:
         pairs = {"includeCount": count, **others, "itemsPerPage": asked.size, "pageNum": number}

@@ -14,7 +14,7 @@ from bot.sandbox.atlas.api.limits import RATES, Buckets, Rate
 from bot.sandbox.atlas.api.request import ApiRequest, Resource, find
 from bot.sandbox.atlas.api.resources import RequestContext
 from bot.sandbox.atlas.api.response import ApiResponse, from_error
-from bot.sandbox.atlas.api.versions import deprecation_headers, media, resolve, takes_json
+from bot.sandbox.atlas.api.versions import media, resolve, takes_json
 from bot.sandbox.atlas.auth.credentials import CANCELLERS, JOB_READERS, Credential, Role
 from bot.sandbox.atlas.auth.digest import DigestAuthenticator, DigestRefused
 from bot.sandbox.atlas.errors import METHOD_NOT_ALLOWED, NOT_ACCEPTABLE, AtlasError
@@ -82,10 +82,7 @@ class Pipeline:
             response = resources.response(resource.name, context)
         except AtlasError as error:
             response = from_error(error)
-        aged = deprecation_headers(resource.name, context.version, request.at.date())
-        return response.with_headers(
-            {**rates, **aged, "X-Java-Method": resource.java_method(request.method)}
-        )
+        return response.with_headers(rates)
 
     def _digest(self, request: ApiRequest) -> Caller:
         passwords = {key.identifier: key.secret for key in self.world.keys.values()}
@@ -104,7 +101,7 @@ class Pipeline:
         )
         account = self.world.service_accounts.get(client_id or "")
         if account is None:
-            raise Unauthorized("token is unknown, ended or revoked")
+            raise Unauthorized("token is unknown or ended")
         return Caller(account)
 
     def _enter(self, request: ApiRequest, who: Credential) -> tuple[Resource, RequestContext]:
@@ -134,10 +131,7 @@ class Pipeline:
             if not takes_json(accept):
                 raise AtlasError(NOT_ACCEPTABLE)
             return "2023-01-01", "application/json"
-        today = request.at.date()
-        status = self.behaviour.version_error_status
-        version = resolve(accept, resource.versions, today, status)
-        deprecation_headers(resource.name, version, today)
+        version = resolve(accept, resource.versions, request.at.date())
         return version, media(version)
 
     def _group(self, values: dict[str, str]) -> None:
@@ -170,13 +164,12 @@ class Pipeline:
         if not held:
             raise Unauthorized("the key has no role in the project")
         if not self._may(held, context):
-            raise AtlasError(self.behaviour.role_refusal)
+            raise AtlasError("USER_UNAUTHORIZED")
 
     def _may(self, held: set[Role], context: RequestContext) -> bool:
         """Whether the roles suffice; reading and cancelling jobs need different roles."""
         if context.request.method == "DELETE":
-            manager = Role.BACKUP_MANAGER in held and self.behaviour.manager_may_cancel
-            return manager or bool(held & CANCELLERS)
+            return bool(held & CANCELLERS)
         dedicated_jobs = "/backup/" in context.request.path and "/clusters/" in context.request.path
         return not dedicated_jobs or bool(held & JOB_READERS)
 

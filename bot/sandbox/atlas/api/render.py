@@ -58,24 +58,6 @@ class Renderer:
         }
         return dict(sorted(document.items()))
 
-    def flex_cluster(self, cluster: Cluster) -> Document:
-        path = f"/groups/{cluster.group}/flexClusters/{cluster.name}"
-        return dict(
-            sorted(
-                {
-                    **_cluster_head(cluster),
-                    "backupSettings": {"enabled": True},
-                    "links": [self.link(path)],
-                    "providerSettings": {
-                        "backingProviderName": "AWS",
-                        "diskSizeGB": 5.0,
-                        "providerName": "FLEX",
-                        "regionName": "EU_WEST_1",
-                    },
-                }.items()
-            )
-        )
-
     def job(self, job: RestoreJob, cluster: Cluster) -> Document:
         """Return a restore job as recorded: without empty fields, keys in alphabetical order."""
         group = f"/groups/{cluster.group}"
@@ -94,38 +76,6 @@ class Renderer:
         if self.api == "v2":
             document["desiredTimestamp"] = {"increment": None, "time": None, "date": None}
         return dict(sorted(document.items()))
-
-    def flex_job(self, job: RestoreJob, cluster: Cluster) -> Document:
-        """Return a flex cluster's job, most of whose fields have other names."""
-        path = f"/groups/{cluster.group}/flexClusters/{cluster.name}/backup/restoreJobs/{job.id}"
-        download = job.delivery_type is DeliveryType.DOWNLOAD
-        document: Document = {
-            "deliveryType": "DOWNLOAD" if download else "RESTORE",
-            "id": job.id,
-            "instanceName": cluster.name,
-            "links": [self.link(path)],
-            "projectId": cluster.group,
-            "restoreScheduledDate": instant(job.created_at),
-            "snapshotFinishedDate": instant(job.snapshot_at),
-            "snapshotId": job.snapshot_id,
-            "status": _FLEX_STATUS[job.state],
-        }
-        if job.expires_at is not None:
-            document["expirationDate"] = instant(job.expires_at)
-        if job.urls:
-            document["snapshotUrl"] = job.urls[0]
-        return dict(sorted(document.items()))
-
-
-_FLEX_STATUS = {
-    "running": "RUNNING",
-    "live": "COMPLETED",
-    "used": "COMPLETED",
-    "finished": "COMPLETED",
-    "failed": "FAILED",
-    "cancelled": "FAILED",
-    "expired": "COMPLETED",
-}
 
 
 def _cluster_head(cluster: Cluster) -> Document:

@@ -62,116 +62,39 @@ class ApiRequest:
 class Resource:
     """A kind of path; the request fills the names in its braces.
 
-    `versions` are its v2 versions, `rate` the set of endpoints whose bucket it takes from,
-    `java` the value of the header X-Java-Method.
+    `versions` are its v2 versions, `rate` the set of endpoints whose bucket it takes from.
     """
 
     name: str
     template: str
     versions: tuple[str, ...] = ("2023-01-01",)
     rate: str = "backups"
-    java: str
     in_v1: bool = True
-    methods: tuple[str, ...] = ("GET", "HEAD")
-
-    def java_method(self, method: str) -> str:
-        """Return the header X-Java-Method; the value for a DELETE is a guess."""
-        return f"{_JOBS}::cancelRestoreJob" if method == "DELETE" else self.java
+    methods: tuple[str, ...] = ("GET",)
 
 
-_CLUSTERS = ("2023-01-01", "2023-02-01", "2024-08-05")
-_FLEX = ("2024-11-13",)
-_JOBS = "ApiAtlasDiskBackupRestoreJobsResource"
 _GROUP = "/groups/{group}"
-_CLUSTER = "/groups/{group}/clusters/{cluster}"
-_FLEX_CLUSTER = "/groups/{group}/flexClusters/{cluster}"
+_JOBS = f"{_GROUP}/clusters/{{cluster}}/backup/restoreJobs"
+_ACCOUNT = f"{_GROUP}/serviceAccounts/{{client}}"
+_CLUSTERS = ("2023-01-01", "2023-02-01", "2024-08-05")
+_ACCOUNTS = ("2024-08-05",)
 
 RESOURCES = (
-    Resource(name="root", template="", rate="root", java="ApiRootResource::getRoot"),
+    Resource(name="root", template="", rate="root"),
+    Resource(name="projects", template="/groups", rate="groups"),
+    Resource(name="project", template=_GROUP, rate="groups"),
+    Resource(name="clusters", template=f"{_GROUP}/clusters", versions=_CLUSTERS, rate="clusters"),
+    Resource(name="jobs", template=_JOBS),
+    Resource(name="job", template=f"{_JOBS}/{{job}}", methods=("GET", "DELETE")),
+    Resource(name="events", template=f"{_GROUP}/events", rate="events"),
     Resource(
-        name="projects",
-        template="/groups",
-        rate="groups",
-        java="ApiAtlasGroupsResource::getGroups",
-    ),
-    Resource(
-        name="project", template=_GROUP, rate="groups", java="ApiAtlasGroupsResource::getGroup"
-    ),
-    Resource(
-        name="clusters",
-        template=f"{_GROUP}/clusters",
-        versions=_CLUSTERS,
-        rate="clusters",
-        java="ApiAtlasClusterDescriptionResource::getClusters",
-    ),
-    Resource(
-        name="cluster",
-        template=_CLUSTER,
-        versions=_CLUSTERS,
-        rate="clusters",
-        java="ApiAtlasClusterDescriptionResource::getCluster",
-    ),
-    Resource(
-        name="jobs", template=f"{_CLUSTER}/backup/restoreJobs", java=f"{_JOBS}::getRestoreJobs"
-    ),
-    Resource(
-        name="job",
-        template=f"{_CLUSTER}/backup/restoreJobs/{{job}}",
-        java=f"{_JOBS}::getRestoreJob",
-        methods=("GET", "HEAD", "DELETE"),
-    ),
-    Resource(
-        name="events",
-        template=f"{_GROUP}/events",
-        rate="events",
-        java="ApiGroupEventsResource::getAllEvents",
-    ),
-    Resource(
-        name="service_account",
-        template=f"{_GROUP}/serviceAccounts/{{client}}",
-        versions=("2024-08-05",),
-        rate="groups",
-        java="ApiGroupServiceAccountsResource::getServiceAccount",
-        in_v1=False,
+        name="service_account", template=_ACCOUNT, versions=_ACCOUNTS, rate="groups", in_v1=False
     ),
     Resource(
         name="account_addresses",
-        template=f"{_GROUP}/serviceAccounts/{{client}}/accessList",
-        versions=("2024-08-05",),
+        template=f"{_ACCOUNT}/accessList",
+        versions=_ACCOUNTS,
         rate="groups",
-        java="ApiGroupServiceAccountsResource::getAccessList",
-        in_v1=False,
-    ),
-    Resource(
-        name="flex_clusters",
-        template=f"{_GROUP}/flexClusters",
-        versions=_FLEX,
-        rate="clusters",
-        java="ApiAtlasFlexClustersResource::getClusters",
-        in_v1=False,
-    ),
-    Resource(
-        name="flex_cluster",
-        template=_FLEX_CLUSTER,
-        versions=_FLEX,
-        rate="clusters",
-        java="ApiAtlasFlexClustersResource::getCluster",
-        in_v1=False,
-    ),
-    Resource(
-        name="flex_jobs",
-        template=f"{_FLEX_CLUSTER}/backup/restoreJobs",
-        versions=_FLEX,
-        rate="flex",
-        java="ApiAtlasFlexBackupRestoreJobsResource::getRestoreJobs",
-        in_v1=False,
-    ),
-    Resource(
-        name="flex_job",
-        template=f"{_FLEX_CLUSTER}/backup/restoreJobs/{{job}}",
-        versions=_FLEX,
-        rate="flex",
-        java="ApiAtlasFlexBackupRestoreJobsResource::getRestoreJob",
         in_v1=False,
     ),
 )

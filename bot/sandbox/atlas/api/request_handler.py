@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from bot.sandbox.atlas.call_recorder import Scheme
 
 TOKEN_PATH = "/api/oauth/token"
-REVOKE_PATH = "/api/oauth/revoke"
 
 
 class ConnectionCut(Exception):
@@ -54,7 +53,7 @@ class RequestHandler:
         trace.scheme = scheme(request.authorization)
         self.pipeline.world.pass_time(request.at)
         self._forget(request, trace)
-        if request.path in (TOKEN_PATH, REVOKE_PATH):
+        if request.path == TOKEN_PATH:
             return await self._under_faults(request, trace, "call", lambda: self._oauth(request))
         try:
             caller = self.pipeline.authenticate(request)
@@ -157,29 +156,20 @@ class RequestHandler:
             headers = {"Allow": "POST"} if refused.status == HTTPStatus.METHOD_NOT_ALLOWED else {}
             return ApiResponse(status=refused.status, document=refused.document, headers=headers)
 
-    def _token(self, request: ApiRequest) -> dict[str, object] | None:
+    def _token(self, request: ApiRequest) -> dict[str, object]:
         if request.method != "POST":
             raise OAuthRefused(405, "invalid_request", "Send a form with POST.")
         if not request.headers.get("content-type", "").startswith(FORM):
             raise OAuthRefused(400, "invalid_request", "Send a form with POST.")
         form = dict(parse_qsl(request.body, keep_blank_values=True))
-        client = authenticate(
-            request.authorization,
-            form,
-            self.pipeline.world.service_accounts,
-            body_allowed=self.pipeline.behaviour.token_body_credentials,
-        )
-        if request.path == REVOKE_PATH:
-            self.pipeline.token_issuer.revoke(client, form)
-            return None
+        client = authenticate(request.authorization, self.pipeline.world.service_accounts)
         return self.pipeline.token_issuer.grant(client, form, request.at)
 
 
 def _finish(response: ApiResponse, request: ApiRequest, pipeline: Pipeline) -> ApiResponse:
-    """Add the common headers, and the envelope and indentation that the query requests."""
-    if request.path in (TOKEN_PATH, REVOKE_PATH) or "WWW-Authenticate" in response.headers:
+    """Add the common headers, and the envelope that the query requests."""
+    if request.path == TOKEN_PATH or "WWW-Authenticate" in response.headers:
         return response
     if request.flag("envelope") and response.raw is None:
         response = enveloped(response, pipeline.behaviour)
-    response = replace(response, pretty=response.pretty or request.flag("pretty"))
     return response.with_headers(COMMON_HEADERS)

@@ -55,18 +55,16 @@ class RequestContext:
         document = page(items, self.request.query, f"{self.request.base}{self.request.path}")
         return ApiResponse(status=HTTPStatus.OK, document=document, media=self.media, listing=True)
 
-    def cluster(self, *, flex: bool = False) -> Cluster:
-        """Return the cluster that the path names, of the right family."""
+    def cluster(self) -> Cluster:
+        """Return the dedicated cluster that the path names."""
         name = self.values["cluster"]
         if not CLUSTER_NAME.fullmatch(name):
             raise AtlasError("INVALID_PATH_PARAMETER", {"parameter": "clusterName"})
         cluster = self.project.clusters.get(name)
         if cluster is None:
             raise AtlasError("CLUSTER_NOT_FOUND", self.values)
-        if cluster.flex and not flex:
+        if cluster.flex:
             raise AtlasError("CANNOT_USE_FLEX_CLUSTER_IN_CLUSTER_API", self.values)
-        if flex and not cluster.flex:
-            raise AtlasError("CANNOT_USE_NON_FLEX_CLUSTER_IN_FLEX_API", self.values)
         return cluster
 
     def job(self, cluster: Cluster) -> RestoreJob:
@@ -81,7 +79,7 @@ class RequestContext:
 
 def response(name: str, context: RequestContext) -> ApiResponse:
     """Return the response for the resource `name`; raise AtlasError for an invalid request."""
-    check_query(context.request.query, reject_unknown=context.behaviour.reject_unknown_query)
+    check_query(context.request.query)
     if context.request.method == "DELETE":
         return cancel(context)
     return READERS[name](context)
@@ -129,10 +127,6 @@ def clusters(context: RequestContext) -> ApiResponse:
     return context.many([context.renderer.cluster(cluster, context.version) for cluster in shown])
 
 
-def cluster(context: RequestContext) -> ApiResponse:
-    return context.one(context.renderer.cluster(context.cluster(), context.version))
-
-
 def jobs(context: RequestContext) -> ApiResponse:
     home = context.cluster()
     seen = [context.world.view(job) for job in home.newest_first()]
@@ -177,8 +171,6 @@ def events(context: RequestContext) -> ApiResponse:
 def _selected_events(context: RequestContext) -> list[Event]:
     request, behaviour = context.request, context.behaviour
     wanted = EventFilter.of(request.values_of("eventType"), request.query)
-    if behaviour.event_feed == "empty":
-        return []
     mine = [event for event in context.world.events if event.group == context.project.id]
     return wanted.select(mine, request.at, behaviour.event_delay)
 
@@ -209,38 +201,14 @@ def _account(context: RequestContext) -> Credential:
     return account
 
 
-def flex_clusters(context: RequestContext) -> ApiResponse:
-    shown = [cluster for cluster in context.project.clusters.values() if cluster.flex]
-    return context.many([context.renderer.flex_cluster(cluster) for cluster in shown])
-
-
-def flex_cluster(context: RequestContext) -> ApiResponse:
-    return context.one(context.renderer.flex_cluster(context.cluster(flex=True)))
-
-
-def flex_jobs(context: RequestContext) -> ApiResponse:
-    home = context.cluster(flex=True)
-    return context.many([context.renderer.flex_job(job, home) for job in home.newest_first()])
-
-
-def flex_job(context: RequestContext) -> ApiResponse:
-    home = context.cluster(flex=True)
-    return context.one(context.renderer.flex_job(context.job(home), home))
-
-
 READERS: Mapping[str, Callable[[RequestContext], ApiResponse]] = {
     "root": root,
     "projects": projects,
     "project": project,
     "clusters": clusters,
-    "cluster": cluster,
     "jobs": jobs,
     "job": job,
     "events": events,
     "service_account": service_account,
     "account_addresses": account_addresses,
-    "flex_clusters": flex_clusters,
-    "flex_cluster": flex_cluster,
-    "flex_jobs": flex_jobs,
-    "flex_job": flex_job,
 }

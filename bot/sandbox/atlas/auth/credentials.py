@@ -18,8 +18,8 @@ class Role(StrEnum):
     RECOVERY_OPERATOR = "GROUP_BACKUP_RECOVERY_OPERATOR"
 
 
-#: Roles that may cancel, and roles that may read restore jobs. For a Backup Manager it is
-#: a choice (`Behaviour.manager_may_cancel`), because the documentation is not clear.
+#: Roles that may cancel, and roles that may read restore jobs. The documentation is not clear
+#: about the right of a Backup Manager to cancel.
 CANCELLERS = frozenset({Role.OWNER, Role.EXPORT_OPERATOR, Role.RECOVERY_OPERATOR})
 JOB_READERS = CANCELLERS | {Role.BACKUP_MANAGER}
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bot.sandbox.atlas.behaviour import Behaviour
 
 REALM = "MMS Public API"
+NONCE_LIFETIME = timedelta(seconds=60)
 
 #: Expired nonces up to this number are answered with stale=true; the oldest are dropped first.
 MAX_NONCES = 10_000
@@ -117,7 +118,7 @@ class DigestAuthenticator:
         nonce = self.nonces.get(given["nonce"])
         if nonce is None:
             raise DigestRefused("nonce is not known", stale=True)
-        if now - nonce.issued > timedelta(seconds=self.behaviour.nonce_lifetime):
+        if now - nonce.issued > NONCE_LIFETIME:
             raise DigestRefused("nonce is too old", stale=True)
         count = int(given["nc"], 16)
         if count in nonce.counts:

@@ -1,4 +1,4 @@
-"""Service accounts: OAuth 2 client credentials, token expiry and revocation."""
+"""Service accounts: OAuth 2 client credentials, and the expiry of tokens."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bot.sandbox.atlas.auth.credentials import Credential
-    from bot.sandbox.atlas.behaviour import Behaviour
 
 FORM = "application/x-www-form-urlencoded"
+TOKEN_LIFETIME = timedelta(hours=1)
+TOKEN_LIMIT = 100
 
 
 class OAuthRefused(Exception):
@@ -37,9 +38,8 @@ class Token:
 
 @dataclass
 class TokenIssuer:
-    """Issues, checks and revokes bearer tokens."""
+    """Issues and checks bearer tokens."""
 
-    behaviour: Behaviour
     live: dict[str, Token] = field(default_factory=dict)
 
     def grant(
@@ -52,18 +52,12 @@ class TokenIssuer:
             raise OAuthRefused(400, "unsupported_grant_type", "Only client_credentials is given.")
         self._drop_ended(now)
         held = [token for token in self.live.values() if token.client_id == client.identifier]
-        if len(held) >= self.behaviour.token_limit:
+        if len(held) >= TOKEN_LIMIT:
             raise OAuthRefused(403, "access_denied", "Access Token limit reached.")
         name = f"mdb_sandbox_at_{secrets.token_urlsafe(32)}"
-        lifetime = self.behaviour.token_lifetime
-        self.live[name] = Token(client.identifier, now + timedelta(seconds=lifetime))
-        return {"access_token": name, "expires_in": int(lifetime), "token_type": "Bearer"}
-
-    def revoke(self, client: Credential, form: Mapping[str, str]) -> None:
-        """Revoke a token of this client; other tokens are ignored."""
-        token = self.live.get(form.get("token", ""))
-        if token is not None and token.client_id == client.identifier:
-            del self.live[form["token"]]
+        self.live[name] = Token(client.identifier, now + TOKEN_LIFETIME)
+        seconds = int(TOKEN_LIFETIME.total_seconds())
+        return {"access_token": name, "expires_in": seconds, "token_type": "Bearer"}
 
     def owner(self, bearer: str, now: datetime) -> str | None:
         """Return the client id of a valid token, or None."""
@@ -79,17 +73,9 @@ class TokenIssuer:
         self.live = {name: token for name, token in self.live.items() if token.ends > now}
 
 
-def authenticate(
-    authorization: str,
-    form: Mapping[str, str],
-    accounts: Mapping[str, Credential],
-    *,
-    body_allowed: bool,
-) -> Credential:
+def authenticate(authorization: str, accounts: Mapping[str, Credential]) -> Credential:
     """Return the client of a token request; raise OAuthRefused for invalid credentials."""
     client_id, secret = _basic(authorization)
-    if not client_id and body_allowed:
-        client_id, secret = form.get("client_id", ""), form.get("client_secret", "")
     client = accounts.get(client_id)
     if client is None or not hmac.compare_digest(client.secret.encode(), secret.encode()):
         raise OAuthRefused(401, "invalid_client", "Invalid credentials provided.")
