@@ -106,8 +106,8 @@ class PrivateReply:
 class Dependencies:
     """The collaborators of the listeners.
 
-    `background` runs the work that continues after an ack, `sleep` waits between retries,
-    and `picker_updates` holds the running update of each picker dialog, by view id: the latest one.
+    `background` runs the work that continues after an ack, `sleep` waits between retries, and
+    `dialogs` holds the latest interaction with each dialog, by view id, while it runs.
     """
 
     client: AsyncWebClient
@@ -118,7 +118,7 @@ class Dependencies:
     ack_timeout: float = Timings.ack_timeout
     reason_check_timeout: float = Timings.reason_check_timeout
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
-    picker_updates: MutableMapping[str, object] = field(default_factory=WeakValueDictionary)
+    dialogs: MutableMapping[str, object] = field(default_factory=WeakValueDictionary)
 
     @property
     def identity(self) -> Identity:

@@ -17,7 +17,7 @@ from bot.slack.command import views as command_views
 from bot.slack.decisions import Decisions, decide_when_possible
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import command_code
-from bot.slack.dialog.flow import SearchQuery, open_job, open_search
+from bot.slack.dialog.flow import Dialog, SearchQuery, open_job, open_search
 from bot.slack.dialog.metadata import JobTarget
 from bot.slack.errors import other_version, private_refusal, sentence_for
 from bot.slack.grammar import Command, Decide, ShowHistory, ShowList
@@ -166,7 +166,7 @@ def dispatch(deps: Dependencies, to: Route, by: Interaction, event: str) -> None
             name, work = "search", open_search(deps, to, by)
             about = {"job": job_id}
         case PickerQuery():
-            name, work = "picker", Picker(deps, by).open(to)
+            name, work = "picker", Picker(Dialog(deps, by)).open(to)
         case ShowList(cluster):
             name, work = "list", show_jobs(deps, by, cluster)
         case ShowHistory(count):

@@ -1,11 +1,13 @@
 """Opens the dialog of a job, and updates it with what Atlas and Slack answer."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 import structlog
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.atlas import AtlasError, ClusterNotFound, JobNotFound
 from bot.cancellation import policy as rules
@@ -40,6 +42,7 @@ ATLAS_TIMEOUT = 12.0  # for reading a job; the dialog then offers to try again
 UPDATE_BACKOFF = (0.5, 2.0)  # before each retry of a view's update, which is idempotent
 #: Shown by a dialog if the process stops before the job was read.
 STOPPING = "The bot is being restarted: try again in a moment."
+VIEW_REPLACED = "hash_conflict"  #: Slack's code where the view of the hash is not shown any more
 #: Slack's codes for a trigger that was used: an earlier delivery of the payload opened the dialog.
 TRIGGER_USED = frozenset({"exchanged_trigger_id", "trigger_exchanged"})
 
@@ -53,13 +56,28 @@ class SearchQuery:
     hints: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class Dialog:
-    """One dialog of a person, which is updated until it is closed; `view_id` is Slack's."""
+    """One dialog on a person's screen, as far as one interaction updates it.
+
+    Each update names the view that it replaces by `hash`: a view that was put there in the
+    meantime stays. An open dialog is given with what the payload of the interaction has of its
+    view. A later interaction with the same dialog ends the updates of an earlier one.
+    """
 
     deps: Dependencies
     by: Interaction
     view_id: str = ""
+    hash: str | None = None
+    #: Whether the view on the screen is the last one of this interaction, as far as Slack said.
+    is_own: bool = field(default=False, init=False)
+
+    @classmethod
+    def of(cls, deps: Dependencies, by: Interaction, view: Mapping[str, Any]) -> Self:
+        """Begin an interaction with an open dialog, from its view in the payload."""
+        dialog = cls(deps, by, str(view["id"]), view.get("hash"))
+        deps.dialogs[dialog.view_id] = dialog
+        return dialog
 
     async def open(self, view: View) -> bool:
         """Open the dialog; return whether it is open, and notify the person if it is not."""
@@ -82,14 +100,20 @@ class Dialog:
             opened = await self.deps.client.views_open(trigger_id=self.by.trigger_id, view=view)
         except CALL_ERRORS as error:
             raise translate_error(error) from error
-        self.view_id = opened["view"]["id"]
+        self._keep(opened)
+        self.deps.dialogs[self.view_id] = self
+
+    def _keep(self, answer: AsyncSlackResponse) -> None:
+        """Keep by which id and hash the next update names the view that Slack shows now."""
+        shown = answer["view"]
+        self.view_id, self.hash, self.is_own = shown["id"], shown.get("hash"), True
 
     async def update(self, view: View) -> None:
         """Show another view, unless the dialog was closed."""
         try:
             await self._update(view)
-        except DialogExpired:
-            log.info("dialog was closed before its update", view=self.view_id)
+        except DialogExpired as error:
+            log.info("dialog was closed or changed before", view=self.view_id, code=error.code)
         except SlackUnavailable as error:
             await self._reply(sentence_for(error), view)
         except SlackError as error:
@@ -97,16 +121,30 @@ class Dialog:
             await self._show_refused(view, error)
 
     async def _update(self, view: View) -> None:
-        for pause in (*UPDATE_BACKOFF, None):
+        pauses = iter(UPDATE_BACKOFF)
+        while self.deps.dialogs.get(self.view_id) is self:
             try:
-                await self.deps.client.views_update(view_id=self.view_id, view=view)
-            except CALL_ERRORS as error:
-                meaning = translate_error(error)
-                if pause is None or not isinstance(meaning, SlackUnavailable):
-                    raise meaning from error
+                answer = await self._call_update(view)
+            except DialogExpired as error:
+                if self.is_own or error.code != VIEW_REPLACED:
+                    raise
+                # By an earlier interaction, or by this update itself, whose answer was lost.
+                self.hash = None
+            except SlackUnavailable:
+                if (pause := next(pauses, None)) is None:
+                    raise
+                self.is_own = False
                 await self.deps.sleep(pause)
             else:
+                self._keep(answer)
                 return
+
+    async def _call_update(self, view: View) -> AsyncSlackResponse:
+        update = self.deps.client.views_update
+        try:
+            return await update(view_id=self.view_id, hash=self.hash, view=view)
+        except CALL_ERRORS as error:
+            raise translate_error(error) from error
 
     async def _show_refused(self, view: View, error: SlackError) -> None:
         """Show what a refused view says: in a plain dialog and in a private message."""
@@ -139,9 +177,9 @@ async def open_job(deps: Dependencies, job: JobTarget, by: Interaction) -> None:
         await cancel_and_wait(reading)
 
 
-async def reload_job(deps: Dependencies, job: JobTarget, by: Interaction, view_id: str) -> None:
+async def reload_job(deps: Dependencies, job: JobTarget, by: Interaction, shown: View) -> None:
     """Read the job again, and update the same dialog."""
-    dialog = Dialog(deps, by, view_id)
+    dialog = Dialog.of(deps, by, shown)
     await dialog.update(dialog_views.loading(job))
     await dialog.update(await JobReader(deps, job, by.actor).view())
 
@@ -155,10 +193,10 @@ async def open_search(deps: Dependencies, query: SearchQuery, by: Interaction) -
 
 
 async def search_again(
-    deps: Dependencies, target: SearchTarget, by: Interaction, view_id: str
+    deps: Dependencies, target: SearchTarget, by: Interaction, shown: View
 ) -> None:
     """Search the job again, and update the same dialog."""
-    dialog = Dialog(deps, by, view_id)
+    dialog = Dialog.of(deps, by, shown)
     await dialog.update(dialog_views.searching(target.job_id, target.cluster))
     await dialog.update(await _search(dialog, target))
 

@@ -34,7 +34,7 @@ from bot.slack.dialog.metadata import (
 from bot.slack.errors import other_version, sentence_for
 from bot.slack.grammar import closest_keyword
 from bot.slack.lists import cluster_names
-from bot.slack.payloads import Interaction, actor_of
+from bot.slack.payloads import actor_of
 from bot.slack.picker import views as picker_views
 from bot.slack.picker.views import cluster_options, job_options, message_option
 from bot.tasks import cancel_and_wait
@@ -78,14 +78,14 @@ async def _try_again(deps: Dependencies, ack: AsyncAck, body: dict[str, Any]) ->
         update_picker(deps, picker, ids.JOB, body)
         return
     if search := read_search(view):
-        deps.start(search_again(deps, search, by, str(view["id"])), "search", by)
+        deps.start(search_again(deps, search, by, view), "search", by)
         return
     try:
         job = read_target(view)
     except UnreadableDialog as error:
         deps.reply(body, str(error))
     else:
-        deps.start(reload_job(deps, job, by, str(view["id"])), "reload", by)
+        deps.start(reload_job(deps, job, by, view), "reload", by)
 
 
 async def _select(deps: Dependencies, ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -108,7 +108,7 @@ def update_picker(
 ) -> None:
     by = deps.interaction(body)
     log.info("selected in picker", picker=last, cluster=state.cluster, job=state.job_id)
-    updating = Picker(deps, by, str(body["view"]["id"])).select(state, last)
+    updating = Picker(Dialog.of(deps, by, body["view"])).select(state, last)
     deps.start(updating, "picker", by)
 
 
@@ -167,10 +167,10 @@ class PickerContent:
 class Picker:
     """The dialog in which a person selects a job, for one interaction."""
 
-    def __init__(self, deps: Dependencies, by: Interaction, view_id: str = "") -> None:
-        self._deps = deps
-        self._by = by
-        self._dialog = Dialog(deps, by, view_id)
+    def __init__(self, dialog: Dialog) -> None:
+        self._deps = dialog.deps
+        self._by = dialog.by
+        self._dialog = dialog
 
     async def open(self, query: PickerQuery) -> None:
         """Open the dialog, then show what this person may select."""
@@ -208,32 +208,26 @@ class Picker:
 
         `state` is for trying again after an error.
         """
-        # The views of earlier updates are dropped from now on.
-        self._deps.picker_updates[self._dialog.view_id] = self
         try:
             content = await reading
         except RightsNotChecked as error:
-            await self._update(picker_views.error(sentence_for(error), state))
+            await self._dialog.update(picker_views.error(sentence_for(error), state))
             return
         except CancellationError as error:
-            await self._update(dialog_views.refused(sentence_for(error)))
+            await self._dialog.update(dialog_views.refused(sentence_for(error)))
             return
         if last:
             # This also removes the pickers after `last`, with their selections.
-            await self._update(self._loading_view(content, last))
+            await self._dialog.update(self._loading_view(content, last))
         building = asyncio.create_task(self._view(content))
         try:
             done, _ = await asyncio.wait({building}, timeout=LOADING_DELAY)
             # A typed cluster is shown as selected only once it is known to exist.
             if not done and not (content.state.ref if last else content.state.cluster):
-                await self._update(self._loading_view(content, ids.JOB))
-            await self._update(await building)
+                await self._dialog.update(self._loading_view(content, ids.JOB))
+            await self._dialog.update(await building)
         finally:
             building.cancel()
-
-    async def _update(self, view: View) -> None:
-        if self._deps.picker_updates.get(self._dialog.view_id) is self:
-            await self._dialog.update(view)
 
     async def _allowed(self, asked_in: str, only: Project | None = None) -> list[Project]:
         candidates = [only] if only else self._deps.service.projects.all

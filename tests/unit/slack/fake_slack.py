@@ -1,6 +1,8 @@
 """A Web API client without a network: it records every call and returns scripted answers."""
 
 import asyncio
+import itertools
+import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,9 +20,7 @@ LINKS = Links(atlas="https://cloud.mongodb.com", identity=IDENTITY)
 
 #: The answer of each method unless a test scripts another.
 USUAL: Mapping[str, dict[str, Any]] = {
-    "views.open": {"view": {"id": "V1", "hash": "1"}},
     "views.publish": {},
-    "views.update": {"view": {"id": "V1", "hash": "2"}},
     "chat.postMessage": {"channel": "C0OPS", "ts": "1700000000.000100"},
     "chat.postEphemeral": {"message_ts": "1700000000.000200"},
     "chat.update": {"channel": "C0OPS", "ts": "1700000000.000100"},
@@ -51,12 +51,14 @@ class MethodScript:
 
 
 class FakeSlack(AsyncWebClient):
-    """`AsyncWebClient` without a network."""
+    """`AsyncWebClient` without a network; `views` are the modals that people see, by their ids."""
 
     def __init__(self) -> None:
         super().__init__(token="xoxb-test", base_url="http://127.0.0.1:1/api/", retry_handlers=[])
         self.calls: list[Call] = []
         self.scripts: dict[str, MethodScript] = defaultdict(MethodScript)
+        self.views: dict[str, dict[str, Any]] = {}
+        self._hashes = itertools.count(1)
 
     async def api_call(self, api_method: str, **arguments: Any) -> AsyncSlackResponse:
         given = arguments.get("json") or arguments.get("params") or {}
@@ -64,11 +66,27 @@ class FakeSlack(AsyncWebClient):
         script = self.scripts[api_method]
         if script.gate:
             await script.gate.wait()
-        answer = script.answers.pop(0) if script.answers else USUAL[api_method]
+        answer = script.answers.pop(0) if script.answers else self._usual(api_method, given)
         if isinstance(answer, Exception):
             raise answer
         body = {"ok": False, "error": answer} if isinstance(answer, str) else {"ok": True, **answer}
         return self._response(api_method, body, script)
+
+    def _usual(self, method: str, given: Mapping[str, Any]) -> str | dict[str, Any]:
+        if method == "views.open":
+            return self.replace_view(f"V{len(self.views) + 1}", given["view"])
+        if method != "views.update":
+            return USUAL[method]
+        shown = self.views.get(given["view_id"], {})
+        if shown and given.get("hash") not in {None, shown["hash"]}:
+            return "hash_conflict"
+        return self.replace_view(given["view_id"], given["view"])
+
+    def replace_view(self, view_id: str, view: str | dict[str, Any]) -> dict[str, Any]:
+        """Show another view, as also the answer to a submission does; return Slack's answer."""
+        content = json.loads(view) if isinstance(view, str) else view
+        self.views[view_id] = content | {"id": view_id, "hash": str(next(self._hashes))}
+        return {"view": self.views[view_id]}
 
     def _response(
         self, method: str, body: dict[str, Any], script: MethodScript
@@ -89,6 +107,12 @@ class FakeSlack(AsyncWebClient):
     def respond(self, method: str, *answers: str | Exception | dict[str, Any]) -> None:
         """Let the next calls of `method` end in these ways."""
         self.scripts[method].answers.extend(answers)
+
+    async def until_called(self, method: str, count: int) -> None:
+        """Wait until `method` was called so often."""
+        async with asyncio.timeout(5):
+            while len(self.called(method)) < count:  # noqa: ASYNC110 - calls set no event
+                await asyncio.sleep(0)
 
     def called(self, method: str) -> list[dict[str, Any]]:
         return [call.arguments for call in self.calls if call.method == method]

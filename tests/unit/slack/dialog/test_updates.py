@@ -1,0 +1,89 @@
+"""The calls that open and update a dialog: their order, their faults, and lost answers."""
+
+import asyncio
+import json
+from typing import Any
+
+from bot.slack import ids
+from bot.slack.grammar import job_value
+from tests.support.domain import JOB_ID, PROJECT_ID, a_job, job_ref
+from tests.support.service import CLUSTER
+from tests.unit.slack import payloads
+from tests.unit.slack.harness import BoltHarness
+
+OTHER_ID = f"{JOB_ID[:-1]}0"
+
+
+def pick(view: dict[str, Any], job_id: str) -> dict[str, Any]:
+    """Select a job in a dialog with pickers."""
+    value = job_value(job_ref(job_id=job_id))
+    option: dict[str, Any] = {"value": value, "text": {"type": "plain_text", "text": job_id}}
+    cluster = {"value": CLUSTER}
+    states = {
+        name: {name: {"selected_option": each}}
+        for name, each in {ids.CLUSTER: cluster, ids.JOB: option}.items()
+    }
+    action = {"block_id": ids.JOB, "action_id": ids.JOB, "selected_option": option}
+    click = payloads.view_click(ids.JOB, view | {"state": {"values": states}})
+    return click | {"actions": [action]}
+
+
+async def with_pickers(bolt: BoltHarness) -> dict[str, Any]:
+    """Open a dialog with pickers, in which two jobs can be selected."""
+    bolt.atlas[PROJECT_ID].jobs[CLUSTER] = [a_job(), a_job(id=OTHER_ID)]
+    await bolt.send(payloads.command(CLUSTER))
+    return bolt.slack.views["V1"]
+
+
+def shown(bolt: BoltHarness) -> str:
+    return json.dumps(bolt.slack.views["V1"], ensure_ascii=False)
+
+
+async def test_update_for_an_earlier_selection_does_not_replace_a_later_one(
+    bolt: BoltHarness,
+) -> None:
+    view = await with_pickers(bolt)  # the first update
+    updates = bolt.slack.scripts["views.update"]
+    held = updates.gate = asyncio.Event()
+    await bolt.ack(pick(view, JOB_ID))
+    await bolt.slack.until_called("views.update", 2)
+    updates.gate = None
+    await bolt.ack(pick(view, OTHER_ID))
+    await bolt.slack.until_called("views.update", 4)
+    held.set()
+    await bolt.background.drain(1.0)
+
+    assert f"`{OTHER_ID}`" in shown(bolt)
+    assert f"`{JOB_ID}`" not in shown(bolt)
+    assert bolt.private == []
+
+
+async def test_later_selection_replaces_the_view_that_an_earlier_one_changed(
+    bolt: BoltHarness,
+) -> None:
+    view = await with_pickers(bolt)
+    await bolt.send(pick(view, JOB_ID))
+    await bolt.send(pick(view, OTHER_ID))
+
+    assert f"`{OTHER_ID}`" in shown(bolt)
+    assert f"`{JOB_ID}`" not in shown(bolt)
+
+
+async def test_view_that_was_replaced_while_the_job_was_read_stays(bolt: BoltHarness) -> None:
+    """As by the answer to a submission, or by another replica."""
+    gate = bolt.atlas[PROJECT_ID].gates[CLUSTER] = asyncio.Event()
+    await bolt.ack(payloads.command(f"{CLUSTER} {JOB_ID}"))
+    await bolt.slack.until_called("views.open", 1)
+    bolt.slack.replace_view("V1", {"blocks": "The request is recorded."})
+    gate.set()
+    await bolt.background.drain(1.0)
+
+    assert "The request is recorded." in shown(bolt)
+    assert bolt.private == []
+
+
+async def test_each_update_names_the_view_that_it_replaces(bolt: BoltHarness) -> None:
+    view = await with_pickers(bolt)
+    await bolt.send(pick(view, JOB_ID))
+
+    assert all(call.get("hash") for call in bolt.slack.called("views.update"))
