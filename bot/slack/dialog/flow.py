@@ -130,11 +130,11 @@ class Dialog:
                     raise
                 # By an earlier interaction, or by this update itself, whose answer was lost.
                 self.hash = None
-            except SlackUnavailable:
+            except SlackUnavailable as error:
                 if (pause := next(pauses, None)) is None:
                     raise
                 self.is_own = False
-                await self.deps.sleep(pause)
+                await self.deps.sleep(max(pause, error.seconds))
             else:
                 self._keep(answer)
                 return

@@ -9,7 +9,7 @@ from bot.slack.grammar import job_value
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job, job_ref
 from tests.support.service import CLUSTER
 from tests.unit.slack import payloads
-from tests.unit.slack.harness import BoltHarness
+from tests.unit.slack.harness import BoltHarness, NewBolt
 
 OTHER_ID = f"{JOB_ID[:-1]}0"
 
@@ -87,3 +87,19 @@ async def test_each_update_names_the_view_that_it_replaces(bolt: BoltHarness) ->
     await bolt.send(pick(view, JOB_ID))
 
     assert all(call.get("hash") for call in bolt.slack.called("views.update"))
+
+
+async def test_update_waits_as_long_as_slack_says(new_bolt: NewBolt) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    bolt = new_bolt(sleep=sleep)
+    updates = bolt.slack.scripts["views.update"]
+    updates.headers["Retry-After"] = "7"
+    updates.answers.append("ratelimited")
+    await bolt.send(payloads.command(f"{CLUSTER} {JOB_ID}"))
+
+    assert waits == [7.0]
+    assert f"`{JOB_ID}`" in shown(bolt)
