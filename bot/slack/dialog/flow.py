@@ -1,6 +1,7 @@
 """Opens the dialog of a job, and updates it with what Atlas and Slack answer."""
 
 import asyncio
+import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -96,12 +97,22 @@ class Dialog:
     async def _open(self, view: View) -> None:
         if not self.by.trigger_id:
             raise DialogExpired  # Slack would report an invalid argument
+        client, named = self.deps.client, view | {"external_id": secrets.token_hex()}
         try:
-            opened = await self.deps.client.views_open(trigger_id=self.by.trigger_id, view=view)
+            opened = await client.views_open(trigger_id=self.by.trigger_id, view=named)
         except CALL_ERRORS as error:
-            raise translate_error(error) from error
+            if type(meaning := translate_error(error)) is not SlackUnavailable:
+                raise meaning from error
+            opened = await self._find(named, meaning)
         self._keep(opened)
         self.deps.dialogs[self.view_id] = self
+
+    async def _find(self, named: View, lost: SlackError) -> AsyncSlackResponse:
+        """Find by its external id a dialog that may be open; raise `lost` if it is not."""
+        try:
+            return await self.deps.client.views_update(external_id=named["external_id"], view=named)
+        except CALL_ERRORS as error:
+            raise lost from error
 
     def _keep(self, answer: AsyncSlackResponse) -> None:
         """Keep by which id and hash the next update names the view that Slack shows now."""

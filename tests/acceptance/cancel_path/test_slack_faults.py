@@ -44,6 +44,14 @@ async def test_failed_views_open_gets_a_private_message(env: BotEnvironment, kin
     assert "try again" in message
 
 
+async def test_dialog_whose_opening_was_not_answered_shows_the_job(env: BotEnvironment) -> None:
+    env.slack.faults.add("views.open", Fault(kind="reset_after"))
+    dialog = await env.open_dialog(RUNNING)
+
+    assert dialog["submit"]
+    assert env.slack.complaints == []
+
+
 async def test_outcome_is_posted_after_an_outage_of_slack(env: BotEnvironment) -> None:
     """The cancellation does not wait for Slack; the card comes as soon as Slack is back."""
     view = await env.open_dialog(RUNNING)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import aiohttp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
@@ -42,12 +43,16 @@ class Call:
 
 @dataclass(slots=True)
 class MethodScript:
-    """The next result of one method: an error code, an exception, an answer, or a hang."""
+    """The next result of one method: an error code, an exception, an answer, or a hang.
+
+    The answers of the next `lost` calls are lost after they took effect.
+    """
 
     answers: list[str | Exception | dict[str, Any]] = field(default_factory=list)
     gate: asyncio.Event | None = None
     headers: dict[str, str] = field(default_factory=dict)
     status: int = 200
+    lost: int = 0
 
 
 class FakeSlack(AsyncWebClient):
@@ -67,6 +72,9 @@ class FakeSlack(AsyncWebClient):
         if script.gate:
             await script.gate.wait()
         answer = script.answers.pop(0) if script.answers else self._usual(api_method, given)
+        if script.lost:
+            script.lost -= 1
+            raise aiohttp.ServerDisconnectedError
         if isinstance(answer, Exception):
             raise answer
         body = {"ok": False, "error": answer} if isinstance(answer, str) else {"ok": True, **answer}
@@ -77,10 +85,15 @@ class FakeSlack(AsyncWebClient):
             return self.replace_view(f"V{len(self.views) + 1}", given["view"])
         if method != "views.update":
             return USUAL[method]
-        shown = self.views.get(given["view_id"], {})
+        by_name = (view for view in self.views.values() if view.get("external_id"))
+        known = {view["external_id"]: view["id"] for view in by_name}
+        view_id = given.get("view_id") or known.get(given["external_id"])
+        if view_id is None:
+            return "not_found"
+        shown = self.views.get(view_id, {})
         if shown and given.get("hash") not in {None, shown["hash"]}:
             return "hash_conflict"
-        return self.replace_view(given["view_id"], given["view"])
+        return self.replace_view(view_id, given["view"])
 
     def replace_view(self, view_id: str, view: str | dict[str, Any]) -> dict[str, Any]:
         """Show another view, as also the answer to a submission does; return Slack's answer."""

@@ -4,6 +4,8 @@ import asyncio
 import json
 from typing import Any
 
+import aiohttp
+
 from bot.slack import ids
 from bot.slack.grammar import job_value
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job, job_ref
@@ -103,3 +105,27 @@ async def test_update_waits_as_long_as_slack_says(new_bolt: NewBolt) -> None:
 
     assert waits == [7.0]
     assert f"`{JOB_ID}`" in shown(bolt)
+
+
+async def test_dialog_whose_opening_was_not_answered_shows_the_job(bolt: BoltHarness) -> None:
+    bolt.slack.scripts["views.open"].lost = 1
+    await bolt.send(payloads.command(f"{CLUSTER} {JOB_ID}"))
+
+    assert bolt.slack.views["V1"]["submit"]["text"] == "Cancel the job"
+    assert bolt.private == []
+
+
+async def test_dialog_that_was_not_opened_is_reported(bolt: BoltHarness) -> None:
+    bolt.slack.respond("views.open", aiohttp.ServerDisconnectedError())
+    await bolt.send(payloads.command(f"{CLUSTER} {JOB_ID}"))
+
+    assert len(bolt.private) == 1
+    assert "try again" in bolt.private[0]
+
+
+async def test_two_dialogs_have_different_external_ids(bolt: BoltHarness) -> None:
+    for _ in range(2):
+        await bolt.send(payloads.command(f"{CLUSTER} {JOB_ID}"))
+    one, other = (call["view"]["external_id"] for call in bolt.slack.called("views.open"))
+
+    assert one != other
