@@ -15,7 +15,7 @@ class Timings:
     # Slack
     slack_timeout: float = 10.0  # for one call: the SDK's 30 are longer than a trigger lives
     ack_timeout: float = 2.5  # for the database before an ack: Slack waits 3, with the network
-    reason_check_timeout: float = 1.0  # for rights before a dialog for a reason: a trigger lives 3
+    reason_check_timeout: float = 1.0  # for checks before some dialogs open: a trigger lives 3
 
     # Connections of Socket Mode; Slack counts one that was cut for some minutes
     connection_stagger: float = 15.0  # between two: Slack refreshes each after the same hours

@@ -254,13 +254,16 @@ class Picker:
     async def _why_no_cluster(self, query: PickerQuery, word: str) -> str:
         """Check, while the trigger is valid, whether a word like a keyword is a cluster's name.
 
-        Returns why the word is not used as one, or an empty string.
+        Returns why the word is not used as one, or an empty string: also if that takes too long.
         """
         try:
-            projects = await self._allowed(self._by.channel, query.project)
+            async with asyncio.timeout(self._deps.reason_check_timeout):
+                projects = await self._allowed(self._by.channel, query.project)
+                known = await self._with_cluster(projects, word)
+        except TimeoutError:
+            return ""
         except CancellationError as error:
             return sentence_for(error)
-        known = await self._with_cluster(projects, word)
         return "" if known else f"There is no cluster {mrkdwn.code(word)}."
 
     async def _with_cluster(self, projects: Sequence[Project], cluster: str) -> list[Project]:

@@ -46,6 +46,7 @@ class BoltHarness(ServiceOnSqlite):
         policy: Policy = OPEN_TO_ALL,
         *names: str,
         ack_timeout: float = 5.0,
+        reason_check_timeout: float = 5.0,
         sleep: Sleep = no_sleep,
     ) -> None:
         super().__init__(directory, policy, *names)
@@ -59,6 +60,7 @@ class BoltHarness(ServiceOnSqlite):
             directory=Directory(self.slack, IDENTITY, timeout=5.0),
             background=self.background,
             ack_timeout=ack_timeout,
+            reason_check_timeout=reason_check_timeout,
             sleep=sleep,
         )
         self.app = App(deps, self.acks.append)

@@ -103,6 +103,20 @@ async def test_misspelled_subcommand_is_distinguished_from_a_cluster_of_that_nam
     assert "No download of `lost` can be cancelled now." in words(other.shown[-1])
 
 
+async def test_dialog_of_a_misspelled_keyword_opens_while_the_trigger_is_valid(
+    new_bolt: NewBolt,
+) -> None:
+    bolt = new_bolt(reason_check_timeout=0.02)
+    gate = bolt.slack.scripts["users.info"].gate = asyncio.Event()
+    await bolt.ack(payloads.command("hepl"))
+    await bolt.slack.until_called("views.open", 1)
+    gate.set()
+    await bolt.background.drain(1.0)
+
+    assert bolt.private == []
+    assert "`hepl`: There is no such cluster in the project" in words(bolt.shown[-1])
+
+
 async def test_project_name_matches_in_any_case(new_bolt: NewBolt) -> None:
     bolt = new_bolt(Policy(), "shop-prod", "shop-dev")
     await bolt.send(payloads.command(f"nosuch {TYPED}"))
