@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from bot.cancellation.lifecycle import State
+from bot.cancellation.lifecycle import TYPED_TEXTS, State
 
 
 class EventName(StrEnum):
@@ -57,10 +57,10 @@ class EventName(StrEnum):
 
 
 #: The fields of details that hold text which a person typed.
-TYPED_FIELDS: Mapping[EventName, str] = {
-    EventName.CREATED: "reason",
-    EventName.DENIED: "sentence",
-    EventName.KEPT: "sentence",
+TYPED_FIELDS: Mapping[EventName, Collection[str]] = {
+    EventName.CREATED: TYPED_TEXTS,
+    EventName.DENIED: ["sentence"],
+    EventName.KEPT: ["sentence"],
 }
 
 

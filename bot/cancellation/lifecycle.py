@@ -1,8 +1,10 @@
 """The life cycle of a request: states, and the next step of a run (pure)."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from bot.atlas import JobRef, RestoreJob
 
@@ -65,6 +67,11 @@ class JobFingerprint:
             expires_at=job.link_expires_at,
         )
 
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values, with times in ISO 8601."""
+        values = asdict(self).items()
+        return {k: v.isoformat() if isinstance(v, datetime) else v for k, v in values}
+
     @property
     def link_existed(self) -> bool:
         """Whether the download link existed, also if it was used since."""
@@ -74,6 +81,42 @@ class JobFingerprint:
     def link_was_used(self) -> bool:
         """Whether the download link was used or withdrawn: only its time was left."""
         return self.link_existed and not self.link_is_live
+
+
+#: The audit fields of a job, by its attributes.
+JOB_FIELDS = {"project_id": "project", "cluster_name": "cluster", "job_id": "job"}
+#: The metadata of a text that a person typed: recorded without secrets, and not logged.
+TYPED = {"typed": True}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What was asked, in the dialog or at the command line: to cancel a job, and why.
+
+    Beside the job, each field is a text with a column and an audit field of the same name. A typed
+    one is an input of the dialog with the same block id.
+    """
+
+    ref: JobRef
+    shown: JobFingerprint
+    asked_in: str  #: the channel in which the command was typed
+    reason: str = field(default="", metadata=TYPED)
+
+    def with_typed(self, change: Callable[[str], str]) -> "Ask":
+        """Return it with `change` applied to each text that a person typed."""
+        typed: dict[str, Any] = {name: change(getattr(self, name)) for name in TYPED_TEXTS}
+        return replace(self, **typed)
+
+    def to_detail(self) -> dict[str, Any]:
+        """Return its audit fields, as JSON values."""
+        job = {name: getattr(self.ref, attribute) for attribute, name in JOB_FIELDS.items()}
+        texts = {name: getattr(self, name) for name in ASKED_TEXTS}
+        return job | texts | {"shown": self.shown.to_json()}
+
+
+#: The fields of `Ask` beside the job, and those of them that a person typed.
+ASKED_TEXTS = tuple(each.name for each in fields(Ask) if each.name not in {"ref", "shown"})
+TYPED_TEXTS = tuple(each.name for each in fields(Ask) if "typed" in each.metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,14 +175,11 @@ class Request:
     id: str  #: also the value of its buttons
     key: str  #: the idempotency key (the view's id): a second delivery gives the same request
     state: State
-    ref: JobRef
+    ask: Ask
     project_name: str
     team: str
     requester: str  #: the user id of the person who asked; empty for the bot's own request
-    asked_in: str  #: the channel in which the command was typed
     channel: str  #: the channel of the card
-    reason: str
-    shown: JobFingerprint
     approvals_needed: int  #: how many other people must approve
     created_at: datetime
     changed_at: datetime  #: when the state was entered
@@ -157,6 +197,14 @@ class Request:
     next_notice_at: datetime | None = None
     #: Until when the bot's own request can be kept; None before its card is seen.
     grace_ends_at: datetime | None = None
+
+    @property
+    def ref(self) -> JobRef:
+        return self.ask.ref
+
+    @property
+    def shown(self) -> JobFingerprint:
+        return self.ask.shown
 
     @property
     def by_bot(self) -> bool:

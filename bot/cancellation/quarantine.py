@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from bot.atlas import JobRef, RestoreJob
-from bot.cancellation.lifecycle import Ending, JobFingerprint, Request, State
+from bot.cancellation.lifecycle import Ask, Ending, JobFingerprint, Request, State
 from bot.cancellation.starter import StartedBy, StarterKind, is_named
 
 LIMIT_WINDOW = timedelta(hours=1)  #: in which the bot cancels `limit` downloads of a project
@@ -103,14 +103,11 @@ def new_request(
         id=request_id,
         key=quarantine_key(ref),
         state=State.QUARANTINED,
-        ref=ref,
+        ask=Ask(ref=ref, shown=shown, asked_in=watched.channel),
         project_name=watched.project,
         team="",
         requester="",
-        asked_in=watched.channel,
         channel=watched.channel,
-        reason="",
-        shown=shown,
         approvals_needed=1,
         created_at=now,
         changed_at=now,

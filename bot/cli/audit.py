@@ -15,6 +15,7 @@ import typer
 
 from bot.cancellation.errors import DatabaseUnreadable
 from bot.cancellation.events import OWN_FIELDS, EventName, Recorded, readable_fields
+from bot.cancellation.lifecycle import TYPED_TEXTS
 from bot.cli.output import (
     FAILED,
     WRONG_USAGE,
@@ -36,7 +37,7 @@ from bot.storage.verification import MAX_BREAKS
 
 #: The other fields that the table shows, in this order.
 DETAILS = (
-    *("project", "cluster", "job", "reason", "try"),
+    *("project", "cluster", "job", *TYPED_TEXTS, "try"),
     *("status", "code", "sentence", "error", "because"),
 )
 

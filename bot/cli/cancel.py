@@ -11,7 +11,7 @@ import typer
 
 from bot.atlas import AtlasError, ClusterNotFound, RestoreJob
 from bot.cancellation import errors
-from bot.cancellation.lifecycle import UNDECIDED, JobFingerprint, Request, State
+from bot.cancellation.lifecycle import UNDECIDED, Ask, JobFingerprint, Request, State
 from bot.cancellation.policy import Policy, check_reason, check_typed_name, may_cancel
 from bot.cli import jobs, output
 from bot.cli.job_fields import fields_of, lines_of
@@ -192,12 +192,14 @@ class CancelCommand:
         return Submission(
             key=self.key,
             person=jobs.current_operator(),
-            ref=self.shown.ref,
+            ask=Ask(
+                ref=self.shown.ref,
+                shown=JobFingerprint.of(self.shown.job),
+                asked_in=channel,
+                reason=self.options.reason,
+            ),
             project_name=self.project.name,
-            asked_in=channel,
             channel=channel,
-            shown=JobFingerprint.of(self.shown.job),
-            reason=self.options.reason,
             typed=self.shown.ref.cluster_name,
             approver_members=None,
             alone=self.options.alone,
@@ -206,7 +208,7 @@ class CancelCommand:
     async def _join(self, request: Request) -> int:
         when = request.created_at.isoformat(sep=" ", timespec="seconds")
         asked_by = request.requester or "The bot"
-        is_same = without_secrets(self.options.reason) in {"", request.reason}
+        is_same = without_secrets(self.options.reason) in {"", request.ask.reason}
         dropped = "" if is_same else f" {REASON_DROPPED}"
         self.progress.note(
             f"{asked_by} asked to cancel this download already, {when}.{dropped}", request

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, cast
 from bot.atlas import AtlasReader, JobRef, RestoreJob
 from bot.cancellation.events import EventName
 from bot.cancellation.job_facts import JobFacts, Lead, LinkPhase
-from bot.cancellation.lifecycle import Approval, Card, JobFingerprint, Outcome, Request, State
+from bot.cancellation.lifecycle import Approval, Ask, Card, JobFingerprint, Outcome, Request, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import PostKind, RequestPost
@@ -64,18 +64,16 @@ FACTS = JobFacts(
     phase=LinkPhase.LIVE,
     started_by=StartedBy(StarterStatus.KNOWN, STARTER),
 )
+ASK = Ask(ref=REF, shown=JobFingerprint.of(JOB), asked_in=CHANNEL, reason=REASON)
 REQUEST = Request(
     id="d" * 32,
     key="V",
     state=State.AWAITING,
-    ref=REF,
+    ask=ASK,
     project_name=NAME,
     team=TEAM,
     requester=USER,
-    asked_in=CHANNEL,
     channel=CHANNEL,
-    reason=REASON,
-    shown=JobFingerprint.of(JOB),
     approvals_needed=5,
     created_at=WHEN,
     changed_at=WHEN,
@@ -87,7 +85,7 @@ REQUEST = Request(
     moved_because=REASON,
     acted_alone=True,
 )
-QUARANTINED = replace(REQUEST, state=State.QUARANTINED, requester="", reason="")
+QUARANTINED = replace(REQUEST, state=State.QUARANTINED, requester="", ask=replace(ASK, reason=""))
 WATCHED = WatchedJob(
     id=1,
     ref=REF,

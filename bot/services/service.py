@@ -12,7 +12,7 @@ from bot.cancellation import policy as rules
 from bot.cancellation.errors import NotAllowed
 from bot.cancellation.job_facts import JobFacts
 from bot.cancellation.judgement import Judgement
-from bot.cancellation.lifecycle import JobFingerprint, Request, State
+from bot.cancellation.lifecycle import Ask, Request, State
 from bot.cancellation.notices import recipients
 from bot.cancellation.people import NO_ONE, ActingPerson
 from bot.cancellation.policy import Policy
@@ -45,12 +45,9 @@ class Submission:
 
     key: str  #: the idempotency key (the view's id): a second delivery gives the same request
     person: ActingPerson
-    ref: JobRef
+    ask: Ask
     project_name: str
-    asked_in: str  #: the channel in which the command was typed
     channel: str  #: the channel for the card
-    shown: JobFingerprint  #: the job as the dialog showed it
-    reason: str = ""
     typed: str = ""  #: the typed confirmation, where the policy requires it
     moved_because: str | None = None  #: why `channel` is not that of the command
     approver_members: frozenset[str] | None = frozenset()  #: of the groups; None: not known
@@ -100,7 +97,7 @@ class CancellationService:
 
     async def submit(self, submission: Submission) -> Request:
         """Record the request and start it if approved; the same key gives the same request."""
-        policy, person = self.projects.policy(submission.ref), submission.person
+        policy, person = self.projects.policy(submission.ask.ref), submission.person
         if refusal := refusal_of(policy, submission):
             raise refusal
         request_id = submission.request_id or new_request_id()
@@ -196,15 +193,15 @@ class CancellationService:
 
 def refusal_of(policy: Policy, submission: Submission) -> NotAllowed | None:
     """Return why the policy refuses a submission: the person, the job or the input (pure)."""
-    person, alone = submission.person, acts_alone(policy, submission)
+    person, ask, alone = submission.person, submission.ask, acts_alone(policy, submission)
     members = submission.approver_members
     return (
         rules.may_cancel(policy)
         or rules.may_request(policy, person)
-        or (None if submission.shown.cancellable else errors.NotCancellableNow())
+        or (None if ask.shown.cancellable else errors.NotCancellableNow())
         or (rules.may_act_alone(policy, person) if alone else None)
-        or rules.check_reason(policy, submission.reason, alone=alone)
-        or rules.check_typed_name(policy, submission.ref.cluster_name, submission.typed)
+        or rules.check_reason(policy, ask.reason, alone=alone)
+        or rules.check_typed_name(policy, ask.ref.cluster_name, submission.typed)
         or (None if alone else rules.check_enough_approvers(policy, person.id, members))
     )
 
@@ -222,15 +219,12 @@ def new_request(policy: Policy, submission: Submission, request_id: str, now: da
         id=request_id,
         key=submission.key,
         state=State.AWAITING if approvals else State.APPROVED,
-        ref=submission.ref,
+        ask=submission.ask.with_typed(lambda text: without_secrets(text.strip())),
         project_name=submission.project_name,
         team=submission.person.team,
         requester=submission.person.id,
-        asked_in=submission.asked_in,
         channel=submission.channel,
         moved_because=submission.moved_because,
-        reason=without_secrets(submission.reason.strip()),
-        shown=submission.shown,
         approvals_needed=approvals,
         created_at=now,
         changed_at=now,

@@ -260,8 +260,8 @@ def _entry(
 ) -> list[Block]:
     """Show a request, with its reason and a link to its card for viewers who may read them."""
     people = {request.requester, *request.approved_by}
-    if viewer.may_read(request.ref, request.asked_in, people):
-        reason = f"\n{mrkdwn.quote(request.reason, 500)}" if request.reason.strip() else ""
+    if viewer.may_read(request.ref, request.ask.asked_in, people):
+        reason = f"\n{mrkdwn.quote(request.ask.reason, 500)}" if request.ask.reason.strip() else ""
         text += f": see {mrkdwn.link(links.card_of(request), 'its card')}.{reason}"
     return [blockkit.section(text), blockkit.actions(*buttons)]
 

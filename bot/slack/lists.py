@@ -119,9 +119,10 @@ class Viewer:
     def readable(self, past: PastRequest) -> PastRequest:
         """Return the request without reason and thread, unless they are shown."""
         request = past.request
-        if self.may_read(request.ref, request.asked_in, request.people):
+        if self.may_read(request.ref, request.ask.asked_in, request.people):
             return past
-        return replace(past, request=replace(request, reason="", card=None))
+        ask = request.ask.with_typed(lambda _text: "")
+        return replace(past, request=replace(request, ask=ask, card=None))
 
 
 async def viewer_of(
@@ -269,7 +270,7 @@ def _past_request(past: PastRequest, projects: Mapping[str, str], links: Links) 
     review = f"reviewed {by_whom}" if request.reviewed_by else "*not reviewed yet*"
     alone = f" · :rotating_light: without approval, {review}" if request.acted_alone else ""
     card = f" · {mrkdwn.link(links.message(request.card), 'its thread')}" if request.card else ""
-    reason = f"\n{mrkdwn.quote(request.reason, 300)}" if request.reason.strip() else ""
+    reason = f"\n{mrkdwn.quote(request.ask.reason, 300)}" if request.ask.reason.strip() else ""
     asked = f"{mrkdwn.asker(request)} asked {mrkdwn.date(request.created_at)} to cancel"
     return (
         f"{mrkdwn.state_label(request)} ({by}{mrkdwn.date(request.changed_at)})"

@@ -25,7 +25,7 @@ from bot.storage.request_writer import (
     INSERT_APPROVAL,
     RETRY_REQUEST,
 )
-from bot.storage.tables import UNREVIEWED, requests, shown_to_json
+from bot.storage.tables import UNREVIEWED, requests
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 COUNT_OPEN = select(func.count()).select_from(requests).where(queries.IS_OPEN)
@@ -208,15 +208,10 @@ def add_request(uow: UnitOfWork, request: Request, person: ActingPerson | None) 
     uow.add(request)
     facts = ensure_facts(uow, request.ref, request.shown.expires_at)
     detail = {
-        "project": request.ref.project_id,
-        "cluster": request.ref.cluster_name,
-        "job": request.ref.job_id,
-        "shown": shown_to_json(request.shown),
-        "reason": request.reason,
+        **request.ask.to_detail(),
         "approvals_needed": request.approvals_needed,
         "expires_at": request.expires_at.isoformat(),
         "state": request.state.value,
-        "asked_in": request.asked_in,
         "channel": request.channel,
         **facts.audit_detail(),
     }

@@ -1,8 +1,8 @@
 """The tables and their mapping to values. Ids are text, times are milliseconds of Unix time."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,7 +29,10 @@ from sqlalchemy.event import listens_for
 from bot.atlas import JobRef
 from bot.cancellation.events import Recorded
 from bot.cancellation.lifecycle import (
+    ASKED_TEXTS,
+    JOB_FIELDS,
     Approval,
+    Ask,
     Card,
     DeleteAttempts,
     JobFingerprint,
@@ -77,8 +80,7 @@ def _literals(values: Iterable[str]) -> str:
     return ", ".join(f"'{value}'" for value in values)
 
 
-_OPEN_STATES = _literals(state for state in State if not state.ended)
-OPEN = f"state IN ({_OPEN_STATES})"
+OPEN = f"state IN ({_literals(state for state in State if not state.ended)})"
 BY_BOT = "requester = ''"
 IS_DUE = "state = 'due'"
 IS_DIRECT_ANNOUNCEMENT = "watched_job IS NOT NULL AND recipient IS NOT NULL"
@@ -101,23 +103,37 @@ requests = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("key", Text, nullable=False, unique=True),
-    *_columns(Text, "state", "project_id", "project_name", "cluster_name", "job_id", "team"),
-    *_columns(Text, "requester", "asked_in", "channel", "reason", "shown"),
-    *_columns(Integer, "approvals_needed"),
-    *_columns(Instant, "created_at", "changed_at", "expires_at"),
+    Column("state", Text, nullable=False),
+    Column("project_id", Text, nullable=False),
+    Column("project_name", Text, nullable=False),
+    Column("cluster_name", Text, nullable=False),
+    Column("job_id", Text, nullable=False),
+    Column("team", Text, nullable=False),
+    Column("requester", Text, nullable=False),
+    Column("asked_in", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("shown", Text, nullable=False),
+    Column("approvals_needed", Integer, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
     Column("lease_owner", Text),
     Column("lease_until", Instant),
-    *_columns(Integer, "delete_count", server_default="0"),
-    *_columns(Boolean, "delete_accepted", "delete_unknown", server_default=text("false")),
-    *_columns(Text, "outcome", server_default="{}"),
-    *_columns(Text, "card_channel", "card_ts", "moved_because", nullable=True),
-    *_columns(Boolean, "acted_alone", server_default=text("false")),
+    Column("delete_count", Integer, nullable=False, server_default="0"),
+    Column("delete_accepted", Boolean, nullable=False, server_default=text("false")),
+    Column("delete_unknown", Boolean, nullable=False, server_default=text("false")),
+    Column("outcome", Text, nullable=False, server_default="{}"),
+    Column("card_channel", Text),
+    Column("card_ts", Text),
+    Column("moved_because", Text),
+    Column("acted_alone", Boolean, nullable=False, server_default=text("false")),
     Column("reviewed_by", Text),
     Column("reviewed_at", Instant),
     Column("next_notice_at", Instant),  # when the approvers are notified next
     Column("grace_ends_at", Instant),  # until when the bot's own request can be kept
     Column("seen_at", Instant),  # of the edition before
-    *_columns(Integer, "event_count", server_default="0"),
+    Column("event_count", Integer, nullable=False, server_default="0"),
     Index("requests_by_time", "created_at"),
     Index("requests_by_job", "job_id"),
     # At most one open request per job: the database decides between concurrent submissions.
@@ -135,7 +151,7 @@ approvals = Table(
     metadata,
     Column("request", Text, ForeignKey("requests.id", ondelete="CASCADE"), primary_key=True),
     Column("user", Text, primary_key=True),
-    *_columns(Instant, "at"),
+    Column("at", Instant, nullable=False),
     Column("voided_at", Instant),  # when the approver was found to have lost the right
 )
 
@@ -144,10 +160,14 @@ audit_events = Table(
     metadata,
     Column("id", SerialNumber, primary_key=True, autoincrement=True),
     Column("request", Text, nullable=False),  # no foreign key: events outlive the request
-    *_columns(Integer, "number"),
-    *_columns(Text, "at", "event"),
-    *_columns(Text, "actor", "team", nullable=True),
-    *_columns(Text, "detail", "previous", "hash"),
+    Column("number", Integer, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("actor", Text),
+    Column("team", Text),
+    Column("detail", Text, nullable=False),
+    Column("previous", Text, nullable=False),
+    Column("hash", Text, nullable=False),
     Column("posted_at", Instant),  # when the audit webhook's receiver took it; not hashed
     UniqueConstraint("request", "number", name="one_event_per_number"),
     Index("audit_events_by_time", "at"),
@@ -159,9 +179,9 @@ audit_webhook = Table(
     "audit_webhook",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
-    *_columns(BigInteger, "starts_after"),
-    *_columns(Text, "lease_owner"),
-    *_columns(Instant, "lease_until"),
+    Column("starts_after", BigInteger, nullable=False),
+    Column("lease_owner", Text, nullable=False),
+    Column("lease_until", Instant, nullable=False),
 )
 
 # One row, whose lock puts the events of all replicas in one order.
@@ -223,7 +243,8 @@ posts = Table(
 watched_clusters = Table(
     "watched_clusters",
     metadata,
-    *_columns(Text, "project_id", "cluster_name", primary_key=True),
+    Column("project_id", Text, primary_key=True),
+    Column("cluster_name", Text, primary_key=True),
     Column("first_read_at", Instant),  # NULL until the cluster's jobs were read once
 )
 
@@ -231,8 +252,8 @@ watch_leases = Table(
     "watch_leases",
     metadata,
     Column("project_id", Text, primary_key=True),
-    *_columns(Text, "lease_owner"),
-    *_columns(Instant, "lease_until"),
+    Column("lease_owner", Text, nullable=False),
+    Column("lease_until", Instant, nullable=False),
     Column("feed_gap_at", Instant),  # of earlier versions
     Column("all_read_at", Instant),  # every cluster was read completely then or later
 )
@@ -241,8 +262,8 @@ leases = Table(
     "leases",
     metadata,
     Column("name", Text, primary_key=True),
-    *_columns(Text, "owner"),
-    *_columns(Instant, "until"),
+    Column("owner", Text, nullable=False),
+    Column("until", Instant, nullable=False),
 )
 
 job_facts = Table(
@@ -263,38 +284,31 @@ slack_connections = Table(
     "slack_connections",
     metadata,
     Column("owner", Text, primary_key=True),  # a process
-    *_columns(Integer, "connections"),  # of Socket Mode, that it holds
-    *_columns(Instant, "seen_at"),
+    Column("connections", Integer, nullable=False),  # of Socket Mode, that it holds
+    Column("seen_at", Instant, nullable=False),
 )
 
 _SHOWN = TypeAdapter(JobFingerprint)
-
-
-def shown_to_json(shown: JobFingerprint) -> dict[str, Any]:
-    """Convert a fingerprint to JSON values, with times in ISO 8601."""
-    values = asdict(shown).items()
-    return {k: v.isoformat() if isinstance(v, datetime) else v for k, v in values}
 
 
 def shown_from_json(values: Mapping[str, Any]) -> JobFingerprint:
     return _SHOWN.validate_python(values)
 
 
+def ask_columns(detail: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of what was asked, from its audit fields; an earlier version had fewer."""
+    job = {column: detail[name] for column, name in JOB_FIELDS.items()}
+    texts = {name: detail.get(name, "") for name in ASKED_TEXTS}
+    return job | texts | {"shown": json.dumps(detail["shown"], sort_keys=True)}
+
+
 #: The columns with the name and the value of an attribute of `Request`.
-_SAME = (
-    *("id", "key", "project_name", "team", "requester", "asked_in", "channel", "reason"),
-    *("approvals_needed", "created_at", "changed_at", "expires_at", "moved_because"),
-    *("acted_alone", "reviewed_by", "reviewed_at", "next_notice_at", "grace_ends_at"),
-)
+_SAME = {each.name for each in fields(Request)} & {*requests.c.keys()} - {"state", "outcome"}
 
 
 def request_to_row(request: Request) -> dict[str, Any]:
-    return {
-        **{name: getattr(request, name) for name in _SAME},
-        **asdict(request.ref),
-        "state": request.state,
-        "shown": json.dumps(shown_to_json(request.shown), sort_keys=True),
-    }
+    same = {name: getattr(request, name) for name in _SAME}
+    return same | ask_columns(request.ask.to_detail()) | {"state": request.state}
 
 
 def to_ref(row: Any) -> JobRef:  # noqa: ANN401 - a database row
@@ -302,14 +316,16 @@ def to_ref(row: Any) -> JobRef:  # noqa: ANN401 - a database row
     return JobRef(row.project_id, row.cluster_name, row.job_id)
 
 
-def request_from_row(row: Any, approvals: Iterable[Any]) -> Request:  # noqa: ANN401 - a database row
-    """Build a request from its row and the rows of its approvals."""
-    given = list(approvals)
+def request_from_row(row: Any, given: Sequence[Any]) -> Request:  # noqa: ANN401 - a database row
+    """Build a request from its row and the rows of the approvals that were given."""
     return Request(
         **{name: getattr(row, name) for name in _SAME},
         state=State(row.state),
-        ref=to_ref(row),
-        shown=shown_from_json(json.loads(row.shown)),
+        ask=Ask(
+            ref=to_ref(row),
+            shown=shown_from_json(json.loads(row.shown)),
+            **{name: getattr(row, name) for name in ASKED_TEXTS},
+        ),
         approvals=tuple(Approval(user=a.user, at=a.at) for a in given if not a.voided_at),
         voided=tuple(a.user for a in given if a.voided_at),
         sent=DeleteAttempts(

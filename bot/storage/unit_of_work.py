@@ -303,8 +303,8 @@ class Store:
         except Conflict:  # another transaction inserted first: now its rows are found
             result, committed = await self.database.write(run, background=self.background)
         for event in committed.recorded:
-            typed = TYPED_FIELDS.get(event.name)
-            detail = {name: value for name, value in event.detail.items() if name != typed}
+            typed = TYPED_FIELDS.get(event.name, ())
+            detail = {name: value for name, value in event.detail.items() if name not in typed}
             log.info(str(event.name), request=event.request, actor=event.actor, detail=detail)
         for state in committed.entered:
             self.on_state_entered(state)

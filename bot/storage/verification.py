@@ -20,7 +20,14 @@ from bot.cancellation.events import EventName, Recorded
 from bot.cancellation.lifecycle import Outcome, State
 from bot.storage import queries
 from bot.storage.damage import DAMAGE, DamagedRow, as_stored, damaged_rows
-from bot.storage.tables import approvals, audit_events, milliseconds, requests, to_recorded
+from bot.storage.tables import (
+    approvals,
+    ask_columns,
+    audit_events,
+    milliseconds,
+    requests,
+    to_recorded,
+)
 
 BATCH_SIZE = 1000  #: events read by one query
 ROWS_BATCH_SIZE = 200  #: requests whose rows are read by one query
@@ -28,13 +35,6 @@ MAX_BREAKS = 100  #: breaks that are reported at most: one change of the order b
 REFERENCE = re.compile(r"[0-9a-f]+ [0-9]{1,18} .*", re.DOTALL)  #: the form of `Recorded.reference`
 #: When an approval was given, and when it was voided, in milliseconds of Unix time.
 ApprovalTimes = tuple[int, int | None]
-#: The columns that `request:created` fills, by the fields of its detail.
-_CREATED = {
-    "project": "project_id",
-    "cluster": "cluster_name",
-    "job": "job_id",
-    **{name: name for name in ("state", "reason", "asked_in", "channel")},
-}
 #: The state that an event enters, by its name.
 STATES: Mapping[str, State] = {EventName.entering(state): state for state in State}
 _OUTCOME = tuple(each.name for each in fields(Outcome))
@@ -125,9 +125,10 @@ class Replay:
         self.columns["delete_accepted"] = False
 
     def _create(self, line: Recorded, detail: Mapping[str, Any]) -> None:
-        self.columns |= {column: detail[name] for name, column in _CREATED.items()}
+        self.columns |= ask_columns(detail)
         self.columns |= {
-            "shown": json.dumps(detail["shown"], sort_keys=True),
+            "state": detail["state"],
+            "channel": detail["channel"],
             "requester": line.actor or "",
             "team": line.team,
             "acted_alone": False,

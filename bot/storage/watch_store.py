@@ -25,7 +25,6 @@ from bot.storage.tables import (
     JOB,
     JOB_IS_OPEN,
     shown_from_json,
-    shown_to_json,
     to_ref,
     watch_leases,
     watched_clusters,
@@ -204,5 +203,5 @@ def _record(
 
 
 def _read_values(now: datetime, change: JobChange) -> dict[str, Any]:
-    shown = {"shown": json.dumps(shown_to_json(change.shown))} if change.shown else {}
+    shown = {"shown": json.dumps(change.shown.to_json())} if change.shown else {}
     return {"state": change.state, "changed_at": now, **shown}

@@ -1,13 +1,14 @@
 """Values of the domain for tests: people, a job as shown, a request."""
 
 from collections.abc import Collection
+from dataclasses import fields
 from datetime import timedelta
 from itertools import count
 from typing import Any
 
 from bot.atlas import JobRef, RestoreJob
 from bot.cancellation.judgement import Judgement
-from bot.cancellation.lifecycle import JobFingerprint, Request, State
+from bot.cancellation.lifecycle import Ask, JobFingerprint, Request, State
 from bot.cancellation.people import ActingPerson, Person
 from tests.support.clock import NOON
 
@@ -55,21 +56,25 @@ def new_job_id() -> str:
     return f"{next(_numbers):024x}"
 
 
+def an_ask(**changes: Any) -> Ask:
+    """What Rina asks, with `changes` applied."""
+    values: dict[str, Any] = {"ref": job_ref(), "shown": SHOWN, "asked_in": "C0OPS"}
+    return Ask(**{**values, "reason": "wrong cluster", **changes})
+
+
 def a_request(**changes: Any) -> Request:
-    """A request for a job of its own, ready to run, with `changes` applied."""
+    """A request for a job of its own, ready to run, with `changes` to it or to what was asked."""
     number = next(_numbers)
+    asked = {each.name: changes.pop(each.name) for each in fields(Ask) if each.name in changes}
     values: dict[str, Any] = {
         "id": f"request-{number}",
         "key": f"V{number}",
         "state": State.APPROVED,
-        "ref": job_ref(f"{number:024x}"),
+        "ask": an_ask(**{"ref": job_ref(f"{number:024x}"), **asked}),
         "project_name": "shop-prod",
         "team": RINA.team,
         "requester": RINA.id,
-        "asked_in": "C0OPS",
         "channel": "C0OPS",
-        "reason": "wrong cluster",
-        "shown": SHOWN,
         "approvals_needed": 0,
         "created_at": NOON,
         "changed_at": NOON,

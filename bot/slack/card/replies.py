@@ -63,7 +63,7 @@ def _call(post: RequestPost, policy: Policy) -> tuple[str, People]:
 
 def direct_message(post: RequestPost, links: Links) -> dict[str, Any]:
     """Build the direct message to an approver about a request that needed no approval."""
-    reason = mrkdwn.quote(post.request.reason)
+    reason = mrkdwn.quote(post.request.ask.reason)
     card = mrkdwn.link(links.card_of(post.request), "its card")
     text = labelled(_format(ACTED_ALONE, post))
     if in_direct_message(post.request):

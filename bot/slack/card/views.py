@@ -112,9 +112,9 @@ def _asked(request: Request, who: str) -> list[str]:
     """Say who asked, who reviewed it, and whose approvals are given or missing."""
     requester = mrkdwn.person(request.requester)
     asked = f"*Cancellation asked by* {requester}, {mrkdwn.date(request.created_at)}"
-    if request.reason.strip():
-        removed = f"\n{PART_REMOVED}" if REMOVED in request.reason else ""
-        asked += f"\n{mrkdwn.quote(request.reason)}{removed}"
+    if request.ask.reason.strip():
+        removed = f"\n{PART_REMOVED}" if REMOVED in request.ask.reason else ""
+        asked += f"\n{mrkdwn.quote(request.ask.reason)}{removed}"
     if not request.acted_alone:
         return [asked, _approvals(request, who)]
     review = f"To be reviewed by one of* {who}"

@@ -12,7 +12,7 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from bot.cancellation import errors
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError
-from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.lifecycle import TYPED_TEXTS, Ask, Request, State
 from bot.cancellation.request_context import current_request_id
 from bot.services.service import Submission
 from bot.slack import ids
@@ -121,12 +121,9 @@ class Submissions:
         submission = Submission(
             key=str(view["id"]),
             person=person,
-            ref=state.ref,
+            ask=asked(state, view),
             project_name=state.project_name,
-            asked_in=state.asked_in,
             channel=state.card_channel,
-            shown=state.shown,
-            reason=typed_text(view, ids.REASON),
             typed=typed_text(view, ids.TYPED),
             moved_because=state.because,
             approver_members=members,
@@ -148,6 +145,12 @@ class Submissions:
                     # The dialog was closed or Slack is unavailable; it already shows the channel.
                     log.info("card could not be linked", error=translate_error(error).sentence)
                 return
+
+
+def asked(state: DialogState, view: Mapping[str, Any]) -> Ask:
+    """Return what the person asks with a view: the job that it shows, and what they typed."""
+    typed = {name: typed_text(view, name) for name in TYPED_TEXTS}
+    return Ask(ref=state.ref, shown=state.shown, asked_in=state.asked_in, **typed)
 
 
 def refusal(error: Exception, view: Mapping[str, Any], links: Links) -> Response:

@@ -11,7 +11,16 @@ from bot.cancellation.people import ActingPerson
 from bot.storage.tables import posts
 from tests.integration.storage.conftest import Stores
 from tests.support.clock import NOON
-from tests.support.domain import ABE, PROJECT_ID, RINA, a_request, a_waiting_request, allow
+from tests.support.domain import (
+    ABE,
+    PROJECT_ID,
+    RINA,
+    a_request,
+    a_waiting_request,
+    allow,
+    job_ref,
+    new_job_id,
+)
 
 OTHER = "5b6212af90dc76637950a2c7"
 
@@ -45,8 +54,8 @@ async def test_recent_requests_are_limited(env: Stores) -> None:
 async def test_requests_of_other_projects_are_excluded(env: Stores) -> None:
     kept = await asked(env)
     for _ in range(12):
-        made = a_request()
-        await env.store.create(replace(made, ref=replace(made.ref, project_id=OTHER)), RINA)
+        elsewhere = replace(job_ref(new_job_id()), project_id=OTHER)
+        await env.store.create(a_request(ref=elsewhere), RINA)
     past = await env.history.recent(1, [PROJECT_ID])
 
     assert [each.request for each in past] == [kept]

@@ -1,6 +1,7 @@
 """The migrations create the schema of the code, once, completely, one replica at a time."""
 
 import asyncio
+import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -154,8 +155,8 @@ def description(connection: Connection) -> list[str]:
 
 
 def sorted_lines(field: str) -> str:
-    """Sort the lines of a SQLite statement, which keeps the order of the constraints."""
-    return "\n".join(sorted(line.strip(", \t") for line in field.split("\n")))
+    """Sort the parts of a SQLite statement: a later column stands behind the constraints there."""
+    return "\n".join(sorted(part.strip() for part in re.split(r"[,\n]", field)))
 
 
 async def test_versions_create_exactly_the_constraints_and_indexes_of_the_code(

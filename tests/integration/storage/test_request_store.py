@@ -28,6 +28,7 @@ from tests.support.domain import (
     a_request,
     a_waiting_request,
     allow,
+    an_ask,
     job_ref,
     keep_all,
 )
@@ -214,7 +215,8 @@ async def test_ended_requests_are_not_counted_as_open(env: Stores) -> None:
 
 async def test_typed_text_is_not_logged(env: Stores, caplog: pytest.LogCaptureFixture) -> None:
     with capture_logs() as logs:
-        request = await env.store.create(a_waiting_request(reason="typed by Rina"), RINA)
+        typed = an_ask().with_typed(lambda _text: "typed by Rina")
+        request = await env.store.create(a_waiting_request(ask=typed), RINA)
         await env.store.decide(request.id, State.DENIED, ADA, allow, reason="typed by Ada")
         with pytest.raises(NotRecorded):
             await env.database.write(

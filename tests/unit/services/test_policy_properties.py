@@ -29,7 +29,7 @@ from bot.storage.lease_store import LeaseStore
 from bot.storage.request_store import RequestStore
 from bot.timings import Timings
 from tests.support.clock import FakeClock
-from tests.support.domain import JOB_ID, PROJECT_ID, SHOWN, a_job, job_ref
+from tests.support.domain import JOB_ID, PROJECT_ID, SHOWN, a_job, an_ask
 from tests.support.fake_atlas import UnconnectedAtlas, canceller_of
 from tests.support.service import facts_service, new_database
 from tests.support.timings import DATABASE_TIMEOUT
@@ -339,11 +339,9 @@ async def _ask(harness: ServiceHarness, person: Person) -> None:
     submission = Submission(
         key="V1",
         person=ActingPerson(person),
-        ref=job_ref(),
+        ask=an_ask(reason=""),
         project_name="shop-prod",
-        asked_in="C0OPS",
         channel="C0OPS",
-        shown=SHOWN,
         approver_members=members,
         request_id="request-1",
     )

@@ -8,7 +8,7 @@ from bot.redaction import REMOVED
 from bot.services.service import Submission
 from bot.slack.card import views as card_views
 from bot.slack.card.views import PART_REMOVED
-from tests.support.domain import ADA, RINA, SHOWN, job_ref
+from tests.support.domain import ADA, RINA, an_ask
 from tests.support.service import ServiceOnSqlite
 from tests.unit.slack.block_text import as_text
 from tests.unit.slack.fake_slack import LINKS
@@ -21,18 +21,15 @@ async def test_secret_in_a_reason_is_removed_before_it_is_recorded(tmp_path: Pat
     submission = Submission(
         key="V1",
         person=RINA,
-        ref=job_ref(),
+        ask=an_ask().with_typed(lambda _text: " see https://restore-1.example/x.tar.gz"),
         project_name="shop-prod",
-        asked_in="C0OPS",
         channel="C0OPS",
-        shown=SHOWN,
-        reason="see https://restore-1.example/x.tar.gz",
     )
 
     request = await service.service.submit(submission)
     denied = await service.service.deny(request.id, ADA, "xoxb-1-2-abc is in the link")
 
-    assert request.reason == f"see {REMOVED}"
+    assert request.ask == an_ask().with_typed(lambda _text: f"see {REMOVED}")
     assert denied.outcome.sentence == f"{REMOVED} is in the link"
     assert PART_REMOVED in as_text(card_views.message(request, APPROVERS, LINKS))
     await service.close()

@@ -21,7 +21,15 @@ from bot.cancellation.people import ActingPerson, Kind, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.service import Submission
 from tests.support.clock import NOON
-from tests.support.domain import ABE, ADA, RINA, SHOWN, a_request, a_waiting_request, job_ref
+from tests.support.domain import (
+    ABE,
+    ADA,
+    RINA,
+    a_request,
+    a_waiting_request,
+    an_ask,
+    job_ref,
+)
 from tests.unit.services.conftest import NewService
 
 TEAM = People(groups=frozenset({"S0TEAM"}))
@@ -152,12 +160,9 @@ def submission(user: str, **changes: Any) -> Submission:
     values: dict[str, Any] = {
         "key": "V1",
         "person": ActingPerson(Person(id=user, team=RINA.team)),
-        "ref": job_ref(),
+        "ask": an_ask(),
         "project_name": "shop-prod",
-        "asked_in": "C0OPS",
         "channel": "C0OPS",
-        "shown": SHOWN,
-        "reason": "the copy must not leave",
         "alone": True,
     }
     return Submission(**values | changes)
@@ -173,7 +178,8 @@ async def test_submission_that_acts_alone_runs_immediately(new_service: NewServi
 
 
 @pytest.mark.parametrize(
-    ("changes", "refusal"), [({"person": ABE}, MayNotActAlone), ({"reason": " "}, ReasonMissing)]
+    ("changes", "refusal"),
+    [({"person": ABE}, MayNotActAlone), ({"ask": an_ask(reason=" ")}, ReasonMissing)],
 )
 async def test_submission_that_acts_alone_without_right_or_reason_is_refused(
     new_service: NewService, changes: dict[str, Any], refusal: type[NotAllowed]

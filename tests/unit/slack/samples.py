@@ -28,7 +28,7 @@ from bot.slack.picker import views as picker_views
 from bot.slack.placement import Placement
 from bot.storage.history import PastRequest
 from tests.support.clock import NOON
-from tests.support.domain import JOB_ID, PROJECT_ID, RINA, SHOWN, a_job, a_request, job_ref
+from tests.support.domain import JOB_ID, PROJECT_ID, RINA, SHOWN, a_job, a_request, an_ask, job_ref
 from tests.support.fake_atlas import FakeAtlas
 from tests.unit.slack.fake_slack import LINKS
 
@@ -288,7 +288,8 @@ def quarantined() -> dict[str, dict[str, Any]]:
     """The cards and replies of the bot's own request."""
 
     def own(state: State, **changes: Any) -> Request:
-        values: dict[str, Any] = {"requester": "", "reason": "", "approvals_needed": 1}
+        unexplained = an_ask(reason="")
+        values: dict[str, Any] = {"requester": "", "ask": unexplained, "approvals_needed": 1}
         return replace(ended(state), **values | changes)
 
     until = NOON + timedelta(seconds=90)

@@ -25,7 +25,7 @@ from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from bot.storage.migrate import create_tables
 from bot.storage.request_store import RequestStore
-from tests.support.domain import ABE, ADA, PROJECT_ID, RINA
+from tests.support.domain import ABE, ADA, PROJECT_ID, RINA, an_ask
 from tests.tools.campaign.quarantine.bots import DATABASE_TIMEOUT, SimulatedBot
 from tests.tools.campaign.quarantine.rules import GRACE
 from tests.tools.campaign.quarantine.services import CHANNEL, CLUSTER, Services
@@ -286,12 +286,9 @@ class Simulation:
         submission = Submission(
             key=f"V{each.job_id}",
             person=RINA,
-            ref=each.ref,
+            ask=an_ask(ref=each.ref, shown=shown, asked_in=CHANNEL),
             project_name="shop-prod",
-            asked_in=CHANNEL,
             channel=CHANNEL,
-            shown=shown,
-            reason="mine",
             approver_members=frozenset({ADA.id, ABE.id}),
         )
         bot = self._bot()
