@@ -56,7 +56,8 @@ _M = TypeVar("_M", bound=AtlasModel)
 MAX_ATTEMPTS = 10  #: attempts of one read, even if the clock stands still
 FIRST_BACKOFF = 0.3  #: seconds between the first two attempts; doubled for each later one
 LONGEST_BACKOFF = 5.0  #: seconds between two attempts, at most
-MAX_PAGES = 200  #: pages of one list; Atlas has no list as long as that
+MAX_PAGES = 20  #: pages of one list, 10,000 items; Atlas has no list as long as that
+ENDLESS = "Atlas's answer is a list without an end: check that the address is Atlas's."
 MAX_EVENT_PAGES = 5  #: pages of events that are read at most, newest first
 
 
@@ -228,7 +229,8 @@ class AtlasReader:
     ) -> AsyncIterator[list[_T]]:
         """Yield the parsed items of each page; where pages have no links, a short one is the last.
 
-        Raises `UnreadableAnswer` after `MAX_PAGES`; pages without links end at `MAX_EVENT_PAGES`.
+        Raises `UnreadableAnswer` after `MAX_PAGES`, or when a page that links to a next one is
+        empty or repeats the one before. Pages without links end at `MAX_EVENT_PAGES`.
         """
 
         def parse_page(payload: object) -> tuple[list[_T], bool]:
@@ -237,15 +239,18 @@ class AtlasReader:
                 raise self._unreadable(call, "it is not a page of a list")
             return [parse(item) for item in results], has_next(payload)
 
-        deadline = self._deadline()
+        deadline, before = self._deadline(), list[_T]()
         for number in range(1, (MAX_PAGES if linked else MAX_EVENT_PAGES) + 1):
             page = replace(call, page=number)
             items, goes_on = await self._read(page, parse_page, deadline, max_attempts)
             yield items
             if not goes_on and (linked or len(items) < ITEMS_PER_PAGE):
                 return
+            if linked and items == before:
+                break
+            before = items
         if linked:
-            raise self._unreadable(call, "the list has no end")
+            raise UnreadableAnswer(ENDLESS, status=200, call=f"GET {call.path_for(self.version)}")
 
     def _parse_item(self, model: type[_M], call: ApiCall, item: object) -> _M | str:
         """Return the item, or the id of an object that cannot be read."""
