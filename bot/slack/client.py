@@ -75,7 +75,9 @@ class SlackClient(AsyncWebClient):
             self._report(api_method, code_of(error))
             raise
         except AttributeError as error:
-            # The SDK keeps text/plain as a string and then reads "ok" from it.
+            # The SDK keeps text/plain as a string and then reads "ok" from it; all else is a bug.
+            if not isinstance(error.obj, str):
+                raise
             raise ClientPayloadError("the answer is not JSON") from error
         self._report(api_method, None)
         return answer

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 
 import pytest
 from aiohttp import web
@@ -52,6 +52,15 @@ async def test_page_of_a_proxy_is_reported_as_unavailable(address_of_a_proxy: st
             await client.chat_postMessage(channel="C0OPS", text="hello")
 
     assert isinstance(translate_error(refused.value), SlackUnavailable)
+
+
+async def test_attribute_error_of_a_bug_is_not_taken_for_an_answer() -> None:
+    def trace(_method: str) -> AbstractContextManager[object]:
+        raise AttributeError("a bug", name="start", obj=object())
+
+    client = SlackClient("xoxb-1", "http://127.0.0.1:1/api/", None, trace=trace)
+    with pytest.raises(AttributeError, match="a bug"):
+        await client.api_test()
 
 
 async def test_burst_of_calls_opens_no_more_than_the_maximum_of_connections() -> None:
