@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 from functools import partial
 
 from bot.atlas import DeliveryType, JobRef, JobState, RestoreJob
+from bot.cancellation.job_facts import LinkPhase
 from bot.cancellation.lifecycle import JobFingerprint, Request
 from bot.cancellation.policy import Policy
 from bot.services.search_results import Search
@@ -268,7 +269,7 @@ def _job(details: JobDetails) -> Block:
         job_facts.headline(kind, details.ref, details.project_name),
         job_facts.started_line(details.ref, facts),
     ]
-    if job.link_is_live:  # the alert below explains what follows from it
+    if facts.phase is LinkPhase.LIVE:  # the alert below explains what follows from it
         lines.append(f"*Download link* {job_facts.live_text(facts)}")
     elif job.delivery_type == DeliveryType.DOWNLOAD:
         lines.append(job_facts.link_line(facts))
@@ -294,7 +295,8 @@ def _target_and_times(details: JobDetails) -> Iterator[tuple[str, str]]:
         project = details.project_name if is_own else job.target_project_id or "?"
         yield "Restores to", mrkdwn.code(f"{project}/{job.target_cluster_name}")
     if job.expires_at and not job.link_is_live:  # the line about a live link has this
-        yield "Expires", mrkdwn.date(job.expires_at)
+        label = "Expired" if job.state is JobState.EXPIRED else "Expires"
+        yield label, mrkdwn.date(job.expires_at)
     if job.finished_at:
         yield "Finished", mrkdwn.date(job.finished_at)
     if job.shards > 1:

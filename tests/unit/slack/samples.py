@@ -150,6 +150,7 @@ ELSEWHERE = Placement(channel=RINA.id, note="The bot cannot post here. " * 20, b
 LIVE = {"deliveryUrl": ["https://example.test/x"], "expiresAt": "2026-11-25T13:03:00Z"}
 AUTOMATED = {"deliveryType": "automated", "targetClusterName": "a", "targetGroupId": PROJECT_ID}
 USED = {"expiresAt": "2026-11-25T13:03:00Z"}
+EXPIRED = {"expired": True, "expiresAt": "2026-11-25T11:59:00Z"}
 OVER = {"cancelled": True, "finishedAt": "2026-11-25T12:02:00Z"}
 SHARDED = {"components": [{"replicaSetName": "a"}, {"replicaSetName": "b"}]}
 
@@ -180,6 +181,7 @@ def views() -> dict[str, dict[str, Any]]:
         ),
         "not_cancellable_type": not_cancellable(**AUTOMATED),
         "not_cancellable_over": not_cancellable(**OVER),
+        "not_cancellable_expired": not_cancellable(**EXPIRED),
         "not_cancellable_new": not_cancellable(deliveryType="o" * 64),
         "not_cancellable_here": dialog_views.not_cancellable(
             sight(), asked(), LINKS, str(KeyMayNotCancel())
