@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TextIO, TypeVar
 
@@ -57,12 +56,6 @@ FieldsWriter = Callable[[Mapping[str, Any]], object]
 app = typer.Typer(invoke_without_command=True, help="Show the audit log, or verify it.")
 
 
-class AuditFormat(StrEnum):
-    TABLE = "table"
-    JSONL = "jsonl"
-    CSV = "csv"
-
-
 @app.callback()
 def show(
     context: typer.Context,
@@ -73,14 +66,13 @@ def show(
     ] = "",
     *,
     event: Annotated[str, typer.Option(help="Only this event, as request:created.")] = "",
-    how: Annotated[str, typer.Option("--format", help="table, jsonl or csv.")] = "table",
+    how: Annotated[str, typer.Option("--format", help="table, csv or json, which is lines (jsonl).")] = "table",
 ) -> None:
     """Show who asked for what, who decided, and what Atlas answered."""
     if context.invoked_subcommand:
         return
     moment = parse_since(since)
-    if how not in set(AuditFormat):
-        fail(f"There is no format {how!r}; there are: {', '.join(AuditFormat)}.", WRONG_USAGE)
+    form = format_of(how, formats=[*OutputFormat])
     check_filters(request, actor, event)
     given = {"request": request, "actor": actor, "event": event}
     filters = {name: value for name, value in given.items() if value}
@@ -89,7 +81,7 @@ def show(
         log = AuditLog(database)
         if request and not [event async for event in log.events(request=request)]:
             fail(f"The audit log has no request {request!r}: check its id.")
-        return await write(lambda: log.events(moment, **filters), AuditFormat(how), sys.stdout)
+        return await write(lambda: log.events(moment, **filters), form, sys.stdout)
 
     if damaged := asyncio.run(with_database(write_events)):
         what = mrkdwn.count(damaged, "damaged event")
@@ -194,11 +186,11 @@ def missing_file(url: str) -> Path | None:
         return None  # opening the database reports the error
 
 
-async def write(events: Events, how: AuditFormat, out: TextIO) -> int:
+async def write(events: Events, how: OutputFormat, out: TextIO) -> int:
     """Write events to `out`, and return how many are damaged; JSON lines and CSV are streamed."""
-    if how is not AuditFormat.TABLE:
+    if how is not OutputFormat.TABLE:
         columns = dict.fromkeys(OWN_FIELDS)
-        if how is AuditFormat.CSV:  # a column for each field that any of the events has
+        if how is OutputFormat.CSV:  # a column for each field that any of the events has
             async for event in events():
                 columns |= dict.fromkeys(readable_fields(event)[0])
         return await _write_each(events, fields_writer(how, out, tuple(columns)))
@@ -220,9 +212,9 @@ async def _write_each(events: Events, write_fields: FieldsWriter) -> int:
     return damaged
 
 
-def fields_writer(how: AuditFormat, out: TextIO, columns: Sequence[str]) -> FieldsWriter:
+def fields_writer(how: OutputFormat, out: TextIO, columns: Sequence[str]) -> FieldsWriter:
     """Return a function that writes the fields of one event as a JSON line or a row of CSV."""
-    if how is AuditFormat.JSONL:
+    if how is OutputFormat.JSON:
         return lambda fields: write_json(fields, out)
     writer = csv.DictWriter(out, columns, restval="")
     writer.writerow({name: printable(name) for name in columns})

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any, NoReturn, TextIO
@@ -36,15 +36,21 @@ def failing_on(*errors: type[Exception], code: int = FAILED) -> Iterator[None]:
 
 class OutputFormat(StrEnum):
     TABLE = "table"
-    JSON = "json"
+    JSON = "json"  #: an object a line, so also called `jsonl`
+    CSV = "csv"
 
 
-def format_of(how: str, out: TextIO | None = None) -> OutputFormat:
+def format_of(
+    how: str,
+    out: TextIO | None = None,
+    formats: Collection[OutputFormat] = (OutputFormat.TABLE, OutputFormat.JSON),
+) -> OutputFormat:
     """Parse `--format`; without it, text on a terminal and JSON lines elsewhere."""
+    how = OutputFormat.JSON if how == "jsonl" else how
     if not how:
         return OutputFormat.TABLE if (out or sys.stdout).isatty() else OutputFormat.JSON
-    if how not in set(OutputFormat):
-        fail(f"There is no format {how!r}; there are: {', '.join(OutputFormat)}.", WRONG_USAGE)
+    if how not in formats:
+        fail(f"There is no format {how!r}; there are: {', '.join(formats)}.", WRONG_USAGE)
     return OutputFormat(how)
 
 

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from bot.__main__ import main
 from bot.atlas import ApiVersion, DigestKey
-from bot.cli.audit import AuditFormat
+from bot.cli.output import OutputFormat
 from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.storage.database import Database
@@ -86,7 +86,7 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 PRINTING = ["--help", "--version", "manifest", "audit", "audit verify"]
-PRINTING += [f"audit --format {each}" for each in AuditFormat]
+PRINTING += [f"audit --format {each}" for each in OutputFormat]
 
 
 def run_main(command: str, stdout: int, monkeypatch: pytest.MonkeyPatch) -> object:

@@ -14,7 +14,8 @@ from sqlalchemy import Connection, Table
 
 from bot.cancellation.lifecycle import State
 from bot.cancellation.quarantine import Mode
-from bot.cli.audit import AuditFormat, write
+from bot.cli.audit import write
+from bot.cli.output import OutputFormat
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from bot.storage.summary import read_summary
@@ -80,8 +81,8 @@ def damaged_columns(file: Path, copy: Path, table: Table, value: str) -> Iterato
 
 async def read_all(database: Database) -> tuple[list[str], list[str]]:
     """Return what `verify` names, and what the formats print; read the summary, too."""
-    log, out = AuditLog(database), [io.StringIO() for _ in AuditFormat]
-    for format_, text in zip(AuditFormat, out, strict=True):
+    log, out = AuditLog(database), [io.StringIO() for _ in OutputFormat]
+    for format_, text in zip(OutputFormat, out, strict=True):
         await write(log.events, format_, text)
     found = [str(each) for each in await log.verify()]
     await database.read_snapshot(lambda db: read_summary(db, None))

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bot.cancellation.events import Event, EventName, Recorded, chain
-from bot.cli.audit import AuditFormat, write
-from bot.cli.output import printable
+from bot.cli.audit import write
+from bot.cli.output import OutputFormat, printable
 
 AT = "2026-11-25T12:00:00.000+00:00"
 
@@ -29,7 +29,7 @@ def a_line(**detail: Any) -> Recorded:
     return chain(event, "")
 
 
-async def written(format_: AuditFormat, *lines: Recorded) -> str:
+async def written(format_: OutputFormat, *lines: Recorded) -> str:
     async def each() -> AsyncIterator[Recorded]:
         for line in lines:
             yield line
@@ -42,7 +42,7 @@ async def written(format_: AuditFormat, *lines: Recorded) -> str:
 
 async def test_json_line_has_the_event_and_its_details() -> None:
     line = a_line(status=204, reason="wrong cluster")
-    (text,) = (await written(AuditFormat.JSONL, line)).splitlines()
+    (text,) = (await written(OutputFormat.JSON, line)).splitlines()
 
     assert json.loads(text) == {
         "at": AT,
@@ -58,23 +58,23 @@ async def test_json_line_has_the_event_and_its_details() -> None:
 
 
 async def test_details_never_override_event_fields() -> None:
-    (text,) = (await written(AuditFormat.JSONL, a_line(actor="U0EVE"))).splitlines()
+    (text,) = (await written(OutputFormat.JSON, a_line(actor="U0EVE"))).splitlines()
 
     assert json.loads(text)["actor"] == "U0RINA"
 
 
 async def test_table_does_not_interpret_markup() -> None:
-    text = await written(AuditFormat.TABLE, a_line(reason="[red]x[/red]"))
+    text = await written(OutputFormat.TABLE, a_line(reason="[red]x[/red]"))
 
     assert "[red]" in text.replace("\n", "")
 
 
 async def test_empty_audit_log_prints_nothing() -> None:
-    assert await written(AuditFormat.JSONL) == ""
+    assert await written(OutputFormat.JSON) == ""
 
 
 async def test_csv_has_a_column_for_each_field_of_any_event() -> None:
-    text = await written(AuditFormat.CSV, a_line(reason="wrong"), a_line(shown={"a": 1}))
+    text = await written(OutputFormat.CSV, a_line(reason="wrong"), a_line(shown={"a": 1}))
     first, second = csv.DictReader(io.StringIO(text))
     assert (first["reason"], first["shown"]) == ("wrong", "")
     assert (second["reason"], json.loads(second["shown"])) == ("", {"a": 1})
@@ -84,9 +84,9 @@ async def test_csv_has_a_column_for_each_field_of_any_event() -> None:
 HOSTILE = "a\x1b[2Jb\x9bc\u202ed\u2028e"
 
 
-@pytest.mark.parametrize("format_", AuditFormat)
+@pytest.mark.parametrize("format_", OutputFormat)
 async def test_control_and_direction_characters_are_escaped_in_every_format(
-    format_: AuditFormat,
+    format_: OutputFormat,
 ) -> None:
     text = await written(format_, a_line(reason=HOSTILE))
 
@@ -94,7 +94,7 @@ async def test_control_and_direction_characters_are_escaped_in_every_format(
 
 
 async def test_escaped_json_line_keeps_its_meaning() -> None:
-    (text,) = (await written(AuditFormat.JSONL, a_line(reason=HOSTILE))).splitlines()
+    (text,) = (await written(OutputFormat.JSON, a_line(reason=HOSTILE))).splitlines()
 
     assert json.loads(text)["reason"] == HOSTILE
 
@@ -108,9 +108,9 @@ def test_printable_text_is_unchanged() -> None:
     ["not json", "[1]", b"\x00\xff", "[" * 100_000],
     ids=["text", "list", "bytes", "nested too deeply"],
 )
-@pytest.mark.parametrize("format_", AuditFormat)
+@pytest.mark.parametrize("format_", OutputFormat)
 async def test_damaged_event_is_counted_and_shows_its_own_fields(
-    format_: AuditFormat, detail: Any
+    format_: OutputFormat, detail: Any
 ) -> None:
     stored: dict[str, Any] = {"detail": detail, "actor": b"\xff"}
     damaged = replace(a_line(), **stored)

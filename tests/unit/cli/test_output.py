@@ -78,6 +78,7 @@ def test_format_is_json_unless_a_terminal_reads() -> None:
     assert format_of("", io.StringIO()) is OutputFormat.JSON
     assert format_of("", Terminal()) is OutputFormat.TABLE
     assert format_of("table", io.StringIO()) is OutputFormat.TABLE
+    assert {format_of(name) for name in ("json", "jsonl")} == {OutputFormat.JSON}
 
 
 def test_unknown_format_ends_the_command_with_2() -> None:
