@@ -66,7 +66,9 @@ def show(
     ] = "",
     *,
     event: Annotated[str, typer.Option(help="Only this event, as request:created.")] = "",
-    how: Annotated[str, typer.Option("--format", help="table, csv or json, which is lines (jsonl).")] = "table",
+    how: Annotated[
+        str, typer.Option("--format", help="table, csv or json, which is lines (jsonl).")
+    ] = "table",
 ) -> None:
     """Show who asked for what, who decided, and what Atlas answered."""
     if context.invoked_subcommand:

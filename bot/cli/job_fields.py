@@ -1,7 +1,5 @@
 """The fields of a restore job at the command line: for JSON, for the list, and line by line."""
 
-import html
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -13,13 +11,25 @@ from bot.slack import job_facts
 from bot.slack.mrkdwn import DELIVERY_TYPES
 
 #: The fields that are times.
-TIMES = frozenset({"snapshot", "started", "link_expected", "live_since"})
-#: What Slack's markup adds to a text: a date's token around its fallback, and emoji.
-DATE = re.compile(r"<!date\^[^|>]*\|([^>]*)>")
-EMOJI = re.compile(r":[a-z_]+: ")
+TIMES = frozenset({"snapshot", "started"})
+#: The fields in the columns of the list; `link` is that of `row_of`.
+COLUMNS = "project cluster job state started by link snapshot request"
 
-#: The fields in the columns of the list.
-COLUMNS = "project cluster job state started by link_expected live_since snapshot request"
+
+class Terminal:
+    """Shows names and times as they are."""
+
+    def code(self, text: str) -> str:
+        return text
+
+    def date(self, moment: datetime, *, seconds: bool = False) -> str:
+        return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M{':%S' if seconds else ''}} UTC"
+
+    def sign(self, emoji: str) -> str:  # noqa: ARG002 - as Slack's style has it
+        return ""
+
+
+TERMINAL = Terminal()
 
 
 def fields_of(details: JobDetails) -> dict[str, Any]:
@@ -48,7 +58,7 @@ def fields_of(details: JobDetails) -> dict[str, Any]:
 def lines_of(details: JobDetails) -> list[tuple[str, str]]:
     """Return labels and values, as the dialog shows them; a value that is not known is empty."""
     fields, job = fields_of(details), details.job
-    kind, link = fields["type"], job_facts.link_text(details.facts)
+    kind = fields["type"]
     return [
         ("Project", fields["project"]),
         ("Cluster", fields["cluster"]),
@@ -57,15 +67,19 @@ def lines_of(details: JobDetails) -> list[tuple[str, str]]:
         ("State", job.state.sentence),
         ("Snapshot", f"{in_words(fields, 'snapshot')} {job.snapshot_id}".strip()),
         ("Started", in_words(fields, "started")),
-        ("By", plain(job_facts.who(details.facts.started_by))),
-        ("Download link", plain(link) if kind == DeliveryType.DOWNLOAD else ""),
+        ("By", job_facts.who(details.facts.started_by, TERMINAL)),
+        ("Download link", _link(details) if kind == DeliveryType.DOWNLOAD else ""),
         ("Open request", in_words(fields, "request")),
     ]
 
 
-def plain(mrkdwn: str) -> str:
-    """Return a text of Slack for a terminal."""
-    return html.unescape(EMOJI.sub("", DATE.sub(r"\1", mrkdwn)).replace("`", ""))
+def row_of(details: JobDetails) -> dict[str, Any]:
+    """Return the fields of a row of the list."""
+    return fields_of(details) | {"link": _link(details)}
+
+
+def _link(details: JobDetails) -> str:
+    return job_facts.link_text(details.facts, TERMINAL)
 
 
 def iso(moment: datetime | None) -> str | None:

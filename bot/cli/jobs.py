@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -20,7 +20,7 @@ from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import OPERATOR_PREFIX, ActingPerson, operator
 from bot.cli import output
 from bot.cli.audit import missing_file
-from bot.cli.job_fields import COLUMNS, fields_of, in_words, lines_of
+from bot.cli.job_fields import COLUMNS, fields_of, in_words, lines_of, row_of
 from bot.cli.output import OutputFormat
 from bot.log_config import configure_logging
 from bot.redaction import redact
@@ -180,22 +180,20 @@ async def _list(settings: Settings, cluster: str | None, project: str, form: Out
             found = [(each.place.project, each.ref, each.job) for each in listing.jobs]
             shown = await details_of(services, found)
     is_complete = services.organizations.is_complete and not listing.unavailable
-    _write_list([*map(fields_of, shown)], form, complete=is_complete)
+    _write_list(shown, form, complete=is_complete)
     if not is_complete:
         output.fail("\n".join(_unread(services, listing.unavailable)))
 
 
-def _write_list(found: Sequence[dict[str, Any]], form: OutputFormat, *, complete: bool) -> None:
+def _write_list(found: Sequence[JobDetails], form: OutputFormat, *, complete: bool) -> None:
     if form is OutputFormat.JSON:
-        for fields in found:
-            output.write_json(fields, sys.stdout)
+        for details in found:
+            output.write_json(fields_of(details), sys.stdout)
     elif found:
-        shown = [
-            name for name in COLUMNS.split() if any(in_words(fields, name) for fields in found)
-        ]
-        headers = [name.replace("_", " ").capitalize() for name in shown]
-        rows = ([in_words(fields, name) for name in shown] for fields in found)
-        output.write_table(headers, rows, sys.stdout)
+        rows = [*map(row_of, found)]
+        shown = [name for name in COLUMNS.split() if any(in_words(row, name) for row in rows)]
+        cells = ([in_words(row, name) for name in shown] for row in rows)
+        output.write_table([*map(str.capitalize, shown)], cells, sys.stdout)
     if complete and not found:
         typer.echo("There is no download that can be cancelled.", err=form is OutputFormat.JSON)
 

@@ -1,6 +1,7 @@
 """Says who started a job, and what the clock of its download link shows (pure)."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Protocol
 
 from bot.atlas import JobRef, JobState
 from bot.cancellation.job_facts import JobFacts, Lead, LinkPhase
@@ -42,9 +43,16 @@ _ENDS = {
 
 LINK_WAS_LIVE = "Its download link had been live, so the data may have been downloaded already."
 OWN_KEY = (
-    "the bot's own key {name} (:rotating_light: the key is used outside the bot: tell an admin of "
-    "the bot)"
+    "the bot's own key {name} ({sign}the key is used outside the bot: tell an admin of the bot)"
 )
+
+
+class Style(Protocol):
+    """How a text shows names, times and signs: `mrkdwn` for Slack, another one for a terminal."""
+
+    def code(self, text: str) -> str: ...
+    def date(self, moment: datetime, *, seconds: bool = False) -> str: ...
+    def sign(self, emoji: str) -> str: ...
 
 
 def headline(text: str, ref: JobRef, project_name: str) -> str:
@@ -66,18 +74,19 @@ def started_line(ref: JobRef, facts: JobFacts | None, *, ended: bool = False) ->
     return f"*Started* {mrkdwn.date(ref.started_at)}{how}"
 
 
-def who(started_by: StartedBy) -> str:
+def who(started_by: StartedBy, style: Style = mrkdwn) -> str:
     """Name the starter, with its kind and certainty, or say what is known."""
     starter = started_by.starter
     if starter is None:
         return _WITHOUT_STARTER[started_by.knowledge]
-    return f"{'' if starter.certain else 'probably '}{_name(starter)}"
+    return f"{'' if starter.certain else 'probably '}{_name(starter, style)}"
 
 
-def _name(starter: Starter) -> str:
-    name = mrkdwn.code(starter.name) if starter.name else ""
-    actor = (OWN_KEY if starter.own_key else _KINDS[starter.kind]).format(name=name).strip()
-    others = mrkdwn.join(map(mrkdwn.code, starter.others[:MAX_OTHERS]))
+def _name(starter: Starter, style: Style = mrkdwn) -> str:
+    name = style.code(starter.name) if starter.name else ""
+    template = OWN_KEY if starter.own_key else _KINDS[starter.kind]
+    actor = template.format(name=name, sign=style.sign("rotating_light")).strip()
+    others = mrkdwn.join(map(style.code, starter.others[:MAX_OTHERS]))
     return f"{actor}, or else {others}" if others else actor
 
 
@@ -86,32 +95,30 @@ def link_line(facts: JobFacts) -> str:
     return f"*Download link* {link_text(facts)}"
 
 
-def link_text(facts: JobFacts) -> str:
-    expected = mrkdwn.date(facts.expected_at, seconds=True)
+def link_text(facts: JobFacts, style: Style = mrkdwn) -> str:
+    expected = style.date(facts.expected_at, seconds=True)
     match facts.phase:
         case LinkPhase.EXPECTED:
             return f"expected {expected}"
         case LinkPhase.OVERDUE:
-            return f":hourglass_flowing_sand: overdue since {expected}: it may come at any moment"
+            sign = style.sign("hourglass_flowing_sand")
+            return f"{sign}overdue since {expected}: it may come at any moment"
         case LinkPhase.LIVE:
-            return f"{live_text(facts)}: it may have been used"
+            return f"{live_text(facts, style)}: it may have been used"
         case LinkPhase.USED:
-            return f":warning: used or withdrawn{was_live_text(facts)}: a copy may have been taken"
+            was_live = ""
+            if facts.live_since:
+                was_live = f"; it was live since {style.date(facts.live_since, seconds=True)}"
+            return f"{style.sign('warning')}used or withdrawn{was_live}: a copy may have been taken"
         case LinkPhase.ENDED:
             used = "; the link was live and may have been used" if facts.live_since else ""
             return f"none any more: the download {ending(facts.ended)}{used}"
 
 
-def live_text(facts: JobFacts) -> str:
-    since = f" since {mrkdwn.date(facts.live_since, seconds=True)}" if facts.live_since else ""
-    until = f", until {mrkdwn.date(facts.until)}" if facts.until else ""
-    return f":warning: live{since}{until}"
-
-
-def was_live_text(facts: JobFacts) -> str:
-    if facts.live_since is None:
-        return ""
-    return f"; it was live since {mrkdwn.date(facts.live_since, seconds=True)}"
+def live_text(facts: JobFacts, style: Style = mrkdwn) -> str:
+    since = f" since {style.date(facts.live_since, seconds=True)}" if facts.live_since else ""
+    until = f", until {style.date(facts.until)}" if facts.until else ""
+    return f"{style.sign('warning')}live{since}{until}"
 
 
 def ending(state: JobState | None) -> str:

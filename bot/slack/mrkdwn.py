@@ -108,6 +108,11 @@ def date(moment: datetime, *, seconds: bool = False) -> str:
     return f"<!date^{int(moment.timestamp())}^{{date_short_pretty}} at {{{time}}}|{fallback}>"
 
 
+def sign(emoji: str) -> str:
+    """Draw an emoji before a text."""
+    return f":{emoji}: "
+
+
 def person(user: str | None) -> str:
     """Mention a user; None is the bot. Slack does not know an operator, such as `cli:alice`."""
     if user and is_operator(user):

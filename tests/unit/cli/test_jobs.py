@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -14,7 +15,7 @@ from bot.cancellation.job_facts import USUAL_WAIT, JobFacts
 from bot.cancellation.lifecycle import DeleteAttempts, Request, State
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from bot.cli.cancel import exit_code
-from bot.cli.job_fields import fields_of, in_words, lines_of
+from bot.cli.job_fields import fields_of, in_words, lines_of, row_of
 from bot.cli.jobs import Target
 from bot.cli.output import OutputFormat
 from bot.cli.progress import Progress, sentence_of
@@ -118,8 +119,29 @@ def test_live_or_used_link_has_the_time_since_which_it_was_live(links: list[str]
     assert fields["state"] == ("link_live" if links else "link_used")
 
 
-def test_late_link_is_called_overdue() -> None:
-    assert "overdue" in dict(lines_of(shown(DANA, NOON + USUAL_WAIT)))["Download link"]
+SINCE, UNTIL = "2026-11-25 12:03:00 UTC", "2026-11-25T13:03:00Z"
+
+
+@pytest.mark.parametrize(
+    ("job", "text"),
+    [
+        ({}, f"overdue since {SINCE}: it may come at any moment"),
+        (
+            {"deliveryUrl": ["https://example.test/x"], "expiresAt": UNTIL},
+            f"live since {SINCE}, until 2026-11-25 13:03 UTC: it may have been used",
+        ),
+        (
+            {"expiresAt": UNTIL},
+            f"used or withdrawn; it was live since {SINCE}: a copy may have been taken",
+        ),
+    ],
+)
+def test_list_and_show_have_the_clock_of_the_link_in_words(job: dict[str, Any], text: str) -> None:
+    late, read = shown(DANA, NOON + USUAL_WAIT), a_job(**job)
+    details = replace(late, job=read, facts=late.facts.add(read).at(NOON + USUAL_WAIT))
+
+    assert dict(lines_of(details))["Download link"] == text
+    assert row_of(details)["link"] == text
 
 
 @pytest.mark.parametrize(
