@@ -72,7 +72,7 @@ def cancel_job(
     Examples:
     cancel-restore cancel prod-eu 5b622f7087d9d6039fafe03f --reason "started by mistake"
     cancel-restore cancel shop-prod prod-eu 5b622f7087d9d6039fafe03f --reason "INC-7" --yes
-    cancel-restore cancel prod-eu 5b622f7087d9d6039fafe03f --reason "INC-7" --without-approval
+    cancel-restore cancel 5b622f7087d9d6039fafe03f --reason "INC-7" --without-approval
     """
     why = reason.encode(errors="surrogateescape").decode(errors="replace")  # as databases take it
     options = CancelOptions(target=Target.parse(target), reason=why.strip(), yes=yes, alone=alone)
@@ -99,7 +99,7 @@ class CancelOptions:
 def _run(settings: Settings, options: CancelOptions, progress: Progress) -> int:
     """Run the command and return its exit code; an error ends it with its sentence."""
     cluster, holders = options.target.cluster, settings.policy_holders
-    refusals = [options.refusal(each.policies.of(cluster)) for each in holders]
+    refusals = [options.refusal(each.policies.of(cluster)) for each in holders if cluster]
     if refusals and all(refusals):  # so Atlas need not be asked which project has the job
         output.fail(refusals[0], output.WRONG_USAGE)
     command: CancelCommand | None = None

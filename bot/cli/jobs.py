@@ -28,9 +28,9 @@ from bot.services.projects import Project
 from bot.services.search_results import UnreadCluster
 from bot.services.service import JobDetails
 from bot.settings import Settings, SettingsError, load_settings
+from bot.slack import grammar, mrkdwn
 from bot.slack.deployment import set_deployment
 from bot.slack.dialog.views import why_not_cancellable
-from bot.slack.mrkdwn import join
 from bot.startup_checks import load_project_names
 from bot.timings import DEFAULT_TIMINGS
 from bot.web.metrics import Metrics
@@ -44,11 +44,15 @@ NONE_SELECTED = (
     "The projects file selects no project: compare include and exclude of its organizations with"
     " the names of the projects in Atlas."
 )
+USAGE = (
+    "Name a job: by its id, after its cluster or alone, or by a link to it, such as"
+    " prod-eu 5b622f7087d9d6039fafe03f."
+)
 MAX_CLUSTERS = 20  #: names of clusters in a sentence
 FEED_TIMEOUT = 5.0  #: seconds for the activity feed, without which the rest is shown
 
 TargetArgument = Annotated[
-    list[str], typer.Argument(metavar="[PROJECT] CLUSTER JOB_ID", show_default=False)
+    list[str], typer.Argument(metavar="[[PROJECT] CLUSTER] JOB_ID | LINK", show_default=False)
 ]
 FormatOption = Annotated[
     str, typer.Option("--format", help="table or json; by default json where no terminal reads.")
@@ -119,23 +123,36 @@ def reading_atlas(settings: Settings) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The job that the arguments name; the project by its name or id, if given."""
+    """The job that the arguments name; project, by its name or id, and cluster if given."""
 
     project: str | None
-    cluster: str
+    cluster: str | None
     job_id: str
 
     @classmethod
     def parse(cls, words: Sequence[str]) -> "Target":
-        """Parse `[PROJECT] CLUSTER JOB_ID`, also `PROJECT/CLUSTER`; else the command ends."""
-        if len(words) not in {2, 3}:
-            usage = "Name cluster and job id, such as: prod-eu 5b622f7087d9d6039fafe03f."
-            output.fail(usage, output.WRONG_USAGE)
+        """Parse `[[PROJECT] CLUSTER] JOB_ID`, also `PROJECT/CLUSTER`, or a link with one.
+
+        Anything else ends the command.
+        """
         words = [word.strip() for word in words]
+        if len(words) == 1 or any(map(grammar.parse_url, words)):
+            return cls._parse_as_slack(words)
+        if len(words) not in {2, 3}:
+            output.fail(USAGE, output.WRONG_USAGE)
         project, _, cluster = "/".join(words[:-1]).rpartition("/")
         with output.failing_on(InvalidName, code=output.WRONG_USAGE):
             cluster, job_id = cluster_name(cluster), object_id(words[-1], "job id")
         return cls(project=project or None, cluster=cluster, job_id=job_id)
+
+    @classmethod
+    def _parse_as_slack(cls, words: Sequence[str]) -> "Target":
+        """Parse a job id or a link, as Slack's command does."""
+        command = grammar.parse(" ".join(words))
+        if not isinstance(command, grammar.OpenDialog) or command.job_id is None:
+            problem = command.problem if isinstance(command, grammar.InvalidCommand) else USAGE
+            output.fail(problem, output.WRONG_USAGE)
+        return cls(project=command.project, cluster=command.cluster, job_id=command.job_id)
 
 
 def list_jobs(
@@ -165,6 +182,7 @@ def show_job(target: TargetArgument, *, how: FormatOption = "") -> None:
     Examples:
     cancel-restore show prod-eu 5b622f7087d9d6039fafe03f
     cancel-restore show shop-prod prod-eu 5b622f7087d9d6039fafe03f
+    cancel-restore show 5b622f7087d9d6039fafe03f
     """
     form = output.format_of(how)
     asyncio.run(_show(load_atlas_settings(), Target.parse(target), form))
@@ -244,20 +262,22 @@ def find_project(services: CoreServices, name: str) -> Project:
 
 
 async def find_job(services: CoreServices, target: Target) -> tuple[Project, JobRef]:
-    """Return the job's project; without one in the arguments, all projects are searched."""
+    """Return the job's project; what the arguments do not name is searched."""
     projects, cluster = services.projects, target.cluster
     project = find_project(services, target.project) if target.project else projects.only
-    if project is None:
+    if project is None or cluster is None:
+        searched = [project] if project else projects.all
         find = services.cancellation.finder.search
-        search = await find(target.job_id, projects.all, cluster=cluster)
-        if not (search.found or search.unavailable):
-            await check_cluster(services, projects.all, cluster)
+        search = await find(target.job_id, searched, cluster=cluster)
+        if cluster and not (search.found or search.unavailable):
+            await check_cluster(services, searched, cluster)
         if search.found is None:
-            where = f"in a cluster {cluster} of {len(projects.all)} projects"
-            missing = f"Job {target.job_id} was not found {where}: check both."
+            where = f"in a cluster {cluster} of " if cluster else "in "
+            places = mrkdwn.count(len(searched), "project")
+            missing = f"Job {target.job_id} was not found {where}{places}: check what you typed."
             unread = _unread(services, search.unavailable) if search.unavailable else ()
             output.fail("\n".join([missing, *unread]))
-        project = search.found.project
+        project, cluster = search.found.project, search.found.cluster
     return project, JobRef(project_id=project.id, cluster_name=cluster, job_id=target.job_id)
 
 
@@ -268,8 +288,8 @@ async def check_cluster(services: CoreServices, projects: Sequence[Project], clu
         for project in projects:
             known.update(await finder.clusters(project.id, timeout=READ_TIMEOUT))
         if cluster not in known:
-            places = join(project.name for project in projects)
-            there_are = join(sorted(known), MAX_CLUSTERS) or "none"
+            places = mrkdwn.join(project.name for project in projects)
+            there_are = mrkdwn.join(sorted(known), MAX_CLUSTERS) or "none"
             output.fail(f"There is no cluster {cluster} in {places}; there are: {there_are}.")
 
 

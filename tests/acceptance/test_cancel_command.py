@@ -129,9 +129,11 @@ async def test_list_and_show_need_only_atlas_and_create_no_database(
     cluster, job = RUNNING
     listed = await run_command("list", cluster, **environ)
     shown = await run_command("show", cluster, job, **environ)
+    alone = await run_command("show", job, **environ)
     unknown = await run_command("show", cluster, "0" * 24, **environ)
 
     assert (listed.code, shown.code, unknown.code) == (0, 0, 1)
+    assert lines(alone) == lines(shown)
     assert lines(shown)[0] in lines(listed)
     assert lines(shown)[0]["by_candidates"] == ["dana@shop.example"]
     assert "has no such download" in unknown.err

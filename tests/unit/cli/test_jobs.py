@@ -21,7 +21,7 @@ from bot.cli.output import OutputFormat
 from bot.cli.progress import Progress, sentence_of
 from bot.services.service import JobDetails
 from tests.support.clock import NOON
-from tests.support.domain import JOB_ID, a_job, a_request, a_waiting_request, job_ref
+from tests.support.domain import JOB_ID, PROJECT_ID, a_job, a_request, a_waiting_request, job_ref
 from tests.support.postgres import free_port
 from tests.support.process import invoke
 
@@ -36,7 +36,27 @@ def test_target_has_a_project_where_three_words_are_given() -> None:
         assert Target.parse(words) == Target(project="a/shop", cluster="prod-eu", job_id=JOB_ID)
 
 
-@pytest.mark.parametrize("words", [[], ["prod-eu"], ["prod-eu", "12"], ["prod-eu", f"{JOB_ID}/"]])
+API = f"https://cloud.mongodb.com/api/atlas/v2/groups/{PROJECT_ID}/clusters/prod-eu/backup"
+LINK = f"https://cloud.mongodb.com/v2/{PROJECT_ID}#/clusters/detail/prod-eu"
+
+
+@pytest.mark.parametrize(
+    ("words", "project", "cluster"),
+    [
+        ([JOB_ID.upper()], None, None),
+        ([f"{API}/restoreJobs/{JOB_ID}"], PROJECT_ID, "prod-eu"),
+        ([LINK, JOB_ID], PROJECT_ID, "prod-eu"),
+    ],
+)
+def test_target_is_a_job_id_alone_or_a_link(
+    words: list[str], project: str | None, cluster: str | None
+) -> None:
+    assert Target.parse(words) == Target(project=project, cluster=cluster, job_id=JOB_ID)
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["prod-eu"], ["prod-eu", "12"], ["prod-eu", f"{JOB_ID}/"], ["list"], [LINK]]
+)
 def test_malformed_target_ends_the_command_with_2(words: list[str]) -> None:
     with pytest.raises(typer.Exit) as error:
         Target.parse(words)
