@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.doctor.results import CheckResult, Subject
-from bot.storage.database import cause_of
+from bot.storage.database import cause_of, open_executor
 from bot.storage.migrate import NEWEST, SchemaError, known_version
 from bot.storage.tables import metadata
 
@@ -79,25 +79,11 @@ def _check_file(url: URL) -> CheckResult:
 
 async def _check_server(url: URL) -> CheckResult:
     """Connect with the options of the bot; the end of the connection rolls back."""
-    # Loaded for PostgreSQL only: with SQLite they would add to the memory and the start.
-    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - see above
-
-    from bot.storage.postgres import to_asyncpg  # noqa: PLC0415 - see above
-
-    settings = {"application_name": "cancel-restore", "lock_timeout": str(TIMEOUT * 1000)}
-    address, arguments = to_asyncpg(url)
-    engine = create_async_engine(
-        address,
-        poolclass=NullPool,
-        connect_args={
-            **arguments,
-            "timeout": TIMEOUT,
-            "command_timeout": TIMEOUT,
-            "server_settings": settings,
-        },
-    )
-    async with engine.connect() as connection:
-        return await connection.run_sync(_check_schema)
+    server = open_executor(url, TIMEOUT, TIMEOUT)
+    try:
+        return await server.run(_check_schema, {})
+    finally:
+        await server.close()
 
 
 def _check_schema(connection: Connection) -> CheckResult:

@@ -32,8 +32,6 @@ FALSE = frozenset({"false", "no", "off", "0"})
 #: The modules that tracing needs; other packages may install some of them.
 OTEL_MODULES = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
 OTLP_PROTOCOL = "http/protobuf"
-#: The query parameter that poolers of PostgreSQL need set to 0; SQLAlchemy reads it.
-CACHE_SIZE = "prepared_statement_cache_size"
 PRINTABLE = re.compile(r"[!#-~]+")  # without the quotation mark, which would end a header
 PEOPLE = re.compile(r"(\*|[UWS][A-Z0-9]+)")
 NAMED_PEOPLE = re.compile(r"[UWS][A-Z0-9]+")
@@ -286,9 +284,7 @@ def database_url(value: object) -> SecretStr:
         raise ValueError("must name a file (sqlite:///path) or a database (postgresql://host/name)")
     if parts.drivername == "sqlite" and parts.query:
         raise ValueError("must not have a ? in it: it is sqlite:///path")
-    if not _NUMBER.fullmatch(str(parts.query.get(CACHE_SIZE, 0))):
-        raise ValueError(f"has {CACHE_SIZE}, which must be a whole number")
-    if parts.drivername == "postgresql" and find_spec("asyncpg") is None:
+    if parts.drivername == "postgresql" and find_spec("psycopg") is None:
         raise ValueError(
             "needs the PostgreSQL driver, which is not installed: "
             "install the bot with its extra postgres, as in pip install '.[postgres]'"

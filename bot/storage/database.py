@@ -7,24 +7,24 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from threading import Lock
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import URL, Connection, func, or_, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation import errors
-from bot.storage.sqlite import WRITES, open_executor
+from bot.storage.executor import WRITES, CommitGuard, Executor
+from bot.storage.postgres import PostgresExecutor
+from bot.storage.sqlite import SqliteExecutor
 from bot.timings import Timings
 
 T = TypeVar("T")
 BACKGROUND_TIMEOUT = 5.0  #: seconds that a background transaction may take: less than a lease
 MAX_BACKGROUND_WRITES = 2  #: at a time, so that they do not delay the writes of listeners
-SERVER_TIMEOUT = 10  #: seconds after which PostgreSQL or its driver ends an abandoned transaction
-CLOSE_TIMEOUT = 1.0  #: seconds that abandoned transactions get when the database is closed
+SERVER_TIMEOUT = 10  #: seconds after which PostgreSQL ends a statement, or what waits for the bot
 MAX_WRITE_AGE = 5.0  #: seconds for which a check that wrote shows that it can be written
 NO_ANSWER = "it does not answer in time"  #: reason that /readyz reports after a timeout
 TIMED_OUT = "database did not answer in time"  #: logged for a transaction at its time limit
@@ -34,29 +34,17 @@ DATABASE_ERRORS = (SQLAlchemyError, OSError, TimeoutError)
 log = structlog.get_logger(__name__)
 
 
-class CommitGuard:
-    """Decides whether a transaction commits or is abandoned, whichever comes first.
+def open_executor(
+    url: URL, timeout: float, server_timeout: int, *, read_only: bool = False
+) -> Executor:
+    """Return the executor of a database; no connection is opened yet.
 
-    Once the commit is sent, only the database knows the result. The transaction may run in another
-    thread, so a lock orders the two: one that is abandoned before its commit never commits.
+    It waits for a connection, or for SQLite's write lock, for `timeout` seconds; PostgreSQL ends a
+    statement after `server_timeout` seconds. `read_only` concerns SQLite's file.
     """
-
-    def __init__(self) -> None:
-        self.committing = False
-        self._abandoned = False
-        self._lock = Lock()
-
-    def begin_commit(self) -> None:
-        """Allow the commit; raises `NotRecorded` if the transaction was abandoned."""
-        with self._lock:
-            if self._abandoned:
-                raise errors.NotRecorded
-            self.committing = True
-
-    def abandon(self) -> None:
-        """Forbid the commit, unless it was sent already."""
-        with self._lock:
-            self._abandoned = True
+    if url.get_backend_name() == "sqlite":
+        return SqliteExecutor(url, timeout, read_only=read_only)
+    return PostgresExecutor(url, timeout, server_timeout)
 
 
 class Database:
@@ -80,14 +68,11 @@ class Database:
         # SQLite has one writer: this queue is fairer than its busy loop.
         self._write_lock = asyncio.Lock() if self.is_sqlite else None
         self._background_writes = asyncio.Semaphore(MAX_BACKGROUND_WRITES)
-        self._abandoned: set[asyncio.Task[Any]] = set()
         self._check_lock = asyncio.Lock()
         self._checked_at = -math.inf
 
     async def close(self) -> None:
         """Close every connection, without waiting for a server that does not answer."""
-        if self._abandoned:
-            await asyncio.wait(self._abandoned, timeout=CLOSE_TIMEOUT)
         await self._executor.close()
 
     async def write(self, work: Callable[[Connection], T], *, background: bool = False) -> T:
@@ -136,18 +121,13 @@ class Database:
     async def _run(self, work: Callable[[Connection], T], *, writes: bool, background: bool) -> T:
         timeout = max(self._timeout, BACKGROUND_TIMEOUT) if background else self._timeout
         guard = CommitGuard()
-        task = asyncio.create_task(self._transaction(work, guard, writes=writes))
         try:
-            done, _ = await asyncio.wait({task}, timeout=timeout)
-        except asyncio.CancelledError:
-            self._abandon(task, guard)
-            raise
-        if done:
-            return task.result()
-        self._abandon(task, guard)
-        committing = writes and guard.committing
-        log.warning(TIMED_OUT, committing=committing)
-        raise errors.MaybeRecorded if committing else errors.NotRecorded
+            async with asyncio.timeout(timeout):
+                return await self._transaction(work, guard, writes=writes)
+        except TimeoutError:
+            committing = writes and guard.committing
+            log.warning(TIMED_OUT, committing=committing)
+            raise (errors.MaybeRecorded if committing else errors.NotRecorded) from None
 
     async def _transaction(
         self, work: Callable[[Connection], T], guard: CommitGuard, *, writes: bool
@@ -160,7 +140,7 @@ class Database:
 
         try:
             async with self._write_lock if self._write_lock and writes else nullcontext():
-                return await self._executor.run(work_and_commit, {WRITES: writes})
+                return await self._executor.run(work_and_commit, {WRITES: writes}, guard)
         except IntegrityError as error:
             raise errors.Conflict from error
         except DATABASE_ERRORS as error:
@@ -169,20 +149,6 @@ class Database:
             # A refused commit differs from one whose answer was lost.
             lost = not isinstance(error, DBAPIError) or error.connection_invalidated
             raise (errors.MaybeRecorded if committing and lost else errors.NotRecorded) from error
-
-    def _abandon(self, task: asyncio.Task[Any], guard: CommitGuard) -> None:
-        """Cancel a transaction without waiting for the database to notice."""
-        # The guard decides, not the cancellation: a thread goes on after it, and a driver may
-        # swallow it (asyncpg does, in a ping).
-        guard.abandon()
-        self._abandoned.add(task)
-        task.add_done_callback(self._forget)
-        task.cancel()
-
-    def _forget(self, task: asyncio.Task[Any]) -> None:
-        self._abandoned.discard(task)
-        if not task.cancelled() and task.exception():
-            log.info("abandoned transaction ended", error=str(task.exception()))
 
 
 def _write_something(db: Connection) -> None:

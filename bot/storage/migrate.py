@@ -12,7 +12,9 @@ from sqlalchemy import inspect as inspect_database
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
-from bot.storage.sqlite import WRITES, keep_private, open_executor
+from bot.storage.database import open_executor
+from bot.storage.executor import WRITES
+from bot.storage.sqlite import keep_private
 from bot.storage.tables import metadata
 
 if TYPE_CHECKING:

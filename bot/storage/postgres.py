@@ -1,101 +1,71 @@
-"""Runs transactions on PostgreSQL, in the event loop."""
+"""PostgreSQL: its connections, and the limits that end what hangs."""
 
-import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
-from urllib.parse import urlencode
-from weakref import WeakSet
+import os
+import socket
+from contextlib import suppress
+from functools import partial
+from typing import Any
 
-import asyncpg
-import structlog
-from sqlalchemy import URL, Connection, event
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import URL, create_engine, event
+from sqlalchemy.exc import InvalidatePoolError
 
-T = TypeVar("T")
+from bot.storage.executor import GUARD, Executor
+
 #: Connections that stay open, and more for a peak: each holds a megabyte, 5 keep one core busy.
 POOL_SIZE, MAX_OVERFLOW = 5, 5
-CLOSE_TIMEOUT = 1.0  #: seconds for closing the connections in order, before they are terminated
-DRIVER = "postgresql+asyncpg"
-#: Parameters of the URL that SQLAlchemy reads; libpq's other parameters are passed to the driver.
-SQLALCHEMY_PARAMETERS = frozenset({"prepared_statement_cache_size"})
-#: Parameters that only libpq knows: asyncpg would send them as server settings, and be refused.
-LIBPQ_PARAMETERS = frozenset(
-    {
-        *("channel_binding", "connect_timeout", "fallback_application_name", "gssencmode"),
-        *("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"),
-        *("sslcompression", "sslsni", "tcp_user_timeout"),
-    }
-)
-ALIASES = {"ssl": "sslmode"}  #: SQLAlchemy's names of libpq's parameters
-
-log = structlog.get_logger(__name__)
+#: A parameter of the URL that the driver of earlier versions needed for poolers.
+CACHE_SIZE = "prepared_statement_cache_size"
 
 
-def to_asyncpg(url: URL) -> tuple[URL, Mapping[str, str]]:
-    """Split a PostgreSQL URL into the one for SQLAlchemy and asyncpg's own arguments.
-
-    SQLAlchemy passes the URL's parameters as arguments by name, and asyncpg has none named
-    `sslmode` or `sslrootcert`. In a DSN of its own it reads them all:
-    https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
-    """
-    ours = {name: url.query[name] for name in url.query if name in SQLALCHEMY_PARAMETERS}
-    rest = url.query.keys() - ours.keys() - LIBPQ_PARAMETERS
-    theirs = {ALIASES.get(name, name): url.query[name] for name in sorted(rest)}
-    plain = url.set(drivername=DRIVER, query=ours)
-    return plain, {"dsn": f"postgresql://?{urlencode(theirs, doseq=True)}"} if theirs else {}
-
-
-class PostgresExecutor:
-    """A PostgreSQL database, in the event loop."""
+class PostgresExecutor(Executor):
+    """A PostgreSQL database; an abandoned transaction is ended with its connection."""
 
     def __init__(self, url: URL, timeout: float, server_timeout: int) -> None:
-        ended = f"{server_timeout * 1000}"
-        address, arguments = to_asyncpg(url)
-        self._engine = create_async_engine(
-            address,
+        limit = server_timeout * 1000
+        limits = {
+            "statement_timeout": limit,
+            # A replica that hangs with a row locked must not block the others for ever.
+            "idle_in_transaction_session_timeout": limit,
+        }
+        given = url.query.get("options", "")
+        engine = create_engine(
+            url.set(drivername="postgresql+psycopg").difference_update_query([CACHE_SIZE]),
             hide_parameters=True,  # errors are logged, without the values of their statements
             pool_size=POOL_SIZE,
             max_overflow=MAX_OVERFLOW,
-            pool_timeout=timeout,
-            pool_pre_ping=True,  # after a restart of the server, reconnect instead of failing
             connect_args={
-                **arguments,
-                "timeout": timeout,
-                "command_timeout": server_timeout,
-                "server_settings": {
-                    "application_name": "cancel-restore",
-                    # A replica that hangs with a row locked must not block the others for ever.
-                    "idle_in_transaction_session_timeout": ended,
-                    "lock_timeout": ended,
-                },
+                "application_name": "cancel-restore",
+                "connect_timeout": round(timeout),
+                "keepalives_idle": server_timeout,
+                "tcp_user_timeout": limit,
+                "options": " ".join([f"{given}", *(f"-c {k}={v}" for k, v in limits.items())]),
+                "prepare_threshold": None,  # a pooler may give each transaction another session
             },
         )
-        self.engine = self._engine.sync_engine
-        self._connections: WeakSet[Any] = WeakSet()  # the driver's, to terminate at the end
-        event.listen(self.engine, "connect", self._connected)
+        super().__init__(engine, POOL_SIZE + MAX_OVERFLOW)
+        self._driver_error = engine.dialect.loaded_dbapi.Error
+        event.listen(engine, "checkout", self._check_out)
+        event.listen(engine, "checkin", self._check_in)
 
-    def _connected(self, connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own
-        self._connections.add(connection.driver_connection)
+    def _check_out(self, connection: Any, _record: object, _proxy: object) -> None:  # noqa: ANN401 - the driver's own
+        """Test a connection: after a restart of the server another one is opened.
 
-    async def run(self, work: Callable[[Connection], T], options: Mapping[str, Any]) -> T:
+        The engine's own test would run before this event, and no guard could end it.
+        """
+        guard = GUARD.get()
+        guard.ends_by(partial(self._hang_up, connection))
         try:
-            async with self._engine.connect() as connection:
-                await connection.execution_options(**options)
-                return await connection.run_sync(work)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise OSError(str(error)) from error  # SQLAlchemy wraps no error while it connects
+            self.engine.dialect.do_ping(connection)
+        except self._driver_error as error:
+            if guard.abandoned:
+                raise
+            raise InvalidatePoolError from error
 
-    def problem(self) -> str | None:
-        return None
+    def _check_in(self, _connection: object, _record: object) -> None:
+        GUARD.get().ends_by(None)  # another transaction may use it from now on
 
-    async def close(self) -> None:
-        # Not cancelled on a timeout: the pool would log an error.
-        closing = asyncio.ensure_future(self._engine.dispose())
-        done, _ = await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT)
-        if not done:
-            log.warning("database does not answer: its connections are terminated")
-        # Including those of abandoned transactions: the pool does not close them, and the driver
-        # would wait for the server even when cancelled.
-        for connection in self._connections:
-            connection.terminate()
-        await closing
+    def _hang_up(self, connection: Any) -> None:  # noqa: ANN401 - the driver's own
+        """Shut the socket down: a thread that waits for the server then reads its end."""
+        closed = (OSError, self._driver_error)
+        with suppress(*closed), socket.socket(fileno=os.dup(connection.fileno())) as shared:
+            shared.shutdown(socket.SHUT_RDWR)

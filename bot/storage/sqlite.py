@@ -1,29 +1,20 @@
-"""Runs transactions on SQLite, in threads.
+"""SQLite: its connections, and what happens to its files."""
 
-Work is a plain function of a connection, so that a transaction needs one switch to a thread instead
-of one for each statement.
-"""
-
-import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import structlog
 from sqlalchemy import URL, Connection, NullPool, create_engine, event
 
-if TYPE_CHECKING:
-    from bot.storage.postgres import PostgresExecutor
+from bot.storage.executor import WRITES, Executor
 
-T = TypeVar("T")
 THREADS = 4  #: for transactions: SQLite has one writer, the others read
 #: Seconds for which the switch of a new file to write-ahead logging is retried, and between tries.
 #: SQLite's busy timeout does not cover it: when 6 connections switched a new file concurrently,
@@ -38,8 +29,6 @@ FILE_REPLACED = "the file was deleted or replaced: put it back, or restart the b
 LOG_REMOVED = "a file of the database (-wal, -shm) was removed"
 #: Why a read is repeated: the file was copied, or a bot was started, while no log was beside it.
 FILE_WRITTEN = "the file was written to meanwhile: run the command again"
-#: The execution option of transactions that take SQLite's write lock at their start.
-WRITES = "cancel_restore_writes"
 
 log = structlog.get_logger(__name__)
 
@@ -57,8 +46,8 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status and (status.st_dev, status.st_ino)
 
 
-class SqliteExecutor:
-    """A SQLite file, with threads of its own; `read_only` changes no byte of it."""
+class SqliteExecutor(Executor):
+    """A SQLite file; `read_only` changes no byte of it."""
 
     def __init__(self, url: URL, timeout: float, *, read_only: bool = False) -> None:
         self._path = Path(url.database or "")
@@ -72,37 +61,26 @@ class SqliteExecutor:
             opened = partial(_open_read_only, self._path, timeout)
             arguments = {"creator": opened, "poolclass": NullPool}
         # Errors are logged, without the values of their statements.
-        self.engine = create_engine(url, hide_parameters=True, **arguments)
+        engine = create_engine(url, hide_parameters=True, **arguments)
         if not read_only:
-            event.listen(self.engine, "connect", partial(_configure, timeout))
-        event.listen(self.engine, "begin", _begin)
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="sqlite")
+            event.listen(engine, "connect", partial(_configure, timeout))
+        event.listen(engine, "begin", _begin)
+        super().__init__(engine, THREADS)
         self._opened_file: tuple[int, int] | None = None
         self._lock = Lock()  # of the two below
         self._running = 0  # transactions
         self._log: tuple[tuple[int, int] | None, ...] = ()  # its files, while they are open
 
-    async def run(self, work: Callable[[Connection], T], options: Mapping[str, Any]) -> T:
-        """Run `work` on a connection with these execution options, and roll back what is open."""
-
-        def in_thread() -> T:
-            self._check_file()
-            before = self._unlocked_version()
-            with (
-                self._open_log(),
-                self.engine.connect().execution_options(**options) as connection,
-            ):
-                result = work(connection)
-            if before and self._unlocked_version() != before:
-                raise OSError(FILE_WRITTEN)
-            return result
-
-        # The caller's context variables, for log lines and spans.
-        in_context = partial(copy_context().run, in_thread)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, in_context)
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        self._check_file()
+        before = self._unlocked_version()
+        with self._open_log():
+            yield
+        if before and self._unlocked_version() != before:
+            raise OSError(FILE_WRITTEN)
 
     def problem(self) -> str | None:
-        """Return why the file cannot be written, as far as the file system shows it."""
         try:
             self._check_file()
             folder = os.statvfs(self._path.parent)
@@ -163,15 +141,6 @@ class SqliteExecutor:
         is_locked = not self._read_only or _has_log(self._path)
         status = None if is_locked else _stat(self._path)
         return status and (status.st_mtime_ns, status.st_size)
-
-    async def close(self) -> None:
-        # Shielded: a cancelled caller would leave the file open.
-        await asyncio.shield(asyncio.to_thread(self._close))
-
-    def _close(self) -> None:
-        # Waits for running transactions, which end with the busy timeout.
-        self._threads.shutdown(cancel_futures=True)
-        self.engine.dispose()
 
 
 class _SelfClosingConnection(sqlite3.Connection):
@@ -234,19 +203,3 @@ def keep_private(url: URL) -> None:
     path = Path(url.database or "")
     with suppress(OSError):  # opening it reports what is wrong with the path
         path.touch(mode=0o600, exist_ok=True)
-
-
-def open_executor(
-    url: URL, timeout: float, server_timeout: int, *, read_only: bool = False
-) -> "SqliteExecutor | PostgresExecutor":
-    """Return the executor of a database; no connection is opened yet.
-
-    It waits for a connection, or for SQLite's write lock, for `timeout` seconds; PostgreSQL or its
-    driver ends a statement after `server_timeout` seconds. `read_only` concerns SQLite's file.
-    """
-    if url.get_backend_name() == "sqlite":
-        return SqliteExecutor(url, timeout, read_only=read_only)
-    # SQLAlchemy's asyncio part imports its ORM: 250 ms and 5 MB that SQLite does not need.
-    from bot.storage.postgres import PostgresExecutor  # noqa: PLC0415 - see above
-
-    return PostgresExecutor(url, timeout, server_timeout)

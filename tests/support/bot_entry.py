@@ -13,7 +13,7 @@ from bot.cli.main import run_bot
 from bot.timings import Timings
 
 #: Modules that the program imports, partly only when it runs.
-MODULES = ["bot.__main__", "bot.app", "bot.doctor.run", "alembic.command", "asyncpg", "httpcore"]
+MODULES = ["bot.__main__", "bot.app", "bot.doctor.run", "alembic.command", "psycopg", "httpcore"]
 MODULES += ["anyio._backends._asyncio"]
 
 _context = get_context("forkserver")

@@ -18,7 +18,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Self
 
-import asyncpg
+import psycopg
 
 from tests.support.required_programs import needs
 
@@ -132,7 +132,7 @@ class PostgresServer:
     def new_database(self) -> str:
         """Create an empty database and return its URL."""
         name = f"database_{uuid.uuid4().hex[:12]}"
-        asyncio.run(self._execute(f"CREATE DATABASE {name}"))
+        self.execute(f"CREATE DATABASE {name}")
         return f"postgresql://bot@127.0.0.1:{self.port}/{name}"
 
     @cached_property
@@ -142,24 +142,21 @@ class PostgresServer:
 
     def emptied_database(self) -> str:
         """Delete the rows of the shared database, and return its URL."""
-        asyncio.run(self._execute(EMPTY, self.shared_database.rpartition("/")[2]))
+        self.execute(EMPTY, self.shared_database.rpartition("/")[2])
         return self.shared_database
 
-    async def _execute(self, statement: str, database: str = "postgres") -> None:
-        connection = await asyncpg.connect(
-            host="127.0.0.1", port=self.port, user="bot", database=database, timeout=5
-        )
-        try:
-            await connection.execute(statement)
-        finally:
-            await connection.close()
+    def execute(self, statement: str, database: str = "postgres") -> int:
+        """Run one or more statements; returns the number of rows of the last one."""
+        address = f"postgresql://bot@127.0.0.1:{self.port}/{database}"
+        with psycopg.connect(address, autocommit=True, connect_timeout=5) as connection:
+            return connection.execute(statement.encode()).rowcount
 
     def _wait(self) -> None:
         until = time.monotonic() + START_TIMEOUT
         while time.monotonic() < until:
             try:
-                asyncio.run(self._execute("SELECT 1"))
-            except (OSError, asyncpg.PostgresError):
+                self.execute("SELECT 1")
+            except psycopg.Error:
                 time.sleep(0.05)
             else:
                 return

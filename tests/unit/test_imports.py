@@ -58,7 +58,6 @@ BELONGS: dict[str, set[str]] = {
     "standardwebhooks": {"bot.webhook"},
     "slack_bolt": {"bot.slack"},
     "slack_sdk": {"bot.slack"},
-    "asyncpg": {"bot.storage"},
     "prometheus_client": {"bot.web"},
     "dotenv": {"bot.settings"},
     "opentelemetry": {"bot.tracing"},

@@ -2,7 +2,7 @@
 
 import asyncio
 
-import asyncpg
+import psycopg
 import pytest
 
 from bot.cancellation.errors import NotRecorded
@@ -74,15 +74,11 @@ async def test_takeover_waits_for_a_commit_that_the_lease_allowed(
 ) -> None:
     mine, theirs = a_lease(env, "mine"), a_lease(env, "theirs")
     await mine.acquire()
-    session = await asyncpg.connect(database_url)
-    try:
-        async with session.transaction():  # of the leader, after its check of the lease
-            await session.execute("SELECT * FROM leases FOR SHARE")
-            env.clock.advance(SECONDS)
-            taking = asyncio.create_task(theirs.acquire())
-            await asyncio.sleep(0.3)
-            assert not taking.done()
-        await wait_until(taking.done)
-        assert await taking
-    finally:
-        await session.close()
+    with psycopg.connect(database_url) as session:  # of the leader, after its check of the lease
+        session.execute("SELECT * FROM leases FOR SHARE")
+        env.clock.advance(SECONDS)
+        taking = asyncio.create_task(theirs.acquire())
+        await asyncio.sleep(0.3)
+        assert not taking.done()
+    await wait_until(taking.done)
+    assert await taking

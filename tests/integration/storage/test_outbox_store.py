@@ -2,7 +2,7 @@
 
 import asyncio
 
-import asyncpg
+import psycopg
 import pytest
 from sqlalchemy import Connection
 
@@ -62,12 +62,10 @@ async def test_claim_does_not_wait_for_a_post_that_another_session_has_locked(
 ) -> None:
     await env.store.create(a_request(), RINA)
     (delivering,) = await env.outbox.claim("replica-1", 10)
-    session = await asyncpg.connect(database_url)
-    async with session.transaction():
-        await session.execute("SELECT id FROM posts FOR UPDATE")
+    with psycopg.connect(database_url) as session:
+        session.execute("SELECT id FROM posts FOR UPDATE")
         async with asyncio.timeout(3):
             assert await env.outbox.claim("replica-1", 10, held=[delivering.id]) == []
-    await session.close()
 
 
 async def test_posts_of_a_request_wait_for_its_card(env: Stores) -> None:

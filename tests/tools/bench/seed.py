@@ -12,9 +12,8 @@ from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.engine import make_url
 
 from bot.cancellation.starter import NOT_READ
-from bot.storage.database import Database
+from bot.storage.database import Database, open_executor
 from bot.storage.migrate import ensure_current
-from bot.storage.sqlite import open_executor
 from tests.support.domain import PROJECT_ID
 
 if TYPE_CHECKING:

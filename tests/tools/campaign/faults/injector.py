@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from signal import SIGINT, SIGKILL, SIGQUIT, SIGTERM, Signals
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-import asyncpg
-
 from bot.sandbox.atlas import Fault, Kind
 from bot.sandbox.slack import Fault as SlackFault
 from tests.tools.campaign.faults.counts import FaultCounts
@@ -282,14 +280,9 @@ class FaultInjector:
         assert self.postgres
         if self._database_busy:
             return None
-        connection = await asyncpg.connect(
-            host="127.0.0.1", port=self.postgres.port, user="bot", database="postgres", timeout=5
+        ended = await asyncio.to_thread(
+            self.postgres.execute,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'cancel-restore'",
         )
-        try:
-            ended = await connection.fetch(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE application_name = 'cancel-restore'"
-            )
-        finally:
-            await connection.close()
-        return f"{len(ended)} of them"
+        return f"{ended} of them"
