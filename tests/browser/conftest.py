@@ -60,9 +60,8 @@ async def tab(chromium: Browser, controller: Controller) -> AsyncIterator[OpenTa
     for screen in opened:
         await screen.page.context.close()
     for person in controller.slack.workspace.users:
-        controller.slack.world.views.clear(
-            person
-        )  # an open dialog would appear in the person's next tab
+        # An open dialog would appear in the person's next tab.
+        controller.slack.world.views.close(person)
 
     assert errors == []
     assert controller.slack.complaints == []

@@ -12,10 +12,9 @@ RESPONSE_USES = 5
 
 @dataclass(kw_only=True)
 class Trigger:
-    """Permission to open a view for a person; `view_id` when they acted in a view."""
+    """Permission to open a view for a person."""
 
     user: str
-    view_id: str | None
     born: float
     used: bool = False
 
@@ -49,9 +48,9 @@ class TriggerStore:
         self._triggers: dict[str, Trigger] = {}
         self._urls: dict[str, ResponseUrl] = {}
 
-    def trigger(self, user: str, view_id: str | None = None) -> str:
+    def trigger(self, user: str) -> str:
         trigger_id = f"{self._ids.id('')}.{self._team}.{self._ids.secret()}"
-        self._triggers[trigger_id] = Trigger(user=user, view_id=view_id, born=self._clock())
+        self._triggers[trigger_id] = Trigger(user=user, born=self._clock())
         return trigger_id
 
     def check_trigger(self, trigger_id: str) -> Trigger:

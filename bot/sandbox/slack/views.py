@@ -1,4 +1,4 @@
-"""Open modals (one stack per person, at most three deep) and Home tabs."""
+"""Open modals (one per person) and Home tabs."""
 
 import copy
 from dataclasses import dataclass, field
@@ -10,7 +10,6 @@ from bot.sandbox.slack.id_generator import IdGenerator
 from bot.sandbox.slack.workspace import User, Workspace
 
 Json = dict[str, Any]
-MAX_DEPTH = 3
 
 
 @dataclass(kw_only=True)
@@ -21,12 +20,9 @@ class View:
     user: User
     content: Json
     hash: str
-    root_id: str
-    previous_id: str | None = None
     values: Values = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     offered: dict[tuple[str, str], list[Json]] = field(default_factory=dict)
-    before: list[Json] = field(default_factory=list)
 
 
 class Views:
@@ -35,12 +31,12 @@ class Views:
     def __init__(self, workspace: Workspace, ids: IdGenerator) -> None:
         self._workspace = workspace
         self._ids = ids
-        self._stacks: dict[str, list[View]] = {}
+        self._modals: dict[str, View] = {}
         self._homes: dict[str, View] = {}
 
-    def stack(self, user: str) -> list[View]:
-        """The person's open modals, the visible one last."""
-        return self._stacks.setdefault(user, [])
+    def modal(self, user: str) -> View | None:
+        """The person's open modal."""
+        return self._modals.get(user)
 
     def home(self, user: str) -> View | None:
         return self._homes.get(user)
@@ -51,33 +47,16 @@ class Views:
         Raises:
             ApiError: not_found (never opened, or closed since).
         """
-        everywhere = [view for stack in self._stacks.values() for view in stack]
-        for view in (*everywhere, *self._homes.values()):
+        for view in (*self._modals.values(), *self._homes.values()):
             if view.id == view_id or (external_id and view.content["external_id"] == external_id):
                 return view
         raise ApiError("not_found")
 
     def open(self, user: User, content: Json) -> View:
-        """Open a root view in place of any open stack."""
+        """Open a modal in place of any open one."""
         self._check_external_id(content)
         view = self._new(user, content)
-        self._stacks[user.id] = [view]
-        return view
-
-    def push(self, user: User, content: Json) -> View:
-        """Push a view over the visible one.
-
-        Raises:
-            ApiError: not_found (nothing open), push_limit_reached, duplicate_external_id.
-        """
-        stack = self.stack(user.id)
-        if not stack:
-            raise ApiError("not_found")
-        if len(stack) >= MAX_DEPTH:
-            raise ApiError("push_limit_reached")
-        self._check_external_id(content)
-        view = self._new(user, content, over=stack[-1])
-        stack.append(view)
+        self._modals[user.id] = view
         return view
 
     def publish(self, user: User, content: Json) -> View:
@@ -91,20 +70,14 @@ class Views:
     def update(self, view: View, content: Json) -> None:
         """Replace the content; values under the same block and action ids are kept."""
         self._check_external_id(content, but=view)
-        view.before.append(view.content)
         view.content = self._completed(content)
         view.values = initial_values(view.content["blocks"], kept=view.values)
         view.errors = {}
         view.hash = self._ids.hash()
 
-    def close(self, view: View) -> None:
-        """Remove the view, and all views pushed over it."""
-        stack = self.stack(view.user.id)
-        if view in stack:
-            del stack[stack.index(view) :]
-
-    def clear(self, user: str) -> None:
-        self._stacks[user] = []
+    def close(self, user: str) -> None:
+        """Remove the person's modal."""
+        self._modals.pop(user, None)
 
     def as_json(self, view: View) -> Json:
         """Return the view as responses and payloads contain it; its blocks must not be changed."""
@@ -115,23 +88,20 @@ class Views:
             **view.content,
             "state": {"values": copy.deepcopy(view.values)},
             "hash": view.hash,
-            "previous_view_id": view.previous_id,
-            "root_view_id": view.root_id,
+            "previous_view_id": None,
+            "root_view_id": view.id,
             "app_id": app.id,
             "app_installed_team_id": self._workspace.team.id,
             "bot_id": app.bot_id,
         }
 
-    def _new(self, user: User, content: Json, over: View | None = None) -> View:
-        view_id = self._ids.id("V")
+    def _new(self, user: User, content: Json) -> View:
         completed = self._completed(content)
         return View(
-            id=view_id,
+            id=self._ids.id("V"),
             user=user,
             content=completed,
             hash=self._ids.hash(),
-            root_id=over.root_id if over else view_id,
-            previous_id=over.id if over else None,
             values=initial_values(completed["blocks"]),
         )
 
@@ -162,6 +132,5 @@ def with_ids(blocks: list[Json]) -> list[Json]:
         element = [block["element"]] if block["type"] == "input" else []
         elements = block["elements"] if block["type"] == "actions" else []
         for part in (*accessory, *element, *elements):
-            if part["type"] != "image":
-                part.setdefault("action_id", IdGenerator.block_id())
+            part.setdefault("action_id", IdGenerator.block_id())
     return copied

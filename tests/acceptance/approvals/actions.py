@@ -79,7 +79,7 @@ async def open_approval_environment(
         yield env
 
         assert env.slack.complaints == []
-        assert env.slack.world.views.stack(OLGA) == []
+        assert env.slack.world.views.modal(OLGA) is None
     assert_no_delete_before_the_quorum(env)
 
 

@@ -38,7 +38,9 @@ async def test_redelivered_command_opens_no_second_dialog(env: BotEnvironment) -
     await sockets.send(first["type"], first["payload"], retry_attempt=1, retry_reason="timeout")
     await env.slack.until(lambda: len(env.slack.called("views.open")) == 2)
 
-    assert [each["id"] for each in env.slack.state.views_of("rina")] == [view["id"]]
+    shown = env.slack.state.view_of("rina")
+    assert shown is not None
+    assert shown["id"] == view["id"]
     assert env.slack.state.ephemerals("rina") == []
 
 

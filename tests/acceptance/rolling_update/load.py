@@ -118,10 +118,10 @@ class CommandLoad:
 
     def _dialog_of(self, session: Session) -> Json | None:
         """The person's dialog for this very job, once it can be submitted, or tried again."""
-        for view in self.slack.state.views_of(session.user):
-            if session.job in str(view) and (view.get("submit") or ids.TRY_AGAIN in str(view)):
-                return view
-        return None
+        view = self.slack.state.view_of(session.user)
+        if view is None or session.job not in str(view):
+            return None
+        return view if view.get("submit") or ids.TRY_AGAIN in str(view) else None
 
     def _has_try_again(self, session: Session) -> bool:
         view = self._dialog_of(session)

@@ -10,7 +10,6 @@ from tests.integration.sandbox_slack.conftest import SlackEnv
 from tests.integration.sandbox_slack.receiver import Answer, AppReceiver
 
 OPS = "C0OPS00001"
-CONFIRM = {name: plain("Sure?") for name in ("title", "text", "confirm", "deny")}
 
 
 async def card(client: AsyncWebClient, channel: str = OPS, *blocks: Json) -> None:
@@ -35,26 +34,6 @@ class _At(Clock):
 
     def now(self) -> float:
         return self._clock()
-
-
-async def test_any_request_can_be_forged_by_hand(env: SlackEnv) -> None:
-    headers = env.slack.http.headers(b"payload=notjson") | {"X-Slack-Signature": "v0=wrong"}
-    env.app.answers = [Answer(status=401)]
-
-    ack = await env.slack.http.post(b"text=forged", headers)
-
-    assert (ack.status, ack.error) == (401, "http_error")
-    assert env.app.requests[0].headers["X-Slack-Signature"] == "v0=wrong"
-
-
-async def test_retry_over_http_is_marked(env: SlackEnv) -> None:
-    await env.slack.people.types("rina", "#ops", "/cancel-restore")
-    await env.slack.people.redelivers("http_error")
-
-    first, second = env.app.requests
-    assert first.payload == second.payload
-    assert second.headers["X-Slack-Retry-Num"] == "1"
-    assert second.headers["X-Slack-Retry-Reason"] == "http_error"
 
 
 async def test_app_that_is_down_shows_as_an_error(env: SlackEnv) -> None:
@@ -96,11 +75,6 @@ async def test_command_requires_membership_of_channel_and_workspace(
     assert env.app.requests == []
 
 
-async def test_unknown_command_is_answered_by_slack(env: SlackEnv) -> None:
-    assert (await env.slack.people.types("rina", "#ops", "/other")).error == "invalid_command"
-    assert env.app.requests == []
-
-
 @pytest.mark.parametrize(
     ("channel", "name"), [("#ops", "ops"), ("#quiet", "privategroup"), ("dm", "directmessage")]
 )
@@ -110,19 +84,6 @@ async def test_private_channel_names_are_hidden(env: SlackEnv, channel: str, nam
     await env.slack.people.types("rina", place, "/cancel-restore")
 
     assert env.app.payload["channel_name"] == name
-
-
-async def test_public_answer_to_a_command_is_seen_by_all(env: SlackEnv) -> None:
-    env.app.answers = [
-        Answer(body={"response_type": "in_channel", "text": "all"}),
-        Answer(body="me"),
-    ]
-
-    await env.slack.people.types("rina", "#ops", "/cancel-restore")
-    await env.slack.people.types("rina", "#ops", "/cancel-restore")
-
-    assert [m["text"] for m in env.slack.state.messages("#ops")] == ["all"]
-    assert [m["text"] for m in env.slack.state.ephemerals("rina")] == ["me"]
 
 
 async def test_click_payload_has_message_person_and_button(env: SlackEnv) -> None:
@@ -203,17 +164,6 @@ async def test_external_member_of_a_shared_channel_can_click(setting: str, team:
 
         assert app.payload["user"]["team_id"] == "T0OTHER001"
         assert app.payload["team"]["id"] == team
-
-
-async def test_confirm_dialog_stands_before_the_click(env: SlackEnv) -> None:
-    await card(env.client, OPS, actions(button(confirm=CONFIRM)))
-    [message] = env.slack.state.messages("#ops")
-
-    kept = await env.slack.people.clicks("ada", message, "approve", confirms=False)
-    assert (kept.error, kept.confirm, env.app.requests) == ("not_confirmed", CONFIRM, [])
-
-    done = await env.slack.people.clicks("ada", message, "approve")
-    assert (done.ok, done.confirm, len(env.app.requests)) == (True, CONFIRM, 1)
 
 
 async def test_button_hidden_from_a_person_cannot_be_clicked_by_them(env: SlackEnv) -> None:

@@ -60,18 +60,6 @@ async def test_answer_can_replace_or_delete_the_message_that_was_clicked(env: Sl
     assert env.slack.state.ephemerals("rina") == []
 
 
-async def test_answer_can_reply_in_a_thread_that_exists(env: SlackEnv) -> None:
-    card = await env.client.chat_postMessage(channel=OPS, text="card")
-    url = await command_url(env)
-
-    public = {"text": "reply", "response_type": "in_channel"}
-
-    assert await answers(url, **public, thread_ts=card["ts"]) == (200, "ok")
-    state = env.slack.state
-    assert [m["text"] for m in state.replies(state.messages("#ops")[0])] == ["reply"]
-    assert await answers(url, **public, thread_ts="1.2") == (400, "thread_not_found")
-
-
 @pytest.mark.parametrize(
     ("body", "code"),
     [

@@ -170,16 +170,6 @@ async def test_half_open_connection_ignores_acks() -> None:
         assert (await typing).error == "operation_timeout"
 
 
-async def test_half_open_connections_deliver_nothing_and_receive_nothing() -> None:
-    async with FakeSlackServer(settings=Settings(ack_seconds=0.05)) as slack, Wire(slack) as wire:
-        await wire.receive()
-        slack.sockets.half_open()
-
-        assert (await slack.people.types("rina", "#ops", LINE)).error == "operation_timeout"
-        with pytest.raises(TimeoutError):
-            await wire._socket.receive(timeout=0.05)
-
-
 @pytest.mark.parametrize("lost", ["redeliver", "drop"])
 async def test_lost_envelope_is_redelivered_or_dropped_as_configured(
     lost: Literal["redeliver", "drop"],
@@ -201,21 +191,6 @@ async def test_lost_envelope_is_redelivered_or_dropped_as_configured(
         assert [ack.ok for ack in acks].count(True) == (2 if lost == "redeliver" else 1)
 
 
-async def test_undelivered_envelope_comes_over_the_next_connection() -> None:
-    async with FakeSlackServer(settings=Settings(cut_connection_seconds=0)) as slack:
-        async with Wire(slack) as one:
-            await one.receive()
-            typing = asyncio.create_task(slack.people.types("rina", "#ops", LINE))
-            await one.receive()
-            await slack.sockets.cut()
-
-        async with Wire(slack) as two:
-            assert (await two.receive())["type"] == "hello"
-            await two.ack(await two.receive())
-
-            assert (await typing).ok
-
-
 async def test_after_a_disconnect_envelopes_still_come_until_the_connection_ends(
     slack: FakeSlackServer, wire: Wire
 ) -> None:
@@ -228,16 +203,6 @@ async def test_after_a_disconnect_envelopes_still_come_until_the_connection_ends
     await wire.ack(envelope)  # an envelope from before the end may still be acked
     assert (await typing).ok
     assert slack.sockets.connections == 0
-
-
-async def test_one_of_two_connections_can_be_disconnected(slack: FakeSlackServer) -> None:
-    async with Wire(slack) as one, Wire(slack) as two:
-        await asyncio.gather(one.receive(), two.receive())
-        await slack.sockets.disconnect("warning", count=1, grace=0.0)
-
-        assert (await one.receive())["reason"] == "warning"
-        assert await one.ended()
-        assert slack.sockets.connections == 1
 
 
 async def test_connections_are_rejected_while_socket_mode_is_disabled(

@@ -1,7 +1,7 @@
 """Validates `blocks`: the kinds that each surface allows, and their limits.
 
 Limits: docs.slack.dev, reference/block-kit/blocks. Kinds of blocks that
-are not in the tables are rejected.
+are not in the tables are rejected: whoever uses another one adds it.
 """
 
 from collections import Counter
@@ -24,15 +24,12 @@ from bot.sandbox.slack.block_kit.rules import (
     boolean,
     both,
     by_type,
-    integer,
     listing,
     one_of,
     shape,
-    string,
 )
 
 Surface = Literal["message", "modal", "home"]
-MAX_MARKDOWN = 12_000
 MAX_BLOCKS: dict[Surface, int] = {"message": 50, "modal": 100, "home": 100}
 
 
@@ -53,30 +50,6 @@ def _own_action_ids(value: object, path: str) -> Iterator[str]:
             yield at(path, f'action_id "{action_id}" already exists')
 
 
-_RICH_FIELDS = (
-    *("text", "style", "elements", "url", "user_id", "usergroup_id", "channel_id", "name"),
-    *("range", "unicode", "timestamp", "format", "fallback", "value", "skin_tone", "unsafe"),
-    *("indent", "offset", "border"),
-)
-_RICH_PIECE = shape({"type": anything}, dict.fromkeys(_RICH_FIELDS, anything))
-_RICH_PART = shape(
-    {"type": anything, "elements": listing(_RICH_PIECE, 1000, 0)},
-    {"style": anything, "indent": integer(0, 8), "offset": anything, "border": anything},
-)
-_RICH = by_type(
-    dict.fromkeys(
-        ("rich_text_section", "rich_text_list", "rich_text_quote", "rich_text_preformatted"),
-        _RICH_PART,
-    )
-)
-_CELL = by_type(
-    {
-        "raw_text": shape({"type": anything, "text": string(3000)}),
-        "raw_number": shape({"type": anything, "value": anything}, {"text": string(3000)}),
-        "rich_text": shape({"type": anything, "elements": listing(_RICH, 100)}, {"block_id": ID}),
-    }
-)
-
 EVERYWHERE: dict[str, Rule] = {
     "section": both(
         _block(
@@ -94,19 +67,9 @@ EVERYWHERE: dict[str, Rule] = {
     "header": _block({"text": plain(150)}),
     "context": _block({"elements": listing(IN_CONTEXT, 10)}),
     "actions": both(_block({"elements": listing(IN_ACTIONS, 25)}), _own_action_ids),
-    "image": _block(
-        {"image_url": string(3000, 1), "alt_text": string(2000, 1)}, {"title": plain(2000)}
-    ),
-    "rich_text": _block({"elements": listing(_RICH, 100)}),
     "input": _block(
         {"label": plain(2000), "element": IN_INPUT},
         {"hint": plain(2000), "optional": boolean, "dispatch_action": boolean},
-    ),
-}
-ONLY_MESSAGES: dict[str, Rule] = {
-    "markdown": _block({"text": string(MAX_MARKDOWN, 1)}),
-    "table": _block(
-        {"rows": listing(listing(_CELL, 20), 100)}, {"column_settings": listing(anything, 20)}
     ),
 }
 ONLY_MODALS: dict[str, Rule] = {
@@ -116,7 +79,7 @@ ONLY_MODALS: dict[str, Rule] = {
     ),
 }
 ON: dict[Surface, dict[str, Rule]] = {
-    "message": {**EVERYWHERE, **ONLY_MESSAGES},
+    "message": EVERYWHERE,
     "modal": {**EVERYWHERE, **ONLY_MODALS},
     "home": EVERYWHERE,
 }
@@ -137,10 +100,6 @@ def _across(blocks: list[dict[str, Any]], path: str) -> Iterator[str]:
     for block_id, times in Counter(b["block_id"] for b in blocks if b.get("block_id")).items():
         if times > 1:
             yield at(path, f'block_id "{block_id}" already exists')
-    if sum(block["type"] == "table" for block in blocks) > 1:
-        yield at(path, "only_one_table_allowed")
-    if sum(len(block["text"]) for block in blocks if block["type"] == "markdown") > MAX_MARKDOWN:
-        yield at(path, f"must be less than {MAX_MARKDOWN + 1} characters together")
     if sum(bool(e.get("focus_on_load")) for _, e in elements_of(blocks)) > 1:
         yield at(path, "only one element can have focus_on_load")
 

@@ -47,9 +47,6 @@ CONFIRM = shape(
 
 PLAIN_OPTION = shape({"text": plain(75), "value": string(150, 1)}, {"description": plain(75)})
 TEXT_OPTION = shape({"text": text(75), "value": string(150, 1)}, {"description": text(75)})
-MENU_OPTION = shape(
-    {"text": plain(75), "value": string(150, 1)}, {"description": plain(75), "url": string(3000)}
-)
 OPTION_GROUP = shape({"label": plain(75), "options": listing(PLAIN_OPTION, 100)})
 OPTIONS = listing(PLAIN_OPTION, 100)
 OPTION_GROUPS = listing(OPTION_GROUP, 100)
@@ -95,13 +92,9 @@ def _element(required: Mapping[str, Rule], optional: Mapping[str, Rule]) -> Rule
 
 _PLACEHOLDER: dict[str, Rule] = {"placeholder": plain(150)}
 _CHOICE: dict[str, Rule] = {**_PLACEHOLDER, "options": OPTIONS, "option_groups": OPTION_GROUPS}
-_MANY: dict[str, Rule] = {"max_selected_items": integer(1, 1000)}
 _INITIAL: dict[str, Rule] = {"initial_option": PLAIN_OPTION}
-_INITIALS: dict[str, Rule] = {"initial_options": OPTIONS}
 _QUERY: dict[str, Rule] = {**_PLACEHOLDER, "min_query_length": integer(0, 1000)}
 _OFFERS = both(_exclusive("options", "option_groups"), _initial_is_offered, _no_repeated_value)
-_FILTER: dict[str, Rule] = {"filter": anything, "default_to_current_conversation": boolean}
-_ENTER: dict[str, Rule] = {"dispatch_action_config": anything}
 
 BUTTON = _element(
     {"text": plain(75)},
@@ -114,29 +107,9 @@ BUTTON = _element(
     },
 )
 
-_TYPED: dict[str, Rule] = {**_PLACEHOLDER, **_ENTER, "initial_value": string(3000)}
-
 SELECTS: dict[str, Rule] = {
     "static_select": both(_element({}, {**_CHOICE, **_INITIAL}), _OFFERS),
     "external_select": _element({}, {**_QUERY, **_INITIAL}),
-    "users_select": _element({}, {**_PLACEHOLDER, "initial_user": ID}),
-    "conversations_select": _element(
-        {},
-        {**_PLACEHOLDER, **_FILTER, "initial_conversation": ID, "response_url_enabled": boolean},
-    ),
-    "channels_select": _element(
-        {}, {**_PLACEHOLDER, "initial_channel": ID, "response_url_enabled": boolean}
-    ),
-}
-
-MULTI_SELECTS: dict[str, Rule] = {
-    "multi_static_select": both(_element({}, {**_CHOICE, **_INITIALS, **_MANY}), _OFFERS),
-    "multi_external_select": _element({}, {**_QUERY, **_INITIALS, **_MANY}),
-    "multi_users_select": _element({}, {**_PLACEHOLDER, **_MANY, "initial_users": anything}),
-    "multi_conversations_select": _element(
-        {}, {**_PLACEHOLDER, **_MANY, **_FILTER, "initial_conversations": anything}
-    ),
-    "multi_channels_select": _element({}, {**_PLACEHOLDER, **_MANY, "initial_channels": anything}),
 }
 
 CHOICES: dict[str, Rule] = {
@@ -147,44 +120,22 @@ CHOICES: dict[str, Rule] = {
         _initial_is_offered,
         _no_repeated_value,
     ),
-    "radio_buttons": both(
-        _element({"options": listing(TEXT_OPTION, 10)}, {"initial_option": TEXT_OPTION}),
-        _initial_is_offered,
-        _no_repeated_value,
-    ),
-    "datepicker": _element({}, {**_PLACEHOLDER, "initial_date": string(10, 10)}),
-    "timepicker": _element(
-        {}, {**_PLACEHOLDER, "initial_time": string(5, 5), "timezone": string(255)}
-    ),
-    "datetimepicker": _element({}, {"initial_date_time": integer(0, 10**10 - 1)}),
 }
 
 FIELDS: dict[str, Rule] = {
     "plain_text_input": _element(
         {},
         {
-            **_TYPED,
+            **_PLACEHOLDER,
+            "initial_value": string(3000),
             "multiline": boolean,
             "min_length": integer(0, 3000),
             "max_length": integer(1, 3000),
         },
     ),
-    "email_text_input": _element({}, _TYPED),
-    "url_text_input": _element({}, _TYPED),
-    "number_input": _element(
-        {"is_decimal_allowed": boolean},
-        {**_TYPED, "min_value": string(30), "max_value": string(30)},
-    ),
 }
 
-OVERFLOW = _element({"options": listing(MENU_OPTION, 5)}, {})
-IMAGE = shape(
-    {"type": anything, "image_url": string(3000, 1), "alt_text": string(2000, 1)},
-)
-
-IN_SECTION = by_type(
-    {"button": BUTTON, "overflow": OVERFLOW, "image": IMAGE, **SELECTS, **MULTI_SELECTS, **CHOICES}
-)
-IN_ACTIONS = by_type({"button": BUTTON, "overflow": OVERFLOW, **SELECTS, **CHOICES})
-IN_INPUT = by_type({**FIELDS, **SELECTS, **MULTI_SELECTS, **CHOICES})
-IN_CONTEXT = by_type({"plain_text": plain(3000), "mrkdwn": mrkdwn(3000), "image": IMAGE})
+IN_SECTION = by_type({"button": BUTTON, **SELECTS, **CHOICES})
+IN_ACTIONS = IN_SECTION
+IN_INPUT = by_type({**FIELDS, **SELECTS, **CHOICES})
+IN_CONTEXT = by_type({"plain_text": plain(3000), "mrkdwn": mrkdwn(3000)})

@@ -1,6 +1,5 @@
 """Values of input elements: initial, after a person filled them, and their validation."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from bot.sandbox.slack.block_kit.blocks import elements_of
@@ -11,36 +10,23 @@ Json = dict[str, Any]
 # Values of a view or message: block_id → action_id → the element's state, as Slack's payloads have.
 Values = dict[str, dict[str, Json]]
 
-_ONE_OPTION = ("static_select", "external_select", "radio_buttons", "overflow")
-_MANY_OPTIONS = ("multi_static_select", "multi_external_select", "checkboxes")
+_ONE_OPTION = ("static_select", "external_select")
 _KEYS = {
-    "users_select": ("selected_user", "initial_user"),
-    "conversations_select": ("selected_conversation", "initial_conversation"),
-    "channels_select": ("selected_channel", "initial_channel"),
-    "multi_users_select": ("selected_users", "initial_users"),
-    "multi_conversations_select": ("selected_conversations", "initial_conversations"),
-    "multi_channels_select": ("selected_channels", "initial_channels"),
-    "datepicker": ("selected_date", "initial_date"),
-    "timepicker": ("selected_time", "initial_time"),
-    "datetimepicker": ("selected_date_time", "initial_date_time"),
     "plain_text_input": ("value", "initial_value"),
-    "email_text_input": ("value", "initial_value"),
-    "url_text_input": ("value", "initial_value"),
-    "number_input": ("value", "initial_value"),
+    "checkboxes": ("selected_options", "initial_options"),
     **dict.fromkeys(_ONE_OPTION, ("selected_option", "initial_option")),
-    **dict.fromkeys(_MANY_OPTIONS, ("selected_options", "initial_options")),
 }
 
 
 def keeps_state(element: Json) -> bool:
-    """Whether the element has a value (buttons, images and overflows have none)."""
-    return element["type"] in _KEYS and element["type"] != "overflow"
+    """Whether the element has a value (buttons have none)."""
+    return element["type"] in _KEYS
 
 
 def initial(element: Json) -> Json:
     """The state of an untouched element."""
     key, start = _KEYS[element["type"]]
-    empty: list[str] | None = [] if key.endswith("s") and key.startswith("selected") else None
+    empty: list[str] | None = [] if key == "selected_options" else None
     return {"type": element["type"], key: element.get(start, empty)}
 
 
@@ -67,8 +53,8 @@ def is_empty(state: Json) -> bool:
 def filled_state(element: Json, value: object, offered: list[Json]) -> Json:
     """Return the element's state after a person entered `value`.
 
-    A text for text inputs; for selects the value (or the visible text) of an option, a list of
-    them for those that take several; an id or a date for the other pickers; None empties it.
+    A text for text inputs; for selects the value (or the visible text) of an option, for
+    checkboxes a list of them; None empties it.
     `offered` are the options last suggested to an external select.
 
     Raises:
@@ -78,7 +64,7 @@ def filled_state(element: Json, value: object, offered: list[Json]) -> Json:
     key = _KEYS[kind][0]
     if kind in _ONE_OPTION:
         value = None if value is None else _option(element, str(value), offered)
-    elif kind in _MANY_OPTIONS:
+    elif kind == "checkboxes":
         listed = value if isinstance(value, list | tuple) else [] if value is None else [value]
         value = [_option(element, str(one), offered) for one in listed]
     elif key == "value" and value is not None:
@@ -95,17 +81,6 @@ def _option(element: Json, wanted: str, offered: list[Json]) -> Json:
     raise CannotDo(f"There is no option {wanted!r} to choose (there are: {seen}).")
 
 
-def _is_number(value: str, element: Json) -> str:
-    try:
-        number = float(value)
-    except ValueError:
-        return "Enter a number."
-    low, high = element.get("min_value"), element.get("max_value")
-    outside = (low and number < float(low)) or (high and number > float(high))
-    whole = element.get("is_decimal_allowed") or number == int(number)
-    return "Enter a number in range." if outside or not whole else ""
-
-
 def _length(value: str, element: Json) -> str:
     if len(value) < element.get("min_length", 0):
         return f"Enter at least {element['min_length']} characters."
@@ -114,17 +89,9 @@ def _length(value: str, element: Json) -> str:
     return ""
 
 
-_CHECKS: Mapping[str, Callable[[str, Json], str]] = {
-    "plain_text_input": _length,
-    "number_input": _is_number,
-    "email_text_input": lambda v, _e: "" if "@" in v.strip("@") else "Enter a valid email address.",
-    "url_text_input": lambda v, _e: "" if "://" in v else "Enter a valid URL.",
-}
-
-
 def validation_error(block: Json, state: Json) -> str:
     """Return the error that Slack's client shows under an invalid input, or an empty string."""
     if is_empty(state):
         return "" if block.get("optional") else "Please complete this required field."
-    check = _CHECKS.get(state["type"])
-    return check(str(value_of(state)), block["element"]) if check else ""
+    is_text = state["type"] == "plain_text_input"
+    return _length(str(value_of(state)), block["element"]) if is_text else ""

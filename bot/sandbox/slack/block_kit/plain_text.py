@@ -1,6 +1,5 @@
 """Renders messages and views as plain text, for assertions and for the demo's script."""
 
-import datetime as dt
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -52,19 +51,18 @@ def _footer(thing: Json) -> Iterator[str]:
 
 def _block(block: Json, thing: Json) -> Iterator[str]:
     kind = block["type"]
-    if kind in ("header", "alert", "markdown"):
-        text = block["text"]
-        yield text if isinstance(text, str) else text["text"]
+    if kind in ("header", "alert"):
+        yield block["text"]["text"]
     elif kind == "section":
         yield from _section(block, thing)
     elif kind == "context":
-        yield " ".join(e.get("text") or e.get("alt_text", "") for e in block["elements"])
+        yield " ".join(e["text"] for e in block["elements"])
     elif kind == "actions":
         yield " ".join(_element(e, block, thing) for e in block["elements"])
     elif kind == "input":
         yield f"{block['label']['text']}: {_element(block['element'], block, thing)}"
     else:
-        yield from _other(block)
+        yield "---"
 
 
 def _section(block: Json, thing: Json) -> Iterator[str]:
@@ -76,38 +74,9 @@ def _section(block: Json, thing: Json) -> Iterator[str]:
         yield _element(block["accessory"], block, thing)
 
 
-def _other(block: Json) -> Iterator[str]:
-    if block["type"] == "divider":
-        yield "---"
-    elif block["type"] == "image":
-        yield block["alt_text"]
-    elif block["type"] == "table":
-        for row in block["rows"]:
-            yield " | ".join(_rich(cell) for cell in row)
-    else:
-        yield _rich(block)
-
-
-def _rich(node: Json) -> str:
-    """Return the text of rich text at any depth."""
-    mentions = {"user_id": "<@{}>", "usergroup_id": "<!subteam^{}>", "channel_id": "<#{}>"}
-    for key, form in mentions.items():
-        if key in node:
-            return form.format(node[key])
-    if node["type"] == "date":
-        moment = dt.datetime.fromtimestamp(node["timestamp"], dt.UTC)
-        return str(node.get("fallback") or moment.isoformat())
-    own = node.get("text") or node.get("url") or node.get("value") or ""
-    return str(own) + "".join(_rich(child) for child in node.get("elements", ()))
-
-
 def _element(element: Json, block: Json, thing: Json) -> str:
     if element["type"] == "button":
         return f"[{element['text']['text']}]"
-    if element["type"] == "image":
-        return str(element["alt_text"])
-    if element["type"] == "overflow":
-        return " ".join(f"[{option['text']['text']}]" for option in element["options"])
     values = thing.get("state", {}).get("values", {})
     state = values.get(block.get("block_id"), {}).get(element.get("action_id"), {})
     return _state(state) or _unfilled(element)

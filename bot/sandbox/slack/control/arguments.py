@@ -2,9 +2,8 @@
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
-from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin
+from collections.abc import Callable
+from typing import Any
 
 from bot.sandbox.slack.errors import ApiError, CannotDo
 from bot.sandbox.slack.world import World
@@ -13,19 +12,6 @@ Json = dict[str, Any]
 
 #: Arguments that are a message or a view as the person saw it.
 VIEW_ARGUMENTS = ("thing", "view", "message")
-
-#: JSON's names for the types of arguments.
-_KINDS: Mapping[object, tuple[str, type | tuple[type, ...]]] = {
-    str: ("a text", str),
-    Literal: ("a text", str),
-    bool: ("true or false", bool),
-    int: ("a whole number", int),
-    float: ("a number", (int, float)),
-    dict: ("an object", dict),
-    Mapping: ("an object", dict),
-    NoneType: ("null", NoneType),
-    object: ("anything", object),
-}
 
 
 def parse_object(text: str) -> Json:
@@ -44,31 +30,16 @@ def parse_object(text: str) -> Json:
 
 
 def check_arguments(what: str, called: Callable[..., object], given: Json) -> Json:
-    """Return `given` unchanged when it fits the parameters of `called`.
+    """Return `given` unchanged when `called` has parameters of these names.
 
     Raises:
-        CannotDo: an argument is missing, unknown or of another type; `what` begins the sentence.
+        CannotDo: an argument is missing or unknown.
     """
-    known = inspect.signature(called).parameters
-    missing = [n for n, p in known.items() if p.default is p.empty and n not in given]
-    unknown = [name for name in given if name not in known]
-    if missing or unknown:
-        wrong = f"needs {_listed(missing)}" if missing else f"takes no {_listed(unknown)}"
-        raise CannotDo(f"{what} {wrong} (its fields: {', '.join(known)}).")
-    for name, value in given.items():
-        _check_kind(what, name, known[name].annotation, value)
+    try:
+        inspect.signature(called).bind(**given)
+    except TypeError as error:
+        raise CannotDo(f"{what}: {error}.") from None
     return given
-
-
-def _listed(names: list[str]) -> str:
-    return " and ".join(names)
-
-
-def _check_kind(what: str, name: str, annotation: object, value: object) -> None:
-    parts = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
-    kinds = [_KINDS[get_origin(part) or part] for part in parts]
-    if not any(isinstance(value, kind) for _, kind in kinds):
-        raise CannotDo(f"{what}: {name} must be {' or '.join(word for word, _ in kinds)}.")
 
 
 def resolve_views(world: World, given: Json) -> Json:

@@ -42,7 +42,7 @@ Json = dict[str, Any]
 class People:
     """Each action returns the bot's ack; `CannotDo` means that Slack's client would not allow it.
 
-    `view` is a dialog as the person saw it, or None for the visible one.
+    `view` is a dialog as the person saw it, or None for the open one.
     """
 
     def __init__(self, world: World, payloads: Payloads, delivery: Delivery) -> None:
@@ -117,13 +117,12 @@ class People:
         value: str | None = None,
         block: str | None = None,
         stale: bool = False,
-        confirms: bool = True,
     ) -> Ack:
         """Click a button of a message, a dialog or the Home tab.
 
         `thing` is the message or view as the person saw it; `value` and `block` distinguish
         buttons with the same action; `stale` clicks a button of the old version, even if it was
-        removed since; `confirms` is the choice in the button's confirm dialog.
+        removed since.
 
         Raises:
             CannotDo: this person sees no such button, or the message changed (not `stale`).
@@ -137,8 +136,6 @@ class People:
         if not stale and person.id not in element.get("visible_to_user_ids", [person.id]):
             raise CannotDo(f"{person.name} does not see this button.")
         confirm = element.get("confirm")
-        if confirm and not confirms:
-            return Ack(error="not_confirmed", confirm=confirm)
         action = self._action(block_found, element)
         ack = await self._send_action(person, now, action, element)
         return replace(ack, confirm=confirm)
@@ -253,7 +250,7 @@ class People:
         return apply_response(self._world, shown, ack) if ack.ok else ack
 
     async def closes(self, user: str, view: Json | None = None, *, everything: bool = False) -> Ack:
-        """Close the dialog by its close button, or the whole stack (`everything`) by the x.
+        """Close the dialog by its close button, or by the x (`everything`).
 
         Slack notifies the app only with `notify_on_close`.
 
@@ -261,8 +258,6 @@ class People:
             CannotDo: no dialog is open.
         """
         shown = self._open_view(user, view)
-        if everything:
-            shown = self._world.views.stack(shown.user.id)[0]
         payload = self._payloads.closed(shown, cleared=everything)
         close_view(self._world, shown)
         if not shown.content.get("notify_on_close"):

@@ -74,18 +74,15 @@ def can_see(workspace: Workspace, user: User, channel: Channel) -> bool:
 
 
 def open_view(world: World, person: User, thing: Json | None) -> View:
-    """Return an open view of the person; the visible one by default."""
-    stack = world.views.stack(person.id)
-    if thing is None and stack:
-        return stack[-1]
+    """Return an open view of the person; the modal by default."""
+    if thing is None and (modal := world.views.modal(person.id)):
+        return modal
     try:
         view = world.views.find(view_id=(thing or {}).get("id", "none"))
     except ApiError:
         raise CannotDo(f"{person.name} has no such view open.") from None
     if view.user is not person:
         raise CannotDo(f"That view is on the screen of {view.user.name}.")
-    if view.content["type"] == "modal" and view is not stack[-1]:
-        raise CannotDo("Another dialog lies over this one.")
     return view
 
 

@@ -71,7 +71,7 @@ class Payloads:
         return {
             **self._base("block_actions", view.user, self._connect_team(view.user)),
             "container": {"type": "view", "view_id": view.id},
-            "trigger_id": self._world.triggers.trigger(view.user.id, view.id),
+            "trigger_id": self._world.triggers.trigger(view.user.id),
             "view": shown,
             "actions": actions,
         }
@@ -80,7 +80,7 @@ class Payloads:
         """view_submission: there is no channel in it."""
         return {
             **self._base("view_submission", view.user),
-            "trigger_id": self._world.triggers.trigger(view.user.id, view.id),
+            "trigger_id": self._world.triggers.trigger(view.user.id),
             "view": self._world.views.as_json(view),
             "response_urls": [],
         }

@@ -33,13 +33,10 @@ def _apply(world: World, view: View, ack: Ack, answer: Json | str) -> Ack:
         world.publish_view(view)
         return replace(ack, errors=view.errors)
     if action == "clear":
-        world.views.clear(view.user.id)
-        world.events.publish("view_closed", user=view.user.id, view_id=view.id)
+        close_view(world, view)
     elif action == "update":
         world.views.update(view, checked_view(body.get("view")))
         world.publish_view(view)
-    elif action == "push":
-        world.publish_view(world.views.push(view.user, checked_view(body.get("view"))))
     else:
         raise ApiError("invalid_arguments", [f"unknown response_action: {action}"])
     return ack
@@ -47,7 +44,7 @@ def _apply(world: World, view: View, ack: Ack, answer: Json | str) -> Ack:
 
 def close_view(world: World, view: View) -> None:
     """Take a view off the person's screen."""
-    world.views.close(view)
+    world.views.close(view.user.id)
     world.events.publish("view_closed", user=view.user.id, view_id=view.id)
 
 

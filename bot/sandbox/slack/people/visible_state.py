@@ -42,20 +42,15 @@ class VisibleState:
         user_id = self._workspace.user(user).id
         return [message.snapshot() for message in self._world.messages.private(user_id)]
 
-    def views_of(self, user: str) -> list[Json]:
-        """Return the person's open dialogs, the visible one last."""
-        stack = self._world.views.stack(self._workspace.user(user).id)
-        return [self._world.views.as_json(view) for view in stack]
-
     def view_of(self, user: str) -> Json | None:
         """Return the dialog on the person's screen."""
-        views = self.views_of(user)
-        return views[-1] if views else None
+        modal = self._world.views.modal(self._workspace.user(user).id)
+        return self._world.views.as_json(modal) if modal else None
 
     def errors_of(self, user: str) -> dict[str, str]:
-        """Return the sentences under the inputs of the visible dialog, by block_id."""
-        stack = self._world.views.stack(self._workspace.user(user).id)
-        return dict(stack[-1].errors) if stack else {}
+        """Return the sentences under the inputs of the dialog, by block_id."""
+        modal = self._world.views.modal(self._workspace.user(user).id)
+        return dict(modal.errors) if modal else {}
 
     def home_of(self, user: str) -> Json | None:
         """Return the view that the app published on the person's Home tab."""

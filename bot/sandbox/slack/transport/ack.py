@@ -12,7 +12,6 @@ SHOWN = {
     "http_error": "The app returned an error.",
     "invalid_response": "We had some trouble connecting. Try again?",
     "invalid_command": "That is not a valid command. Nothing was sent.",
-    "not_confirmed": "",
 }
 
 

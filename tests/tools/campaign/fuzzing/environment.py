@@ -191,7 +191,9 @@ async def _open_dialogs(target: Target) -> None:
 
 
 def _top(env: BotEnvironment, user: str) -> View:
-    return env.slack.world.views.stack(env.slack.workspace.user(user).id)[-1]
+    modal = env.slack.world.views.modal(env.slack.workspace.user(user).id)
+    assert modal is not None
+    return modal
 
 
 #: Each kind of payload: its transport kind, and the maker of a valid one.

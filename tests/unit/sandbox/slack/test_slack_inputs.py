@@ -17,7 +17,6 @@ def plain(text: str) -> Json:
 A, B = {"text": plain("Apple"), "value": "a"}, {"text": plain("Beet"), "value": "b"}
 SELECT = {"type": "static_select", "action_id": "s", "options": [A, B]}
 TEXT = {"type": "plain_text_input", "action_id": "t"}
-NUMBER = {"type": "number_input", "action_id": "n", "is_decimal_allowed": False}
 
 
 def block(element: Json, **more: object) -> Json:
@@ -77,9 +76,6 @@ def test_several_options_can_be_chosen_where_allowed() -> None:
         ({**TEXT, "min_length": 3}, "ab", "Enter at least 3 characters."),
         ({**TEXT, "max_length": 3}, "abcd", "Enter at most 3 characters."),
         (SELECT, None, "Please complete this required field."),
-        (NUMBER, "x", "Enter a number."),
-        ({**NUMBER, "max_value": "5"}, "6", "Enter a number in range."),
-        ({"type": "email_text_input", "action_id": "e"}, "me", "Enter a valid email address."),
     ],
 )
 def test_client_side_validation_prevents_the_submit(

@@ -39,28 +39,17 @@ def test_blocks_hide_the_text_that_only_notifications_show() -> None:
 
 def test_text_of_every_block_type_is_rendered() -> None:
     button = {"type": "button", "text": plain("Go"), "action_id": "go"}
-    rich_section = {
-        "type": "rich_text_section",
-        "elements": [{"type": "text", "text": "raw "}, {"type": "user", "user_id": "U1"}],
-    }
     blocks = [
         {"type": "alert", "text": plain("Mind.")},
         {"type": "section", "text": plain("Said"), "fields": [plain("F1")], "accessory": button},
         {"type": "divider"},
         {"type": "context", "elements": [plain("small"), plain("print")]},
         {"type": "actions", "elements": [button, button]},
-        {"type": "rich_text", "elements": [rich_section]},
-        {"type": "table", "rows": [[{"type": "raw_text", "text": t} for t in ("a", "b")]]},
-        {"type": "markdown", "text": "**m**"},
-        {"type": "image", "image_url": "http://x", "alt_text": "picture"},
     ]
 
     lines = text_of({"blocks": blocks}).splitlines()
 
-    assert lines == [
-        *("Mind.", "Said", "F1", "[Go]", "---", "small print", "[Go] [Go]", "raw @U1"),
-        *("a | b", "**m**", "picture"),
-    ]
+    assert lines == ["Mind.", "Said", "F1", "[Go]", "---", "small print", "[Go] [Go]"]
 
 
 def test_text_of_a_view_has_title_inputs_and_buttons() -> None:

@@ -1,4 +1,4 @@
-"""chat.postMessage, chat.postEphemeral, chat.update, chat.delete and chat.getPermalink."""
+"""chat.postMessage, chat.postEphemeral and chat.update."""
 
 from typing import Any
 
@@ -121,7 +121,7 @@ def post_ephemeral(world: World, args: Args, caller: Caller) -> Json:
 
 def update(world: World, args: Args, _caller: Caller) -> Json:
     """Edit a message of the app; blocks and metadata that are not given stay unchanged."""
-    message = _own_message(world, args, "cant_update_message")
+    message = _own_message(world, args)
     if world.workspace.channels[message.channel].is_archived:
         raise ApiError("is_inactive")
     content = content_of(args)
@@ -135,33 +135,14 @@ def update(world: World, args: Args, _caller: Caller) -> Json:
     return {**_posted(message), "text": message.content["text"]}
 
 
-def _own_message(world: World, args: Args, refusal: str) -> Message:
+def _own_message(world: World, args: Args) -> Message:
     channel = visible_channel(world, args.text("channel"))
     message = world.messages.find(channel.id, args.text("ts"))
     if message is None or message.only_for:
         raise ApiError("message_not_found")
     if message.content.get("bot_id") != world.workspace.app.bot_id:
-        raise ApiError(refusal)
+        raise ApiError("cant_update_message")
     return message
-
-
-def delete(world: World, args: Args, _caller: Caller) -> Json:
-    message = _own_message(world, args, "cant_delete_message")
-    world.messages.remove(message)
-    world.publish_message("message_deleted", message)
-    return {"channel": message.channel, "ts": message.ts}
-
-
-def permalink(world: World, args: Args, _caller: Caller) -> Json:
-    channel = visible_channel(world, args.text("channel"))
-    message = world.messages.find(channel.id, args.text("message_ts"))
-    if message is None or message.only_for:
-        raise ApiError("message_not_found")
-    place = f"archives/{channel.id}/p{message.ts.replace('.', '')}"
-    thread = message.content.get("thread_ts", message.ts)
-    suffix = f"?thread_ts={thread}&cid={channel.id}" if thread != message.ts else ""
-    domain = world.workspace.team.domain
-    return {"channel": channel.id, "permalink": f"https://{domain}.slack.com/{place}{suffix}"}
 
 
 _WRITE = ("chat:write",)
@@ -169,8 +150,4 @@ METHODS = {
     "chat.postMessage": Method(run=post_message, required=("channel",), any_of=_WRITE),
     "chat.postEphemeral": Method(run=post_ephemeral, required=("channel", "user"), any_of=_WRITE),
     "chat.update": Method(run=update, required=("channel", "ts"), any_of=_WRITE),
-    "chat.delete": Method(run=delete, required=("channel", "ts"), any_of=_WRITE),
-    "chat.getPermalink": Method(
-        run=permalink, required=("channel", "message_ts"), takes_json=False
-    ),
 }

@@ -1,4 +1,4 @@
-"""conversations.info and conversations.open, and the visibility of channels."""
+"""conversations.info, and the visibility of channels."""
 
 from typing import Any
 
@@ -70,19 +70,6 @@ def channel_json(world: World, channel: Channel) -> Json:
     }
 
 
-def open_(world: World, args: Args, _caller: Caller) -> Json:
-    """Opens the direct message with one person."""
-    if "users" not in args and "channel" not in args:
-        raise ApiError("users_list_not_supplied")
-    known = [c.name for c in world.workspace.channels.values() if c.id == args.text("channel")]
-    users = args.text("users").split(",") if "users" in args else known
-    if len(users) > 1:
-        raise ApiError("method_not_supported_for_channel_type")
-    channel = direct_message(world, users[0] if users else "")
-    shown = channel_json(world, channel) if args.flag("return_im") else {"id": channel.id}
-    return {"channel": shown}
-
-
 def direct_message(world: World, user_id: str) -> Channel:
     """The app's direct message with a person.
 
@@ -106,5 +93,4 @@ METHODS = {
         any_of=("channels:read", "groups:read", "im:read", "mpim:read"),
         takes_json=False,
     ),
-    "conversations.open": Method(run=open_, any_of=("im:write", "mpim:write")),
 }

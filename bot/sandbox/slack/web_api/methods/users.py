@@ -1,4 +1,4 @@
-"""auth.test, apps.connections.open, users.info, bots.info and the user groups."""
+"""auth.test, apps.connections.open, users.info, bots.info and usergroups.users.list."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from bot.sandbox.slack.errors import ApiError
 from bot.sandbox.slack.web_api.arguments import Args
 from bot.sandbox.slack.web_api.auth import Caller
 from bot.sandbox.slack.web_api.methods.method import Method
-from bot.sandbox.slack.workspace import Group, User
+from bot.sandbox.slack.workspace import User
 from bot.sandbox.slack.world import World
 
 Json = dict[str, Any]
@@ -80,19 +80,10 @@ def bots_info(world: World, args: Args, _caller: Caller) -> Json:
     return {"bot": {**bot, "user_id": app.bot_user, "icons": {}}}
 
 
-def groups_list(world: World, args: Args, _caller: Caller) -> Json:
-    _check_plan(world)
-    shown = [
-        _group_json(world, group, with_users=args.flag("include_users"))
-        for group in world.workspace.groups.values()
-        if not group.disabled or args.flag("include_disabled")
-    ]
-    return {"usergroups": shown}
-
-
 def group_users(world: World, args: Args, _caller: Caller) -> Json:
     """Members of a group; deactivated people are not listed."""
-    _check_plan(world)
+    if not world.workspace.has_user_groups:
+        raise ApiError("plan_upgrade_required")
     group = world.workspace.groups.get(args.text("usergroup"))
     if group is None or (group.disabled and not args.flag("include_disabled")):
         raise ApiError("no_such_subteam")
@@ -104,24 +95,6 @@ def _is_deactivated(world: World, user_id: str) -> bool:
     return user is not None and user.deleted
 
 
-def _check_plan(world: World) -> None:
-    if not world.workspace.has_user_groups:
-        raise ApiError("plan_upgrade_required")
-
-
-def _group_json(world: World, group: Group, *, with_users: bool) -> Json:
-    shown: Json = {
-        "id": group.id,
-        "team_id": world.workspace.team.id,
-        "is_usergroup": True,
-        "name": group.handle.capitalize(),
-        "handle": group.handle,
-        "date_delete": 1 if group.disabled else 0,
-        "user_count": len(group.users),
-    }
-    return {**shown, "users": list(group.users)} if with_users else shown
-
-
 METHODS = {
     "auth.test": Method(run=auth_test, tokens=("bot", "app")),
     "apps.connections.open": Method(
@@ -131,7 +104,6 @@ METHODS = {
         run=users_info, required=("user",), any_of=("users:read",), takes_json=False
     ),
     "bots.info": Method(run=bots_info, required=("bot",), any_of=("users:read",), takes_json=False),
-    "usergroups.list": Method(run=groups_list, any_of=("usergroups:read",), takes_json=False),
     "usergroups.users.list": Method(
         run=group_users, required=("usergroup",), any_of=("usergroups:read",), takes_json=False
     ),

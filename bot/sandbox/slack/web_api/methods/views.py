@@ -1,4 +1,4 @@
-"""views.open, views.push, views.update and views.publish."""
+"""views.open, views.update and views.publish."""
 
 from typing import Any
 
@@ -18,16 +18,6 @@ def open_(world: World, args: Args, _caller: Caller) -> Json:
     content = checked_view(args.parsed("view"))
     trigger = world.triggers.check_trigger(args.text("trigger_id"))
     view = world.views.open(world.workspace.user(trigger.user), content)
-    return _shown(world, view, trigger)
-
-
-def push(world: World, args: Args, _caller: Caller) -> Json:
-    """Push a view over the one in which the trigger was created."""
-    content = checked_view(args.parsed("view"))
-    trigger = world.triggers.check_trigger(args.text("trigger_id"))
-    if trigger.view_id is None:
-        raise ApiError("not_found")
-    view = world.views.push(world.workspace.user(trigger.user), content)
     return _shown(world, view, trigger)
 
 
@@ -67,7 +57,6 @@ def publish(world: World, args: Args, _caller: Caller) -> Json:
 
 METHODS = {
     "views.open": Method(run=open_, required=("trigger_id", "view")),
-    "views.push": Method(run=push, required=("trigger_id", "view")),
     "views.update": Method(run=update, required=("view",)),
     "views.publish": Method(run=publish, required=("user_id", "view")),
 }
