@@ -254,7 +254,7 @@ def test_page_says_what_each_of_its_runs_does(name: str, runs: Registry) -> None
 
 def test_page_has_a_row_for_each_rule_of_the_campaigns() -> None:
     page = (ROOT / "docs" / "reliability.md").read_text()
-    rules = {"kills": Rule, "clock": Rule, "quarantines": QuarantineRule}
+    rules = {"kills": Rule, "quarantines": QuarantineRule}
 
     assert [
         (campaign, rule)

@@ -31,10 +31,8 @@ if TYPE_CHECKING:
 
 CAMPAIGNS = Registry("campaign", "run", "campaign")
 
-#: Minutes and requests, long and short, and the minutes of what takes longer.
+#: Minutes and requests, long and short.
 LONG, SHORT = (18.0, 1000), (0.5, 60)
-LONGER = {"soak": 30.0}
-USUAL = ", ".join([f"{LONG[0]:g}", *(f"{name}: {much:g}" for name, much in LONGER.items())])
 
 
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
@@ -42,9 +40,8 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = CAMPAIGNS.parser(about)
     add = parser.add_argument
     add("--seed", type=int, help="the random seed (default: the time)")
-    add("--minutes", type=amount, help=f"how long (default: {USUAL})")
+    add("--minutes", type=amount, help=f"how long (default: {LONG[0]:g})")
     add("--requests", type=count, help=f"how many requests (default: {LONG[1]})")
-    add("--rate", type=amount, default=20.0, help="soak: cancellations a second (default: 20)")
     add("--short", action="store_true", help=f"{SHORT[1]} requests in {60 * SHORT[0]:g} seconds")
     tables = "write the goals there, between its markers"
     add("--markdown", type=pages.page_at, metavar="FILE", help=tables)
@@ -61,13 +58,12 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     return asked
 
 
-def options_of(asked: argparse.Namespace, name: str) -> Options:
-    minutes, requests = SHORT if asked.short else (LONGER.get(name, LONG[0]), LONG[1])
+def options_of(asked: argparse.Namespace) -> Options:
+    minutes, requests = SHORT if asked.short else LONG
     return Options(
         seed=asked.seed,
         minutes=asked.minutes or minutes,
         requests=asked.requests or requests,
-        rate=asked.rate,
         folder=asked.folder,
     )
 
@@ -90,7 +86,7 @@ def main(given: Sequence[str] | None = None) -> int:
 
 def run_one(name: str, asked: argparse.Namespace, console: Console) -> bool:
     """Run one campaign, print its tables, and return whether all goals were held."""
-    options = options_of(asked, name)
+    options = options_of(asked)
     console.rule(f"{name}: {options.line}")
     report = CAMPAIGNS.run(name, options)
     show(console, report)

@@ -56,7 +56,7 @@ class Plan:
         mode: how Slack reaches the bot.
         replicas: how many bots there are.
         people: how many members the workspace has, besides the approvers.
-        clock: whether the bots' clocks can be set; see `clock.py`.
+        clock: whether the bots' clocks can be set.
         direct: whether the bots reach the services without proxies that break.
         client_msg_id: whether this Slack knows a repeated post.
         calls_a_minute: how many calls about backups Atlas takes for each project.

@@ -6,6 +6,7 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -15,11 +16,12 @@ from tests.tools.campaign.checks.observations import Observations
 from tests.tools.campaign.checks.requests import violations
 from tests.tools.campaign.checks.rules import Rule, Violation
 from tests.tools.campaign.environment import Plan, measure_lag, opened
+from tests.tools.campaign.faults.faketime import set_clock
 from tests.tools.campaign.figures import Result, Times, tables
 from tests.tools.campaign.scenarios import write_scenarios
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from bot.cancellation.events import Recorded
     from tests.support.postgres import PostgresServer
@@ -42,9 +44,14 @@ SETTLE = 300.0
 MAX_CONCURRENT_SCENARIOS = 40
 MEAN = 2.4
 
+#: How far the clocks of bots are off from the server's, in seconds, and how often one is set.
+OFF = (-3600, -10, 0, 10, 3600)
+CLOCK_WEIGHT = 20
+
 #: The parts, with the fraction of the requests of each.
 PARTS = (
-    (0.4, Plan(name="PostgreSQL, 3 bots, Socket Mode", mode="socket", replicas=3)),
+    # Leases and expiry go by PostgreSQL's time: here the clocks of the bots are wrong.
+    (0.4, Plan(name="PostgreSQL, 3 bots, Socket Mode", mode="socket", replicas=3, clock=True)),
     (
         0.4,
         # Whether Slack recognizes a repeated post is not documented: here it does not.
@@ -81,26 +88,20 @@ def plans(requests: int) -> list[tuple[Plan, int]]:
     ]
 
 
-async def part(
-    plan: Plan,
-    options: Options,
-    postgres: PostgresServer | None,
-    *,
-    add_faults: Callable[[FaultInjector], None] = lambda _injector: None,
-) -> Result:
+async def part(plan: Plan, options: Options, postgres: PostgresServer | None) -> Result:
     """Run the scenarios under faults, and check the results.
 
     Args:
         plan: which environment.
         options: how much and how long.
         postgres: the server; None for a SQLite file.
-        add_faults: adds actions to the injector.
     """
     async with opened(plan, options.folder, postgres, options.seed) as env:
         log.info("part begins", part=plan.name)
         await env.open()
         injector = env.injector()
-        add_faults(injector)
+        if plan.clock:
+            injector.more["clock: one bot's set"] = (CLOCK_WEIGHT, partial(set_a_clock, injector))
         scenarios = write_scenarios(
             options.requests, env.new_job, env.rng, quarantine=plan.quarantine
         )
@@ -117,6 +118,12 @@ async def part(
     return Result(
         plan=plan, observations=observations, injector=injector, env=env, found=found, times=times
     )
+
+
+async def set_a_clock(injector: FaultInjector) -> str:
+    replica, seconds = injector.rng.choice(injector.replicas), injector.rng.choice(OFF)
+    set_clock(replica.folder / f"{replica.name}.clock", seconds)
+    return f"{replica.name} {seconds:+} s"
 
 
 async def played(

@@ -17,21 +17,18 @@ class Options:
         seed: the same seed gives the same scenarios, and nearly the same faults.
         minutes: duration of the load, without settling.
         requests: number of scenarios.
-        rate: cancellations per second, for campaigns with a rate.
         folder: folder of the evidence.
     """
 
     seed: int
     minutes: float
     requests: int
-    rate: float
     folder: Path
 
     @property
     def line(self) -> str:
         """The command-line options that repeat this run."""
-        amount = f"--minutes {self.minutes:g} --requests {self.requests} --rate {self.rate:g}"
-        return f"--seed {self.seed} {amount}"
+        return f"--seed {self.seed} --minutes {self.minutes:g} --requests {self.requests}"
 
     @property
     def seconds(self) -> float:

@@ -37,7 +37,7 @@ with suppress(KeyboardInterrupt):
 """
 
 
-@pytest.mark.parametrize("option", ["--minutes", "--requests", "--rate"])
+@pytest.mark.parametrize("option", ["--minutes", "--requests"])
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "many"])
 def test_invalid_amount_is_rejected(
     option: str, value: str, capsys: pytest.CaptureFixture[str]

@@ -17,7 +17,7 @@ from tests.tools.campaign.options import Options
 async def test_short_run_has_no_violation(tmp_path: Path) -> None:
     name = "PostgreSQL, 2 bots, Socket Mode"
     plan = Plan(name=name, mode="socket", replicas=2, people=24, quarantine=False)
-    options = Options(seed=20261125, minutes=0.15, requests=12, rate=0, folder=tmp_path)
+    options = Options(seed=20261125, minutes=0.15, requests=12, folder=tmp_path)
 
     async with open_postgres() as postgres:
         result = await kills.part(plan, options, postgres)

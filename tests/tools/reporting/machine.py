@@ -14,7 +14,7 @@ from tests.support.required_programs import find
 
 #: Libraries whose versions affect the figures: the bot's, then those of the peers.
 LIBRARIES = ("slack-bolt", "slack-sdk", "aiohttp", "httpx", "sqlalchemy", "psycopg")
-PEERS = ("requests", "atlasapi", "hypothesis", "atheris")
+PEERS = ("requests", "atlasapi", "hypothesis")
 
 #: Programs of the peers, with the arguments that print the version.
 PROGRAMS = {
