@@ -214,7 +214,7 @@ class Bot:
         self._start_loop(reloader.run, "reload")
         self._start_loop(self._services.count, "counts")
         self._start_loop(self._leading.sweep, "sweeper", leading=True)
-        self._start_loop(self._leading.follow_jobs, "job facts", leading=True)
+        self._start_loop(self._leading.follow_jobs, "jobs", leading=True)
         return self._start_loop(partial(load_project_names, self._services.projects), "projects")
 
     def _start_outbox(self, links: Links, direct: DirectMessages) -> ChannelStatus:

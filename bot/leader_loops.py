@@ -17,7 +17,7 @@ from bot.services.sweeper import Notifier, Sweeper
 from bot.services.watch import Watcher
 from bot.slack.directory import Directory
 from bot.storage.history import History
-from bot.storage.job_facts_store import JobFactsStore
+from bot.storage.job_store import JobStore
 from bot.storage.leader_lease import LeaderLease
 from bot.storage.notice_store import NoticeStore
 from bot.storage.outbox_store import OutboxStore
@@ -60,10 +60,10 @@ class LeaderLoops:
             on_state_entered=on_state,
             fence=fence,
         )
-        self._facts = replace(services.facts, store=JobFactsStore(database, clock, fence=fence))
+        self._jobs = replace(services.jobs, store=JobStore(database, clock, fence=fence))
 
     async def follow_jobs(self) -> None:
-        await self._facts.run()
+        await self._jobs.run()
 
     async def sweep(self) -> None:
         """Do due work until cancelled."""
@@ -105,7 +105,7 @@ class LeaderLoops:
         await Quarantine(
             self._quarantine,
             self._core.projects,
-            self._facts,
+            self._jobs,
             self._core.runner,
             slack_answers=slack_answers,
             takes_posts=takes_posts,
@@ -130,7 +130,7 @@ class LeaderLoops:
         watcher = Watcher(
             project,
             self._watches,
-            FeedMonitor(project.id, self._core.facts.feeds),
+            FeedMonitor(project.id, self._core.jobs.feeds),
             self._core.pacer,
             interval=self._core.settings.watch_interval.total_seconds(),
             events_interval=self._core.settings.events_interval.total_seconds(),

@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 from bot.atlas import AtlasCanceller, AtlasHttp, AtlasReader, CallRecord, Credentials, KeyAccess
 from bot.services.activity_feed import ActivityFeeds
-from bot.services.job_facts import JobFactsService
 from bot.services.job_search import JobFinder
+from bot.services.jobs import Jobs
 from bot.services.organizations import Organization, Organizations
 from bot.services.projects import Project, Projects, follow_key_access
 from bot.services.rate_limit import CallPacer
@@ -21,7 +21,7 @@ from bot.settings import AtlasSettings, OrganizationSettings, ProjectSettings, S
 from bot.storage.connection_store import ConnectionStore
 from bot.storage.database import Database, DatabaseClock
 from bot.storage.history import History
-from bot.storage.job_facts_store import JobFactsStore
+from bot.storage.job_store import JobStore
 from bot.storage.lease_store import LeaseStore
 from bot.storage.request_store import RequestStore
 from bot.tasks import repeat
@@ -154,15 +154,15 @@ class CoreServices:
 
     def _build_services(self) -> None:
         database, clock, projects = self.database, self.clock, self.projects
-        self.facts = JobFactsService(
+        self.jobs = Jobs(
             projects,
-            JobFactsStore(database, clock),
+            JobStore(database, clock),
             ActivityFeeds(projects, clock),
             now=clock,
             on_change=self.on_change,
             interval=self.timings.job_facts_interval,
         )
-        rights = RightsCheck(projects, self.resolve, self.facts.starter_of)
+        rights = RightsCheck(projects, self.resolve, self.jobs.starter_of)
         self.runner = Runner(
             self.leases,
             projects,
@@ -178,7 +178,7 @@ class CoreServices:
             self.runner,
             rights,
             finder=JobFinder(projects),
-            facts=self.facts,
+            jobs=self.jobs,
             history=History(database, clock),
             now=clock,
             on_change=self.on_change,
@@ -201,7 +201,7 @@ class CoreServices:
 
     async def close(self) -> None:
         """Cancel the reads in flight, and close all connections to Atlas and the database."""
-        await self.facts.feeds.close()
+        await self.jobs.feeds.close()
         await self.cancellation.finder.close()
         await self.clients.close()
         await self.database.close()

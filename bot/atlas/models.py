@@ -120,6 +120,7 @@ class JobState(StrEnum):
     CANCELLED = "cancelled", "The job is cancelled."
     EXPIRED = "expired", "The download link has expired."
     FAILED = "failed", "The job has failed."
+    GONE = "gone", "Atlas does not list the job any more."  #: no read of a job has this state
 
     def __new__(cls, value: str, sentence: str = "") -> Self:
         state = str.__new__(cls, value)

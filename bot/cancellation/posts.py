@@ -8,9 +8,8 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 from bot.cancellation.events import EventName
-from bot.cancellation.job_facts import JobFacts
+from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import Card, Request
-from bot.cancellation.watched_job import WatchedJob
 
 #: The namespace of `client_msg_id`, by which Slack recognises a repeated message.
 NAMESPACE = uuid.UUID("5ac62bd7-7a1c-5f0e-9d55-3d1f6a0c4f10")
@@ -57,14 +56,14 @@ class RequestPost(BasePost):
     actor: str | None  #: the Slack user id of the person who caused the event, or None for the bot
     at: datetime  #: when the event happened
     detail: Mapping[str, Any] = field(default_factory=dict)  #: the event's detail
-    facts: JobFacts | None = None  #: what is known about the request's job
+    job: Job | None = None  #: the request's job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement(BasePost):
     """A message about a restore job that the watch found; `job` is its state at the claim."""
 
-    job: WatchedJob
+    job: Job
 
     @property
     def place(self) -> Card | None:

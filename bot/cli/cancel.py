@@ -225,7 +225,7 @@ class CancelCommand:
                 self.progress.request = earlier.id
                 by = f", by request {earlier.id} of {earlier.requester or 'the bot'}"
             sentence = CANCELLED_ALREADY.format(by=by)
-            self.progress.note(with_link(sentence, self.shown.facts.live_since))
+            self.progress.note(with_link(sentence, self.shown.known.live_since))
             return 0
         sentence = ENDED_BY_ITSELF if job.cancelled else why_not_cancellable(job)
         self.progress.note(sentence)
@@ -267,14 +267,14 @@ class CancelCommand:
         await self.services.runner.stop(DEFAULT_TIMINGS.run_stop_timeout)
         try:
             request = await self.services.requests.newest_request_for(self.shown.ref)
-            facts = await self.services.facts.store.get([self.shown.ref])
+            known = await self.services.jobs.store.get([self.shown.ref])
         except errors.CancellationError:
             return f"The database cannot be read. {GO_ON}"
         is_known = request and (request.key == self.key or request.id == self.progress.request)
         if not (request and is_known):
             return NOTHING_RECORDED
         is_cancelled = request.state is State.CANCELLED
-        live_since = facts[self.shown.ref].live_since if is_cancelled else None
+        live_since = known[self.shown.ref].live_since if is_cancelled else None
         return with_link(describe_progress(request), live_since)
 
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bot.atlas.models import DeliveryType
-from bot.cancellation.job_facts import LinkPhase
+from bot.cancellation.job import TO_COME
 from bot.services.service import JobDetails
-from bot.slack import job_facts
+from bot.slack import job_lines
 from bot.slack.mrkdwn import DELIVERY_TYPES
 
 #: The fields that are times.
@@ -34,10 +34,10 @@ TERMINAL = Terminal()
 
 def fields_of(details: JobDetails) -> dict[str, Any]:
     """Return the fields under the names of the JSON output; None is not known."""
-    ref, job, facts, request = details.ref, details.job, details.facts, details.open_request
-    starter = facts.started_by.starter
+    ref, job, known, request = details.ref, details.job, details.known, details.open_request
+    starter = known.started_by.starter
     candidates = [starter.name, *starter.others] if starter else []
-    is_to_come = facts.phase in {LinkPhase.EXPECTED, LinkPhase.OVERDUE}
+    is_to_come = known.phase in TO_COME
     return {
         "project": details.project_name,
         "cluster": ref.cluster_name,
@@ -48,8 +48,8 @@ def fields_of(details: JobDetails) -> dict[str, Any]:
         "started": iso(ref.started_at),
         "by": starter.name or None if starter and starter.certain else None,
         "by_candidates": [name for name in candidates if name] or None,
-        "link_expected": iso(facts.expected_at) if is_to_come else None,
-        "live_since": iso(facts.live_since),
+        "link_expected": iso(known.expected_at) if is_to_come else None,
+        "live_since": iso(known.live_since),
         "state": job.state.value,
         "request": request.id if request else None,
     }
@@ -67,7 +67,7 @@ def lines_of(details: JobDetails) -> list[tuple[str, str]]:
         ("State", job.state.sentence),
         ("Snapshot", f"{in_words(fields, 'snapshot')} {job.snapshot_id}".strip()),
         ("Started", in_words(fields, "started")),
-        ("By", job_facts.who(details.facts.started_by, TERMINAL)),
+        ("By", job_lines.who(details.known.started_by, TERMINAL)),
         ("Download link", _link(details) if kind == DeliveryType.DOWNLOAD else ""),
         ("Open request", in_words(fields, "request")),
     ]
@@ -79,7 +79,7 @@ def row_of(details: JobDetails) -> dict[str, Any]:
 
 
 def _link(details: JobDetails) -> str:
-    return job_facts.link_text(details.facts, TERMINAL)
+    return job_lines.link_text(details.known, TERMINAL)
 
 
 def iso(moment: datetime | None) -> str | None:

@@ -303,18 +303,18 @@ async def details_of(
     `other_jobs` are the ids of further jobs that may have the same events.
     """
     jobs = [(ref, job) for _, ref, job in found]
-    read_facts = partial(services.facts.of_jobs, jobs, timeout=FEED_TIMEOUT, other_jobs=other_jobs)
+    read = partial(services.jobs.of_jobs, jobs, timeout=FEED_TIMEOUT, other_jobs=other_jobs)
     requests: dict[JobRef, Request | None] = {}
     try:
         stored = not missing_file(services.settings.database_url.get_secret_value())
-        facts = await read_facts(stored=stored)
+        known = await read(stored=stored)
         if stored:
             requests = {ref: await services.requests.open_request_for(ref) for ref, _ in jobs}
     except CancellationError:
-        facts = await read_facts(stored=False)
+        known = await read(stored=False)
     return [
         JobDetails(
-            project_name=project.name, ref=ref, job=job, facts=facts[ref],
+            project_name=project.name, ref=ref, job=job, known=known[ref],
             open_request=requests.get(ref),
         )
         for project, ref, job in found

@@ -14,7 +14,7 @@ from bot.cancellation.events import EventName, Recorded, readable_fields
 from bot.cancellation.lifecycle import Request, State
 from bot.cli.job_fields import iso
 from bot.cli.output import OutputFormat, printable, write_json
-from bot.slack.job_facts import LINK_WAS_LIVE
+from bot.slack.job_lines import LINK_WAS_LIVE
 
 #: The sentence of a step, by its event; the fields are those of the event and its detail.
 STEPS: Mapping[str, str] = {

@@ -5,15 +5,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple, cast
 
-from bot.atlas import AtlasReader, JobRef, RestoreJob
+from bot.atlas import AtlasReader, JobRef, JobState, RestoreJob
 from bot.cancellation.events import EventName
-from bot.cancellation.job_facts import JobFacts, Lead, LinkPhase
+from bot.cancellation.job import Job, Lead, LinkPhase, QuarantineDecision
 from bot.cancellation.lifecycle import Approval, Ask, Card, JobFingerprint, Outcome, Request, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import PostKind, RequestPost
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
-from bot.cancellation.watched_job import WatchedJob, WatchedState
 from bot.services.projects import Project
 from bot.services.search_results import CancellableJob, ClusterRef, Search, UnreadCluster
 from bot.services.service import JobDetails
@@ -56,13 +55,18 @@ JOB = RestoreJob.model_validate(
     }
 )
 STARTER = Starter(kind=StarterKind.API_KEY, name="<&>" * 85, certain=False, others=("&" * 255,) * 9)
-FACTS = JobFacts(
-    started_at=WHEN,
+KNOWN = Job(
+    ref=REF,
+    first_seen_at=WHEN,
+    changed_at=WHEN,
     expected_at=WHEN,
+    state=JobState.LINK_LIVE,
     live_since=WHEN,
     until=WHEN + HOUR,
     phase=LinkPhase.LIVE,
     started_by=StartedBy(StarterStatus.KNOWN, STARTER),
+    shown=JobFingerprint.of(JOB),
+    quarantine=QuarantineDecision.BEYOND_LIMIT,
 )
 ASK = Ask(ref=REF, shown=JobFingerprint.of(JOB), asked_in=CHANNEL, reason=REASON)
 REQUEST = Request(
@@ -86,21 +90,11 @@ REQUEST = Request(
     acted_alone=True,
 )
 QUARANTINED = replace(REQUEST, state=State.QUARANTINED, requester="", ask=replace(ASK, reason=""))
-WATCHED = WatchedJob(
-    id=1,
-    ref=REF,
-    state=WatchedState.LINK_LIVE,
-    shown=REQUEST.shown,
-    first_seen_at=WHEN,
-    changed_at=WHEN,
-    beyond_limit=True,
-    facts=FACTS,
-)
 PAST = [PastRequest(REQUEST, Lead(HOUR, was_live=True))] * 20
 VIEWER = lists.Viewer(ids=frozenset({USER}), channel=CHANNEL)
 TARGET = JobTarget(ref=REF, asked_in=CHANNEL)
 SEARCH = SearchTarget(job_id=REF.job_id, asked_in=CHANNEL)
-DETAILS = JobDetails(ref=REF, project_name=NAME, job=JOB, open_request=None, facts=FACTS)
+DETAILS = JobDetails(ref=REF, project_name=NAME, job=JOB, open_request=None, known=KNOWN)
 
 
 def _project(number: int) -> Project:
@@ -130,16 +124,16 @@ def samples(links: Links) -> Iterator[Sample]:
 
 
 def _messages(links: Links) -> Iterator[tuple[str, dict[str, Any]]]:
-    card = card_views.message(REQUEST, PEOPLE, links, FACTS)
+    card = card_views.message(REQUEST, PEOPLE, links, KNOWN)
     heading = card_views.COPY_HEADINGS[EventName.ESCALATED]
     failed = replace(REQUEST, state=State.FAILED)
     yield "card of a request", card_views.copy(card, REQUEST, links, heading)
-    yield "card in quarantine", card_views.message(QUARANTINED, PEOPLE, links, FACTS)
-    yield "card of a failed request", card_views.message(failed, PEOPLE, links, FACTS)
+    yield "card in quarantine", card_views.message(QUARANTINED, PEOPLE, links, KNOWN)
+    yield "card of a failed request", card_views.message(failed, PEOPLE, links, KNOWN)
     yield "reply in a thread", replies.message(_post(EventName.CHECK_FAILED), POLICY)
     yield "direct message", replies.direct_message(_post(EventName.ACTED_ALONE), links)
-    yield "announcement", announcement.message(WATCHED, NAME, links)
-    yield "list of jobs", lists.job_list(FOUND, REF.cluster_name, 20, dict.fromkeys([REF], FACTS))
+    yield "announcement", announcement.message(KNOWN, NAME, links)
+    yield "list of jobs", lists.job_list(FOUND, REF.cluster_name, 20, dict.fromkeys([REF], KNOWN))
     yield "list of requests", lists.request_list(PAST, {REF.project_id: NAME}, links)
     yield "help", blockkit.message(help_text([NAME] * 250), blockkit.TEXT)
 
@@ -167,9 +161,9 @@ def _views(links: Links) -> Iterator[tuple[str, dict[str, Any]]]:
     selected = PickerState(
         project_id=PROJECTS[0].id, cluster=REF.cluster_name, job_id=REF.job_id, asked_in=CHANNEL
     )
-    waiting = home.waiting_blocks([REQUEST] * 40, VIEWER, links, {REF: FACTS})
+    waiting = home.waiting_blocks([REQUEST] * 40, VIEWER, links, {REF: KNOWN})
     unreviewed = home.unreviewed_blocks([REQUEST] * 40, VIEWER, links)
-    urgent = home.quarantine_blocks([QUARANTINED] * 40, VIEWER, links, {REF: FACTS}, {})
+    urgent = home.quarantine_blocks([QUARANTINED] * 40, VIEWER, links, {REF: KNOWN}, {})
     past = lists.history_sections(PAST[: home.MAX_PAST], {}, links)
     yield "dialog of a job", details
     yield "dialog with pickers", picker_views.with_details(details, selected, PROJECTS)
@@ -184,6 +178,6 @@ def _views(links: Links) -> Iterator[tuple[str, dict[str, Any]]]:
     yield (
         "Home tab",
         home.home_view(
-            home.job_blocks(FOUND, WHEN, {REF: FACTS}), [*waiting, *unreviewed], past, urgent
+            home.job_blocks(FOUND, WHEN, {REF: KNOWN}), [*waiting, *unreviewed], past, urgent
         ),
     )

@@ -7,12 +7,12 @@ import structlog
 
 from bot.cancellation import notices
 from bot.cancellation.errors import RightsNotChecked
+from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import Person
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.cancellation.quarantine import NO_PLACE
-from bot.cancellation.watched_job import WatchedJob
 from bot.services.projects import Projects
 from bot.services.sweeper import FindPeople
 from bot.storage.notice_store import NoticeStore
@@ -37,10 +37,10 @@ class DirectMessages:
             case RequestPost(kind=PostKind.CARD, request=request) if request.by_bot:
                 await self.copy_card(request)
 
-    async def _announce(self, job: WatchedJob) -> None:
+    async def _announce(self, job: Job) -> None:
         policy = self.projects.policy_or_none(job.ref)
         people = await self._approvers(policy) if policy else ()
-        if await self.store.announce(job.id, people):
+        if await self.store.announce(job, people):
             log.warning("announcement sent to approvers", job=job.ref.job_id, people=len(people))
             self.on_change()
 

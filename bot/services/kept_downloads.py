@@ -55,7 +55,7 @@ class KeptDownloads:
         kept = {_key(each): each for each in await self.store.kept()}
         self._judged &= kept.keys()
         new = [each for key, each in kept.items() if key not in self._judged]
-        known = [each for each in new if each.facts.started_by.starter]
+        known = [each for each in new if each.job.started_by.starter]
         return max(await asyncio.gather(*map(self._judge, known)), default=0.0)
 
     async def _judge(self, kept: Quarantined) -> float:
@@ -68,7 +68,7 @@ class KeptDownloads:
         except RightsNotChecked as error:
             log.info("keep not judged", request=kept.request.id, why=str(error))
             return max(RETRY_INTERVAL, error.retry_after)
-        if is_candidate(kept.facts.started_by, email) and not await self._void(kept, watched):
+        if is_candidate(kept.job.started_by, email) and not await self._void(kept, watched):
             return RETRY_INTERVAL
         self._judged.add(_key(kept))
         return 0.0
@@ -97,4 +97,4 @@ class KeptDownloads:
 
 
 def _key(kept: Quarantined) -> Judged:
-    return kept.request.id, kept.request.changed_at, kept.facts.started_by
+    return kept.request.id, kept.request.changed_at, kept.job.started_by

@@ -15,7 +15,7 @@ from bot.cancellation.errors import StateConflict
 from bot.cancellation.lifecycle import Ending, Request, State
 from bot.cancellation.posts import PostState
 from bot.cancellation.quarantine import TOLERANCE, GraceClock, Stay
-from bot.services.job_facts import JobFactsService
+from bot.services.jobs import Jobs
 from bot.services.projects import Projects
 from bot.services.runner import Runner
 from bot.storage.quarantine_store import Quarantined, QuarantineStore
@@ -39,7 +39,7 @@ class Quarantine:
 
     store: QuarantineStore
     projects: Projects
-    facts: JobFactsService
+    jobs: Jobs
     runner: Runner
     _: KW_ONLY
     slack_answers: Callable[[], Awaitable[bool]]  #: whether people see the cards now
@@ -97,10 +97,10 @@ class Quarantine:
     async def _end_early(self, each: Quarantined) -> bool:
         """End a quarantine whose job is over, or whose starter is expected; return True then."""
         policy, early = self.projects.policy_or_none(each.request.ref), None
-        if ended := each.facts.ended:
+        if ended := each.job.ended:
             early = Ending.explained(State.OVER, rules.ENDED.format(state=ended))
         elif policy:
-            early = rules.early_ending(policy.quarantine, each.facts.started_by)
+            early = rules.early_ending(policy.quarantine, each.job.started_by)
         if early:
             await self._record(each, lambda _count: early)
         return early is not None
@@ -130,14 +130,14 @@ class Quarantine:
         project = self.projects.get_or_none(each.request.ref.project_id)
         if project is None or not await self._is_seen(each, 0.0):
             return
-        ref, started_by, job = each.request.ref, each.facts.started_by, None
+        ref, started_by, job = each.request.ref, each.job.started_by, None
         try:
             job, feed = await asyncio.gather(
                 project.atlas.restore_job(ref, timeout=READ_TIMEOUT),
-                self.facts.feeds.read(ref, timeout=FEED_TIMEOUT, max_age=FEED_MAX_AGE),
+                self.jobs.feeds.read(ref, timeout=FEED_TIMEOUT, max_age=FEED_MAX_AGE),
             )
-            facts, _ = await self.facts.of_job(ref, job, feed)
-            started_by = facts.started_by
+            known, _ = await self.jobs.of_job(ref, job, feed)
+            started_by = known.started_by
         except AtlasError as error:
             log.warning("quarantined job not read", job=ref.job_id, why=str(error))
         policy = self.projects.policy(ref).quarantine

@@ -10,7 +10,7 @@ from bot.atlas import JobRef, RestoreJob
 from bot.cancellation import errors, judgement
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import NotAllowed
-from bot.cancellation.job_facts import JobFacts
+from bot.cancellation.job import Job
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import Ask, Request, State
 from bot.cancellation.notices import recipients
@@ -18,8 +18,8 @@ from bot.cancellation.people import NO_ONE, ActingPerson
 from bot.cancellation.policy import Policy
 from bot.cancellation.request_context import new_request_id
 from bot.redaction import without_secrets
-from bot.services.job_facts import FEED_TIMEOUT, JobFactsService
 from bot.services.job_search import JobFinder
+from bot.services.jobs import FEED_TIMEOUT, Jobs
 from bot.services.projects import Projects
 from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
@@ -35,7 +35,7 @@ class JobDetails:
     project_name: str
     job: RestoreJob
     open_request: Request | None
-    facts: JobFacts
+    known: Job  #: what is recorded of it
     feed_is_late: bool = False  #: whether the activity feed was not read in time
 
 
@@ -69,7 +69,7 @@ class CancellationService:
     rights: RightsCheck
     _: KW_ONLY
     finder: JobFinder
-    facts: JobFactsService
+    jobs: Jobs
     history: History
     now: Callable[[], datetime]
     on_change: Callable[[], None] = lambda: None
@@ -79,9 +79,9 @@ class CancellationService:
         project = self.projects.get(ref.project_id)
         job, feed = await asyncio.gather(
             project.atlas.restore_job(ref, timeout=timeout),
-            self.facts.feeds.read(ref, timeout=FEED_TIMEOUT),
+            self.jobs.feeds.read(ref, timeout=FEED_TIMEOUT),
         )
-        facts, earlier = await self.facts.of_job(ref, job, feed)
+        known, earlier = await self.jobs.of_job(ref, job, feed)
         policy = project.policies.of(ref.cluster_name)
         may_act_at_once = policy.approvals == 0 or policy.break_glass != NO_ONE
         if earlier and earlier.state is State.QUARANTINED and may_act_at_once:
@@ -91,7 +91,7 @@ class CancellationService:
             project_name=project.name,
             job=job,
             open_request=earlier,
-            facts=facts,
+            known=known,
             feed_is_late=feed is None,
         )
 
@@ -137,7 +137,7 @@ class CancellationService:
     ) -> Request:
         """Let a quarantined download go on; `email` is the person's in Slack, if it is known."""
         ref = (await self.requests.get(request_id)).ref
-        started_by = await self.facts.starter_of(ref)
+        started_by = await self.jobs.starter_of(ref)
 
         def check(request: Request) -> NotAllowed | None:
             refusal = rules.may_keep(self.projects.policy(request.ref), person, started_by, email)

@@ -247,8 +247,9 @@ class Watcher:
                 if self.monotonic() < self._paused_until:
                     return False
                 try:
+                    read_at = self.store.now()
                     jobs = await self._read_jobs(name)
-                    await self._record_jobs(name, jobs)
+                    await self._record_jobs(name, jobs, read_at)
                 except (AtlasError, CancellationError) as error:
                     self._report_failure(name, error)
                     return False
@@ -265,7 +266,9 @@ class Watcher:
             except (ClusterNotFound, WrongClusterKind):
                 return ReadItems()  # deleted since the list was read, or a kind without such jobs
 
-    async def _record_jobs(self, name: str, jobs: ReadItems[RestoreJob]) -> None:
+    async def _record_jobs(
+        self, name: str, jobs: ReadItems[RestoreJob], read_at: datetime | None = None
+    ) -> None:
         """Compare with the stored jobs, unless the last read found the same states."""
         unread = [(job_id, UNREAD) for job_id in jobs.unread]
         states = frozenset([*((job.id, str(job.state)) for job in jobs), *unread])
@@ -273,11 +276,11 @@ class Watcher:
             return
         self._report_unread(name, jobs.unread_text("job"))
         self._newest[name] = max((job.id for job in jobs), default="")
-        changes = await self.store.record_jobs(self._id, name, jobs, jobs.unread)
+        changes = await self.store.record_jobs(self._id, name, jobs, jobs.unread, read_at=read_at)
         self._recorded[name] = states
-        for change in changes:
+        for job in changes:
             place = {"project": self._id, "cluster": name}
-            log.info("restore job seen", **place, job=change.job_id, state=str(change.state))
+            log.info("restore job seen", **place, job=job.ref.job_id, state=str(job.state))
         if changes:
             self.on_change()
 

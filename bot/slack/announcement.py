@@ -3,29 +3,30 @@
 from collections.abc import Mapping
 from typing import Any
 
-from bot.cancellation.watched_job import WatchedJob, WatchedState
-from bot.slack import blockkit, ids, job_facts, mrkdwn
+from bot.atlas import JobState
+from bot.cancellation.job import Job
+from bot.slack import blockkit, ids, job_lines, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.client import Links
 from bot.slack.deployment import labelled
 from bot.slack.grammar import job_value
 
 #: The first line, by the state of the job.
-HEADLINES: Mapping[WatchedState, str] = {
-    WatchedState.IN_PROGRESS: (
+HEADLINES: Mapping[JobState, str] = {
+    JobState.IN_PROGRESS: (
         ":inbox_tray: A download of a backup was started; its link is not there yet"
     ),
-    WatchedState.LINK_LIVE: ":warning: A backup can be downloaded now; its link is live",
-    WatchedState.LINK_USED: (
+    JobState.LINK_LIVE: ":warning: A backup can be downloaded now; its link is live",
+    JobState.LINK_USED: (
         ":rotating_light: The link of a download was used or withdrawn: a copy may have been taken"
     ),
-    WatchedState.FINISHED: (
+    JobState.FINISHED: (
         ":information_source: The download has finished: there is nothing to cancel"
     ),
-    WatchedState.CANCELLED: ":white_check_mark: The download is cancelled: Atlas confirms it",
-    WatchedState.EXPIRED: ":alarm_clock: The download link has expired; it may have been used",
-    WatchedState.FAILED: ":information_source: The download has failed: there is nothing to cancel",
-    WatchedState.GONE: ":grey_question: Atlas does not list this download any more",
+    JobState.CANCELLED: ":white_check_mark: The download is cancelled: Atlas confirms it",
+    JobState.EXPIRED: ":alarm_clock: The download link has expired; it may have been used",
+    JobState.FAILED: ":information_source: The download has failed: there is nothing to cancel",
+    JobState.GONE: ":grey_question: Atlas does not list this download any more",
 }
 
 #: The same for a job that the watch did not see start.
@@ -38,25 +39,23 @@ BEYOND_LIMIT = (
 )
 
 
-def message(
-    job: WatchedJob, project_name: str, links: Links, why_read_only: str = ""
-) -> dict[str, Any]:
+def message(job: Job, project_name: str, links: Links, why_read_only: str = "") -> dict[str, Any]:
     """Build `text`, `blocks` and `metadata`: what decides comes first, the ids last.
 
     `why_read_only` (plain text) takes the place of the button where the bot does not cancel.
     """
-    ref, facts = job.ref, job.facts
-    was_running = job.was_running and job.state is WatchedState.IN_PROGRESS
+    ref = job.ref
+    was_running = job.was_running and job.state is JobState.IN_PROGRESS
     headline = WAS_RUNNING if was_running else HEADLINES[job.state]
-    started = job_facts.started_line(ref, facts, ended=job.state.is_over)
-    lines = [job_facts.headline(headline, ref, project_name), started]
+    started = job_lines.started_line(ref, job, ended=job.state.is_over)
+    lines = [job_lines.headline(headline, ref, project_name), started]
     if job.beyond_limit and not job.state.is_over:
         lines.append(BEYOND_LIMIT)
-    if facts and not job.state.is_over:
-        lines.append(job_facts.link_line(facts))
+    if not job.state.is_over:
+        lines.append(job_lines.link_line(job))
     note, buttons = _note(job, links, why_read_only), _buttons(job, why_read_only)
     details = [
-        ("Snapshot", mrkdwn.snapshot(job.shown)),
+        *([("Snapshot", mrkdwn.snapshot(job.shown))] if job.shown else []),
         ("First seen", mrkdwn.date(job.first_seen_at)),
         *([("End seen", mrkdwn.date(job.changed_at))] if job.state.is_over else []),
         ("Job id", mrkdwn.code(ref.job_id)),
@@ -73,7 +72,7 @@ def message(
     return {"text": shown, "blocks": blocks, "metadata": metadata(job)}
 
 
-def _note(job: WatchedJob, links: Links, why_read_only: str) -> str:
+def _note(job: Job, links: Links, why_read_only: str) -> str:
     """Say why there is no button, or whose request the job had."""
     if not job.state.is_over:
         return mrkdwn.escape(why_read_only)
@@ -84,13 +83,13 @@ def _note(job: WatchedJob, links: Links, why_read_only: str) -> str:
     return f"*{card}* of {mrkdwn.person(job.request.requester)} to cancel it: {status}"
 
 
-def _buttons(job: WatchedJob, why_read_only: str) -> list[Block]:
+def _buttons(job: Job, why_read_only: str) -> list[Block]:
     if job.state.is_over or why_read_only:
         return []
     return [blockkit.button("Cancel this job", ids.OPEN, job_value(job.ref), style="danger")]
 
 
-def metadata(job: WatchedJob) -> dict[str, Any]:
+def metadata(job: Job) -> dict[str, Any]:
     """Return the metadata by which programs distinguish announcements from cards."""
     payload = {
         "project": job.ref.project_id,

@@ -10,12 +10,12 @@ import structlog
 from bot.atlas import JobRef
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError, ChannelNotAllowed
-from bot.cancellation.job_facts import JobFacts
+from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.quarantine import Mode
 from bot.services.projects import Project
 from bot.services.search_results import Search
-from bot.slack import blockkit, ids, job_facts, lists, mrkdwn
+from bot.slack import blockkit, ids, job_lines, lists, mrkdwn
 from bot.slack.blockkit import Block, View
 from bot.slack.card import views as card_views
 from bot.slack.client import Links
@@ -92,8 +92,8 @@ class HomeTab:
 
     async def _jobs(self, projects: Sequence[Project]) -> list[Block]:
         listing = await self._deps.service.finder.listing(projects, max_age=MAX_LISTING_AGE)
-        facts = await lists.facts_of(self._deps, listing.jobs[:MAX_JOBS])
-        return job_blocks(listing, datetime.now(UTC), facts)
+        known = await lists.known_jobs(self._deps, listing.jobs[:MAX_JOBS])
+        return job_blocks(listing, datetime.now(UTC), known)
 
     async def _past(self, projects: Sequence[Project], viewer: Viewer) -> list[Block]:
         if not projects:
@@ -105,18 +105,18 @@ class HomeTab:
     async def _quarantined(self, viewer: Viewer) -> list[Block]:
         quarantined = await self._deps.service.history.quarantined()
         own = [request for request in quarantined if await self._may(request)]
-        facts, policy = await self._facts(own), self._deps.service.projects.policy
+        known, policy = await self._known(own), self._deps.service.projects.policy
         modes = {each.ref: policy(each.ref).quarantine.mode for each in own}
-        return quarantine_blocks(own, viewer, self._deps.links, facts, modes)
+        return quarantine_blocks(own, viewer, self._deps.links, known, modes)
 
     async def _waiting(self, viewer: Viewer) -> list[Block]:
         awaiting = await self._deps.service.history.awaiting()
         others = [each for each in awaiting if self._actor.id not in each.approved_by]
         own = [request for request in others if await self._may(request)]
-        return waiting_blocks(own, viewer, self._deps.links, await self._facts(own))
+        return waiting_blocks(own, viewer, self._deps.links, await self._known(own))
 
-    async def _facts(self, requests: Sequence[Request]) -> Mapping[JobRef, JobFacts]:
-        return await self._deps.service.facts.store.get([each.ref for each in requests])
+    async def _known(self, requests: Sequence[Request]) -> Mapping[JobRef, Job]:
+        return await self._deps.service.jobs.store.get([each.ref for each in requests])
 
     async def _unreviewed(self, viewer: Viewer) -> list[Block]:
         unreviewed = await self._deps.service.history.unreviewed()
@@ -187,8 +187,8 @@ TRY_AGAIN = blockkit.button("Try again", ids.REFRESH, "home")
 LOADING = [blockkit.section(":hourglass_flowing_sand: Looking …")]
 
 
-def job_blocks(listing: Search, now: datetime, facts: Mapping[JobRef, JobFacts]) -> list[Block]:
-    shown = [lists.job_entry(found, facts.get(found.ref)) for found in listing.jobs[:MAX_JOBS]]
+def job_blocks(listing: Search, now: datetime, known: Mapping[JobRef, Job]) -> list[Block]:
+    shown = [lists.job_entry(found, known.get(found.ref)) for found in listing.jobs[:MAX_JOBS]]
     more = len(listing.jobs) - len(shown)
     if not shown:
         seen = " in what could be read" if listing.unavailable else ""
@@ -201,13 +201,13 @@ def job_blocks(listing: Search, now: datetime, facts: Mapping[JobRef, JobFacts])
 
 
 def waiting_blocks(
-    requests: Sequence[Request], viewer: Viewer, links: Links, facts: Mapping[JobRef, JobFacts]
+    requests: Sequence[Request], viewer: Viewer, links: Links, known: Mapping[JobRef, Job]
 ) -> list[Block]:
     """Show the requests that the viewer may approve, oldest first."""
     shown: list[Block] = []
     for each in requests[:MAX_WAITING]:
         asked = f"{mrkdwn.person(each.requester)} asks for it, until {mrkdwn.date(each.expires_at)}"
-        text = _about(each, "Cancel this download?", asked, facts)
+        text = _about(each, "Cancel this download?", asked, known)
         shown += _entry(text, each, viewer, links, card_views.approver_buttons(each))
     return [*shown, *_more(requests)] or [blockkit.section("Nothing.")]
 
@@ -216,7 +216,7 @@ def quarantine_blocks(
     requests: Sequence[Request],
     viewer: Viewer,
     links: Links,
-    facts: Mapping[JobRef, JobFacts],
+    known: Mapping[JobRef, Job],
     modes: Mapping[JobRef, Mode],
 ) -> list[Block]:
     """Show the downloads that the viewer may keep, oldest first; nothing without any.
@@ -227,15 +227,15 @@ def quarantine_blocks(
     for each in requests[:MAX_URGENT]:
         mode = modes.get(each.ref, Mode.ENFORCE)
         text = _about(
-            each, "Keep or cancel this download?", card_views.what_follows(each, mode), facts
+            each, "Keep or cancel this download?", card_views.what_follows(each, mode), known
         )
         shown += _entry(text, each, viewer, links, card_views.quarantine_buttons(each, mode))
     return [*shown, *_more(requests, MAX_URGENT)]
 
 
-def _about(request: Request, asks: str, until: str, facts: Mapping[JobRef, JobFacts]) -> str:
+def _about(request: Request, asks: str, until: str, known: Mapping[JobRef, Job]) -> str:
     where = f"{mrkdwn.code(request.ref.cluster_name)} in {mrkdwn.one_line(request.project_name)}"
-    lines = job_facts.card_lines(request, facts.get(request.ref))
+    lines = job_lines.card_lines(request, known.get(request.ref))
     job_id = mrkdwn.code(request.ref.job_id)
     return "\n".join([f"*{asks}* {where}", *lines, f"{until}, job {job_id}"])
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from bot.atlas import AtlasError, JobRef
 from bot.cancellation.errors import CancellationError, RightsNotChecked
-from bot.cancellation.job_facts import JobFacts
+from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import JobFingerprint
 from bot.cancellation.people import Person
 from bot.cancellation.policy import Policy, is_named_approver
 from bot.services.projects import Project
 from bot.services.search_results import CancellableJob, Search, UnreadCluster
-from bot.slack import blockkit, ids, job_facts, mrkdwn
+from bot.slack import blockkit, ids, job_lines, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.client import Links
 from bot.slack.dependencies import Dependencies
@@ -72,8 +72,8 @@ async def show_jobs(
             similar = difflib.get_close_matches(cluster, names)
             await deps.replies.send_text(by, no_such_cluster(cluster, similar))
             return
-    facts = await facts_of(deps, listing.jobs[start : start + PAGE_SIZE])
-    await deps.replies.send(by, job_list(listing, cluster, start, facts))
+    known = await known_jobs(deps, listing.jobs[start : start + PAGE_SIZE])
+    await deps.replies.send(by, job_list(listing, cluster, start, known))
 
 
 async def show_history(deps: Dependencies, by: Interaction, count: int) -> None:
@@ -150,21 +150,21 @@ async def viewer_of(
     return Viewer(ids=ids, channel=channel, approves=approves)
 
 
-async def facts_of(deps: Dependencies, jobs: Sequence[CancellableJob]) -> Mapping[JobRef, JobFacts]:
-    """Return the facts about listed jobs; none while the database does not answer."""
+async def known_jobs(deps: Dependencies, jobs: Sequence[CancellableJob]) -> Mapping[JobRef, Job]:
+    """Return what is known about listed jobs; none while the database does not answer."""
     try:
-        return await deps.service.facts.of_jobs([(found.ref, found.job) for found in jobs])
+        return await deps.service.jobs.of_jobs([(found.ref, found.job) for found in jobs])
     except CancellationError:
         return {}
 
 
 def job_list(
-    listing: Search, cluster: str | None, start: int, facts: Mapping[JobRef, JobFacts]
+    listing: Search, cluster: str | None, start: int, known: Mapping[JobRef, Job]
 ) -> dict[str, Any]:
     """Build one page of the cancellable jobs of a cluster or of all, after `start` jobs."""
     page = listing.jobs[start : start + PAGE_SIZE]
     headline = _headline(listing, cluster, start, len(page))
-    entries = [job_entry(found, facts.get(found.ref)) for found in page]
+    entries = [job_entry(found, known.get(found.ref)) for found in page]
     blocks = [blockkit.section(headline), *entries]
     following = start + PAGE_SIZE
     if (left := len(listing.jobs) - following) > 0:
@@ -177,13 +177,13 @@ def job_list(
     return {"response_type": "ephemeral", "text": headline, "blocks": blocks}
 
 
-def job_entry(found: CancellableJob, facts: JobFacts | None) -> Block:
+def job_entry(found: CancellableJob, known: Job | None) -> Block:
     """Show one job, with the button that opens its dialog."""
     shown = JobFingerprint.of(found.job)
-    link = job_facts.link_text(facts) if facts else mrkdwn.download_link(shown)
+    link = job_lines.link_text(known) if known else mrkdwn.download_link(shown)
     text = (
         f"{mrkdwn.code(found.place.cluster)} in {mrkdwn.one_line(found.place.project.name)}\n"
-        f"{job_facts.started_line(found.ref, facts)}\n*Download link* {link}\n"
+        f"{job_lines.started_line(found.ref, known)}\n*Download link* {link}\n"
         f"Snapshot {mrkdwn.snapshot_time(shown)}, job {mrkdwn.code(found.job.id)}"
     )
     label = (
@@ -274,5 +274,5 @@ def _past_request(past: PastRequest, projects: Mapping[str, str], links: Links) 
     asked = f"{mrkdwn.asker(request)} asked {mrkdwn.date(request.created_at)} to cancel"
     return (
         f"{mrkdwn.state_label(request)} ({by}{mrkdwn.date(request.changed_at)})"
-        f"{job_facts.lead(past.lead)}{alone}{card}\n{asked} {mrkdwn.download(ref, name)}{reason}"
+        f"{job_lines.lead(past.lead)}{alone}{card}\n{asked} {mrkdwn.download(ref, name)}{reason}"
     )

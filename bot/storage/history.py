@@ -6,10 +6,10 @@ from datetime import datetime
 
 from sqlalchemy import Delete, bindparam, delete, exists, or_, select, text
 
-from bot.cancellation.job_facts import Lead
+from bot.cancellation.job import Lead, lead_of
 from bot.cancellation.lifecycle import Request, State
 from bot.storage import queries
-from bot.storage.job_facts_store import get_or_new
+from bot.storage.job_store import get_or_new
 from bot.storage.tables import IS_SENT, UNREVIEWED, posts, requests
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
@@ -41,12 +41,8 @@ class History(Store):
         for project_id in project_ids:
             found += uow.get_all(NEWEST_OF_PROJECT, {"project_id": project_id, "count": count})
         newest = sorted(found, key=lambda request: request.created_at, reverse=True)[:count]
-        facts = get_or_new(uow, [each.ref for each in newest if each.state is State.CANCELLED])
-        return [
-            PastRequest(each, Lead.of(known.link_times(), each.changed_at) if known else None)
-            for each in newest
-            for known in [facts.get(each.ref) if each.state is State.CANCELLED else None]
-        ]
+        jobs = get_or_new(uow, [each.ref for each in newest])
+        return [PastRequest(each, lead_of(each, jobs[each.ref])) for each in newest]
 
     @reads
     def awaiting(self, uow: UnitOfWork) -> Sequence[Request]:

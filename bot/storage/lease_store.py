@@ -12,7 +12,7 @@ from bot.cancellation.events import EventName
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
 from bot.storage.database import has_passed
-from bot.storage.job_facts_store import ensure_facts
+from bot.storage.job_store import change
 from bot.storage.queries import IS_OPEN
 from bot.storage.request_writer import CHANGE_HELD, CHANGE_LEASED, CHANGE_LEFT, CHANGE_REQUEST
 from bot.storage.tables import requests
@@ -89,7 +89,7 @@ class LeaseStore(Store):
         sent = replace(request.sent, count=request.sent.count + 1, unknown=True)
         updated = uow.change(CHANGE_LEASED, self._held(request.id, now=uow.now, **_columns(sent)))
         if link_expires_at:
-            ensure_facts(uow, request.ref, link_expires_at)
+            change(uow, request.ref, lambda known: known.with_link(link_expires_at))
         uow.record(updated, EventName.CANCEL_SENT, detail={"try": sent.count})
         return updated
 
@@ -128,9 +128,9 @@ class LeaseStore(Store):
             uow.apply_judgement(request, judgement)
         detail = None
         if state is State.CANCELLED:
-            facts = ensure_facts(uow, request.ref, job.link_expires_at if job else None)
-            detail = facts.link_times()
-            if facts.live_since is None:
+            known = change(uow, request.ref, lambda known: known.observe(uow.now, job))
+            detail = known.link_times()
+            if known.live_since is None:
                 uow.after_commit.append(self.on_cancelled_before_link)
         return uow.transition(
             request,

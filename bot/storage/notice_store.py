@@ -8,13 +8,15 @@ from typing import Any
 from sqlalchemy import Select, insert, select, text
 
 from bot.cancellation.events import EventName
+from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.notices import Notice
 from bot.cancellation.people import Person
 from bot.cancellation.posts import PostKind
+from bot.storage import queries
 from bot.storage.posts import direct_announcements, new_announcement
 from bot.storage.request_writer import CHANGE_DUE, UPDATE_REQUEST
-from bot.storage.tables import NOTICE_PLANNED, posts, requests, watched_jobs
+from bot.storage.tables import NOTICE_PLANNED, jobs, posts, requests
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 
@@ -75,13 +77,13 @@ class NoticeStore(Store):
         return bool(new)
 
     @writes
-    def announce(self, uow: UnitOfWork, job_id: int, people: Sequence[Person]) -> bool:
+    def announce(self, uow: UnitOfWork, job: Job, people: Sequence[Person]) -> bool:
         """Enqueue the announcement of a watched job for each of `people` who was not sent it."""
-        is_job = watched_jobs.c.id == job_id
-        job = uow.execute(select(watched_jobs).where(is_job).with_for_update()).one()
-        before = uow.execute(direct_announcements([job_id])).all()
+        of_job = select(jobs).where(queries.is_job(jobs, job.ref))
+        row = uow.execute(of_job.with_for_update()).one()
+        before = uow.execute(direct_announcements([row.id])).all()
         have = {post.recipient for post in before}
-        new = [new_announcement(uow.now, job, each.id) for each in people if each.id not in have]
+        new = [new_announcement(uow.now, row, each.id) for each in people if each.id not in have]
         if new:
             uow.execute(insert(posts), new)
         return bool(new)

@@ -12,12 +12,11 @@ from bot.cancellation.lifecycle import UNDECIDED, Card
 from bot.cancellation.posts import Announcement, Post, PostKind, PostState, RequestPost
 from bot.storage import queries
 from bot.storage.database import has_passed
-from bot.storage.job_facts_store import get_facts
+from bot.storage.job_store import get_announced, get_or_new
 from bot.storage.posts import DUE, direct_announcements
 from bot.storage.request_writer import UPDATE_REQUEST
-from bot.storage.tables import milliseconds, posts, watched_jobs
+from bot.storage.tables import jobs, milliseconds, posts
 from bot.storage.unit_of_work import Store, UnitOfWork, writes
-from bot.storage.watch_store import get_watched_jobs
 
 LEASE = timedelta(seconds=6)  #: of a claim without renewal; a post of a dead leader waits for it
 LONGEST_DELAY = timedelta(minutes=2)  #: an upper bound of retry delays and leases; see `has_passed`
@@ -122,7 +121,7 @@ class OutboxStore(Store):
         _end_delivery(uow, post, state=PostState.SENT, channel=channel, ts=ts, error=None)
         match post:
             case Announcement(recipient=None, job=job):
-                announced = update(watched_jobs).where(watched_jobs.c.id == job.id)
+                announced = update(jobs).where(jobs.c.id == job.id)
                 uow.execute(announced.values(channel=channel, ts=ts))
             case RequestPost(kind=PostKind.CARD, request=request):
                 place = {"card_channel": channel, "card_ts": ts}
@@ -200,10 +199,10 @@ def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
     request_ids = {"ids": [row.request for row in rows if row.request]}
     job_ids = {row.watched_job for row in rows if row.watched_job}
     requests = {each.id: each for each in uow.get_all(queries.REQUESTS_BY_IDS, request_ids)}
-    jobs = get_watched_jobs(uow, job_ids) if job_ids else {}
+    announced = get_announced(uow, job_ids) if job_ids else {}
     places = _places(uow, [row.edits for row in rows if row.edits])
     direct = _direct_places(uow, job_ids)
-    facts = get_facts(uow, {request.ref for request in requests.values()})
+    about = get_or_new(uow, {request.ref for request in requests.values()})
     claimed: list[Post] = []
     for row in rows:
         names = ("id", "client_msg_id", "attempts", "recipient")
@@ -211,7 +210,7 @@ def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
         message["kind"] = PostKind(row.kind)
         if row.watched_job:
             place = direct.get((row.watched_job, row.recipient))
-            claimed.append(Announcement(**message, job=jobs[row.watched_job], copy=place))
+            claimed.append(Announcement(**message, job=announced[row.watched_job], copy=place))
             continue
         request = requests[row.request]
         post = RequestPost(
@@ -221,7 +220,7 @@ def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
             actor=row.actor,
             at=row.at,
             detail=json.loads(row.detail),
-            facts=facts.get(request.ref),
+            job=about[request.ref],
             copy=places.get(row.edits),
         )
         claimed.append(post)

@@ -8,9 +8,9 @@ from sqlalchemy import Select, and_, bindparam, insert, literal_column, or_, sel
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.events import EventName
+from bot.cancellation.job import QuarantineDecision
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.posts import PostKind, PostState, message_id
-from bot.cancellation.watched_job import QuarantineDecision
 from bot.storage.tables import IS_DIRECT_ANNOUNCEMENT, posts
 
 NO_DELAY = timedelta()

@@ -1,7 +1,7 @@
 """Quarantined downloads: the bot's own requests, from the first read of the job to their end."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -14,14 +14,13 @@ from sqlalchemy.sql.elements import ColumnElement
 from bot.atlas import JobRef
 from bot.cancellation import quarantine as rules
 from bot.cancellation.events import EventName
-from bot.cancellation.job_facts import JobFacts
+from bot.cancellation.job import Job, QuarantineDecision
 from bot.cancellation.lifecycle import Ending, Outcome, Request, State
 from bot.cancellation.posts import PostKind
 from bot.cancellation.quarantine import Mode, WatchedCluster
 from bot.cancellation.request_context import new_request_id
-from bot.cancellation.watched_job import JobChange, QuarantineDecision
 from bot.storage import queries
-from bot.storage.job_facts_store import get_or_new
+from bot.storage.job_store import get_or_new
 from bot.storage.request_store import add_request
 from bot.storage.request_writer import CHANGE_REQUEST
 from bot.storage.tables import BY_BOT, approvals, posts, requests, to_ref
@@ -45,7 +44,7 @@ class Quarantined:
     """A request that can be kept, or is."""
 
     request: Request
-    facts: JobFacts
+    job: Job
     #: The states of its copies for approvers, who get them where the channel takes no posts.
     copies: Collection[str] = ()
 
@@ -60,44 +59,41 @@ class QuarantineStore(Store):
     on_limit: Callable[[str], None] = field(default=lambda _project: None, kw_only=True)
 
     def quarantine_downloads(
-        self, uow: UnitOfWork, project_id: str, cluster: str, changes: Iterable[JobChange]
-    ) -> Mapping[str, QuarantineDecision]:
+        self, uow: UnitOfWork, project_id: str, cluster: str, listed: Sequence[Job]
+    ) -> Mapping[JobRef, QuarantineDecision]:
         """Quarantine the new downloads of a cluster, in the transaction that records them.
 
         The transaction has locked the project, so that no other counts at the same time.
         """
         watched = self.watched(project_id, cluster)
-        new = [each for each in changes if each.is_new and each.shown and each.shown.cancellable]
+        new = [job for job in listed if not job.state.is_over]
         if watched is None or not new:
             return {}
-        refs = {each.job_id: JobRef(project_id, cluster, each.job_id) for each in new}
         of_project = (text(BY_BOT), requests.c.project_id == project_id, _IS_QUARANTINED)
         held = [to_ref(row) for row in uow.execute(select(requests).where(*of_project))]
-        facts = get_or_new(uow, [*refs.values(), *held])
         new = [
-            each
-            for each in new
-            if not rules.early_ending(watched.policy, facts[refs[each.job_id]].started_by)
-            and not _blocks(watched, _open_request(uow, refs[each.job_id]))
+            job
+            for job in new
+            if not rules.early_ending(watched.policy, job.started_by)
+            and not _blocks(watched, _open_request(uow, job.ref))
         ]
         # Those that were kept or ended, or probably will be, do not count.
-        policies = [(self.watched(project_id, ref.cluster_name), facts[ref]) for ref in held]
+        of_held = get_or_new(uow, held).values()
+        policies = [(self.watched(project_id, job.ref.cluster_name), job) for job in of_held]
         expected = sum(
-            at is not None and rules.is_expected(at.policy, each.started_by)
-            for at, each in policies
+            at is not None and rules.is_expected(at.policy, job.started_by) for at, job in policies
         )
         ended = and_(requests.c.state.in_([State.KEPT, State.OVER]), requests.c.delete_count == 0)
         counts = or_(_IS_QUARANTINED, _is_recent(uow))
         room = max(0, watched.policy.limit + expected - _count(uow, project_id, ~ended, counts))
-        for change in new[:room]:
-            if change.shown:
-                ref = refs[change.job_id]
-                request = rules.new_request(new_request_id(), ref, change.shown, watched, uow.now)
-                _take_over(uow, _open_request(uow, ref), request)
+        for job in new[:room]:
+            if job.shown:
+                request = rules.new_request(new_request_id(), job.ref, job.shown, watched, uow.now)
+                _take_over(uow, _open_request(uow, job.ref), request)
                 add_request(uow, request, None)
         uow.after_commit += [partial(self._report_limit, watched.project)] * len(new[room:])
-        cards = {each.job_id: QuarantineDecision.CARD for each in new[:room]}
-        return cards | {each.job_id: QuarantineDecision.BEYOND_LIMIT for each in new[room:]}
+        cards = {job.ref: QuarantineDecision.CARD for job in new[:room]}
+        return cards | {job.ref: QuarantineDecision.BEYOND_LIMIT for job in new[room:]}
 
     def _report_limit(self, project: str) -> None:
         log.warning("quarantine limit reached", project=project)
@@ -108,14 +104,14 @@ class QuarantineStore(Store):
         """Return the requests that can be kept."""
         quarantined = select(requests).where(queries.IS_OPEN, _IS_QUARANTINED)
         oldest_first = quarantined.order_by(requests.c.created_at).limit(MAX_WAITING)
-        waiting = _with_facts(uow, uow.execute(oldest_first).all())
+        waiting = _with_jobs(uow, uow.execute(oldest_first).all())
         copies = _copies(uow, [each.request.id for each in waiting])
         return [replace(each, copies=copies.get(each.request.id, ())) for each in waiting]
 
     @reads
     def kept(self, uow: UnitOfWork) -> Sequence[Quarantined]:
         """Return the requests whose downloads people keep, while these can be cancelled."""
-        kept = _with_facts(uow, uow.execute(queries.KEPT_AND_OPEN).all())
+        kept = _with_jobs(uow, uow.execute(queries.KEPT_AND_OPEN).all())
         return [each for each in kept if each.request.outcome.by]
 
     @writes
@@ -128,7 +124,7 @@ class QuarantineStore(Store):
         if _blocks(watched, waiting):
             return False
         _take_over(uow, waiting, request)
-        detail = {"user": request.outcome.by, **kept.facts.audit_detail()}
+        detail = {"user": request.outcome.by, **kept.job.audit_detail()}
         uow.record_and_notify(request, EventName.KEEP_VOIDED, detail=detail)
         grace = {"grace_ends_at": uow.now + watched.policy.grace}
         uow.transition(request, State.KEPT, State.QUARANTINED, parameters=grace, reply=False)
@@ -188,10 +184,10 @@ def _take_over(uow: UnitOfWork, waiting: Request | None, own: Request) -> None:
         uow.transition(waiting, State.AWAITING, State.WITHDRAWN, outcome=outcome)
 
 
-def _with_facts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Quarantined]:
+def _with_jobs(uow: UnitOfWork, rows: Sequence[Any]) -> list[Quarantined]:
     loaded = uow.load(rows)
-    facts = get_or_new(uow, [each.ref for each in loaded])
-    return [Quarantined(request=each, facts=facts[each.ref]) for each in loaded]
+    jobs = get_or_new(uow, [each.ref for each in loaded])
+    return [Quarantined(request=each, job=jobs[each.ref]) for each in loaded]
 
 
 def _blocks(watched: WatchedCluster, request: Request | None) -> bool:

@@ -16,9 +16,9 @@ from bot.storage.tables import (
     OPEN,
     audit_events,
     chain_head,
+    jobs,
     requests,
     watch_leases,
-    watched_jobs,
 )
 
 #: As literal text: databases use a partial index only for a condition without parameters.
@@ -48,7 +48,7 @@ OPEN_REQUEST_FOR = select(requests).where(has_job(requests), IS_OPEN)
 NEWEST_REQUEST_FOR = (
     select(requests).where(has_job(requests)).order_by(requests.c.created_at.desc()).limit(1)
 )
-_OPEN_JOBS = select(watched_jobs.c.job_id).where(text(JOB_IS_OPEN))
+_OPEN_JOBS = select(jobs.c.job_id).where(text(JOB_IS_OPEN))
 #: Reads the requests whose download is kept, while the watch sees the job open.
 KEPT_AND_OPEN = select(requests).where(
     requests.c.job_id.in_(_OPEN_JOBS), requests.c.state == State.KEPT

@@ -17,7 +17,7 @@ from bot.cancellation.people import ActingPerson
 from bot.cancellation.posts import PostKind
 from bot.cancellation.request_context import new_request_id
 from bot.storage import queries
-from bot.storage.job_facts_store import ensure_facts
+from bot.storage.job_store import change
 from bot.storage.request_writer import (
     CHANGE_REQUEST,
     DELETE_APPROVAL,
@@ -206,14 +206,14 @@ def _find_or_create(
 def add_request(uow: UnitOfWork, request: Request, person: ActingPerson | None) -> None:
     """Add a new request with its first event and its card; `person` is None for the bot."""
     uow.add(request)
-    facts = ensure_facts(uow, request.ref, request.shown.expires_at)
+    job = change(uow, request.ref, lambda job: job.with_link(request.shown.expires_at))
     detail = {
         **request.ask.to_detail(),
         "approvals_needed": request.approvals_needed,
         "expires_at": request.expires_at.isoformat(),
         "state": request.state.value,
         "channel": request.channel,
-        **facts.audit_detail(),
+        **job.audit_detail(),
     }
     created = uow.record(request, EventName.CREATED, actor=person, detail=detail)
     uow.enqueue_message(request, PostKind.CARD, created)

@@ -9,29 +9,19 @@ from operator import attrgetter, itemgetter
 from statistics import median
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, Select, and_, func
+from sqlalchemy import Connection, Row, Select
 
 from bot.atlas import JobRef
 from bot.cancellation.lifecycle import State
 from bot.cancellation.quarantine import WOULD_HAVE
 from bot.cancellation.starter import StartedBy
 from bot.storage.damage import DAMAGE, as_stored
-from bot.storage.tables import JOB, job_facts, requests, to_ref, watched_clusters, watched_jobs
-from bot.storage.watch_store import IN_CLUSTER
+from bot.storage.tables import jobs, requests, to_ref
 
 T = TypeVar("T")
 NOT_KNOWN = "not known"
 #: Without the downloads of the first read of their cluster.
-_DOWNLOADS = (
-    as_stored(watched_jobs)
-    .add_columns(job_facts.c.started_by, job_facts.c.live_since.is_not(None).label("was_live"))
-    .outerjoin(job_facts, and_(*(job_facts.c[each] == watched_jobs.c[each] for each in JOB)))
-    .outerjoin(watched_clusters, IN_CLUSTER)
-    .where(
-        watched_jobs.c.first_seen_at != func.coalesce(watched_clusters.c.first_read_at, 0),
-        watched_jobs.c.version > 0,
-    )
-)
+_DOWNLOADS = as_stored(jobs).where(jobs.c.was_running.is_not(True), jobs.c.version > 0)
 _REQUESTS = as_stored(requests).order_by(requests.c.created_at)
 
 
@@ -70,7 +60,7 @@ class _Download:
         return cls(
             ref=to_ref(row),
             starter=(starter and starter.name) or NOT_KNOWN,
-            was_live=bool(row.was_live),
+            was_live=row.live_since is not None,
             posted_at=float(row.ts) if row.ts else None,
         )
 
@@ -86,7 +76,7 @@ def read_summary(db: Connection, since: datetime | None) -> Summary:
     asked, seen = _REQUESTS, _DOWNLOADS
     if since:
         asked = asked.where(requests.c.created_at >= since)
-        seen = seen.where(watched_jobs.c.first_seen_at >= since)
+        seen = seen.where(jobs.c.first_seen_at >= since)
     damaged: list[str] = []
     about, downloads = defaultdict(list), defaultdict(list)
     for request in _readable(db, asked, _Asked.of, damaged):

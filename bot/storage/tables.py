@@ -40,7 +40,6 @@ from bot.cancellation.lifecycle import (
     Request,
     State,
 )
-from bot.cancellation.watched_job import OPEN as OPEN_JOB
 
 MILLISECONDS = 1000
 
@@ -87,7 +86,7 @@ IS_DIRECT_ANNOUNCEMENT = "watched_job IS NOT NULL AND recipient IS NOT NULL"
 IS_SENT = "posts.state <> 'due'"
 NOTICE_PLANNED = "state = 'awaiting' AND next_notice_at IS NOT NULL"
 UNREVIEWED = "acted_alone AND reviewed_by IS NULL"
-JOB_IS_OPEN = f"state IN ({_literals(sorted(OPEN_JOB))})"
+JOB_IS_OPEN = "state IN ('in_progress', 'link_live')"
 JOB = ("project_id", "cluster_name", "job_id")
 
 metadata = MetaData()
@@ -198,7 +197,9 @@ def _insert_chain_head(table: Table, connection: Connection, **_: object) -> Non
     connection.execute(table.insert().values(id=1, reference=""))
 
 
-watched_jobs = Table(
+# Restore jobs; the name is that of earlier versions. Those that the watch has not listed have no
+# `shown`. The last columns are NULL where a replica of the edition before inserted the row.
+jobs = Table(
     "watched_jobs",
     metadata,
     Column("id", SerialNumber, primary_key=True, autoincrement=True),
@@ -207,8 +208,17 @@ watched_jobs = Table(
     Column("version", Integer, nullable=False),  # counts announced changes; 0: never announced
     *_columns(Text, "channel", "ts", nullable=True),  # the place of the announcement
     Column("quarantine", Text),  # of a new download: quarantined, or beyond the limit
+    Column("expected_at", Instant),  # when the link is expected
+    Column("live_since", Instant),
+    Column("until", Instant),  # when the link expires
+    # The link of `state` was used: the edition before knows no such state.
+    Column("link_used", Boolean),
+    Column("phase", Text),  # what the messages show
+    Column("started_by", Text),
+    Column("was_running", Boolean),  # the first read of the cluster listed it
     UniqueConstraint(*JOB, name="one_row_per_watched_job"),
     partial_index("open_watched_jobs", "project_id", where=JOB_IS_OPEN),
+    partial_index("observed_links", "project_id", "live_since", where="live_since IS NOT NULL"),
 )
 
 posts = Table(
@@ -264,20 +274,6 @@ leases = Table(
     Column("name", Text, primary_key=True),
     Column("owner", Text, nullable=False),
     Column("until", Instant, nullable=False),
-)
-
-job_facts = Table(
-    "job_facts",
-    metadata,
-    *_columns(Text, *JOB, primary_key=True),
-    Column("expected_at", Instant, nullable=False),  # when the link is expected
-    Column("live_since", Instant),
-    Column("until", Instant),  # when the link expires
-    Column("ended", Text),  # the state in which the job ended
-    Column("phase", Text, nullable=False),  # what the messages show
-    *_columns(Text, "started_by"),
-    Column("feed_link", Text),  # of earlier versions
-    partial_index("observed_links", "project_id", "live_since", where="live_since IS NOT NULL"),
 )
 
 slack_connections = Table(

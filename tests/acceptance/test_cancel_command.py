@@ -23,7 +23,7 @@ from bot.sandbox.atlas.jobs import PLANTED_SECRET
 from bot.sandbox.slack import FakeSlackServer
 from bot.sandbox.slack import Fault as SlackFault
 from bot.settings import load_settings
-from bot.slack.job_facts import LINK_WAS_LIVE
+from bot.slack.job_lines import LINK_WAS_LIVE
 from tests.acceptance.approvals.actions import APPROVE
 from tests.acceptance.environment import (
     LIVE,

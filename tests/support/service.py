@@ -15,8 +15,8 @@ from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import Person
 from bot.cancellation.policy import Policies, Policy
 from bot.services.activity_feed import ActivityFeeds
-from bot.services.job_facts import JobFactsService
 from bot.services.job_search import JobFinder
+from bot.services.jobs import Jobs
 from bot.services.projects import Project, Projects
 from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
@@ -24,7 +24,7 @@ from bot.services.service import CancellationService
 from bot.storage import request_writer, tables
 from bot.storage.database import Database
 from bot.storage.history import History
-from bot.storage.job_facts_store import JobFactsStore
+from bot.storage.job_store import JobStore
 from bot.storage.migrate import create_tables
 from bot.storage.request_store import RequestStore
 from bot.storage.tables import request_to_row
@@ -76,12 +76,10 @@ class IdleRunner(Runner):
         self.started.append(request_id)
 
 
-def facts_service(projects: Projects, database: Database, clock: FakeClock) -> JobFactsService:
-    """The service of job facts, with a budget for each project."""
+def jobs_service(projects: Projects, database: Database, clock: FakeClock) -> Jobs:
+    """The service of jobs, with a budget for each project."""
     feeds = ActivityFeeds(projects, clock, monotonic=clock.monotonic)
-    return JobFactsService(
-        projects, JobFactsStore(database, clock), feeds, now=clock, sleep=clock.sleep
-    )
+    return Jobs(projects, JobStore(database, clock), feeds, now=clock, sleep=clock.sleep)
 
 
 class ServiceOnSqlite:
@@ -111,7 +109,7 @@ class ServiceOnSqlite:
             self.runs,
             RightsCheck(self.projects, self._resolve),
             finder=JobFinder(self.projects),
-            facts=facts_service(self.projects, self.database, self.clock),
+            jobs=jobs_service(self.projects, self.database, self.clock),
             history=History(self.database, self.clock),
             now=self.clock,
         )

@@ -153,14 +153,14 @@ VALUES_AND_ERRORS = {
         "bot.atlas.models",
         "bot.atlas.protocol",
     ),
-    *(f"bot.cancellation.{name}" for name in ("errors", "events", "job_facts", "notices", "posts")),
-    *("bot.cancellation.request_context", "bot.cancellation.watched_job"),
+    *(f"bot.cancellation.{name}" for name in ("errors", "events", "job", "notices", "posts")),
+    "bot.cancellation.request_context",
     *("bot.settings", "bot.settings.model", "bot.slack.errors", "bot.redaction", "bot.timings"),
 }
 #: Queries, messages and rates of calls: what they get wrong delays or hides, and changes nothing.
 DATABASE = {"bot.storage", "bot.storage.database", "bot.storage.tables", "bot.storage.queries"}
-DATABASE |= {"bot.storage.posts", "bot.storage.job_facts_store", "bot.storage.history"}
-READS = {"bot.services.job_facts", "bot.services.job_search", "bot.services.rate_limit"}
+DATABASE |= {"bot.storage.posts", "bot.storage.job_store", "bot.storage.history"}
+READS = {"bot.services.jobs", "bot.services.job_search", "bot.services.rate_limit"}
 TECHNIQUE = {"bot.atlas.http", "bot.slack.client", "bot.slack.receivers.payloads"}
 TECHNIQUE |= {"bot.async_cache", "bot.tasks", "bot.log_config"}
 TECHNIQUE |= {"bot.slack", "bot.slack.blockkit", "bot.slack.manifest"}

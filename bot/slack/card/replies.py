@@ -11,7 +11,7 @@ from bot.cancellation.people import NO_ONE, People
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import RequestPost
 from bot.cancellation.quarantine import NOT_KEPT
-from bot.slack import blockkit, job_facts, mrkdwn
+from bot.slack import blockkit, job_lines, mrkdwn
 from bot.slack.card.views import (
     APPROVE,
     DENY,
@@ -134,7 +134,7 @@ def _retried(post: RequestPost) -> str:
 
 def _cancelled(post: RequestPost) -> str:
     was_live = post.request.shown.link_existed or "link_live_since" in post.detail
-    live = f" {job_facts.LINK_WAS_LIVE}" if was_live else ""
+    live = f" {job_lines.LINK_WAS_LIVE}" if was_live else ""
     return f":white_check_mark: {{to}}: {{Job}} is cancelled. Atlas confirms it.{{approved}}{live}"
 
 
@@ -153,7 +153,7 @@ def _over(post: RequestPost) -> str:
 
 def _job_ended(post: RequestPost) -> str:
     state = post.detail.get("state")
-    how = job_facts.ending(JobState(state) if state else None)
+    how = job_lines.ending(JobState(state) if state else None)
     return (
         f":information_source: {{Job}} {how}: there is nothing left to cancel. "
         "The request can be withdrawn."

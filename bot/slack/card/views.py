@@ -3,13 +3,13 @@
 from typing import Any
 
 from bot.cancellation.events import EventName
-from bot.cancellation.job_facts import JobFacts
+from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import People
 from bot.cancellation.quarantine import Mode
 from bot.cancellation.starter import NOT_READ, StarterStatus
 from bot.redaction import REMOVED
-from bot.slack import blockkit, ids, job_facts, mrkdwn
+from bot.slack import blockkit, ids, job_lines, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.client import Links
 from bot.slack.deployment import labelled
@@ -29,7 +29,7 @@ def message(
     request: Request,
     approvers: People | None,
     links: Links,
-    facts: JobFacts | None = None,
+    job: Job | None = None,
     mode: Mode = Mode.ENFORCE,
 ) -> dict[str, Any]:
     """Build `text`, `blocks` and `metadata`: what decides comes first, the ids last.
@@ -37,11 +37,11 @@ def message(
     `approvers` is None if the project was removed; `mode` is that of its quarantine.
     """
     label = mrkdwn.state_label(request)
-    headline = job_facts.headline(label, request.ref, request.project_name)
+    headline = job_lines.headline(label, request.ref, request.project_name)
     who = people(approvers)
     texts = [
-        "\n".join([headline, *job_facts.card_lines(request, facts)]),
-        *([_quarantine(request, who, mode, facts)] if request.by_bot else _asked(request, who)),
+        "\n".join([headline, *job_lines.card_lines(request, job)]),
+        *([_quarantine(request, who, mode, job)] if request.by_bot else _asked(request, who)),
         _outcome(request),
     ]
     buttons = _buttons(request, mode)
@@ -154,10 +154,10 @@ def _voided(request: Request) -> list[str]:
     return [f"*Does not count any more* the approval of {voided}"] if voided else []
 
 
-def _quarantine(request: Request, who: str, mode: Mode, facts: JobFacts | None) -> str:
+def _quarantine(request: Request, who: str, mode: Mode, job: Job | None) -> str:
     """Say what becomes of a quarantined download, and who decides."""
     lines = []
-    by = facts.started_by if facts else NOT_READ
+    by = job.started_by if job else NOT_READ
     any_may_keep = by.knowledge is StarterStatus.NOT_KNOWN
     if request.state is State.QUARANTINED:
         but = "" if any_may_keep else ", but not the person who started it"

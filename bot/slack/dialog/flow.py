@@ -215,11 +215,11 @@ async def search_again(
 async def _search(dialog: Dialog, target: SearchTarget, hints: Sequence[str] = ()) -> View:
     """Return the view of the job, or that it was not found; recorded jobs are asked first."""
     deps, actor = dialog.deps, dialog.by.actor
-    facts, finder = deps.service.facts, deps.service.finder
+    jobs, finder = deps.service.jobs, deps.service.finder
     try:
         candidates = deps.service.projects.all
         projects = await deps.directory.allowed_projects(actor, target.asked_in, candidates)
-        known = await facts.recorded_cluster(target.job_id, projects, target.cluster)
+        known = await jobs.recorded_cluster(target.job_id, projects, target.cluster)
     except (RightsNotChecked, StorageError) as error:
         return dialog_views.error(str(error), target)
     except CancellationError as error:
@@ -267,9 +267,9 @@ class JobReader:
 
     async def later_view(self) -> View | None:
         """Return the view with a starter for which it did not wait, where the feed has one."""
-        facts, later = self.deps.service.facts, None
+        jobs, later = self.deps.service.jobs, None
         with suppress(CancellationError):
-            if self.feed_is_late and await facts.record_late_starter(self.job.ref):
+            if self.feed_is_late and await jobs.record_late_starter(self.job.ref):
                 later = await self.view()
         return later if later and "submit" in later else None
 

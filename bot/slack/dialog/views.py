@@ -4,12 +4,12 @@ from collections.abc import Collection, Iterator
 from functools import partial
 
 from bot.atlas import DeliveryType, JobRef, JobState, RestoreJob
-from bot.cancellation.job_facts import LinkPhase
+from bot.cancellation.job import LinkPhase
 from bot.cancellation.lifecycle import JobFingerprint, Request
 from bot.cancellation.policy import Policy
 from bot.services.search_results import Search
 from bot.services.service import JobDetails
-from bot.slack import blockkit, ids, job_facts, mrkdwn
+from bot.slack import blockkit, ids, job_lines, mrkdwn
 from bot.slack.blockkit import Block, View
 from bot.slack.client import Links
 from bot.slack.deployment import command_code
@@ -263,16 +263,16 @@ def not_found(target: SearchTarget, result: Search) -> View:
 
 def _job(details: JobDetails) -> Block:
     """Say what decides: the cluster, who started the job, and how long is left."""
-    job, facts = details.job, details.facts
+    job, known = details.job, details.known
     kind = "Download" if job.delivery_type == DeliveryType.DOWNLOAD else "Restore job"
     lines = [
-        job_facts.headline(kind, details.ref, details.project_name),
-        job_facts.started_line(details.ref, facts),
+        job_lines.headline(kind, details.ref, details.project_name),
+        job_lines.started_line(details.ref, known),
     ]
-    if facts.phase is LinkPhase.LIVE:  # the alert below explains what follows from it
-        lines.append(f"*Download link* {job_facts.live_text(facts)}")
+    if known.phase is LinkPhase.LIVE:  # the alert below explains what follows from it
+        lines.append(f"*Download link* {job_lines.live_text(known)}")
     elif job.delivery_type == DeliveryType.DOWNLOAD:
-        lines.append(job_facts.link_line(facts))
+        lines.append(job_lines.link_line(known))
     return blockkit.section("\n".join(lines), block_id=ids.JOB)
 
 

@@ -110,7 +110,7 @@ class MessageBuilder:
         if policy and not self.projects.get(ref.project_id).why_read_only(ref.cluster_name):
             mode = policy.quarantine.mode
         approvers = notified_approvers(policy, post.request) if policy else None
-        return card_views.message(post.request, approvers, self.links, post.facts, mode)
+        return card_views.message(post.request, approvers, self.links, post.job, mode)
 
     def _announcement(self, post: Announcement) -> Message:
         job, place = post.job, post.place

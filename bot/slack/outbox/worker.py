@@ -11,9 +11,9 @@ import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.cancellation.errors import StorageError
+from bot.cancellation.job import Job
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.cancellation.request_context import RequestTracer, bind_to_log
-from bot.cancellation.watched_job import WatchedJob
 from bot.slack.errors import (
     CALL_ERRORS,
     CannotPost,
@@ -90,7 +90,7 @@ class Outbox:
     takes_posts: Callable[[str, float], Awaitable[bool]] = _always
     on_answer: OnAnswer = lambda _channel, _error, is_reply: None  # noqa: ARG005 - ignores it
     #: Called with a job that started during the watch, once Slack has taken its announcement.
-    on_announced: Callable[[WatchedJob], object] = lambda _job: None
+    on_announced: Callable[[Job], object] = lambda _job: None
     tracer: RequestTracer = bind_to_log
     timings: Timings = DEFAULT_TIMINGS
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep

@@ -15,7 +15,7 @@ from bot.cancellation.posts import RequestPost
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from bot.storage.history import History
-from bot.storage.job_facts_store import JobFactsStore
+from bot.storage.job_store import JobStore
 from bot.storage.lease_store import LeaseStore
 from bot.storage.notice_store import NoticeStore
 from bot.storage.outbox_store import OutboxStore
@@ -41,7 +41,7 @@ class Stores:
         self.other = LeaseStore(*over, "runner-2")
         self.outbox = OutboxStore(*over)
         self.notices = NoticeStore(*over)
-        self.facts = JobFactsStore(*over)
+        self.jobs = JobStore(*over)
         self.history = History(*over)
         self.record = AuditLog(self.database)
         self.watch = WatchStore(*over, "replica-1")

@@ -31,7 +31,7 @@ from bot.storage.watch_store import WatchStore
 from tests.support.clock import FakeClock
 from tests.support.domain import PROJECT_ID, RINA, a_job, job_ref, resolve_members
 from tests.support.fake_atlas import FakeAtlas, canceller_of, event_near
-from tests.support.service import facts_service
+from tests.support.service import jobs_service
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,8 +100,7 @@ class Replica:
         self._env = env
         self.has_old_answer = False  # whether it knows the channel as it was before
         database, clock, projects = env.database, env.clock, env.projects
-        facts = facts_service(projects, database, clock)
-        self.facts = facts
+        jobs = self.jobs = jobs_service(projects, database, clock)
         store = QuarantineStore(
             database,
             clock,
@@ -113,14 +112,14 @@ class Replica:
         self.runner = Runner(
             leases,
             projects,
-            RightsCheck(projects, resolve_members, facts.starter_of),
+            RightsCheck(projects, resolve_members, jobs.starter_of),
             canceller_of,
             monotonic=clock.monotonic,
         )
         self.quarantine = Quarantine(
             store,
             projects,
-            facts,
+            jobs,
             self.runner,
             slack_answers=env.slack_answers,
             takes_posts=self.takes_posts,

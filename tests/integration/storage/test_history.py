@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
-from bot.cancellation.job_facts import USUAL_WAIT, Lead
+from bot.cancellation.job import USUAL_WAIT, Lead
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import ActingPerson
 from bot.storage.tables import posts

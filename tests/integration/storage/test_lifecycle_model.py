@@ -30,6 +30,7 @@ from bot.cancellation.errors import (
     RequestExpired,
 )
 from bot.cancellation.events import EventName
+from bot.cancellation.job import USUAL_WAIT, Job
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import (
     OPEN,
@@ -46,10 +47,9 @@ from bot.cancellation.lifecycle import (
 from bot.cancellation.people import ActingPerson
 from bot.cancellation.posts import PostKind, RequestPost
 from bot.cancellation.quarantine import Mode, QuarantinePolicy, WatchedCluster
-from bot.cancellation.watched_job import JobChange, WatchedState
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
-from bot.storage.job_facts_store import get_or_new
+from bot.storage.job_store import get_or_new
 from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.quarantine_store import Quarantined, QuarantineStore
@@ -131,15 +131,16 @@ class Downloads(QuarantineStore):
 
     @writes
     def find(self, uow: UnitOfWork, job: str) -> None:
-        shown, state = JobFingerprint.of(a_job(id=job)), WatchedState.IN_PROGRESS
-        new = JobChange(job_id=job, state=state, is_new=True, shown=shown, announce=True)
-        self.quarantine_downloads(uow, job_ref(job).project_id, job_ref(job).cluster_name, [new])
+        new = Job.new(job_ref(job), USUAL_WAIT, uow.now)
+        shown = JobFingerprint.of(a_job(id=job))
+        of_job = (job_ref(job).project_id, job_ref(job).cluster_name)
+        self.quarantine_downloads(uow, *of_job, [replace(new, shown=shown)])
 
     @reads
     def about(self, uow: UnitOfWork, request_id: str) -> Quarantined:
         request = uow.get(request_id)
-        facts = get_or_new(uow, [request.ref])[request.ref]
-        return Quarantined(request=request, facts=facts)
+        job = get_or_new(uow, [request.ref])[request.ref]
+        return Quarantined(request=request, job=job)
 
 
 class LifeCycle(RuleBasedStateMachine):

@@ -194,7 +194,7 @@ async def kept_by_ada(env: QuarantineEnv, number: int = 1) -> Request:
 async def show_starter(env: QuarantineEnv, request: Request, name: str) -> None:
     """Show the starter of a download in the feed, and step each replica."""
     env.show_starter(request.ref.job_id, name)
-    await env.replicas[0].facts.follow()
+    await env.replicas[0].jobs.follow()
     await env.second()
 
 
@@ -210,7 +210,7 @@ async def test_keep_of_the_starter_is_void_once_and_the_download_has_a_full_grac
     request = await kept_by_ada(env)
     await env.second()
     env.show_starter(request.ref.job_id, "ada@SHOP.example")
-    await env.replicas[0].facts.follow()
+    await env.replicas[0].jobs.follow()
     await asyncio.gather(*(replica.kept.step() for replica in env.replicas))
     voided_at = env.clock.elapsed
     await pass_seconds(env, GRACE + 10)
@@ -273,15 +273,15 @@ async def test_expected_starter_ends_the_quarantine_once_settled(database: Datab
     await env.start()
     job_id = await quarantined(env)
     env.show_starter(job_id, "ETL@shop.example")
-    facts, seconds = env.replicas[0].facts, int(SETTLED_AFTER.total_seconds())
+    jobs, seconds = env.replicas[0].jobs, int(SETTLED_AFTER.total_seconds())
     await pass_seconds(env, seconds - 2)
     await env.read_jobs()
-    await facts.follow()
+    await jobs.follow()
     await pass_seconds(env, 2)
     too_early = await env.state(job_id)
     await env.read_jobs()
     await pass_seconds(env, seconds)
-    await facts.follow()
+    await jobs.follow()
     await env.second()
 
     assert [too_early, await env.state(job_id)] == [State.QUARANTINED, State.KEPT]
@@ -293,9 +293,9 @@ async def test_event_of_an_expected_starter_that_two_downloads_share_keeps_neith
     first = await quarantined(env)
     second = env.begin(2)
     env.show_starter(second, "ETL@shop.example")
-    facts = env.replicas[0].facts
-    await facts.follow()
-    before = (await facts.starter_of(JobRef(PROJECT_ID, CLUSTER, first))).starter
+    jobs = env.replicas[0].jobs
+    await jobs.follow()
+    before = (await jobs.starter_of(JobRef(PROJECT_ID, CLUSTER, first))).starter
     await env.read_jobs()
     await pass_seconds(env, GRACE + 10)
 
@@ -313,7 +313,7 @@ async def test_event_of_an_expected_starters_automated_restore_keeps_no_download
     await env.read_jobs()
     await pass_seconds(env, 7)
     await env.read_jobs()
-    await env.replicas[0].facts.follow()
+    await env.replicas[0].jobs.follow()
     await pass_seconds(env, GRACE + 10)
 
     assert await env.state(job_id) is State.CANCELLED
@@ -324,7 +324,7 @@ async def test_expected_starter_whose_event_may_be_another_jobs_is_not_cancelled
 ) -> None:
     job_id = await quarantined(env)
     env.show_starter(job_id, "ETL@shop.example")
-    await env.replicas[0].facts.follow()
+    await env.replicas[0].jobs.follow()
     await pass_seconds(env, GRACE - 2)
     before = await env.state(job_id)
     await pass_seconds(env, 5)
@@ -338,7 +338,7 @@ async def test_reads_that_are_ahead_of_the_clock_settle_no_starter(env: Quaranti
     ref = job_ref(job_id)
     env.show_starter(job_id, "ETL@shop.example")
     env.clock.advance(SETTLED_AFTER.total_seconds())
-    by = await env.replicas[0].facts.starter_of(ref)
+    by = await env.replicas[0].jobs.starter_of(ref)
 
     assert by.starter
     assert not by.settled
@@ -347,13 +347,13 @@ async def test_reads_that_are_ahead_of_the_clock_settle_no_starter(env: Quaranti
 async def test_starter_is_corrected_once_the_events_other_job_is_read(env: QuarantineEnv) -> None:
     job_id = await quarantined(env)
     env.show_starter(env.begin(2), "dana@shop.example")
-    facts, ref = env.replicas[0].facts, job_ref(job_id)
-    await facts.follow()
-    before = (await facts.starter_of(ref)).starter
+    jobs, ref = env.replicas[0].jobs, job_ref(job_id)
+    await jobs.follow()
+    before = (await jobs.starter_of(ref)).starter
     await env.read_jobs()
     env.clock.advance(7)
-    await facts.follow()
-    after = (await facts.starter_of(ref)).starter
+    await jobs.follow()
+    after = (await jobs.starter_of(ref)).starter
 
     assert before
     assert after
@@ -426,7 +426,7 @@ async def test_downloads_of_expected_starters_do_not_count_before_they_are_kept(
     await env.start()
     for number in (1, 2):
         env.show_starter(await quarantined(env, number), "ETL@shop.example")
-    await env.replicas[0].facts.follow()
+    await env.replicas[0].jobs.follow()
     await quarantined(env, 3)
 
     assert env.limited == []

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, event
 
 from bot.storage import queries
 from bot.storage.history import NEWEST_OF_PROJECT, old_posts
-from bot.storage.job_facts_store import WITH_ID
+from bot.storage.job_store import WITH_ID
 from bot.storage.lease_store import runnable_requests
 from bot.storage.notice_store import requests_to_notify
 from bot.storage.outbox_store import DUE_POSTS, LONGEST_DELAY

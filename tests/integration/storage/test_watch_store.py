@@ -8,20 +8,19 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from bot.atlas import JobRef, RestoreJob
+from bot.atlas import JobRef, JobState, RestoreJob
 from bot.cancellation.lifecycle import Card, JobFingerprint
 from bot.cancellation.posts import Announcement, RequestPost
-from bot.cancellation.watched_job import WatchedState
+from bot.storage.job_store import jobs_among
 from bot.storage.outbox_store import LEASE as CLAIM
 from bot.storage.posts import pending_announcements
 from bot.storage.queries import NEWEST_REQUEST_FOR
-from bot.storage.tables import posts, watched_jobs
+from bot.storage.tables import jobs, posts
 from bot.storage.watch_store import (
     FORGET_AFTER,
     LEASE,
     WatchStore,
     clusters_with_open_jobs,
-    jobs_among,
     jobs_of,
 )
 from tests.integration.storage.conftest import Stores
@@ -38,9 +37,9 @@ async def start_watch(watch: WatchStore, *jobs: RestoreJob) -> None:
     await watch.record_jobs(PROJECT_ID, CLUSTER, jobs)
 
 
-async def announced(watch: WatchStore, *jobs: RestoreJob) -> list[tuple[str, WatchedState]]:
+async def announced(watch: WatchStore, *jobs: RestoreJob) -> list[tuple[str, JobState]]:
     changes = await watch.record_jobs(PROJECT_ID, CLUSTER, jobs)
-    return [(each.job_id, each.state) for each in changes]
+    return [(each.ref.job_id, each.state) for each in changes]
 
 
 async def claim(env: Stores) -> Announcement | None:
@@ -101,8 +100,7 @@ async def test_time_of_the_reads_is_of_one_project_and_not_ahead_of_the_clock(en
 
 
 async def all_read_at(env: Stores, job_id: str) -> datetime | None:
-    _, nearby, _ = await env.facts.known(JobRef(PROJECT_ID, CLUSTER, job_id))
-    return nearby.all_read_at
+    return (await env.jobs.known(JobRef(PROJECT_ID, CLUSTER, job_id))).all_read_at
 
 
 async def test_recent_restores_of_other_kinds_are_nearby_and_not_announced(env: Stores) -> None:
@@ -113,8 +111,8 @@ async def test_recent_restores_of_other_kinds_are_nearby_and_not_announced(env: 
 
     assert await announced(env.watch, *others) == []
     for job_id, found in ((download, [recent]), (f"{old[:-1]}f", [])):
-        _, nearby, _ = await env.facts.known(JobRef(PROJECT_ID, CLUSTER, job_id))
-        assert nearby.ids == found
+        known = await env.jobs.known(JobRef(PROJECT_ID, CLUSTER, job_id))
+        assert known.other_jobs == found
 
 
 # Changes
@@ -131,16 +129,6 @@ async def test_first_read_announces_only_jobs_that_can_be_cancelled(env: Stores)
     assert await announced(env.watch, live, running, *over, other) == []
 
 
-async def test_later_reads_announce_jobs_that_ended_already(env: Stores) -> None:
-    await start_watch(env.watch)
-    gone, running = a_download(expired=True), a_download()
-
-    assert await announced(env.watch, running, gone) == [
-        (gone.id, WatchedState.EXPIRED),
-        (running.id, WatchedState.IN_PROGRESS),
-    ]
-
-
 async def test_all_jobs_of_a_new_cluster_are_announced(env: Stores) -> None:
     await start_watch(env.watch)
     await env.watch.record_clusters(PROJECT_ID, [CLUSTER, "brand-new"])
@@ -148,7 +136,7 @@ async def test_all_jobs_of_a_new_cluster_are_announced(env: Stores) -> None:
     changes = await env.watch.record_jobs(PROJECT_ID, "brand-new", [a_download(cancelled=True)])
 
     assert changes
-    assert [each.state for each in changes] == [WatchedState.CANCELLED]
+    assert [each.state for each in changes] == [JobState.CANCELLED]
 
 
 async def test_late_first_read_is_a_first_read(env: Stores) -> None:
@@ -160,16 +148,6 @@ async def test_late_first_read_is_a_first_read(env: Stores) -> None:
     assert await announced(env.watch, a_download(expired=True)) == []
 
 
-async def test_next_replica_continues_from_the_recorded_state(env: Stores) -> None:
-    known, new = a_download(), a_download(cancelled=True)
-    await start_watch(env.watch, known)
-    theirs = WatchStore(env.database, env.clock, "replica-2")
-    await theirs.record_watch(PROJECT_ID)
-    await theirs.record_clusters(PROJECT_ID, [CLUSTER])
-
-    assert await announced(theirs, new, known) == [(new.id, WatchedState.CANCELLED)]
-
-
 async def test_watch_starts_anew_after_a_week_without_a_read(env: Stores) -> None:
     known = a_download()
     await start_watch(env.watch, known)
@@ -179,7 +157,7 @@ async def test_watch_starts_anew_after_a_week_without_a_read(env: Stores) -> Non
     ended_job, running = a_download(expired=True), a_download()
 
     assert await announced(env.watch, running, ended_job, known) == [
-        (running.id, WatchedState.IN_PROGRESS)
+        (running.id, JobState.IN_PROGRESS)
     ]
 
 
@@ -196,7 +174,7 @@ async def test_long_history_is_recorded_in_one_read_and_not_announced(env: Store
 
     await start_watch(env.watch, *history)
 
-    count = select(func.count()).select_from(watched_jobs)
+    count = select(func.count()).select_from(jobs)
     assert await env.database.read(lambda db: db.scalar(count)) == len(history)
     assert await claim(env) is None
 
@@ -218,7 +196,7 @@ async def test_announcement_has_the_state_and_the_time_of_the_first_read(env: St
     post = await claimed(env)
 
     assert post.job.ref == job_ref(job.id)
-    assert (post.job.state, post.job.shown) == (WatchedState.IN_PROGRESS, JobFingerprint.of(job))
+    assert (post.job.state, post.job.shown) == (JobState.IN_PROGRESS, JobFingerprint.of(job))
     assert (post.job.first_seen_at, post.attempts) == (env.clock.now, 1)
     assert (post.job.message, post.job.request) == (None, None)
 
@@ -287,12 +265,12 @@ async def test_old_announcement_is_deleted_from_the_outbox_and_its_place_stays(e
 async def test_change_is_delivered_to_the_place_of_the_announcement(env: Stores) -> None:
     job = await watched(env, is_announced=True)
     assert await announced(env.watch, a_download(id=job.id, expired=True)) == [
-        (job.id, WatchedState.EXPIRED)
+        (job.id, JobState.EXPIRED)
     ]
 
     post = await claimed(env)
 
-    assert (post.job.state, post.job.message) == (WatchedState.EXPIRED, HERE)
+    assert (post.job.state, post.job.message) == (JobState.EXPIRED, HERE)
 
 
 async def test_changes_before_the_delivery_need_one_post(env: Stores) -> None:
@@ -303,7 +281,7 @@ async def test_changes_before_the_delivery_need_one_post(env: Stores) -> None:
     post = await claimed(env)
     await deliver(env, post)
 
-    assert post.job.state is WatchedState.EXPIRED
+    assert post.job.state is JobState.EXPIRED
     assert await claim(env) is None
 
 
@@ -318,7 +296,7 @@ async def test_changes_before_an_update_need_one_post(env: Stores) -> None:
     post = await claimed(env)
     await deliver(env, post)
 
-    assert post.job.state is WatchedState.EXPIRED
+    assert post.job.state is JobState.EXPIRED
     assert await claim(env) is None
 
 
@@ -330,7 +308,7 @@ async def test_change_during_a_delivery_is_a_post_of_its_own(env: Stores) -> Non
 
     await deliver(env, first)
 
-    assert (await claimed(env)).job.state is WatchedState.CANCELLED
+    assert (await claimed(env)).job.state is JobState.CANCELLED
 
 
 async def test_change_after_a_lost_answer_updates_the_announcement(env: Stores) -> None:
@@ -346,7 +324,7 @@ async def test_change_after_a_lost_answer_updates_the_announcement(env: Stores) 
 
     update = await claimed(env)
 
-    assert (update.job.state, update.job.message) == (WatchedState.CANCELLED, HERE)
+    assert (update.job.state, update.job.message) == (JobState.CANCELLED, HERE)
 
 
 async def test_announcement_to_retry_waits(env: Stores) -> None:
@@ -369,7 +347,7 @@ async def test_dropped_announcement_is_posted_only_when_the_job_changes(env: Sto
     await announced(env.watch, a_download(id=job.id, failed=True))
 
     post = await claimed(env)
-    assert (post.job.state, post.job.message) == (WatchedState.FAILED, None)
+    assert (post.job.state, post.job.message) == (JobState.FAILED, None)
 
 
 async def test_announcement_has_the_newest_request_for_the_job(env: Stores) -> None:
@@ -379,13 +357,6 @@ async def test_announcement_has_the_newest_request_for_the_job(env: Stores) -> N
     await env.store.create(request, RINA)
 
     assert (await claimed(env)).job.request == await env.store.get(request.id)
-
-
-async def test_job_that_disappears_and_comes_back_is_announced_twice(env: Stores) -> None:
-    job = await watched(env)
-
-    assert await announced(env.watch) == [(job.id, WatchedState.GONE)]
-    assert await announced(env.watch, job) == [(job.id, WatchedState.IN_PROGRESS)]
 
 
 # The schema

@@ -118,10 +118,11 @@ WHERE {ended} OR column1 = 1
 WATCHED_JOBS = """
 INSERT INTO watched_jobs (
     id, project_id, cluster_name, job_id, state, shown, first_seen_at, changed_at, version,
-    channel, ts)
+    channel, ts, expected_at, live_since, phase, started_by)
 SELECT
     i, :project, 'cluster-' || (i % 60), 'a0b1c2d3e4f5a6b7' || {hex}, 'cancelled', :shown,
-    {created}, {created}, 1, 'C0OPS', '1764.' || i
+    {created}, {created}, 1, 'C0OPS', '1764.' || i, {created},
+    CASE WHEN i % 10 = 0 THEN {created} END, 'ended', :starter
 FROM {numbers}
 """
 
@@ -134,16 +135,7 @@ SELECT
 FROM {numbers}
 """
 
-JOB_FACTS = """
-INSERT INTO job_facts (
-    project_id, cluster_name, job_id, expected_at, live_since, ended, phase, started_by)
-SELECT
-    :project, 'cluster-' || (i % 60), 'a0b1c2d3e4f5a6b7' || {hex}, {created},
-    CASE WHEN i % 10 = 0 THEN {created} END, 'cancelled', 'ended', :starter
-FROM {numbers}
-"""
-
-STATEMENTS = (REQUESTS, APPROVALS, POSTS, EVENTS, WATCHED_JOBS, ANNOUNCEMENTS, JOB_FACTS)
+STATEMENTS = (REQUESTS, APPROVALS, POSTS, EVENTS, WATCHED_JOBS, ANNOUNCEMENTS)
 
 #: The file is temporary and need not survive a crash.
 PRAGMAS = ("PRAGMA synchronous = OFF", "PRAGMA cache_size = -1000000")

@@ -11,7 +11,7 @@ import typer
 
 from bot.atlas import RestoreJob, reader
 from bot.cancellation.events import Event, EventName, chain
-from bot.cancellation.job_facts import USUAL_WAIT, JobFacts
+from bot.cancellation.job import USUAL_WAIT, Job
 from bot.cancellation.lifecycle import DeleteAttempts, Request, State
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from bot.cli.cancel import exit_code
@@ -65,12 +65,12 @@ def test_malformed_target_ends_the_command_with_2(words: list[str]) -> None:
 
 
 def shown(starter: StartedBy, at: datetime = NOON) -> JobDetails:
-    facts = JobFacts.new(job_ref(), USUAL_WAIT, at).add(started_by=starter)
+    known = Job.new(job_ref(), USUAL_WAIT, at).observe(at, None, starter)
     return JobDetails(
         project_name="shop-prod",
         ref=job_ref(),
         job=a_job(),
-        facts=facts,
+        known=known,
         open_request=a_request(id="r1"),
     )
 
@@ -133,7 +133,7 @@ def test_starter_is_named_with_its_certainty_or_it_is_said_why_not(
 @pytest.mark.parametrize("links", [["https://example.test/x"], []], ids=["live", "used"])
 def test_live_or_used_link_has_the_time_since_which_it_was_live(links: list[str]) -> None:
     job = a_job(deliveryUrl=links, expiresAt="2026-11-25T13:00:00Z")
-    fields = fields_of(replace(shown(DANA), job=job, facts=shown(DANA).facts.add(job).at(NOON)))
+    fields = fields_of(replace(shown(DANA), job=job, known=shown(DANA).known.observe(NOON, job)))
 
     assert (fields["link_expected"], fields["live_since"]) == (None, "2026-11-25T12:00:00+00:00")
     assert fields["state"] == ("link_live" if links else "link_used")
@@ -158,7 +158,7 @@ SINCE, UNTIL = "2026-11-25 12:03:00 UTC", "2026-11-25T13:03:00Z"
 )
 def test_list_and_show_have_the_clock_of_the_link_in_words(job: dict[str, Any], text: str) -> None:
     late, read = shown(DANA, NOON + USUAL_WAIT), a_job(**job)
-    details = replace(late, job=read, facts=late.facts.add(read).at(NOON + USUAL_WAIT))
+    details = replace(late, job=read, known=late.known.observe(NOON + USUAL_WAIT, read))
 
     assert dict(lines_of(details))["Download link"] == text
     assert row_of(details)["link"] == text

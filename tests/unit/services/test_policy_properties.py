@@ -31,7 +31,7 @@ from bot.timings import Timings
 from tests.support.clock import FakeClock
 from tests.support.domain import JOB_ID, PROJECT_ID, SHOWN, a_job, an_ask
 from tests.support.fake_atlas import UnconnectedAtlas, canceller_of
-from tests.support.service import facts_service, new_database
+from tests.support.service import jobs_service, new_database
 from tests.support.timings import DATABASE_TIMEOUT
 
 IDS = ("U0RINA", "U0ADA", "U0ABE", "U0GUS", "U0OLGA")
@@ -268,7 +268,7 @@ def _harness(database: Database, policy: Policy) -> ServiceHarness:
         runner,
         rights,
         finder=JobFinder(projects),
-        facts=facts_service(projects, database, clock),
+        jobs=jobs_service(projects, database, clock),
         history=History(database, clock),
         now=clock,
     )

@@ -14,6 +14,7 @@ import structlog
 from bot.atlas import (
     Cluster,
     ClusterNotFound,
+    JobRef,
     KeyRefused,
     RateLimited,
     ReadItems,
@@ -23,9 +24,9 @@ from bot.atlas import (
     WrongClusterKind,
 )
 from bot.cancellation.errors import NotRecorded, RateLimitReserved
+from bot.cancellation.job import USUAL_WAIT, Job, Listing, compare
 from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.quarantine import QuarantinePolicy
-from bot.cancellation.watched_job import JobChange, compare
 from bot.services.activity_feed import FeedMonitor
 from bot.services.projects import Project
 from bot.services.rate_limit import BUCKET_SIZE, CallPacer, Rank, RateLimitBudget
@@ -119,14 +120,19 @@ class FakeWatchStore(WatchStore):
         self,
         project_id: str,
         cluster: str,
-        jobs: Sequence[RestoreJob],
+        reads: Sequence[RestoreJob],
         unread: Collection[str] = (),
-    ) -> list[JobChange]:
-        assert not set(unread) & {job.id for job in jobs}
+        *,
+        read_at: datetime | None = None,
+    ) -> list[Job]:
+        assert not set(unread) & {read.id for read in reads}
         if self.faults:
             raise self.faults.pop(0)
-        self.noted.append((cluster, len(jobs)))
-        return compare(jobs, {}, first=False)
+        self.noted.append((cluster, len(reads)))
+        now = self.now()
+        listing = Listing(jobs={read.id: read for read in reads}, now=now, read_at=now)
+        refs = [JobRef(project_id, cluster, read.id) for read in reads]
+        return compare(listing, {ref.job_id: Job.new(ref, USUAL_WAIT, now) for ref in refs})
 
 
 class UnlimitedBudget(RateLimitBudget):

@@ -4,17 +4,16 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from bot.atlas import JobRef
+from bot.atlas import JobRef, JobState
 from bot.cancellation.errors import KeyMayNotCancel, ReadOnly
 from bot.cancellation.events import EventName
-from bot.cancellation.job_facts import JobFacts, Lead, LinkPhase
+from bot.cancellation.job import Job, Lead, LinkPhase
 from bot.cancellation.lifecycle import Approval, Card, JobFingerprint, Outcome, Request, State
 from bot.cancellation.people import EVERYONE, NO_ONE, People
 from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import Announcement, PostKind, RequestPost
 from bot.cancellation.quarantine import TAKEN_OVER, Mode
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
-from bot.cancellation.watched_job import WatchedJob, WatchedState
 from bot.services.projects import Project
 from bot.services.search_results import CancellableJob, ClusterRef, Search, UnreadCluster
 from bot.services.service import JobDetails
@@ -83,14 +82,16 @@ def longest_asked() -> JobTarget:
 
 DANA = Starter(kind=StarterKind.USER, name="dana@shop.example")
 #: The link is expected three minutes after the start, which is noon.
-FACTS = JobFacts(
-    started_at=NOON,
+JOB = Job(
+    ref=job_ref(),
+    first_seen_at=NOON,
+    changed_at=NOON + timedelta(minutes=5),
     expected_at=NOON + timedelta(minutes=3),
     started_by=StartedBy(StarterStatus.KNOWN, DANA),
 )
 
 
-_LIVE = replace(FACTS, live_since=FACTS.expected_at, until=FACTS.expected_at + timedelta(hours=1))
+_LIVE = replace(JOB, live_since=JOB.expected_at, until=JOB.expected_at + timedelta(hours=1))
 _OTHER_STARTERS = {
     "own_key": replace(DANA, kind=StarterKind.API_KEY, name="botkey", own_key=True),
     "probable": replace(DANA, certain=False, others=("eve@shop.example",)),
@@ -98,23 +99,23 @@ _OTHER_STARTERS = {
     "account": Starter(kind=StarterKind.SERVICE_ACCOUNT, name="mdb_sa_id_5b62"),
     "unnamed": Starter(kind=StarterKind.UNNAMED),
 }
-OTHER_FACTS = {
-    "overdue": replace(FACTS, phase=LinkPhase.OVERDUE),
+OTHER_JOBS = {
+    "overdue": replace(JOB, phase=LinkPhase.OVERDUE),
     "live": replace(_LIVE, phase=LinkPhase.LIVE),
     "used": replace(_LIVE, phase=LinkPhase.USED),
     "job_ended": replace(_LIVE, phase=LinkPhase.ENDED),
     **{
-        name: replace(FACTS, started_by=StartedBy(StarterStatus.KNOWN, starter))
+        name: replace(JOB, started_by=StartedBy(StarterStatus.KNOWN, starter))
         for name, starter in _OTHER_STARTERS.items()
     },
     **{
-        f"starter_{status}": replace(FACTS, started_by=StartedBy(status))
+        f"starter_{status}": replace(JOB, started_by=StartedBy(status))
         for status in [*StarterStatus][:-1]  # without `KNOWN`
     },
 }
 LONGEST_STARTER = replace(DANA, name="<&>" * 106, others=("&" * 320,) * 9)
-LONGEST_FACTS = replace(
-    OTHER_FACTS["live"],
+LONGEST_JOB = replace(
+    OTHER_JOBS["live"],
     started_by=StartedBy(StarterStatus.KNOWN, LONGEST_STARTER),
 )
 
@@ -126,7 +127,7 @@ def sight(**changes: Any) -> JobDetails:
         project_name="shop-prod",
         job=job,
         open_request=None,
-        facts=FACTS.add(job).at(NOON),
+        known=JOB.observe(NOON, job),
     )
 
 
@@ -212,8 +213,8 @@ DETAILS: dict[EventName, dict[str, Any]] = {
     EventName.REFUSED: {"sentence": "Atlas says no.", "status": 403, "code": "X"},
     EventName.CHANGED: {"sentence": "It is another snapshot."},
     EventName.FAILED: {"sentence": "Atlas did not answer."},
-    EventName.LINK_LIVE: {"live_since": FACTS.expected_at.isoformat()},
-    EventName.LINK_USED: {"live_since": FACTS.expected_at.isoformat()},
+    EventName.LINK_LIVE: {"live_since": JOB.expected_at.isoformat()},
+    EventName.LINK_USED: {"live_since": JOB.expected_at.isoformat()},
     EventName.JOB_ENDED: {"state": "cancelled"},
 }
 
@@ -237,16 +238,16 @@ def reviewed() -> Request:
 
 def messages() -> dict[str, dict[str, Any]]:
     built = {
-        f"card_{state}": card_views.message(ended(state), EVERYONE, LINKS, FACTS) for state in State
+        f"card_{state}": card_views.message(ended(state), EVERYONE, LINKS, JOB) for state in State
     }
     built |= quarantined()
-    built["card_awaiting"] = card_views.message(waiting(), APPROVERS, LINKS, FACTS)
+    built["card_awaiting"] = card_views.message(waiting(), APPROVERS, LINKS, JOB)
     built["card_awaiting_right"] = card_views.message(
         waiting(approvals_needed=0, approvals=()), APPROVERS, LINKS
     )
     built |= {
-        f"card_awaiting_{name}": card_views.message(waiting(), APPROVERS, LINKS, facts)
-        for name, facts in OTHER_FACTS.items()
+        f"card_awaiting_{name}": card_views.message(waiting(), APPROVERS, LINKS, known)
+        for name, known in OTHER_JOBS.items()
     }
     built["card_nasty"] = card_views.message(
         waiting(reason=HOSTILE, project_name=HOSTILE, outcome=Outcome(sentence=HOSTILE)),
@@ -254,7 +255,7 @@ def messages() -> dict[str, dict[str, Any]]:
         LINKS,
     )
     built |= {
-        f"card_longest_{state}": card_views.message(longest(state), MANY, LINKS, LONGEST_FACTS)
+        f"card_longest_{state}": card_views.message(longest(state), MANY, LINKS, LONGEST_JOB)
         for state in (State.AWAITING, State.FAILED)
     }
     built["card_alone"] = card_views.message(alone(), APPROVERS, LINKS)
@@ -297,22 +298,20 @@ def quarantined() -> dict[str, dict[str, Any]]:
     until = NOON + timedelta(seconds=90)
     unseen = own(State.QUARANTINED, expires_at=until)
     built = {
-        f"card_{state}": card_views.message(
-            own(state, grace_ends_at=until), APPROVERS, LINKS, FACTS
-        )
+        f"card_{state}": card_views.message(own(state, grace_ends_at=until), APPROVERS, LINKS, JOB)
         for state in (State.QUARANTINED, State.KEPT, State.OBSERVED)
     }
     built["card_kept_feed_refused"] = card_views.message(
-        own(State.KEPT), APPROVERS, LINKS, OTHER_FACTS["starter_not_known"]
+        own(State.KEPT), APPROVERS, LINKS, OTHER_JOBS["starter_not_known"]
     )
     built["own_reply_keep_voided"] = card_replies.message(
         post(EventName.KEEP_VOIDED, own(State.QUARANTINED), detail={"user": "U0ADA"}),
         Policy(approvers=APPROVERS | People(users=frozenset({"U0ADA", "U0ABE"}))),
     )
     built["card_quarantined_unseen"] = card_views.message(
-        unseen, APPROVERS, LINKS, FACTS, Mode.OBSERVE
+        unseen, APPROVERS, LINKS, JOB, Mode.OBSERVE
     )
-    built["own_card_cancelled"] = card_views.message(own(State.CANCELLED), APPROVERS, LINKS, FACTS)
+    built["own_card_cancelled"] = card_views.message(own(State.CANCELLED), APPROVERS, LINKS, JOB)
     for event in (EventName.CANCELLED, EventName.APPROVED, EventName.KEPT, EventName.OBSERVED):
         built[f"own_reply_{event.split(':')[1]}"] = card_replies.message(
             post(event, own(State.CANCELLED)), Policy(approvers=APPROVERS)
@@ -330,32 +329,23 @@ def announcements() -> dict[str, dict[str, Any]]:
         f"announcement_{state}": announcement_views.message(
             watched_job(state=state), "shop-prod", LINKS
         )
-        for state in WatchedState
+        for state in JobState
     }
-    by_us = watched_job(state=WatchedState.CANCELLED, request=request(state=State.CANCELLED))
+    by_us = watched_job(state=JobState.CANCELLED, request=request(state=State.CANCELLED))
     built["announcement_own"] = announcement_views.message(by_us, "shop-prod", LINKS)
     built["announcement_read_only"] = announcement_views.message(
         watched_job(), "shop-prod", LINKS, str(ReadOnly())
     )
-    longest_post = watched_job(
-        state=WatchedState.FAILED, ref=LONGEST, request=longest(State.FAILED)
-    )
+    longest_post = watched_job(state=JobState.FAILED, ref=LONGEST, request=longest(State.FAILED))
     built["announcement_longest"] = announcement_views.message(longest_post, LONG_NAME, LINKS)
     return built
 
 
-def watched_job(**changes: Any) -> WatchedJob:
-    state = changes.get("state", WatchedState.IN_PROGRESS)
-    values: dict[str, Any] = {
-        "id": 1,
-        "ref": job_ref(),
-        "state": state,
-        "shown": SHOWN,
-        "first_seen_at": NOON,
-        "changed_at": NOON + timedelta(minutes=5),
-        "facts": OTHER_FACTS.get(state.removeprefix("link_"), FACTS),
-    }
-    return WatchedJob(**values | changes)
+def watched_job(**changes: Any) -> Job:
+    state = changes.get("state", JobState.IN_PROGRESS)
+    job = OTHER_JOBS.get(state.removeprefix("link_"), JOB)
+    values: dict[str, Any] = {"id": 1, "shown": SHOWN}
+    return replace(job, **values | changes)
 
 
 def announcement(**changes: Any) -> Announcement:
@@ -423,20 +413,20 @@ def finding() -> dict[str, dict[str, Any]]:
             replace(state, job_id=None), [project], "1 download can be cancelled now."
         ),
         "home": home.home_view(
-            home.job_blocks(listing, NOON, {ref: FACTS}),
+            home.job_blocks(listing, NOON, {ref: JOB}),
             [
-                *home.waiting_blocks([waiting()], VIEWER, LINKS, {waiting().ref: FACTS}),
+                *home.waiting_blocks([waiting()], VIEWER, LINKS, {waiting().ref: JOB}),
                 *home.unreviewed_blocks([alone()], VIEWER, LINKS),
             ],
             lists.history_sections(past, names, LINKS),
-            home.quarantine_blocks([in_quarantine()], VIEWER, LINKS, {ref: FACTS}, {}),
+            home.quarantine_blocks([in_quarantine()], VIEWER, LINKS, {ref: JOB}, {}),
         ),
         "home_empty": home.home_view(
             home.LOADING,
             home.waiting_blocks([], VIEWER, LINKS, {}),
             lists.history_sections([], names, LINKS),
         ),
-        "list": lists.job_list(listing, None, 0, {ref: FACTS}),
+        "list": lists.job_list(listing, None, 0, {ref: JOB}),
         "list_empty": lists.job_list(Search(), "prod-eu", 0, {}),
         "history": lists.request_list(past, names, LINKS),
         "searching": dialog_views.searching(JOB_ID, None),

@@ -15,8 +15,8 @@ from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import Post, PostKind, RequestPost
 from bot.leader_loops import quarantine_at
 from bot.services.activity_feed import ActivityFeeds, Feed
-from bot.services.job_facts import JobFactsService
 from bot.services.job_search import JobFinder
+from bot.services.jobs import Jobs
 from bot.services.leader import Leader
 from bot.services.projects import Project, Projects
 from bot.services.quarantine import READ_TIMEOUT, Quarantine
@@ -26,7 +26,7 @@ from bot.services.service import CancellationService
 from bot.services.sweeper import Sweeper
 from bot.storage.database import Database, DatabaseClock
 from bot.storage.history import History
-from bot.storage.job_facts_store import JobFactsStore
+from bot.storage.job_store import JobStore
 from bot.storage.leader_lease import LeaderLease
 from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore
@@ -182,14 +182,14 @@ class SimulatedBot:
         )
         self._watch = WatchStore(self.database, time, self.name, self._quarantined, fence=fence)
         self._outbox = OutboxStore(self.database, time, fence=fence)
-        self._facts = JobFactsService(
+        self._jobs = Jobs(
             projects,
-            JobFactsStore(self.database, time),
+            JobStore(self.database, time),
             BotFeeds(projects, time, monotonic=time.monotonic),
             now=time,
             sleep=time.sleep,
         )
-        self._rights = RightsCheck(projects, resolve_members, self._facts.starter_of)
+        self._rights = RightsCheck(projects, resolve_members, self._jobs.starter_of)
         self._runner = Runner(
             self._leases,
             projects,
@@ -215,7 +215,7 @@ class SimulatedBot:
             self._runner,
             self._rights,
             finder=JobFinder(self._projects),
-            facts=self._facts,
+            jobs=self._jobs,
             history=self._history,
             now=self._time,
         )
@@ -225,7 +225,7 @@ class SimulatedBot:
         quarantine = Quarantine(
             self._quarantined,
             self._projects,
-            self._facts,
+            self._jobs,
             self._runner,
             slack_answers=self._slack_answers,
             takes_posts=_always,
@@ -244,8 +244,8 @@ class SimulatedBot:
             on_change=lambda: None,
             sleep=time.sleep,
         )
-        facts = replace(self._facts, store=JobFactsStore(self.database, time, fence=self._fence))
-        loops = [quarantine.run, sweeper.run, facts.run, self._watch_jobs, self._deliver]
+        jobs = replace(self._jobs, store=JobStore(self.database, time, fence=self._fence))
+        loops = [quarantine.run, sweeper.run, jobs.run, self._watch_jobs, self._deliver]
         return [self.leader.run(), *(self.leader.loop(each)() for each in loops)]
 
     def _start(self, loop: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -9,13 +9,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.atlas import JobRef
+from bot.atlas import JobRef, JobState
 from bot.cancellation.errors import NotRecorded
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Card, State
 from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
-from bot.cancellation.watched_job import WatchedState
 from bot.services.projects import Project, Projects
 from bot.slack.outbox.delivery import MAX_BACKOFF, REFUSED_ANNOUNCEMENT_BACKOFF
 from bot.slack.outbox.messages import MessageBuilder
@@ -589,7 +588,7 @@ async def test_announcement_is_posted_in_the_watch_channel(worker: Worker) -> No
 
 
 async def test_change_updates_the_announcement(worker: Worker) -> None:
-    job = samples.watched_job(state=WatchedState.CANCELLED, message=HERE)
+    job = samples.watched_job(state=JobState.CANCELLED, message=HERE)
     await worker.deliver(samples.announcement(job=job))
 
     (call,) = worker.updated
@@ -610,7 +609,7 @@ async def test_announcement_of_a_project_without_a_watch_channel_is_not_needed(
 async def test_announcement_of_a_project_without_a_watch_channel_is_still_updated(
     worker: Worker,
 ) -> None:
-    job = samples.watched_job(ref=ELSEWHERE, message=HERE, state=WatchedState.EXPIRED)
+    job = samples.watched_job(ref=ELSEWHERE, message=HERE, state=JobState.EXPIRED)
     await worker.deliver(samples.announcement(job=job))
 
     assert worker.slack.methods == ["chat.update"]

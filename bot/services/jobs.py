@@ -9,13 +9,13 @@ import structlog
 
 from bot.atlas import AtlasError, JobRef, RestoreJob
 from bot.cancellation.errors import CancellationError
-from bot.cancellation.job_facts import USUAL_WAIT, JobFacts, LinkPhase
-from bot.cancellation.lifecycle import UNDECIDED, Request
+from bot.cancellation.job import TO_COME, USUAL_WAIT, Job, differ
+from bot.cancellation.lifecycle import Request
 from bot.cancellation.starter import StartedBy, StarterStatus, started_by
 from bot.services.activity_feed import ActivityFeeds, Feed
 from bot.services.projects import Project, Projects
 from bot.services.search_results import ClusterRef
-from bot.storage.job_facts_store import FollowedJob, JobFactsStore, NearbyJobs
+from bot.storage.job_store import JobStore, KnownJob
 from bot.tasks import log_errors
 from bot.timings import Timings
 
@@ -31,11 +31,11 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(eq=False)
-class JobFactsService:
-    """The facts about jobs: for dialogs and lists on demand, for messages periodically."""
+class Jobs:
+    """What is known about jobs: for dialogs and lists on demand, for messages periodically."""
 
     projects: Projects
-    store: JobFactsStore
+    store: JobStore
     feeds: ActivityFeeds
     _: KW_ONLY
     now: Callable[[], datetime]
@@ -47,40 +47,43 @@ class JobFactsService:
     )
 
     async def of_job(
-        self, ref: JobRef, job: RestoreJob, feed: Feed | None
-    ) -> tuple[JobFacts, Request | None]:
-        """Return the facts about a job that was read, recorded if new, and its open request.
+        self, ref: JobRef, read: RestoreJob, feed: Feed | None
+    ) -> tuple[Job, Request | None]:
+        """Return a job that was read, recorded if that is new, and its open request.
 
         Raises `StorageError`.
         """
-        known, found, request = await self._known_and_found(ref, feed)
-        waits = request is not None and request.state in UNDECIDED
-        return await self._record(ref, known, job, found, waits=waits), request
+        known = await self.store.known(ref)
+        return await self._record(known, read, feed), known.request
 
     async def of_jobs(
         self,
-        jobs: Collection[tuple[JobRef, RestoreJob]],
+        found: Collection[tuple[JobRef, RestoreJob]],
         *,
         timeout: float = FEED_TIMEOUT,
         stored: bool = True,
         other_jobs: Sequence[str] = (),
-    ) -> dict[JobRef, JobFacts]:
-        """Return the facts about jobs for a list; nothing is recorded; raises `StorageError`.
+    ) -> dict[JobRef, Job]:
+        """Return the jobs of a list; nothing is recorded; raises `StorageError`.
 
         The list waits `timeout` seconds for the activity feed. Unless `stored`, the feed alone is
         used, and not the database. `other_jobs` are the ids of jobs that may have the same events.
         """
-        listed = [ref for ref, _ in jobs]
-        known = {ref: JobFacts.new(ref, USUAL_WAIT, self.now()) for ref in listed}
+        now, reads = self.now(), dict(found)
+        known = {ref: Job.new(ref, USUAL_WAIT, now) for ref in reads}
         if stored:
-            known = await self.store.get(listed)
-        refs = [ref for ref, facts in known.items() if not facts.started_by.settled]
-        reads = await asyncio.gather(*(self.feeds.read(ref, timeout=timeout) for ref in refs))
-        feeds = dict(zip(refs, reads, strict=True))
-        near, now = NearbyJobs([*other_jobs, *(ref.job_id for ref in listed)]), self.now()
+            known = await self.store.get(reads)
+        refs = [ref for ref, job in known.items() if not job.started_by.settled]
+        read = await asyncio.gather(*(self.feeds.read(ref, timeout=timeout) for ref in refs))
+        feeds = dict(zip(refs, read, strict=True))
+        others, now = [*other_jobs, *(ref.job_id for ref in reads)], self.now()
         return {
-            ref: known[ref].add(job, self._starter(ref, known[ref], feeds.get(ref), near)).at(now)
-            for ref, job in jobs
+            ref: job.observe(
+                now,
+                reads[ref],
+                self._starter(KnownJob(job=job, other_jobs=others), feeds.get(ref)),
+            )
+            for ref, job in known.items()
         }
 
     async def recorded_cluster(
@@ -95,26 +98,28 @@ class JobFactsService:
 
     async def record_late_starter(self, ref: JobRef) -> bool:
         """Wait for a slow read of the feed; record and return whether it has more."""
-        known, found, _ = await self._known_and_found(ref, await self.feeds.read(ref))
-        if found is None or not found.supersedes(known.started_by):
+        feed = await self.feeds.read(ref)
+        known = await self.store.known(ref)
+        found = self._starter(known, feed)
+        if found is None or not found.supersedes(known.job.started_by):
             return False
-        await self._record(ref, known, None, found, waits=False)
+        await self.store.record(ref, None, found)
         return True
 
     async def starter_of(self, ref: JobRef) -> StartedBy:
         """Return who started a job, from the database or the activity feed as it is now."""
-        known = (await self.store.get([ref]))[ref]
-        if known.started_by.settled:
-            return known.started_by
+        job = (await self.store.get([ref]))[ref]
+        if job.started_by.settled:
+            return job.started_by
         feed = await self.feeds.read(ref, timeout=STARTER_TIMEOUT, max_age=0.0)
-        known, found, _ = await self._known_and_found(ref, feed)
-        return known.add(started_by=found).started_by
+        known = await self.store.known(ref)
+        return known.job.observe(self.now(), None, self._starter(known, feed)).started_by
 
     async def run(self) -> None:
         """Follow jobs until cancelled; errors are logged and the next round tries again."""
         while True:
             await self.sleep(self.interval)
-            with log_errors("job facts not updated"):
+            with log_errors("jobs not followed"):
                 await self.follow()
 
     async def follow(self) -> None:
@@ -122,17 +127,14 @@ class JobFactsService:
         followed = await self.store.followed()
         await asyncio.gather(*(self._follow(each) for each in followed))
 
-    async def _follow(self, each: FollowedJob) -> None:
-        ref, facts = each.ref, each.facts
-        job = feed = None
+    async def _follow(self, known: KnownJob) -> None:
+        ref, read, feed = known.job.ref, None, None
         async with self.slots:
-            if each.waits:
-                job = await self._read_job(ref)
-            if not facts.started_by.settled:
+            if known.waits:
+                read = await self._read_job(ref)
+            if not known.job.started_by.settled:
                 feed = await self.feeds.read(ref, max_age=FEED_AGE * self.interval)
-        found = self._starter(ref, facts, feed, each.nearby)
-        updated = await self._record(ref, facts, job, found, waits=each.waits)
-        if updated != facts or each.waits:
+        if await self._record(known, read, feed) != known.job or known.waits:
             self.on_change()
 
     async def _read_job(self, ref: JobRef) -> RestoreJob | None:
@@ -146,19 +148,11 @@ class JobFactsService:
             log.info("waiting job not read", job=ref.job_id, why=str(error))
             return None
 
-    async def _known_and_found(
-        self, ref: JobRef, feed: Feed | None
-    ) -> tuple[JobFacts, StartedBy | None, Request | None]:
-        """Return what is recorded, what the feed has about the starter, and the open request."""
-        known, nearby, request = await self.store.known(ref)
-        return known, self._starter(ref, known, feed, nearby), request
-
-    def _starter(
-        self, ref: JobRef, facts: JobFacts, feed: Feed | None, nearby: NearbyJobs
-    ) -> StartedBy | None:
+    def _starter(self, known: KnownJob, feed: Feed | None) -> StartedBy | None:
         """Return what the feed has, or None if there is nothing to find out."""
+        ref = known.job.ref
         project = self.projects.get_or_none(ref.project_id)
-        if facts.started_by.settled or feed is None or project is None:
+        if known.job.started_by.settled or feed is None or project is None:
             return None
         if feed.events is None:
             return StartedBy(StarterStatus.NOT_KNOWN)
@@ -167,24 +161,15 @@ class JobFactsService:
             feed.events,
             read_at=feed.read_at,
             own_key=project.atlas.key_id,
-            other_jobs=nearby.ids,
-            all_read_at=nearby.all_read_at,
+            other_jobs=known.other_jobs,
+            all_read_at=known.all_read_at,
         )
 
-    async def _record(
-        self,
-        ref: JobRef,
-        known: JobFacts,
-        job: RestoreJob | None,
-        found: StartedBy | None,
-        *,
-        waits: bool,
-    ) -> JobFacts:
-        """Record what is new; a request that `waits` may lack the event of a live link."""
-        updated = known.add(job, found).at(self.now())
-        is_new = updated != known or updated.started_by.settled != known.started_by.settled
-        to_come = {LinkPhase.EXPECTED, LinkPhase.OVERDUE}
-        may_lack_event = waits and updated.phase not in to_come
-        if not (is_new or may_lack_event):
-            return known
-        return await self.store.record(ref, job, found)
+    async def _record(self, known: KnownJob, read: RestoreJob | None, feed: Feed | None) -> Job:
+        """Record what is new; a request that waits may lack the event of a live link."""
+        found = self._starter(known, feed)
+        updated = known.job.observe(self.now(), read, found)
+        may_lack_event = known.waits and updated.phase not in TO_COME
+        if not (differ(known.job, updated) or may_lack_event):
+            return known.job
+        return await self.store.record(known.job.ref, read, found)

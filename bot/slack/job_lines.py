@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from bot.atlas import JobRef, JobState
-from bot.cancellation.job_facts import JobFacts, Lead, LinkPhase
+from bot.cancellation.job import Job, Lead, LinkPhase
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.starter import NOT_READ, StartedBy, Starter, StarterKind, StarterStatus
 from bot.slack import mrkdwn
@@ -61,9 +61,9 @@ def headline(text: str, ref: JobRef, project_name: str) -> str:
     return labelled(f"*{text}*: {where}")
 
 
-def started_line(ref: JobRef, facts: JobFacts | None, *, ended: bool = False) -> str:
+def started_line(ref: JobRef, job: Job | None, *, ended: bool = False) -> str:
     """Say when a job was started and by whom; `ended`: the message will not be updated any more."""
-    by = facts.started_by if facts else NOT_READ
+    by = job.started_by if job else NOT_READ
     if by.starter is None:
         unknown = NOT_KNOWN_THEN if ended and by.knowledge is StarterStatus.TOO_EARLY else who(by)
         how = f"; who started it is {unknown}"
@@ -90,34 +90,34 @@ def _name(starter: Starter, style: Style = mrkdwn) -> str:
     return f"{actor}, or else {others}" if others else actor
 
 
-def link_line(facts: JobFacts) -> str:
+def link_line(job: Job) -> str:
     """Say when the download link is expected, since when it is live, or that the job has ended."""
-    return f"*Download link* {link_text(facts)}"
+    return f"*Download link* {link_text(job)}"
 
 
-def link_text(facts: JobFacts, style: Style = mrkdwn) -> str:
-    expected = style.date(facts.expected_at, seconds=True)
-    match facts.phase:
+def link_text(job: Job, style: Style = mrkdwn) -> str:
+    expected = style.date(job.expected_at, seconds=True)
+    match job.phase:
         case LinkPhase.EXPECTED:
             return f"expected {expected}"
         case LinkPhase.OVERDUE:
             sign = style.sign("hourglass_flowing_sand")
             return f"{sign}overdue since {expected}: it may come at any moment"
         case LinkPhase.LIVE:
-            return f"{live_text(facts, style)}: it may have been used"
+            return f"{live_text(job, style)}: it may have been used"
         case LinkPhase.USED:
             was_live = ""
-            if facts.live_since:
-                was_live = f"; it was live since {style.date(facts.live_since, seconds=True)}"
+            if job.live_since:
+                was_live = f"; it was live since {style.date(job.live_since, seconds=True)}"
             return f"{style.sign('warning')}used or withdrawn{was_live}: a copy may have been taken"
         case LinkPhase.ENDED:
-            used = "; the link was live and may have been used" if facts.live_since else ""
-            return f"none any more: the download {ending(facts.ended)}{used}"
+            used = "; the link was live and may have been used" if job.live_since else ""
+            return f"none any more: the download {ending(job.ended)}{used}"
 
 
-def live_text(facts: JobFacts, style: Style = mrkdwn) -> str:
-    since = f" since {style.date(facts.live_since, seconds=True)}" if facts.live_since else ""
-    until = f", until {style.date(facts.until)}" if facts.until else ""
+def live_text(job: Job, style: Style = mrkdwn) -> str:
+    since = f" since {style.date(job.live_since, seconds=True)}" if job.live_since else ""
+    until = f", until {style.date(job.until)}" if job.until else ""
     return f"{style.sign('warning')}live{since}{until}"
 
 
@@ -126,18 +126,18 @@ def ending(state: JobState | None) -> str:
     return _ENDS.get(state or JobState.EXPIRED, "has ended")
 
 
-def card_lines(request: Request, facts: JobFacts | None) -> list[str]:
-    started = started_line(request.ref, facts, ended=request.state.ended)
-    if facts is None:
+def card_lines(request: Request, job: Job | None) -> list[str]:
+    started = started_line(request.ref, job, ended=request.state.ended)
+    if job is None:
         return [started]
     if not request.state.ended:
-        return [started, link_line(facts)]
+        return [started, link_line(job)]
     if request.state not in _JOB_MAY_HAVE_ENDED:
         # The card keeps this, and the link goes on: the heading says of which moment it is.
-        return [started, f"*Download link when this request ended* {link_text(facts)}"]
+        return [started, f"*Download link when this request ended* {link_text(job)}"]
     if request.state is not State.CANCELLED:
         return [started]
-    live = facts.live_since
+    live = job.live_since
     was_live = f"was live from {mrkdwn.date(live, seconds=True)} on" if live else "was never live"
     return [started, f"*Download link* {was_live}"]
 

@@ -1,4 +1,4 @@
-"""The service of job facts: few calls of Atlas, and a feed that is late, empty or refused."""
+"""The service of jobs: few calls of Atlas, and a feed that is late, empty or refused."""
 
 from collections.abc import AsyncIterator
 from functools import partial
@@ -32,12 +32,12 @@ async def given(tmp_path: Path) -> AsyncIterator[ServiceOnSqlite]:
 
 
 async def starter_status(given: ServiceOnSqlite) -> StarterStatus:
-    return (await given.service.look_up(REF, timeout=1.0)).facts.started_by.knowledge
+    return (await given.service.look_up(REF, timeout=1.0)).known.started_by.knowledge
 
 
 async def test_recorded_job_is_found_without_a_call(given: ServiceOnSqlite) -> None:
-    await given.service.facts.store.record(REF)
-    find = partial(given.service.facts.recorded_cluster, REF.job_id, given.projects.all)
+    await given.service.jobs.store.record(REF)
+    find = partial(given.service.jobs.recorded_cluster, REF.job_id, given.projects.all)
     found = [await find(cluster) for cluster in (None, REF.cluster_name, "another")]
 
     assert [each and each.job(REF.job_id) for each in found] == [REF, REF, None]
@@ -83,7 +83,7 @@ async def test_waiting_job_is_read_again_and_other_requests_are_not(given: Servi
     atlas = given.atlas[PROJECT_ID]
     await given.insert(a_waiting_request(ref=REF))
     await given.insert(a_waiting_request(ref=job_ref(JOB_ID), expires_at=NOON))
-    await given.service.facts.follow()
+    await given.service.jobs.follow()
 
     assert atlas.calls == ["prod-eu"]
 
@@ -95,7 +95,7 @@ async def test_starter_is_searched_until_it_is_settled(
     dana = Starter(kind=StarterKind.USER, name="dana@shop.example")
     await given.insert(a_waiting_request(ref=REF))
     known = StartedBy(StarterStatus.KNOWN, dana, settled=settled)
-    await given.service.facts.store.record(REF, started_by=known)
-    await given.service.facts.follow()
+    await given.service.jobs.store.record(REF, started_by=known)
+    await given.service.jobs.follow()
 
     assert given.atlas[PROJECT_ID].feed_reads == reads

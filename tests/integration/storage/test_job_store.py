@@ -9,7 +9,7 @@ import pytest
 
 from bot.atlas import JobRef, RestoreJob
 from bot.cancellation.events import EventName
-from bot.cancellation.job_facts import USUAL_WAIT, LinkPhase
+from bot.cancellation.job import USUAL_WAIT, LinkPhase
 from bot.cancellation.lifecycle import JobFingerprint, Outcome, Request, State
 from bot.cancellation.posts import PostKind
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
@@ -36,31 +36,31 @@ async def waiting(env: Stores, **changes: Any) -> Request:
 
 
 async def test_link_is_expected_at_the_median_of_five_observed_ones(env: Stores) -> None:
-    before = (await env.facts.get([REF]))[REF]
+    before = (await env.jobs.get([REF]))[REF]
     for number, seconds in enumerate((90, 100, 110, 700, 800)):
         start = int(NOON.timestamp()) - 7200 + number
         other = job_ref(f"{start:08x}{number:016x}")
-        await env.facts.record(other, live(other, other.started_at + timedelta(seconds=seconds)))
+        await env.jobs.record(other, live(other, other.started_at + timedelta(seconds=seconds)))
 
     assert before.expected_at == NOON + USUAL_WAIT
-    assert (await env.facts.get([REF]))[REF].expected_at == NOON + timedelta(seconds=110)
+    assert (await env.jobs.get([REF]))[REF].expected_at == NOON + timedelta(seconds=110)
 
 
 async def test_job_is_found_by_its_id_in_the_given_projects(env: Stores) -> None:
-    await env.facts.record(REF)
+    await env.jobs.record(REF)
 
-    assert await env.facts.with_id(REF.job_id, [REF.project_id]) == [REF]
-    assert await env.facts.with_id("f" * 24, [REF.project_id]) == []
-    assert await env.facts.with_id(REF.job_id, ["f" * 24]) == []
-    assert await env.facts.with_id(REF.job_id, []) == []
+    assert await env.jobs.with_id(REF.job_id, [REF.project_id]) == [REF]
+    assert await env.jobs.with_id("f" * 24, [REF.project_id]) == []
+    assert await env.jobs.with_id(REF.job_id, ["f" * 24]) == []
+    assert await env.jobs.with_id(REF.job_id, []) == []
 
 
 async def test_expected_time_of_a_known_job_stays(env: Stores) -> None:
-    await env.facts.record(REF)
+    await env.jobs.record(REF)
     env.clock.advance(179)
-    early = await env.facts.record(REF)
+    early = await env.jobs.record(REF)
     env.clock.advance(1)
-    late = await env.facts.record(REF)
+    late = await env.jobs.record(REF)
 
     assert (early.phase, late.phase) == (LinkPhase.EXPECTED, LinkPhase.OVERDUE)
     assert late.expected_at == early.expected_at
@@ -71,18 +71,22 @@ async def test_live_link_of_a_waiting_request_is_reported_once_by_all_replicas(e
     env.clock.advance(120)
     job = live(REF, env.clock.now)
 
-    await asyncio.gather(*(env.facts.record(REF, job) for _ in range(5)))
+    await asyncio.gather(*(env.jobs.record(REF, job) for _ in range(5)))
     posts = await env.outbox.claim("replica-1", 10)
 
     assert (await env.events()).count(EventName.LINK_LIVE) == 1
     assert sorted(post.kind for post in posts) == [PostKind.EDIT, PostKind.REPLY]
 
 
-async def test_request_of_a_link_that_was_shown_live_gets_no_event(env: Stores) -> None:
-    await waiting(env, shown=JobFingerprint.of(live(REF, NOON)))
-    await env.facts.record(REF, live(REF, NOON))
+async def test_reads_of_link_and_starter_at_the_same_time_are_both_kept(env: Stores) -> None:
+    for number in range(5):
+        ref = job_ref(f"{int(NOON.timestamp()):08x}{number:016x}")
+        await env.jobs.record(ref)
+        link, starter = env.jobs.record(ref, live(ref, NOON)), env.jobs.record(ref, None, DANA)
+        await asyncio.gather(link, starter)
 
-    assert EventName.LINK_LIVE not in await env.events()
+        known = (await env.jobs.get([ref]))[ref]
+        assert (known.live_since, known.started_by) == (NOON, DANA)
 
 
 async def test_link_that_was_used_unseen_is_recorded_as_live_and_reported_as_used(
@@ -91,7 +95,7 @@ async def test_link_that_was_used_unseen_is_recorded_as_live_and_reported_as_use
     await waiting(env)
     env.clock.advance(120)
     for _ in range(2):
-        await env.facts.record(REF, used(REF, env.clock.now))
+        await env.jobs.record(REF, used(REF, env.clock.now))
     posts = await env.outbox.claim("replica-1", 10)
 
     of_link = [each for each in await env.events() if "link" in each]
@@ -100,57 +104,59 @@ async def test_link_that_was_used_unseen_is_recorded_as_live_and_reported_as_use
     assert replies == [EventName.LINK_USED]
 
 
-async def test_request_of_a_link_that_was_shown_as_used_gets_no_event(env: Stores) -> None:
-    job = used(REF, NOON)
+@pytest.mark.parametrize("job", [live(REF, NOON), used(REF, NOON)], ids=["live", "used"])
+async def test_request_of_a_link_that_was_shown_as_it_is_gets_no_event(
+    env: Stores, job: RestoreJob
+) -> None:
     await waiting(env, shown=JobFingerprint.of(job))
-    await env.facts.record(REF, job)
+    await env.jobs.record(REF, job)
 
     assert await env.events() == [EventName.CREATED]
-    assert (await env.facts.get([REF]))[REF].phase is LinkPhase.USED
+    assert (await env.jobs.get([REF]))[REF].state is job.state
 
 
 async def test_link_that_went_live_unnoticed_is_reported_to_a_later_request(env: Stores) -> None:
-    await env.facts.record(REF, live(REF, NOON))
+    await env.jobs.record(REF, live(REF, NOON))
     await waiting(env)
-    await env.facts.record(REF, live(REF, NOON))
+    await env.jobs.record(REF, live(REF, NOON))
 
     assert (await env.events()).count(EventName.LINK_LIVE) == 1
 
 
 async def test_late_starter_edits_the_card_and_is_recorded(env: Stores) -> None:
     await waiting(env)
-    await env.facts.record(REF, started_by=DANA)
-    await env.facts.record(REF, started_by=StartedBy(StarterStatus.NOT_IN_FEED))
+    await env.jobs.record(REF, started_by=DANA)
+    await env.jobs.record(REF, started_by=StartedBy(StarterStatus.NOT_IN_FEED))
     (edit,) = await env.outbox.claim("replica-1", 10)
 
     assert (edit.kind, await env.events()) == (
         PostKind.EDIT,
         [EventName.CREATED, EventName.STARTER_KNOWN],
     )
-    assert (await env.facts.get([REF]))[REF].started_by == DANA
+    assert (await env.jobs.get([REF]))[REF].started_by == DANA
 
 
 async def test_settled_starter_is_recorded_without_an_event_or_a_message(env: Stores) -> None:
     await env.store.create(a_waiting_request(ref=REF), RINA)
-    await env.facts.record(REF, started_by=DANA)
+    await env.jobs.record(REF, started_by=DANA)
     before = [len(await env.claim_posts()), len(await env.events())]
-    await env.facts.record(REF, started_by=replace(DANA, settled=True))
+    await env.jobs.record(REF, started_by=replace(DANA, settled=True))
     new = [len(await env.claim_posts()), len(await env.events())]
 
-    assert (await env.facts.get([REF]))[REF].started_by.settled
+    assert (await env.jobs.get([REF]))[REF].started_by.settled
     assert new == [0, before[1]]
 
 
 async def test_followed_are_the_jobs_of_waiting_requests_with_nearby_ones(env: Stores) -> None:
     nearby_job = JobRef(REF.project_id, "prod-us", f"{int(NOON.timestamp()) + 2:08x}{'b' * 16}")
-    await env.facts.record(nearby_job)
+    await env.jobs.record(nearby_job)
     await env.store.create(a_waiting_request(ref=REF), RINA)
     await env.store.create(a_request(), RINA)
 
-    (followed,) = await env.facts.followed()
+    (followed,) = await env.jobs.followed()
 
-    assert (followed.ref, followed.waits) == (REF, True)
-    assert followed.nearby.ids == [nearby_job.job_id]
+    assert (followed.job.ref, followed.waits) == (REF, True)
+    assert followed.other_jobs == [nearby_job.job_id]
 
 
 @pytest.mark.parametrize("seen", ["", "before the DELETE", "in the read-back"])

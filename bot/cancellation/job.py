@@ -1,0 +1,235 @@
+"""A restore job: its state, its starter and the clock of its link, by what was read (pure)."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from statistics import median
+from typing import Any
+
+from bot.atlas import LINK_LIFETIME, DeliveryType, JobRef, JobState, RestoreJob
+from bot.cancellation.lifecycle import Card, JobFingerprint, Request, State
+from bot.cancellation.starter import NOT_READ, StartedBy
+
+#: From the start of a job to its link, until enough of the project's own times are known.
+USUAL_WAIT = timedelta(minutes=3)
+#: How many own times are enough.
+ENOUGH_WAITS = 5
+#: Longer waits are discarded: such a job's id does not begin with the time of its start.
+LONGEST_WAIT = timedelta(days=1)
+#: More than a read of a job takes, where it is not known when the read began.
+LONGEST_READ = timedelta(seconds=30)
+#: The states of an open job in their order; a job that is over comes after them.
+_OPEN = (JobState.IN_PROGRESS, JobState.LINK_LIVE, JobState.LINK_USED)
+
+
+class LinkPhase(StrEnum):
+    """What the clock of a link shows."""
+
+    EXPECTED = "expected"
+    OVERDUE = "overdue"  #: the expected time has passed
+    LIVE = "live"  #: the link gives the backup, once
+    USED = "used"  #: the link was used or withdrawn
+    ENDED = "ended"  #: the job has ended
+
+
+#: The phases before the link.
+TO_COME = frozenset({LinkPhase.EXPECTED, LinkPhase.OVERDUE})
+
+
+class QuarantineDecision(StrEnum):
+    """What became of a new download in quarantine."""
+
+    CARD = "card"  #: it is quarantined, and the request's card is its announcement
+    BEYOND_LIMIT = "beyond_limit"  #: it is only announced
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """How long before the link a cancellation came; negative for after it."""
+
+    span: timedelta
+    was_live: bool  #: the link counts from when it became live, else from when it was expected
+
+
+def expected_wait(observed: Sequence[timedelta]) -> timedelta:
+    """Return the time from start to link: the median of the project's own ones, if enough."""
+    waits = [each.total_seconds() for each in observed if timedelta() <= each <= LONGEST_WAIT]
+    return timedelta(seconds=median(waits)) if len(waits) >= ENOUGH_WAITS else USUAL_WAIT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What is recorded of a restore job; what is not recorded follows from its id.
+
+    `live_since` and `until` stay when the link is used.
+    """
+
+    ref: JobRef
+    first_seen_at: datetime  #: when the watch first listed it, or it was first read
+    changed_at: datetime  #: when `state` was first read
+    expected_at: datetime  #: when its link is expected
+    state: JobState = JobState.IN_PROGRESS  #: when it was last read
+    live_since: datetime | None = None
+    until: datetime | None = None  #: when the link expires
+    phase: LinkPhase = LinkPhase.EXPECTED  #: which cards and announcements show
+    started_by: StartedBy = NOT_READ
+    version: int = 0  #: counts the announced changes; 0 before it is announced
+    id: int | None = None  #: None before it is recorded
+    shown: JobFingerprint | None = None  #: as the watch first listed it; None before
+    quarantine: QuarantineDecision | None = None
+    was_running: bool = False  #: whether it was there already when the watch first read its cluster
+    message: Card | None = None  #: the place of the announcement, or None while it is not posted
+    request: Request | None = None  #: for an announcement: the newest request for the job
+
+    @classmethod
+    def new(cls, ref: JobRef, wait: timedelta, now: datetime) -> "Job":
+        """Return a job of which only the id is known."""
+        expected_at = ref.started_at + wait
+        return cls(ref=ref, first_seen_at=now, changed_at=now, expected_at=expected_at).at(now)
+
+    @property
+    def ended(self) -> JobState | None:
+        """The state in which it ended; None for a job that Atlas does not list any more."""
+        return self.state if self.state.is_over and self.state is not JobState.GONE else None
+
+    @property
+    def beyond_limit(self) -> bool:
+        """Whether it is not quarantined because of the limit."""
+        return self.quarantine is QuarantineDecision.BEYOND_LIMIT
+
+    def at(self, now: datetime) -> "Job":
+        """Return the job with the phase of this time."""
+        phase = LinkPhase.OVERDUE if self.expected_at <= now else LinkPhase.EXPECTED
+        if self.ended:
+            phase = LinkPhase.ENDED
+        elif self.state is JobState.LINK_USED:
+            phase = LinkPhase.USED
+        elif self.until and self.until <= now:
+            phase = LinkPhase.ENDED
+        elif self.live_since:
+            phase = LinkPhase.LIVE
+        return replace(self, phase=phase)
+
+    def with_link(self, expires_at: datetime | None) -> "Job":
+        """Add when the link expires, if it exists or existed; a known time stays known."""
+        since = expires_at - LINK_LIFETIME if expires_at else self.live_since
+        return replace(self, live_since=since, until=expires_at or self.until)
+
+    def observe(
+        self,
+        now: datetime,
+        read: RestoreJob | None = None,
+        started_by: StartedBy | None = None,
+        *,
+        read_at: datetime | None = None,
+    ) -> "Job":
+        """Add a read that began at `read_at`, and a starter if more is known about it by now.
+
+        An earlier state is ignored if a read that began later may have shown the recorded one.
+        """
+        job = self
+        if started_by and started_by.supersedes(self.started_by):
+            job = replace(job, started_by=started_by)
+        if read:
+            is_late = (read_at or now - LONGEST_READ) < self.changed_at
+            state = self._state_after(read.state, is_late=is_late)
+            job = job.with_link(read.link_expires_at).entering(state, now)
+        return job.at(now)
+
+    def entering(self, state: JobState, now: datetime) -> "Job":
+        return self if state is self.state else replace(self, state=state, changed_at=now)
+
+    def _state_after(self, read: JobState, *, is_late: bool) -> JobState:
+        if self.state is JobState.GONE:
+            return read
+        if is_late and _order(read) < _order(self.state):
+            return self.state
+        if read is JobState.IN_PROGRESS and self.state in _OPEN[1:]:
+            return JobState.LINK_USED  # an earlier read showed the link, this one no trace of it
+        return read
+
+    def listed(self, listing: "Listing", quarantine: QuarantineDecision | None = None) -> "Job":
+        """Add a read of the cluster's jobs, which may lack this one; see `compare`."""
+        read, now = listing.jobs.get(self.ref.job_id), listing.now
+        if read is None:
+            return self.entering(JobState.GONE, now)
+        job = self.observe(now, read, read_at=listing.read_at)
+        is_history = listing.first or self.shown is not None
+        announce = self.version > 0 or not (job.state.is_over and is_history)
+        job = replace(job, version=max(job.version, int(announce)))
+        if self.shown:
+            return job
+        return replace(
+            job,
+            shown=JobFingerprint.of(read),
+            first_seen_at=now,
+            was_running=listing.first,
+            quarantine=quarantine,
+        )
+
+    def link_times(self) -> dict[str, str]:
+        """Return what the audit log keeps of the link."""
+        times = {"link_expected": self.expected_at, "link_live_since": self.live_since}
+        return {name: moment.isoformat() for name, moment in times.items() if moment}
+
+    def audit_detail(self) -> dict[str, Any]:
+        """Return the starter and the start, for audit events."""
+        starter = self.started_by.starter
+        return {
+            "started_at": self.ref.started_at.isoformat(),
+            "by": starter.name if starter else None,
+            "starter": self.started_by.to_json(),
+        }
+
+
+def lead_of(request: Request, job: Job) -> Lead | None:
+    """Return how long before the link a cancellation came, if it did."""
+    if request.state is not State.CANCELLED:
+        return None
+    moment = job.live_since or job.expected_at
+    return Lead(moment - request.changed_at, was_live=job.live_since is not None)
+
+
+def differ(before: Job, after: Job) -> bool:
+    """Whether a change is recorded: more than what messages show."""
+    return before != after or before.started_by.settled != after.started_by.settled
+
+
+def _order(state: JobState) -> int:
+    return _OPEN.index(state) if state in _OPEN else len(_OPEN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """The jobs of a cluster, as the watch read them."""
+
+    jobs: Mapping[str, RestoreJob]  #: by their ids, newest first
+    now: datetime
+    read_at: datetime  #: when the read began
+    first: bool = False  #: whether it is the first one of a cluster that existed before the watch
+    unread: Collection[str] = ()  #: the ids of jobs that could not be read; "" for one without id
+
+
+def compare(listing: Listing, known: Mapping[str, Job]) -> list[Job]:
+    """Return the downloads of a cluster that are new or have another state, oldest first.
+
+    `known` has the recorded jobs and the new ones, by their ids.
+
+    A new job that is over already is announced too: it may have started and ended while Atlas or
+    the bot was down. The first read of a cluster announces no such jobs, because they are history.
+    Jobs that could not be read are not gone.
+    """
+    downloads = [each for each, read in listing.jobs.items() if is_download(read)][::-1]
+    present = {*known} if "" in listing.unread else {*listing.unread, *listing.jobs}
+    gone = [
+        job_id
+        for job_id, job in known.items()
+        if job_id not in present and job.shown and not job.state.is_over
+    ]
+    pairs = [(known[each], known[each].listed(listing)) for each in [*downloads, *gone]]
+    return [after for job, after in pairs if job.shown is None or job.state is not after.state]
+
+
+def is_download(read: RestoreJob) -> bool:
+    return read.delivery_type == DeliveryType.DOWNLOAD

@@ -1,0 +1,281 @@
+"""Restore jobs, with the events, cards and announcements that a change of them causes."""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import asdict, astuple, dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    Select,
+    bindparam,
+    exists,
+    insert,
+    select,
+    text,
+    tuple_,
+    update,
+)
+
+from bot.atlas import JobRef, JobState, RestoreJob, created_at
+from bot.cancellation.events import EventName
+from bot.cancellation.job import (
+    USUAL_WAIT,
+    Job,
+    LinkPhase,
+    QuarantineDecision,
+    differ,
+    expected_wait,
+)
+from bot.cancellation.lifecycle import UNDECIDED, Card, Request, State
+from bot.cancellation.starter import NOT_READ, REACH, StartedBy
+from bot.storage import queries
+from bot.storage.posts import announce
+from bot.storage.tables import (
+    JOB,
+    JOB_IS_OPEN,
+    audit_events,
+    jobs,
+    requests,
+    shown_from_json,
+    to_ref,
+)
+from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
+
+MAX_OBSERVED = 50  #: the newest observed links of a project that count
+MAX_FOLLOWED = 100  #: jobs that are followed at most, of each kind
+#: The columns with the name and the value of an attribute of `Job`.
+_SAME = ("first_seen_at", "changed_at", "live_since", "until", "version")
+# Statements with parameters are built once, because that takes longer than to run them.
+_LOCK_JOB = select(jobs).where(queries.has_job(jobs)).with_for_update()
+_WANTED = select(jobs).where(
+    tuple_(*(jobs.c[name] for name in JOB)).in_(bindparam("refs", expanding=True))
+)
+_INSERT = insert(jobs)
+_INSERT_ONE = _INSERT.returning(jobs)
+_UPDATE = update(jobs).where(jobs.c.id == bindparam("of")).returning(jobs)
+#: The newest links of `project_id` that were observed.
+_OBSERVED = (
+    select(jobs.c.job_id, jobs.c.live_since)
+    .where(jobs.c.project_id == bindparam("project_id"), jobs.c.live_since.is_not(None))
+    .order_by(jobs.c.live_since.desc())
+    .limit(MAX_OBSERVED)
+)
+#: The recorded jobs of `project_ids` with the id `job_id`, by the unique index.
+WITH_ID = select(*(jobs.c[name] for name in JOB)).where(
+    jobs.c.project_id.in_(bindparam("project_ids", expanding=True)),
+    jobs.c.job_id == bindparam("job_id"),
+)
+#: The jobs whose announcement has a button.
+_ANNOUNCED = (
+    select(jobs)
+    .where(text(JOB_IS_OPEN), jobs.c.version > 0)
+    .order_by(jobs.c.id.desc())
+    .limit(MAX_FOLLOWED)
+)
+_LOCK_UNDECIDED = queries.OPEN_REQUEST_FOR.where(requests.c.state.in_(UNDECIDED)).with_for_update()
+#: The jobs of `project_id` from `first` to `last` but `job_id`.
+_NEARBY = select(jobs.c.job_id).where(
+    jobs.c.project_id == bindparam("project_id"),
+    jobs.c.job_id.between(bindparam("first"), bindparam("last")),
+    jobs.c.job_id != bindparam("job_id"),
+)
+
+
+def to_job(row: Any) -> Job:  # noqa: ANN401 - a database row
+    """Build a job from its row."""
+    ref, is_used = to_ref(row), row.link_used and row.state == JobState.LINK_LIVE
+    return Job(
+        **{name: getattr(row, name) for name in _SAME},
+        id=row.id,
+        ref=ref,
+        state=JobState.LINK_USED if is_used else JobState(row.state),
+        expected_at=row.expected_at or ref.started_at + USUAL_WAIT,
+        phase=LinkPhase(row.phase or LinkPhase.EXPECTED),
+        started_by=StartedBy.from_json(json.loads(row.started_by)) if row.started_by else NOT_READ,
+        shown=shown_from_json(json.loads(row.shown)) if row.shown else None,
+        quarantine=QuarantineDecision(row.quarantine) if row.quarantine else None,
+        was_running=bool(row.was_running),
+        message=Card(channel=row.channel, ts=row.ts) if row.channel else None,
+    )
+
+
+def _to_row(job: Job) -> dict[str, Any]:
+    """Return the columns of a job but its id and the place of its announcement."""
+    is_used = job.state is JobState.LINK_USED
+    return {
+        **{name: getattr(job, name) for name in _SAME},
+        **asdict(job.ref),
+        "state": JobState.LINK_LIVE if is_used else job.state,
+        "link_used": is_used,
+        "expected_at": job.expected_at,
+        "phase": job.phase,
+        "started_by": json.dumps(job.started_by.to_json()),
+        "shown": json.dumps(job.shown.to_json()) if job.shown else "",
+        "quarantine": job.quarantine,
+        "was_running": job.was_running,
+    }
+
+
+def get_or_new(uow: UnitOfWork, refs: Collection[JobRef]) -> dict[JobRef, Job]:
+    """Read jobs; those that are not recorded follow from their ids."""
+    wanted = {"refs": [astuple(ref) for ref in refs]}
+    known = {to_ref(row): to_job(row) for row in uow.execute(_WANTED, wanted)} if refs else {}
+    new = {ref.project_id for ref in refs if ref not in known}
+    waits = {project_id: expected_wait_in(uow, project_id) for project_id in new}
+    return {ref: known.get(ref) or Job.new(ref, waits[ref.project_id], uow.now) for ref in refs}
+
+
+def jobs_among(row_ids: Iterable[int]) -> Select[Any]:
+    return select(jobs).where(jobs.c.id.in_(list(row_ids)))
+
+
+def get_announced(uow: UnitOfWork, row_ids: Iterable[int]) -> dict[int, Job]:
+    """Read jobs by the ids of their rows, each with the newest request for it."""
+    return {
+        row.id: replace(
+            job := to_job(row),
+            request=uow.get_or_none(queries.NEWEST_REQUEST_FOR, asdict(job.ref)),
+        )
+        for row in uow.execute(jobs_among(row_ids)).all()
+    }
+
+
+def expected_wait_in(uow: UnitOfWork, project_id: str) -> timedelta:
+    """Return how long the project's jobs take to their links, by the newest that were observed."""
+    newest = uow.execute(_OBSERVED, {"project_id": project_id})
+    return expected_wait([live - created_at(job_id) for job_id, live in newest])
+
+
+def insert_history(uow: UnitOfWork, history: Sequence[Job]) -> None:
+    """Insert jobs that no message shows."""
+    if history:
+        uow.execute(_INSERT, [_to_row(job) for job in history])
+
+
+def change(uow: UnitOfWork, ref: JobRef, observe: Callable[[Job], Job]) -> Job:
+    """Change a job under the lock of its row, and ask for updates of the messages about it.
+
+    The row of an undecided request is locked before that of its job.
+    """
+    request = uow.lock_or_none(_LOCK_UNDECIDED, asdict(ref))
+    row = uow.execute(_LOCK_JOB, asdict(ref)).first()
+    before = to_job(row) if row else Job.new(ref, expected_wait_in(uow, ref.project_id), uow.now)
+    after = observe(before).at(uow.now)
+    is_announced = after.version > 0 and after != before
+    if is_announced:
+        after = replace(after, version=before.version + 1)
+    values, saved = _to_row(after), []
+    if row is None:
+        saved = uow.execute(_INSERT_ONE, values).all()
+    elif differ(before, after):
+        saved = uow.execute(_UPDATE, {"of": row.id, **values}).all()
+    if request:
+        _update_request(uow, request, before, after)
+    if is_announced:
+        announce(uow.execute, uow.now, saved)
+    return after
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownJob:
+    """A job with what decides who started it, and whether it is read."""
+
+    job: Job
+    request: Request | None = None  #: the open request for it
+    other_jobs: Sequence[str] = ()  #: the project's jobs that were started at about its time
+    all_read_at: datetime | None = None  #: all clusters were read at this time or later
+
+    @property
+    def waits(self) -> bool:
+        """Whether a request for it waits for a decision of people."""
+        return self.request is not None and self.request.state in UNDECIDED
+
+
+class JobStore(Store):
+    background = True
+
+    @reads
+    def get(self, uow: UnitOfWork, refs: Collection[JobRef]) -> dict[JobRef, Job]:
+        """Return jobs; those that are not recorded follow from the ids."""
+        return get_or_new(uow, refs)
+
+    @reads
+    def with_id(
+        self, uow: UnitOfWork, job_id: str, project_ids: Collection[str]
+    ) -> Sequence[JobRef]:
+        """Return the recorded jobs of these projects with this id: usually one, or none."""
+        values = {"job_id": job_id, "project_ids": list(project_ids)}
+        return [to_ref(row) for row in uow.execute(WITH_ID, values)]
+
+    @reads
+    def known(self, uow: UnitOfWork, ref: JobRef) -> KnownJob:
+        """Return a job, the jobs near it and its open request."""
+        job = get_or_new(uow, [ref])[ref]
+        request = uow.get_or_none(queries.OPEN_REQUEST_FOR, asdict(ref))
+        return _known(uow, job, request)
+
+    @reads
+    def followed(self, uow: UnitOfWork) -> Sequence[KnownJob]:
+        """Return the jobs of requests that wait, of keeps, and of announcements with a button."""
+        undecided = queries.requests_awaiting(uow.now, MAX_FOLLOWED, UNDECIDED)
+        waiting = {request.ref: request for request in uow.get_all(undecided)}
+        others = [*uow.execute(queries.KEPT_AND_OPEN), *uow.execute(_ANNOUNCED)]
+        known = get_or_new(uow, [*dict.fromkeys([*waiting, *map(to_ref, others)])])
+        return [_known(uow, job, waiting.get(ref)) for ref, job in known.items()]
+
+    @writes
+    def record(
+        self,
+        uow: UnitOfWork,
+        ref: JobRef,
+        read: RestoreJob | None = None,
+        started_by: StartedBy | None = None,
+    ) -> Job:
+        """Add what was read, and update the messages about the job, in one transaction."""
+        return change(uow, ref, lambda job: job.observe(uow.now, read, started_by))
+
+
+def _known(uow: UnitOfWork, job: Job, request: Request | None) -> KnownJob:
+    """Add the jobs near a job whose starter may not be settled yet."""
+    if job.started_by.settled:
+        return KnownJob(job=job, request=request)
+    times = (job.ref.started_at - REACH, job.ref.started_at + REACH)
+    first, last = (f"{max(0, int(time.timestamp())):08x}" for time in times)
+    values = {"first": first, "last": f"{last}g", "now": uow.now, **asdict(job.ref)}
+    # The time first, so that all jobs that were recorded by then are read.
+    all_read_at = uow.execute(queries.ALL_READ_AT, values).scalar_one()
+    others = [*uow.execute(_NEARBY, values).scalars()]
+    return KnownJob(job=job, request=request, other_jobs=others, all_read_at=all_read_at)
+
+
+def _update_request(uow: UnitOfWork, request: Request, before: Job, after: Job) -> None:
+    """Record once that the link went live or was used, or the job ended; update the card."""
+    starter = after.started_by.starter
+    if starter and after.started_by != before.started_by:
+        detail = after.audit_detail()
+        uow.record_and_notify(request, EventName.STARTER_KNOWN, detail=detail, reply=False)
+    is_used = after.phase is LinkPhase.USED
+    if (is_used or after.phase is LinkPhase.LIVE) and not request.shown.link_existed:
+        _record_once(uow, request, EventName.LINK_LIVE, after, reply=not is_used)
+    if is_used and not request.shown.link_was_used:
+        _record_once(uow, request, EventName.LINK_USED, after)
+    if after.phase is LinkPhase.ENDED and request.state is State.AWAITING:
+        _record_once(uow, request, EventName.JOB_ENDED, after)
+    if after != before:
+        uow.refresh_card(request)
+
+
+def _record_once(
+    uow: UnitOfWork, request: Request, name: EventName, job: Job, *, reply: bool = True
+) -> None:
+    is_event = (audit_events.c.request == request.id, audit_events.c.event == name)
+    if uow.execute(select(exists().where(*is_event))).scalar_one():
+        return
+    detail = {
+        "live_since": job.live_since.isoformat() if job.live_since else None,
+        "until": job.until.isoformat() if job.until else None,
+        "state": job.ended,
+    }
+    known = {k: v for k, v in detail.items() if v}
+    uow.record_and_notify(request, name, detail=known, reply=reply)
