@@ -1,6 +1,6 @@
 """The errors of calls to Atlas, and which one a status or error code of Atlas means.
 
-The docstring of each leaf is the sentence for people.
+Each leaf has the sentence for people.
 
 AtlasError
 ├── AtlasRejected           a definite refusal: a retry changes nothing
@@ -9,12 +9,12 @@ AtlasError
         └── ConnectionBroken    after something was sent
 """
 
-import inspect
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, InitVar, dataclass
 from http import HTTPStatus
+from typing import ClassVar
 
 from bot.atlas.models import one_line
 
@@ -23,7 +23,8 @@ from bot.atlas.models import one_line
 class AtlasError(Exception):
     """A call to Atlas failed; `str(error)` is a sentence for people, with the fix."""
 
-    sentence: InitVar[str | None] = None
+    sentence: ClassVar[str] = "A call to Atlas failed."
+    instead: InitVar[str | None] = None  #: of the sentence, where the response has a fact
     _: KW_ONLY
     status: int | None = None  #: the HTTP status, or None without a response
     code: str | None = None  #: Atlas's `errorCode`, if given
@@ -34,9 +35,8 @@ class AtlasError(Exception):
     #: Whether a DELETE may have been executed all the same; read the job before anything else.
     may_have_taken_effect: bool = False
 
-    def __post_init__(self, sentence: str | None) -> None:
-        own = (inspect.getdoc(type(self)) or "").split("\n\n")[0]
-        super().__init__(sentence or " ".join(own.split()))
+    def __post_init__(self, instead: str | None) -> None:
+        super().__init__(instead or self.sentence)
 
 
 class AtlasRejected(AtlasError):
@@ -44,47 +44,58 @@ class AtlasRejected(AtlasError):
 
 
 class KeyRefused(AtlasRejected):
-    """Atlas did not accept the bot's key: check it, and that it has access to this project."""
+    sentence = (
+        "Atlas did not accept the bot's key: check it, and that it has access to this project."
+    )
 
 
 class RoleMissing(AtlasRejected):
-    """The bot's key may not do this: give it the roles Backup Manager and Recovery Operator.
-
-    In full Project Backup Manager, to read restore jobs, and Project Backup Recovery Operator, to
-    cancel them.
-    """
+    # In full Project Backup Manager, to read restore jobs, and Project Backup Recovery Operator.
+    sentence = (
+        "The bot's key may not do this: give it the roles Backup Manager and Recovery Operator."
+    )
 
 
 class NotOnAccessList(AtlasRejected):
-    """The bot's key may not be used from this address: add the address to its access list."""
+    sentence = (
+        "The bot's key may not be used from this address: add the address to its access list."
+    )
 
 
 class ProjectNotFound(AtlasRejected):
-    """Atlas knows no such project: check the project id."""
+    sentence = "Atlas knows no such project: check the project id."
 
 
 class ClusterNotFound(AtlasRejected):
-    """There is no such cluster in the project: check its name, and that the project is right."""
+    sentence = (
+        "There is no such cluster in the project: check its name, and that the project is right."
+    )
 
 
 class WrongClusterKind(AtlasRejected):
-    """Atlas cannot cancel downloads of flex and serverless clusters: it has no call for it."""
+    sentence = (
+        "Atlas cannot cancel downloads of flex and serverless clusters: it has no call for it."
+    )
 
 
 class JobNotFound(AtlasRejected):
-    """The cluster has no such download: check its job id, and that the cluster is right."""
+    sentence = "The cluster has no such download: check its job id, and that the cluster is right."
 
 
 class NotCancellable(AtlasRejected):
-    """Atlas does not cancel this job: it cancels whole download jobs only, until they are over."""
+    sentence = (
+        "Atlas does not cancel this job: it cancels whole download jobs only, until they are over."
+    )
 
 
 class VersionGone(AtlasRejected):
-    """Atlas does not serve this version of its API: update this program, or set another version."""
+    sentence = (
+        "Atlas does not serve this version of its API: update this program, or set another version."
+    )
 
 
 class OtherRefusal(AtlasRejected):
-    """Atlas refused what was asked."""
+    sentence = "Atlas refused what was asked."
 
 
 class AtlasUnavailable(AtlasError):
@@ -92,35 +103,39 @@ class AtlasUnavailable(AtlasError):
 
 
 class RateLimited(AtlasUnavailable):
-    """Atlas limits how often it may be asked: try again in a minute."""
+    sentence = "Atlas limits how often it may be asked: try again in a minute."
 
 
 class Maintenance(AtlasUnavailable):
-    """Atlas is under maintenance and takes no changes: try again later."""
+    sentence = "Atlas is under maintenance and takes no changes: try again later."
 
 
 class Unavailable(AtlasUnavailable):
-    """Atlas answered with an internal error: try again in a minute."""
+    sentence = "Atlas answered with an internal error: try again in a minute."
 
 
 class UnreadableAnswer(AtlasUnavailable):
-    """Atlas's answer could not be read: check that the address is Atlas's, and try again."""
+    sentence = "Atlas's answer could not be read: check that the address is Atlas's, and try again."
 
 
 class ChallengeNotUnderstood(AtlasUnavailable):
-    """The server asks for a login that an API key cannot give: check its address, and any proxy."""
+    sentence = (
+        "The server asks for a login that an API key cannot give: check its address, and any proxy."
+    )
 
 
 class TimedOut(AtlasUnavailable):
-    """Atlas did not answer in time: try again in a minute."""
+    sentence = "Atlas did not answer in time: try again in a minute."
 
 
 class NoConnection(AtlasUnavailable):
-    """Atlas could not be reached: check the address, the network, and the proxy if there is one."""
+    sentence = (
+        "Atlas could not be reached: check the address, the network, and the proxy if there is one."
+    )
 
 
 class ConnectionBroken(NoConnection):
-    """The connection to Atlas broke before its answer was complete: try again."""
+    sentence = "The connection to Atlas broke before its answer was complete: try again."
 
 
 #: By `errorCode`. UNEXPECTED_ERROR is not here: it comes with 401, 404 and 500.

@@ -1,4 +1,4 @@
-"""Errors of a request, as a tree; each leaf's docstring is the sentence that people see.
+"""Errors of a request, as a tree; each leaf has the sentence that people see.
 
 CancellationError
 ├── NotAllowed          the policy refuses it
@@ -7,8 +7,8 @@ CancellationError
 └── UnknownProject, RateLimitReserved, RequestNotFound, RightsNotChecked
 """
 
-import inspect
 from dataclasses import dataclass
+from typing import ClassVar
 
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import People
@@ -17,9 +17,10 @@ from bot.cancellation.people import People
 class CancellationError(Exception):
     """The request could not be handled."""
 
+    sentence: ClassVar[str]  #: for people; `{name}` stands for an attribute
+
     def __str__(self) -> str:
-        """Return the docstring of the class, with its attributes filled in."""
-        return (inspect.getdoc(type(self)) or "").replace("\n", " ").format(**vars(self))
+        return self.sentence.format(**vars(self))
 
 
 @dataclass(eq=False, repr=False)
@@ -30,104 +31,106 @@ class NotAllowed(CancellationError):
 
 
 class ReadOnly(NotAllowed):
-    """The bot only watches this project and cancels nothing: cancel the job in Atlas, on the cluster's Backup page."""  # noqa: E501 - one sentence, shown as it stands
+    sentence = "The bot only watches this project and cancels nothing: cancel the job in Atlas, on the cluster's Backup page."  # noqa: E501 - shown as it stands
 
 
 class KeyMayNotCancel(NotAllowed):
-    """The bot's key has no role that may cancel, so the bot only watches: cancel the job in Atlas, on the cluster's Backup page, and ask an admin of the bot to give the key that role."""  # noqa: E501 - one sentence, shown as it stands
+    sentence = "The bot's key has no role that may cancel, so the bot only watches: cancel the job in Atlas, on the cluster's Backup page, and ask an admin of the bot to give the key that role."  # noqa: E501 - shown as it stands
 
 
 class NotARequester(NotAllowed):
-    """You may not ask for a download to be cancelled."""
+    sentence = "You may not ask for a download to be cancelled."
 
 
 class NotAnApprover(NotAllowed):
-    """You may not approve or deny this request."""
+    sentence = "You may not approve or deny this request."
 
 
 class MayNotCancelNow(NotAllowed):
-    """You may not cancel this download, which is in quarantine."""
+    sentence = "You may not cancel this download, which is in quarantine."
 
 
 class MayNotKeep(NotAllowed):
-    """You may not keep this download."""
+    sentence = "You may not keep this download."
 
 
 class MayNotActAlone(NotAllowed):
-    """You may not cancel without approval: clear the checkbox to ask other people to approve."""
+    sentence = (
+        "You may not cancel without approval: clear the checkbox to ask other people to approve."
+    )
 
 
 class NotAReviewer(NotAllowed):
-    """Only a person who may approve can review what was done without approval."""
+    sentence = "Only a person who may approve can review what was done without approval."
 
 
 class OwnAct(NotAllowed):
-    """You acted alone here, so another person must review it."""
+    sentence = "You acted alone here, so another person must review it."
 
 
 class NothingToReview(NotAllowed):
-    """This request did not run without approval, so there is nothing to review."""
+    sentence = "This request did not run without approval, so there is nothing to review."
 
 
 class OwnRequest(NotAllowed):
-    """This is your own request, so another person must decide on it."""
+    sentence = "This is your own request, so another person must decide on it."
 
 
 class OwnDownload(NotAllowed):
-    """By Atlas's activity feed you started this download, or may have, so another approver must keep it."""  # noqa: E501 - one sentence, shown as it stands
+    sentence = "By Atlas's activity feed you started this download, or may have, so another approver must keep it."  # noqa: E501 - shown as it stands
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class NotTheRequester(NotAllowed):
-    """Only the person who asked can withdraw this request."""
+    sentence = "Only the person who asked can withdraw this request."
 
     requester: str
 
 
 class AlreadyApproved(NotAllowed):
-    """You have approved this request already; it needs another person too."""
+    sentence = "You have approved this request already; it needs another person too."
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class ChannelNotAllowed(NotAllowed):
-    """The command does not work in this channel."""
+    sentence = "The command does not work in this channel."
 
     channels: frozenset[str]
 
 
 class ReasonMissing(NotAllowed):
-    """A reason is needed: say in a few words why the download is to be cancelled."""
+    sentence = "A reason is needed: say in a few words why the download is to be cancelled."
 
 
 class DenialReasonMissing(NotAllowed):
-    """A reason is needed: say in a few words why the download is not to be cancelled."""
+    sentence = "A reason is needed: say in a few words why the download is not to be cancelled."
 
 
 class KeepReasonMissing(NotAllowed):
-    """A reason is needed: say in a few words why the download may go on."""
+    sentence = "A reason is needed: say in a few words why the download may go on."
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class NameNotTyped(NotAllowed):
-    """Type the name of the cluster, {cluster_name}, in upper or lower case."""
+    sentence = "Type the name of the cluster, {cluster_name}, in upper or lower case."
 
     cluster_name: str
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class TooFewApprovers(NotAllowed):
-    """This needs approvals of other people, {needed} in all, but only {able} could give one, so it could never be approved. Ask an admin of the bot to name more approvers."""  # noqa: E501 - one sentence, shown as it stands
+    sentence = "This needs approvals of other people, {needed} in all, but only {able} could give one, so it could never be approved. Ask an admin of the bot to name more approvers."  # noqa: E501 - shown as it stands
 
     needed: int
     able: int
 
 
 class NotCancellableNow(NotAllowed):
-    """This download cannot be cancelled any more, so nothing was done."""
+    sentence = "This download cannot be cancelled any more, so nothing was done."
 
 
 class RequesterLostRight(NotAllowed):
-    """The person who asked may not ask for this any more, so it cannot be carried out."""
+    sentence = "The person who asked may not ask for this any more, so it cannot be carried out."
 
 
 @dataclass(eq=False, repr=False)
@@ -138,36 +141,36 @@ class StateConflict(CancellationError):
 
 
 class JobAlreadyRequested(StateConflict):
-    """There is an open request for this download already."""
+    sentence = "There is an open request for this download already."
 
 
 class AlreadyHandled(StateConflict):
-    """This request has been handled already."""
+    sentence = "This request has been handled already."
 
 
 class AlreadyReviewed(StateConflict):
-    """This was reviewed already."""
+    sentence = "This was reviewed already."
 
 
 class RequestExpired(StateConflict):
-    """The time for this request has run out. Ask for the cancellation again."""
+    sentence = "The time for this request has run out. Ask for the cancellation again."
 
 
 class RequestNotFound(CancellationError):
-    """There is no request with this id. Ask for the cancellation again."""
+    sentence = "There is no request with this id. Ask for the cancellation again."
 
 
 class UnknownProject(CancellationError):
-    """The bot has no key for this project. Ask an admin of the bot to add it."""
+    sentence = "The bot has no key for this project. Ask an admin of the bot to add it."
 
 
 class RateLimitReserved(CancellationError):
-    """Atlas limits how often it may be asked, and what is left is kept for cancelling: try again in a minute, or name the cluster and the job."""  # noqa: E501 - one sentence, shown as it stands
+    sentence = "Atlas limits how often it may be asked, and what is left is kept for cancelling: try again in a minute, or name the cluster and the job."  # noqa: E501 - shown as it stands
 
 
 @dataclass(eq=False, repr=False)
 class RightsNotChecked(CancellationError):
-    """{why} The bot could not check who may do this, so nothing was done."""
+    sentence = "{why} The bot could not check who may do this, so nothing was done."
 
     why: str
     retry_after: float = 0.0  #: seconds that Slack asked to wait
@@ -176,7 +179,7 @@ class RightsNotChecked(CancellationError):
 
 
 class StarterNotChecked(RightsNotChecked):
-    """{why} The bot could not check whether you started this download, so nothing was done. Try again in a moment."""  # noqa: E501 - shown as it stands
+    sentence = "{why} The bot could not check whether you started this download, so nothing was done. Try again in a moment."  # noqa: E501 - shown as it stands
 
 
 class StorageError(CancellationError):
@@ -184,24 +187,25 @@ class StorageError(CancellationError):
 
 
 class NotRecorded(StorageError):
-    """The request could not be recorded, and nothing was done. Please try again in a moment."""
+    sentence = (
+        "The request could not be recorded, and nothing was done. Please try again in a moment."
+    )
 
 
 class Conflict(NotRecorded):
-    # A unique index refused the row; the caller reads again. Same sentence as the parent.
-    __doc__ = NotRecorded.__doc__
+    """A unique index refused the row; the caller reads again."""
 
 
 class NotRead(NotRecorded):
-    """The bot cannot read its database at the moment, so nothing was recorded and nothing was done. Please try again in a moment."""  # noqa: E501 - one sentence, shown as it stands
+    sentence = "The bot cannot read its database at the moment, so nothing was recorded and nothing was done. Please try again in a moment."  # noqa: E501 - shown as it stands
 
 
 class MaybeRecorded(StorageError):
-    """The database, or Slack about your rights, did not answer in time, so it is not certain that this was recorded. If it was, the card in the channel will show it; if not, try again: the same click never counts twice."""  # noqa: E501 - one sentence, shown as it stands
+    sentence = "The database, or Slack about your rights, did not answer in time, so it is not certain that this was recorded. If it was, the card in the channel will show it; if not, try again: the same click never counts twice."  # noqa: E501 - shown as it stands
 
 
 @dataclass(eq=False, repr=False)
 class DatabaseUnreadable(StorageError):
-    """The database cannot be read ({why}): check DATABASE_URL."""
+    sentence = "The database cannot be read ({why}): check DATABASE_URL."
 
     why: str

@@ -56,13 +56,9 @@ _WORD = re.compile(r"[\w:.]*\w")
 _ATLAS_CODE = re.compile(r"[A-Z]+(?:_[A-Z]+)+")
 
 
-def _first_sentence(error: type[Exception]) -> str:
-    return " ".join((inspect.getdoc(error) or "").split("\n\n")[0].split())
-
-
 #: The names of Atlas's errors by the sentence with which a check repeats them.
 ERRORS = {
-    _first_sentence(each): name
+    each.sentence: name
     for name, each in vars(atlas_errors).items()
     if inspect.isclass(each) and issubclass(each, atlas_errors.AtlasError)
 }

@@ -1,6 +1,5 @@
-"""Errors of Slack, whose docstrings are sentences for people, and their translation."""
+"""Errors of Slack, with their sentences for people, and their translation."""
 
-import inspect
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -26,60 +25,62 @@ MAX_RETRY_AFTER = 60.0  #: seconds to wait after a 429 at most
 class SlackError(Exception):
     """Slack did not do what was asked."""
 
+    sentence: str  #: for people; that of an instance has Slack's code, if there is one
+
     def __init__(self, code: str = "", seconds: float = 0.0) -> None:
         self.code = code
         self.seconds = seconds  # to wait, where Slack limits the bot's calls
+        if code:
+            self.sentence = f"{self.sentence} (Slack: {code})"
         super().__init__(self.sentence)
-
-    @property
-    def sentence(self) -> str:
-        """The docstring of the class, and Slack's code if there is one."""
-        text = inspect.cleandoc(type(self).__doc__ or "").replace("\n", " ")
-        return f"{text} (Slack: {self.code})" if self.code else text
 
 
 class SlackUnavailable(SlackError):
-    """Slack did not answer; please try again in a moment."""
+    sentence = "Slack did not answer; please try again in a moment."
 
 
 class RateLimited(SlackUnavailable):
-    """Slack limits the bot's calls; please try again in a moment."""
+    sentence = "Slack limits the bot's calls; please try again in a moment."
 
 
 class InvalidToken(SlackError):
-    """Slack refuses the bot's token; an admin of the bot must install it again."""
+    sentence = "Slack refuses the bot's token; an admin of the bot must install it again."
 
 
 class SocketModeOff(SlackError):
-    """Socket Mode is switched off for the app; an admin of the app must switch it on again."""
+    sentence = (
+        "Socket Mode is switched off for the app; an admin of the app must switch it on again."
+    )
 
 
 class TooManyConnections(SlackError):
-    """The app has all the connections that Slack allows it; is the app token used elsewhere?"""
+    sentence = (
+        "The app has all the connections that Slack allows it; is the app token used elsewhere?"
+    )
 
 
 class CannotPost(SlackError):
-    """The bot cannot post in that channel; invite it there with /invite."""
+    sentence = "The bot cannot post in that channel; invite it there with /invite."
 
 
 class MessageNotEditable(SlackError):
-    """The message cannot be edited any more."""
+    sentence = "The message cannot be edited any more."
 
 
 class MessageDeleted(SlackError):
-    """The message was deleted."""
+    sentence = "The message was deleted."
 
 
 class AlreadyPosted(SlackError):
-    """This message was posted already."""
+    sentence = "This message was posted already."
 
 
 class DialogExpired(SlackError):
-    """The dialog could not be opened in time; please type the command again."""
+    sentence = "The dialog could not be opened in time; please type the command again."
 
 
 class SlackRejected(SlackError):
-    """Slack refused what the bot sent: please try again, and tell an admin of the bot if this stays so."""  # noqa: E501 - one sentence, shown as it stands
+    sentence = "Slack refused what the bot sent: please try again, and tell an admin of the bot if this stays so."  # noqa: E501 - shown as it stands
 
 
 #: Slack's error codes, which its method pages list, by the error that they are translated to.

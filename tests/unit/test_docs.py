@@ -3,7 +3,10 @@
 import ast
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -112,7 +115,7 @@ def test_faults_that_pages_name_are_presets(path: Path) -> None:
     assert set(named) - set(PRESETS) == set()
 
 
-def leaves() -> list[type[Exception]]:
+def leaves() -> list[Any]:
     """Return every error that people can meet."""
     modules = (atlas_errors, request_errors, slack_errors)
     found = [
@@ -126,11 +129,24 @@ def leaves() -> list[type[Exception]]:
 
 
 @pytest.mark.parametrize("leaf", leaves(), ids=lambda leaf: f"{leaf.__module__}.{leaf.__name__}")
-def test_troubleshooting_has_every_sentence_that_people_see(leaf: type[Exception]) -> None:
-    docstring = " ".join((inspect.getdoc(leaf) or "").split("\n\n")[0].split())
-    sentence = re.sub(r"\{\w+\}", "…", docstring)
+def test_troubleshooting_has_every_sentence_that_people_see(leaf: Any) -> None:
+    sentence = re.sub(r"\{\w+\}", "…", leaf.sentence)
 
     assert f"| {sentence} |" in page("docs/troubleshooting.md")
+
+
+def test_sentences_of_errors_are_kept_where_docstrings_are_removed() -> None:
+    code = (
+        "from bot import atlas; from bot.cancellation import errors; from bot.slack import errors"
+        " as slack; print(atlas.TimedOut(), errors.NotRecorded(), slack.CannotPost(), sep='|')"
+    )
+    ran = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, check=True)
+
+    assert ran.stdout.decode().strip().split("|") == [
+        atlas_errors.TimedOut.sentence,
+        request_errors.NotRecorded.sentence,
+        slack_errors.CannotPost.sentence,
+    ]
 
 
 def test_troubleshooting_has_the_state_labels_of_the_card() -> None:

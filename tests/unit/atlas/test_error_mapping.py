@@ -187,7 +187,7 @@ def test_client_address_is_found(parameters: object, detail: str, address: str) 
 def test_other_words_are_no_client_address() -> None:
     body: dict[str, object] = {"detail": "Access: a list of IP ranges is needed."}
 
-    assert str(of(403, "ORG_REQUIRES_ACCESS_LIST", body=body)) == NotOnAccessList.__doc__
+    assert str(of(403, "ORG_REQUIRES_ACCESS_LIST", body=body)) == NotOnAccessList.sentence
 
 
 @pytest.mark.parametrize(

@@ -1,24 +1,6 @@
 """Each error has its sentence."""
 
-import inspect
-
-import pytest
-
 from bot.cancellation import errors
-
-
-def leaves() -> list[type[errors.CancellationError]]:
-    found = [
-        value
-        for value in vars(errors).values()
-        if inspect.isclass(value) and issubclass(value, errors.CancellationError)
-    ]
-    return [leaf for leaf in found if leaf is errors.NotRecorded or not leaf.__subclasses__()]
-
-
-@pytest.mark.parametrize("leaf", leaves())
-def test_every_leaf_has_a_sentence(leaf: type[errors.CancellationError]) -> None:
-    assert (inspect.getdoc(leaf) or "").endswith(".")
 
 
 def test_sentence_contains_the_attributes() -> None:
