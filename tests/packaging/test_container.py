@@ -19,7 +19,7 @@ import pytest
 from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from tests.packaging.conftest import until_ready
-from tests.packaging.dockerfile import Stage, read_stages
+from tests.support.dockerfile import Stage, read_stages
 from tests.support.environ import bot_environ
 from tests.support.postgres import free_port
 

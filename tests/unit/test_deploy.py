@@ -22,7 +22,7 @@ from bot.sandbox.slack import FakeSlackServer
 from bot.settings.credentials import DEFAULT_VARIABLES
 from bot.settings.load import KNOWN_VARIABLES
 from bot.web.metrics import ALERT_STATUSES, Metrics
-from tests.packaging.dockerfile import read_stages
+from tests.support.dockerfile import read_stages
 from tests.support.environ import bot_environ
 from tests.support.postgres import PostgresServer
 from tests.support.process import BotProcess, run_command

@@ -151,6 +151,22 @@ def test_features_of_slack_import_each_other_in_one_direction() -> None:
     TopologicalSorter({one: {b for a, b in between if a == one} for one in FEATURES}).prepare()
 
 
+#: Modules of a folder of tests that other folders import.
+SHARED = {"tests.acceptance.environment", "tests.unit.slack"}
+
+
+def test_tests_import_no_test_module_and_nothing_of_another_folder_of_tests() -> None:
+    found = set()
+    for path in Path("tests").rglob("*.py"):
+        for name in imports_of(path):
+            allowed = {"tests.support", "tests.tools", part_of(name_of(path))} | SHARED
+            is_test = name.rpartition(".")[2].startswith("test_")
+            if is_within(name, {"tests"}) and (is_test or not is_within(name, allowed)):
+                found.add((str(path), name))
+
+    assert found == set()
+
+
 def test_forbidden_import_is_detected(tmp_path: Path) -> None:
     module = tmp_path / "x.py"
     module.write_text("def f():\n    import httpx\n    from bot.slack import command\n")

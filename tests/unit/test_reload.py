@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from bot.reload import Reloader
 from bot.settings import Settings, load_settings
 from tests.support.polling import wait_until
-from tests.unit.settings.test_load import ENOUGH
+from tests.support.settings import ENOUGH
 
 SHOP, LAB = "5b6212af90dc76637950a2c6", "5b6212af90dc76637950a2c7"
 SHOP_TABLE = f'[[projects]]\nname = "shop"\nid = "{SHOP}"\napprovers = ["U1", "S2"]\n'

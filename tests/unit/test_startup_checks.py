@@ -18,7 +18,7 @@ from bot.services.projects import Project, Projects
 from bot.startup_checks import SLACK_DOES_NOT_ANSWER, StartError, load_project_names, run_steps
 from tests.support.domain import PROJECT_ID
 from tests.support.fake_atlas import FakeAtlas
-from tests.unit.settings.test_load import load
+from tests.support.settings import load
 
 
 async def in_good_order() -> None:

@@ -1,7 +1,6 @@
 """Two bots on one PostgreSQL, in both modes: each handles any payload, either may be killed."""
 
 import asyncio
-import random
 import time
 from dataclasses import replace
 
@@ -19,10 +18,6 @@ from tests.support.process import BotProcess
 from tests.support.timings import SHORT_PROCESS_TIMINGS
 
 MODES: tuple[Mode, ...] = ("socket", "http")
-
-#: Random kills: rounds, and how many people ask in each.
-ROUNDS = 4
-PEOPLE = 4
 
 
 @pytest.fixture(params=["socket", "http"])
@@ -135,52 +130,3 @@ async def test_post_that_slack_answers_late_is_not_repeated_by_the_other_replica
 
         await env.check_outcomes()
         assert [call.method for call in env.slack.calls].count("chat.postMessage") == 2
-
-
-async def test_random_kills_of_replicas_end_each_request_once(on_postgres: str) -> None:
-    """Two bots; in each round some people ask, and a moment later one of the two is killed."""
-    rng = random.Random(20261125)  # noqa: S311 - the same kills at every run
-    async with opened(on_postgres) as env:
-        await two(env)
-        for number in range(ROUNDS):
-            for each in range(PEOPLE):
-                await _ask_if_acknowledged(env, env.person(number * PEOPLE + each))
-            await asyncio.sleep(rng.uniform(0.0, 0.12))
-            rng.choice([bot for bot in env.bots if bot.code is None]).kill()
-            await env.start()
-        await env.wait_for_outcomes()
-
-        await env.check_outcomes()
-        assert len(env.submitted) > ROUNDS * PEOPLE / 2
-
-
-async def _ask_if_acknowledged(env: ProcessEnvironment, user: str) -> None:
-    """Ask; an undelivered or unacknowledged command is no submitted request."""
-    job = env.new_job_id()
-    try:
-        await env.open_dialog_of(user, job, seconds=2)
-    except (AssertionError, TimeoutError):
-        return
-    await env.submit_dialog(user, job)
-
-
-async def test_random_kills_on_sqlite_end_each_request_once(on_sqlite: str) -> None:
-    """One bot that is killed at a random moment after each start."""
-    rng = random.Random(1125)  # noqa: S311 - the same kills at every run
-    async with opened(on_sqlite) as env:
-        for number in range(ROUNDS):
-            await env.start()
-            asking = [
-                asyncio.create_task(_ask_if_acknowledged(env, env.person(number * PEOPLE + each)))
-                for each in range(PEOPLE)
-            ]
-            await asyncio.sleep(rng.uniform(0.02, 0.35))
-            if number == ROUNDS - 1:  # a busy machine may have acknowledged nothing yet
-                await wait_until(lambda: env.submitted)
-            env.bot.kill()
-            await asyncio.gather(*asking)
-        await env.start()
-        await env.wait_for_outcomes()
-
-        await env.check_outcomes()
-        assert env.submitted

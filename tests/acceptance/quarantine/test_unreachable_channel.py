@@ -12,7 +12,7 @@ from bot.sandbox.slack import Fault
 from bot.sandbox.slack.workspace import Channel
 from tests.acceptance.approvals.actions import ABE, ADA, APPROVE, OPS
 from tests.acceptance.environment import BotEnvironment, is_card, open_environment, state_of
-from tests.acceptance.quarantine.test_quarantine import KEEP, deletes, open_quarantine, quarantined
+from tests.acceptance.quarantine.environment import KEEP, deletes, open_quarantine, quarantined
 from tests.support.environ import bot_environ
 from tests.support.polling import wait_until
 from tests.support.process import run_command

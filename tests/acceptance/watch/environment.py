@@ -115,3 +115,8 @@ async def opened(folder: Path) -> AsyncIterator[WatchEnvironment]:
         finally:
             for bot in env.bots:
                 await bot.stop()
+
+
+async def settled(env: WatchEnvironment) -> None:
+    """Wait until the first round is announced: seven jobs of the example world."""
+    await env.slack.until(lambda: len(env.announcements()) == 7, TIMEOUT)

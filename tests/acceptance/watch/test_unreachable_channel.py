@@ -8,8 +8,13 @@ import pytest
 
 from tests.acceptance.approvals.actions import ABE, ADA
 from tests.acceptance.environment import is_card, state_of
-from tests.acceptance.watch.environment import TIMEOUT, WatchEnvironment, buttons, job_state_of
-from tests.acceptance.watch.test_watch_faults import settled
+from tests.acceptance.watch.environment import (
+    TIMEOUT,
+    WatchEnvironment,
+    buttons,
+    job_state_of,
+    settled,
+)
 from tests.support.polling import wait_until
 
 Json = dict[str, Any]

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from bot.sandbox.atlas import Fault, Kind
-from tests.acceptance.watch.environment import INTERVAL, TIMEOUT, WatchEnvironment
+from tests.acceptance.watch.environment import INTERVAL, WatchEnvironment, settled
 from tests.support.polling import wait_until
 
 #: Seconds after an outage until everything must be known: the longest retry pause, and reads.
@@ -21,11 +21,6 @@ OUTAGES = {
 
 def announced_once(env: WatchEnvironment) -> bool:
     return {len(messages) for messages in env.announcements().values()} == {1}
-
-
-async def settled(env: WatchEnvironment) -> None:
-    """Wait until the first round is announced: seven jobs of the example world."""
-    await env.slack.until(lambda: len(env.announcements()) == 7, TIMEOUT)
 
 
 async def test_restart_announces_nothing_twice(env: WatchEnvironment) -> None:

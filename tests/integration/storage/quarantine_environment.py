@@ -14,7 +14,7 @@ from bot.cancellation.lifecycle import State
 from bot.cancellation.people import EVERYONE, People, Person
 from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import PostKind, RequestPost
-from bot.cancellation.quarantine import QuarantinePolicy
+from bot.cancellation.quarantine import Mode, QuarantinePolicy
 from bot.leader_loops import quarantine_at
 from bot.services.direct import DirectMessages
 from bot.services.kept_downloads import KeptDownloads
@@ -40,6 +40,14 @@ if TYPE_CHECKING:
     from bot.atlas import ActivityEvent, RestoreJob
     from bot.cancellation.lifecycle import Request
     from bot.storage.database import Database
+
+GRACE = 20
+ENFORCED = QuarantinePolicy(
+    mode=Mode.ENFORCE,
+    grace=timedelta(seconds=GRACE),
+    expected=frozenset({"etl@shop.example"}),
+    limit=1000,
+)
 
 CLUSTER = "prod-eu"
 CHANNEL = "C0WATCH"
@@ -272,3 +280,8 @@ class QuarantineEnv:
 
     def job(self, job_id: str) -> RestoreJob:
         return next(each for each in self.atlas.jobs[CLUSTER] if each.id == job_id)
+
+
+async def pass_seconds(env: QuarantineEnv, seconds: int) -> None:
+    for _ in range(seconds):
+        await env.second()

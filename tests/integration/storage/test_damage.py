@@ -20,8 +20,7 @@ from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from bot.storage.summary import read_summary
 from bot.storage.tables import Instant, metadata
-from tests.integration.storage.quarantine_environment import QuarantineEnv
-from tests.integration.storage.test_quarantine import ENFORCED
+from tests.integration.storage.quarantine_environment import ENFORCED, QuarantineEnv
 from tests.support.domain import ADA, RINA, a_waiting_request, allow, keep_all
 from tests.support.timings import DATABASE_TIMEOUT
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,24 +13,23 @@ from bot.cancellation.errors import AlreadyHandled
 from bot.cancellation.lifecycle import JobFingerprint, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policies
-from bot.cancellation.quarantine import Mode, QuarantinePolicy
+from bot.cancellation.quarantine import Mode
 from bot.cancellation.starter import SETTLED_AFTER
 from bot.services.kept_downloads import RETRY_INTERVAL
 from bot.storage.audit_log import AuditLog
-from tests.integration.storage.quarantine_environment import CLUSTER, QuarantineEnv, Replica
+from tests.integration.storage.quarantine_environment import (
+    CLUSTER,
+    ENFORCED,
+    GRACE,
+    QuarantineEnv,
+    Replica,
+    pass_seconds,
+)
 from tests.support.domain import ADA, PROJECT_ID, RINA, a_request, a_waiting_request, allow, job_ref
 
 if TYPE_CHECKING:
     from bot.cancellation.lifecycle import Request
     from bot.storage.database import Database
-
-GRACE = 20
-ENFORCED = QuarantinePolicy(
-    mode=Mode.ENFORCE,
-    grace=timedelta(seconds=GRACE),
-    expected=frozenset({"etl@shop.example"}),
-    limit=1000,
-)
 
 
 @pytest.fixture
@@ -48,11 +46,6 @@ async def quarantined(env: QuarantineEnv, number: int = 1) -> str:
     await env.second()
     assert await env.state(job_id) is State.QUARANTINED
     return job_id
-
-
-async def pass_seconds(env: QuarantineEnv, seconds: int) -> None:
-    for _ in range(seconds):
-        await env.second()
 
 
 async def pass_seconds_without_slack(env: QuarantineEnv, seconds: int) -> float:

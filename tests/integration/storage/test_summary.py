@@ -7,8 +7,12 @@ from bot.cancellation.lifecycle import State
 from bot.cancellation.quarantine import Mode
 from bot.storage.summary import read_summary
 from tests.integration.storage.conftest import Stores
-from tests.integration.storage.quarantine_environment import QuarantineEnv
-from tests.integration.storage.test_quarantine import ENFORCED, GRACE, pass_seconds
+from tests.integration.storage.quarantine_environment import (
+    ENFORCED,
+    GRACE,
+    QuarantineEnv,
+    pass_seconds,
+)
 from tests.support.domain import ADA, allow
 
 

@@ -196,3 +196,22 @@ async def failed_cancel(error: type[E], handler: Handler, **options: Any) -> E:
         with pytest.raises(error) as caught:
             await atlas.cancel_restore_job(REF)
     return caught.value
+
+
+class ScriptedTransport:
+    """Returns the responses in turn, repeats the last one, and records the requests."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self._answers = list(answers)
+        self.requests: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    @property
+    def methods(self) -> list[str]:
+        return [request.method for request in self.requests]

@@ -11,12 +11,12 @@ from tests.unit.atlas.strict_server import (
     JOB,
     PROJECT,
     REF,
+    ScriptedTransport,
     client,
     download_job,
     read_job,
     refusal,
 )
-from tests.unit.atlas.test_client import ScriptedTransport
 
 SINCE = datetime(2026, 11, 26, 10, 0, tzinfo=UTC)
 TYPES = (RESTORE_REQUESTED, "CPS_RESTORE_AUTH_AUDIT")

@@ -43,6 +43,7 @@ from tests.unit.atlas.strict_server import (
     KEY,
     PROJECT,
     REF,
+    ScriptedTransport,
     StrictAtlas,
     client,
     download_job,
@@ -53,25 +54,6 @@ from tests.unit.atlas.strict_server import (
 )
 
 LINK = "https://restore-5b622f.a1b2c.mongodb.net:27017/S3CR3T-0f7e/restore-5b62.tar.gz"
-
-
-class ScriptedTransport:
-    """Returns the responses in turn, repeats the last one, and records the requests."""
-
-    def __init__(self, *answers: httpx.Response | Exception) -> None:
-        self._answers = list(answers)
-        self.requests: list[httpx.Request] = []
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
-        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    @property
-    def methods(self) -> list[str]:
-        return [request.method for request in self.requests]
 
 
 def job(**changes: object) -> httpx.Response:

@@ -10,7 +10,7 @@ from bot.cancellation.events import Event, EventName, Recorded, chain
 from bot.cli.report import READ_FIRST, History, report_lines
 from bot.doctor.results import Subject
 from bot.settings import Settings, load_settings
-from tests.unit.settings.test_load import ENOUGH
+from tests.support.settings import ENOUGH
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 PLANTED = (

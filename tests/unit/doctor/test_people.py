@@ -11,7 +11,7 @@ from bot.doctor.results import Level, Subject
 from bot.doctor.slack import warn_about_ids
 from bot.settings import Settings, load_settings
 from bot.slack.directory import Directory
-from tests.unit.settings.test_load import ENOUGH, load
+from tests.support.settings import ENOUGH, load
 from tests.unit.slack.fake_slack import IDENTITY, FakeSlack
 
 SUBJECT = Subject("it", "it")

@@ -14,29 +14,11 @@ from pydantic import SecretStr
 from bot.atlas import ApiVersion, DigestKey, ServiceAccount
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy
-from bot.settings import Settings, SettingsError, load_database_url, load_settings
+from bot.settings import SettingsError, load_database_url, load_settings
 from bot.settings.load import KNOWN_VARIABLES
+from tests.support.settings import ENOUGH, PROJECT, load, problems
 
 EXAMPLE = Path(".env.example")
-PROJECT = "5b6212af90dc76637950a2c6"
-ENOUGH = {
-    "SLACK_BOT_TOKEN": "xoxb-1-2-abc",
-    "SLACK_APP_TOKEN": "xapp-1-A-2-abc",
-    "MONGODB_ATLAS_PUBLIC_API_KEY": "pubkey01",
-    "MONGODB_ATLAS_PRIVATE_API_KEY": "0a1b-private",
-    "MONGODB_ATLAS_PROJECT_ID": PROJECT,
-}
-
-
-def load(folder: Path, *without: str, **more: str) -> Settings:
-    environ = {name: value for name, value in ENOUGH.items() if name not in without}
-    return load_settings(environ | more, folder)
-
-
-def problems(folder: Path, *without: str, **more: str) -> tuple[str, ...]:
-    with pytest.raises(SettingsError) as caught:
-        load(folder, *without, **more)
-    return caught.value.problems
 
 
 def policy(folder: Path, **more: str) -> Policy:

@@ -15,7 +15,7 @@ from bot.cancellation.policy import Policies, Policy, check_enough_approvers
 from bot.settings import Settings, load_settings, warnings
 from bot.settings.load import SettingsError, read_env_file
 from bot.settings.policy import approval_problems
-from tests.unit.settings.test_load import ENOUGH
+from tests.support.settings import ENOUGH
 
 
 def people(*ids: str) -> People:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.settings.test_load import ENOUGH, load, problems
+from tests.support.settings import ENOUGH, load, problems
 
 
 @pytest.mark.parametrize("given", [{}, {"OTEL_TRACES_EXPORTER": "none"}])

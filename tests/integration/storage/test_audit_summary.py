@@ -11,8 +11,12 @@ from bot.cancellation.lifecycle import State
 from bot.cancellation.quarantine import Mode
 from bot.storage.database import Database
 from bot.storage.migrate import ensure_current
-from tests.integration.storage.quarantine_environment import QuarantineEnv
-from tests.integration.storage.test_quarantine import ENFORCED, GRACE, pass_seconds
+from tests.integration.storage.quarantine_environment import (
+    ENFORCED,
+    GRACE,
+    QuarantineEnv,
+    pass_seconds,
+)
 from tests.support.clock import NOON
 from tests.support.domain import ADA, allow
 from tests.support.process import CommandResult, invoke
