@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bot.atlas import AtlasError, ClusterNotFound, RestoreJob
+from bot.atlas import AtlasError, ClusterNotFound, JobNotFound, RestoreJob
 from bot.cancellation import errors
 from bot.cancellation.lifecycle import UNDECIDED, Ask, JobFingerprint, Request, State
 from bot.cancellation.policy import Policy, check_reason, check_typed_name, may_cancel
@@ -137,9 +137,8 @@ async def _open(
             output.fail(refusal, output.WRONG_USAGE)
         try:
             shown = await services.cancellation.look_up(ref, timeout=jobs.READ_TIMEOUT)
-        except ClusterNotFound:
-            await jobs.check_cluster(services, [project], ref.cluster_name)
-            raise
+        except (ClusterNotFound, JobNotFound) as error:
+            await jobs.explain_missing(services, project, ref, error)
     progress.fields = fields_of(shown)
     return CancelCommand(services, project, options, shown, progress)
 

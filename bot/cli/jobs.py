@@ -9,12 +9,20 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-from bot.atlas import AtlasError, AtlasUnavailable, ClusterNotFound, InvalidName, JobRef, RestoreJob
-from bot.atlas.models import cluster_name, object_id
+from bot.atlas import (
+    AtlasError,
+    AtlasUnavailable,
+    ClusterNotFound,
+    InvalidName,
+    JobNotFound,
+    JobRef,
+    RestoreJob,
+)
+from bot.atlas.models import cluster_name
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import OPERATOR_PREFIX, ActingPerson, operator
@@ -131,24 +139,10 @@ class Target:
 
     @classmethod
     def parse(cls, words: Sequence[str]) -> "Target":
-        """Parse `[[PROJECT] CLUSTER] JOB_ID`, also `PROJECT/CLUSTER`, or a link with one.
-
-        Anything else ends the command.
-        """
-        words = [word.strip() for word in words]
-        if len(words) == 1 or any(map(grammar.parse_url, words)):
-            return cls._parse_as_slack(words)
-        if len(words) not in {2, 3}:
-            output.fail(USAGE, output.WRONG_USAGE)
-        project, _, cluster = "/".join(words[:-1]).rpartition("/")
-        with output.failing_on(InvalidName, code=output.WRONG_USAGE):
-            cluster, job_id = cluster_name(cluster), object_id(words[-1], "job id")
-        return cls(project=project or None, cluster=cluster, job_id=job_id)
-
-    @classmethod
-    def _parse_as_slack(cls, words: Sequence[str]) -> "Target":
-        """Parse a job id or a link, as Slack's command does."""
-        command = grammar.parse(" ".join(words))
+        """Parse a job as Slack's command does; anything else ends the command."""
+        *before, last = [word.strip() for word in words] or [""]
+        # Words with spaces are one name here, which a slash ends.
+        command = grammar.parse(f"{'/'.join(before)} {last}")
         if not isinstance(command, grammar.OpenDialog) or command.job_id is None:
             problem = command.problem if isinstance(command, grammar.InvalidCommand) else USAGE
             output.fail(problem, output.WRONG_USAGE)
@@ -171,8 +165,8 @@ def list_jobs(
     """
     form = output.format_of(how)
     with output.failing_on(InvalidName, code=output.WRONG_USAGE):
-        name = cluster_name(cluster) if cluster else None
-    asyncio.run(_list(load_atlas_settings(), name, project, form))
+        name = cluster_name(cluster.strip()) if cluster.strip() else None
+    asyncio.run(_list(load_atlas_settings(), name, project.strip(), form))
 
 
 def show_job(target: TargetArgument, *, how: FormatOption = "") -> None:
@@ -229,9 +223,8 @@ async def _show(settings: Settings, target: Target, form: OutputFormat) -> None:
             project, ref = await find_job(services, target)
             try:
                 job = await project.atlas.restore_job(ref, timeout=READ_TIMEOUT)
-            except ClusterNotFound:
-                await check_cluster(services, [project], ref.cluster_name)
-                raise
+            except (ClusterNotFound, JobNotFound) as error:
+                await explain_missing(services, project, ref, error)
             others = await _jobs_beside(project, ref)
             [shown] = await details_of(services, [(project, ref, job)], others)
     if form is OutputFormat.JSON:
@@ -279,6 +272,18 @@ async def find_job(services: CoreServices, target: Target) -> tuple[Project, Job
             output.fail("\n".join([missing, *unread]))
         project, cluster = search.found.project, search.found.cluster
     return project, JobRef(project_id=project.id, cluster_name=cluster, job_id=target.job_id)
+
+
+async def explain_missing(
+    services: CoreServices, project: Project, ref: JobRef, error: AtlasError
+) -> NoReturn:
+    """End the command: say which clusters there are, or in which one the job is instead."""
+    await check_cluster(services, [project], ref.cluster_name)
+    search = await services.cancellation.finder.search(ref.job_id, services.projects.all)
+    if found := search.found:
+        where = f"{found.cluster} in {found.project.name}"
+        output.fail(f"Job {ref.job_id} is not in {ref.cluster_name}. It is in {where}.")
+    raise error
 
 
 async def check_cluster(services: CoreServices, projects: Sequence[Project], cluster: str) -> None:

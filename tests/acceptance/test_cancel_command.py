@@ -130,9 +130,11 @@ async def test_list_and_show_need_only_atlas_and_create_no_database(
     listed = await run_command("list", cluster, **environ)
     shown = await run_command("show", cluster, job, **environ)
     alone = await run_command("show", job, **environ)
+    elsewhere = await run_command("show", "staging-eu", job, **environ)
     unknown = await run_command("show", cluster, "0" * 24, **environ)
 
-    assert (listed.code, shown.code, unknown.code) == (0, 0, 1)
+    assert (listed.code, shown.code, elsewhere.code, unknown.code) == (0, 0, 1, 1)
+    assert f"is not in staging-eu. It is in {cluster} in " in elsewhere.err
     assert lines(alone) == lines(shown)
     assert lines(shown)[0] in lines(listed)
     assert lines(shown)[0]["by_candidates"] == ["dana@shop.example"]
