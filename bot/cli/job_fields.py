@@ -1,6 +1,5 @@
 """The fields of a restore job at the command line: for JSON, for the list, and line by line."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,10 +9,8 @@ from bot.services.service import JobDetails
 from bot.slack import job_lines
 from bot.slack.mrkdwn import DELIVERY_TYPES
 
-#: The fields that are times.
-TIMES = frozenset({"snapshot", "started"})
-#: The fields in the columns of the list; `link` is that of `row_of`.
-COLUMNS = "project cluster job state started by link snapshot request"
+#: The lines that are columns of the list.
+COLUMNS = ("Project", "Cluster", "Job id", "Started", "By", "Download link", "Open request")
 
 
 class Terminal:
@@ -57,38 +54,23 @@ def fields_of(details: JobDetails) -> dict[str, Any]:
 
 def lines_of(details: JobDetails) -> list[tuple[str, str]]:
     """Return labels and values, as the dialog shows them; a value that is not known is empty."""
-    fields, job = fields_of(details), details.job
-    kind = fields["type"]
+    ref, job, known, request = details.ref, details.job, details.known, details.open_request
+    kind, taken_at = str(job.delivery_type), job.snapshot_time
+    snapshot = TERMINAL.date(taken_at, seconds=True) if taken_at else ""
+    link = job_lines.link_text(known, TERMINAL) if kind == DeliveryType.DOWNLOAD else ""
     return [
-        ("Project", fields["project"]),
-        ("Cluster", fields["cluster"]),
-        ("Job id", fields["job"]),
+        ("Project", details.project_name),
+        ("Cluster", ref.cluster_name),
+        ("Job id", ref.job_id),
         ("Type", DELIVERY_TYPES.get(kind, kind)),
         ("State", job.state.sentence),
-        ("Snapshot", f"{in_words(fields, 'snapshot')} {job.snapshot_id}".strip()),
-        ("Started", in_words(fields, "started")),
-        ("By", job_lines.who(details.known.started_by, TERMINAL)),
-        ("Download link", _link(details) if kind == DeliveryType.DOWNLOAD else ""),
-        ("Open request", in_words(fields, "request")),
+        ("Snapshot", f"{snapshot} {job.snapshot_id}".strip()),
+        ("Started", TERMINAL.date(ref.started_at, seconds=True)),
+        ("By", job_lines.who(known.started_by, TERMINAL)),
+        ("Download link", link),
+        ("Open request", request.id if request else ""),
     ]
-
-
-def row_of(details: JobDetails) -> dict[str, Any]:
-    """Return the fields of a row of the list."""
-    return fields_of(details) | {"link": _link(details)}
-
-
-def _link(details: JobDetails) -> str:
-    return job_lines.link_text(details.known, TERMINAL)
 
 
 def iso(moment: datetime | None) -> str | None:
     return moment.astimezone(UTC).isoformat(timespec="seconds") if moment else None
-
-
-def in_words(fields: Mapping[str, Any], name: str) -> str:
-    """Return a field for people; empty when it is not known."""
-    if name == "by" and not fields["by"] and fields["by_candidates"]:
-        return f"probably {' or '.join(fields['by_candidates'])}"
-    text = str(fields[name] or "")
-    return text.replace("T", " ").replace("+00:00", " UTC") if name in TIMES else text

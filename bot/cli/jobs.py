@@ -28,7 +28,7 @@ from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import OPERATOR_PREFIX, ActingPerson, operator
 from bot.cli import output
 from bot.cli.audit import missing_file
-from bot.cli.job_fields import COLUMNS, fields_of, in_words, lines_of, row_of
+from bot.cli.job_fields import COLUMNS, fields_of, lines_of
 from bot.cli.output import OutputFormat
 from bot.log_config import configure_logging
 from bot.redaction import redact
@@ -202,10 +202,9 @@ def _write_list(found: Sequence[JobDetails], form: OutputFormat, *, complete: bo
         for details in found:
             output.write_json(fields_of(details), sys.stdout)
     elif found:
-        rows = [*map(row_of, found)]
-        shown = [name for name in COLUMNS.split() if any(in_words(row, name) for row in rows)]
-        cells = ([in_words(row, name) for name in shown] for row in rows)
-        output.write_table([*map(str.capitalize, shown)], cells, sys.stdout)
+        rows = [dict(lines_of(details)) for details in found]
+        shown = [label for label in COLUMNS if any(row[label] for row in rows)]
+        output.write_table(shown, ([row[label] for label in shown] for row in rows), sys.stdout)
     if complete and not found:
         typer.echo("There is no download that can be cancelled.", err=form is OutputFormat.JSON)
 
