@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from bot.cancellation import errors
 from bot.cancellation import policy as rules
-from bot.cancellation.errors import RightsNotChecked
+from bot.cancellation.errors import CancellationError, RightsNotChecked
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import ActingPerson
 from bot.slack.dependencies import Dependencies
@@ -85,18 +85,23 @@ class Decisions:
         return await self._directory.acting_person(actor, approvers)
 
 
+def is_temporary(error: CancellationError) -> TypeGuard[RightsNotChecked]:
+    """Whether Slack did not say who may decide, but may say it in a moment."""
+    return isinstance(error, RightsNotChecked) and error.is_temporary
+
+
 async def decide_when_possible(
     decide: Callable[[], Awaitable[T]],
     deps: Dependencies,
     by: Interaction,
-    error: RightsNotChecked | None = None,
+    error: CancellationError | None = None,
 ) -> T:
     """Decide once Slack says who may do it, and say that the decision waits for that.
 
-    `error` is of a first try. Raises the last error after `LONGEST_WAIT`.
+    `error` is of a first try. Raises the last one, after `LONGEST_WAIT` or if it will not pass.
     """
     waited = 0.0
-    while error is None or error.is_temporary:
+    while error is None or is_temporary(error):
         if error:
             pause = max(RETRY_PAUSE, error.retry_after)
             if waited + pause > LONGEST_WAIT:

@@ -12,7 +12,7 @@ from bot.cancellation.errors import CancellationError
 from bot.cancellation.lifecycle import Request, State
 from bot.slack import ids
 from bot.slack.card import views as card_views
-from bot.slack.decisions import Decision, Decisions, decide_when_possible
+from bot.slack.decisions import Decision, Decisions, decide_when_possible, is_temporary
 from bot.slack.dependencies import Dependencies, OnHomeClick
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.flow import Dialog
@@ -26,19 +26,15 @@ log = structlog.get_logger(__name__)
 def register(app: AsyncApp, deps: Dependencies, on_home_click: OnHomeClick) -> None:
     """`on_home_click` is called after a click in the Home tab, to publish it again."""
 
-    def click_of(body: dict[str, Any]) -> Click:
-        publish_home = partial(on_home_click, deps, body)
-        return Click(deps, body, publish_home if is_in_home(body) else None)
-
     async def decide(decision: Decision, ack: AsyncAck, body: dict[str, Any]) -> None:
         # The ack waits for the commit, so that an acknowledged decision is durable.
-        await click_of(body).decide(decision)
+        await Click(deps, body, on_home_click).decide(decision)
         await ack()
 
     async def ask(state: State, dialog: str, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Open the dialog for a reason while the request is in `state`."""
         await ack()
-        click = click_of(body)
+        click = Click(deps, body, on_home_click)
         click.start(click.ask_reason(state, dialog))
 
     decisions = Decisions(deps)
@@ -54,12 +50,11 @@ class Click:
     """A click on a card's button; it ends in an updated card or in a private reply."""
 
     def __init__(
-        self, deps: Dependencies, body: dict[str, Any], publish_home: Callable[[], None] | None
+        self, deps: Dependencies, body: dict[str, Any], on_home_click: OnHomeClick
     ) -> None:
-        """`publish_home` publishes the Home tab again, if the click was there."""
         container, action = body.get("container") or {}, body["actions"][0]
         self._deps = deps
-        self._publish_home = publish_home
+        self._in_home, self._publish_home = is_in_home(body), partial(on_home_click, deps, body)
         self._action_id = str(action["action_id"])
         self._by = deps.interaction(body)
         self._request_id = str(action.get("value") or "")
@@ -74,16 +69,15 @@ class Click:
         work = partial(decision, self._request_id, self._by.actor)
         try:
             request = await self._deps.before_ack(work())
-        except errors.RightsNotChecked as error:
-            self.start(self._decide_later(work, error))
         except CancellationError as error:
-            self.start(self._report_refusal(error))
+            self.start(self._decide_later(work, error))
         else:
             self.start(self._update_clicked(request))
 
     async def _decide_later(
-        self, work: Callable[[], Awaitable[Request]], error: errors.RightsNotChecked
+        self, work: Callable[[], Awaitable[Request]], error: CancellationError
     ) -> None:
+        """Decide once Slack says who may do it, or report another refusal."""
         try:
             request = await decide_when_possible(work, self._deps, self._by, error)
         except CancellationError as refusal:
@@ -98,14 +92,13 @@ class Click:
         try:
             await run_until_deadline(check, deps.background, deps.reason_check_timeout)
         except CancellationError as error:
-            # What may pass is checked again when the dialog is submitted.
-            is_final = isinstance(error, errors.AlreadyHandled | errors.NotAllowed)
-            if is_final or (isinstance(error, errors.RightsNotChecked) and not error.is_temporary):
+            refusals = errors.AlreadyHandled | errors.NotAllowed | errors.RightsNotChecked
+            if isinstance(error, refusals) and not is_temporary(error):
                 await self._report_refusal(error)
                 return
+            # It is checked again when the dialog is submitted.
             log.info("decision not checked before its dialog", error=str(error))
-        in_home = self._publish_home is not None
-        view = dialog_views.ask_reason(dialog, self._request_id, in_home=in_home)
+        view = dialog_views.ask_reason(dialog, self._request_id, in_home=self._in_home)
         await Dialog(deps, self._by).open(view)
 
     async def _report_refusal(self, error: Exception) -> None:
@@ -118,7 +111,7 @@ class Click:
 
     async def _update_clicked(self, request: Request) -> None:
         """Update the Home tab, or a second copy of a card; the outbox updates all others."""
-        if self._publish_home:
+        if self._in_home:
             self._publish_home()
         card, channel = request.card, self._by.channel_id
         if not (self._message and card) or self._message == card.ts or channel != card.channel:
