@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -63,6 +64,9 @@ class Quarantine:
 
     async def step(self) -> None:
         """End what needs no grace time, then measure the others while Slack answers."""
+        for each in await self.store.unguarded():
+            with suppress(StateConflict):  # it was decided since
+                await self.store.guard(each)
         waiting = await self.store.waiting()
         ended = await asyncio.gather(*map(self._end_early, waiting))
         pairs = zip(waiting, ended, strict=True)

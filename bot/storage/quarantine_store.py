@@ -39,6 +39,17 @@ _IS_CANCELLED = or_(
 _BY_PERSON = exists().where(approvals.c.request == requests.c.id, approvals.c.voided_at.is_(None))
 
 
+_AWAITING = requests.alias()
+#: Reads the bot's own requests that are over, for whose jobs other requests wait for approvals.
+_OVER_AND_AWAITING = select(requests).where(
+    requests.c.job_id.in_(
+        select(_AWAITING.c.job_id).where(queries.IS_OPEN, _AWAITING.c.state == State.AWAITING)
+    ),
+    text(BY_BOT),
+    requests.c.state == State.OVER,
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quarantined:
     """A request that can be kept, or is."""
@@ -126,9 +137,26 @@ class QuarantineStore(Store):
         _take_over(uow, waiting, request)
         detail = {"user": request.outcome.by, **kept.job.audit_detail()}
         uow.record_and_notify(request, EventName.KEEP_VOIDED, detail=detail)
-        grace = {"grace_ends_at": uow.now + watched.policy.grace}
-        uow.transition(request, State.KEPT, State.QUARANTINED, parameters=grace, reply=False)
+        _quarantine_again(uow, request, watched, reply=False)
         return True
+
+    @reads
+    def unguarded(self, uow: UnitOfWork) -> Sequence[Request]:
+        """Return the requests that others replaced which wait for approvals by now.
+
+        Those were to run at once, and lost the right to. If they expire or are withdrawn, the
+        downloads would go on.
+        """
+        return [each for each in uow.get_all(_OVER_AND_AWAITING) if each.was_replaced]
+
+    @writes
+    def guard(self, uow: UnitOfWork, own: Request) -> None:
+        """Quarantine the download of such a request again; raises `AlreadyHandled`."""
+        watched = self.watched(own.ref.project_id, own.ref.cluster_name)
+        waiting = _open_request(uow, own.ref)
+        if watched and waiting and not _blocks(watched, waiting):
+            _take_over(uow, waiting, own)
+            _quarantine_again(uow, own, watched)
 
     @writes
     def record_ends(self, uow: UnitOfWork, ends: Mapping[str, datetime]) -> None:
@@ -182,6 +210,14 @@ def _take_over(uow: UnitOfWork, waiting: Request | None, own: Request) -> None:
     if waiting:
         outcome = Outcome(sentence=rules.TAKEN_OVER.format(request=own.id))
         uow.transition(waiting, State.AWAITING, State.WITHDRAWN, outcome=outcome)
+
+
+def _quarantine_again(
+    uow: UnitOfWork, own: Request, watched: WatchedCluster, *, reply: bool = True
+) -> None:
+    """Quarantine a download whose request has ended, with a full grace time."""
+    grace = {"grace_ends_at": uow.now + watched.policy.grace}
+    uow.transition(own, own.state, State.QUARANTINED, parameters=grace, reply=reply)
 
 
 def _with_jobs(uow: UnitOfWork, rows: Sequence[Any]) -> list[Quarantined]:

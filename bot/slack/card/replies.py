@@ -178,7 +178,7 @@ TEMPLATES: Mapping[EventName, str | Callable[[RequestPost], str]] = {
         ":rotating_light: Escalated: Cancel {job}? The request waits for approval, until {until}."
     ),
     EventName.QUARANTINED: (
-        ":warning: The approver may not approve any more, so the download is in quarantine again."
+        ":warning: What was to cancel the download may not run, so it is in quarantine again."
     ),
     EventName.KEPT: ":unlock: {Job} is kept{by}: it goes on.{before}{sentence}",
     EventName.KEEP_VOIDED: (

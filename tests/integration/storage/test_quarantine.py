@@ -440,6 +440,25 @@ async def test_persons_request_that_waits_does_not_end_the_quarantine(env: Quara
     assert await AuditLog(env.database).verify() == []
 
 
+async def test_request_that_replaced_a_quarantine_and_may_not_run_leaves_it_in_quarantine(
+    env: QuarantineEnv,
+) -> None:
+    job_id = await quarantined(env)
+    held = await env.request(job_id)
+    at_once = await env.requests.create(a_request(ref=held.ref, shown=held.shown), RINA)
+    strict = replace(env.projects.policy(held.ref), approvals=1)
+    env.projects.update({PROJECT_ID: {"policies": Policies(strict)}})
+    env.replicas[0].runner.start(at_once.id)
+    await env.second()
+    await env.second()
+
+    states = [(await env.requests.get(each.id)).state for each in (held, at_once)]
+    assert states == [State.QUARANTINED, State.WITHDRAWN]
+    await pass_seconds(env, GRACE + 10)
+    assert len(env.deletes(job_id)) == 1
+    assert await AuditLog(env.database).verify() == []
+
+
 @pytest.mark.parametrize(
     ("mode", "state"), [(Mode.ENFORCE, State.QUARANTINED), (Mode.OBSERVE, State.AWAITING)]
 )
