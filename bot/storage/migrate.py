@@ -5,6 +5,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, String, Table, select
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from alembic.config import Config  # loading Alembic takes 0.25 s
 
 T = TypeVar("T")
-#: The newest version of the schema, a number of four digits; a test compares it with `migrations`.
-NEWEST = "0006"
+#: The newest version of the schema, a number of four digits: that of the last migration's file.
+NEWEST = max(each.name[1:5] for each in Path(__file__).parent.glob("migrations/versions/v*.py"))
 #: The key of PostgreSQL's advisory lock: replicas that start together upgrade one after the other.
 ADVISORY_LOCK = 0x5CA1AB1E
 UPGRADE_TIMEOUT = 300  #: seconds for which a replica waits at its start while another one upgrades
