@@ -389,8 +389,9 @@ async def _retry(harness: ServiceHarness, person: Person) -> None:
     may = state is State.FAILED and model.still_asked and model.may(model.policy.requesters, person)
     if await _allowed(harness.service.retry(harness.request_id, ActingPerson(person)), may=may):
         model.chances += 1
-        model.asked_at = model.clock()
-        model.yes, model.ready = set(), model.policy.approvals == 0
+        if not (model.yes and model.is_in_time):  # approvals count until their time is over
+            model.asked_at, model.yes = model.clock(), set()
+        model.ready = len(model.yes) >= model.policy.approvals
 
 
 async def _state(harness: ServiceHarness) -> State | None:
@@ -410,7 +411,7 @@ async def _is_consistent(harness: ServiceHarness) -> None:
     for line in events:
         if line.event in ("request:approval_given", "request:approved") and line.actor:
             given.add(line.actor)
-        if line.event == "request:retried":
+        if line.event == "request:retried" and not json.loads(line.detail)["approvals_kept"]:
             given.clear()
         if line.event == "request:approval_voided":
             given.remove(json.loads(line.detail)["user"])
