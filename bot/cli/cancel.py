@@ -22,7 +22,7 @@ from bot.services.projects import Project
 from bot.services.service import JobDetails, Submission
 from bot.settings import Settings
 from bot.slack import deployment, mrkdwn
-from bot.slack.dialog.views import why_not_cancellable
+from bot.slack.dialog.job_details import why_not_cancellable
 from bot.startup_checks import StartError, migrate
 from bot.storage.audit_log import AuditLog
 from bot.timings import DEFAULT_TIMINGS

@@ -38,7 +38,7 @@ from bot.services.service import JobDetails
 from bot.settings import Settings, SettingsError, load_settings
 from bot.slack import grammar, mrkdwn
 from bot.slack.deployment import set_deployment
-from bot.slack.dialog.views import why_not_cancellable
+from bot.slack.dialog.job_details import why_not_cancellable
 from bot.startup_checks import load_project_names
 from bot.timings import DEFAULT_TIMINGS
 from bot.web.metrics import Metrics

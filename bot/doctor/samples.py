@@ -21,9 +21,9 @@ from bot.slack.card import replies
 from bot.slack.card import views as card_views
 from bot.slack.client import Links
 from bot.slack.command.views import help_text
+from bot.slack.dialog import job_details, pickers
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.metadata import JobTarget, PickerState, SearchTarget
-from bot.slack.picker import views as picker_views
+from bot.slack.dialog.state import DialogState
 from bot.slack.placement import Placement
 from bot.storage.history import PastRequest
 
@@ -92,8 +92,7 @@ REQUEST = Request(
 QUARANTINED = replace(REQUEST, state=State.QUARANTINED, requester="", ask=replace(ASK, reason=""))
 PAST = [PastRequest(REQUEST, Lead(HOUR, was_live=True))] * 20
 VIEWER = lists.Viewer(ids=frozenset({USER}), channel=CHANNEL)
-TARGET = JobTarget(ref=REF, asked_in=CHANNEL)
-SEARCH = SearchTarget(job_id=REF.job_id, asked_in=CHANNEL)
+ABOUT = DialogState(asked_in=CHANNEL).about(REF)
 DETAILS = JobDetails(ref=REF, project_name=NAME, job=JOB, open_request=None, known=KNOWN)
 
 
@@ -156,24 +155,30 @@ def _post(event: EventName) -> RequestPost:
 def _views(links: Links) -> Iterator[tuple[str, dict[str, Any]]]:
     because = "y" * 900
     place = Placement(channel=CHANNEL, note=because, because=because)
-    details = dialog_views.details(DETAILS, TARGET, POLICY, place, links, may_act_alone=True)
+    details = job_details.details(DETAILS, POLICY, place, links, may_act_alone=True)
     why = "y" * blockkit.ALERT
-    selected = PickerState(
-        project_id=PROJECTS[0].id, cluster=REF.cluster_name, job_id=REF.job_id, asked_in=CHANNEL
-    )
+    selects = [
+        pickers.project_picker(PROJECTS, PROJECTS[0].id),
+        pickers.cluster_picker([f"{number:064}" for number in range(250)]),
+        pickers.job_picker(
+            [(replace(REF, job_id=f"{number:024}"), JOB) for number in range(250)], WHEN
+        ),
+    ]
+    with_pickers = replace(ABOUT, has_pickers=True)
     waiting = home.waiting_blocks([REQUEST] * 40, VIEWER, links, {REF: KNOWN})
     unreviewed = home.unreviewed_blocks([REQUEST] * 40, VIEWER, links)
     urgent = home.quarantine_blocks([QUARANTINED] * 40, VIEWER, links, {REF: KNOWN}, {})
     past = lists.history_sections(PAST[: home.MAX_PAST], {}, links)
-    yield "dialog of a job", details
-    yield "dialog with pickers", picker_views.with_details(details, selected, PROJECTS)
-    yield (
-        "dialog of a job that cannot be cancelled",
-        dialog_views.not_cancellable(DETAILS, TARGET, links, why),
-    )
-    yield "dialog of an error", dialog_views.error(REASON, TARGET, NAME)
-    yield "dialog of a request", dialog_views.taken(REQUEST, links)
-    yield "dialog of a search", dialog_views.not_found(SEARCH, FOUND)
+    yield "dialog of a job", dialog_views.view(ABOUT, details)
+    yield "dialog with pickers", dialog_views.view(with_pickers, details, selects, PROJECTS)
+    contents = {
+        "a job that cannot be cancelled": job_details.not_cancellable(DETAILS, links, why),
+        "an error": dialog_views.error(ABOUT, REASON, NAME),
+        "a request": job_details.taken(REQUEST, links),
+        "a search": dialog_views.not_found(ABOUT, FOUND),
+    }
+    for name, content in contents.items():
+        yield f"dialog of {name}", dialog_views.view(ABOUT, content)
     yield "dialog of a denial", dialog_views.ask_reason(ids.DENY_DIALOG, REQUEST.id)
     yield (
         "Home tab",

@@ -59,8 +59,8 @@ class JobFinder:
         return await self._get_or_stale(self._clusters, (project_id, ""), CLUSTERS_MAX_AGE, timeout)
 
     async def jobs(self, project_id: str, cluster: str, *, timeout: float) -> ReadItems[RestoreJob]:
-        """Return a cluster's cancellable jobs, newest first; raises as `clusters` does."""
-        return await self._get_or_stale(self._jobs, (project_id, cluster), JOBS_MAX_AGE, timeout)
+        """Return a cluster's cancellable jobs as they are now, newest first; as `clusters` does."""
+        return await self._get_or_stale(self._jobs, (project_id, cluster), 0.0, timeout)
 
     async def search(
         self,

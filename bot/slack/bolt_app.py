@@ -25,13 +25,12 @@ from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.handlers import update_with
 from bot.slack.errors import internal_error_text, other_version
 from bot.slack.payloads import may_begin, name_of, request_in
-from bot.slack.picker import handlers as picker_handlers
 from bot.tasks import new_reference
 
 log = structlog.get_logger(__name__)
 
 ANYTHING = re.compile(".*", re.DOTALL)
-FEATURES = (command_handlers, picker_handlers, lists, home)
+FEATURES = (command_handlers, lists, home)
 
 
 class App(AsyncApp):

@@ -48,7 +48,7 @@ _FOR_SOCKET_MODE: Final = """\
 # Basic Information; it is SLACK_APP_TOKEN, which a manifest cannot create.
 #
 # For HTTP instead: set socket_mode_enabled to false, and put the public URL of the bot,
-# https://YOUR-HOST/slack/events, into the four lines marked "HTTP:".
+# https://YOUR-HOST/slack/events, into the three lines marked "HTTP:".
 """
 
 _FOR_HTTP: Final = """\

@@ -15,7 +15,7 @@ from bot.slack.card import views as card_views
 from bot.slack.decisions import Decision, Decisions, decide_when_possible, is_temporary
 from bot.slack.dependencies import Dependencies, OnHomeClick
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.flow import Dialog
+from bot.slack.dialog.calls import Dialog
 from bot.slack.errors import CALL_ERRORS, private_refusal, translate_error
 from bot.slack.payloads import is_in_home
 from bot.tasks import run_until_deadline

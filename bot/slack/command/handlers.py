@@ -11,19 +11,18 @@ from bot.atlas import InvalidName, JobRef, is_cluster_name, is_object_id
 from bot.cancellation.errors import AlreadyHandled, CancellationError
 from bot.cancellation.lifecycle import UNDECIDED, Request, State
 from bot.cancellation.policy import may_use_channel
-from bot.services.projects import Projects
+from bot.services.projects import Project, Projects
 from bot.slack import blockkit, deployment, grammar, ids, mrkdwn
 from bot.slack.command import views as command_views
 from bot.slack.decisions import Decisions, decide_when_possible
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import command_code
-from bot.slack.dialog.flow import Dialog, SearchQuery, open_job, open_search
-from bot.slack.dialog.metadata import JobTarget
+from bot.slack.dialog.flow import open_dialog
+from bot.slack.dialog.state import DialogState
 from bot.slack.errors import other_version, private_refusal, sentence_for
 from bot.slack.grammar import Command, Decide, ShowHistory, ShowList
 from bot.slack.lists import show_history, show_jobs
 from bot.slack.payloads import Actor, Interaction
-from bot.slack.picker.handlers import Picker, PickerQuery
 
 log = structlog.get_logger(__name__)
 
@@ -41,9 +40,7 @@ MAX_HINTS = 400  #: words of a message that are tried as the cluster's name
 ProjectText: TypeAlias = Callable[[Sequence[str]], str]
 
 #: A string is the text of a private reply (trusted mrkdwn).
-Route: TypeAlias = (
-    JobTarget | SearchQuery | PickerQuery | ShowList | ShowHistory | Decide | ProjectText | str
-)
+Route: TypeAlias = DialogState | ShowList | ShowHistory | Decide | ProjectText | str
 
 
 def register(app: AsyncApp, deps: Dependencies) -> None:
@@ -95,7 +92,7 @@ def route(command: Command, channel: str, projects: Projects, typed: str = "") -
         case grammar.InvalidCommand():
             # The text itself may be a project's name that the grammar rejects.
             if typed and (project := projects.find(grammar.normalise(typed))):
-                return PickerQuery(project)
+                return _pickers(channel, project)
             return command_views.invalid(command)
 
 
@@ -105,16 +102,21 @@ def _route_dialog(command: grammar.OpenDialog, channel: str, projects: Projects)
     if project is None and command.project:
         return partial(command_views.unknown_project, command.project)
     if job_id is None:
-        return PickerQuery(project, cluster)
+        return _pickers(channel, project, cluster)
     if project is None or cluster is None:
-        return SearchQuery(job_id, cluster)
+        return DialogState(asked_in=channel, cluster=cluster, job_id=job_id)
     try:
         ref = JobRef(project_id=project.id, cluster_name=cluster, job_id=job_id)
     except InvalidName as error:
         return deployment.with_example(mrkdwn.escape(str(error)))
     if refusal := may_use_channel(project.policies.of(cluster), channel):
         return sentence_for(refusal)
-    return JobTarget(ref=ref, asked_in=channel)
+    return DialogState(asked_in=channel).about(ref)
+
+
+def _pickers(channel: str, project: Project | None, word: str | None = None) -> DialogState:
+    project_id = project.id if project else None
+    return DialogState(asked_in=channel, project_id=project_id, cluster=word, has_pickers=True)
 
 
 def route_message(message: Mapping[str, Any], channel: str, projects: Projects) -> Route:
@@ -135,7 +137,7 @@ def route_message(message: Mapping[str, Any], channel: str, projects: Projects) 
         return no_job_in_message()
     parts = (part for word in words for part in word.split("/") if is_cluster_name(part))
     hints = tuple(dict.fromkeys(parts))[:MAX_HINTS]
-    return SearchQuery(job_ids[0], hints=hints)
+    return DialogState(asked_in=channel, job_id=job_ids[0], hints=hints)
 
 
 def no_job_in_message() -> str:
@@ -159,14 +161,11 @@ def dispatch(deps: Dependencies, to: Route, by: Interaction, event: str) -> None
     """Start the work of a route in the background, after the ack; `event` is for the log."""
     about: Mapping[str, str] = {}  # never the typed text
     match to:
-        case JobTarget(ref=ref):
-            name, work = "job", open_job(deps, to, by)
-            about = {"cluster": ref.cluster_name, "job": ref.job_id}
-        case SearchQuery(job_id):
-            name, work = "search", open_search(deps, to, by)
-            about = {"job": job_id}
-        case PickerQuery():
-            name, work = "picker", Picker(Dialog(deps, by)).open(to)
+        case DialogState(job_id=job_id, ref=ref):
+            name = "job" if ref else "search" if job_id else "picker"
+            work = open_dialog(deps, to, by)
+            about = {"job": job_id} if job_id else {}
+            about |= {"cluster": ref.cluster_name} if ref else {}
         case ShowList(cluster):
             name, work = "list", show_jobs(deps, by, cluster)
         case ShowHistory(count):

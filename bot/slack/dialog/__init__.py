@@ -1,1 +1,1 @@
-"""The dialog of one restore job, and its submission."""
+"""The dialog in which a job is selected, shown and submitted."""

@@ -1,8 +1,8 @@
-"""Handles the buttons that open a job's dialog, and the submissions of dialogs."""
+"""Handles selections, the button to try again, and the submissions of dialogs."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,14 +19,18 @@ from bot.slack import ids
 from bot.slack.client import Links
 from bot.slack.decisions import Decisions
 from bot.slack.dependencies import Dependencies, OnHomeClick
-from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.metadata import (
+from bot.slack.dialog import views
+from bot.slack.dialog.flow import update_dialog
+from bot.slack.dialog.state import (
+    DETAILS_NOT_SHOWN,
+    PICKERS,
     DialogState,
     UnreadableDialog,
     read_state,
-    read_target,
+    selection,
     submit_problem,
 )
+from bot.slack.dialog.views import Content
 from bot.slack.errors import CALL_ERRORS, sentence_for, translate_error
 from bot.slack.payloads import (
     REQUEST_KEY,
@@ -57,7 +61,10 @@ def register(app: AsyncApp, deps: Dependencies, on_home_click: OnHomeClick) -> N
     submissions, decisions = Submissions(deps), Decisions(deps)
 
     async def submit(ack: AsyncAck, body: dict[str, Any]) -> None:
-        await ack(**await submissions.submit(body["view"], actor_of(body, deps.identity)))
+        response = await submissions.submit(body["view"], actor_of(body, deps.identity))
+        await ack(**response)
+        if DETAILS_NOT_SHOWN in response.get("errors", {}).values():
+            _read_selection(deps, body)  # the update of its selection may have lost to another
 
     async def decide(decision: ReasonedDecision, ack: AsyncAck, body: dict[str, Any]) -> None:
         actor = actor_of(body, deps.identity)
@@ -65,9 +72,32 @@ def register(app: AsyncApp, deps: Dependencies, on_home_click: OnHomeClick) -> N
         if is_in_home(body):
             on_home_click(deps, body)
 
+    async def select(ack: AsyncAck, body: dict[str, Any]) -> None:
+        await ack()
+        _read_selection(deps, body, str(body["actions"][0]["block_id"]))
+
+    async def try_again(ack: AsyncAck, body: dict[str, Any]) -> None:
+        await ack()
+        _read_selection(deps, body)
+
+    app.action(ids.TRY_AGAIN)(try_again)
+    for block_id in PICKERS:
+        app.action({"block_id": block_id, "action_id": block_id})(select)
     app.view(ids.DIALOG)(submit)
     app.view(ids.DENY_DIALOG)(partial(decide, decisions.deny))
     app.view(ids.KEEP_DIALOG)(partial(decide, decisions.keep))
+
+
+def _read_selection(deps: Dependencies, body: Mapping[str, Any], last: str = ids.JOB) -> None:
+    """Read what is selected in the pickers of a dialog up to `last`, or what it is about."""
+    view, by = body.get("view") or {}, deps.interaction(body)
+    try:
+        state = selection(view, last)
+    except UnreadableDialog as error:
+        deps.reply(body, str(error))
+        return
+    log.info("dialog is read", picker=last, cluster=state.cluster, job=state.job_id)
+    deps.start(update_dialog(deps, state, by, view, last), "dialog", by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +107,13 @@ class Submissions:
     deps: Dependencies
 
     async def submit(self, view: Mapping[str, Any], actor: Actor) -> Response:
-        if (view.get("submit") or {}).get("text") == dialog_views.DONE:
-            return CLOSE
-        if problem := submit_problem(view):
-            log.info("submission refused", actor=actor.id, why="no job selected and shown")
-            return {"response_action": "errors", "errors": dict([problem])}
         try:
             state = read_state(view)
+            if state.only_closes:
+                return CLOSE
+            if problem := submit_problem(view, state):
+                log.info("submission refused", actor=actor.id, why="no job selected and shown")
+                return {"response_action": "errors", "errors": dict([problem])}
             request = await self.deps.before_ack(self._submit(view, state, actor))
         except (UnreadableDialog, CancellationError) as error:
             log.info("submission refused", actor=actor.id, why=type(error).__name__)
@@ -91,7 +121,7 @@ class Submissions:
         if request.channel == state.asked_in:
             return CLOSE
         self.deps.background.start(self._link_card(request, str(view["id"])), "link to the card")
-        return update_with(dialog_views.posted_elsewhere(request))
+        return update_with(views.posted_elsewhere(request))
 
     async def decide(
         self, decision: ReasonedDecision, view: Mapping[str, Any], actor: Actor
@@ -107,7 +137,10 @@ class Submissions:
         return CLOSE
 
     async def _submit(self, view: Mapping[str, Any], state: DialogState, actor: Actor) -> Request:
-        policy = self.deps.service.projects.policy(state.ref)
+        ask, shown = asked(state, view), state.shown
+        if ask is None or shown is None:
+            raise UnreadableDialog
+        policy = self.deps.service.projects.policy(ask.ref)
         if not_allowed := rules.may_use_channel(policy, state.asked_in):
             raise not_allowed
         alone = policy.approvals > 0 and bool(input_of(view, ids.ALONE).get("selected_options"))
@@ -121,11 +154,11 @@ class Submissions:
         submission = Submission(
             key=str(view["id"]),
             person=person,
-            ask=asked(state, view),
-            project_name=state.project_name,
-            channel=state.card_channel,
+            ask=ask,
+            project_name=shown.project_name,
+            channel=shown.card_channel,
             typed=typed_text(view, ids.TYPED),
-            moved_because=state.because,
+            moved_because=shown.because,
             approver_members=members,
             request_id=current_request_id(),
             alone=alone,
@@ -138,8 +171,9 @@ class Submissions:
             await self.deps.sleep(interval)
             current = await self.deps.service.requests.get(request.id)
             if url := self.deps.links.card_of(current):
-                view = dialog_views.posted_elsewhere(current, url)
+                view = views.without_state(views.posted_elsewhere(current, url))
                 try:
+                    # Slack gives no hash for the answer to a submission, which this replaces.
                     await self.deps.client.views_update(view_id=view_id, view=view)
                 except CALL_ERRORS as error:
                     # The dialog was closed or Slack is unavailable; it already shows the channel.
@@ -147,10 +181,12 @@ class Submissions:
                 return
 
 
-def asked(state: DialogState, view: Mapping[str, Any]) -> Ask:
+def asked(state: DialogState, view: Mapping[str, Any]) -> Ask | None:
     """Return what the person asks with a view: the job that it shows, and what they typed."""
+    if not (state.ref and state.shown):
+        return None
     typed = {name: typed_text(view, name) for name in TYPED_TEXTS}
-    return Ask(ref=state.ref, shown=state.shown, asked_in=state.asked_in, **typed)
+    return Ask(ref=state.ref, shown=state.shown.job, asked_in=state.asked_in, **typed)
 
 
 def refusal(error: Exception, view: Mapping[str, Any], links: Links) -> Response:
@@ -158,13 +194,14 @@ def refusal(error: Exception, view: Mapping[str, Any], links: Links) -> Response
     sentence, block_id = str(error), _block_of(error)
     existing = {block.get("block_id") for block in view.get("blocks") or ()}
     if block_id is None or (block_id == ids.ALONE and block_id not in existing):
-        return update_with(dialog_views.refused(sentence_for(error, links)))
+        return update_with(views.refused(sentence_for(error, links)))
     if block_id in existing:
         sentence += f" {CHECK_THE_BOX}" if isinstance(error, errors.JobAlreadyRequested) else ""
         return {"response_action": "errors", "errors": {block_id: sentence}}
     # Slack refuses an error at a block that the dialog does not have.
     why = RULES_CHANGED if isinstance(error, errors.NotAllowed) else sentence
-    return update_with(dialog_views.error(why, read_target(view)))
+    state = replace(read_state(view), has_pickers=False)
+    return {"response_action": "update", "view": views.view(state, views.error(state, why))}
 
 
 def _block_of(error: Exception) -> str | None:
@@ -183,8 +220,9 @@ def _block_of(error: Exception) -> str | None:
     return None
 
 
-def update_with(view: dict[str, Any]) -> Response:
-    return {"response_action": "update", "view": view}
+def update_with(content: Content) -> Response:
+    """Show this in place of the dialog."""
+    return {"response_action": "update", "view": views.without_state(content)}
 
 
 def typed_text(view: Mapping[str, Any], block_id: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bot.sandbox.atlas import PROJECT_ID, Fault, Kind
+from bot.sandbox.slack.block_kit.elements import all_options
 from tests.acceptance.environment import LIVE, RUNNING, BotEnvironment, open_environment
 from tests.acceptance.job_search.worlds import (
     OTHER_ID,
@@ -30,12 +31,10 @@ def on_screen(env: BotEnvironment) -> Json:
     return view
 
 
-async def offered(env: BotEnvironment, select: str, typed: str = "") -> list[Json]:
-    """Type into a select and return its options."""
-    ack = await env.slack.people.suggests("rina", on_screen(env), select, typed)
-    assert ack.ok
-    assert ack.seconds < 3.0
-    return ack.options
+def offered(env: BotEnvironment, select: str) -> list[str]:
+    """Return the values of a picker's options."""
+    (block,) = [each for each in on_screen(env)["blocks"] if each["block_id"] == select]
+    return [option["value"] for option in all_options(block["element"])]
 
 
 async def pick(env: BotEnvironment, select: str, value: str, word: str) -> Json:
@@ -45,7 +44,6 @@ async def pick(env: BotEnvironment, select: str, value: str, word: str) -> Json:
 
 
 async def pick_job(env: BotEnvironment, job: tuple[str, str]) -> Json:
-    await offered(env, "job")
     return await pick(env, "job", value_of(job), job[1])
 
 
@@ -58,7 +56,6 @@ async def begin(
 
 async def test_picked_job_is_cancelled_with_the_typed_reason(env: BotEnvironment) -> None:
     await begin(env, "", "has 4 clusters")
-    await offered(env, "cluster", "EU")
     await pick(env, "cluster", "prod-eu", "2 downloads of `prod-eu`")
     env.slack.people.fills("rina", None, {"reason": "wrong snapshot"})
     details = await pick_job(env, LIVE)
@@ -98,7 +95,6 @@ async def test_submit_before_the_details_are_shown_does_nothing(env: BotEnvironm
 
 async def test_last_pick_wins(env: BotEnvironment) -> None:
     await begin(env)
-    await offered(env, "job")
     env.atlas.faults.add(slow(0.4, path=LIVE[1]))
     await env.slack.people.chooses("rina", on_screen(env), "job", value_of(LIVE))
     await env.slack.people.chooses("rina", on_screen(env), "job", value_of(RUNNING))
@@ -116,7 +112,6 @@ async def test_change_of_the_cluster_clears_the_job_and_keeps_the_reason(
     await begin(env)
     env.slack.people.fills("rina", None, {"reason": "wrong snapshot"})
     await pick_job(env, LIVE)
-    await offered(env, "cluster")
     view = await pick(env, "cluster", "prod-us", "1 download of `prod-us`")
 
     assert view["state"]["values"]["job"]["job"]["selected_option"] is None
@@ -127,7 +122,6 @@ async def test_job_that_ends_before_its_details_are_read_is_not_cancelled(
     env: BotEnvironment,
 ) -> None:
     await begin(env)
-    await offered(env, "job")
     env.atlas.world.job(LIVE[1]).expire()
     view = await pick(env, "job", value_of(LIVE), "nothing left to cancel")
     ack = await env.slack.people.submits("rina", view, {})
@@ -136,52 +130,28 @@ async def test_job_that_ends_before_its_details_are_read_is_not_cancelled(
     assert env.atlas.deletes() == []
 
 
-async def test_typeahead_narrows_four_hundred_long_names(tmp_path: Path) -> None:
+async def test_job_of_one_of_four_hundred_clusters_is_picked(tmp_path: Path) -> None:
     async with open_environment(tmp_path, before=with_clusters(400, [399])) as env:
         before = len(env.atlas.calls)
         await begin(env, "", "has 400 clusters")
-        many = await offered(env, "cluster")
-        few = await offered(env, "cluster", "0399")
         await pick(env, "cluster", long_name(399), "1 download")
         await pick_job(env, (long_name(399), job_in(env, 399)))
 
-        assert len(many) == 100
-        assert many[-1]["value"] == "-"
-        assert "301 more" in many[-1]["text"]["text"]
-        assert [option["value"] for option in few] == [long_name(399)]
+        assert len(offered(env, "cluster")) == 400
         assert len(backup_calls(env.atlas.calls[before:])) <= 2
         assert env.slack.complaints == []
 
 
-async def test_message_option_picks_nothing(tmp_path: Path) -> None:
-    async with open_environment(tmp_path, before=with_clusters(400)) as env:
-        await begin(env, "", "has 400 clusters")
-        await offered(env, "cluster")
-        await env.slack.people.chooses("rina", on_screen(env), "cluster", "-")
+async def test_cluster_without_a_download_is_read_again(tmp_path: Path) -> None:
+    async with open_environment(tmp_path, before=with_clusters(1)) as env:
+        cluster = long_name(0)
+        view = await begin(env, cluster, "No download of")
+        job = env.new_job(cluster)
+        await env.slack.people.clicks("rina", view, "cancel_restore_try_again")
+        await view_with(env, "1 download of")
 
-        def emptied() -> bool:
-            values = on_screen(env)["state"]["values"]
-            return bool("cluster" in values) and not values["cluster"]["cluster"]["selected_option"]
-
-        assert await env.slack.until(emptied)
-
-
-async def test_selects_answer_in_time_while_atlas_is_slow(env: BotEnvironment) -> None:
-    env.atlas.faults.add(slow(3.5, path=""))
-    await begin(env, "", "Cluster:")
-    (early,) = await offered(env, "cluster")
-    await view_with(env, "has 4 clusters")
-    late = await offered(env, "cluster", "prod")
-    await env.slack.people.chooses("rina", on_screen(env), "cluster", "prod-eu")
-    await view_with(env, "Download:")
-    (early_job,) = await offered(env, "job")
-    await view_with(env, "2 downloads of `prod-eu`")
-    jobs = await offered(env, "job")
-
-    assert early["value"] == early_job["value"] == "-"
-    assert "Atlas has not answered yet" in early["text"]["text"]
-    assert [option["value"] for option in late] == ["prod-eu", "prod-us"]
-    assert [option["value"] for option in jobs] == [value_of(RUNNING), value_of(LIVE)]
+        assert "job" not in view["state"]["values"]
+        assert offered(env, "job") == [value_of(job)]
 
 
 @pytest.mark.parametrize(
@@ -204,12 +174,12 @@ async def test_project_is_picked_first_among_several(tmp_path: Path) -> None:
     async with open_two_projects(tmp_path) as env:
         first = await begin(env, "", "Choose a project first")
         await pick(env, "project", OTHER_ID, "shop-dev has 2 clusters")
-        clusters = await offered(env, "cluster")
+        clusters = offered(env, "cluster")
         await pick(env, "cluster", "dev-eu", "1 download of `dev-eu`")
         view = await pick(env, "project", PROJECT_ID, "shop-prod has 4 clusters")
 
         assert "cluster" not in first["state"]["values"]
-        assert [option["value"] for option in clusters] == ["dev-eu", "prod-eu"]
+        assert clusters == ["dev-eu", "prod-eu"]
         assert view["state"]["values"]["cluster"]["cluster"]["selected_option"] is None
         assert env.slack.complaints == []
 
@@ -230,7 +200,6 @@ async def test_cluster_name_selects_its_project(tmp_path: Path, typed: str, word
 
 async def test_read_error_is_shown_below_the_pickers_with_try_again(env: BotEnvironment) -> None:
     await begin(env)
-    await offered(env, "job")
     env.atlas.faults.add(Fault(kind=Kind.REFUSE_KEY, path=LIVE[1], times=2, on="any"))
     view = await pick(env, "job", value_of(LIVE), "did not accept the bot's key")
     await env.slack.people.clicks("rina", view, "cancel_restore_try_again")

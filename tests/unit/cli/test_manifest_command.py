@@ -39,7 +39,6 @@ def test_manifest_with_a_url_has_it_at_every_endpoint() -> None:
     assert parsed["settings"]["interactivity"] == {
         "is_enabled": True,
         "request_url": EVENTS,
-        "message_menu_options_url": EVENTS,
     }
     assert parsed["settings"]["socket_mode_enabled"] is False
 
@@ -48,8 +47,7 @@ def without_addresses(parsed: dict[str, Any]) -> dict[str, Any]:
     """Remove the keys that only one of the two modes has."""
     parsed["features"]["slash_commands"][0].pop("url", None)
     for section in ("event_subscriptions", "interactivity"):
-        for key in ("request_url", "message_menu_options_url"):
-            parsed["settings"][section].pop(key, None)
+        parsed["settings"][section].pop("request_url", None)
     del parsed["settings"]["socket_mode_enabled"]
     return parsed
 

@@ -4,15 +4,17 @@ from dataclasses import replace
 from typing import Any
 
 from bot.atlas import JobRef
-from bot.cancellation.policy import Policies
+from bot.cancellation.policy import Policies, Policy
 from bot.services.projects import Project
 from bot.services.search_results import CancellableJob, ClusterRef, Search, UnreadCluster
+from bot.slack.dialog import job_details, pickers
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.metadata import PickerState
-from bot.slack.picker import views as picker_views
+from bot.slack.dialog.state import DialogState
+from tests.support.clock import NOON
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job
 from tests.support.fake_atlas import FakeAtlas
 from tests.unit.slack import samples
+from tests.unit.slack.fake_slack import LINKS
 from tests.unit.slack.samples import HOSTILE
 
 LONG = "x" * 64
@@ -38,27 +40,33 @@ FULL = Search(
     jobs=[found(number) for number in range(90)],
     unavailable=[unseen(number) for number in range(400)],
 )
-SELECTED = PickerState(project_id=PROJECT_ID, cluster=LONG, job_id=JOB_ID, asked_in="C0OPS")
+SELECTED = DialogState(asked_in="C0OPS", has_pickers=True).about(REF)
 
 
 def views() -> dict[str, dict[str, Any]]:
     many = [project(number) for number in range(250)]
-    details = samples.views()["details_longest"]
+    refs = [replace(REF, job_id=f"{number:024x}") for number in range(120)]
+    selects = [
+        pickers.project_picker(many, many[0].id),
+        pickers.cluster_picker([f"{LONG[:60]}{number:04}" for number in range(400)], LONG),
+        pickers.job_picker([(ref, a_job(timestamp="2024-01-01T00:00:00Z")) for ref in refs], NOON),
+    ]
+    details = job_details.details(
+        replace(samples.sight(**samples.LIVE), ref=REF, project_name=samples.LONG_NAME),
+        Policy(approvals=5, approvers=samples.MANY),
+        samples.ELSEWHERE,
+        LINKS,
+    )
     places = [ClusterRef(project=each, cluster=LONG) for each in many]
     result = Search(searched=places, unavailable=[*FULL.unavailable])
+    named = replace(samples.SEARCH, cluster=LONG)
     return {
-        "loading": picker_views.loading(),
-        "nothing selected": picker_views.view(PickerState(asked_in="C0OPS"), many, HOSTILE),
-        "one project": picker_views.view(
-            PickerState(project_id=PROJECT_ID, asked_in="C0OPS"), many[:1], "x" * 9000
+        "with details": dialog_views.view(SELECTED, details, selects, many),
+        "with a note": dialog_views.view(SELECTED, dialog_views.note("x" * 9000), selects, many),
+        "with an error": dialog_views.view(
+            SELECTED, dialog_views.error(SELECTED, HOSTILE * 99), selects, many
         ),
-        "all selected": picker_views.view(SELECTED, many, "note"),
-        "with details": picker_views.with_details(details, SELECTED, many),
-        "with an error": picker_views.with_details(
-            samples.views()["error_longest"], SELECTED, many
-        ),
-        "with a refusal": picker_views.with_details(dialog_views.refused("no"), SELECTED, many),
-        "searching": dialog_views.searching(JOB_ID, LONG),
-        "not found": dialog_views.not_found(samples.SEARCH, result),
-        "not found in one": dialog_views.not_found(replace(samples.SEARCH, cluster=LONG), Search()),
+        "searching": dialog_views.view(named, dialog_views.loading(named)),
+        "not found": dialog_views.view(samples.SEARCH, dialog_views.not_found(named, result)),
+        "not found in one": dialog_views.view(named, dialog_views.not_found(named, Search())),
     }

@@ -21,9 +21,10 @@ from bot.slack import announcement as announcement_views
 from bot.slack import home, ids, lists, mrkdwn
 from bot.slack.card import replies as card_replies
 from bot.slack.card import views as card_views
+from bot.slack.dialog import job_details, pickers
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.metadata import JobTarget, PickerState, SearchTarget
-from bot.slack.picker import views as picker_views
+from bot.slack.dialog.state import DialogState
+from bot.slack.dialog.views import Content
 from bot.slack.placement import Placement
 from bot.storage.history import PastRequest
 from tests.support.clock import NOON
@@ -72,12 +73,12 @@ def longest(state: State) -> Request:
     )
 
 
-def asked() -> JobTarget:
-    return JobTarget(ref=job_ref(), asked_in="C0OPS")
+def asked() -> DialogState:
+    return DialogState(asked_in="C0OPS").about(job_ref())
 
 
-def longest_asked() -> JobTarget:
-    return JobTarget(ref=LONGEST, asked_in="C" * 20)
+def longest_asked() -> DialogState:
+    return DialogState(asked_in="C" * 20).about(LONGEST)
 
 
 DANA = Starter(kind=StarterKind.USER, name="dana@shop.example")
@@ -123,7 +124,7 @@ LONGEST_JOB = replace(
 def sight(**changes: Any) -> JobDetails:
     job = a_job(**changes)
     return JobDetails(
-        ref=asked().ref,
+        ref=job_ref(),
         project_name="shop-prod",
         job=job,
         open_request=None,
@@ -146,63 +147,98 @@ def post(event: EventName, about: Request, **changes: Any) -> RequestPost:
 
 
 HERE = Placement(channel="C0OPS")
-SEARCH = SearchTarget(job_id=JOB_ID, asked_in="C0OPS")
+OPEN = Policy()
+SEARCH = DialogState(job_id=JOB_ID, asked_in="C0OPS")
+_PROJECT = Project(id=PROJECT_ID, name="shop-prod", policies=Policies(STRICT), atlas=FakeAtlas())
+PROJECTS = [_PROJECT, replace(_PROJECT, id="1" * 24, name="shop-dev")]
 ELSEWHERE = Placement(channel=RINA.id, note="The bot cannot post here. " * 20, because="x" * 900)
-LIVE = {"deliveryUrl": ["https://example.test/x"], "expiresAt": "2026-11-25T13:03:00Z"}
-AUTOMATED = {"deliveryType": "automated", "targetClusterName": "a", "targetGroupId": PROJECT_ID}
-USED = {"expiresAt": "2026-11-25T13:03:00Z"}
+LIVE: dict[str, Any] = {
+    "deliveryUrl": ["https://example.test/x"],
+    "expiresAt": "2026-11-25T13:03:00Z",
+}
+AUTOMATED: dict[str, Any] = {
+    "deliveryType": "automated",
+    "targetClusterName": "a",
+    "targetGroupId": PROJECT_ID,
+}
+USED: dict[str, Any] = {"expiresAt": "2026-11-25T13:03:00Z"}
 EXPIRED = {"expired": True, "expiresAt": "2026-11-25T11:59:00Z"}
 OVER = {"cancelled": True, "finishedAt": "2026-11-25T12:02:00Z"}
-SHARDED = {"components": [{"replicaSetName": "a"}, {"replicaSetName": "b"}]}
+SHARDED: dict[str, Any] = {"components": [{"replicaSetName": "a"}, {"replicaSetName": "b"}]}
 
 
-def not_cancellable(**changes: Any) -> dict[str, Any]:
+def not_cancellable(**changes: Any) -> Content:
     details = sight(**changes)
-    why = dialog_views.why_not_cancellable(details.job)
-    return dialog_views.not_cancellable(details, asked(), LINKS, why)
+    return job_details.not_cancellable(details, LINKS, job_details.why_not_cancellable(details.job))
+
+
+def details(
+    policy: Policy = OPEN,
+    placement: Placement = HERE,
+    *,
+    may_act_alone: bool = False,
+    **changes: Any,
+) -> dict[str, Any]:
+    """The dialog of a job that can be cancelled; `changes` are those of Atlas's job."""
+    content = job_details.details(
+        sight(**changes), policy, placement, LINKS, may_act_alone=may_act_alone
+    )
+    return dialog_views.view(asked(), content)
+
+
+def with_pickers(content: Content, *, has_job: bool = True) -> dict[str, Any]:
+    """The dialog with pickers in which a cluster is selected, and its job or not."""
+    state = replace(asked(), has_pickers=True, job_id=JOB_ID if has_job else None)
+    selects = [
+        pickers.project_picker(PROJECTS, PROJECT_ID),
+        pickers.cluster_picker(["prod-eu"], "prod-eu"),
+        pickers.job_picker([(job_ref(), a_job())], NOON),
+    ]
+    return dialog_views.view(state, content, selects, PROJECTS[:1])
 
 
 def views() -> dict[str, dict[str, Any]]:
-    taken = waiting()
-    return {
+    longest_sight = replace(sight(**LIVE), ref=LONGEST, project_name=LONG_NAME)
+    contents = {
         "loading": dialog_views.loading(asked()),
-        "details": dialog_views.details(sight(), asked(), Policy(), HERE, LINKS),
-        "details_live": dialog_views.details(sight(**LIVE), asked(), Policy(), HERE, LINKS),
-        "details_used": dialog_views.details(sight(**USED), asked(), Policy(), HERE, LINKS),
-        "details_strict": dialog_views.details(sight(**SHARDED), asked(), STRICT, ELSEWHERE, LINKS),
-        "details_alone": dialog_views.details(
-            sight(), asked(), STRICT, HERE, LINKS, may_act_alone=True
-        ),
-        "details_longest": dialog_views.details(
-            replace(sight(**LIVE), ref=LONGEST, project_name=LONG_NAME),
-            longest_asked(),
-            Policy(approvals=5, approvers=MANY),
-            ELSEWHERE,
-            LINKS,
-        ),
         "not_cancellable_type": not_cancellable(**AUTOMATED),
         "not_cancellable_over": not_cancellable(**OVER),
         "not_cancellable_expired": not_cancellable(**EXPIRED),
         "not_cancellable_new": not_cancellable(deliveryType="o" * 64),
-        "not_cancellable_here": dialog_views.not_cancellable(
-            sight(), asked(), LINKS, str(KeyMayNotCancel())
-        ),
-        "taken": dialog_views.taken(taken, LINKS),
-        "error": dialog_views.error("Atlas did not answer.", asked()),
-        "error_search": dialog_views.error("Slack did not answer in time.", SEARCH),
+        "not_cancellable_here": job_details.not_cancellable(sight(), LINKS, str(KeyMayNotCancel())),
+        "taken": job_details.taken(waiting(), LINKS),
+        "error": dialog_views.error(asked(), "Atlas did not answer."),
         "elsewhere": dialog_views.elsewhere(
             replace(job_ref(), cluster_name="prod-us"), asked(), "shop-prod"
         ),
         "error_refused": dialog_views.error(
-            "Atlas said no.", asked(), mrkdwn.atlas_answer(403, "ACCESS_FORBIDDEN")
-        ),
-        "error_longest": dialog_views.error(
-            LONG_REASON, longest_asked(), mrkdwn.atlas_answer(503, "X" * 100)
+            asked(), "Atlas said no.", mrkdwn.atlas_answer(403, "ACCESS_FORBIDDEN")
         ),
         "refused": dialog_views.refused("You may not ask."),
         "posted_elsewhere": dialog_views.posted_elsewhere(request(channel="C0AUDIT")),
         "internal_error": dialog_views.internal_error("1a2b3c4d"),
+    }
+    return {
+        "details": details(),
+        "details_live": details(**LIVE),
+        "details_used": details(**USED),
+        "details_strict": details(STRICT, ELSEWHERE, **SHARDED),
+        "details_alone": details(STRICT, may_act_alone=True),
+        "details_longest": dialog_views.view(
+            longest_asked(),
+            job_details.details(
+                longest_sight, Policy(approvals=5, approvers=MANY), ELSEWHERE, LINKS
+            ),
+        ),
+        "error_search": dialog_views.view(
+            SEARCH, dialog_views.error(SEARCH, "Slack did not answer in time.")
+        ),
+        "error_longest": dialog_views.view(
+            longest_asked(),
+            dialog_views.error(longest_asked(), LONG_REASON, mrkdwn.atlas_answer(503, "X" * 100)),
+        ),
         "deny_reason": dialog_views.ask_reason(ids.DENY_DIALOG, "0" * 32),
+        **{name: dialog_views.view(asked(), content) for name, content in contents.items()},
     }
 
 
@@ -376,20 +412,10 @@ def _every_reply() -> dict[EventName, str | None]:
 
 def finding() -> dict[str, dict[str, Any]]:
     """The picker dialog, the Home tab, the lists, and the search."""
-    project = Project(id=PROJECT_ID, name="shop-prod", policies=Policies(STRICT), atlas=FakeAtlas())
-    other = replace(project, id="1" * 24, name="shop-dev")
-    cluster = ClusterRef(project=project, cluster="prod-eu")
+    cluster = ClusterRef(project=PROJECTS[0], cluster="prod-eu")
     unseen = UnreadCluster(project="shop-dev", cluster="eu", reason="Atlas did not answer.")
     listing = Search(jobs=[CancellableJob(place=cluster, job=a_job(**LIVE))], unavailable=[unseen])
-    ref = asked().ref
-    state = PickerState(
-        project_id=ref.project_id,
-        cluster=ref.cluster_name,
-        job_id=ref.job_id,
-        label="snapshot 25 Nov 09:00 UTC",
-        asked_in="C0OPS",
-    )
-    details = dialog_views.details(sight(), asked(), Policy(), HERE, LINKS)
+    ref, empty = job_ref(), DialogState(asked_in="C0OPS", has_pickers=True)
     leads = ((48, False), (-20, False), (-12, True), (-1500, True))
     past = [
         past_of(request(state=State.DENIED, outcome=Outcome(sentence="no", by="U0ADA"))),
@@ -403,14 +429,14 @@ def finding() -> dict[str, dict[str, Any]]:
     names = {PROJECT_ID: "shop-prod"}
     nothing = Search(searched=[cluster], unavailable=[unseen])
     return {
-        "picker": picker_views.with_details(details, state, [project, other]),
-        "picker_loading": picker_views.loading(),
-        "picker_failed": picker_views.view(
-            replace(state, job_id=None), [project], ":warning: Atlas did not answer.", failed=True
+        "picker": with_pickers(job_details.details(sight(), Policy(), HERE, LINKS)),
+        "picker_loading": dialog_views.view(empty, dialog_views.loading(empty)),
+        "picker_failed": with_pickers(dialog_views.error(empty, "Atlas did not answer.")),
+        "picker_error": dialog_views.view(
+            empty, dialog_views.error(empty, "Slack did not answer in time.")
         ),
-        "picker_error": picker_views.error("Slack did not answer in time.", state),
-        "picker_note": picker_views.view(
-            replace(state, job_id=None), [project], "1 download can be cancelled now."
+        "picker_note": with_pickers(
+            dialog_views.note("1 download can be cancelled now."), has_job=False
         ),
         "home": home.home_view(
             home.job_blocks(listing, NOON, {ref: JOB}),
@@ -429,6 +455,6 @@ def finding() -> dict[str, dict[str, Any]]:
         "list": lists.job_list(listing, None, 0, {ref: JOB}),
         "list_empty": lists.job_list(Search(), "prod-eu", 0, {}),
         "history": lists.request_list(past, names, LINKS),
-        "searching": dialog_views.searching(JOB_ID, None),
-        "not_found": dialog_views.not_found(SEARCH, nothing),
+        "searching": dialog_views.view(SEARCH, dialog_views.loading(SEARCH)),
+        "not_found": dialog_views.view(SEARCH, dialog_views.not_found(SEARCH, nothing)),
     }

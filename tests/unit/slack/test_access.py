@@ -1,6 +1,7 @@
 """People without rights cause no call to Atlas and read no project's name."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,10 +10,10 @@ from bot.atlas import JobRef
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy
 from bot.slack import ids
+from bot.slack.dialog import pickers
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.metadata import JobTarget, PickerState
+from bot.slack.dialog.state import DialogState
 from bot.slack.grammar import job_value
-from bot.slack.picker import views as picker_views
 from tests.support.domain import JOB_ID, PROJECT_ID
 from tests.support.service import CLUSTER
 from tests.unit.slack import payloads
@@ -22,8 +23,11 @@ from tests.unit.slack.harness import BoltHarness, NewBolt
 NAMES = ("shop-prod", "shop-dev")
 GUEST = {"user": {"id": "U0GUEST", "team_id": HOME, "is_restricted": True}}
 REF = JobRef(project_id=PROJECT_ID, cluster_name=CLUSTER, job_id=JOB_ID)
-PICKER = picker_views.view(
-    PickerState(project_id=PROJECT_ID, cluster=CLUSTER, asked_in="C0OPS"), [], ""
+ABOUT = DialogState(asked_in="C0OPS").about(REF)
+PICKER = dialog_views.view(
+    replace(ABOUT, has_pickers=True),
+    dialog_views.note("Choose one."),
+    [pickers.cluster_picker([CLUSTER], CLUSTER)],
 )
 SHORTCUT = {
     "type": "message_action",
@@ -41,23 +45,13 @@ HOME_OPENED = {
 }
 
 
-def suggestion(action_id: str) -> dict[str, Any]:
-    return {
-        "type": "block_suggestion",
-        "user": {"id": "U0GUEST", "team_id": HOME},
-        "team": {"id": HOME},
-        "view": {**PICKER, "id": "V1"},
-        "action_id": action_id,
-        "block_id": action_id,
-        "value": "",
-    }
-
-
 def picked(block_id: str, value: str) -> dict[str, Any]:
     click = payloads.view_click(block_id, PICKER, user="U0GUEST")
     option = {"value": value, "text": {"type": "plain_text", "text": value}}
-    action = {"type": "external_select", "action_id": block_id, "block_id": block_id}
-    return click | {"actions": [action | {"selected_option": option}]}
+    action = {"type": "static_select", "action_id": block_id, "block_id": block_id}
+    selected = {"selected_option": option}
+    view = click["view"] | {"state": {"values": {block_id: {block_id: selected}}}}
+    return click | {"actions": [action | selected], "view": view}
 
 
 JOB = f"{CLUSTER} {JOB_ID}"
@@ -69,13 +63,11 @@ ENTRIES = {
     **{f"/{text}": payloads.command(text, user="U0GUEST") for text in TYPED},
     "button": payloads.click(ids.OPEN, job_value(REF), user="U0GUEST"),
     "try again": payloads.view_click(
-        ids.TRY_AGAIN, dialog_views.loading(JobTarget(ref=REF, asked_in="C0OPS")), user="U0GUEST"
+        ids.TRY_AGAIN, dialog_views.view(ABOUT, dialog_views.loading(ABOUT)), user="U0GUEST"
     ),
     "more": payloads.click(ids.MORE, "20 ", user="U0GUEST"),
     "shortcut": SHORTCUT,
     "home": HOME_OPENED,
-    "clusters": suggestion(ids.CLUSTER),
-    "jobs": suggestion(ids.JOB),
     "picked": picked(ids.JOB, job_value(REF)),
 }
 
@@ -100,7 +92,7 @@ async def test_guest_reads_no_project_name_and_causes_no_call_of_atlas(
     assert all(atlas.calls == [] for atlas in bolt.atlas.values())
 
 
-@pytest.mark.parametrize("entry", ["button", "try again", "clusters", "jobs", "picked"])
+@pytest.mark.parametrize("entry", ["button", "try again", "picked"])
 async def test_dialog_of_another_channel_is_refused_without_a_call_of_atlas(
     new_bolt: NewBolt, entry: str
 ) -> None:

@@ -75,11 +75,10 @@ def test_comments_for_http_make_a_manifest_for_http() -> None:
     assert part("settings.interactivity", manifest) == {
         "is_enabled": True,
         "request_url": address,
-        "message_menu_options_url": address,
     }
     assert part("settings.socket_mode_enabled", manifest) is False
 
 
 def test_comment_names_the_number_of_http_lines() -> None:
-    assert TEXT.count("# HTTP: ") == 4
-    assert 'the four lines marked "HTTP:"' in " ".join(TEXT.replace("#", "").split())
+    assert TEXT.count("# HTTP: ") == 3
+    assert 'the three lines marked "HTTP:"' in " ".join(TEXT.replace("#", "").split())

@@ -16,7 +16,6 @@ from bot.slack.card import handlers as card_handlers
 from bot.slack.command import handlers as command_handlers
 from bot.slack.dialog import handlers as dialog_handlers
 from bot.slack.manifest import SCOPES, manifest
-from bot.slack.picker import handlers as picker_handlers
 
 SCHEMA = json.loads(Path("tests/data/slack-manifest.schema.json").read_text(encoding="utf-8"))
 
@@ -153,7 +152,7 @@ class UnusedServices:
 
 def test_manifest_declares_exactly_what_has_a_listener() -> None:
     app, floor = cast("Any", Recorder()), cast("Any", UnusedServices())
-    for listeners in (command_handlers, picker_handlers, lists, home):
+    for listeners in (command_handlers, lists, home):
         listeners.register(app, floor)
     for deciding in (card_handlers, dialog_handlers):
         deciding.register(app, floor, home.republish)

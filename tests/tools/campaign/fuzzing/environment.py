@@ -250,7 +250,7 @@ def _view_click(view: str, action_id: str, value: str) -> Callable[[Target], Jso
 def _pick(block_id: str, value: str) -> Callable[[Target], Json]:
     def made(target: Target) -> Json:
         option = {"text": {"type": "plain_text", "text": value}, "value": value}
-        action = {"type": "external_select", "action_id": block_id, "block_id": block_id}
+        action = {"type": "static_select", "action_id": block_id, "block_id": block_id}
         picked = [{**action, "selected_option": option}]
         return target.env.slack.payloads.view_action(target.views["picker"], picked)
 
@@ -278,14 +278,6 @@ def _submission(
 
 def _closed(target: Target) -> Json:
     return target.env.slack.payloads.closed(target.views["details"], cleared=True)
-
-
-def _suggestion(block_id: str) -> Callable[[Target], Json]:
-    def made(target: Target) -> Json:
-        payloads = target.env.slack.payloads
-        return payloads.suggestion(target.views["picker"], block_id, block_id, "prod")
-
-    return made
 
 
 def _shortcut(target: Target) -> Json:
@@ -326,8 +318,6 @@ MAKERS: dict[str, Maker] = {
     "submit a keep": ("interactive", _submission("denial", ids.KEEP_DIALOG)),
     "submit alone": ("interactive", _submission("details", alone=True)),
     "close": ("interactive", _closed),
-    "suggest clusters": ("interactive", _suggestion(ids.CLUSTER)),
-    "suggest jobs": ("interactive", _suggestion(ids.JOB)),
     "shortcut": ("interactive", _shortcut),
     "home": ("events_api", _home),
 }

@@ -18,13 +18,7 @@ from bot.services.projects import Projects
 from bot.slack.client import Identity
 from bot.slack.command.handlers import route, route_message
 from bot.slack.command.views import invalid
-from bot.slack.dialog.metadata import (
-    UnreadableDialog,
-    read_picker,
-    read_state,
-    read_target,
-    submit_problem,
-)
+from bot.slack.dialog.state import PICKERS, UnreadableDialog, read_state, selection, submit_problem
 from bot.slack.grammar import InvalidCommand, parse
 from bot.slack.payloads import interaction_of, read_object
 from bot.slack.receivers.connection import read_envelope
@@ -78,9 +72,15 @@ def body(data: bytes) -> None:
 
 def _read_as_listeners_do(payload: dict[str, Any]) -> None:
     assert interaction_of(payload, IDENTITY).channel
-    view = payload.get("view") or {}
-    read_picker(view)
-    submit_problem(view)
+    _read_dialog(payload.get("view") or {})
+
+
+def _read_dialog(view: dict[str, Any]) -> None:
+    with suppress(UnreadableDialog):
+        submit_problem(view, read_state(view))
+    for last in PICKERS:
+        with suppress(UnreadableDialog):
+            selection(view, last)
 
 
 def frame(data: bytes) -> None:
@@ -111,13 +111,7 @@ def answer(data: bytes) -> None:
 
 def metadata(data: bytes) -> None:
     """The metadata of a dialog."""
-    view = {"private_metadata": data.decode(errors="replace")}
-    for read in (read_target, read_state):
-        try:
-            read(view)
-        except UnreadableDialog:
-            continue
-    submit_problem(view)
+    _read_dialog({"private_metadata": data.decode(errors="replace")})
 
 
 def message(data: bytes) -> None:
@@ -176,11 +170,11 @@ TARGETS: dict[str, tuple[Target, tuple[bytes, ...]]] = {
         metadata,
         (
             (
-                b'{"ref":{"project_id":"5b6212af90dc76637950a2c6","cluster_name":"a","job_id":'
-                b'"5b622f9287d9d6039aa3fd87"},"project_name":"x","asked_in":"C1","card_channel":"C1",'
-                b'"because":null,"shown":{"delivery_type":"download","snapshot_id":"x",'
-                b'"snapshot_time":"2026-11-25T03:00:00+00:00","cancellable":true,"target":null,'
-                b'"link_is_live":true,"expires_at":null},"picker":true}'
+                b'{"asked_in":"C1","project_id":"5b6212af90dc76637950a2c6","cluster":"a","job_id":'
+                b'"5b622f9287d9d6039aa3fd87","has_pickers":true,"shown":{"project_name":"x",'
+                b'"card_channel":"C1","because":null,"job":{"delivery_type":"download",'
+                b'"snapshot_id":"x","snapshot_time":"2026-11-25T03:00:00+00:00",'
+                b'"cancellable":true,"link_is_live":true}}}'
             ),
         ),
     ),

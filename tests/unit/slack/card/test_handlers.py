@@ -275,7 +275,7 @@ async def test_open_button_opens_the_dialog_of_its_job(bolt: BoltHarness) -> Non
     value = f"{PROJECT_ID}/prod-eu {JOB_ID}"
     await bolt.send(payloads.click(ids.OPEN, value))
 
-    assert bolt.atlas[PROJECT_ID].calls == [samples.asked().ref.cluster_name]
+    assert bolt.atlas[PROJECT_ID].calls == [samples.asked().cluster]
     assert bolt.shown[-1]["submit"]["text"] == "Cancel the job"
 
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.atlas import JobRef
 from bot.cancellation.policy import Policies
 from bot.services.projects import Project, Projects
 from bot.slack.command.handlers import no_job_in_message, route_message
-from bot.slack.dialog.flow import SearchQuery
-from bot.slack.dialog.metadata import JobTarget
+from bot.slack.dialog.state import DialogState
 from tests.support.domain import JOB_ID, PROJECT_ID
 from tests.support.fake_atlas import FakeAtlas
 
@@ -51,18 +51,14 @@ def read(message: dict[str, Any]) -> Any:
 def test_url_in_a_message_routes_to_its_job(message: dict[str, Any]) -> None:
     found = read(message)
 
-    assert isinstance(found, JobTarget)
-    assert (found.ref.project_id, found.ref.cluster_name, found.ref.job_id) == (
-        PROJECT_ID,
-        "prod-eu",
-        JOB_ID,
-    )
+    assert isinstance(found, DialogState)
+    assert found.ref == JobRef(PROJECT_ID, "prod-eu", JOB_ID)
 
 
 def test_id_without_url_routes_to_a_search_with_all_words_as_hints() -> None:
     found = read({"text": f"cancel *shop-prod/prod-eu* `{JOB_ID}`, project {PROJECT_ID}"})
 
-    assert isinstance(found, SearchQuery)
+    assert isinstance(found, DialogState)
     assert found.job_id == JOB_ID
     assert {"shop-prod", "prod-eu"} <= set(found.hints)
 
@@ -74,7 +70,7 @@ def test_project_id_is_not_taken_for_a_job_id() -> None:
 def test_url_without_a_job_is_ignored() -> None:
     found = read({"text": f"<https://example.com/{'a' * 24}> {JOB_ID}"})
 
-    assert isinstance(found, SearchQuery)
+    assert isinstance(found, DialogState)
     assert found.job_id == JOB_ID
 
 

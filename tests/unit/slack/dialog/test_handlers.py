@@ -10,18 +10,14 @@ import pytest
 from bot.cancellation.errors import MaybeRecorded, NotCancellableNow, NotRecorded
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import People
-from bot.cancellation.policy import Policies, Policy
-from bot.services.projects import Project
+from bot.cancellation.policy import Policy
 from bot.slack import ids
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.metadata import PickerState
-from bot.slack.picker import views as picker_views
+from bot.slack.dialog.state import encode_state, read_state
 from bot.slack.placement import Placement
-from tests.support.domain import PROJECT_ID, an_ask
-from tests.support.fake_atlas import FakeAtlas
+from tests.support.domain import an_ask
 from tests.support.service import OPEN_TO_ALL
 from tests.unit.slack import payloads, samples
-from tests.unit.slack.fake_slack import LINKS
 from tests.unit.slack.harness import BoltHarness, NewBolt
 
 CLEARED = {"response_action": "clear"}
@@ -33,9 +29,7 @@ ONE = Policy(approvals=1, approvers=People(users=frozenset({"U0ADA"})))
 def view(
     standing: Placement = samples.HERE, policy: Policy = OPEN_TO_ALL, *, may_act_alone: bool = False
 ) -> dict[str, Any]:
-    return dialog_views.details(
-        samples.sight(), samples.asked(), policy, standing, LINKS, may_act_alone=may_act_alone
-    )
+    return samples.details(policy, standing, may_act_alone=may_act_alone)
 
 
 def words(body: dict[str, Any]) -> str:
@@ -149,9 +143,7 @@ async def test_submission_without_the_box_names_it_where_a_request_waits(
 
 
 async def test_submission_for_a_job_that_cannot_be_cancelled_is_refused(bolt: BoltHarness) -> None:
-    automated = samples.sight(**samples.AUTOMATED)
-    shown = dialog_views.details(automated, samples.asked(), Policy(), samples.HERE, LINKS)
-    answer = await bolt.send(payloads.submission(shown))
+    answer = await bolt.send(payloads.submission(samples.details(**samples.AUTOMATED)))
 
     assert str(NotCancellableNow()) in words(answer.body)
     assert await bolt.requests() == []
@@ -234,10 +226,8 @@ async def test_dialog_of_another_version_is_refused_with_advice(
 
 
 async def test_submission_for_a_removed_project_is_refused(bolt: BoltHarness) -> None:
-    elsewhere = samples.asked()
-    other = replace(elsewhere, ref=replace(elsewhere.ref, project_id="f" * 24))
-    gone = dialog_views.details(samples.sight(), other, Policy(), samples.HERE, LINKS)
-    answer = await bolt.send(payloads.submission(gone))
+    gone = replace(read_state(view()), project_id="f" * 24)
+    answer = await bolt.send(payloads.submission(view() | {"private_metadata": encode_state(gone)}))
 
     assert "no key for this project" in words(answer.body)
 
@@ -336,12 +326,10 @@ async def test_nul_characters_are_removed_from_a_reason(bolt: BoltHarness) -> No
     assert request.ask.reason == "by mistake"
 
 
-async def test_done_closes_the_picker_of_a_read_only_project(bolt: BoltHarness) -> None:
-    policy = Policy(read_only=True)
-    shop = Project(id=PROJECT_ID, name="shop", policies=Policies(policy), atlas=FakeAtlas({}))
-    shown = picker_views.view(PickerState(asked_in="C0OPS"), [shop], "Choose one.")
-    answer = await bolt.send(payloads.submission(shown))
+async def test_done_closes_the_pickers_of_a_read_only_project(bolt: BoltHarness) -> None:
+    state = replace(samples.asked(), only_closes=True)
+    shown = samples.with_pickers(dialog_views.note("Choose one."))
+    answer = await bolt.send(payloads.submission(shown | {"private_metadata": encode_state(state)}))
 
-    assert shown["submit"]["text"] == dialog_views.DONE
     assert answer.body == CLEARED
     assert await bolt.requests() == []

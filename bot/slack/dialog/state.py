@@ -1,0 +1,138 @@
+"""The state of a dialog, in its `private_metadata`: what it is about, and what may be submitted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from bot.atlas import JobRef, is_cluster_name
+from bot.cancellation.lifecycle import JobFingerprint
+from bot.slack import ids
+from bot.slack.grammar import job_value, parse_job_value
+from bot.slack.payloads import encode_metadata, input_of
+
+#: The pickers, each after the one that it depends on.
+PICKERS = (ids.PROJECT, ids.CLUSTER, ids.JOB)
+NO_JOB_SELECTED = "Choose a download first; its details are shown before anything is done."
+DETAILS_NOT_SHOWN = (
+    "The details of this download are not shown yet. Wait until they are, then submit again."
+)
+
+
+class UnreadableDialog(ValueError):
+    """This dialog was opened by another version of the bot; please type the command again."""
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """The details that a dialog shows of a job that may be cancelled, and where the card goes.
+
+    `because` is why the card goes to another channel than configured, if it does.
+    """
+
+    job: JobFingerprint
+    project_name: str
+    card_channel: str
+    because: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialogState:
+    """What a dialog is about, and the channel of the command.
+
+    A job without its project or its cluster is searched. With pickers, project, cluster and job
+    are selected in this order; at the opening, `cluster` may be a project's name.
+    """
+
+    asked_in: str
+    project_id: str | None = None
+    cluster: str | None = None
+    job_id: str | None = None
+    has_pickers: bool = False
+    shown: Shown | None = None
+    only_closes: bool = False  #: the submit button submits nothing
+    hints: tuple[str, ...] = ()  #: clusters to search first; not kept
+
+    @property
+    def ref(self) -> JobRef | None:
+        """The job, if its cluster and project are known; raises `InvalidName`."""
+        if not (self.project_id and self.cluster and self.job_id):
+            return None
+        return JobRef(project_id=self.project_id, cluster_name=self.cluster, job_id=self.job_id)
+
+    def about(self, ref: JobRef) -> "DialogState":
+        project_id, cluster, job_id = ref.project_id, ref.cluster_name, ref.job_id
+        return replace(self, project_id=project_id, cluster=cluster, job_id=job_id)
+
+
+_STATE = TypeAdapter(DialogState)
+
+
+def encode_state(state: DialogState) -> str:
+    kept = _STATE.dump_python(state, mode="json", exclude_defaults=True, exclude={"hints"})
+    return encode_metadata(kept)
+
+
+def read_state(view: Mapping[str, Any]) -> DialogState:
+    """Read the state of a view; raises `UnreadableDialog`."""
+    try:
+        state = _STATE.validate_json(str(view.get("private_metadata") or ""), strict=True)
+        is_known = state.ref is not None
+    except ValueError as error:
+        raise UnreadableDialog from error
+    if shown := state.shown:
+        times = (shown.job.snapshot_time, shown.job.expires_at)
+        if not is_known or any(time and time.tzinfo is None for time in times):
+            raise UnreadableDialog
+    return state
+
+
+def selection(view: Mapping[str, Any], last: str = ids.JOB) -> DialogState:
+    """Return the state after a selection in the picker `last`, which clears the later ones.
+
+    The pickers on the screen decide: Slack keeps their selections when it updates a view. Raises
+    `UnreadableDialog`.
+    """
+    state = read_state(view)
+    if not state.has_pickers:
+        return state
+    project_id = selected_value(view, ids.PROJECT) or state.project_id
+    cluster = selected_value(view, ids.CLUSTER) or state.cluster
+    is_cluster = last != ids.PROJECT and cluster is not None and is_cluster_name(cluster)
+    state = replace(
+        state, project_id=project_id, cluster=cluster if is_cluster else None, job_id=None
+    )
+    job = parse_job_value(selected_value(view, ids.JOB) or "") if last == ids.JOB else None
+    if job and (job.project, job.cluster) == (state.project_id, state.cluster):
+        return replace(state, job_id=job.job_id)
+    return state
+
+
+def selected_value(view: Mapping[str, Any], block_id: str) -> str | None:
+    value = (input_of(view, block_id).get("selected_option") or {}).get("value")
+    return str(value) if value else None
+
+
+def submit_problem(view: Mapping[str, Any], state: DialogState) -> tuple[str, str] | None:
+    """Return the block and the sentence of what blocks a submission, or None.
+
+    Selecting another job updates the details a moment later. A job may be cancelled only when it
+    is both selected and shown with its details.
+    """
+    if not state.has_pickers:
+        return None
+    # The job's input, or the one to fill in before it exists.
+    existing = {block.get("block_id") for block in view.get("blocks") or ()}
+    first = next((each for each in reversed(PICKERS) if each in existing), ids.REASON)
+    if selected_value(view, ids.JOB) is None:
+        return first, NO_JOB_SELECTED
+    if (ref := state.ref) and state.shown:
+        shown = (ref.project_id, ref.cluster_name, job_value(ref))
+        selected = (selected_value(view, each) for each in PICKERS)
+        if all(value in {None, of} for value, of in zip(selected, shown, strict=True)):
+            return None
+    return first, DETAILS_NOT_SHOWN

@@ -1,1 +1,0 @@
-"""The dialog with pickers for project, cluster and job."""
