@@ -39,7 +39,6 @@ const ELEMENTS = {
   button,
   overflow,
   static_select: select,
-  external_select: select,
   radio_buttons: choices,
   checkboxes: choices,
 };
@@ -55,7 +54,6 @@ const FIELDS = {
   url_text_input: textField,
   number_input: textField,
   static_select: select,
-  external_select: select,
 };
 
 /** An input with its label, hint and error. */

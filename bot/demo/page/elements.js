@@ -50,23 +50,15 @@ async function choose(element, block, container, value) {
 }
 
 export function select(element, block, container, input = {}) {
-  const external = element.type === "external_select";
   const options = element.options ?? (element.option_groups ?? []).flatMap((group) => group.options);
   const fits = (option, text) => option.text.text.toLowerCase().includes(text.toLowerCase());
   return combobox({
     chosen: valueIn(element, block, container).selected_option ?? element.initial_option ?? null,
     placeholder: element.placeholder?.text ?? "Choose one, or type to search",
-    search: external ? (text) => suggested(element, container, text) : async (text) => options.filter((option) => fits(option, text)),
+    search: async (text) => options.filter((option) => fits(option, text)),
     pick: (option) => choose(element, block, container, option.value),
     input: { "data-key": `${block.block_id}/${element.action_id}`, "aria-label": element.placeholder?.text ?? "Choose", ...input },
   });
-}
-
-async function suggested(element, container, text) {
-  if (text.length < (element.min_query_length ?? 3)) return [];
-  await withDrafts(container);
-  const ack = await sendAction("suggests", { user: state.me, view: handle(container), action_id: element.action_id, text });
-  return ack.options ?? [];
 }
 
 /** Radio buttons, or checkboxes where several options may be selected. */

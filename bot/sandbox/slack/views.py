@@ -22,7 +22,6 @@ class View:
     hash: str
     values: Values = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
-    offered: dict[tuple[str, str], list[Json]] = field(default_factory=dict)
 
 
 class Views:

@@ -5,8 +5,6 @@ from slack_sdk.errors import SlackApiError
 
 from bot.sandbox.slack import CannotDo
 from tests.integration.sandbox_slack.blocks import (
-    JOB,
-    OTHER_JOB,
     Json,
     actions,
     button,
@@ -188,43 +186,6 @@ async def test_view_closed_is_sent_only_with_notify_on_close(env: SlackEnv) -> N
 
     assert (env.app.payload["type"], env.app.payload["is_cleared"]) == ("view_closed", False)
     assert "trigger_id" not in env.app.payload
-
-
-PICKER = {
-    "type": "input",
-    "block_id": "job",
-    "label": plain("Job"),
-    "dispatch_action": True,
-    "element": {"type": "external_select", "action_id": "job", "min_query_length": 1},
-}
-
-
-async def test_suggested_options_can_be_chosen_and_sent(env: SlackEnv) -> None:
-    view = await opened(env, form(PICKER))
-    env.app.answers = [Answer(body={"options": [JOB, OTHER_JOB]})]
-
-    suggested = await env.slack.people.suggests("rina", view, "job", "4")
-    asked = env.app.payload
-    await env.slack.people.chooses("rina", view, "job", "43")
-    chosen = env.app.payload
-    await env.slack.people.submits("rina", view)
-
-    assert suggested.options == [JOB, OTHER_JOB]
-    assert (asked["type"], asked["value"]) == ("block_suggestion", "4")
-    assert (asked["action_id"], asked["block_id"]) == ("job", "job")
-    assert chosen["actions"][0]["selected_option"] == OTHER_JOB
-    assert chosen["view"]["state"]["values"]["job"]["job"]["selected_option"] == OTHER_JOB
-    assert env.app.payload["view"]["state"]["values"]["job"]["job"]["selected_option"] == OTHER_JOB
-
-
-async def test_options_over_the_limits_are_a_complaint(env: SlackEnv) -> None:
-    view = await opened(env, form(PICKER))
-    env.app.answers = [Answer(body={"options": [{**JOB, "text": plain("x" * 76)}]})]
-
-    ack = await env.slack.people.suggests("rina", view, "job", "4")
-
-    assert ack.error == "invalid_response"
-    assert "must be less than 76 characters" in env.slack.complaints[0]
 
 
 async def test_home_tab_is_published_per_person_and_opening_sends_an_event(env: SlackEnv) -> None:

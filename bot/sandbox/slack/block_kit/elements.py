@@ -93,7 +93,6 @@ def _element(required: Mapping[str, Rule], optional: Mapping[str, Rule]) -> Rule
 _PLACEHOLDER: dict[str, Rule] = {"placeholder": plain(150)}
 _CHOICE: dict[str, Rule] = {**_PLACEHOLDER, "options": OPTIONS, "option_groups": OPTION_GROUPS}
 _INITIAL: dict[str, Rule] = {"initial_option": PLAIN_OPTION}
-_QUERY: dict[str, Rule] = {**_PLACEHOLDER, "min_query_length": integer(0, 1000)}
 _OFFERS = both(_exclusive("options", "option_groups"), _initial_is_offered, _no_repeated_value)
 
 BUTTON = _element(
@@ -109,7 +108,6 @@ BUTTON = _element(
 
 SELECTS: dict[str, Rule] = {
     "static_select": both(_element({}, {**_CHOICE, **_INITIAL}), _OFFERS),
-    "external_select": _element({}, {**_QUERY, **_INITIAL}),
 }
 
 CHOICES: dict[str, Rule] = {

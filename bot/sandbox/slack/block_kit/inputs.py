@@ -10,11 +10,10 @@ Json = dict[str, Any]
 # Values of a view or message: block_id → action_id → the element's state, as Slack's payloads have.
 Values = dict[str, dict[str, Json]]
 
-_ONE_OPTION = ("static_select", "external_select")
 _KEYS = {
     "plain_text_input": ("value", "initial_value"),
     "checkboxes": ("selected_options", "initial_options"),
-    **dict.fromkeys(_ONE_OPTION, ("selected_option", "initial_option")),
+    "static_select": ("selected_option", "initial_option"),
 }
 
 
@@ -50,30 +49,29 @@ def is_empty(state: Json) -> bool:
     return value_of(state) in (None, "", [])
 
 
-def filled_state(element: Json, value: object, offered: list[Json]) -> Json:
+def filled_state(element: Json, value: object) -> Json:
     """Return the element's state after a person entered `value`.
 
     A text for text inputs; for selects the value (or the visible text) of an option, for
     checkboxes a list of them; None empties it.
-    `offered` are the options last suggested to an external select.
 
     Raises:
         CannotDo: there is no such option, or the text does not fit.
     """
     kind = element["type"]
     key = _KEYS[kind][0]
-    if kind in _ONE_OPTION:
-        value = None if value is None else _option(element, str(value), offered)
+    if kind == "static_select":
+        value = None if value is None else _option(element, str(value))
     elif kind == "checkboxes":
         listed = value if isinstance(value, list | tuple) else [] if value is None else [value]
-        value = [_option(element, str(one), offered) for one in listed]
+        value = [_option(element, str(one)) for one in listed]
     elif key == "value" and value is not None:
         value = str(value)
     return {"type": kind, key: value}
 
 
-def _option(element: Json, wanted: str, offered: list[Json]) -> Json:
-    options = offered if "external" in element["type"] else all_options(element)
+def _option(element: Json, wanted: str) -> Json:
+    options = all_options(element)
     for option in options:
         if wanted in (option.get("value"), option["text"]["text"]):
             return option

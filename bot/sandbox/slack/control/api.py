@@ -17,7 +17,7 @@ from bot.sandbox.slack.world import World
 Json = dict[str, Any]
 _ACTIONS = (
     *("types", "says", "clicks", "chooses", "uses_shortcut", "opens_home"),
-    *("fills", "submits", "closes", "suggests"),
+    *("fills", "submits", "closes"),
 )
 
 

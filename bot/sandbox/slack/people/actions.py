@@ -19,13 +19,11 @@ from bot.sandbox.slack.people.find_element import (
     open_view,
     stale_version,
     store_value,
-    suggested_options,
 )
 from bot.sandbox.slack.people.payloads import Payloads
 from bot.sandbox.slack.people.responses import respond
 from bot.sandbox.slack.people.submissions import (
     apply_response,
-    apply_suggestions,
     close_view,
     reject,
 )
@@ -159,8 +157,7 @@ class People:
         person = self._workspace.user(user)
         now = current_version(self._world, person, thing)
         block_found, element = find_element(now, action_id, block=block)
-        offered = suggested_options(self._world, now, block_found, element)
-        state = filled_state(element, value, offered)
+        state = filled_state(element, value)
         store_value(self._world, now, block_found, element, state)
         if block_found["type"] == "input" and not block_found.get("dispatch_action"):
             return Ack()
@@ -229,8 +226,7 @@ class People:
             if block_id not in inputs:
                 raise CannotDo(f"The dialog has no input {block_id!r} (it has {list(inputs)}).")
             element = inputs[block_id]["element"]
-            offered = shown.offered.get((block_id, element["action_id"]), [])
-            state = filled_state(element, value, offered)
+            state = filled_state(element, value)
             shown.values.setdefault(block_id, {})[element["action_id"]] = state
 
     async def submits(
@@ -263,23 +259,6 @@ class People:
         if not shown.content.get("notify_on_close"):
             return Ack()
         return await self.delivery.send("interactive", payload)
-
-    async def suggests(self, user: str, view: Json | None, action_id: str, text: str = "") -> Ack:
-        """Type into an external select; `Ack.options` are the app's suggestions.
-
-        Raises:
-            CannotDo: the select does not exist, or needs more characters for a query.
-        """
-        shown = self._open_view(user, view)
-        block, element = find_element(shown.content, action_id)
-        if "external" not in element["type"]:
-            raise CannotDo(f"{action_id} does not query options.")
-        if len(text) < (least := element.get("min_query_length", 3)):
-            raise CannotDo(f"A query needs at least {least} characters.")
-        payload = self._payloads.suggestion(shown, block["block_id"], action_id, text)
-        ack = await self.delivery.send("interactive", payload)
-        where = (block["block_id"], action_id)
-        return apply_suggestions(self._world, shown, where, ack) if ack.ok else ack
 
     def _open_view(self, user: str, view: Json | None) -> View:
         return open_view(self._world, self._workspace.user(user), view)

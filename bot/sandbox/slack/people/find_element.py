@@ -86,14 +86,6 @@ def open_view(world: World, person: User, thing: Json | None) -> View:
     return view
 
 
-def suggested_options(world: World, thing: Json, block: Json, element: Json) -> list[Json]:
-    """Return the options last suggested to an external select of a view."""
-    if "root_view_id" not in thing:
-        return []
-    view = world.views.find(view_id=thing["id"])
-    return view.offered.get((block["block_id"], element["action_id"]), [])
-
-
 def store_value(world: World, thing: Json, block: Json, element: Json, state: Json) -> None:
     """Keep an element's value in an open view, so that the next submission contains it."""
     if "root_view_id" in thing:

@@ -92,16 +92,6 @@ class Payloads:
             "is_cleared": cleared,
         }
 
-    def suggestion(self, view: View, block_id: str, action_id: str, text: str) -> Json:
-        return {
-            **self._base("block_suggestion", view.user),
-            "container": {"type": "view", "view_id": view.id},
-            "action_id": action_id,
-            "block_id": block_id,
-            "value": text,
-            "view": self._world.views.as_json(view),
-        }
-
     def shortcut(self, user: User, channel: Channel, message: Json, callback_id: str) -> Json:
         """message_action: a shortcut in a message's menu."""
         place = ResponseTarget(user=user.id, channel=channel.id)

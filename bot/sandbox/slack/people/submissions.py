@@ -1,9 +1,8 @@
-"""Applies the app's response to a dialog: `response_action`, and suggested options."""
+"""Applies the app's response to a dialog: its `response_action`."""
 
 from dataclasses import replace
 from typing import Any
 
-from bot.sandbox.slack.block_kit.elements import OPTION_GROUPS, OPTIONS
 from bot.sandbox.slack.block_kit.view_rules import checked_view
 from bot.sandbox.slack.errors import ApiError
 from bot.sandbox.slack.transport.ack import Ack
@@ -46,18 +45,6 @@ def close_view(world: World, view: View) -> None:
     """Take a view off the person's screen."""
     world.views.close(view.user.id)
     world.events.publish("view_closed", user=view.user.id, view_id=view.id)
-
-
-def apply_suggestions(world: World, view: View, where: tuple[str, str], ack: Ack) -> Ack:
-    """Offer the options of a block_suggestion's ack in the select at `where`."""
-    body = ack.body if isinstance(ack.body, dict) else {}
-    grouped = "option_groups" in body
-    listed = body.get("option_groups" if grouped else "options")
-    if listed != [] and (found := list((OPTION_GROUPS if grouped else OPTIONS)(listed, "/"))):
-        return reject(world, ack, f"The suggested options are not valid: {found}")
-    groups = (listed or []) if grouped else [{"options": listed or []}]
-    view.offered[where] = [option for group in groups for option in group["options"]]
-    return replace(ack, options=view.offered[where])
 
 
 def reject(world: World, ack: Ack, sentence: str) -> Ack:

@@ -22,7 +22,7 @@ class Ack:
     `status`: HTTP status (200 for an ack over Socket Mode), None when there was none ·
     `body`: the answer's JSON or text · `seconds`: how long it took · `error`: a key of `SHOWN` ·
     `shown`: the message of Slack's client · `errors`: sentences under inputs, by block_id ·
-    `confirm`: the button's confirm dialog · `options`: the suggested options.
+    `confirm`: the button's confirm dialog.
     """
 
     status: int | None = None
@@ -31,7 +31,6 @@ class Ack:
     error: str | None = None
     errors: dict[str, str] = field(default_factory=dict)
     confirm: Json | None = None
-    options: list[Json] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -42,5 +41,5 @@ class Ack:
         return SHOWN[self.error] if self.error else ""
 
     def as_json(self) -> Json:
-        fields = ("status", "body", "seconds", "error", "errors", "confirm", "options")
+        fields = ("status", "body", "seconds", "error", "errors", "confirm")
         return {"ok": self.ok, "shown": self.shown, **{f: getattr(self, f) for f in fields}}

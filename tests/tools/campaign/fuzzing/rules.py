@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bot.sandbox.slack.block_kit.elements import OPTIONS
 from bot.sandbox.slack.block_kit.view_rules import checked_view
 from bot.sandbox.slack.errors import ApiError
 from bot.sandbox.slack.people.responses import respond
@@ -39,8 +38,6 @@ def faults_in_answer(world: World, kind: str, body: object) -> Iterator[str]:
         yield str(error)
     if body.get("response_action") == "errors" and not _are_sentences(body.get("errors")):
         yield f"no errors: {body}"
-    if body.get("options"):
-        yield from OPTIONS(body["options"], "options")
 
 
 def faults_in_calls(calls: Sequence[Call]) -> list[str]:

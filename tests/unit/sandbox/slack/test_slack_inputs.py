@@ -44,27 +44,19 @@ def test_value_survives_where_block_and_action_stay_the_same() -> None:
 def test_option_is_chosen_by_its_value_or_its_text() -> None:
     chosen = {"type": "static_select", "selected_option": B}
 
-    assert filled_state(SELECT, "b", []) == chosen
-    assert filled_state(SELECT, "Beet", []) == chosen
+    assert filled_state(SELECT, "b") == chosen
+    assert filled_state(SELECT, "Beet") == chosen
 
 
 def test_option_that_is_not_there_cannot_be_chosen() -> None:
     with pytest.raises(CannotDo, match=r"no option 'c' to choose \(there are: a, b\)"):
-        filled_state(SELECT, "c", [])
-
-
-def test_external_select_offers_only_what_was_suggested() -> None:
-    select = {"type": "external_select", "action_id": "s"}
-
-    assert filled_state(select, "a", [A]) == {"type": "external_select", "selected_option": A}
-    with pytest.raises(CannotDo):
-        filled_state(select, "b", [A])
+        filled_state(SELECT, "c")
 
 
 def test_several_options_can_be_chosen_where_allowed() -> None:
     boxes = {"type": "checkboxes", "action_id": "s", "options": [A, B]}
 
-    assert filled_state(boxes, ["a", "b"], []) == {"type": "checkboxes", "selected_options": [A, B]}
+    assert filled_state(boxes, ["a", "b"]) == {"type": "checkboxes", "selected_options": [A, B]}
 
 
 @pytest.mark.parametrize(
@@ -81,8 +73,8 @@ def test_several_options_can_be_chosen_where_allowed() -> None:
 def test_client_side_validation_prevents_the_submit(
     element: Json, value: object, sentence: str
 ) -> None:
-    assert validation_error(block(element), filled_state(element, value, [])) == sentence
+    assert validation_error(block(element), filled_state(element, value)) == sentence
 
 
 def test_optional_input_may_stay_empty() -> None:
-    assert validation_error(block(TEXT, optional=True), filled_state(TEXT, None, [])) == ""
+    assert validation_error(block(TEXT, optional=True), filled_state(TEXT, None)) == ""

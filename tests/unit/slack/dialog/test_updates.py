@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 
 from bot.slack import ids
+from bot.slack.dialog.state import DETAILS_NOT_SHOWN
 from bot.slack.grammar import job_value
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job, job_ref
 from tests.support.service import CLUSTER
@@ -69,6 +70,20 @@ async def test_later_selection_replaces_the_view_that_an_earlier_one_changed(
 
     assert f"`{OTHER_ID}`" in shown(bolt)
     assert f"`{JOB_ID}`" not in shown(bolt)
+
+
+async def test_submission_shows_the_selected_job_if_the_dialog_shows_another(
+    bolt: BoltHarness,
+) -> None:
+    """As after two selections that two replicas read concurrently."""
+    view = await with_pickers(bolt)
+    await bolt.send(pick(view, JOB_ID))
+    chosen = pick(bolt.slack.views["V1"], OTHER_ID)["view"]
+    answer = await bolt.send(payloads.submission(chosen) | {"view": chosen})
+
+    assert answer.body["errors"] == {ids.JOB: DETAILS_NOT_SHOWN}
+    assert f"`{OTHER_ID}`" in shown(bolt)
+    assert await bolt.requests() == []
 
 
 async def test_view_that_was_replaced_while_the_job_was_read_stays(bolt: BoltHarness) -> None:
