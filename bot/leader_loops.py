@@ -18,7 +18,7 @@ from bot.services.watch import Watcher
 from bot.slack.directory import Directory
 from bot.storage.history import History
 from bot.storage.job_store import JobStore
-from bot.storage.leader_lease import LeaderLease
+from bot.storage.replicas import LeaderLease
 from bot.storage.notice_store import NoticeStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.quarantine_store import QuarantineStore

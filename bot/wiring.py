@@ -18,11 +18,11 @@ from bot.services.rights import ResolvePeople, RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
 from bot.settings import AtlasSettings, OrganizationSettings, ProjectSettings, Settings
-from bot.storage.connection_store import ConnectionStore
 from bot.storage.database import Database, DatabaseClock
 from bot.storage.history import History
 from bot.storage.job_store import JobStore
 from bot.storage.lease_store import LeaseStore
+from bot.storage.replicas import ConnectionStore
 from bot.storage.request_store import RequestStore
 from bot.tasks import repeat
 from bot.timings import DEFAULT_TIMINGS, Timings

@@ -28,10 +28,9 @@ from bot.cli.output import (
 )
 from bot.settings import SettingsError, load_database_url
 from bot.slack import mrkdwn
-from bot.storage.audit_log import AuditLog
+from bot.storage.audit_log import NO_DOWNLOADS, AuditLog, read_summary
 from bot.storage.database import Database
 from bot.storage.migrate import SchemaError, known_version
-from bot.storage.summary import NO_DOWNLOADS, read_summary
 from bot.storage.verification import MAX_BREAKS
 
 #: The other fields that the table shows, in this order.

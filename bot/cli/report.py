@@ -27,10 +27,9 @@ from bot.settings import Settings
 from bot.settings.policy import PolicyHolder
 from bot.slack.errors import ERROR_CODES
 from bot.slack.manifest import SCOPES
-from bot.storage.audit_log import AuditLog
+from bot.storage.audit_log import NOT_KNOWN, AuditLog, read_summary
 from bot.storage.database import Database, wall_clock
 from bot.storage.migrate import SchemaError, known_version
-from bot.storage.summary import NOT_KNOWN, read_summary
 
 READ_FIRST = (
     "Please read this before you send it. It consists of the program's own words and of numbers: "

@@ -8,7 +8,7 @@ from dataclasses import KW_ONLY, dataclass
 import structlog
 
 from bot.storage.database import DatabaseClock
-from bot.storage.leader_lease import LeaderLease
+from bot.storage.replicas import LeaderLease
 from bot.tasks import Loop, log_errors
 from bot.timings import DEFAULT_TIMINGS, Timings
 

@@ -1,18 +1,26 @@
-"""Reads the audit events, and whether one was changed or removed."""
+"""Reads the audit events and their figures, and whether one was changed or removed."""
 
-from collections.abc import AsyncIterator, Sequence
+import json
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from operator import attrgetter, itemgetter
+from statistics import median
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, Select, func, select
 
+from bot.atlas import JobRef
 from bot.cancellation.events import Recorded
+from bot.cancellation.lifecycle import State
+from bot.cancellation.quarantine import WOULD_HAVE
+from bot.cancellation.starter import StartedBy
 from bot.storage import queries
 from bot.storage.database import Database
-from bot.storage.tables import audit_events, to_recorded
-from bot.storage.verification import BATCH_SIZE, AuditBreak, find_breaks
+from bot.storage.tables import audit_events, jobs, requests, to_recorded, to_ref
+from bot.storage.verification import BATCH_SIZE, DAMAGE, AuditBreak, as_stored, find_breaks
 
 MIN_ID = -(2**63)  #: another program may have stored ids below 1
 
@@ -53,3 +61,127 @@ class AuditLog:
 
 def _after(last: int, page: Select[Any], db: Connection) -> Sequence[Row[Any]]:
     return db.execute(page.where(audit_events.c.id > last)).all()
+
+
+T = TypeVar("T")
+NOT_KNOWN = "not known"
+#: Without the downloads of the first read of their cluster.
+_DOWNLOADS = as_stored(jobs).where(jobs.c.was_running.is_not(True), jobs.c.version > 0)
+_REQUESTS = as_stored(requests).order_by(requests.c.created_at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request for a download."""
+
+    ref: JobRef
+    project: str
+    state: State
+    would_have: bool  #: whether quarantine only observed it
+    posted_at: float | None  #: of the bot's own card
+
+    @classmethod
+    def of(cls, row: Row[Any]) -> "_Asked":
+        is_posted = row.card_ts and not row.requester
+        return cls(
+            ref=to_ref(row),
+            project=_text(row.project_name),
+            state=State(row.state),
+            would_have=WOULD_HAVE in (json.loads(row.outcome).get("sentence") or ""),
+            posted_at=float(row.card_ts) if is_posted else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Download:
+    ref: JobRef
+    starter: str
+    was_live: bool
+    posted_at: float | None  #: of the announcement
+
+    @classmethod
+    def of(cls, row: Row[Any]) -> "_Download":
+        starter = StartedBy.from_json(json.loads(row.started_by or "{}")).starter
+        return cls(
+            ref=to_ref(row),
+            starter=(starter and starter.name) or NOT_KNOWN,
+            was_live=row.live_since is not None,
+            posted_at=float(row.ts) if row.ts else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    projects: Sequence[Mapping[str, Any]]  #: the figures of each as JSON values, by its name
+    damaged: Sequence[str]  #: the rows that are not counted, since another program changed them
+
+
+def read_summary(db: Connection, since: datetime | None) -> Summary:
+    """Return the figures of each project."""
+    asked, seen = _REQUESTS, _DOWNLOADS
+    if since:
+        asked = asked.where(requests.c.created_at >= since)
+        seen = seen.where(jobs.c.first_seen_at >= since)
+    damaged: list[str] = []
+    about, downloads = defaultdict(list), defaultdict(list)
+    for request in _readable(db, asked, _Asked.of, damaged):
+        about[request.ref].append(request)
+    for download in _readable(db, seen, _Download.of, damaged):
+        downloads[download.ref.project_id].append(download)
+    found = [_figures(project, jobs, about) for project, jobs in downloads.items()]
+    return Summary(sorted(found, key=itemgetter("project")), damaged)
+
+
+def _readable(
+    db: Connection, rows: Select[Any], parse: Callable[[Row[Any]], T], damaged: list[str]
+) -> Iterator[T]:
+    """Yield the rows that can be read, and add a name of each other one to `damaged`."""
+    table = rows.get_final_froms()[0]
+    for row in db.execute(rows):
+        try:
+            yield parse(row)
+        except DAMAGE:
+            damaged.append(f"row {row.id} of {table}")
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
+def _figures(
+    name: str | None, downloads: Sequence[_Download], about: Mapping[JobRef, Sequence[_Asked]]
+) -> dict[str, Any]:
+    """Return the figures of one project, from its downloads and the requests `about` them."""
+    states, would_have = Counter[tuple[State, bool]](), 0
+    delays: list[float] = []  # seconds from start to announcement
+    for download in downloads:
+        own = about.get(download.ref, ())
+        for request in own:
+            name = request.project
+            states[request.state, not download.was_live] += 1
+            would_have += request.would_have
+        delays += _delay(download, own)
+    by = Counter(map(attrgetter("starter"), downloads))
+    return {
+        "project": name,
+        "downloads": len(downloads),
+        "by": dict(by.most_common()),
+        "kept": states[State.KEPT, True] + states[State.KEPT, False],
+        "cancelled_before_link": states[State.CANCELLED, True],
+        "cancelled_after_link": states[State.CANCELLED, False],
+        "would_have_been_cancelled": would_have,
+        "seconds_to_announcement_median": median(delays) if delays else None,
+        "seconds_to_announcement_worst": max(delays, default=None),
+    }
+
+
+def _delay(download: _Download, about: Iterable[_Asked]) -> list[float]:
+    """Return the seconds until the announcement, or the bot's own card, if either was posted."""
+    posted = (download.posted_at, *(each.posted_at for each in about))
+    times = [each for each in posted if each is not None]
+    return [round(min(times) - download.ref.started_at.timestamp(), 1)] if times else []
+
+
+NO_DOWNLOADS = _figures(None, (), {})  #: the figures where no project has downloads

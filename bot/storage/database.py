@@ -16,8 +16,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation import errors
-from bot.storage.executor import WRITES, CommitGuard, Executor
-from bot.storage.postgres import PostgresExecutor
+from bot.storage.executor import WRITES, CommitGuard, Executor, PostgresExecutor
 from bot.storage.sqlite import SqliteExecutor
 from bot.timings import Timings
 

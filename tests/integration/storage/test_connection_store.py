@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from bot.storage.connection_store import LIFETIME, ConnectionStore
+from bot.storage.replicas import LIFETIME, ConnectionStore
 from tests.integration.storage.conftest import Stores
 
 

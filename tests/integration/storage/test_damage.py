@@ -16,9 +16,8 @@ from bot.cancellation.lifecycle import State
 from bot.cancellation.quarantine import Mode
 from bot.cli.audit import write
 from bot.cli.output import OutputFormat
-from bot.storage.audit_log import AuditLog
+from bot.storage.audit_log import AuditLog, read_summary
 from bot.storage.database import Database
-from bot.storage.summary import read_summary
 from bot.storage.tables import Instant, metadata
 from tests.integration.storage.quarantine_environment import ENFORCED, QuarantineEnv
 from tests.support.domain import ADA, RINA, a_waiting_request, allow, keep_all

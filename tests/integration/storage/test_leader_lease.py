@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from bot.cancellation.errors import NotRecorded
-from bot.storage.leader_lease import LeaderLease
+from bot.storage.replicas import LeaderLease
 from bot.storage.watch_store import WatchStore
 from tests.integration.storage.conftest import Stores
 from tests.support.domain import PROJECT_ID

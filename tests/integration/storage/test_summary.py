@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from bot.cancellation.lifecycle import State
 from bot.cancellation.quarantine import Mode
-from bot.storage.summary import read_summary
+from bot.storage.audit_log import read_summary
 from tests.integration.storage.conftest import Stores
 from tests.integration.storage.quarantine_environment import (
     ENFORCED,

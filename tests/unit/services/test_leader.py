@@ -8,7 +8,7 @@ import pytest
 from bot.cancellation.errors import NotRecorded
 from bot.services.leader import Leader
 from bot.storage.database import Database, DatabaseClock
-from bot.storage.leader_lease import LeaderLease
+from bot.storage.replicas import LeaderLease
 from bot.timings import DEFAULT_TIMINGS
 from tests.support.clock import FakeClock
 from tests.support.polling import wait_until

@@ -27,10 +27,10 @@ from bot.services.sweeper import Sweeper
 from bot.storage.database import Database, DatabaseClock
 from bot.storage.history import History
 from bot.storage.job_store import JobStore
-from bot.storage.leader_lease import LeaderLease
 from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.quarantine_store import QuarantineStore
+from bot.storage.replicas import LeaderLease
 from bot.storage.request_store import RequestStore
 from bot.storage.watch_store import WatchStore
 from bot.timings import Timings
