@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import signal
 import time
 import uuid
 from collections.abc import Callable, Collection, Coroutine, Mapping
@@ -20,17 +19,15 @@ from bot.cancellation.people import Person
 from bot.doctor.slack import warn_about_ids
 from bot.leader_loops import LeaderLoops
 from bot.reload import Reloader
-from bot.services.direct import DirectMessages, nobody_to_reach
+from bot.services.direct import DirectMessages
 from bot.settings import Settings, load_settings
 from bot.slack.bolt_app import App
-from bot.slack.channel_status import ChannelStatus, named_channels
+from bot.slack.channel_status import ChannelStatus
 from bot.slack.client import Links, SlackClient, new_session
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import set_deployment
 from bot.slack.directory import Directory
-from bot.slack.outbox.messages import MessageBuilder
 from bot.slack.outbox.worker import Outbox
-from bot.slack.placement import Channels
 from bot.slack.receivers.http import MAX_BODY_BYTES, HttpReceiver
 from bot.slack.receivers.socket_mode import SocketModeReceiver
 from bot.slack.token_status import AUTH_TEST_INTERVAL, TokenStatus, answers
@@ -42,7 +39,7 @@ from bot.startup_checks import (
     migrate,
     run_steps,
 )
-from bot.tasks import BackgroundTasks, Loop, Supervisor, cancel_and_wait, stop_event
+from bot.tasks import BackgroundTasks, Loop, Supervisor, cancel_and_wait
 from bot.timings import DEFAULT_TIMINGS, Timings
 from bot.tracing import open_tracing
 from bot.web.metrics import Detail, Metrics, add_routes
@@ -131,7 +128,13 @@ class Bot:
         self._services.organizations.on_change = partial(self._follow_projects, names)
         self._start_loop(self._services.organizations.run, "organizations")
         self._start_receiver(receiver, client, links, directory)
-        self._start_quarantine(receiver, client, directory, channels, direct)
+
+        async def slack_answers() -> bool:
+            return receiver.problem is None and await answers(client)
+
+        with_slack = self._leading.with_slack(directory, slack_answers, channels, direct)
+        for name, loop in with_slack.items():
+            self._start_loop(loop, name, leading=True)
         if not self.settings.socket_mode:
             self._exit_stack.push_async_callback(asyncio.sleep, self._timings.drain)
         log.info("ready", socket_mode=self.settings.socket_mode, port=self.port)
@@ -220,30 +223,9 @@ class Bot:
     def _start_outbox(self, links: Links, direct: DirectMessages) -> ChannelStatus:
         # A separate client: calls of dialogs that hang do not delay the outcomes.
         client = self._open_slack_client()
-        self._channels = channels = ChannelStatus(
-            Channels(client, links.identity, max_age=0.0).info,
-            partial(named_channels, self._services.projects),
-            consequence=partial(nobody_to_reach, self._services.projects),
-            report=self.metrics.set_channels,
-            interval=self._timings.channel_interval,
-        )
+        self._channels = channels = self._leading.channels(client, links.identity)
         self._start_loop(channels.run, "channels")
-        self._outbox = outbox = Outbox(
-            self._leading.outbox,
-            client,
-            self.owner,
-            MessageBuilder(links, self._services.projects),
-            leads=lambda: self._leader.leads,
-            on_drop=self.metrics.dropped_posts.inc,
-            on_answer=channels.record_answer,
-            takes_posts=channels.takes_posts,
-            send_directly=direct.send,
-            on_announced=lambda job: self.metrics.observe_detection(
-                (self._services.clock() - job.ref.started_at).total_seconds()
-            ),
-            tracer=self._tracing.trace,
-            timings=self._timings,
-        )
+        self._outbox = outbox = self._leading.build_outbox(client, links, channels, direct)
         task = self._supervise(self._leader.loop(outbox.run), "outbox")
         self._on_shutdown(
             lambda seconds: outbox.stop(task, seconds), self._timings.outbox_stop_timeout
@@ -252,14 +234,7 @@ class Bot:
 
     def _follow_projects(self, names: asyncio.Task[None]) -> None:
         """Start the loops that the projects need now, and end those that they need no more."""
-        wanted: dict[tuple[str, str, AtlasReader], Loop] = {}
-        for project in self._services.projects.all:
-            wanted["key", project.id, project.atlas] = partial(
-                self._services.follow_key, project, names
-            )
-            if project.is_watched:
-                watch = self._leader.loop(partial(self._leading.watch, project))
-                wanted["watch", project.id, project.atlas] = watch
+        wanted = self._leading.of_projects(names)
         for key in self._following.keys() - wanted.keys():
             self._following.pop(key).cancel()
         for key in wanted.keys() - self._following.keys():
@@ -272,8 +247,6 @@ class Bot:
         links: Links,
         directory: Directory,
     ) -> None:
-        notifier = partial(self._leading.notify_approvers, directory)
-        self._start_loop(notifier, "notifier", leading=True)
         self._start_loop(partial(warn_about_ids, self.settings, directory), "ids")
         # Runs stop before the outbox, which still posts their outcomes.
         self._exit_stack.push_async_callback(self._stop_runs)
@@ -293,22 +266,6 @@ class Bot:
             self._start_loop(share, "connections")
         self._on_shutdown(receiver.stop, self._timings.receiver_stop_timeout)
         receiver.start(app.async_dispatch)
-
-    def _start_quarantine(
-        self,
-        receiver: SocketModeReceiver | HttpReceiver,
-        client: AsyncWebClient,
-        directory: Directory,
-        channels: ChannelStatus,
-        direct: DirectMessages,
-    ) -> None:
-        async def slack_answers() -> bool:
-            return receiver.problem is None and await answers(client)
-
-        quarantine = partial(self._leading.quarantine, slack_answers, channels.takes_posts, direct)
-        self._start_loop(quarantine, "quarantine", leading=True)
-        keeps = partial(self._leading.judge_keeps, directory.email_of)
-        self._start_loop(keeps, "keeps", leading=True)
 
     def _start_loop(self, loop: Loop, name: str, *, leading: bool = False) -> asyncio.Task[None]:
         """Start a loop that ends before the runs do; `leading`: one of the leader alone."""
@@ -338,20 +295,3 @@ class Bot:
 
     def _time_left(self, timeout: float) -> float:
         return min(timeout, max(self._timings.late_stop_timeout, self._deadline - time.monotonic()))
-
-
-async def serve(settings: Settings, timings: Timings = DEFAULT_TIMINGS) -> None:
-    """Run the bot until SIGTERM or SIGINT; raises the errors of `Bot.start` and `TracingError`."""
-    stop = stop_event()
-    bot = Bot(settings, timings=timings)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, bot.reload_requested.set)
-    starting = asyncio.create_task(bot.start())
-    waiting = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
-            await starting
-        await waiting
-    finally:
-        await cancel_and_wait(starting, waiting)
-        await bot.stop()

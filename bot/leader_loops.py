@@ -1,27 +1,35 @@
 """Builds the background loops, which run in the replica that leads."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.atlas import AtlasReader
 from bot.cancellation.quarantine import WatchedCluster
 from bot.services.activity_feed import FeedMonitor
-from bot.services.direct import DirectMessages
+from bot.services.direct import DirectMessages, nobody_to_reach
 from bot.services.kept_downloads import KeptDownloads
 from bot.services.leader import Leader
 from bot.services.projects import Project, Projects
 from bot.services.quarantine import Quarantine
 from bot.services.sweeper import Notifier, Sweeper
 from bot.services.watch import Watcher
+from bot.slack.channel_status import ChannelStatus, named_channels
+from bot.slack.client import Identity, Links
 from bot.slack.directory import Directory
+from bot.slack.outbox.messages import MessageBuilder
+from bot.slack.outbox.worker import Outbox
+from bot.slack.placement import Channels
 from bot.storage.history import History
 from bot.storage.job_store import JobStore
-from bot.storage.replicas import LeaderLease
 from bot.storage.notice_store import NoticeStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.quarantine_store import QuarantineStore
+from bot.storage.replicas import LeaderLease
 from bot.storage.request_store import RequestStore
 from bot.storage.watch_store import WatchStore
 from bot.storage.webhook_store import WebhookStore
@@ -39,7 +47,7 @@ class LeaderLoops:
         self.leader = Leader(lease, clock, timings=services.timings)
         fence = lease.check_held
         on_state = metrics.count_state
-        self.outbox = OutboxStore(database, clock, fence=fence)
+        self._posts = OutboxStore(database, clock, fence=fence)
         self._requests = RequestStore(database, clock, on_state_entered=on_state, fence=fence)
         self._notices = NoticeStore(database, clock, fence=fence)
         self._history = History(database, clock, fence=fence)
@@ -85,45 +93,86 @@ class LeaderLoops:
             on_change=self._core.on_change,
         )
 
-    async def judge_keeps(self, email_of: Callable[[str], Awaitable[str | None]]) -> None:
-        """Judge keeps by new starters until cancelled."""
-        await KeptDownloads(
-            self._quarantine,
-            self._core.projects,
-            email_of,
-            on_change=self._core.on_change,
-            interval=self._core.timings.quarantine_interval,
-        ).run()
+    def channels(self, client: AsyncWebClient, identity: Identity) -> ChannelStatus:
+        return ChannelStatus(
+            Channels(client, identity, max_age=0.0).info,
+            partial(named_channels, self._core.projects),
+            consequence=partial(nobody_to_reach, self._core.projects),
+            report=self._core.metrics.set_channels,
+            interval=self._core.timings.channel_interval,
+        )
 
-    async def quarantine(
+    def build_outbox(
+        self, client: AsyncWebClient, links: Links, channels: ChannelStatus, direct: DirectMessages
+    ) -> Outbox:
+        metrics, clock = self._core.metrics, self._core.clock
+        return Outbox(
+            self._posts,
+            client,
+            self._core.owner,
+            MessageBuilder(links, self._core.projects),
+            leads=lambda: self.leader.leads,
+            on_drop=metrics.dropped_posts.inc,
+            on_answer=channels.record_answer,
+            takes_posts=channels.takes_posts,
+            send_directly=direct.send,
+            on_announced=lambda job: metrics.observe_detection(
+                (clock() - job.ref.started_at).total_seconds()
+            ),
+            tracer=self._core.tracing.trace,
+            timings=self._core.timings,
+        )
+
+    def with_slack(
         self,
+        directory: Directory,
         slack_answers: Callable[[], Awaitable[bool]],
-        takes_posts: Callable[[str, float], Awaitable[bool]],
+        channels: ChannelStatus,
         direct: DirectMessages,
-    ) -> None:
-        """End quarantines until cancelled, also of projects where it was switched off."""
-        await Quarantine(
-            self._quarantine,
-            self._core.projects,
-            self._jobs,
-            self._core.runner,
-            slack_answers=slack_answers,
-            takes_posts=takes_posts,
-            copy_card=direct.copy_card,
-            now=self._core.clock,
-            on_change=self._core.on_change,
-            interval=self._core.timings.quarantine_interval,
-        ).run()
-
-    async def notify_approvers(self, directory: Directory) -> None:
-        await Notifier(
+    ) -> Mapping[str, Loop]:
+        """Return the loops that ask Slack: the notifier, quarantine, and the judge of keeps."""
+        core, projects = self._core, self._core.projects
+        interval = core.timings.quarantine_interval
+        notifier = Notifier(
             self._notices,
-            self._core.projects,
+            projects,
             directory.candidates,
-            now=self._core.clock,
-            interval=self._core.timings.notice_interval,
-            on_change=self._core.on_change,
-        ).run()
+            now=core.clock,
+            interval=core.timings.notice_interval,
+            on_change=core.on_change,
+        )
+        # Ends quarantines also of projects where it was switched off.
+        quarantine = Quarantine(
+            self._quarantine,
+            projects,
+            self._jobs,
+            core.runner,
+            slack_answers=slack_answers,
+            takes_posts=channels.takes_posts,
+            copy_card=direct.copy_card,
+            now=core.clock,
+            on_change=core.on_change,
+            interval=interval,
+        )
+        keeps = KeptDownloads(
+            self._quarantine,
+            projects,
+            directory.email_of,
+            on_change=core.on_change,
+            interval=interval,
+        )
+        return {"notifier": notifier.run, "quarantine": quarantine.run, "keeps": keeps.run}
+
+    def of_projects(self, names: asyncio.Task[None]) -> dict[tuple[str, str, AtlasReader], Loop]:
+        """Return the loops of the projects by what they depend on: kind, project, and client."""
+        wanted: dict[tuple[str, str, AtlasReader], Loop] = {}
+        for project in self._core.projects.all:
+            follow_key = partial(self._core.follow_key, project, names)
+            wanted["key", project.id, project.atlas] = follow_key
+            if project.is_watched:
+                watch = self.leader.loop(partial(self.watch, project))
+                wanted["watch", project.id, project.atlas] = watch
+        return wanted
 
     async def watch(self, project: Project) -> None:
         last_read = self._core.metrics.watch_success

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from enum import Enum, auto
@@ -26,6 +27,7 @@ from bot.settings.parsers import slash_command
 from bot.settings.projects import json_schema
 from bot.slack.manifest import AddressError, manifest
 from bot.startup_checks import StartError
+from bot.tasks import cancel_and_wait, stop_event
 from bot.timings import DEFAULT_TIMINGS, Timings
 from bot.tracing import TracingError
 
@@ -67,9 +69,6 @@ def serve_command() -> None:
 
 def run_bot(timings: Timings = DEFAULT_TIMINGS) -> None:
     """Load the settings, configure logging, and run the bot; tests pass shorter timings."""
-    # Loading Slack's framework would add 0.3 s to each other command.
-    from bot.app import serve  # noqa: PLC0415 - see above
-
     with failing_on(SettingsError, code=WRONG_USAGE):
         settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
@@ -77,7 +76,27 @@ def run_bot(timings: Timings = DEFAULT_TIMINGS) -> None:
     for warning in warnings(settings):
         log.warning("setting needs attention", why=warning)
     with failing_on(TracingError, code=WRONG_USAGE), failing_on(StartError):
-        asyncio.run(serve(settings, timings))
+        asyncio.run(run_until_stopped(settings, timings))
+
+
+async def run_until_stopped(settings: Settings, timings: Timings) -> None:
+    """Run the bot until SIGTERM or SIGINT; raises the errors of `Bot.start` and `TracingError`."""
+    # Loading Slack's framework would add 0.3 s to each other command.
+    from bot.app import Bot  # noqa: PLC0415 - see above
+
+    stop = stop_event()
+    bot = Bot(settings, timings=timings)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, bot.reload_requested.set)
+    starting = asyncio.create_task(bot.start())
+    waiting = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            await starting
+        await waiting
+    finally:
+        await cancel_and_wait(starting, waiting)
+        await bot.stop()
 
 
 @app.command(short_help="Run everything on this machine, with fake servers.")

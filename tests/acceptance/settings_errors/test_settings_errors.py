@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from bot.app import serve
 from bot.cli import main
+from bot.cli.main import run_until_stopped
 from bot.doctor.results import Level, lines_of
 from bot.sandbox.atlas import PRIVATE_KEY
 from bot.settings.load import KNOWN_VARIABLES
@@ -146,7 +146,7 @@ async def test_setting_that_a_service_refuses_stops_the_start(
     invalid: ErrorCase, env: DoctorEnvironment
 ) -> None:
     with pytest.raises(StartError) as caught:
-        await serve(env.settings(changes(invalid, env)), SHORT_TIMINGS)
+        await run_until_stopped(env.settings(changes(invalid, env)), SHORT_TIMINGS)
     message = str(caught.value)
 
     assert invalid.setting in message
