@@ -69,6 +69,15 @@ def test_kubernetes_manifest_matches_the_schema(thing: dict[str, Any], version: 
         kubernetes_validate.validate({**thing, "mistyped": 1}, version, strict=True)
 
 
+def test_kustomize_puts_the_image_of_a_release_into_the_manifests() -> None:
+    rendered = list(yaml.safe_load_all(output(needs("kustomize"), "build", DEPLOY)))
+    (deployment,) = (each for each in rendered if each["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+
+    assert container["image"] == "ghcr.io/OWNER/cancel-restore@sha256:DIGEST"
+    assert len(rendered) == len(KUBERNETES)
+
+
 # Prometheus
 
 

@@ -23,7 +23,8 @@ def jobs(name: str) -> dict[str, Any]:
 
 
 def step(name: str) -> dict[str, Any]:
-    (found,) = (each for each in jobs("release")["release"]["steps"] if each.get("name") == name)
+    steps = (each for job in jobs("release").values() for each in job.get("steps", ()))
+    (found,) = (each for each in steps if each.get("name") == name)
     return dict(found)
 
 
@@ -48,9 +49,29 @@ def test_ci_runs_the_script_that_people_run() -> None:
     assert {"run": "bash .ci/run"} in jobs("ci")["everything"]["steps"]
 
 
-def test_release_waits_for_ci() -> None:
-    assert jobs("release")["ci"]["uses"] == "./.github/workflows/ci.yml"
-    assert jobs("release")["release"]["needs"] == "ci"
+def test_release_waits_for_ci_and_the_scan_of_each_image() -> None:
+    release = jobs("release")
+    platforms = [each["platform"] for each in release["image"]["strategy"]["matrix"]["include"]]
+    needs = {name: job.get("needs") for name, job in release.items()}
+
+    assert release["ci"]["uses"] == "./.github/workflows/ci.yml"
+    assert needs == {
+        "ci": None,
+        "packages": "ci",
+        "image": "packages",
+        "release": ["packages", "image"],
+        "pypi": ["packages", "release"],
+    }
+    assert platforms == ["amd64", "arm64"]
+    assert step("Scan of the image")["with"]["severity-cutoff"] == "high"
+
+
+def test_pypi_trusts_the_identity_of_one_job_that_runs_no_script() -> None:
+    pypi = jobs("release")["pypi"]
+
+    assert pypi["permissions"] == {"id-token": "write"}
+    assert [each for each in pypi["steps"] if "run" in each] == []
+    assert "secrets." not in Path(".github/workflows/release.yml").read_text(encoding="utf-8")
 
 
 def run_script(script: str, folder: Path, **environ: str) -> int:
@@ -82,13 +103,16 @@ def test_notes_of_the_release_are_its_part_of_the_changelog(tmp_path: Path) -> N
     assert notes.strip() == text.partition(f"## {VERSION} - ")[2].partition("\n")[2].strip()
 
 
-def test_sbom_and_provenance_cover_what_is_attached() -> None:
+def test_sbom_and_provenance_cover_what_is_attached_and_the_image() -> None:
     steps = jobs("release")["release"]["steps"]
-    uses = [each for each in steps if "attest" in each.get("uses", "")]
+    files, image, sbom = (each["with"] for each in steps if "attest" in each.get("uses", ""))
+    pushed = {"subject-name", "subject-digest", "push-to-registry"}
 
-    assert uses[0]["with"] == {"subject-path": "dist/*"}
+    assert files == {"subject-path": "dist/*"}
+    assert image.keys() == pushed
+    assert sbom.keys() == pushed | {"sbom-path"}
+    assert sbom["sbom-path"] == step("SBOM of the image")["with"]["output-file"]
     assert step("SBOM of the image")["with"]["format"] == "cyclonedx-json"
-    assert uses[1]["with"]["sbom-path"] == step("SBOM of the image")["with"]["output-file"]
 
 
 def test_pythons_of_ci_are_those_that_the_package_names() -> None:
