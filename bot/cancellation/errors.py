@@ -17,6 +17,9 @@ from bot.cancellation.people import People
 class CancellationError(Exception):
     """The request could not be handled."""
 
+    is_temporary = False  #: whether Slack did not say who may do this, but may say it in a moment
+    retry_after = 0.0  #: seconds that Slack asked to wait
+
     sentence: ClassVar[str]  #: for people; `{name}` stands for an attribute
 
     def __str__(self) -> str:
@@ -173,9 +176,9 @@ class RightsNotChecked(CancellationError):
     sentence = "{why} The bot could not check who may do this, so nothing was done."
 
     why: str
-    retry_after: float = 0.0  #: seconds that Slack asked to wait
+    retry_after: float = 0.0
     code: str = ""  #: Slack's error code
-    is_temporary: bool = False  #: whether Slack may answer in a moment
+    is_temporary: bool = False
 
 
 class StarterNotChecked(RightsNotChecked):

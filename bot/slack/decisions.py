@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeVar
 
 from bot.cancellation import errors
 from bot.cancellation import policy as rules
@@ -85,11 +85,6 @@ class Decisions:
         return await self._directory.acting_person(actor, approvers)
 
 
-def is_temporary(error: CancellationError) -> TypeGuard[RightsNotChecked]:
-    """Whether Slack did not say who may decide, but may say it in a moment."""
-    return isinstance(error, RightsNotChecked) and error.is_temporary
-
-
 async def decide_when_possible(
     decide: Callable[[], Awaitable[T]],
     deps: Dependencies,
@@ -101,7 +96,7 @@ async def decide_when_possible(
     `error` is of a first try. Raises the last one, after `LONGEST_WAIT` or if it will not pass.
     """
     waited = 0.0
-    while error is None or is_temporary(error):
+    while error is None or error.is_temporary:
         if error:
             pause = max(RETRY_PAUSE, error.retry_after)
             if waited + pause > LONGEST_WAIT:

@@ -12,7 +12,7 @@ from bot.cancellation.errors import CancellationError
 from bot.cancellation.lifecycle import Request, State
 from bot.slack import ids
 from bot.slack.card import views as card_views
-from bot.slack.decisions import Decision, Decisions, decide_when_possible, is_temporary
+from bot.slack.decisions import Decision, Decisions, decide_when_possible
 from bot.slack.dependencies import Dependencies, OnHomeClick
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.calls import Dialog
@@ -93,7 +93,7 @@ class Click:
             await run_until_deadline(check, deps.background, deps.reason_check_timeout)
         except CancellationError as error:
             refusals = errors.AlreadyHandled | errors.NotAllowed | errors.RightsNotChecked
-            if isinstance(error, refusals) and not is_temporary(error):
+            if isinstance(error, refusals) and not error.is_temporary:
                 await self._report_refusal(error)
                 return
             # It is checked again when the dialog is submitted.
