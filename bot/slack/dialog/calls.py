@@ -145,7 +145,7 @@ class Dialog:
         await self._reply(as_text(plain["blocks"]), view)
 
     async def _reply(self, text: str, view: View) -> None:
-        """Reply privately, with a button that opens the dialog of the view's job, if it has one."""
+        """Reply privately, with a button that opens the dialog again, if the view names its job."""
         message = private(text)
         message["blocks"] += views.open_button(view)
         await self.deps.replies.send(self.by, message)

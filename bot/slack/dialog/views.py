@@ -23,10 +23,10 @@ from bot.slack.dialog.state import (
     encode_state,
     read_state,
 )
-from bot.slack.errors import internal_error_text
+from bot.slack.errors import internal_error_text, try_again
 from bot.slack.grammar import job_value
 from bot.slack.lists import unavailable_blocks
-from bot.slack.payloads import HOME_KEY, REQUEST_KEY, encode_metadata
+from bot.slack.payloads import HOME_KEY, REQUEST_KEY, decode_metadata, encode_metadata
 from bot.slack.placement import is_direct
 from bot.slack.plain_text import as_text
 
@@ -175,12 +175,17 @@ def plain(view: View, why: str) -> View | None:
 
 
 def open_button(view: View) -> list[Block]:
-    """Build the button that opens the dialog of a view's job again, if the view names one."""
+    """Build the button that opens a view's dialog again, if the view names what it is about."""
+    if action_id := REASON_BUTTONS.get(view["callback_id"]):
+        return [try_again(action_id, str(decode_metadata(view)[REQUEST_KEY]))]
     try:
-        ref = read_state(view).ref
+        state = read_state(view)
     except UnreadableDialog:
-        ref = None
-    return [blockkit.actions(blockkit.button("Try again", ids.OPEN, job_value(ref)))] if ref else []
+        return []
+    if state.ref:
+        return [try_again(ids.OPEN, job_value(state.ref))]
+    typed = state.job_id or state.cluster
+    return [try_again(ids.COMMAND, typed)] if typed else []
 
 
 def posted_elsewhere(request: Request, card: str | None = None) -> Content:
@@ -196,7 +201,9 @@ def internal_error(reference: str) -> Content:
     return Content(blocks=[blockkit.section(f":warning: {internal_error_text(reference)}")])
 
 
-#: The dialogs that ask for a reason: title, button, what happens, and who reads it.
+#: The buttons that open the dialogs that ask for a reason.
+REASON_BUTTONS = {ids.DENY_DIALOG: ids.DENY, ids.KEEP_DIALOG: ids.KEEP}
+#: These dialogs: title, button, what happens, and who reads it.
 REASON_DIALOGS = {
     ids.DENY_DIALOG: (
         "Deny cancelling",

@@ -268,6 +268,7 @@ async def test_deny_with_an_expired_or_without_a_trigger_is_reported(
     await bolt.send(payloads.click(ids.DENY, request.id) | {"trigger_id": trigger})
 
     assert "could not be opened in time" in bolt.private[0]
+    assert bolt.offered == [("Try again", ids.DENY, request.id)]
     assert len(bolt.slack.called("views.open")) == opened
 
 

@@ -265,6 +265,17 @@ async def test_failed_view_update_is_retried(bolt: BoltHarness) -> None:
     assert bolt.private == []
 
 
+@pytest.mark.parametrize("typed", [JOB_ID, CLUSTER])
+async def test_dialog_that_slack_does_not_open_can_be_tried_again(
+    bolt: BoltHarness, typed: str
+) -> None:
+    bolt.slack.respond("views.open", "ratelimited", "ratelimited")
+    await bolt.send(payloads.command(typed))
+    [(label, action_id, value)] = bolt.offered
+
+    assert (label, action_id, value) == ("Try again", ids.COMMAND, typed)
+
+
 async def test_exhausted_view_updates_are_reported_in_private(bolt: BoltHarness) -> None:
     bolt.slack.respond("views.update", *["fatal_error"] * 3)
     await bolt.send(payloads.command(TYPED))
