@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from bot.atlas import LINK_LIFETIME, DeliveryType, JobRef, JobState, RestoreJob
-from bot.cancellation.lifecycle import Card, JobFingerprint, Request, State
+from bot.cancellation.lifecycle import JobFingerprint, Request, State
 from bot.cancellation.starter import NOT_READ, StartedBy
 
 #: From the start of a job to its link, until enough of the project's own times are known.
@@ -79,7 +79,6 @@ class Job:
     shown: JobFingerprint | None = None  #: as the watch first listed it; None before
     quarantine: QuarantineDecision | None = None
     was_running: bool = False  #: whether it was there already when the watch first read its cluster
-    message: Card | None = None  #: the place of the announcement, or None while it is not posted
     request: Request | None = None  #: for an announcement: the newest request for the job
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Messages in the outbox: enqueued with the change they report, delivered to Slack afterwards."""
+"""Messages in the outbox: each is posted once, and edited until it shows the last change."""
 
 import uuid
 from collections.abc import Mapping
@@ -19,15 +19,14 @@ class PostKind(StrEnum):
     """The kinds of messages."""
 
     CARD = "card"  #: posts the request's card; the request's other posts wait for it
-    EDIT = "edit"  #: updates the card, or the copy of one recipient
     REPLY = "reply"  #: one step, in the card's thread
     DIRECT = "direct"  #: a direct message to one person about a request
     COPY = "copy"  #: the card of a waiting request as a direct message to one approver
-    ANNOUNCEMENT = "announcement"  #: posts a watched job, or updates the message about it
+    ANNOUNCEMENT = "announcement"  #: a watched job
 
 
 class PostState(StrEnum):
-    """Whether a message is still to be delivered."""
+    """Whether a message is still to be posted."""
 
     DUE = "due"
     SENT = "sent"
@@ -43,8 +42,12 @@ class BasePost:
     client_msg_id: str  #: the same for every attempt
     attempts: int  #: how often delivery was tried, this time included
     recipient: str | None = None  #: the user who gets a direct message; None for a channel
-    #: The place of the direct message that this post updates; None if Slack did not return it.
-    copy: Card | None = None
+    place: Card | None = None  #: where the message is edited; None until it is posted
+    wanted: int = 0  #: the number of changes that it shows once this post is delivered
+
+    @property
+    def is_edit(self) -> bool:
+        return self.place is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +67,6 @@ class Announcement(BasePost):
     """A message about a restore job that the watch found; `job` is its state at the claim."""
 
     job: Job
-
-    @property
-    def place(self) -> Card | None:
-        """The message that is updated, in the channel or to the recipient; None for a new one."""
-        return self.copy if self.recipient else self.job.message
 
 
 Post: TypeAlias = RequestPost | Announcement

@@ -10,7 +10,7 @@ from bot.cancellation.job import Lead, lead_of
 from bot.cancellation.lifecycle import Request, State
 from bot.storage import queries
 from bot.storage.job_store import get_or_new
-from bot.storage.tables import IS_SENT, UNREVIEWED, posts, requests
+from bot.storage.tables import IS_OVER, UNREVIEWED, posts, requests
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 MAX_AWAITING = 100  #: waiting requests read at most
@@ -70,4 +70,4 @@ class History(Store):
 def old_posts(before: datetime) -> Delete:
     changes = or_(queries.IS_OPEN, text(UNREVIEWED))
     is_needed = exists().where(requests.c.id == posts.c.request, changes)
-    return delete(posts).where(text(IS_SENT), posts.c.at < before, ~is_needed)
+    return delete(posts).where(text(IS_OVER), posts.c.at < before, ~is_needed)

@@ -27,7 +27,7 @@ from bot.cancellation.job import (
     differ,
     expected_wait,
 )
-from bot.cancellation.lifecycle import UNDECIDED, Card, Request, State
+from bot.cancellation.lifecycle import UNDECIDED, Request, State
 from bot.cancellation.starter import NOT_READ, REACH, StartedBy
 from bot.storage import queries
 from bot.storage.posts import announce
@@ -96,7 +96,6 @@ def to_job(row: Any) -> Job:  # noqa: ANN401 - a database row
         shown=shown_from_json(json.loads(row.shown)) if row.shown else None,
         quarantine=QuarantineDecision(row.quarantine) if row.quarantine else None,
         was_running=bool(row.was_running),
-        message=Card(channel=row.channel, ts=row.ts) if row.channel else None,
     )
 
 

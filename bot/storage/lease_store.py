@@ -58,8 +58,8 @@ class LeaseStore(Store):
             claimed = uow.lock_or_none(CHANGE_LEFT, taken)
         if claimed is None:
             return None
-        event = uow.record(claimed, name, detail={"runner": self.owner})
-        uow.enqueue_card_update(claimed, name, event.number, delay=CLAIM_UPDATE_DELAY)
+        uow.record(claimed, name, detail={"runner": self.owner})
+        uow.refresh_card(claimed, delay=CLAIM_UPDATE_DELAY)
         if not claimed.sent.count:
             uow.entered.append(State.CANCELLING)
         return claimed

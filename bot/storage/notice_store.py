@@ -14,7 +14,7 @@ from bot.cancellation.notices import Notice
 from bot.cancellation.people import Person
 from bot.cancellation.posts import PostKind
 from bot.storage import queries
-from bot.storage.posts import direct_announcements, new_announcement
+from bot.storage.posts import announcements, new_announcement
 from bot.storage.request_writer import CHANGE_DUE, UPDATE_REQUEST
 from bot.storage.tables import NOTICE_PLANNED, jobs, posts, requests
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
@@ -81,8 +81,7 @@ class NoticeStore(Store):
         """Enqueue the announcement of a watched job for each of `people` who was not sent it."""
         of_job = select(jobs).where(queries.is_job(jobs, job.ref))
         row = uow.execute(of_job.with_for_update()).one()
-        before = uow.execute(direct_announcements([row.id])).all()
-        have = {post.recipient for post in before}
+        have = {post.recipient for post in uow.execute(announcements(row.id))}
         new = [new_announcement(uow.now, row, each.id) for each in people if each.id not in have]
         if new:
             uow.execute(insert(posts), new)
@@ -122,7 +121,7 @@ def _notify(
     if name is not EventName.NOTIFIED:
         uow.enqueue_message(request, PostKind.REPLY, event)
     if name is EventName.ESCALATED:  # the card names these people from now on
-        uow.enqueue_card_update(request, name, event.number)
+        uow.refresh_card(request)
     for person in people:
         named = replace(event, detail={"name": person.name})
         uow.enqueue_message(request, PostKind.COPY, named, recipient=person.id)

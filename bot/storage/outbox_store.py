@@ -5,7 +5,19 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Integer, Select, and_, bindparam, exists, or_, select, update
+from sqlalchemy import (
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from bot.cancellation.events import Event, EventName
 from bot.cancellation.lifecycle import UNDECIDED, Card
@@ -13,56 +25,62 @@ from bot.cancellation.posts import Announcement, Post, PostKind, PostState, Requ
 from bot.storage import queries
 from bot.storage.database import has_passed
 from bot.storage.job_store import get_announced, get_or_new
-from bot.storage.posts import DUE, direct_announcements
+from bot.storage.posts import DUE, SHOW_JOB
 from bot.storage.request_writer import UPDATE_REQUEST
-from bot.storage.tables import jobs, milliseconds, posts
+from bot.storage.tables import IS_DUE, jobs, milliseconds, posts
 from bot.storage.unit_of_work import Store, UnitOfWork, writes
 
 LEASE = timedelta(seconds=6)  #: of a claim without renewal; a post of a dead leader waits for it
 LONGEST_DELAY = timedelta(minutes=2)  #: an upper bound of retry delays and leases; see `has_passed`
 ERROR_LENGTH = 200  #: characters of an error that are stored
+EARLIER_EDIT = "edit"  #: the kind of an edit of the edition before
 
 
 def _due_posts() -> Select[Any]:
-    """List the posts that may be delivered, by priority.
+    """List the messages that are to be posted or edited, by priority.
 
     Parameters: `owner`, the ids that it has `held`, `now`, `far`, `limit`.
 
-    A request's card precedes all of its posts, but those to persons only until Slack refused it: a
-    channel may take no posts. A copy precedes its edits, and posts of one kind to one recipient
-    keep their order, so that an older state of a message never follows a newer one.
+    A request's card precedes all of its messages, but those to persons only until Slack refused it:
+    a channel may take no posts. Messages of one kind to one recipient are posted in their order.
     """
     earlier = posts.alias()
     is_card = and_(
         earlier.c.kind == PostKind.CARD,
         or_(posts.c.recipient.is_(None), earlier.c.error.is_(None)),
     )
-    same_place = earlier.c.recipient.is_not_distinct_from(posts.c.recipient)
-    same_kind = and_(earlier.c.kind == posts.c.kind, same_place)
-    edited = earlier.c.id == posts.c.edits
-    blocking = or_(is_card, same_kind, edited)
-    before = (earlier.c.state == DUE, earlier.c.id < posts.c.id)
-    after_request = exists().where(earlier.c.request == posts.c.request, *before, blocking)
-    after_job = exists().where(earlier.c.watched_job == posts.c.watched_job, *before, same_place)
+    same_recipient = earlier.c.recipient.is_not_distinct_from(posts.c.recipient)
+    blocking = or_(is_card, and_(earlier.c.kind == posts.c.kind, same_recipient))
+    before = (earlier.c.state == DUE, earlier.c.id < posts.c.id, blocking)
+    after_another = exists().where(earlier.c.request == posts.c.request, *before)
     now, far = (bindparam(name, type_=posts.c.due_at.type) for name in ("now", "far"))
     # A claim of another replica is one of the edition before, or of a leader that is dead.
     is_over = or_(posts.c.lease_until.is_(None), has_passed(posts.c.lease_until, now, far))
     is_free = or_(is_over, posts.c.lease_owner == bindparam("owner"))
-    is_due = has_passed(posts.c.due_at, now, far)
+    passed = has_passed(posts.c.due_at, now, far)
     in_progress = posts.c.id.in_(bindparam("held", expanding=True))
     return (
-        select(posts.c.id, posts.c.watched_job, posts.c.recipient)
-        .where(posts.c.state == DUE, is_due, is_free, ~in_progress, ~after_request, ~after_job)
+        select(posts.c.id, posts.c.kind, posts.c.watched_job, posts.c.recipient)
+        .where(text(IS_DUE), passed, is_free, ~in_progress, ~after_another)
         .order_by(posts.c.priority, posts.c.id)
         .limit(bindparam("limit", type_=Integer))
     )
 
 
+_EARLIER = posts.alias()
+_IS_LATER_ANNOUNCEMENT = exists().where(
+    _EARLIER.c.watched_job == posts.c.watched_job,
+    _EARLIER.c.recipient.is_not_distinct_from(posts.c.recipient),
+    _EARLIER.c.id < posts.c.id,
+)
+_IS_CHANGE = or_(posts.c.kind == EARLIER_EDIT, _IS_LATER_ANNOUNCEMENT)
 DUE_POSTS = _due_posts()
-_CHANGE_POST = update(posts).where(posts.c.id == bindparam("of"), posts.c.state == DUE)
+_CHANGE_POST = update(posts).where(posts.c.id == bindparam("of"), posts.c.state == bindparam("was"))
 #: Locks the posts that may be delivered; posts that another replica locks are skipped.
 LOCK_DUE_POSTS = DUE_POSTS.with_for_update(of=posts, skip_locked=True)
-#: Claims the locked posts `ids` for `owner` `until` then.
+_IS_FIRST_TRY = and_(posts.c.state == DUE, posts.c.attempts == 0)
+#: Claims the locked posts `ids` for `owner` `until` then. Slack may have the first try of a message
+#: and take the next one for the same, so it is taken to show what the first one does.
 CLAIM_POSTS = (
     update(posts)
     .where(posts.c.id.in_(bindparam("ids", expanding=True)))
@@ -70,6 +88,7 @@ CLAIM_POSTS = (
         lease_owner=bindparam("owner", type_=posts.c.lease_owner.type),
         lease_until=bindparam("until", type_=posts.c.lease_until.type),
         attempts=posts.c.attempts + 1,
+        shown=case((_IS_FIRST_TRY, posts.c.wanted), else_=posts.c.shown),
     )
     .returning(posts)
 )
@@ -103,7 +122,7 @@ class OutboxStore(Store):
             uow.execute(renewed.values(lease_until=uow.now + LEASE))
         values = {"owner": owner, "held": list(held), "now": uow.now}
         values |= {"far": uow.now + LONGEST_DELAY, "limit": limit + announcements}
-        due = uow.execute(LOCK_DUE_POSTS, values).all()
+        due = _adopt(uow, uow.execute(LOCK_DUE_POSTS, values).all())
         about_requests = [row.id for row in due if row.watched_job is None and not row.recipient]
         about_requests += [row.id for row in due if row.recipient][:direct]  # they come last
         about_jobs = [row.id for row in due if row.watched_job is not None]
@@ -117,8 +136,13 @@ class OutboxStore(Store):
 
     @writes
     def mark_sent(self, uow: UnitOfWork, post: Post, channel: str, ts: str) -> None:
-        """Record the message's place, which becomes that of the request's card or of the job."""
-        _end_delivery(uow, post, state=PostState.SENT, channel=channel, ts=ts, error=None)
+        """Record the message's place, where it is edited from now on, or what an edit shows."""
+        if post.is_edit:
+            _end_delivery(uow, post, shown=post.wanted, error=None)
+            return
+        # Without a place it cannot be edited.
+        known = {"ts": ts} if ts else {"ts": ts, "shown": posts.c.wanted}
+        _end_delivery(uow, post, state=PostState.SENT, channel=channel, error=None, **known)
         match post:
             case Announcement(recipient=None, job=job):
                 announced = update(jobs).where(jobs.c.id == job.id)
@@ -137,11 +161,16 @@ class OutboxStore(Store):
 
     @writes
     def drop(self, uow: UnitOfWork, post: Post, error: str | None = None) -> None:
-        """End delivery without success; a request's audit log gets the error, if there is one."""
+        """End delivery without success; a request's audit log gets the error, if there is one.
+
+        A message that Slack has stays as it is until its next change.
+        """
         why = {"error": error[:ERROR_LENGTH]} if error else {}
-        _end_delivery(uow, post, state=PostState.DROPPED, **why)
+        dropped = {"state": PostState.DROPPED, "shown": posts.c.wanted}
+        _end_delivery(uow, post, **({"shown": post.wanted} if post.is_edit else dropped), **why)
         if why and isinstance(post, RequestPost):
-            detail = {"post": f"{post.kind}:{post.event}", **why}
+            what = f"edit:{post.kind}" if post.is_edit else f"{post.kind}:{post.event}"
+            detail = {"post": what, **why}
             if post.recipient:
                 detail["recipient"] = post.recipient
             uow.record(post.request, EventName.POST_DROPPED, detail=detail)
@@ -163,19 +192,24 @@ def _release(uow: UnitOfWork, post: Post, seconds: float, **values: object) -> N
 
 
 def _update(uow: UnitOfWork, post: Post, **values: object) -> bool:
-    """Change a post that is still due; False if it is not."""
-    return bool(uow.execute(_CHANGE_POST, {"of": post.id, **values}).rowcount)
+    """Change a claimed post; False if another replica has ended its delivery."""
+    was = PostState.SENT if post.is_edit else PostState.DUE
+    changed = uow.execute(_CHANGE_POST.values(**values), {"of": post.id, "was": was})
+    return bool(changed.rowcount)
 
 
 def _end_delivery(uow: UnitOfWork, post: Post, **values: object) -> None:
     """Record how the delivery ended; after the last first copy, reply with who was reached."""
-    if not (isinstance(post, RequestPost) and post.kind is PostKind.COPY):
+    values |= {"attempts": 0, "lease_owner": None, "lease_until": None}
+    # Before the post: a change locks them in this order. It also lets one copy be the last.
+    if isinstance(post, Announcement):
+        uow.execute(select(jobs.c.id).where(jobs.c.id == post.job.id).with_for_update())
         _update(uow, post, **values)
         return
-    # Before the post: a transition locks them in this order. It also lets one copy be the last.
     request = uow.lock(post.request.id)
     is_open = _update(uow, post, **values) and request.state in UNDECIDED
-    if not (is_open and post.event is EventName.NOTIFIED):
+    is_copy = post.kind is PostKind.COPY and not post.is_edit
+    if not (is_copy and is_open and post.event is EventName.NOTIFIED):
         return
     first_notice = (
         posts.c.request == request.id,
@@ -194,23 +228,40 @@ def _end_delivery(uow: UnitOfWork, post: Post, **values: object) -> None:
         uow.enqueue_message(request, PostKind.REPLY, reached)
 
 
+def _adopt(uow: UnitOfWork, due: Sequence[Any]) -> Sequence[Any]:
+    """Return the due messages without the changes that are rows of their own.
+
+    The edition before adds them, perhaps from a replica that still runs.
+    """
+    ids = [row.id for row in due if row.kind in (EARLIER_EDIT, PostKind.ANNOUNCEMENT)]
+    if not ids:
+        return due
+    changes = delete(posts).where(posts.c.id.in_(ids), _IS_CHANGE).returning(posts)
+    adopted = {row.id: row for row in uow.execute(changes)}
+    for row in adopted.values():
+        if row.request:
+            uow.refresh_card(uow.get(row.request))
+        else:
+            uow.execute(SHOW_JOB, {"of": row.watched_job, "due": uow.now})
+    return [row for row in due if row.id not in adopted]
+
+
 def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
     """Build posts from their rows, with their requests and jobs as these are now."""
     request_ids = {"ids": [row.request for row in rows if row.request]}
     job_ids = {row.watched_job for row in rows if row.watched_job}
     requests = {each.id: each for each in uow.get_all(queries.REQUESTS_BY_IDS, request_ids)}
     announced = get_announced(uow, job_ids) if job_ids else {}
-    places = _places(uow, [row.edits for row in rows if row.edits])
-    direct = _direct_places(uow, job_ids)
     about = get_or_new(uow, {request.ref for request in requests.values()})
     claimed: list[Post] = []
     for row in rows:
-        names = ("id", "client_msg_id", "attempts", "recipient")
+        names = ("id", "client_msg_id", "attempts", "recipient", "wanted")
         message: dict[str, Any] = {name: getattr(row, name) for name in names}
         message["kind"] = PostKind(row.kind)
+        if row.state == PostState.SENT:
+            message["place"] = Card(channel=row.channel, ts=row.ts)
         if row.watched_job:
-            place = direct.get((row.watched_job, row.recipient))
-            claimed.append(Announcement(**message, job=announced[row.watched_job], copy=place))
+            claimed.append(Announcement(**message, job=announced[row.watched_job]))
             continue
         request = requests[row.request]
         post = RequestPost(
@@ -221,24 +272,6 @@ def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
             at=row.at,
             detail=json.loads(row.detail),
             job=about[request.ref],
-            copy=places.get(row.edits),
         )
         claimed.append(post)
     return claimed
-
-
-def _direct_places(uow: UnitOfWork, job_ids: Collection[int]) -> dict[tuple[int, str], Card]:
-    """Read where announcements were delivered to persons, by job and recipient."""
-    if not job_ids:
-        return {}
-    rows = uow.execute(direct_announcements(job_ids))
-    sent = [row for row in rows if row.state == PostState.SENT]
-    return {(row.watched_job, row.recipient): Card(channel=row.channel, ts=row.ts) for row in sent}
-
-
-def _places(uow: UnitOfWork, copies: Sequence[int]) -> dict[int, Card]:
-    """Read where copies were delivered, if Slack returned their places."""
-    if not copies:
-        return {}
-    delivered = select(posts).where(posts.c.id.in_(copies), posts.c.ts != "")
-    return {row.id: Card(channel=row.channel, ts=row.ts) for row in uow.execute(delivered)}

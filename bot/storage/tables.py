@@ -81,9 +81,11 @@ def _literals(values: Iterable[str]) -> str:
 
 OPEN = f"state IN ({_literals(state for state in State if not state.ended)})"
 BY_BOT = "requester = ''"
-IS_DUE = "state = 'due'"
-IS_DIRECT_ANNOUNCEMENT = "watched_job IS NOT NULL AND recipient IS NOT NULL"
-IS_SENT = "posts.state <> 'due'"
+IS_UNPOSTED = "state = 'due'"
+#: A message is due until it is posted, and again while it shows fewer changes than are wanted.
+IS_DUE = "(state = 'due' OR shown < wanted)"
+#: Messages that are not edited any more once their requests have ended and were reviewed.
+IS_OVER = "state <> 'due' AND kind NOT IN ('card', 'announcement')"
 NOTICE_PLANNED = "state = 'awaiting' AND next_notice_at IS NOT NULL"
 UNREVIEWED = "acted_alone AND reviewed_by IS NULL"
 JOB_IS_OPEN = "state IN ('in_progress', 'link_live')"
@@ -231,7 +233,7 @@ posts = Table(
     Column("priority", Integer, nullable=False, server_default="0"),  # lower ones are sent first
     *_columns(Text, "kind"),
     Column("recipient", Text),  # the user who gets a direct message
-    Column("edits", BigInteger),  # the copy that an edit updates, if not the card
+    Column("edits", BigInteger),  # of the edition before, which has a row for each edit
     *_columns(Text, "event", "actor", nullable=True),
     *_columns(Instant, "at"),
     *_columns(Text, "detail"),
@@ -242,12 +244,13 @@ posts = Table(
     Column("lease_owner", Text),
     Column("lease_until", Instant),
     *_columns(Text, "channel", "ts", "error", nullable=True),
+    # The changes that the message is to show, and those that it shows.
+    *_columns(Integer, "wanted", "shown", server_default="0"),
     CheckConstraint("(request IS NULL) <> (watched_job IS NULL)", name="one_subject_per_post"),
-    partial_index("due_posts", "request", "id", where=IS_DUE),
-    partial_index("due_announcements", "watched_job", "id", where=IS_DUE),
-    partial_index("direct_announcements", "watched_job", where=IS_DIRECT_ANNOUNCEMENT),
+    partial_index("due_posts", "request", "id", where=IS_UNPOSTED),
+    partial_index("announcements", "watched_job", where="watched_job IS NOT NULL"),
     partial_index("due_posts_in_order", "priority", "id", where=IS_DUE),
-    partial_index("sent_posts", "at", where="state <> 'due'"),
+    partial_index("sent_posts", "at", where=IS_OVER),
 )
 
 watched_clusters = Table(

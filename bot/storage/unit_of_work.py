@@ -1,10 +1,10 @@
 """The unit of work, which is one transaction, and the base of the stores that run such units."""
 
 import json
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from functools import partial, wraps
+from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import structlog
@@ -18,7 +18,7 @@ from bot.cancellation.people import ActingPerson
 from bot.cancellation.posts import PostKind
 from bot.storage import queries
 from bot.storage.database import Database
-from bot.storage.posts import NO_DELAY, needed_updates, new_post
+from bot.storage.posts import NO_DELAY, new_post, refresh_card
 from bot.storage.request_writer import (
     CHANGE_REQUEST,
     INSERT_REQUEST,
@@ -29,7 +29,6 @@ from bot.storage.tables import (
     approvals,
     audit_events,
     chain_head,
-    milliseconds,
     posts,
     request_from_row,
     request_to_row,
@@ -71,8 +70,7 @@ class UnitOfWork:
         self.after_commit: list[Callable[[], None]] = []
         self.has_written = False
         self._posts: list[dict[str, Any]] = []
-        # The last of each request is enough.
-        self._card_updates: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {}
+        self._to_show: dict[str, tuple[Request, timedelta]] = {}  # the last of each request
 
     def execute(self, statement: Any, values: Any = None) -> Any:  # noqa: ANN401 - statements and results of any shape
         self.has_written |= statement.is_dml
@@ -189,7 +187,7 @@ class UnitOfWork:
         event = self.record(request, name, actor=actor, detail=detail)
         if reply:
             self.enqueue_message(request, PostKind.REPLY, event)
-        self.enqueue_card_update(request, name, event.number)
+        self.refresh_card(request)
 
     def record(
         self,
@@ -230,18 +228,9 @@ class UnitOfWork:
         post = new_post(request, kind, event.name, event.number, self.now, recipient=recipient)
         self._posts.append(post | {"actor": event.actor, "detail": detail})
 
-    def enqueue_card_update(
-        self, request: Request, name: EventName, number: int, *, delay: timedelta = NO_DELAY
-    ) -> None:
-        """Add an update of the card and its copies to the outbox, where none is pending."""
-        self._card_updates[request.id] = partial(
-            needed_updates, self.execute, request, name, number, self.now, delay=delay
-        )
-
-    def refresh_card(self, request: Request) -> None:
-        """Add a card update that no event of the request caused."""
-        if request.id not in self._card_updates:
-            self.enqueue_card_update(request, EventName.CREATED, milliseconds(self.now))
+    def refresh_card(self, request: Request, *, delay: timedelta = NO_DELAY) -> None:
+        """Let the card of a request and its copies show it as it is now, after `delay`."""
+        self._to_show[request.id] = request, delay
 
     def flush(self) -> None:
         """Write new requests, messages and audit events."""
@@ -251,9 +240,10 @@ class UnitOfWork:
         for request_id in {event.request for event in self.recorded} - self._new.keys():
             count = {"event_count": self._counts[request_id]}
             self.execute(UPDATE_REQUEST, {"of": request_id, **count})
-        needed = [row for updates in self._card_updates.values() for row in updates()]
-        if rows := self._posts + needed:
-            self.execute(_INSERT_POSTS, rows)
+        for request, delay in self._to_show.values():
+            refresh_card(self.execute, request, self.now, delay)
+        if self._posts:
+            self.execute(_INSERT_POSTS, self._posts)
         if self.recorded:
             self._write_events()
 

@@ -77,6 +77,8 @@ def next_action(
 
 def _elsewhere(post: Post, channel: str, spare: str | None) -> Action | None:
     """Return how to reach the requester, if another place is left to try."""
+    if post.is_edit:
+        return None
     match post:
         case Announcement(recipient=str()):
             return Action.DROP
@@ -84,9 +86,7 @@ def _elsewhere(post: Post, channel: str, spare: str | None) -> Action | None:
             return Action.MOVE_CARD
         case RequestPost(kind=PostKind.DIRECT | PostKind.COPY):
             return Action.DROP  # the person takes no direct messages; the thread mentions them
-        case RequestPost(kind=PostKind.REPLY | PostKind.CARD, request=request) if (
-            reaches(request) and channel != request.requester
-        ):
+        case RequestPost(request=request) if reaches(request) and channel != request.requester:
             return Action.MOVE_CARD if post.kind is PostKind.CARD else Action.NOTIFY_REQUESTER
     return None
 
@@ -102,11 +102,8 @@ def _retry(post: Post, longest: float, jitter: float) -> RetryLater:
 
 def _retry_slowly(post: Post, error: SlackError, jitter: float) -> NextAction:
     """Decide about a message that no place takes: Slack or its settings may change."""
-    if isinstance(post, Announcement):
-        is_essential = post.place is None  # else people would not learn of the job
-    else:
-        is_essential = post.kind in (PostKind.CARD, PostKind.REPLY)  # nor of the outcome
-    waits_long = is_essential or isinstance(error, errors.SlackRejected)
+    # Without a new message people would not learn of the job, or of the outcome.
+    waits_long = not post.is_edit or isinstance(error, errors.SlackRejected)
     if post.attempts >= (MAX_REFUSED_ATTEMPTS if waits_long else MAX_EDIT_ATTEMPTS):
         return Action.DROP
     if isinstance(post, Announcement):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bot.cancellation.lifecycle import UNDECIDED, Card
+from bot.cancellation.lifecycle import UNDECIDED
 from bot.cancellation.notices import notified_approvers
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
@@ -47,14 +47,18 @@ class MessageBuilder:
         if isinstance(post, Announcement):
             return self._announcement(post)
         request = post.request
-        if post.kind is PostKind.COPY or (post.kind is PostKind.EDIT and post.recipient):
+        if post.kind is PostKind.COPY:
             return self._copy(post)
         if post.kind is PostKind.CARD:
-            return Message(channel=request.channel, content=self._card(post))
+            return _message(post, request.channel, self._card(post))
         if post.kind is PostKind.DIRECT:
             content = card_replies.direct_message(post, self.links)
             return Message(channel=post.recipient or request.requester, content=content)
-        return self._at_card(post, request.card) if request.card else self._without_card(post)
+        if card := request.card:
+            return Message(channel=card.channel, content=self._reply(post) | {"thread_ts": card.ts})
+        if not reaches(request):
+            raise Undeliverable("the request has no card")
+        return self.direct_reply(post)
 
     def spare_channel(self, post: Post) -> str | None:
         """Return where a card may go that its channel refused, if no person is its requester."""
@@ -66,16 +70,6 @@ class MessageBuilder:
             return None
         channels = (policy.audit_channel, policy.watch_channel)
         return next((each for each in channels if each and each != request.channel), None)
-
-    def _at_card(self, post: RequestPost, card: Card) -> Message:
-        if post.kind is PostKind.EDIT:
-            return Message(channel=card.channel, content=self._card(post), ts=card.ts)
-        return Message(channel=card.channel, content=self._reply(post) | {"thread_ts": card.ts})
-
-    def _without_card(self, post: RequestPost) -> Message:
-        if post.kind is PostKind.EDIT or not reaches(post.request):
-            raise Undeliverable("the request has no card")
-        return self.direct_reply(post)
 
     def direct_reply(self, post: RequestPost) -> Message:
         """Build a reply as a direct message to the requester."""
@@ -89,21 +83,16 @@ class MessageBuilder:
         return card_replies.message(post, self.policy(post))
 
     def _copy(self, post: RequestPost) -> Message:
-        """Build the card as a direct message to an approver, or its update."""
-        is_edit, is_waiting = post.kind is PostKind.EDIT, post.request.state in UNDECIDED
-        heading = None
-        if is_waiting and not is_edit:
+        """Build the card as a direct message to an approver."""
+        is_waiting, heading = post.request.state in UNDECIDED, None
+        # Slack may have a copy that was attempted: its edits need the place.
+        if not (is_waiting or post.is_edit or post.attempts > 1):
+            raise Unneeded("the request does not wait any more")
+        if is_waiting and not post.is_edit:
             headings = card_views.COPY_HEADINGS
             heading = card_views.SENT_DIRECTLY if post.request.by_bot else headings.get(post.event)
         content = card_views.copy(self._card(post), post.request, self.links, heading)
-        if is_edit:
-            if post.copy is None:
-                raise Unneeded("the approver did not get the copy")
-            return Message(channel=post.copy.channel, content=content, ts=post.copy.ts)
-        # Slack may have a copy that was attempted: its update needs the place.
-        if not is_waiting and post.attempts == 1:
-            raise Unneeded("the request does not wait any more")
-        return Message(channel=post.recipient or "", content=content)
+        return _message(post, post.recipient or "", content)
 
     def _card(self, post: RequestPost) -> dict[str, Any]:
         ref, policy, mode = post.request.ref, self.policy(post), Mode.OFF
@@ -113,18 +102,22 @@ class MessageBuilder:
         return card_views.message(post.request, approvers, self.links, post.job, mode)
 
     def _announcement(self, post: Announcement) -> Message:
-        job, place = post.job, post.place
-        if place and not place.ts:
-            raise Undeliverable("Slack did not return the place of the message")
+        job = post.job
         project = self.projects.get_or_none(job.ref.project_id)
         policy = project.policies.of(job.ref.cluster_name) if project else None
-        watch_channel = policy.watch_channel if policy else None
-        channel = place.channel if place else post.recipient or watch_channel
-        if not channel:
+        channel = post.recipient or (policy.watch_channel if policy else None)
+        if not (channel or post.place):
             raise Unneeded("the project has no watch channel any more")
         name = project.name if project else job.ref.project_id
         why = project and project.why_read_only(job.ref.cluster_name)
         content = announcement.message(job, name, self.links, str(why or ""))
-        if post.recipient and not place:
+        if post.recipient and not post.place:
             content["blocks"] = [section(card_views.SENT_DIRECTLY), *content["blocks"]]
-        return Message(channel=channel, content=content, ts=place.ts if place else None)
+        return _message(post, channel or "", content)
+
+
+def _message(post: Post, channel: str, content: Mapping[str, Any]) -> Message:
+    """Return an edit of the message, or a new one in `channel`."""
+    if place := post.place:
+        return Message(channel=place.channel, content=content, ts=place.ts)
+    return Message(channel=channel, content=content)

@@ -48,14 +48,7 @@ REFUSED_CHANNEL_PAUSE = 10.0
 CHANNEL_AGE = 1.0  #: seconds for which it counts that a channel takes posts, or none
 RECORD_BACKOFFS = (0.2, 1.0, 3.0)  #: seconds between attempts to record a delivery
 
-DELIVERED_EVENTS = {
-    PostKind.CARD: "card posted",
-    PostKind.EDIT: "card edited",
-    PostKind.REPLY: "reply posted",
-    PostKind.DIRECT: "direct message posted",
-    PostKind.COPY: "direct message posted",
-    PostKind.ANNOUNCEMENT: "announcement posted",
-}
+NAMES = {PostKind.DIRECT: "direct message", PostKind.COPY: "direct message"}  #: in the log
 
 
 async def _always(_channel: str, _max_age: float) -> bool:
@@ -145,7 +138,7 @@ class Outbox:
             log.warning("post left to the replica that leads now", post=post.id)
             return
         if error := await self._send_and_record(post, message, post.client_msg_id):
-            is_new = isinstance(post, Announcement) and not message.ts
+            is_new = isinstance(post, Announcement) and not post.is_edit
             if is_new and isinstance(error, CannotPost):
                 self._rate_limits.block(post, message, REFUSED_CHANNEL_PAUSE)
             elif isinstance(error, RateLimited):
@@ -268,7 +261,8 @@ class Outbox:
         match post:
             case Announcement(recipient=None, place=None, job=job) if not job.was_running:
                 self.on_announced(job)
-        log.info(DELIVERED_EVENTS[post.kind], channel=channel, ts=ts, **_subject(post))
+        done = f"{NAMES.get(post.kind, post.kind)} {'edited' if post.is_edit else 'posted'}"
+        log.info(done, channel=channel, ts=ts, **_subject(post))
 
 
 def _is_direct(post: Post) -> bool:
@@ -279,7 +273,8 @@ def _is_direct(post: Post) -> bool:
 def _subject(post: Post) -> dict[str, str]:
     """Return the log fields that identify the subject of a post."""
     if isinstance(post, RequestPost):
-        return {"audit_event": str(post.event)}
+        state = post.request.state
+        return {"state": str(state)} if post.is_edit else {"audit_event": str(post.event)}
     ref = post.job.ref
     job = {"project": ref.project_id, "cluster": ref.cluster_name, "job": ref.job_id}
     return {**job, "state": str(post.job.state)}

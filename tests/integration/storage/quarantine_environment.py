@@ -250,11 +250,13 @@ class QuarantineEnv:
                     continue
                 if self.channel_is_archived and not post.recipient:
                     await self._outbox.retry_later(post, 5, "is_archived")
-                    if post.kind is PostKind.CARD:
+                    if post.kind is PostKind.CARD and not post.is_edit:
                         await self.direct.copy_card(post.request)
                     continue
                 await self._outbox.mark_sent(post, CHANNEL, f"{post.id}.000100")
-                self.edits += post.kind is PostKind.EDIT
+                self.edits += post.is_edit
+                if post.is_edit:
+                    continue
                 if post.kind is PostKind.CARD:
                     self.shown_at[post.request.ref.job_id] = self.clock.elapsed
                 if post.kind is PostKind.COPY and post.recipient:

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from bot.cancellation.job import USUAL_WAIT, Lead
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import ActingPerson
+from bot.cancellation.posts import PostKind
 from bot.storage.tables import posts
 from tests.integration.storage.conftest import Stores
 from tests.support.clock import NOON
@@ -80,7 +81,7 @@ async def test_lead_of_a_cancellation_counts_to_the_expected_link(env: Stores) -
     assert past.lead == Lead(expected - cancelled.changed_at, was_live=False)
 
 
-async def test_old_posts_of_ended_requests_are_deleted_and_those_of_others_stay(
+async def test_old_posts_of_ended_requests_are_deleted_and_their_cards_and_those_of_others_stay(
     env: Stores,
 ) -> None:
     ended, waits = await asked(env), await asked(env, state=State.AWAITING, approvals_needed=1)
@@ -94,8 +95,10 @@ async def test_old_posts_of_ended_requests_are_deleted_and_those_of_others_stay(
 
     await env.history.delete_posts(env.clock())
 
-    rows = await env.database.read(lambda db: db.execute(select(posts.c.request)).scalars().all())
-    assert set(rows) == {waits.id, alone.id, unsent.id}
+    of, kind = posts.c.request, posts.c.kind
+    rows = await env.database.read(lambda db: db.execute(select(of, kind)).all())
+    assert [kind for request, kind in rows if request == ended.id] == [PostKind.CARD]
+    assert {request for request, _ in rows} == {ended.id, waits.id, alone.id, unsent.id}
 
 
 async def deliver_all(env: Stores, but: str) -> None:

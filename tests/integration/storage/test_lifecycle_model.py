@@ -533,7 +533,7 @@ class LifeCycle(RuleBasedStateMachine):
                 self.do(self.outbox.mark_sent(post, "C0OPS", f"{post.id}.0"))
             elif end == "dropped":
                 self.do(self.outbox.drop(post, "gone"))
-            if end in ("sent", "dropped"):
+            if end in ("sent", "dropped") and not post.is_edit:
                 self.model[post.request.id].delivered.append((post.kind, post.id))
 
     # Invariants after every action.

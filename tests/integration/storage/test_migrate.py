@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from bot.atlas import LINK_LIFETIME, JobState
 from bot.cancellation.job import USUAL_WAIT, LinkPhase
-from bot.cancellation.lifecycle import Card, State
+from bot.cancellation.lifecycle import State
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from bot.startup_checks import StartError, migrate
 from bot.storage import migrate as schema
@@ -35,6 +35,8 @@ from bot.storage.migrate import (
     run_migrations,
 )
 from bot.storage.migrate import VERSIONS as VERSION_TABLE
+from bot.storage.outbox_store import OutboxStore
+from bot.storage.posts import COPY_DELAY
 from bot.storage.request_store import RequestStore
 from bot.storage.tables import metadata, milliseconds
 from tests.integration.storage.conftest import locked
@@ -207,8 +209,7 @@ async def test_conditions_of_partial_indexes_reach_the_database(
         "planned_notices",
         "due_posts",
         "due_posts_in_order",
-        "due_announcements",
-        "direct_announcements",
+        "announcements",
         "sent_posts",
         "open_watched_jobs",
         "unposted_events",
@@ -280,10 +281,93 @@ async def test_jobs_of_the_first_version_keep_their_state_starter_and_clock(
         assert (job.state, job.phase) == (JobState.LINK_LIVE, LinkPhase.LIVE)
         assert (job.expected_at, job.started_by) == (NOON, starter)
     assert (known[announced].version, known[asked].shown) == (2, None)
-    assert known[announced].message == Card(channel="C0WATCH", ts="1.1")
     assert known[announced].was_running
     assert known[history].expected_at == history.started_at + USUAL_WAIT
     assert [each.job.ref for each in await store.followed()] == [announced]
+
+
+#: Rows of the outbox as the first version kept them: one for each edit.
+POST = {"event": "request:created", "at": 1795608000000, "detail": "{}", "due_at": 1795608000000}
+ABOUT_REQUEST = POST | {"request": "old"}
+CARD = ABOUT_REQUEST | {"id": 1, "kind": "card", "client_msg_id": "card", "priority": 0}
+COPY = CARD | {"id": 2, "kind": "copy", "client_msg_id": "copy", "recipient": "U0ADA"}
+EDIT = CARD | {"id": 3, "kind": "edit", "client_msg_id": "edit", "state": "due"}
+COPY_EDIT = EDIT | {"id": 4, "client_msg_id": "edit of the copy", "recipient": "U0ADA", "edits": 2}
+ANNOUNCED = POST | {
+    "id": 5,
+    "priority": 1,
+    "kind": "announcement",
+    "watched_job": 1,
+    "client_msg_id": "job",
+}
+CHANGED = ANNOUNCED | {"id": 6, "client_msg_id": "change of the job"}
+CHANGED_AGAIN = ANNOUNCED | {"id": 7, "client_msg_id": "another change", "state": "due"}
+FIRST_JOB = {
+    **{name: FIRST_REQUEST[name] for name in ("project_id", "cluster_name", "job_id", "shown")},
+    "id": 1,
+    "state": "in_progress",
+    "version": 3,
+    "channel": "C0WATCH",
+    "ts": "5.0",
+    **dict.fromkeys(("first_seen_at", "changed_at"), 1795608000000),
+}
+SENT = [
+    CARD | {"state": "sent", "channel": "C0OPS", "ts": "1.0"},
+    COPY | {"state": "sent", "channel": "D0ADA", "ts": "2.0"},
+    ANNOUNCED | {"state": "sent", "channel": "C0WATCH", "ts": "5.0"},
+    CHANGED | {"state": "sent", "channel": "C0WATCH", "ts": "5.0"},
+]
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["before", "after, by an older replica"])
+async def test_edits_that_were_rows_of_their_own_change_the_messages_that_were_sent(
+    empty: Database, empty_url: str, is_late: bool
+) -> None:
+    async def add(*rows: dict[str, Any]) -> None:
+        for row in rows:
+            await insert(empty, "posts", row)
+
+    await empty.write(create_first_version)
+    await insert(empty, "requests", FIRST_REQUEST | {"card_channel": "C0OPS", "card_ts": "1.0"})
+    await insert(empty, "watched_jobs", FIRST_JOB)
+    await add(*SENT)
+    if is_late:
+        await ensure_current(empty_url)
+    await add(EDIT, COPY_EDIT, CHANGED_AGAIN)
+    if not is_late:
+        await ensure_current(empty_url)
+
+    outbox = OutboxStore(empty, clock := FakeClock(NOON))
+    assert await outbox.claim("me", 8, 8, 8) == []  # it adopts them
+    clock.advance(COPY_DELAY.total_seconds())
+    edited = await outbox.claim("me", 8, 8, 8)
+
+    assert [(post.id, post.place and post.place.ts) for post in edited] == [
+        (1, "1.0"),
+        (2, "2.0"),
+        (5, "5.0"),
+    ]
+    for post in edited:
+        await outbox.mark_sent(post, "", "")
+    assert await outbox.claim("me", 8, 8, 8) == []
+
+
+async def test_card_of_the_first_version_that_is_not_sent_yet_is_posted_once(
+    empty: Database, empty_url: str
+) -> None:
+    await empty.write(create_first_version)
+    await insert(empty, "requests", FIRST_REQUEST)
+    for row in (CARD | {"state": "due"}, EDIT):
+        await insert(empty, "posts", row)
+    await ensure_current(empty_url)
+
+    outbox = OutboxStore(empty, FakeClock(NOON))
+    (card,) = await outbox.claim("me", 8)
+    await outbox.mark_sent(card, "C0OPS", "1.0")
+
+    assert (card.client_msg_id, card.place) == ("card", None)
+    (edit,) = [post for _ in range(2) for post in await outbox.claim("me", 8)]
+    assert (edit.id, edit.is_edit) == (card.id, True)
 
 
 # When a start creates or upgrades them.

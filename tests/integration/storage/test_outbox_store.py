@@ -78,7 +78,7 @@ async def test_posts_of_a_request_wait_for_its_card(env: Stores) -> None:
 
     assert await kinds(env) == [
         (PostKind.REPLY, "request:approval_given"),
-        (PostKind.EDIT, "request:approval_given"),
+        (PostKind.CARD, "request:created"),
     ]
 
 
@@ -104,7 +104,7 @@ async def test_unclaimed_card_updates_are_merged(env: Stores) -> None:
     await env.outbox.mark_sent(card, "C0OPS", "1.1")
 
     assert sorted(await kinds(env)) == [
-        (PostKind.EDIT, "request:cancelling"),
+        (PostKind.CARD, "request:created"),
         (PostKind.REPLY, "request:cancelled"),
     ]
 
@@ -120,7 +120,7 @@ async def test_change_after_a_lost_answer_updates_the_card(env: Stores) -> None:
     await env.outbox.mark_sent(again, "C0OPS", "1.1")
 
     assert sorted(await kinds(env)) == [
-        (PostKind.EDIT, "request:cancelling"),
+        (PostKind.CARD, "request:created"),
         (PostKind.REPLY, "request:cancelled"),
     ]
 
@@ -131,7 +131,8 @@ async def test_start_of_a_run_updates_the_card_a_moment_later(env: Stores) -> No
 
     assert await env.claim_posts() == []
     env.clock.advance(1)
-    assert await kinds(env) == [(PostKind.EDIT, "request:cancelling")]
+    (edit,) = await env.claim_posts()
+    assert (edit.place, edit.request.state) == (Card(channel="C0OPS", ts="1.1"), State.CANCELLING)
 
 
 async def test_post_of_a_dead_replica_is_repeated_with_the_same_id(env: Stores) -> None:
@@ -169,7 +170,7 @@ async def test_dropped_post_is_audited_and_blocks_no_other(env: Stores) -> None:
     last = [line async for line in env.record.events()][-1]
     assert (last.event, last.detail) == (
         "slack:post_dropped",
-        '{"error":"message_not_found","post":"edit:request:approval_given"}',
+        '{"error":"message_not_found","post":"edit:card"}',
     )
 
 
@@ -190,7 +191,8 @@ async def test_outcome_and_last_edit_precede_the_cards_of_other_requests(env: St
     await env.store.create(a_request(), RINA)
     await env.leases.settle(running, State.CANCELLED, Outcome())
 
-    assert [kind for kind, _ in await kinds(env)] == [PostKind.EDIT, PostKind.REPLY, PostKind.CARD]
+    posts = [(post.kind, post.is_edit) for post in await env.claim_posts()]
+    assert posts == [(PostKind.CARD, True), (PostKind.REPLY, False), (PostKind.CARD, False)]
 
 
 async def test_postponed_edit_is_no_attempt_and_is_due_when_the_request_ends(env: Stores) -> None:
@@ -228,9 +230,9 @@ async def test_outcome_during_the_claim_of_a_card_update_enqueues_another(env: S
     await claiming
     env.clock.advance(LEASE.total_seconds())  # of a killed replica that had shown the old state
 
-    drawn = [post for post in await drained(env) if post.kind is PostKind.EDIT]
+    drawn = [post for post in await drained(env) if post.is_edit]
 
-    assert [post.request.state for post in drawn] == [State.CANCELLED, State.CANCELLED]
+    assert [post.request.state for post in drawn] == [State.CANCELLED]
 
 
 async def drained(env: Stores) -> list[RequestPost]:

@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
+from bot.cancellation.posts import PostKind
 from bot.storage import queries
 from bot.storage.history import NEWEST_OF_PROJECT, old_posts
 from bot.storage.job_store import WITH_ID
 from bot.storage.lease_store import runnable_requests
 from bot.storage.notice_store import requests_to_notify
 from bot.storage.outbox_store import DUE_POSTS, LONGEST_DELAY
-from bot.storage.posts import SHOWING_POSTS, direct_announcements
+from bot.storage.posts import SHOW_JOB, SHOW_REQUEST
 from bot.storage.request_store import COUNT_OPEN, lock_expired
 from bot.storage.webhook_store import next_unposted, oldest_unposted
 from tests.integration.storage.conftest import Stores
@@ -28,8 +29,11 @@ QUERIES = {
     "expired requests": (lock_expired(NOON, 10), None),
     "open requests": (COUNT_OPEN, None),
     "requests to notify": (requests_to_notify(NOON, 10), None),
-    "direct announcements": (direct_announcements([1, 2]), None),
-    "card and copies": (SHOWING_POSTS, {"of": "request-1"}),
+    "announcements of a job": (SHOW_JOB, {"of": 1, "due": NOON}),
+    "messages of a request": (
+        SHOW_REQUEST,
+        {"of": "request-1", "of_kind": PostKind.CARD, "due": NOON, "priority": 0},
+    ),
     "keeps that may be void": (queries.KEPT_AND_OPEN, None),
     "unposted events": (next_unposted(1, ["busy"]).limit(8), None),
     "oldest unposted event": (oldest_unposted(1), None),

@@ -13,7 +13,7 @@ from bot.cancellation.lifecycle import Card, JobFingerprint
 from bot.cancellation.posts import Announcement, RequestPost
 from bot.storage.job_store import jobs_among
 from bot.storage.outbox_store import LEASE as CLAIM
-from bot.storage.posts import pending_announcements
+from bot.storage.posts import announcements
 from bot.storage.queries import NEWEST_REQUEST_FOR
 from bot.storage.tables import jobs, posts
 from bot.storage.watch_store import (
@@ -198,7 +198,7 @@ async def test_announcement_has_the_state_and_the_time_of_the_first_read(env: St
     assert post.job.ref == job_ref(job.id)
     assert (post.job.state, post.job.shown) == (JobState.IN_PROGRESS, JobFingerprint.of(job))
     assert (post.job.first_seen_at, post.attempts) == (env.clock.now, 1)
-    assert (post.job.message, post.job.request) == (None, None)
+    assert (post.place, post.job.request) == (None, None)
 
 
 async def test_announcement_distinguishes_jobs_of_the_first_read_from_others(env: Stores) -> None:
@@ -251,26 +251,17 @@ async def test_delivered_announcement_is_not_due_again(env: Stores) -> None:
     assert await claim(env) is None
 
 
-async def test_old_announcement_is_deleted_from_the_outbox_and_its_place_stays(env: Stores) -> None:
-    job = await watched(env, is_announced=True)
-    env.clock.advance(1)
-
-    await env.history.delete_posts(env.clock.now)
-
-    assert await env.database.read(lambda db: db.execute(select(posts)).all()) == []
-    await announced(env.watch, a_download(id=job.id, expired=True))
-    assert (await claimed(env)).job.message == HERE
-
-
 async def test_change_is_delivered_to_the_place_of_the_announcement(env: Stores) -> None:
     job = await watched(env, is_announced=True)
+    env.clock.advance(1)
+    await env.history.delete_posts(env.clock.now)
     assert await announced(env.watch, a_download(id=job.id, expired=True)) == [
         (job.id, JobState.EXPIRED)
     ]
 
     post = await claimed(env)
 
-    assert (post.job.state, post.job.message) == (JobState.EXPIRED, HERE)
+    assert (post.job.state, post.place) == (JobState.EXPIRED, HERE)
 
 
 async def test_changes_before_the_delivery_need_one_post(env: Stores) -> None:
@@ -300,11 +291,11 @@ async def test_changes_before_an_update_need_one_post(env: Stores) -> None:
     assert await claim(env) is None
 
 
-async def test_change_during_a_delivery_is_a_post_of_its_own(env: Stores) -> None:
+async def test_change_during_a_delivery_is_shown_by_an_edit(env: Stores) -> None:
     job = await watched(env)
     first = await claimed(env)
     await announced(env.watch, a_download(id=job.id, cancelled=True))
-    assert await claim(env) is None  # it waits for the first one
+    assert await claim(env) is None  # it waits for the place
 
     await deliver(env, first)
 
@@ -324,7 +315,7 @@ async def test_change_after_a_lost_answer_updates_the_announcement(env: Stores) 
 
     update = await claimed(env)
 
-    assert (update.job.state, update.job.message) == (JobState.CANCELLED, HERE)
+    assert (update.job.state, update.place) == (JobState.CANCELLED, HERE)
 
 
 async def test_announcement_to_retry_waits(env: Stores) -> None:
@@ -347,7 +338,7 @@ async def test_dropped_announcement_is_posted_only_when_the_job_changes(env: Sto
     await announced(env.watch, a_download(id=job.id, failed=True))
 
     post = await claimed(env)
-    assert (post.job.state, post.job.message) == (JobState.FAILED, None)
+    assert (post.job.state, post.place) == (JobState.FAILED, None)
 
 
 async def test_announcement_has_the_newest_request_for_the_job(env: Stores) -> None:
@@ -371,7 +362,7 @@ async def test_statements_use_their_indexes(env: Stores) -> None:
     if not env.database.is_sqlite:
         return
     asked = [
-        pending_announcements(1),
+        announcements(1),
         clusters_with_open_jobs(PROJECT_ID),
         jobs_of(PROJECT_ID, CLUSTER),
         jobs_among([1, 2]),

@@ -119,7 +119,8 @@ def a_reply(number: int = 2, **changes: Any) -> RequestPost:
 
 def an_edit(number: int = 3, **changes: Any) -> RequestPost:
     about = samples.request(**changes)
-    return samples.post(EventName.CANCELLED, about, kind=PostKind.EDIT, id=number)
+    place = Card(channel="C0OPS", ts=TS)
+    return samples.post(EventName.CREATED, about, kind=PostKind.CARD, id=number, place=place)
 
 
 def a_copy(event: EventName = EventName.NOTIFIED, **changes: Any) -> RequestPost:
@@ -133,7 +134,7 @@ def announced(number: int, **changes: Any) -> Announcement:
 
 def a_copy_edit(number: int, **changes: Any) -> RequestPost:
     place = Card(channel="D0ADA", ts="2.1")
-    return replace(a_copy(**changes), kind=PostKind.EDIT, id=number, copy=place)
+    return replace(a_copy(**changes), id=number, place=place)
 
 
 async def test_card_is_posted_with_its_id_and_metadata(worker: Worker) -> None:
@@ -381,13 +382,6 @@ async def test_edit_of_a_copy_updates_it_in_place(worker: Worker) -> None:
     assert "cancel_restore_approve" not in str(call["blocks"])
 
 
-async def test_edit_of_a_copy_that_was_not_delivered_is_not_needed(worker: Worker) -> None:
-    await worker.deliver(replace(a_copy_edit(5), copy=None))
-
-    assert worker.slack.calls == []
-    assert worker.store.discarded == [5]
-
-
 @pytest.mark.parametrize("code", ["cannot_dm_bot", "user_disabled", "channel_not_found"])
 async def test_copy_that_its_recipient_refuses_does_not_count_as_a_dropped_post(
     worker: Worker, code: str
@@ -412,9 +406,8 @@ async def test_card_that_slack_has_at_an_unknown_place_is_posted_anew(worker: Wo
     assert worker.store.sent == [(1, "C0OPS", TS)]
 
 
-async def test_edit_without_a_card_is_dropped(worker: Worker) -> None:
-    about = samples.request(card=None)
-    await worker.deliver(samples.post(EventName.CANCELLED, about, kind=PostKind.EDIT, id=3))
+async def test_reply_of_an_operator_without_a_card_is_dropped(worker: Worker) -> None:
+    await worker.deliver(a_reply(3, card=None, requester="cli:alice"))
 
     assert [number for number, _ in worker.store.dropped] == [3]
     assert worker.slack.calls == []
@@ -444,16 +437,15 @@ async def running(outbox: Outbox, seconds: float = 20.0) -> AsyncIterator[asynci
 
 async def test_due_posts_are_delivered_in_order_before_the_stop(worker: Worker) -> None:
     about = samples.request(card=None)
-    kinds = (PostKind.CARD, PostKind.REPLY, PostKind.EDIT)
     worker.store.due = [
         samples.post(EventName.CANCELLED, about, kind=kind, id=number)
-        for number, kind in enumerate(kinds, 1)
+        for number, kind in enumerate((PostKind.CARD, PostKind.REPLY), 1)
     ]
     async with running(worker.outbox):
         pass
 
-    assert worker.sent == [1, 2, 3]
-    assert worker.slack.methods == ["chat.postMessage", "chat.postMessage", "chat.update"]
+    assert worker.sent == [1, 2]
+    assert worker.posted[1]["thread_ts"] == TS
 
 
 async def test_slow_request_does_not_delay_other_requests(worker: Worker) -> None:
@@ -588,8 +580,8 @@ async def test_announcement_is_posted_in_the_watch_channel(worker: Worker) -> No
 
 
 async def test_change_updates_the_announcement(worker: Worker) -> None:
-    job = samples.watched_job(state=JobState.CANCELLED, message=HERE)
-    await worker.deliver(samples.announcement(job=job))
+    job = samples.watched_job(state=JobState.CANCELLED)
+    await worker.deliver(samples.announcement(job=job, place=HERE))
 
     (call,) = worker.updated
     assert (call["channel"], call["ts"]) == (WATCH, TS)
@@ -609,18 +601,10 @@ async def test_announcement_of_a_project_without_a_watch_channel_is_not_needed(
 async def test_announcement_of_a_project_without_a_watch_channel_is_still_updated(
     worker: Worker,
 ) -> None:
-    job = samples.watched_job(ref=ELSEWHERE, message=HERE, state=JobState.EXPIRED)
-    await worker.deliver(samples.announcement(job=job))
+    job = samples.watched_job(ref=ELSEWHERE, state=JobState.EXPIRED)
+    await worker.deliver(samples.announcement(job=job, place=HERE))
 
     assert worker.slack.methods == ["chat.update"]
-
-
-async def test_announcement_at_an_unknown_place_is_not_updated(worker: Worker) -> None:
-    job = samples.watched_job(message=Card(channel=WATCH, ts=""))
-    await worker.deliver(samples.announcement(job=job))
-
-    assert worker.slack.calls == []
-    assert worker.store.dropped == [(1, "Slack did not return the place of the message")]
 
 
 async def test_announcement_that_slack_has_already_is_not_posted_again(worker: Worker) -> None:
