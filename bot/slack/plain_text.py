@@ -33,7 +33,10 @@ MIN_FACTS = 2000
 
 
 async def send_simplified(
-    call: Callable[[Mapping[str, Any]], Awaitable[T]], content: Mapping[str, Any]
+    call: Callable[[Mapping[str, Any]], Awaitable[T]],
+    content: Mapping[str, Any],
+    *,
+    is_edit: bool = False,
 ) -> T:
     """Call Slack with `content`, and again without the part that it refuses.
 
@@ -43,16 +46,24 @@ async def send_simplified(
         return await call(content)
     except SlackApiError as error:
         meaning = translate_error(error)
-        simpler = simplify(content, meaning.code) if isinstance(meaning, SlackRejected) else None
-        if simpler is None:
+        if not isinstance(meaning, SlackRejected):
+            raise
+        if (simpler := simplify(content, meaning.code, is_edit=is_edit)) is None:
             raise
         log.warning("message is sent again in a simpler form", error=meaning.sentence)
-    return await send_simplified(call, simpler)
+    return await send_simplified(call, simpler, is_edit=is_edit)
 
 
-def simplify(content: Mapping[str, Any], code: str) -> dict[str, Any] | None:
-    """Return `content` without metadata or blocks, by Slack's error code; None without them."""
-    parts = ("metadata",) if "metadata" in code else ("blocks", "metadata")
+def simplify(
+    content: Mapping[str, Any], code: str, *, is_edit: bool = False
+) -> dict[str, Any] | None:
+    """Return `content` without metadata or blocks, by Slack's error code; None without them.
+
+    An edit keeps its metadata unless Slack names it: without, the message would keep those of its
+    earlier state.
+    """
+    others = ("blocks",) if is_edit else ("blocks", "metadata")
+    parts = ("metadata",) if "metadata" in code else others
     refused = next((part for part in parts if content.get(part)), None)
     if refused is None:
         return None

@@ -187,8 +187,8 @@ class Outbox:
 
         async def call(content: Mapping[str, Any]) -> tuple[str, str]:
             if message.ts is not None:
-                # Without a list, the message would keep its blocks.
-                edited = {"blocks": [], **content}
+                # Without these, the message would keep its blocks and its metadata.
+                edited = {"blocks": [], "metadata": {}, **content}
                 await self.client.chat_update(channel=message.channel, ts=message.ts, **edited)
                 return message.channel, message.ts
             answer = await self.client.chat_postMessage(
@@ -197,7 +197,7 @@ class Outbox:
             return str(answer.get("channel") or message.channel), str(answer.get("ts") or "")
 
         try:
-            channel, ts = await send_simplified(call, message.content)
+            channel, ts = await send_simplified(call, message.content, is_edit=post.is_edit)
         except CALL_ERRORS as raised:
             error = translate_error(raised)
             self._report_answer(message, error)

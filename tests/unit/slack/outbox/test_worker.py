@@ -287,6 +287,27 @@ async def test_edit_with_refused_blocks_removes_the_buttons(worker: Worker) -> N
     assert worker.sent == [3]
 
 
+async def test_edit_that_is_refused_twice_is_tried_again_with_the_metadata_of_its_state(
+    worker: Worker,
+) -> None:
+    worker.slack.respond("chat.update", "invalid_blocks", "msg_too_long")
+    await worker.deliver(an_edit(state=State.CANCELLED))
+
+    states = [call["metadata"]["event_payload"]["state"] for call in worker.updated]
+    assert states == ["cancelled", "cancelled"]
+    assert worker.retried == [3]
+
+
+async def test_edit_whose_metadata_is_refused_removes_those_of_the_earlier_state(
+    worker: Worker,
+) -> None:
+    worker.slack.respond("chat.update", "metadata_too_large")
+    await worker.deliver(an_edit(state=State.CANCELLED))
+
+    assert [call["metadata"] for call in worker.updated][1:] == [{}]
+    assert worker.sent == [3]
+
+
 async def test_outcome_with_refused_blocks_is_posted_as_text_in_the_thread(worker: Worker) -> None:
     await worker.deliver(a_reply(), answers=["invalid_blocks"])
 
