@@ -22,6 +22,7 @@ from bot.slack.channel_status import ChannelStatus, named_channels
 from bot.slack.client import Identity, Links
 from bot.slack.directory import Directory
 from bot.slack.outbox.messages import MessageBuilder
+from bot.slack.outbox.rate_limits import EDIT
 from bot.slack.outbox.worker import Outbox
 from bot.slack.placement import Channels
 from bot.storage.history import History
@@ -70,6 +71,11 @@ class LeaderLoops:
         )
         self._jobs = replace(services.jobs, store=JobStore(database, clock, fence=fence))
 
+    async def take_edit(self, limit: int) -> float:
+        """Count an edit, or return the seconds until all replicas made fewer than `limit`."""
+        window = self._core.timings.edit_window
+        return await self._core.calls.take(EDIT, limit, window)
+
     async def follow_jobs(self) -> None:
         await self._jobs.run()
 
@@ -115,6 +121,7 @@ class LeaderLoops:
             on_drop=metrics.dropped_posts.inc,
             on_answer=channels.record_answer,
             takes_posts=channels.takes_posts,
+            take_edit=self.take_edit,
             send_directly=direct.send,
             on_announced=lambda job: metrics.observe_detection(
                 (clock() - job.ref.started_at).total_seconds()

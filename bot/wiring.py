@@ -18,6 +18,7 @@ from bot.services.rights import ResolvePeople, RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
 from bot.settings import AtlasSettings, OrganizationSettings, ProjectSettings, Settings
+from bot.storage.call_budget import CallBudget
 from bot.storage.database import Database, DatabaseClock
 from bot.storage.history import History
 from bot.storage.job_store import JobStore
@@ -150,6 +151,7 @@ class CoreServices:
             on_state_entered=metrics.count_state,
             on_cancelled_before_link=metrics.cancelled_before_link.inc,
         )
+        self.calls = CallBudget(database, clock)
         self._connections = ConnectionStore(database, clock, self.owner)
 
     def _build_services(self) -> None:

@@ -19,6 +19,7 @@ class PostKind(StrEnum):
     """The kinds of messages."""
 
     CARD = "card"  #: posts the request's card; the request's other posts wait for it
+    SECOND_CARD = "second card"  #: a repeated card, of which Slack had the first; it is clicked
     REPLY = "reply"  #: one step, in the card's thread
     DIRECT = "direct"  #: a direct message to one person about a request
     COPY = "copy"  #: the card of a waiting request as a direct message to one approver

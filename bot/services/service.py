@@ -95,6 +95,11 @@ class CancellationService:
             feed_is_late=feed is None,
         )
 
+    async def replace_second_card(self, request: Request, ts: str) -> None:
+        """Replace the message `ts` in the channel of a request's card, which shows it, too."""
+        await self.requests.replace_second_card(request.id, ts)
+        self.on_change()
+
     async def submit(self, submission: Submission) -> Request:
         """Record the request and start it if approved; the same key gives the same request."""
         policy, person = self.projects.policy(submission.ask.ref), submission.person

@@ -96,6 +96,18 @@ def refresh_card(execute: Execute, request: Request, now: datetime, delay: timed
     execute(SHOW_REQUEST, [{"of": request.id, **each} for each in (card, copies)])
 
 
+def show_second_card(execute: Execute, request: Request, now: datetime, ts: str) -> None:
+    """Let another message with the card of a request, at `ts` in its channel, refer to the card."""
+    if not request.card:
+        return
+    row = new_post(request, PostKind.SECOND_CARD, EventName.CREATED, 0, now)
+    row["client_msg_id"] = message_id(request.id, f"{row['kind']}:{ts}", 0)
+    known = update(posts).where(posts.c.client_msg_id == row["client_msg_id"])
+    if not execute(known.values(wanted=posts.c.wanted + 1)).rowcount:
+        place = {"state": PostState.SENT, "channel": request.card.channel, "ts": ts}
+        execute(insert(posts), row | place | {"wanted": 1})
+
+
 def announce(execute: Execute, now: datetime, jobs: Iterable[Any]) -> None:
     """Announce these rows of watched jobs, or let their announcements show them as they are now.
 

@@ -18,6 +18,7 @@ from bot.cancellation.posts import PostKind
 from bot.cancellation.request_context import new_request_id
 from bot.storage import queries
 from bot.storage.job_store import change
+from bot.storage.posts import show_second_card
 from bot.storage.request_writer import (
     CHANGE_REQUEST,
     DELETE_APPROVAL,
@@ -174,6 +175,11 @@ class RequestStore(Store):
         reviewed = uow.change(CHANGE_REQUEST, values)
         uow.record_and_notify(reviewed, EventName.REVIEWED, actor=person)
         return reviewed
+
+    @writes
+    def replace_second_card(self, uow: UnitOfWork, request_id: str, ts: str) -> None:
+        """Let the outbox edit the message `ts` in the channel of the request's card."""
+        show_second_card(uow.execute, uow.lock(request_id), uow.now, ts)
 
     @writes
     def expire_due(self, uow: UnitOfWork, limit: int = 20) -> Sequence[Request]:

@@ -287,6 +287,14 @@ slack_connections = Table(
     Column("seen_at", Instant, nullable=False),
 )
 
+# The times of the last calls of a method that Slack limits, as a JSON list.
+slack_calls = Table(
+    "slack_calls",
+    metadata,
+    Column("method", Text, primary_key=True),
+    *_columns(Text, "at"),
+)
+
 _SHOWN = TypeAdapter(JobFingerprint)
 
 

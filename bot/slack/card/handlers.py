@@ -11,14 +11,13 @@ from bot.cancellation import errors
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.lifecycle import Request, State
 from bot.slack import ids
-from bot.slack.card import views as card_views
 from bot.slack.decisions import Decision, Decisions, decide_when_possible
 from bot.slack.dependencies import Dependencies, OnHomeClick
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.calls import Dialog
-from bot.slack.errors import CALL_ERRORS, private_refusal, translate_error
+from bot.slack.errors import private_refusal
 from bot.slack.payloads import is_in_home
-from bot.tasks import run_until_deadline
+from bot.tasks import log_errors, run_until_deadline
 
 log = structlog.get_logger(__name__)
 
@@ -110,14 +109,16 @@ class Click:
             await self._update_clicked(error.request)
 
     async def _update_clicked(self, request: Request) -> None:
-        """Update the Home tab, or a second copy of a card; the outbox updates all others."""
+        """Publish the Home tab, or let the outbox replace a card that was posted twice.
+
+        Where Slack does not know `client_msg_id` and an answer was lost, the first post stays as it
+        was until it is clicked, also after the end of the request: its place is known from a click
+        alone. Finding it would take a scope that reads messages, which the bot does not ask for.
+        """
         if self._in_home:
             self._publish_home()
         card, channel = request.card, self._by.channel_id
         if not (self._message and card) or self._message == card.ts or channel != card.channel:
             return
-        message = card_views.second_copy(request, self._deps.links)
-        try:
-            await self._deps.client.chat_update(channel=card.channel, ts=self._message, **message)
-        except CALL_ERRORS as error:
-            log.info("clicked message not updated", error=translate_error(error).sentence)
+        with log_errors("second card not replaced"):
+            await self._deps.service.replace_second_card(request, self._message)

@@ -47,16 +47,24 @@ class MessageBuilder:
         if isinstance(post, Announcement):
             return self._announcement(post)
         request = post.request
-        if post.kind is PostKind.COPY:
-            return self._copy(post)
-        if post.kind is PostKind.CARD:
-            return _message(post, request.channel, self._card(post))
-        if post.kind is PostKind.DIRECT:
-            content = card_replies.direct_message(post, self.links)
-            return Message(channel=post.recipient or request.requester, content=content)
-        if card := request.card:
+        match post.kind:
+            case PostKind.COPY:
+                message = self._copy(post)
+            case PostKind.CARD:
+                message = _message(post, request.channel, self._card(post))
+            case PostKind.SECOND_CARD:
+                message = _message(post, "", card_views.second_copy(request, self.links))
+            case PostKind.DIRECT:
+                content = card_replies.direct_message(post, self.links)
+                message = _message(post, post.recipient or request.requester, content)
+            case _:
+                message = self._in_thread(post)
+        return message
+
+    def _in_thread(self, post: RequestPost) -> Message:
+        if card := post.request.card:
             return Message(channel=card.channel, content=self._reply(post) | {"thread_ts": card.ts})
-        if not reaches(request):
+        if not reaches(post.request):
             raise Undeliverable("the request has no card")
         return self.direct_reply(post)
 

@@ -32,7 +32,7 @@ from bot.slack.outbox.delivery import (
     reason_to_move,
 )
 from bot.slack.outbox.messages import Message, MessageBuilder, Undeliverable, Unneeded
-from bot.slack.outbox.rate_limits import RateLimits, longest_wait
+from bot.slack.outbox.rate_limits import RateLimits, edit_limit, longest_wait
 from bot.slack.plain_text import send_simplified
 from bot.storage.outbox_store import OutboxStore
 from bot.tasks import cancel_and_wait, log_errors, wait_up_to
@@ -59,6 +59,10 @@ async def _send_nothing(_post: Post) -> None:
     return None
 
 
+async def _now(_limit: int) -> float:
+    return 0.0
+
+
 class OnAnswer(Protocol):
     """Takes the channel of a new message, and Slack's error or None."""
 
@@ -81,6 +85,8 @@ class Outbox:
     send_directly: Callable[[Post], Awaitable[None]] = _send_nothing
     #: Whether a channel takes posts, by an answer of Slack younger than these seconds.
     takes_posts: Callable[[str, float], Awaitable[bool]] = _always
+    #: Counts an edit, or returns the seconds until fewer than a limit are in the window.
+    take_edit: Callable[[int], Awaitable[float]] = _now
     on_answer: OnAnswer = lambda _channel, _error, is_reply: None  # noqa: ARG005 - ignores it
     #: Called with a job that started during the watch, once Slack has taken its announcement.
     on_announced: Callable[[Job], object] = lambda _job: None
@@ -102,6 +108,7 @@ class Outbox:
 
     async def run(self) -> None:
         """Deliver posts until `stop`; posts that are due then are still delivered."""
+        self._rate_limits = RateLimits(self.timings, self.monotonic)
         while True:
             self._wakeup.clear()
             await self._start_due()
@@ -128,7 +135,7 @@ class Outbox:
             await self.store.drop(post)
             log.info("post not needed", post=post.id, kind=post.kind, why=str(reason))
             return
-        if (seconds := self._rate_limits.take_turn(post, message)) > longest_wait(post):
+        if (seconds := await self._wait_of(post, message)) > longest_wait(post):
             if message.ts is None and not await self.takes_posts(message.channel, CHANNEL_AGE):
                 await self.send_directly(post)
             await self.store.retry_later(post, seconds)
@@ -140,10 +147,15 @@ class Outbox:
         if error := await self._send_and_record(post, message, post.client_msg_id):
             is_new = isinstance(post, Announcement) and not post.is_edit
             if is_new and isinstance(error, CannotPost):
-                self._rate_limits.block(post, message, REFUSED_CHANNEL_PAUSE)
+                self._rate_limits.block(message, REFUSED_CHANNEL_PAUSE)
             elif isinstance(error, RateLimited):
-                self._rate_limits.block(post, message, error.seconds)
+                self._rate_limits.block(message, error.seconds)
             await self._carry_out(post, message, error)
+
+    async def _wait_of(self, post: Post, message: Message) -> float:
+        """Return the seconds until Slack takes the message; 0 counts an edit."""
+        seconds = self._rate_limits.take_turn(post, message)
+        return await self.take_edit(edit_limit(post)) if post.is_edit and not seconds else seconds
 
     async def _start_due(self) -> None:
         """Claim as many posts as may be in progress, and start their delivery."""

@@ -83,8 +83,9 @@ async def test_button_of_the_direct_announcement_cancels_the_job(env: WatchEnvir
     view = await env.wait_for_dialog("ada")
     await env.slack.people.submits("ada", view, {"reason": "not ours"})
     await told_once(env, job, "cancelled")
-    cards = [m for m in env.slack.state.messages(env.slack.state.dm("ada")) if is_card(m)]
-    assert [state_of(card) for card in cards] == ["cancelled"]
+    messages = env.slack.state.messages
+    dm = env.slack.state.dm("ada")
+    await wait_until(lambda: [state_of(m) for m in messages(dm) if is_card(m)] == ["cancelled"])
 
 
 async def test_without_named_approvers_readyz_says_that_downloads_reach_no_one(

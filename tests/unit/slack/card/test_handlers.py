@@ -8,16 +8,19 @@ from typing import Any
 import pytest
 
 from bot.cancellation.errors import MaybeRecorded, NotRecorded
-from bot.cancellation.lifecycle import Approval, Card, Outcome, Request, State
+from bot.cancellation.lifecycle import Approval, Outcome, Request, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
+from bot.cancellation.posts import PostKind
 from bot.slack import ids
 from bot.slack.decisions import WAITING
 from bot.slack.errors import other_version
+from bot.slack.outbox.messages import MessageBuilder
+from bot.storage.outbox_store import OutboxStore
 from tests.support.clock import NOON
 from tests.support.domain import JOB_ID, PROJECT_ID, RINA
 from tests.unit.slack import payloads, samples
-from tests.unit.slack.fake_slack import api_error
+from tests.unit.slack.fake_slack import LINKS, api_error
 from tests.unit.slack.harness import BoltHarness, NewBolt, Sleep
 
 ONE = Policy(approvals=1, approvers=People(groups=frozenset({"S0APPROVE"})))
@@ -128,12 +131,22 @@ async def test_click_after_the_end_reports_what_happened_and_when(
     assert (await bolt.request(ended.id)) == ended
 
 
-async def test_second_copy_of_a_card_links_to_the_first(new_bolt: NewBolt) -> None:
-    bolt, request = await waiting(new_bolt)
-    await bolt.send(payloads.click(ids.APPROVE, request.id, ts="1700000009.000100"))
-    (drawn,) = bolt.slack.called("chat.update")
-    assert drawn["ts"] == "1700000009.000100"
-    assert "posted twice" in json.dumps(drawn["blocks"])
+@pytest.mark.parametrize("state", [State.AWAITING, State.DENIED])
+async def test_second_card_that_is_clicked_is_replaced_by_the_outbox_alone(
+    new_bolt: NewBolt, state: State
+) -> None:
+    """So the limit of edits holds for all replicas."""
+    bolt = new_bolt(ONE)
+    request = await bolt.insert(samples.request(state=state, approvals_needed=1, approvals=()))
+    for _ in range(2):
+        await bolt.send(payloads.click(ids.APPROVE, request.id, ts="1700000009.000100"))
+    outbox = OutboxStore(bolt.database, bolt.clock)
+    posts = [each for each in await outbox.claim("me", 8) if each.kind is PostKind.SECOND_CARD]
+    (message,) = map(MessageBuilder(LINKS, bolt.projects).build, posts)
+
+    assert bolt.slack.called("chat.update") == []
+    assert (message.channel, message.ts) == ("C0OPS", "1700000009.000100")
+    assert "posted twice" in json.dumps(message.content["blocks"])
 
 
 async def test_card_without_a_recorded_place_is_not_updated(new_bolt: NewBolt) -> None:
@@ -142,16 +155,6 @@ async def test_card_without_a_recorded_place_is_not_updated(new_bolt: NewBolt) -
     await bolt.send(payloads.click(ids.APPROVE, request.id))
 
     assert bolt.slack.called("chat.update") == []
-
-
-async def test_copy_that_cannot_be_updated_is_ignored(new_bolt: NewBolt) -> None:
-    bolt = new_bolt(ONE)
-    ended = samples.request(state=State.DENIED, card=Card(channel="C0OPS", ts="1.1"))
-    await bolt.insert(ended)
-    bolt.slack.respond("chat.update", "message_not_found")
-    await bolt.send(payloads.click(ids.APPROVE, ended.id))
-
-    assert len(bolt.private) == 1
 
 
 @pytest.mark.parametrize("action", [*DECISIONS, ids.DENY])

@@ -21,7 +21,9 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def limits(clock: FakeClock) -> RateLimits:
-    return RateLimits(DEFAULT_TIMINGS, clock.monotonic)
+    limits = RateLimits(DEFAULT_TIMINGS, clock.monotonic)
+    clock.advance(BURST)
+    return limits
 
 
 def waits(limits: RateLimits, count: int, channel: str = "C0OPS") -> list[float]:
@@ -32,6 +34,11 @@ def waits(limits: RateLimits, count: int, channel: str = "C0OPS") -> list[float]
 def test_one_message_a_second_after_a_burst(limits: RateLimits) -> None:
     assert waits(limits, BURST) == [0.0] * BURST
     assert waits(limits, 3) == [1.0, 2.0, 3.0]
+
+
+def test_replica_that_leads_now_begins_with_one_message(clock: FakeClock) -> None:
+    """The one before may have sent a burst."""
+    assert waits(RateLimits(DEFAULT_TIMINGS, clock.monotonic), 3) == [0.0, 1.0, 2.0]
 
 
 def test_message_that_would_wait_too_long_is_not_counted(limits: RateLimits) -> None:
@@ -54,7 +61,7 @@ def test_channels_have_separate_limits(limits: RateLimits) -> None:
 
 
 def test_blocked_channel_is_free_after_the_time(limits: RateLimits, clock: FakeClock) -> None:
-    limits.block(POST, Message(channel="C0OPS", content={}), 30)
+    limits.block(Message(channel="C0OPS", content={}), 30)
     clock.advance(10)
     assert waits(limits, 1) == [20.0]
     clock.advance(20)

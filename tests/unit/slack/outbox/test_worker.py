@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -21,6 +22,7 @@ from bot.slack.outbox.messages import MessageBuilder
 from bot.slack.outbox.rate_limits import (
     ANNOUNCEMENT_BURST,
     COPY_EDITS,
+    EDIT,
     EDITS,
     FINAL_COPY_EDITS,
     FINAL_EDITS,
@@ -32,12 +34,14 @@ from bot.slack.outbox.worker import (
     REFUSED_CHANNEL_PAUSE,
     Outbox,
 )
+from bot.storage.call_budget import CallBudget
+from bot.storage.database import Database
 from bot.timings import Timings
 from tests.support.clock import FakeClock
 from tests.support.domain import JOB_ID, PROJECT_ID, RINA
 from tests.support.fake_atlas import FakeAtlas
 from tests.support.polling import wait_until
-from tests.support.service import CLUSTER
+from tests.support.service import CLUSTER, new_database
 from tests.unit.slack import samples
 from tests.unit.slack.fake_slack import LINKS, FakeSlack
 from tests.unit.slack.outbox.fake_outbox_store import FakeOutboxStore
@@ -104,7 +108,10 @@ def an_outbox(
     )
     messages = MessageBuilder(LINKS, projects or Projects([shop]))
     timings = Timings(outbox_poll_interval=poll_interval)
-    return Outbox(store, slack, "me", messages, timings=timings, **others)
+    outbox = Outbox(store, slack, "me", messages, timings=timings, **others)
+    # It has led for a while.
+    outbox._rate_limits._began -= POST_BURST
+    return outbox
 
 
 def a_card(number: int = 1, **changes: Any) -> RequestPost:
@@ -341,24 +348,45 @@ async def test_message_that_is_refused_in_each_form_is_retried(worker: Worker) -
     assert worker.retried == [1]
 
 
-async def test_edits_stay_below_slacks_limit_and_final_ones_come_first(worker: Worker) -> None:
-    await worker.deliver(*map(an_edit, range(EDITS)))
-    interim = len(worker.slack.calls)
-    await worker.deliver(*(an_edit(number, state=State.CANCELLED) for number in range(EDITS)))
+async def test_edit_beyond_the_budget_waits_in_the_outbox(worker: Worker) -> None:
+    limits: list[int] = []
 
-    assert interim == EDITS - FINAL_EDITS
-    assert len(worker.slack.calls) == EDITS
-    assert all(50 < seconds <= 60 for _, seconds, _ in worker.store.retries)
+    async def take_edit(limit: int) -> float:
+        limits.append(limit)
+        return 50.0
+
+    worker.outbox.take_edit = take_edit
+    waiting, ended = {"state": State.AWAITING}, {"state": State.DENIED}
+    edits = (an_edit(3, **waiting), an_edit(4, **ended), a_copy_edit(5), a_copy_edit(6, **ended))
+    await worker.deliver(*edits, a_card())
+
+    assert limits == [EDITS - FINAL_EDITS, EDITS, COPY_EDITS, FINAL_COPY_EDITS]
+    assert worker.slack.methods == ["chat.postMessage"]
+    assert [seconds for _, seconds, _ in worker.store.retries] == [50.0] * 4
 
 
-async def test_edits_of_copies_leave_room_for_those_of_cards(worker: Worker) -> None:
-    await worker.deliver(*map(a_copy_edit, range(EDITS)))
-    interim = len(worker.slack.calls)
-    await worker.deliver(*(a_copy_edit(number, state=State.DENIED) for number in range(EDITS)))
+async def test_leader_after_another_keeps_the_limit_of_edits_in_each_minute(
+    worker: Worker, tmp_path: Path
+) -> None:
+    database = Database(new_database(tmp_path))
 
-    assert (interim, len(worker.slack.calls)) == (COPY_EDITS, FINAL_COPY_EDITS)
-    assert worker.store.dropped == []
-    assert not any(worker.clock.sleeps)  # none holds a place while it waits
+    def leader() -> Outbox:
+        budget = CallBudget(database, worker.clock)
+        outbox = an_outbox(worker.slack, worker.store)
+        outbox.take_edit = lambda limit: budget.take(EDIT, limit, 60.0)
+        return outbox
+
+    leaders, times = (leader(), leader()), list[float]()
+    for second in range(90):
+        for number in range(2):
+            done = len(worker.updated)
+            await leaders[second >= 30].deliver(an_edit(number, state=State.CANCELLED))
+            times += [worker.clock.monotonic()] * (len(worker.updated) - done)
+        worker.clock.advance(1)
+    await database.close()
+
+    assert max(sum(at <= each < at + 60 for each in times) for at in times) == EDITS
+    assert len(times) == 2 * EDITS
 
 
 async def test_copy_is_the_card_with_its_buttons_as_a_direct_message(worker: Worker) -> None:
@@ -657,13 +685,14 @@ async def test_short_retry_after_delays_the_next_announcement(worker: Worker) ->
     assert 0.9 < worker.clock.sleeps[1] <= 2
 
 
-async def test_announcements_do_not_use_the_rate_limit_of_cards(worker: Worker) -> None:
+async def test_burst_of_announcements_leaves_room_for_a_card(worker: Worker) -> None:
     slept, outbox = without_sleep(worker)
-    for number in range(ANNOUNCEMENT_BURST + 1):
+    for number in range(ANNOUNCEMENT_BURST):
         await outbox.deliver(samples.announcement(id=number))
     await outbox.deliver(a_card(9, channel=WATCH))
+    await outbox.deliver(samples.announcement(id=10))
 
-    assert [round(seconds) for seconds in slept] == [0] * ANNOUNCEMENT_BURST + [1, 0]
+    assert [round(seconds) for seconds in slept] == [0] * ANNOUNCEMENT_BURST + [0, 2]
 
 
 async def test_card_is_posted_while_an_announcement_hangs(worker: Worker) -> None:

@@ -1,0 +1,44 @@
+"""Budgets of calls to Slack hold over all replicas, on both databases."""
+
+import asyncio
+
+from bot.storage.call_budget import CallBudget
+from tests.integration.storage.conftest import Stores
+
+
+async def test_two_replicas_share_the_budget_of_each_window(env: Stores) -> None:
+    replicas = [CallBudget(env.database, env.clock) for _ in range(2)]
+    calls: list[int] = []  # the seconds in which they were made
+    for second in range(90):
+        taken = [await replica.take("chat.update", 45, 60) for replica in replicas]
+        calls += [second] * taken.count(0.0)
+        env.clock.advance(1)
+
+    in_each_minute = [sum(at <= each < at + 60 for each in calls) for at in calls]
+    assert max(in_each_minute) == 45
+    assert len(calls) == 90
+
+
+async def test_concurrent_calls_are_counted_once_each(env: Stores) -> None:
+    replicas = [CallBudget(env.database, env.clock) for _ in range(2)]
+    waits = await asyncio.gather(*(each.take("chat.update", 5, 60) for each in replicas * 4))
+
+    assert sorted(waits) == [0.0] * 5 + [60.0] * 3
+
+
+async def test_room_for_fewer_calls_opens_later_and_methods_are_counted_apart(env: Stores) -> None:
+    budget = CallBudget(env.database, env.clock)
+    for _ in range(3):
+        await budget.take("chat.update", 3, 60)
+        env.clock.advance(10)
+
+    assert [await budget.take("chat.update", limit, 60) for limit in (3, 2)] == [30.0, 40.0]
+    assert await budget.take("usergroups.users.list", 1, 60) == 0.0
+
+
+async def test_calls_from_before_the_clock_was_set_back_do_not_count(env: Stores) -> None:
+    budget = CallBudget(env.database, env.clock)
+    await budget.take("chat.update", 1, 60)
+    env.clock.advance(-3600)
+
+    assert await budget.take("chat.update", 1, 60) == 0.0
