@@ -121,7 +121,9 @@ class Bot:
         identity = await authentication
         links = Links(atlas=self.settings.atlas.base_url, identity=identity)
         # A separate client: calls of dialogs that hang do not delay the check before a DELETE.
-        self._directory = directory = Directory(self._open_slack_client(), identity)
+        take_read = self._services.take_group_read
+        directory = Directory(self._open_slack_client(), identity, take_group_read=take_read)
+        self._directory = directory
         direct = self._leading.direct_messages(directory)
         channels = self._start_outbox(links, direct)
         self._follow_projects(names)

@@ -18,12 +18,12 @@ from bot.services.rights import ResolvePeople, RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
 from bot.settings import AtlasSettings, OrganizationSettings, ProjectSettings, Settings
-from bot.storage.call_budget import CallBudget
+from bot.slack.directory import GROUP_READS, MAX_GROUP_READS
 from bot.storage.database import Database, DatabaseClock
 from bot.storage.history import History
 from bot.storage.job_store import JobStore
 from bot.storage.lease_store import LeaseStore
-from bot.storage.replicas import ConnectionStore
+from bot.storage.replicas import CallBudget, ConnectionStore
 from bot.storage.request_store import RequestStore
 from bot.tasks import repeat
 from bot.timings import DEFAULT_TIMINGS, Timings
@@ -192,6 +192,10 @@ class CoreServices:
             name = {"name": project.name} if project.name else {}
             self.projects.update({project.id: {**name, "policies": project.policies}})
         self.organizations.set(map(self.clients.organization, settings.organizations))
+
+    async def take_group_read(self) -> float:
+        """Count a read of a user group, or return the seconds until one may be made."""
+        return await self.calls.take(GROUP_READS, MAX_GROUP_READS, 60.0)
 
     async def count(self) -> None:
         """Update the metrics of open requests until cancelled."""

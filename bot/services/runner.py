@@ -34,7 +34,8 @@ READ_BACKOFF = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 #: Seconds before each further check of rights while Slack does not answer.
 CHECK_BACKOFF = (0.25, 0.5, 1.0, 2.0, 4.0)
 CHECK_REPORT_DELAY = 10.0  #: seconds without an answer from Slack until the requester is notified
-PEOPLE_MAX_AGE = 1.0  #: seconds for which people who were read beside the job are current
+PEOPLE_MAX_AGE = 1.0  #: seconds from the begin of a read of people to the DELETE
+SLOW_SLACK = "Slack answers too slowly."
 #: Concurrent runs. More would wait for each other's transactions until their leases run out; the
 #: others wait unclaimed, in order.
 MAX_CONCURRENT_RUNS = 64
@@ -131,18 +132,25 @@ class Run:
         return job
 
     async def _read_people(self) -> None:
+        self._people_read_at = self.monotonic()
         try:
             self._people = await self.runner.rights.people_of(self.request)
         except RightsNotChecked as error:
             self._people = error
-        self._people_read_at = self.monotonic()
 
     async def _judge(self) -> Judgement:
         """Judge by the people that were read beside the job, or now if that was too long ago."""
+        if not isinstance(self._people, RightsNotChecked) and self._people_are_old:
+            await self._read_people()
         if isinstance(self._people, RightsNotChecked):
             raise self._people
-        is_current = self.monotonic() - self._people_read_at <= PEOPLE_MAX_AGE
-        return await self.runner.rights.judge(self.request, self._people if is_current else None)
+        if self._people_are_old:
+            raise RightsNotChecked(SLOW_SLACK)
+        return await self.runner.rights.judge(self.request, self._people)
+
+    @property
+    def _people_are_old(self) -> bool:
+        return self.monotonic() - self._people_read_at > PEOPLE_MAX_AGE
 
     def _result(self, step: Step, job: RestoreJob) -> Ending | None:
         """Return the result of the run, or None to continue."""

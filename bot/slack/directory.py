@@ -6,7 +6,7 @@ Where Slack does not answer, `RightsNotChecked` is raised, and a person has no r
 import asyncio
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -34,15 +34,23 @@ T = TypeVar("T")
 
 # Seconds
 MAX_AGE = 60.0  # for which an answer is reused: Slack allows 20 calls a minute for groups
-CURRENT_MAX_AGE = 1.0  # for which one counts as current: a click and its run share it
+#: For which one counts as current: a click and its run share it. With the second that a run may
+#: take from its read to the DELETE, a right that was lost more than 1.5 s ago does not count.
+CURRENT_MAX_AGE = 0.5
 LOOKUP_TIMEOUT = 2.0  # to wait for an answer; the click itself must be acked within 3
 #: Slack's codes for a user who is not in the workspace, and for a group that does not exist.
 UNKNOWN_USER = frozenset({"user_not_found", "users_not_found", "user_not_visible"})
 UNKNOWN_GROUP = frozenset({"no_such_subteam", "subteam_not_found"})
 
+GROUP_READS = "usergroups.users.list"  #: the method whose calls all replicas count
+#: Calls in a minute: Slack allows 20, by the time at which they arrive.
+MAX_GROUP_READS = 18
+BUDGET_USED = "the bot's own limit"  #: the code of a call that was not made
+
 #: Sentences for Slack's error codes.
 REASONS: Mapping[str, str] = {
     "": "Slack did not answer in time.",
+    BUDGET_USED: "The bot has read user groups as often as Slack allows in a minute.",
     "missing_scope": "The bot lacks a scope (users:read, usergroups:read).",
     "plan_upgrade_required": "This workspace's Slack plan has no user groups.",
     **dict.fromkeys(UNKNOWN_GROUP, "A user group of the bot's settings does not exist."),
@@ -57,6 +65,10 @@ MAX_LOOKUPS = 20
 TWO_TEAMS = "Slack knows this person in another workspace than the click names."
 
 
+async def _now() -> float:
+    return 0.0
+
+
 @dataclass(eq=False)
 class Directory:
     """People and groups, by `users.info` and `usergroups.users.list`."""
@@ -65,8 +77,11 @@ class Directory:
     identity: Identity
     timeout: float = LOOKUP_TIMEOUT
     monotonic: Callable[[], float] = time.monotonic
+    #: Counts a read of a group, or returns the seconds until one may be made.
+    take_group_read: Callable[[], Awaitable[float]] = _now
 
     def __post_init__(self) -> None:
+        self._groups_free_at = -math.inf  # by Slack's Retry-After
         self._accounts = AsyncCache(self._read_account, self.monotonic)
         self._members = AsyncCache(self._read_members, self.monotonic)
 
@@ -280,7 +295,7 @@ class Directory:
         """Return an answer; one from before `since` only at Slack's rate limit."""
         try:
             return await cache.get(key, max_age=MAX_AGE, timeout=self.timeout, since=since)
-        except CALL_ERRORS as error:
+        except (*CALL_ERRORS, RateLimited) as error:
             meaning = translate_error(error)
             reuse = reuse_at_limit and isinstance(meaning, RateLimited)
             stored = cache.get_stored(key, max_age=MAX_AGE) if reuse else None
@@ -295,7 +310,16 @@ class Directory:
         return read_account(answer.get("user") or {}, self.identity)
 
     async def _read_members(self, group: str) -> tuple[str, ...]:
-        answer = await self.client.usergroups_users_list(usergroup=group)
+        """Read a group, if neither Slack's Retry-After nor the budget forbids it."""
+        if (blocked := self._groups_free_at - self.monotonic()) > 0:
+            raise RateLimited("ratelimited", blocked)
+        if seconds := await self.take_group_read():
+            raise RateLimited(BUDGET_USED, seconds)
+        try:
+            answer = await self.client.usergroups_users_list(usergroup=group)
+        except CALL_ERRORS as error:
+            self._groups_free_at = self.monotonic() + translate_error(error).seconds
+            raise
         return tuple(answer.get("users") or ())
 
 

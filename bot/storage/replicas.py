@@ -1,5 +1,6 @@
-"""What the replicas share: which one leads, and how many Socket Mode connections each holds."""
+"""What the replicas share: which one leads, the connections of each, and limits of Slack."""
 
+import json
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -7,7 +8,7 @@ from sqlalchemy import delete, func, insert, or_, select, update
 
 from bot.cancellation.errors import NotRecorded
 from bot.storage.database import has_passed
-from bot.storage.tables import leases, slack_connections
+from bot.storage.tables import MILLISECONDS, leases, milliseconds, slack_calls, slack_connections
 from bot.storage.unit_of_work import Store, UnitOfWork, writes
 
 LEADER = "leader"  #: the name of the lease
@@ -72,3 +73,28 @@ class ConnectionStore(Store):
             uow.execute(insert(slack_connections).values(owner=self.owner, **values))
         others = select(func.coalesce(func.sum(columns.connections), 0))
         return int(uow.execute(others.where(columns.owner != self.owner)).scalar_one())
+
+
+class CallBudget(Store):
+    """One row for each method of Slack; the clock is the database's."""
+
+    @writes
+    def take(self, uow: UnitOfWork, method: str, limit: int, window: float) -> float:
+        """Count a call, or return the seconds until fewer than `limit` are in the window.
+
+        Raises `StorageError`, after which the call must not be made.
+        """
+        is_method = slack_calls.c.method == method
+        row = uow.execute(select(slack_calls).where(is_method).with_for_update()).first()
+        now = milliseconds(uow.now)
+        began, end = (milliseconds(uow.now + timedelta(seconds=each)) for each in (-window, window))
+        # A later time than the end was written before the clock was set back.
+        recent: list[int] = [at for at in (json.loads(row.at) if row else []) if began < at <= end]
+        if len(recent) >= limit:
+            return (sorted(recent)[len(recent) - limit] - began) / MILLISECONDS
+        values = {"method": method, "at": json.dumps([*recent, now])}
+        if row is None:
+            uow.execute(insert(slack_calls), values)  # its key decides between two
+        else:
+            uow.execute(update(slack_calls).where(is_method).values(**values))
+        return 0.0

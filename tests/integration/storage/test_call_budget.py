@@ -2,7 +2,7 @@
 
 import asyncio
 
-from bot.storage.call_budget import CallBudget
+from bot.storage.replicas import CallBudget
 from tests.integration.storage.conftest import Stores
 
 

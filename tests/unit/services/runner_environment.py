@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from bot.atlas import AtlasReader, JobRef, RestoreJob
@@ -150,9 +151,11 @@ class ScriptedSlack:
 
     answers: list[Kind | Exception]
     was_asked: asyncio.Event = field(default_factory=asyncio.Event)
+    on_ask: Callable[[], None] = lambda: None
 
     async def resolve(self, users: Collection[str], _groups: Collection[str]) -> dict[str, Person]:
         self.was_asked.set()
+        self.on_ask()
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
@@ -183,6 +186,7 @@ async def run(
     store: FakeLeaseStore | None = None,
     *slack_answers: Kind | Exception,
     policy: Policy | None = None,
+    slack_seconds: float = 0.0,
 ) -> tuple[State, Outcome]:
     store = store or FakeLeaseStore()
 
@@ -190,7 +194,8 @@ async def run(
         await asyncio.sleep(3600 if seconds == 3.0 else 0)  # the lease's renewal never comes due
         await atlas.clock.sleep(seconds)
 
-    slack = ScriptedSlack([*slack_answers]) if slack_answers else None
+    on_ask = partial(atlas.clock.advance, slack_seconds)
+    slack = ScriptedSlack([*slack_answers], on_ask=on_ask) if slack_answers else None
     runner = a_runner(store, atlas, policy, slack, sleep=sleep, monotonic=atlas.clock.monotonic)
     await runner.run(store.request.id)
     assert store.settled

@@ -112,6 +112,14 @@ async def test_people_who_were_read_beside_the_job_count_for_a_second(
     assert state is settled
 
 
+async def test_slack_that_takes_more_than_a_second_lets_no_delete_be_sent() -> None:
+    """A right that was lost at the begin of the read would count more than 1.5 s later."""
+    atlas, store = ScriptedAtlas(reads=[THERE, THERE, CANCELLED]), FakeLeaseStore()
+    await run(atlas, store, Kind.MEMBER, slack_seconds=1.1)
+
+    assert "DELETE" not in atlas.calls
+
+
 async def test_people_are_not_read_once_a_delete_was_sent() -> None:
     atlas, slack = ScriptedAtlas(reads=[CANCELLED]), ScriptedSlack([Kind.MEMBER])
     store = FakeLeaseStore(a_request(sent=UNKNOWN))

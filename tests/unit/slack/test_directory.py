@@ -11,6 +11,7 @@ from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.people import EVERYONE, Kind, People
 from bot.slack.client import Identity
 from bot.slack.directory import MAX_AGE, MAX_CANDIDATES, Directory
+from bot.slack.errors import DEFAULT_RETRY_AFTER
 from bot.slack.payloads import Actor, kind_of
 from tests.support.clock import FakeClock
 from tests.unit.slack.fake_slack import HOME, IDENTITY, FakeSlack
@@ -177,8 +178,38 @@ async def test_cached_membership_counts_only_under_a_rate_limit(env: Env) -> Non
     env.slack.respond("usergroups.users.list", "ratelimited", "internal_error")
 
     assert await env.directory.acting_person(ADA, GROUP) in GROUP
+    env.clock.advance(DEFAULT_RETRY_AFTER)
     with pytest.raises(RightsNotChecked, match="internal_error"):
         await env.directory.acting_person(ADA, GROUP)
+
+
+async def test_no_group_is_read_before_slacks_retry_after_has_passed(env: Env) -> None:
+    env.slack.respond("usergroups.users.list", "ratelimited")
+    for _ in range(3):
+        with pytest.raises(RightsNotChecked) as refused:
+            await env.directory.candidates(GROUP)
+        env.clock.advance(1)
+    assert refused.value.retry_after == DEFAULT_RETRY_AFTER - 2
+    assert len(env.slack.calls) == 1
+    env.clock.advance(2)
+
+    assert await env.directory.candidates(GROUP)
+
+
+async def test_group_is_not_read_while_the_budget_of_all_replicas_is_used_up(env: Env) -> None:
+    waits = [0.0, 12.0]
+
+    async def take() -> float:
+        return waits.pop(0)
+
+    env.directory.take_group_read = take
+    await env.directory.current_people([], GROUP.groups)
+    env.clock.advance(2)
+    with pytest.raises(RightsNotChecked, match="as often as Slack allows") as refused:
+        await env.directory.current_people([], GROUP.groups)
+
+    assert (refused.value.retry_after, refused.value.is_temporary) == (12.0, True)
+    assert env.slack.methods == ["usergroups.users.list"]
 
 
 async def test_groups_are_read_only_if_the_policy_names_some(env: Env) -> None:

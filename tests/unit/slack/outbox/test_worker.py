@@ -34,8 +34,8 @@ from bot.slack.outbox.worker import (
     REFUSED_CHANNEL_PAUSE,
     Outbox,
 )
-from bot.storage.call_budget import CallBudget
 from bot.storage.database import Database
+from bot.storage.replicas import CallBudget
 from bot.timings import Timings
 from tests.support.clock import FakeClock
 from tests.support.domain import JOB_ID, PROJECT_ID, RINA
