@@ -197,7 +197,6 @@ class CancelCommand:
                 asked_in=channel,
                 reason=self.options.reason,
             ),
-            project_name=self.project.name,
             channel=channel,
             typed=self.shown.ref.cluster_name,
             approver_members=None,

@@ -46,7 +46,6 @@ class Submission:
     key: str  #: the idempotency key (the view's id): a second delivery gives the same request
     person: ActingPerson
     ask: Ask
-    project_name: str
     channel: str  #: the channel for the card
     typed: str = ""  #: the typed confirmation, where the policy requires it
     moved_because: str | None = None  #: why `channel` is not that of the command
@@ -106,7 +105,8 @@ class CancellationService:
         if refusal := refusal_of(policy, submission):
             raise refusal
         request_id = submission.request_id or new_request_id()
-        request = new_request(policy, submission, request_id, self.now())
+        name = self.projects.get(submission.ask.ref.project_id).name
+        request = new_request(policy, name, submission, request_id, self.now())
         members = submission.approver_members or frozenset()
         notified = recipients(policy, person.id, members)
         return self._changed(await self.requests.create(request, person, notified))
@@ -216,8 +216,10 @@ def acts_alone(policy: Policy, submission: Submission) -> bool:
     return submission.alone and policy.approvals > 0
 
 
-def new_request(policy: Policy, submission: Submission, request_id: str, now: datetime) -> Request:
-    """Build the request for a submission (pure)."""
+def new_request(
+    policy: Policy, project: str, submission: Submission, request_id: str, now: datetime
+) -> Request:
+    """Build the request for a submission (pure); `project` is the name."""
     alone = acts_alone(policy, submission)
     approvals = 0 if alone else policy.approvals
     return Request(
@@ -225,7 +227,7 @@ def new_request(policy: Policy, submission: Submission, request_id: str, now: da
         key=submission.key,
         state=State.AWAITING if approvals else State.APPROVED,
         ask=submission.ask.with_typed(lambda text: without_secrets(text.strip())),
-        project_name=submission.project_name,
+        project_name=project,
         team=submission.person.team,
         requester=submission.person.id,
         channel=submission.channel,

@@ -155,7 +155,6 @@ class Submissions:
             key=str(view["id"]),
             person=person,
             ask=ask,
-            project_name=shown.project_name,
             channel=shown.card_channel,
             typed=typed_text(view, ids.TYPED),
             moved_because=shown.because,

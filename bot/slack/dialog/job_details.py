@@ -15,7 +15,6 @@ from bot.slack.dialog.views import BACK, Content, reason_input, submit_label
 from bot.slack.errors import see_card
 from bot.slack.placement import Placement
 
-MAX_NAME_LENGTH = 200  #: characters that the metadata keeps; the ids identify the project
 MAX_REASON_LENGTH = 300  #: characters
 ALONE = blockkit.checkbox(
     ids.ALONE,
@@ -46,7 +45,6 @@ def details(
     """
     shown = Shown(
         job=JobFingerprint.of(details.job),
-        project_name=blockkit.cut(details.project_name, MAX_NAME_LENGTH),
         card_channel=placement.channel,
         because=placement.because and blockkit.cut(placement.because, MAX_REASON_LENGTH),
     )

@@ -35,7 +35,6 @@ class Shown:
     """
 
     job: JobFingerprint
-    project_name: str
     card_channel: str
     because: str | None = None
 

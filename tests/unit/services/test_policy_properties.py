@@ -340,7 +340,6 @@ async def _ask(harness: ServiceHarness, person: Person) -> None:
         key="V1",
         person=ActingPerson(person),
         ask=an_ask(reason=""),
-        project_name="shop-prod",
         channel="C0OPS",
         approver_members=members,
         request_id="request-1",

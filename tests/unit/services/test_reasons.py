@@ -22,7 +22,6 @@ async def test_secret_in_a_reason_is_removed_before_it_is_recorded(tmp_path: Pat
         key="V1",
         person=RINA,
         ask=an_ask().with_typed(lambda _text: " see https://restore-1.example/x.tar.gz"),
-        project_name="shop-prod",
         channel="C0OPS",
     )
 

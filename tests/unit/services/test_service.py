@@ -161,7 +161,6 @@ def submission(user: str, **changes: Any) -> Submission:
         "key": "V1",
         "person": ActingPerson(Person(id=user, team=RINA.team)),
         "ask": an_ask(),
-        "project_name": "shop-prod",
         "channel": "C0OPS",
         "alone": True,
     }

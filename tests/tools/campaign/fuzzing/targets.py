@@ -171,7 +171,7 @@ TARGETS: dict[str, tuple[Target, tuple[bytes, ...]]] = {
         (
             (
                 b'{"asked_in":"C1","project_id":"5b6212af90dc76637950a2c6","cluster":"a","job_id":'
-                b'"5b622f9287d9d6039aa3fd87","has_pickers":true,"shown":{"project_name":"x",'
+                b'"5b622f9287d9d6039aa3fd87","has_pickers":true,"shown":{'
                 b'"card_channel":"C1","because":null,"job":{"delivery_type":"download",'
                 b'"snapshot_id":"x","snapshot_time":"2026-11-25T03:00:00+00:00",'
                 b'"cancellable":true,"link_is_live":true}}}'

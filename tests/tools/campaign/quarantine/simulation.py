@@ -287,7 +287,6 @@ class Simulation:
             key=f"V{each.job_id}",
             person=RINA,
             ask=an_ask(ref=each.ref, shown=shown, asked_in=CHANNEL),
-            project_name="shop-prod",
             channel=CHANNEL,
             approver_members=frozenset({ADA.id, ABE.id}),
         )

@@ -34,7 +34,7 @@ from tests.support.domain import PROJECT_ID, SHOWN, job_ref
 from tests.unit.slack import samples
 from tests.unit.slack.fake_slack import LINKS
 
-DETAILS = Shown(job=SHOWN, project_name="shop-prod", card_channel="C0OPS", because="no way in")
+DETAILS = Shown(job=SHOWN, card_channel="C0OPS", because="no way in")
 SEEN = replace(samples.asked(), shown=DETAILS)
 OTHER = "1" * 24
 
@@ -63,12 +63,11 @@ def test_state_survives_encoding(shown: JobFingerprint) -> None:
     assert read_state(view(encode_state(seen))) == seen
 
 
-def test_longest_names_fit_into_private_metadata() -> None:
+def test_longest_state_fits_into_private_metadata() -> None:
     placement = Placement(channel="C0OPS", because="x" * 4000)
-    sight = replace(samples.sight(), project_name=samples.LONG_NAME)
     state = replace(samples.longest_asked(), has_pickers=True)
     with bound_contextvars(request=new_request_id()):
-        content = job_details.details(sight, Policy(), placement, LINKS)
+        content = job_details.details(samples.sight(), Policy(), placement, LINKS)
         written = dialog_views.view(state, content)["private_metadata"]
 
     assert "request" in json.loads(written)
@@ -86,8 +85,8 @@ def test_longest_names_fit_into_private_metadata() -> None:
         {"asked_in": None},
         {"has_pickers": "yes"},
         *(
-            {"shown": {"job": {}, "project_name": "x", "card_channel": "C0OPS"} | wrong}
-            for wrong in ({}, {"card_channel": None}, {"project_name": 7}, {"because": 1})
+            {"shown": {"job": {}, "card_channel": "C0OPS"} | wrong}
+            for wrong in ({}, {"card_channel": None}, {"because": 1})
         ),
     ],
 )
