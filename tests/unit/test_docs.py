@@ -18,6 +18,7 @@ from bot.sandbox.atlas import PRESETS
 from bot.settings import load_settings
 from bot.slack import errors as slack_errors
 from bot.slack.command.views import FORMS
+from bot.slack.dialog.state import UnreadableDialog
 from bot.slack.manifest import SCOPES
 from bot.slack.mrkdwn import STATE_LABELS
 from bot.web.metrics import Metrics
@@ -138,7 +139,8 @@ def test_troubleshooting_has_every_sentence_that_people_see(leaf: Any) -> None:
 def test_sentences_of_errors_are_kept_where_docstrings_are_removed() -> None:
     code = (
         "from bot import atlas; from bot.cancellation import errors; from bot.slack import errors"
-        " as slack; print(atlas.TimedOut(), errors.NotRecorded(), slack.CannotPost(), sep='|')"
+        " as slack; from bot.slack.dialog.state import UnreadableDialog as Unreadable;"
+        " print(atlas.TimedOut(), errors.NotRecorded(), slack.CannotPost(), Unreadable(), sep='|')"
     )
     ran = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, check=True)
 
@@ -146,6 +148,7 @@ def test_sentences_of_errors_are_kept_where_docstrings_are_removed() -> None:
         atlas_errors.TimedOut.sentence,
         request_errors.NotRecorded.sentence,
         slack_errors.CannotPost.sentence,
+        str(UnreadableDialog()),
     ]
 
 

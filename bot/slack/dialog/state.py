@@ -21,10 +21,10 @@ DETAILS_NOT_SHOWN = (
 
 
 class UnreadableDialog(ValueError):
-    """This dialog was opened by another version of the bot; please type the command again."""
-
     def __init__(self) -> None:
-        super().__init__(self.__doc__)
+        super().__init__(
+            "This dialog was opened by another version of the bot; please type the command again."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
