@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Sequence
 from datetime import timedelta
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -37,7 +38,7 @@ EARLIER_EDIT = "edit"  #: the kind of an edit of the edition before
 
 
 def _due_posts() -> Select[Any]:
-    """List the messages that are to be posted or edited, by priority.
+    """List the messages that are to be posted or edited, by priority and then by time.
 
     Parameters: `owner`, the ids that it has `held`, `now`, `far`, `limit`.
 
@@ -62,7 +63,7 @@ def _due_posts() -> Select[Any]:
     return (
         select(posts.c.id, posts.c.kind, posts.c.watched_job, posts.c.recipient)
         .where(text(IS_DUE), passed, is_free, ~in_progress, ~after_another)
-        .order_by(posts.c.priority, posts.c.id)
+        .order_by(posts.c.priority, posts.c.due_at, posts.c.id)
         .limit(bindparam("limit", type_=Integer))
     )
 
@@ -132,7 +133,7 @@ class OutboxStore(Store):
         lease = {"ids": claimed, "owner": owner, "until": uow.now + LEASE}
         rows = uow.execute(CLAIM_POSTS, lease).all()
         # An UPDATE returns its rows in any order.
-        return _posts(uow, sorted(rows, key=lambda row: (row.priority, row.id)))
+        return _posts(uow, sorted(rows, key=attrgetter("priority", "due_at", "id")))
 
     @writes
     def mark_sent(self, uow: UnitOfWork, post: Post, channel: str, ts: str) -> None:

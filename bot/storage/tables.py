@@ -249,7 +249,7 @@ posts = Table(
     CheckConstraint("(request IS NULL) <> (watched_job IS NULL)", name="one_subject_per_post"),
     partial_index("due_posts", "request", "id", where=IS_UNPOSTED),
     partial_index("announcements", "watched_job", where="watched_job IS NOT NULL"),
-    partial_index("due_posts_in_order", "priority", "id", where=IS_DUE),
+    partial_index("due_posts_in_order", "priority", "due_at", "id", where=IS_DUE),
     partial_index("sent_posts", "at", where=IS_OVER),
 )
 

@@ -344,8 +344,8 @@ async def test_edits_that_were_rows_of_their_own_change_the_messages_that_were_s
 
     assert [(post.id, post.place and post.place.ts) for post in edited] == [
         (1, "1.0"),
-        (2, "2.0"),
         (5, "5.0"),
+        (2, "2.0"),
     ]
     for post in edited:
         await outbox.mark_sent(post, "", "")

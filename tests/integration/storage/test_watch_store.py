@@ -291,6 +291,16 @@ async def test_changes_before_an_update_need_one_post(env: Stores) -> None:
     assert await claim(env) is None
 
 
+async def test_new_announcement_is_posted_before_a_later_change_of_another(env: Stores) -> None:
+    job, new = await watched(env, is_announced=True), a_download()
+    env.clock.advance(1)
+    await announced(env.watch, job, new)
+    env.clock.advance(1)
+    await announced(env.watch, a_download(id=job.id, cancelled=True), new)
+
+    assert await all_claimed(env) == [new.id, job.id]
+
+
 async def test_change_during_a_delivery_is_shown_by_an_edit(env: Stores) -> None:
     job = await watched(env)
     first = await claimed(env)

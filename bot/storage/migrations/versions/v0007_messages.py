@@ -12,7 +12,7 @@ down_revision = "0006"
 
 INDEXES = {
     "announcements": (["watched_job"], "watched_job IS NOT NULL"),
-    "due_posts_in_order": (["priority", "id"], "(state = 'due' OR shown < wanted)"),
+    "due_posts_in_order": (["priority", "due_at", "id"], "(state = 'due' OR shown < wanted)"),
     "sent_posts": (["at"], "state <> 'due' AND kind NOT IN ('card', 'announcement')"),
 }
 #: A job's announcement was a row for each change: the first is the message.
