@@ -45,16 +45,6 @@ async def test_keeper_retries_after_any_error_and_reports_it(error: Exception) -
         assert isinstance(keeper.error, SlackUnavailable)
 
 
-async def test_stopped_keeper_makes_no_more_attempts() -> None:
-    connect = FailingConnect(SlackUnavailable())
-    async with started(connect):
-        pass
-    count = connect.count
-    await asyncio.sleep(0.3)
-
-    assert connect.count == count
-
-
 async def test_keeper_pauses_as_long_as_slack_asks() -> None:
     connect = FailingConnect(RateLimited("ratelimited", 30.0))
     async with started(connect, calls=1):
