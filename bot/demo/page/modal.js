@@ -53,13 +53,13 @@ function moveFocus() {
 }
 
 function content(view) {
-  const close_ = h("button", { type: "button", class: "button", disabled: busy, onclick: () => close(false), "data-key": "close" }, plain(view.close?.text ?? "Close"));
+  const close_ = h("button", { type: "button", class: "button", disabled: busy, onclick: close, "data-key": "close" }, plain(view.close?.text ?? "Close"));
   const submit = view.submit ? h("button", { type: "submit", class: "button primary", disabled: busy || view.submit_disabled, "aria-busy": busy || null, "data-key": "submit" }, plain(view.submit.text)) : null;
   const form = h("form", { novalidate: true, onsubmit: (event) => { event.preventDefault(); send(view); } },
     h("div", { class: "body", tabindex: "0", role: "group", "aria-label": "Details" }, blocks(view)),
     h("footer", {}, close_, submit));
   return [
-    h("header", {}, h("h2", { id: "modal-title" }, plain(view.title.text)), iconButton("close", "Close everything", () => close(true), { disabled: busy, "data-key": "x" })),
+    h("header", {}, h("h2", { id: "modal-title" }, plain(view.title.text)), iconButton("close", "Close", close, { disabled: busy, "data-key": "x" })),
     form,
     state.demo.fault ? fault() : null,
   ].filter(Boolean);
@@ -71,9 +71,9 @@ function fault() {
   return h("div", { class: "of-the-demo" }, h("p", {}, icon("bolt"), state.demo.fault), clear);
 }
 
-async function close(everything) {
+async function close() {
   const view = views().at(-1);
-  if (view) await sendAction("closes", { user: state.me, view: { id: view.id, root_view_id: view.root_view_id }, everything });
+  if (view) await sendAction("closes", { user: state.me, view: { id: view.id, root_view_id: view.root_view_id } });
 }
 
 async function send(view) {

@@ -17,15 +17,10 @@ from bot.sandbox.atlas.behaviour import Behaviour
 from bot.sandbox.atlas.call_recorder import Call, CallRecorder
 from bot.sandbox.atlas.clock import Clock, wall_clock
 from bot.sandbox.atlas.faults import Faults
-from bot.sandbox.atlas.guard import cross_site_reason
 from bot.sandbox.atlas.world import World
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from aiohttp.typedefs import Handler
-
-WELCOME = "This is a sandbox: a fake MongoDB Atlas Administration API.\nNothing here is real.\n"
 
 
 class FakeAtlasServer:
@@ -67,6 +62,11 @@ class FakeAtlasServer:
         """Every call so far, oldest first."""
         return self.recorder.calls
 
+    def tokens_left(self, project_id: str) -> float:
+        """Return what is left of the project's smallest rate limit, over all clients."""
+        buckets = self._gates.buckets.buckets.items()
+        return min((b.left for (_, scope), b in buckets if scope == project_id), default=1200)
+
     def deletes(self, job_id: str = "") -> list[Call]:
         """Return the DELETEs with accepted credentials, of one job or of all."""
         return self.recorder.deletes(job_id)
@@ -74,8 +74,7 @@ class FakeAtlasServer:
     async def start(self) -> None:
         """Start to listen; `url` is valid afterwards."""
         self._handler.stopping.clear()
-        app = web.Application(middlewares=[self._reject_cross_site])
-        app.router.add_get("/", self._welcome)
+        app = web.Application()
         app.router.add_route("*", r"/{path:[\s\S]*}", self._serve)
         app.on_response_prepare.append(_mark_response)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -102,18 +101,6 @@ class FakeAtlasServer:
         _traceback: TracebackType | None,
     ) -> None:
         await self.stop()
-
-    async def _welcome(self, _request: web.Request) -> web.Response:
-        return web.Response(text=WELCOME)
-
-    @web.middleware
-    async def _reject_cross_site(
-        self, request: web.Request, handler: Handler
-    ) -> web.StreamResponse:
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        if why := cross_site_reason(headers):
-            raise web.HTTPForbidden(text=why)
-        return await handler(request)
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         began = time.perf_counter()

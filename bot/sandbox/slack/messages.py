@@ -69,11 +69,11 @@ class Messages:
         edited = {"user": by, "ts": self._ids.ts()}
         message.content = {**message.content, **changes, "edited": edited}
 
-    def remove(self, message: Message) -> None:
-        del self._by_place[message.channel, message.ts]
-
     def find(self, channel: str, ts: str) -> Message | None:
         return self._by_place.get((channel, ts))
+
+    def all(self) -> list[Message]:
+        return list(self._by_place.values())
 
     def with_client_id(self, client_msg_id: str) -> Message | None:
         return self._by_client_id.get(client_msg_id)

@@ -107,8 +107,7 @@ class Views:
     def _completed(self, content: Json) -> Json:
         empty = {"private_metadata": "", "callback_id": "", "external_id": ""}
         buttons = {"submit": None, "close": None} if content["type"] == "modal" else {}
-        flags = {"clear_on_close": False, "notify_on_close": False}
-        return {**empty, **buttons, **flags, **content, "blocks": with_ids(content["blocks"])}
+        return {**empty, **buttons, **content, "blocks": with_ids(content["blocks"])}
 
     def _check_external_id(self, content: Json, but: View | None = None) -> None:
         external_id = content.get("external_id")

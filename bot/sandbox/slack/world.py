@@ -1,6 +1,5 @@
 """All state of the fake Slack, shared by the Web API and by the actions of people."""
 
-from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -22,7 +21,6 @@ class Settings:
 
     `client_msg_id`: whether a repeated id returns the first message or posts again.
     `connect_team`: whose team `team.id` is when an external person clicks: the app's or their own.
-    `rate_limit`: whether a channel accepts only one post a second.
     `ack_seconds`: time limit of an ack (real seconds).
     `trigger_seconds`: for which a trigger is valid, by the server's clock.
     `latency`: least duration of each Web API call and each new connection (real seconds).
@@ -33,7 +31,6 @@ class Settings:
 
     client_msg_id: Literal["dedupe", "ignore"] = "dedupe"
     connect_team: Literal["installed", "actor"] = "installed"
-    rate_limit: bool = False
     ack_seconds: float = 3.0
     trigger_seconds: float = 3.0
     latency: float = 0.0
@@ -65,7 +62,6 @@ class World:
     calls: list[Call] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     tickets: set[str] = field(default_factory=set)
-    posts: defaultdict[str, deque[float]] = field(default_factory=lambda: defaultdict(deque))
 
     def __post_init__(self) -> None:
         self.ids = IdGenerator(self.clock)

@@ -108,8 +108,7 @@ def backup_calls(calls: Sequence[Call]) -> list[Call]:
 
 def left(env: BotEnvironment) -> float:
     """Return the calls that are left in the bucket of the project's backups."""
-    buckets = env.atlas._gates.buckets.buckets
-    return min((b.left for (_, scope), b in buckets.items() if scope == PROJECT_ID), default=1200)
+    return env.atlas.tokens_left(PROJECT_ID)
 
 
 async def view_with(

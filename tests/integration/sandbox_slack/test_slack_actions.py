@@ -166,15 +166,6 @@ async def test_external_member_of_a_shared_channel_can_click(setting: str, team:
         assert app.payload["team"]["id"] == team
 
 
-async def test_button_hidden_from_a_person_cannot_be_clicked_by_them(env: SlackEnv) -> None:
-    await card(env.client, OPS, actions(button(visible_to_user_ids=["U0ADA00001"])))
-    [message] = env.slack.state.messages("#ops")
-
-    with pytest.raises(CannotDo, match="rina does not see this button"):
-        await env.slack.people.clicks("rina", message, "approve")
-    assert (await env.slack.people.clicks("ada", message, "approve")).ok
-
-
 async def test_selection_in_a_message_is_sent_immediately(env: SlackEnv) -> None:
     option = {"text": plain("One"), "value": "1"}
     select = {"type": "static_select", "action_id": "pick", "options": [option]}

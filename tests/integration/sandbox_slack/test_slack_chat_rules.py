@@ -9,7 +9,6 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.slack import FakeSlackServer, Settings
 from tests.integration.sandbox_slack.conftest import SlackEnv
-from tests.support.clock import FakeClock
 
 OPS, QUIET, LOBBY = "C0OPS00001", "C0QUIET001", "C0LOBBY001"
 
@@ -159,18 +158,3 @@ async def test_slack_that_ignores_client_msg_id_posts_twice() -> None:
             await client.chat_postMessage(channel=OPS, text="twice", client_msg_id="a")
 
         assert len(slack.state.messages("#ops")) == 2
-
-
-async def test_rate_limit_allows_one_post_per_second_and_channel(clock: FakeClock) -> None:
-    async with FakeSlackServer(clock=clock.monotonic, settings=Settings(rate_limit=True)) as slack:
-        client = AsyncWebClient(slack.bot_token, base_url=slack.api_url, retry_handlers=[])
-        await client.chat_postMessage(channel=OPS, text="one")
-
-        with pytest.raises(SlackApiError) as refused:
-            await client.chat_postMessage(channel=OPS, text="two")
-        clock.advance(1.0)
-        await client.chat_postMessage(channel=OPS, text="three")
-
-        assert refused.value.response.status_code == 429
-        assert refused.value.response.headers["Retry-After"] == "1"
-        assert [m["text"] for m in slack.state.messages("#ops")] == ["one", "three"]

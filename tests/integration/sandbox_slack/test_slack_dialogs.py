@@ -178,16 +178,6 @@ async def test_invalid_ack_is_a_complaint(env: SlackEnv, answer: Json | str) -> 
     assert env.slack.state.view_of("rina") is not None
 
 
-async def test_view_closed_is_sent_only_with_notify_on_close(env: SlackEnv) -> None:
-    await env.slack.people.closes("rina", await opened(env, form()))
-    assert env.app.payload["command"] == "/cancel-restore"
-
-    await env.slack.people.closes("rina", await opened(env, form(notify_on_close=True)))
-
-    assert (env.app.payload["type"], env.app.payload["is_cleared"]) == ("view_closed", False)
-    assert "trigger_id" not in env.app.payload
-
-
 async def test_home_tab_is_published_per_person_and_opening_sends_an_event(env: SlackEnv) -> None:
     await env.slack.people.opens_home("rina")
     first = env.app.payload["event"]

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
 Document = dict[str, object]
 
-#: The version that introduced the current form of clusters.
-PRESENT_CLUSTERS = "2024-08-05"
-
 _RELATIONS = {"v1.0": "http://mms.mongodb.com/", "v2": "https://cloud.mongodb.com/"}
 
 
@@ -43,20 +40,18 @@ class Renderer:
             "orgId": project.org_id,
         }
 
-    def cluster(self, cluster: Cluster, version: str) -> Document:
-        """Return a dedicated cluster in its current form, or that of v1.0 and before 2024-08-05."""
-        path = f"/groups/{cluster.group}/clusters/{cluster.name}"
-        present = version >= PRESENT_CLUSTERS
-        document = {
-            **_cluster_head(cluster),
-            **(_present(cluster) if present else _legacy(cluster)),
-            "links": [
-                self.link(path),
-                self.link(f"{path}/backup/restoreJobs", "restoreJobs"),
-                self.link(f"{path}/backup/snapshots", "snapshots"),
-            ],
+    def cluster(self, cluster: Cluster) -> Document:
+        """Return the fields of a dedicated cluster that all versions have."""
+        return {
+            "clusterType": "SHARDED" if cluster.sharded else "REPLICASET",
+            "createDate": instant(cluster.created_at),
+            "groupId": cluster.group,
+            "id": cluster.id,
+            "links": [self.link(f"/groups/{cluster.group}/clusters/{cluster.name}")],
+            "mongoDBVersion": "8.0.24",
+            "name": cluster.name,
+            "stateName": "IDLE",
         }
-        return dict(sorted(document.items()))
 
     def job(self, job: RestoreJob, cluster: Cluster) -> Document:
         """Return a restore job as recorded: without empty fields, keys in alphabetical order."""
@@ -76,55 +71,6 @@ class Renderer:
         if self.api == "v2":
             document["desiredTimestamp"] = {"increment": None, "time": None, "date": None}
         return dict(sorted(document.items()))
-
-
-def _cluster_head(cluster: Cluster) -> Document:
-    return {
-        "clusterType": "SHARDED" if cluster.sharded else "REPLICASET",
-        "connectionStrings": {"standardSrv": f"mongodb+srv://{cluster.name}.sandbox.invalid"},
-        "createDate": instant(cluster.created_at),
-        "groupId": cluster.group,
-        "id": cluster.id,
-        "mongoDBVersion": "8.0.24",
-        "name": cluster.name,
-        "stateName": "IDLE",
-    }
-
-
-def _present(cluster: Cluster) -> Document:
-    size = {"diskSizeGB": 40.0, "instanceSize": "M30", "nodeCount": 3}
-    region = {
-        "electableSpecs": size,
-        "priority": 7,
-        "providerName": "AWS",
-        "regionName": "EU_WEST_1",
-    }
-    shard = {"id": cluster.id, "regionConfigs": [region], "zoneName": "Zone 1"}
-    return {
-        "backupEnabled": True,
-        "mongoDBMajorVersion": "8.0",
-        "paused": False,
-        "pitEnabled": True,
-        "replicationSpecs": [shard] * (2 if cluster.sharded else 1),
-    }
-
-
-def _legacy(cluster: Cluster) -> Document:
-    return {
-        "backupEnabled": False,
-        "diskSizeGB": 40.0,
-        "mongoDBMajorVersion": "8.0",
-        "numShards": 2 if cluster.sharded else 1,
-        "paused": False,
-        "pitEnabled": True,
-        "providerBackupEnabled": True,
-        "providerSettings": {
-            "instanceSizeName": "M30",
-            "providerName": "AWS",
-            "regionName": "EU_WEST_1",
-        },
-        "replicationFactor": 3,
-    }
 
 
 def _job_state(job: RestoreJob) -> Document:

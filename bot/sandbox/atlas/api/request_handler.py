@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from bot.sandbox.atlas.api.apply_fault import apply_fault
 from bot.sandbox.atlas.api.pipeline import Pipeline, Unauthorized, scheme
 from bot.sandbox.atlas.api.request import find
-from bot.sandbox.atlas.api.response import COMMON_HEADERS, ApiResponse, enveloped, unauthorized
+from bot.sandbox.atlas.api.response import ApiResponse, enveloped, unauthorized
 from bot.sandbox.atlas.auth.tokens import FORM, OAuthRefused, authenticate
 from bot.sandbox.atlas.faults import Fault, Faults, Kind
 
@@ -167,9 +167,9 @@ class RequestHandler:
 
 
 def _finish(response: ApiResponse, request: ApiRequest, pipeline: Pipeline) -> ApiResponse:
-    """Add the common headers, and the envelope that the query requests."""
+    """Put the response into the envelope that the query requests."""
     if request.path == TOKEN_PATH or "WWW-Authenticate" in response.headers:
         return response
     if request.flag("envelope") and response.raw is None:
         response = enveloped(response, pipeline.behaviour)
-    return response.with_headers(COMMON_HEADERS)
+    return response

@@ -124,7 +124,7 @@ def clusters(context: RequestContext) -> ApiResponse:
         if (context.behaviour.flex_in_cluster_list or not cluster.flex)
         and (with_deleted or not cluster.deleted)
     ]
-    return context.many([context.renderer.cluster(cluster, context.version) for cluster in shown])
+    return context.many([context.renderer.cluster(cluster) for cluster in shown])
 
 
 def jobs(context: RequestContext) -> ApiResponse:

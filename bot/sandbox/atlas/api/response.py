@@ -15,17 +15,6 @@ if TYPE_CHECKING:
 
 JSON = "application/json"
 
-#: On every response of the application behind the gateway, as recorded.
-COMMON_HEADERS = {
-    "Referrer-Policy": "strict-origin-when-cross-origin",
-    "Strict-Transport-Security": "max-age=31536000; includeSubdomains;",
-    "X-Content-Type-Options": "nosniff",
-    "X-Envoy-Upstream-Service-Time": "1",
-    "X-Frame-Options": "DENY",
-    "X-MongoDB-Service-Version": "gitHash=5a4db0c5; versionString=sandbox",
-    "X-Permitted-Cross-Domain-Policies": "none",
-}
-
 #: On every response of this program.
 SANDBOX_HEADERS = {
     "Server": "mdbws",

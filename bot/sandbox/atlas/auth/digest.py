@@ -10,6 +10,7 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
+from urllib.request import parse_http_list, parse_keqv_list
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +24,6 @@ NONCE_LIFETIME = timedelta(seconds=60)
 MAX_NONCES = 10_000
 
 _HASHES = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}
-_PAIR = re.compile(r'\s*([A-Za-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]+))\s*(?:,|$)')
 _NEEDED = ("username", "realm", "nonce", "uri", "response", "qop", "nc", "cnonce")
 
 
@@ -131,16 +131,11 @@ class DigestAuthenticator:
 
 def parse(header: str) -> dict[str, str]:
     """Return the parameters of a Digest header; raise DigestRefused for invalid syntax."""
-    text = header.partition(" ")[2]
-    given: dict[str, str] = {}
-    at = 0
-    while at < len(text):
-        match = _PAIR.match(text, at)
-        if match is None or match[1].lower() in given:
-            raise DigestRefused("header cannot be read")
-        value = re.sub(r"\\(.)", r"\1", match[2]) if match[2] is not None else match[3]
-        given[match[1].lower()] = value
-        at = match.end()
+    pairs = parse_http_list(header.partition(" ")[2])
+    try:
+        given = {name.lower(): value for name, value in parse_keqv_list(pairs).items()}
+    except (ValueError, IndexError):
+        raise DigestRefused("header cannot be read") from None
     if missing := [name for name in _NEEDED if name not in given]:
         raise DigestRefused(f"missing: {', '.join(missing)}")
     return given

@@ -58,7 +58,6 @@ EVERYWHERE: dict[str, Rule] = {
                 "text": text(3000),
                 "fields": listing(text(2000), 10),
                 "accessory": IN_SECTION,
-                "expand": boolean,
             },
         ),
         _has_content,
@@ -100,8 +99,6 @@ def _across(blocks: list[dict[str, Any]], path: str) -> Iterator[str]:
     for block_id, times in Counter(b["block_id"] for b in blocks if b.get("block_id")).items():
         if times > 1:
             yield at(path, f'block_id "{block_id}" already exists')
-    if sum(bool(e.get("focus_on_load")) for _, e in elements_of(blocks)) > 1:
-        yield at(path, "only one element can have focus_on_load")
 
 
 def elements_of(blocks: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:

@@ -69,11 +69,9 @@ def all_options(element: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _initial_is_offered(value: object, path: str) -> Iterator[str]:
     if not isinstance(value, dict):
         return
-    chosen = value.get("initial_options") or [value.get("initial_option")]
-    offered = all_options(value)
-    for option in chosen:
-        if option is not None and option not in offered:
-            yield at(path, "initial option is not one of the options")
+    chosen = value.get("initial_option")
+    if chosen is not None and chosen not in all_options(value):
+        yield at(path, "initial option is not one of the options")
 
 
 def _no_repeated_value(value: object, path: str) -> Iterator[str]:
@@ -86,7 +84,7 @@ def _no_repeated_value(value: object, path: str) -> Iterator[str]:
 def _element(required: Mapping[str, Rule], optional: Mapping[str, Rule]) -> Rule:
     return shape(
         {"type": anything, **required},
-        {"action_id": ID, "confirm": CONFIRM, "focus_on_load": boolean, **optional},
+        {"action_id": ID, "confirm": CONFIRM, **optional},
     )
 
 
@@ -101,8 +99,6 @@ BUTTON = _element(
         "value": string(2000),
         "url": string(3000),
         "style": one_of("primary", "danger"),
-        "accessibility_label": string(75),
-        "visible_to_user_ids": listing(string(255, 1), 10),
     },
 )
 
@@ -111,13 +107,7 @@ SELECTS: dict[str, Rule] = {
 }
 
 CHOICES: dict[str, Rule] = {
-    "checkboxes": both(
-        _element(
-            {"options": listing(TEXT_OPTION, 10)}, {"initial_options": listing(TEXT_OPTION, 10)}
-        ),
-        _initial_is_offered,
-        _no_repeated_value,
-    ),
+    "checkboxes": both(_element({"options": listing(TEXT_OPTION, 10)}, {}), _no_repeated_value),
 }
 
 FIELDS: dict[str, Rule] = {
@@ -125,9 +115,7 @@ FIELDS: dict[str, Rule] = {
         {},
         {
             **_PLACEHOLDER,
-            "initial_value": string(3000),
             "multiline": boolean,
-            "min_length": integer(0, 3000),
             "max_length": integer(1, 3000),
         },
     ),

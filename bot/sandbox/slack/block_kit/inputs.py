@@ -11,9 +11,9 @@ Json = dict[str, Any]
 Values = dict[str, dict[str, Json]]
 
 _KEYS = {
-    "plain_text_input": ("value", "initial_value"),
-    "checkboxes": ("selected_options", "initial_options"),
-    "static_select": ("selected_option", "initial_option"),
+    "plain_text_input": "value",
+    "checkboxes": "selected_options",
+    "static_select": "selected_option",
 }
 
 
@@ -24,9 +24,9 @@ def keeps_state(element: Json) -> bool:
 
 def initial(element: Json) -> Json:
     """The state of an untouched element."""
-    key, start = _KEYS[element["type"]]
-    empty: list[str] | None = [] if key == "selected_options" else None
-    return {"type": element["type"], key: element.get(start, empty)}
+    key = _KEYS[element["type"]]
+    empty = [] if key == "selected_options" else element.get("initial_option")
+    return {"type": element["type"], key: empty}
 
 
 def initial_values(blocks: list[Json], kept: Values | None = None) -> Values:
@@ -42,7 +42,7 @@ def initial_values(blocks: list[Json], kept: Values | None = None) -> Values:
 
 
 def value_of(state: Json) -> object:
-    return state[_KEYS[state["type"]][0]]
+    return state[_KEYS[state["type"]]]
 
 
 def is_empty(state: Json) -> bool:
@@ -59,7 +59,7 @@ def filled_state(element: Json, value: object) -> Json:
         CannotDo: there is no such option, or the text does not fit.
     """
     kind = element["type"]
-    key = _KEYS[kind][0]
+    key = _KEYS[kind]
     if kind == "static_select":
         value = None if value is None else _option(element, str(value))
     elif kind == "checkboxes":
@@ -80,8 +80,6 @@ def _option(element: Json, wanted: str) -> Json:
 
 
 def _length(value: str, element: Json) -> str:
-    if len(value) < element.get("min_length", 0):
-        return f"Enter at least {element['min_length']} characters."
     if len(value) > element.get("max_length", 3000):
         return f"Enter at most {element.get('max_length', 3000)} characters."
     return ""

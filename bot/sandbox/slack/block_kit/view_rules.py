@@ -9,7 +9,7 @@ from typing import Any
 
 from bot.sandbox.slack.block_kit.blocks import problems
 from bot.sandbox.slack.block_kit.elements import ID, plain
-from bot.sandbox.slack.block_kit.rules import Rule, anything, at, boolean, one_of, shape, string
+from bot.sandbox.slack.block_kit.rules import Rule, anything, at, one_of, shape, string
 from bot.sandbox.slack.errors import ApiError
 
 MAX_VIEW = 250_000  # bytes
@@ -18,12 +18,10 @@ _COMMON: dict[str, Rule] = {
     "private_metadata": string(3000),
     "callback_id": ID,
     "external_id": ID,
-    "clear_on_close": boolean,
-    "notify_on_close": boolean,
 }
 _MODAL = shape(
     {"type": one_of("modal"), "title": plain(24), "blocks": anything},
-    {"submit": plain(24), "close": plain(24), "submit_disabled": boolean, **_COMMON},
+    {"submit": plain(24), "close": plain(24), **_COMMON},
 )
 _HOME = shape({"type": one_of("home"), "blocks": anything}, _COMMON)
 

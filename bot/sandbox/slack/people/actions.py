@@ -131,8 +131,6 @@ class People:
         block_found, element = find_element(now, action_id, value=value, block=block)
         if element["type"] != "button":
             raise CannotDo(f"{action_id} is not a button; use chooses().")
-        if not stale and person.id not in element.get("visible_to_user_ids", [person.id]):
-            raise CannotDo(f"{person.name} does not see this button.")
         confirm = element.get("confirm")
         action = self._action(block_found, element)
         ack = await self._send_action(person, now, action, element)
@@ -245,20 +243,14 @@ class People:
         ack = await self.delivery.send("interactive", self._payloads.submission(shown))
         return apply_response(self._world, shown, ack) if ack.ok else ack
 
-    async def closes(self, user: str, view: Json | None = None, *, everything: bool = False) -> Ack:
-        """Close the dialog by its close button, or by the x (`everything`).
-
-        Slack notifies the app only with `notify_on_close`.
+    async def closes(self, user: str, view: Json | None = None) -> Ack:
+        """Close the dialog; Slack does not tell the app.
 
         Raises:
             CannotDo: no dialog is open.
         """
-        shown = self._open_view(user, view)
-        payload = self._payloads.closed(shown, cleared=everything)
-        close_view(self._world, shown)
-        if not shown.content.get("notify_on_close"):
-            return Ack()
-        return await self.delivery.send("interactive", payload)
+        close_view(self._world, self._open_view(user, view))
+        return Ack()
 
     def _open_view(self, user: str, view: Json | None) -> View:
         return open_view(self._world, self._workspace.user(user), view)

@@ -85,11 +85,11 @@ class Payloads:
             "response_urls": [],
         }
 
-    def closed(self, view: View, *, cleared: bool) -> Json:
+    def closed(self, view: View) -> Json:
         return {
             **self._base("view_closed", view.user),
             "view": self._world.views.as_json(view),
-            "is_cleared": cleared,
+            "is_cleared": False,
         }
 
     def shortcut(self, user: User, channel: Channel, message: Json, callback_id: str) -> Json:

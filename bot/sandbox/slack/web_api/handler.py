@@ -53,13 +53,9 @@ class WebApi:
         return {"ok": True, **method.run(self._world, args, caller)}
 
     def _answer(self, name: str, args: Args, body: Json) -> web.Response:
-        limited = body.get("error") == "ratelimited"
         headers = {"X-OAuth-Scopes": ",".join(sorted(self._world.workspace.app.scopes))}
-        if limited:
-            headers["Retry-After"] = "1"
-        status = 429 if limited else 200
-        self._record(name, args, body.get("error"), status)
-        return web.json_response(body, status=status, headers=headers)
+        self._record(name, args, body.get("error"), 200)
+        return web.json_response(body, headers=headers)
 
     async def _fail(self, request: web.Request, name: str, fault: Fault) -> web.StreamResponse:
         args = await self._arguments(request, name)

@@ -277,7 +277,7 @@ def _submission(
 
 
 def _closed(target: Target) -> Json:
-    return target.env.slack.payloads.closed(target.views["details"], cleared=True)
+    return target.env.slack.payloads.closed(target.views["details"])
 
 
 def _shortcut(target: Target) -> Json:

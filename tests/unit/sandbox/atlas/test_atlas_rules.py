@@ -10,7 +10,6 @@ from bot.sandbox.atlas.api.request import match
 from bot.sandbox.atlas.api.versions import resolve, takes_json
 from bot.sandbox.atlas.errors import AtlasError
 from bot.sandbox.atlas.faults import Faults
-from bot.sandbox.atlas.guard import cross_site_reason, is_loopback
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 TODAY = date(2026, 11, 24)
@@ -83,26 +82,6 @@ def test_errors_parameters_are_its_values_in_order() -> None:
         "parameters": ["j", "c"],
         "reason": "Not Found",
     }
-
-
-@pytest.mark.parametrize(
-    ("host", "here"),
-    [
-        ("127.0.0.1:80", True),
-        ("localhost", True),
-        ("[::1]:8080", True),
-        ("localhost.example", False),
-        ("127.0.0.1.nip.example", False),
-        ("", False),
-    ],
-)
-def test_only_loopback_names_are_local(host: str, here: bool) -> None:
-    assert is_loopback(host) is here
-
-
-def test_programs_send_neither_origin_nor_fetch_site() -> None:
-    assert not cross_site_reason({"host": "127.0.0.1:80"})
-    assert cross_site_reason({"host": "evil.example", "origin": "http://evil.example"})
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from bot.sandbox.slack.workspace import Channel
 from bot.sandbox.slack.world import World
 
 Json = dict[str, Any]
-POSTS_A_SECOND = 1
 
 
 def author_fields(world: World) -> Json:
@@ -35,7 +34,6 @@ def post_message(world: World, args: Args, caller: Caller) -> Json:
     content |= _thread(world, channel, args)
     if repeated := _find_duplicate(world, channel, args):
         return _posted(repeated)
-    _check_rate_limit(world, channel)
     message = world.messages.post(
         channel.id,
         {"text": "", **author_fields(world), **content},
@@ -93,17 +91,6 @@ def _find_duplicate(world: World, channel: Channel, args: Args) -> Message | Non
     if world.messages.find(before.channel, before.ts) is None:
         raise ApiError("duplicate_message_not_found")
     return before
-
-
-def _check_rate_limit(world: World, channel: Channel) -> None:
-    if not world.settings.rate_limit:
-        return
-    now, recent = world.clock(), world.posts[channel.id]
-    while recent and now - recent[0] >= 1:
-        recent.popleft()
-    if len(recent) >= POSTS_A_SECOND:
-        raise ApiError("ratelimited")
-    recent.append(now)
 
 
 def post_ephemeral(world: World, args: Args, caller: Caller) -> Json:

@@ -53,20 +53,14 @@ def channel_json(world: World, channel: Channel) -> Json:
     return {
         **base,
         "name": channel.name,
-        "name_normalized": channel.name,
         "is_channel": True,
         "is_group": False,
-        "is_mpim": False,
         "is_private": channel.kind == "private",
         "is_member": is_in(world, channel),
-        "is_general": False,
         "is_shared": channel.is_ext_shared,
         "is_ext_shared": channel.is_ext_shared,
-        "is_pending_ext_shared": False,
         "shared_team_ids": [world.workspace.team.id, *channel.connected_team_ids],
         "connected_team_ids": list(channel.connected_team_ids),
-        "topic": {"value": "", "creator": "", "last_set": 0},
-        "purpose": {"value": "", "creator": "", "last_set": 0},
     }
 
 
