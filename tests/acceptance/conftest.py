@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 
 from bot.atlas import reader
-from tests.acceptance.environment import BotEnvironment, open_environment
+from tests.acceptance import oracle
+from tests.acceptance.environment import OPENED, BotEnvironment, open_environment
+
+
+@pytest.fixture(autouse=True)
+async def rules_hold() -> AsyncIterator[None]:
+    """Check the rules of the campaigns after each test."""
+    OPENED.clear()
+    yield
+    assert [each for env in OPENED for each in await oracle.violations(env)] == []
 
 
 @pytest.fixture

@@ -37,6 +37,10 @@ RUNNING = ("prod-eu", "65f0a1c2d3e4f5a6b7c80101")
 LIVE = ("prod-eu", "65f0a1c2d3e4f5a6b7c80102")
 
 
+#: The environments of the test that runs; the rules are checked at its end.
+OPENED: list[BotEnvironment[Any]] = []
+
+
 @dataclass(slots=True, kw_only=True)
 class BotEnvironment(Generic[BotT_co]):
     """Both fake servers and the bots. People are named as in the fake Slack's example workspace.
@@ -50,6 +54,9 @@ class BotEnvironment(Generic[BotT_co]):
     atlas: FakeAtlasServer
     folder: Path = field(default_factory=Path)
     bots: list[BotT_co] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        OPENED.append(self)
 
     @property
     def bot(self) -> BotT_co:

@@ -187,7 +187,7 @@ class MessageTracker:
         (thread.cards if is_card else thread.replies)[message["ts"]] = message
 
     def _begin(self, request: str, message: Json) -> Thread:
-        named = [each for each in IDS.findall(str(message["blocks"])) if each in self._known]
+        named = [each for each in IDS.findall(str(message.get("blocks"))) if each in self._known]
         thread = self.threads[request] = Thread(request, named[0] if named else "")
         self.by_job[thread.job].append(thread)
         return thread
@@ -227,5 +227,5 @@ def different(posts: Mapping[str, Json]) -> list[Json]:
 
 def texts(slack: FakeSlackServer) -> str:
     """All texts of messages and their edits, and all that a bot sent, as one text to search."""
-    messages = [each.snapshot() for each in slack.world.messages._by_place.values()]
+    messages = [each.snapshot() for each in slack.world.messages.all()]
     return "\n".join(map(str, [*messages, *(call.args for call in slack.world.calls)]))

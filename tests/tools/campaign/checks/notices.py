@@ -30,7 +30,7 @@ def of_notices(observations: Observations) -> Iterator[Found]:
     people = {observations.slack.state.dm(name): name for name in APPROVERS}
     ids = {name: observations.slack.workspace.user(name).id for name in APPROVERS}
     for request, chain in observations.chains.items():
-        for what in _of_chain(chain):
+        for what in of_chain(chain):
             yield Rule.NOTICES, f"request {request}: {what}"
         for channel, count in _copies(observations, request).items():
             user = ids.get(people.get(channel, ""), "")
@@ -40,7 +40,7 @@ def of_notices(observations: Observations) -> Iterator[Found]:
         yield from _of_states(observations, request)
 
 
-def _of_chain(chain: Sequence[Recorded]) -> Iterator[str]:
+def of_chain(chain: Sequence[Recorded]) -> Iterator[str]:
     """Check that each notice was given once while the request waited, and none afterwards."""
     given: set[tuple[str, object]] = set()
     is_decided = False

@@ -32,6 +32,7 @@ class Observations:
         faults: faults injected into bots, databases and services.
         to_atlas: exchanges with Atlas that the proxy broke.
         processes: each process of each bot, with its end.
+        has_settled: whether the bots had the time to post everything.
         posts_may_double: whether this Slack does not recognize a repeated post.
     """
 
@@ -47,6 +48,7 @@ class Observations:
     logs: Sequence[Path] = ()
     secrets: Sequence[str] = ()
     posts_may_double: bool = False
+    has_settled: bool = True
 
     calls: Mapping[str, list[Call]] = field(init=False)
     chains: Mapping[str, list[Recorded]] = field(init=False)

@@ -39,7 +39,7 @@ def violations(observations: Observations) -> list[Violation]:
         *of_logs(observations),
         *of_secrets(observations),
     ]
-    found += [*_of_copies(observations), *_of_slack(observations), *_of_processes(observations)]
+    found += [*of_copies(observations), *of_slack(observations), *_of_processes(observations)]
     return [Violation(rule, what) for rule, what in found]
 
 
@@ -107,7 +107,7 @@ def _of_expiry(observations: Observations, scenario: Scenario) -> Iterator[Found
         yield Rule.EARLY, f"after {after:.0f} s of {wait}"
 
 
-def _of_copies(observations: Observations) -> Iterator[Found]:
+def of_copies(observations: Observations) -> Iterator[Found]:
     if observations.copies and not observations.posts_may_double:
         yield (
             Rule.COPIES,
@@ -115,7 +115,7 @@ def _of_copies(observations: Observations) -> Iterator[Found]:
         )
 
 
-def _of_slack(observations: Observations) -> Iterator[Found]:
+def of_slack(observations: Observations) -> Iterator[Found]:
     for complaint in observations.slack.complaints:
         if not complaint.startswith(LATE_ACK):
             yield Rule.COMPLAINTS, complaint
