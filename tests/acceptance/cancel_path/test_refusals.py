@@ -5,10 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from bot.sandbox.atlas import FakeAtlasServer, Fault, Kind
-from bot.sandbox.slack import FakeSlackServer
+from bot.sandbox.atlas import Fault, Kind
 from tests.acceptance.environment import OUTCOME_TIMEOUT, BotEnvironment, Outcome, open_environment
 
 
@@ -141,21 +138,13 @@ async def test_refusal_of_the_delete_refuses_the_request(env: BotEnvironment) ->
     assert env.atlas.world.cancellations == []
 
 
-@pytest.mark.parametrize("envelope", ["plain", "content", "envelope"])
-async def test_refusals_are_recognized_in_the_old_api_and_envelopes(
-    tmp_path: Path, envelope: str
-) -> None:
+async def test_refusals_are_recognized_in_the_old_api_and_envelopes(tmp_path: Path) -> None:
     """An envelope has the status inside a 200: read from there, for reads and for the DELETE."""
-
-    def wrap(_slack: FakeSlackServer, atlas: FakeAtlasServer) -> None:
-        if envelope == "envelope":
-            atlas.behaviour.envelope_key = "envelope"
-
     environ: dict[str, str | None] = {
         "MONGODB_ATLAS_API_VERSION": "v1.0",
-        "MONGODB_ATLAS_ENVELOPE": str(envelope != "plain").lower(),
+        "MONGODB_ATLAS_ENVELOPE": "true",
     }
-    async with open_environment(tmp_path, environ, before=wrap) as env:
+    async with open_environment(tmp_path, environ) as env:
         refusals = (REFUSALS["403 of the access list"], REFUSALS["404 of the job"])
         for error in (*refusals, TROUBLES["405 of a maintenance"]):
             for method in ("GET", "DELETE"):

@@ -9,7 +9,6 @@ from tests.acceptance.job_search.worlds import (
     NOWHERE,
     backup_calls,
     job_in,
-    left,
     long_name,
     open_two_projects,
     slow,
@@ -40,22 +39,6 @@ async def test_dialog_names_what_was_searched(tmp_path: Path) -> None:
 
         assert "in 60 clusters of shop-prod" in env.slack.state.text_of(found)
         assert found["submit"] is None
-
-
-async def test_searches_leave_a_fifth_of_the_rate_limit(tmp_path: Path) -> None:
-    async with open_environment(tmp_path, before=with_clusters(400, [0])) as env:
-        texts = []
-        for _ in range(4):
-            await env.send_command("rina", NOWHERE)
-            texts.append(env.slack.state.text_of(await view_with(env, "was not found", seconds=25)))
-            await env.slack.people.closes("rina")
-        kept = left(env)
-        await env.submit_request((long_name(0), job_in(env, 0)))
-        ending = await env.wait_for_outcome(job_in(env, 0))
-
-        assert kept >= 240
-        assert "what is left is kept for cancelling" in texts[-1]
-        assert ending.state == "cancelled"
 
 
 async def test_project_of_a_cluster_is_found_among_several(tmp_path: Path) -> None:

@@ -89,30 +89,6 @@ async def test_cancel_of_an_ended_job_changes_nothing_and_is_answered_as_configu
     assert env.atlas.world.cancellations == []
 
 
-async def test_cancelled_job_can_be_configured_to_keep_its_link(env: AtlasEnv) -> None:
-    env.atlas.behaviour.cancelled_keeps_link = True
-    await env.v2.delete(LIVE)
-
-    assert len((await env.v2.get(LIVE)).json()["deliveryUrl"]) == 1
-
-
-async def test_v1_cancels_without_rate_limit_headers(env: AtlasEnv) -> None:
-    answer = await env.v1.delete(RUNNING)
-
-    assert answer.status_code == 204
-    assert "RateLimit-Limit" not in answer.headers
-    assert env.atlas.world.cancellations == ["65f0a1c2d3e4f5a6b7c80101"]
-
-
-async def test_only_deletes_whose_credentials_were_taken_count(env: AtlasEnv) -> None:
-    await env.v2.delete(RUNNING)
-    await env.v2.delete(LIVE)
-
-    assert len(env.atlas.deletes()) == 2
-    assert len(env.atlas.deletes("65f0a1c2d3e4f5a6b7c80101")) == 1
-    assert len(env.atlas.calls) == 3
-
-
 async def test_documented_curl_command_cancels(env: AtlasEnv) -> None:
     project = env.atlas.world.projects[PROJECT_ID]
     mine = env.atlas.world.add_cluster(project, "MyCluster")

@@ -134,17 +134,3 @@ async def test_other_authorization_schemes_are_challenged(env: AtlasEnv, header:
 
     assert answer.status_code == 401
     assert CHALLENGE.fullmatch(answer.headers["WWW-Authenticate"])
-
-
-async def test_digest_of_httpx_is_accepted_and_reuses_its_nonce(env: AtlasEnv) -> None:
-    for _ in range(3):
-        assert (await env.v2.get(GROUP)).status_code == 200
-
-    assert [call.status for call in env.atlas.calls] == [401, 200, 200, 200]
-    assert [call.authorization for call in env.atlas.calls] == [
-        "none",
-        "digest",
-        "digest",
-        "digest",
-    ]
-    assert [call.nonce_reused for call in env.atlas.calls] == [False, False, True, True]

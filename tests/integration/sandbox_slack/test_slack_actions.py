@@ -5,7 +5,7 @@ from slack_sdk.signature import Clock, SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.slack import CannotDo, FakeSlackServer, Settings
-from tests.integration.sandbox_slack.blocks import Json, actions, button, plain, section
+from tests.integration.sandbox_slack.blocks import Json, actions, button, section
 from tests.integration.sandbox_slack.conftest import SlackEnv
 from tests.integration.sandbox_slack.receiver import Answer, AppReceiver
 
@@ -34,15 +34,6 @@ class _At(Clock):
 
     def now(self) -> float:
         return self._clock()
-
-
-async def test_app_that_is_down_shows_as_an_error(env: SlackEnv) -> None:
-    env.slack.http.request_url = "http://127.0.0.1:9/slack/events"
-
-    ack = await env.slack.people.types("rina", "#ops", "/cancel-restore")
-
-    assert ack.error == "dispatch_failed"
-    assert len(env.slack.state.ephemerals("rina")) == 1
 
 
 async def test_app_that_is_slow_shows_as_a_timeout() -> None:
@@ -84,34 +75,6 @@ async def test_private_channel_names_are_hidden(env: SlackEnv, channel: str, nam
     await env.slack.people.types("rina", place, "/cancel-restore")
 
     assert env.app.payload["channel_name"] == name
-
-
-async def test_click_payload_has_message_person_and_button(env: SlackEnv) -> None:
-    await card(env.client)
-    [message] = env.slack.state.messages("#ops")
-
-    await env.slack.people.clicks("ada", message, "approve")
-
-    payload = env.app.payload
-    assert payload["type"] == "block_actions"
-    assert payload["user"] == {
-        "id": "U0ADA00001",
-        "username": "ada",
-        "name": "ada",
-        "team_id": "T0SANDBOX1",
-    }
-    assert payload["channel"] == {"id": OPS, "name": "ops"}
-    assert payload["container"] == {
-        "type": "message",
-        "message_ts": message["ts"],
-        "channel_id": OPS,
-        "is_ephemeral": False,
-    }
-    assert payload["message"]["ts"] == message["ts"]
-    [action] = payload["actions"]
-    named = (action["type"], action["action_id"], action["block_id"], action["value"])
-    assert named == ("button", "approve", "buttons", "r1")
-    assert {"trigger_id", "response_url", "state"} <= set(payload)
 
 
 async def test_buttons_with_one_action_id_differ_by_value(env: SlackEnv) -> None:
@@ -164,31 +127,3 @@ async def test_external_member_of_a_shared_channel_can_click(setting: str, team:
 
         assert app.payload["user"]["team_id"] == "T0OTHER001"
         assert app.payload["team"]["id"] == team
-
-
-async def test_selection_in_a_message_is_sent_immediately(env: SlackEnv) -> None:
-    option = {"text": plain("One"), "value": "1"}
-    select = {"type": "static_select", "action_id": "pick", "options": [option]}
-    await card(env.client, OPS, actions(select))
-
-    await env.slack.people.chooses("ada", env.slack.state.messages("#ops")[0], "pick", "1")
-
-    assert env.app.payload["actions"][0]["selected_option"] == option
-    state = env.app.payload["state"]["values"]["buttons"]["pick"]
-    assert state == {"type": "static_select", "selected_option": option}
-
-
-async def test_shortcut_payload_has_its_message(env: SlackEnv) -> None:
-    message = env.slack.people.says("gus", "#ops", "look: prod-eu 42")
-
-    await env.slack.people.uses_shortcut("rina", message, "cancel_restore_shortcut")
-
-    payload = env.app.payload
-    assert (payload["type"], payload["callback_id"]) == (
-        "message_action",
-        "cancel_restore_shortcut",
-    )
-    assert payload["message"]["text"] == "look: prod-eu 42"
-    assert (payload["message_ts"], payload["channel"]["id"]) == (message["ts"], OPS)
-    with pytest.raises(CannotDo):
-        await env.slack.people.uses_shortcut("rina", message, "other")

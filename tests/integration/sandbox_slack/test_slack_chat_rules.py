@@ -5,9 +5,7 @@ from typing import Any
 
 import pytest
 from slack_sdk.errors import SlackApiError
-from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.sandbox.slack import FakeSlackServer, Settings
 from tests.integration.sandbox_slack.conftest import SlackEnv
 
 OPS, QUIET, LOBBY = "C0OPS00001", "C0QUIET001", "C0LOBBY001"
@@ -128,15 +126,6 @@ async def test_message_in_an_archived_channel_cannot_be_edited(env: SlackEnv) ->
     assert await refusal(call, channel=OPS, ts=card["ts"], text="b") == "is_inactive"
 
 
-async def test_private_message_is_seen_by_one_member_only(env: SlackEnv) -> None:
-    await env.client.chat_postEphemeral(channel=OPS, user="U0RINA0001", text="psst")
-
-    assert [m["text"] for m in env.slack.state.ephemerals("rina")] == ["psst"]
-    assert (env.slack.state.ephemerals("ada"), env.slack.state.messages("#ops")) == ([], [])
-    arguments = {"channel": OPS, "user": "U0OLGA0001", "text": "a"}
-    assert await refusal(env.client.chat_postEphemeral, **arguments) == "user_not_in_channel"
-
-
 async def test_repeated_client_msg_id_gives_the_first_message_back(env: SlackEnv) -> None:
     post: dict[str, Any] = {
         "channel": OPS,
@@ -149,12 +138,3 @@ async def test_repeated_client_msg_id_gives_the_first_message_back(env: SlackEnv
 
     assert first["ts"] == second["ts"]
     assert len(env.slack.state.messages("#ops")) == 1
-
-
-async def test_slack_that_ignores_client_msg_id_posts_twice() -> None:
-    async with FakeSlackServer(settings=Settings(client_msg_id="ignore")) as slack:
-        client = AsyncWebClient(slack.bot_token, base_url=slack.api_url)
-        for _ in range(2):
-            await client.chat_postMessage(channel=OPS, text="twice", client_msg_id="a")
-
-        assert len(slack.state.messages("#ops")) == 2

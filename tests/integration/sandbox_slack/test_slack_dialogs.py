@@ -6,8 +6,6 @@ from slack_sdk.errors import SlackApiError
 from bot.sandbox.slack import CannotDo
 from tests.integration.sandbox_slack.blocks import (
     Json,
-    actions,
-    button,
     form,
     modal,
     plain,
@@ -97,21 +95,6 @@ async def test_dialog_is_found_by_its_external_id_which_is_unique(env: SlackEnv)
     assert await refusal(env, "views.open", **twice) == "duplicate_external_id"
 
 
-async def test_submission_carries_the_view_and_what_was_filled_in(env: SlackEnv) -> None:
-    view = await opened(env, form(private_metadata="C0OPS00001"))
-
-    ack = await env.slack.people.submits("rina", view, {"reason": "by mistake"})
-
-    payload = env.app.payload
-    assert (ack.ok, payload["type"]) == (True, "view_submission")
-    assert "channel" not in payload
-    assert payload["view"]["private_metadata"] == "C0OPS00001"
-    state = payload["view"]["state"]["values"]["reason"]["reason"]
-    assert state == {"type": "plain_text_input", "value": "by mistake"}
-    assert payload["user"]["team_id"] == payload["team"]["id"] == "T0SANDBOX1"
-    assert env.slack.state.view_of("rina") is None
-
-
 async def test_incomplete_form_is_not_submitted(env: SlackEnv) -> None:
     view = await opened(env, form())
 
@@ -176,20 +159,3 @@ async def test_invalid_ack_is_a_complaint(env: SlackEnv, answer: Json | str) -> 
     )
     assert len(env.slack.complaints) == 1
     assert env.slack.state.view_of("rina") is not None
-
-
-async def test_home_tab_is_published_per_person_and_opening_sends_an_event(env: SlackEnv) -> None:
-    await env.slack.people.opens_home("rina")
-    first = env.app.payload["event"]
-    home = {"type": "home", "blocks": [section("Yours"), actions(button("open"))]}
-    await env.client.views_publish(user_id="U0RINA0001", view=home)
-    await env.slack.people.opens_home("rina")
-
-    shown = env.slack.state.home_of("rina")
-    assert shown is not None
-    assert env.slack.state.text_of(shown) == "Yours\n[Approve]"
-    assert (first["type"], first["tab"], "view" in first) == ("app_home_opened", "home", False)
-    assert env.app.payload["event"]["view"]["id"] == shown["id"]
-    assert env.slack.state.home_of("ada") is None
-    await env.slack.people.clicks("rina", shown, "open")
-    assert env.app.payload["container"] == {"type": "view", "view_id": shown["id"]}

@@ -33,22 +33,6 @@ async def test_connection_gets_hello_and_its_ticket_works_once(slack: FakeSlackS
                 await session.ws_connect(wire.url)
 
 
-async def test_command_comes_in_an_envelope_and_its_ack_goes_to_the_person(
-    slack: FakeSlackServer, wire: Wire
-) -> None:
-    typing = asyncio.create_task(slack.people.types("rina", "#ops", LINE))
-    envelope = await wire.receive()
-    await wire.ack(envelope, {"text": "Looking."})
-    ack = await typing
-
-    assert (envelope["type"], envelope["accepts_response_payload"]) == ("slash_commands", True)
-    payload = envelope["payload"]
-    assert (payload["command"], payload["text"]) == ("/cancel-restore", "prod-eu 42")
-    assert (payload["user_id"], payload["channel_id"]) == ("U0RINA0001", "C0OPS00001")
-    assert (ack.ok, ack.body) == (True, {"text": "Looking."})
-    assert [m["text"] for m in slack.state.ephemerals("rina")] == ["Looking."]
-
-
 async def test_without_an_ack_in_time_the_person_sees_a_timeout() -> None:
     async with FakeSlackServer(settings=Settings(ack_seconds=0.05)) as slack, Wire(slack) as wire:
         await wire.receive()
@@ -63,20 +47,6 @@ async def test_without_an_ack_in_time_the_person_sees_a_timeout() -> None:
         assert "An ack is late" in slack.complaints[0]
 
 
-async def test_without_a_connection_the_person_sees_an_error(slack: FakeSlackServer) -> None:
-    assert (await slack.people.types("rina", "#ops", LINE)).error == "dispatch_failed"
-
-
-async def test_each_payload_goes_to_one_connection_in_turn(slack: FakeSlackServer) -> None:
-    async with Wire(slack) as one, Wire(slack) as two:
-        assert [(await w.receive())["num_connections"] for w in (one, two)] == [1, 2]
-
-        for wire in (two, one):
-            typing = asyncio.create_task(slack.people.types("rina", "#ops", LINE))
-            await wire.ack(await wire.receive())
-            assert (await typing).ok
-
-
 async def test_eleventh_connection_is_rejected(slack: FakeSlackServer) -> None:
     async with AsyncExitStack() as stack:
         for _ in range(10):
@@ -88,30 +58,6 @@ async def test_eleventh_connection_is_rejected(slack: FakeSlackServer) -> None:
         assert (frame["type"], frame["reason"]) == ("disconnect", "too_many_websockets")
         assert await eleventh.ended()
         assert slack.sockets.connections == 10
-
-
-async def test_envelope_can_be_redelivered(slack: FakeSlackServer, wire: Wire) -> None:
-    typing = asyncio.create_task(slack.people.types("rina", "#ops", LINE))
-    first = await wire.receive()
-    await wire.ack(first)
-    await typing
-
-    again = asyncio.create_task(slack.people.redelivers())
-    second = await wire.receive()
-    await wire.ack(second)
-
-    assert (await again).ok
-    assert second["envelope_id"] == first["envelope_id"]
-    assert (second["retry_attempt"], second["retry_reason"]) == (1, "timeout")
-    assert second["payload"] == first["payload"]
-
-
-async def test_disconnect_is_announced_with_its_reason(slack: FakeSlackServer, wire: Wire) -> None:
-    await slack.sockets.disconnect("warning")
-
-    frame = await wire.receive()
-
-    assert (frame["type"], frame["reason"]) == ("disconnect", "warning")
 
 
 @pytest.mark.parametrize("abruptly", [True, False])
@@ -142,32 +88,12 @@ async def test_cut_connection_counts_and_gets_payloads_for_a_time(*, half_open: 
             await wait_until(lambda: slack.sockets.registered == 1)
 
 
-async def test_connection_that_the_app_closes_is_deregistered_at_once(
-    slack: FakeSlackServer, wire: Wire
-) -> None:
-    await wire.close()
-
-    await slack.until(lambda: slack.sockets.connections == 0)
-    assert slack.sockets.registered == 0
-
-
 async def test_frame_that_is_not_an_ack_is_a_complaint(slack: FakeSlackServer, wire: Wire) -> None:
     await wire._socket.send_str("hello?")
 
     await slack.until(lambda: slack.complaints)
 
     assert "not an ack" in slack.complaints[0]
-
-
-async def test_half_open_connection_ignores_acks() -> None:
-    async with FakeSlackServer(settings=Settings(ack_seconds=0.05)) as slack, Wire(slack) as wire:
-        await wire.receive()
-        slack.sockets.freeze()
-
-        typing = asyncio.create_task(slack.people.types("rina", "#ops", LINE))
-        await wire.ack(await wire.receive())
-
-        assert (await typing).error == "operation_timeout"
 
 
 @pytest.mark.parametrize("lost", ["redeliver", "drop"])
