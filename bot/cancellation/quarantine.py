@@ -36,6 +36,10 @@ TAKEN_OVER = (
 )
 
 
+#: The states of a request that replaced a quarantine and does not cancel the download.
+GIVEN_UP = frozenset({State.AWAITING, State.DENIED, State.EXPIRED, State.WITHDRAWN})
+
+
 class Mode(StrEnum):
     """What happens to a new download that no approver keeps."""
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import structlog
-from sqlalchemy import and_, exists, func, or_, select, text
+from sqlalchemy import and_, bindparam, exists, func, or_, select, text
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.atlas import JobRef
@@ -39,15 +39,7 @@ _IS_CANCELLED = or_(
 _BY_PERSON = exists().where(approvals.c.request == requests.c.id, approvals.c.voided_at.is_(None))
 
 
-_AWAITING = requests.alias()
-#: Reads the bot's own requests that are over, for whose jobs other requests wait for approvals.
-_OVER_AND_AWAITING = select(requests).where(
-    requests.c.job_id.in_(
-        select(_AWAITING.c.job_id).where(queries.IS_OPEN, _AWAITING.c.state == State.AWAITING)
-    ),
-    text(BY_BOT),
-    requests.c.state == State.OVER,
-)
+_NEWEST_OTHER = queries.NEWEST_REQUEST_FOR.where(requests.c.id != bindparam("but"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,26 +129,30 @@ class QuarantineStore(Store):
         _take_over(uow, waiting, request)
         detail = {"user": request.outcome.by, **kept.job.audit_detail()}
         uow.record_and_notify(request, EventName.KEEP_VOIDED, detail=detail)
-        _quarantine_again(uow, request, watched, reply=False)
+        _quarantine_again(uow, request, State.KEPT, watched)
         return True
 
     @reads
     def unguarded(self, uow: UnitOfWork) -> Sequence[Request]:
-        """Return the requests that others replaced which wait for approvals by now.
+        """Return the requests that others replaced which were to run at once, and may not.
 
-        Those were to run at once, and lost the right to. If they expire or are withdrawn, the
-        downloads would go on.
+        Those wait for approvals, or have ended since, so that the downloads would go on.
         """
-        return [each for each in uow.get_all(_OVER_AND_AWAITING) if each.was_replaced]
+        replaced = [each for each in uow.get_all(queries.OVER_AND_OPEN) if each.was_replaced]
+        newest = [
+            uow.get_or_none(_NEWEST_OTHER, {"but": own.id, **asdict(own.ref)}) for own in replaced
+        ]
+        pairs = zip(replaced, newest, strict=True)
+        return [own for own, by in pairs if by and by.state in rules.GIVEN_UP]
 
     @writes
     def guard(self, uow: UnitOfWork, own: Request) -> None:
         """Quarantine the download of such a request again; raises `AlreadyHandled`."""
         watched = self.watched(own.ref.project_id, own.ref.cluster_name)
         waiting = _open_request(uow, own.ref)
-        if watched and waiting and not _blocks(watched, waiting):
+        if watched and watched.policy.mode is Mode.ENFORCE and not _blocks(watched, waiting):
             _take_over(uow, waiting, own)
-            _quarantine_again(uow, own, watched)
+            _quarantine_again(uow, own, State.OVER, watched)
 
     @writes
     def record_ends(self, uow: UnitOfWork, ends: Mapping[str, datetime]) -> None:
@@ -213,11 +209,12 @@ def _take_over(uow: UnitOfWork, waiting: Request | None, own: Request) -> None:
 
 
 def _quarantine_again(
-    uow: UnitOfWork, own: Request, watched: WatchedCluster, *, reply: bool = True
+    uow: UnitOfWork, own: Request, expected: State, watched: WatchedCluster
 ) -> None:
     """Quarantine a download whose request has ended, with a full grace time."""
     grace = {"grace_ends_at": uow.now + watched.policy.grace}
-    uow.transition(own, own.state, State.QUARANTINED, parameters=grace, reply=reply)
+    reply = expected is not State.KEPT  # another event says why
+    uow.transition(own, expected, State.QUARANTINED, parameters=grace, reply=reply)
 
 
 def _with_jobs(uow: UnitOfWork, rows: Sequence[Any]) -> list[Quarantined]:

@@ -11,6 +11,7 @@ from bot.atlas import JobRef
 from bot.cancellation.events import Recorded
 from bot.cancellation.lifecycle import State
 from bot.storage.tables import (
+    BY_BOT,
     JOB,
     JOB_IS_OPEN,
     OPEN,
@@ -49,10 +50,11 @@ NEWEST_REQUEST_FOR = (
     select(requests).where(has_job(requests)).order_by(requests.c.created_at.desc()).limit(1)
 )
 _OPEN_JOBS = select(jobs.c.job_id).where(text(JOB_IS_OPEN))
+_OF_OPEN_JOB = select(requests).where(requests.c.job_id.in_(_OPEN_JOBS))
 #: Reads the requests whose download is kept, while the watch sees the job open.
-KEPT_AND_OPEN = select(requests).where(
-    requests.c.job_id.in_(_OPEN_JOBS), requests.c.state == State.KEPT
-)
+KEPT_AND_OPEN = _OF_OPEN_JOB.where(requests.c.state == State.KEPT)
+#: Reads the bot's own requests that are over, while the watch sees the job open.
+OVER_AND_OPEN = _OF_OPEN_JOB.where(requests.c.state == State.OVER, text(BY_BOT))
 #: Reads when all clusters of `project_id` were read; NULL if never, or before a jump of `now`.
 ALL_READ_AT = select(func.max(watch_leases.c.all_read_at).label("at")).where(
     watch_leases.c.project_id == bindparam("project_id"),

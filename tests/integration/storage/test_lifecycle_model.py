@@ -80,6 +80,7 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     ),
     State.FAILED: frozenset({State.APPROVED, State.AWAITING}),
     State.KEPT: frozenset({State.QUARANTINED}),
+    State.OVER: frozenset({State.QUARANTINED}),
 }
 
 #: What the watch knows of the project whose downloads are quarantined.
@@ -350,6 +351,19 @@ class LifeCycle(RuleBasedStateMachine):
                 assert isinstance(answer, AlreadyHandled)
             else:
                 assert answer is True
+                for each in open_:
+                    self._entered(each, State.WITHDRAWN)
+                self._entered(entry, State.QUARANTINED)
+
+    @rule()
+    def guard_again(self) -> None:
+        """A request that replaced one of the bot's own waits again, or ended without a DELETE."""
+        for request in self.do(self.quarantine.unguarded()):
+            entry = self.model[request.id]
+            assert (entry.by_bot, entry.state) == (True, State.OVER)
+            self.do(self.quarantine.guard(request))
+            open_ = [self.model[key] for key in self._open_for(entry.job)]
+            if all(each.state is State.AWAITING for each in open_):
                 for each in open_:
                     self._entered(each, State.WITHDRAWN)
                 self._entered(entry, State.QUARANTINED)

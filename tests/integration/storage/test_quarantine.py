@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bot.atlas import JobRef
 from bot.cancellation.errors import AlreadyHandled
-from bot.cancellation.lifecycle import JobFingerprint, State
+from bot.cancellation.lifecycle import JobFingerprint, Outcome, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policies
 from bot.cancellation.quarantine import Mode
 from bot.cancellation.starter import SETTLED_AFTER
 from bot.services.kept_downloads import RETRY_INTERVAL
 from bot.storage.audit_log import AuditLog
+from bot.storage.lease_store import LeaseStore
 from tests.integration.storage.quarantine_environment import (
     CLUSTER,
     ENFORCED,
@@ -456,6 +458,29 @@ async def test_request_that_replaced_a_quarantine_and_may_not_run_leaves_it_in_q
     assert states == [State.QUARANTINED, State.WITHDRAWN]
     await pass_seconds(env, GRACE + 10)
     assert len(env.deletes(job_id)) == 1
+    assert await AuditLog(env.database).verify() == []
+
+
+@pytest.mark.parametrize("ended", [State.WITHDRAWN, State.EXPIRED])
+async def test_quarantine_goes_on_where_the_request_that_replaced_it_ends_before_the_next_step(
+    env: QuarantineEnv, ended: State
+) -> None:
+    held = await env.request(await quarantined(env))
+    times = {"created_at": env.clock(), "expires_at": env.clock() + timedelta(seconds=1)}
+    request = await env.requests.create(a_request(ref=held.ref, shown=held.shown, **times), RINA)
+    leases = LeaseStore(env.database, env.clock, "runner")
+    claimed = await leases.claim(request.id)
+    assert claimed
+    await leases.settle(claimed, State.AWAITING, Outcome())
+    if ended is State.WITHDRAWN:
+        await env.requests.decide(request.id, ended, RINA, allow)
+    else:
+        env.clock.advance(1)
+        await env.requests.expire_due()
+    await env.second()
+
+    states = [(await env.requests.get(each.id)).state for each in (held, request)]
+    assert states == [State.QUARANTINED, ended]
     assert await AuditLog(env.database).verify() == []
 
 

@@ -35,6 +35,7 @@ QUERIES = {
         {"of": "request-1", "of_kind": PostKind.CARD, "due": NOON, "priority": 0},
     ),
     "keeps that may be void": (queries.KEPT_AND_OPEN, None),
+    "quarantines that go on": (queries.OVER_AND_OPEN, None),
     "unposted events": (next_unposted(1, ["busy"]).limit(8), None),
     "oldest unposted event": (oldest_unposted(1), None),
     "posts to delete": (old_posts(NOON - timedelta(days=90)), None),
