@@ -58,6 +58,7 @@ class FakeAtlas(AtlasReader, AtlasCanceller):
     Attributes:
         jobs: every cluster's jobs, newest first.
         events_found: the events of the activity feed, unless `feed_fault` is raised.
+        feed_gate: what a read of the activity feed waits for.
         feed_reads: how often the feed was read, and from when on last (`feed_since`).
         faults: what a call about a cluster raises; under the empty name, the list of clusters.
         gates: what a call about a cluster waits for; under the empty name, the list of clusters.
@@ -73,6 +74,7 @@ class FakeAtlas(AtlasReader, AtlasCanceller):
         self.key_id = "botkey"
         self.events_found: list[ActivityEvent] = []
         self.feed_fault: Exception | None = None
+        self.feed_gate: asyncio.Event | None = None
         self.feed_reads = 0
         self.feed_since: datetime | None = None
         self.faults: dict[str, Exception] = {}
@@ -111,6 +113,8 @@ class FakeAtlas(AtlasReader, AtlasCanceller):
     ) -> list[ActivityEvent]:
         self.feed_reads += 1
         self.feed_since = since
+        if self.feed_gate:
+            await self.feed_gate.wait()
         if self.feed_fault:
             raise self.feed_fault
         return [event for event in self.events_found if event.created >= since]

@@ -15,7 +15,6 @@ from bot.slack.dialog import views
 from bot.slack.errors import (
     CALL_ERRORS,
     DialogExpired,
-    RateLimited,
     SlackError,
     SlackUnavailable,
     sentence_for,
@@ -122,7 +121,6 @@ class Dialog:
             except SlackUnavailable as error:
                 if (pause := next(pauses, None)) is None:
                     raise
-                self.is_own &= isinstance(error, RateLimited)  # else the answer may be lost
                 await self.deps.sleep(max(pause, error.seconds))
             else:
                 self._keep(answer)

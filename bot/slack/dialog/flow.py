@@ -94,7 +94,8 @@ class Flow:
         try:
             if await self._show(views.loading(self.state)):
                 await self._show(await reading)
-                await self._show_late_starter()
+                with suppress(asyncio.CancelledError):  # the details stay
+                    await self._show_late_starter()
         except asyncio.CancelledError:
             # The process is stopping; there is time left for one more update.
             if not dialog.view_id:

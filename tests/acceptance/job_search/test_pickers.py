@@ -1,6 +1,5 @@
 """The dialog with pickers, and no cancellation before the details of the job are shown."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -69,15 +68,6 @@ async def test_picked_job_is_cancelled_with_the_typed_reason(env: BotEnvironment
     assert env.slack.complaints == []
 
 
-async def test_picker_dialog_opens_with_the_first_call(env: BotEnvironment) -> None:
-    before = len(env.slack.calls)
-    await begin(env)
-    methods = [call.method for call in env.slack.calls[before:]]
-
-    assert methods.count("views.open") == 1
-    assert methods[0] == "views.open" or "views.open" in methods[:2]
-
-
 async def test_submit_before_the_details_are_shown_does_nothing(env: BotEnvironment) -> None:
     await begin(env)
     await pick_job(env, LIVE)
@@ -91,19 +81,6 @@ async def test_submit_before_the_details_are_shown_does_nothing(env: BotEnvironm
         "Wait until they are, then submit again."
     }
     assert env.atlas.deletes() == []
-
-
-async def test_last_pick_wins(env: BotEnvironment) -> None:
-    await begin(env)
-    env.atlas.faults.add(slow(0.4, path=LIVE[1]))
-    await env.slack.people.chooses("rina", on_screen(env), "job", value_of(LIVE))
-    await env.slack.people.chooses("rina", on_screen(env), "job", value_of(RUNNING))
-    await view_with(env, RUNNING[1])
-    await asyncio.sleep(0.6)
-    shown = env.slack.state.text_of(on_screen(env))
-
-    assert f"`{RUNNING[1]}`" in shown
-    assert f"`{LIVE[1]}`" not in shown
 
 
 async def test_change_of_the_cluster_clears_the_job_and_keeps_the_reason(

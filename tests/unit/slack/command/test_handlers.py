@@ -3,7 +3,6 @@
 import asyncio
 import json
 
-import aiohttp
 import pytest
 
 from bot.atlas import JobNotFound, TimedOut
@@ -43,18 +42,6 @@ async def test_ack_of_a_command_does_not_wait_for_atlas(bolt: BoltHarness) -> No
     await bolt.background.drain(1.0)
 
     assert answer.status == 200
-
-
-async def test_pending_dialog_reports_the_restart_at_shutdown(bolt: BoltHarness) -> None:
-    bolt.atlas[PROJECT_ID].gates[CLUSTER] = asyncio.Event()
-    await bolt.ack(payloads.command(TYPED))
-    await asyncio.sleep(0.01)
-    await bolt.background.drain(0.2)
-
-    assert "Looking up" in words(bolt.shown[0])
-    assert "The bot is being restarted: try again in a moment." in words(bolt.shown[-1])
-    assert ids.TRY_AGAIN in words(bolt.shown[-1])
-    assert not bolt.background.tasks
 
 
 async def test_fifty_pending_dialogs_all_report_the_restart_at_shutdown(bolt: BoltHarness) -> None:
@@ -216,55 +203,6 @@ async def test_unreadable_user_can_be_retried_in_the_dialog(bolt: BoltHarness) -
     assert "submit" not in bolt.shown[-1]
 
 
-@pytest.mark.parametrize(
-    ("code", "expected"),
-    [
-        ("expired_trigger_id", 1),
-        ("trigger_expired", 1),
-        ("invalid_trigger_id", 1),
-        ("exchanged_trigger_id", 0),
-    ],
-)
-async def test_expired_trigger_is_reported_and_a_used_trigger_is_not(
-    bolt: BoltHarness, code: str, expected: int
-) -> None:
-    bolt.slack.respond("views.open", code)
-    await bolt.send(payloads.command(TYPED))
-
-    assert len(bolt.private) == expected
-    assert bolt.slack.called("views.update") == []
-
-
-@pytest.mark.parametrize("text", ["", TYPED, JOB_ID])
-@pytest.mark.parametrize("trigger", ["", None])
-async def test_command_without_a_trigger_is_answered_and_opens_nothing(
-    bolt: BoltHarness, text: str, trigger: str | None
-) -> None:
-    await bolt.send(payloads.command(text) | {"trigger_id": trigger})
-
-    assert bolt.slack.called("views.open") == []
-    assert len(bolt.private) == 1
-    assert "type the command again" in bolt.private[0]
-
-
-@pytest.mark.parametrize("code", ["not_found", "hash_conflict"])
-async def test_update_of_a_closed_or_changed_dialog_is_ignored(
-    bolt: BoltHarness, code: str
-) -> None:
-    bolt.slack.respond("views.update", code)
-    await bolt.send(payloads.command(TYPED))
-
-    assert bolt.private == []
-
-
-async def test_failed_view_update_is_retried(bolt: BoltHarness) -> None:
-    bolt.slack.respond("views.update", aiohttp.ServerDisconnectedError(), "ratelimited")
-    await bolt.send(payloads.command(TYPED))
-
-    assert len(bolt.slack.called("views.update")) == 3
-    assert bolt.private == []
-
-
 @pytest.mark.parametrize("typed", [JOB_ID, CLUSTER])
 async def test_dialog_that_slack_does_not_open_can_be_tried_again(
     bolt: BoltHarness, typed: str
@@ -274,13 +212,6 @@ async def test_dialog_that_slack_does_not_open_can_be_tried_again(
     [(label, action_id, value)] = bolt.offered
 
     assert (label, action_id, value) == ("Try again", ids.COMMAND, typed)
-
-
-async def test_exhausted_view_updates_are_reported_in_private(bolt: BoltHarness) -> None:
-    bolt.slack.respond("views.update", *["fatal_error"] * 3)
-    await bolt.send(payloads.command(TYPED))
-
-    assert len(bolt.private) == 1
 
 
 async def test_unexpected_error_after_the_ack_is_reported_with_its_reference(
@@ -301,34 +232,6 @@ async def test_unexpected_error_before_the_ack_is_answered_in_private(bolt: Bolt
 
     assert answer.status == 200
     assert "Something went wrong" in answer.text
-
-
-async def test_refused_dialog_is_shown_as_a_plain_dialog_and_as_a_private_message(
-    bolt: BoltHarness,
-) -> None:
-    bolt.slack.respond("views.update", "invalid_arguments")
-    await bolt.send(payloads.command(TYPED))
-
-    for shown in (words(bolt.shown[-1]), bolt.private[0]):
-        assert JOB_ID in shown
-        assert "invalid_arguments" in shown
-        assert "Looking up" not in shown
-    (sent,) = bolt.slack.called("chat.postEphemeral")
-    assert ids.OPEN in words(sent["blocks"])
-    assert f"{PROJECT_ID} {CLUSTER} {JOB_ID}" in words(sent["blocks"])
-
-
-@pytest.mark.parametrize("code", ["invalid_auth", "invalid_arguments"])
-async def test_dialog_that_takes_no_update_is_replaced_by_a_private_message(
-    bolt: BoltHarness, code: str
-) -> None:
-    bolt.atlas[PROJECT_ID].faults[CLUSTER] = JobNotFound()
-    bolt.slack.respond("views.update", *[code] * 9)
-    await bolt.send(payloads.command(TYPED))
-    (expected,) = bolt.private
-    assert JOB_ID in expected
-    assert code in expected
-    assert not bolt.background.tasks
 
 
 # Decisions
@@ -485,11 +388,3 @@ async def test_unread_pickers_and_lists_can_be_tried_again(bolt: BoltHarness) ->
     assert "Could not be read: `prod-eu`" in words(unread)
     assert "Try again" in words(unread)
     assert "1 download can be cancelled now" in words(bolt.private[-1])
-
-
-async def test_dialog_asks_for_approval_where_others_must_approve(new_bolt: NewBolt) -> None:
-    bolt = new_bolt(ONE)
-    await bolt.send(payloads.command(TYPED))
-
-    assert bolt.shown[-1]["submit"]["text"] == "Ask for approval"
-    assert bolt.shown[-1]["close"]["text"] == "Go back"
