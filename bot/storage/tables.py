@@ -1,7 +1,7 @@
 """The tables and their mapping to values. Ids are text, times are milliseconds of Unix time."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
@@ -75,11 +75,8 @@ def partial_index(name: str, *columns: str, where: str, unique: bool = False) ->
     return Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
 
 
-def _literals(values: Iterable[str]) -> str:
-    return ", ".join(f"'{value}'" for value in values)
-
-
-OPEN = f"state IN ({_literals(state for state in State if not state.ended)})"
+_OPEN_STATES = ", ".join(f"'{state}'" for state in State if not state.ended)
+OPEN = f"state IN ({_OPEN_STATES})"
 BY_BOT = "requester = ''"
 IS_UNPOSTED = "state = 'due'"
 #: A message is due until it is posted, and again while it shows fewer changes than are wanted.
@@ -92,12 +89,6 @@ JOB_IS_OPEN = "state IN ('in_progress', 'link_live')"
 JOB = ("project_id", "cluster_name", "job_id")
 
 metadata = MetaData()
-
-
-def _columns(kind: Any, *names: str, nullable: bool = False, **options: Any) -> list[Column[Any]]:  # noqa: ANN401 - SQLAlchemy's types and options
-    """Return columns of one kind, which are never NULL unless `nullable`."""
-    return [Column(name, kind, nullable=nullable, **options) for name in names]
-
 
 requests = Table(
     "requests",
@@ -205,10 +196,16 @@ jobs = Table(
     "watched_jobs",
     metadata,
     Column("id", SerialNumber, primary_key=True, autoincrement=True),
-    *_columns(Text, *JOB, "state", "shown"),
-    *_columns(Instant, "first_seen_at", "changed_at"),
+    Column("project_id", Text, nullable=False),
+    Column("cluster_name", Text, nullable=False),
+    Column("job_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("shown", Text, nullable=False),
+    Column("first_seen_at", Instant, nullable=False),
+    Column("changed_at", Instant, nullable=False),
     Column("version", Integer, nullable=False),  # counts announced changes; 0: never announced
-    *_columns(Text, "channel", "ts", nullable=True),  # the place of the announcement
+    Column("channel", Text),  # of the announcement
+    Column("ts", Text),
     Column("quarantine", Text),  # of a new download: quarantined, or beyond the limit
     Column("expected_at", Instant),  # when the link is expected
     Column("live_since", Instant),
@@ -231,21 +228,25 @@ posts = Table(
     Column("request", Text, ForeignKey("requests.id", ondelete="CASCADE"), index=True),
     Column("watched_job", BigInteger, ForeignKey("watched_jobs.id", ondelete="CASCADE")),
     Column("priority", Integer, nullable=False, server_default="0"),  # lower ones are sent first
-    *_columns(Text, "kind"),
+    Column("kind", Text, nullable=False),
     Column("recipient", Text),  # the user who gets a direct message
     Column("edits", BigInteger),  # of the edition before, which has a row for each edit
-    *_columns(Text, "event", "actor", nullable=True),
-    *_columns(Instant, "at"),
-    *_columns(Text, "detail"),
+    Column("event", Text),
+    Column("actor", Text),
+    Column("at", Instant, nullable=False),
+    Column("detail", Text, nullable=False),
     Column("client_msg_id", Text, nullable=False, unique=True),
     Column("state", Text, nullable=False),  # see `PostState`
-    *_columns(Instant, "due_at"),
-    *_columns(Integer, "attempts", server_default="0"),
+    Column("due_at", Instant, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
     Column("lease_owner", Text),
     Column("lease_until", Instant),
-    *_columns(Text, "channel", "ts", "error", nullable=True),
+    Column("channel", Text),
+    Column("ts", Text),
+    Column("error", Text),
     # The changes that the message is to show, and those that it shows.
-    *_columns(Integer, "wanted", "shown", server_default="0"),
+    Column("wanted", Integer, nullable=False, server_default="0"),
+    Column("shown", Integer, nullable=False, server_default="0"),
     CheckConstraint("(request IS NULL) <> (watched_job IS NULL)", name="one_subject_per_post"),
     partial_index("due_posts", "request", "id", where=IS_UNPOSTED),
     partial_index("announcements", "watched_job", where="watched_job IS NOT NULL"),
@@ -292,7 +293,7 @@ slack_calls = Table(
     "slack_calls",
     metadata,
     Column("method", Text, primary_key=True),
-    *_columns(Text, "at"),
+    Column("at", Text, nullable=False),
 )
 
 _SHOWN = TypeAdapter(JobFingerprint)
