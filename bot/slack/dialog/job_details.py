@@ -11,7 +11,7 @@ from bot.slack import blockkit, ids, job_lines, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.client import Links
 from bot.slack.dialog.state import Shown
-from bot.slack.dialog.views import BACK, Content, reason_input, submit_label
+from bot.slack.dialog.views import BACK, Content, submit_label, typed_inputs
 from bot.slack.errors import see_card
 from bot.slack.placement import Placement
 
@@ -134,11 +134,11 @@ def _target_and_times(details: JobDetails) -> Iterator[tuple[str, str]]:
 
 def _inputs(policy: Policy, ref: JobRef) -> list[Block]:
     if not policy.confirm_by_typing:
-        return [reason_input(policy)]
+        return typed_inputs(policy)
     label = "Type the cluster's name to confirm"
     hint = f"In upper or lower case: {ref.cluster_name}"
     typed = blockkit.text_input(ids.TYPED, label, hint=hint, optional=False)
-    return [reason_input(policy), typed]
+    return [*typed_inputs(policy), typed]
 
 
 def _notes(

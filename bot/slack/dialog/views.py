@@ -93,7 +93,7 @@ def _with_pickers(
         submit = submit_label(policies)
         if not any(block.get("block_id") == ids.REASON for block in blocks):
             # Keeps the text that was typed.
-            blocks.append(reason_input(policies[0] if len(policies) == 1 else None))
+            blocks += typed_inputs(policies[0] if len(policies) == 1 else None)
     return modal(blocks, close=BACK, submit=submit, private_metadata=encode_state(state))
 
 
@@ -252,11 +252,13 @@ def not_found(state: DialogState, result: Search) -> Content:
     return Content(blocks=blocks)
 
 
-def reason_input(policy: Policy | None) -> Block:
-    return blockkit.text_input(
+def typed_inputs(policy: Policy | None) -> list[Block]:
+    """Build the inputs of the texts that a person types; `policy` is None if several may hold."""
+    reason = blockkit.text_input(
         ids.REASON,
         "Reason",
         hint="It is shown on the card, to everyone in the channel.",
         optional=policy is None or not policy.require_reason,
         multiline=True,
     )
+    return [reason]
