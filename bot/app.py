@@ -129,6 +129,7 @@ class Bot:
         self._follow_projects(names)
         self._services.organizations.on_change = partial(self._follow_projects, names)
         self._start_loop(self._services.organizations.run, "organizations")
+        self._start_loop(self._services.cluster_entries.run, "entries of clusters")
         self._start_receiver(receiver, client, links, directory)
 
         async def slack_answers() -> bool:
@@ -236,6 +237,7 @@ class Bot:
 
     def _follow_projects(self, names: asyncio.Task[None]) -> None:
         """Start the loops that the projects need now, and end those that they need no more."""
+        self._services.cluster_entries.check.set()
         wanted = self._leading.of_projects(names)
         for key in self._following.keys() - wanted.keys():
             self._following.pop(key).cancel()

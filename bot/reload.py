@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import structlog
 
 from bot.cancellation.people import People
+from bot.cancellation.policy import Policy
 from bot.settings import PolicyHolder, Settings, SettingsError, warnings
 from bot.settings.model import AuditWebhookSettings, TracingSettings
 from bot.settings.policy import POLICY_KEYS
@@ -18,7 +19,7 @@ from bot.timings import Timings
 
 Holder = TypeVar("Holder", bound=PolicyHolder)
 #: What is compared of a project or an organization, by the keys of the projects file.
-KEYS = frozenset({*POLICY_KEYS, "name", "include", "exclude", "credentials"})
+KEYS = frozenset({*POLICY_KEYS, "name", "include", "exclude", "credentials", "clusters"})
 
 log = structlog.get_logger(__name__)
 
@@ -109,7 +110,9 @@ def differences(old: Settings, new: Settings) -> Iterator[tuple[str, str, Any, A
     partners = by_partner(new.policy_holders)
     for place, before in by_partner(old.policy_holders).items():
         was, now = _values(before), _values(partners.get(place, before))
-        yield from ((before.title, key, was[key], now[key]) for key in was if was[key] != now[key])
+        for key in {**was, **now}:
+            if was.get(key) != now.get(key):
+                yield before.title, key, was.get(key), now.get(key)
 
 
 def needs_restart(now: Settings, wanted: Settings) -> Iterator[str]:
@@ -136,15 +139,26 @@ def _variables(settings: Settings) -> dict[str, Any]:
 
 
 def _values(holder: PolicyHolder) -> dict[str, Any]:
-    """Return what `KEYS` name; the rules are those of the policy, after all defaults."""
-    policy, quarantine = holder.policies.default, holder.policies.default.quarantine
-    values = {**dict(holder), "name": holder.title}
-    values |= {each.name: getattr(policy, each.name) for each in fields(policy)}
+    """Return what `KEYS` name, and of entries of clusters what differs from the project's."""
+    rules = _rules(holder.policies.default)
+    values = {**dict(holder), "name": holder.title, **rules, "clusters": ()}
+    for each in holder.policies.clusters:
+        names = ", ".join(each.names)
+        values["clusters"] += (f"[{names}]",)
+        own = _rules(each.policy).items()
+        values |= {f"clusters {names}: {key}": value for key, value in own if value != rules[key]}
+    return {key: value for key, value in values.items() if key.partition(" ")[0] in KEYS}
+
+
+def _rules(policy: Policy) -> dict[str, Any]:
+    """Return the rules after all defaults, by the keys of the projects file."""
+    quarantine = policy.quarantine
+    values = {each.name: getattr(policy, each.name) for each in fields(policy)}
     values |= {
         f"quarantine_{each.name}": getattr(quarantine, each.name) for each in fields(quarantine)
     }
     values["quarantine"] = quarantine.mode
-    return {key: value for key, value in values.items() if key in KEYS}
+    return {key: value for key, value in values.items() if key in {*KEYS, "note"}}
 
 
 def _shown(value: object) -> str:

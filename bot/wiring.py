@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from bot.atlas import AtlasCanceller, AtlasHttp, AtlasReader, CallRecord, Credentials, KeyAccess
 from bot.services.activity_feed import ActivityFeeds
+from bot.services.cluster_entries import ClusterEntries
 from bot.services.job_search import JobFinder
 from bot.services.jobs import Jobs
 from bot.services.organizations import Organization, Organizations
@@ -174,12 +175,14 @@ class CoreServices:
             tracer=self.tracing.trace,
             timings=self.timings,
         )
+        finder = JobFinder(projects)
+        self.cluster_entries = ClusterEntries(projects, finder)
         self.cancellation = CancellationService(
             self.requests,
             projects,
             self.runner,
             rights,
-            finder=JobFinder(projects),
+            finder=finder,
             jobs=self.jobs,
             history=History(database, clock),
             now=clock,

@@ -44,6 +44,7 @@ class Policy:
     escalate_to: People = NO_ONE  #: the approvers who are notified only at the last reminder
     watch_channel: str | None = None  #: where new downloads are announced; None: they are not
     quarantine: QuarantinePolicy = NO_QUARANTINE  #: of new downloads that no approver keeps
+    note: str = ""  #: for the people who decide
 
     @property
     def first_approvers(self) -> People:
@@ -57,23 +58,42 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterPolicy:
+    """The policy of the clusters with one of these names, which may have `*` and `?`."""
+
+    names: tuple[str, ...]
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
 class Policies:
     """The policies of one project."""
 
     default: Policy = Policy()
+    clusters: tuple[ClusterPolicy, ...] = ()  #: the first that matches replaces the default
 
     def of(self, cluster: str) -> Policy:
         """Return the policy for the jobs of a cluster: every caller looks it up here."""
-        del cluster
-        return self.default
+        entry = self.entry_of(cluster)
+        return entry.policy if entry else self.default
+
+    def entry_of(self, cluster: str) -> ClusterPolicy | None:
+        having = (each for each in self.clusters for name in each.names if matches(name, cluster))
+        return next(having, None)
 
     @property
     def all(self) -> tuple[Policy, ...]:
-        return (self.default,)
+        return tuple(dict.fromkeys([self.default, *(each.policy for each in self.clusters)]))
 
     def possible(self, cluster: str | None) -> tuple[Policy, ...]:
         """Return the policies that may hold, as long as no cluster is selected."""
         return self.all if cluster is None else (self.of(cluster),)
+
+
+def matches(pattern: str, text: str, *, question_mark: str = ".") -> bool:
+    """Match in any case, with `*` and `?` only: a name may have brackets."""
+    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", question_mark)
+    return re.fullmatch(expression, text, re.IGNORECASE | re.DOTALL) is not None
 
 
 def may_cancel(policy: Policy) -> NotAllowed | None:

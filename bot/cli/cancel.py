@@ -5,6 +5,7 @@ import sys
 import uuid
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Annotated
 
 import typer
@@ -99,7 +100,8 @@ class CancelOptions:
 def _run(settings: Settings, options: CancelOptions, progress: Progress) -> int:
     """Run the command and return its exit code; an error ends it with its sentence."""
     cluster, holders = options.target.cluster, settings.policy_holders
-    refusals = [options.refusal(each.policies.of(cluster)) for each in holders if cluster]
+    policies = chain.from_iterable(each.policies.possible(cluster) for each in holders)
+    refusals = [*map(options.refusal, policies)]
     if refusals and all(refusals):  # so Atlas need not be asked which project has the job
         output.fail(refusals[0], output.WRONG_USAGE)
     command: CancelCommand | None = None

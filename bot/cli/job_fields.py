@@ -49,6 +49,7 @@ def fields_of(details: JobDetails) -> dict[str, Any]:
         "live_since": iso(known.live_since),
         "state": job.state.value,
         "request": request.id if request else None,
+        "note": details.note or None,
     }
 
 
@@ -69,6 +70,7 @@ def lines_of(details: JobDetails) -> list[tuple[str, str]]:
         ("By", job_lines.who(known.started_by, TERMINAL)),
         ("Download link", link),
         ("Open request", request.id if request else ""),
+        ("Note", details.note),
     ]
 
 

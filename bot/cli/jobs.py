@@ -290,7 +290,7 @@ async def check_cluster(services: CoreServices, projects: Sequence[Project], clu
     finder, known = services.cancellation.finder, set[str]()
     with suppress(AtlasError):
         for project in projects:
-            known.update(await finder.clusters(project.id, timeout=READ_TIMEOUT))
+            known.update(await finder.clusters(project, timeout=READ_TIMEOUT))
         if cluster not in known:
             places = mrkdwn.join(project.name for project in projects)
             there_are = mrkdwn.join(sorted(known), MAX_CLUSTERS) or "none"
@@ -319,7 +319,7 @@ async def details_of(
     return [
         JobDetails(
             project_name=project.name, ref=ref, job=job, known=known[ref],
-            open_request=requests.get(ref),
+            open_request=requests.get(ref), note=project.policies.of(ref.cluster_name).note,
         )
         for project, ref, job in found
     ]  # fmt: skip

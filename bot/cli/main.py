@@ -24,7 +24,7 @@ from bot.redaction import redact
 from bot.settings import Settings, SettingsError, load_settings, warnings
 from bot.settings.load import missing_slack_variables
 from bot.settings.parsers import slash_command
-from bot.settings.projects import json_schema
+from bot.settings.schema import json_schema
 from bot.slack.manifest import AddressError, manifest
 from bot.startup_checks import StartError
 from bot.tasks import cancel_and_wait, stop_event

@@ -136,7 +136,10 @@ def _settings(settings: Settings) -> Iterator[str]:
 def _policy(holder: PolicyHolder) -> str:
     """Return the kind of credentials, and the shape of each rule that is not the default."""
     kind = "API key" if isinstance(holder.credentials, DigestKey) else "service account"
-    return ", ".join((kind, *_rules(holder.policies.default, Policy())))
+    default = holder.policies.default
+    entries = (", ".join(_rules(each.policy, default)) for each in holder.policies.clusters)
+    rules = _rules(default, Policy())
+    return ", ".join((kind, *rules, *(f"some clusters ({rules})" for rules in entries)))
 
 
 def _rules(rules: Policy | QuarantinePolicy, default: Policy | QuarantinePolicy) -> Iterator[str]:

@@ -26,6 +26,7 @@ from bot.atlas import (
     WrongClusterKind,
     open_reader,
 )
+from bot.cancellation.cluster_entries import applied_entries
 from bot.doctor.key import (
     WAIT,
     check_access_list,
@@ -59,12 +60,15 @@ def subjects_of(project: ProjectSettings) -> dict[str, Subject]:
         "atlas_roles": f"roles of the key for {name}",
         "atlas_cancel_role": f"role to cancel in {name}",
         "atlas_clusters": f"clusters of {name}",
+        "atlas_cluster_policies": f"policies of the clusters of {name}",
         "atlas_restore_jobs": f"restore jobs of {name}",
         "atlas_activity_feed": f"activity feed of {name}",
         "atlas_rate_limit": f"rate limit of {name}",
     }
     if isinstance(project.credentials, DigestKey):
         del names["atlas_secret"]  # an API key has no end
+    if not project.policies.clusters:
+        del names["atlas_cluster_policies"]
     return {
         check: Subject(check, about, "Atlas" if check in COMMON_CHECKS else f"Project {name}")
         for check, about in names.items()
@@ -179,17 +183,17 @@ async def check_project(
     settings: Settings,
     project: ProjectSettings,
     now: Callable[[], datetime],
-    counts: dict[str, int],
+    clusters: dict[str, Sequence[str]],
 ) -> list[CheckResult]:
-    """Check one project and the clock; add the number of watched clusters to `counts`."""
+    """Check one project and the clock; add the names of its clusters to `clusters`."""
     calls: list[tuple[datetime, CallRecord]] = []
     async with connect(
         settings, project.credentials, lambda call: calls.append((now(), call))
     ) as atlas:
         checks = ProjectChecks(project, atlas, now(), calls)
         results = await checks.run()
-    if any(each.watch_channel for each in project.policies.all) and checks.cluster_count:
-        counts[project.id] = checks.cluster_count
+    if checks.clusters is not None:
+        clusters[project.id] = checks.clusters
     dates = ((here, call.date) for here, call in reversed(calls) if call.date)
     return [*results, compare_clock("Atlas", *next(dates, (None, None)))]
 
@@ -204,7 +208,7 @@ class ProjectChecks:
     atlas: AtlasReader
     now: datetime
     calls: list[tuple[datetime, CallRecord]]  #: with the times of the responses, by this machine
-    cluster_count: int = 0
+    clusters: Sequence[str] | None = None  #: their names, where all could be read
 
     def __post_init__(self) -> None:
         self._subjects = subjects_of(self.project)
@@ -279,7 +283,10 @@ class ProjectChecks:
             clusters = await self.atlas.clusters(self.project.id)
         except AtlasError as error:
             raise self._failed("atlas_clusters", error, READ_CLUSTERS) from error
-        self.cluster_count = len(clusters)
+        names = [cluster.name for cluster in clusters]
+        self.clusters = None if clusters.unread else names
+        if entries := self._subjects.get("atlas_cluster_policies"):
+            self._add(entries.ok(applied_entries(self.project.policies, names)))
         subject = self._subjects["atlas_clusters"]
         if not clusters:
             self._add(subject.warning("this project has no clusters", NO_CLUSTERS))

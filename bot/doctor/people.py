@@ -11,7 +11,7 @@ from bot.cancellation.notices import MAX_RECIPIENTS, possible_approvers
 from bot.cancellation.people import NO_ONE, Kind
 from bot.cancellation.policy import Policy
 from bot.doctor.results import CheckResult, Subject, within
-from bot.settings import PolicyHolder, Settings
+from bot.settings import Settings
 from bot.slack.directory import MAX_AGE, REASONS, UNKNOWN_GROUP, UNKNOWN_USER, Directory
 from bot.slack.errors import CALL_ERRORS, translate_error
 from bot.slack.payloads import kind_of
@@ -67,15 +67,37 @@ class NamedId:
         return Subject(self.check, f"{', '.join(self.settings)}: {self.id}", "Slack")
 
 
-def setting_name(project: PolicyHolder, rule: str) -> str:
-    """Return the variable of a rule, or its key in the projects file."""
-    return f"BOT_{rule.upper()}" if project.name is None else f"{project.name}, {rule}"
+@dataclass(frozen=True, slots=True)
+class PolicyPart:
+    """The policy of a project, or of some of its clusters, and the name of it in the settings."""
+
+    name: str | None  #: None: the policy of the variables
+    policy: Policy
+    project: Policy | None = None  #: of clusters: the policy of their project
+
+    def inherits(self, rule: str) -> bool:
+        """Whether the same rule of the project is checked already."""
+        return self.project is not None and bool(
+            getattr(self.project, rule) == getattr(self.policy, rule)
+        )
+
+    def setting(self, rule: str) -> str:
+        """Return the variable of a rule, or its key in the projects file."""
+        return f"BOT_{rule.upper()}" if self.name is None else f"{self.name}, {rule}"
+
+
+def parts_of(settings: Settings) -> Iterator[PolicyPart]:
+    for holder in settings.policy_holders:
+        default = holder.policies.default
+        for label, policy in holder.parts:
+            over = None if policy is default else default
+            yield PolicyPart(label if holder.name else None, policy, over)
 
 
 def named_ids(settings: Settings) -> list[NamedId]:
     """List every channel, person and user group in the settings, each once, in this order."""
     by_id: dict[str, NamedId] = {}
-    for found in chain.from_iterable(map(_ids_of, settings.policy_holders)):
+    for found in chain.from_iterable(map(_ids_of, parts_of(settings))):
         before = by_id.get(found.id, found)
         by_id[found.id] = replace(
             found,
@@ -85,8 +107,8 @@ def named_ids(settings: Settings) -> list[NamedId]:
     return sorted(by_id.values(), key=lambda each: [*CHECKS].index(each.check))
 
 
-def _ids_of(project: PolicyHolder) -> Iterator[NamedId]:
-    policy = project.policies.default
+def _ids_of(part: PolicyPart) -> Iterator[NamedId]:
+    policy = part.policy
     approvers = policy.first_approvers
     people = {
         "requesters": policy.requesters,
@@ -102,30 +124,35 @@ def _ids_of(project: PolicyHolder) -> Iterator[NamedId]:
         *(("group", rule, named.groups) for rule, named in people.items()),
     ]
     for check, rule, named in ids:
+        if part.inherits(rule):
+            continue
         needed = rule != "channels" or policy.audit_channel is None
-        name = setting_name(project, rule)
+        name = part.setting(rule)
         for each in sorted(named):
             yield NamedId(check=check, id=each, settings=(name,), needed=needed)
 
 
-def with_approvals(settings: Settings) -> list[PolicyHolder]:
+def with_approvals(settings: Settings) -> list[PolicyPart]:
+    rules = ("approvals", "approvers", "requesters", "self_approval", "notify_approvers")
     return [
-        project for project in settings.policy_holders if project.policies.default.approvals > 0
+        part
+        for part in parts_of(settings)
+        if part.policy.approvals > 0 and not all(map(part.inherits, rules))
     ]
 
 
 #: The subject of a check, and the id or the project that it is about.
-PlannedCheck: TypeAlias = tuple[Subject, NamedId | PolicyHolder]
+PlannedCheck: TypeAlias = tuple[Subject, NamedId | PolicyPart]
 
 
 def planned_checks(settings: Settings) -> list[PlannedCheck]:
     """List the checks of every id, and of every project with approvals."""
     planned: list[PlannedCheck] = [(each.subject, each) for each in named_ids(settings)]
-    for project in with_approvals(settings):
-        approvals, approvers = (setting_name(project, rule) for rule in ("approvals", "approvers"))
+    for part in with_approvals(settings):
+        approvals, approvers = map(part.setting, ("approvals", "approvers"))
         planned += [
-            (Subject("approvers", f"{approvals}, {approvers}", "Slack"), project),
-            (Subject("direct_messages", f"direct messages to {approvers}", "Slack"), project),
+            (Subject("approvers", f"{approvals}, {approvers}", "Slack"), part),
+            (Subject("direct_messages", f"direct messages to {approvers}", "Slack"), part),
         ]
     return planned
 
@@ -188,9 +215,9 @@ class IdChecks:
             return subject.warning("it has no members", "Add people to the group, or set another.")
         return subject.ok(f"it has {len(members)} {'member' if len(members) == 1 else 'members'}")
 
-    async def approvers(self, subject: Subject, project: PolicyHolder) -> CheckResult:
+    async def approvers(self, subject: Subject, part: PolicyPart) -> CheckResult:
         """Check whether requests of a project can be approved."""
-        policy = project.policies.default
+        policy = part.policy
         approvers, requesters = policy.approvers, policy.requesters
         if approvers.everyone:
             return subject.ok(f"{policy.approvals} required; every full member may approve")
@@ -201,11 +228,11 @@ class IdChecks:
         known = None if requesters.everyone else requesters.users | asking
         return check_approvers(subject, policy, able, known)
 
-    async def direct_messages(self, subject: Subject, project: PolicyHolder) -> CheckResult:
+    async def direct_messages(self, subject: Subject, part: PolicyPart) -> CheckResult:
         """Count the approvers who get the card of a request directly, by the rules of notices."""
-        policy = project.policies.default
+        policy = part.policy
         if not policy.notify_approvers:
-            name = setting_name(project, "notify_approvers")
+            name = part.setting("notify_approvers")
             return subject.warning(f"no approver gets any ({name})", TURN_ON)
         people = await self._directory.candidates(policy.first_approvers)
         notified = possible_approvers(policy, people)
@@ -238,11 +265,11 @@ async def run_id_checks(
     slots, now = asyncio.Semaphore(MAX_CONCURRENT_CALLS), asyncio.get_running_loop().time
     deadline = now() + IDS_TIMEOUT
 
-    async def run(subject: Subject, what: NamedId | PolicyHolder) -> list[CheckResult]:
+    async def run(subject: Subject, what: NamedId | PolicyPart) -> list[CheckResult]:
         async with slots:
             return await within(subject, checked(subject, what), max(0.0, deadline - now()))
 
-    async def checked(subject: Subject, what: NamedId | PolicyHolder) -> CheckResult:
+    async def checked(subject: Subject, what: NamedId | PolicyPart) -> CheckResult:
         try:
             return await CHECKS[subject.check](checks, subject, what)
         except CALL_ERRORS as error:

@@ -7,6 +7,7 @@ from itertools import chain
 
 from aiohttp import web
 
+from bot.cancellation.cluster_entries import unused_entries
 from bot.doctor.atlas import check_organizations, check_project
 from bot.doctor.database import SUBJECT as DATABASE
 from bot.doctor.database import check_database
@@ -51,16 +52,19 @@ async def run_checks(
         within(PORT, check_port(settings.host, settings.port)),
     ]
     organizations, selected = await check_organizations(settings)
-    counts: dict[str, int] = {}
+    clusters: dict[str, Sequence[str]] = {}
     for project in selected:
-        checking = check_project(settings, project, now, counts)
+        checking = check_project(settings, project, now, clusters)
         checks.append(within(ATLAS, checking, SERVICE_TIMEOUT))
     if not found:
         checks.append(within(BOT_TOKEN, check_slack(settings, now), SERVICE_TIMEOUT))
     if settings.audit_webhook:
         checks.append(within(WEBHOOK, check_audit_webhook(settings.audit_webhook)))
     checked = chain.from_iterable(await asyncio.gather(*checks))
-    risks = settings_risks(warnings(settings))
+    entries = ((each.label, each.policies, clusters.get(each.id)) for each in selected)
+    risks = settings_risks([*warnings(settings), *unused_entries(entries)])
+    watched = [each.id for each in selected if any(p.watch_channel for p in each.policies.all)]
+    counts = {each: len(clusters[each]) for each in watched if clusters.get(each)}
     results = [*found, *checked, *organizations, *check_round(settings, counts), *risks]
     # A result that all projects share is kept once.
     return sorted(dict.fromkeys(results), key=lambda each: GROUPS.index(each.group.split()[0]))

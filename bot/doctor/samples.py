@@ -42,7 +42,9 @@ NAME = "&" * 64
 REASON = "<&>" * 1000
 REF = JobRef(project_id="a" * 24, cluster_name="x" * 64, job_id="b" * 24)
 PEOPLE = People(users=frozenset(f"U{number:010}" for number in range(500)))
-POLICY = Policy(approvals=5, approvers=PEOPLE, require_reason=True, confirm_by_typing=True)
+POLICY = Policy(
+    approvals=5, approvers=PEOPLE, require_reason=True, confirm_by_typing=True, note="&" * 200
+)
 JOB = RestoreJob.model_validate(
     {
         "id": REF.job_id,
@@ -165,9 +167,11 @@ def _views(links: Links) -> Iterator[tuple[str, dict[str, Any]]]:
         ),
     ]
     with_pickers = replace(ABOUT, has_pickers=True)
-    waiting = home.waiting_blocks([REQUEST] * 40, VIEWER, links, {REF: KNOWN})
+    waiting = home.waiting_blocks([REQUEST] * 40, VIEWER, links, {REF: KNOWN}, lambda _ref: POLICY)
     unreviewed = home.unreviewed_blocks([REQUEST] * 40, VIEWER, links)
-    urgent = home.quarantine_blocks([QUARANTINED] * 40, VIEWER, links, {REF: KNOWN}, {})
+    urgent = home.quarantine_blocks(
+        [QUARANTINED] * 40, VIEWER, links, {REF: KNOWN}, lambda _ref: POLICY
+    )
     past = lists.history_sections(PAST[: home.MAX_PAST], {}, links)
     yield "dialog of a job", dialog_views.view(ABOUT, details)
     yield "dialog with pickers", dialog_views.view(with_pickers, details, selects, PROJECTS)

@@ -51,16 +51,25 @@ class JobFinder:
         await self._clusters.close()
         await self._jobs.close()
 
-    async def clusters(self, project_id: str, *, timeout: float) -> ReadItems[str]:
-        """Return a project's cluster names, sorted; cached ones if Atlas is slow.
+    async def clusters(self, project: Project, *, timeout: float) -> ReadItems[str]:
+        """Return the sorted names of the clusters that a project offers; cached if Atlas is slow.
 
         Raises `AtlasError`, also without an answer in time, or `UnknownProject`.
         """
-        return await self._get_or_stale(self._clusters, (project_id, ""), CLUSTERS_MAX_AGE, timeout)
+        key = (project.id, "")
+        names = await self._get_or_stale(self._clusters, key, CLUSTERS_MAX_AGE, timeout)
+        return ReadItems(filter(project.offers, names), names.unread)
 
-    async def jobs(self, project_id: str, cluster: str, *, timeout: float) -> ReadItems[RestoreJob]:
-        """Return a cluster's cancellable jobs as they are now, newest first; as `clusters` does."""
-        return await self._get_or_stale(self._jobs, (project_id, cluster), 0.0, timeout)
+    async def jobs(
+        self, project: Project, cluster: str, *, timeout: float
+    ) -> ReadItems[RestoreJob]:
+        """Return a cluster's cancellable jobs as they are now, newest first; as `clusters` does.
+
+        A cluster that the project does not offer raises the refusal.
+        """
+        if refusal := project.refusal(cluster):
+            raise refusal
+        return await self._get_or_stale(self._jobs, (project.id, cluster), 0.0, timeout)
 
     async def search(
         self,
@@ -133,10 +142,11 @@ class JobFinder:
     ) -> list[ClusterRef]:
         """Return the clusters to read: those of the search's name, listed or not, or all."""
         if search.cluster:
-            return [ClusterRef(project=project, cluster=search.cluster) for project in projects]
+            offering = [project for project in projects if project.offers(search.cluster)]
+            return [ClusterRef(project=project, cluster=search.cluster) for project in offering]
 
         async def read(ref: ClusterRef) -> ReadItems[str]:
-            return await self.clusters(ref.project.id, timeout=READ_TIMEOUT)
+            return await self.clusters(ref.project, timeout=READ_TIMEOUT)
 
         lists = [ClusterRef(project=project, cluster="") for project in projects]
         clusters: list[ClusterRef] = []

@@ -1,7 +1,6 @@
 """The projects of organizations: all that a credential sees, and that the patterns select."""
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,6 +8,7 @@ import structlog
 
 from bot.atlas import AtlasError, AtlasReader, ReadItems
 from bot.atlas import Project as AtlasProject
+from bot.cancellation.policy import matches
 from bot.services.projects import Project, Projects
 from bot.timings import DEFAULT_TIMINGS, Timings
 
@@ -124,13 +124,7 @@ class Organizations:
 def selects(include: Iterable[str], exclude: Iterable[str], project: AtlasProject) -> bool:
     """Whether the patterns select a project, by its name in any case or by its id."""
 
-    def matches(patterns: Iterable[str]) -> bool:
-        return any(_matches(each, text) for each in patterns for text in (project.name, project.id))
+    def any_matches(patterns: Iterable[str]) -> bool:
+        return any(matches(each, text) for each in patterns for text in (project.name, project.id))
 
-    return matches(include) and not matches(exclude)
-
-
-def _matches(pattern: str, text: str) -> bool:
-    """Match with `*` and `?` only: a name may have brackets."""
-    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.fullmatch(expression, text, re.IGNORECASE | re.DOTALL) is not None
+    return any_matches(include) and not any_matches(exclude)

@@ -27,9 +27,18 @@ class Project:
     atlas: AtlasReader = field(repr=False, compare=False)
     #: Whether the key has a role that may cancel; None while that is not known.
     key_may_cancel: bool | None = field(default=None, compare=False)
+    #: Why the person for whom this project was looked up may not ask, by policy.
+    refusals: Mapping[Policy, NotAllowed] = field(default_factory=dict, compare=False)
     #: The rate limits of its backup calls, and of reads of its activity feed.
     backups: RateLimitBudget = field(default_factory=RateLimitBudget, repr=False, compare=False)
     events: RateLimitBudget = field(default_factory=events_budget, repr=False, compare=False)
+
+    def refusal(self, cluster: str) -> NotAllowed | None:
+        """Return why the person for whom this project was looked up may not ask in a cluster."""
+        return self.refusals.get(self.policies.of(cluster))
+
+    def offers(self, cluster: str) -> bool:
+        return self.refusal(cluster) is None
 
     @property
     def is_watched(self) -> bool:

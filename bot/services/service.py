@@ -36,6 +36,7 @@ class JobDetails:
     job: RestoreJob
     open_request: Request | None
     known: Job  #: what is recorded of it
+    note: str = ""  #: of the cluster's policy, for people
     feed_is_late: bool = False  #: whether the activity feed was not read in time
 
 
@@ -91,6 +92,7 @@ class CancellationService:
             job=job,
             open_request=earlier,
             known=known,
+            note=policy.note,
             feed_is_late=feed is None,
         )
 

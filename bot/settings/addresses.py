@@ -1,17 +1,22 @@
-"""Parse the addresses of servers, and the secret of the audit webhook, as `parsers` does."""
+"""Parse the addresses of servers and of the database, and their secrets, as `parsers` does."""
 
 import base64
 import binascii
 import re
 from contextlib import suppress
+from importlib.util import find_spec
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from bot.atlas.transport import is_loopback
 from bot.settings import parsers
 
+#: The modules that tracing needs; other packages may install some of them.
+OTEL_MODULES = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
 _HOST = re.compile(r"(?![0-9.]+\Z)\w([\w.-]*\w)?", re.ASCII)
 #: The prefix of a secret by the Standard Webhooks convention.
 WEBHOOK_SECRET = "whsec_"  # noqa: S105 - a prefix
@@ -98,3 +103,50 @@ def webhook_secret(value: object) -> SecretStr:
         f"is not base64 behind {WEBHOOK_SECRET}: "
         'make one with: echo "whsec_$(openssl rand -base64 32)"'
     )
+
+
+def traces_exporter(value: object) -> str | None:
+    """Parse the exporter of spans, which needs the extra `otel`."""
+    given = parsers.one_of(("otlp", "console", "none"))(value)
+    if given == "none":
+        return None
+    try:
+        is_installed = all(map(find_spec, OTEL_MODULES))
+    except ModuleNotFoundError:  # raised for a missing parent package
+        is_installed = False
+    if not is_installed:
+        raise ValueError(
+            "needs OpenTelemetry, which is not installed: "
+            "install the bot with its extra otel, as in pip install '.[otel]'"
+        )
+    return given
+
+
+def database_url(value: object) -> SecretStr:
+    """Parse the URL of a SQLite file, or of PostgreSQL when its driver is installed."""
+    given = parsers.text(value)
+    try:
+        parts = make_url(given)
+    except (ArgumentError, ValueError):
+        raise ValueError(
+            "must be sqlite:///path or postgresql://user:password@host:port/name, the port a number"
+        ) from None
+    if parts.drivername not in {"sqlite", "postgresql"}:
+        raise ValueError("must begin with sqlite:/// or postgresql://")
+    if "@" in (parts.host or ""):
+        raise ValueError("has an @ in its user or password: write it as %40, and a % as %25")
+    # The audit log of a database in memory would be lost with the process.
+    is_in_memory = parts.host or parts.database == ":memory:"
+    is_usable = (
+        not is_in_memory if parts.drivername == "sqlite" else (parts.port or 0) <= parsers.MAX_PORT
+    )
+    if not parts.database or not is_usable:
+        raise ValueError("must name a file (sqlite:///path) or a database (postgresql://host/name)")
+    if parts.drivername == "sqlite" and parts.query:
+        raise ValueError("must not have a ? in it: it is sqlite:///path")
+    if parts.drivername == "postgresql" and find_spec("psycopg") is None:
+        raise ValueError(
+            "needs the PostgreSQL driver, which is not installed: "
+            "install the bot with its extra postgres, as in pip install '.[postgres]'"
+        )
+    return SecretStr(given)

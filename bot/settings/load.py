@@ -6,6 +6,7 @@ import shlex
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -13,6 +14,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from bot.atlas import ApiVersion
+from bot.cancellation.cluster_entries import hidden_entries
 from bot.cancellation.people import NO_ONE
 from bot.cancellation.policy import REMIND_AFTER, Policy
 from bot.settings.credentials import CredentialSettings
@@ -241,6 +243,7 @@ def warnings(settings: Settings) -> list[str]:
         *settings.risks,
         *_service_warnings(settings),
         *_project_warnings(settings.policy_holders),
+        *_hidden_entries(settings.policy_holders),
         *_quarantine_warnings(settings),
     ]
 
@@ -273,21 +276,20 @@ LEAST_LEFT = 30
 def _quarantine_warnings(settings: Settings) -> Iterator[str]:
     """Name the projects whose quarantined downloads may have their link before they end."""
     interval = round(min(settings.events_interval, settings.watch_interval).total_seconds())
-    for project in settings.policy_holders:
-        quarantine = project.policies.default.quarantine
+    for label, policy in chain.from_iterable(each.parts for each in settings.policy_holders):
+        quarantine = policy.quarantine
         grace = round(quarantine.grace.total_seconds())
         left = SHORTEST_WAIT - interval - grace
         if quarantine.is_on and left < LEAST_LEFT:
             yield (
-                f"Project {project.label}: a read each {interval} s and "
+                f"Project {label}: a read each {interval} s and "
                 f"BOT_QUARANTINE_GRACE ({grace} s) leave {left} s of the {SHORTEST_WAIT} s until "
                 f"a link is live: the download may be used before the bot cancels it. "
                 f"At least {LEAST_LEFT} s should be left."
             )
 
 
-def _policy_risks(project: PolicyHolder) -> Iterator[str]:
-    policy = project.policies.default
+def _policy_risks(policy: Policy) -> Iterator[str]:
     if policy.read_only:
         if not policy.watch_channel:
             yield "the bot only watches, and no channel is set (BOT_WATCH_CHANNEL)."
@@ -321,12 +323,21 @@ def _unused_rules(policy: Policy) -> Iterator[str]:
         yield "people may act alone, but no approvals are needed (BOT_BREAK_GLASS, BOT_APPROVALS)."
 
 
+def _hidden_entries(projects: Sequence[PolicyHolder]) -> Iterator[str]:
+    for project in projects:
+        for entry in hidden_entries(project.policies):
+            yield (
+                f"Project {project.label}: the entry of clusters {', '.join(entry.names)} never "
+                "applies, because an earlier one has the same names: move it up, or remove it."
+            )
+
+
 def _project_warnings(projects: Sequence[PolicyHolder]) -> list[str]:
     """Return each risk once, with the projects that have it."""
     names: dict[str, list[str]] = {}
-    for project in projects:
-        for risk in _policy_risks(project):
-            names.setdefault(risk, []).append(project.label)
+    for label, policy in chain.from_iterable(each.parts for each in projects):
+        for risk in _policy_risks(policy):
+            names.setdefault(risk, []).append(label)
     return [
         f"{'Project' if len(having) == 1 else 'Projects'} {', '.join(having)}: {risk}"
         for risk, having in names.items()

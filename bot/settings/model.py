@@ -82,7 +82,7 @@ class AuditWebhookSettings(Model):
 
 
 class TracingSettings(Model):
-    exporter: Annotated[str | None, Parser(parsers.traces_exporter)] = setting(
+    exporter: Annotated[str | None, Parser(addresses.traces_exporter)] = setting(
         "where spans go: `otlp` to a collector, `console` to standard output (the extra `otel`)",
         alias="OTEL_TRACES_EXPORTER",
         shown="none",
@@ -120,7 +120,7 @@ class Settings(Model):
     audit_webhook: AuditWebhookSettings | None = None
     risks: tuple[str, ...] = ()  #: what was found where the settings come from; sentences
 
-    database_url: Annotated[SecretStr, Parser(parsers.database_url)] = setting(
+    database_url: Annotated[SecretStr, Parser(addresses.database_url)] = setting(
         "`sqlite:///path`, or `postgresql://user:password@host/name` with the extra `postgres`",
         default=SecretStr("sqlite:///cancel-restore.db"),
         alias="DATABASE_URL",

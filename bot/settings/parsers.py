@@ -8,14 +8,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from importlib.util import find_spec
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic import PlainValidator as Parser
 from pydantic_core import ErrorDetails
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from bot.atlas import ApiVersion
 from bot.cancellation.people import NO_ONE, People
@@ -26,17 +23,16 @@ StrT = TypeVar("StrT", bound=str)
 MAX_PORT = 65535
 MAX_SECONDS = 100 * 366 * 24 * 3600  #: a hundred years; larger values would overflow dates
 MAX_REMINDERS = 10  #: reminders of one request: each is a direct message to every approver
+MAX_NOTE = 200  #: characters
 MAX_QUOTED_LENGTH = 20  #: longer items of a list may be tokens or keys and are not quoted
 TRUE = frozenset({"true", "yes", "on", "1"})
 FALSE = frozenset({"false", "no", "off", "0"})
-#: The modules that tracing needs; other packages may install some of them.
-OTEL_MODULES = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
 OTLP_PROTOCOL = "http/protobuf"
 PRINTABLE = re.compile(r"[!#-~]+")  # without the quotation mark, which would end a header
 PEOPLE = re.compile(r"(\*|[UWS][A-Z0-9]+)")
 NAMED_PEOPLE = re.compile(r"[UWS][A-Z0-9]+")
 CHANNEL = re.compile(r"[CGD][A-Z0-9]+")
-_STARTER = re.compile(r"[^\s;]+")
+STARTER = re.compile(r"[^\s;]+")
 _OTHER_SEPARATOR = re.compile(r"[\s;]")
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
@@ -193,11 +189,24 @@ def people(
 def starters(value: object) -> frozenset[str]:
     """Parse user names, keys and ids of service accounts; their case does not count."""
     fix = "use Atlas user names (an e-mail address), public keys and service-account ids"
-    return frozenset(map(str.casefold, items(value, _STARTER, fix)))
+    return frozenset(map(str.casefold, items(value, STARTER, fix)))
 
 
 def channels(value: object) -> frozenset[str]:
     return items(value, CHANNEL, "use ids of channels (C…), at the end of a channel's details")
+
+
+def note(value: object) -> str:
+    if not isinstance(value, str) or len(value) > MAX_NOTE:
+        raise ValueError(f"must be a text of up to {MAX_NOTE} characters")
+    return value.strip()
+
+
+def cluster_names(value: object) -> tuple[str, ...]:
+    """Parse at least one name of clusters, with `*` and `?`."""
+    if not (names := patterns(value)):
+        raise ValueError('must have one name or more, such as ["prod-*"]')
+    return names
 
 
 def patterns(value: object) -> tuple[str, ...]:
@@ -245,51 +254,6 @@ def items(value: object, pattern: re.Pattern[str], fix: str) -> frozenset[str]:
 def atlas_id(value: object) -> str:
     message = "must be 24 hexadecimal digits: Atlas shows the project's id in Project Settings"
     return matching("[0-9a-fA-F]{24}", message)(value).lower()
-
-
-def traces_exporter(value: object) -> str | None:
-    """Parse the exporter of spans, which needs the extra `otel`."""
-    given = one_of(("otlp", "console", "none"))(value)
-    if given == "none":
-        return None
-    try:
-        is_installed = all(map(find_spec, OTEL_MODULES))
-    except ModuleNotFoundError:  # raised for a missing parent package
-        is_installed = False
-    if not is_installed:
-        raise ValueError(
-            "needs OpenTelemetry, which is not installed: "
-            "install the bot with its extra otel, as in pip install '.[otel]'"
-        )
-    return given
-
-
-def database_url(value: object) -> SecretStr:
-    """Parse the URL of a SQLite file, or of PostgreSQL when its driver is installed."""
-    given = text(value)
-    try:
-        parts = make_url(given)
-    except (ArgumentError, ValueError):
-        raise ValueError(
-            "must be sqlite:///path or postgresql://user:password@host:port/name, the port a number"
-        ) from None
-    if parts.drivername not in {"sqlite", "postgresql"}:
-        raise ValueError("must begin with sqlite:/// or postgresql://")
-    if "@" in (parts.host or ""):
-        raise ValueError("has an @ in its user or password: write it as %40, and a % as %25")
-    # The audit log of a database in memory would be lost with the process.
-    is_in_memory = parts.host or parts.database == ":memory:"
-    is_usable = not is_in_memory if parts.drivername == "sqlite" else (parts.port or 0) <= MAX_PORT
-    if not parts.database or not is_usable:
-        raise ValueError("must name a file (sqlite:///path) or a database (postgresql://host/name)")
-    if parts.drivername == "sqlite" and parts.query:
-        raise ValueError("must not have a ? in it: it is sqlite:///path")
-    if parts.drivername == "postgresql" and find_spec("psycopg") is None:
-        raise ValueError(
-            "needs the PostgreSQL driver, which is not installed: "
-            "install the bot with its extra postgres, as in pip install '.[postgres]'"
-        )
-    return SecretStr(given)
 
 
 def parser(parse: Callable[[object], object], schema: Any) -> Parser:  # noqa: ANN401 - a type

@@ -1,5 +1,6 @@
 """The policy of a project, by variables or keys of the projects file, and who has one."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from datetime import timedelta
@@ -10,7 +11,13 @@ from pydantic import PlainValidator as Parser
 
 from bot.atlas import Credentials
 from bot.cancellation.people import EVERYONE, NO_ONE, People
-from bot.cancellation.policy import REMIND_AFTER, Policies, Policy, check_enough_approvers
+from bot.cancellation.policy import (
+    REMIND_AFTER,
+    ClusterPolicy,
+    Policies,
+    Policy,
+    check_enough_approvers,
+)
 from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
 from bot.settings import parsers
 from bot.settings.parsers import Model, parser, setting
@@ -19,9 +26,10 @@ MAX_APPROVALS = 5
 MAX_COUNT = 1000
 
 
-def _texts(pattern: str) -> Any:  # noqa: ANN401 - a type
-    """Return the type of a list in the projects file."""
-    return list[Annotated[str, Field(pattern=f"^{pattern}$")]]
+def _texts(pattern: re.Pattern[str], least: int = 0) -> Any:  # noqa: ANN401 - a type
+    """Return the type of a list in the projects file, with at least so many texts."""
+    texts = list[Annotated[str, Field(pattern=f"^{pattern.pattern}$")]]
+    return Annotated[texts, Field(min_length=least)] if least else texts
 
 
 def _whole(least: int, most: int) -> Parser:
@@ -30,21 +38,22 @@ def _whole(least: int, most: int) -> Parser:
 
 # What follows each parser is what people write in the projects file; the parser accepts texts too.
 SecondsInput = Annotated[int, Field(ge=1, le=parsers.MAX_SECONDS)]
-ChannelInput = Annotated[str, Field(pattern=f"^({parsers.CHANNEL.pattern})?$")]
+ChannelInput = Annotated[str, Field(pattern="^([CG][A-Z0-9]+)?$")]
 ModeInput = Annotated[str, Field(pattern=f"^({'|'.join(Mode)})$")]
 
 Flag = Annotated[bool, parser(parsers.flag, bool)]
 FlagOrNone = Annotated[bool | None, parser(parsers.flag, bool)]
 Seconds = Annotated[timedelta, parser(parsers.seconds, SecondsInput)]
-Reminders = Annotated[tuple[timedelta, ...], parser(parsers.reminders, list[SecondsInput])]
-PeopleOrNone = Annotated[People | None, parser(parsers.people, _texts(parsers.PEOPLE.pattern))]
-NamedPeople = Annotated[People, parser(parsers.named_people, _texts(parsers.NAMED_PEOPLE.pattern))]
+RemindersInput = Annotated[list[SecondsInput], Field(max_length=parsers.MAX_REMINDERS)]
+Reminders = Annotated[tuple[timedelta, ...], parser(parsers.reminders, RemindersInput)]
+PeopleOrNone = Annotated[People | None, parser(parsers.people, _texts(parsers.PEOPLE, 1))]
+NamedPeople = Annotated[People, parser(parsers.named_people, _texts(parsers.NAMED_PEOPLE))]
 Approvals = Annotated[int, _whole(0, MAX_APPROVALS)]
 Count = Annotated[int, _whole(0, MAX_COUNT)]
-Channels = Annotated[frozenset[str], parser(parsers.channels, _texts(parsers.CHANNEL.pattern))]
+Channels = Annotated[frozenset[str], parser(parsers.channels, _texts(parsers.CHANNEL))]
 Channel = Annotated[str | None, parser(parsers.channel, ChannelInput)]
 QuarantineMode = Annotated[Mode, parser(parsers.quarantine_mode, ModeInput)]
-Starters = Annotated[frozenset[str], parser(parsers.starters, _texts(r"\S+"))]
+Starters = Annotated[frozenset[str], parser(parsers.starters, _texts(parsers.STARTER))]
 
 
 class PolicySettings(Model):
@@ -157,14 +166,27 @@ class PolicyHolder(Model):
     policies: InstanceOf[Policies]
 
     @classmethod
-    def of(cls, policy: PolicySettings, credentials: Credentials, **own: object) -> Self:
-        """Build one with its policy by the settings; `own` are the other fields."""
-        own |= {"policies": Policies(policy.policy()), "credentials": credentials}
-        return cls.model_validate(own)
+    def of(
+        cls,
+        policy: PolicySettings,
+        credentials: Credentials,
+        clusters: tuple[ClusterPolicy, ...] = (),
+        **own: object,
+    ) -> Self:
+        """Build one with its policies by the settings; `own` are the other fields."""
+        policies = Policies(policy.policy(), clusters)
+        return cls.model_validate({**own, "policies": policies, "credentials": credentials})
 
     @property
     def label(self) -> str:
         return str(self.name)
+
+    @property
+    def parts(self) -> Iterator[tuple[str, Policy]]:
+        """Its policy and those of its clusters, each with the name in sentences."""
+        yield self.label, self.policies.default
+        for each in self.policies.clusters:
+            yield f"{self.label} (clusters {', '.join(each.names)})", each.policy
 
     @property
     def identity(self) -> str:

@@ -1,21 +1,20 @@
 """Build the projects: one from variables, or several from the projects file."""
 
-import re
 import tomllib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import ConfigDict, Field, ValidatorFunctionWrapHandler, field_validator
-from pydantic.json_schema import GenerateJsonSchema
 
 from bot.atlas import Credentials
+from bot.cancellation.policy import ClusterPolicy
 from bot.settings import parsers
 from bot.settings.credentials import DEFAULT_VARIABLES, Label, read_credentials
-from bot.settings.parsers import Model, parser, read, setting
+from bot.settings.parsers import parser, read, setting
 from bot.settings.policy import (
     POLICY_KEYS,
     DefaultPolicy,
@@ -27,8 +26,6 @@ from bot.settings.policy import (
 )
 
 FILE = "BOT_PROJECTS_FILE"
-#: The draft that editors of TOML support.
-DRAFT = "http://json-schema.org/draft-07/schema#"
 
 VARIABLE_SCHEMA = Annotated[str, Field(pattern="^[A-Z_][A-Z0-9_]*$")]
 NAME_SCHEMA = Annotated[str, Field(pattern=f"^{parsers.PROJECT_NAME}$")]
@@ -37,18 +34,17 @@ ID_SCHEMA = Annotated[str, Field(pattern="^[0-9a-fA-F]{24}$")]
 VariableName = Annotated[str | None, parser(parsers.variable_name, VARIABLE_SCHEMA)]
 ProjectName = Annotated[str | None, parser(parsers.project_name, NAME_SCHEMA)]
 AtlasId = Annotated[str | None, parser(parsers.atlas_id, ID_SCHEMA)]
-Patterns = Annotated[tuple[str, ...], parser(parsers.patterns, list[str])]
+NOT_BLANK = Annotated[str, Field(pattern=r"\S")]
+Patterns = Annotated[tuple[str, ...], parser(parsers.patterns, list[NOT_BLANK])]
+Names = Annotated[list[NOT_BLANK], Field(min_length=1)]
+ClusterNames = Annotated[tuple[str, ...], parser(parsers.cluster_names, Names)]
+Note = Annotated[str, parser(parsers.note, Annotated[str, Field(max_length=parsers.MAX_NOTE)])]
 
 
-class Entry(PolicySettings):
-    """Credentials and policy, where they are given."""
+class PolicyEntry(PolicySettings):
+    """The policy, where it is given."""
 
     model_config = ConfigDict(extra="forbid")
-
-    public_key_env: VariableName = setting("the variable that holds the API key's public part")
-    private_key_env: VariableName = setting("the variable that holds its private part")
-    client_id_env: VariableName = setting("the variable that holds a service account's id")
-    client_secret_env: VariableName = setting("the variable that holds its secret")
 
     @field_validator("*", mode="wrap")
     @classmethod
@@ -60,6 +56,28 @@ class Entry(PolicySettings):
             kind = "true or false" if isinstance(parsed, bool) else "a whole number"
             raise ValueError(f"must be {kind}, without quotation marks")
         return parsed
+
+    def over(self, policy: PolicySettings) -> PolicySettings:
+        """Return `policy` with the rules that are given here."""
+        own = {key: getattr(self, key) for key in self.model_fields_set & set(POLICY_KEYS)}
+        return policy.model_copy(update=own)
+
+
+class ClusterEntry(PolicyEntry):
+    """The policy of some clusters, over that of their project; the first that matches holds."""
+
+    names: ClusterNames = setting("names of clusters, in any case, with `*` and `?`", default=())
+    note: Note = setting("shown on dialog, card and announcement, up to 200 characters", default="")
+
+
+class Entry(PolicyEntry):
+    """Credentials and policies, where they are given."""
+
+    public_key_env: VariableName = setting("the variable that holds the API key's public part")
+    private_key_env: VariableName = setting("the variable that holds its private part")
+    client_id_env: VariableName = setting("the variable that holds a service account's id")
+    client_secret_env: VariableName = setting("the variable that holds its secret")
+    clusters: list[ClusterEntry] = setting("policies of clusters", default=[])
 
 
 class ProjectEntry(Entry):
@@ -78,8 +96,9 @@ class OrganizationEntry(Entry):
 
 #: The kinds of tables in the file.
 ENTRIES: Mapping[str, type[Entry]] = {"projects": ProjectEntry, "organizations": OrganizationEntry}
-_HEADER = re.compile(r"\s*\[\[\s*(projects|organizations)\s*\]\]")
-_KEY = re.compile(r"""\s*["']?([A-Za-z0-9_-]+)["']?\s*=""")
+
+#: A table of the file, and what names its keys in sentences.
+Source: TypeAlias = tuple[Mapping[str, Any], Label]
 
 NO_CREDENTIALS = (
     "has no credentials: set MONGODB_ATLAS_PUBLIC_API_KEY and MONGODB_ATLAS_PRIVATE_API_KEY (an "
@@ -130,7 +149,7 @@ def single_project(project_id: str | None, defaults: Defaults) -> list[PolicyHol
     if not defaults.has_credential_variables:
         problems.append(f"The Atlas project {NO_CREDENTIALS}")
     if defaults.is_policy_valid:
-        problems.extend(policy_problems(policy, _rule_label(policy, {}, str)))
+        problems.extend(policy_problems(policy, _rule_label(policy)))
     if project_id is None or credentials is None:
         return []
     return [ProjectSettings.of(policy, credentials, name=None, id=project_id)]
@@ -138,12 +157,12 @@ def single_project(project_id: str | None, defaults: Defaults) -> list[PolicyHol
 
 def read_projects_file(path: Path, defaults: Defaults) -> list[PolicyHolder]:
     try:
-        lines, tables = _tables(path, defaults.problems)
+        tables = _tables(path, defaults.problems)
     except ValueError as error:
         defaults.problems.append(f"{FILE} names {path}, which {error}")
         return []
     holders = [
-        _read_table(kind, number, table, _label(table, kind, number, lines), defaults)
+        _read_table(kind, number, table, defaults)
         for kind in ENTRIES
         for number, table in enumerate(tables[kind], 1)
     ]
@@ -158,13 +177,8 @@ def read_projects_file(path: Path, defaults: Defaults) -> list[PolicyHolder]:
     return [each for each in holders if each]
 
 
-#: The lines of keys by the kind and number of their table, counted from 1, and their name; the
-#: header's name is empty.
-Lines: TypeAlias = Mapping[tuple[str, int, str], int]
-
-
-def _tables(path: Path, problems: list[str]) -> tuple[Lines, Mapping[str, list[dict[str, Any]]]]:
-    """Read the lines of the file's keys and its tables; `ValueError` says why there are none."""
+def _tables(path: Path, problems: list[str]) -> Mapping[str, list[dict[str, Any]]]:
+    """Read the file's tables; `ValueError` says why there are none."""
     try:
         text = path.read_text(encoding="utf-8-sig")  # Windows' editors write a mark before it
         content = tomllib.loads(text)
@@ -173,70 +187,74 @@ def _tables(path: Path, problems: list[str]) -> tuple[Lines, Mapping[str, list[d
     except ValueError as error:  # both TOMLDecodeError and UnicodeDecodeError
         why = error if isinstance(error, tomllib.TOMLDecodeError) else "it is not UTF-8 text"
         raise ValueError(f"is not valid TOML: {why}") from None
-    unknown = [key for key in content if key not in ENTRIES]
-    lines = positions(text)
-    problems.extend(
-        f"{FILE}{_line(lines.get(('', 0, key)))}: {key} is not a known key" for key in unknown
-    )
+    problems.extend(f"{FILE}: {key} is not a known key" for key in content if key not in ENTRIES)
     tables = {kind: content.get(kind, []) for kind in ENTRIES}
     if not any(tables.values()) or not all(map(_are_tables, tables.values())):
         raise ValueError("must have one [[projects]] or more, or [[organizations]]")
-    return lines, tables
+    return tables
 
 
 def _are_tables(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(each, dict) for each in value)
 
 
-def positions(text: str) -> Lines:
-    """Find the lines of keys, which `tomllib` does not return; unusual spellings are not found."""
-    kind, counts, lines = "", Counter[str](), {}
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := _HEADER.match(line):
-            kind = header[1]
-            counts[kind] += 1
-            lines[kind, counts[kind], ""] = number
-        elif found := _KEY.match(line):
-            lines.setdefault((kind, counts[kind], found[1]), number)
-    return lines
-
-
-def _line(number: int | None) -> str:
-    return f", line {number}" if number else ""
-
-
-def _label(table: Mapping[str, Any], kind: str, position: int, lines: Lines) -> Label:
-    """Return a function that names a key of a table in sentences, with its line."""
-    name = table.get("name")
-    called = f'"{name}"' if isinstance(name, str) and name.strip() else f"number {position}"
-
-    def label(key: str) -> str:
-        line = _line(lines.get((kind, position, key)) or lines.get((kind, position, "")))
-        return f"{FILE}{line}, {kind.removesuffix('s')} {called}: {key}"
-
-    return label
-
-
 def _read_table(
-    kind: str, number: int, table: Mapping[str, Any], label: Label, defaults: Defaults
+    kind: str, number: int, table: Mapping[str, Any], defaults: Defaults
 ) -> PolicyHolder | None:
     """Build what a table describes; None when it or the default credentials have problems."""
     problems: list[str] = []
-    entry = read(ENTRIES[kind], table, problems, label)
+    name = table.get("name")
+    called = f'"{name}"' if isinstance(name, str) and name.strip() else f"number {number}"
+    label = _label(f"{FILE}, {kind.removesuffix('s')} {called}")
+    source = (table, label)
+    entry = read(ENTRIES[kind], {**table, "clusters": []}, problems, label)
     required = ("name", "id") if kind == "projects" else ()
     problems.extend(f"{label(key)} is missing" for key in required if key not in table)
-    own_rules = {key: getattr(entry, key) for key in entry.model_fields_set & set(POLICY_KEYS)}
-    policy = defaults.policy.model_copy(update=own_rules)
-    if defaults.is_policy_valid and not problems:
-        problems.extend(policy_problems(policy, _rule_label(policy, table, label)))
+    policy = entry.over(defaults.policy)
+    if is_valid := defaults.is_policy_valid and not problems:
+        problems.extend(policy_problems(policy, _rule_label(policy, source)))
+    clusters = _read_clusters(kind, source, policy, problems, check_policy=is_valid)
     credentials = _credentials(entry, table, label, defaults, problems)
     defaults.problems.extend(problems)
     if problems or credentials is None:
         return None
     own = entry.model_dump(include={"name", "id", "include", "exclude"})
     if kind == "projects":
-        return ProjectSettings.of(policy, credentials, **own)
-    return OrganizationSettings.of(policy, credentials, name=f"organization number {number}", **own)
+        return ProjectSettings.of(policy, credentials, clusters, **own)
+    own["name"] = f"organization number {number}"
+    return OrganizationSettings.of(policy, credentials, clusters, **own)
+
+
+def _label(place: str) -> Label:
+    """Return a function that names a key in sentences."""
+    return lambda key: f"{place}: {key}"
+
+
+def _read_clusters(
+    kind: str,
+    source: Source,
+    project: PolicySettings,
+    problems: list[str],
+    *,
+    check_policy: bool,
+) -> tuple[ClusterPolicy, ...]:
+    """Read the policies of clusters, over that of their project or organization."""
+    table, label = source
+    tables, clusters = table.get("clusters", []), []
+    if not _are_tables(tables):
+        problems.append(f"{label('clusters')} must be tables: [[{kind}.clusters]]")
+        return ()
+    for position, each in enumerate(tables, 1):
+        own: list[str] = []
+        at = _label(label(f"clusters number {position}"))
+        entry = read(ClusterEntry, each, own, at)
+        own += [] if "names" in each else [f"{at('names')} is missing"]
+        policy = entry.over(project)
+        if check_policy and not own:
+            own += policy_problems(policy, _rule_label(policy, (each, at), source))
+        problems += own
+        clusters.append(ClusterPolicy(entry.names, replace(policy.policy(), note=entry.note)))
+    return tuple(clusters)
 
 
 def _credentials(
@@ -258,39 +276,13 @@ def _credentials(
     return defaults.credentials
 
 
-def _rule_label(policy: PolicySettings, table: Mapping[str, Any], label_of: Label) -> Label:
+def _rule_label(policy: PolicySettings, *sources: Source) -> Label:
     """Return a function that names a rule in sentences: by the file's key or by the variable."""
 
     def label(rule: str) -> str:
-        name = label_of(rule) if rule in table else f"BOT_{rule.upper()}"
+        keys = (label_of(rule) for table, label_of in sources if rule in table)
+        name = next(keys, f"BOT_{rule.upper()}")
         is_inherited = rule == "approvers" and policy.approvers is None
         return f"{name} (by default the requesters)" if is_inherited else name
 
     return label
-
-
-class ProjectsFile(Model):
-    """Several projects of cancel-restore, named by BOT_PROJECTS_FILE."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    projects: list[ProjectEntry] = Field(default=[], min_length=1)
-    organizations: list[OrganizationEntry] = Field(default=[], min_length=1)
-
-
-class _Generator(GenerateJsonSchema):
-    ignored_warning_kinds = {"non-serializable-default"}  # noqa: RUF012 - pydantic's own attribute
-
-
-def json_schema() -> dict[str, Any]:
-    schema = ProjectsFile.model_json_schema(schema_generator=_Generator)
-    schema["$defs"]["ProjectEntry"]["required"] = ["name", "id"]
-    schema["anyOf"] = [{"required": ["projects"]}, {"required": ["organizations"]}]
-    for entry in (*schema["$defs"].values(), schema):
-        for name, key in entry["properties"].items():
-            # The defaults are those of the variables, which an editor does not know.
-            for unwanted in ("default", "shown", "title"):
-                key.pop(unwanted, None)
-            if name in POLICY_KEYS:
-                key["description"] += f" (in place of BOT_{name.upper()})"
-    return {"$schema": DRAFT, **schema}

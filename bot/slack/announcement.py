@@ -39,10 +39,13 @@ BEYOND_LIMIT = (
 )
 
 
-def message(job: Job, project_name: str, links: Links, why_read_only: str = "") -> dict[str, Any]:
+def message(
+    job: Job, project_name: str, links: Links, why_read_only: str = "", policy_note: str = ""
+) -> dict[str, Any]:
     """Build `text`, `blocks` and `metadata`: what decides comes first, the ids last.
 
-    `why_read_only` (plain text) takes the place of the button where the bot does not cancel.
+    `why_read_only` (plain text) takes the place of the button where the bot does not cancel;
+    `policy_note` is for people, while the job is not over.
     """
     ref = job.ref
     was_running = job.was_running and job.state is JobState.IN_PROGRESS
@@ -52,7 +55,7 @@ def message(job: Job, project_name: str, links: Links, why_read_only: str = "") 
     if job.beyond_limit and not job.state.is_over:
         lines.append(BEYOND_LIMIT)
     if not job.state.is_over:
-        lines.append(job_lines.link_line(job))
+        lines += [job_lines.link_line(job), *mrkdwn.note(policy_note)]
     note, buttons = _note(job, links, why_read_only), _buttons(job, why_read_only)
     details = [
         *([("Snapshot", mrkdwn.snapshot(job.shown))] if job.shown else []),

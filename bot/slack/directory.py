@@ -147,13 +147,23 @@ class Directory:
     async def allowed_projects(
         self, actor: Actor, channel: str, projects: Sequence[Project]
     ) -> list[Project]:
-        """Return the projects for which this person may request cancellations in this channel.
+        """Return the projects, with the clusters, in which this person may ask in this channel.
 
         Raises `UnknownProject` without projects, and the refusal of the first one if the person
         may use none of them.
         """
-        refusals = await asyncio.gather(*(self._refusal(actor, channel, p) for p in projects))
-        allowed = [project for project, no in zip(projects, refusals, strict=True) if no is None]
+        checks = (
+            self._refusal(actor, channel, policy)
+            for project in projects
+            for policy in project.policies.all
+        )
+        refusals = await asyncio.gather(*checks)
+        left, allowed = iter(refusals), list[Project]()
+        for project in projects:
+            own = {policy: next(left) for policy in project.policies.all}
+            refused = {policy: refusal for policy, refusal in own.items() if refusal}
+            if len(refused) < len(own):
+                allowed.append(replace(project, refusals=refused))
         if not allowed:
             raise next(filter(None, refusals), UnknownProject())
         return allowed
@@ -174,18 +184,10 @@ class Directory:
                         return True
         return False
 
-    async def _refusal(self, actor: Actor, channel: str, project: Project) -> NotAllowed | None:
-        """Return the first refusal if the person may ask in none of the project's clusters."""
-        refusals = []
-        for policy in project.policies.all:
-            refusal = rules.may_use_channel(policy, channel)
-            refusal = refusal or rules.may_request(
-                policy, await self.person(actor, policy.requesters)
-            )
-            if refusal is None:
-                return None
-            refusals.append(refusal)
-        return refusals[0]
+    async def _refusal(self, actor: Actor, channel: str, policy: Policy) -> NotAllowed | None:
+        if refusal := rules.may_use_channel(policy, channel):
+            return refusal
+        return rules.may_request(policy, await self.person(actor, policy.requesters))
 
     async def current_people(
         self, users: Collection[str], groups: Collection[str], max_age: float = CURRENT_MAX_AGE

@@ -1,7 +1,7 @@
 """Publishes the Home tab when it is opened, refreshed, or changed by a decision."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError, ChannelNotAllowed
 from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import Request
-from bot.cancellation.quarantine import Mode
+from bot.cancellation.policy import Policy
 from bot.services.projects import Project
 from bot.services.search_results import Search
 from bot.slack import blockkit, ids, job_lines, lists, mrkdwn
@@ -99,21 +99,22 @@ class HomeTab:
         if not projects:
             return []  # the refusal is shown
         names = {project.id: project.name for project in projects}
-        past = await self._deps.service.history.recent(MAX_PAST, names)
+        offered = lists.offered_by(projects)
+        past = await self._deps.service.history.recent(MAX_PAST, names, offered)
         return lists.history_sections(map(viewer.readable, past), names, self._deps.links)
 
     async def _quarantined(self, viewer: Viewer) -> list[Block]:
         quarantined = await self._deps.service.history.quarantined()
         own = [request for request in quarantined if await self._may(request)]
         known, policy = await self._known(own), self._deps.service.projects.policy
-        modes = {each.ref: policy(each.ref).quarantine.mode for each in own}
-        return quarantine_blocks(own, viewer, self._deps.links, known, modes)
+        return quarantine_blocks(own, viewer, self._deps.links, known, policy)
 
     async def _waiting(self, viewer: Viewer) -> list[Block]:
         awaiting = await self._deps.service.history.awaiting()
         others = [each for each in awaiting if self._actor.id not in each.approved_by]
         own = [request for request in others if await self._may(request)]
-        return waiting_blocks(own, viewer, self._deps.links, await self._known(own))
+        known, policy = await self._known(own), self._deps.service.projects.policy
+        return waiting_blocks(own, viewer, self._deps.links, known, policy)
 
     async def _known(self, requests: Sequence[Request]) -> Mapping[JobRef, Job]:
         return await self._deps.service.jobs.store.get([each.ref for each in requests])
@@ -201,13 +202,17 @@ def job_blocks(listing: Search, now: datetime, known: Mapping[JobRef, Job]) -> l
 
 
 def waiting_blocks(
-    requests: Sequence[Request], viewer: Viewer, links: Links, known: Mapping[JobRef, Job]
+    requests: Sequence[Request],
+    viewer: Viewer,
+    links: Links,
+    known: Mapping[JobRef, Job],
+    policy: Callable[[JobRef], Policy],
 ) -> list[Block]:
     """Show the requests that the viewer may approve, oldest first."""
     shown: list[Block] = []
     for each in requests[:MAX_WAITING]:
         asked = f"{mrkdwn.person(each.requester)} asks for it, until {mrkdwn.date(each.expires_at)}"
-        text = _about(each, "Cancel this download?", asked, known)
+        text = _about(each, "Cancel this download?", asked, known, policy(each.ref))
         shown += _entry(text, each, viewer, links, card_views.approver_buttons(each))
     return [*shown, *_more(requests)] or [blockkit.section("Nothing.")]
 
@@ -217,25 +222,24 @@ def quarantine_blocks(
     viewer: Viewer,
     links: Links,
     known: Mapping[JobRef, Job],
-    modes: Mapping[JobRef, Mode],
+    policy: Callable[[JobRef], Policy],
 ) -> list[Block]:
-    """Show the downloads that the viewer may keep, oldest first; nothing without any.
-
-    `modes` are those of quarantine.
-    """
+    """Show the downloads that the viewer may keep, oldest first; nothing without any."""
     shown = [_header("In quarantine: keep or cancel")] if requests else []
     for each in requests[:MAX_URGENT]:
-        mode = modes.get(each.ref, Mode.ENFORCE)
-        text = _about(
-            each, "Keep or cancel this download?", card_views.what_follows(each, mode), known
-        )
+        own = policy(each.ref)
+        mode = own.quarantine.mode
+        follows = card_views.what_follows(each, mode)
+        text = _about(each, "Keep or cancel this download?", follows, known, own)
         shown += _entry(text, each, viewer, links, card_views.quarantine_buttons(each, mode))
     return [*shown, *_more(requests, MAX_URGENT)]
 
 
-def _about(request: Request, asks: str, until: str, known: Mapping[JobRef, Job]) -> str:
+def _about(
+    request: Request, asks: str, until: str, known: Mapping[JobRef, Job], policy: Policy
+) -> str:
     where = f"{mrkdwn.code(request.ref.cluster_name)} in {mrkdwn.one_line(request.project_name)}"
-    lines = job_lines.card_lines(request, known.get(request.ref))
+    lines = job_lines.card_lines(request, known.get(request.ref)) + mrkdwn.note(policy.note)
     job_id = mrkdwn.code(request.ref.job_id)
     return "\n".join([f"*{asks}* {where}", *lines, f"{until}, job {job_id}"])
 

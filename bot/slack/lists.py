@@ -80,7 +80,7 @@ async def show_history(deps: Dependencies, by: Interaction, count: int) -> None:
     try:
         projects = await _allowed(deps, by)
         names = {project.id: project.name for project in projects}
-        past = await deps.service.history.recent(count, names)
+        past = await deps.service.history.recent(count, names, offered_by(projects))
         viewer = await viewer_of(deps.directory, by.actor, by.channel, projects)
     except CancellationError as error:
         await deps.replies.send(by, private_refusal(error, ids.COMMAND, f"history {count}"))
@@ -94,10 +94,16 @@ async def _allowed(deps: Dependencies, by: Interaction) -> list[Project]:
     return await deps.directory.allowed_projects(by.actor, by.channel, candidates)
 
 
+def offered_by(projects: Iterable[Project]) -> Callable[[JobRef], bool]:
+    """Return whether a job is in a cluster that one of these projects offers."""
+    by_id = {project.id: project for project in projects}
+    return lambda ref: by_id[ref.project_id].offers(ref.cluster_name)
+
+
 async def cluster_names(deps: Dependencies, project: Project, timeout: float) -> Sequence[str]:
     """Return the names of a project's clusters, for a suggestion; none without an answer."""
     try:
-        return await deps.service.finder.clusters(project.id, timeout=timeout)
+        return await deps.service.finder.clusters(project, timeout=timeout)
     except (AtlasError, CancellationError):
         return ()
 

@@ -89,6 +89,11 @@ def one_line(text: str, limit: int = 200) -> str:
     return escape(" ".join(text.split()), limit)
 
 
+def note(text: str) -> list[str]:
+    """Return the line with the note of a policy, or nothing without one."""
+    return [f":memo: *Note* {one_line(text, 1000)}"] if text else []
+
+
 def code(text: str) -> str:
     """Format an untrusted name as inline code."""
     return f"`{escape(text.replace('`', ''), 300) or '-'}`"

@@ -1,11 +1,12 @@
 """Past and waiting requests, for the lists and the Home tab."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Delete, bindparam, delete, exists, or_, select, text
 
+from bot.atlas import JobRef
 from bot.cancellation.job import Lead, lead_of
 from bot.cancellation.lifecycle import Request, State
 from bot.storage import queries
@@ -34,12 +35,16 @@ class History(Store):
 
     @reads
     def recent(
-        self, uow: UnitOfWork, count: int, project_ids: Collection[str]
+        self,
+        uow: UnitOfWork,
+        count: int,
+        project_ids: Collection[str],
+        is_shown: Callable[[JobRef], bool] = lambda _ref: True,
     ) -> Sequence[PastRequest]:
-        """Return the last `count` requests of these projects, newest first."""
+        """Return the last `count` requests of these projects that are shown, newest first."""
         found: list[Request] = []
         for project_id in project_ids:
-            found += uow.get_all(NEWEST_OF_PROJECT, {"project_id": project_id, "count": count})
+            found += _newest(uow, count, project_id, is_shown)
         newest = sorted(found, key=lambda request: request.created_at, reverse=True)[:count]
         jobs = get_or_new(uow, [each.ref for each in newest])
         return [PastRequest(each, lead_of(each, jobs[each.ref])) for each in newest]
@@ -65,6 +70,19 @@ class History(Store):
     def delete_posts(self, uow: UnitOfWork, before: datetime) -> None:
         """Delete posts from before then, except those of requests whose messages may change."""
         uow.execute(old_posts(before))
+
+
+def _newest(
+    uow: UnitOfWork, count: int, project_id: str, is_shown: Callable[[JobRef], bool]
+) -> list[Request]:
+    """Read more rows until enough of them are shown."""
+    limit = count
+    while True:
+        rows = uow.get_all(NEWEST_OF_PROJECT, {"project_id": project_id, "count": limit})
+        shown = [request for request in rows if is_shown(request.ref)]
+        if len(shown) >= count or len(rows) < limit:
+            return shown[:count]
+        limit *= 4
 
 
 def old_posts(before: datetime) -> Delete:

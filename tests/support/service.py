@@ -91,12 +91,15 @@ class ServiceOnSqlite:
         clock: stands at noon, the time of the requests in `tests.support.domain`.
     """
 
-    def __init__(self, directory: Path, policy: Policy = OPEN_TO_ALL, *names: str) -> None:
+    def __init__(
+        self, directory: Path, policy: Policy | Policies = OPEN_TO_ALL, *names: str
+    ) -> None:
+        policies = policy if isinstance(policy, Policies) else Policies(policy)
         names = names or ("shop-prod",)
         ids = [PROJECT_ID, *(f"{number:024x}" for number in range(1, len(names)))]
         self.atlas = {each: FakeAtlas({CLUSTER: [a_job()]}) for each in ids}
         self.projects = Projects(
-            Project(id=each, name=name, policies=Policies(policy), atlas=self.atlas[each])
+            Project(id=each, name=name, policies=policies, atlas=self.atlas[each])
             for each, name in zip(ids, names, strict=True)
         )
         self.clock = FakeClock()

@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bot.services": RULES | {"bot.storage"},
     "bot.settings": {
         "bot.atlas",
+        "bot.cancellation.cluster_entries",
         "bot.cancellation.people",
         "bot.cancellation.policy",
         "bot.cancellation.quarantine",

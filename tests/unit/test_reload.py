@@ -99,6 +99,29 @@ async def test_changed_policy_is_applied_and_named(environment: ReloadEnvironmen
     assert line["needs_restart"] == []
 
 
+async def test_changed_entries_of_clusters_are_applied_and_named(
+    environment: ReloadEnvironment,
+) -> None:
+    prod, rest = (
+        '[[projects.clusters]]\nnames = ["prod-*"]\n',
+        '[[projects.clusters]]\nnames = ["*"]\n',
+    )
+    environment.file.write_text(f"{SHOP_TABLE}{rest}approvals = 2\n{prod}")
+    line = await environment.reload(f'{SHOP_TABLE}{prod}note = "call"\napprovals = 1\n{rest}')
+
+    (project,) = environment.settings.projects
+    assert project.policies.of("PROD-eu").approvals == 1
+    assert line["changed"] == [
+        "shop: clusters [*], [prod-*] → [prod-*], [*]",
+        "shop: clusters *: approvals 2 → none",
+        "shop: clusters *: require_reason true → none",
+        "shop: clusters prod-*: approvals none → 1",
+        "shop: clusters prod-*: require_reason none → true",
+        "shop: clusters prod-*: note none → call",
+    ]
+    assert line["needs_restart"] == []
+
+
 async def test_name_of_a_removed_project_belongs_to_the_one_that_has_it_now(
     environment: ReloadEnvironment,
 ) -> None:
@@ -116,7 +139,7 @@ async def test_name_of_a_removed_project_belongs_to_the_one_that_has_it_now(
 @pytest.mark.parametrize(
     ("toml", "why"),
     [
-        (f"{SHOP_TABLE}approvals = 9", 'line 5, project "shop": approvals must be a whole number'),
+        (f"{SHOP_TABLE}approvals = 9", 'project "shop": approvals must be a whole number'),
         (f"{SHOP_TABLE}approvals = 5\nself_approval = maybe", "not valid TOML"),
         ("", "must have one [[projects]] or more"),
     ],

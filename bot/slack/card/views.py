@@ -31,16 +31,19 @@ def message(
     links: Links,
     job: Job | None = None,
     mode: Mode = Mode.ENFORCE,
+    *,
+    note: str = "",
 ) -> dict[str, Any]:
     """Build `text`, `blocks` and `metadata`: what decides comes first, the ids last.
 
-    `approvers` is None if the project was removed; `mode` is that of its quarantine.
+    `approvers` is None if the project was removed; `mode` is that of its quarantine, `note` of its
+    policy.
     """
     label = mrkdwn.state_label(request)
     headline = job_lines.headline(label, request.ref, request.project_name)
     who = people(approvers)
     texts = [
-        "\n".join([headline, *job_lines.card_lines(request, job)]),
+        "\n".join([headline, *job_lines.card_lines(request, job), *mrkdwn.note(note)]),
         *([_quarantine(request, who, mode, job)] if request.by_bot else _asked(request, who)),
         _outcome(request),
     ]

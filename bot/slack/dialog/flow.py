@@ -193,7 +193,7 @@ class Flow:
 
     async def _choose_cluster(self, project: Project) -> Content:
         finder = self.dialog.deps.service.finder
-        clusters = await finder.clusters(project.id, timeout=CHOICE_TIMEOUT)
+        clusters = await finder.clusters(project, timeout=CHOICE_TIMEOUT)
         name, unread = mrkdwn.one_line(project.name), _unread(clusters.unread_text("cluster"))
         if not clusters:
             return views.note(f"{name} has no cluster.{unread}", again=True)
@@ -227,7 +227,7 @@ class Flow:
         """Read the jobs of a cluster, or the answer of Atlas that it has no such cluster."""
         finder = self.dialog.deps.service.finder
         try:
-            return await finder.jobs(project.id, cluster, timeout=CHOICE_TIMEOUT)
+            return await finder.jobs(project, cluster, timeout=CHOICE_TIMEOUT)
         except (ClusterNotFound, WrongClusterKind) as error:
             return error
 

@@ -102,7 +102,7 @@ def _job(details: JobDetails) -> Block:
         lines.append(f"*Download link* {job_lines.live_text(known)}")
     elif job.delivery_type == DeliveryType.DOWNLOAD:
         lines.append(job_lines.link_line(known))
-    return blockkit.section("\n".join(lines), block_id=ids.JOB)
+    return blockkit.section("\n".join([*lines, *mrkdwn.note(details.note)]), block_id=ids.JOB)
 
 
 def _details(details: JobDetails, links: Links) -> list[Block]:

@@ -107,7 +107,8 @@ class MessageBuilder:
         if policy and not self.projects.get(ref.project_id).why_read_only(ref.cluster_name):
             mode = policy.quarantine.mode
         approvers = notified_approvers(policy, post.request) if policy else None
-        return card_views.message(post.request, approvers, self.links, post.job, mode)
+        note = policy.note if policy else ""
+        return card_views.message(post.request, approvers, self.links, post.job, mode, note=note)
 
     def _announcement(self, post: Announcement) -> Message:
         job = post.job
@@ -118,7 +119,8 @@ class MessageBuilder:
             raise Unneeded("the project has no watch channel any more")
         name = project.name if project else job.ref.project_id
         why = project and project.why_read_only(job.ref.cluster_name)
-        content = announcement.message(job, name, self.links, str(why or ""))
+        note = policy.note if policy else ""
+        content = announcement.message(job, name, self.links, str(why or ""), note)
         if post.recipient and not post.place:
             content["blocks"] = [section(card_views.SENT_DIRECTLY), *content["blocks"]]
         return _message(post, channel or "", content)

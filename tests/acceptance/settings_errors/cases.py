@@ -217,6 +217,7 @@ SETTINGS: list[ErrorCase] = [
     *key("quarantine_grace", ("none", "quarantine_grace = 0", SECONDS)),
     *key("quarantine_expected", ("with blanks", 'quarantine_expected = ["d s"]', "use Atlas user")),
     *key("quarantine_limit", ("negative", "quarantine_limit = -1", "a whole number from 0")),
+    *key("clusters", ("no tables", "clusters = 1", "must be tables: [[projects.clusters]]")),
     *key("watch_channel", ("by name", 'watch_channel = "#ops"', ONE_CHANNEL)),
 ]
 

@@ -12,7 +12,7 @@ from bot.atlas import DeliveryType, JobRef
 from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.lifecycle import State
 from bot.cancellation.people import EVERYONE, People, Person
-from bot.cancellation.policy import Policies, Policy
+from bot.cancellation.policy import ClusterPolicy, Policies, Policy
 from bot.cancellation.posts import PostKind, RequestPost
 from bot.cancellation.quarantine import Mode, QuarantinePolicy
 from bot.leader_loops import quarantine_at
@@ -49,7 +49,7 @@ ENFORCED = QuarantinePolicy(
     limit=1000,
 )
 
-CLUSTER = "prod-eu"
+CLUSTER, TEST = "prod-eu", "test-eu"
 CHANNEL = "C0WATCH"
 
 
@@ -79,7 +79,7 @@ class CancellingAtlas(FakeAtlas):
     """
 
     def __init__(self, clock: JumpingClock) -> None:
-        super().__init__({CLUSTER: []})
+        super().__init__({CLUSTER: [], TEST: []})
         self.clock = clock
         self.deleted: list[tuple[str, float]] = []
         self.late: list[tuple[float, ActivityEvent]] = []
@@ -90,10 +90,10 @@ class CancellingAtlas(FakeAtlas):
         return 204
 
     def change(self, job_id: str, **changes: object) -> None:
-        jobs = self.jobs[CLUSTER]
-        self.jobs[CLUSTER] = [
-            each.model_copy(update=changes) if each.id == job_id else each for each in jobs
-        ]
+        for cluster, jobs in self.jobs.items():
+            self.jobs[cluster] = [
+                each.model_copy(update=changes) if each.id == job_id else each for each in jobs
+            ]
 
     async def events(
         self, project_id: str, event_types: Sequence[str], since: datetime
@@ -165,6 +165,7 @@ class QuarantineEnv:
 
     database: Database
     policy: QuarantinePolicy
+    clusters: tuple[ClusterPolicy, ...] = ()
     approvers: People = EVERYONE
     clock: JumpingClock = field(default_factory=JumpingClock)
     slack_is_up: bool = True
@@ -184,9 +185,8 @@ class QuarantineEnv:
     def __post_init__(self) -> None:
         self.atlas = CancellingAtlas(self.clock)
         policy = Policy(approvers=self.approvers, watch_channel=CHANNEL, quarantine=self.policy)
-        project = Project(
-            id=PROJECT_ID, name="shop-prod", policies=Policies(policy), atlas=self.atlas
-        )
+        policies = Policies(policy, self.clusters)
+        project = Project(id=PROJECT_ID, name="shop-prod", policies=policies, atlas=self.atlas)
         self.projects = Projects([project])
         self.requests = RequestStore(self.database, self.clock)
         self._outbox = OutboxStore(self.database, self.clock)
@@ -213,20 +213,21 @@ class QuarantineEnv:
         """Read the cluster for the first time."""
         watch = self.replicas[0].watch
         await watch.record_watch(PROJECT_ID)
-        await watch.record_clusters(PROJECT_ID, [CLUSTER])
+        await watch.record_clusters(PROJECT_ID, [*self.atlas.jobs])
         await self.read_jobs()
 
     async def read_jobs(self) -> None:
-        """Read the cluster's jobs, and record that all clusters were read."""
+        """Read the jobs, and record that all clusters were read."""
         watch = self.replicas[0].watch
-        await watch.record_jobs(PROJECT_ID, CLUSTER, self.atlas.jobs[CLUSTER])
+        for cluster, jobs in self.atlas.jobs.items():
+            await watch.record_jobs(PROJECT_ID, cluster, jobs)
         await watch.record_watch(PROJECT_ID, self.clock())
 
-    def begin(self, number: int, **changes: object) -> str:
+    def begin(self, number: int, cluster: str = CLUSTER, /, **changes: object) -> str:
         """Start a download; return its id, which begins with the time."""
         job_id = f"{int(self.clock.now.timestamp()):08x}{number:016x}"
         values = {"id": job_id, "deliveryType": DeliveryType.DOWNLOAD, **changes}
-        self.atlas.jobs[CLUSTER] = [a_job(**values), *self.atlas.jobs[CLUSTER]]
+        self.atlas.jobs[cluster] = [a_job(**values), *self.atlas.jobs[cluster]]
         return job_id
 
     def show_starter(self, job_id: str, name: str, delay: float = 0.0) -> None:

@@ -72,6 +72,7 @@ def shown(starter: StartedBy, at: datetime = NOON) -> JobDetails:
         job=a_job(),
         known=known,
         open_request=a_request(id="r1"),
+        note="Call 7700.",
     )
 
 
@@ -83,6 +84,10 @@ PROBABLE = replace(
     ),
 )
 OWN = replace(DANA, starter=Starter(kind=StarterKind.API_KEY, name="abcd", own_key=True))
+
+
+def test_lines_of_show_and_of_the_prompt_of_cancel_have_the_note() -> None:
+    assert lines_of(shown(DANA))[-1] == ("Note", "Call 7700.")
 
 
 def test_fields_have_the_names_of_the_contract_and_iso_times() -> None:
@@ -100,6 +105,7 @@ def test_fields_have_the_names_of_the_contract_and_iso_times() -> None:
         "live_since": None,
         "state": "in_progress",
         "request": "r1",
+        "note": "Call 7700.",
     }
 
 

@@ -165,17 +165,15 @@ class ScriptedSlack:
 def a_runner(
     store: FakeLeaseStore,
     atlas: AtlasReader | None = None,
-    policy: Policy | None = None,
+    policy: Policy | Policies | None = None,
     slack: ScriptedSlack | None = None,
     **values: Any,
 ) -> Runner:
     """Return a runner of one project, or of none without `atlas`; all people are members."""
     clients = (atlas,) if atlas else ()
+    policies = policy if isinstance(policy, Policies) else Policies(policy or Policy())
     projects = Projects(
-        [
-            Project(id=PROJECT_ID, name="shop", policies=Policies(policy or Policy()), atlas=a)
-            for a in clients
-        ]
+        [Project(id=PROJECT_ID, name="shop", policies=policies, atlas=a) for a in clients]
     )
     rights = RightsCheck(projects, slack.resolve if slack else resolve_members)
     return Runner(store, projects, rights, canceller_of, **values)
@@ -185,7 +183,7 @@ async def run(
     atlas: ScriptedAtlas,
     store: FakeLeaseStore | None = None,
     *slack_answers: Kind | Exception,
-    policy: Policy | None = None,
+    policy: Policy | Policies | None = None,
     slack_seconds: float = 0.0,
 ) -> tuple[State, Outcome]:
     store = store or FakeLeaseStore()

@@ -151,7 +151,7 @@ async def test_what_is_not_read_in_time_is_reported_with_its_own_last_error(
         if error:
             env.atlas.attempts[late] = error
     with pytest.raises(type(error or TimedOut())):
-        await clusters.finder.clusters(PROJECT_ID, timeout=0.01)
+        await clusters.finder.clusters(clusters.project, timeout=0.01)
     results = [
         await jobs.finder.listing([jobs.project]),
         await job.finder.search(NOWHERE, [job.project]),
@@ -248,30 +248,30 @@ async def test_slow_or_unavailable_atlas_gives_the_last_known_clusters() -> None
     env = SearchHarness("prod-eu")
     env.atlas.gates[""] = asyncio.Event()
     with pytest.raises(TimedOut):
-        await env.finder.clusters(PROJECT_ID, timeout=0.01)
+        await env.finder.clusters(env.project, timeout=0.01)
     env.atlas.gates[""].set()
-    assert await env.finder.clusters(PROJECT_ID, timeout=1) == ["prod-eu"]
+    assert await env.finder.clusters(env.project, timeout=1) == ["prod-eu"]
     env.clock.advance(CLUSTERS_MAX_AGE + 1)
 
     env.atlas.gates[""].clear()
-    assert await env.finder.clusters(PROJECT_ID, timeout=0.01) == ["prod-eu"]
+    assert await env.finder.clusters(env.project, timeout=0.01) == ["prod-eu"]
     env.atlas.gates[""].set()
     await asyncio.sleep(0)
     env.clock.advance(CLUSTERS_MAX_AGE + 1)
     env.atlas.faults[""] = Unavailable()
-    assert await env.finder.clusters(PROJECT_ID, timeout=1) == ["prod-eu"]
+    assert await env.finder.clusters(env.project, timeout=1) == ["prod-eu"]
 
 
 async def test_refused_key_removes_the_last_known_clusters() -> None:
     env = SearchHarness("prod-eu")
-    await env.finder.clusters(PROJECT_ID, timeout=1)
+    await env.finder.clusters(env.project, timeout=1)
     env.clock.advance(CLUSTERS_MAX_AGE + 1)
     env.atlas.faults[""] = KeyRefused()
     with pytest.raises(KeyRefused):
-        await env.finder.clusters(PROJECT_ID, timeout=1)
+        await env.finder.clusters(env.project, timeout=1)
     env.atlas.faults[""] = Unavailable()
     with pytest.raises(Unavailable):
-        await env.finder.clusters(PROJECT_ID, timeout=1)
+        await env.finder.clusters(env.project, timeout=1)
 
 
 async def test_unreadable_job_hides_nothing_and_is_counted() -> None:

@@ -7,8 +7,8 @@ import pytest
 from bot.atlas import JobRef, RateLimited, RestoreJob
 from bot.cancellation.errors import ReadOnly, RightsNotChecked
 from bot.cancellation.lifecycle import Approval, Request, State
-from bot.cancellation.people import Kind, People
-from bot.cancellation.policy import Policy
+from bot.cancellation.people import NO_ONE, Kind, People
+from bot.cancellation.policy import ClusterPolicy, Policies, Policy
 from bot.services.runner import (
     APPROVALS_MISSING,
     CHECK_BACKOFF,
@@ -71,6 +71,31 @@ async def test_request_that_the_current_policy_does_not_allow_waits_again_withou
     assert store.judgement
     assert store.judgement.voided == voided
     assert store.judgement.approvals_needed == max(policy.approvals, request_.approvals_needed)
+
+
+RAISED = {
+    "approvals": (Policy(approvals=1), a_request()),
+    "requesters": (Policy(requesters=NO_ONE), a_request()),
+    "read only": (Policy(read_only=True), a_request()),
+    "no acting alone": (Policy(approvals=1), a_request(acted_alone=True)),
+}
+
+
+@pytest.mark.parametrize("raised", RAISED)
+@pytest.mark.parametrize(
+    ("names", "state"), [("PROD-*", State.AWAITING), ("test-*", State.CANCELLED)]
+)
+async def test_policy_of_the_cluster_holds_at_the_delete(
+    raised: str, names: str, state: State
+) -> None:
+    policy, request = RAISED[raised]
+    policies = Policies(
+        GLASS if request.acted_alone else Policy(), (ClusterPolicy((names,), policy),)
+    )
+    atlas, store = ScriptedAtlas(reads=[THERE, CANCELLED]), FakeLeaseStore(request)
+    found, _ = await run(atlas, store, Kind.MEMBER, policy=policies)
+
+    assert (found, atlas.calls.count("DELETE")) == (state, state is State.CANCELLED)
 
 
 async def test_rights_are_judged_before_each_delete() -> None:

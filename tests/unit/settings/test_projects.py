@@ -1,16 +1,19 @@
 """The projects file: several projects, each with its own key and rules."""
 
-import re
+import tomllib
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft7Validator
 from pydantic import SecretStr
 
 from bot.atlas import DigestKey, ServiceAccount
 from bot.cancellation.people import EVERYONE, People
-from bot.cancellation.policy import Policies, Policy
+from bot.cancellation.policy import ClusterPolicy, Policies, Policy
 from bot.settings import ProjectSettings, Settings, SettingsError, load_settings, warnings
+from bot.settings.schema import json_schema
 from bot.slack.grammar import KEYWORDS, QUARANTINE_DECISIONS, VERBS
 
 SHOP, LAB = "5b6212af90dc76637950a2c6", "5b6212af90dc76637950a2c7"
@@ -35,11 +38,6 @@ def load(folder: Path, toml: str, **more: str) -> Settings:
 
 
 def problems(folder: Path, toml: str, **more: str) -> tuple[str, ...]:
-    """Return the problems without their lines."""
-    return tuple(re.sub(r", line \d+", "", each) for each in full_problems(folder, toml, **more))
-
-
-def full_problems(folder: Path, toml: str, **more: str) -> tuple[str, ...]:
     with pytest.raises(SettingsError) as caught:
         load(folder, toml, **more)
     return caught.value.problems
@@ -107,15 +105,13 @@ def test_organization_has_patterns_credentials_and_a_policy(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ('include = "shop"', "line 4, organization number 1: include must be a list of names"),
-        ("exclude = [1]", "line 4, organization number 1: exclude must be a list of names"),
+        ('include = "shop"', "organization number 1: include must be a list of names"),
+        ("exclude = [1]", "organization number 1: exclude must be a list of names"),
         ('name = "shop"', "name is not a known key"),
         ("approvals = 9", "organization number 1: approvals"),
     ],
 )
-def test_mistake_in_an_organization_names_line_and_key(
-    tmp_path: Path, line: str, sentence: str
-) -> None:
+def test_mistake_in_an_organization_names_the_key(tmp_path: Path, line: str, sentence: str) -> None:
     with pytest.raises(SettingsError) as caught:
         load(tmp_path, f"[[organizations]]\n{KEYS}{line}\n")
 
@@ -220,14 +216,6 @@ def test_error_names_file_project_and_key(tmp_path: Path, line: str, problem: st
 @pytest.mark.parametrize(
     ("toml", "beginning"),
     [
-        (f"{SHOP_TABLE}approvals = 9", 'line 6, project "shop": approvals must be'),
-        (f'# a comment\n{SHOP_TABLE}"approvals"=9', 'line 7, project "shop": approvals must be'),
-        (
-            f"{SHOP_TABLE}approvals = 1\n\n{SHOP_TABLE}approvals = 9".replace(SHOP, LAB, 1),
-            'line 13, project "shop": approvals must be',
-        ),
-        (f"\n[[ projects ]]\nid = '{SHOP}'\n{KEYS}", "line 2, project number 1: name is missing"),
-        (f"\ncolour = 1\n{SHOP_TABLE}", "line 2: colour is not a known key"),
         (
             f"{SHOP_TABLE}private_key_env = 'TWICE'\n",
             "Cannot overwrite a value (at line 6, column ",
@@ -236,7 +224,124 @@ def test_error_names_file_project_and_key(tmp_path: Path, line: str, problem: st
     ],
 )
 def test_syntax_error_names_its_line(tmp_path: Path, toml: str, beginning: str) -> None:
-    assert beginning in full_problems(tmp_path, toml)[0]
+    assert beginning in problems(tmp_path, toml)[0]
+
+
+CLUSTERS = "[[projects.clusters]]\n"
+
+
+def test_policy_of_clusters_is_over_that_of_their_project(tmp_path: Path) -> None:
+    toml = f"""{SHOP_TABLE}
+        approvals = 1
+        approvers = ["U1", "U2", "U3"]
+        watch_channel = "C9"
+
+        [[projects.clusters]]
+        names = ["prod-*", " eu "]
+        note = " Call 7700. "
+        approvals = 2
+
+        [[projects.clusters]]
+        names = ["*"]
+        approvals = 0
+        watch_channel = ""
+    """
+    (project,) = load(tmp_path, toml).projects
+    default = project.policies.default
+    prod = replace(default, approvals=2, note="Call 7700.")
+    rest = replace(default, approvals=0, require_reason=False, watch_channel=None)
+
+    assert project.policies.clusters == (
+        ClusterPolicy(("prod-*", "eu"), prod),
+        ClusterPolicy(("*",), rest),
+    )
+
+
+def test_single_project_does_not_inherit_the_clusters_of_its_organization(tmp_path: Path) -> None:
+    toml = f'{SHOP_TABLE}[[organizations]]\n{KEYS}[[organizations.clusters]]\nnames = ["a"]\n'
+    settings = load(tmp_path, toml)
+
+    assert settings.projects[0].policies.clusters == ()
+    assert settings.organizations[0].project(LAB, "lab").policies.entry_of("A")
+
+
+#: A mistake in an entry of clusters, and its problem.
+IN_CLUSTERS = {
+    "": "names is missing",
+    "names = []": "names must have one name or more",
+    'names = [""]': "names must be a list of names or ids",
+    'names = "prod-*"': "names must be a list of names or ids",
+    f'names = ["a"]\nnote = "{"x" * 201}"': "note must be a text of up to 200 characters",
+    'names = ["a"]\nnote = 7700': "note must be a text of up to 200 characters",
+    f'names = ["a"]\nid = "{SHOP}"': "id is not a known key",
+    'names = ["a"]\npublic_key_env = "KEY"': "public_key_env is not a known key",
+    'names = ["a"]\nask_starter = true': "ask_starter is not a known key",
+    'names = ["a"]\nwatch_restores = true': "watch_restores is not a known key",
+    'names = ["a"]\nclusters = []': "clusters is not a known key",
+    'names = ["a"]\napprovals = 6': "approvals must be a whole number from 0 to 5",
+    'names = ["a"]\napprovals = "1"': "approvals must be a whole number, without",
+}
+
+
+@pytest.mark.parametrize("kind", ["projects", "organizations"])
+@pytest.mark.parametrize("lines", IN_CLUSTERS)
+def test_mistake_in_clusters_is_refused_by_settings_and_schema(
+    tmp_path: Path, lines: str, kind: str
+) -> None:
+    table = SHOP_TABLE if kind == "projects" else f"[[organizations]]\n{KEYS}"
+    toml = f"{table}[[{kind}.clusters]]\n{lines}\n"
+    name = 'project "shop"' if kind == "projects" else "organization number 1"
+    (reported,) = problems(tmp_path, toml)
+
+    start = f"BOT_PROJECTS_FILE, {name}: clusters number 1: "
+    assert reported.startswith(start + IN_CLUSTERS[lines])
+    assert not Draft7Validator(json_schema()).is_valid(tomllib.loads(toml))
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        (
+            f'approvers = ["U1"]\n{CLUSTERS}names = ["a"]\napprovals = 2',
+            "{}clusters number 1: approvals is 2, but {}approvers names one person: ",
+        ),
+        (
+            (
+                'quarantine = "observe"\nwatch_channel = "C1"\n'
+                f'{CLUSTERS}names = ["a"]\nwatch_channel = ""'
+            ),
+            (
+                "{}quarantine is observe, but no channel is watched: "
+                "set {}clusters number 1: watch_channel,"
+            ),
+        ),
+        ("clusters = 1", "{}clusters must be tables: [[projects.clusters]]"),
+    ],
+)
+def test_policy_of_clusters_that_cannot_work_names_where_each_rule_is(
+    tmp_path: Path, lines: str, problem: str
+) -> None:
+    (reported,) = problems(tmp_path, f"{SHOP_TABLE}{lines}\n")
+
+    assert reported.startswith(problem.format(WHERE, WHERE))
+
+
+def test_risk_and_hidden_entry_of_clusters_are_warned_about(tmp_path: Path) -> None:
+    toml = (
+        f'{SHOP_TABLE}approvals = 1\napprovers = ["S1"]\nrequesters = ["S1"]\n'
+        f'{CLUSTERS}names = ["test-*"]\napprovals = 0\n{CLUSTERS}names = ["test-eu"]\n'
+    )
+
+    assert warnings(load(tmp_path, toml)) == [
+        (
+            "Project shop (clusters test-*): no approvals are needed: each requester cancels alone "
+            "(BOT_APPROVALS)."
+        ),
+        (
+            "Project shop: the entry of clusters test-eu never applies, because an earlier one has "
+            "the same names: move it up, or remove it."
+        ),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ from jsonschema import Draft7Validator
 from typer.testing import CliRunner
 
 from bot.cli.main import app
+from bot.settings.parsers import read
 from bot.settings.policy import POLICY_KEYS
-from bot.settings.projects import ProjectEntry, json_schema
+from bot.settings.projects import ProjectEntry
+from bot.settings.schema import json_schema
 
 EXAMPLE = Path("docs/projects.example.toml")
 SCHEMA = Path("docs/projects.schema.json")
@@ -57,6 +59,10 @@ def test_every_key_has_a_description_and_a_type() -> None:
         {"approvers": ["@ada"]},
         {"channels": ["#ops"]},
         {"audit_channel": "ops"},
+        {"watch_channel": "D0RINA"},
+        {"requesters": []},
+        {"remind_after": [*range(1, 12)]},
+        {"quarantine_expected": ["a;b"]},
         {"require_reason": "always"},
         {"id": "shop"},
         {"name": "two words"},
@@ -65,6 +71,10 @@ def test_every_key_has_a_description_and_a_type() -> None:
     ids=str,
 )
 def test_mistakes_that_the_bot_refuses_are_marked(wrong: dict[str, Any]) -> None:
+    problems: list[str] = []
+    read(ProjectEntry, PROJECT | wrong, problems)
+
+    assert len(problems) == 1
     assert is_valid(PROJECT)
     assert not is_valid(PROJECT | wrong)
     assert not is_valid()

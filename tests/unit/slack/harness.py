@@ -8,7 +8,7 @@ from typing import Any
 
 from slack_bolt.request.async_request import AsyncBoltRequest
 
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policies, Policy
 from bot.slack.bolt_app import App
 from bot.slack.dependencies import Dependencies
 from bot.slack.directory import Directory
@@ -43,7 +43,7 @@ class BoltHarness(ServiceOnSqlite):
     def __init__(
         self,
         directory: Path,
-        policy: Policy = OPEN_TO_ALL,
+        policy: Policy | Policies = OPEN_TO_ALL,
         *names: str,
         ack_timeout: float = 5.0,
         reason_check_timeout: float = 5.0,

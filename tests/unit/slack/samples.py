@@ -12,7 +12,7 @@ from bot.cancellation.lifecycle import Approval, Card, JobFingerprint, Outcome, 
 from bot.cancellation.people import EVERYONE, NO_ONE, People
 from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import Announcement, PostKind, RequestPost
-from bot.cancellation.quarantine import TAKEN_OVER, Mode
+from bot.cancellation.quarantine import TAKEN_OVER, Mode, QuarantinePolicy
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from bot.services.projects import Project
 from bot.services.search_results import CancellableJob, ClusterRef, Search, UnreadCluster
@@ -410,6 +410,10 @@ def _every_reply() -> dict[EventName, str | None]:
     return dict.fromkeys((*by_people, *more), "U0ADA") | dict.fromkeys(ends + faults + of_the_job)
 
 
+def enforced(_ref: JobRef) -> Policy:
+    return Policy(quarantine=QuarantinePolicy(mode=Mode.ENFORCE))
+
+
 def finding() -> dict[str, dict[str, Any]]:
     """The picker dialog, the Home tab, the lists, and the search."""
     cluster = ClusterRef(project=PROJECTS[0], cluster="prod-eu")
@@ -441,15 +445,15 @@ def finding() -> dict[str, dict[str, Any]]:
         "home": home.home_view(
             home.job_blocks(listing, NOON, {ref: JOB}),
             [
-                *home.waiting_blocks([waiting()], VIEWER, LINKS, {waiting().ref: JOB}),
+                *home.waiting_blocks([waiting()], VIEWER, LINKS, {waiting().ref: JOB}, enforced),
                 *home.unreviewed_blocks([alone()], VIEWER, LINKS),
             ],
             lists.history_sections(past, names, LINKS),
-            home.quarantine_blocks([in_quarantine()], VIEWER, LINKS, {ref: JOB}, {}),
+            home.quarantine_blocks([in_quarantine()], VIEWER, LINKS, {ref: JOB}, enforced),
         ),
         "home_empty": home.home_view(
             home.LOADING,
-            home.waiting_blocks([], VIEWER, LINKS, {}),
+            home.waiting_blocks([], VIEWER, LINKS, {}, enforced),
             lists.history_sections([], names, LINKS),
         ),
         "list": lists.job_list(listing, None, 0, {ref: JOB}),

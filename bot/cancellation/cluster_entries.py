@@ -1,0 +1,53 @@
+"""Which entries of clusters apply to which clusters, and which to none (pure)."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from bot.cancellation.policy import ClusterPolicy, Policies, matches
+
+
+def hidden_entries(policies: Policies) -> tuple[ClusterPolicy, ...]:
+    """Return the entries that never apply, since earlier ones have the same names."""
+
+    def is_hidden(position: int, entry: ClusterPolicy) -> bool:
+        earlier = [name for each in policies.clusters[:position] for name in each.names]
+        return all(any(covers(each, name) for each in earlier) for name in entry.names)
+
+    return tuple(each for place, each in enumerate(policies.clusters) if is_hidden(place, each))
+
+
+def covers(pattern: str, other: str) -> bool:
+    """Whether a pattern matches all that `other` matches."""
+    return matches(pattern, other, question_mark="[^*]")
+
+
+def unused_entries(
+    found: Iterable[tuple[str, Policies, Collection[str] | None]],
+) -> Iterator[str]:
+    """Yield a sentence for each entry that applies to no cluster of the projects that share it.
+
+    The projects are given by name, policies and clusters; None where these were not read.
+    """
+    sharing: dict[int, list[tuple[str, Policies, Collection[str] | None]]] = {}
+    for each in found:
+        sharing.setdefault(id(each[1]), []).append(each)
+    for group in sharing.values():
+        names, policies = ", ".join(name for name, *_ in group), group[0][1]
+        lists = [clusters for *_, clusters in group if clusters is not None]
+        if len(lists) < len(group):
+            continue  # it may apply to a cluster that was not read
+        used = {id(policies.entry_of(cluster)) for clusters in lists for cluster in clusters}
+        for entry in policies.clusters:
+            if id(entry) not in used and entry not in hidden_entries(policies):
+                yield (
+                    f"Project {names}: the entry of clusters {', '.join(entry.names)} applies to "
+                    "no cluster: compare its names with those of the clusters in Atlas."
+                )
+
+
+def applied_entries(policies: Policies, clusters: Sequence[str]) -> str:
+    """Say which entry applies to which clusters, in the order of the entries."""
+    places: dict[str, list[str]] = {", ".join(each.names): [] for each in policies.clusters}
+    for cluster in clusters:
+        entry = policies.entry_of(cluster)
+        places.setdefault(", ".join(entry.names) if entry else "no entry", []).append(cluster)
+    return "; ".join(f"{names}: {', '.join(found) or 'none'}" for names, found in places.items())

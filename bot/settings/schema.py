@@ -1,0 +1,42 @@
+"""The JSON Schema of the projects file, for editors."""
+
+from typing import Any
+
+from pydantic import ConfigDict, Field
+from pydantic.json_schema import GenerateJsonSchema
+
+from bot.settings.parsers import Model
+from bot.settings.policy import POLICY_KEYS
+from bot.settings.projects import OrganizationEntry, ProjectEntry
+
+#: The draft that editors of TOML support.
+DRAFT = "http://json-schema.org/draft-07/schema#"
+
+
+class ProjectsFile(Model):
+    """Several projects of cancel-restore, named by BOT_PROJECTS_FILE."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    projects: list[ProjectEntry] = Field(default=[], min_length=1)
+    organizations: list[OrganizationEntry] = Field(default=[], min_length=1)
+
+
+class _Generator(GenerateJsonSchema):
+    ignored_warning_kinds = {"non-serializable-default"}  # noqa: RUF012 - pydantic's own attribute
+
+
+def json_schema() -> dict[str, Any]:
+    schema = ProjectsFile.model_json_schema(schema_generator=_Generator)
+    schema["$defs"]["ProjectEntry"]["required"] = ["name", "id"]
+    schema["$defs"]["ClusterEntry"]["required"] = ["names"]
+    schema["anyOf"] = [{"required": ["projects"]}, {"required": ["organizations"]}]
+    for title, entry in {**schema["$defs"], "": schema}.items():
+        for name, key in entry["properties"].items():
+            # The defaults are those of the variables, which an editor does not know.
+            for unwanted in ("default", "shown", "title"):
+                key.pop(unwanted, None)
+            if name in POLICY_KEYS:
+                other = "the project's" if title == "ClusterEntry" else f"BOT_{name.upper()}"
+                key["description"] += f" (in place of {other})"
+    return {"$schema": DRAFT, **schema}

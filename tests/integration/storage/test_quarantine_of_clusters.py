@@ -1,0 +1,101 @@
+"""Quarantine in a project whose clusters have policies of their own, over a real database."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bot.atlas import JobRef
+from bot.cancellation.lifecycle import State
+from bot.cancellation.people import People
+from bot.cancellation.policy import ClusterPolicy, Policies, Policy, may_keep
+from bot.cancellation.quarantine import Mode
+from tests.integration.storage.quarantine_environment import (
+    CLUSTER,
+    ENFORCED,
+    GRACE,
+    TEST,
+    QuarantineEnv,
+    pass_seconds,
+)
+from tests.support.domain import ADA, PROJECT_ID, RINA, a_waiting_request
+
+if TYPE_CHECKING:
+    from bot.storage.database import Database
+
+
+async def quarantined(env: QuarantineEnv, number: int = 1) -> str:
+    """Start a download, and return its id once its card is delivered."""
+    job_id = env.begin(number)
+    await env.read_jobs()
+    await env.second()
+    assert await env.state(job_id) is State.QUARANTINED
+    return job_id
+
+
+@pytest.mark.parametrize(
+    ("changes", "watched", "state", "deletes"),
+    [
+        ({"mode": Mode.OFF}, True, None, 0),
+        ({}, False, None, 0),
+        ({"mode": Mode.OBSERVE}, True, State.OBSERVED, 0),
+        ({"expected": frozenset({"dana@shop.example"})}, True, State.KEPT, 0),
+        ({"limit": 1}, True, None, 0),
+        ({"limit": 2}, True, State.CANCELLED, 1),
+        ({"grace": timedelta(seconds=2 * GRACE)}, True, State.QUARANTINED, 0),
+    ],
+    ids=["off", "no channel", "observe", "expected", "limit reached", "below limit", "longer"],
+)
+async def test_quarantine_follows_the_policy_of_the_cluster_and_counts_the_project(
+    database: Database, changes: dict[str, Any], state: State | None, deletes: int, *, watched: bool
+) -> None:
+    quarantine = replace(ENFORCED, **changes)
+    own = Policy(watch_channel="C0TEST" if watched else None, quarantine=quarantine)
+    env = QuarantineEnv(database, ENFORCED, (ClusterPolicy(("TEST-*",), own),))
+    await env.start()
+    prod = await quarantined(env)
+    await pass_seconds(env, GRACE + 10)
+    job_id = env.begin(2, TEST)
+    env.show_starter(job_id, "dana@shop.example")
+    await env.read_jobs()
+    await pass_seconds(env, GRACE + 10)
+    request = await env.requests.newest_request_for(JobRef(PROJECT_ID, TEST, job_id))
+
+    assert (await env.state(prod), len(env.deletes(prod))) == (State.CANCELLED, 1)
+    assert (request and request.state, len(env.deletes(job_id))) == (state, deletes)
+    assert request is None or request.channel == "C0TEST"
+    assert env.limited == ["shop-prod"] * (changes.get("limit") == 1)
+
+
+async def test_only_an_enforcing_cluster_takes_over_a_request_that_waits(
+    database: Database,
+) -> None:
+    own = Policy(watch_channel="C0TEST", quarantine=replace(ENFORCED, mode=Mode.OBSERVE))
+    env = QuarantineEnv(database, ENFORCED, (ClusterPolicy((TEST,), own),))
+    await env.start()
+    for number, cluster in enumerate((CLUSTER, TEST), 1):
+        ref = JobRef(PROJECT_ID, cluster, env.begin(number, cluster))
+        waiting = a_waiting_request(id=f"r{number}", key=f"k{number}", ref=ref)
+        await env.requests.create(waiting, RINA)
+    await env.read_jobs()
+
+    states = [(await env.requests.get(each)).state for each in ("r1", "r2")]
+    assert states == [State.WITHDRAWN, State.AWAITING]
+
+
+@pytest.mark.parametrize("approvers", ["U0ADA", "U0ABE"])
+async def test_keep_is_of_the_approvers_of_the_cluster_as_the_settings_are_now(
+    database: Database, approvers: str
+) -> None:
+    env = QuarantineEnv(database, ENFORCED)
+    await env.start()
+    request = await env.request(await quarantined(env))
+    named = Policy(approvers=People(users=frozenset({approvers})))
+    policies = Policies(Policy(approvers=People()), (ClusterPolicy(("prod-*",), named),))
+    env.projects.update({PROJECT_ID: {"policies": policies}})
+
+    refusal = may_keep(env.projects.policy(request.ref), ADA)
+    assert (refusal is None) == (approvers == ADA.id)
