@@ -1,5 +1,6 @@
 """`cancel-restore doctor` between the fake servers; settings that are broken are in `broken`."""
 
+import copy
 import json
 import re
 import time
@@ -130,7 +131,7 @@ async def test_report_and_json_exclude_each_other(env: DoctorEnvironment) -> Non
 
 
 async def test_doctor_changes_nothing(env: DoctorEnvironment) -> None:
-    before = env.atlas.world.jobs()
+    before = copy.deepcopy(list(env.atlas.world.jobs()))
     await env.examine()
 
     assert {call.method for call in env.slack.calls} == {
@@ -138,7 +139,7 @@ async def test_doctor_changes_nothing(env: DoctorEnvironment) -> None:
         *("users.info", "usergroups.users.list", "blocks.validate"),
     }
     assert {call.method for call in env.atlas.calls} == {"GET"}
-    assert list(env.atlas.world.jobs()) == list(before)
+    assert list(env.atlas.world.jobs()) == before
     assert env.slack.sockets.connections == 0
     assert not list(env.folder.iterdir())
 

@@ -91,13 +91,11 @@ async def test_response_429_pauses_the_whole_project(env: WatchEnvironment) -> N
     await settled(env)
     limited = Fault(kind=Kind.STATUS, status=429, retry_after=1, path="/backup/", times=None)
     env.atlas.faults.add(limited)
-    refused = len([call for call in env.cluster_reads() if call.status == 429])
     await wait_until(lambda: any(call.status == 429 for call in env.cluster_reads()))
     job = env.new_job_id()
     env.atlas.faults.clear()
     await env.wait_for_announcement(job)
 
-    assert refused == 0
     assert len([call for call in env.cluster_reads() if call.status == 429]) <= 4
     times = [call.at for call in env.cluster_reads()]
     # Calls that were under way when the first 429 came end after it.
