@@ -107,14 +107,9 @@ async def wait_up_to(seconds: float, event: asyncio.Event) -> None:
 def stop_event() -> asyncio.Event:
     """Return an event that SIGTERM and SIGINT set."""
     stop = asyncio.Event()
-    on_stop(stop.set)
-    return stop
-
-
-def on_stop(callback: Callable[[], object]) -> None:
-    """Call `callback` at SIGTERM and SIGINT."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, callback)
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
 
 
 class InFlight:

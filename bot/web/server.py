@@ -2,7 +2,7 @@
 
 An open connection needs a file descriptor, and anyone who reaches the port can open many of them
 without sending a request. At the limit, a new connection replaces the one that has waited longest
-for its request, so that health checks are answered. A request must arrive within a time, too.
+for its request, so that health checks are answered.
 """
 
 import asyncio
@@ -18,9 +18,6 @@ from aiohttp.typedefs import Handler
 
 from bot.log_config import LogThrottle
 
-#: Seconds from the first byte of a request to the end of its head, and from there to its last byte.
-HEAD_TIMEOUT = 10.0
-BODY_TIMEOUT = 10.0
 #: Seconds that a connection may stay open without a byte: longer than common load balancers keep
 #: theirs, so that they close it and not the bot.
 IDLE_TIMEOUT = 75.0
@@ -48,8 +45,6 @@ class ConnectionLimiter:
     """The open connections of a server, in the order in which they began to wait for a request."""
 
     limit: int = field(default_factory=lambda: max_connections(getrlimit(RLIMIT_NOFILE)[0]))
-    head_timeout: float = HEAD_TIMEOUT
-    body_timeout: float = BODY_TIMEOUT
 
     def __post_init__(self) -> None:
         self._open: set[HttpConnection] = set()
@@ -82,32 +77,24 @@ class ConnectionLimiter:
         Requests that do not arrive get no log line: anyone can send them.
         """
         connection = cast(HttpConnection, request.protocol)  # `WebServer.start` creates no other
-        connection.begin_request()
         try:
-            if (problem := await self._read(request)) is not None:
-                return problem
-            self._waiting.pop(connection, None)
+            await request.read()
+        except (web.RequestPayloadError, ConnectionError):
+            response = web.Response(status=400, text="The body of this request cannot be read.")
+            response.force_close()
+            return response
+        self._waiting.pop(connection, None)
+        try:
             return await handler(request)
         finally:
-            connection.end_request()
             if connection in self._open:  # not if it was closed in the meantime
                 self._waiting[connection] = None
 
-    async def _read(self, request: web.Request) -> web.Response | None:
-        try:
-            async with asyncio.timeout(self.body_timeout):
-                await request.read()
-        except TimeoutError:
-            return _refuse(408, "The body of this request did not arrive in time.")
-        except (web.RequestPayloadError, ConnectionError):
-            return _refuse(400, "The body of this request cannot be read.")
-        return None
-
 
 class HttpConnection(web.RequestHandler):
-    """One connection, which ends when the head of a request does not arrive in time."""
+    """One connection, which its limiter knows while it is open."""
 
-    __slots__ = ("_head_timer", "_in_request", "_limiter")
+    __slots__ = ("_limiter",)
 
     def __init__(self, server: web.Server, limiter: ConnectionLimiter) -> None:
         super().__init__(
@@ -119,45 +106,19 @@ class HttpConnection(web.RequestHandler):
             auto_decompress=False,  # Slack compresses nothing, and signs the body as it is sent
         )
         self._limiter = limiter
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._in_request = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._limiter.opened(self)
 
-    def data_received(self, data: bytes) -> None:
-        if self._head_timer is None and not self._in_request:
-            loop, timeout = asyncio.get_running_loop(), self._limiter.head_timeout
-            self._head_timer = loop.call_later(timeout, self.abort)
-        super().data_received(data)
-
     def connection_lost(self, exc: BaseException | None) -> None:
-        self.begin_request()
         self._limiter.closed(self)
         super().connection_lost(exc)
-
-    def begin_request(self) -> None:
-        """Stop the timer: the head of a request has arrived."""
-        self._in_request = True
-        if self._head_timer:
-            self._head_timer.cancel()
-            self._head_timer = None
-
-    def end_request(self) -> None:
-        """Allow the timer of the next request."""
-        self._in_request = False
 
     def abort(self) -> None:
         """Close the connection immediately, even if the peer does not read what was sent to it."""
         if isinstance(self.transport, asyncio.WriteTransport):
             self.transport.abort()
-
-
-def _refuse(status: int, why: str) -> web.Response:
-    response = web.Response(status=status, text=why)
-    response.force_close()
-    return response
 
 
 class WebError(Exception):

@@ -1,13 +1,10 @@
 """Secrets and links that people paste into a reason are removed, and ordinary words stay."""
 
-import re
 import time
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from bot.redaction import HIDDEN, LOG_PATTERNS, REMOVED, redacted, without_secrets
+from bot.redaction import HIDDEN, REMOVED, redacted, without_secrets
 
 UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
@@ -43,18 +40,6 @@ def test_secret_or_link_in_typed_text_is_removed(typed: str, kept: str) -> None:
 )
 def test_ordinary_text_is_kept(typed: str) -> None:
     assert without_secrets(typed) == typed
-
-
-@pytest.mark.parametrize(("hints", "pattern"), LOG_PATTERNS)
-@settings(max_examples=20)
-@given(data=st.data())
-def test_every_match_contains_a_hint_of_its_pattern(
-    data: st.DataObject, hints: list[str], pattern: re.Pattern[str]
-) -> None:
-    ascii_text = st.characters(codec="ascii")
-    matched = data.draw(st.from_regex(pattern, alphabet=ascii_text))
-
-    assert any(hint in matched.lower() for hint in hints)
 
 
 @pytest.mark.parametrize(

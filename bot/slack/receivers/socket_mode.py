@@ -16,9 +16,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.blockkit import private
 from bot.slack.receivers.connection import Connection, connect
-from bot.slack.receivers.keeper import ConnectionKeeper
+from bot.slack.receivers.keeper import ConnectionKeeper, ReconnectPlan
 from bot.slack.receivers.payloads import NOT_RUNNING, Dispatch, InvalidPayload, read_payload
-from bot.slack.receivers.reconnects import ReconnectPlan
 from bot.tasks import BackgroundTasks, cancel_and_wait
 from bot.timings import DEFAULT_TIMINGS, Timings
 

@@ -1,4 +1,4 @@
-"""Connections whose request does not arrive end, and do not keep out others."""
+"""Connections whose request does not arrive do not keep out others."""
 
 import asyncio
 import io
@@ -81,43 +81,6 @@ async def status_of(reader: asyncio.StreamReader) -> int | None:
 async def ask(port: int) -> int | None:
     async with connection(port, WHOLE) as (reader, _):
         return await status_of(reader)
-
-
-async def test_connection_ends_when_the_head_does_not_arrive_in_time() -> None:
-    async with (
-        serving(ConnectionLimiter(10, head_timeout=0.1)) as port,
-        connection(port, HALF_SENT) as (reader, _),
-    ):
-        status = await asyncio.wait_for(status_of(reader), 20)
-
-    assert status is None
-
-
-async def test_head_of_a_later_request_has_the_same_time() -> None:
-    async with (
-        serving(ConnectionLimiter(10, head_timeout=0.1)) as port,
-        connection(port, WHOLE) as (reader, writer),
-    ):
-        first = await status_of(reader)
-        await asyncio.sleep(0.2)  # longer than a head may take: the connection is only idle
-        writer.write(WHOLE)
-        await reader.readuntil(b"}")
-        second = await status_of(reader)
-        await reader.readuntil(b"}")
-        writer.write(HALF_SENT)
-        third = await asyncio.wait_for(status_of(reader), 20)
-
-    assert (first, second, third) == (200, 200, None)
-
-
-async def test_request_is_refused_when_its_body_does_not_arrive_in_time() -> None:
-    async with (
-        serving(ConnectionLimiter(10, body_timeout=0.1)) as port,
-        connection(port, NO_BODY) as (reader, _),
-    ):
-        status = await asyncio.wait_for(status_of(reader), 20)
-
-    assert status == 408
 
 
 @pytest.mark.parametrize("sent", [b"", HALF_SENT, NO_BODY])

@@ -8,8 +8,7 @@ import pytest
 
 from bot.slack.errors import RateLimited, SlackUnavailable
 from bot.slack.receivers.connection import Connection
-from bot.slack.receivers.keeper import ConnectionKeeper
-from bot.slack.receivers.reconnects import ReconnectPlan
+from bot.slack.receivers.keeper import ConnectionKeeper, ReconnectPlan
 from bot.tasks import BackgroundTasks, cancel_and_wait
 
 
