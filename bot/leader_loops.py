@@ -66,10 +66,15 @@ class LeaderLoops:
             clock,
             services.owner,
             self._quarantine,
+            on_seen=self._set_downloads_seen,
             on_state_entered=on_state,
             fence=fence,
         )
         self._jobs = replace(services.jobs, store=JobStore(database, clock, fence=fence))
+
+    def _set_downloads_seen(self, project_id: str, count: int) -> None:
+        if project := self._core.projects.get_or_none(project_id):
+            self._core.metrics.set_downloads_seen(project.name, count)
 
     async def take_edit(self, limit: int) -> float:
         """Count an edit, or return the seconds until all replicas made fewer than `limit`."""
@@ -197,7 +202,8 @@ class LeaderLoops:
         try:
             await watcher.run()
         finally:
-            last_read.remove(project.name)  # what is not watched any more is not late
+            # What is not watched any more is not late; the new leader has the numbers.
+            self._core.metrics.stop_watch(project.name)
 
     def start_webhook(
         self, start: Callable[[Loop, str], asyncio.Task[None]]
@@ -225,7 +231,7 @@ def quarantine_at(projects: Projects, project_id: str, cluster: str) -> WatchedC
     if (project := projects.get_or_none(project_id)) is None:
         return None
     policy = project.policies.of(cluster)
-    if policy.watch_channel is None or not policy.quarantine.is_on:
+    if not (policy.watch_channel and policy.quarantine.is_on):
         return None
     return WatchedCluster(
         project=project.name, channel=policy.watch_channel, policy=policy.quarantine

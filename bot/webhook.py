@@ -35,7 +35,7 @@ MAX_ANSWER_BYTES = 64 * 1024  #: bytes of an answer that are read, so that its c
 
 def cloud_event(event: Recorded) -> CloudEvent:
     """Return an audit event as a CloudEvent; its `data` is the line of `audit --format jsonl`."""
-    more: dict[str, Any] = {"subject": event.request} if event.request else {}
+    more: dict[str, Any] = {"subject": event.subject} if event.subject else {}
     with suppress(ValueError):  # a damaged event is sent too
         more["time"] = datetime.fromisoformat(event.at)
     return _cloud_event(event.event, event.hash, dict(readable_fields(event)[0]), more)

@@ -47,6 +47,12 @@ class EventName(StrEnum):
     LINK_LIVE = "request:link_live"  #: the link went live while the request waited
     LINK_USED = "request:link_used"  #: the link was used or withdrawn while it waited
     JOB_ENDED = "request:job_ended"  #: the job ended while the request waited
+    SEEN = "download:seen"  #: the watch listed a download for the first time
+    DOWNLOAD_STARTER_KNOWN = "download:starter_known"  #: no one else may have started it
+    DOWNLOAD_LINK_LIVE = "download:link_live"  #: its link is or was live
+    DOWNLOAD_ENDED = "download:ended"  #: it was cancelled, expired, finished or failed
+    DOWNLOAD_CLAIMED = "download:claimed"  #: the person who was asked started it
+    DOWNLOAD_DISOWNED = "download:disowned"  #: the person who was asked did not start it
     CARD_MOVED = "slack:card_moved"  #: the card goes to another channel, since posting failed
     POST_DROPPED = "slack:post_dropped"  #: a message could not be delivered anywhere
 
@@ -64,13 +70,27 @@ TYPED_FIELDS: Mapping[EventName, Collection[str]] = {
 }
 
 
+#: Stands before the id of a job in place of a request's id: such an event has no request.
+JOB_PREFIX = "job:"
+
+
+def is_about_job(request: object) -> bool:
+    """Whether the stored value of an event's `request` names a job."""
+    return isinstance(request, str) and request.startswith(JOB_PREFIX)
+
+
+def subject_of(request: str) -> str:
+    """Return the id of the request or job that an event is about; a damaged value as it is."""
+    return request.removeprefix(JOB_PREFIX) if is_about_job(request) else request
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """An audit event, before it is chained."""
 
     name: EventName  #: what happened
-    request: str  #: the request's id
-    number: int  #: the event's place in its request, from 1
+    request: str  #: the request's id, or the job's after `JOB_PREFIX`
+    number: int  #: the event's place among those of its request or job, from 1
     at: str  #: ISO 8601, UTC
     actor: str | None = None  #: the Slack user id, or None for the bot
     team: str | None = None  #: the actor's workspace; the request's workspace for the bot
@@ -81,8 +101,8 @@ class Event:
 class Recorded:
     """An audit event as it is stored: plain values, so that every change is detectable."""
 
-    request: str
-    number: int  #: the event's place in its request, from 1
+    request: str  #: the request's id, or the job's after `JOB_PREFIX`
+    number: int  #: the event's place among those of its request or job, from 1
     at: str
     event: str
     actor: str | None
@@ -95,6 +115,10 @@ class Recorded:
     def reference(self) -> str:
         """Hash, number and request in one text, from which a missing event can be named."""
         return f"{self.hash} {self.number} {self.request}"
+
+    @property
+    def subject(self) -> str:
+        return subject_of(self.request)
 
     @property
     def expected_hash(self) -> str:
@@ -132,6 +156,8 @@ def readable_fields(event: Recorded) -> tuple[dict[str, Any], bool]:
     stored = {name: getattr(event, name) for name in OWN_FIELDS}
     own = {k: v if isinstance(v, str | int | None) else repr(v) for k, v in stored.items()}
     is_damaged = own != stored or not isinstance(event.detail, str)
+    if is_about_job(event.request):
+        own["request"] = None
     try:
         return {**json.loads(event.detail), **own}, is_damaged
     except (ValueError, TypeError, RecursionError):  # the detail is not a JSON object

@@ -155,7 +155,8 @@ class Job:
             return self.entering(JobState.GONE, now)
         job = self.observe(now, read, read_at=listing.read_at)
         is_history = listing.first or self.shown is not None
-        announce = self.version > 0 or not (job.state.is_over and is_history)
+        is_new = listing.is_watched and not (job.state.is_over and is_history)
+        announce = self.version > 0 or is_new
         job = replace(job, version=max(job.version, int(announce)))
         if self.shown:
             return job
@@ -208,6 +209,7 @@ class Listing:
     read_at: datetime  #: when the read began
     first: bool = False  #: whether it is the first one of a cluster that existed before the watch
     unread: Collection[str] = ()  #: the ids of jobs that could not be read; "" for one without id
+    is_watched: bool = True  #: whether new downloads of the cluster are announced or on record
 
 
 def compare(listing: Listing, known: Mapping[str, Job]) -> list[Job]:

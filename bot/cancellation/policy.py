@@ -42,9 +42,15 @@ class Policy:
     notify_approvers: bool = True  #: whether they get the card as a direct message
     remind_after: tuple[timedelta, ...] = REMIND_AFTER  #: the wait before each; ascending
     escalate_to: People = NO_ONE  #: the approvers who are notified only at the last reminder
-    watch_channel: str | None = None  #: where new downloads are announced; None: they are not
+    #: Where new downloads are announced; empty: they are on record only; None: not watched.
+    watch_channel: str | None = None
     quarantine: QuarantinePolicy = NO_QUARANTINE  #: of new downloads that no approver keeps
     note: str = ""  #: for the people who decide
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether new downloads are on record, with or without an announcement."""
+        return self.watch_channel is not None
 
     @property
     def first_approvers(self) -> People:

@@ -35,7 +35,7 @@ from bot.storage.verification import MAX_BREAKS
 
 #: The other fields that the table shows, in this order.
 DETAILS = (
-    *("project", "cluster", "job", *TYPED_TEXTS, "try"),
+    *("project", "cluster", "job", *TYPED_TEXTS, "try", "by", "how"),
     *("status", "code", "sentence", "error", "because"),
 )
 
@@ -235,5 +235,6 @@ def _cell(value: object) -> object:
 def _cells(fields: Mapping[str, Any]) -> list[str]:
     when = str(fields["at"])[:19].replace("T", " ")
     details = ", ".join(f"{name} {fields[name]}" for name in DETAILS if fields.get(name))
-    cells = (when, fields["event"], fields["request"], fields["actor"] or "the bot", details)
+    actor, request = fields["actor"] or "the bot", fields["request"] or ""
+    cells = (when, fields["event"], request, actor, details)
     return [str(each) for each in cells]

@@ -14,7 +14,7 @@ from bot.doctor.database import check_database
 from bot.doctor.results import CheckResult, Subject, within
 from bot.doctor.slack import BOT_TOKEN, check_slack
 from bot.services.rate_limit import round_seconds
-from bot.settings import AuditWebhookSettings, Settings, warnings
+from bot.settings import AuditWebhookSettings, ProjectSettings, Settings, warnings
 from bot.storage.database import wall_clock
 from bot.timings import DEFAULT_TIMINGS
 from bot.web.server import PortTaken, WebError, WebServer
@@ -63,9 +63,11 @@ async def run_checks(
     checked = chain.from_iterable(await asyncio.gather(*checks))
     entries = ((each.label, each.policies, clusters.get(each.id)) for each in selected)
     risks = settings_risks([*warnings(settings), *unused_entries(entries)])
-    watched = [each.id for each in selected if any(p.watch_channel for p in each.policies.all)]
+    watched = [each.id for each in selected if any(p.is_watched for p in each.policies.all)]
     counts = {each: len(clusters[each]) for each in watched if clusters.get(each)}
-    results = [*found, *checked, *organizations, *check_round(settings, counts), *risks]
+    rounds = check_round(settings, counts)
+    unwatched = not_watched(selected, clusters)
+    results = [*found, *checked, *organizations, *rounds, *unwatched, *risks]
     # A result that all projects share is kept once.
     return sorted(dict.fromkeys(results), key=lambda each: GROUPS.index(each.group.split()[0]))
 
@@ -80,6 +82,25 @@ def check_round(settings: Settings, counts: Mapping[str, int]) -> list[CheckResu
     )
     what = f"{sum(counts.values())} clusters in {len(counts)} projects"
     return [WATCH.ok(f"it reads {what} once in {seconds:.0f} s, and sooner after an event")]
+
+
+def not_watched(
+    projects: Iterable[ProjectSettings], clusters: Mapping[str, Sequence[str]]
+) -> list[CheckResult]:
+    """Name the projects, and the clusters of others, whose downloads are not on record."""
+    places: list[str] = []
+    for project in projects:
+        names = [
+            name
+            for name in clusters.get(project.id, ())
+            if not project.policies.of(name).is_watched
+        ]
+        if not any(policy.is_watched for policy in project.policies.all):
+            places.append(project.label)
+        elif names:
+            places.append(f"{', '.join(names)} of {project.label}")
+    what = "; ".join(places)
+    return [WATCH.ok(f"it does not watch {what}: no watch channel is set")] if places else []
 
 
 async def check_port(host: str, port: int) -> CheckResult:

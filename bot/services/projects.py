@@ -42,8 +42,8 @@ class Project:
 
     @property
     def is_watched(self) -> bool:
-        """Whether new downloads are announced, of some clusters at least."""
-        return any(policy.watch_channel for policy in self.policies.all)
+        """Whether new downloads are announced or on record, of some clusters at least."""
+        return any(policy.is_watched for policy in self.policies.all)
 
     def why_read_only(self, cluster: str | None = None) -> NotAllowed | None:
         """Return why no cancellation is offered in a cluster, or in any; only the policy forbids.

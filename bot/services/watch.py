@@ -276,7 +276,14 @@ class Watcher:
             return
         self._report_unread(name, jobs.unread_text("job"))
         self._newest[name] = max((job.id for job in jobs), default="")
-        changes = await self.store.record_jobs(self._id, name, jobs, jobs.unread, read_at=read_at)
+        changes = await self.store.record_jobs(
+            self._id,
+            name,
+            jobs,
+            jobs.unread,
+            read_at=read_at,
+            is_watched=self.project.policies.of(name).is_watched,
+        )
         self._recorded[name] = states
         for job in changes:
             place = {"project": self._id, "cluster": name}

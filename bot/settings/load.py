@@ -291,7 +291,7 @@ def _quarantine_warnings(settings: Settings) -> Iterator[str]:
 
 def _policy_risks(policy: Policy) -> Iterator[str]:
     if policy.read_only:
-        if not policy.watch_channel:
+        if not policy.is_watched:
             yield "the bot only watches, and no channel is set (BOT_WATCH_CHANNEL)."
         return
     if policy.approvals == 0:
@@ -299,7 +299,7 @@ def _policy_risks(policy: Policy) -> Iterator[str]:
     if policy.requesters.everyone:
         yield "every full member of the workspace may ask (BOT_REQUESTERS)."
     yield from _approval_risks(policy) if policy.approvals else _unused_rules(policy)
-    if policy.channels and policy.watch_channel not in {None, *policy.channels}:
+    if policy.channels and policy.watch_channel and policy.watch_channel not in policy.channels:
         yield (
             "the buttons of announcements do not work in the watch channel: add it to "
             "BOT_CHANNELS (BOT_WATCH_CHANNEL)."

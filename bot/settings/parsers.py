@@ -228,6 +228,11 @@ def channel(value: object) -> str | None:
     return given or None
 
 
+def watch_channel(value: object) -> str | None:
+    """Parse one channel id; `none` means a watch without a channel, which is an empty text."""
+    return "" if isinstance(value, str) and value.strip() == "none" else channel(value)
+
+
 def split(value: object) -> list[str]:
     """Split a comma-separated text; a list of texts is taken as it is."""
     given = value.split(",") if isinstance(value, str) else value

@@ -39,6 +39,7 @@ def _whole(least: int, most: int) -> Parser:
 # What follows each parser is what people write in the projects file; the parser accepts texts too.
 SecondsInput = Annotated[int, Field(ge=1, le=parsers.MAX_SECONDS)]
 ChannelInput = Annotated[str, Field(pattern="^([CG][A-Z0-9]+)?$")]
+WatchChannelInput = Annotated[str, Field(pattern="^([CG][A-Z0-9]+|none)?$")]
 ModeInput = Annotated[str, Field(pattern=f"^({'|'.join(Mode)})$")]
 
 Flag = Annotated[bool, parser(parsers.flag, bool)]
@@ -52,6 +53,7 @@ Approvals = Annotated[int, _whole(0, MAX_APPROVALS)]
 Count = Annotated[int, _whole(0, MAX_COUNT)]
 Channels = Annotated[frozenset[str], parser(parsers.channels, _texts(parsers.CHANNEL))]
 Channel = Annotated[str | None, parser(parsers.channel, ChannelInput)]
+WatchChannel = Annotated[str | None, parser(parsers.watch_channel, WatchChannelInput)]
 QuarantineMode = Annotated[Mode, parser(parsers.quarantine_mode, ModeInput)]
 Starters = Annotated[frozenset[str], parser(parsers.starters, _texts(parsers.STARTER))]
 
@@ -102,8 +104,9 @@ class PolicySettings(Model):
     escalate_to: NamedPeople = setting(
         "who may approve too, notified only at the last reminder", default=NO_ONE, shown="no one"
     )
-    watch_channel: Channel = setting(
-        "the channel in which new download restore jobs are announced", shown="none"
+    watch_channel: WatchChannel = setting(
+        "the channel in which new download restore jobs are announced; `none` records them only",
+        shown="off",
     )
     quarantine: QuarantineMode = setting(
         "a new download that no approver keeps: `off`; `observe` reports what would have been "
@@ -232,7 +235,7 @@ def policy_problems(settings: PolicySettings, label: Callable[[str], str]) -> It
     if not policy.quarantine.is_on:
         return
     mode = f"{label('quarantine')} is {policy.quarantine.mode}"
-    if policy.watch_channel is None:
+    if not policy.watch_channel:
         fix = f"set {label('watch_channel')}, in which approvers keep downloads"
         yield f"{mode}, but no channel is watched: {fix}"
     if policy.approvers == NO_ONE:

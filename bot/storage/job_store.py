@@ -30,6 +30,7 @@ from bot.cancellation.job import (
 from bot.cancellation.lifecycle import UNDECIDED, Request, State
 from bot.cancellation.starter import NOT_READ, REACH, StartedBy
 from bot.storage import queries
+from bot.storage.download_events import record_download
 from bot.storage.posts import announce
 from bot.storage.tables import (
     JOB,
@@ -173,6 +174,8 @@ def change(uow: UnitOfWork, ref: JobRef, observe: Callable[[Job], Job]) -> Job:
         _update_request(uow, request, before, after)
     if is_announced:
         announce(uow.execute, uow.now, saved)
+    if saved and after.version:
+        record_download(uow, after)
     return after
 
 

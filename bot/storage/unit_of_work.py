@@ -237,7 +237,9 @@ class UnitOfWork:
         for request in self._new.values():
             row = request_to_row(request) | {"event_count": self._counts[request.id]}
             self.execute(INSERT_REQUEST, row)
-        for request_id in {event.request for event in self.recorded} - self._new.keys():
+        # Events about jobs change no request.
+        changed = {event.request for event in self.recorded} & self._counts.keys()
+        for request_id in changed - self._new.keys():
             count = {"event_count": self._counts[request_id]}
             self.execute(UPDATE_REQUEST, {"of": request_id, **count})
         for request, delay in self._to_show.values():

@@ -32,7 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.elements import ColumnElement
 
-from bot.cancellation.events import EventName, Recorded
+from bot.cancellation.events import EventName, Recorded, is_about_job, subject_of
 from bot.cancellation.lifecycle import Outcome, State
 from bot.storage import queries
 from bot.storage.tables import (
@@ -117,7 +117,7 @@ MOVED = "is not in its place"
 class AuditBreak:
     """An event that was changed or is missing, or a row that is damaged or disagrees with them."""
 
-    request: str = ""  #: the request's id; empty for the end of the audit log
+    request: str = ""  #: as in the event; empty for the end of the audit log
     number: int | None = None  #: the event's number, or None for the row
     row: str = ""  #: a row with values that the bot never writes, of any table
     why: str  #: a clause
@@ -129,7 +129,8 @@ class AuditBreak:
             return f"the stored end of the chain {self.why}"
         if self.number is None:
             return f"the row of request {self.request} {self.why}"
-        return f"event {self.number} of request {self.request} {self.why}"
+        kind = "job" if is_about_job(self.request) else "request"
+        return f"event {self.number} of {kind} {subject_of(self.request)} {self.why}"
 
 
 @dataclass(slots=True)
@@ -286,7 +287,8 @@ def _row_breaks(db: Connection) -> Iterator[AuditBreak]:
     """Compare the row of each request, and those of its approvals, with its events."""
     events = _stream(db, queries.EVENTS)
     groups = groupby(events, attrgetter("request"))
-    replays = ((request, _replay(lines)) for request, lines in groups if request)
+    of_requests = (each for each in groups if each[0] and not is_about_job(each[0]))
+    replays = ((request, _replay(lines)) for request, lines in of_requests)
     while batch := dict(islice(replays, ROWS_BATCH_SIZE)):
         stored = as_stored(requests).where(requests.c.id.in_(list(batch)))
         rows = {row.id: row for row in db.execute(stored)}

@@ -1,12 +1,12 @@
 """The watch's state: when it read a project, its known clusters, and the jobs that it listed."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Select, and_, delete, insert, select, text, update
+from sqlalchemy import Select, and_, delete, func, insert, select, text, update
 
 from bot.atlas import JobRef, RestoreJob, created_at
 from bot.cancellation.job import Job, Listing, QuarantineDecision, compare, is_download
@@ -33,6 +33,10 @@ class WatchStore(Store):
     owner: str  #: the name of this process, different at each start
     #: Quarantines new downloads in the transaction that records them.
     quarantine: QuarantineStore | None = None
+    #: Called with a project's id and the number of its downloads on record.
+    on_seen: Callable[[str, int], None] = field(
+        default=lambda _project_id, _count: None, kw_only=True
+    )
 
     @writes
     def record_watch(
@@ -83,10 +87,12 @@ class WatchStore(Store):
         unread: Collection[str] = (),
         *,
         read_at: datetime | None = None,
+        is_watched: bool = True,
     ) -> Sequence[Job]:
         """Record the jobs of a cluster, and return those whose change is announced.
 
         The read began at `read_at`, or now. `unread` are the ids of jobs that it could not read.
+        New downloads of a cluster that is not watched are only known.
         """
         queries.lock_project(uow.execute, project_id)
         clusters = watched_clusters.c
@@ -98,6 +104,7 @@ class WatchStore(Store):
             read_at=read_at or uow.now,
             first=uow.execute(first_read.values(first_read_at=uow.now)).rowcount > 0,
             unread=unread,
+            is_watched=is_watched,
         )
         known = {row.job_id: to_job(row) for row in uow.execute(jobs_of(project_id, cluster))}
         wait = expected_wait_in(uow, project_id)
@@ -117,11 +124,19 @@ class WatchStore(Store):
                 decision = decisions.get(job.ref)
                 change(uow, job.ref, partial(Job.listed, listing=listing, quarantine=decision))
         insert_history(uow, [job for job in changes if not (job.id or job.version)])
+        seen = int(uow.execute(downloads_seen(project_id)).scalar_one())
+        uow.after_commit.append(partial(self.on_seen, project_id, seen))
         return [job for job in changes if job.version]
 
 
 def jobs_of(project_id: str, cluster: str) -> Select[Any]:
     return select(jobs).where(jobs.c.project_id == project_id, jobs.c.cluster_name == cluster)
+
+
+def downloads_seen(project_id: str) -> Select[Any]:
+    """Count the downloads of a project on record, by an index."""
+    of_project = (jobs.c.project_id == project_id, jobs.c.version > 0)
+    return select(func.count()).select_from(jobs).where(*of_project)
 
 
 def clusters_with_open_jobs(project_id: str) -> Select[Any]:

@@ -87,6 +87,9 @@ class Metrics:
             "When the watch last read a watched project; 0 before.",
             ["project"],
         )
+        self._downloads_seen = self._counter(
+            "downloads_seen", "Downloads of a watched project that are on record.", ["project"]
+        )
         self._detection_seconds = self._histogram(
             "detection_seconds",
             "Time from the start of a restore job until Slack had its announcement.",
@@ -133,6 +136,17 @@ class Metrics:
         shown = NO_RESPONSE if status is None else str(status)
         self._atlas_requests.labels(method=method, status=shown).inc()
         self._atlas_seconds.observe(seconds)
+
+    def set_downloads_seen(self, project: str, count: int) -> None:
+        """Set a counter to what the database has, so that restarts and lost answers miss none."""
+        counter = self._downloads_seen.labels(project=project)
+        counter.reset()
+        counter.inc(count)
+
+    def stop_watch(self, project: str) -> None:
+        """Show no more of a project that this replica does not watch."""
+        for metric in (self.watch_success, self._downloads_seen):
+            metric.remove(project)
 
     def observe_detection(self, seconds: float) -> None:
         self._detection_seconds.observe(max(seconds, 0.0))

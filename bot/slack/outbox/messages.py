@@ -116,7 +116,7 @@ class MessageBuilder:
         policy = project.policies.of(job.ref.cluster_name) if project else None
         channel = post.recipient or (policy.watch_channel if policy else None)
         if not (channel or post.place):
-            raise Unneeded("the project has no watch channel any more")
+            raise Unneeded("the cluster has no watch channel")
         name = project.name if project else job.ref.project_id
         why = project and project.why_read_only(job.ref.cluster_name)
         note = policy.note if policy else ""

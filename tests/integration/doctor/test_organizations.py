@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bot.doctor.atlas import check_organizations
 from bot.doctor.results import Level
-from bot.doctor.run import check_round
+from bot.doctor.run import check_round, not_watched
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
 from bot.settings import Settings, load_settings
 
@@ -65,3 +65,18 @@ async def test_time_of_a_round_is_of_all_watched_projects(tmp_path: Path) -> Non
 
     assert "480 clusters in 40 projects once in 64 s" in result.message
     assert check_round(settings, {}) == []
+
+
+async def test_projects_and_clusters_that_are_not_watched_are_named(tmp_path: Path) -> None:
+    keys = 'public_key_env = "KEY"\nprivate_key_env = "SECRET"\n'
+    toml = (
+        f'[[projects]]\nname = "off"\nid = "{"a" * 24}"\n{keys}'
+        f'[[projects]]\nname = "shop"\nid = "{"b" * 24}"\n{keys}watch_channel = "none"\n'
+        '[[projects.clusters]]\nnames = ["test-*"]\nwatch_channel = ""\n'
+    )
+    async with FakeAtlasServer() as atlas:
+        projects = settings_of(tmp_path, atlas, toml).projects
+    (result,) = not_watched(projects, {"b" * 24: ["prod-eu", "test-eu"]})
+
+    assert result.message == "it does not watch off; test-eu of shop: no watch channel is set"
+    assert not_watched(projects[1:], {"b" * 24: ["prod-eu"]}) == []

@@ -22,6 +22,7 @@ from bot.storage.watch_store import (
     LEASE,
     WatchStore,
     clusters_with_open_jobs,
+    downloads_seen,
     jobs_of,
 )
 from tests.integration.storage.conftest import Stores
@@ -376,6 +377,7 @@ async def test_statements_use_their_indexes(env: Stores) -> None:
     asked = [
         announcements(1),
         clusters_with_open_jobs(PROJECT_ID),
+        downloads_seen(PROJECT_ID),
         jobs_of(PROJECT_ID, CLUSTER),
         jobs_among([1, 2]),
         NEWEST_REQUEST_FOR.params(asdict(job_ref())),

@@ -38,7 +38,7 @@ from tests.support.clock import NOON, SimulatedTime
 from tests.support.domain import PROJECT_ID, a_job
 from tests.support.fake_atlas import UnconnectedAtlas
 
-OPEN_TO_ALL = Policy()
+WATCHED = Policy(watch_channel="C0WATCH001")
 QUARANTINED = Policy(quarantine=QuarantinePolicy(expected=frozenset({"etl@shop.example"})))
 
 
@@ -124,15 +124,18 @@ class FakeWatchStore(WatchStore):
         unread: Collection[str] = (),
         *,
         read_at: datetime | None = None,
+        is_watched: bool = True,
     ) -> list[Job]:
         assert not set(unread) & {read.id for read in reads}
         if self.faults:
             raise self.faults.pop(0)
         self.noted.append((cluster, len(reads)))
         now = self.now()
-        listing = Listing(jobs={read.id: read for read in reads}, now=now, read_at=now)
+        jobs = {read.id: read for read in reads}
+        listing = Listing(jobs=jobs, now=now, read_at=now, is_watched=is_watched)
         refs = [JobRef(project_id, cluster, read.id) for read in reads]
-        return compare(listing, {ref.job_id: Job.new(ref, USUAL_WAIT, now) for ref in refs})
+        new = {ref.job_id: Job.new(ref, USUAL_WAIT, now) for ref in refs}
+        return [job for job in compare(listing, new) if job.version]
 
 
 class UnlimitedBudget(RateLimitBudget):
@@ -217,7 +220,7 @@ def watch_harness(
     clusters: int = 3,
     interval: float = 60,
     budget: Callable[[SimulatedTime], RateLimitBudget] | None = None,
-    policy: Policy = OPEN_TO_ALL,
+    policy: Policy = WATCHED,
     pacer: Callable[[SimulatedTime], CallPacer] = lambda _clock: CallPacer(),
 ) -> WatchHarness:
     clock = SimulatedTime()
@@ -423,13 +426,16 @@ async def test_cluster_with_an_open_download_is_read_often_until_it_ends() -> No
     assert len(env.atlas.times_of("c001")) == 1
 
 
-async def test_new_job_is_recorded_and_announced_once() -> None:
-    env = watch_harness(1, interval=5)
+@pytest.mark.parametrize(("policy", "announced"), [(WATCHED, 1), (Policy(), 0)])
+async def test_new_job_is_recorded_and_announced_once_if_its_cluster_is_watched(
+    policy: Policy, announced: int
+) -> None:
+    env = watch_harness(1, interval=5, policy=policy)
     env.atlas.jobs["c000"] = [job(1)]
     await env.run_for(21)
 
     assert env.store.noted == [("c000", 1)]
-    assert len(env.changes_at) == 1
+    assert len(env.changes_at) == announced
 
 
 async def test_unreadable_cluster_does_not_stop_the_others_and_is_read_again_soon() -> None:

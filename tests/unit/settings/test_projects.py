@@ -308,7 +308,7 @@ def test_mistake_in_clusters_is_refused_by_settings_and_schema(
         (
             (
                 'quarantine = "observe"\nwatch_channel = "C1"\n'
-                f'{CLUSTERS}names = ["a"]\nwatch_channel = ""'
+                f'{CLUSTERS}names = ["a"]\nwatch_channel = "none"'
             ),
             (
                 "{}quarantine is observe, but no channel is watched: "

@@ -1,0 +1,119 @@
+"""The events of downloads: each once, whatever becomes of the commits, and in the chain."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
+
+import pytest
+from sqlalchemy import Connection, delete
+
+from bot.atlas import RestoreJob
+from bot.cancellation.errors import MaybeRecorded
+from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
+from bot.storage.database import Database
+from bot.storage.tables import audit_events
+from bot.storage.watch_store import WatchStore
+from tests.integration.storage.conftest import Stores
+from tests.support.domain import PROJECT_ID, a_job, a_request, job_ref, new_job_id
+from tests.support.timings import DATABASE_TIMEOUT
+
+CLUSTER = "prod-eu"
+LINK = {"deliveryUrl": ["https://x.invalid/y"], "expiresAt": "2026-11-25T14:00:00Z"}
+DANA = StartedBy(StarterStatus.KNOWN, Starter(kind=StarterKind.USER, name="dana"))
+
+T = TypeVar("T")
+
+
+class LostAnswers(Database):
+    """A database that commits each write, and loses the answer of the next one if `loses`."""
+
+    loses = False
+
+    async def write(self, work: Callable[[Connection], T], *, background: bool = False) -> T:
+        result = await super().write(work, background=background)
+        is_lost, self.loses = self.loses, False
+        if is_lost:
+            raise MaybeRecorded
+        return result
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[LostAnswers]:
+    database = LostAnswers(database_url, timeout=DATABASE_TIMEOUT)
+    yield database
+    await database.close()
+
+
+async def test_two_replicas_and_lost_answers_record_each_event_once(
+    env: Stores, database: LostAnswers
+) -> None:
+    counts: list[int] = []
+    watches = [
+        WatchStore(database, env.clock, name, on_seen=lambda _project, count: counts.append(count))
+        for name in ("replica-1", "replica-2")
+    ]
+    await watches[0].record_watch(PROJECT_ID)
+    await watches[0].record_clusters(PROJECT_ID, [CLUSTER])
+    await watches[0].record_jobs(PROJECT_ID, CLUSTER, [])
+    job_id = new_job_id()
+    for changes in ({}, LINK, LINK | {"expired": True}):
+        read = a_job(id=job_id, **changes)
+        database.loses = True
+        with pytest.raises(MaybeRecorded):
+            await watches[0].record_jobs(PROJECT_ID, CLUSTER, [read])
+        await asyncio.gather(
+            *(watch.record_jobs(PROJECT_ID, CLUSTER, [read]) for watch in watches),
+            env.jobs.record(job_ref(job_id), read, DANA),
+        )
+        env.clock.advance(60)
+
+    lines = [line async for line in env.record.events()]
+    assert [(line.event, line.number) for line in lines] == [
+        ("download:seen", 1),
+        ("download:starter_known", 2),
+        ("download:link_live", 3),
+        ("download:ended", 4),
+    ]
+    assert {(line.subject, line.actor) for line in lines} == {(job_id, None)}
+    assert (counts[0], counts[-1]) == (0, 1)
+    assert await env.record.verify() == []
+
+
+async def test_removed_event_of_a_download_is_reported(env: Stores) -> None:
+    job = await seen(env)
+    await seen(env, a_job(id=job.id, expired=True))
+    await env.database.write(
+        lambda db: db.execute(delete(audit_events).where(audit_events.c.number == 2))
+    )
+
+    assert [str(found) for found in await env.record.verify()] == [
+        f"event 2 of job {job.id} is missing"
+    ]
+
+
+@pytest.mark.parametrize(("was_sent", "how"), [(True, "cancelled"), (False, "failed")])
+async def test_job_that_reads_cancelled_and_failed_was_cancelled_if_the_bot_sent_a_delete(
+    env: Stores,
+    was_sent: bool,
+    how: str,
+) -> None:
+    job = await seen(env)
+    running = await env.claim_run(await env.posted(a_request(ref=job_ref(job.id))))
+    if was_sent:
+        await env.leases.record_delete_sent(running)
+    await seen(env, a_job(id=job.id, cancelled=True, failed=True))
+
+    (ended,) = [line async for line in env.record.events(event="download:ended")]
+    assert json.loads(ended.detail)["how"] == how
+
+
+async def seen(env: Stores, read: RestoreJob | None = None) -> RestoreJob:
+    """Let the watch read one download, a new one if none is given."""
+    job = read or a_job(id=new_job_id())
+    if read is None:
+        await env.watch.record_watch(PROJECT_ID)
+        await env.watch.record_clusters(PROJECT_ID, [CLUSTER])
+        await env.watch.record_jobs(PROJECT_ID, CLUSTER, [])
+    await env.watch.record_jobs(PROJECT_ID, CLUSTER, [job])
+    return job

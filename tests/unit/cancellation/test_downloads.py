@@ -1,0 +1,101 @@
+"""Which audit events the reads of a download cause, each once."""
+
+from typing import Any
+
+import pytest
+
+from bot.atlas import RestoreJob
+from bot.cancellation.downloads import events_to_record
+from bot.cancellation.job import LONGEST_READ, USUAL_WAIT, Job, Listing
+from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
+from tests.support.clock import NOON
+from tests.support.domain import PROJECT_ID, a_job, job_ref
+
+ONE = f"{1:024x}"
+LINK: dict[str, Any] = {"deliveryUrl": ["https://x.invalid/y"], "expiresAt": "2026-11-25T14:00:00Z"}
+USED: dict[str, Any] = {"expiresAt": "2026-11-25T14:00:00Z"}
+SEEN, LIVE, ENDED = "download:seen", "download:link_live", "download:ended"
+
+READS: dict[str, tuple[list[dict[str, Any] | None], list[str]]] = {
+    "running": ([{}, {}], [SEEN]),
+    "to the end": ([{}, LINK, LINK, USED, {"expired": True, **USED}], [SEEN, LIVE, ENDED]),
+    "link without its time": ([{}, {"deliveryUrl": ["x"]}], [SEEN, LIVE]),
+    "time without a link": ([{}, USED, LINK], [SEEN, LIVE]),
+    "link between two reads": ([{}, {"expired": True, **USED}], [SEEN, LIVE, ENDED]),
+    "began and ended unseen": ([{"cancelled": True}], [SEEN, ENDED]),
+    "ended, an old read, ended": ([{}, {"failed": True}, {}, {"failed": True}], [SEEN, ENDED]),
+    "not listed, and again": ([{}, None, {}, {"cancelled": True}], [SEEN, ENDED]),
+}
+
+
+def recorded(
+    *changes: dict[str, Any] | None, started_by: StartedBy | None = None, **listing: Any
+) -> list[dict[str, Any]]:
+    """Return the events of the reads of one job; None: the list lacks it."""
+    job, found = Job.new(job_ref(ONE), USUAL_WAIT, NOON), list[dict[str, Any]]()
+    first, cancelled = listing.pop("first", False), listing.pop("was_cancelled", False)
+    for number, each in enumerate(changes):
+        now = NOON + (number + 1) * 2 * LONGEST_READ
+        read: list[RestoreJob] = [] if each is None else [a_job(id=ONE, **each)]
+        job = job.listed(
+            Listing(
+                jobs={each.id: each for each in read},
+                now=now,
+                read_at=now,
+                first=first and number == 0,
+                **listing,
+            )
+        ).observe(now, None, started_by)
+        names = [str(event["event"]) for event in found]
+        new = events_to_record(job, names, was_cancelled=cancelled) if job.version else ()
+        found += [{"event": str(name), **detail} for name, detail in new]
+    return found
+
+
+@pytest.mark.parametrize("case", READS)
+def test_events_of_the_reads_of_a_new_download(case: str) -> None:
+    reads, expected = READS[case]
+
+    assert [each["event"] for each in recorded(*reads)] == expected
+
+
+def test_each_event_names_the_job() -> None:
+    for event in recorded({}, LINK, {"expired": True}):
+        named = (event["project"], event["cluster"], event["job"])
+        assert named == (PROJECT_ID, job_ref(ONE).cluster_name, ONE)
+
+
+def test_download_that_ran_at_the_first_read_is_marked_and_its_end_recorded() -> None:
+    seen, ended = recorded({}, {"cancelled": True}, first=True)
+
+    assert (seen["before_watch"], ended["how"]) == (True, "cancelled")
+    assert seen["started"] == "1970-01-01T00:00:00+00:00"
+
+
+@pytest.mark.parametrize("listing", [{"first": True}, {"is_watched": False}])
+def test_history_and_clusters_that_are_not_watched_leave_nothing(listing: dict[str, Any]) -> None:
+    assert recorded({"expired": True}, **listing) == []
+
+
+@pytest.mark.parametrize(
+    ("end", "was_cancelled", "how"),
+    [
+        ({"cancelled": True}, True, "cancelled"),
+        ({"cancelled": True, "failed": True}, False, "failed"),
+        ({"cancelled": True, "failed": True}, True, "cancelled"),
+        ({"expired": True}, True, "expired"),
+        ({"finishedAt": "2026-11-25T12:30:00Z"}, False, "finished"),
+    ],
+)
+def test_how_a_download_ended(end: dict[str, Any], was_cancelled: bool, how: str) -> None:
+    assert recorded({}, end, was_cancelled=was_cancelled)[-1]["how"] == how
+
+
+@pytest.mark.parametrize(("is_certain", "by"), [(True, ["dana"]), (False, [])])
+def test_only_a_certain_starter_is_recorded(is_certain: bool, by: list[str]) -> None:
+    starter = Starter(kind=StarterKind.USER, name="dana", certain=is_certain)
+
+    found = recorded({}, {}, started_by=StartedBy(StarterStatus.KNOWN, starter))
+
+    named = [each["by"] for each in found if each["event"] == "download:starter_known"]
+    assert named == by
