@@ -22,7 +22,7 @@ from bot.reload import Reloader
 from bot.services.direct import DirectMessages
 from bot.settings import Settings, load_settings
 from bot.slack.bolt_app import App
-from bot.slack.channel_status import ChannelStatus
+from bot.slack.channels import ChannelStatus
 from bot.slack.client import Links, SlackClient, new_session
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import set_deployment

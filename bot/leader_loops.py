@@ -18,13 +18,12 @@ from bot.services.projects import Project, Projects
 from bot.services.quarantine import Quarantine
 from bot.services.sweeper import Notifier, Sweeper
 from bot.services.watch import Watcher
-from bot.slack.channel_status import ChannelStatus, named_channels
+from bot.slack.channels import Channels, ChannelStatus, named_channels
 from bot.slack.client import Identity, Links
 from bot.slack.directory import Directory
 from bot.slack.outbox.messages import MessageBuilder
 from bot.slack.outbox.rate_limits import EDIT
 from bot.slack.outbox.worker import Outbox
-from bot.slack.placement import Channels
 from bot.storage.history import History
 from bot.storage.job_store import JobStore
 from bot.storage.notice_store import NoticeStore

@@ -15,9 +15,8 @@ from bot.cancellation import errors
 from bot.cancellation.lifecycle import UNDECIDED, Ask, JobFingerprint, Request, State
 from bot.cancellation.policy import Policy, check_reason, check_typed_name, may_cancel
 from bot.cli import jobs, output
-from bot.cli.job_fields import fields_of, lines_of
+from bot.cli.job_output import Progress, fields_of, lines_of, with_link
 from bot.cli.jobs import FormatOption, Target, TargetArgument
-from bot.cli.progress import Progress, with_link
 from bot.redaction import without_secrets
 from bot.services.projects import Project
 from bot.services.service import JobDetails, Submission

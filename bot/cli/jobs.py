@@ -28,7 +28,7 @@ from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import OPERATOR_PREFIX, ActingPerson, operator
 from bot.cli import output
 from bot.cli.audit import missing_file
-from bot.cli.job_fields import COLUMNS, fields_of, lines_of
+from bot.cli.job_output import fields_of, lines_of
 from bot.cli.output import OutputFormat
 from bot.log_config import configure_logging
 from bot.redaction import redact
@@ -56,6 +56,8 @@ USAGE = (
     "Name a job: by its id, after its cluster or alone, or by a link to it, such as"
     " prod-eu 5b622f7087d9d6039fafe03f."
 )
+#: The lines of a job that are columns of the list.
+COLUMNS = ("Project", "Cluster", "Job id", "Started", "By", "Download link", "Open request")
 MAX_CLUSTERS = 20  #: names of clusters in a sentence
 FEED_TIMEOUT = 5.0  #: seconds for the activity feed, without which the rest is shown
 

@@ -5,9 +5,8 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
-from enum import Enum, auto
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 import structlog
 import typer
@@ -161,10 +160,7 @@ def demo(
             asyncio.run(run)
 
 
-class DoctorFormat(Enum):
-    LINES = auto()
-    JSON = auto()
-    REPORT = auto()
+DoctorFormat: TypeAlias = Literal["lines", "json", "report"]
 
 
 @app.command(short_help="Check what the bot needs; change nothing.")
@@ -188,8 +184,7 @@ def doctor(
     """
     if as_json and as_report:
         fail("--report is text for people: leave out --json.", WRONG_USAGE)
-    form = DoctorFormat.JSON if as_json else DoctorFormat.LINES
-    form = DoctorFormat.REPORT if as_report else form
+    form: DoctorFormat = "json" if as_json else "report" if as_report else "lines"
     try:
         is_well = report(load_settings(), (), form)
     except SettingsError as error:
@@ -209,7 +204,7 @@ def report_without_slack(error: SettingsError, form: DoctorFormat) -> bool:
         settings = load_settings(needs_slack=False)
     except SettingsError as others:
         error = error if begun else others
-        if form is DoctorFormat.JSON:
+        if form == "json":
             write_json(settings_results(error.problems), sys.stdout)
         fail(str(error), WRONG_USAGE)
     found = settings_results(error.problems)
@@ -226,11 +221,11 @@ def report(settings: Settings, found: Sequence[CheckResult], form: DoctorFormat)
     configure_logging("CRITICAL")  # the report has the errors
     redact(settings.secrets)
     results = asyncio.run(run_checks(settings, found=found))
-    if form is DoctorFormat.REPORT:
+    if form == "report":
         history = asyncio.run(read_history(settings))
         sys.stdout.writelines(f"{line}\n" for line in report_lines(results, settings, history))
     else:
-        (write_json if form is DoctorFormat.JSON else write_lines)(results, sys.stdout)
+        (write_json if form == "json" else write_lines)(results, sys.stdout)
     return is_ok(results)
 
 

@@ -253,10 +253,8 @@ class ProjectChecks:
     async def _rights(self) -> KeyAccess:
         """Check the access list, the roles, and the end of the secret."""
         access, unread = await self._read_access()
-        subjects, read_only = (
-            self._subjects,
-            all(each.read_only for each in self.project.policies.all),
-        )
+        subjects = self._subjects
+        read_only = all(each.read_only for each in self.project.policies.all)
         self._add(
             check_access_list(subjects["atlas_access_list"], access.addresses, unread),
             check_roles(subjects["atlas_roles"], access, unread),

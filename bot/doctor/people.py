@@ -12,10 +12,10 @@ from bot.cancellation.people import NO_ONE, Kind
 from bot.cancellation.policy import Policy
 from bot.doctor.results import CheckResult, Subject, within
 from bot.settings import Settings
+from bot.slack.channels import ABSENT, is_direct, read_channel
 from bot.slack.directory import MAX_AGE, REASONS, UNKNOWN_GROUP, UNKNOWN_USER, Directory
 from bot.slack.errors import CALL_ERRORS, translate_error
 from bot.slack.payloads import kind_of
-from bot.slack.placement import ABSENT, is_direct, read_channel
 
 MAX_CONCURRENT_CALLS = 5  #: Slack limits calls by the minute
 IDS_TIMEOUT = 30.0  #: seconds for all channels, people and groups together
@@ -172,21 +172,19 @@ def lookup_failure(subject: Subject, code: str) -> CheckResult:
     return subject.problem(message, "Try again in a minute.")
 
 
+@dataclass(frozen=True, slots=True)
 class IdChecks:
     """The checks of the ids in the settings; the directory remembers what it read for several."""
 
-    def __init__(self, directory: Directory) -> None:
-        self._client = directory.client
-        self._identity = directory.identity
-        self._directory = directory
+    directory: Directory
 
     async def channel(self, subject: Subject, named: NamedId) -> CheckResult:
         """Check that the bot can post in a channel, and that the channel is internal."""
         if is_direct(named.id):
             return subject.unchecked("it is a direct message, which the bot has no scope to read")
-        answer = await self._client.conversations_info(channel=named.id)
+        answer = await self.directory.client.conversations_info(channel=named.id)
         found: Mapping[str, Any] = answer.get("channel") or {}
-        place = read_channel(found, posts_anywhere=self._identity.posts_anywhere)
+        place = read_channel(found, posts_anywhere=self.directory.identity.posts_anywhere)
         name = f"#{found.get('name') or named.id}"
         if found.get("is_archived"):
             return subject.problem(f"{name} is archived", "Set another channel, or unarchive it.")
@@ -199,9 +197,9 @@ class IdChecks:
         return subject.ok(f"{name}: {posts}")
 
     async def user(self, subject: Subject, named: NamedId) -> CheckResult:
-        answer = await self._client.users_info(user=named.id)
+        answer = await self.directory.client.users_info(user=named.id)
         found = answer.get("user") or {}
-        kind, name = kind_of(found, self._identity), f"@{found.get('name') or named.id}"
+        kind, name = kind_of(found, self.directory.identity), f"@{found.get('name') or named.id}"
         if kind in UNABLE:
             return subject.warning(f"{name} is {UNABLE[kind]}", TAKE_OUT)
         if kind in UNUSUAL:
@@ -210,7 +208,7 @@ class IdChecks:
         return subject.ok(f"{name} is a full member")
 
     async def group(self, subject: Subject, named: NamedId) -> CheckResult:
-        members = await self._directory.members_of([named.id])
+        members = await self.directory.members_of([named.id])
         if not members:
             return subject.warning("it has no members", "Add people to the group, or set another.")
         return subject.ok(f"it has {len(members)} {'member' if len(members) == 1 else 'members'}")
@@ -221,9 +219,9 @@ class IdChecks:
         approvers, requesters = policy.approvers, policy.requesters
         if approvers.everyone:
             return subject.ok(f"{policy.approvals} required; every full member may approve")
-        named = await self._directory.current_people(approvers.users, (), MAX_AGE)
-        able = await self._directory.full_members_of(approvers.groups, policy.approvals + 1)
-        asking = await self._directory.members_of(requesters.groups)
+        named = await self.directory.current_people(approvers.users, (), MAX_AGE)
+        able = await self.directory.full_members_of(approvers.groups, policy.approvals + 1)
+        asking = await self.directory.members_of(requesters.groups)
         able |= {user for user, person in named.items() if person.kind not in UNABLE}
         known = None if requesters.everyone else requesters.users | asking
         return check_approvers(subject, policy, able, known)
@@ -234,7 +232,7 @@ class IdChecks:
         if not policy.notify_approvers:
             name = part.setting("notify_approvers")
             return subject.warning(f"no approver gets any ({name})", TURN_ON)
-        people = await self._directory.candidates(policy.first_approvers)
+        people = await self.directory.candidates(policy.first_approvers)
         notified = possible_approvers(policy, people)
         if not notified:
             return subject.warning("no approver gets any", NAME_APPROVERS)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from itertools import groupby
 from typing import Any, TextIO
 
@@ -161,20 +162,11 @@ def lines_of(result: CheckResult, width: int = sys.maxsize) -> Iterator[str]:
     """Return a result as lines: level, subject and message, and the hint below them (pure)."""
     indent = " " * TEXT_COLUMN
     begin = f"{'':{LEVEL_COLUMN}}{result.level.value}".ljust(TEXT_COLUMN)
-    yield from _wrap(f"{result.subject}: {result.message}", width, begin, indent)
-    yield from _wrap(result.hint, width, f"{indent}→ ", f"{indent}  ")
-
-
-def _wrap(text: str, width: int, first: str, others: str) -> list[str]:
-    """Break text between words; names of settings stay whole."""
-    return textwrap.wrap(
-        text,
-        width,
-        initial_indent=first,
-        subsequent_indent=others,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    # Names of settings stay whole.
+    wrap = partial(textwrap.wrap, width=width, break_long_words=False, break_on_hyphens=False)
+    text = f"{result.subject}: {result.message}"
+    yield from wrap(text, initial_indent=begin, subsequent_indent=indent)
+    yield from wrap(result.hint, initial_indent=f"{indent}→ ", subsequent_indent=f"{indent}  ")
 
 
 def merge_unchecked(results: Iterable[CheckResult]) -> list[CheckResult]:

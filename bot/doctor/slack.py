@@ -10,7 +10,7 @@ import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.atlas.transport import parse_date
-from bot.doctor.blocks import BLOCKS, check_blocks
+from bot.doctor.blocks import BLOCKS, check_blocks, samples
 from bot.doctor.people import (
     LOCKED,
     describe_failure,
@@ -20,7 +20,6 @@ from bot.doctor.people import (
     with_approvals,
 )
 from bot.doctor.results import CheckResult, Level, Subject, compare_clock, within
-from bot.doctor.samples import samples
 from bot.settings import Settings
 from bot.slack.client import Identity, Links, SlackClient, new_session
 from bot.slack.deployment import set_deployment

@@ -16,11 +16,11 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.services.service import CancellationService
 from bot.slack.blockkit import private
+from bot.slack.channels import Channels
 from bot.slack.client import Identity, Links
 from bot.slack.directory import Directory
 from bot.slack.errors import CALL_ERRORS, internal_error_text, translate_error
 from bot.slack.payloads import Interaction, interaction_of
-from bot.slack.placement import Channels
 from bot.slack.plain_text import send_simplified, simplify
 from bot.tasks import BackgroundTasks, run_until_deadline
 from bot.timings import Timings

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,7 @@ class HomeTab:
     async def publish(self, *, published: bool) -> None:
         """Publish the tab: first without the jobs, unless it was `published` before."""
         directory, candidates = self._deps.directory, self._deps.service.projects.all
+        history = self._deps.service.history
         # The tab has no channel: the rules of a direct message apply.
         channel = self._actor.id
         projects: Sequence[Project] = ()
@@ -79,9 +81,11 @@ class HomeTab:
             jobs = [_failed(f":no_entry: {_why_no_jobs(error)}", error)]
         viewer = await lists.viewer_of(directory, self._actor, channel, candidates)
         urgent, waiting, unreviewed, past = await asyncio.gather(
-            _or_warning(self._quarantined(viewer)),
-            _or_warning(self._waiting(viewer)),
-            _or_warning(self._unreviewed(viewer)),
+            _or_warning(self._requests(viewer, history.quarantined, RequestParts.quarantine)),
+            _or_warning(self._requests(viewer, self._awaiting, RequestParts.waiting)),
+            _or_warning(
+                self._requests(viewer, history.unreviewed, RequestParts.unreviewed, review=True)
+            ),
             _or_warning(self._past(projects, viewer)),
         )
         waiting += unreviewed
@@ -103,26 +107,23 @@ class HomeTab:
         past = await self._deps.service.history.recent(MAX_PAST, names, offered)
         return lists.history_sections(map(viewer.readable, past), names, self._deps.links)
 
-    async def _quarantined(self, viewer: Viewer) -> list[Block]:
-        quarantined = await self._deps.service.history.quarantined()
-        own = [request for request in quarantined if await self._may(request)]
-        known, policy = await self._known(own), self._deps.service.projects.policy
-        return quarantine_blocks(own, viewer, self._deps.links, known, policy)
+    async def _requests(
+        self,
+        viewer: Viewer,
+        read: Callable[[], Awaitable[Sequence[Request]]],
+        show: Callable[["RequestParts", Sequence[Request]], list[Block]],
+        *,
+        review: bool = False,
+    ) -> list[Block]:
+        """Show those of the requests that this person may decide about, or review."""
+        own = [request for request in await read() if await self._may(request, review=review)]
+        service = self._deps.service
+        known = await service.jobs.store.get([each.ref for each in own])
+        return show(RequestParts(viewer, self._deps.links, service.projects.policy, known), own)
 
-    async def _waiting(self, viewer: Viewer) -> list[Block]:
+    async def _awaiting(self) -> list[Request]:
         awaiting = await self._deps.service.history.awaiting()
-        others = [each for each in awaiting if self._actor.id not in each.approved_by]
-        own = [request for request in others if await self._may(request)]
-        known, policy = await self._known(own), self._deps.service.projects.policy
-        return waiting_blocks(own, viewer, self._deps.links, known, policy)
-
-    async def _known(self, requests: Sequence[Request]) -> Mapping[JobRef, Job]:
-        return await self._deps.service.jobs.store.get([each.ref for each in requests])
-
-    async def _unreviewed(self, viewer: Viewer) -> list[Block]:
-        unreviewed = await self._deps.service.history.unreviewed()
-        own = [request for request in unreviewed if await self._may(request, review=True)]
-        return unreviewed_blocks(own, viewer, self._deps.links)
+        return [each for each in awaiting if self._actor.id not in each.approved_by]
 
     async def _may(self, request: Request, *, review: bool = False) -> bool:
         """Return whether this person may decide about the request, or review it."""
@@ -201,73 +202,64 @@ def job_blocks(listing: Search, now: datetime, known: Mapping[JobRef, Job]) -> l
     return [*shown, blockkit.context(f"As of {mrkdwn.date(now)}")]
 
 
-def waiting_blocks(
-    requests: Sequence[Request],
-    viewer: Viewer,
-    links: Links,
-    known: Mapping[JobRef, Job],
-    policy: Callable[[JobRef], Policy],
-) -> list[Block]:
-    """Show the requests that the viewer may approve, oldest first."""
-    shown: list[Block] = []
-    for each in requests[:MAX_WAITING]:
-        asked = f"{mrkdwn.person(each.requester)} asks for it, until {mrkdwn.date(each.expires_at)}"
-        text = _about(each, "Cancel this download?", asked, known, policy(each.ref))
-        shown += _entry(text, each, viewer, links, card_views.approver_buttons(each))
-    return [*shown, *_more(requests)] or [blockkit.section("Nothing.")]
+@dataclass(frozen=True, slots=True)
+class RequestParts:
+    """Builds the parts of the tab about requests, each with the oldest first."""
 
+    viewer: Viewer
+    links: Links
+    policy: Callable[[JobRef], Policy]
+    known: Mapping[JobRef, Job] = field(default_factory=dict)
 
-def quarantine_blocks(
-    requests: Sequence[Request],
-    viewer: Viewer,
-    links: Links,
-    known: Mapping[JobRef, Job],
-    policy: Callable[[JobRef], Policy],
-) -> list[Block]:
-    """Show the downloads that the viewer may keep, oldest first; nothing without any."""
-    shown = [_header("In quarantine: keep or cancel")] if requests else []
-    for each in requests[:MAX_URGENT]:
-        own = policy(each.ref)
-        mode = own.quarantine.mode
-        follows = card_views.what_follows(each, mode)
-        text = _about(each, "Keep or cancel this download?", follows, known, own)
-        shown += _entry(text, each, viewer, links, card_views.quarantine_buttons(each, mode))
-    return [*shown, *_more(requests, MAX_URGENT)]
+    def waiting(self, requests: Sequence[Request]) -> list[Block]:
+        """Show the requests that the viewer may approve."""
+        shown: list[Block] = []
+        for each in requests[:MAX_WAITING]:
+            until = mrkdwn.date(each.expires_at)
+            asked = f"{mrkdwn.person(each.requester)} asks for it, until {until}"
+            text = self._about(each, "Cancel this download?", asked)
+            shown += self._entry(text, each, card_views.approver_buttons(each))
+        return [*shown, *_more(requests)] or [blockkit.section("Nothing.")]
 
+    def quarantine(self, requests: Sequence[Request]) -> list[Block]:
+        """Show the downloads that the viewer may keep; nothing without any."""
+        shown = [_header("In quarantine: keep or cancel")] if requests else []
+        for each in requests[:MAX_URGENT]:
+            mode = self.policy(each.ref).quarantine.mode
+            follows = card_views.what_follows(each, mode)
+            text = self._about(each, "Keep or cancel this download?", follows)
+            shown += self._entry(text, each, card_views.quarantine_buttons(each, mode))
+        return [*shown, *_more(requests, MAX_URGENT)]
 
-def _about(
-    request: Request, asks: str, until: str, known: Mapping[JobRef, Job], policy: Policy
-) -> str:
-    where = f"{mrkdwn.code(request.ref.cluster_name)} in {mrkdwn.one_line(request.project_name)}"
-    lines = job_lines.card_lines(request, known.get(request.ref)) + mrkdwn.note(policy.note)
-    job_id = mrkdwn.code(request.ref.job_id)
-    return "\n".join([f"*{asks}* {where}", *lines, f"{until}, job {job_id}"])
+    def unreviewed(self, requests: Sequence[Request]) -> list[Block]:
+        """Show what the viewer must review; nothing without such a request."""
+        shown = [_header("Review what was done without approval")] if requests else []
+        for each in requests[:MAX_WAITING]:
+            asked = f"asked to cancel {mrkdwn.summary(each)}, {mrkdwn.date(each.created_at)}"
+            text = f"{mrkdwn.person(each.requester)} {asked}"
+            shown += self._entry(text, each, [card_views.review_button(each)])
+        return [*shown, *_more(requests)]
 
+    def _about(self, request: Request, asks: str, until: str) -> str:
+        ref = request.ref
+        where = f"{mrkdwn.code(ref.cluster_name)} in {mrkdwn.one_line(request.project_name)}"
+        lines = job_lines.card_lines(request, self.known.get(ref))
+        lines += mrkdwn.note(self.policy(ref).note)
+        return "\n".join([f"*{asks}* {where}", *lines, f"{until}, job {mrkdwn.code(ref.job_id)}"])
 
-def unreviewed_blocks(requests: Sequence[Request], viewer: Viewer, links: Links) -> list[Block]:
-    """Show what the viewer must review, oldest first; nothing without such a request."""
-    shown = [_header("Review what was done without approval")] if requests else []
-    for each in requests[:MAX_WAITING]:
-        asked = f"asked to cancel {mrkdwn.summary(each)}, {mrkdwn.date(each.created_at)}"
-        text = f"{mrkdwn.person(each.requester)} {asked}"
-        shown += _entry(text, each, viewer, links, [card_views.review_button(each)])
-    return [*shown, *_more(requests)]
+    def _entry(self, text: str, request: Request, buttons: list[Block]) -> list[Block]:
+        """Show a request, with its reason and a link to its card if the viewer may read them."""
+        people = {request.requester, *request.approved_by}
+        if self.viewer.may_read(request.ref, request.ask.asked_in, people):
+            given = request.ask.reason.strip()
+            reason = f"\n{mrkdwn.quote(request.ask.reason, 500)}" if given else ""
+            text += f": see {mrkdwn.link(self.links.card_of(request), 'its card')}.{reason}"
+        return [blockkit.section(text), blockkit.actions(*buttons)]
 
 
 def _more(requests: Sequence[Request], shown: int = MAX_WAITING) -> list[Block]:
     more = len(requests) - shown
     return [blockkit.context(f"And {more} more.")] if more > 0 else []
-
-
-def _entry(
-    text: str, request: Request, viewer: Viewer, links: Links, buttons: list[Block]
-) -> list[Block]:
-    """Show a request, with its reason and a link to its card for viewers who may read them."""
-    people = {request.requester, *request.approved_by}
-    if viewer.may_read(request.ref, request.ask.asked_in, people):
-        reason = f"\n{mrkdwn.quote(request.ask.reason, 500)}" if request.ask.reason.strip() else ""
-        text += f": see {mrkdwn.link(links.card_of(request), 'its card')}.{reason}"
-    return [blockkit.section(text), blockkit.actions(*buttons)]
 
 
 def _header(text: str) -> dict[str, Any]:

@@ -16,14 +16,12 @@ from bot.cli.report import READ_FIRST
 from bot.doctor import atlas as of_atlas
 from bot.doctor import people as of_people
 from bot.doctor import slack as of_slack
-from bot.doctor.blocks import check_blocks
 from bot.doctor.results import Level, is_ok
-from bot.doctor.samples import samples
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, Fault, Kind, Role
 from bot.sandbox.atlas.example import CLIENT_ID
 from bot.sandbox.slack import Fault as SlackFault
 from bot.sandbox.slack.faults import Kind as SlackKind
-from bot.slack.client import Identity, Links, SlackClient, new_session
+from bot.slack.client import new_session
 from tests.acceptance.doctor_environment import DoctorEnvironment, at, opened, the
 from tests.acceptance.environment import RUNNING, SERVICE_ACCOUNT
 from tests.support.postgres import free_port
@@ -256,32 +254,6 @@ async def test_checks_behind_a_failed_one_are_unchecked_with_the_reason(
     assert "MONGODB_ATLAS_PRIVATE_API_KEY failed" in unchecked["atlas_restore_jobs"]
 
 
-async def test_view_that_slack_refuses_is_a_problem_with_its_pointer(
-    env: DoctorEnvironment,
-) -> None:
-    links = Links(atlas="https://atlas.example", identity=Identity(team="T0HOME", user="U0BOT"))
-    (sample,) = (each for each in samples(links) if each.name == "dialog of a job")
-    sample.payload["blocks"][0]["text"]["text"] = "x" * 3001
-    async with new_session() as session:
-        client = SlackClient(env.slack.bot_token, env.settings().slack.api_url, session)
-        (found,) = await check_blocks(client, [sample])
-
-    assert (found.subject, found.level) == ("dialog of a job", Level.PROBLEM)
-    assert found.message == (
-        "Slack refuses it: must be less than 3001 characters at /blocks/0/text/text"
-    )
-
-
-async def test_slack_that_does_not_know_the_validation_is_no_problem(
-    env: DoctorEnvironment,
-) -> None:
-    env.slack.faults.add("blocks.validate", SlackFault(kind="error", code="unknown_method"))
-    ran = await run_command("doctor", **env.environ())
-
-    assert (ran.code, ran.err) == (0, "")
-    assert "unchecked messages, dialogs and Home tab: Slack does not know" in ran.out
-
-
 async def test_refused_activity_feed_is_a_warning_with_the_role(env: DoctorEnvironment) -> None:
     env.atlas.faults.add(
         Fault(kind=Kind.ERROR, code="USER_UNAUTHORIZED", path="/events", times=None)
@@ -309,43 +281,17 @@ async def test_wrong_clock_is_reported_for_both_services(env: DoctorEnvironment)
     assert clocks == {"clock, by Slack": Level.PROBLEM, "clock, by Atlas": Level.PROBLEM}
 
 
-#: The roles, whether the bot only watches, and the levels of roles, cancelling, restore jobs.
-ROLES: dict[str, tuple[set[Role], str, tuple[Level, Level, Level]]] = {
-    "the smallest": ({Role.RECOVERY_OPERATOR}, "", (Level.OK, Level.OK, Level.OK)),
-    "an owner": ({Role.OWNER}, "", (Level.WARNING, Level.OK, Level.OK)),
-    "may only read": ({Role.READ_ONLY}, "", (Level.OK, Level.PROBLEM, Level.PROBLEM)),
-    "reads, only watches": ({Role.READ_ONLY}, "true", (Level.OK, Level.OK, Level.PROBLEM)),
-}
-
-
-@pytest.mark.parametrize("account", [False, True], ids=["key", "service account"])
-@pytest.mark.parametrize("what", ROLES)
-async def test_superfluous_and_missing_roles_are_named(
-    env: DoctorEnvironment, what: str, *, account: bool
-) -> None:
-    roles, read_only, levels = ROLES[what]
-    credentials = env.atlas.world.service_accounts if account else env.atlas.world.keys
-    credentials[CLIENT_ID if account else PUBLIC_KEY].roles[PROJECT_ID] = roles
-    changes = {**(SERVICE_ACCOUNT if account else {}), "BOT_READ_ONLY": read_only}
-    changes["BOT_WATCH_CHANNEL"] = "C0OPS00001"
-    findings = await env.examine(changes)
-
-    checks = ("atlas_roles", "atlas_cancel_role", "atlas_restore_jobs")
-    assert tuple(the(findings, check).level for check in checks) == levels
-    assert all(f.hint for f in findings if f.level in {Level.WARNING, Level.PROBLEM})
-
-
-async def test_empty_access_list_and_a_secret_that_ends_soon_are_warnings(
+async def test_powerful_role_empty_access_list_and_secret_that_ends_soon_are_warnings(
     env: DoctorEnvironment,
 ) -> None:
     account = env.atlas.world.service_accounts[CLIENT_ID]
+    account.roles[PROJECT_ID] = {Role.OWNER}
     account.access_list = None
     account.expires_at = (datetime.now(UTC) + timedelta(days=13)).isoformat()
     findings = await env.examine(SERVICE_ACCOUNT)
 
     assert [check for check, _ in at(Level.WARNING, findings)] == [
-        "atlas_access_list",
-        "atlas_secret",
+        *("atlas_access_list", "atlas_secret", "atlas_roles"),
     ]
     assert "it is empty" in the(findings, "atlas_access_list").message
 

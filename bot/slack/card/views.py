@@ -11,9 +11,9 @@ from bot.cancellation.starter import NOT_READ, StarterStatus
 from bot.redaction import REMOVED
 from bot.slack import blockkit, ids, job_lines, mrkdwn
 from bot.slack.blockkit import Block
+from bot.slack.channels import is_direct
 from bot.slack.client import Links
 from bot.slack.deployment import labelled
-from bot.slack.placement import is_direct
 
 PART_REMOVED = (
     f"_{REMOVED} was a link or a secret. It is not kept; change it if others may have seen it._"

@@ -28,6 +28,7 @@ from bot.services.projects import Project
 from bot.services.search_results import Search
 from bot.slack import mrkdwn
 from bot.slack.blockkit import Block
+from bot.slack.channels import ChannelUnknown, NoPlacement
 from bot.slack.client import Links
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import with_example
@@ -40,7 +41,6 @@ from bot.slack.errors import sentence_for
 from bot.slack.grammar import closest_keyword
 from bot.slack.lists import cluster_names
 from bot.slack.payloads import Interaction
-from bot.slack.placement import ChannelUnknown, NoPlacement
 from bot.tasks import cancel_and_wait
 
 log = structlog.get_logger(__name__)

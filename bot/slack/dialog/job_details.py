@@ -9,11 +9,11 @@ from bot.cancellation.policy import Policy
 from bot.services.service import JobDetails
 from bot.slack import blockkit, ids, job_lines, mrkdwn
 from bot.slack.blockkit import Block
+from bot.slack.channels import Placement
 from bot.slack.client import Links
 from bot.slack.dialog.state import Shown
 from bot.slack.dialog.views import BACK, Content, submit_label, typed_inputs
 from bot.slack.errors import see_card
-from bot.slack.placement import Placement
 
 MAX_REASON_LENGTH = 300  #: characters
 ALONE = blockkit.checkbox(

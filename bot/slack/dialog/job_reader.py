@@ -12,12 +12,12 @@ from bot.cancellation.lifecycle import State
 from bot.cancellation.people import NO_ONE
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project
+from bot.slack.channels import Placement, choose
 from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import job_details, views
 from bot.slack.dialog.state import DialogState
 from bot.slack.dialog.views import Content
 from bot.slack.payloads import Actor
-from bot.slack.placement import Placement, choose
 from bot.tasks import cancel_and_wait
 
 log = structlog.get_logger(__name__)

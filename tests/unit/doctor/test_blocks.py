@@ -2,9 +2,8 @@
 
 import pytest
 
-from bot.doctor.blocks import check_blocks
+from bot.doctor.blocks import Sample, check_blocks
 from bot.doctor.results import REPORT, Level
-from bot.doctor.samples import Sample
 from tests.unit.slack.fake_slack import FakeSlack, api_error
 
 SAMPLES = [

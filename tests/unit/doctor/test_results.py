@@ -1,13 +1,156 @@
-"""Results of checks: time limits, and the clock."""
+"""Results of checks: time limits, the clock, and the report as lines and as JSON."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+import io
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import TextIO
 
 import pytest
+from pydantic import SecretStr
 
-from bot.doctor.results import REPORT, CheckResult, Level, Subject, compare_clock, within
+from bot.doctor.results import (
+    REPORT,
+    SHORT_REPORT,
+    CheckResult,
+    Level,
+    Subject,
+    compare_clock,
+    is_ok,
+    within,
+    write_json,
+    write_lines,
+)
+from bot.doctor.run import settings_results
+from bot.redaction import redact
+from tests.support.clock import NOON
+from tests.support.terminal import Terminal
 
-NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
+SUBJECT = Subject("it", "it")
+
+RESULTS = [
+    SUBJECT.ok("fine"),
+    SUBJECT.warning("risky", "Review it."),
+    SUBJECT.problem("bad", "Fix it."),
+    SUBJECT.unchecked("unknown"),
+]
+
+
+STYLE = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@pytest.mark.parametrize(
+    ("results", "last"),
+    [
+        (RESULTS, "1 problem, 1 warning."),
+        (RESULTS[:1], "No problem, 0 warnings."),
+        (RESULTS * 2, "2 problems, 2 warnings."),
+    ],
+)
+def test_last_line_has_the_counts(results: list[CheckResult], last: str) -> None:
+    out = io.StringIO()
+    write_lines(results, out)
+
+    assert out.getvalue().splitlines()[-1] == last
+
+
+@pytest.mark.parametrize("more", [0, SHORT_REPORT])
+def test_results_are_grouped_and_a_long_report_has_its_problems_at_the_end(more: int) -> None:
+    out = io.StringIO()
+    slack = [replace(result, group="Slack") for result in (RESULTS[0], RESULTS[2])]
+    project = [replace(RESULTS[1], group="Project shop-prod")]
+    write_lines([*slack, *project, *(more * [replace(RESULTS[0], group="HTTP")])], out)
+
+    problem = ["  problem   it: bad", "            → Fix it."]
+    assert out.getvalue().splitlines() == [
+        "Slack",
+        "  ok        it: fine",
+        *([] if more else problem),
+        "Project shop-prod",
+        "  warning   it: risky",
+        "            → Review it.",
+        *(["HTTP", *(more * ["  ok        it: fine"]), "Problems", *problem] if more else []),
+        "1 problem, 1 warning.",
+    ]
+
+
+@pytest.mark.parametrize("columns", ["20", "80"])
+def test_names_of_settings_are_whole_on_a_narrow_terminal(
+    columns: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", "1")
+    name = "MONGODB_ATLAS_PUBLIC_API_KEY, MONGODB_ATLAS_PRIVATE_API_KEY"
+    out = Terminal()
+    write_lines([Subject("key", name).problem("Atlas refuses the key " * 5, "Copy it.")], out)
+
+    assert all(each in out.getvalue() for each in name.split(", "))
+    assert "…" not in out.getvalue()
+    assert "\x1b[3" not in out.getvalue()
+    lines = [STYLE.sub("", line) for line in out.getvalue().splitlines()]
+    assert columns == "20" or max(map(len, lines)) <= int(columns)
+
+
+def test_unchecked_neighbours_are_one_line_of_text_and_separate_in_json() -> None:
+    why = "the check of the key failed"
+    hidden = [Subject(name, name).unchecked(why) for name in ("project", "clusters")]
+    results = [
+        Subject("key", "the key").problem("Atlas refuses it", "Copy it."),
+        *hidden,
+        Subject("clock", "clock").unchecked("no date"),
+    ]
+    lines, report = io.StringIO(), io.StringIO()
+    write_lines(results, lines)
+    write_json(results, report)
+
+    assert lines.getvalue().splitlines()[2:4] == [
+        f"  unchecked project; clusters: {why}",
+        "  unchecked clock: no date",
+    ]
+    assert len(json.loads(report.getvalue())["checks"]) == 4
+
+
+def test_json_report_has_all_fields_and_counts() -> None:
+    out = io.StringIO()
+    write_json(RESULTS, out)
+    report = json.loads(out.getvalue())
+
+    assert report["ok"] is False
+    assert report["counts"] == {"ok": 1, "warning": 1, "problem": 1, "unchecked": 1}
+    assert report["checks"][2] == {
+        "check": "it", "about": "it", "level": "problem", "says": "bad", "do": "Fix it.",
+    }  # fmt: skip
+
+
+def test_results_are_ok_unless_one_is_a_problem() -> None:
+    assert not is_ok(RESULTS)
+    assert is_ok(result for result in RESULTS if result.level is not Level.PROBLEM)
+    assert not is_ok(settings_results(["SLACK_BOT_TOKEN is not set"]))
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+@pytest.mark.parametrize("write", [write_lines, write_json])
+def test_secrets_and_control_characters_are_removed(
+    write: Callable[[list[CheckResult], TextIO], None], stream: type[io.StringIO]
+) -> None:
+    out = stream()
+    redact([SecretStr("a-private-key-of-atlas")])
+    write([SUBJECT.ok("#ops\x1b[2J"), SUBJECT.problem("a-private-key-of-atlas", "Fix it.")], out)
+
+    assert "\x1b[2J" not in out.getvalue()
+    assert "\\u001b" not in out.getvalue()
+    assert "a-private-key-of-atlas" not in out.getvalue()
+
+
+def test_names_from_services_are_not_parsed_as_markup() -> None:
+    out = Terminal()
+    write_lines([SUBJECT.ok("[bold]x[/bold]")], out)
+
+    assert "[bold]x[/bold]" in out.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -58,12 +201,3 @@ async def test_timeout_of_a_check_is_a_problem() -> None:
 
     assert (found.level, found.message) == (Level.PROBLEM, "there was no answer in time")
     assert found.hint
-
-
-async def test_timeout_of_grouped_checks_is_one_problem() -> None:
-    async def several() -> list[CheckResult]:
-        return [await waiting()]
-
-    found = await within(Subject("atlas", "MONGODB_ATLAS_BASE_URL"), several(), 0.01)
-
-    assert [(f.check, f.level) for f in found] == [("atlas", Level.PROBLEM)]

@@ -21,11 +21,11 @@ from bot.slack import announcement as announcement_views
 from bot.slack import home, ids, lists, mrkdwn
 from bot.slack.card import replies as card_replies
 from bot.slack.card import views as card_views
+from bot.slack.channels import Placement
 from bot.slack.dialog import job_details, pickers
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.state import DialogState
 from bot.slack.dialog.views import Content
-from bot.slack.placement import Placement
 from bot.storage.history import PastRequest
 from tests.support.clock import NOON
 from tests.support.domain import JOB_ID, PROJECT_ID, RINA, SHOWN, a_job, a_request, an_ask, job_ref
@@ -432,6 +432,7 @@ def finding() -> dict[str, dict[str, Any]]:
     ]
     names = {PROJECT_ID: "shop-prod"}
     nothing = Search(searched=[cluster], unavailable=[unseen])
+    parts = home.RequestParts(VIEWER, LINKS, enforced, {ref: JOB, waiting().ref: JOB})
     return {
         "picker": with_pickers(job_details.details(sight(), Policy(), HERE, LINKS)),
         "picker_loading": dialog_views.view(empty, dialog_views.loading(empty)),
@@ -444,16 +445,13 @@ def finding() -> dict[str, dict[str, Any]]:
         ),
         "home": home.home_view(
             home.job_blocks(listing, NOON, {ref: JOB}),
-            [
-                *home.waiting_blocks([waiting()], VIEWER, LINKS, {waiting().ref: JOB}, enforced),
-                *home.unreviewed_blocks([alone()], VIEWER, LINKS),
-            ],
+            [*parts.waiting([waiting()]), *parts.unreviewed([alone()])],
             lists.history_sections(past, names, LINKS),
-            home.quarantine_blocks([in_quarantine()], VIEWER, LINKS, {ref: JOB}, enforced),
+            parts.quarantine([in_quarantine()]),
         ),
         "home_empty": home.home_view(
             home.LOADING,
-            home.waiting_blocks([], VIEWER, LINKS, {}, enforced),
+            parts.waiting([]),
             lists.history_sections([], names, LINKS),
         ),
         "list": lists.job_list(listing, None, 0, {ref: JOB}),

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bot.doctor.samples import Sample, samples
+from bot.doctor.blocks import Sample, samples
 from bot.sandbox.slack.block_kit.blocks import problems
 from bot.sandbox.slack.block_kit.view_rules import checked_view
 from tests.unit.slack.fake_slack import LINKS

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from bot.slack.channel_status import ChannelStatus
+from bot.slack.channels import ChannelInfo, ChannelStatus
 from bot.slack.errors import CannotPost, SlackError, SlackRejected, SlackUnavailable
-from bot.slack.placement import ChannelInfo
 
 OPEN = ChannelInfo(can_post=True, is_shared=False)
 ARCHIVED = ChannelInfo(can_post=False, is_shared=False, why="the channel is archived")

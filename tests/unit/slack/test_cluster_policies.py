@@ -122,9 +122,8 @@ def test_note_is_in_the_first_lines_of_each_message(name: str) -> None:
 def test_note_is_in_the_dialog_and_in_home() -> None:
     details = replace(samples.sight(), note=NOTE)
     content = job_details.not_cancellable(details, LINKS, "why")
-    blocks = home.waiting_blocks(
-        [WAITING], samples.VIEWER, LINKS, {}, lambda _ref: Policy(note=NOTE)
-    )
+    parts = home.RequestParts(samples.VIEWER, LINKS, lambda _ref: Policy(note=NOTE))
+    blocks = parts.waiting([WAITING])
 
     assert ESCAPED in content.blocks[0]["text"]["text"]
     assert ESCAPED in blocks[0]["text"]["text"]

@@ -30,7 +30,7 @@ REQUEST = a_request(
 def shown_to(viewer: Viewer) -> str:
     """Return the texts of the request in `history` and in Home for this viewer."""
     past = viewer.readable(samples.past_of(REQUEST))
-    waiting = home.waiting_blocks([REQUEST], viewer, LINKS, {}, lambda _ref: Policy())
+    waiting = home.RequestParts(viewer, LINKS, lambda _ref: Policy()).waiting([REQUEST])
     return f"{lists.request_list([past], {}, LINKS)} {waiting}"
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
-from bot.slack.placement import (
+from bot.slack.channels import (
     MAX_AGE,
     ChannelInfo,
     Channels,
@@ -167,31 +167,24 @@ async def test_direct_message_needs_no_lookup() -> None:
 
 
 @pytest.mark.parametrize(
-    ("failure", "can_post"),
+    ("failure", "can_post", "why"),
     [
-        ("channel_not_found", False),
-        ({"channel": None}, None),
-        ("missing_scope", None),
-        ("ratelimited", None),
-        (aiohttp.ServerDisconnectedError(), None),
+        ("channel_not_found", False, "it is not a member"),
+        ({"channel": None}, None, "Slack did not describe it"),
+        ("missing_scope", None, "groups:read"),
+        ("ratelimited", None, "Slack answered ratelimited"),
+        (aiohttp.ServerDisconnectedError(), None, "Slack did not answer"),
     ],
 )
 async def test_failed_lookup_is_unknown_and_not_an_error(
-    failure: str | Exception | dict[str, Any], can_post: bool | None
+    failure: str | Exception | dict[str, Any], can_post: bool | None, why: str
 ) -> None:
     slack = FakeSlack()
     slack.respond("conversations.info", failure)
     place = await Channels(slack, IDENTITY).info("C0OPS")
 
     assert (place.can_post, place.is_shared) == (can_post, None)
-    assert place.why
-
-
-async def test_missing_scope_is_named() -> None:
-    slack = FakeSlack()
-    slack.respond("conversations.info", "missing_scope")
-
-    assert "groups:read" in (await Channels(slack, IDENTITY).info("C0OPS")).why
+    assert why in place.why
 
 
 async def test_concurrent_lookups_share_one_call() -> None:

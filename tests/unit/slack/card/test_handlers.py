@@ -100,14 +100,6 @@ async def test_requester_withdraws_without_a_call_to_slack(new_bolt: NewBolt) ->
     assert bolt.slack.calls == []
 
 
-async def test_withdrawal_by_another_person_is_refused(new_bolt: NewBolt) -> None:
-    bolt, request = await waiting(new_bolt)
-    await bolt.send(payloads.click(ids.WITHDRAW, request.id))
-
-    assert f"That is <@{RINA.id}>" in bolt.private[0]
-    assert (await bolt.request(request.id)) == request
-
-
 async def test_failed_request_can_be_retried(bolt: BoltHarness) -> None:
     request = await bolt.insert(samples.request(state=State.FAILED))
     await bolt.send(payloads.click(ids.RETRY, request.id, user=RINA.id))

@@ -12,9 +12,9 @@ from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
 from bot.slack import ids
+from bot.slack.channels import Placement
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.state import encode_state, read_state
-from bot.slack.placement import Placement
 from tests.support.domain import an_ask
 from tests.support.service import OPEN_TO_ALL
 from tests.unit.slack import payloads, samples

@@ -15,6 +15,7 @@ from bot.cancellation.lifecycle import JobFingerprint
 from bot.cancellation.policy import Policy
 from bot.cancellation.request_context import new_request_id
 from bot.slack import ids
+from bot.slack.channels import Placement
 from bot.slack.dialog import job_details
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.state import (
@@ -29,7 +30,6 @@ from bot.slack.dialog.state import (
     submit_problem,
 )
 from bot.slack.grammar import job_value
-from bot.slack.placement import Placement
 from tests.support.domain import PROJECT_ID, SHOWN, job_ref
 from tests.unit.slack import samples
 from tests.unit.slack.fake_slack import LINKS

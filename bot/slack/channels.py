@@ -1,19 +1,27 @@
-"""Chooses the channel of a card: the bot can post there, and the approvers can see it."""
+"""Channels: which one a card goes to, and whether those of the settings take posts."""
 
+import asyncio
+import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
+import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.async_cache import AsyncCache
 from bot.cancellation.notices import are_reached_directly
 from bot.cancellation.policy import Policy
+from bot.services.projects import Projects
 from bot.slack.client import Identity
-from bot.slack.errors import CALL_ERRORS, translate_error
+from bot.slack.errors import CALL_ERRORS, CannotPost, SlackError, SlackRejected, translate_error
+from bot.tasks import log_errors, wait_up_to
+from bot.timings import Timings
 
+SPACING = 2.0  #: seconds between two reads: Slack allows 50 a minute, and dialogs read channels too
 LOOKUP_TIMEOUT = 2.0  #: seconds to wait for Slack before continuing without an answer
 
 #: Seconds for which a positive answer is reused: Slack allows about 50 calls a minute. If it is
@@ -22,8 +30,15 @@ MAX_AGE = 10.0
 #: Codes for a channel in which the bot cannot post; other errors leave that unknown.
 ABSENT = frozenset({"channel_not_found", "not_in_channel", "method_not_supported_for_channel_type"})
 
+#: Why the bot cannot post, by the code with which Slack refuses a post or a reply.
+WHY: Mapping[str, str] = {
+    "is_archived": "the channel is archived",
+    **dict.fromkeys(ABSENT, "it is not in this channel"),
+}
 
 THIS = "this channel"  #: the channel of the command, in the dialog that opens there
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,3 +197,118 @@ def read_channel(channel: Mapping[str, Any], *, posts_anywhere: bool = False) ->
     if channel.get("is_member", True) or (posts_anywhere and is_public):
         return ChannelInfo(can_post=True, is_shared=shared)
     return ChannelInfo(can_post=False, is_shared=shared, why="it is not a member")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    why: str
+    is_described: bool  #: whether `conversations.info` shows it, and so its end; else a post does
+
+
+@dataclass(eq=False)
+class ChannelStatus:
+    """What this process knows of the channels; without a refusal a channel takes posts."""
+
+    read: Callable[[str], Awaitable[ChannelInfo]]
+    named: Callable[[], Collection[str]]  #: the channels of the current settings
+    _: KW_ONLY
+    #: Returns a sentence about what does not happen while a channel takes no posts, or nothing.
+    consequence: Callable[[str], str] = lambda _channel: ""
+    #: Called with every named channel, and whether it takes posts.
+    report: Callable[[Mapping[str, bool]], None] = lambda _channels: None
+    interval: float = Timings.channel_interval
+    monotonic: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._refusals: dict[str, Refusal] = {}
+        self._read_at: dict[str, float] = {}
+        self._wakeup = asyncio.Event()
+
+    async def run(self) -> None:
+        """Read all channels again and again, until cancelled; after a first refusal at once."""
+        while True:
+            self._wakeup.clear()
+            with log_errors("channels not read"):
+                await self._read_all()
+            await wait_up_to(self.interval, self._wakeup)
+
+    async def _read_all(self) -> None:
+        for channel in self.named():
+            await self.takes_posts(channel, max_age=0.0)
+            self._report()
+            await wait_up_to(SPACING, self._wakeup)
+
+    async def takes_posts(self, channel: str, max_age: float) -> bool:
+        """Whether a channel takes posts, by an answer younger than `max_age` seconds.
+
+        Where Slack does not say, the last refusal or post counts.
+        """
+        age = self.monotonic() - self._read_at.get(channel, -math.inf)
+        if age >= max_age and not is_direct(channel):
+            info = await self.read(channel)
+            self._read_at[channel] = self.monotonic()
+            if info.can_post is False:
+                self._refuse(channel, Refusal(info.why, is_described=True))
+            elif info.can_post and self._refusals.get(channel, NO_REFUSAL).is_described:
+                self._accept(channel)
+        return self.refuses(channel) is None
+
+    def refuses(self, channel: str) -> str | None:
+        """Return why the bot cannot post in a channel; None where it can, or that is unknown."""
+        refusal = self._refusals.get(channel)
+        return refusal.why if refusal else None
+
+    def record_answer(self, channel: str, error: SlackError | None, *, is_reply: bool) -> None:
+        """Take Slack's answer to a post; a reply may be refused because of its thread."""
+        if error is None:
+            self._accept(channel)
+        elif _is_of_channel(channel, error, is_reply=is_reply):
+            why = WHY.get(error.code, f"Slack answered {error.code}")
+            known = self._refusals.get(channel, NO_REFUSAL)
+            self._refuse(channel, Refusal(why, known.is_described))
+        self._report()
+
+    def problem(self) -> str | None:
+        """Return a sentence that names the channels of the settings that take no posts."""
+        sentences = [
+            f"The bot cannot post in {each}: {why}. {self.consequence(each)}".rstrip()
+            for each in self.named()
+            if (why := self.refuses(each))
+        ]
+        return " ".join(sentences) or None
+
+    def _refuse(self, channel: str, refusal: Refusal) -> None:
+        if channel not in self._refusals:
+            so = self.consequence(channel)
+            log.error("channel takes no posts", channel=channel, why=refusal.why, consequence=so)
+            self._wakeup.set()
+        self._refusals[channel] = refusal
+
+    def _accept(self, channel: str) -> None:
+        if self._refusals.pop(channel, None):
+            log.info("channel takes posts again", channel=channel)
+
+    def _report(self) -> None:
+        self.report({channel: self.refuses(channel) is None for channel in self.named()})
+
+
+NO_REFUSAL = Refusal("", is_described=False)
+
+
+def _is_of_channel(channel: str, error: SlackError, *, is_reply: bool) -> bool:
+    """Whether Slack refuses the channel, not the thread or the person."""
+    if is_direct(channel) or not isinstance(error, (CannotPost, SlackRejected)):
+        return False
+    return error.code in WHY or not is_reply
+
+
+def named_channels(projects: Projects) -> Collection[str]:
+    """Return the channels in which the settings want cards and announcements, each once.
+
+    Where an audit channel gets the cards, those of the command get none.
+    """
+    found: dict[str, None] = {}
+    for policy in chain.from_iterable(project.policies.all for project in projects.all):
+        cards = [policy.audit_channel] if policy.audit_channel else sorted(policy.channels)
+        found |= dict.fromkeys(each for each in (policy.watch_channel, *cards) if each)
+    return tuple(found)
