@@ -53,7 +53,6 @@ from bot.timings import backoff
 _T = TypeVar("_T")
 _M = TypeVar("_M", bound=AtlasModel)
 
-MAX_ATTEMPTS = 10  #: attempts of one read, even if the clock stands still
 FIRST_BACKOFF = 0.3  #: seconds between the first two attempts; doubled for each later one
 LONGEST_BACKOFF = 5.0  #: seconds between two attempts, at most
 MAX_PAGES = 20  #: pages of one list, 10,000 items; Atlas has no list as long as that
@@ -107,15 +106,14 @@ class AtlasReader:
         return await self._read(call, parse, self._deadline(timeout))
 
     async def restore_jobs(
-        self, project_id: str, cluster_name: str, *, max_attempts: int = MAX_ATTEMPTS
+        self, project_id: str, cluster_name: str, *, retry: bool = True
     ) -> ReadItems[RestoreJob]:
         """Read all restore jobs of a cluster, newest first, including cancelled and old ones.
 
-        An item that cannot be read is left out and counted. Each page is read in at most
-        `max_attempts`; 1 is for callers that poll.
+        An item that cannot be read is left out and counted. Callers that poll need no `retry`.
         """
         call = ApiCall(jobs_path(project_id, cluster_name), ClusterNotFound)
-        return await self._read_all(RestoreJob, call, attrgetter("id"), max_attempts)
+        return await self._read_all(RestoreJob, call, attrgetter("id"), retry=retry)
 
     async def clusters(self, project_id: str) -> ReadItems[Cluster]:
         """Read clusters, in v2 also deleted ones with snapshots."""
@@ -159,7 +157,7 @@ class AtlasReader:
         query = {"eventType": event_types, "minDate": instant(since), "includeCount": "false"}
         call = ApiCall(f"{project_path(project_id)}/events", parameters=query)
         events: dict[str, ActivityEvent] = {}
-        async for items in self._pages(call, parse_event, max_attempts=1, linked=False):
+        async for items in self._pages(call, parse_event, retry=False, linked=False):
             events |= {event.id: event for event in items if event}
         return [event for event in events.values() if event.event_type_name in event_types]
 
@@ -171,7 +169,8 @@ class AtlasReader:
         call: ApiCall,
         parse: Callable[[object], _T],
         deadline: float,
-        max_attempts: int = MAX_ATTEMPTS,
+        *,
+        retry: bool = True,
     ) -> _T:
         """Send a read until it succeeds; stop when the next pause would pass the deadline."""
         attempt = 0
@@ -189,24 +188,22 @@ class AtlasReader:
                     jitter=self._jitter(),
                     retry_after=error.retry_after,
                 )
-                if attempt >= max_attempts or pause >= deadline - self._monotonic():
+                if not retry or pause >= deadline - self._monotonic():
                     raise
             else:
                 return parsed
             await self._sleep(pause)
 
-    async def _read_one(
-        self, model: type[_M], call: ApiCall, max_attempts: int = MAX_ATTEMPTS
-    ) -> _M:
-        parse = partial(self._parse, model, call)
-        return await self._read(call, parse, self._deadline(), max_attempts)
+    async def _read_one(self, model: type[_M], call: ApiCall) -> _M:
+        return await self._read(call, partial(self._parse, model, call), self._deadline())
 
     async def _read_all(
         self,
         model: type[_M],
         call: ApiCall,
         key: Callable[[_M], str],
-        max_attempts: int = MAX_ATTEMPTS,
+        *,
+        retry: bool = True,
     ) -> ReadItems[_M]:
         """Read all pages of a list, whose items differ in `key`."""
         # By key: an item created between two pages moves another one to the next page, which
@@ -214,7 +211,7 @@ class AtlasReader:
         found: dict[str, _M] = {}
         unread: list[str] = []
         parse = partial(self._parse_item, model, call)
-        async for items in self._pages(call, parse, max_attempts):
+        async for items in self._pages(call, parse, retry=retry):
             found |= {key(item): item for item in items if not isinstance(item, str)}
             unread += [item for item in items if isinstance(item, str)]
         return ReadItems(found.values(), unread)
@@ -223,8 +220,8 @@ class AtlasReader:
         self,
         call: ApiCall,
         parse: Callable[[object], _T],
-        max_attempts: int,
         *,
+        retry: bool,
         linked: bool = True,
     ) -> AsyncIterator[list[_T]]:
         """Yield the parsed items of each page; where pages have no links, a short one is the last.
@@ -242,7 +239,7 @@ class AtlasReader:
         deadline, before = self._deadline(), list[_T]()
         for number in range(1, (MAX_PAGES if linked else MAX_EVENT_PAGES) + 1):
             page = replace(call, page=number)
-            items, goes_on = await self._read(page, parse_page, deadline, max_attempts)
+            items, goes_on = await self._read(page, parse_page, deadline, retry=retry)
             yield items
             if not goes_on and (linked or len(items) < ITEMS_PER_PAGE):
                 return

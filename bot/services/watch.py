@@ -262,7 +262,7 @@ class Watcher:
     async def _read_jobs(self, name: str) -> ReadItems[RestoreJob]:
         with self.project.backups.call(reserve=RESERVE):
             try:
-                return await self.project.atlas.restore_jobs(self._id, name, max_attempts=1)
+                return await self.project.atlas.restore_jobs(self._id, name, retry=False)
             except (ClusterNotFound, WrongClusterKind):
                 return ReadItems()  # deleted since the list was read, or a kind without such jobs
 

@@ -94,7 +94,7 @@ class FakeAtlas(AtlasReader, AtlasCanceller):
         return ReadItems(Cluster(name=name) for name in self.jobs)
 
     async def restore_jobs(
-        self, project_id: str, cluster_name: str, *, max_attempts: int = 1
+        self, project_id: str, cluster_name: str, *, retry: bool = True
     ) -> ReadItems[RestoreJob]:
         await self._called(cluster_name)
         if cluster_name not in self.jobs:

@@ -1,6 +1,5 @@
 """The requests of the client, and how it parses the responses."""
 
-import asyncio
 import gzip
 import inspect
 import json
@@ -11,8 +10,6 @@ from typing import cast
 
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import bot.atlas
 from bot.atlas import (
@@ -26,7 +23,6 @@ from bot.atlas import (
     InvalidName,
     JobNotFound,
     NoConnection,
-    NotCancellable,
     RateLimited,
     TimedOut,
     Unavailable,
@@ -211,12 +207,6 @@ async def test_call_record_has_the_enveloped_status() -> None:
     assert [each.status for each in seen] == [403]
 
 
-async def test_enveloped_refusal_of_a_cancel_is_an_error() -> None:
-    error = refusal(400, "CANNOT_CANCEL_AUTOMATED_RESTORE").json()
-    script = ScriptedTransport(httpx.Response(200, json={"status": 400, "content": error}))
-    await failed_cancel(NotCancellable, script, envelope=True)
-
-
 # Lists
 
 
@@ -300,11 +290,11 @@ async def test_read_is_retried_after_a_temporary_failure(
     assert clock.sleeps == [0.3, 0.6]
 
 
-async def test_max_attempts_of_one_disables_retries() -> None:
+async def test_read_of_a_caller_that_polls_is_sent_once() -> None:
     script = ScriptedTransport(httpx.Response(503), page())
     async with client(script) as atlas:
         with pytest.raises(Unavailable):
-            await atlas.restore_jobs(PROJECT, CLUSTER, max_attempts=1)
+            await atlas.restore_jobs(PROJECT, CLUSTER, retry=False)
 
     assert script.methods == ["GET"]
 
@@ -357,39 +347,12 @@ async def test_late_answer_has_the_last_error_until_a_read_succeeds() -> None:
     async with client(script) as atlas:
         late = [atlas.why_late()]
         with pytest.raises(NoConnection):
-            await atlas.restore_jobs(PROJECT, CLUSTER, max_attempts=1)
+            await atlas.restore_jobs(PROJECT, CLUSTER, retry=False)
         late.append(atlas.why_late())
         await atlas.restore_jobs(PROJECT, CLUSTER)
         late.append(atlas.why_late())
 
     assert [type(error) for error in late] == [TimedOut, NoConnection, TimedOut]
-
-
-async def test_read_ends_after_max_attempts_when_the_clock_stands_still() -> None:
-    async def no_sleep(_: float) -> None: ...
-
-    script = ScriptedTransport(httpx.Response(503))
-    atlas = AtlasClient(
-        KEY, transport=httpx.MockTransport(script), sleep=no_sleep, monotonic=lambda: 0.0
-    )
-    async with atlas:
-        with pytest.raises(Unavailable):
-            await atlas.restore_job(REF)
-
-    assert len(script.requests) == 10
-
-
-async def hang(_: httpx.Request) -> httpx.Response:
-    await asyncio.Event().wait()
-    raise AssertionError
-
-
-async def test_hanging_answer_ends_at_the_timeout() -> None:
-    async with client(hang, request_timeout=5.0, timeout=0.05) as atlas:
-        with pytest.raises(TimedOut) as caught:
-            await asyncio.wait_for(atlas.restore_job(REF), 20)
-
-    assert caught.value.may_have_taken_effect is False
 
 
 # The DELETE
@@ -438,29 +401,6 @@ async def test_failed_delete_is_not_repeated_and_reports_whether_it_may_have_tak
     assert (type(error), error.may_have_taken_effect) == (leaf, applied)
     assert script.methods == ["DELETE"]
     assert error.call == f"DELETE /api/atlas/v2{JOB_PATH}"
-
-
-async def test_hanging_delete_times_out_and_may_have_taken_effect() -> None:
-    async with client(hang, request_timeout=0.05) as atlas:
-        with pytest.raises(TimedOut) as caught:
-            await asyncio.wait_for(atlas.cancel_restore_job(REF), 20)
-
-    assert caught.value.may_have_taken_effect is True
-
-
-async def test_cancelled_task_ends_as_cancelled() -> None:
-    started = asyncio.Event()
-
-    async def answer(request: httpx.Request) -> httpx.Response:
-        started.set()
-        return await hang(request)
-
-    async with client(answer) as atlas:
-        task = asyncio.create_task(atlas.restore_job(REF))
-        await started.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
 
 
 # Answers that cannot be used
@@ -551,12 +491,11 @@ async def test_endless_body_is_cut_off_at_the_limit() -> None:
     assert max(sent) <= MAX_RESPONSE_BYTES + 1_000_000
 
 
-def packed(body: bytes, encoding: str = "gzip", status: int = 200) -> httpx.Response:
+def packed(body: bytes, encoding: str = "gzip") -> httpx.Response:
     async def once() -> AsyncIterator[bytes]:
-        if body:
-            yield body
+        yield body
 
-    return httpx.Response(status, headers={"Content-Encoding": encoding}, content=once())
+    return httpx.Response(200, headers={"Content-Encoding": encoding}, content=once())
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP"])
@@ -575,42 +514,6 @@ async def test_gzip_bomb_is_cut_off_at_the_limit() -> None:
     tracemalloc.stop()
 
     assert peak < 4 * MAX_RESPONSE_BYTES
-
-
-@pytest.mark.parametrize(
-    ("body", "encoding"),
-    [
-        *((gzip.compress(b"{}"), each) for each in ("br", "deflate", "gzip, gzip", "klingon")),
-        (gzip.compress(json.dumps(download_job()).encode())[:-12], "gzip"),
-    ],
-    ids=["br", "deflate", "gzip twice", "unknown", "cut off"],
-)
-async def test_response_that_cannot_be_decoded_is_unreadable(body: bytes, encoding: str) -> None:
-    await failed_read(UnreadableAnswer, lambda _: packed(body, encoding))
-
-
-async def test_encoding_of_an_empty_body_is_ignored() -> None:
-    async with client(lambda _: packed(b"", "br", status=204)) as atlas:
-        accepted = await atlas.cancel_restore_job(REF)
-
-    assert accepted == 204
-
-
-@given(st.binary(max_size=200), st.integers(min_value=200, max_value=599), st.booleans())
-def test_any_response_raises_only_atlas_errors(body: bytes, status: int, envelope: bool) -> None:
-    async def ask() -> None:
-        script = ScriptedTransport(httpx.Response(status, content=body))
-        async with client(script, envelope=envelope) as atlas:
-            for call in (atlas.restore_job(REF), atlas.projects(), atlas.cancel_restore_job(REF)):
-                try:
-                    await call
-                except AtlasError as error:
-                    sentences.append(str(error))
-
-    sentences: list[str] = []
-    asyncio.run(ask())
-
-    assert all(sentence.endswith(".") for sentence in sentences)
 
 
 # Links never leave

@@ -7,10 +7,8 @@ import httpx
 import pytest
 
 from bot.atlas import ChallengeNotUnderstood, KeyRefused, RoleMissing
-from bot.atlas.logins import PooledDigestAuth
 from tests.support.atlas_client import AtlasClient
 from tests.unit.atlas.strict_server import (
-    KEY,
     REF,
     Counts,
     StrictAtlas,
@@ -66,16 +64,6 @@ async def test_nonce_expired_before_the_delete_costs_one_handshake() -> None:
     assert atlas.statuses == [401, 200, 401, 204]
 
 
-async def test_twenty_concurrent_calls_succeed_after_all_nonces_expired() -> None:
-    atlas = StrictAtlas(counts="exact")
-    async with client(atlas) as client_:
-        await asyncio.gather(*(client_.restore_job(REF) for _ in range(20)))
-        atlas.expire_all()
-        await asyncio.gather(*(client_.restore_job(REF) for _ in range(20)))
-
-    assert atlas.statuses.count(200) == 40
-
-
 async def test_single_use_nonces_cost_one_handshake_per_call() -> None:
     atlas = StrictAtlas(uses=1)
     async with client(atlas) as client_:
@@ -99,17 +87,6 @@ async def test_wrong_key_is_reported_after_two_requests() -> None:
                 await client_.restore_job(REF)
 
     assert atlas.statuses == [401] * 6
-
-
-async def test_revoked_key_is_reported_after_one_more_handshake() -> None:
-    atlas = StrictAtlas()
-    async with client(atlas) as client_:
-        await client_.restore_job(REF)
-        atlas.private_key = "another"
-        with pytest.raises(KeyRefused):
-            await client_.cancel_restore_job(REF)
-
-    assert atlas.statuses == [401, 200, 401, 401]
 
 
 async def test_missing_role_is_reported_after_one_handshake() -> None:
@@ -178,18 +155,6 @@ async def test_401_without_a_challenge_is_not_reported_as_a_refused_key() -> Non
     await failed_cancel(ChallengeNotUnderstood, lambda _: httpx.Response(401))
 
 
-async def test_read_is_retried_after_an_unsupported_challenge() -> None:
-    answers = iter([httpx.Response(401, headers={"WWW-Authenticate": "Basic"})])
-    atlas = StrictAtlas()
-
-    async def handler(request: httpx.Request) -> httpx.Response:
-        return next(answers, None) or await atlas(request)
-
-    job = await read_job(handler)
-
-    assert job.id == REF.job_id
-
-
 async def test_nonce_of_a_broken_call_is_not_reused() -> None:
     atlas = StrictAtlas(counts="exact")
     breaks = iter([False, True, False])
@@ -205,20 +170,6 @@ async def test_nonce_of_a_broken_call_is_not_reused() -> None:
         await client_.restore_job(REF)
 
     assert atlas.statuses == [401, 200, 401, 200]
-
-
-async def test_cancelled_call_releases_its_nonce() -> None:
-    atlas = StrictAtlas(same_nonce=True)
-    async with client(atlas) as client_:
-        await client_.restore_job(REF)
-        hanging = asyncio.create_task(client_.restore_job(REF))
-        await asyncio.sleep(0)
-        hanging.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await hanging
-        job = await asyncio.wait_for(client_.restore_job(REF), 5)
-
-    assert job.id == REF.job_id
 
 
 async def test_delete_does_not_wait_for_a_hanging_read_with_the_same_nonce() -> None:
@@ -243,16 +194,6 @@ async def test_delete_does_not_wait_for_a_hanging_read_with_the_same_nonce() -> 
     assert accepted == 204
 
 
-async def test_refused_nonces_are_not_kept() -> None:
-    login = PooledDigestAuth(KEY)
-    atlas = StrictAtlas(uses=1)
-    async with httpx.AsyncClient(transport=httpx.MockTransport(atlas), auth=login) as http:
-        for _ in range(20):
-            await http.get("https://cloud.example/api")
-
-    assert len(login._free) == 1
-
-
 async def test_enveloped_401_is_answered_as_a_challenge() -> None:
     atlas = StrictAtlas(answer=lambda _: httpx.Response(200, json=enveloped(200, download_job())))
 
@@ -271,22 +212,6 @@ async def test_enveloped_401_is_answered_as_a_challenge() -> None:
     job = await read_job(handler, envelope=True)
 
     assert job.id == REF.job_id
-
-
-async def test_cookie_of_the_challenge_is_sent_back() -> None:
-    cookies = []
-    atlas = StrictAtlas()
-
-    async def handler(request: httpx.Request) -> httpx.Response:
-        cookies.append(request.headers.get("Cookie"))
-        response = await atlas(request)
-        if response.status_code == 401:
-            response.headers["Set-Cookie"] = "server=7; Path=/"
-        return response
-
-    await read_job(handler)
-
-    assert cookies == [None, "server=7"]
 
 
 async def _read_cancel_read(client_: AtlasClient) -> None:

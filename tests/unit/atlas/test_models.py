@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bot.atlas import (
-    Cluster,
     DeliveryType,
     InvalidName,
     JobRef,
@@ -188,22 +187,6 @@ def test_link_in_a_text_field_is_destroyed(key: str) -> None:
 
     assert "/" not in repr(job)
     assert "httpsa.mongodb.net27017S3CR3T" in repr(job)
-
-
-def test_valid_names_are_unchanged() -> None:
-    kept = {"targetClusterName": "prod-eu", "targetGroupId": "6" * 24, "deliveryType": "oplogOnly"}
-    job = read(**kept)
-
-    assert (job.target_cluster_name, job.target_project_id) == ("prod-eu", "6" * 24)
-    assert job.delivery_type == "oplogOnly"
-
-
-def test_cluster_is_parsed_from_a_full_response() -> None:
-    cluster = Cluster.model_validate(
-        {"name": "prod-eu", "clusterType": "SHARDED", "paused": None, "replicationSpecs": [{}]}
-    )
-
-    assert cluster == Cluster(name="prod-eu")
 
 
 def test_ids_are_converted_to_lower_case() -> None:

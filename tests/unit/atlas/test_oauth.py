@@ -84,14 +84,6 @@ async def test_token_is_reused() -> None:
     assert atlas.asked == ["token", "GET", "DELETE", "GET"]
 
 
-async def test_twenty_concurrent_calls_request_one_token() -> None:
-    atlas = TokenAtlas()
-    async with speak(atlas) as client_:
-        await asyncio.gather(*(client_.restore_job(REF) for _ in range(20)))
-
-    assert atlas.asked.count("token") == 1
-
-
 @pytest.mark.parametrize(("lasts", "kept"), [(3600, 3540), (100, 90)])
 async def test_token_is_renewed_before_it_expires(lasts: int, kept: int) -> None:
     clock = FakeClock()

@@ -66,9 +66,9 @@ class WatchAtlas(UnconnectedAtlas):
         return ReadItems((Cluster(name=name) for name in self.jobs), self.unread)
 
     async def restore_jobs(
-        self, project_id: str, cluster_name: str, *, max_attempts: int = 3
+        self, project_id: str, cluster_name: str, *, retry: bool = True
     ) -> ReadItems[RestoreJob]:
-        assert max_attempts == 1
+        assert not retry
         self.reads.append((cluster_name, self.clock.monotonic()))
         self.under_way += 1
         self.most = max(self.most, self.under_way)
@@ -387,12 +387,12 @@ async def test_watch_leaves_half_of_a_bucket_that_does_not_refill() -> None:
     plain = env.atlas.restore_jobs
 
     async def counted(
-        project_id: str, cluster_name: str, *, max_attempts: int = 3
+        project_id: str, cluster_name: str, *, retry: bool = True
     ) -> ReadItems[RestoreJob]:
         nonlocal left
         left -= 1
         bucket[0].update(left, BUCKET_SIZE)
-        return await plain(project_id, cluster_name, max_attempts=max_attempts)
+        return await plain(project_id, cluster_name, retry=retry)
 
     env.atlas.restore_jobs = counted  # type: ignore[method-assign]  # the same, and it counts
     await env.run_for(600)

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from bot.web.metrics import Check, Metrics, add_routes
-from tests.unit.web.conftest import Serve
+from tests.support.web import serving
 
 
 def app_with(checks: dict[str, Check]) -> web.Application:
@@ -34,9 +34,8 @@ async def broken() -> str | None:
     raise KeyError("xoxb-1-secret")
 
 
-async def test_healthz_is_200_while_a_check_fails(serve: Serve) -> None:
-    client = await serve(app_with({"database": failing}))
-    async with client.get("/healthz") as answer:
+async def test_healthz_is_200_while_a_check_fails() -> None:
+    async with serving(app_with({"database": failing})) as client, client.get("/healthz") as answer:
         status = answer.status
 
     assert status == 200
@@ -52,11 +51,13 @@ async def test_healthz_is_200_while_a_check_fails(serve: Serve) -> None:
     ],
 )
 async def test_readyz_is_503_unless_all_checks_succeed_and_names_the_failed_one(
-    serve: Serve, check: Check, result: str, monkeypatch: pytest.MonkeyPatch
+    check: Check, result: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.web.metrics.CHECK_TIMEOUT", 0.05 if check is hanging else 20.0)
-    client = await serve(app_with({"slack": succeeding, "database": check}))
-    async with client.get("/readyz") as answer:
+    async with (
+        serving(app_with({"slack": succeeding, "database": check})) as client,
+        client.get("/readyz") as answer,
+    ):
         status, body = answer.status, await answer.json()
 
     ready = check is succeeding
@@ -64,35 +65,25 @@ async def test_readyz_is_503_unless_all_checks_succeed_and_names_the_failed_one(
     assert body == {"ready": ready, "checks": {"slack": "ok", "database": result}}
 
 
-async def test_readyz_with_a_detail_has_its_sentence_and_stays_200(serve: Serve) -> None:
+async def test_readyz_with_a_detail_has_its_sentence_and_stays_200() -> None:
     app = web.Application()
     details = {"channels": lambda: "The bot cannot post in C1.", "other": lambda: None}
     add_routes(app, Metrics(), {"slack": succeeding}, details)
-    async with (await serve(app)).get("/readyz") as answer:
+    async with serving(app) as client, client.get("/readyz") as answer:
         status, body = answer.status, await answer.json()
 
     assert (status, body["details"]) == (200, {"channels": "The bot cannot post in C1."})
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
-async def test_head_is_allowed_and_post_is_not(serve: Serve, path: str) -> None:
-    client = await serve(app_with({"slack": succeeding}))
-    async with client.head(path) as head, client.post(path) as post:
-        statuses = head.status, post.status
-
-    assert statuses == (200, 405)
-
-
-async def test_metrics_are_prometheus_text(serve: Serve) -> None:
-    client = await serve(app_with({}))
-    async with client.get("/metrics") as answer:
+async def test_metrics_are_prometheus_text() -> None:
+    async with serving(app_with({})) as client, client.get("/metrics") as answer:
         kind, text = answer.headers["Content-Type"], await answer.text()
 
     assert kind == "text/plain; version=0.0.4; charset=utf-8"
     assert 'cancel_restore_requests_total{state="awaiting"} 0.0' in text
 
 
-async def test_metrics_show_the_current_result_of_each_check(serve: Serve) -> None:
+async def test_metrics_show_the_current_result_of_each_check() -> None:
     """A replica that lives but cannot work raises an alert too."""
     result: dict[str, str | None] = {"slack": None, "database": "It does not answer."}
 
@@ -102,12 +93,13 @@ async def test_metrics_show_the_current_result_of_each_check(serve: Serve) -> No
     async def database() -> str | None:
         return result["database"]
 
-    client = await serve(app_with({"slack": slack, "database": database}))
-    before = await ready_of(client)
-    result.update(slack="No connection.", database=None)
+    async with serving(app_with({"slack": slack, "database": database})) as client:
+        before = await ready_of(client)
+        result.update(slack="No connection.", database=None)
+        after = await ready_of(client)
 
     assert before == {"slack": "1.0", "database": "0.0"}
-    assert await ready_of(client) == {"slack": "0.0", "database": "1.0"}
+    assert after == {"slack": "0.0", "database": "1.0"}
 
 
 async def ready_of(client: aiohttp.ClientSession) -> dict[str, str]:

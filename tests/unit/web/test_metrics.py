@@ -61,23 +61,3 @@ def test_channel_that_left_the_settings_is_not_shown_any_more() -> None:
 
     shown = {each: value for each, value in samples(metrics).items() if each.startswith(name)}
     assert shown == {f"{name}C2": 1}
-
-
-def test_connections_are_counted_at_each_scrape() -> None:
-    metrics, live = Metrics(), [2, 1]
-    assert samples(metrics)["cancel_restore_slack_connections"] == 0
-    metrics.slack_connections.set_function(live.pop)
-
-    assert [samples(metrics)["cancel_restore_slack_connections"] for _ in range(2)] == [1, 2]
-
-
-def test_watch_that_never_read_its_project_is_at_zero() -> None:
-    metrics = Metrics()
-    read = metrics.watch_success.labels(project="shop").set_to_current_time
-    name = "cancel_restore_watch_last_success_timestamp_secondsproject=shop"
-    before = samples(metrics)[name]
-    read()
-
-    assert before == 0
-    assert samples(metrics)[name] > 1_700_000_000
-    assert samples(metrics)["cancel_restore_atlas_login_refused_total"] == 0

@@ -297,7 +297,7 @@ async def _outcome(client: AtlasClient, which: str) -> object:
             case "job":
                 return await client.restore_job(REF)
             case "jobs":
-                return await client.restore_jobs(REF.project_id, REF.cluster_name, max_attempts=2)
+                return await client.restore_jobs(REF.project_id, REF.cluster_name, retry=False)
             case "clusters":
                 return await client.clusters(REF.project_id)
             case "project":

@@ -110,9 +110,7 @@ class BotAtlas(FakeAtlas):
         self._services = services
         self._kill = kill
 
-    async def restore_jobs(
-        self, project_id: str, cluster_name: str, *, max_attempts: int = 1
-    ) -> Any:
+    async def restore_jobs(self, project_id: str, cluster_name: str, *, retry: bool = True) -> Any:
         self._interfere()
         self.jobs = {CLUSTER: self._services.jobs}
         return await super().restore_jobs(project_id, cluster_name)
