@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -51,9 +51,6 @@ class AsyncCache(Generic[K, V]):
         """Return the stored value without loading, or None if it is older than `max_age`."""
         entry = self._fresh_entry(key, max_age)
         return entry.task.result() if entry else None
-
-    def items(self) -> Iterator[tuple[K, V]]:
-        yield from ((key, entry.task.result()) for key, entry in self._entries.items())
 
     async def close(self) -> None:
         await cancel_and_wait(*(load.task for load in self._loads.values()))

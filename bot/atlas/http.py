@@ -34,7 +34,6 @@ from bot.atlas.transport import (
     CallRecord,
     InstrumentedTransport,
     ResponseTooLarge,
-    check_base_url,
     open_transport,
 )
 
@@ -55,7 +54,7 @@ class AtlasHttp:
 
     credentials: Credentials
     _: KW_ONLY
-    #: Atlas for Government: https://cloud.mongodbgov.com
+    #: Without a slash at its end. Atlas for Government: https://cloud.mongodbgov.com
     base_url: str = "https://cloud.mongodb.com"
     version: ApiVersion = ApiVersion.V2
     envelope: bool = False  #: for gateways that hide statuses or headers
@@ -68,17 +67,15 @@ class AtlasHttp:
     monotonic: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
-        credentials, self.base_url = self.credentials, check_base_url(self.base_url)
         # Calls wait here and not in httpx's pool, which scans all its connections for each waiting
         # call whenever a call begins or ends: some hundreds would keep the CPU busy.
         self._connections = asyncio.Semaphore(MAX_CONNECTIONS)
         self._tasks: set[asyncio.Task[httpx.Response]] = set()
         auth: PooledDigestAuth | ClientCredentialsAuth
-        if isinstance(credentials, DigestKey):
-            auth = PooledDigestAuth(credentials)
+        if isinstance(self.credentials, DigestKey):
+            auth = PooledDigestAuth(self.credentials)
         else:
-            auth = ClientCredentialsAuth(credentials, self.base_url, self.monotonic)
-        self.key_id = credentials.key_id
+            auth = ClientCredentialsAuth(self.credentials, self.base_url, self.monotonic)
         self._client = httpx.AsyncClient(
             transport=InstrumentedTransport(
                 self.transport or open_transport(self.base_url),

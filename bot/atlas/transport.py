@@ -128,19 +128,6 @@ def _parse_count(text: str) -> int | None:
     return int(text) if text.isdecimal() and len(text) < 10 else None  # noqa: PLR2004 - more digits are no count
 
 
-def check_base_url(base_url: str) -> str:
-    """Return the URL without a trailing slash; raises `ValueError` if it cannot be Atlas's."""
-    try:
-        url = httpx.URL(base_url)
-    except httpx.InvalidURL:
-        raise ValueError("the address of Atlas cannot be read") from None
-    if url.scheme not in {"http", "https"} or not url.host:
-        raise ValueError("the address of Atlas must begin with https:// and name a host")
-    if url.userinfo or url.query or url.fragment:
-        raise ValueError("the address of Atlas must not have a user, a ? or a # in it")
-    return str(url).rstrip("/")
-
-
 def open_transport(base_url: str) -> httpx.AsyncBaseTransport:
     """Return a transport for HTTP/1.1; HTTP/2 was measured not to be faster."""
     limits = httpx.Limits(

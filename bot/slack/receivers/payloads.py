@@ -29,8 +29,7 @@ Object = dict[str, Any]
 Person = TypedDict("Person", {"id": Required[Id], "team_id": Text}, total=False)
 Place = TypedDict("Place", {"id": Text}, total=False)
 Container = TypedDict("Container", {"channel_id": Text, "message_ts": Text}, total=False)
-Label = TypedDict("Label", {"text": Text}, total=False)
-Option = TypedDict("Option", {"value": Text, "text": Label | None}, total=False)
+Option = TypedDict("Option", {"value": Text}, total=False)
 Input = TypedDict("Input", {"value": Text, "selected_option": Option | None}, total=False)
 State = TypedDict("State", {"values": dict[str, dict[str, Input]] | None}, total=False)
 Block = TypedDict("Block", {"block_id": Text}, total=False)
@@ -47,7 +46,6 @@ class View(TypedDict, total=False):
     callback_id: Text
     team_id: Text
     private_metadata: Text
-    submit: Label | None
     blocks: list[Block] | None
     state: State | None
 

@@ -130,24 +130,10 @@ async def test_invalid_name_is_rejected_before_anything_is_sent(project: str) ->
     assert script.requests == []
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        *("", "cloud.mongodb.com", "ftp://cloud", "https://"),
-        *("https://u:p@cloud", "https://c?x=1", "h\0"),
-    ],
-)
-def test_invalid_base_url_is_rejected(address: str) -> None:
-    with pytest.raises(ValueError, match="address of Atlas") as caught:
-        AtlasClient(KEY, base_url=address)
-
-    assert "u:p" not in str(caught.value)
-
-
 async def test_base_url_may_have_a_path() -> None:
     script = ScriptedTransport(job())
     async with AtlasClient(
-        KEY, base_url="https://gw.example/atlas/", transport=httpx.MockTransport(script)
+        KEY, base_url="https://gw.example/atlas", transport=httpx.MockTransport(script)
     ) as atlas:
         await atlas.restore_job(REF)
 

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from bot.atlas.transport import check_base_url, proxy_for
+from bot.atlas.transport import proxy_for
 
 PROXY = "http://proxy.example:3128"
 
@@ -34,7 +34,3 @@ def test_proxy_comes_from_the_environment(
         monkeypatch.setenv(name, value)
 
     assert proxy_for(httpx.URL(url)) == proxy
-
-
-def test_trailing_slash_of_the_base_url_is_removed() -> None:
-    assert check_base_url("https://cloud.mongodb.com/") == "https://cloud.mongodb.com"

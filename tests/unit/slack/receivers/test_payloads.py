@@ -37,7 +37,6 @@ def click(**changed: Any) -> dict[str, Any]:
         (submission(state={"values": {"r": {"r": {"value": 1}}}}), "view.state.values.r.r.value"),
         (submission(blocks=["x"]), "view.blocks.0"),
         (submission(private_metadata={}), "view.private_metadata"),
-        (submission(submit="Done"), "view.submit"),
         (submission(id=None), "view.id"),
         (click(actions=[{**ACTION, "selected_option": "x"}]), "actions.0.selected_option"),
         (click(actions=[{"action_id": "a"}]), "actions.0.block_id"),
