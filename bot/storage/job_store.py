@@ -10,6 +10,7 @@ from sqlalchemy import (
     Select,
     bindparam,
     exists,
+    func,
     insert,
     select,
     text,
@@ -28,7 +29,7 @@ from bot.cancellation.job import (
     expected_wait,
 )
 from bot.cancellation.lifecycle import UNDECIDED, Request, State
-from bot.cancellation.starter import NOT_READ, REACH, StartedBy
+from bot.cancellation.starter import FEED_DELAY, NOT_READ, REACH, StartedBy
 from bot.storage import queries
 from bot.storage.download_events import record_download
 from bot.storage.posts import announce
@@ -73,6 +74,12 @@ _ANNOUNCED = (
     .where(text(JOB_IS_OPEN), jobs.c.version > 0)
     .order_by(jobs.c.id.desc())
     .limit(MAX_FOLLOWED)
+)
+#: The announced jobs that changed after `since`, of the newest rows only: jobs are never deleted.
+_CHANGED = select(jobs).where(
+    jobs.c.id > select(func.max(jobs.c.id) - MAX_FOLLOWED).scalar_subquery(),
+    jobs.c.version > 0,
+    jobs.c.changed_at > bindparam("since", type_=jobs.c.changed_at.type),
 )
 _LOCK_UNDECIDED = queries.OPEN_REQUEST_FOR.where(requests.c.state.in_(UNDECIDED)).with_for_update()
 #: The jobs of `project_id` from `first` to `last` but `job_id`.
@@ -219,10 +226,14 @@ class JobStore(Store):
 
     @reads
     def followed(self, uow: UnitOfWork) -> Sequence[KnownJob]:
-        """Return the jobs of requests that wait, of keeps, and of announcements with a button."""
+        """Return the jobs of requests that wait, of keeps, and of announcements with a button.
+
+        Those that have just ended too, because the feed may name their starters later.
+        """
         undecided = queries.requests_awaiting(uow.now, MAX_FOLLOWED, UNDECIDED)
         waiting = {request.ref: request for request in uow.get_all(undecided)}
-        others = [*uow.execute(queries.KEPT_AND_OPEN), *uow.execute(_ANNOUNCED)]
+        changed = uow.execute(_CHANGED, {"since": uow.now - FEED_DELAY})
+        others = [*uow.execute(queries.KEPT_AND_OPEN), *uow.execute(_ANNOUNCED), *changed]
         known = get_or_new(uow, [*dict.fromkeys([*waiting, *map(to_ref, others)])])
         return [_known(uow, job, waiting.get(ref)) for ref, job in known.items()]
 

@@ -38,10 +38,11 @@ async def test_events_are_what_happened_to_each_download(on_sqlite: str) -> None
             last = env.start_job("staging-eu")
             await env.start()
             await wait_until(is_complete, TIMEOUT)
-            await wait_until(lambda: last.id in starters(receiver), TIMEOUT)
             goes_on.use()
             last.finish(wall_clock())
             await wait_until(is_complete, TIMEOUT)
+            new = what_happened(env, history | running).keys()
+            await wait_until(lambda: starters(receiver).keys() >= new, TIMEOUT)
             _, metrics = await env.get("/metrics")
             messages = env.slack.state.messages("ops")
 
