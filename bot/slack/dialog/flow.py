@@ -35,7 +35,7 @@ from bot.slack.deployment import with_example
 from bot.slack.dialog import pickers, views
 from bot.slack.dialog.calls import Dialog
 from bot.slack.dialog.job_reader import JobReader
-from bot.slack.dialog.state import PICKERS, DialogState
+from bot.slack.dialog.state import DialogState
 from bot.slack.dialog.views import Content
 from bot.slack.errors import sentence_for
 from bot.slack.grammar import closest_keyword
@@ -66,12 +66,14 @@ async def open_dialog(deps: Dependencies, state: DialogState, by: Interaction) -
 
 
 async def update_dialog(
-    deps: Dependencies, state: DialogState, by: Interaction, view: Mapping[str, Any], last: str
+    deps: Dependencies,
+    state: DialogState,
+    by: Interaction,
+    view: Mapping[str, Any],
+    kept: list[Block],
 ) -> None:
-    """Read again what an open dialog is about; a selection keeps the pickers up to `last`."""
-    kept = PICKERS[: PICKERS.index(last) + 1] if state.has_pickers else ()
-    blocks = [block for block in view.get("blocks") or () if block.get("block_id") in kept]
-    await Flow(Dialog.of(deps, by, view), state, blocks).run()
+    """Read again what an open dialog is about; it keeps these pickers."""
+    await Flow(Dialog.of(deps, by, view), state, kept).run()
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ from bot.slack.decisions import Decisions
 from bot.slack.dependencies import Dependencies, OnHomeClick
 from bot.slack.dialog import views
 from bot.slack.dialog.flow import update_dialog
+from bot.slack.dialog.pickers import read_pickers
 from bot.slack.dialog.state import (
     DETAILS_NOT_SHOWN,
     PICKERS,
@@ -93,11 +94,12 @@ def _read_selection(deps: Dependencies, body: Mapping[str, Any], last: str = ids
     view, by = body.get("view") or {}, deps.interaction(body)
     try:
         state = selection(view, last)
+        kept = read_pickers(view, state, last) if state.has_pickers else []
     except UnreadableDialog as error:
         deps.reply(body, str(error))
         return
     log.info("dialog is read", picker=last, cluster=state.cluster, job=state.job_id)
-    deps.start(update_dialog(deps, state, by, view, last), "dialog", by)
+    deps.start(update_dialog(deps, state, by, view, kept), "dialog", by)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The calls that open and update a dialog: their order, their faults, and lost answers."""
 
 import asyncio
+import copy
 import json
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from bot.atlas import JobNotFound
 from bot.slack import ids
-from bot.slack.dialog.state import DETAILS_NOT_SHOWN
+from bot.slack.dialog.state import DETAILS_NOT_SHOWN, PICKERS
 from bot.slack.grammar import job_value
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job, job_ref
 from tests.support.service import CLUSTER
@@ -73,6 +74,22 @@ async def test_later_selection_replaces_the_view_that_an_earlier_one_changed(
 
     assert f"`{OTHER_ID}`" in shown(bolt)
     assert f"`{JOB_ID}`" not in shown(bolt)
+
+
+async def test_pickers_are_sent_again_without_what_the_bot_does_not_know(bolt: BoltHarness) -> None:
+    view = await with_pickers(bolt)
+    built = [each for each in view["blocks"] if each.get("block_id") in {ids.CLUSTER, ids.JOB}]
+    payload = copy.deepcopy(pick(view, JOB_ID))
+    for block in payload["view"]["blocks"]:
+        block["added"] = {"x": 1}
+        block["element"] = block.get("element", {}) | {"type": {}, "placeholder": "x"}
+    await bolt.send(payload)
+    sent = [each for each in bolt.slack.views["V1"]["blocks"] if each.get("block_id") in PICKERS]
+
+    assert sent[0] == built[0]
+    selected = sent[1]["element"].pop("initial_option")
+    assert sent[1] == built[1]
+    assert selected["value"] == job_value(job_ref())
 
 
 async def test_submission_shows_the_selected_job_if_the_dialog_shows_another(
