@@ -80,7 +80,8 @@ def check_round(settings: Settings, counts: Mapping[str, int]) -> list[CheckResu
     seconds = round_seconds(
         [*counts.values()], interval.total_seconds(), events.total_seconds(), DEFAULT_TIMINGS
     )
-    what = f"{sum(counts.values())} clusters in {len(counts)} projects"
+    noun = "project" if len(counts) == 1 else "projects"
+    what = f"{sum(counts.values())} clusters in {len(counts)} {noun}"
     return [WATCH.ok(f"it reads {what} once in {seconds:.0f} s, and sooner after an event")]
 
 

@@ -20,9 +20,7 @@ HEADLINES: Mapping[JobState, str] = {
     JobState.LINK_USED: (
         ":rotating_light: The link of a download was used or withdrawn: a copy may have been taken"
     ),
-    JobState.FINISHED: (
-        ":information_source: The download has finished: there is nothing to cancel"
-    ),
+    JobState.FINISHED: (":rotating_light: The download has finished: a copy may have been taken"),
     JobState.CANCELLED: ":white_check_mark: The download is cancelled: Atlas confirms it",
     JobState.EXPIRED: ":alarm_clock: The download link has expired; it may have been used",
     JobState.FAILED: ":information_source: The download has failed: there is nothing to cancel",
@@ -54,7 +52,9 @@ def message(
     lines = [job_lines.headline(headline, ref, project_name), started]
     if job.beyond_limit and not job.state.is_over:
         lines.append(BEYOND_LIMIT)
-    if not job.state.is_over:
+    if job.state.is_over:
+        lines += job_lines.past_link(job)
+    else:
         lines += [job_lines.link_line(job), *mrkdwn.note(policy_note)]
     note, buttons = _note(job, links, why_read_only), _buttons(job, why_read_only)
     details = [

@@ -38,7 +38,7 @@ _ENDS = {
     JobState.CANCELLED: "was ended by a cancellation",
     JobState.EXPIRED: "has ended because its link expired",
     JobState.FAILED: "has failed",
-    JobState.FINISHED: "has finished",
+    JobState.FINISHED: "has finished, so a copy may have been taken",
 }
 
 LINK_WAS_LIVE = "Its download link had been live, so the data may have been downloaded already."
@@ -137,9 +137,16 @@ def card_lines(request: Request, job: Job | None) -> list[str]:
         return [started, f"*Download link when this request ended* {link_text(job)}"]
     if request.state is not State.CANCELLED:
         return [started]
-    live = job.live_since
-    was_live = f"was live from {mrkdwn.date(live, seconds=True)} on" if live else "was never live"
-    return [started, f"*Download link* {was_live}"]
+    return [started, *past_link(job, cancelled=True)]
+
+
+def past_link(job: Job, *, cancelled: bool = False) -> list[str]:
+    """Say since when the link of a job that is over was live; a cancelled one may have had none."""
+    if job.live_since:
+        since = mrkdwn.date(job.live_since, seconds=True)
+        return [f"*Download link* was live from {since} on: a copy may have been taken"]
+    is_cancelled = cancelled or job.state is JobState.CANCELLED
+    return ["*Download link* was never live"] if is_cancelled else []
 
 
 def lead(span: Lead | None) -> str:

@@ -103,7 +103,7 @@ def _notified(post: RequestPost) -> str:
     """Name who was reached, without mentions, which would notify them once more."""
     if not post.detail.get("names"):
         return ":warning: No approver could be reached by a direct message: please ask them."
-    return ":incoming_envelope: Got this request as a direct message: {names}."
+    return ":incoming_envelope: This request was sent directly to {names}."
 
 
 def _approval(post: RequestPost) -> str:
@@ -196,7 +196,7 @@ TEMPLATES: Mapping[EventName, str | Callable[[RequestPost], str]] = {
     EventName.RETRIED: _retried,
     EventName.LINK_LIVE: (
         ":warning: The link of {job} is live{since}. "
-        "From now on the copy may have been taken; a cancellation ends the link."
+        "From now on a copy may have been taken; cancelling ends the link."
     ),
     EventName.LINK_USED: (
         ":rotating_light: The link of {job} was used or withdrawn; it was live{since}. "
