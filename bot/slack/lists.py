@@ -192,11 +192,8 @@ def job_entry(found: CancellableJob, known: Job | None) -> Block:
         f"{job_lines.started_line(found.ref, known)}\n*Download link* {link}\n"
         f"Snapshot {mrkdwn.snapshot_time(shown)}, job {mrkdwn.code(found.job.id)}"
     )
-    label = (
-        "Show this job"
-        if found.place.project.why_read_only(found.place.cluster)
-        else "Cancel this job"
-    )
+    is_read_only = found.place.project.why_read_only(found.place.cluster)
+    label = "Show this job" if is_read_only else "Cancel this job"
     button = blockkit.button(label, ids.OPEN, job_value(found.ref))
     return blockkit.section(text) | {"accessory": button}
 
@@ -217,9 +214,8 @@ def _reason(project: str, why: str, in_part: bool, clusters: Sequence[str]) -> s
     project = mrkdwn.one_line(project)
     where = f"{names} in {project}" if names else project
     why = mrkdwn.escape(why, 300)
-    return (
-        f":warning: {where}: {why}" if in_part else f":warning: Could not be read: {where}. {why}"
-    )
+    text = f"{where}: {why}" if in_part else f"Could not be read: {where}. {why}"
+    return f":warning: {text}"
 
 
 def _headline(listing: Search, cluster: str | None, start: int, shown: int) -> str:

@@ -43,19 +43,6 @@ def test_manifest_with_a_url_has_it_at_every_endpoint() -> None:
     assert parsed["settings"]["socket_mode_enabled"] is False
 
 
-def without_addresses(parsed: dict[str, Any]) -> dict[str, Any]:
-    """Remove the keys that only one of the two modes has."""
-    parsed["features"]["slash_commands"][0].pop("url", None)
-    for section in ("event_subscriptions", "interactivity"):
-        parsed["settings"][section].pop("request_url", None)
-    del parsed["settings"]["socket_mode_enabled"]
-    return parsed
-
-
-def test_manifest_for_http_differs_in_nothing_else() -> None:
-    assert without_addresses(http()) == without_addresses(yaml.safe_load(manifest()))
-
-
 def test_manifest_for_http_has_no_placeholder() -> None:
     text = manifest("https://bot.example.com")
 
