@@ -33,6 +33,9 @@ from bot.storage.unit_of_work import Store, UnitOfWork, writes
 
 LEASE = timedelta(seconds=6)  #: of a claim without renewal; a post of a dead leader waits for it
 LONGEST_DELAY = timedelta(minutes=2)  #: an upper bound of retry delays and leases; see `has_passed`
+#: After this an edit is sent once more that was tried before: Slack may carry out the earlier try
+#: late, after the one that succeeded, and the message would show an old state for ever.
+LATE_EDIT = timedelta(seconds=30)
 ERROR_LENGTH = 200  #: characters of an error that are stored
 EARLIER_EDIT = "edit"  #: the kind of an edit of the edition before
 
@@ -77,6 +80,12 @@ _IS_LATER_ANNOUNCEMENT = exists().where(
 _IS_CHANGE = or_(posts.c.kind == EARLIER_EDIT, _IS_LATER_ANNOUNCEMENT)
 DUE_POSTS = _due_posts()
 _CHANGE_POST = update(posts).where(posts.c.id == bindparam("of"), posts.c.state == bindparam("was"))
+#: Lets the message `of` show its subject again when it is `due`, if no change is due anyway.
+_SHOW_AGAIN = (
+    update(posts)
+    .where(posts.c.id == bindparam("of"), posts.c.shown == posts.c.wanted)
+    .values(wanted=posts.c.wanted + 1, due_at=bindparam("due", type_=posts.c.due_at.type))
+)
 #: Locks the posts that may be delivered; posts that another replica locks are skipped.
 LOCK_DUE_POSTS = DUE_POSTS.with_for_update(of=posts, skip_locked=True)
 _IS_FIRST_TRY = and_(posts.c.state == DUE, posts.c.attempts == 0)
@@ -140,6 +149,8 @@ class OutboxStore(Store):
         """Record the message's place, where it is edited from now on, or what an edit shows."""
         if post.is_edit:
             _end_delivery(uow, post, shown=post.wanted, error=None)
+            if post.attempts > 1:
+                uow.execute(_SHOW_AGAIN, {"of": post.id, "due": uow.now + LATE_EDIT})
             return
         # Without a place it cannot be edited.
         known = {"ts": ts} if ts else {"ts": ts, "shown": posts.c.wanted}

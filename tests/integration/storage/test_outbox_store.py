@@ -8,7 +8,13 @@ from sqlalchemy import Connection
 
 from bot.cancellation.lifecycle import Card, Outcome, State
 from bot.cancellation.posts import PostKind, RequestPost
-from bot.storage.outbox_store import CLAIM_POSTS, LEASE, LOCK_DUE_POSTS, LONGEST_DELAY
+from bot.storage.outbox_store import (
+    CLAIM_POSTS,
+    LATE_EDIT,
+    LEASE,
+    LOCK_DUE_POSTS,
+    LONGEST_DELAY,
+)
 from tests.integration.storage.conftest import Stores
 from tests.support.domain import ADA, RINA, a_request, a_waiting_request, allow, keep_all
 from tests.support.pauses import pause
@@ -206,6 +212,24 @@ async def test_postponed_edit_is_no_attempt_and_is_due_when_the_request_ends(env
     again, outcome = await env.claim_posts()
     assert (again.id, again.attempts, again.request.state) == (edit.id, 1, State.WITHDRAWN)
     assert outcome.kind is PostKind.REPLY
+
+
+async def test_edit_that_was_tried_before_is_sent_again_as_slack_may_carry_out_a_try_late(
+    env: Stores,
+) -> None:
+    request = await env.posted(a_waiting_request(approvals=2))
+    await env.store.approve(request.id, ADA, allow, keep_all)
+    reply, edit = await env.claim_posts()
+    await env.outbox.mark_sent(reply, "C0OPS", "1.2")
+    await env.outbox.retry_later(edit, 1, "Slack did not answer.")
+    env.clock.advance(1)
+    await drained(env)
+
+    assert await env.claim_posts() == []
+    env.clock.advance(LATE_EDIT.total_seconds())
+    assert [post.id for post in await drained(env)] == [edit.id]
+    env.clock.advance(LATE_EDIT.total_seconds())
+    assert await env.claim_posts() == []
 
 
 async def test_outcome_during_the_claim_of_a_card_update_enqueues_another(env: Stores) -> None:
