@@ -45,6 +45,8 @@ class Policy:
     #: Where new downloads are announced; empty: they are on record only; None: not watched.
     watch_channel: str | None = None
     quarantine: QuarantinePolicy = NO_QUARANTINE  #: of new downloads that no approver keeps
+    #: Whether who started an announced download is asked if it was they.
+    ask_starter: bool = True
     note: str = ""  #: for the people who decide
 
     @property

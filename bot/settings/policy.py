@@ -59,7 +59,7 @@ Starters = Annotated[frozenset[str], parser(parsers.starters, _texts(parsers.STA
 
 
 class PolicySettings(Model):
-    """The policy of a project, by the keys of the projects file."""
+    """The policy of a project or of some of its clusters, by the keys of the projects file."""
 
     requesters: PeopleOrNone = setting(
         "who may ask: users and user groups, or `*` for every full member of the workspace",
@@ -128,7 +128,8 @@ class PolicySettings(Model):
 
     def policy(self) -> Policy:
         """Return the policy; some rules have defaults that depend on other rules."""
-        names = (field.name for field in fields(Policy) if field.name in POLICY_KEYS)
+        own = type(self).model_fields
+        names = (field.name for field in fields(Policy) if field.name in own)
         rules: dict[str, Any] = {name: getattr(self, name) for name in names}
         requesters = self.requesters or EVERYONE
         approvers = self.approvers or requesters
@@ -150,10 +151,20 @@ class PolicySettings(Model):
         return Policy(**rules)
 
 
-POLICY_KEYS = tuple(PolicySettings.model_fields)
+class ProjectPolicySettings(PolicySettings):
+    """The policy of a project, with the keys that its clusters cannot have."""
+
+    ask_starter: Flag = setting(
+        "whether the person who started an announced download is asked by direct message if it was "
+        "they; needs the scope `users:read.email`",
+        default=True,
+    )
 
 
-class DefaultPolicy(PolicySettings):
+POLICY_KEYS = tuple(ProjectPolicySettings.model_fields)
+
+
+class DefaultPolicy(ProjectPolicySettings):
     """The policy of every project that has no other, by the `BOT_` variables."""
 
     model_config = ConfigDict(alias_generator=lambda name: f"BOT_{name.upper()}")

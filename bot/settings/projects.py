@@ -21,6 +21,7 @@ from bot.settings.policy import (
     OrganizationSettings,
     PolicyHolder,
     PolicySettings,
+    ProjectPolicySettings,
     ProjectSettings,
     policy_problems,
 )
@@ -70,8 +71,10 @@ class ClusterEntry(PolicyEntry):
     note: Note = setting("shown on dialog, card and announcement, up to 200 characters", default="")
 
 
-class Entry(PolicyEntry):
+class Entry(PolicyEntry, ProjectPolicySettings):
     """Credentials and policies, where they are given."""
+
+    model_config = ConfigDict(extra="forbid")  # of two bases, the last one's would hold
 
     public_key_env: VariableName = setting("the variable that holds the API key's public part")
     private_key_env: VariableName = setting("the variable that holds its private part")
