@@ -16,6 +16,7 @@ from bot.services.kept_downloads import KeptDownloads
 from bot.services.leader import Leader
 from bot.services.projects import Project, Projects
 from bot.services.quarantine import Quarantine
+from bot.services.starter_questions import StarterQuestions
 from bot.services.sweeper import Notifier, Sweeper
 from bot.services.watch import Watcher
 from bot.slack.channels import Channels, ChannelStatus, named_channels
@@ -24,6 +25,7 @@ from bot.slack.directory import Directory
 from bot.slack.outbox.messages import MessageBuilder
 from bot.slack.outbox.rate_limits import EDIT
 from bot.slack.outbox.worker import Outbox
+from bot.storage.claim_store import ClaimStore
 from bot.storage.history import History
 from bot.storage.job_store import JobStore
 from bot.storage.notice_store import NoticeStore
@@ -69,6 +71,7 @@ class LeaderLoops:
             on_state_entered=on_state,
             fence=fence,
         )
+        self._claims = ClaimStore(database, clock, on_step=metrics.count_question, fence=fence)
         self._jobs = replace(services.jobs, store=JobStore(database, clock, fence=fence))
 
     def _set_downloads_seen(self, project_id: str, count: int) -> None:
@@ -141,7 +144,7 @@ class LeaderLoops:
         channels: ChannelStatus,
         direct: DirectMessages,
     ) -> Mapping[str, Loop]:
-        """Return the loops that ask Slack: the notifier, quarantine, and the judge of keeps."""
+        """Return the loops that ask Slack, by their names."""
         core, projects = self._core, self._core.projects
         interval = core.timings.quarantine_interval
         notifier = Notifier(
@@ -172,7 +175,19 @@ class LeaderLoops:
             on_change=core.on_change,
             interval=interval,
         )
-        return {"notifier": notifier.run, "quarantine": quarantine.run, "keeps": keeps.run}
+        questions = StarterQuestions(
+            self._claims,
+            projects,
+            directory.member_with_email,
+            on_change=core.on_change,
+            interval=interval,
+        )
+        return {
+            "notifier": notifier.run,
+            "quarantine": quarantine.run,
+            "keeps": keeps.run,
+            "questions": questions.run,
+        }
 
     def of_projects(self, names: asyncio.Task[None]) -> dict[tuple[str, str, AtlasReader], Loop]:
         """Return the loops of the projects by what they depend on: kind, project, and client."""

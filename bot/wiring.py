@@ -20,6 +20,7 @@ from bot.services.runner import Runner
 from bot.services.service import CancellationService
 from bot.settings import AtlasSettings, OrganizationSettings, ProjectSettings, Settings
 from bot.slack.directory import GROUP_READS, MAX_GROUP_READS
+from bot.storage.claim_store import ClaimStore
 from bot.storage.database import Database, DatabaseClock
 from bot.storage.history import History
 from bot.storage.job_store import JobStore
@@ -152,6 +153,9 @@ class CoreServices:
             on_state_entered=metrics.count_state,
             on_cancelled_before_link=metrics.cancelled_before_link.inc,
         )
+        self._claims = ClaimStore(
+            database, clock, on_state_entered=metrics.count_state, on_step=metrics.count_question
+        )
         self.calls = CallBudget(database, clock)
         self._connections = ConnectionStore(database, clock, self.owner)
 
@@ -185,6 +189,7 @@ class CoreServices:
             finder=finder,
             jobs=self.jobs,
             history=History(database, clock),
+            claims=self._claims,
             now=clock,
             on_change=self.on_change,
         )

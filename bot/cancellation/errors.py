@@ -4,7 +4,8 @@ CancellationError
 ├── NotAllowed          the policy refuses it
 ├── StateConflict       the request changed before
 ├── StorageError        the database failed
-└── UnknownProject, RateLimitReserved, RequestNotFound, RightsNotChecked
+└── UnknownProject, RateLimitReserved, RequestNotFound, RightsNotChecked, NotAsked, AlreadyAnswered,
+    QuestionOver
 """
 
 from dataclasses import dataclass
@@ -183,6 +184,21 @@ class RightsNotChecked(CancellationError):
 
 class StarterNotChecked(RightsNotChecked):
     sentence = "{why} The bot could not check whether you started this download, so nothing was done. Try again in a moment."  # noqa: E501 - shown as it stands
+
+
+class NotAsked(CancellationError):
+    sentence = "Only the person whom the bot asked can answer this. To cancel the download, use the button on its announcement."  # noqa: E501 - shown as it stands
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class AlreadyAnswered(CancellationError):
+    sentence = "You answered already that it {said} you: the first answer counts."
+
+    said: str  #: "was" or "was not"
+
+
+class QuestionOver(CancellationError):
+    sentence = "The download has ended, so that no answer is needed any more."
 
 
 class StorageError(CancellationError):

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from bot.atlas import LINK_LIFETIME, DeliveryType, JobRef, JobState, RestoreJob
-from bot.cancellation.lifecycle import JobFingerprint, Request, State
+from bot.cancellation.lifecycle import Card, JobFingerprint, Request, State
 from bot.cancellation.starter import NOT_READ, StartedBy
 
 #: From the start of a job to its link, until enough of the project's own times are known.
@@ -42,6 +42,13 @@ class QuarantineDecision(StrEnum):
 
     CARD = "card"  #: it is quarantined, and the request's card is its announcement
     BEYOND_LIMIT = "beyond_limit"  #: it is only announced
+
+
+class StarterAnswer(StrEnum):
+    """What the person said whom Atlas names as the starter."""
+
+    MINE = "mine"
+    NOT_MINE = "not_mine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,11 @@ class Job:
     shown: JobFingerprint | None = None  #: as the watch first listed it; None before
     quarantine: QuarantineDecision | None = None
     was_running: bool = False  #: whether it was there already when the watch first read its cluster
+    #: The Slack user who was asked whether it is theirs; empty before, and None for a job that was
+    #: known before the bot could ask.
+    asked: str | None = ""
+    answer: StarterAnswer | None = None  #: what that person said first
+    announcement: Card | None = None  #: where the announcement is, once it is posted
     request: Request | None = None  #: for an announcement: the newest request for the job
 
     @classmethod

@@ -24,6 +24,8 @@ class PostKind(StrEnum):
     DIRECT = "direct"  #: a direct message to one person about a request
     COPY = "copy"  #: the card of a waiting request as a direct message to one approver
     ANNOUNCEMENT = "announcement"  #: a watched job
+    QUESTION = "question"  #: asks the starter of a watched job, in a direct message
+    ALARM = "alarm"  #: the starter says that it was not they, in the announcement's thread
 
 
 class PostState(StrEnum):
@@ -70,7 +72,14 @@ class Announcement(BasePost):
     job: Job
 
 
-Post: TypeAlias = RequestPost | Announcement
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StarterPost(BasePost):
+    """The question to the starter of a job, or the alarm that follows; `job` is as it is now."""
+
+    job: Job
+
+
+Post: TypeAlias = RequestPost | Announcement | StarterPost
 
 
 def message_id(subject: str, event: str, number: int) -> str:

@@ -1,4 +1,4 @@
-"""The use cases of a request: look up, submit, approve, deny, withdraw, retry, review."""
+"""The use cases of a request: look up, submit, approve, deny, withdraw, retry, review, answer."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,10 +7,10 @@ from datetime import datetime
 from functools import partial
 
 from bot.atlas import JobRef, RestoreJob
-from bot.cancellation import errors, judgement
+from bot.cancellation import claims, errors, judgement
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import NotAllowed
-from bot.cancellation.job import Job
+from bot.cancellation.job import Job, StarterAnswer
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import Ask, Request, State
 from bot.cancellation.notices import recipients
@@ -23,6 +23,7 @@ from bot.services.jobs import FEED_TIMEOUT, Jobs
 from bot.services.projects import Projects
 from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
+from bot.storage.claim_store import ClaimStore
 from bot.storage.history import History
 from bot.storage.request_store import Check, RequestStore
 
@@ -71,6 +72,7 @@ class CancellationService:
     finder: JobFinder
     jobs: Jobs
     history: History
+    claims: ClaimStore
     now: Callable[[], datetime]
     on_change: Callable[[], None] = lambda: None
 
@@ -189,6 +191,13 @@ class CancellationService:
             return rules.may_review(self.projects.policy(request.ref), request, known)
 
         return self._changed(await self.requests.review(request_id, person, check))
+
+    async def answer(self, ref: JobRef, person: ActingPerson, answer: StarterAnswer) -> None:
+        """Record what the starter of a download says; an enforced quarantine may end by it."""
+        ending = partial(claims.ending_by, answer, self.projects.policy_or_none(ref))
+        if request := await self.claims.answer(ref, person, answer, ending):
+            self.runner.start(request.id)
+        self.on_change()
 
     def _changed(self, request: Request) -> Request:
         """Start the request if it is approved, and notify the outbox."""

@@ -9,7 +9,6 @@ from bot.slack import blockkit, ids, job_lines, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.client import Links
 from bot.slack.deployment import labelled
-from bot.slack.grammar import job_value
 
 #: The first line, by the state of the job.
 HEADLINES: Mapping[JobState, str] = {
@@ -49,7 +48,7 @@ def message(
     was_running = job.was_running and job.state is JobState.IN_PROGRESS
     headline = WAS_RUNNING if was_running else HEADLINES[job.state]
     started = job_lines.started_line(ref, job, ended=job.state.is_over)
-    lines = [job_lines.headline(headline, ref, project_name), started]
+    lines = [job_lines.headline(headline, ref, project_name), *job_lines.answer_lines(job), started]
     if job.beyond_limit and not job.state.is_over:
         lines.append(BEYOND_LIMIT)
     if job.state.is_over:
@@ -89,7 +88,7 @@ def _note(job: Job, links: Links, why_read_only: str) -> str:
 def _buttons(job: Job, why_read_only: str) -> list[Block]:
     if job.state.is_over or why_read_only:
         return []
-    return [blockkit.button("Cancel this job", ids.OPEN, job_value(job.ref), style="danger")]
+    return [job_lines.open_button(job.ref)]
 
 
 def metadata(job: Job) -> dict[str, Any]:

@@ -25,12 +25,13 @@ from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.handlers import update_with
 from bot.slack.errors import internal_error_text, other_version
 from bot.slack.payloads import may_begin, name_of, request_in
+from bot.slack.question import handlers as question_handlers
 from bot.tasks import new_reference
 
 log = structlog.get_logger(__name__)
 
 ANYTHING = re.compile(".*", re.DOTALL)
-FEATURES = (command_handlers, lists, home)
+FEATURES = (command_handlers, lists, home, question_handlers)
 
 
 class App(AsyncApp):

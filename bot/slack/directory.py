@@ -246,6 +246,25 @@ class Directory:
         except RightsNotChecked as error:
             raise StarterNotChecked(**vars(error)) from error
 
+    async def member_with_email(self, email: str) -> str | None:
+        """Return the full member of the bot's own workspace with this address, in any case.
+
+        Raises `RightsNotChecked`, also without the scope.
+        """
+        for address in dict.fromkeys((email, email.lower())):
+            try:
+                async with asyncio.timeout(self.timeout):
+                    answer = await self.client.users_lookupByEmail(email=address)
+            except (*CALL_ERRORS, RateLimited) as error:
+                if (refusal := _not_checked(error)).code in UNKNOWN_USER:
+                    continue
+                raise refusal from error
+            user = answer.get("user") or {}
+            account = read_account(user, self.identity)
+            is_theirs = (account.email or "").casefold() == email.casefold()
+            return str(user["id"]) if is_theirs and account.kind is Kind.MEMBER else None
+        return None
+
     async def members_of(self, groups: Iterable[str]) -> frozenset[str]:
         """Return the user ids of all members of these groups."""
         lists = await asyncio.gather(*(self._load(self._members, group) for group in groups))
@@ -303,9 +322,7 @@ class Directory:
             stored = cache.get_stored(key, max_age=MAX_AGE) if reuse else None
             if stored is not None:
                 return stored
-            why = REASONS.get(meaning.code, f"Slack answered {meaning.code}.")
-            is_temporary = isinstance(meaning, SlackUnavailable)
-            raise RightsNotChecked(why, meaning.seconds, meaning.code, is_temporary) from error
+            raise _not_checked(meaning) from error
 
     async def _read_account(self, user: str) -> Account:
         answer = await self.client.users_info(user=user)
@@ -323,6 +340,13 @@ class Directory:
             self._groups_free_at = self.monotonic() + translate_error(error).seconds
             raise
         return tuple(answer.get("users") or ())
+
+
+def _not_checked(error: BaseException) -> RightsNotChecked:
+    meaning = translate_error(error)
+    why = REASONS.get(meaning.code, f"Slack answered {meaning.code}.")
+    is_temporary = isinstance(meaning, SlackUnavailable)
+    return RightsNotChecked(why, meaning.seconds, meaning.code, is_temporary)
 
 
 def _groups_with(ids: frozenset[str], members: Mapping[str, Collection[str]]) -> frozenset[str]:

@@ -25,6 +25,8 @@ KEEP: Final = "cancel_restore_keep"
 WITHDRAW: Final = "cancel_restore_withdraw"
 RETRY: Final = "cancel_restore_retry"
 REVIEW: Final = "cancel_restore_review"
+MINE: Final = "cancel_restore_mine"
+NOT_MINE: Final = "cancel_restore_not_mine"
 MORE: Final = "cancel_restore_more"
 #: A command that is tried again; its value is what was typed.
 COMMAND: Final = "cancel_restore_command"

@@ -4,11 +4,12 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from bot.atlas import JobRef, JobState
-from bot.cancellation.job import Job, Lead, LinkPhase
+from bot.cancellation.job import Job, Lead, LinkPhase, StarterAnswer
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.starter import NOT_READ, StartedBy, Starter, StarterKind, StarterStatus
-from bot.slack import mrkdwn
+from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.deployment import labelled
+from bot.slack.grammar import job_value
 
 _KINDS = {
     StarterKind.USER: "{name}",
@@ -39,6 +40,18 @@ _ENDS = {
     JobState.EXPIRED: "has ended because its link expired",
     JobState.FAILED: "has failed",
     JobState.FINISHED: "has finished, so a copy may have been taken",
+}
+
+#: What the person said whom Atlas names as the starter.
+ANSWERS = {
+    StarterAnswer.MINE: (
+        ":speech_balloon: {who} says: *it was me*. Somebody who took over that account could say "
+        "so, too."
+    ),
+    StarterAnswer.NOT_MINE: (
+        ":rotating_light: *Not mine* {who}, who started this by Atlas's activity feed, says that "
+        "it was not they"
+    ),
 }
 
 LINK_WAS_LIVE = "Its download link had been live, so the data may have been downloaded already."
@@ -88,6 +101,13 @@ def _name(starter: Starter, style: Style = mrkdwn) -> str:
     actor = template.format(name=name, sign=style.sign("rotating_light")).strip()
     others = mrkdwn.join(map(style.code, starter.others[:MAX_OTHERS]))
     return f"{actor}, or else {others}" if others else actor
+
+
+def answer_lines(job: Job | None) -> list[str]:
+    """Return the line with what the person said who was asked; before that, nothing."""
+    if job is None or job.answer is None:
+        return []
+    return [ANSWERS[job.answer].format(who=mrkdwn.person(job.asked))]
 
 
 def link_line(job: Job) -> str:
@@ -147,6 +167,11 @@ def past_link(job: Job, *, cancelled: bool = False) -> list[str]:
         return [f"*Download link* was live from {since} on: a copy may have been taken"]
     is_cancelled = cancelled or job.state is JobState.CANCELLED
     return ["*Download link* was never live"] if is_cancelled else []
+
+
+def open_button(ref: JobRef) -> blockkit.Block:
+    """Build the button that opens the dialog for a job."""
+    return blockkit.button("Cancel this job", ids.OPEN, job_value(ref), style="danger")
 
 
 def lead(span: Lead | None) -> str:

@@ -14,7 +14,9 @@ SCOPES: Final[Mapping[str, str]] = {
     "chat:write": "the card of a request, its thread, and direct messages",
     "chat:write.public": "cards in public channels without an invitation of the bot",
     "users:read": "whether a person is a full member, a guest, or of another organization",
-    "users:read.email": "whether the person who keeps a download has started it",
+    "users:read.email": (
+        "whether the person who keeps a download has started it, and who is asked about a download"
+    ),
     "usergroups:read": "user groups as requesters and approvers",
     "channels:read": "whether the bot can post to a public channel",
     "groups:read": "whether the bot can post to a private channel",
@@ -27,7 +29,10 @@ OPTIONAL_SCOPES: Final[Mapping[str, str]] = {
         "requests that need approval are refused"
     ),
     "usergroups:read": "people of user groups in the settings have no rights",
-    "users:read.email": "an approver who started a download can keep it in quarantine",
+    "users:read.email": (
+        "an approver who started a download can keep it in quarantine, and no one is asked whether "
+        "a download is theirs"
+    ),
     "groups:read": (
         "cards of private channels go to direct messages, and requests there that need approval "
         "are refused"

@@ -25,10 +25,11 @@ from bot.cancellation.job import (
     Job,
     LinkPhase,
     QuarantineDecision,
+    StarterAnswer,
     differ,
     expected_wait,
 )
-from bot.cancellation.lifecycle import UNDECIDED, Request, State
+from bot.cancellation.lifecycle import UNDECIDED, Card, Request, State
 from bot.cancellation.starter import FEED_DELAY, NOT_READ, REACH, StartedBy
 from bot.storage import queries
 from bot.storage.download_events import record_download
@@ -47,7 +48,7 @@ from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 MAX_OBSERVED = 50  #: the newest observed links of a project that count
 MAX_FOLLOWED = 100  #: jobs that are followed at most, of each kind
 #: The columns with the name and the value of an attribute of `Job`.
-_SAME = ("first_seen_at", "changed_at", "live_since", "until", "version")
+_SAME = ("first_seen_at", "changed_at", "live_since", "until", "version", "asked")
 # Statements with parameters are built once, because that takes longer than to run them.
 _LOCK_JOB = select(jobs).where(queries.has_job(jobs)).with_for_update()
 _WANTED = select(jobs).where(
@@ -104,6 +105,8 @@ def to_job(row: Any) -> Job:  # noqa: ANN401 - a database row
         shown=shown_from_json(json.loads(row.shown)) if row.shown else None,
         quarantine=QuarantineDecision(row.quarantine) if row.quarantine else None,
         was_running=bool(row.was_running),
+        answer=StarterAnswer(row.answer) if row.answer else None,
+        announcement=Card(channel=row.channel, ts=row.ts) if row.ts else None,
     )
 
 
@@ -121,6 +124,7 @@ def _to_row(job: Job) -> dict[str, Any]:
         "shown": json.dumps(job.shown.to_json()) if job.shown else "",
         "quarantine": job.quarantine,
         "was_running": job.was_running,
+        "answer": job.answer,
     }
 
 

@@ -22,7 +22,14 @@ from sqlalchemy import (
 
 from bot.cancellation.events import Event, EventName
 from bot.cancellation.lifecycle import UNDECIDED, Card
-from bot.cancellation.posts import Announcement, Post, PostKind, PostState, RequestPost
+from bot.cancellation.posts import (
+    Announcement,
+    Post,
+    PostKind,
+    PostState,
+    RequestPost,
+    StarterPost,
+)
 from bot.storage import queries
 from bot.storage.database import has_passed
 from bot.storage.job_store import get_announced, get_or_new
@@ -74,6 +81,7 @@ def _due_posts() -> Select[Any]:
 _EARLIER = posts.alias()
 _IS_LATER_ANNOUNCEMENT = exists().where(
     _EARLIER.c.watched_job == posts.c.watched_job,
+    _EARLIER.c.kind == posts.c.kind,
     _EARLIER.c.recipient.is_not_distinct_from(posts.c.recipient),
     _EARLIER.c.id < posts.c.id,
 )
@@ -122,8 +130,8 @@ class OutboxStore(Store):
     ) -> Sequence[Post]:
         """Claim due posts, in order within each request and watched job.
 
-        Claims at most `limit` posts about requests, of which `direct` to one person, and
-        `announcements` about watched jobs. The owner is delivering those that it has `held`; its
+        Claims at most `limit` posts, of which `direct` to one person, and `announcements` beside
+        them. The owner is delivering those that it has `held`; its
         other claims are due again, since no answer to them came.
         """
         if held:  # for a replica of the edition before, which takes over claims that run out
@@ -133,10 +141,11 @@ class OutboxStore(Store):
         values = {"owner": owner, "held": list(held), "now": uow.now}
         values |= {"far": uow.now + LONGEST_DELAY, "limit": limit + announcements}
         due = _adopt(uow, uow.execute(LOCK_DUE_POSTS, values).all())
-        about_requests = [row.id for row in due if row.watched_job is None and not row.recipient]
-        about_requests += [row.id for row in due if row.recipient][:direct]  # they come last
-        about_jobs = [row.id for row in due if row.watched_job is not None]
-        claimed = about_requests[:limit] + about_jobs[:announcements]
+        announced = [row.id for row in due if row.kind == PostKind.ANNOUNCEMENT]
+        others = [row for row in due if row.kind != PostKind.ANNOUNCEMENT and not row.recipient]
+        claimed = [row.id for row in others]
+        claimed += [row.id for row in due if row.recipient][:direct]  # they come last
+        claimed = claimed[:limit] + announced[:announcements]
         if not claimed:
             return []
         lease = {"ids": claimed, "owner": owner, "until": uow.now + LEASE}
@@ -214,7 +223,7 @@ def _end_delivery(uow: UnitOfWork, post: Post, **values: object) -> None:
     """Record how the delivery ended; after the last first copy, reply with who was reached."""
     values |= {"attempts": 0, "lease_owner": None, "lease_until": None}
     # Before the post: a change locks them in this order. It also lets one copy be the last.
-    if isinstance(post, Announcement):
+    if not isinstance(post, RequestPost):
         uow.execute(select(jobs.c.id).where(jobs.c.id == post.job.id).with_for_update())
         _update(uow, post, **values)
         return
@@ -273,7 +282,9 @@ def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
         if row.state == PostState.SENT:
             message["place"] = Card(channel=row.channel, ts=row.ts)
         if row.watched_job:
-            claimed.append(Announcement(**message, job=announced[row.watched_job]))
+            is_announcement = message["kind"] is PostKind.ANNOUNCEMENT
+            about_job = Announcement if is_announcement else StarterPost
+            claimed.append(about_job(**message, job=announced[row.watched_job]))
             continue
         request = requests[row.request]
         post = RequestPost(

@@ -47,9 +47,11 @@ SHOW_REQUEST = _SHOW.where(
 )
 _IS_DROPPED = and_(posts.c.state == PostState.DROPPED, posts.c.recipient.is_(None))
 #: The same for the watched job `of`. An announcement that its channel did not take is due again.
-SHOW_JOB = _SHOW.where(posts.c.watched_job == bindparam("of"), or_(_CAN_SHOW, _IS_DROPPED)).values(
-    state=case((_IS_DROPPED, DUE), else_=posts.c.state)
-)
+SHOW_JOB = _SHOW.where(
+    posts.c.watched_job == bindparam("of"),
+    posts.c.kind != PostKind.ALARM,  # it shows what was said
+    or_(_CAN_SHOW, _IS_DROPPED),
+).values(state=case((_IS_DROPPED, DUE), else_=posts.c.state))
 
 
 def new_post(
@@ -116,26 +118,38 @@ def announce(execute: Execute, now: datetime, jobs: Iterable[Any]) -> None:
     announced = [job for job in jobs if job.quarantine != QuarantineDecision.CARD]
     if new := [new_announcement(now, job, None) for job in announced if job.version == 1]:
         execute(insert(posts), new)
-    if changed := [{"of": job.id, "due": now} for job in announced if job.version > 1]:
+    # The question to its starter shows it, too.
+    if changed := [{"of": job.id, "due": now} for job in jobs if job.version > 1]:
         execute(SHOW_JOB, changed)
 
 
 def announcements(job_id: int) -> Select[Any]:
     """Select the announcements of a watched job, whether they were delivered or not."""
-    return select(posts).where(posts.c.watched_job == job_id)
+    return select(posts).where(posts.c.watched_job == job_id, posts.c.kind == PostKind.ANNOUNCEMENT)
 
 
 def new_announcement(now: datetime, job: Any, recipient: str | None) -> dict[str, Any]:  # noqa: ANN401 - a database row
+    row = new_job_post(now, job, PostKind.ANNOUNCEMENT, recipient, job.version)
+    return row | {"priority": ANNOUNCEMENT_PRIORITY}
+
+
+def new_job_post(
+    now: datetime,
+    job: Any,  # noqa: ANN401 - a database row
+    kind: PostKind,
+    recipient: str | None = None,
+    number: int = 0,
+) -> dict[str, Any]:
+    """Return the row of a new message about a watched job."""
     subject = f"{job.project_id}/{job.cluster_name}/{job.job_id}"
-    event = f"{PostKind.ANNOUNCEMENT}:{recipient}" if recipient else PostKind.ANNOUNCEMENT
     return {
         "watched_job": job.id,
         "recipient": recipient,
-        "priority": ANNOUNCEMENT_PRIORITY,
-        "kind": PostKind.ANNOUNCEMENT,
+        "priority": FIRST,
+        "kind": kind,
         "at": now,
         "detail": "{}",
         "state": PostState.DUE,
         "due_at": now,
-        "client_msg_id": message_id(subject, event, job.version),
+        "client_msg_id": message_id(subject, f"{kind}:{recipient}" if recipient else kind, number),
     }

@@ -14,7 +14,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from bot.atlas import JobRef
 from bot.cancellation import quarantine as rules
 from bot.cancellation.events import EventName
-from bot.cancellation.job import Job, QuarantineDecision
+from bot.cancellation.job import Job, QuarantineDecision, StarterAnswer
 from bot.cancellation.lifecycle import Ending, Outcome, Request, State
 from bot.cancellation.posts import PostKind
 from bot.cancellation.quarantine import Mode, WatchedCluster
@@ -23,7 +23,7 @@ from bot.storage import queries
 from bot.storage.job_store import get_or_new
 from bot.storage.request_store import add_request
 from bot.storage.request_writer import CHANGE_REQUEST
-from bot.storage.tables import BY_BOT, approvals, posts, requests, to_ref
+from bot.storage.tables import BY_BOT, JOB, approvals, jobs, posts, requests, to_ref
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 MAX_WAITING = 500  #: requests that are looked at in one step
@@ -35,8 +35,14 @@ _IS_QUARANTINED = requests.c.state == State.QUARANTINED
 _IS_CANCELLED = or_(
     requests.c.state.in_([State.APPROVED, State.CANCELLING]), requests.c.delete_count > 0
 )
-#: Whether an approver let the request run by a click.
-_BY_PERSON = exists().where(approvals.c.request == requests.c.id, approvals.c.voided_at.is_(None))
+#: Whether a person lets the request run: an approver by a click, or the one who disowns the job.
+_BY_PERSON = or_(
+    exists().where(approvals.c.request == requests.c.id, approvals.c.voided_at.is_(None)),
+    exists().where(
+        *(jobs.c[name] == requests.c[name] for name in JOB),
+        jobs.c.answer == StarterAnswer.NOT_MINE,
+    ),
+)
 
 
 _NEWEST_OTHER = queries.NEWEST_REQUEST_FOR.where(requests.c.id != bindparam("but"))
@@ -190,7 +196,7 @@ def _is_recent(uow: UnitOfWork) -> ColumnElement[bool]:
 
 
 def _count(uow: UnitOfWork, project_id: str, *conditions: ColumnElement[bool]) -> int:
-    """Count the bot's own requests which no approver let run."""
+    """Count the bot's own requests which no person let run."""
     own = (text(BY_BOT), requests.c.project_id == project_id, ~_BY_PERSON)
     count = select(func.count()).select_from(requests).where(*own, *conditions)
     return int(uow.execute(count).scalar_one())

@@ -215,6 +215,8 @@ jobs = Table(
     Column("phase", Text),  # what the messages show
     Column("started_by", Text),
     Column("was_running", Boolean),  # the first read of the cluster listed it
+    Column("asked", Text),  # the user who was asked whether it is theirs; empty: not yet
+    Column("answer", Text),
     UniqueConstraint(*JOB, name="one_row_per_watched_job"),
     partial_index("open_watched_jobs", "project_id", where=JOB_IS_OPEN),
     partial_index("observed_links", "project_id", "live_since", where="live_since IS NOT NULL"),

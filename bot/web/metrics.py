@@ -90,6 +90,11 @@ class Metrics:
         self._downloads_seen = self._counter(
             "downloads_seen", "Downloads of a watched project that are on record.", ["project"]
         )
+        self.starter_questions = self._counter(
+            "starter_questions",
+            "Questions to the starters of downloads that were asked, and their answers.",
+            ["step"],
+        )
         self._detection_seconds = self._histogram(
             "detection_seconds",
             "Time from the start of a restore job until Slack had its announcement.",
@@ -130,6 +135,10 @@ class Metrics:
 
     def count_state(self, state: str) -> None:
         self.requests.labels(state=state).inc()
+
+    def count_question(self, step: str) -> None:
+        """Count a question that was asked, or its answer."""
+        self.starter_questions.labels(step=step).inc()
 
     def observe_atlas_call(self, method: str, status: int | None, seconds: float) -> None:
         """Count one call; `status` is None without a response."""

@@ -22,6 +22,7 @@ from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
 from bot.storage import request_writer, tables
+from bot.storage.claim_store import ClaimStore
 from bot.storage.database import Database
 from bot.storage.history import History
 from bot.storage.job_store import JobStore
@@ -106,6 +107,7 @@ class ServiceOnSqlite:
         self.people: dict[str, Person] = {}
         self.runs = IdleRunner()
         self.database = FaultyDatabase(new_database(directory))
+        self.claims = ClaimStore(self.database, self.clock)
         self.service = CancellationService(
             RequestStore(self.database, self.clock),
             self.projects,
@@ -114,6 +116,7 @@ class ServiceOnSqlite:
             finder=JobFinder(self.projects),
             jobs=jobs_service(self.projects, self.database, self.clock),
             history=History(self.database, self.clock),
+            claims=self.claims,
             now=self.clock,
         )
 

@@ -28,6 +28,8 @@ MAY_APPROVE = f"May approve: {{who}}. *{APPROVE}* and *{DENY}* are on the card."
 
 MAY_KEEP = "May keep it: {who}. *Keep it* and *Cancel it now* are on the card."
 
+MAY_CANCEL = "May cancel it: {who}."
+
 COULD_HAVE_APPROVED = (
     f"Could have approved: {{who}}. One of them reads the card and clicks *{MARK}*."
 )
@@ -44,7 +46,11 @@ def message(post: RequestPost, policy: Policy | None = None) -> dict[str, Any]:
     if call:
         text += f"\n{call.format(who=people(called if policy else None))}"
     state = next((each for each in State if each.ended and post.event.endswith(f":{each}")), None)
-    return blockkit.message(text) | ({"metadata": metadata(post.request, state)} if state else {})
+    built = blockkit.message(text) | ({"metadata": metadata(post.request, state)} if state else {})
+    is_disowned = post.event is EventName.DOWNLOAD_DISOWNED
+    if is_disowned and post.request.state.ended and post.job and not post.job.state.is_over:
+        built["blocks"].append(blockkit.actions(job_lines.open_button(post.job.ref)))
+    return built
 
 
 def _call(post: RequestPost, policy: Policy) -> tuple[str, People]:
@@ -56,6 +62,8 @@ def _call(post: RequestPost, policy: Policy) -> tuple[str, People]:
             return MAY_APPROVE, policy.first_approvers - People(users=post.request.approved_by)
         case EventName.ESCALATED:
             return MAY_APPROVE, policy.escalate_to
+        case EventName.DOWNLOAD_DISOWNED:
+            return MAY_CANCEL, policy.approvers
         case EventName.KEEP_VOIDED:
             return MAY_KEEP, policy.approvers - People(users=frozenset({post.detail["user"]}))
     return "", NO_ONE
@@ -114,7 +122,8 @@ def _approval(post: RequestPost) -> str:
 
 def _approved(post: RequestPost) -> str:
     if post.request.by_bot:
-        why = "{actor} cancels it now" if post.actor else NOT_KEPT.rstrip(".")
+        sentence = str(post.detail.get("sentence") or NOT_KEPT)
+        why = "{actor} cancels it now" if post.actor else sentence.rstrip(".")
         return f":arrow_forward: {why}: the bot now asks Atlas to cancel it."
     return f"{APPROVAL} That is enough: the bot now asks Atlas to cancel the download."
 
@@ -161,6 +170,10 @@ def _job_ended(post: RequestPost) -> str:
 
 
 APPROVAL = ":ballot_box_with_check: {actor} approved."
+DISOWNED = (
+    ":rotating_light: {actor} did not start {job}: Atlas's activity feed names {actor}, who says "
+    "*not mine*. The account may be in other hands."
+)
 ACTED_ALONE = ":rotating_light: {to} acted alone and asked to cancel {job} without approval."
 LOST_RIGHT = (
     "The request waits: if the person who asked gets the right back, one approval lets it run."
@@ -185,6 +198,7 @@ TEMPLATES: Mapping[EventName, str | Callable[[RequestPost], str]] = {
         ":rotating_light: The keep by {user} does not count: by Atlas's activity feed, {user} "
         "started this download, or may have. It is in quarantine again, with a full grace time."
     ),
+    EventName.DOWNLOAD_DISOWNED: DISOWNED,
     EventName.OBSERVED: ":eyes: {Job} goes on: the bot does not cancel it.{before}{sentence}",
     EventName.APPROVAL_GIVEN: _approval,
     EventName.APPROVED: _approved,

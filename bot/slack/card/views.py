@@ -42,8 +42,10 @@ def message(
     label = mrkdwn.state_label(request)
     headline = job_lines.headline(label, request.ref, request.project_name)
     who = people(approvers)
+    answered, facts = job_lines.answer_lines(job), job_lines.card_lines(request, job)
+    about = [*answered, *facts, *mrkdwn.note(note)]
     texts = [
-        "\n".join([headline, *job_lines.card_lines(request, job), *mrkdwn.note(note)]),
+        "\n".join([headline, *about]),
         *([_quarantine(request, who, mode, job)] if request.by_bot else _asked(request, who)),
         _outcome(request),
     ]

@@ -8,7 +8,7 @@ from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.notices import are_reached_directly
 from bot.cancellation.people import is_operator
 from bot.cancellation.policy import Policy
-from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
+from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost, StarterPost
 from bot.slack import errors
 from bot.slack.errors import SlackError
 from bot.timings import backoff
@@ -80,7 +80,7 @@ def _elsewhere(post: Post, channel: str, spare: str | None) -> Action | None:
     if post.is_edit:
         return None
     match post:
-        case Announcement(recipient=str()):
+        case Announcement(recipient=str()) | StarterPost(recipient=str()):
             return Action.DROP
         case RequestPost(kind=PostKind.CARD) if spare:
             return Action.MOVE_CARD
@@ -106,7 +106,7 @@ def _retry_slowly(post: Post, error: SlackError, jitter: float) -> NextAction:
     waits_long = not post.is_edit or isinstance(error, errors.SlackRejected)
     if post.attempts >= (MAX_REFUSED_ATTEMPTS if waits_long else MAX_EDIT_ATTEMPTS):
         return Action.DROP
-    if isinstance(post, Announcement):
+    if not isinstance(post, RequestPost):
         return RetryLater(REFUSED_ANNOUNCEMENT_BACKOFF)
     return _retry(post, REFUSED_BACKOFF, jitter)
 

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bot.cancellation.claims import ending_by
+from bot.cancellation.job import StarterAnswer
 from bot.cancellation.lifecycle import UNDECIDED
 from bot.cancellation.notices import notified_approvers
 from bot.cancellation.policy import Policy
-from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
+from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost, StarterPost
 from bot.cancellation.quarantine import Mode
 from bot.services.projects import Projects
 from bot.slack import announcement
@@ -16,6 +18,7 @@ from bot.slack.card import replies as card_replies
 from bot.slack.card import views as card_views
 from bot.slack.client import Links
 from bot.slack.outbox.delivery import reaches
+from bot.slack.question import views as question
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,8 @@ class MessageBuilder:
         """Build the message; raises `Undeliverable` or `Unneeded`."""
         if isinstance(post, Announcement):
             return self._announcement(post)
+        if isinstance(post, StarterPost):
+            return self._about_starter(post)
         request = post.request
         match post.kind:
             case PostKind.COPY:
@@ -109,6 +114,25 @@ class MessageBuilder:
         approvers = notified_approvers(policy, post.request) if policy else None
         note = policy.note if policy else ""
         return card_views.message(post.request, approvers, self.links, post.job, mode, note=note)
+
+    def _about_starter(self, post: StarterPost) -> Message:
+        """Build the question to a starter, or the alarm in the thread of the announcement."""
+        job, project = post.job, self.projects.get_or_none(post.job.ref.project_id)
+        if project is None or (job.state.is_over and not (post.place or job.answer)):
+            raise Unneeded("the project was removed, or the download has ended")
+        policy = project.policies.of(job.ref.cluster_name)
+        why = str(project.why_read_only(job.ref.cluster_name) or "")
+        if post.kind is PostKind.ALARM:
+            content, place = question.alarm(job, policy, why_read_only=why), job.announcement
+            if place is None:  # it is posted beside the announcement
+                return _message(post, policy.watch_channel or "", content)
+            return Message(channel=place.channel, content=content | {"thread_ts": place.ts})
+        request = job.request
+        cancels = request is not None and ending_by(StarterAnswer.NOT_MINE, policy, request)
+        content = question.message(
+            job, project.name, policy, why_read_only=why, cancels=bool(cancels)
+        )
+        return _message(post, post.recipient or "", content)
 
     def _announcement(self, post: Announcement) -> Message:
         job = post.job

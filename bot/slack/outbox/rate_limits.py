@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from bot.cancellation.posts import Announcement, Post
+from bot.cancellation.posts import Announcement, Post, RequestPost, StarterPost
 from bot.slack.outbox.messages import Message
 from bot.timings import Timings
 
@@ -67,10 +67,11 @@ def _budget(message: Message) -> Budget:
 
 def edit_limit(post: Post) -> int:
     """Return how many edits may be in the window with this one."""
-    if isinstance(post, Announcement):
-        is_final = post.job.state.is_over
-    else:
-        is_final = post.request.state.ended
+    match post:
+        case RequestPost(request=request):
+            is_final = request.state.ended
+        case Announcement(job=job) | StarterPost(job=job):
+            is_final = job.state.is_over
     if post.recipient:
         return FINAL_COPY_EDITS if is_final else COPY_EDITS
     return EDITS if is_final else EDITS - FINAL_EDITS

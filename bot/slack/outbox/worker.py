@@ -48,7 +48,7 @@ REFUSED_CHANNEL_PAUSE = 10.0
 CHANNEL_AGE = 1.0  #: seconds for which it counts that a channel takes posts, or none
 RECORD_BACKOFFS = (0.2, 1.0, 3.0)  #: seconds between attempts to record a delivery
 
-NAMES = {PostKind.DIRECT: "direct message", PostKind.COPY: "direct message"}  #: in the log
+NAMES = dict.fromkeys((PostKind.DIRECT, PostKind.COPY), "direct message")  #: in the log
 
 
 async def _always(_channel: str, _max_age: float) -> bool:

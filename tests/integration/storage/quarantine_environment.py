@@ -13,15 +13,20 @@ from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.lifecycle import State
 from bot.cancellation.people import EVERYONE, People, Person
 from bot.cancellation.policy import ClusterPolicy, Policies, Policy
-from bot.cancellation.posts import PostKind, RequestPost
+from bot.cancellation.posts import Post, PostKind, RequestPost
 from bot.cancellation.quarantine import Mode, QuarantinePolicy
 from bot.leader_loops import quarantine_at
 from bot.services.direct import DirectMessages
+from bot.services.job_search import JobFinder
 from bot.services.kept_downloads import KeptDownloads
 from bot.services.projects import Project, Projects
 from bot.services.quarantine import Quarantine
 from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
+from bot.services.service import CancellationService
+from bot.services.starter_questions import StarterQuestions
+from bot.storage.claim_store import ClaimStore
+from bot.storage.history import History
 from bot.storage.lease_store import LeaseStore
 from bot.storage.notice_store import NoticeStore
 from bot.storage.outbox_store import OutboxStore
@@ -136,6 +141,19 @@ class Replica:
             monotonic=clock.monotonic,
         )
         self.kept = KeptDownloads(store, projects, env.email_of)
+        claims = ClaimStore(database, clock, on_step=env.questions.append)
+        self.questions = StarterQuestions(claims, projects, env.member_with_email)
+        self.service = CancellationService(
+            env.requests,
+            projects,
+            self.runner,
+            RightsCheck(projects, resolve_members, jobs.starter_of),
+            finder=JobFinder(projects),
+            jobs=jobs,
+            history=History(database, clock),
+            claims=claims,
+            now=clock,
+        )
 
     async def takes_posts(self, _channel: str, max_age: float) -> bool:
         is_old_answer = self.has_old_answer and max_age > 0
@@ -144,7 +162,12 @@ class Replica:
     async def step(self) -> None:
         """Step once, and let the runs that began end."""
         await self.kept.step()
+        await self.questions.step()
         await self.quarantine.step()
+        await self.runs()
+
+    async def runs(self) -> None:
+        """Let the runs that began end."""
         while tasks := [each for each in asyncio.all_tasks() if each.get_name().startswith("run ")]:
             await asyncio.gather(*tasks)
 
@@ -157,6 +180,8 @@ class QuarantineEnv:
         slack_is_up: whether Slack takes cards and answers.
         emails: what Slack answers, by user; it does not answer about others.
         channel_is_archived: whether the channel takes no posts.
+        questions: what happened to questions: asked, or the answer.
+        posted: the posts that Slack took, in order.
         limited: the project's name for each download beyond the limit.
         shown_at: when each job's card was delivered, in monotonic seconds.
         copied_at: when each copy was delivered, by its recipient.
@@ -172,6 +197,8 @@ class QuarantineEnv:
     emails: dict[str, str | None] = field(default_factory=dict)
     channel_is_archived: bool = False
     limited: list[str] = field(default_factory=list)
+    questions: list[str] = field(default_factory=list)
+    posted: list[Post] = field(default_factory=list)
     shown_at: dict[str, float] = field(default_factory=dict)
     copied_at: dict[str, float] = field(default_factory=dict)
     edits: int = 0
@@ -205,6 +232,9 @@ class QuarantineEnv:
         if user not in self.emails:
             raise RightsNotChecked("Slack did not answer in time.")
         return self.emails[user]
+
+    async def member_with_email(self, email: str) -> str | None:
+        return next((user for user, own in self.emails.items() if own == email), None)
 
     async def _find(self, people: People) -> list[Person]:
         return [Person(id=user, team=RINA.team, name=user) for user in sorted(people.users)]
@@ -245,6 +275,7 @@ class QuarantineEnv:
 
     async def _deliver(self) -> None:
         while claimed := await self._outbox.claim("outbox", 50, 50, 50):
+            self.posted += claimed
             for post in claimed:
                 if not isinstance(post, RequestPost):
                     await self._outbox.mark_sent(post, CHANNEL, f"{post.id}.000100")

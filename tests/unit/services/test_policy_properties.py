@@ -23,6 +23,7 @@ from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService, Submission
 from bot.storage.audit_log import AuditLog
+from bot.storage.claim_store import ClaimStore
 from bot.storage.database import Database
 from bot.storage.history import History
 from bot.storage.lease_store import LeaseStore
@@ -270,6 +271,7 @@ def _harness(database: Database, policy: Policy) -> ServiceHarness:
         finder=JobFinder(projects),
         jobs=jobs_service(projects, database, clock),
         history=History(database, clock),
+        claims=ClaimStore(database, clock),
         now=clock,
     )
     return ServiceHarness(

@@ -7,7 +7,7 @@ from typing import Any
 from bot.atlas import JobRef, JobState
 from bot.cancellation.errors import KeyMayNotCancel, ReadOnly
 from bot.cancellation.events import EventName
-from bot.cancellation.job import Job, Lead, LinkPhase
+from bot.cancellation.job import Job, Lead, LinkPhase, StarterAnswer
 from bot.cancellation.lifecycle import Approval, Card, JobFingerprint, Outcome, Request, State
 from bot.cancellation.people import EVERYONE, NO_ONE, People
 from bot.cancellation.policy import Policies, Policy
@@ -26,6 +26,7 @@ from bot.slack.dialog import job_details, pickers
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.state import DialogState
 from bot.slack.dialog.views import Content
+from bot.slack.question import views as question_views
 from bot.storage.history import PastRequest
 from tests.support.clock import NOON
 from tests.support.domain import JOB_ID, PROJECT_ID, RINA, SHOWN, a_job, a_request, an_ask, job_ref
@@ -374,7 +375,28 @@ def announcements() -> dict[str, dict[str, Any]]:
     )
     longest_post = watched_job(state=JobState.FAILED, ref=LONGEST, request=longest(State.FAILED))
     built["announcement_longest"] = announcement_views.message(longest_post, LONG_NAME, LINKS)
-    return built
+    disowned = watched_job(asked="U0RINA", answer=StarterAnswer.NOT_MINE)
+    built["announcement_not_mine"] = announcement_views.message(disowned, "shop-prod", LINKS)
+    return built | questions()
+
+
+def questions() -> dict[str, dict[str, Any]]:
+    """The question to the starter, what it shows later, and the alarm."""
+    asked = watched_job(asked="U0RINA")
+    policy = Policy(approvers=People(users=frozenset({"U0ADA"})), note="Call security: 7700.")
+    disowned = replace(asked, answer=StarterAnswer.NOT_MINE)
+    jobs = {
+        "asked": asked,
+        "mine": replace(asked, answer=StarterAnswer.MINE),
+        "not_mine": disowned,
+        "cancelled": replace(disowned, state=JobState.CANCELLED),
+        "ended": replace(asked, state=JobState.EXPIRED),
+    }
+    built = {
+        f"question_{name}": question_views.message(job, "shop-prod", policy, cancels=True)
+        for name, job in jobs.items()
+    }
+    return built | {"question_alarm": question_views.alarm(disowned, policy)}
 
 
 def watched_job(**changes: Any) -> Job:

@@ -392,3 +392,43 @@ async def test_at_most_forty_candidates_are_looked_up(env: Env) -> None:
     found = await env.directory.candidates(GROUP)
 
     assert len(found) == MAX_CANDIDATES == len(env.slack.called("users.info"))
+
+
+def of_email(email: str, **flags: Any) -> dict[str, Any]:
+    user = {"id": "U0RINA", "team_id": HOME, "profile": {"email": email}}
+    return {"user": user | flags}
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ([of_email("rina@shop.example")], "U0RINA"),
+        (["users_not_found", of_email("RINA@shop.example")], "U0RINA"),
+        (["users_not_found", "users_not_found"], None),
+        ([of_email("eve@shop.example")], None),
+        ([of_email("rina@shop.example", is_restricted=True)], None),
+        ([of_email("rina@shop.example", is_bot=True)], None),
+        ([of_email("rina@shop.example", deleted=True)], None),
+        ([of_email("rina@shop.example", team_id="T0OTHER")], None),
+    ],
+    ids=["member", "only in lower case", "unknown", "other", "guest", "bot", "gone", "outsider"],
+)
+async def test_email_finds_full_members_of_the_own_workspace_only(
+    env: Env, answers: list[Any], expected: str | None
+) -> None:
+    env.slack.respond("users.lookupByEmail", *answers)
+
+    assert await env.directory.member_with_email("Rina@shop.example") == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "is_temporary"), [("missing_scope", False), ("fatal_error", True)]
+)
+async def test_email_without_an_answer_finds_no_one_and_says_whether_that_may_pass(
+    env: Env, code: str, *, is_temporary: bool
+) -> None:
+    env.slack.respond("users.lookupByEmail", code)
+
+    with pytest.raises(RightsNotChecked) as caught:
+        await env.directory.member_with_email("rina@shop.example")
+    assert caught.value.is_temporary == is_temporary

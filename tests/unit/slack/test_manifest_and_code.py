@@ -32,6 +32,7 @@ NEEDS: dict[str, set[str]] = {
     "conversations.info": {"channels:read", "groups:read", "im:read", "mpim:read"},
     "usergroups.users.list": {"usergroups:read"},
     "users.info": {"users:read"},
+    "users.lookupByEmail": {"users:read.email"},
     "views.open": set(),
     "views.publish": set(),
     "views.update": set(),

@@ -24,6 +24,7 @@ from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
 from bot.services.sweeper import Sweeper
+from bot.storage.claim_store import ClaimStore
 from bot.storage.database import Database, DatabaseClock
 from bot.storage.history import History
 from bot.storage.job_store import JobStore
@@ -215,6 +216,7 @@ class SimulatedBot:
             finder=JobFinder(self._projects),
             jobs=self._jobs,
             history=self._history,
+            claims=ClaimStore(self.database, self._time),
             now=self._time,
         )
 

@@ -1,4 +1,4 @@
-"""auth.test, apps.connections.open, users.info, bots.info and usergroups.users.list."""
+"""auth.test, apps.connections.open, bots.info, and what Slack says of users and groups."""
 
 from typing import Any
 
@@ -39,6 +39,17 @@ def users_info(world: World, args: Args, _caller: Caller) -> Json:
     user = world.workspace.users.get(args.text("user"))
     if user is None:
         raise ApiError("user_not_found")
+    return {"user": user_json(world, user)}
+
+
+def users_lookup_by_email(world: World, args: Args, _caller: Caller) -> Json:
+    """The active user of this workspace with an address, in any case."""
+    email = args.text("email").casefold()
+    users = world.workspace.users.values()
+    of_email = (each for each in users if each.email.casefold() == email and not each.deleted)
+    user = next(filter(world.workspace.is_here, of_email), None)
+    if user is None:
+        raise ApiError("users_not_found")
     return {"user": user_json(world, user)}
 
 
@@ -102,6 +113,12 @@ METHODS = {
     ),
     "users.info": Method(
         run=users_info, required=("user",), any_of=("users:read",), takes_json=False
+    ),
+    "users.lookupByEmail": Method(
+        run=users_lookup_by_email,
+        required=("email",),
+        any_of=("users:read.email",),
+        takes_json=False,
     ),
     "bots.info": Method(run=bots_info, required=("bot",), any_of=("users:read",), takes_json=False),
     "usergroups.users.list": Method(

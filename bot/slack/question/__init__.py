@@ -1,0 +1,1 @@
+"""The question to the person who started a download, and the answers."""

@@ -1,0 +1,90 @@
+"""The direct message that asks a person whether a download is theirs, and the alarm (pure)."""
+
+from typing import Any
+
+from bot.cancellation.job import Job, StarterAnswer
+from bot.cancellation.policy import Policy
+from bot.slack import blockkit, ids, job_lines, mrkdwn
+from bot.slack.announcement import HEADLINES
+from bot.slack.blockkit import Block
+from bot.slack.deployment import labelled
+from bot.slack.grammar import job_value
+
+WAS_IT_YOU = ":question: Was it you? By Atlas, you started a download of a backup"
+IT_WAS_ME, NOT_ME = "It was me", "It was not me"
+ASKED = (
+    f"Did you start it? If not, click *{NOT_ME}*: the approvers are told at once. "
+    "If you do not know, ask them before you answer."
+)
+CLAIMED = ":speech_balloon: You answered that it was you. The people who decide see that."
+DISOWNED = (
+    ":rotating_light: *You answered that it was not you* Somebody may use your account. Do this "
+    "now:\n1. In Atlas, end all your sessions, and change your password and second factor.\n"
+    "2. Rotate the API keys and service accounts that you created.\n3. Call {whom}."
+)
+CANCELS = "The bot asks Atlas to cancel the download at once. "
+TOLD = "The approvers are told that somebody may use your Atlas account. "
+ALARM = (
+    ":rotating_light: {who} did not start this download: Atlas's activity feed names {who}, who "
+    "says *not mine*. The account may be in other hands.\nMay cancel it: {approvers}."
+)
+
+
+def message(
+    job: Job, project_name: str, policy: Policy, *, why_read_only: str = "", cancels: bool = False
+) -> dict[str, Any]:
+    """Build `text` and `blocks` of the question; answered or ended it has no answers.
+
+    `cancels` is whether *not mine* makes the bot cancel the download.
+    """
+    is_over, is_asked = job.state.is_over, not (job.answer or job.state.is_over)
+    headline = WAS_IT_YOU if is_asked else HEADLINES[job.state]
+    lines = [
+        job_lines.headline(headline, job.ref, project_name),
+        *_answered(job, policy),
+        job_lines.started_line(job.ref, job, ended=is_over),
+        *([] if is_over else [job_lines.link_line(job)]),
+        *([ASKED] if is_asked else mrkdwn.note(policy.note)),
+        f"*Job id* {mrkdwn.code(job.ref.job_id)}",
+    ]
+    buttons = _buttons(job, cancels=cancels) if is_asked else []
+    if job.answer is StarterAnswer.NOT_MINE and not (is_over or why_read_only):
+        buttons = [job_lines.open_button(job.ref)]
+    text = labelled(f"{headline} - {mrkdwn.download(job.ref, project_name)}")
+    return {
+        "text": blockkit.cut(text, blockkit.FALLBACK),
+        "blocks": [
+            blockkit.section("\n".join(lines)),
+            *([blockkit.actions(*buttons)] if buttons else []),
+        ],
+    }
+
+
+def _answered(job: Job, policy: Policy) -> list[str]:
+    match job.answer:
+        case StarterAnswer.MINE:
+            return [CLAIMED]
+        case StarterAnswer.NOT_MINE:
+            whom = "your security team, and one of the people who may cancel the download"
+            return [DISOWNED.format(whom=f"{whom}: {mrkdwn.people(policy.approvers)}")]
+    return []
+
+
+def _buttons(job: Job, *, cancels: bool) -> list[Block]:
+    text = f"{TOLD}{CANCELS if cancels else ''}This answer cannot be changed."
+    confirm = blockkit.confirm("It was not you?", text, NOT_ME, style="danger")
+    value = job_value(job.ref)
+    return [
+        blockkit.button(IT_WAS_ME, ids.MINE, value),
+        blockkit.button(NOT_ME, ids.NOT_MINE, value, style="danger", confirm=confirm),
+    ]
+
+
+def alarm(job: Job, policy: Policy, *, why_read_only: str = "") -> dict[str, Any]:
+    """Build the reply in the announcement's thread that mentions the approvers."""
+    approvers = mrkdwn.people(policy.approvers)
+    text = ALARM.format(who=mrkdwn.person(job.asked), approvers=approvers)
+    built = blockkit.message(text)
+    if not (job.state.is_over or why_read_only):
+        built["blocks"].append(blockkit.actions(job_lines.open_button(job.ref)))
+    return built

@@ -1,0 +1,189 @@
+"""The question to the starter and its answers, with watch, quarantine and runs over a database."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.cancellation.claims import DISOWNED
+from bot.cancellation.errors import AlreadyAnswered, AlreadyHandled, NotAsked
+from bot.cancellation.events import EventName
+from bot.cancellation.job import StarterAnswer
+from bot.cancellation.lifecycle import State
+from bot.cancellation.policy import Policies, Policy
+from bot.cancellation.posts import PostKind, RequestPost
+from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
+from bot.storage.audit_log import AuditLog
+from tests.integration.storage.quarantine_environment import (
+    CHANNEL,
+    ENFORCED,
+    GRACE,
+    QuarantineEnv,
+    Replica,
+    pass_seconds,
+)
+from tests.support.domain import ABE, ADA, PROJECT_ID, RINA, allow, job_ref
+
+if TYPE_CHECKING:
+    from bot.storage.database import Database
+
+MINE, NOT_MINE = StarterAnswer.MINE, StarterAnswer.NOT_MINE
+CLAIMED, DISOWNED_EVENT = "download:claimed", "download:disowned"
+DANA = "dana@shop.example"
+
+
+async def asked(
+    database: Database, policy: QuarantinePolicy = ENFORCED, replicas: int = 1
+) -> tuple[QuarantineEnv, str]:
+    """Start a download by Rina's account, and return its id once she was asked."""
+    env = QuarantineEnv(database, policy, emails={RINA.id: DANA, ADA.id: "ada@shop.example"})
+    env.replicas += [Replica(env, f"other {number}") for number in range(1, replicas)]
+    await env.start()
+    return env, await ask(env, 1)
+
+
+async def ask(env: QuarantineEnv, number: int) -> str:
+    job_id = env.begin(number)
+    env.show_starter(job_id, DANA)
+    await env.read_jobs()
+    await env.replicas[0].jobs.follow()
+    await pass_seconds(env, 3)
+    return job_id
+
+
+async def answer(env: QuarantineEnv, job_id: str, given: StarterAnswer = NOT_MINE) -> None:
+    await env.replicas[0].service.answer(job_ref(job_id), RINA, given)
+    await env.replicas[0].runs()
+
+
+async def events(env: QuarantineEnv) -> list[tuple[str, str | None]]:
+    """Return the events with an answer, with their actors."""
+    found = [line async for line in AuditLog(env.database).events()]
+    return [(e.event, e.actor) for e in found if e.event in {CLAIMED, DISOWNED_EVENT}]
+
+
+def alarms(env: QuarantineEnv) -> list[str]:
+    """Return which messages raised the alarm: the thread of a card, or of an announcement."""
+    replies = [each for each in env.posted if isinstance(each, RequestPost)]
+    told = ["card" for each in replies if each.event is EventName.DOWNLOAD_DISOWNED]
+    return told + ["announcement" for each in env.posted if each.kind is PostKind.ALARM]
+
+
+async def test_starter_is_asked_once_with_two_replicas(database: Database) -> None:
+    env, _ = await asked(database, replicas=2)
+    await pass_seconds(env, 5)
+
+    questions = [each for each in env.posted if each.kind is PostKind.QUESTION]
+    assert [each.recipient for each in questions if not each.is_edit] == [RINA.id]
+    assert env.questions == ["asked"]
+
+
+async def test_disowned_download_in_quarantine_is_cancelled_at_once_and_not_counted(
+    database: Database,
+) -> None:
+    env, job_id = await asked(database, replace(ENFORCED, limit=1))
+    await answer(env, job_id)
+    await env.second()
+    request = await env.request(job_id)
+
+    assert (request.state, len(env.deletes(job_id))) == (State.CANCELLED, 1)
+    assert await events(env) == [(DISOWNED_EVENT, RINA.id)]
+    assert alarms(env) == ["card"]
+    approved = [line async for line in AuditLog(env.database).events()]
+    (entered,) = [line for line in approved if line.event == "request:approved"]
+    assert (entered.actor, DISOWNED in entered.detail) == (None, True)
+    assert env.questions == ["asked", "not_mine"]
+    # The limit of one is still free.
+    second = env.begin(2)
+    await env.read_jobs()
+    await pass_seconds(env, GRACE + 10)
+    assert len(env.deletes(second)) == 1
+
+
+async def test_claimed_download_in_quarantine_waits_for_the_end_of_its_grace_time(
+    database: Database,
+) -> None:
+    env, job_id = await asked(database)
+    await answer(env, job_id, MINE)
+    await env.second()
+
+    assert (await env.state(job_id), env.deletes(job_id)) == (State.QUARANTINED, [])
+    assert (await events(env), alarms(env)) == ([(CLAIMED, RINA.id)], [])
+    await pass_seconds(env, GRACE + 5)
+    assert len(env.deletes(job_id)) == 1
+
+
+@pytest.mark.parametrize(
+    ("policy", "place"),
+    [
+        (NO_QUARANTINE, "announcement"),
+        (replace(ENFORCED, limit=0), "announcement"),
+        (replace(ENFORCED, mode=Mode.OBSERVE, grace=timedelta(hours=1)), "card"),
+    ],
+    ids=["no quarantine", "beyond the limit", "observe"],
+)
+async def test_disowned_download_is_not_cancelled_without_an_enforced_quarantine(
+    database: Database, policy: QuarantinePolicy, place: str
+) -> None:
+    env, job_id = await asked(database, policy)
+    await answer(env, job_id)
+    await pass_seconds(env, GRACE + 5)
+
+    assert (env.deletes(job_id), alarms(env)) == ([], [place])
+
+
+async def test_keep_stands_when_the_starter_disowns_the_download(database: Database) -> None:
+    env, job_id = await asked(database)
+    request = await env.request(job_id)
+    await env.requests.decide(request.id, State.KEPT, ABE, allow, reason="a drill")
+    await answer(env, job_id)
+    await env.second()
+
+    assert (await env.state(job_id), env.deletes(job_id)) == (State.KEPT, [])
+    assert alarms(env) == ["card"]
+
+
+async def test_keep_after_the_download_was_disowned_is_told_what_happened(
+    database: Database,
+) -> None:
+    env, job_id = await asked(database)
+    request = await env.request(job_id)
+    await answer(env, job_id)
+
+    with pytest.raises(AlreadyHandled):
+        await env.requests.decide(request.id, State.KEPT, ABE, allow, reason="a drill")
+
+
+async def test_first_of_two_answers_at_once_counts(database: Database) -> None:
+    env, job_id = await asked(database, replicas=2)
+    ref = job_ref(job_id)
+    clicks = [
+        replica.service.answer(ref, RINA, given)
+        for replica, given in zip(env.replicas, (MINE, NOT_MINE), strict=True)
+    ]
+    results = await asyncio.gather(*clicks, return_exceptions=True)
+
+    assert [type(each) for each in results if each] == [AlreadyAnswered]
+    assert len(await events(env)) == 1
+
+
+async def test_answer_of_another_person_changes_nothing(database: Database) -> None:
+    env, job_id = await asked(database)
+
+    with pytest.raises(NotAsked):
+        await env.replicas[0].service.answer(job_ref(job_id), ADA, NOT_MINE)
+    assert (await events(env), await env.state(job_id)) == ([], State.QUARANTINED)
+
+
+async def test_quarantine_switched_off_after_the_question_cancels_nothing(
+    database: Database,
+) -> None:
+    env, job_id = await asked(database)
+    env.projects.update({PROJECT_ID: {"policies": Policies(Policy(watch_channel=CHANNEL))}})
+    await answer(env, job_id)
+
+    assert (env.deletes(job_id), await events(env)) == ([], [(DISOWNED_EVENT, RINA.id)])

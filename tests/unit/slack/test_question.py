@@ -1,0 +1,144 @@
+"""The answers of the person who is asked whether a download is theirs, over the whole app."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bot.atlas import JobState
+from bot.cancellation.job import Job, StarterAnswer
+from bot.cancellation.lifecycle import Card
+from bot.cancellation.people import EVERYONE
+from bot.cancellation.policy import Policies, Policy
+from bot.cancellation.posts import PostKind, StarterPost
+from bot.services.projects import Project, Projects
+from bot.slack import announcement, ids
+from bot.slack.card import views as card_views
+from bot.slack.grammar import job_value
+from bot.slack.outbox.messages import MessageBuilder, Unneeded
+from bot.storage.job_store import change
+from bot.storage.unit_of_work import UnitOfWork
+from tests.support.domain import ADA, PROJECT_ID, RINA, job_ref
+from tests.support.fake_atlas import FakeAtlas
+from tests.unit.slack import payloads, samples
+from tests.unit.slack.fake_slack import LINKS
+from tests.unit.slack.harness import BoltHarness, NewBolt
+
+VALUE = job_value(job_ref())
+PLACE = Card(channel="D0RINA", ts="1.1")
+
+
+@pytest.fixture
+async def bolt(new_bolt: NewBolt) -> BoltHarness:
+    """The app, after Rina was asked about a download."""
+    bolt = new_bolt()
+
+    def record(uow: UnitOfWork) -> None:
+        change(uow, job_ref(), lambda job: replace(job, version=1, asked=RINA.id))
+
+    await bolt.claims._write(record)
+    return bolt
+
+
+async def job(bolt: BoltHarness) -> Job:
+    return (await bolt.service.jobs.store.get([job_ref()]))[job_ref()]
+
+
+@pytest.mark.parametrize(
+    ("action", "answer"),
+    [(ids.MINE, StarterAnswer.MINE), (ids.NOT_MINE, StarterAnswer.NOT_MINE)],
+)
+async def test_answer_of_the_asked_person_is_recorded_without_a_reply(
+    bolt: BoltHarness, action: str, answer: StarterAnswer
+) -> None:
+    await bolt.send(payloads.click(action, VALUE, user=RINA.id, channel="D0RINA"))
+
+    assert ((await job(bolt)).answer, bolt.private) == (answer, [])
+
+
+async def test_second_answer_is_told_that_the_first_counts(bolt: BoltHarness) -> None:
+    await bolt.send(payloads.click(ids.NOT_MINE, VALUE, user=RINA.id))
+    await bolt.send(payloads.click(ids.MINE, VALUE, user=RINA.id))
+
+    assert (await job(bolt)).answer is StarterAnswer.NOT_MINE
+    (told,) = bolt.private
+    assert "You answered already that it was not you" in told
+
+
+@pytest.mark.parametrize(
+    ("value", "click", "sentence"),
+    [
+        (VALUE, {"user": ADA.id}, "Only the person whom the bot asked"),
+        (VALUE, {"user": RINA.id, "team": "T0OTHER"}, "Only the person whom the bot asked"),
+        (f"{PROJECT_ID} prod-eu {'a' * 24}", {"user": RINA.id}, "Only the person whom the bot"),
+        ("nonsense", {"user": RINA.id}, "from another version of the bot"),
+    ],
+    ids=["another person", "another workspace", "another job", "no job"],
+)
+async def test_click_that_does_not_count_changes_nothing_and_says_why(
+    bolt: BoltHarness, value: str, click: dict[str, str], sentence: str
+) -> None:
+    await bolt.send(payloads.click(ids.NOT_MINE, value, **click))
+
+    assert (await job(bolt)).answer is None
+    (told,) = bolt.private
+    assert sentence in told
+
+
+def built(job: Job, kind: PostKind = PostKind.QUESTION, **changes: Any) -> dict[str, Any]:
+    policy = Policy(watch_channel="C0WATCH", approvers=EVERYONE)
+    project = Project(
+        id=PROJECT_ID, name="shop-prod", policies=Policies(policy), atlas=FakeAtlas({})
+    )
+    values: dict[str, Any] = {"id": 1, "client_msg_id": "x", "attempts": 1, "recipient": RINA.id}
+    post = StarterPost(kind=kind, job=job, **values | changes)
+    message = MessageBuilder(LINKS, Projects([project])).build(post)
+    return {"channel": message.channel, "ts": message.ts, **message.content}
+
+
+def buttons(message: dict[str, Any]) -> list[str]:
+    blocks = (block for block in message["blocks"] if block["type"] == "actions")
+    return [each["action_id"] for block in blocks for each in block["elements"]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, [ids.MINE, ids.NOT_MINE]),
+        ({"answer": StarterAnswer.MINE}, []),
+        ({"answer": StarterAnswer.NOT_MINE}, [ids.OPEN]),
+        ({"state": JobState.EXPIRED}, []),
+        ({"answer": StarterAnswer.NOT_MINE, "state": JobState.CANCELLED}, []),
+    ],
+    ids=["asked", "mine", "not mine", "ended", "cancelled"],
+)
+def test_buttons_of_the_question(changes: dict[str, Any], expected: list[str]) -> None:
+    message = built(samples.watched_job(asked=RINA.id, **changes), place=PLACE)
+
+    assert (buttons(message), message["ts"]) == (expected, PLACE.ts)
+
+
+def test_question_about_a_download_that_has_ended_is_not_posted() -> None:
+    with pytest.raises(Unneeded):
+        built(samples.watched_job(asked=RINA.id, state=JobState.EXPIRED))
+
+
+def test_alarm_is_in_the_thread_of_the_announcement_with_the_button() -> None:
+    place = Card(channel="C0WATCH", ts="2.2")
+    disowned = samples.watched_job(asked=RINA.id, answer=StarterAnswer.NOT_MINE, announcement=place)
+    message = built(disowned, PostKind.ALARM, recipient=None)
+
+    assert (message["channel"], message["thread_ts"]) == ("C0WATCH", "2.2")
+    assert (buttons(message), "<@U0RINA>" in message["text"]) == ([ids.OPEN], True)
+
+
+@pytest.mark.parametrize("answer", StarterAnswer)
+def test_answer_stands_in_the_second_line_of_announcement_and_cards(answer: StarterAnswer) -> None:
+    from_job = samples.watched_job(asked=RINA.id, answer=answer)
+    shown = [
+        announcement.message(from_job, "shop-prod", LINKS),
+        card_views.message(samples.request(), None, LINKS, from_job),
+    ]
+
+    for message in shown:
+        assert "<@U0RINA>" in message["blocks"][0]["text"]["text"].splitlines()[1]
