@@ -14,7 +14,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.atlas import AtlasReader, JobRef, JobState, RestoreJob
 from bot.cancellation.events import EventName
-from bot.cancellation.job import Job, Lead, LinkPhase, QuarantineDecision
+from bot.cancellation.job import Job, Lead, LinkPhase, QuarantineDecision, StarterAnswer
 from bot.cancellation.lifecycle import Approval, Ask, Card, JobFingerprint, Outcome, Request, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policies, Policy
@@ -34,6 +34,7 @@ from bot.slack.dialog import job_details, pickers
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.state import DialogState
 from bot.slack.errors import CALL_ERRORS, RateLimited, translate_error
+from bot.slack.question import views as question
 from bot.storage.history import PastRequest
 
 #: Seconds for all samples, one after the other: Slack does not publish the method's rate limit.
@@ -134,6 +135,7 @@ KNOWN = Job(
     shown=JobFingerprint.of(JOB),
     quarantine=QuarantineDecision.BEYOND_LIMIT,
 )
+DISOWNED = replace(KNOWN, asked=USER, answer=StarterAnswer.NOT_MINE)
 ASK = Ask(ref=REF, shown=JobFingerprint.of(JOB), asked_in=CHANNEL, reason=REASON)
 REQUEST = Request(
     id="d" * 32,
@@ -198,6 +200,7 @@ def _messages(links: Links) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "reply in a thread", replies.message(_post(EventName.CHECK_FAILED), POLICY)
     yield "direct message", replies.direct_message(_post(EventName.ACTED_ALONE), links)
     yield "announcement", announcement.message(KNOWN, NAME, links)
+    yield "question to a starter", question.message(DISOWNED, NAME, POLICY)
     yield "list of jobs", lists.job_list(FOUND, REF.cluster_name, 20, dict.fromkeys([REF], KNOWN))
     yield "list of requests", lists.request_list(PAST, {REF.project_id: NAME}, links)
     yield "help", blockkit.message(help_text([NAME] * 250), blockkit.TEXT)

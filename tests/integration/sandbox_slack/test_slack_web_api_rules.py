@@ -91,6 +91,19 @@ async def test_users_info_returns_each_kind_of_person(env: SlackEnv) -> None:
     assert await refusal(env.client.users_info(user="U0NOBODY01")) == "user_not_found"
 
 
+async def test_address_finds_an_active_person_of_the_workspace_in_any_case(env: SlackEnv) -> None:
+    found = (await env.client.users_lookupByEmail(email="RINA@example.com"))["user"]
+
+    assert found["id"] == "U0RINA0001"
+    for unknown in ("dan@example.com", "olga@example.com", "nobody@example.com"):
+        lookup = env.client.users_lookupByEmail(email=unknown)
+        assert await refusal(lookup) == "users_not_found"
+    env.slack.workspace.app.scopes.remove("users:read.email")
+    assert await refusal(env.client.users_lookupByEmail(email="rina@example.com")) == (
+        "missing_scope"
+    )
+
+
 async def test_group_lists_its_active_members(env: SlackEnv) -> None:
     env.slack.workspace.groups["S0APPROVE1"].users.append("U0DAN00001")
 

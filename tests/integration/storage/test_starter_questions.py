@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import update
 
 from bot.cancellation.claims import DISOWNED
 from bot.cancellation.errors import AlreadyAnswered, AlreadyHandled, NotAsked
@@ -18,6 +19,7 @@ from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import PostKind, RequestPost
 from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
 from bot.storage.audit_log import AuditLog
+from bot.storage.tables import jobs
 from tests.integration.storage.quarantine_environment import (
     CHANNEL,
     ENFORCED,
@@ -29,6 +31,8 @@ from tests.integration.storage.quarantine_environment import (
 from tests.support.domain import ABE, ADA, PROJECT_ID, RINA, allow, job_ref
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from bot.storage.database import Database
 
 MINE, NOT_MINE = StarterAnswer.MINE, StarterAnswer.NOT_MINE
@@ -97,6 +101,7 @@ async def test_disowned_download_in_quarantine_is_cancelled_at_once_and_not_coun
     (entered,) = [line for line in approved if line.event == "request:approved"]
     assert (entered.actor, DISOWNED in entered.detail) == (None, True)
     assert env.questions == ["asked", "not_mine"]
+    assert await AuditLog(database).verify() == []
     # The limit of one is still free.
     second = env.begin(2)
     await env.read_jobs()
@@ -156,6 +161,24 @@ async def test_keep_after_the_download_was_disowned_is_told_what_happened(
 
     with pytest.raises(AlreadyHandled):
         await env.requests.decide(request.id, State.KEPT, ABE, allow, reason="a drill")
+
+
+async def test_download_announced_before_the_upgrade_is_not_asked_about(
+    database: Database,
+) -> None:
+    env = QuarantineEnv(database, ENFORCED, emails={RINA.id: DANA})
+    await env.start()
+    job_id = env.begin(1)
+    await env.read_jobs()
+
+    def as_before(db: Connection) -> None:
+        db.execute(update(jobs).values(asked=None))
+
+    await database.write(as_before)
+    env.show_starter(job_id, DANA)
+    await env.replicas[0].jobs.follow()
+    await pass_seconds(env, 3)
+    assert env.questions == []
 
 
 async def test_first_of_two_answers_at_once_counts(database: Database) -> None:
