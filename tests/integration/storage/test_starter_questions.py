@@ -19,6 +19,7 @@ from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import PostKind, RequestPost
 from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
 from bot.storage.audit_log import AuditLog
+from bot.storage.claim_store import ClaimStore
 from bot.storage.tables import jobs
 from tests.integration.storage.quarantine_environment import (
     CHANNEL,
@@ -78,8 +79,10 @@ def alarms(env: QuarantineEnv) -> list[str]:
 
 
 async def test_starter_is_asked_once_with_two_replicas(database: Database) -> None:
-    env, _ = await asked(database, replicas=2)
+    env, job_id = await asked(database, replicas=2)
     await pass_seconds(env, 5)
+    job = (await env.replicas[0].jobs.store.get([job_ref(job_id)]))[job_ref(job_id)]
+    assert not await ClaimStore(database, env.clock).ask(replace(job, asked=""), ADA.id)
 
     questions = [each for each in env.posted if each.kind is PostKind.QUESTION]
     assert [each.recipient for each in questions if not each.is_edit] == [RINA.id]

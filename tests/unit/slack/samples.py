@@ -314,7 +314,7 @@ def messages() -> dict[str, dict[str, Any]]:
         )
     longest_post = post(EventName.DENIED, longest(State.DENIED), detail={"sentence": LONG_REASON})
     built["reply_longest"] = card_replies.message(longest_post)
-    return built | announcements()
+    return built | announcements() | questions()
 
 
 def in_quarantine() -> Request:
@@ -375,9 +375,7 @@ def announcements() -> dict[str, dict[str, Any]]:
     )
     longest_post = watched_job(state=JobState.FAILED, ref=LONGEST, request=longest(State.FAILED))
     built["announcement_longest"] = announcement_views.message(longest_post, LONG_NAME, LINKS)
-    disowned = watched_job(asked="U0RINA", answer=StarterAnswer.NOT_MINE)
-    built["announcement_not_mine"] = announcement_views.message(disowned, "shop-prod", LINKS)
-    return built | questions()
+    return built
 
 
 def questions() -> dict[str, dict[str, Any]]:
@@ -396,6 +394,7 @@ def questions() -> dict[str, dict[str, Any]]:
         f"question_{name}": question_views.message(job, "shop-prod", policy, cancels=True)
         for name, job in jobs.items()
     }
+    built["question_announcement"] = announcement_views.message(disowned, "shop-prod", LINKS)
     return built | {"question_alarm": question_views.alarm(disowned, policy)}
 
 
