@@ -45,8 +45,8 @@ _ENDS = {
 #: What the person said whom Atlas names as the starter.
 ANSWERS = {
     StarterAnswer.MINE: (
-        ":speech_balloon: {who} says: *it was me*. Somebody who took over that account could say "
-        "so, too."
+        ":information_source: {who} says: *it was me*. A person who took over that account could "
+        "say so, too."
     ),
     StarterAnswer.NOT_MINE: (
         ":rotating_light: *Not mine* {who}, who started this by Atlas's activity feed, says that "

@@ -91,7 +91,7 @@ def one_line(text: str, limit: int = 200) -> str:
 
 def note(text: str) -> list[str]:
     """Return the line with the note of a policy, or nothing without one."""
-    return [f":memo: *Note* {one_line(text, 1000)}"] if text else []
+    return [f":information_source: *Note* {one_line(text, 1000)}"] if text else []
 
 
 def code(text: str) -> str:

@@ -84,7 +84,7 @@ async def test_scenario_link_live_changes_the_waiting_card_and_its_thread(tab: O
     await rina.wait_for_card("Download link expected")
     await rina.wait_for_card("it may have been used", within=LONG_TIMEOUT)
     await rina.click(".replies")
-    await rina.wait_for("#thread .message", "From now on the copy may have been taken")
+    await rina.wait_for("#thread .message", "From now on a copy may have been taken")
     await rina.wait_for_card("Waits for approval")
 
 

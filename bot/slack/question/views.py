@@ -10,13 +10,13 @@ from bot.slack.blockkit import Block
 from bot.slack.deployment import labelled
 from bot.slack.grammar import job_value
 
-WAS_IT_YOU = ":question: Was it you? By Atlas, you started a download of a backup"
+WAS_IT_YOU = ":grey_question: Was it you? By Atlas, you started a download of a backup"
 IT_WAS_ME, NOT_ME = "It was me", "It was not me"
 ASKED = (
     f"Did you start it? If not, click *{NOT_ME}*: the approvers are told at once. "
     "If you do not know, ask them before you answer."
 )
-CLAIMED = ":speech_balloon: You answered that it was you. The people who decide see that."
+CLAIMED = ":information_source: You answered that it was you. The people who decide see that."
 DISOWNED = (
     ":rotating_light: *You answered that it was not you* Somebody may use your account. Do this "
     "now:\n1. In Atlas, end all your sessions, and change your password and second factor.\n"

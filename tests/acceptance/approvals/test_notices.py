@@ -53,7 +53,7 @@ async def test_approval_in_a_direct_message_changes_the_card_and_every_copy(tmp_
         card = await ask(env)
         assert await env.slack.until(lambda: len(copies(env)) == 3)
         assert all(map(has_button, copies(env)))
-        assert await env.slack.until(lambda: replies(env, card, "Got this request"))
+        assert await env.slack.until(lambda: replies(env, card, "This request was sent directly"))
         (copy,) = copies(env, [SAM])
 
         answer = await click(env, "sam", copy, APPROVE)
@@ -64,7 +64,7 @@ async def test_approval_in_a_direct_message_changes_the_card_and_every_copy(tmp_
         assert not any(map(has_button, copies(env)))
         assert len(copies(env)) == 3
         assert copies(env, [RINA, OLGA]) == []
-        (reached,) = replies(env, card, "Got this request")
+        (reached,) = replies(env, card, "This request was sent directly")
         assert "sam" in reached.lower()
         assert "<@" not in reached
         assert "request:reminded" not in events(env, card)
@@ -74,7 +74,7 @@ async def test_copy_whose_answer_was_lost_shows_the_decision(tmp_path: Path) -> 
     environ: Environ = {**THREE, "BOT_REMIND_AFTER": "1"}
     async with open_approval_environment(tmp_path, environ) as env:
         card = await ask(env)
-        assert await env.slack.until(lambda: replies(env, card, "Got this request"))
+        assert await env.slack.until(lambda: replies(env, card, "This request was sent directly"))
         env.slack.faults.add("chat.postMessage", Fault(kind="reset_after"), times=50)
         assert await env.slack.until(lambda: len(copies(env)) == 6)
 

@@ -19,7 +19,7 @@ async def test_download_that_its_starter_disowns_is_cancelled_at_once(tmp_path: 
         state = env.slack.state
 
         def questions() -> list[Json]:
-            return [m for m in state.messages(state.dm("ada")) if NOT_MINE in str(m)]
+            return [m for m in state.messages(state.dm("ada")) if NOT_MINE in str(m["blocks"])]
 
         await wait_until(lambda: bool(questions()))
         (question,) = questions()

@@ -116,7 +116,7 @@ def test_note_is_in_the_first_lines_of_each_message(name: str) -> None:
     message = messages().build(POSTS[name])
     first, *_ = message.content["blocks"]
 
-    assert first["text"]["text"].endswith(f"\n:memo: *Note* {ESCAPED}")
+    assert first["text"]["text"].endswith(f"\n:information_source: *Note* {ESCAPED}")
 
 
 def test_note_is_in_the_dialog_and_in_home() -> None:
