@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from bot.cancellation.events import is_about_job
 from tests.tools.campaign.worlds import RULES
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ class Observations:
             if not call.challenge:
                 calls[call.path.rpartition("/")[2].partition("?")[0]].append(call)
         for event in sorted(self.events, key=lambda each: each.number):
-            chains[event.request].append(event)
+            if not is_about_job(event.request):
+                chains[event.request].append(event)
         self.calls, self.chains = dict(calls), dict(chains)
 
     def deletes(self, scenario: Scenario) -> list[Call]:
