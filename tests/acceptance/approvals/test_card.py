@@ -36,7 +36,7 @@ async def test_approvers_are_mentioned_once_and_the_requester_in_the_outcome(
         assert f"<@{RINA}>" in str(env.slack.state.replies(ending.message)[-1]["blocks"])
         assert "Approved by @Ada and @Abe" in ending.reply
         replies = map(env.slack.state.text_of, env.slack.state.replies(ending.message))
-        assert sum("as a direct message" not in reply for reply in replies) == 3
+        assert sum("was sent directly" not in reply for reply in replies) == 3
         assert not any(b in str(ending.message["blocks"]) for b in (APPROVE, DENY, WITHDRAW, RETRY))
         assert mentions([ending.message], GROUP) == 0
 
