@@ -26,7 +26,8 @@ PROGRAMS = {
 
 def measured() -> list[str]:
     """Return what a row of a page names: the commit with the date, and the machine."""
-    return [f"{_commit()}, {datetime.now(UTC):%Y-%m-%d}", f"{_processor()}, {os.cpu_count()} cores"]
+    commit = _commit().removesuffix("-dirty")  # a page itself may have changed, no code
+    return [f"{commit}, {datetime.now(UTC):%Y-%m-%d}", f"{_processor()}, {os.cpu_count()} cores"]
 
 
 def lines() -> list[str]:
