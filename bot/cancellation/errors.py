@@ -211,6 +211,10 @@ class NotRecorded(StorageError):
     )
 
 
+class StoppedWaiting(NotRecorded):
+    sentence = "The bot stopped before Slack said who may do this, so your decision was not recorded and nothing was done. Please try again in a moment."  # noqa: E501 - shown as it stands
+
+
 class Conflict(NotRecorded):
     """A unique index refused the row; the caller reads again."""
 

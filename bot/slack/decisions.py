@@ -2,13 +2,20 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from bot.cancellation import errors
 from bot.cancellation import policy as rules
-from bot.cancellation.errors import CancellationError, RightsNotChecked
+from bot.cancellation.errors import (
+    CancellationError,
+    MaybeRecorded,
+    RightsNotChecked,
+    StoppedWaiting,
+)
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import ActingPerson
+from bot.slack import mrkdwn
 from bot.slack.dependencies import Dependencies
 from bot.slack.payloads import Actor, Interaction
 
@@ -20,10 +27,6 @@ Decision = Callable[[str, Actor], Coroutine[Any, Any, Request]]
 # Seconds
 LONGEST_WAIT = 180.0  # for Slack to say who may decide: a link is usually live after three minutes
 RETRY_PAUSE = 2.0  # between two tries, unless Slack asks to wait longer
-WAITING = (
-    ":hourglass_flowing_sand: Slack does not say at the moment who may do this. The bot asks again "
-    "for three minutes: the card changes once your decision counts."
-)
 
 
 class Decisions:
@@ -85,6 +88,14 @@ class Decisions:
         return await self._directory.acting_person(actor, approvers)
 
 
+def waiting_until(until: datetime) -> str:
+    return (
+        ":hourglass_flowing_sand: Slack does not say at the moment who may do this. The bot asks "
+        f"again until {mrkdwn.date(until, seconds=True)}: the card changes once your decision "
+        "counts. If it has not changed by then, nothing was recorded: try again."
+    )
+
+
 async def decide_when_possible(
     decide: Callable[[], Awaitable[T]],
     deps: Dependencies,
@@ -93,7 +104,8 @@ async def decide_when_possible(
 ) -> T:
     """Decide once Slack says who may do it, and say that the decision waits for that.
 
-    `error` is of a first try. Raises the last one, after `LONGEST_WAIT` or if it will not pass.
+    `error` is of a first try. Raises the last one, after `LONGEST_WAIT` or if it will not pass. A
+    shutdown ends the wait: `StoppedWaiting`, or `MaybeRecorded` while the decision is made.
     """
     waited = 0.0
     while error is None or error.is_temporary:
@@ -101,12 +113,18 @@ async def decide_when_possible(
             pause = max(RETRY_PAUSE, error.retry_after)
             if waited + pause > LONGEST_WAIT:
                 break
-            if not waited:
-                await deps.replies.send_text(by, WAITING)
-            await deps.sleep(pause)
+            try:
+                if not waited:
+                    until = deps.service.now() + timedelta(seconds=LONGEST_WAIT)
+                    await deps.replies.send_text(by, waiting_until(until))
+                await deps.sleep(pause)
+            except asyncio.CancelledError as stopped:
+                raise StoppedWaiting from stopped
             waited += pause
         try:
             return await decide()
         except RightsNotChecked as again:
             error = again
+        except asyncio.CancelledError as stopped:
+            raise MaybeRecorded from stopped
     raise error

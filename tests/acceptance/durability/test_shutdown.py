@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from bot.cancellation.errors import StoppedWaiting
 from bot.sandbox.atlas import Fault, Kind
 from bot.sandbox.slack import Fault as SlackFault
+from bot.slack import ids
 from bot.storage.lease_store import LONGEST_LEASE
 from bot.timings import Timings
 from tests.acceptance.durability.environment import Mode, opened
@@ -131,3 +133,19 @@ async def test_submission_during_shutdown_is_completed_or_not_acknowledged(
         await env.wait_for_outcomes(OUTCOME_TIMEOUT)
 
         await env.check_outcomes()
+
+
+async def test_approver_whose_click_waits_for_slack_at_shutdown_is_asked_to_try_again(
+    on_sqlite: str,
+) -> None:
+    async with opened(on_sqlite, approvals=1) as env:
+        bot = await env.start()
+        card = await env.wait_for_card(await env.request_new_job("rina"))
+        env.slack.faults.add("users.info", SlackFault(kind="ratelimited", seconds=60), times=99)
+        assert (await env.slack.people.clicks("ada", card, ids.APPROVE)).ok
+        await env.slack.until(lambda: env.slack.state.ephemerals("ada"))
+
+        assert await bot.stop(TEN_SECONDS) == 0, bot.log
+
+        said = [each["text"] for each in env.slack.state.ephemerals("ada")]
+        assert said[1:] == [str(StoppedWaiting())]

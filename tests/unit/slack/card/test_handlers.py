@@ -2,20 +2,22 @@
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from bot.cancellation.errors import MaybeRecorded, NotRecorded
+from bot.cancellation.errors import CancellationError, MaybeRecorded, NotRecorded, StoppedWaiting
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import PostKind
 from bot.slack import ids
-from bot.slack.decisions import WAITING
+from bot.slack.decisions import waiting_until
 from bot.slack.errors import other_version
 from bot.slack.outbox.messages import MessageBuilder
 from bot.storage.outbox_store import OutboxStore
+from tests.support.clock import NOON
 from tests.support.domain import JOB_ID, PROJECT_ID, RINA
 from tests.unit.slack import payloads, samples
 from tests.unit.slack.fake_slack import LINKS, api_error
@@ -169,7 +171,7 @@ async def test_approval_counts_once_slack_says_who_may_approve(new_bolt: NewBolt
 
     assert answer.status == 200
     assert (await bolt.request(request.id)).state is State.APPROVED
-    assert (sleeps, bolt.private) == ([50.0, 2.0], [WAITING])
+    assert (sleeps, bolt.private) == ([50.0, 2.0], [waiting_until(NOON + timedelta(minutes=3))])
 
 
 async def test_approval_that_slack_never_lets_count_can_be_tried_again(new_bolt: NewBolt) -> None:
@@ -180,6 +182,26 @@ async def test_approval_that_slack_never_lets_count_can_be_tried_again(new_bolt:
 
     assert sleeps == [50.0] * 3
     assert "could not check who may do this" in bolt.private[-1]
+    assert bolt.offered == [("Try again", ids.APPROVE, request.id)]
+
+
+@pytest.mark.parametrize(
+    ("is_read_again", "sentence"), [(False, StoppedWaiting()), (True, MaybeRecorded())]
+)
+async def test_approval_that_waits_at_shutdown_can_be_tried_again(
+    new_bolt: NewBolt, *, is_read_again: bool, sentence: CancellationError
+) -> None:
+    async def sleep(_seconds: float) -> None:
+        bolt.database.gate = asyncio.Event()
+        await asyncio.sleep(0 if is_read_again else 60)
+
+    bolt, request = await waiting(new_bolt, sleep=sleep)
+    bolt.slack.respond("users.info", LIMITED)
+    answer = await bolt.ack(payloads.click(ids.APPROVE, request.id))
+    await bolt.background.drain(0.2)
+
+    assert answer.status == 200
+    assert bolt.private[-1] == str(sentence)
     assert bolt.offered == [("Try again", ids.APPROVE, request.id)]
 
 
