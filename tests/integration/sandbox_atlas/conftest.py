@@ -65,20 +65,13 @@ def v2(http: httpx.AsyncClient) -> Caller:
     return Caller(http, "/api/atlas/v2", V2, httpx.DigestAuth(PUBLIC_KEY, PRIVATE_KEY))
 
 
-@pytest.fixture
-def v1(http: httpx.AsyncClient) -> Caller:
-    auth = httpx.DigestAuth(PUBLIC_KEY, PRIVATE_KEY)
-    return Caller(http, "/api/atlas/v1.0", "application/json", auth)
-
-
 @dataclass(frozen=True, slots=True)
 class AtlasEnv:
-    """The fake Atlas with its clock, and clients of both versions and of none."""
+    """The fake Atlas with its clock, and clients of the v2 API and of none."""
 
     atlas: FakeAtlasServer
     clock: ManualClock
     http: httpx.AsyncClient
-    v1: Caller
     v2: Caller
 
 
@@ -87,7 +80,6 @@ def env(
     atlas: FakeAtlasServer,
     clock: ManualClock,
     http: httpx.AsyncClient,
-    v1: Caller,
     v2: Caller,
 ) -> AtlasEnv:
-    return AtlasEnv(atlas, clock, http, v1, v2)
+    return AtlasEnv(atlas, clock, http, v2)

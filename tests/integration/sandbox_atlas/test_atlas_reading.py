@@ -1,16 +1,11 @@
 """Reading: documents of both versions, pages, envelopes, and versions by header."""
 
-from typing import Literal
-
 import pytest
 
 from bot.sandbox.atlas import PROJECT_ID, Actor, FakeAtlasServer, ManualClock
 from bot.sandbox.atlas.clock import instant
 from tests.integration.sandbox_atlas.conftest import GROUP, Caller, job_path
 
-CLUSTERS = "application/vnd.atlas.2024-08-05+json"
-JOBS = f"{GROUP}/clusters/prod-eu/backup/restoreJobs"
-LIVE = job_path("prod-eu", "65f0a1c2d3e4f5a6b7c80102")
 RUNNING = job_path("prod-eu", "65f0a1c2d3e4f5a6b7c80101")
 ALWAYS = {
     *("cancelled", "deliveryType", "deliveryUrl", "desiredTimestamp", "expired", "failed"),
@@ -62,110 +57,6 @@ async def test_download_reads_as_recorded(atlas: FakeAtlasServer, v2: Caller) ->
     ]
 
 
-async def test_v1_has_its_own_relations_and_no_desired_timestamp(v1: Caller) -> None:
-    answer = await v1.get(RUNNING)
-
-    assert answer.headers["Content-Type"] == "application/json"
-    assert "RateLimit-Limit" not in answer.headers
-    assert [link["rel"] for link in answer.json()["links"]] == [
-        "self",
-        "http://mms.mongodb.com/snapshot",
-        "http://mms.mongodb.com/cluster",
-        "http://mms.mongodb.com/group",
-    ]
-    assert "desiredTimestamp" not in answer.json()
-
-
-async def test_list_is_newest_first_with_its_count(atlas: FakeAtlasServer, v2: Caller) -> None:
-    page = (await v2.get(JOBS)).json()
-
-    assert [job["id"][-3:] for job in page["results"]] == ["101", "103", "102", "104", "105"]
-    assert page["totalCount"] == 5
-    query = "includeCount=true&pageNum=1&itemsPerPage=100"
-    assert page["links"] == [{"href": f"{atlas.url}/api/atlas/v2{JOBS}?{query}", "rel": "self"}]
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        *(("pageNum", number) for number in ("0", "-1", "two", "9" * 5000, "2147483648", "١")),
-        ("pageNum", ""),
-        ("itemsPerPage", "0"),
-        ("itemsPerPage", "501"),
-        ("itemsPerPage", "²"),
-        ("includeCount", "yes"),
-        ("verbose", "true"),
-        ("envelope", "on"),
-    ],
-)
-async def test_query_parameter_out_of_bounds_is_named(v2: Caller, name: str, value: str) -> None:
-    answer = await v2.get(JOBS, **{name: value})
-
-    assert answer.status_code == 400
-    assert answer.json()["errorCode"] == "INVALID_QUERY_PARAMETER"
-    assert answer.json()["detail"] == f"Invalid query parameter {name} specified."
-    assert answer.json()["parameters"] == [name]
-
-
-@pytest.mark.parametrize("key", ["content", "envelope"])
-async def test_envelope_holds_status_and_entity(
-    atlas: FakeAtlasServer, v2: Caller, key: Literal["content", "envelope"]
-) -> None:
-    atlas.behaviour.envelope_key = key
-
-    answer = (await v2.get(RUNNING, envelope="true")).json()
-
-    assert list(answer) == ["status", key]
-    assert answer["status"] == 200
-    assert answer[key]["id"] == "65f0a1c2d3e4f5a6b7c80101"
-
-
-@pytest.mark.parametrize(("hides", "status"), [(True, 200), (False, 404)])
-async def test_enveloped_error_hides_its_status_unless_configured(
-    atlas: FakeAtlasServer, v2: Caller, *, hides: bool, status: int
-) -> None:
-    atlas.behaviour.envelope_hides_status = hides
-
-    answer = await v2.get(job_path("prod-eu", "a" * 24), envelope="true")
-
-    assert (answer.status_code, answer.json()["status"]) == (status, 404)
-    assert answer.json()["content"]["errorCode"] == "RESTORE_JOB_NOT_FOUND"
-
-
-@pytest.mark.parametrize(
-    ("kind", "status", "body"), [("status", 200, b'{"status":204}'), ("bare", 204, b"")]
-)
-async def test_enveloped_cancel_answers_204_in_its_body_or_bare(
-    atlas: FakeAtlasServer, v2: Caller, kind: Literal["status", "bare"], status: int, body: bytes
-) -> None:
-    atlas.behaviour.enveloped_delete = kind
-
-    answer = await v2.delete(RUNNING, envelope="true")
-
-    assert (answer.status_code, answer.content) == (status, body)
-
-
-async def test_clusters_are_listed_by_their_present_version_without_flex(v2: Caller) -> None:
-    answer = await v2.get(f"{GROUP}/clusters", accept=CLUSTERS)
-
-    assert answer.headers["Content-Type"] == f"{CLUSTERS};charset=utf-8"
-    assert answer.headers["RateLimit-Limit"] == "10000"
-    assert [cluster["name"] for cluster in answer.json()["results"]] == [
-        "prod-eu",
-        "prod-us",
-        "staging-eu",
-        "orders-sharded",
-    ]
-
-
-async def test_v2_requires_an_existing_version(v2: Caller) -> None:
-    answer = await v2.get(RUNNING, accept="application/vnd.atlas.2022-12-31+json")
-
-    assert (answer.status_code, answer.json()["errorCode"]) == (406, "INVALID_VERSION_DATE")
-    assert answer.headers["Content-Type"] == "application/json"
-    assert "RateLimit-Limit" not in answer.headers
-
-
 async def test_download_makes_an_event_that_shows_after_the_delay(
     atlas: FakeAtlasServer, clock: ManualClock, v2: Caller
 ) -> None:
@@ -178,8 +69,3 @@ async def test_download_makes_an_event_that_shows_after_the_delay(
     (event,) = (await v2.get(f"{GROUP}/events", includeCount="false", **query)).json()["results"]
     assert (event["publicKey"], event["created"]) == ("abcdwxyz", instant(job.created_at))
     assert event["id"][:18] == job.id[:18]
-
-
-async def test_unknown_event_type_is_rejected(v2: Caller) -> None:
-    response = await v2.get(f"{GROUP}/events", eventType="NO_SUCH_EVENT")
-    assert response.json()["errorCode"] == "INVALID_ENUM_VALUE"

@@ -3,8 +3,6 @@
 from typing import Any
 
 Json = dict[str, Any]
-JOB = {"text": {"type": "plain_text", "text": "Job 42"}, "value": "42"}
-OTHER_JOB = {"text": {"type": "plain_text", "text": "Job 43"}, "value": "43"}
 
 
 def plain(text: str) -> Json:

@@ -9,7 +9,6 @@ from tests.integration.sandbox_slack.blocks import (
     form,
     modal,
     plain,
-    reason,
     section,
 )
 from tests.integration.sandbox_slack.conftest import SlackEnv
@@ -46,15 +45,6 @@ async def test_trigger_opens_one_dialog(env: SlackEnv) -> None:
     assert env.slack.state.view_of("ada") is None
 
 
-async def test_invalid_view_does_not_use_up_the_trigger(env: SlackEnv) -> None:
-    trigger_id = await trigger(env)
-
-    wrong = await refusal(env, "views.open", trigger_id=trigger_id, view=modal(reason()))
-
-    assert wrong == "invalid_arguments"
-    assert (await env.client.views_open(trigger_id=trigger_id, view=form()))["ok"]
-
-
 async def test_update_needs_the_newest_hash_when_it_gives_one(env: SlackEnv) -> None:
     view = await opened(env, modal(section("Looking up …")))
     first = {"view_id": view["id"], "hash": view["hash"]}
@@ -65,36 +55,6 @@ async def test_update_needs_the_newest_hash_when_it_gives_one(env: SlackEnv) -> 
     assert await refusal(env, "views.update", **first, view=modal()) == "hash_conflict"
 
 
-async def test_what_was_typed_survives_an_update_under_the_same_ids(env: SlackEnv) -> None:
-    view = await opened(env, form())
-    env.slack.people.fills("rina", view, {"reason": "typed"})
-
-    answer = await env.client.views_update(view_id=view["id"], view=form(section("new"), reason()))
-
-    value = answer["view"]["state"]["values"]["reason"]["reason"]["value"]
-    assert value == "typed"
-    answer = await env.client.views_update(view_id=view["id"], view=form(reason(block_id="other")))
-    assert answer["view"]["state"]["values"]["other"]["reason"]["value"] is None
-
-
-async def test_dialog_that_was_closed_cannot_be_updated(env: SlackEnv) -> None:
-    view = await opened(env, form())
-    await env.slack.people.closes("rina", view)
-
-    assert await refusal(env, "views.update", view_id=view["id"], view=form()) == "not_found"
-
-
-async def test_dialog_is_found_by_its_external_id_which_is_unique(env: SlackEnv) -> None:
-    await opened(env, form(external_id="mine"))
-
-    answer = await env.client.views_update(external_id="mine", view=form(external_id="mine"))
-
-    assert answer["view"]["external_id"] == "mine"
-    await env.slack.people.types("ada", "#ops", "/cancel-restore")
-    twice = {"trigger_id": env.app.payload["trigger_id"], "view": form(external_id="mine")}
-    assert await refusal(env, "views.open", **twice) == "duplicate_external_id"
-
-
 async def test_incomplete_form_is_not_submitted(env: SlackEnv) -> None:
     view = await opened(env, form())
 
@@ -103,38 +63,6 @@ async def test_incomplete_form_is_not_submitted(env: SlackEnv) -> None:
 
     assert env.app.payload["command"] == "/cancel-restore"
     assert env.slack.state.view_of("rina") is not None
-
-
-async def test_dialog_without_submit_button_cannot_be_sent(env: SlackEnv) -> None:
-    view = await opened(env, modal())
-
-    with pytest.raises(CannotDo, match="no submit button"):
-        await env.slack.people.submits("rina", view)
-
-
-ANSWERS: list[tuple[Json, str, dict[str, str]]] = [
-    (
-        {"response_action": "errors", "errors": {"reason": "Say more."}},
-        "Title\nWhy: x\n[Go]",
-        {"reason": "Say more."},
-    ),
-    ({"response_action": "update", "view": modal(section("Done"))}, "Title\nDone", {}),
-    ({"response_action": "clear"}, "", {}),
-]
-
-
-@pytest.mark.parametrize(("answer", "shown", "errors"), ANSWERS)
-async def test_response_action_of_a_submission_is_applied(
-    env: SlackEnv, *, answer: Json, shown: str, errors: dict[str, str]
-) -> None:
-    view = await opened(env, form())
-    env.app.answers = [Answer(body=answer)]
-
-    ack = await env.slack.people.submits("rina", view, {"reason": "x"})
-
-    assert (ack.ok, ack.errors) == (True, errors)
-    assert env.slack.state.text_of(env.slack.state.view_of("rina") or {}) == shown
-    assert env.slack.state.errors_of("rina") == errors
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,8 @@ import json
 import pytest
 from aiohttp import ClientSession
 
-from tests.integration.sandbox_slack.blocks import Json, actions, button
+from tests.integration.sandbox_slack.blocks import Json
 from tests.integration.sandbox_slack.conftest import SlackEnv
-
-OPS = "C0OPS00001"
 
 
 async def command_url(env: SlackEnv) -> str:
@@ -32,20 +30,6 @@ async def test_five_answers_go_to_the_person_alone(env: SlackEnv) -> None:
     assert await answers(url, text="6") == (404, "used_url")
     assert [m["text"] for m in env.slack.state.ephemerals("rina")] == list("01234")
     assert env.slack.state.messages("#ops") == []
-
-
-async def test_answer_can_replace_the_message_that_was_clicked(env: SlackEnv) -> None:
-    await env.client.chat_postEphemeral(
-        channel=OPS, user="U0RINA0001", text="psst", blocks=[actions(button())]
-    )
-    await env.slack.people.clicks("rina", env.slack.state.ephemerals("rina")[0], "approve")
-    url = env.app.payload["response_url"]
-    assert env.app.payload["container"]["is_ephemeral"] is True
-    assert "message" not in env.app.payload
-
-    assert await answers(url, text="done", replace_original=True) == (200, "ok")
-    [shown] = env.slack.state.ephemerals("rina")
-    assert (shown["text"], shown["blocks"]) == ("done", [])
 
 
 @pytest.mark.parametrize(

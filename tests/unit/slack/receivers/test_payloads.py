@@ -1,12 +1,23 @@
 """Malformed payloads are found before a handler reads them."""
 
+import json
+from contextlib import suppress
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from slack_sdk.socket_mode.request import SocketModeRequest
 
-from bot.slack.receivers.payloads import InvalidPayload, read_payload
+from bot.slack.client import Identity
+from bot.slack.dialog.state import PICKERS, UnreadableDialog, read_state, selection, submit_problem
+from bot.slack.payloads import interaction_of, read_object
+from bot.slack.receivers.connection import read_envelope
+from bot.slack.receivers.payloads import InvalidPayload, read_body, read_payload
 
+IDENTITY = Identity(user="U0BOT", bot="B0BOT", team="T0HOME", enterprise=None, url="https://x/")
+FORM = "application/x-www-form-urlencoded"
 USER = {"id": "U1", "team_id": "T1"}
 VIEW = {"id": "V1", "type": "modal", "callback_id": "cancel_restore"}
 UNREADABLE_BY_BOLT = {"type": "event_callback", "event": {"type": "x", "channel": 5, "user": {}}}
@@ -93,3 +104,38 @@ def test_command_needs_its_name_and_a_user() -> None:
         problem_of("slash_commands", {"command": "/x"})
         == "The payload has a missing or invalid user_id."
     )
+
+
+def read_as_listeners_do(payload: dict[str, Any]) -> None:
+    assert interaction_of(payload, IDENTITY).channel
+    view = payload.get("view") or {}
+    with suppress(UnreadableDialog):
+        submit_problem(view, read_state(view))
+    for last in PICKERS:
+        with suppress(UnreadableDialog):
+            selection(view, last)
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        b"command=%2Fcancel-restore&text=list&user_id=U1&team_id=T1&channel_id=C1",
+        b"payload=" + quote(json.dumps(submission())).encode(),
+        json.dumps({"type": "event_callback", "event": {"type": "app_home_opened"}}).encode(),
+        json.dumps({"type": "interactive", "envelope_id": "e", "payload": click()}).encode(),
+        *(b"payload=%ED%A0%80", b"payload=NaN", b"[" * 50_000, b'{"a":' * 20_000, b"&=&=&"),
+        b'{"type":"event_callback","event":{"type":"x","n":' + b"9" * 5000 + b"}}",
+    ],
+)
+@given(st.integers(0, 300), st.binary(max_size=9), st.sampled_from(("", FORM, "application/json")))
+def test_damaged_body_or_frame_is_read_or_refused(
+    whole: bytes, place: int, damage: bytes, content_type: str
+) -> None:
+    for data in (whole, whole[:place] + damage + whole[place:], whole[:place] + damage):
+        with suppress(InvalidPayload):
+            body = read_body(content_type, None, data).body
+            if "user" in body or "user_id" in body:
+                read_as_listeners_do(body)
+        with suppress(InvalidPayload):
+            if envelope := read_envelope(read_object(data)):
+                read_payload(envelope)
