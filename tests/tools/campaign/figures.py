@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from tests.tools.campaign.checks.logs import problems_in_logs
 from tests.tools.campaign.checks.requests import endings
 from tests.tools.campaign.checks.rules import Rule
-from tests.tools.campaign.faults.counts import count_faults
 from tests.tools.reporting.report import Goal, Row, Table, percentile
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def rules(known: Iterable[StrEnum], broken: Sequence[StrEnum]) -> list[Goal]:
 
 
 def _faults(results: Sequence[Result]) -> Table:
-    counted = [count_faults(each.injector, each.env.delivery.counts) for each in results]
+    counted = [Counter(fault.what for fault in each.injector.faults) for each in results]
     names = sorted({name for counts in counted for name in counts})
     measured = [{name: counts[name] for name in names} for counts in counted]
     return _table("Faults", "Fault", results, measured)
@@ -134,7 +133,7 @@ def _asked(result: Result) -> Figures:
             scenario.retried for scenario in observations.scenarios
         ),
         "clicks on cards": sum(scenario.clicks for scenario in observations.scenarios),
-        "deliveries of Slack": result.env.delivery.counts.sent,
+        "deliveries of Slack": result.env.delivery.sent,
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import subprocess
 import sys
@@ -10,11 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.postgres import PostgresServer, binaries, open_postgres
 from tests.tools.campaign.__main__ import arguments
 
 if TYPE_CHECKING:
-    from typing import Self
+    pass
 
 #: A program that gets SIGTERM twice, and takes a moment to end.
 SLOW_TO_END = """
@@ -71,36 +69,3 @@ def test_second_sigterm_does_not_interrupt_the_cleanup() -> None:
         assert program.stdout.read() == "ended\n"
 
     assert program.returncode == 0
-
-
-async def test_starting_database_is_stopped_at_the_end(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    binaries()  # skips the test where there is no PostgreSQL
-    happened: list[str] = []
-    begun = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    class Slow(PostgresServer):
-        def __enter__(self) -> Self:
-            loop.call_soon_threadsafe(begun.set)
-            server = super().__enter__()
-            happened.append("started")
-            return server
-
-        def __exit__(self, *_error: object) -> None:
-            super().__exit__(None, None, None)
-            happened.append("ended")
-
-    monkeypatch.setattr("tests.support.postgres.PostgresServer", Slow)
-
-    async def use() -> None:
-        async with open_postgres():
-            happened.append("used")
-
-    using = asyncio.create_task(use())
-    await begun.wait()
-    using.cancel()
-    await asyncio.gather(using, return_exceptions=True)
-
-    assert happened == ["started", "ended"]

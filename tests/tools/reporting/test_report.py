@@ -1,6 +1,5 @@
 """The reports of the benchmarks: medians, ratios, goals, tables, and their page."""
 
-import argparse
 import asyncio
 import re
 import subprocess
@@ -25,9 +24,7 @@ from tests.tools.reporting.report import (
     Table,
     in_turn,
     median,
-    percentile,
     ratio,
-    shown,
 )
 
 TABLE = Table(
@@ -48,16 +45,6 @@ def test_ratio_is_the_median_of_the_ratios_of_each_round() -> None:
     assert ratio(values, base) == 1.0
 
 
-def test_ratio_of_unequal_rounds_is_rejected() -> None:
-    with pytest.raises(ValueError, match="zip"):
-        ratio([1.0], [1.0, 2.0])
-
-
-@pytest.mark.parametrize(("share", "expected"), [(0.0, 1), (0.5, 51), (0.99, 100), (1.0, 100)])
-def test_percentile_is_a_measured_value(share: float, expected: float) -> None:
-    assert percentile(range(1, 101), share) == expected
-
-
 async def test_variants_take_turns_in_changing_order_and_warm_rounds_do_not_count() -> None:
     ran: list[str] = []
 
@@ -69,54 +56,6 @@ async def test_variants_take_turns_in_changing_order_and_warm_rounds_do_not_coun
 
     assert "".join(ran) == "baabba"
     assert given == {"a": [3, 6], "b": [4, 5]}
-
-
-@pytest.mark.parametrize(
-    ("cell", "expected"),
-    [
-        (None, "–"),
-        ("none", "none"),
-        (3, "3"),
-        (1_000_000, "1,000,000"),
-        (0.12345, "0.123"),
-        (12.345, "12.3"),
-        (12345.6, "12,346"),
-    ],
-)
-def test_cell_has_three_significant_digits(cell: float | str | None, expected: str) -> None:
-    assert shown(cell) == expected
-
-
-def test_goal_holds_up_to_its_limit() -> None:
-    goals = [Goal.at_most("≤ 2", seen, 2.0) for seen in (2.0, 2.1, None)]
-
-    assert [goal.held for goal in goals] == [True, False, None]
-    assert [goal.line for goal in goals] == [
-        "≤ 2: 2 (held)",
-        "≤ 2: 2.1 (NOT held)",
-        "≤ 2: – (not measured)",
-    ]
-
-
-@pytest.mark.parametrize(("seen", "held"), [(2.0, True), (2.1, False), (None, True)])
-def test_report_fails_on_a_missed_goal_only(seen: float | None, held: bool) -> None:
-    table = Table(title="T", columns=(), rows=(), goals=[Goal.at_most("≤ 2", seen, 2.0)])
-
-    assert Report("t", [table]).held is held
-
-
-def test_report_of_a_failed_benchmark_fails() -> None:
-    assert not Report("t", error="it broke off").held
-
-
-def test_table_on_the_terminal_names_what_is_missing() -> None:
-    table = TABLE.rich()
-
-    assert [list(column.cells) for column in table.columns] == [
-        ["bot", "peer"],
-        ["1.23", "curl | wget is missing"],
-        ["0.5", ""],
-    ]
 
 
 PERFORMANCE = ROOT / "docs" / "performance.md"
@@ -162,15 +101,6 @@ def test_failed_benchmark_keeps_its_last_goals(tmp_path: Path) -> None:
     assert page.read_text() == PAGE
 
 
-def test_unusable_page_is_refused_before_the_measurement(tmp_path: Path) -> None:
-    other = tmp_path / "other.md"
-    other.write_text("# Something else\n")
-
-    for given in (other, tmp_path, tmp_path / "nowhere" / "new.md"):
-        with pytest.raises(argparse.ArgumentTypeError):
-            pages.page_at(str(given))
-
-
 def test_changed_code_is_refused_and_changed_pages_are_not(tmp_path: Path) -> None:
     def git(*arguments: str) -> None:
         who = ("-c", "user.name=t", "-c", "user.email=t@example.com")
@@ -187,13 +117,6 @@ def test_changed_code_is_refused_and_changed_pages_are_not(tmp_path: Path) -> No
 
     (tmp_path / "code.py").write_text("changed")
     assert pages.changes(tmp_path) == "M code.py"
-
-
-def test_description_of_every_benchmark_is_a_sentence() -> None:
-    found = BENCHMARKS.descriptions()
-
-    assert {"atlas", "cancellation", "footprint", "growth", "search"} <= set(found)
-    assert [sentence for sentence in found.values() if not sentence.endswith(".")] == []
 
 
 @pytest.mark.parametrize(

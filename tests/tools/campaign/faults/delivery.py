@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bot.sandbox.slack.transport.delivery import Delivery
@@ -34,18 +33,6 @@ class DeliveryFaults:
     twice: float = 0.0
 
 
-@dataclass(slots=True)
-class Counts:
-    """Numbers of deliveries by result."""
-
-    sent: int = 0
-    late: int = 0
-    twice: int = 0
-    again: int = 0
-    seconds: list[float] = field(default_factory=list)  # each ack at the first try
-    lost: Counter[str] = field(default_factory=Counter)
-
-
 class FlakyDelivery(Delivery):
     """Takes the place of the fake server's own delivery."""
 
@@ -53,13 +40,12 @@ class FlakyDelivery(Delivery):
         super().__init__(slack.world, slack.sockets, slack.http)
         self._rng = rng
         self.faults = DeliveryFaults()
-        self.counts = Counts()
+        self.sent = 0
         self._copies: set[asyncio.Task[None]] = set()
 
     async def send(self, kind: str, payload: Json, **retry: object) -> Ack:
-        self.counts.sent += 1
+        self.sent += 1
         if self._rng.random() < self.faults.late:
-            self.counts.late += 1
             await asyncio.sleep(self._rng.uniform(0.1, 2.0))  # others overtake it
         if self._rng.random() < self.faults.twice:
             return await self._twice(kind, payload)
@@ -67,7 +53,6 @@ class FlakyDelivery(Delivery):
 
     async def _twice(self, kind: str, payload: Json) -> Ack:
         """Deliver another copy immediately or later."""
-        self.counts.twice += 1
         copy = asyncio.create_task(self._copy(kind, payload))
         self._copies.add(copy)
         return await self._send_until_acknowledged(kind, payload)
@@ -83,13 +68,9 @@ class FlakyDelivery(Delivery):
 
     async def _send_until_acknowledged(self, kind: str, payload: Json) -> Ack:
         ack = await super().send(kind, payload)
-        if ack.ok:
-            self.counts.seconds.append(ack.seconds)
         for number, pause in enumerate(PAUSES[:RETRIES], 1):
             if ack.ok:
                 return ack
-            self.counts.again += 1
-            self.counts.lost[str(ack.error)] += 1
             await asyncio.sleep(pause)
             ack = await super().send(kind, payload, **_retry(number))
         return ack

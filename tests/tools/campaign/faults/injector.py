@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bot.sandbox.atlas import Fault, Kind
 from bot.sandbox.slack import Fault as SlackFault
-from tests.tools.campaign.faults.counts import FaultCounts
 from tests.tools.campaign.faults.proxy import PROXY_FAULTS, ProxyFault
 
 if TYPE_CHECKING:
@@ -107,7 +106,6 @@ class FaultInjector:
     to_bot: FaultyProxy | None  # Slack's way in, in HTTP mode
     postgres: PostgresServer | None
     faults: list[InjectedFault] = field(default_factory=list)
-    fault_counts: FaultCounts = field(default_factory=FaultCounts)
     more: dict[str, tuple[int, Action]] = field(default_factory=dict)  # further actions
     failed_actions: list[str] = field(default_factory=list)  # their errors
     _running: set[asyncio.Task[None]] = field(default_factory=set)
@@ -118,7 +116,6 @@ class FaultInjector:
     def __post_init__(self) -> None:
         self._slack_faults = ShuffleBag(self.rng, SLACK_FAULTS)
         self._atlas_faults = ShuffleBag(self.rng, ATLAS_FAULTS)
-        self.slack.world.faults = self.fault_counts
 
     async def inject(self, mean: float) -> None:
         """Inject a fault per bot every `mean` seconds on average, until cancelled."""
@@ -192,7 +189,7 @@ class FaultInjector:
         return f"{replica.name} {seconds:.1f} s"
 
     async def _add_slack_fault(self) -> str | None:
-        if self.fault_counts.waiting >= MAX_PENDING_FAULTS:
+        if sum(map(len, self.slack.faults._queue.values())) >= MAX_PENDING_FAULTS:
             return None
         kind, status = self._slack_faults.draw()
         seconds = self.rng.uniform(0.5, 4.0)

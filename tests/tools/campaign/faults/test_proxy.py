@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.tools.campaign.faults.proxy import NOISE, PROXY_FAULTS, FaultyProxy, ProxyFault
+from tests.tools.campaign.faults.proxy import NOISE, FaultyProxy, ProxyFault
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -85,9 +85,3 @@ async def test_late_request_is_forwarded_after_its_client_left() -> None:
         assert asked == [b"question"]
         assert exchange.until - exchange.at >= 0.3
         assert exchange.until <= time.time()
-
-
-def test_every_proxy_fault_has_a_description() -> None:
-    assert set(PROXY_FAULTS) == {
-        *("late", "reset before", "reset after", "cut answer", "noise", "silence")
-    }
