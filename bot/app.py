@@ -19,7 +19,7 @@ from bot.cancellation.people import Person
 from bot.doctor.slack import warn_about_ids
 from bot.leader_loops import LeaderLoops
 from bot.reload import Reloader
-from bot.services.direct import DirectMessages
+from bot.services.sweeper import DirectMessages
 from bot.settings import Settings, load_settings
 from bot.slack.bolt_app import App
 from bot.slack.channels import ChannelStatus

@@ -10,14 +10,17 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.atlas import AtlasReader
 from bot.cancellation.quarantine import WatchedCluster
-from bot.services.activity_feed import FeedMonitor
-from bot.services.direct import DirectMessages, nobody_to_reach
-from bot.services.kept_downloads import KeptDownloads
+from bot.services.jobs import FeedMonitor
 from bot.services.leader import Leader
 from bot.services.projects import Project, Projects
-from bot.services.quarantine import Quarantine
-from bot.services.starter_questions import StarterQuestions
-from bot.services.sweeper import Notifier, Sweeper
+from bot.services.quarantine import KeptDownloads, Quarantine
+from bot.services.sweeper import (
+    DirectMessages,
+    Notifier,
+    StarterQuestions,
+    Sweeper,
+    nobody_to_reach,
+)
 from bot.services.watch import Watcher
 from bot.slack.channels import Channels, ChannelStatus, named_channels
 from bot.slack.client import Identity, Links

@@ -8,12 +8,10 @@ from functools import partial
 from typing import TypeAlias
 
 from bot.atlas import AtlasCanceller, AtlasHttp, AtlasReader, CallRecord, Credentials, KeyAccess
-from bot.services.activity_feed import ActivityFeeds
 from bot.services.cluster_entries import ClusterEntries
 from bot.services.job_search import JobFinder
-from bot.services.jobs import Jobs
-from bot.services.organizations import Organization, Organizations
-from bot.services.projects import Project, Projects, follow_key_access
+from bot.services.jobs import ActivityFeeds, Jobs
+from bot.services.projects import Organization, Organizations, Project, Projects, follow_key_access
 from bot.services.rate_limit import CallPacer
 from bot.services.rights import ResolvePeople, RightsCheck
 from bot.services.runner import Runner

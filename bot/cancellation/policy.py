@@ -1,4 +1,7 @@
-"""Policy checks: who may request, act alone, approve, deny, keep, withdraw, retry and review."""
+"""Policy checks: who may request, act alone, approve, deny, keep, withdraw, retry and review.
+
+Also who is asked whether a download is theirs, and what the answer ends.
+"""
 
 import re
 import unicodedata
@@ -6,11 +9,18 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from bot.cancellation import errors
-from bot.cancellation.errors import NotAllowed
-from bot.cancellation.lifecycle import Request
-from bot.cancellation.people import EVERYONE, NO_ONE, Kind, People, Person
-from bot.cancellation.quarantine import NO_QUARANTINE, QuarantinePolicy, is_candidate
-from bot.cancellation.starter import NOT_READ, StartedBy
+from bot.cancellation.errors import CancellationError, NotAllowed
+from bot.cancellation.job import Job, StarterAnswer
+from bot.cancellation.lifecycle import Ending, Request, State
+from bot.cancellation.people import EVERYONE, NO_ONE, ActingPerson, Kind, People, Person
+from bot.cancellation.quarantine import (
+    NO_QUARANTINE,
+    Mode,
+    QuarantinePolicy,
+    is_candidate,
+    is_expected,
+)
+from bot.cancellation.starter import NOT_READ, StartedBy, StarterKind
 
 #: Letters and symbols that are drawn as nothing: Hangul fillers and the empty Braille pattern.
 BLANK_LETTERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
@@ -21,6 +31,8 @@ DASHES = dict.fromkeys(map(ord, f"{EM_DASH}\u2010\u2011\u2012\u2013\u2015\u2212\
 AROUND = re.compile(r"^[^\w-]+|[^\w-]+$")
 #: When a waiting request reminds its approvers, by default.
 REMIND_AFTER = (timedelta(minutes=1), timedelta(minutes=3), timedelta(minutes=10))
+#: Why the bot cancels a download before the end of its grace time.
+DISOWNED = "The person who started it, by Atlas's activity feed, says that it was not they."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,3 +258,36 @@ def check_enough_approvers(
     if len(able) < policy.approvals:
         return errors.TooFewApprovers(needed=policy.approvals, able=len(able))
     return None
+
+
+def email_to_ask(policy: Policy, job: Job) -> str | None:
+    """Return the e-mail address of the user to ask about a new download; None to ask no one.
+
+    An application names itself as it likes, and a key is no person.
+    """
+    starter = job.started_by.starter
+    may_ask = policy.ask_starter and policy.watch_channel and job.asked == ""
+    if not may_ask or job.was_running or job.state.is_over or starter is None:
+        return None
+    if not starter.certain or starter.kind is not StarterKind.USER or "@" not in starter.name:
+        return None
+    return None if is_expected(policy.quarantine, job.started_by) else starter.name
+
+
+def answer_refusal(job: Job, person: ActingPerson) -> CancellationError | None:
+    """Return why `person` may not answer the question about a job, or None."""
+    if not job.asked or person.id != job.asked or person.kind is not Kind.MEMBER:
+        return errors.NotAsked()
+    if job.answer:
+        return errors.AlreadyAnswered(said="was" if job.answer is StarterAnswer.MINE else "was not")
+    return errors.QuestionOver() if job.state.is_over else None
+
+
+def ending_by(answer: StarterAnswer, policy: Policy | None, request: Request) -> Ending | None:
+    """Return how a quarantine ends by an answer, or None: it neither counts in the limit nor waits.
+
+    A download that is kept, or that people decide about, goes its way.
+    """
+    is_enforced = policy is not None and policy.quarantine.mode is Mode.ENFORCE
+    is_disowned = answer is StarterAnswer.NOT_MINE and request.state is State.QUARANTINED
+    return Ending.explained(State.APPROVED, DISOWNED) if is_enforced and is_disowned else None

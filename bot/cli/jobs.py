@@ -32,8 +32,8 @@ from bot.cli.job_output import fields_of, lines_of
 from bot.cli.output import OutputFormat
 from bot.log_config import configure_logging
 from bot.redaction import redact
+from bot.services.job_search import UnreadCluster
 from bot.services.projects import Project
-from bot.services.search_results import UnreadCluster
 from bot.services.service import JobDetails
 from bot.settings import Settings, SettingsError, load_settings
 from bot.slack import grammar, mrkdwn

@@ -37,7 +37,7 @@ from bot.doctor.key import (
     role_to_read_jobs,
 )
 from bot.doctor.results import CheckResult, Subject, compare_clock
-from bot.services.organizations import selects
+from bot.services.projects import selects
 from bot.settings import ProjectSettings, Settings
 
 TIMEOUT = 8.0  #: seconds for each read, including its retries

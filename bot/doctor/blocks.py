@@ -21,8 +21,8 @@ from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import PostKind, RequestPost
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from bot.doctor.results import REPORT, CheckResult, Subject
+from bot.services.job_search import CancellableJob, ClusterRef, Search, UnreadCluster
 from bot.services.projects import Project
-from bot.services.search_results import CancellableJob, ClusterRef, Search, UnreadCluster
 from bot.services.service import JobDetails
 from bot.slack import announcement, blockkit, home, ids, lists
 from bot.slack.card import replies

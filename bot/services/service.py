@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 
 from bot.atlas import JobRef, RestoreJob
-from bot.cancellation import claims, errors, judgement
+from bot.cancellation import errors, judgement
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import NotAllowed
 from bot.cancellation.job import Job, StarterAnswer
@@ -194,7 +194,7 @@ class CancellationService:
 
     async def answer(self, ref: JobRef, person: ActingPerson, answer: StarterAnswer) -> None:
         """Record what the starter of a download says; an enforced quarantine may end by it."""
-        ending = partial(claims.ending_by, answer, self.projects.policy_or_none(ref))
+        ending = partial(rules.ending_by, answer, self.projects.policy_or_none(ref))
         if request := await self.claims.answer(ref, person, answer, ending):
             self.runner.start(request.id)
         self.on_change()

@@ -1,17 +1,24 @@
-"""Periodic jobs: sweep due requests, and notify the approvers of waiting ones."""
+"""Finds what is due: requests to run or expire, approvers to notify, starters to ask."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 
+import structlog
+
+from bot.atlas import JobRef
 from bot.cancellation import notices
 from bot.cancellation.errors import RightsNotChecked
+from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import NO_ONE, People, Person
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policy, email_to_ask
+from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
+from bot.cancellation.quarantine import NO_PLACE
 from bot.services.projects import Projects
 from bot.services.runner import Runner
+from bot.storage.claim_store import ClaimStore
 from bot.storage.history import History
 from bot.storage.lease_store import LeaseStore
 from bot.storage.notice_store import NoticeStore
@@ -28,6 +35,9 @@ FindPeople = Callable[[People], Awaitable[Sequence[Person]]]
 PEOPLE_TIMEOUT = timedelta(seconds=30)
 #: The policy of a request whose project is not in the settings any more.
 NO_NOTICES = Policy(approvers=NO_ONE, remind_after=())
+RETRY_INTERVAL = 2.0  #: seconds until a starter is asked again, unless Slack asks to wait longer
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -104,3 +114,120 @@ class Notifier:
             if planned and self.now() < planned + PEOPLE_TIMEOUT:
                 raise
             return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectMessages:
+    """Reaches approvers where a channel of the settings takes no posts; raises `StorageError`."""
+
+    store: NoticeStore
+    projects: Projects
+    find: FindPeople
+    on_change: Callable[[], None]
+
+    async def send(self, post: Post) -> None:
+        """Send approvers what its channel did not take, if no person waits for it."""
+        match post:
+            case Announcement(recipient=None, job=job):
+                await self._announce(job)
+            case RequestPost(kind=PostKind.CARD, request=request) if request.by_bot:
+                await self.copy_card(request)
+
+    async def _announce(self, job: Job) -> None:
+        policy = self.projects.policy_or_none(job.ref)
+        people = await self._approvers(policy) if policy else ()
+        if await self.store.announce(job, people):
+            log.warning("announcement sent to approvers", job=job.ref.job_id, people=len(people))
+            self.on_change()
+
+    async def copy_card(self, request: Request) -> None:
+        """Send the card of a quarantine to each approver; without one, the card says why."""
+        policy = self.projects.policy_or_none(request.ref)
+        if policy and notices.can_reach_approvers(policy):
+            people = await self._approvers(policy)
+            if await self.store.copy_card(request.id, people):
+                log.warning("card sent to approvers", request=request.id, people=len(people))
+                self.on_change()
+        elif await self.store.record_no_place(request.id, NO_PLACE):
+            log.error("nobody sees the card", request=request.id, why=NO_PLACE)
+
+    async def _approvers(self, policy: Policy) -> Sequence[Person]:
+        """Return whom to reach: people named by id need no answer of Slack."""
+        try:
+            found = await self.find(policy.approvers)
+        except RightsNotChecked as error:
+            log.warning("approvers not read", why=str(error))
+            found = [Person(id=user, team="", name=user) for user in sorted(policy.approvers.users)]
+        return notices.possible_approvers(policy, found)[: notices.MAX_RECIPIENTS]
+
+
+def nobody_to_reach(projects: Projects, channel: str) -> str:
+    """Return what does not happen while the watch channel takes no posts, or an empty string."""
+    names = [
+        project.name
+        for project in projects.all
+        if any(
+            policy.watch_channel == channel and not notices.can_reach_approvers(policy)
+            for policy in project.policies.all
+        )
+    ]
+    if not names:
+        return ""
+    return (
+        f"The settings name no approver of {', '.join(names)} whom it could reach directly:"
+        " new downloads are announced to no one, and the bot cancels none of them."
+    )
+
+
+@dataclass(eq=False)
+class StarterQuestions:
+    """Asks who started a download whether it was they."""
+
+    store: ClaimStore
+    projects: Projects
+    #: Returns the full member with an e-mail address; raises `RightsNotChecked`.
+    find: Callable[[str], Awaitable[str | None]]
+    _: KW_ONLY
+    on_change: Callable[[], None] = lambda: None  #: called after a question is enqueued
+    interval: float = Timings.quarantine_interval  #: seconds between two steps
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    #: The jobs, with the addresses, of those who cannot be asked.
+    _unknown: set[tuple[JobRef, str]] = field(default_factory=set, init=False)
+
+    async def run(self) -> None:
+        """Step until cancelled; after an error the next step tries again."""
+        pause = 0.0
+        while True:
+            await self.sleep(self.interval + pause)
+            pause = 0.0
+            with log_errors("starters not asked"):
+                pause = await self.step()
+
+    async def step(self) -> float:
+        """Ask each starter who became known; return the seconds until the next try."""
+        to_ask = {}
+        for job in await self.store.unasked():
+            policy = self.projects.policy_or_none(job.ref)
+            if policy and (email := email_to_ask(policy, job)):
+                to_ask[job.ref, email] = job
+        self._unknown &= to_ask.keys()
+        for (ref, email), job in to_ask.items():
+            if (ref, email) in self._unknown:
+                continue
+            try:
+                user = await self.find(email)
+            except RightsNotChecked as error:
+                log.info("starter not asked", job=ref.job_id, why=error.why)
+                if error.is_temporary:
+                    return max(RETRY_INTERVAL, error.retry_after)
+                user = None
+            if user is None:
+                self._unknown.add((ref, email))
+            else:
+                await self._ask(job, user)
+        return 0.0
+
+    async def _ask(self, job: Job, user: str) -> None:
+        if await self.store.ask(job, user):
+            log.info("starter asked", job=job.ref.job_id, user=user)
+            self.on_change()

@@ -20,10 +20,10 @@ from bot.atlas import (
     WrongClusterKind,
 )
 from bot.cancellation.errors import CancellationError, RateLimitReserved
-from bot.services.activity_feed import FeedMonitor
+from bot.services.job_search import PROJECT_ERRORS
+from bot.services.jobs import FeedMonitor
 from bot.services.projects import Project
 from bot.services.rate_limit import CallPacer, Rank, TokenBucket
-from bot.services.search_results import PROJECT_ERRORS
 from bot.storage.watch_store import WatchStore
 from bot.tasks import log_errors
 from bot.timings import DEFAULT_TIMINGS, Timings

@@ -12,13 +12,12 @@ from typing import Any
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.async_cache import AsyncCache
 from bot.cancellation.notices import are_reached_directly
 from bot.cancellation.policy import Policy
 from bot.services.projects import Projects
 from bot.slack.client import Identity
 from bot.slack.errors import CALL_ERRORS, CannotPost, SlackError, SlackRejected, translate_error
-from bot.tasks import log_errors, wait_up_to
+from bot.tasks import AsyncCache, log_errors, wait_up_to
 from bot.timings import Timings
 
 SPACING = 2.0  #: seconds between two reads: Slack allows 50 a minute, and dialogs read channels too

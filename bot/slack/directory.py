@@ -14,7 +14,6 @@ from typing import TypeVar
 
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.async_cache import AsyncCache
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import (
     NotAllowed,
@@ -29,6 +28,7 @@ from bot.services.projects import Project
 from bot.slack.client import Identity
 from bot.slack.errors import CALL_ERRORS, RateLimited, SlackUnavailable, translate_error
 from bot.slack.payloads import Account, Actor, read_account
+from bot.tasks import AsyncCache
 
 T = TypeVar("T")
 

@@ -14,8 +14,8 @@ from bot.cancellation.errors import CancellationError, ChannelNotAllowed
 from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.policy import Policy
+from bot.services.job_search import Search
 from bot.services.projects import Project
-from bot.services.search_results import Search
 from bot.slack import blockkit, ids, job_lines, lists, mrkdwn
 from bot.slack.blockkit import Block, View
 from bot.slack.card import views as card_views

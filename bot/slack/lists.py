@@ -14,8 +14,8 @@ from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import JobFingerprint
 from bot.cancellation.people import Person
 from bot.cancellation.policy import Policy, is_named_approver
+from bot.services.job_search import CancellableJob, Search, UnreadCluster
 from bot.services.projects import Project
-from bot.services.search_results import CancellableJob, Search, UnreadCluster
 from bot.slack import blockkit, ids, job_lines, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.client import Links

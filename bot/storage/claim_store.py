@@ -7,11 +7,11 @@ from functools import partial
 from sqlalchemy import bindparam, insert, select, text, update
 
 from bot.atlas import JobRef
-from bot.cancellation.claims import answer_refusal
 from bot.cancellation.events import EventName
 from bot.cancellation.job import Job, StarterAnswer
 from bot.cancellation.lifecycle import JOB_FIELDS, Ending, Request, State
 from bot.cancellation.people import ActingPerson
+from bot.cancellation.policy import answer_refusal
 from bot.cancellation.posts import PostKind
 from bot.storage import queries
 from bot.storage.download_events import record_about_job

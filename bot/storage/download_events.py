@@ -7,9 +7,8 @@ from typing import Any
 from sqlalchemy import bindparam, exists, or_, select
 
 from bot.atlas import JobState
-from bot.cancellation.downloads import events_to_record
 from bot.cancellation.events import JOB_PREFIX, Event, EventName
-from bot.cancellation.job import Job
+from bot.cancellation.job import Job, events_to_record
 from bot.cancellation.people import ActingPerson
 from bot.storage import queries
 from bot.storage.tables import audit_events, requests

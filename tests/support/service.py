@@ -14,9 +14,8 @@ from sqlalchemy import Connection, create_engine, insert, select
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import Person
 from bot.cancellation.policy import Policies, Policy
-from bot.services.activity_feed import ActivityFeeds
 from bot.services.job_search import JobFinder
-from bot.services.jobs import Jobs
+from bot.services.jobs import ActivityFeeds, Jobs
 from bot.services.projects import Project, Projects
 from bot.services.rights import RightsCheck
 from bot.services.runner import Runner

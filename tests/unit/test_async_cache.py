@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from bot.async_cache import EXPIRY, MAX_ENTRIES, AsyncCache
+from bot.tasks import EXPIRY, MAX_ENTRIES, AsyncCache
 
 
 class Loader:

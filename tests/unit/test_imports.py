@@ -12,7 +12,6 @@ RULES = {
     "bot.cancellation",
     "bot.redaction",
     "bot.timings",
-    "bot.async_cache",
     "bot.tasks",
 }
 MAY_IMPORT: dict[str, set[str]] = {
@@ -33,7 +32,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "bot.slack": RULES | {"bot.log_config", "bot.services", "bot.storage"},
     "bot.storage": RULES,
-    "bot.async_cache": {"bot.tasks"},
     "bot.tasks": {"bot.cancellation.errors", "bot.cancellation.request_context"},
     "bot.tracing": {"bot.atlas", "bot.cancellation.request_context", "bot.settings"},
     "bot.webhook": RULES | {"bot.storage"},

@@ -182,10 +182,10 @@ DATABASE |= {"bot.storage.posts", "bot.storage.job_store", "bot.storage.history"
 DATABASE |= {"bot.storage.download_events"}
 READS = {"bot.services.jobs", "bot.services.job_search", "bot.services.rate_limit"}
 TECHNIQUE = {"bot.atlas.http", "bot.slack.client", "bot.slack.receivers.payloads"}
-TECHNIQUE |= {"bot.async_cache", "bot.tasks", "bot.log_config"}
+TECHNIQUE |= {"bot.tasks", "bot.log_config"}
 TECHNIQUE |= {"bot.slack", "bot.slack.blockkit", "bot.slack.manifest"}
 #: Lines of the core; lower it with each step that makes the core smaller. The goal is 4,000.
-MOST_LINES = 5425
+MOST_LINES = 5377
 
 
 def core_of(page: str) -> set[str]:

@@ -24,8 +24,8 @@ from bot.cancellation.errors import (
     RightsNotChecked,
     StorageError,
 )
+from bot.services.job_search import Search
 from bot.services.projects import Project
-from bot.services.search_results import Search
 from bot.slack import mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.channels import ChannelUnknown, NoPlacement

@@ -11,8 +11,8 @@ from itertools import chain
 from bot.atlas import JobRef
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.policy import Policy
+from bot.services.job_search import Search
 from bot.services.projects import Project
-from bot.services.search_results import Search
 from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.blockkit import Block, View
 from bot.slack.channels import is_direct

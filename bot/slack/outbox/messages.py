@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bot.cancellation.claims import ending_by
 from bot.cancellation.job import StarterAnswer
 from bot.cancellation.lifecycle import UNDECIDED
 from bot.cancellation.notices import notified_approvers
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policy, ending_by
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost, StarterPost
 from bot.cancellation.quarantine import Mode
 from bot.services.projects import Projects

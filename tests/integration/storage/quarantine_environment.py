@@ -16,15 +16,13 @@ from bot.cancellation.policy import ClusterPolicy, Policies, Policy
 from bot.cancellation.posts import Post, PostKind, RequestPost
 from bot.cancellation.quarantine import Mode, QuarantinePolicy
 from bot.leader_loops import quarantine_at
-from bot.services.direct import DirectMessages
 from bot.services.job_search import JobFinder
-from bot.services.kept_downloads import KeptDownloads
 from bot.services.projects import Project, Projects
-from bot.services.quarantine import Quarantine
+from bot.services.quarantine import KeptDownloads, Quarantine
 from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
-from bot.services.starter_questions import StarterQuestions
+from bot.services.sweeper import DirectMessages, StarterQuestions
 from bot.storage.claim_store import ClaimStore
 from bot.storage.history import History
 from bot.storage.lease_store import LeaseStore

@@ -16,7 +16,7 @@ from bot.cancellation.people import People
 from bot.cancellation.policy import Policies
 from bot.cancellation.quarantine import Mode
 from bot.cancellation.starter import SETTLED_AFTER
-from bot.services.kept_downloads import RETRY_INTERVAL
+from bot.services.quarantine import RETRY_INTERVAL
 from bot.storage.audit_log import AuditLog
 from bot.storage.lease_store import LeaseStore
 from tests.integration.storage.quarantine_environment import (

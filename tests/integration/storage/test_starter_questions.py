@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import update
 
-from bot.cancellation.claims import DISOWNED
 from bot.cancellation.errors import AlreadyAnswered, AlreadyHandled, NotAsked
 from bot.cancellation.events import EventName
 from bot.cancellation.job import StarterAnswer
 from bot.cancellation.lifecycle import State
-from bot.cancellation.policy import Policies, Policy
+from bot.cancellation.policy import DISOWNED, Policies, Policy
 from bot.cancellation.posts import PostKind, RequestPost
 from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
 from bot.storage.audit_log import AuditLog

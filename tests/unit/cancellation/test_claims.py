@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from bot.atlas import JobState
-from bot.cancellation.claims import DISOWNED, answer_refusal, email_to_ask, ending_by
 from bot.cancellation.errors import AlreadyAnswered, NotAsked, QuestionOver
 from bot.cancellation.job import Job, StarterAnswer
 from bot.cancellation.lifecycle import Ending, State
 from bot.cancellation.people import ActingPerson, Kind, Person
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import DISOWNED, Policy, answer_refusal, email_to_ask, ending_by
 from bot.cancellation.quarantine import Mode, QuarantinePolicy
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from tests.support.clock import NOON

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from bot.atlas import RestoreJob
-from bot.cancellation.downloads import events_to_record
-from bot.cancellation.job import LONGEST_READ, USUAL_WAIT, Job, Listing
+from bot.cancellation.job import LONGEST_READ, USUAL_WAIT, Job, Listing, events_to_record
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from tests.support.clock import NOON
 from tests.support.domain import PROJECT_ID, a_job, job_ref

@@ -8,7 +8,7 @@ import structlog
 from bot.atlas import RESTORE_REQUESTED, ActivityEvent, RoleMissing, Unavailable
 from bot.cancellation.policy import Policies
 from bot.cancellation.starter import SETTLED_AFTER
-from bot.services.activity_feed import OVERLAP, ActivityFeeds, FeedMonitor
+from bot.services.jobs import OVERLAP, ActivityFeeds, FeedMonitor
 from bot.services.projects import Project, Projects
 from tests.support.clock import NOON, FakeClock
 from tests.support.domain import PROJECT_ID

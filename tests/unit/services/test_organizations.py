@@ -8,8 +8,7 @@ import structlog
 from bot.atlas import Project as AtlasProject
 from bot.atlas import ReadItems, RoleMissing
 from bot.cancellation.policy import Policies, Policy
-from bot.services.organizations import Organization, Organizations, selects
-from bot.services.projects import Project, Projects
+from bot.services.projects import Organization, Organizations, Project, Projects, selects
 from tests.support.fake_atlas import FakeAtlas
 
 A, B, C = (letter * 24 for letter in "abc")

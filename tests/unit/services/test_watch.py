@@ -27,7 +27,7 @@ from bot.cancellation.errors import NotRecorded, RateLimitReserved
 from bot.cancellation.job import USUAL_WAIT, Job, Listing, compare
 from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.quarantine import QuarantinePolicy
-from bot.services.activity_feed import FeedMonitor
+from bot.services.jobs import FeedMonitor
 from bot.services.projects import Project
 from bot.services.rate_limit import BUCKET_SIZE, CallPacer, Rank, RateLimitBudget
 from bot.services.watch import MAX_CONCURRENT_READS, MAX_FEED_DELAY, Watcher

@@ -5,8 +5,8 @@ from typing import Any
 
 from bot.atlas import JobRef
 from bot.cancellation.policy import Policies, Policy
+from bot.services.job_search import CancellableJob, ClusterRef, Search, UnreadCluster
 from bot.services.projects import Project
-from bot.services.search_results import CancellableJob, ClusterRef, Search, UnreadCluster
 from bot.slack.dialog import job_details, pickers
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.state import DialogState

@@ -14,8 +14,8 @@ from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import Announcement, PostKind, RequestPost
 from bot.cancellation.quarantine import TAKEN_OVER, Mode, QuarantinePolicy
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
+from bot.services.job_search import CancellableJob, ClusterRef, Search, UnreadCluster
 from bot.services.projects import Project
-from bot.services.search_results import CancellableJob, ClusterRef, Search, UnreadCluster
 from bot.services.service import JobDetails
 from bot.slack import announcement as announcement_views
 from bot.slack import home, ids, lists, mrkdwn

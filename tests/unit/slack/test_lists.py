@@ -3,7 +3,7 @@
 import pytest
 
 from bot.cancellation.lifecycle import State
-from bot.services.search_results import UnreadCluster
+from bot.services.job_search import UnreadCluster
 from bot.slack import lists
 from tests.unit.slack import samples
 from tests.unit.slack.fake_slack import LINKS

@@ -14,9 +14,8 @@ from bot.cancellation.lifecycle import Request
 from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import Post, PostKind, RequestPost
 from bot.leader_loops import quarantine_at
-from bot.services.activity_feed import ActivityFeeds, Feed
 from bot.services.job_search import JobFinder
-from bot.services.jobs import Jobs
+from bot.services.jobs import ActivityFeeds, Feed, Jobs
 from bot.services.leader import Leader
 from bot.services.projects import Project, Projects
 from bot.services.quarantine import READ_TIMEOUT, Quarantine
