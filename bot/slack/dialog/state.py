@@ -10,7 +10,7 @@ from bot.atlas import JobRef, is_cluster_name
 from bot.cancellation.lifecycle import JobFingerprint
 from bot.slack import ids
 from bot.slack.grammar import job_value, parse_job_value
-from bot.slack.payloads import encode_metadata, input_of
+from bot.slack.payloads import decode_metadata, encode_metadata, input_of
 
 #: The pickers, each after the one that it depends on.
 PICKERS = (ids.PROJECT, ids.CLUSTER, ids.JOB)
@@ -68,7 +68,30 @@ class DialogState:
         return replace(self, project_id=project_id, cluster=cluster, job_id=job_id)
 
 
-_STATE = TypeAdapter(DialogState)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstState:
+    """The state of a dialog with a job that version 1.0 opened, of which a replica may still run.
+
+    Without these fields a dialog of that version has pickers, and no job.
+    """
+
+    ref: JobRef
+    asked_in: str
+    shown: JobFingerprint | None = None
+    card_channel: str | None = None
+    because: str | None = None
+    picker: bool = False
+
+    def current(self) -> DialogState:
+        shown = None
+        if self.shown and self.card_channel:
+            shown = Shown(job=self.shown, card_channel=self.card_channel, because=self.because)
+        state = DialogState(asked_in=self.asked_in, has_pickers=self.picker, shown=shown)
+        return state.about(self.ref)
+
+
+FIRST_PICKERS = "picker"  #: the key of a dialog with pickers of version 1.0, which cannot go on
+_STATE, _FIRST_STATE = TypeAdapter(DialogState), TypeAdapter(FirstState)
 
 
 def encode_state(state: DialogState) -> str:
@@ -78,8 +101,12 @@ def encode_state(state: DialogState) -> str:
 
 def read_state(view: Mapping[str, Any]) -> DialogState:
     """Read the state of a view; raises `UnreadableDialog`."""
+    text = str(view.get("private_metadata") or "")
     try:
-        state = _STATE.validate_json(str(view.get("private_metadata") or ""), strict=True)
+        if "ref" in decode_metadata(view):
+            state = _FIRST_STATE.validate_json(text, strict=True).current()
+        else:
+            state = _STATE.validate_json(text, strict=True)
         is_known = state.ref is not None
     except ValueError as error:
         raise UnreadableDialog from error
@@ -97,6 +124,8 @@ def selection(view: Mapping[str, Any], last: str = ids.JOB) -> DialogState:
     `UnreadableDialog`.
     """
     state = read_state(view)
+    if FIRST_PICKERS in decode_metadata(view):
+        raise UnreadableDialog
     if not state.has_pickers:
         return state
     project_id = selected_value(view, ids.PROJECT) or state.project_id

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC
 from typing import Any
 
@@ -37,6 +37,23 @@ from tests.unit.slack.fake_slack import LINKS
 DETAILS = Shown(job=SHOWN, card_channel="C0OPS", because="no way in")
 SEEN = replace(samples.asked(), shown=DETAILS)
 OTHER = "1" * 24
+#: The metadata of version 1.0.
+FIRST_SEEN = {
+    "ref": asdict(job_ref()),
+    "asked_in": SEEN.asked_in,
+    "project_name": "shop-prod",
+    "shown": SHOWN.to_json(),
+    "card_channel": "C0OPS",
+    "because": "no way in",
+}
+FIRST_PICKERS = {
+    "picker": True,
+    "project_id": PROJECT_ID,
+    "cluster": "prod-eu",
+    "job_id": job_ref().job_id,
+    "label": "x",
+    "asked_in": SEEN.asked_in,
+}
 
 
 def view(metadata: str) -> dict[str, str]:
@@ -61,6 +78,36 @@ def test_state_survives_encoding(shown: JobFingerprint) -> None:
     seen = replace(SEEN, shown=replace(DETAILS, job=shown))
 
     assert read_state(view(encode_state(seen))) == seen
+
+
+@pytest.mark.parametrize("has_pickers", [False, True])
+def test_dialog_of_version_1_0_is_read(*, has_pickers: bool) -> None:
+    metadata = json.dumps(FIRST_SEEN | (FIRST_PICKERS if has_pickers else {}))
+
+    assert read_state(view(metadata)) == replace(SEEN, has_pickers=has_pickers)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"ref": {}}, {"shown": {"job": 1}}, {"card_channel": 7}, {"picker": 1}, {"because": 1}],
+)
+def test_invalid_field_of_version_1_0_is_rejected(change: dict[str, Any]) -> None:
+    with pytest.raises(UnreadableDialog):
+        read_state(view(json.dumps(FIRST_SEEN | change)))
+
+
+def test_dialog_of_version_1_0_without_the_channel_of_the_card_shows_nothing() -> None:
+    metadata = json.dumps(FIRST_SEEN | {"card_channel": None})
+
+    assert read_state(view(metadata)).shown is None
+
+
+@pytest.mark.parametrize("details", [{}, FIRST_SEEN])
+def test_selection_in_a_dialog_of_version_1_0_asks_to_open_it_again(
+    details: dict[str, Any],
+) -> None:
+    with pytest.raises(UnreadableDialog):
+        selection(view(json.dumps(details | FIRST_PICKERS)))
 
 
 def test_longest_state_fits_into_private_metadata() -> None:
