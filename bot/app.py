@@ -41,7 +41,6 @@ from bot.startup_checks import (
 )
 from bot.tasks import BackgroundTasks, Loop, Supervisor, cancel_and_wait
 from bot.timings import DEFAULT_TIMINGS, Timings
-from bot.tracing import open_tracing
 from bot.web.metrics import Detail, Metrics, add_routes
 from bot.web.server import WebServer
 from bot.wiring import CoreServices
@@ -67,8 +66,7 @@ class Bot:
         self._load = load
         self._timings = timings
         self._token_status = TokenStatus(math.inf if settings.socket_mode else AUTH_TEST_INTERVAL)
-        self._tracing = open_tracing(settings.tracing, self.owner)
-        self._background = BackgroundTasks(self._tracing.trace)
+        self._background = BackgroundTasks()
         self._supervisor = Supervisor(timings.loop_restart_pause)
         self._loops: set[asyncio.Task[None]] = set()
         # Loops by what they depend on: their kind, their project and its client.
@@ -78,16 +76,14 @@ class Bot:
         self._channels: ChannelStatus | None = None
         self._server: WebServer | None = None
         self._deadline = math.inf
-        # Closed in reverse order of opening: the receiver first, then the database, spans last.
+        # Closed in reverse order of opening: the receiver first, the database last.
         self._exit_stack = AsyncExitStack()
-        self._on_shutdown(self._tracing.close, timings.span_export_timeout)
         self._services = CoreServices(
             settings,
             self.metrics,
             self.owner,
             resolve=self._current_people,
             on_change=self._notify_outbox,
-            tracing=self._tracing,
             timings=timings,
         )
         self._leading = LeaderLoops(self._services)
@@ -156,8 +152,7 @@ class Bot:
         session = new_session(self._timings.slack_timeout)
         self._exit_stack.push_async_callback(session.close)
         token = slack.bot_token.get_secret_value()
-        record, trace = self._token_status.record, self._tracing.slack_call
-        return SlackClient(token, slack.api_url, session, record, trace)
+        return SlackClient(token, slack.api_url, session, self._token_status.record)
 
     async def _current_people(
         self, users: Collection[str], groups: Collection[str]
@@ -264,7 +259,7 @@ class Bot:
             ack_timeout=self._timings.ack_timeout,
             reason_check_timeout=self._timings.reason_check_timeout,
         )
-        app = App(deps, self.metrics.ack_seconds.observe, self._tracing.trace)
+        app = App(deps, self.metrics.ack_seconds.observe)
         if isinstance(receiver, SocketModeReceiver):
             share = partial(self._services.share_connections, receiver.share)
             self._start_loop(share, "connections")

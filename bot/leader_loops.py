@@ -136,7 +136,6 @@ class LeaderLoops:
             on_announced=lambda job: metrics.observe_detection(
                 (clock() - job.ref.started_at).total_seconds()
             ),
-            tracer=self._core.tracing.trace,
             timings=self._core.timings,
         )
 

@@ -12,7 +12,7 @@ import structlog
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
 from bot.settings import PolicyHolder, Settings, SettingsError, warnings
-from bot.settings.model import AuditWebhookSettings, TracingSettings
+from bot.settings.model import AuditWebhookSettings
 from bot.settings.policy import POLICY_KEYS
 from bot.tasks import wait_up_to
 from bot.timings import Timings
@@ -127,15 +127,13 @@ def needs_restart(now: Settings, wanted: Settings) -> Iterator[str]:
 
 def _variables(settings: Settings) -> dict[str, Any]:
     """Return the values that belong to no project or organization, by their variables."""
-    tracing = settings.tracing or TracingSettings()
     webhook = settings.audit_webhook or AuditWebhookSettings()
-    values = {
+    return {
         str(field.alias): getattr(part, name)
-        for part in (settings, settings.slack, settings.atlas, webhook, tracing)
+        for part in (settings, settings.slack, settings.atlas, webhook)
         for name, field in type(part).model_fields.items()
         if field.description
     }
-    return {**values, **tracing.variables}
 
 
 def _values(holder: PolicyHolder) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import structlog
 
 from bot.cancellation.errors import CancellationError, MaybeRecorded
-from bot.cancellation.request_context import RequestTracer, bind_to_log
 
 #: Reports a failed task to the person who waits for it, with the reference of the log line.
 OnFailure = Callable[[str], Awaitable[object]]
@@ -141,10 +140,9 @@ class InFlight:
 
 
 class BackgroundTasks:
-    """Runs fire-and-forget tasks, each in a trace, and logs every error of theirs."""
+    """Runs fire-and-forget tasks, and logs every error of theirs."""
 
-    def __init__(self, tracer: RequestTracer = bind_to_log) -> None:
-        self._tracer = tracer
+    def __init__(self) -> None:
         # asyncio keeps weak references only: without this set a task may be garbage-collected.
         self.tasks: set[asyncio.Task[None]] = set()
         self._cancelled_by_drain: set[asyncio.Task[Any] | None] = set()
@@ -173,18 +171,17 @@ class BackgroundTasks:
         self, work: Coroutine[Any, Any, Any], name: str, on_failure: OnFailure | None
     ) -> None:
         reference = new_reference()
-        with self._tracer(name, None):
-            try:
-                await work
-            except asyncio.CancelledError:
-                if asyncio.current_task() not in self._cancelled_by_drain:
-                    raise  # cancelled by its starter, who needs no report
-                log.warning("cancelled at shutdown", task=name, reference=reference)
-                await _report(on_failure, reference)
-                raise
-            except Exception:
-                log.exception("background work failed", task=name, reference=reference)
-                await _report(on_failure, reference)
+        try:
+            await work
+        except asyncio.CancelledError:
+            if asyncio.current_task() not in self._cancelled_by_drain:
+                raise  # cancelled by its starter, who needs no report
+            log.warning("cancelled at shutdown", task=name, reference=reference)
+            await _report(on_failure, reference)
+            raise
+        except Exception:
+            log.exception("background work failed", task=name, reference=reference)
+            await _report(on_failure, reference)
 
 
 async def _report(on_failure: OnFailure | None, reference: str) -> None:

@@ -88,7 +88,6 @@ class Timings:
     outbox_stop_timeout: float = 2.0  # for posts that are due
     webhook_stop_timeout: float = 0.5  # for the open POSTs of the audit webhook
     connection_stop_timeout: float = 0.5  # for open HTTP connections
-    span_export_timeout: float = 1.0  # for spans that were not exported yet
     shutdown: float = 6.0  # for all of these; a part that begins later gets `late_stop_timeout`
     late_stop_timeout: float = 0.2
 

@@ -27,7 +27,6 @@ from bot.storage.replicas import CallBudget, ConnectionStore
 from bot.storage.request_store import RequestStore
 from bot.tasks import repeat
 from bot.timings import DEFAULT_TIMINGS, Timings
-from bot.tracing import Tracing
 from bot.web.metrics import Metrics
 
 #: Takes the number of connections that a process holds, returns that of the others.
@@ -45,7 +44,6 @@ class AtlasClients:
 
     settings: AtlasSettings
     metrics: Metrics
-    tracing: Tracing
     projects: Projects
     _connections: list[AtlasHttp] = field(default_factory=list)
     _readers: dict[Credentials, AtlasReader] = field(default_factory=dict)
@@ -94,11 +92,10 @@ class AtlasClients:
             await http.aclose()
 
     def _observe(self, call: CallRecord) -> None:
-        """Update limits, metrics and traces by an answer."""
+        """Update limits and metrics by an answer."""
         # A feed that is refused is no fault: only the starters of jobs are not known then.
         if not (call.path.endswith(EVENTS_PATH) and call.status in FEED_REFUSALS):
             self.metrics.observe_atlas_call(call.method, call.status, call.seconds)
-        self.tracing.record_atlas_call(call)
         found = PROJECT_PATH.search(call.path)
         project = self.projects.get_or_none(found[1]) if found else None
         if project is None or not call.status or call.challenge:
@@ -123,7 +120,6 @@ class CoreServices:
     owner: str
     resolve: ResolvePeople | None = None
     on_change: Callable[[], None] = lambda: None
-    tracing: Tracing = field(default_factory=Tracing)
     timings: Timings = DEFAULT_TIMINGS
 
     def __post_init__(self) -> None:
@@ -131,7 +127,7 @@ class CoreServices:
         self.database = Database(url, timeout=self.timings.transaction_timeout)
         self.clock = DatabaseClock(self.database)
         self.projects = Projects()
-        self.clients = AtlasClients(self.settings.atlas, self.metrics, self.tracing, self.projects)
+        self.clients = AtlasClients(self.settings.atlas, self.metrics, self.projects)
         for project in self.settings.projects:
             self.projects.add(self.clients.project(project))
         self.organizations = Organizations(self.projects, timings=self.timings)
@@ -174,7 +170,6 @@ class CoreServices:
             rights,
             self.clients.canceller_of,
             on_change=self.on_change,
-            tracer=self.tracing.trace,
             timings=self.timings,
         )
         finder = JobFinder(projects)

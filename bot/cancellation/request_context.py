@@ -5,21 +5,17 @@ The command creates it, the dialog's metadata keeps it, and the request takes it
 
 import re
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import TypeAlias
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from structlog.contextvars import bound_contextvars, get_contextvars
 
 _ID = re.compile(r"[0-9a-f]{32}")
-#: Traces an operation until the context ends, given its name and the id of its request; None keeps
-#: the current one. It is `bind_to_log`, or the tracer with spans.
-RequestTracer: TypeAlias = Callable[[str, str | None], AbstractContextManager[None]]
 
 
 @contextmanager
-def bind_to_log(_name: str, request: str | None) -> Iterator[None]:
-    """Bind the request's id to every log line within the context."""
+def bind_to_log(request: str | None) -> Iterator[None]:
+    """Bind the request's id to every log line within the context; None keeps the current one."""
     with bound_contextvars(**({"request": request} if request else {})):
         yield
 
@@ -29,7 +25,7 @@ def current_request_id() -> str | None:
 
 
 def new_request_id() -> str:
-    """Return a new request id: 128 random bits in hex, which is a valid trace id too."""
+    """Return a new request id: 128 random bits in hex."""
     return secrets.token_hex(16)
 
 

@@ -28,7 +28,6 @@ from bot.slack.manifest import AddressError, manifest
 from bot.startup_checks import StartError
 from bot.tasks import cancel_and_wait, stop_event
 from bot.timings import DEFAULT_TIMINGS, Timings
-from bot.tracing import TracingError
 
 log = structlog.get_logger(__name__)
 
@@ -74,12 +73,12 @@ def run_bot(timings: Timings = DEFAULT_TIMINGS) -> None:
     redact(settings.secrets)
     for warning in warnings(settings):
         log.warning("setting needs attention", why=warning)
-    with failing_on(TracingError, code=WRONG_USAGE), failing_on(StartError):
+    with failing_on(StartError):
         asyncio.run(run_until_stopped(settings, timings))
 
 
 async def run_until_stopped(settings: Settings, timings: Timings) -> None:
-    """Run the bot until SIGTERM or SIGINT; raises the errors of `Bot.start` and `TracingError`."""
+    """Run the bot until SIGTERM or SIGINT; raises the errors of `Bot.start`."""
     # Loading Slack's framework would add 0.3 s to each other command.
     from bot.app import Bot  # noqa: PLC0415 - see above
 

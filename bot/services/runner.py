@@ -22,7 +22,7 @@ from bot.cancellation.lifecycle import (
     next_step,
 )
 from bot.cancellation.people import Person
-from bot.cancellation.request_context import RequestTracer, bind_to_log
+from bot.cancellation.request_context import bind_to_log
 from bot.services.projects import Project, Projects
 from bot.services.rights import RightsCheck
 from bot.storage.lease_store import LeaseStore
@@ -234,7 +234,6 @@ class Runner:
     canceller_of: Callable[[Project], AtlasCanceller]
     _: KW_ONLY
     on_change: Callable[[], None] = lambda: None  #: called after each run, to post its outcome
-    tracer: RequestTracer = bind_to_log  #: opens a trace around each run
     timings: Timings = DEFAULT_TIMINGS
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     monotonic: Callable[[], float] = time.monotonic
@@ -263,7 +262,7 @@ class Runner:
 
     async def _supervise(self, request_id: str) -> None:
         # After an error the lease runs out; the sweeper of some replica starts the request again.
-        with self.tracer("run", request_id), log_errors("run interrupted"):
+        with bind_to_log(request_id), log_errors("run interrupted"):
             await self.run(request_id)
 
     async def run(self, request_id: str) -> None:

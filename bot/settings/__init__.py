@@ -8,7 +8,6 @@ from bot.settings.model import AtlasSettings as AtlasSettings
 from bot.settings.model import AuditWebhookSettings as AuditWebhookSettings
 from bot.settings.model import Settings as Settings
 from bot.settings.model import SlackSettings as SlackSettings
-from bot.settings.model import TracingSettings as TracingSettings
 from bot.settings.policy import OrganizationSettings as OrganizationSettings
 from bot.settings.policy import PolicyHolder as PolicyHolder
 from bot.settings.policy import ProjectSettings as ProjectSettings

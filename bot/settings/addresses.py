@@ -15,8 +15,6 @@ from sqlalchemy.exc import ArgumentError
 from bot.atlas.transport import is_loopback
 from bot.settings import parsers
 
-#: The modules that tracing needs; other packages may install some of them.
-OTEL_MODULES = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
 _HOST = re.compile(r"(?![0-9.]+\Z)\w([\w.-]*\w)?", re.ASCII)
 #: The prefix of a secret by the Standard Webhooks convention.
 WEBHOOK_SECRET = "whsec_"  # noqa: S105 - a prefix
@@ -40,11 +38,6 @@ def atlas_url(value: object) -> str:
     if "/api/" in f"{parts.path}/":
         raise ValueError("must end before /api: https://cloud.mongodb.com, for example")
     return parts.geturl().rstrip("/")
-
-
-def collector_url(value: object) -> str:
-    """Parse the base URL of a collector; the SDK appends /v1/traces."""
-    return _web_address(value, "http://localhost:4318").geturl()
 
 
 def _web_address(value: object, example: str) -> SplitResult:
@@ -103,23 +96,6 @@ def webhook_secret(value: object) -> SecretStr:
         f"is not base64 behind {WEBHOOK_SECRET}: "
         'make one with: echo "whsec_$(openssl rand -base64 32)"'
     )
-
-
-def traces_exporter(value: object) -> str | None:
-    """Parse the exporter of spans, which needs the extra `otel`."""
-    given = parsers.one_of(("otlp", "console", "none"))(value)
-    if given == "none":
-        return None
-    try:
-        is_installed = all(map(find_spec, OTEL_MODULES))
-    except ModuleNotFoundError:  # raised for a missing parent package
-        is_installed = False
-    if not is_installed:
-        raise ValueError(
-            "needs OpenTelemetry, which is not installed: "
-            "install the bot with its extra otel, as in pip install '.[otel]'"
-        )
-    return given
 
 
 def database_url(value: object) -> SecretStr:

@@ -10,7 +10,6 @@ from itertools import chain
 from pathlib import Path
 
 from dotenv import dotenv_values
-from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from bot.atlas import ApiVersion
@@ -18,13 +17,7 @@ from bot.cancellation.cluster_entries import hidden_entries
 from bot.cancellation.people import NO_ONE
 from bot.cancellation.policy import REMIND_AFTER, Policy
 from bot.settings.credentials import CredentialSettings
-from bot.settings.model import (
-    AtlasSettings,
-    AuditWebhookSettings,
-    Settings,
-    SlackSettings,
-    TracingSettings,
-)
+from bot.settings.model import AtlasSettings, AuditWebhookSettings, Settings, SlackSettings
 from bot.settings.parsers import Model, read
 from bot.settings.policy import DefaultPolicy, OrganizationSettings, PolicyHolder, ProjectSettings
 from bot.settings.projects import read_projects
@@ -37,7 +30,6 @@ MODELS: tuple[type[Model], ...] = (
     DefaultPolicy,
     Settings,
     AuditWebhookSettings,
-    TracingSettings,
 )
 
 
@@ -82,8 +74,6 @@ def load_settings(
         problems.extend(missing_slack_variables(given))
     slack = read(SlackSettings, given, problems)
     atlas = read(AtlasSettings, given, problems)
-    otel = {name: SecretStr(value) for name, value in given.items() if name.startswith("OTEL_")}
-    tracing = read(TracingSettings, {**given, "variables": otel}, problems)
     audit_webhook = read_audit_webhook(given, problems)
     holders, named = read_projects(atlas.project_id, given, folder, problems)
     missing = KNOWN_VARIABLES - given.keys() if problems else frozenset[str]()
@@ -96,7 +86,6 @@ def load_settings(
             "atlas": atlas,
             "projects": tuple(p for p in holders if isinstance(p, ProjectSettings)),
             "organizations": tuple(o for o in holders if isinstance(o, OrganizationSettings)),
-            "tracing": tracing if tracing.exporter else None,
             "audit_webhook": audit_webhook,
             "risks": (*env_file_risks(file), *unused_variables(given), *unknown),
         }

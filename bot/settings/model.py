@@ -1,9 +1,7 @@
 """The settings as frozen pydantic models: names, parsers, defaults and the text of the docs."""
 
-from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Annotated, Literal
-from urllib.parse import unquote
 
 from pydantic import ConfigDict, SecretStr
 from pydantic import PlainValidator as Parser
@@ -81,42 +79,11 @@ class AuditWebhookSettings(Model):
     )
 
 
-class TracingSettings(Model):
-    exporter: Annotated[str | None, Parser(addresses.traces_exporter)] = setting(
-        "where spans go: `otlp` to a collector, `console` to standard output (the extra `otel`)",
-        alias="OTEL_TRACES_EXPORTER",
-        shown="none",
-    )
-    protocol: Annotated[str, Parser(parsers.otlp_protocol)] = setting(
-        "the protocol of the collector; the only one that is supported",
-        default=parsers.OTLP_PROTOCOL,
-        alias="OTEL_EXPORTER_OTLP_PROTOCOL",
-    )
-    endpoint: Annotated[str | None, Parser(addresses.collector_url)] = setting(
-        "the collector's address, without `/v1/traces`",
-        alias="OTEL_EXPORTER_OTLP_ENDPOINT",
-        shown="`http://localhost:4318`",
-    )
-    #: Every `OTEL_…` variable, for the SDK that reads them; headers are secret.
-    variables: Mapping[str, SecretStr] = {}
-
-    @property
-    def secrets(self) -> Iterator[SecretStr]:
-        """The values in `…_HEADERS` variables, which are URL-encoded `key=value` pairs."""
-        headers = (v for name, v in self.variables.items() if name.endswith("_HEADERS"))
-        for pair in ",".join(header.get_secret_value() for header in headers).split(","):
-            # A text that is not a pair may be a key without a name.
-            value = unquote(pair.partition("=")[2].strip() or pair.strip())
-            # The token of `Authorization: Bearer token` is also a secret alone.
-            yield from (SecretStr(text) for text in {value, value.rpartition(" ")[2]} if text)
-
-
 class Settings(Model):
     slack: SlackSettings = SlackSettings()
     atlas: AtlasSettings = AtlasSettings()
     projects: tuple[ProjectSettings, ...] = ()
     organizations: tuple[OrganizationSettings, ...] = ()
-    tracing: TracingSettings | None = None
     audit_webhook: AuditWebhookSettings | None = None
     risks: tuple[str, ...] = ()  #: what was found where the settings come from; sentences
 
@@ -185,6 +152,5 @@ class Settings(Model):
             *(secret for secret in slack if secret is not None),
             *(holder.credentials.secret for holder in self.policy_holders),
             *(SecretStr(each) for each in passwords if isinstance(each, str) and each),
-            *(self.tracing.secrets if self.tracing else ()),
             *((hook.url, hook.secret) if (hook := self.audit_webhook) else ()),
         )

@@ -27,7 +27,6 @@ MAX_NOTE = 200  #: characters
 MAX_QUOTED_LENGTH = 20  #: longer items of a list may be tokens or keys and are not quoted
 TRUE = frozenset({"true", "yes", "on", "1"})
 FALSE = frozenset({"false", "no", "off", "0"})
-OTLP_PROTOCOL = "http/protobuf"
 PRINTABLE = re.compile(r"[!#-~]+")  # without the quotation mark, which would end a header
 PEOPLE = re.compile(r"(\*|[UWS][A-Z0-9]+)")
 NAMED_PEOPLE = re.compile(r"[UWS][A-Z0-9]+")
@@ -79,9 +78,6 @@ slash_command = matching(
 label = matching(
     r"[^\x00-\x1f\x7f\u2028\u2029]{1,40}",
     "must be one line of up to 40 characters, such as EU production",
-)
-otlp_protocol = matching(
-    f"(?i){OTLP_PROTOCOL}", f"must be {OTLP_PROTOCOL}, the only one that the extra otel supports"
 )
 
 

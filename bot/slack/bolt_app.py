@@ -12,7 +12,7 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
-from bot.cancellation.request_context import RequestTracer, bind_to_log, new_request_id
+from bot.cancellation.request_context import bind_to_log, new_request_id
 from bot.slack import home, lists, mrkdwn
 from bot.slack.blockkit import private
 from bot.slack.card import handlers as card_handlers
@@ -24,7 +24,7 @@ from bot.slack.dialog import handlers as dialog_handlers
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.handlers import update_with
 from bot.slack.errors import internal_error_text, other_version
-from bot.slack.payloads import may_begin, name_of, request_in
+from bot.slack.payloads import may_begin, request_in
 from bot.slack.question import handlers as question_handlers
 from bot.tasks import new_reference
 
@@ -45,7 +45,6 @@ class App(AsyncApp):
         self,
         deps: Dependencies,
         on_ack: Callable[[float], None] = lambda _seconds: None,
-        tracer: RequestTracer = bind_to_log,
     ) -> None:
         identity = deps.identity
         result = AuthorizeResult(
@@ -71,7 +70,6 @@ class App(AsyncApp):
             process_before_response=True,
         )
         self._on_ack = on_ack
-        self._tracer = tracer
         for deciding in (card_handlers, dialog_handlers):
             deciding.register(self, deps, on_home_click=home.republish)
         for feature in FEATURES:
@@ -84,7 +82,7 @@ class App(AsyncApp):
         began = time.perf_counter()
         new_id = new_request_id() if may_begin(req.body) else None
         try:
-            with self._tracer(name_of(req.body), request_in(req.body) or new_id):
+            with bind_to_log(request_in(req.body) or new_id):
                 return await super().async_dispatch(req)
         finally:
             self._on_ack(time.perf_counter() - began)

@@ -1,7 +1,6 @@
 """Builds the Web API clients, and reads the identity of the bot."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -38,12 +37,12 @@ def code_of(error: SlackApiError) -> str:
 
 
 class SlackClient(AsyncWebClient):
-    """Slack's client: it reports and traces each call, and takes only JSON for an answer.
+    """Slack's client: it reports each call, and takes only JSON for an answer.
 
     It has no retry handlers of the SDK's. Those repeat a call after a lost connection, also
     `chat.postMessage`, which would post twice. The outbox decides which calls are repeated. With
     `token` None, calls bring their own. `on_answer` gets the error code of each answer to the bot
-    token, or None for one without an error; `trace` gets the method of each call.
+    token, or None for one without an error.
     """
 
     def __init__(
@@ -52,7 +51,6 @@ class SlackClient(AsyncWebClient):
         base_url: str,
         session: ClientSession | None,
         on_answer: Callable[[str | None], None] = lambda _code: None,
-        trace: Callable[[str], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         super().__init__(
             token=token,
@@ -62,15 +60,13 @@ class SlackClient(AsyncWebClient):
             retry_handlers=[],
         )
         self._on_answer = on_answer
-        self._trace = trace
 
     async def api_call(self, api_method: str, **kwargs: Any) -> AsyncSlackResponse:  # noqa: ANN401 - as the SDK has it
         if api_method == "blocks.validate":
             # The SDK puts a dialog into the URL, which has too little room for it.
             kwargs["data"] = kwargs.pop("params")
         try:
-            with self._trace(api_method):
-                answer = await super().api_call(api_method, **kwargs)
+            answer = await super().api_call(api_method, **kwargs)
         except SlackApiError as error:
             self._report(api_method, code_of(error))
             raise

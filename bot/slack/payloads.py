@@ -1,4 +1,4 @@
-"""Reads Slack's payloads and users: actor, channel, request, span name, metadata, account."""
+"""Reads Slack's payloads and users: actor, channel, request, metadata, account."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,6 @@ CARD_ACTIONS = frozenset({ids.APPROVE, ids.DENY, ids.KEEP, ids.WITHDRAW, ids.RET
 REQUEST_KEY = "request"
 #: The key by which a dialog says that it was opened in the Home tab.
 HOME_KEY = "home"
-MAX_NAME_LENGTH = 60  #: longer names are cut off
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,21 +144,6 @@ def is_in_home(body: Mapping[str, Any]) -> bool:
     """Whether a payload comes from the Home tab, or from a dialog that was opened there."""
     view = _part(body, "view")
     return view.get("type") == "home" or bool(decode_metadata(view).get(HOME_KEY))
-
-
-def name_of(body: Mapping[str, Any]) -> str:
-    """Name a payload by its kind and its own id: `block_actions cancel_restore_approve`."""
-    if "command" in body:
-        return f"command {body['command']}"[:MAX_NAME_LENGTH]
-    kind = str(body.get("type") or "payload")
-    own = (
-        _action(body).get("action_id")
-        or body.get("action_id")
-        or body.get("callback_id")
-        or _part(body, "view").get("callback_id")
-        or _part(body, "event").get("type")
-    )
-    return (f"{kind} {own}" if own else kind)[:MAX_NAME_LENGTH]
 
 
 def encode_metadata(values: Mapping[str, Any]) -> str:

@@ -32,8 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "bot.slack": RULES | {"bot.log_config", "bot.services", "bot.storage"},
     "bot.storage": RULES,
-    "bot.tasks": {"bot.cancellation.errors", "bot.cancellation.request_context"},
-    "bot.tracing": {"bot.atlas", "bot.cancellation.request_context", "bot.settings"},
+    "bot.tasks": {"bot.cancellation.errors"},
     "bot.webhook": RULES | {"bot.storage"},
     "bot.web": {"bot.cancellation.lifecycle", "bot.log_config"},
 }
@@ -59,7 +58,6 @@ BELONGS: dict[str, set[str]] = {
     "slack_sdk": {"bot.slack"},
     "prometheus_client": {"bot.web"},
     "dotenv": {"bot.settings"},
-    "opentelemetry": {"bot.tracing"},
 }
 
 

@@ -13,7 +13,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.cancellation.errors import StorageError
 from bot.cancellation.job import Job
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
-from bot.cancellation.request_context import RequestTracer, bind_to_log
+from bot.cancellation.request_context import bind_to_log
 from bot.slack.errors import (
     CALL_ERRORS,
     CannotPost,
@@ -90,7 +90,6 @@ class Outbox:
     on_answer: OnAnswer = lambda _channel, _error, is_reply: None  # noqa: ARG005 - ignores it
     #: Called with a job that started during the watch, once Slack has taken its announcement.
     on_announced: Callable[[Job], object] = lambda _job: None
-    tracer: RequestTracer = bind_to_log
     timings: Timings = DEFAULT_TIMINGS
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     monotonic: Callable[[], float] = time.monotonic
@@ -182,7 +181,7 @@ class Outbox:
         request_id = post.request.id if isinstance(post, RequestPost) else None
         # Without a record the claim runs out, and the next owner repeats the post with the same id.
         not_recorded = log_errors("delivery not recorded", post=post.id)
-        with self.tracer(f"post {post.kind}", request_id), not_recorded:
+        with bind_to_log(request_id), not_recorded:
             try:
                 await self.deliver(post)
             except StorageError:

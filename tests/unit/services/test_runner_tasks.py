@@ -1,8 +1,6 @@
 """Runs as tasks: claimed once, limited, renewed, stopped, and logged."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -137,7 +135,6 @@ async def test_lease_is_renewed_at_the_interval_until_it_is_lost() -> None:
 
 
 async def test_request_runs_once_at_a_time_and_again_after_its_end() -> None:
-    traces: list[tuple[str, str | None]] = []
     names: list[str] = []
 
     class CountingStore(FakeLeaseStore):
@@ -146,12 +143,7 @@ async def test_request_runs_once_at_a_time_and_again_after_its_end() -> None:
             names.append(task.get_name() if task else "")
             return None
 
-    @contextmanager
-    def tracer(name: str, request: str | None, /) -> Iterator[None]:
-        traces.append((name, request))
-        yield
-
-    runner = a_runner(CountingStore(), ScriptedAtlas([THERE]), tracer=tracer)
+    runner = a_runner(CountingStore(), ScriptedAtlas([THERE]))
     runner.start("one")
     runner.start("one")
     await runner.stop(5)
@@ -160,7 +152,6 @@ async def test_request_runs_once_at_a_time_and_again_after_its_end() -> None:
     runner.start("one")
     await runner.stop(5)
     assert names == ["run one"] * 2
-    assert traces == [("run", "one")] * 2
 
 
 async def test_stop_does_not_wait_for_a_database_that_hangs() -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -55,11 +56,9 @@ async def test_page_of_a_proxy_is_reported_as_unavailable(address_of_a_proxy: st
 
 
 async def test_attribute_error_of_a_bug_is_not_taken_for_an_answer() -> None:
-    def trace(_method: str) -> AbstractContextManager[object]:
-        raise AttributeError("a bug", name="start", obj=object())
-
-    client = SlackClient("xoxb-1", "http://127.0.0.1:1/api/", None, trace=trace)
-    with pytest.raises(AttributeError, match="a bug"):
+    broken: Any = object()
+    client = SlackClient("xoxb-1", "http://127.0.0.1:1/api/", broken)
+    with pytest.raises(AttributeError):
         await client.api_test()
 
 

@@ -9,7 +9,7 @@ from structlog.contextvars import merge_contextvars
 
 from bot.cancellation.request_context import is_request_id
 from bot.slack import ids
-from bot.slack.payloads import may_begin, name_of, request_in
+from bot.slack.payloads import may_begin, request_in
 from tests.support.domain import JOB_ID, PROJECT_ID
 from tests.support.service import CLUSTER
 from tests.unit.slack import payloads, samples
@@ -71,27 +71,6 @@ def test_payload_that_may_open_a_dialog_gets_a_new_id(
     body: dict[str, Any], *, begins: bool
 ) -> None:
     assert may_begin(body) is begins
-
-
-@pytest.mark.parametrize(
-    ("body", "name"),
-    [
-        (payloads.command(TYPED), "command /cancel-restore"),
-        (payloads.click(ids.APPROVE, ID), "block_actions cancel_restore_approve"),
-        ({"type": "block_suggestion", "action_id": "job"}, "block_suggestion job"),
-        (
-            {"type": "view_submission", "view": {"callback_id": ids.DIALOG}},
-            "view_submission cancel_restore",
-        ),
-        (HOME_OPENED, "event_callback app_home_opened"),
-        ({"type": "message_action", "callback_id": ids.SHORTCUT, "message": {"text": "x"}},
-         "message_action cancel_restore_shortcut"),
-        ({}, "payload"),
-        ({"type": "x" * 100}, "x" * 60),
-    ],
-)  # fmt: skip
-def test_name_of_a_payload_has_its_kind_and_no_typed_text(body: dict[str, Any], name: str) -> None:
-    assert name_of(body) == name
 
 
 async def test_dialog_submits_the_id_of_its_command(bolt: BoltHarness) -> None:
