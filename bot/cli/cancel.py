@@ -13,6 +13,7 @@ import typer
 from bot.atlas import AtlasError, ClusterNotFound, JobNotFound, RestoreJob
 from bot.cancellation import errors
 from bot.cancellation.lifecycle import UNDECIDED, Ask, JobFingerprint, Request, State
+from bot.cancellation.notices import are_reached_directly, can_reach_approvers
 from bot.cancellation.policy import Policy, check_reason, check_typed_name, may_cancel
 from bot.cli import jobs, output
 from bot.cli.job_output import Progress, fields_of, lines_of, with_link
@@ -42,9 +43,14 @@ UNFINISHED = "Request {request} is not finished: the same command, or a running 
 REASON_MISSING = "A reason is needed: add --reason TEXT, why the download is to be cancelled."
 REASON_DROPPED = "The open request keeps its own reason; the one given now is not recorded."
 REPLACED = "Request {request} of {of} waited: this one takes its place."
+SENT_DIRECTLY = "a running bot sends its card to each approver directly"
 NO_CARD = (
     "no channel has its card, because neither BOT_AUDIT_CHANNEL nor BOT_WATCH_CHANNEL is set; an "
     "approver types {approve} in Slack"
+)
+NO_REVIEWER = (
+    "No channel has its card, because neither BOT_AUDIT_CHANNEL nor BOT_WATCH_CHANNEL is set, and "
+    "no approver is named. Ask one to review it on the bot's Home tab in Slack."
 )
 NO_BOT = (
     "Request {request} was approved in Slack, and no running bot carries it out. The command line "
@@ -153,6 +159,10 @@ class CancelCommand:
     progress: Progress
     key: str = field(default_factory=lambda: f"cli:{uuid.uuid4().hex}")  #: of its request
 
+    @property
+    def policy(self) -> Policy:
+        return self.project.policies.of(self.shown.ref.cluster_name)
+
     def confirm(self) -> None:
         """Ask for the cluster's name where a request is made; another name ends the command."""
         goes_on = self.shown.open_request and not self.options.alone
@@ -163,8 +173,7 @@ class CancelCommand:
         asked = f"Type the cluster's name, {name}, to cancel the download"
         while not (typed := typer.prompt(asked, default="", show_default=False, err=True).strip()):
             typer.echo("Nothing was typed. Ctrl-C ends the command.", err=True)
-        policy = self.project.policies.of(name)
-        if check_typed_name(replace(policy, confirm_by_typing=True), name, typed):
+        if check_typed_name(replace(self.policy, confirm_by_typing=True), name, typed):
             output.fail(f"That is not {name}, so nothing was done.", output.WRONG_USAGE)
 
     async def cancel(self) -> int:
@@ -187,8 +196,7 @@ class CancelCommand:
         return await self._follow(request)
 
     def _submission(self) -> Submission:
-        policy = self.project.policies.of(self.shown.ref.cluster_name)
-        channel = policy.audit_channel or policy.watch_channel or ""
+        channel = self.policy.audit_channel or self.policy.watch_channel or ""
         return Submission(
             key=self.key,
             person=jobs.current_operator(),
@@ -233,6 +241,7 @@ class CancelCommand:
 
     async def _follow(self, request: Request) -> int:
         """Show each step of a request until it ends or waits for approval; run it if it is free."""
+        self.progress.review = who_reviews(self.policy, request)
         clock = asyncio.get_running_loop().time
         deadline = clock() + BOT_TIMEOUT
         with self.progress.waiting():
@@ -241,7 +250,7 @@ class CancelCommand:
                 async for event in AuditLog(self.services.database).events(request=request.id):
                     self.progress.step(event, request)
                 if request.state in UNDECIDED:
-                    self.progress.note(describe_progress(request), request)
+                    self.progress.note(describe_progress(request, self.policy), request)
                     return output.WAITS_FOR_APPROVAL
                 if request.state.ended:
                     return await self._outcome(request)
@@ -258,7 +267,7 @@ class CancelCommand:
             with suppress(AtlasError):
                 job = await self.project.atlas.restore_job(job_ref, timeout=jobs.READ_TIMEOUT)
         if code := exit_code(request, job):
-            self.progress.fail(describe_progress(request))
+            self.progress.fail(describe_progress(request, self.policy))
         return code
 
     async def after_interrupt(self) -> str:
@@ -274,13 +283,23 @@ class CancelCommand:
             return NOTHING_RECORDED
         is_cancelled = request.state is State.CANCELLED
         live_since = known[self.shown.ref].live_since if is_cancelled else None
-        return with_link(describe_progress(request), live_since)
+        return with_link(describe_progress(request, self.policy), live_since)
 
 
-def describe_progress(request: Request) -> str:
+def who_reviews(policy: Policy, request: Request) -> str:
+    """Say who learns of a request that runs without approval (pure)."""
+    if request.channel:
+        return f"Its card in channel {request.channel} asks an approver to review it."
+    is_sent = can_reach_approvers(policy)
+    return f"{SENT_DIRECTLY.capitalize()}, for a review." if is_sent else NO_REVIEWER
+
+
+def describe_progress(request: Request, policy: Policy) -> str:
     """Say how far a request is, or how it ended (pure)."""
     if request.state in UNDECIDED:
-        where = f"its card is in channel {request.channel}" if request.channel else NO_CARD
+        is_sent = are_reached_directly(policy, request.requester)
+        without = SENT_DIRECTLY if is_sent else NO_CARD
+        where = f"its card is in channel {request.channel}" if request.channel else without
         where = where.format(approve=deployment.command(f"approve {request.id}"))
         missing = mrkdwn.count(request.approvals_missing, "approval")
         return f"Request {request.id} waits for {missing}: {where}."

@@ -22,7 +22,7 @@ from bot.slack.mrkdwn import DELIVERY_TYPES
 #: The sentence of a step, by its event; the fields are those of the event and its detail.
 STEPS: Mapping[str, str] = {
     EventName.CREATED: "Recorded as request {request}.",
-    EventName.ACTED_ALONE: "It runs without approval; an approver is asked to review it.",
+    EventName.ACTED_ALONE: "It runs without approval. {review}",
     EventName.APPROVED: "It may run.",
     EventName.CLAIMED: "Reading the job ({runner}).",
     EventName.TAKEN_OVER: "Reading the job again ({runner}); the runner before it has stopped.",
@@ -106,6 +106,8 @@ def iso(moment: datetime | None) -> str | None:
 class Progress:
     """Shows the steps of a request: lines with a spinner on a terminal, JSON lines elsewhere."""
 
+    review = ""  #: who is asked to review a request that runs without approval
+
     def __init__(self, form: OutputFormat, out: TextIO) -> None:
         self._form = form
         self._out = out
@@ -128,7 +130,8 @@ class Progress:
         self.request = request.id
         self._state = state_after(event.event, self._state, request)
         fields, _ = readable_fields(event)
-        sentence, live = sentence_of(fields), fields.get("link_live_since")
+        sentence = sentence_of({**fields, "review": self.review})
+        live = fields.get("link_live_since")
         if live:  # the link may have become live since the fields were read
             since = datetime.fromisoformat(live)
             self.fields |= {"link_expected": None, "live_since": iso(since)}

@@ -112,7 +112,8 @@ class CancellationService:
         name = self.projects.get(submission.ask.ref.project_id).name
         request = new_request(policy, name, submission, request_id, self.now())
         members = submission.approver_members or frozenset()
-        notified = recipients(policy, person.id, members)
+        # Without a channel the outbox sends them the card itself.
+        notified = recipients(policy, person.id, members) if request.channel else ()
         return self._changed(await self.requests.create(request, person, notified))
 
     async def approve(self, request_id: str, person: ActingPerson) -> Request:

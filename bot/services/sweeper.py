@@ -118,7 +118,10 @@ class Notifier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectMessages:
-    """Reaches approvers where a channel of the settings takes no posts; raises `StorageError`."""
+    """Reaches approvers where a channel takes no posts, or there is none; raises `StorageError`.
+
+    `RightsNotChecked` is raised where Slack cannot say who is in a group, and it is not urgent.
+    """
 
     store: NoticeStore
     projects: Projects
@@ -126,11 +129,13 @@ class DirectMessages:
     on_change: Callable[[], None]
 
     async def send(self, post: Post) -> None:
-        """Send approvers what its channel did not take, if no person waits for it."""
+        """Send approvers what no channel takes, if no person waits for it."""
         match post:
             case Announcement(recipient=None, job=job):
                 await self._announce(job)
-            case RequestPost(kind=PostKind.CARD, request=request) if request.by_bot:
+            case RequestPost(kind=PostKind.CARD, request=request) if (
+                request.by_bot or not request.channel
+            ):
                 await self.copy_card(request)
 
     async def _announce(self, job: Job) -> None:
@@ -141,21 +146,23 @@ class DirectMessages:
             self.on_change()
 
     async def copy_card(self, request: Request) -> None:
-        """Send the card of a quarantine to each approver; without one, the card says why."""
+        """Send the card to each approver; without one, that of a quarantine says why."""
         policy = self.projects.policy_or_none(request.ref)
         if policy and notices.can_reach_approvers(policy):
-            people = await self._approvers(policy)
+            people = await self._approvers(policy, is_urgent=request.by_bot)
             if await self.store.copy_card(request.id, people):
                 log.warning("card sent to approvers", request=request.id, people=len(people))
                 self.on_change()
         elif await self.store.record_no_place(request.id, NO_PLACE):
             log.error("nobody sees the card", request=request.id, why=NO_PLACE)
 
-    async def _approvers(self, policy: Policy) -> Sequence[Person]:
-        """Return whom to reach: people named by id need no answer of Slack."""
+    async def _approvers(self, policy: Policy, *, is_urgent: bool = True) -> Sequence[Person]:
+        """Return whom to reach: people named by id need no answer of Slack where it is urgent."""
         try:
             found = await self.find(policy.approvers)
         except RightsNotChecked as error:
+            if not is_urgent:
+                raise
             log.warning("approvers not read", why=str(error))
             found = [Person(id=user, team="", name=user) for user in sorted(policy.approvers.users)]
         return notices.possible_approvers(policy, found)[: notices.MAX_RECIPIENTS]

@@ -59,12 +59,13 @@ class NoticeStore(Store):
 
     @writes
     def copy_card(self, uow: UnitOfWork, request_id: str, people: Sequence[Person]) -> bool:
-        """Enqueue a copy of a quarantine's card for each of `people` without one.
+        """Enqueue a copy of the card for each of `people` without one.
 
-        With the first copies the grace time starts again. False if there is nothing to enqueue.
+        It is in quarantine, where the grace time starts again with the first copies, or to be
+        reviewed. False if there is nothing to enqueue.
         """
         request = uow.lock(request_id)
-        if request.state is not State.QUARANTINED:
+        if not (request.state is State.QUARANTINED or request.unreviewed):
             return False
         copies = (posts.c.request == request_id, posts.c.kind == PostKind.COPY)
         have = set(uow.execute(select(posts.c.recipient).where(*copies)).scalars())

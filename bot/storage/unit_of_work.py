@@ -218,9 +218,11 @@ class UnitOfWork:
     ) -> None:
         """Add one message for Slack to the outbox; `recipient` gets a direct message.
 
-        A request without a channel has no card and no thread.
+        A request without a channel has no thread. Its card is for approvers alone: those of a
+        waiting request get copies anyway.
         """
-        if not (request.channel or recipient):
+        is_for_approvers = kind is PostKind.CARD and request.acted_alone
+        if not (request.channel or recipient or is_for_approvers):
             return
         # Only a reply shows the detail, and a copy keeps the name of its recipient there.
         is_kept = kind in (PostKind.REPLY, PostKind.COPY)

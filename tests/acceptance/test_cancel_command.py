@@ -495,3 +495,30 @@ async def test_cancel_without_approval_replaces_the_waiting_request(tmp_path: Pa
     assert ending.state == "cancelled"
     assert "acted alone" in str(direct)
     assert len(env.atlas.recorder.deletes(job)) == 1
+
+
+async def test_without_any_channel_each_approver_gets_the_card_directly(tmp_path: Path) -> None:
+    policy = {"BOT_APPROVALS": "1", "BOT_APPROVERS": "S0APPROVE1"}
+    async with open_environment(tmp_path, {**policy}) as env:
+        environ = without_slack(environment(env.slack, env.atlas, tmp_path)) | policy
+
+        async def card(person: str, job: str, state: str) -> Any:
+            direct = env.slack.state.dm(person)
+            return await env.slack.until(
+                lambda: next((m for m in env.cards(job, direct) if state_of(m) == state), None)
+            )
+
+        waits = await run_command("cancel", *LIVE, *YES, **environ)
+        await env.slack.people.clicks("abe", await card("abe", LIVE[1], "awaiting"), APPROVE)
+        approved = await card("ada", LIVE[1], "cancelled")
+        ran = await run_command("cancel", *RUNNING, *YES, "--without-approval", **environ)
+        await card("ada", RUNNING[1], "cancelled")
+        alone = await card("abe", RUNNING[1], "cancelled")
+        await env.slack.people.clicks("abe", alone, "cancel_restore_review")
+        direct = env.slack.state.dm("ada")
+        await env.slack.until(lambda: "Reviewed by" in str(env.card(RUNNING[1], direct)))
+
+    assert approved
+    assert (waits.code, ran.code) == (3, 0)
+    assert "a running bot sends its card to each approver directly" in waits.out
+    assert "A running bot sends its card to each approver directly, for a review." in ran.out

@@ -98,7 +98,7 @@ class MessageBuilder:
         """Build the card as a direct message to an approver."""
         is_waiting, heading = post.request.state in UNDECIDED, None
         # Slack may have a copy that was attempted: its edits need the place.
-        if not (is_waiting or post.is_edit or post.attempts > 1):
+        if not (is_waiting or post.request.unreviewed or post.is_edit or post.attempts > 1):
             raise Unneeded("the request does not wait any more")
         if is_waiting and not post.is_edit:
             headings = card_views.COPY_HEADINGS

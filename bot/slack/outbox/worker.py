@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.cancellation.errors import StorageError
+from bot.cancellation.errors import RightsNotChecked, StorageError
 from bot.cancellation.job import Job
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.cancellation.request_context import bind_to_log
@@ -134,6 +134,9 @@ class Outbox:
             await self.store.drop(post)
             log.info("post not needed", post=post.id, kind=post.kind, why=str(reason))
             return
+        if not message.channel:
+            await self._send_to_approvers(post)
+            return
         if (seconds := await self._wait_of(post, message)) > longest_wait(post):
             if message.ts is None and not await self.takes_posts(message.channel, CHANNEL_AGE):
                 await self.send_directly(post)
@@ -150,6 +153,15 @@ class Outbox:
             elif isinstance(error, RateLimited):
                 self._rate_limits.block(message, error.seconds)
             await self._carry_out(post, message, error)
+
+    async def _send_to_approvers(self, post: Post) -> None:
+        """Send approvers a card of the command line, where the settings name no channel for it."""
+        try:
+            await self.send_directly(post)
+        except RightsNotChecked as error:
+            await self.store.retry_later(post, MAX_BACKOFF, str(error))
+        else:
+            await self.store.drop(post)
 
     async def _wait_of(self, post: Post, message: Message) -> float:
         """Return the seconds until Slack takes the message; 0 counts an edit."""

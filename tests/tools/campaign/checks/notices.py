@@ -41,13 +41,17 @@ def of_notices(observations: Observations) -> Iterator[Found]:
 
 
 def of_chain(chain: Sequence[Recorded]) -> Iterator[str]:
-    """Check that each notice was given once while the request waited, and none afterwards."""
+    """Check that each notice was given once while the request waited, and none afterwards.
+
+    A request that ran without approval may be sent to approvers for a review.
+    """
+    is_for_review = any(event.event == EventName.ACTED_ALONE for event in chain)
     given: set[tuple[str, object]] = set()
     is_decided = False
     for event in chain:
         if event.event in WAITS:
             given, is_decided = set(), False
-        is_decided = is_decided or event.event in DECIDED
+        is_decided = is_decided or (event.event in DECIDED and not is_for_review)
         if event.event in NOTICES:
             notice = (event.event, _detail(event).get("reminder"))
             if notice in given or is_decided:
