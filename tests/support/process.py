@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, chdir
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -58,11 +58,18 @@ class BotProcess:
 
     Args:
         environ: the bot's settings; `PORT` is set here.
-        timings: with these the bot is forked, which is faster; without, `serve` is executed.
+        timings: with these the bot is forked, which is faster; without, `program` is executed.
+        program: the arguments of Python.
     """
 
-    def __init__(self, environ: Mapping[str, str], timings: Timings | None = None) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        timings: Timings | None = None,
+        program: Sequence[str] = ("-m", "bot", "serve"),
+    ) -> None:
         self._timings = timings
+        self._program = program
         self.port = free_port()
         self.started_at = time.monotonic()
         self._environ = {**surroundings(), "LOG_FORMAT": "json", **environ, "PORT": str(self.port)}
@@ -77,7 +84,7 @@ class BotProcess:
             self._process = fork_bot(self._timings, self._environ, folder, self._log.fileno())
         else:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "bot", "serve"],
+                [sys.executable, "-P", *self._program],
                 env=self._environ,
                 cwd=self._folder.name,
                 stdin=subprocess.DEVNULL,

@@ -36,9 +36,8 @@ log = structlog.get_logger(__name__)
 #: Seconds for open scenarios to finish after the fault injection ends.
 LAST_ACTIONS_TIMEOUT = 240.0
 
-#: Seconds from the last action to the last outcome and edit, at most: Slack takes 45 edits a minute
-#: of a bot, and those of copies come last.
-SETTLE = 300.0
+#: Seconds from the last action to the last outcome and edit, at most.
+SETTLE = 120.0
 
 #: Concurrent scenarios, and seconds between two faults for each bot.
 MAX_CONCURRENT_SCENARIOS = 40

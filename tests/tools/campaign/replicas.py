@@ -18,6 +18,20 @@ if TYPE_CHECKING:
 #: The source tree of these tests, whose bot runs even if another one is installed.
 ROOT = Path(__file__).parents[3]
 
+#: `serve`, with Slack's 45 edits a minute in each second: else a thousand requests last for hours.
+SERVE = """\
+import typer
+from bot.cli.main import run_bot
+from bot.timings import Timings
+
+
+def serve() -> None:
+    run_bot(Timings(edit_window=1.0))
+
+
+typer.run(serve)
+"""
+
 #: Seconds between polls of a process.
 POLL_INTERVAL = 0.05
 
@@ -176,7 +190,8 @@ class Replica:
         while True:
             log = f"{self.name}-{len(self.processes) + 1:03d}.log"
             self.processes.append(ProcessRecord(log=log))
-            self.bot = BotProcess({"PYTHONPATH": str(ROOT), **self.environ}).__enter__()
+            environ = {"PYTHONPATH": str(ROOT), **self.environ}
+            self.bot = BotProcess(environ, program=("-c", SERVE)).__enter__()
             await self._until_ended(self.bot)
             self.bot = None
             await asyncio.sleep(self.restart_delay)
