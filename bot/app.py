@@ -214,8 +214,8 @@ class Bot:
         self._exit_stack.push_async_callback(self._stop_runs)
         self._start_loop(reloader.run, "reload")
         self._start_loop(self._services.count, "counts")
-        self._start_loop(self._leading.sweep, "sweeper", leading=True)
-        self._start_loop(self._leading.follow_jobs, "jobs", leading=True)
+        for name, loop in self._leading.without_slack().items():
+            self._start_loop(loop, name, leading=True)
         return self._start_loop(partial(load_project_names, self._services.projects), "projects")
 
     def _start_outbox(self, links: Links, direct: DirectMessages) -> ChannelStatus:

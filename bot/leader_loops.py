@@ -38,8 +38,10 @@ from bot.storage.replicas import LeaderLease
 from bot.storage.request_store import RequestStore
 from bot.storage.watch_store import WatchStore
 from bot.storage.webhook_store import WebhookStore
-from bot.tasks import Loop
+from bot.tasks import Loop, repeat
 from bot.wiring import CoreServices
+
+DELETION_INTERVAL = 3600.0  #: seconds between two deletions of old posts
 
 
 class LeaderLoops:
@@ -86,20 +88,20 @@ class LeaderLoops:
         window = self._core.timings.edit_window
         return await self._core.calls.take(EDIT, limit, window)
 
-    async def follow_jobs(self) -> None:
-        await self._jobs.run()
-
-    async def sweep(self) -> None:
-        """Do due work until cancelled."""
-        await Sweeper(
+    def without_slack(self) -> Mapping[str, Loop]:
+        """Return the loops that do not ask Slack, by their names."""
+        core, jobs, delete_posts = self._core, self._jobs, self._history.delete_posts
+        sweeper = Sweeper(
             requests=self._requests,
-            history=self._history,
-            leases=self._core.leases,
-            runner=self._core.runner,
-            now=self._core.clock,
-            interval=self._core.timings.sweep_interval,
-            on_change=self._core.on_change,
-        ).run()
+            leases=core.leases,
+            runner=core.runner,
+            on_change=core.on_change,
+        )
+        return {
+            "sweeper": partial(repeat, sweeper.sweep, core.timings.sweep_interval, "sweep failed"),
+            "jobs": partial(repeat, jobs.follow, jobs.interval, "jobs not followed"),
+            "old posts": partial(repeat, delete_posts, DELETION_INTERVAL, "posts not deleted"),
+        }
 
     def direct_messages(self, directory: Directory) -> DirectMessages:
         return DirectMessages(
@@ -154,7 +156,6 @@ class LeaderLoops:
             projects,
             directory.candidates,
             now=core.clock,
-            interval=core.timings.notice_interval,
             on_change=core.on_change,
         )
         # Ends quarantines also of projects where it was switched off.
@@ -168,27 +169,19 @@ class LeaderLoops:
             copy_card=direct.copy_card,
             now=core.clock,
             on_change=core.on_change,
-            interval=interval,
         )
         keeps = KeptDownloads(
-            self._quarantine,
-            projects,
-            directory.email_of,
-            on_change=core.on_change,
-            interval=interval,
+            self._quarantine, projects, directory.email_of, on_change=core.on_change
         )
         questions = StarterQuestions(
-            self._claims,
-            projects,
-            directory.member_with_email,
-            on_change=core.on_change,
-            interval=interval,
+            self._claims, projects, directory.member_with_email, on_change=core.on_change
         )
+        notices = core.timings.notice_interval
         return {
-            "notifier": notifier.run,
-            "quarantine": quarantine.run,
-            "keeps": keeps.run,
-            "questions": questions.run,
+            "notifier": partial(repeat, notifier.notify_due, notices, "approvers not notified"),
+            "quarantine": partial(repeat, quarantine.step, interval, "quarantine interrupted"),
+            "keeps": partial(repeat, keeps.step, interval, "kept downloads not judged"),
+            "questions": partial(repeat, questions.step, interval, "starters not asked"),
         }
 
     def of_projects(self, names: asyncio.Task[None]) -> dict[tuple[str, str, AtlasReader], Loop]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import random
 import secrets
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -35,32 +34,32 @@ def new_reference() -> str:
 
 
 @contextmanager
-def log_errors(
-    event: str, *, on_error: Callable[[], None] = lambda: None, **place: object
-) -> Iterator[None]:
-    """Log an error within the context as `event`, call `on_error`, and suppress it."""
+def log_errors(event: str, **place: object) -> Iterator[None]:
+    """Log an error within the context as `event`, and suppress it."""
     try:
         yield
     except CancellationError as error:  # of a request: it needs no traceback
         log.warning(event, why=str(error), **place)
-        on_error()
     except Exception:
         log.exception(event, **place)
-        on_error()
 
 
 async def repeat(
-    work: Callable[[], Awaitable[None]],
+    work: Callable[[], Awaitable[float | None]],
     interval: float,
     event: str,
     *,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> None:
-    """Do `work` until cancelled, about every `interval` seconds; log its errors as `event`."""
+    """Do `work` until cancelled, with pauses of `interval` seconds; log its errors as `event`.
+
+    The work may return further seconds to wait.
+    """
     while True:
+        more = None
         with log_errors(event):
-            await work()
-        await sleep(interval * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+            more = await work()
+        await sleep(interval + (more or 0.0))
 
 
 class Supervisor:

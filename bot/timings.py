@@ -27,7 +27,7 @@ class Timings:
     excess_grace: float = 10.0  # in which the other processes have reported theirs
 
     # Requests
-    sweep_interval: float = 2.0  # between two sweeps, give or take a half
+    sweep_interval: float = 2.0  # between two sweeps
     notice_interval: float = 0.5  # of due notices: reminders a second apart must not count as one
     request_lease: float = 10.0  # for which a claim of a request holds without renewal
     lease_renewal_interval: float = 3.0  # between two renewals: a third of the lease

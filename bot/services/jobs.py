@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 
@@ -23,7 +23,7 @@ from bot.cancellation.starter import SETTLED_AFTER, StartedBy, StarterStatus, st
 from bot.services.job_search import ClusterRef
 from bot.services.projects import Project, Projects
 from bot.storage.job_store import JobStore, KnownJob
-from bot.tasks import AsyncCache, log_errors
+from bot.tasks import AsyncCache
 from bot.timings import Timings
 
 MAX_AGE = 6.0  #: seconds for which a read of a feed is served from the cache
@@ -161,8 +161,7 @@ class Jobs:
     _: KW_ONLY
     now: Callable[[], datetime]
     on_change: Callable[[], None] = lambda: None  #: called after changes that messages show
-    interval: float = Timings.job_facts_interval
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    interval: float = Timings.job_facts_interval  #: seconds between two reads of followed jobs
     slots: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(MAX_CONCURRENT_READS)
     )
@@ -235,13 +234,6 @@ class Jobs:
         feed = await self.feeds.read(ref, timeout=STARTER_TIMEOUT, max_age=0.0)
         known = await self.store.known(ref)
         return known.job.observe(self.now(), None, self._starter(known, feed)).started_by
-
-    async def run(self) -> None:
-        """Follow jobs until cancelled; errors are logged and the next round tries again."""
-        while True:
-            await self.sleep(self.interval)
-            with log_errors("jobs not followed"):
-                await self.follow()
 
     async def follow(self) -> None:
         """Read the jobs of waiting requests, and search for starters that are not known yet."""

@@ -9,7 +9,7 @@ import structlog
 
 from bot.storage.database import DatabaseClock
 from bot.storage.replicas import LeaderLease
-from bot.tasks import Loop, log_errors
+from bot.tasks import Loop, log_errors, repeat
 from bot.timings import DEFAULT_TIMINGS, Timings
 
 log = structlog.get_logger(__name__)
@@ -37,10 +37,8 @@ class Leader:
 
     async def run(self) -> None:
         """Acquire and renew the lease until cancelled; errors are logged."""
-        while True:
-            with log_errors("lease of the leader not renewed"):
-                await self.elect()
-            await self.sleep(self.timings.leader_interval)
+        interval, event = self.timings.leader_interval, "lease of the leader not renewed"
+        await repeat(self.elect, interval, event, sleep=self.sleep)
 
     async def elect(self) -> None:
         """Acquire or renew the lease, or find out that another replica holds it."""

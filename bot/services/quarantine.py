@@ -22,8 +22,6 @@ from bot.services.jobs import Jobs
 from bot.services.projects import Projects
 from bot.services.runner import Runner
 from bot.storage.quarantine_store import Quarantined, QuarantineStore
-from bot.tasks import log_errors
-from bot.timings import Timings
 
 #: Seconds for the last read of a job before its quarantine ends or its keep is void, and of the
 #: activity feed.
@@ -56,19 +54,18 @@ class Quarantine:
     #: Sends the card to the approvers, since its channel takes no posts.
     copy_card: Callable[[Request], Awaitable[None]]
     on_change: Callable[[], None] = lambda: None  #: called after changes that cards show
-    interval: float = Timings.quarantine_interval  #: seconds between two steps
     monotonic: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     clock: GraceClock = field(default_factory=GraceClock)
 
-    async def run(self) -> None:
-        """Step until cancelled; after an error all grace times start again."""
-        while True:
-            await self.sleep(self.interval)
-            with log_errors("quarantine interrupted", on_error=self.clock.interrupt):
-                await self.step()
-
     async def step(self) -> None:
+        """Do one step; after an error all grace times start again."""
+        try:
+            await self._step()
+        except Exception:
+            self.clock.interrupt()
+            raise
+
+    async def _step(self) -> None:
         """End what needs no grace time, then measure the others while Slack answers."""
         for each in await self.store.unguarded():
             with suppress(StateConflict):  # it was decided since
@@ -181,21 +178,10 @@ class KeptDownloads:
     email_of: Callable[[str], Awaitable[str | None]]
     _: KW_ONLY
     on_change: Callable[[], None] = lambda: None  #: called after changes that cards show
-    interval: float = Timings.quarantine_interval  #: seconds between two steps
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _judged: set[Judged] = field(default_factory=set, init=False)
 
-    async def run(self) -> None:
-        """Step until cancelled; after an error the next step tries again."""
-        pause = 0.0
-        while True:
-            await self.sleep(self.interval + pause)
-            pause = 0.0
-            with log_errors("kept downloads not judged"):
-                pause = await self.step()
-
     async def step(self) -> float:
-        """Judge each keep by each new starter; return the seconds until the next try."""
+        """Judge each keep by each new starter; return further seconds until the next try."""
         kept = {_key(each): each for each in await self.store.kept()}
         self._judged &= kept.keys()
         new = [each for key, each in kept.items() if key not in self._judged]

@@ -1,6 +1,5 @@
 """Finds what is due: requests to run or expire, approvers to notify, starters to ask."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
@@ -19,16 +18,11 @@ from bot.cancellation.quarantine import NO_PLACE
 from bot.services.projects import Projects
 from bot.services.runner import Runner
 from bot.storage.claim_store import ClaimStore
-from bot.storage.history import History
 from bot.storage.lease_store import LeaseStore
 from bot.storage.notice_store import NoticeStore
 from bot.storage.request_store import RequestStore
-from bot.tasks import log_errors, repeat
-from bot.timings import Timings
+from bot.tasks import log_errors
 
-#: How long sent posts are kept. Requests and their audit events stay for ever.
-RETENTION = timedelta(days=90)
-SWEEPS_PER_DELETION = 1800  #: sweeps between two deletions of old posts: about an hour
 #: Reads named people and members of groups from Slack; raises `RightsNotChecked`.
 FindPeople = Callable[[People], Awaitable[Sequence[Person]]]
 #: How long a notice waits for Slack's answer; after that only the thread mentions the approvers.
@@ -42,30 +36,18 @@ log = structlog.get_logger(__name__)
 
 @dataclass(kw_only=True, eq=False)
 class Sweeper:
-    """Finds due work: expires requests, starts unowned ones, deletes old posts."""
+    """Finds due work: expires requests, and starts unowned ones."""
 
     requests: RequestStore
-    history: History
     leases: LeaseStore
     runner: Runner
-    now: Callable[[], datetime]
-    interval: float  #: mean seconds between two sweeps
     on_change: Callable[[], None]  #: called when a request expired, so that its card is edited
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    sweeps: int = 0
-
-    async def run(self) -> None:
-        """Sweep until cancelled; errors are logged and the next sweep tries again."""
-        await repeat(self.sweep, self.interval, "sweep failed", sleep=self.sleep)
 
     async def sweep(self) -> None:
         if await self.requests.expire_due():
             self.on_change()
         for request_id in await self.leases.list_runnable():
             self.runner.start(request_id)
-        if self.sweeps % SWEEPS_PER_DELETION == 0:
-            await self.history.delete_posts(self.now() - RETENTION)
-        self.sweeps += 1
 
 
 @dataclass(eq=False)
@@ -78,12 +60,6 @@ class Notifier:
     _: KW_ONLY
     now: Callable[[], datetime]
     on_change: Callable[[], None]
-    interval: float = Timings.notice_interval
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-
-    async def run(self) -> None:
-        """Notify until cancelled; errors are logged, and what is due is tried again."""
-        await repeat(self.notify_due, self.interval, "approvers not notified", sleep=self.sleep)
 
     async def notify_due(self) -> None:
         for request in await self.store.list_due():
@@ -196,22 +172,11 @@ class StarterQuestions:
     find: Callable[[str], Awaitable[str | None]]
     _: KW_ONLY
     on_change: Callable[[], None] = lambda: None  #: called after a question is enqueued
-    interval: float = Timings.quarantine_interval  #: seconds between two steps
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     #: The jobs, with the addresses, of those who cannot be asked.
     _unknown: set[tuple[JobRef, str]] = field(default_factory=set, init=False)
 
-    async def run(self) -> None:
-        """Step until cancelled; after an error the next step tries again."""
-        pause = 0.0
-        while True:
-            await self.sleep(self.interval + pause)
-            pause = 0.0
-            with log_errors("starters not asked"):
-                pause = await self.step()
-
     async def step(self) -> float:
-        """Ask each starter who became known; return the seconds until the next try."""
+        """Ask each starter who became known; return further seconds until the next try."""
         to_ask = {}
         for job in await self.store.unasked():
             policy = self.projects.policy_or_none(job.ref)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Delete, bindparam, delete, exists, or_, select, text
 
@@ -15,6 +15,8 @@ from bot.storage.tables import IS_OVER, UNREVIEWED, posts, requests
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 MAX_AWAITING = 100  #: waiting requests read at most
+#: How long sent posts are kept. Requests and their audit events stay for ever.
+RETENTION = timedelta(days=90)
 #: By an index that ends each read after `count` rows, however long the history is.
 NEWEST_OF_PROJECT = (
     select(requests)
@@ -67,9 +69,9 @@ class History(Store):
         return uow.get_all(unreviewed.limit(MAX_AWAITING))
 
     @writes
-    def delete_posts(self, uow: UnitOfWork, before: datetime) -> None:
-        """Delete posts from before then, except those of requests whose messages may change."""
-        uow.execute(old_posts(before))
+    def delete_posts(self, uow: UnitOfWork) -> None:
+        """Delete old posts, except those of requests whose messages may change."""
+        uow.execute(old_posts(uow.now - RETENTION))
 
 
 def _newest(

@@ -79,7 +79,7 @@ class IdleRunner(Runner):
 def jobs_service(projects: Projects, database: Database, clock: FakeClock) -> Jobs:
     """The service of jobs, with a budget for each project."""
     feeds = ActivityFeeds(projects, clock, monotonic=clock.monotonic)
-    return Jobs(projects, JobStore(database, clock), feeds, now=clock, sleep=clock.sleep)
+    return Jobs(projects, JobStore(database, clock), feeds, now=clock)
 
 
 class ServiceOnSqlite:

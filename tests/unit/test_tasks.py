@@ -11,6 +11,7 @@ from bot.tasks import (
     BackgroundTasks,
     Supervisor,
     cancel_and_wait,
+    repeat,
     run_until_deadline,
 )
 from tests.support.polling import wait_until
@@ -18,6 +19,27 @@ from tests.support.polling import wait_until
 
 async def broken() -> None:
     raise RuntimeError("no")
+
+
+async def test_repeated_work_goes_on_after_errors_and_waits_for_what_it_returns() -> None:
+    results: list[float | Exception | None] = [MaybeRecorded(), RuntimeError("no"), 4.0, None]
+    pauses: list[float] = []
+
+    async def work() -> float | None:
+        result = results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if not results:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await repeat(work, 1.0, "failed", sleep=sleep)
+
+    assert pauses == [1.0, 1.0, 5.0, 1.0]
 
 
 async def test_failed_task_reports_its_reference_to_the_person() -> None:

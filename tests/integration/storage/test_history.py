@@ -9,6 +9,7 @@ from bot.cancellation.job import USUAL_WAIT, Lead
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import ActingPerson
 from bot.cancellation.posts import PostKind
+from bot.storage.history import RETENTION
 from bot.storage.tables import posts
 from tests.integration.storage.conftest import Stores
 from tests.support.clock import NOON
@@ -91,9 +92,9 @@ async def test_old_posts_of_ended_requests_are_deleted_and_their_cards_and_those
     await env.end_run(ended)
     await deliver_all(env, but=unsent.id)
     await env.store.decide(unsent.id, State.DENIED, ABE, allow, reason="no")
-    env.clock.advance(1)
+    env.clock.advance(RETENTION.total_seconds() + 1)
 
-    await env.history.delete_posts(env.clock())
+    await env.history.delete_posts()
 
     of, kind = posts.c.request, posts.c.kind
     rows = await env.database.read(lambda db: db.execute(select(of, kind)).all())

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, select
 from bot.atlas import JobRef, JobState, RestoreJob
 from bot.cancellation.lifecycle import Card, JobFingerprint
 from bot.cancellation.posts import Announcement, RequestPost
+from bot.storage.history import RETENTION
 from bot.storage.job_store import jobs_among
 from bot.storage.outbox_store import LEASE as CLAIM
 from bot.storage.posts import announcements
@@ -255,8 +256,8 @@ async def test_delivered_announcement_is_not_due_again(env: Stores) -> None:
 
 async def test_change_is_delivered_to_the_place_of_the_announcement(env: Stores) -> None:
     job = await watched(env, is_announced=True)
-    env.clock.advance(1)
-    await env.history.delete_posts(env.clock.now)
+    env.clock.advance(RETENTION.total_seconds() + 1)
+    await env.history.delete_posts()
     assert await announced(env.watch, a_download(id=job.id, expired=True)) == [
         (job.id, JobState.EXPIRED)
     ]

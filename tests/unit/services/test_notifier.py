@@ -1,14 +1,12 @@
-"""The loop that notifies approvers: people read from Slack, recorded notices, and faults."""
+"""The notices to approvers: people read from Slack, recorded notices, and faults."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-import pytest
-
 from bot.atlas import JobRef
-from bot.cancellation.errors import NotRead, RightsNotChecked
+from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.notices import Notice
 from bot.cancellation.people import EVERYONE, People, Person
@@ -17,6 +15,7 @@ from bot.services.projects import Project, Projects
 from bot.services.sweeper import PEOPLE_TIMEOUT, Notifier
 from bot.storage.database import Database
 from bot.storage.notice_store import NoticeStore
+from bot.timings import Timings
 from tests.support.clock import NOON, FakeClock
 from tests.support.domain import ABE, ADA, JOB_ID, PROJECT_ID, a_waiting_request
 from tests.support.fake_atlas import FakeAtlas
@@ -33,11 +32,8 @@ class FakeNotices(NoticeStore):
     now: Callable[[], datetime] = field(init=False)
     due: list[Request] = field(default_factory=list)
     given: list[tuple[Notice, list[str], list[str] | None]] = field(default_factory=list)
-    faults: list[Exception] = field(default_factory=list)
 
     async def list_due(self, limit: int = 100) -> Sequence[Request]:
-        if self.faults:
-            raise self.faults.pop(0)
         return self.due
 
     async def record(
@@ -83,7 +79,6 @@ class Setup:
             self.people,
             now=self.clock,
             on_change=lambda: self.changes.append(None),
-            sleep=self.clock.sleep,
         )
 
 
@@ -157,37 +152,16 @@ async def test_lasting_fault_of_slack_leaves_the_reply_that_mentions_the_approve
     assert [given[1] for given in setup.store.given] == [[]]
 
 
-async def test_loop_continues_after_faults() -> None:
-    setup = Setup(policy())
-    setup.store.faults = [NotRead(), RuntimeError("broken")]
-
-    async def sleep(_seconds: float) -> None:
-        if setup.store.given:
-            raise KeyboardInterrupt
-
-    setup.notifier.sleep = sleep
-    with pytest.raises(KeyboardInterrupt):
-        await setup.notifier.run()
-
-    assert len(setup.store.given) == 1
-
-
 async def test_reminders_a_second_apart_are_all_recorded() -> None:
     seconds = [timedelta(seconds=each) for each in (1, 2, 3)]
     setup = Setup(policy(remind_after=tuple(seconds)))
     clock, store = setup.clock, setup.store
-
-    async def sleep(pause: float) -> None:
-        clock.advance(pause)
-        next_at = store.given[-1][0].next_at
-        if next_at is None:
-            raise KeyboardInterrupt
+    next_at: datetime | None = NOON
+    while next_at:
+        clock.advance(Timings.notice_interval)
         is_due = next_at <= clock.now
         store.due = [a_waiting_request(next_notice_at=next_at)] if is_due else []
-
-    clock.advance(Notifier.interval * 1.5)  # the longest wait for the first notice
-    setup.notifier.sleep = sleep
-    with pytest.raises(KeyboardInterrupt):
-        await setup.notifier.run()
+        await setup.notifier.notify_due()
+        next_at = store.given[-1][0].next_at
 
     assert [notice.reminder for notice, _, _ in store.given] == [0, 1, 2, 3]

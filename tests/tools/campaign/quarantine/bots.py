@@ -33,6 +33,7 @@ from bot.storage.quarantine_store import QuarantineStore
 from bot.storage.replicas import LeaderLease
 from bot.storage.request_store import RequestStore
 from bot.storage.watch_store import WatchStore
+from bot.tasks import Loop, repeat
 from bot.timings import Timings
 from tests.support.domain import PROJECT_ID, resolve_members
 from tests.support.fake_atlas import FakeAtlas, canceller_of
@@ -185,7 +186,6 @@ class SimulatedBot:
             JobStore(self.database, time),
             BotFeeds(projects, time, monotonic=time.monotonic),
             now=time,
-            sleep=time.sleep,
         )
         self._rights = RightsCheck(projects, resolve_members, self._jobs.starter_of)
         self._runner = Runner(
@@ -231,20 +231,22 @@ class SimulatedBot:
             copy_card=_never_needed,
             now=time,
             monotonic=time.monotonic,
-            sleep=time.sleep,
         )
         sweeper = Sweeper(
             requests=RequestStore(self.database, time, fence=self._fence),
-            history=self._history,
             leases=self._leases,
             runner=self._runner,
-            now=time,
-            interval=Timings.sweep_interval,
             on_change=lambda: None,
-            sleep=time.sleep,
         )
         jobs = replace(self._jobs, store=JobStore(self.database, time, fence=self._fence))
-        loops = [quarantine.run, sweeper.run, jobs.run, self._watch_jobs, self._deliver]
+        repeated = partial(repeat, event="failed", sleep=time.sleep)
+        loops: list[Loop] = [
+            partial(repeated, quarantine.step, Timings.quarantine_interval),
+            partial(repeated, sweeper.sweep, Timings.sweep_interval),
+            partial(repeated, jobs.follow, jobs.interval),
+            self._watch_jobs,
+            self._deliver,
+        ]
         return [self.leader.run(), *(self.leader.loop(each)() for each in loops)]
 
     def _start(self, loop: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
