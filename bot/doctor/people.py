@@ -13,8 +13,8 @@ from bot.cancellation.policy import Policy
 from bot.doctor.results import CheckResult, Subject, within
 from bot.settings import Settings
 from bot.slack.channels import ABSENT, is_direct, read_channel
-from bot.slack.directory import MAX_AGE, REASONS, UNKNOWN_GROUP, UNKNOWN_USER, Directory
-from bot.slack.errors import CALL_ERRORS, translate_error
+from bot.slack.directory import MAX_AGE, Directory
+from bot.slack.errors import CALL_ERRORS, REASONS, UNKNOWN_GROUP, UNKNOWN_USER, translate_error
 from bot.slack.payloads import kind_of
 
 MAX_CONCURRENT_CALLS = 5  #: Slack limits calls by the minute

@@ -13,6 +13,7 @@ from itertools import chain
 from typing import TypeVar
 
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import (
@@ -26,8 +27,16 @@ from bot.cancellation.people import ActingPerson, Kind, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.projects import Project
 from bot.slack.client import Identity
-from bot.slack.errors import CALL_ERRORS, RateLimited, SlackUnavailable, translate_error
-from bot.slack.payloads import Account, Actor, read_account
+from bot.slack.errors import (
+    BUDGET_USED,
+    CALL_ERRORS,
+    UNKNOWN_GROUP,
+    UNKNOWN_USER,
+    RateLimited,
+    not_checked,
+    translate_error,
+)
+from bot.slack.payloads import Account, Actor, aliases_of, read_account
 from bot.tasks import AsyncCache
 
 T = TypeVar("T")
@@ -38,26 +47,9 @@ MAX_AGE = 60.0  # for which an answer is reused: Slack allows 20 calls a minute 
 #: take from its read to the DELETE, a right that was lost more than 1.5 s ago does not count.
 CURRENT_MAX_AGE = 0.5
 LOOKUP_TIMEOUT = 2.0  # to wait for an answer; the click itself must be acked within 3
-#: Slack's codes for a user who is not in the workspace, and for a group that does not exist.
-UNKNOWN_USER = frozenset({"user_not_found", "users_not_found", "user_not_visible"})
-UNKNOWN_GROUP = frozenset({"no_such_subteam", "subteam_not_found"})
-
 GROUP_READS = "usergroups.users.list"  #: the method whose calls all replicas count
 #: Calls in a minute: Slack allows 20, by the time at which they arrive.
 MAX_GROUP_READS = 18
-BUDGET_USED = "the bot's own limit"  #: the code of a call that was not made
-
-#: Sentences for Slack's error codes.
-REASONS: Mapping[str, str] = {
-    "": "Slack did not answer in time.",
-    BUDGET_USED: "The bot has read user groups as often as Slack allows in a minute.",
-    "missing_scope": "The bot lacks a scope (users:read, usergroups:read).",
-    "plan_upgrade_required": "This workspace's Slack plan has no user groups.",
-    **dict.fromkeys(UNKNOWN_GROUP, "A user group of the bot's settings does not exist."),
-    **dict.fromkeys(UNKNOWN_USER, "Slack does not know this user."),
-    "user_not_visible": "The bot may not see this user.",
-}
-
 #: People who are looked up for a notice: more than get one, since some may not approve.
 MAX_CANDIDATES = 2 * MAX_RECIPIENTS
 #: Members of approver groups that are looked up: `users.info` allows 100 calls a minute.
@@ -81,7 +73,7 @@ class Directory:
     take_group_read: Callable[[], Awaitable[float]] = _now
 
     def __post_init__(self) -> None:
-        self._groups_free_at = -math.inf  # by Slack's Retry-After
+        self._free_at: dict[str, float] = {}  # by Slack's Retry-After, for each method
         self._accounts = AsyncCache(self._read_account, self.monotonic)
         self._members = AsyncCache(self._read_members, self.monotonic)
 
@@ -208,7 +200,7 @@ class Directory:
                 team=self.identity.team,
                 kind=account.kind,
                 groups=_groups_with(account.ids | {user}, in_groups),
-                aliases=_aliases(user, found),
+                aliases=aliases_of(user, found),
                 name=account.name or user,
             )
             for user, account in found.items()
@@ -254,9 +246,9 @@ class Directory:
         for address in dict.fromkeys((email, email.lower())):
             try:
                 async with asyncio.timeout(self.timeout):
-                    answer = await self.client.users_lookupByEmail(email=address)
+                    answer = await self._call(self.client.users_lookupByEmail, email=address)
             except (*CALL_ERRORS, RateLimited) as error:
-                if (refusal := _not_checked(error)).code in UNKNOWN_USER:
+                if (refusal := not_checked(error)).code in UNKNOWN_USER:
                     continue
                 raise refusal from error
             user = answer.get("user") or {}
@@ -322,39 +314,36 @@ class Directory:
             stored = cache.get_stored(key, max_age=MAX_AGE) if reuse else None
             if stored is not None:
                 return stored
-            raise _not_checked(meaning) from error
+            raise not_checked(meaning) from error
 
     async def _read_account(self, user: str) -> Account:
-        answer = await self.client.users_info(user=user)
+        answer = await self._call(self.client.users_info, user=user)
         return read_account(answer.get("user") or {}, self.identity)
 
     async def _read_members(self, group: str) -> tuple[str, ...]:
-        """Read a group, if neither Slack's Retry-After nor the budget forbids it."""
-        if (blocked := self._groups_free_at - self.monotonic()) > 0:
-            raise RateLimited("ratelimited", blocked)
-        if seconds := await self.take_group_read():
-            raise RateLimited(BUDGET_USED, seconds)
-        try:
-            answer = await self.client.usergroups_users_list(usergroup=group)
-        except CALL_ERRORS as error:
-            self._groups_free_at = self.monotonic() + translate_error(error).seconds
-            raise
+        read, take = self.client.usergroups_users_list, self.take_group_read
+        answer = await self._call(read, take, usergroup=group)
         return tuple(answer.get("users") or ())
 
-
-def _not_checked(error: BaseException) -> RightsNotChecked:
-    meaning = translate_error(error)
-    why = REASONS.get(meaning.code, f"Slack answered {meaning.code}.")
-    is_temporary = isinstance(meaning, SlackUnavailable)
-    return RightsNotChecked(why, meaning.seconds, meaning.code, is_temporary)
+    async def _call(
+        self,
+        method: Callable[..., Awaitable[AsyncSlackResponse]],
+        take: Callable[[], Awaitable[float]] = _now,
+        **arguments: str,
+    ) -> AsyncSlackResponse:
+        """Call a method, if neither Slack's Retry-After nor the budget forbids it."""
+        name, now = method.__name__, self.monotonic()
+        if (blocked := self._free_at.get(name, now) - now) > 0:
+            raise RateLimited("ratelimited", blocked)
+        if seconds := await take():
+            raise RateLimited(BUDGET_USED, seconds)
+        try:
+            return await method(**arguments)
+        except CALL_ERRORS as error:
+            free_at = self.monotonic() + translate_error(error).seconds
+            self._free_at[name] = max(self._free_at.get(name, free_at), free_at)
+            raise
 
 
 def _groups_with(ids: frozenset[str], members: Mapping[str, Collection[str]]) -> frozenset[str]:
     return frozenset(group for group, users in members.items() if not ids.isdisjoint(users))
-
-
-def _aliases(user: str, accounts: Mapping[str, Account]) -> frozenset[str]:
-    """Return the other ids of a person: those of the account, and keys with a common id."""
-    ids = accounts[user].ids | {user}
-    same = (other for other, account in accounts.items() if not ids.isdisjoint(account.ids))
-    return ids.union(same) - {user}

@@ -114,6 +114,22 @@ ERROR_CODES: Mapping[type[SlackError], tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
+#: Slack's codes for a user who is not in the workspace, and for a group that does not exist.
+UNKNOWN_USER = frozenset({"user_not_found", "users_not_found", "user_not_visible"})
+UNKNOWN_GROUP = frozenset({"no_such_subteam", "subteam_not_found"})
+BUDGET_USED = "the bot's own limit"  #: the code of a call that was not made
+
+#: Why Slack did not say who may do something, by its error code.
+REASONS: Mapping[str, str] = {
+    "": "Slack did not answer in time.",
+    BUDGET_USED: "The bot has read user groups as often as Slack allows in a minute.",
+    "missing_scope": "The bot lacks a scope (users:read, usergroups:read).",
+    "plan_upgrade_required": "This workspace's Slack plan has no user groups.",
+    **dict.fromkeys(UNKNOWN_GROUP, "A user group of the bot's settings does not exist."),
+    **dict.fromkeys(UNKNOWN_USER, "Slack does not know this user."),
+    "user_not_visible": "The bot may not see this user.",
+}
+
 _BY_CODE = {code: kind for kind, codes in ERROR_CODES.items() for code in codes}
 
 
@@ -132,6 +148,14 @@ def translate_error(error: BaseException) -> SlackError:
     if kind is None and (status >= HTTPStatus.INTERNAL_SERVER_ERROR or not code):
         return SlackUnavailable(code)
     return (kind or SlackRejected)(code)
+
+
+def not_checked(error: BaseException) -> errors.RightsNotChecked:
+    """Translate why Slack did not say who may do something."""
+    meaning = translate_error(error)
+    why = REASONS.get(meaning.code, f"Slack answered {meaning.code}.")
+    is_temporary = isinstance(meaning, SlackUnavailable)
+    return errors.RightsNotChecked(why, meaning.seconds, meaning.code, is_temporary)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:

@@ -99,6 +99,13 @@ def read_account(user: Mapping[str, Any], identity: Identity) -> Account:
     )
 
 
+def aliases_of(user: str, accounts: Mapping[str, Account]) -> frozenset[str]:
+    """Return the other ids of a person: those of the account, and keys with a common id."""
+    ids = accounts[user].ids | {user}
+    same = (other for other, account in accounts.items() if not ids.isdisjoint(account.ids))
+    return ids.union(same) - {user}
+
+
 def kind_of(user: Mapping[str, Any], identity: Identity) -> Kind:
     """Read the kind of a user; only an explicit full member of the workspace is a `MEMBER`."""
     teams = _teams_of(user)

@@ -1,6 +1,7 @@
 """Lookups of people: their rights by Slack's answer, and none without an answer."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -183,17 +184,36 @@ async def test_cached_membership_counts_only_under_a_rate_limit(env: Env) -> Non
         await env.directory.acting_person(ADA, GROUP)
 
 
-async def test_no_group_is_read_before_slacks_retry_after_has_passed(env: Env) -> None:
-    env.slack.respond("usergroups.users.list", "ratelimited")
-    for _ in range(3):
+@pytest.mark.parametrize(
+    ("method", "read"),
+    [
+        ("usergroups.users.list", lambda directory, n: directory.members_of([f"S{n}"])),
+        ("users.info", lambda directory, n: directory.current_people([f"U{n}"], [])),
+        ("users.lookupByEmail", lambda directory, n: directory.member_with_email(f"{n}@x.example")),
+    ],
+)
+async def test_no_call_is_made_before_slacks_retry_after_has_passed(
+    env: Env, method: str, read: Callable[[Directory, int], Awaitable[object]]
+) -> None:
+    env.slack.respond(method, "ratelimited", {})
+    for number in range(3):
         with pytest.raises(RightsNotChecked) as refused:
-            await env.directory.candidates(GROUP)
+            await read(env.directory, number)
         env.clock.advance(1)
     assert refused.value.retry_after == DEFAULT_RETRY_AFTER - 2
-    assert len(env.slack.calls) == 1
+    assert env.slack.methods == [method]
     env.clock.advance(2)
 
-    assert await env.directory.candidates(GROUP)
+    await read(env.directory, 3)
+    assert env.slack.methods == [method, method]
+
+
+async def test_late_answer_without_retry_after_does_not_shorten_it(env: Env) -> None:
+    env.slack.respond("users.info", "ratelimited", "fatal_error")
+    with pytest.raises(RightsNotChecked):
+        await env.directory.current_people(["U1", "U2"], [])
+    with pytest.raises(RightsNotChecked, match="ratelimited"):
+        await env.directory.current_people(["U3"], [])
 
 
 async def test_group_is_not_read_while_the_budget_of_all_replicas_is_used_up(env: Env) -> None:
