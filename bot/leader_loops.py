@@ -28,10 +28,9 @@ from bot.slack.directory import Directory
 from bot.slack.outbox.messages import MessageBuilder
 from bot.slack.outbox.rate_limits import EDIT
 from bot.slack.outbox.worker import Outbox
-from bot.storage.claim_store import ClaimStore
 from bot.storage.history import History
 from bot.storage.job_store import JobStore
-from bot.storage.notice_store import NoticeStore
+from bot.storage.notice_store import ClaimStore, NoticeStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.quarantine_store import QuarantineStore
 from bot.storage.replicas import LeaderLease

@@ -18,11 +18,11 @@ from bot.services.runner import Runner
 from bot.services.service import CancellationService
 from bot.settings import AtlasSettings, OrganizationSettings, ProjectSettings, Settings
 from bot.slack.directory import GROUP_READS, MAX_GROUP_READS
-from bot.storage.claim_store import ClaimStore
 from bot.storage.database import Database, DatabaseClock
 from bot.storage.history import History
 from bot.storage.job_store import JobStore
 from bot.storage.lease_store import LeaseStore
+from bot.storage.notice_store import ClaimStore
 from bot.storage.replicas import CallBudget, ConnectionStore
 from bot.storage.request_store import RequestStore
 from bot.tasks import repeat

@@ -1,7 +1,7 @@
-"""Messages in the outbox: each is posted once, and edited until it shows the last change."""
+"""Messages: what the outbox posts and edits; whom a waiting request notifies, and when (pure)."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -9,10 +9,13 @@ from typing import Any, TypeAlias
 
 from bot.cancellation.events import EventName
 from bot.cancellation.job import Job
-from bot.cancellation.lifecycle import Card, Request
+from bot.cancellation.lifecycle import Card, Request, State
+from bot.cancellation.people import Kind, People, Person
+from bot.cancellation.policy import Policy
 
 #: The namespace of `client_msg_id`, by which Slack recognises a repeated message.
 NAMESPACE = uuid.UUID("5ac62bd7-7a1c-5f0e-9d55-3d1f6a0c4f10")
+MAX_RECIPIENTS = 20  #: people who get a direct message about one request
 
 
 class PostKind(StrEnum):
@@ -85,3 +88,86 @@ Post: TypeAlias = RequestPost | Announcement | StarterPost
 def message_id(subject: str, event: str, number: int) -> str:
     """Derive the `client_msg_id` of a post from its subject and event."""
     return str(uuid.uuid5(NAMESPACE, f"{subject}/{event}/{number}"))
+
+
+def notified_approvers(policy: Policy, request: Request) -> People:
+    """Return the approvers who were notified by now; after the last notice all of them."""
+    is_escalated = request.state is State.AWAITING and request.next_notice_at is None
+    return policy.approvers if is_escalated else policy.first_approvers
+
+
+def are_reached_directly(policy: Policy, requester: str) -> bool:
+    """Whether approvers other than the requester get a direct message about each request."""
+    asked = policy.first_approvers
+    return policy.notify_approvers and bool(asked.groups or asked.users - {requester})
+
+
+def can_reach_approvers(policy: Policy) -> bool:
+    """Whether approvers are named, by id or by a group: direct messages reach only those."""
+    return bool(policy.approvers.users or policy.approvers.groups)
+
+
+def recipients(policy: Policy, requester: str, members: frozenset[str]) -> tuple[str, ...]:
+    """Return the user ids of the approvers to notify directly: named ones, then group members.
+
+    Where every full member may approve, it is empty.
+    """
+    named = [*sorted(policy.approvers.users), *sorted(members - policy.approvers.users)]
+    return tuple(user for user in named if user != requester)[:MAX_RECIPIENTS]
+
+
+def people_to_notify(
+    policy: Policy, request: Request, people: Iterable[Person]
+) -> tuple[Person, ...]:
+    """Return those of `people`, in their order, who may approve a waiting request.
+
+    Left out are the requester, bots, who approved already, and a person's further ids.
+    """
+    seen = {request.requester, *request.approved_by}
+    return possible_approvers(policy, people, seen)[:MAX_RECIPIENTS]
+
+
+def possible_approvers(
+    policy: Policy, people: Iterable[Person], others: Iterable[str] = ()
+) -> tuple[Person, ...]:
+    """Return those of `people`, in their order and once, who may approve, without `others`."""
+    found: list[Person] = []
+    seen = set(others)
+    for person in people:
+        may = person.kind is not Kind.BOT and person in policy.approvers
+        if may and person.ids.isdisjoint(seen):
+            found.append(person)
+            seen |= person.ids
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """What is due for the approvers of one request."""
+
+    is_first: bool  #: whether they are notified for the first time since the request waits
+    reminder: int  #: the number of the reminder that is due, from 1, or 0
+    escalates: bool  #: whether the people of `escalate_to` are notified now
+    next_at: datetime | None  #: when the next reminder is due; None after the last one
+
+
+def due_notice(policy: Policy, request: Request, now: datetime) -> Notice:
+    """Return what is due for a waiting request, whose `next_notice_at` has passed.
+
+    Reminders that were missed while no bot ran count as one. Those that would come after the
+    request expires do not count, so that the last one that comes escalates.
+    """
+    start = request.changed_at
+    times = [start + after for after in policy.remind_after]
+    times = [time for time in times if time < request.expires_at]
+    passed = [time for time in times if time <= now]
+    planned = request.next_notice_at or start
+    is_first = planned <= start
+    # The policy may have changed since the reminder was planned.
+    is_due = not is_first and any(time >= planned for time in passed)
+    return Notice(
+        is_first=is_first,
+        reminder=len(passed) if is_due else 0,
+        escalates=(is_first or is_due) and len(passed) == len(times),
+        next_at=times[len(passed)] if len(passed) < len(times) else None,
+    )

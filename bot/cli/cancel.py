@@ -13,12 +13,12 @@ import typer
 from bot.atlas import AtlasError, ClusterNotFound, JobNotFound, RestoreJob
 from bot.cancellation import errors
 from bot.cancellation.lifecycle import UNDECIDED, Ask, JobFingerprint, Request, State
-from bot.cancellation.notices import are_reached_directly, can_reach_approvers
 from bot.cancellation.policy import Policy, check_reason, check_typed_name, may_cancel
+from bot.cancellation.posts import are_reached_directly, can_reach_approvers
 from bot.cli import jobs, output
 from bot.cli.job_output import Progress, fields_of, lines_of, with_link
 from bot.cli.jobs import FormatOption, Target, TargetArgument
-from bot.redaction import without_secrets
+from bot.log_config import without_secrets
 from bot.services.projects import Project
 from bot.services.service import JobDetails, Submission
 from bot.settings import Settings

@@ -30,8 +30,7 @@ from bot.cli import output
 from bot.cli.audit import missing_file
 from bot.cli.job_output import fields_of, lines_of
 from bot.cli.output import OutputFormat
-from bot.log_config import configure_logging
-from bot.redaction import redact
+from bot.log_config import configure_logging, redact
 from bot.services.job_search import UnreadCluster
 from bot.services.projects import Project
 from bot.services.service import JobDetails

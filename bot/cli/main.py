@@ -18,8 +18,7 @@ from bot.cli.output import FAILED, WRONG_USAGE, fail, failing_on
 from bot.cli.report import read_history, report_lines
 from bot.doctor.results import CheckResult, is_ok, write_json, write_lines
 from bot.doctor.run import NO_SLACK, run_checks, settings_results, settings_risks
-from bot.log_config import configure_logging
-from bot.redaction import redact
+from bot.log_config import configure_logging, redact
 from bot.settings import Settings, SettingsError, load_settings, warnings
 from bot.settings.load import missing_slack_variables
 from bot.settings.parsers import slash_command

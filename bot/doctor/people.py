@@ -7,9 +7,9 @@ from itertools import chain, starmap
 from typing import Any, TypeAlias
 
 from bot.cancellation.errors import RightsNotChecked
-from bot.cancellation.notices import MAX_RECIPIENTS, possible_approvers
 from bot.cancellation.people import NO_ONE, Kind
 from bot.cancellation.policy import Policy
+from bot.cancellation.posts import MAX_RECIPIENTS, possible_approvers
 from bot.doctor.results import CheckResult, Subject, within
 from bot.settings import Settings
 from bot.slack.channels import ABSENT, is_direct, read_channel

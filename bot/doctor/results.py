@@ -16,7 +16,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from bot.redaction import redacted
+from bot.log_config import redacted
 
 TIMEOUT = 25.0  #: seconds for one check; the calls in it have shorter limits of their own
 TRY_AGAIN = "Check the network, and try again."

@@ -13,18 +13,18 @@ from bot.cancellation.errors import NotAllowed
 from bot.cancellation.job import Job, StarterAnswer
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import Ask, Request, State
-from bot.cancellation.notices import recipients
 from bot.cancellation.people import NO_ONE, ActingPerson
 from bot.cancellation.policy import Policy
+from bot.cancellation.posts import recipients
 from bot.cancellation.request_context import new_request_id
-from bot.redaction import without_secrets
+from bot.log_config import without_secrets
 from bot.services.job_search import JobFinder
 from bot.services.jobs import FEED_TIMEOUT, Jobs
 from bot.services.projects import Projects
 from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
-from bot.storage.claim_store import ClaimStore
 from bot.storage.history import History
+from bot.storage.notice_store import ClaimStore
 from bot.storage.request_store import Check, RequestStore
 
 

@@ -7,19 +7,27 @@ from datetime import datetime, timedelta
 import structlog
 
 from bot.atlas import JobRef
-from bot.cancellation import notices
 from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import NO_ONE, People, Person
 from bot.cancellation.policy import Policy, email_to_ask
-from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
+from bot.cancellation.posts import (
+    MAX_RECIPIENTS,
+    Announcement,
+    Post,
+    PostKind,
+    RequestPost,
+    can_reach_approvers,
+    due_notice,
+    people_to_notify,
+    possible_approvers,
+)
 from bot.cancellation.quarantine import NO_PLACE
 from bot.services.projects import Projects
 from bot.services.runner import Runner
-from bot.storage.claim_store import ClaimStore
 from bot.storage.lease_store import LeaseStore
-from bot.storage.notice_store import NoticeStore
+from bot.storage.notice_store import ClaimStore, NoticeStore
 from bot.storage.request_store import RequestStore
 from bot.tasks import log_errors
 
@@ -68,7 +76,7 @@ class Notifier:
 
     async def _notify(self, request: Request) -> None:
         policy = self.projects.policy_or_none(request.ref) or NO_NOTICES
-        notice = notices.due_notice(policy, request, self.now())
+        notice = due_notice(policy, request, self.now())
         notified: Sequence[Person] = ()
         if notice.is_first or notice.reminder:
             notified = await self._people(policy, request, policy.first_approvers)
@@ -84,7 +92,7 @@ class Notifier:
         if not policy.notify_approvers or not (asked.users or asked.groups):
             return ()
         try:
-            return notices.people_to_notify(policy, request, await self.find(asked))
+            return people_to_notify(policy, request, await self.find(asked))
         except RightsNotChecked:
             planned = request.next_notice_at
             if planned and self.now() < planned + PEOPLE_TIMEOUT:
@@ -124,7 +132,7 @@ class DirectMessages:
     async def copy_card(self, request: Request) -> None:
         """Send the card to each approver; without one, that of a quarantine says why."""
         policy = self.projects.policy_or_none(request.ref)
-        if policy and notices.can_reach_approvers(policy):
+        if policy and can_reach_approvers(policy):
             people = await self._approvers(policy, is_urgent=request.by_bot)
             if await self.store.copy_card(request.id, people):
                 log.warning("card sent to approvers", request=request.id, people=len(people))
@@ -141,7 +149,7 @@ class DirectMessages:
                 raise
             log.warning("approvers not read", why=str(error))
             found = [Person(id=user, team="", name=user) for user in sorted(policy.approvers.users)]
-        return notices.possible_approvers(policy, found)[: notices.MAX_RECIPIENTS]
+        return possible_approvers(policy, found)[:MAX_RECIPIENTS]
 
 
 def nobody_to_reach(projects: Projects, channel: str) -> str:
@@ -150,7 +158,7 @@ def nobody_to_reach(projects: Projects, channel: str) -> str:
         project.name
         for project in projects.all
         if any(
-            policy.watch_channel == channel and not notices.can_reach_approvers(policy)
+            policy.watch_channel == channel and not can_reach_approvers(policy)
             for policy in project.policies.all
         )
     ]

@@ -12,8 +12,8 @@ from typing import Any
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.cancellation.notices import are_reached_directly
 from bot.cancellation.policy import Policy
+from bot.cancellation.posts import are_reached_directly
 from bot.services.projects import Projects
 from bot.slack.client import Identity
 from bot.slack.errors import CALL_ERRORS, CannotPost, SlackError, SlackRejected, translate_error

@@ -22,9 +22,9 @@ from bot.cancellation.errors import (
     StarterNotChecked,
     UnknownProject,
 )
-from bot.cancellation.notices import MAX_RECIPIENTS
 from bot.cancellation.people import ActingPerson, Kind, People, Person
 from bot.cancellation.policy import Policy
+from bot.cancellation.posts import MAX_RECIPIENTS
 from bot.services.projects import Project
 from bot.slack.client import Identity
 from bot.slack.errors import (

@@ -21,11 +21,11 @@ from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
 from bot.storage import request_writer, tables
-from bot.storage.claim_store import ClaimStore
 from bot.storage.database import Database
 from bot.storage.history import History
 from bot.storage.job_store import JobStore
 from bot.storage.migrate import create_tables
+from bot.storage.notice_store import ClaimStore
 from bot.storage.request_store import RequestStore
 from bot.storage.tables import request_to_row
 from tests.support.clock import FakeClock

@@ -10,7 +10,7 @@ from tests.support.syntax import imports_of, modules, name_of, tree_of
 RULES = {
     "bot.atlas",
     "bot.cancellation",
-    "bot.redaction",
+    "bot.log_config",
     "bot.timings",
     "bot.tasks",
 }
@@ -19,8 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bot.atlas": {"bot.timings"},
     "bot.timings": set(),
     "bot.cancellation": {"bot.atlas"},
-    "bot.log_config": {"bot.redaction"},
-    "bot.redaction": set(),
+    "bot.log_config": set(),
     "bot.sandbox": set(),
     "bot.services": RULES | {"bot.storage"},
     "bot.settings": {
@@ -30,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "bot.cancellation.policy",
         "bot.cancellation.quarantine",
     },
-    "bot.slack": RULES | {"bot.log_config", "bot.services", "bot.storage"},
+    "bot.slack": RULES | {"bot.services", "bot.storage"},
     "bot.storage": RULES,
     "bot.tasks": {"bot.cancellation.errors"},
     "bot.webhook": RULES | {"bot.storage"},

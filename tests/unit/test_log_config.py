@@ -11,8 +11,7 @@ import structlog
 from aiohttp.http_exceptions import BadHttpMessage
 from pydantic import SecretStr
 
-from bot.log_config import ACCEPT_ERROR, LogThrottle, configure_logging
-from bot.redaction import HIDDEN, Redactor, redact
+from bot.log_config import ACCEPT_ERROR, HIDDEN, LogThrottle, Redactor, configure_logging, redact
 from tests.support.terminal import Terminal
 
 LINK = "https://restore-5b62.a1b2.mongodb.net:27017/Zk9fQ2/restore-5b6212af90dc76637950a2c6.tar.gz"
@@ -31,8 +30,7 @@ def _logging_as_before() -> Iterator[None]:
 
 
 @pytest.fixture
-def stream(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    monkeypatch.setattr("bot.redaction._redactor", Redactor())
+def stream() -> io.StringIO:
     stream = io.StringIO()
     configure_logging("INFO", "json", stream)
     return stream

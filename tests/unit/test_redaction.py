@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from bot.redaction import HIDDEN, REMOVED, redacted, without_secrets
+from bot.log_config import HIDDEN, REMOVED, redacted, without_secrets
 
 UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 

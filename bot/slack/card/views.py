@@ -8,7 +8,7 @@ from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import People
 from bot.cancellation.quarantine import Mode
 from bot.cancellation.starter import NOT_READ, StarterStatus
-from bot.redaction import REMOVED
+from bot.log_config import REMOVED
 from bot.slack import blockkit, ids, job_lines, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.channels import is_direct

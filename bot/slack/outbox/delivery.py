@@ -5,10 +5,16 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from bot.cancellation.lifecycle import Request, State
-from bot.cancellation.notices import are_reached_directly
 from bot.cancellation.people import is_operator
 from bot.cancellation.policy import Policy
-from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost, StarterPost
+from bot.cancellation.posts import (
+    Announcement,
+    Post,
+    PostKind,
+    RequestPost,
+    StarterPost,
+    are_reached_directly,
+)
 from bot.slack import errors
 from bot.slack.errors import SlackError
 from bot.timings import backoff

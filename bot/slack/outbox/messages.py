@@ -6,9 +6,15 @@ from typing import Any
 
 from bot.cancellation.job import StarterAnswer
 from bot.cancellation.lifecycle import UNDECIDED
-from bot.cancellation.notices import notified_approvers
 from bot.cancellation.policy import Policy, ending_by
-from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost, StarterPost
+from bot.cancellation.posts import (
+    Announcement,
+    Post,
+    PostKind,
+    RequestPost,
+    StarterPost,
+    notified_approvers,
+)
 from bot.cancellation.quarantine import Mode
 from bot.services.projects import Projects
 from bot.slack import announcement

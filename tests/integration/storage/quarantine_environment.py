@@ -23,10 +23,9 @@ from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
 from bot.services.sweeper import DirectMessages, StarterQuestions
-from bot.storage.claim_store import ClaimStore
 from bot.storage.history import History
 from bot.storage.lease_store import LeaseStore
-from bot.storage.notice_store import NoticeStore
+from bot.storage.notice_store import ClaimStore, NoticeStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.quarantine_store import QuarantineStore
 from bot.storage.request_store import RequestStore

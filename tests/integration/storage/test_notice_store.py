@@ -5,9 +5,8 @@ import json
 from datetime import timedelta
 
 from bot.cancellation.lifecycle import Card, Outcome, Request, State
-from bot.cancellation.notices import Notice
 from bot.cancellation.people import Person
-from bot.cancellation.posts import PostKind, RequestPost
+from bot.cancellation.posts import Notice, PostKind, RequestPost
 from bot.storage.posts import COPY_DELAY
 from tests.integration.storage.conftest import Stores
 from tests.support.clock import NOON

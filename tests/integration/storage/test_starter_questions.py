@@ -18,7 +18,7 @@ from bot.cancellation.policy import DISOWNED, Policies, Policy
 from bot.cancellation.posts import PostKind, RequestPost
 from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
 from bot.storage.audit_log import AuditLog
-from bot.storage.claim_store import ClaimStore
+from bot.storage.notice_store import ClaimStore
 from bot.storage.tables import jobs
 from tests.integration.storage.quarantine_environment import (
     CHANNEL,

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from bot.cancellation.lifecycle import Approval, Request
-from bot.cancellation.notices import Notice, due_notice, people_to_notify, recipients
 from bot.cancellation.people import Kind, People, Person
 from bot.cancellation.policy import Policy
+from bot.cancellation.posts import Notice, due_notice, people_to_notify, recipients
 from tests.support.clock import NOON
 from tests.support.domain import RINA, a_waiting_request
 

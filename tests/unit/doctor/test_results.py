@@ -25,7 +25,7 @@ from bot.doctor.results import (
     write_lines,
 )
 from bot.doctor.run import settings_results
-from bot.redaction import redact
+from bot.log_config import redact
 from tests.support.clock import NOON
 from tests.support.terminal import Terminal
 

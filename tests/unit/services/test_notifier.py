@@ -8,9 +8,9 @@ from typing import Any
 from bot.atlas import JobRef
 from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.lifecycle import Request
-from bot.cancellation.notices import Notice
 from bot.cancellation.people import EVERYONE, People, Person
 from bot.cancellation.policy import Policies, Policy
+from bot.cancellation.posts import Notice
 from bot.services.projects import Project, Projects
 from bot.services.sweeper import PEOPLE_TIMEOUT, Notifier
 from bot.storage.database import Database

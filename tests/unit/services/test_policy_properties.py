@@ -23,10 +23,10 @@ from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService, Submission
 from bot.storage.audit_log import AuditLog
-from bot.storage.claim_store import ClaimStore
 from bot.storage.database import Database
 from bot.storage.history import History
 from bot.storage.lease_store import LeaseStore
+from bot.storage.notice_store import ClaimStore
 from bot.storage.request_store import RequestStore
 from bot.timings import Timings
 from tests.support.clock import FakeClock

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
-from bot.redaction import REMOVED
+from bot.log_config import REMOVED
 from bot.services.service import Submission
 from bot.slack.card import views as card_views
 from bot.slack.card.views import PART_REMOVED
