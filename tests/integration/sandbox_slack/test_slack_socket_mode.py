@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Literal
 
+import aiohttp
 import pytest
 
 from bot.sandbox.slack import FakeSlackServer, Settings
@@ -32,6 +33,22 @@ async def test_eleventh_connection_is_rejected(slack: FakeSlackServer) -> None:
         assert (frame["type"], frame["reason"]) == ("disconnect", "too_many_websockets")
         assert await eleventh.ended()
         assert slack.sockets.connections == 10
+
+
+async def test_app_that_ends_while_it_connects_leaves_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with FakeSlackServer(settings=Settings(latency=0.1)) as slack:
+        slack.world.tickets.add("t1")
+        url = slack.api_url.replace("/api/", "/link/?ticket=t1")
+        async with aiohttp.ClientSession() as session:
+            connecting = asyncio.create_task(session.ws_connect(url))
+            await wait_until(lambda: not slack.world.tickets)
+            connecting.cancel()
+        await asyncio.sleep(0.2)
+
+        assert slack.sockets.registered == 0
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("half_open", [True, False])

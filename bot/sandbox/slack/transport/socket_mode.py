@@ -3,6 +3,7 @@
 import asyncio
 import json
 import uuid
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
@@ -65,12 +66,13 @@ class SocketMode:
         self._world.tickets.discard(ticket)
         await asyncio.sleep(self._world.settings.latency)
         socket = web.WebSocketResponse(autoping=False, timeout=1.0)
-        await socket.prepare(request)
-        if why := self._rejection():
-            await socket.send_json(_disconnect(why))
-            await socket.close()
-        else:
-            await self._serve(Connection(socket, request.transport))
+        with suppress(ConnectionError):  # the app has closed its end
+            await socket.prepare(request)
+            if why := self._rejection():
+                await socket.send_json(_disconnect(why))
+                await socket.close()
+            else:
+                await self._serve(Connection(socket, request.transport))
         return socket
 
     def _rejection(self) -> str | None:
