@@ -126,7 +126,8 @@ def read_env_file(path: Path, user: int) -> Mapping[str, str | None]:
     """
     try:
         with path.open(encoding="utf-8-sig") as file:
-            if refusal := env_file_refusal(path, os.fstat(file.fileno()), user):
+            target = os.fstat(file.fileno())
+            if refusal := env_file_refusal(path, path.lstat(), target, user):
                 raise SettingsError([refusal])
             return dotenv_values(stream=file)
     except FileNotFoundError:
@@ -151,13 +152,22 @@ def _clean(name: str, value: str, problems: list[str]) -> str:
     return text
 
 
-def env_file_refusal(file: Path, status: os.stat_result, user: int) -> str:
-    """Return why the file is not read, or nothing: its addresses decide where secrets are sent."""
+def env_file_refusal(file: Path, link: os.stat_result, target: os.stat_result, user: int) -> str:
+    """Return why the file is not read, or nothing: its addresses decide where secrets are sent.
+
+    `link` is the status of the file itself, which may be a symbolic link to the `target`.
+    """
     path, check = shlex.quote(str(file)), "is not read: check what is in it, and run"
-    if status.st_uid not in {0, user}:
-        return f"{file} belongs to another account and {check} chown {user} {path}"
-    if status.st_mode & stat.S_IWOTH:
-        return f"{file} can be written by every account and {check} chmod 600 {path}"
+    is_link = stat.S_ISLNK(link.st_mode)
+    if is_link and link.st_uid not in {0, user}:
+        return (
+            f"{file} is a link that belongs to another account and {check} chown -h {user} {path}"
+        )
+    named = f"{file} links to {file.resolve()}, which" if is_link else str(file)
+    if target.st_uid not in {0, user}:
+        return f"{named} belongs to another account and {check} chown {user} {path}"
+    if target.st_mode & stat.S_IWOTH:
+        return f"{named} can be written by every account and {check} chmod 600 {path}"
     return ""
 
 

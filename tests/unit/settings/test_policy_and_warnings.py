@@ -13,7 +13,7 @@ from bot.atlas import ApiVersion
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policies, Policy, check_enough_approvers
 from bot.settings import Settings, load_settings, warnings
-from bot.settings.load import SettingsError, read_env_file
+from bot.settings.load import SettingsError, env_file_refusal, read_env_file
 from bot.settings.policy import approval_problems
 from tests.support.settings import ENOUGH
 
@@ -341,3 +341,26 @@ def test_env_file_of_another_account_is_not_read_and_one_of_this_or_root_is(
     if os.geteuid() == 0:
         os.chown(file, 0, -1)
         assert read_env_file(file, 12345) == {"PORT": "1"}
+
+
+def test_link_in_the_place_of_the_env_file_and_its_target_belong_to_this_account_or_root(
+    tmp_path: Path,
+) -> None:
+    target, link = tmp_path / "target", tmp_path / ".env"
+    target.write_text("PORT=1")
+    link.symlink_to(target)
+    of_link, of_target = link.lstat(), target.stat()
+    mine = of_target.st_uid
+
+    def of_another(status: os.stat_result) -> os.stat_result:
+        return os.stat_result((*status[:4], mine + 1, *status[5:]))
+
+    assert read_env_file(link, mine) == {"PORT": "1"}
+    assert env_file_refusal(link, of_another(of_link), of_target, mine) == (
+        f"{link} is a link that belongs to another account and is not read: check what is in it, "
+        f"and run chown -h {mine} {link}"
+    )
+    assert env_file_refusal(link, of_link, of_another(of_target), mine) == (
+        f"{link} links to {target}, which belongs to another account and is not read: check what "
+        f"is in it, and run chown {mine} {link}"
+    )
