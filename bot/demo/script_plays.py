@@ -14,8 +14,8 @@ async def cancel(session: ScriptSession) -> None:
     session.skip_to(50)
     await session.open_dialog()
     await _request(session)
-    await _approve(session)
-    await _end(session)
+    is_approved = await _approve(session)
+    await _end(session, decided_at=80 if is_approved else 50)
 
 
 async def kill_the_bot(session: ScriptSession) -> None:
@@ -96,20 +96,22 @@ async def _request(session: ScriptSession) -> dict[str, object]:
     return card
 
 
-async def _approve(session: ScriptSession) -> None:
-    """Approve as often as it is needed."""
+async def _approve(session: ScriptSession) -> bool:
+    """Approve as often as it is needed; return whether it was."""
+    is_needed = session.state() == "awaiting"
     for name in ("ada", "abe"):
         if session.state() == "awaiting":
             session.skip_to(80)
             session.print_step(f"{name.title()} clicks “Approve cancelling” on the card")
             await session.approve(name)
+    return is_needed
 
 
-async def _end(session: ScriptSession) -> None:
+async def _end(session: ScriptSession, *, decided_at: float = 0.0) -> None:
     outcome = await session.wait_for_outcome()
-    session.skip_to(81)
+    session.skip_to(decided_at + 1)
     session.print_calls()
-    session.skip_to(82)
+    session.skip_to(decided_at + 2)
     session.print_step("The thread has the outcome")
     session.quote(outcome, 2)
 

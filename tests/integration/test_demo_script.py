@@ -14,13 +14,19 @@ from bot.sandbox.atlas import PRESETS
 from bot.sandbox.atlas.world import created_at
 
 
-@pytest.mark.parametrize(("approvals", "clicks"), [(0, []), (2, ["Ada", "Abe"])])
-async def test_script_approves_as_often_as_needed(approvals: int, clicks: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("approvals", "clicks", "end"), [(0, [], "0:5"), (2, ["Ada", "Abe"], "1:2")]
+)
+async def test_script_approves_as_often_as_needed(
+    approvals: int, clicks: list[str], end: str
+) -> None:
+    """Without an approval, its clock has no pause for one."""
     out = io.StringIO()
     await play_scenario(story(approvals), out, approvals)
     steps = [line for line in out.getvalue().splitlines() if "clicks “Approve cancelling”" in line]
 
     assert [line.split()[1] for line in steps] == clicks
+    assert out.getvalue().partition("The bot reads the job again")[0].split()[-1].startswith(end)
 
 
 def test_every_scenario_has_a_title_and_a_hint_of_its_own() -> None:
