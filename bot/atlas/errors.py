@@ -50,9 +50,11 @@ class KeyRefused(AtlasRejected):
 
 
 class RoleMissing(AtlasRejected):
-    # In full Project Backup Manager, to read restore jobs, and Project Backup Recovery Operator.
+    # Atlas's pages differ on whether the first role may read restore jobs; the second one may.
     sentence = (
-        "The bot's key may not do this: give it the roles Backup Manager and Recovery Operator."
+        "The bot's key lacks a role in Atlas: give it Project Backup Recovery Operator, under "
+        "Project Identity & Access, or Project Backup Manager if that is not enough. Until then, "
+        "cancel downloads in Atlas, on the cluster's Backup page."
     )
 
 
