@@ -53,15 +53,21 @@ class BoltHarness(ServiceOnSqlite):
         self.slack = FakeSlack()
         self.background = BackgroundTasks()
         self.acks: list[float] = []
+
+        async def advance_and_sleep(seconds: float) -> None:
+            self.clock.advance(seconds)
+            await sleep(seconds)
+
+        people = Directory(self.slack, IDENTITY, timeout=5.0, monotonic=self.clock.monotonic)
         deps = Dependencies(
             client=self.slack,
             links=LINKS,
             service=self.service,
-            directory=Directory(self.slack, IDENTITY, timeout=5.0),
+            directory=people,
             background=self.background,
             ack_timeout=ack_timeout,
             reason_check_timeout=reason_check_timeout,
-            sleep=sleep,
+            sleep=advance_and_sleep,
         )
         self.app = App(deps, self.acks.append)
 

@@ -367,6 +367,7 @@ async def test_command_can_be_tried_again_after_a_lasting_fault_of_slack(
     await bolt.send(payloads.command(typed.format(request.id), user="U0ADA"))
     [(label, action_id, value)] = bolt.offered
     bolt.slack.scripts["users.info"].answers.clear()
+    bolt.clock.advance(60)
     await bolt.send(payloads.click(action_id, value))
 
     assert label == "Try again"

@@ -15,6 +15,7 @@ from bot.slack import ids
 from bot.slack.channels import Placement
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.state import encode_state, read_state
+from bot.slack.errors import DEFAULT_RETRY_AFTER
 from tests.support.domain import an_ask
 from tests.support.service import OPEN_TO_ALL
 from tests.unit.slack import payloads, samples
@@ -209,6 +210,7 @@ async def test_requester_who_left_the_group_after_the_last_lookup_is_refused(
 ) -> None:
     bolt = new_bolt(Policy(requesters=People(groups=frozenset({"S0APPROVE"}))))
     await bolt.send(payloads.command("help", user="U0ADA"))
+    bolt.clock.advance(1)
     bolt.slack.respond("usergroups.users.list", {"users": []})
     answer = await bolt.send(payloads.submission(view(), user="U0ADA"))
 
@@ -283,6 +285,7 @@ async def test_keep_waits_until_slack_gives_the_email_of_the_approver(new_bolt: 
     for _ in range(3):
         answer = await bolt.send(payloads.submission(asking, user="U0ADA", reason="needed"))
         states.append((await bolt.request(request.id)).state)
+        bolt.clock.advance(DEFAULT_RETRY_AFTER)
         if states[-1] is State.QUARANTINED:
             assert "whether you started this download" in answer.body["errors"][ids.REASON]
             assert "Try again" in answer.body["errors"][ids.REASON]
