@@ -1,14 +1,23 @@
 """The settings as frozen pydantic models: names, parsers, defaults and the text of the docs."""
 
+import base64
+import binascii
+import re
+from contextlib import suppress
 from datetime import timedelta
+from importlib.util import find_spec
+from ipaddress import ip_address
 from typing import Annotated, Literal
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import ConfigDict, SecretStr
 from pydantic import PlainValidator as Parser
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from bot.atlas import ApiVersion
-from bot.settings import addresses, parsers
+from bot.atlas.transport import is_loopback
+from bot.settings import parsers
 from bot.settings.parsers import Model, setting
 from bot.settings.policy import Flag, OrganizationSettings, PolicyHolder, ProjectSettings, Seconds
 
@@ -26,6 +35,117 @@ APP_TOKEN = parsers.secret(
 SIGNING_SECRET = parsers.secret(
     ("xox|xapp-", "is a token: the Signing Secret is in Slack under Basic Information")
 )
+_HOST = re.compile(r"(?![0-9.]+\Z)\w([\w.-]*\w)?", re.ASCII)
+#: The prefix of a secret by the Standard Webhooks convention.
+WEBHOOK_SECRET = "whsec_"  # noqa: S105 - a prefix
+STANDARD_SECRET = parsers.secret(
+    (
+        f"(?!{WEBHOOK_SECRET})",
+        f"must begin with {WEBHOOK_SECRET}, with the base64 of the key behind it",
+    )
+)
+
+
+def slack_api_url(value: object) -> str:
+    """Parse the base URL of the Web API, and end it with the slash that Slack's client needs."""
+    parts = _secure(_web_address(value, "https://slack.com/api/"))
+    return parts.geturl().rstrip("/") + "/"
+
+
+def atlas_url(value: object) -> str:
+    """Parse the base URL of Atlas without a slash at its end."""
+    parts = _secure(_web_address(value, "https://cloud.mongodb.com"))
+    if "/api/" in f"{parts.path}/":
+        raise ValueError("must end before /api: https://cloud.mongodb.com, for example")
+    return parts.geturl().rstrip("/")
+
+
+def _web_address(value: object, example: str) -> SplitResult:
+    parts = _split(value, example)
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError(f"must not have a user, a ? or a # in it: {example}, for example")
+    return parts
+
+
+def _secure(parts: SplitResult) -> SplitResult:
+    """Refuse an address to which requests can be read and changed on the way."""
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise ValueError("must begin with https://: plain http is allowed to this machine only")
+    return parts
+
+
+def _split(value: object, example: str) -> SplitResult:
+    given = parsers.text(value)
+    with suppress(ValueError):  # a malformed host or port
+        parts = urlsplit(given)
+        is_web = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        if is_web and parsers.PRINTABLE.fullmatch(given):
+            return parts
+    raise ValueError(f"must be a web address such as {example}")
+
+
+def listening_host(value: object) -> str:
+    """Parse the IP address or name on which a server listens."""
+    given = parsers.text(value)
+    with suppress(ValueError):
+        if not _HOST.fullmatch(given):
+            ip_address(given)
+        return given
+    raise ValueError(
+        "must be an address or a name of this machine, without scheme and port: "
+        "127.0.0.1, or 0.0.0.0 for all of its addresses"
+    )
+
+
+def webhook_url(value: object) -> SecretStr:
+    """Parse the address of the audit webhook; it is secret, since its query may hold a token."""
+    parts = _secure(_split(value, "https://siem.example.com/events"))
+    if "@" in parts.netloc or parts.fragment:
+        raise ValueError("must not have a user or a # in it: the signature is the login")
+    return SecretStr(parts.geturl())
+
+
+def webhook_secret(value: object) -> SecretStr:
+    """Parse a secret of the Standard Webhooks convention."""
+    given = STANDARD_SECRET(value)
+    encoded = given.get_secret_value().removeprefix(WEBHOOK_SECRET)
+    with suppress(binascii.Error):
+        if base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True):
+            return given
+    raise ValueError(
+        f"is not base64 behind {WEBHOOK_SECRET}: "
+        'make one with: echo "whsec_$(openssl rand -base64 32)"'
+    )
+
+
+def url_of_database(value: object) -> SecretStr:
+    """Parse the URL of a SQLite file, or of PostgreSQL when its driver is installed."""
+    given = parsers.text(value)
+    try:
+        parts = make_url(given)
+    except (ArgumentError, ValueError):
+        raise ValueError(
+            "must be sqlite:///path or postgresql://user:password@host:port/name, the port a number"
+        ) from None
+    if parts.drivername not in {"sqlite", "postgresql"}:
+        raise ValueError("must begin with sqlite:/// or postgresql://")
+    if "@" in (parts.host or ""):
+        raise ValueError("has an @ in its user or password: write it as %40, and a % as %25")
+    # The audit log of a database in memory would be lost with the process.
+    is_in_memory = parts.host or parts.database == ":memory:"
+    is_usable = (
+        not is_in_memory if parts.drivername == "sqlite" else (parts.port or 0) <= parsers.MAX_PORT
+    )
+    if not parts.database or not is_usable:
+        raise ValueError("must name a file (sqlite:///path) or a database (postgresql://host/name)")
+    if parts.drivername == "sqlite" and parts.query:
+        raise ValueError("must not have a ? in it: it is sqlite:///path")
+    if parts.drivername == "postgresql" and find_spec("psycopg") is None:
+        raise ValueError(
+            "needs the PostgreSQL driver, which is not installed: "
+            "install the bot with its extra postgres, as in pip install '.[postgres]'"
+        )
+    return SecretStr(given)
 
 
 class SlackSettings(Model):
@@ -40,7 +160,7 @@ class SlackSettings(Model):
     signing_secret: Annotated[SecretStr | None, Parser(SIGNING_SECRET)] = setting(
         "for HTTP mode, used when there is no app token", shown="one of these two"
     )
-    api_url: Annotated[str, Parser(addresses.slack_api_url)] = setting(
+    api_url: Annotated[str, Parser(slack_api_url)] = setting(
         "base of Slack's Web API, for GovSlack and test servers", default="https://slack.com/api/"
     )
 
@@ -53,7 +173,7 @@ class AtlasSettings(Model):
     project_id: Annotated[str | None, Parser(parsers.atlas_id)] = setting(
         "the project (group) id, 24 hexadecimal digits", shown="required without a projects file"
     )
-    base_url: Annotated[str, Parser(addresses.atlas_url)] = setting(
+    base_url: Annotated[str, Parser(atlas_url)] = setting(
         "host of the API, for Atlas for Government and gateways",
         default="https://cloud.mongodb.com",
     )
@@ -69,12 +189,12 @@ class AtlasSettings(Model):
 class AuditWebhookSettings(Model):
     model_config = ConfigDict(alias_generator=lambda name: f"BOT_AUDIT_WEBHOOK_{name.upper()}")
 
-    url: Annotated[SecretStr, Parser(addresses.webhook_url)] = setting(
+    url: Annotated[SecretStr, Parser(webhook_url)] = setting(
         "every event of the audit log is posted there ([audit-webhook](audit-webhook.md))",
         default=SecretStr(""),
         shown="none",
     )
-    secret: Annotated[SecretStr, Parser(addresses.webhook_secret)] = setting(
+    secret: Annotated[SecretStr, Parser(webhook_secret)] = setting(
         "signs the posts, `whsec_…`", default=SecretStr(""), shown="with the address"
     )
 
@@ -87,7 +207,7 @@ class Settings(Model):
     audit_webhook: AuditWebhookSettings | None = None
     risks: tuple[str, ...] = ()  #: what was found where the settings come from; sentences
 
-    database_url: Annotated[SecretStr, Parser(addresses.database_url)] = setting(
+    database_url: Annotated[SecretStr, Parser(url_of_database)] = setting(
         "`sqlite:///path`, or `postgresql://user:password@host/name` with the extra `postgres`",
         default=SecretStr("sqlite:///cancel-restore.db"),
         alias="DATABASE_URL",
@@ -117,7 +237,7 @@ class Settings(Model):
     projects_file: Annotated[str | None, Parser(parsers.text)] = setting(
         "several projects, in TOML (below)", alias="BOT_PROJECTS_FILE", shown="none"
     )
-    host: Annotated[str, Parser(addresses.host)] = setting(
+    host: Annotated[str, Parser(listening_host)] = setting(
         "where the HTTP side listens; the container sets `0.0.0.0`",
         default="127.0.0.1",
         alias="HOST",
