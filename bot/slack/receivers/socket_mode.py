@@ -15,8 +15,12 @@ from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.blockkit import private
-from bot.slack.receivers.connection import Connection, connect
-from bot.slack.receivers.keeper import ConnectionKeeper, ReconnectPlan
+from bot.slack.receivers.connections import (
+    Connection,
+    ConnectionKeeper,
+    ReconnectPlan,
+    connect,
+)
 from bot.slack.receivers.payloads import NOT_RUNNING, Dispatch, InvalidPayload, read_payload
 from bot.tasks import BackgroundTasks, cancel_and_wait
 from bot.timings import DEFAULT_TIMINGS, Timings

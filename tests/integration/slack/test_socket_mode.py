@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from bot.sandbox.slack import Fault
 from bot.slack.client import SlackClient, new_session
 from bot.slack.errors import SocketModeOff, TooManyConnections
-from bot.slack.receivers.connection import Connection, connect
+from bot.slack.receivers.connections import Connection, connect
 from bot.slack.receivers.socket_mode import SocketModeReceiver
 from tests.integration.sandbox_slack.socket_mode_client import Wire
 from tests.integration.slack.socket_mode import (
@@ -258,7 +258,7 @@ async def test_connection_outlives_the_timeout_of_api_calls() -> None:
 async def test_open_socket_without_a_hello_does_not_count_as_connected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bot.slack.receivers.connection.HELLO_TIMEOUT", 0.1)
+    monkeypatch.setattr("bot.slack.receivers.connections.HELLO_TIMEOUT", 0.1)
     opened = 0
 
     async def open_connection(request: web.Request) -> web.Response:

@@ -7,8 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from bot.slack.errors import RateLimited, SlackUnavailable
-from bot.slack.receivers.connection import Connection
-from bot.slack.receivers.keeper import ConnectionKeeper, ReconnectPlan
+from bot.slack.receivers.connections import Connection, ConnectionKeeper, ReconnectPlan
 from bot.tasks import BackgroundTasks, cancel_and_wait
 
 

@@ -13,7 +13,7 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from bot.slack.client import Identity
 from bot.slack.dialog.state import PICKERS, UnreadableDialog, read_state, selection, submit_problem
 from bot.slack.payloads import interaction_of, read_object
-from bot.slack.receivers.connection import read_envelope
+from bot.slack.receivers.connections import read_envelope
 from bot.slack.receivers.payloads import InvalidPayload, read_body, read_payload
 
 IDENTITY = Identity(user="U0BOT", bot="B0BOT", team="T0HOME", enterprise=None, url="https://x/")

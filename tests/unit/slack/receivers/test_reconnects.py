@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from bot.slack.receivers.keeper import ReconnectPlan
+from bot.slack.receivers.connections import ReconnectPlan
 
 START = 1000.0
 SECOND_PAUSE = 120.0

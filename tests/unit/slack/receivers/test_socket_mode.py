@@ -10,7 +10,7 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.socket_mode.request import SocketModeRequest
 
 from bot.slack.payloads import read_object
-from bot.slack.receivers.connection import read_envelope
+from bot.slack.receivers.connections import read_envelope
 from bot.slack.receivers.socket_mode import MAX_KEPT_ANSWERS, EnvelopeDispatcher, ack_of
 
 COMMAND = {"command": "/cancel-restore", "user_id": "U1"}
