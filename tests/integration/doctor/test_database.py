@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from bot.doctor.database import EMPTY, check_database
 from bot.doctor.results import Level
+from bot.doctor.run import EMPTY, check_database
 from bot.storage.database import Database
 from bot.storage.migrate import ensure_current
 from tests.integration.storage.conftest import locked
@@ -108,7 +108,7 @@ async def test_file_that_is_not_a_database_is_a_problem(tmp_path: Path) -> None:
 
 @pytest.fixture
 def _short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.doctor.database.TIMEOUT", 1)
+    monkeypatch.setattr("bot.doctor.run.DATABASE_TIMEOUT", 1)
 
 
 @pytest.mark.usefixtures("_short_timeout")
