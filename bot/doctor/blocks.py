@@ -24,17 +24,16 @@ from bot.doctor.results import REPORT, CheckResult, Subject
 from bot.services.job_search import CancellableJob, ClusterRef, Search, UnreadCluster
 from bot.services.projects import Project
 from bot.services.service import JobDetails
-from bot.slack import announcement, blockkit, home, ids, lists
+from bot.slack import announcement, blockkit, home, ids, lists, question
 from bot.slack.card import replies
 from bot.slack.card import views as card_views
 from bot.slack.channels import Placement
 from bot.slack.client import Links, code_of
-from bot.slack.command.views import help_text
+from bot.slack.command import help_text
 from bot.slack.dialog import job_details, pickers
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.state import DialogState
 from bot.slack.errors import CALL_ERRORS, RateLimited, translate_error
-from bot.slack.question import views as question
 from bot.storage.history import PastRequest
 
 #: Seconds for all samples, one after the other: Slack does not publish the method's rate limit.

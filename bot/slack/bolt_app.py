@@ -13,11 +13,10 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
 from bot.cancellation.request_context import bind_to_log, new_request_id
-from bot.slack import home, lists, mrkdwn
+from bot.slack import command, home, lists, mrkdwn, question
 from bot.slack.blockkit import private
 from bot.slack.card import handlers as card_handlers
 from bot.slack.client import SlackClient
-from bot.slack.command import handlers as command_handlers
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import command_code
 from bot.slack.dialog import handlers as dialog_handlers
@@ -25,13 +24,12 @@ from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.handlers import update_with
 from bot.slack.errors import internal_error_text, other_version
 from bot.slack.payloads import may_begin, request_in
-from bot.slack.question import handlers as question_handlers
 from bot.tasks import new_reference
 
 log = structlog.get_logger(__name__)
 
 ANYTHING = re.compile(".*", re.DOTALL)
-FEATURES = (command_handlers, lists, home, question_handlers)
+FEATURES = (command, lists, home, question)
 
 
 class App(AsyncApp):

@@ -17,7 +17,7 @@ from bot.cancellation.lifecycle import State
 from bot.sandbox.atlas import PRESETS
 from bot.settings import load_settings
 from bot.slack import errors as slack_errors
-from bot.slack.command.views import FORMS
+from bot.slack.command import FORMS
 from bot.slack.dialog.state import UnreadableDialog
 from bot.slack.manifest import SCOPES
 from bot.slack.mrkdwn import STATE_LABELS

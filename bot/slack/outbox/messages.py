@@ -17,13 +17,12 @@ from bot.cancellation.posts import (
 )
 from bot.cancellation.quarantine import Mode
 from bot.services.projects import Projects
-from bot.slack import announcement
+from bot.slack import announcement, question
 from bot.slack.blockkit import section
 from bot.slack.card import replies as card_replies
 from bot.slack.card import views as card_views
 from bot.slack.client import Links
 from bot.slack.outbox.delivery import reaches
-from bot.slack.question import views as question
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from bot.services.job_search import CancellableJob, ClusterRef, Search, UnreadCl
 from bot.services.projects import Project
 from bot.services.service import JobDetails
 from bot.slack import announcement as announcement_views
-from bot.slack import home, ids, lists, mrkdwn
+from bot.slack import home, ids, lists, mrkdwn, question
 from bot.slack.card import replies as card_replies
 from bot.slack.card import views as card_views
 from bot.slack.channels import Placement
@@ -26,7 +26,6 @@ from bot.slack.dialog import job_details, pickers
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.state import DialogState
 from bot.slack.dialog.views import Content
-from bot.slack.question import views as question_views
 from bot.storage.history import PastRequest
 from tests.support.clock import NOON
 from tests.support.domain import JOB_ID, PROJECT_ID, RINA, SHOWN, a_job, a_request, an_ask, job_ref
@@ -391,11 +390,11 @@ def questions() -> dict[str, dict[str, Any]]:
         "ended": replace(asked, state=JobState.EXPIRED),
     }
     built = {
-        f"question_{name}": question_views.message(job, "shop-prod", policy, cancels=True)
+        f"question_{name}": question.message(job, "shop-prod", policy, cancels=True)
         for name, job in jobs.items()
     }
     built["question_announcement"] = announcement_views.message(disowned, "shop-prod", LINKS)
-    return built | {"question_alarm": question_views.alarm(disowned, policy)}
+    return built | {"question_alarm": question.alarm(disowned, policy)}
 
 
 def watched_job(**changes: Any) -> Job:

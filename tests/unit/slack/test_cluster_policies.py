@@ -14,7 +14,7 @@ from bot.cancellation.policy import ClusterPolicy, Policies, Policy
 from bot.cancellation.posts import Post, PostKind
 from bot.services.projects import Project, Projects
 from bot.slack import home
-from bot.slack.command.handlers import route
+from bot.slack.command import route
 from bot.slack.dialog import job_details
 from bot.slack.grammar import OpenDialog
 from bot.slack.outbox.messages import MessageBuilder, Unneeded

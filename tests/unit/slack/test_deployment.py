@@ -7,8 +7,7 @@ from typing import Any, TypeVar
 import pytest
 
 from bot.services.projects import Projects
-from bot.slack.command.handlers import route_message
-from bot.slack.command.views import help_text, invalid, unknown_project
+from bot.slack.command import help_text, invalid, route_message, unknown_project
 from bot.slack.deployment import set_deployment
 from bot.slack.errors import other_version
 from bot.slack.grammar import InvalidCommand, parse

@@ -11,9 +11,8 @@ import yaml
 from jsonschema import Draft7Validator
 
 from bot.sandbox.slack.web_api.methods import METHODS
-from bot.slack import home, lists
+from bot.slack import command, home, lists
 from bot.slack.card import handlers as card_handlers
-from bot.slack.command import handlers as command_handlers
 from bot.slack.dialog import handlers as dialog_handlers
 from bot.slack.manifest import SCOPES, manifest
 
@@ -153,7 +152,7 @@ class UnusedServices:
 
 def test_manifest_declares_exactly_what_has_a_listener() -> None:
     app, floor = cast("Any", Recorder()), cast("Any", UnusedServices())
-    for listeners in (command_handlers, lists, home):
+    for listeners in (command, lists, home):
         listeners.register(app, floor)
     for deciding in (card_handlers, dialog_handlers):
         deciding.register(app, floor, home.republish)

@@ -7,7 +7,7 @@ import pytest
 from bot.atlas import JobRef
 from bot.cancellation.policy import Policies
 from bot.services.projects import Project, Projects
-from bot.slack.command.handlers import route
+from bot.slack.command import route
 from bot.slack.dialog.state import DialogState
 from bot.slack.grammar import parse
 from tests.support.domain import JOB_ID, PROJECT_ID

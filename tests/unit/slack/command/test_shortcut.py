@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bot.atlas import JobRef
 from bot.cancellation.policy import Policies
 from bot.services.projects import Project, Projects
-from bot.slack.command.handlers import no_job_in_message, route_message
+from bot.slack.command import no_job_in_message, route_message
 from bot.slack.dialog.state import DialogState
 from tests.support.domain import JOB_ID, PROJECT_ID
 from tests.support.fake_atlas import FakeAtlas

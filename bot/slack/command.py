@@ -1,11 +1,10 @@
-"""Handles the slash command and the message shortcut: routes them to a dialog, a list or a text."""
+"""Routes the slash command and the message shortcut to a dialog, a list or a private text."""
 
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import structlog
-from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.atlas import InvalidName, JobRef, is_cluster_name, is_object_id
 from bot.cancellation.errors import AlreadyHandled, CancellationError
@@ -13,16 +12,18 @@ from bot.cancellation.lifecycle import UNDECIDED, Request, State
 from bot.cancellation.policy import may_use_channel
 from bot.services.projects import Project, Projects
 from bot.slack import blockkit, deployment, grammar, ids, mrkdwn
-from bot.slack.command import views as command_views
 from bot.slack.decisions import Decisions, decide_when_possible
 from bot.slack.dependencies import Dependencies
-from bot.slack.deployment import command_code
+from bot.slack.deployment import EXAMPLE, command_code, for_example, with_example
 from bot.slack.dialog.flow import open_dialog
 from bot.slack.dialog.state import DialogState
 from bot.slack.errors import other_version, private_refusal, sentence_for
-from bot.slack.grammar import Command, Decide, ShowHistory, ShowList
+from bot.slack.grammar import Command, Decide, InvalidCommand, ShowHistory, ShowList
 from bot.slack.lists import show_history, show_jobs
 from bot.slack.payloads import Actor, Interaction
+
+if TYPE_CHECKING:
+    from slack_bolt.async_app import AsyncAck, AsyncApp  # doctor builds the help without it
 
 log = structlog.get_logger(__name__)
 
@@ -42,9 +43,30 @@ ProjectText: TypeAlias = Callable[[Sequence[str]], str]
 #: A string is the text of a private reply (trusted mrkdwn).
 Route: TypeAlias = DialogState | ShowList | ShowHistory | Decide | ProjectText | str
 
+MAX_PROJECTS = 20  #: projects that one sentence names
 
-def register(app: AsyncApp, deps: Dependencies) -> None:
-    async def cancel_restore(ack: AsyncAck, body: dict[str, Any]) -> None:
+#: The forms of the command, as the help shows them.
+FORMS: Mapping[str, str] = {
+    "": "lets you pick a cluster and one of its downloads",
+    "CLUSTER": "lets you pick a download of this cluster",
+    "CLUSTER JOB_ID": "shows this download, and lets you cancel it",
+    "PROJECT CLUSTER JOB_ID": "shows it where the bot knows several projects",
+    "PROJECT/CLUSTER JOB_ID": "shows it as well",
+    "JOB_ID": "finds the cluster of this download, and shows it",
+    "LINK": "shows the download or the cluster that a link to Atlas or its API names",
+    "list [CLUSTER]": "lists the downloads that can be cancelled now",
+    "history [N]": "lists the last requests",
+    "approve REQUEST": "approves cancelling; the request's id is on its card",
+    "deny REQUEST REASON": "denies cancelling: the download goes on",
+    "withdraw REQUEST": "withdraws your own request",
+    "keep REQUEST REASON": "keeps a download in quarantine: it goes on",
+    "cancel REQUEST": "cancels a download in quarantine now",
+    "help": "shows this",
+}
+
+
+def register(app: "AsyncApp", deps: Dependencies) -> None:
+    async def cancel_restore(ack: "AsyncAck", body: dict[str, Any]) -> None:
         typed, by = str(body.get("text") or ""), deps.interaction(body)
         to = route(grammar.parse(typed), by.channel, deps.service.projects, typed)
         if isinstance(to, str):
@@ -54,13 +76,13 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
             await ack()
             dispatch(deps, to, by, "command typed")
 
-    async def again(ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def again(ack: "AsyncAck", body: dict[str, Any]) -> None:
         await ack()
         typed, by = str(body["actions"][0].get("value") or ""), deps.interaction(body)
         to = route(grammar.parse(typed), by.channel, deps.service.projects, typed)
         dispatch(deps, to, by, "command tried again")
 
-    async def cancel_this(ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def cancel_this(ack: "AsyncAck", body: dict[str, Any]) -> None:
         await ack()
         by = deps.interaction(body)
         to = route_message(body.get("message") or {}, by.channel, deps.service.projects)
@@ -72,7 +94,7 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
     app.action(ids.OPEN)(partial(_open_job, deps))
 
 
-async def _open_job(deps: Dependencies, ack: AsyncAck, body: dict[str, Any]) -> None:
+async def _open_job(deps: Dependencies, ack: "AsyncAck", body: dict[str, Any]) -> None:
     await ack()
     job = grammar.parse_job_value(str(body["actions"][0].get("value") or ""))
     by = deps.interaction(body)
@@ -88,19 +110,19 @@ def route(command: Command, channel: str, projects: Projects, typed: str = "") -
         case ShowList() | ShowHistory() | Decide():
             return command
         case grammar.Help():
-            return command_views.help_text
-        case grammar.InvalidCommand():
+            return help_text
+        case InvalidCommand():
             # The text itself may be a project's name that the grammar rejects.
             if typed and (project := projects.find(grammar.normalise(typed))):
                 return _pickers(channel, project)
-            return command_views.invalid(command)
+            return invalid(command)
 
 
 def _route_dialog(command: grammar.OpenDialog, channel: str, projects: Projects) -> Route:
     project = projects.find(command.project) if command.project else projects.only
     cluster, job_id = command.cluster, command.job_id
     if project is None and command.project:
-        return partial(command_views.unknown_project, command.project)
+        return partial(unknown_project, command.project)
     if job_id is None:
         return _pickers(channel, project, cluster)
     if project is None or cluster is None:
@@ -108,7 +130,7 @@ def _route_dialog(command: grammar.OpenDialog, channel: str, projects: Projects)
     try:
         ref = JobRef(project_id=project.id, cluster_name=cluster, job_id=job_id)
     except InvalidName as error:
-        return deployment.with_example(mrkdwn.escape(str(error)))
+        return with_example(mrkdwn.escape(str(error)))
     if refusal := may_use_channel(project.policies.of(cluster), channel):
         return sentence_for(refusal)
     return DialogState(asked_in=channel).about(ref)
@@ -204,7 +226,7 @@ async def _decided(deps: Dependencies, typed: Decide, by: Interaction) -> str:
         if request.state not in UNDECIDED:
             raise AlreadyHandled(request)
         log.info("command refused", actor=by.actor.id, why="verb of another kind of request")
-        return command_views.right_verbs(request)
+        return right_verbs(request)
     request = await _decision(Decisions(deps), typed, by.actor)
     missing = request.approvals_missing if request.state is State.AWAITING else 0
     needed = f" {mrkdwn.count(missing, 'more approval')} needed." if missing else ""
@@ -227,3 +249,46 @@ async def _name_projects(deps: Dependencies, build: ProjectText, by: Interaction
     """Send a text with the projects that the person may see by what Slack says."""
     projects = await deps.directory.visible_projects(by.actor, deps.service.projects.all)
     await deps.replies.send_text(by, build([project.name for project in projects]))
+
+
+def help_text(names: Sequence[str]) -> str:
+    """Explain the forms of the command, with an example and the reader's projects."""
+    lines = [
+        "*Cancel a download of a MongoDB Atlas backup* before its link is used.",
+        *(f"• `{deployment.command(form)}` {does}" for form, does in FORMS.items()),
+        f"For example: {command_code(EXAMPLE)}",
+        *([f"Projects: {_codes(names)}"] if names else []),
+    ]
+    return "\n".join(lines)
+
+
+def invalid(answer: InvalidCommand) -> str:
+    """Explain what is wrong with a command, with a suggestion and an example."""
+    return with_example(mrkdwn.escape(answer.problem, 600), answer.suggestion)
+
+
+def right_verbs(request: Request) -> str:
+    """Answer a decision that is not one about this request: with those that are."""
+    if request.by_bot:
+        keep, cancel = f"keep {request.id} REASON", f"cancel {request.id}"
+        return (
+            "Nothing was changed: this is a download in quarantine. "
+            f"{command_code(keep)} lets it go on, and {command_code(cancel)} cancels it now."
+        )
+    approve, deny = f"approve {request.id}", f"deny {request.id} REASON"
+    return (
+        "Nothing was changed: this is a request to cancel a download. "
+        f"{command_code(approve)} approves cancelling, and {command_code(deny)} denies it."
+    )
+
+
+def unknown_project(given: str, names: Sequence[str]) -> str:
+    """Say that the bot does not know a project, and which ones the reader may use."""
+    known = f"; you may use {_codes(names)}" if names else ""
+    problem = f"The bot does not know a project {mrkdwn.code(given)}{known}."
+    example = f"{next(iter(names), 'PROJECT')}/{EXAMPLE}"
+    return f"{problem}\n{for_example(example)}"
+
+
+def _codes(projects: Iterable[str]) -> str:
+    return mrkdwn.join(map(mrkdwn.code, projects), MAX_PROJECTS)

@@ -1,14 +1,26 @@
-"""The direct message that asks a person whether a download is theirs, and the alarm (pure)."""
+"""Asks a person by direct message whether a download is theirs; the answers, and the alarm."""
 
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+import structlog
+
+from bot.atlas import JobRef
+from bot.cancellation.errors import CancellationError
 from bot.cancellation.job import Job, StarterAnswer
 from bot.cancellation.policy import Policy
 from bot.slack import blockkit, ids, job_lines, mrkdwn
 from bot.slack.announcement import HEADLINES
 from bot.slack.blockkit import Block
+from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import labelled
-from bot.slack.grammar import job_value
+from bot.slack.errors import other_version, private_refusal
+from bot.slack.grammar import job_value, parse_job_value
+
+if TYPE_CHECKING:
+    from slack_bolt.async_app import AsyncAck, AsyncApp  # doctor builds the question without it
+
+log = structlog.get_logger(__name__)
 
 WAS_IT_YOU = ":grey_question: Was it you? By Atlas, you started a download of a backup"
 IT_WAS_ME, NOT_ME = "It was me", "It was not me"
@@ -28,6 +40,33 @@ ALARM = (
     ":rotating_light: {who} did not start this download: Atlas's activity feed names {who}, who "
     "says *not mine*. The account may be in other hands.\nMay cancel it: {approvers}."
 )
+
+
+def register(app: "AsyncApp", deps: Dependencies) -> None:
+    async def answer(given: StarterAnswer, ack: "AsyncAck", body: dict[str, Any]) -> None:
+        # The ack waits for the commit, so that an acknowledged answer is durable.
+        await _answer(deps, given, body)
+        await ack()
+
+    app.action(ids.MINE)(partial(answer, StarterAnswer.MINE))
+    app.action(ids.NOT_MINE)(partial(answer, StarterAnswer.NOT_MINE))
+
+
+async def _answer(deps: Dependencies, given: StarterAnswer, body: dict[str, Any]) -> None:
+    action, by = body["actions"][0], deps.interaction(body)
+    value = str(action.get("value") or "")
+    job = parse_job_value(value)
+    if job is None or not (job.project and job.cluster and job.job_id):
+        deps.reply(body, other_version("button"))
+        return
+    ref = JobRef(job.project, job.cluster, job.job_id)
+    person = deps.directory.acting_by_id(by.actor)
+    try:
+        await deps.before_ack(deps.service.answer(ref, person, given))
+    except CancellationError as error:
+        log.info("answer refused", actor=person.id, why=type(error).__name__)
+        message = private_refusal(error, str(action["action_id"]), value)
+        deps.start(deps.replies.send(by, message), "answer refused", by)
 
 
 def message(

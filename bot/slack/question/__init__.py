@@ -1,1 +1,0 @@
-"""The question to the person who started a download, and the answers."""
