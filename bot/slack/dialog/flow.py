@@ -34,7 +34,7 @@ from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import with_example
 from bot.slack.dialog import pickers, views
 from bot.slack.dialog.calls import Dialog
-from bot.slack.dialog.job_reader import JobReader
+from bot.slack.dialog.job_details import JobReader
 from bot.slack.dialog.state import DialogState
 from bot.slack.dialog.views import Content
 from bot.slack.errors import sentence_for

@@ -1,20 +1,34 @@
-"""Builds the details of a job in its dialog, the inputs, and why it cannot be cancelled."""
+"""Reads a job for its dialog: what a person may do with it, its details, and the inputs."""
 
+import asyncio
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-from bot.atlas import DeliveryType, JobRef, JobState, RestoreJob
+import structlog
+
+from bot.atlas import ClusterNotFound, DeliveryType, JobNotFound, JobRef, JobState, RestoreJob
+from bot.cancellation import policy as rules
+from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.job import LinkPhase
-from bot.cancellation.lifecycle import JobFingerprint, Request
+from bot.cancellation.lifecycle import JobFingerprint, Request, State
+from bot.cancellation.people import NO_ONE
 from bot.cancellation.policy import Policy
+from bot.services.projects import Project
 from bot.services.service import JobDetails
 from bot.slack import blockkit, ids, job_lines, mrkdwn
 from bot.slack.blockkit import Block
-from bot.slack.channels import Placement
+from bot.slack.channels import Placement, choose
 from bot.slack.client import Links
-from bot.slack.dialog.state import Shown
-from bot.slack.dialog.views import BACK, Content, submit_label, typed_inputs
+from bot.slack.dependencies import Dependencies
+from bot.slack.dialog.state import DialogState, Shown
+from bot.slack.dialog.views import BACK, Content, elsewhere, submit_label, typed_inputs
 from bot.slack.errors import see_card
+from bot.slack.payloads import Actor
+from bot.tasks import cancel_and_wait
 
+log = structlog.get_logger(__name__)
+
+ATLAS_TIMEOUT = 12.0  #: seconds for reading a job; the dialog then offers to try again
 MAX_REASON_LENGTH = 300  #: characters
 ALONE = blockkit.checkbox(
     ids.ALONE,
@@ -29,6 +43,108 @@ LINK_ALERTS = {
     JobState.LINK_USED: "The link was used or withdrawn: the backup may have been fetched already. "
     "Cancelling cannot undo a download.",
 }
+
+
+@dataclass(slots=True)
+class JobReader:
+    """Checks what a person may do with a job, reads the job, and builds what its dialog shows."""
+
+    deps: Dependencies
+    ref: JobRef
+    asked_in: str
+    actor: Actor
+    feed_is_late: bool = field(default=False, init=False)  # of the last content
+    #: Why it is not known whether the person may act alone.
+    not_checked: RightsNotChecked | None = field(default=None, init=False)
+
+    async def content(self) -> Content:
+        """Read the job; Atlas is asked only for people who may request.
+
+        Raises `AtlasError`, `CancellationError`, `NoPlacement` or `ChannelUnknown`.
+        """
+        project, ref = await self._allowed_project(), self.ref
+        policy = project.policies.of(ref.cluster_name)
+        why_read_only = project.why_read_only(ref.cluster_name)
+        reading = asyncio.create_task(self.deps.service.look_up(ref, timeout=ATLAS_TIMEOUT))
+        try:
+            placed = None if why_read_only else await self._place(policy)
+            read = await reading
+        except (JobNotFound, ClusterNotFound):
+            if found := await self._find_elsewhere():
+                return found
+            raise
+        finally:
+            await cancel_and_wait(reading)
+        job, request, links = read.job, read.open_request, self.deps.links
+        self.feed_is_late = read.feed_is_late
+        log.info(
+            "job looked up",
+            job=ref.job_id,
+            state=job.state.value,
+            can_be_cancelled=job.can_be_cancelled,
+            **({"taken_by": request.id} if request else {}),
+        )
+        may_replace = placed is not None and (placed[1] or policy.approvals == 0)
+        if request and not (request.state is State.AWAITING and may_replace):
+            if request.state is State.AWAITING and self.not_checked:
+                raise self.not_checked
+            return taken(request, links)
+        if not job.can_be_cancelled or placed is None:
+            why = str(why_read_only)
+            why = why if job.can_be_cancelled else why_not_cancellable(job)
+            return not_cancellable(read, links, why)
+        placement, may_act_alone = placed
+        return details(read, policy, placement, links, may_act_alone=may_act_alone)
+
+    async def _find_elsewhere(self) -> Content | None:
+        """Search a job that is not in the cluster that was named; None if it is nowhere."""
+        ref, asked_in, deps = self.ref, self.asked_in, self.deps
+        candidates = deps.service.projects.all
+        projects = await deps.directory.allowed_projects(self.actor, asked_in, candidates)
+        found = (await deps.service.finder.search(ref.job_id, projects)).found
+        if found is None or found.job(ref.job_id) == ref:
+            return None
+        state = DialogState(asked_in=asked_in).about(found.job(ref.job_id))
+        return elsewhere(ref, state, found.project.name)
+
+    async def _allowed_project(self) -> Project:
+        project = self.deps.service.projects.get(self.ref.project_id)
+        policy = project.policies.of(self.ref.cluster_name)
+        if refusal := rules.may_use_channel(policy, self.asked_in):
+            raise refusal
+        person = await self.deps.directory.person(self.actor, policy.requesters)
+        if refusal := rules.may_request(policy, person):
+            raise refusal
+        return project
+
+    async def _place(self, policy: Policy) -> tuple[Placement, bool]:
+        """Choose the card's channel, and find out whether the person may act alone."""
+        asked_in = self.asked_in
+        groups = policy.approvers.groups if policy.approvals else ()
+        info, typed, members, may_act_alone = await asyncio.gather(
+            self.deps.channels.info(policy.audit_channel or asked_in),
+            self.deps.channels.info(asked_in),
+            # One more than needed, because the requester may be one of them.
+            self.deps.directory.full_members_of(groups, policy.approvals + 1),
+            self._may_act_alone(policy),
+        )
+        placement = choose(policy, asked_in, info, self.actor.id, typed)
+        refusal = rules.check_enough_approvers(policy, self.actor.id, members)
+        if refusal and not may_act_alone:
+            raise refusal
+        return placement, may_act_alone
+
+    async def _may_act_alone(self, policy: Policy) -> bool:
+        if policy.approvals == 0 or policy.break_glass == NO_ONE:
+            return False
+        self.not_checked = None
+        try:
+            person = await self.deps.directory.person(self.actor, policy.break_glass)
+        except RightsNotChecked as error:
+            self.not_checked = error
+            log.info("checkbox left out", error=str(error))
+            return False
+        return rules.may_act_alone(policy, person) is None
 
 
 def details(
