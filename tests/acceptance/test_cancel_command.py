@@ -16,9 +16,7 @@ from typing import Any
 import pytest
 
 from bot.app import Bot
-from bot.cli.cancel import GO_ON
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, Fault, Kind
-from bot.sandbox.atlas.clock import wall_clock
 from bot.sandbox.atlas.jobs import PLANTED_SECRET
 from bot.sandbox.slack import FakeSlackServer
 from bot.sandbox.slack import Fault as SlackFault
@@ -142,23 +140,6 @@ async def test_list_and_show_need_only_atlas_and_create_no_database(
     assert files_in(tmp_path) == []
 
 
-async def test_one_event_for_several_jobs_of_a_second_names_no_certain_starter(
-    environ: Environ, atlas: FakeAtlasServer
-) -> None:
-    cluster = atlas.world.projects[PROJECT_ID].clusters["staging-eu"]
-    now = wall_clock()
-    first = atlas.world.add_job(cluster, now=now)
-    second = atlas.world.add_job(cluster, now=now, by=None)
-    listed = await run_command("list", cluster.name, **environ)
-    shown = [await run_command("show", cluster.name, job.id, **environ) for job in (first, second)]
-
-    for ran in (listed, *shown):
-        found = [line for line in lines(ran) if line["job"] in {first.id, second.id}]
-        assert found
-        for line in found:
-            assert (line["by"], line["by_candidates"]) == (None, ["dana@shop.example"])
-
-
 async def test_list_fails_where_an_organization_cannot_be_read_and_shows_the_other_jobs(
     environ: Environ, atlas: FakeAtlasServer, tmp_path: Path
 ) -> None:
@@ -177,19 +158,6 @@ async def test_list_fails_where_an_organization_cannot_be_read_and_shows_the_oth
     assert RUNNING[1] in {line["job"] for line in lines(ran)}
     assert "The projects of organization number 1 cannot be listed" in ran.err
     assert ran.err.endswith(f"Atlas's address is {atlas.url} (MONGODB_ATLAS_BASE_URL).\n")
-
-
-async def test_command_fails_where_the_projects_file_selects_no_project(
-    environ: Environ, tmp_path: Path
-) -> None:
-    file = tmp_path / "projects.toml"
-    file.write_text("[[organizations]]\ninclude = ['shpo-*']\n")
-    del environ["MONGODB_ATLAS_PROJECT_ID"]
-    for call in (("list",), ("show", *RUNNING), ("cancel", *RUNNING, *YES)):
-        ran = await run_command(*call, **environ, BOT_PROJECTS_FILE=str(file))
-
-        assert ran.code == 1
-        assert ran.err.startswith("The projects file selects no project: compare include and")
 
 
 async def test_mistyped_setting_is_reported_on_standard_error(environ: Environ) -> None:
@@ -283,22 +251,6 @@ async def test_terminal_asks_for_the_clusters_name(
     assert (sent, len(atlas.recorder.deletes(job))) == (0, 1)
 
 
-async def test_terminal_shows_once_which_atlas_is_waited_for_and_the_output_stays_json(
-    environ: Environ, atlas: FakeAtlasServer
-) -> None:
-    terminal, stderr = pty.openpty()
-    atlas.faults.add(Fault(kind=Kind.DELAY, path=RUNNING[1], seconds=3))
-    process = await execute(environ, "show", *RUNNING, stderr=stderr)
-    os.close(stderr)
-    out, _ = await asyncio.wait_for(process.communicate(), TERMINAL_TIMEOUT)
-    shown = os.read(terminal, 4096).decode()
-    os.close(terminal)
-
-    assert process.returncode == 0
-    assert shown.split("\r\n") == [f"Still waiting for Atlas at {atlas.url}.", ""]
-    assert json.loads(out)["job"] == RUNNING[1]
-
-
 async def test_job_is_cancelled_while_slack_is_down_and_its_card_appears_once(
     environ: Environ, atlas: FakeAtlasServer, slack: FakeSlackServer, tmp_path: Path
 ) -> None:
@@ -353,9 +305,12 @@ async def test_concurrent_command_and_click_send_one_delete(tmp_path: Path) -> N
         await asyncio.wait_for(read.wait(), 20)
         await env.slack.people.submits("rina", view, {"reason": "also I"})
         ran = await command
-        await env.slack.until(lambda: state_of(env.card(job) or {}) == "cancelled")
+        # The second request may come after the cancellation: then it is over.
+        ends = {"cancelled", "over"}
+        await env.slack.until(lambda: {state_of(card) for card in env.cards(job)} <= ends)
 
     assert (ran.code, ran.err) == (0, "")
+    assert "cancelled" in {state_of(card) for card in env.cards(job)}
     assert len(env.atlas.recorder.deletes(job)) == 1
 
 
@@ -422,23 +377,6 @@ async def test_interrupted_command_says_how_far_its_request_is(
     assert "Traceback" not in err.decode()
 
 
-async def test_second_interrupt_prints_how_to_continue(
-    environ: Environ, atlas: FakeAtlasServer
-) -> None:
-    cluster, job = RUNNING
-    atlas.faults.add(NO_ANSWER)
-    command = await execute(environ, "cancel", cluster, job, *YES)
-    await wait_until(lambda: job in atlas.world.cancellations)
-    for _ in range(2):
-        os.kill(command.pid, signal.SIGINT)
-        await asyncio.sleep(1.0)  # the first one waits three seconds for the run
-    _, err = await asyncio.wait_for(command.communicate(), 20)
-
-    assert command.returncode == 130
-    assert GO_ON in err.decode()
-    assert "Traceback" not in err.decode()
-
-
 async def test_cancel_with_approvals_ends_with_3_and_is_approved_in_slack(tmp_path: Path) -> None:
     cluster, job = LIVE
     policy = {"BOT_APPROVALS": "1", "BOT_AUDIT_CHANNEL": OPS}
@@ -456,25 +394,6 @@ async def test_cancel_with_approvals_ends_with_3_and_is_approved_in_slack(tmp_pa
     assert "waits for 1 approval" in lines(waits)[-1]["sentence"]
     assert ending.state == "cancelled"
     assert len(env.atlas.recorder.deletes(job)) == 1
-
-
-async def test_repeated_command_says_that_the_open_request_keeps_its_reason(
-    environ: Environ,
-) -> None:
-    environ |= {"BOT_APPROVALS": "1"}
-    secret = ("--reason", "started by mistake, password=sesame-1234", "--yes")
-    await run_command("cancel", *LIVE, *secret, **environ)
-    same = lines(await run_command("cancel", *LIVE, *secret, **environ))
-    other = lines(await run_command("cancel", *LIVE, "--reason", "b", "--yes", **environ))
-    record = lines(await run_command("audit", "--format", "jsonl", **environ))
-
-    kept = "The open request keeps its own reason; the one given now is not recorded."
-    assert "asked to cancel this download already" in same[0]["sentence"]
-    assert kept not in same[0]["sentence"]
-    assert kept in other[0]["sentence"]
-    [reason] = [line["reason"] for line in record if "reason" in line]
-    assert reason.startswith("started by mistake, ")
-    assert "sesame-1234" not in reason
 
 
 async def test_cancel_without_approval_replaces_the_waiting_request(tmp_path: Path) -> None:

@@ -33,7 +33,6 @@ from tests.support.process import (
     invoke,
     run_into,
     running_demo,
-    surroundings,
 )
 from tests.support.timings import DATABASE_TIMEOUT
 
@@ -136,29 +135,6 @@ def test_error_of_a_socket_is_not_reported_as_an_error_of_the_output(
     assert code == f"The command failed ({error})."
 
 
-async def test_demo_whose_output_is_full_exits_with_a_sentence() -> None:
-    # The error cancels the starts of the other scenarios' servers, and `loop.create_server` leaves
-    # its sockets to the garbage collector when it is cancelled.
-    quiet = {"PYTHONWARNINGS": "ignore::ResourceWarning"}
-    with open("/dev/full", "w") as full:  # noqa: ASYNC230, PTH123 - a device
-        ran = await run_into(full.fileno(), "demo", "--script", **quiet)
-
-    expected = "Standard output cannot be written to (No space left on device).\n"
-    assert (ran.code, ran.err) == (1, expected)
-
-
-async def test_closed_output_exits_with_a_sentence() -> None:
-    """A service without standard output works; a command that prints reports the error."""
-    command = f"exec {sys.executable} -P -m bot --version >&-"
-    process = await asyncio.create_subprocess_shell(
-        command, env=surroundings(), stderr=asyncio.subprocess.PIPE
-    )
-    _, err = await process.communicate()
-
-    assert process.returncode == 1
-    assert err.decode() == "Standard output cannot be written to (it is closed).\n"
-
-
 async def test_help_lists_the_commands() -> None:
     ran = await invoke("--help")
 
@@ -258,20 +234,3 @@ async def test_demo_script_plays_the_table_of_the_readme() -> None:
     assert [times[0], *times[-3:]] == ["0:00", "1:20", "1:21", "1:22"]
     assert len(ran.out.splitlines()) <= 40
     assert "1:38 before its link; DELETEs sent: 1.\n" in ran.out
-
-
-async def test_demo_script_runs_a_lost_answer() -> None:
-    ran = await run_into(
-        subprocess.PIPE, "demo", "--script", "--fault", "cut-after", "--approvals", "1"
-    )
-
-    assert ran.code == 0
-    assert "DELETEs sent: 1" in ran.out
-
-
-async def test_audit_creates_no_missing_database(tmp_path: Path) -> None:
-    ran = await invoke("audit", DATABASE_URL=f"sqlite:///{tmp_path}/none.db")
-
-    assert ran.code == 1
-    assert only_stderr_has_sentences(ran)
-    assert not (tmp_path / "none.db").exists()

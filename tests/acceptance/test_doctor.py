@@ -5,7 +5,6 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -14,11 +13,9 @@ import pytest
 
 from bot.cli.report import READ_FIRST
 from bot.doctor import atlas as of_atlas
-from bot.doctor import people as of_people
 from bot.doctor import slack as of_slack
-from bot.doctor.results import Level, is_ok
+from bot.doctor.results import Level
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, Fault, Kind, Role
-from bot.sandbox.atlas.example import CLIENT_ID
 from bot.sandbox.slack import Fault as SlackFault
 from bot.slack.client import new_session
 from tests.acceptance.doctor_environment import DoctorEnvironment, at, opened, the
@@ -45,30 +42,6 @@ async def test_valid_settings_leave_only_the_cancel_role_unchecked(env: DoctorEn
     assert at(Level.UNCHECKED, findings) == []
     assert len(at(Level.OK, findings)) == 26
     assert ("watch", "watch") in at(Level.OK, findings)
-
-
-async def test_archived_channel_is_a_problem_that_names_it(env: DoctorEnvironment) -> None:
-    env.slack.workspace.channel("ops").is_archived = True
-    findings = await env.examine({"BOT_WATCH_CHANNEL": "C0OPS00001"})
-
-    found = the(findings, "channel")
-    assert (found.level, found.message) == (Level.PROBLEM, "#ops is archived")
-    assert found.subject == "BOT_CHANNELS, BOT_WATCH_CHANNEL: C0OPS00001"
-
-
-async def test_service_account_and_http_mode_have_no_problems(env: DoctorEnvironment) -> None:
-    findings = await env.examine(
-        {
-            "SLACK_APP_TOKEN": None,
-            "SLACK_SIGNING_SECRET": env.slack.signing_secret,
-            **SERVICE_ACCOUNT,
-            "MONGODB_ATLAS_API_VERSION": "v1.0",
-        }
-    )
-
-    assert is_ok(findings)
-    assert the(findings, "slack_signing_secret").level is Level.OK
-    assert the(findings, "atlas_restore_jobs").level is Level.OK
 
 
 async def test_without_any_setting_of_slack_the_rest_is_checked_and_a_warning_says_so(
@@ -142,15 +115,6 @@ async def test_doctor_changes_nothing(env: DoctorEnvironment) -> None:
     assert not list(env.folder.iterdir())
 
 
-async def test_risky_settings_are_warnings(env: DoctorEnvironment) -> None:
-    findings = await env.examine({"BOT_APPROVALS": "0", "BOT_REQUESTERS": "*"})
-    messages = [found.message for found in findings if found.check == "settings"]
-
-    assert is_ok(findings)
-    assert any("BOT_APPROVALS" in risk for risk in messages)
-    assert any("BOT_REQUESTERS" in risk for risk in messages)
-
-
 # Each service broken in turn
 
 
@@ -206,35 +170,6 @@ async def test_refusal_of_a_service_is_a_problem_of_its_check(
     assert [each.check for each in others] == MORE_PROBLEMS.get(check, [])
 
 
-async def test_without_the_public_scope_the_bot_must_be_a_member(env: DoctorEnvironment) -> None:
-    changes: dict[str, str | None] = {"BOT_CHANNELS": "C0LOBBY001"}
-    before = await env.examine(changes)
-    env.slack.workspace.app.scopes.remove("chat:write.public")
-    after = await env.examine(changes)
-
-    assert the(before, "channel").level is Level.OK
-    assert "cannot post in #lobby" in the(after, "channel").message
-    assert the(after, "slack_scopes").level is Level.WARNING
-
-
-async def test_shared_channels_guests_and_apps_are_warnings(env: DoctorEnvironment) -> None:
-    findings = await env.examine(
-        {
-            "BOT_CHANNELS": "C0SHARED01",
-            "BOT_REQUESTERS": "U0RINA0001,U0GUS00001,U0OLGA0001,U0DAN00001,U0CIBOT001",
-        }
-    )
-    warned = {found.subject.split()[-1]: found.message for found in findings if found.hint}
-
-    assert is_ok(findings)
-    assert "another organization" in warned["C0SHARED01"]
-    assert "a guest" in warned["U0GUS00001"]
-    assert "of another organization" in warned["U0OLGA0001"]
-    assert "deactivated" in warned["U0DAN00001"]
-    assert "an app" in warned["U0CIBOT001"]
-    assert "U0RINA0001" not in warned
-
-
 async def test_checks_behind_a_failed_one_are_unchecked_with_the_reason(
     env: DoctorEnvironment,
 ) -> None:
@@ -252,48 +187,6 @@ async def test_checks_behind_a_failed_one_are_unchecked_with_the_reason(
     }
     assert unchecked["channel"] == "the check of SLACK_BOT_TOKEN failed"
     assert "MONGODB_ATLAS_PRIVATE_API_KEY failed" in unchecked["atlas_restore_jobs"]
-
-
-async def test_refused_activity_feed_is_a_warning_with_the_role(env: DoctorEnvironment) -> None:
-    env.atlas.faults.add(
-        Fault(kind=Kind.ERROR, code="USER_UNAUTHORIZED", path="/events", times=None)
-    )
-    feed = the(await env.examine(), "atlas_activity_feed")
-
-    assert feed.level is Level.WARNING
-    assert "GROUP_READ_ONLY" in feed.hint
-
-
-async def test_used_up_rate_limit_is_a_problem(env: DoctorEnvironment) -> None:
-    behaviour = env.atlas.behaviour
-    behaviour.rate_capacity, behaviour.rate_refill, behaviour.rate_seconds = 1, 1, 3600
-    await env.examine()
-    findings = await env.examine()
-
-    assert at(Level.PROBLEM, findings) == [("atlas_rate_limit", f"rate limit of {PROJECT_ID}")]
-    assert the(findings, "atlas_restore_jobs").level is Level.UNCHECKED
-
-
-async def test_wrong_clock_is_reported_for_both_services(env: DoctorEnvironment) -> None:
-    findings = await env.examine(now=lambda: datetime.now(UTC) + timedelta(seconds=900))
-    clocks = {found.subject: found.level for found in findings if found.check == "clock"}
-
-    assert clocks == {"clock, by Slack": Level.PROBLEM, "clock, by Atlas": Level.PROBLEM}
-
-
-async def test_powerful_role_empty_access_list_and_secret_that_ends_soon_are_warnings(
-    env: DoctorEnvironment,
-) -> None:
-    account = env.atlas.world.service_accounts[CLIENT_ID]
-    account.roles[PROJECT_ID] = {Role.OWNER}
-    account.access_list = None
-    account.expires_at = (datetime.now(UTC) + timedelta(days=13)).isoformat()
-    findings = await env.examine(SERVICE_ACCOUNT)
-
-    assert [check for check, _ in at(Level.WARNING, findings)] == [
-        *("atlas_access_list", "atlas_secret", "atlas_roles"),
-    ]
-    assert "it is empty" in the(findings, "atlas_access_list").message
 
 
 async def test_roles_that_cannot_be_read_are_unchecked_with_the_reason(
@@ -328,47 +221,6 @@ async def test_all_problems_are_reported_without_a_secret(env: DoctorEnvironment
     secrets = (env.slack.bot_token, env.slack.app_token, PRIVATE_KEY, "sesame-password")
     assert [secret for secret in secrets if secret in ran.out + ran.err] == []
     assert "Traceback" not in ran.err
-
-
-async def test_port_in_use_is_a_warning(env: DoctorEnvironment) -> None:
-    taken = env.slack.base_url.rpartition(":")[2]
-    findings = await env.examine({"PORT": taken})
-
-    assert is_ok(findings)
-    assert the(findings, "http").level is Level.WARNING
-    assert f"port {taken} of 127.0.0.1 is in use" in the(findings, "http").message
-
-
-async def test_each_project_is_checked_with_its_own_key(env: DoctorEnvironment) -> None:
-    (env.folder / "projects.toml").write_text(PROJECTS)
-    findings = await env.examine(
-        {
-            "MONGODB_ATLAS_PROJECT_ID": None,
-            "BOT_PROJECTS_FILE": "projects.toml",
-            "OTHER_PUBLIC": "other",
-            "OTHER_PRIVATE": "not-this-one",
-        }
-    )
-
-    assert at(Level.PROBLEM, findings) == [
-        ("channel", "other, audit_channel: C0NOPE"),
-        ("atlas_credentials", "other, API key"),
-    ]
-    assert the(findings, "atlas_restore_jobs", "shop").level is Level.OK
-
-
-PROJECTS = f"""
-[[projects]]
-name = "shop"
-id = "{PROJECT_ID}"
-
-[[projects]]
-name = "other"
-id = "5b6212af90dc76637950a2c7"
-public_key_env = "OTHER_PUBLIC"
-private_key_env = "OTHER_PRIVATE"
-audit_channel = "C0NOPE"
-"""
 
 
 async def test_unusable_answers_of_slack_are_problems(env: DoctorEnvironment) -> None:
@@ -415,18 +267,3 @@ async def test_hanging_services_are_reported_at_their_timeouts(
     assert time.monotonic() - began < 10
     assert "Slack did not answer" in the(findings, "slack_token").message
     assert "Atlas did not answer in time" in the(findings, "atlas").message
-
-
-async def test_hanging_checks_of_channels_share_one_timeout(
-    env: DoctorEnvironment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(of_people, "IDS_TIMEOUT", 0.5)
-    env.slack.faults.add("conversations.info", SlackFault(kind="delay", seconds=300), times=99)
-    names = [f"C0MANY{number:04d}" for number in range(30)]
-    began = time.monotonic()
-    findings = await env.examine({"BOT_CHANNELS": ",".join(names)})
-    messages = [f for f in findings if f.check == "channel"]
-
-    assert time.monotonic() - began < 10
-    assert [f.subject.split()[-1] for f in messages] == names
-    assert {f.message for f in messages} == {"there was no answer in time"}

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from bot.settings import load_settings
 from bot.timings import Timings
 from tests.acceptance.environment import LIVE, BotEnvironment, environment, open_environment
 from tests.support.polling import wait_until
-from tests.support.timings import SHORT_TIMINGS
 
 STOPPING = "The bot is stopping: another replica takes over."
 
@@ -100,11 +98,3 @@ async def test_shutdown_updates_loading_dialogs(env: BotEnvironment) -> None:
 
     assert "The bot is being restarted: try again in a moment." in str(view)
     assert "Try again" in str(view)
-
-
-async def test_shutdown_in_socket_mode_does_not_wait_for_a_load_balancer(tmp_path: Path) -> None:
-    async with open_environment(tmp_path, timings=replace(SHORT_TIMINGS, drain=30.0)) as env:
-        began = time.monotonic()
-        await env.bot.stop()
-
-        assert time.monotonic() - began < 20

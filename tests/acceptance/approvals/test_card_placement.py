@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-import pytest
-
 from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
-from bot.sandbox.slack.faults import Fault
 from bot.sandbox.slack.workspace import Channel, Group
 from tests.acceptance.approvals.actions import (
     ADA,
@@ -14,7 +11,6 @@ from tests.acceptance.approvals.actions import (
     GROUP,
     ONE,
     RINA,
-    WITHDRAW,
     Environ,
     Json,
     cancelled,
@@ -38,10 +34,6 @@ async def refused(env: BotEnvironment, where: str) -> str:
     view = await env.open_dialog(env.new_job(), where=where)
     assert view.get("submit") is None
     return env.slack.state.text_of(view)
-
-
-def with_submit(view: Json | None) -> Json | None:
-    return view if view and view.get("submit") else None
 
 
 async def asked_from(env: BotEnvironment, where: str) -> tuple[str, Json]:
@@ -69,62 +61,6 @@ async def test_card_goes_to_the_audit_channel_and_the_requester_gets_a_private_l
         assert env.slack.state.messages("ops") == []
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [Fault(kind="error", code="missing_scope"), Fault(kind="delay", seconds=2.5)],
-    ids=["missing scope", "timeout"],
-)
-async def test_card_is_private_while_it_is_not_known_whether_the_channel_is_shared(
-    tmp_path: Path, fault: Fault
-) -> None:
-    async with open_approval_environment(tmp_path, {}) as env:
-        env.slack.workspace.channel("ops").connected_team_ids = ("T0OTHER001",)
-        env.slack.faults.add("conversations.info", fault, times=9)
-        job, dialog = await asked_from(env, "ops")
-
-        assert (await env.wait_for_outcome(job, env.slack.state.dm("rina"))).state == "cancelled"
-        assert "It is not known whether this channel is shared" in env.slack.state.text_of(dialog)
-        assert env.slack.state.messages("ops") == []
-
-
-async def test_request_with_approvals_can_be_tried_again_once_slack_describes_the_channel(
-    tmp_path: Path,
-) -> None:
-    async with open_approval_environment(tmp_path, ONE) as env:
-        env.slack.faults.add("conversations.info", Fault(kind="ratelimited", seconds=1))
-        job = env.new_job()
-        view = await env.open_dialog(job)
-        env.slack.faults.clear()
-
-        assert "Slack answered ratelimited" in env.slack.state.text_of(view)
-        await env.slack.people.clicks("rina", view, "cancel_restore_try_again")
-        again = await env.slack.until(lambda: with_submit(env.slack.state.view_of("rina")))
-        await env.slack.people.submits("rina", again, {"reason": "started by mistake"})
-        await shows(env, job[1], "awaiting")
-
-
-async def test_card_rejected_by_its_channel_is_reported_privately(tmp_path: Path) -> None:
-    async with open_approval_environment(tmp_path, ONE) as env:
-        env.slack.faults.add("chat.postMessage", Fault(kind="error", code="restricted_action"))
-        job, _ = await asked_from(env, "ops")
-        card = await shows(env, job, "awaiting", env.slack.state.dm("rina"))
-
-        assert "Approvers get it as a direct message." in env.slack.state.text_of(card)
-        assert (await click(env, "rina", card, WITHDRAW)).changed_the_card
-        assert (await env.wait_for_outcome(job, env.slack.state.dm("rina"))).state == "withdrawn"
-
-
-async def test_request_without_enough_approvers_is_rejected(tmp_path: Path) -> None:
-    def guests_only(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
-        slack.workspace.groups[GROUP].users = [RINA, "U0GUS00001", "U0OLGA0001", "U0CIBOT001"]
-
-    async with open_approval_environment(tmp_path, ONE, before=guests_only) as env:
-        text = await refused(env, "ops")
-
-        assert "only 0 could give one" in text
-        assert env.slack.state.messages("ops") == []
-
-
 async def test_request_where_the_bot_cannot_post_is_approved_in_a_direct_message(
     tmp_path: Path,
 ) -> None:
@@ -141,32 +77,6 @@ async def test_request_where_the_bot_cannot_post_is_approved_in_a_direct_message
         ending = await env.wait_for_outcome(job, env.slack.state.dm("rina"))
         assert ending.state == "cancelled"
         assert await shows(env, job, "cancelled", env.slack.state.dm("ada"))
-
-
-async def test_act_alone_whose_card_is_private_is_reviewed_in_a_direct_message(
-    tmp_path: Path,
-) -> None:
-    async with open_approval_environment(tmp_path, {**ONE, "BOT_BREAK_GLASS": RINA}) as env:
-        job = env.new_job()
-        view = await env.open_dialog(job, where="quiet")
-        values = {"reason": "data leaves now", "alone": ["alone"]}
-        await env.slack.people.submits("rina", view, values)
-        ada, rina = env.slack.state.dm("ada"), env.slack.state.dm("rina")
-        (message,) = await env.slack.until(lambda: env.slack.state.messages(ada)) or []
-
-        await env.slack.people.clicks("ada", message, "cancel_restore_review")
-        await env.slack.until(lambda: "Reviewed by" in str(env.card(job[1], rina)))
-
-
-async def test_request_that_needs_approval_is_rejected_where_approvers_would_not_see_it(
-    tmp_path: Path,
-) -> None:
-    environ: Environ = {**ONE, "BOT_NOTIFY_APPROVERS": "false"}
-    async with open_approval_environment(tmp_path, environ) as env:
-        text = await refused(env, "quiet")
-
-        assert "The bot cannot post in this channel" in text
-        assert "ask an admin of the bot to name an audit channel" in text
 
 
 async def test_each_project_applies_its_own_policy(tmp_path: Path) -> None:

@@ -37,15 +37,6 @@ async def test_bot_without_a_socket_is_alive_and_not_ready(env: BotEnvironment) 
     await readiness(env, 200, 20)
 
 
-async def test_bot_with_a_revoked_token_is_not_ready_over_http(tmp_path: Path) -> None:
-    async with open_environment(tmp_path, http=True) as env:
-        env.slack.faults.add("views.publish", Fault(kind="error", code="token_revoked"), times=2)
-        await env.slack.people.opens_home("rina")
-        trouble = await readiness(env, 503)
-
-        assert "token" in str(trouble["checks"])
-
-
 async def test_metrics_have_the_documented_names_and_count(env: BotEnvironment) -> None:
     await env.submit_request(RUNNING)
     await env.wait_for_outcome(RUNNING[1])

@@ -1,7 +1,5 @@
 """Faults of Slack: late triggers, dialogs closed before the answer, posts that fail or repeat."""
 
-import pytest
-
 from bot.sandbox.slack import Fault
 from tests.acceptance.environment import RUNNING, BotEnvironment, is_card
 
@@ -33,23 +31,6 @@ async def test_random_slack_faults_give_one_card_and_one_reply_per_request(
         assert ending.state == "cancelled"
         assert len(env.slack.state.replies(ending.message)) == 1
     assert len([message for message in env.slack.state.messages("ops") if is_card(message)]) == 5
-
-
-@pytest.mark.parametrize("kind", ["reset_before", "status", "garbage"])
-async def test_failed_views_open_gets_a_private_message(env: BotEnvironment, kind: str) -> None:
-    env.slack.faults.add("views.open", Fault(kind=kind))  # type: ignore[arg-type]  # one of its
-    await env.send_command("rina", " ".join(RUNNING))
-    (message,) = await env.wait_for_ephemerals("rina")
-
-    assert "try again" in message
-
-
-async def test_dialog_whose_opening_was_not_answered_shows_the_job(env: BotEnvironment) -> None:
-    env.slack.faults.add("views.open", Fault(kind="reset_after"))
-    dialog = await env.open_dialog(RUNNING)
-
-    assert dialog["submit"]
-    assert env.slack.complaints == []
 
 
 async def test_outcome_is_posted_after_an_outage_of_slack(env: BotEnvironment) -> None:

@@ -1,12 +1,10 @@
 """Outages of the database under a working bot: answers within 3 seconds, and no loss."""
 
 import asyncio
-import resource
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 
 from bot.cancellation.errors import MaybeRecorded, NotRead, NotRecorded
 from bot.sandbox.atlas import Fault, Kind
@@ -14,7 +12,6 @@ from bot.sandbox.slack import Ack
 from tests.acceptance.durability.environment import CHANNEL, CLUSTER, ProcessEnvironment, opened
 from tests.acceptance.environment import OUTCOME_TIMEOUT
 from tests.support.postgres import PostgresServer
-from tests.support.process import BotProcess
 from tests.support.timings import OUTAGE_TIMINGS
 
 #: Seconds that Slack waits for an answer.
@@ -162,45 +159,3 @@ async def ask_until_accepted(env: ProcessEnvironment, user: str, job: str) -> No
         else:
             return
     raise TimeoutError
-
-
-def wal_of(url: str) -> Path:
-    return Path(url.removeprefix("sqlite:///") + "-wal")
-
-
-@contextmanager
-def full_disk(bot: BotProcess, database: Path) -> Iterator[None]:
-    """Let no file of the bot grow: further writes fail as on a full disk."""
-    size = database.stat().st_size
-    before = resource.prlimit(bot.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
-    try:
-        yield
-    finally:
-        resource.prlimit(bot.pid, resource.RLIMIT_FSIZE, before)
-
-
-async def test_full_disk_is_reported_and_the_bot_recovers(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/bot.db"
-    async with opened(url, approvals=1) as env:
-        bot = await env.start()
-        waiting, job = await env.request_new_job("rina"), env.new_job_id()
-        card = await env.wait_for_card(waiting)
-        await env.open_dialog_of("abe", job)
-        with full_disk(bot, wal_of(url)):
-            ack = await env.submit_dialog("abe", job)
-            await env.slack.people.clicks("ada", card, "cancel_restore_approve")
-            ephemerals = await env.slack.until(lambda: env.slack.state.ephemerals("ada"))
-            command = await env.slack.people.types(
-                "rina", CHANNEL, f"/cancel-restore {CLUSTER} {env.new_job_id()}"
-            )
-        await submit_until_accepted(env, "abe", job)
-        for each in (waiting, job):
-            await approved(env, each)
-        await env.wait_for_outcomes()
-
-        assert ack.errors == {"reason": NOT_RECORDED}
-        assert NOT_RECORDED in env.slack.state.text_of(ephemerals[-1])
-        assert command.ok
-        assert env.atlas.deletes(waiting)[0].at > env.atlas.calls[0].at
-        await env.check_outcomes()
-        assert await bot.stop() == 0, bot.log

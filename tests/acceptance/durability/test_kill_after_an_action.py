@@ -69,26 +69,6 @@ async def test_acknowledged_action_survives_a_kill(new_database: NewDatabase) ->
     )
 
 
-async def test_redelivered_submit_after_a_kill_is_one_request(on_sqlite: str) -> None:
-    async with opened(on_sqlite) as env:
-        await env.start()
-        job = env.new_job_id()
-        await env.open_dialog_of("rina", job)
-        sockets = env.slack.sockets
-        sockets.freeze()  # what the bot answers is lost on the way
-        lost = await env.submit_dialog("rina", job)
-        env.bot.kill()
-        sockets.freeze(frozen=False)
-        await env.start()
-
-        again = await env.slack.people.redelivers()
-
-        assert (lost.error, again.ok) == ("operation_timeout", True)
-        env.submitted.append(job)
-        await env.wait_for_outcomes()
-        await env.check_outcomes()
-
-
 async def test_duplicate_card_is_settled_at_its_first_click(on_sqlite: str) -> None:
     settings = Settings(client_msg_id="ignore")
     async with opened(on_sqlite, approvals=1, settings=settings) as env:

@@ -5,11 +5,8 @@ from pathlib import Path
 from tests.acceptance.environment import LIVE, RUNNING, BotEnvironment, open_environment
 from tests.acceptance.job_search.worlds import (
     Json,
-    backup_calls,
     run_privately,
-    slow,
     view_with,
-    with_clusters,
 )
 
 APPROVED: dict[str, str | None] = {"BOT_APPROVALS": "1", "BOT_APPROVERS": "S0APPROVE1"}
@@ -59,31 +56,6 @@ async def test_home_tab_lists_awaiting_requests_to_approvers(tmp_path: Path) -> 
         assert "[Approve cancelling] [Deny]" in env.slack.state.text_of(home)
         assert ending.state == "cancelled"
         assert "@Rina asked" in env.slack.state.text_of(redrawn)
-
-
-async def test_home_tab_limits_jobs_and_caches_reads(tmp_path: Path) -> None:
-    before = with_clusters(400, range(45))
-    async with open_environment(tmp_path, before=before) as env:
-        since = len(env.atlas.calls)
-        home = await opened(env, "rina")
-        for _ in range(3):
-            await env.slack.people.opens_home("ada")
-        await home_with(env, "ada", "As of")
-
-        assert env.slack.state.text_of(home).count("[Cancel this job]") == 20
-        assert "And 25 more" in env.slack.state.text_of(home)
-        assert len(backup_calls(env.atlas.calls[since:])) == 400
-        assert env.slack.complaints == []
-
-
-async def test_stored_requests_are_shown_while_atlas_is_slow(tmp_path: Path) -> None:
-    async with open_environment(tmp_path) as env:
-        env.atlas.faults.add(slow(1.0, path=""))
-        await env.slack.people.opens_home("rina")
-        first = await home_with(env, "rina", "Looking …")
-        await home_with(env, "rina", "As of", 20)
-
-        assert "There are no requests yet." in env.slack.state.text_of(first)
 
 
 async def test_reason_of_a_direct_message_is_hidden_from_others(tmp_path: Path) -> None:

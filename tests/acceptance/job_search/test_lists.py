@@ -9,7 +9,6 @@ from tests.acceptance.job_search.worlds import (
     backup_calls,
     job_in,
     left,
-    open_two_projects,
     run_privately,
     view_with,
     with_clusters,
@@ -27,27 +26,6 @@ async def test_list_has_each_cancellable_job_with_a_button(env: BotEnvironment) 
     assert "7 downloads can be cancelled now" in text
     assert text.count("[Cancel this job]") == 7
     assert LIVE[1] in details
-
-
-async def test_list_of_a_cluster_has_its_jobs_only(env: BotEnvironment) -> None:
-    text = env.slack.state.text_of(await run_privately(env, "list prod-eu"))
-
-    assert text.count("[Cancel this job]") == 2
-    assert "prod-us" not in text
-
-
-async def test_unknown_cluster_suggests_similar_names(env: BotEnvironment) -> None:
-    text = env.slack.state.text_of(await run_privately(env, "list prod-eo"))
-
-    assert "There is no cluster `prod-eo`. Did you mean `prod-eu`" in text
-
-
-async def test_project_with_an_invalid_key_does_not_hide_others(tmp_path: Path) -> None:
-    async with open_two_projects(tmp_path, secret="wrong") as env:
-        text = env.slack.state.text_of(await run_privately(env, "list"))
-
-        assert text.count("[Cancel this job]") == 7
-        assert "Could not be read: shop-dev. Atlas did not accept the bot's key" in text
 
 
 @pytest.mark.parametrize("count", [60, 400])

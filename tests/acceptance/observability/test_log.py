@@ -5,14 +5,13 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 
 from bot.log_config import configure_logging
-from tests.acceptance.environment import RUNNING, BotEnvironment, Json, open_environment, request_of
+from tests.acceptance.environment import RUNNING, BotEnvironment, Json, request_of
 from tests.support.polling import wait_until
 
 #: Events of each request, with any outcome.
@@ -91,43 +90,6 @@ async def test_cancellation_logs_one_line_per_step_with_its_id(
     others = {x["event"] for x in lines(log) if x.get("request") != request}
     assert others <= {"this replica leads"}
     assert {x["level"] for x in lines(log)} == {"info"}
-
-
-async def test_approvals_and_refusals_are_logged_with_the_request_id(
-    tmp_path: Path, log: io.StringIO
-) -> None:
-    async with open_environment(tmp_path, {"BOT_APPROVALS": "1"}) as env:
-        await env.submit_request(RUNNING)
-        await env.slack.until(lambda: env.card(RUNNING[1]) is not None)
-        card = env.card(RUNNING[1])
-        assert card
-        await env.slack.people.clicks("rina", card, "cancel_restore_approve")
-        await env.slack.people.clicks("ada", card, "cancel_restore_approve")
-        request = await ended(env, RUNNING, log)
-
-    assert without_posts(grep(log, request)) == [
-        *ASKED,
-        "click refused",
-        "request:approved",
-        "request:cancelling",
-        "atlas:cancel_sent",
-        "atlas:cancel_answered",
-        "request:cancelled",
-    ]
-    assert by_event(log, "click refused") == [{"actor": "U0RINA0001", "why": "OwnRequest"}]
-
-
-async def test_dialog_with_a_refusal_is_logged(tmp_path: Path, log: io.StringIO) -> None:
-    async with open_environment(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as env:
-        await env.open_dialog(RUNNING)
-    trail = [x for x in lines(log) if "request" in x]
-
-    assert [x["event"] for x in trail] == [
-        "command typed",
-        "dialog opened",
-        "dialog shows an error",
-    ]
-    assert len({x["request"] for x in trail}) == 1
 
 
 def by_event(log: io.StringIO, event: str) -> list[dict[str, Any]]:

@@ -1,21 +1,14 @@
 """A new download that no approver keeps is cancelled, and its card shows each step."""
 
-import time
 from pathlib import Path
 from typing import Any
 
-from bot.sandbox.atlas import Actor, Kind
-from bot.sandbox.atlas import Fault as AtlasFault
 from bot.sandbox.slack import Ack
-from bot.sandbox.slack import Fault as SlackFault
-from tests.acceptance.approvals.actions import ADA, APPROVE, record_of, shows
+from tests.acceptance.approvals.actions import ADA, APPROVE, record_of
 from tests.acceptance.environment import BotEnvironment
 from tests.acceptance.quarantine.environment import KEEP, deletes, open_quarantine, quarantined
 
 Json = dict[str, Any]
-
-ADA_IN_ATLAS = Actor.user("Ada@example.com")
-SLACK_IS_AWAY = SlackFault(kind="status", status=503)
 
 
 async def keep(env: BotEnvironment, card: Json) -> Ack:
@@ -70,46 +63,6 @@ async def test_approver_keeps_a_download_with_a_reason(tmp_path: Path) -> None:
         (kept,) = [line for line in events(env) if line["event"] == "request:kept"]
         assert (kept["actor"], kept["detail"]["sentence"]) == (ADA, "quarterly audit")
         assert deletes(env, job) == 0
-
-
-async def test_starter_may_not_keep_the_own_download(tmp_path: Path) -> None:
-    async with open_quarantine(tmp_path, BOT_QUARANTINE_GRACE="5") as env:
-        job, card = await quarantined(env, ADA_IN_ATLAS)
-        await keep(env, card)
-
-        assert (await env.wait_for_outcome(job.id)).state == "cancelled"
-
-
-async def test_starter_may_not_keep_while_slack_does_not_give_the_email(tmp_path: Path) -> None:
-    async with open_quarantine(tmp_path, BOT_QUARANTINE_GRACE="3") as env:
-        job, card = await quarantined(env, ADA_IN_ATLAS)
-        env.slack.faults.add("users.info", SLACK_IS_AWAY, times=10_000)
-        answer = await keep(env, card)
-        assert answer.errors["reason"].endswith("nothing was done. Try again in a moment.")
-
-        assert (await env.wait_for_outcome(job.id)).state == "cancelled"
-
-
-async def test_keep_of_a_starter_who_becomes_known_later_is_void(tmp_path: Path) -> None:
-    async with open_quarantine(tmp_path, BOT_QUARANTINE_GRACE="4") as env:
-        env.atlas.faults.add(AtlasFault(kind=Kind.STATUS, path="/events", times=None))
-        job, card = await quarantined(env, ADA_IN_ATLAS)
-        assert (await keep(env, card)).errors == {}
-        await shows(env, job.id, "kept")
-        env.atlas.faults.clear()
-
-        card = await shows(env, job.id, "quarantined")
-        voided_at = time.monotonic()
-        assert "Will be cancelled" in env.slack.state.text_of(card)
-        outcome = await env.wait_for_outcome(job.id)
-
-        assert outcome.state == "cancelled"
-        assert time.monotonic() - voided_at >= 3.0
-        thread = "".join(map(env.slack.state.text_of, env.slack.state.replies(card)))
-        assert thread.count("does not count: by Atlas's activity feed") == 1
-        (voided,) = [line for line in events(env) if line["event"] == "request:keep_voided"]
-        assert (voided["actor"], voided["detail"]["user"]) == (None, ADA)
-        assert deletes(env, job) == 1
 
 
 async def test_approver_cancels_immediately(tmp_path: Path) -> None:

@@ -227,18 +227,6 @@ async def test_unreachable_slack_keeps_the_start_waiting_and_is_logged(
     assert "RuntimeWarning" not in log
 
 
-async def test_risky_setting_is_logged_as_a_warning(env: DoctorEnvironment) -> None:
-    """Each line is JSON, without superfluous lines."""
-    risky = {"BOT_APPROVALS": "0", "BOT_APPROVERS": None}
-    with BotProcess(env.environ(risky), Timings()) as bot:
-        await bot.ready()
-        lines = [json.loads(line) for line in bot.log.splitlines()]
-    warned = [line["why"] for line in lines if line["level"] == "warning"]
-
-    assert len(warned) == 1
-    assert "no approvals are needed" in warned[0]
-
-
 async def test_ids_unknown_to_slack_are_logged_at_the_start(env: DoctorEnvironment) -> None:
     """Else only people without their cards would notice a missing channel."""
     with BotProcess(env.environ({"BOT_CHANNELS": "C0OPS00001,C0NOPE"}), Timings()) as bot:
@@ -250,21 +238,3 @@ async def test_ids_unknown_to_slack_are_logged_at_the_start(env: DoctorEnvironme
     assert named["setting"] == "BOT_CHANNELS: C0NOPE"
     assert "the channel does not exist" in named["why"]
     assert named["what_to_do"]
-
-
-async def test_wrong_signing_secret_is_logged_at_the_first_request(env: DoctorEnvironment) -> None:
-    wrong = {"SLACK_APP_TOKEN": None, "SLACK_SIGNING_SECRET": "another-secret"}
-    with BotProcess(env.environ(wrong), Timings()) as bot:
-        await bot.ready()
-        env.slack.http.request_url = f"{bot.url}/slack/events"
-        ack = await env.slack.people.types("rina", "ops", "/cancel-restore help")
-        log = bot.log
-
-    assert ack.status == 401
-    assert "SLACK_SIGNING_SECRET" in log
-
-
-async def test_key_refused_by_atlas_is_logged_at_the_start(env: DoctorEnvironment) -> None:
-    wrong = {"MONGODB_ATLAS_PRIVATE_API_KEY": "not-this-one"}
-    with BotProcess(env.environ(wrong), Timings()) as bot:
-        await wait_until(lambda: "cancel-restore doctor says what to check" in bot.log)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from bot.sandbox.atlas import PUBLIC_KEY, Actor, Fault, Kind, RestoreJob
+from bot.sandbox.atlas import Fault, Kind, RestoreJob
 from bot.sandbox.atlas.clock import wall_clock
-from tests.acceptance.approvals.actions import APPROVE, ONE, OPS, record_of
+from tests.acceptance.approvals.actions import APPROVE, ONE, record_of
 from tests.acceptance.environment import BotEnvironment, open_environment, state_of
 from tests.support.timings import SHORT_TIMINGS
 
@@ -56,39 +56,6 @@ async def test_late_starter_is_added_to_the_card_and_to_the_audit_log(env: BotEn
     assert "dana@shop.example" in decisive[1]
     assert "Download link" in decisive[2]
     assert events(env, "request:starter_known")[0]["by"] == "dana@shop.example"
-
-
-async def test_known_starter_is_in_dialog_list_and_audit_log(env: BotEnvironment) -> None:
-    job = env.start_job(by=Actor.api_key(PUBLIC_KEY))
-    dialog = env.slack.state.text_of(await env.open_dialog(("prod-eu", job.id)))
-    assert "the bot's own key" in dialog
-    await env.send_command("rina", "list")
-    (listed,) = await env.wait_for_ephemerals("rina")
-    assert "the bot's own key" in listed
-    await env.submit_request(("prod-eu", job.id))
-    await shows(env, job, "the bot's own key")
-    (detail,) = events(env, "request:created")
-    assert (detail["by"], detail["started_at"]) == (
-        PUBLIC_KEY,
-        job.created_at.replace(microsecond=0).isoformat(),
-    )
-
-
-async def test_slow_read_of_the_feed_adds_the_starter_to_the_open_dialog(
-    env: BotEnvironment,
-) -> None:
-    """It is too old for the cache when it ends, and the dialog needs no further read."""
-    slow = Fault(kind=Kind.DELAY, path="/events", seconds=6.5, times=None)
-    env.atlas.faults.add(slow)
-    job = env.start_job()
-    first = await env.open_dialog(("prod-eu", job.id))
-    assert "who started it is not known yet" in env.slack.state.text_of(first)
-
-    def shown() -> bool:
-        view = env.slack.state.view_of("rina")
-        return bool(view) and "dana@shop.example" in env.slack.state.text_of(view or {})
-
-    assert await env.slack.until(shown)
 
 
 async def test_refused_feed_hides_and_delays_nothing(env: BotEnvironment) -> None:
@@ -148,28 +115,6 @@ async def test_link_that_is_used_between_two_reads_is_never_called_absent(
     assert "after the link went live" in listed
     assert "cancel_restore_cancelled_before_link_total 0.0" in metrics
     assert not any(word in card + dialog for word in ("never live", "not there yet", "overdue"))
-
-
-async def test_job_that_ends_while_the_request_waits_is_reported(env: BotEnvironment) -> None:
-    job = env.start_job()
-    await env.submit_request(("prod-eu", job.id))
-    await shows(env, job, "expected")
-    job.fail()
-    await shows(env, job, "the download has failed")
-    assert await env.slack.until(lambda: replies_with(env, job, "nothing left to cancel"), 20)
-    await approve(env, job)
-    assert (await env.wait_for_outcome(job.id)).state == "over"
-
-
-async def test_announcement_gets_its_starter_later(tmp_path: Path) -> None:
-    environ = ONE | {"BOT_WATCH_CHANNEL": OPS, "BOT_WATCH_INTERVAL": "1"}
-    async with open_environment(tmp_path, environ, timings=TIMINGS) as env:
-        env.atlas.behaviour.event_delay = NEVER
-        job = env.start_job()
-        first = await env.slack.until(lambda: env.text_about(job.id), 20)
-        assert "who started it is not known yet" in str(first)
-        env.atlas.behaviour.event_delay = 0.0
-        assert await env.slack.until(lambda: "dana@shop.example" in env.text_about(job.id), 20)
 
 
 def events(env: BotEnvironment, name: str) -> list[Json]:

@@ -59,29 +59,6 @@ async def test_bot_starts_without_the_list_and_finds_the_projects_later(
     await env.wait_for_announcement(start_download(env, lab), seconds=60)
 
 
-async def test_project_with_429_answers_delays_no_other(env: WatchEnvironment) -> None:
-    lab, busy = add_project(env, "lab"), add_project(env, "busy")
-    env.atlas.faults.add(
-        Fault(kind=Kind.ERROR, code="RATE_LIMITED", path=f"/groups/{busy.id}/", times=None)
-    )
-    await start(env)
-    await wait_until(lambda: env.cluster_reads("cluster-of-lab"), TIMEOUT)
-
-    await env.wait_for_announcement(start_download(env, lab))
-
-
-async def test_project_that_is_gone_is_no_longer_read(env: WatchEnvironment) -> None:
-    lab = add_project(env, "lab")
-    await start(env)
-    await env.wait_for_announcement(start_download(env, lab))
-    del env.atlas.world.keys[PUBLIC_KEY].roles[lab.id]
-    await wait_for_lists(env)
-    before = len(env.cluster_reads("cluster-of-lab"))
-    await wait_for_lists(env)
-
-    assert len(env.cluster_reads("cluster-of-lab")) == before
-
-
 async def test_watch_begins_and_ends_with_the_channel_that_a_reload_gives_an_organization(
     env: WatchEnvironment,
 ) -> None:

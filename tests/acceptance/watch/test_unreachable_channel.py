@@ -1,7 +1,6 @@
 """The watch channel takes no posts: new downloads are announced to the approvers directly."""
 
 import asyncio
-import json
 from typing import Any
 
 import pytest
@@ -86,19 +85,3 @@ async def test_button_of_the_direct_announcement_cancels_the_job(env: WatchEnvir
     messages = env.slack.state.messages
     dm = env.slack.state.dm("ada")
     await wait_until(lambda: [state_of(m) for m in messages(dm) if is_card(m)] == ["cancelled"])
-
-
-async def test_without_named_approvers_readyz_says_that_downloads_reach_no_one(
-    env: WatchEnvironment,
-) -> None:
-    await env.start_bot()
-    await settled(env)
-    env.slack.workspace.channel("ops").is_archived = True
-    job = env.new_job_id()
-    details: list[str] = []
-    async with asyncio.timeout(TIMEOUT):
-        while not details:  # a page sets no event
-            details = [*json.loads((await env.get("/readyz"))[1]).get("details", {}).values()]
-
-    assert "new downloads are announced to no one" in details[0]
-    assert told(env, job, "ada") == []

@@ -2,11 +2,9 @@
 
 import pytest
 
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, Fault, Kind
-from bot.sandbox.atlas.auth.credentials import Role
+from bot.sandbox.atlas import PROJECT_ID
 from bot.sandbox.atlas.clock import wall_clock
-from bot.sandbox.atlas.jobs import DeliveryType, RestoreJob
-from bot.sandbox.slack import Fault as SlackFault
+from bot.sandbox.atlas.jobs import RestoreJob
 from tests.acceptance.environment import is_card, is_loading
 from tests.acceptance.watch.environment import TIMEOUT, WatchEnvironment, buttons
 from tests.support.polling import wait_until
@@ -53,33 +51,6 @@ async def test_announcement_shows_the_details_of_the_job(env: WatchEnvironment) 
     assert buttons(message) == ["Cancel this job"]
 
 
-async def test_live_link_updates_the_same_message(env: WatchEnvironment) -> None:
-    await env.start_bot()
-    job_id = env.new_job_id()
-    await env.wait_for_announcement(job_id, "in_progress")
-    job(env, job_id).release(wall_clock())
-
-    message = await env.wait_for_announcement(job_id, "link_live")
-
-    assert buttons(message) == ["Cancel this job"]
-
-
-async def test_used_link_updates_the_same_message_and_keeps_the_button(
-    env: WatchEnvironment,
-) -> None:
-    await env.start_bot()
-    job_id = env.new_job_id("orders-sharded", live=True)
-    await env.wait_for_announcement(job_id, "link_live")
-    job(env, job_id).use()
-
-    message = await env.wait_for_announcement(job_id, "link_used")
-    text = env.slack.state.text_of(message)
-
-    assert "used or withdrawn; it was live since" in text
-    assert "not there yet" not in text
-    assert buttons(message) == ["Cancel this job"]
-
-
 async def test_event_leads_to_the_announcement_long_before_the_poll(env: WatchEnvironment) -> None:
     bot = await env.start_bot(BOT_WATCH_INTERVAL="600", BOT_EVENTS_INTERVAL="1")
     await env.slack.until(lambda: len(env.announcements()) >= len(LIVE_AT_FIRST), TIMEOUT)
@@ -89,15 +60,6 @@ async def test_event_leads_to_the_announcement_long_before_the_poll(env: WatchEn
 
     counted = 'cancel_restore_detection_seconds_bucket{le="15.0"} 1.0'
     await wait_until(lambda: counted in bot.metrics.render().decode(), TIMEOUT)
-
-
-async def test_download_from_a_deleted_cluster_whose_backups_are_kept_is_announced(
-    env: WatchEnvironment,
-) -> None:
-    env.atlas.world.projects[PROJECT_ID].clusters["prod-us"].deleted = True
-    await env.start_bot()
-
-    await env.wait_for_announcement(env.new_job_id("prod-us"))
 
 
 @pytest.mark.parametrize("end", ["cancelled", "expired", "failed", "finished", "gone"])
@@ -124,17 +86,6 @@ async def test_ended_job_updates_the_message_and_removes_the_button(
     assert buttons(message) == []
 
 
-async def test_jobs_of_a_deleted_cluster_are_gone(env: WatchEnvironment) -> None:
-    await env.start_bot()
-    job_id = env.new_job_id("staging-eu")
-    await env.wait_for_announcement(job_id)
-    del env.atlas.world.projects[PROJECT_ID].clusters["staging-eu"]
-
-    message = await env.wait_for_announcement(job_id, "gone")
-
-    assert buttons(message) == []
-
-
 async def test_button_opens_the_dialog_and_the_ended_message_links_to_the_request(
     env: WatchEnvironment,
 ) -> None:
@@ -155,94 +106,3 @@ async def test_button_opens_the_dialog_and_the_ended_message_links_to_the_reques
     assert buttons(message) == []
     (card,) = [m for m in env.slack.state.messages("ops") if is_card(m) and job_id in str(m)]
     assert f"/p{card['ts'].replace('.', '')}|The request>* of <@U0RINA0001>" in str(message)
-
-
-async def test_job_on_a_later_page_is_watched(env: WatchEnvironment) -> None:
-    await env.start_bot()
-    job_id = env.new_job_id("staging-eu")
-    await env.wait_for_announcement(job_id)
-    cluster = env.atlas.world.projects[PROJECT_ID].clusters["staging-eu"]
-    for _ in range(520):
-        env.atlas.world.add_job(cluster, DeliveryType.AUTOMATED)
-    await env.wait_for_reads(cluster="staging-eu", times=3)
-    job(env, job_id).expire()
-
-    await env.wait_for_announcement(job_id, "expired")
-
-
-async def test_post_with_a_lost_answer_is_one_message(env: WatchEnvironment) -> None:
-    await env.start_bot()
-    await env.slack.until(lambda: len(env.announcements()) == len(LIVE_AT_FIRST), TIMEOUT)
-    env.slack.faults.add("chat.postMessage", SlackFault(kind="reset_after"), times=3)
-    job_id = env.new_job_id()
-    await env.slack.until(lambda: job_id in env.announcements(), TIMEOUT)
-    job(env, job_id).cancel()
-
-    message = await env.wait_for_announcement(job_id, "cancelled")
-
-    assert buttons(message) == []
-
-
-async def test_announcements_are_posted_after_temporary_slack_errors(env: WatchEnvironment) -> None:
-    for fault in (
-        SlackFault(kind="ratelimited", seconds=1),
-        SlackFault(kind="status", status=503),
-        SlackFault(kind="garbage"),
-        SlackFault(kind="error", code="something_new"),
-    ):
-        env.slack.faults.add("chat.postMessage", fault)
-    await env.start_bot()
-    await env.slack.until(lambda: set(env.announcements()) == LIVE_AT_FIRST, TIMEOUT)
-
-    assert {len(messages) for messages in env.announcements().values()} == {1}
-
-
-async def test_project_with_an_invalid_key_does_not_stop_the_watch_of_others(
-    env: WatchEnvironment,
-) -> None:
-    world = env.atlas.world
-    other = world.add_project("shop-test")
-    place = world.add_cluster(other, "test-eu")
-    world.add_key("OTHERKEY", "right", {other.id: {Role.RECOVERY_OPERATOR, Role.READ_ONLY}})
-    (env.folder / "projects.toml").write_text(PROJECTS % (PROJECT_ID, other.id))
-    await env.start_bot(
-        BOT_PROJECTS_FILE="projects.toml",
-        MONGODB_ATLAS_PROJECT_ID="",
-        BROKEN_PUBLIC="OTHERKEY",
-        BROKEN_PRIVATE="wrong",
-        GOOD_PUBLIC=PUBLIC_KEY,
-        GOOD_PRIVATE=PRIVATE_KEY,
-    )
-    hidden = world.add_job(place).id
-
-    await env.wait_for_announcement(env.new_job_id())
-
-    assert hidden not in env.announcements()
-
-
-PROJECTS = """
-[[projects]]
-name = "shop-prod"
-id = "%s"
-public_key_env = "GOOD_PUBLIC"
-private_key_env = "GOOD_PRIVATE"
-
-[[projects]]
-name = "shop-test"
-id = "%s"
-public_key_env = "BROKEN_PUBLIC"
-private_key_env = "BROKEN_PRIVATE"
-"""
-
-
-async def test_unreadable_cluster_does_not_stop_the_watch_of_others(env: WatchEnvironment) -> None:
-    broken = Fault(kind=Kind.STATUS, status=500, path="/clusters/prod-us/backup/", times=None)
-    env.atlas.faults.add(broken)
-    await env.start_bot()
-    hidden = env.new_job_id("prod-us")
-    await env.wait_for_announcement(env.new_job_id("prod-eu"))
-    await env.wait_for_announcement(env.new_job_id("staging-eu"))
-    assert hidden not in env.announcements()
-    env.atlas.faults.clear()
-
-    await env.wait_for_announcement(hidden, seconds=30)
