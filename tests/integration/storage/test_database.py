@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from sqlalchemy import Connection, event, text
 
@@ -222,15 +221,6 @@ async def test_database_reconnects_after_a_server_crash(
     assert await count(on_server) == 2
 
 
-async def test_connection_that_is_lost_while_it_opens_raises_not_read(on_server: Database) -> None:
-    @event.listens_for(on_server.engine, "connect")
-    def lose(*_: object) -> None:
-        raise psycopg.OperationalError("connection is closed")
-
-    with pytest.raises(NotRead):
-        await on_server.read(lambda db: db.execute(text("SELECT 1")))
-
-
 async def test_close_does_not_wait_for_a_paused_server_and_logs_no_error(
     server: PostgresServer, on_postgres: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -248,26 +238,6 @@ async def test_close_does_not_wait_for_a_paused_server_and_logs_no_error(
 
     assert took < SLACK
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
-
-
-async def test_abandoned_statement_ends_though_the_server_is_paused(
-    server: PostgresServer, on_server: Database
-) -> None:
-    begun, ended, loop = asyncio.Event(), asyncio.Event(), asyncio.get_running_loop()
-
-    def slowly(db: Connection) -> None:
-        loop.call_soon_threadsafe(begun.set)
-        try:
-            db.execute(text("SELECT pg_sleep(30)"))
-        finally:
-            loop.call_soon_threadsafe(ended.set)
-
-    asking = asyncio.create_task(on_server.write(slowly))
-    await begun.wait()
-    await asyncio.sleep(0.1)
-    async with paused(server):
-        asking.cancel()
-        await asyncio.wait_for(ended.wait(), SLACK)
 
 
 async def test_full_disk_raises_not_recorded_and_later_writes_succeed(in_file: Database) -> None:
@@ -329,18 +299,6 @@ async def test_long_lock_of_another_process_fails_writes_in_time(
     assert await count(in_file) == 1
 
 
-async def test_short_lock_of_another_process_only_delays_a_write(
-    in_file: Database, tmp_path: Path
-) -> None:
-    store = RequestStore(in_file, FakeClock())
-    with locked(tmp_path):
-        writing = asyncio.create_task(store.create(a_request(), RINA))
-        await asyncio.sleep(0.3)
-    await writing
-
-    assert await count(in_file) == 1
-
-
 async def test_new_sqlite_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
     await ensure_current(f"sqlite:///{tmp_path}/bot.db")
 
@@ -359,13 +317,6 @@ def each_check_writes(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_database_can_be_written(database_url: str) -> None:
     async with opened(database_url) as database:
         assert [await database.check_writable() for _ in range(2)] == [None, None]
-
-
-async def test_recent_check_shows_that_the_database_can_be_written(in_file: Database) -> None:
-    assert await in_file.check_writable() is None
-    await each_connection(in_file, "PRAGMA query_only = ON")
-
-    assert await in_file.check_writable() is None
 
 
 async def test_commit_that_wrote_nothing_does_not_show_that_it_can_be_written(
@@ -394,28 +345,6 @@ async def test_writes_survive_a_kill_though_the_log_was_removed(
         assert await count(restarted) == 2
 
 
-@pytest.mark.usefixtures("each_check_writes")
-async def test_full_disk_is_reported_until_there_is_space(
-    in_file: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("bot.storage.sqlite.MIN_FREE_BYTES", 2**62)
-    full = await in_file.check_writable()
-    monkeypatch.undo()
-
-    assert full == "the disk is full"
-    assert await in_file.check_writable() is None
-
-
-@pytest.mark.usefixtures("each_check_writes")
-async def test_read_only_database_is_reported_until_it_can_be_written(in_file: Database) -> None:
-    await each_connection(in_file, "PRAGMA query_only = ON")
-    read_only = await in_file.check_writable()
-    await each_connection(in_file, "PRAGMA query_only = OFF")
-
-    assert read_only == "attempt to write a readonly database"
-    assert await in_file.check_writable() is None
-
-
 async def test_read_only_server_is_reported(on_server: Database) -> None:
     @event.listens_for(on_server.engine, "begin")
     def standby(connection: Connection) -> None:
@@ -425,18 +354,6 @@ async def test_read_only_server_is_reported(on_server: Database) -> None:
 
     assert problem
     assert "read-only transaction" in problem
-
-
-@pytest.mark.usefixtures("each_check_writes")
-async def test_lock_of_another_program_is_reported_until_its_end(
-    on_sqlite: str, tmp_path: Path
-) -> None:
-    async with opened(on_sqlite, timeout=0.2) as database:
-        with locked(tmp_path):
-            problem = await database.check_writable()
-
-        assert problem in {"database is locked", "it does not answer in time"}
-        assert await database.check_writable() is None
 
 
 @pytest.mark.parametrize("copied", [False, True])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.cancellation.lifecycle import Outcome, State
+from bot.cancellation.lifecycle import State
 from bot.storage.database import Database, DatabaseClock, wall_clock
 from bot.storage.lease_store import LONGEST_LEASE, LeaseStore
 from bot.storage.outbox_store import OutboxStore
@@ -99,48 +99,6 @@ async def test_lease_from_before_the_clock_was_set_back_expires_in_time(
 
     assert await env.other.list_runnable() == [request.id]
     assert await env.other.claim(request.id)
-
-
-@pytest.mark.parametrize("back", BACK)
-async def test_runner_continues_after_the_clock_was_set_back(env: Stores, back: float) -> None:
-    request = await env.store.create(a_request(), RINA)
-    running = await env.claim_run(request)
-    env.clock.advance(-back)
-
-    assert await env.leases.renew(request.id)
-    settled = await env.leases.settle(
-        await env.leases.record_delete_sent(running), State.CANCELLED, Outcome(sentence="done")
-    )
-
-    assert settled.state is State.CANCELLED
-
-
-async def test_clock_jump_ahead_lets_another_runner_take_the_lease(env: Stores) -> None:
-    """For another replica the lease has run out: the fence is in the row, not in the clock."""
-    request = await env.store.create(a_request(), RINA)
-    assert await env.leases.claim(request.id)
-    env.clock.advance(3600)
-
-    assert await env.other.claim(request.id)
-
-    assert not await env.leases.renew(request.id)
-
-
-async def test_post_from_before_the_clock_was_set_back_is_delivered(env: Stores) -> None:
-    await env.store.create(a_request(), RINA)
-    env.clock.advance(-3600)
-
-    assert len(await env.outbox.claim("replica-1", 5)) == 1
-
-
-async def test_clock_set_back_a_minute_delays_a_post_by_a_minute(env: Stores) -> None:
-    await env.store.create(a_request(), RINA)
-    env.clock.advance(-60)
-    assert await env.outbox.claim("replica-1", 5) == []
-
-    env.clock.advance(60)
-
-    assert len(await env.outbox.claim("replica-1", 5)) == 1
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

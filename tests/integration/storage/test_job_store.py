@@ -9,7 +9,7 @@ import pytest
 
 from bot.atlas import JobRef, RestoreJob
 from bot.cancellation.events import EventName
-from bot.cancellation.job import USUAL_WAIT, LinkPhase
+from bot.cancellation.job import USUAL_WAIT
 from bot.cancellation.lifecycle import JobFingerprint, Outcome, Request, State
 from bot.cancellation.posts import PostKind
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
@@ -44,26 +44,6 @@ async def test_link_is_expected_at_the_median_of_five_observed_ones(env: Stores)
 
     assert before.expected_at == NOON + USUAL_WAIT
     assert (await env.jobs.get([REF]))[REF].expected_at == NOON + timedelta(seconds=110)
-
-
-async def test_job_is_found_by_its_id_in_the_given_projects(env: Stores) -> None:
-    await env.jobs.record(REF)
-
-    assert await env.jobs.with_id(REF.job_id, [REF.project_id]) == [REF]
-    assert await env.jobs.with_id("f" * 24, [REF.project_id]) == []
-    assert await env.jobs.with_id(REF.job_id, ["f" * 24]) == []
-    assert await env.jobs.with_id(REF.job_id, []) == []
-
-
-async def test_expected_time_of_a_known_job_stays(env: Stores) -> None:
-    await env.jobs.record(REF)
-    env.clock.advance(179)
-    early = await env.jobs.record(REF)
-    env.clock.advance(1)
-    late = await env.jobs.record(REF)
-
-    assert (early.phase, late.phase) == (LinkPhase.EXPECTED, LinkPhase.OVERDUE)
-    assert late.expected_at == early.expected_at
 
 
 async def test_live_link_of_a_waiting_request_is_reported_once_by_all_replicas(env: Stores) -> None:

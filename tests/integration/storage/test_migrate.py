@@ -439,22 +439,7 @@ async def test_tables_of_another_program_are_refused_and_kept(
     assert await empty.read(lambda db: inspect(db).get_table_names()) == [name]
 
 
-async def test_unrelated_tables_in_the_same_database_are_accepted(
-    empty: Database, empty_url: str
-) -> None:
-    await execute(empty, "CREATE TABLE users (id INTEGER)")
-    await ensure_current(empty_url)
-
-    assert await is_current(empty_url)
-
-
 # Several replicas, and other programs.
-
-
-async def test_concurrent_starts_in_one_process_all_succeed(empty_url: str) -> None:
-    await asyncio.gather(*(ensure_current(empty_url) for _ in range(6)))
-
-    assert await is_current(empty_url)
 
 
 async def test_concurrent_starts_of_several_processes_all_succeed(empty_url: str) -> None:
@@ -470,38 +455,12 @@ async def test_concurrent_starts_of_several_processes_all_succeed(empty_url: str
     assert await is_current(empty_url)
 
 
-async def test_concurrent_openings_of_a_new_file_all_succeed(tmp_path: Path) -> None:
-    for number in range(20):
-        url = f"sqlite:///{tmp_path}/bot-{number}.db"
-
-        current = await asyncio.gather(*(is_current(url) for _ in range(6)))
-
-        assert current == [False] * 6
-
-
 @pytest.fixture
 def _short_lock_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema, "LOCK_TIMEOUT", 0.2)
 
 
 LOCK_OF_A_MIGRATION = ("PRAGMA journal_mode = WAL", "BEGIN IMMEDIATE")
-
-
-@pytest.mark.usefixtures("_short_lock_timeout")
-@pytest.mark.parametrize("lock", [LOCK_OF_A_MIGRATION, ("BEGIN EXCLUSIVE",)])
-async def test_start_waiting_for_a_lock_can_be_cancelled(
-    tmp_path: Path, lock: tuple[str, ...]
-) -> None:
-    url = f"sqlite:///{tmp_path}/bot.db"
-    with locked(tmp_path, *lock):
-        start = asyncio.create_task(ensure_current(url))
-        done, _ = await asyncio.wait({start}, timeout=0.7)
-        assert not done
-        start.cancel()
-        done, _ = await asyncio.wait({start}, timeout=20.0)
-
-        assert start in done
-    await ensure_current(url)
 
 
 @pytest.mark.usefixtures("_short_lock_timeout")

@@ -179,10 +179,3 @@ async def test_request_that_waits_again_notifies_its_approvers_again(env: Stores
 
     (due,) = await env.notices.list_due()
     assert due.next_notice_at == due.changed_at
-
-
-async def test_request_without_approvals_has_no_notice(env: Stores) -> None:
-    await env.store.create(a_waiting_request(), RINA)
-
-    assert await env.notices.list_due() == []
-    assert len(await env.claim_posts()) == 1

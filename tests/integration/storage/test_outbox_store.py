@@ -24,12 +24,6 @@ async def kinds(env: Stores) -> list[tuple[PostKind, str]]:
     return [(post.kind, str(post.event)) for post in await env.claim_posts()]
 
 
-async def test_new_request_enqueues_only_its_card(env: Stores) -> None:
-    await env.store.create(a_request(), RINA)
-
-    assert await kinds(env) == [(PostKind.CARD, "request:created")]
-
-
 async def test_post_is_claimed_by_one_replica(env: Stores) -> None:
     await env.store.create(a_request(), RINA)
 
@@ -88,12 +82,6 @@ async def test_posts_of_a_request_wait_for_its_card(env: Stores) -> None:
     ]
 
 
-async def test_place_of_the_card_is_stored_with_the_request(env: Stores) -> None:
-    request = await env.posted(a_waiting_request(approvals=2))
-
-    assert (await env.store.get(request.id)).card == Card(channel="C0OPS", ts="1.1")
-
-
 async def test_post_has_the_request_as_it_is_when_claimed(env: Stores) -> None:
     request = await env.store.create(a_waiting_request(), RINA)
     await env.store.approve(request.id, ADA, allow, keep_all)
@@ -150,18 +138,6 @@ async def test_post_of_a_dead_replica_is_repeated_with_the_same_id(env: Stores) 
     (second,) = await env.claim_posts()
 
     assert (second.client_msg_id, second.attempts) == (first.client_msg_id, 2)
-
-
-async def test_post_to_retry_waits_for_the_delay(env: Stores) -> None:
-    await env.store.create(a_request(), RINA)
-    (post,) = await env.claim_posts()
-
-    await env.outbox.retry_later(post, 7, "ratelimited")
-
-    env.clock.advance(6.9)
-    assert await env.claim_posts() == []
-    env.clock.advance(0.2)
-    assert len(await env.claim_posts()) == 1
 
 
 async def test_dropped_post_is_audited_and_blocks_no_other(env: Stores) -> None:

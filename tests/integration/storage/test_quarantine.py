@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bot.atlas import JobRef
 from bot.cancellation.errors import AlreadyHandled
 from bot.cancellation.lifecycle import JobFingerprint, Outcome, State
 from bot.cancellation.people import People
@@ -20,7 +19,6 @@ from bot.services.quarantine import RETRY_INTERVAL
 from bot.storage.audit_log import AuditLog
 from bot.storage.lease_store import LeaseStore
 from tests.integration.storage.quarantine_environment import (
-    CLUSTER,
     ENFORCED,
     GRACE,
     QuarantineEnv,
@@ -142,16 +140,6 @@ async def test_download_that_began_while_the_bot_was_down_has_its_full_grace_tim
     await pass_seconds(env, GRACE + 5)
 
     assert env.seconds_held(job_id) >= GRACE
-
-
-@pytest.mark.parametrize("changes", [{"deliveryType": "automated"}, {"cancelled": True}])
-async def test_other_jobs_are_not_quarantined(
-    env: QuarantineEnv, changes: dict[str, object]
-) -> None:
-    job_id = env.begin(1, **changes)
-    await env.read_jobs()
-
-    assert await env.state(job_id) is None
 
 
 async def test_observed_download_is_not_cancelled(database: Database) -> None:
@@ -282,38 +270,6 @@ async def test_expected_starter_ends_the_quarantine_once_settled(database: Datab
     assert [too_early, await env.state(job_id)] == [State.QUARANTINED, State.KEPT]
 
 
-async def test_event_of_an_expected_starter_that_two_downloads_share_keeps_neither(
-    env: QuarantineEnv,
-) -> None:
-    first = await quarantined(env)
-    second = env.begin(2)
-    env.show_starter(second, "ETL@shop.example")
-    jobs = env.replicas[0].jobs
-    await jobs.follow()
-    before = (await jobs.starter_of(JobRef(PROJECT_ID, CLUSTER, first))).starter
-    await env.read_jobs()
-    await pass_seconds(env, GRACE + 10)
-
-    assert before
-    assert (before.name, before.certain) == ("ETL@shop.example", True)
-    assert [await env.state(each) for each in (first, second)] == [State.CANCELLED] * 2
-
-
-async def test_event_of_an_expected_starters_automated_restore_keeps_no_download(
-    env: QuarantineEnv,
-) -> None:
-    job_id = env.begin(1)
-    automated = env.begin(5, deliveryType="automated")
-    env.show_starter(automated, "ETL@shop.example")
-    await env.read_jobs()
-    await pass_seconds(env, 7)
-    await env.read_jobs()
-    await env.replicas[0].jobs.follow()
-    await pass_seconds(env, GRACE + 10)
-
-    assert await env.state(job_id) is State.CANCELLED
-
-
 async def test_expected_starter_whose_event_may_be_another_jobs_is_not_cancelled(
     env: QuarantineEnv,
 ) -> None:
@@ -327,44 +283,6 @@ async def test_expected_starter_whose_event_may_be_another_jobs_is_not_cancelled
     assert [before, await env.state(job_id)] == [State.QUARANTINED, State.KEPT]
 
 
-async def test_reads_that_are_ahead_of_the_clock_settle_no_starter(env: QuarantineEnv) -> None:
-    env.clock.jump(-600)
-    job_id = env.begin(1)
-    ref = job_ref(job_id)
-    env.show_starter(job_id, "ETL@shop.example")
-    env.clock.advance(SETTLED_AFTER.total_seconds())
-    by = await env.replicas[0].jobs.starter_of(ref)
-
-    assert by.starter
-    assert not by.settled
-
-
-async def test_starter_is_corrected_once_the_events_other_job_is_read(env: QuarantineEnv) -> None:
-    job_id = await quarantined(env)
-    env.show_starter(env.begin(2), "dana@shop.example")
-    jobs, ref = env.replicas[0].jobs, job_ref(job_id)
-    await jobs.follow()
-    before = (await jobs.starter_of(ref)).starter
-    await env.read_jobs()
-    env.clock.advance(7)
-    await jobs.follow()
-    after = (await jobs.starter_of(ref)).starter
-
-    assert before
-    assert after
-    assert (before.name, before.certain) == ("dana@shop.example", True)
-    assert (after.name, after.certain) == ("dana@shop.example", False)
-
-
-async def test_job_that_ended_by_itself_is_over(env: QuarantineEnv) -> None:
-    job_id = await quarantined(env)
-    env.atlas.change(job_id, failed=True)
-    await pass_seconds(env, GRACE + 5)
-
-    assert await env.state(job_id) is State.OVER
-    assert env.deletes(job_id) == []
-
-
 async def test_nothing_is_cancelled_during_an_outage_of_slack_nor_before_a_new_grace_time(
     env: QuarantineEnv,
 ) -> None:
@@ -376,23 +294,6 @@ async def test_nothing_is_cancelled_during_an_outage_of_slack_nor_before_a_new_g
     assert env.seconds_held(job_id, back_at) >= GRACE
 
 
-async def test_step_that_fails_starts_the_grace_time_again(env: QuarantineEnv) -> None:
-    job_id = await quarantined(env)
-    await pass_seconds(env, GRACE - 3)
-    quarantine = env.replicas[0].quarantine
-
-    async def fail() -> bool:
-        raise OSError("the database is away")
-
-    quarantine.slack_answers = fail
-    with pytest.raises(OSError, match="away"):
-        await quarantine.step()
-    quarantine.slack_answers, failed_at = env.slack_answers, env.clock.elapsed
-    await pass_seconds(env, GRACE + 5)
-
-    assert env.seconds_held(job_id, failed_at) >= GRACE
-
-
 @pytest.mark.parametrize("jump", [3600, -3600])
 async def test_jump_of_the_clock_changes_no_grace_time(env: QuarantineEnv, jump: int) -> None:
     job_id = await quarantined(env)
@@ -400,16 +301,6 @@ async def test_jump_of_the_clock_changes_no_grace_time(env: QuarantineEnv, jump:
     await pass_seconds(env, GRACE + 10)
 
     assert GRACE <= env.seconds_held(job_id) <= GRACE + 10
-
-
-async def test_next_leader_begins_a_new_grace_time(env: QuarantineEnv) -> None:
-    job_id = await quarantined(env)
-    await pass_seconds(env, GRACE - 5)
-    since = env.clock.elapsed
-    env.replicas = [Replica(env, "two")]
-    await pass_seconds(env, GRACE + 10)
-
-    assert GRACE <= env.seconds_held(job_id, since) <= GRACE + 10
 
 
 async def test_downloads_beyond_the_limit_are_announced_only(database: Database) -> None:
@@ -520,13 +411,3 @@ async def test_request_that_waits_before_the_watch_sees_the_job_does_not_shield_
     await pass_seconds(env, GRACE + 10)
     assert len(env.deletes(job_id)) == (mode is Mode.ENFORCE)
     assert await AuditLog(database).verify() == []
-
-
-async def test_policy_that_is_switched_off_during_the_grace_time_cancels_nothing(
-    env: QuarantineEnv,
-) -> None:
-    job_id = await quarantined(env)
-    env.projects.update({PROJECT_ID: {"policies": Policies()}})
-    await pass_seconds(env, GRACE + 5)
-
-    assert await env.state(job_id) is State.OBSERVED

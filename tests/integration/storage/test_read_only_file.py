@@ -57,22 +57,6 @@ async def test_copy_is_read_in_either_journal_mode_and_no_file_appears_beside_it
         assert contents(file.parent) == before
 
 
-async def test_commits_of_a_running_bot_are_seen(file: Path) -> None:
-    reader = only_read(file)
-    counts = [await reader.read_snapshot(requests)]
-    bot = Database(f"sqlite:///{file}", timeout=DATABASE_TIMEOUT)
-    for number in range(2):
-        await RequestStore(bot, FakeClock()).create(
-            a_request(id=f"r{number}", key=f"k{number}"), RINA
-        )
-        counts.append(await reader.read_snapshot(requests))
-    await bot.close()
-    counts.append(await reader.read_snapshot(requests))
-    await reader.close()
-
-    assert counts == [0, 1, 2, 2]
-
-
 async def test_copy_with_its_log_is_read_and_keeps_both(file: Path, tmp_path: Path) -> None:
     bot = Database(f"sqlite:///{file}", timeout=DATABASE_TIMEOUT)
     await RequestStore(bot, FakeClock()).create(a_request(), RINA)

@@ -91,16 +91,6 @@ async def test_concurrent_deliveries_of_one_submission_create_one_request(env: S
     assert await env.events() == ["request:created", "request:approved"]
 
 
-async def test_late_redelivery_returns_its_own_request_while_another_is_open(env: Stores) -> None:
-    first = await env.store.create(a_waiting_request(key="V1", ref=job_ref()), RINA)
-    ended = await env.store.decide(first.id, State.WITHDRAWN, RINA, allow)
-    await env.store.create(a_waiting_request(key="V2", ref=job_ref()), ADA)
-
-    again = await env.store.create(a_waiting_request(key="V1", ref=job_ref()), RINA)
-
-    assert again == ended
-
-
 async def test_concurrent_approvals_of_two_people_complete_the_quorum(env: Stores) -> None:
     request = await env.store.create(a_waiting_request(approvals=2), RINA)
 
@@ -135,15 +125,6 @@ async def test_refused_decision_changes_nothing(env: Stores) -> None:
 
     assert await env.store.get(request.id) == request
     assert await env.events(request=request.id) == ["request:created"]
-
-
-async def test_denial_stores_its_reason_and_its_author(env: Stores) -> None:
-    request = await env.store.create(a_waiting_request(), RINA)
-
-    denied = await env.store.decide(request.id, State.DENIED, ADA, allow, reason="audited")
-
-    assert denied.state is State.DENIED
-    assert denied.outcome == Outcome(sentence="audited", by=ADA.id)
 
 
 async def test_waiting_request_expires(env: Stores) -> None:
@@ -202,15 +183,6 @@ async def test_retry_keeps_approvals_until_the_approval_time_is_over(env: Stores
     assert (late.state, late.approved_by) == (State.AWAITING, frozenset())
     assert late.expires_at == env.clock() + TTL
     assert await env.record.verify() == []
-
-
-async def test_ended_requests_are_not_counted_as_open(env: Stores) -> None:
-    await env.store.create(a_request(), RINA)
-    waiting = await env.store.create(a_waiting_request(), RINA)
-
-    assert (await env.store.counts())[0] == 2
-    await env.store.decide(waiting.id, State.WITHDRAWN, RINA, allow)
-    assert (await env.store.counts())[0] == 1
 
 
 async def test_typed_text_is_not_logged(env: Stores, caplog: pytest.LogCaptureFixture) -> None:

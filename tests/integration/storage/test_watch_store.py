@@ -1,13 +1,13 @@
 """The watch store: one row per job, one message per job."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from bot.atlas import JobRef, JobState, RestoreJob
 from bot.cancellation.lifecycle import Card, JobFingerprint
@@ -17,7 +17,7 @@ from bot.storage.job_store import jobs_among
 from bot.storage.outbox_store import LEASE as CLAIM
 from bot.storage.posts import announcements
 from bot.storage.queries import NEWEST_REQUEST_FOR
-from bot.storage.tables import jobs, posts
+from bot.storage.tables import posts
 from bot.storage.watch_store import (
     FORGET_AFTER,
     LEASE,
@@ -83,15 +83,6 @@ def a_download(**changes: Any) -> RestoreJob:
 # When all clusters were read
 
 
-async def test_time_of_the_last_complete_reads_is_kept(env: Stores) -> None:
-    job_id, times = new_job_id(), [env.clock() - timedelta(seconds=each) for each in (30, 20)]
-    await env.watch.record_watch(PROJECT_ID, times[0])
-    await env.watch.record_watch(PROJECT_ID, times[1])
-    await env.watch.record_watch(PROJECT_ID)
-
-    assert await all_read_at(env, job_id) == times[1]
-
-
 async def test_time_of_the_reads_is_of_one_project_and_not_ahead_of_the_clock(env: Stores) -> None:
     ahead = env.clock() + timedelta(minutes=10)
     await env.watch.record_watch(PROJECT_ID, ahead)
@@ -142,15 +133,6 @@ async def test_all_jobs_of_a_new_cluster_are_announced(env: Stores) -> None:
     assert [each.state for each in changes] == [JobState.CANCELLED]
 
 
-async def test_late_first_read_is_a_first_read(env: Stores) -> None:
-    await env.watch.record_watch(PROJECT_ID)
-    await env.watch.record_clusters(PROJECT_ID, [CLUSTER])
-    env.clock.advance(15)
-    await env.watch.record_clusters(PROJECT_ID, [CLUSTER])
-
-    assert await announced(env.watch, a_download(expired=True)) == []
-
-
 async def test_watch_starts_anew_after_a_week_without_a_read(env: Stores) -> None:
     known = a_download()
     await start_watch(env.watch, known)
@@ -170,24 +152,6 @@ async def test_deleted_cluster_is_returned_while_it_has_open_jobs(env: Stores) -
     assert await env.watch.record_clusters(PROJECT_ID, ["other"]) == [CLUSTER]
     await env.watch.record_jobs(PROJECT_ID, CLUSTER, [])
     assert await env.watch.record_clusters(PROJECT_ID, ["other"]) == []
-
-
-async def test_long_history_is_recorded_in_one_read_and_not_announced(env: Stores) -> None:
-    history = [a_download(expired=True) for _ in range(1001)]
-
-    await start_watch(env.watch, *history)
-
-    count = select(func.count()).select_from(jobs)
-    assert await env.database.read(lambda db: db.scalar(count)) == len(history)
-    assert await claim(env) is None
-
-
-async def test_many_open_jobs_are_announced_in_order(env: Stores) -> None:
-    jobs = [a_download() for _ in range(30)]
-
-    await start_watch(env.watch, *reversed(jobs))
-
-    assert await all_claimed(env) == [job.id for job in jobs]
 
 
 # Announcements
@@ -216,17 +180,6 @@ async def test_announcement_distinguishes_jobs_of_the_first_read_from_others(env
     assert (first.job.was_running, (await claimed(env)).job.was_running) == (True, False)
 
 
-async def test_claimed_announcement_is_not_claimed_again_before_its_lease_ends(env: Stores) -> None:
-    await start_watch(env.watch, a_download())
-    first = await claimed(env)
-    assert await claim(env) is None
-    env.clock.advance(CLAIM.total_seconds())
-
-    second = await claimed(env)
-
-    assert second == replace(first, attempts=2)
-
-
 async def test_announcements_come_after_all_posts_about_requests(env: Stores) -> None:
     await start_watch(env.watch, a_download(), a_download())
     request = await env.store.create(a_request(), RINA)
@@ -235,23 +188,6 @@ async def test_announcements_come_after_all_posts_about_requests(env: Stores) ->
 
     assert len(found) == 2
     assert [post.request.id for post in found if isinstance(post, RequestPost)] == [request.id]
-
-
-async def test_announcements_take_no_place_of_posts_about_requests(env: Stores) -> None:
-    await start_watch(env.watch, a_download(), a_download())
-    await env.store.create(a_request(), RINA)
-
-    found = await env.outbox.claim("replica-1", 1, 0)
-
-    assert [type(post) for post in found] == [RequestPost]
-
-
-async def test_delivered_announcement_is_not_due_again(env: Stores) -> None:
-    await start_watch(env.watch, a_download())
-    await deliver(env, await claimed(env))
-    env.clock.advance(3600)
-
-    assert await claim(env) is None
 
 
 async def test_change_is_delivered_to_the_place_of_the_announcement(env: Stores) -> None:
@@ -279,21 +215,6 @@ async def test_changes_before_the_delivery_need_one_post(env: Stores) -> None:
     assert await claim(env) is None
 
 
-async def test_changes_before_an_update_need_one_post(env: Stores) -> None:
-    """An update that was attempted shows the newest state when it is repeated."""
-    job = await watched(env, is_announced=True)
-    await announced(env.watch, a_download(id=job.id, deliveryUrl=["https://x.invalid/y"]))
-    await env.outbox.retry_later(await claimed(env), 1, "no answer")
-    await announced(env.watch, a_download(id=job.id, expired=True))
-    env.clock.advance(1)
-
-    post = await claimed(env)
-    await deliver(env, post)
-
-    assert post.job.state is JobState.EXPIRED
-    assert await claim(env) is None
-
-
 async def test_new_announcement_is_posted_before_a_later_change_of_another(env: Stores) -> None:
     job, new = await watched(env, is_announced=True), a_download()
     env.clock.advance(1)
@@ -313,31 +234,6 @@ async def test_change_during_a_delivery_is_shown_by_an_edit(env: Stores) -> None
     await deliver(env, first)
 
     assert (await claimed(env)).job.state is JobState.CANCELLED
-
-
-async def test_change_after_a_lost_answer_updates_the_announcement(env: Stores) -> None:
-    """Slack may have the first attempt, and takes the repetition for the same message."""
-    job = await watched(env)
-    first = await claimed(env)
-    await env.outbox.retry_later(first, 1, "no answer")
-    await announced(env.watch, a_download(id=job.id, cancelled=True))
-    env.clock.advance(1)
-    again = await claimed(env)
-    assert again.client_msg_id == first.client_msg_id
-    await deliver(env, again)
-
-    update = await claimed(env)
-
-    assert (update.job.state, update.place) == (JobState.CANCELLED, HERE)
-
-
-async def test_announcement_to_retry_waits(env: Stores) -> None:
-    await start_watch(env.watch, a_download())
-    await env.outbox.retry_later(await claimed(env), 30, "x" * 1000)
-    assert await claim(env) is None
-    env.clock.advance(30)
-
-    assert (await claimed(env)).attempts == 2
 
 
 async def test_dropped_announcement_is_posted_only_when_the_job_changes(env: Stores) -> None:
