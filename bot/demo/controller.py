@@ -187,7 +187,7 @@ class Controller:
                 for job in cluster.jobs.values()
                 if job.delivery_type is DeliveryType.AUTOMATED and not job.over
             )
-        job = self.atlas.world.add_job(cluster)
+        job = self.atlas.world.add_job(cluster, by=scenario.starter)
         delay = scenario.link_after
         self._link = asyncio.get_running_loop().call_later(delay, self._release_link, job)
         return job

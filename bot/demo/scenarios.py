@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bot.sandbox.atlas import PRESETS, Fault
+from bot.sandbox.atlas.activity import DANA, Actor
 from bot.sandbox.atlas.faults import Kind
 
 CLUSTER = "prod-eu"
@@ -21,6 +22,8 @@ LONG_DELETE = 6.0
 RINA, ADA, ABE = "U0RINA0001", "U0ADA00001", "U0ABE00001"
 GROUP, OPS = "S0APPROVE1", "C0OPS00001"
 
+QUARANTINE = {"BOT_QUARANTINE": "enforce", "BOT_QUARANTINE_LIMIT": "100"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
@@ -35,6 +38,7 @@ class Scenario:
         settings: further settings of the bot.
         second: the person whom a second tab shows.
         is_automated: an automated restore is to be cancelled, not a download that starts now.
+        starter: who starts the download, as the activity feed names them.
         link_after: seconds from the start of the download to its link.
         fault: the fault of Atlas, in a sentence.
         faults: the same for the fake Atlas.
@@ -48,6 +52,7 @@ class Scenario:
     settings: Mapping[str, str] = field(default_factory=dict)
     second: str = ""
     is_automated: bool = False
+    starter: Actor = DANA
     link_after: float = LINK_AFTER
     fault: str = ""
     faults: tuple[Fault, ...] = field(default=())
@@ -139,11 +144,19 @@ PEOPLE_AND_TIME = (
         ),
         without_approval=True,
         second="ada",
-        settings={
-            "BOT_QUARANTINE": "enforce",
-            "BOT_QUARANTINE_GRACE": "30",
-            "BOT_QUARANTINE_LIMIT": "100",
-        },
+        settings={**QUARANTINE, "BOT_QUARANTINE_GRACE": "30"},
+    ),
+    Scenario(
+        name="not-mine",
+        title="Was it you?",
+        hint=(
+            "Atlas says that Rina started this download. The bot asks her in the app's messages: "
+            "press It was not me, and it cancels the download at once."
+        ),
+        without_approval=True,
+        second="ada",
+        settings=QUARANTINE,
+        starter=Actor.user("rina@example.com"),
     ),
 )
 

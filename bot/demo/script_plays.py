@@ -81,6 +81,18 @@ async def keep_nothing(session: ScriptSession) -> None:
     await _end(session)
 
 
+async def deny_the_start(session: ScriptSession) -> None:
+    await _announce(session)
+    question = await session.wait_for_direct_message(REQUESTER, "Was it you?")
+    session.print_step("It asks Rina directly, whose account Atlas names")
+    session.quote(question, 2)
+    session.print_step("Rina clicks “It was not me”")
+    await session.slack.people.clicks(REQUESTER, question, "cancel_restore_not_mine")
+    await _end(session)
+    session.print_step("The card, which is the announcement, says who denied it")
+    session.quote(session.card(), 2)
+
+
 async def _announce(session: ScriptSession) -> None:
     session.print_step("A download of prod-eu is started in Atlas")
     announcement = await session.wait_for_announcement()
@@ -126,4 +138,5 @@ PLAYS: Mapping[str, Play] = {
     "alone": act_alone,
     "link-live": wait_for_the_link,
     "quarantine": keep_nothing,
+    "not-mine": deny_the_start,
 }

@@ -79,7 +79,7 @@ class ScriptSession:
 
     def _announcement(self) -> Json | None:
         is_refused = any(item.fault.path for item in self.controller.atlas.faults.active)
-        words = self.job.id if is_refused else "@shop.example"
+        words = self.job.id if is_refused else "example"  # in the name of each starter
         return next((each for each in self._posts() if words in str(each)), None)
 
     def _posts(self) -> list[Json]:

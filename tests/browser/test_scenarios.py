@@ -116,6 +116,20 @@ async def test_scenario_quarantine_keeps_the_download_with_a_reason(
     assert controller.atlas.world.job(job).state == "running"
 
 
+async def test_scenario_not_mine_asks_the_starter_and_cancels_at_once(tab: OpenTab) -> None:
+    rina = await tab("rina")
+    await rina.start_scenario("not-mine")
+    await rina.wait_for_quarantine()
+    await rina.go(APP)
+    await rina.wait_for(".message", "Was it you?")
+    await rina.click("[data-action=cancel_restore_not_mine]")
+    await rina.click("#confirm button", "It was not me")
+    await rina.wait_for(".message", "You answered that it was not you")
+    await rina.go("ops")
+    await rina.wait_for_quarantine(CONFIRMED)
+    await rina.wait_for_quarantine("Not mine")
+
+
 async def test_scenario_automated_shows_the_refusal(rina: Screen) -> None:
     await rina.start_scenario("automated")
     await rina.click("button", "Type the command for me")
