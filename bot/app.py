@@ -39,7 +39,7 @@ from bot.startup_checks import (
     migrate,
     run_steps,
 )
-from bot.tasks import BackgroundTasks, Loop, Supervisor, cancel_and_wait
+from bot.tasks import BackgroundTasks, Loop, Supervisor, cancel_and_wait, repeat
 from bot.timings import DEFAULT_TIMINGS, Timings
 from bot.web.metrics import Detail, Metrics, add_routes
 from bot.web.server import WebServer
@@ -124,7 +124,9 @@ class Bot:
         channels = self._start_outbox(links, direct)
         self._follow_projects(names)
         self._services.organizations.on_change = partial(self._follow_projects, names)
-        self._start_loop(self._services.organizations.run, "organizations")
+        organizations, retry = self._services.organizations, self._timings.organization_retry
+        follow = partial(repeat, organizations.follow, retry, "organizations not read")
+        self._start_loop(follow, "organizations")
         self._start_loop(self._services.cluster_entries.run, "entries of clusters")
         self._start_receiver(receiver, client, links, directory)
 

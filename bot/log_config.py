@@ -1,17 +1,24 @@
-"""Structured logs of the bot and its libraries through one chain, with secrets redacted."""
+"""Structured logs of the bot and its libraries through one chain, with secrets redacted.
+
+The request's id is on every line from the command to the outcome: the command creates it, the
+dialog's metadata keeps it, and the request takes it.
+"""
 
 import json
 import logging
 import re
+import secrets
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TextIO
 from urllib.parse import quote, quote_plus
 
 import structlog
 from pydantic import SecretStr
+from structlog.contextvars import bound_contextvars, get_contextvars
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 #: Bolt's warning when `SLACK_BOT_TOKEN` is in the environment; the client has the token.
@@ -19,6 +26,7 @@ BOLT_CLIENT_WARNING = "As you gave `client` as well, `token` will be unused."
 #: The modules of aiohttp's errors about a request that is not HTTP, or whose body breaks off.
 REQUEST_ERRORS = ("aiohttp.http", "aiohttp.web_protocol")
 ACCEPT_ERROR = "socket.accept() out of system resource"
+_ID = re.compile(r"[0-9a-f]{32}")
 HIDDEN = "[redacted]"
 REMOVED = "[removed]"  #: what stands in a reason for a secret that a person typed
 MIN_SECRET_LENGTH = 6  #: shorter values are not redacted, since they are often ordinary words
@@ -229,3 +237,23 @@ class LogThrottle:
             return 0
         events, self._count, self._last = self._count, 0, now
         return events
+
+
+@contextmanager
+def bind_to_log(request: str | None) -> Iterator[None]:
+    """Bind the request's id to every log line within the context; None keeps the current one."""
+    with bound_contextvars(**({"request": request} if request else {})):
+        yield
+
+
+def current_request_id() -> str | None:
+    return get_contextvars().get("request")
+
+
+def new_request_id() -> str:
+    """Return a new request id: 128 random bits in hex."""
+    return secrets.token_hex(16)
+
+
+def is_request_id(value: object) -> bool:
+    return isinstance(value, str) and bool(_ID.fullmatch(value))

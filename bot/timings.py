@@ -63,10 +63,6 @@ class Timings:
     rate_limit_pause: float = 2.5  # when the watch's share of the rate limit is used up
     key_refused_pause: float = 60.0  # when Atlas refuses the key of a project
 
-    # Roles of the key, and expiry of a service account's secret
-    key_access_interval: float = 300.0  # between two reads
-    key_access_retry: float = 60.0  # after a read that Atlas did not answer
-
     # Audit webhook
     webhook_poll_interval: float = 1.0  # between two reads of what is unsent
     webhook_count_interval: float = 5.0  # between two reads of the lag

@@ -11,7 +11,7 @@ from bot.atlas import AtlasCanceller, AtlasHttp, AtlasReader, CallRecord, Creden
 from bot.services.cluster_entries import ClusterEntries
 from bot.services.job_search import JobFinder
 from bot.services.jobs import ActivityFeeds, Jobs
-from bot.services.projects import Organization, Organizations, Project, Projects, follow_key_access
+from bot.services.projects import Organization, Organizations, Project, Projects, read_key_access
 from bot.services.rate_limit import CallPacer
 from bot.services.rights import ResolvePeople, RightsCheck
 from bot.services.runner import Runner
@@ -31,6 +31,7 @@ from bot.web.metrics import Metrics
 
 #: Takes the number of connections that a process holds, returns that of the others.
 Report: TypeAlias = Callable[[int], Awaitable[int]]
+KEY_ACCESS_RETRY = 60.0  #: seconds until a key is read again that Atlas did not answer about
 BACKUP_PATH = "/backup/"  #: all paths that contain this share one rate limit per project
 #: The end of the path of the activity feed, which has a rate limit of its own.
 EVENTS_PATH = "/events"
@@ -130,7 +131,7 @@ class CoreServices:
         self.clients = AtlasClients(self.settings.atlas, self.metrics, self.projects)
         for project in self.settings.projects:
             self.projects.add(self.clients.project(project))
-        self.organizations = Organizations(self.projects, timings=self.timings)
+        self.organizations = Organizations(self.projects, self.timings.organization_interval)
         self.apply(self.settings)
         self.pacer = CallPacer(self.timings.watch_call_interval)
         self._build_stores()
@@ -231,8 +232,12 @@ class CoreServices:
                 self.metrics.secret_expires.labels(project=project.name).set(expiry)
             self.projects.update({project.id: {"key_may_cancel": access.may_cancel}})
 
-        await asyncio.wait({after}, timeout=self.timings.key_access_retry)
-        await follow_key_access(project.atlas, project.id, on_read, turn=self.pacer.wait)
+        async def read() -> float:
+            await self.pacer.wait()
+            return await read_key_access(project, on_read)
+
+        await asyncio.wait({after}, timeout=KEY_ACCESS_RETRY)
+        await repeat(read, KEY_ACCESS_RETRY, "key not read")
 
     async def check_database(self) -> str | None:
         """Return a sentence for `/readyz` unless the database can be written."""

@@ -1,7 +1,7 @@
 """The projects that the bot serves, and what their keys may do."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +12,9 @@ from bot.atlas import Project as AtlasProject
 from bot.cancellation.errors import KeyMayNotCancel, NotAllowed, UnknownProject
 from bot.cancellation.policy import Policies, Policy, matches, may_cancel
 from bot.services.rate_limit import RateLimitBudget, events_budget
-from bot.timings import DEFAULT_TIMINGS, Timings
+from bot.timings import Timings
+
+KEY_ACCESS_AGE = 240.0  #: seconds for which what Atlas says about a key is not read again
 
 log = structlog.get_logger(__name__)
 
@@ -123,26 +125,15 @@ class Projects:
         return added, gone
 
 
-async def follow_key_access(
-    atlas: AtlasReader,
-    project_id: str,
-    on_read: Callable[[KeyAccess], None],
-    *,
-    turn: Callable[[], Awaitable[object]],
-    timings: Timings = DEFAULT_TIMINGS,
-    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-) -> None:
-    """Read what a key may do again and again, each time in its `turn`; sooner without an answer."""
-    while True:
-        pause = timings.key_access_interval
-        await turn()
-        try:
-            on_read(await atlas.key_access(project_id))
-        except AtlasError as error:
-            log.info("what the key may do is not known", project=project_id, why=str(error))
-            if isinstance(error, AtlasUnavailable):
-                pause = timings.key_access_retry
-        await sleep(pause)
+async def read_key_access(project: Project, on_read: Callable[[KeyAccess], None]) -> float:
+    """Read what the key of a project may do; return further seconds until the next read."""
+    try:
+        on_read(await project.atlas.key_access(project.id))
+    except AtlasError as error:
+        log.info("what the key may do is not known", project=project.id, why=str(error))
+        if isinstance(error, AtlasUnavailable):
+            return 0.0
+    return KEY_ACCESS_AGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,8 +152,7 @@ class Organizations:
     """Keeps the projects of the organizations up to date."""
 
     projects: Projects
-    timings: Timings = DEFAULT_TIMINGS
-    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    interval: float = Timings.organization_interval  #: seconds between two reads of complete lists
     on_change: Callable[[], None] = lambda: None  #: called after projects may have changed
 
     def __post_init__(self) -> None:
@@ -182,14 +172,12 @@ class Organizations:
         self._all = tuple(organizations)
         self._apply()
 
-    async def run(self) -> None:
-        """Read the lists again and again; sooner while one cannot be read."""
-        while self._all:
-            failed = await self.read()
-            for sentence in failed:
-                log.warning("organization not read, retrying", why=sentence)
-            retry, interval = self.timings.organization_retry, self.timings.organization_interval
-            await self.sleep(retry if failed else interval)
+    async def follow(self) -> float:
+        """Read the lists; return the seconds until the next read, none where one was not read."""
+        failed = await self.read()
+        for sentence in failed:
+            log.warning("organization not read, retrying", why=sentence)
+        return 0.0 if failed else self.interval
 
     async def read(self) -> list[str]:
         """Read all lists, and return what could not be read and why; those projects stay."""

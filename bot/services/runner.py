@@ -22,7 +22,7 @@ from bot.cancellation.lifecycle import (
     next_step,
 )
 from bot.cancellation.people import Person
-from bot.cancellation.request_context import bind_to_log
+from bot.log_config import bind_to_log
 from bot.services.projects import Project, Projects
 from bot.services.rights import RightsCheck
 from bot.storage.lease_store import LeaseStore

@@ -16,8 +16,7 @@ from bot.cancellation.lifecycle import Ask, Request, State
 from bot.cancellation.people import NO_ONE, ActingPerson
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import recipients
-from bot.cancellation.request_context import new_request_id
-from bot.log_config import without_secrets
+from bot.log_config import new_request_id, without_secrets
 from bot.services.job_search import JobFinder
 from bot.services.jobs import FEED_TIMEOUT, Jobs
 from bot.services.projects import Projects

@@ -12,7 +12,7 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
-from bot.cancellation.request_context import bind_to_log, new_request_id
+from bot.log_config import bind_to_log, new_request_id
 from bot.slack import command, home, lists, mrkdwn, question
 from bot.slack.blockkit import private
 from bot.slack.card import handlers as card_handlers

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from bot.atlas import JobRef, is_cluster_name, is_object_id
-from bot.cancellation.request_context import is_request_id
+from bot.log_config import is_request_id
 from bot.slack.blockkit import cut
 from bot.slack.deployment import command
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.cancellation.people import Kind
-from bot.cancellation.request_context import current_request_id, is_request_id
+from bot.log_config import current_request_id, is_request_id
 from bot.slack import ids
 from bot.slack.blockkit import METADATA
 from bot.slack.client import Identity

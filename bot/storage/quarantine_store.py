@@ -18,7 +18,7 @@ from bot.cancellation.job import Job, QuarantineDecision, StarterAnswer
 from bot.cancellation.lifecycle import Ending, Outcome, Request, State
 from bot.cancellation.posts import PostKind
 from bot.cancellation.quarantine import Mode, WatchedCluster
-from bot.cancellation.request_context import new_request_id
+from bot.log_config import new_request_id
 from bot.storage import queries
 from bot.storage.job_store import get_or_new
 from bot.storage.request_store import add_request

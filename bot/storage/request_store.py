@@ -15,7 +15,7 @@ from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import UNDECIDED, Outcome, Request, State, replaced_by
 from bot.cancellation.people import ActingPerson
 from bot.cancellation.posts import PostKind
-from bot.cancellation.request_context import new_request_id
+from bot.log_config import new_request_id
 from bot.storage import queries
 from bot.storage.job_store import change
 from bot.storage.posts import show_second_card

@@ -13,7 +13,7 @@ from bot.cancellation import errors
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.lifecycle import TYPED_TEXTS, Ask, Request, State
-from bot.cancellation.request_context import current_request_id
+from bot.log_config import current_request_id
 from bot.services.service import Submission
 from bot.slack import ids
 from bot.slack.client import Links

@@ -13,7 +13,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.cancellation.errors import RightsNotChecked, StorageError
 from bot.cancellation.job import Job
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
-from bot.cancellation.request_context import bind_to_log
+from bot.log_config import bind_to_log
 from bot.slack.errors import (
     CALL_ERRORS,
     CannotPost,

@@ -7,7 +7,7 @@ import pytest
 import structlog
 from structlog.contextvars import merge_contextvars
 
-from bot.cancellation.request_context import is_request_id
+from bot.log_config import is_request_id
 from bot.slack import ids
 from bot.slack.payloads import may_begin, request_in
 from tests.support.domain import JOB_ID, PROJECT_ID

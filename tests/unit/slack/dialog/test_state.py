@@ -13,7 +13,7 @@ from structlog.contextvars import bound_contextvars
 
 from bot.cancellation.lifecycle import JobFingerprint
 from bot.cancellation.policy import Policy
-from bot.cancellation.request_context import new_request_id
+from bot.log_config import new_request_id
 from bot.slack import ids
 from bot.slack.channels import Placement
 from bot.slack.dialog import job_details
