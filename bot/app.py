@@ -30,9 +30,11 @@ from bot.slack.directory import Directory
 from bot.slack.outbox.worker import Outbox
 from bot.slack.receivers.http import MAX_BODY_BYTES, HttpReceiver
 from bot.slack.receivers.socket_mode import SocketModeReceiver
-from bot.slack.token_status import AUTH_TEST_INTERVAL, TokenStatus, answers
 from bot.startup_checks import (
+    AUTH_TEST_INTERVAL,
     StartError,
+    TokenStatus,
+    answers,
     authenticate_slack,
     collect_slack_errors,
     load_project_names,

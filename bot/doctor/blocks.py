@@ -30,9 +30,9 @@ from bot.slack.card import views as card_views
 from bot.slack.channels import Placement
 from bot.slack.client import Links, code_of
 from bot.slack.command import help_text
-from bot.slack.dialog import job_details, pickers
+from bot.slack.dialog import job_details
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.state import DialogState
+from bot.slack.dialog.state import DialogState, cluster_picker, job_picker, project_picker
 from bot.slack.errors import CALL_ERRORS, RateLimited, translate_error
 from bot.storage.history import PastRequest
 
@@ -226,11 +226,9 @@ def _views(links: Links) -> Iterator[tuple[str, dict[str, Any]]]:
     details = job_details.details(DETAILS, POLICY, place, links, may_act_alone=True)
     why = "y" * blockkit.ALERT
     selects = [
-        pickers.project_picker(PROJECTS, PROJECTS[0].id),
-        pickers.cluster_picker([f"{number:064}" for number in range(250)]),
-        pickers.job_picker(
-            [(replace(REF, job_id=f"{number:024}"), JOB) for number in range(250)], WHEN
-        ),
+        project_picker(PROJECTS, PROJECTS[0].id),
+        cluster_picker([f"{number:064}" for number in range(250)]),
+        job_picker([(replace(REF, job_id=f"{number:024}"), JOB) for number in range(250)], WHEN),
     ]
     with_pickers = replace(ABOUT, has_pickers=True)
     parts = home.RequestParts(VIEWER, links, lambda _ref: POLICY, {REF: KNOWN})

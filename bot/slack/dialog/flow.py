@@ -32,10 +32,10 @@ from bot.slack.channels import ChannelUnknown, NoPlacement
 from bot.slack.client import Links
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import with_example
-from bot.slack.dialog import pickers, views
+from bot.slack.dialog import views
 from bot.slack.dialog.calls import Dialog
 from bot.slack.dialog.job_details import JobReader
-from bot.slack.dialog.state import DialogState
+from bot.slack.dialog.state import DialogState, cluster_picker, job_picker, project_picker
 from bot.slack.dialog.views import Content
 from bot.slack.errors import sentence_for
 from bot.slack.grammar import closest_keyword
@@ -190,7 +190,7 @@ class Flow:
             cluster=cluster if project else None,
         )
         if len(projects) > 1:
-            self._add(pickers.project_picker(projects, self.state.project_id))
+            self._add(project_picker(projects, self.state.project_id))
         return _ambiguous_cluster(word, owners) if word and project is None else ""
 
     async def _choose_cluster(self, project: Project) -> Content:
@@ -199,7 +199,7 @@ class Flow:
         name, unread = mrkdwn.one_line(project.name), _unread(clusters.unread_text("cluster"))
         if not clusters:
             return views.note(f"{name} has no cluster.{unread}", again=True)
-        self._add(pickers.cluster_picker(clusters))
+        self._add(cluster_picker(clusters))
         return views.note(
             f"{name} has {mrkdwn.count(len(clusters), 'cluster')}. Choose one.{unread}"
         )
@@ -213,14 +213,14 @@ class Flow:
         if isinstance(jobs, AtlasError):
             self.state = replace(self.state, cluster=None)
             if names:
-                self._add(pickers.cluster_picker(names))
+                self._add(cluster_picker(names))
             meant = mrkdwn.did_you_mean(difflib.get_close_matches(cluster, names))
             why = f":warning: {name}: {mrkdwn.escape(str(jobs))}{meant}"
             return views.note(why, again=not self.pickers)
-        self._add(pickers.cluster_picker(names, cluster))
+        self._add(cluster_picker(names, cluster))
         if jobs:
             refs = [(JobRef(project.id, cluster, job.id), job) for job in jobs]
-            self._add(pickers.job_picker(refs, datetime.now(UTC)))
+            self._add(job_picker(refs, datetime.now(UTC)))
         count = mrkdwn.count(len(jobs), "download") if jobs else "No download"
         text = f"{count} of {name} can be cancelled now.{_unread(jobs.unread_text('job'))}"
         return views.note(text, again=not jobs)

@@ -21,12 +21,12 @@ from bot.slack.decisions import Decisions
 from bot.slack.dependencies import Dependencies, OnHomeClick
 from bot.slack.dialog import views
 from bot.slack.dialog.flow import update_dialog
-from bot.slack.dialog.pickers import read_pickers
 from bot.slack.dialog.state import (
     DETAILS_NOT_SHOWN,
     PICKERS,
     DialogState,
     UnreadableDialog,
+    read_pickers,
     read_state,
     selection,
     submit_problem,

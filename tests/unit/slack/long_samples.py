@@ -7,9 +7,9 @@ from bot.atlas import JobRef
 from bot.cancellation.policy import Policies, Policy
 from bot.services.job_search import CancellableJob, ClusterRef, Search, UnreadCluster
 from bot.services.projects import Project
-from bot.slack.dialog import job_details, pickers
+from bot.slack.dialog import job_details
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.state import DialogState
+from bot.slack.dialog.state import DialogState, cluster_picker, job_picker, project_picker
 from tests.support.clock import NOON
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job
 from tests.support.fake_atlas import FakeAtlas
@@ -47,9 +47,9 @@ def views() -> dict[str, dict[str, Any]]:
     many = [project(number) for number in range(250)]
     refs = [replace(REF, job_id=f"{number:024x}") for number in range(120)]
     selects = [
-        pickers.project_picker(many, many[0].id),
-        pickers.cluster_picker([f"{LONG[:60]}{number:04}" for number in range(400)], LONG),
-        pickers.job_picker([(ref, a_job(timestamp="2024-01-01T00:00:00Z")) for ref in refs], NOON),
+        project_picker(many, many[0].id),
+        cluster_picker([f"{LONG[:60]}{number:04}" for number in range(400)], LONG),
+        job_picker([(ref, a_job(timestamp="2024-01-01T00:00:00Z")) for ref in refs], NOON),
     ]
     details = job_details.details(
         replace(samples.sight(**samples.LIVE), ref=REF, project_name=samples.LONG_NAME),

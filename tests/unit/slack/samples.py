@@ -22,9 +22,9 @@ from bot.slack import home, ids, lists, mrkdwn, question
 from bot.slack.card import replies as card_replies
 from bot.slack.card import views as card_views
 from bot.slack.channels import Placement
-from bot.slack.dialog import job_details, pickers
+from bot.slack.dialog import job_details
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.state import DialogState
+from bot.slack.dialog.state import DialogState, cluster_picker, job_picker, project_picker
 from bot.slack.dialog.views import Content
 from bot.storage.history import PastRequest
 from tests.support.clock import NOON
@@ -190,9 +190,9 @@ def with_pickers(content: Content, *, has_job: bool = True) -> dict[str, Any]:
     """The dialog with pickers in which a cluster is selected, and its job or not."""
     state = replace(asked(), has_pickers=True, job_id=JOB_ID if has_job else None)
     selects = [
-        pickers.project_picker(PROJECTS, PROJECT_ID),
-        pickers.cluster_picker(["prod-eu"], "prod-eu"),
-        pickers.job_picker([(job_ref(), a_job())], NOON),
+        project_picker(PROJECTS, PROJECT_ID),
+        cluster_picker(["prod-eu"], "prod-eu"),
+        job_picker([(job_ref(), a_job())], NOON),
     ]
     return dialog_views.view(state, content, selects, PROJECTS[:1])
 

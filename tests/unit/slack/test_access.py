@@ -10,9 +10,8 @@ from bot.atlas import JobRef
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy
 from bot.slack import ids
-from bot.slack.dialog import pickers
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.state import DialogState
+from bot.slack.dialog.state import DialogState, cluster_picker
 from bot.slack.grammar import job_value
 from tests.support.domain import JOB_ID, PROJECT_ID
 from tests.support.service import CLUSTER
@@ -27,7 +26,7 @@ ABOUT = DialogState(asked_in="C0OPS").about(REF)
 PICKER = dialog_views.view(
     replace(ABOUT, has_pickers=True),
     dialog_views.note("Choose one."),
-    [pickers.cluster_picker([CLUSTER], CLUSTER)],
+    [cluster_picker([CLUSTER], CLUSTER)],
 )
 SHORTCUT = {
     "type": "message_action",

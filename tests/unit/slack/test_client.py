@@ -11,7 +11,7 @@ from slack_sdk.errors import SlackApiError
 
 from bot.slack.client import MAX_CONNECTIONS, SlackClient, new_session
 from bot.slack.errors import CALL_ERRORS, InvalidToken, SlackUnavailable, translate_error
-from bot.slack.token_status import AUTH_TEST_INTERVAL, TOKEN_RETEST_INTERVAL, TokenStatus
+from bot.startup_checks import AUTH_TEST_INTERVAL, TOKEN_RETEST_INTERVAL, TokenStatus
 
 Answer = Callable[[web.Request], Awaitable[web.Response]]
 

@@ -8,16 +8,22 @@ import pytest
 from bot.cancellation.policy import Policies, Policy
 from bot.services.projects import Project
 from bot.slack import ids
-from bot.slack.dialog import pickers
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.state import DialogState, read_state
+from bot.slack.dialog.state import (
+    DialogState,
+    cluster_picker,
+    job_age,
+    job_label,
+    project_picker,
+    read_state,
+)
 from tests.support.clock import NOON
 from tests.support.domain import a_job
 from tests.support.fake_atlas import FakeAtlas
 
 
 def test_four_hundred_clusters_are_offered_in_groups_with_the_selected_one() -> None:
-    picker = pickers.cluster_picker([f"c{number:03}" for number in range(400)], "gone")
+    picker = cluster_picker([f"c{number:03}" for number in range(400)], "gone")
     groups = [group["options"] for group in picker["element"]["option_groups"]]
 
     assert [len(group) for group in groups] == [100, 100, 100, 100, 1]
@@ -54,14 +60,14 @@ OLD = "5b622f7087d9d6039fafe03f"  #: a job of 2018
     ],
 )
 def test_job_option_has_label_and_age(job: Any, label: str, age: str) -> None:
-    assert pickers.label(job, NOON) == label
-    assert pickers.age(job, NOON) == age
+    assert job_label(job, NOON) == label
+    assert job_age(job, NOON) == age
 
 
 def test_implausible_start_time_is_not_shown() -> None:
     future = a_job(id=f"{int(datetime(2100, 1, 1, tzinfo=UTC).timestamp()):08x}{'0' * 16}")
 
-    assert pickers.age(future, NOON) == ""
+    assert job_age(future, NOON) == ""
 
 
 def a_project(number: int, *, read_only: bool) -> Project:
@@ -87,7 +93,7 @@ def test_picker_of_a_read_only_project_is_only_closed(
     projects = [a_project(n, read_only=each) for n, each in enumerate(read_only)]
     chosen = None if selected is None else projects[selected].id
     state = DialogState(project_id=chosen, asked_in="C1", has_pickers=True)
-    select = pickers.project_picker(projects, chosen)
+    select = project_picker(projects, chosen)
     offered = [each for each in projects if chosen in {None, each.id}]
     view = dialog_views.view(state, dialog_views.note("Choose one."), [select], offered)
 
