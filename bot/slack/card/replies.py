@@ -132,7 +132,7 @@ def _waits_again(post: RequestPost) -> str:
     missing = post.request.approvals_missing
     more = mrkdwn.count(missing, "more approval")
     waits = f"The request waits. {more} needed." if missing else LOST_RIGHT
-    return f":hourglass_flowing_sand: {{Job}} was not cancelled.{{sentence}}\n{waits}"
+    return f":hourglass_flowing_sand: {{Job}} goes on.{{sentence}}\n{waits}"
 
 
 def _retried(post: RequestPost) -> str:

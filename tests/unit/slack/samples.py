@@ -5,7 +5,18 @@ from datetime import timedelta
 from typing import Any
 
 from bot.atlas import JobRef, JobState
-from bot.cancellation.errors import KeyMayNotCancel, ReadOnly
+from bot.cancellation.errors import (
+    AlreadyHandled,
+    AlreadyReviewed,
+    CancellationError,
+    ChannelNotAllowed,
+    JobAlreadyRequested,
+    KeyMayNotCancel,
+    NotAnApprover,
+    NotRecorded,
+    ReadOnly,
+    RequestExpired,
+)
 from bot.cancellation.events import EventName
 from bot.cancellation.job import Job, Lead, LinkPhase, StarterAnswer
 from bot.cancellation.lifecycle import Approval, Card, JobFingerprint, Outcome, Request, State
@@ -18,7 +29,7 @@ from bot.services.job_search import CancellableJob, ClusterRef, Search, UnreadCl
 from bot.services.projects import Project
 from bot.services.service import JobDetails
 from bot.slack import announcement as announcement_views
-from bot.slack import home, ids, lists, mrkdwn, question
+from bot.slack import blockkit, command, home, ids, job_lines, lists, mrkdwn, question
 from bot.slack.card import replies as card_replies
 from bot.slack.card import views as card_views
 from bot.slack.channels import Placement
@@ -26,6 +37,8 @@ from bot.slack.dialog import job_details
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.state import DialogState, cluster_picker, job_picker, project_picker
 from bot.slack.dialog.views import Content
+from bot.slack.errors import internal_error_text, private_refusal
+from bot.slack.grammar import InvalidCommand
 from bot.storage.history import PastRequest
 from tests.support.clock import NOON
 from tests.support.domain import JOB_ID, PROJECT_ID, RINA, SHOWN, a_job, a_request, an_ask, job_ref
@@ -104,16 +117,13 @@ OTHER_JOBS = {
     "overdue": replace(JOB, phase=LinkPhase.OVERDUE),
     "live": replace(_LIVE, phase=LinkPhase.LIVE),
     "used": replace(_LIVE, phase=LinkPhase.USED),
-    "job_ended": replace(_LIVE, phase=LinkPhase.ENDED),
-    **{
-        name: replace(JOB, started_by=StartedBy(StarterStatus.KNOWN, starter))
-        for name, starter in _OTHER_STARTERS.items()
-    },
-    **{
-        f"starter_{status}": replace(JOB, started_by=StartedBy(status))
-        for status in [*StarterStatus][:-1]  # without `KNOWN`
-    },
+    "job_ended": replace(_LIVE, phase=LinkPhase.ENDED, state=JobState.EXPIRED),
 }
+FEED_REFUSED = replace(JOB, started_by=StartedBy(StarterStatus.NOT_KNOWN))
+STARTERS = [
+    *(StartedBy(StarterStatus.KNOWN, starter) for starter in _OTHER_STARTERS.values()),
+    *(StartedBy(status) for status in [*StarterStatus][:-1]),  # without `KNOWN`
+]
 LONGEST_STARTER = replace(DANA, name="<&>" * 106, others=("&" * 320,) * 9)
 LONGEST_JOB = replace(
     OTHER_JOBS["live"],
@@ -242,6 +252,16 @@ def views() -> dict[str, dict[str, Any]]:
     }
 
 
+#: The replies about what no person did.
+_BY_THE_BOT = frozenset(
+    {
+        *(EventName.EXPIRED, EventName.CANCELLED, EventName.OVER, EventName.REFUSED),
+        *(EventName.CHANGED, EventName.FAILED, EventName.AWAITING, EventName.QUARANTINED),
+        *(EventName.LINK_LIVE, EventName.LINK_USED, EventName.JOB_ENDED, EventName.CHECK_FAILED),
+        *(EventName.NOTIFIED, EventName.REMINDED, EventName.ESCALATED, EventName.OBSERVED),
+    }
+)
+
 #: The fields that each event adds, as the store writes them.
 DETAILS: dict[EventName, dict[str, Any]] = {
     EventName.DENIED: {"sentence": "still needed", "by": "U0ADA"},
@@ -252,6 +272,12 @@ DETAILS: dict[EventName, dict[str, Any]] = {
     EventName.LINK_LIVE: {"live_since": JOB.expected_at.isoformat()},
     EventName.LINK_USED: {"live_since": JOB.expected_at.isoformat()},
     EventName.JOB_ENDED: {"state": "cancelled"},
+    EventName.AWAITING: {"sentence": "By the current policy, approvals are missing."},
+    EventName.CHECK_FAILED: {"sentence": "Slack answers too slowly."},
+    EventName.NOTIFIED: {"names": ["Ada", "Abe"]},
+    EventName.APPROVAL_VOIDED: {"user": "U0ABE"},
+    EventName.APPROVALS_RAISED: {"approvals_needed": 2},
+    EventName.KEEP_VOIDED: {"user": "U0ADA"},
 }
 
 
@@ -303,17 +329,62 @@ def messages() -> dict[str, dict[str, Any]]:
     built["card_live"] = card_views.message(request(shown=_live()), EVERYONE, LINKS)
     used = replace(_live(), link_is_live=False)
     built["card_used"] = card_views.message(request(shown=used), EVERYONE, LINKS)
-    for event, actor in _every_reply().items():
-        about = waiting(approvals=(Approval(user="U0ADA", at=NOON),))
-        detail = DETAILS.get(event, {})
+    for event in card_replies.TEMPLATES:
+        actor, detail = None if event in _BY_THE_BOT else "U0ADA", DETAILS.get(event, {})
         late = APPROVERS if event is EventName.ESCALATED else NO_ONE
         policy = Policy(approvers=APPROVERS, escalate_to=late)
+        state = next((s for s in State if EventName.entering(s) is event), State.AWAITING)
         built[f"reply_{event.split(':')[1]}"] = card_replies.message(
-            post(event, about, actor=actor, detail=detail), policy
+            post(event, waiting(state=state), actor=actor, detail=detail, job=JOB), policy
         )
     longest_post = post(EventName.DENIED, longest(State.DENIED), detail={"sentence": LONG_REASON})
     built["reply_longest"] = card_replies.message(longest_post)
-    return built | announcements() | questions()
+    return built | copies() | private() | announcements() | questions()
+
+
+def copies() -> dict[str, dict[str, Any]]:
+    """The first copy of a card, and the later ones."""
+    card = card_views.message(waiting(), APPROVERS, LINKS, JOB)
+    headings = card_views.COPY_HEADINGS
+    return {
+        f"copy_{name}": card_views.copy(card, waiting(), LINKS, heading)
+        for name, heading in (
+            ("first", None),
+            ("reminder", headings[EventName.REMINDED]),
+            ("escalated", headings[EventName.ESCALATED]),
+            ("sent_directly", card_views.SENT_DIRECTLY),
+        )
+    }
+
+
+def private() -> dict[str, dict[str, Any]]:
+    """The private answers that are not about one job: the help, and refusals with a hint."""
+    refusals: dict[str, CancellationError] = {
+        "not_allowed": NotAnApprover(ask=APPROVERS),
+        "not_allowed_one": NotAnApprover(ask=People(users=frozenset({"U0ADA"}))),
+        "handled": AlreadyHandled(ended(State.DENIED)),
+        "expired": RequestExpired(ended(State.EXPIRED)),
+        "requested": JobAlreadyRequested(waiting()),
+        "reviewed": AlreadyReviewed(reviewed()),
+        "other_channel": ChannelNotAllowed(channels=frozenset({"C0OPS"})),
+        "transient": NotRecorded(),
+    }
+    texts = {
+        "help": command.help_text(["shop-prod", "shop-dev"]),
+        "help_invalid": command.invalid(InvalidCommand("That is no command.", "list")),
+        "help_project": command.unknown_project("shop", ["shop-prod"]),
+        "help_quarantine": command.right_verbs(in_quarantine()),
+        "help_request": command.right_verbs(waiting()),
+        "help_shortcut": command.no_job_in_message(),
+        "internal_error_reply": internal_error_text("1a2b3c4d"),
+        "starters": "\n".join(
+            job_lines.started_line(job_ref(), replace(JOB, started_by=each)) for each in STARTERS
+        ),
+    }
+    return {name: blockkit.private(text) for name, text in texts.items()} | {
+        f"refusal_{name}": private_refusal(error, ids.APPROVE, "0" * 32, LINKS)
+        for name, error in refusals.items()
+    }
 
 
 def in_quarantine() -> Request:
@@ -338,7 +409,7 @@ def quarantined() -> dict[str, dict[str, Any]]:
         for state in (State.QUARANTINED, State.KEPT, State.OBSERVED)
     }
     built["card_kept_feed_refused"] = card_views.message(
-        own(State.KEPT), APPROVERS, LINKS, OTHER_JOBS["starter_not_known"]
+        own(State.KEPT), APPROVERS, LINKS, FEED_REFUSED
     )
     built["own_reply_keep_voided"] = card_replies.message(
         post(EventName.KEEP_VOIDED, own(State.QUARANTINED), detail={"user": "U0ADA"}),
@@ -418,16 +489,6 @@ def announcement(**changes: Any) -> Announcement:
 
 def _live() -> JobFingerprint:
     return replace(SHOWN, link_is_live=True, expires_at=_LIVE.until)
-
-
-def _every_reply() -> dict[EventName, str | None]:
-    """Every event that has a reply in the thread, with its actor."""
-    by_people = (EventName.APPROVAL_GIVEN, EventName.APPROVED, EventName.DENIED)
-    more = (EventName.WITHDRAWN, EventName.RETRIED, EventName.ACTED_ALONE, EventName.REVIEWED)
-    ends = (EventName.EXPIRED, EventName.CANCELLED, EventName.OVER, EventName.REFUSED)
-    faults = (EventName.CHANGED, EventName.FAILED, EventName.CARD_MOVED)
-    of_the_job = (EventName.LINK_LIVE, EventName.LINK_USED, EventName.JOB_ENDED)
-    return dict.fromkeys((*by_people, *more), "U0ADA") | dict.fromkeys(ends + faults + of_the_job)
 
 
 def enforced(_ref: JobRef) -> Policy:
