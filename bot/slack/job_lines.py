@@ -27,11 +27,6 @@ _WITHOUT_STARTER = {
 }
 NOT_KNOWN_THEN = "not known: the activity feed did not show it in time"
 
-#: The states of a request in which the job may have ended or changed.
-_JOB_MAY_HAVE_ENDED = frozenset(
-    {State.CANCELLED, State.OVER, State.REFUSED, State.CHANGED, State.FAILED}
-)
-
 MAX_OTHERS = 3  #: further candidates that are named
 
 #: How a download ended; only the outcome of a request says that one is cancelled.
@@ -152,12 +147,13 @@ def card_lines(request: Request, job: Job | None) -> list[str]:
         return [started]
     if not request.state.ended:
         return [started, link_line(job)]
-    if request.state not in _JOB_MAY_HAVE_ENDED:
-        # The card keeps this, and the link goes on: the heading says of which moment it is.
-        return [started, f"*Download link when this request ended* {link_text(job)}"]
-    if request.state is not State.CANCELLED:
-        return [started]
-    return [started, *past_link(job, cancelled=True)]
+    is_over = request.state is State.OVER and not request.was_replaced
+    if request.state is State.CANCELLED or (is_over and not job.ended):
+        return [started, *past_link(job, cancelled=request.state is State.CANCELLED)]
+    if job.phase is LinkPhase.ENDED:
+        return [started, link_line(job)]
+    # The card keeps this, and the link goes on: the heading says of which moment it is.
+    return [started, f"*Download link when this request ended* {link_text(job)}"]
 
 
 def past_link(job: Job, *, cancelled: bool = False) -> list[str]:

@@ -18,11 +18,12 @@ from bot.slack.card.views import (
     MARK,
     in_direct_message,
     metadata,
+    next_step,
     people,
     review_button,
 )
 from bot.slack.client import Links
-from bot.slack.deployment import command_code, labelled
+from bot.slack.deployment import labelled
 
 MAY_APPROVE = f"May approve: {{who}}. *{APPROVE}* and *{DENY}* are on the card."
 
@@ -46,6 +47,9 @@ def message(post: RequestPost, policy: Policy | None = None) -> dict[str, Any]:
     if call:
         text += f"\n{call.format(who=people(called if policy else None))}"
     state = next((each for each in State if each.ended and post.event.endswith(f":{each}")), None)
+    if state and (step := next_step(state, post.request, post.job)):
+        clock = [job_lines.link_line(post.job)] if post.job else []
+        text = "\n".join([text, *clock, step])
     built = blockkit.message(text) | ({"metadata": metadata(post.request, state)} if state else {})
     is_disowned = post.event is EventName.DOWNLOAD_DISOWNED
     if is_disowned and post.request.state.ended and post.job and not post.job.state.is_over:
@@ -93,7 +97,6 @@ def _format(template: str, post: RequestPost) -> str:
         approved=f" Approved by {approved}." if approved else "",
         before=f" Approved before by {approved}." if approved else "",
         by=f" by {mrkdwn.person(post.actor)}" if post.actor else "",
-        command=command_code(),
         job=job,
         Job=mrkdwn.capitalised(job),
         names=mrkdwn.join(mrkdwn.one_line(str(name), 80) for name in detail.get("names", [])),
@@ -227,17 +230,13 @@ TEMPLATES: Mapping[EventName, str | Callable[[RequestPost], str]] = {
     ),
     EventName.WITHDRAWN: _withdrawn,
     EventName.EXPIRED: (
-        ":alarm_clock: {to}: Not approved in time: the bot does not cancel {job}."
-        "{before}{sentence}\nTo ask again, type {command}."
+        ":alarm_clock: {to}: Not approved in time: the bot does not cancel {job}.{before}{sentence}"
     ),
     EventName.OVER: _over,
     EventName.REFUSED: ":no_entry: {to}: Atlas refused to cancel {job}.{approved}{sentence}",
     EventName.CHANGED: (
         ":warning: {to}: {Job} has changed since you asked, so nothing was done."
-        "{approved}{sentence}\nTo ask again, type {command}."
+        "{approved}{sentence}"
     ),
-    EventName.FAILED: (
-        ":x: {to}: The bot could not finish cancelling {job}.{approved}{sentence}\n"
-        "Look at the job in Atlas, then click *Try again* on the card."
-    ),
+    EventName.FAILED: ":x: {to}: The bot could not finish cancelling {job}.{approved}{sentence}",
 }

@@ -3,7 +3,7 @@
 from typing import Any
 
 from bot.cancellation.events import EventName
-from bot.cancellation.job import Job
+from bot.cancellation.job import Job, LinkPhase
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import People
 from bot.cancellation.quarantine import Mode
@@ -13,7 +13,7 @@ from bot.slack import blockkit, ids, job_lines, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.channels import is_direct
 from bot.slack.client import Links
-from bot.slack.deployment import labelled
+from bot.slack.deployment import command_code, labelled
 
 PART_REMOVED = (
     f"_{REMOVED} was a link or a secret. It is not kept; change it if others may have seen it._"
@@ -23,6 +23,23 @@ KEEPABLE = frozenset({State.QUARANTINED, State.KEPT})
 STARTER_MAY_KEEP = (
     ":warning: Atlas does not let the bot read who started it, so that person may keep it, too."
 )
+
+#: What to do now about a download that goes on, by how the request ended.
+NEXT_STEPS = {
+    State.FAILED: (
+        "Look at it in Atlas, on the cluster's Backup page. If it still runs, cancel it there, or "
+        "click *Try again* on the card."
+    ),
+    State.REFUSED: (
+        "If it still runs, cancel it in Atlas, on the cluster's Backup page. Once the cause is "
+        "removed, {again} asks again."
+    ),
+    State.CHANGED: "{again} shows it as it is now, and lets you cancel it.",
+    State.EXPIRED: "The download goes on. {again} asks again.",
+    State.DENIED: "The download goes on. {again} asks again.",
+    State.KEPT: "{again} lets you cancel it all the same.",
+    State.OBSERVED: "{again} lets you cancel it.",
+}
 
 
 def message(
@@ -48,6 +65,7 @@ def message(
         "\n".join([headline, *about]),
         *([_quarantine(request, who, mode, job)] if request.by_bot else _asked(request, who)),
         _outcome(request),
+        next_step(request.state, request, job),
     ]
     buttons = _buttons(request, mode)
     details = [
@@ -194,6 +212,13 @@ def _outcome(request: Request) -> str:
     sentence = f"\n{mrkdwn.quote(outcome.sentence)}" if outcome.sentence else ""
     answer = mrkdwn.atlas_answer(outcome.status, outcome.code)
     return f"*Outcome*{by}, {mrkdwn.date(request.changed_at)}{sentence}{answer}"
+
+
+def next_step(state: State, request: Request, job: Job | None) -> str:
+    """Say what to do after a request that ended in `state`; nothing once its job has ended."""
+    if state not in NEXT_STEPS or (job and job.phase is LinkPhase.ENDED):
+        return ""
+    return f"*Next* {NEXT_STEPS[state].format(again=command_code(request.ref.job_id))}"
 
 
 def _footer(request: Request, links: Links) -> str:

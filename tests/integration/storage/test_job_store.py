@@ -153,3 +153,12 @@ async def test_cancellation_records_whether_the_link_was_live(seen: str, env: St
     (line,) = [line async for line in env.record.events(event="request:cancelled")]
     assert ("link_live_since" in line.detail) is was_live
     assert len(counted) == (not was_live)
+
+
+async def test_run_that_fails_records_the_link_that_it_read_for_the_card(env: Stores) -> None:
+    claimed = await env.claim_run(await env.store.create(a_request(ref=REF), RINA))
+    read = a_job(deliveryUrl=["https://x.test"], expiresAt=NOON + timedelta(minutes=59))
+
+    await env.leases.settle(claimed, State.FAILED, Outcome(sentence="why"), job=read)
+
+    assert (await env.jobs.get([REF]))[REF].phase is LinkPhase.LIVE

@@ -303,6 +303,9 @@ def messages() -> dict[str, dict[str, Any]]:
         f"card_{state}": card_views.message(ended(state), EVERYONE, LINKS, JOB) for state in State
     }
     built |= quarantined()
+    built["card_over"] = card_views.message(
+        ended(State.OVER), EVERYONE, LINKS, OTHER_JOBS["job_ended"]
+    )
     built["card_awaiting"] = card_views.message(waiting(), APPROVERS, LINKS, JOB)
     built["card_awaiting_right"] = card_views.message(
         waiting(approvals_needed=0, approvals=()), APPROVERS, LINKS
