@@ -57,6 +57,9 @@ STATE_PREDICATES: Mapping[State, str] = {
 #: The same of a request that another one for the same job replaced.
 REPLACED_LABEL = ":information_source: Ended: another request runs without waiting"
 REPLACED = "ended, because another request that runs without waiting was made"
+#: The same of a request whose job Atlas does not list any more.
+GONE_LABEL = ":grey_question: Atlas does not list this download any more"
+GONE = "ended, because Atlas does not list the download any more"
 
 #: Atlas's delivery types, described for people.
 DELIVERY_TYPES: Mapping[str, str] = {
@@ -169,7 +172,8 @@ def link(url: str | None, label: str) -> str:
 
 def state_label(request: Request) -> str:
     """Label the state of a request."""
-    return REPLACED_LABEL if request.was_replaced else STATE_LABELS[request.state]
+    other = GONE_LABEL if request.job_is_gone else STATE_LABELS[request.state]
+    return REPLACED_LABEL if request.was_replaced else other
 
 
 def request_status(request: Request) -> str:
@@ -178,6 +182,7 @@ def request_status(request: Request) -> str:
     before = f"was approved by {approved} and " if approved else ""
     predicate = STATE_PREDICATES[request.state].format(approved=before)
     predicate = REPLACED if request.was_replaced else predicate
+    predicate = GONE if request.job_is_gone else predicate
     ended = f" by {person(request.outcome.by)}" if request.outcome.by else ""
     after = f" {approved} had approved it." if approved and request.state.ended else ""
     return f"This request {predicate}{ended} ({date(request.changed_at)}).{after}"

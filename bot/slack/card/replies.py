@@ -47,7 +47,7 @@ def message(post: RequestPost, policy: Policy | None = None) -> dict[str, Any]:
     if call:
         text += f"\n{call.format(who=people(called if policy else None))}"
     state = next((each for each in State if each.ended and post.event.endswith(f":{each}")), None)
-    if state and (step := next_step(state, post.request, post.job)):
+    if state is post.request.state and (step := next_step(post.request, post.job)):
         clock = [job_lines.link_line(post.job)] if post.job else []
         text = "\n".join([text, *clock, step])
     built = blockkit.message(text) | ({"metadata": metadata(post.request, state)} if state else {})
@@ -163,6 +163,12 @@ def _over(post: RequestPost) -> str:
     return ":information_source: {to}: {Job} has ended.{approved}{sentence}"
 
 
+def _refused(post: RequestPost) -> str:
+    if post.request.job_is_gone:
+        return ":grey_question: {to}: Atlas does not list {job} any more.{approved}{sentence}"
+    return ":no_entry: {to}: Atlas refused to cancel {job}.{approved}{sentence}"
+
+
 def _job_ended(post: RequestPost) -> str:
     state = post.detail.get("state")
     how = job_lines.ending(JobState(state) if state else None)
@@ -233,7 +239,7 @@ TEMPLATES: Mapping[EventName, str | Callable[[RequestPost], str]] = {
         ":alarm_clock: {to}: Not approved in time: the bot does not cancel {job}.{before}{sentence}"
     ),
     EventName.OVER: _over,
-    EventName.REFUSED: ":no_entry: {to}: Atlas refused to cancel {job}.{approved}{sentence}",
+    EventName.REFUSED: _refused,
     EventName.CHANGED: (
         ":warning: {to}: {Job} has changed since you asked, so nothing was done."
         "{approved}{sentence}"

@@ -65,7 +65,7 @@ def message(
         "\n".join([headline, *about]),
         *([_quarantine(request, who, mode, job)] if request.by_bot else _asked(request, who)),
         _outcome(request),
-        next_step(request.state, request, job),
+        next_step(request, job),
     ]
     buttons = _buttons(request, mode)
     details = [
@@ -214,11 +214,12 @@ def _outcome(request: Request) -> str:
     return f"*Outcome*{by}, {mrkdwn.date(request.changed_at)}{sentence}{answer}"
 
 
-def next_step(state: State, request: Request, job: Job | None) -> str:
-    """Say what to do after a request that ended in `state`; nothing once its job has ended."""
-    if state not in NEXT_STEPS or (job and job.phase is LinkPhase.ENDED):
+def next_step(request: Request, job: Job | None) -> str:
+    """Say what to do after a request that has ended; nothing once its job has ended."""
+    is_over = request.job_is_gone or (job and job.phase is LinkPhase.ENDED)
+    if is_over or not (step := NEXT_STEPS.get(request.state)):
         return ""
-    return f"*Next* {NEXT_STEPS[state].format(again=command_code(request.ref.job_id))}"
+    return f"*Next* {step.format(again=command_code(request.ref.job_id))}"
 
 
 def _footer(request: Request, links: Links) -> str:

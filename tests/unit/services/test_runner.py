@@ -14,7 +14,7 @@ from bot.atlas import (
     Unavailable,
 )
 from bot.cancellation.errors import AlreadyHandled, NotRecorded
-from bot.cancellation.lifecycle import DeleteAttempts, State
+from bot.cancellation.lifecycle import JOB_GONE, DeleteAttempts, State
 from bot.services.runner import (
     ACCEPTED_BUT_NOT_CANCELLED,
     ANOTHER_JOB,
@@ -24,6 +24,7 @@ from bot.services.runner import (
     ENDED_OTHERWISE,
     NOTHING_DONE,
     READ_BACKOFF,
+    SENT_AND_GONE,
     SENT_BUT_NOT_CANCELLED,
     SENT_BUT_UNREADABLE,
     sentence_when_over,
@@ -73,6 +74,7 @@ ANSWERS: dict[str, Answer] = {
     "limited": LIMITED,
     "503": Unavailable(status=503),
 }
+GONE = {"status": 404, "code": "RESTORE_JOB_NOT_FOUND"}
 REJECTION = {"status": 400, "code": REJECTED.code, "sentence": str(REJECTED)}
 
 
@@ -86,7 +88,13 @@ REJECTION = {"status": 400, "code": REJECTED.code, "sentence": str(REJECTED)}
             {"sentence": ENDED_BEFORE.format(state="cancelled and failed")},
         ),
         ("GET another snapshot", State.CHANGED, {"sentence": ANOTHER_JOB}),
-        ("GET not found", State.REFUSED, {"code": "RESTORE_JOB_NOT_FOUND"}),
+        ("GET not found", State.REFUSED, {**GONE, "sentence": JOB_GONE}),
+        ("GET there, DELETE rejected, GET not found", State.REFUSED, GONE),
+        (
+            "GET there, DELETE accepted, GET not found",
+            State.FAILED,
+            {"sentence": f"{SENT_AND_GONE} {JOB_GONE}"},
+        ),
         ("GET there, DELETE accepted, GET there, GET there, GET cancelled", State.CANCELLED, {}),
         (
             "GET there, DELETE accepted, GET cancelled and failed",

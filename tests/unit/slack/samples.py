@@ -19,7 +19,15 @@ from bot.cancellation.errors import (
 )
 from bot.cancellation.events import EventName
 from bot.cancellation.job import Job, Lead, LinkPhase, StarterAnswer
-from bot.cancellation.lifecycle import Approval, Card, JobFingerprint, Outcome, Request, State
+from bot.cancellation.lifecycle import (
+    JOB_GONE,
+    Approval,
+    Card,
+    JobFingerprint,
+    Outcome,
+    Request,
+    State,
+)
 from bot.cancellation.people import EVERYONE, NO_ONE, People
 from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import Announcement, PostKind, RequestPost
@@ -306,6 +314,11 @@ def messages() -> dict[str, dict[str, Any]]:
     built["card_over"] = card_views.message(
         ended(State.OVER), EVERYONE, LINKS, OTHER_JOBS["job_ended"]
     )
+    gone = replace(ended(State.REFUSED), outcome=Outcome(sentence=JOB_GONE, status=404))
+    built["card_gone"] = card_views.message(gone, EVERYONE, LINKS, JOB)
+    built["reply_gone"] = card_replies.message(
+        post(EventName.REFUSED, gone, detail={"sentence": JOB_GONE, "status": 404}, job=JOB)
+    )
     built["card_awaiting"] = card_views.message(waiting(), APPROVERS, LINKS, JOB)
     built["card_awaiting_right"] = card_views.message(
         waiting(approvals_needed=0, approvals=()), APPROVERS, LINKS
@@ -424,7 +437,7 @@ def quarantined() -> dict[str, dict[str, Any]]:
     built["own_card_cancelled"] = card_views.message(own(State.CANCELLED), APPROVERS, LINKS, JOB)
     for event in (EventName.CANCELLED, EventName.APPROVED, EventName.KEPT, EventName.OBSERVED):
         built[f"own_reply_{event.split(':')[1]}"] = card_replies.message(
-            post(event, own(State.CANCELLED)), Policy(approvers=APPROVERS)
+            post(event, own(State(event.removeprefix("request:")))), Policy(approvers=APPROVERS)
         )
     taken = {"sentence": TAKEN_OVER.format(request="f" * 32)}
     built["reply_taken_over"] = card_replies.message(
