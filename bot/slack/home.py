@@ -214,6 +214,7 @@ class RequestParts:
     def waiting(self, requests: Sequence[Request]) -> list[Block]:
         """Show the requests that the viewer may approve."""
         shown: list[Block] = []
+        requests = [r for r in requests if not card_views.job_is_over(r, self.known.get(r.ref))]
         for each in requests[:MAX_WAITING]:
             until = mrkdwn.date(each.expires_at)
             asked = f"{mrkdwn.person(each.requester)} asks for it, until {until}"

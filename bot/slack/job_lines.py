@@ -49,7 +49,10 @@ ANSWERS = {
     ),
 }
 
-LINK_WAS_LIVE = "Its download link had been live, so the data may have been downloaded already."
+LINK_WAS_LIVE = (
+    "Its download link had been live, so the data may have been downloaded already: tell your "
+    "security team."
+)
 OWN_KEY = (
     "the bot's own key {name} ({sign}the key is used outside the bot: tell an admin of the bot)"
 )
@@ -160,7 +163,9 @@ def past_link(job: Job, *, cancelled: bool = False) -> list[str]:
     """Say since when the link of a job that is over was live; a cancelled one may have had none."""
     if job.live_since:
         since = mrkdwn.date(job.live_since, seconds=True)
-        return [f"*Download link* was live from {since} on: a copy may have been taken"]
+        ended = "expired" if job.state is JobState.EXPIRED else "was withdrawn"
+        until = f"live from {since} until it was used or {ended}"
+        return [f"*Download link* was {until}: a copy may have been taken"]
     is_cancelled = cancelled or job.state is JobState.CANCELLED
     return ["*Download link* was never live"] if is_cancelled else []
 

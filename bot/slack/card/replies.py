@@ -160,7 +160,8 @@ def _withdrawn(post: RequestPost) -> str:
 def _over(post: RequestPost) -> str:
     if post.actor:
         return ":information_source: {to}: {actor} ended this request.{before}{sentence}"
-    return ":information_source: {to}: {Job} has ended.{approved}{sentence}"
+    used = f" {job_lines.LINK_WAS_LIVE}" if post.job and post.job.live_since else ""
+    return f":information_source: {{to}}: {{Job}} has ended.{used}{{approved}}{{sentence}}"
 
 
 def _refused(post: RequestPost) -> str:
@@ -169,12 +170,21 @@ def _refused(post: RequestPost) -> str:
     return ":no_entry: {to}: Atlas refused to cancel {job}.{approved}{sentence}"
 
 
+def _link_live(post: RequestPost) -> str:
+    decide = f" Decide now: *{APPROVE}* and *{DENY}* are on the card."
+    return (
+        ":warning: The link of {job} is live{since}. From now on a copy may have been taken; "
+        f"cancelling ends the link.{decide if post.request.state is State.AWAITING else ''}"
+    )
+
+
 def _job_ended(post: RequestPost) -> str:
     state = post.detail.get("state")
     how = job_lines.ending(JobState(state) if state else None)
+    used = f" {job_lines.LINK_WAS_LIVE}" if post.job and post.job.live_since else ""
     return (
-        f":information_source: {{Job}} {how}: there is nothing left to cancel. "
-        "The request can be withdrawn."
+        f":information_source: {{Job}} {how}: there is nothing left to cancel.{used} "
+        "No approval is needed any more: {to} can withdraw the request."
     )
 
 
@@ -184,9 +194,7 @@ DISOWNED = (
     "*not mine*. The account may be in other hands."
 )
 ACTED_ALONE = ":rotating_light: {to} acted alone and asked to cancel {job} without approval."
-LOST_RIGHT = (
-    "The request waits: if the person who asked gets the right back, one approval lets it run."
-)
+LOST_RIGHT = "The request waits: once that is changed, one approval lets it run."
 
 #: The template of each reply, or a function that chooses it.
 TEMPLATES: Mapping[EventName, str | Callable[[RequestPost], str]] = {
@@ -194,13 +202,14 @@ TEMPLATES: Mapping[EventName, str | Callable[[RequestPost], str]] = {
     EventName.REVIEWED: ":ballot_box_with_check: {actor} reviewed what was done without approval.",
     EventName.NOTIFIED: _notified,
     EventName.REMINDED: (
-        ":bell: Reminder: Cancel {job}? The request waits for approval, until {until}."
+        ":bell: Cancel {job}? Reminder: The request waits for approval, until {until}."
     ),
     EventName.ESCALATED: (
-        ":rotating_light: Escalated: Cancel {job}? The request waits for approval, until {until}."
+        ":rotating_light: Cancel {job}? Escalated: The request waits for approval, until {until}."
     ),
     EventName.QUARANTINED: (
-        ":warning: What was to cancel the download may not run, so it is in quarantine again."
+        ":warning: What was to cancel the download may not run, so it is in quarantine again.\n"
+        "*Keep it* and *Cancel it now* are on the card."
     ),
     EventName.KEPT: ":unlock: {Job} is kept{by}: it goes on.{before}{sentence}",
     EventName.KEEP_VOIDED: (
@@ -217,13 +226,10 @@ TEMPLATES: Mapping[EventName, str | Callable[[RequestPost], str]] = {
     EventName.APPROVALS_RAISED: ":warning: The policy now requires {needed}.",
     EventName.AWAITING: _waits_again,
     EventName.RETRIED: _retried,
-    EventName.LINK_LIVE: (
-        ":warning: The link of {job} is live{since}. "
-        "From now on a copy may have been taken; cancelling ends the link."
-    ),
+    EventName.LINK_LIVE: _link_live,
     EventName.LINK_USED: (
         ":rotating_light: The link of {job} was used or withdrawn; it was live{since}. "
-        "A copy may have been taken; a cancellation cannot undo that."
+        "A copy may have been taken, which a cancellation cannot undo: tell your security team."
     ),
     EventName.JOB_ENDED: _job_ended,
     EventName.CHECK_FAILED: (

@@ -56,21 +56,26 @@ def message(
     `approvers` is None if the project was removed; `mode` is that of its quarantine, `note` of its
     policy.
     """
-    label = mrkdwn.state_label(request)
+    is_over = job_is_over(request, job)
+    label = mrkdwn.STATE_LABELS[State.OVER] if is_over else mrkdwn.state_label(request)
     headline = job_lines.headline(label, request.ref, request.project_name)
     who = people(approvers)
     answered, facts = job_lines.answer_lines(job), job_lines.card_lines(request, job)
     about = [*answered, *facts, *mrkdwn.note(note)]
     texts = [
         "\n".join([headline, *about]),
-        *([_quarantine(request, who, mode, job)] if request.by_bot else _asked(request, who)),
+        *(
+            [_quarantine(request, who, mode, job)]
+            if request.by_bot
+            else _asked(request, who, is_over=is_over)
+        ),
         _outcome(request),
         next_step(request, job),
     ]
-    buttons = _buttons(request, mode)
+    buttons = _buttons(request, mode, is_over=is_over)
     details = [
         *mrkdwn.job_facts(request.shown),
-        ("Download link when asked", mrkdwn.download_link(request.shown)),
+        *_link_when_asked(request),
         ("Job id", mrkdwn.code(request.ref.job_id)),
     ]
     blocks = [
@@ -83,12 +88,14 @@ def message(
     return {"text": text, "blocks": blocks, "metadata": metadata(request, request.state)}
 
 
-#: How a later copy begins, by the event that it follows.
+#: What follows the first lines of a later copy, by the event that it follows.
 COPY_HEADINGS = {
-    EventName.REMINDED: ":bell: *Reminder*",
-    EventName.ESCALATED: ":rotating_light: *Escalated to you*",
+    EventName.REMINDED: ":bell: *Reminder* The request still waits for approval.",
+    EventName.ESCALATED: (
+        ":rotating_light: *Escalated to you* The other approvers have not decided yet."
+    ),
 }
-#: How a message begins that approvers get because the channel takes no posts.
+#: The same of a message that approvers get because the channel takes no posts.
 SENT_DIRECTLY = ":warning: *Sent to you directly* The bot cannot post in the channel for this."
 
 
@@ -103,11 +110,18 @@ def copy(
     thread = f"Every step is {mrkdwn.link(url, 'in the thread of the card')}."
     return card | {
         "blocks": [
+            card["blocks"][0],
             *([blockkit.section(heading)] if heading else []),
-            *card["blocks"],
+            *card["blocks"][1:],
             *([blockkit.context(thread)] if url else []),
         ]
     }
+
+
+def job_is_over(request: Request, job: Job | None) -> bool:
+    """Whether a request still waits for approvals, and its download has ended."""
+    ended = job is not None and job.phase is LinkPhase.ENDED
+    return ended and request.state is State.AWAITING
 
 
 def in_direct_message(request: Request) -> bool:
@@ -131,7 +145,7 @@ def _summary(request: Request) -> str:
     return f"{mrkdwn.person(request.requester)} {asks} to cancel {job}{alone}"
 
 
-def _asked(request: Request, who: str) -> list[str]:
+def _asked(request: Request, who: str, *, is_over: bool) -> list[str]:
     """Say who asked, who reviewed it, and whose approvals are given or missing."""
     requester = mrkdwn.person(request.requester)
     asked = f"*Cancellation asked by* {requester}, {mrkdwn.date(request.created_at)}"
@@ -139,34 +153,36 @@ def _asked(request: Request, who: str) -> list[str]:
         removed = f"\n{PART_REMOVED}" if REMOVED in request.ask.reason else ""
         asked += f"\n{mrkdwn.quote(request.ask.reason)}{removed}"
     if not request.acted_alone:
-        return [asked, _approvals(request, who)]
+        return [asked, _approvals(request, who, is_over=is_over)]
     review = f"To be reviewed by one of* {who}"
     if request.reviewed_by and request.reviewed_at:
         reviewer = mrkdwn.person(request.reviewed_by)
         review = f"Reviewed by* {reviewer}, {mrkdwn.date(request.reviewed_at)}"
     alone = f":rotating_light: *Without approval* {requester} acted alone\n*{review}"
-    return [asked, alone, _approvals(request, who)]
+    return [asked, alone, _approvals(request, who, is_over=is_over)]
 
 
 def people(approvers: People | None) -> str:
     return mrkdwn.people(approvers) if approvers else "none: the project was removed"
 
 
-def _approvals(request: Request, who: str) -> str:
+def _approvals(request: Request, who: str, *, is_over: bool) -> str:
     lines = []
     if request.approvals_needed:
         given = mrkdwn.approved_by(request) or "none yet"
         count = f"{len(request.approvals)} of {request.approvals_needed}"
         lines.append(f"*Approved by* {given} ({count})")
     lines += _voided(request)
-    if request.state is State.AWAITING:
-        end = mrkdwn.date(request.expires_at)
+    end = mrkdwn.date(request.expires_at)
+    if is_over:
+        lines.append(f"*No approval is needed any more* Withdraw the request, or it ends {end}")
+    elif request.state is State.AWAITING:
         missing = f"*Approvals missing* {request.approvals_missing}, until {end}"
         if request.approvals_missing == 0:
             # All approvals were given, or none was needed, before the policy forbade it.
             missing = (
-                f"*Cannot run* while {mrkdwn.person(request.requester)} may not ask for this, or "
-                f"the bot only watches. If that changes by {end}, one approval lets it run."
+                f"*Cannot run now* The outcome below says why. Once that is changed, one approval "
+                f"lets it run, until {end}."
             )
         lines += [missing, f"*May approve* {who}"]
     return "\n".join(lines)
@@ -204,6 +220,12 @@ def what_follows(request: Request, mode: Mode) -> str:
     return f"*Would be cancelled* {when}, unless an approver keeps it; the bot only observes"
 
 
+def _link_when_asked(request: Request) -> list[tuple[str, str]]:
+    """Say that the link existed before anyone could cancel; else the first lines say enough."""
+    when = "Link when the bot first saw it" if request.by_bot else "Link when the bot was asked"
+    return [(when, mrkdwn.download_link(request.shown))] if request.shown.link_existed else []
+
+
 def _outcome(request: Request) -> str:
     outcome = request.outcome
     if not (outcome.by or outcome.sentence):
@@ -229,17 +251,17 @@ def _footer(request: Request, links: Links) -> str:
         f"Changed {mrkdwn.date(request.changed_at)}",
     ]
     if request.moved_because:
-        parts.append(mrkdwn.escape(request.moved_because, 500))
+        parts.append(f"Why this card is here: {mrkdwn.escape(request.moved_because, 500)}")
     return " · ".join(parts)
 
 
-def _buttons(request: Request, mode: Mode) -> list[Block]:
+def _buttons(request: Request, mode: Mode, *, is_over: bool) -> list[Block]:
     review = [review_button(request)] if request.unreviewed else []
     match request.state:
         case State.QUARANTINED:
             return quarantine_buttons(request, mode)
         case State.AWAITING:
-            return [*approver_buttons(request), _withdraw(request), *review]
+            return [*approver_buttons(request, is_over=is_over), _withdraw(request), *review]
         case State.FAILED:
             return [_retry(request), *review]
     return review
@@ -263,15 +285,21 @@ def review_button(request: Request) -> Block:
     return blockkit.button(MARK, ids.REVIEW, request.id, style="primary")
 
 
-def approver_buttons(request: Request) -> list[Block]:
+def approver_buttons(request: Request, *, is_over: bool = False) -> list[Block]:
     """Build the buttons of an approver, for the card and the Home tab."""
+    title = "Cancel this download?"
     text = (
         f"With the last approval the bot asks Atlas to cancel {_plain(request)}. "
         "This cannot be undone."
     )
-    confirm = blockkit.confirm("Cancel this download?", text, APPROVE)
+    if is_over:  # and so it says: only these decisions end a request that waits
+        title = "End this request?"
+        text = "The download has ended: the last approval ends the request, and cancels nothing."
+    confirm = blockkit.confirm(title, text, APPROVE)
     return [
-        blockkit.button(APPROVE, ids.APPROVE, request.id, style="primary", confirm=confirm),
+        blockkit.button(
+            APPROVE, ids.APPROVE, request.id, style=None if is_over else "primary", confirm=confirm
+        ),
         # Without a confirmation: the dialog that asks for the reason is one. Without a colour: red
         # buttons cancel.
         blockkit.button(DENY, ids.DENY, request.id),

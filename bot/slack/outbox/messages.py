@@ -56,6 +56,9 @@ class MessageBuilder:
         if isinstance(post, StarterPost):
             return self._about_starter(post)
         request = post.request
+        is_reminder = post.event in card_views.COPY_HEADINGS and not post.is_edit
+        if is_reminder and card_views.job_is_over(request, post.job):
+            raise Unneeded("the download has ended")
         match post.kind:
             case PostKind.COPY:
                 message = self._copy(post)
@@ -150,7 +153,8 @@ class MessageBuilder:
         note = policy.note if policy else ""
         content = announcement.message(job, name, self.links, str(why or ""), note)
         if post.recipient and not post.place:
-            content["blocks"] = [section(card_views.SENT_DIRECTLY), *content["blocks"]]
+            first, *rest = content["blocks"]
+            content["blocks"] = [first, section(card_views.SENT_DIRECTLY), *rest]
         return _message(post, channel or "", content)
 
 

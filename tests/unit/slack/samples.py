@@ -15,6 +15,7 @@ from bot.cancellation.errors import (
     NotAnApprover,
     NotRecorded,
     ReadOnly,
+    RequesterLostRight,
     RequestExpired,
 )
 from bot.cancellation.events import EventName
@@ -35,6 +36,7 @@ from bot.cancellation.quarantine import TAKEN_OVER, Mode, QuarantinePolicy
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from bot.services.job_search import CancellableJob, ClusterRef, Search, UnreadCluster
 from bot.services.projects import Project
+from bot.services.runner import NOTHING_DONE
 from bot.services.service import JobDetails
 from bot.slack import announcement as announcement_views
 from bot.slack import blockkit, command, home, ids, job_lines, lists, mrkdwn, question
@@ -45,8 +47,9 @@ from bot.slack.dialog import job_details
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.state import DialogState, cluster_picker, job_picker, project_picker
 from bot.slack.dialog.views import Content
-from bot.slack.errors import internal_error_text, private_refusal
+from bot.slack.errors import CannotPost, internal_error_text, private_refusal
 from bot.slack.grammar import InvalidCommand
+from bot.slack.outbox.delivery import SEEN_BY_APPROVERS
 from bot.storage.history import PastRequest
 from tests.support.clock import NOON
 from tests.support.domain import JOB_ID, PROJECT_ID, RINA, SHOWN, a_job, a_request, an_ask, job_ref
@@ -321,8 +324,16 @@ def messages() -> dict[str, dict[str, Any]]:
     )
     built["card_awaiting"] = card_views.message(waiting(), APPROVERS, LINKS, JOB)
     built["card_awaiting_right"] = card_views.message(
-        waiting(approvals_needed=0, approvals=()), APPROVERS, LINKS
+        waiting(
+            approvals_needed=0,
+            approvals=(),
+            outcome=Outcome(sentence=f"{NOTHING_DONE} {RequesterLostRight()}"),
+        ),
+        APPROVERS,
+        LINKS,
     )
+    here = f"{CannotPost.sentence} {SEEN_BY_APPROVERS}"
+    built["card_moved"] = card_views.message(waiting(moved_because=here), APPROVERS, LINKS, JOB)
     built |= {
         f"card_awaiting_{name}": card_views.message(waiting(), APPROVERS, LINKS, known)
         for name, known in OTHER_JOBS.items()

@@ -9,9 +9,9 @@ import pytest
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
 from bot.cancellation.quarantine import Mode, QuarantinePolicy
-from bot.slack import ids
+from bot.slack import blockkit, home, ids
 from tests.unit.slack import payloads, samples
-from tests.unit.slack.fake_slack import HOME
+from tests.unit.slack.fake_slack import HOME, LINKS
 from tests.unit.slack.harness import BoltHarness, NewBolt
 
 ONE = Policy(
@@ -80,3 +80,11 @@ async def test_home_says_once_in_which_channels_the_command_works(new_bolt: NewB
 
     assert shown.count("Downloads can be cancelled in <#C0OPS>: type") == 1
     assert "this channel" not in shown
+
+
+def test_home_asks_for_no_approval_once_the_download_has_ended() -> None:
+    about = samples.waiting()
+    known = {about.ref: samples.OTHER_JOBS["job_ended"]}
+    parts = home.RequestParts(samples.VIEWER, LINKS, samples.enforced, known)
+
+    assert parts.waiting([about]) == [blockkit.section("Nothing.")]

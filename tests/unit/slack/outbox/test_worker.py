@@ -400,11 +400,19 @@ async def test_copy_is_the_card_with_its_buttons_as_a_direct_message(worker: Wor
     assert len(worker.store.sent) == 1
 
 
-async def test_copy_of_a_reminder_says_so(worker: Worker) -> None:
+async def test_copy_of_a_reminder_says_so_after_the_question(worker: Worker) -> None:
     await worker.deliver(a_copy(EventName.REMINDED))
 
     (call,) = worker.posted
-    assert "Reminder" in str(call["blocks"][0])
+    assert "Cancel this download?" in str(call["blocks"][0])
+    assert "Reminder" in str(call["blocks"][1])
+
+
+async def test_reminder_of_a_download_that_has_ended_is_not_sent(worker: Worker) -> None:
+    ended = samples.OTHER_JOBS["job_ended"]
+    await worker.deliver(replace(a_copy(EventName.REMINDED), job=ended))
+
+    assert worker.slack.calls == []
 
 
 async def test_copy_of_a_decided_request_is_not_sent(worker: Worker) -> None:
