@@ -84,6 +84,12 @@ class JobNotFound(AtlasRejected):
     sentence = "The cluster has no such download: check its job id, and that the cluster is right."
 
 
+class JobGone(JobNotFound):
+    """A job that was listed before."""
+
+    sentence = "Atlas does not list this download any more: it ended, or was removed. There is nothing left to cancel. Whether a copy was taken is not known: see the project's activity feed in Atlas."  # noqa: E501 - shown as it stands
+
+
 class NotCancellable(AtlasRejected):
     sentence = (
         "Atlas does not cancel this job: it cancels whole download jobs only, until they are over."

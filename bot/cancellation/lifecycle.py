@@ -35,11 +35,6 @@ class State(StrEnum):
 
 #: The states that block a second request for the same job.
 OPEN = frozenset({State.AWAITING, State.APPROVED, State.CANCELLING, State.QUARANTINED})
-#: The outcome of a request whose job Atlas does not list any more: it was read before.
-JOB_GONE = (
-    "Atlas does not list this download any more: it ended, or was removed. There is nothing left to"
-    " cancel. Whether a copy was taken is not known: see the project's activity feed in Atlas."
-)
 #: The states in which people decide.
 UNDECIDED = frozenset({State.AWAITING, State.QUARANTINED})
 
@@ -220,11 +215,6 @@ class Request:
     def was_replaced(self) -> bool:
         """Whether a person's request for the same job, which ran at once, ended it."""
         return self.state is State.OVER and self.outcome.by is not None
-
-    @property
-    def job_is_gone(self) -> bool:
-        """Whether Atlas refused it because it does not list the job any more."""
-        return self.state is State.REFUSED and self.outcome.sentence == JOB_GONE
 
     @property
     def approved_by(self) -> frozenset[str]:

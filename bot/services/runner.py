@@ -9,18 +9,11 @@ from itertools import chain, repeat
 
 import structlog
 
-from bot.atlas import (
-    AtlasCanceller,
-    AtlasError,
-    AtlasReader,
-    AtlasRejected,
-    JobNotFound,
-    RestoreJob,
-)
+from bot.atlas import AtlasCanceller, AtlasError, AtlasReader, AtlasRejected, RestoreJob
+from bot.atlas.errors import JobGone, JobNotFound
 from bot.cancellation.errors import CancellationError, RightsNotChecked
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import (
-    JOB_GONE,
     DeleteAttempts,
     Ending,
     Outcome,
@@ -55,7 +48,6 @@ NOTHING_MORE_SENT = "Nothing more was sent."
 SENT_BUT_UNREADABLE = (
     "The cancellation was sent, but the job could not be read again, so look in Atlas."
 )
-SENT_AND_GONE = "The cancellation was sent."
 JOB_STILL_THERE = "The download is still there."
 ACCEPTED_BUT_NOT_CANCELLED = (
     "Atlas accepted the cancellation, but still shows the download as {state}."
@@ -184,13 +176,12 @@ class Run:
 
     def _result_of_failed_read(self, read_error: AtlasError) -> Ending:
         """Return the result; `refused` is certain only if no DELETE may have taken effect."""
-        is_gone, prefix = isinstance(read_error, JobNotFound), SENT_BUT_UNREADABLE
-        if is_gone:  # the id was right: the job was read before it was asked for
-            read_error = JobNotFound(JOB_GONE, status=read_error.status, code=read_error.code)
-            prefix = SENT_AND_GONE
+        if isinstance(read_error, JobNotFound):  # no wrong id: the job was read before
+            read_error = JobGone(status=read_error.status, code=read_error.code)
+            self._delete_error = None
         if self.request.sent.may_have_taken_effect:
-            return ending_with(State.FAILED, read_error, prefix)
-        for error in (None if is_gone else self._delete_error, read_error):
+            return ending_with(State.FAILED, read_error, SENT_BUT_UNREADABLE)
+        for error in (self._delete_error, read_error):
             if isinstance(error, AtlasRejected):
                 return ending_with(State.REFUSED, error)
         return ending_with(State.FAILED, read_error, NOTHING_DONE)

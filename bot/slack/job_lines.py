@@ -150,7 +150,8 @@ def card_lines(request: Request, job: Job | None) -> list[str]:
         return [started]
     if not request.state.ended:
         return [started, link_line(job)]
-    is_over = request.job_is_gone or (request.state is State.OVER and not request.was_replaced)
+    is_over = request.state is State.OVER and not request.was_replaced
+    is_over = is_over or mrkdwn.job_is_gone(request)
     if request.state is State.CANCELLED or (is_over and not job.ended):
         return [started, *past_link(job, cancelled=request.state is State.CANCELLED)]
     if job.phase is LinkPhase.ENDED:

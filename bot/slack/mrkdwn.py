@@ -6,6 +6,7 @@ from datetime import datetime
 from itertools import accumulate
 
 from bot.atlas import JobRef
+from bot.atlas.errors import JobGone
 from bot.cancellation.lifecycle import JobFingerprint, Request, State
 from bot.cancellation.people import People, is_operator
 from bot.slack.blockkit import ELLIPSIS
@@ -170,9 +171,14 @@ def link(url: str | None, label: str) -> str:
     return f"<{escape(url)}|{label}>" if url else label
 
 
+def job_is_gone(request: Request) -> bool:
+    """Whether Atlas refused a request because it does not list the job any more."""
+    return request.state is State.REFUSED and request.outcome.sentence == JobGone.sentence
+
+
 def state_label(request: Request) -> str:
     """Label the state of a request."""
-    other = GONE_LABEL if request.job_is_gone else STATE_LABELS[request.state]
+    other = GONE_LABEL if job_is_gone(request) else STATE_LABELS[request.state]
     return REPLACED_LABEL if request.was_replaced else other
 
 
@@ -182,7 +188,7 @@ def request_status(request: Request) -> str:
     before = f"was approved by {approved} and " if approved else ""
     predicate = STATE_PREDICATES[request.state].format(approved=before)
     predicate = REPLACED if request.was_replaced else predicate
-    predicate = GONE if request.job_is_gone else predicate
+    predicate = GONE if job_is_gone(request) else predicate
     ended = f" by {person(request.outcome.by)}" if request.outcome.by else ""
     after = f" {approved} had approved it." if approved and request.state.ended else ""
     return f"This request {predicate}{ended} ({date(request.changed_at)}).{after}"

@@ -126,10 +126,9 @@ class LeaseStore(Store):
         """
         if judgement:
             uow.apply_judgement(request, judgement)
-        known, detail = None, None
-        if job or state is State.CANCELLED:  # the card shows the link as the run saw it
-            known = change(uow, request.ref, lambda known: known.observe(uow.now, job))
-        if known and state is State.CANCELLED:
+        known = change(uow, request.ref, lambda known: known.observe(uow.now, job))
+        detail = None
+        if state is State.CANCELLED:
             detail = known.link_times()
             if known.live_since is None:
                 uow.after_commit.append(self.on_cancelled_before_link)

@@ -165,7 +165,7 @@ def _over(post: RequestPost) -> str:
 
 
 def _refused(post: RequestPost) -> str:
-    if post.request.job_is_gone:
+    if mrkdwn.job_is_gone(post.request):
         return ":grey_question: {to}: Atlas does not list {job} any more.{approved}{sentence}"
     return ":no_entry: {to}: Atlas refused to cancel {job}.{approved}{sentence}"
 

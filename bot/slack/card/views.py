@@ -238,7 +238,7 @@ def _outcome(request: Request) -> str:
 
 def next_step(request: Request, job: Job | None) -> str:
     """Say what to do after a request that has ended; nothing once its job has ended."""
-    is_over = request.job_is_gone or (job and job.phase is LinkPhase.ENDED)
+    is_over = mrkdwn.job_is_gone(request) or (job and job.phase is LinkPhase.ENDED)
     if is_over or not (step := NEXT_STEPS.get(request.state)):
         return ""
     return f"*Next* {step.format(again=command_code(request.ref.job_id))}"

@@ -13,8 +13,9 @@ from bot.atlas import (
     TimedOut,
     Unavailable,
 )
+from bot.atlas.errors import JobGone
 from bot.cancellation.errors import AlreadyHandled, NotRecorded
-from bot.cancellation.lifecycle import JOB_GONE, DeleteAttempts, State
+from bot.cancellation.lifecycle import DeleteAttempts, State
 from bot.services.runner import (
     ACCEPTED_BUT_NOT_CANCELLED,
     ANOTHER_JOB,
@@ -24,7 +25,6 @@ from bot.services.runner import (
     ENDED_OTHERWISE,
     NOTHING_DONE,
     READ_BACKOFF,
-    SENT_AND_GONE,
     SENT_BUT_NOT_CANCELLED,
     SENT_BUT_UNREADABLE,
     sentence_when_over,
@@ -74,7 +74,7 @@ ANSWERS: dict[str, Answer] = {
     "limited": LIMITED,
     "503": Unavailable(status=503),
 }
-GONE = {"status": 404, "code": "RESTORE_JOB_NOT_FOUND"}
+GONE = {"status": 404, "code": "RESTORE_JOB_NOT_FOUND", "sentence": JobGone.sentence}
 REJECTION = {"status": 400, "code": REJECTED.code, "sentence": str(REJECTED)}
 
 
@@ -88,12 +88,12 @@ REJECTION = {"status": 400, "code": REJECTED.code, "sentence": str(REJECTED)}
             {"sentence": ENDED_BEFORE.format(state="cancelled and failed")},
         ),
         ("GET another snapshot", State.CHANGED, {"sentence": ANOTHER_JOB}),
-        ("GET not found", State.REFUSED, {**GONE, "sentence": JOB_GONE}),
-        ("GET there, DELETE rejected, GET not found", State.REFUSED, GONE),
+        ("GET not found", State.REFUSED, GONE),
+        ("GET there, DELETE not found, GET not found", State.REFUSED, GONE),
         (
             "GET there, DELETE accepted, GET not found",
             State.FAILED,
-            {"sentence": f"{SENT_AND_GONE} {JOB_GONE}"},
+            {"sentence": f"{SENT_BUT_UNREADABLE} {JobGone.sentence}"},
         ),
         ("GET there, DELETE accepted, GET there, GET there, GET cancelled", State.CANCELLED, {}),
         (

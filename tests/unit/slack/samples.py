@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from bot.atlas import JobRef, JobState
+from bot.atlas.errors import JobGone
 from bot.cancellation.errors import (
     AlreadyHandled,
     AlreadyReviewed,
@@ -21,7 +22,6 @@ from bot.cancellation.errors import (
 from bot.cancellation.events import EventName
 from bot.cancellation.job import Job, Lead, LinkPhase, StarterAnswer
 from bot.cancellation.lifecycle import (
-    JOB_GONE,
     Approval,
     Card,
     JobFingerprint,
@@ -317,10 +317,10 @@ def messages() -> dict[str, dict[str, Any]]:
     built["card_over"] = card_views.message(
         ended(State.OVER), EVERYONE, LINKS, OTHER_JOBS["job_ended"]
     )
-    gone = replace(ended(State.REFUSED), outcome=Outcome(sentence=JOB_GONE, status=404))
+    gone = replace(ended(State.REFUSED), outcome=Outcome(sentence=JobGone.sentence, status=404))
     built["card_gone"] = card_views.message(gone, EVERYONE, LINKS, JOB)
     built["reply_gone"] = card_replies.message(
-        post(EventName.REFUSED, gone, detail={"sentence": JOB_GONE, "status": 404}, job=JOB)
+        post(EventName.REFUSED, gone, detail={"sentence": JobGone.sentence, "status": 404}, job=JOB)
     )
     built["card_awaiting"] = card_views.message(waiting(), APPROVERS, LINKS, JOB)
     built["card_awaiting_right"] = card_views.message(
