@@ -38,6 +38,10 @@ class AtlasError(Exception):
     def __post_init__(self, instead: str | None) -> None:
         super().__init__(instead or self.sentence)
 
+    def of_known_job(self) -> "AtlasError":
+        """Return the error of a call about a job that was read before."""
+        return self
+
 
 class AtlasRejected(AtlasError):
     """Atlas refused what was asked."""
@@ -82,6 +86,9 @@ class WrongClusterKind(AtlasRejected):
 
 class JobNotFound(AtlasRejected):
     sentence = "The cluster has no such download: check its job id, and that the cluster is right."
+
+    def of_known_job(self) -> AtlasError:
+        return JobGone(status=self.status, code=self.code)
 
 
 class JobGone(JobNotFound):

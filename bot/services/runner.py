@@ -10,7 +10,6 @@ from itertools import chain, repeat
 import structlog
 
 from bot.atlas import AtlasCanceller, AtlasError, AtlasReader, AtlasRejected, RestoreJob
-from bot.atlas.errors import JobGone, JobNotFound
 from bot.cancellation.errors import CancellationError, RightsNotChecked
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import (
@@ -106,7 +105,7 @@ class Run:
             try:
                 self.job = job = await self._read_job()
             except AtlasError as error:
-                return self._result_of_failed_read(error)
+                return self._result_of_failed_read(error.of_known_job())
             step = next_step(self.request.shown, self.request.sent, job)
             if result := self._result(step, job):
                 return result
@@ -176,12 +175,9 @@ class Run:
 
     def _result_of_failed_read(self, read_error: AtlasError) -> Ending:
         """Return the result; `refused` is certain only if no DELETE may have taken effect."""
-        if isinstance(read_error, JobNotFound):  # no wrong id: the job was read before
-            read_error = JobGone(status=read_error.status, code=read_error.code)
-            self._delete_error = None
         if self.request.sent.may_have_taken_effect:
             return ending_with(State.FAILED, read_error, SENT_BUT_UNREADABLE)
-        for error in (self._delete_error, read_error):
+        for error in (read_error, self._delete_error):
             if isinstance(error, AtlasRejected):
                 return ending_with(State.REFUSED, error)
         return ending_with(State.FAILED, read_error, NOTHING_DONE)

@@ -9,7 +9,7 @@ import pytest
 
 from bot.atlas import JobRef, RestoreJob
 from bot.cancellation.events import EventName
-from bot.cancellation.job import USUAL_WAIT
+from bot.cancellation.job import USUAL_WAIT, LinkPhase
 from bot.cancellation.lifecycle import JobFingerprint, Outcome, Request, State
 from bot.cancellation.posts import PostKind
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
