@@ -7,7 +7,6 @@ from bot.services.job_search import UnreadCluster
 from bot.slack import lists
 from tests.unit.slack import samples
 from tests.unit.slack.fake_slack import LINKS
-from tests.unit.slack.long_samples import FULL, unseen
 
 
 @pytest.mark.parametrize(
@@ -19,11 +18,16 @@ def test_history_headline_counts_the_requests(many: int, headline: str) -> None:
     assert lists.request_list(past, {}, LINKS)["text"] == headline
 
 
+def unseen(number: int) -> UnreadCluster:
+    reason = f"Reason {number % 12}."
+    return UnreadCluster(project="shop & co", cluster=f"c{number}", reason=reason)
+
+
 def test_unavailable_clusters_are_grouped_by_reason_and_limited() -> None:
-    (block,) = lists.unavailable_blocks(FULL.unavailable)
+    (block,) = lists.unavailable_blocks(map(unseen, range(400)))
     (few,) = lists.unavailable_blocks([unseen(1), unseen(13)])
 
-    assert len(block["text"]["text"]) <= 3000
+    assert block["text"]["text"].endswith("And 4 more reasons.")
     assert few["text"]["text"].count(":warning:") == 1
     assert few["text"]["text"].count("`") == 4
 
