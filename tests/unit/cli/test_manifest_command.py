@@ -43,12 +43,13 @@ def test_manifest_with_a_url_has_it_at_every_endpoint() -> None:
     assert parsed["settings"]["socket_mode_enabled"] is False
 
 
-def test_manifest_for_http_has_no_placeholder() -> None:
-    text = manifest("https://bot.example.com")
+def test_comments_for_http_in_the_file_make_the_manifest_for_http() -> None:
+    text = Path("manifest.yml").read_text(encoding="utf-8")
+    changed = text.replace("# HTTP: ", "").replace("mode_enabled: true", "mode_enabled: false")
 
-    assert "YOUR-HOST" not in text
-    assert "# HTTP:" not in text
-    assert "{{" not in text
+    assert yaml.safe_load(changed) == yaml.safe_load(manifest("https://YOUR-HOST"))
+    assert text.count("# HTTP: ") == 3
+    assert 'the three lines marked "HTTP:"' in " ".join(text.replace("#", "").split())
 
 
 @pytest.mark.parametrize(
