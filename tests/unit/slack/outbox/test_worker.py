@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from bot.atlas import JobRef, JobState
-from bot.cancellation.errors import NotRecorded
+from bot.cancellation.errors import NotRecorded, RightsNotChecked
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Card, State
 from bot.cancellation.policy import Policies, Policy
@@ -468,6 +468,27 @@ async def test_reply_of_an_operator_without_a_card_is_dropped(worker: Worker) ->
 
     assert [number for number, _ in worker.store.dropped] == [3]
     assert worker.slack.calls == []
+
+
+async def test_card_without_a_channel_waits_until_slack_says_who_the_approvers_are(
+    worker: Worker,
+) -> None:
+    """The command line has no channel for it where the settings name none."""
+    refusals, asked = [RightsNotChecked("Slack does not answer.")], list[Post]()
+
+    async def send_directly(post: Post) -> None:
+        asked.append(post)
+        if refusals:
+            raise refusals.pop()
+
+    worker.outbox.send_directly = send_directly
+    card = a_card(channel="")
+    await worker.outbox.deliver(card)
+    [(retried, seconds, _why)] = worker.store.retries
+    assert (retried, seconds) == (card.id, MAX_BACKOFF)
+    await worker.outbox.deliver(card)
+
+    assert (worker.posted, worker.store.discarded, asked) == ([], [card.id], [card, card])
 
 
 async def test_reply_without_a_card_goes_to_the_requester(worker: Worker) -> None:
