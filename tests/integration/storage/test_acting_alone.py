@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from bot.cancellation.errors import AlreadyReviewed, JobAlreadyRequested, NothingToReview
+from bot.cancellation.errors import AlreadyReviewed, JobAlreadyRequested
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import ActingPerson
@@ -130,16 +130,6 @@ async def test_of_two_concurrent_reviews_one_counts_and_the_other_names_it(env: 
     assert reviews == [won.reviewed_by]
     assert (await env.store.counts())[1] == 0
     assert await env.record.verify() == []
-
-
-async def test_refused_review_changes_nothing(env: Stores) -> None:
-    request = await act_alone(env)
-
-    with pytest.raises(NothingToReview):
-        await env.store.review(request.id, ADA, lambda _request: NothingToReview())
-
-    assert await env.store.get(request.id) == request
-    assert (await env.store.counts())[1] == 1
 
 
 async def test_history_names_the_reviewer_and_lists_unreviewed_requests(env: Stores) -> None:

@@ -1,21 +1,18 @@
 """Replicas whose clocks disagree, and clocks that are set while requests run."""
 
-import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from bot.cancellation.lifecycle import State
 from bot.storage.database import Database, DatabaseClock, wall_clock
 from bot.storage.lease_store import LONGEST_LEASE, LeaseStore
-from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
 from bot.timings import Timings
 from tests.integration.storage.conftest import Stores
 from tests.support.clock import FakeClock
-from tests.support.domain import RINA, a_request, a_waiting_request
+from tests.support.domain import RINA, a_request
 from tests.support.timings import DATABASE_TIMEOUT
 
 HOUR = timedelta(hours=1)
@@ -31,7 +28,6 @@ class Replica:
 
     store: RequestStore
     leases: LeaseStore
-    posts: OutboxStore
     clock: DatabaseClock
 
 
@@ -41,7 +37,6 @@ async def replica(env: Stores, name: str, off: timedelta = timedelta()) -> Repli
     return Replica(
         RequestStore(env.database, clock),
         LeaseStore(env.database, clock, name, lease=0.6),
-        OutboxStore(env.database, clock),
         clock,
     )
 
@@ -55,35 +50,6 @@ async def test_wrong_clock_of_a_replica_breaks_no_lease(env: Stores, off: timede
 
     assert await wrong.leases.list_runnable() == []
     assert await wrong.leases.claim(request.id) is None
-
-
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-@pytest.mark.parametrize("off", OFF)
-async def test_lease_of_a_dead_replica_with_a_wrong_clock_expires_on_time(
-    env: Stores, off: timedelta
-) -> None:
-    right, wrong = await replica(env, "right"), await replica(env, "wrong", off)
-    request = await right.store.create(a_request(), RINA)
-    assert await wrong.leases.claim(request.id)
-
-    await asyncio.sleep(0.7)
-
-    assert await right.leases.list_runnable() == [request.id]
-    assert await right.leases.claim(request.id)
-
-
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-@pytest.mark.parametrize("off", OFF)
-async def test_replica_with_a_wrong_clock_expires_requests_and_posts_on_time(
-    env: Stores, off: timedelta
-) -> None:
-    right, wrong = await replica(env, "right"), await replica(env, "wrong", off)
-    soon = wall_clock() + timedelta(minutes=30)
-    request = await right.store.create(a_waiting_request(expires_at=soon), RINA)
-
-    assert await wrong.store.expire_due() == []
-    assert (await wrong.store.get(request.id)).state is State.AWAITING
-    assert len(await wrong.posts.claim("wrong", 5)) == 1  # and what is due is due immediately
 
 
 @pytest.mark.parametrize("back", BACK)

@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
@@ -128,24 +126,6 @@ async def run_versions(empty_url: str) -> None:
     await schema._run(empty_url, upgrade, writes=True)
 
 
-def is_ours(name: str | None, kind: str, _parents: object) -> bool:
-    """Leave out the table that is kept for replicas of version 0001."""
-    return kind != "table" or name != "job_facts"
-
-
-async def test_versions_create_the_tables_and_columns_of_the_code(
-    empty: Database, empty_url: str
-) -> None:
-    await run_versions(empty_url)
-
-    def compare(connection: Connection) -> list[Any]:
-        opts = {"compare_type": True, "include_name": is_ours}
-        context = MigrationContext.configure(connection, opts=opts)
-        return list(compare_metadata(context, metadata))
-
-    assert await empty.write(compare) == []
-
-
 #: The description of all tables by the database: SQLite keeps their statements.
 DESCRIPTIONS = {
     "sqlite": (
@@ -188,33 +168,6 @@ async def test_versions_create_exactly_the_constraints_and_indexes_of_the_code(
     await empty.write(recreate)
 
     assert await empty.write(description) == from_versions
-
-
-async def test_conditions_of_partial_indexes_reach_the_database(
-    empty: Database, empty_url: str
-) -> None:
-    await ensure_current(empty_url)
-
-    def partial(connection: Connection) -> set[str]:
-        tables = ("requests", "posts", "audit_events", "watched_jobs")
-        indexes = [index for name in tables for index in inspect(connection).get_indexes(name)]
-        where = f"{connection.dialect.name}_where"
-        return {str(each["name"]) for each in indexes if where in each.get("dialect_options", {})}
-
-    assert await empty.write(partial) == {
-        "one_open_request_per_job",
-        "open_requests",
-        "unreviewed_requests",
-        "requests_of_the_bot",
-        "planned_notices",
-        "due_posts",
-        "due_posts_in_order",
-        "announcements",
-        "sent_posts",
-        "open_watched_jobs",
-        "unposted_events",
-        "observed_links",
-    }
 
 
 def test_versions_are_numbers_that_sort_in_order_and_newest_is_the_last() -> None:

@@ -142,17 +142,6 @@ async def test_download_that_began_while_the_bot_was_down_has_its_full_grace_tim
     assert env.seconds_held(job_id) >= GRACE
 
 
-async def test_observed_download_is_not_cancelled(database: Database) -> None:
-    env = QuarantineEnv(database, replace(ENFORCED, mode=Mode.OBSERVE))
-    await env.start()
-    job_id = await quarantined(env)
-    await pass_seconds(env, GRACE + 5)
-
-    assert await env.state(job_id) is State.OBSERVED
-    assert env.deletes(job_id) == []
-    assert await AuditLog(env.database).verify() == []
-
-
 async def test_kept_download_goes_on_and_a_second_decision_gets_the_name_of_the_first_approver(
     env: QuarantineEnv,
 ) -> None:

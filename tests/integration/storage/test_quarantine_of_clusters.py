@@ -10,18 +10,16 @@ import pytest
 
 from bot.atlas import JobRef
 from bot.cancellation.lifecycle import State
-from bot.cancellation.people import People
-from bot.cancellation.policy import ClusterPolicy, Policies, Policy, may_keep
+from bot.cancellation.policy import ClusterPolicy, Policy
 from bot.cancellation.quarantine import Mode
 from tests.integration.storage.quarantine_environment import (
-    CLUSTER,
     ENFORCED,
     GRACE,
     TEST,
     QuarantineEnv,
     pass_seconds,
 )
-from tests.support.domain import ADA, PROJECT_ID, RINA, a_waiting_request
+from tests.support.domain import PROJECT_ID
 
 if TYPE_CHECKING:
     from bot.storage.database import Database
@@ -68,34 +66,3 @@ async def test_quarantine_follows_the_policy_of_the_cluster_and_counts_the_proje
     assert (request and request.state, len(env.deletes(job_id))) == (state, deletes)
     assert request is None or request.channel == "C0TEST"
     assert env.limited == ["shop-prod"] * (changes.get("limit") == 1)
-
-
-async def test_only_an_enforcing_cluster_takes_over_a_request_that_waits(
-    database: Database,
-) -> None:
-    own = Policy(watch_channel="C0TEST", quarantine=replace(ENFORCED, mode=Mode.OBSERVE))
-    env = QuarantineEnv(database, ENFORCED, (ClusterPolicy((TEST,), own),))
-    await env.start()
-    for number, cluster in enumerate((CLUSTER, TEST), 1):
-        ref = JobRef(PROJECT_ID, cluster, env.begin(number, cluster))
-        waiting = a_waiting_request(id=f"r{number}", key=f"k{number}", ref=ref)
-        await env.requests.create(waiting, RINA)
-    await env.read_jobs()
-
-    states = [(await env.requests.get(each)).state for each in ("r1", "r2")]
-    assert states == [State.WITHDRAWN, State.AWAITING]
-
-
-@pytest.mark.parametrize("approvers", ["U0ADA", "U0ABE"])
-async def test_keep_is_of_the_approvers_of_the_cluster_as_the_settings_are_now(
-    database: Database, approvers: str
-) -> None:
-    env = QuarantineEnv(database, ENFORCED)
-    await env.start()
-    request = await env.request(await quarantined(env))
-    named = Policy(approvers=People(users=frozenset({approvers})))
-    policies = Policies(Policy(approvers=People()), (ClusterPolicy(("prod-*",), named),))
-    env.projects.update({PROJECT_ID: {"policies": policies}})
-
-    refusal = may_keep(env.projects.policy(request.ref), ADA)
-    assert (refusal is None) == (approvers == ADA.id)

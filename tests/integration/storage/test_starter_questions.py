@@ -14,21 +14,20 @@ from bot.cancellation.errors import AlreadyAnswered, AlreadyHandled, NotAsked
 from bot.cancellation.events import EventName
 from bot.cancellation.job import StarterAnswer
 from bot.cancellation.lifecycle import State
-from bot.cancellation.policy import DISOWNED, Policies, Policy
+from bot.cancellation.policy import DISOWNED
 from bot.cancellation.posts import PostKind, RequestPost
 from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
 from bot.storage.audit_log import AuditLog
 from bot.storage.notice_store import ClaimStore
 from bot.storage.tables import jobs
 from tests.integration.storage.quarantine_environment import (
-    CHANNEL,
     ENFORCED,
     GRACE,
     QuarantineEnv,
     Replica,
     pass_seconds,
 )
-from tests.support.domain import ABE, ADA, PROJECT_ID, RINA, allow, job_ref
+from tests.support.domain import ABE, ADA, RINA, allow, job_ref
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -202,13 +201,3 @@ async def test_answer_of_another_person_changes_nothing(database: Database) -> N
     with pytest.raises(NotAsked):
         await env.replicas[0].service.answer(job_ref(job_id), ADA, NOT_MINE)
     assert (await events(env), await env.state(job_id)) == ([], State.QUARANTINED)
-
-
-async def test_quarantine_switched_off_after_the_question_cancels_nothing(
-    database: Database,
-) -> None:
-    env, job_id = await asked(database)
-    env.projects.update({PROJECT_ID: {"policies": Policies(Policy(watch_channel=CHANNEL))}})
-    await answer(env, job_id)
-
-    assert (env.deletes(job_id), await events(env)) == ([], [(DISOWNED_EVENT, RINA.id)])

@@ -168,6 +168,26 @@ async def test_attack_is_found_at_its_first_break(env: Stores, statements: str, 
     assert first in found[0]
 
 
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("actor", "'U0EVE'"),
+        ("actor", "NULL"),
+        ("at", "'2026-11-25T00:00:00.000+00:00'"),
+        ("detail", "'{}'"),
+        ("event", "'request:denied'"),
+        ("team", "'T0EVE'"),
+        ("previous", "'0000'"),
+        ("hash", "'0000'"),
+    ],
+)
+async def test_changed_event_is_reported(env: Stores, column: str, value: str) -> None:
+    event = f"UPDATE audit_events SET {column} = {value} WHERE request = 'moved' AND number = 1"  # noqa: S608 - constants
+
+    assert await attack(env, event) == ["event 1 of request moved was changed"]
+
+
 ROW_CHANGES = {
     "state": "'approved'",
     "project_id": "'ffffffffffffffffffffffff'",
@@ -251,3 +271,14 @@ async def test_concurrent_replicas_write_one_chain(env: Stores, database_url: st
 
     assert await env.record.verify() == []
     assert await env.record.count() == 40
+
+
+async def test_events_are_filtered_by_actor_and_time(env: Stores) -> None:
+    first = await env.store.create(a_waiting_request(), RINA)
+    env.clock.advance(60)
+    since = env.clock.now
+    second = await env.store.create(a_waiting_request(), ADA)
+
+    assert [line.request async for line in env.record.events()] == [first.id, second.id]
+    assert [line.request async for line in env.record.events(since=since)] == [second.id]
+    assert [line.request async for line in env.record.events(actor=RINA.id)] == [first.id]

@@ -1,30 +1,20 @@
 """The watch store: one row per job, one message per job."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
-import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from bot.atlas import JobRef, JobState, RestoreJob
 from bot.cancellation.lifecycle import Card, JobFingerprint
 from bot.cancellation.posts import Announcement, RequestPost
 from bot.storage.history import RETENTION
-from bot.storage.job_store import jobs_among
 from bot.storage.outbox_store import LEASE as CLAIM
-from bot.storage.posts import announcements
-from bot.storage.queries import NEWEST_REQUEST_FOR
 from bot.storage.tables import posts
 from bot.storage.watch_store import (
     FORGET_AFTER,
     LEASE,
     WatchStore,
-    clusters_with_open_jobs,
-    downloads_seen,
-    jobs_of,
 )
 from tests.integration.storage.conftest import Stores
 from tests.support.domain import PROJECT_ID, RINA, a_job, a_request, job_ref, new_job_id
@@ -257,30 +247,3 @@ async def test_announcement_has_the_newest_request_for_the_job(env: Stores) -> N
     await env.store.create(request, RINA)
 
     assert (await claimed(env)).job.request == await env.store.get(request.id)
-
-
-# The schema
-
-
-def explained(sql: str, db: Connection) -> Sequence[Any]:
-    return db.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}").mappings().all()
-
-
-@pytest.mark.parametrize(
-    "database_url", ["sqlite"], indirect=True
-)  # PostgreSQL decides by statistics
-async def test_statements_use_their_indexes(env: Stores) -> None:
-    """Watched jobs are never deleted, so no statement may read them all."""
-    asked = [
-        announcements(1),
-        clusters_with_open_jobs(PROJECT_ID),
-        downloads_seen(PROJECT_ID),
-        jobs_of(PROJECT_ID, CLUSTER),
-        jobs_among([1, 2]),
-        NEWEST_REQUEST_FOR.params(asdict(job_ref())),
-    ]
-    for statement in asked:
-        sql = statement.compile(env.database.engine, compile_kwargs={"literal_binds": True})
-        plan = await env.database.read(partial(explained, str(sql)))
-
-        assert not [row for row in plan if row["detail"].startswith("SCAN")], plan

@@ -9,13 +9,12 @@ from bot.atlas import (
     NoConnection,
     NotCancellable,
     RateLimited,
-    RestoreJob,
     TimedOut,
     Unavailable,
 )
 from bot.atlas.errors import JobGone
 from bot.cancellation.errors import AlreadyHandled, NotRecorded
-from bot.cancellation.lifecycle import DeleteAttempts, State
+from bot.cancellation.lifecycle import State
 from bot.services.runner import (
     ACCEPTED_BUT_NOT_CANCELLED,
     ANOTHER_JOB,
@@ -27,7 +26,6 @@ from bot.services.runner import (
     READ_BACKOFF,
     SENT_BUT_NOT_CANCELLED,
     SENT_BUT_UNREADABLE,
-    sentence_when_over,
 )
 from bot.timings import Timings
 from tests.support.clock import NOON
@@ -178,13 +176,6 @@ async def test_cancelled_job_after_a_crash_is_settled_without_delete() -> None:
     assert (state, atlas.calls) == (State.CANCELLED, ["GET"])
 
 
-async def test_first_read_after_a_lost_answer_is_immediate() -> None:
-    atlas = ScriptedAtlas([THERE, CANCELLED], [LOST])
-    await run(atlas)
-
-    assert atlas.clock.sleeps == [0.0]
-
-
 @pytest.mark.parametrize("fault", [NotRecorded(), AlreadyHandled(a_request())])
 async def test_unrecorded_attempt_sends_no_delete(fault: Exception) -> None:
     atlas = ScriptedAtlas(reads=[THERE])
@@ -268,17 +259,3 @@ async def test_link_that_appears_in_the_read_back_reaches_the_ledger() -> None:
     await run(ScriptedAtlas(reads=[THERE, late]), store)
 
     assert (store.link_expires_at, store.job) == (None, late)
-
-
-@pytest.mark.parametrize(
-    ("sent", "job", "sentence"),
-    [
-        (DeleteAttempts(), a_job(failed=True), ENDED_BEFORE.format(state="failed")),
-        (UNKNOWN, a_job(failed=True), ENDED_OTHERWISE.format(state="failed")),
-        (UNKNOWN, a_job(failed=True, cancelled=True), CANCELLED_AND_FAILED),
-    ],
-)
-def test_failed_job_counts_as_cancelled_only_if_it_reads_so(
-    sent: DeleteAttempts, job: RestoreJob, sentence: str
-) -> None:
-    assert sentence_when_over(sent, job) == sentence

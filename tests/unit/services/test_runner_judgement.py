@@ -108,14 +108,6 @@ async def test_rights_are_judged_before_each_delete() -> None:
     assert atlas.calls.count("DELETE") == 1
 
 
-async def test_request_that_acted_alone_is_sent_without_approvals() -> None:
-    atlas = ScriptedAtlas(reads=[THERE, CANCELLED])
-    store = FakeLeaseStore(a_request(acted_alone=True))
-    state, _ = await run(atlas, store, Kind.MEMBER, policy=GLASS)
-
-    assert (state, atlas.calls) == (State.CANCELLED, ["GET", "DELETE", "GET"])
-
-
 async def test_delete_waits_until_slack_answers_and_the_job_is_read_again() -> None:
     atlas = ScriptedAtlas(reads=[THERE, THERE, THERE, CANCELLED])
     store = FakeLeaseStore()

@@ -63,16 +63,6 @@ async def test_last_approval_voids_one_of_a_person_who_left(new_service: NewServ
     assert service.runs.started == []
 
 
-async def test_request_of_a_deactivated_person_cannot_be_approved(new_service: NewService) -> None:
-    service = new_service(policy(1))
-    waiting = await service.insert(a_waiting_request(ref=job_ref()))
-    service.people[RINA.id] = person(RINA.id, GONE)
-    with pytest.raises(RequesterLostRight):
-        await service.service.approve(waiting.id, clicking(ADA.id))
-
-    assert (await service.request(waiting.id)).state is State.AWAITING
-
-
 async def test_requester_under_an_id_of_the_organization_cannot_approve(
     new_service: NewService,
 ) -> None:
@@ -119,24 +109,6 @@ async def test_request_of_a_deactivated_person_cannot_be_retried(new_service: Ne
     service.people[RINA.id] = person(RINA.id, GONE)
     with pytest.raises(RequesterLostRight):
         await service.service.retry(failed.id, clicking(ADA.id))
-
-
-@pytest.mark.parametrize("approvals", [0, 2])
-async def test_retry_after_the_expiry_asks_for_the_approvals_again(
-    new_service: NewService, approvals: int
-) -> None:
-    service = new_service(policy(approvals))
-    given = tuple(Approval(user=user, at=NOON) for user in (ADA.id, ABE.id) if approvals)
-    failed = await service.insert(
-        a_request(state=State.FAILED, ref=job_ref(), approvals_needed=approvals, approvals=given)
-    )
-    service.clock.advance(86400)
-    request = await service.service.retry(failed.id, clicking(RINA.id))
-
-    assert request.state is (State.AWAITING if approvals else State.APPROVED)
-    assert (request.approvals, request.approvals_needed) == ((), approvals)
-    assert request.expires_at == service.clock() + policy(approvals).approval_ttl
-    assert bool(service.runs.started) is (approvals == 0)
 
 
 async def test_retry_by_a_person_without_rights_is_refused_whenever_it_comes(
