@@ -35,15 +35,6 @@ async def test_dialog_opens_first_and_then_shows_the_job(bolt: BoltHarness) -> N
     assert len(bolt.acks) == 1
 
 
-async def test_ack_of_a_command_does_not_wait_for_atlas(bolt: BoltHarness) -> None:
-    gate = bolt.atlas[PROJECT_ID].gates[CLUSTER] = asyncio.Event()
-    answer = await bolt.ack(payloads.command(TYPED))
-    gate.set()
-    await bolt.background.drain(1.0)
-
-    assert answer.status == 200
-
-
 async def test_fifty_pending_dialogs_all_report_the_restart_at_shutdown(bolt: BoltHarness) -> None:
     bolt.atlas[PROJECT_ID].gates[CLUSTER] = asyncio.Event()
     many = 50
@@ -116,14 +107,6 @@ async def test_project_name_matches_in_any_case(new_bolt: NewBolt) -> None:
     assert [bolt.atlas[each].calls for each in bolt.atlas] == [[CLUSTER], []]
 
 
-async def test_command_in_another_channel_is_refused(new_bolt: NewBolt) -> None:
-    bolt = new_bolt(Policy(channels=frozenset({"C0ONLY"})))
-    answer = await bolt.send(payloads.command(TYPED))
-
-    assert "<#C0ONLY>" in answer.text
-    assert bolt.slack.calls == []
-
-
 async def test_person_who_may_not_ask_sees_no_job_details(new_bolt: NewBolt) -> None:
     bolt = new_bolt(Policy(requesters=People(users=frozenset({"U0ADA"}))))
     await bolt.send(payloads.command(TYPED))
@@ -131,14 +114,6 @@ async def test_person_who_may_not_ask_sees_no_job_details(new_bolt: NewBolt) -> 
     assert "<@U0ADA>" in words(bolt.shown[-1])
     assert "submit" not in bolt.shown[-1]
     assert "Snapshot" not in words(bolt.shown[-1])
-
-
-async def test_guest_may_not_ask(bolt: BoltHarness) -> None:
-    user = {"id": "U0RINA", "team_id": "T0HOME", "is_restricted": True}
-    bolt.slack.respond("users.info", {"user": user})
-    await bolt.send(payloads.command(TYPED))
-
-    assert "may not ask" in words(bolt.shown[-1])
 
 
 async def test_request_without_enough_approvers_is_refused_in_the_dialog(new_bolt: NewBolt) -> None:
@@ -192,15 +167,6 @@ async def test_database_error_can_be_retried_in_the_dialog(bolt: BoltHarness) ->
     await bolt.send(payloads.command(TYPED))
 
     assert ids.TRY_AGAIN in words(bolt.shown[-1])
-
-
-async def test_unreadable_user_can_be_retried_in_the_dialog(bolt: BoltHarness) -> None:
-    bolt.slack.respond("users.info", *["fatal_error"] * 3)
-    await bolt.send(payloads.command(TYPED))
-
-    assert "could not check who may do this" in words(bolt.shown[-1])
-    assert ids.TRY_AGAIN in words(bolt.shown[-1])
-    assert "submit" not in bolt.shown[-1]
 
 
 @pytest.mark.parametrize("typed", [JOB_ID, CLUSTER])

@@ -264,17 +264,6 @@ async def test_denial_of_an_ended_request_reports_what_happened(new_bolt: NewBol
     assert "was not approved in time" in words(answer)
 
 
-async def test_keep_without_the_right_is_refused_in_the_dialog(new_bolt: NewBolt) -> None:
-    bolt = new_bolt(ONE)
-    own = samples.waiting(state=State.QUARANTINED, requester="", reason="", approvals=())
-    request = await bolt.insert(own)
-    asking = dialog_views.ask_reason(ids.KEEP_DIALOG, request.id)
-    answer = await bolt.send(payloads.submission(asking, user="U0ABE", reason="needed"))
-
-    assert "You may not keep this download." in words(answer.body)
-    assert (await bolt.request(request.id)).state is State.QUARANTINED
-
-
 async def test_keep_waits_until_slack_gives_the_email_of_the_approver(new_bolt: NewBolt) -> None:
     bolt = new_bolt(Policy(approvers=People(users=frozenset({"U0ADA"}))))
     own = samples.waiting(state=State.QUARANTINED, requester="", reason="", approvals=())
@@ -291,16 +280,6 @@ async def test_keep_waits_until_slack_gives_the_email_of_the_approver(new_bolt: 
             assert "Try again" in answer.body["errors"][ids.REASON]
 
     assert states == [State.QUARANTINED, State.QUARANTINED, State.KEPT]
-
-
-async def test_denial_that_was_not_recorded_keeps_the_dialog_open(new_bolt: NewBolt) -> None:
-    bolt = new_bolt(ONE)
-    request = await bolt.insert(samples.waiting(approvals=()))
-    bolt.database.write_error = NotRecorded()
-    asking = dialog_views.ask_reason(ids.DENY_DIALOG, request.id)
-    answer = await bolt.send(payloads.submission(asking, user="U0ADA", reason="needed"))
-
-    assert answer.body == {"response_action": "errors", "errors": {"reason": str(NotRecorded())}}
 
 
 async def test_unknown_view_is_answered(bolt: BoltHarness) -> None:

@@ -65,17 +65,6 @@ async def test_update_for_an_earlier_selection_does_not_replace_a_later_one(
     assert bolt.private == []
 
 
-async def test_later_selection_replaces_the_view_that_an_earlier_one_changed(
-    bolt: BoltHarness,
-) -> None:
-    view = await with_pickers(bolt)
-    await bolt.send(pick(view, JOB_ID))
-    await bolt.send(pick(view, OTHER_ID))
-
-    assert f"`{OTHER_ID}`" in shown(bolt)
-    assert f"`{JOB_ID}`" not in shown(bolt)
-
-
 async def test_pickers_are_sent_again_without_what_the_bot_does_not_know(bolt: BoltHarness) -> None:
     view = await with_pickers(bolt)
     built = [each for each in view["blocks"] if each.get("block_id") in {ids.CLUSTER, ids.JOB}]
@@ -158,14 +147,6 @@ async def test_dialog_whose_opening_was_not_answered_shows_the_job(bolt: BoltHar
 
     assert bolt.slack.views["V1"]["submit"]["text"] == "Cancel the job"
     assert bolt.private == []
-
-
-async def test_dialog_that_was_not_opened_is_reported(bolt: BoltHarness) -> None:
-    bolt.slack.respond("views.open", aiohttp.ServerDisconnectedError())
-    await bolt.send(payloads.command(TYPED))
-
-    assert len(bolt.private) == 1
-    assert "try again" in bolt.private[0]
 
 
 async def test_two_dialogs_have_different_external_ids(bolt: BoltHarness) -> None:

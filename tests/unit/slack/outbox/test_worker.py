@@ -156,14 +156,6 @@ async def test_card_is_posted_with_its_id_and_metadata(worker: Worker) -> None:
     assert worker.store.sent == [(1, "C0OPS", TS)]
 
 
-async def test_reply_is_posted_in_the_cards_thread(worker: Worker) -> None:
-    await worker.deliver(a_reply())
-
-    (call,) = worker.posted
-    assert (call["channel"], call["thread_ts"]) == ("C0OPS", TS)
-    assert worker.store.sent == [(2, "C0OPS", TS)]
-
-
 async def test_edit_updates_the_card_in_place(worker: Worker) -> None:
     await worker.deliver(an_edit())
 
@@ -313,15 +305,6 @@ async def test_edit_whose_metadata_is_refused_removes_those_of_the_earlier_state
 
     assert [call["metadata"] for call in worker.updated][1:] == [{}]
     assert worker.sent == [3]
-
-
-async def test_outcome_with_refused_blocks_is_posted_as_text_in_the_thread(worker: Worker) -> None:
-    await worker.deliver(a_reply(), answers=["invalid_blocks"])
-
-    posted = worker.posted[1]
-    assert posted["thread_ts"] == TS
-    assert "is cancelled" in posted["text"]
-    assert worker.store.sent == [(2, "C0OPS", TS)]
 
 
 async def test_announcement_with_refused_blocks_is_posted_as_text(worker: Worker) -> None:
@@ -685,13 +668,6 @@ async def test_announcement_of_a_project_without_a_watch_channel_is_still_update
     assert worker.slack.methods == ["chat.update"]
 
 
-async def test_announcement_that_slack_has_already_is_not_posted_again(worker: Worker) -> None:
-    await worker.deliver(samples.announcement(attempts=2), answers=["duplicate_message_not_found"])
-
-    assert worker.slack.methods == ["chat.postMessage"]
-    assert worker.store.sent == [(1, WATCH, "")]
-
-
 async def test_channel_that_refuses_an_announcement_is_blocked_for_the_others(
     worker: Worker,
 ) -> None:
@@ -703,15 +679,6 @@ async def test_channel_that_refuses_an_announcement_is_blocked_for_the_others(
     assert second[0] == 2
     assert second[1] == pytest.approx(REFUSED_CHANNEL_PAUSE, abs=1)
     assert worker.slack.methods == ["chat.postMessage"]
-
-
-async def test_short_retry_after_delays_the_next_announcement(worker: Worker) -> None:
-    worker.slack.scripts["chat.postMessage"].headers = {"Retry-After": "1"}
-    await worker.deliver(announced(1), announced(2), answers=["ratelimited"])
-
-    assert worker.retried == [1]
-    assert worker.sent == [2]
-    assert 0.9 < worker.clock.sleeps[1] <= 2
 
 
 async def test_burst_of_announcements_leaves_room_for_a_card(worker: Worker) -> None:
@@ -736,15 +703,6 @@ async def test_card_is_posted_while_an_announcement_hangs(worker: Worker) -> Non
         gate.set()
 
     assert channels == [WATCH, "C0OPS"]
-
-
-async def test_announcements_are_delivered_in_order_before_the_stop(worker: Worker) -> None:
-    async with running(worker.outbox) as task:
-        await asyncio.sleep(0)
-        worker.store.due = [announced(number, client_msg_id=f"{number}") for number in (1, 2, 3)]
-
-    assert [call["client_msg_id"] for call in worker.posted] == ["1", "2", "3"]
-    assert task.done()
 
 
 async def test_worker_continues_after_errors_of_every_kind(worker: Worker) -> None:
