@@ -238,11 +238,6 @@ async def test_groups_are_read_only_if_the_policy_names_some(env: Env) -> None:
     assert env.slack.methods == ["users.info"]
 
 
-async def test_only_members_are_in_the_group(env: Env) -> None:
-    assert await env.directory.person(ADA, GROUP) in GROUP
-    assert await env.directory.person(RINA, GROUP) not in GROUP
-
-
 async def test_members_of_several_groups_are_combined(env: Env) -> None:
     env.slack.respond("usergroups.users.list", {"users": ["U1"]}, {"users": ["U2"]})
 
@@ -284,17 +279,6 @@ async def test_answers_are_cached_for_a_minute(env: Env) -> None:
     assert (kept, len(env.slack.calls)) == (1, 2)
 
 
-async def test_concurrent_lookups_of_a_group_share_one_call(env: Env) -> None:
-    gate = env.slack.scripts["usergroups.users.list"].gate = asyncio.Event()
-    waiting = [asyncio.create_task(env.directory.members_of(["S1"])) for _ in range(5)]
-    await asyncio.sleep(0)
-    gate.set()
-    answers = await asyncio.gather(*waiting)
-
-    assert answers == [{"U0ADA", "U0ABE"}] * 5
-    assert len(env.slack.calls) == 1
-
-
 @pytest.mark.parametrize(
     ("failure", "sentence"),
     [
@@ -312,25 +296,6 @@ async def test_failed_lookup_gives_no_rights_and_reports_why(
     with pytest.raises(RightsNotChecked, match=sentence) as caught:
         await env.directory.person(RINA, GROUP)
     assert "nothing was done" in str(caught.value)
-
-
-async def test_failure_is_not_cached(env: Env) -> None:
-    env.slack.respond("users.info", "fatal_error")
-    with pytest.raises(RightsNotChecked):
-        await env.directory.person(RINA, EVERYONE)
-
-    assert await env.directory.person(RINA, EVERYONE) in EVERYONE
-
-
-async def test_answer_after_the_timeout_is_used_by_the_next_call() -> None:
-    env = Env(timeout=0.05)
-    gate = env.slack.scripts["users.info"].gate = asyncio.Event()
-    with pytest.raises(RightsNotChecked, match="did not answer in time"):
-        await env.directory.person(RINA, EVERYONE)
-    gate.set()
-    await env.directory.person(RINA, EVERYONE)
-
-    assert env.slack.methods == ["users.info"]
 
 
 async def test_current_people_are_read_again_even_if_cached_or_named(env: Env) -> None:
