@@ -12,7 +12,7 @@ from bot.cancellation import policy as rules
 from bot.cancellation.errors import NotAllowed
 from bot.cancellation.job import Job, StarterAnswer
 from bot.cancellation.judgement import Judgement
-from bot.cancellation.lifecycle import Ask, Request, State
+from bot.cancellation.lifecycle import Ask, Card, Request, State
 from bot.cancellation.people import NO_ONE, ActingPerson
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import recipients
@@ -97,9 +97,9 @@ class CancellationService:
             feed_is_late=feed is None,
         )
 
-    async def replace_second_card(self, request: Request, ts: str) -> None:
-        """Replace the message `ts` in the channel of a request's card, which shows it, too."""
-        await self.requests.replace_second_card(request.id, ts)
+    async def replace_second_card(self, request: Request, clicked: Card, user: str) -> None:
+        """Replace a message that a user clicked, if it is a second card or copy of a request."""
+        await self.requests.replace_second_card(request.id, clicked, user)
         self.on_change()
 
     async def submit(self, submission: Submission) -> Request:

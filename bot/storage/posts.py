@@ -20,7 +20,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.events import EventName
 from bot.cancellation.job import QuarantineDecision
-from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.lifecycle import Card, Request, State
 from bot.cancellation.posts import PostKind, PostState, message_id
 from bot.storage.tables import IS_DUE, posts
 
@@ -98,15 +98,23 @@ def refresh_card(execute: Execute, request: Request, now: datetime, delay: timed
     execute(SHOW_REQUEST, [{"of": request.id, **each} for each in (card, copies)])
 
 
-def show_second_card(execute: Execute, request: Request, now: datetime, ts: str) -> None:
-    """Let another message with the card of a request, at `ts` in its channel, refer to the card."""
-    if not request.card:
+def show_second_card(
+    execute: Execute, request: Request, now: datetime, clicked: Card, user: str
+) -> None:
+    """Let a message that a user clicked refer to the card, if its place is not that of a post.
+
+    It may be the copy for this user whose first answer was lost: then its place is known later.
+    """
+    unanswered = and_(posts.c.recipient == user, posts.c.state == DUE, posts.c.attempts > 0)
+    is_post = or_(unanswered, posts.c.ts == clicked.ts) & (posts.c.kind != PostKind.SECOND_CARD)
+    known = select(posts.c.id).where(posts.c.request == request.id, is_post)
+    if not request.card or execute(known).first():
         return
     row = new_post(request, PostKind.SECOND_CARD, EventName.CREATED, 0, now)
-    row["client_msg_id"] = message_id(request.id, f"{row['kind']}:{ts}", 0)
-    known = update(posts).where(posts.c.client_msg_id == row["client_msg_id"])
-    if not execute(known.values(wanted=posts.c.wanted + 1)).rowcount:
-        place = {"state": PostState.SENT, "channel": request.card.channel, "ts": ts}
+    row["client_msg_id"] = message_id(request.id, f"{row['kind']}:{clicked.ts}", 0)
+    again = update(posts).where(posts.c.client_msg_id == row["client_msg_id"])
+    if not execute(again.values(wanted=posts.c.wanted + 1)).rowcount:
+        place = {"state": PostState.SENT, "channel": clicked.channel, "ts": clicked.ts}
         execute(insert(posts), row | place | {"wanted": 1})
 
 

@@ -12,7 +12,7 @@ from bot.cancellation import errors
 from bot.cancellation.errors import NotAllowed
 from bot.cancellation.events import EventName
 from bot.cancellation.judgement import Judgement
-from bot.cancellation.lifecycle import UNDECIDED, Outcome, Request, State, replaced_by
+from bot.cancellation.lifecycle import UNDECIDED, Card, Outcome, Request, State, replaced_by
 from bot.cancellation.people import ActingPerson
 from bot.cancellation.posts import PostKind
 from bot.log_config import new_request_id
@@ -177,9 +177,9 @@ class RequestStore(Store):
         return reviewed
 
     @writes
-    def replace_second_card(self, uow: UnitOfWork, request_id: str, ts: str) -> None:
-        """Let the outbox edit the message `ts` in the channel of the request's card."""
-        show_second_card(uow.execute, uow.lock(request_id), uow.now, ts)
+    def replace_second_card(self, uow: UnitOfWork, of: str, clicked: Card, user: str) -> None:
+        """Let the outbox edit a message that a user clicked, if it is a second card or copy."""
+        show_second_card(uow.execute, uow.lock(of), uow.now, clicked, user)
 
     @writes
     def expire_due(self, uow: UnitOfWork, limit: int = 20) -> Sequence[Request]:

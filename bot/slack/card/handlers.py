@@ -9,7 +9,7 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.cancellation import errors
 from bot.cancellation.errors import CancellationError
-from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.lifecycle import Card, Request, State
 from bot.slack import ids
 from bot.slack.decisions import Decision, Decisions, decide_when_possible
 from bot.slack.dependencies import Dependencies, OnHomeClick
@@ -118,7 +118,8 @@ class Click:
         if self._in_home:
             self._publish_home()
         card, channel = request.card, self._by.channel_id
-        if not (self._message and card) or self._message == card.ts or channel != card.channel:
+        if not (self._message and card and channel) or self._message == card.ts:
             return
+        clicked = Card(channel=channel, ts=self._message)
         with log_errors("second card not replaced"):
-            await self._deps.service.replace_second_card(request, self._message)
+            await self._deps.service.replace_second_card(request, clicked, self._by.actor.id)

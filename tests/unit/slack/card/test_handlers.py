@@ -6,17 +6,21 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 
 from bot.cancellation.errors import CancellationError, MaybeRecorded, NotRecorded, StoppedWaiting
+from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
-from bot.cancellation.posts import PostKind
+from bot.cancellation.posts import PostKind, PostState
 from bot.slack import ids
 from bot.slack.decisions import waiting_until
 from bot.slack.errors import other_version
-from bot.slack.outbox.messages import MessageBuilder
+from bot.slack.outbox.messages import Message, MessageBuilder
 from bot.storage.outbox_store import OutboxStore
+from bot.storage.posts import new_post
+from bot.storage.tables import posts
 from tests.support.clock import NOON
 from tests.support.domain import JOB_ID, PROJECT_ID, RINA
 from tests.unit.slack import payloads, samples
@@ -113,22 +117,50 @@ async def test_click_after_the_end_reports_what_happened_and_when(
     assert (await bolt.request(ended.id)) == ended
 
 
+async def second_cards(bolt: BoltHarness) -> list[Message]:
+    """Build the messages that replace second cards and copies."""
+    outbox = OutboxStore(bolt.database, bolt.clock)
+    claimed = await outbox.claim("me", 8)
+    seconds = [each for each in claimed if each.kind is PostKind.SECOND_CARD]
+    return [MessageBuilder(LINKS, bolt.projects).build(each) for each in seconds]
+
+
 @pytest.mark.parametrize("state", [State.AWAITING, State.DENIED])
+@pytest.mark.parametrize("channel", ["C0OPS", "D0ADA"], ids=["card", "copy"])
 async def test_second_card_that_is_clicked_is_replaced_by_the_outbox_alone(
-    new_bolt: NewBolt, state: State
+    new_bolt: NewBolt, channel: str, state: State
 ) -> None:
     """So the limit of edits holds for all replicas."""
     bolt = new_bolt(ONE)
     request = await bolt.insert(samples.request(state=state, approvals_needed=1, approvals=()))
     for _ in range(2):
-        await bolt.send(payloads.click(ids.APPROVE, request.id, ts="1700000009.000100"))
-    outbox = OutboxStore(bolt.database, bolt.clock)
-    posts = [each for each in await outbox.claim("me", 8) if each.kind is PostKind.SECOND_CARD]
-    (message,) = map(MessageBuilder(LINKS, bolt.projects).build, posts)
+        click = payloads.click(ids.APPROVE, request.id, channel=channel, ts="1700000009.000100")
+        await bolt.send(click)
+    (message,) = await second_cards(bolt)
 
     assert bolt.slack.called("chat.update") == []
-    assert (message.channel, message.ts) == ("C0OPS", "1700000009.000100")
+    assert (message.channel, message.ts) == (channel, "1700000009.000100")
     assert "posted twice" in json.dumps(message.content["blocks"])
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"state": PostState.SENT, "channel": "D0ADA", "ts": "1700000009.000100"},
+        {"state": PostState.DUE, "attempts": 1},  # the clicked message, if its answer was lost
+    ],
+    ids=["delivered", "unanswered"],
+)
+async def test_copy_that_is_clicked_is_no_second_one(
+    new_bolt: NewBolt, known: dict[str, Any]
+) -> None:
+    bolt, request = await waiting(new_bolt)
+    copy = new_post(request, PostKind.COPY, EventName.NOTIFIED, 1, NOON, recipient="U0ADA")
+    await bolt.database.write(lambda db: db.execute(insert(posts), copy | known))
+    click = payloads.click(ids.APPROVE, request.id, channel="D0ADA", ts="1700000009.000100")
+    await bolt.send(click)
+
+    assert await second_cards(bolt) == []
 
 
 async def test_card_without_a_recorded_place_is_not_updated(new_bolt: NewBolt) -> None:
