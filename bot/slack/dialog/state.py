@@ -8,7 +8,7 @@ from typing import Annotated, Any, NotRequired
 from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from bot.atlas import JobRef, JobState, RestoreJob, created_at, is_cluster_name
+from bot.atlas import JobRef, JobState, RestoreJob, created_at, is_cluster_name, is_object_id
 from bot.cancellation.lifecycle import JobFingerprint
 from bot.services.projects import Project
 from bot.slack import blockkit, ids, mrkdwn
@@ -132,11 +132,14 @@ def selection(view: Mapping[str, Any], last: str = ids.JOB) -> DialogState:
         raise UnreadableDialog
     if not state.has_pickers:
         return state
-    project_id = selected_value(view, ids.PROJECT) or state.project_id
-    cluster = selected_value(view, ids.CLUSTER) or state.cluster
-    is_cluster = last != ids.PROJECT and cluster is not None and is_cluster_name(cluster)
+    project_id = selected_value(view, ids.PROJECT) or state.project_id or ""
+    cluster = selected_value(view, ids.CLUSTER) or state.cluster or ""
+    is_cluster = last != ids.PROJECT and is_cluster_name(cluster)
     state = replace(
-        state, project_id=project_id, cluster=cluster if is_cluster else None, job_id=None
+        state,
+        project_id=project_id if is_object_id(project_id) else None,
+        cluster=cluster if is_cluster else None,
+        job_id=None,
     )
     job = parse_job_value(selected_value(view, ids.JOB) or "") if last == ids.JOB else None
     if job and (job.project, job.cluster) == (state.project_id, state.cluster):

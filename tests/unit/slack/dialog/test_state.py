@@ -225,6 +225,7 @@ def test_without_a_job_picker_the_problem_is_at_the_first_input() -> None:
         (ids.JOB, ALL | {"project": OTHER}, (OTHER, "prod-eu", None)),
         (ids.JOB, ALL | {"job": "x"}, (PROJECT_ID, "prod-eu", None)),
         (ids.CLUSTER, {"cluster": "../x"}, (PROJECT_ID, None, None)),
+        (ids.CLUSTER, ALL | {"project": "1" * 25}, (None, "prod-eu", None)),
         (ids.JOB, {}, (PROJECT_ID, "prod-eu", None)),
     ],
 )
