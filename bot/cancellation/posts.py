@@ -50,6 +50,7 @@ class BasePost:
     recipient: str | None = None  #: the user who gets a direct message; None for a channel
     place: Card | None = None  #: where the message is edited; None until it is posted
     wanted: int = 0  #: the number of changes that it shows once this post is delivered
+    only_facts: bool = False  #: whether a card shows nothing new but the job's starter or link
 
     @property
     def is_edit(self) -> bool:

@@ -33,7 +33,7 @@ from bot.cancellation.lifecycle import UNDECIDED, Card, Request, State
 from bot.cancellation.starter import FEED_DELAY, NOT_READ, REACH, StartedBy
 from bot.storage import queries
 from bot.storage.download_events import record_download
-from bot.storage.posts import announce
+from bot.storage.posts import NO_DELAY, announce, refresh_card
 from bot.storage.tables import (
     JOB,
     JOB_IS_OPEN,
@@ -271,7 +271,7 @@ def _update_request(uow: UnitOfWork, request: Request, before: Job, after: Job) 
     starter = after.started_by.starter
     if starter and after.started_by != before.started_by:
         detail = after.audit_detail()
-        uow.record_and_notify(request, EventName.STARTER_KNOWN, detail=detail, reply=False)
+        uow.record(request, EventName.STARTER_KNOWN, detail=detail)
     is_used = after.phase is LinkPhase.USED
     if (is_used or after.phase is LinkPhase.LIVE) and not request.shown.link_existed:
         _record_once(uow, request, EventName.LINK_LIVE, after, reply=not is_used)
@@ -280,7 +280,7 @@ def _update_request(uow: UnitOfWork, request: Request, before: Job, after: Job) 
     if after.phase is LinkPhase.ENDED and request.state is State.AWAITING:
         _record_once(uow, request, EventName.JOB_ENDED, after)
     if after != before:
-        uow.refresh_card(request)
+        refresh_card(uow.execute, request, uow.now, NO_DELAY, only_facts=True)
 
 
 def _record_once(

@@ -33,7 +33,7 @@ from bot.cancellation.posts import (
 from bot.storage import queries
 from bot.storage.database import has_passed
 from bot.storage.job_store import get_announced, get_or_new
-from bot.storage.posts import DUE, SHOW_JOB
+from bot.storage.posts import DUE, FACTS_PRIORITY, SHOW_JOB
 from bot.storage.request_writer import UPDATE_REQUEST
 from bot.storage.tables import IS_DUE, jobs, milliseconds, posts
 from bot.storage.unit_of_work import Store, UnitOfWork, writes
@@ -279,6 +279,7 @@ def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
         names = ("id", "client_msg_id", "attempts", "recipient", "wanted")
         message: dict[str, Any] = {name: getattr(row, name) for name in names}
         message["kind"] = PostKind(row.kind)
+        message["only_facts"] = row.kind == PostKind.CARD and row.priority == FACTS_PRIORITY
         if row.state == PostState.SENT:
             message["place"] = Card(channel=row.channel, ts=row.ts)
         if row.watched_job:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    Integer,
     Select,
     and_,
     bindparam,
@@ -30,6 +31,8 @@ COPY_DELAY = timedelta(seconds=2)
 FIRST = -1  #: the priority of posts that are sent before others, which have 0
 #: Announcements are claimed after all posts about requests.
 ANNOUNCEMENT_PRIORITY = 1
+#: The priority of an edit that shows nothing new but the starter or the link of the job.
+FACTS_PRIORITY = 1
 
 Execute = Callable[..., Any]
 #: A literal, not a parameter: databases use a partial index only for a literal condition.
@@ -39,12 +42,14 @@ _IS_DUE_BEFORE = and_(text(IS_DUE), posts.c.due_at < _DUE_AT)
 _SHOW = update(posts).values(
     wanted=posts.c.wanted + 1, due_at=case((_IS_DUE_BEFORE, posts.c.due_at), else_=_DUE_AT)
 )
+_PRIORITY = bindparam("rank", type_=Integer)
+_WAITS_BEFORE = and_(text(IS_DUE), posts.c.priority < _PRIORITY)
 #: Condition: the message is still to be posted, or Slack has it at a known place.
 _CAN_SHOW = or_(posts.c.state == DUE, posts.c.ts != "")
 #: Lets the messages of a `kind` about the request `of` show its row as it is now.
 SHOW_REQUEST = _SHOW.where(
     posts.c.request == bindparam("of"), posts.c.kind == bindparam("of_kind"), _CAN_SHOW
-)
+).values(priority=case((_WAITS_BEFORE, posts.c.priority), else_=_PRIORITY))
 _IS_DROPPED = and_(posts.c.state == PostState.DROPPED, posts.c.recipient.is_(None))
 #: The same for the watched job `of`. An announcement that its channel did not take is due again.
 SHOW_JOB = _SHOW.where(
@@ -89,12 +94,17 @@ def _priority(request: Request) -> int:
     return FIRST if request.state.ended or request.state is State.QUARANTINED else 0
 
 
-def refresh_card(execute: Execute, request: Request, now: datetime, delay: timedelta) -> None:
-    """Let the card of a request and its copies show it as it is now, after `delay`."""
-    at, priority = now + delay, _priority(request)
-    card = {"of_kind": PostKind.CARD, "due": at, "priority": priority}
+def refresh_card(
+    execute: Execute, request: Request, now: datetime, delay: timedelta, *, only_facts: bool = False
+) -> None:
+    """Let the card of a request and its copies show it as it is now, after `delay`.
+
+    `only_facts`: the job alone changed, which delays no card that shows a decision.
+    """
+    at, priority = now + delay, FACTS_PRIORITY if only_facts else _priority(request)
+    card = {"of_kind": PostKind.CARD, "due": at, "rank": priority}
     copies_at = at if request.state.ended else now + max(delay, COPY_DELAY)
-    copies = {"of_kind": PostKind.COPY, "due": copies_at, "priority": priority + 1}
+    copies = {"of_kind": PostKind.COPY, "due": copies_at, "rank": priority + 1}
     execute(SHOW_REQUEST, [{"of": request.id, **each} for each in (card, copies)])
 
 

@@ -17,7 +17,7 @@ EDIT = "chat.update"  #: the method whose calls all replicas count
 EDITS = 45
 FINAL_EDITS = 15  # of these, reserved for ended requests and jobs
 #: Maximum edits in a window with which copies of cards are edited, so that cards come first: copies
-#: of ended requests, and of others.
+#: of ended requests, and of others. With these, too, a card shows nothing new but its job.
 FINAL_COPY_EDITS = 40
 COPY_EDITS = 20
 
@@ -72,6 +72,8 @@ def edit_limit(post: Post) -> int:
             is_final = request.state.ended
         case Announcement(job=job) | StarterPost(job=job):
             is_final = job.state.is_over
+    if post.only_facts:
+        return COPY_EDITS
     if post.recipient:
         return FINAL_COPY_EDITS if is_final else COPY_EDITS
     return EDITS if is_final else EDITS - FINAL_EDITS

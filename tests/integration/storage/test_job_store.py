@@ -15,7 +15,16 @@ from bot.cancellation.posts import PostKind
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from tests.integration.storage.conftest import Stores
 from tests.support.clock import NOON
-from tests.support.domain import RINA, a_job, a_request, a_waiting_request, job_ref
+from tests.support.domain import (
+    ADA,
+    RINA,
+    a_job,
+    a_request,
+    a_waiting_request,
+    allow,
+    job_ref,
+    keep_all,
+)
 
 DANA = StartedBy(StarterStatus.KNOWN, Starter(kind=StarterKind.USER, name="dana@shop.example"))
 REF = job_ref(f"{int(NOON.timestamp()):08x}{'a' * 16}")
@@ -44,6 +53,20 @@ async def test_link_is_expected_at_the_median_of_five_observed_ones(env: Stores)
 
     assert before.expected_at == NOON + USUAL_WAIT
     assert (await env.jobs.get([REF]))[REF].expected_at == NOON + timedelta(seconds=110)
+
+
+async def test_card_with_a_decision_is_edited_before_one_whose_job_alone_changed(
+    env: Stores,
+) -> None:
+    first, decided = [await env.posted(a_waiting_request(approvals=2)) for _ in range(2)]
+    await env.jobs.record(first.ref, None, DANA)
+    env.clock.advance(1)
+    await env.store.approve(decided.id, ADA, allow, keep_all)
+    await env.jobs.record(decided.ref, None, DANA)
+
+    edits = [post for post in await env.claim_posts() if post.is_edit]
+    shown = [(post.request.id, post.only_facts) for post in edits]
+    assert shown == [(decided.id, False), (first.id, True)]
 
 
 async def test_live_link_of_a_waiting_request_is_reported_once_by_all_replicas(env: Stores) -> None:

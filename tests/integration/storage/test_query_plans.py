@@ -34,7 +34,7 @@ QUERIES = {
     "announcements of a job": (SHOW_JOB, {"of": 1, "due": NOON}),
     "messages of a request": (
         SHOW_REQUEST,
-        {"of": "request-1", "of_kind": PostKind.CARD, "due": NOON, "priority": 0},
+        {"of": "request-1", "of_kind": PostKind.CARD, "due": NOON, "rank": 0},
     ),
     "keeps that may be void": (queries.KEPT_AND_OPEN, None),
     "quarantines that go on": (queries.OVER_AND_OPEN, None),
