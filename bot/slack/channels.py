@@ -16,7 +16,15 @@ from bot.cancellation.policy import Policy
 from bot.cancellation.posts import are_reached_directly
 from bot.services.projects import Projects
 from bot.slack.client import Identity
-from bot.slack.errors import CALL_ERRORS, CannotPost, SlackError, SlackRejected, translate_error
+from bot.slack.errors import (
+    CALL_ERRORS,
+    CannotPost,
+    RateLimited,
+    RetryAfter,
+    SlackError,
+    SlackRejected,
+    translate_error,
+)
 from bot.tasks import AsyncCache, log_errors, wait_up_to
 from bot.timings import Timings
 
@@ -154,6 +162,7 @@ class Channels:
 
     def __post_init__(self) -> None:
         self._infos = AsyncCache(self._read, self.clock)
+        self._call = RetryAfter(self.clock).call
 
     async def info(self, channel: str) -> ChannelInfo:
         """Return what is known about a channel; without an answer it is unknown, not an error."""
@@ -165,7 +174,7 @@ class Channels:
             info = await look_up()
             # The bot may have been invited since.
             return info if info.can_post else await look_up(since=began)
-        except CALL_ERRORS as error:
+        except (*CALL_ERRORS, RateLimited) as error:
             code = translate_error(error).code
         if code in ABSENT:
             return ChannelInfo(can_post=False, why="it is not a member")
@@ -174,7 +183,7 @@ class Channels:
         return ChannelInfo(why=f"Slack answered {code}" if code else "Slack did not answer")
 
     async def _read(self, channel: str) -> ChannelInfo:
-        answer = await self.client.conversations_info(channel=channel)
+        answer = await self._call(self.client.conversations_info, channel=channel)
         if not (found := answer.get("channel")):
             return ChannelInfo(why="Slack did not describe it")
         return read_channel(found, posts_anywhere=self.identity.posts_anywhere)

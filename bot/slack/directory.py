@@ -13,7 +13,6 @@ from itertools import chain
 from typing import TypeVar
 
 from slack_sdk.web.async_client import AsyncWebClient
-from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import (
@@ -28,11 +27,12 @@ from bot.cancellation.posts import MAX_RECIPIENTS
 from bot.services.projects import Project
 from bot.slack.client import Identity
 from bot.slack.errors import (
-    BUDGET_USED,
     CALL_ERRORS,
     UNKNOWN_GROUP,
     UNKNOWN_USER,
     RateLimited,
+    RetryAfter,
+    at_once,
     not_checked,
     translate_error,
 )
@@ -57,10 +57,6 @@ MAX_LOOKUPS = 20
 TWO_TEAMS = "Slack knows this person in another workspace than the click names."
 
 
-async def _now() -> float:
-    return 0.0
-
-
 @dataclass(eq=False)
 class Directory:
     """People and groups, by `users.info` and `usergroups.users.list`."""
@@ -70,10 +66,10 @@ class Directory:
     timeout: float = LOOKUP_TIMEOUT
     monotonic: Callable[[], float] = time.monotonic
     #: Counts a read of a group, or returns the seconds until one may be made.
-    take_group_read: Callable[[], Awaitable[float]] = _now
+    take_group_read: Callable[[], Awaitable[float]] = at_once
 
     def __post_init__(self) -> None:
-        self._free_at: dict[str, float] = {}  # by Slack's Retry-After, for each method
+        self._call = RetryAfter(self.monotonic).call
         self._accounts = AsyncCache(self._read_account, self.monotonic)
         self._members = AsyncCache(self._read_members, self.monotonic)
 
@@ -324,25 +320,6 @@ class Directory:
         read, take = self.client.usergroups_users_list, self.take_group_read
         answer = await self._call(read, take, usergroup=group)
         return tuple(answer.get("users") or ())
-
-    async def _call(
-        self,
-        method: Callable[..., Awaitable[AsyncSlackResponse]],
-        take: Callable[[], Awaitable[float]] = _now,
-        **arguments: str,
-    ) -> AsyncSlackResponse:
-        """Call a method, if neither Slack's Retry-After nor the budget forbids it."""
-        name, now = method.__name__, self.monotonic()
-        if (blocked := self._free_at.get(name, now) - now) > 0:
-            raise RateLimited("ratelimited", blocked)
-        if seconds := await take():
-            raise RateLimited(BUDGET_USED, seconds)
-        try:
-            return await method(**arguments)
-        except CALL_ERRORS as error:
-            free_at = self.monotonic() + translate_error(error).seconds
-            self._free_at[name] = max(self._free_at.get(name, free_at), free_at)
-            raise
 
 
 def _groups_with(ids: frozenset[str], members: Mapping[str, Collection[str]]) -> frozenset[str]:

@@ -1,11 +1,12 @@
 """Errors of Slack, with their sentences for people, and their translation."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
 import aiohttp
 from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.cancellation import errors
 from bot.cancellation.lifecycle import Request
@@ -148,6 +149,40 @@ def translate_error(error: BaseException) -> SlackError:
     if kind is None and (status >= HTTPStatus.INTERNAL_SERVER_ERROR or not code):
         return SlackUnavailable(code)
     return (kind or SlackRejected)(code)
+
+
+async def at_once() -> float:
+    return 0.0
+
+
+class RetryAfter:
+    """Slack's Retry-After of each method; `monotonic` is in seconds."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._free_at: dict[str, float] = {}
+
+    async def call(
+        self,
+        method: Callable[..., Awaitable[AsyncSlackResponse]],
+        take: Callable[[], Awaitable[float]] = at_once,
+        **arguments: str,
+    ) -> AsyncSlackResponse:
+        """Call a method, or raise `RateLimited` while its Retry-After or a budget forbids it.
+
+        `take` counts a call, or returns the seconds until one may be made.
+        """
+        name, now = method.__name__, self._monotonic()
+        if (blocked := self._free_at.get(name, now) - now) > 0:
+            raise RateLimited("ratelimited", blocked)
+        if seconds := await take():
+            raise RateLimited(BUDGET_USED, seconds)
+        try:
+            return await method(**arguments)
+        except CALL_ERRORS as error:
+            free_at = self._monotonic() + translate_error(error).seconds
+            self._free_at[name] = max(self._free_at.get(name, free_at), free_at)
+            raise
 
 
 def not_checked(error: BaseException) -> errors.RightsNotChecked:

@@ -21,7 +21,13 @@ from bot.slack.channels import (
     choose,
     read_channel,
 )
-from bot.slack.errors import CannotPost, SlackError, SlackRejected, SlackUnavailable
+from bot.slack.errors import (
+    DEFAULT_RETRY_AFTER,
+    CannotPost,
+    SlackError,
+    SlackRejected,
+    SlackUnavailable,
+)
 from tests.unit.slack.fake_slack import IDENTITY, FakeSlack
 
 FREE = Policy()
@@ -186,6 +192,18 @@ async def test_failed_lookup_is_unknown_and_not_an_error(
 
     assert (place.can_post, place.is_shared) == (can_post, None)
     assert why in place.why
+
+
+async def test_channel_is_not_read_before_slacks_retry_after_has_passed() -> None:
+    slack, now = FakeSlack(), [0.0]
+    slack.respond("conversations.info", "ratelimited")
+    channels = Channels(slack, IDENTITY, clock=lambda: now[0])
+    places = [await channels.info("C0OPS"), await channels.info("C0SEC")]
+    now[0] = DEFAULT_RETRY_AFTER
+    places.append(await channels.info("C0SEC"))
+
+    assert [place.can_post for place in places] == [None, None, True]
+    assert len(slack.calls) == 2
 
 
 async def test_concurrent_lookups_share_one_call() -> None:
