@@ -293,9 +293,11 @@ async def check_cluster(services: CoreServices, projects: Sequence[Project], clu
         for project in projects:
             known.update(await finder.clusters(project, timeout=READ_TIMEOUT))
         if cluster not in known:
-            places = mrkdwn.join(project.name for project in projects)
+            names = [project.name for project in projects]
+            missing = f"There is no cluster {cluster} in {mrkdwn.join(names)}"
+            what = f"{cluster} is a project, not a cluster" if cluster in names else missing
             there_are = mrkdwn.join(sorted(known), MAX_CLUSTERS) or "none"
-            output.fail(f"There is no cluster {cluster} in {places}; there are: {there_are}.")
+            output.fail(f"{what}; there are: {there_are}.")
 
 
 async def details_of(

@@ -183,6 +183,12 @@ async def test_unknown_cluster_is_named_with_those_of_the_project(
     assert " prod-eu, " in ran.err
 
 
+async def test_project_in_the_place_of_the_cluster_is_called_one(environ: Environ) -> None:
+    ran = await run_command("show", "shop-prod", RUNNING[1], **environ)
+
+    assert "shop-prod is a project, not a cluster; there are: " in ran.err
+
+
 @pytest.mark.parametrize(
     ("policy", "more", "is_needed"),
     [
