@@ -129,6 +129,8 @@ async def test_scenario_not_mine_asks_the_starter_and_cancels_at_once(tab: OpenT
     await rina.wait_for_quarantine(CONFIRMED)
     await rina.wait_for_quarantine("Not mine")
 
+    assert "Rina opened the app" in await rina.calls()
+
 
 async def test_scenario_automated_shows_the_refusal(rina: Screen) -> None:
     await rina.start_scenario("automated")

@@ -44,8 +44,8 @@ class Delivery:
 
 
 def _who(payload: Json) -> object:
-    user = payload.get("user") or {}
-    return payload.get("user_id") or user.get("id")
+    user, event = payload.get("user") or {}, payload.get("event") or {}
+    return payload.get("user_id") or user.get("id") or event.get("user")
 
 
 def _what(payload: Json) -> str:
