@@ -44,14 +44,11 @@ REASON_MISSING = "A reason is needed: add --reason TEXT, why the download is to 
 REASON_DROPPED = "The open request keeps its own reason; the one given now is not recorded."
 REPLACED = "Request {request} of {of} waited: this one takes its place."
 SENT_DIRECTLY = "a running bot sends its card to each approver directly"
-NO_CARD = (
-    "no channel has its card, because neither BOT_AUDIT_CHANNEL nor BOT_WATCH_CHANNEL is set; an "
-    "approver types {approve} in Slack"
+NO_CHANNEL = (
+    "no channel has its card, because neither BOT_AUDIT_CHANNEL nor BOT_WATCH_CHANNEL names one"
 )
-NO_REVIEWER = (
-    "No channel has its card, because neither BOT_AUDIT_CHANNEL nor BOT_WATCH_CHANNEL is set, and "
-    "no approver is named. Ask one to review it on the bot's Home tab in Slack."
-)
+NO_CARD = f"{NO_CHANNEL}; an approver types {{approve}} in Slack"
+NO_REVIEWER = f"{NO_CHANNEL}: ask an approver to review it on the bot's Home tab in Slack"
 NO_BOT = (
     "Request {request} was approved in Slack, and no running bot carries it out. The command line "
     "cannot check approvals: start the bot."
@@ -290,8 +287,8 @@ def who_reviews(policy: Policy, request: Request) -> str:
     """Say who learns of a request that runs without approval (pure)."""
     if request.channel:
         return f"Its card in channel {request.channel} asks an approver to review it."
-    is_sent = can_reach_approvers(policy)
-    return f"{SENT_DIRECTLY.capitalize()}, for a review." if is_sent else NO_REVIEWER
+    who = f"{SENT_DIRECTLY}, for a review" if can_reach_approvers(policy) else NO_REVIEWER
+    return f"{mrkdwn.capitalised(who)}."
 
 
 def describe_progress(request: Request, policy: Policy) -> str:
