@@ -16,8 +16,8 @@ from bot.cancellation.lifecycle import UNDECIDED, Ask, JobFingerprint, Request, 
 from bot.cancellation.policy import Policy, check_reason, check_typed_name, may_cancel
 from bot.cancellation.posts import are_reached_directly, can_reach_approvers
 from bot.cli import jobs, output
-from bot.cli.job_output import Progress, fields_of, lines_of, with_link
 from bot.cli.jobs import FormatOption, Target, TargetArgument
+from bot.cli.output import Progress, fields_of, lines_of, with_link
 from bot.log_config import without_secrets
 from bot.services.projects import Project
 from bot.services.service import JobDetails, Submission

@@ -28,8 +28,7 @@ from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import OPERATOR_PREFIX, ActingPerson, operator
 from bot.cli import output
 from bot.cli.audit import missing_file
-from bot.cli.job_output import fields_of, lines_of
-from bot.cli.output import OutputFormat
+from bot.cli.output import OutputFormat, fields_of, lines_of
 from bot.log_config import configure_logging, redact
 from bot.services.job_search import UnreadCluster
 from bot.services.projects import Project

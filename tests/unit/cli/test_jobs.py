@@ -15,9 +15,8 @@ from bot.cancellation.job import USUAL_WAIT, Job
 from bot.cancellation.lifecycle import DeleteAttempts, Request, State
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from bot.cli.cancel import exit_code
-from bot.cli.job_output import Progress, fields_of, lines_of, sentence_of
 from bot.cli.jobs import Target
-from bot.cli.output import OutputFormat
+from bot.cli.output import OutputFormat, Progress, fields_of, lines_of, sentence_of
 from bot.services.service import JobDetails
 from tests.support.clock import NOON
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job, a_request, a_waiting_request, job_ref
