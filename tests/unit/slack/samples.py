@@ -63,12 +63,6 @@ STRICT = Policy(approvals=2, approvers=APPROVERS, require_reason=True, confirm_b
 #: A viewer who may read every reason.
 VIEWER = lists.Viewer(ids=frozenset({"U0ADA"}), channel="U0ADA", approves=lambda _ref: True)
 
-#: The maximum lengths that Atlas and Slack allow.
-LONGEST = JobRef(project_id=PROJECT_ID, cluster_name="x" * 64, job_id=JOB_ID)
-LONG_NAME = "&" * 400
-LONG_REASON = "<&>" * 1000
-MANY = People(users=frozenset(f"U{number:010d}" for number in range(500)))
-
 
 def request(**changes: Any) -> Request:
     fixed: dict[str, Any] = {
@@ -86,23 +80,8 @@ def waiting(**changes: Any) -> Request:
     return request(**values | changes)
 
 
-def longest(state: State) -> Request:
-    return waiting(
-        state=state,
-        ref=LONGEST,
-        project_name=LONG_NAME,
-        reason=LONG_REASON,
-        outcome=Outcome(sentence=LONG_REASON, by="U0ADA"),
-        moved_because=LONG_REASON,
-    )
-
-
 def asked() -> DialogState:
     return DialogState(asked_in="C0OPS").about(job_ref())
-
-
-def longest_asked() -> DialogState:
-    return DialogState(asked_in="C" * 20).about(LONGEST)
 
 
 DANA = Starter(kind=StarterKind.USER, name="dana@shop.example")
@@ -136,10 +115,6 @@ STARTERS = [
     *(StartedBy(status) for status in [*StarterStatus][:-1]),  # without `KNOWN`
 ]
 LONGEST_STARTER = replace(DANA, name="<&>" * 106, others=("&" * 320,) * 9)
-LONGEST_JOB = replace(
-    OTHER_JOBS["live"],
-    started_by=StartedBy(StarterStatus.KNOWN, LONGEST_STARTER),
-)
 
 
 def sight(**changes: Any) -> JobDetails:
@@ -219,7 +194,6 @@ def with_pickers(content: Content, *, has_job: bool = True) -> dict[str, Any]:
 
 
 def views() -> dict[str, dict[str, Any]]:
-    longest_sight = replace(sight(**LIVE), ref=LONGEST, project_name=LONG_NAME)
     contents = {
         "loading": dialog_views.loading(asked()),
         "not_cancellable_type": not_cancellable(**AUTOMATED),
@@ -245,18 +219,8 @@ def views() -> dict[str, dict[str, Any]]:
         "details_used": details(**USED),
         "details_strict": details(STRICT, ELSEWHERE, **SHARDED),
         "details_alone": details(STRICT, may_act_alone=True),
-        "details_longest": dialog_views.view(
-            longest_asked(),
-            job_details.details(
-                longest_sight, Policy(approvals=5, approvers=MANY), ELSEWHERE, LINKS
-            ),
-        ),
         "error_search": dialog_views.view(
             SEARCH, dialog_views.error(SEARCH, "Slack did not answer in time.")
-        ),
-        "error_longest": dialog_views.view(
-            longest_asked(),
-            dialog_views.error(longest_asked(), LONG_REASON, mrkdwn.atlas_answer(503, "X" * 100)),
         ),
         "deny_reason": dialog_views.ask_reason(ids.DENY_DIALOG, "0" * 32),
         **{name: dialog_views.view(asked(), content) for name, content in contents.items()},
@@ -343,10 +307,6 @@ def messages() -> dict[str, dict[str, Any]]:
         None,
         LINKS,
     )
-    built |= {
-        f"card_longest_{state}": card_views.message(longest(state), MANY, LINKS, LONGEST_JOB)
-        for state in (State.AWAITING, State.FAILED)
-    }
     built["card_alone"] = card_views.message(alone(), APPROVERS, LINKS)
     built["card_alone_reviewed"] = card_views.message(reviewed(), APPROVERS, LINKS)
     built["direct_alone"] = card_replies.direct_message(
@@ -364,8 +324,6 @@ def messages() -> dict[str, dict[str, Any]]:
         built[f"reply_{event.split(':')[1]}"] = card_replies.message(
             post(event, waiting(state=state), actor=actor, detail=detail, job=JOB), policy
         )
-    longest_post = post(EventName.DENIED, longest(State.DENIED), detail={"sentence": LONG_REASON})
-    built["reply_longest"] = card_replies.message(longest_post)
     return built | copies() | private() | announcements() | questions()
 
 
@@ -470,8 +428,6 @@ def announcements() -> dict[str, dict[str, Any]]:
     built["announcement_read_only"] = announcement_views.message(
         watched_job(), "shop-prod", LINKS, str(ReadOnly())
     )
-    longest_post = watched_job(state=JobState.FAILED, ref=LONGEST, request=longest(State.FAILED))
-    built["announcement_longest"] = announcement_views.message(longest_post, LONG_NAME, LINKS)
     return built
 
 

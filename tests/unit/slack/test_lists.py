@@ -2,7 +2,6 @@
 
 import pytest
 
-from bot.cancellation.lifecycle import State
 from bot.services.job_search import UnreadCluster
 from bot.slack import lists
 from tests.unit.slack import samples
@@ -13,7 +12,7 @@ from tests.unit.slack.fake_slack import LINKS
     ("many", "headline"), [(1, "*The last request*"), (2, "*The last 2 requests*")]
 )
 def test_history_headline_counts_the_requests(many: int, headline: str) -> None:
-    past = [samples.past_of(samples.longest(State.CANCELLED))] * many
+    past = [samples.past_of(samples.request())] * many
 
     assert lists.request_list(past, {}, LINKS)["text"] == headline
 

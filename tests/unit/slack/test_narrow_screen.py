@@ -15,7 +15,6 @@ OPEN = sorted(
     if name.startswith(
         ("details", "card_awaiting", "announcement_in_progress", "announcement_link")
     )
-    and "longest" not in name
 )
 
 

@@ -112,7 +112,8 @@ def test_selection_in_a_dialog_of_version_1_0_asks_to_open_it_again(
 
 def test_longest_state_fits_into_private_metadata() -> None:
     placement = Placement(channel="C0OPS", because="x" * 4000)
-    state = replace(samples.longest_asked(), has_pickers=True)
+    longest = replace(job_ref(), cluster_name="x" * 64)
+    state = DialogState(asked_in="C" * 20, has_pickers=True).about(longest)
     with bound_contextvars(request=new_request_id()):
         content = job_details.details(samples.sight(), Policy(), placement, LINKS)
         written = dialog_views.view(state, content)["private_metadata"]
