@@ -26,7 +26,7 @@ def test_reserve_of_the_bucket_is_kept_for_urgent_reads() -> None:
 
 
 async def test_calls_are_spaced_and_the_lowest_rank_is_first_even_if_it_changes() -> None:
-    pacer, order = CallPacer(0.02), list[str]()
+    pacer, order = CallPacer(0.1), list[str]()
     ranks = {"spare": Rank.SPARE, "first": Rank.REGULAR, "next": Rank.REGULAR, "late": Rank.REGULAR}
 
     async def call(name: str) -> None:
@@ -35,12 +35,13 @@ async def test_calls_are_spaced_and_the_lowest_rank_is_first_even_if_it_changes(
 
     begun = time.monotonic()
     calls = [asyncio.create_task(call(name)) for name in ranks]
-    await asyncio.sleep(0.005)
+    while not order:
+        await asyncio.sleep(0)
     ranks["late"] = Rank.URGENT
     await asyncio.gather(*calls)
 
     assert order == ["first", "late", "next", "spare"]
-    assert time.monotonic() - begun >= 0.06
+    assert time.monotonic() - begun >= 0.3
 
 
 async def test_cancelled_call_uses_no_slot() -> None:
