@@ -68,10 +68,11 @@ class App(AsyncApp):
             process_before_response=True,
         )
         self._on_ack = on_ack
-        for deciding in (card_handlers, dialog_handlers):
-            deciding.register(self, deps, on_home_click=home.republish)
+        # Bolt asks one listener after the other: the command comes first, for its ack to be fast.
         for feature in FEATURES:
             feature.register(self, deps)
+        for deciding in (card_handlers, dialog_handlers):
+            deciding.register(self, deps, on_home_click=home.republish)
         # Bolt calls the first listener that matches, so the fallbacks come last.
         _register_fallbacks(self, deps)
         _register_error_handler(self, deps)
