@@ -34,11 +34,10 @@ async def test_calls_are_spaced_and_the_lowest_rank_is_first_even_if_it_changes(
         order.append(name)
 
     begun = time.monotonic()
-    calls = [asyncio.create_task(call(name)) for name in ranks]
-    while not order:
-        await asyncio.sleep(0)
+    calls = {name: asyncio.create_task(call(name)) for name in ranks}
+    await calls["first"]
     ranks["late"] = Rank.URGENT
-    await asyncio.gather(*calls)
+    await asyncio.gather(*calls.values())
 
     assert order == ["first", "late", "next", "spare"]
     assert time.monotonic() - begun >= 0.3
