@@ -82,11 +82,6 @@ class LeaderLoops:
         if project := self._core.projects.get_or_none(project_id):
             self._core.metrics.set_downloads_seen(project.name, count)
 
-    async def take_edit(self, limit: int) -> float:
-        """Count an edit, or return the seconds until all replicas made fewer than `limit`."""
-        window = self._core.timings.edit_window
-        return await self._core.calls.take(EDIT, limit, window)
-
     def without_slack(self) -> Mapping[str, Loop]:
         """Return the loops that do not ask Slack, by their names."""
         core, jobs, delete_posts = self._core, self._jobs, self._history.delete_posts
@@ -123,6 +118,7 @@ class LeaderLoops:
         self, client: AsyncWebClient, links: Links, channels: ChannelStatus, direct: DirectMessages
     ) -> Outbox:
         metrics, clock = self._core.metrics, self._core.clock
+        calls, timings = self._core.calls, self._core.timings
         return Outbox(
             self._posts,
             client,
@@ -132,12 +128,12 @@ class LeaderLoops:
             on_drop=metrics.dropped_posts.inc,
             on_answer=channels.record_answer,
             takes_posts=channels.takes_posts,
-            take_edit=self.take_edit,
+            take_edit=lambda limit: calls.take(EDIT, limit, timings.edit_window),
             send_directly=direct.send,
             on_announced=lambda job: metrics.observe_detection(
                 (clock() - job.ref.started_at).total_seconds()
             ),
-            timings=self._core.timings,
+            timings=timings,
         )
 
     def with_slack(

@@ -117,11 +117,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(eq=False)
 class WebhookWorker:
-    """Sends each event at least once.
-
-    An event that is not taken delays the later events of its request only. While the receiver takes
-    nothing, one event after the other is tried, with pauses between them.
-    """
+    """Sends each event at least once; one that is not taken delays those of its request only."""
 
     store: WebhookStore
     client: WebhookClient
@@ -131,13 +127,10 @@ class WebhookWorker:
 
     def __post_init__(self) -> None:
         self._backlog: Backlog | None = None
-        self._count_at = 0.0  # monotonic times, as those below
-        self._resume_at = 0.0
+        self._count_at = 0.0  # monotonic times, as those of the pauses
         self._paused: dict[str, float] = {}  # until when, by request
         self._failures: dict[str, int] = {}  # since the last success, by request
-        self._failures_in_a_row = 0
         self._in_flight: dict[str, asyncio.Task[None]] = {}
-        self._taken: set[str] = set()  # by the receiver, while the database does not know it
         self._wake = asyncio.Event()
 
     def lag(self) -> float:
@@ -171,18 +164,13 @@ class WebhookWorker:
         if now >= self._count_at:
             self._count_at = now + self.timings.webhook_count_interval
             self._backlog = await self.store.backlog()
-        limit = (1 if self._is_receiver_unavailable else MAX_IN_FLIGHT) - len(self._in_flight)
-        if self._backlog is None or limit < 1 or now < self._resume_at:
+        limit = MAX_IN_FLIGHT - len(self._in_flight)
+        if self._backlog is None or limit < 1:
             return
         self._paused = {request: at for request, at in self._paused.items() if at > now}
         skip = self._paused.keys() | self._in_flight.keys()
         for each in await self.store.unposted(self._backlog.starts_after, skip, limit):
             self._in_flight[each.request] = asyncio.create_task(self._try(each))
-
-    @property
-    def _is_receiver_unavailable(self) -> bool:
-        # One event that is never taken fails often too, so several requests must have failed.
-        return min(self._failures_in_a_row, len(self._failures)) >= MAX_IN_FLIGHT
 
     async def _try(self, event: Recorded) -> None:
         request = event.request
@@ -202,32 +190,22 @@ class WebhookWorker:
             self._resume(request)
 
     async def _post(self, event: Recorded) -> str | None:
-        if event.reference not in self._taken:
-            if problem := await self.client.post(cloud_event(event)):
-                return problem
-            self._taken.add(event.reference)
-        await self.store.mark_posted(event)
-        self._taken.discard(event.reference)
-        return None
+        problem = await self.client.post(cloud_event(event))
+        if problem is None:
+            await self.store.mark_posted(event)
+        return problem
 
     def _pause(self, event: Recorded, problem: str) -> None:
-        """Pause the request; pause everything while the receiver takes nothing."""
+        """Pause the request of an event that was not taken."""
         request = event.request
-        self._failures_in_a_row += 1
-        self._failures[request] = self._failures.get(request, 0) + 1
-        now = time.monotonic()
-        self._paused[request] = now + self._backoff(self._failures[request])
-        if self._is_receiver_unavailable:
-            self._resume_at = now + self._backoff(self._failures_in_a_row // MAX_IN_FLIGHT)
-        if self._failures_in_a_row == 1:  # one line for each outage
+        if not self._failures:  # one line for each outage
             log.warning("audit event not taken", why=problem, audit=event.event, request=request)
+        self._failures[request] = self._failures.get(request, 0) + 1
+        first, longest = self.timings.webhook_first_pause, self.timings.webhook_longest_pause
+        jitter = random.random()  # noqa: S311 - no secret
+        pause = backoff(self._failures[request], first=first, longest=longest, jitter=jitter)
+        self._paused[request] = time.monotonic() + pause
 
     def _resume(self, request: str) -> None:
-        if self._failures_in_a_row:
-            log.info("audit webhook takes events again", failures=self._failures_in_a_row)
-        self._failures_in_a_row = 0
-        self._failures.pop(request, None)
-
-    def _backoff(self, failures: int) -> float:
-        first, longest = self.timings.webhook_first_pause, self.timings.webhook_longest_pause
-        return backoff(failures, first=first, longest=longest, jitter=random.random())  # noqa: S311 - no secret
+        if self._failures.pop(request, None) and not self._failures:
+            log.info("audit webhook takes all events again")

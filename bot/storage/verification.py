@@ -51,17 +51,6 @@ DAMAGE = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, R
 _LAST_INSTANT = milliseconds(datetime(9999, 12, 31, tzinfo=UTC))
 
 
-@dataclass(frozen=True, slots=True)
-class DamagedRow:
-    table: Table
-    key: dict[str, Any]  #: the values of the primary key, as they are stored
-    columns: tuple[str, ...]  #: the names of those with damaged values
-
-    def __str__(self) -> str:
-        key = " ".join(each if isinstance(each, str) else repr(each) for each in self.key.values())
-        return f"row {key} of {self.table.name}"
-
-
 def as_stored(table: Table) -> Select[Any]:
     """Read a table without conversions, for which a value that was tampered with is an error."""
     return select(*map(_stored, table.c))
@@ -72,16 +61,22 @@ def _stored(column: Column[Any]) -> ColumnElement[Any]:
     return type_coerce(column, kinds.get(type(column.type), column.type)).label(column.name)
 
 
-def damaged_rows(db: Connection, limit: int) -> Iterator[DamagedRow]:
-    """Name up to `limit` rows of each table with values of another type or out of range."""
+def _damaged_rows(db: Connection) -> Iterator["AuditBreak"]:
+    """Name up to `MAX_BREAKS` rows of each table with values of another type or out of range."""
     is_sqlite = db.dialect.name == "sqlite"
     for table in metadata.sorted_tables:
         damage = {each.name: _is_damaged(each, is_sqlite=is_sqlite) for each in table.c}
         keys = [_stored(each).label(f"key_{each.name}") for each in table.primary_key.columns]
         found = select(*keys, *(each.label(name) for name, each in damage.items()))
-        for row in db.execute(found.where(or_(*damage.values())).limit(limit)).mappings():
+        for row in db.execute(found.where(or_(*damage.values())).limit(MAX_BREAKS)).mappings():
             key = {each.name: row[f"key_{each.name}"] for each in table.primary_key.columns}
-            yield DamagedRow(table, key, tuple(name for name in damage if row[name]))
+            texts = (each if isinstance(each, str) else repr(each) for each in key.values())
+            columns = ", ".join(name for name in damage if row[name])
+            yield AuditBreak(
+                request=key.get({requests: "id", approvals: "request"}.get(table, ""), ""),
+                row=f"row {' '.join(texts)} of {table.name}",
+                why=f"is damaged ({columns})",
+            )
 
 
 def _is_damaged(column: Column[Any], *, is_sqlite: bool) -> ColumnElement[bool]:
@@ -237,14 +232,9 @@ def find_breaks(db: Connection) -> list[AuditBreak]:
     named = {each.request for each in broken}
     rows = [each for each in islice(_row_breaks(db), MAX_BREAKS) if each.request not in named]
     named |= {each.request for each in rows}
-    damaged = (_damage(each) for each in damaged_rows(db, MAX_BREAKS))
+    damaged = _damaged_rows(db)
     more = (each for each in damaged if not each.request or each.request not in named)
     return list(islice(chain(broken, rows, more), MAX_BREAKS))
-
-
-def _damage(found: DamagedRow) -> AuditBreak:
-    key = found.key.get({requests: "id", approvals: "request"}.get(found.table, ""), "")
-    return AuditBreak(request=key, row=str(found), why=f"is damaged ({', '.join(found.columns)})")
 
 
 def _stream(db: Connection, statement: Select[Any]) -> Iterator[Row[Any]]:
