@@ -6,10 +6,16 @@ from typing import Any
 
 import pytest
 
+from bot.cancellation.events import EventName
 from bot.cancellation.people import People
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policies, Policy
+from bot.cancellation.posts import PostKind
 from bot.cancellation.quarantine import Mode, QuarantinePolicy
+from bot.services.projects import Project, Projects
 from bot.slack import blockkit, home, ids
+from bot.slack.outbox.messages import MessageBuilder
+from tests.support.domain import PROJECT_ID
+from tests.support.fake_atlas import FakeAtlas
 from tests.unit.slack import payloads, samples
 from tests.unit.slack.fake_slack import HOME, LINKS
 from tests.unit.slack.harness import BoltHarness, NewBolt
@@ -46,6 +52,29 @@ async def test_home_shows_an_approver_the_downloads_in_quarantine_first(new_bolt
         ("cancel_restore_approve", request.id),
     ]
     assert headers(for_rina)[0] == "Downloads that can be cancelled now"
+
+
+@pytest.mark.parametrize(
+    ("policy", "actions", "line"),
+    [
+        (Policy(), [ids.KEEP, ids.APPROVE], "*Would be cancelled*"),
+        (replace(ONE, read_only=True), [ids.KEEP], "*Would be cancelled*"),
+    ],
+    ids=["switched off since", "read-only since"],
+)
+def test_card_and_home_offer_to_cancel_a_quarantined_download_as_long_as_the_bot_may(
+    policy: Policy, actions: list[str], line: str
+) -> None:
+    request, policies = samples.in_quarantine(), Policies(policy)
+    shop = Project(id=PROJECT_ID, name="shop", policies=policies, atlas=FakeAtlas({}))
+    post = samples.post(EventName.CREATED, request, kind=PostKind.CARD)
+    card = MessageBuilder(LINKS, Projects([shop])).build(post).content["blocks"]
+    row = home.RequestParts(samples.VIEWER, LINKS, lambda _ref: policy).quarantine([request])
+
+    for blocks in (card, row):
+        (buttons,) = [each["elements"] for each in blocks if each["type"] == "actions"]
+        assert [each["action_id"] for each in buttons] == actions
+        assert line in str(blocks)
 
 
 @pytest.mark.parametrize("is_kept", [True, False])
