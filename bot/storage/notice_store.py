@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Select, bindparam, insert, select, text, update
+from sqlalchemy import Select, and_, bindparam, insert, or_, select, text, update
 
 from bot.atlas import JobRef
 from bot.cancellation.events import EventName
@@ -40,6 +40,18 @@ _ASK = (
     .where(jobs.c.id == bindparam("of"), jobs.c.asked == "", text(JOB_IS_OPEN))
     .values(asked=bindparam("user"))
     .returning(jobs)
+)
+#: Who got the announcement of the job `job`, or its card `own`, as a direct message.
+_REACHED = (
+    select(posts.c.recipient)
+    .distinct()
+    .where(
+        posts.c.recipient.is_not(None),
+        or_(
+            and_(posts.c.watched_job == bindparam("job"), posts.c.kind == PostKind.ANNOUNCEMENT),
+            and_(posts.c.request == bindparam("own"), posts.c.kind == PostKind.COPY),
+        ),
+    )
 )
 _ABOUT_JOB = select(requests).where(queries.has_job(requests))
 
@@ -211,9 +223,14 @@ class ClaimStore(Store):
 
 
 def _alarm(uow: UnitOfWork, job: Job, own: Request | None) -> None:
-    """Tell the approvers in the thread of the announcement, which may be the bot's own card."""
+    """Tell the approvers in the thread of the announcement, which may be the bot's own card.
+
+    Those who got it as a direct message, because its channel takes no posts, get one more.
+    """
+    directly = {"job": job.id, "own": own and own.id}
+    told = [each for each in uow.execute(_REACHED, directly).scalars() if each != job.asked]
     if own:
         uow.enqueue_message(own, PostKind.REPLY, uow.recorded[-1])
-        return
     row = uow.execute(select(jobs).where(queries.is_job(jobs, job.ref))).one()
-    uow.execute(insert(posts), new_job_post(uow.now, row, PostKind.ALARM))
+    for recipient in [*told, *([] if own else [None])]:
+        uow.execute(insert(posts), new_job_post(uow.now, row, PostKind.ALARM, recipient))

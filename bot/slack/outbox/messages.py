@@ -131,8 +131,8 @@ class MessageBuilder:
         why = str(project.why_read_only(job.ref.cluster_name) or "")
         if post.kind is PostKind.ALARM:
             content, place = question.alarm(job, policy, why_read_only=why), job.announcement
-            if place is None:  # it is posted beside the announcement
-                return _message(post, policy.watch_channel or "", content)
+            if post.recipient or place is None:  # else it is posted beside the announcement
+                return _message(post, post.recipient or policy.watch_channel or "", content)
             return Message(channel=place.channel, content=content | {"thread_ts": place.ts})
         request = job.request
         cancels = request is not None and ending_by(StarterAnswer.NOT_MINE, policy, request)

@@ -14,8 +14,9 @@ from bot.cancellation.errors import AlreadyAnswered, AlreadyHandled, NotAsked
 from bot.cancellation.events import EventName
 from bot.cancellation.job import StarterAnswer
 from bot.cancellation.lifecycle import State
+from bot.cancellation.people import People
 from bot.cancellation.policy import DISOWNED
-from bot.cancellation.posts import PostKind, RequestPost
+from bot.cancellation.posts import Announcement, PostKind, RequestPost
 from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
 from bot.storage.audit_log import AuditLog
 from bot.storage.notice_store import ClaimStore
@@ -140,6 +141,24 @@ async def test_disowned_download_is_not_cancelled_without_an_enforced_quarantine
     await pass_seconds(env, GRACE + 5)
 
     assert (env.deletes(job_id), alarms(env)) == ([], [place])
+
+
+@pytest.mark.parametrize("policy", [ENFORCED, NO_QUARANTINE])
+async def test_approvers_whom_a_direct_message_reached_are_told_directly_that_it_is_disowned(
+    database: Database, policy: QuarantinePolicy
+) -> None:
+    approvers = People(users=frozenset({ADA.id, RINA.id}))
+    env = QuarantineEnv(database, policy, approvers=approvers, emails={RINA.id: DANA})
+    env.channel_is_archived = True
+    await env.start()
+    job_id = await ask(env, 1)
+    for announced in [each for each in env.posted if isinstance(each, Announcement)]:
+        await env.direct.send(announced)  # as after the refusal of its channel
+    await answer(env, job_id)
+    await env.second()
+
+    told = [each.recipient for each in env.posted if each.kind is PostKind.ALARM and each.recipient]
+    assert told == [ADA.id]
 
 
 async def test_keep_stands_when_the_starter_disowns_the_download(database: Database) -> None:
