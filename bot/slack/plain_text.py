@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 COMMANDS = {ids.APPROVE: "approve {}", ids.DENY: "deny {} REASON", ids.WITHDRAW: "withdraw {}"} | {
     ids.OPEN: "{}",
     ids.KEEP: "keep {} REASON",
+    ids.NOT_MINE: "{}",  # no text is an answer, but it cancels the download
 }
 #: The button *Cancel it now* has the action id of *Approve*, and *Keep it* is beside it.
 QUARANTINE_COMMANDS = COMMANDS | {ids.APPROVE: "cancel {}"}

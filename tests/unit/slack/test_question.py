@@ -16,6 +16,7 @@ from bot.slack import announcement, ids
 from bot.slack.card import views as card_views
 from bot.slack.grammar import job_value
 from bot.slack.outbox.messages import MessageBuilder, Unneeded
+from bot.slack.plain_text import as_text
 from bot.storage.job_store import change
 from bot.storage.unit_of_work import UnitOfWork
 from tests.support.domain import ADA, PROJECT_ID, RINA, job_ref
@@ -116,6 +117,13 @@ def test_buttons_of_the_question(changes: dict[str, Any], expected: list[str]) -
     message = built(samples.watched_job(asked=RINA.id, **changes), place=PLACE)
 
     assert (buttons(message), message["ts"]) == (expected, PLACE.ts)
+
+
+def test_question_whose_blocks_slack_refuses_has_the_command_that_cancels() -> None:
+    message = built(samples.watched_job(asked=RINA.id))
+
+    last = as_text(message["blocks"]).splitlines()[-1]
+    assert last == f"It was not me: `/cancel-restore {VALUE}`"
 
 
 def test_question_about_a_download_that_has_ended_is_not_posted() -> None:
