@@ -30,6 +30,7 @@ from bot.slack.errors import (
     CALL_ERRORS,
     UNKNOWN_GROUP,
     UNKNOWN_USER,
+    InvalidToken,
     RateLimited,
     RetryAfter,
     at_once,
@@ -237,7 +238,7 @@ class Directory:
     async def member_with_email(self, email: str) -> str | None:
         """Return the full member of the bot's own workspace with this address, in any case.
 
-        Raises `RightsNotChecked`, also without the scope.
+        Raises `RightsNotChecked`: without the scope it will not pass, with a refused token it may.
         """
         for address in dict.fromkeys((email, email.lower())):
             try:
@@ -246,6 +247,8 @@ class Directory:
             except (*CALL_ERRORS, RateLimited) as error:
                 if (refusal := not_checked(error)).code in UNKNOWN_USER:
                     continue
+                is_of_token = isinstance(translate_error(error), InvalidToken)
+                refusal.is_temporary |= is_of_token and refusal.code != "missing_scope"
                 raise refusal from error
             user = answer.get("user") or {}
             account = read_account(user, self.identity)

@@ -407,7 +407,8 @@ async def test_email_finds_full_members_of_the_own_workspace_only(
 
 
 @pytest.mark.parametrize(
-    ("code", "is_temporary"), [("missing_scope", False), ("fatal_error", True)]
+    ("code", "is_temporary"),
+    [("missing_scope", False), ("fatal_error", True), ("token_revoked", True)],
 )
 async def test_email_without_an_answer_finds_no_one_and_says_whether_that_may_pass(
     env: Env, code: str, *, is_temporary: bool
