@@ -192,13 +192,13 @@ class NotAsked(CancellationError):
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class AlreadyAnswered(CancellationError):
-    sentence = "You answered already that it {said} you: the first answer counts."
+    sentence = "You answered already that it {said} you: the first answer counts. If that is wrong, tell the people who may cancel the download."  # noqa: E501 - shown as it stands
 
     said: str  #: "was" or "was not"
 
 
 class QuestionOver(CancellationError):
-    sentence = "The download has ended, so that no answer is needed any more."
+    sentence = "The download has ended, so that no answer is recorded any more. If it was not you, tell your security team: somebody may use your Atlas account."  # noqa: E501 - shown as it stands
 
 
 class StorageError(CancellationError):

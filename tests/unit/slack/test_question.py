@@ -64,6 +64,22 @@ async def test_second_answer_is_told_that_the_first_counts(bolt: BoltHarness) ->
     assert (await job(bolt)).answer is StarterAnswer.NOT_MINE
     (told,) = bolt.private
     assert "You answered already that it was not you" in told
+    assert "If that is wrong, tell the people who may cancel the download." in told
+
+
+async def test_answer_after_the_end_is_told_what_to_do_if_it_was_not_they(
+    bolt: BoltHarness,
+) -> None:
+    def end(uow: UnitOfWork) -> None:
+        change(uow, job_ref(), lambda job: replace(job, state=JobState.EXPIRED))
+
+    await bolt.claims._write(end)
+    await bolt.send(payloads.click(ids.NOT_MINE, VALUE, user=RINA.id))
+
+    assert (await job(bolt)).answer is None
+    (told,) = bolt.private
+    assert "The download has ended" in told
+    assert "tell your security team" in told
 
 
 @pytest.mark.parametrize(
