@@ -34,10 +34,15 @@ _UNASKED = (
     .order_by(jobs.c.id.desc())
     .limit(MAX_UNASKED)
 )
-#: Notes whom the bot asks about the job `of`, unless it has asked.
+#: Notes whom the bot asks about the job `of`, unless it has asked or the job changed after `seen`.
 _ASK = (
     update(jobs)
-    .where(jobs.c.id == bindparam("of"), jobs.c.asked == "", text(JOB_IS_OPEN))
+    .where(
+        jobs.c.id == bindparam("of"),
+        jobs.c.version == bindparam("seen"),
+        jobs.c.asked == "",
+        text(JOB_IS_OPEN),
+    )
     .values(asked=bindparam("user"))
     .returning(jobs)
 )
@@ -178,8 +183,8 @@ class ClaimStore(Store):
 
     @writes
     def ask(self, uow: UnitOfWork, job: Job, user: str) -> bool:
-        """Send a user the question, once for each job; False if it was sent, or the job ended."""
-        row = uow.execute(_ASK, {"of": job.id, "user": user}).first()
+        """Send a user the question, once for each job; False if the job has changed since."""
+        row = uow.execute(_ASK, {"of": job.id, "seen": job.version, "user": user}).first()
         if row is None:
             return False
         uow.execute(insert(posts), new_job_post(uow.now, row, PostKind.QUESTION, user))

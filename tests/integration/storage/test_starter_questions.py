@@ -88,6 +88,27 @@ async def test_starter_is_asked_once_with_two_replicas(database: Database) -> No
     assert env.questions == ["asked"]
 
 
+async def test_starter_who_becomes_uncertain_while_slack_is_asked_is_not_asked(
+    database: Database,
+) -> None:
+    env = QuarantineEnv(database, ENFORCED)
+    await env.start()
+    job_id = env.begin(1)
+    env.show_starter(job_id, DANA)
+    await env.read_jobs()
+    await env.replicas[0].jobs.follow()
+    claims = env.replicas[0].questions.store
+    (read,) = await claims.unasked()
+    env.show_starter(f"{job_id[:-1]}9", "eve@shop.example")  # another event of the same second
+    env.clock.advance(20)
+    await env.replicas[0].jobs.follow()
+
+    assert not await claims.ask(read, RINA.id)
+    (now,) = await claims.unasked()
+    assert now.started_by.starter
+    assert not now.started_by.starter.certain
+
+
 async def test_disowned_download_in_quarantine_is_cancelled_at_once_and_not_counted(
     database: Database,
 ) -> None:
