@@ -38,9 +38,9 @@ FRESH = 1.0  #: seconds for which a read that was made for another purpose count
 #: Seconds for which the details of a job wait for the activity feed; it is added later if slower.
 FEED_TIMEOUT = 0.2
 STARTER_TIMEOUT = 1.0  #: seconds for which a decision about a quarantine waits for the feed
-#: Maximum age of the feed for followed jobs, in intervals: as old as a watch leaves it, so that a
-#: watched project's feed is not read twice.
-FEED_AGE = 2.5
+#: Maximum age of the feed for followed jobs, in intervals: an event is shown at most this and one
+#: interval later, so within 20 s, and reads of the watch serve, too.
+FEED_AGE = 1.5
 MAX_CONCURRENT_READS = 8  #: concurrent calls to Atlas
 
 log = structlog.get_logger(__name__)

@@ -8,6 +8,7 @@ import pytest
 
 from bot.atlas import RESTORE_REQUESTED, ActivityEvent, RoleMissing, Unavailable
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
+from bot.timings import Timings
 from tests.support.clock import NOON
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job, a_waiting_request, job_ref
 from tests.support.service import ServiceOnSqlite
@@ -57,6 +58,30 @@ async def test_late_event_is_found_by_a_later_read(given: ServiceOnSqlite) -> No
     given.clock.advance(10)
 
     assert await starter_status(given) is StarterStatus.KNOWN
+
+
+@pytest.mark.parametrize(
+    ("visible_at", "watch_interval"), [(2, None), (1, 15)], ids=["not watched", "watched"]
+)
+async def test_starter_is_recorded_within_18_seconds_of_the_event(
+    given: ServiceOnSqlite, visible_at: int, watch_interval: int | None
+) -> None:
+    jobs = given.service.jobs
+    await given.insert(a_waiting_request(ref=REF))
+    found_at = None
+    for second in range(visible_at + 25):
+        if second == visible_at:  # just after the last read
+            given.atlas[PROJECT_ID].events_found.append(EVENT)
+        if second % Timings.job_facts_interval == 1:
+            await jobs.follow()
+            if (await jobs.store.get([REF]))[REF].started_by.starter:
+                found_at = found_at or second
+        if watch_interval and second % watch_interval == 0:
+            await jobs.feeds.read_since(PROJECT_ID, None, max_age=1.0)
+        given.clock.advance(1)
+
+    assert found_at
+    assert found_at - visible_at <= 18
 
 
 async def test_empty_feed_of_an_older_job_has_no_starter(given: ServiceOnSqlite) -> None:
