@@ -9,7 +9,7 @@ from typing import Any
 
 from bot.atlas import LINK_LIFETIME, DeliveryType, JobRef, JobState, RestoreJob
 from bot.cancellation.events import EventName
-from bot.cancellation.lifecycle import JOB_FIELDS, Card, JobFingerprint, Request, State
+from bot.cancellation.lifecycle import Card, JobFingerprint, Request, State
 from bot.cancellation.starter import NOT_READ, StartedBy
 
 #: From the start of a job to its link, until enough of the project's own times are known.
@@ -256,10 +256,9 @@ def events_to_record(
 
     `was_cancelled` is whether a DELETE of the bot may have ended it: then it may read failed too.
     """
-    ref = {name: getattr(job.ref, attribute) for attribute, name in JOB_FIELDS.items()}
     for name, detail in _true_of(job, was_cancelled=was_cancelled):
         if name not in recorded:
-            yield name, ref | detail
+            yield name, detail
 
 
 def _true_of(job: Job, *, was_cancelled: bool) -> Iterator[tuple[EventName, dict[str, Any]]]:

@@ -67,15 +67,6 @@ class Policy:
         return self.watch_channel is not None
 
     @property
-    def shown_mode(self) -> Mode:
-        """How its quarantines are shown: `OFF` where nothing can be cancelled at all.
-
-        One that was switched off since ends as one that observes, and people can still cancel.
-        """
-        mode = self.quarantine.mode if self.quarantine.is_on else Mode.OBSERVE
-        return Mode.OFF if self.read_only else mode
-
-    @property
     def first_approvers(self) -> People:
         """The approvers who are notified from the start."""
         return self.approvers - self.escalate_to

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import structlog
 
-from bot.atlas import AtlasError, RestoreJob
+from bot.atlas import AtlasError
 from bot.cancellation import quarantine as rules
 from bot.cancellation.errors import RightsNotChecked, StateConflict
 from bot.cancellation.lifecycle import Ending, Request, State
@@ -205,25 +205,19 @@ class KeptDownloads:
 
     async def _void(self, kept: Quarantined, watched: WatchedCluster) -> bool:
         """Void a keep; False while a person's request leaves no room for another quarantine."""
-        job = await self._read_job(kept)
-        if job and job.is_over:
-            return True
+        ref = kept.request.ref
+        try:
+            atlas = self.projects.get(ref.project_id).atlas
+            if (await atlas.restore_job(ref, timeout=READ_TIMEOUT)).is_over:
+                return True
+        except AtlasError as error:
+            log.info("kept job not read", job=ref.job_id, why=str(error))
         try:
             is_void = await self.store.void_keep(kept, watched)
         except StateConflict:
             return True  # it ended meanwhile
         self.on_change()
         return is_void
-
-    async def _read_job(self, kept: Quarantined) -> RestoreJob | None:
-        """Return the job; None if Atlas does not answer."""
-        ref = kept.request.ref
-        try:
-            atlas = self.projects.get(ref.project_id).atlas
-            return await atlas.restore_job(ref, timeout=READ_TIMEOUT)
-        except AtlasError as error:
-            log.info("kept job not read", job=ref.job_id, why=str(error))
-            return None
 
 
 def _key(kept: Quarantined) -> Judged:

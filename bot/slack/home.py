@@ -226,7 +226,7 @@ class RequestParts:
         """Show the downloads that the viewer may keep; nothing without any."""
         shown = [_header("In quarantine: keep or cancel")] if requests else []
         for each in requests[:MAX_URGENT]:
-            mode = self.policy(each.ref).shown_mode
+            mode = card_views.shown_mode(self.policy(each.ref))
             follows = card_views.what_follows(each, mode)
             text = self._about(each, "Keep or cancel this download?", follows)
             shown += self._entry(text, each, card_views.quarantine_buttons(each, mode))

@@ -6,9 +6,10 @@ from typing import Any
 
 from sqlalchemy import bindparam, exists, or_, select
 
-from bot.atlas import JobState
+from bot.atlas import JobRef, JobState
 from bot.cancellation.events import JOB_PREFIX, Event, EventName
 from bot.cancellation.job import Job, events_to_record
+from bot.cancellation.lifecycle import JOB_FIELDS
 from bot.cancellation.people import ActingPerson
 from bot.storage import queries
 from bot.storage.tables import audit_events, requests
@@ -30,7 +31,7 @@ def record_download(uow: UnitOfWork, job: Job) -> None:
     was_cancelled = has_failed and uow.execute(_MAY_HAVE_CANCELLED, asdict(job.ref)).scalar_one()
     recorded = events_about(uow, job.ref.job_id)
     for name, detail in events_to_record(job, recorded, was_cancelled=was_cancelled):
-        record_about_job(uow, job.ref.job_id, name, detail)
+        record_about_job(uow, job.ref, name, detail)
 
 
 def events_about(uow: UnitOfWork, job_id: str) -> list[str]:
@@ -42,20 +43,21 @@ def events_about(uow: UnitOfWork, job_id: str) -> list[str]:
 
 def record_about_job(
     uow: UnitOfWork,
-    job_id: str,
+    ref: JobRef,
     name: EventName,
-    detail: Mapping[str, Any],
+    detail: Mapping[str, Any] | None = None,
     actor: ActingPerson | None = None,
 ) -> None:
     """Append an event about a job, whose row is locked, to the audit log."""
+    about = {name: getattr(ref, attribute) for attribute, name in JOB_FIELDS.items()}
     uow.recorded.append(
         Event(
             name=name,
-            request=JOB_PREFIX + job_id,
-            number=len(events_about(uow, job_id)) + 1,
+            request=JOB_PREFIX + ref.job_id,
+            number=len(events_about(uow, ref.job_id)) + 1,
             at=uow.now.isoformat(timespec="milliseconds"),
             actor=actor.id if actor else None,
             team=actor.team if actor else None,
-            detail=detail,
+            detail={**about, **(detail or {})},
         )
     )

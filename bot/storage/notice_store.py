@@ -6,28 +6,24 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, insert, or_, select, text, update
+from sqlalchemy import Select, bindparam, insert, select, text, update
 
 from bot.atlas import JobRef
 from bot.cancellation.events import EventName
 from bot.cancellation.job import Job, StarterAnswer
-from bot.cancellation.lifecycle import JOB_FIELDS, Ending, Request, State
+from bot.cancellation.lifecycle import Ending, Request, State
 from bot.cancellation.people import ActingPerson, Person
 from bot.cancellation.policy import answer_refusal
 from bot.cancellation.posts import Notice, PostKind
 from bot.storage import queries
 from bot.storage.download_events import record_about_job
 from bot.storage.job_store import change, to_job
-from bot.storage.posts import announcements, new_announcement, new_job_post
+from bot.storage.posts import announcements, new_announcement, new_job_post, recipients_about
 from bot.storage.request_writer import CHANGE_DUE, UPDATE_REQUEST
 from bot.storage.tables import JOB_IS_OPEN, NOTICE_PLANNED, jobs, posts, requests
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 MAX_UNASKED = 100  #: jobs that are looked at in one step
-EVENTS = {
-    StarterAnswer.MINE: EventName.DOWNLOAD_CLAIMED,
-    StarterAnswer.NOT_MINE: EventName.DOWNLOAD_DISOWNED,
-}
 _UNASKED = (
     select(jobs)
     .where(text(JOB_IS_OPEN), jobs.c.version > 0, jobs.c.asked == "")
@@ -37,26 +33,9 @@ _UNASKED = (
 #: Notes whom the bot asks about the job `of`, unless it has asked or the job changed after `seen`.
 _ASK = (
     update(jobs)
-    .where(
-        jobs.c.id == bindparam("of"),
-        jobs.c.version == bindparam("seen"),
-        jobs.c.asked == "",
-        text(JOB_IS_OPEN),
-    )
+    .where(jobs.c.id == bindparam("of"), jobs.c.version == bindparam("seen"), jobs.c.asked == "")
     .values(asked=bindparam("user"))
     .returning(jobs)
-)
-#: Who got the announcement of the job `job`, or its card `own`, as a direct message.
-_REACHED = (
-    select(posts.c.recipient)
-    .distinct()
-    .where(
-        posts.c.recipient.is_not(None),
-        or_(
-            and_(posts.c.watched_job == bindparam("job"), posts.c.kind == PostKind.ANNOUNCEMENT),
-            and_(posts.c.request == bindparam("own"), posts.c.kind == PostKind.COPY),
-        ),
-    )
 )
 _ABOUT_JOB = select(requests).where(queries.has_job(requests))
 
@@ -212,17 +191,17 @@ class ClaimStore(Store):
 
         # It locks an undecided request, and then the job: of two clicks the second sees the first.
         job = change(uow, ref, answered)
-        about = {name: getattr(ref, attribute) for attribute, name in JOB_FIELDS.items()}
-        record_about_job(uow, ref.job_id, EVENTS[answer], about, person)
+        is_mine = answer is StarterAnswer.MINE
+        name = EventName.DOWNLOAD_CLAIMED if is_mine else EventName.DOWNLOAD_DISOWNED
+        record_about_job(uow, ref, name, actor=person)
         uow.after_commit.append(partial(self.on_step, str(answer)))
         found = uow.get_all(_ABOUT_JOB, asdict(ref))
         for request in found:
             uow.refresh_card(request)
-        if answer is StarterAnswer.NOT_MINE:
+        if not is_mine:
             _alarm(uow, job, next((each for each in found if each.by_bot), None))
         waiting = next((each for each in found if not each.state.ended), None)
-        decided = ending(waiting) if waiting else None
-        if waiting is None or decided is None:
+        if waiting is None or (decided := ending(waiting)) is None:
             return None
         return uow.transition(waiting, State.QUARANTINED, decided.state, outcome=decided.outcome)
 
@@ -232,10 +211,12 @@ def _alarm(uow: UnitOfWork, job: Job, own: Request | None) -> None:
 
     Those who got it as a direct message, because its channel takes no posts, get one more.
     """
-    directly = {"job": job.id, "own": own and own.id}
-    told = [each for each in uow.execute(_REACHED, directly).scalars() if each != job.asked]
+    row = uow.execute(select(jobs).where(queries.is_job(jobs, job.ref))).one()
+    reached = uow.execute(recipients_about(row.id, own.id if own else "")).scalars()
+    told: list[str | None] = [each for each in reached if each != job.asked]
     if own:
         uow.enqueue_message(own, PostKind.REPLY, uow.recorded[-1])
-    row = uow.execute(select(jobs).where(queries.is_job(jobs, job.ref))).one()
-    for recipient in [*told, *([] if own else [None])]:
-        uow.execute(insert(posts), new_job_post(uow.now, row, PostKind.ALARM, recipient))
+    else:
+        told.append(None)
+    for each in told:
+        uow.execute(insert(posts), new_job_post(uow.now, row, PostKind.ALARM, each))

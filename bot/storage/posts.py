@@ -146,6 +146,12 @@ def announcements(job_id: int) -> Select[Any]:
     return select(posts).where(posts.c.watched_job == job_id, posts.c.kind == PostKind.ANNOUNCEMENT)
 
 
+def recipients_about(job_id: int, request_id: str) -> Select[Any]:
+    """Select who got direct messages about a watched job or a request."""
+    about = or_(posts.c.watched_job == job_id, posts.c.request == request_id)
+    return select(posts.c.recipient).distinct().where(about, posts.c.recipient.is_not(None))
+
+
 def new_announcement(now: datetime, job: Any, recipient: str | None) -> dict[str, Any]:  # noqa: ANN401 - a database row
     row = new_job_post(now, job, PostKind.ANNOUNCEMENT, recipient, job.version)
     return row | {"priority": ANNOUNCEMENT_PRIORITY}

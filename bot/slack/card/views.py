@@ -6,6 +6,7 @@ from bot.cancellation.events import EventName
 from bot.cancellation.job import Job, LinkPhase
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import People
+from bot.cancellation.policy import Policy
 from bot.cancellation.quarantine import Mode
 from bot.cancellation.starter import NOT_READ, StarterStatus
 from bot.log_config import REMOVED
@@ -206,6 +207,15 @@ def _quarantine(request: Request, who: str, mode: Mode, job: Job | None) -> str:
     if any_may_keep and request.state in KEEPABLE:
         lines.append(STARTER_MAY_KEEP)
     return "\n".join([*lines, *_voided(request)])
+
+
+def shown_mode(policy: Policy) -> Mode:
+    """Return how a quarantine is shown: `OFF` where nothing can be cancelled at all.
+
+    One that was switched off since ends as one that observes, and people can still cancel.
+    """
+    mode = policy.quarantine.mode if policy.quarantine.is_on else Mode.OBSERVE
+    return Mode.OFF if policy.read_only else mode
 
 
 def what_follows(request: Request, mode: Mode) -> str:

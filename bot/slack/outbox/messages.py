@@ -117,7 +117,7 @@ class MessageBuilder:
     def _card(self, post: RequestPost) -> dict[str, Any]:
         ref, policy, mode = post.request.ref, self.policy(post), Mode.OFF
         if policy and not self.projects.get(ref.project_id).why_read_only(ref.cluster_name):
-            mode = policy.shown_mode
+            mode = card_views.shown_mode(policy)
         approvers = notified_approvers(policy, post.request) if policy else None
         note = policy.note if policy else ""
         return card_views.message(post.request, approvers, self.links, post.job, mode, note=note)

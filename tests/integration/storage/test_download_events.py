@@ -76,6 +76,10 @@ async def test_two_replicas_and_lost_answers_record_each_event_once(
         ("download:ended", 4),
     ]
     assert {(line.subject, line.actor) for line in lines} == {(job_id, None)}
+    about = [
+        [json.loads(line.detail)[key] for key in ("project", "cluster", "job")] for line in lines
+    ]
+    assert about == [[PROJECT_ID, CLUSTER, job_id]] * 4
     assert (counts[0], counts[-1]) == (0, 1)
     assert await env.record.verify() == []
 

@@ -8,7 +8,7 @@ from bot.atlas import RestoreJob
 from bot.cancellation.job import LONGEST_READ, USUAL_WAIT, Job, Listing, events_to_record
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from tests.support.clock import NOON
-from tests.support.domain import PROJECT_ID, a_job, job_ref
+from tests.support.domain import a_job, job_ref
 
 ONE = f"{1:024x}"
 LINK: dict[str, Any] = {"deliveryUrl": ["https://x.invalid/y"], "expiresAt": "2026-11-25T14:00:00Z"}
@@ -56,12 +56,6 @@ def test_events_of_the_reads_of_a_new_download(case: str) -> None:
     reads, expected = READS[case]
 
     assert [each["event"] for each in recorded(*reads)] == expected
-
-
-def test_each_event_names_the_job() -> None:
-    for event in recorded({}, LINK, {"expired": True}):
-        named = (event["project"], event["cluster"], event["job"])
-        assert named == (PROJECT_ID, job_ref(ONE).cluster_name, ONE)
 
 
 def test_download_that_ran_at_the_first_read_is_marked_and_its_end_recorded() -> None:
