@@ -40,6 +40,7 @@ from bot.startup_checks import (
     load_project_names,
     migrate,
     run_steps,
+    warn_of_unused_entries,
 )
 from bot.tasks import BackgroundTasks, Loop, Supervisor, cancel_and_wait, repeat
 from bot.timings import DEFAULT_TIMINGS, Timings
@@ -73,6 +74,7 @@ class Bot:
         self._loops: set[asyncio.Task[None]] = set()
         # Loops by what they depend on: their kind, their project and its client.
         self._following: dict[tuple[str, str, AtlasReader], asyncio.Task[None]] = {}
+        self._projects_changed = asyncio.Event()  # since their entries of clusters were compared
         self._directory: Directory | None = None
         self._outbox: Outbox | None = None
         self._channels: ChannelStatus | None = None
@@ -129,7 +131,14 @@ class Bot:
         organizations, retry = self._services.organizations, self._timings.organization_retry
         follow = partial(repeat, organizations.follow, retry, "organizations not read")
         self._start_loop(follow, "organizations")
-        self._start_loop(self._services.cluster_entries.run, "entries of clusters")
+        compare = partial(
+            warn_of_unused_entries,
+            self._services.projects,
+            self._services.cancellation.finder,
+            self._projects_changed,
+            self._timings.organization_interval,
+        )
+        self._start_loop(compare, "entries of clusters")
         self._start_receiver(receiver, client, links, directory)
 
         async def slack_answers() -> bool:
@@ -236,7 +245,7 @@ class Bot:
 
     def _follow_projects(self, names: asyncio.Task[None]) -> None:
         """Start the loops that the projects need now, and end those that they need no more."""
-        self._services.cluster_entries.check.set()
+        self._projects_changed.set()
         wanted = self._leading.of_projects(names)
         for key in self._following.keys() - wanted.keys():
             self._following.pop(key).cancel()

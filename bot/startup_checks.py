@@ -1,9 +1,9 @@
-"""Checks database, port and Slack at the start, and Slack for readiness afterwards."""
+"""Checks database, port and Slack at the start; afterwards Slack, and the entries of clusters."""
 
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
@@ -11,12 +11,16 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.atlas import AtlasError, AtlasRejected
+from bot.cancellation.cluster_entries import unused_entries
+from bot.cancellation.errors import CancellationError
+from bot.services.job_search import READ_TIMEOUT, JobFinder
 from bot.services.projects import Project, Projects
 from bot.settings import SlackSettings
 from bot.slack.client import Identity
 from bot.slack.errors import CALL_ERRORS, InvalidToken, SlackUnavailable, translate_error
 from bot.storage.database import cause_of
 from bot.storage.migrate import SchemaError, ensure_current
+from bot.tasks import log_errors, wait_up_to
 from bot.web.server import WebError
 
 SLACK_RETRY_INTERVAL = 2.0  #: seconds between attempts while Slack does not answer
@@ -166,6 +170,32 @@ async def answers(client: AsyncWebClient) -> bool:
             if type(translate_error(error)) not in {SlackUnavailable, InvalidToken}:
                 return True
     return False
+
+
+async def warn_of_unused_entries(
+    projects: Projects, finder: JobFinder, check: asyncio.Event, interval: float
+) -> None:
+    """Warn once of each entry of clusters that applies to none; `check` asks to look again now."""
+
+    async def clusters_of(project: Project) -> Collection[str] | None:
+        try:
+            clusters = await finder.clusters(project, timeout=READ_TIMEOUT)
+        except (AtlasError, CancellationError):
+            return None
+        return None if clusters.unread else clusters
+
+    warned: set[str] = set()
+    while True:
+        check.clear()
+        with log_errors("entries of clusters not compared"):
+            having = [each for each in projects.all if each.policies.clusters]
+            lists = await asyncio.gather(*map(clusters_of, having))
+            found = zip((e.name for e in having), (e.policies for e in having), lists, strict=True)
+            sentences = [*unused_entries(found)]
+            for sentence in [each for each in sentences if each not in warned]:
+                log.warning("setting needs attention", why=sentence)
+            warned = {*sentences}
+        await wait_up_to(interval, check)
 
 
 async def load_project_names(projects: Projects, *, for_command: bool = False) -> None:

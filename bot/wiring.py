@@ -8,7 +8,6 @@ from functools import partial
 from typing import TypeAlias
 
 from bot.atlas import AtlasCanceller, AtlasHttp, AtlasReader, CallRecord, Credentials, KeyAccess
-from bot.services.cluster_entries import ClusterEntries
 from bot.services.job_search import JobFinder
 from bot.services.jobs import ActivityFeeds, Jobs
 from bot.services.projects import Organization, Organizations, Project, Projects, read_key_access
@@ -174,7 +173,6 @@ class CoreServices:
             timings=self.timings,
         )
         finder = JobFinder(projects)
-        self.cluster_entries = ClusterEntries(projects, finder)
         self.cancellation = CancellationService(
             self.requests,
             projects,

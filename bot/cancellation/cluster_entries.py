@@ -27,17 +27,17 @@ def unused_entries(
 
     The projects are given by name, policies and clusters; None where these were not read.
     """
-    sharing: dict[int, list[tuple[str, Policies, Collection[str] | None]]] = {}
-    for each in found:
-        sharing.setdefault(id(each[1]), []).append(each)
-    for group in sharing.values():
-        names, policies = ", ".join(name for name, *_ in group), group[0][1]
-        lists = [clusters for *_, clusters in group if clusters is not None]
+    sharing: dict[Policies, list[tuple[str, Collection[str] | None]]] = {}
+    for name, policies, clusters in found:
+        sharing.setdefault(policies, []).append((name, clusters))
+    for policies, group in sharing.items():
+        names = ", ".join(name for name, _ in group)
+        lists = [clusters for _, clusters in group if clusters is not None]
         if len(lists) < len(group):
             continue  # it may apply to a cluster that was not read
-        used = {id(policies.entry_of(cluster)) for clusters in lists for cluster in clusters}
+        used = {policies.entry_of(cluster) for clusters in lists for cluster in clusters}
         for entry in policies.clusters:
-            if id(entry) not in used and entry not in hidden_entries(policies):
+            if entry not in used and entry not in hidden_entries(policies):
                 yield (
                     f"Project {names}: the entry of clusters {', '.join(entry.names)} applies to "
                     "no cluster: compare its names with those of the clusters in Atlas."
