@@ -274,6 +274,8 @@ def _buttons(request: Request, mode: Mode, *, is_over: bool) -> list[Block]:
             return [*approver_buttons(request, is_over=is_over), _withdraw(request), *review]
         case State.FAILED:
             return [_retry(request), *review]
+        case State.OBSERVED if not is_over and mode is not Mode.OFF:
+            return [job_lines.open_button(request.ref)]
     return review
 
 

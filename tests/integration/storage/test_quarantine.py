@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import update
 
 from bot.cancellation.errors import AlreadyHandled
-from bot.cancellation.lifecycle import JobFingerprint, Outcome, State
+from bot.cancellation.lifecycle import Ending, JobFingerprint, Outcome, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policies
 from bot.cancellation.quarantine import Mode
 from bot.cancellation.starter import SETTLED_AFTER
 from bot.services.quarantine import RETRY_INTERVAL
+from bot.services.service import Submission
 from bot.storage.audit_log import AuditLog
 from bot.storage.lease_store import LeaseStore
+from bot.storage.tables import jobs
 from tests.integration.storage.quarantine_environment import (
     ENFORCED,
     GRACE,
@@ -25,11 +28,28 @@ from tests.integration.storage.quarantine_environment import (
     Replica,
     pass_seconds,
 )
-from tests.support.domain import ADA, PROJECT_ID, RINA, a_request, a_waiting_request, allow, job_ref
+from tests.support.domain import (
+    ABE,
+    ADA,
+    PROJECT_ID,
+    RINA,
+    a_request,
+    a_waiting_request,
+    allow,
+    an_ask,
+    job_ref,
+)
+from tests.support.fake_atlas import event_near
 
 if TYPE_CHECKING:
     from bot.cancellation.lifecycle import Request
+    from bot.cancellation.people import ActingPerson
     from bot.storage.database import Database
+
+
+STARTER = "ada@shop.example"
+#: The columns of jobs that a replica of the edition before leaves out.
+AS_BEFORE = dict.fromkeys(("asked", "answer", "started_by", "phase", "was_running", "link_used"))
 
 
 @pytest.fixture
@@ -400,3 +420,105 @@ async def test_request_that_waits_before_the_watch_sees_the_job_does_not_shield_
     await pass_seconds(env, GRACE + 10)
     assert len(env.deletes(job_id)) == (mode is Mode.ENFORCE)
     assert await AuditLog(database).verify() == []
+
+
+def reload(env: QuarantineEnv, **changes: Any) -> None:
+    """Change the policy of the project, or its quarantine."""
+    policy = env.projects.policy(job_ref())
+    own = {name: changes.pop(name) for name in ("expected", "limit") if name in changes}
+    policy = replace(policy, quarantine=replace(policy.quarantine, **own), **changes)
+    env.projects.update({PROJECT_ID: {"policies": Policies(policy)}})
+
+
+async def keep(env: QuarantineEnv, job_id: str, person: ActingPerson) -> Request:
+    request = await env.request(job_id)
+    return await env.requests.decide(request.id, State.KEPT, person, allow, reason="audit")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "state"),
+    [((), (STARTER,), State.KEPT), ((STARTER,), (), State.CANCELLED)],
+    ids=["expected by now", "not expected any more"],
+)
+async def test_starter_is_expected_by_the_settings_at_the_end(
+    database: Database, before: tuple[str, ...], after: tuple[str, ...], state: State
+) -> None:
+    env = QuarantineEnv(database, replace(ENFORCED, expected=frozenset(before)))
+    await env.start()
+    job_id = await quarantined(env)
+    env.show_starter(job_id, STARTER)
+    await env.replicas[0].jobs.follow()
+    reload(env, expected=frozenset(after))
+    await pass_seconds(env, GRACE + 5)
+
+    assert await env.state(job_id) is state
+
+
+async def test_keep_stands_after_a_reload_and_a_lower_limit_counts_for_the_next_download(
+    env: QuarantineEnv,
+) -> None:
+    kept = await quarantined(env, 1)
+    await keep(env, kept, ABE)
+    reload(env, limit=0, approvers=People(users=frozenset({ADA.id})))
+    next_one = env.begin(2)
+    await env.read_jobs()
+    await pass_seconds(env, GRACE + 5)
+
+    assert [await env.state(each) for each in (kept, next_one)] == [State.KEPT, None]
+    assert (env.limited, env.atlas.deleted) == (["shop-prod"], [])
+
+
+async def test_keep_and_the_end_of_the_grace_time_at_once_have_one_winner(
+    env: QuarantineEnv,
+) -> None:
+    job_id = await quarantined(env)
+    end = env.replicas[0].quarantine.store.end
+    request, ended = await env.request(job_id), Ending(State.APPROVED)
+    results = await asyncio.gather(
+        keep(env, job_id, ABE), end(request, lambda _count: ended), return_exceptions=True
+    )
+
+    assert [type(each) for each in results if isinstance(each, Exception)] == [AlreadyHandled]
+    assert await AuditLog(env.database).verify() == []
+
+
+@pytest.mark.parametrize("is_upgraded", [False, True])
+async def test_void_keep_beyond_the_limit_leaves_the_download_to_people(
+    database: Database, *, is_upgraded: bool
+) -> None:
+    env = QuarantineEnv(database, replace(ENFORCED, limit=1), emails={ADA.id: STARTER})
+    await env.start()
+    kept = await quarantined(env, 1)
+    await keep(env, kept, ADA)
+    await quarantined(env, 2)
+    await pass_seconds(env, GRACE + 5)
+    if is_upgraded:
+        await database.write(lambda db: db.execute(update(jobs).values(AS_BEFORE)))
+    env.atlas.late.append((0.0, event_near(kept, STARTER, job_ref(kept).started_at)))
+    await env.second(15)  # until the feed is read again
+    await env.replicas[0].jobs.follow()
+    await env.second()
+
+    assert await env.state(kept) is State.QUARANTINED
+    await pass_seconds(env, GRACE + 5)
+    assert (await env.state(kept), env.deletes(kept)) == (State.OBSERVED, [])
+
+
+@pytest.mark.parametrize(("is_kept", "state"), [(True, State.KEPT), (False, State.OVER)])
+async def test_starter_who_acts_alone_cancels_the_own_download_once(
+    env: QuarantineEnv, state: State, *, is_kept: bool
+) -> None:
+    job_id = await quarantined(env)
+    env.show_starter(job_id, STARTER)
+    await env.replicas[0].jobs.follow()
+    env.emails[RINA.id] = STARTER
+    held = await keep(env, job_id, ABE) if is_kept else await env.request(job_id)
+    reload(env, approvals=1, break_glass=People(users=frozenset({RINA.id})))
+    ask = an_ask(ref=held.ref, shown=held.shown)
+    submission = Submission(key="V1", person=RINA, ask=ask, channel="C0OPS", alone=True)
+    await env.replicas[0].service.submit(submission)
+    await env.replicas[0].runs()
+    own = await env.requests.get(held.id)
+
+    assert (own.state, own.outcome.by) == (state, ABE.id if is_kept else RINA.id)
+    assert (await env.state(job_id), len(env.deletes(job_id))) == (State.CANCELLED, 1)

@@ -17,6 +17,8 @@ from bot.cancellation.lifecycle import State
 from bot.sandbox.slack.block_kit.blocks import elements_of, problems
 from bot.sandbox.slack.block_kit.view_rules import checked_view
 from bot.slack import plain_text
+from bot.slack.grammar import job_value
+from tests.support.domain import job_ref
 from tests.unit.slack import samples
 from tests.unit.slack.block_text import as_text
 
@@ -153,13 +155,14 @@ def test_card_has_the_buttons_that_its_state_allows(state: State) -> None:
         State.AWAITING: "approve deny withdraw",
         State.FAILED: "retry",
         State.QUARANTINED: "keep approve",
+        State.OBSERVED: "open",
     }
     found = [element for _, element in elements_of(MESSAGES[f"card_{state}"]["blocks"])]
 
     assert [element["action_id"] for element in found] == [
         f"cancel_restore_{action}" for action in expected.get(state, "").split()
     ]
-    assert {element["value"] for element in found} <= {"0" * 32}
+    assert {element["value"] for element in found} <= {"0" * 32, job_value(job_ref())}
 
 
 def test_text_of_a_card_in_quarantine_has_the_commands_of_its_buttons() -> None:
