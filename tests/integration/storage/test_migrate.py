@@ -16,8 +16,11 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from bot.atlas import LINK_LIFETIME, JobState
+from bot.cancellation import judgement
 from bot.cancellation.job import USUAL_WAIT, LinkPhase
-from bot.cancellation.lifecycle import State
+from bot.cancellation.judgement import Judgement
+from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.policy import ClusterPolicy, Policies, Policy
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from bot.startup_checks import StartError, migrate
 from bot.storage import migrate as schema
@@ -39,7 +42,7 @@ from bot.storage.request_store import RequestStore
 from bot.storage.tables import metadata, milliseconds
 from tests.integration.storage.conftest import locked
 from tests.support.clock import NOON, FakeClock
-from tests.support.domain import PROJECT_ID, RINA, a_request, job_ref, keep_all
+from tests.support.domain import ADA, PROJECT_ID, RINA, a_request, job_ref, keep_all
 from tests.support.timings import DATABASE_TIMEOUT
 
 SCHEMA = Path(__file__).parent / "schema"
@@ -197,6 +200,27 @@ async def test_data_of_an_earlier_version_survives_the_upgrade(
     approved = await requests.approve("old", RINA, lambda _request: None, keep_all)
     assert approved.state is State.APPROVED
     assert await AuditLog(empty).verify() == []
+
+
+async def test_request_of_the_first_version_is_judged_by_the_entry_of_its_cluster_or_replaced(
+    empty: Database, empty_url: str
+) -> None:
+    await empty.write(create_first_version)
+    await insert(empty, "requests", FIRST_REQUEST)
+    await insert(empty, "audit_events", FIRST_EVENT)
+    await ensure_current(empty_url)
+    policies = Policies(Policy(), (ClusterPolicy(("PROD-*",), Policy(approvals=2)),))
+    people = {each.id: each for each in (RINA, ADA)}
+
+    def judge(request: Request) -> Judgement:
+        return judgement.judge(policies.of(request.ref.cluster_name), request, people)
+
+    requests = RequestStore(empty, FakeClock(NOON))
+    judged = await requests.approve("old", ADA, lambda _request: None, judge)
+    await requests.create(a_request(ref=judged.ref, acted_alone=True), RINA)
+
+    assert (judged.state, judged.approvals_needed) == (State.AWAITING, 2)
+    assert (await requests.get("old")).state is State.OVER
 
 
 async def test_jobs_of_the_first_version_keep_their_state_starter_and_clock(

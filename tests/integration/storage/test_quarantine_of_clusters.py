@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bot.atlas import JobRef
+from bot.cancellation.job import StarterAnswer
 from bot.cancellation.lifecycle import State
-from bot.cancellation.policy import ClusterPolicy, Policy
-from bot.cancellation.quarantine import Mode
+from bot.cancellation.people import People
+from bot.cancellation.policy import ClusterPolicy, Policies, Policy, may_keep
+from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
+from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from tests.integration.storage.quarantine_environment import (
     ENFORCED,
     GRACE,
@@ -19,10 +22,17 @@ from tests.integration.storage.quarantine_environment import (
     QuarantineEnv,
     pass_seconds,
 )
-from tests.support.domain import PROJECT_ID
+from tests.support.domain import ADA, PROJECT_ID, RINA
 
 if TYPE_CHECKING:
     from bot.storage.database import Database
+
+
+OBSERVED = replace(ENFORCED, mode=Mode.OBSERVE)
+
+
+def by(name: str) -> StartedBy:
+    return StartedBy(StarterStatus.KNOWN, Starter(kind=StarterKind.USER, name=name))
 
 
 async def quarantined(env: QuarantineEnv, number: int = 1) -> str:
@@ -66,3 +76,41 @@ async def test_quarantine_follows_the_policy_of_the_cluster_and_counts_the_proje
     assert (request and request.state, len(env.deletes(job_id))) == (state, deletes)
     assert request is None or request.channel == "C0TEST"
     assert env.limited == ["shop-prod"] * (changes.get("limit") == 1)
+
+
+@pytest.mark.parametrize("approvers", ["U0ADA", "U0ABE"])
+async def test_keep_is_of_the_approvers_of_the_cluster_as_the_settings_are_now(
+    database: Database, approvers: str
+) -> None:
+    env = QuarantineEnv(database, ENFORCED)
+    await env.start()
+    request = await env.request(await quarantined(env))
+    named = Policy(approvers=People(users=frozenset({approvers})))
+    policies = Policies(Policy(approvers=People()), (ClusterPolicy(("prod-*",), named),))
+    env.projects.update({PROJECT_ID: {"policies": policies}})
+
+    policy = env.projects.policy(request.ref)
+    assert (may_keep(policy, ADA) is None) == (approvers == ADA.id)
+    assert may_keep(policy, ADA, by("ada@shop.example"), "Ada@shop.example") is not None
+
+
+@pytest.mark.parametrize(
+    ("of_project", "of_cluster", "deletes"),
+    [(NO_QUARANTINE, ENFORCED, 1), (ENFORCED, OBSERVED, 0), (ENFORCED, NO_QUARANTINE, 0)],
+    ids=["enforced here", "observed here", "off here"],
+)
+async def test_disowned_download_is_cancelled_at_once_where_its_cluster_enforces(
+    database: Database, of_project: QuarantinePolicy, of_cluster: QuarantinePolicy, deletes: int
+) -> None:
+    own = ClusterPolicy((TEST,), Policy(watch_channel="C0TEST", quarantine=of_cluster))
+    env = QuarantineEnv(database, of_project, (own,), emails={RINA.id: "dana@shop.example"})
+    await env.start()
+    ref = JobRef(PROJECT_ID, TEST, env.begin(1, TEST))
+    env.show_starter(ref.job_id, "dana@shop.example")
+    await env.read_jobs()
+    await env.replicas[0].jobs.follow()
+    await pass_seconds(env, 2)
+    await env.replicas[0].service.answer(ref, RINA, StarterAnswer.NOT_MINE)
+    await env.replicas[0].runs()
+
+    assert len(env.deletes(ref.job_id)) == deletes

@@ -13,22 +13,23 @@ from sqlalchemy import update
 from bot.cancellation.errors import AlreadyAnswered, AlreadyHandled, NotAsked
 from bot.cancellation.events import EventName
 from bot.cancellation.job import StarterAnswer
-from bot.cancellation.lifecycle import State
+from bot.cancellation.lifecycle import JobFingerprint, State
 from bot.cancellation.people import People
-from bot.cancellation.policy import DISOWNED
+from bot.cancellation.policy import DISOWNED, Policies, Policy
 from bot.cancellation.posts import Announcement, PostKind, RequestPost
 from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
 from bot.storage.audit_log import AuditLog
 from bot.storage.notice_store import ClaimStore
 from bot.storage.tables import jobs
 from tests.integration.storage.quarantine_environment import (
+    CHANNEL,
     ENFORCED,
     GRACE,
     QuarantineEnv,
     Replica,
     pass_seconds,
 )
-from tests.support.domain import ABE, ADA, RINA, allow, job_ref
+from tests.support.domain import ABE, ADA, PROJECT_ID, RINA, a_waiting_request, allow, job_ref
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 MINE, NOT_MINE = StarterAnswer.MINE, StarterAnswer.NOT_MINE
 CLAIMED, DISOWNED_EVENT = "download:claimed", "download:disowned"
 DANA = "dana@shop.example"
+OBSERVED = replace(ENFORCED, mode=Mode.OBSERVE)
 
 
 async def asked(
@@ -241,3 +243,37 @@ async def test_answer_of_another_person_changes_nothing(database: Database) -> N
     with pytest.raises(NotAsked):
         await env.replicas[0].service.answer(job_ref(job_id), ADA, NOT_MINE)
     assert (await events(env), await env.state(job_id)) == ([], State.QUARANTINED)
+
+
+@pytest.mark.parametrize("later", [NO_QUARANTINE, OBSERVED], ids=["switched off", "observed"])
+async def test_quarantine_that_is_not_enforced_any_more_cancels_no_disowned_download(
+    database: Database, later: QuarantinePolicy
+) -> None:
+    env, job_id = await asked(database)
+    policy = Policy(watch_channel=CHANNEL, quarantine=later)
+    env.projects.update({PROJECT_ID: {"policies": Policies(policy)}})
+    await answer(env, job_id)
+    await env.second()
+
+    assert await env.state(job_id) is State.QUARANTINED
+    assert await events(env) == [(DISOWNED_EVENT, RINA.id)]
+    await pass_seconds(env, GRACE + 5)
+    assert (await env.state(job_id), env.deletes(job_id)) == (State.OBSERVED, [])
+
+
+async def test_request_of_a_person_goes_its_way_when_the_starter_disowns_the_download(
+    database: Database,
+) -> None:
+    env, job_id = await asked(database, NO_QUARANTINE)
+    ref, shown = job_ref(job_id), JobFingerprint.of(env.job(job_id))
+    await env.requests.create(a_waiting_request(ref=ref, shown=shown), RINA)
+    await env.second()
+    posted = len(env.posted)
+    await answer(env, job_id)
+    await env.second()
+
+    assert (await env.state(job_id), env.deletes(job_id)) == (State.AWAITING, [])
+    edited = [each for each in env.posted[posted:] if each.kind is PostKind.CARD and each.is_edit]
+    assert [each.job.answer for each in edited if isinstance(each, RequestPost) and each.job] == [
+        NOT_MINE
+    ]

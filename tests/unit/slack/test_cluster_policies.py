@@ -13,12 +13,12 @@ from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import ClusterPolicy, Policies, Policy
 from bot.cancellation.posts import Post, PostKind
 from bot.services.projects import Project, Projects
-from bot.slack import home
+from bot.slack import home, ids
 from bot.slack.command import route
 from bot.slack.dialog import job_details
 from bot.slack.grammar import OpenDialog
 from bot.slack.outbox.messages import MessageBuilder, Unneeded
-from tests.support.domain import ABE, ADA, PROJECT_ID, RINA, a_job, a_request
+from tests.support.domain import ABE, ADA, JOB_ID, PROJECT_ID, RINA, a_job, a_request
 from tests.support.fake_atlas import FakeAtlas
 from tests.unit.slack import payloads, samples
 from tests.unit.slack.fake_slack import HOME, LINKS
@@ -94,6 +94,50 @@ def test_channels_of_the_command_are_those_of_the_cluster(cluster: str, *, is_di
     to = route(OpenDialog(cluster=cluster, job_id=TEST_JOB), "C0OPS", projects)
 
     assert isinstance(to, str) != is_dialog
+
+
+ALONE = replace(Policy(approvals=1), break_glass=RINA_ONLY)
+NOT_ALONE = replace(ALONE, break_glass=People())
+
+
+def checked(view: dict[str, Any]) -> dict[str, Any]:
+    """Return the submission of a dialog with the box checked."""
+    payload = payloads.submission(view, reason="data leaves now")
+    box = {"type": "checkboxes", "selected_options": [{"value": ids.ALONE}]}
+    payload["view"]["state"]["values"][ids.ALONE] = {ids.ALONE: box}
+    return payload
+
+
+@pytest.mark.parametrize(
+    ("project", "cluster", "later", "has_box", "is_done"),
+    [
+        (NOT_ALONE, ALONE, None, True, True),
+        (ALONE, NOT_ALONE, None, False, False),
+        (NOT_ALONE, ALONE, NOT_ALONE, True, False),
+    ],
+    ids=["cluster alone", "project alone", "right lost since"],
+)
+async def test_who_may_act_alone_is_decided_by_the_cluster_for_box_and_submission(
+    new_bolt: NewBolt,
+    project: Policy,
+    cluster: Policy,
+    later: Policy | None,
+    *,
+    has_box: bool,
+    is_done: bool,
+) -> None:
+    def policies(own: Policy) -> Policies:
+        return Policies(project, (ClusterPolicy(("Prod-*",), own),))
+
+    bolt = new_bolt(policies(cluster))
+    await bolt.send(payloads.command(f"prod-eu {JOB_ID}", user=RINA.id))
+    view = bolt.shown[-1]
+    bolt.projects.update({PROJECT_ID: {"policies": policies(later or cluster)}})
+    answer = await bolt.send(checked(view))
+
+    assert (ids.ALONE in [each.get("block_id") for each in view["blocks"]]) == has_box
+    assert [each.acted_alone for each in await bolt.requests()] == [True] * is_done
+    assert is_done or "You may not cancel without approval" in json.dumps(answer.body)
 
 
 def messages() -> MessageBuilder:
