@@ -33,6 +33,7 @@ from tests.support.process import (
     invoke,
     run_into,
     running_demo,
+    surroundings,
 )
 from tests.support.timings import DATABASE_TIMEOUT
 
@@ -161,6 +162,30 @@ async def test_serve_exits_with_0_at_a_signal(tmp_path: Path, number: signal.Sig
 
             assert await process.ended(10) == 0
             assert "Traceback" not in process.log
+
+
+#: Runs the program, and prints at its exit whether its objects are kept out of the last collection.
+AT_EXIT = """import atexit, gc
+atexit.register(lambda: print("frozen:", gc.get_freeze_count() > 0))
+from bot.__main__ import main
+main()"""
+
+
+async def test_stopped_service_exits_without_freeing_its_objects(tmp_path: Path) -> None:
+    async with surroundings_of_a_bot(tmp_path) as (_, environ):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-c", AT_EXIT, "serve"),
+            env={**surroundings(), **environ},
+            cwd=tmp_path,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        assert process.stdout
+        await asyncio.wait_for(process.stdout.readuntil(b"ready"), SECONDS)
+        process.terminate()
+        out, _ = await asyncio.wait_for(process.communicate(), SECONDS)
+
+    assert (process.returncode, out.splitlines()[-1]) == (0, b"frozen: True")
 
 
 async def listens(process: BotProcess) -> None:
