@@ -13,15 +13,13 @@ from typing import Any
 
 import pytest
 import yaml
-from dotenv import dotenv_values
-from sqlalchemy.engine import make_url
 
 from bot.cancellation.lifecycle import State
 from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.settings.credentials import DEFAULT_VARIABLES
 from bot.settings.load import KNOWN_VARIABLES
-from bot.web.metrics import ALERT_STATUSES, Metrics
+from bot.web.metrics import Metrics
 from tests.support.dockerfile import read_stages
 from tests.support.environ import bot_environ
 from tests.support.postgres import PostgresServer
@@ -52,13 +50,6 @@ async def services(database_url: str = "") -> AsyncIterator[dict[str, str]]:
         yield {**bot_environ(slack, atlas, database_url), "HOST": "127.0.0.1"}
 
 
-@pytest.mark.parametrize("page", sorted(DEPLOY.glob("*.md")), ids=str)
-def test_every_link_has_a_target(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
-
-    assert [link for link in links if not (page.parent / link).exists()] == []
-
-
 def test_every_example_is_linked() -> None:
     text = (DEPLOY / "README.md").read_text(encoding="utf-8")
     files = [path.name for folder in (DEPLOY, MONITORING) for path in folder.iterdir()]
@@ -86,32 +77,6 @@ def test_compose_sets_only_known_variables() -> None:
     assert set(of_compose("bot")) <= KNOWN_VARIABLES
 
 
-def test_compose_builds_the_image_of_the_dockerfile() -> None:
-    assert (DEPLOY / COMPOSE["services"]["bot"]["build"] / "Dockerfile").resolve().exists()
-
-
-def test_compose_points_the_bot_to_the_database_that_it_starts() -> None:
-    url, database = make_url(of_compose("bot")["DATABASE_URL"]), of_compose("database")
-
-    assert url.host in COMPOSE["services"]
-    assert (url.username, url.password, url.database) == (
-        database["POSTGRES_USER"],
-        database["POSTGRES_PASSWORD"],
-        database["POSTGRES_DB"],
-    )
-    assert COMPOSE["services"]["database"]["healthcheck"]["test"][2:] == [
-        f"--username={url.username}",
-        f"--dbname={url.database}",
-    ]
-    assert COMPOSE["services"]["bot"]["depends_on"] == {url.host: {"condition": "service_healthy"}}
-
-
-def test_password_of_the_database_is_in_no_file() -> None:
-    given = COMPOSE["services"]["database"]["environment"]["POSTGRES_PASSWORD"]
-
-    assert given.startswith("${POSTGRES_PASSWORD:?")
-
-
 def test_compose_runs_two_replicas_with_the_least_rights() -> None:
     bot = COMPOSE["services"]["bot"]
     home = next(each for each in bot["tmpfs"] if each.startswith(f"{IMAGE['HOME']}:"))
@@ -123,25 +88,6 @@ def test_compose_runs_two_replicas_with_the_least_rights() -> None:
     assert "ports" not in bot
     assert f"uid={USER}," in home
     assert int(bot["stop_grace_period"].removesuffix("s")) > MAX_SHUTDOWN
-
-
-async def test_environment_of_compose_runs_two_replicas_over_one_database(
-    postgres: PostgresServer,
-) -> None:
-    url = make_url(await asyncio.to_thread(postgres.new_database))
-    example = dotenv_values(".env.example")
-    async with services() as filled_in:
-        environ = {**example, **filled_in, **of_compose("bot")}
-        address = make_url(environ["DATABASE_URL"] or "").set(
-            host=url.host, port=url.port, database=url.database
-        )
-        given = {name: value for name, value in environ.items() if value}
-        given["DATABASE_URL"] = address.render_as_string(hide_password=False)
-        with BotProcess(given) as one, BotProcess(given) as other:
-            await asyncio.gather(one.ready(), other.ready())
-            ended = await asyncio.gather(one.stop(), other.stop())
-
-    assert set(ended) == {0}
 
 
 # Kubernetes
@@ -182,16 +128,6 @@ def test_secrets_and_only_they_are_references() -> None:
     ]
 
 
-def test_selectors_match_the_labels_of_the_pods() -> None:
-    labels = POD["metadata"]["labels"]
-    spread = POD["spec"]["topologySpreadConstraints"][0]["labelSelector"]
-
-    assert of_kind("Service")["spec"]["selector"] == labels
-    assert spread == {"matchLabels": labels}
-    for kind in ("Deployment", "PodDisruptionBudget"):
-        assert of_kind(kind)["spec"]["selector"] == {"matchLabels": labels}
-
-
 def test_pods_run_as_the_images_user_with_the_least_rights() -> None:
     pod, container = POD["spec"]["securityContext"], CONTAINER["securityContext"]
 
@@ -204,26 +140,6 @@ def test_pods_run_as_the_images_user_with_the_least_rights() -> None:
         "capabilities": {"drop": ["ALL"]},
     }
     assert POD["spec"]["automountServiceAccountToken"] is False
-
-
-def test_http_port_is_open_to_the_monitoring_namespace_only() -> None:
-    spec = of_kind("NetworkPolicy")["spec"]
-    (rule,) = spec["ingress"]
-    assert spec["podSelector"] == {"matchLabels": POD["metadata"]["labels"]}
-    assert spec["policyTypes"] == ["Ingress"]
-    assert rule["ports"] == [{"port": "http", "protocol": "TCP"}]
-    assert [set(peer) for peer in rule["from"]] == [{"namespaceSelector"}]
-
-
-def test_pods_listen_on_the_port_of_the_image_and_may_write_its_home() -> None:
-    (port,) = CONTAINER["ports"]
-    mounted = {each["mountPath"]: each["name"] for each in CONTAINER["volumeMounts"]}
-
-    assert str(port["containerPort"]) == IMAGE["PORT"] == FINAL.one("EXPOSE").rest
-    assert POD["metadata"]["annotations"]["prometheus.io/port"] == IMAGE["PORT"]
-    assert of_kind("Service")["spec"]["ports"][0]["targetPort"] == port["name"]
-    assert IMAGE["HOME"] in mounted
-    assert set(mounted.values()) == {volume["name"] for volume in POD["spec"]["volumes"]}
 
 
 def test_new_pod_is_ready_before_an_old_one_ends() -> None:
@@ -274,15 +190,6 @@ def of_unit() -> dict[str, str]:
 
 def test_unit_sets_only_known_variables() -> None:
     assert set(of_unit()) - KNOWN_VARIABLES == {"HOME", "PYTHONDONTWRITEBYTECODE"}
-
-
-def test_unit_keeps_all_files_in_its_state_folder() -> None:
-    (name,) = unit()["StateDirectory"]
-    folder = f"/var/lib/{name}"
-
-    assert unit()["WorkingDirectory"] == [folder]
-    assert of_unit()["HOME"] == folder
-    assert of_unit()["DATABASE_URL"] == f"sqlite:///{folder}/cancel-restore.db"
 
 
 #: The options that isolate a compromised bot from the rest of the machine.
@@ -385,32 +292,10 @@ def test_every_alert_has_a_severity_and_a_remedy(rule: Json) -> None:
     assert re.fullmatch(r"CancelRestore[A-Za-z]+", rule["alert"])
 
 
-def test_series_of_each_status_in_an_alert_exists_at_zero() -> None:
-    waits = [rule["expr"] for rule in RULES if "increase(" in rule["expr"]]
-    statuses = {status for expr in waits for status in re.findall(r'status="(\w+)"', expr)}
-
-    assert statuses == set(ALERT_STATUSES)
-
-
 def test_every_final_state_that_needs_a_person_has_an_alert() -> None:
     alerted = {state for rule in RULES for state in re.findall(r'state="(\w+)"', rule["expr"])}
 
     assert alerted == {"failed", "refused", "changed"}
-
-
-def test_panels_do_not_overlap_and_each_has_a_description() -> None:
-    covered: list[tuple[int, int]] = []
-    for panel in DASHBOARD["panels"]:
-        at = panel["gridPos"]
-        covered += [
-            (x, y)
-            for x in range(at["x"], at["x"] + at["w"])
-            for y in range(at["y"], at["y"] + at["h"])
-        ]
-
-    assert len(set(covered)) == len(covered)
-    assert all(panel["title"] and panel["description"] for panel in DASHBOARD["panels"])
-    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
 
 
 def test_every_panel_queries_the_selected_data_source() -> None:

@@ -14,7 +14,6 @@ from bot.tasks import (
     repeat,
     run_until_deadline,
 )
-from tests.support.polling import wait_until
 
 
 async def broken() -> None:
@@ -139,17 +138,6 @@ async def test_loop_that_fails_is_logged_shown_and_started_again(error: BaseExce
     assert (next(runs), await supervisor.check()) == (3, None)
 
 
-async def test_supervised_loop_ends_when_its_task_is_cancelled() -> None:
-    supervisor = Supervisor(5.0)
-    running = asyncio.create_task(supervisor.run(asyncio.Event().wait, "watch"))  # type: ignore[arg-type]  # its result is not used
-    pausing = asyncio.create_task(supervisor.run(broken, "sweeper"))
-    await wait_until(lambda: supervisor.failed == {"sweeper"})
-    await asyncio.wait_for(cancel_and_wait(running, pausing), 1)
-
-    assert running.cancelled()
-    assert not supervisor.failed
-
-
 async def test_cancel_and_wait_ends_every_task_and_raises_no_error() -> None:
     hanging = asyncio.create_task(asyncio.Event().wait())
     failed = asyncio.create_task(broken())
@@ -178,10 +166,3 @@ async def test_late_work_is_reported_as_uncertain_and_awaited(error: Exception |
 
     assert not background.tasks
     assert ended == ([] if error else ["committed"])
-
-
-async def test_result_of_work_within_the_deadline_is_returned() -> None:
-    async def work() -> str:
-        return "done"
-
-    assert await run_until_deadline(work(), BackgroundTasks(), 1.0) == "done"

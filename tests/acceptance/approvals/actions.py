@@ -6,13 +6,13 @@ import asyncio
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bot.sandbox.atlas import FakeAtlasServer, Fault, Kind
+from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.sandbox.slack.workspace import User
 from tests.acceptance.environment import BotEnvironment, open_environment, state_of
@@ -25,7 +25,6 @@ Json = dict[str, Any]
 APPROVE = "cancel_restore_approve"
 DENY = "cancel_restore_deny"
 WITHDRAW = "cancel_restore_withdraw"
-RETRY = "cancel_restore_retry"
 
 RINA, ADA, ABE = "U0RINA0001", "U0ADA00001", "U0ABE00001"
 OLGA, SAM = "U0OLGA0001", "U0SAM00001"
@@ -37,10 +36,6 @@ STARTER_AND_CLOCK = ("*Started*", "*Download link*")
 
 #: One other person, of the group of Ada and Abe.
 ONE: Environ = {"BOT_APPROVALS": "1", "BOT_APPROVERS": GROUP}
-TWO: Environ = {"BOT_APPROVALS": "2", "BOT_APPROVERS": GROUP}
-
-#: Atlas asks for a longer pause than the bot's timeout: the run fails immediately.
-BEYOND_TIMEOUT = Fault(kind=Kind.STATUS, method="DELETE", status=429, retry_after=300)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,12 +219,6 @@ async def click_while_deactivated(
     ack = await clicking
     assert ack.ok, ack
     return await answered(env, user, card, before)
-
-
-def mentions(messages: Iterable[Json], user: str) -> int:
-    """Count the messages that mention a person or a group, in their blocks."""
-    marks = (f"<@{user}>", f"<!subteam^{user}>")
-    return sum(any(mark in str(m["blocks"]) for mark in marks) for m in messages)
 
 
 def cancelled(env: BotEnvironment, card: Json) -> bool:

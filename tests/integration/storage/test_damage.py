@@ -18,20 +18,21 @@ from bot.cli.audit import write
 from bot.cli.output import OutputFormat
 from bot.storage.audit_log import AuditLog, read_summary
 from bot.storage.database import Database
-from bot.storage.tables import Instant, metadata
+from bot.storage.tables import Instant, audit_events, metadata
 from tests.integration.storage.quarantine_environment import ENFORCED, QuarantineEnv
 from tests.support.domain import ADA, RINA, a_waiting_request, allow, keep_all
 from tests.support.timings import DATABASE_TIMEOUT
 
-#: What is stored instead, as SQL.
+#: What is stored instead, as SQL; the numbers only where numbers are.
 VALUES = {
     "text": "'\u202e'",
     "bytes of no text": "CAST(x'ff00' AS TEXT)",
     "blob": "x'00ff'",
+    "null": "NULL",
     "huge": "9223372036854775807",
     "negative": "-1",
-    "null": "NULL",
 }
+NUMBERS = ("huge", "negative")
 
 
 def fill(db: Connection) -> None:
@@ -67,8 +68,11 @@ async def file(database_url: str, tmp_path: Path) -> Path:
 def damaged_columns(file: Path, copy: Path, table: Table, value: str) -> Iterator[str]:
     """Yield each column that takes the value, while the copy has it in one row."""
     for column in table.c:
+        if value in NUMBERS and column.type.python_type is str:
+            continue
         shutil.copyfile(file, copy)
         with closing(sqlite3.connect(copy)) as connection, suppress(sqlite3.IntegrityError):
+            connection.execute("PRAGMA synchronous = OFF")
             connection.execute(
                 f'UPDATE {table.name} SET "{column.name}" = {VALUES[value]}'  # noqa: S608 - constants
                 f" WHERE rowid = (SELECT max(rowid) FROM {table.name})"
@@ -77,14 +81,18 @@ def damaged_columns(file: Path, copy: Path, table: Table, value: str) -> Iterato
             yield column.name
 
 
-async def read_all(database: Database) -> tuple[list[str], list[str]]:
-    """Return what `verify` names, and what the formats print; read the summary, too."""
-    log, out = AuditLog(database), [io.StringIO() for _ in OutputFormat]
-    for format_, text in zip(OutputFormat, out, strict=True):
-        await write(log.events, format_, text)
-    found = [str(each) for each in await log.verify()]
+async def verified(database: Database) -> list[str]:
+    """Return what `verify` names; read the summary, too."""
     await database.read_snapshot(lambda db: read_summary(db, None))
-    return found, [each.getvalue() for each in out]
+    return [str(each) for each in await AuditLog(database).verify()]
+
+
+async def printed(database: Database) -> list[str]:
+    """Return what each format prints."""
+    out = [io.StringIO() for _ in OutputFormat]
+    for format_, text in zip(OutputFormat, out, strict=True):
+        await write(AuditLog(database).events, format_, text)
+    return [each.getvalue() for each in out]
 
 
 def must_be_named(table: Table, column: str, value: str) -> bool:
@@ -103,15 +111,16 @@ async def test_damaged_value_in_any_column_is_named_and_the_rest_is_printed(
 ) -> None:
     copy = Path(shutil.copy(file, file.with_name("copy.db")))
     database = Database(f"sqlite:///{copy}", read_only=True)
-    intact, printed = await read_all(database)
-    assert intact == []
+    assert await verified(database) == []
+    intact = await printed(database)
     for table in metadata.sorted_tables:
         for column in damaged_columns(file, copy, table, value):
-            found, texts = await read_all(database)
-
             where = f"{table.name}.{column}"
-            assert found or not must_be_named(table, column, value), where
-            pairs = zip(texts, printed, strict=True)
+            assert await verified(database) or not must_be_named(table, column, value), where
+            if table is not audit_events:  # the only one that is printed
+                continue
+            texts = await printed(database)
+            pairs = zip(texts, intact, strict=True)
             assert all(a.count("\n") == b.count("\n") for a, b in pairs), where
             odd = {c for text in texts for c in text if not c.isprintable() and c not in "\r\n"}
             assert not odd, where

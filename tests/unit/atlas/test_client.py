@@ -86,29 +86,6 @@ async def test_job_is_read_and_cancelled_in_each_api_version(
     ]
 
 
-async def test_lists_are_requested_with_their_paths_and_versions() -> None:
-    script = ScriptedTransport(page())
-    async with client(script) as atlas:
-        await atlas.restore_jobs(PROJECT, CLUSTER)
-        await atlas.clusters(PROJECT)
-        await atlas.projects()
-
-    sent = [
-        (r.url.path.removeprefix("/api/atlas/v2"), r.headers["Accept"]) for r in script.requests
-    ]
-    assert sent == [
-        (JOB_PATH.removesuffix(f"/{JOB}"), "application/vnd.atlas.2023-01-01+json"),
-        (f"/groups/{PROJECT}/clusters", "application/vnd.atlas.2024-08-05+json"),
-        ("/groups", "application/vnd.atlas.2023-01-01+json"),
-    ]
-    page_one = "pageNum=1&itemsPerPage=500"
-    assert [str(r.url.query, "ascii") for r in script.requests] == [
-        page_one,
-        f"includeDeletedWithRetainedBackups=true&{page_one}",
-        page_one,
-    ]
-
-
 async def test_envelope_is_requested_only_when_set() -> None:
     script = ScriptedTransport(job())
     async with client(script) as plain, client(script, envelope=True) as other:
@@ -149,16 +126,6 @@ async def test_enveloped_job_is_read_under_either_key(key: str) -> None:
     read = await read_job(script, envelope=True)
 
     assert read.id == JOB
-
-
-@pytest.mark.parametrize("key", ["content", "envelope"])
-@pytest.mark.parametrize("http", [200, 404, 500])
-async def test_status_of_the_envelope_overrides_http(key: str, http: int) -> None:
-    error = refusal(404, "RESTORE_JOB_NOT_FOUND").json()
-    script = ScriptedTransport(httpx.Response(http, json={"status": 404, key: error}))
-    error = await failed_read(JobNotFound, script, envelope=True)
-
-    assert (error.status, error.code) == (404, "RESTORE_JOB_NOT_FOUND")
 
 
 async def test_enveloped_page_is_read() -> None:
@@ -319,15 +286,6 @@ async def test_lasting_failures_end_within_the_timeout(timeout: float) -> None:
     assert sum(clock.sleeps) >= timeout / 3
 
 
-async def test_timeout_of_one_call_replaces_the_default() -> None:
-    clock = FakeClock()
-    async with client(ScriptedTransport(httpx.Response(503)), clock=clock) as atlas:
-        with pytest.raises(Unavailable):
-            await atlas.restore_job(REF, timeout=0.5)
-
-    assert clock.sleeps == [0.3]
-
-
 async def test_late_answer_has_the_last_error_until_a_read_succeeds() -> None:
     script = ScriptedTransport(httpx.ConnectError("refused"), page())
     async with client(script) as atlas:
@@ -392,10 +350,6 @@ async def test_failed_delete_is_not_repeated_and_reports_whether_it_may_have_tak
 # Answers that cannot be used
 
 
-async def test_job_id_in_upper_case_matches() -> None:
-    assert (await read_job(ScriptedTransport(job(id=JOB.upper())))).id == JOB
-
-
 @pytest.mark.parametrize(
     "payload",
     [
@@ -437,13 +391,6 @@ async def test_cluster_with_an_invalid_name_is_left_out_and_counted() -> None:
     assert clusters.unread_text("cluster") == "1 cluster could not be read"
 
 
-@pytest.mark.parametrize("payload", [None, [], {}, {"results": {}}, {"results": [7]}])
-async def test_page_of_another_form_is_unreadable(payload: object) -> None:
-    async with client(ScriptedTransport(httpx.Response(200, json=payload))) as atlas:
-        with pytest.raises(UnreadableAnswer):
-            await atlas.clusters(PROJECT)
-
-
 @pytest.mark.parametrize(
     "body",
     [
@@ -453,14 +400,6 @@ async def test_page_of_another_form_is_unreadable(payload: object) -> None:
 )
 async def test_body_that_is_not_json_is_unreadable(body: bytes) -> None:
     await failed_read(UnreadableAnswer, ScriptedTransport(httpx.Response(200, content=body)))
-
-
-async def test_escaped_surrogate_pair_is_one_character() -> None:
-    body = json.dumps({"id": PROJECT, "name": "shop \U0001f6d2"}).encode()
-    async with client(ScriptedTransport(httpx.Response(200, content=body))) as atlas:
-        read = await atlas.project(PROJECT)
-
-    assert read.name == "shop \U0001f6d2"
 
 
 async def test_endless_body_is_cut_off_at_the_limit() -> None:
@@ -482,14 +421,6 @@ def packed(body: bytes, encoding: str = "gzip") -> httpx.Response:
         yield body
 
     return httpx.Response(200, headers={"Content-Encoding": encoding}, content=once())
-
-
-@pytest.mark.parametrize("encoding", ["gzip", "GZIP"])
-async def test_gzip_response_is_read(encoding: str) -> None:
-    body = gzip.compress(json.dumps(download_job()).encode())
-    read = await read_job(lambda _: packed(body, encoding))
-
-    assert read.id == REF.job_id
 
 
 async def test_gzip_bomb_is_cut_off_at_the_limit() -> None:

@@ -165,17 +165,6 @@ async def test_cancel_without_a_token_is_not_sent(
     assert atlas.asked == ["token"]
 
 
-async def test_next_call_requests_a_token_after_a_failure() -> None:
-    atlas = TokenAtlas(token_answer=httpx.Response(500))
-    async with speak(atlas) as client_:
-        with pytest.raises(Unavailable):
-            await client_.restore_job(REF)
-        atlas.token_answer = None
-        job = await client_.restore_job(REF)
-
-    assert job.id == REF.job_id
-
-
 async def test_cancelled_renewal_does_not_block_others() -> None:
     atlas = TokenAtlas()
     async with speak(atlas) as client_:

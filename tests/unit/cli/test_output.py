@@ -7,7 +7,7 @@ import re
 import pytest
 import typer
 
-from bot.cli.output import OutputFormat, format_of, write_fields, write_json, write_table
+from bot.cli.output import OutputFormat, format_of, write_json, write_table
 from tests.support.terminal import Terminal
 
 HEADERS = ("Cluster", "Restore job")
@@ -37,32 +37,6 @@ def test_narrow_terminal_gets_fields_that_are_not_cut(monkeypatch: pytest.Monkey
     assert text.splitlines()[0].split() == ["Cluster", "prod-eu"]
     assert text.splitlines()[1].split() == ["Restore", "job", "65f0a1c2d3e4f5a6b7c80101"]
     assert "…" not in text
-
-
-def test_pipe_gets_untruncated_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = written("20", monkeypatch, io.StringIO())
-
-    assert any("prod-eu" in line and ROWS[0][1] in line for line in text.splitlines())
-
-
-def test_typed_text_is_neither_markup_nor_control(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = written("80", monkeypatch, io.StringIO())
-
-    assert "[red]x[/red]" in text
-    assert "\x1b" not in text
-    assert "a\\u001b[2Jb" in text
-
-
-@pytest.mark.parametrize("columns", ["20", "200"])
-def test_no_color_writes_no_colour(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setenv("COLUMNS", columns)
-    out = Terminal()
-    write_table(HEADERS, ROWS, out)
-    write_fields([("State", "The job is running.")], out)
-
-    assert "\x1b[3" not in out.getvalue()
 
 
 def test_json_is_one_line_and_escapes_control_characters() -> None:

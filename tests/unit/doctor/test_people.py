@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy
 from bot.doctor.people import check_approvers, named_ids, planned_checks, run_id_checks
 from bot.doctor.results import Level, Subject
@@ -90,13 +89,6 @@ def test_ids_of_a_projects_file_are_named_by_project_and_key() -> None:
     ]
 
 
-def test_wildcard_names_no_user_and_no_group(tmp_path: Path) -> None:
-    settings = load(tmp_path)
-
-    assert settings.projects[0].policies.default.requesters == EVERYONE != People()
-    assert subjects(settings) == []
-
-
 async def test_check_at_the_start_reads_each_group_once_also_for_the_first_clicks(
     tmp_path: Path,
 ) -> None:
@@ -166,13 +158,6 @@ async def test_direct_messages_are_counted_by_the_settings(
     tmp_path: Path, given: dict[str, str], answer: str, level: Level, message: str
 ) -> None:
     assert await direct_messages(tmp_path, 3, answer, **given) == (level, message)
-
-
-async def test_group_that_cannot_be_read_leaves_direct_messages_unchecked(tmp_path: Path) -> None:
-    level, message = await direct_messages(tmp_path, 3, "missing_scope")
-
-    assert level is Level.UNCHECKED
-    assert "lacks a scope" in message
 
 
 def test_project_without_approvals_has_no_direct_messages(tmp_path: Path) -> None:

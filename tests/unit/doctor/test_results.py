@@ -174,11 +174,6 @@ def test_clock_difference_over_1_minute_is_a_warning_and_over_5_a_problem(
     assert message in found.message
 
 
-def test_missing_date_leaves_the_clock_unchecked() -> None:
-    assert compare_clock("Atlas", NOON, None).level is Level.UNCHECKED
-    assert compare_clock("Atlas", None, NOON).level is Level.UNCHECKED
-
-
 async def failing() -> CheckResult:
     raise ZeroDivisionError("division by zero")
 

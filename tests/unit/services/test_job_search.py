@@ -5,7 +5,7 @@ from typing import Literal
 
 import pytest
 
-from bot.atlas import KeyRefused, NoConnection, RoleMissing, TimedOut, Unavailable, WrongClusterKind
+from bot.atlas import KeyRefused, NoConnection, TimedOut, Unavailable, WrongClusterKind
 from bot.cancellation.errors import RateLimitReserved
 from bot.cancellation.policy import Policies
 from bot.services.job_search import CLUSTERS_MAX_AGE, MAX_CONCURRENT_CALLS, JobFinder
@@ -76,16 +76,6 @@ async def test_search_stops_at_the_first_hit() -> None:
     assert len(env.atlas.calls) <= 1 + 2 * MAX_CONCURRENT_CALLS
 
 
-async def test_hit_does_not_wait_for_slow_clusters() -> None:
-    env = SearchHarness("slow", "quick")
-    env.atlas.jobs["quick"] = [a_job()]
-    env.atlas.gates["slow"] = asyncio.Event()
-    search = await asyncio.wait_for(env.finder.search(JOB_ID, [env.project]), 1.0)
-
-    assert search.found
-    assert search.found.cluster == "quick"
-
-
 async def test_hinted_clusters_are_read_first() -> None:
     env = SearchHarness(*names(60))
     env.atlas.jobs["cluster-059"] = [a_job()]
@@ -108,25 +98,6 @@ async def test_refused_key_of_one_project_leaves_the_others_visible() -> None:
     assert [found.place.cluster for found in listing.jobs] == ["else"]
     assert [(each.project, each.cluster) for each in listing.unavailable] == [("shop-prod", None)]
     assert "did not accept the bot's key" in listing.unavailable[0].reason
-
-
-async def test_missing_role_is_reported_once_for_the_project() -> None:
-    env = SearchHarness(*names(400))
-    env.atlas.faults |= dict.fromkeys(names(400), RoleMissing())
-    search = await env.finder.search(NOWHERE, [env.project])
-
-    assert [(each.project, each.cluster) for each in search.unavailable] == [("shop-prod", None)]
-    assert len(env.atlas.calls) <= 1 + 2 * MAX_CONCURRENT_CALLS
-
-
-async def test_unreadable_cluster_is_reported() -> None:
-    env = SearchHarness("prod-eu", "prod-us")
-    env.atlas.faults["prod-eu"] = Unavailable()
-    env.atlas.jobs["prod-us"] = [a_job()]
-    listing = await env.finder.listing([env.project])
-
-    assert [found.place.cluster for found in listing.jobs] == ["prod-us"]
-    assert [each.cluster for each in listing.unavailable] == ["prod-eu"]
 
 
 async def test_cluster_not_read_in_time_is_reported() -> None:
@@ -190,15 +161,6 @@ async def test_listing_has_cancellable_jobs_newest_first() -> None:
     listing = await env.finder.listing([env.project])
 
     assert [found.job.id for found in listing.jobs] == [JOB_ID, "1" * 24]
-
-
-async def test_repeated_listings_cost_less_than_the_refill() -> None:
-    env = SearchHarness(*names(60))
-    for _ in range(10):
-        await env.finder.listing([env.project])
-        env.clock.advance(1.0)
-
-    assert len(env.atlas.calls) <= 1 + 60 + 60  # 8 a second flow back: once in 7.2 seconds
 
 
 async def test_search_leaves_the_reserve_of_the_rate_limit() -> None:

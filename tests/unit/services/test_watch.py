@@ -281,25 +281,6 @@ async def test_event_makes_all_clusters_be_read_immediately_the_last_with_a_job_
     assert burst[:2] == ["c007", "c003"]
 
 
-async def test_event_during_a_round_begins_an_urgent_one() -> None:
-    env = watch_harness(100)
-    await env.run_for(70)  # a round of 100 takes a minute
-    env.feed.requests = [env.clock.monotonic() + 20]
-    await env.run_for(31)
-    read = next(at for at in env.feed.reads if at >= env.clock.monotonic() - 11)
-    burst = [name for name, at in env.atlas.reads if read <= at < read + 1]
-
-    assert burst[:25] == [f"c{number:03d}" for number in range(99, 74, -1)]
-
-
-async def test_event_during_an_urgent_round_begins_another_one() -> None:
-    env = watch_harness(60, interval=300)
-    env.feed.requests = [100.0, 110.0]
-    await env.run_for(180)
-
-    assert len([at for at in env.atlas.times_of("c059") if at > 100]) == 2
-
-
 async def test_feed_waits_four_seconds_for_its_turn_and_makes_clusters_urgent_that_wait() -> None:
     env = watch_harness(3, pacer=BusyPacer)
     env.feed.requests = [30.0]
@@ -341,14 +322,6 @@ async def test_clusters_do_not_count_as_read_while_one_or_their_list_cannot_be_r
     assert env.store.all_read_at
 
 
-async def test_clusters_with_an_unreadable_job_do_not_count_as_read() -> None:
-    env = watch_harness(3, interval=5)
-    env.atlas.unread = ("",)
-    await env.run_for(40)
-
-    assert env.store.all_read_at is None
-
-
 async def test_new_cluster_is_read_before_all_clusters_count_as_read() -> None:
     env = watch_harness(2, interval=5)
     await env.run_for(1)
@@ -358,14 +331,6 @@ async def test_new_cluster_is_read_before_all_clusters_count_as_read() -> None:
     await env.run_for(60)
 
     assert env.store.all_read_at is None
-
-
-async def test_event_before_the_first_list_makes_the_clusters_be_read_immediately() -> None:
-    env = watch_harness(20)
-    env.feed.requests = [env.clock.monotonic()]
-    await env.run_for(2)
-
-    assert len({name for name, _ in env.atlas.reads}) == 20
 
 
 async def test_many_events_stay_below_a_quarter_of_the_rate_limit() -> None:
@@ -514,14 +479,6 @@ async def test_known_clusters_are_read_while_the_list_fails() -> None:
 
     assert len(env.atlas.reads) == 7
     assert env.store.all_read_at == NOON, "a round without the list counts as complete"
-
-
-async def test_clusters_of_a_list_that_failed_first_are_read_soon() -> None:
-    env = watch_harness(2, interval=300)
-    env.atlas.faults[""] = [Unavailable()]
-    await env.run_for(Timings.open_job_interval + 2)
-
-    assert len(env.atlas.reads) == 2
 
 
 async def test_deleted_or_unsupported_cluster_has_no_jobs() -> None:

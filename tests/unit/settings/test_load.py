@@ -299,30 +299,6 @@ def test_postgresql_without_its_driver_names_the_extra(
     )
 
 
-@pytest.mark.parametrize(
-    ("half", "value", "other"),
-    [
-        ("PUBLIC_API_KEY", "pubkey01", "PRIVATE_API_KEY"),
-        ("PRIVATE_API_KEY", "0a1b-private", "PUBLIC_API_KEY"),
-        ("CLIENT_ID", "mdb_sa_id_1", "CLIENT_SECRET"),
-        ("CLIENT_SECRET", "mdb_sa_sk_1", "CLIENT_ID"),
-    ],
-)
-def test_half_of_the_credentials_names_the_other_half(
-    tmp_path: Path, half: str, value: str, other: str
-) -> None:
-    key = ("MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PRIVATE_API_KEY")
-
-    assert problems(tmp_path, *key, **{f"MONGODB_ATLAS_{half}": value}) == (
-        f"MONGODB_ATLAS_{other} is missing: it belongs to MONGODB_ATLAS_{half}",
-    )
-
-
-@pytest.mark.parametrize("host", ["::1", "0.0.0.0", "localhost", "bot_1.example", "fe80::1%eth0"])  # noqa: S104 - nothing listens here
-def test_addresses_and_names_are_accepted_as_hosts(tmp_path: Path, host: str) -> None:
-    assert load(tmp_path, HOST=host).host == host
-
-
 def test_key_and_service_account_together_are_a_problem(tmp_path: Path) -> None:
     assert problems(tmp_path, MONGODB_ATLAS_CLIENT_ID="mdb_sa_id_1") == (
         (
@@ -362,15 +338,6 @@ def test_audit_commands_report_database_settings_only(tmp_path: Path) -> None:
     assert caught.value.problems == (
         "DATABASE_URL has quotation marks around its value: remove them",
     )
-
-
-@pytest.mark.parametrize(("given", "reported"), [("U1;U2", True), ("U1 U2", True), ("@u1", False)])
-def test_list_with_another_separator_is_reported(
-    tmp_path: Path, given: str, *, reported: bool
-) -> None:
-    (problem,) = problems(tmp_path, BOT_REQUESTERS=given)
-
-    assert problem.endswith(", with commas between them") is reported
 
 
 PLANTED = "hunter2-0a1b2c3d4e5f60718293"

@@ -2,7 +2,6 @@
 
 import tomllib
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -23,10 +22,6 @@ ENVIRON = {
     "BOT_PROJECTS_FILE": "projects.toml",
     "SHOP_PUBLIC_KEY": "shoppub1",
     "SHOP_PRIVATE_KEY": "shop-private",
-}
-DEFAULT_KEY = {
-    "MONGODB_ATLAS_PUBLIC_API_KEY": "pubkey01",
-    "MONGODB_ATLAS_PRIVATE_API_KEY": "0a1b-private",
 }
 KEYS = 'public_key_env = "SHOP_PUBLIC_KEY"\nprivate_key_env = "SHOP_PRIVATE_KEY"\n'
 SHOP_TABLE = f'[[projects]]\nname = "shop"\nid = "{SHOP}"\n{KEYS}'
@@ -118,22 +113,6 @@ def test_mistake_in_an_organization_names_the_key(tmp_path: Path, line: str, sen
     assert sentence in str(caught.value)
 
 
-def test_missing_key_of_a_project_defaults_to_the_variable(tmp_path: Path) -> None:
-    (project,) = load(
-        tmp_path,
-        f'[[projects]]\nname = "shop"\nid = "{SHOP}"\napprovals = 0\naudit_channel = ""\n',
-        **DEFAULT_KEY,
-        BOT_APPROVALS="2",
-        BOT_APPROVAL_TTL="60",
-        BOT_AUDIT_CHANNEL="C1",
-        BOT_WATCH_CHANNEL="C2",
-    ).projects
-
-    assert project.credentials == DigestKey("pubkey01", SecretStr("0a1b-private"))
-    expected = Policy(approval_ttl=timedelta(seconds=60), watch_channel="C2")
-    assert project.policies.default == expected
-
-
 def test_requesters_of_a_project_are_its_approvers_too(tmp_path: Path) -> None:
     (project,) = load(tmp_path, f'{SHOP_TABLE}requesters = ["*"]', BOT_REQUESTERS="U1").projects
 
@@ -145,39 +124,6 @@ def test_lists_may_be_written_as_in_variables(tmp_path: Path) -> None:
 
     assert project.policies.default.requesters == People(
         users=frozenset({"U1"}), groups=frozenset({"S2"})
-    )
-
-
-def test_keys_may_be_in_the_env_file(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("OTHER=from-the-file\n")
-    toml = SHOP_TABLE.replace("SHOP_PRIVATE_KEY", "OTHER")
-    (project,) = load(tmp_path, toml).projects
-
-    assert project.credentials == DigestKey("shoppub1", SecretStr("from-the-file"))
-
-
-def test_variable_that_the_file_names_has_no_warning(tmp_path: Path) -> None:
-    """Its name may be almost that of a setting."""
-    own = {"MONGODB_ATLAS_CLIENT_ID2": "mdb_sa_id_1", "BOT_SHOP_SECRET": "mdb_sa_sk_1"}
-    names = 'client_id_env = "MONGODB_ATLAS_CLIENT_ID2"\nclient_secret_env = "BOT_SHOP_SECRET"\n'
-    settings = load(tmp_path, SHOP_TABLE.replace(KEYS, names), **own)
-
-    assert not [each for each in warnings(settings) if "is not a setting" in each]
-
-
-def test_projects_file_may_be_in_any_folder(tmp_path: Path) -> None:
-    elsewhere = tmp_path / "elsewhere.toml"
-    elsewhere.write_text(SHOP_TABLE)
-
-    assert load(tmp_path, "", BOT_PROJECTS_FILE=str(elsewhere)).projects[0].name == "shop"
-
-
-def test_project_id_next_to_a_projects_file_is_ignored_with_a_warning(tmp_path: Path) -> None:
-    settings = load(tmp_path, SHOP_TABLE, MONGODB_ATLAS_PROJECT_ID=LAB)
-
-    assert [project.id for project in settings.projects] == [SHOP]
-    assert warnings(settings)[0] == (
-        "MONGODB_ATLAS_PROJECT_ID has no effect here: another setting replaces it."
     )
 
 
@@ -255,14 +201,6 @@ def test_policy_of_clusters_is_over_that_of_their_project(tmp_path: Path) -> Non
         ClusterPolicy(("prod-*", "eu"), prod),
         ClusterPolicy(("*",), rest),
     )
-
-
-def test_single_project_does_not_inherit_the_clusters_of_its_organization(tmp_path: Path) -> None:
-    toml = f'{SHOP_TABLE}[[organizations]]\n{KEYS}[[organizations.clusters]]\nnames = ["a"]\n'
-    settings = load(tmp_path, toml)
-
-    assert settings.projects[0].policies.clusters == ()
-    assert settings.organizations[0].project(LAB, "lab").policies.entry_of("A")
 
 
 #: A mistake in an entry of clusters, and its problem.

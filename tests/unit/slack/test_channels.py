@@ -11,7 +11,6 @@ import pytest
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
 from bot.slack.channels import (
-    MAX_AGE,
     ChannelInfo,
     Channels,
     ChannelStatus,
@@ -135,13 +134,6 @@ def test_note_explains_why_the_card_goes_to_the_audit_channel(
     assert standing == Placement(channel="C0AUDIT", note=note)
 
 
-def test_advice_matches_the_obstacle() -> None:
-    with pytest.raises(NoPlacement, match="Invite the bot to <#C0AUDIT>"):
-        choose(BOTH, "C0OPS", CLOSED, "U0RINA")
-    with pytest.raises(NoPlacement, match="allow this channel, or to name an audit channel"):
-        choose(STRICT, "C0OPS", SHARED, "U0RINA")
-
-
 @pytest.mark.parametrize(
     ("channel", "place"),
     [
@@ -164,13 +156,6 @@ def test_scope_for_public_channels_allows_posting_without_membership() -> None:
 
     assert read_channel(public, posts_anywhere=True).can_post
     assert not read_channel(private, posts_anywhere=True).can_post
-
-
-async def test_direct_message_needs_no_lookup() -> None:
-    slack = FakeSlack()
-
-    assert (await Channels(slack, IDENTITY).info("D0RINA")).is_direct
-    assert slack.calls == []
 
 
 @pytest.mark.parametrize(
@@ -204,19 +189,6 @@ async def test_channel_is_not_read_before_slacks_retry_after_has_passed() -> Non
 
     assert [place.can_post for place in places] == [None, None, True]
     assert len(slack.calls) == 2
-
-
-async def test_concurrent_lookups_share_one_call() -> None:
-    slack, now = FakeSlack(), [0.0]
-    channels = Channels(slack, IDENTITY, clock=lambda: now[0])
-    await asyncio.gather(*(channels.info("C0OPS") for _ in range(5)))
-    now[0] = MAX_AGE - 1
-    await channels.info("C0OPS")
-    asked_at_once = len(slack.calls)
-    now[0] = MAX_AGE + 1
-    await channels.info("C0OPS")
-
-    assert (asked_at_once, len(slack.calls)) == (1, 2)
 
 
 async def test_negative_answer_is_looked_up_again() -> None:

@@ -121,12 +121,6 @@ async def test_failed_ephemeral_message_falls_back_to_a_direct_message(slack: Fa
     assert slack.called("chat.postMessage")[0]["channel"] == "U1"
 
 
-async def test_target_without_channel_gets_a_direct_message(slack: FakeSlack) -> None:
-    await PrivateReply(slack).send_text(click(None), "No.")
-
-    assert slack.methods == ["chat.postMessage"]
-
-
 async def test_undeliverable_reply_is_logged_as_a_warning(slack: FakeSlack) -> None:
     for method in ("chat.postEphemeral", "chat.postMessage"):
         slack.scripts[method].answers.append("user_not_found")
@@ -146,11 +140,3 @@ async def test_refused_blocks_are_sent_as_text_by_the_response_url(
     refused, sent = response_url.bodies
     assert ("blocks" in refused, "blocks" in sent, sent["text"]) == (True, False, "No.")
     assert slack.calls == []
-
-
-async def test_refused_blocks_are_sent_as_ephemeral_text(slack: FakeSlack) -> None:
-    slack.respond("chat.postEphemeral", "invalid_blocks")
-    await PrivateReply(slack).send_text(click(), "No.")
-    sent = slack.called("chat.postEphemeral")[1]
-    assert ("blocks" in sent, sent["text"]) == (False, "No.")
-    assert slack.called("chat.postMessage") == []

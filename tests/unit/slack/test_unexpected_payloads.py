@@ -14,21 +14,6 @@ from tests.unit.slack.harness import BoltHarness
 USER = {"id": "U0RINA", "team_id": HOME}
 
 
-async def test_menu_of_an_earlier_version_gets_no_options(bolt: BoltHarness) -> None:
-    asked = {"type": "block_suggestion", "action_id": ids.JOB, "block_id": ids.JOB, "value": ""}
-    answer = await bolt.send(asked | {"user": USER})
-
-    assert answer.body == {"options": []}
-
-
-async def test_pick_outside_of_a_dialog_is_answered(bolt: BoltHarness) -> None:
-    pick = payloads.click(ids.CLUSTER, "prod-eu")
-    pick["actions"][0] |= {"block_id": ids.CLUSTER, "type": "static_select"}
-    await bolt.send(pick)
-
-    assert "another version" in bolt.private[0]
-
-
 @pytest.mark.parametrize(
     "option",
     [
@@ -50,13 +35,6 @@ async def test_picker_with_a_malformed_option_is_answered_and_not_sent_back(
 
     assert "another version" in bolt.slack.called("chat.postMessage")[0]["text"]
     assert len(bolt.slack.called("views.update")) == updates
-
-
-async def test_try_again_outside_of_a_dialog_is_answered(bolt: BoltHarness) -> None:
-    answer = await bolt.send(payloads.click(ids.TRY_AGAIN, "x"))
-
-    assert answer.status == 200
-    assert "another version" in bolt.private[0]
 
 
 @pytest.mark.parametrize("start", ["9" * 5000, "١٢٣", "²", "-1", ""])

@@ -163,14 +163,6 @@ async def test_copy_that_is_clicked_is_no_second_one(
     assert await second_cards(bolt) == []
 
 
-async def test_card_without_a_recorded_place_is_not_updated(new_bolt: NewBolt) -> None:
-    bolt = new_bolt(ONE)
-    request = await bolt.insert(samples.waiting(approvals=(), approvals_needed=1, card=None))
-    await bolt.send(payloads.click(ids.APPROVE, request.id))
-
-    assert bolt.slack.called("chat.update") == []
-
-
 @pytest.mark.parametrize("action", [*DECISIONS, ids.DENY])
 async def test_click_for_an_unknown_request_is_reported(new_bolt: NewBolt, action: str) -> None:
     bolt = new_bolt(ONE)
@@ -323,12 +315,6 @@ async def test_open_button_with_an_invalid_value_is_answered(bolt: BoltHarness, 
 
     assert len(bolt.private) == 1
     assert bolt.shown == []
-
-
-async def test_try_again_in_a_dialog_of_another_version_is_answered(bolt: BoltHarness) -> None:
-    await bolt.send(payloads.view_click(ids.TRY_AGAIN, {"private_metadata": "{}"}))
-
-    assert "type the command again" in bolt.slack.called("chat.postMessage")[0]["text"]
 
 
 async def test_unknown_button_is_answered(bolt: BoltHarness) -> None:

@@ -14,7 +14,6 @@ from bot.cancellation.policy import Policy
 from bot.slack import ids
 from bot.slack.channels import Placement
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.state import encode_state, read_state
 from bot.slack.errors import DEFAULT_RETRY_AFTER
 from tests.support.domain import an_ask
 from tests.support.service import OPEN_TO_ALL
@@ -76,12 +75,6 @@ async def test_card_in_another_channel_is_linked(
     assert answer.body["response_action"] == "update"
     assert where in words(answer.body)
     assert "https://shop.slack.com/archives/C0AUDIT/p1700000000000100" in words(bolt.shown[-1])
-
-
-async def test_reason_for_the_other_channel_is_recorded(bolt: BoltHarness) -> None:
-    await bolt.send(payloads.submission(view(DIRECTLY)))
-    (request,) = await bolt.requests()
-    assert request.moved_because == "The bot cannot post here."
 
 
 async def test_members_of_approver_groups_are_counted_at_the_submission(new_bolt: NewBolt) -> None:
@@ -227,13 +220,6 @@ async def test_dialog_of_another_version_is_refused_with_advice(
     assert "type the command again" in words(answer.body)
 
 
-async def test_submission_for_a_removed_project_is_refused(bolt: BoltHarness) -> None:
-    gone = replace(read_state(view()), project_id="f" * 24)
-    answer = await bolt.send(payloads.submission(view() | {"private_metadata": encode_state(gone)}))
-
-    assert "no key for this project" in words(answer.body)
-
-
 async def deny(
     bolt: BoltHarness, user: str = "U0ADA", state: State = State.AWAITING
 ) -> tuple[dict[str, Any], Request]:
@@ -306,12 +292,3 @@ async def test_nul_characters_are_removed_from_a_reason(bolt: BoltHarness) -> No
     (request,) = await bolt.requests()
 
     assert request.ask.reason == "by mistake"
-
-
-async def test_done_closes_the_pickers_of_a_read_only_project(bolt: BoltHarness) -> None:
-    state = replace(samples.asked(), only_closes=True)
-    shown = samples.with_pickers(dialog_views.note("Choose one."))
-    answer = await bolt.send(payloads.submission(shown | {"private_metadata": encode_state(state)}))
-
-    assert answer.body == CLEARED
-    assert await bolt.requests() == []

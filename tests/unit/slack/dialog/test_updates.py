@@ -149,14 +149,6 @@ async def test_dialog_whose_opening_was_not_answered_shows_the_job(bolt: BoltHar
     assert bolt.private == []
 
 
-async def test_two_dialogs_have_different_external_ids(bolt: BoltHarness) -> None:
-    for _ in range(2):
-        await bolt.send(payloads.command(TYPED))
-    one, other = (call["view"]["external_id"] for call in bolt.slack.called("views.open"))
-
-    assert one != other
-
-
 async def test_update_follows_another_whose_answer_was_lost(bolt: BoltHarness) -> None:
     view = await with_pickers(bolt)
     bolt.slack.scripts["views.update"].lost = 1

@@ -54,12 +54,6 @@ def test_burst_is_available_again_after_a_pause(limits: RateLimits, clock: FakeC
     assert waits(limits, BURST) == [0.0] * BURST
 
 
-def test_channels_have_separate_limits(limits: RateLimits) -> None:
-    waits(limits, BURST + 3)
-
-    assert waits(limits, 1, "C0QUIET") == [0.0]
-
-
 def test_blocked_channel_is_free_after_the_time(limits: RateLimits, clock: FakeClock) -> None:
     limits.block(Message(channel="C0OPS", content={}), 30)
     clock.advance(10)
