@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, ValidatorFunctionWrapHandler, field_validator
 
@@ -100,9 +100,6 @@ class OrganizationEntry(Entry):
 #: The kinds of tables in the file.
 ENTRIES: Mapping[str, type[Entry]] = {"projects": ProjectEntry, "organizations": OrganizationEntry}
 
-#: A table of the file, and what names its keys in sentences.
-Source: TypeAlias = tuple[Mapping[str, Any], Label]
-
 NO_CREDENTIALS = (
     "has no credentials: set MONGODB_ATLAS_PUBLIC_API_KEY and MONGODB_ATLAS_PRIVATE_API_KEY (an "
     "API key), or MONGODB_ATLAS_CLIENT_ID and MONGODB_ATLAS_CLIENT_SECRET (a service account)"
@@ -120,6 +117,23 @@ class Defaults:
     has_credential_variables: bool  #: errors in them are reported already
     problems: list[str]
     named: set[str] = field(default_factory=set)  #: the variables that entries name
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of the file, by its place in sentences, and the problems in it."""
+
+    place: str
+    keys: Mapping[str, Any]
+    problems: list[str] = field(default_factory=list)
+
+    def label(self, key: str) -> str:
+        return f"{self.place}: {key}"
+
+    def require(self, *keys: str) -> None:
+        self.problems.extend(
+            f"{self.label(key)} is missing" for key in keys if key not in self.keys
+        )
 
 
 def read_projects(
@@ -202,24 +216,21 @@ def _are_tables(value: object) -> bool:
 
 
 def _read_table(
-    kind: str, number: int, table: Mapping[str, Any], defaults: Defaults
+    kind: str, number: int, keys: Mapping[str, Any], defaults: Defaults
 ) -> PolicyHolder | None:
     """Build what a table describes; None when it or the default credentials have problems."""
-    problems: list[str] = []
-    name = table.get("name")
+    name = keys.get("name")
     called = f'"{name}"' if isinstance(name, str) and name.strip() else f"number {number}"
-    label = _label(f"{FILE}, {kind.removesuffix('s')} {called}")
-    source = (table, label)
-    entry = read(ENTRIES[kind], {**table, "clusters": []}, problems, label)
-    required = ("name", "id") if kind == "projects" else ()
-    problems.extend(f"{label(key)} is missing" for key in required if key not in table)
+    table = Table(f"{FILE}, {kind.removesuffix('s')} {called}", keys)
+    entry = read(ENTRIES[kind], {**keys, "clusters": []}, table.problems, table.label)
+    table.require(*(("name", "id") if kind == "projects" else ()))
     policy = entry.over(defaults.policy)
-    if is_valid := defaults.is_policy_valid and not problems:
-        problems.extend(policy_problems(policy, _rule_label(policy, source)))
-    clusters = _read_clusters(kind, source, policy, problems, check_policy=is_valid)
-    credentials = _credentials(entry, table, label, defaults, problems)
-    defaults.problems.extend(problems)
-    if problems or credentials is None:
+    if is_valid := defaults.is_policy_valid and not table.problems:
+        table.problems.extend(policy_problems(policy, _rule_label(policy, table)))
+    clusters = _read_clusters(kind, table, policy, check_policy=is_valid)
+    credentials = _credentials(entry, table, defaults)
+    defaults.problems.extend(table.problems)
+    if table.problems or credentials is None:
         return None
     own = entry.model_dump(include={"name", "id", "include", "exclude"})
     if kind == "projects":
@@ -228,62 +239,48 @@ def _read_table(
     return OrganizationSettings.of(policy, credentials, clusters, **own)
 
 
-def _label(place: str) -> Label:
-    """Return a function that names a key in sentences."""
-    return lambda key: f"{place}: {key}"
-
-
 def _read_clusters(
-    kind: str,
-    source: Source,
-    project: PolicySettings,
-    problems: list[str],
-    *,
-    check_policy: bool,
+    kind: str, table: Table, project: PolicySettings, *, check_policy: bool
 ) -> tuple[ClusterPolicy, ...]:
     """Read the policies of clusters, over that of their project or organization."""
-    table, label = source
-    tables, clusters = table.get("clusters", []), []
+    tables, clusters = table.keys.get("clusters", []), []
     if not _are_tables(tables):
-        problems.append(f"{label('clusters')} must be tables: [[{kind}.clusters]]")
+        table.problems.append(f"{table.label('clusters')} must be tables: [[{kind}.clusters]]")
         return ()
-    for position, each in enumerate(tables, 1):
-        own: list[str] = []
-        at = _label(label(f"clusters number {position}"))
-        entry = read(ClusterEntry, each, own, at)
-        own += [] if "names" in each else [f"{at('names')} is missing"]
+    for position, keys in enumerate(tables, 1):
+        own = Table(table.label(f"clusters number {position}"), keys)
+        entry = read(ClusterEntry, keys, own.problems, own.label)
+        own.require("names")
         policy = entry.over(project)
-        if check_policy and not own:
-            own += policy_problems(policy, _rule_label(policy, (each, at), source))
-        problems += own
+        if check_policy and not own.problems:
+            own.problems.extend(policy_problems(policy, _rule_label(policy, own, table)))
+        table.problems.extend(own.problems)
         clusters.append(ClusterPolicy(entry.names, replace(policy.policy(), note=entry.note)))
     return tuple(clusters)
 
 
-def _credentials(
-    entry: Entry, table: Mapping[str, Any], label: Label, defaults: Defaults, problems: list[str]
-) -> Credentials | None:
-    keys = {part: f"{part}_env" for part in DEFAULT_VARIABLES if f"{part}_env" in table}
+def _credentials(entry: Entry, table: Table, defaults: Defaults) -> Credentials | None:
+    keys = {part: f"{part}_env" for part in DEFAULT_VARIABLES if f"{part}_env" in table.keys}
     variables = {part: getattr(entry, key) for part, key in keys.items()}
     defaults.named.update(filter(None, variables.values()))
     if None in variables.values():
         return None  # an invalid name of a variable is reported already
     if variables:
         return read_credentials(
-            variables, lambda part: label(f"{part}_env"), defaults.environ, problems
+            variables, lambda part: table.label(f"{part}_env"), defaults.environ, table.problems
         )
     if not defaults.has_credential_variables:
-        problems.append(
-            f"{label('')}{NO_CREDENTIALS}, or name variables by public_key_env and so on"
+        table.problems.append(
+            f"{table.label('')}{NO_CREDENTIALS}, or name variables by public_key_env and so on"
         )
     return defaults.credentials
 
 
-def _rule_label(policy: PolicySettings, *sources: Source) -> Label:
+def _rule_label(policy: PolicySettings, *tables: Table) -> Label:
     """Return a function that names a rule in sentences: by the file's key or by the variable."""
 
     def label(rule: str) -> str:
-        keys = (label_of(rule) for table, label_of in sources if rule in table)
+        keys = (table.label(rule) for table in tables if rule in table.keys)
         name = next(keys, f"BOT_{rule.upper()}")
         is_inherited = rule == "approvers" and policy.approvers is None
         return f"{name} (by default the requesters)" if is_inherited else name
