@@ -279,7 +279,8 @@ def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
         names = ("id", "client_msg_id", "attempts", "recipient", "wanted")
         message: dict[str, Any] = {name: getattr(row, name) for name in names}
         message["kind"] = PostKind(row.kind)
-        message["only_facts"] = row.kind == PostKind.CARD and row.priority == FACTS_PRIORITY
+        is_card = row.kind in (PostKind.CARD, PostKind.COPY)
+        message["only_facts"] = is_card and row.priority == FACTS_PRIORITY + bool(row.recipient)
         if row.state == PostState.SENT:
             message["place"] = Card(channel=row.channel, ts=row.ts)
         if row.watched_job:

@@ -20,6 +20,7 @@ FINAL_EDITS = 15  # of these, reserved for ended requests and jobs
 #: of ended requests, and of others. With these, too, a card shows nothing new but its job.
 FINAL_COPY_EDITS = 40
 COPY_EDITS = 20
+FACTS_COPY_EDITS = 10  # the same for copies that show nothing new but their job
 
 MAX_WAIT = 3.0  #: seconds for which a claimed post waits for its turn, else it is released
 
@@ -73,7 +74,7 @@ def edit_limit(post: Post) -> int:
         case Announcement(job=job) | StarterPost(job=job):
             is_final = job.state.is_over
     if post.only_facts:
-        return COPY_EDITS
+        return FACTS_COPY_EDITS if post.recipient else COPY_EDITS
     if post.recipient:
         return FINAL_COPY_EDITS if is_final else COPY_EDITS
     return EDITS if is_final else EDITS - FINAL_EDITS

@@ -7,6 +7,7 @@ from datetime import timedelta
 from bot.cancellation.lifecycle import Card, Outcome, Request, State
 from bot.cancellation.people import Person
 from bot.cancellation.posts import Notice, PostKind, RequestPost
+from bot.cancellation.starter import StartedBy, StarterStatus
 from bot.storage.posts import COPY_DELAY
 from tests.integration.storage.conftest import Stores
 from tests.support.clock import NOON
@@ -50,6 +51,21 @@ async def test_two_replicas_notify_the_approvers_once(env: Stores) -> None:
     assert kinds(await env.claim_posts()) == [(PostKind.COPY, ADA.id), (PostKind.COPY, ABE.id)]
     assert await env.events(request=request.id) == ["request:created", "request:notified"]
     assert await env.notices.list_due() == []
+
+
+async def test_card_and_copies_whose_job_alone_changed_are_claimed_as_such(env: Stores) -> None:
+    request = await ask(env)
+    await give_notice(env)
+    await deliver_copies(env)
+    await env.jobs.record(request.ref, None, StartedBy(StarterStatus.NOT_IN_FEED))
+    env.clock.advance(COPY_DELAY.total_seconds())
+
+    edits = [post for post in await env.claim_posts() if post.is_edit]
+    assert [(post.kind, post.only_facts) for post in edits] == [
+        (PostKind.CARD, True),
+        (PostKind.COPY, True),
+        (PostKind.COPY, True),
+    ]
 
 
 async def test_reminder_is_recorded_with_its_reply_and_its_copies(env: Stores) -> None:

@@ -24,6 +24,7 @@ from bot.slack.outbox.rate_limits import (
     COPY_EDITS,
     EDIT,
     EDITS,
+    FACTS_COPY_EDITS,
     FINAL_COPY_EDITS,
     FINAL_EDITS,
     POST_BURST,
@@ -341,12 +342,13 @@ async def test_edit_beyond_the_budget_waits_in_the_outbox(worker: Worker) -> Non
     worker.outbox.take_edit = take_edit
     waiting, ended = {"state": State.AWAITING}, {"state": State.DENIED}
     edits = (an_edit(3, **waiting), an_edit(4, **ended), a_copy_edit(5), a_copy_edit(6, **ended))
-    about_job = replace(an_edit(7, **ended), only_facts=True)
-    await worker.deliver(*edits, about_job, a_card())
+    about_jobs = [replace(each, only_facts=True) for each in (an_edit(7, **ended), a_copy_edit(8))]
+    await worker.deliver(*edits, *about_jobs, a_card())
 
-    assert limits == [EDITS - FINAL_EDITS, EDITS, COPY_EDITS, FINAL_COPY_EDITS, COPY_EDITS]
+    assert limits[:4] == [EDITS - FINAL_EDITS, EDITS, COPY_EDITS, FINAL_COPY_EDITS]
+    assert limits[4:] == [COPY_EDITS, FACTS_COPY_EDITS]
     assert worker.slack.methods == ["chat.postMessage"]
-    assert [seconds for _, seconds, _ in worker.store.retries] == [50.0] * 5
+    assert [seconds for _, seconds, _ in worker.store.retries] == [50.0] * 6
 
 
 async def test_leader_after_another_keeps_the_limit_of_edits_in_each_minute(
