@@ -22,8 +22,8 @@ from bot.slack.deployment import command_code
 from bot.slack.dialog import handlers as dialog_handlers
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.handlers import update_with
-from bot.slack.errors import internal_error_text, other_version
-from bot.slack.payloads import may_begin, request_in
+from bot.slack.errors import internal_error, other_version
+from bot.slack.payloads import button_of, may_begin, request_in
 from bot.tasks import new_reference
 
 log = structlog.get_logger(__name__)
@@ -124,11 +124,14 @@ def _register_error_handler(app: AsyncApp, deps: Dependencies) -> None:
         reference = new_reference()
         log.error("listener failed", reference=reference, kind=body.get("type"), exc_info=error)
         if body.get("type") == "view_submission":
-            return await ack(**update_with(dialog_views.internal_error(reference)))
+            view = dialog_views.internal_error(body["view"], reference)
+            return await ack(response_action="update", view=view)
+        message = internal_error(reference, button_of(body))
         if "command" in body:
-            return await ack(**private(internal_error_text(reference)))
+            return await ack(**message)
         if "user" in body:
-            deps.reply(body, internal_error_text(reference))
+            reply = deps.replies.send(deps.interaction(body), message)
+            deps.background.start(reply, "private reply")
         return await ack()
 
     app.error(unhandled_error)

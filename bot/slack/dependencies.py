@@ -19,7 +19,7 @@ from bot.slack.blockkit import private
 from bot.slack.channels import Channels
 from bot.slack.client import Identity, Links
 from bot.slack.directory import Directory
-from bot.slack.errors import CALL_ERRORS, internal_error_text, translate_error
+from bot.slack.errors import CALL_ERRORS, internal_error, translate_error
 from bot.slack.payloads import Interaction, interaction_of
 from bot.slack.plain_text import send_simplified, simplify
 from bot.tasks import BackgroundTasks, run_until_deadline
@@ -143,7 +143,7 @@ class Dependencies:
         """Run work in the background; an unexpected error is reported privately."""
 
         def report(reference: str) -> Coroutine[Any, Any, None]:
-            return self.replies.send_text(by, internal_error_text(reference))
+            return self.replies.send(by, internal_error(reference, by.again))
 
         self.background.start(work, name, report)
 

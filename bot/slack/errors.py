@@ -212,6 +212,13 @@ def internal_error_text(reference: str) -> str:
     )
 
 
+def internal_error(reference: str, again: tuple[str, str] | None) -> dict[str, Any]:
+    """Say privately that something failed; `again` is of the button that does it once more."""
+    message = blockkit.private(internal_error_text(reference))
+    message["blocks"] += [try_again(*again)] if again else []
+    return message
+
+
 def private_refusal(
     error: Exception, action_id: str, value: str, links: Links | None = None
 ) -> dict[str, Any]:

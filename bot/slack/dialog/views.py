@@ -197,8 +197,15 @@ def posted_elsewhere(request: Request, card: str | None = None) -> Content:
     return Content(blocks=[blockkit.section(f":white_check_mark: {text}")])
 
 
-def internal_error(reference: str) -> Content:
-    return Content(blocks=[blockkit.section(f":warning: {internal_error_text(reference)}")])
+def internal_error(failed: View, reference: str) -> View:
+    """Say that a submission failed, with a button that reads the job of its dialog again."""
+    blocks = [blockkit.section(f":warning: {internal_error_text(reference)}")]
+    try:
+        state = replace(read_state(failed), has_pickers=False)
+    except UnreadableDialog:
+        return without_state(Content(blocks=blocks))
+    again = [read_button("Try again")] if state.ref else []
+    return view(state, Content(blocks=blocks + again))
 
 
 #: The buttons that open the dialogs that ask for a reason.

@@ -189,6 +189,7 @@ async def test_unexpected_error_after_the_ack_is_reported_with_its_reference(
     assert len(bolt.private) == 1
     assert "the bot's log has the details under" in bolt.private[0]
     assert "a bug" not in bolt.private[0]
+    assert bolt.offered == [("Try again", ids.COMMAND, TYPED)]
 
 
 async def test_unexpected_error_before_the_ack_is_answered_in_private(bolt: BoltHarness) -> None:

@@ -283,6 +283,7 @@ async def test_unexpected_error_is_answered_in_the_dialog_with_its_reference(
     assert answer.status == 200
     assert answer.body["response_action"] == "update"
     assert "Something went wrong" in words(answer.body)
+    assert ids.TRY_AGAIN in words(answer.body)
     assert "a bug" not in words(answer.body)
 
 
