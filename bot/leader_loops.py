@@ -123,7 +123,7 @@ class LeaderLoops:
             self._posts,
             client,
             self._core.owner,
-            MessageBuilder(links, self._core.projects),
+            MessageBuilder(links, self._core.projects, clock),
             leads=lambda: self.leader.leads,
             on_drop=metrics.dropped_posts.inc,
             on_answer=channels.record_answer,

@@ -67,12 +67,12 @@ FIRST_SCENARIOS = (
     Scenario(
         name="mistake",
         title="A download started by mistake",
-        hint="The bot announces a download. Press Cancel this job before its link is there.",
+        hint="The bot announces a download. Press Cancel this download before its link is there.",
     ),
     Scenario(
         name="approval",
         title="Two people and an approval",
-        hint="Press Cancel this job as Rina. Then approve as Ada, here or in a second tab.",
+        hint="Press Cancel this download as Rina. Then approve as Ada, here or in a second tab.",
         approvals=1,
         second="ada",
     ),

@@ -90,7 +90,7 @@ class ScriptSession:
 
     async def open_dialog(self) -> None:
         """Open the dialog with the announcement's button; a fault of Atlas ends after a while."""
-        self.print_step("Rina clicks “Cancel this job”: the dialog reads the job from Atlas")
+        self.print_step("Rina clicks “Cancel this download”: the dialog reads the job from Atlas")
         button = next(each for each in self._posts() if "cancel_restore_open" in str(each))
         await self.slack.people.clicks(REQUESTER, button, "cancel_restore_open")
         try:

@@ -1,6 +1,7 @@
 """The announcement of a download restore job (pure)."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from bot.atlas import JobState
@@ -37,12 +38,19 @@ BEYOND_LIMIT = (
 
 
 def message(
-    job: Job, project_name: str, links: Links, why_read_only: str = "", policy_note: str = ""
+    job: Job,
+    project_name: str,
+    links: Links,
+    why_read_only: str = "",
+    policy_note: str = "",
+    *,
+    now: datetime | None = None,
 ) -> dict[str, Any]:
     """Build `text`, `blocks` and `metadata`: what decides comes first, the ids last.
 
     `why_read_only` (plain text) takes the place of the button where the bot does not cancel;
-    `policy_note` is for people, while the job is not over.
+    `policy_note` is for people, while the job is not over. With `now`, the text for notifications
+    says how much time is left.
     """
     ref = job.ref
     was_running = job.was_running and job.state is JobState.IN_PROGRESS
@@ -69,9 +77,17 @@ def message(
         blockkit.fields(details),
         blockkit.context(mrkdwn.link(links.cluster_page(ref), "Open in Atlas")),
     ]
-    text = labelled(f"{headline} - {mrkdwn.download(ref, project_name)}")
-    shown = blockkit.cut(text, blockkit.FALLBACK)
-    return {"text": shown, "blocks": blocks, "metadata": metadata(job)}
+    text = notification(headline, job, project_name, now)
+    return {"text": text, "blocks": blocks, "metadata": metadata(job)}
+
+
+def notification(headline: str, job: Job, project_name: str, now: datetime | None) -> str:
+    """Return the text that phones show, with the starter and the time that is left."""
+    about = mrkdwn.download(job.ref, project_name)
+    if now and not job.state.is_over:
+        notice = job_lines.notice(job.ref, project_name, job, now)
+        about = f"{notice} (job {mrkdwn.code(job.ref.job_id)})"
+    return blockkit.cut(labelled(f"{headline} - {about}"), blockkit.FALLBACK)
 
 
 def _note(job: Job, links: Links, why_read_only: str) -> str:

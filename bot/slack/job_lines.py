@@ -101,6 +101,33 @@ def _name(starter: Starter, style: Style = mrkdwn) -> str:
     return f"{actor}, or else {others}" if others else actor
 
 
+def notice(ref: JobRef, project_name: str, job: Job, now: datetime) -> str:
+    """Name a download, its starter and the time that is left, within the text of a notification."""
+    by, where = (
+        job.started_by,
+        f"{mrkdwn.code(ref.cluster_name)} in {mrkdwn.one_line(project_name)}",
+    )
+    starter = f"started by {who(by)}"
+    if by.starter is None:
+        starter = f"starter {_WITHOUT_STARTER[by.knowledge].partition(':')[0]}"
+    return f"{where}, {starter}, {_time_left(job, now)}"
+
+
+def _time_left(job: Job, now: datetime) -> str:
+    match job.phase:
+        case LinkPhase.EXPECTED if job.expected_at > now:
+            return f"link expected in {mrkdwn.duration(job.expected_at - now)}"
+        case LinkPhase.EXPECTED | LinkPhase.OVERDUE:
+            return "link overdue: it may come at any moment"
+        case LinkPhase.LIVE:
+            until = f", ends in {mrkdwn.duration(job.until - now)}" if job.until else ""
+            return f"link live{until}: it may have been used"
+        case LinkPhase.USED:
+            return "link used or withdrawn: a copy may have been taken"
+        case LinkPhase.ENDED:
+            return "link ended"
+
+
 def answer_lines(job: Job | None) -> list[str]:
     """Return the line with what the person said who was asked; before that, nothing."""
     if job is None or job.answer is None:
@@ -173,15 +200,14 @@ def past_link(job: Job, *, cancelled: bool = False) -> list[str]:
 
 def open_button(ref: JobRef) -> blockkit.Block:
     """Build the button that opens the dialog for a job."""
-    return blockkit.button("Cancel this job", ids.OPEN, job_value(ref), style="danger")
+    return blockkit.button("Cancel this download", ids.OPEN, job_value(ref), style="danger")
 
 
 def lead(span: Lead | None) -> str:
     """Say how long before or after the link a cancellation came, as the end of a sentence."""
     if span is None:
         return ""
-    seconds = round(abs(span.span).total_seconds())
-    time = f"{seconds} s" if seconds < 600 else f"{seconds // 60} min"  # noqa: PLR2004 - ten minutes
+    time = mrkdwn.duration(span.span)
     if span.was_live:
         return f", {time} after the link went live"
     side = "before" if span.span > timedelta() else "after"

@@ -193,7 +193,7 @@ def job_entry(found: CancellableJob, known: Job | None) -> Block:
         f"Snapshot {mrkdwn.snapshot_time(shown)}, job {mrkdwn.code(found.job.id)}"
     )
     is_read_only = found.place.project.why_read_only(found.place.cluster)
-    label = "Show this job" if is_read_only else "Cancel this job"
+    label = "Show this download" if is_read_only else "Cancel this download"
     button = blockkit.button(label, ids.OPEN, job_value(found.ref))
     return blockkit.section(text) | {"accessory": button}
 

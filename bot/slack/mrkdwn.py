@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import accumulate
 
 from bot.atlas import JobRef
@@ -115,6 +115,12 @@ def date(moment: datetime, *, seconds: bool = False) -> str:
     fallback = moment.strftime(f"%Y-%m-%d %H:%M{':%S' if seconds else ''} UTC")
     time = "time_secs" if seconds else "time"
     return f"<!date^{int(moment.timestamp())}^{{date_short_pretty}} at {{{time}}}|{fallback}>"
+
+
+def duration(span: timedelta) -> str:
+    """Format a span of time in minutes and seconds; its sign is left to the sentence."""
+    seconds = round(abs(span.total_seconds()))
+    return f"{seconds // 60}:{seconds % 60:02} min"
 
 
 def sign(emoji: str) -> str:

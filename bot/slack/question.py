@@ -1,5 +1,6 @@
 """Asks a person by direct message whether a download is theirs; the answers, and the alarm."""
 
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,9 @@ from bot.cancellation.errors import CancellationError
 from bot.cancellation.job import Job, StarterAnswer
 from bot.cancellation.policy import Policy
 from bot.slack import blockkit, ids, job_lines, mrkdwn
-from bot.slack.announcement import HEADLINES
+from bot.slack.announcement import HEADLINES, notification
 from bot.slack.blockkit import Block
 from bot.slack.dependencies import Dependencies
-from bot.slack.deployment import labelled
 from bot.slack.errors import other_version, private_refusal
 from bot.slack.grammar import job_value, parse_job_value
 
@@ -25,17 +25,18 @@ log = structlog.get_logger(__name__)
 WAS_IT_YOU = ":grey_question: Was it you? By Atlas, you started a download of a backup"
 IT_WAS_ME, NOT_ME = "It was me", "It was not me"
 ASKED = (
-    f"Did you start it? If not, click *{NOT_ME}*: the approvers are told at once. "
+    f"Did you start it? If not, click *{NOT_ME}*: the approvers get an alarm at once. "
     "If you do not know, ask them before you answer."
 )
-CLAIMED = ":information_source: You answered that it was you. The people who decide see that."
+CLAIMED = ":information_source: You answered that it was you. The approvers see your answer."
 DISOWNED = (
-    ":rotating_light: *You answered that it was not you* Somebody may use your account. Do this "
-    "now:\n1. In Atlas, end all your sessions, and change your password and second factor.\n"
+    ":rotating_light: *You answered that it was not you* Another person may be using your "
+    "Atlas account. Do this now:\n"
+    "1. In Atlas, end all your sessions, and change your password and second factor.\n"
     "2. Rotate the API keys and service accounts that you created.\n3. Call {whom}."
 )
 CANCELS = "The bot asks Atlas to cancel the download at once. "
-TOLD = "The approvers are told that somebody may use your Atlas account. "
+ALARMS = "The approvers get an alarm: another person may be using your Atlas account. "
 ALARM = (
     ":rotating_light: {who} did not start this download: Atlas's activity feed names {who}, who "
     "says *not mine*. The account may be in other hands.\nMay cancel it: {approvers}."
@@ -70,11 +71,18 @@ async def _answer(deps: Dependencies, given: StarterAnswer, body: dict[str, Any]
 
 
 def message(
-    job: Job, project_name: str, policy: Policy, *, why_read_only: str = "", cancels: bool = False
+    job: Job,
+    project_name: str,
+    policy: Policy,
+    *,
+    why_read_only: str = "",
+    cancels: bool = False,
+    now: datetime | None = None,
 ) -> dict[str, Any]:
     """Build `text` and `blocks` of the question; answered or ended it has no answers.
 
-    `cancels` is whether *not mine* makes the bot cancel the download.
+    `cancels` is whether *not mine* makes the bot cancel the download. With `now`, the text for
+    notifications says how much time is left.
     """
     is_over, is_asked = job.state.is_over, not (job.answer or job.state.is_over)
     headline = WAS_IT_YOU if is_asked else HEADLINES[job.state]
@@ -89,9 +97,8 @@ def message(
     buttons = _buttons(job, cancels=cancels) if is_asked else []
     if job.answer is StarterAnswer.NOT_MINE and not (is_over or why_read_only):
         buttons = [job_lines.open_button(job.ref)]
-    text = labelled(f"{headline} - {mrkdwn.download(job.ref, project_name)}")
     return {
-        "text": blockkit.cut(text, blockkit.FALLBACK),
+        "text": notification(headline, job, project_name, now),
         "blocks": [
             blockkit.section("\n".join(lines)),
             *([blockkit.actions(*buttons)] if buttons else []),
@@ -110,7 +117,7 @@ def _answered(job: Job, policy: Policy) -> list[str]:
 
 
 def _buttons(job: Job, *, cancels: bool) -> list[Block]:
-    text = f"{TOLD}{CANCELS if cancels else ''}This answer cannot be changed."
+    text = f"{ALARMS}{CANCELS if cancels else ''}This answer cannot be changed."
     confirm = blockkit.confirm("It was not you?", text, NOT_ME, style="danger")
     value = job_value(job.ref)
     return [

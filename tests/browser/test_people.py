@@ -118,7 +118,7 @@ async def test_button_of_the_list_opens_the_dialog(rina: Screen) -> None:
 
 
 async def test_shortcut_in_the_message_menu_opens_the_dialog(rina: Screen) -> None:
-    announcement = rina.find("#channel .message", "Cancel this job")
+    announcement = rina.find("#channel .message", "Cancel this download")
     await announcement.hover()
     await announcement.get_by_label("More actions").click()
     await rina.click(".menu:popover-open button", "Cancel this download")

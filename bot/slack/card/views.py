@@ -1,10 +1,11 @@
 """Builds the card of a request, which is updated at every change of its state."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from bot.cancellation.events import EventName
 from bot.cancellation.job import Job, LinkPhase
-from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.lifecycle import UNDECIDED, Request, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
 from bot.cancellation.quarantine import Mode
@@ -51,20 +52,21 @@ def message(
     mode: Mode = Mode.ENFORCE,
     *,
     note: str = "",
+    now: datetime | None = None,
 ) -> dict[str, Any]:
     """Build `text`, `blocks` and `metadata`: what decides comes first, the ids last.
 
     `approvers` is None if the project was removed; `mode` is that of its quarantine, `note` of its
-    policy.
+    policy. With `now`, the text for notifications says how much time is left.
     """
     is_over = job_is_over(request, job)
     label = mrkdwn.STATE_LABELS[State.OVER] if is_over else mrkdwn.state_label(request)
     headline = job_lines.headline(label, request.ref, request.project_name)
     who = people(approvers)
     answered, facts = job_lines.answer_lines(job), job_lines.card_lines(request, job)
-    about = [*answered, *facts, *mrkdwn.note(note)]
+    lines = [headline, *answered, *facts, *mrkdwn.note(note)]
     texts = [
-        "\n".join([headline, *about]),
+        "\n".join(lines),
         *(
             [_quarantine(request, who, mode, job)]
             if request.by_bot
@@ -85,7 +87,10 @@ def message(
         blockkit.fields(details),
         blockkit.context(_footer(request, links)),
     ]
-    text = blockkit.cut(labelled(f"{label} - {_summary(request)}"), blockkit.FALLBACK)
+    about = _summary(request)
+    if job and now and request.state in UNDECIDED and not is_over:
+        about = _notice(request, job, mode, now)
+    text = blockkit.cut(labelled(f"{label} - {about}"), blockkit.FALLBACK)
     return {"text": text, "blocks": blocks, "metadata": metadata(request, request.state)}
 
 
@@ -144,6 +149,17 @@ def _summary(request: Request) -> str:
     alone = " without approval" if request.acted_alone else ""
     asks = "asked" if request.state.ended else "asks"
     return f"{mrkdwn.person(request.requester)} {asks} to cancel {job}{alone}"
+
+
+def _notice(request: Request, job: Job, mode: Mode, now: datetime) -> str:
+    """Say in a notification what people decide about, and how much time is left."""
+    follows = f"{mrkdwn.person(request.requester)} asks to cancel it"
+    if request.by_bot:
+        grace = (request.grace_ends_at or request.expires_at) - now
+        follows = "the bot cancels it" if mode is Mode.ENFORCE else "it would be cancelled"
+        follows += f" in {mrkdwn.duration(max(grace, timedelta()))}"
+    about = job_lines.notice(request.ref, request.project_name, job, now)
+    return f"{about}; {follows} (job {mrkdwn.code(request.ref.job_id)})"
 
 
 def _asked(request: Request, who: str, *, is_over: bool) -> list[str]:
@@ -223,8 +239,8 @@ def what_follows(request: Request, mode: Mode) -> str:
     if request.grace_ends_at:
         when = mrkdwn.date(request.grace_ends_at, seconds=True)
     else:
-        grace = round((request.expires_at - request.created_at).total_seconds())
-        when = f"{grace} s after this message"
+        grace = mrkdwn.duration(request.expires_at - request.created_at)
+        when = f"{grace} after this message"
     if mode is Mode.ENFORCE:
         return f":rotating_light: *Will be cancelled* {when}, unless an approver keeps it"
     return f"*Would be cancelled* {when}, unless an approver keeps it; the bot only observes"

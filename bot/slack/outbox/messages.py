@@ -1,7 +1,8 @@
 """Builds the message of each post: its channel, its content, and whether it is an update."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from bot.cancellation.job import StarterAnswer
@@ -48,6 +49,7 @@ class MessageBuilder:
 
     links: Links
     projects: Projects
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def build(self, post: Post) -> Message:
         """Build the message; raises `Undeliverable` or `Unneeded`."""
@@ -120,7 +122,9 @@ class MessageBuilder:
             mode = card_views.shown_mode(policy)
         approvers = notified_approvers(policy, post.request) if policy else None
         note = policy.note if policy else ""
-        return card_views.message(post.request, approvers, self.links, post.job, mode, note=note)
+        return card_views.message(
+            post.request, approvers, self.links, post.job, mode, note=note, now=self.clock()
+        )
 
     def _about_starter(self, post: StarterPost) -> Message:
         """Build the question to a starter, or the alarm in the thread of the announcement."""
@@ -137,7 +141,7 @@ class MessageBuilder:
         request = job.request
         cancels = request is not None and ending_by(StarterAnswer.NOT_MINE, policy, request)
         content = question.message(
-            job, project.name, policy, why_read_only=why, cancels=bool(cancels)
+            job, project.name, policy, why_read_only=why, cancels=bool(cancels), now=self.clock()
         )
         return _message(post, post.recipient or "", content)
 
@@ -151,7 +155,9 @@ class MessageBuilder:
         name = project.name if project else job.ref.project_id
         why = project and project.why_read_only(job.ref.cluster_name)
         note = policy.note if policy else ""
-        content = announcement.message(job, name, self.links, str(why or ""), note)
+        content = announcement.message(
+            job, name, self.links, str(why or ""), note, now=self.clock()
+        )
         if post.recipient and not post.place:
             first, *rest = content["blocks"]
             content["blocks"] = [first, section(card_views.SENT_DIRECTLY), *rest]

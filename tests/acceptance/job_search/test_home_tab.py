@@ -36,7 +36,7 @@ async def test_home_tab_lists_cancellable_jobs_with_a_button(tmp_path: Path) -> 
         ack = await env.slack.people.submits("rina", view, {"reason": "x"})
         await env.slack.until(lambda: LIVE[1] in env.atlas.world.cancellations)
 
-        assert env.slack.state.text_of(home).count("[Cancel this job]") == 7
+        assert env.slack.state.text_of(home).count("[Cancel this download]") == 7
         assert ack.ok
         assert "direct messages" in env.slack.state.text_of(view)
         assert env.slack.complaints == []

@@ -24,7 +24,7 @@ async def test_list_has_each_cancellable_job_with_a_button(env: BotEnvironment) 
     details = env.slack.state.text_of(await view_with(env, "Download link"))
 
     assert "7 downloads can be cancelled now" in text
-    assert text.count("[Cancel this job]") == 7
+    assert text.count("[Cancel this download]") == 7
     assert LIVE[1] in details
 
 
@@ -41,7 +41,7 @@ async def test_long_list_is_paged_with_one_call_per_cluster(tmp_path: Path, coun
         pages = [env.slack.state.text_of(page) for page in (first, second, third)]
 
         assert calls == count
-        assert [page.count("[Cancel this job]") for page in pages] == [20, 20, 5]
+        assert [page.count("[Cancel this download]") for page in pages] == [20, 20, 5]
         assert all(sum(job_in(env, n) in page for page in pages) == 1 for n in range(45))
         assert left(env) >= 240
         assert env.slack.complaints == []

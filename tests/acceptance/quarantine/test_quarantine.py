@@ -84,7 +84,7 @@ async def test_downloads_beyond_the_limit_are_only_announced(tmp_path: Path) -> 
 
         announced = await env.slack.until(lambda: env.text_about(second.id), 10)
         assert "Limit reached" in str(announced)
-        assert "[Cancel this job]" in str(announced)
+        assert "[Cancel this download]" in str(announced)
         assert (await env.wait_for_outcome(first.id)).state == "cancelled"
         assert env.cards(second.id) == []
         _, metrics = await env.get("/metrics")

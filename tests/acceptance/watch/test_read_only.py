@@ -21,7 +21,7 @@ async def test_read_only_bot_explains_and_offers_no_cancellation(env: WatchEnvir
 
     assert ONLY_WATCHES in env.slack.state.text_of(announced)
     assert "Open in Atlas" in env.slack.state.text_of(announced)
-    assert "Cancel this job" not in buttons(announced)
+    assert "Cancel this download" not in buttons(announced)
     assert ONLY_WATCHES in str(view["blocks"])
     assert not view.get("submit")
     assert job_id in listed

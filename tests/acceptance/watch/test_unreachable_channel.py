@@ -57,7 +57,7 @@ async def test_download_is_announced_once_to_each_approver_by_two_replicas(
     first, second = env.new_job_id(), env.new_job_id("prod-us")
 
     (ada, _) = await told_once(env, first, "in_progress")
-    assert buttons(ada) == ["Cancel this job"]
+    assert buttons(ada) == ["Cancel this download"]
     assert "Sent to you directly" in env.slack.state.text_of(ada)
     await told_once(env, second, "in_progress")
     env.atlas.world.job(first).fail()

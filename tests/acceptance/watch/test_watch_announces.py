@@ -48,7 +48,7 @@ async def test_announcement_shows_the_details_of_the_job(env: WatchEnvironment) 
 
     for part in ("prod-us", "shop-prod", "Snapshot", "First seen", "live since"):
         assert part in text
-    assert buttons(message) == ["Cancel this job"]
+    assert buttons(message) == ["Cancel this download"]
 
 
 async def test_event_leads_to_the_announcement_long_before_the_poll(env: WatchEnvironment) -> None:

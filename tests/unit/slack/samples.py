@@ -47,7 +47,7 @@ from bot.slack.dialog import job_details
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.state import DialogState, cluster_picker, job_picker, project_picker
 from bot.slack.dialog.views import Content
-from bot.slack.errors import CannotPost, internal_error_text, private_refusal
+from bot.slack.errors import CannotPost, internal_error, private_refusal
 from bot.slack.grammar import InvalidCommand
 from bot.slack.outbox.delivery import SEEN_BY_APPROVERS
 from bot.storage.history import PastRequest
@@ -211,7 +211,6 @@ def views() -> dict[str, dict[str, Any]]:
         ),
         "refused": dialog_views.refused("You may not ask."),
         "posted_elsewhere": dialog_views.posted_elsewhere(request(channel="C0AUDIT")),
-        "internal_error": dialog_views.internal_error("1a2b3c4d"),
     }
     return {
         "details": details(),
@@ -223,6 +222,7 @@ def views() -> dict[str, dict[str, Any]]:
             SEARCH, dialog_views.error(SEARCH, "Slack did not answer in time.")
         ),
         "deny_reason": dialog_views.ask_reason(ids.DENY_DIALOG, "0" * 32),
+        "internal_error": dialog_views.internal_error(details(), "1a2b3c4d"),
         **{name: dialog_views.view(asked(), content) for name, content in contents.items()},
     }
 
@@ -286,7 +286,7 @@ def messages() -> dict[str, dict[str, Any]]:
     built["reply_gone"] = card_replies.message(
         post(EventName.REFUSED, gone, detail={"sentence": JobGone.sentence, "status": 404}, job=JOB)
     )
-    built["card_awaiting"] = card_views.message(waiting(), APPROVERS, LINKS, JOB)
+    built["card_awaiting"] = card_views.message(waiting(), APPROVERS, LINKS, JOB, now=NOON)
     built["card_awaiting_right"] = card_views.message(
         waiting(
             approvals_needed=0,
@@ -299,7 +299,7 @@ def messages() -> dict[str, dict[str, Any]]:
     here = f"{CannotPost.sentence} {SEEN_BY_APPROVERS}"
     built["card_moved"] = card_views.message(waiting(moved_because=here), APPROVERS, LINKS, JOB)
     built |= {
-        f"card_awaiting_{name}": card_views.message(waiting(), APPROVERS, LINKS, known)
+        f"card_awaiting_{name}": card_views.message(waiting(), APPROVERS, LINKS, known, now=NOON)
         for name, known in OTHER_JOBS.items()
     }
     built["card_nasty"] = card_views.message(
@@ -329,7 +329,7 @@ def messages() -> dict[str, dict[str, Any]]:
 
 def copies() -> dict[str, dict[str, Any]]:
     """The first copy of a card, and the later ones."""
-    card = card_views.message(waiting(), APPROVERS, LINKS, JOB)
+    card = card_views.message(waiting(), APPROVERS, LINKS, JOB, now=NOON)
     headings = card_views.COPY_HEADINGS
     return {
         f"copy_{name}": card_views.copy(card, waiting(), LINKS, heading)
@@ -361,15 +361,19 @@ def private() -> dict[str, dict[str, Any]]:
         "help_quarantine": command.right_verbs(in_quarantine()),
         "help_request": command.right_verbs(waiting()),
         "help_shortcut": command.no_job_in_message(),
-        "internal_error_reply": internal_error_text("1a2b3c4d"),
         "starters": "\n".join(
             job_lines.started_line(job_ref(), replace(JOB, started_by=each)) for each in STARTERS
         ),
     }
-    return {name: blockkit.private(text) for name, text in texts.items()} | {
-        f"refusal_{name}": private_refusal(error, ids.APPROVE, "0" * 32, LINKS)
-        for name, error in refusals.items()
-    }
+    failed = {"internal_error_reply": internal_error("1a2b3c4d", (ids.APPROVE, "0" * 32))}
+    return (
+        failed
+        | {name: blockkit.private(text) for name, text in texts.items()}
+        | {
+            f"refusal_{name}": private_refusal(error, ids.APPROVE, "0" * 32, LINKS)
+            for name, error in refusals.items()
+        }
+    )
 
 
 def in_quarantine() -> Request:
@@ -390,7 +394,9 @@ def quarantined() -> dict[str, dict[str, Any]]:
     until = NOON + timedelta(seconds=90)
     unseen = own(State.QUARANTINED, expires_at=until)
     built = {
-        f"card_{state}": card_views.message(own(state, grace_ends_at=until), APPROVERS, LINKS, JOB)
+        f"card_{state}": card_views.message(
+            own(state, grace_ends_at=until), APPROVERS, LINKS, JOB, now=NOON
+        )
         for state in (State.QUARANTINED, State.KEPT, State.OBSERVED)
     }
     built["card_kept_feed_refused"] = card_views.message(
@@ -419,7 +425,7 @@ def announcements() -> dict[str, dict[str, Any]]:
     """The announcements, by the state of the job."""
     built = {
         f"announcement_{state}": announcement_views.message(
-            watched_job(state=state), "shop-prod", LINKS
+            watched_job(state=state), "shop-prod", LINKS, now=NOON
         )
         for state in JobState
     }
@@ -444,7 +450,7 @@ def questions() -> dict[str, dict[str, Any]]:
         "ended": replace(asked, state=JobState.EXPIRED),
     }
     built = {
-        f"question_{name}": question.message(job, "shop-prod", policy, cancels=True)
+        f"question_{name}": question.message(job, "shop-prod", policy, cancels=True, now=NOON)
         for name, job in jobs.items()
     }
     built["question_announcement"] = announcement_views.message(disowned, "shop-prod", LINKS)

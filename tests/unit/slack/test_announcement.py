@@ -25,7 +25,7 @@ def test_value_of_the_button_is_the_argument_of_the_command() -> None:
 
     assert (button["action_id"], button["text"]["text"]) == (
         "cancel_restore_open",
-        "Cancel this job",
+        "Cancel this download",
     )
     assert parse(button["value"]) == OpenDialog(PROJECT_ID, "prod-eu", JOB_ID)
 
