@@ -152,6 +152,13 @@ class AlreadyHandled(StateConflict):
     sentence = "This request has been handled already."
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
+class DisownedBefore(AlreadyHandled):
+    sentence = "It is too late to keep this download: the person who started it, by Atlas, answered that it was not they, so the bot cancels it."  # noqa: E501 - shown as it stands
+
+    asked: str  #: the Slack user who answered
+
+
 class AlreadyReviewed(StateConflict):
     sentence = "This was reviewed already."
 

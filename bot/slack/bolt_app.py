@@ -22,8 +22,8 @@ from bot.slack.deployment import command_code
 from bot.slack.dialog import handlers as dialog_handlers
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.handlers import update_with
-from bot.slack.errors import internal_error, other_version
-from bot.slack.payloads import button_of, may_begin, request_in
+from bot.slack.errors import button_of, internal_error, other_version
+from bot.slack.payloads import may_begin, request_in
 from bot.tasks import new_reference
 
 log = structlog.get_logger(__name__)

@@ -17,7 +17,7 @@ from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import EXAMPLE, command_code, for_example, with_example
 from bot.slack.dialog.flow import open_dialog
 from bot.slack.dialog.state import DialogState
-from bot.slack.errors import other_version, private_refusal, sentence_for
+from bot.slack.errors import Again, button_of, other_version, private_refusal, sentence_for
 from bot.slack.grammar import Command, Decide, InvalidCommand, ShowHistory, ShowList
 from bot.slack.lists import show_history, show_jobs
 from bot.slack.payloads import Actor, Interaction
@@ -74,13 +74,13 @@ def register(app: "AsyncApp", deps: Dependencies) -> None:
             _log(by, "command typed", "text")
         else:
             await ack()
-            dispatch(deps, to, by, "command typed")
+            dispatch(deps, to, by, "command typed", button_of(body))
 
     async def again(ack: "AsyncAck", body: dict[str, Any]) -> None:
         await ack()
         typed, by = str(body["actions"][0].get("value") or ""), deps.interaction(body)
         to = route(grammar.parse(typed), by.channel, deps.service.projects, typed)
-        dispatch(deps, to, by, "command tried again")
+        dispatch(deps, to, by, "command tried again", button_of(body))
 
     async def cancel_this(ack: "AsyncAck", body: dict[str, Any]) -> None:
         await ack()
@@ -99,7 +99,7 @@ async def _open_job(deps: Dependencies, ack: "AsyncAck", body: dict[str, Any]) -
     job = grammar.parse_job_value(str(body["actions"][0].get("value") or ""))
     by = deps.interaction(body)
     to = route(job, by.channel, deps.service.projects) if job else other_version("button")
-    dispatch(deps, to, by, "button clicked")
+    dispatch(deps, to, by, "button clicked", button_of(body))
 
 
 def route(command: Command, channel: str, projects: Projects, typed: str = "") -> Route:
@@ -179,7 +179,9 @@ def _texts(part: object, depth: int = 8) -> Iterator[str]:
             yield from _texts(each, depth - 1)
 
 
-def dispatch(deps: Dependencies, to: Route, by: Interaction, event: str) -> None:
+def dispatch(
+    deps: Dependencies, to: Route, by: Interaction, event: str, again: Again | None = None
+) -> None:
     """Start the work of a route in the background, after the ack; `event` is for the log."""
     about: Mapping[str, str] = {}  # never the typed text
     match to:
@@ -200,7 +202,7 @@ def dispatch(deps: Dependencies, to: Route, by: Interaction, event: str) -> None
         case _:
             name, work = "text", _name_projects(deps, to, by)
     _log(by, event, name, **about)
-    deps.start(work, f"dispatch {name}", by)
+    deps.start(work, f"dispatch {name}", by, again)
 
 
 def _log(by: Interaction, event: str, name: str, **about: str) -> None:

@@ -13,6 +13,7 @@ from bot.cancellation.errors import (
     RightsNotChecked,
     StoppedWaiting,
 )
+from bot.cancellation.job import StarterAnswer
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import ActingPerson
 from bot.slack import mrkdwn
@@ -52,7 +53,10 @@ class Decisions:
         person, email = await asyncio.gather(
             self._approver(request, actor), self._directory.email_of(actor.id)
         )
-        return await self._service.keep(request_id, person, reason, email)
+        try:
+            return await self._service.keep(request_id, person, reason, email)
+        except errors.AlreadyHandled as error:
+            raise await self._handled(error.request) from error
 
     async def withdraw(self, request_id: str, actor: Actor) -> Request:
         return await self._service.withdraw(request_id, self._directory.acting_by_id(actor))
@@ -72,7 +76,7 @@ class Decisions:
         """Raise why the actor may not decide about the request, or that it left `state`."""
         request = await self._service.requests.get(request_id)
         if request.state is not state:
-            raise errors.AlreadyHandled(request)
+            raise await self._handled(request)
         person = await self._approver(request, actor)
         policy = self._service.projects.policy(request.ref)
         if request.by_bot:
@@ -81,6 +85,14 @@ class Decisions:
             refusal = rules.may_decide(policy, request.requester, person)
         if refusal:
             raise refusal
+
+    async def _handled(self, request: Request) -> errors.AlreadyHandled:
+        """Return the refusal that says who was first, also where that is who started a download."""
+        if request.by_bot and not request.approvals and request.state is not State.KEPT:
+            job = (await self._service.jobs.store.get([request.ref]))[request.ref]
+            if job.asked and job.answer is StarterAnswer.NOT_MINE:
+                return errors.DisownedBefore(request, asked=job.asked)
+        return errors.AlreadyHandled(request)
 
     async def _approver(self, request: Request, actor: Actor) -> ActingPerson:
         """Return the actor, with all that decides whether they are an approver."""

@@ -19,7 +19,7 @@ from bot.slack.blockkit import private
 from bot.slack.channels import Channels
 from bot.slack.client import Identity, Links
 from bot.slack.directory import Directory
-from bot.slack.errors import CALL_ERRORS, internal_error, translate_error
+from bot.slack.errors import CALL_ERRORS, Again, internal_error, translate_error
 from bot.slack.payloads import Interaction, interaction_of
 from bot.slack.plain_text import send_simplified, simplify
 from bot.tasks import BackgroundTasks, run_until_deadline
@@ -139,11 +139,17 @@ class Dependencies:
         """Wait for work before the ack; after the timeout it continues in the background."""
         return await run_until_deadline(work, self.background, self.ack_timeout)
 
-    def start(self, work: Coroutine[Any, Any, None], name: str, by: Interaction) -> None:
-        """Run work in the background; an unexpected error is reported privately."""
+    def start(
+        self,
+        work: Coroutine[Any, Any, None],
+        name: str,
+        by: Interaction,
+        again: Again | None = None,
+    ) -> None:
+        """Run work in the background; an unexpected error is reported privately, with `again`."""
 
         def report(reference: str) -> Coroutine[Any, Any, None]:
-            return self.replies.send(by, internal_error(reference, by.again))
+            return self.replies.send(by, internal_error(reference, again))
 
         self.background.start(work, name, report)
 

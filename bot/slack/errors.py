@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeAlias
 
 import aiohttp
 from slack_sdk.errors import SlackApiError
@@ -11,7 +11,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from bot.cancellation import errors
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import NO_ONE
-from bot.slack import blockkit, mrkdwn
+from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.client import Links, code_of
 from bot.slack.deployment import command_code
 
@@ -19,6 +19,7 @@ from bot.slack.deployment import command_code
 CALL_ERRORS = (SlackApiError, aiohttp.ClientError, OSError)
 #: Errors of Slack, Atlas or the database after which the same may be done at the next try.
 TRANSIENT = (errors.RightsNotChecked, errors.StorageError, errors.RateLimitReserved)
+Again: TypeAlias = tuple[str, str]  #: the action id and the value of a button that tries again
 DEFAULT_RETRY_AFTER = 5.0  #: seconds to wait after a 429 without `Retry-After`
 MAX_RETRY_AFTER = 60.0  #: seconds to wait after a 429 at most
 
@@ -212,7 +213,19 @@ def internal_error_text(reference: str) -> str:
     )
 
 
-def internal_error(reference: str, again: tuple[str, str] | None) -> dict[str, Any]:
+def button_of(body: Mapping[str, Any]) -> Again | None:
+    """Return the button that repeats a command or a click, where one can."""
+    action: Mapping[str, Any] = next(iter(body.get("actions") or ()), {})
+    if "command" in body:
+        action = {"action_id": ids.COMMAND, "value": str(body.get("text") or "")}
+    action_id, value = action.get("action_id"), action.get("value")
+    # A dialog's own button needs that dialog, and a picker has no value.
+    if action_id == ids.TRY_AGAIN or not isinstance(value, str) or len(value) > blockkit.VALUE:
+        return None
+    return str(action_id), value
+
+
+def internal_error(reference: str, again: Again | None) -> dict[str, Any]:
     """Say privately that something failed; `again` is of the button that does it once more."""
     message = blockkit.private(internal_error_text(reference))
     message["blocks"] += [try_again(*again)] if again else []
@@ -257,6 +270,8 @@ def sentence_for(error: Exception, links: Links | None = None) -> str:
             hint = f"That was {by}, {mrkdwn.date(request.reviewed_at)}."
         case errors.RequestExpired(request=request):
             hint = f"It ended {mrkdwn.date(request.expires_at)}."
+        case errors.DisownedBefore(request=request, asked=asked):
+            hint = f"That was {mrkdwn.person(asked)}. {mrkdwn.request_status(request)}"
         case errors.StateConflict(request=request):
             hint = mrkdwn.request_status(request)
         case errors.ChannelNotAllowed(channels=channels):
@@ -264,7 +279,12 @@ def sentence_for(error: Exception, links: Links | None = None) -> str:
         case errors.NotTheRequester(requester=requester):
             hint = f"That is {mrkdwn.person(requester)}."
         case errors.NotAllowed(ask=ask) if ask not in {None, NO_ONE}:
-            hint = f"This may be done by {mrkdwn.people(ask)}: please ask one of them."
+            who, is_one = (
+                mrkdwn.people(ask),
+                len(ask.users) == 1 and not (ask.groups or ask.everyone),
+            )
+            hint = f"This may be done by {who}: please ask one of them."
+            hint = f"Please ask {who}, who may do this." if is_one else hint
         case _:
             return sentence
     return f"{sentence} {hint}"

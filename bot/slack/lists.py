@@ -22,7 +22,7 @@ from bot.slack.client import Links
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import command_code
 from bot.slack.directory import Directory
-from bot.slack.errors import other_version, private_refusal, try_again
+from bot.slack.errors import button_of, other_version, private_refusal, try_again
 from bot.slack.grammar import job_value
 from bot.slack.payloads import Actor, Interaction
 from bot.storage.history import PastRequest
@@ -47,7 +47,7 @@ def register(app: "AsyncApp", deps: Dependencies) -> None:
             deps.reply(body, other_version("button"))
             return
         by = deps.interaction(body)
-        deps.start(show_jobs(deps, by, cluster or None, int(start)), "list", by)
+        deps.start(show_jobs(deps, by, cluster or None, int(start)), "list", by, button_of(body))
 
     app.action(ids.MORE)(more)
 

@@ -152,6 +152,14 @@ def people(who: People) -> str:
     return join([*groups, *map(person, sorted(who.users))], MAX_PEOPLE) or "no one"
 
 
+def one_of(who: People) -> str:
+    """Mention the people of whom one is to do something, or the only one."""
+    if who.everyone:
+        return "any full member of this workspace"
+    is_one = len(who.users) == 1 and not who.groups
+    return people(who) if is_one else f"one of {people(who)}"
+
+
 def join(items: Iterable[str], limit: int | None = None, rest: str = "more") -> str:
     """Join items as in a sentence: `a, b and c`, or `a, b and 7 more` after `limit` of them."""
     names = [*items]

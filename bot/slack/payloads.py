@@ -8,7 +8,7 @@ from typing import Any
 from bot.cancellation.people import Kind
 from bot.log_config import current_request_id, is_request_id
 from bot.slack import ids
-from bot.slack.blockkit import METADATA, VALUE
+from bot.slack.blockkit import METADATA
 from bot.slack.client import Identity
 
 #: The buttons of a card; their value is the request's id.
@@ -60,8 +60,6 @@ class Interaction:
     channel_id: str | None = None
     response_url: str | None = None
     trigger_id: str = ""  #: opens one dialog; empty where the payload has none
-    #: The action id and the value of a button that does the same; None where no button can.
-    again: tuple[str, str] | None = None
 
     @property
     def channel(self) -> str:
@@ -75,20 +73,7 @@ def interaction_of(body: Mapping[str, Any], identity: Identity) -> Interaction:
         channel_id=channel_of(body),
         response_url=body.get("response_url"),
         trigger_id=str(body.get("trigger_id") or ""),
-        again=button_of(body),
     )
-
-
-def button_of(body: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return the action id and the value of a button that repeats a command or a click."""
-    action = _action(body)
-    if "command" in body:
-        action = {"action_id": ids.COMMAND, "value": str(body.get("text") or "")}
-    action_id, value = action.get("action_id"), action.get("value")
-    # A dialog's own button needs that dialog, and a picker has no value.
-    if action_id == ids.TRY_AGAIN or not isinstance(value, str) or len(value) > VALUE:
-        return None
-    return str(action_id), value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

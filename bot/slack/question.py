@@ -111,8 +111,8 @@ def _answered(job: Job, policy: Policy) -> list[str]:
         case StarterAnswer.MINE:
             return [CLAIMED]
         case StarterAnswer.NOT_MINE:
-            whom = "your security team, and one of the people who may cancel the download"
-            return [DISOWNED.format(whom=f"{whom}: {mrkdwn.people(policy.approvers)}")]
+            approver = f"{mrkdwn.one_of(policy.approvers)}, who may cancel the download"
+            return [DISOWNED.format(whom=f"your security team, and {approver}")]
     return []
 
 

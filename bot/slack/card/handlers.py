@@ -15,7 +15,7 @@ from bot.slack.decisions import Decision, Decisions, decide_when_possible
 from bot.slack.dependencies import Dependencies, OnHomeClick
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.calls import Dialog
-from bot.slack.errors import private_refusal
+from bot.slack.errors import button_of, private_refusal
 from bot.slack.payloads import is_in_home
 from bot.tasks import log_errors, run_until_deadline
 
@@ -55,13 +55,13 @@ class Click:
         self._deps = deps
         self._in_home, self._publish_home = is_in_home(body), partial(on_home_click, deps, body)
         self._action_id = str(action["action_id"])
-        self._by = deps.interaction(body)
+        self._by, self._again = deps.interaction(body), button_of(body)
         self._request_id = str(action.get("value") or "")
         #: None in the Home tab and in private messages.
         self._message = None if container.get("is_ephemeral") else container.get("message_ts")
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        self._deps.start(work, "click", self._by)
+        self._deps.start(work, "click", self._by, self._again)
 
     async def decide(self, decision: Decision) -> None:
         """Carry out a decision before the ack, and report its result afterwards."""

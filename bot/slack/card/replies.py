@@ -32,7 +32,7 @@ MAY_KEEP = "May keep it: {who}. *Keep it* and *Cancel it now* are on the card."
 MAY_CANCEL = "May cancel it: {who}."
 
 COULD_HAVE_APPROVED = (
-    f"Could have approved: {{who}}. One of them reads the card and clicks *{MARK}*."
+    f"Could have approved: {{who}}. Please read the card, and click *{MARK}*: one review is enough."
 )
 
 

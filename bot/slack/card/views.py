@@ -171,7 +171,7 @@ def _asked(request: Request, who: str, *, is_over: bool) -> list[str]:
         asked += f"\n{mrkdwn.quote(request.ask.reason)}{removed}"
     if not request.acted_alone:
         return [asked, _approvals(request, who, is_over=is_over)]
-    review = f"To be reviewed by one of* {who}"
+    review = f"Waits for one review* by {who}"
     if request.reviewed_by and request.reviewed_at:
         reviewer = mrkdwn.person(request.reviewed_by)
         review = f"Reviewed by* {reviewer}, {mrkdwn.date(request.reviewed_at)}"

@@ -215,7 +215,11 @@ class Flow:
             if names:
                 self._add(cluster_picker(names))
             meant = mrkdwn.did_you_mean(difflib.get_close_matches(cluster, names))
-            why = f":warning: {name}: {mrkdwn.escape(str(jobs))}{meant}"
+            why = f"{name}: {mrkdwn.escape(str(jobs))}"
+            if isinstance(jobs, ClusterNotFound) and names:
+                project_name = mrkdwn.one_line(project.name)
+                why = f"{project_name} has no cluster {name}: choose one of its clusters."
+            why = f":warning: {why}{meant}"
             return views.note(why, again=not self.pickers)
         self._add(cluster_picker(names, cluster))
         if jobs:

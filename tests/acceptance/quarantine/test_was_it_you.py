@@ -14,8 +14,9 @@ NOT_MINE = "cancel_restore_not_mine"
 
 
 async def test_download_that_its_starter_disowns_is_cancelled_at_once(tmp_path: Path) -> None:
+    """A keep that comes later is refused with the name of who answered."""
     async with open_quarantine(tmp_path, BOT_QUARANTINE_GRACE="600") as env:
-        job, _ = await quarantined(env, Actor.user("Ada@Example.com"))
+        job, card = await quarantined(env, Actor.user("Ada@Example.com"))
         state = env.slack.state
 
         def questions() -> list[Json]:
@@ -31,3 +32,7 @@ async def test_download_that_its_starter_disowns_is_cancelled_at_once(tmp_path: 
         events = [line for chain in record_of(env.folder).values() for line in chain]
         disowned = [line["actor"] for line in events if line["event"] == "download:disowned"]
         assert disowned == [ADA]
+        request = card["metadata"]["event_payload"]["request"]
+        await env.send_command("abe", f"keep {request} it is ours")
+        (refused,) = await env.wait_for_ephemerals("abe")
+        assert "answered that it was not they, so the bot cancels it. That was @Ada." in refused

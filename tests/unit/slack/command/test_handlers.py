@@ -92,7 +92,7 @@ async def test_dialog_of_a_misspelled_keyword_opens_while_the_trigger_is_valid(
     await bolt.background.drain(1.0)
 
     assert bolt.private == []
-    assert "`hepl`: There is no such cluster in the project" in words(bolt.shown[-1])
+    assert "shop-prod has no cluster `hepl`: choose one of its clusters." in words(bolt.shown[-1])
 
 
 async def test_project_name_matches_in_any_case(new_bolt: NewBolt) -> None:
