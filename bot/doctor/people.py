@@ -172,84 +172,82 @@ def lookup_failure(subject: Subject, code: str) -> CheckResult:
     return subject.problem(message, "Try again in a minute.")
 
 
-@dataclass(frozen=True, slots=True)
-class IdChecks:
-    """The checks of the ids in the settings; the directory remembers what it read for several."""
+async def _channel(directory: Directory, subject: Subject, named: NamedId) -> CheckResult:
+    """Check that the bot can post in a channel, and that the channel is internal."""
+    if is_direct(named.id):
+        return subject.unchecked("it is a direct message, which the bot has no scope to read")
+    answer = await directory.client.conversations_info(channel=named.id)
+    found: Mapping[str, Any] = answer.get("channel") or {}
+    place = read_channel(found, posts_anywhere=directory.identity.posts_anywhere)
+    name = f"#{found.get('name') or named.id}"
+    if found.get("is_archived"):
+        return subject.problem(f"{name} is archived", "Set another channel, or unarchive it.")
+    if named.needed and not place.can_post:
+        return subject.problem(f"the bot cannot post in {name}: {place.why}", INVITE)
+    if place.is_shared:
+        hint = "Verify that they may see what is cancelled, and why."
+        return subject.warning(f"people of another organization can read {name}", hint)
+    posts = "the bot can post there" if place.can_post else "cards go to the audit channel"
+    return subject.ok(f"{name}: {posts}")
 
-    directory: Directory
 
-    async def channel(self, subject: Subject, named: NamedId) -> CheckResult:
-        """Check that the bot can post in a channel, and that the channel is internal."""
-        if is_direct(named.id):
-            return subject.unchecked("it is a direct message, which the bot has no scope to read")
-        answer = await self.directory.client.conversations_info(channel=named.id)
-        found: Mapping[str, Any] = answer.get("channel") or {}
-        place = read_channel(found, posts_anywhere=self.directory.identity.posts_anywhere)
-        name = f"#{found.get('name') or named.id}"
-        if found.get("is_archived"):
-            return subject.problem(f"{name} is archived", "Set another channel, or unarchive it.")
-        if named.needed and not place.can_post:
-            return subject.problem(f"the bot cannot post in {name}: {place.why}", INVITE)
-        if place.is_shared:
-            hint = "Verify that they may see what is cancelled, and why."
-            return subject.warning(f"people of another organization can read {name}", hint)
-        posts = "the bot can post there" if place.can_post else "cards go to the audit channel"
-        return subject.ok(f"{name}: {posts}")
+async def _user(directory: Directory, subject: Subject, named: NamedId) -> CheckResult:
+    answer = await directory.client.users_info(user=named.id)
+    found = answer.get("user") or {}
+    kind, name = kind_of(found, directory.identity), f"@{found.get('name') or named.id}"
+    if kind in UNABLE:
+        return subject.warning(f"{name} is {UNABLE[kind]}", TAKE_OUT)
+    if kind in UNUSUAL:
+        hint = f"If this is not intended: {TAKE_OUT}"
+        return subject.warning(f"{name} is {UNUSUAL[kind]}", hint)
+    return subject.ok(f"{name} is a full member")
 
-    async def user(self, subject: Subject, named: NamedId) -> CheckResult:
-        answer = await self.directory.client.users_info(user=named.id)
-        found = answer.get("user") or {}
-        kind, name = kind_of(found, self.directory.identity), f"@{found.get('name') or named.id}"
-        if kind in UNABLE:
-            return subject.warning(f"{name} is {UNABLE[kind]}", TAKE_OUT)
-        if kind in UNUSUAL:
-            hint = f"If this is not intended: {TAKE_OUT}"
-            return subject.warning(f"{name} is {UNUSUAL[kind]}", hint)
-        return subject.ok(f"{name} is a full member")
 
-    async def group(self, subject: Subject, named: NamedId) -> CheckResult:
-        members = await self.directory.members_of([named.id])
-        if not members:
-            return subject.warning("it has no members", "Add people to the group, or set another.")
-        return subject.ok(f"it has {len(members)} {'member' if len(members) == 1 else 'members'}")
+async def _group(directory: Directory, subject: Subject, named: NamedId) -> CheckResult:
+    members = await directory.members_of([named.id])
+    if not members:
+        return subject.warning("it has no members", "Add people to the group, or set another.")
+    return subject.ok(f"it has {len(members)} {'member' if len(members) == 1 else 'members'}")
 
-    async def approvers(self, subject: Subject, part: PolicyPart) -> CheckResult:
-        """Check whether requests of a project can be approved."""
-        policy = part.policy
-        approvers, requesters = policy.approvers, policy.requesters
-        if approvers.everyone:
-            return subject.ok(f"{policy.approvals} required; every full member may approve")
-        named = await self.directory.current_people(approvers.users, (), MAX_AGE)
-        able = await self.directory.full_members_of(approvers.groups, policy.approvals + 1)
-        asking = await self.directory.members_of(requesters.groups)
-        able |= {user for user, person in named.items() if person.kind not in UNABLE}
-        known = None if requesters.everyone else requesters.users | asking
-        return check_approvers(subject, policy, able, known)
 
-    async def direct_messages(self, subject: Subject, part: PolicyPart) -> CheckResult:
-        """Count the approvers who get the card of a request directly, by the rules of notices."""
-        policy = part.policy
-        if not policy.notify_approvers:
-            name = part.setting("notify_approvers")
-            return subject.warning(f"no approver gets any ({name})", TURN_ON)
-        people = await self.directory.candidates(policy.first_approvers)
-        notified = possible_approvers(policy, people)
-        if not notified:
-            return subject.warning("no approver gets any", NAME_APPROVERS)
-        if len(notified) > MAX_RECIPIENTS:
-            message = f"{MAX_RECIPIENTS} approvers get the card of a request, and others get none"
-            return subject.warning(message, FEWER)
-        gets = "1 approver gets" if len(notified) == 1 else f"{len(notified)} approvers get"
-        return subject.ok(f"{gets} the card of a request")
+async def _approvers(directory: Directory, subject: Subject, part: PolicyPart) -> CheckResult:
+    """Check whether requests of a project can be approved."""
+    policy = part.policy
+    approvers, requesters = policy.approvers, policy.requesters
+    if approvers.everyone:
+        return subject.ok(f"{policy.approvals} required; every full member may approve")
+    named = await directory.current_people(approvers.users, (), MAX_AGE)
+    able = await directory.full_members_of(approvers.groups, policy.approvals + 1)
+    asking = await directory.members_of(requesters.groups)
+    able |= {user for user, person in named.items() if person.kind not in UNABLE}
+    known = None if requesters.everyone else requesters.users | asking
+    return check_approvers(subject, policy, able, known)
+
+
+async def _direct_messages(directory: Directory, subject: Subject, part: PolicyPart) -> CheckResult:
+    """Count the approvers who get the card of a request directly, by the rules of notices."""
+    policy = part.policy
+    if not policy.notify_approvers:
+        name = part.setting("notify_approvers")
+        return subject.warning(f"no approver gets any ({name})", TURN_ON)
+    people = await directory.candidates(policy.first_approvers)
+    notified = possible_approvers(policy, people)
+    if not notified:
+        return subject.warning("no approver gets any", NAME_APPROVERS)
+    if len(notified) > MAX_RECIPIENTS:
+        message = f"{MAX_RECIPIENTS} approvers get the card of a request, and others get none"
+        return subject.warning(message, FEWER)
+    gets = "1 approver gets" if len(notified) == 1 else f"{len(notified)} approvers get"
+    return subject.ok(f"{gets} the card of a request")
 
 
 #: The checks by name, in the order of the report.
-CHECKS: Mapping[str, Callable[[IdChecks, Subject, Any], Awaitable[CheckResult]]] = {
-    "channel": IdChecks.channel,
-    "user": IdChecks.user,
-    "group": IdChecks.group,
-    "approvers": IdChecks.approvers,
-    "direct_messages": IdChecks.direct_messages,
+CHECKS: Mapping[str, Callable[[Directory, Subject, Any], Awaitable[CheckResult]]] = {
+    "channel": _channel,
+    "user": _user,
+    "group": _group,
+    "approvers": _approvers,
+    "direct_messages": _direct_messages,
 }
 
 
@@ -259,7 +257,6 @@ async def run_id_checks(
     """Run a few checks at a time; None, where the bot token is refused, leaves them unchecked."""
     if directory is None:
         return [subject.unchecked(LOCKED) for subject, _ in planned]
-    checks = IdChecks(directory)
     slots, now = asyncio.Semaphore(MAX_CONCURRENT_CALLS), asyncio.get_running_loop().time
     deadline = now() + IDS_TIMEOUT
 
@@ -269,7 +266,7 @@ async def run_id_checks(
 
     async def checked(subject: Subject, what: NamedId | PolicyPart) -> CheckResult:
         try:
-            return await CHECKS[subject.check](checks, subject, what)
+            return await CHECKS[subject.check](directory, subject, what)
         except CALL_ERRORS as error:
             return lookup_failure(subject, translate_error(error).code)
         except RightsNotChecked as error:
