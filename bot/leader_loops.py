@@ -28,6 +28,7 @@ from bot.slack.directory import Directory
 from bot.slack.outbox.messages import MessageBuilder
 from bot.slack.outbox.rate_limits import EDIT
 from bot.slack.outbox.worker import Outbox
+from bot.storage.event_store import WebhookStore
 from bot.storage.history import History
 from bot.storage.job_store import JobStore
 from bot.storage.notice_store import ClaimStore, NoticeStore
@@ -36,7 +37,6 @@ from bot.storage.quarantine_store import QuarantineStore
 from bot.storage.replicas import LeaderLease
 from bot.storage.request_store import RequestStore
 from bot.storage.watch_store import WatchStore
-from bot.storage.webhook_store import WebhookStore
 from bot.tasks import Loop, repeat
 from bot.wiring import CoreServices
 

@@ -25,7 +25,7 @@ from bot.atlas.transport import open_transport
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.events import Recorded, readable_fields
 from bot.storage.database import wall_clock
-from bot.storage.webhook_store import Backlog, WebhookStore
+from bot.storage.event_store import Backlog, WebhookStore
 from bot.tasks import cancel_and_wait, log_errors, wait_up_to
 from bot.timings import DEFAULT_TIMINGS, Timings, backoff
 

@@ -32,7 +32,7 @@ from bot.cancellation.job import (
 from bot.cancellation.lifecycle import UNDECIDED, Card, Request, State
 from bot.cancellation.starter import FEED_DELAY, NOT_READ, REACH, StartedBy
 from bot.storage import queries
-from bot.storage.download_events import record_download
+from bot.storage.event_store import record_download
 from bot.storage.posts import NO_DELAY, announce, refresh_card
 from bot.storage.tables import (
     JOB,

@@ -16,7 +16,7 @@ from bot.cancellation.people import ActingPerson, Person
 from bot.cancellation.policy import answer_refusal
 from bot.cancellation.posts import Notice, PostKind
 from bot.storage import queries
-from bot.storage.download_events import record_about_job
+from bot.storage.event_store import record_about_job
 from bot.storage.job_store import change, to_job
 from bot.storage.posts import announcements, new_announcement, new_job_post, recipients_about
 from bot.storage.request_writer import CHANGE_DUE, UPDATE_REQUEST

@@ -178,7 +178,7 @@ VALUES_AND_ERRORS = {
 #: Queries, messages and rates of calls: what they get wrong delays or hides, and changes nothing.
 DATABASE = {"bot.storage", "bot.storage.database", "bot.storage.tables", "bot.storage.queries"}
 DATABASE |= {"bot.storage.posts", "bot.storage.job_store", "bot.storage.history"}
-DATABASE |= {"bot.storage.download_events"}
+DATABASE |= {"bot.storage.event_store"}
 READS = {"bot.services.jobs", "bot.services.job_search", "bot.services.rate_limit"}
 TECHNIQUE = {"bot.atlas.http", "bot.slack.client", "bot.slack.receivers.payloads"}
 TECHNIQUE |= {"bot.tasks", "bot.log_config"}

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, event
 
 from bot.cancellation.posts import PostKind
 from bot.storage import queries
+from bot.storage.event_store import next_unposted, oldest_unposted
 from bot.storage.history import NEWEST_OF_PROJECT, old_posts
 from bot.storage.job_store import WITH_ID, jobs_among
 from bot.storage.lease_store import runnable_requests
@@ -17,7 +18,6 @@ from bot.storage.outbox_store import DUE_POSTS, LONGEST_DELAY
 from bot.storage.posts import SHOW_JOB, SHOW_REQUEST, announcements
 from bot.storage.request_store import COUNT_OPEN, lock_expired
 from bot.storage.watch_store import clusters_with_open_jobs, downloads_seen, jobs_of
-from bot.storage.webhook_store import next_unposted, oldest_unposted
 from tests.integration.storage.conftest import Stores
 from tests.support.clock import NOON
 from tests.support.domain import JOB_ID, PROJECT_ID, job_ref

@@ -11,8 +11,8 @@ from pydantic import SecretStr
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Request
 from bot.storage.database import Database, wall_clock
+from bot.storage.event_store import WebhookStore
 from bot.storage.request_store import RequestStore
-from bot.storage.webhook_store import WebhookStore
 from bot.timings import Timings
 from bot.webhook import WebhookClient, WebhookWorker
 from tests.support.domain import RINA, a_request
