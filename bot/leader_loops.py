@@ -71,16 +71,18 @@ class LeaderLoops:
             clock,
             services.owner,
             self._quarantine,
-            on_seen=self._set_downloads_seen,
+            on_seen=partial(self._report, metrics.set_downloads_seen),
+            on_disowned=partial(self._report, metrics.set_downloads_disowned),
             on_state_entered=on_state,
             fence=fence,
         )
         self._claims = ClaimStore(database, clock, on_step=metrics.count_question, fence=fence)
         self._jobs = replace(services.jobs, store=JobStore(database, clock, fence=fence))
 
-    def _set_downloads_seen(self, project_id: str, count: int) -> None:
+    def _report(self, report: Callable[[str, int], None], project_id: str, count: int) -> None:
+        """Report a number of a project by its name."""
         if project := self._core.projects.get_or_none(project_id):
-            self._core.metrics.set_downloads_seen(project.name, count)
+            report(project.name, count)
 
     def without_slack(self) -> Mapping[str, Loop]:
         """Return the loops that do not ask Slack, by their names."""

@@ -53,6 +53,7 @@ class EventName(StrEnum):
     DOWNLOAD_ENDED = "download:ended"  #: it was cancelled, expired, finished or failed
     DOWNLOAD_CLAIMED = "download:claimed"  #: the person who was asked started it
     DOWNLOAD_DISOWNED = "download:disowned"  #: the person who was asked did not start it
+    RESTORE_SEEN = "restore:seen"  #: the watch listed a restore into another project first
     CARD_MOVED = "slack:card_moved"  #: the card goes to another channel, since posting failed
     POST_DROPPED = "slack:post_dropped"  #: a message could not be delivered anywhere
 

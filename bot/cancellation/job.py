@@ -106,6 +106,12 @@ class Job:
         return self.state if self.state.is_over and self.state is not JobState.GONE else None
 
     @property
+    def is_new_restore(self) -> bool:
+        """Whether it is announced as a restore into another project: the watch lists no others."""
+        is_restore = self.shown and self.shown.delivery_type != DeliveryType.DOWNLOAD
+        return bool(is_restore) and not self.was_running
+
+    @property
     def beyond_limit(self) -> bool:
         """Whether it is not quarantined because of the limit."""
         return self.quarantine is QuarantineDecision.BEYOND_LIMIT
@@ -169,7 +175,7 @@ class Job:
         job = self.observe(now, read, read_at=listing.read_at)
         is_history = listing.first or self.shown is not None
         is_new = listing.is_watched and not (job.state.is_over and is_history)
-        announce = self.version > 0 or is_new
+        announce = self.version > 0 or (is_new and is_download(read))
         job = replace(job, version=max(job.version, int(announce)))
         if self.shown:
             return job
@@ -234,15 +240,34 @@ def compare(listing: Listing, known: Mapping[str, Job]) -> list[Job]:
     the bot was down. The first read of a cluster announces no such jobs, because they are history.
     Jobs that could not be read are not gone.
     """
-    downloads = [each for each, read in listing.jobs.items() if is_download(read)][::-1]
+    downloads = [each for each, read in listing.jobs.items() if is_download(read)]
     present = {*known} if "" in listing.unread else {*listing.unread, *listing.jobs}
     gone = [
         job_id
         for job_id, job in known.items()
         if job_id not in present and job.shown and not job.state.is_over
     ]
-    pairs = [(known[each], known[each].listed(listing)) for each in [*downloads, *gone]]
+    return _changed(listing, known, [*downloads[::-1], *gone])
+
+
+def compare_restores(listing: Listing, known: Mapping[str, Job]) -> list[Job]:
+    """Return the restores into another project that are new or have another state, oldest first.
+
+    The first read of a cluster for them announces none: neither those that run nor history.
+    """
+    elsewhere = [each for each, read in listing.jobs.items() if leaves(known[each].ref, read)]
+    return _changed(listing, known, elsewhere[::-1])
+
+
+def _changed(listing: Listing, known: Mapping[str, Job], job_ids: Collection[str]) -> list[Job]:
+    pairs = [(known[each], known[each].listed(listing)) for each in job_ids]
     return [after for job, after in pairs if job.shown is None or job.state is not after.state]
+
+
+def leaves(ref: JobRef, read: RestoreJob) -> bool:
+    """Whether it restores into another project than its own; not if Atlas names no project."""
+    target = (read.target_project_id or ref.project_id).lower()
+    return not is_download(read) and target != ref.project_id
 
 
 def is_download(read: RestoreJob) -> bool:
@@ -254,6 +279,8 @@ def events_to_record(
 ) -> Iterator[tuple[EventName, Mapping[str, Any]]]:
     """Yield the events that are true of an announced job and not `recorded`, with their details.
 
+    A restore into another project has one event.
+
     `was_cancelled` is whether a DELETE of the bot may have ended it: then it may read failed too.
     """
     for name, detail in _true_of(job, was_cancelled=was_cancelled):
@@ -263,6 +290,12 @@ def events_to_record(
 
 def _true_of(job: Job, *, was_cancelled: bool) -> Iterator[tuple[EventName, dict[str, Any]]]:
     started = job.ref.started_at.isoformat()
+    if job.shown and job.is_new_restore:
+        project, _, cluster = (job.shown.target or "").partition("/")
+        target = {"target_project": project, "target_cluster": cluster}
+        kind = job.shown.delivery_type
+        yield EventName.RESTORE_SEEN, {"started": started, "type": kind, **target}
+        return
     yield EventName.SEEN, {"started": started, "before_watch": job.was_running}
     starter = job.started_by.starter
     if starter and starter.certain:

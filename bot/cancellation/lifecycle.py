@@ -56,13 +56,13 @@ class JobFingerprint:
 
     @classmethod
     def of(cls, job: RestoreJob) -> "JobFingerprint":
-        target = f"{job.target_project_id or '?'}/{job.target_cluster_name}"
+        target = f"{job.target_project_id or '?'}/{job.target_cluster_name or '?'}"
         return cls(
             delivery_type=str(job.delivery_type),
             snapshot_id=job.snapshot_id,
             snapshot_time=job.snapshot_time,
             cancellable=job.can_be_cancelled,
-            target=target if job.target_cluster_name else None,
+            target=target if job.target_cluster_name or job.target_project_id else None,
             link_is_live=job.link_is_live,
             expires_at=job.link_expires_at,
         )

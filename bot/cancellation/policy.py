@@ -57,8 +57,8 @@ class Policy:
     #: Where new downloads are announced; empty: they are on record only; None: not watched.
     watch_channel: str | None = None
     quarantine: QuarantinePolicy = NO_QUARANTINE  #: of new downloads that no approver keeps
-    #: Whether who started an announced download is asked if it was they.
-    ask_starter: bool = True
+    ask_starter: bool = True  #: whether who started an announced download is asked about it
+    watch_restores: bool = False  #: whether restores into other projects are announced
     note: str = ""  #: for the people who decide
 
     @property
@@ -144,9 +144,8 @@ def may_review(policy: Policy, request: Request, person: Person) -> NotAllowed |
 
 def may_use_channel(policy: Policy, channel: str) -> NotAllowed | None:
     """Return why the command does not work in `channel`; direct messages are channels too."""
-    if not policy.channels or channel in policy.channels:
-        return None
-    return errors.ChannelNotAllowed(channels=policy.channels)
+    may = not policy.channels or channel in policy.channels
+    return None if may else errors.ChannelNotAllowed(channels=policy.channels)
 
 
 def may_decide(policy: Policy, requester: str, person: Person) -> NotAllowed | None:
@@ -188,9 +187,8 @@ def may_withdraw(request: Request, person: Person) -> NotAllowed | None:
     appear under several workspaces, so the id decides.
     """
     elsewhere = person.kind is Kind.OUTSIDER and person.team != request.team
-    if request.requester in person.ids and not elsewhere:
-        return None
-    return errors.NotTheRequester(requester=request.requester)
+    may = request.requester in person.ids and not elsewhere
+    return None if may else errors.NotTheRequester(requester=request.requester)
 
 
 def may_retry(policy: Policy, request: Request, person: Person) -> NotAllowed | None:
@@ -255,9 +253,8 @@ def check_enough_approvers(
     able = policy.approvers.users | (members or frozenset())
     if not policy.self_approval:
         able -= {requester}
-    if len(able) < policy.approvals:
-        return errors.TooFewApprovers(needed=policy.approvals, able=len(able))
-    return None
+    too_few = errors.TooFewApprovers(needed=policy.approvals, able=len(able))
+    return too_few if len(able) < policy.approvals else None
 
 
 def email_to_ask(policy: Policy, job: Job) -> str | None:

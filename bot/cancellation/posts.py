@@ -27,8 +27,13 @@ class PostKind(StrEnum):
     DIRECT = "direct"  #: a direct message to one person about a request
     COPY = "copy"  #: the card of a waiting request as a direct message to one approver
     ANNOUNCEMENT = "announcement"  #: a watched job
+    RESTORE = "restore"  #: a restore into another project; replicas of 1.0 know no such row
     QUESTION = "question"  #: asks the starter of a watched job, in a direct message
     ALARM = "alarm"  #: the starter says that it was not they, in the announcement's thread
+
+
+#: The kinds that are announced in the watch channel.
+ANNOUNCEMENTS = frozenset({PostKind.ANNOUNCEMENT, PostKind.RESTORE})
 
 
 class PostState(StrEnum):

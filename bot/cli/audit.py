@@ -42,6 +42,7 @@ DETAILS = (
 SUMMARY_HEADERS = (
     *("Project", "Downloads", "Started by", "Kept", "Cancelled before the link", "after the link"),
     *("Would have been cancelled", "Seconds to announcement, median", "worst"),
+    "Restores into other projects",
 )
 
 ACTOR_ID = re.compile(r"[UW][A-Z0-9]+|cli:.+")

@@ -134,6 +134,7 @@ KNOWN = Job(
     shown=JobFingerprint.of(JOB),
     quarantine=QuarantineDecision.BEYOND_LIMIT,
 )
+RESTORE = replace(JobFingerprint.of(JOB), target=f"{'a' * 24}/{'x' * 64}")
 DISOWNED = replace(KNOWN, asked=USER, answer=StarterAnswer.NOT_MINE)
 ASK = Ask(ref=REF, shown=JobFingerprint.of(JOB), asked_in=CHANNEL, reason=REASON)
 REQUEST = Request(
@@ -199,6 +200,8 @@ def _messages(links: Links) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "reply in a thread", replies.message(_post(EventName.CHECK_FAILED), POLICY)
     yield "direct message", replies.direct_message(_post(EventName.ACTED_ALONE), links)
     yield "announcement", announcement.message(KNOWN, NAME, links)
+    restore = announcement.restore_message(replace(KNOWN, shown=RESTORE), NAME, links, "&" * 200)
+    yield "announcement of a restore", restore
     yield "question to a starter", question.message(DISOWNED, NAME, POLICY)
     yield "list of jobs", lists.job_list(FOUND, REF.cluster_name, 20, dict.fromkeys([REF], KNOWN))
     yield "list of requests", lists.request_list(PAST, {REF.project_id: NAME}, links)

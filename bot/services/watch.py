@@ -78,7 +78,7 @@ class Watcher:
         self._soon: set[str] = set()  # clusters that are read again before the next round
         self._failing: set[str] = set()
         self._unread: dict[str, str] = {}
-        self._recorded: dict[str, frozenset[tuple[str, str]]] = {}
+        self._recorded: dict[str, tuple[bool, frozenset[tuple[str, str]]]] = {}
         self._newest: dict[str, str] = {}
 
     async def run(self) -> None:
@@ -269,10 +269,15 @@ class Watcher:
     async def _record_jobs(
         self, name: str, jobs: ReadItems[RestoreJob], read_at: datetime | None = None
     ) -> None:
-        """Compare with the stored jobs, unless the last read found the same states."""
+        """Compare with the stored jobs, unless the last read found the same states.
+
+        The first read for restores counts where the settings have them announced since then, too.
+        """
         unread = [(job_id, UNREAD) for job_id in jobs.unread]
         states = frozenset([*((job.id, str(job.state)) for job in jobs), *unread])
-        if self._recorded.get(name) == states:
+        policy = self.project.policies.of(name)
+        watch_restores = policy.is_watched and policy.watch_restores
+        if self._recorded.get(name) == (watch_restores, states):
             return
         self._report_unread(name, jobs.unread_text("job"))
         self._newest[name] = max((job.id for job in jobs), default="")
@@ -282,9 +287,10 @@ class Watcher:
             jobs,
             jobs.unread,
             read_at=read_at,
-            is_watched=self.project.policies.of(name).is_watched,
+            is_watched=policy.is_watched,
+            watch_restores=watch_restores,
         )
-        self._recorded[name] = states
+        self._recorded[name] = watch_restores, states
         for job in changes:
             place = {"project": self._id, "cluster": name}
             log.info("restore job seen", **place, job=job.ref.job_id, state=str(job.state))

@@ -289,6 +289,8 @@ def _quarantine_warnings(settings: Settings) -> Iterator[str]:
 
 
 def _policy_risks(policy: Policy) -> Iterator[str]:
+    if policy.watch_restores and not policy.is_watched:
+        yield "restores into other projects are not announced: set a channel (BOT_WATCH_CHANNEL)."
     if policy.read_only:
         if not policy.is_watched:
             yield "the bot only watches, and no channel is set (BOT_WATCH_CHANNEL)."

@@ -159,6 +159,9 @@ class ProjectPolicySettings(PolicySettings):
         "they; needs the scope `users:read.email`",
         default=True,
     )
+    watch_restores: Flag = setting(
+        "whether restores into other projects are announced; Atlas cannot cancel one", default=False
+    )
 
 
 POLICY_KEYS = tuple(ProjectPolicySettings.model_fields)

@@ -1,4 +1,4 @@
-"""The announcement of a download restore job (pure)."""
+"""The announcement of a download, or of a restore into another project (pure)."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -36,6 +36,50 @@ BEYOND_LIMIT = (
     "this hour: only people can cancel this one."
 )
 
+#: The first line about a restore into another project, by the state of the job.
+RESTORE_HEADLINES: Mapping[JobState, str] = {
+    JobState.IN_PROGRESS: ":rotating_light: A backup is being restored into another project",
+    JobState.FINISHED: ":rotating_light: A backup was restored into another project",
+    JobState.FAILED: ":information_source: A restore of a backup into another project has failed",
+}
+RESTORE_STARTED = ":rotating_light: A restore of a backup into another project was started"
+#: What people can do about it.
+RESTORE_ADVICE = (
+    "*There is no button: Atlas has no way to cancel a restore.* If it was not agreed:\n"
+    "• In the target project, see who can read the data, remove them, and pause or delete the "
+    "cluster.\n"
+    "• End the Atlas sessions of who started it, and replace the API keys.\n"
+    "• Call the owner of the data. Unless the restore has failed, the data counts as copied."
+)
+
+
+def restore_message(
+    job: Job, project_name: str, links: Links, policy_note: str = ""
+) -> dict[str, Any]:
+    """Build the message about a restore into another project, like that about a download."""
+    ref, shown = job.ref, job.shown
+    headline = RESTORE_HEADLINES.get(job.state, RESTORE_STARTED)
+    target = (shown.target if shown else None) or "?/?"
+    project, _, cluster = target.partition("/")
+    lines = [
+        job_lines.headline(headline, ref, project_name),
+        job_lines.started_line(ref, job),
+        f"*Target* {mrkdwn.code(cluster)} in the project with the id {mrkdwn.code(project)}",
+        *mrkdwn.note(policy_note),
+    ]
+    pages = [
+        mrkdwn.link(links.page_of(project, cluster), "Open the target in Atlas"),
+        mrkdwn.link(links.cluster_page(ref), "Open the source in Atlas"),
+    ]
+    blocks = [
+        blockkit.section("\n".join(lines)),
+        blockkit.section(RESTORE_ADVICE),
+        blockkit.fields(_details(job)),
+        blockkit.context(" · ".join(pages)),
+    ]
+    text = labelled(f"{headline} - {mrkdwn.job(ref)}")
+    return {"text": text, "blocks": blocks, "metadata": metadata(job)}
+
 
 def message(
     job: Job,
@@ -64,17 +108,11 @@ def message(
     else:
         lines += [job_lines.link_line(job), *mrkdwn.note(policy_note)]
     note, buttons = _note(job, links, why_read_only), _buttons(job, why_read_only)
-    details = [
-        *([("Snapshot", mrkdwn.snapshot(job.shown))] if job.shown else []),
-        ("First seen", mrkdwn.date(job.first_seen_at)),
-        *([("End seen", mrkdwn.date(job.changed_at))] if job.state.is_over else []),
-        ("Job id", mrkdwn.code(ref.job_id)),
-    ]
     blocks = [
         blockkit.section("\n".join(lines)),
         *([blockkit.section(note)] if note else []),
         *([blockkit.actions(*buttons)] if buttons else []),
-        blockkit.fields(details),
+        blockkit.fields(_details(job)),
         blockkit.context(mrkdwn.link(links.cluster_page(ref), "Open in Atlas")),
     ]
     text = notification(headline, job, project_name, now)
@@ -88,6 +126,15 @@ def notification(headline: str, job: Job, project_name: str, now: datetime | Non
         notice = job_lines.notice(job.ref, project_name, job, now)
         about = f"{notice} (job {mrkdwn.code(job.ref.job_id)})"
     return blockkit.cut(labelled(f"{headline} - {about}"), blockkit.FALLBACK)
+
+
+def _details(job: Job) -> list[tuple[str, str]]:
+    return [
+        *([("Snapshot", mrkdwn.snapshot(job.shown))] if job.shown else []),
+        ("First seen", mrkdwn.date(job.first_seen_at)),
+        *([("End seen", mrkdwn.date(job.changed_at))] if job.state.is_over else []),
+        ("Job id", mrkdwn.code(job.ref.job_id)),
+    ]
 
 
 def _note(job: Job, links: Links, why_read_only: str) -> str:

@@ -124,8 +124,11 @@ class Links:
 
     def cluster_page(self, ref: JobRef) -> str:
         """Return the URL of the cluster's page in Atlas, which lists its restore jobs."""
+        return self.page_of(ref.project_id, ref.cluster_name)
+
+    def page_of(self, project_id: str, cluster: str) -> str:
         base = self.atlas.rstrip("/")
-        return f"{base}/v2/{quote(ref.project_id)}#/clusters/detail/{quote(ref.cluster_name)}"
+        return f"{base}/v2/{quote(project_id)}#/clusters/detail/{quote(cluster)}"
 
     def card_of(self, request: Request) -> str | None:
         """Return the URL of a request's card, or None until it is posted."""

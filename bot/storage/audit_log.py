@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Row, Select, func, select
 
 from bot.atlas import JobRef
-from bot.cancellation.events import Recorded
+from bot.cancellation.events import EventName, Recorded
 from bot.cancellation.lifecycle import State
 from bot.cancellation.quarantine import WOULD_HAVE
 from bot.cancellation.starter import StartedBy
@@ -39,8 +39,7 @@ class AuditLog:
         is_equal = [audit_events.c[name] == value for name, value in equal.items()]
         page = queries.RECORDED.where(*is_equal).order_by(audit_events.c.id).limit(BATCH_SIZE)
         if since:
-            start = since.astimezone(UTC).isoformat(timespec="milliseconds")
-            page = page.where(audit_events.c.at >= start)
+            page = page.where(audit_events.c.at >= _start(since))
         last, is_full = MIN_ID, True
         while is_full:
             rows = await self.database.read_snapshot(partial(_after, last, page))
@@ -59,6 +58,11 @@ class AuditLog:
         return await self.database.read_snapshot(find_breaks)
 
 
+def _start(since: datetime) -> str:
+    """Return a moment as the events have it."""
+    return since.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
 def _after(last: int, page: Select[Any], db: Connection) -> Sequence[Row[Any]]:
     return db.execute(page.where(audit_events.c.id > last)).all()
 
@@ -67,6 +71,7 @@ T = TypeVar("T")
 NOT_KNOWN = "not known"
 #: Without the downloads of the first read of their cluster.
 _DOWNLOADS = as_stored(jobs).where(jobs.c.was_running.is_not(True), jobs.c.version > 0)
+_RESTORES = as_stored(audit_events).where(audit_events.c.event == EventName.RESTORE_SEEN)
 _REQUESTS = as_stored(requests).order_by(requests.c.created_at)
 
 
@@ -118,17 +123,22 @@ class Summary:
 
 def read_summary(db: Connection, since: datetime | None) -> Summary:
     """Return the figures of each project."""
-    asked, seen = _REQUESTS, _DOWNLOADS
+    asked, seen, into_others = _REQUESTS, _DOWNLOADS, _RESTORES
     if since:
         asked = asked.where(requests.c.created_at >= since)
         seen = seen.where(jobs.c.first_seen_at >= since)
+        into_others = into_others.where(audit_events.c.at >= _start(since))
     damaged: list[str] = []
     about, downloads = defaultdict(list), defaultdict(list)
     for request in _readable(db, asked, _Asked.of, damaged):
         about[request.ref].append(request)
     for download in _readable(db, seen, _Download.of, damaged):
         downloads[download.ref.project_id].append(download)
-    found = [_figures(project, jobs, about) for project, jobs in downloads.items()]
+    restores = Counter(_readable(db, into_others, _project_of, damaged))
+    found = [
+        _figures(project, downloads[project], about, restores[project])
+        for project in {*downloads, *restores}
+    ]
     return Summary(sorted(found, key=itemgetter("project")), damaged)
 
 
@@ -144,6 +154,10 @@ def _readable(
             damaged.append(f"row {row.id} of {table}")
 
 
+def _project_of(row: Row[Any]) -> str:
+    return _text(json.loads(row.detail)["project"])
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(value)
@@ -151,7 +165,10 @@ def _text(value: object) -> str:
 
 
 def _figures(
-    name: str | None, downloads: Sequence[_Download], about: Mapping[JobRef, Sequence[_Asked]]
+    name: str | None,
+    downloads: Sequence[_Download],
+    about: Mapping[JobRef, Sequence[_Asked]],
+    restores: int = 0,
 ) -> dict[str, Any]:
     """Return the figures of one project, from its downloads and the requests `about` them."""
     states, would_have = Counter[tuple[State, bool]](), 0
@@ -174,6 +191,7 @@ def _figures(
         "would_have_been_cancelled": would_have,
         "seconds_to_announcement_median": median(delays) if delays else None,
         "seconds_to_announcement_worst": max(delays, default=None),
+        "restores_into_other_projects": restores,
     }
 
 

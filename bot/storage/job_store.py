@@ -33,7 +33,7 @@ from bot.cancellation.lifecycle import UNDECIDED, Card, Request, State
 from bot.cancellation.starter import FEED_DELAY, NOT_READ, REACH, StartedBy
 from bot.storage import queries
 from bot.storage.event_store import record_download
-from bot.storage.posts import NO_DELAY, announce, refresh_card
+from bot.storage.posts import NO_DELAY, announce, announce_restore, refresh_card
 from bot.storage.tables import (
     JOB,
     JOB_IS_OPEN,
@@ -76,10 +76,10 @@ _ANNOUNCED = (
     .order_by(jobs.c.id.desc())
     .limit(MAX_FOLLOWED)
 )
-#: The announced jobs that changed after `since`, of the newest rows only: jobs are never deleted.
+#: The listed jobs that changed after `since`, of the newest rows only: jobs are never deleted.
 _CHANGED = select(jobs).where(
     jobs.c.id > select(func.max(jobs.c.id) - MAX_FOLLOWED).scalar_subquery(),
-    jobs.c.version > 0,
+    jobs.c.shown != "",
     jobs.c.changed_at > bindparam("since", type_=jobs.c.changed_at.type),
 )
 _LOCK_UNDECIDED = queries.OPEN_REQUEST_FOR.where(requests.c.state.in_(UNDECIDED)).with_for_update()
@@ -185,7 +185,9 @@ def change(uow: UnitOfWork, ref: JobRef, observe: Callable[[Job], Job]) -> Job:
         _update_request(uow, request, before, after)
     if is_announced:
         announce(uow.execute, uow.now, saved)
-    if saved and after.version:
+    if saved and after.is_new_restore:
+        announce_restore(uow.execute, uow.now, saved[0], is_new=before.shown is None)
+    if saved and (after.version or after.is_new_restore):
         record_download(uow, after)
     return after
 
@@ -236,7 +238,8 @@ class JobStore(Store):
         """
         undecided = queries.requests_awaiting(uow.now, MAX_FOLLOWED, UNDECIDED)
         waiting = {request.ref: request for request in uow.get_all(undecided)}
-        changed = uow.execute(_CHANGED, {"since": uow.now - FEED_DELAY})
+        rows = uow.execute(_CHANGED, {"since": uow.now - FEED_DELAY})
+        changed = [row for row in rows if row.version or to_job(row).is_new_restore]
         others = [*uow.execute(queries.KEPT_AND_OPEN), *uow.execute(_ANNOUNCED), *changed]
         known = get_or_new(uow, [*dict.fromkeys([*waiting, *map(to_ref, others)])])
         return [_known(uow, job, waiting.get(ref)) for ref, job in known.items()]

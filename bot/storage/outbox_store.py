@@ -23,6 +23,7 @@ from sqlalchemy import (
 from bot.cancellation.events import Event, EventName
 from bot.cancellation.lifecycle import UNDECIDED, Card
 from bot.cancellation.posts import (
+    ANNOUNCEMENTS,
     Announcement,
     Post,
     PostKind,
@@ -141,8 +142,8 @@ class OutboxStore(Store):
         values = {"owner": owner, "held": list(held), "now": uow.now}
         values |= {"far": uow.now + LONGEST_DELAY, "limit": limit + announcements}
         due = _adopt(uow, uow.execute(LOCK_DUE_POSTS, values).all())
-        announced = [row.id for row in due if row.kind == PostKind.ANNOUNCEMENT]
-        others = [row for row in due if row.kind != PostKind.ANNOUNCEMENT and not row.recipient]
+        announced = [row.id for row in due if row.kind in ANNOUNCEMENTS]
+        others = [row for row in due if row.kind not in ANNOUNCEMENTS and not row.recipient]
         claimed = [row.id for row in others]
         claimed += [row.id for row in due if row.recipient][:direct]  # they come last
         claimed = claimed[:limit] + announced[:announcements]
@@ -284,8 +285,7 @@ def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
         if row.state == PostState.SENT:
             message["place"] = Card(channel=row.channel, ts=row.ts)
         if row.watched_job:
-            is_announcement = message["kind"] is PostKind.ANNOUNCEMENT
-            about_job = Announcement if is_announcement else StarterPost
+            about_job = Announcement if message["kind"] in ANNOUNCEMENTS else StarterPost
             claimed.append(about_job(**message, job=announced[row.watched_job]))
             continue
         request = requests[row.request]

@@ -22,7 +22,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from bot.cancellation.events import EventName
 from bot.cancellation.job import QuarantineDecision
 from bot.cancellation.lifecycle import Card, Request, State
-from bot.cancellation.posts import PostKind, PostState, message_id
+from bot.cancellation.posts import ANNOUNCEMENTS, PostKind, PostState, message_id
 from bot.storage.tables import IS_DUE, posts
 
 NO_DELAY = timedelta()
@@ -141,9 +141,17 @@ def announce(execute: Execute, now: datetime, jobs: Iterable[Any]) -> None:
         execute(SHOW_JOB, changed)
 
 
+def announce_restore(execute: Execute, now: datetime, job: Any, *, is_new: bool) -> None:  # noqa: ANN401 - a database row
+    """Do the same for a restore into another project, whose row has no version."""
+    if is_new:
+        execute(insert(posts), new_announcement(now, job, None))
+    else:
+        execute(SHOW_JOB, {"of": job.id, "due": now})
+
+
 def announcements(job_id: int) -> Select[Any]:
     """Select the announcements of a watched job, whether they were delivered or not."""
-    return select(posts).where(posts.c.watched_job == job_id, posts.c.kind == PostKind.ANNOUNCEMENT)
+    return select(posts).where(posts.c.watched_job == job_id, posts.c.kind.in_(ANNOUNCEMENTS))
 
 
 def recipients_about(job_id: int, request_id: str) -> Select[Any]:
@@ -153,7 +161,9 @@ def recipients_about(job_id: int, request_id: str) -> Select[Any]:
 
 
 def new_announcement(now: datetime, job: Any, recipient: str | None) -> dict[str, Any]:  # noqa: ANN401 - a database row
-    row = new_job_post(now, job, PostKind.ANNOUNCEMENT, recipient, job.version)
+    """Return the row of a new message; a restore into another project has no version."""
+    kind = PostKind.ANNOUNCEMENT if job.version else PostKind.RESTORE
+    row = new_job_post(now, job, kind, recipient, job.version)
     return row | {"priority": ANNOUNCEMENT_PRIORITY}
 
 

@@ -86,6 +86,7 @@ IS_OVER = "state <> 'due' AND kind NOT IN ('card', 'announcement')"
 NOTICE_PLANNED = "state = 'awaiting' AND next_notice_at IS NOT NULL"
 UNREVIEWED = "acted_alone AND reviewed_by IS NULL"
 JOB_IS_OPEN = "state IN ('in_progress', 'link_live')"
+IS_DISOWNED = "answer = 'not_mine'"
 JOB = ("project_id", "cluster_name", "job_id")
 
 metadata = MetaData()
@@ -219,6 +220,7 @@ jobs = Table(
     Column("answer", Text),
     UniqueConstraint(*JOB, name="one_row_per_watched_job"),
     partial_index("open_watched_jobs", "project_id", where=JOB_IS_OPEN),
+    partial_index("disowned_jobs", "project_id", where=IS_DISOWNED),
     partial_index("observed_links", "project_id", "live_since", where="live_since IS NOT NULL"),
 )
 
@@ -262,6 +264,7 @@ watched_clusters = Table(
     Column("project_id", Text, primary_key=True),
     Column("cluster_name", Text, primary_key=True),
     Column("first_read_at", Instant),  # NULL until the cluster's jobs were read once
+    Column("restores_read_at", Instant),  # the same where restores are watched, else NULL
 )
 
 watch_leases = Table(
@@ -298,11 +301,7 @@ slack_calls = Table(
     Column("at", Text, nullable=False),
 )
 
-_SHOWN = TypeAdapter(JobFingerprint)
-
-
-def shown_from_json(values: Mapping[str, Any]) -> JobFingerprint:
-    return _SHOWN.validate_python(values)
+shown_from_json = TypeAdapter(JobFingerprint).validate_python
 
 
 def ask_columns(detail: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,15 +1,22 @@
 """The watch's state: when it read a project, its known clusters, and the jobs that it listed."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import Select, and_, delete, func, insert, select, text, update
 
 from bot.atlas import JobRef, RestoreJob, created_at
-from bot.cancellation.job import Job, Listing, QuarantineDecision, compare, is_download
+from bot.cancellation.job import (
+    Job,
+    Listing,
+    QuarantineDecision,
+    compare,
+    compare_restores,
+    is_download,
+)
 from bot.storage import queries
 from bot.storage.job_store import (
     change,
@@ -18,7 +25,7 @@ from bot.storage.job_store import (
     to_job,
 )
 from bot.storage.quarantine_store import QuarantineStore
-from bot.storage.tables import JOB_IS_OPEN, jobs, watch_leases, watched_clusters
+from bot.storage.tables import IS_DISOWNED, JOB_IS_OPEN, jobs, watch_leases, watched_clusters
 from bot.storage.unit_of_work import Store, UnitOfWork, writes
 
 #: For which a replica of the edition before, which knows no leader, leaves a project to this one.
@@ -27,16 +34,21 @@ LEASE = timedelta(seconds=20)
 FORGET_AFTER = timedelta(days=7)
 RECENT = timedelta(minutes=10)  #: how young other restores are when they are recorded
 
+OnCount: TypeAlias = Callable[[str, int], None]
+
+
+def _ignore(_project_id: str, _count: int) -> None:
+    return None
+
 
 @dataclass(eq=False)
 class WatchStore(Store):
     owner: str  #: the name of this process, different at each start
     #: Quarantines new downloads in the transaction that records them.
     quarantine: QuarantineStore | None = None
-    #: Called with a project's id and the number of its downloads on record.
-    on_seen: Callable[[str, int], None] = field(
-        default=lambda _project_id, _count: None, kw_only=True
-    )
+    #: Called with a project's id and the number of its downloads: on record, and disowned.
+    on_seen: OnCount = field(default=_ignore, kw_only=True)
+    on_disowned: OnCount = field(default=_ignore, kw_only=True)
 
     @writes
     def record_watch(
@@ -49,6 +61,8 @@ class WatchStore(Store):
         lease = {"lease_owner": self.owner, "lease_until": uow.now + LEASE}
         lease |= {"all_read_at": read_at} if read_at else {}
         is_project = watch_leases.c.project_id == project_id
+        disowned = int(uow.execute(downloads_disowned(project_id)).scalar_one())
+        uow.after_commit.append(partial(self.on_disowned, project_id, disowned))
         before = uow.execute(select(watch_leases).where(is_project)).first()
         if before is None:
             uow.execute(insert(watch_leases), {"project_id": project_id, **lease})
@@ -71,7 +85,8 @@ class WatchStore(Store):
         in_project = watched_clusters.c.project_id == project_id
         names = select(watched_clusters.c.cluster_name).where(in_project)
         known = set(uow.execute(names).scalars())
-        row = {"project_id": project_id, "first_read_at": uow.now if known else None}
+        read_at = uow.now if known else None
+        row = {"project_id": project_id, "first_read_at": read_at, "restores_read_at": read_at}
         if new := [{**row, "cluster_name": name} for name in sorted(set(clusters) - known)]:
             uow.execute(insert(watched_clusters), new)
         with_open_jobs = uow.execute(clusters_with_open_jobs(project_id)).scalars()
@@ -88,6 +103,7 @@ class WatchStore(Store):
         *,
         read_at: datetime | None = None,
         is_watched: bool = True,
+        watch_restores: bool = False,
     ) -> Sequence[Job]:
         """Record the jobs of a cluster, and return those whose change is announced.
 
@@ -95,14 +111,14 @@ class WatchStore(Store):
         New downloads of a cluster that is not watched are only known.
         """
         queries.lock_project(uow.execute, project_id)
-        clusters = watched_clusters.c
-        is_cluster = and_(clusters.project_id == project_id, clusters.cluster_name == cluster)
-        first_read = update(watched_clusters).where(is_cluster, clusters.first_read_at.is_(None))
+        first, first_for_restores = _begin_read(
+            uow, project_id, cluster, watch_restores=watch_restores
+        )
         listing = Listing(
             jobs={read.id: read for read in reads},
             now=uow.now,
             read_at=read_at or uow.now,
-            first=uow.execute(first_read.values(first_read_at=uow.now)).rowcount > 0,
+            first=first,
             unread=unread,
             is_watched=is_watched,
         )
@@ -124,9 +140,34 @@ class WatchStore(Store):
                 decision = decisions.get(job.ref)
                 change(uow, job.ref, partial(Job.listed, listing=listing, quarantine=decision))
         insert_history(uow, [job for job in changes if not (job.id or job.version)])
+        restores: Sequence[Job] = ()
+        if watch_restores:
+            restores = _record_restores(uow, replace(listing, first=first_for_restores), known)
         seen = int(uow.execute(downloads_seen(project_id)).scalar_one())
         uow.after_commit.append(partial(self.on_seen, project_id, seen))
-        return [job for job in changes if job.version]
+        return [*(job for job in changes if job.version), *restores]
+
+
+def _begin_read(
+    uow: UnitOfWork, project_id: str, cluster: str, *, watch_restores: bool
+) -> tuple[bool, bool]:
+    """Return whether this is the first read of a cluster, and the first one for its restores."""
+    columns = watched_clusters.c
+    is_cluster = and_(columns.project_id == project_id, columns.cluster_name == cluster)
+    row = update(watched_clusters).where(is_cluster)
+    first = row.where(columns.first_read_at.is_(None)).values(first_read_at=uow.now)
+    restores = row.where(columns.restores_read_at.is_(None)).values(restores_read_at=uow.now)
+    if not watch_restores:
+        restores = row.where(columns.restores_read_at.is_not(None)).values(restores_read_at=None)
+    return uow.execute(first).rowcount > 0, uow.execute(restores).rowcount > 0
+
+
+def _record_restores(uow: UnitOfWork, listing: Listing, known: Mapping[str, Job]) -> Sequence[Job]:
+    """Record the restores into other projects; return those whose change is announced."""
+    changes = compare_restores(listing, known)
+    for job in changes:
+        change(uow, job.ref, partial(Job.listed, listing=listing))
+    return [job for job in changes if job.is_new_restore]
 
 
 def jobs_of(project_id: str, cluster: str) -> Select[Any]:
@@ -137,6 +178,12 @@ def downloads_seen(project_id: str) -> Select[Any]:
     """Count the downloads of a project on record, by an index."""
     of_project = (jobs.c.project_id == project_id, jobs.c.version > 0)
     return select(func.count()).select_from(jobs).where(*of_project)
+
+
+def downloads_disowned(project_id: str) -> Select[Any]:
+    """Count the downloads of a project that their starters disowned, by an index of these."""
+    is_disowned = (jobs.c.project_id == project_id, text(IS_DISOWNED))
+    return select(func.count()).select_from(jobs).where(*is_disowned)
 
 
 def clusters_with_open_jobs(project_id: str) -> Select[Any]:

@@ -90,6 +90,11 @@ class Metrics:
         self._downloads_seen = self._counter(
             "downloads_seen", "Downloads of a watched project that are on record.", ["project"]
         )
+        self._downloads_disowned = self._counter(
+            "downloads_disowned",
+            "Downloads of a watched project whose starters say that it was not they.",
+            ["project"],
+        )
         self.starter_questions = self._counter(
             "starter_questions",
             "Questions to the starters of downloads that were asked, and their answers.",
@@ -147,14 +152,14 @@ class Metrics:
         self._atlas_seconds.observe(seconds)
 
     def set_downloads_seen(self, project: str, count: int) -> None:
-        """Set a counter to what the database has, so that restarts and lost answers miss none."""
-        counter = self._downloads_seen.labels(project=project)
-        counter.reset()
-        counter.inc(count)
+        _set_to(self._downloads_seen.labels(project=project), count)
+
+    def set_downloads_disowned(self, project: str, count: int) -> None:
+        _set_to(self._downloads_disowned.labels(project=project), count)
 
     def stop_watch(self, project: str) -> None:
         """Show no more of a project that this replica does not watch."""
-        for metric in (self.watch_success, self._downloads_seen):
+        for metric in (self.watch_success, self._downloads_seen, self._downloads_disowned):
             metric.remove(project)
 
     def observe_detection(self, seconds: float) -> None:
@@ -172,6 +177,12 @@ class Metrics:
 
     def render(self) -> bytes:
         return generate_latest(self._registry)
+
+
+def _set_to(counter: Counter, count: int) -> None:
+    """Set a counter to what the database has, so that restarts and lost answers miss none."""
+    counter.reset()
+    counter.inc(count)
 
 
 def add_routes(

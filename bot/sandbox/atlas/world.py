@@ -121,10 +121,12 @@ class World:
         now: datetime | None = None,
         live: bool = False,
         by: Actor | None = DANA,
+        target: Cluster | None = None,
     ) -> RestoreJob:
         """Start a restore of a snapshot that is one hour old; `live`: its link exists.
 
-        The activity feed gets an event of `by`; None: no event.
+        The activity feed gets an event of `by`; None: no event. A restore that is no download goes
+        to `target`, a cluster of any project, or back to its own cluster.
         """
         moment = now or wall_clock()
         job = RestoreJob(
@@ -135,9 +137,8 @@ class World:
             created_at=moment,
         )
         if delivery_type is not DeliveryType.DOWNLOAD:
-            job.target = RestoreTarget(
-                cluster=cluster.name, group=cluster.group, item="atlas-72ck1q"
-            )
+            into = target or cluster
+            job.target = RestoreTarget(cluster=into.name, group=into.group, item="atlas-72ck1q")
         if live:
             job.release(moment)
         cluster.jobs[job.id] = job

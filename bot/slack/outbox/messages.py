@@ -155,9 +155,12 @@ class MessageBuilder:
         name = project.name if project else job.ref.project_id
         why = project and project.why_read_only(job.ref.cluster_name)
         note = policy.note if policy else ""
-        content = announcement.message(
-            job, name, self.links, str(why or ""), note, now=self.clock()
-        )
+        if post.kind is PostKind.RESTORE:
+            content = announcement.restore_message(job, name, self.links, note)
+        else:
+            content = announcement.message(
+                job, name, self.links, str(why or ""), note, now=self.clock()
+            )
         if post.recipient and not post.place:
             first, *rest = content["blocks"]
             content["blocks"] = [first, section(card_views.SENT_DIRECTLY), *rest]

@@ -282,7 +282,9 @@ class Outbox:
         else:
             await self.store.mark_sent(post, channel, ts)
         match post:
-            case Announcement(recipient=None, place=None, job=job) if not job.was_running:
+            case Announcement(kind=PostKind.ANNOUNCEMENT, recipient=None, place=None, job=job) if (
+                not job.was_running
+            ):
                 self.on_announced(job)
         done = f"{NAMES.get(post.kind, post.kind)} {'edited' if post.is_edit else 'posted'}"
         log.info(done, channel=channel, ts=ts, **_subject(post))

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from bot.app import Bot
 from bot.sandbox.atlas import Actor
 from tests.acceptance.approvals.actions import ADA, record_of
 from tests.acceptance.quarantine.environment import deletes, open_quarantine, quarantined
@@ -32,6 +33,9 @@ async def test_download_that_its_starter_disowns_is_cancelled_at_once(tmp_path: 
         events = [line for chain in record_of(env.folder).values() for line in chain]
         disowned = [line["actor"] for line in events if line["event"] == "download:disowned"]
         assert disowned == [ADA]
+        assert isinstance(env.bot, Bot)
+        metrics, count = env.bot.metrics, 'downloads_disowned_total{project="shop-prod"} 1.0'
+        await wait_until(lambda: count in metrics.render().decode())
         request = card["metadata"]["event_payload"]["request"]
         await env.send_command("abe", f"keep {request} it is ours")
         (refused,) = await env.wait_for_ephemerals("abe")

@@ -169,6 +169,7 @@ SETTINGS: list[ErrorCase] = [
     *variable("BOT_QUARANTINE_EXPECTED", ("with blanks", "dana shop", "use Atlas user names")),
     *variable("BOT_QUARANTINE_LIMIT", ("negative", "-1", "a whole number from 0")),
     *variable("BOT_ASK_STARTER", ("a word", "perhaps", "true or false")),
+    *variable("BOT_WATCH_RESTORES", ("a word", "perhaps", "true or false")),
     *variable("DATABASE_URL", ("in memory", "sqlite:///:memory:", "must name a file")),
     *variable("HOST", ("with a scheme", "http://127.0.0.1", "without scheme and port")),
     *variable("PORT", ("by name", "http", "from 0 to 65535")),
@@ -216,6 +217,7 @@ SETTINGS: list[ErrorCase] = [
     *key("quarantine_expected", ("with blanks", 'quarantine_expected = ["d s"]', "use Atlas user")),
     *key("quarantine_limit", ("negative", "quarantine_limit = -1", "a whole number from 0")),
     *key("ask_starter", ("a text", 'ask_starter = "yes"', "without quotation marks")),
+    *key("watch_restores", ("a text", 'watch_restores = "yes"', "without quotation marks")),
     *key("clusters", ("no tables", "clusters = 1", "must be tables: [[projects.clusters]]")),
     *key("watch_channel", ("by name", 'watch_channel = "#ops"', ONE_CHANNEL)),
 ]

@@ -1,15 +1,17 @@
 """The stores over one real database."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+from sqlalchemy import Connection
 
+from bot.cancellation.errors import MaybeRecorded
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.posts import RequestPost
 from bot.storage.audit_log import AuditLog
@@ -76,6 +78,22 @@ class Stores:
         return await self.leases.settle(await self.claim_run(request), state, Outcome())
 
 
+T = TypeVar("T")
+
+
+class LostAnswers(Database):
+    """A database that commits each write, and loses the answer of the next one if `loses`."""
+
+    loses = False
+
+    async def write(self, work: Callable[[Connection], T], *, background: bool = False) -> T:
+        result = await super().write(work, background=background)
+        is_lost, self.loses = self.loses, False
+        if is_lost:
+            raise MaybeRecorded
+        return result
+
+
 @contextmanager
 def locked(folder: Path, *statements: str) -> Iterator[None]:
     """Lock the folder's `bot.db` as another process does, by default against writers."""
@@ -89,6 +107,14 @@ def locked(folder: Path, *statements: str) -> Iterator[None]:
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
     database = Database(database_url, timeout=DATABASE_TIMEOUT)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def lossy(database_url: str) -> AsyncIterator[LostAnswers]:
+    """The same database, through connections that lose answers."""
+    database = LostAnswers(database_url, timeout=DATABASE_TIMEOUT)
     yield database
     await database.close()
 

@@ -2,55 +2,29 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from typing import TypeVar
 
 import pytest
-from sqlalchemy import Connection, delete
+from sqlalchemy import delete
 
 from bot.atlas import RestoreJob
 from bot.cancellation.errors import MaybeRecorded
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
-from bot.storage.database import Database
 from bot.storage.tables import audit_events
 from bot.storage.watch_store import WatchStore
-from tests.integration.storage.conftest import Stores
+from tests.integration.storage.conftest import LostAnswers, Stores
 from tests.support.domain import PROJECT_ID, a_job, a_request, job_ref, new_job_id
-from tests.support.timings import DATABASE_TIMEOUT
 
 CLUSTER = "prod-eu"
 LINK = {"deliveryUrl": ["https://x.invalid/y"], "expiresAt": "2026-11-25T14:00:00Z"}
 DANA = StartedBy(StarterStatus.KNOWN, Starter(kind=StarterKind.USER, name="dana"))
 
-T = TypeVar("T")
-
-
-class LostAnswers(Database):
-    """A database that commits each write, and loses the answer of the next one if `loses`."""
-
-    loses = False
-
-    async def write(self, work: Callable[[Connection], T], *, background: bool = False) -> T:
-        result = await super().write(work, background=background)
-        is_lost, self.loses = self.loses, False
-        if is_lost:
-            raise MaybeRecorded
-        return result
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[LostAnswers]:
-    database = LostAnswers(database_url, timeout=DATABASE_TIMEOUT)
-    yield database
-    await database.close()
-
 
 async def test_two_replicas_and_lost_answers_record_each_event_once(
-    env: Stores, database: LostAnswers
+    env: Stores, lossy: LostAnswers
 ) -> None:
     counts: list[int] = []
     watches = [
-        WatchStore(database, env.clock, name, on_seen=lambda _project, count: counts.append(count))
+        WatchStore(lossy, env.clock, name, on_seen=lambda _project, count: counts.append(count))
         for name in ("replica-1", "replica-2")
     ]
     await watches[0].record_watch(PROJECT_ID)
@@ -59,7 +33,7 @@ async def test_two_replicas_and_lost_answers_record_each_event_once(
     job_id = new_job_id()
     for changes in ({}, LINK, LINK | {"expired": True}):
         read = a_job(id=job_id, **changes)
-        database.loses = True
+        lossy.loses = True
         with pytest.raises(MaybeRecorded):
             await watches[0].record_jobs(PROJECT_ID, CLUSTER, [read])
         await asyncio.gather(

@@ -17,7 +17,12 @@ from bot.storage.notice_store import requests_to_notify
 from bot.storage.outbox_store import DUE_POSTS, LONGEST_DELAY
 from bot.storage.posts import SHOW_JOB, SHOW_REQUEST, announcements
 from bot.storage.request_store import COUNT_OPEN, lock_expired
-from bot.storage.watch_store import clusters_with_open_jobs, downloads_seen, jobs_of
+from bot.storage.watch_store import (
+    clusters_with_open_jobs,
+    downloads_disowned,
+    downloads_seen,
+    jobs_of,
+)
 from tests.integration.storage.conftest import Stores
 from tests.support.clock import NOON
 from tests.support.domain import JOB_ID, PROJECT_ID, job_ref
@@ -47,6 +52,7 @@ QUERIES = {
     "jobs: announcements of one": (announcements(1), None),
     "jobs: clusters with open ones": (clusters_with_open_jobs(PROJECT_ID), None),
     "jobs: downloads on record": (downloads_seen(PROJECT_ID), None),
+    "jobs: disowned downloads": (downloads_disowned(PROJECT_ID), None),
     "jobs: of a cluster": (jobs_of(PROJECT_ID, "prod-eu"), None),
     "jobs: by their rows": (jobs_among([1, 2]), None),
     "jobs: newest request for one": (queries.NEWEST_REQUEST_FOR, asdict(job_ref())),

@@ -21,6 +21,7 @@ from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
 from bot.storage.audit_log import AuditLog
 from bot.storage.notice_store import ClaimStore
 from bot.storage.tables import jobs
+from bot.storage.watch_store import WatchStore
 from tests.integration.storage.quarantine_environment import (
     CHANNEL,
     ENFORCED,
@@ -235,6 +236,25 @@ async def test_first_of_two_answers_at_once_counts(database: Database) -> None:
 
     assert [type(each) for each in results if each] == [AlreadyAnswered]
     assert len(await events(env)) == 1
+
+
+async def test_each_replica_that_leads_later_reports_how_many_downloads_are_disowned(
+    database: Database,
+) -> None:
+    env, job_id = await asked(database)
+    counts: list[int] = []
+    first, second = (
+        WatchStore(
+            database, env.clock, name, on_disowned=lambda _project, count: counts.append(count)
+        )
+        for name in ("one", "two")
+    )
+    await first.record_watch(PROJECT_ID)
+    await answer(env, job_id)
+    await first.record_watch(PROJECT_ID)
+    await second.record_watch(PROJECT_ID)
+
+    assert counts == [0, 1, 1]
 
 
 async def test_answer_of_another_person_changes_nothing(database: Database) -> None:

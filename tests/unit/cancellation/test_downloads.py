@@ -5,10 +5,18 @@ from typing import Any
 import pytest
 
 from bot.atlas import RestoreJob
-from bot.cancellation.job import LONGEST_READ, USUAL_WAIT, Job, Listing, events_to_record
+from bot.cancellation.job import (
+    LONGEST_READ,
+    USUAL_WAIT,
+    Job,
+    Listing,
+    compare,
+    compare_restores,
+    events_to_record,
+)
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from tests.support.clock import NOON
-from tests.support.domain import a_job, job_ref
+from tests.support.domain import PROJECT_ID, a_job, job_ref
 
 ONE = f"{1:024x}"
 LINK: dict[str, Any] = {"deliveryUrl": ["https://x.invalid/y"], "expiresAt": "2026-11-25T14:00:00Z"}
@@ -92,3 +100,69 @@ def test_only_a_certain_starter_is_recorded(is_certain: bool, by: list[str]) -> 
 
     named = [each["by"] for each in found if each["event"] == "download:starter_known"]
     assert named == by
+
+
+OTHER = "f" * 24
+RESTORE: dict[str, Any] = {
+    "deliveryType": "automated",
+    "targetGroupId": OTHER,
+    "targetClusterName": "copy",
+}
+
+
+def listed_restores(changes: dict[str, Any], *, first: bool = False) -> list[Job]:
+    """Return the restores into other projects that a read with one job lists."""
+    listing = Listing(jobs={ONE: a_job(id=ONE, **changes)}, now=NOON, read_at=NOON, first=first)
+    known = {ONE: Job.new(job_ref(ONE), USUAL_WAIT, NOON)}
+    if changes["deliveryType"] != "download":
+        assert compare(listing, known) == []  # neither announced nor quarantined as a download
+    return compare_restores(listing, known)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"deliveryType": "pointInTime"},
+        {"deliveryType": "a new kind"},
+        {"finishedAt": "2026-11-25T11:00:00Z"},
+        {"failed": True},
+        {"targetClusterName": None},
+    ],
+)
+def test_new_restore_into_another_project_is_announced_and_no_download(
+    changes: dict[str, Any],
+) -> None:
+    (job,) = listed_restores(RESTORE | changes)
+
+    assert (job.is_new_restore, job.version) == (True, 0)
+    ((name, detail),) = events_to_record(job, [], was_cancelled=False)
+    assert name == "restore:seen"
+    assert detail == {
+        "started": "1970-01-01T00:00:00+00:00",
+        "type": changes.get("deliveryType", "automated"),
+        "target_project": OTHER,
+        "target_cluster": "?" if "targetClusterName" in changes else "copy",
+    }
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"targetGroupId": PROJECT_ID},
+        {"targetGroupId": PROJECT_ID.upper()},
+        {"targetGroupId": None},
+        {"targetGroupId": ""},
+        {"deliveryType": "download"},
+    ],
+)
+def test_restore_within_the_project_and_a_download_are_no_restore_into_another(
+    changes: dict[str, Any],
+) -> None:
+    assert listed_restores(RESTORE | changes) == []
+
+
+def test_restore_of_the_first_read_is_known_and_not_announced() -> None:
+    (job,) = listed_restores(RESTORE, first=True)
+
+    assert not job.is_new_restore

@@ -108,7 +108,9 @@ def test_fingerprint_has_target_and_link_of_the_job() -> None:
     live = a_job(deliveryUrl=["https://example.invalid/x"], expiresAt="2026-11-25T13:00:00Z")
     restore = a_job(deliveryType="automated", targetClusterName="x", targetGroupId="p")
     elsewhere = a_job(deliveryType="automated", targetClusterName="x")
+    unnamed = a_job(deliveryType="automated", targetGroupId="p")
     shown = JobFingerprint.of(live)
     assert (shown.link_is_live, shown.expires_at) == (True, NOON + timedelta(hours=1))
     assert JobFingerprint.of(restore).target == "p/x"
     assert JobFingerprint.of(elsewhere).target == "?/x"
+    assert JobFingerprint.of(unnamed).target == "p/?"

@@ -125,6 +125,7 @@ class FakeWatchStore(WatchStore):
         *,
         read_at: datetime | None = None,
         is_watched: bool = True,
+        watch_restores: bool = False,
     ) -> list[Job]:
         assert not set(unread) & {read.id for read in reads}
         if self.faults:

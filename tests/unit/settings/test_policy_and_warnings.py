@@ -165,6 +165,10 @@ ALL_APPROVE = "every full member of the workspace may approve (BOT_APPROVERS)."
             replace(SAFE, remind_after=(timedelta(minutes=1), timedelta(minutes=30))),
             ["a request expires before its last reminder (BOT_APPROVAL_TTL, BOT_REMIND_AFTER)."],
         ),
+        (
+            replace(SAFE, watch_restores=True),
+            ["restores into other projects are not announced: set a channel (BOT_WATCH_CHANNEL)."],
+        ),
         (replace(SAFE, remind_after=(timedelta(minutes=29),)), []),
         (replace(SAFE, approval_ttl=timedelta(seconds=60)), []),  # with the default reminders
     ],
@@ -183,7 +187,8 @@ def test_risky_policy_is_warned_about_with_its_project(
 def test_watch_channel_without_working_buttons_is_warned_about(
     careful: Settings, channels: set[str], warned: bool
 ) -> None:
-    policy = replace(careful.projects[0].policies.default, channels=frozenset(channels))
+    default = careful.projects[0].policies.default
+    policy = replace(default, channels=frozenset(channels), watch_restores=True)
     sentences = warnings(with_policy(careful, policy, "C9"))
 
     assert any("(BOT_WATCH_CHANNEL)" in sentence for sentence in sentences) is warned

@@ -436,6 +436,11 @@ def announcements() -> dict[str, dict[str, Any]]:
     built["announcement_read_only"] = announcement_views.message(
         watched_job(), "shop-prod", LINKS, str(ReadOnly())
     )
+    for state in (JobState.IN_PROGRESS, JobState.FINISHED, JobState.FAILED, JobState.GONE):
+        shown = replace(SHOWN, delivery_type="automated", target=f"{'f' * 24}/copy-eu")
+        built[f"restore_{state}"] = announcement_views.restore_message(
+            watched_job(state=state, shown=shown), "shop-prod", LINKS, "Call security: 7700."
+        )
     return built
 
 
