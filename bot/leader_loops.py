@@ -195,7 +195,8 @@ class LeaderLoops:
     async def watch(self, project: Project) -> None:
         last_read = self._core.metrics.watch_success
         watcher = Watcher(
-            project,
+            self._core.projects,
+            project.id,
             self._watches,
             FeedMonitor(project.id, self._core.jobs.feeds),
             self._core.pacer,

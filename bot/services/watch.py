@@ -22,7 +22,7 @@ from bot.atlas import (
 from bot.cancellation.errors import CancellationError, RateLimitReserved
 from bot.services.job_search import PROJECT_ERRORS
 from bot.services.jobs import FeedMonitor
-from bot.services.projects import Project
+from bot.services.projects import Project, Projects
 from bot.services.rate_limit import CallPacer, Rank, TokenBucket
 from bot.storage.watch_store import WatchStore
 from bot.tasks import log_errors
@@ -48,7 +48,8 @@ log = structlog.get_logger(__name__)
 class Watcher:
     """Watches one project."""
 
-    project: Project
+    projects: Projects
+    project_id: str
     store: WatchStore  #: compares each read with the last one
     feed: FeedMonitor  #: a restore request in it begins an urgent round
     pacer: CallPacer  #: spaces the calls of all watches
@@ -63,7 +64,6 @@ class Watcher:
     jitter: Callable[[], float] = random.random
 
     def __post_init__(self) -> None:
-        self._id = self.project.id
         self._reads = TokenBucket(self.timings.watch_read_interval, MAX_BURST, self.monotonic())
         self._slots = asyncio.Semaphore(MAX_CONCURRENT_READS)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -81,16 +81,21 @@ class Watcher:
         self._recorded: dict[str, tuple[bool, frozenset[tuple[str, str]]]] = {}
         self._newest: dict[str, str] = {}
 
+    @property
+    def project(self) -> Project:
+        """The project as it is now: a reload replaces its policies."""
+        return self.projects.get(self.project_id)
+
     async def run(self) -> None:
         """Watch until cancelled."""
         async with asyncio.TaskGroup() as group:
             begun = False
             while True:
-                with log_errors("watch not recorded", project=self._id):
-                    await self.store.record_watch(self._id, self._all_read_at)
+                with log_errors("watch not recorded", project=self.project_id):
+                    await self.store.record_watch(self.project_id, self._all_read_at)
                     if not begun:
                         for loop in (self._follow_feed, self._poll, self._poll_soon):
-                            group.create_task(loop(), name=f"watch {self._id}")
+                            group.create_task(loop(), name=f"watch {self.project_id}")
                     begun = True
                 await self.sleep(self.timings.watch_record_interval)
 
@@ -98,7 +103,7 @@ class Watcher:
         interval = max(self.events_interval, self.timings.min_events_interval)
         pause = self.jitter() * interval  # spreads many projects
         while True:
-            with log_errors("activity feed not followed", project=self._id):
+            with log_errors("activity feed not followed", project=self.project_id):
                 await self._read_feed()
             await self.sleep(pause)
             pause = interval
@@ -109,7 +114,7 @@ class Watcher:
         late_at = self.monotonic() + MAX_FEED_DELAY
         await self.pacer.wait(lambda: Rank.URGENT if self.monotonic() >= late_at else Rank.REGULAR)
         if requested := await self.feed.read():
-            log.info("restore requested", project=self._id, events=requested)
+            log.info("restore requested", project=self.project_id, events=requested)
             self._requested.set()
             if (
                 any(each.quarantine.expected for each in self.project.policies.all)
@@ -123,7 +128,7 @@ class Watcher:
         while True:
             await self._wait_until(due)
             due = self.monotonic() + self.interval
-            with log_errors("watch round failed", project=self._id):
+            with log_errors("watch round failed", project=self.project_id):
                 await self._round()
 
     async def _wait_until(self, due: float) -> None:
@@ -139,7 +144,7 @@ class Watcher:
         """Read often what has an open download, failed, or was not read completely."""
         while True:
             due = self.monotonic() + self.timings.open_job_interval
-            with log_errors("watch round failed", project=self._id):
+            with log_errors("watch round failed", project=self.project_id):
                 known = self._clusters
                 if self._listed_at > -math.inf and not self._list_is_complete:
                     await self._list_clusters()
@@ -159,7 +164,7 @@ class Watcher:
         new = self._clusters - known
         if await self._read_clusters(new, rank) and all(complete):
             self._all_read_at = began
-            await self.store.record_watch(self._id, began)
+            await self.store.record_watch(self.project_id, began)
 
     async def _list_if_due(self, rank: Rank) -> bool:
         """Read the list of clusters unless it is new; return whether the last one is complete.
@@ -179,7 +184,7 @@ class Watcher:
         await self.pacer.wait(lambda: Rank.URGENT)
         self._listed_at, self._list_is_complete = self.monotonic(), False
         try:
-            clusters = await self.project.atlas.clusters(self._id)
+            clusters = await self.project.atlas.clusters(self.project_id)
             self._report_unread(CLUSTER_LIST, clusters.unread_text("cluster"))
             names = frozenset(each.name for each in clusters)
             await self._record_clusters(names, is_complete=not clusters.unread)
@@ -195,7 +200,7 @@ class Watcher:
             clusters |= self._clusters
         if clusters == self._stored:
             return
-        gone = await self.store.record_clusters(self._id, clusters)
+        gone = await self.store.record_clusters(self.project_id, clusters)
         if is_complete:
             for name in gone:
                 await self._record_jobs(name, ReadItems())
@@ -243,7 +248,7 @@ class Watcher:
         """Read a cluster, one read at a time; return whether it was read completely."""
         async with self._slots, self._locks[name]:
             self._soon.add(name)
-            with log_errors("cluster read failed", project=self._id, cluster=name):
+            with log_errors("cluster read failed", project=self.project_id, cluster=name):
                 if self.monotonic() < self._paused_until:
                     return False
                 try:
@@ -262,7 +267,7 @@ class Watcher:
     async def _read_jobs(self, name: str) -> ReadItems[RestoreJob]:
         with self.project.backups.call(reserve=RESERVE):
             try:
-                return await self.project.atlas.restore_jobs(self._id, name, retry=False)
+                return await self.project.atlas.restore_jobs(self.project_id, name, retry=False)
             except (ClusterNotFound, WrongClusterKind):
                 return ReadItems()  # deleted since the list was read, or a kind without such jobs
 
@@ -282,7 +287,7 @@ class Watcher:
         self._report_unread(name, jobs.unread_text("job"))
         self._newest[name] = max((job.id for job in jobs), default="")
         changes = await self.store.record_jobs(
-            self._id,
+            self.project_id,
             name,
             jobs,
             jobs.unread,
@@ -292,7 +297,7 @@ class Watcher:
         )
         self._recorded[name] = watch_restores, states
         for job in changes:
-            place = {"project": self._id, "cluster": name}
+            place = {"project": self.project_id, "cluster": name}
             log.info("restore job seen", **place, job=job.ref.job_id, state=str(job.state))
         if changes:
             self.on_change()
@@ -300,13 +305,13 @@ class Watcher:
     def _report_unread(self, name: str, why: str) -> None:
         """Warn of what could not be read: once, and again when its number changes."""
         if why and self._unread.get(name) != why:
-            log.warning("left out", project=self._id, cluster=name or None, why=why)
+            log.warning("left out", project=self.project_id, cluster=name or None, why=why)
         self._unread[name] = why
 
     def _report_failure(self, name: str, error: Exception) -> None:
         """Warn once that a cluster or the list cannot be read; pause the project if that helps."""
         emit = log.info if name in self._failing else log.warning
-        emit("watch read failed", project=self._id, cluster=name or None, why=str(error))
+        emit("watch read failed", project=self.project_id, cluster=name or None, why=str(error))
         self._failing.add(name)
         self._paused_until = max(self._paused_until, self.monotonic() + self._pause_after(error))
 
@@ -320,5 +325,5 @@ class Watcher:
     def _report_success(self, name: str) -> None:
         if name in self._failing:
             self._failing.discard(name)
-            log.info("watch reads it again", project=self._id, cluster=name or None)
+            log.info("watch reads it again", project=self.project_id, cluster=name or None)
         self.on_read()

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import pairwise
 
@@ -28,7 +28,7 @@ from bot.cancellation.job import USUAL_WAIT, Job, Listing, compare
 from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.quarantine import QuarantinePolicy
 from bot.services.jobs import FeedMonitor
-from bot.services.projects import Project
+from bot.services.projects import Project, Projects
 from bot.services.rate_limit import BUCKET_SIZE, CallPacer, Rank, RateLimitBudget
 from bot.services.watch import MAX_CONCURRENT_READS, MAX_FEED_DELAY, Watcher
 from bot.storage.database import Database
@@ -105,6 +105,7 @@ class FakeWatchStore(WatchStore):
     gone: list[str] = field(default_factory=list)
     adopted: list[list[str]] = field(default_factory=list)
     noted: list[tuple[str, int]] = field(default_factory=list)
+    for_restores: list[bool] = field(default_factory=list)
     recorded: int = 0
     all_read_at: datetime | None = None
 
@@ -127,6 +128,7 @@ class FakeWatchStore(WatchStore):
         is_watched: bool = True,
         watch_restores: bool = False,
     ) -> list[Job]:
+        self.for_restores.append(watch_restores)
         assert not set(unread) & {read.id for read in reads}
         if self.faults:
             raise self.faults.pop(0)
@@ -193,11 +195,12 @@ class WatchHarness:
     new_watch: Callable[[], Watcher]
     changes_at: list[float]
     read: list[float]
+    projects: Projects
 
-    async def run_for(self, seconds: float) -> None:
-        """Let a new watch run for a while, and end it as the bot does."""
+    async def run_for(self, seconds: float, watch: Watcher | None = None) -> None:
+        """Let a watch, or a new one, run for a while, and end it as the bot does."""
         end = self.clock.monotonic() + seconds
-        task = asyncio.create_task(self.new_watch().run())
+        task = asyncio.create_task((watch or self.new_watch()).run())
         while not task.done():
             for _ in range(50):
                 await asyncio.sleep(0)
@@ -238,9 +241,12 @@ def watch_harness(
         backups=budget(clock) if budget else UnlimitedBudget(),
     )
 
+    projects = Projects([project])
+
     def new_watch() -> Watcher:
         return Watcher(
-            project,
+            projects,
+            PROJECT_ID,
             store,
             feed,
             pacer(clock),
@@ -252,7 +258,7 @@ def watch_harness(
             jitter=lambda: 0.0,
         )
 
-    return WatchHarness(clock, atlas, store, feed, new_watch, changes_at, read)
+    return WatchHarness(clock, atlas, store, feed, new_watch, changes_at, read, projects)
 
 
 async def test_60_clusters_are_each_read_once_per_interval() -> None:
@@ -402,6 +408,18 @@ async def test_new_job_is_recorded_and_announced_once_if_its_cluster_is_watched(
 
     assert env.store.noted == [("c000", 1)]
     assert len(env.changes_at) == announced
+
+
+async def test_reload_counts_at_the_next_read_of_a_running_watch() -> None:
+    env = watch_harness(1, interval=5)
+    env.atlas.jobs["c000"] = [job(1)]
+    watch = env.new_watch()
+    for watch_restores in (False, True, True, False):
+        policies = Policies(replace(WATCHED, watch_restores=watch_restores))
+        env.projects.update({PROJECT_ID: {"policies": policies}})
+        await env.run_for(11, watch)
+
+    assert env.store.for_restores == [False, True, False]
 
 
 async def test_unreadable_cluster_does_not_stop_the_others_and_is_read_again_soon() -> None:
