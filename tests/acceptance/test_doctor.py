@@ -1,4 +1,4 @@
-"""`cancel-restore doctor` between the fake servers; settings that are broken are in `broken`."""
+"""`cancel-restore doctor` between the fake servers."""
 
 import copy
 import json
@@ -199,6 +199,16 @@ async def test_roles_that_cannot_be_read_are_unchecked_with_the_reason(
         assert the(findings, check).level is Level.UNCHECKED
         assert "Atlas refused what was asked" in the(findings, check).message
     assert "the list itself was not read" in the(findings, "atlas_access_list").message
+
+
+async def test_refused_activity_feed_is_a_warning_with_the_role(env: DoctorEnvironment) -> None:
+    env.atlas.faults.add(
+        Fault(kind=Kind.ERROR, code="USER_UNAUTHORIZED", path="/events", times=None)
+    )
+    feed = the(await env.examine(), "atlas_activity_feed")
+
+    assert feed.level is Level.WARNING
+    assert "GROUP_READ_ONLY" in feed.hint
 
 
 # The program

@@ -1,12 +1,10 @@
-"""Each scenario of the demo, in the browser."""
+"""Scenarios of the demo in the browser; integration/test_demo_script plays each of them."""
 
 import re
 
-import pytest
 from playwright.async_api import expect
 
 from bot.demo.controller import Controller
-from bot.demo.scenarios import FAULTS
 from tests.browser.conftest import OpenTab
 from tests.browser.screen import APP, CONFIRMED, LONG_TIMEOUT, Screen
 
@@ -46,59 +44,6 @@ async def test_scenario_approval_cancels_after_the_approval_in_another_tab(tab: 
     assert "DELETE 204" in await rina.calls()
 
 
-async def test_scenario_unanswered_reminds_and_escalates_to_direct_messages(tab: OpenTab) -> None:
-    rina, ada, abe = await tab("rina"), await tab("ada"), await tab("abe")
-    await rina.start_scenario("unanswered")
-    await rina.submit_request()
-    await rina.wait_for_card("Waits for approval")
-    await ada.go(APP)
-    await ada.wait_for(".message", "Reminder", within=LONG_TIMEOUT)
-    await abe.go(APP)
-    await abe.wait_for(".message", "Escalated to you", within=LONG_TIMEOUT)
-    await abe.click("[data-action=cancel_restore_approve]")
-    await abe.click("#confirm button", "Approve")
-    await rina.wait_for_card(CONFIRMED)
-    await rina.click(".replies")
-    await rina.wait_for("#thread .message", "Escalated")
-
-    assert await rina.find("#thread .message", "Reminder").count() == 3
-
-
-async def test_scenario_alone_cancels_immediately_and_is_reviewed(tab: OpenTab) -> None:
-    rina, ada = await tab("rina"), await tab("ada")
-    await rina.start_scenario("alone")
-    await rina.open_dialog()
-    await rina.page.get_by_label("Cancel at once, without approval").check()
-    await rina.page.fill("#modal textarea", "the copy would leave the company")
-    await rina.click("#modal button", "Ask for approval")
-    await rina.wait_for_card(CONFIRMED)
-    await ada.click("[data-action=cancel_restore_review]")
-    await ada.wait_for_card("Reviewed by @Ada")
-    await rina.wait_for_card("acted alone")
-
-
-async def test_scenario_link_live_changes_the_waiting_card_and_its_thread(tab: OpenTab) -> None:
-    rina = await tab("rina")
-    await rina.start_scenario("link-live")
-    await rina.submit_request()
-    await rina.wait_for_card("Download link expected")
-    await rina.wait_for_card("it may have been used", within=LONG_TIMEOUT)
-    await rina.click(".replies")
-    await rina.wait_for("#thread .message", "From now on a copy may have been taken")
-    await rina.wait_for_card("Waits for approval")
-
-
-async def test_scenario_quarantine_cancels_a_download_that_is_not_kept(tab: OpenTab) -> None:
-    rina = await tab("rina")
-    await rina.start_scenario("quarantine")
-    await rina.wait_for_quarantine()
-    await rina.wait_for_quarantine(CONFIRMED, within=LONG_TIMEOUT)
-    await rina.click(".replies")
-    await rina.wait_for("#thread .message", "Quarantine:")
-
-    assert "DELETE 204" in await rina.calls()
-
-
 async def test_scenario_quarantine_keeps_the_download_with_a_reason(
     tab: OpenTab, controller: Controller
 ) -> None:
@@ -132,15 +77,6 @@ async def test_scenario_not_mine_asks_the_starter_and_cancels_at_once(tab: OpenT
     assert "Rina opened the app" in await rina.calls()
 
 
-async def test_scenario_automated_shows_the_refusal(rina: Screen) -> None:
-    await rina.start_scenario("automated")
-    await rina.click("button", "Type the command for me")
-    await rina.page.keyboard.press("Enter")
-    await rina.wait_for("#modal .alert", "Atlas cancels downloads only")
-
-    assert await rina.find("#modal footer button").all_text_contents() == ["Close"]
-
-
 async def test_scenario_slow_shows_the_loading_dialog_first(rina: Screen) -> None:
     """The dialog opens immediately and shows the details when Atlas answers."""
     await rina.start_scenario("slow")
@@ -149,14 +85,6 @@ async def test_scenario_slow_shows_the_loading_dialog_first(rina: Screen) -> Non
     await rina.wait_for("#modal button", "Cancel the job")
     await rina.page.keyboard.press("Escape")
     await rina.wait_until_gone("#modal[open]")
-
-
-async def test_scenario_rate_limited_cancels_after_three_429(rina: Screen) -> None:
-    await rina.start_scenario("rate-limited")
-    await rina.submit_request(within=LONG_TIMEOUT)
-    await rina.wait_for_card(CONFIRMED, within=LONG_TIMEOUT)
-
-    assert (await rina.calls()).count("GET 429") == 3
 
 
 async def test_scenario_down_cancels_after_atlas_is_repaired(rina: Screen) -> None:
@@ -168,16 +96,6 @@ async def test_scenario_down_cancels_after_atlas_is_repaired(rina: Screen) -> No
     await rina.wait_for("#modal button", "Cancel the job", within=LONG_TIMEOUT)
     await rina.click("#modal button", "Cancel the job")
     await rina.wait_for_card(CONFIRMED)
-
-
-async def test_scenario_cut_after_sends_one_delete(rina: Screen) -> None:
-    """The bot reads the job again and sends no second DELETE."""
-    await rina.start_scenario("cut-after")
-    await rina.submit_request()
-    await rina.wait_for_card(CONFIRMED, within=LONG_TIMEOUT)
-    deletes = [row for row in await rina.calls() if row.startswith("DELETE")]
-
-    assert deletes == ["DELETE cut"]
 
 
 async def test_scenario_restart_sends_one_delete(rina: Screen, controller: Controller) -> None:
@@ -199,28 +117,6 @@ async def test_scenario_restart_sends_one_delete(rina: Screen, controller: Contr
     assert [text.split()[0] for text in orphans] == ["DELETE"]
     assert controller.state()["pid"] != before
     assert len(controller.atlas.deletes(job)) == 1
-
-
-#: What the card says at the end of the faults whose end is not a confirmed cancellation.
-OTHER_ENDS = {"maintenance": "Atlas is under maintenance"}
-
-
-#: The faults that a test of their own plays.
-OWN_TEST = {"slow", "rate-limited", "down"}
-
-
-@pytest.mark.parametrize("name", sorted({each.name for each in FAULTS} - OWN_TEST))
-async def test_scenario_of_a_fault_ends_as_its_hint_says(rina: Screen, name: str) -> None:
-    """Where the dialog does not show the job, the fault is cleared, and it is read again."""
-    await rina.start_scenario(name)
-    await rina.open_dialog()
-    await rina.wait_for("#modal button", re.compile("Cancel the job|Try again"), LONG_TIMEOUT)
-    if not await rina.find("#modal button", "Cancel the job").count():
-        await rina.click("#modal button", "Clear the fault")
-        await rina.wait_until_gone("#modal .of-the-demo")
-        await rina.click("#modal button", "Try again")
-    await rina.fill_in()
-    await rina.wait_for_card(OTHER_ENDS.get(name, CONFIRMED), within=LONG_TIMEOUT)
 
 
 async def test_downloads_of_a_scenario_are_not_announced_in_the_next(

@@ -28,6 +28,12 @@ async def test_list_has_each_cancellable_job_with_a_button(env: BotEnvironment) 
     assert LIVE[1] in details
 
 
+async def test_unknown_cluster_suggests_similar_names(env: BotEnvironment) -> None:
+    text = env.slack.state.text_of(await run_privately(env, "list prod-eo"))
+
+    assert "There is no cluster `prod-eo`. Did you mean `prod-eu`" in text
+
+
 @pytest.mark.parametrize("count", [60, 400])
 async def test_long_list_is_paged_with_one_call_per_cluster(tmp_path: Path, count: int) -> None:
     async with open_environment(tmp_path, before=with_clusters(count, range(45))) as env:

@@ -80,6 +80,14 @@ async def test_csv_has_a_column_for_each_field_of_any_event() -> None:
     assert (second["reason"], json.loads(second["shown"])) == ("", {"a": 1})
 
 
+@pytest.mark.parametrize("begin", "=+-@")
+async def test_csv_has_no_cell_that_a_spreadsheet_evaluates(begin: str) -> None:
+    text = await written(OutputFormat.CSV, a_line(reason=f"{begin}HYPERLINK(1)"))
+    (line,) = csv.DictReader(io.StringIO(text))
+
+    assert line["reason"] == f"'{begin}HYPERLINK(1)"
+
+
 #: An escape sequence, a C1 control, a right-to-left override, and a line separator.
 HOSTILE = "a\x1b[2Jb\x9bc\u202ed\u2028e"
 
