@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from bot.app import Bot
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, Fault, Kind
+from bot.sandbox.atlas import FakeAtlasServer, Fault, Kind
 from bot.sandbox.atlas.jobs import PLANTED_SECRET
 from bot.sandbox.slack import FakeSlackServer
 from bot.sandbox.slack import Fault as SlackFault
@@ -138,26 +138,6 @@ async def test_list_and_show_need_only_atlas_and_create_no_database(
     assert lines(shown)[0]["by_candidates"] == ["dana@shop.example"]
     assert "has no such download" in unknown.err
     assert files_in(tmp_path) == []
-
-
-async def test_list_fails_where_an_organization_cannot_be_read_and_shows_the_other_jobs(
-    environ: Environ, atlas: FakeAtlasServer, tmp_path: Path
-) -> None:
-    keys = "public_key_env = 'PUBLIC'\nprivate_key_env = '{}'\n"
-    project = f"[[projects]]\nname = 'shop-prod'\nid = '{PROJECT_ID}'\n{keys.format('PRIVATE')}"
-    file = tmp_path / "projects.toml"
-    file.write_text(f"{project}[[organizations]]\n{keys.format('WRONG')}")
-    del environ["MONGODB_ATLAS_PROJECT_ID"]
-    environ |= {"PUBLIC": PUBLIC_KEY, "PRIVATE": PRIVATE_KEY, "WRONG": "0" * 36}
-    environ["BOT_PROJECTS_FILE"] = str(file)
-    ran = await run_command("list", **environ)
-    other = await run_command("list", "--project", "payments", **environ)
-
-    assert ran.code == other.code == 1
-    assert "Project 'payments' is not among those that could be read: shop-prod." in other.err
-    assert RUNNING[1] in {line["job"] for line in lines(ran)}
-    assert "The projects of organization number 1 cannot be listed" in ran.err
-    assert ran.err.endswith(f"Atlas's address is {atlas.url} (MONGODB_ATLAS_BASE_URL).\n")
 
 
 async def test_mistyped_setting_is_reported_on_standard_error(environ: Environ) -> None:

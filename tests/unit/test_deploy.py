@@ -5,7 +5,6 @@ import io
 import json
 import re
 import shlex
-import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -108,12 +107,6 @@ CONFIG: Json = of_kind("ConfigMap")["data"]
 REFERENCES: dict[str, Json] = {e["name"]: e["valueFrom"]["secretKeyRef"] for e in CONTAINER["env"]}
 
 
-def test_kubernetes_runs_the_image_of_this_version() -> None:
-    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-
-    assert CONTAINER["image"] == f"{project['name']}:{project['version']}"
-
-
 def test_kubernetes_sets_only_known_variables_and_every_value_is_a_text() -> None:
     assert (set(CONFIG) | set(REFERENCES)) - KNOWN_VARIABLES == set()
     assert [value for value in CONFIG.values() if not isinstance(value, str)] == []
@@ -190,32 +183,6 @@ def of_unit() -> dict[str, str]:
 
 def test_unit_sets_only_known_variables() -> None:
     assert set(of_unit()) - KNOWN_VARIABLES == {"HOME", "PYTHONDONTWRITEBYTECODE"}
-
-
-#: The options that isolate a compromised bot from the rest of the machine.
-HARDENED = {
-    "CapabilityBoundingSet": "",
-    "DynamicUser": "yes",
-    "LimitCORE": "0",
-    "LimitNOFILE": "4096",
-    "MemoryDenyWriteExecute": "yes",
-    "NoNewPrivileges": "yes",
-    "PrivateDevices": "yes",
-    "PrivateTmp": "yes",
-    "PrivateUsers": "yes",
-    "ProtectHome": "yes",
-    "ProtectProc": "invisible",
-    "ProtectSystem": "strict",
-    "RestrictNamespaces": "yes",
-    "RestrictSUIDSGID": "yes",
-    "SystemCallArchitectures": "native",
-    "UMask": "0077",
-}
-
-
-def test_unit_has_the_hardening_options() -> None:
-    assert {name: unit().get(name) for name in HARDENED} == {n: [v] for n, v in HARDENED.items()}
-    assert unit()["SystemCallFilter"] == ["@system-service", "~@privileged @resources"]
 
 
 async def test_command_of_the_unit_runs_and_ends_in_time(tmp_path: Path) -> None:

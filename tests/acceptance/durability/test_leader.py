@@ -101,21 +101,3 @@ async def test_dead_or_stopped_leader_is_replaced_in_time(
         another = env.new_job_id()
         await wait_until(lambda: announcements(env, another))
         assert (announcements(env, job), announcements(env, another)) == (1, 1)
-
-
-async def test_posts_of_the_other_replica_leave_within_half_a_second(on_postgres: str) -> None:
-    async with opened(on_postgres, mode="http", timings=Timings()) as env:
-        bots = [env.spawn(), env.spawn()]
-        await asyncio.gather(*(bot.ready() for bot in bots))
-        _, other = await leader_and_other(env)
-        env.route(other)
-        waited = []
-        for _ in range(5):
-            job = await env.request_new_job("rina")
-            asked = time.monotonic()
-            await env.wait_for_card(job)
-            waited.append(time.monotonic() - asked)
-        await env.wait_for_outcomes()
-
-        await env.check_outcomes()
-        assert min(waited) <= 0.5

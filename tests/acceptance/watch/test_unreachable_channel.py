@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from tests.acceptance.approvals.actions import ABE, ADA
-from tests.acceptance.environment import is_card, state_of
 from tests.acceptance.watch.environment import (
     TIMEOUT,
     WatchEnvironment,
@@ -69,19 +68,3 @@ async def test_download_is_announced_once_to_each_approver_by_two_replicas(
     third = env.new_job_id()
     await env.wait_for_announcement(third)
     assert told(env, third, "ada") == []
-
-
-async def test_button_of_the_direct_announcement_cancels_the_job(env: WatchEnvironment) -> None:
-    await env.start_bot(**APPROVERS)
-    await settled(env)
-    env.slack.workspace.channel("ops").members.discard(env.slack.workspace.app.bot_user)
-    job = env.new_job_id()
-    (ada, _) = await told_once(env, job, "in_progress")
-
-    await env.slack.people.clicks("ada", ada, "cancel_restore_open")
-    view = await env.wait_for_dialog("ada")
-    await env.slack.people.submits("ada", view, {"reason": "not ours"})
-    await told_once(env, job, "cancelled")
-    messages = env.slack.state.messages
-    dm = env.slack.state.dm("ada")
-    await wait_until(lambda: [state_of(m) for m in messages(dm) if is_card(m)] == ["cancelled"])

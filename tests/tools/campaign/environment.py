@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import random
-import time
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -259,11 +258,3 @@ def silence_server_log() -> Iterator[None]:
 
 def port_of(url: str) -> int:
     return int(url.rpartition(":")[2])
-
-
-async def measure_lag(seen: list[float], every: float = 0.25) -> None:
-    """Measure repeatedly how late this process is: the delay that a slow machine adds to waits."""
-    while True:
-        began = time.monotonic()
-        await asyncio.sleep(every)
-        seen.append(time.monotonic() - began - every)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -15,9 +14,9 @@ from tests.support.postgres import open_postgres
 from tests.tools.campaign.checks.observations import Observations
 from tests.tools.campaign.checks.requests import violations
 from tests.tools.campaign.checks.rules import Rule, Violation
-from tests.tools.campaign.environment import Plan, measure_lag, opened
+from tests.tools.campaign.environment import Plan, opened
 from tests.tools.campaign.faults.faketime import set_clock
-from tests.tools.campaign.figures import Result, Times, tables
+from tests.tools.campaign.figures import Result, tables
 from tests.tools.campaign.scenarios import write_scenarios
 
 if TYPE_CHECKING:
@@ -104,7 +103,8 @@ async def part(plan: Plan, options: Options, postgres: PostgresServer | None) ->
         scenarios = write_scenarios(
             options.requests, env.new_job, env.rng, quarantine=plan.quarantine
         )
-        times = await played(env, scenarios, injector, options.seconds)
+        await run_under_faults(env, scenarios, injector, options.seconds)
+        await settle(env, scenarios)
         audit_log = await env.read_audit_log()
     # The bots have ended by now, and all their logs are there.
     observations = observe(env, scenarios, injector, audit_log)
@@ -114,30 +114,13 @@ async def part(plan: Plan, options: Options, postgres: PostgresServer | None) ->
     ]
     if found:
         env.keep_evidence(observations, found)
-    return Result(
-        plan=plan, observations=observations, injector=injector, env=env, found=found, times=times
-    )
+    return Result(plan=plan, observations=observations, injector=injector, found=found)
 
 
 async def set_a_clock(injector: FaultInjector) -> str:
     replica, seconds = injector.rng.choice(injector.replicas), injector.rng.choice(OFF)
     set_clock(replica.folder / f"{replica.name}.clock", seconds)
     return f"{replica.name} {seconds:+} s"
-
-
-async def played(
-    env: CampaignEnvironment, scenarios: Sequence[Scenario], injector: FaultInjector, seconds: float
-) -> Times:
-    """Run under faults, wait for all outcomes, and return the durations."""
-    lags: list[float] = []
-    watching = asyncio.create_task(measure_lag(lags))
-    began = time.monotonic()
-    cleared = await run_under_faults(env, scenarios, injector, seconds)
-    await settle(env, scenarios)
-    settled = time.monotonic()
-    watching.cancel()
-    await asyncio.gather(watching, return_exceptions=True)
-    return Times(faults_lasted=cleared - began, settled_in=settled - cleared, lags=lags)
 
 
 def observe(
@@ -166,12 +149,8 @@ def observe(
 
 async def run_under_faults(
     env: CampaignEnvironment, scenarios: Sequence[Scenario], injector: FaultInjector, seconds: float
-) -> float:
-    """Start the scenarios evenly over so many seconds, and inject faults meanwhile.
-
-    Returns:
-        When the faults ended, by the monotonic clock; people then finish.
-    """
+) -> None:
+    """Start the scenarios evenly over so many seconds, and inject faults; people then finish."""
     env.delivery.faults.late, env.delivery.faults.twice = 0.1, 0.05
     injecting = asyncio.create_task(injector.inject(MEAN))
     playing = await start_scenarios(env, scenarios, injector, seconds)
@@ -181,10 +160,8 @@ async def run_under_faults(
     await asyncio.gather(injecting, return_exceptions=True)
     await injector.remove_faults()
     await env.delivery.stop()
-    cleared = time.monotonic()
     log.info("faults ended", faults=len(injector.faults))
     await end(playing)
-    return cleared
 
 
 async def start_scenarios(

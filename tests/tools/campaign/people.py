@@ -95,7 +95,6 @@ class People:
 
     async def _ask(self, scenario: Scenario, user: str) -> None:
         """Type the command and submit the dialog, again and again until it is taken."""
-        began = time.monotonic()
         line = f"/cancel-restore {scenario.project} {CLUSTER} {scenario.job.id}"
         while not self._messages.of(scenario.job.id):  # a card is as good as an acknowledgement
             before = self._view_id(user)
@@ -104,7 +103,6 @@ class People:
                 await self._pause()
                 continue
             if await self._submit(scenario, user):
-                scenario.seconds = time.monotonic() - began
                 return
 
     def _view_id(self, user: str) -> str | None:
@@ -255,7 +253,6 @@ class People:
         assert thread
         if action == APPROVE:
             scenario.approved_at.setdefault(user, time.time())
-        scenario.clicks += 1
         try:
             return (await self._slack.people.clicks(user, card or thread.card, action)).ok
         except CannotDo:

@@ -129,14 +129,6 @@ class Replica:
     def pid(self) -> int | None:
         return self.bot.pid if self.bot and self.alive else None
 
-    @property
-    def slowest_end(self) -> float:
-        """Seconds that the slowest orderly end took."""
-        seconds = [
-            process.seconds_to_end or 0.0 for process in self.processes if not process.killed
-        ]
-        return max(seconds, default=0.0)
-
     def open(self) -> None:
         self._keeping = asyncio.create_task(self._keep(), name=f"keep {self.name}")
 

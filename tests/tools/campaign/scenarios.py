@@ -62,7 +62,6 @@ class Scenario:
         approved_at: the people who clicked Approve, with the first moment (wall clock).
         submitted_at: when a submission was sent first (wall clock).
         elsewhere: whether the job was cancelled in Atlas.
-        seconds: from the first command to the acknowledged submission.
         reviewed: whether an approver reviewed the act without approval.
     """
 
@@ -75,8 +74,6 @@ class Scenario:
     approved_at: dict[str, float] = field(default_factory=dict)
     submitted_at: float | None = None
     elsewhere: bool = False
-    seconds: float | None = None
-    clicks: int = 0
     retried: int = 0
     reviewed: bool = False
 

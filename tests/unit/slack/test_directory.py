@@ -232,19 +232,6 @@ async def test_group_is_not_read_while_the_budget_of_all_replicas_is_used_up(env
     assert env.slack.methods == ["usergroups.users.list"]
 
 
-async def test_groups_are_read_only_if_the_policy_names_some(env: Env) -> None:
-    await env.directory.person(RINA, EVERYONE)
-
-    assert env.slack.methods == ["users.info"]
-
-
-async def test_members_of_several_groups_are_combined(env: Env) -> None:
-    env.slack.respond("usergroups.users.list", {"users": ["U1"]}, {"users": ["U2"]})
-
-    assert await env.directory.members_of(["S1", "S2"]) == {"U1", "U2"}
-    assert await env.directory.members_of([]) == frozenset()
-
-
 async def test_guests_of_a_group_are_not_full_members(env: Env) -> None:
     env.slack.respond("usergroups.users.list", {"users": ["U1", "U2", "U3", "U4"]})
     home = {"team_id": HOME}

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from bot.cancellation.events import is_about_job
-from tests.tools.campaign.worlds import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,15 +80,6 @@ class Observations:
         """Seconds from its submission until Slack showed that it had expired, if it did."""
         expired_at = self._expired_at(scenario)
         return expired_at - scenario.submitted_at if expired_at and scenario.submitted_at else None
-
-    def expired_late(self, scenario: Scenario) -> float:
-        """Seconds after the end of its time, counted from its record, until Slack showed it."""
-        expired_at, thread = self._expired_at(scenario), self.messages.of(scenario.job.id)
-        chain = self.chains.get(thread.request) if thread else None
-        if expired_at is None or not chain:
-            return 0.0
-        _, wait = RULES[scenario.project]
-        return max(0.0, expired_at - datetime.fromisoformat(chain[0].at).timestamp() - wait)
 
     def _expired_at(self, scenario: Scenario) -> float | None:
         thread = self.messages.of(scenario.job.id)

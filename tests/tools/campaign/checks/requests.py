@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from tests.tools.campaign.checks.audit_log import of_audit_log
@@ -125,8 +124,3 @@ def _of_processes(observations: Observations) -> Iterator[Found]:
     for process in observations.processes:
         if problem := process.problem:
             yield Rule.PROCESSES, f"{process.log}: {problem}"
-
-
-def endings(observations: Observations) -> Counter[str]:
-    """Count how the requests ended."""
-    return Counter(thread.state for thread in observations.messages.threads.values())

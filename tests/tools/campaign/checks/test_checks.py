@@ -17,10 +17,8 @@ from tests.tools.campaign.checks.requests import violations
 from tests.tools.campaign.checks.rules import Rule
 from tests.tools.campaign.faults.injector import InjectedFault
 from tests.tools.campaign.faults.proxy import BrokenExchange
-from tests.tools.campaign.replicas import ProcessRecord
 from tests.tools.campaign.scenarios import Scenario
 from tests.tools.campaign.worlds import (
-    BRIEF,
     GRACE,
     MessageTracker,
     build_workspace,
@@ -341,17 +339,6 @@ def test_second_delete_is_explained_by_a_fault_that_hid_the_first(
     assert (evidence.found(faults=faults, to_atlas=exchanges) == []) is explained
 
 
-@pytest.mark.parametrize(("fault", "explained"), [("stale_read", True), ("reset_after", False)])
-def test_second_delete_is_explained_by_outdated_jobs_of_atlas(
-    fault: str, *, explained: bool
-) -> None:
-    evidence = successful()
-    evidence.call("GET", 59, faults=(fault,))
-    with_two_deletes(evidence)
-
-    assert (evidence.found() == []) is explained
-
-
 @pytest.mark.parametrize(("faults", "explained"), [(("stale_read",), True), ((), False)])
 def test_job_cancelled_elsewhere_is_reported_cancelled_only_with_outdated_jobs(
     faults: tuple[str, ...], *, explained: bool
@@ -390,25 +377,6 @@ def test_delete_before_the_grace_time_is_over_is_a_violation(
     assert [each.startswith(Rule.GRACE) for each in evidence.found()] == [True] * early
 
 
-@pytest.mark.parametrize(("submitted_at", "early"), [(3.0, False), (7.0, True)])
-def test_early_expiry_is_a_violation(submitted_at: float, *, early: bool) -> None:
-    evidence = ScenarioEvidence(kind="no approval")
-    evidence.scenario.submitted_at = submitted_at
-    evidence.post("expired", thread=evidence.post("expired"), ts="11.0")
-    evidence.record(SUCCESSFUL_EVENTS[0], (EventName.EXPIRED, None))
-
-    assert [each.startswith(Rule.EARLY) for each in evidence.found()] == [True] * early
-
-
-def test_delay_of_an_expiry_counts_from_the_audit_log() -> None:
-    evidence = ScenarioEvidence(kind="no approval")
-    evidence.scenario.submitted_at = at(-60)
-    evidence.post("expired", thread=evidence.post("expired"), ts=f"{at(BRIEF + 3)}")
-    evidence.record(SUCCESSFUL_EVENTS[0], (EventName.EXPIRED, None))
-
-    assert evidence.observations().expired_late(evidence.scenario) == 3.0
-
-
 @pytest.mark.parametrize(
     ("line", "rule"),
     [
@@ -437,36 +405,7 @@ def test_secret_in_the_audit_log_or_slack_is_a_violation() -> None:
     ]
 
 
-def test_complaints_of_slack_are_violations_except_late_acks() -> None:
-    evidence = successful()
-    evidence.slack.complaints.extend(["An ack is late or unexpected: envelope 1", "no such view"])
-
-    assert evidence.found() == [f"{Rule.COMPLAINTS}: no such view"]
-
-
 def test_broken_hash_chain_is_a_violation() -> None:
     assert successful().found(breaks=["event 2 was changed"]) == [
         f"{Rule.CHAIN}: event 2 was changed"
     ]
-
-
-@pytest.mark.parametrize(
-    ("process", "problem"),
-    [
-        (ProcessRecord(log="l", started=True, signalled_at=1.0, code=0), False),
-        (ProcessRecord(log="l", started=True, signalled_at=1.0, code=1), True),
-        (ProcessRecord(log="l", started=True, signalled_at=1.0, code=-15), True),
-        (ProcessRecord(log="l", started=True, signalled_at=1.0, code=-9, overdue=True), True),
-        (ProcessRecord(log="l", started=True, killed=True, code=-9), False),
-        (ProcessRecord(log="l", started=True, code=-9), True),
-        (ProcessRecord(log="l", started=True, code=0), True),
-        (ProcessRecord(log="l", started=True, code=1), True),
-        (ProcessRecord(log="l", code=1), False),  # the database was unavailable
-        (ProcessRecord(log="l", code=0), True),
-        (ProcessRecord(log="l", signalled_at=1.0, code=-15), False),  # it had no signal handler yet
-    ],
-)
-def test_unexpected_exit_of_a_bot_is_a_violation(process: ProcessRecord, *, problem: bool) -> None:
-    found = successful().found(processes=[process])
-
-    assert [each.startswith(Rule.PROCESSES) for each in found] == [True] * problem

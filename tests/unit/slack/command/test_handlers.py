@@ -6,7 +6,6 @@ import json
 import pytest
 
 from bot.atlas import JobNotFound, TimedOut
-from bot.cancellation.errors import NotRead
 from bot.cancellation.lifecycle import Outcome, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
@@ -67,20 +66,6 @@ async def test_other_text_is_answered_in_private_with_an_example(
     assert bolt.slack.calls == []
 
 
-async def test_misspelled_subcommand_is_distinguished_from_a_cluster_of_that_name(
-    new_bolt: NewBolt,
-) -> None:
-    bolt = new_bolt()
-    await bolt.send(payloads.command("hepl"))
-    other = new_bolt()
-    other.atlas[PROJECT_ID].jobs["lost"] = []
-    await other.send(payloads.command("lost"))
-
-    assert "Did you mean `/cancel-restore help`" in bolt.private[0]
-    assert bolt.shown == []
-    assert "No download of `lost` can be cancelled now." in words(other.shown[-1])
-
-
 async def test_dialog_of_a_misspelled_keyword_opens_while_the_trigger_is_valid(
     new_bolt: NewBolt,
 ) -> None:
@@ -93,18 +78,6 @@ async def test_dialog_of_a_misspelled_keyword_opens_while_the_trigger_is_valid(
 
     assert bolt.private == []
     assert "shop-prod has no cluster `hepl`: choose one of its clusters." in words(bolt.shown[-1])
-
-
-async def test_project_name_matches_in_any_case(new_bolt: NewBolt) -> None:
-    bolt = new_bolt(Policy(), "shop-prod", "shop-dev")
-    await bolt.send(payloads.command(f"nosuch {TYPED}"))
-    await bolt.send(payloads.command(f"SHOP-PROD {TYPED}"))
-
-    assert (
-        "does not know a project `nosuch`; you may use `shop-prod` and `shop-dev`"
-        in bolt.private[0]
-    )
-    assert [bolt.atlas[each].calls for each in bolt.atlas] == [[CLUSTER], []]
 
 
 async def test_person_who_may_not_ask_sees_no_job_details(new_bolt: NewBolt) -> None:
@@ -160,13 +133,6 @@ async def test_atlas_error_can_be_retried_in_the_dialog(bolt: BoltHarness) -> No
     assert "submit" not in trouble
     assert "Looking up" in words(bolt.shown[-2])
     assert bolt.shown[-1]["submit"]["text"] == "Cancel the job"
-
-
-async def test_database_error_can_be_retried_in_the_dialog(bolt: BoltHarness) -> None:
-    bolt.database.read_error = NotRead()
-    await bolt.send(payloads.command(TYPED))
-
-    assert ids.TRY_AGAIN in words(bolt.shown[-1])
 
 
 @pytest.mark.parametrize("typed", [JOB_ID, CLUSTER])
