@@ -176,11 +176,10 @@ class JobFinder:
         projects: Sequence[Project],
         *,
         cluster: str | None = None,
-        hints: Sequence[str] = (),
     ) -> Search:
         """Find the cluster of a job, if given only among clusters of that name.
 
-        The first hit ends the search. Clusters named in `hints` are searched first.
+        The first hit ends the search.
         """
         search, deadline = Search(cluster=cluster), self._deadline()
         # Their last errors are those of this search.
@@ -195,7 +194,6 @@ class JobFinder:
             return readers[key[0]].why_late()
 
         clusters = await self._list_clusters(search, projects, deadline)
-        clusters.sort(key=lambda ref: ref.cluster not in hints)
         async with aclosing(self._outcomes(clusters, read, why_late, deadline)) as outcomes:
             async for ref, outcome in outcomes:
                 if not isinstance(outcome, Exception):

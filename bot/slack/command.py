@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import structlog
 
-from bot.atlas import InvalidName, JobRef, is_cluster_name, is_object_id
+from bot.atlas import InvalidName, JobRef, is_object_id
 from bot.cancellation.errors import AlreadyHandled, CancellationError
 from bot.cancellation.lifecycle import UNDECIDED, Request, State
 from bot.cancellation.policy import may_use_channel
@@ -35,7 +35,6 @@ KEYS = (
 
 #: Characters around names and ids in prose.
 PUNCTUATION = "*_~.,;:!?()[]{}'\""
-MAX_HINTS = 400  #: words of a message that are tried as the cluster's name
 
 #: Builds a private reply that names projects, from the names that the person may see.
 ProjectText: TypeAlias = Callable[[Sequence[str]], str]
@@ -142,10 +141,7 @@ def _pickers(channel: str, project: Project | None, word: str | None = None) -> 
 
 
 def route_message(message: Mapping[str, Any], channel: str, projects: Projects) -> Route:
-    """Choose the route of a message by its first URL, or else by its first job id (pure).
-
-    Any word may be the name of the id's cluster, so all words are hints for the search.
-    """
+    """Choose the route of a message by its first URL, or else by its first job id (pure)."""
     texts = " ".join(map(grammar.normalise, _texts(message)))
     words = [bare for word in texts.split() if (bare := word.strip(PUNCTUATION))]
     object_ids = [word.lower() for word in words if is_object_id(word)]
@@ -157,9 +153,7 @@ def route_message(message: Mapping[str, Any], channel: str, projects: Projects) 
                 return route(command, channel, projects)
     if not job_ids:
         return no_job_in_message()
-    parts = (part for word in words for part in word.split("/") if is_cluster_name(part))
-    hints = tuple(dict.fromkeys(parts))[:MAX_HINTS]
-    return DialogState(asked_in=channel, job_id=job_ids[0], hints=hints)
+    return DialogState(asked_in=channel, job_id=job_ids[0])
 
 
 def no_job_in_message() -> str:

@@ -143,9 +143,7 @@ class Flow:
         known = await service.jobs.recorded_cluster(job_id, projects, state.cluster)
         result = Search(found=known)
         if known is None:
-            result = await service.finder.search(
-                job_id, projects, cluster=state.cluster, hints=state.hints
-            )
+            result = await service.finder.search(job_id, projects, cluster=state.cluster)
         if result.found is None:
             return views.not_found(state, result)
         ref = result.found.job(job_id)

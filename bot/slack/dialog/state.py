@@ -58,7 +58,6 @@ class DialogState:
     has_pickers: bool = False
     shown: Shown | None = None
     only_closes: bool = False  #: the submit button submits nothing
-    hints: tuple[str, ...] = ()  #: clusters to search first; not kept
 
     @property
     def ref(self) -> JobRef | None:
@@ -99,7 +98,7 @@ _STATE, _FIRST_STATE = TypeAdapter(DialogState), TypeAdapter(FirstState)
 
 
 def encode_state(state: DialogState) -> str:
-    kept = _STATE.dump_python(state, mode="json", exclude_defaults=True, exclude={"hints"})
+    kept = _STATE.dump_python(state, mode="json", exclude_defaults=True)
     return encode_metadata(kept)
 
 

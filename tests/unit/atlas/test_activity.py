@@ -3,9 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import httpx
-import pytest
 
-from bot.atlas import RESTORE_REQUESTED, ApiVersion, AtlasRejected
+from bot.atlas import RESTORE_REQUESTED
 from bot.atlas.reader import MAX_EVENT_PAGES
 from tests.unit.atlas.strict_server import (
     JOB,
@@ -15,7 +14,6 @@ from tests.unit.atlas.strict_server import (
     client,
     download_job,
     read_job,
-    refusal,
 )
 
 SINCE = datetime(2026, 11, 26, 10, 0, tzinfo=UTC)
@@ -49,14 +47,6 @@ async def test_events_are_filtered_by_repeated_types_and_a_time() -> None:
     assert (event.username, event.created) == ("ada@x.example", SINCE + timedelta(seconds=5))
 
 
-async def test_v1_reads_events_under_its_own_root() -> None:
-    script = ScriptedTransport(page())
-    async with client(script, version=ApiVersion.V1) as atlas:
-        assert await atlas.events(PROJECT, TYPES, SINCE) == []
-    assert script.requests[-1].url.path == f"/api/atlas/v1.0/groups/{PROJECT}/events"
-    assert script.requests[-1].headers["accept"] == "application/json"
-
-
 async def test_full_page_without_a_link_is_followed_by_the_next() -> None:
     full = page(*map(an_event, range(500)))
     script = ScriptedTransport(full, page(an_event(499), an_event(500)))
@@ -84,13 +74,6 @@ async def test_events_of_other_types_and_unreadable_ones_are_left_out() -> None:
     async with client(script) as atlas:
         (event,) = await atlas.events(PROJECT, TYPES, SINCE)
     assert (event.username, event.delegate_principal) == ("", None)
-
-
-@pytest.mark.parametrize("status", [400, 403, 404])
-async def test_refused_feed_is_a_rejection(status: int) -> None:
-    async with client(ScriptedTransport(refusal(status, None))) as atlas:
-        with pytest.raises(AtlasRejected):
-            await atlas.events(PROJECT, TYPES, SINCE)
 
 
 async def test_job_starts_at_the_time_in_its_id_and_its_link_an_hour_before_it_expires() -> None:

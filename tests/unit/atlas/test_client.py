@@ -383,14 +383,6 @@ async def test_unreadable_job_of_a_list_is_left_out_and_named() -> None:
     assert jobs.unread_text("job") == "2 jobs could not be read"
 
 
-async def test_cluster_with_an_invalid_name_is_left_out_and_counted() -> None:
-    async with client(ScriptedTransport(page({"name": "a/b"}, {"name": "prod-eu"}))) as atlas:
-        clusters = await atlas.clusters(PROJECT)
-
-    assert [each.name for each in clusters] == ["prod-eu"]
-    assert clusters.unread_text("cluster") == "1 cluster could not be read"
-
-
 @pytest.mark.parametrize(
     "body",
     [

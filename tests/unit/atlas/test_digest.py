@@ -81,17 +81,7 @@ async def test_unusual_notation_of_a_challenge_is_answered(challenge: str) -> No
     assert atlas.statuses == [401, 200, 204, 200]
 
 
-ODD = [
-    'Digest realm="r", nonce="n", qop="auth-int"',
-    'Digest realm="r", nonce=""',
-    'Digest realm="ünïcode", nonce="n"',
-    "Digest ,,,===",
-    'Basic realm="proxy"',
-    "",
-]
-
-
-@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("odd", ['Digest realm="ünïcode", nonce="n"', 'Basic realm="proxy"', ""])
 async def test_unsupported_challenge_fails_and_does_not_affect_later_calls(odd: str) -> None:
     atlas = StrictAtlas()
     async with client(atlas) as client_:

@@ -76,17 +76,6 @@ async def test_search_stops_at_the_first_hit() -> None:
     assert len(env.atlas.calls) <= 1 + 2 * MAX_CONCURRENT_CALLS
 
 
-async def test_hinted_clusters_are_read_first() -> None:
-    env = SearchHarness(*names(60))
-    env.atlas.jobs["cluster-059"] = [a_job()]
-    hints = ["restore", "cluster-059", "of"]
-    search = await env.finder.search(JOB_ID, [env.project], hints=hints)
-
-    assert search.found
-    assert env.atlas.calls[:2] == ["", "cluster-059"]
-    assert len(env.atlas.calls) <= 1 + 2 * MAX_CONCURRENT_CALLS
-
-
 async def test_refused_key_of_one_project_leaves_the_others_visible() -> None:
     env = SearchHarness("prod-eu")
     env.atlas.faults[""] = KeyRefused()

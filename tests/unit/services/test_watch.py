@@ -23,7 +23,7 @@ from bot.atlas import (
     Unavailable,
     WrongClusterKind,
 )
-from bot.cancellation.errors import NotRecorded, RateLimitReserved
+from bot.cancellation.errors import NotRecorded
 from bot.cancellation.job import USUAL_WAIT, Job, Listing, compare
 from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.quarantine import QuarantinePolicy
@@ -372,13 +372,6 @@ async def test_watch_leaves_half_of_a_bucket_that_does_not_refill() -> None:
     assert BUCKET_SIZE / 2 - 30 < left <= BUCKET_SIZE / 2 + 16
 
 
-async def test_single_cluster_is_read_every_interval() -> None:
-    env = watch_harness(1, interval=5)
-    await env.run_for(21)
-    later = env.atlas.times_of("c000")
-    assert [after - before for before, after in pairwise(later)] == [5, 5, 5, 5]
-
-
 async def test_cluster_with_an_open_download_is_read_often_until_it_ends() -> None:
     env = watch_harness(2, interval=300)
     env.atlas.jobs["c000"] = [a_job(expiresAt="2026-11-25T13:00:00Z"), a_job(expired=True)]
@@ -471,19 +464,6 @@ async def test_refused_key_pauses_the_whole_project(error: Exception) -> None:
     assert len(env.atlas.reads) <= 3 * MAX_CONCURRENT_READS
 
 
-async def test_reserve_of_the_rate_limit_is_not_used() -> None:
-    class ExhaustedBudget(RateLimitBudget):
-        @contextmanager
-        def call(self, *, reserve: float = 0.0) -> Iterator[None]:
-            raise RateLimitReserved
-            yield
-
-    env = watch_harness(3, budget=lambda clock: ExhaustedBudget(clock.monotonic))
-    await env.run_for(60)
-
-    assert env.atlas.reads == []
-
-
 async def test_known_clusters_are_read_while_the_list_fails() -> None:
     env = watch_harness(1, interval=15)
     plain = env.atlas.clusters
@@ -523,6 +503,7 @@ async def test_lists_with_an_unreadable_item_are_read_again_soon_and_nothing_is_
     env.atlas.faults["old"] = [Unavailable(status=503)] * 100
     await env.run_for(65)
 
+    assert env.store.all_read_at is None
     assert ("old", 0) not in env.store.noted
     assert env.atlas.times_of("old")
     assert env.atlas.lists == len(env.atlas.times_of("c000")) == 6

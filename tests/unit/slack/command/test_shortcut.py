@@ -55,12 +55,11 @@ def test_url_in_a_message_routes_to_its_job(message: dict[str, Any]) -> None:
     assert found.ref == JobRef(PROJECT_ID, "prod-eu", JOB_ID)
 
 
-def test_id_without_url_routes_to_a_search_with_all_words_as_hints() -> None:
+def test_id_without_url_routes_to_a_search() -> None:
     found = read({"text": f"cancel *shop-prod/prod-eu* `{JOB_ID}`, project {PROJECT_ID}"})
 
     assert isinstance(found, DialogState)
-    assert found.job_id == JOB_ID
-    assert {"shop-prod", "prod-eu"} <= set(found.hints)
+    assert (found.job_id, found.cluster) == (JOB_ID, None)
 
 
 def test_project_id_is_not_taken_for_a_job_id() -> None:
