@@ -31,6 +31,12 @@ MAY_KEEP = "May keep it: {who}. *Keep it* and *Cancel it now* are on the card."
 
 MAY_CANCEL = "May cancel it: {who}."
 
+#: Where those who may cancel it find the button, while the request waits.
+ON_THE_CARD = {
+    State.AWAITING: f" *{APPROVE}* is on the card.",
+    State.QUARANTINED: " *Cancel it now* is on the card.",
+}
+
 COULD_HAVE_APPROVED = (
     f"Could have approved: {{who}}. Please read the card, and click *{MARK}*: one review is enough."
 )
@@ -43,6 +49,8 @@ def message(post: RequestPost, policy: Policy | None = None) -> dict[str, Any]:
     """
     template = TEMPLATES.get(post.event, "{to}: {status}")
     text = _format(template if isinstance(template, str) else template(post), post)
+    if post.job and post.event in WITH_CLOCK:
+        text += f"\n{job_lines.link_line(post.job)}"
     call, called = _call(post, policy or Policy(approvers=NO_ONE))
     if call:
         text += f"\n{call.format(who=people(called if policy else None))}"
@@ -67,7 +75,7 @@ def _call(post: RequestPost, policy: Policy) -> tuple[str, People]:
         case EventName.ESCALATED:
             return MAY_APPROVE, policy.escalate_to
         case EventName.DOWNLOAD_DISOWNED:
-            return MAY_CANCEL, policy.approvers
+            return MAY_CANCEL + ON_THE_CARD.get(post.request.state, ""), policy.approvers
         case EventName.KEEP_VOIDED:
             return MAY_KEEP, policy.approvers - People(users=frozenset({post.detail["user"]}))
     return "", NO_ONE
@@ -160,7 +168,9 @@ def _withdrawn(post: RequestPost) -> str:
 def _over(post: RequestPost) -> str:
     if post.actor:
         return ":information_source: {to}: {actor} ended this request.{before}{sentence}"
-    used = f" {job_lines.LINK_WAS_LIVE}" if post.job and post.job.live_since else ""
+    job = post.job
+    may_be_used = job and (job.live_since or job.state is JobState.FINISHED)
+    used = f" {job_lines.LINK_WAS_LIVE}" if may_be_used else ""
     return f":information_source: {{to}}: {{Job}} has ended.{used}{{approved}}{{sentence}}"
 
 
@@ -195,6 +205,14 @@ DISOWNED = (
 )
 ACTED_ALONE = ":rotating_light: {to} acted alone and asked to cancel {job} without approval."
 LOST_RIGHT = "The request waits: once that is changed, one approval lets it run."
+
+#: The replies while a download goes on that say how long is left, beside those of an end.
+WITH_CLOCK = frozenset(
+    {
+        *(EventName.REMINDED, EventName.ESCALATED, EventName.QUARANTINED, EventName.KEEP_VOIDED),
+        *(EventName.CHECK_FAILED, EventName.AWAITING, EventName.DOWNLOAD_DISOWNED),
+    }
+)
 
 #: The template of each reply, or a function that chooses it.
 TEMPLATES: Mapping[EventName, str | Callable[[RequestPost], str]] = {
