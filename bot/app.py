@@ -40,6 +40,7 @@ from bot.startup_checks import (
     load_project_names,
     migrate,
     run_steps,
+    warn_of_other_file,
     warn_of_unused_entries,
 )
 from bot.tasks import BackgroundTasks, Loop, Supervisor, cancel_and_wait, repeat
@@ -226,6 +227,13 @@ class Bot:
         )
         self._exit_stack.push_async_callback(self._stop_runs)
         self._start_loop(reloader.run, "reload")
+        compare = partial(
+            warn_of_other_file,
+            self.settings.projects_file,
+            self._leading.leaders_file,
+            self._timings.file_comparison_interval,
+        )
+        self._start_loop(compare, "settings file")
         self._start_loop(self._services.count, "counts")
         for name, loop in self._leading.without_slack().items():
             self._start_loop(loop, name, leading=True)

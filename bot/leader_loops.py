@@ -51,6 +51,7 @@ class LeaderLoops:
         database, clock, metrics = services.database, services.clock, services.metrics
         lease = LeaderLease(database, clock, services.owner, services.timings.leader_lease)
         self.leader = Leader(lease, clock, timings=services.timings)
+        self._lease = lease
         fence = lease.check_held
         on_state = metrics.count_state
         self._posts = OutboxStore(database, clock, fence=fence)
@@ -78,6 +79,10 @@ class LeaderLoops:
         )
         self._claims = ClaimStore(database, clock, on_step=metrics.count_question, fence=fence)
         self._jobs = replace(services.jobs, store=JobStore(database, clock, fence=fence))
+
+    async def leaders_file(self, digest: str) -> str:
+        """Return the digest of the leader's settings file; this replica's is `digest`."""
+        return await self._lease.share_file(digest, leads=self.leader.leads)
 
     def _report(self, report: Callable[[str, int], None], project_id: str, count: int) -> None:
         """Report a number of a project by its name."""

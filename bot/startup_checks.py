@@ -1,9 +1,11 @@
-"""Checks database, port and Slack at the start; afterwards Slack, and the entries of clusters."""
+"""Checks database, port and Slack at the start; afterwards Slack, and the settings file."""
 
 import asyncio
+import hashlib
 import math
 import time
 from collections.abc import Awaitable, Callable, Collection
+from pathlib import Path
 
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
@@ -43,6 +45,12 @@ TOKEN_CODES = frozenset(
 AUTH_TEST_INTERVAL = 30.0  # between two tests in HTTP mode: a failure is noticed in a minute
 TOKEN_RETEST_INTERVAL = 10.0  # between two tests of a token that Slack refused
 ANSWER_TIMEOUT = 2.0  # for one call that tests whether Slack answers
+
+PATIENCE = 3  #: comparisons in which settings files differ that are being changed one by one
+OTHER_FILE = (
+    "The settings file of this replica differs from that of the replica that leads: clicks are "
+    "judged by the one, quarantine and reminders by the other. Give all replicas the same file."
+)
 
 log = structlog.get_logger(__name__)
 
@@ -196,6 +204,24 @@ async def warn_of_unused_entries(
                 log.warning("setting needs attention", why=sentence)
             warned = {*sentences}
         await wait_up_to(interval, check)
+
+
+async def warn_of_other_file(
+    file: str | None, leaders_file: Callable[[str], Awaitable[str]], interval: float
+) -> None:
+    """Warn once while the settings file differs from that of the replica that leads.
+
+    `leaders_file` takes the digest of the own file, and returns that of the leader's.
+    """
+    differs = 0  # how often in a row
+    while True:
+        with log_errors("settings file not compared"):
+            content = await asyncio.to_thread(Path(file).read_bytes) if file else b""
+            own = hashlib.sha256(content).hexdigest()
+            differs = differs + 1 if await leaders_file(own) != own else 0
+            if differs == PATIENCE:
+                log.warning(OTHER_FILE)
+        await asyncio.sleep(interval)
 
 
 async def load_project_names(projects: Projects, *, for_command: bool = False) -> None:

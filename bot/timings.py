@@ -42,6 +42,7 @@ class Timings:
 
     # Settings
     projects_file_interval: float = 2.0  # between two checks of the projects file for a change
+    file_comparison_interval: float = 5.0  # between two with the file of the replica that leads
     organization_interval: float = 300.0  # between two reads of an organization's projects
     organization_retry: float = 20.0  # after a list could not be read
 

@@ -12,6 +12,7 @@ from bot.storage.tables import MILLISECONDS, leases, milliseconds, slack_calls, 
 from bot.storage.unit_of_work import Store, UnitOfWork, writes
 
 LEADER = "leader"  #: the name of the lease
+FILE = "settings file"  #: the name of the row whose owner is a digest
 
 
 @dataclass(eq=False)
@@ -41,6 +42,17 @@ class LeaderLease(Store):
         """End the lease, so that another replica leads immediately."""
         is_own = (leases.c.name == LEADER, leases.c.owner == self.owner)
         uow.execute(update(leases).where(*is_own).values(until=uow.now))
+
+    @writes
+    def share_file(self, uow: UnitOfWork, digest: str, *, leads: bool) -> str:
+        """Store the digest of the leader's settings file; return it, or `digest` without one."""
+        is_file = leases.c.name == FILE
+        stored = uow.execute(select(leases.c.owner).where(is_file)).scalar()
+        if leads and stored is None:
+            uow.execute(insert(leases), {"name": FILE, "owner": digest, "until": uow.now})
+        elif leads and stored != digest:
+            uow.execute(update(leases).where(is_file).values(owner=digest))
+        return digest if leads or stored is None else str(stored)
 
     def check_held(self, uow: UnitOfWork) -> None:
         """Keep the lease until the transaction ends; raises `NotRecorded` if it was lost."""

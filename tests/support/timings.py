@@ -49,6 +49,7 @@ SHORT_PROCESS_TIMINGS = replace(
     leader_lease=3.0,
     leader_interval=0.5,
     message_interval=0.1,
+    file_comparison_interval=0.5,
     drain=1.0,
     receiver_stop_timeout=1.0,
     dialog_stop_timeout=0.5,

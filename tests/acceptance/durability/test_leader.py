@@ -8,10 +8,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import aiohttp
 import pytest
 
+from bot.sandbox.atlas import PROJECT_ID
+from bot.startup_checks import OTHER_FILE
 from bot.timings import Timings
 from tests.acceptance.durability.environment import ProcessEnvironment, opened
 from tests.support.polling import wait_until
@@ -101,3 +104,23 @@ async def test_dead_or_stopped_leader_is_replaced_in_time(
         another = env.new_job_id()
         await wait_until(lambda: announcements(env, another))
         assert (announcements(env, job), announcements(env, another)) == (1, 1)
+
+
+async def test_replica_with_another_settings_file_says_so_and_the_leader_does_not(
+    on_postgres: str, tmp_path: Path
+) -> None:
+    more: dict[str, str] = {"MONGODB_ATLAS_PROJECT_ID": ""}
+    async with opened(on_postgres, timings=TIMINGS, more=more) as env:
+        files = [tmp_path / name for name in ("one.toml", "two.toml")]
+        for number, file in enumerate(files):
+            rule = f"approval_ttl = {60 + number}"
+            file.write_text(f'[[projects]]\nname = "shop"\nid = "{PROJECT_ID}"\n{rule}\n', "utf-8")
+            more["BOT_PROJECTS_FILE"] = str(file)
+            await env.start()
+        leader, other = await leader_and_other(env)
+        await wait_until(lambda: OTHER_FILE in other.log)
+        files[env.bots.index(other)].write_text(files[env.bots.index(leader)].read_text(), "utf-8")
+        await wait_until(lambda: "settings reloaded" in other.log)
+
+        assert other.log.count(OTHER_FILE) == 1
+        assert OTHER_FILE not in leader.log
