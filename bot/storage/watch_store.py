@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Select, and_, delete, func, insert, select, text, update
 
-from bot.atlas import JobRef, RestoreJob, created_at
+from bot.atlas import JobRef, JobState, RestoreJob, created_at
 from bot.cancellation.job import (
     Job,
     Listing,
@@ -49,6 +49,8 @@ class WatchStore(Store):
     #: Called with a project's id and the number of its downloads: on record, and disowned.
     on_seen: OnCount = field(default=_ignore, kw_only=True)
     on_disowned: OnCount = field(default=_ignore, kw_only=True)
+    #: The projects whose number on record was reported since their watch began.
+    _counted: set[str] = field(default_factory=set, init=False)
 
     @writes
     def record_watch(
@@ -82,6 +84,7 @@ class WatchStore(Store):
         Clusters that exist when the watch starts may have a history. All jobs of clusters that are
         created later are new.
         """
+        self._counted.discard(project_id)  # a watch begins with this
         in_project = watched_clusters.c.project_id == project_id
         names = select(watched_clusters.c.cluster_name).where(in_project)
         known = set(uow.execute(names).scalars())
@@ -111,29 +114,22 @@ class WatchStore(Store):
         New downloads of a cluster that is not watched are only known.
         """
         queries.lock_project(uow.execute, project_id)
+        known = _may_have_changed(uow, project_id, cluster, reads)
         first, first_for_restores = _begin_read(
             uow, project_id, cluster, watch_restores=watch_restores
         )
         listing = Listing(
-            jobs={read.id: read for read in reads},
+            jobs={read.id: read for read in reads if read.id in known},
             now=uow.now,
             read_at=read_at or uow.now,
             first=first,
             unread=unread,
             is_watched=is_watched,
         )
-        known = {row.job_id: to_job(row) for row in uow.execute(jobs_of(project_id, cluster))}
-        wait = expected_wait_in(uow, project_id)
-        for read in reads:
-            if read.id not in known:
-                ref = JobRef(project_id, cluster, read.id)
-                known[read.id] = Job.new(ref, wait, uow.now)
-                if not is_download(read) and created_at(read.id) > uow.now - RECENT:
-                    change(uow, ref, lambda job: job)  # its event may be near
         changes = compare(listing, known)
+        new = [job for job in changes if known[job.ref.job_id].shown is None]
         decisions: Mapping[JobRef, QuarantineDecision] = {}
         if self.quarantine and not listing.first:
-            new = [job for job in changes if known[job.ref.job_id].shown is None]
             decisions = self.quarantine.quarantine_downloads(uow, project_id, cluster, new)
         for job in changes:
             if job.id or job.version:
@@ -143,9 +139,41 @@ class WatchStore(Store):
         restores: Sequence[Job] = ()
         if watch_restores:
             restores = _record_restores(uow, replace(listing, first=first_for_restores), known)
-        seen = int(uow.execute(downloads_seen(project_id)).scalar_one())
-        uow.after_commit.append(partial(self.on_seen, project_id, seen))
+        if new or project_id not in self._counted:
+            self._count(uow, project_id)
         return [*(job for job in changes if job.version), *restores]
+
+    def _count(self, uow: UnitOfWork, project_id: str) -> None:
+        """Report how many downloads are on record; after a lost answer the next read does."""
+        self._counted.discard(project_id)
+        seen = int(uow.execute(downloads_seen(project_id)).scalar_one())
+        uow.after_commit.append(partial(self._counted.add, project_id))
+        uow.after_commit.append(partial(self.on_seen, project_id, seen))
+
+
+def _may_have_changed(
+    uow: UnitOfWork, project_id: str, cluster: str, reads: Sequence[RestoreJob]
+) -> dict[str, Job]:
+    """Return the jobs of a cluster that are new, open or in another state than recorded, by id.
+
+    The others are compared by their rows: to build a job takes four times as long.
+    """
+    rows = {row.job_id: row for row in uow.execute(jobs_of(project_id, cluster))}
+    states = {read.id: read.state for read in reads}
+    known = {
+        job_id: to_job(row)
+        for job_id, row in rows.items()
+        if not (row.shown and JobState(row.state).is_over)
+        or states.get(job_id, row.state) != row.state
+    }
+    wait = expected_wait_in(uow, project_id)
+    for read in reads:
+        if read.id not in rows:
+            ref = JobRef(project_id, cluster, read.id)
+            known[read.id] = Job.new(ref, wait, uow.now)
+            if not is_download(read) and created_at(read.id) > uow.now - RECENT:
+                change(uow, ref, lambda job: job)  # its event may be near
+    return known
 
 
 def _begin_read(

@@ -144,6 +144,24 @@ async def test_deleted_cluster_is_returned_while_it_has_open_jobs(env: Stores) -
     assert await env.watch.record_clusters(PROJECT_ID, ["other"]) == []
 
 
+async def test_downloads_are_counted_when_the_watch_begins_and_with_each_new_one(
+    env: Stores,
+) -> None:
+    counts: list[tuple[str, int]] = []
+    watch = WatchStore(
+        env.database, env.clock, "one", on_seen=lambda *reported: counts.append(reported)
+    )
+    job = a_download()
+    await start_watch(watch)
+    for reads in ([job], [job.model_copy(update={"expired": True})]):
+        await watch.record_jobs(PROJECT_ID, CLUSTER, reads)
+    assert counts == [(PROJECT_ID, 0), (PROJECT_ID, 1)]
+
+    await watch.record_clusters(PROJECT_ID, [CLUSTER])  # as another watch begins
+    await watch.record_jobs(PROJECT_ID, CLUSTER, reads)
+    assert counts[2:] == [(PROJECT_ID, 1)]
+
+
 # Announcements
 
 
