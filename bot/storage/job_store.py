@@ -47,6 +47,8 @@ from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 MAX_OBSERVED = 50  #: the newest observed links of a project that count
 MAX_FOLLOWED = 100  #: jobs that are followed at most, of each kind
+#: How long a job is followed after a change: until the feed was read when it shows each event.
+FOLLOWED_FOR = 2 * FEED_DELAY
 #: The columns with the name and the value of an attribute of `Job`.
 _SAME = ("first_seen_at", "changed_at", "live_since", "until", "version", "asked")
 # Statements with parameters are built once, because that takes longer than to run them.
@@ -238,7 +240,7 @@ class JobStore(Store):
         """
         undecided = queries.requests_awaiting(uow.now, MAX_FOLLOWED, UNDECIDED)
         waiting = {request.ref: request for request in uow.get_all(undecided)}
-        rows = uow.execute(_CHANGED, {"since": uow.now - FEED_DELAY})
+        rows = uow.execute(_CHANGED, {"since": uow.now - FOLLOWED_FOR})
         changed = [row for row in rows if row.version or to_job(row).is_new_restore]
         others = [*uow.execute(queries.KEPT_AND_OPEN), *uow.execute(_ANNOUNCED), *changed]
         known = get_or_new(uow, [*dict.fromkeys([*waiting, *map(to_ref, others)])])

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from bot.atlas import JobState, RestoreJob
 from bot.cancellation.errors import MaybeRecorded
 from bot.cancellation.posts import Announcement, PostKind
-from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
+from bot.cancellation.starter import FEED_DELAY, StartedBy, Starter, StarterKind, StarterStatus
 from bot.storage.audit_log import read_summary
 from bot.storage.notice_store import ClaimStore
 from bot.storage.tables import jobs
@@ -104,6 +104,7 @@ async def test_announcement_shows_a_starter_who_becomes_known_and_the_end(env: S
     first = await claimed(env)
     assert first is not None
     await env.outbox.mark_sent(first, "C0WATCH", "1.1")
+    env.clock.advance(FEED_DELAY.total_seconds() + 10)
     followed = [known.job.ref.job_id for known in await env.jobs.followed()]
     await env.jobs.record(job_ref(restore.id), None, DANA)
     edit = await claimed(env)
