@@ -35,11 +35,11 @@ class NotAllowed(CancellationError):
 
 
 class ReadOnly(NotAllowed):
-    sentence = "The bot only watches this project and cancels nothing: cancel the job in Atlas, on the cluster's Backup page."  # noqa: E501 - shown as it stands
+    sentence = "The bot only watches this project and cancels nothing: cancel the download in Atlas, on the cluster's Backup page."  # noqa: E501 - shown as it stands
 
 
 class KeyMayNotCancel(NotAllowed):
-    sentence = "The bot's key has no role that may cancel, so the bot only watches: cancel the job in Atlas, on the cluster's Backup page, and ask an admin of the bot to give the key that role."  # noqa: E501 - shown as it stands
+    sentence = "The bot's key has no role that may cancel, so the bot only watches: cancel the download in Atlas, on the cluster's Backup page, and ask an admin of the bot to give the key that role."  # noqa: E501 - shown as it stands
 
 
 class NotARequester(NotAllowed):

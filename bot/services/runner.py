@@ -45,7 +45,7 @@ UNKNOWN_PROJECT = (
 NOTHING_DONE = "Nothing was done."
 NOTHING_MORE_SENT = "Nothing more was sent."
 SENT_BUT_UNREADABLE = (
-    "The cancellation was sent, but the job could not be read again, so look in Atlas."
+    "The cancellation was sent, but the download could not be read again, so look in Atlas."
 )
 JOB_STILL_THERE = "The download is still there."
 ACCEPTED_BUT_NOT_CANCELLED = (

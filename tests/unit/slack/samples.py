@@ -282,6 +282,10 @@ def messages() -> dict[str, dict[str, Any]]:
     built["card_over"] = card_views.message(
         ended(State.OVER), EVERYONE, LINKS, OTHER_JOBS["job_ended"]
     )
+    cancelled = replace(_LIVE, state=JobState.CANCELLED, phase=LinkPhase.ENDED)
+    built["card_cancelled_live"] = card_views.message(
+        ended(State.CANCELLED), EVERYONE, LINKS, cancelled
+    )
     gone = replace(ended(State.REFUSED), outcome=Outcome(sentence=JobGone.sentence, status=404))
     built["card_gone"] = card_views.message(gone, EVERYONE, LINKS, JOB)
     built["reply_gone"] = card_replies.message(
