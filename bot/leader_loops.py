@@ -92,12 +92,7 @@ class LeaderLoops:
     def without_slack(self) -> Mapping[str, Loop]:
         """Return the loops that do not ask Slack, by their names."""
         core, jobs, delete_posts = self._core, self._jobs, self._history.delete_posts
-        sweeper = Sweeper(
-            requests=self._requests,
-            leases=core.leases,
-            runner=core.runner,
-            on_change=core.on_change,
-        )
+        sweeper = Sweeper(self._requests, core.leases, core.runner, core.on_change)
         return {
             "sweeper": partial(repeat, sweeper.sweep, core.timings.sweep_interval, "sweep failed"),
             "jobs": partial(repeat, jobs.follow, jobs.interval, "jobs not followed"),
@@ -105,12 +100,8 @@ class LeaderLoops:
         }
 
     def direct_messages(self, directory: Directory) -> DirectMessages:
-        return DirectMessages(
-            store=self._notices,
-            projects=self._core.projects,
-            find=directory.candidates,
-            on_change=self._core.on_change,
-        )
+        core = self._core
+        return DirectMessages(self._notices, core.projects, directory.candidates, core.on_change)
 
     def channels(self, client: AsyncWebClient, identity: Identity) -> ChannelStatus:
         return ChannelStatus(
@@ -153,13 +144,7 @@ class LeaderLoops:
         """Return the loops that ask Slack, by their names."""
         core, projects = self._core, self._core.projects
         interval = core.timings.quarantine_interval
-        notifier = Notifier(
-            self._notices,
-            projects,
-            directory.candidates,
-            now=core.clock,
-            on_change=core.on_change,
-        )
+        notifier = Notifier(self._notices, projects, directory.candidates, core.on_change)
         # Ends quarantines also of projects where it was switched off.
         quarantine = Quarantine(
             self._quarantine,
@@ -169,7 +154,6 @@ class LeaderLoops:
             slack_answers=slack_answers,
             takes_posts=channels.takes_posts,
             copy_card=direct.copy_card,
-            now=core.clock,
             on_change=core.on_change,
         )
         keeps = KeptDownloads(
@@ -230,7 +214,6 @@ class LeaderLoops:
         worker = WebhookWorker(
             self._events,
             WebhookClient(hook.url, hook.secret, timeout=timings.webhook_try_timeout),
-            clock=self._core.clock,
             timings=timings,
         )
         self._core.metrics.webhook_lag.set_function(worker.lag)

@@ -7,7 +7,7 @@ within each request.
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
@@ -122,7 +122,6 @@ class WebhookWorker:
     store: WebhookStore
     client: WebhookClient
     _: KW_ONLY
-    clock: Callable[[], datetime]
     timings: Timings = DEFAULT_TIMINGS
 
     def __post_init__(self) -> None:
@@ -136,7 +135,7 @@ class WebhookWorker:
     def lag(self) -> float:
         """Return the age of the oldest unsent event in seconds, or 0."""
         oldest = self._backlog.oldest if self._backlog else None
-        return max(0.0, (self.clock() - oldest).total_seconds()) if oldest else 0.0
+        return max(0.0, (self.store.now() - oldest).total_seconds()) if oldest else 0.0
 
     async def run(self) -> None:
         """Send until cancelled; errors are logged and the next round tries again."""

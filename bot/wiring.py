@@ -159,7 +159,6 @@ class CoreServices:
             projects,
             JobStore(database, clock),
             ActivityFeeds(projects, clock),
-            now=clock,
             on_change=self.on_change,
             interval=self.timings.job_facts_interval,
         )
@@ -182,7 +181,6 @@ class CoreServices:
             jobs=self.jobs,
             history=History(database, clock),
             claims=self._claims,
-            now=clock,
             on_change=self.on_change,
         )
 

@@ -159,7 +159,6 @@ class Jobs:
     store: JobStore
     feeds: ActivityFeeds
     _: KW_ONLY
-    now: Callable[[], datetime]
     on_change: Callable[[], None] = lambda: None  #: called after changes that messages show
     interval: float = Timings.job_facts_interval  #: seconds between two reads of followed jobs
     slots: asyncio.Semaphore = field(
@@ -189,14 +188,14 @@ class Jobs:
         The list waits `timeout` seconds for the activity feed. Unless `stored`, the feed alone is
         used, and not the database. `other_jobs` are the ids of jobs that may have the same events.
         """
-        now, reads = self.now(), dict(found)
+        now, reads = self.store.now(), dict(found)
         known = {ref: Job.new(ref, USUAL_WAIT, now) for ref in reads}
         if stored:
             known = await self.store.get(reads)
         refs = [ref for ref, job in known.items() if not job.started_by.settled]
         read = await asyncio.gather(*(self.feeds.read(ref, timeout=timeout) for ref in refs))
         feeds = dict(zip(refs, read, strict=True))
-        others, now = [*other_jobs, *(ref.job_id for ref in reads)], self.now()
+        others, now = [*other_jobs, *(ref.job_id for ref in reads)], self.store.now()
         return {
             ref: job.observe(
                 now,
@@ -233,7 +232,7 @@ class Jobs:
             return job.started_by
         feed = await self.feeds.read(ref, timeout=STARTER_TIMEOUT, max_age=0.0)
         known = await self.store.known(ref)
-        return known.job.observe(self.now(), None, self._starter(known, feed)).started_by
+        return known.job.observe(self.store.now(), None, self._starter(known, feed)).started_by
 
     async def follow(self) -> None:
         """Read the jobs of waiting requests, and search for starters that are not known yet."""
@@ -281,7 +280,7 @@ class Jobs:
     async def _record(self, known: KnownJob, read: RestoreJob | None, feed: Feed | None) -> Job:
         """Record what is new; a request that waits may lack the event of a live link."""
         found = self._starter(known, feed)
-        updated = known.job.observe(self.now(), read, found)
+        updated = known.job.observe(self.store.now(), read, found)
         may_lack_event = known.waits and updated.phase not in TO_COME
         if not (differ(known.job, updated) or may_lack_event):
             return known.job

@@ -48,7 +48,6 @@ class Quarantine:
     runner: Runner
     _: KW_ONLY
     slack_answers: Callable[[], Awaitable[bool]]  #: whether people see the cards now
-    now: Callable[[], datetime]  #: the clock of the database
     #: Whether a channel takes posts, by an answer of Slack younger than these seconds.
     takes_posts: Callable[[str, float], Awaitable[bool]]
     #: Sends the card to the approvers, since its channel takes no posts.
@@ -114,7 +113,7 @@ class Quarantine:
 
     async def _measure(self, shown: Sequence[Quarantined]) -> list[Quarantined]:
         """Return the requests whose grace time is over, and record the ends that have changed."""
-        now = self.now()
+        now = self.store.now()
         waiting = {
             _stay(each): policy.quarantine.grace
             for each in shown

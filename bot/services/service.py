@@ -72,7 +72,6 @@ class CancellationService:
     jobs: Jobs
     history: History
     claims: ClaimStore
-    now: Callable[[], datetime]
     on_change: Callable[[], None] = lambda: None
 
     async def look_up(self, ref: JobRef, *, timeout: float) -> JobDetails:
@@ -109,7 +108,7 @@ class CancellationService:
             raise refusal
         request_id = submission.request_id or new_request_id()
         name = self.projects.get(submission.ask.ref.project_id).name
-        request = new_request(policy, name, submission, request_id, self.now())
+        request = new_request(policy, name, submission, request_id, self.requests.now())
         members = submission.approver_members or frozenset()
         # Without a channel the outbox sends them the card itself.
         notified = recipients(policy, person.id, members) if request.channel else ()

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
@@ -42,7 +42,7 @@ RETRY_INTERVAL = 2.0  #: seconds until a starter is asked again, unless Slack as
 log = structlog.get_logger(__name__)
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(eq=False)
 class Sweeper:
     """Finds due work: expires requests, and starts unowned ones."""
 
@@ -65,8 +65,6 @@ class Notifier:
     store: NoticeStore
     projects: Projects
     find: FindPeople
-    _: KW_ONLY
-    now: Callable[[], datetime]
     on_change: Callable[[], None]
 
     async def notify_due(self) -> None:
@@ -76,7 +74,7 @@ class Notifier:
 
     async def _notify(self, request: Request) -> None:
         policy = self.projects.policy_or_none(request.ref) or NO_NOTICES
-        notice = due_notice(policy, request, self.now())
+        notice = due_notice(policy, request, self.store.now())
         notified: Sequence[Person] = ()
         if notice.is_first or notice.reminder:
             notified = await self._people(policy, request, policy.first_approvers)
@@ -95,12 +93,12 @@ class Notifier:
             return people_to_notify(policy, request, await self.find(asked))
         except RightsNotChecked:
             planned = request.next_notice_at
-            if planned and self.now() < planned + PEOPLE_TIMEOUT:
+            if planned and self.store.now() < planned + PEOPLE_TIMEOUT:
                 raise
             return ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class DirectMessages:
     """Reaches approvers where a channel takes no posts, or there is none; raises `StorageError`.
 

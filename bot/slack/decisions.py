@@ -127,7 +127,7 @@ async def decide_when_possible(
                 break
             try:
                 if not waited:
-                    until = deps.service.now() + timedelta(seconds=LONGEST_WAIT)
+                    until = deps.service.requests.now() + timedelta(seconds=LONGEST_WAIT)
                     await deps.replies.send_text(by, waiting_until(until))
                 await deps.sleep(pause)
             except asyncio.CancelledError as stopped:

@@ -79,7 +79,7 @@ class IdleRunner(Runner):
 def jobs_service(projects: Projects, database: Database, clock: FakeClock) -> Jobs:
     """The service of jobs, with a budget for each project."""
     feeds = ActivityFeeds(projects, clock, monotonic=clock.monotonic)
-    return Jobs(projects, JobStore(database, clock), feeds, now=clock)
+    return Jobs(projects, JobStore(database, clock), feeds)
 
 
 class ServiceOnSqlite:
@@ -116,7 +116,6 @@ class ServiceOnSqlite:
             jobs=jobs_service(self.projects, self.database, self.clock),
             history=History(self.database, self.clock),
             claims=self.claims,
-            now=self.clock,
         )
 
     async def _resolve(self, users: Collection[str], groups: Collection[str]) -> dict[str, Person]:

@@ -134,7 +134,6 @@ class Replica:
             slack_answers=env.slack_answers,
             takes_posts=self.takes_posts,
             copy_card=env.direct.copy_card,
-            now=clock,
             monotonic=clock.monotonic,
         )
         self.kept = KeptDownloads(store, projects, env.email_of)
@@ -149,7 +148,6 @@ class Replica:
             jobs=jobs,
             history=History(database, clock),
             claims=claims,
-            now=clock,
         )
 
     async def takes_posts(self, _channel: str, max_age: float) -> bool:
@@ -214,12 +212,8 @@ class QuarantineEnv:
         self.projects = Projects([project])
         self.requests = RequestStore(self.database, self.clock)
         self._outbox = OutboxStore(self.database, self.clock)
-        self.direct = DirectMessages(
-            store=NoticeStore(self.database, self.clock),
-            projects=self.projects,
-            find=self._find,
-            on_change=lambda: None,
-        )
+        notices = NoticeStore(self.database, self.clock)
+        self.direct = DirectMessages(notices, self.projects, self._find, lambda: None)
         self.replicas = [Replica(self, "one")]
 
     async def slack_answers(self) -> bool:

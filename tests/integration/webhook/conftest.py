@@ -55,7 +55,7 @@ class WebhookEnv:
         client = WebhookClient(
             SecretStr(self.receiver.url), SecretStr(SECRET), timeout=self.try_timeout
         )
-        worker = WebhookWorker(store, client, clock=wall_clock, timings=timings)
+        worker = WebhookWorker(store, client, timings=timings)
         loop = asyncio.create_task(worker.run())
         await wait_until(lambda: worker._backlog is not None)
         try:

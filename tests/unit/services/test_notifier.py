@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from bot.atlas import JobRef
@@ -29,7 +30,7 @@ class FakeNotices(NoticeStore):
     """Lists `due`, and keeps the given notices."""
 
     database: Database = field(init=False)
-    now: Callable[[], datetime] = field(init=False)
+    now: Callable[[], datetime]
     due: list[Request] = field(default_factory=list)
     given: list[tuple[Notice, list[str], list[str] | None]] = field(default_factory=list)
 
@@ -69,17 +70,12 @@ class Setup:
         project = Project(
             id=PROJECT_ID, name="shop", policies=Policies(policy), atlas=FakeAtlas({})
         )
-        self.store = FakeNotices(due=[a_waiting_request(next_notice_at=NOON)])
+        self.clock = FakeClock()
+        self.store = FakeNotices(self.clock, due=[a_waiting_request(next_notice_at=NOON)])
         self.people = FakePeople()
         self.changes: list[None] = []
-        self.clock = FakeClock()
-        self.notifier = Notifier(
-            self.store,
-            Projects([project]),
-            self.people,
-            now=self.clock,
-            on_change=lambda: self.changes.append(None),
-        )
+        changed = partial(self.changes.append, None)
+        self.notifier = Notifier(self.store, Projects([project]), self.people, changed)
 
 
 def policy(approvers: People = ADA_ONLY, escalate_to: People = ABE_ONLY, **changes: Any) -> Policy:

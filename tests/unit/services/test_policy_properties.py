@@ -272,7 +272,6 @@ def _harness(database: Database, policy: Policy) -> ServiceHarness:
         jobs=jobs_service(projects, database, clock),
         history=History(database, clock),
         claims=ClaimStore(database, clock),
-        now=clock,
     )
     return ServiceHarness(
         model=model,

@@ -185,7 +185,6 @@ class SimulatedBot:
             projects,
             JobStore(self.database, time),
             BotFeeds(projects, time, monotonic=time.monotonic),
-            now=time,
         )
         self._rights = RightsCheck(projects, resolve_members, self._jobs.starter_of)
         self._runner = Runner(
@@ -216,7 +215,6 @@ class SimulatedBot:
             jobs=self._jobs,
             history=self._history,
             claims=ClaimStore(self.database, self._time),
-            now=self._time,
         )
 
     def _build_loops(self) -> list[Coroutine[Any, Any, None]]:
@@ -229,15 +227,10 @@ class SimulatedBot:
             slack_answers=self._slack_answers,
             takes_posts=_always,
             copy_card=_never_needed,
-            now=time,
             monotonic=time.monotonic,
         )
-        sweeper = Sweeper(
-            requests=RequestStore(self.database, time, fence=self._fence),
-            leases=self._leases,
-            runner=self._runner,
-            on_change=lambda: None,
-        )
+        requests = RequestStore(self.database, time, fence=self._fence)
+        sweeper = Sweeper(requests, self._leases, self._runner, lambda: None)
         jobs = replace(self._jobs, store=JobStore(self.database, time, fence=self._fence))
         repeated = partial(repeat, event="failed", sleep=time.sleep)
         loops: list[Loop] = [
