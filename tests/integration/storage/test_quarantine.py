@@ -22,8 +22,10 @@ from bot.storage.audit_log import AuditLog
 from bot.storage.lease_store import LeaseStore
 from bot.storage.tables import jobs
 from tests.integration.storage.quarantine_environment import (
+    CLUSTER,
     ENFORCED,
     GRACE,
+    TEST,
     QuarantineEnv,
     Replica,
     pass_seconds,
@@ -522,3 +524,19 @@ async def test_starter_who_acts_alone_cancels_the_own_download_once(
 
     assert (own.state, own.outcome.by) == (state, ABE.id if is_kept else RINA.id)
     assert (await env.state(job_id), len(env.deletes(job_id))) == (State.CANCELLED, 1)
+
+
+async def test_two_leaders_at_once_do_not_both_take_the_last_place_of_the_limit(
+    database: Database,
+) -> None:
+    env = QuarantineEnv(database, replace(ENFORCED, limit=1))
+    env.replicas.append(Replica(env, "two"))
+    await env.start()
+    for number, cluster in enumerate((CLUSTER, TEST), 1):
+        env.begin(number, cluster)
+    reads = zip(env.replicas, env.atlas.jobs.items(), strict=True)
+    await asyncio.gather(
+        *(each.watch.record_jobs(PROJECT_ID, name, found) for each, (name, found) in reads)
+    )
+
+    assert env.limited == ["shop-prod"]
