@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from bot.app import Bot
-from bot.sandbox.atlas import FakeAtlasServer, Fault, Kind
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, Fault, Kind
 from bot.sandbox.atlas.jobs import PLANTED_SECRET
 from bot.sandbox.slack import FakeSlackServer
 from bot.sandbox.slack import Fault as SlackFault
@@ -427,3 +427,71 @@ async def test_without_any_channel_each_approver_gets_the_card_directly(tmp_path
     assert (waits.code, ran.code) == (3, 0)
     assert "a running bot sends its card to each approver directly" in waits.out
     assert "A running bot sends its card to each approver directly, for a review." in ran.out
+
+
+async def test_list_fails_where_an_organization_cannot_be_read_and_shows_the_other_jobs(
+    environ: Environ, atlas: FakeAtlasServer, tmp_path: Path
+) -> None:
+    keys = "public_key_env = 'PUBLIC'\nprivate_key_env = '{}'\n"
+    project = f"[[projects]]\nname = 'shop-prod'\nid = '{PROJECT_ID}'\n{keys.format('PRIVATE')}"
+    file = tmp_path / "projects.toml"
+    file.write_text(f"{project}[[organizations]]\n{keys.format('WRONG')}")
+    del environ["MONGODB_ATLAS_PROJECT_ID"]
+    environ |= {"PUBLIC": PUBLIC_KEY, "PRIVATE": PRIVATE_KEY, "WRONG": "0" * 36}
+    environ["BOT_PROJECTS_FILE"] = str(file)
+    ran = await run_command("list", **environ)
+    other = await run_command("list", "--project", "payments", **environ)
+
+    assert ran.code == other.code == 1
+    assert "Project 'payments' is not among those that could be read: shop-prod." in other.err
+    assert RUNNING[1] in {line["job"] for line in lines(ran)}
+    assert "The projects of organization number 1 cannot be listed" in ran.err
+    assert ran.err.endswith(f"Atlas's address is {atlas.url} (MONGODB_ATLAS_BASE_URL).\n")
+
+
+async def test_command_fails_where_the_projects_file_selects_no_project(
+    environ: Environ, tmp_path: Path
+) -> None:
+    file = tmp_path / "projects.toml"
+    file.write_text("[[organizations]]\ninclude = ['shpo-*']\n")
+    del environ["MONGODB_ATLAS_PROJECT_ID"]
+    for call in (("list",), ("show", *RUNNING), ("cancel", *RUNNING, *YES)):
+        ran = await run_command(*call, **environ, BOT_PROJECTS_FILE=str(file))
+
+        assert ran.code == 1
+        assert ran.err.startswith("The projects file selects no project: compare include and")
+
+
+async def test_terminal_shows_once_which_atlas_is_waited_for_and_the_output_stays_json(
+    environ: Environ, atlas: FakeAtlasServer
+) -> None:
+    terminal, stderr = pty.openpty()
+    atlas.faults.add(Fault(kind=Kind.DELAY, path=RUNNING[1], seconds=3))
+    process = await execute(environ, "show", *RUNNING, stderr=stderr)
+    os.close(stderr)
+    out, _ = await asyncio.wait_for(process.communicate(), TERMINAL_TIMEOUT)
+    shown = os.read(terminal, 4096).decode()
+    os.close(terminal)
+
+    assert process.returncode == 0
+    assert shown.split("\r\n") == [f"Still waiting for Atlas at {atlas.url}.", ""]
+    assert json.loads(out)["job"] == RUNNING[1]
+
+
+async def test_repeated_command_says_that_the_open_request_keeps_its_reason(
+    environ: Environ,
+) -> None:
+    environ |= {"BOT_APPROVALS": "1"}
+    secret = ("--reason", "started by mistake, password=sesame-1234", "--yes")
+    await run_command("cancel", *LIVE, *secret, **environ)
+    same = lines(await run_command("cancel", *LIVE, *secret, **environ))
+    other = lines(await run_command("cancel", *LIVE, "--reason", "b", "--yes", **environ))
+    record = lines(await run_command("audit", "--format", "jsonl", **environ))
+
+    kept = "The open request keeps its own reason; the one given now is not recorded."
+    assert "asked to cancel this download already" in same[0]["sentence"]
+    assert kept not in same[0]["sentence"]
+    assert kept in other[0]["sentence"]
+    [reason] = [line["reason"] for line in record if "reason" in line]
+    assert reason.startswith("started by mistake, ")
+    assert "sesame-1234" not in reason

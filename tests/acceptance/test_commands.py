@@ -259,3 +259,15 @@ async def test_demo_script_plays_the_table_of_the_readme() -> None:
     assert [times[0], *times[-3:]] == ["0:00", "1:20", "1:21", "1:22"]
     assert len(ran.out.splitlines()) <= 40
     assert "1:38 before its link; DELETEs sent: 1.\n" in ran.out
+
+
+async def test_closed_output_exits_with_a_sentence() -> None:
+    """A service without standard output works; a command that prints reports the error."""
+    command = f"exec {sys.executable} -P -m bot --version >&-"
+    process = await asyncio.create_subprocess_shell(
+        command, env=surroundings(), stderr=asyncio.subprocess.PIPE
+    )
+    _, err = await process.communicate()
+
+    assert process.returncode == 1
+    assert err.decode() == "Standard output cannot be written to (it is closed).\n"

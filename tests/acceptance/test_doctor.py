@@ -14,7 +14,7 @@ import pytest
 from bot.cli.report import READ_FIRST
 from bot.doctor import atlas as of_atlas
 from bot.doctor import slack as of_slack
-from bot.doctor.results import Level
+from bot.doctor.results import Level, is_ok
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, Fault, Kind, Role
 from bot.sandbox.slack import Fault as SlackFault
 from bot.slack.client import new_session
@@ -267,3 +267,21 @@ async def test_hanging_services_are_reported_at_their_timeouts(
     assert time.monotonic() - began < 10
     assert "Slack did not answer" in the(findings, "slack_token").message
     assert "Atlas did not answer in time" in the(findings, "atlas").message
+
+
+async def test_shared_channels_guests_and_apps_are_warnings(env: DoctorEnvironment) -> None:
+    findings = await env.examine(
+        {
+            "BOT_CHANNELS": "C0SHARED01",
+            "BOT_REQUESTERS": "U0RINA0001,U0GUS00001,U0OLGA0001,U0DAN00001,U0CIBOT001",
+        }
+    )
+    warned = {found.subject.split()[-1]: found.message for found in findings if found.hint}
+
+    assert is_ok(findings)
+    assert "another organization" in warned["C0SHARED01"]
+    assert "a guest" in warned["U0GUS00001"]
+    assert "of another organization" in warned["U0OLGA0001"]
+    assert "deactivated" in warned["U0DAN00001"]
+    assert "an app" in warned["U0CIBOT001"]
+    assert "U0RINA0001" not in warned

@@ -183,3 +183,9 @@ async def test_copy_that_may_not_be_written_is_read_and_stays_as_it_is(
 
     assert (ran.code, ran.err) == (0, "")
     assert (fingerprint(copy), beside) == (before, ["copy.db"])
+
+
+async def test_empty_table_has_a_message(record: Path) -> None:
+    ran = await audit(record, "--request", "second", "--event", "request:approved")
+
+    assert (ran.code, ran.out, ran.err) == (0, "No event of the audit log matches.\n", "")

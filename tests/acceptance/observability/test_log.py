@@ -5,13 +5,14 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 
 from bot.log_config import configure_logging
-from tests.acceptance.environment import RUNNING, BotEnvironment, Json, request_of
+from tests.acceptance.environment import RUNNING, BotEnvironment, Json, open_environment, request_of
 from tests.support.polling import wait_until
 
 #: Events of each request, with any outcome.
@@ -116,3 +117,16 @@ async def test_command_log_line_has_the_parsed_job_and_not_the_text(
             "job": RUNNING[1],
         },
     ]
+
+
+async def test_dialog_with_a_refusal_is_logged(tmp_path: Path, log: io.StringIO) -> None:
+    async with open_environment(tmp_path, {"BOT_REQUESTERS": "U0ADA00001"}) as env:
+        await env.open_dialog(RUNNING)
+    trail = [x for x in lines(log) if "request" in x]
+
+    assert [x["event"] for x in trail] == [
+        "command typed",
+        "dialog opened",
+        "dialog shows an error",
+    ]
+    assert len({x["request"] for x in trail}) == 1

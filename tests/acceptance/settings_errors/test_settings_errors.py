@@ -238,3 +238,9 @@ async def test_ids_unknown_to_slack_are_logged_at_the_start(env: DoctorEnvironme
     assert named["setting"] == "BOT_CHANNELS: C0NOPE"
     assert "the channel does not exist" in named["why"]
     assert named["what_to_do"]
+
+
+async def test_key_refused_by_atlas_is_logged_at_the_start(env: DoctorEnvironment) -> None:
+    wrong = {"MONGODB_ATLAS_PRIVATE_API_KEY": "not-this-one"}
+    with BotProcess(env.environ(wrong), Timings()) as bot:
+        await wait_until(lambda: "cancel-restore doctor says what to check" in bot.log)

@@ -1,6 +1,7 @@
 """The watch channel takes no posts: new downloads are announced to the approvers directly."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -68,3 +69,19 @@ async def test_download_is_announced_once_to_each_approver_by_two_replicas(
     third = env.new_job_id()
     await env.wait_for_announcement(third)
     assert told(env, third, "ada") == []
+
+
+async def test_without_named_approvers_readyz_says_that_downloads_reach_no_one(
+    env: WatchEnvironment,
+) -> None:
+    await env.start_bot()
+    await settled(env)
+    env.slack.workspace.channel("ops").is_archived = True
+    job = env.new_job_id()
+    details: list[str] = []
+    async with asyncio.timeout(TIMEOUT):
+        while not details:  # a page sets no event
+            details = [*json.loads((await env.get("/readyz"))[1]).get("details", {}).values()]
+
+    assert "new downloads are announced to no one" in details[0]
+    assert told(env, job, "ada") == []

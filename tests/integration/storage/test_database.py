@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import Connection, event, text
 
@@ -359,3 +360,36 @@ async def test_file_that_may_not_be_written_is_reported(
 
     assert problem == "the file is read-only"
     assert await in_file.check_writable() is None
+
+
+async def test_connection_that_is_lost_while_it_opens_raises_not_read(on_server: Database) -> None:
+    @event.listens_for(on_server.engine, "connect")
+    def lose(*_: object) -> None:
+        raise psycopg.OperationalError("connection is closed")
+
+    with pytest.raises(NotRead):
+        await on_server.read(lambda db: db.execute(text("SELECT 1")))
+
+
+@pytest.mark.usefixtures("each_check_writes")
+async def test_full_disk_is_reported_until_there_is_space(
+    in_file: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.storage.sqlite.MIN_FREE_BYTES", 2**62)
+    full = await in_file.check_writable()
+    monkeypatch.undo()
+
+    assert full == "the disk is full"
+    assert await in_file.check_writable() is None
+
+
+@pytest.mark.usefixtures("each_check_writes")
+async def test_lock_of_another_program_is_reported_until_its_end(
+    on_sqlite: str, tmp_path: Path
+) -> None:
+    async with opened(on_sqlite, timeout=0.2) as database:
+        with locked(tmp_path):
+            problem = await database.check_writable()
+
+        assert problem in {"database is locked", "it does not answer in time"}
+        assert await database.check_writable() is None

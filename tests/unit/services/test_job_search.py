@@ -76,6 +76,16 @@ async def test_search_stops_at_the_first_hit() -> None:
     assert len(env.atlas.calls) <= 1 + 2 * MAX_CONCURRENT_CALLS
 
 
+async def test_hit_does_not_wait_for_slow_clusters() -> None:
+    env = SearchHarness("slow", "quick")
+    env.atlas.jobs["quick"] = [a_job()]
+    env.atlas.gates["slow"] = asyncio.Event()
+    search = await asyncio.wait_for(env.finder.search(JOB_ID, [env.project]), 1.0)
+
+    assert search.found
+    assert search.found.cluster == "quick"
+
+
 async def test_refused_key_of_one_project_leaves_the_others_visible() -> None:
     env = SearchHarness("prod-eu")
     env.atlas.faults[""] = KeyRefused()

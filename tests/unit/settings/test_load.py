@@ -400,3 +400,12 @@ def test_example_values_are_the_defaults(tmp_path: Path) -> None:
     (tmp_path / "bare").mkdir()
 
     assert load(tmp_path) == load(tmp_path / "bare")
+
+
+@pytest.mark.parametrize(("given", "reported"), [("U1;U2", True), ("U1 U2", True), ("@u1", False)])
+def test_list_with_another_separator_is_reported(
+    tmp_path: Path, given: str, *, reported: bool
+) -> None:
+    (problem,) = problems(tmp_path, BOT_REQUESTERS=given)
+
+    assert problem.endswith(", with commas between them") is reported

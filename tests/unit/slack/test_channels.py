@@ -150,6 +150,13 @@ def test_channel_object_of_slack_is_read(channel: dict[str, Any], place: Channel
     assert read_channel(channel) == place
 
 
+def test_advice_matches_the_obstacle() -> None:
+    with pytest.raises(NoPlacement, match="Invite the bot to <#C0AUDIT>"):
+        choose(BOTH, "C0OPS", CLOSED, "U0RINA")
+    with pytest.raises(NoPlacement, match="allow this channel, or to name an audit channel"):
+        choose(STRICT, "C0OPS", SHARED, "U0RINA")
+
+
 def test_scope_for_public_channels_allows_posting_without_membership() -> None:
     public = {"is_member": False, "is_private": False}
     private = {"is_member": False, "is_private": True}

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from aiohttp import ClientSession, web
 
-from bot.web.server import PortTaken, WebServer
+from bot.web.server import PortTaken, WebError, WebServer
 
 
 async def test_taken_port_is_reported_in_a_sentence() -> None:
@@ -86,3 +86,15 @@ async def test_each_response_closes_its_connection_once_shutdown_begins() -> Non
     assert before == (None, None)
     assert after == ["close"] * 3
     assert server.problem == "The bot is stopping: another replica takes over."
+
+
+@pytest.mark.parametrize(
+    ("host", "why"), [("192.0.2.1", "an address of this machine"), ("a..b", "a name of a host")]
+)
+async def test_unusable_host_is_reported_in_a_sentence(host: str, why: str) -> None:
+    with pytest.raises(WebError) as caught:
+        await WebServer(host, 0, web.Application()).start()
+
+    assert str(caught.value) == (
+        f"Cannot listen on {host}, port 0 (it is not {why}): check HOST and PORT."
+    )
