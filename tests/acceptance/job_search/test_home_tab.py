@@ -6,6 +6,7 @@ from tests.acceptance.environment import LIVE, RUNNING, BotEnvironment, open_env
 from tests.acceptance.job_search.worlds import (
     Json,
     run_privately,
+    slow,
     view_with,
 )
 
@@ -71,3 +72,13 @@ async def test_reason_of_a_direct_message_is_hidden_from_others(tmp_path: Path) 
             assert RUNNING[1] in env.slack.state.text_of(shown)
             assert "laptop" not in str(shown["blocks"])
             assert "archives" not in str(shown["blocks"])
+
+
+async def test_stored_requests_are_shown_while_atlas_is_slow(tmp_path: Path) -> None:
+    async with open_environment(tmp_path) as env:
+        env.atlas.faults.add(slow(1.0, path=""))
+        await env.slack.people.opens_home("rina")
+        first = await home_with(env, "rina", "Looking …")
+        await home_with(env, "rina", "As of", 20)
+
+        assert "There are no requests yet." in env.slack.state.text_of(first)

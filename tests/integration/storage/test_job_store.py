@@ -185,3 +185,14 @@ async def test_run_that_fails_records_the_link_that_it_read_for_the_card(env: St
     await env.leases.settle(claimed, State.FAILED, Outcome(sentence="why"), job=read)
 
     assert (await env.jobs.get([REF]))[REF].phase is LinkPhase.LIVE
+
+
+async def test_expected_time_of_a_known_job_stays(env: Stores) -> None:
+    await env.jobs.record(REF)
+    env.clock.advance(179)
+    early = await env.jobs.record(REF)
+    env.clock.advance(1)
+    late = await env.jobs.record(REF)
+
+    assert (early.phase, late.phase) == (LinkPhase.EXPECTED, LinkPhase.OVERDUE)
+    assert late.expected_at == early.expected_at

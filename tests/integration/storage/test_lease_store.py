@@ -149,3 +149,12 @@ async def test_failed_check_is_recorded_only_by_the_holder(env: Stores) -> None:
 
     events = await env.events(request=request.id)
     assert events.count("request:check_failed") == 1
+
+
+async def test_renewed_lease_lasts_longer(env: Stores) -> None:
+    request = await claimed(env)
+    env.clock.advance(Timings.request_lease - 1)
+    assert await env.leases.renew(request.id)
+    env.clock.advance(Timings.request_lease - 1)
+
+    assert await env.other.claim(request.id) is None

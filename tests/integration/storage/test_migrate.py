@@ -449,3 +449,12 @@ async def test_start_waits_for_another_migration_to_end(tmp_path: Path) -> None:
     await start
 
     assert await is_current(url)
+
+
+async def test_unrelated_tables_in_the_same_database_are_accepted(
+    empty: Database, empty_url: str
+) -> None:
+    await execute(empty, "CREATE TABLE users (id INTEGER)")
+    await ensure_current(empty_url)
+
+    assert await is_current(empty_url)

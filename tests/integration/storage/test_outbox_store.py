@@ -243,3 +243,21 @@ async def drained(env: Stores) -> list[RequestPost]:
             await env.outbox.mark_sent(post, "C0OPS", "1.2")
             delivered.append(post)
     return delivered
+
+
+async def test_place_of_the_card_is_stored_with_the_request(env: Stores) -> None:
+    request = await env.posted(a_waiting_request(approvals=2))
+
+    assert (await env.store.get(request.id)).card == Card(channel="C0OPS", ts="1.1")
+
+
+async def test_post_to_retry_waits_for_the_delay(env: Stores) -> None:
+    await env.store.create(a_request(), RINA)
+    (post,) = await env.claim_posts()
+
+    await env.outbox.retry_later(post, 7, "ratelimited")
+
+    env.clock.advance(6.9)
+    assert await env.claim_posts() == []
+    env.clock.advance(0.2)
+    assert len(await env.claim_posts()) == 1

@@ -540,3 +540,49 @@ async def test_two_leaders_at_once_do_not_both_take_the_last_place_of_the_limit(
     )
 
     assert env.limited == ["shop-prod"]
+
+
+async def test_job_that_ended_by_itself_is_over(env: QuarantineEnv) -> None:
+    job_id = await quarantined(env)
+    env.atlas.change(job_id, failed=True)
+    await pass_seconds(env, GRACE + 5)
+
+    assert await env.state(job_id) is State.OVER
+    assert env.deletes(job_id) == []
+
+
+async def test_step_that_fails_starts_the_grace_time_again(env: QuarantineEnv) -> None:
+    job_id = await quarantined(env)
+    await pass_seconds(env, GRACE - 3)
+    quarantine = env.replicas[0].quarantine
+
+    async def fail() -> bool:
+        raise OSError("the database is away")
+
+    quarantine.slack_answers = fail
+    with pytest.raises(OSError, match="away"):
+        await quarantine.step()
+    quarantine.slack_answers, failed_at = env.slack_answers, env.clock.elapsed
+    await pass_seconds(env, GRACE + 5)
+
+    assert env.seconds_held(job_id, failed_at) >= GRACE
+
+
+async def test_next_leader_begins_a_new_grace_time(env: QuarantineEnv) -> None:
+    job_id = await quarantined(env)
+    await pass_seconds(env, GRACE - 5)
+    since = env.clock.elapsed
+    env.replicas = [Replica(env, "two")]
+    await pass_seconds(env, GRACE + 10)
+
+    assert GRACE <= env.seconds_held(job_id, since) <= GRACE + 10
+
+
+async def test_policy_that_is_switched_off_during_the_grace_time_cancels_nothing(
+    env: QuarantineEnv,
+) -> None:
+    job_id = await quarantined(env)
+    env.projects.update({PROJECT_ID: {"policies": Policies()}})
+    await pass_seconds(env, GRACE + 5)
+
+    assert await env.state(job_id) is State.OBSERVED

@@ -197,3 +197,22 @@ async def test_typed_text_is_not_logged(env: Stores, caplog: pytest.LogCaptureFi
 
     assert len(logs) == 3
     assert "typed" not in f"{logs}{caplog.text}"
+
+
+async def test_late_redelivery_returns_its_own_request_while_another_is_open(env: Stores) -> None:
+    first = await env.store.create(a_waiting_request(key="V1", ref=job_ref()), RINA)
+    ended = await env.store.decide(first.id, State.WITHDRAWN, RINA, allow)
+    await env.store.create(a_waiting_request(key="V2", ref=job_ref()), ADA)
+
+    again = await env.store.create(a_waiting_request(key="V1", ref=job_ref()), RINA)
+
+    assert again == ended
+
+
+async def test_denial_stores_its_reason_and_its_author(env: Stores) -> None:
+    request = await env.store.create(a_waiting_request(), RINA)
+
+    denied = await env.store.decide(request.id, State.DENIED, ADA, allow, reason="audited")
+
+    assert denied.state is State.DENIED
+    assert denied.outcome == Outcome(sentence="audited", by=ADA.id)
