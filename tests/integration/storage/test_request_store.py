@@ -216,3 +216,12 @@ async def test_denial_stores_its_reason_and_its_author(env: Stores) -> None:
 
     assert denied.state is State.DENIED
     assert denied.outcome == Outcome(sentence="audited", by=ADA.id)
+
+
+async def test_ended_requests_are_not_counted_as_open(env: Stores) -> None:
+    await env.store.create(a_request(), RINA)
+    waiting = await env.store.create(a_waiting_request(), RINA)
+
+    assert (await env.store.counts())[0] == 2
+    await env.store.decide(waiting.id, State.WITHDRAWN, RINA, allow)
+    assert (await env.store.counts())[0] == 1

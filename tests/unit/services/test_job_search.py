@@ -244,3 +244,12 @@ async def test_unreadable_job_hides_nothing_and_is_counted() -> None:
     assert [found.job.id for found in listing.jobs] == [JOB_ID]
     assert [each.reason for each in listing.unavailable] == ["1 job could not be read."]
     assert listing.unavailable[0].in_part
+
+
+async def test_repeated_listings_cost_less_than_the_refill() -> None:
+    env = SearchHarness(*names(60))
+    for _ in range(10):
+        await env.finder.listing([env.project])
+        env.clock.advance(1.0)
+
+    assert len(env.atlas.calls) <= 1 + 60 + 60  # 8 a second flow back: once in 7.2 seconds

@@ -549,3 +549,27 @@ async def test_refused_key_leaves_the_last_successful_read_behind() -> None:
 
     assert refused == 0
     assert env.read
+
+
+async def test_clusters_with_an_unreadable_job_do_not_count_as_read() -> None:
+    env = watch_harness(3, interval=5)
+    env.atlas.unread = ("",)
+    await env.run_for(40)
+
+    assert env.store.all_read_at is None
+
+
+async def test_event_before_the_first_list_makes_the_clusters_be_read_immediately() -> None:
+    env = watch_harness(20)
+    env.feed.requests = [env.clock.monotonic()]
+    await env.run_for(2)
+
+    assert len({name for name, _ in env.atlas.reads}) == 20
+
+
+async def test_clusters_of_a_list_that_failed_first_are_read_soon() -> None:
+    env = watch_harness(2, interval=300)
+    env.atlas.faults[""] = [Unavailable()]
+    await env.run_for(Timings.open_job_interval + 2)
+
+    assert len(env.atlas.reads) == 2
