@@ -25,9 +25,13 @@ T = TypeVar("T")
 #: A decision about a request by its id.
 Decision = Callable[[str, Actor], Coroutine[Any, Any, Request]]
 
-# Seconds
-LONGEST_WAIT = 180.0  # for Slack to say who may decide: a link is usually live after three minutes
-RETRY_PAUSE = 2.0  # between two tries, unless Slack asks to wait longer
+#: For Slack to say who may decide: a link is usually live after three minutes.
+LONGEST_WAIT = timedelta(minutes=3)
+#: That one try may take, by the timeouts of Slack and the database: no try begins later, so that
+#: nothing is recorded after the time that the person was given.
+LONGEST_TRY = timedelta(seconds=12)
+#: Seconds between two tries. One within Slack's Retry-After calls nothing: `RetryAfter` refuses it.
+RETRY_PAUSE = 2.0
 
 
 class Decisions:
@@ -116,23 +120,23 @@ async def decide_when_possible(
 ) -> T:
     """Decide once Slack says who may do it, and say that the decision waits for that.
 
-    `error` is of a first try. Raises the last one, after `LONGEST_WAIT` or if it will not pass. A
-    shutdown ends the wait: `StoppedWaiting`, or `MaybeRecorded` while the decision is made.
+    `error` is of a first try. Raises the last one before `LONGEST_WAIT` is over, or if it will not
+    pass. A shutdown ends the wait: `StoppedWaiting`, or `MaybeRecorded` while the decision is made.
     """
-    waited = 0.0
+    now = deps.service.requests.now
+    until = now() + LONGEST_WAIT
+    is_waiting = False
     while error is None or error.is_temporary:
-        if error:
-            pause = max(RETRY_PAUSE, error.retry_after)
-            if waited + pause > LONGEST_WAIT:
-                break
-            try:
-                if not waited:
-                    until = deps.service.requests.now() + timedelta(seconds=LONGEST_WAIT)
-                    await deps.replies.send_text(by, waiting_until(until))
-                await deps.sleep(pause)
-            except asyncio.CancelledError as stopped:
-                raise StoppedWaiting from stopped
-            waited += pause
+        try:
+            if error and not is_waiting:
+                await deps.replies.send_text(by, waiting_until(until))
+                is_waiting = True
+            if error:
+                await deps.sleep(RETRY_PAUSE)
+        except asyncio.CancelledError as stopped:
+            raise StoppedWaiting from stopped
+        if error and now() > until - LONGEST_TRY:
+            break
         try:
             return await decide()
         except RightsNotChecked as again:
