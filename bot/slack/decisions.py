@@ -14,7 +14,7 @@ from bot.cancellation.errors import (
     StoppedWaiting,
 )
 from bot.cancellation.job import StarterAnswer
-from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.lifecycle import UNDECIDED, Request, State
 from bot.cancellation.people import ActingPerson
 from bot.slack import mrkdwn
 from bot.slack.dependencies import Dependencies
@@ -45,19 +45,19 @@ class Decisions:
         self._directory = deps.directory
 
     async def approve(self, request_id: str, actor: Actor) -> Request:
-        person = await self._approver(await self._service.requests.get(request_id), actor)
+        person = await self._approver(await self._undecided(request_id), actor)
         return await self._service.approve(request_id, person)
 
     async def deny(self, request_id: str, actor: Actor, reason: str) -> Request:
-        person = await self._approver(await self._service.requests.get(request_id), actor)
+        person = await self._approver(await self._undecided(request_id), actor)
         return await self._service.deny(request_id, person, reason)
 
     async def keep(self, request_id: str, actor: Actor, reason: str) -> Request:
-        request = await self._service.requests.get(request_id)
-        person, email = await asyncio.gather(
-            self._approver(request, actor), self._directory.email_of(actor.id)
-        )
         try:
+            request = await self._undecided(request_id)
+            person, email = await asyncio.gather(
+                self._approver(request, actor), self._directory.email_of(actor.id)
+            )
             return await self._service.keep(request_id, person, reason, email)
         except errors.AlreadyHandled as error:
             raise await self._handled(error.request) from error
@@ -89,6 +89,13 @@ class Decisions:
             refusal = rules.may_decide(policy, request.requester, person)
         if refusal:
             raise refusal
+
+    async def _undecided(self, request_id: str) -> Request:
+        """Read a request; raises that it was handled, for which Slack need not answer."""
+        request = await self._service.requests.get(request_id)
+        if request.state not in UNDECIDED:
+            raise errors.AlreadyHandled(request)
+        return request
 
     async def _handled(self, request: Request) -> errors.AlreadyHandled:
         """Return the refusal that says who was first, also where that is who started a download."""

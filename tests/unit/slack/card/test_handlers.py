@@ -11,7 +11,7 @@ from sqlalchemy import insert
 from bot.cancellation.errors import CancellationError, MaybeRecorded, NotRecorded, StoppedWaiting
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Outcome, Request, State
-from bot.cancellation.people import People
+from bot.cancellation.people import ActingPerson, People
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import PostKind, PostState
 from bot.slack import ids
@@ -222,6 +222,20 @@ async def test_approval_is_not_tried_after_the_time_that_the_person_was_given(
     assert (await bolt.request(request.id)).state is State.AWAITING
     assert "could not check who may do this" in bolt.private[-1]
     assert bolt.clock() < NOON + timedelta(minutes=3)
+
+
+async def test_approval_of_a_request_that_has_ended_waits_no_longer_for_slack(
+    new_bolt: NewBolt,
+) -> None:
+    async def withdraw(_seconds: float) -> None:
+        await bolt.service.withdraw(request.id, ActingPerson(RINA))
+
+    bolt, request = await waiting(new_bolt, sleep=withdraw)
+    bolt.slack.respond("users.info", *[LIMITED] * 9)
+    await bolt.send(payloads.click(ids.APPROVE, request.id))
+
+    assert "handled already" in bolt.private[-1]
+    assert bolt.clock() == NOON + timedelta(seconds=2)
 
 
 @pytest.mark.parametrize(
