@@ -537,3 +537,43 @@ async def test_example_in_the_package_docstring_works(monkeypatch: pytest.Monkey
 
     assert cancelled is True
     assert script.methods == ["GET", "DELETE", "GET"]
+
+
+async def test_lists_are_requested_with_their_paths_and_versions() -> None:
+    script = ScriptedTransport(page())
+    async with client(script) as atlas:
+        await atlas.restore_jobs(PROJECT, CLUSTER)
+        await atlas.clusters(PROJECT)
+        await atlas.projects()
+
+    sent = [
+        (r.url.path.removeprefix("/api/atlas/v2"), r.headers["Accept"]) for r in script.requests
+    ]
+    assert sent == [
+        (JOB_PATH.removesuffix(f"/{JOB}"), "application/vnd.atlas.2023-01-01+json"),
+        (f"/groups/{PROJECT}/clusters", "application/vnd.atlas.2024-08-05+json"),
+        ("/groups", "application/vnd.atlas.2023-01-01+json"),
+    ]
+    page_one = "pageNum=1&itemsPerPage=500"
+    assert [str(r.url.query, "ascii") for r in script.requests] == [
+        page_one,
+        f"includeDeletedWithRetainedBackups=true&{page_one}",
+        page_one,
+    ]
+
+
+async def test_timeout_of_one_call_replaces_the_default() -> None:
+    clock = FakeClock()
+    async with client(ScriptedTransport(httpx.Response(503)), clock=clock) as atlas:
+        with pytest.raises(Unavailable):
+            await atlas.restore_job(REF, timeout=0.5)
+
+    assert clock.sleeps == [0.3]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP"])
+async def test_gzip_response_is_read(encoding: str) -> None:
+    body = gzip.compress(json.dumps(download_job()).encode())
+    read = await read_job(lambda _: packed(body, encoding))
+
+    assert read.id == REF.job_id

@@ -409,3 +409,22 @@ def test_list_with_another_separator_is_reported(
     (problem,) = problems(tmp_path, BOT_REQUESTERS=given)
 
     assert problem.endswith(", with commas between them") is reported
+
+
+@pytest.mark.parametrize(
+    ("half", "value", "other"),
+    [
+        ("PUBLIC_API_KEY", "pubkey01", "PRIVATE_API_KEY"),
+        ("PRIVATE_API_KEY", "0a1b-private", "PUBLIC_API_KEY"),
+        ("CLIENT_ID", "mdb_sa_id_1", "CLIENT_SECRET"),
+        ("CLIENT_SECRET", "mdb_sa_sk_1", "CLIENT_ID"),
+    ],
+)
+def test_half_of_the_credentials_names_the_other_half(
+    tmp_path: Path, half: str, value: str, other: str
+) -> None:
+    key = ("MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PRIVATE_API_KEY")
+
+    assert problems(tmp_path, *key, **{f"MONGODB_ATLAS_{half}": value}) == (
+        f"MONGODB_ATLAS_{other} is missing: it belongs to MONGODB_ATLAS_{half}",
+    )

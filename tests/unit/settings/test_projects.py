@@ -2,6 +2,7 @@
 
 import tomllib
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -407,3 +408,33 @@ def test_project_id_next_to_a_projects_file_is_ignored_with_a_warning(tmp_path: 
     assert warnings(settings)[0] == (
         "MONGODB_ATLAS_PROJECT_ID has no effect here: another setting replaces it."
     )
+
+
+DEFAULT_KEY = {
+    "MONGODB_ATLAS_PUBLIC_API_KEY": "pubkey01",
+    "MONGODB_ATLAS_PRIVATE_API_KEY": "0a1b-private",
+}
+
+
+def test_missing_key_of_a_project_defaults_to_the_variable(tmp_path: Path) -> None:
+    (project,) = load(
+        tmp_path,
+        f'[[projects]]\nname = "shop"\nid = "{SHOP}"\napprovals = 0\naudit_channel = ""\n',
+        **DEFAULT_KEY,
+        BOT_APPROVALS="2",
+        BOT_APPROVAL_TTL="60",
+        BOT_AUDIT_CHANNEL="C1",
+        BOT_WATCH_CHANNEL="C2",
+    ).projects
+
+    assert project.credentials == DigestKey("pubkey01", SecretStr("0a1b-private"))
+    expected = Policy(approval_ttl=timedelta(seconds=60), watch_channel="C2")
+    assert project.policies.default == expected
+
+
+def test_keys_may_be_in_the_env_file(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("OTHER=from-the-file\n")
+    toml = SHOP_TABLE.replace("SHOP_PRIVATE_KEY", "OTHER")
+    (project,) = load(tmp_path, toml).projects
+
+    assert project.credentials == DigestKey("shoppub1", SecretStr("from-the-file"))

@@ -302,3 +302,10 @@ def test_answers_about_a_thread_a_person_or_an_outage_say_nothing_about_the_chan
 
     status.record_answer(C1, CannotPost("is_archived"), is_reply=True)
     assert status.refuses(C1) == "the channel is archived"
+
+
+async def test_direct_message_needs_no_lookup() -> None:
+    slack = FakeSlack()
+
+    assert (await Channels(slack, IDENTITY).info("D0RINA")).is_direct
+    assert slack.calls == []

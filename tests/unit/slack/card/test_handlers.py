@@ -351,3 +351,9 @@ async def test_unknown_button_is_answered(bolt: BoltHarness) -> None:
 
     assert answer.status == 200
     assert bolt.private == [other_version("button")]
+
+
+async def test_try_again_in_a_dialog_of_another_version_is_answered(bolt: BoltHarness) -> None:
+    await bolt.send(payloads.view_click(ids.TRY_AGAIN, {"private_metadata": "{}"}))
+
+    assert "type the command again" in bolt.slack.called("chat.postMessage")[0]["text"]

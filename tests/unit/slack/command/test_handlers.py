@@ -6,6 +6,7 @@ import json
 import pytest
 
 from bot.atlas import JobNotFound, TimedOut
+from bot.cancellation.errors import NotRead
 from bot.cancellation.lifecycle import Outcome, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
@@ -322,3 +323,36 @@ async def test_unread_pickers_and_lists_can_be_tried_again(bolt: BoltHarness) ->
     assert "Could not be read: `prod-eu`" in words(unread)
     assert "Try again" in words(unread)
     assert "1 download can be cancelled now" in words(bolt.private[-1])
+
+
+async def test_misspelled_subcommand_is_distinguished_from_a_cluster_of_that_name(
+    new_bolt: NewBolt,
+) -> None:
+    bolt = new_bolt()
+    await bolt.send(payloads.command("hepl"))
+    other = new_bolt()
+    other.atlas[PROJECT_ID].jobs["lost"] = []
+    await other.send(payloads.command("lost"))
+
+    assert "Did you mean `/cancel-restore help`" in bolt.private[0]
+    assert bolt.shown == []
+    assert "No download of `lost` can be cancelled now." in words(other.shown[-1])
+
+
+async def test_project_name_matches_in_any_case(new_bolt: NewBolt) -> None:
+    bolt = new_bolt(Policy(), "shop-prod", "shop-dev")
+    await bolt.send(payloads.command(f"nosuch {TYPED}"))
+    await bolt.send(payloads.command(f"SHOP-PROD {TYPED}"))
+
+    assert (
+        "does not know a project `nosuch`; you may use `shop-prod` and `shop-dev`"
+        in bolt.private[0]
+    )
+    assert [bolt.atlas[each].calls for each in bolt.atlas] == [[CLUSTER], []]
+
+
+async def test_database_error_can_be_retried_in_the_dialog(bolt: BoltHarness) -> None:
+    bolt.database.read_error = NotRead()
+    await bolt.send(payloads.command(TYPED))
+
+    assert ids.TRY_AGAIN in words(bolt.shown[-1])

@@ -239,3 +239,11 @@ async def test_dialog_that_takes_no_update_is_replaced_by_a_private_message(
     assert JOB_ID in expected
     assert code in expected
     assert not bolt.background.tasks
+
+
+async def test_two_dialogs_have_different_external_ids(bolt: BoltHarness) -> None:
+    for _ in range(2):
+        await bolt.send(payloads.command(TYPED))
+    one, other = (call["view"]["external_id"] for call in bolt.slack.called("views.open"))
+
+    assert one != other
