@@ -38,8 +38,8 @@ DISOWNED = (
 CANCELS = "The bot asks Atlas to cancel the download at once. "
 ALARMS = "The approvers get an alarm: another person may be using your Atlas account. "
 ALARM = (
-    ":rotating_light: {who} did not start this download: Atlas's activity feed names {who}, who "
-    "says *not mine*. The account may be in other hands.\nMay cancel it: {approvers}."
+    ":rotating_light: {who} says that it was not they who started this download; Atlas names their "
+    "account. Another person may be using it.\nMay cancel it: {approvers}."
 )
 
 
@@ -111,8 +111,10 @@ def _answered(job: Job, policy: Policy) -> list[str]:
         case StarterAnswer.MINE:
             return [CLAIMED]
         case StarterAnswer.NOT_MINE:
-            approver = f"{mrkdwn.one_of(policy.approvers)}, who may cancel the download"
-            return [DISOWNED.format(whom=f"your security team, and {approver}")]
+            whom = "your security team"
+            if not job.state.is_over:
+                whom += f", and {mrkdwn.one_of(policy.approvers)}, who may cancel the download"
+            return [DISOWNED.format(whom=whom)]
     return []
 
 

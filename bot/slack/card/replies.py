@@ -200,8 +200,8 @@ def _job_ended(post: RequestPost) -> str:
 
 APPROVAL = ":ballot_box_with_check: {actor} approved."
 DISOWNED = (
-    ":rotating_light: {actor} did not start {job}: Atlas's activity feed names {actor}, who says "
-    "*not mine*. The account may be in other hands."
+    ":rotating_light: {actor} says that it was not they who started {job}; Atlas names their "
+    "account. Another person may be using it."
 )
 ACTED_ALONE = ":rotating_light: {to} acted alone and asked to cancel {job} without approval."
 LOST_RIGHT = "The request waits: once that is changed, one approval lets it run."
