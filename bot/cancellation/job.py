@@ -202,6 +202,12 @@ class Job:
         }
 
 
+def waits_after_end(request: Request, job: Job | None) -> bool:
+    """Return whether a request still waits for approvals, and its download has ended."""
+    ended = job is not None and job.phase is LinkPhase.ENDED
+    return ended and request.state is State.AWAITING
+
+
 def lead_of(request: Request, job: Job) -> Lead | None:
     """Return how long before the link a cancellation came, if it did."""
     if request.state is not State.CANCELLED:

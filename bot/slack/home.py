@@ -11,7 +11,7 @@ import structlog
 from bot.atlas import JobRef
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError, ChannelNotAllowed
-from bot.cancellation.job import Job
+from bot.cancellation.job import Job, waits_after_end
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.policy import Policy
 from bot.services.job_search import Search
@@ -175,11 +175,11 @@ def home_view(
     blocks = [
         *([blockkit.context(f"*{label.strip()}*")] if label else []),
         *urgent,
+        _header("Cancelling waits for your approval"),
+        *waiting,
         _header("Downloads that can be cancelled now"),
         *jobs,
         blockkit.actions(blockkit.button("Refresh", ids.REFRESH, "home")),
-        _header("Cancelling waits for your approval"),
-        *waiting,
         *([_header("The last requests"), *past] if past else []),
     ]
     return {"type": "home", "blocks": blocks}
@@ -214,10 +214,10 @@ class RequestParts:
     def waiting(self, requests: Sequence[Request]) -> list[Block]:
         """Show the requests that the viewer may approve."""
         shown: list[Block] = []
-        requests = [r for r in requests if not card_views.job_is_over(r, self.known.get(r.ref))]
+        requests = [r for r in requests if not waits_after_end(r, self.known.get(r.ref))]
         for each in requests[:MAX_WAITING]:
             until = mrkdwn.date(each.expires_at)
-            asked = f"{mrkdwn.person(each.requester)} asks for it, until {until}"
+            asked = f"*Cancellation asked by* {mrkdwn.person(each.requester)}; decide until {until}"
             text = self._about(each, "Cancel this download?", asked)
             shown += self._entry(text, each, card_views.approver_buttons(each))
         return [*shown, *_more(requests)] or [blockkit.section("Nothing.")]

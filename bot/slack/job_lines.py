@@ -207,8 +207,18 @@ def lead(span: Lead | None) -> str:
     """Say how long before or after the link a cancellation came, as the end of a sentence."""
     if span is None:
         return ""
-    time = mrkdwn.duration(span.span)
     if span.was_live:
-        return f", {time} after the link went live"
+        return f", {mrkdwn.duration(span.span)} after the link went live"
+    return f", {_beside(span)} the link was expected"
+
+
+def never_live(span: Lead | None) -> str:
+    """Say in a sentence that the link of a cancelled download was never live, if so."""
+    if span is None or span.was_live:
+        return ""
+    return f" The link was never live ({_beside(span)} it was expected)."
+
+
+def _beside(span: Lead) -> str:
     side = "before" if span.span > timedelta() else "after"
-    return f", {time} {side} the link was expected"
+    return f"{mrkdwn.duration(span.span)} {side}"

@@ -6,6 +6,7 @@ from typing import Any
 
 from bot.atlas import JobState
 from bot.cancellation.events import EventName
+from bot.cancellation.job import lead_of
 from bot.cancellation.lifecycle import State
 from bot.cancellation.people import NO_ONE, People
 from bot.cancellation.policy import Policy
@@ -153,9 +154,10 @@ def _retried(post: RequestPost) -> str:
 
 
 def _cancelled(post: RequestPost) -> str:
-    was_live = post.request.shown.link_existed or "link_live_since" in post.detail
-    live = f" {job_lines.LINK_WAS_LIVE}" if was_live else ""
-    return f":white_check_mark: {{to}}: {{Job}} is cancelled. Atlas confirms it.{{approved}}{live}"
+    link = job_lines.never_live(lead_of(post.request, post.job)) if post.job else ""
+    if post.request.shown.link_existed or "link_live_since" in post.detail:
+        link = f" {job_lines.LINK_WAS_LIVE}"
+    return f":white_check_mark: {{to}}: {{Job}} is cancelled. Atlas confirms it.{link}{{approved}}"
 
 
 def _withdrawn(post: RequestPost) -> str:

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bot.cancellation.events import EventName
-from bot.cancellation.job import Job, LinkPhase
+from bot.cancellation.job import Job, LinkPhase, waits_after_end
 from bot.cancellation.lifecycle import UNDECIDED, Request, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
@@ -59,19 +59,15 @@ def message(
     `approvers` is None if the project was removed; `mode` is that of its quarantine, `note` of its
     policy. With `now`, the text for notifications says how much time is left.
     """
-    is_over = job_is_over(request, job)
-    label = mrkdwn.STATE_LABELS[State.OVER] if is_over else mrkdwn.state_label(request)
+    is_over = waits_after_end(request, job)
+    label = mrkdwn.state_label(request, is_over=is_over)
     headline = job_lines.headline(label, request.ref, request.project_name)
     who = people(approvers)
     answered, facts = job_lines.answer_lines(job), job_lines.card_lines(request, job)
-    lines = [headline, *answered, *facts, *mrkdwn.note(note)]
+    lines, own = [headline, *answered, *facts, *mrkdwn.note(note)], request.by_bot
     texts = [
         "\n".join(lines),
-        *(
-            [_quarantine(request, who, mode, job)]
-            if request.by_bot
-            else _asked(request, who, is_over=is_over)
-        ),
+        *(_quarantine(request, who, mode, job) if own else _asked(request, who, is_over=is_over)),
         _outcome(request),
         next_step(request, job),
     ]
@@ -122,12 +118,6 @@ def copy(
             *([blockkit.context(thread)] if url else []),
         ]
     }
-
-
-def job_is_over(request: Request, job: Job | None) -> bool:
-    """Whether a request still waits for approvals, and its download has ended."""
-    ended = job is not None and job.phase is LinkPhase.ENDED
-    return ended and request.state is State.AWAITING
 
 
 def in_direct_message(request: Request) -> bool:
@@ -194,7 +184,7 @@ def _approvals(request: Request, who: str, *, is_over: bool) -> str:
     if is_over:
         lines.append(f"*No approval is needed any more* Withdraw the request, or it ends {end}")
     elif request.state is State.AWAITING:
-        missing = f"*Approvals missing* {request.approvals_missing}, until {end}"
+        missing = f"*Approvals missing* {request.approvals_missing}; the request ends {end}"
         if request.approvals_missing == 0:
             # All approvals were given, or none was needed, before the policy forbade it.
             missing = (
@@ -210,7 +200,7 @@ def _voided(request: Request) -> list[str]:
     return [f"*Does not count any more* the approval of {voided}"] if voided else []
 
 
-def _quarantine(request: Request, who: str, mode: Mode, job: Job | None) -> str:
+def _quarantine(request: Request, who: str, mode: Mode, job: Job | None) -> list[str]:
     """Say what becomes of a quarantined download, and who decides."""
     lines = []
     by = job.started_by if job else NOT_READ
@@ -222,7 +212,7 @@ def _quarantine(request: Request, who: str, mode: Mode, job: Job | None) -> str:
         lines = [f"*Decided to cancel it now* {approved}"]
     if any_may_keep and request.state in KEEPABLE:
         lines.append(STARTER_MAY_KEEP)
-    return "\n".join([*lines, *_voided(request)])
+    return ["\n".join([*lines, *_voided(request)])]
 
 
 def shown_mode(policy: Policy) -> Mode:
@@ -287,7 +277,8 @@ def _buttons(request: Request, mode: Mode, *, is_over: bool) -> list[Block]:
         case State.QUARANTINED:
             return quarantine_buttons(request, mode)
         case State.AWAITING:
-            return [*approver_buttons(request, is_over=is_over), _withdraw(request), *review]
+            decide = [_end(request)] if is_over else approver_buttons(request)
+            return [*decide, _withdraw(request), *review]
         case State.FAILED:
             return [_retry(request), *review]
         case State.OBSERVED if not is_over and mode is not Mode.OFF:
@@ -313,25 +304,27 @@ def review_button(request: Request) -> Block:
     return blockkit.button(MARK, ids.REVIEW, request.id, style="primary")
 
 
-def approver_buttons(request: Request, *, is_over: bool = False) -> list[Block]:
+def approver_buttons(request: Request) -> list[Block]:
     """Build the buttons of an approver, for the card and the Home tab."""
-    title = "Cancel this download?"
     text = (
         f"With the last approval the bot asks Atlas to cancel {_plain(request)}. "
         "This cannot be undone."
     )
-    if is_over:  # and so it says: only these decisions end a request that waits
-        title = "End this request?"
-        text = "The download has ended: the last approval ends the request, and cancels nothing."
-    confirm = blockkit.confirm(title, text, APPROVE)
+    confirm = blockkit.confirm("Cancel this download?", text, APPROVE)
     return [
-        blockkit.button(
-            APPROVE, ids.APPROVE, request.id, style=None if is_over else "primary", confirm=confirm
-        ),
+        blockkit.button(APPROVE, ids.APPROVE, request.id, style="primary", confirm=confirm),
         # Without a confirmation: the dialog that asks for the reason is one. Without a colour: red
         # buttons cancel.
         blockkit.button(DENY, ids.DENY, request.id),
     ]
+
+
+def _end(request: Request) -> Block:
+    """Build the button of an approver once the download has ended."""
+    label = "End the request"
+    text = "The download has ended: the last approval ends the request, and cancels nothing."
+    confirm = blockkit.confirm(f"{label}?", text, label)
+    return blockkit.button(label, ids.APPROVE, request.id, confirm=confirm)
 
 
 def _plain(request: Request) -> str:
@@ -340,7 +333,7 @@ def _plain(request: Request) -> str:
 
 
 def _withdraw(request: Request) -> Block:
-    text = "The request ends, and the bot does not cancel the download."
+    text = "The request ends, and the bot cancels nothing."
     confirm = blockkit.confirm("Withdraw this?", text, "Withdraw", style="danger")
     return blockkit.button("Withdraw", ids.WITHDRAW, request.id, confirm=confirm)
 

@@ -58,7 +58,7 @@ async def test_submitted_download_is_cancelled(
 
         assert ending.state == "cancelled"
         assert "Cancelled: Atlas confirms it" in ending.card
-        assert "is cancelled. Atlas confirms it." in ending.reply
+        assert "is cancelled. Atlas confirms it. The link was never live (" in ending.reply
         assert env.atlas.world.cancellations == [RUNNING[1]]
         assert f"/api/atlas/{version}/groups/" in env.atlas.calls[-1].path
         assert env.slack.complaints == []

@@ -51,7 +51,10 @@ async def test_home_shows_an_approver_the_downloads_in_quarantine_first(new_bolt
         ("cancel_restore_keep", request.id),
         ("cancel_restore_approve", request.id),
     ]
-    assert headers(for_rina)[0] == "Downloads that can be cancelled now"
+    assert headers(for_rina)[:2] == [
+        "Cancelling waits for your approval",
+        "Downloads that can be cancelled now",
+    ]
 
 
 @pytest.mark.parametrize(
