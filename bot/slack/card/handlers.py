@@ -67,22 +67,22 @@ class Click:
         """Carry out a decision before the ack, and report its result afterwards."""
         work = partial(decision, self._request_id, self._by.actor)
         try:
-            request = await self._deps.before_ack(work())
+            await self._deps.before_ack(work())
         except CancellationError as error:
             self.start(self._decide_later(work, error))
         else:
-            self.start(self._update_clicked(request))
+            self.start(self._update_clicked())
 
     async def _decide_later(
         self, work: Callable[[], Awaitable[Request]], error: CancellationError
     ) -> None:
         """Decide once Slack says who may do it, or report another refusal."""
         try:
-            request = await decide_when_possible(work, self._deps, self._by, error)
+            await decide_when_possible(work, self._deps, self._by, error)
         except CancellationError as refusal:
             await self._report_refusal(refusal)
         else:
-            await self._update_clicked(request)
+            await self._update_clicked()
 
     async def ask_reason(self, state: State, dialog: str) -> None:
         """Open the dialog for the reason, unless the refusal of the decision is known in time."""
@@ -106,20 +106,30 @@ class Click:
         message = private_refusal(error, self._action_id, self._request_id, links)
         await self._deps.replies.send(self._by, message)
         if isinstance(error, errors.StateConflict):
-            await self._update_clicked(error.request)
+            await self._update_clicked()
+        elif not isinstance(
+            error, errors.StorageError
+        ):  # else the database failed, or the bot stops
+            await self._replace_second_card()
 
-    async def _update_clicked(self, request: Request) -> None:
-        """Publish the Home tab, or let the outbox replace a card that was posted twice.
+    async def _update_clicked(self) -> None:
+        """Publish the Home tab, or let the outbox replace a card that was posted twice."""
+        if self._in_home:
+            self._publish_home()
+        await self._replace_second_card()
+
+    async def _replace_second_card(self) -> None:
+        """Let the outbox replace the clicked message, if it is a card that was posted twice.
 
         Where Slack does not know `client_msg_id` and an answer was lost, the first post stays as it
         was until it is clicked, also after the end of the request: its place is known from a click
         alone. Finding it would take a scope that reads messages, which the bot does not ask for.
         """
-        if self._in_home:
-            self._publish_home()
-        card, channel = request.card, self._by.channel_id
-        if not (self._message and card and channel) or self._message == card.ts:
+        channel, service = self._by.channel_id, self._deps.service
+        if not (self._message and channel):
             return
-        clicked = Card(channel=channel, ts=self._message)
         with log_errors("second card not replaced"):
-            await self._deps.service.replace_second_card(request, clicked, self._by.actor.id)
+            request = await service.requests.get(self._request_id)
+            if request.card and request.card.ts != self._message:
+                clicked = Card(channel=channel, ts=self._message)
+                await service.replace_second_card(request, clicked, self._by.actor.id)

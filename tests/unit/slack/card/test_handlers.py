@@ -10,7 +10,7 @@ from sqlalchemy import insert
 
 from bot.cancellation.errors import CancellationError, MaybeRecorded, NotRecorded, StoppedWaiting
 from bot.cancellation.events import EventName
-from bot.cancellation.lifecycle import Outcome, Request, State
+from bot.cancellation.lifecycle import Card, Outcome, Request, State
 from bot.cancellation.people import ActingPerson, People
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import PostKind, PostState
@@ -141,6 +141,26 @@ async def test_second_card_that_is_clicked_is_replaced_by_the_outbox_alone(
     assert bolt.slack.called("chat.update") == []
     assert (message.channel, message.ts) == (channel, "1700000009.000100")
     assert "posted twice" in json.dumps(message.content["blocks"])
+
+
+async def test_card_stays_when_its_retry_is_refused_for_another_request(new_bolt: NewBolt) -> None:
+    bolt = new_bolt(ONE)
+    failed = await bolt.insert(samples.request(state=State.FAILED))
+    card = Card(channel="C0OPS", ts="1700000009.000100")
+    await bolt.insert(samples.waiting(id="1" * 32, key="V2", card=card))
+    await bolt.send(payloads.click(ids.RETRY, failed.id, user=RINA.id))
+
+    assert "asked to cancel this download already" in bolt.private[0]
+    assert await second_cards(bolt) == []
+
+
+async def test_second_card_is_replaced_at_a_refused_click(new_bolt: NewBolt) -> None:
+    bolt, request = await waiting(new_bolt)
+    click = payloads.click(ids.APPROVE, request.id, user="U0BOB", ts="1700000009.000100")
+    await bolt.send(click)
+
+    assert "You may not approve" in bolt.private[0]
+    assert [each.ts for each in await second_cards(bolt)] == ["1700000009.000100"]
 
 
 @pytest.mark.parametrize(
