@@ -99,6 +99,7 @@ class Click:
             log.info("decision not checked before its dialog", error=str(error))
         view = dialog_views.ask_reason(dialog, self._request_id, in_home=self._in_home)
         await Dialog(deps, self._by).open(view)
+        await self._replace_second_card()
 
     async def _report_refusal(self, error: Exception) -> None:
         log.info("click refused", actor=self._by.actor.id, why=type(error).__name__)

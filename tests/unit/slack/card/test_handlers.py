@@ -143,6 +143,19 @@ async def test_second_card_that_is_clicked_is_replaced_by_the_outbox_alone(
     assert "posted twice" in json.dumps(message.content["blocks"])
 
 
+@pytest.mark.parametrize("state", [State.AWAITING, State.QUARANTINED])
+async def test_second_card_is_replaced_when_it_opens_a_dialog(
+    new_bolt: NewBolt, state: State
+) -> None:
+    bolt = new_bolt(ONE)
+    request = await bolt.insert(samples.request(state=state, approvals_needed=1, approvals=()))
+    action = ids.DENY if state is State.AWAITING else ids.KEEP
+    await bolt.send(payloads.click(action, request.id, ts="1700000009.000100"))
+
+    assert len(bolt.shown) == 1
+    assert [each.ts for each in await second_cards(bolt)] == ["1700000009.000100"]
+
+
 async def test_card_stays_when_its_retry_is_refused_for_another_request(new_bolt: NewBolt) -> None:
     bolt = new_bolt(ONE)
     failed = await bolt.insert(samples.request(state=State.FAILED))
