@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from bot.demo.call_log import CallLog
 from bot.demo.process import BotProcess
-from bot.demo.scenarios import CLUSTER, FIRST, OPS, SCENARIOS, Scenario
+from bot.demo.scenarios import CLUSTER, FIRST, LINK_AFTER, OPS, SCENARIOS, Scenario
 from bot.sandbox.atlas import PROJECT_ID, Call, FakeAtlasServer
 from bot.sandbox.atlas.jobs import DeliveryType, RestoreJob
 from bot.sandbox.slack import FakeSlackServer
@@ -83,12 +84,7 @@ class Controller:
         """The time of the link of the scenario's download; None for an automated restore."""
         if self.job is None or self._scenario.is_automated:
             return None
-        return self.job.created_at.timestamp() + self.link_after
-
-    @property
-    def link_after(self) -> float:
-        """Seconds from the start of the scenario's download to its link."""
-        return self._scenario.link_after
+        return self.job.created_at.timestamp() + LINK_AFTER
 
     def _jobs(self) -> list[dict[str, Any]]:
         """List the restore jobs as Atlas has them, newest first, without download links."""
@@ -187,8 +183,9 @@ class Controller:
                 for job in cluster.jobs.values()
                 if job.delivery_type is DeliveryType.AUTOMATED and not job.over
             )
-        job = self.atlas.world.add_job(cluster, by=scenario.starter)
-        delay = scenario.link_after
+        started_at = self.atlas.clock() - timedelta(seconds=scenario.age)
+        job = self.atlas.world.add_job(cluster, by=scenario.starter, now=started_at)
+        delay = LINK_AFTER - scenario.age
         self._link = asyncio.get_running_loop().call_later(delay, self._release_link, job)
         return job
 

@@ -12,8 +12,8 @@ CLUSTER = "prod-eu"
 #: Seconds from the start of a download to its link: as many as the bot expects.
 LINK_AFTER = 180.0
 
-#: The same in the scenario that shows the link.
-SHORT_LINK_AFTER = 30.0
+#: Seconds from its start to the scenario that shows the link: those that are left do not take long.
+LONG_AGO = 150.0
 
 #: Seconds until Atlas answers the DELETE, to kill the bot before; less than its timeout.
 LONG_DELETE = 6.0
@@ -39,7 +39,7 @@ class Scenario:
         second: the person whom a second tab shows.
         is_automated: an automated restore is to be cancelled, not a download that starts now.
         starter: who starts the download, as the activity feed names them.
-        link_after: seconds from the start of the download to its link.
+        age: seconds from the start of the download to the scenario.
         fault: the fault of Atlas, in a sentence.
         faults: the same for the fake Atlas.
     """
@@ -53,7 +53,7 @@ class Scenario:
     second: str = ""
     is_automated: bool = False
     starter: Actor = DANA
-    link_after: float = LINK_AFTER
+    age: float = 0.0
     fault: str = ""
     faults: tuple[Fault, ...] = field(default=())
 
@@ -128,12 +128,13 @@ PEOPLE_AND_TIME = (
         name="link-live",
         title="The link goes live while a request waits",
         hint=(
-            f"Request as Rina at once: {SHORT_LINK_AFTER:.0f} s after the start the link goes "
-            "live. Within seconds the card and its thread say so."
+            f"This download was started {LONG_AGO:.0f} s ago. Request as Rina at once: "
+            f"{LINK_AFTER - LONG_AGO:.0f} s later the link goes live. Within seconds the card and "
+            "its thread say so."
         ),
         approvals=1,
         second="ada",
-        link_after=SHORT_LINK_AFTER,
+        age=LONG_AGO,
     ),
     Scenario(
         name="quarantine",

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from bot.demo.scenarios import CLUSTER
+from bot.demo.scenarios import CLUSTER, LONG_AGO
 from bot.demo.script_session import REQUESTER, ScriptSession
 
 REASON = "started on the wrong cluster"
@@ -65,7 +65,7 @@ async def act_alone(session: ScriptSession) -> None:
 
 
 async def wait_for_the_link(session: ScriptSession) -> None:
-    await _announce(session)
+    await _announce(session, f"was started in Atlas {LONG_AGO:.0f} seconds ago")
     await session.open_dialog()
     card = await _request(session)
     reply = await session.wait_for_reply(card, "live")
@@ -93,8 +93,8 @@ async def deny_the_start(session: ScriptSession) -> None:
     session.quote(session.card(), 2)
 
 
-async def _announce(session: ScriptSession) -> None:
-    session.print_step("A download of prod-eu is started in Atlas")
+async def _announce(session: ScriptSession, began: str = "is started in Atlas") -> None:
+    session.print_step(f"A download of prod-eu {began}")
     announcement = await session.wait_for_announcement()
     session.skip_to(30)
     session.print_step(f"The bot announces it in #ops, {session.time_left()} before the link")

@@ -2,15 +2,18 @@
 
 import asyncio
 import io
+import re
+from datetime import datetime, timedelta
 
 import pytest
 
 from bot.demo import script
 from bot.demo.environment import new_atlas
-from bot.demo.scenarios import SCENARIOS
+from bot.demo.scenarios import LINK_AFTER, SCENARIOS
 from bot.demo.script import play_scenario, story
 from bot.demo.script_session import ScriptFailed
 from bot.sandbox.atlas import PRESETS
+from bot.sandbox.atlas.jobs import LINK_LIFETIME
 from bot.sandbox.atlas.world import created_at
 
 
@@ -52,6 +55,9 @@ async def test_script_plays_every_scenario() -> None:
     assert deletes == once | {"automated": 0, "cut-before": 2}
     assert played["unanswered"].count("Ada is reminded") == 3
     assert "The link goes live while the request waits" in played["link-live"]
+    dates = re.findall(r"link expected (.+) UTC|live\W+since (.+) UTC", played["link-live"])
+    expected, live = (datetime.fromisoformat("".join(pair)) for pair in dates)
+    assert timedelta() <= live - expected <= timedelta(seconds=3)
 
 
 def test_starts_of_the_jobs_are_as_recent_as_their_links() -> None:
@@ -61,6 +67,8 @@ def test_starts_of_the_jobs_are_as_recent_as_their_links() -> None:
     assert downloads
     for job in downloads:
         assert created_at(job.id) == job.created_at.replace(microsecond=0)
+    for job in (job for job in downloads if job.expires_at):
+        assert job.expires_at - LINK_LIFETIME - job.created_at == timedelta(seconds=LINK_AFTER)
 
 
 async def test_failed_scenario_ends_the_script_and_the_other_scenarios(

@@ -21,6 +21,9 @@ PRIVATE_KEY = "5a4db0c5-0000-4000-8000-5a4db0c50000"
 CLIENT_ID = "mdb_sa_id_5b6212af90dc76637950a2c7"
 CLIENT_SECRET = "mdb_sa_sk_sandbox-secret-that-opens-nothing"
 
+#: From the start of a download to its link: as long as the bot expects.
+UNTIL_LINK = timedelta(minutes=3)
+
 #: The jobs at the start: cluster, job id, delivery type, state, minutes since its creation.
 EXAMPLE_JOBS = (
     ("prod-eu", "65f0a1c2d3e4f5a6b7c80101", "download", "running", 4),
@@ -82,14 +85,14 @@ def _add_job(world: World, cluster: Cluster, example: ExampleJob) -> None:
 def _set_state(job: RestoreJob, state: str, created_at: datetime, cluster: Cluster) -> None:
     match state:
         case "live":
-            job.release(created_at + timedelta(minutes=5))
+            job.release(created_at + UNTIL_LINK)
             job.private_urls = [job.link("private")] if not cluster.sharded else []
         case "shard":
             job.shard_of = next(iter(cluster.jobs))
         case "cancelled":
             job.cancel()
         case "expired":
-            job.release(created_at + timedelta(minutes=5))
+            job.release(created_at + UNTIL_LINK)
             job.expire()
         case "failed":
             job.fail()
