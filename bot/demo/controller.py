@@ -86,6 +86,11 @@ class Controller:
             return None
         return self.job.created_at.timestamp() + LINK_AFTER
 
+    @property
+    def link_after(self) -> float:
+        """Seconds from the start of the scenario to the link of its download."""
+        return LINK_AFTER - self._scenario.age
+
     def _jobs(self) -> list[dict[str, Any]]:
         """List the restore jobs as Atlas has them, newest first, without download links."""
         jobs = sorted(self.atlas.world.jobs(), key=lambda pair: pair[1].created_at, reverse=True)
@@ -185,8 +190,8 @@ class Controller:
             )
         started_at = self.atlas.clock() - timedelta(seconds=scenario.age)
         job = self.atlas.world.add_job(cluster, by=scenario.starter, now=started_at)
-        delay = LINK_AFTER - scenario.age
-        self._link = asyncio.get_running_loop().call_later(delay, self._release_link, job)
+        loop = asyncio.get_running_loop()
+        self._link = loop.call_later(self.link_after, self._release_link, job)
         return job
 
     def _release_link(self, job: RestoreJob) -> None:

@@ -70,8 +70,7 @@ class ScriptSession:
 
     def time_left(self) -> str:
         """Return the minutes and seconds until the link."""
-        left = (self.controller.link_at or self._began) - self._began
-        return _minutes(math.ceil(left - self._clock()))
+        return _minutes(math.ceil(self.controller.link_after - self._clock()))
 
     async def wait_for_announcement(self) -> Json:
         """Return the bot's message about the download when it names who started it, if it can."""
