@@ -13,6 +13,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.atlas import AtlasReader, JobRef, JobState, RestoreJob
+from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.events import EventName
 from bot.cancellation.job import Job, Lead, LinkPhase, QuarantineDecision, StarterAnswer
 from bot.cancellation.lifecycle import Approval, Ask, Card, JobFingerprint, Outcome, Request, State
@@ -33,7 +34,7 @@ from bot.slack.command import help_text
 from bot.slack.dialog import job_details
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.state import DialogState, cluster_picker, job_picker, project_picker
-from bot.slack.errors import CALL_ERRORS, RateLimited, translate_error
+from bot.slack.errors import CALL_ERRORS, RateLimited, private_refusal, translate_error
 from bot.storage.history import PastRequest
 
 #: Seconds for all samples, one after the other: Slack does not publish the method's rate limit.
@@ -71,7 +72,7 @@ async def check_blocks(
     if checked < len(samples):
         left = len(samples) - checked
         return [*found, BLOCKS.warning(f"{left} of {len(samples)} not checked: {why}", LATER)]
-    return found or [BLOCKS.ok(f"Slack accepts all {checked} that the bot can send")]
+    return found or [BLOCKS.ok(f"Slack accepts one of each of {checked} kinds")]
 
 
 async def _refusals(client: AsyncWebClient, sample: Sample) -> list[CheckResult]:
@@ -198,6 +199,10 @@ def _messages(links: Links) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "card in quarantine", card_views.message(QUARANTINED, PEOPLE, links, KNOWN)
     yield "card of a failed request", card_views.message(failed, PEOPLE, links, KNOWN)
     yield "reply in a thread", replies.message(_post(EventName.CHECK_FAILED), POLICY)
+    over = replace(_post(EventName.DOWNLOAD_DISOWNED), request=failed, job=DISOWNED)
+    yield "alarm in a thread", replies.message(over, POLICY)
+    private = private_refusal(RightsNotChecked(REASON), ids.COMMAND, "x" * blockkit.VALUE)
+    yield "private reply", private
     yield "direct message", replies.direct_message(_post(EventName.ACTED_ALONE), links)
     yield "announcement", announcement.message(KNOWN, NAME, links)
     restore = announcement.restore_message(replace(KNOWN, shown=RESTORE), NAME, links, "&" * 200)

@@ -58,5 +58,5 @@ async def test_sample_is_shown_again_after_the_wait_that_slack_asks_for() -> Non
 
     assert (found.level, found.message) == (
         Level.OK,
-        "Slack accepts all 3 that the bot can send",
+        "Slack accepts one of each of 3 kinds",
     )
