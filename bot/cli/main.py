@@ -16,7 +16,7 @@ from bot.cli import audit
 from bot.cli.cancel import cancel_job
 from bot.cli.jobs import list_jobs, show_job
 from bot.cli.output import FAILED, WRONG_USAGE, fail, failing_on
-from bot.cli.report import read_history, report_lines
+from bot.cli.report import READ_FIRST, read_history, report_lines
 from bot.doctor.results import CheckResult, is_ok, write_json, write_lines
 from bot.doctor.run import NO_SLACK, run_checks, settings_results, settings_risks
 from bot.log_config import configure_logging, redact
@@ -224,6 +224,8 @@ def report(settings: Settings, found: Sequence[CheckResult], form: DoctorFormat)
     results = asyncio.run(run_checks(settings, found=found))
     if form == "report":
         history = asyncio.run(read_history(settings))
+        if not sys.stdout.isatty():
+            typer.echo(READ_FIRST, err=True)
         sys.stdout.writelines(f"{line}\n" for line in report_lines(results, settings, history))
     else:
         (write_json if form == "json" else write_lines)(results, sys.stdout)

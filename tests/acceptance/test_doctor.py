@@ -85,7 +85,7 @@ async def test_report_has_what_happened_and_no_secret_name_email_id_or_address(
     head, _, body = ran.out.partition("\n\n")
     texts = {*environ.values()} - {"observe"}
 
-    assert (cancelled.code, ran.code, ran.err) == (0, 1, "")
+    assert (cancelled.code, ran.code, ran.err) == (0, 1, f"{READ_FIRST}\n")
     assert head == READ_FIRST
     assert "atlas_roles warning GROUP_OWNER" in body
     assert re.search(r"atlas:cancel_answered \S+ 204 · request:cancelled", body)
