@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from bot.cancellation.events import EventName
 from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import Card, Request, State
-from bot.cancellation.people import Kind, People, Person
+from bot.cancellation.people import NO_ONE, Kind, People, Person
 from bot.cancellation.policy import Policy
 
 #: The namespace of `client_msg_id`, by which Slack recognises a repeated message.
@@ -99,7 +99,14 @@ def message_id(subject: str, event: str, number: int) -> str:
 def notified_approvers(policy: Policy, request: Request) -> People:
     """Return the approvers who were notified by now; after the last notice all of them."""
     is_escalated = request.state is State.AWAITING and request.next_notice_at is None
-    return policy.approvers if is_escalated else policy.first_approvers
+    named = policy.approvers if is_escalated else policy.first_approvers
+    return named - own_part(policy, request.requester, alone=request.acted_alone)
+
+
+def own_part(policy: Policy, requester: str, *, alone: bool = False) -> People:
+    """Return the requester if another person must approve, or must review an act `alone`."""
+    counts = policy.self_approval and not alone
+    return NO_ONE if counts else People(users=frozenset({requester}))
 
 
 def are_reached_directly(policy: Policy, requester: str) -> bool:

@@ -10,7 +10,7 @@ from bot.cancellation.job import lead_of
 from bot.cancellation.lifecycle import State
 from bot.cancellation.people import NO_ONE, People
 from bot.cancellation.policy import Policy
-from bot.cancellation.posts import RequestPost
+from bot.cancellation.posts import RequestPost, own_part
 from bot.cancellation.quarantine import NOT_KEPT
 from bot.slack import blockkit, job_lines, mrkdwn
 from bot.slack.card.views import (
@@ -52,8 +52,10 @@ def message(post: RequestPost, policy: Policy | None = None) -> dict[str, Any]:
     text = _format(template if isinstance(template, str) else template(post), post)
     if post.job and post.event in WITH_CLOCK:
         text += f"\n{job_lines.link_line(post.job)}"
-    call, called = _call(post, policy or Policy(approvers=NO_ONE))
+    rules = policy or Policy(approvers=NO_ONE)
+    call, called = _call(post, rules)
     if call:
+        called -= own_part(rules, post.request.requester, alone=post.request.acted_alone)
         text += f"\n{call.format(who=people(called if policy else None))}"
     state = next((each for each in State if each.ended and post.event.endswith(f":{each}")), None)
     if state is post.request.state and (step := next_step(post.request, post.job)):

@@ -13,6 +13,7 @@ from bot.cancellation.job import LinkPhase
 from bot.cancellation.lifecycle import JobFingerprint, Request, State
 from bot.cancellation.people import NO_ONE
 from bot.cancellation.policy import Policy
+from bot.cancellation.posts import own_part
 from bot.services.projects import Project
 from bot.services.service import JobDetails
 from bot.slack import blockkit, ids, job_lines, mrkdwn
@@ -94,7 +95,8 @@ class JobReader:
             why = why if job.can_be_cancelled else why_not_cancellable(job)
             return not_cancellable(read, links, why)
         placement, may_act_alone = placed
-        return details(read, policy, placement, links, may_act_alone=may_act_alone)
+        who = self.actor.id
+        return details(read, policy, placement, links, may_act_alone=may_act_alone, who=who)
 
     async def _find_elsewhere(self) -> Content | None:
         """Search a job that is not in the cluster that was named; None if it is nowhere."""
@@ -154,10 +156,11 @@ def details(
     links: Links,
     *,
     may_act_alone: bool = False,
+    who: str = "",
 ) -> Content:
     """Show the job as Atlas has it now, and the inputs that the policy requires.
 
-    `may_act_alone` adds the checkbox that cancels without approval.
+    `may_act_alone` adds the checkbox that cancels without approval; `who` is the user who reads it.
     """
     shown = Shown(
         job=JobFingerprint.of(details.job),
@@ -170,7 +173,7 @@ def details(
         *([blockkit.alert(alert, "warning")] if alert else []),
         *_inputs(policy, details.ref),
         *([ALONE] if may_act_alone else []),
-        *_notes(policy, placement, details.open_request, links),
+        *_notes(policy, placement, details.open_request, links, who),
         *_details(details, links),
     ]
     return Content(blocks=blocks, close=BACK, submit=submit_label([policy]), shown=shown)
@@ -258,7 +261,7 @@ def _inputs(policy: Policy, ref: JobRef) -> list[Block]:
 
 
 def _notes(
-    policy: Policy, placement: Placement, waiting: Request | None, links: Links
+    policy: Policy, placement: Placement, waiting: Request | None, links: Links, who: str
 ) -> list[Block]:
     """Say where the card goes, who must approve, and which request the submission would end."""
     notes = [placement.note] if placement.note else []
@@ -269,6 +272,6 @@ def _notes(
         people = "person" if policy.approvals == 1 else "people"
         notes.append(
             f"{policy.approvals} other {people} must approve first: "
-            f"{mrkdwn.people(policy.approvers)}."
+            f"{mrkdwn.people(policy.approvers - own_part(policy, who))}."
         )
     return [blockkit.context(" ".join(notes))] if notes else []

@@ -9,9 +9,15 @@ import pytest
 from bot.cancellation.lifecycle import Approval, Request
 from bot.cancellation.people import Kind, People, Person
 from bot.cancellation.policy import Policy
-from bot.cancellation.posts import Notice, due_notice, people_to_notify, recipients
+from bot.cancellation.posts import (
+    Notice,
+    due_notice,
+    notified_approvers,
+    people_to_notify,
+    recipients,
+)
 from tests.support.clock import NOON
-from tests.support.domain import RINA, a_waiting_request
+from tests.support.domain import RINA, a_request, a_waiting_request
 
 TEAM = RINA.team
 GROUP = "S0APPROVE"
@@ -120,3 +126,16 @@ def test_at_most_twenty_approvers_without_the_requester_get_direct_messages() ->
     assert notified[:2] == ("U0ADA", "U101")
     assert len(notified) == 20
     assert recipients(Policy(approvals=1), RINA.id, frozenset()) == ()
+
+
+@pytest.mark.parametrize(
+    ("self_approval", "alone", "named"),
+    [(False, False, {"U0ABE"}), (True, False, {"U0ABE", RINA.id}), (True, True, {"U0ABE"})],
+)
+def test_requester_is_named_as_an_approver_only_if_their_own_approval_counts(
+    *, self_approval: bool, alone: bool, named: set[str]
+) -> None:
+    people = People(users=frozenset({"U0ABE", RINA.id}))
+    policy = Policy(approvals=1, approvers=people, self_approval=self_approval)
+
+    assert notified_approvers(policy, a_request(acted_alone=alone)).users == named

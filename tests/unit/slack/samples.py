@@ -59,7 +59,12 @@ from tests.unit.slack.fake_slack import LINKS
 
 HOSTILE = "<!channel> & <https://evil.example|Open in Atlas>\n*Approved by* <@U0BOSS> \u202egnp"
 APPROVERS = People(groups=frozenset({"S0APPROVE"}), users=frozenset({"U0ADA"}))
-STRICT = Policy(approvals=2, approvers=APPROVERS, require_reason=True, confirm_by_typing=True)
+STRICT = Policy(
+    approvals=2,
+    approvers=APPROVERS | People(users=frozenset({RINA.id})),
+    require_reason=True,
+    confirm_by_typing=True,
+)
 
 #: A viewer who may read every reason.
 VIEWER = lists.Viewer(ids=frozenset({"U0ADA"}), channel="U0ADA", approves=lambda _ref: True)
@@ -178,7 +183,7 @@ def details(
 ) -> dict[str, Any]:
     """The dialog of a job that can be cancelled; `changes` are those of Atlas's job."""
     content = job_details.details(
-        sight(**changes), policy, placement, LINKS, may_act_alone=may_act_alone
+        sight(**changes), policy, placement, LINKS, may_act_alone=may_act_alone, who=RINA.id
     )
     return dialog_views.view(asked(), content)
 
@@ -323,8 +328,10 @@ def messages() -> dict[str, dict[str, Any]]:
     built["card_used"] = card_views.message(request(shown=used), EVERYONE, LINKS)
     for event in card_replies.TEMPLATES:
         actor, detail = None if event in _BY_THE_BOT else "U0ADA", DETAILS.get(event, {})
-        late = APPROVERS if event is EventName.ESCALATED else NO_ONE
-        policy = Policy(approvers=APPROVERS, escalate_to=late)
+        # The requester, who may not approve, is not named.
+        named = APPROVERS | People(users=frozenset({RINA.id}))
+        late = named if event is EventName.ESCALATED else NO_ONE
+        policy = Policy(approvers=named, escalate_to=late)
         state = next((s for s in State if EventName.entering(s) is event), State.AWAITING)
         built[f"reply_{event.split(':')[1]}"] = card_replies.message(
             post(event, waiting(state=state), actor=actor, detail=detail, job=JOB), policy

@@ -98,6 +98,13 @@ async def test_request_without_enough_approvers_is_refused_in_the_dialog(new_bol
     assert "submit" not in bolt.shown[-1]
 
 
+async def test_dialog_names_only_other_people_as_approvers(new_bolt: NewBolt) -> None:
+    bolt = new_bolt(Policy(approvals=1, approvers=People(users=frozenset({"U0ADA", "U0RINA"}))))
+    await bolt.send(payloads.command(TYPED))
+
+    assert "must approve first: <@U0ADA>." in words(bolt.shown[-1])
+
+
 @pytest.mark.parametrize(
     ("kind", "name"), [("automated", "an automated"), ("pointInTime", "a point-in-time")]
 )
