@@ -1,4 +1,4 @@
-"""Says who started a job, and what the clock of its download link shows (pure)."""
+"""Says who started a job, what the clock of its link shows, and what to do about it (pure)."""
 
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -8,8 +8,25 @@ from bot.cancellation.job import Job, Lead, LinkPhase, StarterAnswer
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.starter import NOT_READ, StartedBy, Starter, StarterKind, StarterStatus
 from bot.slack import blockkit, ids, mrkdwn
-from bot.slack.deployment import labelled
+from bot.slack.deployment import command_code, labelled
 from bot.slack.grammar import job_value
+
+#: What to do now about a download that goes on, by how the request ended.
+NEXT_STEPS = {
+    State.FAILED: (
+        "Look at it in Atlas, on the cluster's Backup page. If it still runs, cancel it there, or "
+        "click *Try again* on the card."
+    ),
+    State.REFUSED: (
+        "If it still runs, cancel it in Atlas, on the cluster's Backup page. Once the cause is "
+        "removed, {again} asks again."
+    ),
+    State.CHANGED: "{again} shows it as it is now, and lets you cancel it.",
+    State.EXPIRED: "The download goes on. {again} asks again.",
+    State.DENIED: "The download goes on. {again} asks again.",
+    State.KEPT: "{again} lets you cancel it all the same.",
+    State.OBSERVED: "{again} lets you cancel it.",
+}
 
 _KINDS = {
     StarterKind.USER: "{name}",
@@ -222,3 +239,11 @@ def never_live(span: Lead | None) -> str:
 def _beside(span: Lead) -> str:
     side = "before" if span.span > timedelta() else "after"
     return f"{mrkdwn.duration(span.span)} {side}"
+
+
+def next_step(request: Request, job: Job | None) -> str:
+    """Say what to do after a request that has ended; nothing once its job has ended."""
+    is_over = mrkdwn.job_is_gone(request) or (job and job.phase is LinkPhase.ENDED)
+    if is_over or not (step := NEXT_STEPS.get(request.state)):
+        return ""
+    return f"*Next* {step.format(again=command_code(request.ref.job_id))}"

@@ -19,7 +19,6 @@ from bot.slack.card.views import (
     MARK,
     in_direct_message,
     metadata,
-    next_step,
     people,
     review_button,
 )
@@ -58,7 +57,7 @@ def message(post: RequestPost, policy: Policy | None = None) -> dict[str, Any]:
         called -= own_part(rules, post.request.requester, alone=post.request.acted_alone)
         text += f"\n{call.format(who=people(called if policy else None))}"
     state = next((each for each in State if each.ended and post.event.endswith(f":{each}")), None)
-    if state is post.request.state and (step := next_step(post.request, post.job)):
+    if state is post.request.state and (step := job_lines.next_step(post.request, post.job)):
         clock = [job_lines.link_line(post.job)] if post.job else []
         text = "\n".join([text, *clock, step])
     built = blockkit.message(text) | ({"metadata": metadata(post.request, state)} if state else {})

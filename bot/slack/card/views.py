@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bot.cancellation.events import EventName
-from bot.cancellation.job import Job, LinkPhase, waits_after_end
+from bot.cancellation.job import Job, waits_after_end
 from bot.cancellation.lifecycle import UNDECIDED, Request, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
@@ -15,7 +15,7 @@ from bot.slack import blockkit, ids, job_lines, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.channels import is_direct
 from bot.slack.client import Links
-from bot.slack.deployment import command_code, labelled
+from bot.slack.deployment import labelled
 
 PART_REMOVED = (
     f"_{REMOVED} was a link or a secret. It is not kept; change it if others may have seen it._"
@@ -25,23 +25,6 @@ KEEPABLE = frozenset({State.QUARANTINED, State.KEPT})
 STARTER_MAY_KEEP = (
     ":warning: Atlas does not let the bot read who started it, so that person may keep it, too."
 )
-
-#: What to do now about a download that goes on, by how the request ended.
-NEXT_STEPS = {
-    State.FAILED: (
-        "Look at it in Atlas, on the cluster's Backup page. If it still runs, cancel it there, or "
-        "click *Try again* on the card."
-    ),
-    State.REFUSED: (
-        "If it still runs, cancel it in Atlas, on the cluster's Backup page. Once the cause is "
-        "removed, {again} asks again."
-    ),
-    State.CHANGED: "{again} shows it as it is now, and lets you cancel it.",
-    State.EXPIRED: "The download goes on. {again} asks again.",
-    State.DENIED: "The download goes on. {again} asks again.",
-    State.KEPT: "{again} lets you cancel it all the same.",
-    State.OBSERVED: "{again} lets you cancel it.",
-}
 
 
 def message(
@@ -69,7 +52,7 @@ def message(
         "\n".join(lines),
         *(_quarantine(request, who, mode, job) if own else _asked(request, who, is_over=is_over)),
         _outcome(request),
-        next_step(request, job),
+        job_lines.next_step(request, job),
     ]
     buttons = _buttons(request, mode, is_over=is_over)
     details = [
@@ -175,10 +158,10 @@ def people(approvers: People | None) -> str:
 
 def _approvals(request: Request, who: str, *, is_over: bool) -> str:
     lines = []
-    if request.approvals_needed:
-        given = mrkdwn.approved_by(request) or "none yet"
+    given = mrkdwn.approved_by(request)
+    if request.approvals_needed and (given or request.state is State.AWAITING):
         count = f"{len(request.approvals)} of {request.approvals_needed}"
-        lines.append(f"*Approved by* {given} ({count})")
+        lines.append(f"*Approved by* {given or 'none yet'} ({count})")
     lines += _voided(request)
     end = mrkdwn.date(request.expires_at)
     if is_over:
@@ -250,14 +233,6 @@ def _outcome(request: Request) -> str:
     sentence = f"\n{mrkdwn.quote(outcome.sentence)}" if outcome.sentence else ""
     answer = mrkdwn.atlas_answer(outcome.status, outcome.code)
     return f"*Outcome*{by}, {mrkdwn.date(request.changed_at)}{sentence}{answer}"
-
-
-def next_step(request: Request, job: Job | None) -> str:
-    """Say what to do after a request that has ended; nothing once its job has ended."""
-    is_over = mrkdwn.job_is_gone(request) or (job and job.phase is LinkPhase.ENDED)
-    if is_over or not (step := NEXT_STEPS.get(request.state)):
-        return ""
-    return f"*Next* {step.format(again=command_code(request.ref.job_id))}"
 
 
 def _footer(request: Request, links: Links) -> str:

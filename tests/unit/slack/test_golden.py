@@ -17,10 +17,12 @@ from bot.cancellation.lifecycle import State
 from bot.sandbox.slack.block_kit.blocks import elements_of, problems
 from bot.sandbox.slack.block_kit.view_rules import checked_view
 from bot.slack import plain_text
+from bot.slack.card import views as card_views
 from bot.slack.grammar import job_value
 from tests.support.domain import job_ref
 from tests.unit.slack import samples
 from tests.unit.slack.block_text import as_text
+from tests.unit.slack.fake_slack import LINKS
 
 GOLDEN = Path(__file__).parent / "golden"
 TEXTS = GOLDEN / "texts.txt"
@@ -183,3 +185,10 @@ def test_only_outcome_replies_have_metadata_and_mention_the_requester() -> None:
         }
     for name in ("approval_given", "approved", "retried"):
         assert "metadata" not in MESSAGES[f"reply_{name}"]
+
+
+@pytest.mark.parametrize("state", [State.WITHDRAWN, State.EXPIRED, State.DENIED])
+def test_card_of_a_request_that_ended_unapproved_waits_for_no_approval(state: State) -> None:
+    card = card_views.message(samples.waiting(state=state, approvals=()), samples.APPROVERS, LINKS)
+
+    assert "none yet" not in words(card)
