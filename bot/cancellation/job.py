@@ -173,7 +173,7 @@ class Job:
         if read is None:
             return self.entering(JobState.GONE, now)
         job = self.observe(now, read, read_at=listing.read_at)
-        is_history = listing.first or self.shown is not None
+        is_history = listing.first or self.was_running or self.shown is not None
         is_new = listing.is_watched and not (job.state.is_over and is_history)
         announce = self.version > 0 or (is_new and is_download(read))
         job = replace(job, version=max(job.version, int(announce)))
@@ -183,9 +183,13 @@ class Job:
             job,
             shown=JobFingerprint.of(read),
             first_seen_at=now,
-            was_running=listing.first,
+            was_running=listing.first or self.was_running,
             quarantine=quarantine,
         )
+
+    def unread_at_first(self) -> "Job":
+        """Mark a job that the first read of its cluster could not read: it is not new later."""
+        return self if self.shown else replace(self, was_running=True)
 
     def link_times(self) -> dict[str, str]:
         """Return what the audit log keeps of the link."""

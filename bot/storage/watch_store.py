@@ -116,8 +116,10 @@ class WatchStore(Store):
         queries.lock_project(uow.execute, project_id)
         known = _may_have_changed(uow, project_id, cluster, reads)
         first, first_for_restores = _begin_read(
-            uow, project_id, cluster, watch_restores=watch_restores
+            uow, project_id, cluster, is_complete="" not in unread, watch_restores=watch_restores
         )
+        for job_id in filter(None, unread if first else ()):
+            change(uow, JobRef(project_id, cluster, job_id), Job.unread_at_first)
         listing = Listing(
             jobs={read.id: read for read in reads if read.id in known},
             now=uow.now,
@@ -129,8 +131,9 @@ class WatchStore(Store):
         changes = compare(listing, known)
         new = [job for job in changes if known[job.ref.job_id].shown is None]
         decisions: Mapping[JobRef, QuarantineDecision] = {}
-        if self.quarantine and not listing.first:
-            decisions = self.quarantine.quarantine_downloads(uow, project_id, cluster, new)
+        if self.quarantine:
+            began_since = [job for job in new if not job.was_running]
+            decisions = self.quarantine.quarantine_downloads(uow, project_id, cluster, began_since)
         for job in changes:
             if job.id or job.version:
                 decision = decisions.get(job.ref)
@@ -177,17 +180,24 @@ def _may_have_changed(
 
 
 def _begin_read(
-    uow: UnitOfWork, project_id: str, cluster: str, *, watch_restores: bool
+    uow: UnitOfWork, project_id: str, cluster: str, *, is_complete: bool, watch_restores: bool
 ) -> tuple[bool, bool]:
-    """Return whether this is the first read of a cluster, and the first one for its restores."""
+    """Return whether this is the first read of a cluster, and the first one for its restores.
+
+    A read that lacks jobs without an id leaves the next one the first: these may be running.
+    """
     columns = watched_clusters.c
     is_cluster = and_(columns.project_id == project_id, columns.cluster_name == cluster)
-    row = update(watched_clusters).where(is_cluster)
-    first = row.where(columns.first_read_at.is_(None)).values(first_read_at=uow.now)
-    restores = row.where(columns.restores_read_at.is_(None)).values(restores_read_at=uow.now)
-    if not watch_restores:
-        restores = row.where(columns.restores_read_at.is_not(None)).values(restores_read_at=None)
-    return uow.execute(first).rowcount > 0, uow.execute(restores).rowcount > 0
+    before = uow.execute(select(watched_clusters).where(is_cluster)).first()
+    if before is None:
+        return False, False
+    now = uow.now
+    times = {
+        "first_read_at": before.first_read_at or (now if is_complete else None),
+        "restores_read_at": (before.restores_read_at or now) if watch_restores else None,
+    }
+    uow.execute(update(watched_clusters).where(is_cluster).values(**times))
+    return before.first_read_at is None, before.restores_read_at is None
 
 
 def _record_restores(uow: UnitOfWork, listing: Listing, known: Mapping[str, Job]) -> Sequence[Job]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -149,6 +150,28 @@ async def test_downloads_of_the_first_read_are_not_quarantined(database: Databas
 
     assert await env.state(old) is None
     assert env.deletes(old) == []
+
+
+@pytest.mark.parametrize("with_id", [True, False])
+async def test_download_that_the_first_read_could_not_read_is_not_quarantined(
+    database: Database, *, with_id: bool
+) -> None:
+    env = QuarantineEnv(database, ENFORCED)
+    watch = env.replicas[0].watch
+    await watch.record_watch(PROJECT_ID)
+    await watch.record_clusters(PROJECT_ID, [CLUSTER])
+    running, failed = env.begin(1), env.begin(2, failed=True)
+    unread = [running, failed] if with_id else [""]
+    await watch.record_jobs(PROJECT_ID, CLUSTER, [], unread)
+    await env.read_jobs()
+    later = await quarantined(env, 3)
+    await pass_seconds(env, GRACE + 10)
+
+    assert (env.deletes(running), len(env.deletes(later))) == ([], 1)
+    assert await env.state(running) is None
+    seen = [line async for line in AuditLog(database).events(event="download:seen")]
+    before_watch = {line.subject: json.loads(line.detail)["before_watch"] for line in seen}
+    assert before_watch == {running: True, later: False}
 
 
 async def test_download_that_began_while_the_bot_was_down_has_its_full_grace_time(

@@ -88,6 +88,17 @@ async def test_only_restores_after_the_first_read_for_them_are_announced(env: St
     assert await seen(env) == [late.id]
 
 
+async def test_restore_that_the_first_read_could_not_read_is_not_announced(env: Stores) -> None:
+    restore, late = a_restore(), a_restore()
+    watch = partial(env.watch.record_jobs, PROJECT_ID, CLUSTER, watch_restores=True)
+    await env.watch.record_watch(PROJECT_ID)
+    await env.watch.record_clusters(PROJECT_ID, [CLUSTER])
+    await watch([], [restore.id])
+    await watch([late, restore])
+
+    assert await seen(env) == [late.id]
+
+
 async def test_each_restore_of_a_cluster_that_is_created_later_is_announced(env: Stores) -> None:
     await start(env)
     await env.watch.record_clusters(PROJECT_ID, [CLUSTER, "new-eu"])
