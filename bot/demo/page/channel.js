@@ -38,7 +38,7 @@ export function renderChannel() {
   home.hidden = !atHome;
   if (atHome) return renderHome();
   composer.name(`Message ${title()}`);
-  return list.show(messagesIn(place()), isApp() ? "This is your direct message with the app. It posts here when it cannot post in a channel." : "No messages yet.");
+  return list.show(messagesIn(place()), isApp() ? "This is your direct message with the app. It posts here what you must decide or answer, and what it cannot post in a channel." : "No messages yet.");
 }
 
 const isApp = () => state.place === "home" || state.place.startsWith("D");
