@@ -1,14 +1,16 @@
 """Controls the demo: starts scenarios, kills the bot and starts it again, publishes its state."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from bot.demo.call_log import CallLog
 from bot.demo.process import BotProcess
-from bot.demo.scenarios import CLUSTER, FIRST, LINK_AFTER, OPS, SCENARIOS, Scenario
+from bot.demo.scenarios import ADA, CLUSTER, FIRST, LINK_AFTER, OPS, SCENARIOS, Scenario
 from bot.sandbox.atlas import PROJECT_ID, Call, FakeAtlasServer
 from bot.sandbox.atlas.jobs import DeliveryType, RestoreJob
 from bot.sandbox.slack import FakeSlackServer
@@ -16,6 +18,15 @@ from bot.startup_checks import StartError
 
 #: Seconds from the start of the bot to its Socket Mode connection.
 READY_TIMEOUT = 20.0
+
+#: Seconds in which the bot ends the requests of the last scenario.
+END_TIMEOUT = 15.0
+
+#: States of an unfinished request, in a message's metadata.
+OPEN_STATES = {"awaiting", "approved", "cancelling", "quarantined"}
+
+#: Who asked, in a card's text.
+ASKED_BY = re.compile(r"<@(\w+)> asks to cancel")
 
 #: Seconds in which the bot announces every download that runs.
 WATCH_TIMEOUT = 60.0
@@ -134,6 +145,7 @@ class Controller:
             self._scenario = scenario
             self.publish_state()
             try:
+                await self._end_requests()
                 await self._set_up(scenario)
             finally:
                 self.publish_state()
@@ -146,6 +158,33 @@ class Controller:
         if self.link_at and self.job and not self.job.over:
             self.job.cancel()
         self.job = self._cancelled_at = None
+
+    async def _end_requests(self) -> None:
+        """End what waits for a decision: its requester withdraws it, or Ada cancels it.
+
+        A request of the command line has no such person, and goes on.
+        """
+        people = self.slack.people
+        ending: set[str] = set()
+        for card in self._open_cards() if self._process.pid else ():
+            asked = ASKED_BY.search(card["text"])
+            match state_of(card):
+                case "quarantined":
+                    await people.clicks(ADA, card, "cancel_restore_approve")
+                case "awaiting" if asked:
+                    await people.clicks(asked[1], card, "cancel_restore_withdraw")
+                case "awaiting":
+                    continue
+            ending.add(card["ts"])
+        with suppress(TimeoutError):  # the next scenario begins in any case
+            await self.slack.until(
+                lambda: ending.isdisjoint(card["ts"] for card in self._open_cards()), END_TIMEOUT
+            )
+
+    def _open_cards(self) -> list[dict[str, Any]]:
+        channels = self.slack.workspace.channels.values()
+        shown = (self.slack.state.messages(one.id) for one in channels if one.kind != "im")
+        return [card for cards in shown for card in cards if state_of(card) in OPEN_STATES]
 
     async def _set_up(self, scenario: Scenario) -> None:
         needed = max(self._min_approvals, scenario.approvals)
@@ -267,3 +306,9 @@ class Controller:
         """Wait until the bot is connected, or with 0 until it is disconnected."""
         sockets = self.slack.sockets
         await self.slack.until(lambda: bool(sockets.connections) == bool(least), READY_TIMEOUT)
+
+
+def state_of(message: Mapping[str, Any]) -> str:
+    """Return the request's state in a message's metadata, or empty."""
+    metadata = message.get("metadata") or {}
+    return str((metadata.get("event_payload") or {}).get("state") or "")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from bot.demo.controller import Controller
+from bot.demo.controller import OPEN_STATES, Controller, state_of
 from bot.demo.scenarios import OPS
 from bot.sandbox.atlas.jobs import RestoreJob
 
@@ -23,9 +23,6 @@ FAULT_TIMEOUT = 12.0
 
 #: Columns of a line that is quoted.
 WIDTH = 90
-
-#: States of an unfinished request, in a message's metadata.
-OPEN_STATES = {"awaiting", "approved", "cancelling", "quarantined"}
 
 #: Signs of Slack's markup that a terminal does not need.
 MARKUP = re.compile(r":[a-z_]+: ?|[*`]")
@@ -227,12 +224,6 @@ class ScriptSession:
         if self._skips:
             state += f", {self.time_left()} before its link"
         self._out.write(f"\n  In Atlas the job is {state}; DELETEs sent: {deletes}.\n")
-
-
-def state_of(message: Json) -> str:
-    """Return the request's state in a message's metadata, or empty."""
-    metadata = message.get("metadata") or {}
-    return str((metadata.get("event_payload") or {}).get("state") or "")
 
 
 def _minutes(seconds: float) -> str:

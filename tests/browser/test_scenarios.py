@@ -4,7 +4,8 @@ import re
 
 from playwright.async_api import expect
 
-from bot.demo.controller import Controller
+from bot.demo.controller import OPEN_STATES, Controller, state_of
+from bot.demo.scenarios import OPS
 from tests.browser.conftest import OpenTab
 from tests.browser.screen import APP, CONFIRMED, LONG_TIMEOUT, Screen
 
@@ -130,6 +131,25 @@ async def test_downloads_of_a_scenario_are_not_announced_in_the_next(
     await rina.click("button", "Earlier messages")
     await rina.wait_for("#channel .message", left)
     assert await rina.find("#channel .message", left).count() == 1
+
+
+async def test_next_scenario_ends_the_requests_of_the_last_and_marks_the_app_as_read(
+    rina: Screen, controller: Controller
+) -> None:
+    """A question with its quarantine, then a request that waits for an approval."""
+    await rina.start_scenario("not-mine")
+    await rina.wait_for(".place.unread", APP)
+    await rina.start_scenario("approval")
+    await rina.wait_until_gone(".place.unread", APP)
+    await rina.submit_request()
+    await rina.wait_for_card("Waits for approval")
+    await rina.start_scenario("mistake")
+    cards = controller.slack.state.messages(OPS)
+    await rina.click(".place", APP)
+    await rina.wait_for(".home", "prod-eu")
+
+    assert [card["ts"] for card in cards if state_of(card) in OPEN_STATES] == []
+    assert await rina.find(".home", "Waits for approval").count() == 0
 
 
 async def test_clock_counts_down_and_shows_how_long_before_the_link_the_cancellation_was(

@@ -77,7 +77,10 @@ const CHANGES = {
     return ["calls"];
   },
   demo: (demo) => {
-    if (demo.since !== state.demo.since) state.withEarlier = false;
+    if (demo.since !== state.demo.since) {
+      state.withEarlier = false;
+      state.unread.clear();
+    }
     state.demo = demo;
     return ["top", "sidebar", "channel", "calls", "modal"];
   },
