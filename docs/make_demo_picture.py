@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from playwright.async_api import Page
 
 PICTURE = Path(__file__).with_name("demo.png")
+#: The pages with the picture: their words for it have the time that it shows.
+PAGES = (PICTURE.with_name("demo.md"), PICTURE.parents[1] / "README.md")
 CHROMIUM = "/usr/bin/chromium-headless-shell"
 WIDTH, HEIGHT = 1400, 1060
 
@@ -40,7 +43,15 @@ async def take_picture(chromium: str) -> None:
         await page.goto(demo.slack.base_url)
         await cancel_download(page)
         await page.screenshot(path=PICTURE)
+        describe(await page.locator(".clock strong").inner_text())
         await browser.close()
+
+
+def describe(time_left: str) -> None:
+    """Put the time that the picture shows into the words for it."""
+    for page in PAGES:
+        words = re.sub(r"(?<=Rina cancelled it )\d:\d\d", time_left, page.read_text("utf-8"))
+        page.write_text(words, "utf-8")
 
 
 async def cancel_download(page: Page) -> None:
