@@ -14,7 +14,7 @@ from slack_bolt.response import BoltResponse
 
 from bot.log_config import bind_to_log, new_request_id
 from bot.slack import command, home, lists, mrkdwn, question
-from bot.slack.blockkit import private
+from bot.slack.blockkit import plain, private
 from bot.slack.card import handlers as card_handlers
 from bot.slack.client import SlackClient
 from bot.slack.dependencies import Dependencies
@@ -87,6 +87,13 @@ class App(AsyncApp):
             self._on_ack(time.perf_counter() - began)
 
 
+#: What a picker of another version offers: Slack shows the text, which an empty list has not.
+OTHER_PICKER = {
+    "text": plain("Dialog of another version: type the command again"),
+    "value": "another version",
+}
+
+
 def _register_fallbacks(app: AsyncApp, deps: Dependencies) -> None:
     """Answer payloads without a listener."""
 
@@ -103,7 +110,7 @@ def _register_fallbacks(app: AsyncApp, deps: Dependencies) -> None:
         await ack(**update_with(dialog_views.refused(other_version("dialog"))))
 
     async def options(ack: AsyncAck) -> None:
-        await ack(options=[])
+        await ack(options=[OTHER_PICKER])
 
     async def nothing(ack: AsyncAck) -> None:
         await ack()
