@@ -102,8 +102,11 @@ def _format(template: str, post: RequestPost) -> str:
     sentence, job = str(detail.get("sentence") or ""), mrkdwn.summary(request)
     answer = mrkdwn.atlas_answer(detail.get("status"), detail.get("code"))
     live = detail.get("live_since")
+    grace = request.grace_ends_at
+    until = f" until {mrkdwn.date(grace, seconds=True)}" if grace and grace > post.at else ""
     return template.format(
         actor=mrkdwn.person(post.actor),
+        again=f"The download is in quarantine again{until}.",
         approved=f" Approved by {approved}." if approved else "",
         before=f" Approved before by {approved}." if approved else "",
         by=f" by {mrkdwn.person(post.actor)}" if post.actor else "",
@@ -139,6 +142,13 @@ def _approved(post: RequestPost) -> str:
         why = "{actor} cancels it now" if post.actor else sentence.rstrip(".")
         return f":arrow_forward: {why}: the bot now asks Atlas to cancel it."
     return f"{APPROVAL} That is enough: the bot now asks Atlas to cancel the download."
+
+
+def _quarantined_again(post: RequestPost) -> str:
+    why = "The request that took the place of the quarantine ended without a cancellation."
+    if post.request.voided:
+        why = "The cancellation was stopped: who clicked *Cancel it now* may not any more."
+    return f":warning: {why} {{again}}\n*Keep it* and *Cancel it now* are on the card."
 
 
 def _waits_again(post: RequestPost) -> str:
@@ -228,14 +238,11 @@ TEMPLATES: Mapping[EventName, str | Callable[[RequestPost], str]] = {
     EventName.ESCALATED: (
         ":rotating_light: Cancel {job}? Escalated: The request waits for approval, until {until}."
     ),
-    EventName.QUARANTINED: (
-        ":warning: What was to cancel the download may not run, so it is in quarantine again.\n"
-        "*Keep it* and *Cancel it now* are on the card."
-    ),
+    EventName.QUARANTINED: _quarantined_again,
     EventName.KEPT: ":unlock: {Job} is kept{by}: it goes on.{before}{sentence}",
     EventName.KEEP_VOIDED: (
         ":rotating_light: The keep by {user} does not count: by Atlas's activity feed, {user} "
-        "started this download, or may have. It is in quarantine again, with a full grace time."
+        "started this download, or may have. {again}"
     ),
     EventName.DOWNLOAD_DISOWNED: DISOWNED,
     EventName.OBSERVED: ":eyes: {Job} goes on: the bot does not cancel it.{before}{sentence}",

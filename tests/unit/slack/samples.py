@@ -416,7 +416,11 @@ def quarantined() -> dict[str, dict[str, Any]]:
         own(State.KEPT), APPROVERS, LINKS, FEED_REFUSED
     )
     built["own_reply_keep_voided"] = card_replies.message(
-        post(EventName.KEEP_VOIDED, own(State.QUARANTINED), detail={"user": "U0ADA"}),
+        post(
+            EventName.KEEP_VOIDED,
+            own(State.QUARANTINED, grace_ends_at=until),
+            detail={"user": "U0ADA"},
+        ),
         Policy(approvers=APPROVERS | People(users=frozenset({"U0ADA", "U0ABE"}))),
     )
     built["card_quarantined_unseen"] = card_views.message(
@@ -427,6 +431,8 @@ def quarantined() -> dict[str, dict[str, Any]]:
         built[f"own_reply_{event.split(':')[1]}"] = card_replies.message(
             post(event, own(State(event.removeprefix("request:")))), Policy(approvers=APPROVERS)
         )
+    stopped = own(State.QUARANTINED, grace_ends_at=until, voided=("U0ADA",))
+    built["own_reply_quarantined"] = card_replies.message(post(EventName.QUARANTINED, stopped))
     taken = {"sentence": TAKEN_OVER.format(request="f" * 32)}
     built["reply_taken_over"] = card_replies.message(
         post(EventName.WITHDRAWN, waiting(), detail=taken)
