@@ -111,16 +111,16 @@ class DeliveryType(StrEnum):
 class JobState(StrEnum):
     """The state of a restore job, derived from several keys of Atlas."""
 
-    sentence: str
+    sentence: str  #: about a download
 
-    IN_PROGRESS = "in_progress", "The job is running."
+    IN_PROGRESS = "in_progress", "The link is being prepared."
     LINK_LIVE = "link_live", "The download link is live: it can be used once."
     LINK_USED = "link_used", "The download link was used or withdrawn."
-    FINISHED = "finished", "The job has finished."
-    CANCELLED = "cancelled", "The job is cancelled."
+    FINISHED = "finished", "The download has finished."
+    CANCELLED = "cancelled", "The download is cancelled."
     EXPIRED = "expired", "The download link has expired."
-    FAILED = "failed", "The job has failed."
-    GONE = "gone", "Atlas does not list the job any more."  #: no read of a job has this state
+    FAILED = "failed", "The download has failed."
+    GONE = "gone", "Atlas does not list the download any more."  #: no read of a job has it
 
     def __new__(cls, value: str, sentence: str = "") -> Self:
         state = str.__new__(cls, value)
@@ -196,6 +196,15 @@ class RestoreJob(AtlasModel):
             parts = data.get("components")
             kept["shards"] = len(parts) if isinstance(parts, list) else 0
         return kept
+
+    @property
+    def state_sentence(self) -> str:
+        """Say in which state it is: the download, or the restore."""
+        if self.delivery_type == DeliveryType.DOWNLOAD:
+            return self.state.sentence
+        if self.state is JobState.IN_PROGRESS:
+            return "The restore is running."
+        return self.state.sentence.replace("download", "restore")
 
     @property
     def link_expires_at(self) -> datetime | None:

@@ -170,7 +170,7 @@ def lines_of(details: JobDetails) -> list[tuple[str, str]]:
         ("Cluster", ref.cluster_name),
         ("Job id", ref.job_id),
         ("Type", DELIVERY_TYPES.get(kind, kind)),
-        ("State", job.state.sentence),
+        ("State", job.state_sentence),
         ("Snapshot", f"{snapshot} {job.snapshot_id}".strip()),
         ("Started", TERMINAL.date(ref.started_at, seconds=True)),
         ("By", job_lines.who(known.started_by, TERMINAL)),

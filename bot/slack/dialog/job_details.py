@@ -227,7 +227,7 @@ def _job(details: JobDetails) -> Block:
 def _details(details: JobDetails, links: Links) -> list[Block]:
     job = details.job
     facts = [
-        *([] if job.state in LINK_ALERTS else [("State", job.state.sentence)]),
+        *([] if job.state in LINK_ALERTS else [("State", job.state_sentence)]),
         *mrkdwn.job_facts(JobFingerprint.of(job)),
         *_target_and_times(details),
         ("Job id", mrkdwn.code(details.ref.job_id)),
