@@ -27,10 +27,19 @@ HEADLINES: Mapping[JobState, str] = {
     JobState.GONE: ":grey_question: Atlas does not list this download any more",
 }
 
-#: The same for a job that the watch did not see start.
+#: What to do when a copy may have been taken, by the state of the job.
+NEXT_STEPS: Mapping[JobState, str] = {
+    JobState.LINK_USED: "*Next* Tell your security team.",
+    JobState.FINISHED: "*Next* Tell your security team.",
+    JobState.GONE: (
+        "*Next* Whether a copy was taken is not known: see the project's activity feed in Atlas."
+    ),
+}
+
+#: The first line about a job that the watch did not see start.
 WAS_RUNNING = ":inbox_tray: A download of a backup is already running; its link is not there yet"
 
-#: The same for a new download that the bot would have quarantined.
+#: The line about a new download that the bot would have quarantined.
 BEYOND_LIMIT = (
     ":rotating_light: *Limit reached* The bot itself cancels no more downloads of this project in "
     "this hour: only people can cancel this one."
@@ -107,6 +116,7 @@ def message(
         lines += job_lines.past_link(job)
     else:
         lines += [job_lines.link_line(job), *mrkdwn.note(policy_note)]
+    lines += [NEXT_STEPS[job.state]] if job.state in NEXT_STEPS else []
     note, buttons = _note(job, links, why_read_only), _buttons(job, why_read_only)
     blocks = [
         blockkit.section("\n".join(lines)),

@@ -271,7 +271,8 @@ def sentence_for(error: Exception, links: Links | None = None) -> str:
         case errors.RequestExpired(request=request):
             hint = f"It ended {mrkdwn.date(request.expires_at)}."
         case errors.DisownedBefore(request=request, asked=asked):
-            hint = f"That was {mrkdwn.person(asked)}. {mrkdwn.request_status(request)}"
+            sentence = error.sentence.format(asked=mrkdwn.person(asked))
+            hint = mrkdwn.request_status(request)
         case errors.StateConflict(request=request):
             hint = mrkdwn.request_status(request)
         case errors.ChannelNotAllowed(channels=channels):

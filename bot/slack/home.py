@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -97,7 +98,21 @@ class HomeTab:
     async def _jobs(self, projects: Sequence[Project]) -> list[Block]:
         listing = await self._deps.service.finder.listing(projects, max_age=MAX_LISTING_AGE)
         known = await lists.known_jobs(self._deps, listing.jobs[:MAX_JOBS])
-        return job_blocks(listing, datetime.now(UTC), known)
+        try:
+            own = await self._deps.service.history.quarantined()
+        except CancellationError:
+            own = ()  # the part about quarantine says so
+        return job_blocks(listing, datetime.now(UTC), known, self._follows(own))
+
+    def _follows(self, quarantined: Sequence[Request]) -> dict[JobRef, str]:
+        """Say what becomes of downloads in quarantine, also to those who may not keep them."""
+        policy = self._deps.service.projects.policy_or_none
+        known = ((each, policy(each.ref)) for each in quarantined)
+        return {
+            each.ref: card_views.what_follows(each, card_views.shown_mode(found))
+            for each, found in known
+            if found
+        }
 
     async def _past(self, projects: Sequence[Project], viewer: Viewer) -> list[Block]:
         if not projects:
@@ -189,8 +204,17 @@ TRY_AGAIN = blockkit.button("Try again", ids.REFRESH, "home")
 LOADING = [blockkit.section(":hourglass_flowing_sand: Looking …")]
 
 
-def job_blocks(listing: Search, now: datetime, known: Mapping[JobRef, Job]) -> list[Block]:
-    shown = [lists.job_entry(found, known.get(found.ref)) for found in listing.jobs[:MAX_JOBS]]
+def job_blocks(
+    listing: Search,
+    now: datetime,
+    known: Mapping[JobRef, Job],
+    follows: Mapping[JobRef, str] = MappingProxyType({}),
+) -> list[Block]:
+    """Show the downloads; `follows` is what becomes of those in quarantine."""
+    shown = [
+        lists.job_entry(found, known.get(found.ref), follows.get(found.ref, ""))
+        for found in listing.jobs[:MAX_JOBS]
+    ]
     more = len(listing.jobs) - len(shown)
     if not shown:
         seen = " in what could be read" if listing.unavailable else ""

@@ -183,14 +183,15 @@ def job_list(
     return {"response_type": "ephemeral", "text": headline, "blocks": blocks}
 
 
-def job_entry(found: CancellableJob, known: Job | None) -> Block:
-    """Show one job, with the button that opens its dialog."""
+def job_entry(found: CancellableJob, known: Job | None, follows: str = "") -> Block:
+    """Show one job, with what follows in quarantine, and the button that opens its dialog."""
     shown = JobFingerprint.of(found.job)
     link = job_lines.link_text(known) if known else mrkdwn.download_link(shown)
+    after = f"{follows}\n" if follows else ""
     text = (
         f"{mrkdwn.code(found.place.cluster)} in {mrkdwn.one_line(found.place.project.name)}\n"
         f"{job_lines.started_line(found.ref, known)}\n*Download link* {link}\n"
-        f"Snapshot {mrkdwn.snapshot_time(shown)}, job {mrkdwn.code(found.job.id)}"
+        f"{after}Snapshot {mrkdwn.snapshot_time(shown)}, job {mrkdwn.code(found.job.id)}"
     )
     is_read_only = found.place.project.why_read_only(found.place.cluster)
     label = "Show this download" if is_read_only else "Cancel this download"

@@ -17,6 +17,7 @@ INVISIBLE = re.compile(
 )
 
 MAX_PEOPLE = 30  #: groups and users of the settings that one sentence names
+SHOWN_TO_THE_SECOND = timedelta(minutes=10)  #: shorter spans of time
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 #: The label of each state; only one of them contains "cancelled".
@@ -118,9 +119,12 @@ def date(moment: datetime, *, seconds: bool = False) -> str:
 
 
 def duration(span: timedelta) -> str:
-    """Format a span of time in minutes and seconds; its sign is left to the sentence."""
+    """Format a span of time, below ten minutes with seconds; its sign is left to the sentence."""
     seconds = round(abs(span.total_seconds()))
-    return f"{seconds // 60}:{seconds % 60:02} min"
+    minutes, hours = seconds // 60, seconds // 3600
+    if abs(span) < SHOWN_TO_THE_SECOND:
+        return f"{minutes}:{seconds % 60:02} min"
+    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
 
 
 def sign(emoji: str) -> str:

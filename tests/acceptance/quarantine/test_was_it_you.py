@@ -39,4 +39,4 @@ async def test_download_that_its_starter_disowns_is_cancelled_at_once(tmp_path: 
         request = card["metadata"]["event_payload"]["request"]
         await env.send_command("abe", f"keep {request} it is ours")
         (refused,) = await env.wait_for_ephemerals("abe")
-        assert "answered that it was not they, so the bot cancels it. That was @Ada." in refused
+        assert "@Ada, whose account started this download, answered that it was not" in refused

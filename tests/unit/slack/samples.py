@@ -1,11 +1,11 @@
 """Every view and message that the bot can show, by name."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
 from bot.atlas import JobRef, JobState
-from bot.atlas.errors import JobGone
+from bot.atlas.errors import JobGone, RoleMissing, Unavailable
 from bot.cancellation.errors import (
     AlreadyHandled,
     AlreadyReviewed,
@@ -35,9 +35,9 @@ from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import Announcement, PostKind, RequestPost
 from bot.cancellation.quarantine import TAKEN_OVER, Mode, QuarantinePolicy
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
+from bot.services import runner
 from bot.services.job_search import CancellableJob, ClusterRef, Search, UnreadCluster
 from bot.services.projects import Project
-from bot.services.runner import NOTHING_DONE
 from bot.services.service import JobDetails
 from bot.slack import announcement as announcement_views
 from bot.slack import blockkit, command, home, ids, job_lines, lists, mrkdwn, question
@@ -243,18 +243,29 @@ _BY_THE_BOT = frozenset(
     }
 )
 
+#: The outcomes as people read them; a state that is not here has none.
+OUTCOMES: dict[State, Outcome] = {
+    State.CANCELLED: Outcome(sentence=runner.CONFIRMED),
+    State.OVER: Outcome(sentence=runner.ENDED_BEFORE.format(state="expired")),
+    State.REFUSED: Outcome(sentence=RoleMissing.sentence, status=403, code="USER_UNAUTHORIZED"),
+    State.CHANGED: Outcome(sentence=runner.ANOTHER_JOB),
+    State.FAILED: Outcome(sentence=f"{runner.JOB_STILL_THERE} {Unavailable.sentence}", status=500),
+    State.DENIED: Outcome(sentence="still needed", by="U0ADA"),
+    State.KEPT: Outcome(sentence="it is ours", by="U0ADA"),
+    State.WITHDRAWN: Outcome(by="U0RINA"),
+}
+
 #: The fields that each event adds, as the store writes them.
 DETAILS: dict[EventName, dict[str, Any]] = {
-    EventName.DENIED: {"sentence": "still needed", "by": "U0ADA"},
-    EventName.OVER: {"sentence": "It has finished."},
-    EventName.REFUSED: {"sentence": "Atlas says no.", "status": 403, "code": "X"},
-    EventName.CHANGED: {"sentence": "It is another snapshot."},
-    EventName.FAILED: {"sentence": "Atlas did not answer."},
+    **{
+        EventName.entering(state): asdict(OUTCOMES[state])
+        for state in (State.DENIED, State.OVER, State.REFUSED, State.CHANGED, State.FAILED)
+    },
     EventName.LINK_LIVE: {"live_since": JOB.expected_at.isoformat()},
     EventName.LINK_USED: {"live_since": JOB.expected_at.isoformat()},
     EventName.JOB_ENDED: {"state": "cancelled"},
-    EventName.AWAITING: {"sentence": "By the current policy, approvals are missing."},
-    EventName.CHECK_FAILED: {"sentence": "Slack answers too slowly."},
+    EventName.AWAITING: {"sentence": runner.APPROVALS_MISSING},
+    EventName.CHECK_FAILED: {"sentence": runner.SLOW_SLACK},
     EventName.NOTIFIED: {"names": ["Ada", "Abe"]},
     EventName.APPROVAL_VOIDED: {"user": "U0ABE"},
     EventName.APPROVALS_RAISED: {"approvals_needed": 2},
@@ -267,7 +278,8 @@ def past_of(request: Request, lead: Lead | None = None) -> PastRequest:
 
 
 def ended(state: State) -> Request:
-    return request(state=state, outcome=Outcome(sentence="So it is.", by=None), approvals_needed=0)
+    outcome = OUTCOMES.get(state, Outcome())
+    return request(state=state, outcome=outcome, approvals_needed=0)
 
 
 def alone() -> Request:
@@ -301,7 +313,7 @@ def messages() -> dict[str, dict[str, Any]]:
         waiting(
             approvals_needed=0,
             approvals=(),
-            outcome=Outcome(sentence=f"{NOTHING_DONE} {RequesterLostRight()}"),
+            outcome=Outcome(sentence=f"{runner.NOTHING_DONE} {RequesterLostRight()}"),
         ),
         APPROVERS,
         LINKS,
@@ -539,7 +551,12 @@ def finding() -> dict[str, dict[str, Any]]:
             dialog_views.note("1 download can be cancelled now."), has_job=False
         ),
         "home": home.home_view(
-            home.job_blocks(listing, NOON, {ref: JOB}),
+            home.job_blocks(
+                listing,
+                NOON,
+                {ref: JOB},
+                {ref: card_views.what_follows(in_quarantine(), Mode.ENFORCE)},
+            ),
             [*parts.waiting([waiting()]), *parts.unreviewed([alone()])],
             lists.history_sections(past, names, LINKS),
             parts.quarantine([in_quarantine()]),

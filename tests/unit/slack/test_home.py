@@ -51,6 +51,7 @@ async def test_home_shows_an_approver_the_downloads_in_quarantine_first(new_bolt
         ("cancel_restore_keep", request.id),
         ("cancel_restore_approve", request.id),
     ]
+    assert "*Will be cancelled*" in json.dumps(for_rina)
     assert headers(for_rina)[:2] == [
         "Cancelling waits for your approval",
         "Downloads that can be cancelled now",

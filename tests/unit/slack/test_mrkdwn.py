@@ -1,7 +1,7 @@
 """Formatting of mrkdwn, with untrusted text."""
 
 import html
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -106,3 +106,13 @@ def test_request_status_names_the_approvers() -> None:
         in mrkdwn.request_status(running)
     )
     assert mrkdwn.request_status(failed).endswith("<@U0ADA> and <@U0ABE> had approved it.")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(-48, "0:48 min"), (599, "9:59 min"), (600, "10 min"), (3599, "59 min"), (3780, "1 h 3 min")],
+)
+def test_duration_has_seconds_below_ten_minutes_and_hours_from_one_on(
+    seconds: int, shown: str
+) -> None:
+    assert mrkdwn.duration(timedelta(seconds=seconds)) == shown
