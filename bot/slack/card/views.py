@@ -165,7 +165,7 @@ def _approvals(request: Request, who: str, *, is_over: bool) -> str:
     lines += _voided(request)
     end = mrkdwn.date(request.expires_at)
     if is_over:
-        lines.append(f"*No approval is needed any more* Withdraw the request, or it ends {end}")
+        lines.append(f"*Nothing left to decide* End or withdraw this request; else it ends {end}")
     elif request.state is State.AWAITING:
         missing = f"*Approvals missing* {request.approvals_missing}; the request ends {end}"
         if request.approvals_missing == 0:
