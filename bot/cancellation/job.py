@@ -177,13 +177,14 @@ class Job:
         is_new = listing.is_watched and not (job.state.is_over and is_history)
         announce = self.version > 0 or (is_new and is_download(read))
         job = replace(job, version=max(job.version, int(announce)))
-        if self.shown:
+        is_known = self.shown is not None
+        if is_known and job.version == self.version:
             return job
         return replace(
             job,
             shown=JobFingerprint.of(read),
             first_seen_at=now,
-            was_running=listing.first or self.was_running,
+            was_running=listing.first or self.was_running or is_known,
             quarantine=quarantine,
         )
 
@@ -244,7 +245,8 @@ class Listing:
 def compare(listing: Listing, known: Mapping[str, Job]) -> list[Job]:
     """Return the downloads of a cluster that are new or have another state, oldest first.
 
-    `known` has the recorded jobs and the new ones, by their ids.
+    `known` has the recorded jobs and the new ones, by their ids. Downloads that run when the
+    cluster becomes watched are among them.
 
     A new job that is over already is announced too: it may have started and ended while Atlas or
     the bot was down. The first read of a cluster announces no such jobs, because they are history.
@@ -271,7 +273,11 @@ def compare_restores(listing: Listing, known: Mapping[str, Job]) -> list[Job]:
 
 def _changed(listing: Listing, known: Mapping[str, Job], job_ids: Collection[str]) -> list[Job]:
     pairs = [(known[each], known[each].listed(listing)) for each in job_ids]
-    return [after for job, after in pairs if job.shown is None or job.state is not after.state]
+    return [
+        after
+        for job, after in pairs
+        if job.shown is None or job.state is not after.state or job.version != after.version
+    ]
 
 
 def leaves(ref: JobRef, read: RestoreJob) -> bool:

@@ -78,7 +78,7 @@ class Watcher:
         self._soon: set[str] = set()  # clusters that are read again before the next round
         self._failing: set[str] = set()
         self._unread: dict[str, str] = {}
-        self._recorded: dict[str, tuple[bool, frozenset[tuple[str, str]]]] = {}
+        self._recorded: dict[str, tuple[bool, bool, frozenset[tuple[str, str]]]] = {}
         self._newest: dict[str, str] = {}
 
     @property
@@ -276,13 +276,14 @@ class Watcher:
     ) -> None:
         """Compare with the stored jobs, unless the last read found the same states.
 
-        The first read for restores counts where the settings have them announced since then, too.
+        The first read since the settings have the cluster watched, or its restores, counts too.
         """
         unread = [(job_id, UNREAD) for job_id in jobs.unread]
         states = frozenset([*((job.id, str(job.state)) for job in jobs), *unread])
         policy = self.project.policies.of(name)
         watch_restores = policy.is_watched and policy.watch_restores
-        if self._recorded.get(name) == (watch_restores, states):
+        read = policy.is_watched, watch_restores, states
+        if self._recorded.get(name) == read:
             return
         self._report_unread(name, jobs.unread_text("job"))
         self._newest[name] = max((job.id for job in jobs), default="")
@@ -295,7 +296,7 @@ class Watcher:
             is_watched=policy.is_watched,
             watch_restores=watch_restores,
         )
-        self._recorded[name] = watch_restores, states
+        self._recorded[name] = read
         for job in changes:
             place = {"project": self.project_id, "cluster": name}
             log.info("restore job seen", **place, job=job.ref.job_id, state=str(job.state))

@@ -263,7 +263,7 @@ watched_clusters = Table(
     metadata,
     Column("project_id", Text, primary_key=True),
     Column("cluster_name", Text, primary_key=True),
-    Column("first_read_at", Instant),  # NULL until the cluster's jobs were read once
+    Column("first_read_at", Instant),  # NULL until a read of the watched cluster
     Column("restores_read_at", Instant),  # the same where restores are watched, else NULL
 )
 

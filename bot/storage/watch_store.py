@@ -116,7 +116,12 @@ class WatchStore(Store):
         queries.lock_project(uow.execute, project_id)
         known = _may_have_changed(uow, project_id, cluster, reads)
         first, first_for_restores = _begin_read(
-            uow, project_id, cluster, is_complete="" not in unread, watch_restores=watch_restores
+            uow,
+            project_id,
+            cluster,
+            is_complete="" not in unread,
+            is_watched=is_watched,
+            watch_restores=watch_restores,
         )
         for job_id in filter(None, unread if first else ()):
             change(uow, JobRef(project_id, cluster, job_id), Job.unread_at_first)
@@ -129,7 +134,7 @@ class WatchStore(Store):
             is_watched=is_watched,
         )
         changes = compare(listing, known)
-        new = [job for job in changes if known[job.ref.job_id].shown is None]
+        new = [job for job in changes if job.version > known[job.ref.job_id].version]
         decisions: Mapping[JobRef, QuarantineDecision] = {}
         if self.quarantine:
             began_since = [job for job in new if not job.was_running]
@@ -180,21 +185,28 @@ def _may_have_changed(
 
 
 def _begin_read(
-    uow: UnitOfWork, project_id: str, cluster: str, *, is_complete: bool, watch_restores: bool
+    uow: UnitOfWork,
+    project_id: str,
+    cluster: str,
+    *,
+    is_complete: bool,
+    is_watched: bool,
+    watch_restores: bool,
 ) -> tuple[bool, bool]:
     """Return whether this is the first read of a cluster, and the first one for its restores.
 
-    A read that lacks jobs without an id leaves the next one the first: these may be running.
+    Reads count while the cluster is watched. A read that lacks jobs without an id leaves the next
+    one the first: these may be running.
     """
     columns = watched_clusters.c
     is_cluster = and_(columns.project_id == project_id, columns.cluster_name == cluster)
     before = uow.execute(select(watched_clusters).where(is_cluster)).first()
     if before is None:
         return False, False
-    now = uow.now
+    first_read_at = before.first_read_at or (uow.now if is_complete else None)
     times = {
-        "first_read_at": before.first_read_at or (now if is_complete else None),
-        "restores_read_at": (before.restores_read_at or now) if watch_restores else None,
+        "first_read_at": first_read_at if is_watched else None,
+        "restores_read_at": (before.restores_read_at or uow.now) if watch_restores else None,
     }
     uow.execute(update(watched_clusters).where(is_cluster).values(**times))
     return before.first_read_at is None, before.restores_read_at is None

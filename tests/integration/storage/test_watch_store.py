@@ -1,5 +1,6 @@
 """The watch store: one row per job, one message per job."""
 
+import json
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -122,6 +123,34 @@ async def test_all_jobs_of_a_new_cluster_are_announced(env: Stores) -> None:
 
     assert changes
     assert [each.state for each in changes] == [JobState.CANCELLED]
+
+
+async def test_download_that_runs_when_its_cluster_becomes_watched_is_announced_as_running(
+    env: Stores,
+) -> None:
+    await env.watch.record_watch(PROJECT_ID)
+    await env.watch.record_clusters(PROJECT_ID, [CLUSTER])
+    known, ended, unknown, between, new = (a_download() for _ in range(5))
+    for _ in range(2):
+        await env.watch.record_jobs(PROJECT_ID, CLUSTER, [ended, known], is_watched=False)
+    over = ended.model_copy(update={"failed": True})
+    assert [job for job, _ in await announced(env.watch, unknown, over, known)] == [
+        known.id,
+        unknown.id,
+    ]
+    await env.watch.record_jobs(PROJECT_ID, CLUSTER, [unknown, over, known], is_watched=False)
+    failed = known.model_copy(update={"failed": True})
+    await announced(env.watch, between, unknown, over, failed)
+    await announced(env.watch, new, between, unknown, over, failed)
+
+    events = [(line.subject, line.event, line.detail) async for line in env.record.events()]
+    seen = [
+        (job, json.loads(detail)["before_watch"])
+        for job, name, detail in events
+        if name == "download:seen"
+    ]
+    assert seen == [(known.id, True), (unknown.id, True), (between.id, True), (new.id, False)]
+    assert [job for job, name, _ in events if name == "download:ended"] == [known.id]
 
 
 async def test_watch_starts_anew_after_a_week_without_a_read(env: Stores) -> None:

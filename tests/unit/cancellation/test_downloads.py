@@ -1,5 +1,6 @@
 """Which audit events the reads of a download cause, each once."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -71,6 +72,15 @@ def test_download_that_ran_at_the_first_read_is_marked_and_its_end_recorded() ->
 
     assert (seen["before_watch"], ended["how"]) == (True, "cancelled")
     assert seen["started"] == "1970-01-01T00:00:00+00:00"
+
+
+def test_download_that_was_known_before_its_cluster_was_watched_is_marked() -> None:
+    listing = Listing(jobs={ONE: a_job(id=ONE)}, now=NOON, read_at=NOON)
+    new = Job.new(job_ref(ONE), USUAL_WAIT, NOON)
+    known = new.listed(replace(listing, is_watched=False))
+    (job,) = compare(listing, {ONE: known})
+
+    assert (known.version, job.version, job.was_running) == (0, 1, True)
 
 
 @pytest.mark.parametrize("listing", [{"first": True}, {"is_watched": False}])

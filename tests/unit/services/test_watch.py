@@ -407,12 +407,13 @@ async def test_reload_counts_at_the_next_read_of_a_running_watch() -> None:
     env = watch_harness(1, interval=5)
     env.atlas.jobs["c000"] = [job(1)]
     watch = env.new_watch()
-    for watch_restores in (False, True, True, False):
-        policies = Policies(replace(WATCHED, watch_restores=watch_restores))
+    restores = replace(WATCHED, watch_restores=True)
+    for policy in (WATCHED, restores, restores, WATCHED, Policy(), WATCHED):
+        policies = Policies(policy)
         env.projects.update({PROJECT_ID: {"policies": policies}})
         await env.run_for(11, watch)
 
-    assert env.store.for_restores == [False, True, False]
+    assert env.store.for_restores == [False, True, False, False, False]
 
 
 async def test_unreadable_cluster_does_not_stop_the_others_and_is_read_again_soon() -> None:
