@@ -288,11 +288,12 @@ def _quarantine_warnings(settings: Settings) -> Iterator[str]:
             )
 
 
-def _policy_risks(policy: Policy) -> Iterator[str]:
-    if policy.watch_restores and not policy.is_watched:
+def _policy_risks(policy: Policy, watched: Sequence[Policy]) -> Iterator[str]:
+    """Name the risks of a policy; `watched` are those of its project that announce."""
+    if policy.watch_restores and not any(each.watch_restores for each in watched):
         yield "restores into other projects are not announced: set a channel (BOT_WATCH_CHANNEL)."
     if policy.read_only:
-        if not policy.is_watched:
+        if not watched:
             yield "the bot only watches, and no channel is set (BOT_WATCH_CHANNEL)."
         return
     if policy.approvals == 0:
@@ -336,9 +337,11 @@ def _hidden_entries(projects: Sequence[PolicyHolder]) -> Iterator[str]:
 def _project_warnings(projects: Sequence[PolicyHolder]) -> list[str]:
     """Return each risk once, with the projects that have it."""
     names: dict[str, list[str]] = {}
-    for label, policy in chain.from_iterable(each.parts for each in projects):
-        for risk in _policy_risks(policy):
-            names.setdefault(risk, []).append(label)
+    for project in projects:
+        watched = [each for each in project.policies.all if each.is_watched]
+        for label, policy in project.parts:
+            for risk in _policy_risks(policy, watched):
+                names.setdefault(risk, []).append(label)
     return [
         f"{'Project' if len(having) == 1 else 'Projects'} {', '.join(having)}: {risk}"
         for risk, having in names.items()

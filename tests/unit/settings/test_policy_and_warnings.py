@@ -9,7 +9,7 @@ import pytest
 
 from bot.atlas import ApiVersion
 from bot.cancellation.people import EVERYONE, People
-from bot.cancellation.policy import Policies, Policy
+from bot.cancellation.policy import ClusterPolicy, Policies, Policy
 from bot.settings import Settings, load_settings, warnings
 from bot.settings.load import SettingsError, env_file_refusal, read_env_file
 from bot.settings.policy import approval_problems
@@ -202,6 +202,15 @@ def test_read_only_project_is_warned_about_without_a_watch_channel_only(
     sentences = warnings(with_policy(careful, policy, channel))
 
     assert [sentence.endswith("(BOT_WATCH_CHANNEL).") for sentence in sentences] == [True] * warned
+
+
+def test_watch_of_one_cluster_is_enough_for_its_project(careful: Settings) -> None:
+    for policy in (replace(SAFE, watch_restores=True), Policy(read_only=True)):
+        cluster = ClusterPolicy(names=("prod-eu",), policy=replace(policy, watch_channel="C9"))
+        policies = Policies(policy, (cluster,))
+        project = careful.projects[0].model_copy(update={"policies": policies})
+
+        assert warnings(careful.model_copy(update={"projects": (project,)})) == []
 
 
 SERVERS = pytest.mark.parametrize("name", ["SLACK_API_URL", "MONGODB_ATLAS_BASE_URL"])
