@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -201,7 +202,7 @@ class Controller:
         # The other faults are for the calls of people, not for the watch.
         faults = (fault for fault in scenario.faults if not fault.path)
         path = f"/restoreJobs/{self.job.id}"
-        self.atlas.faults.add(*(fault.model_copy(update={"path": path}) for fault in faults))
+        self.atlas.faults.add(*(replace(fault, path=path) for fault in faults))
 
     async def _wait_for_announcements(self) -> None:
         """Wait until each download that can be cancelled is announced: a later one is new."""

@@ -212,7 +212,7 @@ async def test_cancel_that_arguments_or_settings_prevent_ends_with_2_and_sends_n
 
     assert (ran.code, ran.out) == (2, "")
     assert "Traceback" not in ran.err
-    assert not atlas.recorder.deletes(RUNNING[1])
+    assert not atlas.deletes(RUNNING[1])
 
 
 async def test_terminal_asks_for_the_clusters_name(
@@ -225,7 +225,7 @@ async def test_terminal_asks_for_the_clusters_name(
         return await asyncio.to_thread(type_on_terminal, environ, typed, *arguments)
 
     wrong = await ask(b"prod-us\n", "cancel", cluster, job)
-    sent = len(atlas.recorder.deletes(job))
+    sent = len(atlas.deletes(job))
     stopped = await ask(b"", "cancel", cluster, job)
     right = await ask(b"\nPROD-EU\n", "cancel", cluster, job)
 
@@ -234,7 +234,7 @@ async def test_terminal_asks_for_the_clusters_name(
     assert "Nothing was recorded, and nothing was sent." in stopped[1]
     assert "Nothing was typed. Ctrl-C ends the command." in right[1]
     assert "Atlas confirms that the download is cancelled." in right[1]
-    assert (sent, len(atlas.recorder.deletes(job))) == (0, 1)
+    assert (sent, len(atlas.deletes(job))) == (0, 1)
 
 
 async def test_job_is_cancelled_while_slack_is_down_and_its_card_appears_once(
@@ -259,7 +259,7 @@ async def test_job_is_cancelled_while_slack_is_down_and_its_card_appears_once(
 
     assert (ran.code, ran.err) == (0, "")
     assert [line["state"] for line in lines(ran)][-1] == ending.state == "cancelled"
-    assert len(atlas.recorder.deletes(job)) == len(cards) == 1
+    assert len(atlas.deletes(job)) == len(cards) == 1
     assert "cli:" in ending.card
     assert "<@cli:" not in str(cards)
 
@@ -297,7 +297,7 @@ async def test_concurrent_command_and_click_send_one_delete(tmp_path: Path) -> N
 
     assert (ran.code, ran.err) == (0, "")
     assert "cancelled" in {state_of(card) for card in env.cards(job)}
-    assert len(env.atlas.recorder.deletes(job)) == 1
+    assert len(env.atlas.deletes(job)) == 1
 
 
 async def test_command_joins_a_request_of_slack_and_says_who_asked(tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ async def test_command_joins_a_request_of_slack_and_says_who_asked(tmp_path: Pat
     assert ran.code == 0
     assert "U0RINA0001 asked to cancel this download already" in lines(ran)[0]["sentence"]
     assert "keeps its own reason" not in lines(ran)[0]["sentence"]  # it is the same
-    assert len(env.atlas.recorder.deletes(job)) == 1
+    assert len(env.atlas.deletes(job)) == 1
 
 
 @pytest.mark.parametrize("more", [(), ("--without-approval",)])
@@ -333,7 +333,7 @@ async def test_killed_command_continues_the_same_request_when_repeated(
     assert (ran.code, ran.err) == (0, "")
     assert {line["request"] for line in lines(ran)} == {before["request"]}
     assert lines(ran)[-1]["state"] == "cancelled"
-    assert len(atlas.recorder.deletes(job)) == 1
+    assert len(atlas.deletes(job)) == 1
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ async def test_cancel_with_approvals_ends_with_3_and_is_approved_in_slack(tmp_pa
     assert lines(waits)[-1]["request"] in str(card)
     assert "waits for 1 approval" in lines(waits)[-1]["sentence"]
     assert ending.state == "cancelled"
-    assert len(env.atlas.recorder.deletes(job)) == 1
+    assert len(env.atlas.deletes(job)) == 1
 
 
 async def test_cancel_without_approval_replaces_the_waiting_request(tmp_path: Path) -> None:
@@ -399,7 +399,7 @@ async def test_cancel_without_approval_replaces_the_waiting_request(tmp_path: Pa
     assert "request:acted_alone" in [line["event"] for line in lines(ran)]
     assert ending.state == "cancelled"
     assert "acted alone" in str(direct)
-    assert len(env.atlas.recorder.deletes(job)) == 1
+    assert len(env.atlas.deletes(job)) == 1
 
 
 async def test_without_any_channel_each_approver_gets_the_card_directly(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from bot.sandbox.atlas.activity import Actor
 from bot.sandbox.atlas.auth.credentials import Credential, Role
 from bot.sandbox.atlas.behaviour import Behaviour
 from bot.sandbox.atlas.call_recorder import Call
-from bot.sandbox.atlas.clock import Clock, ManualClock
+from bot.sandbox.atlas.clock import Clock
 from bot.sandbox.atlas.example import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY
 from bot.sandbox.atlas.faults import PRESETS, Fault, Kind
 from bot.sandbox.atlas.jobs import PLANTED_SECRET, DeliveryType, RestoreJob
@@ -27,7 +27,6 @@ __all__ = [
     "FakeAtlasServer",
     "Fault",
     "Kind",
-    "ManualClock",
     "Project",
     "RestoreJob",
     "Role",

@@ -40,4 +40,3 @@ class Behaviour:
     # The backups' token bucket, one for each project.
     rate_capacity: int = 1200
     rate_refill: int = 500
-    rate_seconds: int = 60

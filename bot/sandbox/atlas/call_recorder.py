@@ -50,11 +50,3 @@ class CallRecorder:
         """Call `listener` with each further call; return a function that unsubscribes it."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
-
-    def deletes(self, job_id: str = "") -> list[Call]:
-        """Return the DELETEs with accepted credentials, of one job or of all."""
-        return [
-            call
-            for call in self.calls
-            if call.method == "DELETE" and not call.challenge and job_id in call.path
-        ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 #: Returns the current time; always timezone-aware, in UTC.
 Clock = Callable[[], datetime]
@@ -12,19 +12,6 @@ Clock = Callable[[], datetime]
 def wall_clock() -> datetime:
     """Return the current time."""
     return datetime.now(UTC)
-
-
-class ManualClock:
-    """A clock that tests advance."""
-
-    def __init__(self, now: datetime | None = None) -> None:
-        self.now = now or datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
 
 
 def instant(moment: datetime) -> str:

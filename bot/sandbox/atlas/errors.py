@@ -47,24 +47,19 @@ class AtlasError(Exception):
         super().__init__(self.kind.code or self.kind.detail)
 
     def document(self) -> dict[str, object]:
-        """Return the body: the five keys of every recorded error, in Atlas's order."""
-        return error_document(self.kind, self.values, status=self.status)
+        """Return the body: the five keys of every recorded error, in Atlas's order.
 
-
-def error_document(
-    kind: ErrorKind, values: Mapping[str, object], *, status: int | None = None
-) -> dict[str, object]:
-    """Return an error's body; missing values are shown as a question mark."""
-    found = {name: values.get(name, "?") for name in kind.names}
-    number = status or kind.status
-    code = {"errorCode": kind.code} if kind.code else {}
-    return {
-        "detail": kind.detail.format_map(found),
-        "error": number,
-        **code,
-        "parameters": list(found.values()),
-        "reason": HTTPStatus(number).phrase,
-    }
+        Missing values are shown as a question mark.
+        """
+        found = {name: self.values.get(name, "?") for name in self.kind.names}
+        code = {"errorCode": self.kind.code} if self.kind.code else {}
+        return {
+            "detail": self.kind.detail.format_map(found),
+            "error": self.status,
+            **code,
+            "parameters": list(found.values()),
+            "reason": HTTPStatus(self.status).phrase,
+        }
 
 
 _TABLE = (

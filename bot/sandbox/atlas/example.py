@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from bot.sandbox.atlas.auth.credentials import Role
-from bot.sandbox.atlas.jobs import Component, DeliveryType, PointInTime, RestoreJob
+from bot.sandbox.atlas.jobs import Component, DeliveryType, RestoreJob
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from bot.sandbox.atlas.world import Cluster, Project, World
 
 PROJECT_ID = "5b6212af90dc76637950a2c6"
@@ -42,16 +43,6 @@ EXAMPLE_JOBS = (
 )
 
 
-@dataclass(frozen=True)
-class ExampleJob:
-    """One job of `EXAMPLE_JOBS`, with the time of its creation."""
-
-    job_id: str
-    delivery_type: DeliveryType
-    state: str
-    created_at: datetime
-
-
 def fill(world: World, now: datetime, *, dated_ids: bool = False) -> None:
     """Add the shop to an empty world, as of `now`."""
     last_year = now - timedelta(days=400)
@@ -64,40 +55,31 @@ def fill(world: World, now: datetime, *, dated_ids: bool = False) -> None:
         created_at = now - timedelta(minutes=minutes)
         if dated_ids:
             job_id = f"{int(created_at.timestamp()):08x}{job_id[8:]}"  # noqa: PLW2901 - same job
-        example = ExampleJob(job_id, DeliveryType(delivery_type), state, created_at)
-        _add_job(world, project.clusters[cluster], example)
+        home = project.clusters[cluster]
+        job = world.add_job(home, DeliveryType(delivery_type), job_id=job_id, now=created_at)
+        _set_state(job, state, home)
     _add_credentials(world, project)
 
 
-def _add_job(world: World, cluster: Cluster, example: ExampleJob) -> None:
-    created_at = example.created_at
-    job = world.add_job(cluster, example.delivery_type, job_id=example.job_id, now=created_at)
-    job.snapshot_id = "55" + example.job_id[2:]
-    if cluster.sharded and example.state != "shard":
+def _set_state(job: RestoreJob, state: str, cluster: Cluster) -> None:
+    job.snapshot_id = "55" + job.id[2:]
+    if cluster.sharded and state != "shard":
         job.components = [Component(replica_set=f"shard-{n}") for n in range(2)]
-    if job.delivery_type is DeliveryType.POINT_IN_TIME:
-        job.point_in_time = PointInTime(
-            seconds=int((created_at - timedelta(hours=2)).timestamp()), oplog_increment=7
-        )
-    _set_state(job, example.state, created_at, cluster)
-
-
-def _set_state(job: RestoreJob, state: str, created_at: datetime, cluster: Cluster) -> None:
     match state:
         case "live":
-            job.release(created_at + UNTIL_LINK)
+            job.release(job.created_at + UNTIL_LINK)
             job.private_urls = [job.link("private")] if not cluster.sharded else []
         case "shard":
             job.shard_of = next(iter(cluster.jobs))
         case "cancelled":
             job.cancel()
         case "expired":
-            job.release(created_at + UNTIL_LINK)
+            job.release(job.created_at + UNTIL_LINK)
             job.expire()
         case "failed":
             job.fail()
         case "finished":
-            job.finish(created_at + timedelta(minutes=15))
+            job.finish(job.created_at + timedelta(minutes=15))
 
 
 def _add_credentials(world: World, project: Project) -> None:

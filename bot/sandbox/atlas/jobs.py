@@ -38,14 +38,6 @@ class Component:
     url: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class PointInTime:
-    """The target time of a point-in-time restore: seconds, and an oplog position."""
-
-    seconds: int
-    oplog_increment: int
-
-
 @dataclass(kw_only=True)
 class RestoreJob:
     """One cloud-backup restore job; its methods are its possible changes."""
@@ -64,7 +56,6 @@ class RestoreJob:
     private_urls: list[str] = field(default_factory=list)
     components: list[Component] = field(default_factory=list)
     target: RestoreTarget | None = None
-    point_in_time: PointInTime | None = None
     shard_of: str | None = None
 
     @property

@@ -10,7 +10,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from bot.sandbox.atlas import example
-from bot.sandbox.atlas.activity import DANA, RESTORE_REQUESTED, Actor, Event
+from bot.sandbox.atlas.activity import DANA, Actor, Event
 from bot.sandbox.atlas.auth.credentials import Credential, Role
 from bot.sandbox.atlas.clock import wall_clock
 from bot.sandbox.atlas.jobs import DeliveryType, RestoreJob, RestoreTarget
@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Cluster:
-    """A cluster and its restore jobs by id; flex clusters have their own API calls.
-
-    A deleted one keeps its backups, and only some lists contain it.
-    """
+    """A cluster and its restore jobs by id; flex clusters have their own API calls."""
 
     id: str
     name: str
@@ -32,7 +29,6 @@ class Cluster:
     created_at: datetime
     flex: bool = False
     sharded: bool = False
-    deleted: bool = False
     jobs: dict[str, RestoreJob] = field(default_factory=dict)
 
     def newest_first(self) -> list[RestoreJob]:
@@ -146,13 +142,9 @@ class World:
             self.add_event(cluster.group, by, created=created_at(job.id))
         return job
 
-    def add_event(
-        self, project_id: str, by: Actor, *, created: datetime, event_type: str = RESTORE_REQUESTED
-    ) -> Event:
-        """Add an event to a project's activity feed."""
-        event = Event(
-            id=new_id(created), group=project_id, created=created, type=event_type, actor=by
-        )
+    def add_event(self, project_id: str, by: Actor, *, created: datetime) -> Event:
+        """Add the request of a restore to a project's activity feed."""
+        event = Event(id=new_id(created), group=project_id, created=created, actor=by)
         self.events.append(event)
         return event
 

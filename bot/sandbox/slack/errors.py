@@ -1,18 +1,9 @@
-"""Errors of the fake Slack.
-
-SandboxError
-├── ApiError        a Web API method answers `ok: false`
-└── CannotDo        Slack's client does not allow this action
-"""
+"""Errors of the fake Slack."""
 
 from typing import Any
 
 
-class SandboxError(Exception):
-    """Base class of the errors of the fake Slack."""
-
-
-class ApiError(SandboxError):
+class ApiError(Exception):
     """A failed Web API call: Slack's error code and further fields."""
 
     def __init__(self, code: str, messages: list[str] | None = None, **fields: object) -> None:
@@ -30,5 +21,5 @@ class ApiError(SandboxError):
         return body
 
 
-class CannotDo(SandboxError):
+class CannotDo(Exception):
     """Slack's client does not offer this action to this person."""

@@ -138,7 +138,7 @@ class FakeSlackServer:
         app.router.add_post("/{kind:commands|actions|app}/{team}/{token}", self._response_url)
         app.add_routes(self.extra_routes)
         app.router.add_get("/_sandbox/events", self.stream.handle)
-        app.add_routes(Control(self.world, self.people, self.state, self.sockets).routes())
+        app.add_routes(Control(self.world, self.people, self.state).routes())
         return app
 
     async def _response_url(self, request: web.Request) -> web.Response:

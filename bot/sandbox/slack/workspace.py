@@ -70,7 +70,6 @@ class Group:
     id: str
     handle: str
     users: list[str] = field(default_factory=list)
-    disabled: bool = False
 
 
 @dataclass(kw_only=True)

@@ -25,7 +25,7 @@ async def test_read_only_bot_explains_and_offers_no_cancellation(env: WatchEnvir
     assert ONLY_WATCHES in str(view["blocks"])
     assert not view.get("submit")
     assert job_id in listed
-    assert env.atlas.recorder.deletes(job_id) == []
+    assert env.atlas.deletes(job_id) == []
 
 
 async def test_dialog_that_was_opened_before_is_refused_once_the_bot_is_read_only(
@@ -40,7 +40,7 @@ async def test_dialog_that_was_opened_before_is_refused_once_the_bot_is_read_onl
 
     assert ONLY_WATCHES in str(ack)
     assert env.card(job[1]) is None
-    assert env.atlas.recorder.deletes(job[1]) == []
+    assert env.atlas.deletes(job[1]) == []
 
 
 async def test_key_without_a_role_to_cancel_gets_a_dialog_without_submit(
@@ -65,4 +65,4 @@ async def test_command_line_refuses_to_cancel_in_a_read_only_project(env: WatchE
 
     assert ran.code == 2
     assert ran.err.startswith(ONLY_WATCHES)
-    assert env.atlas.recorder.deletes(job_id) == []
+    assert env.atlas.deletes(job_id) == []

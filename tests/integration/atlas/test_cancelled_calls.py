@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from bot.atlas import DigestKey, JobRef
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, Fault
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, Fault, Kind
 from tests.support.atlas_client import AtlasClient
 
 KEY = DigestKey(PUBLIC_KEY, SecretStr(PRIVATE_KEY))
@@ -49,7 +49,7 @@ async def test_close_does_not_wait_for_a_hanging_call() -> None:
     async with FakeAtlasServer() as atlas:
         client = AtlasClient(KEY, base_url=atlas.url)
         await client.restore_job(JOB)
-        atlas.faults.add(Fault(kind="hang", times=1))
+        atlas.faults.add(Fault(kind=Kind.HANG, times=1))
         call = asyncio.create_task(client.restore_job(JOB))
         await asyncio.sleep(0.05)
         call.cancel()

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, ManualClock
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
+from tests.support.clock import FakeClock
 
 V2 = "application/vnd.atlas.2023-01-01+json"
 GROUP = f"/groups/{PROJECT_ID}"
@@ -44,12 +45,12 @@ def job_path(cluster: str, job_id: str) -> str:
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-async def atlas(clock: ManualClock) -> AsyncIterator[FakeAtlasServer]:
+async def atlas(clock: FakeClock) -> AsyncIterator[FakeAtlasServer]:
     async with FakeAtlasServer(clock=clock) as running:
         yield running
 
@@ -70,7 +71,7 @@ class AtlasEnv:
     """The fake Atlas with its clock, and clients of the v2 API and of none."""
 
     atlas: FakeAtlasServer
-    clock: ManualClock
+    clock: FakeClock
     http: httpx.AsyncClient
     v2: Caller
 
@@ -78,7 +79,7 @@ class AtlasEnv:
 @pytest.fixture
 def env(
     atlas: FakeAtlasServer,
-    clock: ManualClock,
+    clock: FakeClock,
     http: httpx.AsyncClient,
     v2: Caller,
 ) -> AtlasEnv:

@@ -47,7 +47,6 @@ async def test_post_to_a_channel_without_membership_is_rejected(
         ({"text": "a", "blocks": "{"}, "invalid_blocks_format"),
         ({"text": "a", "metadata": {"event_type": "a"}}, "invalid_metadata_schema"),
         ({"text": "a", "metadata": [1]}, "invalid_metadata_format"),
-        ({"text": "a", "markdown_text": "b"}, "markdown_text_conflict"),
         ({"text": "a", "thread_ts": "1.2"}, "thread_not_found"),
     ],
 )

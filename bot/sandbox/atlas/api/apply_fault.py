@@ -60,9 +60,9 @@ def _garble(kind: Kind, response: ApiResponse) -> ApiResponse:
 def _status(fault: Fault, request: ApiRequest, behaviour: Behaviour) -> ApiResponse:
     """Return Atlas's own 429, 500 or 503, or a gateway's response for another status."""
     retry = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
-    match fault.status:
+    match fault.status or HTTPStatus.INTERNAL_SERVER_ERROR:
         case HTTPStatus.TOO_MANY_REQUESTS:
-            rate = Rate(behaviour.rate_capacity, behaviour.rate_refill, behaviour.rate_seconds)
+            rate = Rate(behaviour.rate_capacity, behaviour.rate_refill, 60)
             response = from_error(rate_limit_error(request, rate, fault.retry_after or 1))
             kept = {k: v for k, v in response.headers.items() if k != "Retry-After"}
             return replace(response, headers={**kept, **retry})
@@ -81,7 +81,6 @@ def _error(fault: Fault, request: ApiRequest) -> AtlasError:
     values = {"path": request.path, "address": request.address, **(found[1] if found else {})}
     retry = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
     if not fault.code:
-        nameless = ErrorKind(fault.status, "", "Something is not right.")
+        nameless = ErrorKind(fault.status or 500, "", "Something is not right.")
         return AtlasError(nameless, headers=retry)
-    status = fault.status if "status" in fault.model_fields_set else None
-    return AtlasError(fault.code, {**values, **fault.values}, status=status, headers=retry)
+    return AtlasError(fault.code, {**values, **fault.values}, status=fault.status, headers=retry)

@@ -144,7 +144,7 @@ class Pipeline:
 
     def _rate(self, resource: Resource, context: RequestContext) -> dict[str, str]:
         chosen = self.behaviour
-        backups = Rate(chosen.rate_capacity, chosen.rate_refill, chosen.rate_seconds)
+        backups = Rate(chosen.rate_capacity, chosen.rate_refill, 60)
         rate = RATES.get(resource.rate, backups)
         scope = context.values.get("group", context.who.identifier)
         reading = self.buckets.take(resource.rate, scope, rate, context.request.at)

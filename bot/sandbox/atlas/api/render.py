@@ -109,8 +109,4 @@ def _job_target(job: RestoreJob) -> Document:
         document["targetGroupId"] = job.target.group
         if job.delivery_type is DeliveryType.AUTOMATED:
             document["targetDeploymentItemName"] = job.target.item
-    if job.point_in_time is not None:
-        document["oplogInc"] = job.point_in_time.oplog_increment
-        document["oplogTs"] = job.point_in_time.seconds
-        document["pointInTimeUTCSeconds"] = job.point_in_time.seconds
     return document

@@ -146,8 +146,7 @@ class RequestHandler:
         trace.challenge, trace.refused = True, str(refused)
         challenge = self.pipeline.digest_auth.challenge(request.at, stale=refused.stale)
         with_code = self.pipeline.behaviour.auth_error_code
-        response = unauthorized(challenge, with_code=with_code)
-        return response.with_headers({"X-Sandbox-Refused": str(refused)})
+        return unauthorized(challenge, with_code=with_code)
 
     def _oauth(self, request: ApiRequest) -> ApiResponse:
         try:

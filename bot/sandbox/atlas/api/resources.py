@@ -117,12 +117,10 @@ def project(context: RequestContext) -> ApiResponse:
 
 
 def clusters(context: RequestContext) -> ApiResponse:
-    with_deleted = context.request.flag("includeDeletedWithRetainedBackups")
     shown = [
         cluster
         for cluster in context.project.clusters.values()
-        if (context.behaviour.flex_in_cluster_list or not cluster.flex)
-        and (with_deleted or not cluster.deleted)
+        if context.behaviour.flex_in_cluster_list or not cluster.flex
     ]
     return context.many([context.renderer.cluster(cluster) for cluster in shown])
 

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 REALM = "MMS Public API"
 NONCE_LIFETIME = timedelta(seconds=60)
 
-#: Expired nonces up to this number are answered with stale=true; the oldest are dropped first.
-MAX_NONCES = 10_000
-
 _HASHES = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}
 _NEEDED = ("username", "realm", "nonce", "uri", "response", "qop", "nc", "cnonce")
 
@@ -62,8 +59,6 @@ class DigestAuthenticator:
         """Return a WWW-Authenticate header with a new nonce, byte for byte as recorded."""
         nonce = base64.b64encode(secrets.token_bytes(24)).decode()
         self.nonces[nonce] = Nonce(now)
-        while len(self.nonces) > MAX_NONCES:
-            del self.nonces[next(iter(self.nonces))]
         return (
             f'Digest realm="{REALM}", domain="", nonce="{nonce}", '
             f"algorithm={self.behaviour.algorithm}, "

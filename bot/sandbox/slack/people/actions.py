@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from bot.sandbox.slack.block_kit.inputs import (
@@ -131,10 +130,8 @@ class People:
         block_found, element = find_element(now, action_id, value=value, block=block)
         if element["type"] != "button":
             raise CannotDo(f"{action_id} is not a button; use chooses().")
-        confirm = element.get("confirm")
         action = self._action(block_found, element)
-        ack = await self._send_action(person, now, action, element)
-        return replace(ack, confirm=confirm)
+        return await self._send_action(person, now, action, element)
 
     async def chooses(
         self,
@@ -208,9 +205,9 @@ class People:
             event["view"] = self._world.views.as_json(home)
         return await self.delivery.send("events_api", self._payloads.event(event))
 
-    async def redelivers(self, reason: str = "timeout") -> Ack:
+    async def redelivers(self) -> Ack:
         """Send the last payload again, marked as a retry; the app's response has no effect."""
-        return await self.delivery.redeliver(reason)
+        return await self.delivery.redeliver()
 
     def fills(self, user: str, view: Json | None, values: Mapping[str, object]) -> None:
         """Fill inputs, by block_id, without sending anything.

@@ -85,13 +85,6 @@ class Payloads:
             "response_urls": [],
         }
 
-    def closed(self, view: View) -> Json:
-        return {
-            **self._base("view_closed", view.user),
-            "view": self._world.views.as_json(view),
-            "is_cleared": False,
-        }
-
     def shortcut(self, user: User, channel: Channel, message: Json, callback_id: str) -> Json:
         """message_action: a shortcut in a message's menu."""
         place = ResponseTarget(user=user.id, channel=channel.id)

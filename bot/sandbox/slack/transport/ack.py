@@ -21,8 +21,7 @@ class Ack:
 
     `status`: HTTP status (200 for an ack over Socket Mode), None when there was none ·
     `body`: the answer's JSON or text · `seconds`: how long it took · `error`: a key of `SHOWN` ·
-    `shown`: the message of Slack's client · `errors`: sentences under inputs, by block_id ·
-    `confirm`: the button's confirm dialog.
+    `shown`: the message of Slack's client · `errors`: sentences under inputs, by block_id.
     """
 
     status: int | None = None
@@ -30,7 +29,6 @@ class Ack:
     seconds: float = 0.0
     error: str | None = None
     errors: dict[str, str] = field(default_factory=dict)
-    confirm: Json | None = None
 
     @property
     def ok(self) -> bool:
@@ -41,5 +39,5 @@ class Ack:
         return SHOWN[self.error] if self.error else ""
 
     def as_json(self) -> Json:
-        fields = ("status", "body", "seconds", "error", "errors", "confirm")
+        fields = ("status", "body", "seconds", "error", "errors")
         return {"ok": self.ok, "shown": self.shown, **{f: getattr(self, f) for f in fields}}

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from bot.sandbox.slack.errors import CannotDo
 from bot.sandbox.slack.transport.ack import Ack
 from bot.sandbox.slack.transport.signed_http import SignedHttp
 from bot.sandbox.slack.transport.socket_mode import SocketMode
@@ -18,11 +17,9 @@ class Delivery:
         self._world = world
         self._sockets = sockets
         self._http = http
-        self._last: tuple[str, Json] | None = None
 
     async def send(self, kind: str, payload: Json, **retry: object) -> Ack:
         """`kind`: slash_commands, interactive or events_api."""
-        self._last = (kind, payload)
         shown = {"transport": kind, "type": payload.get("type", kind), "user": _who(payload)}
         self._world.events.publish("action", **shown, what=_what(payload))
         transport = self._http if self._http.request_url else self._sockets
@@ -30,17 +27,9 @@ class Delivery:
         self._world.events.publish("payload", **shown, ack=ack.as_json())
         return ack
 
-    async def redeliver(self, reason: str = "timeout") -> Ack:
-        """Send the last payload again, marked as a retry.
-
-        Raises:
-            CannotDo: no payload was sent yet.
-        """
-        if self._last is None:
-            raise CannotDo("No payload was sent yet.")
-        if not self._http.request_url:
-            return await self._sockets.redeliver(reason=reason)
-        return await self._http.send(*self._last, retry_attempt=1, retry_reason=reason)
+    async def redeliver(self) -> Ack:
+        """Send the last payload of Socket Mode again, marked as a retry."""
+        return await self._sockets.redeliver()
 
 
 def _who(payload: Json) -> object:

@@ -36,7 +36,7 @@ class SocketMode:
         self._sent = 0
         self._frozen = False
         self.enabled = True
-        self.envelopes: list[Json] = []
+        self._last: Json = {}
 
     @property
     def connections(self) -> int:
@@ -153,12 +153,12 @@ class SocketMode:
             "payload": payload,
             **retry,
         }
-        self.envelopes.append(envelope)
+        self._last = envelope
         return await self._deliver(envelope)
 
-    async def redeliver(self, envelope: Json | None = None, reason: str = "timeout") -> Ack:
-        """Send an envelope (the last one by default) again, as Slack does after a late ack."""
-        return await self._deliver(_as_retry(envelope or self.envelopes[-1], reason))
+    async def redeliver(self) -> Ack:
+        """Send the last envelope again, as Slack does after a late ack."""
+        return await self._deliver(_as_retry(self._last))
 
     async def _deliver(self, envelope: Json) -> Ack:
         loop = asyncio.get_running_loop()
@@ -224,9 +224,9 @@ class SocketMode:
             connection.ignores_input = connection.is_cut = True
 
 
-def _as_retry(envelope: Json, reason: str = "timeout") -> Json:
+def _as_retry(envelope: Json) -> Json:
     attempt = envelope.get("retry_attempt", 0) + 1
-    return {**envelope, "retry_attempt": attempt, "retry_reason": reason}
+    return {**envelope, "retry_attempt": attempt, "retry_reason": "timeout"}
 
 
 def _disconnect(reason: str) -> Json:

@@ -24,9 +24,6 @@ class Args:
         value = self.values.get(name, "")
         return value if isinstance(value, str) else json.dumps(value)
 
-    def flag(self, name: str) -> bool:
-        return self.values.get(name) in (True, 1, "1", "true", "True")
-
     def parsed(self, name: str, error: str = "invalid_arguments") -> object:
         """A structured argument as Python values; None when it was not given.
 

@@ -30,13 +30,9 @@ def content_of(args: Args) -> Json:
     """`text`, `blocks` and `metadata` as far as they were given.
 
     Raises:
-        ApiError: no_text, markdown_text_conflict, invalid_blocks…, invalid_metadata_….
+        ApiError: invalid_blocks…, invalid_metadata_….
     """
     content: Json = {}
-    if "markdown_text" in args:
-        raise ApiError("markdown_text_conflict" if "text" in args else "not_in_sandbox")
-    if "attachments" in args and args.parsed("attachments"):
-        raise ApiError("not_in_sandbox", ["attachments are not played; use blocks"])
     if "text" in args:
         content["text"] = args.text("text")[:MAX_TEXT]
     if (blocks := args.parsed("blocks", "invalid_blocks_format")) is not None:

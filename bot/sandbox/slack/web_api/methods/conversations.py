@@ -32,10 +32,7 @@ def is_in(world: World, channel: Channel) -> bool:
 def info(world: World, args: Args, caller: Caller) -> Json:
     channel = visible_channel(world, args.text("channel"))
     authorize(caller, ("bot",), (READ_SCOPES[channel.kind],))
-    shown = channel_json(world, channel)
-    if args.flag("include_num_members"):
-        shown["num_members"] = len(channel.members)
-    return {"channel": shown}
+    return {"channel": channel_json(world, channel)}
 
 
 def channel_json(world: World, channel: Channel) -> Json:

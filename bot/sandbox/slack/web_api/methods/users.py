@@ -96,7 +96,7 @@ def group_users(world: World, args: Args, _caller: Caller) -> Json:
     if not world.workspace.has_user_groups:
         raise ApiError("plan_upgrade_required")
     group = world.workspace.groups.get(args.text("usergroup"))
-    if group is None or (group.disabled and not args.flag("include_disabled")):
+    if group is None:
         raise ApiError("no_such_subteam")
     return {"users": [u for u in group.users if not _is_deactivated(world, u)]}
 

@@ -1,8 +1,9 @@
-"""views.open, views.update and views.publish."""
+"""views.open, views.update, views.publish and blocks.validate."""
 
 from typing import Any
 
-from bot.sandbox.slack.block_kit.view_rules import checked_view
+from bot.sandbox.slack.block_kit.blocks import problems
+from bot.sandbox.slack.block_kit.view_rules import checked_view, view_problems
 from bot.sandbox.slack.errors import ApiError
 from bot.sandbox.slack.triggers import Trigger
 from bot.sandbox.slack.views import View
@@ -55,7 +56,28 @@ def publish(world: World, args: Args, _caller: Caller) -> Json:
     return _shown(world, world.views.publish(user, content))
 
 
+def validate(_world: World, args: Args, _caller: Caller) -> Json:
+    """Refuse a view or a message, with the reasons as objects."""
+    kind = "view" if "view" in args else "message"
+    payload = args.parsed(kind)
+    if not isinstance(payload, dict) or {"view", "message"} <= args.values.keys():
+        raise ApiError("invalid_arguments", ["must provide exactly one of `view` and `message`"])
+    if kind == "view":
+        found = view_problems(payload, str(payload.get("type")), "")
+    else:
+        found = problems(payload.get("blocks", []), "message")
+    if found:
+        raise ApiError(f"invalid_{kind}", errors=[_as_error(each) for each in found])
+    return {}
+
+
+def _as_error(problem: str) -> dict[str, str]:
+    message, _, pointer = problem.removesuffix("]").partition(" [json-pointer:")
+    return {"code": "failed_constraint", "message": message, "pointer": pointer}
+
+
 METHODS = {
+    "blocks.validate": Method(run=validate),
     "views.open": Method(run=open_, required=("trigger_id", "view")),
     "views.update": Method(run=update, required=("view",)),
     "views.publish": Method(run=publish, required=("user_id", "view")),
