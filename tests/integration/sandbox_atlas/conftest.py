@@ -22,22 +22,20 @@ class Caller:
     accept: str
     auth: httpx.Auth | None
 
-    async def call(
-        self, method: str, path: str, *, accept: str | None = None, **query: str
-    ) -> httpx.Response:
+    async def call(self, method: str, path: str, **query: str) -> httpx.Response:
         return await self.http.request(
             method,
             f"{self.root}{path}",
             params=query or None,
-            headers={"Accept": self.accept if accept is None else accept},
+            headers={"Accept": self.accept},
             auth=self.auth,
         )
 
-    async def get(self, path: str, *, accept: str | None = None, **query: str) -> httpx.Response:
-        return await self.call("GET", path, accept=accept, **query)
+    async def get(self, path: str, **query: str) -> httpx.Response:
+        return await self.call("GET", path, **query)
 
-    async def delete(self, path: str, **query: str) -> httpx.Response:
-        return await self.call("DELETE", path, **query)
+    async def delete(self, path: str) -> httpx.Response:
+        return await self.call("DELETE", path)
 
 
 def job_path(cluster: str, job_id: str) -> str:

@@ -1,6 +1,4 @@
-"""Reading: documents of both versions, pages, envelopes, and versions by header."""
-
-import pytest
+"""Reading: a job as recorded, and the event of its start."""
 
 from bot.sandbox.atlas import PROJECT_ID, Actor, FakeAtlasServer
 from bot.sandbox.atlas.clock import instant
@@ -8,35 +6,6 @@ from tests.integration.sandbox_atlas.conftest import GROUP, Caller, job_path
 from tests.support.clock import FakeClock
 
 RUNNING = job_path("prod-eu", "65f0a1c2d3e4f5a6b7c80101")
-ALWAYS = {
-    *("cancelled", "deliveryType", "deliveryUrl", "desiredTimestamp", "expired", "failed"),
-    *("id", "links", "snapshotId", "timestamp"),
-}
-TARGET = {"targetClusterName", "targetGroupId"}
-
-
-@pytest.mark.parametrize(
-    ("cluster", "number", "more"),
-    [
-        ("prod-eu", "101", set()),
-        ("prod-eu", "102", {"expiresAt", "privateDownloadDeliveryUrls"}),
-        ("prod-eu", "103", TARGET | {"targetDeploymentItemName"}),
-        ("prod-eu", "104", TARGET | {"targetDeploymentItemName", "finishedAt"}),
-        ("prod-eu", "105", set()),
-        ("prod-us", "202", TARGET),
-        ("prod-us", "203", {"expiresAt"}),
-        ("prod-us", "204", set()),
-        ("orders-sharded", "401", {"components", "expiresAt"}),
-        ("orders-sharded", "402", set()),
-        ("orders-sharded", "403", {"components"}),
-    ],
-)
-async def test_job_has_the_keys_of_its_type_and_state_in_order(
-    v2: Caller, cluster: str, number: str, more: set[str]
-) -> None:
-    answer = await v2.get(job_path(cluster, f"65f0a1c2d3e4f5a6b7c80{number}"))
-
-    assert list(answer.json()) == sorted(ALWAYS | more)
 
 
 async def test_download_reads_as_recorded(atlas: FakeAtlasServer, v2: Caller) -> None:

@@ -26,11 +26,3 @@ def modal(*blocks: Json, **more: object) -> Json:
 
 def form(*blocks: Json, **more: object) -> Json:
     return modal(*(blocks or (reason(),)), submit=plain("Go"), **more)
-
-
-def button(action_id: str = "approve", **more: object) -> Json:
-    return {"type": "button", "action_id": action_id, "text": plain("Approve"), **more}
-
-
-def actions(*elements: Json, block_id: str = "buttons") -> Json:
-    return {"type": "actions", "block_id": block_id, "elements": list(elements)}

@@ -1,6 +1,5 @@
-"""The app's end of signed HTTP: keeps every request, and sends the test's answers."""
+"""The app's end of signed HTTP: keeps the last payload, and sends the test's answers."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,15 +17,6 @@ Json = dict[str, Any]
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     body: Json | str | None = None
-    status: int = 200
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Received:
-    headers: dict[str, str]
-    raw: bytes
-    payload: Json
 
 
 @dataclass
@@ -34,7 +24,7 @@ class AppReceiver:
     """`answers` are given in turn, then empty ones."""
 
     answers: list[Answer] = field(default_factory=list)
-    requests: list[Received] = field(default_factory=list)
+    payload: Json = field(default_factory=dict)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Self]:
@@ -44,22 +34,12 @@ class AppReceiver:
             self.url = f"http://127.0.0.1:{port}/slack/events"
             yield self
 
-    @property
-    def payload(self) -> Json:
-        """The last payload."""
-        return self.requests[-1].payload
-
     async def _take(self, request: web.Request) -> web.Response:
-        raw = await request.read()
-        received = Received(
-            headers=dict(request.headers), raw=raw, payload=_read(request.content_type, raw)
-        )
-        self.requests.append(received)
+        self.payload = _read(request.content_type, await request.read())
         answer = self.answers.pop(0) if self.answers else Answer()
-        await asyncio.sleep(answer.seconds)
         if isinstance(answer.body, dict):
-            return web.json_response(answer.body, status=answer.status)
-        return web.Response(text=answer.body, status=answer.status)
+            return web.json_response(answer.body)
+        return web.Response(text=answer.body)
 
 
 def _read(content_type: str, raw: bytes) -> Json:

@@ -30,7 +30,6 @@ class Wire:
         self._socket = await self._session.ws_connect(
             answer["url"], timeout=timeout, autoclose=False
         )
-        self.url = answer["url"]
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -1,11 +1,9 @@
 """Socket Mode: greeting, envelopes, acks in time, and connections that end."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Literal
 
-import aiohttp
 import pytest
 
 from bot.sandbox.slack import FakeSlackServer, Settings
@@ -13,13 +11,6 @@ from tests.integration.sandbox_slack.socket_mode_client import Wire
 from tests.support.polling import wait_until
 
 LINE = "/cancel-restore prod-eu 42"
-
-
-@pytest.fixture
-async def wire(slack: FakeSlackServer) -> AsyncIterator[Wire]:
-    async with Wire(slack) as connection:
-        assert (await connection.receive())["type"] == "hello"
-        yield connection
 
 
 async def test_eleventh_connection_is_rejected(slack: FakeSlackServer) -> None:
@@ -33,22 +24,6 @@ async def test_eleventh_connection_is_rejected(slack: FakeSlackServer) -> None:
         assert (frame["type"], frame["reason"]) == ("disconnect", "too_many_websockets")
         assert await eleventh.ended()
         assert slack.sockets.connections == 10
-
-
-async def test_app_that_ends_while_it_connects_leaves_no_error(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    async with FakeSlackServer(settings=Settings(latency=0.1)) as slack:
-        slack.world.tickets.add("t1")
-        url = slack.api_url.replace("/api/", "/link/?ticket=t1")
-        async with aiohttp.ClientSession() as session:
-            connecting = asyncio.create_task(session.ws_connect(url))
-            await wait_until(lambda: not slack.world.tickets)
-            connecting.cancel()
-        await asyncio.sleep(0.2)
-
-        assert slack.sockets.registered == 0
-    assert caplog.records == []
 
 
 @pytest.mark.parametrize("half_open", [True, False])

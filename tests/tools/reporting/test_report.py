@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools.bench.__main__ import BENCHMARKS, main
+from tests.tools.bench.__main__ import BENCHMARKS
 from tests.tools.bench.proxy import ROOT, serve_with_delay
 from tests.tools.campaign.__main__ import CAMPAIGNS
 from tests.tools.campaign.checks.rules import Rule
@@ -58,8 +58,6 @@ async def test_variants_take_turns_in_changing_order_and_warm_rounds_do_not_coun
     assert given == {"a": [3, 6], "b": [4, 5]}
 
 
-PERFORMANCE = ROOT / "docs" / "performance.md"
-
 PAGE = f"""# Title
 
 {pages.BEGIN}
@@ -93,14 +91,6 @@ def test_new_goals_replace_those_of_the_benchmark_and_missed_ones_stand_first(
     assert page.read_text().endswith(f"{pages.END}\n\nThe end.\n")
 
 
-def test_failed_benchmark_keeps_its_last_goals(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(PAGE)
-    pages.write(page, Report("a", error="it broke off"), [])
-
-    assert page.read_text() == PAGE
-
-
 def test_changed_code_is_refused_and_changed_pages_are_not(tmp_path: Path) -> None:
     def git(*arguments: str) -> None:
         who = ("-c", "user.name=t", "-c", "user.email=t@example.com")
@@ -117,23 +107,6 @@ def test_changed_code_is_refused_and_changed_pages_are_not(tmp_path: Path) -> No
 
     (tmp_path / "code.py").write_text("changed")
     assert pages.changes(tmp_path) == "M code.py"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "why"),
-    [
-        (["nonsense"], "no such benchmark: nonsense"),
-        (["atlas", "--quick", "--markdown", str(PERFORMANCE)], "only tests that all"),
-    ],
-)
-def test_unknown_name_and_quick_figures_for_a_page_are_wrong_usage(
-    capsys: pytest.CaptureFixture[str], arguments: list[str], why: str
-) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-
-    assert ended.value.code == 2
-    assert why in capsys.readouterr().err
 
 
 async def test_proxy_adds_a_round_trip_to_the_connection_and_to_each_exchange() -> None:

@@ -55,10 +55,3 @@ def test_response_url_expires_after_half_an_hour(triggers: TriggerStore, clock: 
     clock.advance(1801)
 
     assert url_refusal(triggers, token) == "expired_url"
-
-
-def test_message_timestamps_are_unique_at_one_moment(clock: FakeClock) -> None:
-    ids = IdGenerator(clock.monotonic)
-    made = [ids.ts() for _ in range(3)]
-
-    assert made == ["1795608000.000001", "1795608000.000002", "1795608000.000003"]
