@@ -23,6 +23,9 @@ READY_TIMEOUT = 20.0
 #: Seconds in which the bot ends the requests of the last scenario.
 END_TIMEOUT = 15.0
 
+#: Seconds between the downloads of two people: closer ones have no certain starter.
+APART = 5.0
+
 #: States of an unfinished request, in a message's metadata.
 OPEN_STATES = {"awaiting", "approved", "cancelling", "quarantined"}
 
@@ -193,6 +196,8 @@ class Controller:
         self._settings = scenario.settings
         await self._ensure_running()
         await self._wait_for_announcements()  # of what ran before the demo
+        if scenario.starter != SCENARIOS[FIRST].starter:
+            await self._wait_for_a_gap()
         self._since = self.slack.world.ids.ts()
         self.atlas.faults.add(*(fault for fault in scenario.faults if fault.path))
         self.job = self._prepare_job(scenario)
@@ -210,6 +215,11 @@ class Controller:
             await self.slack.until(self._are_announced, WATCH_TIMEOUT)
         except TimeoutError:
             raise StartError("The bot did not announce the downloads that run.") from None
+
+    async def _wait_for_a_gap(self) -> None:
+        """Wait until the last download is so old that the next one has a certain starter."""
+        newest = max(job.created_at for _, job in self.atlas.world.jobs())
+        await asyncio.sleep(max(0.0, APART - (self.atlas.clock() - newest).total_seconds()))
 
     def _are_announced(self) -> bool:
         said = str(self.slack.state.messages(OPS))
