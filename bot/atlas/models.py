@@ -202,9 +202,8 @@ class RestoreJob(AtlasModel):
         """Say in which state it is: the download, or the restore."""
         if self.delivery_type == DeliveryType.DOWNLOAD:
             return self.state.sentence
-        if self.state is JobState.IN_PROGRESS:
-            return "The restore is running."
-        return self.state.sentence.replace("download", "restore")
+        text = self.state.sentence.replace("The link is being prepared", "The restore is running")
+        return text.replace("download", "restore")
 
     @property
     def link_expires_at(self) -> datetime | None:
