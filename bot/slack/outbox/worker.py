@@ -40,9 +40,11 @@ from bot.timings import DEFAULT_TIMINGS, Timings
 
 log = structlog.get_logger(__name__)
 
-MAX_CONCURRENT_POSTS = 8  #: posts about requests that are delivered at the same time
+#: Posts about requests that are delivered at the same time. Those of a busy channel wait for up to
+#: `MAX_WAIT`, about three of each: several busy channels must leave room for a card in another one.
+MAX_CONCURRENT_POSTS = 24
 MAX_CONCURRENT_ANNOUNCEMENTS = 1  #: so that they keep their order and delay no card
-MAX_CONCURRENT_DIRECT = 4  #: half, so that no card and no outcome waits for direct messages
+MAX_CONCURRENT_DIRECT = 4  #: few, so that no card and no outcome waits for direct messages
 #: Seconds without further announcements in a channel that refused one: it may be open again soon.
 REFUSED_CHANNEL_PAUSE = 10.0
 CHANNEL_AGE = 1.0  #: seconds for which it counts that a channel takes posts, or none

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 #: Seconds for open scenarios to finish after the fault injection ends.
-LAST_ACTIONS_TIMEOUT = 240.0
+LAST_ACTIONS_TIMEOUT = 480.0
 
 #: Seconds from the last action to the last outcome and edit, at most.
 SETTLE = 120.0

@@ -47,6 +47,8 @@ RULES = {
 }
 
 APPROVERS = tuple(f"approver-{number}" for number in range(1, 7))
+#: Slack's direct messages with them; `build_workspace` adds them first.
+DIRECT_CHANNELS = frozenset(f"D0CAMP{number:05d}" for number in range(len(APPROVERS)))
 
 #: The channel of the cards of downloads in quarantine.
 WATCH_CHANNEL = "C0CAMPGUARD"
@@ -161,7 +163,8 @@ class Thread:
 class MessageTracker:
     """The current cards and replies, by request and by job; fed with Slack's events.
 
-    `direct` has the direct messages about requests, which are copies of cards, by channel and ts.
+    `direct` has the direct messages to approvers, which are copies of cards, by channel and ts. A
+    card is a direct message to its requester where Slack could not say who reads the channel.
     """
 
     def __init__(self, known: set[str]) -> None:
@@ -179,7 +182,7 @@ class MessageTracker:
         if not request:
             return
         channel = str(message.get("channel", ""))
-        if channel.startswith("D"):
+        if channel in DIRECT_CHANNELS:
             self.direct[channel, message["ts"]] = message
             return
         is_card = message.get("thread_ts", message["ts"]) == message["ts"]

@@ -524,8 +524,8 @@ async def test_slow_request_does_not_delay_other_requests(worker: Worker) -> Non
     assert worker.sent == [2, 1]
 
 
-def in_a_channel_of_its_own(post: RequestPost) -> RequestPost:
-    return replace(post, request=replace(post.request, channel=f"C0OPS{post.id}"))
+def in_channel(post: RequestPost, channel: str) -> RequestPost:
+    return replace(post, request=replace(post.request, channel=channel))
 
 
 def without_sleep(worker: Worker) -> tuple[list[float], Outbox]:
@@ -549,10 +549,23 @@ async def test_channel_gets_one_message_a_second_after_a_burst(worker: Worker) -
     ]
 
 
+async def test_card_does_not_wait_for_the_turns_of_busy_channels(worker: Worker) -> None:
+    gate = asyncio.Event()
+    worker.outbox.sleep = lambda seconds: gate.wait() if seconds else asyncio.sleep(0)
+    busy = [in_channel(a_card(n), f"C0BUSY{n % 4}") for n in range(24)]
+    worker.store.due = [*busy, a_card(99)]
+    async with running(worker.outbox):
+        await wait_until(lambda: 99 in worker.sent)
+        sent = len(worker.sent)
+        gate.set()
+
+    assert sent == 4 + 1  # a new leader begins with one message for each channel
+
+
 async def test_number_of_claimed_posts_is_limited(worker: Worker) -> None:
     gate = worker.slack.scripts["chat.postMessage"].gate = asyncio.Event()
     worker.store.due = [
-        in_a_channel_of_its_own(a_card(n)) for n in range(1, MAX_CONCURRENT_POSTS + 5)
+        in_channel(a_card(n), f"C0OPS{n}") for n in range(1, MAX_CONCURRENT_POSTS + 5)
     ]
     async with running(worker.outbox):
         await wait_until(lambda: len(worker.slack.calls) == MAX_CONCURRENT_POSTS)
