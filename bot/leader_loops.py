@@ -31,7 +31,7 @@ from bot.slack.outbox.worker import Outbox
 from bot.storage.event_store import WebhookStore
 from bot.storage.history import History
 from bot.storage.job_store import JobStore
-from bot.storage.notice_store import ClaimStore, NoticeStore
+from bot.storage.notice_store import NoticeStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.quarantine_store import QuarantineStore
 from bot.storage.replicas import LeaderLease
@@ -56,7 +56,8 @@ class LeaderLoops:
         on_state = metrics.count_state
         self._posts = OutboxStore(database, clock, fence=fence)
         self._requests = RequestStore(database, clock, on_state_entered=on_state, fence=fence)
-        self._notices = NoticeStore(database, clock, fence=fence)
+        on_asked = partial(metrics.count_question, "asked")
+        self._notices = NoticeStore(database, clock, on_asked=on_asked, fence=fence)
         self._history = History(database, clock, fence=fence)
         self._events = WebhookStore(database, clock, services.owner, fence=fence)
         self._quarantine = QuarantineStore(
@@ -77,7 +78,6 @@ class LeaderLoops:
             on_state_entered=on_state,
             fence=fence,
         )
-        self._claims = ClaimStore(database, clock, on_step=metrics.count_question, fence=fence)
         self._jobs = replace(services.jobs, store=JobStore(database, clock, fence=fence))
 
     async def leaders_file(self, digest: str) -> str:
@@ -160,7 +160,7 @@ class LeaderLoops:
             self._quarantine, projects, directory.email_of, on_change=core.on_change
         )
         questions = StarterQuestions(
-            self._claims, projects, directory.member_with_email, on_change=core.on_change
+            self._notices, projects, directory.member_with_email, on_change=core.on_change
         )
         notices = core.timings.notice_interval
         return {

@@ -21,7 +21,6 @@ from bot.storage.database import Database, DatabaseClock
 from bot.storage.history import History
 from bot.storage.job_store import JobStore
 from bot.storage.lease_store import LeaseStore
-from bot.storage.notice_store import ClaimStore
 from bot.storage.replicas import CallBudget, ConnectionStore
 from bot.storage.request_store import RequestStore
 from bot.tasks import repeat
@@ -138,7 +137,9 @@ class CoreServices:
 
     def _build_stores(self) -> None:
         database, clock, metrics = self.database, self.clock, self.metrics
-        self.requests = RequestStore(database, clock, on_state_entered=metrics.count_state)
+        self.requests = RequestStore(
+            database, clock, on_state_entered=metrics.count_state, on_answer=metrics.count_question
+        )
         self.leases = LeaseStore(
             database,
             clock,
@@ -146,9 +147,6 @@ class CoreServices:
             lease=self.timings.request_lease,
             on_state_entered=metrics.count_state,
             on_cancelled_before_link=metrics.cancelled_before_link.inc,
-        )
-        self._claims = ClaimStore(
-            database, clock, on_state_entered=metrics.count_state, on_step=metrics.count_question
         )
         self.calls = CallBudget(database, clock)
         self._connections = ConnectionStore(database, clock, self.owner)
@@ -180,7 +178,6 @@ class CoreServices:
             finder=finder,
             jobs=self.jobs,
             history=History(database, clock),
-            claims=self._claims,
             on_change=self.on_change,
         )
 

@@ -23,7 +23,6 @@ from bot.services.projects import Projects
 from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
 from bot.storage.history import History
-from bot.storage.notice_store import ClaimStore
 from bot.storage.request_store import Check, RequestStore
 
 
@@ -71,7 +70,6 @@ class CancellationService:
     finder: JobFinder
     jobs: Jobs
     history: History
-    claims: ClaimStore
     on_change: Callable[[], None] = lambda: None
 
     async def look_up(self, ref: JobRef, *, timeout: float) -> JobDetails:
@@ -194,7 +192,7 @@ class CancellationService:
     async def answer(self, ref: JobRef, person: ActingPerson, answer: StarterAnswer) -> None:
         """Record what the starter of a download says; an enforced quarantine may end by it."""
         ending = partial(rules.ending_by, answer, self.projects.policy_or_none(ref))
-        if request := await self.claims.answer(ref, person, answer, ending):
+        if request := await self.requests.answer(ref, person, answer, ending):
             self.runner.start(request.id)
         self.on_change()
 

@@ -27,7 +27,7 @@ from bot.cancellation.quarantine import NO_PLACE
 from bot.services.projects import Projects
 from bot.services.runner import Runner
 from bot.storage.lease_store import LeaseStore
-from bot.storage.notice_store import ClaimStore, NoticeStore
+from bot.storage.notice_store import NoticeStore
 from bot.storage.request_store import RequestStore
 from bot.tasks import log_errors
 
@@ -172,7 +172,7 @@ def nobody_to_reach(projects: Projects, channel: str) -> str:
 class StarterQuestions:
     """Asks who started a download whether it was they."""
 
-    store: ClaimStore
+    store: NoticeStore
     projects: Projects
     #: Returns the full member with an e-mail address; raises `RightsNotChecked`.
     find: Callable[[str], Awaitable[str | None]]

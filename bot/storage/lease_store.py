@@ -14,6 +14,7 @@ from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
 from bot.storage.database import has_passed
 from bot.storage.job_store import change
 from bot.storage.queries import IS_OPEN
+from bot.storage.request_store import apply_judgement
 from bot.storage.request_writer import CHANGE_HELD, CHANGE_LEASED, CHANGE_LEFT, CHANGE_REQUEST
 from bot.storage.tables import requests
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
@@ -125,7 +126,7 @@ class LeaseStore(Store):
         `judgement` has why the request waits for approvals again.
         """
         if judgement:
-            uow.apply_judgement(request, judgement)
+            apply_judgement(uow, request, judgement)
         known = change(uow, request.ref, lambda known: known.observe(uow.now, job))
         detail = None
         if state is State.CANCELLED:

@@ -1,25 +1,20 @@
-"""Direct messages: notices to approvers, and the question to a starter with its answer."""
+"""Direct messages: notices to approvers, and the question to a starter."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from sqlalchemy import Select, bindparam, insert, select, text, update
 
-from bot.atlas import JobRef
 from bot.cancellation.events import EventName
-from bot.cancellation.job import Job, StarterAnswer
-from bot.cancellation.lifecycle import Ending, Request, State
-from bot.cancellation.people import ActingPerson, Person
-from bot.cancellation.policy import answer_refusal
+from bot.cancellation.job import Job
+from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.people import Person
 from bot.cancellation.posts import Notice, PostKind
 from bot.storage import queries
-from bot.storage.event_store import record_about_job
-from bot.storage.job_store import change, to_job
-from bot.storage.posts import announcements, new_announcement, new_job_post, recipients_about
-from bot.storage.request_writer import CHANGE_DUE, UPDATE_REQUEST
+from bot.storage.job_store import to_job
+from bot.storage.posts import announcements, new_announcement, new_job_post
 from bot.storage.tables import JOB_IS_OPEN, NOTICE_PLANNED, jobs, posts, requests
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
@@ -37,13 +32,15 @@ _ASK = (
     .values(asked=bindparam("user"))
     .returning(jobs)
 )
-_ABOUT_JOB = select(requests).where(queries.has_job(requests))
 
 
+@dataclass(eq=False)
 class NoticeStore(Store):
     """Lists what is due, and writes it; every method raises `StorageError`."""
 
     background = True
+
+    on_asked: Callable[[], None] = field(default=lambda: None, kw_only=True)
 
     @reads
     def list_due(self, uow: UnitOfWork, limit: int = 100) -> Sequence[Request]:
@@ -64,9 +61,7 @@ class NoticeStore(Store):
         `request` is the request as it was listed. `notified` get a copy of the card; so do
         `escalated`, the people of `escalate_to`, if these are notified now.
         """
-        due = {"of": request.id, "expected": State.AWAITING, "due": request.next_notice_at}
-        planned = {**due, "now": uow.now, "next_notice_at": notice.next_at}
-        current = uow.lock_or_none(CHANGE_DUE, planned)
+        current = uow.plan_notice(request, notice.next_at)
         if current is None:
             return False
         if notice.reminder:
@@ -93,8 +88,7 @@ class NoticeStore(Store):
         if new:
             _notify(uow, request, EventName.NOTIFIED, new)
         if new and not have:
-            not_seen = {"grace_ends_at": None}
-            uow.execute(UPDATE_REQUEST, {"of": request_id, **not_seen})
+            uow.set_places(request_id, grace_ends_at=None)
         return bool(new)
 
     @writes
@@ -114,9 +108,23 @@ class NoticeStore(Store):
         request = uow.lock(request_id)
         if request.state is not State.QUARANTINED or request.moved_because == because:
             return False
-        values = {"of": request_id, "moved_because": because}
-        uow.execute(UPDATE_REQUEST, values)
+        uow.set_places(request_id, moved_because=because)
         uow.refresh_card(uow.get(request_id))
+        return True
+
+    @reads
+    def unasked(self, uow: UnitOfWork) -> Sequence[Job]:
+        """Return the open announced jobs about which the bot may still ask, newest first."""
+        return [to_job(row) for row in uow.execute(_UNASKED)]
+
+    @writes
+    def ask(self, uow: UnitOfWork, job: Job, user: str) -> bool:
+        """Send a user the question, once for each job; False if the job has changed since."""
+        row = uow.execute(_ASK, {"of": job.id, "seen": job.version, "user": user}).first()
+        if row is None:
+            return False
+        uow.execute(insert(posts), new_job_post(uow.now, row, PostKind.QUESTION, user))
+        uow.after_commit.append(self.on_asked)
         return True
 
 
@@ -146,77 +154,3 @@ def _notify(
     for person in people:
         named = replace(event, detail={"name": person.name})
         uow.enqueue_message(request, PostKind.COPY, named, recipient=person.id)
-
-
-@dataclass(eq=False)
-class ClaimStore(Store):
-    """Every method raises `StorageError` when the database fails."""
-
-    #: Called with what happened: `asked`, or the answer.
-    on_step: Callable[[str], None] = field(default=lambda _step: None, kw_only=True)
-
-    @reads
-    def unasked(self, uow: UnitOfWork) -> Sequence[Job]:
-        """Return the open announced jobs about which the bot may still ask, newest first."""
-        return [to_job(row) for row in uow.execute(_UNASKED)]
-
-    @writes
-    def ask(self, uow: UnitOfWork, job: Job, user: str) -> bool:
-        """Send a user the question, once for each job; False if the job has changed since."""
-        row = uow.execute(_ASK, {"of": job.id, "seen": job.version, "user": user}).first()
-        if row is None:
-            return False
-        uow.execute(insert(posts), new_job_post(uow.now, row, PostKind.QUESTION, user))
-        uow.after_commit.append(partial(self.on_step, "asked"))
-        return True
-
-    @writes
-    def answer(
-        self,
-        uow: UnitOfWork,
-        ref: JobRef,
-        person: ActingPerson,
-        answer: StarterAnswer,
-        ending: Callable[[Request], Ending | None],
-    ) -> Request | None:
-        """Record the first answer, and show it; return the request that it lets run, if any.
-
-        `ending` decides about the open request for the job. Raises why `person` may not answer.
-        """
-
-        def answered(job: Job) -> Job:
-            if refusal := answer_refusal(job, person):
-                raise refusal
-            return replace(job, answer=answer)
-
-        # It locks an undecided request, and then the job: of two clicks the second sees the first.
-        job = change(uow, ref, answered)
-        is_mine = answer is StarterAnswer.MINE
-        name = EventName.DOWNLOAD_CLAIMED if is_mine else EventName.DOWNLOAD_DISOWNED
-        record_about_job(uow, ref, name, actor=person)
-        uow.after_commit.append(partial(self.on_step, str(answer)))
-        found = uow.get_all(_ABOUT_JOB, asdict(ref))
-        for request in found:
-            uow.refresh_card(request)
-        if not is_mine:
-            _alarm(uow, job, next((each for each in found if each.by_bot), None))
-        waiting = next((each for each in found if not each.state.ended), None)
-        if waiting is None or (decided := ending(waiting)) is None:
-            return None
-        return uow.transition(waiting, State.QUARANTINED, decided.state, outcome=decided.outcome)
-
-
-def _alarm(uow: UnitOfWork, job: Job, own: Request | None) -> None:
-    """Tell the approvers in the thread of the announcement, which may be the bot's own card.
-
-    Those who got it as a direct message, because its channel takes no posts, get one more.
-    """
-    row = uow.execute(select(jobs).where(queries.is_job(jobs, job.ref))).one()
-    reached = uow.execute(recipients_about(row.id, own.id if own else "")).scalars()
-    told: list[str | None] = [each for each in reached if each != job.asked]
-    if own:
-        uow.enqueue_message(own, PostKind.REPLY, uow.recorded[-1])
-    else:
-        told.append(None)
-    for each in told:
-        uow.execute(insert(posts), new_job_post(uow.now, row, PostKind.ALARM, each))

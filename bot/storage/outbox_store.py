@@ -35,7 +35,6 @@ from bot.storage import queries
 from bot.storage.database import has_passed
 from bot.storage.job_store import get_announced, get_or_new
 from bot.storage.posts import DUE, FACTS_PRIORITY, SHOW_JOB
-from bot.storage.request_writer import UPDATE_REQUEST
 from bot.storage.tables import IS_DUE, jobs, milliseconds, posts
 from bot.storage.unit_of_work import Store, UnitOfWork, writes
 
@@ -170,8 +169,7 @@ class OutboxStore(Store):
                 announced = update(jobs).where(jobs.c.id == job.id)
                 uow.execute(announced.values(channel=channel, ts=ts))
             case RequestPost(kind=PostKind.CARD, request=request):
-                place = {"card_channel": channel, "card_ts": ts}
-                uow.execute(UPDATE_REQUEST, {"of": request.id, **place})
+                uow.set_places(request.id, card_channel=channel, card_ts=ts)
 
     @writes
     def retry_later(
@@ -200,8 +198,7 @@ class OutboxStore(Store):
     @writes
     def move_card(self, uow: UnitOfWork, post: RequestPost, channel: str, because: str) -> None:
         """Redirect the request's card and all its later posts to `channel`; it is audited."""
-        moved = {"channel": channel, "moved_because": because}
-        uow.execute(UPDATE_REQUEST, {"of": post.request.id, **moved})
+        uow.set_places(post.request.id, channel=channel, moved_because=because)
         _release(uow, post, 0)
         detail = {"from": post.request.channel, "to": channel, "because": because}
         uow.record(post.request, EventName.CARD_MOVED, detail=detail)

@@ -20,10 +20,10 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation.events import EventName
-from bot.cancellation.job import QuarantineDecision
+from bot.cancellation.job import Job, QuarantineDecision
 from bot.cancellation.lifecycle import Card, Request, State
 from bot.cancellation.posts import ANNOUNCEMENTS, PostKind, PostState, message_id
-from bot.storage.tables import IS_DUE, posts
+from bot.storage.tables import IS_DUE, jobs, posts
 
 NO_DELAY = timedelta()
 #: Delay of an update of copies while the request is open: a quick run needs only the last one.
@@ -154,10 +154,18 @@ def announcements(job_id: int) -> Select[Any]:
     return select(posts).where(posts.c.watched_job == job_id, posts.c.kind.in_(ANNOUNCEMENTS))
 
 
-def recipients_about(job_id: int, request_id: str) -> Select[Any]:
-    """Select who got direct messages about a watched job or a request."""
-    about = or_(posts.c.watched_job == job_id, posts.c.request == request_id)
-    return select(posts.c.recipient).distinct().where(about, posts.c.recipient.is_not(None))
+def alarm(execute: Execute, now: datetime, job: Job, own: Request | None) -> None:
+    """Tell the approvers that the starter disowns a job, in the thread of its announcement.
+
+    If the bot's own card is the announcement, a reply to it does. Those who got either as a direct
+    message, because its channel takes no posts, get one more.
+    """
+    row = execute(select(jobs).where(jobs.c.id == job.id)).one()
+    about = or_(posts.c.watched_job == row.id, posts.c.request == (own.id if own else ""))
+    reached = select(posts.c.recipient).distinct().where(about, posts.c.recipient != job.asked)
+    recipients = [*execute(reached).scalars(), *([] if own else [None])]
+    for each in recipients:
+        execute(insert(posts), new_job_post(now, row, PostKind.ALARM, each))
 
 
 def new_announcement(now: datetime, job: Any, recipient: str | None) -> dict[str, Any]:  # noqa: ANN401 - a database row

@@ -1,8 +1,9 @@
 """Requests and decisions. Each change is one transaction with its audit events and messages."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Select, and_, bindparam, func, or_, select, text
@@ -11,20 +12,25 @@ from bot.atlas import JobRef
 from bot.cancellation import errors
 from bot.cancellation.errors import NotAllowed
 from bot.cancellation.events import EventName
+from bot.cancellation.job import Job, StarterAnswer
 from bot.cancellation.judgement import Judgement
-from bot.cancellation.lifecycle import UNDECIDED, Card, Outcome, Request, State, replaced_by
+from bot.cancellation.lifecycle import UNDECIDED, Card, Ending, Outcome, Request, State, replaced_by
 from bot.cancellation.people import ActingPerson
+from bot.cancellation.policy import answer_refusal
 from bot.cancellation.posts import PostKind
 from bot.log_config import new_request_id
 from bot.storage import queries
+from bot.storage.event_store import record_about_job
 from bot.storage.job_store import change
-from bot.storage.posts import show_second_card
+from bot.storage.posts import alarm, show_second_card
 from bot.storage.request_writer import (
     CHANGE_REQUEST,
     DELETE_APPROVAL,
     DELETE_APPROVALS,
     INSERT_APPROVAL,
     RETRY_REQUEST,
+    UPDATE_REQUEST,
+    VOID_APPROVAL,
 )
 from bot.storage.tables import UNREVIEWED, requests
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
@@ -38,12 +44,17 @@ _HAS_KEY = requests.c.key == bindparam("idempotency_key")
 _IS_OPEN_FOR_JOB = and_(queries.has_job(requests), queries.IS_OPEN)
 #: Reads the request with this idempotency key, first, and the open request for the job.
 SAME_KEY_OR_OPEN = select(requests).where(or_(_HAS_KEY, _IS_OPEN_FOR_JOB)).order_by(_HAS_KEY.desc())
+_ABOUT_JOB = select(requests).where(queries.has_job(requests))
 #: Checks a decision while the request's row is locked.
 Check = Callable[[Request], NotAllowed | None]
 
 
+@dataclass(eq=False)
 class RequestStore(Store):
     """Creates requests, records decisions, and expires requests."""
+
+    #: Called with each answer of a starter.
+    on_answer: Callable[[str], None] = field(default=lambda _answer: None, kw_only=True)
 
     @reads
     def get(self, uow: UnitOfWork, request_id: str) -> Request:
@@ -91,7 +102,7 @@ class RequestStore(Store):
     ) -> Request:
         """Record an approval after `judge` re-evaluated the request; the last one approves it."""
         request = _lock_undecided(uow, request_id, check)
-        request = uow.apply_judgement(request, judge(request))
+        request = apply_judgement(uow, request, judge(request))
         _add_approval(uow, request, person)
         others = request.approved_by - {person.id}
         if request.approvals_needed - len(others) > 1:
@@ -177,6 +188,44 @@ class RequestStore(Store):
         return reviewed
 
     @writes
+    def answer(
+        self,
+        uow: UnitOfWork,
+        ref: JobRef,
+        person: ActingPerson,
+        answer: StarterAnswer,
+        ending: Callable[[Request], Ending | None],
+    ) -> Request | None:
+        """Record a starter's first answer, and show it; return the request that it lets run.
+
+        `ending` decides about the open request for the job. Raises why `person` may not answer.
+        """
+
+        def answered(job: Job) -> Job:
+            if refusal := answer_refusal(job, person):
+                raise refusal
+            return replace(job, answer=answer)
+
+        # It locks an undecided request, and then the job: of two clicks the second sees the first.
+        job = change(uow, ref, answered)
+        is_mine = answer is StarterAnswer.MINE
+        name = EventName.DOWNLOAD_CLAIMED if is_mine else EventName.DOWNLOAD_DISOWNED
+        record_about_job(uow, ref, name, actor=person)
+        uow.after_commit.append(partial(self.on_answer, str(answer)))
+        found = uow.get_all(_ABOUT_JOB, asdict(ref))
+        for request in found:
+            uow.refresh_card(request)
+        if not is_mine:
+            own = next((each for each in found if each.by_bot), None)
+            alarm(uow.execute, uow.now, job, own)
+            if own:
+                uow.enqueue_message(own, PostKind.REPLY, uow.recorded[-1])
+        waiting = next((each for each in found if not each.state.ended), None)
+        if waiting is None or (decided := ending(waiting)) is None:
+            return None
+        return uow.transition(waiting, State.QUARANTINED, decided.state, outcome=decided.outcome)
+
+    @writes
     def replace_second_card(self, uow: UnitOfWork, of: str, clicked: Card, user: str) -> None:
         """Let the outbox edit a message that a user clicked, if it is a second card or copy."""
         show_second_card(uow.execute, uow.lock(of), uow.now, clicked, user)
@@ -238,6 +287,18 @@ def _replace(uow: UnitOfWork, earlier: Request, request: Request, person: Acting
         raise errors.JobAlreadyRequested(earlier)
     outcome = replaced_by(request)
     uow.transition(earlier, earlier.state, State.OVER, actor=person, outcome=outcome)
+
+
+def apply_judgement(uow: UnitOfWork, request: Request, judgement: Judgement) -> Request:
+    """Void the approvals that no longer count, and raise the number of required ones."""
+    for user in sorted(judgement.voided):
+        uow.execute(VOID_APPROVAL, {"of": request.id, "by": user, "voided_at": uow.now})
+        uow.record_and_notify(request, EventName.APPROVAL_VOIDED, detail={"user": user})
+    if judgement.approvals_needed > request.approvals_needed:
+        detail = {"approvals_needed": judgement.approvals_needed}
+        uow.execute(UPDATE_REQUEST, {"of": request.id, **detail})
+        uow.record_and_notify(request, EventName.APPROVALS_RAISED, detail=detail)
+    return uow.get(request.id)
 
 
 def lock_expired(now: datetime, limit: int) -> Select[Any]:

@@ -5,26 +5,20 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypedDict, TypeVar, Unpack
 
 import structlog
 from sqlalchemy import Connection, Update, bindparam, insert, select, update
 
 from bot.cancellation.errors import AlreadyHandled, Conflict, RequestNotFound
 from bot.cancellation.events import TYPED_FIELDS, Event, EventName, chain
-from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import Outcome, Request, State
 from bot.cancellation.people import ActingPerson
 from bot.cancellation.posts import PostKind
 from bot.storage import queries
 from bot.storage.database import Database
 from bot.storage.posts import NO_DELAY, new_post, refresh_card
-from bot.storage.request_writer import (
-    CHANGE_REQUEST,
-    INSERT_REQUEST,
-    UPDATE_REQUEST,
-    VOID_APPROVAL,
-)
+from bot.storage.request_writer import CHANGE_DUE, CHANGE_REQUEST, INSERT_REQUEST, UPDATE_REQUEST
 from bot.storage.tables import (
     approvals,
     audit_events,
@@ -50,6 +44,16 @@ _SET_CHAIN_HEAD = update(chain_head)
 _INSERT_POSTS, _INSERT_EVENTS = map(insert, (posts, audit_events))
 
 log = structlog.get_logger(__name__)
+
+
+class Places(TypedDict, total=False):
+    """The columns of a request that say where people see it; they decide nothing else."""
+
+    channel: str
+    card_channel: str
+    card_ts: str
+    moved_because: str
+    grace_ends_at: None  # a grace time starts again when people see the card
 
 
 class UnitOfWork:
@@ -161,18 +165,13 @@ class UnitOfWork:
         self.record_and_notify(entered, name, actor=actor, detail=facts, reply=reply)
         return entered
 
-    def apply_judgement(self, request: Request, judgement: Judgement) -> Request:
-        """Void the approvals that no longer count, and raise the number of required ones."""
-        for user in sorted(judgement.voided):
-            theirs = {"of": request.id, "by": user}
-            self.execute(VOID_APPROVAL, {**theirs, "voided_at": self.now})
-            self.record_and_notify(request, EventName.APPROVAL_VOIDED, detail={"user": user})
-        if judgement.approvals_needed > request.approvals_needed:
-            needed = judgement.approvals_needed
-            detail = {"approvals_needed": needed}
-            self.execute(UPDATE_REQUEST, {"of": request.id, **detail})
-            self.record_and_notify(request, EventName.APPROVALS_RAISED, detail=detail)
-        return self.get(request.id)
+    def set_places(self, request_id: str, **places: Unpack[Places]) -> None:
+        self.execute(UPDATE_REQUEST, {"of": request_id, **places})
+
+    def plan_notice(self, request: Request, next_at: datetime | None) -> Request | None:
+        """Plan the next notice; None if another replica did, or the request was decided."""
+        due = {"of": request.id, "expected": State.AWAITING, "due": request.next_notice_at}
+        return self.lock_or_none(CHANGE_DUE, {**due, "now": self.now, "next_notice_at": next_at})
 
     def record_and_notify(
         self,

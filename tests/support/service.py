@@ -25,7 +25,6 @@ from bot.storage.database import Database
 from bot.storage.history import History
 from bot.storage.job_store import JobStore
 from bot.storage.migrate import create_tables
-from bot.storage.notice_store import ClaimStore
 from bot.storage.request_store import RequestStore
 from bot.storage.tables import request_to_row
 from tests.support.clock import FakeClock
@@ -106,7 +105,6 @@ class ServiceOnSqlite:
         self.people: dict[str, Person] = {}
         self.runs = IdleRunner()
         self.database = FaultyDatabase(new_database(directory))
-        self.claims = ClaimStore(self.database, self.clock)
         self.service = CancellationService(
             RequestStore(self.database, self.clock),
             self.projects,
@@ -115,7 +113,6 @@ class ServiceOnSqlite:
             finder=JobFinder(self.projects),
             jobs=jobs_service(self.projects, self.database, self.clock),
             history=History(self.database, self.clock),
-            claims=self.claims,
         )
 
     async def _resolve(self, users: Collection[str], groups: Collection[str]) -> dict[str, Person]:

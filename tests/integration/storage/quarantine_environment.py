@@ -25,7 +25,7 @@ from bot.services.service import CancellationService
 from bot.services.sweeper import DirectMessages, StarterQuestions
 from bot.storage.history import History
 from bot.storage.lease_store import LeaseStore
-from bot.storage.notice_store import ClaimStore, NoticeStore
+from bot.storage.notice_store import NoticeStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.quarantine_store import QuarantineStore
 from bot.storage.request_store import RequestStore
@@ -137,8 +137,8 @@ class Replica:
             monotonic=clock.monotonic,
         )
         self.kept = KeptDownloads(store, projects, env.email_of)
-        claims = ClaimStore(database, clock, on_step=env.questions.append)
-        self.questions = StarterQuestions(claims, projects, env.member_with_email)
+        notices = NoticeStore(database, clock, on_asked=partial(env.questions.append, "asked"))
+        self.questions = StarterQuestions(notices, projects, env.member_with_email)
         self.service = CancellationService(
             env.requests,
             projects,
@@ -147,7 +147,6 @@ class Replica:
             finder=JobFinder(projects),
             jobs=jobs,
             history=History(database, clock),
-            claims=claims,
         )
 
     async def takes_posts(self, _channel: str, max_age: float) -> bool:
@@ -210,7 +209,7 @@ class QuarantineEnv:
         policies = Policies(policy, self.clusters)
         project = Project(id=PROJECT_ID, name="shop-prod", policies=policies, atlas=self.atlas)
         self.projects = Projects([project])
-        self.requests = RequestStore(self.database, self.clock)
+        self.requests = RequestStore(self.database, self.clock, on_answer=self.questions.append)
         self._outbox = OutboxStore(self.database, self.clock)
         notices = NoticeStore(self.database, self.clock)
         self.direct = DirectMessages(notices, self.projects, self._find, lambda: None)

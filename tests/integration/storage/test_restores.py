@@ -13,7 +13,7 @@ from bot.cancellation.errors import MaybeRecorded
 from bot.cancellation.posts import Announcement, PostKind
 from bot.cancellation.starter import FEED_DELAY, StartedBy, Starter, StarterKind, StarterStatus
 from bot.storage.audit_log import read_summary
-from bot.storage.notice_store import ClaimStore
+from bot.storage.notice_store import NoticeStore
 from bot.storage.tables import jobs
 from bot.storage.watch_store import WatchStore, downloads_seen
 from tests.integration.storage.conftest import LostAnswers, Stores
@@ -147,4 +147,4 @@ async def test_restore_is_no_download_in_counts_questions_and_rows_of_the_editio
     assert (number, versions) == (0, [0])  # version 1.0 takes rows with a version for downloads
     assert (figures["project"], figures["downloads"]) == (PROJECT_ID, 0)
     assert figures["restores_into_other_projects"] == 1
-    assert await ClaimStore(env.database, env.clock).unasked() == []
+    assert await NoticeStore(env.database, env.clock).unasked() == []

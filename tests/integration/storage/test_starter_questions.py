@@ -19,7 +19,7 @@ from bot.cancellation.policy import DISOWNED, Policies, Policy
 from bot.cancellation.posts import Announcement, PostKind, RequestPost
 from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
 from bot.storage.audit_log import AuditLog
-from bot.storage.notice_store import ClaimStore
+from bot.storage.notice_store import NoticeStore
 from bot.storage.tables import jobs
 from bot.storage.watch_store import WatchStore
 from tests.integration.storage.quarantine_environment import (
@@ -84,7 +84,7 @@ async def test_starter_is_asked_once_with_two_replicas(database: Database) -> No
     env, job_id = await asked(database, replicas=2)
     await pass_seconds(env, 5)
     job = (await env.replicas[0].jobs.store.get([job_ref(job_id)]))[job_ref(job_id)]
-    assert not await ClaimStore(database, env.clock).ask(replace(job, asked=""), ADA.id)
+    assert not await NoticeStore(database, env.clock).ask(replace(job, asked=""), ADA.id)
 
     questions = [each for each in env.posted if each.kind is PostKind.QUESTION]
     assert [each.recipient for each in questions if not each.is_edit] == [RINA.id]

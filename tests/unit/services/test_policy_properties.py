@@ -26,7 +26,6 @@ from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from bot.storage.history import History
 from bot.storage.lease_store import LeaseStore
-from bot.storage.notice_store import ClaimStore
 from bot.storage.request_store import RequestStore
 from bot.timings import Timings
 from tests.support.clock import FakeClock
@@ -271,7 +270,6 @@ def _harness(database: Database, policy: Policy) -> ServiceHarness:
         finder=JobFinder(projects),
         jobs=jobs_service(projects, database, clock),
         history=History(database, clock),
-        claims=ClaimStore(database, clock),
     )
     return ServiceHarness(
         model=model,

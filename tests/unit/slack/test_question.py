@@ -37,7 +37,7 @@ async def bolt(new_bolt: NewBolt) -> BoltHarness:
     def record(uow: UnitOfWork) -> None:
         change(uow, job_ref(), lambda job: replace(job, version=1, asked=RINA.id))
 
-    await bolt.claims._write(record)
+    await bolt.service.requests._write(record)
     return bolt
 
 
@@ -73,7 +73,7 @@ async def test_answer_after_the_end_is_told_what_to_do_if_it_was_not_they(
     def end(uow: UnitOfWork) -> None:
         change(uow, job_ref(), lambda job: replace(job, state=JobState.EXPIRED))
 
-    await bolt.claims._write(end)
+    await bolt.service.requests._write(end)
     await bolt.send(payloads.click(ids.NOT_MINE, VALUE, user=RINA.id))
 
     assert (await job(bolt)).answer is None

@@ -27,7 +27,6 @@ from bot.storage.database import Database, DatabaseClock
 from bot.storage.history import History
 from bot.storage.job_store import JobStore
 from bot.storage.lease_store import LeaseStore
-from bot.storage.notice_store import ClaimStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.quarantine_store import QuarantineStore
 from bot.storage.replicas import LeaderLease
@@ -214,7 +213,6 @@ class SimulatedBot:
             finder=JobFinder(self._projects),
             jobs=self._jobs,
             history=self._history,
-            claims=ClaimStore(self.database, self._time),
         )
 
     def _build_loops(self) -> list[Coroutine[Any, Any, None]]:
