@@ -7,10 +7,21 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias
 
-from bot.atlas import AtlasCanceller, AtlasHttp, AtlasReader, CallRecord, Credentials, KeyAccess
+import structlog
+
+from bot.atlas import (
+    AtlasCanceller,
+    AtlasError,
+    AtlasHttp,
+    AtlasReader,
+    AtlasUnavailable,
+    CallRecord,
+    Credentials,
+    KeyAccess,
+)
 from bot.services.job_search import JobFinder
 from bot.services.jobs import ActivityFeeds, Jobs
-from bot.services.projects import Organization, Organizations, Project, Projects, read_key_access
+from bot.services.projects import Organization, Organizations, Project, Projects
 from bot.services.rate_limit import CallPacer
 from bot.services.rights import ResolvePeople, RightsCheck
 from bot.services.runner import Runner
@@ -29,12 +40,15 @@ from bot.web.metrics import Metrics
 
 #: Takes the number of connections that a process holds, returns that of the others.
 Report: TypeAlias = Callable[[int], Awaitable[int]]
+KEY_ACCESS_AGE = 240.0  #: seconds for which what Atlas says about a key is not read again
 KEY_ACCESS_RETRY = 60.0  #: seconds until a key is read again that Atlas did not answer about
 BACKUP_PATH = "/backup/"  #: all paths that contain this share one rate limit per project
 #: The end of the path of the activity feed, which has a rate limit of its own.
 EVENTS_PATH = "/events"
 PROJECT_PATH = re.compile(r"/groups/([0-9a-f]{24})/")
 FEED_REFUSALS = frozenset({400, 401, 403, 404})
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,3 +250,14 @@ class CoreServices:
         """Return a sentence for `/readyz` unless the database can be written."""
         problem = await self.database.check_writable()
         return problem and f"The database cannot be written ({problem}): check DATABASE_URL."
+
+
+async def read_key_access(project: Project, on_read: Callable[[KeyAccess], None]) -> float:
+    """Read what the key of a project may do; return further seconds until the next read."""
+    try:
+        on_read(await project.atlas.key_access(project.id))
+    except AtlasError as error:
+        log.info("what the key may do is not known", project=project.id, why=str(error))
+        if isinstance(error, AtlasUnavailable):
+            return 0.0
+    return KEY_ACCESS_AGE

@@ -19,8 +19,9 @@ from bot.cli import jobs, output
 from bot.cli.jobs import FormatOption, Target, TargetArgument
 from bot.cli.output import Progress, fields_of, lines_of, with_link
 from bot.log_config import without_secrets
+from bot.services.jobs import JobDetails
 from bot.services.projects import Project
-from bot.services.service import JobDetails, Submission
+from bot.services.service import Submission
 from bot.settings import Settings
 from bot.slack import deployment, mrkdwn
 from bot.slack.dialog.job_details import why_not_cancellable
@@ -140,7 +141,7 @@ async def _open(
         if refusal := options.refusal(project.policies.of(ref.cluster_name)):
             output.fail(refusal, output.WRONG_USAGE)
         try:
-            shown = await services.cancellation.look_up(ref, timeout=jobs.READ_TIMEOUT)
+            shown = await services.jobs.look_up(ref, timeout=jobs.READ_TIMEOUT)
         except (ClusterNotFound, JobNotFound) as error:
             await jobs.explain_missing(services, project, ref, error)
     progress.fields = fields_of(shown)

@@ -31,8 +31,8 @@ from bot.cli.audit import missing_file
 from bot.cli.output import OutputFormat, fields_of, lines_of
 from bot.log_config import configure_logging, redact
 from bot.services.job_search import UnreadCluster
+from bot.services.jobs import JobDetails
 from bot.services.projects import Project
-from bot.services.service import JobDetails
 from bot.settings import Settings, SettingsError, load_settings
 from bot.slack import grammar, mrkdwn
 from bot.slack.deployment import set_deployment

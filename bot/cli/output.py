@@ -18,7 +18,7 @@ from bot.atlas.models import DeliveryType
 from bot.cancellation.events import EventName, Recorded, readable_fields
 from bot.cancellation.job import TO_COME
 from bot.cancellation.lifecycle import Request, State
-from bot.services.service import JobDetails
+from bot.services.jobs import JobDetails
 from bot.slack import job_lines
 from bot.slack.mrkdwn import DELIVERY_TYPES
 

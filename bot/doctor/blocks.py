@@ -23,8 +23,8 @@ from bot.cancellation.posts import PostKind, RequestPost
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from bot.doctor.results import REPORT, CheckResult, Subject
 from bot.services.job_search import CancellableJob, ClusterRef, Search, UnreadCluster
+from bot.services.jobs import JobDetails
 from bot.services.projects import Project
-from bot.services.service import JobDetails
 from bot.slack import announcement, blockkit, home, ids, lists, question
 from bot.slack.card import replies
 from bot.slack.card import views as card_views

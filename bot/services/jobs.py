@@ -18,7 +18,8 @@ from bot.atlas import (
 )
 from bot.cancellation.errors import CancellationError, RateLimitReserved
 from bot.cancellation.job import TO_COME, USUAL_WAIT, Job, differ
-from bot.cancellation.lifecycle import Request
+from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.people import NO_ONE
 from bot.cancellation.starter import SETTLED_AFTER, StartedBy, StarterStatus, started_by
 from bot.services.job_search import ClusterRef
 from bot.services.projects import Project, Projects
@@ -151,6 +152,19 @@ class FeedMonitor:
         self._refused = refused
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobDetails:
+    """What the dialog shows: the job as Atlas has it, and the open request for it, if any."""
+
+    ref: JobRef
+    project_name: str
+    job: RestoreJob
+    open_request: Request | None
+    known: Job  #: what is recorded of it
+    note: str = ""  #: of the cluster's policy, for people
+    feed_is_late: bool = False  #: whether the activity feed was not read in time
+
+
 @dataclass(eq=False)
 class Jobs:
     """What is known about jobs: for dialogs and lists on demand, for messages periodically."""
@@ -164,6 +178,28 @@ class Jobs:
     slots: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(MAX_CONCURRENT_READS)
     )
+
+    async def look_up(self, ref: JobRef, *, timeout: float) -> JobDetails:
+        """Read the job from Atlas, or raise an `AtlasError`; and the open request for it."""
+        project = self.projects.get(ref.project_id)
+        job, feed = await asyncio.gather(
+            project.atlas.restore_job(ref, timeout=timeout),
+            self.feeds.read(ref, timeout=FEED_TIMEOUT),
+        )
+        known, earlier = await self.of_job(ref, job, feed)
+        policy = project.policies.of(ref.cluster_name)
+        may_act_at_once = policy.approvals == 0 or policy.break_glass != NO_ONE
+        if earlier and earlier.state is State.QUARANTINED and may_act_at_once:
+            earlier = None  # people may cancel at once what is only quarantined
+        return JobDetails(
+            ref=ref,
+            project_name=project.name,
+            job=job,
+            open_request=earlier,
+            known=known,
+            note=policy.note,
+            feed_is_late=feed is None,
+        )
 
     async def of_job(
         self, ref: JobRef, read: RestoreJob, feed: Feed | None

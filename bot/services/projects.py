@@ -7,14 +7,12 @@ from typing import Any
 
 import structlog
 
-from bot.atlas import AtlasError, AtlasReader, AtlasUnavailable, JobRef, KeyAccess, ReadItems
+from bot.atlas import AtlasError, AtlasReader, JobRef, ReadItems
 from bot.atlas import Project as AtlasProject
 from bot.cancellation.errors import KeyMayNotCancel, NotAllowed, UnknownProject
 from bot.cancellation.policy import Policies, Policy, matches, may_cancel
 from bot.services.rate_limit import RateLimitBudget, events_budget
 from bot.timings import Timings
-
-KEY_ACCESS_AGE = 240.0  #: seconds for which what Atlas says about a key is not read again
 
 log = structlog.get_logger(__name__)
 
@@ -123,17 +121,6 @@ class Projects:
         self._gone = (self._gone | self._listed) - found.keys()
         self._listed = frozenset(found)
         return added, gone
-
-
-async def read_key_access(project: Project, on_read: Callable[[KeyAccess], None]) -> float:
-    """Read what the key of a project may do; return further seconds until the next read."""
-    try:
-        on_read(await project.atlas.key_access(project.id))
-    except AtlasError as error:
-        log.info("what the key may do is not known", project=project.id, why=str(error))
-        if isinstance(error, AtlasUnavailable):
-            return 0.0
-    return KEY_ACCESS_AGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,42 +1,28 @@
-"""The use cases of a request: look up, submit, approve, deny, withdraw, retry, review, answer."""
+"""The use cases of a request: submit, approve, deny, keep, withdraw, retry, review, answer."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from functools import partial
 
-from bot.atlas import JobRef, RestoreJob
+from bot.atlas import JobRef
 from bot.cancellation import errors, judgement
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import NotAllowed
-from bot.cancellation.job import Job, StarterAnswer
+from bot.cancellation.job import StarterAnswer
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import Ask, Card, Request, State
-from bot.cancellation.people import NO_ONE, ActingPerson
+from bot.cancellation.people import ActingPerson
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import recipients
 from bot.log_config import new_request_id, without_secrets
 from bot.services.job_search import JobFinder
-from bot.services.jobs import FEED_TIMEOUT, Jobs
+from bot.services.jobs import Jobs
 from bot.services.projects import Projects
 from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
 from bot.storage.history import History
 from bot.storage.request_store import Check, RequestStore
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobDetails:
-    """What the dialog shows: the job as Atlas has it, and the open request for it, if any."""
-
-    ref: JobRef
-    project_name: str
-    job: RestoreJob
-    open_request: Request | None
-    known: Job  #: what is recorded of it
-    note: str = ""  #: of the cluster's policy, for people
-    feed_is_late: bool = False  #: whether the activity feed was not read in time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,28 +57,6 @@ class CancellationService:
     jobs: Jobs
     history: History
     on_change: Callable[[], None] = lambda: None
-
-    async def look_up(self, ref: JobRef, *, timeout: float) -> JobDetails:
-        """Read the job from Atlas, or raise an `AtlasError`; and the open request for it."""
-        project = self.projects.get(ref.project_id)
-        job, feed = await asyncio.gather(
-            project.atlas.restore_job(ref, timeout=timeout),
-            self.jobs.feeds.read(ref, timeout=FEED_TIMEOUT),
-        )
-        known, earlier = await self.jobs.of_job(ref, job, feed)
-        policy = project.policies.of(ref.cluster_name)
-        may_act_at_once = policy.approvals == 0 or policy.break_glass != NO_ONE
-        if earlier and earlier.state is State.QUARANTINED and may_act_at_once:
-            earlier = None  # people may cancel at once what is only quarantined
-        return JobDetails(
-            ref=ref,
-            project_name=project.name,
-            job=job,
-            open_request=earlier,
-            known=known,
-            note=policy.note,
-            feed_is_late=feed is None,
-        )
 
     async def replace_second_card(self, request: Request, clicked: Card, user: str) -> None:
         """Replace a message that a user clicked, if it is a second card or copy of a request."""

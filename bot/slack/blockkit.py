@@ -1,6 +1,11 @@
-"""Builds Block Kit objects within Slack's limits."""
+"""Builds Block Kit objects within Slack's limits, and reads views: their metadata and inputs."""
 
+import json
+from collections.abc import Mapping
 from typing import Any, TypeAlias
+
+from bot.log_config import current_request_id
+from bot.slack.payloads import read_object
 
 Block: TypeAlias = dict[str, Any]
 View: TypeAlias = dict[str, Any]
@@ -133,3 +138,36 @@ def modal(
 def private(text: str) -> dict[str, Any]:
     """Build an ephemeral message; `text` is trusted mrkdwn."""
     return {"response_type": "ephemeral", **message(text, TEXT)}
+
+
+#: The key of a dialog's metadata that holds the request's id.
+REQUEST_KEY = "request"
+#: The key by which a dialog says that it was opened in the Home tab.
+HOME_KEY = "home"
+
+
+def encode_metadata(values: Mapping[str, Any]) -> str:
+    """Encode a view's `private_metadata`, with the current request; `ValueError` if too long."""
+    request = current_request_id()
+    known = {REQUEST_KEY: request} if request else {}
+    text = json.dumps({**known, **values}, ensure_ascii=False, separators=(",", ":"))
+    if len(text) > METADATA:
+        raise ValueError(f"{len(text)} characters do not fit into private_metadata")
+    return text
+
+
+def decode_metadata(view: Mapping[str, Any]) -> dict[str, Any]:
+    """Decode a view's `private_metadata`; empty if it is not a JSON object."""
+    return read_object(str(view.get("private_metadata") or ""))
+
+
+def is_in_home(body: Mapping[str, Any]) -> bool:
+    """Whether a payload comes from the Home tab, or from a dialog that was opened there."""
+    view = body.get("view") or {}
+    return view.get("type") == "home" or bool(decode_metadata(view).get(HOME_KEY))
+
+
+def input_of(view: Mapping[str, Any], block_id: str) -> Mapping[str, Any]:
+    """Return the state of an input whose action id is its block id; empty without one."""
+    values = (view.get("state") or {}).get("values") or {}
+    return (values.get(block_id) or {}).get(block_id) or {}

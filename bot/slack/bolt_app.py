@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -12,9 +12,9 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
-from bot.log_config import bind_to_log, new_request_id
-from bot.slack import command, home, lists, mrkdwn, question
-from bot.slack.blockkit import plain, private
+from bot.log_config import bind_to_log, is_request_id, new_request_id
+from bot.slack import command, home, ids, lists, mrkdwn, question
+from bot.slack.blockkit import REQUEST_KEY, decode_metadata, plain, private
 from bot.slack.card import handlers as card_handlers
 from bot.slack.client import SlackClient
 from bot.slack.dependencies import Dependencies
@@ -23,13 +23,14 @@ from bot.slack.dialog import handlers as dialog_handlers
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.handlers import update_with
 from bot.slack.errors import button_of, internal_error, other_version
-from bot.slack.payloads import may_begin, request_in
 from bot.tasks import new_reference
 
 log = structlog.get_logger(__name__)
 
 ANYTHING = re.compile(".*", re.DOTALL)
 FEATURES = (command, lists, home, question)
+#: The buttons of a card; their value is the request's id.
+CARD_ACTIONS = frozenset({ids.APPROVE, ids.DENY, ids.KEEP, ids.WITHDRAW, ids.RETRY, ids.REVIEW})
 
 
 class App(AsyncApp):
@@ -85,6 +86,26 @@ class App(AsyncApp):
                 return await super().async_dispatch(req)
         finally:
             self._on_ack(time.perf_counter() - began)
+
+
+def request_in(body: Mapping[str, Any]) -> str | None:
+    """Return the id of the request that a payload is about, or that its dialog may become."""
+    action = _action(body)
+    is_decision = action.get("action_id") in CARD_ACTIONS
+    metadata = decode_metadata(body.get("view") or {})
+    found = action.get("value") if is_decision else metadata.get(REQUEST_KEY)
+    return found if isinstance(found, str) and is_request_id(found) else None
+
+
+def may_begin(body: Mapping[str, Any]) -> bool:
+    """Return whether a payload may open the dialog of a new request."""
+    opens = _action(body).get("action_id") == ids.OPEN
+    return opens or "command" in body or body.get("type") == "message_action"
+
+
+def _action(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the clicked action; the receivers have validated the payload's types."""
+    return next(iter(body.get("actions") or ()), {})
 
 
 #: What a picker of another version offers: Slack shows the text, which an empty list has not.

@@ -243,7 +243,7 @@ def _decision(decisions: Decisions, typed: Decide, actor: Actor) -> Coroutine[An
 
 async def _name_projects(deps: Dependencies, build: ProjectText, by: Interaction) -> None:
     """Send a text with the projects that the person may see by what Slack says."""
-    projects = await deps.directory.visible_projects(by.actor, deps.service.projects.all)
+    projects = await deps.visible_projects(by.actor)
     await deps.replies.send_text(by, build([project.name for project in projects]))
 
 

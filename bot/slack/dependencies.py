@@ -2,8 +2,9 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, MutableMapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from http import HTTPStatus
 from typing import Any, TypeAlias, TypeVar
@@ -14,13 +15,17 @@ import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
+from bot.cancellation import policy as rules
+from bot.cancellation.errors import NotAllowed, RightsNotChecked, UnknownProject
+from bot.cancellation.policy import Policy
+from bot.services.projects import Project
 from bot.services.service import CancellationService
 from bot.slack.blockkit import private
 from bot.slack.channels import Channels
 from bot.slack.client import Identity, Links
 from bot.slack.directory import Directory
 from bot.slack.errors import CALL_ERRORS, Again, internal_error, translate_error
-from bot.slack.payloads import Interaction, interaction_of
+from bot.slack.payloads import Actor, Interaction, interaction_of
 from bot.slack.plain_text import send_simplified, simplify
 from bot.tasks import BackgroundTasks, run_until_deadline
 from bot.timings import Timings
@@ -134,6 +139,50 @@ class Dependencies:
 
     def interaction(self, body: Mapping[str, Any]) -> Interaction:
         return interaction_of(body, self.identity)
+
+    async def allowed_projects(
+        self, actor: Actor, channel: str, projects: Iterable[Project] | None = None
+    ) -> list[Project]:
+        """Return the projects, with the clusters, in which a person may ask in this channel.
+
+        Raises `UnknownProject` without projects, and the refusal of the first one if the person
+        may use none of them.
+        """
+        found = [*(self.service.projects.all if projects is None else projects)]
+        policies = dict.fromkeys(policy for each in found for policy in each.policies.all)
+        checks = (self._refusal(actor, channel, policy) for policy in policies)
+        refusals = dict(zip(policies, await asyncio.gather(*checks), strict=True))
+        allowed = []
+        for project in found:
+            own = {policy: refusals[policy] for policy in project.policies.all}
+            refused = {policy: refusal for policy, refusal in own.items() if refusal}
+            if len(refused) < len(own):
+                allowed.append(replace(project, refusals=refused))
+        if not allowed:
+            raise next(filter(None, refusals.values()), UnknownProject())
+        return allowed
+
+    async def _refusal(self, actor: Actor, channel: str, policy: Policy) -> NotAllowed | None:
+        if refusal := rules.may_use_channel(policy, channel):
+            return refusal
+        return rules.may_request(policy, await self.directory.person(actor, policy.requesters))
+
+    async def visible_projects(self, actor: Actor) -> list[Project]:
+        """Return the projects in which this person may request or approve, in any channel.
+
+        A project for which Slack did not answer is left out.
+        """
+        projects = self.service.projects.all
+        seen = await asyncio.gather(*(self._may_see(actor, each) for each in projects))
+        return [project for project, visible in zip(projects, seen, strict=True) if visible]
+
+    async def _may_see(self, actor: Actor, project: Project) -> bool:
+        for policy in project.policies.all:
+            for people in (policy.requesters, policy.approvers):
+                with suppress(RightsNotChecked):
+                    if await self.directory.person(actor, people) in people:
+                        return True
+        return False
 
     async def before_ack(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for work before the ack; after the timeout it continues in the background."""

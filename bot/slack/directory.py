@@ -6,25 +6,17 @@ Where Slack does not answer, `RightsNotChecked` is raised, and a person has no r
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TypeVar
 
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.cancellation import policy as rules
-from bot.cancellation.errors import (
-    NotAllowed,
-    RightsNotChecked,
-    StarterNotChecked,
-    UnknownProject,
-)
+from bot.cancellation.errors import RightsNotChecked, StarterNotChecked
 from bot.cancellation.people import ActingPerson, Kind, People, Person
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import MAX_RECIPIENTS
-from bot.services.projects import Project
 from bot.slack.client import Identity
 from bot.slack.errors import (
     CALL_ERRORS,
@@ -132,51 +124,6 @@ class Directory:
         """Return a person whose ids of user and team alone decide, without asking Slack."""
         kind = Kind.OUTSIDER if actor.is_outsider else Kind.MEMBER
         return ActingPerson(Person(id=actor.id, team=actor.team, kind=kind))
-
-    async def allowed_projects(
-        self, actor: Actor, channel: str, projects: Sequence[Project]
-    ) -> list[Project]:
-        """Return the projects, with the clusters, in which this person may ask in this channel.
-
-        Raises `UnknownProject` without projects, and the refusal of the first one if the person
-        may use none of them.
-        """
-        checks = (
-            self._refusal(actor, channel, policy)
-            for project in projects
-            for policy in project.policies.all
-        )
-        refusals = await asyncio.gather(*checks)
-        left, allowed = iter(refusals), list[Project]()
-        for project in projects:
-            own = {policy: next(left) for policy in project.policies.all}
-            refused = {policy: refusal for policy, refusal in own.items() if refusal}
-            if len(refused) < len(own):
-                allowed.append(replace(project, refusals=refused))
-        if not allowed:
-            raise next(filter(None, refusals), UnknownProject())
-        return allowed
-
-    async def visible_projects(self, actor: Actor, projects: Sequence[Project]) -> list[Project]:
-        """Return the projects in which this person may request or approve, in any channel.
-
-        A project for which Slack did not answer is left out.
-        """
-        seen = await asyncio.gather(*(self._may_see(actor, each) for each in projects))
-        return [project for project, visible in zip(projects, seen, strict=True) if visible]
-
-    async def _may_see(self, actor: Actor, project: Project) -> bool:
-        for policy in project.policies.all:
-            for people in (policy.requesters, policy.approvers):
-                with suppress(RightsNotChecked):
-                    if await self.person(actor, people) in people:
-                        return True
-        return False
-
-    async def _refusal(self, actor: Actor, channel: str, policy: Policy) -> NotAllowed | None:
-        if refusal := rules.may_use_channel(policy, channel):
-            return refusal
-        return rules.may_request(policy, await self.person(actor, policy.requesters))
 
     async def current_people(
         self, users: Collection[str], groups: Collection[str], max_age: float = CURRENT_MAX_AGE

@@ -77,7 +77,7 @@ class HomeTab:
         projects: Sequence[Project] = ()
         jobs: list[Block] | None = None
         try:
-            projects = await directory.allowed_projects(self._actor, channel, candidates)
+            projects = await self._deps.allowed_projects(self._actor, channel)
         except CancellationError as error:
             jobs = [_failed(f":no_entry: {_why_no_jobs(error)}", error)]
         viewer = await lists.viewer_of(directory, self._actor, channel, candidates)

@@ -57,7 +57,7 @@ async def show_jobs(
 ) -> None:
     """Send the jobs that can be cancelled, beginning with number `start`."""
     try:
-        projects = await _allowed(deps, by)
+        projects = await deps.allowed_projects(by.actor, by.channel)
     except CancellationError as error:
         await deps.replies.send(by, private_refusal(error, ids.MORE, f"{start} {cluster or ''}"))
         return
@@ -78,7 +78,7 @@ async def show_jobs(
 
 async def show_history(deps: Dependencies, by: Interaction, count: int) -> None:
     try:
-        projects = await _allowed(deps, by)
+        projects = await deps.allowed_projects(by.actor, by.channel)
         names = {project.id: project.name for project in projects}
         past = await deps.service.history.recent(count, names, offered_by(projects))
         viewer = await viewer_of(deps.directory, by.actor, by.channel, projects)
@@ -87,11 +87,6 @@ async def show_history(deps: Dependencies, by: Interaction, count: int) -> None:
     else:
         readable = [viewer.readable(each) for each in past]
         await deps.replies.send(by, request_list(readable, names, deps.links))
-
-
-async def _allowed(deps: Dependencies, by: Interaction) -> list[Project]:
-    candidates = deps.service.projects.all
-    return await deps.directory.allowed_projects(by.actor, by.channel, candidates)
 
 
 def offered_by(projects: Iterable[Project]) -> Callable[[JobRef], bool]:

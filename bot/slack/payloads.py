@@ -1,4 +1,4 @@
-"""Reads Slack's payloads and users: actor, channel, request, metadata, account."""
+"""Reads Slack's payloads and users: actor, channel, account."""
 
 import json
 from collections.abc import Mapping
@@ -6,17 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.cancellation.people import Kind
-from bot.log_config import current_request_id, is_request_id
-from bot.slack import ids
-from bot.slack.blockkit import METADATA
 from bot.slack.client import Identity
-
-#: The buttons of a card; their value is the request's id.
-CARD_ACTIONS = frozenset({ids.APPROVE, ids.DENY, ids.KEEP, ids.WITHDRAW, ids.RETRY, ids.REVIEW})
-#: The key of a dialog's metadata that holds the request's id.
-REQUEST_KEY = "request"
-#: The key by which a dialog says that it was opened in the Home tab.
-HOME_KEY = "home"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,42 +122,6 @@ def channel_of(body: Mapping[str, Any]) -> str | None:
     return next(filter(None, places), _part(body, "container").get("channel_id"))
 
 
-def request_in(body: Mapping[str, Any]) -> str | None:
-    """Return the id of the request that a payload is about, or that its dialog may become."""
-    action = _action(body)
-    is_decision = action.get("action_id") in CARD_ACTIONS
-    metadata = decode_metadata(_part(body, "view"))
-    found = action.get("value") if is_decision else metadata.get(REQUEST_KEY)
-    return found if isinstance(found, str) and is_request_id(found) else None
-
-
-def may_begin(body: Mapping[str, Any]) -> bool:
-    """Return whether a payload may open the dialog of a new request."""
-    opens = _action(body).get("action_id") == ids.OPEN
-    return opens or "command" in body or body.get("type") == "message_action"
-
-
-def is_in_home(body: Mapping[str, Any]) -> bool:
-    """Whether a payload comes from the Home tab, or from a dialog that was opened there."""
-    view = _part(body, "view")
-    return view.get("type") == "home" or bool(decode_metadata(view).get(HOME_KEY))
-
-
-def encode_metadata(values: Mapping[str, Any]) -> str:
-    """Encode a view's `private_metadata`, with the current request; `ValueError` if too long."""
-    request = current_request_id()
-    known = {REQUEST_KEY: request} if request else {}
-    text = json.dumps({**known, **values}, ensure_ascii=False, separators=(",", ":"))
-    if len(text) > METADATA:
-        raise ValueError(f"{len(text)} characters do not fit into private_metadata")
-    return text
-
-
-def decode_metadata(view: Mapping[str, Any]) -> dict[str, Any]:
-    """Decode a view's `private_metadata`; empty if it is not a JSON object."""
-    return read_object(str(view.get("private_metadata") or ""))
-
-
 def read_object(text: str | bytes) -> dict[str, Any]:
     """Parse a JSON object; anything else gives an empty one."""
     try:
@@ -175,17 +129,6 @@ def read_object(text: str | bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}
-
-
-def input_of(view: Mapping[str, Any], block_id: str) -> Mapping[str, Any]:
-    """Return the state of an input whose action id is its block id; empty without one."""
-    values = (view.get("state") or {}).get("values") or {}
-    return (values.get(block_id) or {}).get(block_id) or {}
-
-
-def _action(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the clicked action; the receivers have validated the payload's types."""
-    return next(iter(body.get("actions") or ()), {})
 
 
 def _part(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -175,9 +175,9 @@ DATABASE |= {"bot.storage.event_store"}
 READS = {"bot.services.jobs", "bot.services.job_search", "bot.services.rate_limit"}
 TECHNIQUE = {"bot.atlas.http", "bot.slack.client", "bot.slack.receivers.payloads"}
 TECHNIQUE |= {"bot.tasks", "bot.log_config"}
-TECHNIQUE |= {"bot.slack", "bot.slack.blockkit", "bot.slack.manifest"}
+TECHNIQUE |= {"bot.slack.manifest"}
 #: Lines of the core; lower it with each step that makes the core smaller. The goal is 4,000.
-MOST_LINES = 5119
+MOST_LINES = 4960
 
 
 def core_of(page: str) -> set[str]:

@@ -11,12 +11,12 @@ from bot.cancellation import errors
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.lifecycle import Card, Request, State
 from bot.slack import ids
+from bot.slack.blockkit import is_in_home
 from bot.slack.decisions import Decision, Decisions, decide_when_possible
 from bot.slack.dependencies import Dependencies, OnHomeClick
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.calls import Dialog
 from bot.slack.errors import button_of, private_refusal
-from bot.slack.payloads import is_in_home
 from bot.tasks import log_errors, run_until_deadline
 
 log = structlog.get_logger(__name__)

@@ -10,14 +10,7 @@ from typing import Any
 
 import structlog
 
-from bot.atlas import (
-    AtlasError,
-    ClusterNotFound,
-    JobRef,
-    ReadItems,
-    RestoreJob,
-    WrongClusterKind,
-)
+from bot.atlas import AtlasError, ClusterNotFound, JobRef, ReadItems, RestoreJob, WrongClusterKind
 from bot.cancellation.errors import (
     CancellationError,
     RateLimitReserved,
@@ -152,10 +145,8 @@ class Flow:
 
     async def _allowed(self) -> list[Project]:
         """Return those of the projects that the person may use; raises the refusal without one."""
-        directory, by = self.dialog.deps.directory, self.dialog.by
-        self.projects = await directory.allowed_projects(
-            by.actor, self.state.asked_in, self.projects
-        )
+        deps, actor = self.dialog.deps, self.dialog.by.actor
+        self.projects = await deps.allowed_projects(actor, self.state.asked_in, self.projects)
         return [*self.projects]
 
     async def _choice(self) -> Content:

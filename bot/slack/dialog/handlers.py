@@ -16,6 +16,7 @@ from bot.cancellation.lifecycle import TYPED_TEXTS, Ask, Request, State
 from bot.log_config import current_request_id
 from bot.services.service import Submission
 from bot.slack import ids
+from bot.slack.blockkit import REQUEST_KEY, decode_metadata, input_of, is_in_home
 from bot.slack.client import Links
 from bot.slack.decisions import Decisions
 from bot.slack.dependencies import Dependencies, OnHomeClick
@@ -33,14 +34,7 @@ from bot.slack.dialog.state import (
 )
 from bot.slack.dialog.views import Content
 from bot.slack.errors import CALL_ERRORS, sentence_for, translate_error
-from bot.slack.payloads import (
-    REQUEST_KEY,
-    Actor,
-    actor_of,
-    decode_metadata,
-    input_of,
-    is_in_home,
-)
+from bot.slack.payloads import Actor, actor_of
 
 #: Keyword arguments of Bolt's `ack`.
 Response = dict[str, Any]

@@ -14,8 +14,8 @@ from bot.cancellation.lifecycle import JobFingerprint, Request, State
 from bot.cancellation.people import NO_ONE
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import own_part
+from bot.services.jobs import JobDetails
 from bot.services.projects import Project
-from bot.services.service import JobDetails
 from bot.slack import blockkit, ids, job_lines, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.channels import Placement, choose
@@ -66,7 +66,7 @@ class JobReader:
         project, ref = await self._allowed_project(), self.ref
         policy = project.policies.of(ref.cluster_name)
         why_read_only = project.why_read_only(ref.cluster_name)
-        reading = asyncio.create_task(self.deps.service.look_up(ref, timeout=ATLAS_TIMEOUT))
+        reading = asyncio.create_task(self.deps.service.jobs.look_up(ref, timeout=ATLAS_TIMEOUT))
         try:
             placed = None if why_read_only else await self._place(policy)
             read = await reading
@@ -101,8 +101,7 @@ class JobReader:
     async def _find_elsewhere(self) -> Content | None:
         """Search a job that is not in the cluster that was named; None if it is nowhere."""
         ref, asked_in, deps = self.ref, self.asked_in, self.deps
-        candidates = deps.service.projects.all
-        projects = await deps.directory.allowed_projects(self.actor, asked_in, candidates)
+        projects = await deps.allowed_projects(self.actor, asked_in)
         found = (await deps.service.finder.search(ref.job_id, projects)).found
         if found is None or found.job(ref.job_id) == ref:
             return None

@@ -12,9 +12,8 @@ from bot.atlas import JobRef, JobState, RestoreJob, created_at, is_cluster_name,
 from bot.cancellation.lifecycle import JobFingerprint
 from bot.services.projects import Project
 from bot.slack import blockkit, ids, mrkdwn
-from bot.slack.blockkit import Block
+from bot.slack.blockkit import Block, decode_metadata, encode_metadata, input_of
 from bot.slack.grammar import job_value, parse_job_value
-from bot.slack.payloads import decode_metadata, encode_metadata, input_of
 
 #: The pickers, each after the one that it depends on.
 PICKERS = (ids.PROJECT, ids.CLUSTER, ids.JOB)

@@ -17,7 +17,7 @@ from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterSta
 from bot.cli.cancel import exit_code
 from bot.cli.jobs import Target
 from bot.cli.output import OutputFormat, Progress, fields_of, lines_of, sentence_of
-from bot.services.service import JobDetails
+from bot.services.jobs import JobDetails
 from tests.support.clock import NOON
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job, a_request, a_waiting_request, job_ref
 from tests.support.postgres import free_port

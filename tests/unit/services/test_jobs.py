@@ -33,7 +33,7 @@ async def given(tmp_path: Path) -> AsyncIterator[ServiceOnSqlite]:
 
 
 async def starter_status(given: ServiceOnSqlite) -> StarterStatus:
-    return (await given.service.look_up(REF, timeout=1.0)).known.started_by.knowledge
+    return (await given.service.jobs.look_up(REF, timeout=1.0)).known.started_by.knowledge
 
 
 async def test_recorded_job_is_found_without_a_call(given: ServiceOnSqlite) -> None:

@@ -7,7 +7,8 @@ import pytest
 from bot.atlas import AtlasReader, JobRef, KeyAccess, RoleMissing, Unavailable
 from bot.cancellation.errors import KeyMayNotCancel, ReadOnly, UnknownProject
 from bot.cancellation.policy import Policies, Policy
-from bot.services.projects import Project, Projects, read_key_access
+from bot.services.projects import Project, Projects
+from bot.wiring import read_key_access
 from tests.support.domain import JOB_ID, PROJECT_ID
 from tests.support.fake_atlas import FakeAtlas
 

@@ -37,8 +37,8 @@ from bot.cancellation.quarantine import TAKEN_OVER, Mode, QuarantinePolicy
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from bot.services import runner
 from bot.services.job_search import CancellableJob, ClusterRef, Search, UnreadCluster
+from bot.services.jobs import JobDetails
 from bot.services.projects import Project
-from bot.services.service import JobDetails
 from bot.slack import announcement as announcement_views
 from bot.slack import blockkit, command, home, ids, job_lines, lists, mrkdwn, question
 from bot.slack.card import replies as card_replies

@@ -9,7 +9,7 @@ from structlog.contextvars import merge_contextvars
 
 from bot.log_config import is_request_id
 from bot.slack import ids
-from bot.slack.payloads import may_begin, request_in
+from bot.slack.bolt_app import may_begin, request_in
 from tests.support.domain import JOB_ID, PROJECT_ID
 from tests.support.service import CLUSTER
 from tests.unit.slack import payloads, samples
