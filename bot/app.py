@@ -122,8 +122,7 @@ class Bot:
         identity = await authentication
         links = Links(atlas=self.settings.atlas.base_url, identity=identity)
         # A separate client: calls of dialogs that hang do not delay the check before a DELETE.
-        take_read = self._services.take_group_read
-        directory = Directory(self._open_slack_client(), identity, take_group_read=take_read)
+        directory = Directory(self._open_slack_client(), identity, limits=self._services.limits)
         self._directory = directory
         direct = self._leading.direct_messages(directory)
         channels = self._start_outbox(links, direct)
@@ -277,6 +276,7 @@ class Bot:
             service=self._services.cancellation,
             directory=directory,
             background=self._background,
+            limits=self._services.limits,
             ack_timeout=self._timings.ack_timeout,
             reason_check_timeout=self._timings.reason_check_timeout,
         )

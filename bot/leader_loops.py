@@ -26,7 +26,6 @@ from bot.slack.channels import Channels, ChannelStatus, named_channels
 from bot.slack.client import Identity, Links
 from bot.slack.directory import Directory
 from bot.slack.outbox.messages import MessageBuilder
-from bot.slack.outbox.rate_limits import EDIT
 from bot.slack.outbox.worker import Outbox
 from bot.storage.event_store import WebhookStore
 from bot.storage.history import History
@@ -105,7 +104,7 @@ class LeaderLoops:
 
     def channels(self, client: AsyncWebClient, identity: Identity) -> ChannelStatus:
         return ChannelStatus(
-            Channels(client, identity, max_age=0.0).info,
+            Channels(client, identity, max_age=0.0, limits=self._core.limits).info,
             partial(named_channels, self._core.projects),
             consequence=partial(nobody_to_reach, self._core.projects),
             report=self._core.metrics.set_channels,
@@ -116,7 +115,6 @@ class LeaderLoops:
         self, client: AsyncWebClient, links: Links, channels: ChannelStatus, direct: DirectMessages
     ) -> Outbox:
         metrics, clock = self._core.metrics, self._core.clock
-        calls, timings = self._core.calls, self._core.timings
         return Outbox(
             self._posts,
             client,
@@ -126,12 +124,12 @@ class LeaderLoops:
             on_drop=metrics.dropped_posts.inc,
             on_answer=channels.record_answer,
             takes_posts=channels.takes_posts,
-            take_edit=lambda limit: calls.take(EDIT, limit, timings.edit_window),
+            limits=self._core.limits,
             send_directly=direct.send,
             on_announced=lambda job: metrics.observe_detection(
                 (clock() - job.ref.started_at).total_seconds()
             ),
-            timings=timings,
+            timings=self._core.timings,
         )
 
     def with_slack(

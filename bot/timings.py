@@ -49,7 +49,7 @@ class Timings:
     # Outbox
     outbox_poll_interval: float = 0.4  # between reads: posts of other processes leave within 0.5
     message_interval: float = 1.0  # between two messages of a channel, after a burst, as documented
-    edit_window: float = 60.0  # for which Slack limits the number of edits
+    edit_window: float = 72.0  # Slack's minute, and the time from the count to the arrival
     channel_interval: float = 30.0  # between two reads of the channels that the settings name
 
     # Watch of new restore jobs

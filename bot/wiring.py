@@ -27,7 +27,7 @@ from bot.services.rights import ResolvePeople, RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
 from bot.settings import AtlasSettings, OrganizationSettings, ProjectSettings, Settings
-from bot.slack.directory import GROUP_READS, MAX_GROUP_READS
+from bot.slack.errors import CallLimits
 from bot.storage.database import Database, DatabaseClock
 from bot.storage.history import History
 from bot.storage.job_store import JobStore
@@ -162,7 +162,7 @@ class CoreServices:
             on_state_entered=metrics.count_state,
             on_cancelled_before_link=metrics.cancelled_before_link.inc,
         )
-        self.calls = CallBudget(database, clock)
+        self.limits = CallLimits(shared=CallBudget(database, clock))
         self._connections = ConnectionStore(database, clock, self.owner)
 
     def _build_services(self) -> None:
@@ -201,10 +201,6 @@ class CoreServices:
             name = {"name": project.name} if project.name else {}
             self.projects.update({project.id: {**name, "policies": project.policies}})
         self.organizations.set(map(self.clients.organization, settings.organizations))
-
-    async def take_group_read(self) -> float:
-        """Count a read of a user group, or return the seconds until one may be made."""
-        return await self.calls.take(GROUP_READS, MAX_GROUP_READS, 60.0)
 
     async def count(self) -> None:
         """Update the metrics of open requests until cancelled."""

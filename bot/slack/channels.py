@@ -18,9 +18,9 @@ from bot.services.projects import Projects
 from bot.slack.client import Identity
 from bot.slack.errors import (
     CALL_ERRORS,
+    CallLimits,
     CannotPost,
     RateLimited,
-    RetryAfter,
     SlackError,
     SlackRejected,
     translate_error,
@@ -159,10 +159,11 @@ class Channels:
     identity: Identity
     clock: Callable[[], float] = time.monotonic
     max_age: float = MAX_AGE
+    limits: CallLimits | None = None  #: those of the process
 
     def __post_init__(self) -> None:
         self._infos = AsyncCache(self._read, self.clock)
-        self._call = RetryAfter(self.clock).call
+        self._call = (self.limits or CallLimits(self.clock)).call
 
     async def info(self, channel: str) -> ChannelInfo:
         """Return what is known about a channel; without an answer it is unknown, not an error."""

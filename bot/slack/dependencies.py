@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.cancellation import policy as rules
@@ -24,7 +25,14 @@ from bot.slack.blockkit import private
 from bot.slack.channels import Channels
 from bot.slack.client import Identity, Links
 from bot.slack.directory import Directory
-from bot.slack.errors import CALL_ERRORS, Again, internal_error, translate_error
+from bot.slack.errors import (
+    CALL_ERRORS,
+    Again,
+    CallLimits,
+    RateLimited,
+    internal_error,
+    translate_error,
+)
 from bot.slack.payloads import Actor, Interaction, interaction_of
 from bot.slack.plain_text import send_simplified, simplify
 from bot.tasks import BackgroundTasks, run_until_deadline
@@ -49,6 +57,7 @@ class PrivateReply:
     """Replies privately: by response_url, else as ephemeral message, else as direct message."""
 
     client: AsyncWebClient
+    limits: CallLimits = field(default_factory=CallLimits)
 
     async def send_text(self, to: Interaction, text: str) -> None:
         """Send one user a sentence, which must be safe mrkdwn."""
@@ -96,12 +105,15 @@ class PrivateReply:
         return False
 
     async def _post(
-        self, call: Callable[..., Awaitable[object]], message: Mapping[str, Any], **to: str
+        self,
+        call: Callable[..., Awaitable[AsyncSlackResponse]],
+        message: Mapping[str, Any],
+        **to: Any,  # noqa: ANN401 - arguments of the method
     ) -> bool:
         content = {name: message[name] for name in ("text", "blocks")}
         try:
-            await send_simplified(lambda parts: call(**to, **parts), content)
-        except CALL_ERRORS as error:
+            await send_simplified(lambda parts: self.limits.call(call, **to, **parts), content)
+        except (*CALL_ERRORS, RateLimited) as error:
             log.warning("private reply refused", error=translate_error(error).sentence)
             return False
         return True
@@ -120,6 +132,7 @@ class Dependencies:
     service: CancellationService
     directory: Directory
     background: BackgroundTasks
+    limits: CallLimits = field(default_factory=CallLimits)
     ack_timeout: float = Timings.ack_timeout
     reason_check_timeout: float = Timings.reason_check_timeout
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
@@ -131,11 +144,11 @@ class Dependencies:
 
     @cached_property
     def channels(self) -> Channels:
-        return Channels(self.client, self.identity)
+        return Channels(self.client, self.identity, limits=self.limits)
 
     @cached_property
     def replies(self) -> PrivateReply:
-        return PrivateReply(self.client)
+        return PrivateReply(self.client, self.limits)
 
     def interaction(self, body: Mapping[str, Any]) -> Interaction:
         return interaction_of(body, self.identity)

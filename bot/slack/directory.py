@@ -6,7 +6,7 @@ Where Slack does not answer, `RightsNotChecked` is raised, and a person has no r
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TypeVar
@@ -22,15 +22,15 @@ from bot.slack.errors import (
     CALL_ERRORS,
     UNKNOWN_GROUP,
     UNKNOWN_USER,
+    CallLimits,
     InvalidToken,
     RateLimited,
-    RetryAfter,
-    at_once,
     not_checked,
     translate_error,
 )
 from bot.slack.payloads import Account, Actor, aliases_of, read_account
 from bot.tasks import AsyncCache
+from bot.timings import Timings
 
 T = TypeVar("T")
 
@@ -40,9 +40,10 @@ MAX_AGE = 60.0  # for which an answer is reused: Slack allows 20 calls a minute 
 #: take from its read to the DELETE, a right that was lost more than 1.5 s ago does not count.
 CURRENT_MAX_AGE = 0.5
 LOOKUP_TIMEOUT = 2.0  # to wait for an answer; the click itself must be acked within 3
-GROUP_READS = "usergroups.users.list"  #: the method whose calls all replicas count
-#: Calls in a minute: Slack allows 20, by the time at which they arrive.
-MAX_GROUP_READS = 18
+#: Calls that Slack allows in a minute, by the time at which they arrive; and that minute with the
+#: seconds that one may take from its count to its arrival.
+MAX_GROUP_READS = 20
+GROUP_READS_WINDOW = 60.0 + Timings.slack_timeout + Timings.transaction_timeout
 #: People who are looked up for a notice: more than get one, since some may not approve.
 MAX_CANDIDATES = 2 * MAX_RECIPIENTS
 #: Members of approver groups that are looked up: `users.info` allows 100 calls a minute.
@@ -58,11 +59,10 @@ class Directory:
     identity: Identity
     timeout: float = LOOKUP_TIMEOUT
     monotonic: Callable[[], float] = time.monotonic
-    #: Counts a read of a group, or returns the seconds until one may be made.
-    take_group_read: Callable[[], Awaitable[float]] = at_once
+    limits: CallLimits | None = None  #: those of the process
 
     def __post_init__(self) -> None:
-        self._call = RetryAfter(self.monotonic).call
+        self._call = (self.limits or CallLimits(self.monotonic)).call
         self._accounts = AsyncCache(self._read_account, self.monotonic)
         self._members = AsyncCache(self._read_members, self.monotonic)
 
@@ -267,8 +267,8 @@ class Directory:
         return read_account(answer.get("user") or {}, self.identity)
 
     async def _read_members(self, group: str) -> tuple[str, ...]:
-        read, take = self.client.usergroups_users_list, self.take_group_read
-        answer = await self._call(read, take, usergroup=group)
+        read, budget = self.client.usergroups_users_list, (MAX_GROUP_READS, GROUP_READS_WINDOW)
+        answer = await self._call(read, budget, usergroup=group)
         return tuple(answer.get("users") or ())
 
 

@@ -1,5 +1,6 @@
 """Errors of Slack, with their sentences for people, and their translation."""
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, TypeAlias
@@ -14,6 +15,7 @@ from bot.cancellation.people import NO_ONE
 from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.client import Links, code_of
 from bot.slack.deployment import command_code
+from bot.storage.replicas import CallBudget
 
 #: The exceptions of the Web API clients, of which a timeout is an OSError; any other is a bug.
 CALL_ERRORS = (SlackApiError, aiohttp.ClientError, OSError)
@@ -21,7 +23,7 @@ CALL_ERRORS = (SlackApiError, aiohttp.ClientError, OSError)
 TRANSIENT = (errors.RightsNotChecked, errors.StorageError, errors.RateLimitReserved)
 Again: TypeAlias = tuple[str, str]  #: the action id and the value of a button that tries again
 DEFAULT_RETRY_AFTER = 5.0  #: seconds to wait after a 429 without `Retry-After`
-MAX_RETRY_AFTER = 60.0  #: seconds to wait after a 429 at most
+MAX_RETRY_AFTER = 300.0  #: seconds to wait after a 429 at most
 
 
 class SlackError(Exception):
@@ -43,6 +45,10 @@ class SlackUnavailable(SlackError):
 
 class RateLimited(SlackUnavailable):
     sentence = "Slack limits the bot's calls; please try again in a moment."
+
+
+class NotCalled(RateLimited):
+    """The call was not made."""
 
 
 class InvalidToken(SlackError):
@@ -152,38 +158,50 @@ def translate_error(error: BaseException) -> SlackError:
     return (kind or SlackRejected)(code)
 
 
-async def at_once() -> float:
-    return 0.0
+#: The methods whose calls all replicas pause together, and of which they count some.
+SHARED = frozenset({"chat.postMessage", "chat.update", "usergroups.users.list"})
 
 
-class RetryAfter:
-    """Slack's Retry-After of each method; `monotonic` is in seconds."""
+class CallLimits:
+    """Calls no method before Slack's Retry-After is over; `monotonic` is in seconds."""
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, monotonic: Callable[[], float] = time.monotonic, shared: CallBudget | None = None
+    ) -> None:
         self._monotonic = monotonic
+        self._shared = shared
         self._free_at: dict[str, float] = {}
 
     async def call(
         self,
         method: Callable[..., Awaitable[AsyncSlackResponse]],
-        take: Callable[[], Awaitable[float]] = at_once,
-        **arguments: str,
+        budget: tuple[int, float] | None = None,
+        **arguments: Any,  # noqa: ANN401 - those of the method
     ) -> AsyncSlackResponse:
-        """Call a method, or raise `RateLimited` while its Retry-After or a budget forbids it.
+        """Call a method; raises `NotCalled` while its Retry-After or its budget forbids that.
 
-        `take` counts a call, or returns the seconds until one may be made.
+        The budget is a number of calls in a window of seconds, for all replicas together.
         """
-        name, now = method.__name__, self._monotonic()
-        if (blocked := self._free_at.get(name, now) - now) > 0:
-            raise RateLimited("ratelimited", blocked)
-        if seconds := await take():
-            raise RateLimited(BUDGET_USED, seconds)
+        name = method.__name__.replace("_", ".")
+        self._check(name)
+        shared = self._shared if name in SHARED else None
+        if shared and (seconds := await shared.take(name, *budget or (None, 0.0))):
+            raise NotCalled(BUDGET_USED, seconds)
+        self._check(name)  # another call may have been limited while this one was counted
         try:
             return await method(**arguments)
         except CALL_ERRORS as error:
-            free_at = self._monotonic() + translate_error(error).seconds
-            self._free_at[name] = max(self._free_at.get(name, free_at), free_at)
+            if seconds := translate_error(error).seconds:
+                free_at = self._monotonic() + seconds
+                self._free_at[name] = max(self._free_at.get(name, free_at), free_at)
+                if shared:
+                    await shared.pause(name, seconds)
             raise
+
+    def _check(self, name: str) -> None:
+        now = self._monotonic()
+        if (blocked := self._free_at.get(name, now) - now) > 0:
+            raise NotCalled("ratelimited", blocked)
 
 
 def not_checked(error: BaseException) -> errors.RightsNotChecked:

@@ -39,7 +39,7 @@ from bot.storage.tables import IS_DUE, jobs, milliseconds, posts
 from bot.storage.unit_of_work import Store, UnitOfWork, writes
 
 LEASE = timedelta(seconds=6)  #: of a claim without renewal; a post of a dead leader waits for it
-LONGEST_DELAY = timedelta(minutes=2)  #: an upper bound of retry delays and leases; see `has_passed`
+LONGEST_DELAY = timedelta(minutes=6)  #: an upper bound of retry delays and leases; see `has_passed`
 #: After this an edit is sent once more that was tried before: Slack may carry out the earlier try
 #: late, after the one that succeeded, and the message would show an old state for ever.
 LATE_EDIT = timedelta(seconds=30)

@@ -87,15 +87,29 @@ class ConnectionStore(Store):
         return int(uow.execute(others.where(columns.owner != self.owner)).scalar_one())
 
 
+SLACK = "Slack"  #: the owner of the lease of a paused method
+LONGEST_PAUSE = timedelta(minutes=6)  #: a later end was written before the clock was set back
+
+
 class CallBudget(Store):
-    """One row for each method of Slack; the clock is the database's."""
+    """One row for each method of Slack, and a lease of it for its Retry-After.
+
+    The clock is the database's.
+    """
 
     @writes
-    def take(self, uow: UnitOfWork, method: str, limit: int, window: float) -> float:
+    def take(self, uow: UnitOfWork, method: str, limit: int | None, window: float) -> float:
         """Count a call, or return the seconds until fewer than `limit` are in the window.
 
-        Raises `StorageError`, after which the call must not be made.
+        Without a limit only a pause counts. Raises `StorageError`, after which the call must not
+        be made.
         """
+        paused_until = select(leases.c.until).where(leases.c.name == method)
+        until = uow.execute(paused_until).scalar()
+        if until and uow.now < until <= uow.now + LONGEST_PAUSE:
+            return float((until - uow.now).total_seconds())
+        if limit is None:
+            return 0.0
         is_method = slack_calls.c.method == method
         row = uow.execute(select(slack_calls).where(is_method).with_for_update()).first()
         now = milliseconds(uow.now)
@@ -110,3 +124,11 @@ class CallBudget(Store):
         else:
             uow.execute(update(slack_calls).where(is_method).values(**values))
         return 0.0
+
+    @writes
+    def pause(self, uow: UnitOfWork, method: str, seconds: float) -> None:
+        """Let no replica call a method for `seconds`: Slack's Retry-After."""
+        until = uow.now + timedelta(seconds=seconds)
+        known = update(leases).where(leases.c.name == method).values(until=until)
+        if not uow.execute(known).rowcount:
+            uow.execute(insert(leases), {"name": method, "owner": SLACK, "until": until})

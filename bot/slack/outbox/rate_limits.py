@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from typing import Final, TypeAlias
 
 from bot.cancellation.posts import Announcement, Post, RequestPost, StarterPost
 from bot.slack.outbox.messages import Message
@@ -12,9 +11,7 @@ from bot.timings import Timings
 #: to cards and replies.
 POST_BURST = 6
 ANNOUNCEMENT_BURST = POST_BURST - 1
-EDIT = "chat.update"  #: the method whose calls all replicas count
-#: Edits in each window: Slack allows about 50 a minute, by the time at which they arrive.
-EDITS = 45
+EDITS = 50  #: that Slack allows in a minute; `Timings.edit_window` has the window
 FINAL_EDITS = 15  # of these, reserved for ended requests and jobs
 #: Maximum edits in a window with which copies of cards are edited, so that cards come first: copies
 #: of ended requests, and of others. With these, too, a card shows nothing new but its job.
@@ -23,10 +20,6 @@ COPY_EDITS = 20
 FACTS_COPY_EDITS = 10  # the same for copies that show nothing new but their job
 
 MAX_WAIT = 3.0  #: seconds for which a claimed post waits for its turn, else it is released
-
-#: What is limited: the messages of a channel, by its id, or all edits.
-Budget: TypeAlias = str | None
-ALL_EDITS: Final = None
 
 
 class RateLimits:
@@ -40,30 +33,26 @@ class RateLimits:
         self._interval = timings.message_interval
         self._monotonic = monotonic
         self._began = monotonic()
-        self._full_at: dict[Budget, float] = {}  # when the whole burst is free again
-        self._blocked_until: dict[Budget, float] = {}
+        self._full_at: dict[str, float] = {}  # when the whole burst of a channel is free again
+        self._blocked_until: dict[str, float] = {}
 
     def take_turn(self, post: Post, message: Message) -> float:
         """Return the seconds to wait; a message that would wait too long is not counted."""
-        now, budget = self._monotonic(), _budget(message)
-        blocked = self._blocked_until.get(budget, now) - now
-        if budget is ALL_EDITS:
-            return max(0.0, blocked)
+        if message.ts is not None:
+            return 0.0
+        now, channel = self._monotonic(), message.channel
+        blocked = self._blocked_until.get(channel, now) - now
         first = self._began + (POST_BURST - 1) * self._interval
-        full_at = max(self._full_at.get(budget, first), now)
+        full_at = max(self._full_at.get(channel, first), now)
         burst = ANNOUNCEMENT_BURST if isinstance(post, Announcement) else POST_BURST
         seconds = max(0.0, full_at - (burst - 1) * self._interval - now, blocked)
         if seconds <= longest_wait(post):
-            self._full_at[budget] = full_at + self._interval
+            self._full_at[channel] = full_at + self._interval
         return seconds
 
-    def block(self, message: Message, seconds: float) -> None:
-        """Send nothing of the same budget for `seconds`."""
-        self._blocked_until[_budget(message)] = self._monotonic() + seconds
-
-
-def _budget(message: Message) -> Budget:
-    return message.channel if message.ts is None else ALL_EDITS
+    def block(self, channel: str, seconds: float) -> None:
+        """Send nothing new to a channel for `seconds`."""
+        self._blocked_until[channel] = self._monotonic() + seconds
 
 
 def edit_limit(post: Post) -> int:
@@ -81,8 +70,5 @@ def edit_limit(post: Post) -> int:
 
 
 def longest_wait(post: Post) -> float:
-    """Return the seconds for which a claimed post may wait; one to a person delays no other.
-
-    An edit that waits is not counted yet.
-    """
-    return 0.0 if post.recipient or post.is_edit else MAX_WAIT
+    """Return the seconds for which a claimed post may wait; one to a person delays no other."""
+    return 0.0 if post.recipient else MAX_WAIT

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Protocol
 
 import structlog
@@ -16,10 +16,11 @@ from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.log_config import bind_to_log
 from bot.slack.errors import (
     CALL_ERRORS,
+    CallLimits,
     CannotPost,
     InvalidToken,
     MessageNotEditable,
-    RateLimited,
+    NotCalled,
     SlackError,
     SlackRejected,
     translate_error,
@@ -61,10 +62,6 @@ async def _send_nothing(_post: Post) -> None:
     return None
 
 
-async def _now(_limit: int) -> float:
-    return 0.0
-
-
 class OnAnswer(Protocol):
     """Takes the channel of a new message, and Slack's error or None."""
 
@@ -87,8 +84,7 @@ class Outbox:
     send_directly: Callable[[Post], Awaitable[None]] = _send_nothing
     #: Whether a channel takes posts, by an answer of Slack younger than these seconds.
     takes_posts: Callable[[str, float], Awaitable[bool]] = _always
-    #: Counts an edit, or returns the seconds until fewer than a limit are in the window.
-    take_edit: Callable[[int], Awaitable[float]] = _now
+    limits: CallLimits = field(default_factory=CallLimits)
     on_answer: OnAnswer = lambda _channel, _error, is_reply: None  # noqa: ARG005 - ignores it
     #: Called with a job that started during the watch, once Slack has taken its announcement.
     on_announced: Callable[[Job], object] = lambda _job: None
@@ -139,10 +135,8 @@ class Outbox:
         if not message.channel:
             await self._send_to_approvers(post)
             return
-        if (seconds := await self._wait_of(post, message)) > longest_wait(post):
-            if message.ts is None and not await self.takes_posts(message.channel, CHANNEL_AGE):
-                await self.send_directly(post)
-            await self.store.retry_later(post, seconds)
+        if (seconds := self._rate_limits.take_turn(post, message)) > longest_wait(post):
+            await self._postpone(post, message, seconds)
             return
         await self.sleep(seconds)
         if not self.leads():
@@ -151,9 +145,7 @@ class Outbox:
         if error := await self._send_and_record(post, message, post.client_msg_id):
             is_new = isinstance(post, Announcement) and not post.is_edit
             if is_new and isinstance(error, CannotPost):
-                self._rate_limits.block(message, REFUSED_CHANNEL_PAUSE)
-            elif isinstance(error, RateLimited):
-                self._rate_limits.block(message, error.seconds)
+                self._rate_limits.block(message.channel, REFUSED_CHANNEL_PAUSE)
             await self._carry_out(post, message, error)
 
     async def _send_to_approvers(self, post: Post) -> None:
@@ -165,10 +157,11 @@ class Outbox:
         else:
             await self.store.drop(post)
 
-    async def _wait_of(self, post: Post, message: Message) -> float:
-        """Return the seconds until Slack takes the message; 0 counts an edit."""
-        seconds = self._rate_limits.take_turn(post, message)
-        return await self.take_edit(edit_limit(post)) if post.is_edit and not seconds else seconds
+    async def _postpone(self, post: Post, message: Message, seconds: float) -> None:
+        """Release a post for `seconds`; approvers get it now if its channel takes no posts."""
+        if message.ts is None and not await self.takes_posts(message.channel, CHANNEL_AGE):
+            await self.send_directly(post)
+        await self.store.retry_later(post, seconds)
 
     async def _start_due(self) -> None:
         """Claim as many posts as may be in progress, and start their delivery."""
@@ -213,17 +206,19 @@ class Outbox:
         async def call(content: Mapping[str, Any]) -> tuple[str, str]:
             if message.ts is not None:
                 # Without these, the message would keep its blocks and its metadata.
+                place: dict[str, Any] = {"channel": message.channel, "ts": message.ts}
                 edited = {"blocks": [], "metadata": {}, **content}
-                await self.client.chat_update(channel=message.channel, ts=message.ts, **edited)
+                budget = edit_limit(post), self.timings.edit_window
+                await self.limits.call(self.client.chat_update, budget, **place, **edited)
                 return message.channel, message.ts
-            answer = await self.client.chat_postMessage(
-                channel=message.channel, unfurl_links=False, unfurl_media=False, **extra, **content
-            )
+            options = {"unfurl_links": False, "unfurl_media": False, **extra, **content}
+            post_message = self.client.chat_postMessage
+            answer = await self.limits.call(post_message, channel=message.channel, **options)
             return str(answer.get("channel") or message.channel), str(answer.get("ts") or "")
 
         try:
             channel, ts = await send_simplified(call, message.content, is_edit=post.is_edit)
-        except CALL_ERRORS as raised:
+        except (*CALL_ERRORS, NotCalled) as raised:
             error = translate_error(raised)
             self._report_answer(message, error)
             return error
@@ -237,6 +232,9 @@ class Outbox:
 
     async def _carry_out(self, post: Post, message: Message, error: SlackError) -> None:
         """Log why a post was not delivered, and do what follows from that."""
+        if isinstance(error, NotCalled):
+            await self._postpone(post, message, error.seconds)
+            return
         spare = self.messages.spare_channel(post)
         action = next_action(post, message.channel, error, self.jitter(), spare)
         refused = isinstance(error, (InvalidToken, CannotPost, MessageNotEditable, SlackRejected))

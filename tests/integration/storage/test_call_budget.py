@@ -2,6 +2,7 @@
 
 import asyncio
 
+from bot.slack.directory import GROUP_READS_WINDOW, MAX_GROUP_READS
 from bot.storage.replicas import CallBudget
 from tests.integration.storage.conftest import Stores
 
@@ -36,9 +37,32 @@ async def test_room_for_fewer_calls_opens_later_and_methods_are_counted_apart(en
     assert await budget.take("usergroups.users.list", 1, 60) == 0.0
 
 
+async def test_reads_that_arrive_late_stay_within_slacks_20_a_minute(env: Stores) -> None:
+    budget, arrivals = CallBudget(env.database, env.clock), list[int]()
+    for second in range(100):
+        if not await budget.take("usergroups.users.list", MAX_GROUP_READS, GROUP_READS_WINDOW):
+            arrivals.append(second + 12 * (second < 60))  # a timeout of the database and of Slack
+        env.clock.advance(1)
+
+    assert max(sum(at <= each < at + 60 for each in arrivals) for at in arrivals) == 20
+
+
+async def test_paused_method_is_called_by_no_replica(env: Stores) -> None:
+    replicas = [CallBudget(env.database, env.clock) for _ in range(2)]
+    for seconds in (5, 30):
+        await replicas[0].pause("chat.postMessage", seconds)
+    env.clock.advance(10)
+
+    assert [await each.take("chat.postMessage", None, 0) for each in replicas] == [20.0, 20.0]
+    assert await replicas[1].take("chat.update", 1, 60) == 0.0
+    env.clock.advance(20)
+    assert await replicas[1].take("chat.postMessage", None, 0) == 0.0
+
+
 async def test_calls_from_before_the_clock_was_set_back_do_not_count(env: Stores) -> None:
     budget = CallBudget(env.database, env.clock)
     await budget.take("chat.update", 1, 60)
+    await budget.pause("chat.update", 60)
     env.clock.advance(-3600)
 
     assert await budget.take("chat.update", 1, 60) == 0.0

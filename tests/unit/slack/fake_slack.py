@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import aiohttp
@@ -14,6 +15,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.slack.client import Identity, Links
+from bot.storage.database import Database
+from bot.storage.replicas import CallBudget
 
 HOME = "T0HOME"
 IDENTITY = Identity(team=HOME, user="U0BOT", bot="B0BOT", url="https://shop.slack.com/")
@@ -133,6 +136,23 @@ class FakeSlack(AsyncWebClient):
     @property
     def methods(self) -> list[str]:
         return [call.method for call in self.calls]
+
+
+@dataclass
+class FakeBudget(CallBudget):
+    """Answers the next calls with these seconds to wait, and then lets all be made."""
+
+    waits: list[float]
+    limits: list[int | None] = field(default_factory=list)
+    database: Database = field(init=False)
+    now: Callable[[], datetime] = field(init=False)
+
+    async def take(self, method: str, limit: int | None, window: float) -> float:
+        self.limits.append(limit)
+        return self.waits.pop(0) if self.waits else 0.0
+
+    async def pause(self, method: str, seconds: float) -> None:
+        pass
 
 
 def api_error(code: str, status: int = 200, headers: dict[str, str] | None = None) -> SlackApiError:

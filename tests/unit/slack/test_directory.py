@@ -12,10 +12,10 @@ from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.people import EVERYONE, Kind, People
 from bot.slack.client import Identity
 from bot.slack.directory import MAX_AGE, MAX_CANDIDATES, Directory
-from bot.slack.errors import DEFAULT_RETRY_AFTER
+from bot.slack.errors import DEFAULT_RETRY_AFTER, CallLimits
 from bot.slack.payloads import Actor, kind_of
 from tests.support.clock import FakeClock
-from tests.unit.slack.fake_slack import HOME, IDENTITY, FakeSlack
+from tests.unit.slack.fake_slack import HOME, IDENTITY, FakeBudget, FakeSlack
 
 RINA = Actor(id="U0RINA", team=HOME, is_outsider=False)
 ADA = Actor(id="U0ADA", team=HOME, is_outsider=False)
@@ -217,16 +217,12 @@ async def test_late_answer_without_retry_after_does_not_shorten_it(env: Env) -> 
 
 
 async def test_group_is_not_read_while_the_budget_of_all_replicas_is_used_up(env: Env) -> None:
-    waits = [0.0, 12.0]
-
-    async def take() -> float:
-        return waits.pop(0)
-
-    env.directory.take_group_read = take
-    await env.directory.current_people([], GROUP.groups)
+    limits = CallLimits(env.clock.monotonic, FakeBudget([0.0, 12.0]))
+    directory = Directory(env.slack, IDENTITY, monotonic=env.clock.monotonic, limits=limits)
+    await directory.current_people([], GROUP.groups)
     env.clock.advance(2)
     with pytest.raises(RightsNotChecked, match="as often as Slack allows") as refused:
-        await env.directory.current_people([], GROUP.groups)
+        await directory.current_people([], GROUP.groups)
 
     assert (refused.value.retry_after, refused.value.is_temporary) == (12.0, True)
     assert env.slack.methods == ["usergroups.users.list"]

@@ -121,6 +121,16 @@ async def test_failed_ephemeral_message_falls_back_to_a_direct_message(slack: Fa
     assert slack.called("chat.postMessage")[0]["channel"] == "U1"
 
 
+async def test_direct_message_is_not_sent_within_slacks_retry_after(slack: FakeSlack) -> None:
+    slack.respond("chat.postEphemeral", *["user_not_in_channel"] * 2)
+    slack.respond("chat.postMessage", "ratelimited")
+    replies = PrivateReply(slack)
+    for _ in range(2):
+        await replies.send_text(click(), "No.")
+
+    assert slack.methods == ["chat.postEphemeral", "chat.postMessage", "chat.postEphemeral"]
+
+
 async def test_undeliverable_reply_is_logged_as_a_warning(slack: FakeSlack) -> None:
     for method in ("chat.postEphemeral", "chat.postMessage"):
         slack.scripts[method].answers.append("user_not_found")

@@ -55,7 +55,7 @@ def test_burst_is_available_again_after_a_pause(limits: RateLimits, clock: FakeC
 
 
 def test_blocked_channel_is_free_after_the_time(limits: RateLimits, clock: FakeClock) -> None:
-    limits.block(Message(channel="C0OPS", content={}), 30)
+    limits.block("C0OPS", 30)
     clock.advance(10)
     assert waits(limits, 1) == [20.0]
     clock.advance(20)

@@ -17,12 +17,12 @@ from bot.cancellation.lifecycle import Card, State
 from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.services.projects import Project, Projects
+from bot.slack.errors import CallLimits
 from bot.slack.outbox.delivery import MAX_BACKOFF, REFUSED_ANNOUNCEMENT_BACKOFF
 from bot.slack.outbox.messages import MessageBuilder
 from bot.slack.outbox.rate_limits import (
     ANNOUNCEMENT_BURST,
     COPY_EDITS,
-    EDIT,
     EDITS,
     FACTS_COPY_EDITS,
     FINAL_COPY_EDITS,
@@ -44,7 +44,7 @@ from tests.support.fake_atlas import FakeAtlas
 from tests.support.polling import wait_until
 from tests.support.service import CLUSTER, new_database
 from tests.unit.slack import samples
-from tests.unit.slack.fake_slack import LINKS, FakeSlack
+from tests.unit.slack.fake_slack import LINKS, FakeBudget, FakeSlack
 from tests.unit.slack.outbox.fake_outbox_store import FakeOutboxStore
 
 TS = "1700000000.000100"
@@ -63,7 +63,8 @@ class Worker:
     counted: list[None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.outbox = an_outbox(self.slack, self.store, sleep=self.clock.sleep)
+        limits = CallLimits(self.clock.monotonic)
+        self.outbox = an_outbox(self.slack, self.store, limits=limits, sleep=self.clock.sleep)
         self.outbox.on_drop = lambda: self.counted.append(None)
 
     @property
@@ -179,32 +180,62 @@ async def test_post_without_an_answer_is_retried_with_the_same_id(
     assert worker.store.sent == [(1, "C0OPS", TS)]
 
 
-async def test_retry_after_is_respected(worker: Worker) -> None:
-    script = worker.slack.scripts["chat.postMessage"]
-    script.headers, script.status = {"Retry-After": "2"}, 429
-    await worker.deliver(a_card(1), answers=["ratelimited"])
-    script.status = 200
+async def test_nothing_is_posted_anywhere_before_retry_after_is_over(worker: Worker) -> None:
+    worker.slack.scripts["chat.postMessage"].headers = {"Retry-After": "30"}
+    await worker.deliver(a_card(1), a_card(2), a_copy(), an_edit(), answers=["ratelimited"])
+    assert worker.slack.methods == ["chat.postMessage", "chat.update"]
+    assert [(number, round(seconds)) for number, seconds, _ in worker.store.retries[1:]] == [
+        (2, 30),
+        (4, 30),
+    ]
+    assert 30.0 <= worker.store.retries[0][1] <= 31.0
+    worker.clock.advance(30)
     await worker.deliver(a_card(2))
 
-    assert 2.0 <= worker.store.retries[0][1] <= 3.0
-    assert worker.clock.sleeps[-1] == pytest.approx(2.0, abs=0.5)
-    assert worker.sent == [2]
+    assert worker.sent == [3, 2]
 
 
-async def test_post_is_released_when_its_channel_is_blocked_for_long(worker: Worker) -> None:
-    script = worker.slack.scripts["chat.postMessage"]
-    script.headers = {"Retry-After": "30"}
-    await worker.deliver(a_card(1), a_card(2), answers=["ratelimited"])
+async def test_post_that_waited_for_its_turn_is_not_sent_within_retry_after(
+    worker: Worker,
+) -> None:
+    async def sleep(seconds: float) -> None:
+        if seconds:
+            await worker.deliver(a_card(99, channel="C0WATCH"), answers=["ratelimited"])
+
+    worker.outbox.sleep = sleep
+    await worker.deliver(*(a_card(number) for number in range(1, POST_BURST + 2)))
+
+    assert worker.retried == [99, POST_BURST + 1]
+    assert len(worker.posted) == POST_BURST + 1
+
+
+async def test_edit_that_is_counted_when_another_is_limited_is_not_sent(worker: Worker) -> None:
+    class SlowBudget(FakeBudget):
+        async def take(self, method: str, limit: int | None, window: float) -> float:
+            if not self.limits:
+                self.limits.append(limit)
+                await worker.outbox.deliver(an_edit(4))
+            return 0.0
+
+    worker.outbox.limits = CallLimits(worker.clock.monotonic, SlowBudget([]))
+    worker.slack.respond("chat.update", "ratelimited")
+    await worker.deliver(an_edit(3))
+
+    assert (len(worker.updated), worker.retried) == (1, [4, 3])
+
+
+async def test_new_leader_posts_nothing_within_the_retry_after_of_the_one_before(
+    worker: Worker, tmp_path: Path
+) -> None:
+    database = Database(new_database(tmp_path))
+    for _leader in range(2):
+        worker.outbox.limits = CallLimits(
+            worker.clock.monotonic, CallBudget(database, worker.clock)
+        )
+        await worker.deliver(a_card(), answers=["ratelimited"])
+    await database.close()
 
     assert len(worker.posted) == 1
-    assert worker.retried == [1, 2]
-    assert worker.store.retries[1][1] == pytest.approx(30.0, abs=0.5)
-
-
-async def test_edit_does_not_wait_for_a_blocked_channel(worker: Worker) -> None:
-    await worker.deliver(a_card(), an_edit(), answers=["ratelimited"])
-
-    assert set(worker.clock.sleeps) == {0.0}
 
 
 @pytest.mark.parametrize("code", ["no_permission", "not_in_channel", "is_archived"])
@@ -333,22 +364,25 @@ async def test_message_that_is_refused_in_each_form_is_retried(worker: Worker) -
 
 
 async def test_edit_beyond_the_budget_waits_in_the_outbox(worker: Worker) -> None:
-    limits: list[int] = []
-
-    async def take_edit(limit: int) -> float:
-        limits.append(limit)
-        return 50.0
-
-    worker.outbox.take_edit = take_edit
+    budget = FakeBudget([50.0] * 6)
+    worker.outbox.limits = CallLimits(worker.clock.monotonic, budget)
     waiting, ended = {"state": State.AWAITING}, {"state": State.DENIED}
     edits = (an_edit(3, **waiting), an_edit(4, **ended), a_copy_edit(5), a_copy_edit(6, **ended))
     about_jobs = [replace(each, only_facts=True) for each in (an_edit(7, **ended), a_copy_edit(8))]
     await worker.deliver(*edits, *about_jobs, a_card())
 
-    assert limits[:4] == [EDITS - FINAL_EDITS, EDITS, COPY_EDITS, FINAL_COPY_EDITS]
-    assert limits[4:] == [COPY_EDITS, FACTS_COPY_EDITS]
+    assert budget.limits[:4] == [EDITS - FINAL_EDITS, EDITS, COPY_EDITS, FINAL_COPY_EDITS]
+    assert budget.limits[4:] == [COPY_EDITS, FACTS_COPY_EDITS, None]
     assert worker.slack.methods == ["chat.postMessage"]
     assert [seconds for _, seconds, _ in worker.store.retries] == [50.0] * 6
+
+
+async def test_each_form_of_an_edit_counts(worker: Worker) -> None:
+    worker.outbox.limits = CallLimits(worker.clock.monotonic, FakeBudget([0.0, 50.0]))
+    worker.slack.respond("chat.update", "invalid_blocks")
+    await worker.deliver(an_edit())
+
+    assert (len(worker.updated), worker.store.retries) == (1, [(3, 50.0, "postponed")])
 
 
 async def test_leader_after_another_keeps_the_limit_of_edits_in_each_minute(
@@ -357,10 +391,8 @@ async def test_leader_after_another_keeps_the_limit_of_edits_in_each_minute(
     database = Database(new_database(tmp_path))
 
     def leader() -> Outbox:
-        budget = CallBudget(database, worker.clock)
-        outbox = an_outbox(worker.slack, worker.store)
-        outbox.take_edit = lambda limit: budget.take(EDIT, limit, 60.0)
-        return outbox
+        limits = CallLimits(worker.clock.monotonic, CallBudget(database, worker.clock))
+        return an_outbox(worker.slack, worker.store, limits=limits)
 
     leaders, times = (leader(), leader()), list[float]()
     for second in range(90):
@@ -371,8 +403,9 @@ async def test_leader_after_another_keeps_the_limit_of_edits_in_each_minute(
         worker.clock.advance(1)
     await database.close()
 
-    assert max(sum(at <= each < at + 60 for each in times) for at in times) == EDITS
-    assert len(times) == 2 * EDITS
+    window = Timings.edit_window
+    assert max(sum(at <= each < at + window for each in times) for at in times) == EDITS
+    assert len(times) == EDITS + 2 * (90 - window)
 
 
 async def test_copy_is_the_card_with_its_buttons_as_a_direct_message(worker: Worker) -> None:
