@@ -39,6 +39,7 @@ from bot.startup_checks import (
     collect_slack_errors,
     load_project_names,
     migrate,
+    report_reload,
     run_steps,
     warn_of_other_file,
     warn_of_unused_entries,
@@ -222,6 +223,7 @@ class Bot:
             apply=self._services.apply,
             requested=self.reload_requested,
             on_result=lambda *, valid: self.metrics.settings_valid.set(valid),
+            report=report_reload,
             interval=self._timings.projects_file_interval,
         )
         self._exit_stack.push_async_callback(self._stop_runs)

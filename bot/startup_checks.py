@@ -1,11 +1,14 @@
-"""Checks database, port and Slack at the start; afterwards Slack, and the settings file."""
+"""Checks database, port and Slack at the start; afterwards Slack, and what a reload changes."""
 
 import asyncio
 import hashlib
 import math
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from dataclasses import fields
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
@@ -15,9 +18,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from bot.atlas import AtlasError, AtlasRejected
 from bot.cancellation.cluster_entries import unused_entries
 from bot.cancellation.errors import CancellationError
+from bot.cancellation.people import People
+from bot.cancellation.policy import Policy
+from bot.reload import by_partner
 from bot.services.job_search import READ_TIMEOUT, JobFinder
 from bot.services.projects import Project, Projects
-from bot.settings import SlackSettings
+from bot.settings import PolicyHolder, Settings, SlackSettings, warnings
+from bot.settings.model import AuditWebhookSettings
+from bot.settings.policy import POLICY_KEYS
 from bot.slack.client import Identity
 from bot.slack.errors import CALL_ERRORS, InvalidToken, SlackUnavailable, translate_error
 from bot.storage.database import cause_of
@@ -250,3 +258,87 @@ async def load_project_names(projects: Projects, *, for_command: bool = False) -
 
     wanted = (each for each in projects.all if each.name == each.id or not for_command)
     await asyncio.gather(*map(load, wanted))
+
+
+#: What is compared of a project or an organization, by the keys of the projects file.
+KEYS = frozenset({*POLICY_KEYS, "name", "include", "exclude", "credentials", "clusters"})
+
+
+def report_reload(old: Settings, now: Settings, wanted: Settings) -> None:
+    """Log what a reload changed, what needs a restart, and new risks."""
+    changed = [
+        f"{title}: {key} {_shown(before)} → {_shown(after)}"
+        for title, key, before, after in differences(old, now)
+    ]
+    log.info("settings reloaded", changed=changed, needs_restart=[*needs_restart(now, wanted)])
+    for warning in sorted(set(warnings(now)) - set(warnings(old))):
+        log.warning("setting needs attention", why=warning)
+
+
+def differences(old: Settings, new: Settings) -> Iterator[tuple[str, str, Any, Any]]:
+    """Yield each value that differs between partners: the old title, the key, both values."""
+    partners = by_partner(new.policy_holders)
+    for place, before in by_partner(old.policy_holders).items():
+        was, now = _values(before), _values(partners.get(place, before))
+        for key in {**was, **now}:
+            if was.get(key) != now.get(key):
+                yield before.title, key, was.get(key), now.get(key)
+
+
+def needs_restart(now: Settings, wanted: Settings) -> Iterator[str]:
+    """Yield what the settings ask for that only a restart does, without the values."""
+    was, will_be = _variables(now), _variables(wanted)
+    yield from (name for name in {**was, **will_be} if was.get(name) != will_be.get(name))
+    before, after = by_partner(now.policy_holders), by_partner(wanted.policy_holders)
+    yield from dict.fromkeys(f"new: {after[key].title}" for key in after if key not in before)
+    yield from dict.fromkeys(f"removed: {before[key].title}" for key in before if key not in after)
+    yield from (f"{key} of {title}" for title, key, *_ in differences(now, wanted))
+
+
+def _variables(settings: Settings) -> dict[str, Any]:
+    """Return the values that belong to no project or organization, by their variables."""
+    webhook = settings.audit_webhook or AuditWebhookSettings()
+    return {
+        str(field.alias): getattr(part, name)
+        for part in (settings, settings.slack, settings.atlas, webhook)
+        for name, field in type(part).model_fields.items()
+        if field.description
+    }
+
+
+def _values(holder: PolicyHolder) -> dict[str, Any]:
+    """Return what `KEYS` name, and of entries of clusters what differs from the project's."""
+    rules = _rules(holder.policies.default)
+    values = {**dict(holder), "name": holder.title, **rules, "clusters": ()}
+    for each in holder.policies.clusters:
+        names = ", ".join(each.names)
+        values["clusters"] += (f"[{names}]",)
+        own = _rules(each.policy).items()
+        values |= {f"clusters {names}: {key}": value for key, value in own if value != rules[key]}
+    return {key: value for key, value in values.items() if key.partition(" ")[0] in KEYS}
+
+
+def _rules(policy: Policy) -> dict[str, Any]:
+    """Return the rules after all defaults, by the keys of the projects file."""
+    quarantine = policy.quarantine
+    values = {each.name: getattr(policy, each.name) for each in fields(policy)}
+    values |= {
+        f"quarantine_{each.name}": getattr(quarantine, each.name) for each in fields(quarantine)
+    }
+    values["quarantine"] = quarantine.mode
+    return {key: value for key, value in values.items() if key in {*KEYS, "note"}}
+
+
+def _shown(value: object) -> str:
+    match value:
+        case People():
+            return ", ".join(["*"] * value.everyone + sorted(value.users | value.groups)) or "none"
+        case timedelta():
+            return f"{value.total_seconds():.0f}"
+        case tuple():
+            return ", ".join(map(_shown, value)) or "none"
+        case frozenset():
+            return ", ".join(sorted(value)) or "none"
+        case bool() | None:
+            return str(value).lower()
+    return str(value)

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from bot.reload import Reloader
 from bot.settings import Settings, load_settings
+from bot.startup_checks import report_reload
 from tests.support.polling import wait_until
 from tests.support.settings import ENOUGH
 
@@ -54,7 +55,8 @@ class ReloadEnvironment:
         self.settings = self.load()
         reloader = Reloader(
             settings=self.settings, load=self.load, apply=self.apply, requested=self.requested,
-            on_result=lambda *, valid: self.results.append(valid), interval=0.02,
+            on_result=lambda *, valid: self.results.append(valid), report=report_reload,
+            interval=0.02,
         )  # fmt: skip
         with capture_logs() as logs:
             task = asyncio.create_task(reloader.run())
