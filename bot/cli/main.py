@@ -22,7 +22,7 @@ from bot.doctor.run import NO_SLACK, run_checks, settings_results, settings_risk
 from bot.log_config import configure_logging, redact
 from bot.settings import Settings, SettingsError, load_settings, warnings
 from bot.settings.load import missing_slack_variables
-from bot.settings.parsers import slash_command
+from bot.settings.model import slash_command
 from bot.settings.schema import json_schema
 from bot.slack.manifest import AddressError, manifest
 from bot.startup_checks import StartError

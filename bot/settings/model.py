@@ -36,6 +36,7 @@ SIGNING_SECRET = parsers.secret(
     ("xox|xapp-", "is a token: the Signing Secret is in Slack under Basic Information")
 )
 _HOST = re.compile(r"(?![0-9.]+\Z)\w([\w.-]*\w)?", re.ASCII)
+MAX_PORT = 65535
 #: The prefix of a secret by the Standard Webhooks convention.
 WEBHOOK_SECRET = "whsec_"  # noqa: S105 - a prefix
 STANDARD_SECRET = parsers.secret(
@@ -44,6 +45,18 @@ STANDARD_SECRET = parsers.secret(
         f"must begin with {WEBHOOK_SECRET}, with the base64 of the key behind it",
     )
 )
+#: As Slack takes them in a manifest.
+slash_command = parsers.matching(
+    r"/[a-z0-9_-]{1,31}",
+    "must be a slash and up to 31 of a-z, 0-9, - and _, such as /cancel-restore-eu",
+)
+LABEL = parsers.matching(
+    r"[^\x00-\x1f\x7f\u2028\u2029]{1,40}",
+    "must be one line of up to 40 characters, such as EU production",
+)
+LOG_LEVEL = parsers.one_of(("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), str.upper)
+LOG_FORMAT = parsers.one_of(("console", "json"))
+API_VERSION = parsers.one_of(tuple(ApiVersion), str)
 
 
 def slack_api_url(value: object) -> str:
@@ -133,9 +146,7 @@ def url_of_database(value: object) -> SecretStr:
         raise ValueError("has an @ in its user or password: write it as %40, and a % as %25")
     # The audit log of a database in memory would be lost with the process.
     is_in_memory = parts.host or parts.database == ":memory:"
-    is_usable = (
-        not is_in_memory if parts.drivername == "sqlite" else (parts.port or 0) <= parsers.MAX_PORT
-    )
+    is_usable = not is_in_memory if parts.drivername == "sqlite" else (parts.port or 0) <= MAX_PORT
     if not parts.database or not is_usable:
         raise ValueError("must name a file (sqlite:///path) or a database (postgresql://host/name)")
     if parts.drivername == "sqlite" and parts.query:
@@ -177,7 +188,7 @@ class AtlasSettings(Model):
         "host of the API, for Atlas for Government and gateways",
         default="https://cloud.mongodb.com",
     )
-    api_version: Annotated[ApiVersion, Parser(parsers.api_version)] = setting(
+    api_version: Annotated[ApiVersion, Parser(API_VERSION)] = setting(
         "`v2`, or `v1.0` for the older API, whose list of clusters may end on 2027-07-01",
         default=ApiVersion.V2,
     )
@@ -223,13 +234,13 @@ class Settings(Model):
         default=timedelta(seconds=15),
         alias="BOT_EVENTS_INTERVAL",
     )
-    command: Annotated[str, Parser(parsers.slash_command)] = setting(
+    command: Annotated[str, Parser(slash_command)] = setting(
         "the slash command of this deployment, where a workspace has several bots; "
         "`cancel-restore manifest --command` writes it",
         default="/cancel-restore",
         alias="BOT_COMMAND",
     )
-    label: Annotated[str | None, Parser(parsers.label)] = setting(
+    label: Annotated[str | None, Parser(LABEL)] = setting(
         "a word on every card, announcement and Home tab, such as `EU production`",
         alias="BOT_LABEL",
         shown="none",
@@ -243,15 +254,15 @@ class Settings(Model):
         alias="HOST",
     )
     #: 0 takes a free port.
-    port: Annotated[int, Parser(parsers.whole(0, parsers.MAX_PORT))] = setting(
+    port: Annotated[int, Parser(parsers.whole(0, MAX_PORT))] = setting(
         "its port", default=3000, alias="PORT"
     )
-    log_level: Annotated[str, Parser(parsers.log_level)] = setting(
+    log_level: Annotated[str, Parser(LOG_LEVEL)] = setting(
         "`DEBUG` (with what people type), `INFO`, `WARNING`, `ERROR` or `CRITICAL`",
         default="INFO",
         alias="LOG_LEVEL",
     )
-    log_format: Annotated[Literal["console", "json"] | None, Parser(parsers.log_format)] = setting(
+    log_format: Annotated[Literal["console", "json"] | None, Parser(LOG_FORMAT)] = setting(
         "`console` or `json`", alias="LOG_FORMAT", shown="by terminal"
     )
 

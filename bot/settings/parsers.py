@@ -14,13 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic import PlainValidator as Parser
 from pydantic_core import ErrorDetails
 
-from bot.atlas import ApiVersion
 from bot.cancellation.people import NO_ONE, People
 from bot.cancellation.quarantine import Mode
 
 StrT = TypeVar("StrT", bound=str)
 
-MAX_PORT = 65535
 MAX_SECONDS = 100 * 366 * 24 * 3600  #: a hundred years; larger values would overflow dates
 MAX_REMINDERS = 10  #: reminders of one request: each is a direct message to every approver
 MAX_NOTE = 200  #: characters
@@ -70,15 +68,6 @@ project_name = matching(
     "must be one word of up to 64 characters, without spaces and slashes, that is neither an id "
     "nor a word of the command, such as list or help",
 )
-#: As Slack takes them in a manifest.
-slash_command = matching(
-    r"/[a-z0-9_-]{1,31}",
-    "must be a slash and up to 31 of a-z, 0-9, - and _, such as /cancel-restore-eu",
-)
-label = matching(
-    r"[^\x00-\x1f\x7f\u2028\u2029]{1,40}",
-    "must be one line of up to 40 characters, such as EU production",
-)
 
 
 def one_of(
@@ -96,9 +85,6 @@ def one_of(
     return parse
 
 
-log_level = one_of(("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), str.upper)
-log_format = one_of(("console", "json"))
-api_version = one_of(tuple(ApiVersion), str)
 quarantine_mode = one_of(tuple(Mode))
 
 
