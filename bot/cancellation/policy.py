@@ -67,6 +67,12 @@ class Policy:
         return self.watch_channel is not None
 
     @property
+    def post_channels(self) -> dict[str, str]:
+        """The channels in which the bot posts unasked, by the rules that name them."""
+        named = {"audit_channel": self.audit_channel, "watch_channel": self.watch_channel}
+        return {rule: channel for rule, channel in named.items() if channel}
+
+    @property
     def first_approvers(self) -> People:
         """The approvers who are notified from the start."""
         return self.approvers - self.escalate_to

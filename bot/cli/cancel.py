@@ -194,7 +194,7 @@ class CancelCommand:
         return await self._follow(request)
 
     def _submission(self) -> Submission:
-        channel = self.policy.audit_channel or self.policy.watch_channel or ""
+        channel = next(iter(self.policy.post_channels.values()), "")
         return Submission(
             key=self.key,
             person=jobs.current_operator(),

@@ -118,8 +118,7 @@ def _ids_of(part: PolicyPart) -> Iterator[NamedId]:
     }
     ids: list[tuple[str, str, Iterable[str]]] = [
         ("channel", "channels", policy.channels),
-        ("channel", "audit_channel", filter(None, [policy.audit_channel])),
-        ("channel", "watch_channel", filter(None, [policy.watch_channel])),
+        *(("channel", rule, [channel]) for rule, channel in policy.post_channels.items()),
         *(("user", rule, named.users) for rule, named in people.items()),
         *(("group", rule, named.groups) for rule, named in people.items()),
     ]

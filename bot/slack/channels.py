@@ -101,7 +101,7 @@ def choose(
     the command, where that is another one.
     """
     # The settings name these channels, so they may be shared.
-    named = {policy.audit_channel, policy.watch_channel, *policy.channels}
+    named = {*policy.post_channels.values(), *policy.channels}
     channel, note = policy.audit_channel or asked_in, ""
     obstacle = partial(_obstacle, info, is_named=channel in named)
     if not (why := obstacle(f"<#{channel}>" if policy.audit_channel else THIS)):
@@ -318,6 +318,6 @@ def named_channels(projects: Projects) -> Collection[str]:
     """
     found: dict[str, None] = {}
     for policy in chain.from_iterable(project.policies.all for project in projects.all):
-        cards = [policy.audit_channel] if policy.audit_channel else sorted(policy.channels)
-        found |= dict.fromkeys(each for each in (policy.watch_channel, *cards) if each)
+        cards = () if policy.audit_channel else sorted(policy.channels)
+        found |= dict.fromkeys([*reversed(policy.post_channels.values()), *cards])
     return tuple(found)

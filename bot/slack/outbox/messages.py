@@ -90,8 +90,8 @@ class MessageBuilder:
         policy = self.policy(post)
         if policy is None or reaches(request) or request.moved_because:
             return None
-        channels = (policy.audit_channel, policy.watch_channel)
-        return next((each for each in channels if each and each != request.channel), None)
+        channels = policy.post_channels.values()
+        return next((each for each in channels if each != request.channel), None)
 
     def direct_reply(self, post: RequestPost) -> Message:
         """Build a reply as a direct message to the requester."""
