@@ -290,21 +290,13 @@ def is_download(read: RestoreJob) -> bool:
     return read.delivery_type == DeliveryType.DOWNLOAD
 
 
-def events_to_record(
-    job: Job, recorded: Collection[str], *, was_cancelled: bool
-) -> Iterator[tuple[EventName, Mapping[str, Any]]]:
-    """Yield the events that are true of an announced job and not `recorded`, with their details.
+def events_of(job: Job, *, was_cancelled: bool) -> Iterator[tuple[EventName, Mapping[str, Any]]]:
+    """Yield the events that are true of an announced job, with their details.
 
     A restore into another project has one event.
 
     `was_cancelled` is whether a DELETE of the bot may have ended it: then it may read failed too.
     """
-    for name, detail in _true_of(job, was_cancelled=was_cancelled):
-        if name not in recorded:
-            yield name, detail
-
-
-def _true_of(job: Job, *, was_cancelled: bool) -> Iterator[tuple[EventName, dict[str, Any]]]:
     started = job.ref.started_at.isoformat()
     if job.shown and job.is_new_restore:
         project, _, cluster = (job.shown.target or "").partition("/")

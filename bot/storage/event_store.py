@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from bot.atlas import JobRef, JobState
 from bot.cancellation.events import JOB_PREFIX, Event, EventName, Recorded
-from bot.cancellation.job import Job, events_to_record
+from bot.cancellation.job import Job, events_of
 from bot.cancellation.lifecycle import JOB_FIELDS
 from bot.cancellation.people import ActingPerson
 from bot.storage import queries
@@ -44,8 +44,9 @@ def record_download(uow: UnitOfWork, job: Job) -> None:
     has_failed = job.state is JobState.FAILED
     was_cancelled = has_failed and uow.execute(_MAY_HAVE_CANCELLED, asdict(job.ref)).scalar_one()
     recorded = events_about(uow, job.ref.job_id)
-    for name, detail in events_to_record(job, recorded, was_cancelled=was_cancelled):
-        record_about_job(uow, job.ref, name, detail)
+    for name, detail in events_of(job, was_cancelled=was_cancelled):
+        if name not in recorded:
+            record_about_job(uow, job.ref, name, detail)
 
 
 def events_about(uow: UnitOfWork, job_id: str) -> list[str]:
