@@ -19,7 +19,7 @@ from bot.cancellation.people import Person
 from bot.doctor.slack import warn_about_ids
 from bot.leader_loops import LeaderLoops
 from bot.reload import Reloader
-from bot.services.sweeper import DirectMessages
+from bot.services.sweeper import Notifier
 from bot.settings import Settings, load_settings
 from bot.slack.bolt_app import App
 from bot.slack.channels import ChannelStatus
@@ -125,8 +125,8 @@ class Bot:
         # A separate client: calls of dialogs that hang do not delay the check before a DELETE.
         directory = Directory(self._open_slack_client(), identity, limits=self._services.limits)
         self._directory = directory
-        direct = self._leading.direct_messages(directory)
-        channels = self._start_outbox(links, direct)
+        notifier = self._leading.notifier(directory)
+        channels = self._start_outbox(links, notifier)
         self._follow_projects(names)
         self._services.organizations.on_change = partial(self._follow_projects, names)
         organizations, retry = self._services.organizations, self._timings.organization_retry
@@ -145,7 +145,7 @@ class Bot:
         async def slack_answers() -> bool:
             return receiver.problem is None and await answers(client)
 
-        with_slack = self._leading.with_slack(directory, slack_answers, channels, direct)
+        with_slack = self._leading.with_slack(directory, slack_answers, channels, notifier)
         for name, loop in with_slack.items():
             self._start_loop(loop, name, leading=True)
         if not self.settings.socket_mode:
@@ -240,12 +240,12 @@ class Bot:
             self._start_loop(loop, name, leading=True)
         return self._start_loop(partial(load_project_names, self._services.projects), "projects")
 
-    def _start_outbox(self, links: Links, direct: DirectMessages) -> ChannelStatus:
+    def _start_outbox(self, links: Links, notifier: Notifier) -> ChannelStatus:
         # A separate client: calls of dialogs that hang do not delay the outcomes.
         client = self._open_slack_client()
         self._channels = channels = self._leading.channels(client, links.identity)
         self._start_loop(channels.run, "channels")
-        self._outbox = outbox = self._leading.build_outbox(client, links, channels, direct)
+        self._outbox = outbox = self._leading.build_outbox(client, links, channels, notifier)
         task = self._supervise(self._leader.loop(outbox.run), "outbox")
         self._on_shutdown(
             lambda seconds: outbox.stop(task, seconds), self._timings.outbox_stop_timeout

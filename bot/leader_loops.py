@@ -14,13 +14,7 @@ from bot.services.jobs import FeedMonitor
 from bot.services.leader import Leader
 from bot.services.projects import Project, Projects
 from bot.services.quarantine import KeptDownloads, Quarantine
-from bot.services.sweeper import (
-    DirectMessages,
-    Notifier,
-    StarterQuestions,
-    Sweeper,
-    nobody_to_reach,
-)
+from bot.services.sweeper import Notifier, StarterQuestions, Sweeper, nobody_to_reach
 from bot.services.watch import Watcher
 from bot.slack.channels import Channels, ChannelStatus, named_channels
 from bot.slack.client import Identity, Links
@@ -98,9 +92,9 @@ class LeaderLoops:
             "old posts": partial(repeat, delete_posts, DELETION_INTERVAL, "posts not deleted"),
         }
 
-    def direct_messages(self, directory: Directory) -> DirectMessages:
+    def notifier(self, directory: Directory) -> Notifier:
         core = self._core
-        return DirectMessages(self._notices, core.projects, directory.candidates, core.on_change)
+        return Notifier(self._notices, core.projects, directory.candidates, core.on_change)
 
     def channels(self, client: AsyncWebClient, identity: Identity) -> ChannelStatus:
         return ChannelStatus(
@@ -112,7 +106,7 @@ class LeaderLoops:
         )
 
     def build_outbox(
-        self, client: AsyncWebClient, links: Links, channels: ChannelStatus, direct: DirectMessages
+        self, client: AsyncWebClient, links: Links, channels: ChannelStatus, notifier: Notifier
     ) -> Outbox:
         metrics, clock = self._core.metrics, self._core.clock
         return Outbox(
@@ -125,7 +119,7 @@ class LeaderLoops:
             on_answer=channels.record_answer,
             takes_posts=channels.takes_posts,
             limits=self._core.limits,
-            send_directly=direct.send,
+            send_directly=notifier.send,
             on_announced=lambda job: metrics.observe_detection(
                 (clock() - job.ref.started_at).total_seconds()
             ),
@@ -137,12 +131,11 @@ class LeaderLoops:
         directory: Directory,
         slack_answers: Callable[[], Awaitable[bool]],
         channels: ChannelStatus,
-        direct: DirectMessages,
+        notifier: Notifier,
     ) -> Mapping[str, Loop]:
         """Return the loops that ask Slack, by their names."""
         core, projects = self._core, self._core.projects
         interval = core.timings.quarantine_interval
-        notifier = Notifier(self._notices, projects, directory.candidates, core.on_change)
         # Ends quarantines also of projects where it was switched off.
         quarantine = Quarantine(
             self._quarantine,
@@ -151,7 +144,7 @@ class LeaderLoops:
             core.runner,
             slack_answers=slack_answers,
             takes_posts=channels.takes_posts,
-            copy_card=direct.copy_card,
+            copy_card=notifier.copy_card,
             on_change=core.on_change,
         )
         keeps = KeptDownloads(

@@ -60,7 +60,11 @@ class Sweeper:
 
 @dataclass(eq=False)
 class Notifier:
-    """Tells approvers: the card as a direct message, reminders, escalation."""
+    """Tells approvers: the card as a direct message, reminders, escalation.
+
+    Also what no channel takes: then it raises `StorageError`, and `RightsNotChecked` where Slack
+    cannot say who is in a group, and it is not urgent.
+    """
 
     store: NoticeStore
     projects: Projects
@@ -96,19 +100,6 @@ class Notifier:
             if planned and self.store.now() < planned + PEOPLE_TIMEOUT:
                 raise
             return ()
-
-
-@dataclass(frozen=True, slots=True)
-class DirectMessages:
-    """Reaches approvers where a channel takes no posts, or there is none; raises `StorageError`.
-
-    `RightsNotChecked` is raised where Slack cannot say who is in a group, and it is not urgent.
-    """
-
-    store: NoticeStore
-    projects: Projects
-    find: FindPeople
-    on_change: Callable[[], None]
 
     async def send(self, post: Post) -> None:
         """Send approvers what no channel takes, if no person waits for it."""

@@ -22,7 +22,7 @@ from bot.services.quarantine import KeptDownloads, Quarantine
 from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
-from bot.services.sweeper import DirectMessages, StarterQuestions
+from bot.services.sweeper import Notifier, StarterQuestions
 from bot.storage.history import History
 from bot.storage.lease_store import LeaseStore
 from bot.storage.notice_store import NoticeStore
@@ -199,7 +199,7 @@ class QuarantineEnv:
     atlas: CancellingAtlas = field(init=False)
     projects: Projects = field(init=False)
     requests: RequestStore = field(init=False)
-    direct: DirectMessages = field(init=False)
+    direct: Notifier = field(init=False)
     replicas: list[Replica] = field(init=False)
     _outbox: OutboxStore = field(init=False)
 
@@ -212,7 +212,7 @@ class QuarantineEnv:
         self.requests = RequestStore(self.database, self.clock, on_answer=self.questions.append)
         self._outbox = OutboxStore(self.database, self.clock)
         notices = NoticeStore(self.database, self.clock)
-        self.direct = DirectMessages(notices, self.projects, self._find, lambda: None)
+        self.direct = Notifier(notices, self.projects, self._find, lambda: None)
         self.replicas = [Replica(self, "one")]
 
     async def slack_answers(self) -> bool:
