@@ -92,7 +92,8 @@ def request_in(body: Mapping[str, Any]) -> str | None:
     """Return the id of the request that a payload is about, or that its dialog may become."""
     action = _action(body)
     is_decision = action.get("action_id") in CARD_ACTIONS
-    metadata = decode_metadata(body.get("view") or {})
+    view = body.get("view")
+    metadata = decode_metadata(view) if isinstance(view, dict) else {}
     found = action.get("value") if is_decision else metadata.get(REQUEST_KEY)
     return found if isinstance(found, str) and is_request_id(found) else None
 
@@ -104,8 +105,9 @@ def may_begin(body: Mapping[str, Any]) -> bool:
 
 
 def _action(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the clicked action; the receivers have validated the payload's types."""
-    return next(iter(body.get("actions") or ()), {})
+    """Return the clicked action, which the receivers have checked; empty without one."""
+    actions = body.get("actions") if body.get("type") == "block_actions" else None
+    return next(iter(actions or ()), {})
 
 
 #: What a picker of another version offers: Slack shows the text, which an empty list has not.

@@ -132,4 +132,4 @@ def read_object(text: str | bytes) -> dict[str, Any]:
 
 
 def _part(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    return body.get(name) or {}
+    return part if isinstance(part := body.get(name), dict) else {}

@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, NotRequired
+from typing import Any
 
-from pydantic import Field, TypeAdapter
-from typing_extensions import TypedDict
+from pydantic import TypeAdapter
 
 from bot.atlas import JobRef, JobState, RestoreJob, created_at, is_cluster_name, is_object_id
 from bot.cancellation.lifecycle import JobFingerprint
@@ -180,27 +179,6 @@ TITLES = {
 }
 
 
-class _Text(TypedDict):
-    text: str
-
-
-class _Option(TypedDict):
-    text: _Text
-    value: Annotated[str, Field(min_length=1, max_length=150)]  # Slack's limit
-    description: NotRequired[_Text | None]
-
-
-class _List(TypedDict, total=False):
-    options: list[_Option] | None
-
-
-class _Element(_List, total=False):
-    option_groups: list[_List] | None
-
-
-_ELEMENT = TypeAdapter(_Element)
-
-
 def project_picker(projects: Sequence[Project], selected: str | None) -> Block:
     options = [_option(project.name, project.id) for project in projects]
     return _picker(ids.PROJECT, options, selected)
@@ -219,30 +197,17 @@ def job_picker(jobs: Iterable[tuple[JobRef, RestoreJob]], now: datetime) -> Bloc
 
 
 def read_pickers(view: Mapping[str, Any], state: DialogState, last: str) -> list[Block]:
-    """Build the pickers of a view up to `last` again, with the selections of the state.
-
-    Of the view they have the options only. Raises `UnreadableDialog`.
-    """
+    """Return the pickers of a view up to `last`, with the selections of the state."""
     blocks = {block.get("block_id"): block for block in view.get("blocks") or ()}
-    existing = [each for each in PICKERS[: PICKERS.index(last) + 1] if each in blocks]
     job = job_value(state.ref) if state.ref else None
     selected = {ids.PROJECT: state.project_id, ids.CLUSTER: state.cluster, ids.JOB: job}
-    return [_picker(each, _read_options(blocks[each]), selected[each]) for each in existing]
+    existing = [each for each in PICKERS[: PICKERS.index(last) + 1] if each in blocks]
+    return [_picker(each, _options(blocks[each]["element"]), selected[each]) for each in existing]
 
 
-def _read_options(block: Block) -> list[Block]:
-    try:
-        element = _ELEMENT.validate_python(block.get("element"), strict=True)
-    except ValueError as error:
-        raise UnreadableDialog from error
-    lists = (element, *(element.get("option_groups") or ()))
-    options = {each["value"]: each for one in lists for each in one.get("options") or ()}
-    if not options:
-        raise UnreadableDialog
-    return [
-        _option(each["text"]["text"], value, (each.get("description") or {"text": ""})["text"])
-        for value, each in options.items()
-    ]
+def _options(element: Block) -> list[Block]:
+    lists = element.get("option_groups") or [element]
+    return [option for each in lists for option in each["options"]]
 
 
 def _picker(block_id: str, options: list[Block], selected: str | None = None) -> Block:

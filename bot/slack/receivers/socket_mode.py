@@ -15,12 +15,7 @@ from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.blockkit import private
-from bot.slack.receivers.connections import (
-    Connection,
-    ConnectionKeeper,
-    ReconnectPlan,
-    connect,
-)
+from bot.slack.receivers.connections import Connection, ConnectionKeeper, ReconnectPlan, connect
 from bot.slack.receivers.payloads import NOT_RUNNING, Dispatch, InvalidPayload, read_payload
 from bot.tasks import BackgroundTasks, cancel_and_wait
 from bot.timings import DEFAULT_TIMINGS, Timings

@@ -42,12 +42,9 @@ async def test_malformed_interaction_is_refused_and_the_next_one_answered(start:
 
 
 @pytest.mark.parametrize("start", ["socket"], indirect=True)
-@pytest.mark.parametrize("change", [{"text": 7}, {"user_id": None}, {"team_id": ["T1"]}])
-async def test_malformed_command_over_socket_mode_is_answered(
-    start: Start, change: dict[str, Any]
-) -> None:
+async def test_malformed_command_over_socket_mode_is_answered(start: Start) -> None:
     async with start() as slack:
-        ack = await slack.sockets.send("slash_commands", command(slack, **change))
+        ack = await slack.sockets.send("slash_commands", command(slack, user_id=None))
 
         assert ack.body == private(UNREADABLE)
 

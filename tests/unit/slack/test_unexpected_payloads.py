@@ -14,29 +14,6 @@ from tests.unit.slack.harness import BoltHarness
 USER = {"id": "U0RINA", "team_id": HOME}
 
 
-@pytest.mark.parametrize(
-    "option",
-    [
-        {"text": {"type": "plain_text", "text": "prod-eu"}},
-        {"text": {"type": "plain_text", "text": "prod-eu"}, "value": "x" * 200},
-        {"text": {"type": "plain_text"}, "value": "prod-eu"},
-        None,
-    ],
-)
-async def test_picker_with_a_malformed_option_is_answered_and_not_sent_back(
-    bolt: BoltHarness, option: dict[str, Any] | None
-) -> None:
-    await bolt.send(payloads.command("prod-eu"))
-    view = bolt.slack.views["V1"]
-    cluster = next(each for each in view["blocks"] if each.get("block_id") == ids.CLUSTER)
-    cluster["element"]["options"] = [option] if option else []
-    updates = len(bolt.slack.called("views.update"))
-    await bolt.send(payloads.view_click(ids.TRY_AGAIN, view))
-
-    assert "another version" in bolt.slack.called("chat.postMessage")[0]["text"]
-    assert len(bolt.slack.called("views.update")) == updates
-
-
 @pytest.mark.parametrize("start", ["9" * 5000, "١٢٣", "²", "-1", ""])
 async def test_more_button_with_an_invalid_start_is_answered(bolt: BoltHarness, start: str) -> None:
     await bolt.send(payloads.click(ids.MORE, start))

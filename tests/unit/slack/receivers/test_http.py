@@ -38,7 +38,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "message_action": {"user": USER, "message": {"ts": "1.2"}, "callback_id": "s"},
     "shortcut": {"user": USER, "callback_id": "s"},
 }
-NO_EVENT = "The body has a missing or invalid event."
+NO_EVENT = "The body has a missing or invalid event.type."
 SURROGATES = "The body has unpaired surrogates."
 ODD: list[object] = [None, 1, "x", "", [], [1], [None], {}, {"id": 1}, {"id": None}, [{}]]
 
