@@ -57,12 +57,11 @@ class Authentication:
     result: CheckResult
     date: datetime | None  #: the server's time
     identity: Identity | None = None  #: None unless Slack accepts the token of a bot
-    scopes: frozenset[str] | None = None  #: the granted ones; None without the header
     app: str = ""  #: the id of the app (`A…`); empty when it cannot be read
 
 
 async def authenticate(client: AsyncWebClient) -> Authentication:
-    """Check the bot token, and read the bot's identity, scopes and app."""
+    """Check the bot token, and read the bot's identity and app."""
     try:
         answer = await client.auth_test()
     except CALL_ERRORS as error:
@@ -73,13 +72,11 @@ async def authenticate(client: AsyncWebClient) -> Authentication:
     if not answer.get("bot_id"):
         message = "Slack accepts it, but it is not a bot's token"
         return Authentication(result=BOT_TOKEN.problem(message, COPY_BOT), date=date)
-    scopes = str(answer.headers.get("x-oauth-scopes", ""))
     message = f"accepted: the bot is @{answer.get('user')} in the workspace {answer.get('team')}"
     return Authentication(
         result=BOT_TOKEN.ok(message),
         date=date,
         identity=Identity.of(answer),
-        scopes=frozenset(scopes.replace(",", " ").split()) or None,
         app=await _app_of(client, str(answer["bot_id"])),
     )
 
@@ -101,9 +98,9 @@ async def _app_of(client: AsyncWebClient, bot: str) -> str:
     return str((answer.get("bot") or {}).get("app_id") or "")
 
 
-def check_scopes(scopes: frozenset[str] | None, used: frozenset[str]) -> list[CheckResult]:
+def check_scopes(scopes: frozenset[str], used: frozenset[str]) -> list[CheckResult]:
     """Compare the granted scopes; `used` are the optional scopes that the settings need."""
-    if scopes is None:
+    if not scopes:
         return [SCOPE.unchecked("Slack's response does not contain the scopes of the token")]
     found = []
     for scope, why in SCOPES.items():
@@ -169,7 +166,7 @@ async def check_slack(settings: Settings, now: Callable[[], datetime]) -> list[C
             within(BLOCKS, _check_blocks(client, settings, identity)),
         )
     needed = needed_scopes(settings)
-    scopes = check_scopes(bot.scopes, needed) if bot.identity else [SCOPE.unchecked(LOCKED)]
+    scopes = check_scopes(identity.scopes, needed) if identity else [SCOPE.unchecked(LOCKED)]
     clock = compare_clock("Slack", here, bot.date)
     return [bot.result, *scopes, *transport, *ids, *blocks, clock]
 
@@ -198,7 +195,8 @@ async def warn_about_ids(settings: Settings, directory: Directory) -> None:
     quarantined = any(
         policy.quarantine.is_on for each in settings.policy_holders for policy in each.policies.all
     )
-    if quarantined and directory.identity.reads_emails is False:
+    scopes = directory.identity.scopes
+    if quarantined and scopes and EMAILS not in scopes:
         log.warning("scope missing", scope=EMAILS, why=OPTIONAL_SCOPES[EMAILS], what_to_do=GRANT)
     planned = [each for each in planned_checks(settings) if each[0].check != "direct_messages"]
     for found in await run_id_checks(directory, planned):

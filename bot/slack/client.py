@@ -92,22 +92,26 @@ class Identity:
     bot: str | None = None  # the bot's id (`B…`)
     enterprise: str | None = None  # the workspace's organization (`E…`), on Enterprise Grid only
     url: str = ""  # the workspace's address, the base of links to messages
-    posts_anywhere: bool = False  # also in public channels that it has not joined
-    reads_emails: bool | None = None  # None if Slack does not say whether the bot may
+    scopes: frozenset[str] = frozenset()  # of the bot token; empty where Slack does not name them
 
     @classmethod
     def of(cls, answer: AsyncSlackResponse) -> "Identity":
         """Read the answer of `auth.test` and its header `x-oauth-scopes`."""
-        granted = str(answer.headers.get("x-oauth-scopes", "")).replace(",", " ").split()
         return cls(
             team=str(answer["team_id"]),
             user=str(answer["user_id"]),
             bot=answer.get("bot_id"),
             enterprise=answer.get("enterprise_id"),
             url=str(answer.get("url") or ""),
-            posts_anywhere="chat:write.public" in granted,
-            reads_emails="users:read.email" in granted if granted else None,
+            scopes=frozenset(
+                str(answer.headers.get("x-oauth-scopes", "")).replace(",", " ").split()
+            ),
         )
+
+    @property
+    def posts_anywhere(self) -> bool:
+        """Whether the bot may post also in public channels that it has not joined."""
+        return "chat:write.public" in self.scopes
 
     @property
     def homes(self) -> frozenset[str]:

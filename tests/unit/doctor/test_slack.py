@@ -48,7 +48,7 @@ def test_unneeded_scopes_are_a_warning() -> None:
 
 
 def test_missing_scope_header_leaves_scopes_unchecked() -> None:
-    assert [found.level for found in check_scopes(None, USED)] == [Level.UNCHECKED]
+    assert [found.level for found in check_scopes(frozenset(), USED)] == [Level.UNCHECKED]
 
 
 def identified(**answer: object) -> FakeSlack:
@@ -66,7 +66,7 @@ async def test_app_id_and_scopes_of_the_bot_are_read() -> None:
 
     assert bot.identity
     assert bot.app == "A0BOT"
-    assert bot.scopes == frozenset({"commands", "chat:write"})
+    assert bot.identity.scopes == frozenset({"commands", "chat:write"})
 
 
 async def test_user_token_as_bot_token_is_a_problem() -> None:
