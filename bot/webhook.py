@@ -174,7 +174,9 @@ class WebhookWorker:
     async def _try(self, event: Recorded) -> None:
         request = event.request
         try:
-            problem = await self._post(event)
+            problem = await self.client.post(cloud_event(event))
+            if problem is None:
+                await self.store.mark_posted(event)
         except CancellationError as error:  # sent, but not marked
             problem = str(error)
         except Exception as error:
@@ -187,12 +189,6 @@ class WebhookWorker:
             self._pause(event, problem)
         else:
             self._resume(request)
-
-    async def _post(self, event: Recorded) -> str | None:
-        problem = await self.client.post(cloud_event(event))
-        if problem is None:
-            await self.store.mark_posted(event)
-        return problem
 
     def _pause(self, event: Recorded, problem: str) -> None:
         """Pause the request of an event that was not taken."""

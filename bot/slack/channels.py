@@ -15,16 +15,9 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import are_reached_directly
 from bot.services.projects import Projects
+from bot.slack import errors
 from bot.slack.client import Identity
-from bot.slack.errors import (
-    CALL_ERRORS,
-    CallLimits,
-    CannotPost,
-    RateLimited,
-    SlackError,
-    SlackRejected,
-    translate_error,
-)
+from bot.slack.errors import SlackError
 from bot.tasks import AsyncCache, log_errors, wait_up_to
 from bot.timings import Timings
 
@@ -159,11 +152,11 @@ class Channels:
     identity: Identity
     clock: Callable[[], float] = time.monotonic
     max_age: float = MAX_AGE
-    limits: CallLimits | None = None  #: those of the process
+    limits: errors.CallLimits | None = None  #: those of the process
 
     def __post_init__(self) -> None:
         self._infos = AsyncCache(self._read, self.clock)
-        self._call = (self.limits or CallLimits(self.clock)).call
+        self._call = (self.limits or errors.CallLimits(self.clock)).call
 
     async def info(self, channel: str) -> ChannelInfo:
         """Return what is known about a channel; without an answer it is unknown, not an error."""
@@ -175,8 +168,8 @@ class Channels:
             info = await look_up()
             # The bot may have been invited since.
             return info if info.can_post else await look_up(since=began)
-        except (*CALL_ERRORS, RateLimited) as error:
-            code = translate_error(error).code
+        except (*errors.CALL_ERRORS, errors.RateLimited) as error:
+            code = errors.translate_error(error).code
         if code in ABSENT:
             return ChannelInfo(can_post=False, why="it is not a member")
         if code == "missing_scope":
@@ -208,12 +201,6 @@ def read_channel(channel: Mapping[str, Any], *, posts_anywhere: bool = False) ->
     return ChannelInfo(can_post=False, is_shared=shared, why="it is not a member")
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    why: str
-    is_described: bool  #: whether `conversations.info` shows it, and so its end; else a post does
-
-
 @dataclass(eq=False)
 class ChannelStatus:
     """What this process knows of the channels; without a refusal a channel takes posts."""
@@ -229,7 +216,9 @@ class ChannelStatus:
     monotonic: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
-        self._refusals: dict[str, Refusal] = {}
+        self._refusals: dict[str, str] = {}  # why, by channel
+        # Of these `conversations.info` shows the refusal, and so its end; else a post does.
+        self._described: set[str] = set()
         self._read_at: dict[str, float] = {}
         self._wakeup = asyncio.Event()
 
@@ -257,24 +246,22 @@ class ChannelStatus:
             info = await self.read(channel)
             self._read_at[channel] = self.monotonic()
             if info.can_post is False:
-                self._refuse(channel, Refusal(info.why, is_described=True))
-            elif info.can_post and self._refusals.get(channel, NO_REFUSAL).is_described:
+                self._refuse(channel, info.why)
+                self._described.add(channel)
+            elif info.can_post and channel in self._described:
                 self._accept(channel)
         return self.refuses(channel) is None
 
     def refuses(self, channel: str) -> str | None:
         """Return why the bot cannot post in a channel; None where it can, or that is unknown."""
-        refusal = self._refusals.get(channel)
-        return refusal.why if refusal else None
+        return self._refusals.get(channel)
 
     def record_answer(self, channel: str, error: SlackError | None, *, is_reply: bool) -> None:
         """Take Slack's answer to a post; a reply may be refused because of its thread."""
         if error is None:
             self._accept(channel)
         elif _is_of_channel(channel, error, is_reply=is_reply):
-            why = WHY.get(error.code, f"Slack answered {error.code}")
-            known = self._refusals.get(channel, NO_REFUSAL)
-            self._refuse(channel, Refusal(why, known.is_described))
+            self._refuse(channel, WHY.get(error.code, f"Slack answered {error.code}"))
         self._report()
 
     def problem(self) -> str | None:
@@ -286,27 +273,25 @@ class ChannelStatus:
         ]
         return " ".join(sentences) or None
 
-    def _refuse(self, channel: str, refusal: Refusal) -> None:
+    def _refuse(self, channel: str, why: str) -> None:
         if channel not in self._refusals:
             so = self.consequence(channel)
-            log.error("channel takes no posts", channel=channel, why=refusal.why, consequence=so)
+            log.error("channel takes no posts", channel=channel, why=why, consequence=so)
             self._wakeup.set()
-        self._refusals[channel] = refusal
+        self._refusals[channel] = why
 
     def _accept(self, channel: str) -> None:
-        if self._refusals.pop(channel, None):
+        self._described.discard(channel)
+        if self._refusals.pop(channel, None) is not None:
             log.info("channel takes posts again", channel=channel)
 
     def _report(self) -> None:
         self.report({channel: self.refuses(channel) is None for channel in self.named()})
 
 
-NO_REFUSAL = Refusal("", is_described=False)
-
-
 def _is_of_channel(channel: str, error: SlackError, *, is_reply: bool) -> bool:
     """Whether Slack refuses the channel, not the thread or the person."""
-    if is_direct(channel) or not isinstance(error, (CannotPost, SlackRejected)):
+    if is_direct(channel) or not isinstance(error, (errors.CannotPost, errors.SlackRejected)):
         return False
     return error.code in WHY or not is_reply
 

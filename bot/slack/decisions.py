@@ -7,12 +7,6 @@ from typing import Any, TypeVar
 
 from bot.cancellation import errors
 from bot.cancellation import policy as rules
-from bot.cancellation.errors import (
-    CancellationError,
-    MaybeRecorded,
-    RightsNotChecked,
-    StoppedWaiting,
-)
 from bot.cancellation.job import StarterAnswer
 from bot.cancellation.lifecycle import UNDECIDED, Request, State
 from bot.cancellation.people import ActingPerson
@@ -123,7 +117,7 @@ async def decide_when_possible(
     decide: Callable[[], Awaitable[T]],
     deps: Dependencies,
     by: Interaction,
-    error: CancellationError | None = None,
+    error: errors.CancellationError | None = None,
 ) -> T:
     """Decide once Slack says who may do it, and say that the decision waits for that.
 
@@ -141,13 +135,13 @@ async def decide_when_possible(
             if error:
                 await deps.sleep(RETRY_PAUSE)
         except asyncio.CancelledError as stopped:
-            raise StoppedWaiting from stopped
+            raise errors.StoppedWaiting from stopped
         if error and now() > until - LONGEST_TRY:
             break
         try:
             return await decide()
-        except RightsNotChecked as again:
+        except errors.RightsNotChecked as again:
             error = again
         except asyncio.CancelledError as stopped:
-            raise MaybeRecorded from stopped
+            raise errors.MaybeRecorded from stopped
     raise error

@@ -298,10 +298,8 @@ def sentence_for(error: Exception, links: Links | None = None) -> str:
         case errors.NotTheRequester(requester=requester):
             hint = f"That is {mrkdwn.person(requester)}."
         case errors.NotAllowed(ask=ask) if ask not in {None, NO_ONE}:
-            who, is_one = (
-                mrkdwn.people(ask),
-                len(ask.users) == 1 and not (ask.groups or ask.everyone),
-            )
+            who = mrkdwn.people(ask)
+            is_one = len(ask.users) == 1 and not (ask.groups or ask.everyone)
             hint = f"This may be done by {who}: please ask one of them."
             hint = f"Please ask {who}, who may do this." if is_one else hint
         case _:

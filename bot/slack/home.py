@@ -63,10 +63,10 @@ def republish(deps: Dependencies, body: Mapping[str, Any]) -> None:
     deps.background.start(tab.publish(published=True), "home")
 
 
+@dataclass(frozen=True, slots=True)
 class HomeTab:
-    def __init__(self, deps: Dependencies, actor: Actor) -> None:
-        self._deps = deps
-        self._actor = actor
+    _deps: Dependencies
+    _actor: Actor
 
     async def publish(self, *, published: bool) -> None:
         """Publish the tab: first without the jobs, unless it was `published` before."""
@@ -239,6 +239,7 @@ class RequestParts:
         """Show the requests that the viewer may approve."""
         shown: list[Block] = []
         requests = [r for r in requests if not waits_after_end(r, self.known.get(r.ref))]
+
         for each in requests[:MAX_WAITING]:
             until = mrkdwn.date(each.expires_at)
             asked = f"*Cancellation asked by* {mrkdwn.person(each.requester)}; decide until {until}"

@@ -120,10 +120,8 @@ def _name(starter: Starter, style: Style = mrkdwn) -> str:
 
 def notice(ref: JobRef, project_name: str, job: Job, now: datetime) -> str:
     """Name a download, its starter and the time that is left, within the text of a notification."""
-    by, where = (
-        job.started_by,
-        f"{mrkdwn.code(ref.cluster_name)} in {mrkdwn.one_line(project_name)}",
-    )
+    by = job.started_by
+    where = f"{mrkdwn.code(ref.cluster_name)} in {mrkdwn.one_line(project_name)}"
     starter = f"started by {who(by)}"
     if by.starter is None:
         starter = f"starter {_WITHOUT_STARTER[by.knowledge].partition(':')[0]}"

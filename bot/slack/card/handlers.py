@@ -108,9 +108,7 @@ class Click:
         await self._deps.replies.send(self._by, message)
         if isinstance(error, errors.StateConflict):
             await self._update_clicked()
-        elif not isinstance(
-            error, errors.StorageError
-        ):  # else the database failed, or the bot stops
+        elif not isinstance(error, errors.StorageError):  # else the request cannot be read now
             await self._replace_second_card()
 
     async def _update_clicked(self) -> None:

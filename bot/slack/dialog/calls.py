@@ -9,17 +9,10 @@ from typing import Any, Self
 import structlog
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
+from bot.slack import errors
 from bot.slack.blockkit import View, private
 from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views
-from bot.slack.errors import (
-    CALL_ERRORS,
-    DialogExpired,
-    SlackError,
-    SlackUnavailable,
-    sentence_for,
-    translate_error,
-)
 from bot.slack.payloads import Interaction
 from bot.slack.plain_text import as_text
 
@@ -58,34 +51,34 @@ class Dialog:
         """Open the dialog; return whether it is open, and notify the person if it is not."""
         try:
             await self._open(view)
-        except SlackError as error:
+        except errors.SlackError as error:
             if error.code in TRIGGER_USED:
                 log.info("dialog is open already", code=error.code)
             else:
                 log.warning("dialog could not be opened", error=error.sentence)
-                await self._reply(sentence_for(error), view)
+                await self._reply(errors.sentence_for(error), view)
             return False
         log.info("dialog opened", view=self.view_id)
         return True
 
     async def _open(self, view: View) -> None:
         if not self.by.trigger_id:
-            raise DialogExpired  # Slack would report an invalid argument
+            raise errors.DialogExpired  # Slack would report an invalid argument
         client, named = self.deps.client, view | {"external_id": secrets.token_hex()}
         try:
             opened = await client.views_open(trigger_id=self.by.trigger_id, view=named)
-        except CALL_ERRORS as error:
-            if type(meaning := translate_error(error)) is not SlackUnavailable:
+        except errors.CALL_ERRORS as error:
+            if type(meaning := errors.translate_error(error)) is not errors.SlackUnavailable:
                 raise meaning from error
             opened = await self._find(named, meaning)
         self._keep(opened)
         self.deps.dialogs[self.view_id] = self
 
-    async def _find(self, named: View, lost: SlackError) -> AsyncSlackResponse:
+    async def _find(self, named: View, lost: errors.SlackError) -> AsyncSlackResponse:
         """Find by its external id a dialog that may be open; raise `lost` if it is not."""
         try:
             return await self.deps.client.views_update(external_id=named["external_id"], view=named)
-        except CALL_ERRORS as error:
+        except errors.CALL_ERRORS as error:
             raise lost from error
 
     def _keep(self, answer: AsyncSlackResponse) -> None:
@@ -99,11 +92,11 @@ class Dialog:
             return await self.open(view)
         try:
             await self._update(view)
-        except DialogExpired as error:
+        except errors.DialogExpired as error:
             log.info("dialog was closed or changed before", view=self.view_id, code=error.code)
-        except SlackUnavailable as error:
-            await self._reply(sentence_for(error), view)
-        except SlackError as error:
+        except errors.SlackUnavailable as error:
+            await self._reply(errors.sentence_for(error), view)
+        except errors.SlackError as error:
             log.error("dialog could not be updated", view=self.view_id, error=error.sentence)  # noqa: TRY400 - no bug
             await self._show_refused(view, error)
         return True
@@ -113,12 +106,12 @@ class Dialog:
         while self.deps.dialogs.get(self.view_id) is self:
             try:
                 answer = await self._call_update(view)
-            except DialogExpired as error:
+            except errors.DialogExpired as error:
                 if self.is_own or not self.hash or error.code != VIEW_REPLACED:
                     raise
                 # By an earlier interaction, or by this update itself, whose answer was lost.
                 self.hash = None
-            except SlackUnavailable as error:
+            except errors.SlackUnavailable as error:
                 if (pause := next(pauses, None)) is None:
                     raise
                 await self.deps.sleep(max(pause, error.seconds))
@@ -130,15 +123,15 @@ class Dialog:
         update = self.deps.client.views_update
         try:
             return await update(view_id=self.view_id, hash=self.hash, view=view)
-        except CALL_ERRORS as error:
-            raise translate_error(error) from error
+        except errors.CALL_ERRORS as error:
+            raise errors.translate_error(error) from error
 
-    async def _show_refused(self, view: View, error: SlackError) -> None:
+    async def _show_refused(self, view: View, error: errors.SlackError) -> None:
         """Show what a refused view says: in a plain dialog and in a private message."""
-        plain = views.plain(view, sentence_for(error))
+        plain = views.plain(view, errors.sentence_for(error))
         if plain is None:
             return  # another update follows
-        with suppress(SlackError):
+        with suppress(errors.SlackError):
             await self._update(plain)
         await self._reply(as_text(plain["blocks"]), view)
 

@@ -11,12 +11,7 @@ from typing import Any
 import structlog
 
 from bot.atlas import AtlasError, ClusterNotFound, JobRef, ReadItems, RestoreJob, WrongClusterKind
-from bot.cancellation.errors import (
-    CancellationError,
-    RateLimitReserved,
-    RightsNotChecked,
-    StorageError,
-)
+from bot.cancellation.errors import CancellationError
 from bot.services.job_search import Search
 from bot.services.projects import Project
 from bot.slack import mrkdwn
@@ -30,7 +25,7 @@ from bot.slack.dialog.calls import Dialog
 from bot.slack.dialog.job_details import JobReader
 from bot.slack.dialog.state import DialogState, cluster_picker, job_picker, project_picker
 from bot.slack.dialog.views import Content
-from bot.slack.errors import sentence_for
+from bot.slack.errors import TRANSIENT, sentence_for
 from bot.slack.grammar import closest_keyword
 from bot.slack.lists import cluster_names
 from bot.slack.payloads import Interaction
@@ -256,10 +251,10 @@ def failure(state: DialogState, error: Exception, links: Links) -> Content:
     match error:
         case AtlasError():
             return views.error(state, str(error), mrkdwn.atlas_answer(error.status, error.code))
-        case StorageError() | RightsNotChecked() | ChannelUnknown() | RateLimitReserved():
-            return views.error(state, str(error))
         case NoPlacement():
             return views.refused(str(error))
+    if isinstance(error, (*TRANSIENT, ChannelUnknown)):
+        return views.error(state, str(error))
     return views.refused(sentence_for(error, links))
 
 

@@ -25,13 +25,7 @@ from bot.slack.errors import (
     SlackRejected,
     translate_error,
 )
-from bot.slack.outbox.delivery import (
-    MAX_BACKOFF,
-    Action,
-    RetryLater,
-    next_action,
-    reason_to_move,
-)
+from bot.slack.outbox.delivery import MAX_BACKOFF, Action, RetryLater, next_action, reason_to_move
 from bot.slack.outbox.messages import Message, MessageBuilder, Undeliverable, Unneeded
 from bot.slack.outbox.rate_limits import RateLimits, edit_limit, longest_wait
 from bot.slack.plain_text import send_simplified
