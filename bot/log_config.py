@@ -190,7 +190,6 @@ def _shared() -> list[Processor]:
 
 
 def redact_secret_keys(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Hide the values of keys that name a secret."""
     return {key: HIDDEN if _SENSITIVE_KEY.fullmatch(key) else value for key, value in event.items()}
 
 
@@ -214,7 +213,6 @@ def demote_library_records(record: logging.LogRecord) -> bool:
 
 
 def is_accept_error(record: logging.LogRecord) -> bool:
-    """Whether asyncio says that it has no file descriptors for new connections."""
     return record.name == "asyncio" and ACCEPT_ERROR in record.getMessage()
 
 
@@ -251,7 +249,6 @@ def current_request_id() -> str | None:
 
 
 def new_request_id() -> str:
-    """Return a new request id: 128 random bits in hex."""
     return secrets.token_hex(16)
 
 

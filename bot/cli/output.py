@@ -199,7 +199,6 @@ class Progress:
         self.fields: dict[str, Any] = {}  #: of the job, for JSON lines
 
     def waiting(self) -> AbstractContextManager[object]:
-        """Show a spinner on a terminal."""
         is_terminal = self._form is OutputFormat.TABLE and self._out.isatty()
         return self._console.status("…") if is_terminal else nullcontext()
 

@@ -251,7 +251,6 @@ class ProjectChecks:
         self._add(*(self._subjects[check].ok(ACCESS_STEPS[check]) for check in checks))
 
     async def _rights(self) -> KeyAccess:
-        """Check the access list, the roles, and the end of the secret."""
         access, unread = await self._read_access()
         subjects = self._subjects
         read_only = all(each.read_only for each in self.project.policies.all)

@@ -201,7 +201,8 @@ def _messages(links: Links) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "reply in a thread", replies.message(_post(EventName.CHECK_FAILED), POLICY)
     over = replace(_post(EventName.DOWNLOAD_DISOWNED), request=failed, job=DISOWNED)
     yield "alarm in a thread", replies.message(over, POLICY)
-    private = private_refusal(RightsNotChecked(REASON), ids.COMMAND, "x" * blockkit.VALUE)
+    again = (ids.COMMAND, "x" * blockkit.VALUE)
+    private = private_refusal(RightsNotChecked(REASON), again)
     yield "private reply", private
     yield "direct message", replies.direct_message(_post(EventName.ACTED_ALONE), links)
     yield "announcement", announcement.message(KNOWN, NAME, links)

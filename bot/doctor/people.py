@@ -161,7 +161,6 @@ def describe_failure(code: str) -> str:
 
 
 def lookup_failure(subject: Subject, code: str) -> CheckResult:
-    """Return the result of a lookup that Slack refused with an error code."""
     if code == "missing_scope":
         return subject.unchecked("the scope for this check is missing, see above")
     for codes, (what, hint) in UNKNOWN.items():
@@ -210,7 +209,6 @@ async def _group(directory: Directory, subject: Subject, named: NamedId) -> Chec
 
 
 async def _approvers(directory: Directory, subject: Subject, part: PolicyPart) -> CheckResult:
-    """Check whether requests of a project can be approved."""
     policy = part.policy
     approvers, requesters = policy.approvers, policy.requesters
     if approvers.everyone:

@@ -61,7 +61,6 @@ class Authentication:
 
 
 async def authenticate(client: AsyncWebClient) -> Authentication:
-    """Check the bot token, and read the bot's identity and app."""
     try:
         answer = await client.auth_test()
     except CALL_ERRORS as error:

@@ -184,7 +184,6 @@ class Channels:
 
 
 def is_direct(channel: str) -> bool:
-    """Whether a channel is a direct message, by its id."""
     return channel.startswith(("D", "U", "W"))
 
 

@@ -13,14 +13,14 @@ from bot.cancellation.policy import may_use_channel
 from bot.services.projects import Project, Projects
 from bot.slack import blockkit, deployment, grammar, ids, mrkdwn
 from bot.slack.decisions import Decisions, decide_when_possible
-from bot.slack.dependencies import Dependencies
+from bot.slack.dependencies import Dependencies, Interaction
 from bot.slack.deployment import EXAMPLE, command_code, for_example, with_example
 from bot.slack.dialog.flow import open_dialog
 from bot.slack.dialog.state import DialogState
-from bot.slack.errors import Again, button_of, other_version, private_refusal, sentence_for
+from bot.slack.errors import sentence_for
 from bot.slack.grammar import Command, Decide, InvalidCommand, ShowHistory, ShowList
 from bot.slack.lists import show_history, show_jobs
-from bot.slack.payloads import Actor, Interaction
+from bot.slack.payloads import Actor
 
 if TYPE_CHECKING:
     from slack_bolt.async_app import AsyncAck, AsyncApp  # doctor builds the help without it
@@ -73,13 +73,14 @@ def register(app: "AsyncApp", deps: Dependencies) -> None:
             _log(by, "command typed", "text")
         else:
             await ack()
-            dispatch(deps, to, by, "command typed", button_of(body))
+            dispatch(deps, to, by, "command typed")
 
-    async def again(ack: "AsyncAck", body: dict[str, Any]) -> None:
+    async def button(event: str, ack: "AsyncAck", body: dict[str, Any]) -> None:
+        """Do what the button's value says, which is a command."""
         await ack()
         typed, by = str(body["actions"][0].get("value") or ""), deps.interaction(body)
         to = route(grammar.parse(typed), by.channel, deps.service.projects, typed)
-        dispatch(deps, to, by, "command tried again", button_of(body))
+        dispatch(deps, to, by, event)
 
     async def cancel_this(ack: "AsyncAck", body: dict[str, Any]) -> None:
         await ack()
@@ -88,17 +89,9 @@ def register(app: "AsyncApp", deps: Dependencies) -> None:
         dispatch(deps, to, by, "shortcut used")
 
     app.command(deployment.command())(cancel_restore)
-    app.action(ids.COMMAND)(again)
+    app.action(ids.COMMAND)(partial(button, "command tried again"))
     app.shortcut(ids.SHORTCUT)(cancel_this)
-    app.action(ids.OPEN)(partial(_open_job, deps))
-
-
-async def _open_job(deps: Dependencies, ack: "AsyncAck", body: dict[str, Any]) -> None:
-    await ack()
-    job = grammar.parse_job_value(str(body["actions"][0].get("value") or ""))
-    by = deps.interaction(body)
-    to = route(job, by.channel, deps.service.projects) if job else other_version("button")
-    dispatch(deps, to, by, "button clicked", button_of(body))
+    app.action(ids.OPEN)(partial(button, "button clicked"))
 
 
 def route(command: Command, channel: str, projects: Projects, typed: str = "") -> Route:
@@ -164,7 +157,6 @@ def no_job_in_message() -> str:
 
 
 def _texts(part: object, depth: int = 8) -> Iterator[str]:
-    """Yield every text of a message, its blocks and its attachments."""
     if isinstance(part, str):
         yield part
     elif isinstance(part, list | dict) and depth:
@@ -173,9 +165,7 @@ def _texts(part: object, depth: int = 8) -> Iterator[str]:
             yield from _texts(each, depth - 1)
 
 
-def dispatch(
-    deps: Dependencies, to: Route, by: Interaction, event: str, again: Again | None = None
-) -> None:
+def dispatch(deps: Dependencies, to: Route, by: Interaction, event: str) -> None:
     """Start the work of a route in the background, after the ack; `event` is for the log."""
     about: Mapping[str, str] = {}  # never the typed text
     match to:
@@ -196,7 +186,7 @@ def dispatch(
         case _:
             name, work = "text", _name_projects(deps, to, by)
     _log(by, event, name, **about)
-    deps.start(work, f"dispatch {name}", by, again)
+    deps.start(work, f"dispatch {name}", by)
 
 
 def _log(by: Interaction, event: str, name: str, **about: str) -> None:
@@ -204,13 +194,11 @@ def _log(by: Interaction, event: str, name: str, **about: str) -> None:
 
 
 async def _decide(deps: Dependencies, typed: Decide, by: Interaction) -> None:
-    """Carry out a typed decision, and report its result or why it was refused."""
     try:
         text = await decide_when_possible(partial(_decided, deps, typed, by), deps, by)
     except CancellationError as error:
         log.info("command refused", actor=by.actor.id, why=type(error).__name__)
-        again = f"{typed.verb} {typed.request_id} {typed.reason}".strip()
-        await deps.replies.send(by, private_refusal(error, ids.COMMAND, again, deps.links))
+        await deps.refuse(by, error)
     else:
         await deps.replies.send_text(by, text)
 
@@ -259,12 +247,10 @@ def help_text(names: Sequence[str]) -> str:
 
 
 def invalid(answer: InvalidCommand) -> str:
-    """Explain what is wrong with a command, with a suggestion and an example."""
     return with_example(mrkdwn.escape(answer.problem, 600), answer.suggestion)
 
 
 def right_verbs(request: Request) -> str:
-    """Answer a decision that is not one about this request: with those that are."""
     if request.by_bot:
         keep, cancel = f"keep {request.id} REASON", f"cancel {request.id}"
         return (
@@ -279,7 +265,6 @@ def right_verbs(request: Request) -> str:
 
 
 def unknown_project(given: str, names: Sequence[str]) -> str:
-    """Say that the bot does not know a project, and which ones the reader may use."""
     known = f"; you may use {_codes(names)}" if names else ""
     problem = f"The bot does not know a project {mrkdwn.code(given)}{known}."
     example = f"{next(iter(names), 'PROJECT')}/{EXAMPLE}"

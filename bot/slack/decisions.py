@@ -11,8 +11,8 @@ from bot.cancellation.job import StarterAnswer
 from bot.cancellation.lifecycle import UNDECIDED, Request, State
 from bot.cancellation.people import ActingPerson
 from bot.slack import mrkdwn
-from bot.slack.dependencies import Dependencies
-from bot.slack.payloads import Actor, Interaction
+from bot.slack.dependencies import Dependencies, Interaction
+from bot.slack.payloads import Actor
 
 T = TypeVar("T")
 
@@ -100,7 +100,6 @@ class Decisions:
         return errors.AlreadyHandled(request)
 
     async def _approver(self, request: Request, actor: Actor) -> ActingPerson:
-        """Return the actor, with all that decides whether they are an approver."""
         approvers = self._service.projects.policy(request.ref).approvers
         return await self._directory.acting_person(actor, approvers)
 

@@ -30,10 +30,12 @@ from bot.slack.errors import (
     Again,
     CallLimits,
     RateLimited,
+    button_of,
     internal_error,
+    private_refusal,
     translate_error,
 )
-from bot.slack.payloads import Actor, Interaction, interaction_of
+from bot.slack.payloads import Actor, actor_of, part_of
 from bot.slack.plain_text import send_simplified, simplify
 from bot.tasks import BackgroundTasks, run_until_deadline
 from bot.timings import Timings
@@ -46,6 +48,37 @@ log = structlog.get_logger(__name__)
 NOT_OK = re.compile(r'"ok"\s*:\s*false')
 #: The domains of Slack, and of its service for governments.
 SLACK_DOMAINS = (".slack.com", ".slack-gov.com")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interaction:
+    """What a person did, and how to answer; a response_url takes 5 messages in 30 minutes."""
+
+    actor: Actor
+    channel_id: str | None = None
+    response_url: str | None = None
+    trigger_id: str = ""  #: opens one dialog; empty where the payload has none
+    again: Again | None = None  #: the button that repeats it, where one can
+
+    @property
+    def channel(self) -> str:
+        """The channel of the payload, or the user's id where it has none."""
+        return self.channel_id or self.actor.id
+
+
+def interaction_of(body: Mapping[str, Any], identity: Identity) -> Interaction:
+    return Interaction(
+        actor=actor_of(body, identity),
+        channel_id=channel_of(body),
+        response_url=body.get("response_url"),
+        trigger_id=str(body.get("trigger_id") or ""),
+        again=button_of(body),
+    )
+
+
+def channel_of(body: Mapping[str, Any]) -> str | None:
+    places = (body.get("channel_id"), part_of(body, "channel").get("id"))
+    return next(filter(None, places), part_of(body, "container").get("channel_id"))
 
 
 #: Publishes the Home tab again after a click in it, whose payload it gets.
@@ -163,7 +196,7 @@ class Dependencies:
         """
         found = [*(self.service.projects.all if projects is None else projects)]
         policies = dict.fromkeys(policy for each in found for policy in each.policies.all)
-        checks = (self._refusal(actor, channel, policy) for policy in policies)
+        checks = (self.refusal(actor, channel, policy) for policy in policies)
         refusals = dict(zip(policies, await asyncio.gather(*checks), strict=True))
         allowed = []
         for project in found:
@@ -175,7 +208,8 @@ class Dependencies:
             raise next(filter(None, refusals.values()), UnknownProject())
         return allowed
 
-    async def _refusal(self, actor: Actor, channel: str, policy: Policy) -> NotAllowed | None:
+    async def refusal(self, actor: Actor, channel: str, policy: Policy) -> NotAllowed | None:
+        """Return why the person may not ask in this channel."""
         if refusal := rules.may_use_channel(policy, channel):
             return refusal
         return rules.may_request(policy, await self.directory.person(actor, policy.requesters))
@@ -201,19 +235,17 @@ class Dependencies:
         """Wait for work before the ack; after the timeout it continues in the background."""
         return await run_until_deadline(work, self.background, self.ack_timeout)
 
-    def start(
-        self,
-        work: Coroutine[Any, Any, None],
-        name: str,
-        by: Interaction,
-        again: Again | None = None,
-    ) -> None:
-        """Run work in the background; an unexpected error is reported privately, with `again`."""
+    def start(self, work: Coroutine[Any, Any, None], name: str, by: Interaction) -> None:
+        """Run work in the background; an unexpected error is reported privately."""
 
         def report(reference: str) -> Coroutine[Any, Any, None]:
-            return self.replies.send(by, internal_error(reference, again))
+            return self.replies.send(by, internal_error(reference, by.again))
 
         self.background.start(work, name, report)
+
+    async def refuse(self, by: Interaction, error: Exception) -> None:
+        """Say privately why something was not done."""
+        await self.replies.send(by, private_refusal(error, by.again, self.links))
 
     def reply(self, body: Mapping[str, Any], text: str) -> None:
         """Send the user of a payload a private sentence (safe mrkdwn), in the background."""

@@ -43,5 +43,4 @@ def with_example(problem: str, suggestion: str | None = None) -> str:
 
 
 def for_example(rest: str) -> str:
-    """Give an example of the command, as trusted mrkdwn."""
     return f"For example: {command_code(rest)}, and {command_code('help')} tells more."

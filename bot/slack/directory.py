@@ -204,7 +204,6 @@ class Directory:
         return None
 
     async def members_of(self, groups: Iterable[str]) -> frozenset[str]:
-        """Return the user ids of all members of these groups."""
         lists = await asyncio.gather(*(self._load(self._members, group) for group in groups))
         return frozenset().union(*lists)
 

@@ -220,7 +220,6 @@ def _retry_after(headers: Mapping[str, str]) -> float:
 
 
 def other_version(part: str) -> str:
-    """Return the sentence for a button, dialog or shortcut that this version does not know."""
     return f"This {part} is from another version of the bot. Please type {command_code()}."
 
 
@@ -251,15 +250,12 @@ def internal_error(reference: str, again: Again | None) -> dict[str, Any]:
 
 
 def private_refusal(
-    error: Exception, action_id: str, value: str, links: Links | None = None
+    error: Exception, again: Again | None, links: Links | None = None
 ) -> dict[str, Any]:
-    """Say privately why something was not done; a transient error gets a button to try again.
-
-    The button is that of `action_id` and `value`.
-    """
+    """Say privately why something was not done; a transient error gets a button to try again."""
     message = blockkit.private(sentence_for(error, links))
-    if isinstance(error, TRANSIENT) and len(value) <= blockkit.VALUE:
-        message["blocks"].append(try_again(action_id, value))
+    if again and isinstance(error, TRANSIENT):
+        message["blocks"].append(try_again(*again))
     return message
 
 

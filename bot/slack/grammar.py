@@ -302,7 +302,6 @@ def _not_a_cluster(word: str) -> InvalidCommand:
 
 
 def closest_keyword(word: str) -> str | None:
-    """Return the keyword that is spelled like `word`, if any."""
     return _closest(word, KEYWORDS)
 
 

@@ -58,7 +58,6 @@ def register(app: "AsyncApp", deps: Dependencies) -> None:
 
 
 def republish(deps: Dependencies, body: Mapping[str, Any]) -> None:
-    """Publish the tab again in the background, after a click in it."""
     tab = HomeTab(deps, actor_of(body, deps.identity))
     deps.background.start(tab.publish(published=True), "home")
 

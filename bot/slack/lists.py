@@ -2,7 +2,6 @@
 
 import asyncio
 import difflib
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -19,12 +18,12 @@ from bot.services.projects import Project
 from bot.slack import blockkit, ids, job_lines, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.client import Links
-from bot.slack.dependencies import Dependencies
+from bot.slack.dependencies import Dependencies, Interaction
 from bot.slack.deployment import command_code
 from bot.slack.directory import Directory
-from bot.slack.errors import button_of, other_version, private_refusal, try_again
+from bot.slack.errors import try_again
 from bot.slack.grammar import job_value
-from bot.slack.payloads import Actor, Interaction
+from bot.slack.payloads import Actor
 from bot.storage.history import PastRequest
 
 if TYPE_CHECKING:
@@ -42,12 +41,9 @@ def register(app: "AsyncApp", deps: Dependencies) -> None:
     async def more(ack: "AsyncAck", body: dict[str, Any]) -> None:
         await ack()
         # The button's value is the start of the next page, and the cluster if any.
-        start, _, cluster = str(body["actions"][0].get("value") or "").partition(" ")
-        if not re.fullmatch(r"\d{1,6}", start, re.ASCII):
-            deps.reply(body, other_version("button"))
-            return
+        start, _, cluster = str(body["actions"][0]["value"]).partition(" ")
         by = deps.interaction(body)
-        deps.start(show_jobs(deps, by, cluster or None, int(start)), "list", by, button_of(body))
+        deps.start(show_jobs(deps, by, cluster or None, int(start)), "list", by)
 
     app.action(ids.MORE)(more)
 
@@ -59,7 +55,7 @@ async def show_jobs(
     try:
         projects = await deps.allowed_projects(by.actor, by.channel)
     except CancellationError as error:
-        await deps.replies.send(by, private_refusal(error, ids.MORE, f"{start} {cluster or ''}"))
+        await deps.refuse(by, error)
         return
     listing = await deps.service.finder.listing(projects, cluster=cluster)
     if cluster and not listing.jobs and not listing.unavailable:
@@ -83,7 +79,7 @@ async def show_history(deps: Dependencies, by: Interaction, count: int) -> None:
         past = await deps.service.history.recent(count, names, offered_by(projects))
         viewer = await viewer_of(deps.directory, by.actor, by.channel, projects)
     except CancellationError as error:
-        await deps.replies.send(by, private_refusal(error, ids.COMMAND, f"history {count}"))
+        await deps.refuse(by, error)
     else:
         readable = [viewer.readable(each) for each in past]
         await deps.replies.send(by, request_list(readable, names, deps.links))
@@ -226,7 +222,6 @@ def _headline(listing: Search, cluster: str | None, start: int, shown: int) -> s
 
 
 def no_such_cluster(cluster: str, similar: Iterable[str]) -> str:
-    """Say that no project has this cluster, and suggest similar names (mrkdwn)."""
     meant = mrkdwn.did_you_mean(similar)
     return f"There is no cluster {mrkdwn.code(cluster)}.{meant} {command_code('list')} shows all."
 
@@ -260,7 +255,6 @@ def history_sections(
 
 
 def _past_request(past: PastRequest, projects: Mapping[str, str], links: Links) -> str:
-    """Say who requested which cancellation, and its state."""
     request, ref = past.request, past.request.ref
     name = projects.get(ref.project_id, ref.project_id)
     by = f"{mrkdwn.person(request.outcome.by)}, " if request.outcome.by else ""

@@ -90,7 +90,6 @@ def escape(text: str, limit: int = 3000) -> str:
 
 
 def one_line(text: str, limit: int = 200) -> str:
-    """Escape an untrusted name and put it on one line."""
     return escape(" ".join(text.split()), limit)
 
 
@@ -271,6 +270,5 @@ def download_link(shown: JobFingerprint) -> str:
 
 
 def job_facts(shown: JobFingerprint) -> list[tuple[str, str]]:
-    """List the type and the snapshot of a job, with labels."""
     kind = DELIVERY_TYPES.get(shown.delivery_type) or escape(shown.delivery_type, 100)
     return [("Type", kind), ("Snapshot", snapshot(shown))]

@@ -27,12 +27,12 @@ def actor_of(body: Mapping[str, Any], identity: Identity) -> Actor:
     A channel can be shared with other organizations, whose people can click the bot's buttons
     (docs.slack.dev, apis/slack-connect). So the user's team is compared with the bot's.
     """
-    installed = _part(body, "team").get("id") or None
+    installed = part_of(body, "team").get("id") or None
     if user := body.get("user"):
         team = user.get("team_id") or installed or identity.team
         known = {team}
         if installed in {team, None}:  # the user's own workspace, perhaps of an organization
-            known.add(_part(body, "enterprise").get("id"))
+            known.add(part_of(body, "enterprise").get("id"))
     else:
         user = {"id": body["user_id"]}
         team = body.get("team_id") or identity.team
@@ -40,30 +40,6 @@ def actor_of(body: Mapping[str, Any], identity: Identity) -> Actor:
     # A payload need not name every workspace of an organization: users.info decides there.
     is_outsider = not identity.enterprise and not known & identity.homes
     return Actor(id=user["id"], team=team, is_outsider=is_outsider)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interaction:
-    """What a person did, and how to answer; a response_url takes 5 messages in 30 minutes."""
-
-    actor: Actor
-    channel_id: str | None = None
-    response_url: str | None = None
-    trigger_id: str = ""  #: opens one dialog; empty where the payload has none
-
-    @property
-    def channel(self) -> str:
-        """The channel of the payload, or the user's id where it has none."""
-        return self.channel_id or self.actor.id
-
-
-def interaction_of(body: Mapping[str, Any], identity: Identity) -> Interaction:
-    return Interaction(
-        actor=actor_of(body, identity),
-        channel_id=channel_of(body),
-        response_url=body.get("response_url"),
-        trigger_id=str(body.get("trigger_id") or ""),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +54,7 @@ class Account:
 
 
 def read_account(user: Mapping[str, Any], identity: Identity) -> Account:
-    in_organization, profile = _part(user, "enterprise_user").get("id"), _part(user, "profile")
+    in_organization, profile = part_of(user, "enterprise_user").get("id"), part_of(user, "profile")
     names = (profile.get("display_name"), profile.get("real_name"), user.get("real_name"))
     return Account(
         kind=kind_of(user, identity),
@@ -112,14 +88,9 @@ def kind_of(user: Mapping[str, Any], identity: Identity) -> Kind:
 
 
 def _teams_of(user: Mapping[str, Any]) -> frozenset[str]:
-    enterprise = _part(user, "enterprise_user")
+    enterprise = part_of(user, "enterprise_user")
     teams = {user.get("team_id"), enterprise.get("enterprise_id"), *enterprise.get("teams", ())}
     return frozenset(team for team in teams if team)
-
-
-def channel_of(body: Mapping[str, Any]) -> str | None:
-    places = (body.get("channel_id"), _part(body, "channel").get("id"))
-    return next(filter(None, places), _part(body, "container").get("channel_id"))
 
 
 def read_object(text: str | bytes) -> dict[str, Any]:
@@ -131,5 +102,5 @@ def read_object(text: str | bytes) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def _part(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def part_of(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return part if isinstance(part := body.get(name), dict) else {}

@@ -14,7 +14,7 @@ from bot.slack import blockkit, ids, job_lines, mrkdwn
 from bot.slack.announcement import HEADLINES, notification
 from bot.slack.blockkit import Block
 from bot.slack.dependencies import Dependencies
-from bot.slack.errors import other_version, private_refusal
+from bot.slack.errors import other_version
 from bot.slack.grammar import job_value, parse_job_value
 
 if TYPE_CHECKING:
@@ -54,9 +54,8 @@ def register(app: "AsyncApp", deps: Dependencies) -> None:
 
 
 async def _answer(deps: Dependencies, given: StarterAnswer, body: dict[str, Any]) -> None:
-    action, by = body["actions"][0], deps.interaction(body)
-    value = str(action.get("value") or "")
-    job = parse_job_value(value)
+    by = deps.interaction(body)
+    job = parse_job_value(str(body["actions"][0].get("value") or ""))
     if job is None or not (job.project and job.cluster and job.job_id):
         deps.reply(body, other_version("button"))
         return
@@ -66,8 +65,7 @@ async def _answer(deps: Dependencies, given: StarterAnswer, body: dict[str, Any]
         await deps.before_ack(deps.service.answer(ref, person, given))
     except CancellationError as error:
         log.info("answer refused", actor=person.id, why=type(error).__name__)
-        message = private_refusal(error, str(action["action_id"]), value)
-        deps.start(deps.replies.send(by, message), "answer refused", by)
+        deps.start(deps.refuse(by, error), "answer refused", by)
 
 
 def message(

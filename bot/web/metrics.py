@@ -142,7 +142,6 @@ class Metrics:
         self.requests.labels(state=state).inc()
 
     def count_question(self, step: str) -> None:
-        """Count a question that was asked, or its answer."""
         self.starter_questions.labels(step=step).inc()
 
     def observe_atlas_call(self, method: str, status: int | None, seconds: float) -> None:

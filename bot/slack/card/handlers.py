@@ -16,7 +16,6 @@ from bot.slack.decisions import Decision, Decisions, decide_when_possible
 from bot.slack.dependencies import Dependencies, OnHomeClick
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.calls import Dialog
-from bot.slack.errors import button_of, private_refusal
 from bot.tasks import log_errors, run_until_deadline
 
 log = structlog.get_logger(__name__)
@@ -54,14 +53,13 @@ class Click:
         container, action = body.get("container") or {}, body["actions"][0]
         self._deps = deps
         self._in_home, self._publish_home = is_in_home(body), partial(on_home_click, deps, body)
-        self._action_id = str(action["action_id"])
-        self._by, self._again = deps.interaction(body), button_of(body)
+        self._by = deps.interaction(body)
         self._request_id = str(action.get("value") or "")
         #: None in the Home tab and in private messages.
         self._message = None if container.get("is_ephemeral") else container.get("message_ts")
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        self._deps.start(work, "click", self._by, self._again)
+        self._deps.start(work, "click", self._by)
 
     async def decide(self, decision: Decision) -> None:
         """Carry out a decision before the ack, and report its result afterwards."""
@@ -103,9 +101,7 @@ class Click:
 
     async def _report_refusal(self, error: Exception) -> None:
         log.info("click refused", actor=self._by.actor.id, why=type(error).__name__)
-        links = self._deps.links
-        message = private_refusal(error, self._action_id, self._request_id, links)
-        await self._deps.replies.send(self._by, message)
+        await self._deps.refuse(self._by, error)
         if isinstance(error, errors.StateConflict):
             await self._update_clicked()
         elif not isinstance(error, errors.StorageError):  # else the request cannot be read now

@@ -11,9 +11,8 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.slack import errors
 from bot.slack.blockkit import View, private
-from bot.slack.dependencies import Dependencies
+from bot.slack.dependencies import Dependencies, Interaction
 from bot.slack.dialog import views
-from bot.slack.payloads import Interaction
 from bot.slack.plain_text import as_text
 
 log = structlog.get_logger(__name__)
@@ -136,7 +135,8 @@ class Dialog:
         await self._reply(as_text(plain["blocks"]), view)
 
     async def _reply(self, text: str, view: View) -> None:
-        """Reply privately, with a button that opens the dialog again, if the view names its job."""
+        """Reply privately, with a button that opens the dialog again, where one can."""
         message = private(text)
-        message["blocks"] += views.open_button(view)
+        if again := views.opener_of(view) or self.by.again:
+            message["blocks"].append(errors.try_again(*again))
         await self.deps.replies.send(self.by, message)

@@ -18,7 +18,7 @@ from bot.slack import mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.channels import ChannelUnknown, NoPlacement
 from bot.slack.client import Links
-from bot.slack.dependencies import Dependencies
+from bot.slack.dependencies import Dependencies, Interaction
 from bot.slack.deployment import with_example
 from bot.slack.dialog import views
 from bot.slack.dialog.calls import Dialog
@@ -28,7 +28,6 @@ from bot.slack.dialog.views import Content
 from bot.slack.errors import TRANSIENT, sentence_for
 from bot.slack.grammar import closest_keyword
 from bot.slack.lists import cluster_names
-from bot.slack.payloads import Interaction
 from bot.tasks import cancel_and_wait
 
 log = structlog.get_logger(__name__)
@@ -263,7 +262,6 @@ def _unread(text: str) -> str:
 
 
 def _ambiguous_cluster(cluster: str, owners: Sequence[Project]) -> str:
-    """Say that no project or several have this cluster (mrkdwn)."""
     if not owners:
         return f":warning: No project has a cluster {mrkdwn.code(cluster)}."
     projects = mrkdwn.join(mrkdwn.one_line(project.name) for project in owners)

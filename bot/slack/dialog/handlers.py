@@ -216,7 +216,6 @@ def _block_of(error: Exception) -> str | None:
 
 
 def update_with(content: Content) -> Response:
-    """Show this in place of the dialog."""
     return {"response_action": "update", "view": views.without_state(content)}
 
 

@@ -15,7 +15,6 @@ from bot.cancellation.people import NO_ONE
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import own_part
 from bot.services.jobs import JobDetails
-from bot.services.projects import Project
 from bot.slack import blockkit, ids, job_lines, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.channels import Placement, choose
@@ -63,8 +62,11 @@ class JobReader:
 
         Raises `AtlasError`, `CancellationError`, `NoPlacement` or `ChannelUnknown`.
         """
-        project, ref = await self._allowed_project(), self.ref
+        ref = self.ref
+        project = self.deps.service.projects.get(ref.project_id)
         policy = project.policies.of(ref.cluster_name)
+        if refusal := await self.deps.refusal(self.actor, self.asked_in, policy):
+            raise refusal
         why_read_only = project.why_read_only(ref.cluster_name)
         reading = asyncio.create_task(self.deps.service.jobs.look_up(ref, timeout=ATLAS_TIMEOUT))
         try:
@@ -107,16 +109,6 @@ class JobReader:
             return None
         state = DialogState(asked_in=asked_in).about(found.job(ref.job_id))
         return elsewhere(ref, state, found.project.name)
-
-    async def _allowed_project(self) -> Project:
-        project = self.deps.service.projects.get(self.ref.project_id)
-        policy = project.policies.of(self.ref.cluster_name)
-        if refusal := rules.may_use_channel(policy, self.asked_in):
-            raise refusal
-        person = await self.deps.directory.person(self.actor, policy.requesters)
-        if refusal := rules.may_request(policy, person):
-            raise refusal
-        return project
 
     async def _place(self, policy: Policy) -> tuple[Placement, bool]:
         """Choose the card's channel, and find out whether the person may act alone."""
@@ -200,7 +192,6 @@ def _asked(request: Request, links: Links) -> str:
 
 
 def why_not_cancellable(job: RestoreJob) -> str:
-    """Explain in one plain-text sentence why a job cannot be cancelled."""
     if job.delivery_type != "download":
         kind = mrkdwn.with_article(str(job.delivery_type))
         return f"Atlas cancels downloads only, and this is {kind}."

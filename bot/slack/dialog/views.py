@@ -14,11 +14,11 @@ from bot.cancellation.policy import Policy
 from bot.services.job_search import Search
 from bot.services.projects import Project
 from bot.slack import blockkit, ids, mrkdwn
-from bot.slack.blockkit import HOME_KEY, REQUEST_KEY, Block, View, decode_metadata, encode_metadata
+from bot.slack.blockkit import HOME_KEY, REQUEST_KEY, Block, View, encode_metadata
 from bot.slack.channels import is_direct
 from bot.slack.deployment import command_code
 from bot.slack.dialog.state import DialogState, Shown, UnreadableDialog, encode_state, read_state
-from bot.slack.errors import internal_error_text, try_again
+from bot.slack.errors import Again, internal_error_text
 from bot.slack.grammar import job_value
 from bot.slack.lists import unavailable_blocks
 from bot.slack.plain_text import as_text
@@ -136,7 +136,6 @@ def error(state: DialogState, sentence: str, atlas_answer: str = "") -> Content:
 
 
 def read_button(label: str) -> Block:
-    """Build the button that reads again what the view's metadata names."""
     return blockkit.actions(blockkit.button(label, ids.TRY_AGAIN, "again", style="primary"))
 
 
@@ -167,18 +166,16 @@ def plain(view: View, why: str) -> View | None:
     return modal([blockkit.section(f":warning: {why}\n{text}")])
 
 
-def open_button(view: View) -> list[Block]:
-    """Build the button that opens a view's dialog again, if the view names what it is about."""
-    if action_id := REASON_BUTTONS.get(view["callback_id"]):
-        return [try_again(action_id, str(decode_metadata(view)[REQUEST_KEY]))]
+def opener_of(view: View) -> Again | None:
+    """Return the button that opens a view's dialog again, if the view names what it is about."""
     try:
         state = read_state(view)
     except UnreadableDialog:
-        return []
+        return None
     if state.ref:
-        return [try_again(ids.OPEN, job_value(state.ref))]
+        return ids.OPEN, job_value(state.ref)
     typed = state.job_id or state.cluster
-    return [try_again(ids.COMMAND, typed)] if typed else []
+    return (ids.COMMAND, typed) if typed else None
 
 
 def posted_elsewhere(request: Request, card: str | None = None) -> Content:
@@ -201,9 +198,7 @@ def internal_error(failed: View, reference: str) -> View:
     return view(state, Content(blocks=blocks + again))
 
 
-#: The buttons that open the dialogs that ask for a reason.
-REASON_BUTTONS = {ids.DENY_DIALOG: ids.DENY, ids.KEEP_DIALOG: ids.KEEP}
-#: These dialogs: title, button, what happens, and who reads it.
+#: The dialogs that ask for a reason: title, button, what happens, and who reads it.
 REASON_DIALOGS = {
     ids.DENY_DIALOG: (
         "Deny cancelling",
@@ -235,7 +230,6 @@ def ask_reason(dialog: str, request_id: str, *, in_home: bool = False) -> View:
 
 
 def not_found(state: DialogState, result: Search) -> Content:
-    """Show that a job was not found, and what could not be searched."""
     job_id, cluster = state.job_id or "", state.cluster
     count = mrkdwn.count(len(result.searched), "cluster")
     where = f"in {mrkdwn.code(cluster) if cluster else count}"

@@ -78,7 +78,6 @@ class Connection:
 
     @property
     def can_send(self) -> bool:
-        """Whether an ack can be sent here."""
         return not (self._close_sent or self._socket.closed)
 
     @property

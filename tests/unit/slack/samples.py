@@ -395,7 +395,7 @@ def private() -> dict[str, dict[str, Any]]:
         failed
         | {name: blockkit.private(text) for name, text in texts.items()}
         | {
-            f"refusal_{name}": private_refusal(error, ids.APPROVE, "0" * 32, LINKS)
+            f"refusal_{name}": private_refusal(error, (ids.APPROVE, "0" * 32), LINKS)
             for name, error in refusals.items()
         }
     )

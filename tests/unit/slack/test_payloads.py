@@ -7,7 +7,8 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.cancellation.lifecycle import Card
 from bot.slack.client import Identity, Links
-from bot.slack.payloads import Interaction, actor_of, channel_of, interaction_of
+from bot.slack.dependencies import Interaction, channel_of, interaction_of
+from bot.slack.payloads import actor_of
 from tests.unit.slack.fake_slack import HOME, IDENTITY, LINKS
 
 GRID = Identity(team=HOME, user="U0BOT", enterprise="E0ORG")

@@ -8,8 +8,8 @@ import pytest
 from aiohttp import ClientSession, web
 from structlog.testing import capture_logs
 
-from bot.slack.dependencies import PrivateReply
-from bot.slack.payloads import Actor, Interaction
+from bot.slack.dependencies import Interaction, PrivateReply
+from bot.slack.payloads import Actor
 from tests.unit.slack.fake_slack import HOME, FakeSlack
 
 

@@ -14,13 +14,6 @@ from tests.unit.slack.harness import BoltHarness
 USER = {"id": "U0RINA", "team_id": HOME}
 
 
-@pytest.mark.parametrize("start", ["9" * 5000, "١٢٣", "²", "-1", ""])
-async def test_more_button_with_an_invalid_start_is_answered(bolt: BoltHarness, start: str) -> None:
-    await bolt.send(payloads.click(ids.MORE, start))
-
-    assert bolt.private == [other_version("button")]
-
-
 @pytest.mark.parametrize(
     "carried",
     [

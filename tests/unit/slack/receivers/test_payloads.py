@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from slack_sdk.socket_mode.request import SocketModeRequest
 
 from bot.slack.client import Identity
+from bot.slack.dependencies import interaction_of
 from bot.slack.dialog.state import PICKERS, UnreadableDialog, read_state, selection, submit_problem
-from bot.slack.payloads import interaction_of, read_object
+from bot.slack.payloads import read_object
 from bot.slack.receivers.connections import read_envelope
 from bot.slack.receivers.payloads import InvalidPayload, read_body, read_payload
 
