@@ -297,7 +297,8 @@ def test_request_that_acted_alone_runs_while_its_requester_keeps_the_right() -> 
     ("person", "changes", "needed"),
     [
         (RINA, {}, 0),
-        (ADA, {}, 1),
+        # who may act alone, too
+        (Person(id="U0OPS", team="T1", groups=frozenset({"S0ONCALL"})), {}, 1),
         (RINA, {"reviewed_by": ADA.id}, 1),
         (RINA, {"acted_alone": False}, 1),
         (RINA, {"approvals_needed": 2}, 2),

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from bot.cancellation.errors import (
     MayNotActAlone,
@@ -19,7 +20,9 @@ from bot.cancellation.errors import (
 from bot.cancellation.lifecycle import Approval, Outcome, State
 from bot.cancellation.people import ActingPerson, Kind, People, Person
 from bot.cancellation.policy import Policy
+from bot.cancellation.posts import PostKind
 from bot.services.service import Submission
+from bot.storage.tables import posts
 from tests.support.clock import NOON
 from tests.support.domain import (
     ABE,
@@ -139,13 +142,34 @@ def submission(user: str, **changes: Any) -> Submission:
     return Submission(**values | changes)
 
 
-async def test_submission_that_acts_alone_runs_immediately(new_service: NewService) -> None:
+@pytest.mark.parametrize(("channel", "told"), [("C0OPS", [ABE.id, ADA.id]), ("", [])])
+async def test_submission_that_acts_alone_runs_immediately_and_approvers_read_of_it(
+    new_service: NewService, channel: str, told: list[str]
+) -> None:
     service = new_service(GLASS)
-    request = await service.service.submit(submission(RINA.id))
+    request = await service.service.submit(submission(RINA.id, channel=channel))
 
     assert (request.state, request.approvals_needed) == (State.APPROVED, 0)
     assert request.acted_alone
     assert service.runs.started == [request.id]
+    # Without a channel they get the card itself.
+    direct = select(posts.c.recipient).where(posts.c.kind == PostKind.DIRECT)
+    found = await service.database.read(lambda db: db.execute(direct).scalars().all())
+    assert sorted(found) == told
+
+
+@pytest.mark.parametrize(
+    ("policy", "is_hidden"), [(Policy(), True), (GLASS, True), (Policy(approvals=1), False)]
+)
+async def test_look_up_leaves_out_a_quarantine_where_a_person_may_cancel_at_once(
+    new_service: NewService, policy: Policy, *, is_hidden: bool
+) -> None:
+    service = new_service(policy)
+    own = a_request(state=State.QUARANTINED, requester="", ref=job_ref())
+    await service.insert(own)
+    found = await service.service.jobs.look_up(job_ref(), timeout=1.0)
+
+    assert (found.open_request is None) == is_hidden
 
 
 @pytest.mark.parametrize(
