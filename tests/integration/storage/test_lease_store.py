@@ -72,12 +72,15 @@ async def test_outcome_is_stored_with_status_and_code(env: Stores) -> None:
     )
 
 
-async def test_retry_makes_an_accepted_delete_one_of_unknown_effect(env: Stores) -> None:
+@pytest.mark.parametrize(
+    "sent", [DeleteAttempts(count=1, accepted=True), DeleteAttempts(count=1, unknown=True)]
+)
+async def test_retry_makes_a_delete_one_of_unknown_effect(
+    env: Stores, sent: DeleteAttempts
+) -> None:
     request = await claimed(env)
     sending = await env.leases.record_delete_sent(request)
-    await env.leases.record_delete_answer(
-        sending, DeleteAttempts(count=1, accepted=True), {"status": 204}
-    )
+    await env.leases.record_delete_answer(sending, sent, {"status": 204})
     await env.leases.settle(request, State.FAILED, Outcome())
 
     again = await env.store.retry(

@@ -14,6 +14,7 @@ from bot.cancellation.errors import (
     JobAlreadyRequested,
     NotAllowed,
     NotRecorded,
+    RequestExpired,
     RequestNotFound,
 )
 from bot.cancellation.lifecycle import JobFingerprint, Outcome, Request, State
@@ -115,6 +116,38 @@ async def test_concurrent_approvals_of_one_person_count_once(env: Stores) -> Non
 
     assert sum(isinstance(result, AlreadyApproved) for result in results) == 4
     assert (await env.store.get(request.id)).approved_by == {ADA.id}
+
+
+async def test_approval_of_a_person_leaves_the_one_for_another_request(env: Stores) -> None:
+    first, second = [await env.store.create(a_waiting_request(2), RINA) for _ in range(2)]
+    for each in (first, second):
+        await env.store.approve(each.id, ADA, allow, keep_all)
+
+    assert (await env.store.get(first.id)).approved_by == {ADA.id}
+
+
+async def test_request_takes_no_decision_once_it_is_approved_or_has_ended(env: Stores) -> None:
+    request = await env.store.create(a_waiting_request(), RINA)
+    approved = await env.store.approve(request.id, ADA, allow, keep_all)
+
+    async def assert_decided(as_it_was: Request) -> None:
+        with pytest.raises(AlreadyHandled):
+            await env.store.approve(request.id, ABE, allow, keep_all)
+        with pytest.raises(AlreadyHandled):
+            await env.store.decide(request.id, State.DENIED, ABE, allow)
+        assert await env.store.get(request.id) == as_it_was
+
+    await assert_decided(approved)
+    await assert_decided(await env.end_run(request))
+
+
+async def test_request_takes_no_approval_once_its_approval_time_is_over(env: Stores) -> None:
+    request = await env.store.create(a_waiting_request(), RINA)
+    env.clock.now = request.expires_at
+    with pytest.raises(RequestExpired):
+        await env.store.approve(request.id, ADA, allow, keep_all)
+
+    assert await env.store.get(request.id) == request
 
 
 async def test_refused_decision_changes_nothing(env: Stores) -> None:
