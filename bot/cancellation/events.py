@@ -46,7 +46,7 @@ class EventName(StrEnum):
     STARTER_KNOWN = "request:starter_known"  #: the activity feed named who started the job
     LINK_LIVE = "request:link_live"  #: the link went live while the request waited
     LINK_USED = "request:link_used"  #: the link was used or withdrawn while it waited
-    JOB_ENDED = "request:job_ended"  #: the job ended while the request waited
+    JOB_ENDED = "request:job_ended"  #: the same of its end; written by earlier versions only
     SEEN = "download:seen"  #: the watch listed a download for the first time
     DOWNLOAD_STARTER_KNOWN = "download:starter_known"  #: no one else may have started it
     DOWNLOAD_LINK_LIVE = "download:link_live"  #: its link is or was live

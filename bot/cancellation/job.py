@@ -9,7 +9,8 @@ from typing import Any
 
 from bot.atlas import LINK_LIFETIME, DeliveryType, JobRef, JobState, RestoreJob
 from bot.cancellation.events import EventName
-from bot.cancellation.lifecycle import Card, JobFingerprint, Request, State
+from bot.cancellation.lifecycle import Card, Ending, JobFingerprint, Request, State
+from bot.cancellation.quarantine import ENDED
 from bot.cancellation.starter import NOT_READ, StartedBy
 
 #: From the start of a job to its link, until enough of the project's own times are known.
@@ -22,6 +23,9 @@ LONGEST_WAIT = timedelta(days=1)
 LONGEST_READ = timedelta(seconds=30)
 #: The states of an open job in their order; a job that is over comes after them.
 _OPEN = (JobState.IN_PROGRESS, JobState.LINK_LIVE, JobState.LINK_USED)
+#: The states in which a job ended; of one that Atlas does not list any more it is not known.
+ENDS = frozenset(state for state in JobState if state.is_over) - {JobState.GONE}
+ENDED_SINCE = "The download has ended ({state}), after this request had asked Atlas to cancel it."
 
 
 class LinkPhase(StrEnum):
@@ -103,7 +107,7 @@ class Job:
     @property
     def ended(self) -> JobState | None:
         """The state in which it ended; None for a job that Atlas does not list any more."""
-        return self.state if self.state.is_over and self.state is not JobState.GONE else None
+        return self.state if self.state in ENDS else None
 
     @property
     def is_new_restore(self) -> bool:
@@ -207,10 +211,15 @@ class Job:
         }
 
 
-def waits_after_end(request: Request, job: Job | None) -> bool:
-    """Return whether a request still waits for approvals, and its download has ended."""
-    ended = job is not None and job.phase is LinkPhase.ENDED
-    return ended and request.state is State.AWAITING
+def end_of_wait(request: Request, job: Job) -> Ending:
+    """Return the end of a request that waits in vain: its download has ended, or its time is over.
+
+    A DELETE of an earlier run may have ended the download.
+    """
+    if job.ended is None:
+        return Ending(State.EXPIRED)
+    sentence = ENDED_SINCE if request.sent.count else ENDED
+    return Ending.explained(State.OVER, sentence.format(state=job.ended))
 
 
 def lead_of(request: Request, job: Job) -> Lead | None:

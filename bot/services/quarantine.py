@@ -101,15 +101,11 @@ class Quarantine:
         return await self.takes_posts(card.channel, max_age)
 
     async def _end_early(self, each: Quarantined) -> bool:
-        """End a quarantine whose job is over, or whose starter is expected; return True then."""
-        policy, early = self.projects.policy_or_none(each.request.ref), None
-        if ended := each.job.ended:
-            early = Ending.explained(State.OVER, rules.ENDED.format(state=ended))
-        elif policy:
-            early = rules.early_ending(policy.quarantine, each.job.started_by)
-        if early:
+        """End a quarantine whose starter is expected; return True then."""
+        policy = self.projects.policy_or_none(each.request.ref)
+        if early := policy and rules.early_ending(policy.quarantine, each.job.started_by):
             await self._record(each, lambda _count: early)
-        return early is not None
+        return bool(early)
 
     async def _measure(self, shown: Sequence[Quarantined]) -> list[Quarantined]:
         """Return the requests whose grace time is over, and record the ends that have changed."""

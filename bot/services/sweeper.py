@@ -1,4 +1,4 @@
-"""Finds what is due: requests to run or expire, approvers to notify, starters to ask."""
+"""Finds what is due: requests to run or end, approvers to notify, starters to ask."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -44,15 +44,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(eq=False)
 class Sweeper:
-    """Finds due work: expires requests, and starts unowned ones."""
+    """Finds due work: ends requests that wait in vain, and starts unowned ones."""
 
     requests: RequestStore
     leases: LeaseStore
     runner: Runner
-    on_change: Callable[[], None]  #: called when a request expired, so that its card is edited
+    on_change: Callable[[], None]  #: called when a request ended, so that its card is edited
 
     async def sweep(self) -> None:
-        if await self.requests.expire_due():
+        if await self.requests.end_due():
             self.on_change()
         for request_id in await self.leases.list_runnable():
             self.runner.start(request_id)

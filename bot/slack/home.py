@@ -12,7 +12,7 @@ import structlog
 from bot.atlas import JobRef
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError, ChannelNotAllowed
-from bot.cancellation.job import Job, waits_after_end
+from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.policy import Policy
 from bot.services.job_search import Search
@@ -237,8 +237,6 @@ class RequestParts:
     def waiting(self, requests: Sequence[Request]) -> list[Block]:
         """Show the requests that the viewer may approve."""
         shown: list[Block] = []
-        requests = [r for r in requests if not waits_after_end(r, self.known.get(r.ref))]
-
         for each in requests[:MAX_WAITING]:
             until = mrkdwn.date(each.expires_at)
             asked = f"*Cancellation asked by* {mrkdwn.person(each.requester)}; decide until {until}"

@@ -172,18 +172,14 @@ def link_text(job: Job, style: Style = mrkdwn) -> str:
             return f"{style.sign('warning')}used or withdrawn{was_live}: a copy may have been taken"
         case LinkPhase.ENDED:
             used = "; the link was live and may have been used" if job.live_since else ""
-            return f"none any more: the download {ending(job.ended)}{used}"
+            how = _ENDS.get(job.ended or JobState.EXPIRED)
+            return f"none any more: the download {how}{used}"
 
 
 def live_text(job: Job, style: Style = mrkdwn) -> str:
     since = f" since {style.date(job.live_since, seconds=True)}" if job.live_since else ""
     until = f", until {style.date(job.until)}" if job.until else ""
     return f"{style.sign('warning')}live{since}{until}"
-
-
-def ending(state: JobState | None) -> str:
-    """Say how a download ended, after "the download"."""
-    return _ENDS.get(state or JobState.EXPIRED, "has ended")
 
 
 def card_lines(request: Request, job: Job | None) -> list[str]:

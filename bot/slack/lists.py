@@ -264,8 +264,7 @@ def _past_request(past: PastRequest, projects: Mapping[str, str], links: Links) 
     card = f" · {mrkdwn.link(links.message(request.card), 'its thread')}" if request.card else ""
     reason = f"\n{mrkdwn.quote(request.ask.reason, 300)}" if request.ask.reason.strip() else ""
     asked = f"{mrkdwn.asker(request)} asked {mrkdwn.date(request.created_at)} to cancel"
-    label = mrkdwn.state_label(request, is_over=past.is_over)
     return (
-        f"{label} ({by}{mrkdwn.date(request.changed_at)})"
+        f"{mrkdwn.state_label(request)} ({by}{mrkdwn.date(request.changed_at)})"
         f"{job_lines.lead(past.lead)}{alone}{card}\n{asked} {mrkdwn.download(ref, name)}{reason}"
     )

@@ -193,10 +193,8 @@ def job_is_gone(request: Request) -> bool:
     return request.state is State.REFUSED and request.outcome.sentence == JobGone.sentence
 
 
-def state_label(request: Request, *, is_over: bool) -> str:
-    """Label the state of a request; `is_over` is whether it waits and its download has ended."""
-    if is_over:
-        return STATE_LABELS[State.OVER]
+def state_label(request: Request) -> str:
+    """Label the state of a request."""
     other = GONE_LABEL if job_is_gone(request) else STATE_LABELS[request.state]
     return REPLACED_LABEL if request.was_replaced else other
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Delete, bindparam, delete, exists, or_, select, text
 
 from bot.atlas import JobRef
-from bot.cancellation.job import Lead, lead_of, waits_after_end
+from bot.cancellation.job import Lead, lead_of
 from bot.cancellation.lifecycle import Request, State
 from bot.storage import queries
 from bot.storage.job_store import get_or_new
@@ -30,7 +30,6 @@ NEWEST_OF_PROJECT = (
 class PastRequest:
     request: Request
     lead: Lead | None  #: how long before the link the cancellation came, if it did
-    is_over: bool = False  #: whether it still waits, and its download has ended
 
 
 class History(Store):
@@ -50,11 +49,7 @@ class History(Store):
             found += _newest(uow, count, project_id, is_shown)
         newest = sorted(found, key=lambda request: request.created_at, reverse=True)[:count]
         jobs = get_or_new(uow, [each.ref for each in newest])
-        return [
-            PastRequest(each, lead_of(each, job), waits_after_end(each, job))
-            for each in newest
-            for job in [jobs[each.ref]]
-        ]
+        return [PastRequest(each, lead_of(each, jobs[each.ref])) for each in newest]
 
     @reads
     def awaiting(self, uow: UnitOfWork) -> Sequence[Request]:

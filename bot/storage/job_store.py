@@ -29,7 +29,7 @@ from bot.cancellation.job import (
     differ,
     expected_wait,
 )
-from bot.cancellation.lifecycle import UNDECIDED, Card, Request, State
+from bot.cancellation.lifecycle import UNDECIDED, Card, Request
 from bot.cancellation.starter import FEED_DELAY, NOT_READ, REACH, StartedBy
 from bot.storage import queries
 from bot.storage.event_store import record_download
@@ -272,7 +272,7 @@ def _known(uow: UnitOfWork, job: Job, request: Request | None) -> KnownJob:
 
 
 def _update_request(uow: UnitOfWork, request: Request, before: Job, after: Job) -> None:
-    """Record once that the link went live or was used, or the job ended; update the card."""
+    """Record once that the link went live or was used; update the card."""
     starter = after.started_by.starter
     if starter and after.started_by != before.started_by:
         detail = after.audit_detail()
@@ -282,8 +282,6 @@ def _update_request(uow: UnitOfWork, request: Request, before: Job, after: Job) 
         _record_once(uow, request, EventName.LINK_LIVE, after, reply=not is_used)
     if is_used and not request.shown.link_was_used:
         _record_once(uow, request, EventName.LINK_USED, after)
-    if after.phase is LinkPhase.ENDED and request.state is State.AWAITING:
-        _record_once(uow, request, EventName.JOB_ENDED, after)
     if after != before:
         refresh_card(uow.execute, request, uow.now, NO_DELAY, only_facts=True)
 
@@ -297,7 +295,6 @@ def _record_once(
     detail = {
         "live_since": job.live_since.isoformat() if job.live_since else None,
         "until": job.until.isoformat() if job.until else None,
-        "state": job.ended,
     }
     known = {k: v for k, v in detail.items() if v}
     uow.record_and_notify(request, name, detail=known, reply=reply)

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, Table, and_, bindparam, func, or_, select, text
+from sqlalchemy import Select, Table, and_, bindparam, exists, func, or_, select, text
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.atlas import JobRef
 from bot.cancellation.events import Recorded
+from bot.cancellation.job import ENDS
 from bot.cancellation.lifecycle import State
 from bot.storage.tables import (
     BY_BOT,
@@ -48,6 +49,10 @@ OPEN_REQUEST_FOR = select(requests).where(has_job(requests), IS_OPEN)
 #: Reads the last request for a job, whether it has ended or not.
 NEWEST_REQUEST_FOR = (
     select(requests).where(has_job(requests)).order_by(requests.c.created_at.desc()).limit(1)
+)
+#: Condition: the download of a request has ended, as Atlas showed it.
+DOWNLOAD_HAS_ENDED = exists().where(
+    *(jobs.c[name] == requests.c[name] for name in JOB), jobs.c.state.in_(ENDS)
 )
 _OPEN_JOBS = select(jobs.c.job_id).where(text(JOB_IS_OPEN))
 _OF_OPEN_JOB = select(requests).where(requests.c.job_id.in_(_OPEN_JOBS))

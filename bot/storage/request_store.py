@@ -12,7 +12,7 @@ from bot.atlas import JobRef
 from bot.cancellation import errors
 from bot.cancellation.errors import NotAllowed
 from bot.cancellation.events import EventName
-from bot.cancellation.job import Job, StarterAnswer
+from bot.cancellation.job import Job, StarterAnswer, end_of_wait
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import UNDECIDED, Card, Ending, Outcome, Request, State, replaced_by
 from bot.cancellation.people import ActingPerson
@@ -21,7 +21,7 @@ from bot.cancellation.posts import PostKind
 from bot.log_config import new_request_id
 from bot.storage import queries
 from bot.storage.event_store import record_about_job
-from bot.storage.job_store import change
+from bot.storage.job_store import change, get_or_new
 from bot.storage.posts import alarm, show_second_card
 from bot.storage.request_writer import (
     CHANGE_REQUEST,
@@ -51,7 +51,7 @@ Check = Callable[[Request], NotAllowed | None]
 
 @dataclass(eq=False)
 class RequestStore(Store):
-    """Creates requests, records decisions, and expires requests."""
+    """Creates requests, records decisions, and ends requests that wait in vain."""
 
     #: Called with each answer of a starter.
     on_answer: Callable[[str], None] = field(default=lambda _answer: None, kw_only=True)
@@ -231,10 +231,12 @@ class RequestStore(Store):
         show_second_card(uow.execute, uow.lock(of), uow.now, clicked, user)
 
     @writes
-    def expire_due(self, uow: UnitOfWork, limit: int = 20) -> Sequence[Request]:
-        """Expire at most `limit` overdue requests, which keeps the transaction short."""
-        due = uow.get_all(lock_expired(uow.now, limit))
-        return [uow.transition(each, State.AWAITING, State.EXPIRED) for each in due]
+    def end_due(self, uow: UnitOfWork, limit: int = 20) -> Sequence[Request]:
+        """End at most `limit` requests that wait in vain, which keeps the transaction short."""
+        due = uow.get_all(lock_due(uow.now, limit))
+        known = get_or_new(uow, [each.ref for each in due])
+        ends = [(each, end_of_wait(each, known[each.ref])) for each in due]
+        return [uow.transition(r, r.state, end.state, outcome=end.outcome) for r, end in ends]
 
 
 def _find_or_create(
@@ -301,11 +303,12 @@ def apply_judgement(uow: UnitOfWork, request: Request, judgement: Judgement) -> 
     return uow.get(request.id)
 
 
-def lock_expired(now: datetime, limit: int) -> Select[Any]:
-    """Lock the requests that were not approved in time, without those being decided just now."""
-    in_vain = (requests.c.state == State.AWAITING, requests.c.expires_at <= now)
-    expired = select(requests).where(queries.IS_OPEN, *in_vain).limit(limit)
-    return expired.with_for_update(skip_locked=True)
+def lock_due(now: datetime, limit: int) -> Select[Any]:
+    """Lock the requests that wait in vain, without those being decided just now."""
+    is_late = and_(requests.c.state == State.AWAITING, requests.c.expires_at <= now)
+    in_vain = (requests.c.state.in_(UNDECIDED), or_(is_late, queries.DOWNLOAD_HAS_ENDED))
+    due = select(requests).where(queries.IS_OPEN, *in_vain).limit(limit)
+    return due.with_for_update(skip_locked=True)
 
 
 def _add_approval(uow: UnitOfWork, request: Request, person: ActingPerson) -> None:

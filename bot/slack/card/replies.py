@@ -201,16 +201,6 @@ def _link_live(post: RequestPost) -> str:
     )
 
 
-def _job_ended(post: RequestPost) -> str:
-    state = post.detail.get("state")
-    how = job_lines.ending(JobState(state) if state else None)
-    used = f" {job_lines.LINK_WAS_LIVE}" if post.job and post.job.live_since else ""
-    return (
-        f":information_source: {{Job}} {how}: there is nothing left to cancel.{used} "
-        "No approval is needed any more: {to} can withdraw the request."
-    )
-
-
 APPROVAL = ":ballot_box_with_check: {actor} approved."
 DISOWNED = (
     ":rotating_light: {actor} says that it was not they who started {job}; Atlas names their "
@@ -259,7 +249,6 @@ TEMPLATES: Mapping[EventName, str | Callable[[RequestPost], str]] = {
         ":rotating_light: The link of {job} was used or withdrawn; it was live{since}. "
         "A copy may have been taken, which a cancellation cannot undo: tell your security team."
     ),
-    EventName.JOB_ENDED: _job_ended,
     EventName.CHECK_FAILED: (
         ":warning: {to}: Nothing was sent to Atlas yet for {job}.{approved}{sentence}\n"
         "The bot keeps trying until the download has ended."

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bot.cancellation.events import EventName
-from bot.cancellation.job import Job, waits_after_end
+from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import UNDECIDED, Request, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
@@ -42,19 +42,18 @@ def message(
     `approvers` is None if the project was removed; `mode` is that of its quarantine, `note` of its
     policy. With `now`, the text for notifications says how much time is left.
     """
-    is_over = waits_after_end(request, job)
-    label = mrkdwn.state_label(request, is_over=is_over)
+    label = mrkdwn.state_label(request)
     headline = job_lines.headline(label, request.ref, request.project_name)
     who = people(approvers)
     answered, facts = job_lines.answer_lines(job), job_lines.card_lines(request, job)
     lines, own = [headline, *answered, *facts, *mrkdwn.note(note)], request.by_bot
     texts = [
         "\n".join(lines),
-        *(_quarantine(request, who, mode, job) if own else _asked(request, who, is_over=is_over)),
+        *(_quarantine(request, who, mode, job) if own else _asked(request, who)),
         _outcome(request),
         job_lines.next_step(request, job),
     ]
-    buttons = _buttons(request, mode, is_over=is_over)
+    buttons = _buttons(request, mode)
     details = [
         *mrkdwn.job_facts(request.shown),
         *_link_when_asked(request),
@@ -67,7 +66,7 @@ def message(
         blockkit.context(_footer(request, links)),
     ]
     about = _summary(request)
-    if job and now and request.state in UNDECIDED and not is_over:
+    if job and now and request.state in UNDECIDED:
         about = _notice(request, job, mode, now)
     text = blockkit.cut(labelled(f"{label} - {about}"), blockkit.FALLBACK)
     return {"text": text, "blocks": blocks, "metadata": metadata(request, request.state)}
@@ -135,7 +134,7 @@ def _notice(request: Request, job: Job, mode: Mode, now: datetime) -> str:
     return f"{about}; {follows} (job {mrkdwn.code(request.ref.job_id)})"
 
 
-def _asked(request: Request, who: str, *, is_over: bool) -> list[str]:
+def _asked(request: Request, who: str) -> list[str]:
     """Say who asked, who reviewed it, and whose approvals are given or missing."""
     requester = mrkdwn.person(request.requester)
     asked = f"*Cancellation asked by* {requester}, {mrkdwn.date(request.created_at)}"
@@ -143,20 +142,20 @@ def _asked(request: Request, who: str, *, is_over: bool) -> list[str]:
         removed = f"\n{PART_REMOVED}" if REMOVED in request.ask.reason else ""
         asked += f"\n{mrkdwn.quote(request.ask.reason)}{removed}"
     if not request.acted_alone:
-        return [asked, _approvals(request, who, is_over=is_over)]
+        return [asked, _approvals(request, who)]
     review = f"Waits for one review* by {who}"
     if request.reviewed_by and request.reviewed_at:
         reviewer = mrkdwn.person(request.reviewed_by)
         review = f"Reviewed by* {reviewer}, {mrkdwn.date(request.reviewed_at)}"
     alone = f":rotating_light: *Without approval* {requester} acted alone\n*{review}"
-    return [asked, alone, _approvals(request, who, is_over=is_over)]
+    return [asked, alone, _approvals(request, who)]
 
 
 def people(approvers: People | None) -> str:
     return mrkdwn.people(approvers) if approvers else "none: the project was removed"
 
 
-def _approvals(request: Request, who: str, *, is_over: bool) -> str:
+def _approvals(request: Request, who: str) -> str:
     lines = []
     given = mrkdwn.approved_by(request)
     if request.approvals_needed and (given or request.state is State.AWAITING):
@@ -164,9 +163,7 @@ def _approvals(request: Request, who: str, *, is_over: bool) -> str:
         lines.append(f"*Approved by* {given or 'none yet'} ({count})")
     lines += _voided(request)
     end = mrkdwn.date(request.expires_at)
-    if is_over:
-        lines.append(f"*Nothing left to decide* End or withdraw this request; else it ends {end}")
-    elif request.state is State.AWAITING:
+    if request.state is State.AWAITING:
         missing = f"*Approvals missing* {request.approvals_missing}; the request ends {end}"
         if request.approvals_missing == 0:
             # All approvals were given, or none was needed, before the policy forbade it.
@@ -246,17 +243,16 @@ def _footer(request: Request, links: Links) -> str:
     return " · ".join(parts)
 
 
-def _buttons(request: Request, mode: Mode, *, is_over: bool) -> list[Block]:
+def _buttons(request: Request, mode: Mode) -> list[Block]:
     review = [review_button(request)] if request.unreviewed else []
     match request.state:
         case State.QUARANTINED:
             return quarantine_buttons(request, mode)
         case State.AWAITING:
-            decide = [_end(request)] if is_over else approver_buttons(request)
-            return [*decide, _withdraw(request), *review]
+            return [*approver_buttons(request), _withdraw(request), *review]
         case State.FAILED:
             return [_retry(request), *review]
-        case State.OBSERVED if not is_over and mode is not Mode.OFF:
+        case State.OBSERVED if mode is not Mode.OFF:
             return [job_lines.open_button(request.ref)]
     return review
 
@@ -292,14 +288,6 @@ def approver_buttons(request: Request) -> list[Block]:
         # buttons cancel.
         blockkit.button(DENY, ids.DENY, request.id),
     ]
-
-
-def _end(request: Request) -> Block:
-    """Build the button of an approver once the download has ended."""
-    label = "End the request"
-    text = "The download has ended: the last approval ends the request, and cancels nothing."
-    confirm = blockkit.confirm(f"{label}?", text, label)
-    return blockkit.button(label, ids.APPROVE, request.id, confirm=confirm)
 
 
 def _plain(request: Request) -> str:

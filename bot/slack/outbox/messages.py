@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from bot.cancellation.job import StarterAnswer, waits_after_end
+from bot.cancellation.job import StarterAnswer
 from bot.cancellation.lifecycle import UNDECIDED
 from bot.cancellation.policy import Policy, ending_by
 from bot.cancellation.posts import (
@@ -58,9 +58,6 @@ class MessageBuilder:
         if isinstance(post, StarterPost):
             return self._about_starter(post)
         request = post.request
-        is_reminder = post.event in card_views.COPY_HEADINGS and not post.is_edit
-        if is_reminder and waits_after_end(request, post.job):
-            raise Unneeded("the download has ended")
         match post.kind:
             case PostKind.COPY:
                 message = self._copy(post)

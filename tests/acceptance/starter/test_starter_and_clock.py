@@ -91,6 +91,23 @@ async def test_link_that_goes_live_is_reported_once_on_card_and_in_thread(
     assert "after the link went live" in listed
 
 
+async def test_waiting_request_ends_with_its_download_and_tells_who_asked(
+    env: BotEnvironment,
+) -> None:
+    job = env.start_job()
+    await env.submit_request(("prod-eu", job.id))
+    await shows(env, job, "Waits for approval")
+    job.cancel()
+    ending = await env.wait_for_outcome(job.id)
+    card = await shows(env, job, "The download has ended")
+
+    assert ending.state == "over"
+    assert "@Rina: The download" in ending.reply
+    assert "the download had ended before (cancelled)" in ending.reply
+    assert "Approve cancelling" not in card
+    assert env.atlas.deletes(job.id) == []
+
+
 @pytest.mark.parametrize("cluster", ["prod-eu", "orders-sharded"])
 async def test_link_that_is_used_between_two_reads_is_never_called_absent(
     env: BotEnvironment, cluster: str

@@ -157,6 +157,7 @@ class Replica:
         """Step once, and let the runs that began end."""
         await self.kept.step()
         await self.questions.step()
+        await self._env.requests.end_due()
         await self.quarantine.step()
         await self.runs()
 

@@ -5,15 +5,12 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
-from bot.atlas import JobState
 from bot.cancellation.job import USUAL_WAIT, Lead
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import ActingPerson
 from bot.cancellation.posts import PostKind
 from bot.storage.history import RETENTION
-from bot.storage.job_store import change
 from bot.storage.tables import posts
-from bot.storage.unit_of_work import UnitOfWork
 from tests.integration.storage.conftest import Stores
 from tests.support.clock import NOON
 from tests.support.domain import (
@@ -83,19 +80,6 @@ async def test_lead_of_a_cancellation_counts_to_the_expected_link(env: Stores) -
 
     expected = cancelled.ref.started_at + USUAL_WAIT
     assert past.lead == Lead(expected - cancelled.changed_at, was_live=False)
-
-
-async def test_request_that_waits_after_the_end_of_its_download_says_so(env: Stores) -> None:
-    waits = await asked(env, state=State.AWAITING, approvals_needed=1)
-
-    def end(uow: UnitOfWork) -> None:
-        change(uow, waits.ref, lambda job: job.entering(JobState.EXPIRED, env.clock()))
-
-    (before,) = await env.history.recent(1, [PROJECT_ID])
-    await env.jobs._write(end)
-    (after,) = await env.history.recent(1, [PROJECT_ID])
-
-    assert (before.is_over, after.is_over) == (False, True)
 
 
 async def test_old_posts_of_ended_requests_are_deleted_and_their_cards_and_those_of_others_stay(

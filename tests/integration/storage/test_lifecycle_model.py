@@ -49,12 +49,12 @@ from bot.cancellation.posts import PostKind, RequestPost
 from bot.cancellation.quarantine import Mode, QuarantinePolicy, WatchedCluster
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
-from bot.storage.job_store import get_or_new
+from bot.storage.job_store import JobStore, get_or_new
 from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.quarantine_store import Quarantined, QuarantineStore
 from bot.storage.request_store import RequestStore
-from bot.storage.tables import approvals, audit_events, chain_head, posts, requests
+from bot.storage.tables import approvals, audit_events, chain_head, jobs, posts, requests
 from bot.storage.unit_of_work import UnitOfWork, reads, writes
 from bot.timings import Timings
 from tests.support.clock import NOON, FakeClock
@@ -155,8 +155,10 @@ class LifeCycle(RuleBasedStateMachine):
         self.store = RequestStore(self.database, self.clock)
         self.quarantine = Downloads(self.database, self.clock, lambda _project, _cluster: WATCHED)
         self.outbox = OutboxStore(self.database, self.clock)
+        self.jobs = JobStore(self.database, self.clock)
         self.model: dict[str, ModelRequest] = {}
         self.cancelled: set[str] = set()  # the jobs that Atlas shows as cancelled
+        self.read: set[str] = set()  # those of them that were read since
         self.found: set[str] = set()  # the downloads that were quarantined, each once
         self.starts = 0
         self.workers: dict[str, Worker] = {}
@@ -178,7 +180,7 @@ class LifeCycle(RuleBasedStateMachine):
     @initialize()
     def empty(self) -> None:
         def clear(db: Connection) -> None:
-            for table in (approvals, posts, audit_events, requests):
+            for table in (approvals, posts, audit_events, requests, jobs):
                 db.execute(table.delete())
             db.execute(chain_head.update().values(reference=""))
 
@@ -390,17 +392,25 @@ class LifeCycle(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
+    @rule(number=NUMBERS)
+    def cancel_elsewhere(self, number: int) -> None:
+        """A person cancels the job of a request in Atlas, and the bot reads it."""
+        _, entry = self._one(number, State.AWAITING)
+        self.cancelled.add(entry.job)
+        self.read.add(entry.job)
+        read = a_job(id=entry.job, cancelled=True)
+        self.do(self.jobs.record(job_ref(entry.job), read))
+
     @rule()
     def sweep(self) -> None:
-        due = {
-            key
-            for key, entry in self.model.items()
-            if entry.state is State.AWAITING and entry.expires_at <= self.clock.now
-        }
-        expired = self.do(self.store.expire_due())
-        assert {request.id for request in expired} == due
-        for request in expired:
-            self._moved(self.model[request.id], request, State.EXPIRED)
+        waiting = {k: each for k, each in self.model.items() if each.state is State.AWAITING}
+        over = {key for key, entry in waiting.items() if entry.job in self.read}
+        late = {key for key, entry in waiting.items() if entry.expires_at <= self.clock.now}
+        ended = self.do(self.store.end_due())
+        assert {request.id for request in ended} == over | late
+        for request in ended:
+            state = State.OVER if request.id in over else State.EXPIRED
+            self._moved(self.model[request.id], request, state)
         free = self.do(self.workers["one"].leases.list_runnable())
         assert set(free) == {key for key, entry in self.model.items() if self._is_free(entry)}
 

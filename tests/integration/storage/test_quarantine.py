@@ -418,7 +418,7 @@ async def test_quarantine_goes_on_where_the_request_that_replaced_it_ends_before
         await env.requests.decide(request.id, ended, RINA, allow)
     else:
         env.clock.advance(1)
-        await env.requests.expire_due()
+        await env.requests.end_due()
     await env.second()
 
     states = [(await env.requests.get(each.id)).state for each in (held, request)]

@@ -16,7 +16,7 @@ from bot.storage.lease_store import runnable_requests
 from bot.storage.notice_store import requests_to_notify
 from bot.storage.outbox_store import DUE_POSTS, LONGEST_DELAY
 from bot.storage.posts import SHOW_JOB, SHOW_REQUEST, announcements
-from bot.storage.request_store import COUNT_OPEN, lock_expired
+from bot.storage.request_store import COUNT_OPEN, lock_due
 from bot.storage.watch_store import (
     clusters_with_open_jobs,
     downloads_disowned,
@@ -33,7 +33,7 @@ QUERIES = {
         {"owner": "me", "held": [7], "now": NOON, "far": NOON + LONGEST_DELAY, "limit": 10},
     ),
     "runnable requests": (runnable_requests(NOON, 10), None),
-    "expired requests": (lock_expired(NOON, 10), None),
+    "requests that wait in vain": (lock_due(NOON, 10), None),
     "open requests": (COUNT_OPEN, None),
     "requests to notify": (requests_to_notify(NOON, 10), None),
     "announcements of a job": (SHOW_JOB, {"of": 1, "due": NOON}),

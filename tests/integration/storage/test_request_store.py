@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
+from bot.atlas import JobState
 from bot.cancellation.errors import (
     AlreadyApproved,
     AlreadyHandled,
@@ -19,6 +20,8 @@ from bot.cancellation.errors import (
 )
 from bot.cancellation.lifecycle import JobFingerprint, Outcome, Request, State
 from bot.cancellation.policy import Policy, may_approve_once
+from bot.storage.job_store import change
+from bot.storage.unit_of_work import UnitOfWork
 from tests.integration.storage.conftest import Stores
 from tests.support.clock import NOON
 from tests.support.domain import (
@@ -162,14 +165,36 @@ async def test_refused_decision_changes_nothing(env: Stores) -> None:
 
 async def test_waiting_request_expires(env: Stores) -> None:
     request = await env.store.create(a_waiting_request(), RINA)
-    assert await env.store.expire_due() == []
+    assert await env.store.end_due() == []
     env.clock.advance(1800)
 
-    first, second = await asyncio.gather(env.store.expire_due(), env.store.expire_due())
+    first, second = await asyncio.gather(env.store.end_due(), env.store.end_due())
 
     assert len(first) + len(second) == 1
     assert (await env.store.get(request.id)).state is State.EXPIRED
     assert env.entered == [State.AWAITING, State.EXPIRED]
+
+
+@pytest.mark.parametrize("how", [state for state in JobState if state.is_over])
+async def test_waiting_request_ends_with_its_download_unless_atlas_only_does_not_list_it(
+    env: Stores, how: JobState
+) -> None:
+    request = await env.store.create(a_waiting_request(), RINA)
+    other = await env.store.create(a_waiting_request(), RINA)
+
+    def end(uow: UnitOfWork) -> None:
+        change(uow, request.ref, lambda job: job.entering(how, uow.now))
+
+    await env.jobs._write(end)
+    ended = [each.id for each in await env.store.end_due()]
+    now = await env.store.get(request.id)
+
+    if how is JobState.GONE:
+        assert (ended, now.state) == ([], State.AWAITING)
+    else:
+        assert (ended, now.state) == ([request.id], State.OVER)
+        assert f"({how})" in now.outcome.sentence
+    assert (await env.store.get(other.id)).state is State.AWAITING
 
 
 async def test_more_requests_than_one_transaction_can_take_expire_in_several(env: Stores) -> None:
@@ -177,7 +202,7 @@ async def test_more_requests_than_one_transaction_can_take_expire_in_several(env
         await env.store.create(a_waiting_request(), RINA)
     env.clock.advance(1800)
 
-    assert [len(await env.store.expire_due()) for _ in range(3)] == [20, 5, 0]
+    assert [len(await env.store.end_due()) for _ in range(3)] == [20, 5, 0]
 
 
 async def test_failed_request_can_be_retried_at_any_time(env: Stores) -> None:

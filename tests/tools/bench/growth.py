@@ -82,7 +82,7 @@ class DatabaseOperations:
         self.history = History(self.database, now)
 
     async def sweep(self) -> None:
-        await self.requests.expire_due()
+        await self.requests.end_due()
         await self.leases.list_runnable()
         await self.requests.counts()
 

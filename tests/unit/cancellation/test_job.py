@@ -15,10 +15,11 @@ from bot.cancellation.job import (
     LinkPhase,
     Listing,
     compare,
+    end_of_wait,
     expected_wait,
     lead_of,
 )
-from bot.cancellation.lifecycle import JobFingerprint, State
+from bot.cancellation.lifecycle import DeleteAttempts, JobFingerprint, State
 from tests.support.clock import NOON
 from tests.support.domain import a_job, a_request, job_ref
 
@@ -98,6 +99,27 @@ def test_lead_counts_to_the_live_link_else_to_the_expected_one() -> None:
     assert lead_of(request, job) == Lead(timedelta(minutes=1), was_live=False)
     assert lead_of(request, live) == Lead(timedelta(seconds=-12), was_live=True)
     assert lead_of(replace(request, state=State.OVER), job) is None
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_request_that_waits_in_vain_is_over_only_where_atlas_showed_the_end(
+    state: JobState,
+) -> None:
+    request = a_request(state=State.AWAITING)
+    end = end_of_wait(request, known(state, until=NOON))
+    is_shown = state.is_over and state is not JobState.GONE
+
+    assert end.state is (State.OVER if is_shown else State.EXPIRED)
+    assert end.outcome.sentence.startswith("Nothing was sent" if is_shown else "")
+
+
+def test_end_after_a_delete_of_the_request_does_not_say_that_nothing_was_sent() -> None:
+    request = a_request(state=State.AWAITING, sent=DeleteAttempts(count=1, unknown=True))
+    end = end_of_wait(request, known(JobState.CANCELLED))
+
+    assert end.outcome.sentence == (
+        "The download has ended (cancelled), after this request had asked Atlas to cancel it."
+    )
 
 
 # Reads

@@ -286,7 +286,7 @@ async def _apply(harness: ServiceHarness, step: Step) -> None:
         case "pass time":
             harness.model.clock.advance(step.seconds)
         case "sweep":
-            await harness.store.expire_due()
+            await harness.store.end_due()
         case "run" | "limited run":
             harness.atlas.limits = step.act == "limited run"
             for request_id in [harness.runner.started.pop() for _ in list(harness.runner.started)]:

@@ -113,7 +113,6 @@ OTHER_JOBS = {
     "overdue": replace(JOB, phase=LinkPhase.OVERDUE),
     "live": replace(_LIVE, phase=LinkPhase.LIVE),
     "used": replace(_LIVE, phase=LinkPhase.USED),
-    "job_ended": replace(_LIVE, phase=LinkPhase.ENDED, state=JobState.EXPIRED),
 }
 FEED_REFUSED = replace(JOB, started_by=StartedBy(StarterStatus.NOT_KNOWN))
 STARTERS = [
@@ -238,7 +237,7 @@ _BY_THE_BOT = frozenset(
     {
         *(EventName.EXPIRED, EventName.CANCELLED, EventName.OVER, EventName.REFUSED),
         *(EventName.CHANGED, EventName.FAILED, EventName.AWAITING, EventName.QUARANTINED),
-        *(EventName.LINK_LIVE, EventName.LINK_USED, EventName.JOB_ENDED, EventName.CHECK_FAILED),
+        *(EventName.LINK_LIVE, EventName.LINK_USED, EventName.CHECK_FAILED),
         *(EventName.NOTIFIED, EventName.REMINDED, EventName.ESCALATED, EventName.OBSERVED),
     }
 )
@@ -263,7 +262,6 @@ DETAILS: dict[EventName, dict[str, Any]] = {
     },
     EventName.LINK_LIVE: {"live_since": JOB.expected_at.isoformat()},
     EventName.LINK_USED: {"live_since": JOB.expected_at.isoformat()},
-    EventName.JOB_ENDED: {"state": "cancelled"},
     EventName.AWAITING: {"sentence": runner.APPROVALS_MISSING},
     EventName.CHECK_FAILED: {"sentence": runner.SLOW_SLACK},
     EventName.NOTIFIED: {"names": ["Ada", "Abe"]},
@@ -297,7 +295,10 @@ def messages() -> dict[str, dict[str, Any]]:
     }
     built |= quarantined()
     built["card_over"] = card_views.message(
-        ended(State.OVER), EVERYONE, LINKS, OTHER_JOBS["job_ended"]
+        ended(State.OVER),
+        EVERYONE,
+        LINKS,
+        replace(_LIVE, phase=LinkPhase.ENDED, state=JobState.EXPIRED),
     )
     cancelled = replace(_LIVE, state=JobState.CANCELLED, phase=LinkPhase.ENDED)
     built["card_cancelled_live"] = card_views.message(
@@ -528,7 +529,7 @@ def finding() -> dict[str, dict[str, Any]]:
     ref, empty = job_ref(), DialogState(asked_in="C0OPS", has_pickers=True)
     leads = ((48, False), (-20, False), (-12, True), (-1500, True))
     past = [
-        replace(past_of(waiting()), is_over=True),
+        past_of(ended(State.OVER)),
         past_of(request(state=State.DENIED, outcome=Outcome(sentence="no", by="U0ADA"))),
         past_of(alone()),
         past_of(replace(alone(), reviewed_by="U0ADA")),

@@ -12,7 +12,7 @@ from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import PostKind
 from bot.cancellation.quarantine import Mode, QuarantinePolicy
 from bot.services.projects import Project, Projects
-from bot.slack import blockkit, home, ids
+from bot.slack import home, ids
 from bot.slack.outbox.messages import MessageBuilder
 from tests.support.domain import PROJECT_ID
 from tests.support.fake_atlas import FakeAtlas
@@ -113,11 +113,3 @@ async def test_home_says_once_in_which_channels_the_command_works(new_bolt: NewB
 
     assert shown.count("Downloads can be cancelled in <#C0OPS>: type") == 1
     assert "this channel" not in shown
-
-
-def test_home_asks_for_no_approval_once_the_download_has_ended() -> None:
-    about = samples.waiting()
-    known = {about.ref: samples.OTHER_JOBS["job_ended"]}
-    parts = home.RequestParts(samples.VIEWER, LINKS, samples.enforced, known)
-
-    assert parts.waiting([about]) == [blockkit.section("Nothing.")]

@@ -427,13 +427,6 @@ async def test_copy_of_a_reminder_says_so_after_the_question(worker: Worker) -> 
     assert "Reminder" in str(call["blocks"][1])
 
 
-async def test_reminder_of_a_download_that_has_ended_is_not_sent(worker: Worker) -> None:
-    ended = samples.OTHER_JOBS["job_ended"]
-    await worker.deliver(replace(a_copy(EventName.REMINDED), job=ended))
-
-    assert worker.slack.calls == []
-
-
 async def test_copy_of_a_decided_request_is_not_sent(worker: Worker) -> None:
     await worker.deliver(a_copy(state=State.DENIED))
 
