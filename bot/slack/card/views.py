@@ -96,10 +96,18 @@ def copy(
         "blocks": [
             card["blocks"][0],
             *([blockkit.section(heading)] if heading else []),
-            *card["blocks"][1:],
+            *map(_without_withdraw, card["blocks"][1:]),
             *([blockkit.context(thread)] if url else []),
         ]
     }
+
+
+def _without_withdraw(block: Block) -> Block:
+    """Leave out the button that only the requester may use."""
+    if block["type"] != "actions":
+        return block
+    kept = [each for each in block["elements"] if each["action_id"] != ids.WITHDRAW]
+    return block | {"elements": kept}
 
 
 def in_direct_message(request: Request) -> bool:

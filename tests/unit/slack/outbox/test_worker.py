@@ -415,6 +415,7 @@ async def test_copy_is_the_card_with_its_buttons_as_a_direct_message(worker: Wor
     assert call["channel"] == "U0ADA"
     assert "thread_ts" not in call
     assert "cancel_restore_approve" in str(call["blocks"])
+    assert "cancel_restore_withdraw" not in str(call["blocks"])
     assert "in the thread of the card" in str(call["blocks"][-1])
     assert len(worker.store.sent) == 1
 
