@@ -154,8 +154,7 @@ def _register_error_handler(app: AsyncApp, deps: Dependencies) -> None:
         reference = new_reference()
         log.error("listener failed", reference=reference, kind=body.get("type"), exc_info=error)
         if body.get("type") == "view_submission":
-            view = dialog_views.internal_error(body["view"], reference)
-            return await ack(response_action="update", view=view)
+            return await ack(**dialog_views.internal_error(body["view"], reference))
         message = internal_error(reference, button_of(body))
         if "command" in body:
             return await ack(**message)

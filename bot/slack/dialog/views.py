@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
+from typing import Any
 
 from bot.atlas import JobRef
 from bot.cancellation.lifecycle import Request
@@ -187,15 +188,21 @@ def posted_elsewhere(request: Request, card: str | None = None) -> Content:
     return Content(blocks=[blockkit.section(f":white_check_mark: {text}")])
 
 
-def internal_error(failed: View, reference: str) -> View:
-    """Say that a submission failed, with a button that reads the job of its dialog again."""
-    blocks = [blockkit.section(f":warning: {internal_error_text(reference)}")]
+def internal_error(failed: View, reference: str) -> dict[str, Any]:
+    """Answer a submission that failed, with a button that reads the job of its dialog again.
+
+    A dialog for a reason stays, with the reason: its own button sends it again.
+    """
+    text = internal_error_text(reference)
+    if failed["callback_id"] in REASON_DIALOGS:
+        return {"response_action": "errors", "errors": {ids.REASON: text.replace("`", "")}}
+    blocks = [blockkit.section(f":warning: {text}")]
     try:
         state = replace(read_state(failed), has_pickers=False)
     except UnreadableDialog:
-        return without_state(Content(blocks=blocks))
+        return {"response_action": "update", "view": without_state(Content(blocks=blocks))}
     again = [read_button("Try again")] if state.ref else []
-    return view(state, Content(blocks=blocks + again))
+    return {"response_action": "update", "view": view(state, Content(blocks=blocks + again))}
 
 
 #: The dialogs that ask for a reason: title, button, what happens, and who reads it.

@@ -227,7 +227,7 @@ def views() -> dict[str, dict[str, Any]]:
             SEARCH, dialog_views.error(SEARCH, "Slack did not answer in time.")
         ),
         "deny_reason": dialog_views.ask_reason(ids.DENY_DIALOG, "0" * 32),
-        "internal_error": dialog_views.internal_error(details(), "1a2b3c4d"),
+        "internal_error": dialog_views.internal_error(details(), "1a2b3c4d")["view"],
         **{name: dialog_views.view(asked(), content) for name, content in contents.items()},
     }
 

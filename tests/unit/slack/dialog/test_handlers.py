@@ -287,6 +287,21 @@ async def test_unexpected_error_is_answered_in_the_dialog_with_its_reference(
     assert "a bug" not in words(answer.body)
 
 
+@pytest.mark.parametrize("dialog", [ids.DENY_DIALOG, ids.KEEP_DIALOG])
+async def test_dialog_for_a_reason_stays_after_an_unexpected_error_to_be_sent_again(
+    bolt: BoltHarness, dialog: str
+) -> None:
+    in_quarantine = {"state": State.QUARANTINED, "requester": "", "reason": "", "approvals": ()}
+    own = in_quarantine if dialog == ids.KEEP_DIALOG else {"approvals": ()}
+    request = await bolt.insert(samples.waiting(**own))
+    bolt.database.write_error = RuntimeError("a bug")
+    asking = dialog_views.ask_reason(dialog, request.id)
+    answer = await bolt.send(payloads.submission(asking, user="U0ADA", reason="needed"))
+
+    assert answer.body["response_action"] == "errors"
+    assert "please try again" in answer.body["errors"][ids.REASON]
+
+
 async def test_nul_characters_are_removed_from_a_reason(bolt: BoltHarness) -> None:
     """PostgreSQL takes no NUL: such a reason could never be recorded."""
     await bolt.send(payloads.submission(view(), reason="by\0 mistake"))
