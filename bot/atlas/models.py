@@ -112,19 +112,20 @@ class JobState(StrEnum):
     """The state of a restore job, derived from several keys of Atlas."""
 
     sentence: str  #: about a download
+    of_restore: str  #: the same about a restore, which has no link
 
-    IN_PROGRESS = "in_progress", "The link is being prepared."
+    IN_PROGRESS = "in_progress", "The link is being prepared.", "The restore is running."
     LINK_LIVE = "link_live", "The download link is live: it can be used once."
     LINK_USED = "link_used", "The download link was used or withdrawn."
-    FINISHED = "finished", "The download has finished."
-    CANCELLED = "cancelled", "The download is cancelled."
-    EXPIRED = "expired", "The download link has expired."
-    FAILED = "failed", "The download has failed."
+    FINISHED = "finished", "The download has finished.", "The restore has finished."
+    CANCELLED = "cancelled", "The download is cancelled.", "The restore is cancelled."
+    EXPIRED = "expired", "The download link has expired.", "The restore has expired."
+    FAILED = "failed", "The download has failed.", "The restore has failed."
     GONE = "gone", "Atlas does not list the download any more."  #: no read of a job has it
 
-    def __new__(cls, value: str, sentence: str = "") -> Self:
+    def __new__(cls, value: str, sentence: str = "", of_restore: str = "") -> Self:
         state = str.__new__(cls, value)
-        state._value_, state.sentence = value, sentence
+        state._value_, state.sentence, state.of_restore = value, sentence, of_restore or sentence
         return state
 
     @property
@@ -200,10 +201,8 @@ class RestoreJob(AtlasModel):
     @property
     def state_sentence(self) -> str:
         """Say in which state it is: the download, or the restore."""
-        if self.delivery_type == DeliveryType.DOWNLOAD:
-            return self.state.sentence
-        text = self.state.sentence.replace("The link is being prepared", "The restore is running")
-        return text.replace("download", "restore")
+        is_download = self.delivery_type == DeliveryType.DOWNLOAD
+        return self.state.sentence if is_download else self.state.of_restore
 
     @property
     def link_expires_at(self) -> datetime | None:
