@@ -60,6 +60,10 @@ class RoleMissing(AtlasRejected):
         "Project Identity & Access, or Project Backup Manager if that is not enough. Until then, "
         "cancel downloads in Atlas, on the cluster's Backup page."
     )
+    of_list = (
+        "Atlas does not let the bot's key list projects: give it the role Organization Member, "
+        "under Organization Access Manager, and a role in each project."
+    )
 
 
 class NotOnAccessList(AtlasRejected):
@@ -273,6 +277,8 @@ def _error(
     sentence = None
     if leaf is RateLimited and retry_after:
         sentence = f"Atlas limits how often it may be asked: try again in {retry_after:.0f} s."
+    if leaf is RoleMissing and call.endswith("/groups"):
+        sentence = RoleMissing.of_list
     if leaf is NotOnAccessList and (address := _address(parameters, detail)):
         sentence = f"The bot's key may not be used from {address}: add that to its access list."
     if leaf is OtherRefusal:

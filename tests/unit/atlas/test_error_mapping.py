@@ -99,6 +99,12 @@ def test_status_and_code_map_to_an_error(
     assert error.call == "DELETE /api/atlas/v2/x"
 
 
+def test_role_that_lists_projects_is_not_one_that_cancels() -> None:
+    error = error_for(403, {}, {"error": 403}, "GET /api/atlas/v2/groups")
+
+    assert (type(error), str(error)) == (RoleMissing, RoleMissing.of_list)
+
+
 def test_maintenance_may_be_tried_again_and_changed_nothing() -> None:
     error = of(405, "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES")
 
