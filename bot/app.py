@@ -114,11 +114,7 @@ class Bot:
         url = self.settings.database_url.get_secret_value()
         if errors := await run_steps(lambda: migrate(url), self._server.start):
             raise StartError("\n".join([*errors, *await collect_slack_errors(authentication)]))
-        election = self._supervise(self._leader.run, "leader")
-        self._exit_stack.push_async_callback(self._leader.stop)
-        self._exit_stack.push_async_callback(cancel_and_wait, election)
-        if stop := self._leading.start_webhook(self._supervise):
-            self._on_shutdown(stop, self._timings.webhook_stop_timeout)
+        self._start_leader()
         names = self._start_services()
         identity = await authentication
         links = Links(atlas=self.settings.atlas.base_url, identity=identity)
@@ -127,19 +123,7 @@ class Bot:
         self._directory = directory
         notifier = self._leading.notifier(directory)
         channels = self._start_outbox(links, notifier)
-        self._follow_projects(names)
-        self._services.organizations.on_change = partial(self._follow_projects, names)
-        organizations, retry = self._services.organizations, self._timings.organization_retry
-        follow = partial(repeat, organizations.follow, retry, "organizations not read")
-        self._start_loop(follow, "organizations")
-        compare = partial(
-            warn_of_unused_entries,
-            self._services.projects,
-            self._services.cancellation.finder,
-            self._projects_changed,
-            self._timings.organization_interval,
-        )
-        self._start_loop(compare, "entries of clusters")
+        self._start_projects(names)
         self._start_receiver(receiver, client, links, directory)
 
         async def slack_answers() -> bool:
@@ -215,6 +199,13 @@ class Bot:
         self._exit_stack.push_async_callback(server.stop)
         return server
 
+    def _start_leader(self) -> None:
+        election = self._supervise(self._leader.run, "leader")
+        self._exit_stack.push_async_callback(self._leader.stop)
+        self._exit_stack.push_async_callback(cancel_and_wait, election)
+        if stop := self._leading.start_webhook(self._supervise):
+            self._on_shutdown(stop, self._timings.webhook_stop_timeout)
+
     def _start_services(self) -> asyncio.Task[None]:
         """Start the loops that need no Slack; return the one that reads the projects' names."""
         reloader = Reloader(
@@ -251,6 +242,22 @@ class Bot:
             lambda seconds: outbox.stop(task, seconds), self._timings.outbox_stop_timeout
         )
         return channels
+
+    def _start_projects(self, names: asyncio.Task[None]) -> None:
+        """Start the loops of the projects, and those that keep the projects up to date."""
+        self._follow_projects(names)
+        organizations, retry = self._services.organizations, self._timings.organization_retry
+        organizations.on_change = partial(self._follow_projects, names)
+        follow = partial(repeat, organizations.follow, retry, "organizations not read")
+        self._start_loop(follow, "organizations")
+        compare = partial(
+            warn_of_unused_entries,
+            self._services.projects,
+            self._services.cancellation.finder,
+            self._projects_changed,
+            self._timings.organization_interval,
+        )
+        self._start_loop(compare, "entries of clusters")
 
     def _follow_projects(self, names: asyncio.Task[None]) -> None:
         """Start the loops that the projects need now, and end those that they need no more."""

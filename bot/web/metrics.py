@@ -42,6 +42,7 @@ class Metrics:
         self._histogram = partial(Histogram, namespace=NAMESPACE, registry=self._registry)
         self._add_requests()
         self._add_atlas()
+        self._add_watch()
         self._add_process()
 
     def _add_requests(self) -> None:
@@ -82,6 +83,8 @@ class Metrics:
             "When the secret of the project's service account expires.",
             ["project"],
         )
+
+    def _add_watch(self) -> None:
         self.watch_success = self._gauge(
             "watch_last_success_timestamp_seconds",
             "When the watch last read a watched project; 0 before.",
