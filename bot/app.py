@@ -253,7 +253,7 @@ class Bot:
         compare = partial(
             warn_of_unused_entries,
             self._services.projects,
-            self._services.cancellation.finder,
+            self._services.finder,
             self._projects_changed,
             self._timings.organization_interval,
         )
@@ -283,6 +283,8 @@ class Bot:
             client=client,
             links=links,
             service=self._services.cancellation,
+            finder=self._services.finder,
+            history=self._services.history,
             directory=directory,
             background=self._background,
             limits=self._services.limits,

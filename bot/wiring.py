@@ -183,15 +183,14 @@ class CoreServices:
             on_change=self.on_change,
             timings=self.timings,
         )
-        finder = JobFinder(projects)
+        self.finder = JobFinder(projects)
+        self.history = History(database, clock)
         self.cancellation = CancellationService(
             self.requests,
             projects,
             self.runner,
             rights,
-            finder=finder,
             jobs=self.jobs,
-            history=History(database, clock),
             on_change=self.on_change,
         )
 
@@ -213,7 +212,7 @@ class CoreServices:
     async def close(self) -> None:
         """Cancel the reads in flight, and close all connections to Atlas and the database."""
         await self.jobs.feeds.close()
-        await self.cancellation.finder.close()
+        await self.finder.close()
         await self.clients.close()
         await self.database.close()
 

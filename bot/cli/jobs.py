@@ -186,7 +186,7 @@ async def _list(settings: Settings, cluster: str | None, project: str, form: Out
     with reading_atlas(settings):
         async with open_services(settings) as services:
             projects = [find_project(services, project)] if project else services.projects.all
-            listing = await services.cancellation.finder.listing(projects, cluster=cluster)
+            listing = await services.finder.listing(projects, cluster=cluster)
             if cluster and not (listing.jobs or listing.unavailable):
                 await check_cluster(services, projects, cluster)
             found = [(each.place.project, each.ref, each.job) for each in listing.jobs]
@@ -259,7 +259,7 @@ async def find_job(services: CoreServices, target: Target) -> tuple[Project, Job
     project = find_project(services, target.project) if target.project else projects.only
     if project is None or cluster is None:
         searched = [project] if project else projects.all
-        find = services.cancellation.finder.search
+        find = services.finder.search
         search = await find(target.job_id, searched, cluster=cluster)
         if cluster and not (search.found or search.unavailable):
             await check_cluster(services, searched, cluster)
@@ -278,7 +278,7 @@ async def explain_missing(
 ) -> NoReturn:
     """End the command: say which clusters there are, or in which one the job is instead."""
     await check_cluster(services, [project], ref.cluster_name)
-    search = await services.cancellation.finder.search(ref.job_id, services.projects.all)
+    search = await services.finder.search(ref.job_id, services.projects.all)
     if found := search.found:
         where = f"{found.cluster} in {found.project.name}"
         output.fail(f"Job {ref.job_id} is not in {ref.cluster_name}. It is in {where}.")
@@ -287,7 +287,7 @@ async def explain_missing(
 
 async def check_cluster(services: CoreServices, projects: Sequence[Project], cluster: str) -> None:
     """End the command if Atlas has the clusters of all these projects, and none has this name."""
-    finder, known = services.cancellation.finder, set[str]()
+    finder, known = services.finder, set[str]()
     with suppress(AtlasError):
         for project in projects:
             known.update(await finder.clusters(project, timeout=READ_TIMEOUT))

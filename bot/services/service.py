@@ -16,12 +16,10 @@ from bot.cancellation.people import ActingPerson
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import recipients
 from bot.log_config import new_request_id, without_secrets
-from bot.services.job_search import JobFinder
 from bot.services.jobs import Jobs
 from bot.services.projects import Projects
 from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
-from bot.storage.history import History
 from bot.storage.request_store import Check, RequestStore
 
 
@@ -53,9 +51,7 @@ class CancellationService:
     runner: Runner
     rights: RightsCheck
     _: KW_ONLY
-    finder: JobFinder
     jobs: Jobs
-    history: History
     on_change: Callable[[], None] = lambda: None
 
     async def replace_second_card(self, request: Request, clicked: Card, user: str) -> None:

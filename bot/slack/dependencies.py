@@ -19,6 +19,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import NotAllowed, RightsNotChecked, UnknownProject
 from bot.cancellation.policy import Policy
+from bot.services.job_search import JobFinder
 from bot.services.projects import Project
 from bot.services.service import CancellationService
 from bot.slack.blockkit import private
@@ -37,6 +38,7 @@ from bot.slack.errors import (
 )
 from bot.slack.payloads import Actor, actor_of, part_of
 from bot.slack.plain_text import send_simplified, simplify
+from bot.storage.history import History
 from bot.tasks import BackgroundTasks, run_until_deadline
 from bot.timings import Timings
 
@@ -163,6 +165,8 @@ class Dependencies:
     client: AsyncWebClient
     links: Links
     service: CancellationService
+    finder: JobFinder
+    history: History
     directory: Directory
     background: BackgroundTasks
     limits: CallLimits = field(default_factory=CallLimits)

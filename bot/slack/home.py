@@ -70,7 +70,7 @@ class HomeTab:
     async def publish(self, *, published: bool) -> None:
         """Publish the tab: first without the jobs, unless it was `published` before."""
         directory, candidates = self._deps.directory, self._deps.service.projects.all
-        history = self._deps.service.history
+        history = self._deps.history
         # The tab has no channel: the rules of a direct message apply.
         channel = self._actor.id
         projects: Sequence[Project] = ()
@@ -95,10 +95,10 @@ class HomeTab:
         await self._publish(home_view(jobs, waiting, past, urgent))
 
     async def _jobs(self, projects: Sequence[Project]) -> list[Block]:
-        listing = await self._deps.service.finder.listing(projects, max_age=MAX_LISTING_AGE)
+        listing = await self._deps.finder.listing(projects, max_age=MAX_LISTING_AGE)
         known = await lists.known_jobs(self._deps, listing.jobs[:MAX_JOBS])
         try:
-            own = await self._deps.service.history.quarantined()
+            own = await self._deps.history.quarantined()
         except CancellationError:
             own = ()  # the part about quarantine says so
         return job_blocks(listing, datetime.now(UTC), known, self._follows(own))
@@ -118,7 +118,7 @@ class HomeTab:
             return []  # the refusal is shown
         names = {project.id: project.name for project in projects}
         offered = lists.offered_by(projects)
-        past = await self._deps.service.history.recent(MAX_PAST, names, offered)
+        past = await self._deps.history.recent(MAX_PAST, names, offered)
         return lists.history_sections(map(viewer.readable, past), names, self._deps.links)
 
     async def _requests(
@@ -136,7 +136,7 @@ class HomeTab:
         return show(RequestParts(viewer, self._deps.links, service.projects.policy, known), own)
 
     async def _awaiting(self) -> list[Request]:
-        awaiting = await self._deps.service.history.awaiting()
+        awaiting = await self._deps.history.awaiting()
         return [each for each in awaiting if self._actor.id not in each.approved_by]
 
     async def _may(self, request: Request, *, review: bool = False) -> bool:

@@ -57,7 +57,7 @@ async def show_jobs(
     except CancellationError as error:
         await deps.refuse(by, error)
         return
-    listing = await deps.service.finder.listing(projects, cluster=cluster)
+    listing = await deps.finder.listing(projects, cluster=cluster)
     if cluster and not listing.jobs and not listing.unavailable:
         names = [
             name
@@ -76,7 +76,7 @@ async def show_history(deps: Dependencies, by: Interaction, count: int) -> None:
     try:
         projects = await deps.allowed_projects(by.actor, by.channel)
         names = {project.id: project.name for project in projects}
-        past = await deps.service.history.recent(count, names, offered_by(projects))
+        past = await deps.history.recent(count, names, offered_by(projects))
         viewer = await viewer_of(deps.directory, by.actor, by.channel, projects)
     except CancellationError as error:
         await deps.refuse(by, error)
@@ -94,7 +94,7 @@ def offered_by(projects: Iterable[Project]) -> Callable[[JobRef], bool]:
 async def cluster_names(deps: Dependencies, project: Project, timeout: float) -> Sequence[str]:
     """Return the names of a project's clusters, for a suggestion; none without an answer."""
     try:
-        return await deps.service.finder.clusters(project, timeout=timeout)
+        return await deps.finder.clusters(project, timeout=timeout)
     except (AtlasError, CancellationError):
         return ()
 

@@ -105,14 +105,14 @@ class ServiceOnSqlite:
         self.people: dict[str, Person] = {}
         self.runs = IdleRunner()
         self.database = FaultyDatabase(new_database(directory))
+        self.finder = JobFinder(self.projects)
+        self.history = History(self.database, self.clock)
         self.service = CancellationService(
             RequestStore(self.database, self.clock),
             self.projects,
             self.runs,
             RightsCheck(self.projects, self._resolve),
-            finder=JobFinder(self.projects),
             jobs=jobs_service(self.projects, self.database, self.clock),
-            history=History(self.database, self.clock),
         )
 
     async def _resolve(self, users: Collection[str], groups: Collection[str]) -> dict[str, Person]:
@@ -141,7 +141,7 @@ class ServiceOnSqlite:
         return await self.request(request.id)
 
     async def close(self) -> None:
-        await self.service.finder.close()
+        await self.finder.close()
         await self.database.close()
 
 

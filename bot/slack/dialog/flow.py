@@ -124,13 +124,13 @@ class Flow:
 
     async def _search(self) -> Content:
         """Search the job; recorded jobs are asked first."""
-        state, service = self.state, self.dialog.deps.service
+        state, deps = self.state, self.dialog.deps
         job_id = state.job_id or ""
         projects = await self._allowed()
-        known = await service.jobs.recorded_cluster(job_id, projects, state.cluster)
+        known = await deps.service.jobs.recorded_cluster(job_id, projects, state.cluster)
         result = Search(found=known)
         if known is None:
-            result = await service.finder.search(job_id, projects, cluster=state.cluster)
+            result = await deps.finder.search(job_id, projects, cluster=state.cluster)
         if result.found is None:
             return views.not_found(state, result)
         ref = result.found.job(job_id)
@@ -177,7 +177,7 @@ class Flow:
         return _ambiguous_cluster(word, owners) if word and project is None else ""
 
     async def _choose_cluster(self, project: Project) -> Content:
-        finder = self.dialog.deps.service.finder
+        finder = self.dialog.deps.finder
         clusters = await finder.clusters(project, timeout=CHOICE_TIMEOUT)
         name, unread = mrkdwn.one_line(project.name), _unread(clusters.unread_text("cluster"))
         if not clusters:
@@ -214,7 +214,7 @@ class Flow:
 
     async def _jobs(self, project: Project, cluster: str) -> ReadItems[RestoreJob] | AtlasError:
         """Read the jobs of a cluster, or the answer of Atlas that it has no such cluster."""
-        finder = self.dialog.deps.service.finder
+        finder = self.dialog.deps.finder
         try:
             return await finder.jobs(project, cluster, timeout=CHOICE_TIMEOUT)
         except (ClusterNotFound, WrongClusterKind) as error:

@@ -104,7 +104,7 @@ class JobReader:
         """Search a job that is not in the cluster that was named; None if it is nowhere."""
         ref, asked_in, deps = self.ref, self.asked_in, self.deps
         projects = await deps.allowed_projects(self.actor, asked_in)
-        found = (await deps.service.finder.search(ref.job_id, projects)).found
+        found = (await deps.finder.search(ref.job_id, projects)).found
         if found is None or found.job(ref.job_id) == ref:
             return None
         state = DialogState(asked_in=asked_in).about(found.job(ref.job_id))

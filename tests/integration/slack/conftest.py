@@ -47,6 +47,8 @@ def start(request: pytest.FixtureRequest, slack: FakeSlackServer, tmp_path: Path
                 client=client,
                 links=links,
                 service=core.service,
+                finder=core.finder,
+                history=core.history,
                 directory=Directory(client, identity),
                 background=background,
             )

@@ -16,14 +16,12 @@ from bot.cancellation.policy import ClusterPolicy, Policies, Policy
 from bot.cancellation.posts import Post, PostKind, RequestPost
 from bot.cancellation.quarantine import Mode, QuarantinePolicy
 from bot.leader_loops import quarantine_at
-from bot.services.job_search import JobFinder
 from bot.services.projects import Project, Projects
 from bot.services.quarantine import KeptDownloads, Quarantine
 from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
 from bot.services.sweeper import Notifier, StarterQuestions
-from bot.storage.history import History
 from bot.storage.lease_store import LeaseStore
 from bot.storage.notice_store import NoticeStore
 from bot.storage.outbox_store import OutboxStore
@@ -144,9 +142,7 @@ class Replica:
             projects,
             self.runner,
             RightsCheck(projects, resolve_members, jobs.starter_of),
-            finder=JobFinder(projects),
             jobs=jobs,
-            history=History(database, clock),
         )
 
     async def takes_posts(self, _channel: str, max_age: float) -> bool:

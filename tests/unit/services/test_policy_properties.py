@@ -17,14 +17,12 @@ from bot.cancellation.errors import CancellationError
 from bot.cancellation.lifecycle import JobFingerprint, Request, State
 from bot.cancellation.people import ActingPerson, Kind, People, Person
 from bot.cancellation.policy import Policies, Policy
-from bot.services.job_search import JobFinder
 from bot.services.projects import Project, Projects
 from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService, Submission
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
-from bot.storage.history import History
 from bot.storage.lease_store import LeaseStore
 from bot.storage.request_store import RequestStore
 from bot.timings import Timings
@@ -267,9 +265,7 @@ def _harness(database: Database, policy: Policy) -> ServiceHarness:
         projects,
         runner,
         rights,
-        finder=JobFinder(projects),
         jobs=jobs_service(projects, database, clock),
-        history=History(database, clock),
     )
     return ServiceHarness(
         model=model,

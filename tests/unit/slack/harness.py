@@ -63,6 +63,8 @@ class BoltHarness(ServiceOnSqlite):
             client=self.slack,
             links=LINKS,
             service=self.service,
+            finder=self.finder,
+            history=self.history,
             directory=people,
             background=self.background,
             ack_timeout=ack_timeout,

@@ -14,7 +14,6 @@ from bot.cancellation.lifecycle import Request
 from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import Post, PostKind, RequestPost
 from bot.leader_loops import quarantine_at
-from bot.services.job_search import JobFinder
 from bot.services.jobs import ActivityFeeds, Feed, Jobs
 from bot.services.leader import Leader
 from bot.services.projects import Project, Projects
@@ -24,7 +23,6 @@ from bot.services.runner import Runner
 from bot.services.service import CancellationService
 from bot.services.sweeper import Sweeper
 from bot.storage.database import Database, DatabaseClock
-from bot.storage.history import History
 from bot.storage.job_store import JobStore
 from bot.storage.lease_store import LeaseStore
 from bot.storage.outbox_store import OutboxStore
@@ -169,7 +167,6 @@ class SimulatedBot:
         self._time = time = BotTime(services.time, number)
         self._projects = projects = self._build_projects()
         self.requests = RequestStore(self.database, time)
-        self._history = History(self.database, time)
         self._leases = LeaseStore(self.database, time, self.name)
         lease = LeaderLease(self.database, time, self.name, Timings.leader_lease)
         clock = DatabaseClock(self.database, wall=time, monotonic=time.monotonic)
@@ -210,9 +207,7 @@ class SimulatedBot:
             self._projects,
             self._runner,
             self._rights,
-            finder=JobFinder(self._projects),
             jobs=self._jobs,
-            history=self._history,
         )
 
     def _build_loops(self) -> list[Coroutine[Any, Any, None]]:
@@ -257,7 +252,6 @@ class SimulatedBot:
         self.kill()
         runs = list(self._runner._tasks.values())
         await asyncio.gather(*self._tasks, *runs, return_exceptions=True)
-        await self.service.finder.close()
         await self.database.close()
 
     async def _slack_answers(self) -> bool:
