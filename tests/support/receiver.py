@@ -56,6 +56,7 @@ class Receiver:
         """Listen; a second time on the same port."""
         app = web.Application()
         app.router.add_post("/events", self.handle)
+        app.router.add_get("/elsewhere", elsewhere)
         async with listening(app, self.port) as self.port:
             yield self
 
@@ -66,3 +67,8 @@ class Receiver:
     async def until_taken(self, count: int, seconds: float = 20.0) -> None:
         """Wait until this many different events are taken: one may come twice."""
         await wait_until(lambda: len({event["id"] for event in self.taken}) >= count, seconds)
+
+
+async def elsewhere(_request: web.Request) -> web.Response:
+    """Answer a client that follows a redirect, which loses the event."""
+    return web.Response()

@@ -149,6 +149,15 @@ async def test_group_membership_of_an_acting_person_is_read_again(env: Env) -> N
     assert await env.directory.acting_person(ADA, GROUP) not in GROUP
 
 
+async def test_group_that_has_the_other_id_of_an_acting_person_is_read_again(grid: Env) -> None:
+    grid.slack.respond("users.info", on_grid("U0RINA", HOME))
+    grid.slack.respond("usergroups.users.list", {"users": ["W1"]}, {"users": []})
+    assert await grid.directory.person(RINA, GROUP) in GROUP
+    grid.clock.advance(1)
+
+    assert await grid.directory.acting_person(RINA, GROUP) not in GROUP
+
+
 async def test_group_of_a_known_member_is_read_again_beside_the_account(env: Env) -> None:
     await env.directory.members_of(["S0APPROVE"])
     env.clock.advance(1)

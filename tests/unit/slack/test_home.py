@@ -99,6 +99,15 @@ async def test_home_is_published_again_after_a_decision_in_its_dialog(
     assert request.id not in json.dumps(after)
 
 
+async def test_home_asks_for_one_approval_of_each_approver(new_bolt: NewBolt) -> None:
+    bolt = new_bolt(replace(ONE, approvers=People(users=frozenset({"U0ADA", "U0ABE"}))))
+    request = await bolt.insert(samples.waiting())  # Ada has approved it
+    ada, abe = [json.dumps(await home_of(bolt, user)) for user in ("U0ADA", "U0ABE")]
+
+    assert request.id not in ada
+    assert request.id in abe
+
+
 async def test_home_offers_to_try_again_what_slack_did_not_answer(new_bolt: NewBolt) -> None:
     bolt = new_bolt(ONE)
     bolt.slack.respond("users.info", "fatal_error")
