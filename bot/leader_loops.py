@@ -185,6 +185,7 @@ class LeaderLoops:
             timings=self._core.timings,
             on_change=self._core.on_change,
             on_read=lambda: last_read.labels(project=project.name).set_to_current_time(),
+            on_listed=self._jobs.follow,
         )
         try:
             await watcher.run()

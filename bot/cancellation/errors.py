@@ -5,7 +5,7 @@ CancellationError
 ├── StateConflict       the request changed before
 ├── StorageError        the database failed
 └── UnknownProject, RateLimitReserved, RequestNotFound, RightsNotChecked, NotAsked, AlreadyAnswered,
-    QuestionOver
+    StarterUncertain, QuestionOver
 """
 
 from dataclasses import dataclass
@@ -202,6 +202,10 @@ class AlreadyAnswered(CancellationError):
     sentence = "You answered already that it {said} you: the first answer counts. If that is wrong, tell the people who may cancel the download."  # noqa: E501 - shown as it stands
 
     said: str  #: "was" or "was not"
+
+
+class StarterUncertain(CancellationError):
+    sentence = "By now, another person may have started this download by Atlas's activity feed, so that the bot does not need your answer. If a person may be using your Atlas account, tell the people who may cancel the download."  # noqa: E501 - shown as it stands
 
 
 class QuestionOver(CancellationError):

@@ -11,7 +11,7 @@ from bot.atlas import LINK_LIFETIME, DeliveryType, JobRef, JobState, RestoreJob
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Card, Ending, JobFingerprint, Request, State
 from bot.cancellation.quarantine import ENDED
-from bot.cancellation.starter import NOT_READ, StartedBy
+from bot.cancellation.starter import NOT_READ, SETTLED_AFTER, StartedBy
 
 #: From the start of a job to its link, until enough of the project's own times are known.
 USUAL_WAIT = timedelta(minutes=3)
@@ -114,6 +114,10 @@ class Job:
         """Whether it is announced as a restore into another project: the watch lists no others."""
         is_restore = self.shown and self.shown.delivery_type != DeliveryType.DOWNLOAD
         return bool(is_restore) and not self.was_running
+
+    def has_settled_starter(self, now: datetime) -> bool:
+        """Whether its starter is certain, and no later event changes that."""
+        return self.started_by.is_certain and now >= self.ref.started_at + SETTLED_AFTER
 
     @property
     def beyond_limit(self) -> bool:
@@ -230,11 +234,6 @@ def lead_of(request: Request, job: Job) -> Lead | None:
     return Lead(moment - request.changed_at, was_live=job.live_since is not None)
 
 
-def differ(before: Job, after: Job) -> bool:
-    """Whether a change is recorded: more than what messages show."""
-    return before != after or before.started_by.settled != after.started_by.settled
-
-
 def _order(state: JobState) -> int:
     return _OPEN.index(state) if state in _OPEN else len(_OPEN)
 
@@ -314,8 +313,7 @@ def events_of(job: Job, *, was_cancelled: bool) -> Iterator[tuple[EventName, Map
         yield EventName.RESTORE_SEEN, {"started": started, "type": kind, **target}
         return
     yield EventName.SEEN, {"started": started, "before_watch": job.was_running}
-    starter = job.started_by.starter
-    if starter and starter.certain:
+    if (starter := job.started_by.starter) and starter.certain:
         detail = {"by": starter.name or None, "kind": starter.kind}
         yield EventName.DOWNLOAD_STARTER_KNOWN, detail
     if job.live_since or job.state in _OPEN[1:]:

@@ -283,7 +283,9 @@ def answer_refusal(job: Job, person: ActingPerson) -> CancellationError | None:
         return errors.NotAsked()
     if job.answer:
         return errors.AlreadyAnswered(said="was" if job.answer is StarterAnswer.MINE else "was not")
-    return errors.QuestionOver() if job.state.is_over else None
+    if job.state.is_over:
+        return errors.QuestionOver()
+    return None if job.started_by.is_certain else errors.StarterUncertain()
 
 
 def ending_by(answer: StarterAnswer, policy: Policy | None, request: Request) -> Ending | None:

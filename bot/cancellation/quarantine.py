@@ -12,6 +12,8 @@ from bot.cancellation.lifecycle import Ask, Ending, JobFingerprint, Request, Sta
 from bot.cancellation.starter import StartedBy, StarterKind, is_named
 
 LIMIT_WINDOW = timedelta(hours=1)  #: in which the bot cancels `limit` downloads of a project
+#: How old a download is when an expected starter ends its quarantine: events are up to 16 s late.
+FEED_SHOWS_AFTER = timedelta(seconds=20)
 LONGEST_SILENCE = 8.0  #: seconds between two answers of Slack after which grace times start again
 TOLERANCE = timedelta(seconds=1.5)  #: a smaller change of the end of a grace time is not shown
 NOT_KEPT = "No approver kept the download within the grace time."
@@ -76,15 +78,15 @@ class WatchedCluster:
     policy: QuarantinePolicy
 
 
-def is_expected(policy: QuarantinePolicy, started_by: StartedBy) -> bool:
-    """Whether it is certain who started a job, and expected.
+def is_expected(policy: QuarantinePolicy, started_by: StartedBy, *, probably: bool = False) -> bool:
+    """Whether it is certain, or probable, who started a job, and expected.
 
     An application names itself as it likes, so that none is expected.
     """
     starter = started_by.starter
-    if starter is None or not starter.certain or starter.kind is StarterKind.OAUTH_APP:
+    if starter is None or starter.kind is StarterKind.OAUTH_APP:
         return False
-    return starter.name.casefold() in policy.expected
+    return (starter.certain or probably) and starter.name.casefold() in policy.expected
 
 
 def is_candidate(started_by: StartedBy, user_name: str | None) -> bool:
@@ -119,28 +121,18 @@ def new_request(
     )
 
 
-def early_ending(
-    policy: QuarantinePolicy, started_by: StartedBy, *, is_due: bool = False
-) -> Ending | None:
-    """Return the end of a quarantine whose starter is expected, or None.
-
-    Until the starter is settled, the event may be that of a job that is not listed yet. If the
-    grace time is over (`is_due`), what is known decides: a fault of Atlas must not end an expected
-    download.
-    """
-    starter, is_proven = started_by.starter, is_due or started_by.settled
-    if starter is None or not is_proven or not is_expected(policy, started_by):
+def ending_as_expected(policy: QuarantinePolicy, started_by: StartedBy) -> Ending | None:
+    """Return the end of a quarantine whose starter is expected, or None."""
+    if (starter := started_by.starter) is None or not is_expected(policy, started_by):
         return None
     return Ending.explained(State.KEPT, EXPECTED.format(name=starter.name))
 
 
 def ending_before_delete(policy: QuarantinePolicy, started_by: StartedBy) -> Ending | None:
     """Return the end of a request whose grace time is over and that may not run, or None."""
-    if kept := early_ending(policy, started_by, is_due=True):
-        return kept
-    if policy.mode is Mode.ENFORCE:
-        return None
-    return Ending.explained(State.OBSERVED, SWITCHED_OFF)
+    is_on = policy.mode is Mode.ENFORCE
+    off = None if is_on else Ending.explained(State.OBSERVED, SWITCHED_OFF)
+    return ending_as_expected(policy, started_by) or off
 
 
 def ending(

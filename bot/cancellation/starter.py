@@ -5,7 +5,7 @@ job's id and its event within two seconds. An event that fits several jobs prove
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -17,8 +17,10 @@ from bot.atlas import ActivityEvent, created_at
 TOLERANCE = timedelta(seconds=2)  #: the longest time between a job and its event
 #: How old a job is when its event, if there is one, must be visible: at most 16 s were recorded.
 FEED_DELAY = timedelta(seconds=60)
-#: How old a job is when the feed and the clusters usually show each event and job of its time.
-SETTLED_AFTER = timedelta(seconds=20)
+#: How old a job is when its starter stays as it is: the feed was read with each event by then.
+SETTLED_AFTER = 2 * FEED_DELAY
+#: How old an event is when each job that may have it is listed; clocks may differ by 2 s.
+LISTED_AFTER = timedelta(seconds=5)
 #: Jobs and events further away from a job are ignored.
 REACH = timedelta(seconds=30)
 APPLICATION_SEPARATOR = " for "  #: between an application and the user for whom it acts
@@ -46,7 +48,7 @@ class Starter:
     name: str = ""  #: a user name, a public key, a client id, or an application
     own_key: bool = False  #: whether it is the key that the bot uses
     #: Whether no one else may have started the job: each job that may share an event of this one
-    #: has an event, and one actor has them all.
+    #: is known and has an event, and one actor has them all.
     certain: bool = True
     others: tuple[str, ...] = ()  #: the names of further candidates
 
@@ -66,14 +68,14 @@ class StartedBy:
 
     knowledge: StarterStatus = StarterStatus.NOT_KNOWN  #: its name is a key of audit events
     starter: Starter | None = None
-    #: Whether the starter is certain and the feed and all clusters were read `SETTLED_AFTER` the
-    #: start or later; no message shows it.
-    settled: bool = field(default=False, compare=False)
+
+    @property
+    def is_certain(self) -> bool:
+        return self.starter is not None and self.starter.certain
 
     def supersedes(self, other: "StartedBy") -> bool:
         """Whether this is worth keeping instead of `other`."""
-        order = [*StarterStatus]
-        own, others = ((order.index(e.knowledge), e.settled) for e in (self, other))
+        own, others = map([*StarterStatus].index, (self.knowledge, other.knowledge))
         return own > others or (own == others and self != other)
 
     def to_json(self) -> dict[str, Any]:
@@ -101,8 +103,8 @@ def started_by(
     """Return who started a job, by the requests of restores in the project's activity feed.
 
     The feed was read at `read_at`. `own_key` is the public key or client id of the bot, and
-    `other_jobs` has the ids of the project's other jobs. All clusters were read at `all_read_at` or
-    later; None if that is not known.
+    `other_jobs` has the ids of the project's other jobs. All clusters were read completely at
+    `all_read_at` or later; None where no one watches them: then these jobs count as all.
     """
     start = created_at(job_id)
     nearest_first = sorted(events, key=lambda event: (abs(event.created - start), event.id))
@@ -113,16 +115,16 @@ def started_by(
         return StartedBy(StarterStatus.TOO_EARLY if is_early else StarterStatus.NOT_IN_FEED)
     (kind, name), *others = actors
     jobs, shared = _sharing(job_id, other_jobs, nearby)
-    certain = len({_actor(event) for event in shared}) == 1 and _suffice(shared, jobs)
+    listed_at = max(event.created for event in shared) + LISTED_AFTER
+    is_one = len({_actor(event) for event in shared}) == 1 and _suffice(shared, jobs)
     starter = Starter(
         kind=kind,
         name=name,
         own_key=bool(name) and name == own_key,
-        certain=certain,
+        certain=is_one and (all_read_at or listed_at) >= listed_at,
         others=tuple(sorted(name for _, name in others)),
     )
-    is_late = all_read_at is not None and min(read_at, all_read_at) >= start + SETTLED_AFTER
-    return StartedBy(StarterStatus.KNOWN, starter, settled=certain and is_late)
+    return StartedBy(StarterStatus.KNOWN, starter)
 
 
 def _fits(job_id: str, event: ActivityEvent) -> bool:

@@ -5,7 +5,7 @@ import os
 import pwd
 import sys
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -190,7 +190,7 @@ async def _list(settings: Settings, cluster: str | None, project: str, form: Out
             if cluster and not (listing.jobs or listing.unavailable):
                 await check_cluster(services, projects, cluster)
             found = [(each.place.project, each.ref, each.job) for each in listing.jobs]
-            shown = await details_of(services, found)
+            shown = await details_of(services, found, unread=listing.unread_projects)
     is_complete = services.organizations.is_complete and not listing.unavailable
     _write_list(shown, form, complete=is_complete)
     if not is_complete:
@@ -225,7 +225,8 @@ async def _show(settings: Settings, target: Target, form: OutputFormat) -> None:
             except (ClusterNotFound, JobNotFound) as error:
                 await explain_missing(services, project, ref, error)
             others = await _jobs_beside(project, ref)
-            [shown] = await details_of(services, [(project, ref, job)], others)
+            unread = () if others else (project.name,)
+            [shown] = await details_of(services, [(project, ref, job)], others, unread)
     if form is OutputFormat.JSON:
         output.write_json(fields_of(shown), sys.stdout)
         return
@@ -303,13 +304,15 @@ async def details_of(
     services: CoreServices,
     found: Sequence[tuple[Project, JobRef, RestoreJob]],
     other_jobs: Sequence[str] = (),
+    unread: Collection[str] = (),
 ) -> list[JobDetails]:
     """Add what the database and the activity feed know; a missing database is not created.
 
-    `other_jobs` are the ids of further jobs that may have the same events.
+    `other_jobs` are the ids of further jobs that may have the same events; `unread` has the names
+    of projects with clusters that could not be read.
     """
-    jobs = [(ref, job) for _, ref, job in found]
-    read = partial(services.jobs.of_jobs, jobs, timeout=FEED_TIMEOUT, other_jobs=other_jobs)
+    jobs, of_jobs = [(ref, job) for _, ref, job in found], services.jobs.of_jobs
+    read = partial(of_jobs, jobs, timeout=FEED_TIMEOUT, other_jobs=other_jobs, unread=unread)
     requests: dict[JobRef, Request | None] = {}
     try:
         stored = not missing_file(services.settings.database_url.get_secret_value())

@@ -96,6 +96,11 @@ class Search:
     jobs: list[CancellableJob] = field(default_factory=list)  #: of a listing, newest snapshot first
     unavailable: list[UnreadCluster] = field(default_factory=list)
 
+    @property
+    def unread_projects(self) -> frozenset[str]:
+        """The names of the projects with clusters that could not be read."""
+        return frozenset(each.project for each in self.unavailable)
+
     def record(self, ref: ClusterRef, error: Exception) -> None:
         """Record the error of a read; one of a whole project is recorded once."""
         is_named = self.cluster is not None

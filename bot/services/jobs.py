@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -17,10 +17,10 @@ from bot.atlas import (
     RestoreJob,
 )
 from bot.cancellation.errors import CancellationError, RateLimitReserved
-from bot.cancellation.job import TO_COME, USUAL_WAIT, Job, differ
+from bot.cancellation.job import TO_COME, USUAL_WAIT, Job
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import NO_ONE
-from bot.cancellation.starter import SETTLED_AFTER, StartedBy, StarterStatus, started_by
+from bot.cancellation.starter import LISTED_AFTER, StartedBy, StarterStatus, started_by
 from bot.services.job_search import ClusterRef
 from bot.services.projects import Project, Projects
 from bot.storage.job_store import JobStore, KnownJob
@@ -43,6 +43,8 @@ STARTER_TIMEOUT = 1.0  #: seconds for which a decision about a quarantine waits 
 #: interval later, so within 20 s, and reads of the watch serve, too.
 FEED_AGE = 1.5
 MAX_CONCURRENT_READS = 8  #: concurrent calls to Atlas
+#: In the place of a time: not all clusters could be read.
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 log = structlog.get_logger(__name__)
 
@@ -120,7 +122,7 @@ class FeedMonitor:
         self._feeds = feeds
         self._seen: frozenset[str] | None = None
         self._refused = False
-        self.unsettled = 0.0  #: seconds until the starter of the newest event's job can be settled
+        self.listed_at = NEVER  #: when each job that may have the newest event is listed
 
     async def read(self) -> int:
         """Return how many requests of restores the last read did not have."""
@@ -131,8 +133,7 @@ class FeedMonitor:
         if feed.events is None:
             return 0
         if feed.events:  # newest first
-            settled_at = feed.events[0].created + SETTLED_AFTER
-            self.unsettled = (settled_at - feed.read_at).total_seconds()
+            self.listed_at = feed.events[0].created + LISTED_AFTER
         before, self._seen = self._seen, frozenset(event.id for event in feed.events)
         if before is None:
             return sum(event.created >= feed.read_at - RECENT for event in feed.events)
@@ -218,28 +219,30 @@ class Jobs:
         timeout: float = FEED_TIMEOUT,
         stored: bool = True,
         other_jobs: Sequence[str] = (),
+        unread: Collection[str] = (),
     ) -> dict[JobRef, Job]:
         """Return the jobs of a list; nothing is recorded; raises `StorageError`.
 
         The list waits `timeout` seconds for the activity feed. Unless `stored`, the feed alone is
         used, and not the database. `other_jobs` are the ids of jobs that may have the same events.
+        `unread` has the names of projects with clusters that could not be read.
         """
         now, reads = self.store.now(), dict(found)
         known = {ref: Job.new(ref, USUAL_WAIT, now) for ref in reads}
         if stored:
             known = await self.store.get(reads)
-        refs = [ref for ref, job in known.items() if not job.started_by.settled]
+        refs = [ref for ref, job in known.items() if not job.started_by.starter]
         read = await asyncio.gather(*(self.feeds.read(ref, timeout=timeout) for ref in refs))
         feeds = dict(zip(refs, read, strict=True))
         others, now = [*other_jobs, *(ref.job_id for ref in reads)], self.store.now()
-        return {
-            ref: job.observe(
-                now,
-                reads[ref],
-                self._starter(KnownJob(job=job, other_jobs=others), feeds.get(ref)),
-            )
-            for ref, job in known.items()
-        }
+        in_part = {project.id for project in self.projects.all if project.name in unread}
+
+        def starter(job: Job) -> StartedBy | None:
+            all_read_at = NEVER if job.ref.project_id in in_part else None
+            nearby = KnownJob(job=job, other_jobs=others)
+            return self._starter(nearby, feeds.get(job.ref), all_read_at)
+
+        return {ref: job.observe(now, reads[ref], starter(job)) for ref, job in known.items()}
 
     async def recorded_cluster(
         self, job_id: str, projects: Sequence[Project], cluster: str | None
@@ -255,7 +258,7 @@ class Jobs:
         """Wait for a slow read of the feed; record and return whether it has more."""
         feed = await self.feeds.read(ref)
         known = await self.store.known(ref)
-        found = self._starter(known, feed)
+        found = self._watched_starter(known, feed)
         if found is None or not found.supersedes(known.job.started_by):
             return False
         await self.store.record(ref, None, found)
@@ -263,12 +266,12 @@ class Jobs:
 
     async def starter_of(self, ref: JobRef) -> StartedBy:
         """Return who started a job, from the database or the activity feed as it is now."""
-        job = (await self.store.get([ref]))[ref]
-        if job.started_by.settled:
+        job, now = (await self.store.get([ref]))[ref], self.store.now()
+        if job.has_settled_starter(now):
             return job.started_by
         feed = await self.feeds.read(ref, timeout=STARTER_TIMEOUT, max_age=0.0)
         known = await self.store.known(ref)
-        return known.job.observe(self.store.now(), None, self._starter(known, feed)).started_by
+        return known.job.observe(now, None, self._watched_starter(known, feed)).started_by
 
     async def follow(self) -> None:
         """Read the jobs of waiting requests, and search for starters that are not known yet."""
@@ -280,7 +283,7 @@ class Jobs:
         async with self.slots:
             if known.waits:
                 read = await self._read_job(ref)
-            if not known.job.started_by.settled:
+            if not known.job.has_settled_starter(self.store.now()):
                 feed = await self.feeds.read(ref, max_age=FEED_AGE * self.interval)
         if await self._record(known, read, feed) != known.job or known.waits:
             self.on_change()
@@ -296,11 +299,20 @@ class Jobs:
             log.info("waiting job not read", job=ref.job_id, why=str(error))
             return None
 
-    def _starter(self, known: KnownJob, feed: Feed | None) -> StartedBy | None:
+    def _watched_starter(self, known: KnownJob, feed: Feed | None) -> StartedBy | None:
+        """Return what the feed has; it is certain only if the watch, if there is one, read all."""
+        project = self.projects.get_or_none(known.job.ref.project_id)
+        is_watched = project is not None and project.is_watched
+        return self._starter(known, feed, (known.all_read_at or NEVER) if is_watched else None)
+
+    def _starter(
+        self, known: KnownJob, feed: Feed | None, all_read_at: datetime | None
+    ) -> StartedBy | None:
         """Return what the feed has, or None if there is nothing to find out."""
         ref = known.job.ref
         project = self.projects.get_or_none(ref.project_id)
-        if known.job.started_by.settled or feed is None or project is None:
+        is_settled = known.job.has_settled_starter(self.store.now())
+        if is_settled or feed is None or project is None:
             return None
         if feed.events is None:
             return StartedBy(StarterStatus.NOT_KNOWN)
@@ -310,14 +322,14 @@ class Jobs:
             read_at=feed.read_at,
             own_key=project.atlas.key_id,
             other_jobs=known.other_jobs,
-            all_read_at=known.all_read_at,
+            all_read_at=all_read_at,
         )
 
     async def _record(self, known: KnownJob, read: RestoreJob | None, feed: Feed | None) -> Job:
         """Record what is new; a request that waits may lack the event of a live link."""
-        found = self._starter(known, feed)
+        found = self._watched_starter(known, feed)
         updated = known.job.observe(self.store.now(), read, found)
         may_lack_event = known.waits and updated.phase not in TO_COME
-        if not (differ(known.job, updated) or may_lack_event):
+        if updated == known.job and not may_lack_event:
             return known.job
         return await self.store.record(known.job.ref, read, found)

@@ -103,9 +103,19 @@ class Quarantine:
     async def _end_early(self, each: Quarantined) -> bool:
         """End a quarantine whose starter is expected; return True then."""
         policy = self.projects.policy_or_none(each.request.ref)
-        if early := policy and rules.early_ending(policy.quarantine, each.job.started_by):
+        if policy is None or self._is_too_early(each):
+            return False
+        early = rules.ending_as_expected(policy.quarantine, each.job.started_by)
+        if early:  # the feed may show another starter by now
+            started_by = await self.jobs.starter_of(each.request.ref)
+            early = rules.ending_as_expected(policy.quarantine, started_by)
+        if early:
             await self._record(each, lambda _count: early)
         return bool(early)
+
+    def _is_too_early(self, each: Quarantined) -> bool:
+        """Whether an expected starter cannot be certain yet."""
+        return self.store.now() < each.request.ref.started_at + rules.FEED_SHOWS_AFTER
 
     async def _measure(self, shown: Sequence[Quarantined]) -> list[Quarantined]:
         """Return the requests whose grace time is over, and record the ends that have changed."""
@@ -143,6 +153,8 @@ class Quarantine:
         except AtlasError as error:
             log.warning("quarantined job not read", job=ref.job_id, why=str(error))
         policy = self.projects.policy(ref).quarantine
+        if self._is_too_early(each) and rules.is_expected(policy, started_by, probably=True):
+            return
         await self._record(each, partial(rules.ending, policy, started_by, job))
 
     async def _record(self, each: Quarantined, ending: Callable[[int], Ending]) -> None:

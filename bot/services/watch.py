@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import KW_ONLY, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import structlog
 
@@ -21,7 +21,7 @@ from bot.atlas import (
 )
 from bot.cancellation.errors import CancellationError, RateLimitReserved
 from bot.services.job_search import PROJECT_ERRORS
-from bot.services.jobs import FeedMonitor
+from bot.services.jobs import NEVER, FeedMonitor
 from bot.services.projects import Project, Projects
 from bot.services.rate_limit import CallPacer, Rank, TokenBucket
 from bot.storage.watch_store import WatchStore
@@ -39,9 +39,14 @@ LIST_OFTEN_BELOW = 60.0  #: interval below which the list of clusters is read in
 MAX_FEED_DELAY = 4.0  #: seconds after which a read of a feed that waits for its turn is urgent
 CLUSTER_LIST = ""  #: in the place of a cluster's name: the list of clusters
 UNREAD = "unread"  #: the state of a job that could not be read
+LATER = datetime.max.replace(tzinfo=UTC)  #: in the place of a time: not planned
 RATE_LIMIT_PAUSE = 10.0  #: seconds after a 429 without Retry-After, as Atlas's documentation says
 
 log = structlog.get_logger(__name__)
+
+
+async def _do_nothing() -> None:
+    return None
 
 
 @dataclass(eq=False)
@@ -59,6 +64,8 @@ class Watcher:
     timings: Timings = DEFAULT_TIMINGS
     on_change: Callable[[], None] = lambda: None  #: called when there is something to announce
     on_read: Callable[[], None] = lambda: None  #: called after each successful read
+    #: Called when each job that may have the newest event is listed: its starter may be certain.
+    on_listed: Callable[[], Awaitable[object]] = _do_nothing
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     jitter: Callable[[], float] = random.random
@@ -68,13 +75,14 @@ class Watcher:
         self._slots = asyncio.Semaphore(MAX_CONCURRENT_READS)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._requested = asyncio.Event()  # in the feed, since the last round began
-        self._settled_at = math.inf  # when a round lets the newest starter be settled
+        self._read_again_at = LATER  # what was read before it, for the newest event
         self._paused_until = -math.inf
         self._clusters: frozenset[str] = frozenset()
         self._stored: frozenset[str] | None = None  # the clusters that the store has
         self._listed_at = -math.inf
         self._list_is_complete = False
-        self._all_read_at: datetime | None = None  # when the last complete round began
+        self._read_at: dict[str, datetime] = {}  # when the last complete read of a cluster began
+        self._all_read_at: datetime | None = None  # the earliest of them
         self._soon: set[str] = set()  # clusters that are read again before the next round
         self._failing: set[str] = set()
         self._unread: dict[str, str] = {}
@@ -116,29 +124,44 @@ class Watcher:
         if requested := await self.feed.read():
             log.info("restore requested", project=self.project_id, events=requested)
             self._requested.set()
-            if (
-                any(each.quarantine.expected for each in self.project.policies.all)
-                and self.feed.unsettled > 0
-            ):
-                self._settled_at = self.monotonic() + self.feed.unsettled
+            self._read_again_at = self.feed.listed_at
 
     async def _poll(self) -> None:
         """Read all clusters in each interval, and after each request in the feed."""
         due = self.monotonic()
         while True:
-            await self._wait_until(due)
-            due = self.monotonic() + self.interval
+            is_round = await self._wait_until(due)
+            due = self.monotonic() + self.interval if is_round else due
             with log_errors("watch round failed", project=self.project_id):
-                await self._round()
+                await (self._round() if is_round else self._read_again())
 
-    async def _wait_until(self, due: float) -> None:
+    async def _wait_until(self, due: float) -> bool:
+        """Wait until a round is due, or requested; False if clusters are to be read again first."""
         while not self._requested.is_set():
-            left = min(due, self._settled_at) - self.monotonic()
+            left = due - self.monotonic()
             if left <= 0:
                 break
+            if self._read_again_at <= self.store.now():
+                return False
             await self.sleep(min(left, self.timings.watch_idle_interval))
-        if self.monotonic() >= self._settled_at:
-            self._settled_at = math.inf
+        return True
+
+    async def _read_again(self) -> None:
+        """Read the clusters whose last read may be too early for the job of the newest event."""
+        since, self._read_again_at = self._read_again_at, LATER
+        early = [name for name in self._clusters if self._read_at.get(name, NEVER) < since]
+        await self._read_clusters(early, Rank.URGENT)
+        await self._record_all_read()
+
+    async def _record_all_read(self) -> None:
+        """Record since when all clusters were read completely, if the last reads changed that."""
+        before = self._all_read_at or NEVER
+        read_at = min((self._read_at.get(name, NEVER) for name in self._clusters), default=NEVER)
+        if self._list_is_complete and read_at not in (NEVER, before):
+            self._all_read_at = read_at
+            await self.store.record_watch(self.project_id, read_at)
+            if before < self.feed.listed_at <= read_at:
+                await self.on_listed()
 
     async def _poll_soon(self) -> None:
         """Read often what has an open download, failed, or was not read completely."""
@@ -152,22 +175,20 @@ class Watcher:
                 names = self._soon & self._clusters
                 reads = (self._read_clusters([name], Rank.SPARE) for name in names)
                 await asyncio.gather(*reads)
+                await self._record_all_read()
             await self.sleep(max(due - self.monotonic(), self.timings.watch_idle_interval))
 
     async def _round(self) -> None:
         """Read all clusters; a round that no request began ends when one comes."""
         rank = Rank.URGENT if self._requested.is_set() else Rank.REGULAR
-        began = self.store.now()
         self._requested.clear()
         known = self._clusters
-        complete = await asyncio.gather(self._list_if_due(rank), self._read_clusters(known, rank))
-        new = self._clusters - known
-        if await self._read_clusters(new, rank) and all(complete):
-            self._all_read_at = began
-            await self.store.record_watch(self.project_id, began)
+        await asyncio.gather(self._list_if_due(rank), self._read_clusters(known, rank))
+        await self._read_clusters(self._clusters - known, rank)
+        await self._record_all_read()
 
-    async def _list_if_due(self, rank: Rank) -> bool:
-        """Read the list of clusters unless it is new; return whether the last one is complete.
+    async def _list_if_due(self, rank: Rank) -> None:
+        """Read the list of clusters unless it is new.
 
         A new cluster has no snapshot for minutes, so that long rounds need no list each.
         """
@@ -176,7 +197,6 @@ class Watcher:
         max_age = timings.cluster_list_max_age if is_often else timings.cluster_list_interval
         if not self._list_is_complete or self.monotonic() >= self._listed_at + max_age:
             await self._list_clusters()
-        return self._list_is_complete
 
     async def _list_clusters(self) -> None:
         """Read the list of clusters; the known ones stay until it is read."""
@@ -208,19 +228,17 @@ class Watcher:
             clusters |= frozenset(gone)
         self._stored = self._clusters = clusters
 
-    async def _read_clusters(self, names: Collection[str], rank: Rank) -> bool:
-        """Read clusters, the last that had a new job first; return whether all are read completely.
+    async def _read_clusters(self, names: Collection[str], rank: Rank) -> None:
+        """Read clusters, the last that had a new job first.
 
         A request in the feed ends this, unless it is urgent.
         """
         newest_first = sorted(names, key=lambda n: (self._newest.get(n, ""), n), reverse=True)
-        reads = []
         async with asyncio.TaskGroup() as group:
             for name in newest_first:
                 if not await self._turn(name, rank):
                     break
-                reads.append(group.create_task(self._read_cluster(name)))
-        return len(reads) == len(names) and all(each.result() for each in reads)
+                group.create_task(self._read_cluster(name))
 
     async def _turn(self, name: str, rank: Rank) -> bool:
         """Wait until a read may begin; False if a request in the feed comes first."""
@@ -244,25 +262,25 @@ class Watcher:
         while (left := self._paused_until - self.monotonic()) > 0:
             await self.sleep(min(left, self.timings.watch_record_interval))
 
-    async def _read_cluster(self, name: str) -> bool:
-        """Read a cluster, one read at a time; return whether it was read completely."""
+    async def _read_cluster(self, name: str) -> None:
+        """Read a cluster, one read at a time."""
         async with self._slots, self._locks[name]:
             self._soon.add(name)
             with log_errors("cluster read failed", project=self.project_id, cluster=name):
                 if self.monotonic() < self._paused_until:
-                    return False
+                    return
                 try:
                     read_at = self.store.now()
                     jobs = await self._read_jobs(name)
                     await self._record_jobs(name, jobs, read_at)
                 except (AtlasError, CancellationError) as error:
                     self._report_failure(name, error)
-                    return False
+                    return
                 self._report_success(name)
-                if not jobs.unread and not any(job.can_be_cancelled for job in jobs):
-                    self._soon.discard(name)
-                return not jobs.unread
-        return False
+                if not jobs.unread:
+                    self._read_at[name] = read_at
+                    if not any(job.can_be_cancelled for job in jobs):
+                        self._soon.discard(name)
 
     async def _read_jobs(self, name: str) -> ReadItems[RestoreJob]:
         with self.project.backups.call(reserve=RESERVE):

@@ -96,7 +96,7 @@ class HomeTab:
 
     async def _jobs(self, projects: Sequence[Project]) -> list[Block]:
         listing = await self._deps.finder.listing(projects, max_age=MAX_LISTING_AGE)
-        known = await lists.known_jobs(self._deps, listing.jobs[:MAX_JOBS])
+        known = await lists.known_jobs(self._deps, listing, listing.jobs[:MAX_JOBS])
         try:
             own = await self._deps.history.quarantined()
         except CancellationError:

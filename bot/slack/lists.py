@@ -68,7 +68,7 @@ async def show_jobs(
             similar = difflib.get_close_matches(cluster, names)
             await deps.replies.send_text(by, no_such_cluster(cluster, similar))
             return
-    known = await known_jobs(deps, listing.jobs[start : start + PAGE_SIZE])
+    known = await known_jobs(deps, listing, listing.jobs[start : start + PAGE_SIZE])
     await deps.replies.send(by, job_list(listing, cluster, start, known))
 
 
@@ -147,10 +147,13 @@ async def viewer_of(
     return Viewer(ids=ids, channel=channel, approves=approves)
 
 
-async def known_jobs(deps: Dependencies, jobs: Sequence[CancellableJob]) -> Mapping[JobRef, Job]:
-    """Return what is known about listed jobs; none while the database does not answer."""
+async def known_jobs(
+    deps: Dependencies, listing: Search, jobs: Sequence[CancellableJob]
+) -> Mapping[JobRef, Job]:
+    """Return what is known about these jobs of a listing; none while the database fails."""
+    shown = [(found.ref, found.job) for found in jobs]
     try:
-        return await deps.service.jobs.of_jobs([(found.ref, found.job) for found in jobs])
+        return await deps.service.jobs.of_jobs(shown, unread=listing.unread_projects)
     except CancellationError:
         return {}
 

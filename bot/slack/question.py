@@ -28,6 +28,10 @@ ASKED = (
     f"Did you start it? If not, click *{NOT_ME}*: the approvers get an alarm at once. "
     "If you do not know, ask them before you answer."
 )
+UNCERTAIN = (
+    ":information_source: The bot asked whether you started this download. By now, another person "
+    "may have started it by Atlas's activity feed, so that it does not need your answer."
+)
 CLAIMED = ":information_source: You answered that it was you. The approvers see your answer."
 DISOWNED = (
     ":rotating_light: *You answered that it was not you* Another person may be using your "
@@ -82,11 +86,13 @@ def message(
     `cancels` is whether *not mine* makes the bot cancel the download. With `now`, the text for
     notifications says how much time is left.
     """
-    is_over, is_asked = job.state.is_over, not (job.answer or job.state.is_over)
+    is_over, is_open = job.state.is_over, not (job.answer or job.state.is_over)
+    is_asked = is_open and job.started_by.is_certain
     headline = WAS_IT_YOU if is_asked else HEADLINES[job.state]
     lines = [
         job_lines.headline(headline, job.ref, project_name),
         *_answered(job, policy),
+        *([UNCERTAIN] if is_open and not is_asked else []),
         job_lines.started_line(job.ref, job, ended=is_over),
         *([] if is_over else [job_lines.link_line(job)]),
         *([ASKED] if is_asked else mrkdwn.note(policy.note)),

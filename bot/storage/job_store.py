@@ -26,11 +26,10 @@ from bot.cancellation.job import (
     LinkPhase,
     QuarantineDecision,
     StarterAnswer,
-    differ,
     expected_wait,
 )
 from bot.cancellation.lifecycle import UNDECIDED, Card, Request
-from bot.cancellation.starter import FEED_DELAY, NOT_READ, REACH, StartedBy
+from bot.cancellation.starter import NOT_READ, REACH, SETTLED_AFTER, StartedBy
 from bot.storage import queries
 from bot.storage.event_store import record_download
 from bot.storage.posts import NO_DELAY, announce, announce_restore, refresh_card
@@ -48,7 +47,7 @@ from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 MAX_OBSERVED = 50  #: the newest observed links of a project that count
 MAX_FOLLOWED = 100  #: jobs that are followed at most, of each kind
 #: How long a job is followed after a change: until the feed was read when it shows each event.
-FOLLOWED_FOR = 2 * FEED_DELAY
+FOLLOWED_FOR = SETTLED_AFTER
 #: The columns with the name and the value of an attribute of `Job`.
 _SAME = ("first_seen_at", "changed_at", "live_since", "until", "version", "asked")
 # Statements with parameters are built once, because that takes longer than to run them.
@@ -181,7 +180,7 @@ def change(uow: UnitOfWork, ref: JobRef, observe: Callable[[Job], Job]) -> Job:
     values, saved = _to_row(after), []
     if row is None:
         saved = uow.execute(_INSERT_ONE, values).all()
-    elif differ(before, after):
+    elif after != before:
         saved = uow.execute(_UPDATE, {"of": row.id, **values}).all()
     if request:
         _update_request(uow, request, before, after)
@@ -259,8 +258,8 @@ class JobStore(Store):
 
 
 def _known(uow: UnitOfWork, job: Job, request: Request | None) -> KnownJob:
-    """Add the jobs near a job whose starter may not be settled yet."""
-    if job.started_by.settled:
+    """Add the jobs near a job whose starter may change."""
+    if job.has_settled_starter(uow.now):
         return KnownJob(job=job, request=request)
     times = (job.ref.started_at - REACH, job.ref.started_at + REACH)
     first, last = (f"{max(0, int(time.timestamp())):08x}" for time in times)

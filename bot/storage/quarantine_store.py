@@ -80,12 +80,7 @@ class QuarantineStore(Store):
             return {}
         of_project = (text(BY_BOT), requests.c.project_id == project_id, _IS_QUARANTINED)
         held = [to_ref(row) for row in uow.execute(select(requests).where(*of_project))]
-        new = [
-            job
-            for job in new
-            if not rules.early_ending(watched.policy, job.started_by)
-            and not _blocks(watched, _open_request(uow, job.ref))
-        ]
+        new = [job for job in new if not _blocks(watched, _open_request(uow, job.ref))]
         # Those that were kept or ended, or probably will be, do not count.
         of_held = get_or_new(uow, held).values()
         policies = [(self.watched(project_id, job.ref.cluster_name), job) for job in of_held]

@@ -126,8 +126,9 @@ class MessageBuilder:
     def _about_starter(self, post: StarterPost) -> Message:
         """Build the question to a starter, or the alarm in the thread of the announcement."""
         job, project = post.job, self.projects.get_or_none(post.job.ref.project_id)
-        if project is None or (job.state.is_over and not (post.place or job.answer)):
-            raise Unneeded("the project was removed, or the download has ended")
+        is_open = job.started_by.is_certain and not job.state.is_over
+        if project is None or not (is_open or post.place or job.answer):
+            raise Unneeded("the project was removed, or no answer is needed any more")
         policy = project.policies.of(job.ref.cluster_name)
         why = str(project.why_read_only(job.ref.cluster_name) or "")
         if post.kind is PostKind.ALARM:

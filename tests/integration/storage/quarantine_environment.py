@@ -8,13 +8,14 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bot.atlas import DeliveryType, JobRef
+from bot.atlas import DeliveryType, JobRef, created_at
 from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.lifecycle import State
 from bot.cancellation.people import EVERYONE, People, Person
 from bot.cancellation.policy import ClusterPolicy, Policies, Policy
 from bot.cancellation.posts import Post, PostKind, RequestPost
 from bot.cancellation.quarantine import Mode, QuarantinePolicy
+from bot.cancellation.starter import LISTED_AFTER
 from bot.leader_loops import quarantine_at
 from bot.services.projects import Project, Projects
 from bot.services.quarantine import KeptDownloads, Quarantine
@@ -240,6 +241,12 @@ class QuarantineEnv:
             await watch.record_jobs(PROJECT_ID, cluster, jobs)
         await watch.record_watch(PROJECT_ID, self.clock())
 
+    async def find_starters(self) -> None:
+        """Read all jobs once each that may have an event is listed, and look for the starters."""
+        await self.second(LISTED_AFTER.total_seconds())
+        await self.read_jobs()
+        await self.replicas[0].jobs.follow()
+
     def begin(self, number: int, cluster: str = CLUSTER, /, **changes: object) -> str:
         """Start a download; return its id, which begins with the time."""
         job_id = f"{int(self.clock.now.timestamp()):08x}{number:016x}"
@@ -249,7 +256,7 @@ class QuarantineEnv:
 
     def show_starter(self, job_id: str, name: str, delay: float = 0.0) -> None:
         """Add the starter of a job to the feed, after a delay."""
-        event = event_near(job_id, name, self.clock.now)
+        event = event_near(job_id, name, created_at(job_id))
         self.atlas.late.append((self.clock.elapsed + delay, event))
 
     async def second(self, seconds: float = 1.0) -> None:

@@ -1,7 +1,6 @@
 """The facts about jobs, and the events and posts of their changes, on both databases."""
 
 import asyncio
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -135,17 +134,6 @@ async def test_late_starter_edits_the_card_and_is_recorded(env: Stores) -> None:
     assert edit.is_edit
     assert await env.events() == [EventName.CREATED, EventName.STARTER_KNOWN]
     assert (await env.jobs.get([REF]))[REF].started_by == DANA
-
-
-async def test_settled_starter_is_recorded_without_an_event_or_a_message(env: Stores) -> None:
-    await env.store.create(a_waiting_request(ref=REF), RINA)
-    await env.jobs.record(REF, started_by=DANA)
-    before = [len(await env.claim_posts()), len(await env.events())]
-    await env.jobs.record(REF, started_by=replace(DANA, settled=True))
-    new = [len(await env.claim_posts()), len(await env.events())]
-
-    assert (await env.jobs.get([REF]))[REF].started_by.settled
-    assert new == [0, before[1]]
 
 
 async def test_followed_are_the_jobs_of_waiting_requests_with_nearby_ones(env: Stores) -> None:

@@ -15,8 +15,7 @@ from bot.cancellation.errors import AlreadyHandled
 from bot.cancellation.lifecycle import Ending, JobFingerprint, Outcome, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policies
-from bot.cancellation.quarantine import Mode
-from bot.cancellation.starter import SETTLED_AFTER
+from bot.cancellation.quarantine import FEED_SHOWS_AFTER, Mode
 from bot.services.quarantine import RETRY_INTERVAL
 from bot.services.service import Submission
 from bot.storage.audit_log import AuditLog
@@ -279,42 +278,41 @@ async def test_expected_starter_who_is_known_late_keeps_the_download(env: Quaran
     job_id = env.begin(1)
     env.show_starter(job_id, "ETL@shop.example", delay=GRACE - 2)
     await env.read_jobs()
-    await pass_seconds(env, GRACE + 5)
+    await pass_seconds(env, GRACE - 2)
+    await env.read_jobs()
+    await pass_seconds(env, 7)
 
     assert await env.state(job_id) is State.KEPT
     assert (await env.request(job_id)).outcome.by is None
 
 
-async def test_expected_starter_ends_the_quarantine_once_settled(database: Database) -> None:
-    env = QuarantineEnv(database, replace(ENFORCED, grace=3 * SETTLED_AFTER))
+@pytest.mark.parametrize(("another", "state"), [(False, State.KEPT), (True, State.QUARANTINED)])
+async def test_expected_starter_ends_the_quarantine_once_the_feed_shows_late_events(
+    database: Database, another: bool, state: State
+) -> None:
+    env = QuarantineEnv(database, replace(ENFORCED, grace=3 * FEED_SHOWS_AFTER))
     await env.start()
     job_id = await quarantined(env)
     env.show_starter(job_id, "ETL@shop.example")
-    jobs, seconds = env.replicas[0].jobs, int(SETTLED_AFTER.total_seconds())
-    await pass_seconds(env, seconds - 2)
-    await env.read_jobs()
-    await jobs.follow()
-    await pass_seconds(env, 2)
+    await env.find_starters()
+    if another:
+        env.show_starter(f"{job_id[:-1]}9", "eve@shop.example", delay=5)
+    await pass_seconds(env, int(FEED_SHOWS_AFTER.total_seconds()) - 8)
     too_early = await env.state(job_id)
-    await env.read_jobs()
-    await pass_seconds(env, seconds)
-    await jobs.follow()
-    await env.second()
+    await pass_seconds(env, 3)
 
-    assert [too_early, await env.state(job_id)] == [State.QUARANTINED, State.KEPT]
+    assert [too_early, await env.state(job_id)] == [State.QUARANTINED, state]
 
 
-async def test_expected_starter_whose_event_may_be_another_jobs_is_not_cancelled(
+async def test_expected_starter_whose_event_an_unread_job_may_have_keeps_no_download(
     env: QuarantineEnv,
 ) -> None:
     job_id = await quarantined(env)
     env.show_starter(job_id, "ETL@shop.example")
     await env.replicas[0].jobs.follow()
-    await pass_seconds(env, GRACE - 2)
-    before = await env.state(job_id)
-    await pass_seconds(env, 5)
+    await pass_seconds(env, GRACE + 5)
 
-    assert [before, await env.state(job_id)] == [State.QUARANTINED, State.KEPT]
+    assert await env.state(job_id) is State.CANCELLED
 
 
 async def test_nothing_is_cancelled_during_an_outage_of_slack_nor_before_a_new_grace_time(
@@ -363,7 +361,7 @@ async def test_downloads_of_expected_starters_do_not_count_before_they_are_kept(
     await env.start()
     for number in (1, 2):
         env.show_starter(await quarantined(env, number), "ETL@shop.example")
-    await env.replicas[0].jobs.follow()
+    await env.find_starters()
     await quarantined(env, 3)
 
     assert env.limited == []
@@ -472,7 +470,7 @@ async def test_starter_is_expected_by_the_settings_at_the_end(
     await env.start()
     job_id = await quarantined(env)
     env.show_starter(job_id, STARTER)
-    await env.replicas[0].jobs.follow()
+    await env.find_starters()
     reload(env, expected=frozenset(after))
     await pass_seconds(env, GRACE + 5)
 

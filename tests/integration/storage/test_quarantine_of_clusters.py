@@ -69,6 +69,7 @@ async def test_quarantine_follows_the_policy_of_the_cluster_and_counts_the_proje
     job_id = env.begin(2, TEST)
     env.show_starter(job_id, "dana@shop.example")
     await env.read_jobs()
+    await env.find_starters()
     await pass_seconds(env, GRACE + 10)
     request = await env.requests.newest_request_for(JobRef(PROJECT_ID, TEST, job_id))
 
@@ -108,7 +109,7 @@ async def test_disowned_download_is_cancelled_at_once_where_its_cluster_enforces
     ref = JobRef(PROJECT_ID, TEST, env.begin(1, TEST))
     env.show_starter(ref.job_id, "dana@shop.example")
     await env.read_jobs()
-    await env.replicas[0].jobs.follow()
+    await env.find_starters()
     await pass_seconds(env, 2)
     await env.replicas[0].service.answer(ref, RINA, StarterAnswer.NOT_MINE)
     await env.replicas[0].runs()

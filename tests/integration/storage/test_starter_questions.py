@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import update
 
-from bot.cancellation.errors import AlreadyAnswered, AlreadyHandled, NotAsked
+from bot.cancellation.errors import AlreadyAnswered, AlreadyHandled, NotAsked, StarterUncertain
 from bot.cancellation.events import EventName
 from bot.cancellation.job import StarterAnswer
 from bot.cancellation.lifecycle import JobFingerprint, State
@@ -18,14 +18,17 @@ from bot.cancellation.people import People
 from bot.cancellation.policy import DISOWNED, Policies, Policy
 from bot.cancellation.posts import Announcement, PostKind, RequestPost
 from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
+from bot.cancellation.starter import LISTED_AFTER, StarterStatus
 from bot.storage.audit_log import AuditLog
 from bot.storage.notice_store import NoticeStore
 from bot.storage.tables import jobs
 from bot.storage.watch_store import WatchStore
 from tests.integration.storage.quarantine_environment import (
     CHANNEL,
+    CLUSTER,
     ENFORCED,
     GRACE,
+    TEST,
     QuarantineEnv,
     Replica,
     pass_seconds,
@@ -57,7 +60,7 @@ async def ask(env: QuarantineEnv, number: int) -> str:
     job_id = env.begin(number)
     env.show_starter(job_id, DANA)
     await env.read_jobs()
-    await env.replicas[0].jobs.follow()
+    await env.find_starters()
     await pass_seconds(env, 3)
     return job_id
 
@@ -99,7 +102,7 @@ async def test_starter_who_becomes_uncertain_while_slack_is_asked_is_not_asked(
     job_id = env.begin(1)
     env.show_starter(job_id, DANA)
     await env.read_jobs()
-    await env.replicas[0].jobs.follow()
+    await env.find_starters()
     claims = env.replicas[0].questions.store
     (read,) = await claims.unasked()
     env.show_starter(f"{job_id[:-1]}9", "eve@shop.example")  # another event of the same second
@@ -110,6 +113,43 @@ async def test_starter_who_becomes_uncertain_while_slack_is_asked_is_not_asked(
     (now,) = await claims.unasked()
     assert now.started_by.starter
     assert not now.started_by.starter.certain
+
+
+async def test_starter_whose_event_an_unread_job_may_have_is_neither_asked_nor_on_record(
+    database: Database,
+) -> None:
+    env = QuarantineEnv(database, ENFORCED, emails={RINA.id: DANA})
+    await env.start()
+    job_id = env.begin(1)
+    env.show_starter(env.begin(2, TEST), DANA)
+    env.clock.advance(LISTED_AFTER.total_seconds())
+    first = env.replicas[0]
+    await first.watch.record_jobs(PROJECT_ID, CLUSTER, env.atlas.jobs[CLUSTER])
+    for _ in range(2):  # before the other cluster is read, and after it
+        await first.jobs.follow()
+        await pass_seconds(env, 3)
+        job = (await first.jobs.store.get([job_ref(job_id)]))[job_ref(job_id)]
+        assert (job.started_by.knowledge, env.questions) == (StarterStatus.KNOWN, [])
+        await env.read_jobs()
+
+    on_record = [line.event async for line in AuditLog(database).events()]
+    assert "download:starter_known" not in on_record
+
+
+async def test_question_is_over_once_another_person_may_have_started_the_download(
+    database: Database,
+) -> None:
+    env, job_id = await asked(database)
+    env.show_starter(f"{job_id[:-1]}9", "eve@shop.example")
+    env.clock.advance(20)
+    await env.replicas[0].jobs.follow()
+
+    with pytest.raises(StarterUncertain):
+        await answer(env, job_id)
+    await env.second()
+    edits = [each for each in env.posted if each.kind is PostKind.QUESTION and each.is_edit]
+    assert edits
+    assert (env.deletes(job_id), await events(env)) == ([], [])
 
 
 async def test_disowned_download_in_quarantine_is_cancelled_at_once_and_not_counted(

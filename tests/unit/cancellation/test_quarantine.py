@@ -1,7 +1,7 @@
 """Which downloads are quarantined, how long, and their state at the end."""
 
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,7 +14,6 @@ from bot.cancellation.quarantine import (
     GraceClock,
     Mode,
     QuarantinePolicy,
-    early_ending,
     ending,
     ending_before_delete,
     is_candidate,
@@ -57,14 +56,6 @@ def test_starter_is_expected_only_if_certain_and_listed(
     assert is_expected(ENFORCED, started_by) is expected
 
 
-@pytest.mark.parametrize("settled", [False, True])
-def test_expected_starter_ends_a_quarantine_early_only_if_settled(settled: bool) -> None:
-    started_by = replace(by("etl@shop.example"), settled=settled)
-    assert bool(early_ending(ENFORCED, started_by)) is settled
-    at_the_end = ending(ENFORCED, started_by, a_job(), 0)
-    assert at_the_end.state is State.KEPT
-
-
 def test_atlas_user_is_compared_with_every_candidate_in_any_case() -> None:
     assert is_candidate(by("a@shop.example", "B@shop.example"), "b@SHOP.example")
     assert not is_candidate(by("a@shop.example"), "b@shop.example")
@@ -83,6 +74,7 @@ def test_user_for_whom_an_application_acted_is_a_candidate() -> None:
         (Mode.ENFORCE, NOT_READ, a_job(), 0, State.APPROVED),
         (Mode.ENFORCE, NOT_READ, None, 0, State.APPROVED),
         (Mode.ENFORCE, by("etl@shop.example"), a_job(), 0, State.KEPT),
+        (Mode.ENFORCE, a_starter(certain=False), a_job(), 0, State.APPROVED),
         (Mode.ENFORCE, NOT_READ, a_job(cancelled=True), 0, State.OVER),
         (Mode.ENFORCE, NOT_READ, a_job(), 3, State.OBSERVED),
         (Mode.OBSERVE, NOT_READ, a_job(), 0, State.OBSERVED),

@@ -8,7 +8,7 @@ import pytest
 from bot.atlas import RESTORE_REQUESTED, ActivityEvent, created_at
 from bot.cancellation.starter import (
     FEED_DELAY,
-    SETTLED_AFTER,
+    LISTED_AFTER,
     StartedBy,
     Starter,
     StarterKind,
@@ -19,7 +19,7 @@ from bot.cancellation.starter import (
 JOB = f"67fe31b9{'a' * 16}"
 START = created_at(JOB)
 LATE = START + timedelta(minutes=5)
-SETTLED = START + SETTLED_AFTER
+LISTED = START + LISTED_AFTER
 ADA = Starter(kind=StarterKind.USER, name="ada")
 
 
@@ -161,23 +161,22 @@ def test_starter_is_certain_only_if_each_job_that_shares_events_has_one_of_the_s
 
 
 @pytest.mark.parametrize(
-    ("read_at", "all_read_at", "others", "settled"),
+    ("all_read_at", "others", "certain"),
     [
-        (SETTLED, SETTLED, (), True),
-        (SETTLED, None, (), False),
-        (SETTLED, SETTLED - timedelta(seconds=1), (), False),
-        (SETTLED - timedelta(seconds=1), SETTLED, (), False),
-        (SETTLED, SETTLED, (a_job(1),), False),
+        (LISTED, (), True),
+        (LISTED - timedelta(seconds=1), (), False),
+        (LISTED, (a_job(1),), False),
+        (None, (), True),
     ],
-    ids=["both read", "clusters never read", "clusters too early", "feed too early", "uncertain"],
+    ids=["read", "read too early", "another job has the event", "not watched"],
 )
-def test_starter_is_settled_once_feed_and_clusters_were_read_late_enough(
-    read_at: datetime, all_read_at: datetime | None, others: tuple[str, ...], settled: bool
+def test_starter_is_certain_only_once_each_job_that_may_have_the_event_is_listed(
+    all_read_at: datetime | None, others: tuple[str, ...], certain: bool
 ) -> None:
     found = started_by(
-        JOB, [an_event()], read_at=read_at, own_key="", other_jobs=others, all_read_at=all_read_at
+        JOB, [an_event()], read_at=LATE, own_key="", other_jobs=others, all_read_at=all_read_at
     )
-    assert found.settled is settled
+    assert found.is_certain is certain
 
 
 @pytest.mark.parametrize(
@@ -192,15 +191,13 @@ def test_json_round_trip_keeps_the_value(value: StartedBy) -> None:
     assert StartedBy.from_json(value.to_json()) == value
 
 
-def test_settled_starter_is_never_replaced_by_less() -> None:
-    settled = StartedBy(StarterStatus.KNOWN, ADA, settled=True)
+def test_known_starter_is_replaced_by_another_and_never_by_less() -> None:
+    known = StartedBy(StarterStatus.KNOWN, ADA)
     probable = StartedBy(StarterStatus.KNOWN, Starter(kind=StarterKind.USER, certain=False))
     absent, unread = StartedBy(StarterStatus.NOT_IN_FEED), StartedBy(StarterStatus.NOT_KNOWN)
-    assert settled == StartedBy(StarterStatus.KNOWN, ADA)
-    assert settled.supersedes(StartedBy(StarterStatus.KNOWN, ADA))
-    assert settled.supersedes(probable)
+    assert known.supersedes(probable)
+    assert probable.supersedes(known)
     assert probable.supersedes(absent)
     assert absent.supersedes(unread)
-    assert not probable.supersedes(settled)
     assert not unread.supersedes(absent)
-    assert not settled.supersedes(settled)
+    assert not known.supersedes(known)

@@ -7,7 +7,7 @@ import structlog
 
 from bot.atlas import RESTORE_REQUESTED, ActivityEvent, RoleMissing, Unavailable
 from bot.cancellation.policy import Policies
-from bot.cancellation.starter import SETTLED_AFTER
+from bot.cancellation.starter import LISTED_AFTER
 from bot.services.jobs import OVERLAP, ActivityFeeds, FeedMonitor
 from bot.services.projects import Project, Projects
 from tests.support.clock import NOON, FakeClock
@@ -135,8 +135,8 @@ async def test_refused_feed_is_logged_once(feed: Feed) -> None:
     assert [each["log_level"] for each in logs] == ["warning", "info"]
 
 
-async def test_starter_of_the_newest_event_is_settled_last(feed: Feed) -> None:
+async def test_job_of_the_newest_event_is_listed_last(feed: Feed) -> None:
     feed.atlas.events_found += [event(feed.clock.now - timedelta(seconds=9)), event(feed.clock.now)]
     await feed.read_after(1)
 
-    assert feed.monitor.unsettled == SETTLED_AFTER.total_seconds() - 1
+    assert feed.monitor.listed_at == feed.clock.now - timedelta(seconds=1) + LISTED_AFTER

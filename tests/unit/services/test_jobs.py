@@ -1,13 +1,14 @@
 """The service of jobs: few calls of Atlas, and a feed that is late, empty or refused."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from bot.atlas import RESTORE_REQUESTED, ActivityEvent, RoleMissing, Unavailable
-from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
+from bot.cancellation.starter import SETTLED_AFTER, StartedBy, Starter, StarterKind, StarterStatus
 from bot.timings import Timings
 from tests.support.clock import NOON
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job, a_waiting_request, job_ref
@@ -113,14 +114,18 @@ async def test_waiting_job_is_read_again_and_other_requests_are_not(given: Servi
     assert atlas.calls == ["prod-eu"]
 
 
-@pytest.mark.parametrize(("settled", "reads"), [(True, 0), (False, 1)])
-async def test_starter_is_searched_until_it_is_settled(
-    given: ServiceOnSqlite, settled: bool, reads: int
+@pytest.mark.parametrize(
+    ("is_certain", "age", "reads"),
+    [(True, SETTLED_AFTER, 0), (True, SETTLED_AFTER / 2, 1), (False, SETTLED_AFTER, 1)],
+)
+async def test_starter_is_searched_until_it_is_certain_and_no_later_event_changes_it(
+    given: ServiceOnSqlite, is_certain: bool, age: timedelta, reads: int
 ) -> None:
-    dana = Starter(kind=StarterKind.USER, name="dana@shop.example")
+    dana = Starter(kind=StarterKind.USER, name="dana@shop.example", certain=is_certain)
     await given.insert(a_waiting_request(ref=REF))
-    known = StartedBy(StarterStatus.KNOWN, dana, settled=settled)
+    known = StartedBy(StarterStatus.KNOWN, dana)
     await given.service.jobs.store.record(REF, started_by=known)
+    given.clock.advance(age.total_seconds())
     await given.service.jobs.follow()
 
     assert given.atlas[PROJECT_ID].feed_reads == reads

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -26,8 +26,7 @@ from bot.atlas import (
 from bot.cancellation.errors import NotRecorded
 from bot.cancellation.job import USUAL_WAIT, Job, Listing, compare
 from bot.cancellation.policy import Policies, Policy
-from bot.cancellation.quarantine import QuarantinePolicy
-from bot.services.jobs import FeedMonitor
+from bot.services.jobs import NEVER, FeedMonitor
 from bot.services.projects import Project, Projects
 from bot.services.rate_limit import BUCKET_SIZE, CallPacer, Rank, RateLimitBudget
 from bot.services.watch import MAX_CONCURRENT_READS, MAX_FEED_DELAY, Watcher
@@ -39,7 +38,6 @@ from tests.support.domain import PROJECT_ID, a_job
 from tests.support.fake_atlas import UnconnectedAtlas
 
 WATCHED = Policy(watch_channel="C0WATCH001")
-QUARANTINED = Policy(quarantine=QuarantinePolicy(expected=frozenset({"etl@shop.example"})))
 
 
 def job(number: int) -> RestoreJob:
@@ -170,19 +168,22 @@ class BusyPacer(CallPacer):
 class FakeFeed(FeedMonitor):
     """An activity feed with a request at each time of `requests`.
 
-    `unsettled` is in how many seconds the starter of the newest job can be settled.
+    Each job that may have the newest event is listed `unlisted` seconds after it was read.
     """
 
     clock: SimulatedTime
     requests: list[float] = field(default_factory=list)
     reads: list[float] = field(default_factory=list)
-    unsettled: float = 0.0
+    listed_at: datetime = NEVER
+    unlisted: float = 0.0
 
     async def read(self) -> int:
         now = self.clock.monotonic()
         self.reads.append(now)
         visible = [each for each in self.requests if each <= now]
         self.requests = [each for each in self.requests if each > now]
+        if visible:
+            self.listed_at = self.clock() + timedelta(seconds=self.unlisted)
         return len(visible)
 
 
@@ -195,6 +196,7 @@ class WatchHarness:
     new_watch: Callable[[], Watcher]
     changes_at: list[float]
     read: list[float]
+    listed_at: list[float]
     projects: Projects
 
     async def run_for(self, seconds: float, watch: Watcher | None = None) -> None:
@@ -233,6 +235,11 @@ def watch_harness(
     feed = FakeFeed(clock)
     changes_at: list[float] = []
     read: list[float] = []
+    listed_at: list[float] = []
+
+    async def on_listed() -> None:
+        listed_at.append(clock.monotonic())
+
     project = Project(
         id=PROJECT_ID,
         name="shop",
@@ -253,12 +260,13 @@ def watch_harness(
             interval=interval,
             on_change=lambda: changes_at.append(clock.monotonic()),
             on_read=lambda: read.append(clock.monotonic()),
+            on_listed=on_listed,
             monotonic=clock.monotonic,
             sleep=clock.sleep,
             jitter=lambda: 0.0,
         )
 
-    return WatchHarness(clock, atlas, store, feed, new_watch, changes_at, read, projects)
+    return WatchHarness(clock, atlas, store, feed, new_watch, changes_at, read, listed_at, projects)
 
 
 async def test_60_clusters_are_each_read_once_per_interval() -> None:
@@ -297,13 +305,25 @@ async def test_feed_waits_four_seconds_for_its_turn_and_makes_clusters_urgent_th
     assert {round(at) for _, at in env.atlas.reads} == {46}
 
 
-async def test_clusters_are_read_again_once_a_new_starter_can_be_settled() -> None:
-    env = watch_harness(3, policy=QUARANTINED)
-    env.feed.unsettled = 4.0
+async def test_clusters_are_read_again_once_each_job_of_a_new_event_is_listed() -> None:
+    env = watch_harness(3)
+    env.feed.unlisted = 4.0
+    env.atlas.jobs["c001"] = [job(1)]  # it is read more often
     read = await env.run_with_an_event(100)
 
     again = [name for name, at in env.atlas.reads if read + 4 <= at < read + 5]
     assert sorted(again) == ["c000", "c001", "c002"]
+    (listed_at,) = env.listed_at
+    assert read + 4 <= listed_at < read + 5
+
+
+async def test_job_of_an_event_is_listed_only_once_a_cluster_that_failed_is_read() -> None:
+    env = watch_harness(3, interval=600)
+    env.atlas.faults["c001"] = [Unavailable()] * 3
+    env.feed.requests = [env.clock.monotonic()]
+    await env.run_for(100)
+
+    assert env.listed_at == [env.atlas.times_of("c001")[3]]
 
 
 async def test_time_of_the_last_complete_round_is_stored_soon_after_an_event() -> None:

@@ -485,6 +485,7 @@ def questions() -> dict[str, dict[str, Any]]:
         "not_mine": disowned,
         "cancelled": replace(disowned, state=JobState.CANCELLED),
         "ended": replace(asked, state=JobState.EXPIRED),
+        "uncertain": replace(asked, started_by=STARTERS[1]),
     }
     built = {
         f"question_{name}": question.message(job, "shop-prod", policy, cancels=True, now=NOON)

@@ -26,6 +26,7 @@ from tests.unit.slack.fake_slack import LINKS
 from tests.unit.slack.harness import BoltHarness, NewBolt
 
 VALUE = job_value(job_ref())
+(UNCERTAIN,) = [each for each in samples.STARTERS if each.starter and each.starter.others]
 PLACE = Card(channel="D0RINA", ts="1.1")
 
 
@@ -35,7 +36,8 @@ async def bolt(new_bolt: NewBolt) -> BoltHarness:
     bolt = new_bolt()
 
     def record(uow: UnitOfWork) -> None:
-        change(uow, job_ref(), lambda job: replace(job, version=1, asked=RINA.id))
+        by = samples.JOB.started_by
+        change(uow, job_ref(), lambda job: replace(job, version=1, asked=RINA.id, started_by=by))
 
     await bolt.service.requests._write(record)
     return bolt
@@ -125,9 +127,10 @@ def buttons(message: dict[str, Any]) -> list[str]:
         ({"answer": StarterAnswer.MINE}, []),
         ({"answer": StarterAnswer.NOT_MINE}, [ids.OPEN]),
         ({"state": JobState.EXPIRED}, []),
+        ({"started_by": UNCERTAIN}, []),
         ({"answer": StarterAnswer.NOT_MINE, "state": JobState.CANCELLED}, []),
     ],
-    ids=["asked", "mine", "not mine", "ended", "cancelled"],
+    ids=["asked", "mine", "not mine", "ended", "uncertain", "cancelled"],
 )
 def test_buttons_of_the_question(changes: dict[str, Any], expected: list[str]) -> None:
     message = built(samples.watched_job(asked=RINA.id, **changes), place=PLACE)
@@ -142,9 +145,10 @@ def test_question_whose_blocks_slack_refuses_has_the_command_that_cancels() -> N
     assert last == f"It was not me: `/cancel-restore {VALUE}`"
 
 
-def test_question_about_a_download_that_has_ended_is_not_posted() -> None:
+@pytest.mark.parametrize("changes", [{"state": JobState.EXPIRED}, {"started_by": UNCERTAIN}])
+def test_question_that_needs_no_answer_any_more_is_not_posted(changes: dict[str, Any]) -> None:
     with pytest.raises(Unneeded):
-        built(samples.watched_job(asked=RINA.id, state=JobState.EXPIRED))
+        built(samples.watched_job(asked=RINA.id, **changes))
 
 
 def test_alarm_is_in_the_thread_of_the_announcement_with_the_button() -> None:
