@@ -26,6 +26,13 @@ def short_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def single_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let reads of Atlas that fail be tried once: the pause would exceed their time limit."""
+    monkeypatch.setattr(reader, "FIRST_BACKOFF", 1000.0)
+    monkeypatch.setattr(reader, "LONGEST_BACKOFF", 1000.0)
+
+
+@pytest.fixture
 async def env(tmp_path: Path) -> AsyncIterator[BotEnvironment]:
     """Socket Mode, digest key, API v2, no approvals: the defaults."""
     async with open_environment(tmp_path) as opened:

@@ -1,4 +1,4 @@
-"""Every setting with each likely mistake, and the check that must report it.
+"""Settings that only a service can refuse, and the check of doctor that must report each.
 
 A setting is a variable (`BOT_CHANNELS`) or a key of the projects file (`projects.channels`).
 """
@@ -6,7 +6,7 @@ A setting is a variable (`BOT_CHANNELS`) or a key of the projects file (`project
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, Fault, Kind
+from bot.sandbox.atlas import PROJECT_ID, Fault, Kind
 from bot.sandbox.atlas.example import CLIENT_ID
 from bot.sandbox.slack import Fault as SlackFault
 from tests.acceptance.doctor_environment import DoctorEnvironment
@@ -18,16 +18,7 @@ OTHER_PROJECT = "5b6212af90dc76637950a2c8"
 
 NO_KEY: Changes = {"MONGODB_ATLAS_PUBLIC_API_KEY": None, "MONGODB_ATLAS_PRIVATE_API_KEY": None}
 FILE: Changes = {"MONGODB_ATLAS_PROJECT_ID": None, "BOT_PROJECTS_FILE": "projects.toml"}
-ACCOUNT_OF_P_AND_Q = 'client_id_env = "P"\nclient_secret_env = "Q"'
 SHOP = f'[[projects]]\nname = "shop"\nid = "{PROJECT_ID}"\n'
-
-PEOPLE = "use ids of users (U…), ids of user groups (S…) or *"
-NAMED = "use ids of users (U…) or ids of user groups (S…)"
-CHANNELS = "use ids of channels (C…)"
-ONE_CHANNEL = "must be the id of a channel (C…)"
-REMINDERS = "must be up to 10 whole numbers of seconds"
-FLAG = "must be true or false"
-SECONDS = "must be a whole number of seconds, 1 or more"
 
 
 def unchanged(_env: DoctorEnvironment) -> None:
@@ -89,138 +80,6 @@ def variable(
         )
         for mistake, value, message in cases
     ]
-
-
-def key(name: str, *cases: tuple[str, str, str], head: str = SHOP, **more: str) -> list[ErrorCase]:
-    """Make cases of one key of the projects file: the mistake, its line, the message."""
-    return [
-        ErrorCase(
-            setting=f"projects.{name}",
-            mistake=mistake,
-            changes={**FILE, **more},
-            toml=f"{head}{line}\n",
-            message=message,
-        )
-        for mistake, line, message in cases
-    ]
-
-
-#: Settings that are refused with exit code 2 before any connection: one mistake of each, and
-#: those of two settings together. tests/unit/settings has the other mistakes.
-SETTINGS: list[ErrorCase] = [
-    *variable("BOT_COMMAND", ("without the slash", "cancel-eu", "must be a slash and up to 31")),
-    *variable("BOT_LABEL", ("of two lines", "EU\nproduction", "must be one line of up to 40")),
-    *variable(
-        "SLACK_BOT_TOKEN",
-        ("the app token in its place", "xapp-1-A-2", "swapped with SLACK_APP_TOKEN"),
-    ),
-    *variable(
-        "SLACK_APP_TOKEN",
-        ("the bot token in its place", "xoxb-1-2", "swapped with SLACK_BOT_TOKEN"),
-    ),
-    *variable(
-        "SLACK_SIGNING_SECRET",
-        ("a token in its place", "xoxb-1-2", "the Signing Secret is in Slack under Basic"),
-        more={"SLACK_APP_TOKEN": None},
-    ),
-    *variable("SLACK_API_URL", ("without a scheme", "slack.com/api/", "as https://slack.com/api/")),
-    *variable(
-        "MONGODB_ATLAS_PUBLIC_API_KEY",
-        ("the private key in its place", PRIVATE_KEY, "give its public one"),
-    ),
-    *variable(
-        "MONGODB_ATLAS_PRIVATE_API_KEY",
-        ("broken in the middle", "0a1b 2c3d", "copy it again"),
-    ),
-    *variable(
-        "MONGODB_ATLAS_CLIENT_ID",
-        ("the secret in its place", "mdb_sa_sk_1", "give its id, mdb_sa_id_…"),
-        more={**NO_KEY, "MONGODB_ATLAS_CLIENT_SECRET": "mdb_sa_sk_1"},
-    ),
-    *variable(
-        "MONGODB_ATLAS_CLIENT_SECRET",
-        ("the id in its place", CLIENT_ID, "give its secret, mdb_sa_sk_…"),
-        more={**NO_KEY, "MONGODB_ATLAS_CLIENT_ID": CLIENT_ID},
-    ),
-    *variable("MONGODB_ATLAS_PROJECT_ID", ("a name", "shop", "Atlas shows the project's id in")),
-    *variable("MONGODB_ATLAS_BASE_URL", ("no address", "cloud.mongodb.com", "such as https://")),
-    *variable("MONGODB_ATLAS_API_VERSION", ("unknown", "v3", "must be one of v2, v1.0")),
-    *variable("MONGODB_ATLAS_ENVELOPE", ("no flag", "content", FLAG)),
-    *variable("BOT_PROJECTS_FILE", ("a folder", ".", "cannot be read: Is a directory")),
-    *variable("BOT_REQUESTERS", ("by name", "@rina", PEOPLE)),
-    *variable("BOT_APPROVALS", ("too many", "9", "must be a whole number from 0 to 5")),
-    *variable("BOT_APPROVERS", ("by name", "@ada", PEOPLE)),
-    *variable("BOT_SELF_APPROVAL", ("no flag", "2", FLAG)),
-    *variable("BOT_APPROVAL_TTL", ("none", "0", SECONDS)),
-    *variable("BOT_CHANNELS", ("by name", "#ops", CHANNELS)),
-    *variable("BOT_AUDIT_CHANNEL", ("by name", "#ops", ONE_CHANNEL)),
-    *variable("BOT_REQUIRE_REASON", ("no flag", "always", FLAG)),
-    *variable("BOT_CONFIRM_BY_TYPING", ("no flag", "cluster", FLAG)),
-    *variable("BOT_READ_ONLY", ("no flag", "shadow", FLAG)),
-    *variable("BOT_BREAK_GLASS", ("everyone", "*", NAMED), ("by name", "@rina", NAMED)),
-    *variable("BOT_NOTIFY_APPROVERS", ("no flag", "never", FLAG)),
-    *variable("BOT_REMIND_AFTER", ("with a unit", "60s", REMINDERS)),
-    *variable("BOT_ESCALATE_TO", ("everyone", "*", NAMED), ("by name", "@rina", NAMED)),
-    *variable("BOT_WATCH_CHANNEL", ("by name", "#ops", ONE_CHANNEL)),
-    *variable("BOT_WATCH_INTERVAL", ("none", "0", SECONDS)),
-    *variable("BOT_EVENTS_INTERVAL", ("none", "0", SECONDS)),
-    *variable("BOT_QUARANTINE", ("no mode", "on", "must be one of off, observe, enforce")),
-    *variable("BOT_QUARANTINE_GRACE", ("none", "0", SECONDS)),
-    *variable("BOT_QUARANTINE_EXPECTED", ("with blanks", "dana shop", "use Atlas user names")),
-    *variable("BOT_QUARANTINE_LIMIT", ("negative", "-1", "a whole number from 0")),
-    *variable("BOT_ASK_STARTER", ("a word", "perhaps", "true or false")),
-    *variable("BOT_WATCH_RESTORES", ("a word", "perhaps", "true or false")),
-    *variable("DATABASE_URL", ("in memory", "sqlite:///:memory:", "must name a file")),
-    *variable("HOST", ("with a scheme", "http://127.0.0.1", "without scheme and port")),
-    *variable("PORT", ("by name", "http", "from 0 to 65535")),
-    *variable("LOG_LEVEL", ("unknown", "LOUD", "must be one of DEBUG, INFO")),
-    *variable("LOG_FORMAT", ("unknown", "xml", "must be one of console, json")),
-    *variable(
-        "BOT_AUDIT_WEBHOOK_URL",
-        ("missing, with a secret", None, "needs an address and a secret"),
-        ("no address", "siem", "must be a web address such as https://"),
-        ("plain http to another machine", "http://siem/events", "must begin with https://"),
-        ("with a password", "https://u:p@siem/", "must not have a user"),
-        more={"BOT_AUDIT_WEBHOOK_SECRET": "whsec_a2V5"},
-    ),
-    *variable(
-        "BOT_AUDIT_WEBHOOK_SECRET",
-        ("missing, with an address", None, "needs an address and a secret"),
-        ("without its prefix", "a2V5", "must begin with whsec_"),
-        ("not base64", "whsec_a2V5!", "is not base64"),
-        ("without a key", "whsec_", "is not base64"),
-        more={"BOT_AUDIT_WEBHOOK_URL": "https://siem.example.com/events"},
-    ),
-    *key("name", ("missing", "", "name is missing"), head=SHOP.replace('name = "shop"\n', "")),
-    *key("id", ("malformed", "", "must be 24 hex"), head=SHOP.replace(PROJECT_ID, "shop")),
-    *key("public_key_env", ("alone", 'public_key_env = "P"', "private_key_env is missing"), P="p"),
-    *key("private_key_env", ("alone", 'private_key_env = "P"', "public_key_env is missing"), P="p"),
-    *key("client_id_env", ("of no variable", ACCOUNT_OF_P_AND_Q, "names P, which"), Q="q"),
-    *key("client_secret_env", ("alone", 'client_secret_env = "P"', "client_id_env is"), P="p"),
-    *key("client_secret_env", ("of no variable", ACCOUNT_OF_P_AND_Q, "names Q, which"), P="p"),
-    *key("requesters", ("by name", 'requesters = ["@rina"]', PEOPLE)),
-    *key("approvals", ("too many", "approvals = 9", "must be a whole number from 0 to 5")),
-    *key("approvers", ("by name", 'approvers = ["@ada"]', PEOPLE)),
-    *key("self_approval", ("no flag", 'self_approval = "perhaps"', FLAG)),
-    *key("approval_ttl", ("none", "approval_ttl = 0", SECONDS)),
-    *key("channels", ("by name", 'channels = ["#ops"]', CHANNELS)),
-    *key("audit_channel", ("by name", 'audit_channel = "#ops"', ONE_CHANNEL)),
-    *key("require_reason", ("no flag", "require_reason = 3", FLAG)),
-    *key("confirm_by_typing", ("no flag", "confirm_by_typing = 3", FLAG)),
-    *key("read_only", ("no flag", 'read_only = "shadow"', FLAG)),
-    *key("break_glass", ("everyone", 'break_glass = ["*"]', NAMED)),
-    *key("notify_approvers", ("no flag", "notify_approvers = 3", FLAG)),
-    *key("remind_after", ("negative", "remind_after = [-1]", REMINDERS)),
-    *key("escalate_to", ("everyone", 'escalate_to = ["*"]', NAMED)),
-    *key("quarantine", ("no mode", 'quarantine = "on"', "must be one of off, observe, enforce")),
-    *key("quarantine_grace", ("none", "quarantine_grace = 0", SECONDS)),
-    *key("quarantine_expected", ("with blanks", 'quarantine_expected = ["d s"]', "use Atlas user")),
-    *key("quarantine_limit", ("negative", "quarantine_limit = -1", "a whole number from 0")),
-    *key("ask_starter", ("a text", 'ask_starter = "yes"', "without quotation marks")),
-    *key("watch_restores", ("a text", 'watch_restores = "yes"', "without quotation marks")),
-    *key("clusters", ("no tables", "clusters = 1", "must be tables: [[projects.clusters]]")),
-    *key("watch_channel", ("by name", 'watch_channel = "#ops"', ONE_CHANNEL)),
-]
 
 
 def revoked(env: DoctorEnvironment) -> None:

@@ -11,21 +11,16 @@ from bot.cli import main
 from bot.cli.main import run_until_stopped
 from bot.doctor.results import Level, lines_of
 from bot.sandbox.atlas import PRIVATE_KEY
-from bot.settings.load import KNOWN_VARIABLES
-from bot.settings.projects import ProjectEntry
 from bot.startup_checks import StartError
 from bot.timings import Timings
 from tests.acceptance.doctor_environment import DoctorEnvironment, opened
-from tests.acceptance.settings_errors.cases import DOCTOR, SERVICES, SETTINGS, ErrorCase
+from tests.acceptance.settings_errors.cases import DOCTOR, SERVICES, SHOP, ErrorCase
 from tests.support.polling import wait_until
 from tests.support.postgres import free_port
 from tests.support.process import BotProcess, run_command
 from tests.support.timings import SHORT_TIMINGS
 
-pytestmark = pytest.mark.usefixtures("short_retries")
-
-#: Every setting that the code reads.
-ALL = {*KNOWN_VARIABLES, *(f"projects.{key}" for key in ProjectEntry.model_fields)}
+pytestmark = pytest.mark.usefixtures("single_reads")
 
 
 @pytest.fixture
@@ -36,12 +31,6 @@ async def env(tmp_path: Path) -> AsyncIterator[DoctorEnvironment]:
 
 def each(cases: list[ErrorCase]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("invalid", cases, ids=[case.name for case in cases])
-
-
-def test_every_setting_has_an_error_case() -> None:
-    """A new setting needs a case with a mistake."""
-    assert {case.setting for case in SETTINGS} == ALL
-    assert {case.setting for case in (*SERVICES, *DOCTOR)} <= ALL
 
 
 def changes(invalid: ErrorCase, env: DoctorEnvironment) -> dict[str, str | None]:
@@ -60,40 +49,7 @@ def changes(invalid: ErrorCase, env: DoctorEnvironment) -> dict[str, str | None]
     return {name: value.format(**known) if value else None for name, value in given}
 
 
-def name_in_message(invalid: ErrorCase) -> str:
-    """The name of the setting in the message; for a key, without file and project."""
-    return invalid.setting.rpartition(".")[2]
-
-
 # Refused before anything is reached
-
-
-@each(SETTINGS)
-def test_invalid_setting_exits_with_2(
-    invalid: ErrorCase,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    set_up(invalid, tmp_path, monkeypatch)
-    served, _, errors = outcome(main.serve_command, capsys)
-    examined, text, same = outcome(lambda: main.doctor(as_json=False), capsys)
-    reported, report, _ = outcome(lambda: main.doctor(as_json=True), capsys)
-
-    assert (served, examined, reported) == (2, 2, 2)
-    assert (text, errors) == ("", same)
-    assert [check["says"] for check in json.loads(report)["checks"]] == errors.splitlines()
-    assert errors.count("\n") == 1
-    assert name_in_message(invalid) in errors
-    assert invalid.message in errors
-
-
-def set_up(invalid: ErrorCase, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(folder)
-    (folder / "projects.toml").write_text(invalid.toml, encoding="utf-8")
-    for name, value in {**WELL, **invalid.changes}.items():
-        monkeypatch.setenv(name, value or "")
-
 
 WELL = {
     # Where nothing listens: without Slack's settings, doctor still asks Atlas.
@@ -102,11 +58,38 @@ WELL = {
     "SLACK_APP_TOKEN": "xapp-1-A-2-abc",
     "MONGODB_ATLAS_PUBLIC_API_KEY": "pubkey01",
     "MONGODB_ATLAS_PRIVATE_API_KEY": PRIVATE_KEY,
-    "MONGODB_ATLAS_PROJECT_ID": "5b6212af90dc76637950a2c6",
-    "BOT_REQUESTERS": "U0RINA0001",
-    "BOT_APPROVALS": "1",
-    "BOT_APPROVERS": "S0APPROVE1",
+    "BOT_PROJECTS_FILE": "projects.toml",
 }
+
+
+@pytest.mark.parametrize(
+    ("wrong", "toml"),
+    [
+        ({"SLACK_APP_TOKEN": "xoxb-1-2", "PORT": "http", "BOT_CHANNELS": "#ops"}, SHOP),
+        ({}, f"{SHOP}approvals = 9\n"),
+    ],
+    ids=["several", "in the file"],
+)
+def test_invalid_settings_end_serve_and_doctor_with_2_and_the_same_sentences(
+    wrong: dict[str, str],
+    toml: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "projects.toml").write_text(toml, encoding="utf-8")
+    for name, value in (WELL | wrong).items():
+        monkeypatch.setenv(name, value)
+    served, _, errors = outcome(main.serve_command, capsys)
+    examined, text, same = outcome(lambda: main.doctor(as_json=False), capsys)
+    reported, report, _ = outcome(lambda: main.doctor(as_json=True), capsys)
+
+    assert (served, examined, reported) == (2, 2, 2)
+    assert (text, errors) == ("", same)
+    assert [check["says"] for check in json.loads(report)["checks"]] == errors.splitlines()
+    names = {line.partition(" ")[0].rstrip(",") for line in errors.splitlines()}
+    assert names == (wrong.keys() or {"BOT_PROJECTS_FILE"})
 
 
 def outcome(
@@ -116,26 +99,6 @@ def outcome(
     with pytest.raises(typer.Exit) as caught:
         command()
     return caught.value.exit_code, *capsys.readouterr()
-
-
-def test_all_invalid_settings_are_reported_together(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """One malformed value for each variable, all of them together."""
-    first: dict[str, ErrorCase] = {}
-    for case in SETTINGS:
-        if "." not in case.setting and case.changes.get(case.setting):
-            first.setdefault(case.setting, case)
-    # A key and a service account cannot be wrong at the same time: giving both is the mistake.
-    values = {name: case.changes[name] for name, case in first.items() if name not in ACCOUNT}
-    set_up(ErrorCase(setting="", mistake="", changes=values, message=""), tmp_path, monkeypatch)
-    code, _, errors = outcome(main.serve_command, capsys)
-
-    assert code == 2
-    assert {line.partition(" ")[0] for line in errors.splitlines()} == values.keys()
-
-
-ACCOUNT = {"MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET"}
 
 
 # Refused at the start, by a service

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from bot.atlas import ApiVersion, DigestKey, ServiceAccount
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy
+from bot.sandbox.atlas import PRIVATE_KEY
 from bot.settings import SettingsError, load_database_url, load_settings
 from bot.settings.load import KNOWN_VARIABLES
 from tests.support.settings import ENOUGH, PROJECT, load, problems
@@ -216,6 +217,10 @@ def test_all_missing_settings_are_reported_together(tmp_path: Path) -> None:
     ]
 
 
+FLAG = "must be true or false"
+SECONDS = "must be a whole number of seconds, 1 or more"
+OTHER = "this is the other token, swapped with"
+NAMED = "use ids of users (U…) or ids of user groups (S…)"
 MALFORMED: list[tuple[str, str, list[str]]] = [
     ("BOT_COMMAND", "must be a slash and up to 31 of a-z", ["/Cancel-EU", "/cancel eu"]),
     ("BOT_LABEL", "must be one line of up to 40 characters", ["x" * 41]),
@@ -269,8 +274,37 @@ MALFORMED: list[tuple[str, str, list[str]]] = [
     ),
     ("DATABASE_URL", "must not have a ? in it", ["sqlite:///x.db?mode=ro"]),
     ("HOST", "must be an address or a name", ["0.0.0.0:3000", "127.0.0.300", "my host"]),
-    ("PORT", "must be a whole number from 0 to 65535", ["65536"]),
+    ("PORT", "must be a whole number from 0 to 65535", ["65536", "http"]),
+    ("SLACK_BOT_TOKEN", f"must begin with xoxb-: {OTHER} SLACK_APP_TOKEN", ["xapp-1-A-2"]),
+    ("SLACK_APP_TOKEN", f"must begin with xapp-: {OTHER} SLACK_BOT_TOKEN", ["xoxb-1-2"]),
+    ("SLACK_API_URL", "must be a web address such as https://slack.com", ["slack.com/api/"]),
+    ("MONGODB_ATLAS_PUBLIC_API_KEY", "is an API key's private part: give its", [PRIVATE_KEY]),
+    ("MONGODB_ATLAS_API_VERSION", "must be one of v2, v1.0", ["v3"]),
+    ("MONGODB_ATLAS_ENVELOPE", FLAG, ["content"]),
+    ("BOT_SELF_APPROVAL", FLAG, ["2"]),
+    ("BOT_AUDIT_CHANNEL", "must be the id of a channel (C…)", ["#ops"]),
+    ("BOT_REQUIRE_REASON", FLAG, ["always"]),
+    ("BOT_CONFIRM_BY_TYPING", FLAG, ["cluster"]),
+    ("BOT_READ_ONLY", FLAG, ["shadow"]),
+    ("BOT_BREAK_GLASS", f'has "*": {NAMED}', ["*"]),
+    ("BOT_BREAK_GLASS", f'has "@rina": {NAMED}', ["@rina"]),
+    ("BOT_NOTIFY_APPROVERS", FLAG, ["never"]),
+    ("BOT_ESCALATE_TO", f'has "*": {NAMED}', ["*"]),
+    ("BOT_ESCALATE_TO", f'has "@rina": {NAMED}', ["@rina"]),
+    ("BOT_WATCH_INTERVAL", SECONDS, ["0"]),
+    ("BOT_EVENTS_INTERVAL", SECONDS, ["0"]),
+    ("BOT_QUARANTINE", "must be one of off, observe, enforce", ["on"]),
+    ("BOT_QUARANTINE_GRACE", SECONDS, ["0"]),
+    ("BOT_QUARANTINE_EXPECTED", 'has "dana shop": use Atlas user names', ["dana shop"]),
+    ("BOT_QUARANTINE_LIMIT", "must be a whole number from 0 to 1000", ["-1"]),
+    ("BOT_ASK_STARTER", FLAG, ["perhaps"]),
+    ("BOT_WATCH_RESTORES", FLAG, ["perhaps"]),
+    ("LOG_LEVEL", "must be one of DEBUG, INFO", ["LOUD"]),
+    ("LOG_FORMAT", "must be one of console, json", ["xml"]),
 ]
+#: Those that have a mistake only together with another one.
+TOGETHER = {"MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET", "BOT_PROJECTS_FILE"}
+TOGETHER |= {"BOT_AUDIT_WEBHOOK_URL", "BOT_AUDIT_WEBHOOK_SECRET"}
 
 
 @pytest.mark.parametrize(
@@ -283,6 +317,55 @@ def test_malformed_value_is_reported_with_its_variable(
     (problem,) = problems(tmp_path, **{name: value})
 
     assert problem.startswith(f"{name} {sentence}")
+
+
+def test_each_setting_has_a_mistake_and_all_are_reported_together(tmp_path: Path) -> None:
+    wrong = {name: values[0] for name, _, values in MALFORMED}
+    found = problems(tmp_path, **wrong)
+
+    assert wrong.keys() | TOGETHER == KNOWN_VARIABLES
+    assert {each.partition(" ")[0] for each in found} == wrong.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("URL", "", "needs an address and a secret"),
+        ("URL", "siem", "must be a web address such as https://"),
+        ("URL", "http://siem/events", "must begin with https://"),
+        ("URL", "https://u:p@siem/", "must not have a user"),
+        ("SECRET", "", "needs an address and a secret"),
+        ("SECRET", "a2V5", "must begin with whsec_"),
+        ("SECRET", "whsec_a2V5!", "is not base64"),
+        ("SECRET", "whsec_", "is not base64"),
+    ],
+)
+def test_mistake_in_the_audit_webhook_is_reported(
+    tmp_path: Path, name: str, value: str, sentence: str
+) -> None:
+    well = {"URL": "https://siem.example.com/events", "SECRET": "whsec_a2V5"}
+    given = {f"BOT_AUDIT_WEBHOOK_{part}": each for part, each in (well | {name: value}).items()}
+    (problem,) = problems(tmp_path, **given)
+
+    assert f"BOT_AUDIT_WEBHOOK_{name}" in problem
+    assert sentence in problem
+
+
+@pytest.mark.parametrize(
+    ("client_id", "secret", "sentence"),
+    [
+        ("mdb_sa_sk_1", "mdb_sa_sk_1", "give its id, mdb_sa_id_…"),
+        ("mdb_sa_id_1", "mdb_sa_id_1", "give its secret, mdb_sa_sk_…"),
+    ],
+)
+def test_parts_of_a_service_account_that_are_confused_are_reported(
+    tmp_path: Path, client_id: str, secret: str, sentence: str
+) -> None:
+    key = ("MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PRIVATE_API_KEY")
+    account = {"MONGODB_ATLAS_CLIENT_ID": client_id, "MONGODB_ATLAS_CLIENT_SECRET": secret}
+    (problem,) = problems(tmp_path, *key, **account)
+
+    assert sentence in problem
 
 
 def test_postgresql_without_its_driver_names_the_extra(
