@@ -1,7 +1,7 @@
 """Reloaded settings: changes that apply, that need a restart, and that are refused."""
 
 import asyncio
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,17 @@ KEYS = {f"{name}_{part}": f"{name}-{part}".lower() for name in "ABC" for part in
 def organization(key: str, rules: str = "") -> str:
     credentials = f'public_key_env = "{key}_ID"\nprivate_key_env = "{key}_SECRET"'
     return f"[[organizations]]\n{credentials}\n{rules}\n"
+
+
+class CountingReloader(Reloader):
+    """Says when it has read the file."""
+
+    on_read: Callable[[], None]
+
+    def _content(self) -> bytes | None:
+        content = super()._content()
+        self.on_read()
+        return content
 
 
 class ReloadEnvironment:
@@ -53,16 +64,25 @@ class ReloadEnvironment:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[list[MutableMapping[str, Any]]]:
         self.settings = self.load()
-        reloader = Reloader(
+        self.reads = 0
+        reloader = CountingReloader(
             settings=self.settings, load=self.load, apply=self.apply, requested=self.requested,
             on_result=lambda *, valid: self.results.append(valid), report=report_reload,
-            interval=0.02,
+            interval=0.005,
         )  # fmt: skip
+        reloader.on_read = self.on_read
         with capture_logs() as logs:
             task = asyncio.create_task(reloader.run())
-            await asyncio.sleep(0.1)
+            await self.further_reads(1)
             yield logs
             task.cancel()
+
+    def on_read(self) -> None:
+        self.reads += 1
+
+    async def further_reads(self, count: int) -> None:
+        enough = self.reads + count
+        await wait_until(lambda: self.reads >= enough)
 
     async def reload(self, text: str) -> MutableMapping[str, Any]:
         """Replace the file by `text`, and return the line of the log that says what changed."""
@@ -167,7 +187,7 @@ async def test_invalid_file_changes_nothing_and_says_why(
 async def test_unchanged_file_is_not_read_again(environment: ReloadEnvironment) -> None:
     async with environment.running():
         environment.file.write_text(SHOP_TABLE)
-        await asyncio.sleep(0.2)
+        await environment.further_reads(5)
 
     assert environment.results == []
 

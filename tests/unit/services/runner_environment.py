@@ -71,7 +71,7 @@ class HangingAtlas(ScriptedAtlas):
 
     async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
         self.started.set()
-        await asyncio.sleep(3600)
+        await asyncio.Event().wait()
         raise AssertionError
 
 
@@ -189,7 +189,8 @@ async def run(
     store = store or FakeLeaseStore()
 
     async def sleep(seconds: float) -> None:
-        await asyncio.sleep(3600 if seconds == 3.0 else 0)  # the lease's renewal never comes due
+        # The lease's renewal never comes due.
+        await (asyncio.Event().wait() if seconds == 3.0 else asyncio.sleep(0))
         await atlas.clock.sleep(seconds)
 
     on_ask = partial(atlas.clock.advance, slack_seconds)

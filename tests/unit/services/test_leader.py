@@ -36,10 +36,12 @@ class FakeLease(LeaderLease):
     fails: bool = False
     hangs: bool = False
     released: int = 0
+    asked: int = 0
 
     async def acquire(self) -> bool:
+        self.asked += 1
         if self.hangs:
-            await asyncio.sleep(3600)
+            await asyncio.Event().wait()
         if self.fails:
             raise NotRecorded
         return self.is_free
@@ -83,7 +85,7 @@ async def test_loop_runs_only_while_the_process_leads(lease: FakeLease) -> None:
     leader, loop = a_leader(lease), LedLoop()
     lease.is_free = False
     tasks = [asyncio.create_task(each) for each in (leader.run(), leader.loop(loop)())]
-    await asyncio.sleep(3 * TIMINGS.leader_interval)
+    await wait_until(lambda: lease.asked > 2)
     assert (loop.starts, leader.leads) == (0, False)
 
     lease.is_free = True

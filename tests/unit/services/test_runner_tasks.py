@@ -12,6 +12,7 @@ from bot.cancellation.lifecycle import Request, State
 from bot.services.runner import MAX_CONCURRENT_RUNS
 from bot.timings import Timings
 from tests.support.domain import a_request
+from tests.support.polling import wait_until
 from tests.unit.services.runner_environment import (
     CANCELLED,
     EXPIRED,
@@ -89,7 +90,7 @@ async def test_job_is_read_only_after_the_claim() -> None:
     atlas, store = ScriptedAtlas(reads=[THERE, CANCELLED]), SlowStore()
     runner = a_runner(store, atlas, monotonic=atlas.clock.monotonic)
     runner.start(store.request.id)
-    await asyncio.sleep(0.01)
+    await wait_until(lambda: store.claimed)
     assert atlas.calls == []
 
     store.may_claim.set()
@@ -114,7 +115,7 @@ async def test_lease_is_renewed_at_the_interval_until_it_is_lost() -> None:
     class WaitingAtlas(ScriptedAtlas):
         async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
             await lost.wait()
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
             return await super().restore_job(ref, timeout=timeout)
 
     async def sleep(seconds: float) -> None:
@@ -157,7 +158,7 @@ async def test_request_runs_once_at_a_time_and_again_after_its_end() -> None:
 async def test_stop_does_not_wait_for_a_database_that_hangs() -> None:
     class HangingStore(FakeLeaseStore):
         async def release(self, request_id: str) -> bool:
-            await asyncio.sleep(3600)
+            await asyncio.Event().wait()
             return True
 
     atlas, timings = HangingAtlas([THERE]), Timings(lease_release_timeout=0.01)

@@ -64,11 +64,13 @@ async def test_attribute_error_of_a_bug_is_not_taken_for_an_answer() -> None:
 
 async def test_burst_of_calls_opens_no_more_than_the_maximum_of_connections() -> None:
     """Connections stay open while the bot is busy, and each uses memory."""
-    seen = set()
+    seen, all_busy = set(), asyncio.Event()
 
     async def slow(request: web.Request) -> web.Response:
         seen.add(request.transport)
-        await asyncio.sleep(0.05)
+        if len(seen) == MAX_CONNECTIONS:
+            all_busy.set()
+        await all_busy.wait()
         return web.json_response({"ok": True})
 
     async with serving(slow) as address, new_session() as session:

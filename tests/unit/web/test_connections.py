@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from bot.log_config import configure_logging
 from bot.web.metrics import Metrics, add_routes
 from bot.web.server import ConnectionLimiter, WebServer, max_connections
+from tests.support.polling import wait_until
 
 HALF_SENT = b"GET /healthz HTTP/1.1\r\nHost: bot\r\nX-Half: "
 NO_BODY = b"POST /slack/events HTTP/1.1\r\nHost: bot\r\nContent-Length: 10\r\n\r\nhalf"
@@ -78,6 +79,10 @@ async def status_of(reader: asyncio.StreamReader) -> int | None:
     return None
 
 
+def has_ended(reader: asyncio.StreamReader) -> bool:
+    return reader.at_eof() or bool(reader.exception())
+
+
 async def ask(port: int) -> int | None:
     async with connection(port, WHOLE) as (reader, _):
         return await status_of(reader)
@@ -88,9 +93,9 @@ async def test_new_connection_replaces_the_one_that_waited_longest(sent: bytes) 
     with capture_logs() as lines:
         async with serving(ConnectionLimiter(3)) as port, AsyncExitStack() as stack:
             waiting = [await stack.enter_async_context(connection(port, sent)) for _ in range(6)]
-            await asyncio.sleep(0.05)
+            await wait_until(lambda: sum(has_ended(reader) for reader, _ in waiting) == 3)
             status = await ask(port)
-            ended = [reader.at_eof() or bool(reader.exception()) for reader, _ in waiting]
+            ended = [has_ended(reader) for reader, _ in waiting]
 
     assert status == 200
     assert ended == [True] * 4 + [False] * 2
@@ -112,9 +117,10 @@ async def test_request_that_is_answered_keeps_its_connection() -> None:
     async with AsyncExitStack() as stack:
         reader, _ = await stack.enter_async_context(connection(server.port, WHOLE))
         await arrived.wait()
-        for _ in range(5):
-            await stack.enter_async_context(connection(server.port, HALF_SENT))
-        await asyncio.sleep(0.05)
+        others = [
+            await stack.enter_async_context(connection(server.port, HALF_SENT)) for _ in range(5)
+        ]
+        await wait_until(lambda: sum(has_ended(other) for other, _ in others) == 4)
         go_on.set()
         status = await status_of(reader)
     await server.stop()
@@ -179,8 +185,8 @@ async def test_broken_request_writes_nothing_to_the_log(parts: list[bytes]) -> N
             async with connection(port, b"") as (_, writer):
                 for part in parts:
                     writer.write(part)
-                    await asyncio.sleep(0.05)
-            await asyncio.sleep(0.05)
+                    assert await ask(port) == 200  # the server has read the part by then
+            assert await ask(port) == 200
     finally:
         root.handlers = handlers
         root.setLevel(level)
