@@ -156,6 +156,15 @@ async def test_dropped_post_is_audited_and_blocks_no_other(env: Stores) -> None:
     )
 
 
+async def test_card_that_changed_before_it_was_dropped_is_not_due(env: Stores) -> None:
+    request = await env.store.create(a_waiting_request(), RINA)
+    (card,) = await env.claim_posts()
+    await env.store.decide(request.id, State.DENIED, ADA, allow, reason="still needed")
+    await env.outbox.drop(card, "is_archived")
+
+    assert [post.kind for post in await env.claim_posts()] == [PostKind.REPLY]
+
+
 async def test_moved_card_is_due_immediately_in_its_new_channel(env: Stores) -> None:
     await env.store.create(a_request(), RINA)
     (card,) = await env.claim_posts()

@@ -572,8 +572,13 @@ async def test_timeout_of_one_call_replaces_the_default() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP"])
-async def test_gzip_response_is_read(encoding: str) -> None:
-    body = gzip.compress(json.dumps(download_job()).encode())
-    read = await read_job(lambda _: packed(body, encoding))
+async def test_gzip_response_is_read_and_no_other_compression_is_asked_for(encoding: str) -> None:
+    body, accepted = gzip.compress(json.dumps(download_job()).encode()), set[str]()
 
-    assert read.id == REF.job_id
+    def answer(request: httpx.Request) -> httpx.Response:
+        accepted.add(request.headers["Accept-Encoding"])
+        return packed(body, encoding)
+
+    read = await read_job(answer)
+
+    assert (read.id, accepted) == (REF.job_id, {"gzip"})
