@@ -114,6 +114,7 @@ class Bot:
         url = self.settings.database_url.get_secret_value()
         if errors := await run_steps(lambda: migrate(url), self._server.start):
             raise StartError("\n".join([*errors, *await collect_slack_errors(authentication)]))
+        log.info("listening", port=self.port)
         self._start_leader()
         names = self._start_services()
         identity = await authentication

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,7 +23,6 @@ from typer.testing import CliRunner
 from bot.cli.main import app
 from bot.timings import Timings
 from tests.support.bot_entry import fork_bot, fork_command
-from tests.support.postgres import free_port
 
 #: Seconds until the bot must be ready on a busy machine.
 START_TIMEOUT = 25.0
@@ -36,6 +36,9 @@ DEMO_TIMEOUT = 60.0
 #: Seconds between two checks of a starting or ending process.
 POLL_INTERVAL = 0.02
 
+
+#: The line of the log that names the port, in both formats.
+LISTENING = re.compile(r"^(?=.*listening).*\bport\W+(\d+)", re.MULTILINE)
 
 #: Where commands run: the working directory may have the `.env` of a real bot.
 _empty_folder = tempfile.TemporaryDirectory(prefix="cancel-restore-empty-")
@@ -57,7 +60,7 @@ class BotProcess:
     """One `serve` process; a context manager that kills it.
 
     Args:
-        environ: the bot's settings; `PORT` is set here.
+        environ: the bot's settings; the bot selects a free port.
         timings: with these the bot is forked, which is faster; without, `program` is executed.
         program: the arguments of Python.
     """
@@ -70,9 +73,9 @@ class BotProcess:
     ) -> None:
         self._timings = timings
         self._program = program
-        self.port = free_port()
+        self._port = 0
         self.started_at = time.monotonic()
-        self._environ = {**surroundings(), "LOG_FORMAT": "json", **environ, "PORT": str(self.port)}
+        self._environ = {**surroundings(), "LOG_FORMAT": "json", **environ, "PORT": "0"}
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._folder = tempfile.TemporaryDirectory(prefix="cancel-restore-bot-")
         self._process: subprocess.Popen[bytes] | BaseProcess | None = None
@@ -97,6 +100,13 @@ class BotProcess:
         self.kill()
         self._log.close()
         self._folder.cleanup()
+
+    @property
+    def port(self) -> int:
+        """The port on which it listens; 0 until its log names it."""
+        if not self._port and (found := LISTENING.search(self.log)):
+            self._port = int(found[1])
+        return self._port
 
     @property
     def url(self) -> str:
@@ -237,15 +247,3 @@ async def running_demo(*arguments: str) -> AsyncIterator[tuple[Process, dict[str
         assert process.stdout
         line = await asyncio.wait_for(process.stdout.readline(), DEMO_TIMEOUT)
         yield process, json.loads(line)
-
-
-async def run_into(stdout: int, *arguments: str, **environ: str) -> CommandResult:
-    """Execute `cancel-restore` with `stdout` as its standard output."""
-    process = await execute(environ, *arguments, stdout=stdout)
-    try:
-        out, err = await asyncio.wait_for(process.communicate(), COMMAND_TIMEOUT)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        raise
-    return CommandResult(code=process.returncode or 0, out=(out or b"").decode(), err=err.decode())

@@ -40,18 +40,6 @@ class Stream:
         waits = ((sent, sent + ack.seconds) for sent, ack in self.commands if ack.ok)
         return max((bisect(sent_at, end) - bisect(sent_at, sent) for sent, end in waits), default=0)
 
-    @property
-    def gap(self) -> float:
-        """The longest time in which no command that was sent was answered, in seconds."""
-        longest, since = 0.0, None
-        for sent, ack in sorted(self.commands, key=lambda each: each[0]):
-            if ack.ok:
-                since = None
-            else:
-                since = sent if since is None else since
-                longest = max(longest, sent - since)
-        return longest
-
 
 @asynccontextmanager
 async def streaming(
