@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from tests.tools.bench.load_environment import Json, LoadEnvironment
     from tests.tools.reporting.report import Scale
 
-BOT, HELLO, BARE = "cancel-restore", "Bolt for Python, hello", "aiohttp, bare"
-
-PEERS = {HELLO: "bolt_hello", BARE: "bare_aiohttp"}
+BOT, HELLO = "cancel-restore", "Bolt for Python, hello"
 
 #: Commands a second: the bot is idle before each.
 RATE = 20.0
@@ -31,7 +29,7 @@ NOTES = (
     f"{RATE:g} commands a second on a fixed schedule, independent of the answers.",
     "p50 and p99 are of all rounds; the ratio is the median of the rounds.",
     "For each command the bot opens a dialog, calls Slack and Atlas, and updates the dialog.",
-    "The peers only return a fixed text. Slack and Atlas on loopback answer immediately.",
+    "The peer only returns a fixed text. Slack and Atlas on loopback answer immediately.",
 )
 
 #: Seconds until every dialog has its details.
@@ -48,16 +46,15 @@ class Round:
 
 
 async def measure(scale: Scale) -> list[Table]:
-    """Send the same load to the bot and to each peer, in turn."""
+    """Send the same load to the bot and to its peer, in turn."""
     async with open_load_environment() as env:
         with ExitStack() as stack:
             variants: dict[str, Callable[[], Awaitable[Round]]] = {
                 BOT: partial(bot_round, env, scale)
             }
-            for name, module in PEERS.items():
-                program = stack.enter_context(peer(module))
-                port = int((await program.ready_line())["port"])
-                variants[name] = partial(peer_round, env, scale, port)
+            program = stack.enter_context(peer("bolt_hello"))
+            port = int((await program.ready_line())["port"])
+            variants[HELLO] = partial(peer_round, env, scale, port)
             rounds = await in_turn(variants, scale.pick(2, 5), warm=scale.pick(0, 1))
     return [acks(rounds), dialogs(rounds[BOT])]
 

@@ -1,19 +1,15 @@
-"""One cancellation at Atlas (GET, DELETE, GET), compared with other clients."""
+"""One cancellation at Atlas (GET, DELETE, GET), compared with curl."""
 
 from __future__ import annotations
 
 import asyncio
-import importlib
-import logging
 import os
 import time
 from collections import Counter
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any
-
-import httpx
+from typing import TYPE_CHECKING
 
 from bot.atlas import JobRef
 from tests.support.apache import KEY, REF, Apache, running_apache
@@ -60,10 +56,7 @@ NOTES = (
         "Server: Apache httpd with mod_auth_digest, over TLS 1.3 like Atlas, on loopback. Without"
         " TLS the minimum would be 0.33: three round trips against curl's nine."
     ),
-    (
-        "curl is called as in Atlas's documentation. atlasapi runs cancel_snapshot_restore_request"
-        " (GET, DELETE) and one GET."
-    ),
+    ("curl is called as in Atlas's documentation."),
     (
         f"Warm: the first {WARM} cancellations do not count. The server counts the requests, with"
         " challenges: the median and the maximum of a cancellation."
@@ -218,17 +211,6 @@ async def _curl(server: Server) -> Cancels:
     return cancel
 
 
-async def _curl_at_once(server: Server) -> Cancels:
-    program = _curl_program()
-
-    async def cancel(cluster: str) -> None:
-        read = _documented(server.job(cluster), [])
-        delete = _documented(server.job(cluster), ["--request", "DELETE"])
-        await _run(program, *read, "--next", *delete, "--next", *read)
-
-    return cancel
-
-
 def _curl_program() -> str:
     program = find("curl")
     if program is None:
@@ -253,59 +235,4 @@ async def _run(program: str, *arguments: str) -> None:
     assert await process.wait() == 0
 
 
-async def _httpx(server: Server) -> Cancels:
-    client = await server.stack.enter_async_context(httpx.AsyncClient())
-
-    async def cancel(cluster: str) -> None:
-        for method in ("GET", "DELETE", "GET"):
-            login = httpx.DigestAuth(KEY.key_id, KEY.secret.get_secret_value())
-            answer = await client.request(method, server.job(cluster), auth=login)
-            assert answer.is_success
-
-    return cancel
-
-
-async def _requests(server: Server) -> Cancels:
-    requests = _peer("requests")
-    digest = _peer("requests.auth").HTTPDigestAuth
-
-    def cancel(cluster: str) -> None:
-        for method in ("GET", "DELETE", "GET"):
-            login = digest(KEY.key_id, KEY.secret.get_secret_value())
-            answer = requests.request(method, server.job(cluster), auth=login, timeout=10)
-            assert answer.ok
-
-    return lambda cluster: asyncio.to_thread(cancel, cluster)
-
-
-async def _atlasapi(server: Server) -> Cancels:
-    module = _peer("atlasapi.atlas")
-    module.Settings.BASE_URL = server.url
-    logging.getLogger("atlasapi").setLevel(logging.ERROR)
-    key = KEY.secret.get_secret_value()
-    backups = module.Atlas(KEY.key_id, key, REF.project_id).CloudBackups
-
-    def cancel(cluster: str) -> None:
-        assert backups.cancel_snapshot_restore_request(cluster, REF.job_id)["deleted"]
-        jobs: Iterator[Any] = backups.get_snapshot_restore_requests(cluster, REF.job_id)
-        assert next(jobs).restore_id == REF.job_id
-
-    return lambda cluster: asyncio.to_thread(cancel, cluster)
-
-
-def _peer(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        wanted = "pip install -r tests/tools/bench/requirements.txt"
-        raise Missing(f"{module} is missing: {wanted}") from error
-
-
-BUILDERS: dict[str, Callable[[Server], Awaitable[Cancels]]] = {
-    OURS: _bot,
-    CURL: _curl,
-    "curl --digest, one process for all three": _curl_at_once,
-    "httpx, one client, a new DigestAuth per call": _httpx,
-    "requests, a new HTTPDigestAuth per call": _requests,
-    "atlasapi 2.0.11": _atlasapi,
-}
+BUILDERS: dict[str, Callable[[Server], Awaitable[Cancels]]] = {OURS: _bot, CURL: _curl}

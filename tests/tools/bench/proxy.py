@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.tools.campaign.faults.proxy import FaultyProxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,51 +47,25 @@ async def _process(port: int, round_trip: float) -> AsyncIterator[int]:
         await process.wait()
 
 
-@asynccontextmanager
-async def serve_with_delay(port: int, round_trip: float) -> AsyncIterator[int]:
-    """Yield a port, served by this process, that leads to `port`.
+@dataclass(slots=True)
+class DelayingProxy(FaultyProxy):
+    """Each direction adds half of the round trip, without a limit of throughput.
 
-    Each direction adds half of the round trip, without a limit of throughput; a new connection
-    waits one round trip before its first byte, as with TCP's handshake.
+    A new connection waits one round trip before its first byte, as with TCP's handshake.
     """
-    proxy = _Proxy("127.0.0.1", port, round_trip)
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        await proxy.close()
-        await server.wait_closed()
 
+    round_trip: float = 0.0
 
-class _Proxy:
-    def __init__(self, host: str, port: int, round_trip: float) -> None:
-        self._host = host
-        self._port = port
-        self._round_trip = round_trip
-        self._connections: set[asyncio.Task[None]] = set()
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._connection(reader, writer))
-        self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
-
-    async def close(self) -> None:
-        for task in list(self._connections):
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
-
-    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(self._round_trip)
-        far_reader, far_writer = await asyncio.open_connection(self._host, self._port)
+    async def _connect(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(self.round_trip)
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.service())
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(_delayed(reader, far_writer, self._round_trip / 2))
-                group.create_task(_delayed(far_reader, writer, self._round_trip / 2))
+                group.create_task(_delayed(reader, far_writer, self.round_trip / 2))
+                group.create_task(_delayed(far_reader, client, self.round_trip / 2))
         except* OSError:
             pass  # one side has gone; the other learns it by its closed connection
         finally:
-            writer.close()
             far_writer.close()
 
 
@@ -125,8 +102,8 @@ async def _carry(
 
 
 async def _serve(port: int, round_trip: float) -> None:
-    async with serve_with_delay(port, round_trip) as here:
-        print(here, flush=True)  # noqa: T201 - the starting process reads the port
+    async with DelayingProxy(lambda: port, round_trip=round_trip) as proxy:
+        print(proxy.port, flush=True)  # noqa: T201 - the starting process reads the port
         await asyncio.to_thread(sys.stdin.read)
 
 

@@ -5,13 +5,12 @@ import re
 import subprocess
 import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.tools.bench.__main__ import BENCHMARKS
-from tests.tools.bench.proxy import ROOT, serve_with_delay
+from tests.tools.bench.proxy import ROOT, DelayingProxy
 from tests.tools.campaign.__main__ import CAMPAIGNS
 from tests.tools.campaign.checks.rules import Rule
 from tests.tools.campaign.quarantine.rules import Rule as QuarantineRule
@@ -22,9 +21,6 @@ from tests.tools.reporting.report import (
     Report,
     Row,
     Table,
-    in_turn,
-    median,
-    ratio,
 )
 
 TABLE = Table(
@@ -35,27 +31,6 @@ TABLE = Table(
     goals=[Goal.at_most("≤ 0.3 × curl", 0.24, 0.3)],
     notes=["On loopback."],
 )
-
-
-def test_ratio_is_the_median_of_the_ratios_of_each_round() -> None:
-    """A slow round slows both, so the ratio of medians (10 / 2) would differ."""
-    values, base = [10.0, 10.0, 1.0], [10.0, 2.0, 1.0]
-
-    assert median(values) / median(base) == 5.0
-    assert ratio(values, base) == 1.0
-
-
-async def test_variants_take_turns_in_changing_order_and_warm_rounds_do_not_count() -> None:
-    ran: list[str] = []
-
-    async def variant(name: str) -> int:
-        ran.append(name)
-        return len(ran)
-
-    given = await in_turn({n: partial(variant, n) for n in "ab"}, 2, warm=1)
-
-    assert "".join(ran) == "baabba"
-    assert given == {"a": [3, 6], "b": [4, 5]}
 
 
 PAGE = f"""# Title
@@ -117,10 +92,10 @@ async def test_proxy_adds_a_round_trip_to_the_connection_and_to_each_exchange() 
 
     async with (
         await asyncio.start_server(echo, "127.0.0.1", 0) as server,
-        serve_with_delay(server.sockets[0].getsockname()[1], 0.04) as port,
+        DelayingProxy(lambda: server.sockets[0].getsockname()[1], round_trip=0.04) as proxy,
     ):
         begun = time.perf_counter()
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
         times = []
         for word in (b"first", b"later"):
             writer.write(word)

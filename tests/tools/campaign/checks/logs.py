@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from bot.sandbox.atlas.jobs import PLANTED_SECRET
@@ -47,13 +46,3 @@ def of_secrets(observations: Observations) -> Iterator[tuple[Rule, str]]:
         for number, secret in enumerate((*observations.secrets, PLANTED_SECRET)):
             if secret in text:
                 yield Rule.SECRETS, f"secret number {number} is in {place}"
-
-
-def problems_in_logs(logs: Iterable[Path]) -> Counter[str]:
-    """Count the errors that the bots logged, by their event."""
-    found: Counter[str] = Counter()
-    for path in logs:
-        for line in path.read_text(errors="replace").splitlines():
-            if '"level": "error"' in line or '"level": "critical"' in line:
-                found[str(json.loads(line).get("event"))] += 1
-    return found

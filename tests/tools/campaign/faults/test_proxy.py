@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -71,17 +70,3 @@ async def test_proxy_fault_breaks_one_exchange_and_is_recorded(
         assert [await ask(proxy), len(asked)] == [answer, received]
         assert [exchange.kind for exchange in proxy.broken_exchanges] == [kind]
         assert await ask(proxy) == ANSWER
-
-
-async def test_late_request_is_forwarded_after_its_client_left() -> None:
-    """This is the case of a DELETE whose sender was killed."""
-    async with wired() as (proxy, asked):
-        proxy.faults.append(ProxyFault("late", 0.3))
-
-        assert await ask(proxy, seconds=0.1) == "silence"
-        await asyncio.sleep(0.4)
-
-        (exchange,) = proxy.broken_exchanges
-        assert asked == [b"question"]
-        assert exchange.until - exchange.at >= 0.3
-        assert exchange.until <= time.time()

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     from bot.cancellation.lifecycle import Request
 
-NO_DOWNLOADS = ("automated", "pointInTime")
 EXPECTED, STRANGER = "etl@shop.example", "mallory@shop.example"
 
 #: Downloads of one database: as many as its bots can read concurrently.
