@@ -72,16 +72,28 @@ async def test_options_select_the_first_scenario_and_restart_needs_no_approvals(
     assert (restarted["scenario"], restarted["approvals"]) == ("restart", 0)
 
 
-@pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Host": "evil.example"}])
-async def test_other_origins_and_hosts_get_403(
-    controller: Controller, headers: dict[str, str]
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://localhost:1"}, 403),
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "127.0.0.1.evil.example:80"}, 403),
+        ({"Host": "localhost:1", "Origin": "http://localhost:1"}, 200),
+    ],
+    ids=str,
+)
+async def test_other_origins_and_hosts_get_403_and_a_forwarded_port_is_allowed(
+    controller: Controller, headers: dict[str, str], status: int
 ) -> None:
-    url = controller.slack.base_url
-    async with aiohttp.ClientSession() as session:
-        read = await session.get(f"{url}/_demo/state", headers=headers)
-        acted = await session.post(f"{url}/_demo/bot/kill", json={}, headers=headers)
+    async with aiohttp.ClientSession(controller.slack.base_url) as session:
+        for path in ("/", "/_demo/state", "/_sandbox/state", "/api/auth.test"):
+            assert (await session.get(path, headers=headers)).status == status, path
+        evil = {"Origin": "https://evil.example"}
+        acted = await session.post("/_demo/bot/kill", json={}, headers=evil)
 
-    assert (read.status, acted.status) == (403, 403)
+    assert acted.status == 403
     assert controller.state()["bot"] == "running"
 
 

@@ -87,21 +87,3 @@ async def test_failed_scenario_ends_the_script_and_the_other_scenarios(
         await script.play_all(io.StringIO())
 
     assert asyncio.all_tasks() == before
-
-
-async def test_scenarios_are_printed_in_order() -> None:
-    async def write(output: script.BufferedOutput, *texts: str) -> None:
-        for text in texts:
-            output.write(text)
-            await asyncio.sleep(0)
-
-    out = io.StringIO()
-    first, second = script.BufferedOutput(), script.BufferedOutput()
-    tasks = [
-        asyncio.create_task(write(first, "1", "2", "3")),
-        asyncio.create_task(write(second, "4", "5")),
-    ]
-    await first.print_until(tasks[0], out)
-    await second.print_until(tasks[1], out)
-
-    assert out.getvalue() == "12345"

@@ -39,9 +39,3 @@ async def test_missing_scope_is_named(env: SlackEnv) -> None:
         "needed": "chat:write",
         "provided": "channels:read,commands",
     }
-
-
-async def test_methods_without_json_support_ignore_json(env: SlackEnv) -> None:
-    call = env.client.api_call("users.info", json={"user": "U0RINA0001"})
-
-    assert await refusal(call) == "invalid_arguments"

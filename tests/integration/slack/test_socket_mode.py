@@ -16,7 +16,6 @@ from bot.slack.client import SlackClient, new_session
 from bot.slack.errors import SocketModeOff, TooManyConnections
 from bot.slack.receivers.connections import Connection, connect
 from bot.slack.receivers.socket_mode import SocketModeReceiver
-from tests.integration.sandbox_slack.socket_mode_client import Wire
 from tests.integration.slack.socket_mode import (
     GREETING,
     LINE,
@@ -26,6 +25,7 @@ from tests.integration.slack.socket_mode import (
     until_ready,
 )
 from tests.support.polling import wait_until
+from tests.support.socket_mode_client import Wire
 from tests.support.stream import Stream, streaming
 
 #: Limit of an ack here, far below Slack's three seconds, on a busy machine.
