@@ -51,12 +51,6 @@ async def audit(path: Path, *arguments: str) -> CommandResult:
     return await invoke("audit", *arguments, DATABASE_URL=f"sqlite:///{path}", COLUMNS="200")
 
 
-def tamper(path: Path, statement: str) -> None:
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute(statement).rowcount == 1
-        connection.commit()
-
-
 def fingerprint(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -121,26 +115,15 @@ async def test_invalid_filter_is_wrong_usage(
     assert why in ran.err
 
 
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        (
-            "UPDATE audit_events SET actor = 'U0RINb' WHERE request = 'first' AND number = 1",
-            "event 1 of request first was changed",
-        ),
-        (
-            "UPDATE requests SET reason = 'another' WHERE id = 'first'",
-            "the row of request first disagrees with its events (reason)",
-        ),
-    ],
-)
-async def test_changed_or_removed_event_is_reported(record: Path, change: str, named: str) -> None:
-    tamper(record, change)
+async def test_changed_event_is_reported(record: Path) -> None:
+    with closing(sqlite3.connect(record)) as connection:
+        connection.execute("UPDATE audit_events SET actor = 'U0RINb' WHERE number = 1")
+        connection.commit()
 
     ran = await audit(record, "verify")
 
     assert ran.code == 1
-    assert ran.err.startswith(f"The audit log is broken: {named}.")
+    assert ran.err.startswith("The audit log is broken: event 1 of request first was changed.")
     assert "Traceback" not in ran.err
 
 
@@ -153,16 +136,6 @@ async def test_empty_database_is_reported_in_one_message(tmp_path: Path) -> None
     expected = (1, "There is no audit log yet: the database is empty. Check DATABASE_URL.\n")
     assert (shown.code, shown.err) == expected
     assert (verified.code, verified.err) == expected
-
-
-async def test_tables_of_another_program_are_rejected(tmp_path: Path) -> None:
-    with closing(sqlite3.connect(tmp_path / "other.db")) as other:
-        other.execute("CREATE TABLE requests (id INTEGER)")
-
-    ran = await audit(tmp_path / "other.db")
-
-    assert ran.code == 1
-    assert "cannot be used. It has tables of another program (requests). Name a" in ran.err
 
 
 @pytest.mark.parametrize("arguments", [(), ("verify",), ("summary", "--format", "table")])

@@ -11,13 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
-import pytest
 
 from bot.sandbox.atlas import PROJECT_ID
 from bot.startup_checks import OTHER_FILE
 from bot.timings import Timings
+from tests.acceptance.durability.concurrency import run_concurrently
 from tests.acceptance.durability.environment import ProcessEnvironment, opened
 from tests.support.polling import wait_until
+from tests.support.postgres import PostgresServer
 from tests.support.process import BotProcess
 from tests.support.timings import SHORT_PROCESS_TIMINGS
 
@@ -61,49 +62,29 @@ def announcements(env: ProcessEnvironment, job: str) -> int:
     return sum(job in str(each["blocks"]) for each in env.slack.state.messages("ops"))
 
 
-async def reads_a_second(env: ProcessEnvironment) -> float:
-    """Count the reads of clusters, their list and events for some seconds."""
-    since, began = len(env.atlas.calls), time.monotonic()
-    await asyncio.sleep(10)
-    ends = ("/clusters", "/backup/restoreJobs", "/events")
-    reads = [call for call in env.atlas.calls[since:] if call.path.split("?")[0].endswith(ends)]
-    return len(reads) / (time.monotonic() - began)
+async def test_dead_or_stopped_leader_is_replaced_in_time(postgres: PostgresServer) -> None:
+    async def scenario(how: signal.Signals) -> None:
+        async with two_bots(await asyncio.to_thread(postgres.new_database)) as env:
+            leader, other = await leader_and_other(env)
+            os.kill(leader.pid, how)
+            gone_at = time.monotonic()
+            job = env.new_job_id()
 
+            await wait_until(lambda: '"this replica leads"' in other.log, TAKEOVER)
 
-async def test_second_replica_reads_nothing_in_its_loops(on_postgres: str) -> None:
-    async with two_bots(on_postgres) as env:
-        _, other = await leader_and_other(env)
-        await asyncio.sleep(3)
-        both = await reads_a_second(env)
-        assert await other.stop() == 0, other.log
-        one = await reads_a_second(env)
-
-    assert 0 < both < 1.3 * one
-
-
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-async def test_dead_or_stopped_leader_is_replaced_in_time(
-    on_postgres: str, how: signal.Signals
-) -> None:
-    async with two_bots(on_postgres) as env:
-        leader, other = await leader_and_other(env)
-        os.kill(leader.pid, how)
-        gone_at = time.monotonic()
-        job = env.new_job_id()
-
-        await wait_until(lambda: '"this replica leads"' in other.log, TAKEOVER)
-
-        assert time.monotonic() - gone_at <= TAKEOVER
-        assert await leads(other)
-        await wait_until(lambda: announcements(env, job))
-        if how is signal.SIGSTOP:
-            os.kill(leader.pid, signal.SIGCONT)
-            await wait_until(lambda: '"another replica leads"' in leader.log)
-            assert not await leads(leader)
+            assert time.monotonic() - gone_at <= TAKEOVER
             assert await leads(other)
-        another = env.new_job_id()
-        await wait_until(lambda: announcements(env, another))
-        assert (announcements(env, job), announcements(env, another)) == (1, 1)
+            await wait_until(lambda: announcements(env, job))
+            if how is signal.SIGSTOP:
+                os.kill(leader.pid, signal.SIGCONT)
+                await wait_until(lambda: '"another replica leads"' in leader.log)
+                assert not await leads(leader)
+                assert await leads(other)
+            another = env.new_job_id()
+            await wait_until(lambda: announcements(env, another))
+            assert (announcements(env, job), announcements(env, another)) == (1, 1)
+
+    await run_concurrently({how.name: scenario(how) for how in (signal.SIGKILL, signal.SIGSTOP)})
 
 
 async def test_replica_with_another_settings_file_says_so_and_the_leader_does_not(

@@ -1,14 +1,17 @@
 """The question to a starter outlives kills: between question and answer, and before the DELETE."""
 
+import asyncio
 import time
 from typing import Any
 
 from bot.sandbox.atlas import Actor, Fault, Kind
 from tests.acceptance.durability.environment import ProcessEnvironment, opened
+from tests.acceptance.environment import request_of
 from tests.support.polling import wait_until
 
 Json = dict[str, Any]
 
+DISOWNED = 'downloads_disowned_total{project="shop-prod"} 1.0'
 MINE, NOT_MINE = "cancel_restore_mine", "cancel_restore_not_mine"
 QUARANTINE = {
     "BOT_WATCH_CHANNEL": "C0OPS00001",
@@ -49,4 +52,10 @@ async def test_disowned_download_is_cancelled_once_over_two_kills(on_postgres: s
         (told,) = await env.wait_for_ephemerals("rina")
         assert "it was not you" in told
         assert env.atlas_methods(job.id).count("DELETE") == 1
-        await env.check_audit_log()
+        request = request_of(env.card(job.id) or {})
+        await env.send_command("abe", f"keep {request} it is ours")
+        (refused,) = await env.wait_for_ephemerals("abe")
+        assert "@Rina, whose account started this download, answered that it was not" in refused
+        async with asyncio.timeout(20):
+            while DISOWNED not in (await env.get("/metrics"))[1]:  # a page sets no event
+                pass
