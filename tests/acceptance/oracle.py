@@ -1,10 +1,11 @@
 """The rules of the campaigns that hold without a script, at the end of each acceptance test."""
 
+import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bot.cancellation.events import Recorded
+from bot.cancellation.events import EventName, Recorded
 from bot.sandbox.atlas import PRIVATE_KEY
 from bot.sandbox.atlas.example import CLIENT_SECRET
 from bot.sandbox.slack.event_bus import ChangeEvent
@@ -12,7 +13,7 @@ from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from tests.acceptance.environment import BotEnvironment
 from tests.support.timings import DATABASE_TIMEOUT
-from tests.tools.campaign.checks.audit_log import of_audit_log
+from tests.tools.campaign.checks.audit_log import YES, of_audit_log
 from tests.tools.campaign.checks.logs import of_secrets
 from tests.tools.campaign.checks.notices import of_chain
 from tests.tools.campaign.checks.observations import Observations
@@ -46,11 +47,28 @@ def _found(observations: Observations) -> Iterator[Found]:
     yield from _of_jobs(observations)
     for request, chain in observations.chains.items():
         yield from ((Rule.NOTICES, f"request {request}: {what}") for what in of_chain(chain))
+        yield from ((Rule.APPROVED, f"request {request}: {what}") for what in _of_approvals(chain))
     for thread in observations.messages.threads.values():
         if (cards := len(different(thread.cards))) > 1:
             yield Rule.CARDS, f"request {thread.request} has {cards} cards"
         if set(thread.outcomes[:-1]) - {"failed", "kept"}:  # a keep may be void
             yield Rule.OUTCOMES, f"request {thread.request}: {thread.outcomes}"
+
+
+def _of_approvals(chain: Sequence[Recorded]) -> Iterator[str]:
+    """Check that a person's request has its approvals before each DELETE."""
+    created, given = chain[0], set[str | None]()
+    names = {event.event for event in chain}
+    if not created.actor or EventName.ACTED_ALONE in names:
+        return
+    needed = json.loads(created.detail)["approvals_needed"]
+    for event in chain:
+        if event.event in YES and event.actor:
+            given.add(event.actor)
+        if event.event == EventName.RETRIED and not json.loads(event.detail)["approvals_kept"]:
+            given.clear()
+        if event.event == EventName.CANCEL_SENT and len(given) < needed:
+            yield f"{len(given)} of {needed} had approved a DELETE"
 
 
 def _of_jobs(observations: Observations) -> Iterator[Found]:

@@ -22,7 +22,7 @@ from bot.sandbox.slack import FakeSlackServer
 from bot.sandbox.slack import Fault as SlackFault
 from bot.settings import load_settings
 from bot.slack.job_lines import LINK_WAS_LIVE
-from tests.acceptance.approvals.actions import APPROVE
+from tests.acceptance.actions import APPROVE
 from tests.acceptance.environment import (
     LIVE,
     RUNNING,

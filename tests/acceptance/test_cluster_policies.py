@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from bot.doctor.results import Level
 from bot.sandbox.atlas import PROJECT_ID
-from tests.acceptance.approvals.actions import ABE, ADA, APPROVE, OPS, shows
+from tests.acceptance.actions import ABE, ADA, APPROVE, OPS, shows
 from tests.acceptance.doctor_environment import DoctorEnvironment, opened, the
 from tests.acceptance.environment import RUNNING, open_environment
 from tests.support.polling import wait_until
@@ -80,7 +80,7 @@ async def doctor(tmp_path: Path) -> AsyncIterator[DoctorEnvironment]:
         yield env
 
 
-@pytest.mark.usefixtures("short_retries")
+@pytest.mark.usefixtures("single_reads")
 async def test_doctor_says_which_entry_applies_and_show_has_the_note(
     doctor: DoctorEnvironment,
 ) -> None:

@@ -2,6 +2,9 @@
 
 import asyncio
 import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -44,3 +47,13 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/bot.db"
     server: PostgresServer = request.getfixturevalue("postgres")
     return server.new_database()
+
+
+@contextmanager
+def locked(folder: Path, *statements: str) -> Iterator[None]:
+    """Lock the folder's `bot.db` as another process does, by default against writers."""
+    with closing(sqlite3.connect(folder / "bot.db", isolation_level=None)) as other:
+        for statement in statements or ["BEGIN IMMEDIATE"]:
+            other.execute(statement)
+        yield
+        other.execute("ROLLBACK")

@@ -4,6 +4,8 @@ import ast
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import pytest
+
 from tests.support.syntax import imports_of, modules, name_of, tree_of
 
 #: What a part may import of `bot`, beside itself; for those that are not here see below.
@@ -144,20 +146,44 @@ def test_features_of_slack_import_each_other_in_one_direction() -> None:
     TopologicalSorter({one: {b for a, b in between if a == one} for one in FEATURES}).prepare()
 
 
-#: Modules of a folder of tests that other folders import.
-SHARED = {"tests.acceptance.environment", "tests.unit.slack"}
+#: What any test may import, and modules of one folder that stand in for Slack or start bots.
+LIBRARIES = {"tests.support", "tests.tools", "tests.acceptance.environment"}
+LIBRARIES |= {f"tests.unit.slack.{name}" for name in ("block_text", "fake_slack", "samples")}
+
+
+def borrows(path: Path, name: str) -> bool:
+    """Whether `name` is of a test module, or of a folder that does not contain `path`."""
+    package, _, module = name.rpartition(".")
+    own = {".".join(folder.parts) for folder in path.parents}
+    return module.startswith("test_") or not (package in own or is_within(name, LIBRARIES))
 
 
 def test_tests_import_no_test_module_and_nothing_of_another_folder_of_tests() -> None:
     found = set()
     for path in Path("tests").rglob("*.py"):
-        for name in imports_of(path):
-            allowed = {"tests.support", "tests.tools", part_of(name_of(path))} | SHARED
-            is_test = name.rpartition(".")[2].startswith("test_")
-            if is_within(name, {"tests"}) and (is_test or not is_within(name, allowed)):
-                found.add((str(path), name))
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.ImportFrom) and is_within(str(node.module), {"tests"}):
+                inside = [f"{node.module}.{alias.name}" for alias in node.names]
+                modules = [each for each in inside if Path(f"{each.replace('.', '/')}.py").exists()]
+                found |= {(path, each) for each in modules or [str(node.module)]}
 
-    assert found == set()
+    assert len(found) > 500
+    assert [(str(path), name) for path, name in found if borrows(path, name)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "is_borrowed"),
+    [
+        ("tests.acceptance.watch.test_restores", True),
+        ("tests.acceptance.durability.environment", True),
+        ("tests.unit.cli.test_jobs", True),
+        ("tests.acceptance.watch.environment", False),
+        ("tests.acceptance.actions", False),
+        ("tests.support.clock", False),
+    ],
+)
+def test_import_of_a_test_or_of_another_folder_is_detected(name: str, *, is_borrowed: bool) -> None:
+    assert borrows(Path("tests/acceptance/watch/test_x.py"), name) is is_borrowed
 
 
 def test_forbidden_import_is_detected(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.sandbox.slack.faults import Fault
 from bot.sandbox.slack.workspace import Group
-from tests.acceptance.approvals.actions import (
+from tests.acceptance.actions import (
     ADA,
     APPROVE,
     ONE,

@@ -5,7 +5,7 @@ from pathlib import Path
 from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.sandbox.slack.workspace import Channel, Group
-from tests.acceptance.approvals.actions import (
+from tests.acceptance.actions import (
     ADA,
     APPROVE,
     GROUP,

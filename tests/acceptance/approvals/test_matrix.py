@@ -7,7 +7,7 @@ import pytest
 
 from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
-from tests.acceptance.approvals.actions import (
+from tests.acceptance.actions import (
     APPROVE,
     DENY,
     GROUP,

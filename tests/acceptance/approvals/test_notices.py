@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.sandbox.slack import Fault
-from tests.acceptance.approvals.actions import (
+from tests.acceptance.actions import (
     ABE,
     ADA,
     APPROVE,

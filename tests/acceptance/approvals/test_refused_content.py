@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bot.sandbox.slack.faults import Fault
-from tests.acceptance.approvals.actions import ADA, ONE, Json, open_approval_environment
+from tests.acceptance.actions import ADA, ONE, Json, open_approval_environment
 from tests.acceptance.environment import is_card, request_of, state_of
 
 REFUSED = Fault(kind="error", code="invalid_blocks")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.sandbox.atlas import Actor, RestoreJob
-from tests.acceptance.approvals.actions import ADA, OPS, shows
+from tests.acceptance.actions import ADA, OPS, shows
 from tests.acceptance.environment import BotEnvironment, open_environment
 from tests.support.polling import wait_until
 from tests.support.timings import SHORT_TIMINGS

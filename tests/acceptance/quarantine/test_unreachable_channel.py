@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.sandbox.atlas import RestoreJob
-from tests.acceptance.approvals.actions import APPROVE, OPS
+from tests.acceptance.actions import APPROVE, OPS
 from tests.acceptance.environment import BotEnvironment, is_card, open_environment, state_of
 from tests.acceptance.quarantine.environment import KEEP, deletes, open_quarantine, quarantined
 from tests.support.polling import wait_until

@@ -9,7 +9,7 @@ import pytest
 
 from bot.sandbox.atlas import Fault, Kind, RestoreJob
 from bot.sandbox.atlas.clock import wall_clock
-from tests.acceptance.approvals.actions import APPROVE, ONE, record_of
+from tests.acceptance.actions import APPROVE, ONE, record_of
 from tests.acceptance.environment import BotEnvironment, open_environment, state_of
 from tests.support.timings import SHORT_TIMINGS
 

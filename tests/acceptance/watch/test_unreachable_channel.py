@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.approvals.actions import ABE, ADA
+from tests.acceptance.actions import ABE, ADA
 from tests.acceptance.watch.environment import (
     TIMEOUT,
     WatchEnvironment,

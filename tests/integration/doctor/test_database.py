@@ -13,7 +13,7 @@ from bot.doctor.results import Level
 from bot.doctor.run import EMPTY, check_database
 from bot.storage.database import Database
 from bot.storage.migrate import ensure_current
-from tests.integration.storage.conftest import locked
+from tests.integration.conftest import locked
 from tests.support.postgres import PostgresServer
 from tests.support.timings import DATABASE_TIMEOUT
 

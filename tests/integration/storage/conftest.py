@@ -1,11 +1,8 @@
 """The stores over one real database."""
 
-import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -92,16 +89,6 @@ class LostAnswers(Database):
         if is_lost:
             raise MaybeRecorded
         return result
-
-
-@contextmanager
-def locked(folder: Path, *statements: str) -> Iterator[None]:
-    """Lock the folder's `bot.db` as another process does, by default against writers."""
-    with closing(sqlite3.connect(folder / "bot.db", isolation_level=None)) as other:
-        for statement in statements or ["BEGIN IMMEDIATE"]:
-            other.execute(statement)
-        yield
-        other.execute("ROLLBACK")
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from bot.storage.database import Database
 from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
 from bot.timings import Timings
-from tests.integration.storage.conftest import locked
+from tests.integration.conftest import locked
 from tests.support.clock import FakeClock
 from tests.support.domain import RINA, a_request
 from tests.support.postgres import PostgresServer

@@ -40,7 +40,7 @@ from bot.storage.outbox_store import OutboxStore
 from bot.storage.posts import COPY_DELAY
 from bot.storage.request_store import RequestStore
 from bot.storage.tables import metadata, milliseconds
-from tests.integration.storage.conftest import locked
+from tests.integration.conftest import locked
 from tests.support.clock import NOON, FakeClock
 from tests.support.domain import ADA, PROJECT_ID, RINA, a_request, job_ref, keep_all
 from tests.support.timings import DATABASE_TIMEOUT
