@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,7 +30,6 @@ from tests.support.process import (
     CommandResult,
     execute,
     invoke,
-    run_into,
     running_demo,
     surroundings,
 )
@@ -153,12 +151,11 @@ async def surroundings_of_a_bot(
         yield slack, environment(slack, atlas, folder)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_serve_exits_with_0_at_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+async def test_serve_exits_with_0_at_an_interrupt(tmp_path: Path) -> None:
     async with surroundings_of_a_bot(tmp_path) as (_, environ):
         with BotProcess(environ) as process:
             await process.ready()
-            os.kill(process.pid, number)
+            os.kill(process.pid, signal.SIGINT)
 
             assert await process.ended(10) == 0
             assert "Traceback" not in process.log
@@ -249,16 +246,6 @@ async def test_demo_writes_one_line_with_its_address_to_a_terminal() -> None:
     os.close(terminal)
 
     assert re.fullmatch(rb"Open http://127\.0\.0\.1:\d+/ \(Ctrl-C ends it\)\r\n", line)
-
-
-async def test_demo_script_plays_the_table_of_the_readme() -> None:
-    ran = await run_into(subprocess.PIPE, "demo", "--script")
-    times = re.findall(r"(?m)^  (\d:\d\d)  ", ran.out)
-
-    assert (ran.code, ran.err) == (0, "")
-    assert [times[0], *times[-3:]] == ["0:00", "1:20", "1:21", "1:22"]
-    assert len(ran.out.splitlines()) <= 40
-    assert "1:38 before its link; DELETEs sent: 1.\n" in ran.out
 
 
 async def test_closed_output_exits_with_a_sentence() -> None:

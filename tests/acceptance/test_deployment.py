@@ -1,8 +1,6 @@
-"""A deployment with its own slash command and label, in both modes."""
+"""A deployment with its own slash command and label."""
 
 from pathlib import Path
-
-import pytest
 
 from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
@@ -27,11 +25,10 @@ def declare_command(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
     slack.workspace.app.commands = {"/cancel-eu", "/cancel-restore"}
 
 
-@pytest.mark.parametrize("http", [False, True])
 async def test_every_surface_names_the_command_and_the_label_of_the_deployment(
-    tmp_path: Path, http: bool
+    tmp_path: Path,
 ) -> None:
-    async with open_environment(tmp_path, DEPLOYMENT, http=http, before=declare_command) as env:
+    async with open_environment(tmp_path, DEPLOYMENT, http=True, before=declare_command) as env:
         job = env.new_job()
         state = env.slack.state
         await env.slack.until(lambda: len(state.messages("ops")) == DOWNLOADS + 1)

@@ -10,12 +10,11 @@ import pytest
 
 from bot import startup_checks
 from bot.app import Bot
-from bot.sandbox.atlas import FakeAtlasServer, Kind
-from bot.sandbox.atlas import Fault as AtlasFault
+from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer, Fault
 from bot.settings import load_settings
 from bot.timings import Timings
-from tests.acceptance.environment import LIVE, BotEnvironment, environment, open_environment
+from tests.acceptance.environment import BotEnvironment, environment, open_environment
 from tests.support.polling import wait_until
 
 STOPPING = "The bot is stopping: another replica takes over."
@@ -86,15 +85,3 @@ async def ask(env: BotEnvironment) -> str:
     job = env.new_job()
     assert (await env.submit_request(job)).ok
     return (await env.wait_for_outcome(job[1])).state
-
-
-async def test_shutdown_updates_loading_dialogs(env: BotEnvironment) -> None:
-    """Its button is answered by whichever process is there then."""
-    env.atlas.faults.add(AtlasFault(kind=Kind.HANG, path=LIVE[1], times=None))
-    await env.send_command("rina", " ".join(LIVE))
-    await env.slack.until(lambda: env.slack.state.view_of("rina"))
-    await env.bot.stop()
-    view = env.slack.state.view_of("rina")
-
-    assert "The bot is being restarted: try again in a moment." in str(view)
-    assert "Try again" in str(view)

@@ -5,7 +5,6 @@ from pathlib import Path
 from tests.acceptance.environment import LIVE, RUNNING, BotEnvironment, open_environment
 from tests.acceptance.job_search.worlds import (
     Json,
-    run_privately,
     slow,
     view_with,
 )
@@ -40,7 +39,6 @@ async def test_home_tab_lists_cancellable_jobs_with_a_button(tmp_path: Path) -> 
         assert env.slack.state.text_of(home).count("[Cancel this download]") == 7
         assert ack.ok
         assert "direct messages" in env.slack.state.text_of(view)
-        assert env.slack.complaints == []
 
 
 async def test_home_tab_lists_awaiting_requests_to_approvers(tmp_path: Path) -> None:
@@ -57,21 +55,6 @@ async def test_home_tab_lists_awaiting_requests_to_approvers(tmp_path: Path) -> 
         assert "[Approve cancelling] [Deny]" in env.slack.state.text_of(home)
         assert ending.state == "cancelled"
         assert "@Rina asked" in env.slack.state.text_of(redrawn)
-
-
-async def test_reason_of_a_direct_message_is_hidden_from_others(tmp_path: Path) -> None:
-    async with open_environment(tmp_path) as env:
-        direct = env.slack.state.dm("rina")
-        await env.submit_request(RUNNING, where=direct, reason="a leaver's laptop")
-        await env.wait_for_outcome(RUNNING[1], direct)
-        own = await run_privately(env, "history")
-        others = [await run_privately(env, "history", "ada"), await opened(env, "ada")]
-
-        assert "laptop" in env.slack.state.text_of(own)
-        for shown in others:
-            assert RUNNING[1] in env.slack.state.text_of(shown)
-            assert "laptop" not in str(shown["blocks"])
-            assert "archives" not in str(shown["blocks"])
 
 
 async def test_stored_requests_are_shown_while_atlas_is_slow(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.sandbox.slack import Ack
-from tests.acceptance.approvals.actions import ADA, APPROVE, record_of
+from tests.acceptance.actions import ADA, record_of
 from tests.acceptance.environment import BotEnvironment
 from tests.acceptance.quarantine.environment import KEEP, deletes, open_quarantine, quarantined
 
@@ -63,18 +63,6 @@ async def test_approver_keeps_a_download_with_a_reason(tmp_path: Path) -> None:
         (kept,) = [line for line in events(env) if line["event"] == "request:kept"]
         assert (kept["actor"], kept["detail"]["sentence"]) == (ADA, "quarterly audit")
         assert deletes(env, job) == 0
-
-
-async def test_approver_cancels_immediately(tmp_path: Path) -> None:
-    async with open_quarantine(tmp_path, BOT_QUARANTINE_GRACE="600") as env:
-        job, card = await quarantined(env)
-        await env.slack.people.clicks("ada", card, APPROVE)
-
-        outcome = await env.wait_for_outcome(job.id)
-        assert outcome.state == "cancelled"
-        assert deletes(env, job) == 1
-        (approved,) = [line for line in events(env) if line["event"] == "request:approved"]
-        assert approved["actor"] == ADA
 
 
 async def test_downloads_beyond_the_limit_are_only_announced(tmp_path: Path) -> None:

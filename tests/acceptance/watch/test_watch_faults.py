@@ -9,19 +9,6 @@ def announced_once(env: WatchEnvironment) -> bool:
     return {len(messages) for messages in env.announcements().values()} == {1}
 
 
-async def test_restart_announces_nothing_twice(env: WatchEnvironment) -> None:
-    first = await env.start_bot()
-    await settled(env)
-    await env.stop_bot(first)
-    await env.start_bot()
-    await env.wait_for_reads()
-    new = env.new_job_id()
-    await env.wait_for_announcement(new)
-
-    assert len(env.announcements()) == 8
-    assert announced_once(env)
-
-
 async def test_one_replica_watches_and_the_other_takes_over(env: WatchEnvironment) -> None:
     first, _second = await env.start_bot(), await env.start_bot()
     await settled(env)

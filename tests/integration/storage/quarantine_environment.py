@@ -313,3 +313,12 @@ class QuarantineEnv:
 async def pass_seconds(env: QuarantineEnv, seconds: int) -> None:
     for _ in range(seconds):
         await env.second()
+
+
+async def quarantined(env: QuarantineEnv, number: int = 1) -> str:
+    """Start a download, and return its id once its card is delivered."""
+    job_id = env.begin(number)
+    await env.read_jobs()
+    await env.second()
+    assert await env.state(job_id) is State.QUARANTINED
+    return job_id

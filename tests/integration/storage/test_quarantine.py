@@ -29,6 +29,7 @@ from tests.integration.storage.quarantine_environment import (
     QuarantineEnv,
     Replica,
     pass_seconds,
+    quarantined,
 )
 from tests.support.domain import (
     ABE,
@@ -59,15 +60,6 @@ async def env(database: Database) -> QuarantineEnv:
     env = QuarantineEnv(database, ENFORCED)
     await env.start()
     return env
-
-
-async def quarantined(env: QuarantineEnv, number: int = 1) -> str:
-    """Start a download, and return its id once its card is delivered."""
-    job_id = env.begin(number)
-    await env.read_jobs()
-    await env.second()
-    assert await env.state(job_id) is State.QUARANTINED
-    return job_id
 
 
 async def pass_seconds_without_slack(env: QuarantineEnv, seconds: int) -> float:

@@ -21,6 +21,7 @@ from tests.integration.storage.quarantine_environment import (
     TEST,
     QuarantineEnv,
     pass_seconds,
+    quarantined,
 )
 from tests.support.domain import ADA, PROJECT_ID, RINA
 
@@ -33,15 +34,6 @@ OBSERVED = replace(ENFORCED, mode=Mode.OBSERVE)
 
 def by(name: str) -> StartedBy:
     return StartedBy(StarterStatus.KNOWN, Starter(kind=StarterKind.USER, name=name))
-
-
-async def quarantined(env: QuarantineEnv, number: int = 1) -> str:
-    """Start a download, and return its id once its card is delivered."""
-    job_id = env.begin(number)
-    await env.read_jobs()
-    await env.second()
-    assert await env.state(job_id) is State.QUARANTINED
-    return job_id
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,6 @@ STARTERS = [
     *(StartedBy(StarterStatus.KNOWN, starter) for starter in _OTHER_STARTERS.values()),
     *(StartedBy(status) for status in [*StarterStatus][:-1]),  # without `KNOWN`
 ]
-LONGEST_STARTER = replace(DANA, name="<&>" * 106, others=("&" * 320,) * 9)
 
 
 def sight(**changes: Any) -> JobDetails:
