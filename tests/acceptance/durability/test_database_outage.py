@@ -18,7 +18,7 @@ from tests.support.timings import OUTAGE_TIMINGS
 SLACK_WAITS = 3.0
 
 #: Seconds for which the server is paused: longer than every lease, and than the pool's timeout.
-PAUSE = 20.0
+PAUSE = 12.0
 
 #: Messages while the database is unavailable: certainly not recorded, or uncertain.
 NOT_RECORDED, MAYBE = str(NotRecorded()), str(MaybeRecorded())

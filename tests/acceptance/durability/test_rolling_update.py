@@ -115,7 +115,8 @@ async def test_rolling_update_under_load_loses_and_delays_no_command(
             await replicas.start()
         asking = asyncio.create_task(ask_until(env, enough))
         try:
-            while len(env.submitted) < MIN_COMMANDS:  # a quick machine rolls more often
+            # A quick machine rolls more often.
+            while len(env.submitted) < MIN_COMMANDS and not asking.done():
                 await asyncio.sleep(PAUSE)
                 await replicas.roll(order)
         finally:
