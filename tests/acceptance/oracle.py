@@ -86,10 +86,11 @@ def _of_jobs(observations: Observations) -> Iterator[Found]:
 
 
 def _messages(env: BotEnvironment[Any]) -> MessageTracker:
-    tracker = MessageTracker({job.id for _, job in env.atlas.world.jobs()})
-    for message in env.slack.world.messages.all():
-        shown = {"message": message.snapshot()}
-        tracker.on_change(ChangeEvent(kind="message", data=shown, at=0.0))
+    messages = [message.snapshot() for message in env.slack.world.messages.all()]
+    direct = {each["channel"] for each in messages if each["channel"].startswith("D")}
+    tracker = MessageTracker({job.id for _, job in env.atlas.world.jobs()}, direct)
+    for message in messages:
+        tracker.on_change(ChangeEvent(kind="message", data={"message": message}, at=0.0))
     return tracker
 
 

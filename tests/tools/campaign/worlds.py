@@ -15,7 +15,7 @@ from bot.sandbox.slack import Channel, User, Workspace
 from tests.acceptance.environment import request_of, state_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
     from bot.sandbox.atlas.jobs import RestoreJob
@@ -167,8 +167,9 @@ class MessageTracker:
     card is a direct message to its requester where Slack could not say who reads the channel.
     """
 
-    def __init__(self, known: set[str]) -> None:
+    def __init__(self, known: set[str], direct_channels: Collection[str] = DIRECT_CHANNELS) -> None:
         self._known = known
+        self._direct_channels = direct_channels
         self.threads: dict[str, Thread] = {}
         self.by_job: defaultdict[str, list[Thread]] = defaultdict(list)
         self.direct: dict[tuple[str, str], Json] = {}
@@ -182,7 +183,7 @@ class MessageTracker:
         if not request:
             return
         channel = str(message.get("channel", ""))
-        if channel in DIRECT_CHANNELS:
+        if channel in self._direct_channels:
             self.direct[channel, message["ts"]] = message
             return
         is_card = message.get("thread_ts", message["ts"]) == message["ts"]
