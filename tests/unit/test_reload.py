@@ -184,8 +184,13 @@ async def test_invalid_file_changes_nothing_and_says_why(
     assert environment.settings.projects[0].policies.default.approvals == 2
 
 
-async def test_unchanged_file_is_not_read_again(environment: ReloadEnvironment) -> None:
+async def test_file_that_is_being_written_or_unchanged_is_not_read_again(
+    environment: ReloadEnvironment,
+) -> None:
     async with environment.running():
+        for part in range(20):
+            environment.file.write_text(f"{SHOP_TABLE}# {part}")
+            await asyncio.sleep(0.005)
         environment.file.write_text(SHOP_TABLE)
         await environment.further_reads(5)
 

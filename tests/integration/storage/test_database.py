@@ -165,6 +165,19 @@ async def test_pause_during_a_commit_raises_maybe_recorded(
     assert await whole(on_server)
 
 
+async def test_refused_commit_raises_not_recorded(on_server: Database) -> None:
+    refuse = """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN RAISE EXCEPTION 'refused'; END $$;
+        CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON requests
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()"""
+    await on_server.write(lambda db: db.exec_driver_sql(refuse))
+    with pytest.raises(NotRecorded):
+        await RequestStore(on_server, FakeClock()).create(a_request(), RINA)
+
+    assert await count(on_server) == 0
+
+
 async def test_abandoned_transaction_never_commits(database_url: str) -> None:
     async with opened(database_url, timeout=0.3) as database:
         ended, loop = asyncio.Event(), asyncio.get_running_loop()
