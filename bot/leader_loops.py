@@ -170,6 +170,9 @@ class LeaderLoops:
             if project.is_watched:
                 watch = self.leader.loop(partial(self.watch, project))
                 wanted["watch", project.id, project.atlas] = watch
+            else:
+                forget = self.leader.loop(partial(self._watches.forget, project.id))
+                wanted["end of watch", project.id, project.atlas] = forget
         return wanted
 
     async def watch(self, project: Project) -> None:

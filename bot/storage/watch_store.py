@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeAlias
 
-from sqlalchemy import Select, and_, delete, func, insert, select, text, update
+from sqlalchemy import Delete, Select, and_, delete, func, insert, select, text, update
 
 from bot.atlas import JobRef, JobState, RestoreJob, created_at
 from bot.cancellation.job import (
@@ -71,9 +71,12 @@ class WatchStore(Store):
             return
         uow.execute(update(watch_leases).where(is_project).values(**lease))
         if before.lease_until < uow.now - FORGET_AFTER:
-            # Jobs that ended before the next read are history.
-            of_project = watched_clusters.c.project_id == project_id
-            uow.execute(delete(watched_clusters).where(of_project))
+            uow.execute(_forget(project_id))
+
+    @writes
+    def forget(self, uow: UnitOfWork, project_id: str) -> None:
+        """Let the next read of a project that is not watched now be the first of each cluster."""
+        uow.execute(_forget(project_id))
 
     @writes
     def record_clusters(
@@ -157,6 +160,11 @@ class WatchStore(Store):
         seen = int(uow.execute(downloads_seen(project_id)).scalar_one())
         uow.after_commit.append(partial(self._counted.add, project_id))
         uow.after_commit.append(partial(self.on_seen, project_id, seen))
+
+
+def _forget(project_id: str) -> Delete:
+    """Forget the clusters: what runs at the next read is not new, and what has ended is history."""
+    return delete(watched_clusters).where(watched_clusters.c.project_id == project_id)
 
 
 def _may_have_changed(

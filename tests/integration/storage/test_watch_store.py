@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
 from bot.atlas import JobRef, JobState, RestoreJob
@@ -153,17 +154,20 @@ async def test_download_that_runs_when_its_cluster_becomes_watched_is_announced_
     assert [job for job, name, _ in events if name == "download:ended"] == [known.id]
 
 
-async def test_watch_starts_anew_after_a_week_without_a_read(env: Stores) -> None:
+@pytest.mark.parametrize("is_off", [False, True], ids=["a week without a read", "switched off"])
+async def test_watch_of_a_project_starts_anew(env: Stores, *, is_off: bool) -> None:
     known = a_download()
     await start_watch(env.watch, known)
-    env.clock.advance(FORGET_AFTER.total_seconds() + LEASE.total_seconds() + 1)
+    if is_off:
+        await env.watch.forget(PROJECT_ID)
+    else:
+        env.clock.advance(FORGET_AFTER.total_seconds() + LEASE.total_seconds() + 1)
     await env.watch.record_watch(PROJECT_ID)
     await env.watch.record_clusters(PROJECT_ID, [CLUSTER])
     ended_job, running = a_download(expired=True), a_download()
 
-    assert await announced(env.watch, running, ended_job, known) == [
-        (running.id, JobState.IN_PROGRESS)
-    ]
+    changes = await env.watch.record_jobs(PROJECT_ID, CLUSTER, [running, ended_job, known])
+    assert [(each.ref.job_id, each.was_running) for each in changes] == [(running.id, True)]
 
 
 async def test_deleted_cluster_is_returned_while_it_has_open_jobs(env: Stores) -> None:
