@@ -253,7 +253,7 @@ async def load_project_names(projects: Projects, *, for_command: bool = False) -
                 await asyncio.sleep(PROJECT_RETRY_INTERVAL)
             else:
                 if project.name == project.id:
-                    projects.update({project.id: {"name": found.name}})
+                    projects.update(project.id, name=found.name)
                 return
 
     wanted = (each for each in projects.all if each.name == each.id or not for_command)

@@ -198,7 +198,7 @@ class CoreServices:
         """Apply the names and policies of settings with the same projects."""
         for project in settings.projects:
             name = {"name": project.name} if project.name else {}
-            self.projects.update({project.id: {**name, "policies": project.policies}})
+            self.projects.update(project.id, policies=project.policies, **name)
         self.organizations.set(map(self.clients.organization, settings.organizations))
 
     async def count(self) -> None:
@@ -232,7 +232,7 @@ class CoreServices:
             if access.secret_expires_at:
                 expiry = access.secret_expires_at.timestamp()
                 self.metrics.secret_expires.labels(project=project.name).set(expiry)
-            self.projects.update({project.id: {"key_may_cancel": access.may_cancel}})
+            self.projects.update(project.id, key_may_cancel=access.may_cancel)
 
         async def read() -> float:
             await self.pacer.wait()

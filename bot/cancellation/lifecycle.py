@@ -10,8 +10,6 @@ from bot.atlas import JobRef, RestoreJob
 
 
 class State(StrEnum):
-    """The state of a request."""
-
     AWAITING = "awaiting"  #: waits for approvals
     APPROVED = "approved"  #: ready to run, not claimed yet
     CANCELLING = "cancelling"  #: claimed by a runner with a lease

@@ -93,8 +93,6 @@ class ClusterPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """The policies of one project."""
-
     default: Policy = Policy()
     clusters: tuple[ClusterPolicy, ...] = ()  #: the first that matches replaces the default
 

@@ -19,8 +19,6 @@ MAX_RECIPIENTS = 20  #: people who get a direct message about one request
 
 
 class PostKind(StrEnum):
-    """The kinds of messages."""
-
     CARD = "card"  #: posts the request's card; the request's other posts wait for it
     SECOND_CARD = "second card"  #: a repeated card, of which Slack had the first; it is clicked
     REPLY = "reply"  #: one step, in the card's thread
@@ -64,8 +62,6 @@ class BasePost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestPost(BasePost):
-    """A message about a request."""
-
     request: Request  #: the request when the post was claimed; a card shows this state
     event: EventName  #: the event that a reply reports
     actor: str | None  #: the Slack user id of the person who caused the event, or None for the bot

@@ -52,8 +52,6 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuarantinePolicy:
-    """The quarantine of one project."""
-
     mode: Mode = Mode.OFF
     grace: timedelta = timedelta(seconds=90)  #: how long an approver may keep a download
     #: Who may download without being asked: user names, public keys and ids of service accounts,

@@ -27,8 +27,6 @@ APPLICATION_SEPARATOR = " for "  #: between an application and the user for whom
 
 
 class StarterKind(StrEnum):
-    """What a starter is in Atlas."""
-
     USER = "user"
     API_KEY = "api_key"
     SERVICE_ACCOUNT = "service_account"
@@ -42,8 +40,6 @@ _Actor: TypeAlias = tuple[StarterKind, str]  #: kind and name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Starter:
-    """Who started a job."""
-
     kind: StarterKind
     name: str = ""  #: a user name, a public key, a client id, or an application
     own_key: bool = False  #: whether it is the key that the bot uses
@@ -156,7 +152,6 @@ def _suffice(events: Sequence[ActivityEvent], jobs: Collection[str]) -> bool:
 
 
 def _actor(event: ActivityEvent) -> _Actor:
-    """Return who acted."""
     application, user = event.delegate_principal, event.username or event.user_id
     acting = (application.name or application.id) if application else ""
     acting_for = f"{acting}{APPLICATION_SEPARATOR}{event.username}" if event.username else acting

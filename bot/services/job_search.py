@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -148,7 +148,7 @@ class JobFinder:
         self._slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
         self._clusters = AsyncCache(self._read_clusters, monotonic, keep_on=AtlasUnavailable)
         self._jobs = AsyncCache(self._read_jobs, monotonic, keep_on=AtlasUnavailable)
-        self._loading: dict[Key, AtlasReader] = {}  # the readers of the caches' loads
+        self._readers: dict[Key, AtlasReader] = {}  # of the caches' last loads
 
     async def close(self) -> None:
         """Cancel the calls in flight."""
@@ -292,29 +292,23 @@ class JobFinder:
             await cancel_and_wait(*tasks)
 
     async def _read_clusters(self, key: Key) -> ReadItems[str]:
-        project_id, _ = key
-        with self._reader(key) as atlas:
-            clusters = await atlas.clusters(project_id)
+        clusters = await self._reader(key).clusters(key[0])
         names = sorted((cluster.name for cluster in clusters), key=str.casefold)
         return ReadItems(names, clusters.unread)
 
     async def _read_jobs(self, key: Key) -> ReadItems[RestoreJob]:
-        with self._projects.get(key[0]).backups.call(), self._reader(key) as atlas:
-            jobs = await atlas.restore_jobs(*key)
+        with self._projects.get(key[0]).backups.call():
+            jobs = await self._reader(key).restore_jobs(*key)
         return ReadItems((job for job in jobs if job.can_be_cancelled), jobs.unread)
 
-    @contextmanager
-    def _reader(self, key: Key) -> Iterator[AtlasReader]:
-        """Give a reader whose last error is that of this load."""
-        self._loading[key] = reader = self._projects.get(key[0]).atlas.copy()
-        try:
-            yield reader
-        finally:
-            del self._loading[key]
+    def _reader(self, key: Key) -> AtlasReader:
+        """Return a reader whose last error is that of this load."""
+        self._readers[key] = reader = self._projects.get(key[0]).atlas.copy()
+        return reader
 
     def _why_late(self, key: Key) -> AtlasUnavailable:
         """Return the last error of the load that a caller no longer waits for."""
-        return self._loading[key].why_late() if key in self._loading else TimedOut()
+        return self._readers[key].why_late() if key in self._readers else TimedOut()
 
     async def _get(self, cache: AsyncCache[Key, V], key: Key, max_age: float, timeout: float) -> V:
         try:

@@ -100,12 +100,9 @@ class Projects:
     def add(self, project: Project) -> None:
         self._by_id[project.id] = project
 
-    def update(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
-        """Replace fields of projects, by their ids, in one step."""
-        self._by_id = {
-            project_id: replace(project, **changes.get(project_id, {}))
-            for project_id, project in self._by_id.items()
-        }
+    def update(self, project_id: str, **changes: Any) -> None:  # noqa: ANN401 - fields of a project
+        if project := self.get_or_none(project_id):
+            self.add(replace(project, **changes))
 
     def set_listed(self, found: Mapping[str, Project]) -> tuple[list[Project], list[Project]]:
         """Set the projects of the organizations, by id; return those that are new, and gone."""

@@ -40,8 +40,6 @@ log = structlog.get_logger(__name__)
 
 @dataclass(eq=False)
 class Quarantine:
-    """Ends quarantines."""
-
     store: QuarantineStore
     projects: Projects
     jobs: Jobs

@@ -25,8 +25,6 @@ from bot.storage.request_store import Check, RequestStore
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """A submitted dialog."""
-
     key: str  #: the idempotency key (the view's id): a second delivery gives the same request
     person: ActingPerson
     ask: Ask

@@ -51,8 +51,6 @@ async def _do_nothing() -> None:
 
 @dataclass(eq=False)
 class Watcher:
-    """Watches one project."""
-
     projects: Projects
     project_id: str
     store: WatchStore  #: compares each read with the last one

@@ -77,8 +77,6 @@ _REQUESTS = as_stored(requests).order_by(requests.c.created_at)
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A request for a download."""
-
     ref: JobRef
     project: str
     state: State

@@ -381,7 +381,7 @@ async def test_request_that_replaced_a_quarantine_and_may_not_run_leaves_it_in_q
     held = await env.request(job_id)
     at_once = await env.requests.create(a_request(ref=held.ref, shown=held.shown), RINA)
     strict = replace(env.projects.policy(held.ref), approvals=1)
-    env.projects.update({PROJECT_ID: {"policies": Policies(strict)}})
+    env.projects.update(PROJECT_ID, policies=Policies(strict))
     env.replicas[0].runner.start(at_once.id)
     await env.second()
     await env.second()
@@ -442,7 +442,7 @@ def reload(env: QuarantineEnv, **changes: Any) -> None:
     policy = env.projects.policy(job_ref())
     own = {name: changes.pop(name) for name in ("expected", "limit") if name in changes}
     policy = replace(policy, quarantine=replace(policy.quarantine, **own), **changes)
-    env.projects.update({PROJECT_ID: {"policies": Policies(policy)}})
+    env.projects.update(PROJECT_ID, policies=Policies(policy))
 
 
 async def keep(env: QuarantineEnv, job_id: str, person: ActingPerson) -> Request:
@@ -595,7 +595,7 @@ async def test_policy_that_is_switched_off_during_the_grace_time_cancels_nothing
     env: QuarantineEnv,
 ) -> None:
     job_id = await quarantined(env)
-    env.projects.update({PROJECT_ID: {"policies": Policies()}})
+    env.projects.update(PROJECT_ID, policies=Policies())
     await pass_seconds(env, GRACE + 5)
 
     assert await env.state(job_id) is State.OBSERVED

@@ -80,7 +80,7 @@ async def test_keep_is_of_the_approvers_of_the_cluster_as_the_settings_are_now(
     request = await env.request(await quarantined(env))
     named = Policy(approvers=People(users=frozenset({approvers})))
     policies = Policies(Policy(approvers=People()), (ClusterPolicy(("prod-*",), named),))
-    env.projects.update({PROJECT_ID: {"policies": policies}})
+    env.projects.update(PROJECT_ID, policies=policies)
 
     policy = env.projects.policy(request.ref)
     assert (may_keep(policy, ADA) is None) == (approvers == ADA.id)

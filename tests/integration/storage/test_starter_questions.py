@@ -311,7 +311,7 @@ async def test_quarantine_that_is_not_enforced_any_more_cancels_no_disowned_down
 ) -> None:
     env, job_id = await asked(database)
     policy = Policy(watch_channel=CHANNEL, quarantine=later)
-    env.projects.update({PROJECT_ID: {"policies": Policies(policy)}})
+    env.projects.update(PROJECT_ID, policies=Policies(policy))
     await answer(env, job_id)
     await env.second()
 

@@ -154,7 +154,7 @@ async def test_project_that_moved_to_other_credentials_has_their_client_and_poli
     old, new = ListedAtlas(**{A: "shop"}), ListedAtlas()
     tables = organization(old), organization(new, approvals=2)
     projects, organizations = await read(*tables)
-    projects.update({A: {"key_may_cancel": False}})
+    projects.update(A, key_may_cancel=False)
     old.names, new.names = new.names, old.names
     await organizations.read()
 

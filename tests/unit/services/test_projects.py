@@ -33,7 +33,7 @@ def test_setting_overrides_the_roles_of_the_key(
     *, read_only: bool, key_may_cancel: bool | None, why: type[Exception] | None
 ) -> None:
     projects = Projects([shop(read_only=read_only)])
-    projects.update({PROJECT_ID: {"key_may_cancel": key_may_cancel}})
+    projects.update(PROJECT_ID, key_may_cancel=key_may_cancel)
 
     assert type(projects.all[0].why_read_only("eu")) is (why or type(None))
 
@@ -51,9 +51,7 @@ def test_policy_is_found_by_the_id_alone_when_another_project_is_named_like_it()
 def test_updated_project_equals_the_one_before() -> None:
     projects = Projects([shop()])
     before = projects.all[0]
-    projects.update(
-        {PROJECT_ID: {"key_may_cancel": True, "policies": Policies(Policy(approvals=1))}}
-    )
+    projects.update(PROJECT_ID, key_may_cancel=True, policies=Policies(Policy(approvals=1)))
 
     assert before in projects.all
     assert before.policies != projects.all[0].policies

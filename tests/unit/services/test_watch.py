@@ -430,7 +430,7 @@ async def test_reload_counts_at_the_next_read_of_a_running_watch() -> None:
     restores = replace(WATCHED, watch_restores=True)
     for policy in (WATCHED, restores, restores, WATCHED, Policy(), WATCHED):
         policies = Policies(policy)
-        env.projects.update({PROJECT_ID: {"policies": policies}})
+        env.projects.update(PROJECT_ID, policies=policies)
         await env.run_for(11, watch)
 
     assert env.store.for_restores == [False, True, False, False, False]

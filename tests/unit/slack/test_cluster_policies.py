@@ -132,7 +132,7 @@ async def test_who_may_act_alone_is_decided_by_the_cluster_for_box_and_submissio
     bolt = new_bolt(policies(cluster))
     await bolt.send(payloads.command(f"prod-eu {JOB_ID}", user=RINA.id))
     view = bolt.shown[-1]
-    bolt.projects.update({PROJECT_ID: {"policies": policies(later or cluster)}})
+    bolt.projects.update(PROJECT_ID, policies=policies(later or cluster))
     answer = await bolt.send(checked(view))
 
     assert (ids.ALONE in [each.get("block_id") for each in view["blocks"]]) == has_box
