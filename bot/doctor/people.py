@@ -13,6 +13,7 @@ from bot.cancellation.posts import MAX_RECIPIENTS, possible_approvers
 from bot.doctor.results import CheckResult, Subject, within
 from bot.settings import Settings
 from bot.slack.channels import ABSENT, is_direct, read_channel
+from bot.slack.dialog.job_details import full_members_of
 from bot.slack.directory import MAX_AGE, Directory
 from bot.slack.errors import CALL_ERRORS, REASONS, UNKNOWN_GROUP, UNKNOWN_USER, translate_error
 from bot.slack.payloads import kind_of
@@ -214,7 +215,7 @@ async def _approvers(directory: Directory, subject: Subject, part: PolicyPart) -
     if approvers.everyone:
         return subject.ok(f"{policy.approvals} required; every full member may approve")
     named = await directory.current_people(approvers.users, (), MAX_AGE)
-    able = await directory.full_members_of(approvers.groups, policy.approvals + 1)
+    able = await full_members_of(directory, approvers.groups, policy.approvals + 1)
     asking = await directory.members_of(requesters.groups)
     able |= {user for user, person in named.items() if person.kind not in UNABLE}
     known = None if requesters.everyone else requesters.users | asking

@@ -46,8 +46,6 @@ MAX_GROUP_READS = 20
 GROUP_READS_WINDOW = 60.0 + Timings.slack_timeout + Timings.transaction_timeout
 #: People who are looked up for a notice: more than get one, since some may not approve.
 MAX_CANDIDATES = 2 * MAX_RECIPIENTS
-#: Members of approver groups that are looked up: `users.info` allows 100 calls a minute.
-MAX_LOOKUPS = 20
 TWO_TEAMS = "Slack knows this person in another workspace than the click names."
 
 
@@ -76,13 +74,13 @@ class Directory:
         if actor.is_outsider:
             # A payload could combine a member's id with another team: Slack's team must match.
             named = actor.id in people.users
-            if named and (await self._account(actor.id)).kind is not Kind.OUTSIDER:
+            if named and (await self.account(actor.id)).kind is not Kind.OUTSIDER:
                 raise RightsNotChecked(TWO_TEAMS)
             return Person(id=actor.id, team=actor.team, kind=Kind.OUTSIDER)
         if actor.id in people.users and not self.identity.enterprise:
             return Person(id=actor.id, team=actor.team)
         account, members = await asyncio.gather(
-            self._account(actor.id), self._members_by_group(people, since)
+            self.account(actor.id), self._members_by_group(people, since)
         )
         if self.identity.enterprise and actor.team not in account.teams | self.identity.homes:
             raise RightsNotChecked(TWO_TEAMS)
@@ -178,7 +176,7 @@ class Directory:
         Raises `StarterNotChecked`.
         """
         try:
-            return (await self._account(user)).email
+            return (await self.account(user)).email
         except RightsNotChecked as error:
             raise StarterNotChecked(**vars(error)) from error
 
@@ -207,28 +205,7 @@ class Directory:
         lists = await asyncio.gather(*(self._load(self._members, group) for group in groups))
         return frozenset().union(*lists)
 
-    async def full_members_of(self, groups: Iterable[str], enough: int) -> frozenset[str]:
-        """Return at least `enough` full members of these groups, if there are so many.
-
-        Only `MAX_LOOKUPS` members are looked up; all further ones count as full members.
-        """
-        members = sorted(await self.members_of(groups))
-        full: set[str] = set()
-        for user in members[:MAX_LOOKUPS]:
-            if len(full) >= enough:
-                break
-            if await self._may_be_full_member(user):
-                full.add(user)
-        return frozenset(full).union(members[MAX_LOOKUPS:])
-
-    async def _may_be_full_member(self, user: str) -> bool:
-        try:
-            return (await self._account(user)).kind in {Kind.MEMBER, Kind.COLLEAGUE}
-        except RightsNotChecked as error:
-            # Rights are checked again at the click, when this user may be readable.
-            return error.code not in UNKNOWN_USER
-
-    async def _account(self, user: str) -> Account:
+    async def account(self, user: str) -> Account:
         return await self._load(self._accounts, user)
 
     async def _members_by_group(
