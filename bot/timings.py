@@ -32,6 +32,7 @@ class Timings:
     request_lease: float = 10.0  # for which a claim of a request holds without renewal
     lease_renewal_interval: float = 3.0  # between two renewals: a third of the lease
     run_timeout: float = 15.0  # after which no attempt starts, to report a fault within 30
+    people_max_age: float = 1.0  # from the begin of a read of people to the DELETE
     final_read_timeout: float = 8.0  # for the GET after a DELETE, even past `run_timeout`
     lease_release_timeout: float = 1.0  # to release leases at shutdown; otherwise they run out
 

@@ -34,7 +34,6 @@ READ_BACKOFF = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 #: Seconds before each further check of rights while Slack does not answer.
 CHECK_BACKOFF = (0.25, 0.5, 1.0, 2.0, 4.0)
 CHECK_REPORT_DELAY = 10.0  #: seconds without an answer from Slack until the requester is notified
-PEOPLE_MAX_AGE = 1.0  #: seconds from the begin of a read of people to the DELETE
 SLOW_SLACK = "Slack answers too slowly."
 #: Concurrent runs. More would wait for each other's transactions until their leases run out; the
 #: others wait unclaimed, in order.
@@ -150,7 +149,7 @@ class Run:
 
     @property
     def _people_are_old(self) -> bool:
-        return self.monotonic() - self._people_read_at > PEOPLE_MAX_AGE
+        return self.monotonic() - self._people_read_at > self.timings.people_max_age
 
     def _result(self, step: Step, job: RestoreJob) -> Ending | None:
         """Return the result of the run, or None to continue."""

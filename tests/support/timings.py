@@ -17,6 +17,7 @@ _COMMON_TIMINGS = Timings(
     transaction_timeout=DATABASE_TIMEOUT,
     ack_timeout=DATABASE_TIMEOUT,
     reason_check_timeout=DATABASE_TIMEOUT,
+    people_max_age=DATABASE_TIMEOUT,
     watch_call_interval=0.002,
     watch_read_interval=0.01,
     min_events_interval=0.2,
