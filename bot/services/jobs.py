@@ -19,7 +19,6 @@ from bot.atlas import (
 from bot.cancellation.errors import CancellationError, RateLimitReserved
 from bot.cancellation.job import TO_COME, USUAL_WAIT, Job
 from bot.cancellation.lifecycle import Request, State
-from bot.cancellation.people import NO_ONE
 from bot.cancellation.starter import LISTED_AFTER, StartedBy, StarterStatus, started_by
 from bot.services.job_search import ClusterRef
 from bot.services.projects import Project, Projects
@@ -189,9 +188,8 @@ class Jobs:
         )
         known, earlier = await self.of_job(ref, job, feed)
         policy = project.policies.of(ref.cluster_name)
-        may_act_at_once = policy.approvals == 0 or policy.break_glass != NO_ONE
-        if earlier and earlier.state is State.QUARANTINED and may_act_at_once:
-            earlier = None  # people may cancel at once what is only quarantined
+        if earlier and earlier.state is State.QUARANTINED and policy.approvals == 0:
+            earlier = None  # everybody may cancel at once what is only quarantined
         return JobDetails(
             ref=ref,
             project_name=project.name,

@@ -47,12 +47,12 @@ class LeaseStore(Store):
         taken = {
             "of": request_id,
             "state": State.CANCELLING,
-            "changed_at": uow.now,
             "lease_owner": self.owner,
             "lease_until": uow.now + timedelta(seconds=self.lease),
         }
         name = EventName.CLAIMED
-        claimed = uow.lock_or_none(CHANGE_REQUEST, {"expected": State.APPROVED, **taken})
+        first = {"expected": State.APPROVED, "changed_at": uow.now, **taken}
+        claimed = uow.lock_or_none(CHANGE_REQUEST, first)
         if claimed is None:
             name = EventName.TAKEN_OVER
             taken |= {"expected": State.CANCELLING, "now": uow.now, "far": uow.now + LONGEST_LEASE}
@@ -107,7 +107,7 @@ class LeaseStore(Store):
     @writes
     def record_check_failed(self, uow: UnitOfWork, request: Request, why: str) -> None:
         """Record, and report, that the rights could not be checked; raises `AlreadyHandled`."""
-        updated = uow.change(CHANGE_HELD, self._held(request.id, changed_at=uow.now))
+        updated = uow.change(CHANGE_HELD, self._held(request.id, state=State.CANCELLING))
         uow.record_and_notify(updated, EventName.CHECK_FAILED, detail={"sentence": why})
 
     @writes

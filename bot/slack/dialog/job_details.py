@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -91,6 +91,8 @@ class JobReader:
             **({"taken_by": request.id} if request else {}),
         )
         may_replace = placed is not None and (placed[1] or policy.approvals == 0)
+        if request and request.state is State.QUARANTINED and may_replace:
+            read, request = replace(read, open_request=None), None  # acting alone ends it
         if request and not (request.state is State.AWAITING and may_replace):
             if request.state is State.AWAITING and self.not_checked:
                 raise self.not_checked

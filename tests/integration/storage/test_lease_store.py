@@ -36,6 +36,8 @@ async def test_claimed_request_can_be_taken_over_once_the_lease_expired(env: Sto
 
     assert taken_over is not None
     assert (await env.events(request=request.id))[-1] == "request:taken_over"
+    await env.other.record_check_failed(taken_over, "Slack does not answer.")
+    assert (await env.store.get(request.id)).changed_at == request.changed_at
 
 
 async def test_released_request_can_be_claimed_immediately(env: Stores) -> None:

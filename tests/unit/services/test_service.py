@@ -159,9 +159,9 @@ async def test_submission_that_acts_alone_runs_immediately_and_approvers_read_of
 
 
 @pytest.mark.parametrize(
-    ("policy", "is_hidden"), [(Policy(), True), (GLASS, True), (Policy(approvals=1), False)]
+    ("policy", "is_hidden"), [(Policy(), True), (GLASS, False), (Policy(approvals=1), False)]
 )
-async def test_look_up_leaves_out_a_quarantine_where_a_person_may_cancel_at_once(
+async def test_look_up_leaves_out_a_quarantine_where_every_person_may_cancel_at_once(
     new_service: NewService, policy: Policy, *, is_hidden: bool
 ) -> None:
     service = new_service(policy)

@@ -268,6 +268,17 @@ async def test_keep_waits_until_slack_gives_the_email_of_the_approver(new_bolt: 
     assert states == [State.QUARANTINED, State.QUARANTINED, State.KEPT]
 
 
+@pytest.mark.parametrize("user", ["U0RINA", "U0ABE"])
+async def test_quarantine_is_shown_to_who_may_not_act_alone(new_bolt: NewBolt, user: str) -> None:
+    bolt = new_bolt(replace(ONE, break_glass=People(users=frozenset({"U0RINA"}))))
+    own = samples.waiting(state=State.QUARANTINED, requester="", reason="", approvals=())
+    await bolt.insert(own)
+    await bolt.send(payloads.command(f"{own.ref.cluster_name} {own.ref.job_id}", user=user))
+
+    shown = bolt.shown[-1]
+    assert ("submit" in shown, "already" in words(shown)) == (user == "U0RINA", user != "U0RINA")
+
+
 async def test_unknown_view_is_answered(bolt: BoltHarness) -> None:
     answer = await bolt.send(payloads.submission(view() | {"callback_id": "other"}))
 
