@@ -29,7 +29,7 @@ from bot.storage.history import PastRequest
 if TYPE_CHECKING:
     from slack_bolt.async_app import AsyncAck, AsyncApp  # the command line builds lists without it
 
-SUGGESTION_TIMEOUT = 2.0  #: seconds for reading the names of clusters for a suggestion
+SUGGESTION_TIMEOUT = 1.5  #: seconds for reading the names of clusters beside something else
 PAGE_SIZE = 20  #: jobs on one page; a message has at most 50 blocks
 #: Unread clusters that one line names, and lines.
 MAX_CLUSTERS = 30
@@ -59,11 +59,7 @@ async def show_jobs(
         return
     listing = await deps.finder.listing(projects, cluster=cluster)
     if cluster and not listing.jobs and not listing.unavailable:
-        names = [
-            name
-            for project in projects
-            for name in await cluster_names(deps, project, SUGGESTION_TIMEOUT)
-        ]
+        names = [name for each in projects for name in await cluster_names(deps, each)]
         if cluster not in names:
             similar = difflib.get_close_matches(cluster, names)
             await deps.replies.send_text(by, no_such_cluster(cluster, similar))
@@ -91,10 +87,10 @@ def offered_by(projects: Iterable[Project]) -> Callable[[JobRef], bool]:
     return lambda ref: by_id[ref.project_id].offers(ref.cluster_name)
 
 
-async def cluster_names(deps: Dependencies, project: Project, timeout: float) -> Sequence[str]:
+async def cluster_names(deps: Dependencies, project: Project) -> Sequence[str]:
     """Return the names of a project's clusters, for a suggestion; none without an answer."""
     try:
-        return await deps.finder.clusters(project, timeout=timeout)
+        return await deps.finder.clusters(project, timeout=SUGGESTION_TIMEOUT)
     except (AtlasError, CancellationError):
         return ()
 

@@ -32,9 +32,7 @@ from bot.tasks import cancel_and_wait
 
 log = structlog.get_logger(__name__)
 
-# Seconds
-SUGGESTION_TIMEOUT = 1.5  # for reading the names of clusters beside something else
-CHOICE_TIMEOUT = 15.0  # for reading what can be selected next
+CHOICE_TIMEOUT = 15.0  #: seconds for reading what can be selected next
 #: Shown by a dialog if the process stops before what it is about was read.
 STOPPING = "The bot is being restarted: try again in a moment."
 #: What a dialog shows as an error.
@@ -189,8 +187,7 @@ class Flow:
 
     async def _choose_job(self, project: Project, cluster: str) -> Content:
         names, jobs = await asyncio.gather(
-            cluster_names(self.dialog.deps, project, SUGGESTION_TIMEOUT),
-            self._jobs(project, cluster),
+            cluster_names(self.dialog.deps, project), self._jobs(project, cluster)
         )
         name = mrkdwn.code(cluster)
         if isinstance(jobs, AtlasError):
@@ -226,7 +223,7 @@ class Flow:
 
     async def _with_cluster(self, projects: Sequence[Project], cluster: str) -> list[Project]:
         """Return the projects that have this cluster and answer within the timeout."""
-        read = (cluster_names(self.dialog.deps, each, SUGGESTION_TIMEOUT) for each in projects)
+        read = (cluster_names(self.dialog.deps, each) for each in projects)
         names = await asyncio.gather(*read)
         return [each for each, known in zip(projects, names, strict=True) if cluster in known]
 
