@@ -13,9 +13,8 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
 from bot.log_config import bind_to_log, is_request_id, new_request_id
-from bot.slack import command, home, ids, lists, mrkdwn, question
+from bot.slack import command, decisions, home, ids, lists, mrkdwn, question
 from bot.slack.blockkit import REQUEST_KEY, decode_metadata, plain, private
-from bot.slack.card import handlers as card_handlers
 from bot.slack.client import SlackClient
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import command_code
@@ -72,7 +71,7 @@ class App(AsyncApp):
         # Bolt asks one listener after the other: the command comes first, for its ack to be fast.
         for feature in FEATURES:
             feature.register(self, deps)
-        for deciding in (card_handlers, dialog_handlers):
+        for deciding in (decisions, dialog_handlers):
             deciding.register(self, deps, on_home_click=home.republish)
         # Bolt calls the first listener that matches, so the fallbacks come last.
         _register_fallbacks(self, deps)

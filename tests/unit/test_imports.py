@@ -122,7 +122,6 @@ def targets_of(path: Path) -> set[str]:
 #: The folders and modules of one feature of the Slack side, and which imports which.
 FEATURES = {"announcement", "card", "command", "dialog", "home", "lists", "outbox"}
 FEATURE_IMPORTS = {
-    ("card", "dialog"),
     ("command", "dialog"),
     ("command", "lists"),
     ("dialog", "lists"),

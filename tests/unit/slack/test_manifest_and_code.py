@@ -11,8 +11,7 @@ import yaml
 from jsonschema import Draft7Validator
 
 from bot.sandbox.slack.web_api.methods import METHODS
-from bot.slack import command, home, lists
-from bot.slack.card import handlers as card_handlers
+from bot.slack import command, decisions, home, lists
 from bot.slack.dialog import handlers as dialog_handlers
 from bot.slack.manifest import SCOPES, manifest
 
@@ -139,7 +138,7 @@ def test_manifest_declares_exactly_what_has_a_listener() -> None:
     app, floor = cast("Any", Recorder()), cast("Any", UnusedServices())
     for listeners in (command, lists, home):
         listeners.register(app, floor)
-    for deciding in (card_handlers, dialog_handlers):
+    for deciding in (decisions, dialog_handlers):
         deciding.register(app, floor, home.republish)
     given = both()[0]
 
