@@ -27,7 +27,7 @@ from bot.tasks import new_reference
 log = structlog.get_logger(__name__)
 
 ANYTHING = re.compile(".*", re.DOTALL)
-FEATURES = (command, lists, home, question)
+FEATURES = (command, lists, home, question, decisions, dialog_handlers)
 #: The buttons of a card; their value is the request's id.
 CARD_ACTIONS = frozenset({ids.APPROVE, ids.DENY, ids.KEEP, ids.WITHDRAW, ids.RETRY, ids.REVIEW})
 
@@ -71,8 +71,6 @@ class App(AsyncApp):
         # Bolt asks one listener after the other: the command comes first, for its ack to be fast.
         for feature in FEATURES:
             feature.register(self, deps)
-        for deciding in (decisions, dialog_handlers):
-            deciding.register(self, deps, on_home_click=home.republish)
         # Bolt calls the first listener that matches, so the fallbacks come last.
         _register_fallbacks(self, deps)
         _register_error_handler(self, deps)

@@ -18,9 +18,10 @@ from bot.cancellation.lifecycle import UNDECIDED, Card, Request, State
 from bot.cancellation.people import ActingPerson
 from bot.slack import ids, mrkdwn
 from bot.slack.blockkit import is_in_home
-from bot.slack.dependencies import Dependencies, Interaction, OnHomeClick
+from bot.slack.dependencies import Dependencies, Interaction
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.calls import Dialog
+from bot.slack.home import republish
 from bot.slack.payloads import Actor
 from bot.tasks import log_errors, run_until_deadline
 
@@ -43,18 +44,16 @@ LONGEST_TRY = timedelta(seconds=12)
 RETRY_PAUSE = 2.0
 
 
-def register(app: "AsyncApp", deps: Dependencies, on_home_click: OnHomeClick) -> None:
-    """`on_home_click` is called after a click in the Home tab, to publish it again."""
-
+def register(app: "AsyncApp", deps: Dependencies) -> None:
     async def decide(decision: Decision, ack: "AsyncAck", body: dict[str, Any]) -> None:
         # The ack waits for the commit, so that an acknowledged decision is durable.
-        await Click(deps, body, on_home_click).decide(decision)
+        await Click(deps, body).decide(decision)
         await ack()
 
     async def ask(state: State, dialog: str, ack: "AsyncAck", body: dict[str, Any]) -> None:
         """Open the dialog for a reason while the request is in `state`."""
         await ack()
-        click = Click(deps, body, on_home_click)
+        click = Click(deps, body)
         click.start(click.ask_reason(state, dialog))
 
     decisions = Decisions(deps)
@@ -69,12 +68,10 @@ def register(app: "AsyncApp", deps: Dependencies, on_home_click: OnHomeClick) ->
 class Click:
     """A click on a card's button; it ends in an updated card or in a private reply."""
 
-    def __init__(
-        self, deps: Dependencies, body: dict[str, Any], on_home_click: OnHomeClick
-    ) -> None:
+    def __init__(self, deps: Dependencies, body: dict[str, Any]) -> None:
         container, action = body.get("container") or {}, body["actions"][0]
         self._deps = deps
-        self._in_home, self._publish_home = is_in_home(body), partial(on_home_click, deps, body)
+        self._in_home, self._publish_home = is_in_home(body), partial(republish, deps, body)
         self._by = deps.interaction(body)
         self._request_id = str(action.get("value") or "")
         #: None in the Home tab and in private messages.

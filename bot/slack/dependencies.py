@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from http import HTTPStatus
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
@@ -81,10 +81,6 @@ def interaction_of(body: Mapping[str, Any], identity: Identity) -> Interaction:
 def channel_of(body: Mapping[str, Any]) -> str | None:
     places = (body.get("channel_id"), part_of(body, "channel").get("id"))
     return next(filter(None, places), part_of(body, "container").get("channel_id"))
-
-
-#: Publishes the Home tab again after a click in it, whose payload it gets.
-OnHomeClick: TypeAlias = "Callable[[Dependencies, Mapping[str, Any]], None]"
 
 
 @dataclass(frozen=True, slots=True)

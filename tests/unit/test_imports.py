@@ -124,6 +124,7 @@ FEATURES = {"announcement", "card", "command", "dialog", "home", "lists", "outbo
 FEATURE_IMPORTS = {
     ("command", "dialog"),
     ("command", "lists"),
+    ("dialog", "home"),
     ("dialog", "lists"),
     ("home", "card"),
     ("home", "lists"),

@@ -19,7 +19,7 @@ from bot.slack import ids
 from bot.slack.blockkit import REQUEST_KEY, decode_metadata, input_of, is_in_home
 from bot.slack.client import Links
 from bot.slack.decisions import Decisions
-from bot.slack.dependencies import Dependencies, OnHomeClick
+from bot.slack.dependencies import Dependencies
 from bot.slack.dialog import views
 from bot.slack.dialog.flow import update_dialog
 from bot.slack.dialog.state import (
@@ -34,6 +34,7 @@ from bot.slack.dialog.state import (
 )
 from bot.slack.dialog.views import Content
 from bot.slack.errors import CALL_ERRORS, sentence_for, translate_error
+from bot.slack.home import republish
 from bot.slack.payloads import Actor, actor_of
 
 #: Keyword arguments of Bolt's `ack`.
@@ -51,8 +52,7 @@ CLOSE: Response = {"response_action": "clear"}
 CARD_POLL_INTERVALS = (0.3, 0.7, 1.0, 2.0, 4.0)
 
 
-def register(app: AsyncApp, deps: Dependencies, on_home_click: OnHomeClick) -> None:
-    """`on_home_click` is called after a decision that began in the Home tab."""
+def register(app: AsyncApp, deps: Dependencies) -> None:
     submissions, decisions = Submissions(deps), Decisions(deps)
 
     async def submit(ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -65,7 +65,7 @@ def register(app: AsyncApp, deps: Dependencies, on_home_click: OnHomeClick) -> N
         actor = actor_of(body, deps.identity)
         await ack(**await submissions.decide(decision, body["view"], actor))
         if is_in_home(body):
-            on_home_click(deps, body)
+            republish(deps, body)
 
     async def select(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()

@@ -136,10 +136,8 @@ class UnusedServices:
 
 def test_manifest_declares_exactly_what_has_a_listener() -> None:
     app, floor = cast("Any", Recorder()), cast("Any", UnusedServices())
-    for listeners in (command, lists, home):
+    for listeners in (command, lists, home, decisions, dialog_handlers):
         listeners.register(app, floor)
-    for deciding in (decisions, dialog_handlers):
-        deciding.register(app, floor, home.republish)
     given = both()[0]
 
     assert app.commands == [each["command"] for each in given["features"]["slash_commands"]]
