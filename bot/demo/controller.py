@@ -136,14 +136,19 @@ class Controller:
         if call.effect or call.faults:
             self.publish_state()
 
-    async def start_scenario(self, name: str) -> None:
+    async def start_scenario(self, name: str, pauses: float = 0.0) -> None:
         """Set up a scenario: settings, a restore job to cancel and its announcement, faults.
+
+        Args:
+            name: of the scenario.
+            pauses: seconds for which its people pause, which are over when it begins.
 
         Raises:
             KeyError: there is no such scenario.
             StartError: the bot had to be started and did not connect, or did not announce the job.
         """
         scenario = SCENARIOS[name]
+        scenario = replace(scenario, age=scenario.age + pauses)
         async with self._lock:
             self._end_leftovers()
             self._scenario = scenario

@@ -18,7 +18,7 @@ from bot.startup_checks import StartError
 
 @asynccontextmanager
 async def open_demo(
-    *, port: int = 0, approvals: int = 0, scenario: str = ""
+    *, port: int = 0, approvals: int = 0, scenario: str = "", pauses: float = 0.0
 ) -> AsyncIterator[Controller]:
     """Start everything and a scenario; stop everything at the end.
 
@@ -26,6 +26,7 @@ async def open_demo(
         port: where the page and the fake Slack listen; 0 takes a free one.
         approvals: how many other people must approve; see `Scenario.without_approval`.
         scenario: its name; by default the first, or with approvals the one that shows them.
+        pauses: seconds for which its people pause, which are over when it begins.
 
     Raises:
         StartError: the port cannot be used, or the bot does not connect.
@@ -36,9 +37,8 @@ async def open_demo(
             controller = _controller(slack, atlas, Path(folder), approvals)
             async with _listening(slack, port):
                 try:
-                    await controller.start_scenario(
-                        scenario or ("approval" if approvals else FIRST)
-                    )
+                    name = scenario or ("approval" if approvals else FIRST)
+                    await controller.start_scenario(name, pauses)
                     yield controller
                 finally:
                     await controller.close()

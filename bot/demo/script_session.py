@@ -43,10 +43,10 @@ class ScriptSession:
     """Acts as the people of the controller's scenario, and prints what they see.
 
     Args:
-        skips: whether the printed clock counts pauses of people, which the script leaves out.
+        pauses: seconds for which people pause on the printed clock alone.
     """
 
-    def __init__(self, controller: Controller, out: Output, *, skips: bool) -> None:
+    def __init__(self, controller: Controller, out: Output, *, pauses: float) -> None:
         if controller.job is None:
             raise ScriptFailed("The script stopped: there is no restore job to cancel.")
         self.controller = controller
@@ -54,12 +54,12 @@ class ScriptSession:
         self.job: RestoreJob = controller.job
         self._out = out
         self._began = time.time()
-        self._skips = skips
+        self._pauses = pauses
         self._skipped = 0.0
 
     def skip_to(self, seconds: float) -> None:
         """Let the printed clock show so many seconds at least, without waiting for them."""
-        if self._skips:
+        if self._pauses:
             self._skipped = max(self._skipped, seconds - (time.time() - self._began))
 
     def _clock(self) -> float:
@@ -67,7 +67,8 @@ class ScriptSession:
 
     def time_left(self) -> str:
         """Return the minutes and seconds until the link."""
-        return _minutes(math.ceil(self.controller.link_after - self._clock()))
+        link_after = self.controller.link_after + self._pauses
+        return _minutes(math.ceil(link_after - self._clock()))
 
     async def wait_for_announcement(self) -> Json:
         """Return the bot's message about the download when it names who started it, if it can."""
@@ -215,15 +216,12 @@ class ScriptSession:
         calls = (call for call in self.controller.atlas.calls if self.job.id in call.path)
         told = [f"{call.method} {call.status or 'cut'}" for call in calls if not call.challenge]
         steps = "The bot reads the job again, sends one DELETE, and reads it once more"
-        self.print_step(steps if self._skips else "The calls to Atlas about the job so far")
+        self.print_step(steps if self._pauses else "The calls to Atlas about the job so far")
         self._out.write(f"        │ {', '.join(told)}\n")
 
     def print_result(self) -> None:
         deletes = len(self.controller.atlas.deletes(self.job.id))
-        state = self.job.state
-        if self._skips:
-            state += f", {self.time_left()} before its link"
-        self._out.write(f"\n  In Atlas the job is {state}; DELETEs sent: {deletes}.\n")
+        self._out.write(f"\n  In Atlas the job is {self.job.state}; DELETEs sent: {deletes}.\n")
 
 
 def _minutes(seconds: float) -> str:

@@ -23,13 +23,23 @@ from bot.sandbox.atlas.world import created_at
 async def test_script_approves_as_often_as_needed(
     approvals: int, clicks: list[str], end: str
 ) -> None:
-    """Without an approval, its clock has no pause for one."""
+    """Without an approval, its clock has no pause for one; the bot counts the same time."""
     out = io.StringIO()
     await play_scenario(story(approvals), out, approvals)
+    text = " ".join(out.getvalue().replace("│", "").split())
     steps = [line for line in out.getvalue().splitlines() if "clicks “Approve cancelling”" in line]
+    clock = text.partition(" The bot reads the job again")[0].split()[-1]
+    (left,) = re.findall(r"\((\d:\d\d) min before it was expected", text)
 
     assert [line.split()[1] for line in steps] == clicks
-    assert out.getvalue().partition("The bot reads the job again")[0].split()[-1].startswith(end)
+    assert clock.startswith(end)
+    assert abs(LINK_AFTER - seconds(clock) - seconds(left)) < 20
+    assert "before its link" not in text
+
+
+def seconds(clock: str) -> int:
+    minutes, rest = clock.split(":")
+    return 60 * int(minutes) + int(rest)
 
 
 def test_every_scenario_has_a_title_and_a_hint_of_its_own() -> None:

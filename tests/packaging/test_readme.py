@@ -90,7 +90,7 @@ async def test_first_command_plays_one_cancellation(reader: ReadmeReader) -> Non
 
     assert set_up == SET_UP
     assert output.index("  0:00  A download") < output.index("  1:22  The thread")
-    assert "In Atlas the job is cancelled, 1:38 before its link; DELETEs sent: 1." in output
+    assert "In Atlas the job is cancelled; DELETEs sent: 1." in output
 
 
 async def test_first_steps_need_an_atlas_key_alone(reader: ReadmeReader) -> None:
