@@ -24,12 +24,16 @@ ACTIONS = {
 
 
 class CallLog:
-    """Numbers the entries, keeps the newest, and publishes each to the open pages."""
+    """Numbers the entries, keeps the newest, and publishes each to the open pages.
 
-    def __init__(self, events: EventBus, clock: Callable[[], float]) -> None:
+    The bot calls the fake Atlas at `atlas_of_bot`, and the command line elsewhere.
+    """
+
+    def __init__(self, events: EventBus, clock: Callable[[], float], atlas_of_bot: str) -> None:
         self.entries: deque[Entry] = deque(maxlen=MAX_ENTRIES)
         self._events = events
         self._clock = clock
+        self._atlas_of_bot = atlas_of_bot
         self._count = 0
         self._killed_at = float("-inf")
 
@@ -61,6 +65,7 @@ class CallLog:
             ms=round(call.seconds * 1000, 1),
             faults=list(call.faults),
             effect=call.effect,
+            other=not self._atlas_of_bot.endswith(f"//{call.host}"),
             orphan=self._clock() - call.seconds < self._killed_at,
         )
 

@@ -34,7 +34,9 @@ async def open_demo(
     with tempfile.TemporaryDirectory(prefix="cancel-restore-demo-") as folder:
         slack = FakeSlackServer(port=port)
         async with new_atlas() as atlas:
-            controller = _controller(slack, atlas, Path(folder), approvals)
+            # Calls to the other address are of the command line: the Calls pane tells them apart.
+            atlas_of_bot = await atlas.listen_again()
+            controller = _controller(slack, atlas, atlas_of_bot, Path(folder), approvals)
             async with _listening(slack, port):
                 try:
                     name = scenario or ("approval" if approvals else FIRST)
@@ -50,7 +52,11 @@ def new_atlas() -> FakeAtlasServer:
 
 
 def _controller(
-    slack: FakeSlackServer, atlas: FakeAtlasServer, folder: Path, approvals: int
+    slack: FakeSlackServer,
+    atlas: FakeAtlasServer,
+    atlas_of_bot: str,
+    folder: Path,
+    approvals: int,
 ) -> Controller:
     """Serve the page from the fake Slack, and log the calls of both servers."""
     slack.workspace.app.scopes.add("chat:write.public")
@@ -59,13 +65,13 @@ def _controller(
         if slack.workspace.is_here(person):
             slack.workspace.direct_message(person)
     events = slack.world.events
-    call_log = CallLog(events, time.time)
+    call_log = CallLog(events, time.time, atlas_of_bot)
     controller = Controller(
         slack=slack,
         atlas=atlas,
         process=BotProcess(folder),
         call_log=call_log,
-        environ=lambda needed: _environ(slack, atlas, folder, needed),
+        environ=lambda needed: _environ(slack, atlas_of_bot, folder, needed),
         approvals=approvals,
     )
     events.subscribe(call_log.add_slack_event)
@@ -74,9 +80,7 @@ def _controller(
     return controller
 
 
-def _environ(
-    slack: FakeSlackServer, atlas: FakeAtlasServer, folder: Path, approvals: int
-) -> dict[str, str]:
+def _environ(slack: FakeSlackServer, atlas: str, folder: Path, approvals: int) -> dict[str, str]:
     """Return the bot's settings for these servers, with its database in `folder`."""
     return {
         "SLACK_BOT_TOKEN": slack.bot_token,
@@ -85,7 +89,7 @@ def _environ(
         "MONGODB_ATLAS_PUBLIC_API_KEY": PUBLIC_KEY,
         "MONGODB_ATLAS_PRIVATE_API_KEY": PRIVATE_KEY,
         "MONGODB_ATLAS_PROJECT_ID": PROJECT_ID,
-        "MONGODB_ATLAS_BASE_URL": atlas.url,
+        "MONGODB_ATLAS_BASE_URL": atlas,
         "BOT_APPROVALS": str(approvals),
         "BOT_APPROVERS": GROUP,
         "BOT_WATCH_CHANNEL": OPS,

@@ -2,10 +2,12 @@
 
 import re
 
+import httpx
 from playwright.async_api import expect
 
 from bot.demo.controller import OPEN_STATES, Controller, state_of
 from bot.demo.scenarios import OPS
+from bot.sandbox.atlas import PROJECT_ID
 from tests.browser.conftest import OpenTab
 from tests.browser.screen import APP, CONFIRMED, LONG_TIMEOUT, Screen
 
@@ -76,6 +78,21 @@ async def test_scenario_not_mine_asks_the_starter_and_cancels_at_once(tab: OpenT
     await rina.wait_for_quarantine("Not mine")
 
     assert "Rina opened the app" in await rina.calls()
+
+
+async def test_calls_of_the_command_line_stand_under_a_heading_of_their_own(
+    rina: Screen, controller: Controller
+) -> None:
+    await rina.open_dialog()
+    await rina.wait_for("#modal button", "Cancel the job")
+    before = await rina.calls()
+    _, cluster, job = controller.state()["command"].split()
+    path = f"/api/atlas/v2/groups/{PROJECT_ID}/clusters/{cluster}/backup/restoreJobs/{job}"
+    async with httpx.AsyncClient() as program:
+        await program.get(f"{controller.atlas.url}{path}")
+    await rina.wait_for("#calls .entry", "401")
+
+    assert (await rina.calls())[len(before) :] == ["The command line", "GET 401"]
 
 
 async def test_scenario_slow_shows_the_loading_dialog_first(rina: Screen) -> None:

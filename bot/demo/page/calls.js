@@ -33,7 +33,7 @@ export function renderCalls() {
   preserveFocus(head, () => head.replaceChildren(tabs(), iconButton("close", "Close this pane", actions.close, { "data-key": "calls-close" })));
   list.hidden = filter.hidden = tab !== "calls";
   jobs.hidden = tab !== "jobs";
-  note.textContent = tab === "calls" ? "Each call to Atlas about a job, as it happens: of the bot, and of its command line." : "The current restore jobs in Atlas.";
+  note.textContent = tab === "calls" ? "Each call to Atlas about a job, as it happens." : "The current restore jobs in Atlas.";
   if (tab === "calls") renderCallLog();
   else preserveFocus(jobs, () => jobs.replaceChildren(...state.demo.jobs.map(jobRow)));
 }
@@ -45,9 +45,15 @@ function tabs() {
 
 function renderCallLog() {
   const shown = state.calls.filter((entry) => withSlack || entry.kind !== "slack");
-  list.replaceChildren(...shown.map((entry, at) => h("li", { class: `entry of-${entry.kind}` }, ROWS[entry.kind](entry, shown, at))));
+  list.replaceChildren(...shown.flatMap((entry, at) => [...caller(entry, shown[at - 1]), h("li", { class: `entry of-${entry.kind}` }, ROWS[entry.kind](entry, shown, at))]));
   if (!shown.length) list.append(h("li", { class: "empty" }, "No calls yet."));
   follow();
+}
+
+/** Names the caller where the calls of the command line begin, and where those of the bot go on. */
+function caller(entry, before) {
+  if (entry.kind !== "atlas" || Boolean(entry.other) === Boolean(before?.other)) return [];
+  return [h("li", { class: "entry of-person" }, h("span", { class: "who" }, entry.other ? "The command line" : "The bot"))];
 }
 
 const ROWS = {
@@ -73,7 +79,7 @@ const ROWS = {
 function countAtlasCalls(all, at) {
   const rest = all.slice(at + 1);
   const next = rest.findIndex((entry) => ["person", "scenario", "bot"].includes(entry.kind));
-  return rest.slice(0, next < 0 ? rest.length : next).filter((entry) => entry.kind === "atlas" && !entry.orphan).length;
+  return rest.slice(0, next < 0 ? rest.length : next).filter((entry) => entry.kind === "atlas" && !entry.orphan && !entry.other).length;
 }
 
 const status = (text, good, asked) => h("span", { class: `status ${asked ? "asked" : good ? "good" : "bad"}` }, String(text));

@@ -16,15 +16,17 @@ Scheme = Literal["none", "digest", "bearer", "basic", "other"]
 class Call:
     """One request and its result.
 
-    `path` is the request target as sent, with its query. `status` is None when the connection was
-    cut without a response. `challenge`: whether the response was a 401 that asked for credentials,
-    `refused` why credentials were not taken, `effect` that something in the world changed.
+    `path` is the request target as sent, with its query, and `host` where it was sent to. `status`
+    is None when the connection was cut without a response. `challenge`: whether the response was a
+    401 that asked for credentials, `refused` why credentials were not taken, `effect` that
+    something in the world changed.
     """
 
     at: datetime
     method: str
     path: str
     status: int | None
+    host: str = ""
     authorization: Scheme = "none"
     challenge: bool = False
     nonce_reused: bool = False

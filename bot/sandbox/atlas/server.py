@@ -87,6 +87,13 @@ class FakeAtlasServer:
         await web.TCPSite(runner, self.host, self.port).start()
         self.port = runner.addresses[0][1]
 
+    async def listen_again(self) -> str:
+        """Listen on another port, too, until it stops; return its URL."""
+        if self._runner is None:
+            raise RuntimeError("the server was not started")
+        await web.TCPSite(self._runner, self.host, 0).start()
+        return f"http://{self.host}:{self._runner.addresses[-1][1]}"
+
     async def stop(self) -> None:
         """Abort waiting requests, close every connection, and stop listening."""
         self._handler.stopping.set()
@@ -137,6 +144,7 @@ class FakeAtlasServer:
                 method=request.method,
                 path=request.target,
                 status=status,
+                host=request.headers.get("host", ""),
                 authorization=trace.scheme,
                 challenge=trace.challenge,
                 nonce_reused=trace.nonce_reused,
