@@ -148,13 +148,13 @@ def _details(job: Job) -> list[tuple[str, str]]:
 
 
 def _note(job: Job, links: Links, why_read_only: str) -> str:
-    """Say why there is no button, or whose request the job had."""
-    if not job.state.is_over:
+    """Say why there is no button, or who asked to cancel it."""
+    if why_read_only and not job.state.is_over:
         return mrkdwn.escape(why_read_only)
     if job.request is None:
         return ""
     card = mrkdwn.link(links.card_of(job.request), "The request")
-    status = mrkdwn.STATE_LABELS[job.request.state]
+    status = mrkdwn.state_label(job.request)
     return f"*{card}* of {mrkdwn.person(job.request.requester)} to cancel it: {status}"
 
 

@@ -165,16 +165,19 @@ def insert_history(uow: UnitOfWork, history: Sequence[Job]) -> None:
         uow.execute(_INSERT, [_to_row(job) for job in history])
 
 
-def change(uow: UnitOfWork, ref: JobRef, observe: Callable[[Job], Job]) -> Job:
+def change(
+    uow: UnitOfWork, ref: JobRef, observe: Callable[[Job], Job], *, asked: bool = False
+) -> Job:
     """Change a job under the lock of its row, and ask for updates of the messages about it.
 
-    The row of an undecided request is locked before that of its job.
+    `asked`: its announcement shows a new request for it. The row of an undecided request is locked
+    before that of its job.
     """
     request = uow.lock_or_none(_LOCK_UNDECIDED, asdict(ref))
     row = uow.execute(_LOCK_JOB, asdict(ref)).first()
     before = to_job(row) if row else Job.new(ref, expected_wait_in(uow, ref.project_id), uow.now)
     after = observe(before).at(uow.now)
-    is_announced = after.version > 0 and after != before
+    is_announced = after.version > 0 and (asked or after != before)
     if is_announced:
         after = replace(after, version=before.version + 1)
     values, saved = _to_row(after), []

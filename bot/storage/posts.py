@@ -1,6 +1,7 @@
 """The rows of new messages, and the changes that each message is to show."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,6 +24,7 @@ from bot.cancellation.events import EventName
 from bot.cancellation.job import Job, QuarantineDecision
 from bot.cancellation.lifecycle import Card, Request, State
 from bot.cancellation.posts import ANNOUNCEMENTS, PostKind, PostState, message_id
+from bot.storage.queries import has_job
 from bot.storage.tables import IS_DUE, jobs, posts
 
 NO_DELAY = timedelta()
@@ -57,6 +59,13 @@ SHOW_JOB = _SHOW.where(
     posts.c.kind != PostKind.ALARM,  # it shows what was said
     or_(_CAN_SHOW, _IS_DROPPED),
 ).values(state=case((_IS_DROPPED, DUE), else_=posts.c.state))
+
+#: Lets the announcement of the job with these attributes show how the request for it ended.
+SHOW_END = _SHOW.where(
+    posts.c.watched_job == select(jobs.c.id).where(has_job(jobs)).scalar_subquery(),
+    posts.c.kind == PostKind.ANNOUNCEMENT,
+    _CAN_SHOW,
+)
 
 
 def new_post(
@@ -106,6 +115,8 @@ def refresh_card(
     copies_at = at if request.state.ended else now + max(delay, COPY_DELAY)
     copies = {"of_kind": PostKind.COPY, "due": copies_at, "rank": priority + 1}
     execute(SHOW_REQUEST, [{"of": request.id, **each} for each in (card, copies)])
+    if request.state.ended and not only_facts:
+        execute(SHOW_END, {"due": now, **asdict(request.ref)})
 
 
 def show_second_card(

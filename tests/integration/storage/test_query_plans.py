@@ -15,7 +15,7 @@ from bot.storage.job_store import WITH_ID, jobs_among
 from bot.storage.lease_store import runnable_requests
 from bot.storage.notice_store import requests_to_notify
 from bot.storage.outbox_store import DUE_POSTS, LONGEST_DELAY
-from bot.storage.posts import SHOW_JOB, SHOW_REQUEST, announcements
+from bot.storage.posts import SHOW_END, SHOW_JOB, SHOW_REQUEST, announcements
 from bot.storage.request_store import COUNT_OPEN, lock_due
 from bot.storage.watch_store import (
     clusters_with_open_jobs,
@@ -37,6 +37,7 @@ QUERIES = {
     "open requests": (COUNT_OPEN, None),
     "requests to notify": (requests_to_notify(NOON, 10), None),
     "announcements of a job": (SHOW_JOB, {"of": 1, "due": NOON}),
+    "announcement of an ended request": (SHOW_END, {"due": NOON, **asdict(job_ref())}),
     "messages of a request": (
         SHOW_REQUEST,
         {"of": "request-1", "of_kind": PostKind.CARD, "due": NOON, "rank": 0},

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from bot.atlas import JobRef, JobState, RestoreJob
-from bot.cancellation.lifecycle import Card, JobFingerprint
+from bot.cancellation.lifecycle import Card, JobFingerprint, State
 from bot.cancellation.posts import Announcement, RequestPost
 from bot.storage.history import RETENTION
 from bot.storage.outbox_store import LEASE as CLAIM
@@ -20,7 +20,17 @@ from bot.storage.watch_store import (
     WatchStore,
 )
 from tests.integration.storage.conftest import Stores
-from tests.support.domain import PROJECT_ID, RINA, a_job, a_request, job_ref, new_job_id
+from tests.support.domain import (
+    ABE,
+    PROJECT_ID,
+    RINA,
+    a_job,
+    a_request,
+    a_waiting_request,
+    allow,
+    job_ref,
+    new_job_id,
+)
 
 CLUSTER = "prod-eu"
 HERE = Card(channel="C0WATCH", ts="1700000000.000100")
@@ -292,13 +302,19 @@ async def test_dropped_announcement_is_posted_only_when_the_job_changes(env: Sto
     assert (post.job.state, post.place) == (JobState.FAILED, None)
 
 
-async def test_announcement_has_the_newest_request_for_the_job(env: Stores) -> None:
-    job = a_download()
-    request = a_request(ref=job_ref(job.id))
-    await start_watch(env.watch, job)
-    await env.store.create(request, RINA)
+async def test_announcement_shows_that_a_person_asked_to_cancel_and_how_that_ended(
+    env: Stores,
+) -> None:
+    job = await watched(env, is_announced=True)
+    before = await claim(env)
+    request = await env.store.create(a_waiting_request(ref=job_ref(job.id)), RINA)
+    asked = await claimed(env)
+    await deliver(env, asked)
+    denied = await env.store.decide(request.id, State.DENIED, ABE, allow, reason="no")
+    ended = await claimed(env)
 
-    assert (await claimed(env)).job.request == await env.store.get(request.id)
+    assert (before, asked.place, asked.job.request) == (None, HERE, request)
+    assert (ended.place, ended.job.request) == (HERE, denied)
 
 
 async def test_claimed_announcement_is_not_claimed_again_before_its_lease_ends(env: Stores) -> None:

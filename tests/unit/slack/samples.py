@@ -462,6 +462,9 @@ def announcements() -> dict[str, dict[str, Any]]:
     }
     by_us = watched_job(state=JobState.CANCELLED, request=request(state=State.CANCELLED))
     built["announcement_own"] = announcement_views.message(by_us, "shop-prod", LINKS)
+    built["announcement_asked"] = announcement_views.message(
+        watched_job(request=waiting()), "shop-prod", LINKS, now=NOON
+    )
     built["announcement_read_only"] = announcement_views.message(
         watched_job(), "shop-prod", LINKS, str(ReadOnly())
     )
