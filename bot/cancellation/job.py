@@ -1,7 +1,7 @@
 """A restore job: its state, its starter and the clock of its link, by what was read (pure)."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from statistics import median
@@ -211,7 +211,7 @@ class Job:
         return {
             "started_at": self.ref.started_at.isoformat(),
             "by": starter.name if starter else None,
-            "starter": self.started_by.to_json(),
+            "starter": asdict(self.started_by),
         }
 
 

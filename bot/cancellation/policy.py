@@ -77,11 +77,6 @@ class Policy:
         """The approvers who are notified from the start."""
         return self.approvers - self.escalate_to
 
-    @property
-    def groups(self) -> frozenset[str]:
-        """Every user group whose members the rules must know."""
-        return self.requesters.groups | self.approvers.groups | self.break_glass.groups
-
 
 @dataclass(frozen=True, slots=True)
 class ClusterPolicy:

@@ -4,13 +4,11 @@ Events about restores name neither job nor cluster. What joins them is the time:
 job's id and its event within two seconds. An event that fits several jobs proves nothing.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, TypeAlias
-
-from pydantic import TypeAdapter
+from typing import TypeAlias
 
 from bot.atlas import ActivityEvent, created_at
 
@@ -74,16 +72,7 @@ class StartedBy:
         own, others = map([*StarterStatus].index, (self.knowledge, other.knowledge))
         return own > others or (own == others and self != other)
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "StartedBy":
-        """Convert back from `to_json`."""
-        return _ADAPTER.validate_python(values)
-
-
-_ADAPTER = TypeAdapter(StartedBy)
 NOT_READ = StartedBy(StarterStatus.TOO_EARLY)  #: before the first read of the feed
 
 

@@ -16,9 +16,9 @@ from bot.atlas import JobRef
 from bot.cancellation.events import EventName, Recorded
 from bot.cancellation.lifecycle import State
 from bot.cancellation.quarantine import WOULD_HAVE
-from bot.cancellation.starter import StartedBy
 from bot.storage import queries
 from bot.storage.database import Database
+from bot.storage.job_store import starter_from_json
 from bot.storage.tables import audit_events, jobs, requests, to_recorded, to_ref
 from bot.storage.verification import BATCH_SIZE, DAMAGE, AuditBreak, as_stored, find_breaks
 
@@ -104,7 +104,7 @@ class _Download:
 
     @classmethod
     def of(cls, row: Row[Any]) -> "_Download":
-        starter = StartedBy.from_json(json.loads(row.started_by or "{}")).starter
+        starter = starter_from_json(row.started_by or "{}").starter
         return cls(
             ref=to_ref(row),
             starter=(starter and starter.name) or NOT_KNOWN,

@@ -6,17 +6,8 @@ from dataclasses import asdict, astuple, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    Select,
-    bindparam,
-    exists,
-    func,
-    insert,
-    select,
-    text,
-    tuple_,
-    update,
-)
+from pydantic import TypeAdapter
+from sqlalchemy import Select, bindparam, exists, func, insert, select, text, tuple_, update
 
 from bot.atlas import JobRef, JobState, RestoreJob, created_at
 from bot.cancellation.events import EventName
@@ -83,6 +74,7 @@ _CHANGED = select(jobs).where(
     jobs.c.shown != "",
     jobs.c.changed_at > bindparam("since", type_=jobs.c.changed_at.type),
 )
+starter_from_json = TypeAdapter(StartedBy).validate_json
 _LOCK_UNDECIDED = queries.OPEN_REQUEST_FOR.where(requests.c.state.in_(UNDECIDED)).with_for_update()
 #: The jobs of `project_id` from `first` to `last` but `job_id`.
 _NEARBY = select(jobs.c.job_id).where(
@@ -102,7 +94,7 @@ def to_job(row: Any) -> Job:  # noqa: ANN401 - a database row
         state=JobState.LINK_USED if is_used else JobState(row.state),
         expected_at=row.expected_at or ref.started_at + USUAL_WAIT,
         phase=LinkPhase(row.phase or LinkPhase.EXPECTED),
-        started_by=StartedBy.from_json(json.loads(row.started_by)) if row.started_by else NOT_READ,
+        started_by=starter_from_json(row.started_by) if row.started_by else NOT_READ,
         shown=shown_from_json(json.loads(row.shown)) if row.shown else None,
         quarantine=QuarantineDecision(row.quarantine) if row.quarantine else None,
         was_running=bool(row.was_running),
@@ -121,7 +113,7 @@ def _to_row(job: Job) -> dict[str, Any]:
         "link_used": is_used,
         "expected_at": job.expected_at,
         "phase": job.phase,
-        "started_by": json.dumps(job.started_by.to_json()),
+        "started_by": json.dumps(asdict(job.started_by)),
         "shown": json.dumps(job.shown.to_json()) if job.shown else "",
         "quarantine": job.quarantine,
         "was_running": job.was_running,

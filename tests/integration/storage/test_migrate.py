@@ -234,7 +234,7 @@ async def test_jobs_of_the_first_version_keep_their_state_starter_and_clock(
         "live_since": milliseconds(NOON),
         "until": milliseconds(NOON + LINK_LIFETIME),
         "phase": "live",
-        "started_by": json.dumps(starter.to_json()),
+        "started_by": json.dumps(asdict(starter)),
     }
     seen = {"first_seen_at": 7, "changed_at": 7, "shown": FIRST_REQUEST["shown"]}
     await empty.write(create_first_version)
