@@ -23,7 +23,7 @@ from bot.cancellation.policy import Policy
 from bot.reload import by_partner
 from bot.services.job_search import READ_TIMEOUT, JobFinder
 from bot.services.projects import Project, Projects
-from bot.settings import PolicyHolder, Settings, SlackSettings, warnings
+from bot.settings import OrganizationSettings, PolicyHolder, Settings, SlackSettings, warnings
 from bot.settings.model import AuditWebhookSettings
 from bot.settings.policy import POLICY_KEYS
 from bot.slack.client import Identity
@@ -282,7 +282,7 @@ def differences(old: Settings, new: Settings) -> Iterator[tuple[str, str, Any, A
         was, now = _values(before), _values(partners.get(place, before))
         for key in {**was, **now}:
             if was.get(key) != now.get(key):
-                yield before.title, key, was.get(key), now.get(key)
+                yield _title(before), key, was.get(key), now.get(key)
 
 
 def needs_restart(now: Settings, wanted: Settings) -> Iterator[str]:
@@ -290,9 +290,14 @@ def needs_restart(now: Settings, wanted: Settings) -> Iterator[str]:
     was, will_be = _variables(now), _variables(wanted)
     yield from (name for name in {**was, **will_be} if was.get(name) != will_be.get(name))
     before, after = by_partner(now.policy_holders), by_partner(wanted.policy_holders)
-    yield from dict.fromkeys(f"new: {after[key].title}" for key in after if key not in before)
-    yield from dict.fromkeys(f"removed: {before[key].title}" for key in before if key not in after)
+    for what, own, other in (("new", after, before), ("removed", before, after)):
+        yield from dict.fromkeys(f"{what}: {_title(own[key])}" for key in own if key not in other)
     yield from (f"{key} of {title}" for title, key, *_ in differences(now, wanted))
+
+
+def _title(holder: PolicyHolder) -> str:
+    is_organization = isinstance(holder, OrganizationSettings)
+    return f"organization {holder.identity}" if is_organization else holder.label
 
 
 def _variables(settings: Settings) -> dict[str, Any]:
@@ -309,7 +314,7 @@ def _variables(settings: Settings) -> dict[str, Any]:
 def _values(holder: PolicyHolder) -> dict[str, Any]:
     """Return what `KEYS` name, and of entries of clusters what differs from the project's."""
     rules = _rules(holder.policies.default)
-    values = {**dict(holder), "name": holder.title, **rules, "clusters": ()}
+    values = {**dict(holder), "name": _title(holder), **rules, "clusters": ()}
     for each in holder.policies.clusters:
         names = ", ".join(each.names)
         values["clusters"] += (f"[{names}]",)
@@ -320,12 +325,10 @@ def _values(holder: PolicyHolder) -> dict[str, Any]:
 
 def _rules(policy: Policy) -> dict[str, Any]:
     """Return the rules after all defaults, by the keys of the projects file."""
-    quarantine = policy.quarantine
+    own = policy.quarantine
     values = {each.name: getattr(policy, each.name) for each in fields(policy)}
-    values |= {
-        f"quarantine_{each.name}": getattr(quarantine, each.name) for each in fields(quarantine)
-    }
-    values["quarantine"] = quarantine.mode
+    values |= {f"quarantine_{each.name}": getattr(own, each.name) for each in fields(own)}
+    values["quarantine"] = own.mode
     return {key: value for key, value in values.items() if key in {*KEYS, "note"}}
 
 

@@ -318,7 +318,8 @@ async def details_of(
         stored = not missing_file(services.settings.database_url.get_secret_value())
         known = await read(stored=stored)
         if stored:
-            requests = {ref: await services.requests.open_request_for(ref) for ref, _ in jobs}
+            store = services.jobs.store
+            requests = {ref: (await store.known(ref)).request for ref, _ in jobs}
     except CancellationError:
         known = await read(stored=False)
     return [

@@ -4,20 +4,14 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from datetime import timedelta
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, InstanceOf
 from pydantic import PlainValidator as Parser
 
 from bot.atlas import Credentials
 from bot.cancellation.people import EVERYONE, NO_ONE, People
-from bot.cancellation.policy import (
-    REMIND_AFTER,
-    ClusterPolicy,
-    Policies,
-    Policy,
-    check_enough_approvers,
-)
+from bot.cancellation.policy import REMIND_AFTER, Policies, Policy, check_enough_approvers
 from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
 from bot.settings import parsers
 from bot.settings.parsers import Model, parser, setting
@@ -182,18 +176,6 @@ class PolicyHolder(Model):
     credentials: InstanceOf[Credentials]
     policies: InstanceOf[Policies]
 
-    @classmethod
-    def of(
-        cls,
-        policy: PolicySettings,
-        credentials: Credentials,
-        clusters: tuple[ClusterPolicy, ...] = (),
-        **own: object,
-    ) -> Self:
-        """Build one with its policies by the settings; `own` are the other fields."""
-        policies = Policies(policy.policy(), clusters)
-        return cls.model_validate({**own, "policies": policies, "credentials": credentials})
-
     @property
     def label(self) -> str:
         return str(self.name)
@@ -209,11 +191,6 @@ class PolicyHolder(Model):
     def identity(self) -> str:
         """What a reload knows it by: never its place in the file."""
         return self.credentials.key_id
-
-    @property
-    def title(self) -> str:
-        """The name in the log of a reload."""
-        return self.label
 
 
 class ProjectSettings(PolicyHolder):
@@ -233,10 +210,6 @@ class OrganizationSettings(PolicyHolder):
 
     include: tuple[str, ...] = ("*",)
     exclude: tuple[str, ...] = ()
-
-    @property
-    def title(self) -> str:
-        return f"organization {self.identity}"
 
     def project(self, project_id: str, name: str) -> ProjectSettings:
         return ProjectSettings.model_validate({**dict(self), "id": project_id, "name": name})

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, ValidatorFunctionWrapHandler, field_validator
 
 from bot.atlas import Credentials
-from bot.cancellation.policy import ClusterPolicy
+from bot.cancellation.policy import ClusterPolicy, Policies
 from bot.settings import parsers
 from bot.settings.credentials import DEFAULT_VARIABLES, Label, read_credentials
 from bot.settings.parsers import parser, read, setting
@@ -169,7 +169,8 @@ def single_project(project_id: str | None, defaults: Defaults) -> list[PolicyHol
         problems.extend(policy_problems(policy, _rule_label(policy)))
     if project_id is None or credentials is None:
         return []
-    return [ProjectSettings.of(policy, credentials, name=None, id=project_id)]
+    policies = Policies(policy.policy())
+    return [ProjectSettings(name=None, id=project_id, policies=policies, credentials=credentials)]
 
 
 def read_projects_file(path: Path, defaults: Defaults) -> list[PolicyHolder]:
@@ -233,10 +234,10 @@ def _read_table(
     if table.problems or credentials is None:
         return None
     own = entry.model_dump(include={"name", "id", "include", "exclude"})
+    own |= {"policies": Policies(policy.policy(), clusters), "credentials": credentials}
     if kind == "projects":
-        return ProjectSettings.of(policy, credentials, clusters, **own)
-    own["name"] = f"organization number {number}"
-    return OrganizationSettings.of(policy, credentials, clusters, **own)
+        return ProjectSettings(**own)
+    return OrganizationSettings(**own | {"name": f"organization number {number}"})
 
 
 def _read_clusters(

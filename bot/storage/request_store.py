@@ -62,10 +62,6 @@ class RequestStore(Store):
         return uow.get(request_id)
 
     @reads
-    def open_request_for(self, uow: UnitOfWork, ref: JobRef) -> Request | None:
-        return uow.get_or_none(queries.OPEN_REQUEST_FOR, asdict(ref))
-
-    @reads
     def newest_request_for(self, uow: UnitOfWork, ref: JobRef) -> Request | None:
         """Find the last request for a job, whether it has ended or not."""
         return uow.get_or_none(queries.NEWEST_REQUEST_FOR, asdict(ref))

@@ -48,7 +48,7 @@ async def test_acting_alone_ends_the_request_that_waits_and_tells_its_thread(
     assert f"acted alone, without approval: request {alone.id}" in ended.outcome.sentence
     (reply,) = [p for p in await env.claim_posts() if p.kind is PostKind.REPLY]
     assert (reply.event, reply.actor) == (EventName.OVER, person.id)
-    assert await env.store.open_request_for(waiting.ref) == alone
+    assert (await env.jobs.known(waiting.ref)).request == alone
     assert await env.record.verify() == []
 
 
