@@ -28,9 +28,13 @@ async def test_concurrent_claims_give_the_request_to_one_runner(env: Stores) -> 
 
 
 async def test_claimed_request_can_be_taken_over_once_the_lease_expired(env: Stores) -> None:
-    request = await claimed(env)
+    request = await env.store.create(a_request(), RINA)
+    assert await env.leases.list_runnable() == [request.id]
+    await env.claim_run(request)
+    assert await env.leases.list_runnable() == []
     assert await env.other.claim(request.id) is None
     env.clock.advance(Timings.request_lease)
+    assert await env.leases.list_runnable() == [request.id]
 
     taken_over = await env.other.claim(request.id)
 
@@ -82,6 +86,7 @@ async def test_retry_makes_a_delete_one_of_unknown_effect(
 ) -> None:
     request = await claimed(env)
     sending = await env.leases.record_delete_sent(request)
+    assert sending.sent == DeleteAttempts(count=1, unknown=True)
     await env.leases.record_delete_answer(sending, sent, {"status": 204})
     await env.leases.settle(request, State.FAILED, Outcome())
 

@@ -1,7 +1,7 @@
 """Creating requests and deciding on them, on both databases."""
 
 import asyncio
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 
 import pytest
@@ -18,6 +18,7 @@ from bot.cancellation.errors import (
     RequestExpired,
     RequestNotFound,
 )
+from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import JobFingerprint, Outcome, Request, State
 from bot.cancellation.policy import Policy, may_approve_once
 from bot.storage.job_store import change
@@ -121,12 +122,19 @@ async def test_concurrent_approvals_of_one_person_count_once(env: Stores) -> Non
     assert (await env.store.get(request.id)).approved_by == {ADA.id}
 
 
-async def test_approval_of_a_person_leaves_the_one_for_another_request(env: Stores) -> None:
-    first, second = [await env.store.create(a_waiting_request(2), RINA) for _ in range(2)]
-    for each in (first, second):
-        await env.store.approve(each.id, ADA, allow, keep_all)
+async def test_approval_and_its_end_concern_one_person_and_one_request(env: Stores) -> None:
+    first, second = [await env.store.create(a_waiting_request(3), RINA) for _ in range(2)]
+    for person in (ADA, ABE):
+        for each in (first, second):
+            await env.store.approve(each.id, person, allow, keep_all)
 
-    assert (await env.store.get(first.id)).approved_by == {ADA.id}
+    def void_ada(request: Request) -> Judgement:
+        return replace(keep_all(request), voided=frozenset({ADA.id}))
+
+    after = await env.store.approve(second.id, RINA, allow, void_ada)
+
+    assert after.approved_by == {ABE.id, RINA.id}
+    assert (await env.store.get(first.id)).approved_by == {ADA.id, ABE.id}
 
 
 async def test_request_takes_no_decision_once_it_is_approved_or_has_ended(env: Stores) -> None:
@@ -226,7 +234,9 @@ async def test_failed_request_can_be_retried_at_any_time(env: Stores) -> None:
 
 async def test_retry_keeps_approvals_until_the_approval_time_is_over(env: Stores) -> None:
     request = await env.store.create(a_waiting_request(), RINA)
-    await env.store.approve(request.id, ADA, allow, keep_all)
+    other = await env.store.create(a_waiting_request(2), RINA)
+    for each in (request, other):
+        await env.store.approve(each.id, ADA, allow, keep_all)
     await env.end_run(request, State.FAILED)
 
     again = await env.store.retry(request.id, RINA, allow, needed_for=lambda _request: 1, ttl=TTL)
@@ -240,6 +250,7 @@ async def test_retry_keeps_approvals_until_the_approval_time_is_over(env: Stores
 
     assert (late.state, late.approved_by) == (State.AWAITING, frozenset())
     assert late.expires_at == env.clock() + TTL
+    assert (await env.store.get(other.id)).approved_by == {ADA.id}
     assert await env.record.verify() == []
 
 
