@@ -22,6 +22,7 @@ from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import JobFingerprint, Outcome, Request, State
 from bot.cancellation.policy import Policy, may_approve_once
 from bot.storage.job_store import change
+from bot.storage.request_store import add_request
 from bot.storage.unit_of_work import UnitOfWork
 from tests.integration.storage.conftest import Stores
 from tests.support.clock import NOON
@@ -251,6 +252,18 @@ async def test_retry_keeps_approvals_until_the_approval_time_is_over(env: Stores
     assert (late.state, late.approved_by) == (State.AWAITING, frozenset())
     assert late.expires_at == env.clock() + TTL
     assert (await env.store.get(other.id)).approved_by == {ADA.id}
+    assert await env.record.verify() == []
+
+
+async def test_retry_of_the_bots_own_request_is_an_approval(env: Stores) -> None:
+    own = a_request(requester="", approvals_needed=1)
+    await env.store._write(lambda uow: add_request(uow, own, None))
+    await env.end_run(own, State.FAILED)
+
+    again = await env.store.retry(own.id, ADA, allow, needed_for=lambda _request: 1, ttl=TTL)
+
+    assert (again.state, again.approved_by) == (State.APPROVED, {ADA.id})
+    assert await env.events(actor=ADA.id) == ["request:retried", "request:approved"]
     assert await env.record.verify() == []
 
 
