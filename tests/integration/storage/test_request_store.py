@@ -262,7 +262,7 @@ async def test_retry_of_the_bots_own_request_is_an_approval(env: Stores) -> None
 
     again = await env.store.retry(own.id, ADA, allow, needed_for=lambda _request: 1, ttl=TTL)
 
-    assert (again.state, again.approved_by) == (State.APPROVED, {ADA.id})
+    assert (again.state, again.approved_by) == (State.APPROVED, frozenset({ADA.id}))
     assert await env.events(actor=ADA.id) == ["request:retried", "request:approved"]
     assert await env.record.verify() == []
 

@@ -233,6 +233,13 @@ async def test_edited_row_disagrees_with_its_events(env: Stores, column: str) ->
 
 
 @pytest.mark.usefixtures("history")
+async def test_number_of_approvals_that_no_later_event_has_is_compared(env: Stores) -> None:
+    found = await attack(env, "UPDATE requests SET approvals_needed = 0 WHERE id = 'last'")
+
+    assert found == ["the row of request last disagrees with its events (approvals_needed)"]
+
+
+@pytest.mark.usefixtures("history")
 @pytest.mark.parametrize(
     "change",
     [
