@@ -20,6 +20,8 @@ NOT_RUNNING = "The bot is starting, or stopping."
 
 Object: TypeAlias = dict[str, Any]
 
+#: The ids of workspaces, which are compared; each may be missing.
+TEAMS: Final = ("user.team_id", "team.id", "enterprise.id", "team_id", "enterprise_id")
 #: The fields without which a payload of a type is useless, within the first item of a list.
 COMMAND: Final = ("command", "user_id")
 VIEW: Final = ("user.id", "view.id", "view.type", "view.callback_id")
@@ -122,12 +124,17 @@ def _validate(value: Mapping[str, Any], name: str, required: tuple[str, ...]) ->
         json.dumps(value, ensure_ascii=False).encode()
     except (UnicodeEncodeError, RecursionError):
         raise InvalidPayload(f"The {name} has unpaired surrogates.") from None
-    for path in required:
-        found: object = value
-        for key in path.split("."):
-            part = found[0] if isinstance(found, list) and found else found
-            found = part.get(key) if isinstance(part, dict) else None
-        if not (found and isinstance(found, str)):
-            raise InvalidPayload(f"The {name} has a missing or invalid {path}.")
+    wrong = [path for path in required if not _at(value, path)]
+    wrong += [path for path in (*required, *TEAMS) if not isinstance(_at(value, path), str | None)]
+    if wrong:
+        raise InvalidPayload(f"The {name} has a missing or invalid {wrong[0]}.")
     if not isinstance(value.get("event", {}), dict):  # as Bolt requires of every payload
         raise InvalidPayload(f"The {name} has a missing or invalid event.")
+
+
+def _at(value: object, path: str) -> object:
+    """Return the value at a path; None where there is none."""
+    for key in path.split("."):
+        part = value[0] if isinstance(value, list) and value else value
+        value = part.get(key) if isinstance(part, dict) else None
+    return value

@@ -52,6 +52,7 @@ def click(**changed: Any) -> dict[str, Any]:
         (click(actions=[]), "actions.action_id"),
         (click(user={"id": ""}), "user.id"),
         (click(user=None), "user.id"),
+        (click(user=USER | {"team_id": ["T1"]}), "user.team_id"),
     ],
 )
 def test_malformed_interaction_is_reported_with_its_field(
