@@ -236,7 +236,6 @@ async def test_all_problems_are_reported_without_a_secret(env: DoctorEnvironment
 @pytest.mark.parametrize(
     ("kind", "path", "check"),
     [
-        (Kind.HTML, "/groups/", "atlas"),
         (Kind.CUT_BODY, "/backup/", "atlas_restore_jobs"),
         (Kind.ODD_CHALLENGE, "/groups/", "atlas"),
     ],

@@ -1,8 +1,6 @@
 """A steady stream of commands through the fake Slack, and the ack of each."""
 
 import asyncio
-import time
-from bisect import bisect
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,13 +10,9 @@ from bot.sandbox.slack import Ack, FakeSlackServer
 
 @dataclass(slots=True)
 class Stream:
-    """The commands: the time of sending (monotonic) and the ack of each."""
+    """The ack of each command."""
 
-    commands: list[tuple[float, Ack]] = field(default_factory=list)
-
-    @property
-    def acks(self) -> list[Ack]:
-        return [ack for _, ack in self.commands]
+    acks: list[Ack] = field(default_factory=list)
 
     @property
     def unanswered(self) -> int:
@@ -30,16 +24,6 @@ class Stream:
         """The longest time from a command to its ack, in seconds."""
         return max((ack.seconds for ack in self.acks if ack.ok), default=0.0)
 
-    @property
-    def overtaken(self) -> int:
-        """The most commands that were sent while one waited for its ack.
-
-        The sender shares the event loop: on a busy machine it slows down as the acks do.
-        """
-        sent_at = sorted(sent for sent, _ in self.commands)
-        waits = ((sent, sent + ack.seconds) for sent, ack in self.commands if ack.ok)
-        return max((bisect(sent_at, end) - bisect(sent_at, sent) for sent, end in waits), default=0)
-
 
 @asynccontextmanager
 async def streaming(
@@ -49,8 +33,7 @@ async def streaming(
     stream, typed = Stream(), set[asyncio.Task[None]]()
 
     async def types() -> None:
-        sent = time.monotonic()
-        stream.commands.append((sent, await slack.people.types("rina", "#ops", line)))
+        stream.acks.append(await slack.people.types("rina", "#ops", line))
 
     async def go_on() -> None:
         while True:

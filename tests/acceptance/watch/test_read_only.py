@@ -2,10 +2,8 @@
 
 from bot.sandbox.atlas import PROJECT_ID, PUBLIC_KEY
 from bot.sandbox.atlas.auth.credentials import Role
-from tests.acceptance.environment import environment
 from tests.acceptance.watch.environment import WatchEnvironment, buttons
 from tests.support.polling import wait_until
-from tests.support.process import run_command
 
 ROOT = "/api/atlas/v2"
 ONLY_WATCHES = "The bot only watches this project and cancels nothing"
@@ -56,13 +54,3 @@ async def test_key_without_a_role_to_cancel_gets_a_dialog_without_submit(
 
     assert "no role that may cancel" in str(view["blocks"])
     assert not view.get("submit")
-
-
-async def test_command_line_refuses_to_cancel_in_a_read_only_project(env: WatchEnvironment) -> None:
-    cluster, job_id = env.new_job()
-    environ = environment(env.slack, env.atlas, env.folder) | {"BOT_READ_ONLY": "true"}
-    ran = await run_command("cancel", cluster, job_id, "--reason", "test", "--yes", **environ)
-
-    assert ran.code == 2
-    assert ran.err.startswith(ONLY_WATCHES)
-    assert env.atlas.deletes(job_id) == []

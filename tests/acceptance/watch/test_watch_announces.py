@@ -34,23 +34,6 @@ async def test_first_start_announces_cancellable_jobs_only(env: WatchEnvironment
     assert {len(messages) for messages in env.announcements().values()} == {1}
 
 
-async def test_watch_without_a_channel_makes_no_calls(env: WatchEnvironment) -> None:
-    await env.start_bot(BOT_WATCH_CHANNEL="")
-    await wait_until(lambda: env.atlas.calls)
-
-    assert env.cluster_reads() == []
-
-
-async def test_announcement_shows_the_details_of_the_job(env: WatchEnvironment) -> None:
-    await env.start_bot()
-    message = await env.wait_for_announcement(env.new_job_id("prod-us", live=True), "link_live")
-    text = env.slack.state.text_of(message)
-
-    for part in ("prod-us", "shop-prod", "Snapshot", "First seen", "live since"):
-        assert part in text
-    assert buttons(message) == ["Cancel this download"]
-
-
 async def test_event_leads_to_the_announcement_long_before_the_poll(env: WatchEnvironment) -> None:
     bot = await env.start_bot(BOT_WATCH_INTERVAL="600", BOT_EVENTS_INTERVAL="1")
     await env.slack.until(lambda: len(env.announcements()) >= len(LIVE_AT_FIRST), TIMEOUT)

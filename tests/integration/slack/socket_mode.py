@@ -13,7 +13,6 @@ from slack_bolt.response import BoltResponse
 from bot.sandbox.slack import FakeSlackServer
 from bot.slack.client import SlackClient, new_session
 from bot.slack.receivers.socket_mode import SocketModeReceiver
-from bot.tasks import cancel_and_wait, repeat
 from bot.timings import DEFAULT_TIMINGS
 from tests.support.polling import wait_until
 from tests.support.timings import LONG_TIMEOUT_SLACK
@@ -56,31 +55,18 @@ async def taking(
     app: Greeter | None = None,
     *,
     stagger: float = 0.0,
-    held: dict[int, int] | None = None,
 ) -> AsyncIterator[SocketModeReceiver]:
-    """Start a receiver, as of a process of its own, and wait for all its connections.
-
-    `held`: in place of the database, the number of connections of each receiver.
-    """
-    shared: dict[int, int] = {} if held is None else held
+    """Start a receiver, as of a process of its own, and wait for all its connections."""
     async with new_session() as session:
         client = SlackClient(slack.bot_token, slack.api_url, session)
         timings = replace(SHORT_PAUSES, connection_stagger=stagger)
         receiver = SocketModeReceiver(slack.app_token, client, timings)
-
-        async def report(own: int) -> int:
-            shared[id(receiver)] = own
-            return sum(shared.values()) - own
-
-        sharing = asyncio.create_task(repeat(lambda: receiver.share(report), 0.02, "not shared"))
         receiver.start((app or Greeter()).async_dispatch)
         try:
             await wait_until(lambda: receiver.live == (1 if stagger else 2))
             yield receiver
         finally:
             await receiver.stop(1)
-            await report(0)
-            await cancel_and_wait(sharing)
 
 
 async def until_ready(receiver: SocketModeReceiver) -> None:

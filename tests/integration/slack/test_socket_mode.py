@@ -3,7 +3,6 @@
 import asyncio
 import time
 from contextlib import AsyncExitStack
-from functools import partial
 
 import pytest
 from aiohttp import ClientSession, ClientTimeout, web
@@ -26,14 +25,10 @@ from tests.integration.slack.socket_mode import (
 )
 from tests.support.polling import wait_until
 from tests.support.socket_mode_client import Wire
-from tests.support.stream import Stream, streaming
+from tests.support.stream import streaming
 
 #: Limit of an ack here, far below Slack's three seconds, on a busy machine.
 SOON = 2.5
-
-#: Commands that may be sent while one waits for its ack: for a tenth of a second at this pace.
-EVERY = 0.005
-OVERTAKEN = 20
 
 
 async def test_stopped_receiver_reports_a_problem_and_has_no_connection() -> None:
@@ -218,26 +213,6 @@ async def test_stop_waits_no_longer_than_its_timeout() -> None:
             await receiver.stop(0.1)
 
         assert (await typing).error == "operation_timeout"
-
-
-def _has_acks(stream: Stream, count: int) -> bool:
-    return len(stream.acks) >= count
-
-
-async def test_rolling_update_of_two_replicas_answers_every_command() -> None:
-    held: dict[int, int] = {}
-    async with slack_with() as slack, AsyncExitStack() as stack:
-        first, second = [
-            await stack.enter_async_context(taking(slack, held=held)) for _ in range(2)
-        ]
-        async with streaming(slack, every=EVERY) as stream:
-            for leaving, commands in ((first, 25), (second, 50)):
-                await wait_until(partial(_has_acks, stream, commands))
-                await leaving.stop(1)
-                await stack.enter_async_context(taking(slack, held=held))
-
-        assert stream.unanswered == 0
-        assert stream.overtaken < OVERTAKEN
 
 
 async def test_connection_outlives_the_timeout_of_api_calls() -> None:

@@ -579,23 +579,3 @@ async def test_step_that_fails_starts_the_grace_time_again(env: QuarantineEnv) -
     await pass_seconds(env, GRACE + 5)
 
     assert env.seconds_held(job_id, failed_at) >= GRACE
-
-
-async def test_next_leader_begins_a_new_grace_time(env: QuarantineEnv) -> None:
-    job_id = await quarantined(env)
-    await pass_seconds(env, GRACE - 5)
-    since = env.clock.elapsed
-    env.replicas = [Replica(env, "two")]
-    await pass_seconds(env, GRACE + 10)
-
-    assert GRACE <= env.seconds_held(job_id, since) <= GRACE + 10
-
-
-async def test_policy_that_is_switched_off_during_the_grace_time_cancels_nothing(
-    env: QuarantineEnv,
-) -> None:
-    job_id = await quarantined(env)
-    env.projects.update(PROJECT_ID, policies=Policies())
-    await pass_seconds(env, GRACE + 5)
-
-    assert await env.state(job_id) is State.OBSERVED

@@ -40,23 +40,6 @@ INPUT = {
     "element": {"type": "plain_text_input", "action_id": "why", "max_length": 3000},
 }
 
-FINE: list[tuple[Surface, list[Json]]] = [
-    ("message", []),
-    ("message", [section("x" * 3000), {"type": "divider"}]),
-    ("message", [{"type": "header", "text": plain("x" * 150)}]),
-    ("message", [{"type": "context", "elements": [plain("a")] * 10}]),
-    ("message", [actions(button(value="x" * 2000, style="danger"))]),
-    ("message", [section()] * 50),
-    ("modal", [ALERT, INPUT, section(accessory=select(options=[option("a")]))]),
-    ("modal", [section()] * 100),
-    ("modal", [{"type": "section", "fields": [plain("x" * 2000)] * 10}]),
-]
-
-
-@pytest.mark.parametrize(("surface", "blocks"), FINE)
-def test_valid_blocks_are_accepted(surface: Surface, blocks: list[Json]) -> None:
-    assert problems(blocks, surface) == []
-
 
 def less_than(characters: int) -> str:
     return f"must be less than {characters} characters"

@@ -27,18 +27,6 @@ def modal(**more: object) -> Json:
     return {"type": "modal", "title": plain("Title"), "blocks": [SECTION], **more}
 
 
-def test_view_within_all_limits_is_accepted() -> None:
-    view = modal(
-        title=plain("x" * 24),
-        submit=plain("x" * 24),
-        private_metadata="x" * 3000,
-        callback_id="x" * 255,
-        blocks=[INPUT],
-    )
-
-    assert checked_view(view) is view
-
-
 @pytest.mark.parametrize(
     ("view", "what", "where"),
     [

@@ -31,11 +31,6 @@ def waits(limits: RateLimits, count: int, channel: str = "C0OPS") -> list[float]
     return [round(limits.take_turn(POST, message), 3) for _ in range(count)]
 
 
-def test_one_message_a_second_after_a_burst(limits: RateLimits) -> None:
-    assert waits(limits, BURST) == [0.0] * BURST
-    assert waits(limits, 3) == [1.0, 2.0, 3.0]
-
-
 def test_replica_that_leads_now_begins_with_one_message(clock: FakeClock) -> None:
     """The one before may have sent a burst."""
     assert waits(RateLimits(DEFAULT_TIMINGS, clock.monotonic), 3) == [0.0, 1.0, 2.0]
@@ -52,11 +47,3 @@ def test_burst_is_available_again_after_a_pause(limits: RateLimits, clock: FakeC
     clock.advance(BURST + 3)
 
     assert waits(limits, BURST) == [0.0] * BURST
-
-
-def test_blocked_channel_is_free_after_the_time(limits: RateLimits, clock: FakeClock) -> None:
-    limits.block("C0OPS", 30)
-    clock.advance(10)
-    assert waits(limits, 1) == [20.0]
-    clock.advance(20)
-    assert waits(limits, 1) == [0.0]

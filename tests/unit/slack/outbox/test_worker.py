@@ -339,14 +339,6 @@ async def test_edit_whose_metadata_is_refused_removes_those_of_the_earlier_state
     assert worker.sent == [3]
 
 
-async def test_announcement_with_refused_blocks_is_posted_as_text(worker: Worker) -> None:
-    await worker.deliver(samples.announcement(), answers=["invalid_blocks_format"])
-
-    text = worker.posted[1]["text"]
-    assert f"/cancel-restore {PROJECT_ID} {CLUSTER} {JOB_ID}" in text
-    assert len(worker.store.sent) == 1
-
-
 async def test_refused_metadata_is_left_out_and_the_buttons_stay(worker: Worker) -> None:
     await worker.deliver(a_card(), answers=["metadata_too_large"])
 
@@ -442,14 +434,6 @@ async def test_attempted_copy_of_a_decided_request_is_sent_as_it_is_now(worker: 
     (call,) = worker.posted
     assert "cancel_restore_approve" not in str(call["blocks"])
     assert len(worker.store.sent) == 1
-
-
-async def test_edit_of_a_copy_updates_it_in_place(worker: Worker) -> None:
-    await worker.deliver(a_copy_edit(5, state=State.DENIED))
-
-    (call,) = worker.updated
-    assert (call["channel"], call["ts"]) == ("D0ADA", "2.1")
-    assert "cancel_restore_approve" not in str(call["blocks"])
 
 
 @pytest.mark.parametrize("code", ["cannot_dm_bot", "user_disabled", "channel_not_found"])
