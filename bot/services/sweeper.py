@@ -8,6 +8,7 @@ import structlog
 
 from bot.atlas import JobRef
 from bot.cancellation.errors import RightsNotChecked
+from bot.cancellation.events import EventName
 from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import NO_ONE, People, Person
@@ -18,6 +19,7 @@ from bot.cancellation.posts import (
     Post,
     PostKind,
     RequestPost,
+    StarterPost,
     can_reach_approvers,
     due_notice,
     people_to_notify,
@@ -33,6 +35,8 @@ from bot.tasks import log_errors
 
 #: Reads named people and members of groups from Slack; raises `RightsNotChecked`.
 FindPeople = Callable[[People], Awaitable[Sequence[Person]]]
+#: Enqueues a message about a job for approvers; returns whether there was one to enqueue.
+SendAbout = Callable[[Job, Sequence[Person]], Awaitable[bool]]
 #: How long a notice waits for Slack's answer; after that only the thread mentions the approvers.
 PEOPLE_TIMEOUT = timedelta(seconds=30)
 #: The policy of a request whose project is not in the settings any more.
@@ -105,17 +109,23 @@ class Notifier:
         """Send approvers what no channel takes, if no person waits for it."""
         match post:
             case Announcement(recipient=None, job=job):
-                await self._announce(job)
+                await self._send_about(job, self.store.announce, "announcement")
+            case (
+                StarterPost(kind=PostKind.ALARM, recipient=None, job=Job() as job)
+                | RequestPost(event=EventName.DOWNLOAD_DISOWNED, job=Job() as job)
+            ):
+                await self._send_about(job, self.store.raise_alarm, "alarm")
             case RequestPost(kind=PostKind.CARD, request=request) if (
                 request.by_bot or not request.channel
             ):
                 await self.copy_card(request)
 
-    async def _announce(self, job: Job) -> None:
+    async def _send_about(self, job: Job, send: SendAbout, kind: str) -> None:
         policy = self.projects.policy_or_none(job.ref)
         people = await self._approvers(policy) if policy else ()
-        if await self.store.announce(job, people):
-            log.warning("announcement sent to approvers", job=job.ref.job_id, people=len(people))
+        if await send(job, people):
+            about = {"kind": kind, "job": job.ref.job_id}
+            log.warning("message sent to approvers", **about, people=len(people))
             self.on_change()
 
     async def copy_card(self, request: Request) -> None:

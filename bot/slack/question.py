@@ -9,6 +9,7 @@ import structlog
 from bot.atlas import JobRef
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.job import Job, StarterAnswer
+from bot.cancellation.lifecycle import State
 from bot.cancellation.policy import Policy
 from bot.slack import blockkit, ids, job_lines, mrkdwn
 from bot.slack.announcement import HEADLINES, notification
@@ -41,9 +42,10 @@ DISOWNED = (
 )
 CANCELS = "The bot asks Atlas to cancel the download at once. "
 ALARMS = "The approvers get an alarm: another person may be using your Atlas account. "
+IS_CANCELLED = "The bot asks Atlas to cancel the download now."
 ALARM = (
     ":rotating_light: {who} says that it was not they who started this download; Atlas names their "
-    "account. Another person may be using it.\nMay cancel it: {approvers}."
+    "account. Another person may be using it.\n{call}: {approvers}."
 )
 
 
@@ -99,7 +101,7 @@ def message(
         f"*Job id* {mrkdwn.code(job.ref.job_id)}",
     ]
     buttons = _buttons(job, cancels=cancels) if is_asked else []
-    if job.answer is StarterAnswer.NOT_MINE and not (is_over or why_read_only):
+    if job.answer is StarterAnswer.NOT_MINE and _needs_a_person(job, why_read_only):
         buttons = [job_lines.open_button(job.ref)]
     return {
         "text": notification(headline, job, project_name, now),
@@ -116,10 +118,21 @@ def _answered(job: Job, policy: Policy) -> list[str]:
             return [CLAIMED]
         case StarterAnswer.NOT_MINE:
             whom = "your security team"
+            if _is_being_cancelled(job):
+                return [f"{DISOWNED.format(whom=whom)} {IS_CANCELLED}"]
             if not job.state.is_over:
                 whom += f", and {mrkdwn.one_of(policy.approvers)}, who may cancel the download"
             return [DISOWNED.format(whom=whom)]
     return []
+
+
+def _is_being_cancelled(job: Job) -> bool:
+    is_running = job.request and job.request.state in (State.APPROVED, State.CANCELLING)
+    return bool(is_running) and not job.state.is_over
+
+
+def _needs_a_person(job: Job, why_read_only: str) -> bool:
+    return not (job.state.is_over or why_read_only or _is_being_cancelled(job))
 
 
 def _buttons(job: Job, *, cancels: bool) -> list[Block]:
@@ -135,8 +148,9 @@ def _buttons(job: Job, *, cancels: bool) -> list[Block]:
 def alarm(job: Job, policy: Policy, *, why_read_only: str = "") -> dict[str, Any]:
     """Build the reply in the announcement's thread that mentions the approvers."""
     approvers = mrkdwn.people(policy.approvers)
-    text = ALARM.format(who=mrkdwn.person(job.asked), approvers=approvers)
+    call = f"{IS_CANCELLED} To know" if _is_being_cancelled(job) else "May cancel it"
+    text = ALARM.format(who=mrkdwn.person(job.asked), call=call, approvers=approvers)
     built = blockkit.message(text)
-    if not (job.state.is_over or why_read_only):
+    if _needs_a_person(job, why_read_only):
         built["blocks"].append(blockkit.actions(job_lines.open_button(job.ref)))
     return built

@@ -1,6 +1,6 @@
 """Direct messages: notices to approvers, and the question to a starter."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -11,10 +11,10 @@ from bot.cancellation.events import EventName
 from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import Person
-from bot.cancellation.posts import Notice, PostKind
+from bot.cancellation.posts import ANNOUNCEMENTS, Notice, PostKind
 from bot.storage import queries
 from bot.storage.job_store import to_job
-from bot.storage.posts import announcements, new_announcement, new_job_post
+from bot.storage.posts import new_alarm, new_announcement, new_job_post, posts_about
 from bot.storage.tables import JOB_IS_OPEN, NOTICE_PLANNED, jobs, posts, requests
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
@@ -94,13 +94,13 @@ class NoticeStore(Store):
     @writes
     def announce(self, uow: UnitOfWork, job: Job, people: Sequence[Person]) -> bool:
         """Enqueue the announcement of a watched job for each of `people` who was not sent it."""
-        of_job = select(jobs).where(queries.is_job(jobs, job.ref))
-        row = uow.execute(of_job.with_for_update()).one()
-        have = {post.recipient for post in uow.execute(announcements(row.id))}
-        new = [new_announcement(uow.now, row, each.id) for each in people if each.id not in have]
-        if new:
-            uow.execute(insert(posts), new)
-        return bool(new)
+        return _send_about(uow, job, people, ANNOUNCEMENTS, new_announcement)
+
+    @writes
+    def raise_alarm(self, uow: UnitOfWork, job: Job, people: Sequence[Person]) -> bool:
+        """Enqueue the alarm for each of `people` who was not sent it, but the one who was asked."""
+        others = [person for person in people if person.id != job.asked]
+        return _send_about(uow, job, others, {PostKind.ALARM}, new_alarm)
 
     @writes
     def record_no_place(self, uow: UnitOfWork, request_id: str, because: str) -> bool:
@@ -126,6 +126,23 @@ class NoticeStore(Store):
         uow.execute(insert(posts), new_job_post(uow.now, row, PostKind.QUESTION, user))
         uow.after_commit.append(self.on_asked)
         return True
+
+
+def _send_about(
+    uow: UnitOfWork,
+    job: Job,
+    people: Sequence[Person],
+    kinds: Collection[PostKind],
+    build: Callable[[datetime, Any, str], dict[str, Any]],
+) -> bool:
+    """Enqueue a message about a watched job for each of `people` who was sent none of its kinds."""
+    of_job = select(jobs).where(queries.is_job(jobs, job.ref))
+    row = uow.execute(of_job.with_for_update()).one()
+    have = {post.recipient for post in uow.execute(posts_about(row.id, kinds))}
+    new = [build(uow.now, row, person.id) for person in people if person.id not in have]
+    if new:
+        uow.execute(insert(posts), new)
+    return bool(new)
 
 
 def requests_to_notify(now: datetime, limit: int) -> Select[Any]:

@@ -1,6 +1,6 @@
 """The rows of new messages, and the changes that each message is to show."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,7 +23,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from bot.cancellation.events import EventName
 from bot.cancellation.job import Job, QuarantineDecision
 from bot.cancellation.lifecycle import Card, Request, State
-from bot.cancellation.posts import ANNOUNCEMENTS, PostKind, PostState, message_id
+from bot.cancellation.posts import PostKind, PostState, message_id
 from bot.storage.queries import has_job
 from bot.storage.tables import IS_DUE, jobs, posts
 
@@ -60,10 +60,11 @@ SHOW_JOB = _SHOW.where(
     or_(_CAN_SHOW, _IS_DROPPED),
 ).values(state=case((_IS_DROPPED, DUE), else_=posts.c.state))
 
-#: Lets the announcement of the job with these attributes show how the request for it ended.
+#: Lets the announcement of the job with these attributes, and the question to its starter, show how
+#: the request for it ended.
 SHOW_END = _SHOW.where(
     posts.c.watched_job == select(jobs.c.id).where(has_job(jobs)).scalar_subquery(),
-    posts.c.kind == PostKind.ANNOUNCEMENT,
+    posts.c.kind.in_((PostKind.ANNOUNCEMENT, PostKind.QUESTION)),
     _CAN_SHOW,
 )
 
@@ -160,11 +161,6 @@ def announce_restore(execute: Execute, now: datetime, job: Any, *, is_new: bool)
         execute(SHOW_JOB, {"of": job.id, "due": now})
 
 
-def announcements(job_id: int) -> Select[Any]:
-    """Select the announcements of a watched job, whether they were delivered or not."""
-    return select(posts).where(posts.c.watched_job == job_id, posts.c.kind.in_(ANNOUNCEMENTS))
-
-
 def alarm(execute: Execute, now: datetime, job: Job, own: Request | None) -> None:
     """Tell the approvers that the starter disowns a job, in the thread of its announcement.
 
@@ -176,7 +172,12 @@ def alarm(execute: Execute, now: datetime, job: Job, own: Request | None) -> Non
     reached = select(posts.c.recipient).distinct().where(about, posts.c.recipient != job.asked)
     recipients = [*execute(reached).scalars(), *([] if own else [None])]
     for each in recipients:
-        execute(insert(posts), new_job_post(now, row, PostKind.ALARM, each))
+        execute(insert(posts), new_alarm(now, row, each))
+
+
+def posts_about(job_id: int, kinds: Collection[PostKind]) -> Select[Any]:
+    """Select the messages of these kinds about a watched job, delivered or not."""
+    return select(posts).where(posts.c.watched_job == job_id, posts.c.kind.in_(kinds))
 
 
 def new_announcement(now: datetime, job: Any, recipient: str | None) -> dict[str, Any]:  # noqa: ANN401 - a database row
@@ -184,6 +185,10 @@ def new_announcement(now: datetime, job: Any, recipient: str | None) -> dict[str
     kind = PostKind.ANNOUNCEMENT if job.version else PostKind.RESTORE
     row = new_job_post(now, job, kind, recipient, job.version)
     return row | {"priority": ANNOUNCEMENT_PRIORITY}
+
+
+def new_alarm(now: datetime, job: Any, recipient: str | None) -> dict[str, Any]:  # noqa: ANN401 - a database row
+    return new_job_post(now, job, PostKind.ALARM, recipient)
 
 
 def new_job_post(

@@ -137,7 +137,7 @@ class MessageBuilder:
                 return _message(post, post.recipient or policy.watch_channel or "", content)
             return Message(channel=place.channel, content=content | {"thread_ts": place.ts})
         request = job.request
-        cancels = request is not None and ending_by(StarterAnswer.NOT_MINE, policy, request)
+        cancels = request and not why and ending_by(StarterAnswer.NOT_MINE, policy, request)
         content = question.message(
             job, project.name, policy, why_read_only=why, cancels=bool(cancels), now=self.clock()
         )

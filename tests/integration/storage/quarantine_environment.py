@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bot.atlas import DeliveryType, JobRef, created_at
+from bot.atlas import AtlasRejected, DeliveryType, JobRef, created_at
 from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.lifecycle import State
 from bot.cancellation.people import EVERYONE, People, Person
@@ -77,7 +77,10 @@ class CancellingAtlas(FakeAtlas):
     Attributes:
         deleted: the jobs of all DELETEs, with the monotonic time.
         late: events of the feed, with the monotonic time from which it shows them.
+        refusal: what every DELETE raises, if anything.
     """
+
+    refusal: AtlasRejected | None = None
 
     def __init__(self, clock: JumpingClock) -> None:
         super().__init__({CLUSTER: [], TEST: []})
@@ -87,6 +90,8 @@ class CancellingAtlas(FakeAtlas):
 
     async def cancel_restore_job(self, ref: JobRef) -> int:
         self.deleted.append((ref.job_id, self.clock.elapsed))
+        if self.refusal:
+            raise self.refusal
         self.change(ref.job_id, cancelled=True)
         return 204
 
@@ -271,15 +276,14 @@ class QuarantineEnv:
         while claimed := await self._outbox.claim("outbox", 50, 50, 50):
             self.posted += claimed
             for post in claimed:
-                if not isinstance(post, RequestPost):
-                    await self._outbox.mark_sent(post, CHANNEL, f"{post.id}.000100")
-                    continue
                 if self.channel_is_archived and not post.recipient:
                     await self._outbox.retry_later(post, 5, "is_archived")
-                    if post.kind is PostKind.CARD and not post.is_edit:
-                        await self.direct.copy_card(post.request)
+                    if not post.is_edit:
+                        await self.direct.send(post)
                     continue
                 await self._outbox.mark_sent(post, CHANNEL, f"{post.id}.000100")
+                if not isinstance(post, RequestPost):
+                    continue
                 self.edits += post.is_edit
                 if post.is_edit:
                     continue

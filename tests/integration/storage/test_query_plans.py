@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
-from bot.cancellation.posts import PostKind
+from bot.cancellation.posts import ANNOUNCEMENTS, PostKind
 from bot.storage import queries
 from bot.storage.event_store import next_unposted, oldest_unposted
 from bot.storage.history import NEWEST_OF_PROJECT, old_posts
@@ -15,7 +15,7 @@ from bot.storage.job_store import WITH_ID, jobs_among
 from bot.storage.lease_store import runnable_requests
 from bot.storage.notice_store import requests_to_notify
 from bot.storage.outbox_store import DUE_POSTS, LONGEST_DELAY
-from bot.storage.posts import SHOW_END, SHOW_JOB, SHOW_REQUEST, announcements
+from bot.storage.posts import SHOW_END, SHOW_JOB, SHOW_REQUEST, posts_about
 from bot.storage.request_store import COUNT_OPEN, lock_due
 from bot.storage.watch_store import (
     clusters_with_open_jobs,
@@ -50,7 +50,7 @@ QUERIES = {
     "job by its id": (WITH_ID, {"project_ids": [PROJECT_ID], "job_id": JOB_ID}),
     "history": (NEWEST_OF_PROJECT, {"project_id": PROJECT_ID, "count": 10}),
     # Watched jobs are never deleted, so no statement may read them all, not even by an index.
-    "jobs: announcements of one": (announcements(1), None),
+    "jobs: announcements of one": (posts_about(1, ANNOUNCEMENTS), None),
     "jobs: clusters with open ones": (clusters_with_open_jobs(PROJECT_ID), None),
     "jobs: downloads on record": (downloads_seen(PROJECT_ID), None),
     "jobs: disowned downloads": (downloads_disowned(PROJECT_ID), None),

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import update
 
+from bot.atlas.errors import NotCancellable
 from bot.cancellation.errors import AlreadyAnswered, AlreadyHandled, NotAsked, StarterUncertain
 from bot.cancellation.events import EventName
 from bot.cancellation.job import StarterAnswer
 from bot.cancellation.lifecycle import JobFingerprint, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import DISOWNED, Policies, Policy
-from bot.cancellation.posts import Announcement, PostKind, RequestPost
+from bot.cancellation.posts import PostKind, RequestPost, StarterPost
 from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
 from bot.cancellation.starter import LISTED_AFTER, StarterStatus
 from bot.storage.audit_log import AuditLog
@@ -175,6 +176,20 @@ async def test_disowned_download_in_quarantine_is_cancelled_at_once_and_not_coun
     assert len(env.deletes(second)) == 1
 
 
+async def test_question_shows_that_the_cancellation_of_a_disowned_download_was_refused(
+    database: Database,
+) -> None:
+    env, job_id = await asked(database)
+    env.atlas.refusal = NotCancellable(status=400, code="CANNOT_CANCEL_AUTOMATED_RESTORE")
+    await answer(env, job_id)
+    env.posted.clear()
+    await env.second()
+
+    shown = [each for each in env.posted if isinstance(each, StarterPost) and each.is_edit]
+    states = [each.job.request and each.job.request.state for each in shown]
+    assert states == [State.REFUSED]
+
+
 async def test_claimed_download_in_quarantine_waits_for_the_end_of_its_grace_time(
     database: Database,
 ) -> None:
@@ -207,19 +222,19 @@ async def test_disowned_download_is_not_cancelled_without_an_enforced_quarantine
     assert (env.deletes(job_id), alarms(env)) == ([], [place])
 
 
+@pytest.mark.parametrize("was_archived", [True, False], ids=["before", "since"])
 @pytest.mark.parametrize("policy", [ENFORCED, NO_QUARANTINE])
-async def test_approvers_whom_a_direct_message_reached_are_told_directly_that_it_is_disowned(
-    database: Database, policy: QuarantinePolicy
+async def test_approvers_are_told_directly_that_a_download_is_disowned_if_the_channel_is_archived(
+    database: Database, policy: QuarantinePolicy, *, was_archived: bool
 ) -> None:
     approvers = People(users=frozenset({ADA.id, RINA.id}))
     env = QuarantineEnv(database, policy, approvers=approvers, emails={RINA.id: DANA})
-    env.channel_is_archived = True
+    env.channel_is_archived = was_archived
     await env.start()
     job_id = await ask(env, 1)
-    for announced in [each for each in env.posted if isinstance(each, Announcement)]:
-        await env.direct.send(announced)  # as after the refusal of its channel
+    env.channel_is_archived = True
     await answer(env, job_id)
-    await env.second()
+    await pass_seconds(env, 2)
 
     told = [each.recipient for each in env.posted if each.kind is PostKind.ALARM and each.recipient]
     assert told == [ADA.id]

@@ -7,12 +7,13 @@ import pytest
 
 from bot.atlas import JobState
 from bot.cancellation.job import Job, StarterAnswer
-from bot.cancellation.lifecycle import Card
+from bot.cancellation.lifecycle import Card, State
 from bot.cancellation.people import EVERYONE
 from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import PostKind, StarterPost
+from bot.cancellation.quarantine import Mode, QuarantinePolicy
 from bot.services.projects import Project, Projects
-from bot.slack import announcement, ids
+from bot.slack import announcement, ids, question
 from bot.slack.card import views as card_views
 from bot.slack.grammar import job_value
 from bot.slack.outbox.messages import MessageBuilder, Unneeded
@@ -27,6 +28,7 @@ from tests.unit.slack.harness import BoltHarness, NewBolt
 
 VALUE = job_value(job_ref())
 (UNCERTAIN,) = [each for each in samples.STARTERS if each.starter and each.starter.others]
+CANCELLING = samples.request(requester="", state=State.CANCELLING)
 PLACE = Card(channel="D0RINA", ts="1.1")
 
 
@@ -104,10 +106,17 @@ async def test_click_that_does_not_count_changes_nothing_and_says_why(
     assert sentence in told
 
 
-def built(job: Job, kind: PostKind = PostKind.QUESTION, **changes: Any) -> dict[str, Any]:
-    policy = Policy(watch_channel="C0WATCH", approvers=EVERYONE)
+def built(
+    job: Job, kind: PostKind = PostKind.QUESTION, *, may_cancel: bool = True, **changes: Any
+) -> dict[str, Any]:
+    quarantine = QuarantinePolicy(mode=Mode.ENFORCE)
+    policy = Policy(watch_channel="C0WATCH", approvers=EVERYONE, quarantine=quarantine)
     project = Project(
-        id=PROJECT_ID, name="shop-prod", policies=Policies(policy), atlas=FakeAtlas({})
+        id=PROJECT_ID,
+        name="shop-prod",
+        policies=Policies(policy),
+        atlas=FakeAtlas({}),
+        key_may_cancel=may_cancel,
     )
     values: dict[str, Any] = {"id": 1, "client_msg_id": "x", "attempts": 1, "recipient": RINA.id}
     post = StarterPost(kind=kind, job=job, **values | changes)
@@ -126,16 +135,27 @@ def buttons(message: dict[str, Any]) -> list[str]:
         ({}, [ids.MINE, ids.NOT_MINE]),
         ({"answer": StarterAnswer.MINE}, []),
         ({"answer": StarterAnswer.NOT_MINE}, [ids.OPEN]),
+        ({"answer": StarterAnswer.NOT_MINE, "request": CANCELLING}, []),
         ({"state": JobState.EXPIRED}, []),
         ({"started_by": UNCERTAIN}, []),
         ({"answer": StarterAnswer.NOT_MINE, "state": JobState.CANCELLED}, []),
     ],
-    ids=["asked", "mine", "not mine", "ended", "uncertain", "cancelled"],
+    ids=["asked", "mine", "not mine", "being cancelled", "ended", "uncertain", "cancelled"],
 )
 def test_buttons_of_the_question(changes: dict[str, Any], expected: list[str]) -> None:
     message = built(samples.watched_job(asked=RINA.id, **changes), place=PLACE)
 
     assert (buttons(message), message["ts"]) == (expected, PLACE.ts)
+
+
+@pytest.mark.parametrize("may_cancel", [True, False])
+def test_question_promises_a_cancellation_only_where_the_bot_may_cancel(
+    *, may_cancel: bool
+) -> None:
+    held = samples.request(requester="", state=State.QUARANTINED)
+    message = built(samples.watched_job(asked=RINA.id, request=held), may_cancel=may_cancel)
+
+    assert ("asks Atlas to cancel" in str(message["blocks"])) is may_cancel
 
 
 def test_question_whose_blocks_slack_refuses_has_the_command_that_cancels() -> None:
@@ -158,6 +178,13 @@ def test_alarm_is_in_the_thread_of_the_announcement_with_the_button() -> None:
 
     assert (message["channel"], message["thread_ts"]) == ("C0WATCH", "2.2")
     assert (buttons(message), "<@U0RINA>" in message["text"]) == ([ids.OPEN], True)
+
+
+def test_alarm_about_a_download_that_is_being_cancelled_says_so_and_has_no_button() -> None:
+    job = samples.watched_job(asked=RINA.id, answer=StarterAnswer.NOT_MINE, request=CANCELLING)
+    message = built(job, PostKind.ALARM, recipient=ADA.id)
+
+    assert (buttons(message), question.IS_CANCELLED in message["text"]) == ([], True)
 
 
 @pytest.mark.parametrize("answer", StarterAnswer)
