@@ -16,6 +16,8 @@ INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2069\ufeff]"
 )
 
+#: What Slack formats: a mark at the beginning of a word, and the name of an emoji.
+FORMATTED = re.compile(r"(?<![^\W_])[*_~`](?=\S)|(?<!\d):[\w+'-]+:")
 MAX_PEOPLE = 30  #: groups and users of the settings that one sentence names
 SHOWN_TO_THE_SECOND = timedelta(minutes=10)  #: shorter spans of time
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -95,7 +97,15 @@ def one_line(text: str, limit: int = 200) -> str:
 
 def note(text: str) -> list[str]:
     """Return the line with the note of a policy, or nothing without one."""
-    return [f":information_source: *Note* {one_line(text, 1000)}"] if text else []
+    return [f":information_source: *Note* {as_typed(one_line(text, 1000))}"] if text else []
+
+
+def as_typed(escaped: str) -> str:
+    """Format a line as code if Slack would show it otherwise than a person typed it."""
+    if not FORMATTED.search(escaped):
+        return escaped
+    inside = escaped.replace("`", "'")
+    return f"`{inside}`"
 
 
 def code(text: str) -> str:
@@ -107,7 +117,7 @@ def quote(text: str, limit: int = 1500) -> str:
     """Quote untrusted text; every line is marked as part of the quotation."""
     # Without repeated line breaks, so that the quote marks cannot exceed the limit.
     lines = escape(re.sub(r"\n{2,}", "\n", text.strip()), limit).split("\n")
-    return "\n".join(f">{line}" for line in lines)
+    return "\n".join(f">{as_typed(line)}" for line in lines)
 
 
 def date(moment: datetime, *, seconds: bool = False) -> str:

@@ -45,6 +45,22 @@ def test_quotation_of_many_line_breaks_stays_within_the_limit() -> None:
     assert len(mrkdwn.quote("a\n" * 5000)) < 3000
 
 
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("*Call* security", "`*Call* security`"),
+        ("(_now_)", "`(_now_)`"),
+        ("~old~ ", "`~old~`"),
+        ("a `b` c", "`a 'b' c`"),
+        ("page :fire: them", "`page :fire: them`"),
+        *((each, each) for each in ("2 * 3", "db_prod_1", "12:30:45", "https://wiki/a_b")),
+    ],
+)
+def test_what_people_typed_is_not_formatted(typed: str, shown: str) -> None:
+    assert mrkdwn.note(typed) == [f":information_source: *Note* {shown}"]
+    assert mrkdwn.quote(typed) == f">{shown}"
+
+
 @pytest.mark.parametrize("hidden", ["\u202e", "\u2066", "\u200b", "\x00", "\x1b", "\ufeff"])
 def test_invisible_characters_are_removed(hidden: str) -> None:
     assert mrkdwn.escape(f"a{hidden}b") == "ab"
