@@ -6,10 +6,12 @@ import psycopg
 import pytest
 
 from bot.cancellation.errors import NotRecorded
+from bot.cancellation.posts import Announcement
+from bot.storage.outbox_store import OutboxStore
 from bot.storage.replicas import LeaderLease
 from bot.storage.watch_store import WatchStore
 from tests.integration.storage.conftest import Stores
-from tests.support.domain import PROJECT_ID
+from tests.support.domain import PROJECT_ID, a_job
 from tests.support.polling import wait_until
 
 SECONDS = 10.0
@@ -82,3 +84,29 @@ async def test_takeover_waits_for_a_commit_that_the_lease_allowed(
         assert not taking.done()
     await wait_until(taking.done)
     assert await taking
+
+
+async def test_replica_that_knows_no_leader_works_beside_the_leader_and_repeats_nothing(
+    env: Stores,
+) -> None:
+    """That is one of the edition before, during an upgrade."""
+    lease = a_lease(env, "new")
+    await lease.acquire()
+    new = WatchStore(env.database, env.clock, "new", fence=lease.check_held)
+    old = WatchStore(env.database, env.clock, "old")
+    for watch in (new, old):
+        await watch.record_watch(PROJECT_ID)
+        await watch.record_clusters(PROJECT_ID, ["prod-eu"])
+        await watch.record_jobs(PROJECT_ID, "prod-eu", [])
+    reads = [watch.record_jobs(PROJECT_ID, "prod-eu", [a_job()]) for watch in (new, old)]
+    await asyncio.gather(*reads)
+    outboxes = [
+        OutboxStore(env.database, env.clock, fence=lease.check_held),
+        OutboxStore(env.database, env.clock),
+    ]
+    names = ("new", "old")
+    claimed = await asyncio.gather(
+        *(outbox.claim(name, 8, 8) for outbox, name in zip(outboxes, names, strict=True))
+    )
+
+    assert [type(post) for posts in claimed for post in posts] == [Announcement]

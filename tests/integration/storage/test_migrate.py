@@ -21,6 +21,7 @@ from bot.cancellation.job import USUAL_WAIT, LinkPhase
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.policy import ClusterPolicy, Policies, Policy
+from bot.cancellation.quarantine import Mode, QuarantinePolicy, WatchedCluster
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from bot.startup_checks import StartError, migrate
 from bot.storage import migrate as schema
@@ -38,11 +39,13 @@ from bot.storage.migrate import (
 from bot.storage.migrate import VERSIONS as VERSION_TABLE
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.posts import COPY_DELAY
+from bot.storage.quarantine_store import QuarantineStore
 from bot.storage.request_store import RequestStore
 from bot.storage.tables import metadata, milliseconds
+from bot.storage.watch_store import WatchStore
 from tests.integration.conftest import locked
 from tests.support.clock import NOON, FakeClock
-from tests.support.domain import ADA, PROJECT_ID, RINA, a_request, job_ref, keep_all
+from tests.support.domain import ADA, PROJECT_ID, RINA, a_job, a_request, job_ref, keep_all
 from tests.support.timings import DATABASE_TIMEOUT
 
 SCHEMA = Path(__file__).parent / "schema"
@@ -221,6 +224,24 @@ async def test_request_of_the_first_version_is_judged_by_the_entry_of_its_cluste
 
     assert (judged.state, judged.approvals_needed) == (State.AWAITING, 2)
     assert (await requests.get("old")).state is State.OVER
+
+
+async def test_download_that_the_first_version_cancelled_itself_counts_in_the_limit(
+    empty: Database, empty_url: str
+) -> None:
+    await empty.write(create_first_version)
+    await insert(empty, "requests", {**FIRST_REQUEST, "requester": "", "state": "cancelled"})
+    await ensure_current(empty_url)
+    policy, clock = QuarantinePolicy(mode=Mode.ENFORCE, limit=1), FakeClock(NOON)
+    at = WatchedCluster(project="shop-prod", channel="C0WATCH", policy=policy)
+    watch = WatchStore(empty, clock, "new", QuarantineStore(empty, clock, lambda *_place: at))
+    await watch.record_watch(PROJECT_ID)
+    await watch.record_clusters(PROJECT_ID, ["prod-eu"])
+    for jobs in ([], [a_job()]):
+        changes = await watch.record_jobs(PROJECT_ID, "prod-eu", jobs)
+
+    (job,) = (await JobStore(empty, clock).get([each.ref for each in changes])).values()
+    assert job.beyond_limit
 
 
 async def test_jobs_of_the_first_version_keep_their_state_starter_and_clock(
