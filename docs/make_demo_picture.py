@@ -82,6 +82,8 @@ async def cancel_download(page: Page, at: str) -> None:
     await page.locator("#modal [data-key=submit]").wait_for()
     await page.keyboard.type("Started on the wrong cluster")
     await page.locator(".clock", has_text=at).wait_for()
+    started = page.locator("#channel .message", has_text="Started")
+    await started.filter(has_not_text=re.compile("probably|not known")).wait_for()
     await page.locator("#modal [data-key=submit]").click()
     await page.locator(".clock", has_text="before the link").wait_for()
     await page.locator("#channel [data-action=cancel_restore_open]").wait_for(state="detached")
