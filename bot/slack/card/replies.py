@@ -147,7 +147,7 @@ def _approved(post: RequestPost) -> str:
 def _quarantined_again(post: RequestPost) -> str:
     why = "The request that took the place of the quarantine ended without a cancellation."
     if post.request.voided:
-        why = "The cancellation was stopped: who clicked *Cancel it now* may not any more."
+        why = "The cancellation was stopped: who clicked *Cancel it now* has lost that right."
     return f":warning: {why} {{again}}\n*Keep it* and *Cancel it now* are on the card."
 
 
