@@ -16,6 +16,7 @@ from tests.integration.storage.conftest import Stores
 from tests.support.clock import NOON
 from tests.support.domain import (
     ADA,
+    PROJECT_ID,
     RINA,
     a_job,
     a_request,
@@ -52,6 +53,14 @@ async def test_link_is_expected_at_the_median_of_five_observed_ones(env: Stores)
 
     assert before.expected_at == NOON + USUAL_WAIT
     assert (await env.jobs.get([REF]))[REF].expected_at == NOON + timedelta(seconds=110)
+
+
+async def test_job_is_found_by_its_id_in_the_given_projects_alone(env: Stores) -> None:
+    for ref in (REF, job_ref()):
+        await env.jobs.record(ref)
+
+    assert await env.jobs.with_id(REF.job_id, [PROJECT_ID]) == [REF]
+    assert await env.jobs.with_id(REF.job_id, ["f" * 24]) == []
 
 
 async def test_card_with_a_decision_is_edited_before_one_whose_job_alone_changed(
