@@ -24,9 +24,8 @@ Order = Literal["start first", "stop first"]
 REAL_TIMINGS = replace(Timings(), message_interval=0.05, edit_window=1.0)
 SHORT_TIMINGS = replace(SHORT_PROCESS_TIMINGS, message_interval=0.05, edit_window=1.0)
 
-#: Commands in a second, the number of people who type them in turn, and commands at least.
+#: Commands in a second, each of another person, and commands at least.
 RATE = 4.0
-PEOPLE = 10
 MIN_COMMANDS = 16
 #: Seconds of steady load before each update.
 PAUSE = 1.0
@@ -70,7 +69,7 @@ async def ask_until(env: ProcessEnvironment, enough: asyncio.Event) -> None:
         for number in count():
             if enough.is_set():
                 break
-            asking.create_task(ask(env, env.person(number % PEOPLE)))
+            asking.create_task(ask(env, env.person(number)))
             await asyncio.sleep(1 / RATE)
 
 
