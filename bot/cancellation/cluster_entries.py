@@ -6,13 +6,15 @@ from bot.cancellation.policy import ClusterPolicy, Policies, matches
 
 
 def hidden_entries(policies: Policies) -> tuple[ClusterPolicy, ...]:
-    """Return the entries that never apply, since earlier ones have the same names."""
+    """Return the entries that never apply."""
+    entries = policies.clusters
+    return tuple(each for place, each in enumerate(entries) if is_hidden(entries, place))
 
-    def is_hidden(position: int, entry: ClusterPolicy) -> bool:
-        earlier = [name for each in policies.clusters[:position] for name in each.names]
-        return all(any(covers(each, name) for each in earlier) for name in entry.names)
 
-    return tuple(each for place, each in enumerate(policies.clusters) if is_hidden(place, each))
+def is_hidden(entries: Sequence[ClusterPolicy], place: int) -> bool:
+    """Whether an entry never applies, since earlier ones have the same names."""
+    earlier = [name for each in entries[:place] for name in each.names]
+    return all(any(covers(each, name) for each in earlier) for name in entries[place].names)
 
 
 def covers(pattern: str, other: str) -> bool:

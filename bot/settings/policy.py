@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, InstanceOf
 from pydantic import PlainValidator as Parser
 
 from bot.atlas import Credentials
+from bot.cancellation.cluster_entries import is_hidden
 from bot.cancellation.people import EVERYONE, NO_ONE, People
 from bot.cancellation.policy import REMIND_AFTER, Policies, Policy, check_enough_approvers
 from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
@@ -182,10 +183,11 @@ class PolicyHolder(Model):
 
     @property
     def parts(self) -> Iterator[tuple[str, Policy]]:
-        """Its policy and those of its clusters, each with the name in sentences."""
+        """Its policy and those of clusters that can apply, each with the name in sentences."""
         yield self.label, self.policies.default
-        for each in self.policies.clusters:
-            yield f"{self.label} (clusters {', '.join(each.names)})", each.policy
+        for place, each in enumerate(self.policies.clusters):
+            if not is_hidden(self.policies.clusters, place):
+                yield f"{self.label} (clusters {', '.join(each.names)})", each.policy
 
     @property
     def identity(self) -> str:

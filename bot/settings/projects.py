@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, ValidatorFunctionWrapHandler, field_validator
 
 from bot.atlas import Credentials
+from bot.cancellation.cluster_entries import is_hidden
 from bot.cancellation.policy import ClusterPolicy, Policies
 from bot.settings import parsers
 from bot.settings.credentials import DEFAULT_VARIABLES, Label, read_credentials
@@ -253,10 +254,10 @@ def _read_clusters(
         entry = read(ClusterEntry, keys, own.problems, own.label)
         own.require("names")
         policy = entry.over(project)
-        if check_policy and not own.problems:
+        clusters.append(ClusterPolicy(entry.names, replace(policy.policy(), note=entry.note)))
+        if check_policy and not own.problems and not is_hidden(clusters, position - 1):
             own.problems.extend(policy_problems(policy, _rule_label(policy, own, table)))
         table.problems.extend(own.problems)
-        clusters.append(ClusterPolicy(entry.names, replace(policy.policy(), note=entry.note)))
     return tuple(clusters)
 
 

@@ -269,6 +269,7 @@ def test_risk_and_hidden_entry_of_clusters_are_warned_about(tmp_path: Path) -> N
     toml = (
         f'{SHOP_TABLE}approvals = 1\napprovers = ["S1"]\nrequesters = ["S1"]\n'
         f'{CLUSTERS}names = ["test-*"]\napprovals = 0\n{CLUSTERS}names = ["test-eu"]\n'
+        'approvals = 3\napprovers = ["U1"]\n'  # judged, it could not work
     )
 
     assert warnings(load(tmp_path, toml)) == [
