@@ -21,7 +21,7 @@ WOULD_HAVE = (
     "No approver kept the download within the grace time. Nothing was sent: the bot only observes"
     " here; otherwise it would have cancelled it."
 )
-SWITCHED_OFF = "Quarantine has been switched off. Nothing was sent."
+NO_LONGER = "By its policy of today the bot does not cancel this download. Nothing was sent."
 LIMIT_REACHED = (
     "Within an hour the bot itself has cancelled as many downloads of this project as it may"
     " ({limit}). Nothing was sent: a person decides."
@@ -129,7 +129,7 @@ def ending_as_expected(policy: QuarantinePolicy, started_by: StartedBy) -> Endin
 def ending_before_delete(policy: QuarantinePolicy, started_by: StartedBy) -> Ending | None:
     """Return the end of a request whose grace time is over and that may not run, or None."""
     is_on = policy.mode is Mode.ENFORCE
-    off = None if is_on else Ending.explained(State.OBSERVED, SWITCHED_OFF)
+    off = None if is_on else Ending.explained(State.OBSERVED, NO_LONGER)
     return ending_as_expected(policy, started_by) or off
 
 
