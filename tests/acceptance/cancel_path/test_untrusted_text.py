@@ -88,8 +88,8 @@ async def test_reasons_and_names_are_escaped_everywhere(tmp_path: Path) -> None:
         assert ending.state == "cancelled"
         check(env)
         assert any("&lt;!channel&gt;" in text for call in sent(env) for text in mrkdwn(call))
-        # Each line of the reason is quoted, so that none can pass for the bot's own.
-        assert "\n>*Approved by*" in ending.card
+        # Each line of the reason is quoted and as typed, so that none can pass for the bot's own.
+        assert "\n>`*Approved by*" in ending.card
 
 
 @pytest.mark.parametrize("detail", [HOSTILE, "see https://restore-x.invalid/secret.tar.gz"])

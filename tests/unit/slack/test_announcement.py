@@ -11,8 +11,8 @@ MESSAGES = announcements()
 def test_button_is_shown_only_while_the_job_can_be_cancelled() -> None:
     with_button = {name for name, message in MESSAGES.items() if ids.OPEN in str(message["blocks"])}
 
-    open_states = ("in_progress", "link_live", "link_used")
-    assert with_button == {f"announcement_{state}" for state in open_states}
+    open_jobs = ("in_progress", "link_live", "link_used", "asked")
+    assert with_button == {f"announcement_{name}" for name in open_jobs}
 
 
 def test_value_of_the_button_is_the_argument_of_the_command() -> None:
