@@ -154,7 +154,7 @@ class AlreadyHandled(StateConflict):
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class DisownedBefore(AlreadyHandled):
-    sentence = "{asked}, whose account started this download, answered that it was not they: it is too late to keep it, and the bot cancels it."  # noqa: E501 - shown as it stands
+    sentence = "{asked}, whose account started this download, answered that it was not they: it is too late to keep it."  # noqa: E501 - shown as it stands
 
     asked: str  #: the Slack user who answered
 
@@ -164,7 +164,7 @@ class AlreadyReviewed(StateConflict):
 
 
 class RequestExpired(StateConflict):
-    sentence = "The time for this request has run out. Ask for the cancellation again."
+    sentence = "This request ended without enough approvals: the bot does not cancel the download."
 
 
 class RequestNotFound(CancellationError):

@@ -269,26 +269,35 @@ def see_card(request: Request, links: Links | None) -> str:
     return f" See {mrkdwn.link(url, 'its card')}." if url else ""
 
 
+def asked_already(request: Request, links: Links | None) -> str:
+    """Say who asked to cancel this download before, and what becomes of it (mrkdwn)."""
+    return (
+        f"{mrkdwn.asker(request)} asked to cancel this download already, "
+        f"{mrkdwn.date(request.created_at)}. {mrkdwn.request_status(request)}"
+        f"{see_card(request, links)}"
+    )
+
+
 def sentence_for(error: Exception, links: Links | None = None) -> str:
     """Return what went wrong as safe mrkdwn, with a hint about what or whom to ask next."""
     sentence = mrkdwn.escape(str(error))
     match error:
         case errors.JobAlreadyRequested(request=request):
-            sentence = (
-                f"{mrkdwn.asker(request)} asked to cancel this download already, "
-                f"{mrkdwn.date(request.created_at)}."
-            )
-            hint = f"{mrkdwn.request_status(request)}{see_card(request, links)}"
+            return asked_already(request, links)
         case errors.AlreadyReviewed(request=request) if request.reviewed_at:
             by = mrkdwn.person(request.reviewed_by)
             hint = f"That was {by}, {mrkdwn.date(request.reviewed_at)}."
         case errors.RequestExpired(request=request):
-            hint = f"It ended {mrkdwn.date(request.expires_at)}."
+            sentence = (
+                f"This request ended {mrkdwn.date(request.expires_at)} without enough approvals: "
+                "the bot does not cancel the download."
+            )
+            hint = f"{command_code(request.ref.job_id)} asks again."
         case errors.DisownedBefore(request=request, asked=asked):
             sentence = error.sentence.format(asked=mrkdwn.person(asked))
             hint = mrkdwn.request_status(request)
         case errors.StateConflict(request=request):
-            hint = mrkdwn.request_status(request)
+            return mrkdwn.request_status(request)
         case errors.ChannelNotAllowed(channels=channels):
             hint = f"It works in {mrkdwn.join(map(mrkdwn.channel, sorted(channels)))}."
         case errors.NotTheRequester(requester=requester):

@@ -12,7 +12,7 @@ import structlog
 from bot.atlas import JobRef
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError, ChannelNotAllowed
-from bot.cancellation.job import Job
+from bot.cancellation.job import TO_COME, Job
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.policy import Policy
 from bot.services.job_search import Search
@@ -238,8 +238,10 @@ class RequestParts:
         """Show the requests that the viewer may approve."""
         shown: list[Block] = []
         for each in requests[:MAX_WAITING]:
-            until = mrkdwn.date(each.expires_at)
-            asked = f"*Cancellation asked by* {mrkdwn.person(each.requester)}; decide until {until}"
+            job = self.known.get(each.ref)
+            hurry = "Decide before the link is live; the" if job and job.phase in TO_COME else "The"
+            ends = f"{hurry} request ends {mrkdwn.date(each.expires_at)}"
+            asked = f"*Cancellation asked by* {mrkdwn.person(each.requester)}. {ends}"
             text = self._about(each, "Cancel this download?", asked)
             shown += self._entry(text, each, card_views.approver_buttons(each))
         return [*shown, *_more(requests)] or [blockkit.section("Nothing.")]

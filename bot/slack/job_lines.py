@@ -24,6 +24,7 @@ NEXT_STEPS = {
     State.CHANGED: "{again} shows it as it is now, and lets you cancel it.",
     State.EXPIRED: "The download goes on. {again} asks again.",
     State.DENIED: "The download goes on. {again} asks again.",
+    State.WITHDRAWN: "The download goes on. {again} asks again.",
     State.KEPT: "{again} lets you cancel it all the same.",
     State.OBSERVED: "{again} lets you cancel it.",
 }
@@ -238,6 +239,6 @@ def _beside(span: Lead) -> str:
 def next_step(request: Request, job: Job | None) -> str:
     """Say what to do after a request that has ended; nothing once its job has ended."""
     is_over = mrkdwn.job_is_gone(request) or (job and job.phase is LinkPhase.ENDED)
-    if is_over or not (step := NEXT_STEPS.get(request.state)):
+    if is_over or mrkdwn.was_taken_over(request) or not (step := NEXT_STEPS.get(request.state)):
         return ""
     return f"*Next* {step.format(again=command_code(request.ref.job_id))}"

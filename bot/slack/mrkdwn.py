@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from bot.atlas import JobRef
 from bot.atlas.errors import JobGone
-from bot.cancellation.lifecycle import JobFingerprint, Request, State
+from bot.cancellation.lifecycle import UNDECIDED, JobFingerprint, Request, State
 from bot.cancellation.people import People, is_operator
 from bot.slack.blockkit import ELLIPSIS
 
@@ -34,7 +34,7 @@ STATE_LABELS: Mapping[State, str] = {
     State.FAILED: ":x: Not finished: check this download in Atlas",
     State.DENIED: ":no_entry_sign: Denied: the bot does not cancel this download",
     State.EXPIRED: ":alarm_clock: Not approved in time: the bot does not cancel this download",
-    State.WITHDRAWN: ":leftwards_arrow_with_hook: Withdrawn: this request has ended",
+    State.WITHDRAWN: ":leftwards_arrow_with_hook: Withdrawn: the bot does not cancel this download",
     State.QUARANTINED: ":inbox_tray: Keep or cancel this download? It is in quarantine",
     State.KEPT: ":unlock: Kept: the download goes on",
     State.OBSERVED: ":eyes: Not kept, but the bot does not cancel this download",
@@ -42,7 +42,7 @@ STATE_LABELS: Mapping[State, str] = {
 
 #: The predicate of each state, after "This request".
 STATE_PREDICATES: Mapping[State, str] = {
-    State.AWAITING: "waits for approval",
+    State.AWAITING: "waits for approval until {until}",
     State.APPROVED: "{approved}is about to be sent to Atlas",
     State.CANCELLING: "{approved}is being carried out",
     State.CANCELLED: "was carried out: Atlas confirms that the download is cancelled",
@@ -50,10 +50,10 @@ STATE_PREDICATES: Mapping[State, str] = {
     State.REFUSED: "ended, because Atlas refused to cancel the download",
     State.CHANGED: "ended, because the download had changed since it was shown",
     State.FAILED: "could not be finished",
-    State.DENIED: "was denied",
-    State.EXPIRED: "was not approved in time",
-    State.WITHDRAWN: "was withdrawn",
-    State.QUARANTINED: "waits for an approver to keep the download or cancel it",
+    State.DENIED: "was denied: the bot does not cancel the download",
+    State.EXPIRED: "was not approved in time: the bot does not cancel the download",
+    State.WITHDRAWN: "was withdrawn: the bot does not cancel the download",
+    State.QUARANTINED: "waits for an approver to keep the download or cancel it until {until}",
     State.KEPT: "ended, because the download was kept",
     State.OBSERVED: "ended: the download was not kept, but the bot does not cancel it",
 }
@@ -61,6 +61,9 @@ STATE_PREDICATES: Mapping[State, str] = {
 #: The same of a request that another one for the same job replaced.
 REPLACED_LABEL = ":information_source: Ended: another request runs without waiting"
 REPLACED = "ended, because another request that runs without waiting was made"
+#: The same of a request that a quarantine replaced.
+TAKEN_OVER_LABEL = ":inbox_tray: Ended: the bot's own request takes the place of this one"
+TAKEN_OVER = "ended, because the bot's own request takes the place of it"
 #: The same of a request whose job Atlas does not list any more.
 GONE_LABEL = ":grey_question: Atlas does not list this download any more"
 GONE = "ended, because Atlas does not list the download any more"
@@ -203,9 +206,15 @@ def job_is_gone(request: Request) -> bool:
     return request.state is State.REFUSED and request.outcome.sentence == JobGone.sentence
 
 
+def was_taken_over(request: Request) -> bool:
+    """Whether the bot's own request for the same job ended one of a person."""
+    return request.state is State.WITHDRAWN and request.outcome.by is None
+
+
 def state_label(request: Request) -> str:
     """Label the state of a request."""
     other = GONE_LABEL if job_is_gone(request) else STATE_LABELS[request.state]
+    other = TAKEN_OVER_LABEL if was_taken_over(request) else other
     return REPLACED_LABEL if request.was_replaced else other
 
 
@@ -213,12 +222,17 @@ def request_status(request: Request) -> str:
     """Describe the state of a request: what happened, by whom and when."""
     approved = approved_by(request)
     before = f"was approved by {approved} and " if approved else ""
-    predicate = STATE_PREDICATES[request.state].format(approved=before)
+    until = date(request.grace_ends_at or request.expires_at)
+    predicate = STATE_PREDICATES[request.state].format(approved=before, until=until)
     predicate = REPLACED if request.was_replaced else predicate
+    predicate = TAKEN_OVER if was_taken_over(request) else predicate
     predicate = GONE if job_is_gone(request) else predicate
+    if request.state in UNDECIDED:
+        return f"This request {predicate}."
+    what, colon, follows = predicate.partition(":")
     ended = f" by {person(request.outcome.by)}" if request.outcome.by else ""
     after = f" {approved} had approved it." if approved and request.state.ended else ""
-    return f"This request {predicate}{ended} ({date(request.changed_at)}).{after}"
+    return f"This request {what}{ended} ({date(request.changed_at)}){colon}{follows}.{after}"
 
 
 def approved_by(request: Request) -> str:

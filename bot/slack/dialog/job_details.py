@@ -23,7 +23,7 @@ from bot.slack.dependencies import Dependencies
 from bot.slack.dialog.state import DialogState, Shown
 from bot.slack.dialog.views import BACK, Content, elsewhere, submit_label, typed_inputs
 from bot.slack.directory import Directory
-from bot.slack.errors import UNKNOWN_USER, see_card
+from bot.slack.errors import UNKNOWN_USER, asked_already
 from bot.slack.payloads import Actor
 from bot.tasks import cancel_and_wait
 
@@ -184,16 +184,8 @@ def not_cancellable(details: JobDetails, links: Links, why: str) -> Content:
 def taken(request: Request, links: Links) -> Content:
     """Name the person who requested the cancellation of this job before, and link to the card."""
     name = mrkdwn.capitalised(mrkdwn.summary(request))
-    text = f"{name}\n{_asked(request, links)}"
+    text = f"{name}\n{asked_already(request, links)}"
     return Content(blocks=[blockkit.section(text, block_id=ids.JOB)])
-
-
-def _asked(request: Request, links: Links) -> str:
-    return (
-        f"{mrkdwn.asker(request)} asked to cancel this download already, "
-        f"{mrkdwn.date(request.created_at)}. {mrkdwn.request_status(request)}"
-        f"{see_card(request, links)}"
-    )
 
 
 def why_not_cancellable(job: RestoreJob) -> str:
@@ -262,7 +254,7 @@ def _notes(
     notes = [placement.note] if placement.note else []
     if waiting:
         how = "Cancelling without approval" if policy.approvals else "Cancelling"
-        notes.append(f"{_asked(waiting, links)} {how} ends that request.")
+        notes.append(f"{asked_already(waiting, links)} {how} ends that request.")
     elif policy.approvals:
         people = "person" if policy.approvals == 1 else "people"
         notes.append(

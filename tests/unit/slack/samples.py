@@ -346,7 +346,14 @@ def messages() -> dict[str, dict[str, Any]]:
         policy = Policy(approvers=named, escalate_to=late)
         state = next((s for s in State if EventName.entering(s) is event), State.AWAITING)
         built[f"reply_{event.split(':')[1]}"] = card_replies.message(
-            post(event, waiting(state=state), actor=actor, detail=detail, job=JOB), policy
+            post(
+                event,
+                waiting(state=state, outcome=OUTCOMES.get(state, Outcome())),
+                actor=actor,
+                detail=detail,
+                job=JOB,
+            ),
+            policy,
         )
     return built | copies() | private() | announcements() | questions()
 
@@ -446,8 +453,10 @@ def quarantined() -> dict[str, dict[str, Any]]:
     stopped = own(State.QUARANTINED, grace_ends_at=until, voided=("U0ADA",))
     built["own_reply_quarantined"] = card_replies.message(post(EventName.QUARANTINED, stopped))
     taken = {"sentence": TAKEN_OVER.format(request="f" * 32)}
+    given_up = waiting(state=State.WITHDRAWN, outcome=Outcome(sentence=taken["sentence"]))
+    built["card_taken_over"] = card_views.message(given_up, APPROVERS, LINKS, JOB)
     built["reply_taken_over"] = card_replies.message(
-        post(EventName.WITHDRAWN, waiting(), detail=taken)
+        post(EventName.WITHDRAWN, given_up, detail=taken)
     )
     return built
 

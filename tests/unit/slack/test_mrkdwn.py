@@ -108,7 +108,8 @@ def test_request_status_names_who_ended_it_and_when() -> None:
     denied = a_request(state=State.DENIED, outcome=Outcome(by="U0ADA"))
 
     assert mrkdwn.request_status(denied) == (
-        f"This request was denied by <@U0ADA> ({mrkdwn.date(denied.changed_at)})."
+        f"This request was denied by <@U0ADA> ({mrkdwn.date(denied.changed_at)}): "
+        "the bot does not cancel the download."
     )
 
 

@@ -267,7 +267,7 @@ async def test_approval_of_a_request_that_has_ended_waits_no_longer_for_slack(
     bolt.slack.respond("users.info", *[LIMITED] * 9)
     await bolt.send(payloads.click(ids.APPROVE, request.id))
 
-    assert "handled already" in bolt.private[-1]
+    assert "This request was" in bolt.private[-1]
     assert bolt.clock() == NOON + timedelta(seconds=2)
 
 

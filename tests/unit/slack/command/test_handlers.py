@@ -200,7 +200,7 @@ BOTS, RINAS = "", "U0RINA"
         ("deny {} not ours", "U0ADA", BOTS, State.QUARANTINED, "keep {} REASON` lets it go on"),
         ("approve {}", "U0ADA", BOTS, State.QUARANTINED, "cancel {}` cancels it now"),
         ("withdraw {}", "U0ADA", BOTS, State.QUARANTINED, "cancel {}` cancels it now"),
-        ("approve {}", "U0ADA", BOTS, State.OVER, "This request has been handled already"),
+        ("approve {}", "U0ADA", BOTS, State.OVER, "This request ended"),
     ],
 )
 async def test_typed_decision_has_the_rights_of_the_buttons_of_its_request_and_a_private_answer(
