@@ -81,7 +81,7 @@ class OwnRequest(NotAllowed):
 
 
 class OwnDownload(NotAllowed):
-    sentence = "By Atlas's activity feed you started this download, or may have, so another approver must keep it."  # noqa: E501 - shown as it stands
+    sentence = "Atlas's activity feed says that you started this download, or may have, so another approver must keep it."  # noqa: E501 - shown as it stands
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -176,7 +176,7 @@ class UnknownProject(CancellationError):
 
 
 class RateLimitReserved(CancellationError):
-    sentence = "Atlas limits how often it may be asked, and what is left is kept for cancelling: try again in a minute, or name the cluster and the job."  # noqa: E501 - shown as it stands
+    sentence = "Atlas limits how often it may be asked, and what is left is kept for cancelling: try again in a minute, or name the cluster and the job id."  # noqa: E501 - shown as it stands
 
 
 @dataclass(eq=False, repr=False)
@@ -205,7 +205,7 @@ class AlreadyAnswered(CancellationError):
 
 
 class StarterUncertain(CancellationError):
-    sentence = "By now, another person may have started this download by Atlas's activity feed, so that the bot does not need your answer. If a person may be using your Atlas account, tell the people who may cancel the download."  # noqa: E501 - shown as it stands
+    sentence = "Atlas's activity feed now shows that another person may have started this download: no answer is needed. If a person may be using your Atlas account, tell the people who may cancel the download."  # noqa: E501 - shown as it stands
 
 
 class QuestionOver(CancellationError):

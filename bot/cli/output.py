@@ -32,7 +32,7 @@ UNLIMITED = 10_000  #: a width that no table reaches, to measure how wide it is
 STEPS: Mapping[str, str] = {
     EventName.CREATED: "Recorded as request {request}.",
     EventName.ACTED_ALONE: "It runs without approval. {review}",
-    EventName.APPROVED: "It may run.",
+    EventName.APPROVED: "The policy allows it.",
     EventName.CLAIMED: "Reading the job ({runner}).",
     EventName.TAKEN_OVER: "Reading the job again ({runner}); the runner before it has stopped.",
     EventName.CANCEL_SENT: "DELETE sent, try {try}.",

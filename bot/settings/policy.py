@@ -100,7 +100,7 @@ class PolicySettings(Model):
         "who may approve too, notified only at the last reminder", default=NO_ONE, shown="no one"
     )
     watch_channel: WatchChannel = setting(
-        "the channel in which new download restore jobs are announced; `none` records them only",
+        "the channel in which new downloads of backups are announced; `none` records them only",
         shown="off",
     )
     quarantine: QuarantineMode = setting(

@@ -31,6 +31,7 @@ HEADLINES: Mapping[JobState, str] = {
 NEXT_STEPS: Mapping[JobState, str] = {
     JobState.LINK_USED: "*Next* Tell your security team.",
     JobState.FINISHED: "*Next* Tell your security team.",
+    JobState.EXPIRED: "*Next* Tell your security team.",
     JobState.GONE: (
         "*Next* Whether a copy was taken is not known: see the project's activity feed in Atlas."
     ),
@@ -86,7 +87,9 @@ def restore_message(
         blockkit.fields(_details(job)),
         blockkit.context(" · ".join(pages)),
     ]
-    text = labelled(f"{headline} - {mrkdwn.job(ref)}")
+    where = f"{mrkdwn.code(ref.cluster_name)} in {mrkdwn.one_line(project_name)}"
+    about = f"{where} to {mrkdwn.code(cluster)}, {job_lines.starter_notice(job.started_by)}"
+    text = blockkit.cut(labelled(f"{headline} - {about}"), blockkit.FALLBACK)
     return {"text": text, "blocks": blocks, "metadata": metadata(job)}
 
 

@@ -151,7 +151,7 @@ def route_message(message: Mapping[str, Any], channel: str, projects: Projects) 
 
 def no_job_in_message() -> str:
     return (
-        "This message names no job of Atlas: it contains no link to one, and no id "
+        "This message names no download: it contains no link to one, and no id "
         f"(24 characters 0-9 or a-f). {command_code('list')} shows what can be cancelled now."
     )
 

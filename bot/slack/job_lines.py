@@ -62,8 +62,8 @@ ANSWERS = {
         "say so, too."
     ),
     StarterAnswer.NOT_MINE: (
-        ":rotating_light: *Not mine* {who}, who started this by Atlas's activity feed, says that "
-        "it was not they"
+        ":rotating_light: *Not mine* {who}, whose account started this download, says that it was "
+        "not they"
     ),
 }
 
@@ -121,12 +121,15 @@ def _name(starter: Starter, style: Style = mrkdwn) -> str:
 
 def notice(ref: JobRef, project_name: str, job: Job, now: datetime) -> str:
     """Name a download, its starter and the time that is left, within the text of a notification."""
-    by = job.started_by
     where = f"{mrkdwn.code(ref.cluster_name)} in {mrkdwn.one_line(project_name)}"
-    starter = f"started by {who(by)}"
+    return f"{where}, {starter_notice(job.started_by)}, {_time_left(job, now)}"
+
+
+def starter_notice(by: StartedBy) -> str:
+    """Name the starter within the text of a notification."""
     if by.starter is None:
-        starter = f"starter {_WITHOUT_STARTER[by.knowledge].partition(':')[0]}"
-    return f"{where}, {starter}, {_time_left(job, now)}"
+        return f"starter {_WITHOUT_STARTER[by.knowledge].partition(':')[0]}"
+    return f"started by {who(by)}"
 
 
 def _time_left(job: Job, now: datetime) -> str:
@@ -196,7 +199,7 @@ def card_lines(request: Request, job: Job | None) -> list[str]:
     if job.phase is LinkPhase.ENDED:
         return [started, link_line(job)]
     # The card keeps this, and the link goes on: the heading says of which moment it is.
-    return [started, f"*Download link when this request ended* {link_text(job)}"]
+    return [started, f"{link_line(job)}, as known when this request ended"]
 
 
 def past_link(job: Job, *, cancelled: bool = False) -> list[str]:

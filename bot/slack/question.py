@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-WAS_IT_YOU = ":grey_question: Was it you? By Atlas, you started a download of a backup"
+WAS_IT_YOU = ":grey_question: Was it you? Atlas says that you started a download of a backup"
 IT_WAS_ME, NOT_ME = "It was me", "It was not me"
 ASKED = (
     f"Did you start it? If not, click *{NOT_ME}*: the approvers get an alarm at once. "
     "If you do not know, ask them before you answer."
 )
 UNCERTAIN = (
-    ":information_source: The bot asked whether you started this download. By now, another person "
-    "may have started it by Atlas's activity feed, so that it does not need your answer."
+    ":information_source: The bot asked whether you started this download. Atlas's activity feed "
+    "now shows that another person may have started it: no answer is needed."
 )
 CLAIMED = ":information_source: You answered that it was you. The approvers see your answer."
 DISOWNED = (

@@ -25,7 +25,8 @@ from bot.slack.card.views import (
 from bot.slack.client import Links
 from bot.slack.deployment import labelled
 
-MAY_APPROVE = f"May approve: {{who}}. *{APPROVE}* and *{DENY}* are on the card."
+ON_CARD = f"*{APPROVE}* and *{DENY}* are on the card."
+MAY_APPROVE = f"May approve: {{who}}. {ON_CARD}"
 
 MAY_KEEP = "May keep it: {who}. *Keep it* and *Cancel it now* are on the card."
 
@@ -147,21 +148,20 @@ def _approved(post: RequestPost) -> str:
 def _quarantined_again(post: RequestPost) -> str:
     why = "The request that took the place of the quarantine ended without a cancellation."
     if post.request.voided:
-        why = "The cancellation was stopped: who clicked *Cancel it now* has lost that right."
+        why = "The cancellation was stopped: who clicked *Cancel it now* may no longer decide."
     return f":warning: {why} {{again}}\n*Keep it* and *Cancel it now* are on the card."
 
 
 def _waits_again(post: RequestPost) -> str:
-    missing = post.request.approvals_missing
-    more = mrkdwn.count(missing, "more approval")
-    waits = f"The request waits. {more} needed." if missing else LOST_RIGHT
-    return f":hourglass_flowing_sand: {{Job}} goes on.{{sentence}}\n{waits}"
+    if missing := post.request.approvals_missing:
+        return f"{WAITS_AGAIN}: {missing} more needed.{{sentence}}\n{ON_CARD}"
+    return f"{CANNOT_NOW}{{sentence}}\nOnce that is changed, one approval is enough. {ON_CARD}"
 
 
 def _retried(post: RequestPost) -> str:
     again = " It needs {needed} again." if post.detail.get("approvals_needed") else ""
     again = " Its approvals still count." if post.detail.get("approvals_kept") else again
-    return f":repeat: {{actor}} started another try.{again}"
+    return f":repeat: {{actor}} tries again to cancel the download.{again}"
 
 
 def _cancelled(post: RequestPost) -> str:
@@ -194,7 +194,7 @@ def _refused(post: RequestPost) -> str:
 
 
 def _link_live(post: RequestPost) -> str:
-    decide = f" Decide now: *{APPROVE}* and *{DENY}* are on the card."
+    decide = f" Decide now: {ON_CARD}"
     return (
         ":warning: The link of {job} is live{since}. From now on a copy may have been taken; "
         f"cancelling ends the link.{decide if post.request.state is State.AWAITING else ''}"
@@ -207,7 +207,10 @@ DISOWNED = (
     "account. Another person may be using it."
 )
 ACTED_ALONE = ":rotating_light: {to} acted alone and asked to cancel {job} without approval."
-LOST_RIGHT = "The request waits: once that is changed, one approval lets it run."
+WAITS_AGAIN = ":hourglass_flowing_sand: Cancel {job}? It waits for approval again, until {until}"
+CANNOT_NOW = (
+    ":hourglass_flowing_sand: Cancel {job}? It cannot be carried out now, and waits until {until}."
+)
 
 #: The replies while a download goes on that say how long is left, beside those of an end.
 WITH_CLOCK = frozenset(
@@ -231,8 +234,8 @@ TEMPLATES: Mapping[EventName, str | Callable[[RequestPost], str]] = {
     EventName.QUARANTINED: _quarantined_again,
     EventName.KEPT: ":unlock: {Job} is kept{by}: it goes on.{before}{sentence}",
     EventName.KEEP_VOIDED: (
-        ":rotating_light: The keep by {user} does not count: by Atlas's activity feed, {user} "
-        "started this download, or may have. {again}"
+        ":rotating_light: The keep by {user} does not count: Atlas's activity feed says that "
+        "{user} started this download, or may have. {again}"
     ),
     EventName.DOWNLOAD_DISOWNED: DISOWNED,
     EventName.OBSERVED: ":eyes: {Job} goes on: the bot does not cancel it.{before}{sentence}",

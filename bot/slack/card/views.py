@@ -176,8 +176,8 @@ def _approvals(request: Request, who: str) -> str:
         if request.approvals_missing == 0:
             # All approvals were given, or none was needed, before the policy forbade it.
             missing = (
-                f"*Cannot run now* The outcome below says why. Once that is changed, one approval "
-                f"lets it run, until {end}."
+                "*Cannot be carried out now* The outcome below says why. Once that is changed, "
+                f"one approval is enough, until {end}."
             )
         lines += [missing, f"*May approve* {who}"]
     return "\n".join(lines)
