@@ -14,12 +14,10 @@ from tests.support.required_programs import find
 
 #: Libraries whose versions affect the figures: the bot's, then those of the peers.
 LIBRARIES = ("slack-bolt", "slack-sdk", "aiohttp", "httpx", "sqlalchemy", "psycopg")
-PEERS = ("requests", "atlasapi", "hypothesis")
+PEERS = ("hypothesis",)
 
 #: Programs of the peers, with the arguments that print the version.
 PROGRAMS = {
-    "Apache": ("apache2", "-v"),
-    "curl": ("curl", "--version"),
     "PostgreSQL": ("postgres", "--version"),
 }
 
