@@ -6,7 +6,6 @@ import asyncio
 import os
 import random
 import tempfile
-import threading
 import time
 from collections import Counter
 from contextlib import asynccontextmanager, suppress
@@ -25,7 +24,7 @@ from tests.support.process import BotProcess
 from tests.tools.reporting.report import Goal, Row, Table, median
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from bot.sandbox.atlas.world import Cluster
     from tests.tools.reporting.report import Scale
@@ -66,10 +65,6 @@ NOTES = (
         f" one project; Atlas documents {BACKUPS_A_MINUTE} backup calls and {EVENTS_A_MINUTE} reads"
         " of events a minute."
     ),
-    (
-        "One polling loop: it reads every cluster with `requests` and its digest login,"
-        " and begins again each minute. It announces nothing: a download counts when it is read."
-    ),
 )
 
 
@@ -103,8 +98,6 @@ async def measure(scale: Scale) -> list[Table]:
     size = scale.pick(QUICK_SIZES, SIZES)[-1]
     hidden = await measure_watch(*size, scale, with_events=False)
     rows.append(Row(f"{size[1]} clusters, no event", hidden.cells()))
-    polled = await measure_polling_loop(*size, scale)
-    rows.append(Row(f"{size[1]} clusters, one polling loop", polled.cells()))
     worst = max(last.seconds) if len(last.seconds) == len(last.started) else None
     return [
         Table(
@@ -194,7 +187,7 @@ async def start_downloads(
         run.started[job.id] = time.monotonic()
     with suppress(TimeoutError):
         async with asyncio.timeout(TIMEOUT):
-            while len(run.seen) < len(run.started):  # noqa: ASYNC110 - a thread sets it, too
+            while len(run.seen) < len(run.started):  # noqa: ASYNC110 - a callback sets it
                 await asyncio.sleep(0.2)
 
 
@@ -221,42 +214,3 @@ def worst_minute(atlas: FakeAtlasServer, first: int, part: str) -> int:
             within = sum(each < moment + 60 for each in moments[number:])
             worst[project] = max(worst[project], within)
     return max(worst.values(), default=0)
-
-
-async def measure_polling_loop(projects: int, clusters: int, scale: Scale) -> Run:
-    """Measure one loop over all clusters, each minute."""
-    try:
-        import requests  # noqa: F401, PLC0415 - a peer, which may be missing
-    except ImportError:
-        return Run()
-    world, made = new_world(projects, clusters)
-    run, ended = Run(), threading.Event()
-    async with slow_atlas(world) as atlas:
-        loop = asyncio.create_task(asyncio.to_thread(read_all, atlas.url, made, run, ended.is_set))
-        begun = time.monotonic()
-        await start_downloads(world, made, run, scale)
-        ended.set()
-        await loop
-        run.calls = len(atlas.calls) / (time.monotonic() - begun)
-        run.backups = worst_minute(atlas, 0, "/backup/")
-    return run
-
-
-def read_all(url: str, clusters: Sequence[Cluster], run: Run, ended: Callable[[], bool]) -> None:
-    import requests  # noqa: PLC0415 - a peer, which may be missing
-    from requests.auth import HTTPDigestAuth  # noqa: PLC0415 - the same
-
-    session = requests.Session()
-    session.auth = HTTPDigestAuth(PUBLIC_KEY, PRIVATE_KEY)
-    session.headers["Accept"] = "application/vnd.atlas.2023-01-01+json"
-    while not ended():
-        begun = time.monotonic()
-        for cluster in clusters:
-            if ended():
-                return
-            path = f"groups/{cluster.group}/clusters/{cluster.name}/backup/restoreJobs"
-            answer = session.get(f"{url}/api/atlas/v2/{path}", timeout=10)
-            for job in answer.json()["results"]:
-                run.seen.setdefault(job["id"], time.monotonic())
-        while time.monotonic() < begun + 60 and not ended():
-            time.sleep(0.2)
