@@ -150,6 +150,7 @@ def demo(
         elif script:
             asyncio.run(play_scenario(fault or story(approvals), sys.stdout, approvals or 0))
         else:
+            typer.echo("Starting …", err=True)
             run = run_demo(
                 sys.stdout,
                 port=8080 if port is None else port,

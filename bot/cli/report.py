@@ -24,6 +24,7 @@ from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
 from bot.cli.audit import missing_file
 from bot.doctor.results import CheckResult
 from bot.settings import Settings
+from bot.settings.load import KNOWN_VARIABLES
 from bot.settings.policy import PolicyHolder
 from bot.slack.errors import ERROR_CODES
 from bot.slack.manifest import SCOPES
@@ -41,9 +42,13 @@ HISTORY = timedelta(days=30)  #: how far back requests and downloads are read
 #: The errors that a row causes which other programs have changed.
 DAMAGE = (TypeError, ValueError, LookupError, AttributeError, OverflowError)
 
-#: The words of a check's text that are repeated: roles, scopes and error codes of the services.
+#: The words of a check's text that are repeated: names of settings, roles, scopes, error codes of
+#: the services, and the exceptions of a request to a receiver.
 KNOWN_WORDS = frozenset(
     {
+        *KNOWN_VARIABLES,
+        *(field.name for field in fields(Policy) if "_" in field.name),
+        *("ConnectError", "ConnectTimeout", "ReadError", "ReadTimeout", "RemoteProtocolError"),
         *(CANCEL_ROLES | OTHER_ROLES),
         *(scope for scope in SCOPES if ":" in scope),
         *atlas_errors.BY_CODE,
@@ -115,7 +120,7 @@ def report_lines(
         yield from ("", "Downloads that the watch saw, a project each")
         yield from (f"  {_numbers(figures)}" for figures in history.downloads)
     if history.requests:
-        yield from ("", "Last requests, with the seconds since each began")
+        yield from ("", "Last requests and downloads, with the seconds since each began")
         yield from (f"  {' · '.join(_steps(events))}" for events in history.requests)
 
 
@@ -156,7 +161,7 @@ def _shape(value: object) -> str:
         case timedelta():
             return f"{value.total_seconds():.0f} s"
         case People():
-            named = f"{len(value.users)} people and {len(value.groups)} groups"
+            named = f"people {len(value.users)}, groups {len(value.groups)}"
             return "everyone" if value.everyone else named
         case QuarantinePolicy():
             return f"({', '.join(_rules(value, NO_QUARANTINE))})"

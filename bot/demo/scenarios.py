@@ -25,6 +25,11 @@ GROUP, OPS = "S0APPROVE1", "C0OPS00001"
 QUARANTINE = {"BOT_QUARANTINE": "enforce", "BOT_QUARANTINE_LIMIT": "100"}
 
 
+#: The beginnings of hints: the buttons of the announcement and of the dialog.
+OPEN = "Press Cancel this download"
+CANCEL = f"{OPEN}, then Cancel the job"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
     """One situation that the demo sets up.
@@ -72,14 +77,17 @@ FIRST_SCENARIOS = (
     Scenario(
         name="approval",
         title="Two people and an approval",
-        hint="Press Cancel this download as Rina. Then approve as Ada, here or in a second tab.",
+        hint=(
+            f"{OPEN} as Rina, and give a reason, which is required. Then approve as Ada, here or "
+            "in a second tab."
+        ),
         approvals=1,
         second="ada",
     ),
     Scenario(
         name="restart",
         title="The bot is killed in the middle",
-        hint="Cancel the job, kill the bot at once, start it again: it finishes with one DELETE.",
+        hint=f"{CANCEL}. Kill the bot at once, start it again: it finishes with one DELETE.",
         without_approval=True,
         fault=f"Atlas takes {LONG_DELETE:.0f} seconds over the next DELETE.",
         faults=(Fault(kind=Kind.DELAY, method="DELETE", seconds=LONG_DELETE),),
@@ -87,7 +95,7 @@ FIRST_SCENARIOS = (
     _preset(
         "cut-after",
         "The answer of the DELETE is lost",
-        "Cancel the job: the bot reads it again first, and sends no second DELETE.",
+        f"{CANCEL}: the bot reads it again first, and sends no second DELETE.",
     ),
 )
 
@@ -170,52 +178,52 @@ FAULTS = (
     _preset(
         "rate-limited",
         "Atlas limits the rate",
-        "Cancel the job: the bot waits as long as Atlas requests, then continues.",
+        f"{CANCEL}: the bot waits as long as Atlas requests, then continues.",
     ),
     _preset(
         "down",
         "Atlas is down",
-        "Open the job: the bot retries for a while. Clear the fault, and it continues.",
+        f"{OPEN}: the bot retries for a while. Clear the fault, and it continues.",
     ),
     _preset(
         "hang",
         "Atlas never answers one call",
-        "Open the job: the bot stops waiting after some seconds, and reads again.",
+        f"{OPEN}: the bot stops waiting after some seconds, and reads again.",
     ),
     _preset(
         "unavailable",
         "Atlas is unavailable",
-        "Open the job: the bot retries, then says so. Clear the fault, and try again.",
+        f"{OPEN}: the bot retries, then says so. Clear the fault, and try again.",
     ),
     _preset(
         "cut-before",
         "The DELETE is lost",
-        "Cancel the job: the bot reads it, sees that nothing happened, and sends the DELETE again.",
+        f"{CANCEL}: the bot reads it, sees that nothing happened, and sends the DELETE again.",
     ),
     _preset(
         "garbage",
         "Atlas answers with HTML instead of JSON",
-        "Open the job: the bot does not trust the answer, and reads again.",
+        f"{OPEN}: the bot does not trust the answer, and reads again.",
     ),
     _preset(
         "maintenance",
         "Atlas is being upgraded",
-        "Cancel the job: the card gives Atlas's reason. Clear the fault, and press Try again.",
+        f"{CANCEL}: the card gives Atlas's reason. Clear the fault, and press Try again.",
     ),
     _preset(
         "stale-read",
         "Atlas returns an outdated job",
-        "Cancel the job: the bot says “cancelled” only after Atlas does.",
+        f"{CANCEL}: the bot says “cancelled” only after Atlas does.",
     ),
     _preset(
         "stale-nonce",
         "The digest nonce expires",
-        "Cancel the job: the calls show a new challenge, and the bot answers it.",
+        f"{CANCEL}: the calls show a new challenge, and the bot answers it.",
     ),
     _preset(
         "access-list",
         "The bot is not on the access list",
-        "Open the job: the dialog names the address to add. Clear the fault, and try again.",
+        f"{OPEN}: the dialog names the address to add. Clear the fault, and try again.",
     ),
     _preset(
         "feed-refused",
@@ -225,7 +233,7 @@ FAULTS = (
     _preset(
         "wrong-key",
         "Atlas rejects the API key",
-        "Open the job: the dialog says that the key is wrong. Clear the fault, and try again.",
+        f"{OPEN}: the dialog says that the key is wrong. Clear the fault, and try again.",
     ),
 )
 

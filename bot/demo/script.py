@@ -20,6 +20,8 @@ STORY = "approval"
 PAUSED = {"approval": 74.0, "mistake": 44.0}
 
 PAUSES = "The real bot, between a fake Slack and a fake Atlas. People pause only on the clock."
+#: The settings of the scenarios whose times are shorter than by default.
+SHORTENED = frozenset({"BOT_REMIND_AFTER", "BOT_QUARANTINE_GRACE"})
 TIMES = "Its waiting times are shorter here than by default."
 
 
@@ -76,7 +78,9 @@ async def play_scenario(name: str, out: Output, approvals: int = 0) -> None:
     """
     scenario = SCENARIOS[name]
     pauses = PAUSED.get(name, 0.0)
-    out.write(f"\n━━ {scenario.title}\n   {PAUSES if pauses else scenario.fault or TIMES}\n\n")
+    times = "" if SHORTENED.isdisjoint(scenario.settings) else TIMES
+    about = PAUSES if pauses else scenario.fault or times
+    out.write(f"\n━━ {scenario.title}\n{f'   {about}{chr(10)}' if about else ''}\n")
     async with open_demo(approvals=approvals, scenario=name, pauses=pauses) as controller:
         session = ScriptSession(controller, out, pauses=pauses)
         await PLAYS.get(name, cancel)(session)

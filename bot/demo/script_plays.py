@@ -89,7 +89,7 @@ async def deny_the_start(session: ScriptSession) -> None:
     session.print_step("Rina clicks “It was not me”")
     await session.slack.people.clicks(REQUESTER, question, "cancel_restore_not_mine")
     await _end(session)
-    session.print_step("The card, which is the announcement, says who denied it")
+    session.print_step("The card, which is the announcement, says that it was not Rina")
     session.quote(session.card(), 2)
 
 

@@ -166,7 +166,7 @@ def lookup_failure(subject: Subject, code: str) -> CheckResult:
         return subject.unchecked("the scope for this check is missing, see above")
     for codes, (what, hint) in UNKNOWN.items():
         if code in codes:
-            return subject.problem(what, hint)
+            return subject.problem(f"{what} ({code})", hint)
     message = f"it cannot be checked: {describe_failure(code)}"
     return subject.problem(message, "Try again in a minute.")
 

@@ -105,6 +105,11 @@ AT_END = """list => list.scrollHeight > list.clientHeight
     && list.scrollHeight - list.scrollTop - list.clientHeight < 2"""
 
 
+#: Whether the last message begins at the top of its list.
+FIRST_LINE_SHOWS = """list => Math.abs(list.lastElementChild.getBoundingClientRect().top
+    - list.getBoundingClientRect().top) < 2"""
+
+
 async def test_lists_at_their_end_follow_what_is_new_after_the_window_was_resized(
     rina: Screen,
 ) -> None:
@@ -115,13 +120,21 @@ async def test_lists_at_their_end_follow_what_is_new_after_the_window_was_resize
     followed: dict[object, bool] = {}
     for width in (1400, 390, 1400):
         await rina.page.set_viewport_size({"width": width, "height": 600})
-        await rina.send(f"at {width} " + "of several lines " * 40)
+        await rina.send(f"at {width} " + "of several lines " * 8)
         await rina.wait_for("#channel .message", f"at {width} ")
         followed[width, "messages"] = await rina.page.eval_on_selector(".messages", AT_END)
     await rina.submit_request()
     await rina.wait_for_card(CONFIRMED)
     followed["calls"] = await rina.page.eval_on_selector(".call-log", AT_END)
     assert all(followed.values()), followed
+
+
+async def test_message_that_is_higher_than_the_list_shows_its_first_line(page: Screen) -> None:
+    await page.page.set_viewport_size({"width": 390, "height": 600})
+    await page.send("of several lines " * 200)
+    await page.wait_for("#channel .message", "of several lines")
+
+    assert await page.page.eval_on_selector(".messages", FIRST_LINE_SHOWS)
 
 
 #: A scroll event is sent with the next frame: by then the message box has taken a part of the list.

@@ -137,6 +137,17 @@ async def test_scenario_restart_sends_one_delete(rina: Screen, controller: Contr
     assert len(controller.atlas.deletes(job)) == 1
 
 
+async def test_scenario_cut_after_reads_the_job_and_sends_no_second_delete(
+    rina: Screen, controller: Controller
+) -> None:
+    await rina.start_scenario("cut-after")
+    job = controller.state()["command"].split()[-1]
+    await rina.submit_request()
+    await rina.wait_for_card(CONFIRMED, within=LONG_TIMEOUT)
+
+    assert len(controller.atlas.deletes(job)) == 1
+
+
 async def test_downloads_of_a_scenario_are_not_announced_in_the_next(
     rina: Screen, controller: Controller
 ) -> None:

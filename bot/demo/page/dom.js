@@ -82,15 +82,21 @@ export function followEnd(list) {
   let atEnd = true;
   let known = "";
   const size = () => `${list.scrollHeight}/${list.clientHeight}`;
+  // Of a last message that is higher than the list, the first line shows.
+  const end = () => {
+    const bottom = list.scrollHeight - list.clientHeight;
+    const last = list.lastElementChild;
+    return last ? Math.min(bottom, list.scrollTop + last.getBoundingClientRect().top - list.getBoundingClientRect().top) : bottom;
+  };
   const follow = (force = false) => {
     atEnd ||= force;
-    if (atEnd) list.scrollTop = list.scrollHeight;
+    if (atEnd) list.scrollTop = Math.max(list.scrollTop, end());
     known = size();
   };
   // Only a reader's scrolling leaves the end. An event of another size was queued before the size changed.
   list.addEventListener("scroll", () => {
     if (size() !== known) return follow();
-    atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80;
+    atEnd = end() - list.scrollTop < 80;
   });
   new ResizeObserver(() => follow()).observe(list);
   return follow;

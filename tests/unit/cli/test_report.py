@@ -74,17 +74,24 @@ def test_report_has_roles_codes_errors_figures_and_the_shape_of_the_settings(
 ) -> None:
     refused = Subject("atlas_project", "acme-prod").problem(f"{KeyRefused()} (acme)", "")
     roles = Subject("atlas_roles", "roles").warning("more than needed: GROUP_OWNER (acme)", "")
-    lines = [*report_lines([roles, roles, refused], settings, HISTORY)]
+    channel = Subject("channel", "BOT_WATCH_CHANNEL, audit_channel: C0ACME").problem(
+        "the channel does not exist (channel_not_found)", ""
+    )
+    webhook = Subject("audit_webhook", "BOT_AUDIT_WEBHOOK_URL").problem("none (ConnectError)", "")
+    results = [roles, roles, refused, channel, webhook]
+    lines = [*report_lines(results, settings, HISTORY)]
 
     assert lines[0] == READ_FIRST
     assert "  Slack: Socket Mode; Atlas v2; sqlite" in lines
     assert (
-        "  project: API key, approvals 2, approvers 2 people and 1 groups, approvers_named "
+        "  project: API key, approvals 2, approvers people 2, groups 1, approvers_named "
         "true, require_reason true, watch_channel set, quarantine (mode observe, expected 1 of "
         "them)"
     ) in lines
     assert "  atlas_roles warning GROUP_OWNER, 2 ×" in lines
     assert "  atlas_project problem KeyRefused, 1 ×" in lines
+    assert "  channel problem BOT_WATCH_CHANNEL audit_channel channel_not_found, 1 ×" in lines
+    assert "  audit_webhook problem BOT_AUDIT_WEBHOOK_URL ConnectError, 1 ×" in lines
     assert "  downloads 3, seconds_to_announcement_median 14.5, starter_known 2" in lines
     assert lines[-1] == (
         "  request:created 0.0 · atlas:cancel_answered 1.2 404 RESTORE_JOB_NOT_FOUND · "
