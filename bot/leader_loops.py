@@ -171,8 +171,10 @@ class LeaderLoops:
                 watch = self.leader.loop(partial(self.watch, project))
                 wanted["watch", project.id, project.atlas] = watch
             else:
-                forget = self.leader.loop(partial(self._watches.forget, project.id))
-                wanted["end of watch", project.id, project.atlas] = forget
+                forget = partial(self._watches.forget, project.id)
+                again = self._core.timings.cluster_list_interval
+                end = partial(repeat, forget, again, "end of watch not recorded")
+                wanted["end of watch", project.id, project.atlas] = self.leader.loop(end)
         return wanted
 
     async def watch(self, project: Project) -> None:

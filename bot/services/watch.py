@@ -79,6 +79,7 @@ class Watcher:
         self._stored: frozenset[str] | None = None  # the clusters that the store has
         self._listed_at = -math.inf
         self._list_is_complete = False
+        self._last_was_complete = True  # the list of clusters that was recorded last
         self._read_at: dict[str, datetime] = {}  # when the last complete read of a cluster began
         self._all_read_at: datetime | None = None  # the earliest of them
         self._soon: set[str] = set()  # clusters that are read again before the next round
@@ -209,7 +210,7 @@ class Watcher:
         except (AtlasError, CancellationError) as error:
             self._report_failure(CLUSTER_LIST, error)
             return
-        self._list_is_complete = not clusters.unread
+        self._list_is_complete = self._last_was_complete = not clusters.unread
         self._report_success(CLUSTER_LIST)
 
     async def _record_clusters(self, clusters: frozenset[str], *, is_complete: bool) -> None:
@@ -218,7 +219,9 @@ class Watcher:
             clusters |= self._clusters
         if clusters == self._stored:
             return
-        gone = await self.store.record_clusters(self.project_id, clusters)
+        gone = await self.store.record_clusters(
+            self.project_id, clusters, created_later=self._last_was_complete
+        )
         if is_complete:
             for name in gone:
                 await self._record_jobs(name, ReadItems())
@@ -284,8 +287,11 @@ class Watcher:
         with self.project.backups.call(reserve=RESERVE):
             try:
                 return await self.project.atlas.restore_jobs(self.project_id, name, retry=False)
-            except (ClusterNotFound, WrongClusterKind):
-                return ReadItems()  # deleted since the list was read, or a kind without such jobs
+            except WrongClusterKind:
+                return ReadItems()  # a kind without such jobs
+            except ClusterNotFound:
+                self._list_is_complete = False  # only the list says whether it was deleted
+                raise
 
     async def _record_jobs(
         self, name: str, jobs: ReadItems[RestoreJob], read_at: datetime | None = None

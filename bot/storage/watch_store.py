@@ -80,18 +80,23 @@ class WatchStore(Store):
 
     @writes
     def record_clusters(
-        self, uow: UnitOfWork, project_id: str, clusters: Collection[str]
+        self,
+        uow: UnitOfWork,
+        project_id: str,
+        clusters: Collection[str],
+        *,
+        created_later: bool = True,
     ) -> Sequence[str]:
         """Record which clusters exist; return the deleted ones that have open jobs.
 
         Clusters that exist when the watch starts may have a history. All jobs of clusters that are
-        created later are new.
+        created later are new, unless the last list may have left them out.
         """
         self._counted.discard(project_id)  # a watch begins with this
         in_project = watched_clusters.c.project_id == project_id
         names = select(watched_clusters.c.cluster_name).where(in_project)
         known = set(uow.execute(names).scalars())
-        read_at = uow.now if known else None
+        read_at = uow.now if known and created_later else None
         row = {"project_id": project_id, "first_read_at": read_at, "restores_read_at": read_at}
         if new := [{**row, "cluster_name": name} for name in sorted(set(clusters) - known)]:
             uow.execute(insert(watched_clusters), new)

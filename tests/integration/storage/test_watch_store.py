@@ -43,6 +43,19 @@ async def start_watch(watch: WatchStore, *jobs: RestoreJob) -> None:
     await watch.record_jobs(PROJECT_ID, CLUSTER, jobs)
 
 
+async def test_jobs_of_a_cluster_that_the_last_list_may_have_left_out_were_running(
+    env: Stores,
+) -> None:
+    await start_watch(env.watch)
+    found: dict[str, bool | None] = {}
+    for name, created_later in (("left-out", False), ("created", True)):
+        await env.watch.record_clusters(PROJECT_ID, [CLUSTER, name], created_later=created_later)
+        (job,) = await env.watch.record_jobs(PROJECT_ID, name, [a_job(id=new_job_id())])
+        found[name] = job.was_running
+
+    assert found == {"left-out": True, "created": False}
+
+
 async def announced(watch: WatchStore, *jobs: RestoreJob) -> list[tuple[str, JobState]]:
     changes = await watch.record_jobs(PROJECT_ID, CLUSTER, jobs)
     return [(each.ref.job_id, each.state) for each in changes]

@@ -102,6 +102,7 @@ class FakeWatchStore(WatchStore):
     faults: list[Exception] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     adopted: list[list[str]] = field(default_factory=list)
+    created_later: list[bool] = field(default_factory=list)
     noted: list[tuple[str, int]] = field(default_factory=list)
     for_restores: list[bool] = field(default_factory=list)
     recorded: int = 0
@@ -111,8 +112,11 @@ class FakeWatchStore(WatchStore):
         self.recorded += 1
         self.all_read_at = read_at or self.all_read_at
 
-    async def record_clusters(self, project_id: str, clusters: Collection[str]) -> list[str]:
+    async def record_clusters(
+        self, project_id: str, clusters: Collection[str], *, created_later: bool = True
+    ) -> list[str]:
         self.adopted.append(sorted(clusters))
+        self.created_later.append(created_later)
         return self.gone
 
     async def record_jobs(
@@ -501,12 +505,40 @@ async def test_known_clusters_are_read_while_the_list_fails() -> None:
     assert env.store.all_read_at == NOON, "a round without the list counts as complete"
 
 
-async def test_deleted_or_unsupported_cluster_has_no_jobs() -> None:
-    env = watch_harness(2)
-    env.atlas.faults = {"c000": [ClusterNotFound()], "c001": [WrongClusterKind()]}
+async def test_cluster_of_another_kind_has_no_jobs() -> None:
+    env = watch_harness(1)
+    env.atlas.faults = {"c000": [WrongClusterKind()]}
     await env.run_for(59)
 
-    assert sorted(env.store.noted) == [("c000", 0), ("c001", 0)]
+    assert env.store.noted == [("c000", 0)]
+
+
+async def test_404_of_a_listed_cluster_is_no_read_and_the_list_is_read_again() -> None:
+    env = watch_harness(2, interval=300)
+    env.atlas.faults = {"c000": [ClusterNotFound()], "c001": [ClusterNotFound()] * 100}
+    await env.run_for(4)
+    assert env.store.noted == []
+
+    del env.atlas.jobs["c001"]
+    await env.run_for(60)
+
+    assert env.store.noted == [("c000", 0)]
+    assert env.atlas.times_of("c001")[-1] < 10, "a deleted cluster is read on"
+    assert env.store.all_read_at is not None
+
+
+async def test_cluster_that_an_incomplete_list_may_have_left_out_is_not_created_later() -> None:
+    env = watch_harness(1, interval=300)
+    watch = env.new_watch()
+    env.atlas.unread = ("",)
+    await env.run_for(4, watch)
+    env.atlas.jobs["c001"], env.atlas.unread = [], ()
+    await env.run_for(12, watch)
+    env.atlas.jobs["c002"] = []
+    await env.run_for(400, watch)
+
+    assert env.store.adopted == [["c000"], ["c000", "c001"], ["c000", "c001", "c002"]]
+    assert env.store.created_later == [True, False, True]
 
 
 @pytest.mark.parametrize("clusters", [0, 1])
