@@ -28,7 +28,7 @@ KEEP, REVIEW = "cancel_restore_keep", "cancel_restore_review"
 DIALOG = 8.0
 
 #: Seconds until a scenario is abandoned.
-SCENARIO_TIMEOUT = 240.0
+SCENARIO_TIMEOUT = 480.0
 
 
 class People:
