@@ -45,10 +45,6 @@ RATE_LIMIT_PAUSE = 10.0  #: seconds after a 429 without Retry-After, as Atlas's 
 log = structlog.get_logger(__name__)
 
 
-async def _do_nothing() -> None:
-    return None
-
-
 @dataclass(eq=False)
 class Watcher:
     projects: Projects
@@ -63,7 +59,7 @@ class Watcher:
     on_change: Callable[[], None] = lambda: None  #: called when there is something to announce
     on_read: Callable[[], None] = lambda: None  #: called after each successful read
     #: Called when each job that may have the newest event is listed: its starter may be certain.
-    on_listed: Callable[[], Awaitable[object]] = _do_nothing
+    on_listed: Callable[[], Awaitable[object]]
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     jitter: Callable[[], float] = random.random
