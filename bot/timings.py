@@ -54,7 +54,7 @@ class Timings:
     channel_interval: float = 30.0  # between two reads of the channels that the settings name
 
     # Watch of new restore jobs
-    watch_call_interval: float = 0.1045  # between two calls of all watches, logins aside
+    watch_call_interval: float = 0.108  # between two calls of all watches, beside logins
     watch_read_interval: float = 0.63  # between two reads of clusters of a project, after a burst
     min_events_interval: float = 2.4  # between two reads of a feed: a quarter of 100 a minute
     open_job_interval: float = 12.0  # the same where a download is open, or a read failed
