@@ -16,6 +16,7 @@ from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.client import Links, code_of
 from bot.slack.deployment import command_code
 from bot.storage.replicas import CallBudget
+from bot.tasks import log_errors
 
 #: The exceptions of the Web API clients, of which a timeout is an OSError; any other is a bug.
 CALL_ERRORS = (SlackApiError, aiohttp.ClientError, OSError)
@@ -195,7 +196,8 @@ class CallLimits:
                 free_at = self._monotonic() + seconds
                 self._free_at[name] = max(self._free_at.get(name, free_at), free_at)
                 if shared:
-                    await shared.pause(name, seconds)
+                    with log_errors("Retry-After not recorded", method=name):
+                        await shared.pause(name, seconds)
             raise
 
     def _check(self, name: str) -> None:

@@ -238,6 +238,19 @@ async def test_new_leader_posts_nothing_within_the_retry_after_of_the_one_before
     assert len(worker.posted) == 1
 
 
+async def test_limited_post_waits_also_where_its_retry_after_cannot_be_recorded(
+    worker: Worker,
+) -> None:
+    class FullDisk(FakeBudget):
+        async def pause(self, method: str, seconds: float) -> None:
+            raise NotRecorded
+
+    worker.outbox.limits = CallLimits(worker.clock.monotonic, FullDisk([]))
+    await worker.deliver(a_card(), a_card(2), answers=["ratelimited"])
+
+    assert (len(worker.posted), worker.retried) == (1, [1, 2])
+
+
 @pytest.mark.parametrize("code", ["no_permission", "not_in_channel", "is_archived"])
 async def test_card_that_its_channel_refuses_moves_to_the_requester(
     worker: Worker, code: str
