@@ -243,7 +243,7 @@ class Directory:
         return read_account(answer.get("user") or {}, self.identity)
 
     async def _read_members(self, group: str) -> tuple[str, ...]:
-        read, budget = self.client.usergroups_users_list, (MAX_GROUP_READS, GROUP_READS_WINDOW)
+        read, budget = self.client.usergroups_users_list, (MAX_GROUP_READS, GROUP_READS_WINDOW, 0)
         answer = await self._call(read, budget, usergroup=group)
         return tuple(answer.get("users") or ())
 

@@ -176,12 +176,13 @@ class CallLimits:
     async def call(
         self,
         method: Callable[..., Awaitable[AsyncSlackResponse]],
-        budget: tuple[int, float] | None = None,
+        budget: tuple[int, float, int] | None = None,
         **arguments: Any,  # noqa: ANN401 - those of the method
     ) -> AsyncSlackResponse:
         """Call a method; raises `NotCalled` while its Retry-After or its budget forbids that.
 
-        The budget is a number of calls in a window of seconds, for all replicas together.
+        The budget is a number of calls in a window of seconds, for all replicas together, and the
+        number of calls that wait for it already.
         """
         name = method.__name__.replace("_", ".")
         self._check(name)

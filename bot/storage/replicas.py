@@ -98,10 +98,13 @@ class CallBudget(Store):
     """
 
     @writes
-    def take(self, uow: UnitOfWork, method: str, limit: int | None, window: float) -> float:
+    def take(
+        self, uow: UnitOfWork, method: str, limit: int | None, window: float, ahead: int = 0
+    ) -> float:
         """Count a call, or return the seconds until fewer than `limit` are in the window.
 
-        Without a limit only a pause counts. Raises `StorageError`, after which the call must not
+        Those are the seconds for a call that waits after `ahead` others. Without a limit only a
+        pause counts. Raises `StorageError`, after which the call must not
         be made.
         """
         paused_until = select(leases.c.until).where(leases.c.name == method)
@@ -117,7 +120,8 @@ class CallBudget(Store):
         # A later time than the end was written before the clock was set back.
         recent: list[int] = [at for at in (json.loads(row.at) if row else []) if began < at <= end]
         if len(recent) >= limit:
-            return (sorted(recent)[len(recent) - limit] - began) / MILLISECONDS
+            windows, place = divmod(ahead, limit)
+            return (sorted(recent)[place - limit] - began) / MILLISECONDS + windows * window
         values = {"method": method, "at": json.dumps([*recent, now])}
         if row is None:
             uow.execute(insert(slack_calls), values)  # its key decides between two

@@ -1,7 +1,9 @@
 """Keeps the outbox below Slack's rate limits: messages of each channel, and shares of edits."""
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from bot.cancellation.posts import Announcement, Post, RequestPost, StarterPost
 from bot.slack.outbox.messages import Message
@@ -35,6 +37,8 @@ class RateLimits:
         self._began = monotonic()
         self._full_at: dict[str, float] = {}  # when the whole burst of a channel is free again
         self._blocked_until: dict[str, float] = {}
+        self._window = timings.edit_window
+        self._edits: dict[int, tuple[int, float]] = {}  # those that wait: their limit, until when
 
     def take_turn(self, post: Post, message: Message) -> float:
         """Return the seconds to wait; a message that would wait too long is not counted."""
@@ -53,6 +57,22 @@ class RateLimits:
     def block(self, channel: str, seconds: float) -> None:
         """Send nothing new to a channel for `seconds`."""
         self._blocked_until[channel] = self._monotonic() + seconds
+
+    @contextmanager
+    def edit(self, post: Post) -> Iterator[tuple[int, float, int]]:
+        """Return the budget of an edit that is tried, as `CallLimits.call` takes it."""
+        now, limit = self._monotonic(), edit_limit(post)
+        self._edits = {of: each for of, each in self._edits.items() if each[1] > now}
+        ahead = sum(share == limit for share, _until in self._edits.values())
+        self._edits[post.id] = limit, math.inf
+        try:
+            yield limit, self._window, ahead
+        finally:
+            del self._edits[post.id]
+
+    def postpone_edit(self, post: Post, seconds: float) -> None:
+        """Count an edit as one that waits: those after it wait longer."""
+        self._edits[post.id] = edit_limit(post), self._monotonic() + seconds
 
 
 def edit_limit(post: Post) -> int:

@@ -16,6 +16,7 @@ from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.log_config import bind_to_log
 from bot.slack.errors import (
     CALL_ERRORS,
+    MAX_RETRY_AFTER,
     CallLimits,
     CannotPost,
     InvalidToken,
@@ -27,7 +28,7 @@ from bot.slack.errors import (
 )
 from bot.slack.outbox.delivery import MAX_BACKOFF, Action, RetryLater, next_action, reason_to_move
 from bot.slack.outbox.messages import Message, MessageBuilder, Undeliverable, Unneeded
-from bot.slack.outbox.rate_limits import RateLimits, edit_limit, longest_wait
+from bot.slack.outbox.rate_limits import RateLimits, longest_wait
 from bot.slack.plain_text import send_simplified
 from bot.storage.outbox_store import OutboxStore
 from bot.tasks import cancel_and_wait, log_errors, wait_up_to
@@ -153,7 +154,10 @@ class Outbox:
 
     async def _postpone(self, post: Post, message: Message, seconds: float) -> None:
         """Release a post for `seconds`; approvers get it now if its channel takes no posts."""
-        if message.ts is None and not await self.takes_posts(message.channel, CHANNEL_AGE):
+        seconds = min(seconds, MAX_RETRY_AFTER)
+        if message.ts is not None:
+            self._rate_limits.postpone_edit(post, seconds)
+        elif not await self.takes_posts(message.channel, CHANNEL_AGE):
             await self.send_directly(post)
         await self.store.retry_later(post, seconds)
 
@@ -202,8 +206,8 @@ class Outbox:
                 # Without these, the message would keep its blocks and its metadata.
                 place: dict[str, Any] = {"channel": message.channel, "ts": message.ts}
                 edited = {"blocks": [], "metadata": {}, **content}
-                budget = edit_limit(post), self.timings.edit_window
-                await self.limits.call(self.client.chat_update, budget, **place, **edited)
+                with self._rate_limits.edit(post) as budget:
+                    await self.limits.call(self.client.chat_update, budget, **place, **edited)
                 return message.channel, message.ts
             options = {"unfurl_links": False, "unfurl_media": False, **extra, **content}
             post_message = self.client.chat_postMessage

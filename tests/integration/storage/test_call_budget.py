@@ -37,6 +37,16 @@ async def test_room_for_fewer_calls_opens_later_and_methods_are_counted_apart(en
     assert await budget.take("usergroups.users.list", 1, 60) == 0.0
 
 
+async def test_call_after_others_waits_until_one_more_leaves_the_window(env: Stores) -> None:
+    budget = CallBudget(env.database, env.clock)
+    for _ in range(3):
+        await budget.take("chat.update", 3, 60)
+        env.clock.advance(10)
+
+    waits = [await budget.take("chat.update", 3, 60, ahead) for ahead in range(5)]
+    assert waits == [30.0, 40.0, 50.0, 90.0, 100.0]
+
+
 async def test_reads_that_arrive_late_stay_within_slacks_20_a_minute(env: Stores) -> None:
     budget, arrivals = CallBudget(env.database, env.clock), list[int]()
     for second in range(100):

@@ -144,11 +144,13 @@ class FakeBudget(CallBudget):
 
     waits: list[float]
     limits: list[int | None] = field(default_factory=list)
+    ahead: list[int] = field(default_factory=list)
     database: Database = field(init=False)
     now: Callable[[], datetime] = field(init=False)
 
-    async def take(self, method: str, limit: int | None, window: float) -> float:
+    async def take(self, method: str, limit: int | None, window: float, ahead: int = 0) -> float:
         self.limits.append(limit)
+        self.ahead.append(ahead)
         return self.waits.pop(0) if self.waits else 0.0
 
     async def pause(self, method: str, seconds: float) -> None:

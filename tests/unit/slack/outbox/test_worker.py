@@ -211,7 +211,9 @@ async def test_post_that_waited_for_its_turn_is_not_sent_within_retry_after(
 
 async def test_edit_that_is_counted_when_another_is_limited_is_not_sent(worker: Worker) -> None:
     class SlowBudget(FakeBudget):
-        async def take(self, method: str, limit: int | None, window: float) -> float:
+        async def take(
+            self, method: str, limit: int | None, window: float, ahead: int = 0
+        ) -> float:
             if not self.limits:
                 self.limits.append(limit)
                 await worker.outbox.deliver(an_edit(4))
@@ -380,6 +382,19 @@ async def test_edit_beyond_the_budget_waits_in_the_outbox(worker: Worker) -> Non
     assert budget.limits[4:] == [COPY_EDITS, FACTS_COPY_EDITS, None]
     assert worker.slack.methods == ["chat.postMessage"]
     assert [seconds for _, seconds, _ in worker.store.retries] == [50.0] * 6
+
+
+async def test_edits_that_wait_for_the_budget_are_tried_one_after_another(worker: Worker) -> None:
+    budget = FakeBudget([50.0, 60.0, 70.0, 400.0])
+    monotonic, limits = worker.clock.monotonic, CallLimits(worker.clock.monotonic, budget)
+    worker.outbox = an_outbox(worker.slack, worker.store, monotonic=monotonic, limits=limits)
+    await worker.deliver(*(an_edit(number, state=State.CANCELLED) for number in range(3)))
+    await worker.deliver(an_edit(4, state=State.AWAITING))  # has a smaller share
+    worker.clock.advance(65)
+    await worker.deliver(an_edit(0, state=State.CANCELLED))
+
+    assert budget.ahead == [0, 1, 2, 0, 1]
+    assert [seconds for _, seconds, _ in worker.store.retries] == [50.0, 60.0, 70.0, 300.0]
 
 
 async def test_each_form_of_an_edit_counts(worker: Worker) -> None:
