@@ -64,12 +64,11 @@ class Directory:
         self._accounts = AsyncCache(self._read_account, self.monotonic)
         self._members = AsyncCache(self._read_members, self.monotonic)
 
-    async def person(self, actor: Actor, people: People, since: float = -math.inf) -> Person:
+    async def person(self, actor: Actor, people: People) -> Person:
         """Return the person, with all that decides whether they are one of `people`.
 
         A person who is named by id needs no lookup, except on Enterprise Grid, where payloads do
         not show whether the person belongs to the organization. An outsider is in no group.
-        The lists of group members are not older than `since`, except at Slack's rate limit.
         """
         if actor.is_outsider:
             # A payload could combine a member's id with another team: Slack's team must match.
@@ -80,7 +79,7 @@ class Directory:
         if actor.id in people.users and not self.identity.enterprise:
             return Person(id=actor.id, team=actor.team)
         account, members = await asyncio.gather(
-            self.account(actor.id), self._members_by_group(people, since)
+            self.account(actor.id), self._members_by_group(people)
         )
         if self.identity.enterprise and actor.team not in account.teams | self.identity.homes:
             raise RightsNotChecked(TWO_TEAMS)
@@ -100,13 +99,11 @@ class Directory:
         a moment ago has lost the right. If Slack's rate limit is reached, the cached answer counts.
         """
         began = self.monotonic()
-        # For a known member the groups are read again in parallel with the account.
-        is_member = any(actor.id in self._stored_members(group) for group in people.groups)
-        person = await self.person(actor, people, began if is_member else -math.inf)
-        if is_member or not person.groups or person not in people:
-            return ActingPerson(person)
-        members = await self._members_by_group(people, since=began)
-        return ActingPerson(replace(person, groups=_groups_with(person.ids, members)))
+        person = await self.person(actor, people)
+        if person.groups and person in people:
+            members = await self._members_by_group(people, since=began)
+            person = replace(person, groups=_groups_with(person.ids, members))
+        return ActingPerson(person)
 
     async def acting_alone(self, actor: Actor, policy: Policy) -> ActingPerson:
         """Return a requester with the groups of those who may act alone, read now."""
@@ -215,9 +212,6 @@ class Directory:
         groups = () if everyone else sorted(people.groups)
         lists = await asyncio.gather(*(self._load(self._members, each, since) for each in groups))
         return dict(zip(groups, lists, strict=True))
-
-    def _stored_members(self, group: str) -> tuple[str, ...]:
-        return self._members.get_stored(group, max_age=MAX_AGE) or ()
 
     async def _load(
         self,

@@ -1,6 +1,5 @@
 """Lookups of people: their rights by Slack's answer, and none without an answer."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -157,21 +156,6 @@ async def test_group_that_has_the_other_id_of_an_acting_person_is_read_again(gri
     grid.clock.advance(1)
 
     assert await grid.directory.acting_person(RINA, GROUP) not in GROUP
-
-
-async def test_group_of_a_known_member_is_read_again_beside_the_account(env: Env) -> None:
-    await env.directory.members_of(["S0APPROVE"])
-    env.clock.advance(1)
-    gate = env.slack.scripts["users.info"].gate = asyncio.Event()
-    acting = asyncio.create_task(env.directory.acting_person(ADA, GROUP))
-    for _ in range(10):
-        await asyncio.sleep(0)
-    asked_together = env.slack.methods[1:]
-    gate.set()
-
-    assert await acting in GROUP
-    assert sorted(asked_together) == ["usergroups.users.list", "users.info"]
-    assert len(env.slack.calls) == 3
 
 
 async def test_refusal_may_come_from_the_cache(env: Env) -> None:
