@@ -1,9 +1,8 @@
 """Quarantine: a new download that no approver keeps within the grace time is cancelled (pure)."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -14,8 +13,7 @@ from bot.cancellation.starter import StartedBy, StarterKind, is_named
 LIMIT_WINDOW = timedelta(hours=1)  #: in which the bot cancels `limit` downloads of a project
 #: How old a download is when an expected starter ends its quarantine: events are up to 16 s late.
 FEED_SHOWS_AFTER = timedelta(seconds=20)
-LONGEST_SILENCE = 8.0  #: seconds between two answers of Slack after which grace times start again
-TOLERANCE = timedelta(seconds=1.5)  #: a smaller change of the end of a grace time is not shown
+LONGEST_SILENCE = timedelta(seconds=8)  #: of Slack, after which grace times start again
 NOT_KEPT = "No approver kept the download within the grace time."
 WOULD_HAVE = (
     "No approver kept the download within the grace time. Nothing was sent: the bot only observes"
@@ -156,31 +154,26 @@ Stay: TypeAlias = tuple[str, datetime, bool]
 
 
 class GraceClock:
-    """Measures by a monotonic clock how long people could see each card.
+    """Knows which grace times go on: of cards that people could see since the step before.
 
-    A grace time starts when Slack answers for the first time after the card was delivered, and
-    again after Slack, the database or this process was unavailable, or another replica led.
+    Others start again: after Slack, the database or this process was unavailable, another replica
+    led, or the clock was set.
     """
 
     def __init__(self) -> None:
-        self._ends: dict[Stay, float] = {}
-        self._answered_at = -math.inf
+        self._seen: frozenset[Stay] = frozenset()
+        self._answered_at = datetime.min.replace(tzinfo=UTC)
 
     def interrupt(self) -> None:
         """Slack or the database did not answer, or no card is visible: no grace time goes on."""
-        self._ends = {}
+        self._seen = frozenset()
 
-    def measure(self, waiting: Mapping[Stay, timedelta], now: float) -> Mapping[Stay, float]:
-        """Return the seconds until each of these grace times is over; others are forgotten.
+    def going_on(self, seen: Iterable[Stay], now: datetime) -> frozenset[Stay]:
+        """Return those of the visible cards whose grace time goes on.
 
-        Slack and the database have just answered, at the monotonic time `now`. A grace time with 0
-        or less seconds is over.
+        Slack and the database have just answered, at the time `now`.
         """
-        if now - self._answered_at > LONGEST_SILENCE:
+        if not timedelta() <= now - self._answered_at <= LONGEST_SILENCE:
             self.interrupt()
-        self._answered_at = now
-        self._ends = {
-            each: self._ends.get(each, now + grace.total_seconds())
-            for each, grace in waiting.items()
-        }
-        return {each: end - now for each, end in self._ends.items()}
+        before, self._seen, self._answered_at = self._seen, frozenset(seen), now
+        return before & self._seen

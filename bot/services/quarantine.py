@@ -1,11 +1,10 @@
 """Ends quarantines after their grace time, and judges keeps again once the starter is known."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import TypeAlias
 
@@ -16,7 +15,7 @@ from bot.cancellation import quarantine as rules
 from bot.cancellation.errors import RightsNotChecked, StateConflict
 from bot.cancellation.lifecycle import Ending, Request, State
 from bot.cancellation.posts import PostState
-from bot.cancellation.quarantine import TOLERANCE, GraceClock, Stay, WatchedCluster, is_candidate
+from bot.cancellation.quarantine import GraceClock, Stay, WatchedCluster, is_candidate
 from bot.cancellation.starter import StartedBy
 from bot.services.jobs import Jobs
 from bot.services.projects import Projects
@@ -51,7 +50,6 @@ class Quarantine:
     #: Sends the card to the approvers, since its channel takes no posts.
     copy_card: Callable[[Request], Awaitable[None]]
     on_change: Callable[[], None] = lambda: None  #: called after changes that cards show
-    monotonic: Callable[[], float] = time.monotonic
     clock: GraceClock = field(default_factory=GraceClock)
 
     async def step(self) -> None:
@@ -116,24 +114,23 @@ class Quarantine:
         return self.store.now() < each.request.ref.started_at + rules.FEED_SHOWS_AFTER
 
     async def _measure(self, shown: Sequence[Quarantined]) -> list[Quarantined]:
-        """Return the requests whose grace time is over, and record the ends that have changed."""
-        now = self.store.now()
-        waiting = {
-            _stay(each): policy.quarantine.grace
-            for each in shown
-            if (policy := self.projects.policy_or_none(each.request.ref))
-        }
-        left = self.clock.measure(waiting, self.monotonic())
-        measured = [each for each in shown if _stay(each) in left]
-        moved = {}
-        for each in measured:
-            stored, end = each.request.grace_ends_at, now + timedelta(seconds=left[_stay(each)])
-            if stored is None or abs(end - stored) > TOLERANCE:
-                moved[each.request.id] = end
-        if moved:
-            await self.store.record_ends(moved)
+        """Return the requests whose grace time is over, and record the ends of those that begin."""
+        now, due = self.store.now(), []
+        going_on = self.clock.going_on(map(_stay, shown), now)
+        begun: dict[str, datetime] = {}
+        for each in shown:
+            ends_at, policy = (
+                each.request.grace_ends_at,
+                self.projects.policy_or_none(each.request.ref),
+            )
+            if ends_at and _stay(each) in going_on:
+                due += [each] if ends_at <= now else []
+            elif policy:
+                begun[each.request.id] = now + policy.quarantine.grace
+        if begun:
+            await self.store.record_ends(begun)
             self.on_change()
-        return [each for each in measured if left[_stay(each)] <= 0]
+        return due
 
     async def _end(self, each: Quarantined) -> None:
         """Read job and starter once more, and decide."""

@@ -138,7 +138,6 @@ class Replica:
             slack_answers=env.slack_answers,
             takes_posts=self.takes_posts,
             copy_card=env.direct.copy_card,
-            monotonic=clock.monotonic,
         )
         self.kept = KeptDownloads(store, projects, env.email_of)
         notices = NoticeStore(database, clock, on_asked=partial(env.questions.append, "asked"))

@@ -220,7 +220,6 @@ class SimulatedBot:
             slack_answers=self._slack_answers,
             takes_posts=_always,
             copy_card=_never_needed,
-            monotonic=time.monotonic,
         )
         requests = RequestStore(self.database, time, fence=self._fence)
         sweeper = Sweeper(requests, self._leases, self._runner, lambda: None)
