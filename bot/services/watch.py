@@ -36,9 +36,9 @@ MAX_BURST = 30
 URGENT_BURST = 25
 FIRST_COST = 0.5  #: of a cluster's first read, in call intervals
 LIST_OFTEN_BELOW = 60.0  #: interval below which the list of clusters is read in each round
+MISSING_AFTER = 60.0  #: seconds after which a listed cluster that is not found has no jobs
 MAX_FEED_DELAY = 4.0  #: seconds after which a read of a feed that waits for its turn is urgent
 CLUSTER_LIST = ""  #: in the place of a cluster's name: the list of clusters
-UNREAD = "unread"  #: the state of a job that could not be read
 LATER = datetime.max.replace(tzinfo=UTC)  #: in the place of a time: not planned
 RATE_LIMIT_PAUSE = 10.0  #: seconds after a 429 without Retry-After, as Atlas's documentation says
 
@@ -72,16 +72,15 @@ class Watcher:
         self._read_again_at = LATER  # what was read before it, for the newest event
         self._paused_until = -math.inf
         self._clusters: frozenset[str] = frozenset()
-        self._stored: frozenset[str] | None = None  # the clusters that the store has
         self._listed_at = -math.inf
         self._list_is_complete = False
         self._last_was_complete = True  # the list of clusters that was recorded last
         self._read_at: dict[str, datetime] = {}  # when the last complete read of a cluster began
         self._all_read_at: datetime | None = None  # the earliest of them
         self._soon: set[str] = set()  # clusters that are read again before the next round
-        self._failing: set[str] = set()
+        self._failing: dict[str, float] = {}  # of each since when Atlas does not find it, or `inf`
         self._unread: dict[str, str] = {}
-        self._recorded: dict[str, tuple[bool, bool, frozenset[tuple[str, str]]]] = {}
+        self._recorded: dict[str, tuple[bool, bool, set[tuple[str, str]]]] = {}
         self._newest: dict[str, str] = {}
 
     @property
@@ -167,9 +166,7 @@ class Watcher:
                 if self._listed_at > -math.inf and not self._list_is_complete:
                     await self._list_clusters()
                     self._soon |= self._clusters - known
-                names = self._soon & self._clusters
-                reads = (self._read_clusters([name], Rank.SPARE) for name in names)
-                await asyncio.gather(*reads)
+                await self._read_clusters(self._soon & self._clusters, Rank.SPARE)
                 await self._record_all_read()
             await self.sleep(max(due - self.monotonic(), self.timings.watch_idle_interval))
 
@@ -213,7 +210,7 @@ class Watcher:
         """Record which clusters exist; without a complete list no known one counts as deleted."""
         if not is_complete:
             clusters |= self._clusters
-        if clusters == self._stored:
+        if clusters and clusters == self._clusters:
             return
         gone = await self.store.record_clusters(
             self.project_id, clusters, created_later=self._last_was_complete
@@ -223,7 +220,7 @@ class Watcher:
                 await self._record_jobs(name, ReadItems())
         else:
             clusters |= frozenset(gone)
-        self._stored = self._clusters = clusters
+        self._clusters = clusters
 
     async def _read_clusters(self, names: Collection[str], rank: Rank) -> None:
         """Read clusters, the last that had a new job first.
@@ -239,10 +236,9 @@ class Watcher:
 
     async def _turn(self, name: str, rank: Rank) -> bool:
         """Wait until a read may begin; False if a request in the feed comes first."""
-        urgent = rank is Rank.URGENT
+        reserve = 0 if rank is Rank.URGENT else URGENT_BURST
         await self._pause()
-        while urgent or not self._requested.is_set():
-            reserve = 0 if urgent else URGENT_BURST
+        while not (reserve and self._requested.is_set()):
             if wait := self._reads.wait(self.monotonic(), reserve=reserve):
                 await self.sleep(min(wait, self.timings.watch_idle_interval))
                 continue
@@ -266,18 +262,25 @@ class Watcher:
             with log_errors("cluster read failed", project=self.project_id, cluster=name):
                 if self.monotonic() < self._paused_until:
                     return
+                read_at = self.store.now()
                 try:
-                    read_at = self.store.now()
                     jobs = await self._read_jobs(name)
                     await self._record_jobs(name, jobs, read_at)
                 except (AtlasError, CancellationError) as error:
                     self._report_failure(name, error)
-                    return
-                self._report_success(name)
-                if not jobs.unread:
+                    if not self._stays_missing(name):
+                        return
+                    jobs = ReadItems()
+                else:
+                    self._report_success(name)
+                if "" not in jobs.unread:  # a job with an id is recorded, so that it counts
                     self._read_at[name] = read_at
-                    if not any(job.can_be_cancelled for job in jobs):
-                        self._soon.discard(name)
+                if not jobs.unread and not any(job.can_be_cancelled for job in jobs):
+                    self._soon.discard(name)
+
+    def _stays_missing(self, name: str) -> bool:
+        """Whether Atlas has not found a listed cluster for so long that no restore begins there."""
+        return self.monotonic() >= self._failing.get(name, math.inf) + MISSING_AFTER
 
     async def _read_jobs(self, name: str) -> ReadItems[RestoreJob]:
         with self.project.backups.call(reserve=RESERVE):
@@ -286,7 +289,7 @@ class Watcher:
             except WrongClusterKind:
                 return ReadItems()  # a kind without such jobs
             except ClusterNotFound:
-                self._list_is_complete = False  # only the list says whether it was deleted
+                self._list_is_complete &= self._stays_missing(name)  # or it was deleted
                 raise
 
     async def _record_jobs(
@@ -296,8 +299,7 @@ class Watcher:
 
         The first read since the settings have the cluster watched, or its restores, counts too.
         """
-        unread = [(job_id, UNREAD) for job_id in jobs.unread]
-        states = frozenset([*((job.id, str(job.state)) for job in jobs), *unread])
+        states = {(job.id, str(job.state)) for job in jobs} | {(each, "") for each in jobs.unread}
         policy = self.project.policies.of(name)
         watch_restores = policy.is_watched and policy.watch_restores
         read = policy.is_watched, watch_restores, states
@@ -331,7 +333,8 @@ class Watcher:
         """Warn once that a cluster or the list cannot be read; pause the project if that helps."""
         emit = log.info if name in self._failing else log.warning
         emit("watch read failed", project=self.project_id, cluster=name or None, why=str(error))
-        self._failing.add(name)
+        since = min(self._failing.get(name, math.inf), self.monotonic())
+        self._failing[name] = since if isinstance(error, ClusterNotFound) else math.inf
         self._paused_until = max(self._paused_until, self.monotonic() + self._pause_after(error))
 
     def _pause_after(self, error: Exception) -> float:
@@ -342,7 +345,6 @@ class Watcher:
         return self.timings.key_refused_pause if isinstance(error, PROJECT_ERRORS) else 0.0
 
     def _report_success(self, name: str) -> None:
-        if name in self._failing:
-            self._failing.discard(name)
+        if self._failing.pop(name, None) is not None:
             log.info("watch reads it again", project=self.project_id, cluster=name or None)
         self.on_read()

@@ -131,8 +131,9 @@ class WatchStore(Store):
             is_watched=is_watched,
             watch_restores=watch_restores,
         )
-        for job_id in filter(None, unread if first else ()):
-            change(uow, JobRef(project_id, cluster, job_id), Job.unread_at_first)
+        for job_id in filter(None, unread):  # its event may be near
+            ref = JobRef(project_id, cluster, job_id)
+            change(uow, ref, Job.unread_at_first if first else lambda job: job)
         listing = Listing(
             jobs={read.id: read for read in reads if read.id in known},
             now=uow.now,

@@ -113,14 +113,16 @@ async def all_read_at(env: Stores, job_id: str) -> datetime | None:
     return (await env.jobs.known(JobRef(PROJECT_ID, CLUSTER, job_id))).all_read_at
 
 
-async def test_recent_restores_of_other_kinds_are_nearby_and_not_announced(env: Stores) -> None:
+async def test_recent_restores_of_other_kinds_and_unreadable_jobs_are_nearby_and_not_announced(
+    env: Stores,
+) -> None:
     await start_watch(env.watch)
     now = int(env.clock().timestamp())
-    recent, old, download = (f"{now - age:08x}{'a' * 16}" for age in (1, 700, 0))
+    recent, unread, old, download = (f"{now - age:08x}{'a' * 16}" for age in (2, 1, 700, 0))
     others = [a_job(id=each, deliveryType="automated") for each in (recent, old)]
 
-    assert await announced(env.watch, *others) == []
-    for job_id, found in ((download, [recent]), (f"{old[:-1]}f", [])):
+    assert await env.watch.record_jobs(PROJECT_ID, CLUSTER, others, [unread]) == []
+    for job_id, found in ((download, [recent, unread]), (f"{old[:-1]}f", [])):
         known = await env.jobs.known(JobRef(PROJECT_ID, CLUSTER, job_id))
         assert known.other_jobs == found
 

@@ -12,6 +12,7 @@ import pytest
 import structlog
 
 from bot.atlas import (
+    AtlasError,
     Cluster,
     ClusterNotFound,
     JobRef,
@@ -29,7 +30,7 @@ from bot.cancellation.policy import Policies, Policy
 from bot.services.jobs import NEVER, FeedMonitor
 from bot.services.projects import Project, Projects
 from bot.services.rate_limit import BUCKET_SIZE, CallPacer, Rank, RateLimitBudget
-from bot.services.watch import MAX_CONCURRENT_READS, MAX_FEED_DELAY, Watcher
+from bot.services.watch import MAX_CONCURRENT_READS, MAX_FEED_DELAY, MISSING_AFTER, Watcher
 from bot.storage.database import Database
 from bot.storage.watch_store import WatchStore
 from bot.timings import Timings
@@ -54,6 +55,7 @@ class WatchAtlas(UnconnectedAtlas):
     hangs: set[str] = field(default_factory=set)
     reads: list[tuple[str, float]] = field(default_factory=list)
     unread: tuple[str, ...] = ()
+    unread_jobs: tuple[str, ...] = ()
     lists: int = 0
     under_way: int = 0
     most: int = 0
@@ -75,7 +77,7 @@ class WatchAtlas(UnconnectedAtlas):
                 await self.clock.sleep(8.0)
                 raise Unavailable(status=504)
             self._fail(cluster_name)
-            return ReadItems(self.jobs[cluster_name], self.unread)
+            return ReadItems(self.jobs[cluster_name], (*self.unread, *self.unread_jobs))
         finally:
             self.under_way -= 1
 
@@ -527,6 +529,24 @@ async def test_404_of_a_listed_cluster_is_no_read_and_the_list_is_read_again() -
     assert env.store.all_read_at is not None
 
 
+@pytest.mark.parametrize(("fault", "complete"), [(ClusterNotFound, True), (Unavailable, False)])
+async def test_listed_cluster_that_atlas_does_not_find_for_a_minute_counts_as_one_without_jobs(
+    fault: type[AtlasError], *, complete: bool
+) -> None:
+    env = watch_harness(2, interval=300)
+    env.atlas.faults = {"c001": [ClusterNotFound()] * 4 + [fault()] * 100}
+    watch = env.new_watch()
+    await env.run_for(MISSING_AFTER - 1, watch)
+    assert (env.store.all_read_at, env.store.noted) == (None, [("c000", 0)])
+
+    env.feed.requests = [env.clock.monotonic() + 100]
+    await env.run_for(120, watch)
+    read_at = max(env.atlas.times_of("c000"))
+    assert (env.listed_at == [read_at]) is complete
+    assert env.store.noted == [("c000", 0)]
+    assert (len(env.atlas.times_of("c001")) < 10) is complete, "it is read and listed on"
+
+
 async def test_cluster_that_an_incomplete_list_may_have_left_out_is_not_created_later() -> None:
     env = watch_harness(1, interval=300)
     watch = env.new_watch()
@@ -604,12 +624,16 @@ async def test_refused_key_leaves_the_last_successful_read_behind() -> None:
     assert env.read
 
 
-async def test_clusters_with_an_unreadable_job_do_not_count_as_read() -> None:
-    env = watch_harness(3, interval=5)
-    env.atlas.unread = ("",)
+@pytest.mark.parametrize(("unread", "complete"), [("", False), (f"{7:024x}", True)])
+async def test_clusters_with_an_unreadable_job_count_as_read_only_if_its_id_is_known(
+    unread: str, *, complete: bool
+) -> None:
+    env = watch_harness(3, interval=60)
+    env.atlas.unread_jobs = (unread,)
     await env.run_for(40)
 
-    assert env.store.all_read_at is None
+    assert (env.store.all_read_at is not None) is complete
+    assert len(env.atlas.times_of("c000")) == 4, "it is not read again soon"
 
 
 async def test_event_before_the_first_list_makes_the_clusters_be_read_immediately() -> None:
