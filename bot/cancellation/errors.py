@@ -194,7 +194,7 @@ class StarterNotChecked(RightsNotChecked):
 
 
 class NotAsked(CancellationError):
-    sentence = "Only the person whom the bot asked can answer this. To cancel the download, use the button on its announcement."  # noqa: E501 - shown as it stands
+    sentence = "Only the person whom the bot asked can answer this, as a full member of this workspace. To cancel the download, use the button on its announcement."  # noqa: E501 - shown as it stands
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -115,9 +115,9 @@ class Directory:
         groups = requester.groups | now.groups
         return ActingPerson(replace(requester, kind=now.kind, groups=groups))
 
-    def acting_by_id(self, actor: Actor) -> ActingPerson:
-        """Return a person whose ids of user and team alone decide, without asking Slack."""
-        kind = Kind.OUTSIDER if actor.is_outsider else Kind.MEMBER
+    def acting_by_id(self, actor: Actor, kind: Kind = Kind.MEMBER) -> ActingPerson:
+        """Return a person whose ids of user and team decide, and a kind that Slack said before."""
+        kind = Kind.OUTSIDER if actor.is_outsider else kind
         return ActingPerson(Person(id=actor.id, team=actor.team, kind=kind))
 
     async def current_people(

@@ -1,5 +1,6 @@
 """Asks a person by direct message whether a download is theirs; the answers, and the alarm."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ from bot.cancellation.policy import Policy
 from bot.slack import blockkit, ids, job_lines, mrkdwn
 from bot.slack.announcement import HEADLINES, notification
 from bot.slack.blockkit import Block
-from bot.slack.dependencies import Dependencies
+from bot.slack.decisions import decide_when_possible
+from bot.slack.dependencies import Dependencies, Interaction
 from bot.slack.errors import other_version
 from bot.slack.grammar import job_value, parse_job_value
 
@@ -66,12 +68,31 @@ async def _answer(deps: Dependencies, given: StarterAnswer, body: dict[str, Any]
         deps.reply(body, other_version("button"))
         return
     ref = JobRef(job.project, job.cluster, job.job_id)
-    person = deps.directory.acting_by_id(by.actor)
+
+    async def record() -> None:
+        # The person may have become a guest since the question.
+        now = await deps.directory.current_people([by.actor.id], (), max_age=0.0)
+        person = deps.directory.acting_by_id(by.actor, now[by.actor.id].kind)
+        await deps.service.answer(ref, person, given)
+
     try:
-        await deps.before_ack(deps.service.answer(ref, person, given))
+        await deps.before_ack(record())
     except CancellationError as error:
-        log.info("answer refused", actor=person.id, why=type(error).__name__)
-        deps.start(deps.refuse(by, error), "answer refused", by)
+        deps.start(_answer_later(record, deps, by, error), "answer", by)
+
+
+async def _answer_later(
+    record: Callable[[], Awaitable[None]],
+    deps: Dependencies,
+    by: Interaction,
+    error: CancellationError,
+) -> None:
+    """Answer once Slack says who the person is, or report another refusal."""
+    try:
+        await decide_when_possible(record, deps, by, error)
+    except CancellationError as refusal:
+        log.info("answer refused", actor=by.actor.id, why=type(refusal).__name__)
+        await deps.refuse(by, refusal)
 
 
 def message(

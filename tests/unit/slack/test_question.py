@@ -106,6 +106,24 @@ async def test_click_that_does_not_count_changes_nothing_and_says_why(
     assert sentence in told
 
 
+@pytest.mark.parametrize(
+    ("account", "counts"),
+    [({}, True), ({"is_restricted": True}, False), ({"deleted": True}, False)],
+    ids=["member", "guest", "deactivated"],
+)
+async def test_asked_person_may_answer_only_as_a_full_member_at_the_click_whom_slack_confirms(
+    bolt: BoltHarness, account: dict[str, bool], *, counts: bool
+) -> None:
+    read = {"user": {"id": RINA.id, "team_id": LINKS.identity.team, **account}}
+    bolt.slack.respond("users.info", "internal_error", "ratelimited", read)
+    await bolt.send(payloads.click(ids.NOT_MINE, VALUE, user=RINA.id))
+
+    assert ((await job(bolt)).answer is StarterAnswer.NOT_MINE) is counts
+    waiting, *refused = bolt.private
+    assert "Slack does not say at the moment who may do this" in waiting
+    assert [each[:22] for each in refused] == ([] if counts else ["Only the person whom t"])
+
+
 def built(
     job: Job, kind: PostKind = PostKind.QUESTION, *, may_cancel: bool = True, **changes: Any
 ) -> dict[str, Any]:
