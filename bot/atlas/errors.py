@@ -98,7 +98,7 @@ class JobNotFound(AtlasRejected):
 class JobGone(JobNotFound):
     """A job that was listed before."""
 
-    sentence = "Atlas does not list this download any more: it ended, or was removed. There is nothing left to cancel. Whether a copy was taken is not known: see the project's activity feed in Atlas."  # noqa: E501 - shown as it stands
+    sentence = "Atlas does not list this download any more: it ended, or was removed. Whether a copy was taken is not known: see the project's activity feed in Atlas."  # noqa: E501 - shown as it stands
 
 
 class NotCancellable(AtlasRejected):

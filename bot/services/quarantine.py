@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import TypeAlias
 
 import structlog
 
@@ -16,7 +15,6 @@ from bot.cancellation.errors import RightsNotChecked, StateConflict
 from bot.cancellation.lifecycle import Ending, Request, State
 from bot.cancellation.posts import PostState
 from bot.cancellation.quarantine import GraceClock, Stay, WatchedCluster, is_candidate
-from bot.cancellation.starter import StartedBy
 from bot.services.jobs import Jobs
 from bot.services.projects import Projects
 from bot.services.runner import Runner
@@ -166,10 +164,6 @@ def _stay(each: Quarantined) -> Stay:
     return each.request.id, each.request.changed_at, bool(each.copies)
 
 
-#: A keep, by its request and time, and the starter by which it was judged.
-Judged: TypeAlias = tuple[str, datetime, StartedBy]
-
-
 @dataclass(eq=False)
 class KeptDownloads:
     """Voids keeps of starters: who started a download may not keep it."""
@@ -180,14 +174,10 @@ class KeptDownloads:
     email_of: Callable[[str], Awaitable[str | None]]
     _: KW_ONLY
     on_change: Callable[[], None] = lambda: None  #: called after changes that cards show
-    _judged: set[Judged] = field(default_factory=set, init=False)
 
     async def step(self) -> float:
-        """Judge each keep by each new starter; return further seconds until the next try."""
-        kept = {_key(each): each for each in await self.store.kept()}
-        self._judged &= kept.keys()
-        new = [each for key, each in kept.items() if key not in self._judged]
-        known = [each for each in new if each.job.started_by.starter]
+        """Judge each keep whose starter is known; return further seconds until the next try."""
+        known = [each for each in await self.store.kept() if each.job.started_by.starter]
         return max(await asyncio.gather(*map(self._judge, known)), default=0.0)
 
     async def _judge(self, kept: Quarantined) -> float:
@@ -200,18 +190,16 @@ class KeptDownloads:
         except RightsNotChecked as error:
             log.info("keep not judged", request=kept.request.id, why=str(error))
             return max(RETRY_INTERVAL, error.retry_after)
-        if is_candidate(kept.job.started_by, email) and not await self._void(kept, watched):
-            return RETRY_INTERVAL
-        self._judged.add(_key(kept))
-        return 0.0
+        is_own = is_candidate(kept.job.started_by, email)
+        return RETRY_INTERVAL if is_own and not await self._void(kept, watched) else 0.0
 
     async def _void(self, kept: Quarantined, watched: WatchedCluster) -> bool:
-        """Void a keep; False while a person's request leaves no room for another quarantine."""
+        """Void a keep; False while a request is in the way, or once the download has ended."""
         ref = kept.request.ref
         try:
             atlas = self.projects.get(ref.project_id).atlas
             if (await atlas.restore_job(ref, timeout=READ_TIMEOUT)).is_over:
-                return True
+                return False
         except AtlasError as error:
             log.info("kept job not read", job=ref.job_id, why=str(error))
         try:
@@ -220,7 +208,3 @@ class KeptDownloads:
             return True  # it ended meanwhile
         self.on_change()
         return is_void
-
-
-def _key(kept: Quarantined) -> Judged:
-    return kept.request.id, kept.request.changed_at, kept.job.started_by

@@ -9,7 +9,14 @@ from itertools import chain, repeat
 
 import structlog
 
-from bot.atlas import AtlasCanceller, AtlasError, AtlasReader, AtlasRejected, RestoreJob
+from bot.atlas import (
+    AtlasCanceller,
+    AtlasError,
+    AtlasReader,
+    AtlasRejected,
+    JobNotFound,
+    RestoreJob,
+)
 from bot.cancellation.errors import CancellationError, RightsNotChecked
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import (
@@ -31,6 +38,7 @@ from bot.timings import DEFAULT_TIMINGS, Timings
 
 #: Seconds before each GET after a DELETE; the first one follows immediately.
 READ_BACKOFF = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+ENOUGH_NOT_FOUND = 5  #: 404s in a row, in 1.75 s or more: Atlas may list the job after fewer
 #: Seconds before each further check of rights while Slack does not answer.
 CHECK_BACKOFF = (0.25, 0.5, 1.0, 2.0, 4.0)
 CHECK_REPORT_DELAY = 10.0  #: seconds without an answer from Slack until the requester is notified
@@ -100,11 +108,17 @@ class Run:
         Raises `CancellationError` if another runner holds the request, or the database does not
         answer. The next owner starts with a GET.
         """
+        not_found = 0
         while True:
             try:
                 self.job = job = await self._read_job()
             except AtlasError as error:
+                not_found += 1
+                if isinstance(error, JobNotFound) and not_found < ENOUGH_NOT_FOUND:
+                    await self._wait_before_read()
+                    continue
                 return self._result_of_failed_read(error.of_known_job())
+            not_found = 0
             step = next_step(self.request.shown, self.request.sent, job)
             if result := self._result(step, job):
                 return result
@@ -122,11 +136,10 @@ class Run:
 
     async def _read_job(self) -> RestoreJob:
         """Read the job; before the first DELETE also the people, while Atlas answers."""
-        timeout = self._deadline - self.monotonic()
-        if self.request.sent.count:
-            timeout = max(timeout, self.timings.final_read_timeout)
-            return await self.atlas.restore_job(self.request.ref, timeout=timeout)
+        timeout = max(self._deadline - self.monotonic(), self.timings.final_read_timeout)
         reading = self.atlas.restore_job(self.request.ref, timeout=timeout)
+        if self.request.sent.count:
+            return await reading
         job, _ = await asyncio.gather(reading, self._read_people())
         return job
 
@@ -178,7 +191,8 @@ class Run:
             return ending_with(State.FAILED, read_error, SENT_BUT_UNREADABLE)
         for error in (read_error, self._delete_error):
             if isinstance(error, AtlasRejected):
-                return ending_with(State.REFUSED, error)
+                is_lost = self.request.by_bot and isinstance(error, JobNotFound)
+                return ending_with(State.FAILED if is_lost else State.REFUSED, error)
         return ending_with(State.FAILED, read_error, NOTHING_DONE)
 
     def _result_of_judgement(self, judgement: Judgement) -> Ending:

@@ -38,6 +38,9 @@ ON_THE_CARD = {
     State.QUARANTINED: " *Cancel it now* is on the card.",
 }
 
+#: The ends of a run that the download outlasts, or may.
+NOT_CANCELLED = frozenset({EventName.FAILED, EventName.REFUSED, EventName.CHANGED})
+
 COULD_HAVE_APPROVED = (
     f"Could have approved: {{who}}. Please read the card, and click *{MARK}*: one review is enough."
 )
@@ -70,6 +73,7 @@ def message(post: RequestPost, policy: Policy | None = None) -> dict[str, Any]:
 
 def _call(post: RequestPost, policy: Policy) -> tuple[str, People]:
     """Return what a reply asks people to do, if anything, and whom it mentions for that."""
+    is_left = post.request.by_bot and post.event in NOT_CANCELLED
     match post.event:
         case EventName.ACTED_ALONE:
             return COULD_HAVE_APPROVED, policy.first_approvers
@@ -77,7 +81,7 @@ def _call(post: RequestPost, policy: Policy) -> tuple[str, People]:
             return MAY_APPROVE, policy.first_approvers - People(users=post.request.approved_by)
         case EventName.ESCALATED:
             return MAY_APPROVE, policy.escalate_to
-        case EventName.DOWNLOAD_DISOWNED:
+        case event if is_left or event is EventName.DOWNLOAD_DISOWNED:
             return MAY_CANCEL + ON_THE_CARD.get(post.request.state, ""), policy.approvers
         case EventName.KEEP_VOIDED:
             return MAY_KEEP, policy.approvers - People(users=frozenset({post.detail["user"]}))

@@ -72,6 +72,9 @@ ANSWERS: dict[str, Answer] = {
     "limited": LIMITED,
     "503": Unavailable(status=503),
 }
+#: How often Atlas answers so before it is believed: it may list the job all the same.
+NOT_FOUND = ", ".join(["GET not found"] * 5)
+MISSED = ", ".join(["GET not found"] * 4)
 GONE = {"status": 404, "code": "RESTORE_JOB_NOT_FOUND", "sentence": JobGone.sentence}
 REJECTION = {"status": 400, "code": REJECTED.code, "sentence": str(REJECTED)}
 
@@ -86,12 +89,17 @@ REJECTION = {"status": 400, "code": REJECTED.code, "sentence": str(REJECTED)}
             {"sentence": ENDED_BEFORE.format(state="cancelled and failed")},
         ),
         ("GET another snapshot", State.CHANGED, {"sentence": ANOTHER_JOB}),
-        ("GET not found", State.REFUSED, GONE),
-        ("GET there, DELETE not found, GET not found", State.REFUSED, GONE),
+        (NOT_FOUND, State.REFUSED, GONE),
+        (f"GET there, DELETE not found, {NOT_FOUND}", State.REFUSED, GONE),
         (
-            "GET there, DELETE accepted, GET not found",
+            f"GET there, DELETE accepted, {NOT_FOUND}",
             State.FAILED,
             {"sentence": f"{SENT_BUT_UNREADABLE} {JobGone.sentence}"},
+        ),
+        (
+            f"{MISSED}, GET there, DELETE lost, {MISSED}, GET cancelled",
+            State.CANCELLED,
+            {},
         ),
         ("GET there, DELETE accepted, GET there, GET there, GET cancelled", State.CANCELLED, {}),
         (
@@ -126,6 +134,18 @@ async def test_each_atlas_script_gives_the_expected_calls_and_state(
 
     assert (state, atlas.calls) == (settled, [call for call, _ in steps])
     assert {name: getattr(outcome, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(("requester", "state"), [("", State.FAILED), ("U0RINA", State.REFUSED)])
+async def test_job_that_is_not_found_for_two_seconds_ends_only_the_bots_own_request_as_failed(
+    requester: str, state: State
+) -> None:
+    """The request of a quarantine can be tried again: Atlas may list the download still."""
+    atlas = ScriptedAtlas(reads=[ANSWERS["not found"]])
+    found, outcome = await run(atlas, FakeLeaseStore(a_request(requester=requester)))
+
+    assert (found, outcome.sentence) == (state, JobGone.sentence)
+    assert 1.5 < sum(atlas.clock.sleeps) < 3
 
 
 async def test_accepted_delete_without_effect_fails_within_the_timeout() -> None:

@@ -446,7 +446,10 @@ def quarantined() -> dict[str, dict[str, Any]]:
         unseen, APPROVERS, LINKS, JOB, Mode.OBSERVE
     )
     built["own_card_cancelled"] = card_views.message(own(State.CANCELLED), APPROVERS, LINKS, JOB)
-    for event in (EventName.CANCELLED, EventName.APPROVED, EventName.KEPT, EventName.OBSERVED):
+    for event in (
+        *(EventName.CANCELLED, EventName.APPROVED, EventName.KEPT, EventName.OBSERVED),
+        EventName.FAILED,
+    ):
         built[f"own_reply_{event.split(':')[1]}"] = card_replies.message(
             post(event, own(State(event.removeprefix("request:")))), Policy(approvers=APPROVERS)
         )
