@@ -27,7 +27,6 @@ from bot.slack.client import Links, SlackClient, new_session
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import set_deployment
 from bot.slack.directory import Directory
-from bot.slack.outbox.worker import Outbox
 from bot.slack.receivers.http import MAX_BODY_BYTES, HttpReceiver
 from bot.slack.receivers.socket_mode import SocketModeReceiver
 from bot.startup_checks import (
@@ -78,7 +77,6 @@ class Bot:
         self._following: dict[tuple[str, str, AtlasReader], asyncio.Task[None]] = {}
         self._projects_changed = asyncio.Event()  # since their entries of clusters were compared
         self._directory: Directory | None = None
-        self._outbox: Outbox | None = None
         self._channels: ChannelStatus | None = None
         self._server: WebServer | None = None
         self._deadline = math.inf
@@ -89,7 +87,6 @@ class Bot:
             self.metrics,
             self.owner,
             resolve=self._current_people,
-            on_change=self._notify_outbox,
             timings=timings,
         )
         self._leading = LeaderLoops(self._services)
@@ -237,7 +234,8 @@ class Bot:
         client = self._open_slack_client()
         self._channels = channels = self._leading.channels(client, links.identity)
         self._start_loop(channels.run, "channels")
-        self._outbox = outbox = self._leading.build_outbox(client, links, channels, notifier)
+        outbox = self._leading.build_outbox(client, links, channels, notifier)
+        self._services.database.on_messages = outbox.wake  # else a poll finds them
         task = self._supervise(self._leader.loop(outbox.run), "outbox")
         self._on_shutdown(
             lambda seconds: outbox.stop(task, seconds), self._timings.outbox_stop_timeout
@@ -308,11 +306,6 @@ class Bot:
 
     def _supervise(self, loop: Loop, name: str) -> asyncio.Task[None]:
         return asyncio.create_task(self._supervisor.run(loop, name), name=name)
-
-    def _notify_outbox(self) -> None:
-        """Deliver new posts now instead of at the next poll."""
-        if self._outbox:
-            self._outbox.wake()
 
     async def _stop_runs(self) -> None:
         """Start no more runs; finish those in progress or release their leases."""

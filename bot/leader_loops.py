@@ -14,7 +14,7 @@ from bot.services.jobs import FeedMonitor
 from bot.services.leader import Leader
 from bot.services.projects import Project, Projects
 from bot.services.quarantine import KeptDownloads, Quarantine
-from bot.services.sweeper import Notifier, StarterQuestions, Sweeper, nobody_to_reach
+from bot.services.sweeper import Notifier, StarterQuestions, nobody_to_reach, sweep
 from bot.services.watch import Watcher
 from bot.slack.channels import Channels, ChannelStatus, named_channels
 from bot.slack.client import Identity, Links
@@ -85,16 +85,16 @@ class LeaderLoops:
     def without_slack(self) -> Mapping[str, Loop]:
         """Return the loops that do not ask Slack, by their names."""
         core, jobs, delete_posts = self._core, self._jobs, self._history.delete_posts
-        sweeper = Sweeper(self._requests, core.leases, core.runner, core.on_change)
+        sweeping = partial(sweep, self._requests, core.leases, core.runner)
         return {
-            "sweeper": partial(repeat, sweeper.sweep, core.timings.sweep_interval, "sweep failed"),
+            "sweeper": partial(repeat, sweeping, core.timings.sweep_interval, "sweep failed"),
             "jobs": partial(repeat, jobs.follow, jobs.interval, "jobs not followed"),
             "old posts": partial(repeat, delete_posts, DELETION_INTERVAL, "posts not deleted"),
         }
 
     def notifier(self, directory: Directory) -> Notifier:
         core = self._core
-        return Notifier(self._notices, core.projects, directory.candidates, core.on_change)
+        return Notifier(self._notices, core.projects, directory.candidates)
 
     def channels(self, client: AsyncWebClient, identity: Identity) -> ChannelStatus:
         return ChannelStatus(
@@ -145,14 +145,9 @@ class LeaderLoops:
             slack_answers=slack_answers,
             takes_posts=channels.takes_posts,
             copy_card=notifier.copy_card,
-            on_change=core.on_change,
         )
-        keeps = KeptDownloads(
-            self._quarantine, projects, directory.email_of, on_change=core.on_change
-        )
-        questions = StarterQuestions(
-            self._notices, projects, directory.member_with_email, on_change=core.on_change
-        )
+        keeps = KeptDownloads(self._quarantine, projects, directory.email_of)
+        questions = StarterQuestions(self._notices, projects, directory.member_with_email)
         notices = core.timings.notice_interval
         return {
             "notifier": partial(repeat, notifier.notify_due, notices, "approvers not notified"),
@@ -188,7 +183,6 @@ class LeaderLoops:
             interval=self._core.settings.watch_interval.total_seconds(),
             events_interval=self._core.settings.events_interval.total_seconds(),
             timings=self._core.timings,
-            on_change=self._core.on_change,
             on_read=lambda: last_read.labels(project=project.name).set_to_current_time(),
             on_listed=self._jobs.follow,
         )

@@ -124,15 +124,13 @@ class CoreServices:
     """Everything below Slack: Atlas clients, stores, the runner and the cancellation service.
 
     This process holds leases under the name `owner`. `resolve` reads people from Slack for the
-    check before each DELETE, and is None without Slack. `on_change` is called after a write that
-    Slack should show.
+    check before each DELETE, and is None without Slack.
     """
 
     settings: Settings
     metrics: Metrics
     owner: str
     resolve: ResolvePeople | None = None
-    on_change: Callable[[], None] = lambda: None
     timings: Timings = DEFAULT_TIMINGS
 
     def __post_init__(self) -> None:
@@ -171,7 +169,6 @@ class CoreServices:
             projects,
             JobStore(database, clock),
             ActivityFeeds(projects, clock),
-            on_change=self.on_change,
             interval=self.timings.job_facts_interval,
         )
         rights = RightsCheck(projects, self.resolve, self.jobs.starter_of)
@@ -180,7 +177,6 @@ class CoreServices:
             projects,
             rights,
             self.clients.canceller_of,
-            on_change=self.on_change,
             timings=self.timings,
         )
         self.finder = JobFinder(projects)
@@ -191,7 +187,6 @@ class CoreServices:
             self.runner,
             rights,
             jobs=self.jobs,
-            on_change=self.on_change,
         )
 
     def apply(self, settings: Settings) -> None:

@@ -173,7 +173,6 @@ class Jobs:
     store: JobStore
     feeds: ActivityFeeds
     _: KW_ONLY
-    on_change: Callable[[], None] = lambda: None  #: called after changes that messages show
     interval: float = Timings.job_facts_interval  #: seconds between two reads of followed jobs
     slots: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(MAX_CONCURRENT_READS)
@@ -283,8 +282,7 @@ class Jobs:
                 read = await self._read_job(ref)
             if not known.job.has_settled_starter(self.store.now()):
                 feed = await self.feeds.read(ref, max_age=FEED_AGE * self.interval)
-        if await self._record(known, read, feed) != known.job or known.waits:
-            self.on_change()
+        await self._record(known, read, feed)
 
     async def _read_job(self, ref: JobRef) -> RestoreJob | None:
         project = self.projects.get_or_none(ref.project_id)

@@ -47,7 +47,6 @@ class Quarantine:
     takes_posts: Callable[[str, float], Awaitable[bool]]
     #: Sends the card to the approvers, since its channel takes no posts.
     copy_card: Callable[[Request], Awaitable[None]]
-    on_change: Callable[[], None] = lambda: None  #: called after changes that cards show
     clock: GraceClock = field(default_factory=GraceClock)
 
     async def step(self) -> None:
@@ -127,7 +126,6 @@ class Quarantine:
                 begun[each.request.id] = now + policy.quarantine.grace
         if begun:
             await self.store.record_ends(begun)
-            self.on_change()
         return due
 
     async def _end(self, each: Quarantined) -> None:
@@ -157,7 +155,6 @@ class Quarantine:
             return  # a person was first
         if ended.state is State.APPROVED:
             self.runner.start(ended.id)
-        self.on_change()
 
 
 def _stay(each: Quarantined) -> Stay:
@@ -172,8 +169,6 @@ class KeptDownloads:
     projects: Projects
     #: Reads a user's e-mail address from Slack; raises `RightsNotChecked` where Slack cannot say.
     email_of: Callable[[str], Awaitable[str | None]]
-    _: KW_ONLY
-    on_change: Callable[[], None] = lambda: None  #: called after changes that cards show
 
     async def step(self) -> float:
         """Judge each keep whose starter is known; return further seconds until the next try."""
@@ -203,8 +198,6 @@ class KeptDownloads:
         except AtlasError as error:
             log.info("kept job not read", job=ref.job_id, why=str(error))
         try:
-            is_void = await self.store.void_keep(kept, watched)
+            return await self.store.void_keep(kept, watched)
         except StateConflict:
             return True  # it ended meanwhile
-        self.on_change()
-        return is_void

@@ -246,7 +246,6 @@ class Runner:
     rights: RightsCheck  #: judges each request before its DELETE
     canceller_of: Callable[[Project], AtlasCanceller]
     _: KW_ONLY
-    on_change: Callable[[], None] = lambda: None  #: called after each run, to post its outcome
     timings: Timings = DEFAULT_TIMINGS
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     monotonic: Callable[[], float] = time.monotonic
@@ -292,7 +291,6 @@ class Runner:
                 raise
             finally:
                 renewal.cancel()
-            self.on_change()
 
     async def _execute_and_settle(self, request: Request) -> None:
         project = self.projects.get_or_none(request.ref.project_id)

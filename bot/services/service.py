@@ -1,6 +1,5 @@
 """The use cases of a request: submit, approve, deny, keep, withdraw, retry, review, answer."""
 
-from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from functools import partial
@@ -11,7 +10,7 @@ from bot.cancellation import policy as rules
 from bot.cancellation.errors import NotAllowed
 from bot.cancellation.job import StarterAnswer
 from bot.cancellation.judgement import Judgement
-from bot.cancellation.lifecycle import Ask, Card, Request, State
+from bot.cancellation.lifecycle import Ask, Request, State
 from bot.cancellation.people import ActingPerson
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import recipients
@@ -50,12 +49,6 @@ class CancellationService:
     rights: RightsCheck
     _: KW_ONLY
     jobs: Jobs
-    on_change: Callable[[], None] = lambda: None
-
-    async def replace_second_card(self, request: Request, clicked: Card, user: str) -> None:
-        """Replace a message that a user clicked, if it is a second card or copy of a request."""
-        await self.requests.replace_second_card(request.id, clicked, user)
-        self.on_change()
 
     async def submit(self, submission: Submission) -> Request:
         """Record the request and start it if approved; the same key gives the same request."""
@@ -152,13 +145,11 @@ class CancellationService:
         ending = partial(rules.ending_by, answer, self.projects.policy_or_none(ref))
         if request := await self.requests.answer(ref, person, answer, ending):
             self.runner.start(request.id)
-        self.on_change()
 
     def _changed(self, request: Request) -> Request:
-        """Start the request if it is approved, and notify the outbox."""
+        """Start the request if it is approved."""
         if request.state is State.APPROVED:
             self.runner.start(request.id)
-        self.on_change()
         return request
 
 

@@ -1,7 +1,7 @@
 """Finds what is due: requests to run or end, approvers to notify, starters to ask."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
@@ -46,20 +46,11 @@ RETRY_INTERVAL = 2.0  #: seconds until a starter is asked again, unless Slack as
 log = structlog.get_logger(__name__)
 
 
-@dataclass(eq=False)
-class Sweeper:
-    """Finds due work: ends requests that wait in vain, and starts unowned ones."""
-
-    requests: RequestStore
-    leases: LeaseStore
-    runner: Runner
-    on_change: Callable[[], None]  #: called when a request ended, so that its card is edited
-
-    async def sweep(self) -> None:
-        if await self.requests.end_due():
-            self.on_change()
-        for request_id in await self.leases.list_runnable():
-            self.runner.start(request_id)
+async def sweep(requests: RequestStore, leases: LeaseStore, runner: Runner) -> None:
+    """End requests that wait in vain, and start those that no process runs."""
+    await requests.end_due()
+    for request_id in await leases.list_runnable():
+        runner.start(request_id)
 
 
 @dataclass(eq=False)
@@ -73,7 +64,6 @@ class Notifier:
     store: NoticeStore
     projects: Projects
     find: FindPeople
-    on_change: Callable[[], None]
 
     async def notify_due(self) -> None:
         for request in await self.store.list_due():
@@ -90,8 +80,7 @@ class Notifier:
         if notice.escalates and policy.escalate_to != NO_ONE:
             found = await self._people(policy, request, policy.escalate_to)
             escalated = [person for person in found if person not in notified]
-        if await self.store.record(request, notice, notified, escalated):
-            self.on_change()
+        await self.store.record(request, notice, notified, escalated)
 
     async def _people(self, policy: Policy, request: Request, asked: People) -> Sequence[Person]:
         """Return the people who get a direct message."""
@@ -126,7 +115,6 @@ class Notifier:
         if await send(job, people):
             about = {"kind": kind, "job": job.ref.job_id}
             log.warning("message sent to approvers", **about, people=len(people))
-            self.on_change()
 
     async def copy_card(self, request: Request) -> None:
         """Send the card to each approver; without one, that of a quarantine says why."""
@@ -135,7 +123,6 @@ class Notifier:
             people = await self._approvers(policy, is_urgent=request.by_bot)
             if await self.store.copy_card(request.id, people):
                 log.warning("card sent to approvers", request=request.id, people=len(people))
-                self.on_change()
         elif await self.store.record_no_place(request.id, NO_PLACE):
             log.error("nobody sees the card", request=request.id, why=NO_PLACE)
 
@@ -177,8 +164,6 @@ class StarterQuestions:
     projects: Projects
     #: Returns the full member with an e-mail address; raises `RightsNotChecked`.
     find: Callable[[str], Awaitable[str | None]]
-    _: KW_ONLY
-    on_change: Callable[[], None] = lambda: None  #: called after a question is enqueued
     #: The jobs, with the addresses, of those who cannot be asked.
     _unknown: set[tuple[JobRef, str]] = field(default_factory=set, init=False)
 
@@ -202,11 +187,6 @@ class StarterQuestions:
                 user = None
             if user is None:
                 self._unknown.add((ref, email))
-            else:
-                await self._ask(job, user)
+            elif await self.store.ask(job, user):
+                log.info("starter asked", job=ref.job_id, user=user)
         return 0.0
-
-    async def _ask(self, job: Job, user: str) -> None:
-        if await self.store.ask(job, user):
-            log.info("starter asked", job=job.ref.job_id, user=user)
-            self.on_change()

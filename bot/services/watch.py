@@ -56,7 +56,6 @@ class Watcher:
     interval: float = 60.0  #: seconds between two rounds
     events_interval: float = 15.0  #: seconds between two reads of the activity feed
     timings: Timings = DEFAULT_TIMINGS
-    on_change: Callable[[], None] = lambda: None  #: called when there is something to announce
     on_read: Callable[[], None] = lambda: None  #: called after each successful read
     #: Called when each job that may have the newest event is listed: its starter may be certain.
     on_listed: Callable[[], Awaitable[object]]
@@ -320,8 +319,6 @@ class Watcher:
         for job in changes:
             place = {"project": self.project_id, "cluster": name}
             log.info("restore job seen", **place, job=job.ref.job_id, state=str(job.state))
-        if changes:
-            self.on_change()
 
     def _report_unread(self, name: str, why: str) -> None:
         """Warn of what could not be read: once, and again when its number changes."""

@@ -139,14 +139,14 @@ class Click:
         was until it is clicked, also after the end of the request: its place is known from a click
         alone. Finding it would take a scope that reads messages, which the bot does not ask for.
         """
-        channel, service = self._by.channel_id, self._deps.service
+        channel, requests = self._by.channel_id, self._deps.service.requests
         if not (self._message and channel):
             return
         with log_errors("second card not replaced"):
-            request = await service.requests.get(self._request_id)
+            request = await requests.get(self._request_id)
             if request.card and request.card.ts != self._message:
                 clicked = Card(channel=channel, ts=self._message)
-                await service.replace_second_card(request, clicked, self._by.actor.id)
+                await requests.replace_second_card(request.id, clicked, self._by.actor.id)
 
 
 class Decisions:

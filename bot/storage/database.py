@@ -63,6 +63,8 @@ class Database:
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self._executor = open_executor(url, timeout, SERVER_TIMEOUT, read_only=read_only)
         self.engine = self._executor.engine  # for event listeners
+        #: Called after each commit that writes messages, outside of the outbox.
+        self.on_messages: Callable[[], None] = lambda: None
         self._timeout = timeout
         # SQLite has one writer: this queue is fairer than its busy loop.
         self._write_lock = asyncio.Lock() if self.is_sqlite else None

@@ -116,6 +116,7 @@ class OutboxStore(Store):
     """Posts in one database; every method raises `StorageError` when the database fails."""
 
     background = True
+    wakes_outbox = False
 
     @writes
     def claim(

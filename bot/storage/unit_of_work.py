@@ -73,11 +73,13 @@ class UnitOfWork:
         self.entered: list[State] = []  # the states that requests enter by this transaction
         self.after_commit: list[Callable[[], None]] = []
         self.has_written = False
+        self.has_messages = False  # new ones, or changes that Slack is to show
         self._posts: list[dict[str, Any]] = []
         self._to_show: dict[str, tuple[Request, timedelta]] = {}  # the last of each request
 
     def execute(self, statement: Any, values: Any = None) -> Any:  # noqa: ANN401 - statements and results of any shape
         self.has_written |= statement.is_dml
+        self.has_messages |= statement.is_dml and statement.table is posts
         return self._db.execute(statement, values)
 
     def load(self, rows: Sequence[Any]) -> list[Request]:
@@ -270,6 +272,7 @@ class Store:
     """
 
     background = False  #: whether transactions may wait for those of listeners, and take longer
+    wakes_outbox = True  #: whether the outbox delivers at once what a transaction writes for it
 
     database: Database
     now: Callable[[], datetime]
@@ -303,6 +306,8 @@ class Store:
             self.on_state_entered(state)
         for call in committed.after_commit:
             call()
+        if committed.has_messages and self.wakes_outbox:
+            self.database.on_messages()
         return result
 
 

@@ -214,7 +214,7 @@ class QuarantineEnv:
         self.requests = RequestStore(self.database, self.clock, on_answer=self.questions.append)
         self._outbox = OutboxStore(self.database, self.clock)
         notices = NoticeStore(self.database, self.clock)
-        self.direct = Notifier(notices, self.projects, self._find, lambda: None)
+        self.direct = Notifier(notices, self.projects, self._find)
         self.replicas = [Replica(self, "one")]
 
     async def slack_answers(self) -> bool:

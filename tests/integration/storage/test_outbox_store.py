@@ -24,6 +24,20 @@ async def kinds(env: Stores) -> list[tuple[PostKind, str]]:
     return [(post.kind, str(post.event)) for post in await env.claim_posts()]
 
 
+async def test_commit_that_writes_messages_wakes_the_outbox_but_not_its_own_commits(
+    env: Stores,
+) -> None:
+    woken: list[str] = []
+    env.database.on_messages = lambda: woken.append("created")
+    request = await env.store.create(a_request(), RINA)
+    env.database.on_messages = lambda: woken.append("later")
+    (card,) = await env.claim_posts()
+    await env.outbox.mark_sent(card, "C0OPS", "1.1")
+    await env.leases.renew(request.id)
+
+    assert woken == ["created"]
+
+
 async def test_post_is_claimed_by_one_replica(env: Stores) -> None:
     await env.store.create(a_request(), RINA)
 

@@ -107,6 +107,7 @@ class FakeWatchStore(WatchStore):
     created_later: list[bool] = field(default_factory=list)
     noted: list[tuple[str, int]] = field(default_factory=list)
     for_restores: list[bool] = field(default_factory=list)
+    announced: list[Job] = field(default_factory=list)
     recorded: int = 0
     all_read_at: datetime | None = None
 
@@ -142,7 +143,8 @@ class FakeWatchStore(WatchStore):
         listing = Listing(jobs=jobs, now=now, read_at=now, is_watched=is_watched)
         refs = [JobRef(project_id, cluster, read.id) for read in reads]
         new = {ref.job_id: Job.new(ref, USUAL_WAIT, now) for ref in refs}
-        return [job for job in compare(listing, new) if job.version]
+        self.announced += (changed := [job for job in compare(listing, new) if job.version])
+        return changed
 
 
 class UnlimitedBudget(RateLimitBudget):
@@ -200,7 +202,6 @@ class WatchHarness:
     store: FakeWatchStore
     feed: FakeFeed
     new_watch: Callable[[], Watcher]
-    changes_at: list[float]
     read: list[float]
     listed_at: list[float]
     projects: Projects
@@ -239,7 +240,6 @@ def watch_harness(
     atlas = WatchAtlas(clock, {f"c{number:03d}": [] for number in range(clusters)})
     store = FakeWatchStore(now=clock)
     feed = FakeFeed(clock)
-    changes_at: list[float] = []
     read: list[float] = []
     listed_at: list[float] = []
 
@@ -264,7 +264,6 @@ def watch_harness(
             feed,
             pacer(clock),
             interval=interval,
-            on_change=lambda: changes_at.append(clock.monotonic()),
             on_read=lambda: read.append(clock.monotonic()),
             on_listed=on_listed,
             monotonic=clock.monotonic,
@@ -272,7 +271,7 @@ def watch_harness(
             jitter=lambda: 0.0,
         )
 
-    return WatchHarness(clock, atlas, store, feed, new_watch, changes_at, read, listed_at, projects)
+    return WatchHarness(clock, atlas, store, feed, new_watch, read, listed_at, projects)
 
 
 async def test_60_clusters_are_each_read_once_per_interval() -> None:
@@ -426,7 +425,7 @@ async def test_new_job_is_recorded_and_announced_once_if_its_cluster_is_watched(
     await env.run_for(21)
 
     assert env.store.noted == [("c000", 1)]
-    assert len(env.changes_at) == announced
+    assert len(env.store.announced) == announced
 
 
 async def test_reload_counts_at_the_next_read_of_a_running_watch() -> None:

@@ -21,7 +21,7 @@ from bot.services.quarantine import READ_TIMEOUT, Quarantine
 from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
-from bot.services.sweeper import Sweeper
+from bot.services.sweeper import sweep
 from bot.storage.database import Database, DatabaseClock
 from bot.storage.job_store import JobStore
 from bot.storage.lease_store import LeaseStore
@@ -222,12 +222,12 @@ class SimulatedBot:
             copy_card=_never_needed,
         )
         requests = RequestStore(self.database, time, fence=self._fence)
-        sweeper = Sweeper(requests, self._leases, self._runner, lambda: None)
+        sweeping = partial(sweep, requests, self._leases, self._runner)
         jobs = replace(self._jobs, store=JobStore(self.database, time, fence=self._fence))
         repeated = partial(repeat, event="failed", sleep=time.sleep)
         loops: list[Loop] = [
             partial(repeated, quarantine.step, Timings.quarantine_interval),
-            partial(repeated, sweeper.sweep, Timings.sweep_interval),
+            partial(repeated, sweeping, Timings.sweep_interval),
             partial(repeated, jobs.follow, jobs.interval),
             self._watch_jobs,
             self._deliver,
