@@ -104,11 +104,17 @@ class Projects:
         if project := self.get_or_none(project_id):
             self.add(replace(project, **changes))
 
-    def set_listed(self, found: Mapping[str, Project]) -> tuple[list[Project], list[Project]]:
-        """Set the projects of the organizations, by id; return those that are new, and gone."""
-        added = [project for project_id, project in found.items() if project_id not in self._listed]
-        gone = [self._by_id[project_id] for project_id in self._listed - found.keys()]
+    def set_listed(self, found: Mapping[str, Project]) -> None:
+        """Set the projects of the organizations, by id."""
+        for each in self._listed - found.keys():
+            log.warning(
+                "project is gone from its organization: only its open requests go on",
+                project=each,
+                name=self._by_id[each].name,
+            )
         for project in found.values():
+            if project.id not in self._listed:
+                log.info("project of an organization", project=project.id, name=project.name)
             known = self._by_id.get(project.id, project)
             # Of other credentials it is not known yet what they may do.
             access = known.key_may_cancel if known.atlas is project.atlas else None
@@ -117,7 +123,6 @@ class Projects:
             )
         self._gone = (self._gone | self._listed) - found.keys()
         self._listed = frozenset(found)
-        return added, gone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,16 +189,7 @@ class Organizations:
         return f"In the list of {organization.label}, {unread}." if unread else None
 
     def _apply(self) -> None:
-        found = {project.id: project for project in self._with_unique_names()}
-        added, gone = self.projects.set_listed(found)
-        for project in added:
-            log.info("project of an organization", project=project.id, name=project.name)
-        for project in gone:
-            log.warning(
-                "project is gone from its organization: only its open requests go on",
-                project=project.id,
-                name=project.name,
-            )
+        self.projects.set_listed({project.id: project for project in self._with_unique_names()})
         self.on_change()
 
     def _with_unique_names(self) -> Iterator[Project]:

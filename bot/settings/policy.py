@@ -241,16 +241,10 @@ def approval_problems(policy: Policy, label: Callable[[str], str]) -> Iterator[s
     asking = {*requesters.users, *([""] if requesters.everyone or requesters.groups else [])}
     if any(check_enough_approvers(policy, user, members=None) is None for user in asking):
         return
-    available = len(policy.approvers.users)
-    wanted = f"{label('approvals')} is {policy.approvals}, but"
-    fix = "name more people there, or a user group, or require fewer"
-    if available < policy.approvals:
-        yield f"{wanted} {label('approvers')} names {_people(available)}: {fix}"
-    else:
-        left = f"which leaves {_people(available - 1)} in {label('approvers')}"
-        fix = f"{fix}, or set {label('self_approval')}"
-        yield f"{wanted} requesters cannot approve, {left}: {fix}"
-
-
-def _people(count: int) -> str:
-    return {0: "no one", 1: "one person"}.get(count, f"{count} people")
+    beside, instead = "", ""
+    if not policy.self_approval:
+        beside, instead = " beside the requester", f", or set {label('self_approval')}"
+    yield (
+        f"{label('approvals')} is {policy.approvals}, but {label('approvers')} names too few people"
+        f"{beside}: name more, or a user group, or require fewer{instead}"
+    )

@@ -18,7 +18,6 @@ from bot.cancellation.lifecycle import UNDECIDED, Card, Ending, Outcome, Request
 from bot.cancellation.people import ActingPerson
 from bot.cancellation.policy import answer_refusal
 from bot.cancellation.posts import PostKind
-from bot.log_config import new_request_id
 from bot.storage import queries
 from bot.storage.event_store import record_about_job
 from bot.storage.job_store import change, get_or_new
@@ -71,8 +70,13 @@ class RequestStore(Store):
         """Count the requests that have not ended, and those that ran alone without a review."""
         return uow.execute(COUNT_OPEN).scalar_one(), uow.execute(COUNT_UNREVIEWED).scalar_one()
 
-    async def create(
-        self, request: Request, person: ActingPerson, recipients: Sequence[str] = ()
+    @writes
+    def create(
+        self,
+        uow: UnitOfWork,
+        request: Request,
+        person: ActingPerson,
+        recipients: Sequence[str] = (),
     ) -> Request:
         """Record a new request, with its audit events and its card.
 
@@ -80,12 +84,21 @@ class RequestStore(Store):
         `JobAlreadyRequested` if another one for the same job is open. `recipients` are the users
         who get a direct message about it, if it was acted alone.
         """
-        try:
-            return await self._write(lambda uow: _find_or_create(uow, request, person, recipients))
-        except errors.Conflict:
-            # Another dialog had the same id.
-            new = replace(request, id=new_request_id())
-            return await self._write(lambda uow: _find_or_create(uow, new, person, recipients))
+        key_and_job = {"idempotency_key": request.key, **asdict(request.ref)}
+        if earlier := uow.get_or_none(SAME_KEY_OR_OPEN, key_and_job):
+            if earlier.key == request.key:
+                return earlier
+            _replace(uow, earlier, request, person)
+        add_request(uow, request, person)
+        if request.acted_alone:
+            alone = uow.record(request, EventName.ACTED_ALONE, actor=person)
+            uow.enqueue_message(request, PostKind.REPLY, alone)
+            for user in recipients:
+                uow.enqueue_message(request, PostKind.DIRECT, alone, recipient=user)
+        if request.state is State.APPROVED:
+            because = ACTED_ALONE if request.acted_alone else NO_APPROVAL_NEEDED
+            uow.record(request, EventName.APPROVED, detail={"because": because})
+        return request
 
     @writes
     def approve(
@@ -149,24 +162,19 @@ class RequestStore(Store):
         needed = needed_for(request)
         is_kept = bool(request.approvals) and not request.by_bot and uow.now < request.expires_at
         expires_at = request.expires_at if is_kept else uow.now + ttl
-        detail = {
-            "approvals_needed": needed,
-            "approvals_kept": is_kept,
-            "expires_at": expires_at.isoformat(),
-        }
+        again = {"approvals_needed": needed, "expires_at": expires_at}
+        detail = {**again, "expires_at": expires_at.isoformat(), "approvals_kept": is_kept}
         uow.record_and_notify(request, EventName.RETRIED, actor=person, detail=detail)
-        again = {"of": request.id, "approvals_needed": needed, "expires_at": expires_at}
-        uow.execute(RETRY_REQUEST, again)
+        uow.execute(RETRY_REQUEST, {"of": request.id, **again})
         if not is_kept:
             uow.execute(DELETE_APPROVALS, {"of": request.id})
         if request.by_bot:
             _add_approval(uow, request, person)
-            approved = State.APPROVED
-            return uow.transition(request, State.FAILED, approved, actor=person, reply=False)
-        # No actor: a retry is not an approval.
-        given = len(request.approvals) if is_kept else 0
+        given = len(request.approvals) if is_kept else int(request.by_bot)
         state = State.AWAITING if given < needed else State.APPROVED
-        return uow.transition(request, State.FAILED, state, reply=False)
+        # A retry is an approval of the bot's own request only.
+        actor = person if request.by_bot else None
+        return uow.transition(request, State.FAILED, state, actor=actor, reply=False)
 
     @writes
     def review(
@@ -233,27 +241,6 @@ class RequestStore(Store):
         known = get_or_new(uow, [each.ref for each in due])
         ends = [(each, end_of_wait(each, known[each.ref])) for each in due]
         return [uow.transition(r, r.state, end.state, outcome=end.outcome) for r, end in ends]
-
-
-def _find_or_create(
-    uow: UnitOfWork, request: Request, person: ActingPerson, recipients: Sequence[str]
-) -> Request:
-    """Add a person's request, or return the earlier one with its key; see `RequestStore.create`."""
-    key_and_job = {"idempotency_key": request.key, **asdict(request.ref)}
-    if earlier := uow.get_or_none(SAME_KEY_OR_OPEN, key_and_job):
-        if earlier.key == request.key:
-            return earlier
-        _replace(uow, earlier, request, person)
-    add_request(uow, request, person)
-    if request.acted_alone:
-        alone = uow.record(request, EventName.ACTED_ALONE, actor=person)
-        uow.enqueue_message(request, PostKind.REPLY, alone)
-        for user in recipients:
-            uow.enqueue_message(request, PostKind.DIRECT, alone, recipient=user)
-    if request.state is State.APPROVED:
-        because = ACTED_ALONE if request.acted_alone else NO_APPROVAL_NEEDED
-        uow.record(request, EventName.APPROVED, detail={"because": because})
-    return request
 
 
 def add_request(uow: UnitOfWork, request: Request, person: ActingPerson | None) -> None:

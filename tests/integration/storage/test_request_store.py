@@ -64,14 +64,6 @@ async def test_unknown_id_raises_request_not_found(env: Stores) -> None:
         await env.store.get("nothing")
 
 
-async def test_second_dialog_with_the_same_request_id_gets_an_id_of_its_own(env: Stores) -> None:
-    first = await env.store.create(a_request(), RINA)
-    second = await env.store.create(a_request(id=first.id), RINA)
-
-    assert second.id != first.id
-    assert (await env.store.get(second.id)).ref == second.ref
-
-
 async def test_concurrent_requests_for_one_job_create_one_and_name_it_to_the_other(
     env: Stores,
 ) -> None:

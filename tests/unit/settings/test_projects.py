@@ -150,7 +150,7 @@ WHERE = 'BOT_PROJECTS_FILE, project "shop": '
         ('client_id_env = "X"', f"public_key_env and {WHERE}private_key_env and "),
         (
             'approvals = 2\napprovers = ["U1"]',
-            f"approvals is 2, but {WHERE}approvers names one person: ",
+            f"approvals is 2, but {WHERE}approvers names too few people beside",
         ),
     ],
 )
@@ -242,7 +242,7 @@ def test_mistake_in_clusters_is_refused_by_settings_and_schema(
     [
         (
             f'approvers = ["U1"]\n{CLUSTERS}names = ["a"]\napprovals = 2',
-            "{}clusters number 1: approvals is 2, but {}approvers names one person: ",
+            "{}clusters number 1: approvals is 2, but {}approvers names too few people beside",
         ),
         (
             (
@@ -368,8 +368,9 @@ LAB_TABLE = SHOP_TABLE.replace("shop", "lab").replace(SHOP, LAB)
             {"BOT_APPROVALS": "2", "BOT_APPROVERS": "U1"},
             [
                 (
-                    "BOT_APPROVALS is 2, but BOT_APPROVERS names one person: "
-                    "name more people there, or a user group, or require fewer"
+                    "BOT_APPROVALS is 2, but BOT_APPROVERS names too few people beside the "
+                    "requester: name more, or a user group, or require fewer, or set "
+                    "BOT_SELF_APPROVAL"
                 )
             ],
         ),
