@@ -9,7 +9,6 @@ import structlog
 from bot.atlas import InvalidName, JobRef, is_object_id
 from bot.cancellation.errors import AlreadyHandled, CancellationError
 from bot.cancellation.lifecycle import UNDECIDED, Request, State
-from bot.cancellation.policy import may_use_channel
 from bot.services.projects import Project, Projects
 from bot.slack import blockkit, deployment, grammar, ids, mrkdwn
 from bot.slack.decisions import Decisions, decide_when_possible
@@ -17,7 +16,6 @@ from bot.slack.dependencies import Dependencies, Interaction
 from bot.slack.deployment import EXAMPLE, command_code, for_example, with_example
 from bot.slack.dialog.flow import open_dialog
 from bot.slack.dialog.state import DialogState
-from bot.slack.errors import sentence_for
 from bot.slack.grammar import Command, Decide, InvalidCommand, ShowHistory, ShowList
 from bot.slack.lists import show_history, show_jobs
 from bot.slack.payloads import Actor
@@ -123,8 +121,6 @@ def _route_dialog(command: grammar.OpenDialog, channel: str, projects: Projects)
         ref = JobRef(project_id=project.id, cluster_name=cluster, job_id=job_id)
     except InvalidName as error:
         return with_example(mrkdwn.escape(str(error)))
-    if refusal := may_use_channel(project.policies.of(cluster), channel):
-        return sentence_for(refusal)
     return DialogState(asked_in=channel).about(ref)
 
 

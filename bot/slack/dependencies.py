@@ -209,10 +209,9 @@ class Dependencies:
         return allowed
 
     async def refusal(self, actor: Actor, channel: str, policy: Policy) -> NotAllowed | None:
-        """Return why the person may not ask in this channel."""
-        if refusal := rules.may_use_channel(policy, channel):
-            return refusal
-        return rules.may_request(policy, await self.directory.person(actor, policy.requesters))
+        """Return why the person may not ask in this channel; others read nothing about channels."""
+        person = await self.directory.person(actor, policy.requesters)
+        return rules.may_request(policy, person) or rules.may_use_channel(policy, channel)
 
     async def visible_projects(self, actor: Actor) -> list[Project]:
         """Return the projects in which this person may request or approve, in any channel.

@@ -137,8 +137,6 @@ class Submissions:
         if ask is None or shown is None:
             raise UnreadableDialog
         policy = self.deps.service.projects.policy(ask.ref)
-        if not_allowed := rules.may_use_channel(policy, state.asked_in):
-            raise not_allowed
         alone = policy.approvals > 0 and bool(input_of(view, ids.ALONE).get("selected_options"))
         groups, directory = policy.approvers.groups if policy.approvals else (), self.deps.directory
         person, members = await asyncio.gather(
@@ -147,6 +145,9 @@ class Submissions:
             else directory.acting_person(actor, policy.requesters),
             directory.members_of(groups),
         )
+        why_not = rules.may_request(policy, person) or rules.may_use_channel(policy, state.asked_in)
+        if why_not:
+            raise why_not
         submission = Submission(
             key=str(view["id"]),
             person=person,

@@ -58,6 +58,7 @@ TYPED = (
     *("", "help", "list", "list prod-eu", "history", "lost", CLUSTER, JOB_ID, JOB),
     *(f"{PROJECT_ID} {JOB}", f"{PROJECT_ID} {CLUSTER}", f"nosuch {JOB}"),
 )
+ONE_CHANNEL = Policy(channels=frozenset({"C0ONLY"}))
 ENTRIES = {
     **{f"/{text}": payloads.command(text, user="U0GUEST") for text in TYPED},
     "button": payloads.click(ids.OPEN, job_value(REF), user="U0GUEST"),
@@ -76,18 +77,22 @@ def shown_text(bolt: BoltHarness, *answers: object) -> str:
     return json.dumps([*answers, *(call.arguments for call in bolt.slack.calls)])
 
 
-@pytest.mark.parametrize("projects", [NAMES[:1], NAMES], ids=["one", "several"])
+@pytest.mark.parametrize(
+    ("policy", "projects"),
+    [(Policy(), NAMES[:1]), (Policy(), NAMES), (ONE_CHANNEL, NAMES[:1])],
+    ids=["one", "several", "another channel"],
+)
 @pytest.mark.parametrize("entry", ENTRIES)
-async def test_guest_reads_no_project_name_and_causes_no_call_of_atlas(
-    new_bolt: NewBolt, entry: str, projects: tuple[str, ...]
+async def test_guest_reads_no_name_and_no_channel_and_causes_no_call_of_atlas(
+    new_bolt: NewBolt, entry: str, policy: Policy, projects: tuple[str, ...]
 ) -> None:
-    bolt = new_bolt(Policy(), *projects)
+    bolt = new_bolt(policy, *projects)
     bolt.slack.respond("users.info", GUEST)
     answer = await bolt.send(ENTRIES[entry])
 
     assert answer.status == 200
     assert shown_text(bolt, answer.body) != "[{}]"
-    assert not [name for name in NAMES if name in shown_text(bolt, answer.body)]
+    assert not [name for name in (*NAMES, "C0ONLY") if name in shown_text(bolt, answer.body)]
     assert all(atlas.calls == [] for atlas in bolt.atlas.values())
 
 
@@ -95,7 +100,7 @@ async def test_guest_reads_no_project_name_and_causes_no_call_of_atlas(
 async def test_dialog_of_another_channel_is_refused_without_a_call_of_atlas(
     new_bolt: NewBolt, entry: str
 ) -> None:
-    bolt = new_bolt(Policy(channels=frozenset({"C0ONLY"})))
+    bolt = new_bolt(ONE_CHANNEL)
     answer = await bolt.send(ENTRIES[entry])
 
     assert "does not work in this channel" in shown_text(bolt, answer.body)

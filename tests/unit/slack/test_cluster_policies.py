@@ -14,9 +14,7 @@ from bot.cancellation.policy import ClusterPolicy, Policies, Policy
 from bot.cancellation.posts import Post, PostKind
 from bot.services.projects import Project, Projects
 from bot.slack import home, ids
-from bot.slack.command import route
 from bot.slack.dialog import job_details
-from bot.slack.grammar import OpenDialog
 from bot.slack.outbox.messages import MessageBuilder, Unneeded
 from tests.support.domain import ABE, ADA, JOB_ID, PROJECT_ID, RINA, a_job, a_request
 from tests.support.fake_atlas import FakeAtlas
@@ -84,16 +82,15 @@ async def test_typed_cluster_in_which_a_person_may_not_ask_is_not_read(bolt: Bol
     assert "may not" in json.dumps(bolt.shown[-1])
 
 
-@pytest.mark.parametrize(("cluster", "is_dialog"), [("prod-eu", False), ("test-eu", True)])
-def test_channels_of_the_command_are_those_of_the_cluster(cluster: str, *, is_dialog: bool) -> None:
+@pytest.mark.parametrize(("cluster", "refused"), [("prod-eu", True), ("test-eu", False)])
+async def test_channels_of_the_command_are_those_of_the_cluster(
+    new_bolt: NewBolt, cluster: str, *, refused: bool
+) -> None:
     only = Policy(channels=frozenset({"C0OTHER"}))
-    policies = Policies(Policy(), (ClusterPolicy(("prod-*",), only),))
-    projects = Projects(
-        [Project(id=PROJECT_ID, name="shop", policies=policies, atlas=FakeAtlas({}))]
-    )
-    to = route(OpenDialog(cluster=cluster, job_id=TEST_JOB), "C0OPS", projects)
+    bolt = new_bolt(Policies(Policy(), (ClusterPolicy(("prod-*",), only),)))
+    await bolt.send(payloads.command(f"{cluster} {TEST_JOB}"))
 
-    assert isinstance(to, str) != is_dialog
+    assert ("does not work in this channel" in json.dumps(bolt.shown[-1])) is refused
 
 
 ALONE = replace(Policy(approvals=1), break_glass=RINA_ONLY)

@@ -172,6 +172,9 @@ async def test_unreadable_user_blocks_the_submission(bolt: BoltHarness) -> None:
     assert await bolt.requests() == []
 
 
+ONE_CHANNEL = Policy(channels=frozenset({"C0ONLY"}))
+
+
 async def test_submission_for_a_taken_job_names_the_first_requester(bolt: BoltHarness) -> None:
     await bolt.insert(samples.waiting(requester="U0ABE", state=State.APPROVED))
     answer = await bolt.send(payloads.submission(view(), view_id="V2"))
@@ -184,8 +187,8 @@ async def test_submission_for_a_taken_job_names_the_first_requester(bolt: BoltHa
 @pytest.mark.parametrize(
     ("policy", "sentence"),
     [
-        (Policy(requesters=People(users=frozenset({"U0ADA"}))), "may not ask"),
-        (Policy(channels=frozenset({"C0ONLY"})), "<#C0ONLY>"),
+        (replace(ONE_CHANNEL, requesters=People(users=frozenset({"U0ADA"}))), "may not ask"),
+        (ONE_CHANNEL, "<#C0ONLY>"),
     ],
 )
 async def test_rights_and_channel_are_checked_again_at_the_submission(
