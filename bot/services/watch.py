@@ -24,7 +24,7 @@ from bot.services.job_search import PROJECT_ERRORS
 from bot.services.jobs import NEVER, FeedMonitor
 from bot.services.projects import Project, Projects
 from bot.services.rate_limit import CallPacer, Rank, TokenBucket
-from bot.storage.watch_store import WatchStore
+from bot.storage.watch_store import CLUSTER_LIST, WatchStore
 from bot.tasks import log_errors
 from bot.timings import DEFAULT_TIMINGS, Timings
 
@@ -38,7 +38,6 @@ FIRST_COST = 0.5  #: of a cluster's first read, in call intervals
 LIST_OFTEN_BELOW = 60.0  #: interval below which the list of clusters is read in each round
 MISSING_AFTER = 60.0  #: seconds after which a listed cluster that is not found has no jobs
 MAX_FEED_DELAY = 4.0  #: seconds after which a read of a feed that waits for its turn is urgent
-CLUSTER_LIST = ""  #: in the place of a cluster's name: the list of clusters
 LATER = datetime.max.replace(tzinfo=UTC)  #: in the place of a time: not planned
 RATE_LIMIT_PAUSE = 10.0  #: seconds after a 429 without Retry-After, as Atlas's documentation says
 
@@ -73,7 +72,7 @@ class Watcher:
         self._clusters: frozenset[str] = frozenset()
         self._listed_at = -math.inf
         self._list_is_complete = False
-        self._last_was_complete = True  # the list of clusters that was recorded last
+        self._stored: tuple[frozenset[str], bool] | None = None  # the last list, and if complete
         self._read_at: dict[str, datetime] = {}  # when the last complete read of a cluster began
         self._all_read_at: datetime | None = None  # the earliest of them
         self._soon: set[str] = set()  # clusters that are read again before the next round
@@ -202,24 +201,22 @@ class Watcher:
         except (AtlasError, CancellationError) as error:
             self._report_failure(CLUSTER_LIST, error)
             return
-        self._list_is_complete = self._last_was_complete = not clusters.unread
+        self._list_is_complete = not clusters.unread
         self._report_success(CLUSTER_LIST)
 
     async def _record_clusters(self, clusters: frozenset[str], *, is_complete: bool) -> None:
         """Record which clusters exist; without a complete list no known one counts as deleted."""
         if not is_complete:
             clusters |= self._clusters
-        if clusters and clusters == self._clusters:
+        if (clusters, is_complete) == self._stored:
             return
-        gone = await self.store.record_clusters(
-            self.project_id, clusters, created_later=self._last_was_complete
-        )
+        gone = await self.store.record_clusters(self.project_id, clusters, is_complete=is_complete)
         if is_complete:
             for name in gone:
                 await self._record_jobs(name, ReadItems())
         else:
             clusters |= frozenset(gone)
-        self._clusters = clusters
+        self._clusters, self._stored = clusters, (clusters, is_complete)
 
     async def _read_clusters(self, names: Collection[str], rank: Rank) -> None:
         """Read clusters, the last that had a new job first.

@@ -258,6 +258,7 @@ posts = Table(
     partial_index("sent_posts", "at", where=IS_OVER),
 )
 
+# The row of a project without a name: a list of its clusters was complete.
 watched_clusters = Table(
     "watched_clusters",
     metadata,

@@ -32,6 +32,7 @@ from bot.storage.unit_of_work import Store, UnitOfWork, writes
 LEASE = timedelta(seconds=20)
 #: After a longer pause the watch forgets the clusters, and announces no jobs of that time.
 FORGET_AFTER = timedelta(days=7)
+CLUSTER_LIST = ""  #: in the place of a cluster's name: the list of clusters
 RECENT = timedelta(minutes=10)  #: how young other restores are when they are recorded
 
 OnCount: TypeAlias = Callable[[str, int], None]
@@ -85,20 +86,21 @@ class WatchStore(Store):
         project_id: str,
         clusters: Collection[str],
         *,
-        created_later: bool = True,
+        is_complete: bool = True,
     ) -> Sequence[str]:
         """Record which clusters exist; return the deleted ones that have open jobs.
 
-        Clusters that exist when the watch starts may have a history. All jobs of clusters that are
-        created later are new, unless the last list may have left them out.
+        Clusters that exist when the watch starts may have a history. All jobs of clusters that a
+        complete list lacked are new. The row without a name shows that there was such a list.
         """
         self._counted.discard(project_id)  # a watch begins with this
         in_project = watched_clusters.c.project_id == project_id
         names = select(watched_clusters.c.cluster_name).where(in_project)
         known = set(uow.execute(names).scalars())
-        read_at = uow.now if known and created_later else None
+        read_at = uow.now if CLUSTER_LIST in known else None
         row = {"project_id": project_id, "first_read_at": read_at, "restores_read_at": read_at}
-        if new := [{**row, "cluster_name": name} for name in sorted(set(clusters) - known)]:
+        listed = {*clusters, CLUSTER_LIST} if is_complete else {*clusters}
+        if new := [{**row, "cluster_name": name} for name in sorted(listed - known)]:
             uow.execute(insert(watched_clusters), new)
         with_open_jobs = uow.execute(clusters_with_open_jobs(project_id)).scalars()
         return sorted(set(with_open_jobs) - set(clusters))

@@ -43,14 +43,15 @@ async def start_watch(watch: WatchStore, *jobs: RestoreJob) -> None:
     await watch.record_jobs(PROJECT_ID, CLUSTER, jobs)
 
 
-async def test_jobs_of_a_cluster_that_the_last_list_may_have_left_out_were_running(
+async def test_jobs_of_a_cluster_were_running_until_a_complete_list_lacked_it(
     env: Stores,
 ) -> None:
-    await start_watch(env.watch)
+    await env.watch.record_clusters(PROJECT_ID, [CLUSTER], is_complete=False)
     found: dict[str, bool | None] = {}
-    for name, created_later in (("left-out", False), ("created", True)):
-        await env.watch.record_clusters(PROJECT_ID, [CLUSTER, name], created_later=created_later)
-        (job,) = await env.watch.record_jobs(PROJECT_ID, name, [a_job(id=new_job_id())])
+    for name in ("left-out", "created"):
+        next_leader = WatchStore(env.database, env.clock, name)
+        await next_leader.record_clusters(PROJECT_ID, [CLUSTER, "left-out", name])
+        (job,) = await next_leader.record_jobs(PROJECT_ID, name, [a_job(id=new_job_id())])
         found[name] = job.was_running
 
     assert found == {"left-out": True, "created": False}

@@ -104,7 +104,7 @@ class FakeWatchStore(WatchStore):
     faults: list[Exception] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     adopted: list[list[str]] = field(default_factory=list)
-    created_later: list[bool] = field(default_factory=list)
+    complete: list[bool] = field(default_factory=list)
     noted: list[tuple[str, int]] = field(default_factory=list)
     for_restores: list[bool] = field(default_factory=list)
     announced: list[Job] = field(default_factory=list)
@@ -116,10 +116,10 @@ class FakeWatchStore(WatchStore):
         self.all_read_at = read_at or self.all_read_at
 
     async def record_clusters(
-        self, project_id: str, clusters: Collection[str], *, created_later: bool = True
+        self, project_id: str, clusters: Collection[str], *, is_complete: bool = True
     ) -> list[str]:
         self.adopted.append(sorted(clusters))
-        self.created_later.append(created_later)
+        self.complete.append(is_complete)
         return self.gone
 
     async def record_jobs(
@@ -546,18 +546,18 @@ async def test_listed_cluster_that_atlas_does_not_find_for_a_minute_counts_as_on
     assert (len(env.atlas.times_of("c001")) < 10) is complete, "it is read and listed on"
 
 
-async def test_cluster_that_an_incomplete_list_may_have_left_out_is_not_created_later() -> None:
+async def test_list_is_recorded_again_once_it_is_complete_or_longer() -> None:
     env = watch_harness(1, interval=300)
     watch = env.new_watch()
     env.atlas.unread = ("",)
     await env.run_for(4, watch)
-    env.atlas.jobs["c001"], env.atlas.unread = [], ()
-    await env.run_for(12, watch)
-    env.atlas.jobs["c002"] = []
+    env.atlas.unread = ()
+    await env.run_for(400, watch)
+    env.atlas.jobs["c001"] = []
     await env.run_for(400, watch)
 
-    assert env.store.adopted == [["c000"], ["c000", "c001"], ["c000", "c001", "c002"]]
-    assert env.store.created_later == [True, False, True]
+    assert env.store.adopted == [["c000"], ["c000"], ["c000", "c001"]]
+    assert env.store.complete == [False, True, True]
 
 
 @pytest.mark.parametrize("clusters", [0, 1])
