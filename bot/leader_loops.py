@@ -46,9 +46,8 @@ class LeaderLoops:
         self.leader = Leader(lease, clock, timings=services.timings)
         self._lease = lease
         fence = lease.check_held
-        on_state = metrics.count_state
         self._posts = OutboxStore(database, clock, fence=fence)
-        self._requests = RequestStore(database, clock, on_state_entered=on_state, fence=fence)
+        self._requests = RequestStore(database, clock, fence=fence)
         on_asked = partial(metrics.count_question, "asked")
         self._notices = NoticeStore(database, clock, on_asked=on_asked, fence=fence)
         self._history = History(database, clock, fence=fence)
@@ -57,7 +56,6 @@ class LeaderLoops:
             database,
             clock,
             partial(quarantine_at, services.projects),
-            on_state_entered=on_state,
             on_limit=lambda name: metrics.quarantine_limit_reached.labels(project=name).inc(),
             fence=fence,
         )
@@ -68,7 +66,6 @@ class LeaderLoops:
             self._quarantine,
             on_seen=partial(self._report, metrics.set_downloads_seen),
             on_disowned=partial(self._report, metrics.set_downloads_disowned),
-            on_state_entered=on_state,
             fence=fence,
         )
         self._jobs = replace(services.jobs, store=JobStore(database, clock, fence=fence))

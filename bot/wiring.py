@@ -148,18 +148,11 @@ class CoreServices:
         self._build_services()
 
     def _build_stores(self) -> None:
-        database, clock, metrics = self.database, self.clock, self.metrics
-        self.requests = RequestStore(
-            database, clock, on_state_entered=metrics.count_state, on_answer=metrics.count_question
-        )
-        self.leases = LeaseStore(
-            database,
-            clock,
-            self.owner,
-            lease=self.timings.request_lease,
-            on_state_entered=metrics.count_state,
-            on_cancelled_before_link=metrics.cancelled_before_link.inc,
-        )
+        database, clock = self.database, self.clock
+        database.on_event = self.metrics.count_event
+        self.requests = RequestStore(database, clock)
+        lease = self.timings.request_lease
+        self.leases = LeaseStore(database, clock, self.owner, lease=lease)
         self.limits = CallLimits(shared=CallBudget(database, clock))
         self._connections = ConnectionStore(database, clock, self.owner)
 

@@ -63,6 +63,16 @@ class EventName(StrEnum):
         return cls(f"request:{state}")
 
 
+#: The state that an event enters, by its name.
+STATES: Mapping[str, State] = {EventName.entering(state): state for state in State}
+
+
+def state_entered(event: str, detail: Mapping[str, Any]) -> State | None:
+    """Return the state that a request enters by an event, if it enters one."""
+    is_first = event == EventName.CREATED
+    return STATES.get(f"request:{detail.get('state')}" if is_first else event)
+
+
 #: The fields of details that hold text which a person typed.
 TYPED_FIELDS: Mapping[EventName, Collection[str]] = {
     EventName.CREATED: TYPED_TEXTS,

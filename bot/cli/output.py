@@ -15,7 +15,7 @@ from rich.text import Text
 
 from bot.atlas import AtlasRejected
 from bot.atlas.models import DeliveryType
-from bot.cancellation.events import EventName, Recorded, readable_fields
+from bot.cancellation.events import EventName, Recorded, readable_fields, state_entered
 from bot.cancellation.job import TO_COME
 from bot.cancellation.lifecycle import Request, State
 from bot.services.jobs import JobDetails
@@ -208,8 +208,8 @@ class Progress:
             return
         self._shown = event.number
         self.request = request.id
-        self._state = state_after(event.event, self._state, request)
         fields, _ = readable_fields(event)
+        self._state = state_entered(event.event, fields) or self._state
         sentence = sentence_of({**fields, "review": self.review})
         live = fields.get("link_live_since")
         if live:  # the link may have become live since the fields were read
@@ -242,14 +242,6 @@ class Progress:
 def with_link(sentence: str, live_since: datetime | None) -> str:
     """Add to the sentence about a cancelled job that its link had been live."""
     return f"{sentence} {job_lines.LINK_WAS_LIVE}" if live_since else sentence
-
-
-def state_after(event: str, before: State, request: Request) -> State:
-    name = event.removeprefix("request:")
-    if event == EventName.CREATED:
-        waits = State.AWAITING if request.approvals_needed else State.APPROVED
-        return State.QUARANTINED if request.by_bot else waits
-    return State(name) if name in set(State) else before
 
 
 def sentence_of(fields: Mapping[str, Any]) -> str:

@@ -31,6 +31,7 @@ from bot.slack.manifest import SCOPES
 from bot.storage.audit_log import NOT_KNOWN, AuditLog, read_summary
 from bot.storage.database import Database, wall_clock
 from bot.storage.migrate import SchemaError, known_version
+from bot.storage.verification import DAMAGE
 
 READ_FIRST = (
     "Please read this before you send it. It consists of the program's own words and of numbers: "
@@ -38,9 +39,6 @@ READ_FIRST = (
 )
 MAX_REQUESTS = 20  #: the last ones, whose steps are listed
 HISTORY = timedelta(days=30)  #: how far back requests and downloads are read
-
-#: The errors that a row causes which other programs have changed.
-DAMAGE = (TypeError, ValueError, LookupError, AttributeError, OverflowError)
 
 #: The words of a check's text that are repeated: names of settings, roles, scopes, error codes of
 #: the services, and the exceptions of a request to a receiver.

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation import errors
+from bot.cancellation.events import Event
 from bot.storage.executor import WRITES, CommitGuard, Executor, PostgresExecutor
 from bot.storage.sqlite import SqliteExecutor
 from bot.timings import Timings
@@ -63,7 +64,8 @@ class Database:
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self._executor = open_executor(url, timeout, SERVER_TIMEOUT, read_only=read_only)
         self.engine = self._executor.engine  # for event listeners
-        #: Called after each commit that writes messages, outside of the outbox.
+        #: Called after each commit: with its audit events, and if it writes messages.
+        self.on_event: Callable[[Event], None] = lambda _event: None
         self.on_messages: Callable[[], None] = lambda: None
         self._timeout = timeout
         # SQLite has one writer: this queue is fairer than its busy loop.

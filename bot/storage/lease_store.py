@@ -1,6 +1,6 @@
 """Leases on requests: a runner claims a request, records its DELETEs, and settles it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,8 +33,6 @@ class LeaseStore(Store):
 
     owner: str  #: the name of this process, new at each start
     lease: float = field(default=Timings.request_lease, kw_only=True)  #: seconds of a claim
-    #: Called after each cancellation whose link was never live.
-    on_cancelled_before_link: Callable[[], None] = field(default=lambda: None, kw_only=True)
 
     @reads
     def list_runnable(self, uow: UnitOfWork, limit: int = 100) -> Sequence[str]:
@@ -61,8 +59,6 @@ class LeaseStore(Store):
             return None
         uow.record(claimed, name, detail={"runner": self.owner})
         uow.refresh_card(claimed, delay=CLAIM_UPDATE_DELAY)
-        if not claimed.sent.count:
-            uow.entered.append(State.CANCELLING)
         return claimed
 
     @writes
@@ -128,11 +124,6 @@ class LeaseStore(Store):
         if judgement:
             apply_judgement(uow, request, judgement)
         known = change(uow, request.ref, lambda known: known.observe(uow.now, job))
-        detail = None
-        if state is State.CANCELLED:
-            detail = known.link_times()
-            if known.live_since is None:
-                uow.after_commit.append(self.on_cancelled_before_link)
         return uow.transition(
             request,
             State.CANCELLING,
@@ -140,7 +131,7 @@ class LeaseStore(Store):
             statement=CHANGE_HELD,
             parameters={"holder": self.owner},
             outcome=outcome,
-            detail=detail,
+            detail=known.link_times() if state is State.CANCELLED else None,
         )
 
     def _held(self, request_id: str, **values: object) -> dict[str, object]:

@@ -1,9 +1,8 @@
 """Requests and decisions. Each change is one transaction with its audit events and messages."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from sqlalchemy import Select, and_, bindparam, func, or_, select, text
@@ -51,9 +50,6 @@ Check = Callable[[Request], NotAllowed | None]
 @dataclass(eq=False)
 class RequestStore(Store):
     """Creates requests, records decisions, and ends requests that wait in vain."""
-
-    #: Called with each answer of a starter.
-    on_answer: Callable[[str], None] = field(default=lambda _answer: None, kw_only=True)
 
     @reads
     def get(self, uow: UnitOfWork, request_id: str) -> Request:
@@ -215,7 +211,6 @@ class RequestStore(Store):
         is_mine = answer is StarterAnswer.MINE
         name = EventName.DOWNLOAD_CLAIMED if is_mine else EventName.DOWNLOAD_DISOWNED
         record_about_job(uow, ref, name, actor=person)
-        uow.after_commit.append(partial(self.on_answer, str(answer)))
         found = uow.get_all(_ABOUT_JOB, asdict(ref))
         for request in found:
             uow.refresh_card(request)

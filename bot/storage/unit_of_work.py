@@ -70,7 +70,6 @@ class UnitOfWork:
         self._counts: dict[str, int] = {}  # events of requests that this transaction has locked
         self._new: dict[str, Request] = {}
         self.recorded: list[Event] = []
-        self.entered: list[State] = []  # the states that requests enter by this transaction
         self.after_commit: list[Callable[[], None]] = []
         self.has_written = False
         self.has_messages = False  # new ones, or changes that Slack is to show
@@ -129,7 +128,6 @@ class UnitOfWork:
         """Add a new request; `flush` fails where a unique index refuses it."""
         self._new[request.id] = request
         self._counts[request.id] = 0
-        self.entered.append(request.state)
 
     def transition(
         self,
@@ -161,7 +159,6 @@ class UnitOfWork:
         if state is State.AWAITING:
             values["next_notice_at"] = self.now  # its approvers are notified again
         entered = self.change(statement, values | dict(parameters or {}))
-        self.entered.append(state)
         facts = {name: value for name, value in ended.items() if value} | dict(detail or {})
         name = EventName.entering(state)
         self.record_and_notify(entered, name, actor=actor, detail=facts, reply=reply)
@@ -266,17 +263,13 @@ class UnitOfWork:
 
 @dataclass(eq=False)
 class Store:
-    """The base of the stores: each method that `reads` or `writes` decorates is one transaction.
-
-    `on_state_entered` is called after the commit with each state that a request enters.
-    """
+    """The base of the stores: each method that `reads` or `writes` decorates is one transaction."""
 
     background = False  #: whether transactions may wait for those of listeners, and take longer
     wakes_outbox = True  #: whether the outbox delivers at once what a transaction writes for it
 
     database: Database
     now: Callable[[], datetime]
-    on_state_entered: Callable[[State], None] = field(default=lambda _state: None, kw_only=True)
     #: Called before the commit of a transaction that writes; an error of it undoes everything.
     fence: Callable[[UnitOfWork], None] = field(default=lambda _uow: None, kw_only=True)
 
@@ -302,8 +295,7 @@ class Store:
             typed = TYPED_FIELDS.get(event.name, ())
             detail = {name: value for name, value in event.detail.items() if name not in typed}
             log.info(str(event.name), request=event.request, actor=event.actor, detail=detail)
-        for state in committed.entered:
-            self.on_state_entered(state)
+            self.database.on_event(event)
         for call in committed.after_commit:
             call()
         if committed.has_messages and self.wakes_outbox:

@@ -32,7 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.elements import ColumnElement
 
-from bot.cancellation.events import EventName, Recorded, is_about_job, subject_of
+from bot.cancellation.events import STATES, EventName, Recorded, is_about_job, subject_of
 from bot.cancellation.lifecycle import Outcome, State
 from bot.storage import queries
 from bot.storage.tables import (
@@ -100,8 +100,6 @@ MAX_BREAKS = 100  #: breaks that are reported at most: one change of the order b
 REFERENCE = re.compile(r"[0-9a-f]+ [0-9]{1,18} .*", re.DOTALL)  #: the form of `Recorded.reference`
 #: When an approval was given, and when it was voided, in milliseconds of Unix time.
 ApprovalTimes = tuple[int, int | None]
-#: The state that an event enters, by its name.
-STATES: Mapping[str, State] = {EventName.entering(state): state for state in State}
 _OUTCOME = tuple(each.name for each in fields(Outcome))
 CHANGED = "was changed"
 MISSING = "is missing"

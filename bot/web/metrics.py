@@ -11,6 +11,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from bot.cancellation.events import Event, EventName, state_entered
 from bot.cancellation.lifecycle import State
 
 #: Atlas responses whose first occurrence raises an alert. Their counters exist at 0 from the start:
@@ -23,6 +24,7 @@ ACK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3)
 ATLAS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 DETECTION_BUCKETS = (5, 10, 15, 20, 30, 45, 60, 90, 120, 150, 300)
 NAMESPACE = "cancel_restore"
+ANSWERS = {EventName.DOWNLOAD_CLAIMED: "mine", EventName.DOWNLOAD_DISOWNED: "not_mine"}
 
 #: Returns None on success, otherwise a sentence that names the problem.
 Check: TypeAlias = Callable[[], Awaitable[str | None]]
@@ -141,8 +143,16 @@ class Metrics:
         )
         self.settings_valid.set(1)
 
-    def count_state(self, state: str) -> None:
-        self.requests.labels(state=state).inc()
+    def count_event(self, event: Event) -> None:
+        """Count what an audit event says."""
+        state = state_entered(event.name, event.detail)
+        is_repeated = event.name is EventName.CREATED and state is State.APPROVED
+        if state and not is_repeated:  # by an event that says why no approval was needed
+            self.requests.labels(state=state).inc()
+        if event.name is EventName.CANCELLED and "link_live_since" not in event.detail:
+            self.cancelled_before_link.inc()
+        if answer := ANSWERS.get(event.name):
+            self.count_question(answer)
 
     def count_question(self, step: str) -> None:
         self.starter_questions.labels(step=step).inc()

@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bot.storage": RULES,
     "bot.tasks": {"bot.cancellation.errors"},
     "bot.webhook": RULES | {"bot.storage"},
-    "bot.web": {"bot.cancellation.lifecycle", "bot.log_config"},
+    "bot.web": {"bot.cancellation.events", "bot.cancellation.lifecycle", "bot.log_config"},
 }
 #: The top: the command line, what it runs, and the composition root with its start.
 KNOW_EVERYBODY = {

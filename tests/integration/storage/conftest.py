@@ -31,12 +31,11 @@ class Stores:
 
     database: Database
     clock: FakeClock = field(default_factory=FakeClock)
-    entered: list[State] = field(default_factory=list)  # every state that a request entered
 
     def __post_init__(self) -> None:
-        over, entered = (self.database, self.clock), self.entered.append
-        self.store = RequestStore(*over, on_state_entered=entered)
-        self.leases = LeaseStore(*over, "runner-1", on_state_entered=entered)
+        over = (self.database, self.clock)
+        self.store = RequestStore(*over)
+        self.leases = LeaseStore(*over, "runner-1")
         self.other = LeaseStore(*over, "runner-2")
         self.outbox = OutboxStore(*over)
         self.notices = NoticeStore(*over)

@@ -211,7 +211,7 @@ class QuarantineEnv:
         policies = Policies(policy, self.clusters)
         project = Project(id=PROJECT_ID, name="shop-prod", policies=policies, atlas=self.atlas)
         self.projects = Projects([project])
-        self.requests = RequestStore(self.database, self.clock, on_answer=self.questions.append)
+        self.requests = RequestStore(self.database, self.clock)
         self._outbox = OutboxStore(self.database, self.clock)
         notices = NoticeStore(self.database, self.clock)
         self.direct = Notifier(notices, self.projects, self._find)

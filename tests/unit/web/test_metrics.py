@@ -2,6 +2,7 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from bot.cancellation.events import Event, EventName
 from bot.cancellation.lifecycle import State
 from bot.web.metrics import METHODS, Metrics
 
@@ -19,6 +20,28 @@ def test_each_state_has_a_counter_at_zero() -> None:
     shown = samples(Metrics())
 
     assert {f"cancel_restore_requests_totalstate={s}": 0.0 for s in State}.items() <= shown.items()
+
+
+def test_states_answers_and_cancellations_before_the_link_are_counted_by_their_events() -> None:
+    metrics = Metrics()
+    for name, detail in [
+        (EventName.CREATED, {"state": "awaiting"}),
+        (EventName.CREATED, {"state": "approved"}),
+        (EventName.APPROVED, {}),
+        (EventName.TAKEN_OVER, {}),
+        (EventName.CANCELLED, {}),
+        (EventName.CANCELLED, {"link_live_since": "2026-11-25T12:00:00+00:00"}),
+        (EventName.DOWNLOAD_DISOWNED, {}),
+    ]:
+        metrics.count_event(Event(name=name, request="r", number=1, at="", detail=detail))
+    shown = samples(metrics)
+
+    states = {state: shown[f"cancel_restore_requests_totalstate={state}"] for state in State}
+    assert {state: n for state, n in states.items() if n} == {
+        State.AWAITING: 1, State.APPROVED: 1, State.CANCELLED: 2
+    }  # fmt: skip
+    assert shown["cancel_restore_cancelled_before_link_total"] == 1
+    assert shown["cancel_restore_starter_questions_totalstep=not_mine"] == 1
 
 
 def test_atlas_counters_of_alerts_exist_at_zero() -> None:
