@@ -152,10 +152,12 @@ class Job:
     ) -> "Job":
         """Add a read that began at `read_at`, and a starter if more is known about it by now.
 
-        An earlier state is ignored if a read that began later may have shown the recorded one.
+        An earlier state is ignored if a read that began later may have shown the recorded one, and
+        fewer candidates, as the feed keeps its events.
         """
         job = self
-        if started_by and started_by.supersedes(self.started_by):
+        is_later = started_by and _candidates(started_by) >= _candidates(self.started_by)
+        if started_by and is_later and started_by.supersedes(self.started_by):
             job = replace(job, started_by=started_by)
         if read:
             is_late = (read_at or now - LONGEST_READ) < self.changed_at
@@ -234,6 +236,10 @@ def lead_of(request: Request, job: Job) -> Lead | None:
     return Lead(moment - request.changed_at, was_live=job.live_since is not None)
 
 
+def _candidates(started_by: StartedBy) -> int:
+    return 1 + len(started_by.starter.others) if started_by.starter else 0
+
+
 def _order(state: JobState) -> int:
     return _OPEN.index(state) if state in _OPEN else len(_OPEN)
 
@@ -298,12 +304,15 @@ def is_download(read: RestoreJob) -> bool:
     return read.delivery_type == DeliveryType.DOWNLOAD
 
 
-def events_of(job: Job, *, was_cancelled: bool) -> Iterator[tuple[EventName, Mapping[str, Any]]]:
+def events_of(
+    job: Job, *, was_cancelled: bool, is_named: bool = False
+) -> Iterator[tuple[EventName, Mapping[str, Any]]]:
     """Yield the events that are true of an announced job, with their details.
 
     A restore into another project has one event.
 
     `was_cancelled` is whether a DELETE of the bot may have ended it: then it may read failed too.
+    `is_named` is whether its starter is on record, which a starter who is not certain takes back.
     """
     started = job.ref.started_at.isoformat()
     if job.shown and job.is_new_restore:
@@ -313,8 +322,9 @@ def events_of(job: Job, *, was_cancelled: bool) -> Iterator[tuple[EventName, Map
         yield EventName.RESTORE_SEEN, {"started": started, "type": kind, **target}
         return
     yield EventName.SEEN, {"started": started, "before_watch": job.was_running}
-    if (starter := job.started_by.starter) and starter.certain:
-        detail = {"by": starter.name or None, "kind": starter.kind}
+    if job.started_by.is_certain != is_named:
+        starter = job.started_by.starter if not is_named else None
+        detail = {"by": (starter and starter.name) or None, "kind": starter and starter.kind}
         yield EventName.DOWNLOAD_STARTER_KNOWN, detail
     if job.live_since or job.state in _OPEN[1:]:
         times = {"live_since": job.live_since, "until": job.until}

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import delete
@@ -56,6 +57,23 @@ async def test_two_replicas_and_lost_answers_record_each_event_once(
     assert about == [[PROJECT_ID, CLUSTER, job_id]] * 4
     assert (counts[0], counts[-1]) == (0, 1)
     assert await env.record.verify() == []
+
+
+async def test_starter_on_record_is_corrected_once_when_another_person_may_be_it(
+    env: Stores,
+) -> None:
+    ref = job_ref((await seen(env)).id)
+    known = Starter(kind=StarterKind.USER, name="dana")
+    eve = replace(known, name="eve", certain=False, others=("dana",))
+    other_job = replace(known, certain=False)  # it may have the event
+    # A replica that read the feed earlier is late, and must not bring the first one back.
+    for starter in (known, eve, known, other_job, eve):
+        await env.jobs.record(ref, None, StartedBy(StarterStatus.KNOWN, starter))
+
+    lines = [line async for line in env.record.events(event="download:starter_known")]
+    details = [json.loads(line.detail) for line in lines]
+    assert [(each["by"], each["kind"]) for each in details] == [("dana", "user"), (None, None)]
+    assert (await env.jobs.get([ref]))[ref].started_by.starter == eve
 
 
 async def test_removed_event_of_a_download_is_reported(env: Stores) -> None:
