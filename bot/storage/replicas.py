@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import case, delete, func, insert, literal, or_, select, update
 
 from bot.cancellation.errors import NotRecorded
 from bot.storage.database import has_passed
@@ -131,8 +131,10 @@ class CallBudget(Store):
 
     @writes
     def pause(self, uow: UnitOfWork, method: str, seconds: float) -> None:
-        """Let no replica call a method for `seconds`: Slack's Retry-After."""
+        """Let no replica call a method for `seconds`: Slack's Retry-After; a later end stays."""
         until = uow.now + timedelta(seconds=seconds)
-        known = update(leases).where(leases.c.name == method).values(until=until)
+        is_later = leases.c.until.between(until, uow.now + LONGEST_PAUSE)
+        end = case((is_later, leases.c.until), else_=literal(until, leases.c.until.type))
+        known = update(leases).where(leases.c.name == method).values(until=end)
         if not uow.execute(known).rowcount:
             uow.execute(insert(leases), {"name": method, "owner": SLACK, "until": until})

@@ -59,8 +59,8 @@ async def test_reads_that_arrive_late_stay_within_slacks_20_a_minute(env: Stores
 
 async def test_paused_method_is_called_by_no_replica(env: Stores) -> None:
     replicas = [CallBudget(env.database, env.clock) for _ in range(2)]
-    for seconds in (5, 30):
-        await replicas[0].pause("chat.postMessage", seconds)
+    for seconds in (5, 30, 1):
+        await replicas[seconds % 2].pause("chat.postMessage", seconds)
     env.clock.advance(10)
 
     assert [await each.take("chat.postMessage", None, 0) for each in replicas] == [20.0, 20.0]
@@ -76,3 +76,5 @@ async def test_calls_from_before_the_clock_was_set_back_do_not_count(env: Stores
     env.clock.advance(-3600)
 
     assert await budget.take("chat.update", 1, 60) == 0.0
+    await budget.pause("chat.update", 5)
+    assert await budget.take("chat.update", 1, 60) == 5.0
