@@ -40,7 +40,6 @@ MISSING_AFTER = 60.0  #: seconds after which a listed cluster that is not found 
 MAX_FEED_DELAY = 4.0  #: seconds after which a read of a feed that waits for its turn is urgent
 LATER = datetime.max.replace(tzinfo=UTC)  #: in the place of a time: not planned
 RATE_LIMIT_PAUSE = 10.0  #: seconds after a 429 without Retry-After, as Atlas's documentation says
-LONGEST_PAUSE = 60.0  #: seconds after which Atlas is asked again, also before Retry-After is over
 
 log = structlog.get_logger(__name__)
 
@@ -334,8 +333,7 @@ class Watcher:
 
     def _pause_after(self, error: Exception) -> float:
         if isinstance(error, RateLimited):
-            pause = min(error.retry_after or RATE_LIMIT_PAUSE, LONGEST_PAUSE)
-            return pause * (1 + self.jitter() / 10)
+            return (error.retry_after or RATE_LIMIT_PAUSE) * (1 + self.jitter() / 10)
         if isinstance(error, RateLimitReserved):
             return self.timings.rate_limit_pause
         return self.timings.key_refused_pause if isinstance(error, PROJECT_ERRORS) else 0.0

@@ -467,12 +467,12 @@ async def test_cluster_is_read_by_one_read_at_a_time() -> None:
     assert env.atlas.most == 1
 
 
-@pytest.mark.parametrize(("retry_after", "pause"), [(30.0, 30), (None, 10), (3600.0, 60)])
+@pytest.mark.parametrize(("retry_after", "pause"), [(30.0, 30), (None, 10)])
 async def test_429_pauses_the_whole_project(retry_after: float | None, pause: float) -> None:
     env = watch_harness(3, interval=5)
     env.atlas.faults["c001"] = [RateLimited(retry_after=retry_after)]
     env.atlas.hangs = {"c002"}  # an error that ends no pause
-    await env.run_for(90)
+    await env.run_for(60)
     first, second = env.atlas.times_of("c001")[:2]
 
     assert pause <= second - first < pause + Timings.open_job_interval
