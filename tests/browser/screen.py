@@ -110,33 +110,28 @@ class Screen:
         if place == APP:
             await self.click(".tabs button", "Messages")
 
-    async def submit_request(
-        self, reason: str = "started by mistake", within: int = TIMEOUT
-    ) -> None:
+    async def submit_request(self) -> None:
         """Open the dialog of the scenario's job, fill in a reason, and submit."""
         await self.open_dialog()
-        await self.fill_in(reason, within)
+        await self.fill_in()
 
-    async def fill_in(self, reason: str = "started by mistake", within: int = TIMEOUT) -> None:
+    async def fill_in(self) -> None:
         """Fill in a reason in the open dialog, and submit."""
-        await self.wait_for("#modal button", SUBMIT, within)
-        await self.page.fill("#modal textarea", reason)
+        await self.wait_for("#modal button", SUBMIT, LONG_TIMEOUT)
+        await self.page.fill("#modal textarea", "started by mistake")
         await self.click("#modal button", SUBMIT)
         await self.wait_until_gone("#modal[open]")
 
-    async def wait_for_card(self, words: str, within: int = TIMEOUT, job: str = "") -> None:
-        """Wait until the card of `job`, else of the scenario's job, contains `words`."""
-        job = job or await self.page.evaluate(_JOB)
-        card = self.find("#channel .message:not(.private)", "asked by").filter(has_text=job)
-        await self._expect(expect(card).to_contain_text(words, timeout=within))
+    async def approve(self) -> None:
+        await self.click("[data-action=cancel_restore_approve]")
+        await self.wait_for("#confirm[open]", "Cancel this download?")
+        await self.click("#confirm button", "Approve")
 
-    async def wait_for_quarantine(
-        self, words: str = "Will be cancelled", within: int = 2 * TIMEOUT
-    ) -> None:
-        """Wait until the bot's own card of the scenario's job contains `words`."""
-        job = await self.page.evaluate(_JOB)
-        card = self.find("#channel .message:not(.private)", job)
-        await self._expect(expect(card).to_contain_text(words, timeout=within))
+    async def wait_for_card(self, words: str, job: str = "") -> None:
+        """Wait until the newest message about `job`, else the scenario's job, contains `words`."""
+        job = job or await self.page.evaluate(_JOB)
+        card = self.find("#channel .message:not(.private)", job).last
+        await self._expect(expect(card).to_contain_text(words, timeout=LONG_TIMEOUT))
 
     async def calls(self) -> list[str]:
         """Return the call log since the scenario began: `GET 200`, `DELETE cut`, or an action."""

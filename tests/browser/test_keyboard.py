@@ -60,14 +60,3 @@ async def test_arrow_keys_recall_typed_lines(rina: Screen) -> None:
         read.append(await rina.page.input_value("#composer"))
 
     assert read == ["good morning", "/cancel-restore help", "good morning", ""]
-
-
-async def test_keys_typed_while_the_dialog_opens_press_no_button(rina: Screen) -> None:
-    """The dialog opens while a person types: a space must not press a button."""
-    await rina.start_scenario("slow")
-    await rina.open_dialog()
-    await rina.wait_for("#modal", "Looking up")
-    await rina.page.keyboard.press("Space")
-    await rina.wait_for("#modal button", "Cancel the job")
-    await rina.page.keyboard.press("Escape")
-    await rina.wait_until_gone("#modal[open]")

@@ -142,12 +142,3 @@ async def test_link_to_a_card_reveals_it_in_the_page(rina: Screen) -> None:
     await rina.wait_for(".private a[href*='/archives/']")
     await rina.find(".private a[href*='/archives/']").first.click()
     await rina.wait_for(".message.revealed", "Cancellation asked by")
-
-
-async def test_jobs_panel_shows_the_cancelled_job(rina: Screen) -> None:
-    await rina.submit_request()
-    await rina.wait_for_card(CONFIRMED)
-    await rina.click("#calls [role=tab]", "Jobs in Atlas")
-    first = rina.find("#calls .job").first
-
-    assert "cancelled" in await first.inner_text()

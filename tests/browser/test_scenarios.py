@@ -1,27 +1,38 @@
-"""Scenarios of the demo in the browser; integration/test_demo_script plays each of them."""
+"""Scenarios of the demo in the browser: each as its hint says, and how the page shows them."""
 
 import re
+from collections.abc import Awaitable, Callable, Mapping
 
 import httpx
+import pytest
 from playwright.async_api import expect
 
 from bot.demo.controller import OPEN_STATES, Controller, state_of
-from bot.demo.scenarios import OPS
+from bot.demo.scenarios import OPS, SCENARIOS
 from bot.sandbox.atlas import PROJECT_ID
 from tests.browser.conftest import OpenTab
-from tests.browser.screen import APP, CONFIRMED, LONG_TIMEOUT, Screen
+from tests.browser.screen import APP, CONFIRMED, LONG_TIMEOUT, SUBMIT, Screen
+
+#: What people do in a scenario, in Rina's tab and others.
+Play = Callable[[Screen, OpenTab], Awaitable[None]]
 
 
-async def test_scenario_mistake_takes_three_calls_after_the_submit(rina: Screen) -> None:
+async def cancel(rina: Screen, _tab: OpenTab) -> None:
+    await rina.submit_request()
+
+
+async def cancel_by_mistake(rina: Screen, _tab: OpenTab) -> None:
     """Nothing is deleted before the second click, and a warm cancel takes three calls."""
+    await rina.wait_for(".clock", re.compile(r"^2:\d\d until the link$"))
+    first = await rina.find(".clock").inner_text()
+    await expect(rina.find(".clock")).not_to_have_text(first)
     await rina.open_dialog()
     await rina.wait_for("#modal button", "Cancel the job")
     before = await rina.calls()
     await rina.page.keyboard.type("wrong cluster")
     await rina.click("#modal button", "Cancel the job")
+    await rina.wait_for(".clock", re.compile(r"^Cancelled 2:\d\d before the link$"))
     await rina.wait_for_card(CONFIRMED)
-    await rina.click(".replies")
-    await rina.wait_for("#thread .message", "is cancelled")
     calls = await rina.calls()
 
     assert before[-1] == "GET 200"
@@ -29,55 +40,164 @@ async def test_scenario_mistake_takes_three_calls_after_the_submit(rina: Screen)
     assert calls[-4:] == ["Rina submittedCancel the job", "GET 200", "DELETE 204", "GET 200"]
 
 
-async def test_scenario_approval_cancels_after_the_approval_in_another_tab(tab: OpenTab) -> None:
-    rina, ada = await tab("rina"), await tab("ada")
-    await rina.start_scenario("approval")
+async def approve(rina: Screen, tab: OpenTab) -> None:
+    ada = await tab("ada")
     await rina.submit_request()
-    await rina.wait_for_card("Waits for approval")
     await ada.wait_for_card("Waits for approval")
-    unsent = await rina.calls()
-    await ada.click("[data-action=cancel_restore_approve]")
-    await ada.wait_for("#confirm[open]", "Cancel this download?")
-    await ada.click("#confirm button", "Approve")
+    assert "DELETE 204" not in await rina.calls()
+    await ada.approve()
     await ada.wait_for_card(CONFIRMED)
-    await rina.wait_for_card(CONFIRMED)
     await rina.wait_for_card("Approved by @Ada")
 
-    assert "DELETE 204" not in unsent
-    assert "DELETE 204" in await rina.calls()
+
+async def kill_the_bot(rina: Screen, _tab: OpenTab) -> None:
+    """The restarted bot finishes the request with one DELETE."""
+    await rina.submit_request()
+    await rina.wait_for_card("Asking Atlas")
+    await rina.click("button", "Kill the bot")
+    await rina.wait_for(".bot", "The bot is stopped")
+    await rina.send("/cancel-restore help")
+    await rina.wait_for(".private", "Slash command failed")
+    await rina.click("button", "Start it again")
+    await rina.wait_for(".bot", "The bot is running")
+    await rina.wait_for_card(CONFIRMED)
+    orphans = await rina.find("#calls .entry", "sent by the killed process").all_inner_texts()
+
+    assert [text.split()[0] for text in orphans] == ["DELETE"]
 
 
-async def test_scenario_quarantine_keeps_the_download_with_a_reason(
-    tab: OpenTab, controller: Controller
-) -> None:
+async def try_an_automated_restore(rina: Screen, _tab: OpenTab) -> None:
+    await rina.click("button", "Type the command for me")
+    await rina.page.press("#composer", "Enter")
+    await rina.wait_for("#modal", "Atlas cancels downloads only")
+
+    assert await rina.find("#modal button", SUBMIT).count() == 0
+
+
+async def do_not_answer(rina: Screen, tab: OpenTab) -> None:
+    await rina.submit_request()
+    await rina.click(".replies")
+    await expect(rina.find("#thread .message", "Reminder")).to_have_count(3, timeout=LONG_TIMEOUT)
+    abe = await tab("abe")
+    await abe.go(APP)
+    await abe.wait_for(".message", "Escalated to you")
+    await abe.approve()
+
+
+async def act_alone(rina: Screen, tab: OpenTab) -> None:
+    await rina.open_dialog()
+    await rina.page.get_by_label("without approval").check()
+    await rina.fill_in()
     ada = await tab("ada")
-    await ada.start_scenario("quarantine")
-    job = controller.state()["command"].split()[-1]
-    await ada.wait_for_quarantine()
+    await ada.click("[data-action=cancel_restore_review]")
+    await rina.wait_for_card("Reviewed by @Ada")
+
+
+async def wait_for_the_link(rina: Screen, tab: OpenTab) -> None:
+    await rina.submit_request()
+    await rina.wait_for(".clock", "The link is live", LONG_TIMEOUT)
+    await rina.wait_for_card("live since")
+    await (await tab("ada")).approve()
+
+
+async def keep(_rina: Screen, tab: OpenTab) -> None:
+    ada = await tab("ada")
+    await ada.wait_for_card("Will be cancelled")
     await ada.click("[data-action=cancel_restore_keep]")
     await ada.wait_for("#modal", "Keep the download")
     await ada.page.fill("#modal textarea", "the yearly audit asked for it")
     await ada.click("#modal button", "Keep it")
-    await ada.wait_for_quarantine("Kept: the download goes on")
-
-    assert controller.atlas.deletes(job) == []
-    assert controller.atlas.world.job(job).state == "running"
 
 
-async def test_scenario_not_mine_asks_the_starter_and_cancels_at_once(tab: OpenTab) -> None:
-    rina = await tab("rina")
-    await rina.start_scenario("not-mine")
-    await rina.wait_for_quarantine()
+async def deny_the_start(rina: Screen, _tab: OpenTab) -> None:
+    await rina.wait_for_card("Will be cancelled")
     await rina.go(APP)
     await rina.wait_for(".message", "Was it you?")
     await rina.click("[data-action=cancel_restore_not_mine]")
     await rina.click("#confirm button", "It was not me")
     await rina.wait_for(".message", "You answered that it was not you")
     await rina.go("ops")
-    await rina.wait_for_quarantine(CONFIRMED)
-    await rina.wait_for_quarantine("Not mine")
+    await rina.wait_for_card("Not mine")
 
     assert "Rina opened the app" in await rina.calls()
+
+
+async def wait_for_the_dialog(rina: Screen, _tab: OpenTab) -> None:
+    await rina.open_dialog()
+    await rina.wait_for("#modal", "Looking up", within=1500)
+    await rina.page.keyboard.press("Space")  # which was typed elsewhere: it presses no button
+    await rina.fill_in()
+
+
+def clear_the_fault(words: str, *, again: bool = True) -> Play:
+    async def play(rina: Screen, _tab: OpenTab) -> None:
+        await rina.open_dialog()
+        await rina.wait_for("#modal", words, LONG_TIMEOUT)
+        await rina.click("#modal button", "Clear the fault")
+        if again:
+            await rina.click("#modal button", "Try again")
+        await rina.fill_in()
+
+    return play
+
+
+async def try_again_on_the_card(rina: Screen, _tab: OpenTab) -> None:
+    await rina.submit_request()
+    await rina.wait_for_card("Atlas is under maintenance")
+    await rina.click("button", "Clear the fault")
+    await rina.click("[data-action=cancel_restore_retry]")
+    await rina.click("#confirm button", "Try again")
+
+
+async def announce_without_the_starter(rina: Screen, tab: OpenTab) -> None:
+    await rina.wait_for("#channel .message", "Atlas does not let the bot read the activity feed")
+    await cancel(rina, tab)
+
+
+#: The play of each scenario that is not only `cancel`.
+PLAYS: Mapping[str, Play] = {
+    "mistake": cancel_by_mistake,
+    "approval": approve,
+    "restart": kill_the_bot,
+    "automated": try_an_automated_restore,
+    "unanswered": do_not_answer,
+    "alone": act_alone,
+    "link-live": wait_for_the_link,
+    "quarantine": keep,
+    "not-mine": deny_the_start,
+    "slow": wait_for_the_dialog,
+    "down": clear_the_fault("Atlas cuts every connection", again=False),
+    "unavailable": clear_the_fault("Atlas answered with an internal error"),
+    "access-list": clear_the_fault("may not be used from 203.0.113.7"),
+    "wrong-key": clear_the_fault("Atlas did not accept the bot's key"),
+    "maintenance": try_again_on_the_card,
+    "feed-refused": announce_without_the_starter,
+}
+
+#: What the card says at the end, where it is not that the download is cancelled.
+ENDS = {"automated": "", "quarantine": "Kept: the download goes on"}
+
+#: The DELETEs that Atlas gets, where it is not one.
+DELETES = {"automated": 0, "quarantine": 0, "cut-before": 2}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+async def test_scenario_has_title_and_hint_and_ends_as_the_hint_says(
+    tab: OpenTab, controller: Controller, name: str
+) -> None:
+    rina = await tab()
+    await rina.start_scenario(name)
+    await rina.wait_for(".sandbox", "Not Slack, not Atlas")
+    await rina.wait_for(".scenario h2", SCENARIOS[name].title)
+    await rina.wait_for(".scenario-text p", SCENARIOS[name].hint)
+    assert controller.job
+    await PLAYS.get(name, cancel)(rina, tab)
+    if end := ENDS.get(name, CONFIRMED):
+        await rina.wait_for_card(end)
+
+    deletes = len(controller.atlas.deletes(controller.job.id))
+    assert deletes == DELETES.get(name, 1) or (name == "maintenance" and deletes > 1)
+    assert controller.job.cancelled is bool(deletes)
 
 
 async def test_calls_of_the_command_line_stand_under_a_heading_of_their_own(
@@ -95,65 +215,12 @@ async def test_calls_of_the_command_line_stand_under_a_heading_of_their_own(
     assert (await rina.calls())[len(before) :] == ["The command line", "GET 401"]
 
 
-async def test_scenario_slow_shows_the_loading_dialog_first(rina: Screen) -> None:
-    """The dialog opens immediately and shows the details when Atlas answers."""
-    await rina.start_scenario("slow")
-    await rina.open_dialog()
-    await rina.wait_for("#modal", "Looking up", within=1500)
-    await rina.wait_for("#modal button", "Cancel the job")
-    await rina.page.keyboard.press("Escape")
-    await rina.wait_until_gone("#modal[open]")
-
-
-async def test_scenario_down_cancels_after_atlas_is_repaired(rina: Screen) -> None:
-    """The bot retries, so the dialog shows the details once Atlas answers again."""
-    await rina.start_scenario("down")
-    await rina.open_dialog()
-    await rina.wait_for("#modal .of-the-demo", "Atlas cuts every connection")
-    await rina.click("#modal button", "Clear the fault")
-    await rina.wait_for("#modal button", "Cancel the job", within=LONG_TIMEOUT)
-    await rina.click("#modal button", "Cancel the job")
-    await rina.wait_for_card(CONFIRMED)
-
-
-async def test_scenario_restart_sends_one_delete(rina: Screen, controller: Controller) -> None:
-    """The restarted bot finishes the request with one DELETE."""
-    await rina.start_scenario("restart")
-    job = controller.state()["command"].split()[-1]
-    before = controller.state()["pid"]
-    await rina.submit_request()
-    await rina.wait_for_card("Asking Atlas")
-    await rina.click("button", "Kill the bot")
-    await rina.wait_for(".bot", "The bot is stopped")
-    await rina.send("/cancel-restore help")
-    await rina.wait_for(".private", "Slash command failed")
-    await rina.click("button", "Start it again")
-    await rina.wait_for(".bot", "The bot is running")
-    await rina.wait_for_card(CONFIRMED, within=LONG_TIMEOUT)
-    orphans = await rina.find("#calls .entry", "sent by the killed process").all_inner_texts()
-
-    assert [text.split()[0] for text in orphans] == ["DELETE"]
-    assert controller.state()["pid"] != before
-    assert len(controller.atlas.deletes(job)) == 1
-
-
-async def test_scenario_cut_after_reads_the_job_and_sends_no_second_delete(
-    rina: Screen, controller: Controller
-) -> None:
-    await rina.start_scenario("cut-after")
-    job = controller.state()["command"].split()[-1]
-    await rina.submit_request()
-    await rina.wait_for_card(CONFIRMED, within=LONG_TIMEOUT)
-
-    assert len(controller.atlas.deletes(job)) == 1
-
-
 async def test_downloads_of_a_scenario_are_not_announced_in_the_next(
     rina: Screen, controller: Controller
 ) -> None:
     left = controller.state()["command"].split()[-1]
     await rina.start_scenario("quarantine")
-    await rina.wait_for_quarantine()
+    await rina.wait_for_card("Will be cancelled")
 
     assert await rina.find("#channel .message", left).count() == 0
     await rina.click("button", "Earlier messages")
@@ -178,16 +245,6 @@ async def test_next_scenario_ends_the_requests_of_the_last_and_marks_the_app_as_
 
     assert [card["ts"] for card in cards if state_of(card) in OPEN_STATES] == []
     assert await rina.find(".home", "Waits for approval").count() == 0
-
-
-async def test_clock_counts_down_and_shows_how_long_before_the_link_the_cancellation_was(
-    rina: Screen,
-) -> None:
-    await rina.wait_for(".clock", re.compile(r"^2:\d\d until the link$"))
-    first = await rina.find(".clock").inner_text()
-    await expect(rina.find(".clock")).not_to_have_text(first)
-    await rina.submit_request()
-    await rina.wait_for(".clock", re.compile(r"^Cancelled 2:\d\d before the link$"))
 
 
 async def test_menu_begins_with_four_scenarios(rina: Screen) -> None:
