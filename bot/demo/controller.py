@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -70,9 +69,8 @@ class Controller:
         self._running_with: dict[str, str] | None = None
         self._starting = False
         self._scenario: Scenario = SCENARIOS[FIRST]
-        #: The job to cancel, when a person or the bot cancelled it, and what creates its link.
+        #: The job to cancel, and what creates its link.
         self.job: RestoreJob | None = None
-        self._cancelled_at: float | None = None
         self._link: asyncio.TimerHandle | None = None
         #: The page shows the messages that came after this `ts`.
         self._since = "0"
@@ -89,7 +87,6 @@ class Controller:
             "since": self._since,
             "command": f"/cancel-restore {CLUSTER} {self.job.id}" if self.job else "",
             "link_at": self.link_at,
-            "cancelled_at": self._cancelled_at,
             "fault": self._scenario.fault if self.atlas.faults.active else "",
             "jobs": self._jobs(),
         }
@@ -131,8 +128,6 @@ class Controller:
         """
         if "/restoreJobs/" in call.path:
             self.call_log.add_atlas_call(call)
-        if self.job and self.job.cancelled and self._cancelled_at is None:
-            self._cancelled_at = time.time()
         if call.effect or call.faults:
             self.publish_state()
 
@@ -166,7 +161,7 @@ class Controller:
             self._link.cancel()
         if self.link_at and self.job and not self.job.over:
             self.job.cancel()
-        self.job = self._cancelled_at = None
+        self.job = None
 
     async def _end_requests(self) -> None:
         """End what waits for a decision: its requester withdraws it, or Ada cancels it.

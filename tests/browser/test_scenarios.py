@@ -32,7 +32,9 @@ async def cancel_by_mistake(rina: Screen, _tab: OpenTab) -> None:
     await rina.page.keyboard.type("wrong cluster")
     await rina.click("#modal button", "Cancel the job")
     await rina.wait_for(".clock", re.compile(r"^Cancelled 2:\d\d before the link$"))
-    await rina.wait_for_card(CONFIRMED)
+    lead = await rina.find(".clock strong").inner_text()
+    await rina.click(".replies")
+    await rina.wait_for("#thread .message", f"({lead} min before it was expected)")
     calls = await rina.calls()
 
     assert before[-1] == "GET 200"

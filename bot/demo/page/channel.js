@@ -75,18 +75,26 @@ export const openHome = () => sendAction("opens_home", { user: state.me });
 
 const nameOf = (user) => Object.values(state.about.users).find((one) => one.name.toLowerCase() === user).name;
 
+/** The outcome in the thread says how long before the link the download was cancelled. */
+const LEAD = /\((\d+:\d\d) min before it was expected\)/;
+
+function leadOf(job) {
+  const texts = [...state.messages.values()].flatMap((place) => [...place.values()].map((one) => JSON.stringify(one)));
+  return texts.find((text) => text.includes(job) && LEAD.test(text))?.match(LEAD)[1];
+}
+
 /** Shows how long it is until the link, or how long before it the download was cancelled. */
 function tick() {
-  const { link_at: link, cancelled_at: cancelled, command, jobs } = state.demo;
-  const now = jobs.find((one) => command.endsWith(one.id))?.state;
-  const before = (seconds) => `${Math.floor(Math.ceil(seconds) / 60)}:${String(Math.ceil(seconds) % 60).padStart(2, "0")}`;
+  const { link_at: link, command, jobs } = state.demo;
+  const job = jobs.find((one) => command.endsWith(one.id));
+  const left = Math.ceil(Math.max(0, link - Date.now() / 1000));
   const texts = {
-    running: () => [h("strong", {}, before(Math.max(0, link - Date.now() / 1000))), " until the link"],
+    running: () => [h("strong", {}, `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`), " until the link"],
     live: () => ["The link is live"],
-    cancelled: () => (cancelled < link ? ["Cancelled ", h("strong", {}, before(link - cancelled)), " before the link"] : ["Cancelled after the link"]),
+    cancelled: (before = leadOf(job.id)) => (before ? ["Cancelled ", h("strong", {}, before), " before the link"] : ["Cancelled"]),
   };
-  clock.className = `clock ${now}`;
-  clock.replaceChildren(...(command ? (link && texts[now]?.()) || [] : ["Starting …"]));
+  clock.className = `clock ${job?.state}`;
+  clock.replaceChildren(...(command ? (link && texts[job?.state]?.()) || [] : ["Starting …"]));
 }
 
 function scenarioBar() {
