@@ -1,7 +1,7 @@
 """Publishes the Home tab when it is opened, refreshed, or changed by a decision."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -66,6 +66,7 @@ def republish(deps: Dependencies, body: Mapping[str, Any]) -> None:
 class HomeTab:
     _deps: Dependencies
     _actor: Actor
+    _above: set[JobRef] = field(default_factory=set)  #: shown with the requests, not in the list
 
     async def publish(self, *, published: bool) -> None:
         """Publish the tab: first without the jobs, unless it was `published` before."""
@@ -80,14 +81,13 @@ class HomeTab:
         except CancellationError as error:
             jobs = [_failed(f":no_entry: {_why_no_jobs(error)}", error)]
         viewer = await lists.viewer_of(directory, self._actor, channel, candidates)
-        urgent, waiting, unreviewed, past = await asyncio.gather(
-            _or_warning(self._requests(viewer, history.quarantined, RequestParts.quarantine)),
-            _or_warning(self._requests(viewer, self._awaiting, RequestParts.waiting)),
-            _or_warning(
-                self._requests(viewer, history.unreviewed, RequestParts.unreviewed, review=True)
-            ),
-            _or_warning(self._past(projects, viewer)),
+        parts = (
+            self._requests(viewer, history.quarantined, RequestParts.quarantine, MAX_URGENT),
+            self._requests(viewer, self._awaiting, RequestParts.waiting, MAX_WAITING),
+            self._requests(viewer, history.unreviewed, RequestParts.unreviewed, review=True),
+            self._past(projects, viewer),
         )
+        urgent, waiting, unreviewed, past = await asyncio.gather(*map(_or_warning, parts))
         waiting += unreviewed
         if jobs is None and not published:
             await self._publish(home_view(LOADING, waiting, past, urgent))
@@ -96,12 +96,13 @@ class HomeTab:
 
     async def _jobs(self, projects: Sequence[Project]) -> list[Block]:
         listing = await self._deps.finder.listing(projects, max_age=MAX_LISTING_AGE)
-        known = await lists.known_jobs(self._deps, listing, listing.jobs[:MAX_JOBS])
+        shown = listing.jobs[: MAX_JOBS + len(self._above)]
+        known = await lists.known_jobs(self._deps, listing, shown)
         try:
             own = await self._deps.history.quarantined()
         except CancellationError:
             own = ()  # the part about quarantine says so
-        return job_blocks(listing, datetime.now(UTC), known, self._follows(own))
+        return job_blocks(listing, datetime.now(UTC), known, self._follows(own), self._above)
 
     def _follows(self, quarantined: Sequence[Request]) -> dict[JobRef, str]:
         """Say what becomes of downloads in quarantine, also to those who may not keep them."""
@@ -126,13 +127,15 @@ class HomeTab:
         viewer: Viewer,
         read: Callable[[], Awaitable[Sequence[Request]]],
         show: Callable[["RequestParts", Sequence[Request]], list[Block]],
+        most: int = 0,
         *,
         review: bool = False,
     ) -> list[Block]:
-        """Show those of the requests that this person may decide about, or review."""
+        """Show those that this person may decide about, or review; the list omits `most`."""
         own = [request for request in await read() if await self._may(request, review=review)]
         service = self._deps.service
         known = await service.jobs.store.get([each.ref for each in own])
+        self._above.update(each.ref for each in own[:most])
         return show(RequestParts(viewer, self._deps.links, service.projects.policy, known), own)
 
     async def _awaiting(self) -> list[Request]:
@@ -208,16 +211,19 @@ def job_blocks(
     now: datetime,
     known: Mapping[JobRef, Job],
     follows: Mapping[JobRef, str] = MappingProxyType({}),
+    above: Collection[JobRef] = (),
 ) -> list[Block]:
-    """Show the downloads; `follows` is what becomes of those in quarantine."""
+    """Show the downloads, save those `above`; `follows` is what becomes of those in quarantine."""
+    jobs = [found for found in listing.jobs if found.ref not in above]
     shown = [
         lists.job_entry(found, known.get(found.ref), follows.get(found.ref, ""))
-        for found in listing.jobs[:MAX_JOBS]
+        for found in jobs[:MAX_JOBS]
     ]
-    more = len(listing.jobs) - len(shown)
+    more = len(jobs) - len(shown)
     if not shown:
+        besides = " besides those above" if listing.jobs else ""
         seen = " in what could be read" if listing.unavailable else ""
-        shown = [blockkit.section(f"None{seen}.")]
+        shown = [blockkit.section(f"None{besides}{seen}.")]
     if more > 0:
         shown.append(blockkit.context(f"And {more} more: {command_code('list')} shows all."))
     unread = lists.unavailable_blocks(listing.unavailable)

@@ -567,12 +567,7 @@ def finding() -> dict[str, dict[str, Any]]:
             dialog_views.note("1 download can be cancelled now."), has_job=False
         ),
         "home": home.home_view(
-            home.job_blocks(
-                listing,
-                NOON,
-                {ref: JOB},
-                {ref: card_views.what_follows(in_quarantine(), Mode.ENFORCE)},
-            ),
+            home.job_blocks(listing, NOON, {}, above={ref}),
             [*parts.waiting([waiting()]), *parts.unreviewed([alone()])],
             lists.history_sections(past, names, LINKS),
             parts.quarantine([in_quarantine()]),

@@ -38,7 +38,9 @@ def headers(view: dict[str, Any]) -> list[str]:
     return [block["text"]["text"] for block in view["blocks"] if block["type"] == "header"]
 
 
-async def test_home_shows_an_approver_the_downloads_in_quarantine_first(new_bolt: NewBolt) -> None:
+async def test_home_shows_an_approver_the_downloads_in_quarantine_first_and_once(
+    new_bolt: NewBolt,
+) -> None:
     bolt = new_bolt(ONE)
     request = await bolt.insert(samples.in_quarantine())
     for_ada, for_rina = await home_of(bolt, "U0ADA"), await home_of(bolt, "U0RINA")
@@ -51,6 +53,8 @@ async def test_home_shows_an_approver_the_downloads_in_quarantine_first(new_bolt
         ("cancel_restore_keep", request.id),
         ("cancel_restore_approve", request.id),
     ]
+    assert "None besides those above." in json.dumps(for_ada)
+    assert ids.OPEN not in json.dumps(for_ada)
     assert "*Will be cancelled*" in json.dumps(for_rina)
     assert headers(for_rina)[:2] == [
         "Cancelling waits for your approval",
