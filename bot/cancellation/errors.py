@@ -205,11 +205,11 @@ class AlreadyAnswered(CancellationError):
 
 
 class StarterUncertain(CancellationError):
-    sentence = "Atlas's activity feed now shows that another person may have started this download: no answer is needed. If a person may be using your Atlas account, tell the people who may cancel the download."  # noqa: E501 - shown as it stands
+    sentence = "Atlas's activity feed now shows that another person may have started this download: no answer is needed. If another person may be using your Atlas account, tell the people who may cancel the download."  # noqa: E501 - shown as it stands
 
 
 class QuestionOver(CancellationError):
-    sentence = "The download has ended, so that no answer is recorded any more. If it was not you, tell your security team: somebody may use your Atlas account."  # noqa: E501 - shown as it stands
+    sentence = "The download has ended, so that no answer is recorded any more. If it was not you, tell your security team: another person may be using your Atlas account."  # noqa: E501 - shown as it stands
 
 
 class StorageError(CancellationError):

@@ -25,7 +25,7 @@ LONGEST_READ = timedelta(seconds=30)
 _OPEN = (JobState.IN_PROGRESS, JobState.LINK_LIVE, JobState.LINK_USED)
 #: The states in which a job ended; of one that Atlas does not list any more it is not known.
 ENDS = frozenset(state for state in JobState if state.is_over) - {JobState.GONE}
-ENDED_SINCE = "The download has ended ({state}), after this request had asked Atlas to cancel it."
+ENDED_SINCE = "The download has ended, after this request had asked Atlas to cancel it. {state}"
 
 
 class LinkPhase(StrEnum):
@@ -225,7 +225,7 @@ def end_of_wait(request: Request, job: Job) -> Ending:
     if job.ended is None:
         return Ending(State.EXPIRED)
     sentence = ENDED_SINCE if request.sent.count else ENDED
-    return Ending.explained(State.OVER, sentence.format(state=job.ended))
+    return Ending.explained(State.OVER, sentence.format(state=job.ended.sentence))
 
 
 def lead_of(request: Request, job: Job) -> Lead | None:

@@ -25,7 +25,7 @@ LIMIT_REACHED = (
     " ({limit}). Nothing was sent: a person decides."
 )
 EXPECTED = "It was started by {name}, who may download without being asked."
-ENDED = "Nothing was sent: the download had ended before ({state})."
+ENDED = "Nothing was sent: the download had ended before. {state}"
 NO_PLACE = (
     "The bot cannot post in the channel of its cards, and the settings name no approver whom it"
     " could reach directly: it does not cancel the download until people can see this card."
@@ -140,7 +140,7 @@ def ending(
     downloads of the project that the bot itself cancelled within an hour.
     """
     if job and job.is_over:
-        return Ending.explained(State.OVER, ENDED.format(state=job.state.value))
+        return Ending.explained(State.OVER, ENDED.format(state=job.state.sentence))
     if other := ending_before_delete(policy, started_by):
         observed = other.state is State.OBSERVED and policy.mode is Mode.OBSERVE
         return Ending.explained(State.OBSERVED, WOULD_HAVE) if observed else other

@@ -29,6 +29,7 @@ from bot.cancellation.lifecycle import (
     next_step,
 )
 from bot.cancellation.people import Person
+from bot.cancellation.quarantine import ENDED
 from bot.log_config import bind_to_log
 from bot.services.projects import Project, Projects
 from bot.services.rights import RightsCheck
@@ -56,15 +57,14 @@ SENT_BUT_UNREADABLE = (
 )
 JOB_STILL_THERE = "The download is still there."
 ACCEPTED_BUT_NOT_CANCELLED = (
-    "Atlas accepted the cancellation, but still shows the download as {state}."
+    "Atlas accepted the cancellation, but does not show the download as cancelled. {state}"
     " Look at it in Atlas, or try again."
 )
 SENT_BUT_NOT_CANCELLED = (
-    "The cancellation was sent and its answer is not known. Atlas still shows the download as"
-    " {state}. Look at it in Atlas, or try again."
+    "The cancellation was sent and its answer is not known. {state} Look at it in Atlas, or try"
+    " again."
 )
-ENDED_BEFORE = "Nothing was sent: the download had ended before ({state})."
-ENDED_OTHERWISE = "The download ended by other means ({state})."
+ENDED_OTHERWISE = "The download ended by other means. {state}"
 CANCELLED_AND_FAILED = (
     "The download is over, and no copy comes of it. It reads cancelled and failed, so Atlas does"
     " not say whether the cancellation ended it."
@@ -182,8 +182,7 @@ class Run:
         if error and not sent.accepted:
             return ending_with(State.FAILED, error, JOB_STILL_THERE)
         known = ACCEPTED_BUT_NOT_CANCELLED if sent.accepted else SENT_BUT_NOT_CANCELLED
-        sentence = known.format(state=job.state.value.replace("_", " "))
-        return Ending.explained(State.FAILED, sentence)
+        return Ending.explained(State.FAILED, known.format(state=job.state.sentence))
 
     def _result_of_failed_read(self, read_error: AtlasError) -> Ending:
         """Return the result; `refused` is certain only if no DELETE may have taken effect."""
@@ -323,5 +322,5 @@ def sentence_when_over(sent: DeleteAttempts, job: RestoreJob) -> str:
     is_both = job.cancelled and job.failed
     if is_both and sent.may_have_taken_effect:
         return CANCELLED_AND_FAILED
-    ended = ENDED_OTHERWISE if sent.count else ENDED_BEFORE
-    return ended.format(state="cancelled and failed" if is_both else job.state.value)
+    ended = ENDED_OTHERWISE if sent.count else ENDED
+    return ended.format(state="It reads cancelled and failed." if is_both else job.state.sentence)

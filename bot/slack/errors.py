@@ -289,7 +289,7 @@ def sentence_for(error: Exception, links: Links | None = None) -> str:
             return asked_already(request, links)
         case errors.AlreadyReviewed(request=request) if request.reviewed_at:
             by = mrkdwn.person(request.reviewed_by)
-            hint = f"That was {by}, {mrkdwn.date(request.reviewed_at)}."
+            hint = f"{by} reviewed it, {mrkdwn.date(request.reviewed_at)}."
         case errors.RequestExpired(request=request):
             sentence = (
                 f"This request ended {mrkdwn.date(request.expires_at)} without enough approvals: "

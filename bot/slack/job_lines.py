@@ -96,10 +96,8 @@ def started_line(ref: JobRef, job: Job | None, *, ended: bool = False) -> str:
     if by.starter is None:
         unknown = NOT_KNOWN_THEN if ended and by.knowledge is StarterStatus.TOO_EARLY else who(by)
         how = f"; who started it is {unknown}"
-    elif by.starter.certain:
-        how = f" by {_name(by.starter)}"
     else:
-        how = f", probably by {_name(by.starter)}"
+        how = f"{'' if by.starter.certain else ', probably'} by {_name(by.starter)}"
     return f"*Started* {mrkdwn.date(ref.started_at)}{how}"
 
 
@@ -129,7 +127,7 @@ def starter_notice(by: StartedBy) -> str:
     """Name the starter within the text of a notification."""
     if by.starter is None:
         return f"starter {_WITHOUT_STARTER[by.knowledge].partition(':')[0]}"
-    return f"started by {who(by)}"
+    return f"started{'' if by.starter.certain else ' probably'} by {_name(by.starter)}"
 
 
 def _time_left(job: Job, now: datetime) -> str:

@@ -305,7 +305,7 @@ def _plain(request: Request) -> str:
 
 def _withdraw(request: Request) -> Block:
     text = "The request ends, and the bot cancels nothing."
-    confirm = blockkit.confirm("Withdraw this?", text, "Withdraw", style="danger")
+    confirm = blockkit.confirm("Withdraw this request?", text, "Withdraw", style="danger")
     return blockkit.button("Withdraw", ids.WITHDRAW, request.id, confirm=confirm)
 
 

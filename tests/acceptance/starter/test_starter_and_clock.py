@@ -103,7 +103,7 @@ async def test_waiting_request_ends_with_its_download_and_tells_who_asked(
 
     assert ending.state == "over"
     assert "@Rina: The download" in ending.reply
-    assert "the download had ended before (cancelled)" in ending.reply
+    assert "the download had ended before. The download is cancelled." in ending.reply
     assert "Approve cancelling" not in card
     assert env.atlas.deletes(job.id) == []
 

@@ -118,7 +118,8 @@ def test_end_after_a_delete_of_the_request_does_not_say_that_nothing_was_sent() 
     end = end_of_wait(request, known(JobState.CANCELLED))
 
     assert end.outcome.sentence == (
-        "The download has ended (cancelled), after this request had asked Atlas to cancel it."
+        "The download has ended, after this request had asked Atlas to cancel it. "
+        "The download is cancelled."
     )
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from bot.atlas import (
     JobNotFound,
+    JobState,
     NoConnection,
     NotCancellable,
     RateLimited,
@@ -15,12 +16,12 @@ from bot.atlas import (
 from bot.atlas.errors import JobGone
 from bot.cancellation.errors import AlreadyHandled, NotRecorded
 from bot.cancellation.lifecycle import State
+from bot.cancellation.quarantine import ENDED
 from bot.services.runner import (
     ACCEPTED_BUT_NOT_CANCELLED,
     ANOTHER_JOB,
     CANCELLED_AND_FAILED,
     CONFIRMED,
-    ENDED_BEFORE,
     ENDED_OTHERWISE,
     NOTHING_DONE,
     READ_BACKOFF,
@@ -43,6 +44,7 @@ from tests.unit.services.runner_environment import (
 )
 
 REJECTED = NotCancellable(status=400, code="CANNOT_CANCEL_AUTOMATED_RESTORE")
+PREPARED = JobState.IN_PROGRESS.sentence
 LOST = NoConnection(may_have_taken_effect=True)
 LIMITED = RateLimited(status=429, retry_after=55.0)
 
@@ -82,11 +84,11 @@ REJECTION = {"status": 400, "code": REJECTED.code, "sentence": str(REJECTED)}
 @pytest.mark.parametrize(
     ("exchange", "settled", "expected"),
     [
-        ("GET expired", State.OVER, {"sentence": ENDED_BEFORE.format(state="expired")}),
+        ("GET expired", State.OVER, {"sentence": ENDED.format(state=JobState.EXPIRED.sentence)}),
         (
             "GET cancelled and failed",
             State.OVER,
-            {"sentence": ENDED_BEFORE.format(state="cancelled and failed")},
+            {"sentence": ENDED.format(state="It reads cancelled and failed.")},
         ),
         ("GET another snapshot", State.CHANGED, {"sentence": ANOTHER_JOB}),
         (NOT_FOUND, State.REFUSED, GONE),
@@ -115,7 +117,7 @@ REJECTION = {"status": 400, "code": REJECTED.code, "sentence": str(REJECTED)}
         (
             "GET there, DELETE lost, GET expired",
             State.OVER,
-            {"sentence": ENDED_OTHERWISE.format(state="expired")},
+            {"sentence": ENDED_OTHERWISE.format(state=JobState.EXPIRED.sentence)},
         ),
         ("GET there, DELETE limited, GET there", State.FAILED, {"status": 429}),
         ("GET timed out", State.FAILED, {"sentence": f"{NOTHING_DONE} {TimedOut()}"}),
@@ -154,7 +156,7 @@ async def test_accepted_delete_without_effect_fails_within_the_timeout() -> None
     state, outcome = await run(atlas)
 
     assert state is State.FAILED
-    assert outcome.sentence == ACCEPTED_BUT_NOT_CANCELLED.format(state="in progress")
+    assert outcome.sentence == ACCEPTED_BUT_NOT_CANCELLED.format(state=PREPARED)
     assert atlas.calls.count("DELETE") == 1
     # The last wait ends at the deadline, and one read follows.
     assert atlas.clock.monotonic() - start == pytest.approx(Timings.run_timeout + atlas.seconds)
@@ -261,7 +263,7 @@ async def test_taken_over_run_past_its_deadline_fails_without_a_second_delete() 
     state, outcome = await run(atlas, FakeLeaseStore(a_request(sent=UNKNOWN)))
 
     assert (state, atlas.calls) == (State.FAILED, ["GET"])
-    assert outcome.sentence == SENT_BUT_NOT_CANCELLED.format(state="in progress")
+    assert outcome.sentence == SENT_BUT_NOT_CANCELLED.format(state=PREPARED)
 
 
 @pytest.mark.parametrize("live", [True, False])

@@ -33,7 +33,7 @@ from bot.cancellation.lifecycle import (
 from bot.cancellation.people import EVERYONE, NO_ONE, People
 from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import Announcement, PostKind, RequestPost
-from bot.cancellation.quarantine import TAKEN_OVER, Mode, QuarantinePolicy
+from bot.cancellation.quarantine import ENDED, TAKEN_OVER, Mode, QuarantinePolicy
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from bot.services import runner
 from bot.services.job_search import CancellableJob, ClusterRef, Search, UnreadCluster
@@ -244,7 +244,7 @@ _BY_THE_BOT = frozenset(
 #: The outcomes as people read them; a state that is not here has none.
 OUTCOMES: dict[State, Outcome] = {
     State.CANCELLED: Outcome(sentence=runner.CONFIRMED),
-    State.OVER: Outcome(sentence=runner.ENDED_BEFORE.format(state="expired")),
+    State.OVER: Outcome(sentence=ENDED.format(state=JobState.EXPIRED.sentence)),
     State.REFUSED: Outcome(sentence=RoleMissing.sentence, status=403, code="USER_UNAUTHORIZED"),
     State.CHANGED: Outcome(sentence=runner.ANOTHER_JOB),
     State.FAILED: Outcome(sentence=f"{runner.JOB_STILL_THERE} {Unavailable.sentence}", status=500),
