@@ -4,12 +4,11 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from copy import copy
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from operator import attrgetter
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -18,7 +17,6 @@ from bot.atlas.errors import (
     ClusterNotFound,
     JobNotFound,
     ProjectNotFound,
-    TimedOut,
     UnreadableAnswer,
 )
 from bot.atlas.http import AtlasHttp
@@ -67,9 +65,6 @@ class AtlasReader:
     where there was no readable response in time.
     """
 
-    #: Why the last attempt of a read failed; None after a success.
-    last_error: AtlasUnavailable | None = None
-
     def __init__(
         self,
         http: AtlasHttp,
@@ -82,16 +77,6 @@ class AtlasReader:
         self.credentials, self.key_id = http.credentials, http.credentials.key_id
         self.version, self._get, self._monotonic = http.version, http.get, http.monotonic
         self._timeout, self._sleep, self._jitter = timeout, sleep, jitter
-
-    def copy(self) -> Self:
-        """Return a reader over the same connections, with a `last_error` of its own."""
-        reader = copy(self)
-        reader.last_error = None
-        return reader
-
-    def why_late(self) -> AtlasUnavailable:
-        """Return the error for a caller that ends its wait while a read is still being tried."""
-        return self.last_error or TimedOut()
 
     async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
         """Read one job within `timeout` seconds."""
@@ -106,22 +91,31 @@ class AtlasReader:
         return await self._read(call, parse, self._deadline(timeout))
 
     async def restore_jobs(
-        self, project_id: str, cluster_name: str, *, retry: bool = True
+        self,
+        project_id: str,
+        cluster_name: str,
+        *,
+        retry: bool = True,
+        timeout: float | None = None,
     ) -> ReadItems[RestoreJob]:
         """Read all restore jobs of a cluster, newest first, including cancelled and old ones.
 
         An item that cannot be read is left out and counted. Callers that poll need no `retry`.
         """
         call = ApiCall(jobs_path(project_id, cluster_name), ClusterNotFound)
-        return await self._read_all(RestoreJob, call, attrgetter("id"), retry=retry)
+        return await self._read_all(
+            RestoreJob, call, attrgetter("id"), retry=retry, timeout=timeout
+        )
 
-    async def clusters(self, project_id: str) -> ReadItems[Cluster]:
+    async def clusters(
+        self, project_id: str, *, timeout: float | None = None
+    ) -> ReadItems[Cluster]:
         """Read clusters, in v2 also deleted ones with snapshots."""
         path = f"{project_path(project_id)}/clusters"
         is_v2 = self.version is ApiVersion.V2
         query = {"includeDeletedWithRetainedBackups": "true"} if is_v2 else {}
         call = ApiCall(path, ProjectNotFound, "2024-08-05", parameters=query)
-        return await self._read_all(Cluster, call, attrgetter("name"))
+        return await self._read_all(Cluster, call, attrgetter("name"), timeout=timeout)
 
     async def projects(self) -> ReadItems[Project]:
         return await self._read_all(Project, ApiCall("/groups"), attrgetter("id"))
@@ -178,9 +172,8 @@ class AtlasReader:
             attempt += 1
             try:
                 content = await self._get(call, deadline)
-                parsed, self.last_error = parse(parse_body(content)), None
+                return parse(parse_body(content))
             except AtlasUnavailable as error:
-                self.last_error = error
                 pause = backoff(
                     attempt,
                     first=FIRST_BACKOFF,
@@ -190,8 +183,6 @@ class AtlasReader:
                 )
                 if not retry or pause >= deadline - self._monotonic():
                     raise
-            else:
-                return parsed
             await self._sleep(pause)
 
     async def _read_one(self, model: type[_M], call: ApiCall) -> _M:
@@ -204,6 +195,7 @@ class AtlasReader:
         key: Callable[[_M], str],
         *,
         retry: bool = True,
+        timeout: float | None = None,
     ) -> ReadItems[_M]:
         """Read all pages of a list, whose items differ in `key`."""
         # By key: an item created between two pages moves another one to the next page, which
@@ -211,7 +203,7 @@ class AtlasReader:
         found: dict[str, _M] = {}
         unread: list[str] = []
         parse = partial(self._parse_item, model, call)
-        async for items in self._pages(call, parse, retry=retry):
+        async for items in self._pages(call, parse, retry=retry, timeout=timeout):
             found |= {key(item): item for item in items if not isinstance(item, str)}
             unread += [item for item in items if isinstance(item, str)]
         return ReadItems(found.values(), unread)
@@ -222,6 +214,7 @@ class AtlasReader:
         parse: Callable[[object], _T],
         *,
         retry: bool,
+        timeout: float | None = None,
         linked: bool = True,
     ) -> AsyncIterator[list[_T]]:
         """Yield the parsed items of each page; where pages have no links, a short one is the last.
@@ -236,7 +229,7 @@ class AtlasReader:
                 raise self._unreadable(call, "it is not a page of a list")
             return [parse(item) for item in results], has_next(payload)
 
-        deadline, before = self._deadline(), list[_T]()
+        deadline, before = self._deadline(timeout), list[_T]()
         for number in range(1, (MAX_PAGES if linked else MAX_EVENT_PAGES) + 1):
             page = replace(call, page=number)
             items, goes_on = await self._read(page, parse_page, deadline, retry=retry)

@@ -11,7 +11,6 @@ from typing import TypeVar
 from bot import atlas
 from bot.atlas import (
     AtlasError,
-    AtlasReader,
     AtlasUnavailable,
     JobRef,
     ReadItems,
@@ -148,7 +147,6 @@ class JobFinder:
         self._slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
         self._clusters = AsyncCache(self._read_clusters, monotonic, keep_on=AtlasUnavailable)
         self._jobs = AsyncCache(self._read_jobs, monotonic, keep_on=AtlasUnavailable)
-        self._readers: dict[Key, AtlasReader] = {}  # of the caches' last loads
 
     async def close(self) -> None:
         """Cancel the calls in flight."""
@@ -187,19 +185,13 @@ class JobFinder:
         The first hit ends the search.
         """
         search, deadline = Search(cluster=cluster), self._deadline()
-        # Their last errors are those of this search.
-        readers = {project.id: project.atlas.copy() for project in projects}
 
         async def read(ref: ClusterRef) -> RestoreJob:
             with ref.project.backups.call():
-                reader = readers[ref.project.id]
-                return await reader.restore_job(ref.job(job_id), timeout=READ_TIMEOUT)
-
-        def why_late(key: Key) -> AtlasUnavailable:
-            return readers[key[0]].why_late()
+                return await ref.project.atlas.restore_job(ref.job(job_id), timeout=READ_TIMEOUT)
 
         clusters = await self._list_clusters(search, projects, deadline)
-        async with aclosing(self._outcomes(clusters, read, why_late, deadline)) as outcomes:
+        async with aclosing(self._outcomes(clusters, read, deadline)) as outcomes:
             async for ref, outcome in outcomes:
                 if not isinstance(outcome, Exception):
                     search.found = ref
@@ -227,7 +219,7 @@ class JobFinder:
         async def read(ref: ClusterRef) -> ReadItems[RestoreJob]:
             return await self._get(self._jobs, ref.key, age, READ_TIMEOUT)
 
-        async for ref, outcome in self._outcomes(clusters, read, self._why_late, deadline):
+        async for ref, outcome in self._outcomes(clusters, read, deadline):
             if isinstance(outcome, Exception):
                 search.record(ref, outcome)
             else:
@@ -252,7 +244,7 @@ class JobFinder:
 
         lists = [ClusterRef(project=project, cluster="") for project in projects]
         clusters: list[ClusterRef] = []
-        async for ref, outcome in self._outcomes(lists, read, self._why_late, deadline):
+        async for ref, outcome in self._outcomes(lists, read, deadline):
             if isinstance(outcome, Exception):
                 search.record(ref, outcome)
             else:
@@ -267,7 +259,6 @@ class JobFinder:
         self,
         refs: Sequence[ClusterRef],
         read: Callable[[ClusterRef], Awaitable[T]],
-        why_late: Callable[[Key], AtlasUnavailable],
         deadline: float,
     ) -> AsyncGenerator[tuple[ClusterRef, T | Exception], None]:
         """Read concurrently; yield what was read, or the error, in the order of the answers."""
@@ -278,7 +269,7 @@ class JobFinder:
                 async with asyncio.timeout_at(deadline), self._slots:
                     return ref, failed.get(ref.project.id) or await read(ref)
             except TimeoutError:
-                return ref, why_late(ref.key)
+                return ref, TimedOut()
             except (AtlasError, CancellationError) as error:
                 if concerns_project(error):
                     failed[ref.project.id] = error
@@ -292,29 +283,22 @@ class JobFinder:
             await cancel_and_wait(*tasks)
 
     async def _read_clusters(self, key: Key) -> ReadItems[str]:
-        clusters = await self._reader(key).clusters(key[0])
+        project = self._projects.get(key[0])
+        clusters = await project.atlas.clusters(project.id, timeout=READ_TIMEOUT)
         names = sorted((cluster.name for cluster in clusters), key=str.casefold)
         return ReadItems(names, clusters.unread)
 
     async def _read_jobs(self, key: Key) -> ReadItems[RestoreJob]:
-        with self._projects.get(key[0]).backups.call():
-            jobs = await self._reader(key).restore_jobs(*key)
+        project = self._projects.get(key[0])
+        with project.backups.call():
+            jobs = await project.atlas.restore_jobs(*key, timeout=READ_TIMEOUT)
         return ReadItems((job for job in jobs if job.can_be_cancelled), jobs.unread)
-
-    def _reader(self, key: Key) -> AtlasReader:
-        """Return a reader whose last error is that of this load."""
-        self._readers[key] = reader = self._projects.get(key[0]).atlas.copy()
-        return reader
-
-    def _why_late(self, key: Key) -> AtlasUnavailable:
-        """Return the last error of the load that a caller no longer waits for."""
-        return self._readers[key].why_late() if key in self._readers else TimedOut()
 
     async def _get(self, cache: AsyncCache[Key, V], key: Key, max_age: float, timeout: float) -> V:
         try:
             return await cache.get(key, max_age=max_age, timeout=timeout)
         except TimeoutError as error:
-            raise self._why_late(key) from error
+            raise TimedOut from error
 
     async def _get_or_stale(
         self, cache: AsyncCache[Key, V], key: Key, max_age: float, timeout: float

@@ -9,7 +9,6 @@ from bot.atlas import (
     ActivityEvent,
     AtlasCanceller,
     AtlasReader,
-    AtlasUnavailable,
     Cluster,
     ClusterNotFound,
     Credentials,
@@ -62,7 +61,6 @@ class FakeAtlas(AtlasReader, AtlasCanceller):
         feed_reads: how often the feed was read, and from when on last (`feed_since`).
         faults: what a call about a cluster raises; under the empty name, the list of clusters.
         gates: what a call about a cluster waits for; under the empty name, the list of clusters.
-        attempts: the last error of a call that is still tried, by its cluster.
         unread: the ids of jobs that cannot be read, in every cluster.
         calls: the clusters that were read, in that order; empty for their list.
         most: how many calls were under way at once.
@@ -79,7 +77,6 @@ class FakeAtlas(AtlasReader, AtlasCanceller):
         self.feed_since: datetime | None = None
         self.faults: dict[str, Exception] = {}
         self.gates: dict[str, asyncio.Event] = {}
-        self.attempts: dict[str, AtlasUnavailable] = {}
         self.unread: list[str] = []
         self.calls: list[str] = []
         self.left: Callable[[int], None] = lambda _count: None
@@ -89,12 +86,19 @@ class FakeAtlas(AtlasReader, AtlasCanceller):
     def most(self) -> int:
         return max(self._now)
 
-    async def clusters(self, project_id: str) -> ReadItems[Cluster]:
+    async def clusters(
+        self, project_id: str, *, timeout: float | None = None
+    ) -> ReadItems[Cluster]:
         await self._called("")
         return ReadItems(Cluster(name=name) for name in self.jobs)
 
     async def restore_jobs(
-        self, project_id: str, cluster_name: str, *, retry: bool = True
+        self,
+        project_id: str,
+        cluster_name: str,
+        *,
+        retry: bool = True,
+        timeout: float | None = None,
     ) -> ReadItems[RestoreJob]:
         await self._called(cluster_name)
         if cluster_name not in self.jobs:
@@ -126,7 +130,6 @@ class FakeAtlas(AtlasReader, AtlasCanceller):
         self.calls.append(cluster)
         self._now.append(self._now[-1] + 1)
         try:
-            self.last_error = self.attempts.get(cluster)
             await asyncio.sleep(0)
             if gate := self.gates.get(cluster):
                 await gate.wait()

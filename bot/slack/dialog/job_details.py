@@ -81,15 +81,20 @@ class JobReader:
             raise
         finally:
             await cancel_and_wait(reading)
-        job, request, links = read.job, read.open_request, self.deps.links
         self.feed_is_late = read.feed_is_late
-        log.info(
-            "job looked up",
-            job=ref.job_id,
-            state=job.state.value,
-            can_be_cancelled=job.can_be_cancelled,
-            **({"taken_by": request.id} if request else {}),
-        )
+        state = read.job.state.value
+        log.info("job looked up", job=ref.job_id, state=state, has_request=bool(read.open_request))
+        return self._shown(read, policy, placed, str(why_read_only))
+
+    def _shown(
+        self,
+        read: JobDetails,
+        policy: Policy,
+        placed: tuple[Placement, bool] | None,
+        why_read_only: str,
+    ) -> Content:
+        """Show a job with its inputs, the request in the way, or why it cannot be cancelled."""
+        job, request, links = read.job, read.open_request, self.deps.links
         may_replace = placed is not None and (placed[1] or policy.approvals == 0)
         if request and request.state is State.QUARANTINED and may_replace:
             read, request = replace(read, open_request=None), None  # acting alone ends it
@@ -97,10 +102,10 @@ class JobReader:
             if request.state is State.AWAITING and self.not_checked:
                 raise self.not_checked
             return taken(request, links)
-        if not job.can_be_cancelled or placed is None:
-            why = str(why_read_only)
-            why = why if job.can_be_cancelled else why_not_cancellable(job)
-            return not_cancellable(read, links, why)
+        if not job.can_be_cancelled:
+            return not_cancellable(read, links, why_not_cancellable(job))
+        if placed is None:
+            return not_cancellable(read, links, why_read_only)
         placement, may_act_alone = placed
         who = self.actor.id
         return details(read, policy, placement, links, may_act_alone=may_act_alone, who=who)

@@ -286,19 +286,6 @@ async def test_lasting_failures_end_within_the_timeout(timeout: float) -> None:
     assert sum(clock.sleeps) >= timeout / 3
 
 
-async def test_late_answer_has_the_last_error_until_a_read_succeeds() -> None:
-    script = ScriptedTransport(httpx.ConnectError("refused"), page())
-    async with client(script) as atlas:
-        late = [atlas.why_late()]
-        with pytest.raises(NoConnection):
-            await atlas.restore_jobs(PROJECT, CLUSTER, retry=False)
-        late.append(atlas.why_late())
-        await atlas.restore_jobs(PROJECT, CLUSTER)
-        late.append(atlas.why_late())
-
-    assert [type(error) for error in late] == [TimedOut, NoConnection, TimedOut]
-
-
 # The DELETE
 
 

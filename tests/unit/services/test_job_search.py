@@ -1,11 +1,10 @@
 """Job searches over many clusters: calls, concurrency, rate limit, and reported failures."""
 
 import asyncio
-from typing import Literal
 
 import pytest
 
-from bot.atlas import KeyRefused, NoConnection, TimedOut, Unavailable, WrongClusterKind
+from bot.atlas import KeyRefused, TimedOut, Unavailable, WrongClusterKind
 from bot.cancellation.errors import RateLimitReserved
 from bot.cancellation.policy import Policies
 from bot.services.job_search import CLUSTERS_MAX_AGE, MAX_CONCURRENT_CALLS, JobFinder
@@ -37,18 +36,6 @@ class SearchHarness:
         self.second = Project(id=OTHER_ID, name="shop-dev", policies=Policies(), atlas=self.other)
         projects = Projects([self.project, self.second])
         self.finder = JobFinder(projects, monotonic=self.clock.monotonic, timeout=timeout)
-
-
-class OtherCallFails(asyncio.Event):
-    """A gate at which another call with the same key fails."""
-
-    def __init__(self, atlas: FakeAtlas) -> None:
-        super().__init__()
-        self._atlas = atlas
-
-    async def wait(self) -> Literal[True]:
-        self._atlas.last_error = Unavailable()
-        return await super().wait()
 
 
 def names(count: int) -> list[str]:
@@ -108,33 +95,6 @@ async def test_cluster_not_read_in_time_is_reported() -> None:
     late = [(each.cluster, each.reason) for each in listing.unavailable]
     assert late == [("prod-us", str(TimedOut()))]
     assert [each.cluster for each in search.unavailable] == ["prod-us"]
-
-
-@pytest.mark.parametrize("error", [None, NoConnection()])
-async def test_what_is_not_read_in_time_is_reported_with_its_own_last_error(
-    error: NoConnection | None,
-) -> None:
-    envs = [SearchHarness("prod-eu", timeout=0.05) for _ in range(3)]
-    jobs, job, clusters = envs
-    for env, late in zip(envs, ("prod-eu", "prod-eu", ""), strict=True):
-        env.atlas.gates[late] = OtherCallFails(env.atlas)
-        if error:
-            env.atlas.attempts[late] = error
-    with pytest.raises(type(error or TimedOut())):
-        await clusters.finder.clusters(clusters.project, timeout=0.01)
-    results = [
-        await jobs.finder.listing([jobs.project]),
-        await job.finder.search(NOWHERE, [job.project]),
-        await clusters.finder.search(NOWHERE, [clusters.project]),
-    ]
-    for env in envs:
-        await env.finder.close()
-
-    reason = str(error or TimedOut())
-    assert [(each.cluster, each.reason) for found in results for each in found.unavailable] == [
-        *[("prod-eu", reason)] * 2,
-        (None, reason),
-    ]
 
 
 async def test_flex_cluster_is_reported_and_unknown_cluster_is_empty() -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import structlog
@@ -60,13 +61,20 @@ class WatchAtlas(UnconnectedAtlas):
     under_way: int = 0
     most: int = 0
 
-    async def clusters(self, project_id: str) -> ReadItems[Cluster]:
+    async def clusters(
+        self, project_id: str, *, timeout: float | None = None
+    ) -> ReadItems[Cluster]:
         self.lists += 1
         self._fail("")
         return ReadItems((Cluster(name=name) for name in self.jobs), self.unread)
 
     async def restore_jobs(
-        self, project_id: str, cluster_name: str, *, retry: bool = True
+        self,
+        project_id: str,
+        cluster_name: str,
+        *,
+        retry: bool = True,
+        timeout: float | None = None,
     ) -> ReadItems[RestoreJob]:
         assert not retry
         self.reads.append((cluster_name, self.clock.monotonic()))
@@ -383,13 +391,11 @@ async def test_watch_leaves_half_of_a_bucket_that_does_not_refill() -> None:
     left = BUCKET_SIZE
     plain = env.atlas.restore_jobs
 
-    async def counted(
-        project_id: str, cluster_name: str, *, retry: bool = True
-    ) -> ReadItems[RestoreJob]:
+    async def counted(project_id: str, cluster_name: str, **options: Any) -> ReadItems[RestoreJob]:
         nonlocal left
         left -= 1
         bucket[0].update(left, BUCKET_SIZE)
-        return await plain(project_id, cluster_name, retry=retry)
+        return await plain(project_id, cluster_name, **options)
 
     env.atlas.restore_jobs = counted  # type: ignore[method-assign]  # the same, and it counts
     await env.run_for(600)
@@ -494,8 +500,8 @@ async def test_known_clusters_are_read_while_the_list_fails() -> None:
     env = watch_harness(1, interval=15)
     plain = env.atlas.clusters
 
-    async def once(project_id: str) -> ReadItems[Cluster]:
-        found = await plain(project_id)
+    async def once(project_id: str, **options: Any) -> ReadItems[Cluster]:
+        found = await plain(project_id, **options)
         env.atlas.faults[""] = [Unavailable()] * 100
         return found
 

@@ -108,7 +108,7 @@ class BotAtlas(FakeAtlas):
         self._services = services
         self._kill = kill
 
-    async def restore_jobs(self, project_id: str, cluster_name: str, *, retry: bool = True) -> Any:
+    async def restore_jobs(self, project_id: str, cluster_name: str, **options: Any) -> Any:
         self._interfere()
         self.jobs = {CLUSTER: self._services.jobs}
         return await super().restore_jobs(project_id, cluster_name)
