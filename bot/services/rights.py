@@ -26,12 +26,8 @@ class RightsCheck:
     #: Returns the starter of a quarantined download; raises `StorageError`.
     starter_of: Callable[[JobRef], Awaitable[StartedBy]] | None = None
 
-    async def judge(
-        self, request: Request, people: Mapping[str, Person] | None = None
-    ) -> Judgement:
-        """Judge a request by the current policy; without `people`, `people_of` reads them."""
-        if people is None:
-            people = await self.people_of(request)
+    async def judge(self, request: Request, people: Mapping[str, Person]) -> Judgement:
+        """Judge a request by the current policy, with the `people_of` it."""
         started_by = NOT_READ
         if request.by_bot and self.starter_of:
             started_by = await self.starter_of(request.ref)

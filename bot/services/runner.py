@@ -94,7 +94,7 @@ class Run:
         self._backoff = chain(READ_BACKOFF, repeat(READ_BACKOFF[-1]))
         self._check_backoff = chain(CHECK_BACKOFF, repeat(CHECK_BACKOFF[-1]))
         self._report_check_at: float | None = None
-        self._people: Mapping[str, Person] | RightsNotChecked | None = None
+        self._people: Mapping[str, Person] | RightsNotChecked = {}
         self._people_read_at = -math.inf
         self._delete_error: AtlasError | None = None  # of the last DELETE that failed
         self._retry_at = self.monotonic()  # earliest moment that Atlas's Retry-After allows

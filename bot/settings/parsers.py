@@ -77,10 +77,9 @@ def one_of(
 
     def parse(value: object) -> StrT:
         given = normalize(text(value))
-        for each in values:
-            if each == given:
-                return each
-        raise ValueError(f"must be one of {', '.join(values)}")
+        if given not in values:
+            raise ValueError(f"must be one of {', '.join(values)}")
+        return values[values.index(given)]
 
     return parse
 

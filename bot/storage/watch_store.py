@@ -38,18 +38,14 @@ RECENT = timedelta(minutes=10)  #: how young other restores are when they are re
 OnCount: TypeAlias = Callable[[str, int], None]
 
 
-def _ignore(_project_id: str, _count: int) -> None:
-    return None
-
-
 @dataclass(eq=False)
 class WatchStore(Store):
     owner: str  #: the name of this process, different at each start
     #: Quarantines new downloads in the transaction that records them.
     quarantine: QuarantineStore | None = None
     #: Called with a project's id and the number of its downloads: on record, and disowned.
-    on_seen: OnCount = field(default=_ignore, kw_only=True)
-    on_disowned: OnCount = field(default=_ignore, kw_only=True)
+    on_seen: OnCount = field(default=lambda _project, _count: None, kw_only=True)
+    on_disowned: OnCount = field(default=lambda _project, _count: None, kw_only=True)
     #: The projects whose number on record was reported since their watch began.
     _counted: set[str] = field(default_factory=set, init=False)
 

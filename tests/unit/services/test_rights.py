@@ -7,7 +7,8 @@ import pytest
 
 from bot.atlas import JobRef
 from bot.cancellation.errors import RightsNotChecked
-from bot.cancellation.lifecycle import Approval
+from bot.cancellation.judgement import Judgement
+from bot.cancellation.lifecycle import Approval, Request
 from bot.cancellation.people import People, Person, operator
 from bot.cancellation.policy import Policies, Policy, may_decide, may_request
 from bot.cancellation.starter import NOT_READ, StartedBy
@@ -26,6 +27,10 @@ def rights(resolve: ResolvePeople | None, policy: Policy = NAMED) -> RightsCheck
     return RightsCheck(Projects([shop]), resolve)
 
 
+async def judged(check: RightsCheck, request: Request) -> Judgement:
+    return await check.judge(request, await check.people_of(request))
+
+
 async def unreachable(_users: Collection[str], _groups: Collection[str]) -> dict[str, Person]:
     raise RightsNotChecked("Slack did not answer.")
 
@@ -36,7 +41,7 @@ def test_operator_may_ask_but_not_approve() -> None:
 
 
 async def test_operators_request_needs_no_answer_of_slack() -> None:
-    judgement = await rights(unreachable).judge(a_request(requester=ALICE.id))
+    judgement = await judged(rights(unreachable), a_request(requester=ALICE.id))
 
     assert judgement.allows_delete
 
@@ -46,17 +51,17 @@ async def test_approvals_of_an_operators_request_are_judged_by_slack() -> None:
         requester=ALICE.id, approvals_needed=1, approvals=(Approval(user=RINA.id, at=NOON),)
     )
 
-    assert (await rights(resolve_members, Policy(approvals=1)).judge(request)).allows_delete
+    assert (await judged(rights(resolve_members, Policy(approvals=1)), request)).allows_delete
     with pytest.raises(RightsNotChecked):
-        await rights(unreachable, Policy(approvals=1)).judge(request)
+        await judged(rights(unreachable, Policy(approvals=1)), request)
 
 
 async def test_command_line_runs_requests_of_others_unless_they_have_approvals() -> None:
     approved = a_request(approvals=(Approval(user=RINA.id, at=NOON),))
 
-    assert (await rights(None).judge(a_request())).allows_delete
+    assert (await judged(rights(None), a_request())).allows_delete
     with pytest.raises(RightsNotChecked):
-        await rights(None).judge(approved)
+        await judged(rights(None), approved)
 
 
 async def test_slack_is_asked_for_the_people_of_a_request_and_the_groups_that_decide() -> None:
@@ -94,7 +99,7 @@ async def test_starter_is_read_for_a_request_of_the_bot_itself() -> None:
         return NOT_READ
 
     check = replace(rights(resolve_members), starter_of=starter_of)
-    await check.judge(a_request())
-    await check.judge(request := a_request(requester=""))
+    await judged(check, a_request())
+    await judged(check, request := a_request(requester=""))
 
     assert asked == [request.ref]
