@@ -141,6 +141,7 @@ class LeaderLoops:
             core.runner,
             slack_answers=slack_answers,
             takes_posts=channels.takes_posts,
+            knows_projects=lambda: core.organizations.is_complete,
             copy_card=notifier.copy_card,
         )
         keeps = KeptDownloads(self._quarantine, projects, directory.email_of)

@@ -19,7 +19,7 @@ WOULD_HAVE = (
     "No approver kept the download within the grace time. Nothing was sent: the bot only observes"
     " here; otherwise it would have cancelled it."
 )
-NO_LONGER = "By its policy of today the bot does not cancel this download. Nothing was sent."
+NO_LONGER = "By its settings of today the bot does not cancel this download. Nothing was sent."
 LIMIT_REACHED = (
     "Within an hour the bot itself has cancelled as many downloads of this project as it may"
     " ({limit}). Nothing was sent: a person decides."

@@ -28,8 +28,7 @@ FEED_MAX_AGE = 2.0  #: seconds for which a read of the feed counts as the last o
 #: Seconds for which an answer counts that a channel takes posts; at the end of a grace time it is
 #: asked again.
 CHANNEL_AGE = 10.0
-#: Seconds until a keep is judged again, unless Slack asks to wait longer, or while a request is in
-#: the way.
+#: Seconds until a keep that could not be judged, or become void, is judged again.
 RETRY_INTERVAL = 5.0
 
 log = structlog.get_logger(__name__)
@@ -45,6 +44,7 @@ class Quarantine:
     slack_answers: Callable[[], Awaitable[bool]]  #: whether people see the cards now
     #: Whether a channel takes posts, by an answer of Slack younger than these seconds.
     takes_posts: Callable[[str, float], Awaitable[bool]]
+    knows_projects: Callable[[], bool]  #: whether one that is not known is not served any more
     #: Sends the card to the approvers, since its channel takes no posts.
     copy_card: Callable[[Request], Awaitable[None]]
     clock: GraceClock = field(default_factory=GraceClock)
@@ -66,12 +66,10 @@ class Quarantine:
         ended = await asyncio.gather(*map(self._end_early, waiting))
         pairs = zip(waiting, ended, strict=True)
         shown = await self._shown([each for each, is_ended in pairs if not is_ended])
-        if not shown:
+        if not (shown and await self.slack_answers()):
             self.clock.interrupt()
-            return
-        if not await self.slack_answers():
-            self.clock.interrupt()
-            log.warning("quarantine waits for Slack", requests=len(shown))
+            if shown:
+                log.warning("quarantine waits for Slack", requests=len(shown))
             return
         due = await self._measure(shown)
         await asyncio.gather(*(self._end(each) for each in due))
@@ -94,9 +92,14 @@ class Quarantine:
         return await self.takes_posts(card.channel, max_age)
 
     async def _end_early(self, each: Quarantined) -> bool:
-        """End a quarantine whose starter is expected; return True then."""
+        """End a quarantine whose starter is expected, or whose project is gone; True then."""
         policy = self.projects.policy_or_none(each.request.ref)
-        if policy is None or self._is_too_early(each):
+        if policy is None:
+            if self.knows_projects():
+                off = Ending.explained(State.OBSERVED, rules.NO_LONGER)
+                await self._record(each, lambda _count: off)
+            return True  # otherwise it waits until they are known
+        if self._is_too_early(each):
             return False
         early = rules.ending_as_expected(policy.quarantine, each.job.started_by)
         if early:  # the feed may show another starter by now
@@ -116,13 +119,11 @@ class Quarantine:
         going_on = self.clock.going_on(map(_stay, shown), now)
         begun: dict[str, datetime] = {}
         for each in shown:
-            ends_at, policy = (
-                each.request.grace_ends_at,
-                self.projects.policy_or_none(each.request.ref),
-            )
+            ends_at = each.request.grace_ends_at
             if ends_at and _stay(each) in going_on:
                 due += [each] if ends_at <= now else []
-            elif policy:
+            else:
+                policy = self.projects.policy(each.request.ref)
                 begun[each.request.id] = now + policy.quarantine.grace
         if begun:
             await self.store.record_ends(begun)
@@ -130,13 +131,12 @@ class Quarantine:
 
     async def _end(self, each: Quarantined) -> None:
         """Read job and starter once more, and decide."""
-        project = self.projects.get_or_none(each.request.ref.project_id)
-        if project is None or not await self._is_seen(each, 0.0):
+        if not await self._is_seen(each, 0.0):
             return
         ref, started_by, job = each.request.ref, each.job.started_by, None
         try:
             job, feed = await asyncio.gather(
-                project.atlas.restore_job(ref, timeout=READ_TIMEOUT),
+                self.projects.get(ref.project_id).atlas.restore_job(ref, timeout=READ_TIMEOUT),
                 self.jobs.feeds.read(ref, timeout=FEED_TIMEOUT, max_age=FEED_MAX_AGE),
             )
             known, _ = await self.jobs.of_job(ref, job, feed)

@@ -29,6 +29,12 @@ NEXT_STEPS = {
     State.OBSERVED: "{again} lets you cancel it.",
 }
 
+#: The same where the command does not find it.
+NOT_SERVED = (
+    "The project was removed from the bot's settings: cancel the download in Atlas, on the "
+    "cluster's Backup page."
+)
+
 _KINDS = {
     StarterKind.USER: "{name}",
     StarterKind.API_KEY: "API key {name}",
@@ -237,9 +243,13 @@ def _beside(span: Lead) -> str:
     return f"{mrkdwn.duration(span.span)} {side}"
 
 
-def next_step(request: Request, job: Job | None) -> str:
-    """Say what to do after a request that has ended; nothing once its job has ended."""
+def next_step(request: Request, job: Job | None, *, is_served: bool) -> str:
+    """Say what to do after a request that has ended; nothing once its job has ended.
+
+    `is_served` is whether the bot has its project still.
+    """
     is_over = mrkdwn.job_is_gone(request) or (job and job.phase is LinkPhase.ENDED)
     if is_over or mrkdwn.was_taken_over(request) or not (step := NEXT_STEPS.get(request.state)):
         return ""
+    step = step if is_served or "{again}" not in step else NOT_SERVED
     return f"*Next* {step.format(again=command_code(request.ref.job_id))}"

@@ -61,7 +61,8 @@ def message(post: RequestPost, policy: Policy | None = None) -> dict[str, Any]:
         called -= own_part(rules, post.request.requester, alone=post.request.acted_alone)
         text += f"\n{call.format(who=people(called if policy else None))}"
     state = next((each for each in State if each.ended and post.event.endswith(f":{each}")), None)
-    if state is post.request.state and (step := job_lines.next_step(post.request, post.job)):
+    step = job_lines.next_step(post.request, post.job, is_served=policy is not None)
+    if step and state is post.request.state:
         clock = [job_lines.link_line(post.job)] if post.job else []
         text = "\n".join([text, *clock, step])
     built = blockkit.message(text) | ({"metadata": metadata(post.request, state)} if state else {})

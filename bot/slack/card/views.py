@@ -51,7 +51,7 @@ def message(
         "\n".join(lines),
         *(_quarantine(request, who, mode, job) if own else _asked(request, who)),
         _outcome(request),
-        job_lines.next_step(request, job),
+        job_lines.next_step(request, job, is_served=approvers is not None),
     ]
     buttons = _buttons(request, mode)
     details = [

@@ -137,6 +137,7 @@ class Replica:
             self.runner,
             slack_answers=env.slack_answers,
             takes_posts=self.takes_posts,
+            knows_projects=lambda: env.knows_projects,
             copy_card=env.direct.copy_card,
         )
         self.kept = KeptDownloads(store, projects, env.email_of)
@@ -176,6 +177,7 @@ class QuarantineEnv:
         slack_is_up: whether Slack takes cards and answers.
         emails: what Slack answers, by user; it does not answer about others.
         channel_is_archived: whether the channel takes no posts.
+        knows_projects: whether the list of each organization was read.
         questions: what happened to questions: asked, or the answer.
         posted: the posts that Slack took, in order.
         limited: the project's name for each download beyond the limit.
@@ -192,6 +194,7 @@ class QuarantineEnv:
     slack_is_up: bool = True
     emails: dict[str, str | None] = field(default_factory=dict)
     channel_is_archived: bool = False
+    knows_projects: bool = True
     limited: list[str] = field(default_factory=list)
     questions: list[str] = field(default_factory=list)
     posted: list[Post] = field(default_factory=list)

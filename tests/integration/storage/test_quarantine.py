@@ -15,7 +15,8 @@ from bot.cancellation.errors import AlreadyHandled
 from bot.cancellation.lifecycle import Ending, JobFingerprint, Outcome, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policies
-from bot.cancellation.quarantine import FEED_SHOWS_AFTER, Mode
+from bot.cancellation.quarantine import FEED_SHOWS_AFTER, NO_LONGER, Mode
+from bot.services.projects import Projects
 from bot.services.quarantine import RETRY_INTERVAL
 from bot.services.service import Submission
 from bot.storage.audit_log import AuditLog
@@ -357,6 +358,20 @@ async def test_downloads_of_expected_starters_do_not_count_before_they_are_kept(
     await quarantined(env, 3)
 
     assert env.limited == []
+
+
+@pytest.mark.parametrize(("listed", "state"), [(False, "quarantined"), (True, "observed")])
+async def test_quarantine_of_a_project_that_was_removed_ends_once_all_projects_are_known(
+    env: QuarantineEnv, state: str, *, listed: bool
+) -> None:
+    job_id = await quarantined(env)
+    env.projects, env.knows_projects = Projects(), listed
+    env.replicas = [Replica(env, "restarted")]
+    await pass_seconds(env, GRACE + 5)
+
+    request = await env.request(job_id)
+    assert (request.state, env.deletes(job_id)) == (State(state), [])
+    assert (request.outcome.sentence == NO_LONGER) is listed
 
 
 async def test_persons_request_that_waits_does_not_end_the_quarantine(env: QuarantineEnv) -> None:

@@ -93,7 +93,7 @@ def test_ending_in_observe_differs_from_that_in_off() -> None:
     off = ending(QuarantinePolicy(mode=Mode.OFF), NOT_READ, a_job(), 0)
 
     assert "would have cancelled" in observed.outcome.sentence
-    assert "policy of today" in off.outcome.sentence
+    assert "settings of today" in off.outcome.sentence
 
 
 def test_delete_is_allowed_only_while_it_is_enforced() -> None:

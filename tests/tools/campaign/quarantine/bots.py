@@ -219,6 +219,7 @@ class SimulatedBot:
             self._runner,
             slack_answers=self._slack_answers,
             takes_posts=_always,
+            knows_projects=lambda: True,
             copy_card=_never_needed,
         )
         requests = RequestStore(self.database, time, fence=self._fence)
