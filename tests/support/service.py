@@ -30,6 +30,7 @@ from bot.storage.tables import request_to_row
 from tests.support.clock import FakeClock
 from tests.support.domain import PROJECT_ID, a_job, resolve_members
 from tests.support.fake_atlas import FakeAtlas
+from tests.support.timings import DATABASE_TIMEOUT
 
 T = TypeVar("T")
 
@@ -104,7 +105,7 @@ class ServiceOnSqlite:
         self.clock = FakeClock()
         self.people: dict[str, Person] = {}
         self.runs = IdleRunner()
-        self.database = FaultyDatabase(new_database(directory))
+        self.database = FaultyDatabase(new_database(directory), timeout=DATABASE_TIMEOUT)
         self.finder = JobFinder(self.projects)
         self.history = History(self.database, self.clock)
         self.service = CancellationService(

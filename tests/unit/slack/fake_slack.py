@@ -126,7 +126,7 @@ class FakeSlack(AsyncWebClient):
 
     async def until_called(self, method: str, count: int) -> None:
         """Wait until `method` was called so often."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(self.called(method)) < count:  # noqa: ASYNC110 - calls set no event
                 await asyncio.sleep(0)
 

@@ -14,6 +14,7 @@ from bot.slack.dependencies import Dependencies
 from bot.slack.directory import Directory
 from bot.tasks import BackgroundTasks
 from tests.support.service import OPEN_TO_ALL, ServiceOnSqlite
+from tests.support.timings import DATABASE_TIMEOUT
 from tests.unit.slack.fake_slack import IDENTITY, LINKS, FakeSlack
 
 Sleep = Callable[[float], Awaitable[object]]
@@ -45,8 +46,8 @@ class BoltHarness(ServiceOnSqlite):
         directory: Path,
         policy: Policy | Policies = OPEN_TO_ALL,
         *names: str,
-        ack_timeout: float = 5.0,
-        reason_check_timeout: float = 5.0,
+        ack_timeout: float = DATABASE_TIMEOUT,
+        reason_check_timeout: float = DATABASE_TIMEOUT,
         sleep: Sleep = no_sleep,
     ) -> None:
         super().__init__(directory, policy, *names)
@@ -58,7 +59,8 @@ class BoltHarness(ServiceOnSqlite):
             self.clock.advance(seconds)
             await sleep(seconds)
 
-        people = Directory(self.slack, IDENTITY, timeout=5.0, monotonic=self.clock.monotonic)
+        monotonic = self.clock.monotonic
+        people = Directory(self.slack, IDENTITY, timeout=DATABASE_TIMEOUT, monotonic=monotonic)
         deps = Dependencies(
             client=self.slack,
             links=LINKS,
@@ -76,7 +78,7 @@ class BoltHarness(ServiceOnSqlite):
     async def send(self, payload: dict[str, Any]) -> Answer:
         """Send a payload and wait until all its work is done."""
         answer = await self.ack(payload)
-        await self.background.drain(2.0)
+        await self.finish()
         return answer
 
     async def ack(self, payload: dict[str, Any]) -> Answer:
@@ -84,6 +86,10 @@ class BoltHarness(ServiceOnSqlite):
         request = AsyncBoltRequest(mode="socket_mode", body=payload)
         response = await self.app.async_dispatch(request)
         return Answer(response.status, json.loads(response.body or "{}"))
+
+    async def finish(self) -> None:
+        """Wait until all work in the background is done."""
+        await self.background.drain(DATABASE_TIMEOUT)
 
     @property
     def private(self) -> list[str]:

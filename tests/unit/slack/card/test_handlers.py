@@ -306,7 +306,7 @@ async def test_slow_database_is_reported_as_uncertain_and_the_click_counts_later
     bolt.database.gate = asyncio.Event()
     answer = await bolt.ack(payloads.click(ids.APPROVE, request.id))
     bolt.database.gate.set()
-    await bolt.background.drain(1.0)
+    await bolt.finish()
 
     assert answer.status == 200
     assert bolt.private == [str(MaybeRecorded())]

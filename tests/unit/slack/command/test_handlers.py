@@ -75,7 +75,7 @@ async def test_dialog_of_a_misspelled_keyword_opens_while_the_trigger_is_valid(
     await bolt.ack(payloads.command("hepl"))
     await bolt.slack.until_called("views.open", 1)
     gate.set()
-    await bolt.background.drain(1.0)
+    await bolt.finish()
 
     assert bolt.private == []
     assert "shop-prod has no cluster `hepl`: choose one of its clusters." in words(bolt.shown[-1])

@@ -70,7 +70,7 @@ async def test_card_in_another_channel_is_linked(
     (request,) = await bolt.requests()
     await bolt.note_card(request, "C0AUDIT", "1700000000.000100")
     posted.set()
-    await bolt.background.drain(1.0)
+    await bolt.finish()
 
     assert answer.body["response_action"] == "update"
     assert where in words(answer.body)
@@ -158,7 +158,7 @@ async def test_slow_database_is_reported_in_the_dialog_as_uncertain(new_bolt: Ne
     bolt.database.gate = asyncio.Event()
     answer = await bolt.ack(payloads.submission(view()))
     bolt.database.gate.set()
-    await bolt.background.drain(1.0)
+    await bolt.finish()
 
     assert answer.body["errors"] == {"reason": str(MaybeRecorded())}
     assert len(await bolt.requests()) == 1

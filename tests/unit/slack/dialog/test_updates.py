@@ -58,7 +58,7 @@ async def test_update_for_an_earlier_selection_does_not_replace_a_later_one(
     await bolt.ack(pick(view, OTHER_ID))
     await bolt.slack.until_called("views.update", 4)
     held.set()
-    await bolt.background.drain(1.0)
+    await bolt.finish()
 
     assert f"`{OTHER_ID}`" in shown(bolt)
     assert f"`{JOB_ID}`" not in shown(bolt)
@@ -102,7 +102,7 @@ async def test_view_that_was_replaced_while_the_job_was_read_stays(bolt: BoltHar
     await bolt.slack.until_called("views.open", 1)
     bolt.slack.replace_view("V1", {"blocks": "The request is recorded."})
     gate.set()
-    await bolt.background.drain(1.0)
+    await bolt.finish()
 
     assert "The request is recorded." in shown(bolt)
     assert bolt.private == []

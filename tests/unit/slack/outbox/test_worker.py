@@ -43,6 +43,7 @@ from tests.support.domain import JOB_ID, PROJECT_ID, RINA
 from tests.support.fake_atlas import FakeAtlas
 from tests.support.polling import wait_until
 from tests.support.service import CLUSTER, new_database
+from tests.support.timings import DATABASE_TIMEOUT
 from tests.unit.slack import samples
 from tests.unit.slack.fake_slack import LINKS, FakeBudget, FakeSlack
 from tests.unit.slack.outbox.fake_outbox_store import FakeOutboxStore
@@ -229,7 +230,7 @@ async def test_edit_that_is_counted_when_another_is_limited_is_not_sent(worker: 
 async def test_new_leader_posts_nothing_within_the_retry_after_of_the_one_before(
     worker: Worker, tmp_path: Path
 ) -> None:
-    database = Database(new_database(tmp_path))
+    database = Database(new_database(tmp_path), timeout=DATABASE_TIMEOUT)
     for _leader in range(2):
         worker.outbox.limits = CallLimits(
             worker.clock.monotonic, CallBudget(database, worker.clock)
@@ -408,7 +409,7 @@ async def test_each_form_of_an_edit_counts(worker: Worker) -> None:
 async def test_leader_after_another_keeps_the_limit_of_edits_in_each_minute(
     worker: Worker, tmp_path: Path
 ) -> None:
-    database = Database(new_database(tmp_path))
+    database = Database(new_database(tmp_path), timeout=DATABASE_TIMEOUT)
 
     def leader() -> Outbox:
         limits = CallLimits(worker.clock.monotonic, CallBudget(database, worker.clock))
