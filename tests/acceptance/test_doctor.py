@@ -20,7 +20,7 @@ from bot.sandbox.slack import Fault as SlackFault
 from bot.slack.client import new_session
 from tests.acceptance.doctor_environment import DoctorEnvironment, at, opened, the
 from tests.acceptance.environment import RUNNING, SERVICE_ACCOUNT
-from tests.support.postgres import free_port
+from tests.support.environ import NOWHERE
 from tests.support.process import run_command
 
 pytestmark = pytest.mark.usefixtures("single_reads")
@@ -216,9 +216,9 @@ async def test_refused_activity_feed_is_a_warning_with_the_role(env: DoctorEnvir
 
 async def test_all_problems_are_reported_without_a_secret(env: DoctorEnvironment) -> None:
     changes: dict[str, str | None] = {
-        "SLACK_API_URL": f"http://127.0.0.1:{free_port()}/api/",
-        "MONGODB_ATLAS_BASE_URL": f"http://127.0.0.1:{free_port()}",
-        "DATABASE_URL": f"postgresql://bot:sesame-password@127.0.0.1:{free_port()}/bot",
+        "SLACK_API_URL": f"{NOWHERE}/api/",
+        "MONGODB_ATLAS_BASE_URL": NOWHERE,
+        "DATABASE_URL": "postgresql://bot:sesame-password@127.0.0.1:1/bot",
         "HOST": "192.0.2.1",
     }
     ran = await run_command("doctor", "--json", **env.environ(changes))

@@ -12,6 +12,8 @@ from venv import EnvBuilder
 import aiohttp
 import pytest
 
+from tests.support.process import LISTENING
+
 #: Seconds in which the bot must be ready.
 START_TIMEOUT = 60.0
 
@@ -72,15 +74,22 @@ def pip(*arguments: str | Path) -> None:
     assert result.returncode == 0, result.stderr
 
 
-async def until_ready(port: str, process: Process) -> None:
-    """Ask until the bot is ready; kills one that is not, and raises an error with its output."""
+async def until_ready(process: Process, log: asyncio.StreamReader | None) -> str:
+    """Wait until the bot is ready, and return its port, which its log names.
+
+    Kills a bot that is not ready in time, and raises an error with its output.
+    """
+    assert log
     try:
         async with asyncio.timeout(START_TIMEOUT), aiohttp.ClientSession() as session:
+            while not (found := LISTENING.search((line := await log.readline()).decode())):
+                assert line, "the bot ended"
+            port = found[1]
             while process.returncode is None:
                 try:
                     async with session.get(f"http://127.0.0.1:{port}/readyz") as answer:
                         if answer.ok:
-                            return
+                            return port
                 except aiohttp.ClientError:
                     pass  # it does not listen yet
                 await asyncio.sleep(0.05)

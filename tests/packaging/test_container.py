@@ -21,7 +21,6 @@ from bot.sandbox.slack import FakeSlackServer
 from tests.packaging.conftest import until_ready
 from tests.support.dockerfile import Stage, read_stages
 from tests.support.environ import bot_environ
-from tests.support.postgres import free_port
 
 #: The first test installs the image's packages.
 pytestmark = pytest.mark.timeout(300)
@@ -180,7 +179,7 @@ def in_the_image(
         | {
             "PATH": of_image["PATH"].replace("$PATH", os.environ["PATH"]),
             "HOST": "127.0.0.1",  # nothing of a test is open to others
-            "PORT": str(free_port()),
+            "PORT": "0",
         }
     )
 
@@ -219,7 +218,7 @@ async def test_image_runs_read_only_and_passes_its_health_check(machine: Machine
     async with FakeAtlasServer() as atlas, FakeSlackServer() as slack:
         environ = in_the_image(machine, slack, atlas)
         process = await start(machine, command, environ)
-        await until_ready(environ["PORT"], process)
+        environ["PORT"] = await until_ready(process, process.stdout)
         checked = await end_of(await start(machine, health, environ), 10)
         process.send_signal(getattr(signal, FINAL.one("STOPSIGNAL").rest))
         code, output = await end_of(process, 15)

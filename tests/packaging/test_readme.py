@@ -16,7 +16,6 @@ from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServ
 from bot.sandbox.slack import FakeSlackServer
 from tests.acceptance.environment import RUNNING
 from tests.packaging.conftest import until_ready
-from tests.support.postgres import free_port
 
 README = Path("README.md").read_text(encoding="utf-8")
 
@@ -80,7 +79,7 @@ def atlas_lines(atlas: FakeAtlasServer) -> dict[str, str]:
         "MONGODB_ATLAS_PRIVATE_API_KEY": PRIVATE_KEY,
         "MONGODB_ATLAS_PROJECT_ID": PROJECT_ID,
         "MONGODB_ATLAS_BASE_URL": atlas.url,
-        "PORT": str(free_port()),
+        "PORT": "0",
     }
 
 
@@ -124,7 +123,7 @@ async def test_steps_with_slack_end_in_a_bot_that_is_ready(reader: ReadmeReader)
         checked = await reader.run(doctor)
         bot = await reader.start(serve)
         try:
-            await until_ready(lines["PORT"], bot)
+            await until_ready(bot, bot.stderr)
             ack = await slack.people.types("rina", "ops", "/cancel-restore list")
             bot.send_signal(signal.SIGTERM)
             async with asyncio.timeout(15):

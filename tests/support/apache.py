@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,7 +14,7 @@ from pydantic import SecretStr
 
 from bot.atlas import ApiVersion, DigestKey, JobRef
 from tests.support.atlas_client import AtlasClient
-from tests.support.postgres import free_port
+from tests.support.postgres import start_on_free_port
 
 REF = JobRef("5b6212af90dc76637950a2c6", "MyCluster", "5b622f7087d9d6039fafe03f")
 KEY = DigestKey("abcdefgh", SecretStr("c0ffee00-private"))
@@ -135,12 +134,13 @@ def running_apache(
     with tempfile.TemporaryDirectory(prefix="httpd-") as path:
         root = Path(path)
         root.chmod(0o755)
-        port = free_port()
-        _write(root, port, lifetime, counts, tls=tls)
-        command = [program, "-f", str(root / "httpd.conf"), "-D", "FOREGROUND"]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+
+        def start(port: int) -> tuple[subprocess.Popen[bytes], int]:
+            _write(root, port, lifetime, counts, tls=tls)
+            return _start(program, root), port
+
+        process, port = start_on_free_port(start)
         try:
-            _wait_for(port, process, root)
             yield Apache(f"{'https' if tls else 'http'}://127.0.0.1:{port}", root)
         finally:
             process.terminate()
@@ -148,7 +148,7 @@ def running_apache(
 
 
 def _write(root: Path, port: int, lifetime: int, counts: str, *, tls: bool) -> None:
-    (root / "htdocs").mkdir()
+    (root / "htdocs").mkdir(exist_ok=True)
     (root / "htdocs" / "job.json").write_text(JOB, encoding="utf-8")
     secret = KEY.secret.get_secret_value()
     line = f"{KEY.key_id}:{REALM}:{secret}"
@@ -190,12 +190,16 @@ def _user() -> str:
     return "User www-data\nGroup www-data" if os.geteuid() == 0 else ""
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes], root: Path) -> None:
+def _start(program: str, root: Path) -> subprocess.Popen[bytes]:
+    """Start httpd; it writes its process id once it has the port."""
+    command = [program, "-f", str(root / "httpd.conf"), "-D", "FOREGROUND"]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     until = time.monotonic() + START_TIMEOUT
     while time.monotonic() < until and process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+        if (root / "pid").exists():
+            return process
         time.sleep(0.02)
+    process.kill()
+    process.wait()
     log = root / "error.log"
-    raise TimeoutError(f"httpd did not start: {log.read_text() if log.exists() else 'no log'}")
+    raise ChildProcessError(f"httpd did not start: {log.read_text() if log.exists() else 'no log'}")

@@ -3,6 +3,9 @@
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 
+#: The address of a server that does not run: nobody has this port.
+NOWHERE = "http://127.0.0.1:1"
+
 
 def bot_environ(
     slack: FakeSlackServer, atlas: FakeAtlasServer, database_url: str, *, http: bool = False

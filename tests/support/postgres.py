@@ -11,16 +11,18 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import cached_property
 from itertools import count, islice
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import psycopg
 
 from tests.support.required_programs import needs
+
+T = TypeVar("T")
 
 #: Seconds in which a server must answer after its start.
 START_TIMEOUT = 20.0
@@ -67,6 +69,17 @@ def free_port() -> int:
     raise OSError("no free port")
 
 
+def start_on_free_port(start: Callable[[int], T]) -> T:
+    """Call `start` until its server runs: another program may bind the port before it does.
+
+    `start` raises `ChildProcessError` where the server has ended.
+    """
+    for _attempt in range(2):
+        with suppress(ChildProcessError):
+            return start(free_port())
+    return start(free_port())
+
+
 def binaries() -> Path:
     """Return the folder of `initdb` and `postgres`: Debian keeps them outside PATH."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
@@ -84,7 +97,7 @@ class PostgresServer:
     """One server with its own data folder; a context manager."""
 
     def __init__(self) -> None:
-        self.port = free_port()
+        self.port = 0
         self._folder = Path(tempfile.mkdtemp(prefix="cancel-restore-postgres-"))
         self._user = account()
         self._process: subprocess.Popen[bytes] | None = None
@@ -95,7 +108,7 @@ class PostgresServer:
         self._run(
             "initdb", "-D", str(self._folder / "data"), "-U", "bot", "-A", "trust", "--no-sync"
         )
-        self.start()
+        start_on_free_port(self.start)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -103,7 +116,9 @@ class PostgresServer:
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self._folder)
 
-    def start(self) -> None:
+    def start(self, port: int = 0) -> None:
+        """Start the server on `port`, or on the port of before."""
+        self.port = port or self.port
         data = str(self._folder / "data")
         arguments = ["-D", data, "-k", str(self._folder), "-p", str(self.port), "-h", "127.0.0.1"]
         with (self._folder / "log").open("ab") as log:
@@ -147,13 +162,16 @@ class PostgresServer:
 
     def execute(self, statement: str, database: str = "postgres") -> int:
         """Run one or more statements; returns the number of rows of the last one."""
-        address = f"postgresql://bot@127.0.0.1:{self.port}/{database}"
+        # By the socket in its folder, which no other server has.
+        address = f"postgresql://bot@/{database}?host={self._folder}&port={self.port}"
         with psycopg.connect(address, autocommit=True, connect_timeout=5) as connection:
             return connection.execute(statement.encode()).rowcount
 
     def _wait(self) -> None:
         until = time.monotonic() + START_TIMEOUT
         while time.monotonic() < until:
+            if self._process and self._process.poll() is not None:
+                raise ChildProcessError((self._folder / "log").read_text())
             try:
                 self.execute("SELECT 1")
             except psycopg.Error:

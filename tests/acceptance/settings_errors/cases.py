@@ -10,6 +10,7 @@ from bot.sandbox.atlas import PROJECT_ID, Fault, Kind
 from bot.sandbox.atlas.example import CLIENT_ID
 from bot.sandbox.slack import Fault as SlackFault
 from tests.acceptance.doctor_environment import DoctorEnvironment
+from tests.support.environ import NOWHERE
 
 Changes = Mapping[str, str | None]
 
@@ -92,7 +93,7 @@ def without_its_scope(env: DoctorEnvironment) -> None:
 
 
 #: Settings that are refused at the start with exit code 1, since a needed service refuses them.
-#: `{taken}` is a port that another program has, `{free}` a free one.
+#: `{taken}` is a port that another program has.
 SERVICES: list[ErrorCase] = [
     *variable(
         "SLACK_BOT_TOKEN", ("of no app", "xoxb-other", "invalid_auth"), check="slack_token"
@@ -112,7 +113,7 @@ SERVICES: list[ErrorCase] = [
         "DATABASE_URL",
         ("a folder", "sqlite:////tmp", "unable to open database file"),
         ("another kind of file", "sqlite:///{file}", "file is not a database"),
-        ("of a PostgreSQL that is down", "postgresql://bot:sesame@127.0.0.1:{free}/bot", ""),
+        ("of a PostgreSQL that is down", "postgresql://bot:sesame@127.0.0.1:1/bot", ""),
         check="database",
     ),
     *variable(
@@ -140,7 +141,6 @@ def web_page(env: DoctorEnvironment) -> None:
 
 KEY_REFUSED = "did not accept the bot's key"
 NO_PROJECT = "5b6212af90dc76637950a2cf"
-NOWHERE = "http://127.0.0.1:{free}"
 
 #: Mistakes that a start cannot know, or may wait for: doctor reports them.
 DOCTOR: list[ErrorCase] = [

@@ -15,8 +15,8 @@ from bot.startup_checks import StartError
 from bot.timings import Timings
 from tests.acceptance.doctor_environment import DoctorEnvironment, opened
 from tests.acceptance.settings_errors.cases import DOCTOR, SERVICES, SHOP, ErrorCase
+from tests.support.environ import NOWHERE
 from tests.support.polling import wait_until
-from tests.support.postgres import free_port
 from tests.support.process import BotProcess, run_command
 from tests.support.timings import SHORT_TIMINGS
 
@@ -40,7 +40,6 @@ def changes(invalid: ErrorCase, env: DoctorEnvironment) -> dict[str, str | None]
     (env.folder / "letter.txt").write_text("Dear Sir or Madam, " * 99, encoding="utf-8")
     known = {
         "taken": env.slack.base_url.rpartition(":")[2],
-        "free": str(free_port()),
         "file": str(env.folder / "letter.txt"),
         "atlas": env.atlas.url,
         "slack": env.slack.base_url,
@@ -53,7 +52,7 @@ def changes(invalid: ErrorCase, env: DoctorEnvironment) -> dict[str, str | None]
 
 WELL = {
     # Where nothing listens: without Slack's settings, doctor still asks Atlas.
-    "MONGODB_ATLAS_BASE_URL": "http://127.0.0.1:1",
+    "MONGODB_ATLAS_BASE_URL": NOWHERE,
     "SLACK_BOT_TOKEN": "xoxb-1-2-abc",
     "SLACK_APP_TOKEN": "xapp-1-A-2-abc",
     "MONGODB_ATLAS_PUBLIC_API_KEY": "pubkey01",
@@ -180,7 +179,7 @@ async def test_doctor_reports_settings_that_only_services_can_check(
 async def test_unreachable_slack_keeps_the_start_waiting_and_is_logged(
     env: DoctorEnvironment,
 ) -> None:
-    wrong = {"SLACK_API_URL": f"http://127.0.0.1:{free_port()}/api/"}
+    wrong = {"SLACK_API_URL": f"{NOWHERE}/api/"}
     with BotProcess(env.environ(wrong), Timings()) as bot:
         await wait_until(lambda: "check SLACK_API_URL and the network" in bot.log)
         code = await bot.stop()

@@ -20,7 +20,7 @@ from bot.cli.output import OutputFormat, Progress, fields_of, lines_of, sentence
 from bot.services.jobs import JobDetails
 from tests.support.clock import NOON
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job, a_request, a_waiting_request, job_ref
-from tests.support.postgres import free_port
+from tests.support.environ import NOWHERE
 from tests.support.process import invoke
 
 SENT = DeleteAttempts(count=1, accepted=True)
@@ -256,19 +256,18 @@ async def test_sentence_about_an_unreachable_atlas_names_its_address(
     named = {"BOT_PROJECTS_FILE": str(file), "MONGODB_ATLAS_PROJECT_ID": job_ref().project_id}
     for backoff in ("FIRST_BACKOFF", "LONGEST_BACKOFF"):  # so long that reads are tried once
         monkeypatch.setattr(reader, backoff, 1000.0)
-    url = f"http://127.0.0.1:{free_port()}"
     ran = await invoke(
         *call,
         MONGODB_ATLAS_PUBLIC_API_KEY="abcdefgh",
         MONGODB_ATLAS_PRIVATE_API_KEY="0" * 8 + "-0000-0000-0000-" + "0" * 12,
-        MONGODB_ATLAS_BASE_URL=url,
+        MONGODB_ATLAS_BASE_URL=NOWHERE,
         **{by: named[by]},
         DATABASE_URL=f"sqlite:///{tmp_path / 'bot.db'}",
     )
 
     assert (ran.code, ran.out) == (1, "")
     assert "Atlas could not be reached: check the address" in ran.err
-    assert ran.err.endswith(f"Atlas's address is {url} (MONGODB_ATLAS_BASE_URL).\n")
+    assert ran.err.endswith(f"Atlas's address is {NOWHERE} (MONGODB_ATLAS_BASE_URL).\n")
 
 
 @pytest.mark.parametrize("command", ["list", "show", "cancel", "doctor"])
