@@ -45,7 +45,7 @@ class BotProcess:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "bot.demo.bot_entry"),
                 cwd=self._folder,
-                env={**_base_environ(), **environ},
+                env={**base_environ(), **environ},
                 stdin=asyncio.subprocess.PIPE,  # closed with the demo, at which the bot stops
                 stdout=log,
                 stderr=log,
@@ -87,7 +87,8 @@ class BotProcess:
         await self.kill()
 
 
-def _base_environ() -> dict[str, str]:
+def base_environ() -> dict[str, str]:
+    """Return the variables that the bot has besides its settings."""
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     # The package is found from its own folder, installed or not.
     return inherited | {"PYTHONPATH": str(Path(bot.__file__).parents[1]), "NO_COLOR": "1"}

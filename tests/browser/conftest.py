@@ -6,9 +6,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
+from bot.demo import environment
 from bot.demo.controller import Controller
-from bot.demo.environment import open_demo
 from tests.browser.screen import Screen
+from tests.support.demo_process import ForkedBotProcess
 from tests.support.required_programs import find, needs
 
 #: Opens a tab for a person, with options of the browser context.
@@ -27,8 +28,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def controller() -> AsyncIterator[Controller]:
-    async with open_demo() as opened:
-        yield opened
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(environment, "BotProcess", ForkedBotProcess)
+        async with environment.open_demo() as opened:
+            yield opened
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

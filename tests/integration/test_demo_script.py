@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.demo import script
+from bot.demo import environment, script
 from bot.demo.environment import new_atlas
 from bot.demo.scenarios import LINK_AFTER, SCENARIOS
 from bot.demo.script import play_scenario, story
@@ -15,6 +15,12 @@ from bot.demo.script_session import ScriptFailed
 from bot.sandbox.atlas import PRESETS
 from bot.sandbox.atlas.jobs import LINK_LIFETIME
 from bot.sandbox.atlas.world import created_at
+from tests.support.demo_process import ForkedBotProcess
+
+
+@pytest.fixture(autouse=True)
+def _forked_bots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "BotProcess", ForkedBotProcess)
 
 
 @pytest.mark.parametrize(

@@ -20,16 +20,16 @@ _context = get_context("forkserver")
 _context.set_forkserver_preload(MODULES)
 
 
-def fork_bot(timings: Timings, environ: Mapping[str, str], folder: Path, log: int) -> BaseProcess:
-    """Start a bot in a folder; its output goes to the open file `log`."""
-    return _start(_run_bot, timings, dict(environ), folder, _path(log))
+def fork_bot(timings: Timings, environ: Mapping[str, str], folder: Path, log: Path) -> BaseProcess:
+    """Start a bot in a folder; its output is added to the file `log`."""
+    return _start(_run_bot, timings, dict(environ), folder, log)
 
 
 def fork_command(
     arguments: Sequence[str], environ: Mapping[str, str], folder: Path, out: int, err: int
 ) -> BaseProcess:
     """Start a command in a folder; its output goes to the open files `out` and `err`."""
-    return _start(_run_command, arguments, dict(environ), folder, _path(out), _path(err))
+    return _start(_run_command, arguments, dict(environ), folder, path_of(out), path_of(err))
 
 
 def _start(target: object, *arguments: object) -> BaseProcess:
@@ -38,7 +38,8 @@ def _start(target: object, *arguments: object) -> BaseProcess:
     return process
 
 
-def _path(file: int) -> Path:
+def path_of(file: int) -> Path:
+    """Return a path by which another process opens an open file."""
     return Path(f"/proc/{os.getpid()}/fd/{file}")
 
 

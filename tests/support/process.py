@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 from bot.cli.main import app
 from bot.timings import Timings
-from tests.support.bot_entry import fork_bot, fork_command
+from tests.support.bot_entry import fork_bot, fork_command, path_of
 
 #: Seconds until the bot must be ready on a busy machine.
 START_TIMEOUT = 25.0
@@ -84,7 +84,9 @@ class BotProcess:
         self.started_at = time.monotonic()
         if self._timings:
             folder = Path(self._folder.name)
-            self._process = fork_bot(self._timings, self._environ, folder, self._log.fileno())
+            self._process = fork_bot(
+                self._timings, self._environ, folder, path_of(self._log.fileno())
+            )
         else:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", *self._program],
