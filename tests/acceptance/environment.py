@@ -20,7 +20,7 @@ from bot.settings import load_settings
 from bot.timings import Timings
 from tests.support.environ import bot_environ
 from tests.support.process import BotProcess
-from tests.support.timings import LONG_TIMEOUT_SLACK, SHORT_TIMINGS
+from tests.support.timings import LONG_TIMEOUT_SLACK, SHORT_PROCESS_TIMINGS, SHORT_TIMINGS
 
 Json = dict[str, Any]
 
@@ -226,8 +226,8 @@ SERVICE_ACCOUNT: dict[str, str | None] = {
 async def open_process(
     slack: FakeSlackServer, atlas: FakeAtlasServer, folder: Path, environ: Mapping[str, str]
 ) -> AsyncIterator[BotEnvironment[BotProcess]]:
-    """Start the real program with its real timings between the fake servers; kill it at the end."""
-    with BotProcess(environ, Timings()) as process:
+    """Start the real program between the fake servers; kill it at the end."""
+    with BotProcess(environ, SHORT_PROCESS_TIMINGS) as process:
         await process.ready()
         env = BotEnvironment(slack=slack, atlas=atlas, folder=folder, bots=[process])
         await wait_until_connected(env, http="SLACK_APP_TOKEN" not in environ)

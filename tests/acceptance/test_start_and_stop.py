@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from bot.app import Bot
 from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer, Fault
 from bot.settings import load_settings
-from bot.timings import Timings
 from tests.acceptance.environment import BotEnvironment, environment, open_environment
 from tests.support.polling import wait_until
+from tests.support.timings import SHORT_TIMINGS
 
 STOPPING = "The bot is stopping: another replica takes over."
 
@@ -40,7 +41,7 @@ async def test_starting_bot_is_alive_and_not_ready_while_slack_is_unreachable(
         if http:
             del given["SLACK_APP_TOKEN"]
             given["SLACK_SIGNING_SECRET"] = slack.signing_secret
-        bot = Bot(load_settings(given, tmp_path), timings=Timings(drain=0.0))
+        bot = Bot(load_settings(given, tmp_path), timings=SHORT_TIMINGS)
         beginning = asyncio.create_task(bot.start())
         try:
             await wait_until(lambda: bot.port)
@@ -61,7 +62,9 @@ async def test_starting_bot_is_alive_and_not_ready_while_slack_is_unreachable(
 
 async def test_draining_bot_is_not_ready_and_still_answers(tmp_path: Path) -> None:
     """A load balancer notices after a moment; no request until then is lost."""
-    async with open_environment(tmp_path, http=True, timings=Timings(drain=1.0)) as env:
+    async with open_environment(
+        tmp_path, http=True, timings=replace(SHORT_TIMINGS, drain=1.0)
+    ) as env:
         before, _ = await get(env.bot.port, "/readyz")
         began = time.monotonic()
         stopping = asyncio.create_task(env.bot.stop())

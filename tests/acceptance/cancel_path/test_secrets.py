@@ -34,12 +34,12 @@ async def a_busy_session(env: BotEnvironment) -> None:
     """Read live links, cancel, fail, be refused, type nonsense, receive forged requests."""
     for cluster, job in DOWNLOADS:
         await env.open_dialog((cluster, job), "ada")
-    for fault in ODD:
-        place, job = env.new_job("orders-sharded", live=True)
-        await env.submit_request((place, job), Fault(path=job, **fault))
-        await env.wait_for_outcome(job, seconds=20)
+    asked = [env.new_job("orders-sharded", live=True) for _ in ODD]
+    for each, fault in zip(asked, ODD, strict=True):
+        await env.submit_request(each, Fault(path=each[1], **fault))
     await env.submit_request(DOWNLOADS[0], reason="the reason")
-    await env.wait_for_outcome(DOWNLOADS[0][1])
+    for _, job in (*asked, DOWNLOADS[0]):
+        await env.wait_for_outcome(job, seconds=30)
     await env.send_command("rina", "nonsense with no sense at all")
     await env.send_command("rina", "help")
     await env.wait_for_ephemerals("rina", 2)
