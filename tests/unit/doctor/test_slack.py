@@ -93,7 +93,7 @@ async def test_app_token_is_tested_by_opening_socket_mode(
     slack = FakeSlack()
     slack.proxy = proxy
     slack.respond("apps.connections.open", {"url": url})
-    slack.respond("auth.test", {"app_id": app} if app else {})
+    slack.respond("auth.test", {"app_id": app} if app else "invalid_auth")
     found = await check_app_token(slack, "xapp-1", bot.app if app else "")
 
     assert found.level is level
