@@ -30,7 +30,7 @@ from bot.slack.client import Identity
 from bot.slack.errors import CALL_ERRORS, InvalidToken, SlackUnavailable, translate_error
 from bot.storage.database import cause_of
 from bot.storage.migrate import SchemaError, ensure_current
-from bot.tasks import log_errors, wait_up_to
+from bot.tasks import AsyncCache, log_errors, wait_up_to
 from bot.web.server import WebError
 
 SLACK_RETRY_INTERVAL = 2.0  #: seconds between attempts while Slack does not answer
@@ -44,14 +44,10 @@ DATABASE_HINTS = {
     "postgresql": ", that the server runs, and that this account may log in and owns the tables",
 }
 
-#: The codes by which Slack refuses a token for every call.
-TOKEN_CODES = frozenset(
-    {"invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive"}
-)
-
 # Seconds
 AUTH_TEST_INTERVAL = 30.0  # between two tests in HTTP mode: a failure is noticed in a minute
 TOKEN_RETEST_INTERVAL = 10.0  # between two tests of a token that Slack refused
+LONGEST_TEST_AGE = 60.0  # for which the last test counts while the next one has no answer
 ANSWER_TIMEOUT = 2.0  # for one call that tests whether Slack answers
 
 PATIENCE = 3  #: comparisons in which settings files differ that are being changed one by one
@@ -151,28 +147,35 @@ class TokenStatus:
     def __init__(
         self, max_age: float = math.inf, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        self.wait = 1.5  #: seconds for an answer; one that comes later counts from then on
         self._max_age = max_age
         self._clock = clock
         self._tested_at = clock()  # a refusal of any call counts as a test
         self.refused_with: str | None = None  # Slack's error code while it refuses the token
+        self._tests = AsyncCache(self._test, clock)
 
     def record(self, code: str | None) -> None:
         """Take the error code of an answer, or None for one without an error."""
         if code is None:
             self.refused_with = None
-        elif code in TOKEN_CODES:
+        elif code in InvalidToken.for_each_call:
             self._tested_at, self.refused_with = self._clock(), code
 
     async def problem(self, client: AsyncWebClient) -> str | None:
         """Return why nothing can be posted; `client`, which records the answers, tests again."""
         max_age = TOKEN_RETEST_INTERVAL if self.refused_with else self._max_age
-        if self._clock() - self._tested_at >= max_age:
+        age = self._clock() - self._tested_at
+        if age >= max_age:
             try:
-                await client.auth_test()
+                await self._tests.get(client, max_age=0.0, timeout=self.wait)
             except CALL_ERRORS as error:
-                return translate_error(error).sentence
-            self._tested_at = self._clock()
+                if not isinstance(error, TimeoutError) or age >= LONGEST_TEST_AGE:
+                    return translate_error(error).sentence
         return InvalidToken(self.refused_with).sentence if self.refused_with else None
+
+    async def _test(self, client: AsyncWebClient) -> None:
+        await client.auth_test()
+        self._tested_at = self._clock()
 
 
 async def answers(client: AsyncWebClient) -> bool:

@@ -54,6 +54,10 @@ class NotCalled(RateLimited):
 
 class InvalidToken(SlackError):
     sentence = "Slack refuses the bot's token; an admin of the bot must install it again."
+    #: The codes by which Slack refuses a token for every call.
+    for_each_call = frozenset(
+        {"invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive"}
+    )
 
 
 class SocketModeOff(SlackError):

@@ -11,7 +11,12 @@ from slack_sdk.errors import SlackApiError
 
 from bot.slack.client import MAX_CONNECTIONS, SlackClient, new_session
 from bot.slack.errors import CALL_ERRORS, InvalidToken, SlackUnavailable, translate_error
-from bot.startup_checks import AUTH_TEST_INTERVAL, TOKEN_RETEST_INTERVAL, TokenStatus
+from bot.startup_checks import (
+    AUTH_TEST_INTERVAL,
+    LONGEST_TEST_AGE,
+    TOKEN_RETEST_INTERVAL,
+    TokenStatus,
+)
 
 Answer = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -138,6 +143,28 @@ async def test_old_answer_is_tested_again_in_http_mode() -> None:
     assert fresh == (None, 0)
     assert tested == again == (None, 1)
     assert failed == SlackUnavailable("fatal_error").sentence
+
+
+async def test_slow_answer_counts_once_it_comes_and_until_then_the_last_one() -> None:
+    answered = asyncio.Event()
+
+    async def answer(_request: web.Request) -> web.Response:
+        await answered.wait()
+        return web.json_response({"ok": True})
+
+    now = 0.0
+    status = TokenStatus(AUTH_TEST_INTERVAL, lambda: now)
+    status.wait = 0.01
+    async with connected(answer, status) as client:
+        now = AUTH_TEST_INTERVAL
+        slow = await status.problem(client)
+        now = LONGEST_TEST_AGE
+        silent = await status.problem(client)
+        answered.set()
+        status.wait = 10.0
+        assert await status.problem(client) is None
+
+    assert (slow, silent) == (None, translate_error(TimeoutError()).sentence)
 
 
 async def test_answers_to_other_calls_postpone_no_test_in_http_mode() -> None:
