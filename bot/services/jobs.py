@@ -14,6 +14,7 @@ from bot.atlas import (
     AtlasError,
     AtlasRejected,
     JobRef,
+    RateLimited,
     RestoreJob,
 )
 from bot.cancellation.errors import CancellationError, RateLimitReserved
@@ -68,7 +69,9 @@ class ActivityFeeds:
     ) -> None:
         self._projects = projects
         self._now = now
+        self._monotonic = monotonic
         self._cache = AsyncCache(self._load, monotonic)
+        self._free_at: dict[str, float] = {}  # when Atlas's Retry-After is over, by project
 
     async def close(self) -> None:
         """Cancel the reads in flight."""
@@ -97,6 +100,8 @@ class ActivityFeeds:
         project = self._projects.get_or_none(project_id)
         if project is None:
             return Feed(now, None)
+        if self._monotonic() < self._free_at.get(project_id, 0.0):
+            raise RateLimitReserved
         since = started_at - timedelta(minutes=1) if started_at else now - LOOK_BACK
         known: tuple[ActivityEvent, ...] = ()
         if (before := self._cache.get_stored(key)) and before.events is not None:
@@ -108,6 +113,9 @@ class ActivityFeeds:
                 events = await project.atlas.events(project_id, [RESTORE_REQUESTED], since)
         except AtlasRejected:
             return Feed(now, None)
+        except RateLimited as error:
+            self._free_at[project_id] = self._monotonic() + (error.retry_after or 0.0)
+            raise
         unique = {event.id: event for event in (*known, *events)}.values()
         newest_first = sorted(unique, key=lambda each: (each.created, each.id), reverse=True)
         return Feed(now, tuple(newest_first))

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 import structlog
 
-from bot.atlas import RESTORE_REQUESTED, ActivityEvent, RoleMissing, Unavailable
+from bot.atlas import RESTORE_REQUESTED, ActivityEvent, RateLimited, RoleMissing, Unavailable
 from bot.cancellation.policy import Policies
 from bot.cancellation.starter import LISTED_AFTER
 from bot.services.jobs import OVERLAP, ActivityFeeds, FeedMonitor
@@ -45,15 +45,8 @@ def feed() -> Feed:
     return Feed()
 
 
-async def test_event_is_new_once(feed: Feed) -> None:
-    assert await feed.read_after() == 0
-    feed.atlas.events_found.append(event(feed.clock.now))
-
-    assert [await feed.read_after(), await feed.read_after()] == [1, 0]
-
-
 async def test_two_events_of_one_job_are_new_together_and_only_once(feed: Feed) -> None:
-    await feed.read_after()
+    assert await feed.read_after() == 0
     feed.atlas.events_found += [event(feed.clock.now, 1), event(feed.clock.now, 2)]
 
     assert [await feed.read_after(), await feed.read_after()] == [2, 0]
@@ -109,6 +102,16 @@ async def test_read_after_a_longer_fault_reaches_back_to_the_last_good_one(feed:
     feed.atlas.events_found.append(event(before + timedelta(minutes=1)))
 
     assert await feed.read_after() == 1
+
+
+async def test_feed_is_not_read_before_atlas_s_retry_after_is_over(feed: Feed) -> None:
+    feed.atlas.feed_fault = RateLimited(status=429, retry_after=40.0)
+    reads = []
+    for _ in range(4):
+        await feed.read_after()
+        reads.append(feed.atlas.feed_reads)
+
+    assert reads == [1, 1, 1, 2]
 
 
 @pytest.mark.parametrize("is_known", [False, True])
