@@ -107,7 +107,7 @@ class _Download:
         starter = starter_from_json(row.started_by or "{}").starter
         return cls(
             ref=to_ref(row),
-            starter=(starter and starter.name) or NOT_KNOWN,
+            starter=(starter and starter.certain and starter.name) or NOT_KNOWN,
             was_live=row.live_since is not None,
             posted_at=float(row.ts) if row.ts else None,
         )

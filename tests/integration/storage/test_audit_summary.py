@@ -33,6 +33,8 @@ async def url(database_url: str) -> str:
     await quarantine.start()
     quarantine.clock.advance(1)
     kept = quarantine.begin(1)
+    for event, name in enumerate(("eve@shop.example", "abe@shop.example")):  # it is one of them
+        quarantine.show_starter(f"{kept[:-1]}{event}", name)
     await quarantine.read_jobs()
     await quarantine.second()
     request = await quarantine.request(kept)
@@ -40,6 +42,7 @@ async def url(database_url: str) -> str:
     quarantine.clock.jump(WEEK.total_seconds())
     quarantine.show_starter(quarantine.begin(2), "dana@shop.example")
     await quarantine.read_jobs()
+    await quarantine.find_starters()
     await pass_seconds(quarantine, GRACE + 5)
     await database.close()
     return database_url
