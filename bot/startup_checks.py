@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import math
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
@@ -235,10 +235,10 @@ async def warn_of_other_file(
         await asyncio.sleep(interval)
 
 
-async def load_project_names(projects: Projects, *, for_command: bool = False) -> None:
-    """Read each project once, so that the log shows a wrong key before its first use.
+async def load_project_names(projects: Projects, *, once: Iterable[Project] | None = None) -> None:
+    """Read each project's name in Atlas, so that the log shows a wrong key before its first use.
 
-    A command needs only missing names, and tries once: its next call has the error.
+    A command reads only some projects, and each `once`: its next call has the error.
     """
 
     async def load(project: Project) -> None:
@@ -251,16 +251,16 @@ async def load_project_names(projects: Projects, *, for_command: bool = False) -
                     project=project.name,
                     why=str(error),
                 )
-                if for_command or isinstance(error, AtlasRejected):
+                if once is not None or isinstance(error, AtlasRejected):
                     return
                 await asyncio.sleep(PROJECT_RETRY_INTERVAL)
             else:
+                projects.update(project.id, atlas_name=found.name)
                 if project.name == project.id:
                     projects.update(project.id, name=found.name)
                 return
 
-    wanted = (each for each in projects.all if each.name == each.id or not for_command)
-    await asyncio.gather(*map(load, wanted))
+    await asyncio.gather(*map(load, projects.all if once is None else once))
 
 
 #: What is compared of a project or an organization, by the keys of the projects file.

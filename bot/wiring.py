@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias
 
@@ -97,7 +97,9 @@ class AtlasClients:
             atlas=self.reader(organization.credentials),
             include=organization.include,
             exclude=organization.exclude,
-            build=lambda project_id, name: self.project(organization.project(project_id, name)),
+            build=lambda project_id, name: replace(
+                self.project(organization.project(project_id, name)), atlas_name=name
+            ),
         )
 
     async def close(self) -> None:

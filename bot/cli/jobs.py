@@ -5,7 +5,7 @@ import os
 import pwd
 import sys
 import uuid
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +32,7 @@ from bot.cli.output import OutputFormat, fields_of, lines_of
 from bot.log_config import configure_logging, redact
 from bot.services.job_search import UnreadCluster
 from bot.services.jobs import JobDetails
-from bot.services.projects import Project
+from bot.services.projects import Project, Projects
 from bot.settings import Settings, SettingsError, load_settings
 from bot.slack import grammar, mrkdwn
 from bot.slack.deployment import set_deployment
@@ -95,18 +95,23 @@ async def open_services(settings: Settings) -> AsyncIterator[CoreServices]:
     """
     services = CoreServices(settings, Metrics(), f"{current_operator().id}-{uuid.uuid4().hex[:8]}")
     try:
-        with suppress(TimeoutError):  # a name is only shown; the next call has the errors
-            async with asyncio.timeout(NAME_TIMEOUT):
-                await load_project_names(services.projects, for_command=True)
+        projects = services.projects
+        await _read_names(projects, [each for each in projects.all if each.name == each.id])
         for sentence in await services.organizations.read():
             typer.echo(sentence, err=True)
-        if not services.projects.all:
+        if not projects.all:
             is_complete = services.organizations.is_complete
             output.fail(NONE_SELECTED if is_complete else ADDRESS.format(settings.atlas.base_url))
         yield services
     finally:
         await services.runner.stop(DEFAULT_TIMINGS.run_stop_timeout)
         await services.close()
+
+
+async def _read_names(projects: Projects, wanted: Iterable[Project]) -> None:
+    with suppress(TimeoutError):  # the next call has the errors
+        async with asyncio.timeout(NAME_TIMEOUT):
+            await load_project_names(projects, once=wanted)
 
 
 @contextmanager
@@ -185,7 +190,7 @@ def show_job(target: TargetArgument, *, how: FormatOption = "") -> None:
 async def _list(settings: Settings, cluster: str | None, project: str, form: OutputFormat) -> None:
     with reading_atlas(settings):
         async with open_services(settings) as services:
-            projects = [find_project(services, project)] if project else services.projects.all
+            projects = [await find_project(services, project)] if project else services.projects.all
             listing = await services.finder.listing(projects, cluster=cluster)
             if cluster and not (listing.jobs or listing.unavailable):
                 await check_cluster(services, projects, cluster)
@@ -244,11 +249,15 @@ async def _jobs_beside(project: Project, ref: JobRef) -> list[str]:
     return []
 
 
-def find_project(services: CoreServices, name: str) -> Project:
-    """Find a project by its name or id; an unknown one ends the command."""
-    if (found := services.projects.find(name)) is None:
-        known = ", ".join(project.name for project in services.projects.all)
-        if not services.organizations.is_complete:
+async def find_project(services: CoreServices, name: str) -> Project:
+    """Find a project by its name or id, or its name in Atlas; an unknown one ends the command."""
+    projects = services.projects
+    if projects.find(name) is None:
+        await _read_names(projects, [each for each in projects.all if not each.atlas_name])
+    if (found := projects.find(name)) is None:
+        known = ", ".join(project.name for project in projects.all)
+        are_read = all(each.atlas_name for each in projects.all)
+        if not (services.organizations.is_complete and are_read):
             output.fail(f"Project {name!r} is not among those that could be read: {known}.")
         output.fail(f"There is no project {name!r}; there are: {known}.", output.WRONG_USAGE)
     return found
@@ -257,7 +266,7 @@ def find_project(services: CoreServices, name: str) -> Project:
 async def find_job(services: CoreServices, target: Target) -> tuple[Project, JobRef]:
     """Return the job's project; what the arguments do not name is searched."""
     projects, cluster = services.projects, target.cluster
-    project = find_project(services, target.project) if target.project else projects.only
+    project = await find_project(services, target.project) if target.project else projects.only
     if project is None or cluster is None:
         searched = [project] if project else projects.all
         find = services.finder.search

@@ -23,6 +23,7 @@ class Project:
 
     id: str
     name: str = field(compare=False)
+    atlas_name: str = field(default="", compare=False)  #: its name in Atlas; empty until read
     policies: Policies = field(compare=False)
     #: The client with its key; projects with the same key share it.
     atlas: AtlasReader = field(repr=False, compare=False)
@@ -47,10 +48,7 @@ class Project:
         return any(policy.is_watched for policy in self.policies.all)
 
     def why_read_only(self, cluster: str | None = None) -> NotAllowed | None:
-        """Return why no cancellation is offered in a cluster, or in any; only the policy forbids.
-
-        Without a reason, None.
-        """
+        """Return why no cancellation is offered in a cluster, or in any; None where one is."""
         refusals = [*map(may_cancel, self.policies.possible(cluster))]
         lacks_role = self.key_may_cancel is False
         return refusals[0] if all(refusals) else KeyMayNotCancel() if lacks_role else None
@@ -75,9 +73,11 @@ class Projects:
         return self.all[0] if len(self.all) == 1 else None
 
     def find(self, typed: str) -> Project | None:
-        """Find a project by what people type: its name, in any case, or its id, even if gone."""
-        named = {project.name.casefold(): project for project in self.all}
-        return self.get_or_none(typed.lower()) or named.get(typed.casefold())
+        """Find a project by its name, or that in Atlas, in any case; or by its id, even if gone."""
+        word = typed.casefold()
+        named = [each for each in self.all if each.name.casefold() == word]
+        named = named or [each for each in self.all if word and each.atlas_name.casefold() == word]
+        return self.get_or_none(typed.lower()) or (named[0] if len(named) == 1 else None)
 
     def get_or_none(self, project_id: str) -> Project | None:
         """Return a project by its id alone, even if it is gone."""
@@ -194,8 +194,7 @@ class Organizations:
 
     def _with_unique_names(self) -> Iterator[Project]:
         """Yield the selected projects; a name that another one has is replaced by the id."""
-        own = [each for each in self.projects.all if each.id in self._own_ids]
-        names = {project.name.casefold() for project in own}
+        names = {each.name.casefold() for each in self.projects.all if each.id in self._own_ids}
         for project in self._selected():
             name = project.name.casefold()
             if name in names and project.id not in self._conflicts:

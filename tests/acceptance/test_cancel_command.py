@@ -449,6 +449,20 @@ async def test_list_fails_where_an_organization_cannot_be_read_and_shows_the_oth
     assert ran.err.endswith(f"Atlas's address is {atlas.url} (MONGODB_ATLAS_BASE_URL).\n")
 
 
+async def test_project_of_the_file_may_be_given_by_its_name_in_atlas(
+    environ: Environ, tmp_path: Path
+) -> None:
+    file = tmp_path / "projects.toml"
+    file.write_text(f"[[projects]]\nname = 'billing'\nid = '{PROJECT_ID}'\n")
+    del environ["MONGODB_ATLAS_PROJECT_ID"]
+    environ["BOT_PROJECTS_FILE"] = str(file)
+    shown = await run_command("show", "shop-prod", *RUNNING, **environ)
+    listed = await run_command("list", "--project", "Shop-Prod", **environ)
+
+    assert (shown.code, shown.err, listed.code, listed.err) == (0, "", 0, "")
+    assert lines(shown)[0] in lines(listed)
+
+
 async def test_command_fails_where_the_projects_file_selects_no_project(
     environ: Environ, tmp_path: Path
 ) -> None:

@@ -61,9 +61,23 @@ async def test_command_does_not_wait_for_the_name_of_a_project_that_cannot_be_re
         [Project(id=PROJECT_ID, name=PROJECT_ID, policies=Policies(), atlas=SilentAtlas({}))]
     )
     async with asyncio.timeout(20):
-        await load_project_names(projects, for_command=True)
+        await load_project_names(projects, once=projects.all)
 
     assert projects.all[0].name == PROJECT_ID
+
+
+class NamedAtlas(FakeAtlas):
+    async def project(self, project_id: str) -> AtlasProject:
+        return AtlasProject(id=project_id, name="Shop Prod")
+
+
+async def test_start_reads_the_name_in_atlas_of_a_project_that_the_settings_name() -> None:
+    projects = Projects(
+        [Project(id=PROJECT_ID, name="shop", policies=Policies(), atlas=NamedAtlas({}))]
+    )
+    await load_project_names(projects)
+
+    assert [(each.name, each.atlas_name) for each in projects.all] == [("shop", "Shop Prod")]
 
 
 async def test_wrong_host_and_database_are_reported_while_slack_does_not_answer(

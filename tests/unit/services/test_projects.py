@@ -48,6 +48,17 @@ def test_policy_is_found_by_the_id_alone_when_another_project_is_named_like_it()
     assert projects.find(PROJECT_ID) == other
 
 
+def test_project_is_found_by_its_name_in_atlas_unless_another_one_has_it_too() -> None:
+    ids = [letter * 24 for letter in "abcd"]
+    projects = Projects(replace(shop(), id=each, name=f"name-{each[0]}") for each in ids)
+    for each, name in zip(ids, ["Shop Prod", "Twice", "twice", "name-a"], strict=True):
+        projects.update(each, atlas_name=name)
+    typed = ["shop prod", "twice", "NAME-A", "name-d", ""]
+
+    found = [projects.find(each) for each in typed]
+    assert [each and each.id for each in found] == [ids[0], None, ids[0], ids[3], None]
+
+
 def test_updated_project_equals_the_one_before() -> None:
     projects = Projects([shop()])
     before = projects.all[0]
