@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import chain
-from typing import ClassVar
 from urllib.request import parse_http_list
 
 import httpx
@@ -20,38 +19,23 @@ from bot.atlas.protocol import TOKEN_PATH, parse_body
 MAX_NONCES = 64  #: whose counts are known, if the server issues one of them again
 #: The algorithms of RFC 7616 that httpx computes.
 ALGORITHMS = frozenset({"MD5", "MD5-SESS", "SHA-256", "SHA-256-SESS"})
-_VISIBLE = re.compile(r"[!#-~]+")
 _SENDABLE = re.compile(r"[ !#-\[\]-~]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An id and its secret; the error about what a header cannot hold does not quote it."""
+    """An id and its secret, both of visible ASCII characters without quotation marks."""
 
-    names: ClassVar[tuple[str, str]]  #: of the two parts
     key_id: str  #: the name of the bot in the activity feed
     secret: SecretStr
-
-    def __post_init__(self) -> None:
-        parts = (self.key_id, self.secret.get_secret_value())
-        for name, part in zip(self.names, parts, strict=True):
-            if not _VISIBLE.fullmatch(part):
-                raise ValueError(
-                    f"the {name} must be of visible ASCII characters, "
-                    "without spaces and quotation marks"
-                )
 
 
 class DigestKey(Credentials):
     """An API key pair, used with HTTP Digest."""
 
-    names = ("public key", "private key")
-
 
 class ServiceAccount(Credentials):
     """A service account, used with OAuth 2."""
-
-    names = ("client id", "client secret")
 
 
 class UnsupportedChallenge(Exception):

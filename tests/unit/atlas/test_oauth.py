@@ -192,11 +192,3 @@ async def test_secret_and_token_are_not_shown(caplog: pytest.LogCaptureFixture) 
     assert "s3cr3t" not in shown
     assert "t0k3n" not in shown
     assert BASIC not in shown
-
-
-@pytest.mark.parametrize("bad", ["", " ", "a b", "a\nb", "é", 'a"b'])
-def test_invalid_credentials_are_rejected_without_quoting_them(bad: str) -> None:
-    with pytest.raises(ValueError, match="client secret must be of visible ASCII") as caught:
-        ServiceAccount("mdb_sa_id_123", SecretStr(bad))
-
-    assert len(bad) < 3 or bad not in str(caught.value)
