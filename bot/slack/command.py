@@ -193,7 +193,6 @@ async def _decide(deps: Dependencies, typed: Decide, by: Interaction) -> None:
     try:
         text = await decide_when_possible(partial(_decided, deps, typed, by), deps, by)
     except CancellationError as error:
-        log.info("command refused", actor=by.actor.id, why=type(error).__name__)
         await deps.refuse(by, error)
     else:
         await deps.replies.send_text(by, text)

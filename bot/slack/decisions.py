@@ -119,7 +119,6 @@ class Click:
         await self._replace_second_card()
 
     async def _report_refusal(self, error: Exception) -> None:
-        log.info("click refused", actor=self._by.actor.id, why=type(error).__name__)
         await self._deps.refuse(self._by, error)
         if isinstance(error, errors.StateConflict):
             await self._update_clicked()

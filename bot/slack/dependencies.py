@@ -243,7 +243,8 @@ class Dependencies:
         self.background.start(work, name, report)
 
     async def refuse(self, by: Interaction, error: Exception) -> None:
-        """Say privately why something was not done."""
+        """Say privately why something was not done, and log it."""
+        log.info("refused", actor=by.actor.id, why=type(error).__name__)
         await self.replies.send(by, private_refusal(error, by.again, self.links))
 
     def reply(self, body: Mapping[str, Any], text: str) -> None:

@@ -5,8 +5,6 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from bot.atlas import JobRef
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.job import Job, StarterAnswer
@@ -22,8 +20,6 @@ from bot.slack.grammar import job_value, parse_job_value
 
 if TYPE_CHECKING:
     from slack_bolt.async_app import AsyncAck, AsyncApp  # doctor builds the question without it
-
-log = structlog.get_logger(__name__)
 
 WAS_IT_YOU = ":grey_question: Was it you? Atlas says that you started a download of a backup"
 IT_WAS_ME, NOT_ME = "It was me", "It was not me"
@@ -91,7 +87,6 @@ async def _answer_later(
     try:
         await decide_when_possible(record, deps, by, error)
     except CancellationError as refusal:
-        log.info("answer refused", actor=by.actor.id, why=type(refusal).__name__)
         await deps.refuse(by, refusal)
 
 

@@ -42,7 +42,7 @@ FOLLOWED_FOR = SETTLED_AFTER
 #: The columns with the name and the value of an attribute of `Job`.
 _SAME = ("first_seen_at", "changed_at", "live_since", "until", "version", "asked")
 # Statements with parameters are built once, because that takes longer than to run them.
-_LOCK_JOB = select(jobs).where(queries.has_job(jobs)).with_for_update()
+LOCK_JOB = select(jobs).where(queries.has_job(jobs)).with_for_update()
 _WANTED = select(jobs).where(
     tuple_(*(jobs.c[name] for name in JOB)).in_(bindparam("refs", expanding=True))
 )
@@ -166,7 +166,7 @@ def change(
     before that of its job.
     """
     request = uow.lock_or_none(_LOCK_UNDECIDED, asdict(ref))
-    row = uow.execute(_LOCK_JOB, asdict(ref)).first()
+    row = uow.execute(LOCK_JOB, asdict(ref)).first()
     before = to_job(row) if row else Job.new(ref, expected_wait_in(uow, ref.project_id), uow.now)
     after = observe(before).at(uow.now)
     is_announced = after.version > 0 and (asked or after != before)

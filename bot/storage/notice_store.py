@@ -1,7 +1,7 @@
 """Direct messages: notices to approvers, and the question to a starter."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,8 +12,7 @@ from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import Person
 from bot.cancellation.posts import ANNOUNCEMENTS, Notice, PostKind
-from bot.storage import queries
-from bot.storage.job_store import to_job
+from bot.storage.job_store import LOCK_JOB, to_job
 from bot.storage.posts import new_alarm, new_announcement, new_job_post, posts_about
 from bot.storage.tables import JOB_IS_OPEN, NOTICE_PLANNED, jobs, posts, requests
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
@@ -136,8 +135,7 @@ def _send_about(
     build: Callable[[datetime, Any, str], dict[str, Any]],
 ) -> bool:
     """Enqueue a message about a watched job for each of `people` who was sent none of its kinds."""
-    of_job = select(jobs).where(queries.is_job(jobs, job.ref))
-    row = uow.execute(of_job.with_for_update()).one()
+    row = uow.execute(LOCK_JOB, asdict(job.ref)).one()
     have = {post.recipient for post in uow.execute(posts_about(row.id, kinds))}
     new = [build(uow.now, row, person.id) for person in people if person.id not in have]
     if new:

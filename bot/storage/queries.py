@@ -7,7 +7,6 @@ from typing import Any
 from sqlalchemy import Select, Table, and_, bindparam, exists, func, or_, select, text
 from sqlalchemy.sql.elements import ColumnElement
 
-from bot.atlas import JobRef
 from bot.cancellation.events import Recorded
 from bot.cancellation.job import ENDS
 from bot.cancellation.lifecycle import State
@@ -32,11 +31,6 @@ RECORDED = select(audit_events.c.id, *(audit_events.c[name] for name in Recorded
 EVENTS = RECORDED.order_by(audit_events.c.request, audit_events.c.number)
 #: Reads the requests with these ids.
 REQUESTS_BY_IDS = select(requests).where(requests.c.id.in_(bindparam("ids", expanding=True)))
-
-
-def is_job(table: Table, ref: JobRef) -> ColumnElement[bool]:
-    """Condition: the row is of this job."""
-    return and_(*(table.c[name] == getattr(ref, name) for name in JOB))
 
 
 def has_job(table: Table) -> ColumnElement[bool]:
