@@ -302,7 +302,7 @@ def describe_progress(request: Request, policy: Policy) -> str:
         missing = mrkdwn.count(request.approvals_missing, "approval")
         return f"Request {request.id} waits for {missing}: {where}."
     if request.state.ended:
-        return f"Request {request.id} is {request.state}. {request.outcome.sentence}".strip()
+        return f"Request {request.id} ended as {request.state}. {request.outcome.sentence}".strip()
     return UNFINISHED.format(request=request.id)
 
 

@@ -340,7 +340,7 @@ async def test_killed_command_continues_the_same_request_when_repeated(
     ("fault", "sentence"),
     [
         (NO_ANSWER, "is not finished: the same command, or a running bot, finishes it."),
-        (SLOW_EFFECT, "is cancelled. Atlas confirms that the download is cancelled."),
+        (SLOW_EFFECT, "ended as cancelled. Atlas confirms that the download is cancelled."),
     ],
 )
 async def test_interrupted_command_says_how_far_its_request_is(
