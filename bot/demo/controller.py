@@ -196,10 +196,11 @@ class Controller:
         self._settings = scenario.settings
         await self._ensure_running()
         await self._wait_for_announcements()  # of what ran before the demo
-        if scenario.starter != SCENARIOS[FIRST].starter:
+        of_the_feed = [fault for fault in scenario.faults if fault.path]
+        if scenario.starter != SCENARIOS[FIRST].starter or of_the_feed:
             await self._wait_for_a_gap()
         self._since = self.slack.world.ids.ts()
-        self.atlas.faults.add(*(fault for fault in scenario.faults if fault.path))
+        self.atlas.faults.add(*of_the_feed)
         self.job = self._prepare_job(scenario)
         self.call_log.add("scenario", text=scenario.title)
         self.publish_state()
@@ -217,7 +218,7 @@ class Controller:
             raise StartError("The bot did not announce the downloads that run.") from None
 
     async def _wait_for_a_gap(self) -> None:
-        """Wait until the last download is so old that the next one has a certain starter."""
+        """Wait until the last download is so old that its event is not taken for the next one's."""
         newest = max(job.created_at for _, job in self.atlas.world.jobs())
         await asyncio.sleep(max(0.0, APART - (self.atlas.clock() - newest).total_seconds()))
 

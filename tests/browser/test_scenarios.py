@@ -151,9 +151,10 @@ async def try_again_on_the_card(rina: Screen, _tab: OpenTab) -> None:
     await rina.click("#confirm button", "Try again")
 
 
-async def announce_without_the_starter(rina: Screen, tab: OpenTab) -> None:
-    await rina.wait_for("#channel .message", "Atlas does not let the bot read the activity feed")
+async def cancel_without_the_starter(rina: Screen, tab: OpenTab) -> None:
+    await rina.wait_for("#channel .message", "who started it is not known")
     await cancel(rina, tab)
+    await rina.wait_for_card("who started it is not known")
 
 
 #: The play of each scenario that is not only `cancel`.
@@ -173,7 +174,7 @@ PLAYS: Mapping[str, Play] = {
     "access-list": clear_the_fault("may not be used from 203.0.113.7"),
     "wrong-key": clear_the_fault("Atlas did not accept the bot's key"),
     "maintenance": try_again_on_the_card,
-    "feed-refused": announce_without_the_starter,
+    "feed-refused": cancel_without_the_starter,
 }
 
 #: What the card says at the end, where it is not that the download is cancelled.
