@@ -113,9 +113,10 @@ def refresh_card(
     """
     at, priority = now + delay, FACTS_PRIORITY if only_facts else _priority(request)
     card = {"of_kind": PostKind.CARD, "due": at, "rank": priority}
+    second = {**card, "of_kind": PostKind.SECOND_CARD}
     copies_at = at if request.state.ended else now + max(delay, COPY_DELAY)
     copies = {"of_kind": PostKind.COPY, "due": copies_at, "rank": priority + 1}
-    execute(SHOW_REQUEST, [{"of": request.id, **each} for each in (card, copies)])
+    execute(SHOW_REQUEST, [{"of": request.id, **each} for each in (card, second, copies)])
     if request.state.ended and not only_facts:
         execute(SHOW_END, {"due": now, **asdict(request.ref)})
 

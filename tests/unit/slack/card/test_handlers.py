@@ -156,6 +156,19 @@ async def test_second_card_is_replaced_when_it_opens_a_dialog(
     assert [each.ts for each in await second_cards(bolt)] == ["1700000009.000100"]
 
 
+async def test_second_card_follows_its_request_to_the_end(new_bolt: NewBolt) -> None:
+    bolt = new_bolt(ONE)
+    request = await bolt.insert(samples.request(state=State.AWAITING, approvals=()))
+    outbox = OutboxStore(bolt.database, bolt.clock)
+    await bolt.send(payloads.click(ids.DENY, request.id, ts="1700000009.000100"))
+    for each in await outbox.claim("me", 8):
+        await outbox.mark_sent(each, "C0OPS", "1700000009.000100")
+    await bolt.send(payloads.click(ids.WITHDRAW, request.id, user=RINA.id))
+
+    (message,) = await second_cards(bolt)
+    assert message.content["metadata"]["event_payload"]["state"] == State.WITHDRAWN
+
+
 async def test_card_stays_when_its_retry_is_refused_for_another_request(new_bolt: NewBolt) -> None:
     bolt = new_bolt(ONE)
     failed = await bolt.insert(samples.request(state=State.FAILED))
