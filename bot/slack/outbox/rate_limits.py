@@ -14,12 +14,15 @@ from bot.timings import Timings
 POST_BURST = 6
 ANNOUNCEMENT_BURST = POST_BURST - 1
 EDITS = 50  #: that Slack allows in a minute; `Timings.edit_window` has the window
-FINAL_EDITS = 15  # of these, reserved for ended requests and jobs
-#: Maximum edits in a window with which copies of cards are edited, so that cards come first: copies
-#: of ended requests, and of others. With these, too, a card shows nothing new but its job.
-FINAL_COPY_EDITS = 40
+FINAL_EDITS = 8  # of these, reserved for ended requests and jobs
+#: Maximum edits in a window with which a card is edited that shows nothing new but its job: this
+#: leaves some to decisions.
+FACTS_EDITS = 36
+#: The same for copies of cards, so that cards come first: copies of ended requests, of others, and
+#: of those that show nothing new but their job.
+FINAL_COPY_EDITS = 48
 COPY_EDITS = 20
-FACTS_COPY_EDITS = 10  # the same for copies that show nothing new but their job
+FACTS_COPY_EDITS = 10
 
 MAX_WAIT = 3.0  #: seconds for which a claimed post waits for its turn, else it is released
 
@@ -83,7 +86,7 @@ def edit_limit(post: Post) -> int:
         case Announcement(job=job) | StarterPost(job=job):
             is_final = job.state.is_over
     if post.only_facts:
-        return FACTS_COPY_EDITS if post.recipient else COPY_EDITS
+        return FACTS_COPY_EDITS if post.recipient else FACTS_EDITS
     if post.recipient:
         return FINAL_COPY_EDITS if is_final else COPY_EDITS
     return EDITS if is_final else EDITS - FINAL_EDITS

@@ -25,6 +25,7 @@ from bot.slack.outbox.rate_limits import (
     COPY_EDITS,
     EDITS,
     FACTS_COPY_EDITS,
+    FACTS_EDITS,
     FINAL_COPY_EDITS,
     FINAL_EDITS,
     POST_BURST,
@@ -380,7 +381,7 @@ async def test_edit_beyond_the_budget_waits_in_the_outbox(worker: Worker) -> Non
     await worker.deliver(*edits, *about_jobs, a_card())
 
     assert budget.limits[:4] == [EDITS - FINAL_EDITS, EDITS, COPY_EDITS, FINAL_COPY_EDITS]
-    assert budget.limits[4:] == [COPY_EDITS, FACTS_COPY_EDITS, None]
+    assert budget.limits[4:] == [FACTS_EDITS, FACTS_COPY_EDITS, None]
     assert worker.slack.methods == ["chat.postMessage"]
     assert [seconds for _, seconds, _ in worker.store.retries] == [50.0] * 6
 
