@@ -35,6 +35,8 @@ NOT_SERVED = (
     "cluster's Backup page."
 )
 
+IS_CANCELLED = "The bot asks Atlas to cancel the download now."
+
 _KINDS = {
     StarterKind.USER: "{name}",
     StarterKind.API_KEY: "API key {name}",
@@ -215,6 +217,15 @@ def past_link(job: Job, *, cancelled: bool = False) -> list[str]:
         return [f"*Download link* was {until}: a copy may have been taken"]
     is_cancelled = cancelled or job.state is JobState.CANCELLED
     return ["*Download link* was never live"] if is_cancelled else []
+
+
+def call_to_cancel(request: Request | None, job: Job | None) -> str:
+    """Say for what a message mentions the approvers of a download (a template)."""
+    state = request.state if request else None
+    if state is State.CANCELLED or (job and job.state.is_over):
+        return "The download has ended. To know: {who}."
+    runs = state in {State.APPROVED, State.CANCELLING}
+    return f"{IS_CANCELLED} To know: {{who}}." if runs else "May cancel it: {who}."
 
 
 def open_button(ref: JobRef) -> blockkit.Block:

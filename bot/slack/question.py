@@ -40,10 +40,9 @@ DISOWNED = (
 )
 CANCELS = "The bot asks Atlas to cancel the download at once. "
 ALARMS = "The approvers get an alarm: another person may be using your Atlas account. "
-IS_CANCELLED = "The bot asks Atlas to cancel the download now."
 ALARM = (
     ":rotating_light: {who} says that it was not they who started this download; Atlas names their "
-    "account. Another person may be using it.\n{call}: {approvers}."
+    "account. Another person may be using it.\n{call}"
 )
 
 
@@ -135,7 +134,7 @@ def _answered(job: Job, policy: Policy) -> list[str]:
         case StarterAnswer.NOT_MINE:
             whom = "your security team"
             if _is_being_cancelled(job):
-                return [f"{DISOWNED.format(whom=whom)} {IS_CANCELLED}"]
+                return [f"{DISOWNED.format(whom=whom)} {job_lines.IS_CANCELLED}"]
             if not job.state.is_over:
                 whom += f", and {mrkdwn.one_of(policy.approvers)}, who may cancel the download"
             return [DISOWNED.format(whom=whom)]
@@ -164,8 +163,8 @@ def _buttons(job: Job, *, cancels: bool) -> list[Block]:
 def alarm(job: Job, policy: Policy, *, why_read_only: str = "") -> dict[str, Any]:
     """Build the reply in the announcement's thread that mentions the approvers."""
     approvers = mrkdwn.people(policy.approvers)
-    call = f"{IS_CANCELLED} To know" if _is_being_cancelled(job) else "May cancel it"
-    text = ALARM.format(who=mrkdwn.person(job.asked), call=call, approvers=approvers)
+    call = job_lines.call_to_cancel(job.request, job).format(who=approvers)
+    text = ALARM.format(who=mrkdwn.person(job.asked), call=call)
     built = blockkit.message(text)
     if _needs_a_person(job, why_read_only):
         built["blocks"].append(blockkit.actions(job_lines.open_button(job.ref)))

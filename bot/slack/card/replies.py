@@ -30,8 +30,6 @@ MAY_APPROVE = f"May approve: {{who}}. {ON_CARD}"
 
 MAY_KEEP = "May keep it: {who}. *Keep it* and *Cancel it now* are on the card."
 
-MAY_CANCEL = "May cancel it: {who}."
-
 #: Where those who may cancel it find the button, while the request waits.
 ON_THE_CARD = {
     State.AWAITING: f" *{APPROVE}* is on the card.",
@@ -83,7 +81,8 @@ def _call(post: RequestPost, policy: Policy) -> tuple[str, People]:
         case EventName.ESCALATED:
             return MAY_APPROVE, policy.escalate_to
         case event if is_left or event is EventName.DOWNLOAD_DISOWNED:
-            return MAY_CANCEL + ON_THE_CARD.get(post.request.state, ""), policy.approvers
+            call = job_lines.call_to_cancel(post.request, post.job)
+            return call + ON_THE_CARD.get(post.request.state, ""), policy.approvers
         case EventName.KEEP_VOIDED:
             return MAY_KEEP, policy.approvers - People(users=frozenset({post.detail["user"]}))
     return "", NO_ONE

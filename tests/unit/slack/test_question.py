@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from bot.atlas import JobState
+from bot.cancellation.events import EventName
 from bot.cancellation.job import Job, StarterAnswer
 from bot.cancellation.lifecycle import Card, State
 from bot.cancellation.people import EVERYONE
@@ -13,7 +14,8 @@ from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import PostKind, StarterPost
 from bot.cancellation.quarantine import Mode, QuarantinePolicy
 from bot.services.projects import Project, Projects
-from bot.slack import announcement, ids, question
+from bot.slack import announcement, ids, job_lines
+from bot.slack.card import replies
 from bot.slack.card import views as card_views
 from bot.slack.grammar import job_value
 from bot.slack.outbox.messages import MessageBuilder, Unneeded
@@ -198,11 +200,24 @@ def test_alarm_is_in_the_thread_of_the_announcement_with_the_button() -> None:
     assert (buttons(message), "<@U0RINA>" in message["text"]) == ([ids.OPEN], True)
 
 
-def test_alarm_about_a_download_that_is_being_cancelled_says_so_and_has_no_button() -> None:
-    job = samples.watched_job(asked=RINA.id, answer=StarterAnswer.NOT_MINE, request=CANCELLING)
-    message = built(job, PostKind.ALARM, recipient=ADA.id)
+@pytest.mark.parametrize(
+    ("changes", "call"),
+    [
+        ({}, f"{job_lines.IS_CANCELLED} To know: "),
+        ({"state": JobState.CANCELLED}, "The download has ended. To know: "),
+    ],
+)
+def test_alarm_about_a_download_that_the_bot_cancels_asks_no_one_to_do_it(
+    changes: dict[str, Any], call: str
+) -> None:
+    disowned = {"asked": RINA.id, "answer": StarterAnswer.NOT_MINE, "request": CANCELLING}
+    job = samples.watched_job(**disowned | changes)
+    alarm = built(job, PostKind.ALARM, recipient=ADA.id)
+    own = samples.post(EventName.DOWNLOAD_DISOWNED, CANCELLING, actor=RINA.id, job=job)
+    reply = replies.message(own, Policy(approvers=EVERYONE))
 
-    assert (buttons(message), question.IS_CANCELLED in message["text"]) == ([], True)
+    assert (buttons(alarm), call in alarm["text"]) == ([], True)
+    assert call in reply["text"]
 
 
 @pytest.mark.parametrize("answer", StarterAnswer)
