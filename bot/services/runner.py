@@ -114,7 +114,8 @@ class Run:
                 self.job = job = await self._read_job()
             except AtlasError as error:
                 not_found += 1
-                if isinstance(error, JobNotFound) and not_found < ENOUGH_NOT_FOUND:
+                is_early = not_found < ENOUGH_NOT_FOUND and self.monotonic() < self._deadline
+                if isinstance(error, JobNotFound) and is_early:
                     await self._wait_before_read()
                     continue
                 return self._result_of_failed_read(error.of_known_job())
@@ -279,8 +280,7 @@ class Runner:
     async def run(self, request_id: str) -> None:
         """Claim one request when a slot is free, and run it to its end."""
         async with self._slots:
-            request = await self.store.claim(request_id)
-            if request is None:
+            if (request := await self.store.claim(request_id)) is None:
                 return
             renewal = asyncio.create_task(self._renew_lease(request_id))
             try:

@@ -76,7 +76,7 @@ ANSWERS: dict[str, Answer] = {
 }
 #: How often Atlas answers so before it is believed: it may list the job all the same.
 NOT_FOUND = ", ".join(["GET not found"] * 5)
-MISSED = ", ".join(["GET not found"] * 4)
+MISSED = ", ".join(["GET not found"] * 3)
 GONE = {"status": 404, "code": "RESTORE_JOB_NOT_FOUND", "sentence": JobGone.sentence}
 REJECTION = {"status": 400, "code": REJECTED.code, "sentence": str(REJECTED)}
 
@@ -99,7 +99,7 @@ REJECTION = {"status": 400, "code": REJECTED.code, "sentence": str(REJECTED)}
             {"sentence": f"{SENT_BUT_UNREADABLE} {JobGone.sentence}"},
         ),
         (
-            f"{MISSED}, GET there, DELETE lost, {MISSED}, GET cancelled",
+            f"{MISSED}, GET there, DELETE lost, GET not found, GET not found, GET cancelled",
             State.CANCELLED,
             {},
         ),
@@ -148,6 +148,15 @@ async def test_job_that_is_not_found_for_two_seconds_ends_only_the_bots_own_requ
 
     assert (found, outcome.sentence) == (state, JobGone.sentence)
     assert 1.5 < sum(atlas.clock.sleeps) < 3
+
+
+async def test_first_404_after_the_timeout_is_believed() -> None:
+    atlas = ScriptedAtlas(reads=[ANSWERS["not found"]], seconds=6.0)
+    start = atlas.clock.monotonic()
+    state, _ = await run(atlas)
+
+    assert state is State.REFUSED
+    assert atlas.clock.monotonic() - start <= Timings.run_timeout + atlas.seconds
 
 
 async def test_accepted_delete_without_effect_fails_within_the_timeout() -> None:
