@@ -69,15 +69,15 @@ def register(app: AsyncApp, deps: Dependencies) -> None:
 
     async def select(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
-        _read_selection(deps, body, str(body["actions"][0]["block_id"]))
+        _read_selection(deps, body, str(body["actions"][0]["action_id"]))
 
     async def try_again(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
         _read_selection(deps, body)
 
     app.action(ids.TRY_AGAIN)(try_again)
-    for block_id in PICKERS:
-        app.action({"block_id": block_id, "action_id": block_id})(select)
+    for picker in PICKERS:
+        app.action(picker)(select)
     app.view(ids.DIALOG)(submit)
     app.view(ids.DENY_DIALOG)(partial(decide, decisions.deny))
     app.view(ids.KEEP_DIALOG)(partial(decide, decisions.keep))

@@ -26,7 +26,7 @@ TEAMS: Final = ("user.team_id", "team.id", "enterprise.id", "team_id", "enterpri
 COMMAND: Final = ("command", "user_id")
 VIEW: Final = ("user.id", "view.id", "view.type", "view.callback_id")
 INTERACTIONS: Final[dict[str, tuple[str, ...]]] = {
-    "block_actions": ("user.id", "actions.action_id", "actions.block_id"),
+    "block_actions": ("user.id", "actions.action_id"),
     "block_suggestion": ("user.id", "action_id"),
     "view_submission": VIEW,
     "view_closed": VIEW,

@@ -32,7 +32,7 @@ def click(
         "channel": {"id": channel} if channel else None,
         "container": {"type": "message", "message_ts": ts, "channel_id": channel},
         "trigger_id": "1.2.3",
-        "actions": [{"type": "button", "action_id": action_id, "block_id": "b", "value": value}],
+        "actions": [{"type": "button", "action_id": action_id, "value": value}],
     }
 
 
@@ -46,7 +46,7 @@ def view_click(
         "container": {"type": "view", "view_id": "V1"},
         "view": {**view, "id": "V1"},
         "trigger_id": "1.2.3",
-        "actions": [{"type": "button", "action_id": action_id, "block_id": "b", "value": value}],
+        "actions": [{"type": "button", "action_id": action_id, "value": value}],
     }
 
 

@@ -47,7 +47,7 @@ HOME_OPENED = {
 def picked(block_id: str, value: str) -> dict[str, Any]:
     click = payloads.view_click(block_id, PICKER, user="U0GUEST")
     option = {"value": value, "text": {"type": "plain_text", "text": value}}
-    action = {"type": "static_select", "action_id": block_id, "block_id": block_id}
+    action = {"type": "static_select", "action_id": block_id}
     selected = {"selected_option": option}
     view = click["view"] | {"state": {"values": {block_id: {block_id: selected}}}}
     return click | {"actions": [action | selected], "view": view}

@@ -30,7 +30,7 @@ def pick(view: dict[str, Any], job_id: str) -> dict[str, Any]:
         name: {name: {"selected_option": each}}
         for name, each in {ids.CLUSTER: cluster, ids.JOB: option}.items()
     }
-    action = {"block_id": ids.JOB, "action_id": ids.JOB, "selected_option": option}
+    action = {"action_id": ids.JOB, "selected_option": option}
     click = payloads.view_click(ids.JOB, view | {"state": {"values": states}})
     return click | {"actions": [action]}
 

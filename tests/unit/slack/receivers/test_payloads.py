@@ -22,7 +22,7 @@ FORM = "application/x-www-form-urlencoded"
 USER = {"id": "U1", "team_id": "T1"}
 VIEW = {"id": "V1", "type": "modal", "callback_id": "cancel_restore"}
 UNREADABLE_BY_BOLT = {"type": "event_callback", "event": {"type": "x", "channel": 5, "user": {}}}
-ACTION = {"action_id": "a", "block_id": "b", "value": "x"}
+ACTION = {"action_id": "a", "value": "x"}
 
 
 def problem_of(kind: str, payload: dict[str, Any]) -> str | None:
@@ -47,7 +47,6 @@ def click(**changed: Any) -> dict[str, Any]:
         (submission(id=None), "view.id"),
         (submission(callback_id=7), "view.callback_id"),
         (submission() | {"view": []}, "view.id"),
-        (click(actions=[{"action_id": "a"}]), "actions.block_id"),
         (click(actions=["x"]), "actions.action_id"),
         (click(actions=[]), "actions.action_id"),
         (click(user={"id": ""}), "user.id"),
