@@ -81,8 +81,6 @@ def cancel_job(
     why = reason.encode(errors="surrogateescape").decode(errors="replace")  # as databases take it
     options = CancelOptions(target=Target.parse(target), reason=why.strip(), yes=yes, alone=alone)
     progress = Progress(output.format_of(how), sys.stdout)
-    if not yes and not sys.stdin.isatty():
-        output.fail("No terminal can ask for the cluster's name: add --yes.", output.WRONG_USAGE)
     raise typer.Exit(_run(jobs.load_atlas_settings(), options, progress))
 
 
@@ -169,7 +167,7 @@ class CancelCommand:
         output.write_fields(lines_of(self.shown), sys.stderr)
         name = self.shown.ref.cluster_name
         asked = f"Type the cluster's name, {name}, to cancel the download"
-        while not (typed := typer.prompt(asked, default="", show_default=False, err=True).strip()):
+        while not (typed := read_line(asked)):
             typer.echo("Nothing was typed. Ctrl-C ends the command.", err=True)
         if check_typed_name(replace(self.policy, confirm_by_typing=True), name, typed):
             output.fail(f"That is not {name}, so nothing was done.", output.WRONG_USAGE)
@@ -282,6 +280,17 @@ class CancelCommand:
         is_cancelled = request.state is State.CANCELLED
         live_since = known[self.shown.ref].live_since if is_cancelled else None
         return with_link(describe_progress(request, self.policy), live_since)
+
+
+def read_line(asked: str) -> str:
+    """Ask on a terminal, or read a line of a pipe, at whose end the command ends."""
+    if sys.stdin and sys.stdin.isatty():
+        return str(typer.prompt(asked, default="", show_default=False, err=True)).strip()
+    typer.echo(f"{asked}.", err=True)
+    line = sys.stdin.buffer.readline() if sys.stdin else b""
+    if not line:
+        output.fail("No terminal can ask for the cluster's name: add --yes.", output.WRONG_USAGE)
+    return line.decode(errors="replace").strip()
 
 
 def who_reviews(policy: Policy, request: Request) -> str:

@@ -237,6 +237,36 @@ async def test_terminal_asks_for_the_clusters_name(
     assert (sent, len(atlas.deletes(job))) == (0, 1)
 
 
+async def test_clusters_name_is_read_from_a_pipe_until_its_end(
+    environ: Environ, atlas: FakeAtlasServer
+) -> None:
+    cancel = (sys.executable, "-P", "-m", "bot", "cancel", *RUNNING)
+
+    async def ask(typed: bytes, redirection: str = "") -> tuple[int | None, str]:
+        process = await asyncio.create_subprocess_exec(
+            *("sh", "-c", f'exec "$@" {redirection}', "sh", *cancel),
+            env={**surroundings(), **environ},
+            cwd=EMPTY_FOLDER,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        _, err = await process.communicate(typed)
+        return process.returncode, err.decode()
+
+    ended = [await ask(b""), await ask(b"\n"), await ask(b"", "<&-")]
+    wrong = await ask(b"prod-us\xff\n")
+    sent = len(atlas.deletes(RUNNING[1]))
+    right = await ask(b"PROD-EU\n")
+
+    assert [code for code, _ in ended] == [2, 2, 2]
+    for _, err in ended:
+        assert err.endswith("No terminal can ask for the cluster's name: add --yes.\n")
+    assert (wrong[0], right[0]) == (2, 0)
+    assert wrong[1].endswith("That is not prod-eu, so nothing was done.\n")
+    assert (sent, len(atlas.deletes(RUNNING[1]))) == (0, 1)
+
+
 async def test_job_is_cancelled_while_slack_is_down_and_its_card_appears_once(
     environ: Environ, atlas: FakeAtlasServer, slack: FakeSlackServer, tmp_path: Path
 ) -> None:
