@@ -1,7 +1,6 @@
 """The watch store: one row per job, one message per job."""
 
 import json
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -331,47 +330,3 @@ async def test_announcement_shows_that_a_person_asked_to_cancel_and_how_that_end
 
     assert (before, asked.place, asked.job.request) == (None, HERE, request)
     assert (ended.place, ended.job.request) == (HERE, denied)
-
-
-async def test_claimed_announcement_is_not_claimed_again_before_its_lease_ends(env: Stores) -> None:
-    await start_watch(env.watch, a_download())
-    first = await claimed(env)
-    assert await claim(env) is None
-    env.clock.advance(CLAIM.total_seconds())
-
-    second = await claimed(env)
-
-    assert second == replace(first, attempts=2)
-
-
-async def test_delivered_announcement_is_not_due_again(env: Stores) -> None:
-    await start_watch(env.watch, a_download())
-    await deliver(env, await claimed(env))
-    env.clock.advance(3600)
-
-    assert await claim(env) is None
-
-
-async def test_change_after_a_lost_answer_updates_the_announcement(env: Stores) -> None:
-    """Slack may have the first attempt, and takes the repetition for the same message."""
-    job = await watched(env)
-    first = await claimed(env)
-    await env.outbox.retry_later(first, 1, "no answer")
-    await announced(env.watch, a_download(id=job.id, cancelled=True))
-    env.clock.advance(1)
-    again = await claimed(env)
-    assert again.client_msg_id == first.client_msg_id
-    await deliver(env, again)
-
-    update = await claimed(env)
-
-    assert (update.job.state, update.place) == (JobState.CANCELLED, HERE)
-
-
-async def test_announcement_to_retry_waits(env: Stores) -> None:
-    await start_watch(env.watch, a_download())
-    await env.outbox.retry_later(await claimed(env), 30, "x" * 1000)
-    assert await claim(env) is None
-    env.clock.advance(30)
-
-    assert (await claimed(env)).attempts == 2
