@@ -140,7 +140,7 @@ def fields_of(details: JobDetails) -> dict[str, Any]:
     ref, job, known, request = details.ref, details.job, details.known, details.open_request
     starter = known.started_by.starter
     candidates = [starter.name, *starter.others] if starter else []
-    is_to_come = known.phase in TO_COME
+    is_to_come = known.phase in TO_COME and job.delivery_type == DeliveryType.DOWNLOAD
     return {
         "project": details.project_name,
         "cluster": ref.cluster_name,

@@ -137,6 +137,14 @@ def test_live_or_used_link_has_the_time_since_which_it_was_live(links: list[str]
     assert fields["state"] == ("link_live" if links else "link_used")
 
 
+@pytest.mark.parametrize("kind", ["automated", "pointInTime", "another"])
+def test_restore_that_is_no_download_has_no_time_of_a_link(kind: str) -> None:
+    restore = replace(shown(DANA), job=a_job(deliveryType=kind))
+
+    assert fields_of(restore)["link_expected"] is None
+    assert ("Download link", "") in lines_of(restore)
+
+
 SINCE, UNTIL = "2026-11-25 12:03:00 UTC", "2026-11-25T13:03:00Z"
 
 
@@ -230,13 +238,6 @@ def test_step_says_what_follows_each_kind_of_answer(
     fields = {"event": EventName.CANCEL_ANSWERED, **answer}
 
     assert sentence_of(fields).startswith(sentence)
-
-
-async def test_cancel_without_terminal_and_yes_ends_with_2() -> None:
-    ran = await invoke("cancel", "prod-eu", JOB_ID)
-
-    assert (ran.code, ran.out) == (2, "")
-    assert "--yes" in ran.err
 
 
 ORGANIZATION = """[[organizations]]
