@@ -243,13 +243,11 @@ class AtlasReader:
             raise UnreadableAnswer(ENDLESS, status=200, call=f"GET {call.path_for(self.version)}")
 
     def _parse_item(self, model: type[_M], call: ApiCall, item: object) -> _M | str:
-        """Return the item, or the id of an object that cannot be read."""
+        """Return the item, or the id of one that cannot be read, if it has one."""
         try:
             return self._parse(model, call, item)
         except UnreadableAnswer:
-            if not isinstance(item, Mapping):
-                raise
-            given = item.get("id")
+            given = item.get("id") if isinstance(item, Mapping) else None
             return given.lower() if isinstance(given, str) and is_object_id(given) else ""
 
     def _parse(self, model: type[_M], call: ApiCall, payload: object) -> _M:

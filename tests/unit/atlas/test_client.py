@@ -362,12 +362,13 @@ async def test_json_of_another_form_is_unreadable(payload: object) -> None:
 
 async def test_unreadable_job_of_a_list_is_left_out_and_named() -> None:
     odd, unnamed = download_job(id="A" * 24, expiresAt="never"), download_job(id=7)
-    async with client(ScriptedTransport(page(odd, download_job(), unnamed))) as atlas:
+    answer = page(odd, download_job(), unnamed, None, "text", 5, [], {})
+    async with client(ScriptedTransport(answer)) as atlas:
         jobs = await atlas.restore_jobs(PROJECT, CLUSTER)
 
     assert [each.id for each in jobs] == [JOB]
-    assert jobs.unread == ("a" * 24, "")
-    assert jobs.unread_text("job") == "2 jobs could not be read"
+    assert jobs.unread == ("a" * 24, *6 * [""])
+    assert jobs.unread_text("job") == "7 jobs could not be read"
 
 
 @pytest.mark.parametrize(
