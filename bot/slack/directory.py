@@ -95,12 +95,12 @@ class Directory:
     async def acting_person(self, actor: Actor, people: People) -> ActingPerson:
         """Return a person who changes something.
 
-        A refusal may come from the cache. A permission by group may not: a member who was removed
-        a moment ago has lost the right. If Slack's rate limit is reached, the cached answer counts.
+        Groups are read now where they decide: a member may have been added or removed a moment ago.
+        If Slack's rate limit is reached, the cached answer counts.
         """
         began = self.monotonic()
         person = await self.person(actor, people)
-        if person.groups and person in people:
+        if person.groups or not (actor.is_outsider or person in people):
             members = await self._members_by_group(people, since=began)
             person = replace(person, groups=_groups_with(person.ids, members))
         return ActingPerson(person)
