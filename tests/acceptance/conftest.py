@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from bot.atlas import reader
+from bot.slack import channels
 from tests.acceptance import oracle
 from tests.acceptance.environment import OPENED, BotEnvironment, open_environment
+from tests.support.timings import DATABASE_TIMEOUT
 
 
 @pytest.fixture(autouse=True)
@@ -16,6 +18,12 @@ async def rules_hold() -> AsyncIterator[None]:
     OPENED.clear()
     yield
     assert [each for env in OPENED for each in await oracle.violations(env)] == []
+
+
+@pytest.fixture(autouse=True)
+def _slow_slack_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may not answer about a channel in two seconds: a card would go elsewhere."""
+    monkeypatch.setattr(channels, "LOOKUP_TIMEOUT", DATABASE_TIMEOUT)
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ def variable(
 
 def revoked(env: DoctorEnvironment) -> None:
     fault = SlackFault(kind="error", code="token_revoked")
-    env.slack.faults.add("auth.test", fault)
+    env.slack.faults.add("auth.test", fault, times=2)
 
 
 def without_its_scope(env: DoctorEnvironment) -> None:

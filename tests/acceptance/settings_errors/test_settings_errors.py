@@ -104,25 +104,19 @@ def outcome(
 
 
 @each(SERVICES)
-async def test_setting_that_a_service_refuses_stops_the_start(
+async def test_setting_that_a_service_refuses_stops_the_start_and_doctor_reports_it(
     invalid: ErrorCase, env: DoctorEnvironment
 ) -> None:
+    given = changes(invalid, env)
     with pytest.raises(StartError) as caught:
-        await run_until_stopped(env.settings(changes(invalid, env)), SHORT_TIMINGS)
+        await run_until_stopped(env.settings(given), SHORT_TIMINGS)
     message = str(caught.value)
+    findings = await env.examine(given)
+    found = [f for f in findings if f.level in (Level.PROBLEM, Level.WARNING)]
 
     assert invalid.setting in message
     assert invalid.message in message
     assert "sesame" not in message
-
-
-@each(SERVICES)
-async def test_doctor_reports_settings_that_would_stop_the_start(
-    invalid: ErrorCase, env: DoctorEnvironment
-) -> None:
-    findings = await env.examine(changes(invalid, env))
-    found = [f for f in findings if f.level in (Level.PROBLEM, Level.WARNING)]
-
     assert [(f.check, f.subject) for f in found] == [(invalid.check, invalid.about)]
     assert invalid.message in "\n".join(lines_of(found[0]))
     assert found[0].hint
