@@ -99,22 +99,14 @@ def run_main(command: str, stdout: int, monkeypatch: pytest.MonkeyPatch) -> obje
 
 @pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("command", PRINTING)
-def test_full_device_as_output_exits_with_a_sentence(
-    command: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    code = run_main(command, os.open("/dev/full", os.O_WRONLY), monkeypatch)
-
-    assert code == "Standard output cannot be written to (No space left on device)."
-
-
-@pytest.mark.usefixtures("database")
-@pytest.mark.parametrize("command", PRINTING)
-def test_closed_pipe_as_output_exits_with_1_and_no_message(
+def test_full_device_as_output_exits_with_a_sentence_and_a_closed_pipe_with_1(
     command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader, writer = os.pipe()
     os.close(reader)
+    on_full_device = run_main(command, os.open("/dev/full", os.O_WRONLY), monkeypatch)
 
+    assert on_full_device == "Standard output cannot be written to (No space left on device)."
     assert run_main(command, writer, monkeypatch) == 1
 
 
