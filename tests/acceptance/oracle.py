@@ -9,11 +9,8 @@ from bot.cancellation.events import EventName, Recorded
 from bot.sandbox.atlas import PRIVATE_KEY
 from bot.sandbox.atlas.example import CLIENT_SECRET
 from bot.sandbox.slack.event_bus import ChangeEvent
-from bot.storage.audit_log import AuditLog
-from bot.storage.database import Database
 from tests.acceptance.environment import BotEnvironment
-from tests.support.timings import DATABASE_TIMEOUT
-from tests.tools.campaign.checks.audit_log import YES, of_audit_log
+from tests.tools.campaign.checks.audit_log import YES, of_audit_log, read_audit_log
 from tests.tools.campaign.checks.logs import of_secrets
 from tests.tools.campaign.checks.notices import of_chain
 from tests.tools.campaign.checks.observations import Observations
@@ -103,12 +100,4 @@ async def _read_audit_log(env: BotEnvironment[Any]) -> tuple[list[Recorded], lis
     """Return the events, and the breaks of their hash chain; nothing where no bot began."""
     file = env.folder / "bot.db"
     url = getattr(env, "database_url", f"sqlite:///{file}" if file.exists() else "")
-    if not url:
-        return [], []
-    database = Database(url, timeout=DATABASE_TIMEOUT)
-    try:
-        log = AuditLog(database)
-        events = [event async for event in log.events()]
-        return events, [str(each) for each in await log.verify()]
-    finally:
-        await database.close()
+    return await read_audit_log(url) if url else ([], [])

@@ -15,9 +15,6 @@ from typing import TYPE_CHECKING, Literal
 from bot.sandbox.atlas import PRIVATE_KEY, PUBLIC_KEY, Behaviour, FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.sandbox.slack import Settings as SlackSettings
-from bot.storage.audit_log import AuditLog
-from bot.storage.database import Database
-from tests.support.timings import DATABASE_TIMEOUT
 from tests.tools.campaign.faults.delivery import FlakyDelivery
 from tests.tools.campaign.faults.faketime import faketime
 from tests.tools.campaign.faults.injector import FaultInjector
@@ -36,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
     from pathlib import Path
 
-    from bot.cancellation.events import Recorded
     from bot.sandbox.atlas.jobs import RestoreJob
     from bot.sandbox.atlas.world import World
     from tests.support.postgres import PostgresServer
@@ -164,16 +160,6 @@ class CampaignEnvironment:
         """Where Slack's next connection goes: to the bots that live, in turn."""
         ports = [replica.port for replica in self.replicas if replica.port]
         return ports[next(self._turns) % len(ports)] if ports else None
-
-    async def read_audit_log(self) -> tuple[list[Recorded], list[str]]:
-        """Read the whole audit log, and the breaks of its hash chain."""
-        database = Database(self.database_url, timeout=DATABASE_TIMEOUT)
-        try:
-            log = AuditLog(database)
-            events = [event async for event in log.events()]
-            return events, [str(each) for each in await log.verify()]
-        finally:
-            await database.close()
 
     def keep(self, name: str, content: object) -> None:
         """Put something into the folder of evidence, as JSON."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from tests.support.postgres import open_postgres
+from tests.tools.campaign.checks.audit_log import read_audit_log
 from tests.tools.campaign.checks.observations import Observations
 from tests.tools.campaign.checks.requests import violations
 from tests.tools.campaign.checks.rules import Rule, Violation
@@ -105,7 +106,7 @@ async def part(plan: Plan, options: Options, postgres: PostgresServer | None) ->
         )
         await run_under_faults(env, scenarios, injector, options.seconds)
         await settle(env, scenarios)
-        audit_log = await env.read_audit_log()
+        audit_log = await read_audit_log(env.database_url)
     # The bots have ended by now, and all their logs are there.
     observations = observe(env, scenarios, injector, audit_log)
     found = [

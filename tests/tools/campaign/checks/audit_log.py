@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import State
+from bot.storage.audit_log import AuditLog
+from bot.storage.database import Database
+from tests.support.timings import DATABASE_TIMEOUT
 from tests.tools.campaign.checks.rules import Rule
 
 if TYPE_CHECKING:
@@ -16,12 +19,23 @@ if TYPE_CHECKING:
     from tests.tools.campaign.scenarios import Scenario
     from tests.tools.campaign.worlds import Thread
 
-#: Events of an approval by a person.
 #: The events that end a request.
 CLOSING = frozenset(EventName.entering(state) for state in State if state.ended)
+#: The events of an approval by a person.
 YES = frozenset({EventName.APPROVAL_GIVEN, EventName.APPROVED})
 
 Found = tuple[Rule, str]
+
+
+async def read_audit_log(url: str) -> tuple[list[Recorded], list[str]]:
+    """Read the whole audit log, and the breaks of its hash chain."""
+    database = Database(url, timeout=DATABASE_TIMEOUT)
+    try:
+        log = AuditLog(database)
+        events = [event async for event in log.events()]
+        return events, [str(each) for each in await log.verify()]
+    finally:
+        await database.close()
 
 
 def of_audit_log(observations: Observations) -> Iterator[Found]:
