@@ -25,15 +25,6 @@ def job(env: WatchEnvironment, job_id: str) -> RestoreJob:
     return env.atlas.world.job(job_id)
 
 
-async def test_first_start_announces_cancellable_jobs_only(env: WatchEnvironment) -> None:
-    await env.start_bot()
-    await env.slack.until(lambda: len(env.announcements()) >= len(LIVE_AT_FIRST), TIMEOUT)
-    await env.wait_for_reads()
-
-    assert set(env.announcements()) == LIVE_AT_FIRST
-    assert {len(messages) for messages in env.announcements().values()} == {1}
-
-
 async def test_event_leads_to_the_announcement_long_before_the_poll(env: WatchEnvironment) -> None:
     bot = await env.start_bot(BOT_WATCH_INTERVAL="600", BOT_EVENTS_INTERVAL="1")
     await env.slack.until(lambda: len(env.announcements()) >= len(LIVE_AT_FIRST), TIMEOUT)

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import update
 
 from bot.atlas.errors import NotCancellable
-from bot.cancellation.errors import AlreadyAnswered, AlreadyHandled, NotAsked, StarterUncertain
+from bot.cancellation.errors import AlreadyAnswered, AlreadyHandled, StarterUncertain
 from bot.cancellation.events import EventName
 from bot.cancellation.job import StarterAnswer
 from bot.cancellation.lifecycle import JobFingerprint, State
@@ -310,14 +310,6 @@ async def test_each_replica_that_leads_later_reports_how_many_downloads_are_diso
     await second.record_watch(PROJECT_ID)
 
     assert counts == [0, 1, 1]
-
-
-async def test_answer_of_another_person_changes_nothing(database: Database) -> None:
-    env, job_id = await asked(database)
-
-    with pytest.raises(NotAsked):
-        await env.replicas[0].service.answer(job_ref(job_id), ADA, NOT_MINE)
-    assert (await events(env), await env.state(job_id)) == ([], State.QUARANTINED)
 
 
 @pytest.mark.parametrize("later", [NO_QUARANTINE, OBSERVED], ids=["switched off", "observed"])

@@ -235,18 +235,6 @@ async def test_announcement_has_the_state_and_the_time_of_the_first_read(env: St
     assert (post.place, post.job.request) == (None, None)
 
 
-async def test_announcement_distinguishes_jobs_of_the_first_read_from_others(env: Stores) -> None:
-    before, after = a_download(), a_download()
-    await start_watch(env.watch, before)
-    first = await claimed(env)
-    await env.outbox.mark_sent(first, "C0WATCH", "1.1")
-    env.clock.advance(60)
-    await env.watch.record_watch(PROJECT_ID)
-    await announced(env.watch, after, before)
-
-    assert (first.job.was_running, (await claimed(env)).job.was_running) == (True, False)
-
-
 async def test_announcements_come_after_all_posts_about_requests(env: Stores) -> None:
     await start_watch(env.watch, a_download(), a_download())
     request = await env.store.create(a_request(), RINA)

@@ -15,7 +15,7 @@ from bot.cancellation.job import (
     compare_restores,
     events_of,
 )
-from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
+from bot.cancellation.starter import StartedBy
 from tests.support.clock import NOON
 from tests.support.domain import PROJECT_ID, a_job, job_ref
 
@@ -100,16 +100,6 @@ def test_history_and_clusters_that_are_not_watched_leave_nothing(listing: dict[s
 )
 def test_how_a_download_ended(end: dict[str, Any], was_cancelled: bool, how: str) -> None:
     assert recorded({}, end, was_cancelled=was_cancelled)[-1]["how"] == how
-
-
-@pytest.mark.parametrize(("is_certain", "by"), [(True, ["dana"]), (False, [])])
-def test_only_a_certain_starter_is_recorded(is_certain: bool, by: list[str]) -> None:
-    starter = Starter(kind=StarterKind.USER, name="dana", certain=is_certain)
-
-    found = recorded({}, {}, started_by=StartedBy(StarterStatus.KNOWN, starter))
-
-    named = [each["by"] for each in found if each["event"] == "download:starter_known"]
-    assert named == by
 
 
 OTHER = "f" * 24
