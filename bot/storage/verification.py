@@ -314,9 +314,10 @@ def _compare(
     """Return the number of a missing event or None, and a clause; None if all agrees."""
     if replayed is None:
         return None, "cannot be compared with its events"
-    is_cut = row is None and replayed.last != EventName.PRUNED
     is_short = row and isinstance(row.event_count, int) and replayed.count < row.event_count
-    if is_cut or is_short or replayed.gap:
+    if is_short or replayed.gap:
         return replayed.count + 1, MISSING
-    differences = replayed.differences(row, approvals) if row else []
+    if row is None:
+        return None if replayed.last == EventName.PRUNED else (None, MISSING)
+    differences = replayed.differences(row, approvals)
     return (None, f"disagrees with its events ({', '.join(differences)})") if differences else None

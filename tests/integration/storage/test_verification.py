@@ -137,7 +137,7 @@ ROLLED_BACK = (
         (f"{CUT.format(3)}; {NO_ROW}", "event 4 of request moved is missing"),
         (f"{CUT.format(7)}; {NO_ROW}", "event 8 of request moved is missing"),
         (f"{CUT.format(2)}; {ROLLED_BACK}", "event 3 of request moved is missing"),
-        (NO_ROW, "event 14 of request moved is missing"),
+        (NO_ROW, "the row of request moved is missing"),
         # Whole requests, also the first and the last one.
         (f"{CUT.format(0)}; {NO_ROW}", "event 1 of request moved is missing"),
         ("DELETE FROM audit_events WHERE request = 'pruned'", "event 1 of request pruned is miss"),
