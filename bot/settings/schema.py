@@ -5,12 +5,21 @@ from typing import Any
 from pydantic import ConfigDict, Field
 from pydantic.json_schema import GenerateJsonSchema
 
+from bot.cancellation.quarantine import Mode
 from bot.settings.parsers import Model
 from bot.settings.policy import POLICY_KEYS
 from bot.settings.projects import OrganizationEntry, ProjectEntry
 
 #: The draft that editors of TOML support.
 DRAFT = "http://json-schema.org/draft-07/schema#"
+#: A quarantine without a channel, in which approvers keep downloads.
+UNWATCHED = {
+    "properties": {
+        "watch_channel": {"enum": ["none", ""]},
+        "quarantine": {"enum": [Mode.OBSERVE.value, Mode.ENFORCE.value]},
+    },
+    "required": ["watch_channel", "quarantine"],
+}
 
 
 class ProjectsFile(Model):
@@ -31,6 +40,8 @@ def json_schema() -> dict[str, Any]:
     schema["$defs"]["ProjectEntry"]["required"] = ["name", "id"]
     schema["$defs"]["ClusterEntry"]["required"] = ["names"]
     schema["anyOf"] = [{"required": ["projects"]}, {"required": ["organizations"]}]
+    for kind in ("ProjectEntry", "OrganizationEntry", "ClusterEntry"):
+        schema["$defs"][kind]["not"] = UNWATCHED
     for title, entry in {**schema["$defs"], "": schema}.items():
         for name, key in entry["properties"].items():
             # The defaults are those of the variables, which an editor does not know.

@@ -219,6 +219,7 @@ IN_CLUSTERS = {
     'names = ["a"]\nclusters = []': "clusters is not a known key",
     'names = ["a"]\napprovals = 6': "approvals must be a whole number from 0 to 5",
     'names = ["a"]\napprovals = "1"': "approvals must be a whole number, without",
+    'names = ["a"]\nwatch_channel = "none"\nquarantine = "enforce"': "quarantine is enforce, but",
 }
 
 

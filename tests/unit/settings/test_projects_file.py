@@ -49,6 +49,19 @@ def test_every_key_has_a_description_and_a_type() -> None:
     assert [name for name, key in keys.items() if "type" not in key and "enum" not in key] == []
 
 
+@pytest.mark.parametrize("watch", ["none", "", "C1", None])
+@pytest.mark.parametrize("mode", ["observe", "enforce", "off", None])
+def test_quarantine_in_the_table_that_sets_no_watch_channel_is_marked(
+    watch: str | None, mode: str | None
+) -> None:
+    table = {"watch_channel": watch, "quarantine": mode}
+    given = {key: value for key, value in table.items() if value is not None}
+    is_wrong = watch in {"none", ""} and mode in {"observe", "enforce"}
+
+    assert is_valid(PROJECT | given) is not is_wrong
+    assert is_valid(PROJECT | {"clusters": [{"names": ["a"], **given}]}) is not is_wrong
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
