@@ -38,6 +38,7 @@ from bot.slack import grammar, mrkdwn
 from bot.slack.deployment import set_deployment
 from bot.slack.dialog.job_details import why_not_cancellable
 from bot.startup_checks import load_project_names
+from bot.storage.migrate import SchemaError, known_version
 from bot.timings import DEFAULT_TIMINGS
 from bot.web.metrics import Metrics
 from bot.wiring import CoreServices
@@ -325,12 +326,16 @@ async def details_of(
     requests: dict[JobRef, Request | None] = {}
     try:
         stored = not missing_file(services.settings.database_url.get_secret_value())
+        if stored:
+            await services.database.read(known_version)
         known = await read(stored=stored)
         if stored:
             store = services.jobs.store
             requests = {ref: (await store.known(ref)).request for ref, _ in jobs}
     except CancellationError:
         known = await read(stored=False)
+    except SchemaError as error:
+        output.fail(f"The database of DATABASE_URL cannot be used. {error}")
     return [
         JobDetails(
             project_name=project.name, ref=ref, job=job, known=known[ref],

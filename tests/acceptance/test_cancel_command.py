@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ from bot.sandbox.slack import FakeSlackServer
 from bot.sandbox.slack import Fault as SlackFault
 from bot.settings import load_settings
 from bot.slack.job_lines import LINK_WAS_LIVE
+from bot.storage.migrate import ensure_current
 from tests.acceptance.actions import APPROVE
 from tests.acceptance.environment import (
     LIVE,
@@ -138,6 +140,19 @@ async def test_list_and_show_need_only_atlas_and_create_no_database(
     assert lines(shown)[0]["by_candidates"] == ["dana@shop.example"]
     assert "has no such download" in unknown.err
     assert files_in(tmp_path) == []
+
+
+async def test_list_and_show_refuse_the_database_of_a_newer_program(environ: Environ) -> None:
+    url = environ["DATABASE_URL"]
+    await ensure_current(url)
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    database.close()
+    for call in (("list",), ("show", *RUNNING)):
+        ran = await run_command(*call, **environ)
+
+        assert (ran.code, ran.out) == (1, "")
+        assert "a newer program has changed its tables (version 9999)" in ran.err.lower()
 
 
 async def test_mistyped_setting_is_reported_on_standard_error(environ: Environ) -> None:
