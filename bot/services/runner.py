@@ -93,7 +93,7 @@ class Run:
         self._deadline = self.monotonic() + self.timings.run_timeout
         self._backoff = chain(READ_BACKOFF, repeat(READ_BACKOFF[-1]))
         self._check_backoff = chain(CHECK_BACKOFF, repeat(CHECK_BACKOFF[-1]))
-        self._report_check_at: float | None = None
+        self._report_check_at = 0.0  # set at the first failure
         self._people: Mapping[str, Person] | RightsNotChecked = {}
         self._people_read_at = -math.inf
         self._delete_error: AtlasError | None = None  # of the last DELETE that failed
@@ -221,11 +221,10 @@ class Run:
     async def _wait_for_slack(self, error: RightsNotChecked) -> None:
         """Wait for the next check of rights; report a lasting failure once."""
         now, pause = self.monotonic(), max(next(self._check_backoff), error.retry_after)
-        if self._report_check_at is None:
-            self._report_check_at = now + CHECK_REPORT_DELAY
+        self._report_check_at = self._report_check_at or now + CHECK_REPORT_DELAY
         if self._report_check_at < now + pause:  # the next check is too late for it
             self._report_check_at = math.inf
-            await self.store.record_check_failed(self.request, str(error))
+            await self.store.record_check_failed(self.request, error.why)
         await self.runner.sleep(pause)
         self._deadline = self.monotonic() + self.timings.run_timeout  # Atlas is not to blame
 

@@ -93,9 +93,8 @@ class Directory:
         )
 
     async def acting_person(self, actor: Actor, people: People) -> ActingPerson:
-        """Return a person who changes something.
+        """Return a person who changes something, with the groups that decide as they are now.
 
-        Groups are read now where they decide: a member may have been added or removed a moment ago.
         If Slack's rate limit is reached, the cached answer counts.
         """
         began = self.monotonic()

@@ -104,7 +104,8 @@ class LeaseStore(Store):
     def record_check_failed(self, uow: UnitOfWork, request: Request, why: str) -> None:
         """Record, and report, that the rights could not be checked; raises `AlreadyHandled`."""
         updated = uow.change(CHANGE_HELD, self._held(request.id, state=State.CANCELLING))
-        uow.record_and_notify(updated, EventName.CHECK_FAILED, detail={"sentence": why})
+        detail = {"sentence": why, "try": updated.sent.count}
+        uow.record_and_notify(updated, EventName.CHECK_FAILED, detail=detail)
 
     @writes
     def settle(

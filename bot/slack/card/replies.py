@@ -168,6 +168,16 @@ def _retried(post: RequestPost) -> str:
     return f":repeat: {{actor}} tries again to cancel the download.{again}"
 
 
+def _check_failed(post: RequestPost) -> str:
+    so_far = "Nothing was sent to Atlas yet for {job}."
+    if post.detail.get("try"):
+        so_far = "The bot asked Atlas to cancel {job}, but Atlas did not cancel it."
+    return (
+        f":warning: {{to}}: {so_far}{{approved}}{{sentence}}\nSlack must first say who may do "
+        "this. The bot keeps trying until the download has ended."
+    )
+
+
 def _cancelled(post: RequestPost) -> str:
     link = job_lines.never_live(lead_of(post.request, post.job)) if post.job else ""
     if post.request.shown.link_existed or "link_live_since" in post.detail:
@@ -256,10 +266,7 @@ TEMPLATES: Mapping[EventName, str | Callable[[RequestPost], str]] = {
         ":rotating_light: The link of {job} was used or withdrawn; it was live{since}. "
         "A copy may have been taken, which a cancellation cannot undo: tell your security team."
     ),
-    EventName.CHECK_FAILED: (
-        ":warning: {to}: Nothing was sent to Atlas yet for {job}.{approved}{sentence}\n"
-        "The bot keeps trying until the download has ended."
-    ),
+    EventName.CHECK_FAILED: _check_failed,
     EventName.CANCELLED: _cancelled,
     EventName.DENIED: (
         ":no_entry_sign: {to}: Denied{by}: the bot does not cancel {job}.{before}{sentence}"

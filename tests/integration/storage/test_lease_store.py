@@ -154,10 +154,12 @@ async def test_failed_check_is_recorded_only_by_the_holder(env: Stores) -> None:
 
     with pytest.raises(AlreadyHandled):
         await env.other.record_check_failed(request, "Slack is unavailable.")
-    await env.leases.record_check_failed(request, "Slack is unavailable.")
+    sent = await env.leases.record_delete_sent(request)
+    await env.leases.record_check_failed(sent, "Slack is unavailable.")
 
-    events = await env.events(request=request.id)
-    assert events.count("request:check_failed") == 1
+    events = [each async for each in env.record.events(request=request.id)]
+    reports = [each.detail for each in events if each.event == "request:check_failed"]
+    assert reports == ['{"sentence":"Slack is unavailable.","try":1}']
 
 
 async def test_renewed_lease_lasts_longer(env: Stores) -> None:

@@ -171,7 +171,7 @@ async def test_lasting_failure_of_slack_is_reported_once_and_sends_nothing() -> 
     assert atlas.clock.monotonic() - began > Timings.run_timeout
     assert atlas.clock.sleeps[:6] == [*CHECK_BACKOFF, CHECK_BACKOFF[-1]]
     [report] = store.written
-    assert report == f"check failed for {store.request.id}: {AWAY}"
+    assert report == f"check failed for {store.request.id}: {AWAY.why}"
 
 
 @pytest.mark.parametrize(("seconds", "reported"), [(30.0, True), (CHECK_REPORT_DELAY, False)])

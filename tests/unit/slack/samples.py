@@ -262,7 +262,7 @@ DETAILS: dict[EventName, dict[str, Any]] = {
     EventName.LINK_LIVE: {"live_since": JOB.expected_at.isoformat()},
     EventName.LINK_USED: {"live_since": JOB.expected_at.isoformat()},
     EventName.AWAITING: {"sentence": runner.APPROVALS_MISSING},
-    EventName.CHECK_FAILED: {"sentence": runner.SLOW_SLACK},
+    EventName.CHECK_FAILED: {"sentence": runner.SLOW_SLACK, "try": 0},
     EventName.NOTIFIED: {"names": ["Ada", "Abe"]},
     EventName.APPROVAL_VOIDED: {"user": "U0ABE"},
     EventName.APPROVALS_RAISED: {"approvals_needed": 2},
@@ -304,6 +304,10 @@ def messages() -> dict[str, dict[str, Any]]:
         ended(State.CANCELLED), EVERYONE, LINKS, cancelled
     )
     gone = replace(ended(State.REFUSED), outcome=Outcome(sentence=JobGone.sentence, status=404))
+    asked = DETAILS[EventName.CHECK_FAILED] | {"try": 2}
+    built["reply_check_failed_later"] = card_replies.message(
+        post(EventName.CHECK_FAILED, waiting(state=State.CANCELLING), detail=asked)
+    )
     built["card_gone"] = card_views.message(gone, EVERYONE, LINKS, JOB)
     built["reply_gone"] = card_replies.message(
         post(EventName.REFUSED, gone, detail={"sentence": JobGone.sentence, "status": 404}, job=JOB)
