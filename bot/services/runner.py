@@ -214,6 +214,7 @@ class Run:
             sent = replace(sent, unknown=sent.unknown or error.may_have_taken_effect)
             answer = {"status": error.status, "code": error.code, "error": type(error).__name__}
         else:
+            self._backoff = chain(READ_BACKOFF, repeat(READ_BACKOFF[-1]))
             sent = replace(sent, accepted=True)
             answer = {"status": status, "code": None}
         self.request = await self.store.record_delete_answer(self.request, sent, answer)

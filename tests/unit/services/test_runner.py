@@ -234,6 +234,14 @@ async def test_reads_after_the_delete_follow_the_backoff() -> None:
     assert atlas.timeouts[0] == pytest.approx(Timings.run_timeout)
 
 
+async def test_first_read_after_an_accepted_delete_is_immediate_also_after_failed_ones() -> None:
+    failed = Unavailable(status=503)
+    atlas = ScriptedAtlas(reads=[*[THERE] * 4, CANCELLED], deletes=[failed, failed, ACCEPTED])
+    await run(atlas)
+
+    assert atlas.clock.sleeps == [*READ_BACKOFF[:2], *READ_BACKOFF[:2]]
+
+
 @pytest.mark.parametrize("last", [THERE, LIMITED])
 @pytest.mark.parametrize("seconds", [Timings.run_timeout, 55.0])
 async def test_rate_limit_until_the_deadline_ends_the_run_without_waiting(
