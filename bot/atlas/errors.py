@@ -208,6 +208,7 @@ _API_PATH = re.compile(r"/api/[\w/{}-]*")
 _ADDRESS = re.compile(r"[0-9a-fA-F:.]{3,45}")
 _SECONDS = re.compile(r"[0-9]{1,6}")
 _DETAIL_LENGTH = 300
+MAINTENANCE_PAUSE = 60.0  #: seconds before another try: maintenance lasts minutes
 
 
 def error_for(
@@ -274,6 +275,8 @@ def _error(
     listed = fields.get("parameters")
     parameters = listed[:20] if isinstance(listed, list) else []
     retry_after = _retry_after(headers.get("Retry-After"), code, parameters)
+    if leaf is Maintenance:
+        retry_after = max(retry_after or 0.0, MAINTENANCE_PAUSE)
     sentence = None
     if leaf is RateLimited and retry_after:
         sentence = f"Atlas limits how often it may be asked: try again in {retry_after:.0f} s."

@@ -13,7 +13,7 @@ from bot.atlas import (
     TimedOut,
     Unavailable,
 )
-from bot.atlas.errors import JobGone
+from bot.atlas.errors import JobGone, error_for
 from bot.cancellation.errors import AlreadyHandled, NotRecorded
 from bot.cancellation.lifecycle import State
 from bot.cancellation.quarantine import ENDED
@@ -23,6 +23,7 @@ from bot.services.runner import (
     CANCELLED_AND_FAILED,
     CONFIRMED,
     ENDED_OTHERWISE,
+    JOB_STILL_THERE,
     NOTHING_DONE,
     READ_BACKOFF,
     SENT_BUT_NOT_CANCELLED,
@@ -47,6 +48,9 @@ REJECTED = NotCancellable(status=400, code="CANNOT_CANCEL_AUTOMATED_RESTORE")
 PREPARED = JobState.IN_PROGRESS.sentence
 LOST = NoConnection(may_have_taken_effect=True)
 LIMITED = RateLimited(status=429, retry_after=55.0)
+MAINTENANCE = error_for(
+    405, {}, {"errorCode": "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES"}, "DELETE /job"
+)
 
 
 async def test_run_reads_deletes_and_reads_again_and_records_it() -> None:
@@ -72,6 +76,7 @@ ANSWERS: dict[str, Answer] = {
     "lost": LOST,
     "timed out": TimedOut(),
     "limited": LIMITED,
+    "maintenance": MAINTENANCE,
     "503": Unavailable(status=503),
 }
 #: How often Atlas answers so before it is believed: it may list the job all the same.
@@ -120,6 +125,12 @@ REJECTION = {"status": 400, "code": REJECTED.code, "sentence": str(REJECTED)}
             {"sentence": ENDED_OTHERWISE.format(state=JobState.EXPIRED.sentence)},
         ),
         ("GET there, DELETE limited, GET there", State.FAILED, {"status": 429}),
+        (
+            "GET there, DELETE maintenance, GET there",
+            State.FAILED,
+            {"status": 405, "sentence": f"{JOB_STILL_THERE} {MAINTENANCE}"},
+        ),
+        ("GET there, DELETE maintenance, GET cancelled", State.OVER, {}),
         ("GET timed out", State.FAILED, {"sentence": f"{NOTHING_DONE} {TimedOut()}"}),
     ],
 )
