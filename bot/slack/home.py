@@ -100,9 +100,12 @@ class HomeTab:
         known = await lists.known_jobs(self._deps, listing, shown)
         try:
             own = await self._deps.history.quarantined()
+            running = await self._deps.history.running()
         except CancellationError:
-            own = ()  # the part about quarantine says so
-        return job_blocks(listing, datetime.now(UTC), known, self._follows(own), self._above)
+            own = running = ()  # the part about quarantine says so
+        follows = self._follows(own) | {each.ref: BEING_CANCELLED for each in running}
+        over = {ref for ref, job in known.items() if job.state.is_over}  # since the listing
+        return job_blocks(listing, datetime.now(UTC), known, follows, self._above | over)
 
     def _follows(self, quarantined: Sequence[Request]) -> dict[JobRef, str]:
         """Say what becomes of downloads in quarantine, also to those who may not keep them."""
@@ -203,6 +206,7 @@ def home_view(
 
 
 TRY_AGAIN = blockkit.button("Try again", ids.REFRESH, "home")
+BEING_CANCELLED = ":hourglass_flowing_sand: *Is being cancelled*: refresh to see how it ended"
 LOADING = [blockkit.section(":hourglass_flowing_sand: Looking …")]
 
 
@@ -213,7 +217,7 @@ def job_blocks(
     follows: Mapping[JobRef, str] = MappingProxyType({}),
     above: Collection[JobRef] = (),
 ) -> list[Block]:
-    """Show the downloads, save those `above`; `follows` is what becomes of those in quarantine."""
+    """Show the downloads, save those `above`; `follows` is what becomes of them without a click."""
     jobs = [found for found in listing.jobs if found.ref not in above]
     shown = [
         lists.job_entry(found, known.get(found.ref), follows.get(found.ref, ""))

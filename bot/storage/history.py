@@ -63,6 +63,12 @@ class History(Store):
         return uow.get_all(queries.requests_awaiting(uow.now, MAX_AWAITING, states))
 
     @reads
+    def running(self, uow: UnitOfWork) -> Sequence[Request]:
+        """Return the requests that are being carried out."""
+        states = (State.APPROVED, State.CANCELLING)
+        return uow.get_all(select(requests).where(requests.c.state.in_(states)))
+
+    @reads
     def unreviewed(self, uow: UnitOfWork) -> Sequence[Request]:
         """Return the requests that ran without approval and were not reviewed, oldest first."""
         unreviewed = select(requests).where(text(UNREVIEWED)).order_by(requests.c.created_at)

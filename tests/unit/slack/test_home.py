@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bot.cancellation.events import EventName
+from bot.cancellation.lifecycle import State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import PostKind
@@ -60,6 +61,16 @@ async def test_home_shows_an_approver_the_downloads_in_quarantine_first_and_once
         "Cancelling waits for your approval",
         "Downloads that can be cancelled now",
     ]
+
+
+@pytest.mark.parametrize("state", [State.APPROVED, State.CANCELLING])
+async def test_home_says_that_a_download_is_being_cancelled(
+    new_bolt: NewBolt, state: State
+) -> None:
+    bolt = new_bolt(ONE)
+    await bolt.insert(samples.request(state=state))
+
+    assert "*Is being cancelled*" in json.dumps(await home_of(bolt, "U0ADA"))
 
 
 @pytest.mark.parametrize(
