@@ -58,16 +58,19 @@ async def check_blocks(
     found: list[CheckResult] = []
     checked = 0
     why = f"Slack did not answer within {seconds:.0f} s"
+    deadline = asyncio.get_running_loop().time() + seconds
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout_at(deadline):
             for sample in samples:
-                found += await _refusals(client, sample)
+                found += await _refusals(client, sample, deadline)
                 checked += 1
     except CALL_ERRORS as error:
         trouble = translate_error(error)
         if trouble.code == "unknown_method":
             return [BLOCKS.unchecked(NOT_KNOWN)]
-        if not isinstance(error, TimeoutError):
+        if isinstance(trouble, RateLimited):
+            why = "Slack limits the calls"
+        elif not isinstance(error, TimeoutError):
             why = f"Slack answered {trouble.code}" if trouble.code else "Slack did not answer"
     if checked < len(samples):
         left = len(samples) - checked
@@ -75,7 +78,7 @@ async def check_blocks(
     return found or [BLOCKS.ok(f"Slack accepts one of each of {checked} kinds")]
 
 
-async def _refusals(client: AsyncWebClient, sample: Sample) -> list[CheckResult]:
+async def _refusals(client: AsyncWebClient, sample: Sample, deadline: float) -> list[CheckResult]:
     view, message = (sample.payload, None) if sample.kind == "view" else (None, sample.payload)
     while True:
         try:
@@ -86,7 +89,8 @@ async def _refusals(client: AsyncWebClient, sample: Sample) -> list[CheckResult]
                 why = "; ".join(_reasons(error.response.data))
                 return [subject.problem(f"Slack refuses it: {why}", REPORT)]
             limited = translate_error(error)
-            if not isinstance(limited, RateLimited):
+            left = deadline - asyncio.get_running_loop().time()
+            if not isinstance(limited, RateLimited) or limited.seconds > left:
                 raise
             await asyncio.sleep(limited.seconds)
         else:
@@ -94,9 +98,12 @@ async def _refusals(client: AsyncWebClient, sample: Sample) -> list[CheckResult]
 
 
 def _reasons(answer: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong, with the JSON pointer to it."""
+    """Yield what is wrong, with the JSON pointer to it; Slack does not document every shape."""
     for each in answer.get("errors") or [{}]:
-        yield f"{each.get('message') or answer['error']} at {each.get('pointer') or '/'}"
+        if isinstance(each, Mapping):
+            yield f"{each.get('message') or answer['error']} at {each.get('pointer') or '/'}"
+        else:
+            yield str(each)
 
 
 WHEN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -136,6 +143,7 @@ KNOWN = Job(
     quarantine=QuarantineDecision.BEYOND_LIMIT,
 )
 RESTORE = replace(JobFingerprint.of(JOB), target=f"{'a' * 24}/{'x' * 64}")
+ASKED = replace(KNOWN, started_by=StartedBy(StarterStatus.KNOWN, replace(STARTER, certain=True)))
 DISOWNED = replace(KNOWN, asked=USER, answer=StarterAnswer.NOT_MINE)
 ASK = Ask(ref=REF, shown=JobFingerprint.of(JOB), asked_in=CHANNEL, reason=REASON)
 REQUEST = Request(
@@ -195,7 +203,8 @@ def _messages(links: Links) -> Iterator[tuple[str, dict[str, Any]]]:
     card = card_views.message(REQUEST, PEOPLE, links, KNOWN)
     heading = card_views.COPY_HEADINGS[EventName.ESCALATED]
     failed = replace(REQUEST, state=State.FAILED)
-    yield "card of a request", card_views.copy(card, REQUEST, links, heading)
+    yield "card of a request", card
+    yield "copy of a card", card_views.copy(card, REQUEST, links, heading)
     yield "card in quarantine", card_views.message(QUARANTINED, PEOPLE, links, KNOWN)
     yield "card of a failed request", card_views.message(failed, PEOPLE, links, KNOWN)
     yield "reply in a thread", replies.message(_post(EventName.CHECK_FAILED), POLICY)
@@ -208,7 +217,8 @@ def _messages(links: Links) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "announcement", announcement.message(KNOWN, NAME, links)
     restore = announcement.restore_message(replace(KNOWN, shown=RESTORE), NAME, links, "&" * 200)
     yield "announcement of a restore", restore
-    yield "question to a starter", question.message(DISOWNED, NAME, POLICY)
+    yield "question to a starter", question.message(ASKED, NAME, POLICY, cancels=True)
+    yield "answered question to a starter", question.message(DISOWNED, NAME, POLICY)
     yield "list of jobs", lists.job_list(FOUND, REF.cluster_name, 20, dict.fromkeys([REF], KNOWN))
     yield "list of requests", lists.request_list(PAST, {REF.project_id: NAME}, links)
     yield "help", blockkit.message(help_text([NAME] * 250), blockkit.TEXT)

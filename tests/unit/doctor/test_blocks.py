@@ -2,9 +2,10 @@
 
 import pytest
 
-from bot.doctor.blocks import Sample, check_blocks
+from bot.doctor.blocks import Sample, check_blocks, samples
 from bot.doctor.results import REPORT, Level
-from tests.unit.slack.fake_slack import FakeSlack, api_error
+from bot.slack import ids
+from tests.unit.slack.fake_slack import LINKS, FakeSlack, api_error
 
 SAMPLES = [
     Sample("card", "message", {}),
@@ -12,6 +13,21 @@ SAMPLES = [
     Sample("help", "message", {}),
 ]
 FAULT = {"pointer": "/blocks/0/type", "code": "failed_constraint", "message": "unsupported type"}
+
+
+async def test_fault_that_is_a_string_is_reported_as_it_stands() -> None:
+    slack = FakeSlack()
+    slack.respond("blocks.validate", {"ok": False, "error": "invalid_view", "errors": ["no title"]})
+    (found,) = await check_blocks(slack, SAMPLES[:1])
+
+    assert found.message == "Slack refuses it: no title"
+
+
+def test_samples_have_every_button_of_messages() -> None:
+    shown = str([sample.payload for sample in samples(LINKS) if sample.kind == "message"])
+
+    for name in ("APPROVE", "DENY", "WITHDRAW", "KEEP", "RETRY", "MINE", "NOT_MINE", "OPEN"):
+        assert repr(getattr(ids, name)) in shown
 
 
 async def test_refusal_is_a_problem_that_names_sample_and_pointer_and_the_rest_is_checked() -> None:
@@ -35,7 +51,7 @@ async def test_refusal_is_a_problem_that_names_sample_and_pointer_and_the_rest_i
         (OSError(), Level.WARNING, "2 of 3 not checked: Slack did not answer"),
         (
             api_error("ratelimited", 429, {"Retry-After": "60"}),
-            *(Level.WARNING, "2 of 3 not checked: Slack did not answer within 0 s"),
+            *(Level.WARNING, "2 of 3 not checked: Slack limits the calls"),
         ),
     ],
 )
