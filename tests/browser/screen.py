@@ -10,7 +10,7 @@ from playwright.async_api import ConsoleMessage, Error, Locator, Page, Request, 
 from bot.demo.controller import Controller
 
 #: Milliseconds; the bot reports a lasting fault within 30 seconds.
-TIMEOUT = 10_000
+TIMEOUT = 20_000
 LONG_TIMEOUT = 40_000
 
 APP = "Cancel restore"
