@@ -193,7 +193,7 @@ async def test_waiting_request_ends_with_its_download_unless_atlas_only_does_not
         assert (ended, now.state) == ([], State.AWAITING)
     else:
         assert (ended, now.state) == ([request.id], State.OVER)
-        assert f"({how})" in now.outcome.sentence
+        assert how.sentence in now.outcome.sentence
     assert (await env.store.get(other.id)).state is State.AWAITING
 
 
