@@ -17,6 +17,7 @@ from bot.startup_checks import (
     TOKEN_RETEST_INTERVAL,
     TokenStatus,
 )
+from tests.support.web import listening
 
 Answer = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -36,11 +37,8 @@ async def address_of_a_proxy(request: pytest.FixtureRequest) -> AsyncIterator[st
 async def serving(answer: Answer) -> AsyncIterator[str]:
     site = web.Application()
     site.router.add_post("/api/{method}", answer)
-    runner = web.AppRunner(site)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}/api/"
-    await runner.cleanup()
+    async with listening(site) as port:
+        yield f"http://127.0.0.1:{port}/api/"
 
 
 def always(**body: object) -> Answer:

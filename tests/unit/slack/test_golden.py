@@ -14,12 +14,10 @@ from typing import Any
 import pytest
 
 from bot.cancellation.lifecycle import State
-from bot.sandbox.slack.block_kit.blocks import elements_of, problems
+from bot.sandbox.slack.block_kit.blocks import problems
 from bot.sandbox.slack.block_kit.view_rules import checked_view
 from bot.slack import plain_text
 from bot.slack.card import views as card_views
-from bot.slack.grammar import job_value
-from tests.support.domain import job_ref
 from tests.unit.slack import samples
 from tests.unit.slack.block_text import as_text
 from tests.unit.slack.fake_slack import LINKS
@@ -104,10 +102,6 @@ def test_mentions_and_links_are_built_by_the_bot(name: str) -> None:
     ] == []
 
 
-def test_times_of_all_samples_are_of_the_same_day() -> None:
-    assert set(re.findall(r"(\d{4}-\d\d-\d\d) \d\d:", words(SHOWN))) == {"2026-11-25"}
-
-
 def test_untrusted_text_makes_no_mention_and_no_link() -> None:
     drawn = words(MESSAGES["card_nasty"])
 
@@ -116,25 +110,6 @@ def test_untrusted_text_makes_no_mention_and_no_link() -> None:
     assert "<@U0BOSS>" not in drawn
     assert "\u202e" not in drawn
     assert "&lt;!channel&gt; &amp;" in drawn
-
-
-def test_line_break_in_a_project_name_is_removed() -> None:
-    headline, started = MESSAGES["card_nasty"]["blocks"][0]["text"]["text"].split("\n")
-
-    assert "U0BOSS" in headline
-    assert started.startswith("*Started*")
-
-
-def test_every_line_of_a_reason_is_quoted() -> None:
-    texts = [
-        block["text"]["text"]
-        for block in MESSAGES["card_nasty"]["blocks"][1:]  # the first one names the project
-        if block["type"] == "section" and "text" in block
-    ]
-    forged = [line for text in texts for line in text.split("\n") if "U0BOSS" in line]
-
-    assert forged
-    assert all(line.startswith(">") for line in forged)
 
 
 @pytest.mark.parametrize("state", sorted(set(State) - {State.CANCELLED, State.QUARANTINED}))
@@ -151,40 +126,11 @@ def test_reply_says_cancelled_only_in_the_cancelled_state(name: str) -> None:
     assert "cancelled" not in MESSAGES[name]["text"].lower()
 
 
-@pytest.mark.parametrize("state", sorted(State))
-def test_card_has_the_buttons_that_its_state_allows(state: State) -> None:
-    expected = {
-        State.AWAITING: "approve deny withdraw",
-        State.FAILED: "retry",
-        State.QUARANTINED: "keep approve",
-        State.OBSERVED: "open",
-    }
-    found = [element for _, element in elements_of(MESSAGES[f"card_{state}"]["blocks"])]
-
-    assert [element["action_id"] for element in found] == [
-        f"cancel_restore_{action}" for action in expected.get(state, "").split()
-    ]
-    assert {element["value"] for element in found} <= {"0" * 32, job_value(job_ref())}
-
-
 def test_text_of_a_card_in_quarantine_has_the_commands_of_its_buttons() -> None:
     text = plain_text.as_text(MESSAGES["card_quarantined"]["blocks"])
 
     assert f"Keep it: `/cancel-restore keep {'0' * 32} REASON`" in text
     assert f"Cancel it now: `/cancel-restore cancel {'0' * 32}`" in text
-
-
-def test_only_outcome_replies_have_metadata_and_mention_the_requester() -> None:
-    outcomes = {"cancelled", "over", "refused", "changed", "failed", "denied", "expired"}
-    for name in (*outcomes, "withdrawn"):
-        message = MESSAGES[f"reply_{name}"]
-        assert "<@U0RINA>" in message["text"]
-        assert message["metadata"] == {
-            "event_type": "cancel_restore",
-            "event_payload": {"request": "0" * 32, "state": name},
-        }
-    for name in ("approval_given", "approved", "retried"):
-        assert "metadata" not in MESSAGES[f"reply_{name}"]
 
 
 @pytest.mark.parametrize("state", [State.WITHDRAWN, State.EXPIRED, State.DENIED])

@@ -35,22 +35,3 @@ def test_cluster_starter_and_link_come_first_and_the_job_id_last(name: str) -> N
     assert_cluster_starter_and_link_come_first(lines)
     if name != "card_awaiting_right":  # made before the bot knew more about the job
         assert lines[2].startswith("*Download link* ")
-
-
-@pytest.mark.parametrize(("name", "above"), [("list", 1), ("home", 1)])
-def test_entry_of_a_job_begins_with_cluster_starter_and_link(name: str, above: int) -> None:
-    assert_cluster_starter_and_link_come_first(lines_of(SHOWN[name])[above:])
-
-
-def test_entry_of_a_waiting_request_begins_with_cluster_starter_and_link() -> None:
-    lines = lines_of(SHOWN["home"])
-    assert_cluster_starter_and_link_come_first(
-        lines[lines.index("Cancelling waits for your approval") + 1 :]
-    )
-
-
-@pytest.mark.parametrize("name", ["card_awaiting", "announcement_in_progress", "announcement_gone"])
-def test_notification_names_the_cluster_before_the_job_id(name: str) -> None:
-    text = SHOWN[name]["text"]
-
-    assert 0 <= text.index("`prod-eu`") < text.index(JOB_ID)

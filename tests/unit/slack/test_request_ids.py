@@ -91,15 +91,6 @@ async def test_two_commands_get_two_ids(bolt: BoltHarness) -> None:
     assert len({line["request"] for line in log}) == 2
 
 
-@pytest.mark.parametrize("typed", [TYPED, "help", "approve 1"])
-async def test_line_of_a_command_has_its_request_id(bolt: BoltHarness, typed: str) -> None:
-    with structlog.testing.capture_logs([merge_contextvars]) as log:
-        await bolt.send(payloads.command(typed))
-    (line,) = [line for line in log if line["event"] == "command typed"]
-
-    assert len(line["request"]) == len(ID)
-
-
 async def test_dialog_without_an_id_gets_one_from_the_service(bolt: BoltHarness) -> None:
     await bolt.send(payloads.submission(samples.views()["details"]))
     (request,) = await bolt.requests()

@@ -44,12 +44,6 @@ def recorded(sleeps: list[float]) -> Sleep:
     return sleep
 
 
-async def quarantined(bolt: BoltHarness) -> Request:
-    return await bolt.insert(
-        samples.waiting(state=State.QUARANTINED, requester="", reason="", approvals=())
-    )
-
-
 async def test_approval_by_an_approver_is_recorded(new_bolt: NewBolt) -> None:
     bolt, request = await waiting(new_bolt)
     answer = await bolt.send(payloads.click(ids.APPROVE, request.id))
@@ -346,20 +340,19 @@ async def test_deny_opens_a_dialog_for_the_reason(new_bolt: NewBolt) -> None:
     assert [b["block_id"] for b in view["blocks"] if b["type"] == "input"] == ["reason"]
 
 
-async def test_deny_without_the_right_is_refused_without_a_dialog(new_bolt: NewBolt) -> None:
-    bolt, request = await waiting(new_bolt)
-    await bolt.send(payloads.click(ids.DENY, request.id, user="U0BOB"))
-
-    assert "may not approve or deny" in bolt.private[0]
-    assert bolt.shown == []
-
-
-async def test_keep_without_the_right_is_refused_without_a_dialog(new_bolt: NewBolt) -> None:
+@pytest.mark.parametrize(
+    ("action", "refusal"),
+    [(ids.DENY, "may not approve or deny"), (ids.KEEP, "You may not keep this download. This may")],
+)
+async def test_button_of_a_dialog_without_the_right_is_refused_without_a_dialog(
+    new_bolt: NewBolt, action: str, refusal: str
+) -> None:
     bolt = new_bolt(ONE)
-    request = await quarantined(bolt)
-    await bolt.send(payloads.click(ids.KEEP, request.id, user="U0BOB"))
+    own = {"state": State.QUARANTINED, "requester": "", "reason": ""} if action == ids.KEEP else {}
+    request = await bolt.insert(samples.waiting(approvals=(), **own))
+    await bolt.send(payloads.click(action, request.id, user="U0BOB"))
 
-    assert bolt.private[0].startswith("You may not keep this download. This may be done by")
+    assert refusal in bolt.private[0]
     assert bolt.shown == []
 
 

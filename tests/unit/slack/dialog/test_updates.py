@@ -118,13 +118,6 @@ async def test_details_stay_at_shutdown_while_their_starter_is_read(bolt: BoltHa
     assert bolt.private == []
 
 
-async def test_each_update_names_the_view_that_it_replaces(bolt: BoltHarness) -> None:
-    view = await with_pickers(bolt)
-    await bolt.send(pick(view, JOB_ID))
-
-    assert all(call.get("hash") for call in bolt.slack.called("views.update"))
-
-
 async def test_update_waits_as_long_as_slack_says(new_bolt: NewBolt) -> None:
     waits: list[float] = []
 

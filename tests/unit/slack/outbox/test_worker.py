@@ -297,13 +297,6 @@ async def test_edit_of_a_deleted_card_is_dropped_and_counted(worker: Worker) -> 
     assert len(worker.counted) == 1
 
 
-async def test_refused_edit_of_an_ended_card_is_retried(worker: Worker) -> None:
-    worker.slack.respond("chat.update", "cant_update_message")
-    await worker.deliver(an_edit())
-
-    assert worker.retried == [3]
-
-
 # Content that Slack refuses
 
 CONTENT_CODES = ("invalid_blocks", "msg_blocks_too_long", "invalid_arguments")
