@@ -20,15 +20,6 @@ RECORDED = (
 )
 
 
-def test_challenge_of_atlas_is_selected() -> None:
-    challenge = select_challenge([RECORDED])
-
-    assert challenge == (
-        'Digest realm="MMS Public API", nonce="2RsJ+8G/4QWfDxYyB6kCqz0Kx1mVtNhE", qop="auth", '
-        "algorithm=MD5"
-    )
-
-
 def test_empty_quality_of_protection_is_that_of_rfc_2069() -> None:
     challenge = select_challenge(['Digest realm="r", nonce="n", qop=""'])
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from bot.atlas import DigestKey, KeyAccess, KeyRefused, ServiceAccount
-from bot.atlas.key_access import CANCEL_ROLES, OTHER_ROLES, AccountSecret, SystemStatus, expiry_of
+from bot.atlas.key_access import AccountSecret, SystemStatus, expiry_of
 from tests.support.atlas_client import AtlasClient
 from tests.unit.atlas.strict_server import PROJECT, REF, StrictAtlas, client
 
@@ -102,22 +102,6 @@ def test_root_without_roles_leaves_the_key_unknown(root: dict[str, Any]) -> None
 
     assert found == KeyAccess()
     assert found.may_cancel is None
-
-
-@pytest.mark.parametrize(
-    ("roles", "may_cancel"),
-    [
-        *(({role}, True) for role in sorted(CANCEL_ROLES)),
-        (OTHER_ROLES, False),
-        ({"GROUP_READ_ONLY", "GROUP_FROM_2027"}, None),
-        ({"GROUP_FROM_2027", "GROUP_OWNER"}, True),
-        (set(), None),
-    ],
-)
-def test_unknown_role_leaves_open_whether_the_key_may_cancel(
-    roles: set[str], may_cancel: bool | None
-) -> None:
-    assert KeyAccess(roles=frozenset(roles)).may_cancel is may_cancel
 
 
 async def test_refused_key_is_counted_and_a_challenge_is_not() -> None:

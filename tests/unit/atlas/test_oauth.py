@@ -74,16 +74,6 @@ def speak(atlas: TokenAtlas, clock: FakeClock | None = None) -> AtlasClient:
     )
 
 
-async def test_token_is_reused() -> None:
-    atlas = TokenAtlas()
-    async with speak(atlas) as client_:
-        await client_.restore_job(REF)
-        await client_.cancel_restore_job(REF)
-        await client_.restore_job(REF)
-
-    assert atlas.asked == ["token", "GET", "DELETE", "GET"]
-
-
 @pytest.mark.parametrize(("lasts", "kept"), [(3600, 3540), (100, 90)])
 async def test_token_is_renewed_before_it_expires(lasts: int, kept: int) -> None:
     clock = FakeClock()

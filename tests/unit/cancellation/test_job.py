@@ -180,10 +180,6 @@ def test_job_that_was_recorded_before_the_watch_listed_it_is_new() -> None:
     assert found(before=before) == [], "only what was listed can be gone"
 
 
-def test_other_delivery_types_are_ignored() -> None:
-    assert found(read(1, deliveryType="automated"), read(2, deliveryType="pointInTime")) == []
-
-
 def test_open_job_that_is_no_longer_listed_is_announced_as_gone() -> None:
     assert found(before=known(JobState.LINK_LIVE)) == [("1", JobState.GONE)]
     assert found(read(), before=known(JobState.GONE)) == [("1", JobState.IN_PROGRESS)]

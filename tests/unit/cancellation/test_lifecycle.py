@@ -17,18 +17,9 @@ UNKNOWN = DeleteAttempts(count=1, unknown=True)
 REFUSED = DeleteAttempts(count=1)
 
 
-def test_unchanged_job_gets_the_delete() -> None:
-    assert next_step(SHOWN, UNSENT, a_job()) is Step.SEND
-
-
 @pytest.mark.parametrize("sent", [UNSENT, REFUSED])
 def test_job_cancelled_by_other_means_is_over(sent: DeleteAttempts) -> None:
     assert next_step(SHOWN, sent, a_job(cancelled=True)) is Step.OVER
-
-
-@pytest.mark.parametrize("sent", [ACCEPTED, UNKNOWN])
-def test_cancelled_job_after_an_effective_delete_is_cancelled(sent: DeleteAttempts) -> None:
-    assert next_step(SHOWN, sent, a_job(cancelled=True)) is Step.CANCELLED
 
 
 @pytest.mark.parametrize("sent", [UNSENT, UNKNOWN, ACCEPTED, REFUSED])
@@ -38,11 +29,6 @@ def test_job_that_reads_cancelled_and_failed_is_over(sent: DeleteAttempts) -> No
 
 def test_accepted_delete_is_awaited_and_not_repeated() -> None:
     assert next_step(SHOWN, ACCEPTED, a_job()) is Step.WAIT
-
-
-@pytest.mark.parametrize("sent", [UNKNOWN, REFUSED])
-def test_delete_is_resent_when_the_job_is_still_there(sent: DeleteAttempts) -> None:
-    assert next_step(SHOWN, sent, a_job()) is Step.SEND
 
 
 @pytest.mark.parametrize(
@@ -74,12 +60,6 @@ def test_link_that_became_live_or_was_used_is_not_a_change(links: list[str]) -> 
 )
 def test_each_compared_field_is_a_change(shown: JobFingerprint) -> None:
     assert next_step(shown, UNSENT, a_job()) is Step.CHANGED
-
-
-def test_job_that_became_automated_is_a_change() -> None:
-    job = a_job(deliveryType="automated", targetClusterName="x", targetGroupId="p")
-
-    assert next_step(SHOWN, UNSENT, job) is Step.CHANGED
 
 
 @pytest.mark.parametrize(

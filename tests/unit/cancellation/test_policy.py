@@ -102,12 +102,6 @@ def test_refusal_has_the_others_who_may() -> None:
     assert [refusal.ask for refusal in refusals if refusal] == [people] * 8
 
 
-def test_member_of_an_approving_group_may_decide() -> None:
-    policy = Policy(approvers=People(groups=frozenset({"S0APPROVE"})), approvals=1)
-
-    assert may_decide(policy, RINA.id, ADA) is None
-
-
 def test_requester_decides_the_own_request_by_self_approval_only() -> None:
     assert isinstance(may_decide(Policy(approvals=1), RINA.id, RINA), errors.OwnRequest)
     assert may_decide(Policy(approvals=1, self_approval=True), RINA.id, RINA) is None

@@ -13,7 +13,6 @@ from bot.cancellation.quarantine import (
     Mode,
     QuarantinePolicy,
     ending,
-    ending_before_delete,
     is_candidate,
     is_expected,
 )
@@ -94,14 +93,6 @@ def test_ending_in_observe_differs_from_that_in_off() -> None:
 
     assert "would have cancelled" in observed.outcome.sentence
     assert "settings of today" in off.outcome.sentence
-
-
-def test_delete_is_allowed_only_while_it_is_enforced() -> None:
-    assert ending_before_delete(ENFORCED, NOT_READ) is None
-    assert ending_before_delete(QuarantinePolicy(), NOT_READ) is not None
-    kept = ending_before_delete(ENFORCED, by("etl@shop.example"))
-    assert kept is not None
-    assert kept.state is State.KEPT
 
 
 def goes_on(clock: GraceClock, seconds: float, entered: datetime = NOON) -> bool:

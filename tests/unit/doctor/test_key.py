@@ -65,7 +65,7 @@ def test_superfluous_roles_are_named_with_the_remedy(
         ((MANAGER,), Level.OK, f"{MANAGER} allows it"),
         ((EXPORT,), Level.OK, f"{EXPORT} allows it"),
         (("GROUP_OWNER",), Level.OK, "GROUP_OWNER allows it"),
-        (("ORG_OWNER",), Level.OK, "ORG_OWNER allows it"),
+        (("GROUP_FROM_2027", "ORG_OWNER"), Level.OK, "ORG_OWNER allows it"),
         (("GROUP_READ_ONLY",), Level.PROBLEM, "no role of the key allows it (GROUP_READ_ONLY)"),
         (("GROUP_BACKUP_CREATOR", "ORG_MEMBER"), Level.PROBLEM, "GROUP_BACKUP_CREATOR, ORG_MEMBER"),
         (

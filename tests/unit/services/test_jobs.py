@@ -53,14 +53,6 @@ async def test_one_read_of_the_feed_serves_many_lookups(given: ServiceOnSqlite) 
     assert given.atlas[PROJECT_ID].feed_reads == 1
 
 
-async def test_late_event_is_found_by_a_later_read(given: ServiceOnSqlite) -> None:
-    assert await starter_status(given) is StarterStatus.TOO_EARLY
-    given.atlas[PROJECT_ID].events_found.append(EVENT)
-    given.clock.advance(10)
-
-    assert await starter_status(given) is StarterStatus.KNOWN
-
-
 @pytest.mark.parametrize(
     ("visible_at", "watch_interval"), [(2, None), (1, 15)], ids=["not watched", "watched"]
 )

@@ -211,13 +211,6 @@ async def test_fault_after_a_delete_is_reported_as_sent() -> None:
     assert atlas.timeouts[-1] >= Timings.final_read_timeout
 
 
-async def test_cancelled_job_after_a_crash_is_settled_without_delete() -> None:
-    atlas = ScriptedAtlas(reads=[CANCELLED])
-    state, _ = await run(atlas, FakeLeaseStore(a_request(sent=UNKNOWN)))
-
-    assert (state, atlas.calls) == (State.CANCELLED, ["GET"])
-
-
 @pytest.mark.parametrize("fault", [NotRecorded(), AlreadyHandled(a_request())])
 async def test_unrecorded_attempt_sends_no_delete(fault: Exception) -> None:
     atlas = ScriptedAtlas(reads=[THERE])

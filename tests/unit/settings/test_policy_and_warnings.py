@@ -76,18 +76,10 @@ def with_policy(settings: Settings, policy: Policy, watch_channel: str | None = 
     return settings.model_copy(update={"projects": (project,)})
 
 
-def test_mistyped_variable_is_reported_with_the_nearest_name(tmp_path: Path) -> None:
-    typed = CAREFUL | {"BOT_APPROVAL": "2", "MONGODB_ATLAS_ORG_ID": "another program's"}
-    settings = load_settings(typed, tmp_path)
-
-    assert warnings(settings) == [
-        "BOT_APPROVAL (did you mean BOT_APPROVALS?) is not a setting of the bot and has no effect."
-    ]
-
-
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [
+        ("BOT_APPROVAL", "BOT_APPROVALS"),
         ("SLACK_APP_TOKN", "SLACK_APP_TOKEN"),
         ("SLACK_API_URI", "SLACK_API_URL"),
         ("SLACK_SINGING_SECRET", "SLACK_SIGNING_SECRET"),
@@ -96,7 +88,7 @@ def test_mistyped_variable_is_reported_with_the_nearest_name(tmp_path: Path) -> 
         ("MONGODB_ALTAS_PROJECT_ID", "MONGODB_ATLAS_PROJECT_ID"),
     ],
 )
-def test_typo_in_a_setting_of_slack_or_atlas_is_reported(
+def test_mistyped_variable_is_reported_with_the_nearest_name(
     tmp_path: Path, typed: str, meant: str
 ) -> None:
     settings = load_settings(CAREFUL | {typed: "x"}, tmp_path)
@@ -125,10 +117,6 @@ def test_mistyped_variable_is_named_beside_what_it_leaves_unset(tmp_path: Path) 
         load_settings(typed, tmp_path)
 
     assert "BOT_PROJECT_FILE (did you mean BOT_PROJECTS_FILE?)" in str(raised.value)
-
-
-def test_safe_settings_have_no_warning(careful: Settings) -> None:
-    assert warnings(careful) == []
 
 
 NONE_NEEDED = "no approvals are needed: each requester cancels alone (BOT_APPROVALS)."
